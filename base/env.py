@@ -1,0 +1,236 @@
+"""The ports through which everything above `base.real` meets the world.
+
+Two styles, and only these (docs/adr/0002-two-styles.md):
+- *state machines* (consensus, replica, WAL, node) are synchronous: calls in, callbacks out, never a coroutine;
+- *coordinators* (archive agent, scrub, restore, table life cycle) are coroutines that await nothing but what `Tasks` hands out, so the
+  simulator can run them from its own event heap. They never import asyncio.
+
+`base.real` implements the ports on asyncio, files and S3; `sim` implements them on virtual time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from base.errors import ScrubjayError
+from base.ids import NodeName
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Clock(Protocol):
+    """Time. Integers in microseconds, so that a run replays exactly."""
+
+    def wall_us(self) -> int:
+        """Microseconds since the Unix epoch; may jump."""
+        ...
+
+    def boot_us(self) -> int:
+        """CLOCK_BOOTTIME in microseconds: never goes back, counts suspension. Leases are measured on it."""
+        ...
+
+
+class Rand(Protocol):
+    """Randomness and ids."""
+
+    def u64(self) -> int: ...
+
+    def uuid(self) -> str:
+        """A fresh random UUID, canonical text."""
+        ...
+
+    def uniform(self, low: float, high: float) -> float: ...
+
+
+class Timer(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Future(Protocol[T]):
+    """A value that comes later. Awaitable once or often; the first result or exception set wins, later ones must not be set (`done()` tells)."""
+
+    def done(self) -> bool: ...
+    def result(self) -> T: ...
+    def set_result(self, value: T, /) -> None: ...
+    def set_exception(self, error: BaseException, /) -> None: ...
+    def add_done_callback(self, callback: Callable[[Any], object], /) -> None: ...
+    def __await__(self) -> Generator[Any, None, T]: ...
+
+
+class Task(Protocol[T_co]):
+    """A running coroutine. `cancel()` raises `Tasks.Cancelled` at its next await."""
+
+    def done(self) -> bool: ...
+    def cancel(self) -> object: ...
+    def result(self) -> T_co: ...
+    def __await__(self) -> Generator[Any, None, T_co]: ...
+
+
+class Tasks(Protocol):
+    """Who runs what when. One thread: nothing here needs a lock."""
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Run after the present turn."""
+        ...
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer: ...
+
+    def future(self) -> Future[Any]: ...
+
+    def spawn(self, coro: Coroutine[Any, Any, T], *, name: str) -> Task[T]:
+        """Run a coroutine. An exception nobody awaits is logged under `name`, never lost."""
+        ...
+
+    def sleep(self, seconds: float) -> Awaitable[None]: ...
+
+    def blocking(self, work: Callable[[], T]) -> Awaitable[T]:
+        """Run `work` off the loop (a thread). Only for calls that let the GIL go for long (sync, hash of >= 1 MiB, zstd). The simulator runs it inline."""
+        ...
+
+
+class File(Protocol):
+    """One open file. Offsets and lengths in bytes."""
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes unless the file ends before. Raises Corrupt on an I/O error (EIO)."""
+        ...
+
+    def write_sync(self, offset: int, chunks: Sequence[bytes | bytearray | memoryview], done: Callable[[ScrubjayError | None], None]) -> None:
+        """Write `chunks` one after another from `offset`, then make them durable (fdatasync), off the loop; `done` runs on the loop, once.
+
+        done(None): durable. done(DiskFull | Corrupt): nothing is known about the range; after a failed *sync* the file must not be written again.
+        """
+        ...
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write at once, not durable until `sync`. Raises DiskFull or Corrupt."""
+        ...
+
+    def sync(self) -> None:
+        """fdatasync, on the caller's thread. Raises Corrupt; the file must not be written again after that."""
+        ...
+
+    def size(self) -> int: ...
+    def close(self) -> None: ...
+
+
+class Disk(Protocol):
+    """A node's own folder. Paths are relative, with forward slashes. Directory entries are durable only after `sync_dir`."""
+
+    def listdir(self, path: str) -> list[str]:
+        """Names, sorted. Empty if the folder does not exist."""
+        ...
+
+    def mkdir(self, path: str) -> None:
+        """With parents; no error if it exists."""
+        ...
+
+    def open(self, path: str, *, create_size: int | None = None) -> File:
+        """Open for reading and writing. create_size: the file must not exist; it is made with that many real zero bytes (not a hole), synced."""
+        ...
+
+    def exists(self, path: str) -> bool: ...
+    def rename(self, source: str, target: str) -> None: ...
+    def remove(self, path: str) -> None: ...
+    def remove_tree(self, path: str) -> None: ...
+    def sync_dir(self, path: str) -> None: ...
+    def free_bytes(self) -> int: ...
+
+    def read_file(self, path: str) -> bytes | None:
+        """Whole content, None if it does not exist."""
+        ...
+
+    def write_file(self, path: str, data: bytes) -> None:
+        """Atomic and durable: temporary name, sync, rename, sync of the folder."""
+        ...
+
+
+class Network(Protocol):
+    """Frames between nodes: may be lost, delayed, doubled or reordered across reconnects, never altered (the codec checks a CRC)."""
+
+    def send(self, to: NodeName, frame: bytes) -> None:
+        """Never blocks, never raises; drops when the peer is gone or its queue bound is reached."""
+        ...
+
+    def listen(self, receive: Callable[[NodeName, bytes], None]) -> None:
+        """Register the one receiver: receive(sender, frame)."""
+        ...
+
+
+class ObjectInfo(NamedTuple):
+    key: str
+    size: int
+
+
+class ListPage(NamedTuple):
+    """objects in ascending key order (by UTF-8 bytes); `more` if another page follows after the last key."""
+
+    objects: tuple[ObjectInfo, ...]
+    more: bool
+
+
+class ObjectStore(Protocol):
+    """Create-once objects under one root. Keys use [A-Za-z0-9._=/-] and no key is a '/'-prefix of another.
+
+    Errors: Exists (create lost), Missing (no such key), Unavailable (retry later), Unsafe (the store lacks a guarantee), Corrupt (bytes failed a check).
+    """
+
+    url: str
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Create `key` with a content checksum that the store verifies. Raises Exists if it is there. Durable when it returns."""
+        ...
+
+    async def get(self, key: str) -> bytes: ...
+
+    async def get_range(self, key: str, start: int, end: int) -> bytes:
+        """Bytes [start, end). Raises Corrupt if fewer come."""
+        ...
+
+    async def head(self, key: str) -> ObjectInfo | None: ...
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> ListPage:
+        """Keys that start with `prefix` and are greater than `after`, in byte order, at most `limit`."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """No error if it is not there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Env:
+    """What every stateful thing above `base.real` is given."""
+
+    clock: Clock
+    rand: Rand
+    tasks: Tasks
+
+
+class JobContext(Protocol):
+    """What a job is given in its worker process (or inline, in the simulator)."""
+
+    disk: Disk
+    """Rooted at the data folder."""
+
+    def store(self, url: str) -> ObjectStore: ...
+
+    def progress(self, facts: dict[str, Any]) -> None:
+        """Small, JSON-able; rate-limited by the receiver."""
+        ...
+
+
+class Jobs(Protocol):
+    """Runs whatever loops in Python over many items in worker processes, never in the node's process."""
+
+    async def run(
+        self, job: str, arguments: dict[str, Any], *, progress: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
+        """job: "package.module:function", an `async def function(context: JobContext, arguments: dict) -> dict`; arguments and result are msgpack-able.
+
+        A ScrubjayError raised by the job arrives as the same class with the same fields. A worker that dies: Unavailable.
+        """
+        ...

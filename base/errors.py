@@ -1,0 +1,111 @@
+"""The error tree. Classes are chosen by what the caller does next; fields, not prose, carry the facts.
+
+    ScrubjayError
+    +-- Invalid       fix the call (wrong usage, bad input)                         exit 64
+    +-- Conflict      a condition failed, the name is taken                         exit 4
+    +-- Unavailable   nothing is wrong with the call: retry later                   exit 1
+    |   +-- NotLeader     ask the leader; `hint` names the node last known to lead
+    |   +-- DiskFull      the disk refuses growth; reads go on
+    +-- Fenced        stop: someone newer owns this                                 exit 4
+    +-- Missing       something that must exist is not there: `what`, `lsn`         exit 2
+    +-- Corrupt       never retry: quarantine, keep the evidence                    exit 2
+    +-- Unsafe        refused: it would break a promise                             exit 4
+    +-- Exists        create-once met an object that is already there               exit 4
+    +-- Internal      our bug                                                       exit 1
+
+Bytes from a disk, the network or a store never meet `assert`: they raise these. Only `base.wrap.retry` retries.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class ScrubjayError(Exception):
+    """Root of the tree. `code` is the stable word shown in JSON answers; `exit_code` is the process exit code it maps to."""
+
+    code: ClassVar[str] = "Internal"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, /, **fields: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields: dict[str, Any] = fields
+
+    def __str__(self) -> str:
+        facts = ", ".join(f"{name}={value}" for name, value in self.fields.items())
+        return f"{self.message} ({facts})" if facts else self.message
+
+
+class Invalid(ScrubjayError):
+    """The call itself is wrong; the same call will always fail."""
+
+    code = "Invalid"
+    exit_code = 64
+
+
+class Conflict(ScrubjayError):
+    """A condition failed or a name is taken."""
+
+    code = "Conflict"
+    exit_code = 4
+
+
+class Unavailable(ScrubjayError):
+    """Could not be done now; nothing is known to be wrong with the call. Retry later."""
+
+    code = "Unavailable"
+    exit_code = 1
+
+
+class NotLeader(Unavailable):
+    """This replica does not lead (any more). `hint`: node name last known to lead, or None."""
+
+    code = "NotLeader"
+
+
+class DiskFull(Unavailable):
+    """The disk has no room for the write."""
+
+    code = "DiskFull"
+
+
+class Fenced(ScrubjayError):
+    """Someone newer owns what this process was writing. Stop."""
+
+    code = "Fenced"
+    exit_code = 4
+
+
+class Missing(ScrubjayError):
+    """A thing that must exist is not there. Fields: `what`, and `lsn` for a hole in a log."""
+
+    code = "Missing"
+    exit_code = 2
+
+
+class Corrupt(ScrubjayError):
+    """Bytes failed a check. Never retried. Fields: `what`, `where`, `expected`, `found` as known."""
+
+    code = "Corrupt"
+    exit_code = 2
+
+
+class Unsafe(ScrubjayError):
+    """Refused, because a promise would break."""
+
+    code = "Unsafe"
+    exit_code = 4
+
+
+class Exists(ScrubjayError):
+    """Create-once met an object that is already there. Field: `key`."""
+
+    code = "Exists"
+    exit_code = 4
+
+
+class Internal(ScrubjayError):
+    """A broken invariant of ours."""
+
+    code = "Internal"

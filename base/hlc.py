@@ -1,0 +1,79 @@
+"""Hybrid logical clock: stamps that follow the wall clock, never go back, and never run into a synced reservation.
+
+A stamp is 64 bit: microseconds since the epoch << 12 | counter. The clock is pure: the wall time is an argument.
+
+Reservation: no stamp may leave a node above its *synced* reservation (DESIGN section 5, "Clocks"). The owner calls
+`wants_reservation` and writes the answer to the WAL; once synced it calls `reserved`. After a restart the clock goes on from
+max(wall, reservation), so a stamp is never handed out twice.
+"""
+
+from __future__ import annotations
+
+from base.errors import Unavailable
+from base.ids import Stamp
+
+COUNTER_BITS = 12
+_COUNTER_MASK = (1 << COUNTER_BITS) - 1
+
+
+def stamp_of(micros: int, counter: int = 0) -> Stamp:
+    """Stamp of a wall time in microseconds since the epoch."""
+    return Stamp(micros << COUNTER_BITS | counter)
+
+
+def stamp_micros(stamp: int) -> int:
+    """Microseconds since the epoch of a stamp (the counter is dropped)."""
+    return stamp >> COUNTER_BITS
+
+
+def last_stamp_at(micros: int) -> Stamp:
+    """The greatest stamp within that microsecond: "everything at or before `micros`" is `stamp <= last_stamp_at(micros)`."""
+    return Stamp(micros << COUNTER_BITS | _COUNTER_MASK)
+
+
+class HybridClock:
+    """One node's clock.
+
+    latest: the highest stamp issued or merged; never goes back.
+    reservation: the highest stamp that may leave this node; moved by `reserved()` after its WAL record is synced.
+    """
+
+    RESERVE_AHEAD_US = 3_000_000
+    RESERVE_WHEN_BELOW_US = 1_500_000
+
+    def __init__(self, *, reservation: Stamp = Stamp(0), max_offset_us: int = 500_000) -> None:
+        self.latest: Stamp = reservation
+        self.reservation: Stamp = reservation
+        self.max_offset_us = max_offset_us
+
+    def tick(self, wall_us: int) -> Stamp:
+        """A new stamp, above every earlier one. Raises Unavailable while the reservation does not cover it."""
+        candidate = max(wall_us << COUNTER_BITS, self.latest + 1)
+        if candidate > self.reservation:
+            raise Unavailable("clock reservation not yet durable", stamp=candidate, reservation=self.reservation)
+        self.latest = Stamp(candidate)
+        return self.latest
+
+    def read(self, wall_us: int) -> Stamp:
+        """The clock as it stands, capped at the reservation: safe to send in a grant or a promise."""
+        return Stamp(min(max(wall_us << COUNTER_BITS, self.latest), self.reservation))
+
+    def merge(self, other: Stamp, wall_us: int) -> bool:
+        """Take over a stamp seen elsewhere. False (and nothing taken) if it is further ahead than `max_offset_us` of the wall clock."""
+        if stamp_micros(other) > wall_us + self.max_offset_us:
+            return False
+        if other > self.latest:
+            self.latest = other
+        return True
+
+    def wants_reservation(self, wall_us: int) -> Stamp | None:
+        """The reservation that should be made durable now, or None while the present one reaches far enough."""
+        need = max(wall_us, stamp_micros(self.latest))
+        if stamp_micros(self.reservation) >= need + self.RESERVE_WHEN_BELOW_US:
+            return None
+        return stamp_of(need + self.RESERVE_AHEAD_US)
+
+    def reserved(self, reservation: Stamp) -> None:
+        """The reservation is synced."""
+        if reservation > self.reservation:
+            self.reservation = reservation

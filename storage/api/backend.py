@@ -1,0 +1,87 @@
+"""The port between the DynamoDB API and the store behind it.
+
+`storage.api` knows nothing else of the store; `storage.control.router` implements it for real, `storage.api.memory` as a plain model (tests).
+Data calls take a callback and make no task or future (DESIGN: no task per request); `done` is called exactly once, perhaps at once, with the
+answer or with a ScrubjayError. Control calls are coroutines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from base.errors import ScrubjayError
+from storage.command import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from storage.control.catalogue import KeySchema, PartitionInfo, TableMeta, TableStats, Throughput
+
+
+class TableSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked CreateTable (the fields of TableMeta that the caller chooses)."""
+
+    name: str
+    key: KeySchema
+    attributes: tuple[tuple[str, str], ...]
+    billing: str
+    throughput: Throughput
+    deletion_protection: bool = False
+    table_class: str = "STANDARD"
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+class ContinuousBackups(msgspec.Struct, frozen=True):
+    """What DescribeContinuousBackups shows. earliest_us, latest_us: None until the window is proven."""
+
+    enabled: bool
+    days: int
+    earliest_us: int | None
+    latest_us: int | None
+
+
+class Backend(Protocol):
+    def table(self, name: str) -> TableMeta | None:
+        """The table now owning `name` as the API sees it (DELETING and restoring tables included), or None."""
+        ...
+
+    def table_by_id(self, table_id: str) -> TableMeta | None: ...
+
+    def table_names(self) -> Sequence[str]:
+        """Sorted by UTF-8 bytes; system tables left out."""
+        ...
+
+    def stats(self, table: TableMeta) -> TableStats: ...
+
+    async def create_table(self, spec: TableSpec) -> TableMeta:
+        """Returns with status CREATING. Raises Conflict if the name is taken."""
+        ...
+
+    async def delete_table(self, name: str) -> TableMeta:
+        """Returns with status DELETING. Raises Missing, or Conflict (table not ACTIVE)."""
+        ...
+
+    async def update_table(self, name: str, change: dict[str, object]) -> TableMeta:
+        """change: TableMeta fields to replace (throughput, billing, deletion_protection, table_class, tags, ...). Raises Missing, Conflict."""
+        ...
+
+    async def set_continuous_backups(self, name: str, *, enabled: bool, days: int | None) -> ContinuousBackups: ...
+
+    def continuous_backups(self, table: TableMeta) -> ContinuousBackups: ...
+
+    async def restore_table(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta:
+        """Start a restore to a new table (at_us None: the latest). Raises Conflict (target exists), Unsafe (outside the window: fields earliest, latest)."""
+        ...
+
+    def write(self, table: TableMeta, command: WriteCommand, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None: ...
+
+    def read(
+        self, table: TableMeta, key: bytes, *, consistent: bool, done: Callable[[ReadAnswer | ScrubjayError], None]
+    ) -> None: ...
+
+    def read_range(
+        self,
+        table: TableMeta,
+        partition: PartitionInfo,
+        request: RangeRead,
+        done: Callable[[RangeAnswer | ScrubjayError], None],
+    ) -> None: ...

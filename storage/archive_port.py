@@ -1,0 +1,99 @@
+"""What an archiver may see and say of the logs on one node. `storage` never imports `archiver`; it is told what was archived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from storage.digest import Total
+from storage.record import Seal
+
+
+class SealedSegment(NamedTuple):
+    """A segment [first, last] that this member applied, as it sees it; `last` is a SEAL.
+
+    raw_sha256: over the record bytes as read back from this member's WAL. total: state digest at `last`. chain_before, chain: 32 bytes each (storage.chain).
+    agreed: node numbers (rising, this one included) whose statements are equal; two or more make it archivable. suspect: this member differs from an agreed pair.
+    """
+
+    table: TableId
+    partition: PartitionId
+    first: Lsn
+    last: Lsn
+    first_stamp: Stamp
+    last_stamp: Stamp
+    records: int
+    content: int
+    raw_size: int
+    raw_sha256: bytes
+    total: Total
+    seal: Seal
+    chain_before: bytes
+    chain: bytes
+    agreed: tuple[int, ...]
+    suspect: bool
+
+
+class ClosedPoint(NamedTuple):
+    """No content record above `last_content` will carry a stamp <= closed. last_seal: the newest applied SEAL."""
+
+    table: TableId
+    partition: PartitionId
+    closed: Stamp
+    last_content: Lsn
+    last_seal: Lsn
+
+
+class PartitionFacts(NamedTuple):
+    """What a manifest says of its partition. name, schema, lo, hi: attributes as of the segment's end (schema: JSON of catalogue.KeySchema plus attributes)."""
+
+    table: TableId
+    table_name: str
+    partition: PartitionId
+    schema: str
+    lo: str
+    hi: str
+
+
+class LogSource(Protocol):
+    """The logs of all replicas on one node, as its archiving agent sees them."""
+
+    node: NodeName
+    number: int
+
+    def partitions(self) -> list[PartitionId]:
+        """Partitions with something sealed above their archived LSN, sorted."""
+        ...
+
+    def facts(self, partition: PartitionId) -> PartitionFacts: ...
+
+    def leads(self, partition: PartitionId) -> bool:
+        """This node leads the partition with its lease held."""
+        ...
+
+    def archived(self, partition: PartitionId) -> Lsn: ...
+
+    def sealed(self, partition: PartitionId) -> list[SealedSegment]:
+        """Applied segments above the archived LSN, oldest first, contiguous."""
+        ...
+
+    def read_raw(self, partition: PartitionId, first: Lsn, last: Lsn) -> bytes:
+        """The records' bytes from this node's WAL, every checksum and the LSN order checked. Raises Missing, Corrupt."""
+        ...
+
+    def announce(self, partition: PartitionId, first: Lsn, last: Lsn, raw_sha256: bytes) -> None:
+        """The manifest of a segment is in the archive and was checked against this member's WAL: attest it. The leader collects and logs ARCHIVED."""
+        ...
+
+    def differs(self, partition: PartitionId, detail: str) -> None:
+        """The archived copy differs from this member's WAL: state a finding (found_by agent)."""
+        ...
+
+    def closed_points(self) -> list[ClosedPoint]:
+        """Closed timestamps this node may publish now for the partitions it leads (consensus rule of DESIGN section 4), sorted by partition."""
+        ...
+
+    def subscribe(self, changed: Callable[[PartitionId], None]) -> None:
+        """Called after a segment became agreed here, or an ARCHIVED record was applied."""
+        ...

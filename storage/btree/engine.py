@@ -1,0 +1,134 @@
+"""The engine port: one B-tree per storage replica, below a replica's in-memory overlay.
+
+A tree holds rows `(key, lsn, stamp, item)` and one `TreeState`, always changed together in one durable transaction. Every row a tree gives out was
+checked; so was every *absence* (ADR 0003): where bytes or structure have rotted the call raises Corrupt, it never answers with less than there was.
+Implementations: `storage.btree.lmdb_engine` (LMDB, one storage worker process per node is the only writer) and `storage.btree.memory_engine`
+(a model with durable and volatile state, for the simulator). Callbacks run on the loop, exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+from base.errors import ScrubjayError
+from base.ids import Lsn, PartitionId, Stamp
+from storage.digest import RangeDigest, Total
+
+T = TypeVar("T")
+Done = Callable[[T | ScrubjayError], None]
+
+
+class Row(NamedTuple):
+    """A checked row. lsn, stamp: of the record that wrote it (0 in rows that came with a restored base)."""
+
+    key: bytes
+    lsn: Lsn
+    stamp: Stamp
+    item: bytes
+
+
+class Change(NamedTuple):
+    """One key's newest version since the last checkpoint. item None: deleted."""
+
+    key: bytes
+    lsn: Lsn
+    stamp: Stamp
+    item: bytes | None
+
+
+class TreeState(NamedTuple):
+    """What is committed with the rows. applied: the last LSN whose effects are all in. extra: the replica's own durable facts, opaque here."""
+
+    applied: Lsn
+    stamp: Stamp
+    extra: bytes
+
+
+EMPTY = TreeState(Lsn(0), Stamp(0), b"")
+
+
+class Tree(Protocol):
+    """One replica's tree as its node reads it: a snapshot as of the last checkpoint."""
+
+    @property
+    def state(self) -> TreeState: ...
+
+    def get(self, key: bytes) -> Row | None:
+        """Raises Corrupt (field `key`) when the row, or the proof that there is none, fails its check."""
+        ...
+
+    def range(self, start: bytes, end: bytes | None, *, reverse: bool = False) -> Iterator[Row]:
+        """Rows with start <= key < end in key order (descending if reverse). Raises Corrupt before giving out a row whose neighbourhood fails."""
+        ...
+
+    def checkpoint(self, changes: Sequence[Change], state: TreeState, done: Done[None]) -> None:
+        """Commit `changes` (ascending keys) and `state` durably, off the loop. One at a time. After done(None) reads see them."""
+        ...
+
+    def pin(self, applied: Lsn, done: Done[PinnedTree]) -> None:
+        """Pin the last checkpoint for a scan by another process. done(Corrupt | Unavailable) if its state is not at `applied`."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class PinnedTree(Protocol):
+    """A snapshot of a tree at exactly one LSN, scanned from the file's bytes outside the node's process. Release it."""
+
+    def digest(self, lo: bytes, hi: bytes | None, *, bytes_per_second: int | None, done: Done[ScanResult]) -> None:
+        """Recompute the range digest of hash range [lo, hi) from the bytes; never stops at a bad row."""
+        ...
+
+    def rows(self, start: bytes, end: bytes | None, done: Done[list[RowFact]]) -> None:
+        """What is there in a key range, good or not (for descending from a range to its keys)."""
+        ...
+
+    def dump(self, path: str, done: Done[Total]) -> None:
+        """Write all rows as a row file (storage.rowfile) at `path` below the node's folder. Corrupt if any row is bad."""
+        ...
+
+    def release(self) -> None: ...
+
+
+class ScanResult(NamedTuple):
+    """digest: over the rows that checked. bad: keys (as found) whose row failed. structure: findings about fences and pages, as text."""
+
+    digest: RangeDigest
+    bad: tuple[bytes, ...]
+    structure: tuple[str, ...]
+    bytes_read: int
+
+
+class RowFact(NamedTuple):
+    """key as found, hash (base.checksum.row_hash) and lsn of a row; hash 0 if it is unreadable."""
+
+    key: bytes
+    hash: int
+    lsn: Lsn
+
+
+class TreeEngine(Protocol):
+    """All trees of one node, below `replicas/<partition>/btree/`."""
+
+    def create(self, partition: PartitionId, done: Done[Tree]) -> None:
+        """A new, empty tree with state EMPTY. Raises through done: Exists."""
+        ...
+
+    def open(self, partition: PartitionId, done: Done[Tree]) -> None:
+        """Verify the structure in the worker (behind an "opening" marker), then open. done(Missing | Corrupt): the tree is suspect."""
+        ...
+
+    def load(self, partition: PartitionId, path: str, state: TreeState, done: Done[Tree]) -> None:
+        """Bulk-load a row file into a new tree that replaces any present one atomically. Raises through done: Corrupt (row file), Exists if open."""
+        ...
+
+    def set_aside(self, partition: PartitionId, reason: str) -> str:
+        """Move a (closed) tree to `quarantine/`; returns its new path. It is evidence and is never opened again."""
+        ...
+
+    def drop(self, partition: PartitionId) -> None:
+        """Remove a (closed) tree for good: its table was dropped and is archived."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,85 @@
+"""What the metadata group knows about a table: frozen values, decoded from the items of the metadata partition.
+
+Times are microseconds since the epoch. The catalogue is the router's in-memory map; `storage.control.metadata` keeps it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from base.ids import Member, PartitionId, TableId
+
+METADATA_TABLE = "_scrubjay_metadata"
+"""Name of the system table that the metadata group keeps. Not visible in the DynamoDB API."""
+
+
+class KeyAttribute(msgspec.Struct, frozen=True):
+    """name and type ('S', 'N' or 'B') of a key attribute."""
+
+    name: str
+    type: str
+
+
+class KeySchema(msgspec.Struct, frozen=True):
+    partition: KeyAttribute
+    sort: KeyAttribute | None = None
+
+
+class PartitionInfo(msgspec.Struct, frozen=True):
+    """A contiguous range of a table's hash space: [lo, hi), 16-byte bounds as 32 hex digits; hi "" is the end of the space."""
+
+    partition_id: PartitionId
+    lo: str
+    hi: str
+    members: tuple[Member, ...]
+
+
+class Throughput(msgspec.Struct, frozen=True):
+    read: int = 0
+    write: int = 0
+
+
+class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """One table, live or dropped.
+
+    status: CREATING | ACTIVE | UPDATING | DELETING | DROPPED. restore_of: ids and instant of the source while and after a restore.
+    attributes: attribute definitions as given, (name, type), in order. tags: sorted pairs.
+    pitr_enabled_at: when the API last enabled point-in-time recovery; None while disabled (archiving goes on all the same).
+    """
+
+    table_id: TableId
+    name: str
+    status: str
+    key: KeySchema
+    attributes: tuple[tuple[str, str], ...]
+    partitions: tuple[PartitionInfo, ...]
+    created_at: int
+    billing: str = "PROVISIONED"
+    billing_changed_at: int | None = None
+    throughput: Throughput = Throughput()
+    throughput_changed_at: tuple[int | None, int | None] = (None, None)
+    deletion_protection: bool = False
+    table_class: str = "STANDARD"
+    table_class_changed_at: int | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    pitr_enabled_at: int | None = None
+    pitr_days: int = 35
+    dropped_at: int | None = None
+    restore_of: RestoreOrigin | None = None
+    version: int = 1
+
+
+class RestoreOrigin(msgspec.Struct, frozen=True):
+    """Where a restored table came from. at: the target instant, microseconds, inclusive. in_progress: digests not yet agreed."""
+
+    table_id: TableId
+    table_name: str
+    at: int
+    in_progress: bool
+
+
+class TableStats(msgspec.Struct, frozen=True):
+    """Rows and bytes (key and item, as stored) of a table's leaders, as of their last applied record."""
+
+    rows: int
+    bytes: int

@@ -1,0 +1,235 @@
+"""Log records: the one byte form that goes to the wire, the WAL and the archive alike (docs/formats/record.md).
+
+A record's identity is (LSN, stamp, kind, payload), fixed when it is first proposed. Ballots are no part of it. The bytes made by `encode` are the
+"inner bytes" of every WAL frame and are concatenated, unchanged, into segments.
+
+Layout, little-endian, 48-byte header then payload:
+
+    0  u32  length      whole record, header included
+    4  u32  crc         masked CRC-32C over bytes [0,4) and [8,length)
+    8  u8   version     1
+    9  u8   kind        see Kind
+    10 u16  flags       0; an unknown flag stops the reader
+    12 u32  count       number of effects in the payload (0 for kinds without)
+    16 8B   owner       first 8 bytes of the partition id: a record in the wrong log is refused
+    24 u64  lsn
+    32 u64  stamp
+    40 u64  effective   what a restore cut goes by; equals stamp except for COMMIT
+    48 ...  payload
+
+Effects payload (DATA, COMMIT): `count` times  u8 op (1 PUT, 2 DELETE) | u16 key length | u32 body length | key | body.
+key: storage key. body: canonical item for PUT, canonical map of the key attributes alone for DELETE.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+from base.checksum import crc32c_masked, crc32c_raw
+from base.errors import Corrupt
+from base.ids import Lsn, Stamp
+
+VERSION = 1
+HEADER = struct.Struct("<IIBBHI8sQQQ")
+HEADER_SIZE = HEADER.size
+EFFECT = struct.Struct("<BHI")
+_U32 = struct.Struct("<I")
+RECORD_SIZE_MAX = 16 << 20
+"""Bytes. Larger lengths are damage, refused before any allocation."""
+
+assert HEADER_SIZE == 48
+
+
+class Kind(IntEnum):
+    """Record kinds. 1-15 are content, 16-31 bookkeeping. An unknown kind stops the reader."""
+
+    DATA = 1
+    SCHEMA = 2
+    SPLIT = 3
+    CONFIG = 4
+    PREPARE = 5
+    COMMIT = 6
+    ABORT = 7
+    NOOP = 16
+    SEAL = 17
+    ARCHIVED = 18
+
+    @property
+    def is_content(self) -> bool:
+        """Content opens the seal timer and moves the restorable window; bookkeeping does neither."""
+        return self < 16
+
+
+class Op(IntEnum):
+    PUT = 1
+    DELETE = 2
+
+
+class Effect(NamedTuple):
+    """One resolved effect. body: canonical item (PUT) or canonical key attributes (DELETE)."""
+
+    op: Op
+    key: bytes
+    body: bytes
+
+
+class Record(NamedTuple):
+    """A decoded header with the whole record's bytes beside it. `data` is exactly what was encoded."""
+
+    lsn: Lsn
+    stamp: Stamp
+    effective: Stamp
+    kind: Kind
+    count: int
+    data: bytes
+
+    @property
+    def payload(self) -> bytes:
+        return self.data[HEADER_SIZE:]
+
+
+_KINDS: dict[int, Kind] = {int(kind): kind for kind in Kind}
+_OPS: dict[int, Op] = {int(op): op for op in Op}
+
+
+def owner_tag(partition_raw: bytes) -> bytes:
+    """The 8 bytes by which a record names its partition. partition_raw: 16 raw id bytes."""
+    return partition_raw[:8]
+
+
+def encode(*, owner: bytes, lsn: int, stamp: int, kind: Kind, payload: bytes, count: int = 0, effective: int | None = None) -> Record:
+    """Build a record. owner: 8 bytes from `owner_tag`."""
+    length = HEADER_SIZE + len(payload)
+    assert length <= RECORD_SIZE_MAX, length
+    eff = stamp if effective is None else effective
+    head = HEADER.pack(length, 0, VERSION, kind, 0, count, owner, lsn, stamp, eff)
+    crc = crc32c_masked(payload, crc32c_raw(head[8:], crc32c_raw(head[:4])))
+    data = head[:4] + _U32.pack(crc) + head[8:] + payload
+    return Record(Lsn(lsn), Stamp(stamp), Stamp(eff), kind, count, data)
+
+
+def decode(buffer: bytes | memoryview, offset: int = 0, *, owner: bytes | None = None) -> Record:
+    """Read and check the record at `offset`. owner: 8 bytes to insist on.
+
+    Raises Corrupt (short, bad checksum, unknown version, kind or flag, wrong owner).
+    """
+    if len(buffer) - offset < HEADER_SIZE:
+        raise Corrupt("record cut short", what="record", where=offset, found=len(buffer) - offset)
+    length, crc, version, kind, flags, count, tag, lsn, stamp, effective = HEADER.unpack_from(buffer, offset)
+    if length < HEADER_SIZE or length > RECORD_SIZE_MAX or len(buffer) - offset < length:
+        raise Corrupt("record length out of bounds", what="record", where=offset, found=length)
+    data = bytes(buffer[offset : offset + length])
+    if crc32c_masked(memoryview(data)[8:], crc32c_raw(data[:4])) != crc:
+        raise Corrupt("record checksum differs", what="record", where=offset, lsn=lsn)
+    if version != VERSION or flags != 0:
+        raise Corrupt("record version or flag unknown", what="record", where=offset, version=version, flags=flags)
+    known = _KINDS.get(kind)
+    if known is None:
+        raise Corrupt("record kind unknown", what="record", where=offset, kind=kind)
+    if owner is not None and tag != owner:
+        raise Corrupt("record belongs to another partition", what="record", where=offset, lsn=lsn, expected=owner.hex(), found=tag.hex())
+    return Record(Lsn(lsn), Stamp(stamp), Stamp(effective), known, count, data)
+
+
+def decode_all(buffer: bytes | memoryview, *, owner: bytes | None = None) -> Iterator[Record]:
+    """Every record of a concatenation, in order. Raises Corrupt at the first that fails."""
+    offset, end = 0, len(buffer)
+    while offset < end:
+        record = decode(buffer, offset, owner=owner)
+        yield record
+        offset += len(record.data)
+
+
+def encode_effects(effects: Sequence[Effect]) -> bytes:
+    """Payload of a DATA or COMMIT record."""
+    parts: list[bytes] = []
+    for op, key, body in effects:
+        parts += (EFFECT.pack(op, len(key), len(body)), key, body)
+    return b"".join(parts)
+
+
+def effects(record: Record) -> list[Effect]:
+    """The effects of a DATA or COMMIT record, in order. Raises Corrupt if the payload does not hold exactly `count`."""
+    data, offset, end = record.data, HEADER_SIZE, len(record.data)
+    found: list[Effect] = []
+    for _ in range(record.count):
+        if end - offset < EFFECT.size:
+            raise Corrupt("effect cut short", what="record", lsn=record.lsn)
+        op, key_length, body_length = EFFECT.unpack_from(data, offset)
+        offset += EFFECT.size
+        middle, stop = offset + key_length, offset + key_length + body_length
+        if stop > end or op not in _OPS:
+            raise Corrupt("effect out of bounds or unknown", what="record", lsn=record.lsn, op=op)
+        found.append(Effect(_OPS[op], data[offset:middle], data[middle:stop]))
+        offset = stop
+    if offset != end:
+        raise Corrupt("bytes behind the last effect", what="record", lsn=record.lsn)
+    return found
+
+
+class Seal(NamedTuple):
+    """Payload of SEAL: the segment [first, this record's LSN] ends here.
+
+    closed: closed timestamp published with it (0: none). reason: why it was cut. tag: 16 bytes that name the scrub that asked, zeros otherwise.
+    """
+
+    first: Lsn
+    closed: Stamp
+    reason: int
+    tag: bytes
+
+    AGE = 0
+    SIZE = 1
+    SCRUB = 2
+    STOP = 3
+    SCHEMA = 4
+    RESTORE = 5
+    DROP = 6
+
+
+SEAL_PAYLOAD = struct.Struct("<QQHHI16s")
+
+
+def encode_seal(seal: Seal) -> bytes:
+    return SEAL_PAYLOAD.pack(seal.first, seal.closed, seal.reason, 0, 0, seal.tag)
+
+
+def decode_seal(record: Record) -> Seal:
+    """Raises Corrupt if the payload is malformed."""
+    if len(record.data) != HEADER_SIZE + SEAL_PAYLOAD.size:
+        raise Corrupt("seal payload has the wrong size", what="record", lsn=record.lsn)
+    first, closed, reason, zero, zero2, tag = SEAL_PAYLOAD.unpack_from(record.data, HEADER_SIZE)
+    if zero or zero2 or not 1 <= first <= record.lsn:
+        raise Corrupt("seal payload malformed", what="record", lsn=record.lsn)
+    return Seal(Lsn(first), Stamp(closed), reason, tag)
+
+
+class Archived(NamedTuple):
+    """Payload of ARCHIVED: the segment [first, last] has its manifest in the archive; `members` (node numbers, rising) attested it."""
+
+    first: Lsn
+    last: Lsn
+    raw_sha256: bytes
+    members: tuple[int, ...]
+
+
+_ARCHIVED = struct.Struct("<QQ32sHHI")
+
+
+def encode_archived(archived: Archived) -> bytes:
+    head = _ARCHIVED.pack(archived.first, archived.last, archived.raw_sha256, len(archived.members), 0, 0)
+    return head + struct.pack(f"<{len(archived.members)}H", *archived.members)
+
+
+def decode_archived(record: Record) -> Archived:
+    """Raises Corrupt if the payload is malformed."""
+    payload = record.payload
+    if len(payload) < _ARCHIVED.size:
+        raise Corrupt("archived payload cut short", what="record", lsn=record.lsn)
+    first, last, sha, members, zero, zero2 = _ARCHIVED.unpack_from(payload)
+    if zero or zero2 or len(payload) != _ARCHIVED.size + 2 * members or not 1 <= first <= last:
+        raise Corrupt("archived payload malformed", what="record", lsn=record.lsn)
+    return Archived(Lsn(first), Lsn(last), sha, struct.unpack_from(f"<{members}H", payload, _ARCHIVED.size))
