@@ -1,0 +1,133 @@
+"""What the durability services (scrub, restore) may ask of the store. Implemented by `storage.control.service`; coordinators see nothing else of it.
+
+All coroutines here may raise Unavailable (no leader, node down, timed out): the caller reports `unverified`, it does not guess.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from storage.btree.engine import RowFact, ScanResult
+from storage.control.catalogue import TableMeta
+from storage.digest import Total
+
+
+class Copy(NamedTuple):
+    """One replica. kind: 'storage' | 'log'. state: 'ok' | 'suspect' (tree rotted, may vote) | 'amnesiac' (log lost) | 'healing' | 'down'."""
+
+    node: NodeName
+    number: int
+    kind: str
+    state: str
+    applied: Lsn
+
+
+class SealPoint(NamedTuple):
+    """A SEAL that was chosen. closed: closed timestamp in it."""
+
+    lsn: Lsn
+    stamp: Stamp
+    closed: Stamp
+
+
+class Finding(NamedTuple):
+    """A fault as reported (INTERFACE section 3). Times in microseconds; key: DynamoDB JSON of the key attributes, None if not about an item.
+
+    kind: different | lacking | extra | unreadable | hole | forged. copy: node name or 'archive'. found_by: scrub | read | seal | agent | verify.
+    action: healed | quarantined | none. storage_key: the raw tree key where only that is known yet (router-side code adds `key` from a good copy).
+    """
+
+    kind: str
+    copy: str
+    partition: str
+    key: dict[str, Any] | None
+    storage_key: bytes | None
+    object: str | None
+    lsn: int | None
+    segment: str | None
+    found_by: str
+    action: str
+    detail: str
+    at_us: int
+
+
+class Pinned(Protocol):
+    """Coroutine face of storage.btree.engine.PinnedTree."""
+
+    async def digest(self, *, bytes_per_second: int | None) -> ScanResult: ...
+    async def rows(self, start: bytes, end: bytes | None) -> list[RowFact]: ...
+    async def item(self, key: bytes) -> bytes | None:
+        """Canonical item bytes of a good row, None if absent. Raises Corrupt."""
+        ...
+
+    def release(self) -> None: ...
+
+
+class ServicePort(Protocol):
+    def tables(self) -> tuple[TableMeta, ...]:
+        """Every table, live, restoring and dropped, the metadata table included, sorted by id."""
+        ...
+
+    def copies(self, partition: PartitionId) -> list[Copy]: ...
+
+    async def seal(self, partition: PartitionId, *, reason: int, tag: bytes = bytes(16)) -> SealPoint:
+        """Have the leader propose a SEAL (storage.record.Seal.SCRUB, RESTORE, ...); returns once it is applied on the leader."""
+        ...
+
+    async def pin(self, partition: PartitionId, node: NodeName, lsn: Lsn, *, timeout_s: float) -> Pinned:
+        """The replica's tree at exactly `lsn`, a SCRUB seal that it checkpoints at. Raises Unavailable, or Corrupt (the tree cannot be opened)."""
+        ...
+
+    def archived(self, partition: PartitionId) -> Lsn: ...
+
+    async def wait_archived(self, partition: PartitionId, lsn: Lsn, *, timeout_s: float) -> bool:
+        """True once archived(partition) >= lsn."""
+        ...
+
+    def closed_point(self, partition: PartitionId) -> tuple[Stamp, Lsn, Lsn] | None:
+        """(closed, last content LSN <= closed, last seal) as the leader may publish now; None if it may not."""
+        ...
+
+    def findings(self, partition: PartitionId) -> list[Finding]:
+        """What was found outside a scrub and not yet reported; kept over restarts."""
+        ...
+
+    def note(self, finding: Finding) -> None: ...
+
+    def reported(self, partition: PartitionId) -> None:
+        """A scrub has reported the findings returned so far."""
+        ...
+
+    async def healed(self, partition: PartitionId, *, timeout_s: float) -> None:
+        """Wait until no heal is running on this partition."""
+        ...
+
+    async def heal(
+        self, partition: PartitionId, node: NodeName, *, rows: str, lsn: Lsn, stamp: Stamp, total: Total, chain: bytes, reason: str
+    ) -> str:
+        """Set the replica's tree aside (returns its quarantine path), bulk-load the row file `rows` (below the data folder) as its state at the seal `lsn`,
+        replay the log above it, and serve again only if the recomputed digest equals `total`. Raises Corrupt if it does not."""
+        ...
+
+    # --- restore: a new table is invisible (data operations answer ResourceNotFound) until published ---
+
+    async def create_restoring(self, meta: TableMeta) -> TableMeta:
+        """Record the target (status CREATING, restore_of.in_progress) and make its replicas, which wait for their base. Raises Conflict if the name is taken."""
+        ...
+
+    async def load_base(self, partition: PartitionId, *, rows: str, total: Total) -> dict[NodeName, Total]:
+        """Bulk-load the row file as the state at LSN 0 on every replica and start the group; the recomputed digest of each. May be called again."""
+        ...
+
+    async def publish(self, table: TableId) -> TableMeta: ...
+
+    async def abandon(self, table: TableId) -> None:
+        """Remove an unpublished target."""
+        ...
+
+    async def save_job(self, key: str, job: dict[str, Any] | None) -> None:
+        """Durable, replicated notes of a coordinator (None removes). key: for example 'restore/<table id>'."""
+        ...
+
+    def jobs(self, prefix: str) -> dict[str, dict[str, Any]]: ...
