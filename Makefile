@@ -1,0 +1,69 @@
+# One command each. `make demo` and `make install` need Python >= 3.11 and nothing else; the first run fetches what the lock file names.
+
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+# Two long-running kinds of test share the machine; more workers than this only make their clocks worse.
+TEST_WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup
+export SCRUBJAY_MINIO_VERSION ?= v0.0.0-20260212201848-7aac2a2c5b7c
+
+.PHONY: help install install-dev demo test test-fast check format bench lock minio clean
+
+help:
+	@echo "make demo       the whole promise on real data, in under two minutes after installation"
+	@echo "make install    virtual environment in .venv from requirements.lock: .venv/bin/scrubjay"
+	@echo "make test       every test (real servers where they can be had; says what was skipped and why)"
+	@echo "make test-fast  what needs no server and no patience, in under two minutes"
+	@echo "make check      format, lint, import arrows, types, documents"
+	@echo "make bench      the measurements of bench/"
+	@echo "make minio      build the pinned MinIO into the cache outside this folder"
+	@echo "make lock       resolve the lock files anew from pyproject.toml"
+
+# The stamps hold the digest of what was installed, so a second run costs nothing and a pulled change installs itself.
+$(VENV)/.runtime: requirements.lock pyproject.toml tools/install.sh
+	@tools/install.sh "$(PYTHON)" $(VENV) requirements.lock $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@tools/install.sh "$(PYTHON)" $(VENV) requirements-dev.lock $@
+
+install: $(VENV)/.runtime
+
+install-dev: $(VENV)/.dev
+
+demo: install
+	@$(BIN)/scrubjay demo
+
+# MinIO is tried, not demanded: without it its tests are skipped and say so (or fail, under SCRUBJAY_REQUIRE=minio).
+test: install-dev
+	@tools/minio.sh || echo "MinIO is not available: its tests will be skipped" >&2
+	$(PYTEST) tests
+
+test-fast: install-dev
+	$(PYTEST) tests -m "not slow and not s3 and not containers and not process"
+
+check: install-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -n 0 tests/docs
+
+format: install-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install-dev
+	$(BIN)/python -m bench
+
+lock: install-dev
+	@tools/lock.sh $(BIN)
+
+minio: install-dev
+	@tools/minio.sh
+
+clean:
+	rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
