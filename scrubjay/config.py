@@ -1,0 +1,422 @@
+"""Configuration: one TOML file, environment variables, `--set`; every key with unit, default and meaning.
+
+Order, the later wins: default, file (`--config` or SCRUBJAY_CONFIG), `SCRUBJAY_<SECTION>_<KEY>`, `--set section.key=value`, the verb's own options.
+An unknown key is an error that names the nearest known one: a typo must not silently become a default. `docs/CONFIG.md` is generated from here.
+
+Fields hold plain integers, microseconds (`_us`) and bytes (`_bytes`); the key a user types has no unit in its name and its unit in its value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from base.errors import Invalid
+from scrubjay.units import format_duration, format_size, parse_duration, parse_size
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """How a field is typed by users. kind: text | switch | count | duration | size | keys. low, high: inclusive bounds of the number."""
+
+    name: str
+    kind: str
+    doc: str
+    low: int = 0
+    high: int = 1 << 62
+
+
+class ServeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The process."""
+
+    data: Annotated[str, Key("data", "text", "data folder; one process at a time")] = "./scrubjay-data"
+    listen: Annotated[str, Key("listen", "text", "address to listen on; anything but loopback needs auth")] = "127.0.0.1"
+    port: Annotated[int, Key("port", "count", "TCP port of the DynamoDB API and the admin API; 0 takes a free one", 0, 65535)] = 8000
+    auth: Annotated[bool, Key("auth", "switch", "check signatures against auth.keys")] = False
+    insecure_listen: Annotated[bool, Key("insecure_listen", "switch", "allow listening beyond loopback without auth")] = False
+    stop_timeout_us: Annotated[
+        int,
+        Key("stop_timeout", "duration", "longest wait for the object store at a planned stop; what is unarchived then stays in the WAL"),
+    ] = 30_000_000
+
+
+class AuthKey(msgspec.Struct, frozen=True, kw_only=True):
+    """One access key. role: `data` (the DynamoDB API) or `admin` (that and /admin/v1/)."""
+
+    id: str
+    secret: str
+    role: str = "data"
+
+
+class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may call."""
+
+    keys: Annotated[tuple[AuthKey, ...], Key("keys", "keys", "access keys: tables with id, secret and role (`data` or `admin`)")] = ()
+
+
+class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The archive and its agents."""
+
+    url: Annotated[str, Key("url", "text", "file:///path or s3://bucket/prefix; empty: file://DATA/archive")] = ""
+    segment_bytes: Annotated[int, Key("segment_bytes", "size", "a segment is sealed when it reaches this size", 4096, 1 << 30)] = 8 << 20
+    seal_age_us: Annotated[int, Key("seal_age", "duration", "a segment with content in it is sealed at this age", 100_000)] = 10_000_000
+    seal_age_max_us: Annotated[
+        int, Key("seal_age_max", "duration", "how far the age backs off for partitions that only trickle; bounds their RPO", 100_000)
+    ] = 10_000_000
+    closed_interval_us: Annotated[
+        int,
+        Key("closed_interval", "duration", "one object of closed timestamps per node and interval: moves `latest` of idle tables", 100_000),
+    ] = 10_000_000
+    lag_alarm_us: Annotated[
+        int, Key("lag_alarm", "duration", "`archive status` exits 3 when a table's latest is further back than this")
+    ] = 120_000_000
+    uploads: Annotated[int, Key("uploads", "count", "segments uploaded at once per node", 1, 64)] = 4
+    timeout_us: Annotated[int, Key("timeout", "duration", "one request to the object store", 1_000_000)] = 30_000_000
+
+
+class S3Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Credentials and endpoint of the object store where the usual AWS variables do not carry them."""
+
+    access_key_id: Annotated[str, Key("access_key_id", "text", "instead of AWS_ACCESS_KEY_ID")] = ""
+    secret_access_key: Annotated[str, Key("secret_access_key", "text", "instead of AWS_SECRET_ACCESS_KEY")] = ""
+    region: Annotated[str, Key("region", "text", "instead of AWS_REGION")] = ""
+    endpoint_url: Annotated[str, Key("endpoint_url", "text", "instead of AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL")] = ""
+
+
+class ScrubConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Scrubs."""
+
+    archive_wait_us: Annotated[
+        int, Key("archive_wait", "duration", "how long a scrub waits for the archive to reach its SEAL before it says `unverified`")
+    ] = 60_000_000
+    pin_wait_us: Annotated[int, Key("pin_wait", "duration", "how long a scrub waits for a replica to pin its tree at the SEAL")] = (
+        30_000_000
+    )
+    heal_wait_us: Annotated[int, Key("heal_wait", "duration", "how long a scrub waits for running heals before it compares")] = 60_000_000
+    rate_bytes: Annotated[int, Key("rate", "size", "bytes per second read from one copy; 0: no bound")] = 0
+
+
+class TablesConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Tables created from now on."""
+
+    initial_partitions: Annotated[
+        int, Key("initial_partitions", "count", "the hash range of a new table is split evenly into so many", 1, 1024)
+    ] = 1
+
+
+class ConsensusConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Replication groups."""
+
+    support_interval_us: Annotated[int, Key("support_interval", "duration", "between two messages asking a node for support", 10_000)] = (
+        250_000
+    )
+    lease_us: Annotated[int, Key("lease", "duration", "D: how long a node's support holds from receipt", 100_000)] = 1_500_000
+    max_clock_offset_us: Annotated[
+        int,
+        Key("max_clock_offset", "duration", "a node whose clock is further off is refused; the ± printed with every restore plan", 1_000),
+    ] = 500_000
+
+
+class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Write-ahead log and B-trees."""
+
+    checkpoint_bytes: Annotated[int, Key("checkpoint_bytes", "size", "a replica checkpoints when its overlay reaches this size", 4096)] = (
+        16 << 20
+    )
+    checkpoint_age_us: Annotated[int, Key("checkpoint_age", "duration", "and when its oldest change reaches this age", 10_000)] = 10_000_000
+    wal_file_bytes: Annotated[int, Key("wal_file", "size", "size of one WAL file; files are recycled", 1 << 20, 1 << 30)] = 64 << 20
+    wal_limit_bytes: Annotated[
+        int,
+        Key(
+            "wal_limit",
+            "size",
+            "the WAL of a node grows to this while the store is down; then writes are refused, history never dropped",
+            1 << 22,
+        ),
+    ] = 4 << 30
+    wal_reserve_bytes: Annotated[int, Key("wal_reserve", "size", "part of the limit kept for control records")] = 64 << 20
+    tree_limit_bytes: Annotated[int, Key("tree_limit", "size", "address space of one replica's B-tree (LMDB map size)", 1 << 22)] = 64 << 30
+
+
+class PitrConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Point-in-time recovery."""
+
+    default: Annotated[bool, Key("default", "switch", "what the API says of new tables; archiving is always on")] = True
+    days: Annotated[int, Key("days", "count", "length of the window in days", 1, 35)] = 35
+    archive_wait_us: Annotated[
+        int, Key("archive_wait", "duration", "a restore to a moment after `latest` waits this long for the archive to reach it")
+    ] = 60_000_000
+    parallel: Annotated[int, Key("parallel", "count", "partitions rebuilt at once", 1, 64)] = 2
+
+
+class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What one client may cost."""
+
+    connections: Annotated[int, Key("connections", "count", "open client connections", 1, 1 << 20)] = 1024
+    request_bytes: Annotated[int, Key("request_bytes", "size", "longest request body", 1 << 20)] = 17 << 20
+    header_timeout_us: Annotated[int, Key("header_timeout", "duration", "a request's headers must arrive within this", 1_000_000)] = (
+        10_000_000
+    )
+    body_timeout_us: Annotated[int, Key("body_timeout", "duration", "a request's body must arrive within this", 1_000_000)] = 30_000_000
+    idle_timeout_us: Annotated[int, Key("idle_timeout", "duration", "a silent connection is closed after this", 1_000_000)] = 120_000_000
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole configuration; immutable."""
+
+    serve: ServeConfig = ServeConfig()
+    auth: AuthConfig = AuthConfig()
+    archive: ArchiveConfig = ArchiveConfig()
+    s3: S3Config = S3Config()
+    scrub: ScrubConfig = ScrubConfig()
+    tables: TablesConfig = TablesConfig()
+    consensus: ConsensusConfig = ConsensusConfig()
+    storage: StorageConfig = StorageConfig()
+    pitr: PitrConfig = PitrConfig()
+    limits: LimitsConfig = LimitsConfig()
+
+    @property
+    def archive_url(self) -> str:
+        """`archive.url`, or the archive folder below the data folder."""
+        return self.archive.url or (Path(self.serve.data).resolve() / "archive").as_uri()
+
+
+RESERVED_ENV = ("SCRUBJAY_CONFIG", "SCRUBJAY_ENDPOINT", "SCRUBJAY_ACCESS_KEY_ID", "SCRUBJAY_SECRET_ACCESS_KEY")
+"""Variables of ours that are no configuration keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One configurable key: its section, the struct's field name, and how users type it."""
+
+    section: str
+    attribute: str
+    key: Key
+    default: Any
+
+    @property
+    def dotted(self) -> str:
+        return f"{self.section}.{self.key.name}"
+
+    @property
+    def env(self) -> str:
+        return f"SCRUBJAY_{self.section}_{self.key.name}".upper()
+
+
+@functools.cache
+def fields() -> Mapping[str, Field]:
+    """Every key by its dotted name, in order of declaration."""
+    found: dict[str, Field] = {}
+    for section, kind in typing.get_type_hints(Config).items():
+        defaults = kind()
+        for attribute, hint in typing.get_type_hints(kind, include_extras=True).items():
+            key = next(extra for extra in hint.__metadata__ if isinstance(extra, Key))
+            entry = Field(section, attribute, key, getattr(defaults, attribute))
+            found[entry.dotted] = entry
+    return found
+
+
+def sections() -> Mapping[str, str]:
+    """Section names and the sentence that describes each."""
+    return {name: (kind.__doc__ or "").strip() for name, kind in typing.get_type_hints(Config).items()}
+
+
+def load(
+    *,
+    path: str | None = None,
+    env: Mapping[str, str] | None = None,
+    sets: Iterable[str] = (),
+    options: Mapping[str, Any] | None = None,
+) -> Config:
+    """The configuration from all its sources. Raises Invalid (exit 64) naming source, key and the nearest known key.
+
+    path: of the TOML file; None: SCRUBJAY_CONFIG of `env`, else no file. sets: "section.key=value". options: dotted name -> value; None values are skipped.
+    """
+    env = env or {}
+    values: dict[str, Any] = {}
+    path = path or env.get("SCRUBJAY_CONFIG")
+    if path:
+        values.update(_from_file(path))
+    values.update(_from_env(env))
+    for text in sets:
+        values.update(_from_set(text))
+    for dotted, value in (options or {}).items():
+        if value is not None:
+            values[dotted] = _convert(fields()[dotted], value, source="option")
+    structs: dict[str, Any] = {}
+    for section, kind in typing.get_type_hints(Config).items():
+        structs[section] = kind(
+            **{entry.attribute: values[dotted] for dotted, entry in fields().items() if entry.section == section and dotted in values}
+        )
+    return Config(**structs)
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            document = tomllib.load(file)
+    except OSError as error:
+        raise Invalid(
+            "cannot read the configuration file", asked=path, found=error.strerror, next="give an existing file with --config"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Invalid(
+            "the configuration file is not TOML", asked=path, found=str(error), next="see docs/CONFIG.md for an example"
+        ) from None
+    values: dict[str, Any] = {}
+    for section, content in document.items():
+        if section not in sections() or not isinstance(content, dict):
+            raise _unknown(section, sections(), source=path)
+        for name, value in content.items():
+            dotted = f"{section}.{name}"
+            if dotted not in fields():
+                raise _unknown(dotted, fields(), source=path)
+            values[dotted] = _convert(fields()[dotted], value, source=path)
+    return values
+
+
+def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
+    names = {entry.env: entry for entry in fields().values()}
+    prefixes = tuple(f"SCRUBJAY_{section.upper()}_" for section in sections())
+    values: dict[str, Any] = {}
+    for name in sorted(env):
+        if not name.startswith("SCRUBJAY_") or name in RESERVED_ENV:
+            continue
+        if name in names:
+            values[names[name].dotted] = _convert(names[name], env[name], source=name)
+        elif name.startswith(prefixes) or difflib.get_close_matches(name, names, n=1, cutoff=0.9):
+            raise _unknown(name, names, source="the environment")
+    return values
+
+
+def _from_set(text: str) -> dict[str, Any]:
+    dotted, equals, value = text.partition("=")
+    dotted = dotted.strip()
+    if not equals:
+        raise Invalid(
+            "--set needs section.key=value", asked=f"--set {text}", found="no =", next="write for example --set archive.seal_age=5s"
+        )
+    if dotted not in fields():
+        raise _unknown(dotted, fields(), source="--set")
+    return {dotted: _convert(fields()[dotted], value.strip(), source="--set")}
+
+
+def _unknown(name: str, known: Iterable[str], *, source: str) -> Invalid:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)
+    return Invalid(
+        "unknown configuration key",
+        asked=f"{name} in {source}",
+        found="no such key",
+        next=f"did you mean {near[0]}? docs/CONFIG.md lists all keys",
+    )
+
+
+def _convert(entry: Field, value: Any, *, source: str) -> Any:
+    """The field's value from TOML, text or an option. Raises Invalid."""
+    kind = entry.key.kind
+    if kind == "text":
+        if isinstance(value, str):
+            return value
+        raise _wrong(entry, value, source, "a text")
+    if kind == "switch":
+        return _switch(entry, value, source)
+    if kind == "keys":
+        return _keys(entry, value, source)
+    return _number(entry, value, source)
+
+
+def _wrong(entry: Field, value: Any, source: str, wanted: str) -> Invalid:
+    return Invalid(
+        f"{entry.dotted} takes {wanted}",
+        asked=f"{entry.dotted} in {source}",
+        found=str(value),
+        next=f"its default is {format_value(entry)}",
+    )
+
+
+def _switch(entry: Field, value: Any, source: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "on", "yes", "1"):
+        return True
+    if isinstance(value, str) and value.lower() in ("false", "off", "no", "0"):
+        return False
+    raise _wrong(entry, value, source, "true or false")
+
+
+def _number(entry: Field, value: Any, source: str) -> int:
+    kind = entry.key.kind
+    number: int | None = None
+    if isinstance(value, int) and not isinstance(value, bool) and kind != "duration":
+        number = value
+    elif isinstance(value, str):
+        try:
+            if kind == "duration":
+                number = parse_duration(value)
+            elif kind == "size":
+                number = parse_size(value)
+            elif value.isascii() and value.isdigit():
+                number = int(value)
+        except Invalid:
+            number = None
+    wanted = {"duration": "a duration such as 10s or 5m", "size": "a size such as 8MiB", "count": "a whole number"}[kind]
+    if number is None:
+        raise _wrong(entry, value, source, wanted)
+    if not entry.key.low <= number <= entry.key.high:
+        raise _wrong(entry, value, source, f"{wanted} from {_format(kind, entry.key.low)} to {_format(kind, entry.key.high)}")
+    return number
+
+
+def _keys(entry: Field, value: Any, source: str) -> tuple[AuthKey, ...]:
+    """Accepts a list of tables with `id`, one such table, or tables named by their id."""
+    if isinstance(value, str):
+        try:
+            value = tomllib.loads(f"keys = {value}")["keys"]
+        except tomllib.TOMLDecodeError:
+            raise _wrong(entry, "(not shown)", source, 'a TOML list such as [{id="…", secret="…", role="admin"}]') from None
+    if isinstance(value, dict):
+        named = all(isinstance(inner, dict) for inner in value.values())
+        value = [{"id": name, **inner} for name, inner in value.items()] if named else [value]
+    keys: list[AuthKey] = []
+    for number, inner in enumerate(value if isinstance(value, list) else [], start=1):
+        try:
+            key = msgspec.convert(inner, AuthKey)
+        except msgspec.ValidationError as error:
+            raise _wrong(entry, f"key {number}: {error}", source, "tables with id, secret and role") from None
+        strange = sorted(set(inner) - {"id", "secret", "role"})
+        if strange or key.role not in ("data", "admin") or not key.id or not key.secret:
+            raise _wrong(
+                entry,
+                f"key {number}: {', '.join(strange) or 'role ' + key.role}",
+                source,
+                "tables with id, secret and role (`data` or `admin`)",
+            )
+        keys.append(key)
+    if not keys or len({key.id for key in keys}) != len(keys):
+        raise _wrong(entry, f"{len(keys)} keys", source, "at least one key, each id once")
+    return tuple(keys)
+
+
+def _format(kind: str, value: Any) -> str:
+    if kind == "duration":
+        return format_duration(value)
+    if kind == "size":
+        return format_size(value)
+    if kind == "switch":
+        return "true" if value else "false"
+    if kind == "keys":
+        return "none"
+    return str(value)
+
+
+def format_value(entry: Field, value: Any = None) -> str:
+    """The default (or `value`) as a user would type it."""
+    return _format(entry.key.kind, entry.default if value is None else value) or '""'
