@@ -1,0 +1,155 @@
+"""Rules of the comparison, one by one."""
+
+from __future__ import annotations
+
+import pytest
+
+from base.ids import Lsn
+from scrubber.compare import (
+    UNREADABLE,
+    Absentee,
+    Difference,
+    Kind,
+    Ruling,
+    Side,
+    conclude,
+    differences_in,
+    ranges_to_descend,
+    rule,
+)
+from scrubber.verdict import Verdict, exit_code, worst
+from storage.btree.engine import RowFact
+from storage.digest import RangeDigest
+
+
+def digest(rows: dict[bytes, int]) -> RangeDigest:
+    one = RangeDigest(bytes(16), None)
+    for key, value in rows.items():
+        one.add(key, value)
+    return one
+
+
+KEY = bytes(15) + b"\x01k"
+OTHER = b"\xf0" + bytes(15) + b"k"
+
+
+def fact(value: int, key: bytes = KEY) -> RowFact:
+    return RowFact(key, value, Lsn(5))
+
+
+def test_nothing_compared_is_unverified() -> None:
+    assert worst([]) is Verdict.UNVERIFIED
+    assert exit_code(worst([Verdict.MATCH, Verdict.UNVERIFIED, Verdict.MISMATCH])) == 2
+    assert exit_code(worst([Verdict.MATCH, Verdict.UNVERIFIED])) == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "reference", "expected"),
+    [
+        ({"n1": 1, "n2": 1, "n3": 1}, 1, None),
+        ({"n1": 1, "n2": 2, "n3": 1}, 1, (Ruling.COPY, ("n2",))),
+        ({"n1": 1, "n2": UNREADABLE, "n3": 1}, 1, (Ruling.COPY, ("n2",))),
+        ({"n1": 1, "n2": UNREADABLE, "n3": UNREADABLE}, 1, (Ruling.COPY, ("n2", "n3"))),
+        ({"n1": 1, "n2": 2, "n3": 3}, 1, (Ruling.COPY, ("n2", "n3"))),
+        ({"n1": 1, "n2": 2, "n3": 2}, 1, (Ruling.UNDECIDED, ("n2", "n3"))),
+        ({"n1": 2, "n2": 2, "n3": 2}, 1, (Ruling.ARCHIVE, ())),
+        ({"n1": 2, "n2": 2, "n3": 3}, 1, (Ruling.UNDECIDED, ("n1", "n2", "n3"))),
+        ({"n1": 2}, 1, (Ruling.UNDECIDED, ("n1",))),
+        ({"n1": UNREADABLE, "n2": UNREADABLE, "n3": UNREADABLE}, 1, (Ruling.UNDECIDED, ("n1", "n2", "n3"))),
+        ({"n1": 1, "n2": 1, "n3": 2}, None, (Ruling.PEERS, ("n3",))),
+        ({"n1": 1, "n2": 2}, None, (Ruling.UNDECIDED, ("n1", "n2"))),
+        ({"n1": 1, "n2": 1, "n3": UNREADABLE}, None, (Ruling.PEERS, ("n3",))),
+        ({"n1": 1, "n2": 1}, None, None),
+    ],
+)
+def test_ruling(values: dict[str, int], reference: int | None, expected: object) -> None:
+    assert rule(values, reference) == expected
+
+
+def test_no_reference_is_never_match_and_heals_nothing() -> None:
+    rows = {KEY: 9}
+    sides = [Side("n1", digest(rows)), Side("n2", digest(rows)), Side("n3", digest({}))]
+    found = []
+    for index in ranges_to_descend(sides, None):
+        assert index == 0
+        found += differences_in({"n1": [fact(9)], "n2": [fact(9)], "n3": []}, None)
+    outcome = conclude(sides, (), None, found, reference_reason="archive_lags")
+    assert outcome.verdict is Verdict.MISMATCH
+    assert outcome.heal == ()
+    assert [(one.kind, one.copy) for one in outcome.differences] == [(Kind.LACKING, "n3")]
+    clean = conclude(sides[:2], (), None, (), reference_reason="archive_lags")
+    assert (clean.verdict, clean.reason) == (Verdict.UNVERIFIED, "archive_lags")
+
+
+def test_a_copy_out_of_reach_is_unverified_and_a_rotten_one_is_healed() -> None:
+    rows = {KEY: 9}
+    sides = [Side("n1", digest(rows)), Side("n2", digest(rows))]
+    down = conclude(sides, (Absentee("n3", "storage", "down"),), digest(rows), ())
+    assert (down.verdict, down.reason, down.heal) == (Verdict.UNVERIFIED, "down", ())
+    rotten = conclude(sides, (Absentee("n3", "storage", "unreadable", rotten=True),), digest(rows), ())
+    assert (rotten.verdict, rotten.heal) == (Verdict.MISMATCH, ("n3",))
+
+
+def test_nothing_is_healed_while_anything_speaks_against_the_reference() -> None:
+    sides = [Side("n1", digest({KEY: 9})), Side("n2", digest({KEY: 9})), Side("n3", digest({KEY: 9, OTHER: 3}))]
+    reference = {KEY: 8}
+    found = differences_in({"n1": [fact(9)], "n2": [fact(9)], "n3": [fact(9)]}, [fact(8)])
+    found += differences_in({"n1": [], "n2": [], "n3": [fact(3, OTHER)]}, [])
+    outcome = conclude(sides, (), digest(reference), found)
+    assert {(one.copy, one.kind) for one in outcome.differences} == {("archive", Kind.DIFFERENT), ("n3", Kind.EXTRA)}
+    assert outcome.heal == ()
+    assert all(copy.verdict is not Verdict.MATCH for copy in outcome.copies)
+
+
+def test_archive_kinds_are_seen_from_the_archive() -> None:
+    agree = {"n1": [fact(9)], "n2": [fact(9)]}
+    assert differences_in(agree, [])[0].kind is Kind.LACKING
+    assert differences_in({"n1": [], "n2": []}, [fact(9)])[0].kind is Kind.EXTRA
+    assert differences_in(agree, [fact(8)])[0].kind is Kind.DIFFERENT
+
+
+def test_a_flipped_key_byte_is_one_finding_with_the_true_key() -> None:
+    stray = KEY[:-1] + b"K"
+    sides = [Side("n1", digest({KEY: 9})), Side("n2", digest({KEY: 9})), Side("n3", digest({}), bad=(stray,))]
+    found = differences_in({"n1": [fact(9)], "n2": [fact(9)], "n3": [fact(0, stray)]}, [fact(9)])
+    outcome = conclude(sides, (), digest({KEY: 9}), found)
+    assert [(one.kind, one.copy, one.key) for one in outcome.differences] == [(Kind.LACKING, "n3", KEY)]
+    assert stray.hex() in outcome.differences[0].detail
+    assert outcome.heal == ("n3",)
+
+
+def test_a_bad_row_that_reads_well_again_is_still_a_finding() -> None:
+    sides = [Side("n1", digest({KEY: 9})), Side("n2", digest({KEY: 9}), bad=(KEY,))]
+    assert ranges_to_descend(sides, digest({KEY: 9})) == [0]
+    outcome = conclude(sides, (), digest({KEY: 9}), differences_in({"n1": [fact(9)], "n2": [fact(9)]}, [fact(9)]))
+    assert [(one.kind, one.copy) for one in outcome.differences] == [(Kind.UNREADABLE, "n2")]
+    assert outcome.verdict is Verdict.MISMATCH
+
+
+def test_digests_that_differ_over_equal_rows_are_not_called_a_match() -> None:
+    sides = [Side("n1", digest({KEY: 9})), Side("n2", digest({KEY: 7}))]
+    outcome = conclude(sides, (), digest({KEY: 9}), (), unexplained=(0,))
+    assert [(copy.copy, copy.verdict) for copy in outcome.copies][:2] == [("n1", Verdict.MATCH), ("n2", Verdict.UNVERIFIED)]
+    assert outcome.reason == "unstable_reads"
+
+
+def test_structure_faults_are_findings_without_a_key() -> None:
+    sides = [Side("n1", digest({KEY: 9})), Side("n2", digest({KEY: 9}), structure=("fence at page 3 counts 5 rows, found 4",))]
+    outcome = conclude(sides, (), digest({KEY: 9}), ())
+    assert outcome.differences == (Difference(Kind.UNREADABLE, "n2", None, None, Ruling.COPY, "fence at page 3 counts 5 rows, found 4"),)
+    assert outcome.heal == ("n2",)
+
+
+def test_ranges_beyond_the_bound_still_count() -> None:
+    sides = [Side("n1", digest({KEY: 9})), Side("n2", digest({KEY: 9}))]
+    outcome = conclude(sides, (), digest({KEY: 8}), (), further=(Ruling.ARCHIVE,))
+    assert (outcome.verdict, outcome.reason) == (Verdict.MISMATCH, "copies_agree_against_archive")
+
+
+def test_every_side_is_looked_at_both_ways() -> None:
+    """Guards the comparison itself: keys only the reference has, and keys only a copy has."""
+    found = differences_in({"n1": [fact(1, b"a" * 17)], "n2": []}, [fact(2, b"b" * 17)])
+    assert {(one.copy, one.key, one.kind) for one in found} == {
+        ("n1", b"a" * 17, Kind.EXTRA),
+        ("archive", b"b" * 17, Kind.EXTRA),
+    }
