@@ -1,0 +1,116 @@
+"""The ledger remembers over restarts, forgets what failed, and starts anew from a file that cannot be read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from sqlite_utils import Database
+
+from base.errors import Invalid
+from scrubber.ledger import MEMORY, RUNS_KEPT, PartitionProof, Proof, SqliteLedger
+
+T = TypeVar("T")
+
+
+class InlineTasks:
+    """Only what the ledger uses."""
+
+    async def blocking(self, work: Callable[[], T]) -> T:
+        return work()
+
+
+def run(awaitable: Awaitable[T]) -> T:
+    async def body() -> T:
+        return await awaitable
+
+    return asyncio.run(body())
+
+
+@contextmanager
+def opened(path: str) -> Iterator[SqliteLedger]:
+    tasks: Any = InlineTasks()
+    ledger = run(SqliteLedger.open(tasks, path))
+    yield ledger
+    run(ledger.close())
+
+
+def test_a_deeper_and_fresh_proof_lets_an_object_be_skipped() -> None:
+    with opened(MEMORY) as ledger:
+        run(ledger.proved([Proof("a", "records", 100), Proof("b", "listed", 100), Proof("c", "replayed", 50), Proof("c", "records", 200)]))
+        assert run(ledger.skip(["c", "b", "a", "z"], level="objects", since_us=100)) == ["c", "a"]
+        assert run(ledger.skip(["a", "c"], level="replayed", since_us=60)) == []
+        assert run(ledger.skip(["a", "c"], level="replayed", since_us=50)) == ["c"]
+        run(ledger.failed(["c"]))
+        assert run(ledger.skip(["a", "b", "c"], level="listed", since_us=0)) == ["a", "b"]
+        with pytest.raises(Invalid):
+            run(ledger.skip([], level="deep", since_us=0))
+
+
+def test_a_later_proof_replaces_the_earlier() -> None:
+    with opened(MEMORY) as ledger:
+        run(ledger.proved([Proof("a", "records", 100)]))
+        run(ledger.proved([Proof("a", "records", 300)]))
+        assert run(ledger.skip(["a"], level="records", since_us=300)) == ["a"]
+
+
+def test_everything_survives_a_restart(tmp_path: Path) -> None:
+    path = str(tmp_path / "durability" / "ledger.db")
+    proof = PartitionProof("p1", "t1", "scrub", 5, 9, "match", False, 3, "00ff")
+    with opened(path) as ledger:
+        run(ledger.proved([Proof("a", "records", 100)]))
+        run(ledger.scrubbed(proof))
+        one = run(ledger.begin_run(7))
+        run(ledger.end_run(one, finished_us=8, verdict="match", healed=False, report={"verdict": "match"}))
+        run(ledger.begin_run(9))
+    with opened(path) as ledger:
+        assert ledger.set_aside is None
+        assert run(ledger.skip(["a"], level="records", since_us=100)) == ["a"]
+        assert run(ledger.partitions()) == [proof]
+        newest, older = run(ledger.runs(10))
+        assert (newest.started_us, newest.finished_us, newest.report) == (9, None, None)
+        assert (older.verdict, older.report) == ("match", {"verdict": "match"})
+
+
+def test_runs_are_bounded() -> None:
+    with opened(MEMORY) as ledger:
+        for at in range(RUNS_KEPT + 5):
+            run(ledger.begin_run(at))
+        assert len(run(ledger.runs(RUNS_KEPT * 2))) == RUNS_KEPT
+
+
+@pytest.mark.parametrize("damage", ["head", "middle", "text"])
+def test_a_damaged_file_is_set_aside_and_the_ledger_starts_anew(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "ledger.db"
+    with opened(str(path)) as ledger:
+        run(ledger.proved([Proof(f"object-{n:05d}", "records", 100) for n in range(2000)]))
+    data = bytearray(path.read_bytes())
+    if damage == "head":
+        data[:100] = bytes(100)
+    elif damage == "middle":
+        data[len(data) // 2 : len(data) // 2 + 8192] = b"\xa5" * 8192
+    else:
+        data = bytearray(b"this is no database, it is a letter" * 40)
+    path.write_bytes(data)
+    with opened(str(path)) as ledger:
+        assert ledger.set_aside == f"{path}.corrupt-1"
+        assert Path(ledger.set_aside).read_bytes()[: len(data)] == bytes(data)
+        assert run(ledger.skip(["object-00001"], level="records", since_us=0)) == []
+        run(ledger.proved([Proof("a", "records", 1)]))
+    with opened(str(path)) as ledger:
+        assert ledger.set_aside is None
+
+
+def test_the_schema_is_migrated_once(tmp_path: Path) -> None:
+    path = str(tmp_path / "ledger.db")
+    for _ in range(2):
+        with opened(path):
+            pass
+    db = Database(path)
+    assert db["_sqlite_migrations"].count == 1
+    assert set(db.table_names()) == {"_sqlite_migrations", "objects", "partitions", "runs"}
+    db.close()
