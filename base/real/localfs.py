@@ -1,0 +1,231 @@
+"""`file://`: create-once objects in a folder, with the guarantees of a good object store.
+
+An object is written under a temporary name, synced, hard-linked to its own name (which fails if the name is taken), and the folders above it are
+synced: it exists whole and durable, or not at all. Temporary files live in `.tmp/` and are never listed; names that begin with a dot are refused.
+Not covered: rot of the medium (the archive's own checksums find it) and a folder shared over a file system without atomic `link`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import os
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from base.env import ListPage, ObjectInfo
+from base.errors import Corrupt, DiskFull, Exists, Invalid, Missing, Unavailable, Unsafe
+
+T = TypeVar("T")
+
+KEY = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*(/[A-Za-z0-9_=-][A-Za-z0-9._=-]*)*")
+KEY_BYTES_MAX = 900
+THREADS = 8
+TEMPORARY = ".tmp"
+TEMPORARY_AGE_S_MAX = 3600
+"""A temporary file older than this was left by a process that died, and is removed."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def check_key(key: str) -> str:
+    """`key` itself. Raises Invalid if it is no object key of ours."""
+    if len(key) > KEY_BYTES_MAX or not KEY.fullmatch(key):
+        raise Invalid("not an object key", key=key)
+    return key
+
+
+def _raise(error: OSError, key: str, *, writing: bool) -> NoReturn:
+    if error.errno in _FULL:
+        raise DiskFull("the archive's file system is full", key=key) from error
+    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError) and not writing:
+        raise Missing("no such object", what=key) from error
+    if error.errno == errno.EIO and not writing:
+        raise Corrupt("the medium cannot read the object", what="object", where=key) from error
+    raise Unavailable("the archive's folder cannot be used", key=key, cause=str(error)) from error
+
+
+class LocalStore:
+    """One folder as an `ObjectStore`. Work runs in a few threads of its own, so a slow disk never blocks the loop."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.url = root.absolute().as_uri()
+        self._pool: ThreadPoolExecutor | None = None
+        self._numbers = itertools.count()
+        self._swept = False
+        self._lock = threading.Lock()
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="archive-file")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def close(self) -> None:
+        """Let the threads go. The store may still be used: it makes new ones."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+            self._pool = None
+
+    async def put(self, key: str, data: bytes) -> None:
+        check_key(key)
+        await self._run(lambda: self._put(key, data))
+
+    async def get(self, key: str) -> bytes:
+        check_key(key)
+        return await self._run(lambda: self._read(key, 0, None))
+
+    async def get_range(self, key: str, start: int, end: int) -> bytes:
+        check_key(key)
+        if not 0 <= start <= end:
+            raise Invalid("not a range", start=start, end=end)
+        data = await self._run(lambda: self._read(key, start, end - start))
+        if len(data) != end - start:
+            raise Corrupt("the object is shorter than the range", what="object", where=key, expected=end, found=start + len(data))
+        return data
+
+    async def head(self, key: str) -> ObjectInfo | None:
+        check_key(key)
+        return await self._run(lambda: self._head(key))
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> ListPage:
+        return await self._run(lambda: self._list(prefix, after, limit))
+
+    async def delete(self, key: str) -> None:
+        check_key(key)
+        await self._run(lambda: self._delete(key))
+
+    # --- on a thread ---
+
+    def _put(self, key: str, data: bytes) -> None:
+        target = self.root / key
+        temporary = self.root / TEMPORARY / f"{os.getpid()}-{next(self._numbers)}-{secrets.token_hex(8)}"
+        try:
+            self._make_folders(target.parent)
+            self._sweep()
+            try:
+                self._write(temporary, data)
+                os.link(temporary, target)
+            except FileExistsError:
+                if target.is_dir():
+                    raise Invalid("the key is a folder of other objects", key=key) from None
+                # Whoever won may not have synced the folder yet; who is told "exists" may rely on it.
+                _sync_folder(target.parent)
+                raise Exists("the object is already there", key=key) from None
+            finally:
+                temporary.unlink(missing_ok=True)
+            _sync_folder(target.parent)
+        except NotADirectoryError as error:
+            raise Invalid("another object is a prefix of the key", key=key) from error
+        except OSError as error:
+            if error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+                raise Unsafe("the file system has no hard links: create-once cannot be kept", key=key) from error
+            _raise(error, key, writing=True)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(handle, view) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def _make_folders(self, folder: Path) -> None:
+        missing = []
+        while not folder.is_dir():
+            missing.append(folder)
+            folder = folder.parent
+        for new in reversed(missing):
+            new.mkdir(exist_ok=True)
+            _sync_folder(new.parent)
+
+    def _sweep(self) -> None:
+        """Once per process: make `.tmp/`, remove what a dead writer left there."""
+        with self._lock:
+            if self._swept:
+                return
+            folder = self.root / TEMPORARY
+            folder.mkdir(parents=True, exist_ok=True)
+            oldest = time.time() - TEMPORARY_AGE_S_MAX
+            for entry in os.scandir(folder):
+                if entry.stat().st_mtime < oldest:
+                    Path(entry.path).unlink(missing_ok=True)
+            self._swept = True
+
+    def _read(self, key: str, start: int, length: int | None) -> bytes:
+        try:
+            with open(self.root / key, "rb") as file:
+                if start:
+                    file.seek(start)
+                return file.read() if length is None else file.read(length)
+        except OSError as error:
+            _raise(error, key, writing=False)
+
+    def _head(self, key: str) -> ObjectInfo | None:
+        path = self.root / key
+        try:
+            facts = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            _raise(error, key, writing=False)
+        return None if path.is_dir() else ObjectInfo(key, facts.st_size)
+
+    def _list(self, prefix: str, after: str, limit: int) -> ListPage:
+        found: list[ObjectInfo] = []
+        try:
+            for key, path in _walk(self.root, "", prefix, after):
+                if len(found) == limit:
+                    return ListPage(tuple(found), True)
+                try:
+                    found.append(ObjectInfo(key, Path(path).stat().st_size))
+                except FileNotFoundError:
+                    continue  # deleted between the listing and now
+        except OSError as error:
+            _raise(error, prefix, writing=True)
+        return ListPage(tuple(found), False)
+
+    def _delete(self, key: str) -> None:
+        path = self.root / key
+        try:
+            path.unlink(missing_ok=True)
+            if path.parent.is_dir():
+                _sync_folder(path.parent)
+        except NotADirectoryError:
+            return
+        except OSError as error:
+            _raise(error, key, writing=True)
+
+
+def _walk(folder: Path, base: str, prefix: str, after: str) -> Iterator[tuple[str, str]]:
+    """Keys below `folder` (whose own key is `base`) in byte order: a folder sorts as its name with the slash behind it."""
+    try:
+        entries = [(entry.name + "/" if entry.is_dir() else entry.name, entry.path) for entry in os.scandir(folder)]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name, path in sorted(entries):
+        if name.startswith("."):
+            continue
+        key = base + name
+        if name.endswith("/"):
+            inside = key.startswith(prefix) or prefix.startswith(key)
+            if inside and (key > after or after.startswith(key)):
+                yield from _walk(Path(path), key, prefix, after)
+        elif key.startswith(prefix) and key > after:
+            yield key, path
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
