@@ -1,0 +1,64 @@
+"""Log lines: one JSON object each, to stderr, never one per request. `bind` what a line is about: node, partition, job.
+
+Logging never fails its caller: a closed or full stderr loses lines, nothing else; a value that JSON does not know is shown by its repr.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import msgspec
+import structlog
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class _Lines:
+    """What structlog writes through: one line a call, flushed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return  # nobody is left to tell
+
+    debug = info = warning = error = critical = exception = msg
+
+
+def _order(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Time, level and event first: people read these lines too."""
+    head = {"at": event.pop("timestamp", None), "level": event.pop("level", None), "event": event.pop("event", None)}
+    return {**head, **event}
+
+
+def _render(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    try:
+        return msgspec.json.encode(event, enc_hook=repr).decode()
+    except (TypeError, ValueError):  # lone surrogates, odd keys
+        return json.dumps(event, default=repr, skipkeys=True)
+
+
+def setup(level: str = "info", stream: TextIO | None = None) -> None:
+    """Configure structlog for this process; call once, before the first line. level: a key of `LEVELS`. stream: stderr unless given."""
+    target = sys.stderr if stream is None else stream
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _order,
+            _render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=lambda *_names: _Lines(target),
+        cache_logger_on_first_use=False,
+    )

@@ -1,0 +1,60 @@
+"""What every test may ask for: real S3 servers, a real `scrubjay serve --dev`, golden files, free ports.
+
+Fixtures live in `tests/fixtures/`, by role. What a test asks for decides its markers: S3 servers make it `s3`, a server process `process`,
+containers `containers`; those tests share one worker per kind, so that servers are started once and clocks are not fought over.
+A test whose server cannot be had is skipped with the reason, or fails if SCRUBJAY_REQUIRE (comma-separated: minio, seaweed, containers) names it.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fixtures.golden import golden
+from tests.fixtures.process import ScrubjayServer, scrubjay_server
+from tests.fixtures.s3 import minio, minio_bucket, s3_bucket, s3_server, seaweed, seaweed_bucket
+
+__all__ = ["golden", "minio", "minio_bucket", "s3_bucket", "s3_server", "scrubjay_server", "seaweed", "seaweed_bucket"]
+
+_MARKS = {
+    "minio": "s3",
+    "seaweed": "s3",
+    "s3_server": "s3",
+    "s3_bucket": "s3",
+    "minio_bucket": "s3",
+    "seaweed_bucket": "s3",
+    "scrubjay_server": "process",
+    "container_engine": "containers",
+}
+# One xdist group each; the first that fits. Long ones first, so that no worker is left alone with them at the end.
+_GROUPS = ("containers", "process", "s3")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rewrite-golden", action="store_true", help="write tests/golden/ anew from what the code produces now")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        names = [mark.name for mark in item.iter_markers()]
+        return next((place for place, group in enumerate(_GROUPS) if group in names), len(_GROUPS))
+
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in _MARKS:
+                item.add_marker(_MARKS[fixture])
+        place = rank(item)
+        if place < len(_GROUPS) and item.get_closest_marker("xdist_group") is None:
+            # containers share a group with process tests: both start our server and watch its clock
+            item.add_marker(pytest.mark.xdist_group("s3" if _GROUPS[place] == "s3" else "process"))
+    items.sort(key=rank)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> object:
+    """Show the end of the server's log beside a failure."""
+    report = yield
+    if report.failed:
+        for server in item.stash.get(ScrubjayServer.STARTED, []):
+            report.sections.append((f"log of {server.url or server.data}", server.log_tail()))
+    return report

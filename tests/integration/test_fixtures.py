@@ -1,0 +1,46 @@
+"""The fixtures themselves: each server starts, keeps a bucket apart, refuses a lost create, and tells how it is reached."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from tests.fixtures import require
+from tests.fixtures.ports import free_ports
+from tests.fixtures.s3 import S3Bucket, S3Server
+
+
+def test_each_server_stores_and_lists(s3_bucket: S3Bucket) -> None:
+    client = s3_bucket.server.client()
+    for name in ("archive/b", "archive/a/x"):
+        client.put_object(s3_bucket.name, name, io.BytesIO(b"abc"), 3)
+    assert s3_bucket.keys() == ["archive/a/x", "archive/b"]
+    assert s3_bucket.env["AWS_ENDPOINT_URL_S3"] == s3_bucket.server.url
+
+
+def test_buckets_of_two_tests_are_apart(s3_server: S3Server) -> None:
+    assert s3_server.make_bucket().keys() == []
+    assert s3_server.make_bucket().name != s3_server.make_bucket().name
+
+
+def test_ports_are_distinct() -> None:
+    assert len(set(free_ports(20, also=10_000))) == 20
+
+
+def test_unavailable_skips_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRUBJAY_REQUIRE", "seaweed")
+    with pytest.raises(pytest.skip.Exception, match="no binary"):
+        require.unavailable("minio", "no binary")
+
+
+def test_unavailable_fails_where_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRUBJAY_REQUIRE", "seaweed, minio")
+    with pytest.raises(pytest.fail.Exception, match="no binary"):
+        require.unavailable("minio", "no binary")
+
+
+def test_a_typo_in_the_requirement_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRUBJAY_REQUIRE", "mino")
+    with pytest.raises(ValueError, match="mino"):
+        require.required("minio")
