@@ -1,0 +1,70 @@
+"""What a replica holds only while it leads under one ballot: speculative state, answers that wait, content not yet closed.
+
+Conditions are evaluated against the speculative state (applied plus proposed), so writers of one key pipeline without latches. Every answer waits:
+a write for its record to be applied, an answer that proposed nothing for the last LSN proposed when it was evaluated. All of it is dropped when
+leadership ends; what waited is told to retry, and whether its record was proposed (then the outcome is unknown).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from base.errors import NotLeader, ScrubjayError, Unavailable
+from base.ids import Ballot, Lsn, Stamp
+
+
+class Waiting(NamedTuple):
+    """answer(None): applied up to lsn. answer(error): leadership ended. proposed: a record of this request may yet be chosen."""
+
+    lsn: Lsn
+    proposed: bool
+    answer: Callable[[ScrubjayError | None], None]
+
+
+class Leading:
+    """begun: a record of this ballot was proposed. seal_at: LSN of a proposed SEAL that is not applied yet, None otherwise.
+    archived_said: per segment's last LSN, (first LSN, raw SHA-256, attestations already logged)."""
+
+    def __init__(self, ballot: Ballot) -> None:
+        self.ballot = ballot
+        self.speculative: dict[bytes, tuple[Lsn, bytes | None]] = {}
+        self.waiting: deque[Waiting] = deque()
+        self.content: deque[tuple[Stamp, Lsn]] = deque()
+        self.closed_content: Lsn = Lsn(0)
+        self.seal_at: Lsn | None = None
+        self.archived_said: dict[int, tuple[int, bytes, int]] = {}
+        self.begun = False
+
+    def wait(self, lsn: Lsn, answer: Callable[[ScrubjayError | None], None], *, proposed: bool) -> None:
+        """lsn: never below that of the answer queued before (both only rise)."""
+        assert not self.waiting or self.waiting[-1].lsn <= lsn
+        self.waiting.append(Waiting(lsn, proposed, answer))
+
+    def applied(self, key: bytes, lsn: Lsn) -> None:
+        """The effect of `lsn` on `key` is applied: it is speculative no more, unless a later one is."""
+        entry = self.speculative.get(key)
+        if entry is not None and entry[0] <= lsn:
+            del self.speculative[key]
+
+    def answer_to(self, applied: Lsn) -> None:
+        """Give every answer that waited for an LSN up to `applied`."""
+        waiting = self.waiting
+        while waiting and waiting[0].lsn <= applied:
+            waiting.popleft().answer(None)
+
+    def last_content_at(self, closed: Stamp, *, before: Lsn) -> Lsn:
+        """The last content LSN with a stamp <= closed. before: last content LSN when this leadership began. Forgets what lies below."""
+        while self.content and self.content[0][0] <= closed:
+            self.closed_content = self.content.popleft()[1]
+        return max(self.closed_content, before)
+
+    def end(self) -> None:
+        """Leadership is over: tell all who wait."""
+        waiting, self.waiting = self.waiting, deque()
+        for entry in waiting:
+            if entry.proposed:
+                entry.answer(Unavailable("leadership ended before the answer; the write may or may not have happened", unknown=True))
+            else:
+                entry.answer(NotLeader("leadership ended before the answer"))

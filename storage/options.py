@@ -1,0 +1,27 @@
+"""The knobs of a storage node, each with its unit. Defaults are those of `--dev`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StorageOptions:
+    """checkpoint_*: when the overlay goes down to the tree. seal_*: when a segment is cut. pin_timeout_us: how long a scrub may hold back checkpoints and WAL.
+
+    read_wait_us: how long a replica may make a read wait until it has applied far enough. statement_retry_us: pause between asking for statements again.
+    attest_wait_us: how long the leader waits for all members' attestations before it logs ARCHIVED with those it has.
+    """
+
+    checkpoint_interval_us: int = 1_000_000
+    checkpoint_idle_interval_us: int = 30_000_000
+    checkpoint_bytes: int = 8 << 20
+    frozen_layers_max: int = 4
+    seal_bytes: int = 8 << 20
+    seal_age_us: int = 10_000_000
+    pin_timeout_us: int = 600_000_000
+    read_wait_us: int = 2_000_000
+    statement_retry_us: int = 2_000_000
+    attest_wait_us: int = 2_000_000
+    apply_slice_bytes: int = 4 << 20
+    reads_waiting_max: int = 10_000

@@ -1,0 +1,918 @@
+"""One storage replica of one partition on one node: it drives the consensus group, applies what is chosen to overlay and tree, keeps the state
+digest, states segments, and answers reads; while it leads it evaluates commands and proposes.
+
+Synchronous: calls and events in, callbacks out; everything runs on the node's loop. States:
+
+    opening      the tree is being opened or made; votes, serves nothing
+    base         waits for the base of a restored table (LSN 0); the group does not run yet
+    ok           serves
+    suspect      rot was found in the tree, or its statement was outvoted: votes, never leads, serves nothing, until healed
+    healing      its tree is being replaced
+    amnesiac     its WAL may have lost synced bytes: no vote, serves nothing (membership change will replace it; until then the group runs on two)
+
+Invariants (check_invariants): 1 applied <= chosen. 2 checkpoints rise. 3 the digest's row counts are not negative. 4 a suspect never leads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from base.checksum import row_hash
+from base.errors import Corrupt, DiskFull, Invalid, Missing, NotLeader, ScrubjayError, Unavailable
+from base.ids import Lsn, Member, PartitionId, Stamp, uuid_bytes
+from storage import record as records
+from storage.btree.engine import EMPTY, PinnedTree, Tree, TreeState
+from storage.command import Outcome, RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer, WriteCommand
+from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.digest import RangeDigest, Total
+from storage.leading import Leading
+from storage.overlay import Layer, Overlay, layer_changes
+from storage.record import Archived, Effect, Kind, Op, Record, Seal
+from storage.segments import OwnSegment, SegmentFacts, SegmentTracker, needs_seal
+from storage.wal.log import Suspect
+
+if TYPE_CHECKING:
+    from storage.consensus.group import Group
+    from storage.node import Node
+
+BEGIN_RETRY_US = 20_000
+OPENING, BASE, OK, SUSPECT, HEALING, AMNESIAC = "opening", "base", "ok", "suspect", "healing", "amnesiac"
+
+
+class ReplicaExtra(msgspec.Struct, array_like=True):
+    """What a replica commits beside its rows (TreeState.extra, MessagePack). version: of this layout."""
+
+    version: int
+    digest: bytes
+    bytes: int
+    segments: SegmentFacts
+
+
+class SealWaiter(NamedTuple):
+    lsn: Lsn
+    done: Callable[[Record | ScrubjayError], None]
+
+
+class Pin(NamedTuple):
+    """A tree pinned at a scrub seal, or the wait for it."""
+
+    tree: PinnedTree | None
+    waiters: list[Callable[[PinnedTree | ScrubjayError], None]]
+    until_us: int
+
+
+class Replica:
+    """See the module. table, info: what the catalogue says (replaced as it changes). number: this node's number."""
+
+    def __init__(self, node: Node, table: TableMeta, info: PartitionInfo, *, member: Member) -> None:
+        self.node = node
+        self.table = table
+        self.info = info
+        self.partition: PartitionId = info.partition_id
+        self.member = member
+        self.raw_id = uuid_bytes(info.partition_id)
+        self.owner = records.owner_tag(self.raw_id)
+        self.lo = bytes.fromhex(info.lo)
+        self.hi = bytes.fromhex(info.hi) if info.hi else None
+        self.state = OPENING
+        self.reason = ""
+        self.group: Group | None = None
+        self.tree: Tree | None = None
+        self.overlay = Overlay()
+        self.digest = RangeDigest(self.lo, self.hi)
+        self.bytes = 0
+        self.segments = SegmentTracker(
+            partition_raw=self.raw_id, me=member.node, facts=SegmentFacts(sealed=[], counts=[0, 0, 0], attested=[])
+        )
+        self.applied = Lsn(0)
+        self.stamp = Stamp(0)
+        self.chosen = Lsn(0)
+        self.fresh: deque[Record] = deque()
+        self.leading: Leading | None = None
+        self.attestations: dict[int, dict[int, bytes]] = {}
+        self.frozen_at = Lsn(0)
+        self.checkpointed = Lsn(0)
+        self.checkpointed_before = Lsn(0)
+        self.dirty_at_us: int | None = None
+        self.idle_dirty_at_us: int | None = None
+        self.checkpoint_running = False
+        self.pins: dict[int, Pin] = {}
+        self.holds: dict[int, int] = {}
+        self.read_waiters: list[tuple[Lsn, int, Callable[[ScrubjayError | None], None]]] = []
+        self.seal_waiters: list[SealWaiter] = []
+        self.repairing_until_us = 0
+        self.statements_at_us: int | None = None
+        self.attest_at_us: int | None = None
+        self.stopped = False
+        self.epoch_of_tree = 0
+
+    # ------------------------------------------------------------------ life
+
+    def opened(self, tree: Tree) -> None:
+        """The tree is there: take over its state. Raises Corrupt if what it holds beside the rows is malformed."""
+        self.tree = tree
+        self._load_state(tree.state)
+        self.state = OK
+        self.reason = ""
+
+    def _load_state(self, state: TreeState) -> None:
+        self.overlay.clear()
+        self.digest = RangeDigest(self.lo, self.hi)
+        self.bytes = 0
+        facts = SegmentFacts(sealed=[], counts=[0, 0, 0], attested=[])
+        if state.extra:
+            try:
+                extra = msgspec.msgpack.decode(state.extra, type=ReplicaExtra)
+            except msgspec.MsgspecError as error:
+                raise Corrupt("replica state in the tree is malformed", what="tree", partition=self.partition) from error
+            if extra.version != 1:
+                raise Corrupt("replica state has an unknown version", what="tree", found=extra.version)
+            self.digest.load(extra.digest)
+            self.bytes = extra.bytes
+            facts = extra.segments
+        self.segments = SegmentTracker(partition_raw=self.raw_id, me=self.member.node, facts=facts)
+        if facts.content:
+            self.segments.opened_at_us = self.node.boot_us()
+        self.applied, self.stamp = state.applied, state.stamp
+        self.frozen_at = self.checkpointed = self.checkpointed_before = state.applied
+        self.chosen = max(self.chosen, state.applied)
+        self.fresh.clear()
+        self.dirty_at_us = self.idle_dirty_at_us = None
+
+    def extra(self) -> bytes:
+        """What is committed beside the rows, as of `applied`."""
+        return msgspec.msgpack.encode(ReplicaExtra(1, self.digest.encode(), self.bytes, self.segments.facts))
+
+    def total(self) -> Total:
+        """The digest kept at apply, as of `applied`."""
+        return self.digest.total()
+
+    def set_state(self, state: str, reason: str) -> None:
+        """Move to a state that does not serve. Leadership is given up, waiting reads are told."""
+        if self.state == state:
+            return
+        self.state, self.reason = state, reason
+        self.node.log_state(self, state, reason)
+        group = self.group
+        if group is not None and state != OK:
+            group.set_lead(False)
+            if state == AMNESIAC:
+                group.set_vote(False)
+            group.resign(self.node.now())
+            self._ended()
+            self.node.dirty(self)
+        for _, _, answer in self._take_readers():
+            answer(Unavailable("replica stopped serving", partition=self.partition, state=state))
+
+    def suspect(self, reason: str) -> None:
+        """Rot was found in the tree, or its statement was outvoted."""
+        if self.state in (OK, OPENING):
+            self.node.queue_control(Suspect(self.partition, "tree"))
+            self.set_state(SUSPECT, reason)
+
+    def _ended(self) -> None:
+        leading, self.leading = self.leading, None
+        waiters, self.seal_waiters = self.seal_waiters, []
+        if leading is not None:
+            leading.end()
+        for waiter in waiters:
+            waiter.done(NotLeader("leadership ended before the seal was applied"))
+
+    # ------------------------------------------------------------------ consensus events
+
+    def elected(self) -> None:
+        """Adoption is done: a record of the own ballot must be chosen before anything is served."""
+        group = self.group
+        assert group is not None
+        if self.state != OK:
+            group.resign(self.node.now())
+            return
+        self.leading = Leading(group.ballot)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Propose the first record of this ballot: SCHEMA in an empty log, else NOOP. Tried again until the lease allows it."""
+        leading, group = self.leading, self.group
+        if leading is None or leading.begun or group is None:
+            return
+        if group.next_lsn == 1:
+            leading.begun = self._propose(Kind.SCHEMA, self.node.schema_payload(self)) is not None
+        else:
+            leading.begun = self._propose(Kind.NOOP, b"") is not None
+        self.node.arm(self)
+
+    def deposed(self) -> None:
+        self._ended()
+
+    def take_chosen(self, chosen: tuple[Record, ...]) -> None:
+        """Records chosen and in this member's own synced log, gap-free."""
+        self.chosen = chosen[-1].lsn
+        if self.state in (SUSPECT, HEALING, AMNESIAC, OPENING, BASE):
+            return
+        self.fresh.extend(chosen)
+        self.apply_ready()
+
+    def apply_ready(self) -> None:
+        """Apply what is chosen, in order; stops where the replica stops being able to."""
+        if self.state != OK or self.tree is None:
+            self.fresh.clear()
+            return
+        if self.fresh and self.fresh[0].lsn != self.applied + 1:
+            self.fresh.clear()
+        if not self.fresh and self.applied < self.chosen:
+            try:
+                self.fresh.extend(
+                    self.node.wal.read(
+                        self.partition,
+                        Lsn(self.applied + 1),
+                        Lsn(self.chosen + 1),
+                        max_bytes=self.node.options.apply_slice_bytes,
+                    )
+                )
+            except Missing:
+                self.set_state(SUSPECT, "the log no longer reaches back to what is applied")
+                return
+            except Corrupt as error:
+                self._ask_repair(Lsn(self.applied + 1), Lsn(self.chosen + 1), error)
+                return
+        now_us = self.node.boot_us()
+        while self.fresh:
+            if self.fresh[0].kind is Kind.SEAL and len(self.overlay.frozen) >= self.node.options.frozen_layers_max:
+                break
+            if not self._apply(self.fresh[0], now_us):
+                break
+            self.fresh.popleft()
+        group = self.group
+        assert group is not None
+        group.applied_to(self.applied)
+        leading = self.leading
+        if leading is not None:
+            leading.answer_to(self.applied)
+        if self.read_waiters:
+            self._answer_readers()
+        if self.state == OK and not self.fresh and self.applied < self.chosen:
+            self.node.soon(self)
+        self.node.arm(self)
+
+    def _apply(self, record: Record, now_us: int) -> bool:
+        """Apply one record. False: not now (the replica waits or is suspect)."""
+        kind = record.kind
+        assert record.lsn == self.applied + 1, (record.lsn, self.applied)
+        if kind is Kind.DATA or kind is Kind.COMMIT:
+            try:
+                for effect in records.effects(record):
+                    self._apply_effect(effect, record)
+            except Corrupt as error:
+                self.found_rot(error, found_by="read")
+                return False
+        elif kind is Kind.SEAL:
+            return self._apply_seal(record, now_us)
+        self.segments.applied(record, now_us)
+        self.applied, self.stamp = record.lsn, record.stamp
+        if kind.is_content:
+            if self.dirty_at_us is None:
+                self.dirty_at_us = now_us
+        else:
+            if self.idle_dirty_at_us is None:
+                self.idle_dirty_at_us = now_us
+            if kind is Kind.ARCHIVED:
+                self._apply_archived(records.decode_archived(record))
+        return True
+
+    def _apply_effect(self, effect: Effect, record: Record) -> None:
+        old = self.find(effect.key)
+        key = effect.key
+        if old is not None:
+            self.digest.remove(key, row_hash(key, old))
+            self.bytes -= len(key) + len(old)
+        if effect.op is Op.PUT:
+            self.digest.add(key, row_hash(key, effect.body))
+            self.bytes += len(key) + len(effect.body)
+            self.overlay.put(key, record.lsn, record.stamp, effect.body)
+        else:
+            self.overlay.put(key, record.lsn, record.stamp, None)
+        if self.leading is not None:
+            self.leading.applied(key, record.lsn)
+
+    def _apply_seal(self, record: Record, now_us: int) -> bool:
+        seal = records.decode_seal(record)
+        first = Lsn(seal.first)
+        try:
+            raw = self.node.raw_sha256(self.partition, first, record.lsn)
+        except (Corrupt, Missing) as error:
+            if record.lsn > self.segments.facts.archived and isinstance(error, Corrupt):
+                self._ask_repair(first, Lsn(record.lsn + 1), error)
+                return False
+            self.set_state(SUSPECT, f"cannot read back its own log: {error}")
+            return False
+        self.segments.applied(record, now_us)
+        self.applied, self.stamp = record.lsn, record.stamp
+        if self.dirty_at_us is None:
+            self.dirty_at_us = now_us
+        own = self.segments.sealed(record, seal, raw_sha256=raw, total=self.digest.total())
+        if seal.reason == Seal.SCRUB:
+            self.pins[record.lsn] = Pin(None, [], now_us + self.node.options.pin_timeout_us)
+            self.hold(record.lsn)
+            self.freeze(pin=True)
+        if self.leading is not None and self.leading.seal_at is not None and self.leading.seal_at <= record.lsn:
+            self.leading.seal_at = None
+        done, self.seal_waiters = (
+            [w for w in self.seal_waiters if w.lsn <= record.lsn],
+            [w for w in self.seal_waiters if w.lsn > record.lsn],
+        )
+        for waiter in done:
+            waiter.done(record)
+        self.state_segment(own, want=True)
+        return True
+
+    def _apply_archived(self, archived: Archived) -> None:
+        self.segments.on_archived(archived)
+        for last in [last for last in self.attestations if last <= archived.last and len(archived.members) >= len(self.info.members)]:
+            del self.attestations[last]
+        self.trim()
+        self.node.archive_changed(self.partition)
+
+    # ------------------------------------------------------------------ segments: statements, attestations, repair
+
+    def state_segment(self, own: OwnSegment, *, want: bool) -> None:
+        """Tell the other members what this one has for a segment."""
+        self.node.say_statement(self, own.statement, want=want)
+        self.statements_at_us = self.node.boot_us() + self.node.options.statement_retry_us
+        self.check_statements()
+
+    def check_statements(self) -> None:
+        """Compare what was stated; announce agreement, notice being outvoted."""
+        for own in self.segments.facts.sealed:
+            agreed, outvoted = self.segments.agreed(own)
+            if outvoted:
+                self.node.finding(
+                    self, kind="different", found_by="seal", lsn=Lsn(own.statement.last), detail="this member's statement was outvoted"
+                )
+                self.suspect(f"its statement on the segment ending at {own.statement.last} was outvoted")
+                return
+            if len(agreed) >= 2:
+                self.node.archive_changed(self.partition)
+
+    def attested(self, node: int, *, first: int, last: int, raw_sha256: bytes) -> None:
+        """A member compared the archived segment with its WAL: equal. The leader collects these and logs ARCHIVED."""
+        self.attestations.setdefault(last, {})[node] = raw_sha256
+        if self.attest_at_us is None:
+            self.attest_at_us = self.node.boot_us() + self.node.options.attest_wait_us
+        self._log_archived(complete_only=True)
+        self.node.arm(self)
+
+    def _log_archived(self, *, complete_only: bool) -> None:
+        """Log ARCHIVED for what was attested since. complete_only: only where all members did; otherwise with those that have."""
+        leading, group = self.leading, self.group
+        if leading is None or group is None or not group.serving(self.node.now()):
+            return
+        known = {own.statement.last: own.statement for own in self.segments.facts.sealed}
+        for last in sorted(self.attestations):
+            statement = known.get(last)
+            if statement is not None:
+                first, raw = statement.first, statement.raw_sha256
+            elif last in leading.archived_said:
+                first, raw = leading.archived_said[last][:2]
+            else:
+                continue
+            logged = leading.archived_said[last][2] if last in leading.archived_said else 0
+            said = self.attestations[last]
+            members = tuple(node for node in sorted(said) if said[node] == raw)
+            if len(members) <= logged or (complete_only and len(members) < len(self.info.members)):
+                continue
+            payload = records.encode_archived(Archived(Lsn(first), Lsn(last), raw, members))
+            if self._propose(Kind.ARCHIVED, payload) is None:
+                return
+            leading.archived_said[last] = (first, raw, len(members))
+
+    def _ask_repair(self, first: Lsn, end: Lsn, error: ScrubjayError) -> None:
+        now_us = self.node.boot_us()
+        if now_us < self.repairing_until_us:
+            return
+        self.repairing_until_us = now_us + self.node.options.statement_retry_us
+        self.node.finding(self, kind="unreadable", found_by="seal", lsn=first, detail=f"log damaged: {error}")
+        self.node.ask_repair(self, first, end)
+        self.node.arm(self)
+
+    def repaired(self) -> None:
+        """Damaged log records were put back from a peer."""
+        self.repairing_until_us = 0
+        self.apply_ready()
+
+    # ------------------------------------------------------------------ reading
+
+    def find(self, key: bytes) -> bytes | None:
+        """The applied version of a key. Raises Corrupt if the tree's row, or its absence, fails its check."""
+        change = self.overlay.find(key)
+        if change is not None:
+            return change.item
+        tree = self.tree
+        assert tree is not None
+        row = tree.get(key)
+        return None if row is None else row.item
+
+    def found_rot(self, error: Corrupt, *, found_by: str) -> None:
+        """A read of the tree failed its check: state it, stop serving, let another replica answer."""
+        key = error.fields.get("key")
+        self.node.finding(
+            self,
+            kind="unreadable",
+            found_by=found_by,
+            storage_key=key if isinstance(key, bytes) else None,
+            lsn=self.applied,
+            detail=error.message,
+        )
+        self.suspect(f"rot in the tree: {error}")
+
+    def serves(self, *, consistent: bool) -> ScrubjayError | None:
+        """None if a read may be answered now, else why not."""
+        if self.state != OK or self.group is None:
+            return NotLeader("replica does not serve", partition=self.partition, state=self.state)
+        if consistent and (self.leading is None or not self.group.serving(self.node.now())):
+            return NotLeader("not the leader, or its lease is not held", partition=self.partition, hint=self.node.hint(self.group.leader))
+        return None
+
+    def read(self, key: bytes, *, consistent: bool, min_lsn: Lsn, done: Callable[[ReadAnswer | ScrubjayError], None]) -> None:
+        """min_lsn: answer only once applied that far (a read that another replica could not answer for rot)."""
+
+        def answer(error: ScrubjayError | None) -> None:
+            refusal = error or self.serves(consistent=consistent)
+            if refusal is not None:
+                done(refusal)
+                return
+            applied = self.applied
+            try:
+                item = self.find(key)
+            except Corrupt as rot:
+                self.found_rot(rot, found_by="read")
+                done(Corrupt("rot found while reading", what="row", key=key, applied=applied))
+                return
+            late = self.serves(consistent=consistent)
+            done(late if late is not None else ReadAnswer(item, self.partition, applied))
+
+        self._when_applied(min_lsn, answer)
+
+    def read_range(self, request: RangeRead, *, min_lsn: Lsn, done: Callable[[RangeAnswer | ScrubjayError], None]) -> None:
+        """As `read`, for a range. The answer is at one applied LSN."""
+
+        def answer(error: ScrubjayError | None) -> None:
+            refusal = error or self.serves(consistent=request.consistent)
+            if refusal is not None:
+                done(refusal)
+                return
+            applied = self.applied
+            try:
+                rows, more = self._collect(request)
+            except Corrupt as rot:
+                self.found_rot(rot, found_by="read")
+                done(Corrupt("rot found while reading", what="row", applied=applied))
+                return
+            late = self.serves(consistent=request.consistent)
+            done(late if late is not None else RangeAnswer(rows, more, self.partition, applied))
+
+        self._when_applied(min_lsn, answer)
+
+    def _collect(self, request: RangeRead) -> tuple[list[tuple[bytes, bytes]], bool]:
+        tree = self.tree
+        assert tree is not None
+        rows: list[tuple[bytes, bytes]] = []
+        size = 0
+        start = max(request.start, self.lo)
+        end = request.end if self.hi is None else (self.hi if request.end is None else min(request.end, self.hi))
+        if end is not None and start >= end:
+            return rows, False
+        for key, item in self.overlay.merged(tree, start, end, reverse=request.reverse):
+            if len(rows) >= request.limit or size >= request.max_bytes:
+                return rows, True
+            rows.append((key, item))
+            size += len(item)
+        return rows, False
+
+    def _when_applied(self, lsn: Lsn, answer: Callable[[ScrubjayError | None], None]) -> None:
+        if self.applied >= lsn:
+            answer(None)
+        elif len(self.read_waiters) >= self.node.options.reads_waiting_max:
+            answer(Unavailable("too many reads wait for this replica", partition=self.partition))
+        else:
+            self.read_waiters.append((lsn, self.node.boot_us() + self.node.options.read_wait_us, answer))
+            self.node.arm(self)
+
+    def _answer_readers(self) -> None:
+        ready = [entry for entry in self.read_waiters if entry[0] <= self.applied]
+        if ready:
+            self.read_waiters = [entry for entry in self.read_waiters if entry[0] > self.applied]
+            for _, _, answer in ready:
+                answer(None)
+
+    def _take_readers(self) -> list[tuple[Lsn, int, Callable[[ScrubjayError | None], None]]]:
+        waiting, self.read_waiters = self.read_waiters, []
+        return waiting
+
+    # ------------------------------------------------------------------ leading
+
+    def write(self, command: WriteCommand, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
+        """Evaluate on the speculative state, propose the resolved effect, answer when it is applied."""
+        leading, group = self.leading, self.group
+        refusal = self.serves(consistent=True)
+        if refusal is not None or leading is None or group is None:
+            done(refusal or NotLeader("not the leader", partition=self.partition))
+            return
+        key = command.key
+        entry = leading.speculative.get(key)
+        if entry is not None:
+            old = entry[1]
+        else:
+            try:
+                old = self.find(key)
+            except Corrupt as rot:
+                self.found_rot(rot, found_by="read")
+                done(NotLeader("rot found while evaluating; this replica no longer leads", partition=self.partition))
+                return
+        outcome = command.evaluate(old)
+        verdict = outcome.verdict
+        if verdict is Verdict.PUT or verdict is Verdict.DELETE:
+            self._propose_effect(command, outcome, done)
+            return
+        last = group.last
+
+        def answer(error: ScrubjayError | None) -> None:
+            if error is None:
+                error = self.serves(consistent=True)
+            if error is None and (self.leading is None or self.leading.ballot != leading.ballot):
+                error = NotLeader("leadership changed before the answer", partition=self.partition)
+            done(error if error is not None else WriteAnswer(outcome, self.partition, last, None))
+
+        if self.applied >= last:
+            answer(None)
+        else:
+            leading.wait(last, answer, proposed=False)
+
+    def _propose_effect(self, command: WriteCommand, outcome: Outcome, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
+        leading, group = self.leading, self.group
+        assert leading is not None
+        assert group is not None
+        key = command.key
+        if outcome.verdict is Verdict.PUT:
+            assert outcome.new is not None
+            effect = Effect(Op.PUT, key, outcome.new)
+        else:
+            effect = Effect(Op.DELETE, key, command.key_item)
+        payload = records.encode_effects((effect,))
+        if self.node.full:
+            done(DiskFull("the log has reached its limit; writes are refused until the archive catches up", partition=self.partition))
+            return
+        if not group.can_propose(len(payload) + records.HEADER_SIZE, self.node.now()):
+            done(Unavailable("too much is in flight for this partition", partition=self.partition))
+            return
+        try:
+            stamp = self.node.stamp()
+        except Unavailable as error:
+            done(error)
+            return
+        lsn = group.next_lsn
+        record = records.encode(owner=self.owner, lsn=lsn, stamp=stamp, kind=Kind.DATA, payload=payload, count=1)
+        group.propose((record,))
+        leading.speculative[key] = (lsn, outcome.new)
+        leading.content.append((stamp, lsn))
+
+        def answer(error: ScrubjayError | None) -> None:
+            done(error if error is not None else WriteAnswer(outcome, self.partition, lsn, stamp >> 12))
+
+        leading.wait(lsn, answer, proposed=True)
+        self.node.dirty(self)
+
+    def _propose(self, kind: Kind, payload: bytes) -> Lsn | None:
+        """Propose a record of our own. None if it cannot be done now."""
+        group, leading = self.group, self.leading
+        if group is None or leading is None or not group.can_propose(len(payload) + records.HEADER_SIZE, self.node.now()):
+            return None
+        try:
+            stamp = self.node.stamp()
+        except Unavailable:
+            return None
+        lsn = group.next_lsn
+        group.propose((records.encode(owner=self.owner, lsn=lsn, stamp=stamp, kind=kind, payload=payload),))
+        if kind.is_content:
+            leading.content.append((stamp, lsn))
+        self.node.dirty(self)
+        return lsn
+
+    def seal(self, reason: int, tag: bytes, done: Callable[[Record | ScrubjayError], None]) -> None:
+        """Propose a SEAL now; done with its record once it is applied here. Raises nothing: refusals go to `done`."""
+        refusal = self.serves(consistent=True)
+        if refusal is not None:
+            done(refusal)
+        elif self.leading is not None and self.leading.seal_at is not None:
+            self.seal_waiters.append(SealWaiter(self.leading.seal_at, lambda _: self.seal(reason, tag, done)))
+        else:
+            lsn = self._propose_seal(reason, tag)
+            if lsn is None:
+                done(Unavailable("cannot propose a seal now", partition=self.partition))
+            else:
+                self.seal_waiters.append(SealWaiter(lsn, done))
+
+    def _propose_seal(self, reason: int, tag: bytes = bytes(16)) -> Lsn | None:
+        leading, group = self.leading, self.group
+        assert leading is not None
+        assert group is not None
+        closed = group.closed(self.node.now()) or Stamp(0)
+        seal = Seal(Lsn(self.segments.facts.first), closed, reason, tag)
+        lsn = self._propose(Kind.SEAL, records.encode_seal(seal))
+        if lsn is not None:
+            leading.seal_at = lsn
+        return lsn
+
+    def closed_point(self) -> tuple[Stamp, Lsn, Lsn] | None:
+        """(closed, last content LSN <= closed, last applied seal) as may be published now, or None."""
+        leading, group = self.leading, self.group
+        if self.state != OK or leading is None or group is None or not group.serving(self.node.now()):
+            return None
+        closed = group.closed(self.node.now())
+        if closed is None:
+            return None
+        facts = self.segments.facts
+        began = Lsn(facts.last_content) if facts.last_content_stamp <= closed else Lsn(0)
+        last_content = leading.last_content_at(closed, before=began)
+        if not last_content and facts.last_content:
+            return None
+        return closed, last_content, Lsn(facts.last_seal)
+
+    # ------------------------------------------------------------------ time
+
+    def deadline(self) -> int | None:
+        """Boot time in microseconds at which `tick` has something to do, None if never."""
+        due = [at for at in (self.statements_at_us, self.attest_at_us) if at is not None]
+        if self.group is not None:
+            group_due = self.group.deadline()
+            if group_due is not None:
+                due.append(group_due)
+        options, segments = self.node.options, self.segments
+        if self.leading is not None and not self.leading.begun:
+            due.append(self.node.boot_us() + BEGIN_RETRY_US)
+        if self.state == OK:
+            if self.dirty_at_us is not None and not self.checkpoint_running:
+                due.append(self.dirty_at_us + options.checkpoint_interval_us)
+            elif self.idle_dirty_at_us is not None and not self.checkpoint_running:
+                due.append(self.idle_dirty_at_us + options.checkpoint_idle_interval_us)
+            if self.leading is not None and self.leading.seal_at is None and segments.opened_at_us is not None:
+                first = not segments.facts.last_seal
+                due.append(segments.opened_at_us if first else segments.opened_at_us + options.seal_age_us)
+        if self.read_waiters:
+            due.append(min(entry[1] for entry in self.read_waiters))
+        if self.repairing_until_us:
+            due.append(self.repairing_until_us)
+        if self.pins:
+            due.append(min(pin.until_us for pin in self.pins.values()))
+        return min(due) if due else None
+
+    def tick(self) -> None:
+        """Do what is due."""
+        now = self.node.now()
+        now_us = now.boot_us
+        group = self.group
+        if group is not None:
+            due = group.deadline()
+            if due is not None and due <= now_us:
+                group.tick(now)
+                self.node.dirty(self)
+        self._begin()
+        if self.state == OK:
+            self._maybe_checkpoint(now_us)
+            self._maybe_seal(now_us)
+            if self.repairing_until_us and now_us >= self.repairing_until_us:
+                self.repairing_until_us = 0
+                self.apply_ready()
+        if self.statements_at_us is not None and now_us >= self.statements_at_us:
+            self._ask_statements(now_us)
+        if self.attest_at_us is not None and now_us >= self.attest_at_us:
+            self.attest_at_us = None
+            self._log_archived(complete_only=False)
+        expired = [entry for entry in self.read_waiters if entry[1] <= now_us]
+        if expired:
+            self.read_waiters = [entry for entry in self.read_waiters if entry[1] > now_us]
+            for _, _, answer in expired:
+                answer(Unavailable("replica has not applied far enough", partition=self.partition, applied=self.applied))
+        for lsn in [lsn for lsn, pin in self.pins.items() if pin.until_us <= now_us]:
+            self.unpin(Lsn(lsn))
+
+    def _ask_statements(self, now_us: int) -> None:
+        open_ones = [own for own in self.segments.facts.sealed if len(self.segments.agreed(own)[0]) < 2]
+        self.statements_at_us = now_us + self.node.options.statement_retry_us if open_ones else None
+        for own in open_ones:
+            self.node.say_statement(self, own.statement, want=True)
+
+    def _maybe_seal(self, now_us: int) -> None:
+        leading, group = self.leading, self.group
+        if leading is None or leading.seal_at is not None or group is None or not group.serving(self.node.now()):
+            return
+        facts, options = self.segments.facts, self.node.options
+        if not facts.last_seal and facts.content:
+            self._propose_seal(Seal.SCHEMA)
+            return
+        opened = self.segments.opened_at_us
+        reason = needs_seal(facts, opened_at_us=opened, now_us=now_us, size_bytes=options.seal_bytes, age_us=options.seal_age_us)
+        if reason is not None:
+            self._propose_seal(reason)
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def _maybe_checkpoint(self, now_us: int) -> None:
+        options, overlay = self.node.options, self.overlay
+        if self.checkpoint_running or overlay.frozen:
+            self._next_checkpoint()
+            return
+        due = (
+            overlay.active_bytes >= options.checkpoint_bytes
+            or (self.dirty_at_us is not None and now_us - self.dirty_at_us >= options.checkpoint_interval_us)
+            or (self.idle_dirty_at_us is not None and now_us - self.idle_dirty_at_us >= options.checkpoint_idle_interval_us)
+        )
+        if due and self.applied > self.frozen_at:
+            self.freeze(pin=False)
+
+    def freeze(self, *, pin: bool) -> None:
+        """Close the overlay's active layer at `applied` and send it down."""
+        self.overlay.freeze(TreeState(self.applied, self.stamp, self.extra()), pin=pin)
+        self.frozen_at = self.applied
+        self.dirty_at_us = self.idle_dirty_at_us = None
+        self._next_checkpoint()
+
+    def _next_checkpoint(self) -> None:
+        tree = self.tree
+        if self.checkpoint_running or not self.overlay.frozen or tree is None or self.state != OK:
+            return
+        layer = self.overlay.frozen[0]
+        self.checkpoint_running = True
+        epoch = self.epoch_of_tree
+
+        def done(result: ScrubjayError | None) -> None:
+            if epoch == self.epoch_of_tree:
+                self._checkpointed(layer, result)
+
+        tree.checkpoint(layer_changes(layer), layer.state, done)
+
+    def _checkpointed(self, layer: Layer, result: ScrubjayError | None) -> None:
+        self.checkpoint_running = False
+        if isinstance(result, Corrupt):
+            self.found_rot(result, found_by="read")
+            return
+        if result is not None:
+            self.node.log_state(self, self.state, f"checkpoint failed, will be tried again: {result}")
+            self.dirty_at_us = self.node.boot_us()
+            self.node.arm(self)
+            return
+        self.overlay.committed()
+        self.checkpointed_before, self.checkpointed = self.checkpointed, layer.state.applied
+        self.trim()
+        if layer.pin:
+            self._pin(layer)
+        else:
+            self._after_checkpoint()
+
+    def _after_checkpoint(self) -> None:
+        self._next_checkpoint()
+        if self.fresh:
+            self.apply_ready()
+        self.node.arm(self)
+
+    def _pin(self, layer: Layer) -> None:
+        tree = self.tree
+        assert tree is not None
+        self.checkpoint_running = True
+        lsn = layer.state.applied
+        epoch = self.epoch_of_tree
+
+        def done(result: PinnedTree | ScrubjayError) -> None:
+            if epoch == self.epoch_of_tree:
+                self.checkpoint_running = False
+            pin = self.pins.get(lsn)
+            if isinstance(result, ScrubjayError):
+                self.pins.pop(lsn, None)
+                for waiter in pin.waiters if pin is not None else ():
+                    waiter(result)
+            elif pin is None:
+                result.release()
+            else:
+                self.pins[lsn] = pin._replace(tree=result, waiters=[])
+                for waiter in pin.waiters:
+                    waiter(result)
+            if epoch == self.epoch_of_tree:
+                self._after_checkpoint()
+
+        tree.pin(lsn, done)
+
+    def pinned(self, lsn: Lsn, done: Callable[[PinnedTree | ScrubjayError], None]) -> None:
+        """The tree pinned at the scrub seal `lsn`, as soon as it is. done(Unavailable) if this replica will not have it."""
+        pin = self.pins.get(lsn)
+        if pin is None:
+            if self.state == OK and self.applied < lsn:
+                self.pins[lsn] = Pin(None, [done], self.node.boot_us() + self.node.options.pin_timeout_us)
+                self.node.arm(self)
+            else:
+                done(Unavailable("no snapshot is pinned at this LSN", partition=self.partition, lsn=lsn, state=self.state))
+        elif pin.tree is not None:
+            done(pin.tree)
+        else:
+            pin.waiters.append(done)
+
+    def unpin(self, lsn: Lsn) -> None:
+        """Let go of a pinned snapshot and of the log it held back."""
+        pin = self.pins.pop(lsn, None)
+        if pin is not None and pin.tree is not None:
+            pin.tree.release()
+        if pin is not None:
+            for waiter in pin.waiters:
+                waiter(Unavailable("pinning took too long", partition=self.partition, lsn=lsn))
+        self.release_hold(lsn)
+
+    def hold(self, lsn: Lsn) -> None:
+        """Keep the log above `lsn`: a heal may start from there."""
+        self.holds[lsn] = self.holds.get(lsn, 0) + 1
+
+    def release_hold(self, lsn: Lsn) -> None:
+        count = self.holds.get(lsn, 0) - 1
+        if count > 0:
+            self.holds[lsn] = count
+        else:
+            self.holds.pop(lsn, None)
+        self.trim()
+
+    def trim(self) -> None:
+        """Tell the WAL what this replica needs no more: applied durably (one checkpoint back) *and* archived, and not held."""
+        below = min(self.checkpointed_before, self.segments.facts.archived) + 1
+        if self.holds:
+            below = min(below, min(self.holds) + 1)
+        if self.group is not None and below > 1:
+            self.node.wal.trim(self.partition, Lsn(below))
+            self.group.trimmed(Lsn(below))
+
+    # ------------------------------------------------------------------ healing
+
+    def replace_tree(self, tree: Tree) -> None:
+        """A healed tree takes the place of the one set aside; the log above it is applied again."""
+        self.epoch_of_tree += 1
+        self.checkpoint_running = False
+        self.tree = tree
+        self._load_state(tree.state)
+        self.state, self.reason = OK, ""
+        self.node.queue_control(Suspect(self.partition, ""))
+        if self.group is not None:
+            self.group.set_lead(True)
+            if tree.state.applied > self.group.last:
+                self.group.installed(tree.state.applied, tree.state.stamp)
+            self.chosen = max(self.chosen, self.group.chosen, tree.state.applied)
+        self.node.dirty(self)
+        self.apply_ready()
+        for own in self.segments.facts.sealed:
+            self.state_segment(own, want=True)
+
+    def detach_tree(self) -> Tree | None:
+        """Stop using the tree (it is about to be set aside)."""
+        self.epoch_of_tree += 1
+        self.checkpoint_running = False
+        tree, self.tree = self.tree, None
+        self.overlay.clear()
+        self.fresh.clear()
+        for lsn in sorted(self.pins):
+            pin = self.pins.pop(lsn)
+            if pin.tree is not None:
+                pin.tree.release()
+            for waiter in pin.waiters:
+                waiter(Unavailable("the tree is being replaced", partition=self.partition))
+        return tree
+
+    def check_invariants(self) -> None:
+        """Programmer errors only; called by the simulator after each step."""
+        assert self.applied <= max(self.chosen, self.checkpointed), (self.applied, self.chosen)
+        assert self.checkpointed_before <= self.checkpointed
+        assert min(self.digest.rows) >= 0
+        assert self.state == OK or self.leading is None
+
+
+def base_state(digest: RangeDigest, size: int) -> TreeState:
+    """The tree state of a base loaded at LSN 0: rows without a log, so the first segment starts at LSN 1. size: key and item bytes."""
+    if digest.total().rows == 0:
+        return EMPTY
+    extra = ReplicaExtra(1, digest.encode(), size, SegmentFacts(sealed=[], counts=[0, 0, 0], attested=[]))
+    return TreeState(Lsn(0), Stamp(0), msgspec.msgpack.encode(extra))
+
+
+def healed_state(digest: RangeDigest, size: int, *, lsn: Lsn, stamp: Stamp, chain: bytes, archived: Lsn) -> TreeState:
+    """The tree state of a copy rebuilt at the seal `lsn`."""
+    if lsn < 1:
+        raise Invalid("a heal starts from a seal", lsn=lsn)
+    facts = SegmentFacts(
+        first=lsn + 1,
+        chain=chain,
+        archived=archived,
+        last_seal=lsn,
+        last_content=lsn,
+        last_content_stamp=stamp,
+        sealed=[],
+        counts=[0, 0, 0],
+        attested=[],
+    )
+    return TreeState(lsn, stamp, msgspec.msgpack.encode(ReplicaExtra(1, digest.encode(), size, facts)))

@@ -1,0 +1,174 @@
+"""Where one member's log is cut into segments, what it states about each, and which statements agree.
+
+Pure. On applying a SEAL each member states two values: the hash of the segment's raw bytes in its WAL, and its digest at that LSN (and so the chain).
+Two members that agree make a segment archivable; a member that differs from an agreed pair is suspect. What is durable here goes into the
+tree's state with every checkpoint (`dump`), so that a restart states the same.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from base.errors import Corrupt
+from base.ids import Lsn, Stamp
+from storage import chain as chains
+from storage.digest import Total
+from storage.record import Archived, Record, Seal
+
+
+class Statement(msgspec.Struct, frozen=True, array_like=True):
+    """What a member says of the segment that ends at `last`. sum: 16 bytes, little-endian."""
+
+    first: int
+    last: int
+    raw_sha256: bytes
+    sum: bytes
+    rows: int
+    chain: bytes
+
+
+class OwnSegment(msgspec.Struct, frozen=True, array_like=True):
+    """A sealed segment as this member applied it, above the archived LSN."""
+
+    statement: Statement
+    first_stamp: int
+    last_stamp: int
+    records: int
+    content: int
+    raw_size: int
+    closed: int
+    reason: int
+    tag: bytes
+    chain_before: bytes
+
+    @property
+    def total(self) -> Total:
+        return Total(int.from_bytes(self.statement.sum, "little"), self.statement.rows)
+
+    @property
+    def seal(self) -> Seal:
+        return Seal(Lsn(self.statement.first), Stamp(self.closed), self.reason, self.tag)
+
+
+class SegmentFacts(msgspec.Struct, array_like=True):
+    """The durable part. first: where the open segment starts. attested: (last LSN, members) of the newest archived segments; counts: how many
+    archived segments 1, 2, 3 members attested."""
+
+    first: int = 1
+    bytes: int = 0
+    records: int = 0
+    content: int = 0
+    first_stamp: int = 0
+    chain: bytes = chains.START
+    archived: int = 0
+    last_content: int = 0
+    last_content_stamp: int = 0
+    last_seal: int = 0
+    sealed: list[OwnSegment] = []
+    counts: list[int] = [0, 0, 0]
+    attested: list[tuple[int, int]] = []
+
+
+_ATTESTED_KEPT = 16
+
+
+class SegmentTracker:
+    """One replica's segments. me: this member's node number; members: all node numbers of the group."""
+
+    def __init__(self, *, partition_raw: bytes, me: int, facts: SegmentFacts) -> None:
+        self._partition_raw = partition_raw
+        self._me = me
+        self.facts = facts
+        self.opened_at_us: int | None = None
+        """Boot time at which the open segment got its first content record; None while it has none."""
+        self._others: dict[int, dict[int, Statement]] = {}
+
+    def applied(self, record: Record, now_us: int) -> None:
+        """Count a record (a SEAL too, before `sealed`) into the open segment. now_us: boot time."""
+        facts = self.facts
+        if not facts.records:
+            facts.first_stamp = record.stamp
+        facts.records += 1
+        facts.bytes += len(record.data)
+        if record.kind.is_content:
+            facts.content += 1
+            facts.last_content = record.lsn
+            facts.last_content_stamp = record.stamp
+            if self.opened_at_us is None:
+                self.opened_at_us = now_us
+
+    def sealed(self, record: Record, seal: Seal, *, raw_sha256: bytes, total: Total) -> OwnSegment:
+        """The SEAL `record` was applied: close the segment and state it. Raises Corrupt if it does not start where the last one ended."""
+        facts = self.facts
+        if seal.first != facts.first:
+            raise Corrupt(
+                "seal does not continue the segment before it", what="log", lsn=record.lsn, expected=facts.first, found=seal.first
+            )
+        chain = chains.next_chain(
+            facts.chain, partition_raw=self._partition_raw, first=seal.first, last=record.lsn, raw_sha256=raw_sha256, total=total
+        )
+        own = OwnSegment(
+            statement=Statement(seal.first, record.lsn, raw_sha256, total.sum.to_bytes(16, "little"), total.rows, chain),
+            first_stamp=facts.first_stamp,
+            last_stamp=record.stamp,
+            records=facts.records,
+            content=facts.content,
+            raw_size=facts.bytes,
+            closed=seal.closed,
+            reason=seal.reason,
+            tag=seal.tag,
+            chain_before=facts.chain,
+        )
+        if record.lsn > facts.archived:
+            facts.sealed = [*facts.sealed, own]
+        facts.first, facts.bytes, facts.records, facts.content = record.lsn + 1, 0, 0, 0
+        facts.chain, facts.last_seal = chain, record.lsn
+        self.opened_at_us = None
+        return own
+
+    def heard(self, node: int, statement: Statement) -> None:
+        """Another member's statement; kept while its segment is not archived."""
+        if statement.last > self.facts.archived and len(self._others) < 10_000:
+            self._others.setdefault(statement.last, {})[node] = statement
+
+    def agreed(self, own: OwnSegment) -> tuple[tuple[int, ...], bool]:
+        """(members whose statement equals ours, rising; whether two others agree on something else)."""
+        others = self._others.get(own.statement.last, {})
+        same = sorted([self._me, *(node for node, said in others.items() if said == own.statement)])
+        different = [said for _, said in sorted(others.items()) if said != own.statement]
+        outvoted = len(same) == 1 and any(different.count(said) >= 2 for said in different)
+        return tuple(same), outvoted
+
+    def on_archived(self, archived: Archived) -> None:
+        """An ARCHIVED record was applied: segments up to it need no statement any more."""
+        facts = self.facts
+        before = dict(facts.attested)
+        old = before.get(archived.last, 0)
+        new = min(3, len(archived.members))
+        if old != new:
+            counts = list(facts.counts)
+            if old:
+                counts[old - 1] -= 1
+            counts[new - 1] += 1
+            facts.counts = counts
+            before[archived.last] = new
+            facts.attested = sorted(before.items())[-_ATTESTED_KEPT:]
+        if archived.last > facts.archived:
+            facts.archived = archived.last
+            facts.sealed = [own for own in facts.sealed if own.statement.last > archived.last]
+            for last in [last for last in self._others if last <= archived.last]:
+                del self._others[last]
+
+    @property
+    def unarchived_bytes(self) -> int:
+        """Raw bytes of sealed segments that have no manifest yet, plus the open segment."""
+        return sum(own.raw_size for own in self.facts.sealed) + self.facts.bytes
+
+
+def needs_seal(facts: SegmentFacts, *, opened_at_us: int | None, now_us: int, size_bytes: int, age_us: int) -> int | None:
+    """Why the open segment should be sealed now (Seal.SIZE or Seal.AGE), or None. Bookkeeping alone never opens the timer."""
+    if facts.bytes >= size_bytes and facts.records > 1:
+        return Seal.SIZE
+    if facts.content and opened_at_us is not None and now_us - opened_at_us >= age_us:
+        return Seal.AGE
+    return None
