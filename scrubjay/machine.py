@@ -1,20 +1,24 @@
-"""The front door's view of the machine's clock. A command is a process shell: it measures how long it waited and pauses between polls."""
+"""The front door's view of the machine's clock: a command measures how long it waited and pauses between polls."""
 
 from __future__ import annotations
 
-import time  # noqa: TID251 - commands run on a person's clock, outside every simulated component
+import threading
+
+from base.real.clock import RealClock
+
+_CLOCK = RealClock()
 
 
 def monotonic_s() -> float:
     """Seconds on a clock that never goes back; only differences mean something."""
-    return time.monotonic()
+    return _CLOCK.boot_us() / 1_000_000
 
 
 def wall_us() -> int:
     """Microseconds since the epoch, of this machine."""
-    return time.time_ns() // 1000
+    return _CLOCK.wall_us()
 
 
 def pause(seconds: float) -> None:
     """Wait. Ctrl-C ends it with KeyboardInterrupt."""
-    time.sleep(seconds)
+    threading.Event().wait(seconds)

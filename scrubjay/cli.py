@@ -1,0 +1,127 @@
+"""The `scrubjay` command: parse, run one verb, print one answer, leave with its exit code. Never a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from base.errors import ScrubjayError
+from scrubjay.output import FAILED, INTERRUPTED, REFUSED, USAGE, Failure, answer, error_lines, failure_of, to_json
+from scrubjay.parser import HelpWanted, WrongUsage, parse
+from scrubjay.verb import Call, Verb
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in words
+    if not __debug__:
+        return _fail(_stripped(), None, as_json=as_json)
+    try:
+        return _main(words, as_json=as_json)
+    except BrokenPipeError:
+        # The reader of our stdout left (`| head`). Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _main(words: list[str], *, as_json: bool) -> int:
+    from scrubjay.verbs import VERBS
+
+    try:
+        verb, options = parse(VERBS, words)
+    except HelpWanted as wanted:
+        _print(to_json(answer(0, {"help": str(wanted)}, template={})) if as_json else str(wanted).rstrip())
+        return 0
+    except WrongUsage as wrong:
+        return _wrong_usage(wrong, words, as_json=as_json)
+    try:
+        exit_code, body = verb.run(Call(options))
+    except KeyboardInterrupt:
+        interrupted = Failure(
+            "interrupted", code="Interrupted", exit_code=INTERRUPTED, asked=f"scrubjay {verb.name}", next_step=verb.interrupted
+        )
+        return _fail(interrupted, verb, as_json=as_json)
+    except Failure as failure:
+        return _fail(failure, verb, as_json=as_json)
+    except ScrubjayError as error:
+        return _fail(failure_of(error, asked=f"scrubjay {' '.join(words)}"), verb, as_json=as_json)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug of ours is one line for the user, not a traceback
+        return _fail(_bug(error, words), verb, as_json=as_json)
+    return _finish(verb, exit_code, body, as_json=as_json)
+
+
+def _finish(verb: Verb, exit_code: int, body: dict[str, Any], *, as_json: bool) -> int:
+    """Print a verb's report. A report may carry an `error` too (store unreachable: the report is still printed)."""
+    document = answer(exit_code, body, template=verb.template, error=body.get("error"))
+    if as_json:
+        _print(to_json(document))
+        return exit_code
+    lines = verb.render(document)
+    if lines:
+        _print("\n".join(lines))
+    if document["error"]:
+        _complain(error_lines(document["error"]))
+    return exit_code
+
+
+def _fail(failure: Failure, verb: Verb | None, *, as_json: bool) -> int:
+    if as_json:
+        _print(to_json(answer(failure.exit_code, failure.body, template=verb.template if verb else {}, error=failure.error)))
+    else:
+        _complain(error_lines(failure.error))
+    return failure.exit_code
+
+
+def _wrong_usage(wrong: WrongUsage, words: list[str], *, as_json: bool) -> int:
+    asked = " ".join(["scrubjay", *words])
+    help_at = f"scrubjay {wrong.verb.name} -h" if wrong.verb else "scrubjay -h"
+    failure = Failure("wrong usage", code="Usage", exit_code=USAGE, asked=asked, found=str(wrong), next_step=help_at)
+    if not as_json:
+        _complain([f"scrubjay: {wrong}", "", wrong.help_text.rstrip()])
+        return USAGE
+    return _fail(failure, wrong.verb, as_json=True)
+
+
+def _stripped() -> Failure:
+    return Failure(
+        "refused to run with assertions switched off",
+        code="Unsafe",
+        exit_code=REFUSED,
+        asked="python -O (or PYTHONOPTIMIZE)",
+        found="checks of our own invariants are stripped",
+        next_step="run it without -O",
+    )
+
+
+def _bug(error: Exception, words: list[str]) -> Failure:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace is not None else ""  # noqa: PTH119
+    return Failure(
+        "a bug in scrubjay",
+        code="Internal",
+        exit_code=FAILED,
+        asked=" ".join(["scrubjay", *words]),
+        found=f"{type(error).__name__}: {error}{where}",
+        next_step="please report it with these lines",
+    )
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)
+
+
+def _complain(lines: list[str]) -> None:
+    print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""What a verb answers: one exit code, one JSON shape, one way to print an error.
+
+Exit codes (INTERFACE section 1): 0 done and proven; 1 operational failure; 2 mismatch found; 3 incomplete; 4 refused as unsafe; 64 wrong usage; 130 interrupted.
+Every JSON answer has `schema`, `exit`, `error` and all fields of its verb's template: absent ones are null, lists empty.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from base.errors import ScrubjayError
+
+SCHEMA = 1
+
+DONE, FAILED, MISMATCH, INCOMPLETE, REFUSED, USAGE, INTERRUPTED = 0, 1, 2, 3, 4, 64, 130
+
+EXIT_MEANING: Mapping[int, str] = {
+    DONE: "done, and what was to be proven is proven",
+    FAILED: "operational failure (unreachable, timed out, internal)",
+    MISMATCH: "mismatch found",
+    INCOMPLETE: "incomplete: something stayed unverified",
+    REFUSED: "refused because it would be unsafe",
+    USAGE: "wrong usage",
+    INTERRUPTED: "interrupted (state is safe, the verb may be run again)",
+}
+
+
+def merge_exits(codes: Iterable[int]) -> int:
+    """One code for several results: 2 before 1 before 3 before 0. Refusals and usage errors are whole answers and never merged."""
+    found = list(codes)
+    assert all(code in (DONE, FAILED, MISMATCH, INCOMPLETE) for code in found)
+    return next((code for code in (MISMATCH, FAILED, INCOMPLETE) if code in found), DONE)
+
+
+class Failure(Exception):
+    """A verb ends without (or with a partial) report. `error` is the JSON `error` object; body: fields that are known all the same."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        exit_code: int,
+        asked: str | None = None,
+        found: str | None = None,
+        next_step: str | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.body: dict[str, Any] = dict(body or {})
+        self.error: dict[str, str | None] = {"code": code, "message": message, "asked": asked, "found": found, "next": next_step}
+
+
+def failure_of(error: ScrubjayError, *, asked: str | None = None) -> Failure:
+    """The answer for an error of ours. Its fields `asked`, `found`, `next` are taken over; the others become part of `found`."""
+    fields = dict(error.fields)
+    known = {name: fields.pop(name, None) for name in ("asked", "found", "next")}
+    code = str(fields.pop("error_code", error.code))
+    body = fields.pop("body", None)
+    facts = ", ".join(f"{name}={value}" for name, value in sorted(fields.items()))
+    found = "; ".join(str(part) for part in (known["found"], facts) if part) or None
+    return Failure(
+        error.message,
+        code=code,
+        exit_code=error.exit_code,
+        asked=str(known["asked"]) if known["asked"] is not None else asked,
+        found=found,
+        next_step=str(known["next"]) if known["next"] is not None else None,
+        body=body if isinstance(body, dict) else None,
+    )
+
+
+def answer(
+    exit_code: int, body: Mapping[str, Any], *, template: Mapping[str, Any], error: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The JSON answer: the template's fields, over them the body's, and the three every answer has."""
+    merged: dict[str, Any] = {"schema": SCHEMA, "exit": exit_code, "error": dict(error) if error is not None else None}
+    merged.update(copy.deepcopy(dict(template)))
+    merged.update({name: value for name, value in body.items() if name not in ("schema", "exit", "error")})
+    return merged
+
+
+def to_json(document: Mapping[str, Any]) -> str:
+    """One object, indented: people read it too."""
+    return json.dumps(document, ensure_ascii=False, indent=2)
+
+
+def error_lines(error: Mapping[str, Any]) -> list[str]:
+    """An error for people: what, what was asked, what was found, what to do next."""
+    lines = [f"scrubjay: {error['message']} [{error['code']}]"]
+    lines += [
+        f"  {label + ':':<7}{error[name]}" for label, name in (("asked", "asked"), ("found", "found"), ("next", "next")) if error.get(name)
+    ]
+    return lines
+
+
+def columns(head: Sequence[str], rows: Iterable[Sequence[object]], *, indent: str = "") -> list[str]:
+    """A plain table: left-aligned columns as wide as their widest cell. No frame, so that it can be cut and grepped."""
+    cells = [[str(cell) for cell in head], *([("-" if cell is None else str(cell)) for cell in row] for row in rows)]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(head))]
+    return [indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]

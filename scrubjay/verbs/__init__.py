@@ -1,0 +1,32 @@
+"""The verbs, a file each, in the order of `scrubjay -h`. A verb that is not built yet is not here: absent from help, exit 64."""
+
+from __future__ import annotations
+
+from scrubjay.verb import Verb
+from scrubjay.verbs import (
+    archive_status,
+    demo,
+    restore_cancel,
+    restore_plan,
+    restore_resume,
+    restore_run,
+    restore_status,
+    scrub_run,
+    scrub_status,
+    serve,
+    verify,
+)
+
+VERBS: tuple[Verb, ...] = (
+    serve.VERB,
+    demo.VERB,
+    archive_status.VERB,
+    verify.VERB,
+    scrub_run.VERB,
+    scrub_status.VERB,
+    restore_plan.VERB,
+    restore_run.VERB,
+    restore_status.VERB,
+    restore_resume.VERB,
+    restore_cancel.VERB,
+)

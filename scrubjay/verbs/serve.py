@@ -1,0 +1,94 @@
+"""`scrubjay serve --dev`: a whole cluster in one process."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scrubjay.output import REFUSED, USAGE, Failure
+from scrubjay.verb import Call, Result, Verb
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dev", action="store_true", help="everything in one process: three storage nodes in three zones, metadata, router, durability"
+    )
+    parser.add_argument("--data", metavar="DIR", help="data folder (default: ./scrubjay-data)")
+    parser.add_argument("--port", metavar="N", help="port (default: 8000; 0: a free one)")
+    parser.add_argument("--archive", metavar="URL", help="file:///path or s3://bucket/prefix (default: file://DIR/archive)")
+    parser.add_argument("--set", metavar="S.KEY=V", action="append", help="any configuration key; may be given often")
+    parser.add_argument("--listen", metavar="ADDR", help="address (default: 127.0.0.1); anything but loopback needs --auth")
+    parser.add_argument("--auth", action="store_true", default=None, help="check signatures against [auth.keys]")
+    parser.add_argument("--insecure-listen", action="store_true", default=None, help="listen beyond loopback without --auth all the same")
+    parser.add_argument("--stop-timeout", metavar="30s", help="longest wait for the object store at a planned stop")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can connect."""
+    import ipaddress
+
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _run(call: Call) -> Result:
+    if not call.option("dev"):
+        raise Failure(
+            "say how to serve", code="Usage", exit_code=USAGE, asked="scrubjay serve", found="no --dev", next_step="scrubjay serve --dev"
+        )
+    options = {
+        name: call.option(name.partition(".")[2])
+        for name in ("serve.data", "serve.port", "serve.listen", "serve.auth", "serve.insecure_listen", "serve.stop_timeout")
+    }
+    config = call.config({**options, "archive.url": call.option("archive")})
+    if not is_loopback(config.serve.listen) and not config.serve.auth and not config.serve.insecure_listen:
+        raise Failure(
+            "refused to serve other machines without authentication",
+            code="Unsafe",
+            exit_code=REFUSED,
+            asked=f"--listen {config.serve.listen}",
+            found="no --auth",
+            next_step="add --auth with [auth.keys] in the configuration, or say --insecure-listen",
+        )
+    if config.serve.auth and not config.auth.keys:
+        raise Failure(
+            "--auth without keys would refuse everybody",
+            code="Usage",
+            exit_code=USAGE,
+            asked="--auth",
+            found="no key in auth.keys",
+            next_step="put [[auth.keys]] with id, secret and role into the configuration, see docs/CONFIG.md",
+        )
+    from scrubjay.server.dev import serve
+
+    return serve(config), {}
+
+
+def _render(document: Mapping[str, Any]) -> Sequence[str]:
+    return []
+
+
+VERB = Verb(
+    words=("serve",),
+    summary="serve tables over the DynamoDB API; prints one line `ready http://…` when every partition has a leader",
+    example=(
+        "scrubjay serve --dev --data ./scrubjay-data --port 8000",
+        "scrubjay serve --dev --archive s3://bucket/prefix --set archive.seal_age=5s",
+    ),
+    exits={
+        0: "stopped by SIGTERM or SIGINT; everything acknowledged is archived",
+        1: "failed: port taken, object store unreachable",
+        3: "stopped, but the store took not everything in time: the rest stays in the WAL",
+        4: "refused: data folder in use, foreign archive, store without the guarantees needed, open to the network without --auth",
+    },
+    template={},
+    options=_options,
+    run=_run,
+    render=_render,
+    talks_to_cluster=False,
+)

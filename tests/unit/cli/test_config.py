@@ -1,0 +1,103 @@
+"""Configuration: order of sources, conversion, and that no typo becomes a default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from base.errors import Invalid
+from scrubjay.config import AuthKey, fields, load
+from scrubjay.reference import config_page
+
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+def test_the_later_source_wins(tmp_path: Path) -> None:
+    file = tmp_path / "scrubjay.toml"
+    file.write_text('[archive]\nseal_age = "1s"\nsegment_bytes = "1MiB"\nuploads = 2\n[serve]\nport = 9000\n')
+    env = {"SCRUBJAY_CONFIG": str(file), "SCRUBJAY_ARCHIVE_SEAL_AGE": "2s", "SCRUBJAY_ARCHIVE_UPLOADS": "3"}
+    config = load(env=env, sets=["archive.uploads=5"], options={"serve.port": "9001", "serve.data": None})
+    assert config.archive.segment_bytes == 1 << 20
+    assert config.archive.seal_age_us == 2_000_000
+    assert config.archive.uploads == 5
+    assert config.serve.port == 9001
+    assert config.serve.data == "./scrubjay-data"
+
+
+@pytest.mark.parametrize("text", ["archive.seal_agee=5s", "arcive.seal_age=5s", "seal_age=5s"])
+def test_an_unknown_key_names_the_nearest(text: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        load(sets=[text])
+    assert "archive.seal_age" in caught.value.fields["next"]
+
+
+def test_unknown_keys_in_file_and_environment_are_errors(tmp_path: Path) -> None:
+    file = tmp_path / "scrubjay.toml"
+    file.write_text("[scrub]\nspeed = 3\n")
+    with pytest.raises(Invalid, match="unknown configuration key"):
+        load(path=str(file))
+    with pytest.raises(Invalid, match="unknown configuration key"):
+        load(env={"SCRUBJAY_SCRUB_SPEED": "3"})
+    with pytest.raises(Invalid, match="unknown configuration key"):
+        load(env={"SCRUBJAY_ARCHVE_SEAL_AGE": "3s"})
+    load(env={"SCRUBJAY_ENDPOINT": "http://x", "SCRUBJAY_ACCESS_KEY_ID": "a", "PATH": "/bin"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "archive.seal_age=5",
+        "archive.seal_age=soon",
+        "tables.initial_partitions=0",
+        "serve.port=70000",
+        "serve.auth=perhaps",
+        "pitr.days=36",
+        "archive.segment_bytes=big",
+        "auth.keys=3",
+        "no-equals",
+    ],
+)
+def test_wrong_values_are_wrong_usage(text: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        load(sets=[text])
+    assert caught.value.exit_code == 64
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        '[[auth.keys]]\nid = "A"\nsecret = "s"\nrole = "admin"\n',
+        '[auth.keys]\nid = "A"\nsecret = "s"\nrole = "admin"\n',
+        '[auth.keys.A]\nsecret = "s"\nrole = "admin"\n',
+    ],
+)
+def test_keys_in_each_of_their_shapes(tmp_path: Path, toml: str) -> None:
+    file = tmp_path / "scrubjay.toml"
+    file.write_text(toml)
+    assert load(path=str(file)).auth.keys == (AuthKey(id="A", secret="s", role="admin"),)
+
+
+def test_a_refused_key_does_not_show_its_secret() -> None:
+    with pytest.raises(Invalid) as caught:
+        load(sets=['auth.keys=[{id="A", secret="hush", role="root"}]'])
+    assert "hush" not in str(caught.value)
+
+
+def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="cannot read"):
+        load(path=str(tmp_path / "none.toml"))
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[archive\n")
+    with pytest.raises(Invalid, match="not TOML"):
+        load(path=str(broken))
+
+
+def test_every_key_has_a_meaning_and_the_page_is_current() -> None:
+    assert all(entry.key.doc for entry in fields().values())
+    assert (DOCS / "CONFIG.md").read_text(encoding="utf-8") == config_page(), "run: python -m scrubjay.reference docs"
+
+
+def test_archive_defaults_below_the_data_folder(tmp_path: Path) -> None:
+    assert load(sets=[f"serve.data={tmp_path}"]).archive_url == f"file://{tmp_path}/archive"
+    assert load(sets=["archive.url=s3://b/p"]).archive_url == "s3://b/p"
