@@ -59,7 +59,8 @@ class AdminClient:
     def run_job(self, path: str, body: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         """Start a job of the server and wait for its result. Raises Failure."""
         started = self.post(path, body)
-        return self.wait(f"jobs/{started['id']}", None, progress)
+        document = self.wait(f"jobs/{started['id']}", None, progress)
+        return {name: value for name, value in document.items() if name not in ("id", "kind")}
 
     def wait(self, path: str, query: Mapping[str, str | None] | None, progress: Progress) -> dict[str, Any]:
         """Poll until `running` is false; returns the last answer. A server that went away is waited for LOST_POLLS_S."""
@@ -75,7 +76,7 @@ class AdminClient:
                 progress.update("waiting for the server")
                 pause(POLL_MAX_S)
                 continue
-            if not state.get("running"):
+            if not state.pop("running", False):
                 return state
             facts = state.get("progress") or {}
             progress.update(str(facts.get("phase", "running")), facts.get("done"), facts.get("total"), str(facts.get("unit", "")))

@@ -16,10 +16,10 @@ def _options(parser: argparse.ArgumentParser) -> None:
 def _run(call: Call) -> Result:
     client = call.client()
     document = client.post("restore/run", target_request(call))
-    call.log(f"restore of {document['table']} to {document['to']} as of {document['at']}")
+    call.log(f"restore of {document.get('table')} to {call.option('to')} as of {document.get('at')}")
     if call.option("wait"):
         with call.progress() as progress:
-            document = client.wait("restore/status", {"to": document["to"]}, progress)
+            document = client.wait("restore/status", {"to": call.option("to")}, progress)
     return int(document["exit"]), document
 
 

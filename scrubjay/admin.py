@@ -1,0 +1,381 @@
+"""The admin API below /admin/v1/ (docs/ADMIN.md): what the CLI's verbs ask of a server. Thin: checks the question, names the table, asks a service.
+
+Every answer is a JSON object with `exit` and `error`; a report comes with HTTP 200 whatever its exit code, an error without a report does not.
+With keys configured each request needs the SigV4 signature of an `admin` key. Requests from web pages (an Origin header, another content type) are
+refused: a page a person happens to open must not reach the admin API of their machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from base.env import Env
+from base.errors import ScrubjayError
+from base.ids import PartitionId
+from pitr.target import Asked
+from scrubjay.jobs import Job, JobBoard
+from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, Failure, answer, failure_of, merge_exits
+from scrubjay.services import ArchiveService, ProgressSink, Report, RestoreService, ScrubService, VerifyService
+from scrubjay.units import format_time
+from storage.api.errors import ApiError
+from storage.api.http import Request, Response
+from storage.api.sigv4 import ROLE_ADMIN, Verifier
+from storage.control.catalogue import TableMeta
+
+PREFIX = "/admin/v1/"
+LEVELS = ("listed", "objects", "records", "replayed")
+_STATUS = {USAGE: 400, REFUSED: 409, MISMATCH: 500, INCOMPLETE: 503, FAILED: 503, DONE: 200}
+
+T = TypeVar("T")
+
+
+class VerifyRequest(msgspec.Struct, forbid_unknown_fields=True):
+    table: str | None = None
+    level: str = "records"
+    budget_us: int | None = None
+    max_age_us: int = 0
+
+
+class ScrubRequest(msgspec.Struct, forbid_unknown_fields=True):
+    table: str | None = None
+    partition: str | None = None
+
+
+class RestoreRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Exactly one of at_us, minus_us, before_us, latest."""
+
+    table: str
+    to: str
+    at_us: int | None = None
+    minus_us: int | None = None
+    before_us: int | None = None
+    latest: bool = False
+
+    def asked(self) -> Asked:
+        given = [self.at_us is not None, self.minus_us is not None, self.before_us is not None, self.latest]
+        if sum(given) != 1:
+            raise _usage("exactly one target is needed", found=f"{sum(given)} of at, minus, before, latest")
+        return Asked(self.at_us, self.minus_us, self.before_us, self.latest)
+
+
+class TargetRequest(msgspec.Struct, forbid_unknown_fields=True):
+    to: str
+
+
+class AdminApi:
+    """Routes /admin/v1/ to the services. `handle` is the HTTP server's handler of that prefix."""
+
+    def __init__(
+        self,
+        env: Env,
+        *,
+        tables: Callable[[], Sequence[TableMeta]],
+        archive: ArchiveService,
+        verify: VerifyService,
+        scrub: ScrubService,
+        restore: RestoreService,
+        cluster: Callable[[], Mapping[str, Any]],
+        verifier: Verifier | None,
+        log: Callable[[str, BaseException], None],
+    ) -> None:
+        """tables: every table, dropped ones included. cluster: facts for `GET cluster` (id, archive, version …). verifier None: anyone may ask."""
+        self._tables = tables
+        self._archive = archive
+        self._verify = verify
+        self._scrub = scrub
+        self._restore = restore
+        self._cluster = cluster
+        self._verifier = verifier
+        self._log = log
+        self._board = JobBoard(env, log=log)
+        self._routes: dict[tuple[str, str], Callable[[Request], Awaitable[Report]]] = {
+            ("GET", "cluster"): self._get_cluster,
+            ("GET", "archive/status"): self._get_archive_status,
+            ("POST", "verify"): self._post_verify,
+            ("POST", "scrub"): self._post_scrub,
+            ("GET", "scrub/status"): self._get_scrub_status,
+            ("POST", "restore/plan"): self._post_restore_plan,
+            ("POST", "restore/run"): self._post_restore_run,
+            ("GET", "restore/status"): self._get_restore_status,
+            ("POST", "restore/resume"): self._post_restore_resume,
+            ("POST", "restore/cancel"): self._post_restore_cancel,
+        }
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request; never raises."""
+        try:
+            refused = self._refusal(request)
+            if refused is not None:
+                return refused
+            report = await self._route(request)
+        except Failure as failure:
+            return _failed(failure)
+        except ScrubjayError as error:
+            return _failed(failure_of(error, asked=f"{request.method} {request.path}"))
+        except Exception as error:  # noqa: BLE001 - the last line of defence: one bad answer, not a dead connection
+            self._log(f"admin {request.path}", error)
+            return _failed(
+                Failure("a bug in the server", code="Internal", exit_code=FAILED, asked=request.path, found=type(error).__name__)
+            )
+        return _response(200, answer(int(report.get("exit", DONE)), report, template={}, error=report.get("error")))
+
+    def _refusal(self, request: Request) -> Response | None:
+        if "origin" in request.headers:
+            return _failed(Failure("not for web pages", code="AccessDenied", exit_code=FAILED, found="an Origin header"), status=403)
+        if self._verifier is None:
+            return None
+        try:
+            identity = self._verifier.verify(request.method, request.path, request.query, request.headers, request.body)
+        except ApiError as error:
+            denied = Failure(
+                "the admin API needs the signature of an admin key",
+                code="AccessDenied",
+                exit_code=FAILED,
+                asked=f"{request.method} {request.path}",
+                found=str(error),
+                next_step="set SCRUBJAY_ACCESS_KEY_ID and SCRUBJAY_SECRET_ACCESS_KEY",
+            )
+            return _failed(denied, status=403)
+        if identity.role == ROLE_ADMIN:
+            return None
+        low = Failure(
+            "this key is no admin key",
+            code="AccessDenied",
+            exit_code=FAILED,
+            found=f"role {identity.role}",
+            next_step="sign with an admin key",
+        )
+        return _failed(low, status=403)
+
+    async def _route(self, request: Request) -> Report:
+        path = request.path.removeprefix(PREFIX)
+        if request.method == "GET" and path.startswith("jobs/"):
+            return self._get_job(path.removeprefix("jobs/"))
+        handler = self._routes.get((request.method, path))
+        if handler is None:
+            raise Failure(
+                "no such admin call",
+                code="UnknownOperation",
+                exit_code=USAGE,
+                asked=f"{request.method} {request.path}",
+                next_step="docs/ADMIN.md",
+            )
+        return await handler(request)
+
+    # -- tables ----------------------------------------------------------------------------------------------------------------------
+
+    def _named(self, text: str | None) -> TableMeta | None:
+        return None if text is None else resolve_table(self._tables(), text)
+
+    # -- archive and verify ----------------------------------------------------------------------------------------------------------
+
+    async def _get_cluster(self, request: Request) -> Report:
+        return dict(self._cluster())
+
+    async def _get_archive_status(self, request: Request) -> Report:
+        one = self._named(_query(request).get("table"))
+        return await self._archive.status(self._tables() if one is None else [one])
+
+    async def _post_verify(self, request: Request) -> Report:
+        asked = _body(request, VerifyRequest)
+        if asked.level not in LEVELS:
+            raise _usage("no such level", asked=asked.level, found="none of " + ", ".join(LEVELS))
+        if asked.max_age_us < 0 or (asked.budget_us is not None and asked.budget_us < 0):
+            raise _usage("a duration cannot be negative")
+        one = self._named(asked.table)
+
+        async def work(progress: ProgressSink) -> Report:
+            return await self._verify.verify(
+                tables=None if one is None else [one.table_id],
+                level=asked.level,
+                budget_us=asked.budget_us,
+                max_age_us=asked.max_age_us,
+                progress=progress,
+            )
+
+        return _started(self._board.start("verify", work))
+
+    # -- scrub -----------------------------------------------------------------------------------------------------------------------
+
+    async def _post_scrub(self, request: Request) -> Report:
+        asked = _body(request, ScrubRequest)
+        one = self._named(asked.table)
+        if asked.partition is not None:
+            owner = next(
+                (table for table in self._tables() if any(part.partition_id == asked.partition for part in table.partitions)), None
+            )
+            if owner is None or (one is not None and one.table_id != owner.table_id):
+                raise Failure(
+                    "no such partition",
+                    code="ResourceNotFound",
+                    exit_code=FAILED,
+                    asked=f"--partition {asked.partition}",
+                    found="no table has it" if owner is None else f"it belongs to {owner.name}",
+                    next_step="scrubjay scrub run --table T --json lists a table's partitions",
+                )
+            one = owner
+
+        async def work(progress: ProgressSink) -> Report:
+            return await self._scrub.run(
+                tables=None if one is None else [one.table_id],
+                partition=None if asked.partition is None else PartitionId(asked.partition),
+                progress=progress,
+            )
+
+        return _started(self._board.start("scrub", work, lane="scrub"))
+
+    async def _get_scrub_status(self, request: Request) -> Report:
+        running, last = self._board.latest("scrub")
+        codes = [] if running is None else [INCOMPLETE]
+        error = None
+        if last is None:
+            codes.append(INCOMPLETE)
+        elif last.failure is not None:
+            codes.append(FAILED)
+            error = last.failure.error
+        else:
+            codes.append(int((last.result or {}).get("exit", FAILED)))
+        return {
+            "exit": merge_exits(codes),
+            "error": error,
+            "running": running is not None,
+            "started": format_time(running.started_us) if running else None,
+            "progress": dict(running.progress) if running else None,
+            "finished": format_time(last.finished_us) if last and last.finished_us is not None else None,
+            "last": last.result if last else None,
+        }
+
+    # -- restore ---------------------------------------------------------------------------------------------------------------------
+
+    async def _post_restore_plan(self, request: Request) -> Report:
+        asked = _body(request, RestoreRequest)
+        return await self._restore.plan(resolve_table(self._tables(), asked.table), asked.to, asked.asked())
+
+    async def _post_restore_run(self, request: Request) -> Report:
+        asked = _body(request, RestoreRequest)
+        return restore_answer(await self._restore.start(resolve_table(self._tables(), asked.table), asked.to, asked.asked()))
+
+    async def _get_restore_status(self, request: Request) -> Report:
+        to = _query(request).get("to")
+        if to is None:
+            restores = [restore_answer(report) for report in self._restore.all()]
+            return {"exit": merge_exits(report["exit"] for report in restores), "restores": restores}
+        return restore_answer(self._known(to))
+
+    async def _post_restore_resume(self, request: Request) -> Report:
+        to = _body(request, TargetRequest).to
+        self._known(to)
+        return restore_answer(await self._restore.resume(to))
+
+    async def _post_restore_cancel(self, request: Request) -> Report:
+        to = _body(request, TargetRequest).to
+        self._known(to)
+        report = await self._restore.cancel(to)
+        return {**report, "exit": DONE, "running": False}
+
+    def _known(self, to: str) -> Report:
+        report = self._restore.status(to)
+        if report is None:
+            raise Failure(
+                "no such restore",
+                code="ResourceNotFound",
+                exit_code=FAILED,
+                asked=f"restore to {to}",
+                next_step="scrubjay restore status lists all restores",
+            )
+        return report
+
+    # -- jobs ------------------------------------------------------------------------------------------------------------------------
+
+    def _get_job(self, job_id: str) -> Report:
+        job = self._board.get(job_id)
+        if job is None:
+            raise Failure(
+                "no such job",
+                code="ResourceNotFound",
+                exit_code=FAILED,
+                asked=f"job {job_id}",
+                found="the server was restarted, or many jobs came after it",
+                next_step="run the verb again",
+            )
+        if job.finished_us is None:
+            return {"exit": DONE, "id": job.id, "kind": job.kind, "running": True, "progress": dict(job.progress)}
+        if job.failure is not None:
+            raise job.failure
+        return {**(job.result or {}), "id": job.id, "kind": job.kind, "running": False}
+
+
+def resolve_table(tables: Sequence[TableMeta], text: str) -> TableMeta:
+    """A table by id; else the live one of that name; else the one dropped table that had it. Raises Failure: ResourceNotFound (1), Ambiguous (64)."""
+    for table in tables:
+        if table.table_id == text:
+            return table
+    named = [table for table in tables if table.name == text]
+    live = [table for table in named if table.dropped_at is None]
+    if len(live) == 1 or (not live and len(named) == 1):
+        return (live or named)[0]
+    if not named:
+        raise Failure(
+            "no such table",
+            code="ResourceNotFound",
+            exit_code=FAILED,
+            asked=f"table {text}",
+            found="neither a name nor an id",
+            next_step="scrubjay archive status lists all tables",
+        )
+    ids = ", ".join(f"{table.table_id} (dropped {format_time(table.dropped_at)})" for table in named if table.dropped_at is not None)
+    raise Failure(
+        "several dropped tables had that name",
+        code="Ambiguous",
+        exit_code=USAGE,
+        asked=f"table {text}",
+        found=ids,
+        next_step="say which by its id",
+    )
+
+
+def restore_answer(report: Report) -> Report:
+    """A restore's report with its exit code: 0 published, 2 digests differ, 3 running, 1 failed."""
+    state = report.get("state")
+    if state == "published":
+        code = DONE
+    elif report.get("verdict") == "mismatch":
+        code = MISMATCH
+    else:
+        code = INCOMPLETE if state == "running" else FAILED
+    return {**report, "exit": code, "running": state == "running"}
+
+
+def _started(job: Job) -> Report:
+    return {"exit": DONE, "id": job.id, "kind": job.kind, "running": True}
+
+
+def _usage(message: str, *, asked: str | None = None, found: str | None = None) -> Failure:
+    return Failure(message, code="Usage", exit_code=USAGE, asked=asked, found=found, next_step="docs/ADMIN.md")
+
+
+def _query(request: Request) -> dict[str, str]:
+    return dict(parse_qsl(request.query))
+
+
+def _body(request: Request, kind: type[T]) -> T:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise _usage("a JSON body is needed", asked=request.path, found=request.headers.get("content-type", "no content type"))
+    try:
+        return msgspec.json.decode(request.body, type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise _usage("the request is not understood", asked=request.path, found=str(error)) from None
+
+
+def _failed(failure: Failure, *, status: int | None = None) -> Response:
+    if status is None:
+        status = 404 if failure.error["code"] in ("ResourceNotFound", "UnknownOperation") else _STATUS.get(failure.exit_code, 500)
+    return _response(status, answer(failure.exit_code, failure.body, template={}, error=failure.error))
+
+
+def _response(status: int, document: Mapping[str, Any]) -> Response:
+    return Response(status, (("Content-Type", "application/json"), ("Cache-Control", "no-store")), msgspec.json.encode(document))

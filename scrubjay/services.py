@@ -1,0 +1,55 @@
+"""What the admin API asks of the durability services: small ports, JSON-able dicts in the shape of INTERFACE section 3 as results.
+
+Every result carries `exit` (the verb's exit code) and `error` (null, or code/message/…: a report may exist although something was unreachable).
+Errors are raised as ScrubjayError. `progress` takes {"phase", "done", "total", "unit"}, all but the phase optional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from base.ids import PartitionId, TableId
+from pitr.target import Asked
+from storage.control.catalogue import TableMeta
+
+Report = dict[str, Any]
+ProgressSink = Callable[[dict[str, Any]], None]
+
+
+class ArchiveService(Protocol):
+    async def status(self, tables: Sequence[TableMeta]) -> Report:
+        """`tables[]` and `store`. Never raises because the store is unreachable: that is in the report, exit 1."""
+        ...
+
+
+class VerifyService(Protocol):
+    async def verify(
+        self, *, tables: Sequence[TableId] | None, level: str, budget_us: int | None, max_age_us: int, progress: ProgressSink
+    ) -> Report:
+        """tables None: all of them and the metadata group. The ledger remembers what was proven."""
+        ...
+
+
+class ScrubService(Protocol):
+    async def run(self, *, tables: Sequence[TableId] | None, partition: PartitionId | None, progress: ProgressSink) -> Report:
+        """One scrub. The caller runs one at a time."""
+        ...
+
+
+class RestoreService(Protocol):
+    """Restores are remembered durably: they survive the server. A report has `to`, `state` (running | published | failed | differs | cancelled), `at`, …"""
+
+    async def plan(self, source: TableMeta, to: str, asked: Asked) -> Report: ...
+
+    async def start(self, source: TableMeta, to: str, asked: Asked) -> Report:
+        """Start, or attach to the unfinished restore of the same source, target and instant. Raises Unsafe, Conflict."""
+        ...
+
+    def status(self, to: str) -> Report | None: ...
+
+    def all(self) -> Sequence[Report]: ...
+
+    async def resume(self, to: str) -> Report: ...
+
+    async def cancel(self, to: str) -> Report: ...

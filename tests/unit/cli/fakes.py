@@ -1,0 +1,114 @@
+"""Services that answer what a test tells them, and tables to name."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from base.errors import Unsafe
+from base.ids import Member, PartitionId, TableId
+from pitr.target import Asked
+from scrubjay.services import ProgressSink, Report
+from storage.control.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
+
+
+def table(name: str, number: int, *, dropped_at: int | None = None) -> TableMeta:
+    ident = TableId(f"00000000-0000-4000-8000-{number:012d}")
+    part = PartitionInfo(PartitionId(f"10000000-0000-4000-8000-{number:012d}"), "0" * 32, "", (Member(1, 1),))
+    return TableMeta(
+        table_id=ident,
+        name=name,
+        status="DROPPED" if dropped_at else "ACTIVE",
+        key=KeySchema(KeyAttribute("pk", "S")),
+        attributes=(("pk", "S"),),
+        partitions=(part,),
+        created_at=1,
+        dropped_at=dropped_at,
+    )
+
+
+class FakeServices:
+    """All four services. scrub_work: what a scrub does; calls: what was asked, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.restores: dict[str, Report] = {}
+        self.archive_report: Report = {
+            "exit": 0,
+            "error": None,
+            "tables": [],
+            "store": {"url": "file:///x", "reachable": True, "last_error": None},
+        }
+        self.scrub_work: Callable[[ProgressSink], Awaitable[Report]] | None = None
+        self.scrub_report: Report = {
+            "exit": 0,
+            "error": None,
+            "verdict": "match",
+            "healed": False,
+            "tables": [],
+            "totals": {"partitions": 0, "rows": 0, "bytes": 0, "seconds": 0.0},
+        }
+
+    async def verify(
+        self, *, tables: Sequence[TableId] | None, level: str, budget_us: int | None, max_age_us: int, progress: ProgressSink
+    ) -> Report:
+        self.calls.append(("verify", tables, level, budget_us, max_age_us))
+        return {"exit": 2, "error": None, "verdict": "mismatch", "findings": [{"kind": "lacking"}]}
+
+
+class FakeArchive:
+    def __init__(self, services: FakeServices) -> None:
+        self.services = services
+
+    async def status(self, tables: Sequence[TableMeta]) -> Report:
+        self.services.calls.append(("status", [one.table_id for one in tables]))
+        return self.services.archive_report
+
+
+class FakeScrub:
+    def __init__(self, services: FakeServices) -> None:
+        self.services = services
+
+    async def run(self, *, tables: Sequence[TableId] | None, partition: PartitionId | None, progress: ProgressSink) -> Report:
+        self.services.calls.append(("scrub", tables, partition))
+        if self.services.scrub_work is not None:
+            return await self.services.scrub_work(progress)
+        return self.services.scrub_report
+
+
+class FakeRestore:
+    def __init__(self, services: FakeServices) -> None:
+        self.services = services
+
+    async def plan(self, source: TableMeta, to: str, asked: Asked) -> Report:
+        self.services.calls.append(("plan", source.table_id, to, asked))
+        if asked.at_us == 1:
+            raise Unsafe(
+                "outside the restorable window", body={"window": {"earliest": "2026-01-01T00:00:00.000000Z", "latest": None, "holes": []}}
+            )
+        return {"exit": 0, "error": None, "to": to}
+
+    async def start(self, source: TableMeta, to: str, asked: Asked) -> Report:
+        self.services.calls.append(("start", source.table_id, to, asked))
+        self.services.restores[to] = {
+            "to": to,
+            "table": source.name,
+            "state": "running",
+            "at": "2026-01-01T00:00:00.000000Z",
+            "verdict": None,
+        }
+        return self.services.restores[to]
+
+    def status(self, to: str) -> Report | None:
+        return self.services.restores.get(to)
+
+    def all(self) -> Sequence[Report]:
+        return list(self.services.restores.values())
+
+    async def resume(self, to: str) -> Report:
+        self.services.calls.append(("resume", to))
+        return self.services.restores[to]
+
+    async def cancel(self, to: str) -> Report:
+        self.services.calls.append(("cancel", to))
+        return {**self.services.restores.pop(to), "state": "cancelled"}

@@ -1,0 +1,298 @@
+"""The admin API: naming tables, checking questions, jobs, refusals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from base.env import Env
+from base.errors import Corrupt
+from base.real.clock import RealClock
+from base.real.loop import AsyncTasks, run
+from base.real.rand import RealRand
+from pitr.target import Asked
+from scrubjay.admin import AdminApi, resolve_table, restore_answer
+from scrubjay.jobs import RUNNING_MAX
+from scrubjay.output import Failure
+from scrubjay.services import ProgressSink, Report
+from storage.api.http import Request
+from storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, Key, Verifier
+from tests.unit.cli.fakes import FakeArchive, FakeRestore, FakeScrub, FakeServices, table
+
+TABLES = [
+    table("cities", 1),
+    table("old", 2, dropped_at=5),
+    table("twice", 3, dropped_at=5),
+    table("twice", 4, dropped_at=9),
+    table("again", 5, dropped_at=5),
+    table("again", 6),
+]
+
+
+class World:
+    def __init__(self, tasks: AsyncTasks, keys: dict[str, Key] | None = None) -> None:
+        self.services = FakeServices()
+        self.logged: list[tuple[str, BaseException]] = []
+        clock = RealClock()
+        self.tasks = tasks
+        self.api = AdminApi(
+            Env(clock, RealRand(), tasks),
+            tables=lambda: TABLES,
+            archive=FakeArchive(self.services),
+            verify=self.services,
+            scrub=FakeScrub(self.services),
+            restore=FakeRestore(self.services),
+            cluster=lambda: {"cluster": "c", "version": "1"},
+            verifier=Verifier(clock, keys) if keys is not None else None,
+            log=lambda what, error: self.logged.append((what, error)),
+        )
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, query: str = "", headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        response = await self.api.handle(Request(method, f"/admin/v1/{path}", query, headers or {"content-type": "application/json"}, raw))
+        document = json.loads(response.body)
+        assert document["schema"] == 1
+        assert set(document) >= {"exit", "error"}
+        return response.status, document
+
+    async def finished(self, job: str) -> tuple[int, dict[str, Any]]:
+        while True:
+            status, document = await self.ask("GET", f"jobs/{job}")
+            if not document.get("running"):
+                return status, document
+            await self.tasks.sleep(0.001)
+
+
+def in_world(scenario: Callable[[World], Coroutine[Any, Any, None]], keys: dict[str, Key] | None = None) -> None:
+    async def main(tasks: AsyncTasks) -> None:
+        await scenario(World(tasks, keys))
+
+    run(main)
+
+
+def test_a_name_means_the_live_table_else_the_one_dropped() -> None:
+    assert resolve_table(TABLES, "cities") is TABLES[0]
+    assert resolve_table(TABLES, "old") is TABLES[1]
+    assert resolve_table(TABLES, TABLES[3].table_id) is TABLES[3]
+    assert resolve_table(TABLES, "again") is TABLES[5]
+
+
+def test_unknown_and_ambiguous_names() -> None:
+    with pytest.raises(Failure) as unknown:
+        resolve_table(TABLES, "none")
+    assert (unknown.value.exit_code, unknown.value.error["code"]) == (1, "ResourceNotFound")
+    with pytest.raises(Failure) as several:
+        resolve_table(TABLES, "twice")
+    assert several.value.exit_code == 64
+    assert all(TABLES[at].table_id in str(several.value.error["found"]) for at in (2, 3))
+
+
+def test_archive_status_asks_for_all_or_one() -> None:
+    async def scenario(world: World) -> None:
+        status, document = await world.ask("GET", "archive/status")
+        assert (status, document["exit"]) == (200, 0)
+        await world.ask("GET", "archive/status", query="table=cities")
+        assert world.services.calls == [("status", [one.table_id for one in TABLES]), ("status", [TABLES[0].table_id])]
+        status, document = await world.ask("GET", "archive/status", query="table=none")
+        assert (status, document["exit"], document["error"]["code"]) == (404, 1, "ResourceNotFound")
+        world.services.archive_report = {"exit": 1, "error": {"code": "Unavailable", "message": "m"}, "tables": [{}], "store": {}}
+        status, document = await world.ask("GET", "archive/status")
+        assert (status, document["exit"], len(document["tables"])) == (200, 1, 1), "the report is still there"
+
+    in_world(scenario)
+
+
+def test_verify_runs_as_a_job_and_keeps_its_exit_code() -> None:
+    async def scenario(world: World) -> None:
+        status, started = await world.ask("POST", "verify", {"table": "cities", "level": "objects", "budget_us": 5, "max_age_us": 7})
+        assert (status, started["running"]) == (200, True)
+        status, document = await world.finished(started["id"])
+        assert (status, document["exit"], document["verdict"]) == (200, 2, "mismatch")
+        assert world.services.calls == [("verify", [TABLES[0].table_id], "objects", 5, 7)]
+        assert (await world.ask("GET", "jobs/none"))[0] == 404
+
+    in_world(scenario)
+
+
+def test_scrubs_run_one_after_another_and_status_remembers() -> None:
+    async def scenario(world: World) -> None:
+        _status, document = await world.ask("GET", "scrub/status")
+        assert (document["exit"], document["running"], document["last"]) == (3, False, None)
+        gate = world.tasks.future()
+
+        async def slow(progress: ProgressSink) -> Report:
+            progress({"phase": "compare", "done": 1, "total": 2})
+            await gate
+            return {**world.services.scrub_report, "exit": 2, "verdict": "mismatch"}
+
+        world.services.scrub_work = slow
+        _, first = await world.ask("POST", "scrub", {})
+        _, second = await world.ask("POST", "scrub", {"table": "cities"})
+        await world.tasks.sleep(0)
+        _, document = await world.ask("GET", f"jobs/{first['id']}")
+        assert document["progress"] == {"phase": "compare", "done": 1, "total": 2}
+        _, document = await world.ask("GET", f"jobs/{second['id']}")
+        assert "waiting" in document["progress"]["phase"]
+        assert len(world.services.calls) == 1
+        _, document = await world.ask("GET", "scrub/status")
+        assert (document["exit"], document["running"]) == (3, True)
+        gate.set_result(None)
+        await world.finished(second["id"])
+        assert len(world.services.calls) == 2
+        _, document = await world.ask("GET", "scrub/status")
+        assert (document["exit"], document["running"], document["last"]["verdict"]) == (2, False, "mismatch")
+
+    in_world(scenario)
+
+
+def test_a_partition_must_be_the_tables_own() -> None:
+    async def scenario(world: World) -> None:
+        mine = TABLES[0].partitions[0].partition_id
+        _, started = await world.ask("POST", "scrub", {"partition": mine})
+        await world.finished(started["id"])
+        assert world.services.calls == [("scrub", [TABLES[0].table_id], mine)]
+        for body in ({"partition": "none"}, {"table": "old", "partition": mine}):
+            status, document = await world.ask("POST", "scrub", body)
+            assert (status, document["exit"]) == (404, 1)
+
+    in_world(scenario)
+
+
+def test_a_job_that_fails_or_breaks_is_its_result_alone() -> None:
+    async def scenario(world: World) -> None:
+        async def corrupt(progress: ProgressSink) -> Report:
+            raise Corrupt("bytes failed their check", where="x")
+
+        async def bug(progress: ProgressSink) -> Report:
+            raise KeyError("oops")
+
+        for work, exit_code, code in ((corrupt, 2, "Corrupt"), (bug, 1, "Internal")):
+            world.services.scrub_work = work
+            _, started = await world.ask("POST", "scrub", {})
+            status, document = await world.finished(started["id"])
+            assert status >= 500
+            assert (document["exit"], document["error"]["code"]) == (exit_code, code)
+        assert [what for what, _ in world.logged] == ["scrub"]
+
+    in_world(scenario)
+
+
+def test_running_jobs_are_bounded() -> None:
+    async def scenario(world: World) -> None:
+        gate = world.tasks.future()
+
+        async def wait(progress: ProgressSink) -> Report:
+            await gate
+            return world.services.scrub_report
+
+        world.services.scrub_work = wait
+        jobs = [(await world.ask("POST", "scrub", {}))[1]["id"] for _ in range(RUNNING_MAX)]
+        status, document = await world.ask("POST", "scrub", {})
+        assert (status, document["exit"], document["error"]["code"]) == (503, 1, "Unavailable")
+        gate.set_result(None)
+        await world.finished(jobs[-1])
+
+    in_world(scenario)
+
+
+def test_restore_plan_carries_the_window_into_a_refusal() -> None:
+    async def scenario(world: World) -> None:
+        status, document = await world.ask("POST", "restore/plan", {"table": "cities", "to": "new", "minus_us": 300})
+        assert (status, document["exit"]) == (200, 0)
+        assert world.services.calls[-1] == ("plan", TABLES[0].table_id, "new", Asked(minus_us=300))
+        status, document = await world.ask("POST", "restore/plan", {"table": "cities", "to": "new", "at_us": 1})
+        assert (status, document["exit"], document["window"]["earliest"]) == (409, 4, "2026-01-01T00:00:00.000000Z")
+
+    in_world(scenario)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"table": "cities", "to": "new"},
+        {"table": "cities", "to": "new", "latest": True, "at_us": 5},
+        {"table": "cities", "to": "new", "at_us": "yesterday"},
+        {"table": "cities", "latest": True},
+        {"table": "cities", "to": "new", "latest": True, "force": True},
+        [],
+        b"{",
+        b"\xff",
+    ],
+)
+def test_wrong_questions_are_64(body: Any) -> None:
+    async def scenario(world: World) -> None:
+        status, document = await world.ask("POST", "restore/run", body)
+        assert (status, document["exit"]) == (400, 64)
+        assert world.services.calls == []
+
+    in_world(scenario)
+
+
+def test_a_restore_from_start_to_cancel() -> None:
+    async def scenario(world: World) -> None:
+        _, document = await world.ask("POST", "restore/run", {"table": "old", "to": "new", "latest": True})
+        assert (document["exit"], document["state"]) == (3, "running")
+        _, document = await world.ask("GET", "restore/status", query="to=new")
+        assert document["exit"] == 3
+        _, document = await world.ask("GET", "restore/status")
+        assert (document["exit"], [one["to"] for one in document["restores"]]) == (3, ["new"])
+        _, document = await world.ask("POST", "restore/resume", {"to": "new"})
+        assert document["exit"] == 3
+        _, document = await world.ask("POST", "restore/cancel", {"to": "new"})
+        assert (document["exit"], document["state"]) == (0, "cancelled")
+        for method, path, body, query in (
+            ("GET", "restore/status", None, "to=new"),
+            ("POST", "restore/cancel", {"to": "new"}, ""),
+            ("POST", "restore/resume", {"to": "new"}, ""),
+        ):
+            status, document = await world.ask(method, path, body, query)
+            assert (status, document["exit"]) == (404, 1)
+
+    in_world(scenario)
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict", "code"),
+    [("published", "match", 0), ("running", None, 3), ("failed", None, 1), ("failed", "mismatch", 2), ("cancelled", None, 1)],
+)
+def test_exit_codes_of_a_restore(state: str, verdict: str | None, code: int) -> None:
+    assert restore_answer({"state": state, "verdict": verdict})["exit"] == code
+
+
+def test_unknown_calls_and_web_pages_are_turned_away() -> None:
+    async def scenario(world: World) -> None:
+        assert (await world.ask("GET", "nothing"))[0] == 404
+        assert (await world.ask("DELETE", "scrub"))[0] == 404
+        status, document = await world.ask("GET", "cluster", headers={"origin": "http://evil"})
+        assert (status, document["error"]["code"]) == (403, "AccessDenied")
+        status, _ = await world.ask("POST", "scrub", {}, headers={"content-type": "text/plain"})
+        assert status == 400
+        assert world.services.calls == []
+
+    in_world(scenario)
+
+
+def test_with_keys_only_an_admin_may_ask() -> None:
+    keys = {"boss": Key("s1", ROLE_ADMIN), "clerk": Key("s2", ROLE_DATA)}
+
+    def signed(key: str, secret: str) -> dict[str, str]:
+        request = AWSRequest(method="GET", url="http://127.0.0.1:8000/admin/v1/cluster", headers={"Host": "127.0.0.1:8000"})
+        SigV4Auth(Credentials(key, secret), "dynamodb", "us-east-1").add_auth(request)
+        return {name.lower(): value for name, value in request.headers.items()}
+
+    async def scenario(world: World) -> None:
+        status, document = await world.ask("GET", "cluster", headers=signed("boss", "s1"))
+        assert (status, document["cluster"]) == (200, "c")
+        for headers in (signed("clerk", "s2"), signed("boss", "wrong"), signed("nobody", "s1"), {}):
+            status, document = await world.ask("GET", "cluster", headers=headers)
+            assert (status, document["exit"], document["error"]["code"]) == (403, 1, "AccessDenied")
+
+    in_world(scenario, keys)
