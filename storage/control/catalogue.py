@@ -44,6 +44,7 @@ class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
 
     status: CREATING | ACTIVE | UPDATING | DELETING | DROPPED. restore_of: ids and instant of the source while and after a restore.
     attributes: attribute definitions as given, (name, type), in order. tags: sorted pairs.
+    on_demand: ceilings of an on-demand table in request units, -1 for none.
     pitr_enabled_at: when the API last enabled point-in-time recovery; None while disabled (archiving goes on all the same).
     """
 
@@ -67,6 +68,7 @@ class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     dropped_at: int | None = None
     restore_of: RestoreOrigin | None = None
     version: int = 1
+    on_demand: Throughput | None = None
 
 
 class RestoreOrigin(msgspec.Struct, frozen=True):

@@ -1,0 +1,110 @@
+"""A node's logs as its archiving agent sees them: `storage.archive_port.LogSource` over `storage.node.Node`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from base.errors import Missing
+from base.ids import Lsn, PartitionId, Stamp
+from storage import record as records
+from storage.archive_port import ClosedPoint, PartitionFacts, SealedSegment
+from storage.node import Node
+from storage.replica import OK, Replica
+from storage.segments import OwnSegment
+
+
+class NodeLogSource:
+    """See the port. One per node; lives as long as it does."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.node = node.name
+        self.number = node.number
+        self._listeners: list[Callable[[PartitionId], None]] = []
+
+    def partitions(self) -> list[PartitionId]:
+        return sorted(partition for partition, replica in self._node.replicas.items() if replica.segments.facts.sealed)
+
+    def facts(self, partition: PartitionId) -> PartitionFacts:
+        replica = self._replica(partition)
+        table, info = replica.table, replica.info
+        schema = msgspec.json.encode({"key": table.key, "attributes": table.attributes}, order="deterministic").decode()
+        return PartitionFacts(table.table_id, table.name, partition, schema, info.lo, info.hi)
+
+    def leads(self, partition: PartitionId) -> bool:
+        replica = self._replica(partition)
+        return replica.leading is not None and replica.group is not None and replica.group.serving(self._node.now())
+
+    def archived(self, partition: PartitionId) -> Lsn:
+        return Lsn(self._replica(partition).segments.facts.archived)
+
+    def sealed(self, partition: PartitionId) -> list[SealedSegment]:
+        replica = self._replica(partition)
+        return [self._segment(replica, own) for own in replica.segments.facts.sealed]
+
+    def read_raw(self, partition: PartitionId, first: Lsn, last: Lsn) -> bytes:
+        replica = self._replica(partition)
+        parts: list[bytes] = []
+        at = int(first)
+        while at <= last:
+            for record in self._node.wal.read(partition, Lsn(at), Lsn(last + 1), max_bytes=1 << 20):
+                if record.lsn != at:
+                    raise Missing("hole in the log", what="record", lsn=at)
+                records.decode(record.data, owner=replica.owner)
+                parts.append(record.data)
+                at += 1
+        return b"".join(parts)
+
+    def announce(self, partition: PartitionId, first: Lsn, last: Lsn, raw_sha256: bytes) -> None:
+        self._node.attest(self._replica(partition), first=first, last=last, raw_sha256=raw_sha256)
+
+    def differs(self, partition: PartitionId, detail: str) -> None:
+        self._node.finding(self._replica(partition), kind="different", found_by="agent", detail=detail)
+
+    def closed_points(self) -> list[ClosedPoint]:
+        found: list[ClosedPoint] = []
+        for partition in sorted(self._node.replicas):
+            replica = self._node.replicas[partition]
+            if replica.state == OK and replica.leading is not None:
+                point = replica.closed_point()
+                if point is not None:
+                    found.append(ClosedPoint(replica.table.table_id, partition, *point))
+        return found
+
+    def subscribe(self, changed: Callable[[PartitionId], None]) -> None:
+        self._listeners.append(changed)
+
+    def notify(self, partition: PartitionId) -> None:
+        """Wired to the node's events: a segment became agreed, or an ARCHIVED record was applied."""
+        for listener in self._listeners:
+            listener(partition)
+
+    def _replica(self, partition: PartitionId) -> Replica:
+        replica = self._node.replicas.get(partition)
+        if replica is None:
+            raise Missing("no such replica on this node", what="replica", partition=partition, node=self.node)
+        return replica
+
+    def _segment(self, replica: Replica, own: OwnSegment) -> SealedSegment:
+        agreed, suspect = replica.segments.agreed(own)
+        statement = own.statement
+        return SealedSegment(
+            table=replica.table.table_id,
+            partition=replica.partition,
+            first=Lsn(statement.first),
+            last=Lsn(statement.last),
+            first_stamp=Stamp(own.first_stamp),
+            last_stamp=Stamp(own.last_stamp),
+            records=own.records,
+            content=own.content,
+            raw_size=own.raw_size,
+            raw_sha256=statement.raw_sha256,
+            total=own.total,
+            seal=own.seal,
+            chain_before=own.chain_before,
+            chain=statement.chain,
+            agreed=agreed,
+            suspect=suspect,
+        )

@@ -1,0 +1,186 @@
+"""The metadata group: tables and coordinators' notes as items of one partition, replicated, archived and scrubbed like any other.
+
+Item: k (S) = "table/<table id>" or "job/<key>", v (S) = JSON. Every write is a compare-and-set on the whole old item, so a second writer loses
+instead of overwriting. The map in memory is what the last read or write of this process saw.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from base.env import Env
+from base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
+from base.ids import Member, PartitionId, TableId
+from storage.command import Outcome, RangeAnswer, RangeRead, Verdict, WriteAnswer
+from storage.control.catalogue import METADATA_TABLE, KeyAttribute, KeySchema, PartitionInfo, TableMeta
+from storage.control.router import Router
+from storage.items.encoding import decode_item, encode_item
+from storage.items.keys import storage_key
+
+SCHEMA = KeySchema(KeyAttribute("k", "S"))
+_PAGE_BYTES = 1 << 20
+_TRIES = 5
+
+
+def metadata_table(table_id: TableId, partition_id: PartitionId, *, members: tuple[Member, ...], created_at: int) -> TableMeta:
+    """The system table itself; its ids are minted with the cluster and kept in the data folder. created_at: microseconds."""
+    info = PartitionInfo(partition_id, "0" * 32, "", members)
+    return TableMeta(
+        table_id=table_id,
+        name=METADATA_TABLE,
+        status="ACTIVE",
+        key=SCHEMA,
+        attributes=(("k", "S"),),
+        partitions=(info,),
+        created_at=created_at,
+        billing="PAY_PER_REQUEST",
+    )
+
+
+class MetadataWrite:
+    """Compare-and-set of one metadata item. expect, new: canonical item bytes, None for absent."""
+
+    def __init__(self, name: str, *, expect: bytes | None, value: str | None) -> None:
+        key = {"k": ("S", name)}
+        self.key = storage_key(SCHEMA, key)
+        self.key_item = encode_item(key)
+        self.new = None if value is None else encode_item({**key, "v": ("S", value)})
+        self._expect = expect
+
+    def evaluate(self, old: bytes | None) -> Outcome:
+        if old != self._expect:
+            return Outcome(Verdict.CONDITION_FAILED, old, old)
+        if self.new == old:
+            return Outcome(Verdict.UNCHANGED, old, old)
+        return Outcome(Verdict.DELETE if self.new is None else Verdict.PUT, old, self.new)
+
+
+class Metadata:
+    """tables: by id, dropped ones too. `on_change` is called with each table written or read anew."""
+
+    def __init__(self, env: Env, router: Router, system: TableMeta) -> None:
+        self._env, self._router, self.system = env, router, system
+        self.tables: dict[TableId, TableMeta] = {}
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self._raw: dict[str, bytes] = {}
+        self._by_name: dict[str, TableMeta] = {}
+        self.on_change: list[Callable[[TableMeta], None]] = []
+
+    def by_name(self, name: str) -> TableMeta | None:
+        """The table that owns the name now (dropped tables own none)."""
+        return self._by_name.get(name)
+
+    async def load(self) -> None:
+        """Read everything, strongly. Raises Unavailable while the metadata group has no leader."""
+        info = self.system.partitions[0]
+        start = b""
+        self._raw.clear()
+        while True:
+            future = self._env.tasks.future()
+            self._router.read_range(
+                info.partition_id,
+                RangeRead(start, None, 10_000, _PAGE_BYTES, reverse=False, consistent=True),
+                partial(_settle, future),
+            )
+            page: RangeAnswer = await future
+            for key, item in page.rows:
+                self._take(item)
+                start = key + b"\x00"
+            if not page.more:
+                break
+        for table in sorted(self.tables.values(), key=lambda each: each.table_id):
+            self._changed(table)
+
+    async def put_table(self, table: TableMeta) -> TableMeta:
+        """Write a table (version one above the last). Raises Conflict if someone else wrote it meanwhile."""
+        before = self.tables.get(table.table_id)
+        table = msgspec.structs.replace(table, version=(before.version if before is not None else 0) + 1)
+        await self._put(f"table/{table.table_id}", msgspec.json.encode(table).decode())
+        self._changed(table)
+        return table
+
+    async def remove_table(self, table_id: TableId) -> None:
+        """Forget a table that was never published."""
+        await self._put(f"table/{table_id}", None)
+        gone = self.tables.pop(table_id, None)
+        if gone is not None and self._by_name.get(gone.name) is gone:
+            del self._by_name[gone.name]
+
+    async def put_job(self, key: str, job: dict[str, Any] | None) -> None:
+        """Durable notes of a coordinator; None removes them."""
+        await self._put(f"job/{key}", None if job is None else json.dumps(job, sort_keys=True))
+        if job is None:
+            self.jobs.pop(key, None)
+        else:
+            self.jobs[key] = job
+
+    # ------------------------------------------------------------------
+
+    async def _put(self, name: str, value: str | None) -> None:
+        command = MetadataWrite(name, expect=self._raw.get(name), value=value)
+        answer = await self._write(command)
+        found = answer.outcome.old
+        if answer.outcome.verdict is Verdict.CONDITION_FAILED and found != command.new:
+            if found is None:
+                self._raw.pop(name, None)
+            else:
+                self._raw[name] = found
+            raise Conflict("metadata was changed by someone else", item=name)
+        if command.new is None:
+            self._raw.pop(name, None)
+        else:
+            self._raw[name] = command.new
+
+    async def _write(self, command: MetadataWrite) -> WriteAnswer:
+        """Write, and again while the outcome is unknown: a compare-and-set that finds its own value has happened. Raises Unavailable."""
+        for attempt in range(_TRIES):
+            future = self._env.tasks.future()
+            self._router.write(self.system, command, partial(_settle, future))
+            try:
+                answer: WriteAnswer = await future
+            except Unavailable as error:
+                if attempt + 1 == _TRIES or not error.fields.get("unknown"):
+                    raise
+            else:
+                return answer
+        raise Unavailable("metadata write has no known outcome", tries=_TRIES)
+
+    def _take(self, item: bytes) -> None:
+        values = decode_item(item)
+        name, text = values["k"][1], values["v"][1]
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise Corrupt("metadata item malformed", what="metadata")
+        self._raw[name] = item
+        try:
+            if name.startswith("table/"):
+                table = msgspec.json.decode(text, type=TableMeta)
+                self.tables[table.table_id] = table
+            else:
+                self.jobs[name.removeprefix("job/")] = json.loads(text)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise Corrupt("metadata item malformed", what="metadata", item=name) from error
+
+    def _changed(self, table: TableMeta) -> None:
+        self.tables[table.table_id] = table
+        owner = self._by_name.get(table.name)
+        if table.status == "DROPPED":
+            if owner is not None and owner.table_id == table.table_id:
+                del self._by_name[table.name]
+        else:
+            self._by_name[table.name] = table
+        for listener in self.on_change:
+            listener(table)
+
+
+def _settle(future: Any, answer: Any) -> None:
+    if future.done():
+        return
+    if isinstance(answer, ScrubjayError):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

@@ -1,0 +1,327 @@
+"""The store as the durability services see it: `storage.service_port.ServicePort` over nodes, store and metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from base.env import Disk, Env
+from base.errors import Corrupt, ScrubjayError, Unavailable
+from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from storage.btree.engine import PinnedTree, RowFact, ScanResult, Tree, TreeState
+from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.control.findings import Findings
+from storage.control.metadata import Metadata
+from storage.control.store import Store
+from storage.digest import RangeDigest, Total
+from storage.items.encoding import decode_item
+from storage.items.keys import key_item
+from storage.items.wire import item_to_json
+from storage.node import Node
+from storage.record import decode_seal
+from storage.replica import BASE, HEALING, OK, Replica, base_state, healed_state
+from storage.service_port import Copy, Finding, Pinned, SealPoint
+
+_POLL_S = 0.05
+_SEAL_GIVE_UP_US = 15_000_000
+
+
+class Service:
+    """nodes: by name. disk: rooted at the data folder (findings live there)."""
+
+    def __init__(
+        self,
+        env: Env,
+        *,
+        nodes: Mapping[NodeName, Node],
+        store: Store,
+        metadata: Metadata,
+        disk: Disk,
+        node_folder: Callable[[NodeName, str], str],
+    ) -> None:
+        """node_folder(node, path): a path below the data folder as that node's engine wants it (relative to the node's own folder or absolute)."""
+        self._env, self._nodes, self._store, self._metadata = env, dict(nodes), store, metadata
+        self._findings = Findings(disk)
+        self._node_path = node_folder
+        self._healing: dict[PartitionId, int] = {}
+
+    # ------------------------------------------------------------------ looking
+
+    def tables(self) -> tuple[TableMeta, ...]:
+        return tuple(sorted((self._metadata.system, *self._metadata.tables.values()), key=lambda table: table.table_id))
+
+    def copies(self, partition: PartitionId) -> list[Copy]:
+        _, info = self._find(partition)
+        found: list[Copy] = []
+        for node in self._members(info):
+            replica = node.replicas.get(partition)
+            if node.failed is not None or replica is None:
+                found.append(Copy(node.name, node.number, "storage", "down", Lsn(0)))
+            else:
+                state = replica.state if replica.state in (OK, "suspect", "amnesiac", "healing") else "down"
+                found.append(Copy(node.name, node.number, "storage", state, replica.applied))
+        return found
+
+    def archived(self, partition: PartitionId) -> Lsn:
+        _, info = self._find(partition)
+        at = [node.replicas[partition].segments.facts.archived for node in self._members(info) if partition in node.replicas]
+        return Lsn(max(at, default=0))
+
+    def closed_point(self, partition: PartitionId) -> tuple[Stamp, Lsn, Lsn] | None:
+        replica = self._store.leader(partition)
+        return None if replica is None else replica.closed_point()
+
+    async def wait_archived(self, partition: PartitionId, lsn: Lsn, *, timeout_s: float) -> bool:
+        deadline = self._env.clock.boot_us() + int(timeout_s * 1e6)
+        while self.archived(partition) < lsn:
+            if self._env.clock.boot_us() >= deadline:
+                return False
+            await self._env.tasks.sleep(_POLL_S)
+        return True
+
+    # ------------------------------------------------------------------ findings
+
+    def findings(self, partition: PartitionId) -> list[Finding]:
+        return self._findings.of(partition)
+
+    def note(self, finding: Finding) -> None:
+        if finding.key is None and finding.storage_key is not None:
+            finding = finding._replace(key=self.key_of(PartitionId(finding.partition), finding.storage_key))
+        self._findings.add(finding)
+
+    def reported(self, partition: PartitionId) -> None:
+        self._findings.forget(partition)
+
+    def key_of(self, partition: PartitionId, storage_key: bytes) -> dict[str, Any] | None:
+        """The key attributes (DynamoDB JSON) of a row, from the good copies; None if none has it."""
+        table, info = self._find(partition)
+        for node in self._members(info):
+            replica = node.replicas.get(partition)
+            if replica is None or replica.state != OK or replica.tree is None:
+                continue
+            try:
+                item = replica.find(storage_key)
+                if item is not None:
+                    return item_to_json(key_item(table.key, decode_item(item)))
+            except Corrupt:
+                continue
+        return None
+
+    # ------------------------------------------------------------------ scrub
+
+    async def seal(self, partition: PartitionId, *, reason: int, tag: bytes = bytes(16)) -> SealPoint:
+        give_up = self._env.clock.boot_us() + _SEAL_GIVE_UP_US
+        while True:
+            try:
+                record = await self._store.seal(partition, reason, tag)
+            except Unavailable:
+                if self._env.clock.boot_us() >= give_up:
+                    raise
+                await self._env.tasks.sleep(_POLL_S)
+            else:
+                return SealPoint(record.lsn, record.stamp, decode_seal(record).closed)
+
+    async def pin(self, partition: PartitionId, node: NodeName, lsn: Lsn, *, timeout_s: float) -> Pinned:
+        replica = self._replica(partition, node)
+        future = self._env.tasks.future()
+        timer = self._env.tasks.call_later(
+            timeout_s,
+            lambda: None if future.done() else future.set_exception(Unavailable("the copy was not pinned in time", node=node, lsn=lsn)),
+        )
+
+        def done(result: PinnedTree | ScrubjayError) -> None:
+            _settle(future, result)
+
+        replica.pinned(lsn, done)
+        try:
+            tree: PinnedTree = await future
+        finally:
+            timer.cancel()
+        return _PinnedCopy(self._env, self._nodes[node], replica, tree, lsn)
+
+    async def healed(self, partition: PartitionId, *, timeout_s: float) -> None:
+        deadline = self._env.clock.boot_us() + int(timeout_s * 1e6)
+        while self._healing.get(partition):
+            if self._env.clock.boot_us() >= deadline:
+                raise Unavailable("a heal of this partition still runs", partition=partition)
+            await self._env.tasks.sleep(_POLL_S)
+
+    async def heal(
+        self, partition: PartitionId, node: NodeName, *, rows: str, lsn: Lsn, stamp: Stamp, total: Total, chain: bytes, reason: str
+    ) -> str:
+        replica = self._replica(partition, node)
+        if replica.state == HEALING:
+            raise Unavailable("this copy is being healed already", partition=partition, node=node)
+        self._healing[partition] = self._healing.get(partition, 0) + 1
+        replica.hold(lsn)
+        try:
+            return await self._heal(replica, node, rows=rows, lsn=lsn, stamp=stamp, total=total, chain=chain, reason=reason)
+        finally:
+            replica.release_hold(lsn)
+            self._healing[partition] -= 1
+
+    async def _heal(
+        self, replica: Replica, name: NodeName, *, rows: str, lsn: Lsn, stamp: Stamp, total: Total, chain: bytes, reason: str
+    ) -> str:
+        node, partition = self._nodes[name], replica.partition
+        archived = Lsn(max(self.archived(partition), lsn))
+        replica.suspect(reason)
+        replica.set_state(HEALING, reason)
+        old = replica.detach_tree()
+        if old is not None:
+            old.close()
+        evidence = node.engine.set_aside(partition, reason)
+        try:
+            tree, digest, size = await self._load(node, replica, rows, TreeState(lsn, stamp, b""))
+            if digest.total() != total:
+                tree.close()
+                node.engine.set_aside(partition, "loaded copy differs from its reference")
+                raise Corrupt(
+                    "the loaded copy does not have the reference's digest", what="tree", expected=total.hex, found=digest.total().hex
+                )
+            state = healed_state(digest, size, lsn=lsn, stamp=stamp, chain=chain, archived=min(archived, lsn))
+            await self._commit_state(tree, state)
+        except ScrubjayError:
+            replica.state = HEALING
+            replica.set_state("suspect", f"heal failed: {reason}")
+            raise
+        replica.replace_tree(tree)
+        return evidence
+
+    async def _load(self, node: Node, replica: Replica, rows: str, state: TreeState) -> tuple[Tree, RangeDigest, int]:
+        """Bulk-load a row file and recompute its digest from the tree's bytes. Returns tree, digest, bytes."""
+        loaded = self._env.tasks.future()
+        node.engine.load(replica.partition, self._node_path(node.name, rows), state, lambda result: _settle(loaded, result))
+        tree: Tree = await loaded
+        pinned = self._env.tasks.future()
+        tree.pin(state.applied, lambda result: _settle(pinned, result))
+        pin: PinnedTree = await pinned
+        try:
+            scanned = self._env.tasks.future()
+            pin.digest(replica.lo, replica.hi, bytes_per_second=None, done=lambda result: _settle(scanned, result))
+            result: ScanResult = await scanned
+        finally:
+            pin.release()
+        if result.bad or result.structure:
+            raise Corrupt("the loaded copy does not check", what="tree", bad=len(result.bad), structure=list(result.structure))
+        return tree, result.digest, result.bytes_read
+
+    async def _commit_state(self, tree: Tree, state: TreeState) -> None:
+        committed = self._env.tasks.future()
+        tree.checkpoint((), state, lambda result: _settle(committed, result))
+        await committed
+
+    # ------------------------------------------------------------------ restore
+
+    async def create_restoring(self, meta: TableMeta) -> TableMeta:
+        return await self._store.add_table(meta)
+
+    async def load_base(self, partition: PartitionId, *, rows: str, total: Total) -> dict[NodeName, Total]:
+        _, info = self._find(partition)
+        found: dict[NodeName, Total] = {}
+        for node in self._members(info):
+            replica = self._replica(partition, node.name)
+            if replica.state == BASE:
+                tree, digest, size = await self._load(node, replica, rows, TreeState(Lsn(0), Stamp(0), b""))
+                found[node.name] = digest.total()
+                if digest.total() != total:
+                    tree.close()
+                    continue
+                state = base_state(digest, size)
+                if state.extra:
+                    await self._commit_state(tree, state)
+                node.start_loaded(replica, tree)
+            else:
+                while replica.tree is None and replica.state not in ("suspect", "amnesiac"):
+                    await self._env.tasks.sleep(_POLL_S)
+                found[node.name] = replica.total()
+        return found
+
+    async def publish(self, table: TableId) -> TableMeta:
+        meta = self._metadata.tables[table]
+        deadline = self._env.clock.boot_us() + _SEAL_GIVE_UP_US
+        while any(self._store.leader(info.partition_id) is None for info in meta.partitions):
+            if self._env.clock.boot_us() >= deadline:
+                raise Unavailable("a partition of the restored table has no leader", table=meta.name)
+            await self._env.tasks.sleep(_POLL_S)
+        assert meta.restore_of is not None
+        origin = msgspec.structs.replace(meta.restore_of, in_progress=False)
+        return await self._metadata.put_table(msgspec.structs.replace(meta, status="ACTIVE", restore_of=origin))
+
+    async def abandon(self, table: TableId) -> None:
+        meta = self._metadata.tables.get(table)
+        if meta is None:
+            return
+        if meta.restore_of is None or not meta.restore_of.in_progress:
+            raise Unavailable("the table is published already", table=meta.name)
+        await self._metadata.remove_table(table)
+        for info in meta.partitions:
+            for node in self._members(info):
+                node.forget(info.partition_id)
+
+    async def save_job(self, key: str, job: dict[str, Any] | None) -> None:
+        await self._metadata.put_job(key, job)
+
+    def jobs(self, prefix: str) -> dict[str, dict[str, Any]]:
+        return {key: job for key, job in sorted(self._metadata.jobs.items()) if key.startswith(prefix)}
+
+    # ------------------------------------------------------------------
+
+    def _find(self, partition: PartitionId) -> tuple[TableMeta, PartitionInfo]:
+        for table in (self._metadata.system, *self._metadata.tables.values()):
+            for info in table.partitions:
+                if info.partition_id == partition:
+                    return table, info
+        raise Unavailable("no such partition", partition=partition)
+
+    def _members(self, info: PartitionInfo) -> list[Node]:
+        numbers = {member[0] for member in info.members}
+        return [node for node in self._nodes.values() if node.number in numbers]
+
+    def _replica(self, partition: PartitionId, node: NodeName) -> Replica:
+        host = self._nodes.get(node)
+        replica = host.replicas.get(partition) if host is not None and host.failed is None else None
+        if replica is None:
+            raise Unavailable("this copy is down", partition=partition, node=node)
+        return replica
+
+
+class _PinnedCopy:
+    """A pinned tree with awaitable methods; releasing it also lets the replica's log go."""
+
+    def __init__(self, env: Env, node: Node, replica: Replica, tree: PinnedTree, lsn: Lsn) -> None:
+        self._env, self._node, self._replica, self._tree, self._lsn = env, node, replica, tree, lsn
+
+    async def digest(self, *, bytes_per_second: int | None) -> ScanResult:
+        future = self._env.tasks.future()
+        self._tree.digest(
+            self._replica.lo, self._replica.hi, bytes_per_second=bytes_per_second, done=lambda result: _settle(future, result)
+        )
+        found: ScanResult = await future
+        return found
+
+    async def rows(self, start: bytes, end: bytes | None) -> list[RowFact]:
+        future = self._env.tasks.future()
+        self._tree.rows(start, end, lambda result: _settle(future, result))
+        found: list[RowFact] = await future
+        return found
+
+    async def item(self, key: bytes) -> bytes | None:
+        """From the replica's live tree if it still is the pinned version; what names a key does not change with versions."""
+        return self._replica.find(key)
+
+    def release(self) -> None:
+        self._replica.unpin(self._lsn)
+
+
+def _settle(future: Any, result: Any) -> None:
+    if future.done():
+        if not isinstance(result, ScrubjayError) and hasattr(result, "release"):
+            result.release()
+        return
+    if isinstance(result, ScrubjayError):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

@@ -1,0 +1,343 @@
+"""The store behind the DynamoDB API: catalogue, table life cycle and data path, as `storage.api.backend.Backend`.
+
+Runs beside the metadata leader (in `--dev`: in the one process). Table life cycle: a table is written to the metadata group as CREATING, its replicas
+are hosted, and it becomes ACTIVE once every partition has a leader that serves. DeleteTable marks DELETING, has every partition sealed for the last
+time, then DROPPED: the name is free, while the replicas stay until that last seal is archived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from base.env import Env
+from base.errors import Conflict, Missing, ScrubjayError, Unavailable
+from base.ids import Member, NodeName, PartitionId, TableId
+from storage.api.backend import ContinuousBackups, TableSpec
+from storage.command import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from storage.control.catalogue import PartitionInfo, TableMeta, TableStats
+from storage.control.metadata import Metadata
+from storage.control.router import Router
+from storage.node import Node
+from storage.record import Record, Seal
+from storage.replica import BASE, OK, Replica
+
+_POLL_S = 0.02
+_DRAIN_POLL_S = 0.5
+_SEAL_TRIES_S = 0.2
+
+
+class Durability(Protocol):
+    """What the store asks of the durability services above it."""
+
+    def window(self, table: TableMeta) -> tuple[int, int] | None:
+        """Proven (earliest, latest) in microseconds, None until proven."""
+        ...
+
+    async def restore(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta: ...
+
+
+class Store:
+    """members: the storage nodes that every new partition is placed on (node number, incarnation). initial_partitions: for tables created from now on."""
+
+    def __init__(
+        self,
+        env: Env,
+        *,
+        nodes: Mapping[NodeName, Node],
+        router: Router,
+        metadata: Metadata,
+        members: tuple[Member, ...],
+        initial_partitions: int,
+        pitr_default: bool,
+    ) -> None:
+        self._env, self._nodes, self._router, self.metadata = env, dict(nodes), router, metadata
+        self._members = members
+        self._initial_partitions = initial_partitions
+        self._pitr_default = pitr_default
+        self.durability: Durability | None = None
+        self._names_taken: set[str] = set()
+        self._stopping = False
+
+    # ------------------------------------------------------------------ start
+
+    async def start(self) -> None:
+        """Host every table of the catalogue and go on with what a stop interrupted. The metadata group must be hosted already."""
+        await self.metadata.load()
+        for table_id in sorted(self.metadata.tables):
+            table = self.metadata.tables[table_id]
+            if table.status == "DROPPED":
+                self._resume_drain(table)
+                continue
+            self.host(table)
+            if table.status == "CREATING" and table.restore_of is None:
+                self._env.tasks.spawn(self._activate(table.table_id), name=f"activate {table.name}")
+            elif table.status == "DELETING":
+                self._env.tasks.spawn(self._drop(table.table_id), name=f"drop {table.name}")
+
+    def host(self, table: TableMeta) -> None:
+        """Run the replicas of a table on their nodes."""
+        awaits = table.restore_of is not None and table.restore_of.in_progress
+        for info in table.partitions:
+            for node in self._members_of(info):
+                node.host(table, info, awaits_base=awaits)
+
+    def _members_of(self, info: PartitionInfo) -> list[Node]:
+        numbers = {member[0] for member in info.members}
+        return [node for node in self._nodes.values() if node.number in numbers]
+
+    def unhosted(self) -> list[PartitionId]:
+        """Partitions without a leader that serves: `serve` is ready when there are none."""
+        return [
+            info.partition_id
+            for table in (self.metadata.system, *self.metadata.tables.values())
+            if table.status not in ("DROPPED", "DELETING") and not (table.restore_of is not None and table.restore_of.in_progress)
+            for info in table.partitions
+            if self.leader(info.partition_id) is None
+        ]
+
+    def leader(self, partition: PartitionId) -> Replica | None:
+        """The replica that leads and serves, if one does."""
+        for node in self._nodes.values():
+            replica = node.replicas.get(partition)
+            if replica is not None and node.failed is None and replica.serves(consistent=True) is None:
+                return replica
+        return None
+
+    # ------------------------------------------------------------------ catalogue
+
+    def table(self, name: str) -> TableMeta | None:
+        return self.metadata.by_name(name)
+
+    def table_by_id(self, table_id: str) -> TableMeta | None:
+        return self.metadata.tables.get(TableId(table_id))
+
+    def table_names(self) -> Sequence[str]:
+        return sorted((table.name for table in self.metadata.tables.values() if table.status != "DROPPED"), key=lambda name: name.encode())
+
+    def stats(self, table: TableMeta) -> TableStats:
+        rows = size = 0
+        for info in table.partitions:
+            replica = self.leader(info.partition_id)
+            if replica is not None:
+                rows += replica.total().rows
+                size += replica.bytes
+        return TableStats(rows, size)
+
+    # ------------------------------------------------------------------ life cycle
+
+    def new_partitions(self, count: int) -> tuple[PartitionInfo, ...]:
+        """`count` partitions that split the hash space evenly."""
+        edges = [index * (1 << 128) // count for index in range(count)] + [0]
+        texts = [f"{edge:032x}" for edge in edges]
+        return tuple(
+            PartitionInfo(PartitionId(self._env.rand.uuid()), texts[index], texts[index + 1] if index + 1 < count else "", self._members)
+            for index in range(count)
+        )
+
+    async def create_table(self, spec: TableSpec) -> TableMeta:
+        if self.metadata.by_name(spec.name) is not None or spec.name in self._names_taken:
+            raise Conflict("table already exists", table=spec.name)
+        now = self._env.clock.wall_us()
+        table = TableMeta(
+            table_id=TableId(self._env.rand.uuid()),
+            name=spec.name,
+            status="CREATING",
+            key=spec.key,
+            attributes=spec.attributes,
+            partitions=self.new_partitions(self._initial_partitions),
+            created_at=now,
+            billing=spec.billing,
+            billing_changed_at=now if spec.billing == "PAY_PER_REQUEST" else None,
+            throughput=spec.throughput,
+            deletion_protection=spec.deletion_protection,
+            table_class=spec.table_class,
+            tags=spec.tags,
+            pitr_enabled_at=now if self._pitr_default else None,
+        )
+        return await self.add_table(table)
+
+    async def add_table(self, table: TableMeta) -> TableMeta:
+        """Record a table and host its replicas; a plain one is then made ACTIVE. Raises Conflict if the name is taken."""
+        if self.metadata.by_name(table.name) is not None or table.name in self._names_taken:
+            raise Conflict("table already exists", table=table.name)
+        self._names_taken.add(table.name)
+        try:
+            table = await self.metadata.put_table(table)
+        finally:
+            self._names_taken.discard(table.name)
+        self.host(table)
+        if table.restore_of is None:
+            self._env.tasks.spawn(self._activate(table.table_id), name=f"activate {table.name}")
+        return table
+
+    async def _activate(self, table_id: TableId) -> None:
+        table = self.metadata.tables[table_id]
+        while any(self.leader(info.partition_id) is None for info in table.partitions):
+            if self._stopping:
+                return
+            await self._env.tasks.sleep(_POLL_S)
+        table = self.metadata.tables[table_id]
+        if table.status == "CREATING":
+            await self.metadata.put_table(msgspec.structs.replace(table, status="ACTIVE"))
+
+    async def update_table(self, name: str, change: dict[str, object]) -> TableMeta:
+        table = self.metadata.by_name(name)
+        if table is None:
+            raise Missing("no such table", what="table", table=name)
+        if table.status != "ACTIVE":
+            raise Conflict("table is not ACTIVE", table=name, status=table.status)
+        table = await self.metadata.put_table(msgspec.structs.replace(table, **change))
+        if table.status == "UPDATING":
+            self._env.tasks.spawn(self._settle_update(table.table_id), name=f"update {name}")
+        return table
+
+    async def _settle_update(self, table_id: TableId) -> None:
+        await self._env.tasks.sleep(_POLL_S)
+        table = self.metadata.tables[table_id]
+        if table.status == "UPDATING":
+            await self.metadata.put_table(msgspec.structs.replace(table, status="ACTIVE"))
+
+    async def delete_table(self, name: str) -> TableMeta:
+        table = self.metadata.by_name(name)
+        if table is None:
+            raise Missing("no such table", what="table", table=name)
+        if table.status != "ACTIVE":
+            raise Conflict("table is being created, updated or deleted", table=name, status=table.status)
+        table = await self.metadata.put_table(msgspec.structs.replace(table, status="DELETING"))
+        self._env.tasks.spawn(self._drop(table.table_id), name=f"drop {name}")
+        return table
+
+    async def _drop(self, table_id: TableId) -> None:
+        table = self.metadata.tables[table_id]
+        for info in table.partitions:
+            while not self._stopping:
+                try:
+                    await self.seal(info.partition_id, Seal.DROP)
+                    break
+                except Unavailable:
+                    await self._env.tasks.sleep(_SEAL_TRIES_S)
+        if self._stopping:
+            return
+        table = await self.metadata.put_table(
+            msgspec.structs.replace(self.metadata.tables[table_id], status="DROPPED", dropped_at=self._env.clock.wall_us())
+        )
+        await self._drain(table)
+
+    def _resume_drain(self, table: TableMeta) -> None:
+        if any(node.known(info.partition_id) for info in table.partitions for node in self._members_of(info)):
+            self.host(table)
+            self._env.tasks.spawn(self._drain(table), name=f"drain {table.name}")
+
+    async def _drain(self, table: TableMeta) -> None:
+        """Keep a dropped table's replicas until everything they hold is archived."""
+        for info in table.partitions:
+            while not self._stopping:
+                replicas = [node.replicas[info.partition_id] for node in self._members_of(info) if info.partition_id in node.replicas]
+                facts = [replica.segments.facts for replica in replicas if replica.state == OK]
+                if facts and not any(each.sealed or each.content for each in facts):
+                    for node in self._members_of(info):
+                        node.forget(info.partition_id)
+                    break
+                await self._env.tasks.sleep(_DRAIN_POLL_S)
+
+    async def seal(self, partition: PartitionId, reason: int, tag: bytes = bytes(16)) -> Record:
+        """Have the leader propose a SEAL; its record, once applied there. Raises Unavailable."""
+        replica = self.leader(partition)
+        if replica is None:
+            raise Unavailable("no leader serves this partition", partition=partition)
+        future = self._env.tasks.future()
+
+        def done(result: Record | ScrubjayError) -> None:
+            if isinstance(result, ScrubjayError):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        replica.seal(reason, tag, done)
+        record: Record = await future
+        return record
+
+    async def stop(self, *, deadline_us: int) -> int:
+        """Seal what is open and wait (until boot time `deadline_us`) for the archive. Returns the raw bytes left unarchived."""
+        self._stopping = True
+        open_ones = [replica.partition for replica in self._leaders() if replica.segments.facts.content and replica.state == OK]
+        for partition in open_ones:
+            try:
+                await self.seal(partition, Seal.STOP)
+            except Unavailable:
+                continue
+        while self.unarchived_bytes() and self._env.clock.boot_us() < deadline_us:
+            await self._env.tasks.sleep(_POLL_S)
+        return self.unarchived_bytes()
+
+    def _leaders(self) -> list[Replica]:
+        return [
+            replica
+            for node in self._nodes.values()
+            for _, replica in sorted(node.replicas.items())
+            if replica.leading is not None and replica.group is not None
+        ]
+
+    def unarchived_bytes(self) -> int:
+        """Raw bytes, over all partitions, that hold content and have no manifest yet (as the furthest replica of each sees it)."""
+        least: dict[PartitionId, int] = {}
+        for node in self._nodes.values():
+            for partition, replica in node.replicas.items():
+                if replica.state == BASE:
+                    continue
+                facts = replica.segments.facts
+                pending = sum(own.raw_size for own in facts.sealed) + (facts.bytes if facts.content else 0)
+                if replica.leading is not None:
+                    least[partition] = pending
+                else:
+                    least.setdefault(partition, pending)
+        return sum(least.values())
+
+    # ------------------------------------------------------------------ continuous backups
+
+    def continuous_backups(self, table: TableMeta) -> ContinuousBackups:
+        window = self.durability.window(table) if self.durability is not None else None
+        enabled_at = table.pitr_enabled_at
+        earliest = latest = None
+        if window is not None and enabled_at is not None and window[1] >= enabled_at:
+            earliest, latest = max(window[0], enabled_at), window[1]
+        return ContinuousBackups(enabled_at is not None, table.pitr_days, earliest, latest)
+
+    async def set_continuous_backups(self, name: str, *, enabled: bool, days: int | None) -> ContinuousBackups:
+        table = self.metadata.by_name(name)
+        if table is None:
+            raise Missing("no such table", what="table", table=name)
+        change: dict[str, Any] = {"pitr_enabled_at": None}
+        if enabled:
+            change["pitr_enabled_at"] = table.pitr_enabled_at or self._env.clock.wall_us()
+        if days is not None:
+            change["pitr_days"] = days
+        return self.continuous_backups(await self.metadata.put_table(msgspec.structs.replace(table, **change)))
+
+    async def restore_table(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta:
+        if self.durability is None:
+            raise Unavailable("the durability service does not run")
+        if self.metadata.by_name(target) is not None:
+            raise Conflict("table already exists", table=target)
+        return await self.durability.restore(source, target, at_us=at_us, overrides=overrides)
+
+    # ------------------------------------------------------------------ data
+
+    def write(self, table: TableMeta, command: WriteCommand, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
+        self._router.write(table, command, done)
+
+    def read(self, table: TableMeta, key: bytes, *, consistent: bool, done: Callable[[ReadAnswer | ScrubjayError], None]) -> None:
+        self._router.read(table, key, consistent=consistent, done=done)
+
+    def read_range(
+        self,
+        table: TableMeta,
+        partition: PartitionInfo,
+        request: RangeRead,
+        done: Callable[[RangeAnswer | ScrubjayError], None],
+    ) -> None:
+        del table
+        self._router.read_range(partition.partition_id, request, done)
