@@ -1,0 +1,144 @@
+"""What is checked of every expression between parsing and evaluation, in AWS's order: the first fault found is the one told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from storage.items.errors import ItemError
+from storage.items.expressions.lexer import Kind
+from storage.items.expressions.parser import Arithmetic, Parser
+from storage.items.expressions.paths import PATH_DEPTH_MAX, Path, show
+from storage.items.expressions.placeholders import Placeholders
+from storage.items.expressions.reserved import RESERVED
+from storage.items.expressions.tree import And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode
+from storage.items.values import Value
+
+OPERATORS_MAX = 300
+IN_OPERANDS_MAX = 100
+INDEX_MAX = (1 << 31) - 1
+
+
+def invalid(kind: str, text: str) -> ItemError:
+    """A fault of the expression in the request parameter `kind`."""
+    return ItemError(f"Invalid {kind}: {text}")
+
+
+def walk(node: Any) -> Iterator[Any]:
+    """Every node of a tree, parents first, in the order of the text."""
+    yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def children(node: Any) -> list[Any]:
+    """Direct children, in the order of the text."""
+    if isinstance(node, (And, Or)):
+        return node.terms
+    if isinstance(node, Not):
+        return [node.term]
+    if isinstance(node, (Compare, Arithmetic)):
+        return [node.left, node.right]
+    if isinstance(node, Between):
+        return [node.operand, node.low, node.high]
+    if isinstance(node, In):
+        return [node.operand, *node.candidates]
+    if isinstance(node, FunctionNode):
+        return node.arguments
+    return []
+
+
+def check_limits(parser: Parser) -> None:
+    """Doubled parentheses and too many operators."""
+    if parser.redundant:
+        raise invalid(parser.kind, "The expression has redundant parentheses;")
+    if parser.operators > OPERATORS_MAX:
+        raise invalid(parser.kind, f"The expression contains too many operators; operator count: {parser.operators}")
+
+
+def check_reserved(paths: list[PathNode], kind: str) -> None:
+    """No bare name may be a reserved word."""
+    for node in paths:
+        for token in node.tokens:
+            if token.kind is Kind.NAME and token.text.upper() in RESERVED:
+                raise invalid(kind, f"Attribute name is a reserved keyword; reserved keyword: {token.text}")
+
+
+def resolve_path(node: PathNode, placeholders: Placeholders, kind: str) -> Path:
+    """Put names into a path node. Raises ItemError (undefined name, too deep, index out of range)."""
+    path: list[Any] = []
+    for token in node.tokens:
+        if token.kind is Kind.NAME:
+            path.append(token.text)
+        elif token.kind is Kind.INDEX:
+            index = int(token.text) if len(token.text) <= 10 else INDEX_MAX + 1
+            if index > INDEX_MAX:
+                raise invalid(kind, f"List index is not within the allowable range; index: [{token.text}]")
+            path.append(index)
+        else:
+            name = placeholders.name(token.text)
+            if name is None:
+                raise invalid(kind, f"An expression attribute name used in the document path is not defined; attribute name: {token.text}")
+            path.append(name)
+    if len(path) > PATH_DEPTH_MAX:
+        raise invalid(kind, f"The document path has too many nesting elements; nesting levels: {len(path)}")
+    node.path = tuple(path)
+    return node.path
+
+
+def resolve_value(node: ValueNode, placeholders: Placeholders, kind: str) -> Value:
+    """Put the value into a value node. Raises ItemError (undefined)."""
+    if node.token is None:
+        assert node.value is not None
+        return node.value
+    value = placeholders.value(node.token.text)
+    if value is None:
+        raise invalid(kind, f"An expression attribute value used in expression is not defined; attribute value: {node.token.text}")
+    node.value = value
+    return value
+
+
+def resolve(node: Any, placeholders: Placeholders, kind: str) -> None:
+    """Put names and values into a path or value node; others are left alone."""
+    if isinstance(node, PathNode):
+        resolve_path(node, placeholders, kind)
+    elif isinstance(node, ValueNode):
+        resolve_value(node, placeholders, kind)
+
+
+def operand_type(node: Any) -> str | None:
+    """The type an operand is known to have before any item is seen, or None."""
+    if isinstance(node, ValueNode):
+        return None if node.value is None else node.value[0]
+    if isinstance(node, FunctionNode) and node.name == "size":
+        return "N"
+    return None
+
+
+def wrong_count(kind: str, name: str, count: int) -> ItemError:
+    return invalid(
+        kind, f"Incorrect number of operands for operator or function; operator or function: {name}, number of operands: {count}"
+    )
+
+
+def wrong_type(kind: str, name: str, type_: str) -> ItemError:
+    return invalid(kind, f"Incorrect operand type for operator or function; operator or function: {name}, operand type: {type_}")
+
+
+def needs_path(kind: str, name: str) -> ItemError:
+    return invalid(kind, f"Operator or function requires a document path; operator or function: {name}")
+
+
+def check_distinct(kind: str, operator: str, operands: list[Any]) -> None:
+    """The first operand may not occur again when it is a path."""
+    first = operands[0]
+    if isinstance(first, PathNode) and any(isinstance(other, PathNode) and _same(first.path, other.path) for other in operands[1:]):
+        raise invalid(
+            kind,
+            "The first operand must be distinct from the remaining operands for this operator or function; "
+            f"operator: {operator}, first operand: {show(first.path)}",
+        )
+
+
+def _same(one: Path, two: Path) -> bool:
+    return one == two and all(type(left) is type(right) for left, right in zip(one, two, strict=True))

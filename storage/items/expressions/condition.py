@@ -1,0 +1,217 @@
+"""Conditions and filters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from storage.control.catalogue import KeySchema
+from storage.items.errors import ItemError
+from storage.items.expressions import check
+from storage.items.expressions.check import invalid, operand_type, wrong_count, wrong_type
+from storage.items.expressions.parser import ConditionParser
+from storage.items.expressions.paths import Path
+from storage.items.expressions.placeholders import Placeholders
+from storage.items.expressions.tree import EMPTY_ITEM, And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode, order
+from storage.items.values import TYPES, Item, Value
+from storage.items.wire import value_to_json
+
+_FUNCTIONS = {"attribute_exists": 1, "attribute_not_exists": 1, "attribute_type": 2, "begins_with": 2, "contains": 2, "size": 1}
+"""Functions of a condition, with the number of their operands."""
+_UNORDERED = frozenset(("SS", "NS", "BS", "M", "L", "BOOL", "NULL"))
+_UNSIZED = frozenset(("N", "BOOL", "NULL"))
+_NO_PREFIX = frozenset(TYPES) - {"S", "B"}
+
+
+class Condition:
+    """A checked condition. paths: the document paths it reads, in the order of the text."""
+
+    __slots__ = ("paths", "tree")
+
+    def __init__(self, tree: Any, paths: tuple[Path, ...]) -> None:
+        self.tree = tree
+        self.paths = paths
+
+    def evaluate(self, item: Item | None) -> bool:
+        """Whether `item` (None: there is none) meets the condition. Never raises."""
+        met: bool = self.tree.evaluate(EMPTY_ITEM if item is None else item)
+        return met
+
+
+def as_placeholders(names: Mapping[str, str] | Placeholders | None, values: Mapping[str, Value] | None) -> Placeholders:
+    """The request's shared Placeholders if one was given, else one for this expression alone."""
+    return names if isinstance(names, Placeholders) else Placeholders(names, values)
+
+
+def parse_condition(
+    text: str,
+    names: Mapping[str, str] | Placeholders | None = None,
+    values: Mapping[str, Value] | None = None,
+    *,
+    kind: str = "ConditionExpression",
+) -> Condition:
+    """Parse and check a condition. names: the request's Placeholders, or a plain mapping beside `values`. Raises ItemError."""
+    parser = ConditionParser(text, kind)
+    tree = parser.parse()
+    return check_condition(tree, parser, as_placeholders(names, values))
+
+
+def check_condition(tree: Any, parser: ConditionParser, placeholders: Placeholders) -> Condition:
+    """The checks between parsing and evaluation; puts names and values in."""
+    kind = parser.kind
+    check.check_limits(parser)
+    nodes = list(check.walk(tree))
+    for node in nodes:
+        if isinstance(node, FunctionNode) and node.name not in _FUNCTIONS:
+            raise invalid(kind, f"Invalid function name; function: {node.name}")
+    _check_use(tree, kind, as_condition=True)
+    paths = [node for node in nodes if isinstance(node, PathNode)]
+    check.check_reserved(paths, kind)
+    _check_node(tree, placeholders, kind)
+    return Condition(tree, tuple([node.path for node in paths]))
+
+
+def parse_filter(
+    text: str,
+    names: Mapping[str, str] | Placeholders | None = None,
+    values: Mapping[str, Value] | None = None,
+    *,
+    schema: KeySchema | None = None,
+) -> Condition:
+    """A FilterExpression. schema: of a Query, whose filter may not name key attributes (a Scan's may: leave it out). Raises ItemError."""
+    condition = parse_condition(text, names, values, kind="FilterExpression")
+    if schema is not None:
+        check_no_keys(condition, schema)
+    return condition
+
+
+def check_no_keys(condition: Condition, schema: KeySchema) -> None:
+    """Raise ItemError if the filter of a Query names a key attribute."""
+    keys = key_names(schema)
+    for path in condition.paths:
+        if path[0] in keys:
+            raise ItemError("Filter Expression can only contain non-primary key attributes: Primary key attribute: " + str(path[0]))
+
+
+def check_key_paths(paths: tuple[Path, ...] | list[Path], schema: KeySchema) -> None:
+    """Raise ItemError if a path goes into a key attribute: keys are scalars."""
+    keys = key_names(schema)
+    for path in paths:
+        if len(path) > 1 and path[0] in keys:
+            raise ItemError(f"Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: Key: {path[0]}")
+
+
+def key_names(schema: KeySchema) -> tuple[str, ...]:
+    """Names of the key attributes, partition key first."""
+    return (schema.partition.name,) if schema.sort is None else (schema.partition.name, schema.sort.name)
+
+
+def _check_use(node: Any, kind: str, *, as_condition: bool) -> None:
+    """size() is an operand only, the others are conditions only; AWS says which one first from the outside in."""
+    if isinstance(node, FunctionNode):
+        if (node.name == "size") == as_condition:
+            raise invalid(kind, f"The function is not allowed to be used this way in an expression; function: {node.name}")
+        as_condition = False
+    elif isinstance(node, (Compare, Between, In)):
+        as_condition = False
+    for child in check.children(node):
+        _check_use(child, kind, as_condition=as_condition)
+
+
+def _check_node(node: Any, placeholders: Placeholders, kind: str) -> None:
+    """Children first, then the node: each operator and function is checked whole before the next one."""
+    if isinstance(node, (And, Or)):
+        for term in node.terms:
+            _check_node(term, placeholders, kind)
+        return
+    if isinstance(node, Not):
+        _check_node(node.term, placeholders, kind)
+        return
+    if isinstance(node, (PathNode, ValueNode)):
+        check.resolve(node, placeholders, kind)
+        return
+    operands = check.children(node)
+    for operand in operands:
+        _check_node(operand, placeholders, kind)
+    if isinstance(node, FunctionNode):
+        _check_function(node, kind)
+    elif isinstance(node, Compare):
+        if node.operator not in ("=", "<>"):
+            _check_ordered(node.operator, operands, kind)
+        check.check_distinct(kind, node.operator, operands)
+    elif isinstance(node, Between):
+        _check_ordered("BETWEEN", operands, kind)
+        _check_bounds(node, kind)
+        check.check_distinct(kind, "BETWEEN", operands)
+    else:
+        assert isinstance(node, In)
+        if len(node.candidates) > check.IN_OPERANDS_MAX:
+            raise wrong_count(kind, "IN", len(operands))
+        check.check_distinct(kind, "IN", operands)
+
+
+def _check_ordered(operator: str, operands: list[Any], kind: str) -> None:
+    for operand in operands:
+        type_ = operand_type(operand)
+        if type_ in _UNORDERED:
+            raise invalid(kind, f"Incorrect operand type for operator or function; operator or function: {operator}, operand type: {type_}")
+
+
+def show_operand(value: Value) -> str:
+    """As AWS prints a value in a message."""
+    ((type_, payload),) = value_to_json(value).items()
+    return f"AttributeValue: {{{type_}:{payload}}}"
+
+
+def _check_bounds(node: Between, kind: str) -> None:
+    if not isinstance(node.low, ValueNode) or not isinstance(node.high, ValueNode):
+        return
+    low, high = node.low.value, node.high.value
+    assert low is not None
+    assert high is not None
+    check_bounds(low, high, kind)
+
+
+def check_bounds(low: Value, high: Value, kind: str) -> None:
+    """Raise ItemError unless the two bounds of BETWEEN have one type and the right order."""
+    shown = f"lower bound operand: {show_operand(low)}, upper bound operand: {show_operand(high)}"
+    if low[0] != high[0]:
+        raise invalid(kind, f"The BETWEEN operator requires same data type for lower and upper bounds; {shown}")
+    if order(low, high) == 1:
+        raise invalid(kind, f"The BETWEEN operator requires upper bound to be greater than or equal to lower bound; {shown}")
+
+
+def _check_function(node: FunctionNode, kind: str) -> None:
+    name, arguments = node.name, node.arguments
+    if len(arguments) != _FUNCTIONS[name]:
+        raise wrong_count(kind, name, len(arguments))
+    if name in ("attribute_exists", "attribute_not_exists"):
+        if not isinstance(arguments[0], PathNode):
+            raise check.needs_path(kind, name)
+    elif name == "size":
+        type_ = operand_type(arguments[0])
+        if type_ in _UNSIZED:
+            raise wrong_type(kind, name, type_ or "")
+    elif name == "begins_with":
+        for argument in arguments:
+            type_ = operand_type(argument)
+            if type_ in _NO_PREFIX:
+                raise wrong_type(kind, name, type_ or "")
+    elif name == "attribute_type":
+        _check_attribute_type(arguments, kind)
+    check.check_distinct(kind, name, arguments)
+
+
+def _check_attribute_type(arguments: list[Any], kind: str) -> None:
+    wanted = arguments[1]
+    type_ = operand_type(wanted)
+    if isinstance(wanted, PathNode):
+        check.check_distinct(kind, "attribute_type", arguments)
+        raise wrong_type(kind, "attribute_type", "{NS,SS,L,BS,N,M,B,BOOL,NULL,S}")
+    if type_ != "S":
+        raise wrong_type(kind, "attribute_type", type_ or "")
+    name = wanted.value[1]
+    if name not in TYPES:
+        raise invalid(kind, f"Invalid attribute type name found; type: {name}, valid types: {{B,NULL,SS,BOOL,L,BS,N,NS,S,M}}")
+    if not isinstance(arguments[0], PathNode):
+        raise check.needs_path(kind, "attribute_type")

@@ -1,0 +1,344 @@
+"""Tokens to trees, for the four grammars: conditions, updates, projections, key conditions (which are conditions until they are checked).
+
+A syntax error wins over everything else; what is wrong with parentheses is noted and told by the check. Nothing here looks at names or values.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from storage.items.errors import ItemError
+from storage.items.expressions.lexer import Kind, Token, tokenize
+from storage.items.expressions.tree import And, Between, Compare, FunctionNode, In, Not, Operand, Or, Paren, PathNode, ValueNode
+
+_COMPARATORS = frozenset(("=", "<>", "<", "<=", ">", ">="))
+_CONDITION_WORDS = frozenset(("AND", "OR", "NOT", "IN", "BETWEEN"))
+_SECTIONS = frozenset(("SET", "REMOVE", "ADD", "DELETE"))
+_DEPTH_MAX = 160
+"""Levels of parentheses, NOT and calls; keeps the recursion of parser and evaluation bounded."""
+
+
+class Parser:
+    """One pass over one expression. kind: the request parameter, for errors. redundant: doubled parentheses were seen."""
+
+    def __init__(self, text: str, kind: str, keywords: frozenset[str]) -> None:
+        self.text = text
+        self.kind = kind
+        self.tokens = tokenize(text, kind)
+        self.at = 0
+        self.redundant = False
+        self.operators = 0
+        self._keywords = keywords
+        self._depth = 0
+
+    # tokens
+
+    def peek(self) -> Token:
+        return self.tokens[self.at]
+
+    def symbol(self, text: str) -> bool:
+        """Take the symbol if it is next."""
+        token = self.tokens[self.at]
+        if token.kind is Kind.SYMBOL and token.text == text:
+            self.at += 1
+            return True
+        return False
+
+    def expect(self, text: str) -> None:
+        if not self.symbol(text):
+            raise self.syntax_error()
+
+    def keyword(self, word: str) -> bool:
+        """Take the keyword (any case) if it is next."""
+        token = self.tokens[self.at]
+        if token.kind is Kind.NAME and token.text.upper() == word:
+            self.at += 1
+            return True
+        return False
+
+    def end(self) -> None:
+        if self.tokens[self.at].kind is not Kind.END:
+            raise self.syntax_error()
+
+    def syntax_error(self) -> ItemError:
+        """At the next token, with the one before and the one behind it, as AWS shows it."""
+        token = self.tokens[self.at]
+        start = self.tokens[self.at - 1].start if self.at else token.start
+        stop = self.tokens[self.at + 1].end if self.at + 1 < len(self.tokens) else token.end
+        return ItemError(f'Invalid {self.kind}: Syntax error; token: "{token.text}", near: "{self.text[start:stop].strip()}"')
+
+    def deeper(self) -> None:
+        self._depth += 1
+        if self._depth > _DEPTH_MAX:
+            raise ItemError(f"Invalid {self.kind}: The expression has exceeded the maximum nesting depth;")
+
+    def higher(self) -> None:
+        self._depth -= 1
+
+    # operands
+
+    def is_name(self, token: Token) -> bool:
+        return token.kind is Kind.NAME and token.text.upper() not in self._keywords
+
+    def path(self) -> PathNode:
+        token = self.peek()
+        if token.kind is not Kind.ALIAS and not self.is_name(token):
+            raise self.syntax_error()
+        self.at += 1
+        node = PathNode([token])
+        self.path_rest(node)
+        return node
+
+    def path_rest(self, node: PathNode) -> None:
+        """Members and list elements behind a path."""
+        while True:
+            if self.symbol("."):
+                token = self.peek()
+                if token.kind is not Kind.ALIAS and not self.is_name(token):
+                    raise self.syntax_error()
+            elif self.symbol("["):
+                token = self.peek()
+                if token.kind is not Kind.INDEX:
+                    raise self.syntax_error()
+            else:
+                return
+            node.tokens.append(token)
+            self.at += 1
+            if token.kind is Kind.INDEX:
+                self.expect("]")
+
+    def call_or_path(self) -> Operand:
+        token = self.peek()
+        following = self.tokens[self.at + 1]
+        if self.is_name(token) and following.kind is Kind.SYMBOL and following.text == "(":
+            self.at += 2
+            return self.call(token)
+        return self.path()
+
+    def call(self, name: Token) -> FunctionNode:
+        self.operators += 1
+        self.deeper()
+        arguments: list[Any] = [bare(self.operand())]
+        while self.symbol(","):
+            arguments.append(bare(self.operand()))
+        self.expect(")")
+        self.higher()
+        return FunctionNode(name, arguments)
+
+    def operand(self) -> Any:
+        """A value, path or call, perhaps in parentheses (then a Paren)."""
+        if self.symbol("("):
+            self.deeper()
+            inner = self.operand()
+            self.expect(")")
+            self.higher()
+            return self.closed(inner)
+        if self.peek().kind is Kind.VALUE:
+            self.at += 1
+            return ValueNode(self.tokens[self.at - 1])
+        return self.call_or_path()
+
+    def closed(self, inner: Any) -> Any:
+        """What a pair of parentheses around `inner` stands for; a path goes on behind them."""
+        if isinstance(inner, Paren):
+            self.redundant = True
+            inner = inner.inner
+        if isinstance(inner, PathNode):
+            parts = len(inner.tokens)
+            self.path_rest(inner)
+            if len(inner.tokens) != parts:
+                return inner
+        return Paren(inner)
+
+
+def bare(node: Any) -> Any:
+    """The node without its parentheses."""
+    return node.inner if isinstance(node, Paren) else node
+
+
+class ConditionParser(Parser):
+    """Conditions, filters and key conditions."""
+
+    def __init__(self, text: str, kind: str) -> None:
+        super().__init__(text, kind, _CONDITION_WORDS)
+
+    def parse(self) -> Any:
+        """The condition's tree. Raises ItemError."""
+        node = self.condition()
+        self.end()
+        return bare(node)
+
+    def condition(self, *, nested: bool = False) -> Any:
+        """OR of ANDs. nested: inside parentheses, where a lone operand may stand too. May return a Paren, so that doubled ones are seen."""
+        alternatives: list[Any] = []
+        terms: list[Any] = []
+        node = self.term(nested=nested)
+        while True:
+            if self.keyword("AND"):
+                self.operators += 1
+                self.must_be_condition(node)
+                terms.append(bare(node))
+            elif self.keyword("OR"):
+                self.operators += 1
+                self.must_be_condition(node)
+                terms.append(bare(node))
+                alternatives.append(terms)
+                terms = []
+            else:
+                break
+            node = self.term(nested=False)
+        if not terms and not alternatives:
+            return node
+        terms.append(bare(node))
+        alternatives.append(terms)
+        ands = [And(group) if len(group) > 1 else group[0] for group in alternatives]
+        return Or(ands) if len(ands) > 1 else ands[0]
+
+    def must_be_condition(self, node: Any) -> None:
+        if isinstance(bare(node), (PathNode, ValueNode)):
+            self.at -= 1
+            raise self.syntax_error()
+
+    def term(self, *, nested: bool) -> Any:
+        """One condition with its NOTs; a lone operand only if `nested` and the parenthesis closes behind it."""
+        if self.keyword("NOT"):
+            self.operators += 1
+            self.deeper()
+            node = self.term(nested=False)
+            self.higher()
+            return Not(bare(node))
+        if self.symbol("("):
+            self.deeper()
+            inner = self.condition(nested=True)
+            self.expect(")")
+            self.higher()
+            node = self.closed(inner)
+        elif self.peek().kind is Kind.VALUE:
+            self.at += 1
+            node = ValueNode(self.tokens[self.at - 1])
+        else:
+            node = self.call_or_path()
+        if isinstance(bare(node), Operand):
+            return self.comparison(node, nested=nested)
+        return node
+
+    def comparison(self, node: Any, *, nested: bool) -> Any:
+        token = self.peek()
+        if token.kind is Kind.SYMBOL and token.text in _COMPARATORS:
+            self.at += 1
+            self.operators += 1
+            return Compare(token.text, bare(node), bare(self.operand()))
+        if self.keyword("BETWEEN"):
+            self.operators += 1
+            low = self.operand()
+            if not self.keyword("AND"):
+                raise self.syntax_error()
+            return Between(bare(node), bare(low), bare(self.operand()))
+        if self.keyword("IN"):
+            self.operators += 1
+            self.expect("(")
+            candidates = [bare(self.operand())]
+            while self.symbol(","):
+                candidates.append(bare(self.operand()))
+            self.expect(")")
+            return In(bare(node), candidates)
+        if isinstance(bare(node), FunctionNode):
+            return node
+        if nested and token.kind is Kind.SYMBOL and token.text == ")":
+            return node
+        raise self.syntax_error()
+
+
+class Action:
+    """One action of an update: section (SET, REMOVE, ADD, DELETE), target path, and for SET the operand, for ADD and DELETE the value."""
+
+    __slots__ = ("operand", "section", "target")
+
+    def __init__(self, section: str, target: PathNode, operand: Any) -> None:
+        self.section = section
+        self.target = target
+        self.operand = operand
+
+
+class Arithmetic(Operand):
+    """left + right or left - right. The update evaluates it."""
+
+    __slots__ = ("left", "operator", "right")
+
+    def __init__(self, operator: str, left: Any, right: Any) -> None:
+        self.operator = operator
+        self.left = left
+        self.right = right
+
+
+class UpdateParser(Parser):
+    def __init__(self, text: str) -> None:
+        super().__init__(text, "UpdateExpression", _SECTIONS)
+        self.repeated: str | None = None
+
+    def parse(self) -> list[Action]:
+        """The actions, in the order of the text. Raises ItemError. `repeated` names the first section that occurs twice."""
+        actions: list[Action] = []
+        seen: list[str] = []
+        while True:
+            token = self.peek()
+            section = token.text.upper()
+            if token.kind is not Kind.NAME or section not in _SECTIONS:
+                raise self.syntax_error()
+            self.at += 1
+            if section in seen:
+                self.repeated = self.repeated or section
+            seen.append(section)
+            actions.append(self.action(section))
+            while self.symbol(","):
+                actions.append(self.action(section))
+            if self.peek().kind is Kind.END:
+                return actions
+
+    def action(self, section: str) -> Action:
+        self.operators += 1
+        target = self.path()
+        if section == "REMOVE":
+            return Action(section, target, None)
+        if section == "SET":
+            self.expect("=")
+            return Action(section, target, bare(self.sum()))
+        token = self.peek()
+        if token.kind is not Kind.VALUE:
+            raise self.syntax_error()
+        self.at += 1
+        return Action(section, target, ValueNode(token))
+
+    def sum(self) -> Any:
+        """An operand, or one sum or difference of two."""
+        left = self.operand()
+        for operator in ("+", "-"):
+            if self.symbol(operator):
+                self.operators += 1
+                return Arithmetic(operator, bare(left), bare(self.operand()))
+        return left
+
+    def operand(self) -> Any:
+        if self.symbol("("):
+            self.deeper()
+            inner = self.sum()
+            self.expect(")")
+            self.higher()
+            if isinstance(inner, Paren):
+                self.redundant = True
+                return inner
+            return Paren(inner)
+        return super().operand()
+
+
+class ProjectionParser(Parser):
+    def __init__(self, text: str) -> None:
+        super().__init__(text, "ProjectionExpression", frozenset())
+
+    def parse(self) -> list[PathNode]:
+        """The paths, in order. Raises ItemError."""
+        paths = [self.path()]
+        while self.symbol(","):
+            paths.append(self.path())
+        self.end()
+        return paths

@@ -1,0 +1,41 @@
+"""Projections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from storage.items.expressions import check
+from storage.items.expressions.condition import as_placeholders
+from storage.items.expressions.parser import ProjectionParser
+from storage.items.expressions.paths import Path, check_disjoint, project
+from storage.items.expressions.placeholders import Placeholders
+from storage.items.values import Item
+
+_KIND = "ProjectionExpression"
+
+
+class Projection:
+    """Disjoint document paths. top: the attribute names if no path goes deeper (the common case), else None."""
+
+    __slots__ = ("paths", "top")
+
+    def __init__(self, paths: tuple[Path, ...]) -> None:
+        self.paths = paths
+        self.top: tuple[str, ...] | None = tuple([path[0] for path in paths]) if all(len(path) == 1 for path in paths) else None
+
+    def project(self, item: Item) -> Item:
+        """The projected parts of `item`."""
+        if self.top is not None:
+            return {name: item[name] for name in self.top if name in item}
+        return project(item, self.paths)
+
+
+def parse_projection(text: str, names: Mapping[str, str] | Placeholders | None = None) -> Projection:
+    """Parse and check a ProjectionExpression. Raises ItemError."""
+    parser = ProjectionParser(text)
+    nodes = parser.parse()
+    check.check_reserved(nodes, _KIND)
+    placeholders = as_placeholders(names, None)
+    paths = tuple([check.resolve_path(node, placeholders, _KIND) for node in nodes])
+    check_disjoint(paths, _KIND)
+    return Projection(paths)
