@@ -1,0 +1,84 @@
+"""Typed reading of decoded JSON: each accessor returns the value or raises Corrupt naming the field. A checksum proves bytes, not sense."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from base.errors import Corrupt
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_HEX = re.compile(r"[0-9a-f]*")
+
+
+class Fields:
+    """One decoded JSON object. `only` refuses fields that this version does not know."""
+
+    def __init__(self, fields: Any, *, what: str, where: str) -> None:
+        self.what, self.where = what, where
+        if not isinstance(fields, dict):
+            raise Corrupt(f"{what}: an object was expected", what=what, where=where)
+        self.fields: dict[str, Any] = fields
+
+    def bad(self, name: str) -> Corrupt:
+        return Corrupt(f"{self.what}: field {name} is missing or malformed", what=self.what, where=self.where, field=name)
+
+    def only(self, *names: str) -> None:
+        for name in sorted(self.fields):
+            if name not in names:
+                raise self.bad(name)
+
+    def integer(self, name: str, *, low: int = 0, high: int = (1 << 64) - 1) -> int:
+        value = self.fields.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise self.bad(name)
+        return value
+
+    def text(self, name: str) -> str:
+        value = self.fields.get(name)
+        if not isinstance(value, str):
+            raise self.bad(name)
+        return value
+
+    def uuid(self, name: str) -> str:
+        value = self.text(name)
+        if not _UUID.fullmatch(value):
+            raise self.bad(name)
+        return value
+
+    def hex(self, name: str, digits: int) -> str:
+        value = self.text(name)
+        if len(value) != digits or not _HEX.fullmatch(value):
+            raise self.bad(name)
+        return value
+
+    def stamp(self, name: str) -> int:
+        return int(self.hex(name, 16), 16)
+
+    def items(self, name: str) -> list[Any]:
+        value = self.fields.get(name)
+        if not isinstance(value, list):
+            raise self.bad(name)
+        return value
+
+    def object(self, name: str) -> Fields:
+        value = self.fields.get(name)
+        if not isinstance(value, dict):
+            raise self.bad(name)
+        return Fields(value, what=self.what, where=self.where)
+
+    def maybe(self, name: str) -> Fields | None:
+        if name not in self.fields:
+            raise self.bad(name)
+        return None if self.fields[name] is None else self.object(name)
+
+    def integers(self, name: str) -> tuple[int, ...]:
+        values = self.items(name)
+        if any(not isinstance(value, int) or isinstance(value, bool) for value in values):
+            raise self.bad(name)
+        return tuple(values)
+
+
+def stamp_text(stamp: int) -> str:
+    """A 64-bit stamp as 16 hex digits: exact in every JSON reader."""
+    return f"{stamp:016x}"

@@ -1,0 +1,280 @@
+"""The manifest of a segment: what it holds, who agreed, and the chain that ties it to everything before (docs/formats/manifest.md).
+
+A segment counts as archived when its manifest is there. Manifests are written after their segment and deleted before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from archiver import canonical
+from archiver.fields import Fields, stamp_text
+from archiver.layout import SegmentKey, build
+from archiver.segment import SegmentHead
+from base.checksum import crc32c_raw, sha256_hex
+from base.errors import Corrupt
+from base.ids import uuid_bytes
+from storage.archive_port import PartitionFacts, SealedSegment
+from storage.chain import next_chain
+from storage.digest import Total
+
+FORMAT = "scrubjay manifest"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """size in bytes, CRC-32C and SHA-256 (hex) of some bytes."""
+
+    size: int
+    crc32c: str
+    sha256: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Sums:
+        return cls(len(data), f"{crc32c_raw(data):08x}", sha256_hex(data))
+
+    def fields(self) -> dict[str, Any]:
+        return {"size": self.size, "crc32c": self.crc32c, "sha256": self.sha256}
+
+    @classmethod
+    def read(cls, fields: Fields) -> Sums:
+        return cls(fields.integer("size", low=1), fields.hex("crc32c", 8), fields.hex("sha256", 64))
+
+    def check(self, data: bytes, *, what: str, where: str) -> None:
+        """Raises Corrupt unless `data` has this size and both checksums."""
+        if len(data) != self.size:
+            raise Corrupt(f"{what} has the wrong size", what=what, where=where, expected=self.size, found=len(data))
+        if f"{crc32c_raw(data):08x}" != self.crc32c:
+            raise Corrupt(f"{what} CRC-32C differs from its manifest", what=what, where=where, expected=self.crc32c)
+        found = sha256_hex(data)
+        if found != self.sha256:
+            raise Corrupt(f"{what} SHA-256 differs from its manifest", what=what, where=where, expected=self.sha256, found=found)
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """A generation that this one replaces, and why."""
+
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentManifest:
+    """Stamps: 64-bit hybrid clock values. content: records that are content. closed, reason, tag: of the SEAL at `last`. node: who wrote this object."""
+
+    cluster: str
+    table: str
+    partition: str
+    table_name: str
+    schema: str
+    lo: str
+    hi: str
+    first: int
+    last: int
+    first_stamp: int
+    last_stamp: int
+    content: int
+    generation: int
+    raw: Sums
+    stored: Sums
+    total: Total
+    members: tuple[int, ...]
+    chain_before: bytes
+    chain: bytes
+    closed: int
+    reason: int
+    tag: bytes
+    node: str
+    supersedes: tuple[Superseded, ...] = ()
+
+    @property
+    def records(self) -> int:
+        return self.last - self.first + 1
+
+    def key(self) -> SegmentKey:
+        """Key of the segment object."""
+        return SegmentKey(self.cluster, self.table, self.partition, self.first, self.last, self.generation, self.raw.sha256[:16], False)
+
+    def head(self) -> SegmentHead:
+        """What the segment object's header must say."""
+        return SegmentHead(
+            self.cluster,
+            self.table,
+            self.partition,
+            self.first,
+            self.last,
+            self.first_stamp,
+            self.last_stamp,
+            self.records,
+            self.generation,
+        )
+
+    def expected_chain(self) -> bytes:
+        """The chain value that this manifest's content gives after `chain_before`."""
+        return next_chain(
+            self.chain_before,
+            partition_raw=uuid_bytes(self.partition),
+            first=self.first,
+            last=self.last,
+            raw_sha256=bytes.fromhex(self.raw.sha256),
+            total=self.total,
+        )
+
+
+def encode_manifest(manifest: SegmentManifest) -> bytes:
+    m = manifest
+    return canonical.encode(
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "cluster": m.cluster,
+            "table": m.table,
+            "partition": m.partition,
+            "table_name": m.table_name,
+            "schema": m.schema,
+            "lo": m.lo,
+            "hi": m.hi,
+            "lineage": [],
+            "first": m.first,
+            "last": m.last,
+            "first_stamp": stamp_text(m.first_stamp),
+            "last_stamp": stamp_text(m.last_stamp),
+            "records": m.records,
+            "content": m.content,
+            "generation": m.generation,
+            "raw": m.raw.fields(),
+            "stored": {**m.stored.fields(), "compression": "zstd", "encryption": None},
+            "digest": {"sum": m.total.hex, "rows": m.total.rows},
+            "members": list(m.members),
+            "chain_before": m.chain_before.hex(),
+            "chain": m.chain.hex(),
+            "seal": {"closed": stamp_text(m.closed), "reason": m.reason, "tag": m.tag.hex()},
+            "node": m.node,
+            "supersedes": [{"generation": old.generation, "reason": old.reason} for old in m.supersedes],
+        }
+    )
+
+
+_NAMES = (
+    "format", "version", "cluster", "table", "partition", "table_name", "schema", "lo", "hi", "lineage", "first", "last", "first_stamp", "last_stamp",
+    "records", "content", "generation", "raw", "stored", "digest", "members", "chain_before", "chain", "seal", "node", "supersedes",
+)  # fmt: skip
+
+
+def decode_manifest(data: bytes, *, where: str) -> SegmentManifest:
+    """Decode and check a manifest: its own checksum, every field, and its own chain step. where: its object key, which must be the manifest's.
+
+    Raises Corrupt. What it says of its segment is checked against the segment by whoever reads both.
+    """
+    f = Fields(canonical.decode(data, where=where, format=FORMAT, version=VERSION), what="manifest", where=where)
+    f.only(*_NAMES)
+    stored = f.object("stored")
+    if stored.text("compression") != "zstd" or stored.maybe("encryption") is not None:
+        raise Corrupt("manifest names a compression or encryption that is unknown", what="manifest", where=where)
+    if f.items("lineage"):
+        raise Corrupt("manifest has a lineage, which this version cannot follow", what="manifest", where=where)
+    digest, seal = f.object("digest"), f.object("seal")
+    supersedes = [Fields(old, what="manifest", where=where) for old in f.items("supersedes")]
+    manifest = SegmentManifest(
+        cluster=f.uuid("cluster"),
+        table=f.uuid("table"),
+        partition=f.uuid("partition"),
+        table_name=f.text("table_name"),
+        schema=f.text("schema"),
+        lo=f.text("lo"),
+        hi=f.text("hi"),
+        first=f.integer("first", low=1),
+        last=f.integer("last", low=1),
+        first_stamp=f.stamp("first_stamp"),
+        last_stamp=f.stamp("last_stamp"),
+        content=f.integer("content"),
+        generation=f.integer("generation", low=1),
+        raw=Sums.read(f.object("raw")),
+        stored=Sums.read(stored),
+        total=Total(int(digest.hex("sum", 32), 16), digest.integer("rows")),
+        members=f.integers("members"),
+        chain_before=bytes.fromhex(f.hex("chain_before", 64)),
+        chain=bytes.fromhex(f.hex("chain", 64)),
+        closed=seal.stamp("closed"),
+        reason=seal.integer("reason", high=0xFFFF),
+        tag=bytes.fromhex(seal.hex("tag", 32)),
+        node=f.text("node"),
+        supersedes=tuple(Superseded(old.integer("generation", low=1), old.text("reason")) for old in supersedes),
+    )
+    if manifest.first > manifest.last or f.integer("records") != manifest.records:
+        raise Corrupt("manifest's LSN range and record count differ", what="manifest", where=where)
+    if manifest.first_stamp > manifest.last_stamp or (manifest.first_stamp == manifest.last_stamp) != (manifest.records == 1):
+        raise Corrupt("manifest's stamps do not rise", what="manifest", where=where)
+    if manifest.chain != manifest.expected_chain():
+        raise Corrupt("manifest's chain value does not follow from its content", what="manifest", where=where)
+    if build(manifest.key().twin()) != where:
+        raise Corrupt("manifest lies under another object's name", what="manifest", where=where, expected=build(manifest.key().twin()))
+    return manifest
+
+
+def manifest_of(
+    segment: SealedSegment,
+    facts: PartitionFacts,
+    *,
+    cluster: str,
+    node: str,
+    raw: Sums,
+    stored: Sums,
+    generation: int = 1,
+    supersedes: tuple[Superseded, ...] = (),
+) -> SegmentManifest:
+    """The manifest of a sealed segment as this member sees it. raw, stored: sums of the record bytes and of the segment object."""
+    assert raw.sha256 == segment.raw_sha256.hex()
+    assert raw.size == segment.raw_size
+    return SegmentManifest(
+        cluster=cluster,
+        table=segment.table,
+        partition=segment.partition,
+        table_name=facts.table_name,
+        schema=facts.schema,
+        lo=facts.lo,
+        hi=facts.hi,
+        first=segment.first,
+        last=segment.last,
+        first_stamp=segment.first_stamp,
+        last_stamp=segment.last_stamp,
+        content=segment.content,
+        generation=generation,
+        raw=raw,
+        stored=stored,
+        total=segment.total,
+        members=segment.agreed,
+        chain_before=segment.chain_before,
+        chain=segment.chain,
+        closed=segment.seal.closed,
+        reason=segment.seal.reason,
+        tag=segment.seal.tag,
+        node=node,
+        supersedes=supersedes,
+    )
+
+
+def check_follows(before: SegmentManifest, after: SegmentManifest, *, where: str) -> None:
+    """Raises Corrupt unless `after` continues `before` in LSN, stamp and chain. where: key of the later object."""
+    if after.first != before.last + 1:
+        raise Corrupt("segment does not continue the one before", what="manifest", where=where, expected=before.last + 1, found=after.first)
+    if after.first_stamp <= before.last_stamp:
+        raise Corrupt("stamps go back between segments", what="manifest", where=where, lsn=after.first)
+    if after.chain_before != before.chain:
+        raise Corrupt(
+            "the chain is broken",
+            what="manifest",
+            where=where,
+            lsn=after.first,
+            expected=before.chain.hex(),
+            found=after.chain_before.hex(),
+        )
+
+
+def regenerate(manifest: SegmentManifest, *, generation: int, reason: str, stored: Sums) -> SegmentManifest:
+    """The same content under the next generation. reason: why the last one is bad."""
+    old = Superseded(manifest.generation, reason)
+    return replace(manifest, generation=generation, stored=stored, supersedes=(*manifest.supersedes, old))

@@ -1,0 +1,274 @@
+"""`rebuild`: base snapshot and segments in, the partition's rows at a cut out. The one engine that scrub, restore and recovery share.
+
+Streams: one segment's raw bytes at a time, the base row by row. Only the newest version of every key that the segments touch is held in memory.
+Nothing it returns is unproven: object checksums, record checksums, LSN order, the chain, and the agreed digest of every seal passed, the first one at or
+after the cut included, have been checked when it returns. It writes the result as a row file and leaves nothing behind when it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from storage.rowfile import RowFileWriter, read_rowfile
+
+from archiver.base import BaseManifest, decode_base, fetch_base
+from archiver.layout import build, parse
+from archiver.manifest import SegmentManifest, decode_manifest
+from archiver.replay import Cut, Replay
+from archiver.segment import decode_segment
+from base.env import Disk, File, JobContext, ObjectStore
+from base.errors import Corrupt, Invalid, Missing
+from base.ids import Lsn, Stamp
+from storage import chain as chains
+from storage.btree.engine import Row
+from storage.digest import Total
+
+Progress = Callable[[dict[str, Any]], None]
+WRITE_BYTES = 1 << 20
+EMPTY = Total(0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """applied, stamp, schema: of the last record in the result (schema "" if neither base nor segments carry one). sealed, chain: of the last seal in it.
+
+    proven: LSN of the last seal whose digest was checked. exact: the result is the state at `sealed`, so `total` is an agreed digest itself.
+    bytes: size of the row file. segments, records, raw_bytes: what was replayed.
+    """
+
+    total: Total
+    applied: int
+    stamp: int
+    sealed: int
+    chain: bytes
+    schema: str
+    proven: int
+    exact: bool
+    bytes: int
+    segments: int
+    records: int
+    raw_bytes: int
+
+
+class _Sink:
+    """Bytes into a file, a MiB at a time."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self.offset = 0
+
+    def __call__(self, data: bytes) -> None:
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._size >= WRITE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        self._file.write(self.offset, b"".join(self._waiting))
+        self.offset += self._size
+        self._waiting, self._size = [], 0
+
+
+async def fetch_segment(store: ObjectStore, manifest: SegmentManifest) -> bytes:
+    """Raw bytes of a segment, proven to be the ones that its manifest names. Raises Corrupt, Missing, Unavailable."""
+    where = build(manifest.key())
+    try:
+        data = await store.get(where)
+    except Missing as error:
+        raise Missing("a segment object is gone", what=where, lsn=manifest.first) from error
+    return open_segment(manifest, data)
+
+
+def open_segment(manifest: SegmentManifest, data: bytes) -> bytes:
+    """Raw bytes out of a segment object. data: the object. Raises Corrupt."""
+    where = build(manifest.key())
+    manifest.stored.check(data, what="segment", where=where)
+    segment = decode_segment(data, where=where)
+    if segment.head != manifest.head():
+        raise Corrupt("segment and manifest differ", what="segment", where=where, expected=str(manifest.head()), found=str(segment.head))
+    if segment.raw_sha256.hex() != manifest.raw.sha256 or len(segment.raw) != manifest.raw.size:
+        raise Corrupt("segment and manifest name different raw bytes", what="segment", where=where)
+    return segment.raw
+
+
+async def rebuild(
+    store: ObjectStore,
+    disk: Disk,
+    *,
+    base: BaseManifest | None,
+    segments: Sequence[SegmentManifest],
+    cut: Cut,
+    output: str | None,
+    work: str,
+    rebase: bool = False,
+    progress: Progress | None = None,
+) -> Rebuilt:
+    """Rebuild one partition.
+
+    base: where to start, None from the empty state. segments: manifests in LSN order from the base's LSN + 1 on; those behind the cut's seal are not read.
+    cut: inclusive; neither stamp nor lsn: everything given. output: path of the row file on `disk` (replaced); None: prove, write nothing.
+    work: path of a scratch file on `disk` for the downloaded base. rebase: the rows are a new table's first state (LSN and stamp 0).
+    Raises Missing (lsn: first absent record, or what: object key), Corrupt (where: object key), Invalid (nothing to rebuild from), Unavailable.
+    """
+    if base is None and not segments:
+        raise Invalid("nothing to rebuild from")
+    if base is not None and cut.lsn is not None and cut.lsn < base.lsn:
+        raise Invalid("the cut lies before the base", lsn=cut.lsn, base=base.lsn)
+    if base is not None and cut.stamp is not None and cut.stamp < base.stamp:
+        raise Invalid("the cut lies before the base", stamp=cut.stamp, base=base.stamp)
+    partition = base.partition if base is not None else segments[0].partition
+    replay = Replay(
+        partition=partition,
+        base_lsn=base.lsn if base else 0,
+        base_stamp=base.stamp if base else 0,
+        chain=base.chain if base else chains.START,
+        base=base.total if base else EMPTY,
+        cut=cut,
+        rebase=rebase,
+    )
+    fed = 0
+    for manifest in segments:
+        if not replay.wants(manifest):
+            break
+        if manifest.partition != partition:
+            raise Invalid("a segment of another partition", what=build(manifest.key()))
+        replay.feed(manifest, await fetch_segment(store, manifest), where=build(manifest.key()))
+        fed += 1
+        if progress is not None:
+            progress({"phase": "read", "segments": fed, "raw_bytes": replay.raw_bytes, "lsn": replay.next_lsn - 1})
+    if cut.lsn is not None and replay.next_lsn <= cut.lsn:
+        raise Missing("the log ends before the cut", what="segment", lsn=replay.next_lsn)
+    total, size = await _write(store, disk, base, replay, output, work, progress)
+    return Rebuilt(
+        total=total,
+        applied=replay.applied,
+        stamp=replay.stamp,
+        sealed=replay.sealed,
+        chain=replay.chain,
+        schema=replay.schema or (base.schema if base else ""),
+        proven=replay.next_lsn - 1,
+        exact=replay.applied == replay.sealed,
+        bytes=size,
+        segments=fed,
+        records=replay.records,
+        raw_bytes=replay.raw_bytes,
+    )
+
+
+async def _write(
+    store: ObjectStore, disk: Disk, base: BaseManifest | None, replay: Replay, output: str | None, work: str, progress: Progress | None
+) -> tuple[Total, int]:
+    """Merge into the row file at `output`. Returns its total and size."""
+    target: File | None = None
+    source: File | None = None
+    done = False
+    try:
+        rows: Iterator[Row] = iter(())
+        if base is not None:
+            await fetch_base(store, base, disk, work)
+            source = disk.open(work)
+            rows = read_rowfile(source.pread, source.size())
+        if output is not None:
+            if disk.exists(output):
+                disk.remove(output)
+            target = disk.open(output, create_size=0)
+        sink = _Sink(target) if target is not None else None
+        writer = RowFileWriter(sink if sink is not None else _nowhere)
+        add, count = writer.add, 0
+        for key, lsn, stamp, item in replay.merge(rows):
+            add(key, lsn, stamp, item)
+            count += 1
+            if progress is not None and not count & 0xFFFF:
+                progress({"phase": "write", "rows": count})
+        total = writer.finish()
+        replay.finish(total)
+        if sink is not None and target is not None:
+            sink.flush()
+            target.sync()
+        done = True
+        return total, sink.offset if sink is not None else 0
+    finally:
+        for file in (source, target):
+            if file is not None:
+                file.close()
+        if source is not None or base is not None:
+            if disk.exists(work):
+                disk.remove(work)
+        if output is not None:
+            if done:
+                disk.sync_dir(output.rpartition("/")[0])
+            elif disk.exists(output):
+                disk.remove(output)
+
+
+def _nowhere(data: bytes) -> None:
+    """The sink of a rebuild that only proves."""
+
+
+async def load_manifests(store: ObjectStore, keys: Sequence[str]) -> list[SegmentManifest]:
+    """Segment manifests by object key (of the `.json` or the `.seg`), in the order given. Raises Invalid, Missing, Corrupt."""
+    found = []
+    for text in keys:
+        key = parse(text)
+        if key is None or not hasattr(key, "twin"):
+            raise Invalid("not a segment's key", key=text)
+        where = build(key if key.manifest else key.twin())  # type: ignore[union-attr]
+        found.append(decode_manifest(await store.get(where), where=where))
+    return found
+
+
+async def rebuild_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """`rebuild` in a worker process.
+
+    arguments: url; base (object key of a base manifest, or None); segments (object keys in LSN order); stamp or lsn (the cut, None: all); output (path
+    below the data folder, or None); work (scratch path); rebase.
+    Answer: the fields of `Rebuilt`, with total as {sum: hex, rows} and chain as hex.
+    """
+    store = context.store(arguments["url"])
+    base = None
+    if arguments.get("base"):
+        base = decode_base(await store.get(arguments["base"]), where=arguments["base"])
+    segments = await load_manifests(store, arguments["segments"])
+    stamp, lsn = arguments.get("stamp"), arguments.get("lsn")
+    rebuilt = await rebuild(
+        store,
+        context.disk,
+        base=base,
+        segments=segments,
+        cut=Cut(None if stamp is None else Stamp(stamp), None if lsn is None else Lsn(lsn)),
+        output=arguments.get("output"),
+        work=arguments["work"],
+        rebase=bool(arguments.get("rebase")),
+        progress=context.progress,
+    )
+    return as_answer(rebuilt)
+
+
+def as_answer(rebuilt: Rebuilt) -> dict[str, Any]:
+    """A `Rebuilt` as plain data."""
+    return {
+        "total": {"sum": rebuilt.total.hex, "rows": rebuilt.total.rows},
+        "applied": rebuilt.applied,
+        "stamp": rebuilt.stamp,
+        "sealed": rebuilt.sealed,
+        "chain": rebuilt.chain.hex(),
+        "schema": rebuilt.schema,
+        "proven": rebuilt.proven,
+        "exact": rebuilt.exact,
+        "bytes": rebuilt.bytes,
+        "segments": rebuilt.segments,
+        "records": rebuilt.records,
+        "raw_bytes": rebuilt.raw_bytes,
+    }
+
+
+def from_answer(answer: dict[str, Any]) -> Rebuilt:
+    """The other way."""
+    fields = dict(answer)
+    fields["total"] = Total(int(answer["total"]["sum"], 16), answer["total"]["rows"])
+    fields["chain"] = bytes.fromhex(answer["chain"])
+    return Rebuilt(**fields)

@@ -1,0 +1,239 @@
+"""The merge behind `archiver.rebuild`: last record per key wins, and every seal passed is proven by its digest. Pure, no I/O.
+
+How the digest of every seal is checked although the base is only streamed once, at the end: each segment's net change of every key is hashed as it goes
+by. A key met for the first time may have a row in the base whose hash is not known yet; when the base streams by, that hash is taken off the seal at
+which the key was first met, and off all later ones. So a rebuild is proven complete only after `merge` has run to its end and `finish` has passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from archiver.manifest import SegmentManifest
+from archiver.records import walk
+from base.checksum import row_hash
+from base.errors import Corrupt, Missing
+from base.ids import Lsn, Stamp
+from storage.btree.engine import Row
+from storage.digest import MASK, Total
+from storage.record import EFFECT, HEADER_SIZE, Kind, Op
+
+_DATA = int(Kind.DATA)
+_COMMIT = int(Kind.COMMIT)
+_SCHEMA = int(Kind.SCHEMA)
+_SEAL = int(Kind.SEAL)
+_PUT = int(Op.PUT)
+_DELETE = int(Op.DELETE)
+_UNSUPPORTED = {int(Kind.SPLIT), int(Kind.PREPARE), int(Kind.ABORT)}
+_unpack_effect = EFFECT.unpack_from
+_ABSENT = -1
+
+Version = tuple[int, int, bytes | None]
+"""(lsn, stamp, canonical item or None if deleted)."""
+
+
+class Cut(NamedTuple):
+    """Where the result ends, inclusive: by effective time (a stamp), or at an LSN; both None is the end of what is given."""
+
+    stamp: Stamp | None = None
+    lsn: Lsn | None = None
+
+
+class _Passed(NamedTuple):
+    last: int
+    where: str
+    total: Total
+    sum: int
+    rows: int
+
+
+class Replay:
+    """Feed segments in order, then stream `merge`, then call `finish`.
+
+    applied, stamp, schema: of the last record within the cut. sealed, chain: of the last seal within the cut. done: a seal at or after the cut was passed.
+    """
+
+    def __init__(
+        self, *, partition: str, base_lsn: int, base_stamp: int, chain: bytes, base: Total, cut: Cut, rebase: bool = False
+    ) -> None:
+        """base_lsn, base_stamp, chain, base: where the log goes on from (0, 0, storage.chain.START and an empty total without a base).
+
+        rebase: rows of the result carry LSN and stamp 0, as rows that a new table starts with.
+        """
+        self.partition = partition
+        self.cut = cut
+        self.applied, self.stamp, self.schema = base_lsn, base_stamp, ""
+        self.sealed, self.chain = base_lsn, chain
+        self.next_lsn = base_lsn + 1
+        self.done = cut.lsn is not None and cut.lsn <= base_lsn
+        self.raw_bytes = 0
+        self.records = 0
+        self._last_stamp = base_stamp
+        self._chain = chain
+        self._base = base
+        self._rebase = rebase
+        self._beyond = self.done
+        """A record above the cut was met: only digests are kept from here on."""
+        self._newest: dict[bytes, Version] = {}
+        self._hashes: dict[bytes, int] = {}
+        """Hash of every touched key's row at the last seal passed, _ABSENT if deleted."""
+        self._met: dict[bytes, int] = {}
+        """Index in `_passed` of the segment that first touched the key."""
+        self._sum, self._rows = 0, 0
+        self._passed: list[_Passed] = []
+        self._result: Total | None = None
+
+    @property
+    def keys(self) -> int:
+        """Keys held in memory."""
+        return len(self._hashes)
+
+    def feed(self, manifest: SegmentManifest, raw: bytes, *, where: str) -> None:
+        """The next segment; `raw` is what its object decoded to. Raises Corrupt, and Missing (lsn) if it does not continue."""
+        assert not self.done
+        if manifest.first != self.next_lsn:
+            raise Missing("hole in the log", what="segment", lsn=self.next_lsn)
+        if manifest.chain_before != self._chain:
+            raise Corrupt("the chain is broken", what="manifest", where=where, lsn=manifest.first)
+        touched: dict[bytes, Version] = {}
+        within: dict[bytes, Version] | None = None
+        lsn, stamp, kind = self.next_lsn - 1, self._last_stamp, 0
+        for lsn, stamp, effective, kind, count, start, end in walk(
+            raw, partition=self.partition, first=manifest.first, after_stamp=self._last_stamp, where=where
+        ):
+            if within is None and self._is_beyond(lsn, effective):
+                within = dict(touched)
+            self._last_stamp = stamp
+            if kind == _DATA or kind == _COMMIT:  # noqa: SIM109 - two compares are cheaper than a tuple here
+                self._effects(raw, lsn, stamp, count, start, end, touched, where)
+                if within is not None and kind == _COMMIT and not self._is_beyond(lsn, effective):
+                    self._effects(raw, lsn, stamp, count, start, end, within, where)
+            elif kind == _SCHEMA and within is None:
+                self.schema = raw[start + HEADER_SIZE : end].decode()
+            elif kind in _UNSUPPORTED:
+                raise Corrupt("record kind is not understood by this version", what="segment", where=where, lsn=lsn, kind=kind)
+            if within is None:
+                self.applied, self.stamp = lsn, stamp
+        if (lsn, stamp, kind) != (manifest.last, manifest.last_stamp, _SEAL):
+            raise Corrupt("segment does not end with the seal that its manifest names", what="segment", where=where, lsn=lsn)
+        self._pass(manifest, touched, where)
+        self._newest.update(touched if within is None else within)
+        if within is None:
+            self.sealed, self.chain = manifest.last, manifest.chain
+        self._beyond = within is not None
+        self.done = self._beyond or self._is_end(manifest)
+        self.raw_bytes += len(raw)
+        self.records += manifest.records
+
+    def wants(self, manifest: SegmentManifest) -> bool:
+        """False if the result is complete without this segment: the cut lies at or before the seal in front of it."""
+        return not self.done and not (self.cut.stamp is not None and manifest.first_stamp > self.cut.stamp)
+
+    def _is_beyond(self, lsn: int, effective: int) -> bool:
+        if self.cut.lsn is not None:
+            return lsn > self.cut.lsn
+        return self.cut.stamp is not None and effective > self.cut.stamp
+
+    def _is_end(self, manifest: SegmentManifest) -> bool:
+        """The cut is exactly at this seal, so nothing after it is needed."""
+        return self.cut.lsn == manifest.last or self.cut.stamp == manifest.last_stamp
+
+    def _effects(self, raw: bytes, lsn: int, stamp: int, count: int, start: int, end: int, into: dict[bytes, Version], where: str) -> None:
+        at = start + HEADER_SIZE
+        for _ in range(count):
+            body = at + 7
+            if body > end:
+                raise Corrupt("effect cut short", what="segment", where=where, lsn=lsn)
+            op, key_length, body_length = _unpack_effect(raw, at)
+            middle = body + key_length
+            at = middle + body_length
+            if at > end or (op != _PUT and op != _DELETE):
+                raise Corrupt("effect out of bounds or unknown", what="segment", where=where, lsn=lsn)
+            into[raw[body:middle]] = (lsn, stamp, raw[middle:at] if op == _PUT else None)
+        if at != end:
+            raise Corrupt("bytes behind the last effect", what="segment", where=where, lsn=lsn)
+
+    def _pass(self, manifest: SegmentManifest, touched: dict[bytes, Version], where: str) -> None:
+        """Account for a segment's net changes at its seal."""
+        hashes, met = self._hashes, self._met
+        index = len(self._passed)
+        total, rows = self._sum, self._rows
+        for key, (_, _, item) in touched.items():
+            old = hashes.get(key)
+            if old is None:
+                met[key] = index
+            elif old != _ABSENT:
+                total -= old
+                rows -= 1
+            if item is None:
+                hashes[key] = _ABSENT
+            else:
+                new = row_hash(key, item)
+                hashes[key] = new
+                total += new
+                rows += 1
+        self._sum, self._rows = total & MASK, rows
+        self._passed.append(_Passed(manifest.last, where, manifest.total, self._sum, rows))
+        self._chain, self.next_lsn = manifest.chain, manifest.last + 1
+
+    def merge(self, base: Iterator[Row]) -> Iterator[Row]:
+        """The result's rows in key order. base: rows of the base snapshot in key order, checked; empty without a base. Run it to its end."""
+        newest, met, rebase = self._newest, self._met, self._rebase
+        taken = [[0, 0] for _ in self._passed]
+        changed = iter(sorted(newest))
+        nothing: bytes | None = None
+        key = next(changed, nothing)
+        base_sum, base_rows = 0, 0
+        for row in base:
+            hash_ = row_hash(row.key, row.item)
+            base_sum += hash_
+            base_rows += 1
+            first = met.get(row.key)
+            if first is not None:
+                taken[first][0] += hash_
+                taken[first][1] += 1
+            while key is not None and key < row.key:
+                lsn, stamp, item = newest[key]
+                if item is not None:
+                    yield Row(key, Lsn(0 if rebase else lsn), Stamp(0 if rebase else stamp), item)
+                key = next(changed, nothing)
+            if key == row.key:
+                assert key is not None
+                lsn, stamp, item = newest[key]
+                if item is not None:
+                    yield Row(key, Lsn(0 if rebase else lsn), Stamp(0 if rebase else stamp), item)
+                key = next(changed, nothing)
+            else:
+                yield Row(row.key, Lsn(0), Stamp(0), row.item) if rebase else row
+        while key is not None:
+            lsn, stamp, item = newest[key]
+            if item is not None:
+                yield Row(key, Lsn(0 if rebase else lsn), Stamp(0 if rebase else stamp), item)
+            key = next(changed, nothing)
+        self._check_seals(Total(base_sum & MASK, base_rows), taken)
+
+    def _check_seals(self, base: Total, taken: list[list[int]]) -> None:
+        if base != self._base:
+            raise Corrupt("the base snapshot's rows differ from its digest", what="base", expected=list(self._base), found=list(base))
+        gone_sum, gone_rows = 0, 0
+        for passed, (sum_, rows) in zip(self._passed, taken, strict=True):
+            gone_sum += sum_
+            gone_rows += rows
+            found = Total((base.sum + passed.sum - gone_sum) & MASK, base.rows + passed.rows - gone_rows)
+            if found != passed.total:
+                raise Corrupt(
+                    "the rebuilt state differs from the agreed digest",
+                    what="digest", where=passed.where, lsn=passed.last, expected=passed.total.hex, found=found.hex, rows=found.rows,
+                )  # fmt: skip
+            self._result = found
+        if not self._passed:
+            self._result = base
+
+    def finish(self, total: Total) -> None:
+        """total: of the rows that `merge` gave out, as the writer counted them. Raises Corrupt unless it is the agreed one where the cut is at a seal."""
+        assert self._result is not None, "merge was not run to its end"
+        if not self._beyond and total != self._result:
+            raise Corrupt(
+                "the written rows differ from the agreed digest", what="digest", lsn=self.sealed, expected=self._result.hex, found=total.hex
+            )
