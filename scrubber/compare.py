@@ -267,8 +267,10 @@ def conclude(
     copies = [
         _judge(side, found, reference, reference_reason, unexplained=unexplained, doubt=bool(rulings - {Ruling.COPY})) for side in sides
     ]
+    named = {one.copy for one in found}
     copies += [
-        CopyVerdict(one.copy, one.kind, None, None, Verdict.MISMATCH if one.rotten else Verdict.UNVERIFIED, one.reason) for one in absent
+        CopyVerdict(one.copy, one.kind, None, None, Verdict.MISMATCH if one.copy in named else Verdict.UNVERIFIED, one.reason)
+        for one in absent
     ]
     copies.append(_judge_reference(reference, reference_reason, rotten=reference_rotten, rulings=rulings, copies=copies))
     trusted = reference is not None and not rulings - {Ruling.COPY} and any(copy.verdict is Verdict.MATCH for copy in copies[:-1])

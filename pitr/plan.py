@@ -1,0 +1,159 @@
+"""The restore plan: which base and which segments rebuild every partition as of the target, what that reads, and how long it will take. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from base.errors import Missing
+from base.ids import Lsn, PartitionId, Stamp
+
+
+class SegmentFacts(NamedTuple):
+    """One archived segment [first, last], as its manifest says. stored, raw: bytes. object: its key."""
+
+    first: Lsn
+    last: Lsn
+    first_stamp: Stamp
+    last_stamp: Stamp
+    stored: int
+    raw: int
+    object: str
+
+
+class BaseFacts(NamedTuple):
+    """One verified base snapshot: the state after `lsn`, whose record has `stamp`. objects: how many it consists of. rows, stored, raw: of all."""
+
+    lsn: Lsn
+    stamp: Stamp
+    stored: int
+    raw: int
+    rows: int
+    objects: int
+    object: str
+
+
+class History(NamedTuple):
+    """What the archive holds of one partition. segments: rising, the highest verified generation of each. lo, hi: its range as of the target."""
+
+    partition: PartitionId
+    lo: str
+    hi: str
+    bases: tuple[BaseFacts, ...]
+    segments: tuple[SegmentFacts, ...]
+
+
+class Rates(NamedTuple):
+    """Measured rates that predictions go by. read: raw bytes rebuilt a second per worker; load: raw bytes loaded a second per worker;
+    fixed: seconds a restore takes whatever its size; samples: restores they were learnt from (0: the built-in figures)."""
+
+    read: float = 20e6
+    load: float = 20e6
+    fixed: float = 1.5
+    samples: int = 0
+
+
+class PartitionPlan(NamedTuple):
+    """base: None if the log is read from LSN 1. bytes: stored bytes to fetch. from_lsn..to_lsn: what is read, both inclusive; to_lsn is the seal at or
+    after the cut (from_lsn > to_lsn: the base alone)."""
+
+    partition: PartitionId
+    base: BaseFacts | None
+    segments: tuple[SegmentFacts, ...]
+    bytes: int
+    raw: int
+    requests: int
+    from_lsn: Lsn
+    to_lsn: Lsn
+
+    @property
+    def base_lsn(self) -> Lsn:
+        return self.base.lsn if self.base is not None else Lsn(0)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "partition": self.partition,
+            "base_lsn": self.base_lsn,
+            "segments": len(self.segments),
+            "bytes": self.bytes,
+            "requests": self.requests,
+            "from_lsn": self.from_lsn,
+            "to_lsn": self.to_lsn,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """at_us: inclusive. predicted_seconds: by `rates`, with `workers` partitions at a time."""
+
+    at_us: int
+    cut: Stamp
+    partitions: tuple[PartitionPlan, ...]
+    bytes: int
+    requests: int
+    predicted_seconds: float
+    rates: Rates
+    workers: int
+
+
+def plan_partition(history: History, cut: Stamp) -> PartitionPlan:
+    """The newest base at or before the cut, and every segment above it that starts at or before the cut.
+
+    The last of them is read to its seal, past the cut, so that the rebuild can be checked against an agreed digest at or after its cut.
+    Raises Missing (lsn: the first absent one) on a hole between the base and the cut.
+    """
+    bases = [base for base in history.bases if base.stamp <= cut]
+    base = max(bases, key=lambda one: one.lsn, default=None)
+    floor = base.lsn if base is not None else 0
+    chosen = [segment for segment in history.segments if segment.last > floor and segment.first_stamp <= cut]
+    expected = floor + 1
+    for segment in chosen:
+        if segment.first > expected:
+            raise Missing("a hole in the archived log", what="segment", partition=history.partition, lsn=expected, last=segment.first - 1)
+        expected = segment.last + 1
+    if base is None and not chosen:
+        raise Missing("no history at or before the target", what="segment", partition=history.partition, lsn=1)
+    stored = sum(segment.stored for segment in chosen) + (base.stored if base is not None else 0)
+    raw = sum(segment.raw for segment in chosen) + (base.raw if base is not None else 0)
+    requests = 2 * len(chosen) + (base.objects if base is not None else 0)
+    return PartitionPlan(history.partition, base, tuple(chosen), stored, raw, requests, Lsn(floor + 1), Lsn(expected - 1))
+
+
+def plan_table(histories: Sequence[History], *, at_us: int, cut: Stamp, rates: Rates, workers: int) -> Plan:
+    """The plan of a whole table. workers: partitions rebuilt at once. Raises Missing."""
+    parts = tuple(plan_partition(history, cut) for history in sorted(histories, key=lambda one: one.lo))
+    seconds = predict([part.raw for part in parts], rates, workers=workers)
+    return Plan(at_us, cut, parts, sum(part.bytes for part in parts), sum(part.requests for part in parts), seconds, rates, workers)
+
+
+def predict(raw: Sequence[int], rates: Rates, *, workers: int) -> float:
+    """Seconds until published: partitions, largest first, on `workers` workers, each read and then loaded."""
+    lanes = [0.0] * max(1, workers)
+    for size in sorted(raw, reverse=True):
+        at = lanes.index(min(lanes))
+        lanes[at] += size / rates.read + size / rates.load
+    return round(rates.fixed + max(lanes), 3)
+
+
+SAMPLE_BYTES_MIN = 1 << 20
+"""Raw bytes. A smaller restore says nothing about rates, only about the fixed part."""
+
+_WEIGHT = 0.3
+
+
+def learn(rates: Rates, *, raw: int, workers: int, read_seconds: float, load_seconds: float, total_seconds: float) -> Rates:
+    """Rates after one more restore, moved towards what it took (weight 0.3; the first sample replaces the built-in figures)."""
+    weight = 1.0 if rates.samples == 0 else _WEIGHT
+    busy = read_seconds + load_seconds
+    fixed = _towards(rates.fixed, max(0.0, total_seconds - busy), weight)
+    if raw < SAMPLE_BYTES_MIN:
+        return rates._replace(fixed=_towards(rates.fixed, total_seconds, weight), samples=rates.samples + 1)
+    lanes = max(1, workers)
+    read = _towards(rates.read, raw / lanes / max(read_seconds, 1e-3), weight)
+    load = _towards(rates.load, raw / lanes / max(load_seconds, 1e-3), weight)
+    return Rates(read, load, fixed, rates.samples + 1)
+
+
+def _towards(old: float, new: float, weight: float) -> float:
+    return old + weight * (new - old)

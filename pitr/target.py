@@ -1,0 +1,73 @@
+"""From what a user asked for (`--at`, `--minus`, `--before`, `--latest`) to one absolute, inclusive instant, and whether it can be restored. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from base.errors import Invalid, Unsafe
+from base.hlc import last_stamp_at
+from base.ids import Stamp
+
+
+class Asked(NamedTuple):
+    """Exactly one is set. Times in microseconds since the epoch; minus_us counts back from the server's clock at receipt."""
+
+    at_us: int | None = None
+    minus_us: int | None = None
+    before_us: int | None = None
+    latest: bool = False
+
+
+class Window(NamedTuple):
+    """The proven window of a table, microseconds, both inclusive; None until proven. dropped: the table lives no more, nothing can be sealed."""
+
+    earliest_us: int | None
+    latest_us: int | None
+    dropped: bool = False
+
+
+class Reach(NamedTuple):
+    """A target that may be restored. beyond_latest: the leaders must seal first and the archive must follow."""
+
+    at_us: int
+    beyond_latest: bool
+
+    @property
+    def cut(self) -> Stamp:
+        """Everything with effective time <= cut is in."""
+        return last_stamp_at(self.at_us)
+
+
+def resolve(asked: Asked, window: Window, *, now_us: int) -> int:
+    """The absolute instant, inclusive. `--before T` is the last microsecond before T. Raises Invalid (not exactly one), Unsafe (latest of no window)."""
+    given = [asked.at_us is not None, asked.minus_us is not None, asked.before_us is not None, asked.latest]
+    if sum(given) != 1:
+        raise Invalid("exactly one target is needed", asked=f"{sum(given)} of --at, --minus, --before, --latest", next="give one of them")
+    if asked.at_us is not None:
+        return asked.at_us
+    if asked.minus_us is not None:
+        if asked.minus_us < 0:
+            raise Invalid("--minus counts back", asked=asked.minus_us, next="give a positive duration")
+        return now_us - asked.minus_us
+    if asked.before_us is not None:
+        return asked.before_us - 1
+    if window.latest_us is None:
+        raise _outside(None, window, "no window is proven yet")
+    return window.latest_us
+
+
+def reach(at_us: int, window: Window, *, now_us: int) -> Reach:
+    """Whether the instant may be restored. Raises Unsafe with the window in its fields (asked, earliest, latest: microseconds or None)."""
+    if at_us > now_us:
+        raise _outside(at_us, window, "the moment has not come yet")
+    if window.earliest_us is None or window.latest_us is None:
+        raise _outside(at_us, window, "no window is proven yet")
+    if at_us < window.earliest_us:
+        raise _outside(at_us, window, "the moment lies before the window")
+    if at_us > window.latest_us and window.dropped:
+        raise _outside(at_us, window, "the table was dropped before that moment")
+    return Reach(at_us, at_us > window.latest_us)
+
+
+def _outside(at_us: int | None, window: Window, why: str) -> Unsafe:
+    return Unsafe(f"outside the restorable window: {why}", asked=at_us, earliest=window.earliest_us, latest=window.latest_us)

@@ -1,0 +1,81 @@
+"""What a scrub asks of a reference: one partition rebuilt from the archive alone, to one LSN. `scrubber.rebuilt` makes it from the real archive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from base.ids import Lsn, Stamp
+from storage.btree.engine import RowFact
+from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.digest import RangeDigest
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Reference(NamedTuple):
+    """A rebuilt partition. rows: its row file, relative to the data folder. chain: the chain value at `lsn`.
+
+    base_lsn, base_raw: the base snapshot it began with (None, 0: the log was read from LSN 1). log_raw: raw bytes of log read above it.
+    bytes: fetched from the archive.
+    """
+
+    lsn: Lsn
+    stamp: Stamp
+    digest: RangeDigest
+    chain: bytes
+    rows: str
+    base_lsn: Lsn | None
+    base_raw: int
+    log_raw: int
+    bytes: int
+
+
+class Origin(NamedTuple):
+    """The log record that made (or removed) a row, and the archived object that holds it. lsn None: it came with a base snapshot."""
+
+    lsn: Lsn | None
+    object: str | None
+
+
+class References(Protocol):
+    """Rebuilds references. Every call may raise Unavailable."""
+
+    async def rebuild(self, table: TableMeta, info: PartitionInfo, *, until: Lsn, progress: Progress | None) -> Reference:
+        """From the archive alone, every checksum, seal and the chain checked on the way. Raises Missing (a hole: lsn, object), Corrupt (object)."""
+        ...
+
+    async def facts(self, reference: Reference, start: bytes, end: bytes | None) -> list[RowFact]: ...
+
+    async def item(self, reference: Reference, key: bytes) -> bytes | None: ...
+
+    async def origins(
+        self, table: TableMeta, info: PartitionInfo, reference: Reference, keys: Sequence[tuple[bytes, Lsn | None]]
+    ) -> list[Origin]:
+        """Where each (key, LSN of its row if known) comes from. Without an LSN the log is searched for the record that last touched the key."""
+        ...
+
+    async def write_base(self, table: TableMeta, info: PartitionInfo, reference: Reference) -> str:
+        """Upload the reference as a base snapshot; returns its object key. An equal one that is there already is fine."""
+        ...
+
+    def discard(self, reference: Reference) -> None:
+        """Remove the row file."""
+        ...
+
+
+BASE_RATIO = 0.5
+BASE_LOG_BYTES_MIN = 1 << 20
+"""Raw bytes of log below which only the first base is written."""
+
+
+def base_due(*, base_lsn: Lsn | None, base_raw: int, log_raw: int) -> bool:
+    """Whether a matched reference is worth a new base snapshot.
+
+    The first always is. After that the log since the last must be at least 1 MiB and half of what the last base holds: a restore then never reads more
+    log than that ratio allows beside its base, and bases written are bounded by the log written (at most 3 bytes of base per byte of log).
+    base_raw, log_raw: raw bytes.
+    """
+    if base_lsn is None:
+        return log_raw > 0
+    return log_raw >= BASE_LOG_BYTES_MIN and log_raw >= BASE_RATIO * base_raw

@@ -1,0 +1,157 @@
+"""A scrub run: which partitions, in which order, how many at once, and the report of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from base.env import Env
+from base.errors import ScrubjayError, Unavailable
+from base.ids import PartitionId
+from scrubber.compare import ARCHIVE, CopyVerdict
+from scrubber.gather import in_lanes
+from scrubber.ledger import Ledger, PartitionProof
+from scrubber.partition import PartitionScrub, ScrubOptions
+from scrubber.reference import References
+from scrubber.report import PartitionReport, ScrubReport, TableReport
+from scrubber.verdict import Verdict
+from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.service_port import ServicePort
+
+Progress = Callable[[dict[str, Any]], None]
+
+SCRUBBED = ("ACTIVE", "UPDATING")
+"""Table states whose partitions have replicas that serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    table: TableMeta
+    info: PartitionInfo
+
+
+def choose(tables: Sequence[TableMeta], *, table: str | None, partition: str | None) -> list[Target]:
+    """The partitions a run covers. table: name (a live table) or id. Pure.
+
+    Raises Unavailable with error_code ResourceNotFound: no such live table, or no such partition in what was chosen.
+    """
+    live = [one for one in tables if one.status in SCRUBBED and (one.restore_of is None or not one.restore_of.in_progress)]
+    chosen = [one for one in live if table in (None, one.table_id, one.name)]
+    if table is not None and not chosen:
+        raise Unavailable("no such table", error_code="ResourceNotFound", asked=table, found="no live table has that name or id")
+    targets = [Target(one, info) for one in chosen for info in one.partitions if partition in (None, info.partition_id)]
+    if partition is not None and not targets:
+        raise Unavailable("no such partition", error_code="ResourceNotFound", asked=partition, found="no live table chosen has it")
+    return targets
+
+
+def order(targets: Sequence[Target], proofs: Sequence[PartitionProof]) -> list[Target]:
+    """The least recently matched first; those never matched before all others. Pure."""
+    matched = {proof.partition: proof.at_us for proof in proofs if proof.verdict == Verdict.MATCH.value or proof.healed}
+    return sorted(targets, key=lambda one: (matched.get(one.info.partition_id, -1), one.table.table_id, one.info.lo))
+
+
+async def scrub(
+    env: Env,
+    port: ServicePort,
+    references: References,
+    ledger: Ledger | None,
+    options: ScrubOptions,
+    *,
+    table: str | None = None,
+    partition: str | None = None,
+    progress: Progress | None = None,
+) -> ScrubReport:
+    """Scrub every live partition chosen and report; findings from outside a scrub are given up only after the report is in the ledger. Raises Unavailable (unknown table or partition); all else is in the report."""
+    began = env.clock.boot_us()
+    started = env.clock.wall_us()
+    targets = choose(port.tables(), table=table, partition=partition)
+    notes: list[str] = []
+    run: int | None = None
+    if ledger is not None:
+        try:
+            targets = order(targets, await ledger.partitions())
+            run = await ledger.begin_run(started)
+        except ScrubjayError as error:
+            notes.append(f"the ledger could not be used: {error}")
+    done = 0
+    covered: list[PartitionId] = []
+
+    def tell(phase: str) -> None:
+        if progress is not None:
+            progress({"phase": phase, "done": done, "total": len(targets), "unit": "partitions"})
+
+    async def one(target: Target) -> PartitionReport:
+        nonlocal done
+        report, whole = await _scrub_one(env, port, references, target, options, tell, notes)
+        await _remember(env, ledger, target, report, notes)
+        if whole:
+            covered.append(target.info.partition_id)
+        done += 1
+        tell("partition done")
+        return report
+
+    reports = await in_lanes(env.tasks, one, targets, lanes=options.lanes, name="scrub")
+    report = ScrubReport(_by_table(targets, reports), (env.clock.boot_us() - began) / 1e6, tuple(notes))
+    if ledger is not None and run is not None:
+        verdict = report.verdict.value
+        try:
+            await ledger.end_run(run, finished_us=env.clock.wall_us(), verdict=verdict, healed=report.healed, report=report.as_json())
+        except ScrubjayError as error:
+            report = replace(report, notes=(*notes, f"the ledger could not be written: {error}"))
+    for partition_id in covered:
+        port.reported(partition_id)
+    return report
+
+
+async def _scrub_one(
+    env: Env,
+    port: ServicePort,
+    references: References,
+    target: Target,
+    options: ScrubOptions,
+    tell: Callable[[str], None],
+    notes: list[str],
+) -> tuple[PartitionReport, bool]:
+    """An error nobody foresaw leaves this partition unverified, not the run without a report; its findings are then kept for the next run (False)."""
+    scrubber = PartitionScrub(env, port, references, target.table, target.info, options, progress=tell, notes=notes)
+    try:
+        return await scrubber.run(), True
+    except ScrubjayError as error:
+        notes.append(f"{target.table.name} {target.info.partition_id}: {error}")
+        copies = [CopyVerdict(ARCHIVE, "reference", None, None, Verdict.UNVERIFIED, error.code)]
+        return PartitionReport(target.info.partition_id, None, Verdict.UNVERIFIED, error.code, False, tuple(copies), (), 0, 0), False
+
+
+async def _remember(env: Env, ledger: Ledger | None, target: Target, report: PartitionReport, notes: list[str]) -> None:
+    if ledger is None:
+        return
+    reference = next((copy for copy in report.copies if copy.kind == "reference"), None)
+    proof = PartitionProof(
+        report.partition,
+        target.table.table_id,
+        "scrub",
+        env.clock.wall_us(),
+        report.lsn,
+        report.verdict.value,
+        report.healed,
+        None if reference is None else reference.rows,
+        None if reference is None else reference.digest,
+    )
+    try:
+        await ledger.scrubbed(proof)
+    except ScrubjayError as error:
+        notes.append(f"the ledger could not be written: {error}")
+
+
+def _by_table(targets: Sequence[Target], reports: Sequence[PartitionReport]) -> tuple[TableReport, ...]:
+    found: dict[str, list[tuple[str, PartitionReport]]] = {}
+    names: dict[str, str] = {}
+    for target, report in zip(targets, reports, strict=True):
+        names[target.table.table_id] = target.table.name
+        found.setdefault(target.table.table_id, []).append((target.info.lo, report))
+    return tuple(
+        TableReport(names[table_id], table_id, tuple(report for _, report in sorted(found[table_id], key=lambda pair: pair[0])))
+        for table_id in sorted(found, key=lambda one: (names[one], one))
+    )

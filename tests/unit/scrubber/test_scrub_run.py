@@ -1,0 +1,409 @@
+"""The scrub coordinator against a store of dicts: every kind of fault is found, named and, for one copy, healed; a clean store raises nothing."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from base.errors import Corrupt, Missing, Unavailable
+from base.ids import Lsn
+from scrubber.ledger import MEMORY, SqliteLedger
+from scrubber.partition import ScrubOptions
+from scrubber.reference import base_due
+from scrubber.report import ScrubReport
+from scrubber.run import choose, order, scrub
+from scrubber.verdict import Verdict
+from storage.control.catalogue import RestoreOrigin
+from storage.record import Seal
+from storage.service_port import Finding
+from tests.unit.scrubber.fake_tasks import FakeTasks, fake_env
+from tests.unit.scrubber.scrub_world import (
+    NODES,
+    CopyModel,
+    FakeReferences,
+    FakeStore,
+    PartitionModel,
+    item_of,
+    key_of,
+    random_history,
+    storage_key,
+    table_of,
+)
+
+
+class World:
+    def __init__(self, partitions: int = 1, tables: int = 1, seed: int = 1) -> None:
+        self.env, self.tasks = fake_env(seed)
+        self.tables = [table_of(number, partitions) for number in range(1, tables + 1)]
+        self.store = FakeStore(self.env, self.tables)
+        self.references = FakeReferences(self.env, self.store)
+        self.models: list[PartitionModel] = list(self.store.models.values())
+        for at, model in enumerate(self.models):
+            random_history(model, random.Random(seed * 1000 + at), 80)
+
+    @property
+    def model(self) -> PartitionModel:
+        return self.models[0]
+
+    def present(self) -> int:
+        return next(n for n in range(40) if storage_key(n) in self.model.copies[NODES[0]].rows)
+
+    def absent(self) -> int:
+        return next(n for n in range(60) if storage_key(n) not in self.model.copies[NODES[0]].rows)
+
+    def scrub(self, ledger: Any = None, **options: Any) -> ScrubReport:
+        filters = {name: options.pop(name) for name in ("table", "partition") if name in options}
+        port: Any = self.store
+        report = self.tasks.run(scrub(self.env, port, self.references, ledger, ScrubOptions(**options), **filters))
+        assert all(pin.released for pin in self.store.pins)
+        assert not FakeReferences.files, "no row file is left behind"
+        return report
+
+
+def plant(world: World, kind: str, node: str) -> int:
+    """One fault in one copy; the number of the key it is at."""
+    copy = world.model.copies[node]  # type: ignore[index]
+    number = world.absent() if kind == "extra" else world.present()
+    key = storage_key(number)
+    if kind == "different":
+        copy.rows[key] = (item_of(number, 999), copy.rows[key][1])
+    elif kind == "lacking":
+        del copy.rows[key]
+    elif kind == "extra":
+        copy.rows[key] = (item_of(number, 999), 3)
+    else:
+        copy.bad.add(key)
+    return number
+
+
+@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize("kind", ["different", "lacking", "extra", "unreadable"])
+def test_a_fault_in_one_copy_is_named_healed_and_gone_in_the_next_run(kind: str, node: str) -> None:
+    world = World()
+    number = plant(world, kind, node)
+    report = world.scrub()
+    assert (report.verdict, report.exit_code, report.healed) == (Verdict.MISMATCH, 2, True)
+    (part,) = report.tables[0].partitions
+    (found,) = part.findings
+    assert (found.finding.kind, found.finding.copy, found.finding.action, found.finding.found_by) == (kind, node, "healed", "scrub")
+    assert found.evidence is not None
+    if kind != "extra":
+        assert found.finding.key == key_of(number)
+        lsn = max(lsn for lsn, key, _ in world.model.log if key == storage_key(number))
+        assert (found.finding.lsn, found.finding.segment) == (lsn, f"segment-of-{lsn}")
+    assert [copy.verdict for copy in part.copies if copy.copy == node] == [Verdict.MISMATCH]
+    assert [copy.verdict for copy in part.copies if copy.copy != node] == [Verdict.MATCH] * 3
+    assert part.rescrub is not None
+    assert {copy.verdict for copy in part.rescrub[1]} == {Verdict.MATCH}
+    again = world.scrub()
+    assert (again.verdict, again.exit_code, again.healed) == (Verdict.MATCH, 0, False)
+
+
+def test_an_extra_key_is_named_from_the_copy_that_has_it() -> None:
+    world = World()
+    number = plant(world, "extra", "n2")
+    (part,) = world.scrub().tables[0].partitions
+    assert part.findings[0].finding.key == key_of(number)
+
+
+def test_rot_in_two_copies_at_different_keys_is_healed_in_both() -> None:
+    world = World()
+    plant(world, "different", "n1")
+    plant(world, "extra", "n3")
+    report = world.scrub()
+    assert report.healed
+    assert sorted(node for node, _ in world.model.heals) == ["n1", "n3"]
+    assert world.scrub().exit_code == 0
+
+
+def test_copies_that_agree_against_the_archive_are_left_alone() -> None:
+    world = World()
+    number = world.present()
+    world.model.forged[storage_key(number)] = (item_of(number, 777), 5)
+    report = world.scrub()
+    (part,) = report.tables[0].partitions
+    assert (report.exit_code, report.healed, part.reason) == (2, False, "copies_agree_against_archive")
+    (found,) = part.findings
+    assert (found.finding.copy, found.finding.kind, found.finding.action, found.finding.key) == (
+        "archive",
+        "different",
+        "none",
+        key_of(number),
+    )
+    assert world.model.heals == []
+    assert part.base is None
+    assert world.scrub().exit_code == 2, "it stays a mismatch until a person has dealt with it"
+
+
+def test_no_majority_heals_nothing() -> None:
+    world = World()
+    key = storage_key(world.present())
+    for node in NODES[:2]:
+        world.model.copies[node].rows[key] = (item_of(1, 888), 4)
+    report = world.scrub()
+    (part,) = report.tables[0].partitions
+    assert (report.exit_code, report.healed, part.reason) == (2, False, "no_majority")
+    assert world.model.heals == []
+    assert {copy.verdict for copy in part.copies} == {Verdict.MISMATCH, Verdict.MATCH, Verdict.UNVERIFIED}
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind"),
+    [
+        (Missing("a hole", lsn=7, object="t/p/log/7.seg"), "hole"),
+        (Corrupt("bad checksum", where="t/p/log/7.seg"), "unreadable"),
+        (Corrupt("chain differs", object="t/p/log/7.seg", kind="forged"), "forged"),
+    ],
+)
+def test_damage_in_the_archive_is_a_finding_and_the_copies_are_unverified(damage: Any, kind: str) -> None:
+    world = World()
+    world.model.damage = damage
+    report = world.scrub()
+    (part,) = report.tables[0].partitions
+    (found,) = part.findings
+    assert (found.finding.kind, found.finding.copy, found.finding.object) == (kind, "archive", "t/p/log/7.seg")
+    assert (report.exit_code, part.reason, report.healed) == (2, "archive_damaged", False)
+    assert [copy.verdict for copy in part.copies] == [Verdict.UNVERIFIED] * 3 + [Verdict.MISMATCH]
+
+
+def test_a_copy_that_differs_is_still_found_without_a_reference_but_not_healed() -> None:
+    world = World()
+    number = plant(world, "different", "n2")
+    world.model.archive_down = True
+    report = world.scrub()
+    (part,) = report.tables[0].partitions
+    assert [(one.finding.copy, one.finding.kind, one.finding.key) for one in part.findings] == [("n2", "different", key_of(number))]
+    assert (report.exit_code, part.reason, world.model.heals) == (2, "archive_unreachable", [])
+
+
+def test_an_archive_that_lags_leaves_everything_unverified_after_its_wait() -> None:
+    world = World()
+    world.model.archive_stuck = True
+    before = world.tasks.now_us
+    report = world.scrub(archive_wait_s=60.0)
+    (part,) = report.tables[0].partitions
+    assert (report.exit_code, part.reason, part.findings) == (3, "archive_lags", ())
+    assert {copy.verdict for copy in part.copies} == {Verdict.UNVERIFIED}
+    assert 60_000_000 <= world.tasks.now_us - before < 62_000_000
+
+
+@pytest.mark.parametrize("state", ["down", "amnesiac", "healing"])
+def test_a_copy_out_of_reach_is_unverified(state: str) -> None:
+    world = World()
+    world.model.copies[NODES[1]].state = state
+    if state == "healing":
+        world.model.healing_until_us = world.tasks.now_us + 10**12
+    report = world.scrub()
+    (part,) = report.tables[0].partitions
+    assert (report.exit_code, part.reason) == (3, state)
+    assert [copy.verdict for copy in part.copies if copy.copy == "n2"] == [Verdict.UNVERIFIED]
+
+
+def test_a_running_heal_is_waited_for() -> None:
+    world = World()
+    world.model.copies[NODES[1]].state = "healing"
+    world.model.healing_until_us = world.tasks.now_us + 20_000_000
+    assert world.scrub().exit_code == 0
+
+
+def test_a_pin_that_does_not_come_is_unverified_and_one_that_cannot_be_opened_is_healed() -> None:
+    world = World()
+    world.model.copies[NODES[0]].pin_error = Unavailable("no checkpoint in time")
+    report = world.scrub()
+    assert (report.exit_code, report.tables[0].partitions[0].reason) == (3, "not_pinned")
+    world = World()
+    world.model.copies[NODES[0]].pin_error = Corrupt("the page header is damaged")
+    report = world.scrub()
+    assert (report.exit_code, report.healed) == (2, True)
+    assert world.scrub().exit_code == 0
+
+
+def test_a_suspect_copy_is_healed_from_the_reference() -> None:
+    world = World()
+    world.model.copies[NODES[2]].state = "suspect"
+    report = world.scrub()
+    (found,) = report.tables[0].partitions[0].findings
+    assert (found.finding.kind, found.finding.copy, found.finding.action) == ("unreadable", "n3", "healed")
+    assert world.scrub().exit_code == 0
+
+
+def test_a_heal_that_fails_is_told_and_nothing_is_called_healed() -> None:
+    world = World()
+    plant(world, "different", "n1")
+    world.model.heal_error = Corrupt("the digest differs")
+    report = world.scrub()
+    assert (report.exit_code, report.healed) == (2, False)
+    assert any("n1 was not healed" in note for note in report.notes)
+    assert {found.finding.action for found in report.tables[0].partitions[0].findings} == {"none"}
+
+
+def test_a_heal_that_changes_nothing_is_caught_by_the_second_comparison() -> None:
+    """Negative control of "healed": the word rests on the second comparison, not on the heal's claim."""
+    world = World()
+    plant(world, "different", "n1")
+    world.model.heal_is_false = True
+    report = world.scrub()
+    assert (report.exit_code, report.healed) == (2, False)
+    assert {found.finding.action for found in report.tables[0].partitions[0].findings} == {"quarantined"}
+
+
+def outside(model: PartitionModel, **changes: Any) -> Finding:
+    one = Finding("unreadable", "n2", model.info.partition_id, None, None, None, None, None, "read", "none", "", 5)
+    return one._replace(**changes)
+
+
+def test_what_was_found_outside_a_scrub_is_reported_once_and_counts() -> None:
+    world = World()
+    number = world.present()
+    world.store.note(outside(world.model, storage_key=storage_key(number), action="healed"))
+    report = world.scrub()
+    (part,) = report.tables[0].partitions
+    assert (report.exit_code, report.healed, part.reason) == (2, True, "found_outside_scrub")
+    assert (part.findings[0].finding.key, part.findings[0].finding.found_by) == (key_of(number), "read")
+    assert world.scrub().exit_code == 0
+
+
+def test_a_fault_found_by_a_read_and_again_by_the_scrub_is_told_once() -> None:
+    world = World()
+    number = plant(world, "unreadable", "n2")
+    world.store.note(outside(world.model, storage_key=storage_key(number)))
+    report = world.scrub()
+    (part,) = report.tables[0].partitions
+    (found,) = part.findings
+    assert (found.finding.found_by, found.finding.action, found.finding.key) == ("read", "healed", key_of(number))
+    assert found.finding.lsn is not None
+    assert report.healed
+
+
+def test_findings_are_kept_while_no_seal_can_be_had_but_told() -> None:
+    world = World()
+    world.store.note(outside(world.model))
+    world.model.seal_error = Unavailable("no leader")
+    report = world.scrub()
+    (part,) = report.tables[0].partitions
+    assert (report.exit_code, part.reason, part.lsn) == (2, "no_seal", None)
+    world.model.findings.clear()
+    assert world.scrub().exit_code == 3
+
+
+def test_a_copy_lost_in_the_middle_of_the_comparison_is_unverified() -> None:
+    world = World()
+    plant(world, "different", "n1")
+    world.model.copies[NODES[2]].loses_rows = True
+    report = world.scrub()
+    (part,) = report.tables[0].partitions
+    assert [copy.verdict for copy in part.copies if copy.copy == "n3"] == [Verdict.UNVERIFIED]
+    assert [one.finding.copy for one in part.findings] == ["n1"]
+
+
+def test_a_reference_lost_in_the_middle_heals_nothing() -> None:
+    world = World()
+    plant(world, "different", "n1")
+    world.references.lost = True
+    report = world.scrub()
+    assert (report.exit_code, report.healed, world.model.heals) == (2, False, [])
+    assert report.tables[0].partitions[0].reason == "reference_lost"
+
+
+def test_more_differences_than_are_told_are_still_judged() -> None:
+    world = World()
+    world.model.copies[NODES[1]].rows = {}
+    report = world.scrub(findings_max=3)
+    (part,) = report.tables[0].partitions
+    assert 3 <= len(part.findings) < 20
+    assert report.healed
+    world = World()
+    for copy in world.model.copies.values():
+        copy.rows = {}
+    report = world.scrub(findings_max=3)
+    assert (report.healed, world.model.heals) == (False, [])
+
+
+def test_the_seal_is_marked_and_tagged() -> None:
+    world = World()
+    world.scrub()
+    ((_, reason, tag),) = world.store.seals
+    assert reason == Seal.SCRUB
+    assert len(tag) == 16
+    assert tag != bytes(16)
+
+
+def test_a_matched_reference_becomes_the_first_base_and_not_every_one_after() -> None:
+    world = World()
+    assert world.scrub().tables[0].partitions[0].base is not None
+    assert world.scrub().tables[0].partitions[0].base is None
+
+
+def test_base_rule() -> None:
+    assert base_due(base_lsn=None, base_raw=0, log_raw=10)
+    assert not base_due(base_lsn=Lsn(5), base_raw=100, log_raw=10_000)
+    assert base_due(base_lsn=Lsn(5), base_raw=2 << 20, log_raw=1 << 20)
+    assert not base_due(base_lsn=Lsn(5), base_raw=3 << 20, log_raw=1 << 20)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_clean_stores_raise_no_alarm(seed: int) -> None:
+    world = World(partitions=seed % 4 + 1, tables=seed % 3 + 1, seed=seed)
+    report = world.scrub(lanes=seed % 3 + 1)
+    assert (report.verdict, report.exit_code) == (Verdict.MATCH, 0)
+    assert all(not part.findings for table in report.tables for part in table.partitions)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_planted_faults_are_found_in_the_partition_they_are_in(seed: int) -> None:
+    rng = random.Random(seed)
+    world = World(partitions=3, tables=2, seed=seed)
+    model = rng.choice(world.models)
+    copy: CopyModel = model.copies[rng.choice(NODES)]
+    if not copy.rows:
+        return
+    key = rng.choice(sorted(copy.rows))
+    match rng.randrange(3):
+        case 0:
+            del copy.rows[key]
+        case 1:
+            copy.bad.add(key)
+        case _:
+            copy.rows[key] = (item_of(1, 10**6), 3)
+    report = world.scrub()
+    wrong = [part.partition for table in report.tables for part in table.partitions if part.verdict is not Verdict.MATCH]
+    assert wrong == [model.info.partition_id]
+    assert report.healed
+
+
+def test_choice_and_order() -> None:
+    live, gone = table_of(1, 2), table_of(2, status="DROPPED")
+    restoring = table_of(3)
+    restoring = type(restoring)(
+        **{
+            **{name: getattr(restoring, name) for name in restoring.__struct_fields__},
+            "restore_of": RestoreOrigin(live.table_id, "x", 5, True),
+        }
+    )
+    tables = (live, gone, restoring)
+    assert [one.info for one in choose(tables, table=None, partition=None)] == list(live.partitions)
+    assert [one.info for one in choose(tables, table="table1", partition=live.partitions[1].partition_id)] == [live.partitions[1]]
+    for asked in ({"table": "nowhere", "partition": None}, {"table": None, "partition": "nowhere"}):
+        with pytest.raises(Unavailable) as caught:
+            choose(tables, **asked)
+        assert caught.value.fields["error_code"] == "ResourceNotFound"
+    targets = choose(tables, table=None, partition=None)
+    assert order(targets, []) == targets
+
+
+def test_the_ledger_remembers_and_puts_the_stalest_first() -> None:
+    world = World(tables=3)
+    tasks: Any = world.tasks
+    ledger = world.tasks.run(SqliteLedger.open(tasks, MEMORY))
+    world.scrub(ledger, table="table1")
+    report = world.scrub(ledger)
+    (newest, first) = world.tasks.run(ledger.runs(5))
+    assert newest.report == report.as_json()
+    assert (first.verdict, newest.verdict) == ("match", "match")
+    proofs = world.tasks.run(ledger.partitions())
+    assert len(proofs) == 3
+    targets = choose(world.store.tables(), table=None, partition=None)
+    assert order(targets, proofs[:1])[-1].table.name == "table1"
+    assert isinstance(world.tasks, FakeTasks)
