@@ -12,7 +12,7 @@ import heapq
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -38,6 +38,7 @@ from storage.wal.log import Boot, Create, Drop, Frame, Recovered, ReplicaLog, Re
 
 _RAW_SLICE_BYTES = 1 << 20
 _RETRY_FULL_S = 0.5
+_LIVENESS_PAUSE_MIN_US = 1_000
 _REPAIR_BYTES_MAX = 4 << 20
 
 
@@ -76,16 +77,19 @@ class Node:
         options: StorageOptions,
         consensus_options: ConsensusOptions,
         events: NodeEvents,
+        cluster: bytes,
     ) -> None:
+        """cluster: 8 bytes from `storage.consensus.messages.cluster_tag`."""
         self.name, self.number, self.env, self.network = name, number, env, network
         self.engine, self.wal, self.options, self.events = engine, wal, options, events
         self._peers = dict(peers)
         self._names = {number: name, **self._peers}
         self._numbers = {peer: at for at, peer in self._peers.items()}
         self._consensus_options = consensus_options
+        self._cluster = cluster
         self._logs: dict[PartitionId, ReplicaLog] = dict(recovered.replicas)
         self.replicas: dict[PartitionId, Replica] = {}
-        self.clock = HybridClock(reservation=recovered.reservation, max_offset_us=consensus_options.max_clock_offset_us)
+        self.clock = HybridClock(reservation=recovered.reservation, max_offset_us=options.max_clock_offset_us)
         self.boot_count = recovered.boot_count + 1
         self.liveness = Liveness(me=number, boot_count=self.boot_count, clock=self.clock, options=consensus_options, now=self.now())
         self.failed: ScrubjayError | None = None
@@ -96,6 +100,8 @@ class Node:
         self._flush_scheduled = False
         self._outbox: dict[int, list[tuple[PartitionId, consensus.PartitionMessage]]] = {}
         self._node_outbox: dict[int, list[consensus.NodeMessage]] = {}
+        self._liveness_timer: Timer | None = None
+        self._liveness_at = 0
         self._talk_outbox: dict[int, list[talk.StorageMessage]] = {}
         self._tokens: list[tuple[Replica, int]] = []
         self._controls: list[Callable[[], None]] = []
@@ -125,9 +131,10 @@ class Node:
     def stop(self) -> None:
         """Stop speaking. What is durable stays; call after hand-over and last checkpoints."""
         self._stopping = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._liveness_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._liveness_timer = None
         for replica in list(self.replicas.values()):
             replica.stopped = True
             if replica.tree is not None:
@@ -192,7 +199,7 @@ class Node:
             self._start_group(replica, log, Lsn(log.first - 1) if log is not None else Lsn(0))
             replica.suspect(f"tree state malformed: {error}")
             return
-        self._start_group(replica, log, tree.state.applied)
+        self._start_group(replica, log, tree.state.applied, tree.state.stamp)
         if log is not None:
             if log.suspect == "tree":
                 replica.state = OK
@@ -204,14 +211,14 @@ class Node:
             replica.state_segment(own, want=True)
         self.dirty(replica)
 
-    def _start_group(self, replica: Replica, log: ReplicaLog | None, applied: Lsn) -> None:
+    def _start_group(self, replica: Replica, log: ReplicaLog | None, applied: Lsn, stamp: Stamp = Stamp(0)) -> None:
         if log is None:
             state = GroupState(Ballot(0), Ballot(0), Ballot(0), Lsn(1), Lsn(0), applied)
         else:
             first, last = log.first, log.last
             if applied > last:
                 first, last = Lsn(applied + 1), applied
-            state = GroupState(log.promised, log.accepted, log.resigned, first, last, applied)
+            state = GroupState(log.promised, log.accepted, log.resigned, first, last, applied, stamp)
         rand = self.env.rand
         replica.group = Group(
             partition=replica.partition,
@@ -320,12 +327,17 @@ class Node:
         self._reserve()
         self._commit()
         self._send()
+        self._arm_liveness()
 
     def _drain(self, replica: Replica, group: Group) -> None:
         ready = group.ready()
         while ready is not None:
             self._persist(replica, ready)
             self._post(replica.partition, ready.send_now)
+            for need in ready.snapshots:
+                self.log_state(replica, replica.state, f"member {need.peer} needs a snapshot at or above {need.lsn}")
+            if ready.install_from is not None:
+                replica.left_behind()
             if ready.deposed:
                 replica.deposed()
             if ready.elected is not None:
@@ -336,6 +348,8 @@ class Node:
         self.arm(replica)
 
     def _persist(self, replica: Replica, ready: Ready) -> None:
+        if not ready.persist:
+            return
         if self._backlog:
             self._backlog.append((replica, ready.token, ready.persist))
             return
@@ -431,11 +445,11 @@ class Node:
 
     def _post(self, partition: PartitionId, envelopes: tuple[Envelope, ...] | list[Envelope]) -> None:
         for envelope in envelopes:
-            self._outbox.setdefault(envelope.to, []).append((partition, envelope.message))
+            self._outbox.setdefault(envelope.to, []).append((partition, cast(consensus.PartitionMessage, envelope.message)))
 
-    def post_node(self, envelopes: list[consensus.NodeEnvelope]) -> None:
+    def _post_node(self, envelopes: list[Envelope]) -> None:
         for envelope in envelopes:
-            self._node_outbox.setdefault(envelope.to, []).append(envelope.message)
+            self._node_outbox.setdefault(envelope.to, []).append(cast(consensus.NodeMessage, envelope.message))
 
     def _talk(self, to: int, message: talk.StorageMessage) -> None:
         self._talk_outbox.setdefault(to, []).append(message)
@@ -451,7 +465,9 @@ class Node:
             outbox, self._outbox = self._outbox, {}
             node_outbox, self._node_outbox = self._node_outbox, {}
             for to in sorted({*outbox, *node_outbox}):
-                frame = consensus.encode_frame(outbox.get(to, []), node_outbox.get(to, []))
+                frame = consensus.encode_frame(
+                    cluster=self._cluster, sender=self.number, node=node_outbox.get(to, ()), groups=outbox.get(to, ())
+                )
                 self.network.send(self._names[to], frame)
         if self._talk_outbox:
             said, self._talk_outbox = self._talk_outbox, {}
@@ -469,16 +485,16 @@ class Node:
                 for message in talk.decode_frame(frame):
                     self._on_talk(number, message)
                 return
-            partition_messages, node_messages = consensus.decode_frame(frame)
+            content = consensus.decode_frame(frame, cluster=self._cluster)
         except Corrupt as error:
             self.log_state(None, "ok", f"dropped a damaged frame from {sender}: {error}")
             return
         now = self.now()
-        for node_message in node_messages:
-            self.post_node(self.liveness.step(number, node_message, now))
-        if node_messages:
+        if content.node:
+            for node_message in content.node:
+                self._post_node(self.liveness.step(number, node_message, now))
             self._after_liveness(now)
-        for partition, message in partition_messages:
+        for partition, message in content.groups:
             replica = self.replicas.get(partition)
             if replica is not None and replica.group is not None and not replica.stopped:
                 replica.group.step(number, message, now)
@@ -486,17 +502,16 @@ class Node:
         self.schedule_flush()
 
     def _after_liveness(self, now: Now) -> None:
-        for group_partition, sender, ballot, lsn in self.liveness.take_chosen():
-            replica = self.replicas.get(group_partition)
-            if replica is not None and replica.group is not None:
-                replica.group.learn_chosen(sender, ballot, lsn, now)
+        for sender, partition, ballot, lsn in self.liveness.take_chosen():
+            replica = self.replicas.get(partition)
+            if replica is not None and replica.group is not None and not replica.stopped:
+                replica.group.step(sender, consensus.Chosen(ballot, lsn), now)
                 self.dirty(replica)
         if self.liveness.changed():
             for replica in self.replicas.values():
-                if replica.group is not None and replica.group.wants_liveness():
+                if replica.group is not None and not replica.stopped:
                     replica.group.on_liveness(now)
-                    self._dirty[replica.partition] = replica
-            self.schedule_flush()
+                    self.dirty(replica)
 
     def _on_talk(self, sender: int, message: talk.StorageMessage) -> None:
         replica = self.replicas.get(PartitionId(message.partition))
@@ -651,16 +666,27 @@ class Node:
         self._set_timer()
 
     def _tick_liveness(self) -> None:
+        self._liveness_timer = None
         if self.failed is not None or self._stopping:
             return
         now = self.now()
         self._reserve()
-        self.post_node(self.liveness.tick(now))
+        self._post_node(self.liveness.tick(now))
         self._after_liveness(now)
         self.schedule_flush()
-        due = self.liveness.deadline()
-        wait_us = self._consensus_options.support_interval_us if due is None else max(1_000, due - now.boot_us)
-        self.env.tasks.call_later(wait_us / 1e6, self._tick_liveness)
+        self._arm_liveness()
+
+    def _arm_liveness(self) -> None:
+        if not self.started or self._stopping or self.failed is not None:
+            return
+        at = self.liveness.deadline()
+        if self._liveness_timer is not None:
+            if self._liveness_at <= at:
+                return
+            self._liveness_timer.cancel()
+        self._liveness_at = at
+        wait_us = max(_LIVENESS_PAUSE_MIN_US, at - self.boot_us())
+        self._liveness_timer = self.env.tasks.call_later(wait_us / 1e6, self._tick_liveness)
 
 
 __all__ = ["BASE", "EMPTY", "OPENING", "Node", "NodeEvents"]

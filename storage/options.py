@@ -10,6 +10,7 @@ class StorageOptions:
     """checkpoint_*: when the overlay goes down to the tree. seal_*: when a segment is cut. pin_timeout_us: how long a scrub may hold back checkpoints and WAL.
 
     read_wait_us: how long a replica may make a read wait until it has applied far enough. statement_retry_us: pause between asking for statements again.
+    max_clock_offset_us: a clock further ahead than this is refused.
     attest_wait_us: how long the leader waits for all members' attestations before it logs ARCHIVED with those it has.
     """
 
@@ -25,3 +26,4 @@ class StorageOptions:
     attest_wait_us: int = 2_000_000
     apply_slice_bytes: int = 4 << 20
     reads_waiting_max: int = 10_000
+    max_clock_offset_us: int = 500_000

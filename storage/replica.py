@@ -159,10 +159,9 @@ class Replica:
         self.node.log_state(self, state, reason)
         group = self.group
         if group is not None and state != OK:
-            group.set_lead(False)
+            group.set_lead(False, self.node.now())
             if state == AMNESIAC:
-                group.set_vote(False)
-            group.resign(self.node.now())
+                group.set_vote(False, self.node.now())
             self._ended()
             self.node.dirty(self)
         for _, _, answer in self._take_readers():
@@ -208,6 +207,11 @@ class Replica:
     def deposed(self) -> None:
         self._ended()
 
+    def left_behind(self) -> None:
+        """The leader's log no longer reaches back to what this replica lacks: it needs a snapshot, which a heal brings."""
+        if self.state == OK:
+            self.set_state(SUSPECT, "left behind: the leader's log no longer reaches back")
+
     def take_chosen(self, chosen: tuple[Record, ...]) -> None:
         """Records chosen and in this member's own synced log, gap-free."""
         self.chosen = chosen[-1].lsn
@@ -248,7 +252,8 @@ class Replica:
             self.fresh.popleft()
         group = self.group
         assert group is not None
-        group.applied_to(self.applied)
+        if self.applied > group.applied:
+            group.applied_to(self.applied)
         leading = self.leading
         if leading is not None:
             leading.answer_to(self.applied)
@@ -619,7 +624,7 @@ class Replica:
         leading, group = self.leading, self.group
         assert leading is not None
         assert group is not None
-        closed = group.closed(self.node.now()) or Stamp(0)
+        closed = group.closed(self.node.now(), in_seal=True) or Stamp(0)
         seal = Seal(Lsn(self.segments.facts.first), closed, reason, tag)
         lsn = self._propose(Kind.SEAL, records.encode_seal(seal))
         if lsn is not None:
@@ -860,9 +865,10 @@ class Replica:
         self.state, self.reason = OK, ""
         self.node.queue_control(Suspect(self.partition, ""))
         if self.group is not None:
-            self.group.set_lead(True)
-            if tree.state.applied > self.group.last:
-                self.group.installed(tree.state.applied, tree.state.stamp)
+            now = self.node.now()
+            if tree.state.applied > self.group.applied:
+                self.group.installed(tree.state.applied, tree.state.stamp, now)
+            self.group.set_lead(True, now)
             self.chosen = max(self.chosen, self.group.chosen, tree.state.applied)
         self.node.dirty(self)
         self.apply_ready()
