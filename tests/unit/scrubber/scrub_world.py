@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from base.checksum import row_hash
 from base.env import Env
@@ -254,7 +254,7 @@ class FakeStore:
 
 
 class FakeReferences:
-    files: dict[str, dict[bytes, Row]] = {}
+    files: ClassVar[dict[str, dict[bytes, Row]]] = {}
 
     def __init__(self, env: Env, store: FakeStore) -> None:
         self.env = env
