@@ -1,0 +1,100 @@
+"""The log of one replica as the core sees it: its bounds, the tail in memory, and a reader for what has left memory.
+
+Watermarks: `first` is the first LSN that can still be read (moved by `trimmed` and `installed`); `last` the last one accepted (queued to the WAL, not
+necessarily synced); `_base` the first LSN in memory. Invariant: first <= last + 1 and _base <= last + 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from base.errors import Missing
+from base.ids import Lsn
+from storage.consensus.ready import LogReader
+from storage.record import Record
+
+
+def _size(records: Sequence[Record]) -> int:
+    return sum([len(record.data) for record in records])
+
+
+class Log:
+    """Records first..last of one partition."""
+
+    def __init__(self, reader: LogReader, *, first: Lsn, last: Lsn) -> None:
+        self._reader = reader
+        self.first = first
+        self.last = last
+        self._base = last + 1
+        self._records: list[Record] = []
+        self.memory_bytes = 0
+
+    def append(self, records: Sequence[Record], size: int | None = None) -> None:
+        """Records that continue the log. size: their bytes, if known."""
+        assert records[0].lsn == self.last + 1
+        self._records += records
+        self.last = records[-1].lsn
+        self.memory_bytes += _size(records) if size is None else size
+
+    def cut(self, at: Lsn) -> None:
+        """Drop everything above `at`."""
+        assert at >= self.first - 1
+        if at < self._base:
+            self._records = []
+            self._base = at + 1
+            self.memory_bytes = 0
+        elif at < self.last:
+            keep = at + 1 - self._base
+            self.memory_bytes -= _size(self._records[keep:])
+            del self._records[keep:]
+        self.last = min(self.last, at)
+
+    def restart(self, at: Lsn) -> None:
+        """The log begins anew after `at`, empty."""
+        self._records = []
+        self.memory_bytes = 0
+        self.first = Lsn(at + 1)
+        self.last = at
+        self._base = at + 1
+
+    def skip_to(self, last: Lsn) -> None:
+        """Records up to `last` were appended to the WAL without passing through memory."""
+        self._records = []
+        self.memory_bytes = 0
+        self.last = last
+        self._base = last + 1
+
+    def forget(self, below: Lsn) -> None:
+        """Drop records below this LSN from memory; they stay readable through the reader."""
+        count = min(below, self.last + 1) - self._base
+        if count > 0:
+            if count == len(self._records):
+                self._records = []
+                self.memory_bytes = 0
+            else:
+                self.memory_bytes -= _size(self._records[:count])
+                del self._records[:count]
+            self._base += count
+
+    def read(self, first: int, end: int, *, max_bytes: int) -> list[Record]:
+        """Records [first, end), at least one, about max_bytes at most. Raises Missing below `self.first`, Corrupt."""
+        assert first < end <= self.last + 1
+        if first < self.first:
+            raise Missing("log does not reach back", what="record", lsn=first)
+        if first < self._base:
+            return self._reader.read(Lsn(first), Lsn(min(end, self._base)), max_bytes=max_bytes)
+        found = self._records[first - self._base : end - self._base]
+        if len(found) > 1 and self.memory_bytes > max_bytes:
+            total = 0
+            for index, record in enumerate(found):
+                total += len(record.data)
+                if total > max_bytes:
+                    return found[: max(1, index)]
+        return found
+
+    def check_invariants(self) -> None:
+        assert self.first <= self.last + 1
+        assert self._base <= self.last + 1
+        assert self._base + len(self._records) == self.last + 1
+        assert self.memory_bytes == _size(self._records)
+        assert not self._records or self._records[0].lsn == self._base
