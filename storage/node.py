@@ -25,10 +25,10 @@ from storage import record as records
 from storage.btree.engine import EMPTY, Tree, TreeEngine
 from storage.command import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from storage.consensus import messages as consensus
-from storage.consensus.group import Group, GroupState
+from storage.consensus.group import Group
 from storage.consensus.liveness import Liveness
 from storage.consensus.options import ConsensusOptions
-from storage.consensus.ready import Envelope, Now, Ready
+from storage.consensus.ready import Envelope, GroupState, Now, Ready
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.options import StorageOptions
 from storage.record import Record
@@ -482,8 +482,8 @@ class Node:
             return
         try:
             if frame[:4] == talk.MAGIC:
-                for message in talk.decode_frame(frame):
-                    self._on_talk(number, message)
+                for said in talk.decode_frame(frame):
+                    self._on_talk(number, said)
                 return
             content = consensus.decode_frame(frame, cluster=self._cluster)
         except Corrupt as error:

@@ -25,8 +25,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from base.checksum import crc32c_masked, crc32c_raw
 from base.errors import Corrupt
@@ -170,7 +171,8 @@ def effects(record: Record) -> list[Effect]:
     return found
 
 
-class Seal(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Seal:
     """Payload of SEAL: the segment [first, this record's LSN] ends here.
 
     closed: closed timestamp published with it (0: none). reason: why it was cut. tag: 16 bytes that name the scrub that asked, zeros otherwise.
@@ -181,13 +183,13 @@ class Seal(NamedTuple):
     reason: int
     tag: bytes
 
-    AGE = 0
-    SIZE = 1
-    SCRUB = 2
-    STOP = 3
-    SCHEMA = 4
-    RESTORE = 5
-    DROP = 6
+    AGE: ClassVar[int] = 0
+    SIZE: ClassVar[int] = 1
+    SCRUB: ClassVar[int] = 2
+    STOP: ClassVar[int] = 3
+    SCHEMA: ClassVar[int] = 4
+    RESTORE: ClassVar[int] = 5
+    DROP: ClassVar[int] = 6
 
 
 SEAL_PAYLOAD = struct.Struct("<QQHHI16s")
