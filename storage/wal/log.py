@@ -16,7 +16,7 @@ from storage.record import Record
 class Boot(NamedTuple):
     """The node started: count rises by one each time. Part of every epoch."""
 
-    count: int
+    count: int  # type: ignore[assignment]
 
 
 class Reserve(NamedTuple):

@@ -1,0 +1,191 @@
+"""Bytes of the write-ahead log (docs/formats/wal.md): file layout, batch header, frame header, mark. Pure codec.
+
+A file is MARKS (two copies of one mark, in the first 4 KiB) followed by batches, each at a multiple of `ALIGN`. A batch is a header and frames; a frame
+is a header and a body, padded to 8 bytes. The body of an Append frame is the concatenation of its records' bytes, unchanged.
+
+Every frame header carries its partition's whole control state *after* the frame and a running number `nth`, so that a lost frame is noticed by the next one
+and its effect on the control state is known again. Every batch header carries what belongs to the node (boot count, clock reservation).
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+from base.checksum import crc32c_masked, crc32c_raw
+
+VERSION = 1
+ALIGN = 512
+"""Bytes. Batches start at multiples of it, so a write never touches a sector that holds synced bytes."""
+DATA_START = 4096
+MARK_SLOTS = (0, 2048)
+
+BATCH_MAGIC = b"SJWB"
+MARK_MAGIC = b"SJWM"
+FRAME_MAGIC = 0x4653
+
+BATCH = struct.Struct("<4sHHIIQQQIIQQQQQ")
+"""magic, version, flags, header crc, body crc, file id, sequence, offset, length, frames, previous file id, previous end, partitions, boot count, reservation."""
+BATCH_SIZE = BATCH.size
+FRAME = struct.Struct("<HBBIII16sQQQQQQQQI4x")
+"""magic, type, flags, header crc, body length, body crc, partition, nth, ballot, a, b, promised, accepted, resigned, last, member."""
+FRAME_SIZE = FRAME.size
+MARK = struct.Struct("<4sI")
+MARK_SIZE = MARK.size + BATCH_SIZE
+_U64 = struct.Struct("<Q")
+NODE = bytes(16)
+"""In place of a partition id: the frame belongs to the node."""
+
+assert BATCH_SIZE == 88
+assert FRAME_SIZE == 104
+
+
+class Type(IntEnum):
+    BOOT = 1
+    RESERVE = 2
+    CREATE = 3
+    PROMISE = 4
+    APPEND = 5
+    ADOPT = 6
+    RESIGN = 7
+    INSTALL = 8
+    SUSPECT = 9
+    DROP = 10
+    TRIM = 11
+    STATE = 12
+
+
+STAGED = 1
+PLACE = 2
+"""Append only: the same records at a new place (copied forward, or a peer's copy in place of a damaged one). The log does not grow."""
+SUSPECT_SHIFT = 4
+SUSPECTS = ("", "tree", "log")
+
+_FLAGS = STAGED | PLACE | 3 << SUSPECT_SHIFT
+_TYPES: dict[int, Type] = {int(kind): kind for kind in Type}
+
+
+class BatchHeader(NamedTuple):
+    """file, offset: where it was meant to lie. previous_file, previous_end: the synced end of the batch before it. partitions: 64-bit set of `bit_of`."""
+
+    body_crc: int
+    file: int
+    sequence: int
+    offset: int
+    length: int
+    frames: int
+    previous_file: int
+    previous_end: int
+    partitions: int
+    boot_count: int
+    reservation: int
+
+    @property
+    def end(self) -> int:
+        """First offset behind the batch, padding included."""
+        return align(self.offset + BATCH_SIZE + self.length)
+
+
+class FrameHeader(NamedTuple):
+    """a, b: by type (docs/formats/wal.md). promised..member, suspect: the partition's control state after this frame."""
+
+    type: Type
+    flags: int
+    body_length: int
+    body_crc: int
+    partition: bytes
+    nth: int
+    ballot: int
+    a: int
+    b: int
+    promised: int
+    accepted: int
+    resigned: int
+    last: int
+    member: int
+
+    @property
+    def suspect(self) -> int:
+        return self.flags >> SUSPECT_SHIFT
+
+    @property
+    def size(self) -> int:
+        """Bytes of the frame with its padding."""
+        return FRAME_SIZE + pad8(self.body_length)
+
+
+def align(offset: int) -> int:
+    """The next multiple of ALIGN."""
+    return (offset + ALIGN - 1) // ALIGN * ALIGN
+
+
+def pad8(length: int) -> int:
+    return (length + 7) & ~7
+
+
+def bit_of(partition: bytes) -> int:
+    """The bit of a partition in `BatchHeader.partitions`."""
+    return 1 << ((partition[0] ^ partition[15]) & 63)
+
+
+def encode_batch_header(header: BatchHeader) -> bytes:
+    head = BATCH.pack(BATCH_MAGIC, VERSION, 0, 0, *header)
+    crc = crc32c_masked(head[12:], crc32c_raw(head[:8]))
+    return head[:8] + crc.to_bytes(4, "little") + head[12:]
+
+
+def decode_batch_header(data: bytes | memoryview, at: int = 0) -> BatchHeader | None:
+    """None unless magic, version, flags and checksum are right."""
+    if len(data) - at < BATCH_SIZE:
+        return None
+    magic, version, flags, crc, *rest = BATCH.unpack_from(data, at)
+    if magic != BATCH_MAGIC or version != VERSION or flags:
+        return None
+    head = bytes(data[at : at + BATCH_SIZE])
+    if crc32c_masked(head[12:], crc32c_raw(head[:8])) != crc:
+        return None
+    return BatchHeader(*rest)
+
+
+def pack_frame(header: FrameHeader, body: bytes) -> bytes:
+    """A frame header whose checksum is still zero. body_length and body_crc of `header` are ignored and computed."""
+    return FRAME.pack(FRAME_MAGIC, header.type, header.flags, 0, len(body), crc32c_masked(body), *header[4:])
+
+
+def seal_frame(packed: bytes, sequence: int) -> bytes:
+    """Put the checksum into a packed frame header. It is bound to the batch's sequence number, so a frame of an earlier life of the file fails it."""
+    crc = crc32c_masked(packed[8:], crc32c_raw(packed[:4], crc32c_raw(_U64.pack(sequence))))
+    return packed[:4] + crc.to_bytes(4, "little") + packed[8:]
+
+
+def decode_frame_header(data: bytes | memoryview, at: int, sequence: int) -> FrameHeader | None:
+    """None unless magic, type, flags and header checksum (for that batch) are right. The body is not looked at."""
+    if len(data) - at < FRAME_SIZE:
+        return None
+    magic, kind, flags, crc, *rest = FRAME.unpack_from(data, at)
+    if magic != FRAME_MAGIC:
+        return None
+    head = bytes(data[at : at + FRAME_SIZE])
+    if crc32c_masked(head[8:], crc32c_raw(head[:4], crc32c_raw(_U64.pack(sequence)))) != crc:
+        return None
+    known = _TYPES.get(kind)
+    if known is None or flags & ~_FLAGS or flags >> SUSPECT_SHIFT >= len(SUSPECTS):
+        return None
+    return FrameHeader(known, flags, *rest)
+
+
+def encode_mark(header: bytes) -> bytes:
+    """The mark "this batch was synced": a second copy of its header, written only after the sync. header: encoded batch header."""
+    return MARK.pack(MARK_MAGIC, crc32c_masked(header)) + header
+
+
+def decode_mark(data: bytes, at: int) -> BatchHeader | None:
+    """The batch header in a mark slot, or None."""
+    if len(data) - at < MARK_SIZE:
+        return None
+    magic, crc = MARK.unpack_from(data, at)
+    header = data[at + MARK.size : at + MARK_SIZE]
+    if magic != MARK_MAGIC or crc32c_masked(header) != crc:
+        return None
+    return decode_batch_header(header)

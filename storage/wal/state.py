@@ -1,0 +1,327 @@
+"""What the WAL knows of one replica: its control state, and where in the files its log records lie. One code for live frames and for recovery.
+
+The log is indexed by extents (a run of LSNs inside one frame body), not by record. A `Body` is the record bytes of one Append frame; several extents may
+show parts of it after cuts. A file is free for recycling once no body in it is referenced.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+
+from base.env import File
+from base.ids import Ballot, Lsn, Member, PartitionId, uuid_bytes
+from storage.record import Record
+from storage.wal.format import PLACE, STAGED, SUSPECT_SHIFT, FrameHeader, Type
+
+
+class WalFile:
+    """One file of the log. id: rises with every life of a file. end: where the next batch goes. bodies, live: referenced bodies in it and their bytes."""
+
+    __slots__ = ("bodies", "end", "handle", "id", "live", "name", "stated")
+
+    def __init__(self, id_: int, name: str, handle: File, end: int) -> None:
+        self.id = id_
+        self.name = name
+        self.handle = handle
+        self.end = end
+        self.bodies = 0
+        self.live = 0
+        self.stated = False
+        """Every partition's control state is durable in it, so older files hold nothing but records."""
+
+
+class Body:
+    """The records base..base+count-1, `length` bytes at `offset` of `file` (None: still queued). records: kept until the bytes are synced."""
+
+    __slots__ = ("base", "count", "file", "length", "offset", "records", "refs")
+
+    def __init__(self, base: int, count: int, length: int, records: tuple[Record, ...] | None = None) -> None:
+        self.base = base
+        self.count = count
+        self.length = length
+        self.records = records
+        self.file: WalFile | None = None
+        self.offset = 0
+        self.refs = 0
+
+    def place(self, file: WalFile, offset: int) -> None:
+        self.file, self.offset = file, offset
+        if self.refs:
+            file.bodies += 1
+            file.live += self.length
+
+    def hold(self) -> None:
+        self.refs += 1
+        if self.refs == 1 and self.file is not None:
+            self.file.bodies += 1
+            self.file.live += self.length
+
+    def release(self) -> None:
+        self.refs -= 1
+        if self.refs == 0 and self.file is not None:
+            self.file.bodies -= 1
+            self.file.live -= self.length
+
+
+class Extent:
+    """LSNs [first, end) of `body`."""
+
+    __slots__ = ("body", "end", "first")
+
+    def __init__(self, first: int, end: int, body: Body) -> None:
+        self.first = first
+        self.end = end
+        self.body = body
+
+
+class ExtentMap:
+    """Extents in ascending order, never overlapping."""
+
+    __slots__ = ("_extents",)
+
+    def __init__(self) -> None:
+        self._extents: list[Extent] = []
+
+    def __iter__(self) -> Iterator[Extent]:
+        return iter(self._extents)
+
+    def __len__(self) -> int:
+        return len(self._extents)
+
+    def add(self, first: int, end: int, body: Body) -> None:
+        """Let [first, end) be found in `body`, in place of whatever showed it before."""
+        if first >= end:
+            return
+        body.hold()
+        extent = Extent(first, end, body)
+        if not self._extents or self._extents[-1].end <= first:
+            self._extents.append(extent)
+            return
+        kept: list[Extent] = []
+        for old in self._extents:
+            if old.end <= first or old.first >= end:
+                kept.append(old)
+                continue
+            if old.first < first:
+                old.body.hold()
+                kept.append(Extent(old.first, first, old.body))
+            if old.end > end:
+                old.body.hold()
+                kept.append(Extent(end, old.end, old.body))
+            old.body.release()
+        kept.append(extent)
+        kept.sort(key=lambda one: one.first)
+        self._extents = kept
+
+    def cut_above(self, last: int) -> None:
+        """Forget everything above LSN `last`."""
+        extents = self._extents
+        while extents and extents[-1].first > last:
+            extents.pop().body.release()
+        if extents and extents[-1].end > last + 1:
+            extents[-1].end = last + 1
+
+    def cut_below(self, first: int) -> None:
+        """Forget everything below LSN `first`."""
+        extents, gone = self._extents, 0
+        while gone < len(extents) and extents[gone].end <= first:
+            extents[gone].body.release()
+            gone += 1
+        if gone:
+            del extents[:gone]
+        if extents and extents[0].first < first:
+            extents[0].first = first
+
+    def clear(self) -> None:
+        for extent in self._extents:
+            extent.body.release()
+        self._extents = []
+
+    def at(self, lsn: int) -> Extent | None:
+        """The extent that shows `lsn`."""
+        index = bisect_right(self._extents, lsn, key=lambda one: one.first) - 1
+        if index < 0 or self._extents[index].end <= lsn:
+            return None
+        return self._extents[index]
+
+    def missing(self, first: int, last: int) -> tuple[tuple[Lsn, Lsn], ...]:
+        """Ranges of [first, last], both ends included, that no extent shows."""
+        holes: list[tuple[Lsn, Lsn]] = []
+        at = first
+        for extent in self._extents:
+            if extent.first > at:
+                holes.append((Lsn(at), Lsn(min(extent.first - 1, last))))
+            at = max(at, extent.end)
+            if at > last:
+                break
+        if at <= last:
+            holes.append((Lsn(at), Lsn(last)))
+        return tuple(holes)
+
+
+class LogState:
+    """One replica. first: lowest LSN kept. last: highest LSN of the log (first - 1: none). nth: number of its newest frame.
+
+    doubt: frames of it may have been lost in damage that no later frame has explained yet. partial: its first frames were not seen, and no State frame
+    either. amnesia: synced state is lost for good.
+    """
+
+    __slots__ = (
+        "accepted",
+        "amnesia",
+        "doubt",
+        "extents",
+        "first",
+        "last",
+        "member",
+        "nth",
+        "owner",
+        "partial",
+        "partition",
+        "promised",
+        "raw",
+        "resigned",
+        "staged",
+        "staged_ballot",
+        "suspect",
+    )
+
+    def __init__(self, partition: PartitionId) -> None:
+        self.partition = partition
+        self.raw = uuid_bytes(partition)
+        self.owner = self.raw[:8]
+        self.member = 0
+        self.promised = 0
+        self.accepted = 0
+        self.resigned = 0
+        self.first = 1
+        self.last = 0
+        self.nth = 0
+        self.suspect = 0
+        self.extents = ExtentMap()
+        self.staged = ExtentMap()
+        self.staged_ballot = 0
+        self.doubt = ""
+        self.partial = ""
+        self.amnesia = ""
+
+    @property
+    def member_id(self) -> Member:
+        return Member(self.member >> 16, self.member & 0xFFFF)
+
+    def effect(self, kind: Type, flags: int, *, ballot: int, a: int, b: int, bodies: tuple[Body, ...], member: int = 0) -> None:
+        """Apply one frame. bodies: where the records of an Append lie, one Body if it is whole, its readable parts in recovery."""
+        match kind:
+            case Type.APPEND if flags & STAGED:
+                if ballot != self.staged_ballot:
+                    self.staged.clear()
+                    self.staged_ballot = ballot
+                self.staged.cut_above(a - 1)
+                for body in bodies:
+                    self.staged.add(body.base, body.base + body.count, body)
+            case Type.APPEND if flags & PLACE:
+                for body in bodies:
+                    self._show(body, self.last)
+            case Type.APPEND:
+                self.extents.cut_above(a - 1)
+                self.last = a + b - 1
+                self.accepted = max(self.accepted, ballot)
+                self.promised = max(self.promised, ballot)
+                for body in bodies:
+                    self._show(body, self.last)
+            case Type.ADOPT:
+                self._adopt(ballot, a, b)
+            case Type.PROMISE:
+                self.promised = max(self.promised, ballot)
+            case Type.RESIGN:
+                self.resigned = max(self.resigned, ballot)
+            case Type.SUSPECT:
+                self.suspect = a
+            case Type.TRIM:
+                self.trim(a)
+            case Type.STATE:
+                self.first = a
+                self.suspect = flags >> SUSPECT_SHIFT
+                self.extents.cut_below(a)
+            case Type.INSTALL:
+                self._install(a, ballot)
+            case Type.CREATE:
+                self._create(a, member)
+            case _:
+                raise AssertionError(kind)
+
+    def _show(self, body: Body, last: int) -> None:
+        self.extents.add(max(body.base, self.first), min(body.base + body.count, last + 1), body)
+
+    def _adopt(self, ballot: int, cut_at: int, adopted_last: int) -> None:
+        self.extents.cut_above(cut_at)
+        if self.staged_ballot == ballot:
+            for extent in self.staged:
+                self.extents.add(max(extent.first, cut_at + 1, self.first), min(extent.end, adopted_last + 1), extent.body)
+        self.staged.clear()
+        self.staged_ballot = 0
+        self.last = adopted_last
+        self.accepted = ballot
+        self.promised = max(self.promised, ballot)
+
+    def _install(self, lsn: int, ballot: int) -> None:
+        if self.last >= lsn:
+            self.trim(lsn + 1)
+            return
+        self.extents.clear()
+        self.first, self.last = lsn + 1, lsn
+        self.accepted = max(self.accepted, ballot)
+        self.promised = max(self.promised, ballot)
+
+    def _create(self, first: int, member: int) -> None:
+        self.extents.clear()
+        self.staged.clear()
+        self.staged_ballot = 0
+        self.member = member
+        self.promised = self.accepted = self.resigned = self.suspect = 0
+        self.first, self.last = first, first - 1
+        self.doubt = self.partial = self.amnesia = ""
+
+    def trim(self, below: int) -> bool:
+        """Records below are not needed. True if that let go of anything."""
+        below = min(below, self.last + 1)
+        if below <= self.first:
+            return False
+        self.first = below
+        self.extents.cut_below(below)
+        return True
+
+    def header(self, kind: Type, flags: int, *, ballot: int = 0, a: int = 0, b: int = 0) -> FrameHeader:
+        """The next frame's header: call after `effect`, so that it carries the state behind the frame."""
+        self.nth += 1
+        return FrameHeader(
+            kind,
+            flags | self.suspect << SUSPECT_SHIFT,
+            0,
+            0,
+            self.raw,
+            self.nth,
+            ballot,
+            a,
+            b,
+            self.promised,
+            self.accepted,
+            self.resigned,
+            self.last,
+            self.member,
+        )
+
+    def differs(self, header: FrameHeader) -> str:
+        """How the state behind a frame differs from what the frame says, or ""."""
+        mine = (self.promised, self.accepted, self.resigned, self.last, self.member, self.suspect)
+        said = (header.promised, header.accepted, header.resigned, header.last, header.member, header.suspect)
+        return "" if mine == said else f"after frame {header.nth} the control state is {mine}, the frame says {said}"
+
+    def take_control(self, header: FrameHeader) -> None:
+        """Take the control state from a frame, after frames before it were lost."""
+        self.promised, self.accepted, self.resigned = header.promised, header.accepted, header.resigned
+        self.member, self.suspect = header.member, header.suspect
+
+    def ballots(self) -> tuple[Ballot, Ballot, Ballot]:
+        return Ballot(self.promised), Ballot(self.accepted), Ballot(self.resigned)

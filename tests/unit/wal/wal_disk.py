@@ -1,0 +1,131 @@
+"""A disk in memory for WAL tests: what was synced and what was not are apart, and a test decides what of the unsynced survives a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from base.errors import Corrupt, DiskFull, ScrubjayError
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Content:
+    def __init__(self, size: int = 0) -> None:
+        self.synced = bytearray(size)
+        self.pending: list[tuple[int, bytes]] = []
+
+    def view(self) -> bytearray:
+        data = bytearray(self.synced)
+        for offset, chunk in self.pending:
+            data[offset : offset + len(chunk)] = chunk
+        return data
+
+
+class MemoryFile:
+    def __init__(self, disk: MemoryDisk, content: Content) -> None:
+        self.disk = disk
+        self.content = content
+
+    def pread(self, offset: int, length: int) -> bytes:
+        if not self.content.pending:
+            return bytes(self.content.synced[offset : offset + length])
+        return bytes(self.content.view()[offset : offset + length])
+
+    def write(self, offset: int, data: Buffer) -> None:
+        self.content.pending.append((offset, bytes(data)))
+
+    def sync(self) -> None:
+        self.content.synced = self.content.view()
+        self.content.pending = []
+
+    def write_sync(self, offset: int, chunks: Sequence[Buffer], done: Callable[[ScrubjayError | None], None]) -> None:
+        self.write(offset, b"".join(bytes(chunk) for chunk in chunks))
+        self.disk.syncs += 1
+        if self.disk.fail_sync:
+            done(Corrupt("sync failed"))
+            return
+        if self.disk.hold:
+            self.disk.held.append((self, done))
+            return
+        self.sync()
+        done(None)
+
+    def size(self) -> int:
+        return len(self.content.synced)
+
+    def close(self) -> None:
+        pass
+
+
+class MemoryDisk:
+    """hold: write_sync is not finished until `finish`. limit: bytes of all files."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Content] = {}
+        self.hold = False
+        self.held: list[tuple[MemoryFile, Callable[[ScrubjayError | None], None]]] = []
+        self.fail_sync = False
+        self.limit = 1 << 40
+        self.syncs = 0
+
+    def finish(self) -> None:
+        held, self.held = self.held, []
+        for file, done in held:
+            file.sync()
+            done(None)
+
+    def after_crash(self, keep: Callable[[str, Content], Iterable[tuple[int, bytes]]] = lambda name, content: ()) -> MemoryDisk:
+        """The disk as found after a power loss. keep: what of a file's unsynced writes made it to the platter."""
+        disk = MemoryDisk()
+        for name, content in self.files.items():
+            found = Content()
+            found.synced = bytearray(content.synced)
+            for offset, chunk in keep(name, content):
+                found.synced[offset : offset + len(chunk)] = chunk
+            disk.files[name] = found
+        return disk
+
+    def copy(self) -> MemoryDisk:
+        """As found after a process kill: everything written is there."""
+        return self.after_crash(lambda name, content: content.pending)
+
+    def listdir(self, path: str) -> list[str]:
+        return sorted(name[len(path) + 1 :] for name in self.files if name.startswith(path + "/"))
+
+    def mkdir(self, path: str) -> None:
+        pass
+
+    def open(self, path: str, *, create_size: int | None = None) -> MemoryFile:
+        if create_size is not None:
+            assert path not in self.files
+            if sum(len(content.synced) for content in self.files.values()) + create_size > self.limit:
+                raise DiskFull("no room")
+            self.files[path] = Content(create_size)
+        return MemoryFile(self, self.files[path])
+
+    def exists(self, path: str) -> bool:
+        return path in self.files
+
+    def rename(self, source: str, target: str) -> None:
+        self.files[target] = self.files.pop(source)
+
+    def remove(self, path: str) -> None:
+        del self.files[path]
+
+    def remove_tree(self, path: str) -> None:
+        for name in [name for name in self.files if name.startswith(path + "/")]:
+            del self.files[name]
+
+    def sync_dir(self, path: str) -> None:
+        pass
+
+    def free_bytes(self) -> int:
+        return 1 << 40
+
+    def read_file(self, path: str) -> bytes | None:
+        return bytes(self.files[path].view()) if path in self.files else None
+
+    def write_file(self, path: str, data: bytes) -> None:
+        content = Content()
+        content.synced = bytearray(data)
+        self.files[path] = content
