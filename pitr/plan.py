@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from base.errors import Missing
+from base.errors import Missing, Unavailable
 from base.ids import Lsn, PartitionId, Stamp
 
 
@@ -35,13 +35,18 @@ class BaseFacts(NamedTuple):
 
 
 class History(NamedTuple):
-    """What the archive holds of one partition. segments: rising, the highest verified generation of each. lo, hi: its range as of the target."""
+    """What the archive holds of one partition. segments: rising, the highest verified generation of each. lo, hi: its range as of the target.
+
+    closed, closed_at: no content above LSN `closed_at` will carry a stamp <= closed.
+    """
 
     partition: PartitionId
     lo: str
     hi: str
     bases: tuple[BaseFacts, ...]
     segments: tuple[SegmentFacts, ...]
+    closed: Stamp
+    closed_at: Lsn
 
 
 class Rates(NamedTuple):
@@ -101,7 +106,8 @@ def plan_partition(history: History, cut: Stamp) -> PartitionPlan:
     """The newest base at or before the cut, and every segment above it that starts at or before the cut.
 
     The last of them is read to its seal, past the cut, so that the rebuild can be checked against an agreed digest at or after its cut.
-    Raises Missing (lsn: the first absent one) on a hole between the base and the cut.
+    That nothing at or before the cut is absent is proven by the segment behind it, which must continue, or by the closed timestamp.
+    Raises Missing (lsn: the first absent one) on a hole between the base and the cut, Unavailable if the archive does not reach the cut.
     """
     bases = [base for base in history.bases if base.stamp <= cut]
     base = max(bases, key=lambda one: one.lsn, default=None)
@@ -112,6 +118,11 @@ def plan_partition(history: History, cut: Stamp) -> PartitionPlan:
         if segment.first > expected:
             raise Missing("a hole in the archived log", what="segment", partition=history.partition, lsn=expected, last=segment.first - 1)
         expected = segment.last + 1
+    behind = next((segment for segment in history.segments if segment.first_stamp > cut and segment.last > floor), None)
+    if behind is not None and behind.first > expected:
+        raise Missing("a hole in the archived log", what="segment", partition=history.partition, lsn=expected, last=behind.first - 1)
+    if behind is None and not (history.closed >= cut and history.closed_at < expected) and not (chosen and chosen[-1].last_stamp >= cut):
+        raise Unavailable("the archive does not reach the target", partition=history.partition, lsn=expected, closed=history.closed)
     if base is None and not chosen:
         raise Missing("no history at or before the target", what="segment", partition=history.partition, lsn=1)
     stored = sum(segment.stored for segment in chosen) + (base.stored if base is not None else 0)

@@ -38,6 +38,9 @@ from storage.service_port import Copy, Finding, Pinned, SealPoint, ServicePort
 
 Progress = Callable[[str], None]
 
+RANGES_AT_ONCE = 16
+"""Sub-ranges whose reference rows are fetched in one go: bounds memory to a sixteenth of the partition's row facts."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScrubOptions:
@@ -228,7 +231,9 @@ class PartitionScrub:
         unexplained: list[int] = []
         lost: list[Absentee] = []
         here = list(sides)
-        for index in ranges_to_descend(sides, truth):
+        expected: dict[int, list[RowFact]] = {}
+        wanted = ranges_to_descend(sides, truth)
+        for at, index in enumerate(wanted):
             if len(differences) >= self._options.findings_max:
                 ruling = rule_range(index, here, truth)
                 further += [] if ruling is None else [ruling]
@@ -236,8 +241,9 @@ class PartitionScrub:
             facts, gone = await self._facts(index, here, pins)
             lost += gone
             here = [side for side in here if side.copy in facts]
-            expected = await self._reference_facts(reference, here, index)
-            found = differences_in(facts, expected)
+            if at % RANGES_AT_ONCE == 0 or index not in expected:
+                expected = await self._reference_facts(reference, wanted[at : at + RANGES_AT_ONCE])
+            found = differences_in(facts, expected.pop(index) if reference is not None else None)
             differences += found
             if not found and not any(_bad_in(side, index) for side in here):
                 unexplained.append(index)
@@ -268,21 +274,22 @@ class PartitionScrub:
                 facts[side.copy] = result
         return facts, gone
 
-    async def _reference_facts(self, reference: Reference | None, sides: Sequence[Side], index: int) -> list[RowFact] | None:
+    async def _reference_facts(self, reference: Reference | None, indices: Sequence[int]) -> dict[int, list[RowFact]]:
         if reference is None:
-            return None
-        start, end = reference.digest.bounds(index)
-        return await self._references.facts(reference, start, end)
+            return {}
+        found = await self._references.facts(reference, [reference.digest.bounds(index) for index in indices])
+        return dict(zip(indices, found, strict=True))
 
     # ------------------------------------------------------------------ findings
 
     async def _findings(self, outcome: Comparison, pins: dict[str, Pinned], reference: Reference | None) -> list[Found]:
         told = outcome.differences
         origins = await self._origins(told[: self._options.origins_max], reference)
+        keys = await self._keys([one.key for one in told if one.key is not None], pins, reference)
         found: list[Found] = []
         for at, one in enumerate(told):
             origin = origins[at] if at < len(origins) else Origin(one.lsn or None, None)
-            key = None if one.key is None else await self._key(one, pins, reference)
+            key = None if one.key is None else keys[one.key]
             found.append(
                 Found(
                     self._finding(
@@ -311,31 +318,31 @@ class PartitionScrub:
             return [Origin(one.lsn or None, None) for one in told]
         return [next(found) if one.key is not None else Origin(None, None) for one in told]
 
-    async def _key(self, one: Difference, pins: dict[str, Pinned], reference: Reference | None) -> dict[str, Any] | None:
+    async def _keys(self, keys: Sequence[bytes], pins: dict[str, Pinned], reference: Reference | None) -> dict[bytes, dict[str, Any] | None]:
         """The key attributes as DynamoDB JSON, from the reference or any copy that holds a good row there."""
-        assert one.key is not None
-        return await self._key_of(one.key, pins, reference)
-
-    async def _key_of(self, key: bytes, pins: dict[str, Pinned], reference: Reference | None) -> dict[str, Any] | None:
-        item: bytes | None = None
-        if reference is not None:
-            item = await _or_none(self._references.item(reference, key))
-        for node in sorted(pins):
-            if item is None:
-                item = await _or_none(pins[node].item(key))
-        return None if item is None else key_json(item, self._table.key)
+        wanted = sorted(set(keys))
+        items: dict[bytes, bytes | None] = dict.fromkeys(wanted)
+        if reference is not None and wanted:
+            try:
+                items = dict(zip(wanted, await self._references.items(reference, wanted), strict=True))
+            except ScrubjayError as error:
+                self._note(f"the keys of the findings could not be read from the reference: {error}")
+        for key in wanted:
+            for node in sorted(pins):
+                if items[key] is None:
+                    items[key] = await _or_none(pins[node].item(key))
+        return {key: None if item is None else key_json(item, self._table.key) for key, item in items.items()}
 
     async def _named(self, outside: Sequence[Found], reference: Reference | None) -> list[Found]:
         """Findings that know only a raw tree key get the key's attributes from the reference."""
-        named: list[Found] = []
-        for found in outside:
-            one = found.finding
-            if one.key is None and one.storage_key is not None:
-                key = await self._key_of(one.storage_key, {}, reference)
-                named.append(Found(one._replace(key=key), found.evidence))
-            else:
-                named.append(found)
-        return named
+        raw = [one.finding.storage_key for one in outside if one.finding.key is None and one.finding.storage_key is not None]
+        keys = await self._keys(raw, {}, reference)
+        return [
+            Found(one.finding._replace(key=keys[one.finding.storage_key]), one.evidence)
+            if one.finding.key is None and one.finding.storage_key is not None
+            else one
+            for one in outside
+        ]
 
     def _finding(
         self,

@@ -277,14 +277,14 @@ class FakeReferences:
         base = model.bases[-1][0] if model.bases else None
         return Reference(until, Stamp(until << 12), digest_of(info, rows), bytes(32), path, Lsn(base) if base else None, 10**6, 1000, 5000)
 
-    async def facts(self, reference: Reference, start: bytes, end: bytes | None) -> list[RowFact]:
+    async def facts(self, reference: Reference, ranges: Sequence[tuple[bytes, bytes | None]]) -> list[list[RowFact]]:
         if self.lost:
             raise Unavailable("the worker died")
-        return facts_of(FakeReferences.files[reference.rows], (), start, end)
+        return [facts_of(FakeReferences.files[reference.rows], (), start, end) for start, end in ranges]
 
-    async def item(self, reference: Reference, key: bytes) -> bytes | None:
-        row = FakeReferences.files[reference.rows].get(key)
-        return row[0] if row else None
+    async def items(self, reference: Reference, keys: Sequence[bytes]) -> list[bytes | None]:
+        rows = FakeReferences.files[reference.rows]
+        return [rows[key][0] if key in rows else None for key in keys]
 
     async def origins(
         self, table: TableMeta, info: PartitionInfo, reference: Reference, keys: Sequence[tuple[bytes, Lsn | None]]
