@@ -1,1 +1,27 @@
-"""Expressions: text to tokens to tree (parse), names and values put in and checked (check), then evaluated. Pure."""
+"""Expressions: text to tokens (lexer) to tree (parser), names and values put in and checked in AWS's order (check), then evaluated. Pure."""
+
+from __future__ import annotations
+
+from storage.items.expressions.condition import Condition, check_key_paths, check_no_keys, parse_condition, parse_filter
+from storage.items.expressions.keycondition import KeyCondition, KeyExpression, bind, parse_key_condition, parse_key_expression
+from storage.items.expressions.placeholders import Placeholders
+from storage.items.expressions.projection import Projection, parse_projection
+from storage.items.expressions.update import Update, parse_update
+
+__all__ = [
+    "Condition",
+    "KeyCondition",
+    "KeyExpression",
+    "Placeholders",
+    "Projection",
+    "Update",
+    "bind",
+    "check_key_paths",
+    "check_no_keys",
+    "parse_condition",
+    "parse_filter",
+    "parse_key_condition",
+    "parse_key_expression",
+    "parse_projection",
+    "parse_update",
+]

@@ -1,0 +1,165 @@
+"""Key conditions of a Query: which partition key, which range of sort keys.
+
+DynamoDB finds their faults in three stages, with other parameters checked in between, so they are three calls: `parse_key_expression` (syntax, names,
+values), `KeyExpression.conditions` (shape, still without the table) and `bind` (against the table's schema). `parse_key_condition` is all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from storage.control.catalogue import KeySchema
+from storage.items.errors import ItemError
+from storage.items.expressions import check
+from storage.items.expressions.condition import as_placeholders, check_condition
+from storage.items.expressions.parser import ConditionParser
+from storage.items.expressions.placeholders import Placeholders
+from storage.items.expressions.tree import And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode
+from storage.items.keys import check_key_sizes, check_not_empty, hash_prefix, key_attributes, key_bounds, sort_bounds
+from storage.items.values import Item, Value
+
+_KIND = "KeyConditionExpression"
+NOT_SUPPORTED = "Query key condition not supported"
+NOT_INDEXABLE = "Attempted conditional constraint is not an indexable operation"
+WRONG_LENGTH = "Conditions can be of length 1 or 2 only"
+WRONG_TYPE = "One or more parameter values were invalid: Condition parameter type does not match schema type"
+_MIRRORED = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_INDEXABLE = frozenset(("=", "<", "<=", ">", ">=", "BETWEEN", "begins_with"))
+
+
+class AttributeCondition(NamedTuple):
+    """One condition: operator is one of keys.OPERATORS, or (legacy only) a comparison that no key can have; values: its constants."""
+
+    operator: str
+    values: tuple[Value, ...]
+
+
+class KeyCondition(NamedTuple):
+    """What a Query asks for. operator: None when the sort key is free, else one of keys.OPERATORS with its sort_values."""
+
+    schema: KeySchema
+    hash_value: Value
+    operator: str | None
+    sort_values: tuple[Value, ...]
+
+    def bounds(self) -> tuple[bytes, bytes | None]:
+        """Storage keys [start, end) that can meet the condition, hash prefix included; end None at the end of the key space."""
+        return key_bounds(self.schema, self.hash_value, self.operator, self.sort_values)
+
+    def sort_bounds(self) -> tuple[bytes | None, bytes | None]:
+        """As `bounds`, of the sort key bytes alone; None is an open end."""
+        return sort_bounds(self.schema, self.operator, self.sort_values)
+
+    def prefix(self) -> bytes:
+        """The 16 bytes all its rows' keys begin with."""
+        return hash_prefix(self.schema, self.hash_value)
+
+
+class KeyExpression:
+    """A parsed KeyConditionExpression whose names and values are in. `conditions` finds the faults of its shape."""
+
+    __slots__ = ("_tree",)
+
+    def __init__(self, tree: Any) -> None:
+        self._tree = tree
+
+    def conditions(self) -> dict[str, AttributeCondition]:
+        """Attribute name to its condition. Raises ItemError (operators, nesting, several names or conditions, more than two)."""
+        found: dict[str, AttributeCondition] = {}
+        _collect(self._tree, found)
+        if len(found) > 2:
+            raise ItemError(WRONG_LENGTH)
+        return found
+
+
+def parse_key_expression(
+    text: str, names: Mapping[str, str] | Placeholders | None = None, values: Mapping[str, Value] | None = None
+) -> KeyExpression:
+    """Stage one. names: the request's Placeholders, or a plain mapping beside `values`. Raises ItemError."""
+    parser = ConditionParser(text, _KIND)
+    tree = parser.parse()
+    check_condition(tree, parser, as_placeholders(names, values))
+    return KeyExpression(tree)
+
+
+def parse_key_condition(
+    text: str, names: Mapping[str, str] | Placeholders | None, values: Mapping[str, Value] | None, schema: KeySchema
+) -> KeyCondition:
+    """All three stages. Raises ItemError."""
+    return bind(parse_key_expression(text, names, values).conditions(), schema)
+
+
+def bind(conditions: Mapping[str, AttributeCondition], schema: KeySchema) -> KeyCondition:
+    """Stage three: conditions on attributes against the key schema. Raises ItemError."""
+    attributes = key_attributes(schema)
+    if len(conditions) > len(attributes):
+        raise ItemError(NOT_SUPPORTED)
+    for attribute in attributes[: len(conditions)]:
+        if attribute.name not in conditions:
+            raise ItemError(f"Query condition missed key schema element: {attribute.name}")
+    if any(condition.operator not in _INDEXABLE for condition in conditions.values()):
+        raise ItemError(NOT_INDEXABLE)
+    key: Item = {}
+    for attribute in attributes[: len(conditions)]:
+        for value in conditions[attribute.name].values:
+            if value[0] != attribute.type:
+                raise ItemError(WRONG_TYPE)
+    hash_condition = conditions[schema.partition.name]
+    if hash_condition.operator != "=":
+        raise ItemError(NOT_SUPPORTED)
+    key[schema.partition.name] = hash_condition.values[0]
+    check_not_empty(schema.partition.name, hash_condition.values[0])
+    sort = None if schema.sort is None else conditions.get(schema.sort.name)
+    if sort is None:
+        check_key_sizes(KeySchema(schema.partition), key)
+        return KeyCondition(schema, hash_condition.values[0], None, ())
+    assert schema.sort is not None
+    for value in sort.values:
+        check_not_empty(schema.sort.name, value)
+        check_key_sizes(schema, {**key, schema.sort.name: value})
+    return KeyCondition(schema, hash_condition.values[0], sort.operator, sort.values)
+
+
+# --- shape ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def _collect(node: Any, found: dict[str, AttributeCondition]) -> None:
+    if isinstance(node, And):
+        for term in node.terms:
+            _collect(term, found)
+        return
+    operator, operands = _operator(node), check.children(node)
+    if operator not in _INDEXABLE:
+        raise ItemError(f"Invalid operator used in KeyConditionExpression: {operator}")
+    if operator in ("BETWEEN", "begins_with") and isinstance(operands[0], ValueNode):
+        raise ItemError(
+            f"Invalid condition in KeyConditionExpression: {operator} operator must have the key attribute as its first operand"
+        )
+    name: str | None = None
+    for operand in operands:
+        if isinstance(operand, FunctionNode):
+            raise ItemError("KeyConditionExpressions cannot contain nested operations")
+        if isinstance(operand, PathNode):
+            if name is not None:
+                raise ItemError("Invalid condition in KeyConditionExpression: Multiple attribute names used in one condition")
+            if len(operand.path) > 1:
+                raise ItemError("KeyConditionExpressions cannot have conditions on nested attributes")
+            name = operand.path[0]
+    if name is None:
+        raise ItemError("Invalid condition in KeyConditionExpression: No key attribute specified")
+    if name in found:
+        raise ItemError("KeyConditionExpressions must only contain one condition per key")
+    if isinstance(operands[0], ValueNode):
+        operator = _MIRRORED[operator]
+    found[name] = AttributeCondition(operator, tuple([operand.value for operand in operands if isinstance(operand, ValueNode)]))
+
+
+def _operator(node: Any) -> str:
+    if isinstance(node, (Compare, FunctionNode)):
+        name: str = node.operator if isinstance(node, Compare) else node.name
+        return name
+    for kind, word in ((Or, "OR"), (Not, "NOT"), (Between, "BETWEEN"), (In, "IN")):
+        if isinstance(node, kind):
+            return word
+    raise AssertionError(type(node))
