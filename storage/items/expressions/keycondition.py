@@ -152,7 +152,9 @@ def _collect(node: Any, found: dict[str, AttributeCondition]) -> None:
         raise ItemError("KeyConditionExpressions must only contain one condition per key")
     if isinstance(operands[0], ValueNode):
         operator = _MIRRORED[operator]
-    found[name] = AttributeCondition(operator, tuple([operand.value for operand in operands if isinstance(operand, ValueNode)]))
+    found[name] = AttributeCondition(
+        operator, tuple([operand.value for operand in operands if isinstance(operand, ValueNode) and operand.value is not None])
+    )
 
 
 def _operator(node: Any) -> str:

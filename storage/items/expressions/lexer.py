@@ -35,7 +35,7 @@ class Token(NamedTuple):
 
 
 _TOKEN = re.compile(
-    r"[ \t\r\n\f]*(?:([A-Za-z_][A-Za-z0-9_]*)|(#[A-Za-z0-9_]+)|(:[A-Za-z0-9_]+)|([0-9]+)|(<>|<=|>=|[=<>()\[\].,+\-])|(\S)|$)", re.ASCII
+    r"[ \t\r\n\f]*(?:([A-Za-z][A-Za-z0-9_]*)|(#[A-Za-z0-9_]+)|(:[A-Za-z0-9_]+)|([0-9]+)|(<>|<=|>=|[=<>()\[\].,+\-])|(\S)|$)", re.ASCII
 )
 _KINDS = (Kind.END, Kind.NAME, Kind.ALIAS, Kind.VALUE, Kind.INDEX, Kind.SYMBOL, Kind.BAD)
 

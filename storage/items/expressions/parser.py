@@ -14,7 +14,7 @@ from storage.items.expressions.tree import And, Between, Compare, FunctionNode, 
 _COMPARATORS = frozenset(("=", "<>", "<", "<=", ">", ">="))
 _CONDITION_WORDS = frozenset(("AND", "OR", "NOT", "IN", "BETWEEN"))
 _SECTIONS = frozenset(("SET", "REMOVE", "ADD", "DELETE"))
-_DEPTH_MAX = 160
+_DEPTH_MAX = 200
 """Levels of parentheses, NOT and calls; keeps the recursion of parser and evaluation bounded."""
 
 
