@@ -1,0 +1,215 @@
+"""The sorted row file: base snapshots, bulk loads and heals use these very bytes (docs/formats/rowfile.md).
+
+A header, blocks of about 256 KiB of rows (zstd level 1, each with its own checksum and raw length), an index of first keys, and a footer with the row
+count and the state digest total of all rows. Writing and reading are streaming: memory is one block and the index (about 30 bytes a block).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import zstandard
+
+from base.checksum import crc32c_masked, crc32c_raw, row_hash
+from base.errors import Corrupt, Invalid
+from base.ids import Lsn, Stamp
+from storage.btree.engine import Row
+from storage.digest import MASK, Total
+
+VERSION = 1
+HEADER_MAGIC = b"SJROWS\r\n"
+BLOCK_MAGIC = b"SJRB"
+FOOTER_MAGIC = b"SJROWEND"
+BLOCK_BYTES = 256 << 10
+"""Raw bytes after which a block is closed; a block is longer by at most one row."""
+RAW_BYTES_MAX = 64 << 20
+"""Bytes. Larger raw lengths are damage, refused before any allocation."""
+KEY_BYTES_MAX = 0xFFFF
+
+HEADER = struct.Struct("<8sHHI")
+"""magic, version, flags, crc over the bytes before it."""
+BLOCK = struct.Struct("<4sIIII")
+"""magic, raw length, stored length, rows, crc over the four fields before it and the stored bytes."""
+ROW = struct.Struct("<HIQQ")
+"""key length, item length, lsn, stamp; key and item follow."""
+ENTRY = struct.Struct("<QIH")
+"""offset, rows, length of the first key, which follows."""
+FOOTER = struct.Struct("<8sHHIQ16sQQII")
+"""magic, version, flags, blocks, rows, digest sum, index offset, index length, index crc, crc over the bytes before it."""
+LEVEL = 1
+
+
+class BlockEntry(NamedTuple):
+    """Where a block lies and what it begins with."""
+
+    offset: int
+    rows: int
+    first_key: bytes
+
+
+class RowFileWriter:
+    """Writes rows in strictly rising key order. sink takes the file's bytes one piece after another."""
+
+    def __init__(self, sink: Callable[[bytes], None]) -> None:
+        self._sink = sink
+        self._compress = zstandard.ZstdCompressor(level=LEVEL, write_content_size=True).compress
+        self._offset = 0
+        self._parts: list[bytes] = []
+        self._raw = 0
+        self._rows = 0
+        self._first = b""
+        self._last = b""
+        self._entries: list[BlockEntry] = []
+        self._sum = 0
+        self._total = 0
+        head = HEADER.pack(HEADER_MAGIC, VERSION, 0, 0)[:-4]
+        self._emit(head + crc32c_masked(head).to_bytes(4, "little"))
+
+    def _emit(self, data: bytes) -> None:
+        self._sink(data)
+        self._offset += len(data)
+
+    def add(self, key: bytes, lsn: int, stamp: int, item: bytes) -> None:
+        """One row. Raises Invalid unless key is longer than nothing, at most 65,535 bytes, and greater than the one before."""
+        if key <= self._last or len(key) > KEY_BYTES_MAX:
+            raise Invalid("row file keys must rise strictly", key=key.hex(), previous=self._last.hex())
+        if not self._parts:
+            self._first = key
+        self._last = key
+        self._parts += (ROW.pack(len(key), len(item), lsn, stamp), key, item)
+        self._rows += 1
+        self._raw += ROW.size + len(key) + len(item)
+        self._sum += row_hash(key, item)
+        if self._raw >= BLOCK_BYTES:
+            self._close_block()
+
+    def _close_block(self) -> None:
+        raw = b"".join(self._parts)
+        stored = self._compress(raw)
+        head = BLOCK.pack(BLOCK_MAGIC, len(raw), len(stored), self._rows, 0)[:-4]
+        crc = crc32c_masked(stored, crc32c_raw(head))
+        self._entries.append(BlockEntry(self._offset, self._rows, self._first))
+        self._total += self._rows
+        self._emit(b"".join((head, crc.to_bytes(4, "little"), stored)))
+        self._parts, self._raw, self._rows = [], 0, 0
+
+    def finish(self) -> Total:
+        """Write index and footer. The digest total of all rows."""
+        if self._parts:
+            self._close_block()
+        index = b"".join([ENTRY.pack(offset, rows, len(first)) + first for offset, rows, first in self._entries])
+        offset = self._offset
+        total = Total(self._sum & MASK, self._total)
+        self._emit(index)
+        foot = FOOTER.pack(
+            FOOTER_MAGIC,
+            VERSION,
+            0,
+            len(self._entries),
+            total.rows,
+            total.sum.to_bytes(16, "little"),
+            offset,
+            len(index),
+            crc32c_masked(index),
+            0,
+        )[:-4]
+        self._emit(foot + crc32c_masked(foot).to_bytes(4, "little"))
+        return total
+
+
+class RowFileIndex(NamedTuple):
+    total: Total
+    blocks: tuple[BlockEntry, ...]
+    end: int
+    """Offset behind the last block."""
+
+
+def read_index(read: Callable[[int, int], bytes], size: int) -> RowFileIndex:
+    """Check header, footer and index. read(offset, length): bytes of the file. Raises Corrupt."""
+    head = read(0, HEADER.size)
+    if len(head) < HEADER.size or crc32c_masked(head[:-4]) != int.from_bytes(head[-4:], "little"):
+        raise _corrupt("header checksum differs", 0)
+    magic, version, flags, _ = HEADER.unpack(head)
+    if magic != HEADER_MAGIC or version != VERSION or flags:
+        raise _corrupt("header magic, version or flag unknown", 0)
+    start = size - FOOTER.size
+    foot = read(start, FOOTER.size) if start >= HEADER.size else b""
+    if len(foot) < FOOTER.size or crc32c_masked(foot[:-4]) != int.from_bytes(foot[-4:], "little"):
+        raise _corrupt("footer checksum differs", max(start, 0))
+    magic, version, flags, blocks, rows, sum_, offset, length, crc, _ = FOOTER.unpack(foot)
+    if magic != FOOTER_MAGIC or version != VERSION or flags or offset < HEADER.size or offset + length != start:
+        raise _corrupt("footer malformed", start)
+    index = read(offset, length)
+    if len(index) < length or crc32c_masked(index) != crc:
+        raise _corrupt("index checksum differs", offset)
+    entries: list[BlockEntry] = []
+    at = 0
+    while at < length:
+        if length - at < ENTRY.size:
+            raise _corrupt("index cut short", offset + at)
+        where, count, key_length = ENTRY.unpack_from(index, at)
+        at += ENTRY.size + key_length
+        entries.append(BlockEntry(where, count, index[at - key_length : at]))
+    if at != length or len(entries) != blocks or sum(entry.rows for entry in entries) != rows:
+        raise _corrupt("index does not agree with the footer", offset)
+    return RowFileIndex(Total(int.from_bytes(sum_, "little"), rows), tuple(entries), offset)
+
+
+def read_rowfile(read: Callable[[int, int], bytes], size: int) -> Iterator[Row]:
+    """All rows, in key order. Raises Corrupt at the first thing that fails; the total of all rows is checked behind the last one."""
+    index = read_index(read, size)
+    decompressor = zstandard.ZstdDecompressor()
+    hashes = seen = 0
+    last = b""
+    at = HEADER.size
+    for entry in index.blocks:
+        if entry.offset != at:
+            raise _corrupt("block is not where the index says", at)
+        raw, rows, at = _read_block(read, decompressor, at, index.end)
+        if rows != entry.rows:
+            raise _corrupt("block and index differ in rows", entry.offset)
+        position = 0
+        for number in range(rows):
+            if len(raw) - position < ROW.size:
+                raise _corrupt("row cut short", entry.offset)
+            key_length, item_length, lsn, stamp = ROW.unpack_from(raw, position)
+            middle = position + ROW.size + key_length
+            key = raw[position + ROW.size : middle]
+            position = middle + item_length
+            if position > len(raw) or key <= last or (number == 0 and key != entry.first_key):
+                raise _corrupt("row out of order or out of bounds", entry.offset)
+            item = raw[middle:position]
+            last = key
+            hashes += row_hash(key, item)
+            seen += 1
+            yield Row(key, Lsn(lsn), Stamp(stamp), item)
+        if position != len(raw):
+            raise _corrupt("bytes behind the last row of a block", entry.offset)
+    if at != index.end or Total(hashes & MASK, seen) != index.total:
+        raise _corrupt("rows do not add up to the total", at)
+
+
+def _read_block(read: Callable[[int, int], bytes], decompressor: zstandard.ZstdDecompressor, at: int, end: int) -> tuple[bytes, int, int]:
+    head = read(at, BLOCK.size)
+    if len(head) < BLOCK.size:
+        raise _corrupt("block cut short", at)
+    magic, raw_length, stored_length, rows, crc = BLOCK.unpack(head)
+    after = at + BLOCK.size + stored_length
+    if magic != BLOCK_MAGIC or raw_length > RAW_BYTES_MAX or after > end:
+        raise _corrupt("block header malformed", at)
+    stored = read(at + BLOCK.size, stored_length)
+    if len(stored) < stored_length or crc32c_masked(stored, crc32c_raw(head[:-4])) != crc:
+        raise _corrupt("block checksum differs", at)
+    try:
+        raw = decompressor.decompress(stored, max_output_size=raw_length)
+    except zstandard.ZstdError as error:
+        raise _corrupt("block cannot be decompressed", at) from error
+    if len(raw) != raw_length:
+        raise _corrupt("block has another raw length", at)
+    return raw, rows, after
+
+
+def _corrupt(message: str, where: int) -> Corrupt:
+    return Corrupt(f"row file: {message}", what="rowfile", where=where)
