@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from storage.rowfile import RowFileWriter, read_rowfile
-
 from archiver.base import BaseManifest, decode_base, fetch_base
 from archiver.layout import build, parse
 from archiver.manifest import SegmentManifest, decode_manifest
@@ -24,6 +22,7 @@ from base.ids import Lsn, Stamp
 from storage import chain as chains
 from storage.btree.engine import Row
 from storage.digest import Total
+from storage.rowfile import RowFileWriter, read_rowfile
 
 Progress = Callable[[dict[str, Any]], None]
 WRITE_BYTES = 1 << 20
@@ -32,7 +31,7 @@ EMPTY = Total(0, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebuilt:
-    """applied, stamp, schema: of the last record in the result (schema "" if neither base nor segments carry one). sealed, chain: of the last seal in it.
+    """applied, stamp: of the last record in the result. schema: as of there, from the manifests. sealed, chain: of the last seal in it.
 
     proven: LSN of the last seal whose digest was checked. exact: the result is the state at `sealed`, so `total` is an agreed digest itself.
     bytes: size of the row file. segments, records, raw_bytes: what was replayed.
@@ -178,10 +177,9 @@ async def _write(
             target = disk.open(output, create_size=0)
         sink = _Sink(target) if target is not None else None
         writer = RowFileWriter(sink if sink is not None else _nowhere)
-        add, count = writer.add, 0
-        for key, lsn, stamp, item in replay.merge(rows):
+        add = writer.add
+        for count, (key, lsn, stamp, item) in enumerate(replay.merge(rows), 1):
             add(key, lsn, stamp, item)
-            count += 1
             if progress is not None and not count & 0xFFFF:
                 progress({"phase": "write", "rows": count})
         total = writer.finish()
@@ -195,9 +193,8 @@ async def _write(
         for file in (source, target):
             if file is not None:
                 file.close()
-        if source is not None or base is not None:
-            if disk.exists(work):
-                disk.remove(work)
+        if base is not None and disk.exists(work):
+            disk.remove(work)
         if output is not None:
             if done:
                 disk.sync_dir(output.rpartition("/")[0])

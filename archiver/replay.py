@@ -21,7 +21,6 @@ from storage.record import EFFECT, HEADER_SIZE, Kind, Op
 
 _DATA = int(Kind.DATA)
 _COMMIT = int(Kind.COMMIT)
-_SCHEMA = int(Kind.SCHEMA)
 _SEAL = int(Kind.SEAL)
 _PUT = int(Op.PUT)
 _DELETE = int(Op.DELETE)
@@ -51,7 +50,7 @@ class _Passed(NamedTuple):
 class Replay:
     """Feed segments in order, then stream `merge`, then call `finish`.
 
-    applied, stamp, schema: of the last record within the cut. sealed, chain: of the last seal within the cut. done: a seal at or after the cut was passed.
+    applied, stamp: of the last record within the cut. schema: as the manifest of the segment with the cut says. sealed, chain: of the last seal within the cut. done: a seal at or after the cut was passed.
     """
 
     def __init__(
@@ -109,14 +108,13 @@ class Replay:
                 self._effects(raw, lsn, stamp, count, start, end, touched, where)
                 if within is not None and kind == _COMMIT and not self._is_beyond(lsn, effective):
                     self._effects(raw, lsn, stamp, count, start, end, within, where)
-            elif kind == _SCHEMA and within is None:
-                self.schema = raw[start + HEADER_SIZE : end].decode()
             elif kind in _UNSUPPORTED:
                 raise Corrupt("record kind is not understood by this version", what="segment", where=where, lsn=lsn, kind=kind)
             if within is None:
                 self.applied, self.stamp = lsn, stamp
         if (lsn, stamp, kind) != (manifest.last, manifest.last_stamp, _SEAL):
             raise Corrupt("segment does not end with the seal that its manifest names", what="segment", where=where, lsn=lsn)
+        self.schema = manifest.schema
         self._pass(manifest, touched, where)
         self._newest.update(touched if within is None else within)
         if within is None:

@@ -31,6 +31,7 @@ THREADS = 8
 TEMPORARY = ".tmp"
 TEMPORARY_AGE_S_MAX = 3600
 """A temporary file older than this was left by a process that died, and is removed."""
+FOLDER_TRIES = 10
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -107,11 +108,10 @@ class LocalStore:
         target = self.root / key
         temporary = self.root / TEMPORARY / f"{os.getpid()}-{next(self._numbers)}-{secrets.token_hex(8)}"
         try:
-            self._make_folders(target.parent)
             self._sweep()
             try:
                 self._write(temporary, data)
-                os.link(temporary, target)
+                self._link(temporary, target)
             except FileExistsError:
                 if target.is_dir():
                     raise Invalid("the key is a folder of other objects", key=key) from None
@@ -137,6 +137,18 @@ class LocalStore:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+    def _link(self, temporary: Path, target: Path) -> None:
+        """Give the object its name; a folder that a deletion just took away is made again."""
+        for _ in range(FOLDER_TRIES - 1):
+            try:
+                self._make_folders(target.parent)
+                os.link(temporary, target)
+            except FileNotFoundError:
+                continue
+            return
+        self._make_folders(target.parent)
+        os.link(temporary, target)
 
     def _make_folders(self, folder: Path) -> None:
         missing = []
@@ -197,12 +209,16 @@ class LocalStore:
         path = self.root / key
         try:
             path.unlink(missing_ok=True)
-            if path.parent.is_dir():
-                _sync_folder(path.parent)
-        except NotADirectoryError:
+            folder = path.parent
+            while folder != self.root and folder.is_dir():
+                _sync_folder(folder)
+                folder.rmdir()  # an object store has no empty folders; fails with ENOTEMPTY where others are left
+                folder = folder.parent
+        except (NotADirectoryError, FileNotFoundError):
             return
         except OSError as error:
-            _raise(error, key, writing=True)
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                _raise(error, key, writing=True)
 
 
 def _walk(folder: Path, base: str, prefix: str, after: str) -> Iterator[tuple[str, str]]:

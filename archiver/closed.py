@@ -1,0 +1,79 @@
+"""`closed/` objects: the closed timestamps of the partitions that one node leads, one object per interval (docs/formats/closed.md).
+
+They move the end of the restorable window while nothing is written. "closed" at C with `last_content` L says: every content record with a stamp <= C has
+an LSN <= L. So once the archive reaches L without a hole, every moment up to C can be restored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archiver import canonical
+from archiver.fields import Fields, stamp_text
+from archiver.layout import ClosedKey, build
+from base.errors import Corrupt
+from base.ids import Lsn, PartitionId, Stamp, TableId
+from storage.archive_port import ClosedPoint
+
+FORMAT = "scrubjay closed"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedObject:
+    """points: sorted by partition. time_us: when it was published, on the node's clock. epoch: of the cluster."""
+
+    cluster: str
+    node: str
+    time_us: int
+    epoch: int
+    points: tuple[ClosedPoint, ...]
+
+    def key(self) -> str:
+        return build(ClosedKey(self.cluster, self.node, self.time_us))
+
+
+def encode_closed(closed: ClosedObject) -> bytes:
+    """Partitions are rows [partition, table, closed, last_content, last_seal]: a thousand of them are about 150 KB before the table ids are shared."""
+    tables = sorted({str(point.table) for point in closed.points})
+    number = {table: index for index, table in enumerate(tables)}
+    rows = [
+        [point.partition, number[point.table], stamp_text(point.closed), point.last_content, point.last_seal] for point in closed.points
+    ]
+    return canonical.encode(
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "cluster": closed.cluster,
+            "node": closed.node,
+            "time": closed.time_us,
+            "epoch": closed.epoch,
+            "tables": tables,
+            "partitions": rows,
+        }
+    )
+
+
+def decode_closed(data: bytes, *, where: str) -> ClosedObject:
+    """where: its object key. Raises Corrupt."""
+    f = Fields(canonical.decode(data, where=where, format=FORMAT, version=VERSION), what="closed", where=where)
+    f.only("format", "version", "cluster", "node", "time", "epoch", "tables", "partitions")
+    tables = [Fields({"table": table}, what="closed", where=where).uuid("table") for table in f.items("tables")]
+    points = []
+    for row in f.items("partitions"):
+        if not isinstance(row, list) or len(row) != 5:
+            raise f.bad("partitions")
+        r = Fields(dict(zip(("partition", "table", "closed", "last_content", "last_seal"), row, strict=True)), what="closed", where=where)
+        points.append(
+            ClosedPoint(
+                TableId(tables[r.integer("table", high=len(tables) - 1)]),
+                PartitionId(r.uuid("partition")),
+                Stamp(r.stamp("closed")),
+                Lsn(r.integer("last_content")),
+                Lsn(r.integer("last_seal")),
+            )
+        )
+    closed = ClosedObject(f.uuid("cluster"), f.text("node"), f.integer("time"), f.integer("epoch", low=1), tuple(points))
+    if closed.key() != where:
+        raise Corrupt("closed object lies under another name", what="closed", where=where, expected=closed.key())
+    return closed
