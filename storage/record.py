@@ -84,7 +84,7 @@ class Record(NamedTuple):
     stamp: Stamp
     effective: Stamp
     kind: Kind
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody calls on a record
     data: bytes
 
     @property

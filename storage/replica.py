@@ -25,12 +25,13 @@ from base.checksum import row_hash
 from base.errors import Corrupt, DiskFull, Invalid, Missing, NotLeader, ScrubjayError, Unavailable
 from base.ids import Lsn, Member, PartitionId, Stamp, uuid_bytes
 from storage import record as records
-from storage.btree.engine import EMPTY, PinnedTree, Tree, TreeState
+from storage.btree.engine import EMPTY, Tree, TreeState
+from storage.checkpoints import Checkpoints
 from storage.command import Outcome, RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer, WriteCommand
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.digest import RangeDigest, Total
 from storage.leading import Leading
-from storage.overlay import Layer, Overlay, layer_changes
+from storage.overlay import Overlay
 from storage.record import Archived, Effect, Kind, Op, Record, Seal
 from storage.segments import OwnSegment, SegmentFacts, SegmentTracker, needs_seal
 from storage.wal.log import Suspect
@@ -48,21 +49,13 @@ class ReplicaExtra(msgspec.Struct, array_like=True):
 
     version: int
     digest: bytes
-    bytes: int
+    size: int
     segments: SegmentFacts
 
 
 class SealWaiter(NamedTuple):
     lsn: Lsn
     done: Callable[[Record | ScrubjayError], None]
-
-
-class Pin(NamedTuple):
-    """A tree pinned at a scrub seal, or the wait for it."""
-
-    tree: PinnedTree | None
-    waiters: list[Callable[[PinnedTree | ScrubjayError], None]]
-    until_us: int
 
 
 class Replica:
@@ -83,32 +76,22 @@ class Replica:
         self.group: Group | None = None
         self.tree: Tree | None = None
         self.overlay = Overlay()
+        self.checkpoints = Checkpoints(self)
         self.digest = RangeDigest(self.lo, self.hi)
         self.bytes = 0
-        self.segments = SegmentTracker(
-            partition_raw=self.raw_id, me=member.node, facts=SegmentFacts(sealed=[], counts=[0, 0, 0], attested=[])
-        )
+        self.segments = SegmentTracker(partition_raw=self.raw_id, me=member.node, facts=SegmentFacts())
         self.applied = Lsn(0)
         self.stamp = Stamp(0)
         self.chosen = Lsn(0)
         self.fresh: deque[Record] = deque()
         self.leading: Leading | None = None
         self.attestations: dict[int, dict[int, bytes]] = {}
-        self.frozen_at = Lsn(0)
-        self.checkpointed = Lsn(0)
-        self.checkpointed_before = Lsn(0)
-        self.dirty_at_us: int | None = None
-        self.idle_dirty_at_us: int | None = None
-        self.checkpoint_running = False
-        self.pins: dict[int, Pin] = {}
-        self.holds: dict[int, int] = {}
         self.read_waiters: list[tuple[Lsn, int, Callable[[ScrubjayError | None], None]]] = []
         self.seal_waiters: list[SealWaiter] = []
         self.repairing_until_us = 0
         self.statements_at_us: int | None = None
         self.attest_at_us: int | None = None
         self.stopped = False
-        self.epoch_of_tree = 0
 
     # ------------------------------------------------------------------ life
 
@@ -123,7 +106,7 @@ class Replica:
         self.overlay.clear()
         self.digest = RangeDigest(self.lo, self.hi)
         self.bytes = 0
-        facts = SegmentFacts(sealed=[], counts=[0, 0, 0], attested=[])
+        facts = SegmentFacts()
         if state.extra:
             try:
                 extra = msgspec.msgpack.decode(state.extra, type=ReplicaExtra)
@@ -132,20 +115,24 @@ class Replica:
             if extra.version != 1:
                 raise Corrupt("replica state has an unknown version", what="tree", found=extra.version)
             self.digest.load(extra.digest)
-            self.bytes = extra.bytes
+            self.bytes = extra.size
             facts = extra.segments
         self.segments = SegmentTracker(partition_raw=self.raw_id, me=self.member.node, facts=facts)
         if facts.content:
             self.segments.opened_at_us = self.node.boot_us()
         self.applied, self.stamp = state.applied, state.stamp
-        self.frozen_at = self.checkpointed = self.checkpointed_before = state.applied
+        self.checkpoints.restart(state.applied)
         self.chosen = max(self.chosen, state.applied)
         self.fresh.clear()
-        self.dirty_at_us = self.idle_dirty_at_us = None
 
     def extra(self) -> bytes:
         """What is committed beside the rows, as of `applied`."""
         return msgspec.msgpack.encode(ReplicaExtra(1, self.digest.encode(), self.bytes, self.segments.facts))
+
+    @property
+    def usable(self) -> bool:
+        """Its tree is trusted and applied to."""
+        return self.state == OK
 
     def total(self) -> Total:
         """The digest kept at apply, as of `applied`."""
@@ -278,14 +265,9 @@ class Replica:
             return self._apply_seal(record, now_us)
         self.segments.applied(record, now_us)
         self.applied, self.stamp = record.lsn, record.stamp
-        if kind.is_content:
-            if self.dirty_at_us is None:
-                self.dirty_at_us = now_us
-        else:
-            if self.idle_dirty_at_us is None:
-                self.idle_dirty_at_us = now_us
-            if kind is Kind.ARCHIVED:
-                self._apply_archived(records.decode_archived(record))
+        self.checkpoints.touched(now_us, idle=not kind.is_content)
+        if kind is Kind.ARCHIVED:
+            self._apply_archived(records.decode_archived(record))
         return True
 
     def _apply_effect(self, effect: Effect, record: Record) -> None:
@@ -316,13 +298,10 @@ class Replica:
             return False
         self.segments.applied(record, now_us)
         self.applied, self.stamp = record.lsn, record.stamp
-        if self.dirty_at_us is None:
-            self.dirty_at_us = now_us
+        self.checkpoints.touched(now_us, idle=False)
         own = self.segments.sealed(record, seal, raw_sha256=raw, total=self.digest.total())
         if seal.reason == Seal.SCRUB:
-            self.pins[record.lsn] = Pin(None, [], now_us + self.node.options.pin_timeout_us)
-            self.hold(record.lsn)
-            self.freeze(pin=True)
+            self.checkpoints.scrub_seal(record, now_us)
         if self.leading is not None and self.leading.seal_at is not None and self.leading.seal_at <= record.lsn:
             self.leading.seal_at = None
         done, self.seal_waiters = (
@@ -338,7 +317,7 @@ class Replica:
         self.segments.on_archived(archived)
         for last in [last for last in self.attestations if last <= archived.last and len(archived.members) >= len(self.info.members)]:
             del self.attestations[last]
-        self.trim()
+        self.checkpoints.trim()
         self.node.archive_changed(self.partition)
 
     # ------------------------------------------------------------------ segments: statements, attestations, repair
@@ -659,10 +638,9 @@ class Replica:
         if self.leading is not None and not self.leading.begun:
             due.append(self.node.boot_us() + BEGIN_RETRY_US)
         if self.state == OK:
-            if self.dirty_at_us is not None and not self.checkpoint_running:
-                due.append(self.dirty_at_us + options.checkpoint_interval_us)
-            elif self.idle_dirty_at_us is not None and not self.checkpoint_running:
-                due.append(self.idle_dirty_at_us + options.checkpoint_idle_interval_us)
+            checkpoint_due = self.checkpoints.deadline()
+            if checkpoint_due is not None:
+                due.append(checkpoint_due)
             if self.leading is not None and self.leading.seal_at is None and segments.opened_at_us is not None:
                 first = not segments.facts.last_seal
                 due.append(segments.opened_at_us if first else segments.opened_at_us + options.seal_age_us)
@@ -670,8 +648,9 @@ class Replica:
             due.append(min(entry[1] for entry in self.read_waiters))
         if self.repairing_until_us:
             due.append(self.repairing_until_us)
-        if self.pins:
-            due.append(min(pin.until_us for pin in self.pins.values()))
+        pin_due = self.checkpoints.pin_deadline()
+        if pin_due is not None:
+            due.append(pin_due)
         return min(due) if due else None
 
     def tick(self) -> None:
@@ -686,7 +665,7 @@ class Replica:
                 self.node.dirty(self)
         self._begin()
         if self.state == OK:
-            self._maybe_checkpoint(now_us)
+            self.checkpoints.tick(now_us)
             self._maybe_seal(now_us)
             if self.repairing_until_us and now_us >= self.repairing_until_us:
                 self.repairing_until_us = 0
@@ -701,8 +680,7 @@ class Replica:
             self.read_waiters = [entry for entry in self.read_waiters if entry[1] > now_us]
             for _, _, answer in expired:
                 answer(Unavailable("replica has not applied far enough", partition=self.partition, applied=self.applied))
-        for lsn in [lsn for lsn, pin in self.pins.items() if pin.until_us <= now_us]:
-            self.unpin(Lsn(lsn))
+        self.checkpoints.expire_pins(now_us)
 
     def _ask_statements(self, now_us: int) -> None:
         open_ones = [own for own in self.segments.facts.sealed if len(self.segments.agreed(own)[0]) < 2]
@@ -723,143 +701,10 @@ class Replica:
         if reason is not None:
             self._propose_seal(reason)
 
-    # ------------------------------------------------------------------ checkpoints
-
-    def _maybe_checkpoint(self, now_us: int) -> None:
-        options, overlay = self.node.options, self.overlay
-        if self.checkpoint_running or overlay.frozen:
-            self._next_checkpoint()
-            return
-        due = (
-            overlay.active_bytes >= options.checkpoint_bytes
-            or (self.dirty_at_us is not None and now_us - self.dirty_at_us >= options.checkpoint_interval_us)
-            or (self.idle_dirty_at_us is not None and now_us - self.idle_dirty_at_us >= options.checkpoint_idle_interval_us)
-        )
-        if due and self.applied > self.frozen_at:
-            self.freeze(pin=False)
-
-    def freeze(self, *, pin: bool) -> None:
-        """Close the overlay's active layer at `applied` and send it down."""
-        self.overlay.freeze(TreeState(self.applied, self.stamp, self.extra()), pin=pin)
-        self.frozen_at = self.applied
-        self.dirty_at_us = self.idle_dirty_at_us = None
-        self._next_checkpoint()
-
-    def _next_checkpoint(self) -> None:
-        tree = self.tree
-        if self.checkpoint_running or not self.overlay.frozen or tree is None or self.state != OK:
-            return
-        layer = self.overlay.frozen[0]
-        self.checkpoint_running = True
-        epoch = self.epoch_of_tree
-
-        def done(result: ScrubjayError | None) -> None:
-            if epoch == self.epoch_of_tree:
-                self._checkpointed(layer, result)
-
-        tree.checkpoint(layer_changes(layer), layer.state, done)
-
-    def _checkpointed(self, layer: Layer, result: ScrubjayError | None) -> None:
-        self.checkpoint_running = False
-        if isinstance(result, Corrupt):
-            self.found_rot(result, found_by="read")
-            return
-        if result is not None:
-            self.node.log_state(self, self.state, f"checkpoint failed, will be tried again: {result}")
-            self.dirty_at_us = self.node.boot_us()
-            self.node.arm(self)
-            return
-        self.overlay.committed()
-        self.checkpointed_before, self.checkpointed = self.checkpointed, layer.state.applied
-        self.trim()
-        if layer.pin:
-            self._pin(layer)
-        else:
-            self._after_checkpoint()
-
-    def _after_checkpoint(self) -> None:
-        self._next_checkpoint()
-        if self.fresh:
-            self.apply_ready()
-        self.node.arm(self)
-
-    def _pin(self, layer: Layer) -> None:
-        tree = self.tree
-        assert tree is not None
-        self.checkpoint_running = True
-        lsn = layer.state.applied
-        epoch = self.epoch_of_tree
-
-        def done(result: PinnedTree | ScrubjayError) -> None:
-            if epoch == self.epoch_of_tree:
-                self.checkpoint_running = False
-            pin = self.pins.get(lsn)
-            if isinstance(result, ScrubjayError):
-                self.pins.pop(lsn, None)
-                for waiter in pin.waiters if pin is not None else ():
-                    waiter(result)
-            elif pin is None:
-                result.release()
-            else:
-                self.pins[lsn] = pin._replace(tree=result, waiters=[])
-                for waiter in pin.waiters:
-                    waiter(result)
-            if epoch == self.epoch_of_tree:
-                self._after_checkpoint()
-
-        tree.pin(lsn, done)
-
-    def pinned(self, lsn: Lsn, done: Callable[[PinnedTree | ScrubjayError], None]) -> None:
-        """The tree pinned at the scrub seal `lsn`, as soon as it is. done(Unavailable) if this replica will not have it."""
-        pin = self.pins.get(lsn)
-        if pin is None:
-            if self.state == OK and self.applied < lsn:
-                self.pins[lsn] = Pin(None, [done], self.node.boot_us() + self.node.options.pin_timeout_us)
-                self.node.arm(self)
-            else:
-                done(Unavailable("no snapshot is pinned at this LSN", partition=self.partition, lsn=lsn, state=self.state))
-        elif pin.tree is not None:
-            done(pin.tree)
-        else:
-            pin.waiters.append(done)
-
-    def unpin(self, lsn: Lsn) -> None:
-        """Let go of a pinned snapshot and of the log it held back."""
-        pin = self.pins.pop(lsn, None)
-        if pin is not None and pin.tree is not None:
-            pin.tree.release()
-        if pin is not None:
-            for waiter in pin.waiters:
-                waiter(Unavailable("pinning took too long", partition=self.partition, lsn=lsn))
-        self.release_hold(lsn)
-
-    def hold(self, lsn: Lsn) -> None:
-        """Keep the log above `lsn`: a heal may start from there."""
-        self.holds[lsn] = self.holds.get(lsn, 0) + 1
-
-    def release_hold(self, lsn: Lsn) -> None:
-        count = self.holds.get(lsn, 0) - 1
-        if count > 0:
-            self.holds[lsn] = count
-        else:
-            self.holds.pop(lsn, None)
-        self.trim()
-
-    def trim(self) -> None:
-        """Tell the WAL what this replica needs no more: applied durably (one checkpoint back) *and* archived, and not held."""
-        below = min(self.checkpointed_before, self.segments.facts.archived) + 1
-        if self.holds:
-            below = min(below, min(self.holds) + 1)
-        if self.group is not None and below > 1:
-            self.node.wal.trim(self.partition, Lsn(below))
-            self.group.trimmed(Lsn(below))
-
     # ------------------------------------------------------------------ healing
 
     def replace_tree(self, tree: Tree) -> None:
         """A healed tree takes the place of the one set aside; the log above it is applied again."""
-        self.epoch_of_tree += 1
-        self.checkpoint_running = False
         self.tree = tree
         self._load_state(tree.state)
         self.state, self.reason = OK, ""
@@ -877,23 +722,16 @@ class Replica:
 
     def detach_tree(self) -> Tree | None:
         """Stop using the tree (it is about to be set aside)."""
-        self.epoch_of_tree += 1
-        self.checkpoint_running = False
+        self.checkpoints.abandon()
         tree, self.tree = self.tree, None
         self.overlay.clear()
         self.fresh.clear()
-        for lsn in sorted(self.pins):
-            pin = self.pins.pop(lsn)
-            if pin.tree is not None:
-                pin.tree.release()
-            for waiter in pin.waiters:
-                waiter(Unavailable("the tree is being replaced", partition=self.partition))
         return tree
 
     def check_invariants(self) -> None:
         """Programmer errors only; called by the simulator after each step."""
-        assert self.applied <= max(self.chosen, self.checkpointed), (self.applied, self.chosen)
-        assert self.checkpointed_before <= self.checkpointed
+        assert self.applied <= max(self.chosen, self.checkpoints.committed), (self.applied, self.chosen)
+        assert self.checkpoints.committed_before <= self.checkpoints.committed
         assert min(self.digest.rows) >= 0
         assert self.state == OK or self.leading is None
 
@@ -902,7 +740,7 @@ def base_state(digest: RangeDigest, size: int) -> TreeState:
     """The tree state of a base loaded at LSN 0: rows without a log, so the first segment starts at LSN 1. size: key and item bytes."""
     if digest.total().rows == 0:
         return EMPTY
-    extra = ReplicaExtra(1, digest.encode(), size, SegmentFacts(sealed=[], counts=[0, 0, 0], attested=[]))
+    extra = ReplicaExtra(1, digest.encode(), size, SegmentFacts())
     return TreeState(Lsn(0), Stamp(0), msgspec.msgpack.encode(extra))
 
 
@@ -910,15 +748,5 @@ def healed_state(digest: RangeDigest, size: int, *, lsn: Lsn, stamp: Stamp, chai
     """The tree state of a copy rebuilt at the seal `lsn`."""
     if lsn < 1:
         raise Invalid("a heal starts from a seal", lsn=lsn)
-    facts = SegmentFacts(
-        first=lsn + 1,
-        chain=chain,
-        archived=archived,
-        last_seal=lsn,
-        last_content=lsn,
-        last_content_stamp=stamp,
-        sealed=[],
-        counts=[0, 0, 0],
-        attested=[],
-    )
+    facts = SegmentFacts(first=lsn + 1, chain=chain, archived=archived, last_seal=lsn, last_content=lsn, last_content_stamp=stamp)
     return TreeState(lsn, stamp, msgspec.msgpack.encode(ReplicaExtra(1, digest.encode(), size, facts)))

@@ -51,11 +51,11 @@ class OwnSegment(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SegmentFacts(msgspec.Struct, array_like=True):
-    """The durable part. first: where the open segment starts. attested: (last LSN, members) of the newest archived segments; counts: how many
+    """The durable part. size: raw bytes of the open segment. first: where the open segment starts. attested: (last LSN, members) of the newest archived segments; counts: how many
     archived segments 1, 2, 3 members attested."""
 
     first: int = 1
-    bytes: int = 0
+    size: int = 0
     records: int = 0
     content: int = 0
     first_stamp: int = 0
@@ -64,9 +64,9 @@ class SegmentFacts(msgspec.Struct, array_like=True):
     last_content: int = 0
     last_content_stamp: int = 0
     last_seal: int = 0
-    sealed: list[OwnSegment] = []
-    counts: list[int] = [0, 0, 0]
-    attested: list[tuple[int, int]] = []
+    sealed: list[OwnSegment] = msgspec.field(default_factory=list)
+    counts: list[int] = msgspec.field(default_factory=lambda: [0, 0, 0])
+    attested: list[tuple[int, int]] = msgspec.field(default_factory=list)
 
 
 _ATTESTED_KEPT = 16
@@ -89,7 +89,7 @@ class SegmentTracker:
         if not facts.records:
             facts.first_stamp = record.stamp
         facts.records += 1
-        facts.bytes += len(record.data)
+        facts.size += len(record.data)
         if record.kind.is_content:
             facts.content += 1
             facts.last_content = record.lsn
@@ -113,7 +113,7 @@ class SegmentTracker:
             last_stamp=record.stamp,
             records=facts.records,
             content=facts.content,
-            raw_size=facts.bytes,
+            raw_size=facts.size,
             closed=seal.closed,
             reason=seal.reason,
             tag=seal.tag,
@@ -121,7 +121,7 @@ class SegmentTracker:
         )
         if record.lsn > facts.archived:
             facts.sealed = [*facts.sealed, own]
-        facts.first, facts.bytes, facts.records, facts.content = record.lsn + 1, 0, 0, 0
+        facts.first, facts.size, facts.records, facts.content = record.lsn + 1, 0, 0, 0
         facts.chain, facts.last_seal = chain, record.lsn
         self.opened_at_us = None
         return own
@@ -162,12 +162,12 @@ class SegmentTracker:
     @property
     def unarchived_bytes(self) -> int:
         """Raw bytes of sealed segments that have no manifest yet, plus the open segment."""
-        return sum(own.raw_size for own in self.facts.sealed) + self.facts.bytes
+        return sum(own.raw_size for own in self.facts.sealed) + self.facts.size
 
 
 def needs_seal(facts: SegmentFacts, *, opened_at_us: int | None, now_us: int, size_bytes: int, age_us: int) -> int | None:
     """Why the open segment should be sealed now (Seal.SIZE or Seal.AGE), or None. Bookkeeping alone never opens the timer."""
-    if facts.bytes >= size_bytes and facts.records > 1:
+    if facts.size >= size_bytes and facts.records > 1:
         return Seal.SIZE
     if facts.content and opened_at_us is not None and now_us - opened_at_us >= age_us:
         return Seal.AGE

@@ -134,7 +134,7 @@ class Service:
         def done(result: PinnedTree | ScrubjayError) -> None:
             _settle(future, result)
 
-        replica.pinned(lsn, done)
+        replica.checkpoints.pinned(lsn, done)
         try:
             tree: PinnedTree = await future
         finally:
@@ -155,11 +155,11 @@ class Service:
         if replica.state == HEALING:
             raise Unavailable("this copy is being healed already", partition=partition, node=node)
         self._healing[partition] = self._healing.get(partition, 0) + 1
-        replica.hold(lsn)
+        replica.checkpoints.hold(lsn)
         try:
             return await self._heal(replica, node, rows=rows, lsn=lsn, stamp=stamp, total=total, chain=chain, reason=reason)
         finally:
-            replica.release_hold(lsn)
+            replica.checkpoints.release_hold(lsn)
             self._healing[partition] -= 1
 
     async def _heal(
@@ -313,7 +313,7 @@ class _PinnedCopy:
         return self._replica.find(key)
 
     def release(self) -> None:
-        self._replica.unpin(self._lsn)
+        self._replica.checkpoints.unpin(self._lsn)
 
 
 def _settle(future: Any, result: Any) -> None:

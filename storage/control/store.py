@@ -289,7 +289,7 @@ class Store:
                 if replica.state == BASE:
                     continue
                 facts = replica.segments.facts
-                pending = sum(own.raw_size for own in facts.sealed) + (facts.bytes if facts.content else 0)
+                pending = sum(own.raw_size for own in facts.sealed) + (facts.size if facts.content else 0)
                 if replica.leading is not None:
                     least[partition] = pending
                 else:

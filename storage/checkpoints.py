@@ -1,0 +1,247 @@
+"""How a replica's overlay goes down to its tree, and how a copy is pinned for a scrub.
+
+A checkpoint is one durable transaction: a frozen layer and the tree state it leads to. One runs at a time; a scrub seal freezes a layer at exactly its
+LSN and, once that is committed, has the tree pinned before the next checkpoint may run. What checkpoints make durable decides what the WAL may let go:
+records are kept back to the checkpoint *before* the last one, and until they are archived, and above every held LSN.
+
+Invariants: committed_before <= committed <= frozen_at; at most one checkpoint or pin runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from base.errors import Corrupt, ScrubjayError, Unavailable
+from base.hlc import stamp_micros
+from base.ids import Lsn
+from storage.btree.engine import PinnedTree, TreeState
+from storage.overlay import Layer, layer_changes
+from storage.record import Record
+
+if TYPE_CHECKING:
+    from storage.replica import Replica
+
+STALE_SCRUB_US = 120_000_000
+"""A scrub seal older than this (a replay after a restart or a heal) is nobody's any more: it is not pinned."""
+
+
+class Pin(NamedTuple):
+    """A tree pinned at a scrub seal, or the wait for it. held: the log above it is held too."""
+
+    tree: PinnedTree | None
+    waiters: list[Callable[[PinnedTree | ScrubjayError], None]]
+    until_us: int
+    held: bool
+
+
+class Checkpoints:
+    """frozen_at: applied LSN of the newest frozen layer. committed, committed_before: of the last two checkpoints. Times on the boot clock."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self.frozen_at = Lsn(0)
+        self.committed = Lsn(0)
+        self.committed_before = Lsn(0)
+        self._dirty_at_us: int | None = None
+        self._idle_dirty_at_us: int | None = None
+        self._running = False
+        self._tree_life = 0
+        self._pins: dict[int, Pin] = {}
+        self._holds: dict[int, int] = {}
+
+    # ------------------------------------------------------------------ when
+
+    def restart(self, applied: Lsn) -> None:
+        """A tree was opened or replaced; its state is at `applied`."""
+        self._tree_life += 1
+        self._running = False
+        self.frozen_at = self.committed = self.committed_before = applied
+        self._dirty_at_us = self._idle_dirty_at_us = None
+
+    def touched(self, now_us: int, *, idle: bool) -> None:
+        """Something was applied. idle: bookkeeping alone, which may wait longer."""
+        if idle:
+            if self._idle_dirty_at_us is None:
+                self._idle_dirty_at_us = now_us
+        elif self._dirty_at_us is None:
+            self._dirty_at_us = now_us
+
+    def deadline(self) -> int | None:
+        if self._running:
+            return None
+        options = self._replica.node.options
+        if self._dirty_at_us is not None:
+            return self._dirty_at_us + options.checkpoint_interval_us
+        if self._idle_dirty_at_us is not None:
+            return self._idle_dirty_at_us + options.checkpoint_idle_interval_us
+        return None
+
+    def tick(self, now_us: int) -> None:
+        """Checkpoint if it is time."""
+        replica = self._replica
+        options, overlay = replica.node.options, replica.overlay
+        if self._running or overlay.frozen:
+            self._next()
+            return
+        due = self.deadline()
+        if (overlay.active_bytes >= options.checkpoint_bytes or (due is not None and due <= now_us)) and replica.applied > self.frozen_at:
+            self.freeze(pin=False)
+
+    def freeze(self, *, pin: bool) -> None:
+        """Close the overlay's active layer at `applied` and send it down."""
+        replica = self._replica
+        replica.overlay.freeze(TreeState(replica.applied, replica.stamp, replica.extra()), pin=pin)
+        self.frozen_at = replica.applied
+        self._dirty_at_us = self._idle_dirty_at_us = None
+        self._next()
+
+    # ------------------------------------------------------------------ one at a time
+
+    def _next(self) -> None:
+        replica = self._replica
+        tree = replica.tree
+        if self._running or not replica.overlay.frozen or tree is None or not replica.usable:
+            return
+        layer = replica.overlay.frozen[0]
+        self._running = True
+        life = self._tree_life
+
+        def done(result: ScrubjayError | None) -> None:
+            if life == self._tree_life:
+                self._done(layer, result)
+
+        tree.checkpoint(layer_changes(layer), layer.state, done)
+
+    def _done(self, layer: Layer, result: ScrubjayError | None) -> None:
+        replica = self._replica
+        self._running = False
+        if isinstance(result, Corrupt):
+            replica.found_rot(result, found_by="read")
+            return
+        if result is not None:
+            replica.node.log_state(replica, replica.state, f"checkpoint failed, will be tried again: {result}")
+            self._dirty_at_us = replica.node.boot_us()
+            replica.node.arm(replica)
+            return
+        replica.overlay.committed()
+        self.committed_before, self.committed = self.committed, layer.state.applied
+        self.trim()
+        if layer.pin:
+            self._pin(layer)
+        else:
+            self._after()
+
+    def _after(self) -> None:
+        self._next()
+        if self._replica.fresh:
+            self._replica.apply_ready()
+        self._replica.node.arm(self._replica)
+
+    def abandon(self) -> None:
+        """The tree is let go: nothing that runs on it matters any more."""
+        self._tree_life += 1
+        self._running = False
+        for lsn in sorted(self._pins):
+            self.unpin(Lsn(lsn))
+
+    # ------------------------------------------------------------------ pins
+
+    def scrub_seal(self, record: Record, now_us: int) -> None:
+        """A SEAL marked for scrub was applied: freeze exactly here and pin what gets committed."""
+        replica = self._replica
+        lsn = record.lsn
+        if lsn not in self._pins and stamp_micros(record.stamp) < replica.node.env.clock.wall_us() - STALE_SCRUB_US:
+            return
+        waiters = self._pins[lsn].waiters if lsn in self._pins else []
+        self._pins[lsn] = Pin(None, waiters, now_us + replica.node.options.pin_timeout_us, held=True)
+        self.hold(lsn)
+        self.freeze(pin=True)
+
+    def _pin(self, layer: Layer) -> None:
+        replica = self._replica
+        tree = replica.tree
+        assert tree is not None
+        self._running = True
+        lsn = layer.state.applied
+        life = self._tree_life
+
+        def done(result: PinnedTree | ScrubjayError) -> None:
+            if life == self._tree_life:
+                self._running = False
+            pin = self._pins.get(lsn)
+            if isinstance(result, ScrubjayError):
+                for waiter in pin.waiters if pin is not None else ():
+                    waiter(result)
+                if pin is not None:
+                    self._pins[lsn] = pin._replace(waiters=[])
+                    self.unpin(lsn)
+            elif pin is None or life != self._tree_life:
+                result.release()
+            else:
+                self._pins[lsn] = pin._replace(tree=result, waiters=[])
+                for waiter in pin.waiters:
+                    waiter(result)
+            if life == self._tree_life:
+                self._after()
+
+        tree.pin(lsn, done)
+
+    def pinned(self, lsn: Lsn, done: Callable[[PinnedTree | ScrubjayError], None]) -> None:
+        """The tree pinned at the scrub seal `lsn`, as soon as it is. done(Unavailable) if this replica will not have it."""
+        replica = self._replica
+        pin = self._pins.get(lsn)
+        if pin is None:
+            if replica.usable and replica.applied < lsn:
+                self._pins[lsn] = Pin(None, [done], replica.node.boot_us() + replica.node.options.pin_timeout_us, held=False)
+                replica.node.arm(replica)
+            else:
+                done(Unavailable("no snapshot is pinned at this LSN", partition=replica.partition, lsn=lsn, state=replica.state))
+        elif pin.tree is not None:
+            done(pin.tree)
+        else:
+            pin.waiters.append(done)
+
+    def unpin(self, lsn: Lsn) -> None:
+        """Let go of a pinned snapshot and of the log it held back."""
+        pin = self._pins.pop(lsn, None)
+        if pin is None:
+            return
+        if pin.tree is not None:
+            pin.tree.release()
+        for waiter in pin.waiters:
+            waiter(Unavailable("the copy is no longer pinned", partition=self._replica.partition, lsn=lsn))
+        if pin.held:
+            self.release_hold(lsn)
+
+    def pin_deadline(self) -> int | None:
+        return min((pin.until_us for pin in self._pins.values()), default=None)
+
+    def expire_pins(self, now_us: int) -> None:
+        """A scrub that went away must not hold the log for ever."""
+        for lsn in [lsn for lsn, pin in self._pins.items() if pin.until_us <= now_us]:
+            self.unpin(Lsn(lsn))
+
+    # ------------------------------------------------------------------ what the WAL may let go
+
+    def hold(self, lsn: Lsn) -> None:
+        """Keep the log above `lsn`: a heal may start from there."""
+        self._holds[lsn] = self._holds.get(lsn, 0) + 1
+
+    def release_hold(self, lsn: Lsn) -> None:
+        count = self._holds.get(lsn, 0) - 1
+        if count > 0:
+            self._holds[lsn] = count
+        else:
+            self._holds.pop(lsn, None)
+        self.trim()
+
+    def trim(self) -> None:
+        """Tell the WAL what this replica needs no more: applied durably (one checkpoint back) *and* archived, and not held."""
+        replica = self._replica
+        below = min(self.committed_before, replica.segments.facts.archived) + 1
+        if self._holds:
+            below = min(below, min(self._holds) + 1)
+        if replica.group is not None and below > 1:
+            replica.node.wal.trim(replica.partition, Lsn(below))
+            replica.group.trimmed(Lsn(below))

@@ -1,0 +1,113 @@
+"""Statements about segments: who agrees, who is outvoted, and what survives a restart."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+import pytest
+
+from base.errors import Corrupt
+from base.ids import Lsn, Stamp
+from storage import record as records
+from storage.digest import RangeDigest, Total
+from storage.record import Archived, Kind, Record, Seal
+from storage.segments import SegmentFacts, SegmentTracker, Statement, needs_seal
+
+OWNER = b"partit-1"
+
+
+def tracker(me: int = 1) -> SegmentTracker:
+    return SegmentTracker(partition_raw=bytes(16), me=me, facts=SegmentFacts())
+
+
+def feed(track: SegmentTracker, count: int = 3, *, at: int = 1) -> Record:
+    for lsn in range(at, at + count):
+        track.applied(records.encode(owner=OWNER, lsn=lsn, stamp=lsn * 10, kind=Kind.DATA, payload=b""), 1000 + lsn)
+    seal = Seal(Lsn(at), Stamp(5), Seal.AGE, bytes(16))
+    record = records.encode(owner=OWNER, lsn=at + count, stamp=(at + count) * 10, kind=Kind.SEAL, payload=records.encode_seal(seal))
+    track.applied(record, 2000)
+    return record
+
+
+def test_two_equal_statements_agree_and_a_third_that_differs_is_outvoted() -> None:
+    one, two, three = tracker(1), tracker(2), tracker(3)
+    good, bad = hashlib.sha256(b"good").digest(), hashlib.sha256(b"bad").digest()
+    owns = []
+    for track, raw in ((one, good), (two, good), (three, bad)):
+        record = feed(track)
+        owns.append(track.sealed(record, records.decode_seal(record), raw_sha256=raw, total=Total(9, 3)))
+    assert one.agreed(owns[0]) == ((1,), False)
+    one.heard(2, owns[1].statement)
+    assert one.agreed(owns[0]) == ((1, 2), False)
+    three.heard(1, owns[0].statement)
+    assert three.agreed(owns[2]) == ((3,), False)  # one against one is no vote
+    three.heard(2, owns[1].statement)
+    assert three.agreed(owns[2]) == ((3,), True)
+
+
+def test_a_different_digest_under_equal_bytes_is_a_difference() -> None:
+    one, two = tracker(1), tracker(2)
+    raw = hashlib.sha256(b"same").digest()
+    record = feed(one)
+    own = one.sealed(record, records.decode_seal(record), raw_sha256=raw, total=Total(1, 1))
+    record = feed(two)
+    other = two.sealed(record, records.decode_seal(record), raw_sha256=raw, total=Total(2, 1))
+    one.heard(2, other.statement)
+    assert one.agreed(own) == ((1,), False)
+
+
+def test_the_chain_links_segments_and_survives_a_dump() -> None:
+    track = tracker()
+    record = feed(track)
+    first = track.sealed(record, records.decode_seal(record), raw_sha256=bytes(32), total=Total(1, 1))
+    facts = msgspec.msgpack.decode(msgspec.msgpack.encode(track.facts), type=SegmentFacts)
+    again = SegmentTracker(partition_raw=bytes(16), me=1, facts=facts)
+    record = feed(again, at=5)
+    second = again.sealed(record, records.decode_seal(record), raw_sha256=bytes(32), total=Total(1, 1))
+    assert second.chain_before == first.statement.chain != second.statement.chain
+    assert [own.statement.last for own in again.facts.sealed] == [4, 8]
+
+
+def test_a_seal_that_does_not_continue_is_refused() -> None:
+    track = tracker()
+    feed(track)
+    stray = records.encode(owner=OWNER, lsn=9, stamp=99, kind=Kind.SEAL, payload=records.encode_seal(Seal(Lsn(2), Stamp(0), 0, bytes(16))))
+    with pytest.raises(Corrupt):
+        track.sealed(stray, records.decode_seal(stray), raw_sha256=bytes(32), total=Total(0, 0))
+
+
+def test_archived_moves_the_mark_and_counts_attestations_once() -> None:
+    track = tracker()
+    record = feed(track)
+    track.sealed(record, records.decode_seal(record), raw_sha256=bytes(32), total=Total(1, 1))
+    track.heard(2, Statement(1, 4, bytes(32), bytes(16), 1, bytes(32)))
+    assert track.unarchived_bytes > 0
+    track.on_archived(Archived(Lsn(1), Lsn(4), bytes(32), (1, 2)))
+    assert (track.facts.archived, track.facts.sealed, track.facts.counts) == (4, [], [0, 1, 0])
+    track.on_archived(Archived(Lsn(1), Lsn(4), bytes(32), (1, 2, 3)))
+    assert track.facts.counts == [0, 0, 1]
+    assert track.unarchived_bytes == 0
+
+
+def test_bookkeeping_alone_never_opens_the_timer() -> None:
+    track = tracker()
+    track.applied(records.encode(owner=OWNER, lsn=1, stamp=1, kind=Kind.NOOP, payload=b""), 0)
+    assert needs_seal(track.facts, opened_at_us=track.opened_at_us, now_us=10**12, size_bytes=1 << 20, age_us=1) is None
+    track.applied(records.encode(owner=OWNER, lsn=2, stamp=2, kind=Kind.DATA, payload=b""), 100)
+    assert needs_seal(track.facts, opened_at_us=track.opened_at_us, now_us=100, size_bytes=1 << 20, age_us=1) is None
+    assert needs_seal(track.facts, opened_at_us=track.opened_at_us, now_us=101, size_bytes=1 << 20, age_us=1) == Seal.AGE
+    assert needs_seal(track.facts, opened_at_us=track.opened_at_us, now_us=100, size_bytes=64, age_us=1) == Seal.SIZE
+
+
+def test_range_digest_bounds_tile_the_partition() -> None:
+    for lo, hi in (("00" * 16, None), ("00" * 16, "55" * 16), ("aa" * 16, "aa" * 15 + "ff")):
+        digest = RangeDigest(bytes.fromhex(lo), bytes.fromhex(hi) if hi else None)
+        edges = [digest.bounds(index) for index in range(256)]
+        assert edges[0][0] == bytes.fromhex(lo)
+        for index in range(255):
+            assert edges[index][1] == edges[index + 1][0]
+            start = edges[index][0]
+            if start != edges[index][1]:
+                assert digest.range_of(start) == index
+        assert edges[255][1] == (bytes.fromhex(hi) if hi else None)
