@@ -7,6 +7,8 @@ A test whose server cannot be had is skipped with the reason, or fails if SCRUBJ
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
 
 from tests.fixtures.golden import golden
@@ -51,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> object:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the end of the server's log beside a failure."""
     report = yield
     if report.failed:

@@ -1,0 +1,72 @@
+"""Jobs that the tests of the worker pool run in real worker processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+from base import errors
+from base.env import JobContext
+
+
+async def echo(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Gives its arguments back, with its process id."""
+    return {**arguments, "pid": os.getpid()}
+
+
+async def shouts(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Prints to standard output, which must not disturb the frames."""
+    print("noise " * 100)
+    os.write(1, b"more noise\n")
+    return {"ok": True}
+
+
+async def reports(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Reports progress faster than anybody wants it."""
+    for number in range(1000):
+        context.progress({"done": number})
+    return {}
+
+
+async def writes(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Writes below the data folder."""
+    context.disk.mkdir("from")
+    context.disk.write_file("from/job", b"bytes")
+    return {}
+
+
+async def fails(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Raises a typed error with fields."""
+    raise errors.Missing("segment not there", what="segment", lsn=17)
+
+
+async def breaks(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Raises something that is not ours."""
+    raise KeyError("oops")
+
+
+async def answers_nonsense(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Too large to travel."""
+    return {"size": bytes(arguments["size"])}
+
+
+async def dies(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """As if the kernel had killed it."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+async def hangs(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Says who it is, then waits for ever."""
+    context.progress({"pid": os.getpid()})
+    await asyncio.Event().wait()
+    return {}
+
+
+async def spins(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Says who it is, then never lets go of the interpreter for long."""
+    context.progress({"pid": os.getpid()})
+    while True:
+        sum(range(100_000))
