@@ -19,6 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import IO, Any
 
 import uvloop
@@ -36,7 +37,7 @@ class WorkerContext:
     """`base.env.JobContext` of one job."""
 
     def __init__(self, folder: str, send: Callable[[job_wire.Answer], None]) -> None:
-        self.disk: Disk = RealDisk(folder)
+        self.disk: Disk = RealDisk(Path(folder))
         self._send = send
         self._stores: dict[str, ObjectStore] = {}
         self._last_progress = 0.0
