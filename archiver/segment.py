@@ -20,7 +20,7 @@ MAGIC = b"SJsegmnt"
 END_MAGIC = b"SJsegend"
 VERSION = 1
 ZSTD = 1
-HEADER = struct.Struct("<8sHBBI16s16s16sQQQQIIQI4sI")
+HEADER = struct.Struct("<8sHBBI16s16s16sQQQQIIQI8sI")
 FRAME = struct.Struct("<III")
 TRAILER = struct.Struct("<8sIIQ32s4sI")
 FRAME_RAW_BYTES = 512 << 10
@@ -69,7 +69,7 @@ def encode_segment(head: SegmentHead, raw: bytes, *, level: int = LEVEL) -> byte
     ids = (uuid_bytes(head.cluster), uuid_bytes(head.table), uuid_bytes(head.partition))
     span = (head.first, head.last, head.first_stamp, head.last_stamp)
     top = HEADER.pack(
-        MAGIC, VERSION, ZSTD, 0, HEADER.size, *ids, *span, head.records, len(frames) // 3, len(raw), head.generation, bytes(4), 0
+        MAGIC, VERSION, ZSTD, 0, HEADER.size, *ids, *span, head.records, len(frames) // 3, len(raw), head.generation, bytes(8), 0
     )[:-4]
     end = TRAILER.pack(END_MAGIC, len(frames) // 3, crc32c_raw(raw), len(raw), hashlib.sha256(raw).digest(), bytes(4), 0)[:-4]
     return b"".join((top, _CRC.pack(crc32c_masked(top)), *frames, end, _CRC.pack(crc32c_masked(end))))
@@ -85,7 +85,7 @@ def decode_head(data: bytes, *, where: str) -> tuple[SegmentHead, int, int]:
         raise Corrupt("not a segment", what="segment", where=where, found=magic.hex())
     if crc32c_masked(memoryview(data)[: HEADER.size - 4]) != crc:
         raise Corrupt("segment header checksum differs", what="segment", where=where)
-    if (version, compression, encryption, size, zero) != (VERSION, ZSTD, 0, HEADER.size, bytes(4)):
+    if (version, compression, encryption, size, zero) != (VERSION, ZSTD, 0, HEADER.size, bytes(8)):
         raise Corrupt("segment version, compression or flag unknown", what="segment", where=where, version=version, compression=compression)
     if not 1 <= first <= last or not 1 <= raw_size <= RAW_BYTES_MAX or records != last - first + 1:
         raise Corrupt("segment header out of bounds", what="segment", where=where, first=first, last=last, records=records)

@@ -1,0 +1,156 @@
+"""A small partition with a random history, as its log, its model and its archive."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import uuid
+from dataclasses import dataclass, field, replace
+
+from archiver.layout import build
+from archiver.manifest import SegmentManifest, Sums, encode_manifest, manifest_of
+from archiver.segment import SegmentHead, encode_segment
+from base.checksum import row_hash
+from base.hlc import stamp_of
+from base.ids import Lsn, PartitionId, Stamp, TableId, uuid_bytes
+from storage import chain as chains
+from storage import record as records
+from storage.archive_port import PartitionFacts, SealedSegment
+from storage.digest import MASK, Total
+from storage.record import Effect, Kind, Op, Record, Seal
+
+CLUSTER = "0c1a5e00-0000-4000-8000-000000000001"
+TABLE = "7ab1e000-0000-4000-8000-000000000002"
+PARTITION = "9a471710-0000-4000-8000-000000000003"
+START_US = 1_760_000_000_000_000
+State = dict[bytes, bytes]
+
+
+def total_of(state: State) -> Total:
+    return Total(sum(row_hash(key, item) for key, item in state.items()) & MASK, len(state))
+
+
+@dataclass
+class Sample:
+    """One partition's truth: records, sealed segments, and the state after every LSN."""
+
+    partition: str = PARTITION
+    table: str = TABLE
+    seed: int = 1
+    start_state: State = field(default_factory=dict)
+    item_bytes: int = 40
+    keys: int = 60
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.seed)
+        self.records: list[Record] = []
+        self.states: list[State] = [dict(self.start_state)]
+        self.segments: list[SealedSegment] = []
+        self.state: State = dict(self.start_state)
+        self.stamp = stamp_of(START_US)
+        self.first = 1
+        self.chain = chains.START
+        self.facts = PartitionFacts(TableId(self.table), "orders", PartitionId(self.partition), '{"key":{}}', "00" * 16, "")
+
+    @property
+    def lsn(self) -> int:
+        return len(self.records)
+
+    def append(self, kind: Kind, payload: bytes, count: int = 0, step_us: int = 1000) -> Record:
+        self.stamp = Stamp(self.stamp + (step_us << 12))
+        owner = records.owner_tag(uuid_bytes(self.partition))
+        made = records.encode(owner=owner, lsn=self.lsn + 1, stamp=self.stamp, kind=kind, payload=payload, count=count)
+        self.records.append(made)
+        self.states.append(dict(self.state))
+        return made
+
+    def write(self, effects: list[Effect]) -> Record:
+        for op, key, body in effects:
+            if op == Op.PUT:
+                self.state[key] = body
+            else:
+                self.state.pop(key, None)
+        return self.append(Kind.DATA, records.encode_effects(effects), len(effects))
+
+    def random_write(self) -> Record:
+        effects = []
+        for _ in range(self.rng.choice((1, 1, 1, 3))):
+            key = hashlib.md5(str(self.rng.randrange(self.keys)).encode()).digest() + b"s"
+            if self.rng.random() < 0.25:
+                effects.append(Effect(Op.DELETE, key, b"key"))
+            else:
+                effects.append(Effect(Op.PUT, key, self.rng.randbytes(self.rng.randrange(1, self.item_bytes))))
+        return self.write(effects)
+
+    def seal(self, *, closed: int | None = None, agreed: tuple[int, ...] = (1, 2, 3), reason: int = Seal.AGE) -> SealedSegment:
+        payload = records.encode_seal(Seal(Lsn(self.first), Stamp(self.stamp if closed is None else closed), reason, bytes(16)))
+        self.append(Kind.SEAL, payload)
+        mine = self.records[self.first - 1 :]
+        raw = b"".join(one.data for one in mine)
+        sha, total = hashlib.sha256(raw).digest(), total_of(self.state)
+        raw_id = uuid_bytes(self.partition)
+        chain = chains.next_chain(self.chain, partition_raw=raw_id, first=self.first, last=self.lsn, raw_sha256=sha, total=total)
+        segment = SealedSegment(
+            table=TableId(self.table),
+            partition=PartitionId(self.partition),
+            first=Lsn(self.first),
+            last=Lsn(self.lsn),
+            first_stamp=mine[0].stamp,
+            last_stamp=mine[-1].stamp,
+            records=len(mine),
+            content=sum(one.kind.is_content for one in mine),
+            raw_size=len(raw),
+            raw_sha256=sha,
+            total=total,
+            seal=records.decode_seal(mine[-1]),
+            chain_before=self.chain,
+            chain=chain,
+            agreed=agreed,
+            suspect=False,
+        )
+        self.segments.append(segment)
+        self.first, self.chain = self.lsn + 1, chain
+        return segment
+
+    def raw(self, segment: SealedSegment) -> bytes:
+        return b"".join(one.data for one in self.records[segment.first - 1 : segment.last])
+
+    def manifest(self, segment: SealedSegment, generation: int = 1) -> tuple[SegmentManifest, bytes]:
+        """(manifest, segment object)."""
+        raw = self.raw(segment)
+        head = SegmentHead(
+            CLUSTER, self.table, self.partition, segment.first, segment.last, segment.first_stamp, segment.last_stamp, segment.records, generation
+        )
+        data = encode_segment(head, raw)
+        made = manifest_of(segment, self.facts, cluster=CLUSTER, node="n1", raw=Sums.of(raw), stored=Sums.of(data), generation=generation)
+        return made, data
+
+    def manifests(self) -> list[SegmentManifest]:
+        return [self.manifest(segment)[0] for segment in self.segments]
+
+    def objects(self) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for segment in self.segments:
+            made, data = self.manifest(segment)
+            found[build(made.key())] = data
+            found[build(made.key().twin())] = encode_manifest(made)
+        return found
+
+
+def history(*, seed: int = 1, segments: int = 4, writes: int = 12, partition: str = PARTITION, start: State | None = None) -> Sample:
+    """SCHEMA sealed at once, then segments of random writes."""
+    sample = Sample(seed=seed, partition=partition, start_state=start or {})
+    sample.append(Kind.SCHEMA, b"{}")
+    sample.seal(reason=Seal.SCHEMA)
+    for _ in range(segments):
+        for _ in range(writes):
+            sample.random_write()
+        sample.seal()
+    return sample
+
+
+def other_partition(number: int) -> str:
+    return str(uuid.UUID(int=0x9A47171000004000800000000000F000 + number))
+
+
+__all__ = ["CLUSTER", "PARTITION", "START_US", "TABLE", "Sample", "history", "other_partition", "replace", "total_of"]
