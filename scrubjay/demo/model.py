@@ -1,0 +1,70 @@
+"""What must be in the table, exactly: key -> canonical bytes of the item, kept beside the store and compared with it both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from scrubjay.demo.cities import Item, number
+
+Key = tuple[str, str]
+Model = dict[Key, bytes]
+
+
+def canonical(item: Item) -> bytes:
+    """Equal items have equal bytes: numbers normalised, sets and attributes sorted."""
+    return msgspec.json.encode({name: _value(value) for name, value in item.items()}, order="sorted")
+
+
+def _value(value: Mapping[str, Any]) -> dict[str, Any]:
+    ((kind, content),) = value.items()
+    if kind == "N":
+        return {"N": number(content)}
+    if kind in ("SS", "BS"):
+        return {kind: sorted(content)}
+    if kind == "NS":
+        return {kind: sorted(number(one) for one in content)}
+    if kind == "L":
+        return {kind: [_value(one) for one in content]}
+    if kind == "M":
+        return {kind: {name: _value(one) for name, one in content.items()}}
+    return {kind: content}
+
+
+def decode(raw: bytes) -> Item:
+    """The item of canonical bytes."""
+    item: Item = msgspec.json.decode(raw)
+    return item
+
+
+class Difference(NamedTuple):
+    """What a comparison found, as sorted keys."""
+
+    lacking: tuple[Key, ...]
+    different: tuple[Key, ...]
+    extra: tuple[Key, ...]
+
+    @property
+    def total(self) -> int:
+        return len(self.lacking) + len(self.different) + len(self.extra)
+
+
+def compare(model: Mapping[Key, bytes], found: Mapping[Key, bytes]) -> Difference:
+    """Both ways: what the table lacks, what is different in it, and what it has too much."""
+    return Difference(
+        tuple(sorted(key for key in model if key not in found)),
+        tuple(sorted(key for key, raw in model.items() if key in found and found[key] != raw)),
+        tuple(sorted(key for key in found if key not in model)),
+    )
+
+
+def merge(parts: Iterable[Mapping[Key, bytes]]) -> Model:
+    """One model of disjoint parts; a key in two parts is an error of the caller."""
+    whole: Model = {}
+    for part in parts:
+        before = len(whole)
+        whole.update(part)
+        assert len(whole) == before + len(part), "a key came twice"
+    return whole

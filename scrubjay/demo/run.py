@@ -1,0 +1,361 @@
+"""The demo itself: load, change, damage, find, heal, restore, compare. Every step ends in something that was checked."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from scrubjay.demo import client
+from scrubjay.demo.cities import SOURCE, key_item, load_cities
+from scrubjay.demo.damage import ArchiveDamage, Flip, copy_archive, damage_archive, flip_live_bit
+from scrubjay.demo.model import Key, Model, canonical, compare, decode, merge
+from scrubjay.demo.server import Server
+from scrubjay.demo.story import CheckFailed, Step, Story
+from scrubjay.machine import monotonic_s, pause
+from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, Failure
+from scrubjay.units import human_size, parse_time
+from scrubjay.verb import Call, Result
+from scrubjay.verbs.restore_target import plan_lines
+
+TABLE = "cities"
+RESTORED = "cities-restored"
+WORKERS = 2
+CHUNK = 2_000
+ROWS_MIN = 5_000
+"""So that every country of the story is there."""
+LOAD_S = 40.0
+"""No more is loaded after this long, so that the whole stays under two minutes on a slow machine; the report says how much it was."""
+
+SETTINGS = ("tables.initial_partitions=2", "storage.checkpoint_age=2s", "archive.seal_age=5s")
+RECOUNTED = 1_000
+WRONG_COUNTRIES = ("DE",)
+DELETED_COUNTRIES = ("NL", "PT")
+UNTOUCHED_READS = 20
+
+
+def run_demo(call: Call) -> Result:
+    """Everything; exit 0 only if every claim was checked. The server is stopped and the temporary folder removed whatever happens."""
+    tell = (lambda line: call.log(line)) if call.json else (lambda line: print(line, flush=True))
+    story = Story(tell)
+    given, rows = call.option("data"), call.option("rows")
+    if rows is not None and rows < ROWS_MIN:
+        raise Failure(
+            "too few cities to show anything",
+            code="Usage",
+            exit_code=USAGE,
+            asked=f"--rows {rows}",
+            next_step=f"give at least {ROWS_MIN}, or none",
+        )
+    folder = _folder(given)
+    demo = Demo(story, folder, archive=call.option("archive"), rows=rows)
+    try:
+        demo.run()
+    except CheckFailed:
+        pass  # told, and kept in the story
+    finally:
+        demo.close()
+        kept = given is not None or bool(call.option("keep"))
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=True)
+    return story.exit_code, {
+        "error": story.error,
+        "checked": story.exit_code == DONE,
+        "steps": [step.as_json() for step in story.steps],
+        "rows": demo.rows,
+        "source": SOURCE,
+        "at": demo.noted,
+        "seconds": round(story.seconds, 3),
+        "data": str(folder) if kept else None,
+        "archive": call.option("archive") or (folder / "data" / "archive").as_uri(),
+    }
+
+
+def _folder(given: str | None) -> Path:
+    if given is None:
+        return Path(tempfile.mkdtemp(prefix="scrubjay-demo-"))
+    folder = Path(given).resolve()
+    if folder.exists() and any(folder.iterdir()):
+        raise Failure(
+            "the folder is not empty",
+            code="Unsafe",
+            exit_code=REFUSED,
+            asked=f"--data {given}",
+            found="files in it",
+            next_step="name a new one",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class Demo:
+    """The state between the steps. model: exactly what the table held at the noted time. largest: keys of the most populous cities."""
+
+    def __init__(self, story: Story, folder: Path, *, archive: str | None, rows: int | None) -> None:
+        self.story = story
+        self.folder = folder
+        self.server = Server(folder, archive=archive, settings=SETTINGS)
+        self.archive = archive
+        self.rows: int | None = None
+        self.noted: str | None = None
+        self.model: Model = {}
+        self.largest: list[Key] = []
+        self.table_id = ""
+        self.flip: Flip | None = None
+        self.victim: Key = ("", "")
+        self._limit = rows
+        self._pool: ProcessPoolExecutor | None = None
+
+    def run(self) -> None:
+        self.start()
+        self.load()
+        self.change()
+        self.break_table()
+        self.rot_a_replica()
+        self.verify_archive()
+        self.scrub()
+        self.restore()
+        self.compare()
+        self.finish()
+
+    def close(self) -> None:
+        """End the workers and, if it still runs, the server."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self.server.stop()
+
+    # -- the steps -------------------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        with self.story.step("start", "Start a cluster: three storage nodes in three zones, archive in object storage") as step:
+            self.server.start()
+            # Spawned, not forked: this process has threads, and a fork would take their locks along.
+            self._pool = ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"))
+            self.table_id = client.create_table(self.server.endpoint, TABLE)
+            step.proven(f"it serves {self.server.endpoint}, table {TABLE} is ACTIVE", endpoint=self.server.endpoint, table_id=self.table_id)
+
+    def load(self) -> None:
+        with self.story.step("load", "Load real data with boto3: the cities of the world, key country + city") as step:
+            cities = load_cities()
+            wanted = cities[: self._limit]
+            began = monotonic_s()
+            self.model = merge(self._spread(client.put_cities, _chunks(wanted, CHUNK), until=began + LOAD_S))
+            seconds = monotonic_s() - began
+            self.rows = len(self.model)
+            self.largest = [key for key in ((city.country, city.sort) for city in cities[:RECOUNTED]) if key in self.model]
+            rate = self.rows / seconds
+            if self.rows < len(wanted):
+                self.story.say(
+                    f"stopped after {seconds:.0f} s: this machine loads {rate:.0f} items/s; the {len(wanted) - self.rows} smallest cities are left out"
+                )
+            step.proven(
+                f"{self.rows} of {len(cities)} cities acknowledged by a quorum, {rate:.0f} items/s",
+                rows=self.rows,
+                available=len(cities),
+                items_per_second=round(rate, 1),
+            )
+
+    def change(self) -> None:
+        with self.story.step("change", "Count the largest cities again, one UpdateItem each, and note the time") as step:
+            chosen = self.largest
+            remarks = [(key, f"counted again by the demo, sheet {number:06d} of {key[1]}") for number, key in enumerate(chosen)]
+            updated = merge(self._spread(client.recount, _chunks(remarks, RECOUNTED // (2 * WORKERS))))
+            for key, remark in remarks:
+                item = decode(self.model[key])
+                item["population"] = {"N": str(int(item["population"]["N"]) + client.RECOUNT_MORE)}
+                item["remark"] = {"S": remark}
+                self.model[key] = canonical(item)
+                step.expect(updated[key] == self.model[key], f"the answer to the update of {key} is not what was to be expected")
+            self.victim = next(key for key in chosen if key[0] not in (*WRONG_COUNTRIES, *DELETED_COUNTRIES))
+            # One write more, sent after all others were acknowledged: its effective time on the server's clock is the moment to come back to.
+            last = client.dynamodb(self.server.endpoint).put_item(TableName=TABLE, Item=decode(self.model[self.victim]))
+            self.noted = client.server_time(last)
+            parse_time(self.noted)
+            step.proven(f"{len(updated)} answers equal what was expected; the moment is {self.noted}", updated=len(updated), at=self.noted)
+
+    def break_table(self) -> None:
+        with self.story.step(
+            "bad job", f"A bad job runs: wrong populations in {', '.join(WRONG_COUNTRIES)}, {', '.join(DELETED_COUNTRIES)} deleted"
+        ) as step:
+            wrong = [{**decode(raw), "population": {"N": "-1"}} for key, raw in self.model.items() if key[0] in WRONG_COUNTRIES]
+            gone = [key for key in self.model if key[0] in DELETED_COUNTRIES]
+            written = sum(self._spread(client.put_items, _chunks(wrong, CHUNK)))
+            deleted = sum(self._spread(client.delete_keys, _chunks(gone, CHUNK)))
+            for country, expected in ((WRONG_COUNTRIES[0], "-1"), (DELETED_COUNTRIES[0], None)):
+                key = next(key for key in self.model if key[0] == country)
+                item = client.dynamodb(self.server.endpoint).get_item(TableName=TABLE, Key=key_item(key), ConsistentRead=True).get("Item")
+                found = item["population"]["N"] if item else None
+                step.expect(found == expected, f"the bad job did not reach {key}")
+            step.proven(f"the live table is wrong: {written} cities with -1 people, {deleted} gone", wrong=written, deleted=deleted)
+
+    def rot_a_replica(self) -> None:
+        with self.story.step("bit rot", "A disk rots: flip one bit of a live value in one replica's B-tree file") as step:
+            remark = decode(self.model[self.victim])["remark"]["S"].encode()
+            self.flip = _until(30.0, lambda: flip_live_bit(self.server.data, remark))
+            step.expect(self.flip is not None, "no checkpoint brought the value into a B-tree file within 30 s", exit_code=FAILED)
+            assert self.flip is not None
+            right = self.model[self.victim]
+            dynamodb = client.dynamodb(self.server.endpoint)
+            for attempt in range(UNTOUCHED_READS):
+                item = dynamodb.get_item(TableName=TABLE, Key=key_item(self.victim), ConsistentRead=attempt % 2 == 0)["Item"]
+                step.expect(canonical(item) == right, f"a read gave the rotted value of {self.victim}")
+            flip = self.flip
+            step.proven(
+                f"bit {flip.bit} of byte {flip.offset} on {flip.node} flipped in the value of {self.victim[1]}; {UNTOUCHED_READS} reads, never the rotted value",
+                node=flip.node,
+                file=str(flip.file),
+                offset=flip.offset,
+                key=key_item(self.victim),
+            )
+
+    def verify_archive(self) -> None:
+        with self.story.step("verify", "Verify the archive, and a copy of it with a flipped bit and a lost segment") as step:
+            self._wait_archived(step)
+            copy = self.folder / "damaged-copy"
+            objects = copy_archive(self.archive or (self.server.data / "archive").as_uri(), copy)
+            damage = damage_archive(copy, self.table_id)
+            code, bad = self.server.verb(step, "verify", "--archive", copy.as_uri())
+            step.expect(code == MISMATCH, f"verify of the damaged copy ended with {code}, not 2: {bad['error'] or bad['verdict']}")
+            _expect_found(step, bad["findings"], damage)
+            code, good = self.server.verb(step, "verify")
+            step.expect(
+                code == DONE,
+                f"verify of the real archive ended with {code}: {good['error'] or good['findings'] or good['verdict']}",
+                exit_code=code or FAILED,
+            )
+            checked = good["objects"]["checked"]
+            step.proven(
+                f"the copy: both damages named, exit 2; the real archive: {checked} objects whole, {human_size(good['bytes'])} read, exit 0",
+                copied=objects,
+                flipped=damage.flipped,
+                removed=damage.removed,
+                checked=checked,
+            )
+
+    def scrub(self) -> None:
+        with self.story.step("scrub", "Scrub: compare every replica with one rebuilt from the archive alone") as step:
+            code, first = self.server.verb(step, "scrub", "run", "--table", TABLE)
+            step.expect(
+                code == MISMATCH, f"the scrub ended with {code}, not 2: {first['error'] or first['verdict']}", exit_code=code or MISMATCH
+            )
+            step.expect(first["healed"] is True, "the scrub found the rot but did not heal it")
+            found = [finding for finding in _findings(first) if finding.get("key")]
+            assert self.flip is not None
+            mine = [finding for finding in found if (finding["key"]["country"]["S"], finding["key"]["city"]["S"]) == self.victim]
+            step.expect(bool(mine), f"no finding names {self.victim}: {found}")
+            step.expect(all(finding["copy"] == self.flip.node for finding in mine), f"the wrong copy was blamed: {mine}")
+            self.story.say(
+                f"found on {mine[0]['copy']}: {mine[0]['kind']} {self.victim[1]}, by {mine[0]['found_by']}; action: {mine[0]['action']}"
+            )
+            code, second = self.server.verb(step, "scrub", "run", "--table", TABLE)
+            step.expect(
+                code == DONE, f"the second scrub ended with {code}: {second['error'] or second['verdict']}", exit_code=code or FAILED
+            )
+            totals = second["totals"]
+            step.proven(
+                f"the rotted city named and healed (exit 2); scrubbed again: {totals['rows']} rows match on every copy (exit 0)",
+                kind=mine[0]["kind"],
+                found_by=mine[0]["found_by"],
+                rows=totals["rows"],
+                seconds=[first["totals"]["seconds"], totals["seconds"]],
+            )
+
+    def restore(self) -> None:
+        with self.story.step("restore", f"Restore to {self.noted}, before the bad job, as a new table") as step:
+            assert self.noted is not None
+            target = ("--table", TABLE, "--to", RESTORED, "--at", self.noted)
+            code, plan = self.server.verb(step, "restore", "plan", *target)
+            step.expect(code == DONE, f"the plan ended with {code}: {plan['error']}", exit_code=code or FAILED)
+            for line in plan_lines(plan):
+                self.story.say(line)
+            code, done = self.server.verb(step, "restore", "run", *target)
+            step.expect(code == DONE, f"the restore ended with {code}: {done['error'] or done['verdict']}", exit_code=code or FAILED)
+            step.expect(done["state"] == "published", f"state {done['state']}")
+            step.expect(done["rows"] == len(self.model), f"{done['rows']} rows restored, {len(self.model)} expected")
+            total = done["seconds"]["total"]
+            step.proven(
+                f"{done['rows']} rows published after their digests agreed; {total:.1f} s, predicted {plan['predicted_seconds']:.1f} s",
+                rows=done["rows"],
+                digest=done["digest"],
+                predicted_seconds=plan["predicted_seconds"],
+                restore_seconds=done["seconds"],
+            )
+
+    def compare(self) -> None:
+        with self.story.step("compare", "Read the restored table and compare it item by item, both ways") as step:
+            segments = 4 * WORKERS
+            parts = [(RESTORED, number, segments) for number in range(segments)]
+            found = merge(self._map(client.scan, parts))
+            difference = compare(self.model, found)
+            step.expect(
+                difference.total == 0,
+                f"{len(difference.lacking)} lacking, {len(difference.different)} different, {len(difference.extra)} extra, e.g. {(difference.lacking + difference.different + difference.extra)[:3]}",
+            )
+            step.proven(f"{len(found)} items equal, 0 lacking, 0 different, 0 extra", items=len(found))
+
+    def finish(self) -> None:
+        with self.story.step("stop", "Stop the cluster: seal, archive, hand over") as step:
+            code = self.server.stop()
+            step.expect(code == DONE, f"it left with {code}", exit_code=INCOMPLETE if code == INCOMPLETE else FAILED)
+            step.proven("it left with 0: everything acknowledged is in the archive")
+
+    # -- helpers ---------------------------------------------------------------------------------------------------------------------
+
+    def _wait_archived(self, step: Step) -> None:
+        def caught_up() -> bool:
+            code, status = self.server.verb(step, "archive", "status", "--table", TABLE)
+            step.expect(code in (DONE, INCOMPLETE), f"archive status ended with {code}: {status['error']}", exit_code=code or FAILED)
+            tables = status["tables"]
+            return bool(tables) and tables[0]["unarchived_bytes"] == 0 and tables[0]["segments"] >= 3
+
+        step.expect(_until(40.0, caught_up) is True, "the archive did not catch up within 40 s", exit_code=INCOMPLETE)
+        step.commands = step.commands[-1:]
+
+    def _spread(self, work: Any, parts: Iterable[Sequence[Any]], *, until: float | None = None) -> Iterator[Any]:
+        """work(endpoint, table, part) for each part, in the workers, in order of completion; none is begun after `until`."""
+        return self._map(work, ((TABLE, part) for part in parts), until=until)
+
+    def _map(self, work: Any, parts: Iterable[tuple[Any, ...]], *, until: float | None = None) -> Iterator[Any]:
+        assert self._pool is not None
+        waiting: set[Future[Any]] = set()
+        for part in parts:
+            if until is not None and monotonic_s() > until:
+                break
+            waiting.add(self._pool.submit(work, self.server.endpoint, *part))
+            if len(waiting) > WORKERS:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        for future in waiting:
+            yield future.result()
+
+
+def _chunks(things: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for at in range(0, len(things), size):
+        yield things[at : at + size]
+
+
+def _until(seconds: float, question: Any) -> Any:
+    """Ask until the answer is something; None after `seconds`."""
+    deadline = monotonic_s() + seconds
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        if monotonic_s() > deadline:
+            return None
+        pause(0.25)
+
+
+def _findings(report: dict[str, Any]) -> list[dict[str, Any]]:
+    return [finding for table in report["tables"] for part in table["partitions"] for finding in part["findings"]]
+
+
+def _expect_found(step: Step, findings: Sequence[dict[str, Any]], damage: ArchiveDamage) -> None:
+    objects = {finding.get("object") for finding in findings}
+    for name, what in ((damage.flipped, "flipped bit"), (damage.removed, "lost segment")):
+        step.expect(name in objects, f"verify did not name the {what} in {name}; it named {sorted(str(one) for one in objects)}")
