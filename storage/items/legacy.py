@@ -13,7 +13,6 @@ from storage.control.catalogue import KeySchema
 from storage.items.errors import ItemError
 from storage.items.expressions.condition import Condition, key_names
 from storage.items.expressions.keycondition import WRONG_LENGTH, AttributeCondition, KeyCondition, bind
-from storage.items.expressions.lexer import Kind, Token
 from storage.items.expressions.parser import Action
 from storage.items.expressions.projection import Projection
 from storage.items.expressions.tree import And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode, order
@@ -139,7 +138,7 @@ def _path(name: str) -> PathNode:
 
 
 def _call(name: str, arguments: list[Any]) -> FunctionNode:
-    return FunctionNode(Token(Kind.NAME, name, 0, 0), arguments)
+    return FunctionNode(name, arguments)
 
 
 def _comparison(name: str, operator: str, values: tuple[Value, ...]) -> Any:

@@ -26,7 +26,7 @@ TYPES = ("S", "N", "B", "SS", "NS", "BS", "M", "L", "NULL", "BOOL")
 SET_TYPES = {"SS": "S", "NS": "N", "BS": "B"}
 """Set type to the type of its elements."""
 NESTING_MAX = 32
-"""Levels of maps and lists an attribute may have."""
+"""Levels an attribute may have; a scalar, set or empty container is one level, a map or list one more than its deepest element."""
 
 
 def make_set(kind: str, elements: Iterable[Any]) -> Value:
@@ -36,14 +36,12 @@ def make_set(kind: str, elements: Iterable[Any]) -> Value:
 
 
 def is_deeper_than(value: Value, levels: int) -> bool:
-    """Whether `value` holds more than `levels` levels of maps and lists (a scalar has none, an empty list one)."""
-    kind, payload = value
-    if kind == "M":
-        children: Iterable[Value] = payload.values()
-    elif kind == "L":
-        children = payload
-    else:
-        return False
+    """Whether `value` has more than `levels` levels (see NESTING_MAX)."""
     if levels <= 0:
         return True
-    return any(is_deeper_than(child, levels - 1) for child in children if child[0] in ("M", "L"))
+    kind, payload = value
+    if kind == "M":
+        return any(is_deeper_than(child, levels - 1) for child in payload.values())
+    if kind == "L":
+        return any(is_deeper_than(child, levels - 1) for child in payload)
+    return False

@@ -117,7 +117,7 @@ def _read_null(payload: Any, depth: int) -> Value:
 def _read_map(payload: Any, depth: int) -> Value:
     if type(payload) is not dict:
         raise _NotHappy
-    if depth > NESTING_MAX:
+    if depth >= NESTING_MAX and payload:
         raise ItemError(TOO_DEEP)
     members: Item = {}
     for name, wrapped in payload.items():
@@ -130,7 +130,7 @@ def _read_map(payload: Any, depth: int) -> Value:
 def _read_list(payload: Any, depth: int) -> Value:
     if type(payload) is not list:
         raise _NotHappy
-    if depth > NESTING_MAX:
+    if depth >= NESTING_MAX and payload:
         raise ItemError(TOO_DEEP)
     return "L", tuple([_value(wrapped, depth + 1) for wrapped in payload])
 
@@ -229,8 +229,10 @@ def _value_slow(obj: Any, depth: int) -> Value:
 
 
 def _read_slow(kind: str, payload: Any, depth: int) -> Value:
-    if kind in ("M", "L") and depth > NESTING_MAX:
+    if kind in ("M", "L") and depth >= NESTING_MAX and payload:
         raise ItemError(TOO_DEEP)
+    if kind in ("BOOL", "NULL") and isinstance(payload, str):
+        payload = _BOOLEAN_TEXTS[payload.lower()]
     if kind == "M":
         members: Item = {}
         for name, wrapped in payload.items():
@@ -343,8 +345,14 @@ def check_boolean_shape(obj: object) -> None:
         return
     _check_scalar(obj, "java.lang.Boolean")
     if isinstance(obj, str):
+        if obj.lower() in _BOOLEAN_TEXTS:
+            return
         raise SerializationError("Unexpected token received from parser")
     raise SerializationError(f"{json_token(obj)} cannot be converted to Boolean")
+
+
+_BOOLEAN_TEXTS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+"""Strings that AWS's parser takes for a boolean."""
 
 
 def check_integer_shape(obj: object, java: str = "Integer") -> None:

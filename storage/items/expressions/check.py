@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from storage.items.errors import ItemError
@@ -16,6 +16,12 @@ from storage.items.values import Value
 
 OPERATORS_MAX = 300
 IN_OPERANDS_MAX = 100
+"""With the operand before IN."""
+_NOTHING = Placeholders()
+FUNCTIONS = frozenset(
+    ("attribute_exists", "attribute_not_exists", "attribute_type", "begins_with", "contains", "size", "if_not_exists", "list_append")
+)
+"""Of all grammars: one of them in the wrong place is told as such, any other name as unknown."""
 INDEX_MAX = (1 << 31) - 1
 
 
@@ -24,21 +30,26 @@ def invalid(kind: str, text: str) -> ItemError:
     return ItemError(f"Invalid {kind}: {text}")
 
 
-def walk(node: Any) -> Iterator[Any]:
+def walk(node: Any) -> list[Any]:
     """Every node of a tree, parents first, in the order of the text."""
-    yield node
-    for child in children(node):
-        yield from walk(child)
+    found: list[Any] = []
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        if not isinstance(node, (PathNode, ValueNode)):
+            waiting.extend(reversed(children(node)))
+    return found
 
 
 def children(node: Any) -> list[Any]:
     """Direct children, in the order of the text."""
+    if isinstance(node, (Compare, Arithmetic)):
+        return [node.left, node.right]
     if isinstance(node, (And, Or)):
         return node.terms
     if isinstance(node, Not):
         return [node.term]
-    if isinstance(node, (Compare, Arithmetic)):
-        return [node.left, node.right]
     if isinstance(node, Between):
         return [node.operand, node.low, node.high]
     if isinstance(node, In):
@@ -57,15 +68,21 @@ def check_limits(parser: Parser) -> None:
 
 
 def check_reserved(paths: list[PathNode], kind: str) -> None:
-    """No bare name may be a reserved word."""
+    """No bare name may be a reserved word. Paths without aliases get their final form on the way, for all uses of a shared tree."""
     for node in paths:
         for token in node.tokens:
             if token.kind is Kind.NAME and token.text.upper() in RESERVED:
                 raise invalid(kind, f"Attribute name is a reserved keyword; reserved keyword: {token.text}")
+    for node in paths:
+        if not any(token.kind is Kind.ALIAS for token in node.tokens):
+            with suppress(ItemError):
+                resolve_path(node, _NOTHING, kind)
 
 
 def resolve_path(node: PathNode, placeholders: Placeholders, kind: str) -> Path:
     """Put names into a path node. Raises ItemError (undefined name, too deep, index out of range)."""
+    if node.path:
+        return node.path
     path: list[Any] = []
     for token in node.tokens:
         if token.kind is Kind.NAME:
@@ -113,6 +130,10 @@ def operand_type(node: Any) -> str | None:
     if isinstance(node, FunctionNode) and node.name == "size":
         return "N"
     return None
+
+
+def misused(kind: str, name: str) -> ItemError:
+    return invalid(kind, f"The function is not allowed to be used this way in an expression; function: {name}")
 
 
 def wrong_count(kind: str, name: str, count: int) -> ItemError:

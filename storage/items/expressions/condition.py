@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from storage.control.catalogue import KeySchema
@@ -51,24 +52,32 @@ def parse_condition(
     kind: str = "ConditionExpression",
 ) -> Condition:
     """Parse and check a condition. names: the request's Placeholders, or a plain mapping beside `values`. Raises ItemError."""
+    return check_condition(parsed(text, kind).fresh(), kind, as_placeholders(names, values))
+
+
+PARSED_KEPT = 1024
+"""Parsed expressions kept for the next request with the same text (at most 4 KB of text each)."""
+
+
+@lru_cache(maxsize=PARSED_KEPT)
+def parsed(text: str, kind: str) -> Any:
+    """The tree of a condition, checked as far as names and values do not matter. Shared: use `fresh` copies. Raises ItemError."""
     parser = ConditionParser(text, kind)
     tree = parser.parse()
-    return check_condition(tree, parser, as_placeholders(names, values))
-
-
-def check_condition(tree: Any, parser: ConditionParser, placeholders: Placeholders) -> Condition:
-    """The checks between parsing and evaluation; puts names and values in."""
-    kind = parser.kind
     check.check_limits(parser)
     nodes = list(check.walk(tree))
     for node in nodes:
-        if isinstance(node, FunctionNode) and node.name not in _FUNCTIONS:
+        if isinstance(node, FunctionNode) and node.name not in check.FUNCTIONS:
             raise invalid(kind, f"Invalid function name; function: {node.name}")
     _check_use(tree, kind, as_condition=True)
-    paths = [node for node in nodes if isinstance(node, PathNode)]
-    check.check_reserved(paths, kind)
+    check.check_reserved([node for node in nodes if isinstance(node, PathNode)], kind)
+    return tree
+
+
+def check_condition(tree: Any, kind: str, placeholders: Placeholders) -> Condition:
+    """Put names and values into a fresh tree and check it. Raises ItemError."""
     _check_node(tree, placeholders, kind)
-    return Condition(tree, tuple([node.path for node in paths]))
+    return Condition(tree, tuple([node.path for node in check.walk(tree) if isinstance(node, PathNode)]))
 
 
 def parse_filter(
@@ -109,8 +118,8 @@ def key_names(schema: KeySchema) -> tuple[str, ...]:
 def _check_use(node: Any, kind: str, *, as_condition: bool) -> None:
     """size() is an operand only, the others are conditions only; AWS says which one first from the outside in."""
     if isinstance(node, FunctionNode):
-        if (node.name == "size") == as_condition:
-            raise invalid(kind, f"The function is not allowed to be used this way in an expression; function: {node.name}")
+        if node.name not in _FUNCTIONS or (node.name == "size") == as_condition:
+            raise check.misused(kind, node.name)
         as_condition = False
     elif isinstance(node, (Compare, Between, In)):
         as_condition = False
@@ -120,19 +129,15 @@ def _check_use(node: Any, kind: str, *, as_condition: bool) -> None:
 
 def _check_node(node: Any, placeholders: Placeholders, kind: str) -> None:
     """Children first, then the node: each operator and function is checked whole before the next one."""
-    if isinstance(node, (And, Or)):
-        for term in node.terms:
-            _check_node(term, placeholders, kind)
-        return
-    if isinstance(node, Not):
-        _check_node(node.term, placeholders, kind)
-        return
-    if isinstance(node, (PathNode, ValueNode)):
-        check.resolve(node, placeholders, kind)
-        return
     operands = check.children(node)
     for operand in operands:
-        _check_node(operand, placeholders, kind)
+        if isinstance(operand, PathNode):
+            if not operand.path:
+                check.resolve_path(operand, placeholders, kind)
+        elif isinstance(operand, ValueNode):
+            check.resolve_value(operand, placeholders, kind)
+        else:
+            _check_node(operand, placeholders, kind)
     if isinstance(node, FunctionNode):
         _check_function(node, kind)
     elif isinstance(node, Compare):
@@ -143,11 +148,12 @@ def _check_node(node: Any, placeholders: Placeholders, kind: str) -> None:
         _check_ordered("BETWEEN", operands, kind)
         _check_bounds(node, kind)
         check.check_distinct(kind, "BETWEEN", operands)
-    else:
-        assert isinstance(node, In)
-        if len(node.candidates) > check.IN_OPERANDS_MAX:
+    elif isinstance(node, In):
+        if len(operands) > check.IN_OPERANDS_MAX:
             raise wrong_count(kind, "IN", len(operands))
         check.check_distinct(kind, "IN", operands)
+    else:
+        assert isinstance(node, (And, Or, Not)), type(node)
 
 
 def _check_ordered(operator: str, operands: list[Any], kind: str) -> None:
@@ -213,5 +219,3 @@ def _check_attribute_type(arguments: list[Any], kind: str) -> None:
     name = wanted.value[1]
     if name not in TYPES:
         raise invalid(kind, f"Invalid attribute type name found; type: {name}, valid types: {{B,NULL,SS,BOOL,L,BS,N,NS,S,M}}")
-    if not isinstance(arguments[0], PathNode):
-        raise check.needs_path(kind, "attribute_type")

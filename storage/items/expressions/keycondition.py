@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from storage.control.catalogue import KeySchema
 from storage.items.errors import ItemError
 from storage.items.expressions import check
-from storage.items.expressions.condition import as_placeholders, check_condition
-from storage.items.expressions.parser import ConditionParser
+from storage.items.expressions.condition import as_placeholders, check_condition, parsed
 from storage.items.expressions.placeholders import Placeholders
 from storage.items.expressions.tree import And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode
 from storage.items.keys import check_key_sizes, check_not_empty, hash_prefix, key_attributes, key_bounds, sort_bounds
@@ -77,10 +76,7 @@ def parse_key_expression(
     text: str, names: Mapping[str, str] | Placeholders | None = None, values: Mapping[str, Value] | None = None
 ) -> KeyExpression:
     """Stage one. names: the request's Placeholders, or a plain mapping beside `values`. Raises ItemError."""
-    parser = ConditionParser(text, _KIND)
-    tree = parser.parse()
-    check_condition(tree, parser, as_placeholders(names, values))
-    return KeyExpression(tree)
+    return KeyExpression(check_condition(parsed(text, _KIND).fresh(), _KIND, as_placeholders(names, values)).tree)
 
 
 def parse_key_condition(

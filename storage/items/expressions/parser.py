@@ -123,7 +123,7 @@ class Parser:
             arguments.append(bare(self.operand()))
         self.expect(")")
         self.higher()
-        return FunctionNode(name, arguments)
+        return FunctionNode(name.text, arguments)
 
     def operand(self) -> Any:
         """A value, path or call, perhaps in parentheses (then a Paren)."""
@@ -259,6 +259,10 @@ class Action:
         self.target = target
         self.operand = operand
 
+    def fresh(self) -> Action:
+        """As `Node.fresh`."""
+        return Action(self.section, self.target.fresh(), None if self.operand is None else self.operand.fresh())
+
 
 class Arithmetic(Operand):
     """left + right or left - right. The update evaluates it."""
@@ -269,6 +273,9 @@ class Arithmetic(Operand):
         self.operator = operator
         self.left = left
         self.right = right
+
+    def fresh(self) -> Arithmetic:
+        return Arithmetic(self.operator, self.left.fresh(), self.right.fresh())
 
 
 class UpdateParser(Parser):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from storage.items.errors import ItemError
 from storage.items.values import Value
-from storage.items.wire import check_item_shape, value_from_json
+from storage.items.wire import TOO_DEEP, check_item_shape, value_from_json
 
 _NAME_KEY = re.compile(r"#[A-Za-z0-9_]+", re.ASCII)
 _VALUE_KEY = re.compile(r":[A-Za-z0-9_]+", re.ASCII)
@@ -86,6 +86,8 @@ def values_from_json(obj: object) -> dict[str, Value] | None:
             values[key] = value_from_json(wrapped)
         except ItemError as fault:
             check_item_shape(obj)
+            if fault.message == TOO_DEEP:
+                raise
             raise ItemError(f"ExpressionAttributeValues contains invalid value: {fault.message} for key {key}") from None
     return values
 

@@ -6,6 +6,7 @@ Before the check a path holds tokens and a value node no value; nothing is evalu
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import is_
 from typing import Any, ClassVar
 
 from storage.items.expressions.lexer import Token
@@ -18,9 +19,13 @@ EMPTY_ITEM: Item = {}
 
 
 class Node:
-    """Any node. operators: what it counts towards the limit of operators."""
+    """Any node. `fresh` gives a node of its own to each use of a parsed (and shared) tree: names and values are put into it."""
 
     __slots__ = ()
+
+    def fresh(self) -> Any:
+        """This tree, with copies in place of all that depends on names and values; parts that do not are shared."""
+        raise AssertionError(type(self))
 
 
 # --- operands ------------------------------------------------------------------------------------------------------------------------------
@@ -35,13 +40,16 @@ class Operand(Node):
 
 
 class PathNode(Operand):
-    """tokens: NAME, ALIAS and INDEX tokens in order. path: set by the check."""
+    """tokens: NAME, ALIAS and INDEX tokens in order. path: set by the check; at once, for all uses, if there is no ALIAS in it."""
 
     __slots__ = ("path", "tokens")
 
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
         self.path: Path = ()
+
+    def fresh(self) -> PathNode:
+        return self if self.path else PathNode(self.tokens)
 
     def read(self, item: Item) -> Value | None:
         path = self.path
@@ -57,6 +65,9 @@ class ValueNode(Operand):
         self.token = token
         self.value = value
 
+    def fresh(self) -> ValueNode:
+        return ValueNode(self.token, self.value)
+
     def read(self, item: Item) -> Value | None:
         return self.value
 
@@ -64,14 +75,18 @@ class ValueNode(Operand):
 class FunctionNode(Operand):
     """A call. As a condition it must be one of CONDITIONS, as an operand one of OPERANDS; the check says so."""
 
-    __slots__ = ("arguments", "name", "run")
+    __slots__ = ("arguments", "name")
 
     CONDITIONS: ClassVar[dict[str, Callable[[list[Any], Item], bool]]] = {}
     OPERANDS: ClassVar[dict[str, Callable[[list[Any], Item], Value | None]]] = {}
 
-    def __init__(self, name: Token, arguments: list[Any]) -> None:
-        self.name = name.text
+    def __init__(self, name: str, arguments: list[Any]) -> None:
+        self.name = name
         self.arguments = arguments
+
+    def fresh(self) -> FunctionNode:
+        arguments = [argument.fresh() for argument in self.arguments]
+        return self if all(map(is_, arguments, self.arguments)) else FunctionNode(self.name, arguments)
 
     def read(self, item: Item) -> Value | None:
         return self.OPERANDS[self.name](self.arguments, item)
@@ -98,6 +113,9 @@ class And(Node):
     def __init__(self, terms: list[Any]) -> None:
         self.terms = terms
 
+    def fresh(self) -> And:
+        return And([term.fresh() for term in self.terms])
+
     def evaluate(self, item: Item) -> bool:
         for term in self.terms:  # noqa: SIM110 (a generator per evaluation costs more than the loop)
             if not term.evaluate(item):
@@ -110,6 +128,9 @@ class Or(Node):
 
     def __init__(self, terms: list[Any]) -> None:
         self.terms = terms
+
+    def fresh(self) -> Or:
+        return Or([term.fresh() for term in self.terms])
 
     def evaluate(self, item: Item) -> bool:
         for term in self.terms:  # noqa: SIM110
@@ -124,6 +145,9 @@ class Not(Node):
     def __init__(self, term: Any) -> None:
         self.term = term
 
+    def fresh(self) -> Not:
+        return Not(self.term.fresh())
+
     def evaluate(self, item: Item) -> bool:
         return not self.term.evaluate(item)
 
@@ -137,6 +161,9 @@ class Compare(Node):
         self.right = right
         self.run = COMPARISONS[operator]
 
+    def fresh(self) -> Compare:
+        return Compare(self.operator, self.left.fresh(), self.right.fresh())
+
     def evaluate(self, item: Item) -> bool:
         return self.run(self.left.read(item), self.right.read(item))
 
@@ -149,6 +176,9 @@ class Between(Node):
         self.low = low
         self.high = high
 
+    def fresh(self) -> Between:
+        return Between(self.operand.fresh(), self.low.fresh(), self.high.fresh())
+
     def evaluate(self, item: Item) -> bool:
         value = self.operand.read(item)
         return is_between(value, self.low.read(item), self.high.read(item))
@@ -160,6 +190,9 @@ class In(Node):
     def __init__(self, operand: Operand, candidates: list[Any]) -> None:
         self.operand = operand
         self.candidates = candidates
+
+    def fresh(self) -> In:
+        return In(self.operand.fresh(), [candidate.fresh() for candidate in self.candidates])
 
     def evaluate(self, item: Item) -> bool:
         value = self.operand.read(item)

@@ -6,6 +6,7 @@ Every operand is read from the item as it was; then SET, ADD and DELETE take eff
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from storage.control.catalogue import KeySchema
@@ -13,7 +14,7 @@ from storage.items import numbers
 from storage.items.errors import ItemError
 from storage.items.expressions import check
 from storage.items.expressions.check import invalid, operand_type, wrong_count, wrong_type
-from storage.items.expressions.condition import as_placeholders, key_names
+from storage.items.expressions.condition import PARSED_KEPT, as_placeholders, key_names
 from storage.items.expressions.parser import Action, Arithmetic, UpdateParser
 from storage.items.expressions.paths import Path, check_disjoint, project, read
 from storage.items.expressions.placeholders import Placeholders
@@ -51,15 +52,30 @@ class Update:
                     f"One or more parameter values were invalid: Cannot update attribute {path[0]}. This attribute is part of the key"
                 )
 
-    def apply(self, item: Item) -> Item:
-        """The updated item; `item` stays as it is. Raises ItemError (what AWS finds out only when it sees the item)."""
+    def update_item(self, old: Item | None, key: Item) -> Item | None:
+        """The item after the update of `old` (None: there is none). key: the key attributes alone.
+
+        Returns None if there is no item and the update makes none: it only removes. Raises ItemError, as `apply`.
+        """
+        if old is not None:
+            return self.apply(old)
+        if self.actions and all(action.section in ("REMOVE", "DELETE") for action in self.actions):
+            return None
+        return self.apply(key, exists=False)
+
+    def apply(self, item: Item, *, exists: bool = True) -> Item:
+        """The updated item; `item` stays as it is. Raises ItemError (what AWS finds out only when it sees the item).
+
+        exists: False if `item` is only the key of one to be made; removing from inside what it does not have is no error then.
+        """
         changes: list[tuple[Path, Value | None]] = []
         for action in self.actions:
             section, path = action.section, action.target.path
             if section == "SET":
                 changes.append((path, self._operand(action.operand, item)))
             elif section == "REMOVE":
-                changes.append((path, None))
+                if exists or len(path) == 1:
+                    changes.append((path, None))
             else:
                 old = read(item, path)
                 combine = _added if section == "ADD" else _deleted
@@ -192,17 +208,9 @@ def _rewritten(old: Value | None, branch: _Branch) -> Value:
 
 def parse_update(text: str, names: Mapping[str, str] | Placeholders | None = None, values: Mapping[str, Value] | None = None) -> Update:
     """Parse and check an UpdateExpression. names: the request's Placeholders, or a plain mapping beside `values`. Raises ItemError."""
-    parser = UpdateParser(text)
-    actions = parser.parse()
     placeholders = as_placeholders(names, values)
-    check.check_limits(parser)
-    nodes = [node for action in actions for node in (action.target, *_operand_nodes(action))]
-    for node in nodes:
-        if isinstance(node, FunctionNode) and node.name not in _FUNCTIONS:
-            raise invalid(_KIND, f"Invalid function name; function: {node.name}")
-    check.check_reserved([node for node in nodes if isinstance(node, PathNode)], _KIND)
-    if parser.repeated is not None:
-        raise invalid(_KIND, f'The "{parser.repeated}" section can only be used once in an update expression;')
+    actions = [action.fresh() for action in parsed(text)]
+    nodes = _nodes(actions)
     for node in nodes:
         check.resolve(node, placeholders, _KIND)
     check_disjoint([action.target.path for action in actions], _KIND)
@@ -217,8 +225,40 @@ def parse_update(text: str, names: Mapping[str, str] | Placeholders | None = Non
     return Update(actions, reads=reads)
 
 
+@lru_cache(maxsize=PARSED_KEPT)
+def parsed(text: str) -> list[Action]:
+    """The actions of an update, checked as far as names and values do not matter. Shared: use `fresh` copies. Raises ItemError."""
+    parser = UpdateParser(text)
+    actions = parser.parse()
+    check.check_limits(parser)
+    nodes = _nodes(actions)
+    for node in nodes:
+        if isinstance(node, FunctionNode) and node.name not in check.FUNCTIONS:
+            raise invalid(_KIND, f"Invalid function name; function: {node.name}")
+    for action in actions:
+        _check_use(action.operand, nested=False)
+    check.check_reserved([node for node in nodes if isinstance(node, PathNode)], _KIND)
+    if parser.repeated is not None:
+        raise invalid(_KIND, f'The "{parser.repeated}" section can only be used once in an update expression;')
+    return actions
+
+
+def _nodes(actions: list[Action]) -> list[Any]:
+    return [node for action in actions for node in (action.target, *_operand_nodes(action))]
+
+
 def _operand_nodes(action: Action) -> list[Any]:
     return [] if action.operand is None else list(check.walk(action.operand))
+
+
+def _check_use(node: Any, *, nested: bool) -> None:
+    """Functions of conditions have no place here, and list_append none inside another function."""
+    if isinstance(node, FunctionNode):
+        if node.name not in _FUNCTIONS or (nested and node.name == "list_append"):
+            raise check.misused(_KIND, node.name)
+        nested = True
+    for child in check.children(node):
+        _check_use(child, nested=nested)
 
 
 def _check_set_action(section: str, value: Value) -> None:
