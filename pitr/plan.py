@@ -102,10 +102,11 @@ class Plan:
     workers: int
 
 
-def plan_partition(history: History, cut: Stamp) -> PartitionPlan:
+def plan_partition(history: History, cut: Stamp, *, preview: bool = False) -> PartitionPlan:
     """The newest base at or before the cut, and every segment above it that starts at or before the cut.
 
     The last of them is read to its seal, past the cut, so that the rebuild can be checked against an agreed digest at or after its cut.
+    preview: the archive need not reach the cut yet (the leaders will be asked to seal first).
     That nothing at or before the cut is absent is proven by the segment behind it, which must continue, or by the closed timestamp.
     Raises Missing (lsn: the first absent one) on a hole between the base and the cut, Unavailable if the archive does not reach the cut.
     """
@@ -121,9 +122,10 @@ def plan_partition(history: History, cut: Stamp) -> PartitionPlan:
     behind = next((segment for segment in history.segments if segment.first_stamp > cut and segment.last > floor), None)
     if behind is not None and behind.first > expected:
         raise Missing("a hole in the archived log", what="segment", partition=history.partition, lsn=expected, last=behind.first - 1)
-    if behind is None and not (history.closed >= cut and history.closed_at < expected) and not (chosen and chosen[-1].last_stamp >= cut):
+    reached = (history.closed >= cut and history.closed_at < expected) or (bool(chosen) and chosen[-1].last_stamp >= cut)
+    if behind is None and not reached and not preview:
         raise Unavailable("the archive does not reach the target", partition=history.partition, lsn=expected, closed=history.closed)
-    if base is None and not chosen:
+    if base is None and not chosen and not preview:
         raise Missing("no history at or before the target", what="segment", partition=history.partition, lsn=1)
     stored = sum(segment.stored for segment in chosen) + (base.stored if base is not None else 0)
     raw = sum(segment.raw for segment in chosen) + (base.raw if base is not None else 0)
@@ -131,9 +133,9 @@ def plan_partition(history: History, cut: Stamp) -> PartitionPlan:
     return PartitionPlan(history.partition, base, tuple(chosen), stored, raw, requests, Lsn(floor + 1), Lsn(expected - 1))
 
 
-def plan_table(histories: Sequence[History], *, at_us: int, cut: Stamp, rates: Rates, workers: int) -> Plan:
-    """The plan of a whole table. workers: partitions rebuilt at once. Raises Missing."""
-    parts = tuple(plan_partition(history, cut) for history in sorted(histories, key=lambda one: one.lo))
+def plan_table(histories: Sequence[History], *, at_us: int, cut: Stamp, rates: Rates, workers: int, preview: bool = False) -> Plan:
+    """The plan of a whole table. workers: partitions rebuilt at once. Raises Missing, Unavailable."""
+    parts = tuple(plan_partition(history, cut, preview=preview) for history in sorted(histories, key=lambda one: one.lo))
     seconds = predict([part.raw for part in parts], rates, workers=workers)
     return Plan(at_us, cut, parts, sum(part.bytes for part in parts), sum(part.requests for part in parts), seconds, rates, workers)
 

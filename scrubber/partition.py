@@ -318,7 +318,9 @@ class PartitionScrub:
             return [Origin(one.lsn or None, None) for one in told]
         return [next(found) if one.key is not None else Origin(None, None) for one in told]
 
-    async def _keys(self, keys: Sequence[bytes], pins: dict[str, Pinned], reference: Reference | None) -> dict[bytes, dict[str, Any] | None]:
+    async def _keys(
+        self, keys: Sequence[bytes], pins: dict[str, Pinned], reference: Reference | None
+    ) -> dict[bytes, dict[str, Any] | None]:
         """The key attributes as DynamoDB JSON, from the reference or any copy that holds a good row there."""
         wanted = sorted(set(keys))
         items: dict[bytes, bytes | None] = dict.fromkeys(wanted)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_US = 0
+_LAST_US = 253_402_300_799_999_999
+"""The last microsecond of the year 9999."""
 
 
 def utc_text(us: int) -> str:
-    """RFC 3339, UTC, always six digits of fraction."""
-    return (_EPOCH + timedelta(microseconds=us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """RFC 3339, UTC, always six digits of fraction. A time no calendar has (a wild number in a request) becomes the nearest one that it has."""
+    bounded = min(max(us, _FIRST_US), _LAST_US)
+    return (_EPOCH + timedelta(microseconds=bounded)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def utc_text_or_none(us: int | None) -> str | None:

@@ -1,0 +1,65 @@
+"""What a restore asks of the archive. `pitr.source` answers from the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from base.ids import PartitionId, Stamp
+from pitr.plan import History, PartitionPlan
+from pitr.target import Window
+from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.digest import Total
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Hole(NamedTuple):
+    """LSNs first..last of a partition are not in the archive: what happened between from_us and to_us (exclusive ends) cannot be restored."""
+
+    partition: PartitionId
+    first: int
+    last: int
+    from_us: int | None
+    to_us: int | None
+
+
+class TableArchive(NamedTuple):
+    """A table as the archive holds it. histories: one per partition of the table."""
+
+    window: Window
+    holes: tuple[Hole, ...]
+    histories: tuple[History, ...]
+
+
+class RestoredRows(NamedTuple):
+    """A rebuilt partition: its row file (below the data folder) and the digest that the rebuild proved. raw: bytes replayed; bytes: fetched."""
+
+    rows: str
+    total: Total
+    raw: int
+    bytes: int
+
+
+class RestoreArchive(Protocol):
+    """Every call may raise Unavailable."""
+
+    async def look(self, table: TableMeta) -> TableArchive:
+        """List what is there now. Raises Corrupt (a manifest)."""
+        ...
+
+    async def rebuild(
+        self, table: TableMeta, info: PartitionInfo, plan: PartitionPlan, *, cut: Stamp, path: str, progress: Progress | None
+    ) -> RestoredRows:
+        """Rows of one partition as of the cut into the row file `path`, every checksum, seal and the chain checked. Raises Missing, Corrupt."""
+        ...
+
+    async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
+        """The first base (LSN 0) of a new table's partition; returns its object key. An equal one that is there already is fine."""
+        ...
+
+    def has_rows(self, path: str) -> bool: ...
+
+    def discard(self, path: str) -> None:
+        """Remove a row file, or a folder of them; no error if it is not there."""
+        ...

@@ -1,0 +1,164 @@
+"""A restore's durable notes (kept by `ServicePort.save_job` under `restore/<new table id>`) and its report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from base.errors import ScrubjayError
+from scrubber.times import utc_text, utc_text_or_none
+from storage.control.catalogue import TableMeta
+from storage.digest import MASK, Total
+
+PREFIX = "restore/"
+
+PLAN, READ, LOAD, CONFIRM, PUBLISHED = "plan", "read", "load", "confirm", "published"
+"""Phases, in order. A phase is noted before it begins."""
+
+RUNNING, FAILED, DIFFERS, CANCELLED = "running", "failed", "differs", "cancelled"
+"""States beside PUBLISHED. failed and differs can be resumed or cancelled."""
+
+
+class PartitionJob(msgspec.Struct):
+    """One partition of the target. sum, rows: proven by the rebuild (None until read). copies: recomputed digest and rows of each replica, once loaded."""
+
+    source: str
+    target: str
+    base_lsn: int = 0
+    segments: int = 0
+    bytes: int = 0
+    raw: int = 0
+    requests: int = 0
+    from_lsn: int = 0
+    to_lsn: int = 0
+    sum: str | None = None
+    rows: int | None = None
+    base: str | None = None
+    copies: dict[str, tuple[str, int]] | None = None
+
+    @property
+    def total(self) -> Total | None:
+        return None if self.sum is None or self.rows is None else Total(int(self.sum, 16), self.rows)
+
+    def plan_json(self) -> dict[str, Any]:
+        return {
+            "partition": self.source,
+            "target": self.target,
+            "base_lsn": self.base_lsn,
+            "segments": self.segments,
+            "bytes": self.bytes,
+            "requests": self.requests,
+            "from_lsn": self.from_lsn,
+            "to_lsn": self.to_lsn,
+        }
+
+
+class WindowNote(msgspec.Struct):
+    """The proven window when the restore was planned, as it is printed."""
+
+    earliest: str | None = None
+    latest: str | None = None
+    holes: list[dict[str, Any]] = msgspec.field(default_factory=list)
+
+
+class RestoreJob(msgspec.Struct, kw_only=True):
+    """version: of this layout. meta: the target as it was first asked for (TableMeta as plain data). seconds: per phase, summed over resumptions."""
+
+    version: int = 1
+    source_id: str
+    source_name: str
+    target: str
+    target_id: str
+    at_us: int
+    beyond_latest: bool
+    created_us: int
+    meta: dict[str, Any]
+    window: WindowNote
+    max_offset_us: int
+    phase: str = PLAN
+    state: str = RUNNING
+    partitions: list[PartitionJob] = msgspec.field(default_factory=list)
+    predicted_seconds: float | None = None
+    seconds: dict[str, float] = msgspec.field(default_factory=dict)
+    finished_us: int | None = None
+    error: dict[str, Any] | None = None
+
+    @property
+    def key(self) -> str:
+        return PREFIX + self.target_id
+
+    @property
+    def target_meta(self) -> TableMeta:
+        return msgspec.convert(self.meta, TableMeta)
+
+    @property
+    def unfinished(self) -> bool:
+        return self.state in (RUNNING, FAILED, DIFFERS)
+
+    def as_notes(self) -> dict[str, Any]:
+        notes: dict[str, Any] = msgspec.to_builtins(self)
+        return notes
+
+    def proven(self) -> Total | None:
+        """Sum over all partitions, None until every one is read."""
+        totals = [part.total for part in self.partitions]
+        known = [total for total in totals if total is not None]
+        if not totals or len(known) != len(totals):
+            return None
+        return Total(sum(total.sum for total in known) & MASK, sum(total.rows for total in known))
+
+    def report(self, progress: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The answer of `restore run|status` (INTERFACE section 3)."""
+        proven = self.proven()
+        verdict = {PUBLISHED: "match", DIFFERS: "mismatch"}.get(self.state, "unverified")
+        seconds = {name: _rounded(self.seconds.get(name)) for name in (PLAN, READ, LOAD, CONFIRM, "total")}
+        return {
+            "table": self.source_name,
+            "table_id": self.source_id,
+            "to": self.target,
+            "to_id": self.target_id,
+            "at": utc_text(self.at_us),
+            "max_clock_offset": self.max_offset_us / 1e6,
+            "beyond_latest": self.beyond_latest,
+            "window": msgspec.to_builtins(self.window),
+            "partitions": [part.plan_json() for part in self.partitions],
+            "bytes": sum(part.bytes for part in self.partitions),
+            "requests": sum(part.requests for part in self.partitions),
+            "predicted_seconds": self.predicted_seconds,
+            "state": self.state,
+            "phase": self.phase,
+            "rows": None if proven is None else proven.rows,
+            "digest": None if proven is None else proven.hex,
+            "verdict": verdict if self.state != RUNNING else None,
+            "seconds": seconds,
+            "progress": progress if self.state == RUNNING else None,
+            "started": utc_text(self.created_us),
+            "finished": utc_text_or_none(self.finished_us),
+            "error": self.error,
+        }
+
+
+def load_job(notes: dict[str, Any]) -> RestoreJob | None:
+    """A job from its notes. None if they are of another version or malformed: such a job is left as it is and told of, never guessed at."""
+    try:
+        job = msgspec.convert(notes, RestoreJob)
+    except msgspec.ValidationError:
+        return None
+    return job if job.version == 1 else None
+
+
+def error_json(error: ScrubjayError, *, asked: str, next_step: str) -> dict[str, Any]:
+    """The `error` object of an answer."""
+    facts = "; ".join(f"{name}={value}" for name, value in error.fields.items() if name not in ("asked", "next", "body", "error_code"))
+    return {
+        "code": str(error.fields.get("error_code", error.code)),
+        "message": error.message,
+        "asked": asked,
+        "found": facts or None,
+        "next": str(error.fields.get("next", next_step)),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

@@ -1,0 +1,336 @@
+"""A restore to a new table: a coordinator that may be killed at any point and run again from its notes.
+
+Order, and why a crash between any two steps is harmless:
+
+1. notes (phase plan), then the target table: a target without notes cannot exist; notes without a target are carried on by making it.
+2. plan: a target after `latest` first has every leader seal and waits for the archive. The plan is noted before anything is read.
+3. read: each partition is rebuilt once, its rows become the first base of the new table's own archive; noted with the digest the rebuild proved.
+   Run again, it gives the same bytes under the same names.
+4. load: every replica loads that row file; the digest each recomputed from its own bytes is noted.
+5. confirm: every copy of every partition equals what the rebuild proved; only then is the table published. One that differs is never published.
+
+It never writes into an existing table: the target's ids are minted for this restore and its name is taken by a create that fails if it is owned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from base.env import Env
+from base.errors import Conflict, Corrupt, Internal, ScrubjayError, Unavailable
+from base.hlc import last_stamp_at
+from base.ids import Lsn, PartitionId, Stamp
+from pitr.archive import RestoreArchive, RestoredRows
+from pitr.job import CONFIRM, DIFFERS, FAILED, LOAD, PLAN, PUBLISHED, READ, RUNNING, PartitionJob, RestoreJob, error_json
+from pitr.plan import History, PartitionPlan, Plan, Rates, learn, plan_table
+from scrubber.gather import in_lanes
+from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.record import Seal
+from storage.service_port import ServicePort
+
+T = TypeVar("T")
+
+RATES_KEY = "restore-rates"
+POLL_S = 0.1
+TRIES_MAX = 20
+TRY_AGAIN_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOptions:
+    """archive_wait_s: how long a target after `latest` waits for leaders and archive. lanes: partitions at once."""
+
+    archive_wait_s: float = 60.0
+    lanes: int = 2
+
+
+class Restore:
+    """Runs one job to its end. `job` is the live state; it is noted through the port at every step."""
+
+    def __init__(
+        self, env: Env, port: ServicePort, archive: RestoreArchive, options: RestoreOptions, job: RestoreJob, source: TableMeta
+    ) -> None:
+        self._env = env
+        self._port = port
+        self._archive = archive
+        self._options = options
+        self.job = job
+        self._source = source
+        self._cut = last_stamp_at(job.at_us)
+        self.progress: dict[str, Any] = {"phase": job.phase}
+        self._plans: dict[str, PartitionPlan] = {}
+
+    async def run(self) -> RestoreJob:
+        """Carry on from the noted phase. Ends as published, differs or failed; raises nothing but cancellation and our own bugs."""
+        job = self.job
+        job.state, job.error, job.finished_us = RUNNING, None, None
+        began = self._env.clock.boot_us()
+        try:
+            await self._create()
+            await self._phase(PLAN, READ, self._plan)
+            await self._phase(READ, LOAD, self._read)
+            await self._phase(LOAD, CONFIRM, self._load)
+            if job.phase == CONFIRM:
+                await self._confirm()
+        except ScrubjayError as error:
+            job.state = FAILED
+            next_step = f"scrubjay restore resume {job.target}, or restore cancel {job.target}"
+            job.error = error_json(error, asked=f"restore of {job.source_name} to {job.target}, phase {job.phase}", next_step=next_step)
+        job.seconds["total"] = job.seconds.get("total", 0.0) + (self._env.clock.boot_us() - began) / 1e6
+        job.finished_us = self._env.clock.wall_us()
+        await self._note_end()
+        return job
+
+    async def _note_end(self) -> None:
+        """The end is noted if it can be; if not, the next start finds the job as it was last noted and carries on."""
+        try:
+            await self._steadily(self._save)
+            if self.job.state == PUBLISHED:
+                await self._learn()
+                self._archive.discard(folder_of(self.job.target_id))
+        except ScrubjayError as error:
+            if self.job.error is None:
+                self.job.error = error_json(error, asked="noting the end of the restore", next_step="it is noted at the next start")
+
+    async def _phase(self, phase: str, following: str, work: Callable[[], Awaitable[None]]) -> None:
+        if self.job.phase != phase:
+            return
+        self._tell(phase, 0)
+        began = self._env.clock.boot_us()
+        try:
+            await work()
+        finally:
+            self._spent(phase, began)
+        self.job.phase = following
+        await self._steadily(self._save)
+
+    # ------------------------------------------------------------------ steps
+
+    async def _create(self) -> None:
+        """Make the target unless an earlier run of this job has."""
+        found = self._target()
+        if found is None:
+            await self._port.create_restoring(self.job.target_meta)
+        elif found.name != self.job.target or found.restore_of is None:
+            raise Conflict("the target's id belongs to another table", table=found.name)
+
+    async def _plan(self) -> None:
+        plan = await self._plan_once({}) if not self.job.beyond_latest else await self._plan_beyond()
+        targets = {info.lo: info for info in self.job.target_meta.partitions}
+        sources = {info.partition_id: info for info in self._source.partitions}
+        self._plans = {part.partition: part for part in plan.partitions}
+        self.job.partitions = [_part_of(part, targets[sources[part.partition].lo]) for part in plan.partitions]
+        self.job.predicted_seconds = plan.predicted_seconds
+
+    async def _plan_once(self, closed: dict[PartitionId, tuple[Stamp, Lsn]]) -> Plan:
+        """Raises Missing (a hole), Unavailable (the archive does not reach the cut)."""
+        seen = await self._archive.look(self._source)
+        histories = [_with_closed(history, closed) for history in seen.histories]
+        return plan_table(histories, at_us=self.job.at_us, cut=self._cut, rates=self._rates(), workers=self._options.lanes)
+
+    async def _plan_beyond(self) -> Plan:
+        """A target after `latest`: by now the archive may have come so far by itself; else the leaders are asked."""
+        try:
+            return await self._plan_once({})
+        except Unavailable:
+            return await self._plan_once(await self._reach())
+
+    async def _reach(self) -> dict[PartitionId, tuple[Stamp, Lsn]]:
+        """Have every partition sealed behind the cut and archived. The closed timestamp of each. Raises Unavailable in time."""
+        deadline = self._env.clock.boot_us() + int(self._options.archive_wait_s * 1e6)
+        ids = [info.partition_id for info in self._source.partitions]
+        found = await in_lanes(self._env.tasks, lambda one: self._reach_one(one, deadline), ids, lanes=len(ids), name="restore seal")
+        return dict(zip(ids, found, strict=True))
+
+    async def _reach_one(self, partition: PartitionId, deadline_us: int) -> tuple[Stamp, Lsn]:
+        while True:
+            point = self._port.closed_point(partition)
+            if point is not None and point[0] >= self._cut:
+                break
+            if self._env.clock.boot_us() >= deadline_us:
+                raise Unavailable("no leader has closed the target's moment in time", partition=partition)
+            await self._env.tasks.sleep(POLL_S)
+        closed, last_content, last_seal = point
+        if last_content > last_seal:
+            seal = await self._port.seal(partition, reason=Seal.RESTORE)
+            last_seal = seal.lsn
+        left = max(0.0, (deadline_us - self._env.clock.boot_us()) / 1e6)
+        if not await self._port.wait_archived(partition, last_seal, timeout_s=left):
+            raise Unavailable("the archive did not reach the target in time", partition=partition, lsn=last_seal, reason="archive_lags")
+        return closed, last_content
+
+    async def _read(self) -> None:
+        waiting = [part for part in self.job.partitions if part.base is None]
+        if waiting and not self._plans:
+            await self._replan()
+        await in_lanes(self._env.tasks, self._read_one, waiting, lanes=self._options.lanes, name="restore read")
+
+    async def _read_one(self, part: PartitionJob) -> None:
+        rows = await self._rebuild(part)
+        info = self._info(part.target)
+        part.base = await self._archive.upload_base(self._source, self.job.target_meta, info, rows, at_us=self.job.at_us)
+        part.sum, part.rows = rows.total.hex, rows.total.rows
+        await self._steadily(self._save)
+        self._tell(READ, sum(one.base is not None for one in self.job.partitions))
+
+    async def _rebuild(self, part: PartitionJob) -> RestoredRows:
+        plan = self._plans[part.source]
+        source = next(info for info in self._source.partitions if info.partition_id == part.source)
+        rows = await self._archive.rebuild(self._source, source, plan, cut=self._cut, path=self._path(part), progress=None)
+        known = part.total
+        if known is not None and rows.total != known:
+            raise Corrupt(
+                "the same cut was rebuilt to another state", what="rows", partition=part.source, expected=known.hex, found=rows.total.hex
+            )
+        return rows
+
+    async def _replan(self) -> None:
+        """The segments of the noted plan, found again after a restart. What was planned once is still there, or it is a hole."""
+        seen = await self._archive.look(self._source)
+        to_lsn = {PartitionId(part.source): Lsn(part.to_lsn) for part in self.job.partitions}
+        histories = [history._replace(closed=self._cut, closed_at=to_lsn[history.partition]) for history in seen.histories]
+        plan = plan_table(histories, at_us=self.job.at_us, cut=self._cut, rates=Rates(), workers=self._options.lanes)
+        self._plans = {part.partition: part for part in plan.partitions}
+
+    async def _load(self) -> None:
+        waiting = [part for part in self.job.partitions if part.copies is None]
+        await in_lanes(self._env.tasks, self._load_one, waiting, lanes=self._options.lanes, name="restore load")
+
+    async def _load_one(self, part: PartitionJob) -> None:
+        total = part.total
+        if total is None:
+            raise Internal("a partition is loaded before it was read", partition=part.source)
+        path = self._path(part)
+        if not self._archive.has_rows(path):
+            if not self._plans:
+                await self._replan()
+            await self._rebuild(part)
+        target = PartitionId(part.target)
+        try:
+            copies = await self._steadily(lambda: self._port.load_base(target, rows=path, total=total))
+        except Corrupt:
+            self._archive.discard(path)
+            raise
+        part.copies = {node: (copies[node].hex, copies[node].rows) for node in sorted(copies)}
+        await self._steadily(self._save)
+        self._archive.discard(path)
+        self._tell(LOAD, sum(one.copies is not None for one in self.job.partitions))
+
+    async def _confirm(self) -> None:
+        """Publish if, and only if, every replica of every partition recomputed the digest that the rebuild proved."""
+        self._tell(CONFIRM, 0)
+        began = self._env.clock.boot_us()
+        wrong = [fault for part in self.job.partitions for fault in self._faults(part)]
+        if wrong:
+            self.job.state = DIFFERS
+            self.job.error = {
+                "code": "DigestsDiffer",
+                "message": "what was loaded is not what was read: not published",
+                "asked": f"restore of {self.job.source_name} to {self.job.target}",
+                "found": "; ".join(wrong),
+                "next": f"scrubjay restore cancel {self.job.target}, then restore again",
+            }
+        else:
+            await self._publish()
+        self._spent(CONFIRM, began)
+
+    def _faults(self, part: PartitionJob) -> list[str]:
+        """What keeps a partition from being proven. Raises Unavailable if a replica gave no digest."""
+        copies = part.copies or {}
+        members = len(self._info(part.target).members)
+        if not copies or len(copies) < members:
+            part.copies = None
+            self.job.phase = LOAD
+            raise Unavailable("not every replica has loaded its rows", partition=part.target, expected=members, found=len(copies))
+        expected = (part.sum, part.rows)
+        return [f"{part.target} on {node}: {found[0]} instead of {part.sum}" for node, found in copies.items() if tuple(found) != expected]
+
+    async def _publish(self) -> None:
+        found = self._target()
+        if found is None:
+            raise Corrupt("the target is gone", what="table", table=self.job.target)
+        if found.restore_of is not None and found.restore_of.in_progress:
+            await self._steadily(lambda: self._port.publish(found.table_id))
+        self.job.phase = self.job.state = PUBLISHED
+
+    # ------------------------------------------------------------------ helpers
+
+    def _target(self) -> TableMeta | None:
+        return next((table for table in self._port.tables() if table.table_id == self.job.target_id), None)
+
+    def _info(self, partition: str) -> PartitionInfo:
+        return next(info for info in self.job.target_meta.partitions if info.partition_id == partition)
+
+    def _path(self, part: PartitionJob) -> str:
+        return f"{folder_of(self.job.target_id)}/{part.target}.rows"
+
+    async def _save(self) -> None:
+        await self._port.save_job(self.job.key, self.job.as_notes())
+
+    async def _steadily(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Try again while the store says "later": leaders move, nodes restart. Every call given here may be made twice. Raises the last Unavailable."""
+        for _ in range(TRIES_MAX - 1):
+            try:
+                return await call()
+            except Unavailable:
+                await self._env.tasks.sleep(TRY_AGAIN_S)
+        return await call()
+
+    def _rates(self) -> Rates:
+        return rates_of(self._port)
+
+    async def _learn(self) -> None:
+        seconds = self.job.seconds
+        rates = learn(
+            self._rates(),
+            raw=sum(part.raw for part in self.job.partitions),
+            workers=min(self._options.lanes, len(self.job.partitions)),
+            read_seconds=seconds.get(READ, 0.0),
+            load_seconds=seconds.get(LOAD, 0.0),
+            total_seconds=seconds.get("total", 0.0),
+        )
+        await self._port.save_job(RATES_KEY, dict(rates._asdict()))
+
+    def _spent(self, phase: str, began_us: int) -> None:
+        self.job.seconds[phase] = self.job.seconds.get(phase, 0.0) + (self._env.clock.boot_us() - began_us) / 1e6
+
+    def _tell(self, phase: str, done: int) -> None:
+        self.progress = {"phase": phase, "done": done, "total": len(self.job.target_meta.partitions), "unit": "partitions"}
+
+
+def folder_of(target_id: str) -> str:
+    """Where the row files of a restore lie, below the data folder."""
+    return f"tmp/restore/{target_id}"
+
+
+def rates_of(port: ServicePort) -> Rates:
+    """The rates learnt from earlier restores, or the built-in ones."""
+    notes = port.jobs(RATES_KEY).get(RATES_KEY)
+    try:
+        return Rates() if notes is None else Rates(**{name: type(getattr(Rates(), name))(value) for name, value in notes.items()})
+    except (TypeError, ValueError, AttributeError):
+        return Rates()
+
+
+def _part_of(plan: PartitionPlan, target: PartitionInfo) -> PartitionJob:
+    return PartitionJob(
+        source=plan.partition,
+        target=target.partition_id,
+        base_lsn=plan.base_lsn,
+        segments=len(plan.segments),
+        bytes=plan.bytes,
+        raw=plan.raw,
+        requests=plan.requests,
+        from_lsn=plan.from_lsn,
+        to_lsn=plan.to_lsn,
+    )
+
+
+def _with_closed(history: History, closed: dict[PartitionId, tuple[Stamp, Lsn]]) -> History:
+    """What a leader said about the closed timestamp, where that is more than the archive itself tells."""
+    said = closed.get(history.partition)
+    if said is None or said[0] <= history.closed:
+        return history
+    return history._replace(closed=said[0], closed_at=said[1])

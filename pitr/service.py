@@ -1,0 +1,364 @@
+"""Restores as the server keeps them: started, attached to, resumed after a restart, cancelled; one at a time per target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from base.env import Env, Task
+from base.errors import Conflict, ScrubjayError, Unavailable, Unsafe
+from base.ids import PartitionId, TableId
+from pitr.archive import RestoreArchive, TableArchive
+from pitr.job import CANCELLED, FAILED, PREFIX, PUBLISHED, RUNNING, RestoreJob, WindowNote, load_job
+from pitr.plan import plan_table
+from pitr.restore import Restore, RestoreOptions, folder_of, rates_of
+from pitr.target import Asked, Reach, Window, reach, resolve
+from scrubber.times import utc_text, utc_text_or_none
+from storage.control.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
+from storage.service_port import ServicePort
+
+JOBS_KEPT = 50
+"""Published restores remembered for `restore status`."""
+
+Report = dict[str, Any]
+Log = Callable[[str], None]
+
+
+class RestoreService:
+    """max_offset_us: `max_clock_offset`, printed with every plan. pitr_default: whether a restored table has point-in-time recovery on in the API."""
+
+    def __init__(
+        self,
+        env: Env,
+        port: ServicePort,
+        archive: RestoreArchive,
+        options: RestoreOptions,
+        *,
+        max_offset_us: int,
+        pitr_default: bool = True,
+        log: Log,
+    ) -> None:
+        self._env = env
+        self._port = port
+        self._archive = archive
+        self._options = options
+        self._max_offset_us = max_offset_us
+        self._pitr_default = pitr_default
+        self._log = log
+        self._running: dict[str, tuple[Restore, Task[RestoreJob]]] = {}
+        self._starting: set[str] = set()
+        self._stopping = False
+
+    # ------------------------------------------------------------------ life
+
+    def resume_unfinished(self) -> int:
+        """At start: carry on with every restore that was running when the process ended. Returns how many."""
+        jobs = [job for job in self._jobs() if job.state == RUNNING]
+        for job in jobs:
+            self._spawn_or_fail(job)
+        return len(jobs)
+
+    async def stop(self) -> None:
+        """End the coordinators; their notes stay, and the next start carries on."""
+        self._stopping = True
+        for target_id in list(self._running):
+            await self._end(target_id)
+
+    async def _end(self, target_id: str) -> RestoreJob:
+        """Cancel a coordinator and wait until it is gone."""
+        restore, task = self._running[target_id]
+        task.cancel()
+        while not task.done():
+            await self._env.tasks.sleep(0.01)
+        self._running.pop(target_id, None)
+        return restore.job
+
+    # ------------------------------------------------------------------ verbs
+
+    async def plan(self, source: TableMeta, to: str, asked: Asked) -> Report:
+        """What a restore would read. Changes nothing. Raises Unsafe (outside the window), Conflict (the name is taken), Missing, Unavailable."""
+        job, seen, target = await self._prepare(source, to, asked)
+        plan = plan_table(
+            seen.histories,
+            at_us=target.at_us,
+            cut=target.cut,
+            rates=rates_of(self._port),
+            workers=self._options.lanes,
+            preview=target.beyond_latest,
+        )
+        report = job.report()
+        return {
+            **{name: report[name] for name in ("table", "table_id", "to", "at", "max_clock_offset", "window", "beyond_latest")},
+            "exit": 0,
+            "error": None,
+            "partitions": [part.as_json() for part in plan.partitions],
+            "bytes": plan.bytes,
+            "requests": plan.requests,
+            "predicted_seconds": plan.predicted_seconds,
+            "rates": plan.rates._asdict(),
+        }
+
+    async def start(self, source: TableMeta, to: str, asked: Asked, *, overrides: dict[str, object] | None = None) -> Report:
+        """Start, or attach to the unfinished restore of the same source, target and instant.
+
+        overrides: TableMeta fields of the target that differ from the source's. The target is recorded when this returns.
+        Raises Unsafe (outside the window), Conflict (the name is taken, or an unfinished restore to it has another source or instant), Unavailable.
+        """
+        unfinished = self._unfinished(to)
+        if unfinished is not None:
+            return await self._attach(unfinished, source, asked)
+        if to in self._starting:
+            raise Unavailable("this restore is being started", asked=to)
+        self._starting.add(to)
+        try:
+            job, _, _ = await self._prepare(source, to, asked, overrides=overrides)
+            await self._port.save_job(job.key, job.as_notes())
+            try:
+                await self._port.create_restoring(job.target_meta)
+            except ScrubjayError:
+                if not any(table.table_id == job.target_id for table in self._port.tables()):
+                    await self._port.save_job(job.key, None)
+                raise
+            self._spawn(job, source)
+        finally:
+            self._starting.discard(to)
+        return self._report(job)
+
+    def status(self, to: str) -> Report | None:
+        """The newest restore to that name; None if none is remembered."""
+        job = self._find(to)
+        return None if job is None else self._report(job)
+
+    def all(self) -> Sequence[Report]:
+        """Oldest first."""
+        return [self._report(job) for job in self._jobs()]
+
+    async def resume(self, to: str) -> Report:
+        """Carry on with an unfinished restore; one that runs or is published is reported as it is. Raises Unavailable (ResourceNotFound)."""
+        job = self._known(to)
+        if job.unfinished and job.target_id not in self._running:
+            self._spawn(job, self._source_of(job))
+        return self._report(job)
+
+    async def cancel(self, to: str) -> Report:
+        """Stop an unpublished restore and remove its target. Raises Unsafe (it is published), Unavailable (ResourceNotFound)."""
+        job = self._known(to)
+        if job.target_id in self._running:
+            job = await self._end(job.target_id)
+        published = any(
+            table.table_id == job.target_id and (table.restore_of is None or not table.restore_of.in_progress)
+            for table in self._port.tables()
+        )
+        if job.state == PUBLISHED or published:
+            raise Unsafe(
+                "it is published: cancel only removes what was never shown", asked=to, found=PUBLISHED, next="DeleteTable removes a table"
+            )
+        await self._port.abandon(TableId(job.target_id))
+        await self._port.save_job(job.key, None)
+        self._archive.discard(folder_of(job.target_id))
+        job.state = CANCELLED
+        return self._report(job)
+
+    async def restore_table(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta:
+        """RestoreTableToPointInTime. at_us None: the latest restorable time. Raises Conflict, Unsafe (fields earliest, latest), Unavailable."""
+        if self._unfinished(target) is not None:
+            raise Conflict("a restore to that name is under way", table=target)
+        asked = Asked(latest=True) if at_us is None else Asked(at_us=at_us)
+        report = await self.start(source, target, asked, overrides=overrides)
+        return next(table for table in self._port.tables() if table.table_id == report["to_id"])
+
+    # ------------------------------------------------------------------ preparing
+
+    async def _prepare(
+        self, source: TableMeta, to: str, asked: Asked, *, overrides: dict[str, object] | None = None
+    ) -> tuple[RestoreJob, TableArchive, Reach]:
+        if source.name == METADATA_TABLE:
+            raise Unavailable(
+                "no such table", error_code="ResourceNotFound", asked=source.name, found="a system table is not restored as a table"
+            )
+        if source.restore_of is not None and source.restore_of.in_progress:
+            raise Unavailable("no such table", error_code="ResourceNotFound", asked=source.name, found="it is itself being restored")
+        now_us = self._env.clock.wall_us()
+        seen = await self._archive.look(source)
+        note = window_note(seen)
+        window = Window(seen.window.earliest_us, seen.window.latest_us, dropped=source.dropped_at is not None)
+        if any(table.name == to and table.dropped_at is None for table in self._port.tables()):
+            raise Conflict(
+                "a table of that name exists: a restore writes only into a new one",
+                asked=to,
+                found=_window_text(note),
+                next="choose another name",
+                body={"to": to, "window": msgspec.to_builtins(note)},
+            )
+        target = self._reach(resolve_in(asked, window, note, now_us), window, note, now_us)
+        return self._job(source, to, target, note, now_us, overrides or {}), seen, target
+
+    def _reach(self, at_us: int, window: Window, note: WindowNote, now_us: int) -> Reach:
+        try:
+            return reach(at_us, window, now_us=now_us)
+        except Unsafe as error:
+            raise _explained(error, note) from None
+
+    def _job(self, source: TableMeta, to: str, target: Reach, note: WindowNote, now_us: int, overrides: dict[str, object]) -> RestoreJob:
+        rand = self._env.rand
+        meta = msgspec.structs.replace(
+            source,
+            table_id=TableId(rand.uuid()),
+            name=to,
+            status="CREATING",
+            partitions=tuple(PartitionInfo(PartitionId(rand.uuid()), info.lo, info.hi, info.members) for info in source.partitions),
+            created_at=now_us,
+            billing_changed_at=now_us if overrides.get("billing", source.billing) == "PAY_PER_REQUEST" else None,
+            throughput_changed_at=(None, None),
+            table_class_changed_at=None,
+            deletion_protection=False,
+            tags=(),
+            pitr_enabled_at=now_us if self._pitr_default else None,
+            dropped_at=None,
+            restore_of=RestoreOrigin(source.table_id, source.name, target.at_us, True),
+            version=1,
+        )
+        meta = msgspec.structs.replace(meta, **overrides)
+        return RestoreJob(
+            source_id=source.table_id,
+            source_name=source.name,
+            target=to,
+            target_id=meta.table_id,
+            at_us=target.at_us,
+            beyond_latest=target.beyond_latest,
+            created_us=now_us,
+            meta=msgspec.to_builtins(meta),
+            window=note,
+            max_offset_us=self._max_offset_us,
+        )
+
+    async def _attach(self, job: RestoreJob, source: TableMeta, asked: Asked) -> Report:
+        seen = await self._archive.look(source)
+        note = window_note(seen)
+        at_us = resolve_in(asked, seen.window, note, self._env.clock.wall_us())
+        if job.source_id != source.table_id or job.at_us != at_us:
+            raise Conflict(
+                "an unfinished restore to that name has another source or moment",
+                asked=f"{source.name} as of {utc_text(at_us)}",
+                found=f"{job.source_name} as of {utc_text(job.at_us)}",
+                next=f"scrubjay restore status {job.target}, or restore cancel {job.target}",
+                body={"to": job.target, "window": msgspec.to_builtins(note)},
+            )
+        return await self.resume(job.target)
+
+    # ------------------------------------------------------------------ running
+
+    def _spawn(self, job: RestoreJob, source: TableMeta) -> None:
+        restore = Restore(self._env, self._port, self._archive, self._options, job, source)
+        job.state, job.error, job.finished_us = RUNNING, None, None
+        task = self._env.tasks.spawn(self._run(restore), name=f"restore {job.target}")
+        self._running[job.target_id] = (restore, task)
+
+    async def _run(self, restore: Restore) -> RestoreJob:
+        job = restore.job
+        try:
+            await restore.run()
+            self._log(f"restore of {job.source_name} to {job.target} as of {utc_text(job.at_us)}: {job.state}")
+            if job.state == PUBLISHED:
+                await self._forget_old()
+        finally:
+            self._running.pop(job.target_id, None)
+        return job
+
+    def _spawn_or_fail(self, job: RestoreJob) -> None:
+        try:
+            self._spawn(job, self._source_of(job))
+        except ScrubjayError as error:
+            self._log(f"restore to {job.target} cannot go on: {error}")
+
+    async def _forget_old(self) -> None:
+        published = [job for job in self._jobs() if job.state == PUBLISHED]
+        for job in published[: max(0, len(published) - JOBS_KEPT)]:
+            try:
+                await self._port.save_job(job.key, None)
+            except ScrubjayError as error:
+                self._log(f"an old restore could not be forgotten: {error}")
+                return
+
+    # ------------------------------------------------------------------ looking
+
+    def _jobs(self) -> list[RestoreJob]:
+        """Every job, oldest first; of a running one its live state."""
+        found: list[RestoreJob] = []
+        for key, notes in sorted(self._port.jobs(PREFIX).items()):
+            live = self._running.get(key.removeprefix(PREFIX))
+            job = live[0].job if live is not None else load_job(notes)
+            if job is None:
+                self._log(f"notes under {key} are not understood by this version and left alone")
+            else:
+                found.append(job)
+        return sorted(found, key=lambda job: (job.created_us, job.target_id))
+
+    def _find(self, to: str) -> RestoreJob | None:
+        named = [job for job in self._jobs() if job.target == to]
+        return named[-1] if named else None
+
+    def _unfinished(self, to: str) -> RestoreJob | None:
+        return next((job for job in self._jobs() if job.target == to and job.unfinished), None)
+
+    def _known(self, to: str) -> RestoreJob:
+        job = self._find(to)
+        if job is None:
+            raise Unavailable("no such restore", error_code="ResourceNotFound", asked=to, next="scrubjay restore status lists all restores")
+        return job
+
+    def _source_of(self, job: RestoreJob) -> TableMeta:
+        found = next((table for table in self._port.tables() if table.table_id == job.source_id), None)
+        if found is None:
+            raise Unavailable("the source table is not known any more", error_code="ResourceNotFound", asked=job.source_name)
+        return found
+
+    def _report(self, job: RestoreJob) -> Report:
+        running = self._running.get(job.target_id)
+        if running is None and job.state == RUNNING and not self._stopping:
+            job = msgspec.structs.replace(job, state=FAILED)
+        return job.report(None if running is None else running[0].progress)
+
+
+def window_note(seen: TableArchive) -> WindowNote:
+    """The window as it is printed."""
+    holes = [
+        {
+            "partition": hole.partition,
+            "first_lsn": hole.first,
+            "last_lsn": hole.last,
+            "from": utc_text_or_none(hole.from_us),
+            "to": utc_text_or_none(hole.to_us),
+        }
+        for hole in seen.holes
+    ]
+    return WindowNote(utc_text_or_none(seen.window.earliest_us), utc_text_or_none(seen.window.latest_us), holes)
+
+
+def resolve_in(asked: Asked, window: Window, note: WindowNote, now_us: int) -> int:
+    """`pitr.target.resolve` with the window in the refusal."""
+    try:
+        return resolve(asked, window, now_us=now_us)
+    except Unsafe as error:
+        raise _explained(error, note) from None
+
+
+def _window_text(note: WindowNote) -> str:
+    if note.earliest is None or note.latest is None:
+        return "no proven window yet"
+    return f"proven window {note.earliest} to {note.latest}"
+
+
+def _explained(error: Unsafe, note: WindowNote) -> Unsafe:
+    fields = dict(error.fields)
+    asked = fields.pop("asked", None)
+    return Unsafe(
+        error.message,
+        **fields,
+        asked=None if asked is None else utc_text(asked),
+        found=_window_text(note),
+        next="choose a moment inside the window",
+        body={"at": None if asked is None else utc_text(asked), "window": msgspec.to_builtins(note)},
+    )
