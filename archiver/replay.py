@@ -27,6 +27,8 @@ _DELETE = int(Op.DELETE)
 _UNSUPPORTED = {int(Kind.SPLIT), int(Kind.PREPARE), int(Kind.ABORT)}
 _unpack_effect = EFFECT.unpack_from
 _ABSENT = -1
+_ONE = HEADER_SIZE + EFFECT.size
+"""Offset of the key of a record's first effect."""
 
 Version = tuple[int, int, bytes | None]
 """(lsn, stamp, canonical item or None if deleted)."""
@@ -105,7 +107,15 @@ class Replay:
                 within = dict(touched)
             self._last_stamp = stamp
             if kind == _DATA or kind == _COMMIT:  # noqa: SIM109 - two compares are cheaper than a tuple here
-                self._effects(raw, lsn, stamp, count, start, end, touched, where)
+                if count == 1 and end - start >= _ONE:
+                    # by far the most frequent record, without a call
+                    op, key_length, body_length = _unpack_effect(raw, start + HEADER_SIZE)
+                    middle = start + _ONE + key_length
+                    if middle + body_length != end or (op != _PUT and op != _DELETE):
+                        raise Corrupt("effect out of bounds or unknown", what="segment", where=where, lsn=lsn)
+                    touched[raw[start + _ONE : middle]] = (lsn, stamp, raw[middle:end] if op == _PUT else None)
+                else:
+                    self._effects(raw, lsn, stamp, count, start, end, touched, where)
                 if within is not None and kind == _COMMIT and not self._is_beyond(lsn, effective):
                     self._effects(raw, lsn, stamp, count, start, end, within, where)
             elif kind in _UNSUPPORTED:

@@ -119,7 +119,15 @@ class Sample:
         """(manifest, segment object)."""
         raw = self.raw(segment)
         head = SegmentHead(
-            CLUSTER, self.table, self.partition, segment.first, segment.last, segment.first_stamp, segment.last_stamp, segment.records, generation
+            CLUSTER,
+            self.table,
+            self.partition,
+            segment.first,
+            segment.last,
+            segment.first_stamp,
+            segment.last_stamp,
+            segment.records,
+            generation,
         )
         data = encode_segment(head, raw)
         made = manifest_of(segment, self.facts, cluster=CLUSTER, node="n1", raw=Sums.of(raw), stored=Sums.of(data), generation=generation)

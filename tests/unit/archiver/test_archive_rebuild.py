@@ -32,9 +32,7 @@ def rows(disk: MemoryDisk, path: str = "out") -> dict[bytes, bytes]:
 
 def make_base(loop: TinyLoop, store: MemoryStore, disk: MemoryDisk, sample: Sample, segment_index: int) -> BaseManifest:
     segment = sample.segments[segment_index]
-    done = loop.run(
-        rebuild(store, disk, base=None, segments=sample.manifests(), cut=Cut(lsn=segment.last), output="base-rows", work="w")
-    )
+    done = loop.run(rebuild(store, disk, base=None, segments=sample.manifests(), cut=Cut(lsn=segment.last), output="base-rows", work="w"))
     facts = sample.facts
     return loop.run(
         upload_base(

@@ -304,9 +304,7 @@ class MemoryJobs:
 
     def progress(self, facts: dict[str, Any]) -> None: ...
 
-    async def run(
-        self, job: str, arguments: dict[str, Any], *, progress: Callable[[dict[str, Any]], None] | None = None
-    ) -> dict[str, Any]:
+    async def run(self, job: str, arguments: dict[str, Any], *, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
         import importlib
 
         module, _, name = job.partition(":")
