@@ -28,6 +28,8 @@ class TableSpec(msgspec.Struct, frozen=True, kw_only=True):
     deletion_protection: bool = False
     table_class: str = "STANDARD"
     tags: tuple[tuple[str, str], ...] = ()
+    on_demand: Throughput | None = None
+    """Ceilings of an on-demand table in request units, -1 for none; None: not asked for."""
 
 
 class ContinuousBackups(msgspec.Struct, frozen=True):
@@ -74,9 +76,7 @@ class Backend(Protocol):
 
     def write(self, table: TableMeta, command: WriteCommand, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None: ...
 
-    def read(
-        self, table: TableMeta, key: bytes, *, consistent: bool, done: Callable[[ReadAnswer | ScrubjayError], None]
-    ) -> None: ...
+    def read(self, table: TableMeta, key: bytes, *, consistent: bool, done: Callable[[ReadAnswer | ScrubjayError], None]) -> None: ...
 
     def read_range(
         self,

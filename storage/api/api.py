@@ -1,0 +1,196 @@
+"""The DynamoDB API: from one HTTP request to one operation, and from its outcome to one HTTP response.
+
+Order, as AWS: method and content type, JSON, operation name, signature, then the operation's own checks (types, constraints, parameters, table).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from base.env import Env
+from storage.api import errors, limits
+from storage.api.backend import Backend
+from storage.api.call import Call, encode_json
+from storage.api.errors import ApiError
+from storage.api.http import (
+    JSON_1_0,
+    JSON_1_1,
+    PLAIN_JSON,
+    UNKNOWN_PAGE,
+    Headers,
+    Request,
+    RequestIds,
+    Respond,
+    Response,
+    content_type_of,
+    cors_headers,
+    gzip,
+    wants_gzip,
+)
+from storage.api.operations import OPERATIONS
+from storage.api.sigv4 import Identity, Key, Verifier
+
+_decode_json = msgspec.json.Decoder().decode
+_APIS = ("DynamoDB_20120810", "DynamoDB_20111205")
+DEEP_BRACES = 62
+_CONTENT_TYPES = (JSON_1_0, PLAIN_JSON, JSON_1_1)
+
+
+def _ignore(operation: str, error: BaseException) -> None:
+    """Default of `log`: nobody listens."""
+
+
+class DynamoApi:
+    """backend: the store. keys: id to Key, or None for "signed by anybody". region, account: what ARNs say when the request's scope says nothing.
+
+    log(operation, error): told of every error that became a 500 without being foreseen.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        env: Env,
+        *,
+        keys: Mapping[str, Key] | None = None,
+        region: str = "us-east-1",
+        account: str = "000000000000",
+        endpoint: str = "",
+        log: Callable[[str, BaseException], None] = _ignore,
+    ) -> None:
+        self.backend = backend
+        self.env = env
+        self.region = region
+        self.account = account
+        self.endpoint = endpoint
+        self.log_unexpected = log
+        self.in_flight = 0
+        self.counts: dict[tuple[str, int], int] = {}
+        """Answers by (operation, status), for /metrics."""
+        self._verifier = Verifier(env.clock, keys)
+        self._ids = RequestIds(env.rand)
+
+    # -- names ------------------------------------------------------------------------------------------------------------------------
+
+    def table_arn(self, name: str) -> str:
+        return f"arn:aws:dynamodb:{self.region}:{self.account}:table/{name}"
+
+    def table_name(self, name_or_arn: str, region: str = "") -> str:
+        """The name in a TableName parameter, which may be an ARN."""
+        if name_or_arn.startswith("arn:"):
+            return name_or_arn.rpartition(":table/")[2]
+        return name_or_arn
+
+    # -- HTTP -------------------------------------------------------------------------------------------------------------------------
+
+    def error(self, status: int, message: str) -> Response:
+        """The answer to a request that could not be read."""
+        if status == 413:
+            fault = errors.request_entity_too_large()
+        elif status == 503:
+            fault = errors.service_unavailable(message)
+        else:
+            fault = errors.serialization(message)
+            fault.status = status
+        return self._response(Request("POST", "/", "", {}, b""), self._ids.next(), fault.status, encode_json(fault.body()), ())
+
+    def handle(self, request: Request, respond: Respond) -> None:
+        """Answer `request` through `respond`, now or later."""
+        request_id = self._ids.next()
+        if request.method != "POST":
+            respond(*self._other_method(request, request_id))
+            return
+        call: Call | None = None
+        operation = ""
+
+        def send(status: int, body: bytes, headers: Sequence[tuple[str, str]]) -> None:
+            if call is not None:
+                self.in_flight -= 1
+            key = (operation, status)
+            self.counts[key] = self.counts.get(key, 0) + 1
+            respond(*self._response(request, request_id, status, body, headers))
+
+        try:
+            body = request.body
+            if body and content_type_of(request.headers) not in _CONTENT_TYPES:
+                respond(*self._not_found(request, request_id))
+                return
+            raw = self._parse(body) if body else None
+            operation = self._operation_of(request)
+            identity = self._verifier.verify("POST", request.path, request.query, request.headers, body)
+            if type(raw) is not dict:
+                raise errors.serialization(_why_not_an_object(raw, operation) if body else None)
+            handler = OPERATIONS[operation]
+            if self.in_flight >= limits.REQUESTS_IN_FLIGHT_MAX:
+                raise errors.throttling()
+            deep = body.count(b"{") > DEEP_BRACES or body.count(b"[") > DEEP_BRACES
+            call = Call(self, operation, handler.shape, raw, identity, send, host=request.headers.get("host", ""), deep=deep)
+            self.in_flight += 1
+        except ApiError as error:
+            send(error.status, encode_json(error.body()), ())
+            return
+        try:
+            outcome = handler.run(call)
+            if outcome is not None:
+                self.env.tasks.spawn(_finish(call, outcome), name=f"api {operation}")
+        except Exception as error:  # noqa: BLE001 the answer carries it
+            call.fail(error)
+
+    def _parse(self, body: bytes) -> Any:
+        try:
+            return _decode_json(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise errors.serialization() from None
+
+    def _operation_of(self, request: Request) -> str:
+        service, _, operation = request.headers.get("x-amz-target", "").partition(".")
+        if service not in _APIS or operation not in OPERATIONS:
+            raise errors.unknown_operation()
+        return operation
+
+    def authenticate(self, request: Request) -> Identity:
+        """Who signed a request of another route (the admin API). Raises ApiError."""
+        return self._verifier.verify(request.method, request.path, request.query, request.headers, request.body)
+
+    def _other_method(self, request: Request, request_id: str) -> Response:
+        if request.method == "OPTIONS" and "origin" in request.headers:
+            return Response(200, [("x-amzn-RequestId", request_id), *cors_headers(request)], b"")
+        if request.method in ("GET", "HEAD") and request.path == "/":
+            page = f"healthy: dynamodb.{self.region}.amazonaws.com ".encode()
+            return Response(200, [("x-amzn-RequestId", request_id), ("x-amz-crc32", str(zlib.crc32(page)))], page)
+        return self._not_found(request, request_id)
+
+    def _not_found(self, request: Request, request_id: str) -> Response:
+        headers = [("x-amzn-RequestId", request_id), ("x-amz-crc32", str(zlib.crc32(UNKNOWN_PAGE))), *cors_headers(request)]
+        return Response(404, headers, UNKNOWN_PAGE)
+
+    def _response(self, request: Request, request_id: str, status: int, body: bytes, extra: Headers) -> Response:
+        request_headers = request.headers
+        content_type = request_headers.get("content-type", "")
+        if content_type != JSON_1_0:
+            media = content_type_of(request_headers)
+            content_type = media if media in _CONTENT_TYPES else PLAIN_JSON if not media and request_headers else JSON_1_0
+        headers = [("x-amzn-RequestId", request_id), ("Content-Type", content_type), *extra]
+        if "accept-encoding" in request_headers and len(body) >= limits.GZIP_BYTES_MIN and wants_gzip(request_headers["accept-encoding"]):
+            body = gzip(body)
+            headers.append(("Content-Encoding", "gzip"))
+        headers.append(("x-amz-crc32", str(zlib.crc32(body))))
+        if "origin" in request_headers:
+            headers += cors_headers(request)
+        return Response(status, headers, body)
+
+
+def _why_not_an_object(raw: object, operation: str) -> str:
+    if isinstance(raw, list):
+        return f"Unrecognized collection type class com.amazonaws.dynamodb.v20120810.{operation}Input"
+    return "Unexpected value type in payload"
+
+
+async def _finish(call: Call, coroutine: Coroutine[Any, Any, None]) -> None:
+    try:
+        await coroutine
+    except Exception as error:  # noqa: BLE001 the answer carries it
+        call.fail(error)

@@ -1,0 +1,80 @@
+"""Tables as the API describes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from storage.api.call import Body
+from storage.control.catalogue import TableMeta, TableStats
+
+
+def seconds(micros: int) -> float:
+    """A timestamp of an answer: seconds since the epoch, to the millisecond."""
+    return round(micros / 1_000_000, 3)
+
+
+def table_description(meta: TableMeta, stats: TableStats, arn: str, source_arn: str | None = None, *, status: str | None = None) -> Body:
+    """The TableDescription. source_arn: of the table this one was restored from. status: instead of the table's own."""
+    read_changed, write_changed = meta.throughput_changed_at
+    throughput: Body = {
+        "NumberOfDecreasesToday": 0,
+        "ReadCapacityUnits": meta.throughput.read if meta.billing == "PROVISIONED" else 0,
+        "WriteCapacityUnits": meta.throughput.write if meta.billing == "PROVISIONED" else 0,
+    }
+    if read_changed is not None:
+        throughput["LastIncreaseDateTime"] = seconds(read_changed)
+    if write_changed is not None:
+        throughput["LastDecreaseDateTime"] = seconds(write_changed)
+    result: Body = {
+        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": kind} for name, kind in meta.attributes],
+        "TableName": meta.name,
+        "KeySchema": key_schema(meta),
+        "TableStatus": _status(meta) if status is None else status,
+        "CreationDateTime": seconds(meta.created_at),
+        "ProvisionedThroughput": throughput,
+        "TableSizeBytes": stats.bytes,
+        "ItemCount": stats.rows,
+        "TableArn": arn,
+        "TableId": meta.table_id,
+    }
+    if meta.billing == "PAY_PER_REQUEST" or meta.billing_changed_at is not None:
+        summary: Body = {"BillingMode": meta.billing}
+        changed = meta.billing_changed_at
+        if changed is None and meta.status != "CREATING":
+            changed = meta.created_at
+        if changed is not None:
+            summary["LastUpdateToPayPerRequestDateTime"] = seconds(changed)
+        result["BillingModeSummary"] = summary
+    if meta.table_class != "STANDARD" or meta.table_class_changed_at is not None:
+        class_summary: Body = {"TableClass": meta.table_class}
+        if meta.table_class_changed_at is not None:
+            class_summary["LastUpdateDateTime"] = seconds(meta.table_class_changed_at)
+        result["TableClassSummary"] = class_summary
+    if meta.on_demand is not None:
+        result["OnDemandThroughput"] = {"MaxReadRequestUnits": meta.on_demand.read, "MaxWriteRequestUnits": meta.on_demand.write}
+    if meta.restore_of is not None:
+        result["RestoreSummary"] = _restore_summary(meta, source_arn)
+    result["DeletionProtectionEnabled"] = meta.deletion_protection
+    return result
+
+
+def _status(meta: TableMeta) -> str:
+    if meta.restore_of is not None and meta.restore_of.in_progress:
+        return "CREATING"
+    return meta.status
+
+
+def _restore_summary(meta: TableMeta, source_arn: str | None) -> Body:
+    assert meta.restore_of is not None
+    summary: Body = {"RestoreDateTime": seconds(meta.restore_of.at), "RestoreInProgress": meta.restore_of.in_progress}
+    if source_arn is not None:
+        summary["SourceTableArn"] = source_arn
+    return summary
+
+
+def key_schema(meta: TableMeta) -> list[dict[str, Any]]:
+    """The KeySchema member: partition key, then sort key."""
+    result = [{"AttributeName": meta.key.partition.name, "KeyType": "HASH"}]
+    if meta.key.sort is not None:
+        result.append({"AttributeName": meta.key.sort.name, "KeyType": "RANGE"})
+    return result

@@ -1,0 +1,184 @@
+"""The errors of the API as AWS names, numbers and words them.
+
+An `ApiError` is what an operation raises or hands to its caller; `storage.api.http` turns it into an answer. `type` carries the name space
+because SDKs take the part after '#', while recorded conformance tests compare the whole of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from base.errors import Conflict, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
+
+_DYNAMO = "com.amazonaws.dynamodb.v20120810#"
+_SERVICE = "com.amazon.coral.service#"
+_VALIDATE = "com.amazon.coral.validate#"
+_AVAILABILITY = "com.amazon.coral.availability#"
+
+
+class ApiError(Exception):
+    """One error answer.
+
+    status: HTTP status. type: `__type` with its name space. message: None leaves the member out. extra: further members of the body.
+    message_member: AWS writes `Message` for what the deserialiser finds and `message` for the rest.
+    """
+
+    def __init__(
+        self, type_: str, message: str | None, *, status: int = 400, extra: dict[str, Any] | None = None, message_member: str = "message"
+    ) -> None:
+        super().__init__(message)
+        self.type = type_
+        self.message = message
+        self.status = status
+        self.extra = extra
+        self.message_member = message_member
+
+    @property
+    def name(self) -> str:
+        """The error's name without its name space."""
+        return self.type.partition("#")[2]
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object of the answer."""
+        result: dict[str, Any] = {"__type": self.type}
+        if self.message is not None:
+            result[self.message_member] = self.message
+        if self.extra:
+            result.update(self.extra)
+        return result
+
+
+# -- what the front of the service says ------------------------------------------------------------------------------------------------
+
+
+def serialization(message: str | None = None) -> ApiError:
+    return ApiError(_SERVICE + "SerializationException", message, message_member="Message")
+
+
+def unknown_operation() -> ApiError:
+    return ApiError(_SERVICE + "UnknownOperationException", None)
+
+
+def missing_authentication_token() -> ApiError:
+    return ApiError(_SERVICE + "MissingAuthenticationTokenException", "Request is missing Authentication Token")
+
+
+def incomplete_signature(message: str) -> ApiError:
+    return ApiError(_SERVICE + "IncompleteSignatureException", message)
+
+
+def invalid_signature(message: str) -> ApiError:
+    return ApiError(_SERVICE + "InvalidSignatureException", message)
+
+
+def unrecognized_client(message: str = "The security token included in the request is invalid.") -> ApiError:
+    return ApiError(_SERVICE + "UnrecognizedClientException", message)
+
+
+def access_denied(message: str) -> ApiError:
+    return ApiError(_SERVICE + "AccessDeniedException", message)
+
+
+def request_entity_too_large() -> ApiError:
+    return ApiError(_SERVICE + "RequestEntityTooLargeException", "Request body is too large", status=413)
+
+
+def throttling(message: str = "Rate of requests exceeds the allowed throughput.") -> ApiError:
+    return ApiError(_AVAILABILITY + "ThrottlingException", message)
+
+
+def service_unavailable(message: str) -> ApiError:
+    return ApiError(_SERVICE + "ServiceUnavailableException", message, status=503)
+
+
+# -- what the service says -------------------------------------------------------------------------------------------------------------
+
+
+def validation(message: str) -> ApiError:
+    return ApiError(_VALIDATE + "ValidationException", message)
+
+
+def enveloped(message: str) -> ApiError:
+    """A ValidationException of the request validator, which counts what it found."""
+    return validation("1 validation error detected: " + message)
+
+
+def constraints(found: Sequence[str]) -> ApiError:
+    """found: at least one constraint failure, already worded."""
+    plural = "" if len(found) == 1 else "s"
+    return validation(f"{len(found)} validation error{plural} detected: " + "; ".join(found))
+
+
+def not_built(what: str) -> ApiError:
+    """A parameter asks for something this store does not do yet. what: the parameter, for example "GlobalSecondaryIndexes"."""
+    return validation(f"One or more parameter values were invalid: {what} is not supported")
+
+
+def conditional_check_failed(item: Any | None = None) -> ApiError:
+    """item: the item as it was, for ReturnValuesOnConditionCheckFailure=ALL_OLD."""
+    return ApiError(
+        _DYNAMO + "ConditionalCheckFailedException", "The conditional request failed", extra=None if item is None else {"Item": item}
+    )
+
+
+def resource_not_found(message: str = "Requested resource not found") -> ApiError:
+    return ApiError(_DYNAMO + "ResourceNotFoundException", message)
+
+
+def table_not_found(name: str) -> ApiError:
+    """As the table operations word it (the item operations name nothing)."""
+    return resource_not_found(f"Requested resource not found: Table: {name} not found")
+
+
+def resource_in_use(message: str) -> ApiError:
+    return ApiError(_DYNAMO + "ResourceInUseException", message)
+
+
+def limit_exceeded(message: str) -> ApiError:
+    return ApiError(_DYNAMO + "LimitExceededException", message)
+
+
+def backups_table_not_found(name: str) -> ApiError:
+    return ApiError(_DYNAMO + "TableNotFoundException", f"Table not found: {name}")
+
+
+def table_already_exists(name: str) -> ApiError:
+    return ApiError(_DYNAMO + "TableAlreadyExistsException", f"Table already exists: {name}")
+
+
+def table_in_use(message: str) -> ApiError:
+    return ApiError(_DYNAMO + "TableInUseException", message)
+
+
+def continuous_backups_unavailable(message: str) -> ApiError:
+    return ApiError(_DYNAMO + "ContinuousBackupsUnavailableException", message)
+
+
+def point_in_time_recovery_unavailable(name: str) -> ApiError:
+    return ApiError(_DYNAMO + "PointInTimeRecoveryUnavailableException", f"Point in time recovery is not enabled for table '{name}'")
+
+
+def invalid_restore_time(message: str) -> ApiError:
+    return ApiError(_DYNAMO + "InvalidRestoreTimeException", message)
+
+
+def internal(message: str = "The request processing has failed because of an unknown error, exception or failure.") -> ApiError:
+    """SDKs retry it."""
+    return ApiError(_DYNAMO + "InternalServerError", message, status=500)
+
+
+def from_store(error: ScrubjayError) -> ApiError:
+    """What a data operation answers when the store could not do it.
+
+    Unavailable (leader lost, no quorum, disk full): InternalServerError, which every SDK retries. Missing: the table went away.
+    """
+    if isinstance(error, Unavailable):
+        return internal()
+    if isinstance(error, Missing):
+        return resource_not_found()
+    if isinstance(error, Conflict):
+        return resource_in_use(error.message)
+    if isinstance(error, Invalid | Unsafe):
+        return validation(error.message)
+    return internal()

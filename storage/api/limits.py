@@ -1,0 +1,91 @@
+"""Every bound of the front door, by name and unit. What waits or grows beyond one is refused, never kept."""
+
+from __future__ import annotations
+
+from base.http import HttpLimits
+
+# -- HTTP ------------------------------------------------------------------------------------------------------------------------------
+URL_BYTES_MAX = 8 * 1024
+"""Longest request target, query string included (a presigned request carries its signature there)."""
+HEADER_BYTES_MAX = 32 * 1024
+"""Names and values of one request's headers together."""
+HEADER_COUNT_MAX = 100
+BODY_BYTES_MAX = 16 * 1024 * 1024
+"""Longest request body, as sent (DynamoDB: 16 MB for a batch). Answered 413."""
+BODY_BYTES_BUFFERED_MAX = 256 * 1024 * 1024
+"""Bodies not yet complete, over all connections together. A body beyond it is answered 503."""
+CONNECTIONS_MAX = 10_000
+PIPELINE_MAX = 32
+"""Requests of one connection that may be under way; reading stops beyond it."""
+REQUESTS_IN_FLIGHT_MAX = 8_192
+"""Requests under way over all connections; one more is answered with ThrottlingException."""
+WRITE_BUFFER_BYTES_HIGH = 1024 * 1024
+"""Unsent answer bytes of one connection at which reading from it stops."""
+HEADERS_TIMEOUT_MS = 10_000
+"""From the first byte of a request (or the accept) to the end of its headers."""
+BODY_TIMEOUT_MS = 60_000
+"""From the end of the headers to the end of the body."""
+BODY_STALL_TIMEOUT_MS = 10_000
+"""Without a new byte of a body."""
+IDLE_TIMEOUT_MS = 60_000
+"""Between requests on a kept connection."""
+WRITE_STALL_TIMEOUT_MS = 60_000
+"""With a full send buffer from which the peer takes nothing."""
+GZIP_BYTES_MIN = 1
+"""Shortest answer that is compressed when the client asks for gzip."""
+
+HTTP = HttpLimits(
+    url_bytes=URL_BYTES_MAX,
+    header_bytes=HEADER_BYTES_MAX,
+    header_count=HEADER_COUNT_MAX,
+    body_bytes=BODY_BYTES_MAX,
+    buffered_bytes=BODY_BYTES_BUFFERED_MAX,
+    connections=CONNECTIONS_MAX,
+    pipeline=PIPELINE_MAX,
+    write_buffer_bytes=WRITE_BUFFER_BYTES_HIGH,
+    headers_timeout_ms=HEADERS_TIMEOUT_MS,
+    body_timeout_ms=BODY_TIMEOUT_MS,
+    body_stall_timeout_ms=BODY_STALL_TIMEOUT_MS,
+    idle_timeout_ms=IDLE_TIMEOUT_MS,
+    write_stall_timeout_ms=WRITE_STALL_TIMEOUT_MS,
+)
+"""The above as the server takes them."""
+
+# -- Signature -------------------------------------------------------------------------------------------------------------------------
+CLOCK_SKEW_MS_MAX = 15 * 60 * 1000
+PRESIGN_SECONDS_MAX = 7 * 24 * 3600
+
+# -- Requests --------------------------------------------------------------------------------------------------------------------------
+JSON_DEPTH_MAX = 400
+"""Nesting of a request body; deeper is a SerializationException (values themselves end at 32 levels)."""
+VALIDATION_ERRORS_MAX = 10
+"""Constraint failures listed in one message."""
+TABLE_NAME_CHARS_MIN = 3
+TABLE_NAME_CHARS_MAX = 255
+TABLE_ARN_CHARS_MAX = 1024
+LIST_TABLES_MAX = 100
+ATTRIBUTES_TO_GET_MAX = 255
+TAGS_PER_TABLE_MAX = 50
+TAG_KEY_CHARS_MAX = 128
+TAG_VALUE_CHARS_MAX = 256
+CAPACITY_UNITS_MAX = 1_000_000_000_000
+ACCOUNT_CAPACITY_UNITS_MAX = 80_000
+TABLE_CAPACITY_UNITS_MAX = 40_000
+TABLES_MAX = 2_500
+RECOVERY_PERIOD_DAYS_MIN = 1
+RECOVERY_PERIOD_DAYS_MAX = 35
+
+# -- Items -----------------------------------------------------------------------------------------------------------------------------
+ITEM_BYTES_MAX = 400 * 1024
+"""Item size as DynamoDB counts it."""
+PAGE_BYTES_MAX = 1024 * 1024
+"""Item bytes read by one Query or Scan call, by DynamoDB's count."""
+BATCH_GET_KEYS_MAX = 100
+BATCH_GET_BYTES_MAX = 16 * 1024 * 1024
+"""Item bytes of one BatchGetItem answer; keys beyond it come back as UnprocessedKeys."""
+BATCH_WRITE_REQUESTS_MAX = 25
+SCAN_SEGMENTS_MAX = 1_000_000
+READ_UNIT_BYTES = 4096
+WRITE_UNIT_BYTES = 1024
+RANGE_READ_ROWS = 1_000
+"""Rows asked of a partition in one go."""

@@ -1,0 +1,17 @@
+"""The operations by name. An operation of the real API that is not in this table answers UnknownOperationException."""
+
+from __future__ import annotations
+
+from storage.api.operations import backups, batch, items, query, scan, tables
+from storage.api.operations.base import Operation
+
+OPERATIONS: dict[str, Operation] = {
+    **tables.OPERATIONS,
+    **items.OPERATIONS,
+    **batch.OPERATIONS,
+    **query.OPERATIONS,
+    **scan.OPERATIONS,
+    **backups.OPERATIONS,
+}
+
+__all__ = ["OPERATIONS", "Operation"]

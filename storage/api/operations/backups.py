@@ -1,0 +1,221 @@
+"""Continuous backups and point-in-time restore, in DynamoDB's words."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from base.errors import Conflict, Invalid, Missing, Unsafe
+from storage.api import errors, limits
+from storage.api.backend import ContinuousBackups
+from storage.api.call import Body, Call
+from storage.api.operations.base import Operation, check_constraints, check_not_asked, read_input
+from storage.api.operations.tables import (
+    BILLING_MODE,
+    ON_DEMAND_THROUGHPUT,
+    PROVISIONED_THROUGHPUT,
+    check_capacity,
+    check_encryption,
+    describe,
+    on_demand_of,
+)
+from storage.api.shapes import BOOLEAN, NAME_PATTERN, OPAQUE, STRING, TABLE_NAME, Int, Str, Struct, Timestamp
+from storage.control.catalogue import TableMeta, Throughput
+
+_INVALID = "One or more parameter values were invalid: "
+_SECOND_US = 1_000_000
+_TARGET_NAME = Str(pattern=NAME_PATTERN, min_chars=limits.TABLE_NAME_CHARS_MIN, max_chars=limits.TABLE_NAME_CHARS_MAX)
+
+_DESCRIBE = Struct("DescribeContinuousBackupsInput", {"TableName": TABLE_NAME}, required=("TableName",))
+_UPDATE = Struct(
+    "UpdateContinuousBackupsInput",
+    {
+        "TableName": TABLE_NAME,
+        "PointInTimeRecoverySpecification": Struct(
+            "PointInTimeRecoverySpecification",
+            {
+                "PointInTimeRecoveryEnabled": BOOLEAN,
+                "RecoveryPeriodInDays": Int(minimum=limits.RECOVERY_PERIOD_DAYS_MIN, maximum=limits.RECOVERY_PERIOD_DAYS_MAX),
+            },
+            required=("PointInTimeRecoveryEnabled",),
+        ),
+    },
+    required=("TableName", "PointInTimeRecoverySpecification"),
+)
+_RESTORE = Struct(
+    "RestoreTableToPointInTimeInput",
+    {
+        "SourceTableArn": Str(min_chars=1, max_chars=limits.TABLE_ARN_CHARS_MAX),
+        "SourceTableName": TABLE_NAME,
+        "TargetTableName": _TARGET_NAME,
+        "UseLatestRestorableTime": BOOLEAN,
+        "RestoreDateTime": Timestamp(),
+        "BillingModeOverride": BILLING_MODE,
+        "GlobalSecondaryIndexOverride": OPAQUE,
+        "LocalSecondaryIndexOverride": OPAQUE,
+        "ProvisionedThroughputOverride": PROVISIONED_THROUGHPUT,
+        "OnDemandThroughputOverride": ON_DEMAND_THROUGHPUT,
+        "SSESpecificationOverride": Struct(
+            "SSESpecification", {"Enabled": BOOLEAN, "SSEType": Str(enum=("AES256", "KMS")), "KMSMasterKeyId": STRING}
+        ),
+    },
+    required=("TargetTableName",),
+)
+
+
+def whole_seconds_up(micros: int) -> int:
+    return -(-micros // _SECOND_US)
+
+
+def whole_seconds_down(micros: int) -> int:
+    return micros // _SECOND_US
+
+
+def continuous_backups_description(backups: ContinuousBackups) -> Body:
+    """The ContinuousBackupsDescription. The restorable window is rounded inwards to whole seconds, which is all an SDK can send."""
+    recovery: Body = {"PointInTimeRecoveryStatus": "ENABLED" if backups.enabled else "DISABLED"}
+    if backups.enabled:
+        recovery["RecoveryPeriodInDays"] = backups.days
+        if backups.earliest_us is not None and backups.latest_us is not None:
+            earliest, latest = whole_seconds_up(backups.earliest_us), whole_seconds_down(backups.latest_us)
+            if earliest <= latest:
+                recovery["EarliestRestorableDateTime"] = earliest
+                recovery["LatestRestorableDateTime"] = latest
+    return {"ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": recovery}
+
+
+def _source(call: Call, name: str) -> TableMeta:
+    meta = call.api.backend.table(call.api.table_name(name))
+    if meta is None or meta.status == "DELETING":
+        raise errors.backups_table_not_found(name)
+    return meta
+
+
+def describe_continuous_backups(call: Call) -> None:
+    data = read_input(call)
+    check_constraints(call)
+    meta = _source(call, data["TableName"])
+    call.reply({"ContinuousBackupsDescription": continuous_backups_description(call.api.backend.continuous_backups(meta))})
+
+
+async def update_continuous_backups(call: Call) -> None:
+    data = read_input(call)
+    check_constraints(call)
+    specification = data["PointInTimeRecoverySpecification"]
+    enabled: bool = specification["PointInTimeRecoveryEnabled"]
+    days: int | None = specification.get("RecoveryPeriodInDays")
+    if days is not None and not enabled:
+        raise errors.validation(_INVALID + "RecoveryPeriodInDays can only be specified when PointInTimeRecoveryEnabled is true")
+    meta = _source(call, data["TableName"])
+    if meta.status == "CREATING" or (meta.restore_of is not None and meta.restore_of.in_progress):
+        raise errors.continuous_backups_unavailable(f"Backups are being enabled for the table: {meta.name}. Please retry later")
+    try:
+        backups = await call.api.backend.set_continuous_backups(meta.name, enabled=enabled, days=days)
+    except Missing:
+        raise errors.backups_table_not_found(data["TableName"]) from None
+    call.reply({"ContinuousBackupsDescription": continuous_backups_description(backups)})
+
+
+# -- RestoreTableToPointInTime ---------------------------------------------------------------------------------------------------------
+
+_ARN = re.compile(r"arn:[^:]*:dynamodb:[^:]*:[^:]*:table/([a-zA-Z0-9_.-]{3,255})")
+
+
+def _source_name(data: Body) -> str:
+    name, arn = data.get("SourceTableName"), data.get("SourceTableArn")
+    if name is not None and arn is not None:
+        raise errors.validation(_INVALID + "Only one of SourceTableName and SourceTableArn can be specified")
+    if name is not None:
+        assert isinstance(name, str)
+        return name
+    if arn is None:
+        raise errors.validation(_INVALID + "Either SourceTableName or SourceTableArn must be specified")
+    match = _ARN.fullmatch(arn)
+    if match is None:
+        raise errors.validation(f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
+    return match[1]
+
+
+def _target_time(data: Body) -> int | None:
+    """Microseconds, or None for the latest."""
+    at_us: int | None = data.get("RestoreDateTime")
+    latest = data.get("UseLatestRestorableTime", False)
+    if at_us is not None and latest:
+        raise errors.validation(_INVALID + "Cannot specify both RestoreDateTime and UseLatestRestorableTime")
+    if at_us is None and not latest:
+        raise errors.validation(_INVALID + "One of RestoreDateTime or UseLatestRestorableTime must be specified")
+    return at_us
+
+
+def _overrides(data: Body, source: TableMeta) -> dict[str, object]:
+    """Fields of TableMeta that the new table has otherwise than its source."""
+    result: dict[str, object] = {}
+    billing: str = data.get("BillingModeOverride", source.billing)
+    throughput = data.get("ProvisionedThroughputOverride")
+    if billing != source.billing:
+        result["billing"] = billing
+    if billing == "PAY_PER_REQUEST":
+        if throughput is not None:
+            raise errors.validation(
+                _INVALID + "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST"
+            )
+        if source.billing != billing:
+            result["throughput"] = Throughput()
+    elif throughput is not None:
+        result["throughput"] = check_capacity(throughput)
+    elif source.billing != billing:
+        raise errors.validation(
+            _INVALID + "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"
+        )
+    on_demand = on_demand_of(data, "OnDemandThroughputOverride", billing)
+    if on_demand is not None:
+        result["on_demand"] = on_demand
+    return result
+
+
+async def restore_table_to_point_in_time(call: Call) -> None:
+    data = read_input(call)
+    check_constraints(call)
+    source_name = _source_name(data)
+    target: str = data["TargetTableName"]
+    at_us = _target_time(data)
+    check_not_asked(data, "GlobalSecondaryIndexOverride", "LocalSecondaryIndexOverride")
+    check_encryption(data, "SSESpecificationOverride")
+    backend = call.api.backend
+    source = _source(call, source_name)
+    overrides = _overrides(data, source)
+    if backend.table(target) is not None:
+        raise errors.table_already_exists(target)
+    if source.status not in ("ACTIVE", "UPDATING"):
+        raise errors.table_in_use(f"Table is being {source.status.lower().removesuffix('ing')}ed: {source_name}")
+    backups = backend.continuous_backups(source)
+    if not backups.enabled:
+        raise errors.point_in_time_recovery_unavailable(source_name)
+    _check_window(backups, at_us, source_name)
+    try:
+        meta = await backend.restore_table(source, target, at_us=at_us, overrides=overrides)
+    except Conflict:
+        raise errors.table_already_exists(target) from None
+    except (Unsafe, Invalid) as error:
+        raise errors.invalid_restore_time(f"Invalid restore time: {error}") from None
+    except Missing:
+        raise errors.backups_table_not_found(source_name) from None
+    call.reply({"TableDescription": describe(call, meta, "CREATING")})
+
+
+def _check_window(backups: ContinuousBackups, at_us: int | None, name: str) -> None:
+    earliest, latest = backups.earliest_us, backups.latest_us
+    if earliest is None or latest is None:
+        raise errors.invalid_restore_time(f"Nothing of table '{name}' can be restored yet")
+    if at_us is not None and not earliest <= at_us <= latest:
+        raise errors.invalid_restore_time(
+            f"Restore time is not within the restorable window of table '{name}': "
+            f"EarliestRestorableDateTime {whole_seconds_up(earliest)}, LatestRestorableDateTime {whole_seconds_down(latest)}"
+        )
+
+
+OPERATIONS: dict[str, Any] = {
+    "DescribeContinuousBackups": Operation(_DESCRIBE, describe_continuous_backups),
+    "UpdateContinuousBackups": Operation(_UPDATE, update_continuous_backups),
+    "RestoreTableToPointInTime": Operation(_RESTORE, restore_table_to_point_in_time),
+}

@@ -1,0 +1,347 @@
+"""BatchGetItem and BatchWriteItem: many single operations in one call, each on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from base.errors import ScrubjayError, Unavailable
+from storage.api import errors, limits
+from storage.api.call import Body, Call, Trace
+from storage.api.capacity import consumed, read_units, stored_size, write_units
+from storage.api.commands import DeleteCommand, PutCommand
+from storage.api.operations.base import Operation, check_constraints, read_input
+from storage.api.operations.items import check_paths, shown, table_key
+from storage.api.parameters import Layer, check_mixing, placeholders_of, projection_of, worded
+from storage.api.shapes import (
+    ATTRIBUTES_TO_GET,
+    BOOLEAN,
+    NAME_PATTERN,
+    NAMES,
+    RETURN_CONSUMED_CAPACITY,
+    RETURN_ITEM_COLLECTION_METRICS,
+    STRING,
+    VALUES,
+    ListOf,
+    MapOf,
+    Str,
+    Struct,
+)
+from storage.command import ReadAnswer, Verdict, WriteAnswer, WriteCommand
+from storage.control.catalogue import TableMeta
+from storage.items.encoding import encode_item
+from storage.items.errors import ItemError
+from storage.items.expressions.projection import Projection
+from storage.items.keys import SCHEMA_MISMATCH, check_key_sizes, check_not_empty, key_attributes, key_item, storage_key
+from storage.items.size import check_item_size
+from storage.items.values import Item
+from storage.items.wire import item_from_json
+
+_DUPLICATES = "Provided list of item keys contains duplicates"
+_TABLE_KEY = Str(pattern=NAME_PATTERN, min_chars=limits.TABLE_NAME_CHARS_MIN, max_chars=limits.TABLE_NAME_CHARS_MAX)
+_TOO_FEW_ITEMS = "Value at 'RequestItems' failed to satisfy constraint: Member must have length greater than or equal to 1"
+
+
+# -- BatchGetItem ----------------------------------------------------------------------------------------------------------------------
+
+_GET = Struct(
+    "BatchGetItemInput",
+    {
+        "RequestItems": MapOf(
+            Struct(
+                "KeysAndAttributes",
+                {
+                    "Keys": ListOf(VALUES),
+                    "AttributesToGet": ATTRIBUTES_TO_GET,
+                    "ConsistentRead": BOOLEAN,
+                    "ProjectionExpression": STRING,
+                    "ExpressionAttributeNames": NAMES,
+                },
+                required=("Keys",),
+            ),
+            key=_TABLE_KEY,
+            json_text=True,
+        ),
+        "ReturnConsumedCapacity": RETURN_CONSUMED_CAPACITY,
+    },
+    required=("RequestItems",),
+)
+
+
+class _Table(NamedTuple):
+    """One table's part of a BatchGetItem. keys: as sent (obj) and as storage keys."""
+
+    name: str
+    meta: TableMeta
+    keys: list[bytes]
+    objects: list[Any]
+    projection: Projection | None
+    consistent: bool
+    request: Body
+
+
+def _check_batch_get(call: Call, data: Body) -> None:
+    check_constraints(call)
+    if not data["RequestItems"]:
+        raise errors.constraints([_TOO_FEW_ITEMS])
+    total = 0
+    for name, request in data["RequestItems"].items():
+        count = len(request["Keys"])
+        total += count
+        where = f"Value at 'RequestItems.{name}.member.Keys' failed to satisfy constraint: Member must have length "
+        if count < 1:
+            raise errors.constraints([where + "greater than or equal to 1"])
+        if count > limits.BATCH_GET_KEYS_MAX:
+            raise errors.constraints([f"{where}less than or equal to {limits.BATCH_GET_KEYS_MAX}"])
+    if total > limits.BATCH_GET_KEYS_MAX:
+        raise errors.validation("Too many items requested for the BatchGetItem call")
+
+
+def batch_get_item(call: Call) -> None:
+    data = read_input(call)
+    _check_batch_get(call, data)
+    parts: list[tuple[str, Body, list[Item], Projection | None]] = []
+    modes: Body = {}
+    try:
+        for name, request in data["RequestItems"].items():
+            check_mixing(request, ("ProjectionExpression",), ("AttributesToGet",), Layer.BARE)
+            modes |= {member: True for member in ("AttributesToGet", "ProjectionExpression") if member in request}
+            keys = [item_from_json(obj, "Key") for obj in request["Keys"]]
+            projection: Projection | None = None
+            if "ProjectionExpression" in request or "AttributesToGet" in request:
+                placeholders = placeholders_of(request)
+                projection = projection_of(request, placeholders)
+                placeholders.check_all_used()
+            parts.append((name, request, keys, projection))
+    except ItemError as error:
+        raise worded(error, Layer.BARE, call.raw) from None
+    check_mixing(modes, ("ProjectionExpression",), ("AttributesToGet",), Layer.BARE)
+    tables = [_resolved(call, *part) for part in parts]
+    _GetRun(call, tables).start()
+
+
+def _resolved(call: Call, name: str, request: Body, keys: list[Item], projection: Projection | None) -> _Table:
+    meta = call.data_table(name)
+    storage = [table_key(call, meta, key) for key in keys]
+    if len(set(storage)) != len(storage):
+        raise errors.validation(_DUPLICATES)
+    if projection is not None:
+        check_paths(meta, None, None, projection)
+    return _Table(name, meta, storage, request["Keys"], projection, request.get("ConsistentRead", False), request)
+
+
+class _GetRun:
+    """Reads all keys at once and answers when the last is in. A key whose partition cannot be read comes back unprocessed."""
+
+    def __init__(self, call: Call, tables: list[_Table]) -> None:
+        self._call = call
+        self._tables = tables
+        self._answers: list[list[ReadAnswer | ScrubjayError | None]] = [[None] * len(table.keys) for table in tables]
+        self._left = sum(len(table.keys) for table in tables)
+
+    def start(self) -> None:
+        backend = self._call.api.backend
+        for at, table in enumerate(self._tables):
+            for index, key in enumerate(table.keys):
+                backend.read(table.meta, key, consistent=table.consistent, done=self._collector(at, index))
+
+    def _collector(self, at: int, index: int) -> Callable[[ReadAnswer | ScrubjayError], None]:
+        def collect(answer: ReadAnswer | ScrubjayError) -> None:
+            self._answers[at][index] = answer
+            self._left -= 1
+            if not self._left:
+                self._call.guard(self._finish)()
+
+        return collect
+
+    def _finish(self) -> None:
+        every = [answer for answers in self._answers for answer in answers]
+        failures = [answer for answer in every if isinstance(answer, ScrubjayError)]
+        hard = next((answer for answer in failures if not isinstance(answer, Unavailable)), None)
+        if hard is not None or len(failures) == len(every):
+            self._call.fail(hard or failures[0])
+            return
+        responses: Body = {}
+        unprocessed: Body = {}
+        capacity = []
+        size = 0
+        mode = self._call.input.get("ReturnConsumedCapacity")
+        for table, answers in zip(self._tables, self._answers, strict=True):
+            items = responses[table.name] = []
+            left = []
+            units = 0.0
+            for obj, answer in zip(table.objects, answers, strict=True):
+                if not isinstance(answer, ReadAnswer) or size >= limits.BATCH_GET_BYTES_MAX:
+                    left.append(obj)
+                    continue
+                item_bytes = stored_size(answer.item)
+                if size + item_bytes > limits.BATCH_GET_BYTES_MAX:
+                    size = limits.BATCH_GET_BYTES_MAX
+                    left.append(obj)
+                    continue
+                size += item_bytes
+                units += read_units(item_bytes, consistent=table.consistent)
+                if answer.item is not None:
+                    items.append(shown(answer.item, table.projection))
+            if left:
+                unprocessed[table.name] = {**table.request, "Keys": left}
+            if mode is not None and mode != "NONE":
+                capacity.append(consumed(mode, table.name, units))
+        body: Body = {"Responses": responses, "UnprocessedKeys": unprocessed}
+        if capacity:
+            body["ConsumedCapacity"] = capacity
+        self._call.reply(body, _merged(answer for answer in every if isinstance(answer, ReadAnswer)))
+
+
+def _merged(answers: Any) -> list[Trace]:
+    """One trace a partition, in the order first met, at its highest lsn."""
+    found: dict[str, Trace] = {}
+    for answer in answers:
+        stamp = answer.timestamp_us if isinstance(answer, WriteAnswer) else None
+        before = found.get(answer.partition)
+        if before is None or answer.lsn > before.lsn:
+            found[answer.partition] = Trace(answer.partition, answer.lsn, stamp)
+    return list(found.values())
+
+
+# -- BatchWriteItem --------------------------------------------------------------------------------------------------------------------
+
+_PUT_REQUEST = Struct("PutRequest", {"Item": VALUES}, required=("Item",), java_members=("Item", "WorkloadProfileName"))
+_DELETE_REQUEST = Struct("DeleteRequest", {"Key": VALUES}, required=("Key",))
+_WRITE = Struct(
+    "BatchWriteItemInput",
+    {
+        "ReturnConsumedCapacity": RETURN_CONSUMED_CAPACITY,
+        "ReturnItemCollectionMetrics": RETURN_ITEM_COLLECTION_METRICS,
+        "RequestItems": MapOf(
+            ListOf(Struct("WriteRequest", {"PutRequest": _PUT_REQUEST, "DeleteRequest": _DELETE_REQUEST})),
+            key=_TABLE_KEY,
+            value_range=(1, limits.BATCH_WRITE_REQUESTS_MAX),
+        ),
+    },
+    required=("RequestItems",),
+)
+_NOT_ONE_REQUEST = "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"
+
+
+class _Request(NamedTuple):
+    """One put or delete. item: the whole item, or the key."""
+
+    table: str
+    put: bool
+    item: Item
+    obj: Body
+
+
+def _check_batch_write(call: Call, data: Body) -> None:
+    found: list[str] = []
+    for name in ("ReturnConsumedCapacity", "ReturnItemCollectionMetrics"):
+        if name in data:
+            call.shape.members[name].constrain(data[name], name[:1].lower() + name[1:], found)
+    if found and "RequestItems" in data:
+        raise errors.constraints(found)
+    check_constraints(call)
+    if not data["RequestItems"]:
+        raise errors.constraints([_TOO_FEW_ITEMS])
+
+
+def batch_write_item(call: Call) -> None:
+    data = read_input(call)
+    _check_batch_write(call, data)
+    requests: list[_Request] = []
+    try:
+        for name, group in data["RequestItems"].items():
+            for obj in group:
+                if obj is None or len(obj) != 1:
+                    raise errors.validation(_NOT_ONE_REQUEST)
+                put = obj.get("PutRequest")
+                item = item_from_json(put["Item"]) if put is not None else item_from_json(obj["DeleteRequest"]["Key"], "Key")
+                if put is not None:
+                    check_item_size(item)
+                requests.append(_Request(name, put is not None, item, obj))
+    except ItemError as error:
+        raise worded(error, Layer.OLDER, call.raw) from None
+    if len(requests) > limits.BATCH_WRITE_REQUESTS_MAX:
+        raise errors.validation("Too many items requested for the BatchWriteItem call")
+    tables = {name: call.data_table(name) for name in data["RequestItems"]}
+    commands = [_command(tables[request.table], request) for request in requests]
+    places = [(request.table, command.key) for request, command in zip(requests, commands, strict=True)]
+    if len(set(places)) != len(places):
+        raise errors.validation(_DUPLICATES)
+    _WriteRun(call, requests, [tables[request.table] for request in requests], commands).start()
+
+
+def _command(meta: TableMeta, request: _Request) -> WriteCommand:
+    item = request.item
+    attributes = key_attributes(meta.key)
+    try:
+        if not request.put and len(item) != len(attributes):
+            raise ItemError(SCHEMA_MISMATCH)
+        for attribute in attributes:
+            value = item.get(attribute.name)
+            if value is None or value[0] != attribute.type:
+                raise ItemError(SCHEMA_MISMATCH)
+        for attribute in attributes:
+            check_not_empty(attribute.name, item[attribute.name])
+        check_key_sizes(meta.key, item)
+    except ItemError as error:
+        raise errors.validation(error.message) from None
+    key = encode_item(key_item(meta.key, item))
+    if request.put:
+        return PutCommand(storage_key(meta.key, item), key, encode_item(item))
+    return DeleteCommand(storage_key(meta.key, item), key)
+
+
+class _WriteRun:
+    """Sends all writes at once and answers when the last is in. What could not be done comes back unprocessed."""
+
+    def __init__(self, call: Call, requests: list[_Request], metas: list[TableMeta], commands: list[WriteCommand]) -> None:
+        self._call = call
+        self._requests = requests
+        self._metas = metas
+        self._commands = commands
+        self._answers: list[WriteAnswer | ScrubjayError | None] = [None] * len(requests)
+        self._left = len(requests)
+
+    def start(self) -> None:
+        backend = self._call.api.backend
+        for index, (meta, command) in enumerate(zip(self._metas, self._commands, strict=True)):
+            backend.write(meta, command, self._collector(index))
+
+    def _collector(self, index: int) -> Callable[[WriteAnswer | ScrubjayError], None]:
+        def collect(answer: WriteAnswer | ScrubjayError) -> None:
+            self._answers[index] = answer
+            self._left -= 1
+            if not self._left:
+                self._call.guard(self._finish)()
+
+        return collect
+
+    def _finish(self) -> None:
+        failures = [answer for answer in self._answers if isinstance(answer, ScrubjayError)]
+        hard = next((answer for answer in failures if not isinstance(answer, Unavailable)), None)
+        if hard is not None or len(failures) == len(self._answers):
+            self._call.fail(hard or failures[0])
+            return
+        unprocessed: dict[str, list[Body]] = {}
+        units: dict[str, float] = {}
+        done: list[WriteAnswer] = []
+        mode = self._call.input.get("ReturnConsumedCapacity")
+        for request, answer in zip(self._requests, self._answers, strict=True):
+            units.setdefault(request.table, 0.0)
+            if not isinstance(answer, WriteAnswer) or answer.outcome.verdict is Verdict.REFUSED:
+                unprocessed.setdefault(request.table, []).append(request.obj)
+                continue
+            done.append(answer)
+            if mode is not None and mode != "NONE":
+                units[request.table] += write_units(stored_size(answer.outcome.old), stored_size(answer.outcome.new))
+        body: Body = {"UnprocessedItems": unprocessed}
+        if mode is not None and mode != "NONE":
+            body["ConsumedCapacity"] = [consumed(mode, table, total) for table, total in units.items()]
+        self._call.reply(body, _merged(done))
+
+
+OPERATIONS: dict[str, Any] = {
+    "BatchGetItem": Operation(_GET, batch_get_item),
+    "BatchWriteItem": Operation(_WRITE, batch_write_item),
+}

@@ -1,0 +1,567 @@
+"""Tables: create, describe, list, update, delete, tags, limits and endpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from base.errors import Conflict, Missing
+from storage.api import errors, limits
+from storage.api.backend import TableSpec
+from storage.api.call import Body, Call
+from storage.api.describe import table_description
+from storage.api.operations.base import Operation, check_constraints, check_not_asked, read_input
+from storage.api.shapes import BOOLEAN, INDEX_NAME, NAME_PATTERN, OPAQUE, STRING, TABLE_NAME, Int, ListOf, Str, Struct
+from storage.control.catalogue import KeyAttribute, KeySchema, TableMeta, Throughput
+
+_LONG = "Long"
+BILLING_MODE = Str(enum=("PROVISIONED", "PAY_PER_REQUEST"))
+TABLE_CLASS = Str(enum=("STANDARD", "STANDARD_INFREQUENT_ACCESS"))
+PROVISIONED_THROUGHPUT = Struct(
+    "ProvisionedThroughput",
+    {"WriteCapacityUnits": Int(minimum=1, java=_LONG), "ReadCapacityUnits": Int(minimum=1, java=_LONG)},
+    required=("WriteCapacityUnits", "ReadCapacityUnits"),
+)
+ON_DEMAND_THROUGHPUT = Struct("OnDemandThroughput", {"MaxReadRequestUnits": Int(java=_LONG), "MaxWriteRequestUnits": Int(java=_LONG)})
+_ATTRIBUTE_NAME = Str(min_chars=1, max_chars=255)
+_KEY_SCHEMA = ListOf(
+    Struct(
+        "KeySchemaElement",
+        {"AttributeName": _ATTRIBUTE_NAME, "KeyType": Str(enum=("HASH", "RANGE"))},
+        required=("AttributeName", "KeyType"),
+    ),
+    min_items=1,
+    max_items=2,
+)
+_ATTRIBUTE_DEFINITIONS = ListOf(
+    Struct(
+        "AttributeDefinition",
+        {"AttributeName": _ATTRIBUTE_NAME, "AttributeType": Str(enum=("B", "N", "S"))},
+        required=("AttributeName", "AttributeType"),
+    )
+)
+_PROJECTION = Struct(
+    "Projection",
+    {"ProjectionType": Str(enum=("ALL", "INCLUDE", "KEYS_ONLY")), "NonKeyAttributes": ListOf(STRING, min_items=1, max_items=20)},
+)
+_INDEX_MEMBERS = {"IndexName": INDEX_NAME, "KeySchema": _KEY_SCHEMA, "Projection": _PROJECTION}
+_INDEX_REQUIRED = ("IndexName", "KeySchema", "Projection")
+_GLOBAL_INDEXES = ListOf(
+    Struct("GlobalSecondaryIndex", {**_INDEX_MEMBERS, "ProvisionedThroughput": PROVISIONED_THROUGHPUT}, required=_INDEX_REQUIRED)
+)
+_LOCAL_INDEXES = ListOf(Struct("LocalSecondaryIndex", _INDEX_MEMBERS, required=_INDEX_REQUIRED))
+_TAGS = ListOf(
+    Struct(
+        "Tag",
+        {"Key": Str(min_chars=1, max_chars=limits.TAG_KEY_CHARS_MAX), "Value": Str(max_chars=limits.TAG_VALUE_CHARS_MAX)},
+        required=("Key", "Value"),
+    )
+)
+_INVALID = "One or more parameter values were invalid: "
+_MUST_BOTH = _INVALID + "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"
+_NEITHER = _INVALID + "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST"
+_IN_USE = "Attempt to change a resource which is still in use: "
+
+
+def require_table_name(data: Body) -> str:
+    """The TableName of a table operation. Raises what AWS says when it is not there."""
+    name = data.get("TableName")
+    if name is None:
+        raise errors.validation("The parameter 'TableName' is required but was not present in the request")
+    assert isinstance(name, str)
+    return name
+
+
+def describe(call: Call, meta: TableMeta, status: str | None = None) -> Body:
+    """The TableDescription of `meta` now."""
+    api = call.api
+    source_arn = None if meta.restore_of is None else api.table_arn(meta.restore_of.table_name)
+    return table_description(meta, api.backend.stats(meta), api.table_arn(meta.name), source_arn, status=status)
+
+
+def find_table(call: Call, name: str) -> TableMeta:
+    """The table, in whatever status. Raises ResourceNotFoundException."""
+    meta = call.api.backend.table(call.api.table_name(name))
+    if meta is None:
+        raise errors.table_not_found(name)
+    return meta
+
+
+# -- CreateTable -----------------------------------------------------------------------------------------------------------------------
+
+_CREATE = Struct(
+    "CreateTableInput",
+    {
+        "AttributeDefinitions": _ATTRIBUTE_DEFINITIONS,
+        "TableName": TABLE_NAME,
+        "BillingMode": BILLING_MODE,
+        "ProvisionedThroughput": PROVISIONED_THROUGHPUT,
+        "KeySchema": _KEY_SCHEMA,
+        "GlobalSecondaryIndexes": _GLOBAL_INDEXES,
+        "LocalSecondaryIndexes": _LOCAL_INDEXES,
+        "TableClass": TABLE_CLASS,
+        "DeletionProtectionEnabled": BOOLEAN,
+        "OnDemandThroughput": ON_DEMAND_THROUGHPUT,
+        "Tags": _TAGS,
+        "StreamSpecification": Struct(
+            "StreamSpecification",
+            {"StreamEnabled": BOOLEAN, "StreamViewType": Str(enum=("NEW_AND_OLD_IMAGES", "OLD_IMAGE", "NEW_IMAGE", "KEYS_ONLY"))},
+            required=("StreamEnabled",),
+        ),
+        "SSESpecification": Struct(
+            "SSESpecification", {"Enabled": BOOLEAN, "SSEType": Str(enum=("AES256", "KMS")), "KMSMasterKeyId": STRING}
+        ),
+        "WarmThroughput": OPAQUE,
+        "ResourcePolicy": STRING,
+        "GlobalTableSourceArn": STRING,
+        "GlobalTableSettingsReplicationMode": STRING,
+        "VectorIndexes": OPAQUE,
+    },
+    required=("AttributeDefinitions", "KeySchema"),
+)
+
+
+def check_capacity(throughput: Body) -> Throughput:
+    """The units asked for. Raises if they are out of bounds."""
+    for name in ("ReadCapacityUnits", "WriteCapacityUnits"):
+        if throughput[name] > limits.CAPACITY_UNITS_MAX:
+            raise errors.validation(f"Given value {throughput[name]} for {name} is out of bounds")
+    return Throughput(throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"])
+
+
+def on_demand_of(data: Body, name: str, billing: str) -> Throughput | None:
+    """The on-demand ceilings in the member `name`; -1 is none."""
+    asked = data.get(name)
+    if asked is None:
+        return None
+    if billing != "PAY_PER_REQUEST":
+        raise errors.validation(_INVALID + f"{name} can only be specified when BillingMode is PAY_PER_REQUEST")
+    result = Throughput(asked.get("MaxReadRequestUnits", -1), asked.get("MaxWriteRequestUnits", -1))
+    for member, value in (("MaxReadRequestUnits", result.read), ("MaxWriteRequestUnits", result.write)):
+        if value != -1 and value < 1:
+            raise errors.validation(_INVALID + f"{member} must be -1 or at least 1")
+    return result
+
+
+def _throughput_of(data: Body) -> tuple[str, Throughput]:
+    billing: str = data.get("BillingMode", "PROVISIONED")
+    asked = data.get("ProvisionedThroughput")
+    if billing == "PAY_PER_REQUEST":
+        if asked is not None:
+            raise errors.validation(_NEITHER)
+        return billing, Throughput()
+    if asked is None:
+        raise errors.validation(_MUST_BOTH)
+    return billing, check_capacity(asked)
+
+
+def _key_of(data: Body) -> tuple[KeySchema, tuple[tuple[str, str], ...]]:
+    elements = data["KeySchema"]
+    names = [element["AttributeName"] for element in elements]
+    definitions = tuple((one["AttributeName"], one["AttributeType"]) for one in data["AttributeDefinitions"])
+    types = dict(definitions)
+    if len(names) > len(definitions):
+        raise errors.validation("Invalid KeySchema: Some index key attribute have no definition")
+    if any(name not in types for name in names):
+        raise errors.validation(
+            _INVALID + "Some index key attributes are not defined in AttributeDefinitions. "
+            f"Keys: [{', '.join(names)}], AttributeDefinitions: [{', '.join(name for name, _ in definitions)}]"
+        )
+    if len(names) == 2 and names[0] == names[1]:
+        raise errors.validation("Both the Hash Key and the Range Key element in the KeySchema have the same name")
+    if elements[0]["KeyType"] != "HASH":
+        raise errors.validation("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
+    if len(names) == 2 and elements[1]["KeyType"] != "RANGE":
+        raise errors.validation("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
+    if len(types) != len(definitions):
+        raise errors.validation(_INVALID + "Cannot have two attributes with the same name")
+    attributes = [KeyAttribute(name, types[name]) for name in names]
+    return KeySchema(attributes[0], attributes[1] if len(attributes) == 2 else None), definitions
+
+
+def _check_indexes(data: Body, key: KeySchema, definitions: tuple[tuple[str, str], ...]) -> None:
+    """What AWS refuses about indexes before this store refuses them altogether."""
+    for name in ("LocalSecondaryIndexes", "GlobalSecondaryIndexes"):
+        indexes = data.get(name)
+        if indexes is None:
+            continue
+        if not indexes:
+            raise errors.validation(_INVALID + f"List of {name} is empty")
+        if name == "LocalSecondaryIndexes" and key.sort is None:
+            raise errors.validation(
+                _INVALID + "Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex"
+            )
+        seen: set[str] = set()
+        for index in indexes:
+            _check_index(index, definitions)
+            if index["IndexName"] in seen:
+                raise errors.validation(_INVALID + f"Duplicate index name: {index['IndexName']}")
+            seen.add(index["IndexName"])
+    check_not_asked(data, "LocalSecondaryIndexes", "GlobalSecondaryIndexes")
+    if len(definitions) != (1 if key.sort is None else 2):
+        raise errors.validation(
+            _INVALID + "Number of attributes in KeySchema does not exactly match number of attributes defined in AttributeDefinitions"
+        )
+
+
+def _check_index(index: Body, definitions: tuple[tuple[str, str], ...]) -> None:
+    names = [element["AttributeName"] for element in index["KeySchema"]]
+    defined = [name for name, _ in definitions]
+    if any(name not in defined for name in names):
+        raise errors.validation(
+            _INVALID + "Some index key attributes are not defined in AttributeDefinitions. "
+            f"Keys: [{', '.join(names)}], AttributeDefinitions: [{', '.join(defined)}]"
+        )
+    projection = index["Projection"]
+    kind = projection.get("ProjectionType")
+    if kind is None:
+        raise errors.validation(_INVALID + "Unknown ProjectionType: null")
+    if kind != "INCLUDE" and projection.get("NonKeyAttributes"):
+        raise errors.validation(_INVALID + f"ProjectionType is {kind}, but NonKeyAttributes is specified")
+    if kind == "INCLUDE" and not projection.get("NonKeyAttributes"):
+        raise errors.validation(_INVALID + "ProjectionType is INCLUDE, but NonKeyAttributes is not specified")
+
+
+def check_stream(data: Body) -> None:
+    stream = data.get("StreamSpecification")
+    if stream is None:
+        return
+    if stream["StreamEnabled"]:
+        raise errors.not_built("StreamSpecification")
+    if "StreamViewType" in stream:
+        raise errors.validation(_INVALID + "Table is being created with stream disabled, StreamViewType should not be specified")
+
+
+def check_encryption(data: Body, name: str = "SSESpecification") -> None:
+    """Encryption with a key of ours alone is what every table has; a KMS key is refused."""
+    asked = data.get(name)
+    if asked and (asked.get("Enabled") or "KMSMasterKeyId" in asked or asked.get("SSEType") == "KMS"):
+        raise errors.not_built(name)
+
+
+def check_tags(tags: list[Body]) -> dict[str, str]:
+    """Tags by key. Raises on repeated keys or too many."""
+    result = {tag["Key"]: tag["Value"] for tag in tags}
+    if len(result) != len(tags):
+        raise errors.validation(_INVALID + "Duplicate tag keys are not allowed")
+    if any(key.lower().startswith("aws:") for key in result):
+        raise errors.validation(_INVALID + "Tag keys starting with aws: are reserved for system use")
+    if len(result) > limits.TAGS_PER_TABLE_MAX:
+        raise errors.validation(_INVALID + f"Too many tags: the maximum is {limits.TAGS_PER_TABLE_MAX}")
+    return result
+
+
+async def create_table(call: Call) -> None:
+    data = read_input(call)
+    name = require_table_name(data)
+    check_constraints(call)
+    billing, throughput = _throughput_of(data)
+    key, definitions = _key_of(data)
+    _check_indexes(data, key, definitions)
+    check_stream(data)
+    check_encryption(data)
+    check_not_asked(data, "WarmThroughput", "ResourcePolicy", "GlobalTableSourceArn", "GlobalTableSettingsReplicationMode", "VectorIndexes")
+    spec = TableSpec(
+        name=name,
+        key=key,
+        attributes=definitions,
+        billing=billing,
+        throughput=throughput,
+        deletion_protection=data.get("DeletionProtectionEnabled", False),
+        table_class=data.get("TableClass", "STANDARD"),
+        tags=tuple(sorted(check_tags(data.get("Tags", [])).items())),
+        on_demand=on_demand_of(data, "OnDemandThroughput", billing),
+    )
+    try:
+        meta = await call.api.backend.create_table(spec)
+    except Conflict:
+        raise errors.resource_in_use(f"Table already exists: {name}") from None
+    call.reply({"TableDescription": describe(call, meta, "CREATING")})
+
+
+# -- DescribeTable, ListTables, DeleteTable --------------------------------------------------------------------------------------------
+
+_DESCRIBE = Struct("DescribeTableInput", {"TableName": TABLE_NAME})
+_DELETE = Struct("DeleteTableInput", {"TableName": TABLE_NAME})
+_LIST = Struct(
+    "ListTablesInput",
+    {
+        "Limit": Int(minimum=1, maximum=limits.LIST_TABLES_MAX),
+        "ExclusiveStartTableName": Str(pattern=NAME_PATTERN, min_chars=limits.TABLE_NAME_CHARS_MIN, max_chars=limits.TABLE_NAME_CHARS_MAX),
+    },
+)
+
+
+def describe_table(call: Call) -> None:
+    data = read_input(call)
+    name = require_table_name(data)
+    check_constraints(call)
+    call.reply({"Table": describe(call, find_table(call, name))})
+
+
+def list_tables(call: Call) -> None:
+    data = read_input(call)
+    check_constraints(call)
+    start: str = data.get("ExclusiveStartTableName", "")
+    limit: int = data.get("Limit", limits.LIST_TABLES_MAX)
+    names = [name for name in call.api.backend.table_names() if name > start]
+    answer: Body = {"TableNames": names[:limit]}
+    if len(names) > limit:
+        answer["LastEvaluatedTableName"] = names[limit - 1]
+    call.reply(answer)
+
+
+_BUSY = {"CREATING": "created", "UPDATING": "updated", "DELETING": "deleted"}
+
+
+def check_changeable(meta: TableMeta) -> None:
+    """Raise ResourceInUseException unless the table is ACTIVE."""
+    status = "CREATING" if meta.restore_of is not None and meta.restore_of.in_progress else meta.status
+    if status != "ACTIVE":
+        raise errors.resource_in_use(f"{_IN_USE}Table is being {_BUSY.get(status, status.lower())}: {meta.name}")
+
+
+async def delete_table(call: Call) -> None:
+    data = read_input(call)
+    name = require_table_name(data)
+    check_constraints(call)
+    meta = find_table(call, name)
+    check_changeable(meta)
+    if meta.deletion_protection:
+        raise errors.validation(
+            f"Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first. Table: {name}"
+        )
+    try:
+        meta = await call.api.backend.delete_table(meta.name)
+    except Missing:
+        raise errors.table_not_found(name) from None
+    except Conflict:
+        raise errors.resource_in_use(f"{_IN_USE}Table is being deleted: {name}") from None
+    call.reply({"TableDescription": describe(call, meta, "DELETING")})
+
+
+# -- UpdateTable -----------------------------------------------------------------------------------------------------------------------
+
+_UPDATE = Struct(
+    "UpdateTableInput",
+    {
+        "AttributeDefinitions": _ATTRIBUTE_DEFINITIONS,
+        "TableName": TABLE_NAME,
+        "BillingMode": BILLING_MODE,
+        "ProvisionedThroughput": PROVISIONED_THROUGHPUT,
+        "GlobalSecondaryIndexUpdates": OPAQUE,
+        "StreamSpecification": _CREATE.members["StreamSpecification"],
+        "SSESpecification": _CREATE.members["SSESpecification"],
+        "ReplicaUpdates": OPAQUE,
+        "TableClass": TABLE_CLASS,
+        "DeletionProtectionEnabled": BOOLEAN,
+        "MultiRegionConsistency": STRING,
+        "GlobalTableWitnessUpdates": OPAQUE,
+        "OnDemandThroughput": ON_DEMAND_THROUGHPUT,
+        "WarmThroughput": OPAQUE,
+        "GlobalTableSettingsReplicationMode": STRING,
+        "VectorIndexUpdates": OPAQUE,
+    },
+)
+_CHANGES = tuple(name for name in _UPDATE.members if name not in ("TableName", "AttributeDefinitions"))
+
+
+async def update_table(call: Call) -> None:
+    data = read_input(call)
+    name = require_table_name(data)
+    check_constraints(call)
+    if not any(data.get(member) is not None for member in _CHANGES):
+        raise errors.validation(
+            "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or SSESpecification "
+            "or ReplicaUpdates is required"
+        )
+    if data.get("BillingMode") == "PAY_PER_REQUEST" and "ProvisionedThroughput" in data:
+        raise errors.validation(_NEITHER)
+    if "ProvisionedThroughput" in data:
+        check_capacity(data["ProvisionedThroughput"])
+    check_stream(data)
+    check_encryption(data)
+    check_not_asked(
+        data,
+        "GlobalSecondaryIndexUpdates",
+        "ReplicaUpdates",
+        "MultiRegionConsistency",
+        "GlobalTableWitnessUpdates",
+        "WarmThroughput",
+        "GlobalTableSettingsReplicationMode",
+        "VectorIndexUpdates",
+    )
+    meta = find_table(call, name)
+    check_changeable(meta)
+    change = _change_of(data, meta, call.api.env.clock.wall_us())
+    if change:
+        try:
+            meta = await call.api.backend.update_table(meta.name, change)
+        except Missing:
+            raise errors.table_not_found(name) from None
+        except Conflict:
+            raise errors.resource_in_use(f"{_IN_USE}Table is being updated: {name}") from None
+    call.reply({"TableDescription": describe(call, meta, "UPDATING" if change else None)})
+
+
+def _change_of(data: Body, meta: TableMeta, now_us: int) -> dict[str, object]:
+    """The fields of TableMeta that the request changes."""
+    change: dict[str, object] = {}
+    billing: str = data.get("BillingMode", meta.billing)
+    asked = data.get("ProvisionedThroughput")
+    if billing != meta.billing:
+        if billing == "PROVISIONED" and asked is None:
+            raise errors.validation(_INVALID + "ProvisionedThroughput must be specified when BillingMode is PROVISIONED")
+        change["billing"] = billing
+        change["billing_changed_at"] = now_us
+        if billing == "PAY_PER_REQUEST":
+            change["throughput"] = Throughput()
+        else:
+            change["on_demand"] = None
+    if asked is not None:
+        if billing == "PAY_PER_REQUEST":
+            raise errors.validation(_NEITHER)
+        change |= _throughput_change(meta, check_capacity(asked), now_us, switched=billing != meta.billing)
+    on_demand = on_demand_of(data, "OnDemandThroughput", billing)
+    if on_demand is not None and on_demand != meta.on_demand:
+        change["on_demand"] = on_demand
+    protection = data.get("DeletionProtectionEnabled")
+    if protection is not None and protection != meta.deletion_protection:
+        change["deletion_protection"] = protection
+    table_class = data.get("TableClass")
+    if table_class is not None and table_class != meta.table_class:
+        change["table_class"] = table_class
+        change["table_class_changed_at"] = now_us
+    return change
+
+
+def _throughput_change(meta: TableMeta, asked: Throughput, now_us: int, *, switched: bool) -> dict[str, object]:
+    if asked == meta.throughput and not switched:
+        raise errors.validation(
+            "The provisioned throughput for the table will not change. The requested value equals the current value. "
+            f"Current ReadCapacityUnits provisioned for the table: {meta.throughput.read}. "
+            f"Requested ReadCapacityUnits: {asked.read}. "
+            f"Current WriteCapacityUnits provisioned for the table: {meta.throughput.write}. "
+            f"Requested WriteCapacityUnits: {asked.write}. "
+            "Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits."
+        )
+    increased, decreased = meta.throughput_changed_at
+    if asked.read > meta.throughput.read or asked.write > meta.throughput.write:
+        increased = now_us
+    if asked.read < meta.throughput.read or asked.write < meta.throughput.write:
+        decreased = now_us
+    return {"throughput": asked, "throughput_changed_at": (increased, decreased)}
+
+
+# -- tags ------------------------------------------------------------------------------------------------------------------------------
+
+_TAG = Struct("TagResourceInput", {"ResourceArn": STRING, "Tags": _TAGS})
+_UNTAG = Struct("UntagResourceInput", {"ResourceArn": STRING, "TagKeys": ListOf(STRING)})
+_LIST_TAGS = Struct("ListTagsOfResourceInput", {"ResourceArn": STRING, "NextToken": STRING})
+
+
+def _table_of_arn(call: Call, data: Body) -> TableMeta:
+    """The table a ResourceArn names. Raises as AWS: no permission on what is not an ARN of this account, then a bad ARN, then not found."""
+    arn = data.get("ResourceArn")
+    if arn is None:
+        raise errors.validation("Invalid TableArn")
+    api = call.api
+    if call.operation == "TagResource" and not arn.startswith("arn:"):
+        raise errors.validation(f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
+    pieces = arn.split(":", 5)
+    named = len(pieces) == 6 and "/" in pieces[5]
+    if not named or (arn.startswith("arn:") and pieces[4] != api.account):
+        user = f"arn:aws:iam::{api.account}:root"
+        raise errors.access_denied(f"User: {user} is not authorized to perform: dynamodb:{call.operation} on resource: {arn or '*'}")
+    kind, _, name = pieces[5].partition("/")
+    if pieces[0] != "arn" or pieces[2] != "dynamodb" or kind != "table" or _bad_name(name):
+        raise errors.validation(f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
+    meta = api.backend.table(name)
+    if meta is None:
+        raise errors.resource_not_found(f"Requested resource not found: ResourcArn: {arn} not found")
+    return meta
+
+
+def _bad_name(name: str) -> bool:
+    found: list[str] = []
+    TABLE_NAME.constrain(name, "", found)
+    return bool(found)
+
+
+async def tag_resource(call: Call) -> None:
+    data = read_input(call)
+    check_constraints(call)
+    meta = _table_of_arn(call, data)
+    if not data.get("Tags"):
+        raise errors.validation("Atleast one Tag needs to be provided as Input.")
+    await _set_tags(
+        call, meta, check_tags([{"Key": key, "Value": value} for key, value in ({**dict(meta.tags), **_new_tags(data)}).items()])
+    )
+
+
+def _new_tags(data: Body) -> dict[str, str]:
+    return check_tags(data["Tags"])
+
+
+async def untag_resource(call: Call) -> None:
+    data = read_input(call)
+    check_constraints(call)
+    meta = _table_of_arn(call, data)
+    keys = data.get("TagKeys")
+    if not keys:
+        raise errors.validation("Atleast one Tag Key needs to be provided as Input.")
+    await _set_tags(call, meta, {key: value for key, value in meta.tags if key not in keys})
+
+
+async def _set_tags(call: Call, meta: TableMeta, tags: dict[str, str]) -> None:
+    if meta.status in ("CREATING", "DELETING"):
+        raise errors.resource_in_use(f"{_IN_USE}Table is being {_BUSY[meta.status]}: {meta.name}")
+    try:
+        await call.api.backend.update_table(meta.name, {"tags": tuple(sorted(tags.items()))})
+    except Missing:
+        raise errors.table_not_found(meta.name) from None
+    call.send(200, b"", ())
+    call.answered = True
+
+
+def list_tags_of_resource(call: Call) -> None:
+    data = read_input(call)
+    check_constraints(call)
+    meta = _table_of_arn(call, data)
+    call.reply({"Tags": [{"Key": key, "Value": value} for key, value in meta.tags]})
+
+
+# -- limits and endpoints --------------------------------------------------------------------------------------------------------------
+
+_EMPTY = Struct("DescribeLimitsInput", {})
+
+
+def describe_limits(call: Call) -> None:
+    read_input(call)
+    call.reply(
+        {
+            "AccountMaxReadCapacityUnits": limits.ACCOUNT_CAPACITY_UNITS_MAX,
+            "AccountMaxWriteCapacityUnits": limits.ACCOUNT_CAPACITY_UNITS_MAX,
+            "TableMaxReadCapacityUnits": limits.TABLE_CAPACITY_UNITS_MAX,
+            "TableMaxWriteCapacityUnits": limits.TABLE_CAPACITY_UNITS_MAX,
+        }
+    )
+
+
+def describe_endpoints(call: Call) -> None:
+    read_input(call)
+    address = call.api.endpoint or call.host or f"dynamodb.{call.api.region}.amazonaws.com"
+    call.reply({"Endpoints": [{"Address": address, "CachePeriodInMinutes": 1440}]})
+
+
+OPERATIONS: dict[str, Any] = {
+    "CreateTable": Operation(_CREATE, create_table),
+    "DescribeTable": Operation(_DESCRIBE, describe_table),
+    "ListTables": Operation(_LIST, list_tables),
+    "UpdateTable": Operation(_UPDATE, update_table),
+    "DeleteTable": Operation(_DELETE, delete_table),
+    "TagResource": Operation(_TAG, tag_resource),
+    "UntagResource": Operation(_UNTAG, untag_resource),
+    "ListTagsOfResource": Operation(_LIST_TAGS, list_tags_of_resource),
+    "DescribeLimits": Operation(_EMPTY, describe_limits),
+    "DescribeEndpoints": Operation(_EMPTY, describe_endpoints),
+}

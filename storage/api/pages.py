@@ -1,0 +1,142 @@
+"""One page of a Query or Scan: rows of one or more key ranges, in order, until the limit, a megabyte, or the end.
+
+DynamoDB's rules: `Limit` counts rows before the filter; the row with which the page reaches 1 MB is still in it; a page that ended for either reason
+has a LastEvaluatedKey even if nothing follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from base.errors import ScrubjayError
+from storage.api import limits
+from storage.api.backend import Backend
+from storage.api.call import Body, Trace
+from storage.command import RangeAnswer, RangeRead
+from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.items.encoding import decode_item
+from storage.items.expressions.condition import Condition
+from storage.items.expressions.projection import Projection
+from storage.items.keys import key_item
+from storage.items.size import item_size
+from storage.items.values import Item
+from storage.items.wire import item_bytes_to_json, item_to_json
+
+
+class KeyRange(NamedTuple):
+    """Storage keys [start, end) of one partition; end None: to its end."""
+
+    partition: PartitionInfo
+    start: bytes
+    end: bytes | None
+
+
+class Page:
+    """Reads ranges one after another and calls `done(self)` or `done(error)` once.
+
+    Results: items (JSON, unless only counted), count, scanned, size (bytes by DynamoDB's count), last (the key item to go on from, or None), traces.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        meta: TableMeta,
+        ranges: Sequence[KeyRange],
+        *,
+        limit: int | None,
+        reverse: bool,
+        consistent: bool,
+        condition: Condition | None,
+        projection: Projection | None,
+        count_only: bool,
+        done: Callable[[Page | BaseException], None],
+    ) -> None:
+        self.items: list[Body] = []
+        self.count = 0
+        self.scanned = 0
+        self.size = 0
+        self.last: Item | None = None
+        self.traces: list[Trace] = []
+        self._backend = backend
+        self._meta = meta
+        self._ranges = list(ranges)
+        self._limit = limit
+        self._reverse = reverse
+        self._consistent = consistent
+        self._condition = condition
+        self._projection = projection
+        self._count_only = count_only
+        self._done = done
+        self._at = 0
+        self._start = b""
+        self._end: bytes | None = None
+        self._running = False
+        self._waiting = False
+
+    def start(self) -> None:
+        if self._ranges:
+            self._enter(0)
+        self._run()
+
+    def _enter(self, index: int) -> None:
+        self._at = index
+        if index < len(self._ranges):
+            self._start, self._end = self._ranges[index].start, self._ranges[index].end
+
+    def _run(self) -> None:
+        """Ask until an answer has to be waited for. A loop, not a recursion: a table may have many empty partitions and answer at once."""
+        if self._running:
+            return
+        self._running = True
+        try:
+            while not self._waiting:
+                if self.last is not None or self._at >= len(self._ranges):
+                    self._done(self)
+                    return
+                self._waiting = True
+                rows = limits.RANGE_READ_ROWS if self._limit is None else min(self._limit - self.scanned, limits.RANGE_READ_ROWS)
+                request = RangeRead(
+                    self._start, self._end, rows, max(1, limits.PAGE_BYTES_MAX - self.size), self._reverse, self._consistent
+                )
+                self._backend.read_range(self._meta, self._ranges[self._at].partition, request, self._answered)
+        except Exception as error:  # noqa: BLE001 the answer carries it
+            self._done(error)
+        finally:
+            self._running = False
+
+    def _answered(self, answer: RangeAnswer | ScrubjayError) -> None:
+        if isinstance(answer, ScrubjayError):
+            self._done(answer)
+            return
+        try:
+            self._take(answer)
+        except Exception as error:  # noqa: BLE001 the answer carries it
+            self._done(error)
+            return
+        self._waiting = False
+        self._run()
+
+    def _take(self, answer: RangeAnswer) -> None:
+        if self.traces and self.traces[-1].partition == answer.partition:
+            self.traces[-1] = Trace(answer.partition, max(answer.lsn, self.traces[-1].lsn))
+        else:
+            self.traces.append(Trace(answer.partition, answer.lsn))
+        for _, row in answer.rows:
+            item = decode_item(row)
+            self.scanned += 1
+            self.size += item_size(item)
+            if self._condition is None or self._condition.evaluate(item):
+                self.count += 1
+                if not self._count_only:
+                    projection = self._projection
+                    self.items.append(item_bytes_to_json(row) if projection is None else item_to_json(projection.project(item)))
+            if self.scanned == self._limit or self.size >= limits.PAGE_BYTES_MAX:
+                self.last = key_item(self._meta.key, item)
+                return
+        if not answer.more or not answer.rows:
+            self._enter(self._at + 1)
+        elif self._reverse:
+            self._end = answer.rows[-1][0]
+        else:
+            self._start = answer.rows[-1][0] + b"\x00"

@@ -1,0 +1,166 @@
+"""An API server in this process for tests: the real HTTP shell on a thread of its own, over the in-memory model of the store."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import threading
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import uvloop
+from botocore.config import Config
+
+from base.env import Env
+from base.http import HttpLimits, Request, Response
+from base.real.clock import RealClock
+from base.real.http import HttpServer
+from base.real.loop import AsyncTasks
+from base.real.rand import RealRand
+from storage.api import limits
+from storage.api.api import DynamoApi
+from storage.api.memory import MemoryBackend
+from storage.api.sigv4 import Key
+
+REGION = "us-east-1"
+AUTHORIZATION = (
+    "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/dynamodb/aws4_request, "
+    "SignedHeaders=content-type;host;x-amz-date;x-amz-target, Signature=0000000000000000000000000000000000000000000000000000000000000000"
+)
+
+
+class ApiServer:
+    """Start with `with`. url, port: where it listens. backend, api, http: the parts, for tests that look inside (from the server's thread: `call`)."""
+
+    def __init__(
+        self,
+        *,
+        keys: Mapping[str, Key] | None = None,
+        http_limits: HttpLimits = limits.HTTP,
+        backend_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._keys = keys
+        self._http_limits = http_limits
+        self._backend_options = dict(backend_options or {})
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="api-server", daemon=True)
+        self.unexpected: list[tuple[str, BaseException]] = []
+
+    def _run(self) -> None:
+        asyncio.set_event_loop_policy(None)
+        loop = uvloop.new_event_loop()
+        asyncio.set_event_loop(loop)
+        self.loop = loop
+        loop.run_until_complete(self._start())
+        self._ready.set()
+        loop.run_forever()
+        loop.run_until_complete(self.http.stop(0.2))
+        loop.run_until_complete(self.tasks.close())
+        loop.close()
+
+    async def _start(self) -> None:
+        self.tasks = AsyncTasks()
+        self.env = Env(RealClock(), RealRand(), self.tasks)
+        self.backend = MemoryBackend(self.env, **self._backend_options)
+        self.api = DynamoApi(
+            self.backend, self.env, keys=self._keys, region=REGION, log=lambda operation, error: self.unexpected.append((operation, error))
+        )
+        self.http = HttpServer("127.0.0.1", 0, self.api, {"/healthz": _healthy, "/boom": _boom}, limits=self._http_limits)
+        await self.http.start()
+
+    def __enter__(self) -> ApiServer:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    @property
+    def port(self) -> int:
+        return self.http.port
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def call(self, work: Callable[[], Any]) -> Any:
+        """Run `work` on the server's thread and return what it returns."""
+
+        async def run() -> Any:
+            return work()
+
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
+
+    def client(self, **options: Any) -> Any:
+        config = Config(retries={"max_attempts": 1, "mode": "standard"}, **options.pop("config", {}))
+        return boto3.client(
+            "dynamodb",
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id=options.pop("key", "test"),
+            aws_secret_access_key=options.pop("secret", "test"),
+            config=config,
+            **options,
+        )
+
+    def resource(self) -> Any:
+        return boto3.resource("dynamodb", endpoint_url=self.url, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test")
+
+    def post(self, operation: str, body: object, **headers: str) -> RawAnswer:
+        """One raw request. body: JSON-able, or bytes as they are."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            connection.request("POST", "/", data, request_headers(operation, **headers))
+            response = connection.getresponse()
+            return RawAnswer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+    def ask(self, operation: str, body: object) -> tuple[int, Any]:
+        """Status and decoded JSON of one request; the checksum is checked."""
+        answer = self.post(operation, body)
+        assert answer.headers["x-amz-crc32"] == str(zlib.crc32(answer.body))
+        return answer.status, answer.json()
+
+    def refusal(self, operation: str, body: object) -> tuple[str, str | None]:
+        """(error name, message) of a request that must fail with 400."""
+        status, decoded = self.ask(operation, body)
+        assert status == 400, decoded
+        return decoded["__type"].partition("#")[2], decoded.get("message", decoded.get("Message"))
+
+
+@dataclass(frozen=True)
+class RawAnswer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body) if self.body else None
+
+
+def request_headers(operation: str, **headers: str) -> dict[str, str]:
+    """Headers of a request nobody checks the signature of; `headers` (with _ for -) win."""
+    return {
+        "Content-Type": "application/x-amz-json-1.0",
+        "X-Amz-Target": f"DynamoDB_20120810.{operation}",
+        "X-Amz-Date": "20260101T000000Z",
+        "Authorization": AUTHORIZATION,
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+
+
+async def _healthy(request: Request) -> Response:
+    return Response(200, [("Content-Type", "text/plain")], b"ok\n")
+
+
+async def _boom(request: Request) -> Response:
+    raise RuntimeError("planted")
