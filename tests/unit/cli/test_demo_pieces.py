@@ -104,8 +104,8 @@ def test_a_value_that_is_not_there_is_not_found(tmp_path: Path) -> None:
 
 
 def _archive(folder: Path, segments: int) -> None:
-    for number in range(segments):
-        name = f"c/t=T/p=P/log/{number * 10 + 1:016x}-{number * 10 + 10:016x}.0.{'ab' * 8}"
+    for at in range(segments):
+        name = f"c/t=T/p=P/log/{at * 10 + 1:016x}-{at * 10 + 10:016x}.0.{'ab' * 8}"
         path = folder / f"{name}.seg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(range(100)))

@@ -1,0 +1,208 @@
+"""Each runbook is run from its own text against a real server in the state the page is for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scrubjay.demo.damage import flip_live_bit
+from tests.fixtures import child
+from tests.fixtures.process import ScrubjayServer
+from tests.fixtures.s3 import start_seaweed
+from tests.integration.runbooks.pages import FOLDER, Command, Hand, pages, pieces
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+
+QUICK = {"archive.seal_age": "1s", "archive.closed_interval": "1s", "storage.checkpoint_age": "1s"}
+NEEDLE = "the value that will rot, written once and long enough to be found"
+
+
+class Scenario:
+    """A server with a table in it. variables: what the page's commands use. hands: what a person does."""
+
+    def __init__(self, server: ScrubjayServer) -> None:
+        self.server = server
+        self.variables = {"TABLE": "orders", "NEW": "orders-restored", "DIR": str(server.data)}
+        self.hands: dict[str, Callable[[], None]] = {}
+        self.client = server.client()
+
+    def make_table(self, rows: int = 200) -> None:
+        self.client.create_table(
+            TableName="orders",
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        self.until(lambda: self.client.describe_table(TableName="orders")["Table"]["TableStatus"] == "ACTIVE")
+        for number in range(rows):
+            self.put(f"order-{number}", f"value {number}")
+        self.put("rots", NEEDLE)
+
+    def put(self, key: str, value: str) -> str:
+        """Write; the effective time of the write."""
+        answer = self.client.put_item(TableName="orders", Item={"pk": {"S": key}, "value": {"S": value}})
+        return str(answer["ResponseMetadata"]["HTTPHeaders"]["x-scrubjay-timestamp"])
+
+    def status_is(self, *codes: int) -> None:
+        self.until(lambda: self.server.cli("archive", "status", "--json").returncode in codes)
+
+    def until(self, claim: Callable[[], bool], *, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not claim():
+            assert time.monotonic() < deadline, f"not within {seconds} s"
+            time.sleep(0.2)
+
+    def run(self, page: Path) -> None:
+        """Every command of the page, in order, with the exit code and the output it promises."""
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SCRUBJAY_"))}
+        env |= self.variables | {"SCRUBJAY_ENDPOINT": self.server.url, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        for piece in pieces(page.read_text(encoding="utf-8")):
+            if isinstance(piece, Hand):
+                self.hands[piece.name]()
+                continue
+            done = subprocess.run(["sh", "-c", piece.shell], env=env, capture_output=True, text=True, timeout=240, check=False)
+            _holds(piece, done)
+
+
+def _holds(command: Command, done: subprocess.CompletedProcess[str]) -> None:
+    shown = f"{command.shell}\nexit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == command.exit_code, shown
+    assert "Traceback" not in done.stderr, shown
+    where = done.stderr if command.on_stderr else done.stdout
+    for phrase in command.prints:
+        assert phrase in where, f"{phrase!r} is not printed by\n{shown}"
+
+
+Make = Callable[..., ScrubjayServer]
+
+
+def _restore(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    scenario = Scenario(make(settings=QUICK))
+    scenario.make_table()
+    scenario.variables["AT"] = scenario.put("last-good", "written just before the bad job")
+    for number in range(200):
+        scenario.put(f"order-{number}", "damaged")
+    scenario.status_is(0)
+    yield scenario
+    items = scenario.client.scan(TableName="orders-restored", ConsistentRead=True)["Items"]
+    values = {item["pk"]["S"]: item["value"]["S"] for item in items}
+    assert values == {f"order-{number}": f"value {number}" for number in range(200)} | {
+        "rots": NEEDLE,
+        "last-good": "written just before the bad job",
+    }
+
+
+def _scrub(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    scenario = Scenario(make(settings=QUICK))
+    scenario.make_table()
+    scenario.status_is(0)
+    scenario.until(lambda: flip_live_bit(scenario.server.data, NEEDLE.encode()) is not None)
+    assert scenario.server.cli("scrub", "run", "--table", "orders").returncode == 2
+    yield scenario
+    assert any((scenario.server.data / "nodes").glob("*/quarantine/*")), "the evidence is kept"
+
+
+def _store_down(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    store, process = start_seaweed(folder)
+    try:
+        bucket = store.make_bucket()
+        scenario = Scenario(make(settings=QUICK, archive=bucket.url, env=bucket.env))
+        scenario.make_table()
+        scenario.status_is(0)
+        process.kill()
+        process.wait()
+        for number in range(50):
+            scenario.put(f"while-down-{number}", "accepted although the store is down")
+        scenario.status_is(1)
+
+        def back() -> None:
+            nonlocal process
+            command: Any = process.args
+            env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "WEED_"))}
+            process = child.start(command, log=folder / "seaweed.log", env=env, cwd=folder)
+
+        scenario.hands["store-back"] = back
+        yield scenario
+    finally:
+        child.stop(process, patience=1)
+
+
+def _disk_full(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192m", "tmpfs", str(disk)], capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        settings = QUICK | {"storage.wal_file": "4MiB", "storage.checkpoint_age": "60s"}
+        scenario = Scenario(make("disk/data", settings=settings, archive=(tmp_path / "archive").as_uri()))
+        scenario.make_table()
+        scenario.status_is(0)
+        ballast = disk / "ballast"
+        _fill(ballast)
+        refused = _write_until_refused(scenario)
+        scenario.hands["make-room"] = ballast.unlink
+        yield scenario
+        scenario.put("after", "room again")
+        for key, value in refused.items():
+            item = scenario.client.get_item(TableName="orders", Key={"pk": {"S": key}}, ConsistentRead=True)["Item"]
+            assert item["value"]["S"] == value, "an acknowledged write is lost"
+        scenario.server.stop()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def _fill(ballast: Path) -> None:
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 12):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+
+
+def _write_until_refused(scenario: Scenario) -> dict[str, str]:
+    """Write until the store says no; what it acknowledged."""
+    acknowledged: dict[str, str] = {}
+    for number in range(2_000):
+        key, value = f"filler-{number}", f"{number}-" + "x" * 20_000
+        try:
+            scenario.put(key, value)
+        except scenario.client.exceptions.ClientError as error:
+            assert error.response["ResponseMetadata"]["HTTPStatusCode"] >= 400
+            return acknowledged
+        acknowledged[key] = value
+    raise AssertionError("40 MB went into a full disk")
+
+
+SCENARIOS = {
+    "restore-at-2am": _restore,
+    "scrub-mismatch": _scrub,
+    "archive-lags-or-store-down": _store_down,
+    "disk-full": _disk_full,
+}
+
+
+def test_every_page_has_a_scenario() -> None:
+    assert {page.stem for page in pages()} == set(SCENARIOS)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_runbook_works_as_written(name: str, scrubjay_server: Make, tmp_path: Path) -> None:
+    scenarios = SCENARIOS[name](scrubjay_server, tmp_path)
+    scenario = next(scenarios)
+    try:
+        scenario.run(FOLDER / f"{name}.md")
+        assert next(scenarios, None) is None
+    finally:
+        scenarios.close()  # type: ignore[attr-defined]
