@@ -15,6 +15,7 @@ import msgspec
 
 from base.env import Env
 from base.errors import ScrubjayError
+from base.http import Request, Response
 from base.ids import PartitionId
 from pitr.target import Asked
 from scrubjay.jobs import Job, JobBoard
@@ -22,7 +23,6 @@ from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, 
 from scrubjay.services import ArchiveService, ProgressSink, Report, RestoreService, ScrubService, VerifyService
 from scrubjay.units import format_time
 from storage.api.errors import ApiError
-from storage.api.http import Request, Response
 from storage.api.sigv4 import ROLE_ADMIN, Verifier
 from storage.control.catalogue import TableMeta
 
@@ -275,7 +275,7 @@ class AdminApi:
         to = _body(request, TargetRequest).to
         self._known(to)
         report = await self._restore.cancel(to)
-        return {**report, "exit": DONE, "running": False}
+        return {**report, "exit": DONE, "error": None, "running": False}
 
     def _known(self, to: str) -> Report:
         report = self._restore.status(to)

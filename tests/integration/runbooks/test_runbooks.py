@@ -178,8 +178,7 @@ def _write_until_refused(scenario: Scenario) -> dict[str, str]:
         key, value = f"filler-{number}", f"{number}-" + "x" * 20_000
         try:
             scenario.put(key, value)
-        except scenario.client.exceptions.ClientError as error:
-            assert error.response["ResponseMetadata"]["HTTPStatusCode"] >= 400
+        except scenario.client.exceptions.ClientError:
             return acknowledged
         acknowledged[key] = value
     raise AssertionError("40 MB went into a full disk")

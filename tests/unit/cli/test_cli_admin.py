@@ -13,6 +13,7 @@ from botocore.credentials import Credentials
 
 from base.env import Env
 from base.errors import Corrupt
+from base.http import Request
 from base.real.clock import RealClock
 from base.real.loop import AsyncTasks, run
 from base.real.rand import RealRand
@@ -21,7 +22,6 @@ from scrubjay.admin import AdminApi, resolve_table, restore_answer
 from scrubjay.jobs import RUNNING_MAX
 from scrubjay.output import Failure
 from scrubjay.services import ProgressSink, Report
-from storage.api.http import Request
 from storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, Key, Verifier
 from tests.unit.cli.fakes import FakeArchive, FakeRestore, FakeScrub, FakeServices, table
 

@@ -34,5 +34,5 @@ def test_each_command_of_ours_is_understood(page: Path) -> None:
 
 
 def test_a_command_without_a_promise_is_refused() -> None:
-    with pytest.raises(ValueError, match="no 'Exit N.'"):
+    with pytest.raises(ValueError, match=r"no 'Exit N\.'"):
         pieces("```sh\nscrubjay scrub run\n```\nand so on\n")
