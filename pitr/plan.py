@@ -110,7 +110,7 @@ def plan_partition(history: History, cut: Stamp, *, preview: bool = False) -> Pa
     That nothing at or before the cut is absent is proven by the segment behind it, which must continue, or by the closed timestamp.
     Raises Missing (lsn: the first absent one) on a hole between the base and the cut, Unavailable if the archive does not reach the cut.
     """
-    bases = [base for base in history.bases if base.stamp <= cut]
+    bases = [base for base in history.bases if base.stamp <= cut and not _straddled(base, history.segments)]
     base = max(bases, key=lambda one: one.lsn, default=None)
     floor = base.lsn if base is not None else 0
     chosen = [segment for segment in history.segments if segment.last > floor and segment.first_stamp <= cut]
@@ -131,6 +131,11 @@ def plan_partition(history: History, cut: Stamp, *, preview: bool = False) -> Pa
     raw = sum(segment.raw for segment in chosen) + (base.raw if base is not None else 0)
     requests = 2 * len(chosen) + (base.objects if base is not None else 0)
     return PartitionPlan(history.partition, base, tuple(chosen), stored, raw, requests, Lsn(floor + 1), Lsn(expected - 1))
+
+
+def _straddled(base: BaseFacts, segments: Sequence[SegmentFacts]) -> bool:
+    """The base lies inside a (wider, superseding) segment: the log cannot be taken up in the middle of one."""
+    return any(segment.first <= base.lsn < segment.last for segment in segments)
 
 
 def plan_table(histories: Sequence[History], *, at_us: int, cut: Stamp, rates: Rates, workers: int, preview: bool = False) -> Plan:

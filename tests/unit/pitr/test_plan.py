@@ -1,0 +1,171 @@
+"""Targets and plans: pure rules, one by one."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from base.errors import Invalid, Missing, Unavailable, Unsafe
+from base.hlc import last_stamp_at, stamp_of
+from base.ids import Lsn, PartitionId, Stamp
+from pitr.plan import BaseFacts, History, Rates, SegmentFacts, learn, plan_partition, plan_table, predict
+from pitr.target import Asked, Window, reach, resolve
+
+WINDOW = Window(1_000, 9_000)
+PART = PartitionId("p")
+
+
+@pytest.mark.parametrize(
+    ("asked", "at"),
+    [
+        (Asked(at_us=5_000), 5_000),
+        (Asked(minus_us=500), 9_500),
+        (Asked(before_us=5_000), 4_999),
+        (Asked(latest=True), 9_000),
+    ],
+)
+def test_targets(asked: Asked, at: int) -> None:
+    assert resolve(asked, WINDOW, now_us=10_000) == at
+
+
+@pytest.mark.parametrize("asked", [Asked(), Asked(at_us=1, latest=True), Asked(minus_us=-5)])
+def test_targets_refused(asked: Asked) -> None:
+    with pytest.raises(Invalid):
+        resolve(asked, WINDOW, now_us=10_000)
+
+
+def test_reach() -> None:
+    assert not reach(9_000, WINDOW, now_us=10_000).beyond_latest
+    assert reach(9_001, WINDOW, now_us=10_000).beyond_latest
+    assert reach(10_000, WINDOW, now_us=10_000).beyond_latest
+    assert reach(1_000, WINDOW, now_us=10_000).cut == last_stamp_at(1_000)
+
+
+@pytest.mark.parametrize(
+    ("at", "window"),
+    [
+        (999, WINDOW),
+        (10_001, WINDOW),
+        (5_000, Window(None, None)),
+        (9_001, Window(1_000, 9_000, dropped=True)),
+    ],
+)
+def test_outside_the_window(at: int, window: Window) -> None:
+    with pytest.raises(Unsafe) as caught:
+        reach(at, window, now_us=10_000)
+    assert caught.value.fields["earliest"] == window.earliest_us
+    assert caught.value.fields["latest"] == window.latest_us
+
+
+def test_no_latest_without_a_window() -> None:
+    with pytest.raises(Unsafe):
+        resolve(Asked(latest=True), Window(None, None), now_us=5)
+
+
+def segment(first: int, last: int) -> SegmentFacts:
+    return SegmentFacts(Lsn(first), Lsn(last), stamp_of(first * 100), stamp_of(last * 100), 10, 100, f"s{first}")
+
+
+def base(lsn: int) -> BaseFacts:
+    return BaseFacts(Lsn(lsn), stamp_of(lsn * 100), 5, 50, 1, 2, f"b{lsn}")
+
+
+def history(segments: list[SegmentFacts], bases: tuple[BaseFacts, ...] = (), closed: int = 0, closed_at: int = 0) -> History:
+    return History(PART, "00" * 16, "", bases, tuple(segments), stamp_of(closed), Lsn(closed_at))
+
+
+SEGMENTS = [segment(1, 10), segment(11, 20), segment(21, 30)]
+
+
+def test_the_newest_base_before_the_cut_and_all_behind_it() -> None:
+    plan = plan_partition(history(SEGMENTS, (base(10), base(20))), stamp_of(2_500))
+    assert (plan.base_lsn, [one.object for one in plan.segments], plan.from_lsn, plan.to_lsn) == (20, ["s21"], 21, 30)
+    plan = plan_partition(history(SEGMENTS, (base(10), base(20))), Stamp(stamp_of(2_000) - 1))
+    assert (plan.base_lsn, [one.object for one in plan.segments]) == (10, ["s11"])
+    assert (plan.bytes, plan.requests) == (15, 4)
+
+
+def test_a_cut_in_the_gap_between_segments_reads_no_further() -> None:
+    plan = plan_partition(history(SEGMENTS), stamp_of(2_050))
+    assert [one.object for one in plan.segments] == ["s1", "s11"]
+
+
+def test_a_cut_at_a_base_needs_no_log() -> None:
+    plan = plan_partition(history(SEGMENTS, (base(20),)), stamp_of(2_000))
+    assert (plan.segments, plan.from_lsn, plan.to_lsn) == ((), 21, 20)
+
+
+@pytest.mark.parametrize(("lost", "cut", "first"), [(1, 2_500, 11), (1, 1_500, 11), (0, 500, 1), (1, 2_050, 11)])
+def test_a_hole_is_never_planned_over(lost: int, cut: int, first: int) -> None:
+    segments = [one for at, one in enumerate(SEGMENTS) if at != lost]
+    with pytest.raises(Missing) as caught:
+        plan_partition(history(segments, closed=9_999, closed_at=30), stamp_of(cut))
+    assert caught.value.fields["lsn"] == first
+
+
+def test_the_end_of_the_archive_is_proven_by_the_closed_timestamp_or_not_at_all() -> None:
+    cut = stamp_of(3_500)
+    with pytest.raises(Unavailable):
+        plan_partition(history(SEGMENTS), cut)
+    with pytest.raises(Unavailable):
+        plan_partition(history(SEGMENTS, closed=3_600, closed_at=31), cut)
+    assert plan_partition(history(SEGMENTS, closed=3_600, closed_at=29), cut).to_lsn == 30
+    assert plan_partition(history(SEGMENTS), cut, preview=True).to_lsn == 30
+
+
+def test_a_restored_table_begins_with_its_base_at_zero() -> None:
+    plan = plan_partition(history([], (BaseFacts(Lsn(0), Stamp(0), 5, 50, 1, 2, "b0"),), closed=50), stamp_of(40))
+    assert (plan.base_lsn, plan.segments) == (0, ())
+    with pytest.raises(Missing):
+        plan_partition(history([], closed=50), stamp_of(40))
+
+
+def test_a_base_inside_a_wider_segment_is_not_begun_with() -> None:
+    wide = [segment(1, 10), segment(11, 30)]
+    plan = plan_partition(history(wide, (base(10), base(20))), stamp_of(2_500))
+    assert (plan.base_lsn, [one.first for one in plan.segments]) == (10, [11])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_plans_against_brute_force(seed: int) -> None:
+    rng = random.Random(seed)
+    segments, first = [], 1
+    while first < 60:
+        last = first + rng.randrange(1, 10)
+        segments.append(segment(first, last))
+        first = last + 1
+    bases = tuple(base(one.last) for one in segments if rng.random() < 0.3)
+    cut = Stamp(stamp_of(rng.randrange(100, first * 100)) + rng.randrange(-1, 2))
+    plan = plan_partition(history(segments, bases, closed=10**6, closed_at=first - 1), cut)
+    covered = set(range(1, plan.base_lsn + 1)) | {lsn for one in plan.segments for lsn in range(one.first, one.last + 1)}
+    needed = {lsn for lsn in range(1, first) if stamp_of(lsn * 100) <= cut}
+    assert needed <= covered
+    assert plan.base is None or plan.base.stamp <= cut
+    assert all(one.first_stamp <= cut for one in plan.segments)
+
+
+def test_prediction() -> None:
+    rates = Rates(100.0, 50.0, 1.0, 1)
+    assert predict([100], rates, workers=2) == 1 + 1 + 2
+    assert predict([100, 100], rates, workers=2) == 4
+    assert predict([100, 100], rates, workers=1) == 7
+    assert predict([], rates, workers=2) == 1
+
+
+def test_rates_move_towards_what_was_measured() -> None:
+    first = learn(Rates(), raw=10 << 20, workers=1, read_seconds=1.0, load_seconds=2.0, total_seconds=4.0)
+    assert (first.read, first.load, first.fixed, first.samples) == (10 << 20, 5 << 20, 1.0, 1)
+    second = learn(first, raw=10 << 20, workers=1, read_seconds=0.5, load_seconds=2.0, total_seconds=4.0)
+    assert first.read < second.read < 20 << 20
+    small = learn(second, raw=10, workers=1, read_seconds=0.001, load_seconds=0.001, total_seconds=0.5)
+    assert (small.read, small.load) == (second.read, second.load)
+    assert small.fixed < second.fixed
+
+
+def test_a_plan_adds_up() -> None:
+    one, two = history(SEGMENTS), history(SEGMENTS, (base(20),))._replace(partition=PartitionId("q"), lo="80" + "00" * 15)
+    plan = plan_table([two, one], at_us=2_500, cut=last_stamp_at(2_500), rates=Rates(), workers=2)
+    assert [part.partition for part in plan.partitions] == ["p", "q"]
+    assert plan.bytes == sum(part.bytes for part in plan.partitions) == 30 + 15
+    assert plan.requests == 6 + 4
