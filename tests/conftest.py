@@ -11,11 +11,23 @@ from collections.abc import Generator
 
 import pytest
 
+from tests.fixtures.containers import container_engine, debian_base
 from tests.fixtures.golden import golden
 from tests.fixtures.process import ScrubjayServer, scrubjay_server
 from tests.fixtures.s3 import minio, minio_bucket, s3_bucket, s3_server, seaweed, seaweed_bucket
 
-__all__ = ["golden", "minio", "minio_bucket", "s3_bucket", "s3_server", "scrubjay_server", "seaweed", "seaweed_bucket"]
+__all__ = [
+    "container_engine",
+    "debian_base",
+    "golden",
+    "minio",
+    "minio_bucket",
+    "s3_bucket",
+    "s3_server",
+    "scrubjay_server",
+    "seaweed",
+    "seaweed_bucket",
+]
 
 _MARKS = {
     "minio": "s3",

@@ -1,0 +1,127 @@
+"""docker-compose.yml, brought up for real: MinIO, its bucket and `serve --dev` find each other, take writes, archive them, and go down in order."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from minio import Minio
+
+from tests.fixtures.containers import Engine
+from tests.fixtures.ports import free_ports
+from tests.fixtures.require import unavailable
+from tests.fixtures.s3 import minio_binary
+from tests.fixtures.wait import wait_for
+
+ROOT = Path(__file__).parent.parent.parent.parent
+USER, PASSWORD = "composetest", "composetest-secret"
+
+pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+class World:
+    """The compose project, under a name and on ports of its own."""
+
+    def __init__(self, engine: Engine, base: str) -> None:
+        self.engine = engine
+        self.port, self.minio_port = free_ports(2)
+        self.env = os.environ | engine.env
+        self.env |= {"BASE_IMAGE": base, "SCRUBJAY_PORT": str(self.port), "MINIO_PORT": str(self.minio_port)}
+        self.env |= {"MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD": PASSWORD, "COMPOSE_PROJECT_NAME": f"scrubjaytest{self.port}"}
+        self.env |= {"MINIO_IMAGE": "localhost/scrubjay-minio-test", "SCRUBJAY_IMAGE": "localhost/scrubjay-test"}
+
+    def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = [*self.engine.compose, "-f", str(ROOT / "docker-compose.yml"), *arguments]
+        done = subprocess.run(command, env=self.env, cwd=ROOT, capture_output=True, text=True, timeout=800, check=False)
+        if check and done.returncode != 0:
+            raise AssertionError(
+                f"{' '.join(command)} exited {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}\n{self.logs()}"
+            )
+        return done
+
+    def logs(self) -> str:
+        return self.compose("logs", "--tail", "60", check=False).stdout if self.engine else ""
+
+    def minio(self) -> Minio:
+        return Minio(f"127.0.0.1:{self.minio_port}", access_key=USER, secret_key=PASSWORD, region="us-east-1", secure=False)
+
+    def archived(self) -> list[str]:
+        return [str(entry.object_name) for entry in self.minio().list_objects("archive", recursive=True)]
+
+    def dynamodb(self) -> Any:
+        return boto3.client(
+            "dynamodb",
+            endpoint_url=f"http://127.0.0.1:{self.port}",
+            region_name="us-east-1",
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30),
+        )
+
+
+@pytest.fixture(scope="module")
+def minio_context() -> None:
+    """The context of docker/minio.Dockerfile, as `make images` lays it."""
+    binary = minio_binary()
+    if binary is None:
+        unavailable("containers", "the MinIO binary is not in the cache; `make minio` builds it")
+    context = ROOT / "docker" / "context" / "minio"
+    context.mkdir(parents=True, exist_ok=True)
+    part = context / f"minio.{os.getpid()}"
+    shutil.copy(binary, part)
+    part.rename(context / "minio")
+
+
+@pytest.fixture(scope="module")
+def world(container_engine: Engine, debian_base: str, minio_context: None) -> Iterator[World]:
+    world = World(container_engine, debian_base)
+    yield world
+    world.compose("down", "--volumes", "--timeout", "5", check=False)
+
+
+def test_the_file_is_valid(world: World) -> None:
+    services = world.compose("config", "--services").stdout.split()
+    assert sorted(services) == ["bucket", "minio", "scrubjay"]
+
+
+def test_minio_alone_comes_up(world: World) -> None:
+    world.compose("up", "-d", "minio")
+    wait_for(lambda: world.minio().list_buckets() == [], timeout=30, ignoring=(Exception,))
+
+
+def test_written_archived_and_stopped_in_order(world: World) -> None:
+    """A table through boto3, its archive in MinIO, and after SIGTERM everything sealed: exit 0."""
+    world.compose("up", "-d")
+    client = world.dynamodb()
+    wait_for(lambda: client.list_tables()["TableNames"] == [], timeout=90, ignoring=(BotoCoreError, ClientError))
+    client.create_table(
+        TableName="towns",
+        AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "name", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    wait_for(lambda: client.describe_table(TableName="towns")["Table"]["TableStatus"] == "ACTIVE", timeout=30)
+    table = client.describe_table(TableName="towns")["Table"]["TableId"]
+    for number in range(50):
+        client.put_item(TableName="towns", Item={"name": {"S": f"town {number}"}, "people": {"N": str(number * 1000)}})
+    assert client.get_item(TableName="towns", Key={"name": {"S": "town 7"}}, ConsistentRead=True)["Item"]["people"] == {"N": "7000"}
+    wait_for(lambda: any(f"/t={table}/" in key and key.endswith(".seg") for key in world.archived()), timeout=60)
+
+    world.compose("stop", "--timeout", "45", "scrubjay")
+    container = world.compose("ps", "-q", "scrubjay").stdout.split()[0]
+    docker = world.engine.client()
+    try:
+        state = docker.containers.get(container).attrs["State"]
+    finally:
+        docker.close()
+    assert state["ExitCode"] == 0, world.logs()
+    segments = [key for key in world.archived() if f"/t={table}/" in key]
+    assert any(key.endswith(".json") for key in segments)
