@@ -109,10 +109,11 @@ class Parser:
 
     def call_or_path(self) -> Operand:
         token = self.peek()
-        following = self.tokens[self.at + 1]
-        if self.is_name(token) and following.kind is Kind.SYMBOL and following.text == "(":
-            self.at += 2
-            return self.call(token)
+        if self.is_name(token):
+            following = self.tokens[self.at + 1]
+            if following.kind is Kind.SYMBOL and following.text == "(":
+                self.at += 2
+                return self.call(token)
         return self.path()
 
     def call(self, name: Token) -> FunctionNode:
