@@ -39,7 +39,7 @@ UNTOUCHED_READS = 20
 
 
 def run_demo(call: Call) -> Result:
-    """Everything; exit 0 only if every claim was checked. The server is stopped and the temporary folder removed whatever happens."""
+    """Everything; exit 0 only if every claim was checked. The server is stopped whatever happens; a temporary folder stays only if a step failed."""
     tell = (lambda line: call.log(line)) if call.json else (lambda line: print(line, flush=True))
     story = Story(tell)
     given, rows = call.option("data"), call.option("rows")
@@ -59,7 +59,7 @@ def run_demo(call: Call) -> Result:
         pass  # told, and kept in the story
     finally:
         demo.close()
-        kept = given is not None or bool(call.option("keep"))
+        kept = given is not None or bool(call.option("keep")) or story.exit_code != DONE
         if not kept:
             shutil.rmtree(folder, ignore_errors=True)
     return story.exit_code, {

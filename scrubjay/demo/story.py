@@ -104,7 +104,7 @@ class Story:
             "message": f"{step.title}: {step.failure}",
             "asked": f"scrubjay demo, step {step.name}",
             "found": step.failure,
-            "next": "run it with --keep and look at the server's log in its folder",
+            "next": "the folder is kept: its server.log says more",
         }
 
 

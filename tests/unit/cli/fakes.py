@@ -90,6 +90,8 @@ class FakeRestore:
 
     async def start(self, source: TableMeta, to: str, asked: Asked) -> Report:
         self.services.calls.append(("start", source.table_id, to, asked))
+        if to in self.services.restores:
+            return self.services.restores[to]
         self.services.restores[to] = {
             "to": to,
             "table": source.name,
