@@ -97,6 +97,16 @@ def test_minio_alone_comes_up(world: World) -> None:
     wait_for(lambda: world.minio().list_buckets() == [], timeout=30, ignoring=(Exception,))
 
 
+def test_the_image_holds_the_command(world: World) -> None:
+    world.compose("build", "scrubjay")
+    client = world.engine.client()
+    try:
+        out = client.containers.run(world.env["SCRUBJAY_IMAGE"], ["-h"], remove=True)
+    finally:
+        client.close()
+    assert b"serve" in out
+
+
 def test_written_archived_and_stopped_in_order(world: World) -> None:
     """A table through boto3, its archive in MinIO, and after SIGTERM everything sealed: exit 0."""
     world.compose("up", "-d")
