@@ -39,6 +39,7 @@ from storage.wal.log import Boot, Create, Drop, Frame, Recovered, ReplicaLog, Re
 _RAW_SLICE_BYTES = 1 << 20
 _RETRY_FULL_S = 0.5
 _LIVENESS_PAUSE_MIN_US = 1_000
+_OVERDUE_PAUSE_US = 10_000
 _REPAIR_BYTES_MAX = 4 << 20
 
 
@@ -196,6 +197,7 @@ class Node:
         try:
             replica.opened(tree)
         except Corrupt as error:
+            tree.close()
             self._start_group(replica, log, Lsn(log.first - 1) if log is not None else Lsn(0))
             replica.suspect(f"tree state malformed: {error}")
             return
@@ -624,11 +626,12 @@ class Node:
 
     # ------------------------------------------------------------------ time
 
-    def arm(self, replica: Replica) -> None:
-        """The replica's deadline may have moved."""
+    def arm(self, replica: Replica, *, not_before: int = 0) -> None:
+        """The replica's deadline may have moved. not_before: boot time; what could not be done just now is not tried again at once."""
         at = replica.deadline()
         if at is None:
             return
+        at = max(at, not_before)
         armed = self._armed.get(replica.partition)
         if armed is None or at < armed:
             self._armed[replica.partition] = at
@@ -662,7 +665,7 @@ class Node:
             replica = self.replicas.get(partition)
             if replica is not None and not replica.stopped:
                 replica.tick()
-                self.arm(replica)
+                self.arm(replica, not_before=now_us + _OVERDUE_PAUSE_US)
         self._set_timer()
 
     def _tick_liveness(self) -> None:

@@ -97,8 +97,11 @@ class Replica:
 
     def opened(self, tree: Tree) -> None:
         """The tree is there: take over its state. Raises Corrupt if what it holds beside the rows is malformed."""
+        state = tree.state
+        if state.applied > 0 and not state.extra:
+            raise Corrupt("the tree was loaded but its load was never confirmed", what="tree", partition=self.partition)
         self.tree = tree
-        self._load_state(tree.state)
+        self._load_state(state)
         self.state = OK
         self.reason = ""
 
