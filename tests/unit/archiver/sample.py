@@ -158,7 +158,7 @@ def history(*, seed: int = 1, segments: int = 4, writes: int = 12, partition: st
 
 
 def other_partition(number: int) -> str:
-    return str(uuid.UUID(int=0x9A47171000004000800000000000F000 + number))
+    return str(uuid.UUID(int=0x9A47171000004000800000000000F000 + (number << 96)))
 
 
 __all__ = ["CLUSTER", "PARTITION", "START_US", "TABLE", "Sample", "history", "other_partition", "replace", "total_of"]

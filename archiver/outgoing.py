@@ -1,0 +1,103 @@
+"""What leaves this machine is checked first: the last look at a segment before it becomes history.
+
+`prepare` proves that the bytes read from this member's WAL are exactly the segment that the members agreed on, record by record, and makes the object.
+It loops over every record, so a node runs it as a job in a worker process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from archiver.manifest import Sums
+from archiver.records import check_records
+from archiver.segment import SegmentHead, encode_segment
+from base.env import JobContext
+from base.errors import Corrupt
+from base.ids import uuid_bytes
+from storage import chain as chains
+from storage.archive_port import SealedSegment
+from storage.digest import Total
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A checked segment: its object's bytes, and the sums of both forms."""
+
+    data: bytes
+    raw: Sums
+    stored: Sums
+
+
+def request(segment: SealedSegment, raw: bytes, *, cluster: str, generation: int, after_stamp: int) -> dict[str, Any]:
+    """Arguments of `prepare`, all plain data. after_stamp: stamp of the last record before the segment, 0 if it is not known."""
+    return {
+        "cluster": cluster,
+        "table": segment.table,
+        "partition": segment.partition,
+        "first": segment.first,
+        "last": segment.last,
+        "first_stamp": segment.first_stamp,
+        "last_stamp": segment.last_stamp,
+        "records": segment.records,
+        "content": segment.content,
+        "generation": generation,
+        "after_stamp": after_stamp,
+        "raw": raw,
+        "raw_sha256": segment.raw_sha256,
+        "sum": segment.total.hex,
+        "rows": segment.total.rows,
+        "closed": segment.seal.closed,
+        "chain_before": segment.chain_before,
+        "chain": segment.chain,
+    }
+
+
+def prepare(asked: dict[str, Any]) -> Outgoing:
+    """Check and encode. Raises Corrupt: what this member read is not what the members agreed on, and must not leave."""
+    where = f"{asked['partition']} [{asked['first']}, {asked['last']}]"
+    raw: bytes = asked["raw"]
+    sha = hashlib.sha256(raw).digest()
+    if sha != asked["raw_sha256"]:
+        raise Corrupt(
+            "the WAL's bytes differ from the agreed segment",
+            what="segment",
+            where=where,
+            expected=asked["raw_sha256"].hex(),
+            found=sha.hex(),
+        )
+    span = check_records(
+        raw, partition=asked["partition"], first=asked["first"], last=asked["last"], where=where, after_stamp=asked["after_stamp"]
+    )
+    said = (asked["first"], asked["last"], asked["first_stamp"], asked["last_stamp"], asked["content"], asked["closed"])
+    if said != (*span[:5], span.seal.closed) or asked["records"] != asked["last"] - asked["first"] + 1:
+        raise Corrupt(
+            "the sealed segment's facts differ from its records", what="segment", where=where, expected=list(span[:5]), found=list(said)
+        )
+    chain = chains.next_chain(
+        asked["chain_before"],
+        partition_raw=uuid_bytes(asked["partition"]),
+        first=asked["first"],
+        last=asked["last"],
+        raw_sha256=sha,
+        total=Total(int(asked["sum"], 16), asked["rows"]),
+    )
+    if chain != asked["chain"]:
+        raise Corrupt("the segment's chain value does not follow from its content", what="segment", where=where)
+    head = SegmentHead(
+        asked["cluster"], asked["table"], asked["partition"], asked["first"], asked["last"], asked["first_stamp"], asked["last_stamp"],
+        asked["records"], asked["generation"],
+    )  # fmt: skip
+    data = encode_segment(head, raw)
+    return Outgoing(data, Sums.of(raw), Sums.of(data))
+
+
+async def prepare_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """`prepare` in a worker process."""
+    made = prepare(arguments)
+    return {"data": made.data, "raw": made.raw.fields(), "stored": made.stored.fields()}
+
+
+def from_job(answer: dict[str, Any]) -> Outgoing:
+    return Outgoing(answer["data"], Sums(**answer["raw"]), Sums(**answer["stored"]))

@@ -1,0 +1,509 @@
+"""The archiving agent against a fake log source and a store with every kind of bad day, on virtual time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+import archiver.agent
+import archiver.outgoing
+from archiver.agent import AgentOptions, ArchiveAgent
+from archiver.closed import decode_closed
+from archiver.identity import Attached
+from archiver.layout import ClosedKey, EpochKey, IdentityKey, SegmentKey, build, parse
+from archiver.manifest import decode_manifest
+from base.errors import Corrupt, DiskFull, ScrubjayError, Unavailable
+from base.ids import Lsn, NodeName, PartitionId, Stamp
+from base.wrap.faulty import FaultyStore
+from base.wrap.retry import RetryingStore
+from storage.archive_port import ClosedPoint, PartitionFacts, SealedSegment
+from storage.record import HEADER_SIZE
+from tests.unit.archiver.sample import CLUSTER, Sample, history, other_partition
+from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryJobs, MemoryStore, TinyLoop
+
+ATTACHED = Attached(CLUSTER, 1)
+
+
+class FakeSource:
+    """One node's view of some partitions. Every member here sees the same segments; `logs` may be changed to make one differ."""
+
+    def __init__(self, number: int, samples: list[Sample], *, leads: bool, after: Callable[[str, int], None] = lambda _p, _l: None) -> None:
+        self.node = NodeName(f"n{number}")
+        self.number = number
+        self.samples = {PartitionId(sample.partition): sample for sample in samples}
+        self.leading = leads
+        self.archived_lsn: dict[PartitionId, int] = dict.fromkeys(self.samples, 0)
+        self.announced: list[tuple[str, int, int]] = []
+        self.findings: list[str] = []
+        self.points: list[ClosedPoint] = []
+        self.raw_of: Callable[[SealedSegment, bytes], bytes] = lambda _segment, raw: raw
+        self._listeners: list[Callable[[PartitionId], None]] = []
+        self._after = after
+        self.auto_archived = True
+
+    def partitions(self) -> list[PartitionId]:
+        return sorted(partition for partition in self.samples if self.sealed(partition))
+
+    def facts(self, partition: PartitionId) -> PartitionFacts:
+        return self.samples[partition].facts
+
+    def leads(self, partition: PartitionId) -> bool:
+        return self.leading
+
+    def archived(self, partition: PartitionId) -> Lsn:
+        return Lsn(self.archived_lsn[partition])
+
+    def sealed(self, partition: PartitionId) -> list[SealedSegment]:
+        return [one for one in self.samples[partition].segments if one.last > self.archived_lsn[partition]]
+
+    def read_raw(self, partition: PartitionId, first: Lsn, last: Lsn) -> bytes:
+        sample = self.samples[partition]
+        segment = next(one for one in sample.segments if one.first == first)
+        return self.raw_of(segment, sample.raw(segment))
+
+    def announce(self, partition: PartitionId, first: Lsn, last: Lsn, raw_sha256: bytes) -> None:
+        self.announced.append((partition, first, last))
+        if self.auto_archived:
+            self.archived_lsn[partition] = max(self.archived_lsn[partition], last)
+        self._after(partition, last)
+
+    def differs(self, partition: PartitionId, detail: str) -> None:
+        self.findings.append(detail)
+
+    def closed_points(self) -> list[ClosedPoint]:
+        return self.points
+
+    def subscribe(self, changed: Callable[[PartitionId], None]) -> None:
+        self._listeners.append(changed)
+
+    def changed(self, partition: str) -> None:
+        for listener in self._listeners:
+            listener(PartitionId(partition))
+
+
+class Bench:
+    """A loop, a faulty store with an identity in it, and agents."""
+
+    def __init__(self, *, options: AgentOptions | None = None, retries: bool = False) -> None:
+        self.loop = TinyLoop(seed=5)
+        self.memory = MemoryStore()
+        self.memory.objects[build(IdentityKey(CLUSTER))] = b"identity"
+        self.memory.objects[build(EpochKey(CLUSTER, 1))] = b"epoch"
+        self.store = FaultyStore(self.memory, self.loop.env())
+        self.options = options or AgentOptions()
+        self.retries = retries
+
+    def agent(self, source: FakeSource, **more: object) -> ArchiveAgent:
+        env = self.loop.env()
+        store = RetryingStore(self.store, env) if self.retries else self.store
+        agent = ArchiveAgent(env, store, source, ATTACHED, options=self.options, **more)  # type: ignore[arg-type]
+        agent.start()
+        return agent
+
+    def segment_keys(self) -> list[SegmentKey]:
+        found = [parse(key) for key in sorted(self.memory.objects)]
+        return [key for key in found if isinstance(key, SegmentKey)]
+
+    def puts(self) -> list[str]:
+        return [key for verb, key in self.store.calls if verb == "put"]
+
+
+def complete(bench: Bench, sample: Sample) -> bool:
+    """Every segment of the sample has a good object and a good manifest."""
+    for segment in sample.segments:
+        manifest, data = sample.manifest(segment)
+        if bench.memory.objects.get(build(manifest.key())) != data:
+            return False
+        name = build(manifest.key().twin())
+        said = decode_manifest(bench.memory.objects[name], where=name)
+        if replace(said, node="") != replace(manifest, node=""):
+            return False
+    return True
+
+
+def test_the_leader_archives_in_order_segment_before_manifest() -> None:
+    bench, sample = Bench(), history(segments=3)
+    source = FakeSource(1, [sample], leads=True)
+    bench.agent(source)
+    bench.loop.run_for(3)
+    assert complete(bench, sample)
+    assert [last for _, _, last in source.announced] == [segment.last for segment in sample.segments]
+    puts = bench.puts()
+    assert puts == [
+        build(key) for segment in sample.segments for key in (sample.manifest(segment)[0].key(), sample.manifest(segment)[0].key().twin())
+    ]
+
+
+def test_followers_compare_and_attest_what_the_leader_uploaded() -> None:
+    bench, sample = Bench(), history(segments=3)
+    sources = [FakeSource(number, [sample], leads=number == 1) for number in (1, 2, 3)]
+    agents = [bench.agent(source) for source in sources]
+    for source in sources:
+        source.changed(sample.partition)
+    bench.loop.run_for(3)
+    for source in sources:
+        assert [last for _, _, last in source.announced] == [segment.last for segment in sample.segments]
+    assert [agent.status().placed for agent in agents] == [4, 0, 0]
+    assert [agent.status().compared for agent in agents] == [0, 4, 4]
+
+
+def test_a_back_up_uploads_after_a_delay() -> None:
+    bench, sample = Bench(), history(segments=1)
+    source = FakeSource(2, [sample], leads=False)
+    bench.agent(source)
+    bench.loop.run_for(10)
+    assert not bench.segment_keys()
+    bench.loop.run_for(20)
+    assert complete(bench, sample)
+    assert len(source.announced) == 2
+
+
+def test_nothing_is_uploaded_before_two_members_agree() -> None:
+    bench, sample = Bench(), history(segments=1)
+    sample.segments[1] = sample.segments[1]._replace(agreed=(1,))
+    source = FakeSource(1, [sample], leads=True)
+    bench.agent(source)
+    bench.loop.run_for(60)
+    assert {key.last for key in bench.segment_keys()} == {2}
+    sample.segments[1] = sample.segments[1]._replace(agreed=(1, 3))
+    source.changed(sample.partition)
+    bench.loop.run_for(3)
+    assert complete(bench, sample)
+
+
+def test_a_suspect_member_uploads_nothing() -> None:
+    bench, sample = Bench(), history(segments=1)
+    sample.segments[0] = sample.segments[0]._replace(suspect=True)
+    bench.agent(FakeSource(1, [sample], leads=True))
+    bench.loop.run_for(60)
+    assert not bench.segment_keys()
+
+
+@pytest.mark.parametrize("outage_s", [1, 30, 600])
+def test_catches_up_by_itself_after_an_outage(outage_s: int) -> None:
+    bench, sample = Bench(retries=True), history(segments=5)
+    source = FakeSource(1, [sample], leads=True)
+    bench.store.down = True
+    agent = bench.agent(source)
+    bench.loop.run_for(outage_s)
+    status = agent.status()
+    assert not status.reachable
+    assert status.last_error
+    assert status.unarchived_segments == 6
+    assert status.unarchived_bytes == sum(segment.raw_size for segment in sample.segments)
+    assert status.lag_us > 0
+    requests = len(bench.store.calls)
+    assert requests < 20 + outage_s * 4, "a store that is down is not hammered"
+    bench.store.down = False
+    bench.loop.run_for(bench.options.backoff_cap_s + 5)
+    assert complete(bench, sample)
+    assert agent.status().reachable
+    assert agent.status().unarchived_bytes == 0
+
+
+def test_a_full_store_holds_the_archive_back_and_nothing_else() -> None:
+    bench, sample = Bench(), history(segments=2)
+    source = FakeSource(1, [sample], leads=True)
+    bench.store.full = True
+    agent = bench.agent(source)
+    bench.loop.run_for(60)
+    assert "full" in str(agent.status().last_error)
+    bench.store.full = False
+    bench.loop.run_for(15)
+    assert complete(bench, sample)
+
+
+def test_full_between_segment_and_manifest() -> None:
+    bench, sample = Bench(), history(segments=2)
+
+    def fault(verb: str, key: str) -> ScrubjayError | None:
+        return DiskFull("full") if verb == "put" and key.endswith(".json") and bench.loop.now_us < start + 20_000_000 else None
+
+    start = bench.loop.now_us
+    bench.store.fault = fault
+    source = FakeSource(1, [sample], leads=True)
+    bench.agent(source)
+    bench.loop.run_for(15)
+    assert [key.manifest for key in bench.segment_keys()] == [False]
+    bench.loop.run_for(30)
+    assert complete(bench, sample)
+
+
+@pytest.mark.parametrize("retries", [False, True])
+def test_an_answer_lost_after_the_effect_is_settled_by_content(retries: bool) -> None:
+    bench, sample = Bench(retries=retries), history(segments=3)
+    bench.store.lose_answers = 3
+    source = FakeSource(1, [sample], leads=True)
+    bench.agent(source)
+    bench.loop.run_for(60)
+    assert complete(bench, sample)
+    assert {key.generation for key in bench.segment_keys()} == {1}
+    assert not source.findings
+
+
+def test_a_slow_store_and_two_agents_that_both_upload() -> None:
+    bench, sample = Bench(), history(segments=3)
+    bench.store.slow_s = 7.0
+    sources = [FakeSource(number, [sample], leads=True) for number in (1, 2)]
+    for source in sources:
+        bench.agent(source)
+    bench.loop.run_for(200)
+    assert complete(bench, sample)
+    assert all(len(source.announced) == 4 and not source.findings for source in sources)
+
+
+def test_a_spoilt_segment_gets_a_new_generation_that_says_why() -> None:
+    bench, sample = Bench(), history(segments=1)
+    manifest, data = sample.manifest(sample.segments[1])
+    bad = build(manifest.key())
+    bench.memory.objects[bad] = data[:-70] + bytes([data[-70] ^ 4]) + data[-69:]
+    source = FakeSource(1, [sample], leads=True)
+    bench.agent(source)
+    bench.loop.run_for(5)
+    assert bench.memory.objects[bad] != data, "evidence is kept"
+    second = build(manifest.key()._replace(generation=2).twin())
+    said = decode_manifest(bench.memory.objects[second], where=second)
+    assert said.supersedes[0].generation == 1
+    assert "checksum" in said.supersedes[0].reason
+    assert any(bad in finding for finding in source.findings)
+    assert source.announced[-1][2] == sample.lsn
+
+
+def test_a_back_up_finds_a_spoilt_manifest_and_repairs_it() -> None:
+    bench, sample = Bench(), history(segments=1)
+    bench.memory.objects.update(sample.objects())
+    manifest, _ = sample.manifest(sample.segments[1])
+    name = build(manifest.key().twin())
+    bench.memory.objects[name] = bench.memory.objects[name].replace(b'"n1"', b'"n9"')
+    source = FakeSource(2, [sample], leads=False)
+    bench.agent(source)
+    bench.loop.run_for(60)
+    assert any(name in finding for finding in source.findings)
+    second = build(manifest.key()._replace(generation=2).twin())
+    assert decode_manifest(bench.memory.objects[second], where=second).supersedes
+
+
+def test_a_back_up_finds_a_lost_segment_object() -> None:
+    bench, sample = Bench(), history(segments=1)
+    bench.memory.objects.update(sample.objects())
+    manifest, _ = sample.manifest(sample.segments[1])
+    del bench.memory.objects[build(manifest.key())]
+    source = FakeSource(2, [sample], leads=False)
+    bench.agent(source)
+    bench.loop.run_for(60)
+    assert any("gone" in finding for finding in source.findings)
+    assert len(source.announced) == 2
+
+
+def test_a_member_whose_wal_differs_says_so_and_overwrites_nothing() -> None:
+    bench, sample, other = Bench(), history(seed=1, segments=1), history(seed=2, segments=1)
+    bench.memory.objects.update(other.objects())
+    before = dict(bench.memory.objects)
+    source = FakeSource(2, [sample], leads=False)
+    bench.agent(source)
+    bench.loop.run_for(120)
+    assert any("another history" in finding for finding in source.findings)
+    assert {key: data for key, data in bench.memory.objects.items() if "/log/" in key} == {
+        k: v for k, v in before.items() if "/log/" in k
+    } | {build(key): bench.memory.objects[build(key)] for key in bench.segment_keys() if key.last == 2}
+
+
+def flip(segment: SealedSegment, raw: bytes) -> bytes:
+    """One bit of the payload of a record in the second segment."""
+    at = len(raw) - HEADER_SIZE - 40
+    return raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :] if segment.first > 1 else raw
+
+
+def test_a_rotted_wal_is_never_archived() -> None:
+    bench, sample = Bench(), history(segments=1)
+    source = FakeSource(1, [sample], leads=True)
+    source.raw_of = flip
+    agent = bench.agent(source)
+    bench.loop.run_for(60)
+    assert {key.last for key in bench.segment_keys()} == {2}
+    assert "differ" in str(agent.status().last_error)
+    good = FakeSource(2, [sample], leads=False)
+    bench.agent(good)
+    bench.loop.run_for(60)
+    assert complete(bench, sample)
+
+
+def test_without_the_check_rot_is_archived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control."""
+    from archiver.manifest import Sums
+    from archiver.outgoing import Outgoing
+    from archiver.segment import SegmentHead, encode_segment
+
+    def careless(asked: dict[str, object]) -> Outgoing:
+        names = ("cluster", "table", "partition", "first", "last", "first_stamp", "last_stamp", "records", "generation")
+        data = encode_segment(SegmentHead(*(asked[name] for name in names)), asked["raw"])  # type: ignore[arg-type]
+        honest = Sums.of(asked["raw"])  # type: ignore[arg-type]
+        return Outgoing(data, replace(honest, sha256=asked["raw_sha256"].hex()), Sums.of(data))  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(archiver.agent, "prepare", careless)
+    bench, sample = Bench(), history(segments=1)
+    source = FakeSource(1, [sample], leads=True)
+    source.raw_of = flip
+    bench.agent(source)
+    bench.loop.run_for(60)
+    assert {key.last for key in bench.segment_keys()} == {2, sample.lsn}
+
+
+def swap_records(sample: Sample) -> None:
+    """Two records change places; every sum of the segment is made to fit, only the order is wrong."""
+    sample.records[3], sample.records[4] = sample.records[4], sample.records[3]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"records": 99}, "facts"),
+        ({"first_stamp": Stamp(5)}, "facts"),
+        ({"content": 1}, "facts"),
+        ({"chain": bytes(32)}, "chain"),
+        ({"raw_sha256": bytes(32)}, "differ"),
+    ],
+)
+def test_checks_before_upload(change: dict[str, object], says: str) -> None:
+    bench, sample = Bench(), history(segments=1)
+    sample.segments[1] = sample.segments[1]._replace(**change)  # type: ignore[arg-type]
+    agent = bench.agent(FakeSource(1, [sample], leads=True))
+    bench.loop.run_for(10)
+    assert {key.last for key in bench.segment_keys()} == {2}
+    assert says in str(agent.status().last_error)
+
+
+def test_records_of_another_partition_or_order_are_refused() -> None:
+    from archiver.outgoing import prepare, request
+
+    sample, foreign = history(segments=1), history(segments=1, partition=other_partition(1))
+    segment = sample.segments[1]
+    for raw in (foreign.raw(foreign.segments[1]), None):
+        if raw is None:
+            swap_records(sample)
+            raw = sample.raw(segment)
+        lied = segment._replace(raw_sha256=hashlib.sha256(raw).digest(), raw_size=len(raw))
+        with pytest.raises(Corrupt):
+            prepare(request(lied, raw, cluster=CLUSTER, generation=1, after_stamp=0))
+    fresh = history(segments=1)
+    asked = request(
+        fresh.segments[1], fresh.raw(fresh.segments[1]), cluster=CLUSTER, generation=1, after_stamp=fresh.segments[1].first_stamp
+    )
+    with pytest.raises(Corrupt):
+        prepare(asked)
+
+
+def test_a_newer_epoch_stops_the_agent_for_good() -> None:
+    bench, sample = Bench(), history(segments=1)
+    source = FakeSource(1, [sample], leads=True)
+    agent = bench.agent(source)
+    bench.loop.run_for(1)
+    bench.memory.objects[build(EpochKey(CLUSTER, 2))] = b"taken over"
+    bench.loop.run_for(40)
+    assert "newer epoch" in agent.status().stopped
+    before = len(bench.memory.objects)
+    for _ in range(5):
+        sample.random_write()
+    sample.seal()
+    source.changed(sample.partition)
+    source.points = [ClosedPoint(sample.segments[0].table, PartitionId(sample.partition), Stamp(5), Lsn(1), Lsn(2))]
+    bench.loop.run_for(60)
+    assert len(bench.memory.objects) == before
+
+
+def test_a_lost_identity_holds_writing_back_until_it_is_there_again() -> None:
+    bench, sample = Bench(), history(segments=1)
+    del bench.memory.objects[build(IdentityKey(CLUSTER))]
+    bench.store.slow_s = 0.001
+    agent = bench.agent(FakeSource(1, [sample], leads=True))
+    bench.loop.run_for(40)
+    assert "identity" in str(agent.status().last_error)
+    bench.memory.objects[build(IdentityKey(CLUSTER))] = b"identity"
+    bench.loop.run_for(60)
+    assert complete(bench, sample)
+
+
+def test_an_announcement_without_effect_is_repeated() -> None:
+    bench, sample = Bench(), history(segments=1)
+    source = FakeSource(1, [sample], leads=True)
+    source.auto_archived = False
+    bench.agent(source)
+    bench.loop.run_for(40)
+    assert len(source.announced) >= 4
+    assert {key.generation for key in bench.segment_keys()} == {1}
+    assert not source.findings
+
+
+def test_memory_is_bounded_over_many_partitions() -> None:
+    bench = Bench(options=AgentOptions(parallel=2))
+    samples = [history(seed=number, segments=1, partition=other_partition(number)) for number in range(20)]
+    source = FakeSource(1, samples, leads=True)
+    bench.store.slow_s = 0.01
+    high = 0
+    agent = bench.agent(source)
+    for _ in range(200):
+        bench.loop.run_for(0.05)
+        high = max(high, agent._running)
+    assert high == 2
+    assert all(complete(bench, sample) for sample in samples)
+
+
+def test_jobs_do_the_checks_when_there_are_any() -> None:
+    bench, sample = Bench(), history(segments=2)
+    jobs = MemoryJobs(bench.memory, MemoryDisk())
+    bench.agent(FakeSource(1, [sample], leads=True), jobs=jobs)
+    bench.loop.run_for(5)
+    assert complete(bench, sample)
+    assert jobs.ran == [archiver.agent.PREPARE_JOB] * 3
+
+
+def test_closed_objects_one_per_interval_none_without_leadership() -> None:
+    bench, sample = Bench(), history(segments=1)
+    source = FakeSource(1, [sample], leads=True)
+    quiet = FakeSource(2, [], leads=False)
+    bench.agent(source)
+    bench.agent(quiet)
+    bench.loop.run_for(100)
+    assert not [key for key in bench.memory.objects if "/closed/" in key]
+    source.points = [ClosedPoint(sample.segments[0].table, PartitionId(sample.partition), Stamp(sample.stamp), Lsn(13), Lsn(15))]
+    before = len(bench.store.calls)
+    bench.loop.run_for(100)
+    keys = [key for key in sorted(bench.memory.objects) if "/closed/" in key]
+    assert 9 <= len(keys) <= 11
+    assert all(isinstance(parse(key), ClosedKey) for key in keys)
+    said = decode_closed(bench.memory.objects[keys[0]], where=keys[0])
+    assert said.points == tuple(source.points)
+    assert said.node == "n1"
+    assert len(bench.store.calls) - before <= len(keys) + 2 * 4 * 2, "an idle partition costs a line in closed/ and nothing else"
+
+
+def test_drain_waits_and_says_what_is_left() -> None:
+    bench, sample = Bench(), history(segments=2)
+    source = FakeSource(1, [sample], leads=True)
+    agent = bench.agent(source)
+    assert bench.loop.run(agent.drain(30)) == 0
+    bench.store.down = True
+    sample.random_write()
+    left = sample.seal()
+    source.changed(sample.partition)
+    start = bench.loop.now_us
+    assert bench.loop.run(agent.drain(5)) == left.raw_size
+    assert 5_000_000 <= bench.loop.now_us - start < 6_000_000
+    agent.stop()
+
+
+def test_unavailable_from_the_store_is_never_a_finding() -> None:
+    bench, sample = Bench(), history(segments=3)
+
+    def fault(verb: str, key: str) -> ScrubjayError | None:
+        return Unavailable("503") if bench.loop.random.random() < 0.5 else None
+
+    bench.store.fault = fault
+    source = FakeSource(1, [sample], leads=True)
+    bench.agent(source)
+    bench.loop.run_for(900)
+    assert complete(bench, sample)
+    assert not source.findings
