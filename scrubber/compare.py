@@ -205,10 +205,13 @@ def _explain(
     held: Mapping[str, Mapping[bytes, RowFact]],
     truth: Mapping[bytes, RowFact] | None,
 ) -> list[Difference]:
-    """Findings of one key. The LSN is that of the row that should be there, else of the row that is there."""
+    """Findings of one key. The LSN is that of the row that should be there; None where none should: the log knows what removed it, if anything did."""
     ruling, wrong = ruled
     present = [table[key].lsn for table in held.values() if key in table and table[key].hash != UNREADABLE]
-    lsn = truth[key].lsn if truth is not None and key in truth else max(present, default=None)
+    if truth is not None and key in truth:
+        lsn: Lsn | None = truth[key].lsn
+    else:
+        lsn = max(present, default=None) if truth is None or ruling is Ruling.ARCHIVE else None
     if ruling is Ruling.ARCHIVE:
         value = next(iter(values.values()))
         return [Difference(_kind_of(expected if expected is not None else ABSENT, value), ARCHIVE, key, lsn, ruling)]

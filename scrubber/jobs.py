@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from archiver.base import Origin, upload_base
+from archiver.layout import build
 from archiver.rebuild import fetch_segment, load_manifests, rebuild_job
 from archiver.records import walk
 from base.checksum import row_hash
@@ -17,7 +19,7 @@ from base.errors import Corrupt, Missing
 from base.ids import Lsn
 from storage import record as records
 from storage.btree.engine import Row, RowFact
-from storage.digest import RangeDigest
+from storage.digest import RangeDigest, Total
 from storage.record import Kind
 from storage.rowfile import read_rowfile
 
@@ -25,6 +27,7 @@ REFERENCE = "scrubber.jobs:reference_job"
 FACTS = "scrubber.jobs:facts_job"
 ITEMS = "scrubber.jobs:items_job"
 TRACE = "scrubber.jobs:trace_job"
+UPLOAD = "scrubber.jobs:upload_base_job"
 
 HASH_BYTES = 16
 
@@ -128,3 +131,22 @@ def _rows(disk: Disk, path: str) -> Iterator[Row]:
         yield from read_rowfile(file.pread, file.size())
     finally:
         file.close()
+
+
+async def upload_base_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """`archiver.base.upload_base` in a worker.
+
+    arguments: url, rows (path), cluster, table, partition, table_name, schema, lo, hi, lsn, stamp, chain (hex), total {sum (hex), rows}, and origin:
+    None or {cluster, table, partitions, at_us}. Answer: object (key of the base's manifest). May be run again. Raises Unavailable, Corrupt, DiskFull.
+    """
+    one = dict(arguments)
+    store, path, origin, total = context.store(one.pop("url")), one.pop("rows"), one.pop("origin"), one.pop("total")
+    manifest = await upload_base(
+        store,
+        context.disk,
+        path,
+        **{**one, "chain": bytes.fromhex(one["chain"])},
+        total=Total(int(total["sum"], 16), total["rows"]),
+        origin=None if origin is None else Origin(origin["cluster"], origin["table"], tuple(origin["partitions"]), origin["at_us"]),
+    )
+    return {"object": build(manifest.key())}

@@ -204,6 +204,9 @@ class PartitionScrub:
                 return _Fault("archive_lags", None)
             built = await self._references.rebuild(self._table, self._info, until=lsn, progress=None)
         except (Corrupt, Missing) as error:
+            if error.fields.get("what") == "rowfile":
+                self._note(f"the reference's own file is damaged: {error}")
+                return _Fault("reference_lost", None)
             return _Fault("archive_damaged", self._archive_finding(error))
         except ScrubjayError as error:
             self._note(f"no reference: {error}")
@@ -215,10 +218,10 @@ class PartitionScrub:
 
     def _archive_finding(self, error: ScrubjayError) -> Finding:
         fields = error.fields
-        kind = "hole" if isinstance(error, Missing) else str(fields.get("kind", "unreadable"))
-        object_ = fields.get("object", fields.get("where"))
-        lsn = fields.get("lsn")
-        return self._finding(kind, ARCHIVE, object_=None if object_ is None else str(object_), lsn=lsn, detail=str(error))
+        named = [str(fields[name]) for name in ("object", "where", "what") if "/" in str(fields.get(name, ""))]
+        lsn = fields.get("lsn", fields.get("first"))
+        object_ = named[0] if named else None
+        return self._finding(archive_kind(error), ARCHIVE, object_=object_, lsn=lsn, segment=object_, detail=str(error))
 
     # ------------------------------------------------------------------ judging
 
@@ -503,6 +506,20 @@ async def _or_none(item: Any) -> bytes | None:
     except (Corrupt, Missing, Unavailable):
         return None
     return found
+
+
+_FORGED = ("chain", "another", "agreed digest", "differ", "does not follow", "do not rise", "names another")
+"""Words in errors about bytes whose checksums are good while what they say is not what belongs there."""
+
+
+def archive_kind(error: ScrubjayError) -> str:
+    """hole: not there. forged: sound bytes that do not belong there, or do not follow. unreadable: bytes that fail a checksum or a format."""
+    if isinstance(error, Missing):
+        return "hole"
+    if "kind" in error.fields and isinstance(error.fields["kind"], str):
+        return str(error.fields["kind"])
+    sound = "checksum" not in error.message and "CRC" not in error.message and "SHA" not in error.message
+    return "forged" if sound and any(word in error.message for word in _FORGED) else "unreadable"
 
 
 def key_json(item: bytes, key: KeySchema) -> dict[str, Any] | None:

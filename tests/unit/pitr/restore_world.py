@@ -16,8 +16,8 @@ from base.hlc import last_stamp_at, stamp_micros, stamp_of
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from pitr.archive import RestoredRows, TableArchive
 from pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
-from pitr.service import RestoreService
 from pitr.restore import RestoreOptions
+from pitr.service import RestoreService
 from pitr.target import Window
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.digest import MASK, Total
