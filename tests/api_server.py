@@ -25,6 +25,7 @@ from storage.api import limits
 from storage.api.api import DynamoApi
 from storage.api.memory import MemoryBackend
 from storage.api.sigv4 import Key
+from tests.api_model import check_answer
 
 REGION = "us-east-1"
 AUTHORIZATION = (
@@ -125,10 +126,28 @@ class ApiServer:
             connection.close()
 
     def ask(self, operation: str, body: object) -> tuple[int, Any]:
-        """Status and decoded JSON of one request; the checksum is checked."""
+        """Status and decoded JSON of one request; the checksum is checked, and the shape of the answer against the service model."""
         answer = self.post(operation, body)
         assert answer.headers["x-amz-crc32"] == str(zlib.crc32(answer.body))
-        return answer.status, answer.json()
+        decoded = answer.json()
+        assert check_answer(operation, answer.status, decoded) == []
+        return answer.status, decoded
+
+    def ok(self, operation: str, body: object) -> Any:
+        """The answer of a request that must succeed."""
+        status, decoded = self.ask(operation, body)
+        assert status == 200, decoded
+        return decoded
+
+    def make_table(self, name: str, partition: str = "pk:S", sort: str | None = None, **options: Any) -> None:
+        """An on-demand table; keys as "name:type"."""
+        keys = [partition, *([] if sort is None else [sort])]
+        definitions = [{"AttributeName": key.partition(":")[0], "AttributeType": key.partition(":")[2]} for key in keys]
+        schema = [
+            {"AttributeName": one["AttributeName"], "KeyType": kind} for one, kind in zip(definitions, ("HASH", "RANGE"), strict=False)
+        ]
+        request = {"TableName": name, "AttributeDefinitions": definitions, "KeySchema": schema, "BillingMode": "PAY_PER_REQUEST", **options}
+        self.ok("CreateTable", request)
 
     def refusal(self, operation: str, body: object) -> tuple[str, str | None]:
         """(error name, message) of a request that must fail with 400."""

@@ -124,7 +124,7 @@ class Bool(Shape):
         if type(obj) is bool:
             return obj
         wire.check_boolean_shape(obj)
-        raise AssertionError
+        return str(obj).lower() in ("true", "yes", "1")
 
     def text(self, obj: Any) -> str:
         return {True: "true", False: "false"}.get(obj, "null")

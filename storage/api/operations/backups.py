@@ -53,6 +53,7 @@ _RESTORE = Struct(
         "BillingModeOverride": BILLING_MODE,
         "GlobalSecondaryIndexOverride": OPAQUE,
         "LocalSecondaryIndexOverride": OPAQUE,
+        "VectorIndexOverride": OPAQUE,
         "ProvisionedThroughputOverride": PROVISIONED_THROUGHPUT,
         "OnDemandThroughputOverride": ON_DEMAND_THROUGHPUT,
         "SSESpecificationOverride": Struct(
@@ -179,7 +180,7 @@ async def restore_table_to_point_in_time(call: Call) -> None:
     source_name = _source_name(data)
     target: str = data["TargetTableName"]
     at_us = _target_time(data)
-    check_not_asked(data, "GlobalSecondaryIndexOverride", "LocalSecondaryIndexOverride")
+    check_not_asked(data, "GlobalSecondaryIndexOverride", "LocalSecondaryIndexOverride", "VectorIndexOverride")
     check_encryption(data, "SSESpecificationOverride")
     backend = call.api.backend
     source = _source(call, source_name)

@@ -320,7 +320,7 @@ def put_item(call: Call) -> None:
         condition = None
     else:
         _check_returns_old(call)
-        check_mixing(data, ("ConditionExpression",), ("Expected", "ConditionalOperator"), Layer.ENVELOPED)
+        check_mixing(data, ("ConditionExpression",), ("Expected",), Layer.ENVELOPED)
         item = item_from_json(data["Item"])
         check_item_size(item)
         placeholders = _maybe_placeholders(data)
@@ -362,7 +362,7 @@ def delete_item(call: Call) -> None:
     data = read_input(call)
     check_write(call, "Key", _COMMON_ORDER)
     _check_returns_old(call)
-    check_mixing(data, ("ConditionExpression",), ("Expected", "ConditionalOperator"), Layer.ENVELOPED)
+    check_mixing(data, ("ConditionExpression",), ("Expected",), Layer.ENVELOPED)
     key = item_from_json(data["Key"], "Key")
     placeholders = _maybe_placeholders(data)
     condition = condition_of(data, placeholders)
@@ -412,7 +412,7 @@ def update_item(call: Call) -> None:
     check_mixing(
         data,
         ("UpdateExpression", "ConditionExpression"),
-        ("AttributeUpdates", "Expected", "ConditionalOperator"),
+        ("AttributeUpdates", "Expected"),
         Layer.ENVELOPED,
     )
     key = item_from_json(data["Key"], "Key")

@@ -12,7 +12,7 @@ from storage.api.errors import ApiError
 from storage.api.operations.base import Operation, check_constraints, read_input
 from storage.api.operations.items import check_paths
 from storage.api.pages import KeyRange, Page
-from storage.api.parameters import Layer, check_mixing, placeholders_of, projection_of, worded
+from storage.api.parameters import Layer, check_conditional_operator, check_mixing, placeholders_of, projection_of, worded
 from storage.api.shapes import (
     ATTRIBUTES_TO_GET,
     BOOLEAN,
@@ -31,15 +31,16 @@ from storage.api.shapes import (
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.items.errors import ItemError
 from storage.items.expressions.condition import Condition, check_no_keys, parse_condition
-from storage.items.expressions.keycondition import AttributeCondition, KeyCondition, KeyExpression, bind, parse_key_expression
+from storage.items.expressions.keycondition import WRONG_LENGTH, AttributeCondition, KeyCondition, KeyExpression, bind, parse_key_expression
 from storage.items.expressions.projection import Projection
 from storage.items.keys import check_key, storage_key
-from storage.items.legacy import check_conditional_operator, parse_filter, parse_key_conditions
 from storage.items.legacy import check_no_keys as check_no_filter_keys
+from storage.items.legacy import parse_filter, parse_key_conditions
 from storage.items.values import Item
 from storage.items.wire import item_from_json, item_to_json
 
 BAD_START_KEY = "The provided starting key is invalid"
+_ONE_EACH = "KeyConditionExpressions must only contain one condition per key"
 _NEITHER = "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
 
 _QUERY = Struct(
@@ -119,11 +120,9 @@ def filter_of(data: Body, placeholders: Any, legacy: str) -> Condition | None:
     text = data.get("FilterExpression")
     if text is not None:
         return parse_condition(text, placeholders, kind="FilterExpression")
+    check_conditional_operator(data, legacy)
     conditions = data.get(legacy)
-    operator = data.get("ConditionalOperator")
-    if operator is not None:
-        check_conditional_operator(operator, conditions)
-    return parse_filter(conditions, operator) if conditions else None
+    return parse_filter(conditions, data.get("ConditionalOperator")) if conditions else None
 
 
 def partition_of(meta: TableMeta, key: bytes) -> PartitionInfo:
@@ -170,7 +169,7 @@ def query(call: Call) -> None:
         start_key = start_key_of(data)
         conditions = legacy_key if legacy_key is not None else _conditions(key_expression)
     except ItemError as error:
-        raise worded(error, Layer.BARE, call.raw) from None
+        raise _key_condition_fault(call, error) or worded(error, Layer.BARE, call.raw) from None
     meta = call.data_table(data["TableName"])
     if "IndexName" in data:
         raise no_index(data)
@@ -190,6 +189,23 @@ def _check_query(call: Call, data: Body) -> None:
 def _conditions(expression: KeyExpression | None) -> dict[str, AttributeCondition]:
     assert expression is not None
     return expression.conditions()
+
+
+def _key_condition_fault(call: Call, error: ItemError) -> ApiError | None:
+    """The current words for two faults of a KeyConditionExpression's shape; None for every other fault."""
+    text = call.input.get("KeyConditionExpression")
+    if text is None:
+        return None
+    if error.message == _ONE_EACH:
+        return errors.validation(f"Invalid KeyConditionExpression: {_ONE_EACH}")
+    if error.message == WRONG_LENGTH:
+        paths = parse_condition(text, placeholders_of(call.input), kind="KeyConditionExpression").paths
+        meta = call.data_table(call.input["TableName"])
+        given, possible = len(dict.fromkeys(path[0] for path in paths)), 1 if meta.key.sort is None else 2
+        return errors.validation(
+            f"The number of query conditions ({given}) exceeds the number of key attributes defined in the schema ({possible})"
+        )
+    return None
 
 
 def _run_query(

@@ -123,14 +123,15 @@ def scan(call: Call) -> None:
     check_select(data, "Scanning")
     try:
         projection = projection_of(data, None) if "AttributesToGet" in data else None
-        legacy = filter_of(data, None, "ScanFilter") if "FilterExpression" not in data else None
+        condition = filter_of(data, None, "ScanFilter") if "FilterExpression" not in data else None
         start_key = start_key_of(data)
     except ItemError as error:
         raise worded(error, Layer.OLDER, call.raw) from None
     _check_segments(data)
     try:
         placeholders = placeholders_of(data)
-        condition = legacy if legacy is not None else filter_of({**data, "ConditionalOperator": None}, placeholders, "ScanFilter")
+        if "FilterExpression" in data:
+            condition = filter_of(data, placeholders, "ScanFilter")
         if projection is None:
             projection = projection_of(data, placeholders)
         placeholders.check_all_used()

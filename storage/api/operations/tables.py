@@ -348,7 +348,7 @@ _UPDATE = Struct(
         "TableName": TABLE_NAME,
         "BillingMode": BILLING_MODE,
         "ProvisionedThroughput": PROVISIONED_THROUGHPUT,
-        "GlobalSecondaryIndexUpdates": OPAQUE,
+        "GlobalSecondaryIndexUpdates": ListOf(Struct("GlobalSecondaryIndexUpdate", {"Create": OPAQUE, "Update": OPAQUE, "Delete": OPAQUE})),
         "StreamSpecification": _CREATE.members["StreamSpecification"],
         "SSESpecification": _CREATE.members["SSESpecification"],
         "ReplicaUpdates": OPAQUE,
@@ -359,6 +359,7 @@ _UPDATE = Struct(
         "OnDemandThroughput": ON_DEMAND_THROUGHPUT,
         "WarmThroughput": OPAQUE,
         "GlobalTableSettingsReplicationMode": STRING,
+        "DisassociationProtectionEnabled": BOOLEAN,
         "VectorIndexUpdates": OPAQUE,
     },
 )
@@ -382,15 +383,21 @@ async def update_table(call: Call) -> None:
     check_encryption(data)
     check_not_asked(
         data,
-        "GlobalSecondaryIndexUpdates",
         "ReplicaUpdates",
         "MultiRegionConsistency",
         "GlobalTableWitnessUpdates",
         "WarmThroughput",
         "GlobalTableSettingsReplicationMode",
+        "DisassociationProtectionEnabled",
         "VectorIndexUpdates",
     )
+    index_updates = data.get("GlobalSecondaryIndexUpdates") or ()
+    if any("Create" in update for update in index_updates):
+        raise errors.not_built("GlobalSecondaryIndexUpdates")
     meta = find_table(call, name)
+    if index_updates:
+        # no table has an index, so the one to change or delete is not there
+        raise errors.resource_not_found()
     check_changeable(meta)
     change = _change_of(data, meta, call.api.env.clock.wall_us())
     if change:
