@@ -1,0 +1,529 @@
+"""One tree in one LMDB environment: rows, fences and meta, read and written (docs/formats/tree.md, ADR 0003). Used in the node (reading) and in the workers.
+
+Guarantees: what is given out was checked; so was every absence. Every LMDB error is a Corrupt, except a full disk. Not covered: damage in a page header may
+kill the process; that is why a tree is walked in the worker before it is served.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import lmdb
+from xxhash import xxh3_64_intdigest
+
+from base.errors import Corrupt, DiskFull, Internal, Invalid, Missing, ScrubjayError
+from base.ids import Lsn, Stamp
+from storage.btree.engine import Change, Row, TreeState
+from storage.btree.fence import (
+    EMPTY_TREE,
+    FIRST_START,
+    RUN_MAX,
+    RUN_MIN,
+    RUN_TARGET,
+    Fence,
+    RowHashes,
+    check_keys,
+    check_rows,
+    corrupt_fence,
+    cut,
+    decode_fence,
+    encode_fence,
+    hashes_of,
+    joined,
+    moved,
+)
+from storage.btree.row import KEY_BYTES_MAX, decode_value, encode_value
+from storage.digest import MASK
+
+MAP_SIZE = 16 << 30
+"""Bytes of address space per tree at first; doubled when it is full."""
+MAX_READERS = 64
+FILE = "data.mdb"
+LIB_VERSION = 1
+LOAD_ROWS_PER_COMMIT = 50_000
+
+META = struct.Struct("<BBHI16sQQQQ16s16s")
+"""version, flags, reserved, extra length, partition, applied, stamp, rows, runs, key sum, row sum; then extra and a u64 hash."""
+META_KEYS = (b"state/1", b"state/2")
+META_VERSION = 1
+_U64 = struct.Struct("<Q")
+
+
+class TreeFacts(NamedTuple):
+    """The meta record. rows, runs, key_sum, row_sum: totals over all fences."""
+
+    state: TreeState
+    rows: int
+    runs: int
+    key_sum: int
+    row_sum: int
+
+
+def encode_meta(facts: TreeFacts, *, partition: bytes, key: bytes) -> bytes:
+    """One of the two copies; `key` is in the hash, so the copies differ. partition: 16 raw bytes."""
+    state = facts.state
+    body = (
+        META.pack(
+            META_VERSION,
+            0,
+            0,
+            len(state.extra),
+            partition,
+            state.applied,
+            state.stamp,
+            facts.rows,
+            facts.runs,
+            facts.key_sum.to_bytes(16, "little"),
+            facts.row_sum.to_bytes(16, "little"),
+        )
+        + state.extra
+    )
+    return body + _U64.pack(xxh3_64_intdigest(body + key))
+
+
+def decode_meta(value: bytes | None, *, partition: bytes, key: bytes) -> TreeFacts:
+    """Raises Corrupt."""
+    if value is None or len(value) < META.size + 8 or xxh3_64_intdigest(value[:-8] + key) != _U64.unpack(value[-8:])[0]:
+        raise Corrupt("tree state is missing or its hash differs", what="tree", where=key.decode())
+    version, flags, reserved, length, owner, applied, stamp, rows, runs, key_sum, row_sum = META.unpack_from(value)
+    if version != META_VERSION or flags or reserved or length != len(value) - META.size - 8:
+        raise Corrupt("tree state version or flag unknown", what="tree", where=key.decode())
+    if owner != partition:
+        raise Corrupt("tree belongs to another partition", what="tree", expected=partition.hex(), found=owner.hex())
+    state = TreeState(Lsn(applied), Stamp(stamp), value[META.size : -8])
+    return TreeFacts(state, rows, runs, int.from_bytes(key_sum, "little"), int.from_bytes(row_sum, "little"))
+
+
+def error_of(error: lmdb.Error) -> ScrubjayError:
+    """What an LMDB error means."""
+    if isinstance(error, lmdb.DiskError) and "space" in str(error).lower():
+        return DiskFull("the disk is full", what="tree")
+    if isinstance(error, lmdb.BadValsizeError):
+        return Invalid("key is empty or too long for the tree", what="tree")
+    if isinstance(error, lmdb.MapFullError):
+        return DiskFull("the tree's map is full", what="tree")
+    return Corrupt(f"LMDB: {error}", what="tree")
+
+
+def open_environment(path: str, *, write: bool, map_size: int = MAP_SIZE, sync: bool = True) -> Any:
+    """An environment with the three databases of a tree. write: may create it. Raises Missing, Corrupt, DiskFull."""
+    try:
+        return lmdb.open(
+            path,
+            map_size=map_size,
+            max_dbs=3,
+            max_readers=MAX_READERS,
+            readonly=not write,
+            create=write,
+            sync=sync,
+            metasync=sync,
+            readahead=False,
+            lib_version=LIB_VERSION,
+        )
+    except (lmdb.ReadonlyError, lmdb.Error) as error:
+        if "No such file" in str(error):
+            raise Missing("no such tree", what="tree", where=path) from error
+        raise error_of(error) from error
+
+
+class Databases(NamedTuple):
+    rows: Any
+    fences: Any
+    meta: Any
+
+
+def open_databases(environment: Any, *, create: bool) -> Databases:
+    """Raises Corrupt if one is missing."""
+    try:
+        return Databases(*(environment.open_db(name, create=create) for name in (b"rows", b"fences", b"meta")))
+    except lmdb.Error as error:
+        raise error_of(error) from error
+
+
+class TreeReader:
+    """Reads in one transaction (a read transaction of the node, or the write transaction of a checkpoint). All methods raise Corrupt."""
+
+    __slots__ = ("_databases", "_get", "_rows", "partition", "transaction")
+
+    def __init__(self, transaction: Any, databases: Databases, partition: bytes) -> None:
+        self.transaction = transaction
+        self.partition = partition
+        self._databases = databases
+        self._rows = databases.rows
+        self._get = transaction.get
+
+    def facts(self) -> TreeFacts:
+        """The committed state. Both copies must check and agree."""
+        try:
+            values = [self.transaction.get(key, db=self._databases.meta) for key in META_KEYS]
+        except lmdb.Error as error:
+            raise error_of(error) from error
+        one, two = (decode_meta(value, partition=self.partition, key=key) for key, value in zip(META_KEYS, values, strict=True))
+        if one != two:
+            raise Corrupt("the two copies of the tree state differ", what="tree")
+        return one
+
+    def get(self, key: bytes) -> Row | None:
+        """The row, or None once its absence is proven by the run that encloses it."""
+        try:
+            value = self._get(key, None, self._rows)
+        except lmdb.Error as error:
+            raise _at(error, key) from error
+        if value is not None:
+            return decode_value(key, value)
+        self.check_absent(key)
+        return None
+
+    def check_absent(self, key: bytes) -> None:
+        """The run around `key` has every key it must have, and `key` is not among them."""
+        fence = self.fence_of(key)
+        try:
+            if key in self.keys_of(fence):
+                raise Corrupt("a row is there for a scan and not for a lookup", what="row", key=key.hex())
+        except Corrupt as error:
+            if error.fields.get("what") == "row":
+                raise
+            raise Corrupt(f"no row, and its absence cannot be proven: {error.message}", what="row", key=key.hex()) from error
+
+    def fence_of(self, key: bytes) -> Fence:
+        """The run that encloses `key`."""
+        try:
+            cursor = self.transaction.cursor(self._databases.fences)
+            if not (cursor.key() == key or cursor.prev() if cursor.set_range(key) else cursor.last()):
+                raise corrupt_fence(key, "no fence below the key")
+            start, value = cursor.item()
+        except lmdb.Error as error:
+            raise _at(error, key) from error
+        fence = decode_fence(start, value)
+        if not fence.holds(key):
+            raise corrupt_fence(key, "the fence around the key is missing")
+        return fence
+
+    def keys_of(self, fence: Fence) -> list[bytes]:
+        """The keys of a run, checked against its fence."""
+        try:
+            cursor = self.transaction.cursor(self._rows)
+            if not cursor.set_range(fence.start):
+                keys: list[bytes] = []
+            else:
+                keys = list(islice(cursor.iternext(True, False), fence.rows + 1))
+        except lmdb.Error as error:
+            raise _at(error, fence.start) from error
+        if fence.end is not None and keys and keys[-1] >= fence.end:
+            keys.pop()
+        if len(keys) > 1 and keys[-1] <= keys[0]:
+            raise corrupt_fence(fence.start, "keys are out of order")
+        check_keys(fence, keys)
+        return keys
+
+    def rows_of(self, fence: Fence) -> list[Row]:
+        """The rows of a run, each checked, all adding up to the fence."""
+        try:
+            cursor = self.transaction.cursor(self._rows)
+            if not cursor.set_range(fence.start):
+                found: list[tuple[bytes, bytes]] = []
+            else:
+                found = list(islice(cursor.iternext(), fence.rows + 1))
+        except lmdb.Error as error:
+            raise _at(error, fence.start) from error
+        if fence.end is not None and found and found[-1][0] >= fence.end:
+            found.pop()
+        rows = [decode_value(key, value) for key, value in found]
+        last = b""
+        for row in rows:
+            if row.key <= last:
+                raise corrupt_fence(fence.start, "keys are out of order")
+            last = row.key
+        check_rows(fence, ((row.key, row.item) for row in rows), len(rows))
+        return rows
+
+    def range(self, start: bytes, end: bytes | None, *, reverse: bool = False) -> Iterator[Row]:
+        """Rows in [start, end). Whole runs are checked before a row of them is given out."""
+        start = start or FIRST_START
+        if end is not None and end <= start:
+            return
+        if not reverse:
+            fence = self.fence_of(start)
+            while True:
+                for row in self.rows_of(fence):
+                    if row.key >= start:
+                        if end is not None and row.key >= end:
+                            return
+                        yield row
+                if fence.end is None or (end is not None and fence.end >= end):
+                    return
+                fence = self._fence_at(fence.end)
+        fence = self._fence_below(end)
+        while True:
+            for row in reversed(self.rows_of(fence)):
+                if end is None or row.key < end:
+                    if row.key < start:
+                        return
+                    yield row
+            if fence.start <= start:
+                return
+            before = self._fence_below(fence.start)
+            if before.end != fence.start:
+                raise corrupt_fence(before.start, "the next fence is missing")
+            fence = before
+
+    def _fence_at(self, start: bytes) -> Fence:
+        fence = self.fence_of(start)
+        if fence.start != start:
+            raise corrupt_fence(start, "a fence is missing")
+        return fence
+
+    def _fence_below(self, end: bytes | None) -> Fence:
+        """The run that holds the greatest key below `end`."""
+        try:
+            cursor = self.transaction.cursor(self._databases.fences)
+            found = cursor.last() if end is None or not cursor.set_range(end) else cursor.prev()
+            if not found:
+                raise corrupt_fence(end or b"", "no fence below the key")
+            fence = decode_fence(*cursor.item())
+        except lmdb.Error as error:
+            raise _at(error, end or b"") from error
+        if fence.end is not None and (end is None or fence.end < end):
+            raise corrupt_fence(fence.start, "the next fence is missing")
+        return fence
+
+    def fences(self) -> Iterator[Fence]:
+        """All fences, in order. Raises Corrupt where they do not tile the key space."""
+        expected: bytes | None = FIRST_START
+        try:
+            for start, value in self.transaction.cursor(self._databases.fences):
+                fence = decode_fence(start, value)
+                if fence.start != expected:
+                    raise corrupt_fence(start, "fences do not tile the key space")
+                expected = fence.end
+                yield fence
+        except lmdb.Error as error:
+            raise error_of(error) from error
+        if expected is not None:
+            raise corrupt_fence(expected, "the last fence is missing")
+
+    def raw_rows(self, start: bytes = FIRST_START, end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """(key, value) as they lie in the tree, unchecked, for scans that must not stop at damage."""
+        try:
+            cursor = self.transaction.cursor(self._rows)
+            if not cursor.set_range(start or FIRST_START):
+                return
+            for key, value in cursor.iternext():
+                if end is not None and key >= end:
+                    return
+                yield key, value
+        except lmdb.Error as error:
+            raise error_of(error) from error
+
+    def raw_fences(self) -> Iterator[tuple[bytes, bytes]]:
+        """(start, value) of the fences as they lie in the tree, unchecked."""
+        try:
+            yield from self.transaction.cursor(self._databases.fences)
+        except lmdb.Error as error:
+            raise error_of(error) from error
+
+    def verify(self, *, values: bool) -> TreeFacts:
+        """Walk the whole tree: fences tile the key space, every run adds up, totals agree. values: check every row too, not only the keys."""
+        facts = self.facts()
+        rows = runs = keys = sums = 0
+        for fence in self.fences():
+            if values:
+                self.rows_of(fence)
+            else:
+                self.keys_of(fence)
+            runs, rows = runs + 1, rows + fence.rows
+            keys, sums = keys + fence.key_sum, sums + fence.row_sum
+        try:
+            entries = self.transaction.stat(self._rows)["entries"]
+        except lmdb.Error as error:
+            raise error_of(error) from error
+        found = (rows, runs, keys & MASK, sums & MASK)
+        if found != facts[1:] or entries != rows:
+            raise Corrupt("fences do not add up to the tree's totals", what="tree", expected=facts.rows, found=rows, entries=entries)
+        return facts
+
+
+def _at(error: lmdb.Error, key: bytes) -> ScrubjayError:
+    found = error_of(error)
+    found.fields["key"] = key.hex()
+    return found
+
+
+class TreeWriter:
+    """Writes one tree; the only writer of its environment."""
+
+    def __init__(self, path: str, partition: bytes, *, map_size: int = MAP_SIZE, sync: bool = True, create: bool = False) -> None:
+        self._path = path
+        self._partition = partition
+        self._map_size = map_size
+        self.environment = open_environment(path, write=True, map_size=map_size, sync=sync)
+        self._databases = open_databases(self.environment, create=create)
+        self.environment.reader_check()
+
+    def close(self) -> None:
+        self.environment.close()
+
+    def reader(self, transaction: Any) -> TreeReader:
+        return TreeReader(transaction, self._databases, self._partition)
+
+    def create(self, state: TreeState) -> None:
+        """Make an empty tree."""
+
+        def work(transaction: Any) -> None:
+            transaction.put(EMPTY_TREE.start, encode_fence(EMPTY_TREE), db=self._databases.fences)
+            self._put_facts(transaction, TreeFacts(state, 0, 1, 0, 0))
+
+        self._write(work)
+
+    def facts(self) -> TreeFacts:
+        with self.environment.begin() as transaction:
+            return self.reader(transaction).facts()
+
+    def verify(self, *, values: bool) -> TreeFacts:
+        """See TreeReader.verify."""
+        with self.environment.begin() as transaction:
+            return self.reader(transaction).verify(values=values)
+
+    def checkpoint(self, changes: Sequence[Change], state: TreeState, *, expected: int) -> TreeFacts:
+        """Apply `changes` (ascending keys) and commit them durably with `state`.
+
+        expected: the applied LSN the tree must be at. Raises Internal if it is elsewhere (unless it is at `state` already: then it was done before).
+        """
+        result: list[TreeFacts] = []
+
+        def work(transaction: Any) -> None:
+            result.clear()
+            reader = self.reader(transaction)
+            facts = reader.facts()
+            if facts.state.applied != expected:
+                if facts.state == state:
+                    result.append(facts)
+                    return
+                raise Internal("checkpoint does not continue the tree", expected=expected, found=facts.state.applied)
+            facts = _Checkpoint(transaction, self._databases, reader, facts).apply(changes)._replace(state=state)
+            self._put_facts(transaction, facts)
+            result.append(facts)
+
+        self._write(work)
+        return result[0]
+
+    def load(self, rows: Iterable[Row], state: TreeState) -> TreeFacts:
+        """Fill a new, empty tree with rows in key order. Durable only after `environment.sync(True)` if it was opened without sync."""
+        fences: list[Fence] = []
+        run: list[RowHashes] = []
+        start = FIRST_START
+        source = iter(rows)
+        total = 0
+        while chunk := list(islice(source, LOAD_ROWS_PER_COMMIT)):
+            values = [(row.key, encode_value(row.key, row.lsn, row.stamp, row.item)) for row in chunk]
+            if len(max((key for key, _ in values), key=len)) > KEY_BYTES_MAX:
+                raise Corrupt("key too long for the tree", what="row")
+
+            def work(transaction: Any, values: list[tuple[bytes, bytes]] = values) -> None:
+                transaction.cursor(self._databases.rows).putmulti(values, append=True)
+
+            self._write(work)
+            for row in chunk:
+                if len(run) == RUN_TARGET:
+                    fences.append(_fence_over(start, row.key, run))
+                    start, run = row.key, []
+                run.append(hashes_of(row.key, row.item))
+            total += len(chunk)
+        fences.append(_fence_over(start, None, run))
+        facts = TreeFacts(
+            state,
+            total,
+            len(fences),
+            sum(fence.key_sum for fence in fences) & MASK,
+            sum(fence.row_sum for fence in fences) & MASK,
+        )
+
+        def finish(transaction: Any) -> None:
+            transaction.cursor(self._databases.fences).putmulti([(fence.start, encode_fence(fence)) for fence in fences], append=True)
+            self._put_facts(transaction, facts)
+
+        self._write(finish)
+        return facts
+
+    def _put_facts(self, transaction: Any, facts: TreeFacts) -> None:
+        for key in META_KEYS:
+            transaction.put(key, encode_meta(facts, partition=self._partition, key=key), db=self._databases.meta)
+
+    def _write(self, work: Callable[[Any], None]) -> None:
+        """Run `work` in a write transaction and commit it; with a larger map if the present one is full."""
+        while True:
+            try:
+                with self.environment.begin(write=True) as transaction:
+                    work(transaction)
+                return
+            except lmdb.MapFullError:
+                self._map_size = max(self._map_size, self.environment.info()["map_size"]) * 2
+                self.environment.set_mapsize(self._map_size)
+            except lmdb.Error as error:
+                raise error_of(error) from error
+
+
+def _fence_over(start: bytes, end: bytes | None, run: list[RowHashes]) -> Fence:
+    return moved(Fence(start, end, 0, 0, 0), added=run)
+
+
+class _Checkpoint:
+    """One checkpoint within its write transaction: changes grouped by run, each fence moved once."""
+
+    def __init__(self, transaction: Any, databases: Databases, reader: TreeReader, facts: TreeFacts) -> None:
+        self._transaction = transaction
+        self._databases = databases
+        self._reader = reader
+        self._facts = facts
+
+    def apply(self, changes: Sequence[Change]) -> TreeFacts:
+        at, end = 0, len(changes)
+        while at < end:
+            fence = self._reader.fence_of(changes[at].key)
+            stop = at + 1
+            while stop < end and (fence.end is None or changes[stop].key < fence.end):
+                stop += 1
+            self._run(fence, changes[at:stop])
+            at = stop
+        return self._facts
+
+    def _run(self, fence: Fence, changes: Sequence[Change]) -> None:
+        get, put, rows = self._transaction.get, self._transaction.put, self._databases.rows
+        removed: list[RowHashes] = []
+        added: list[RowHashes] = []
+        for key, lsn, stamp, item in changes:
+            value = get(key, None, rows)
+            if value is not None:
+                removed.append(hashes_of(key, decode_value(key, value).item))
+            if item is not None:
+                put(key, encode_value(key, lsn, stamp, item), db=rows)
+                added.append(hashes_of(key, item))
+            elif value is not None:
+                self._transaction.delete(key, db=rows)
+        self._replace([fence], self._shape(moved(fence, removed=removed, added=added)))
+
+    def _shape(self, fence: Fence) -> list[Fence]:
+        if fence.rows <= RUN_MAX:
+            return [fence]
+        return cut(fence, [hashes_of(row.key, row.item) for row in self._reader.rows_of(fence)])
+
+    def _replace(self, old: list[Fence], new: list[Fence]) -> None:
+        fences = self._databases.fences
+        if len(new) == 1 and new[0].rows < RUN_MIN and new[0].end is not None:
+            following = self._reader.fence_of(new[0].end)
+            if following.rows + new[0].rows <= RUN_TARGET:
+                old, new = [*old, following], [joined(new[0], following)]
+                self._transaction.delete(following.start, db=fences)
+        for fence in new:
+            self._transaction.put(fence.start, encode_fence(fence), db=fences)
+        facts = self._facts
+        self._facts = TreeFacts(
+            facts.state,
+            facts.rows + sum(one.rows for one in new) - sum(one.rows for one in old),
+            facts.runs + len(new) - len(old),
+            (facts.key_sum + sum(one.key_sum for one in new) - sum(one.key_sum for one in old)) & MASK,
+            (facts.row_sum + sum(one.row_sum for one in new) - sum(one.row_sum for one in old)) & MASK,
+        )

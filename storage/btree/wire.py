@@ -1,0 +1,161 @@
+"""What a node and its storage workers say to each other: msgpack arrays in frames of u32 length. One machine, one build: no version, no checksum.
+
+`write` worker: Build, Open, Checkpoint, Close, answered in order. `scan` worker: Pin, Digest, Rows, Dump, Release, answered when done.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import msgspec
+
+from base import errors
+
+LENGTH = struct.Struct("<I")
+FRAME_BYTES_MAX = 1 << 30
+
+
+class Build(msgspec.Struct, tag="build", array_like=True):
+    """A new tree, empty (path None) or from the row file at `path` below the node's folder. replace: take the place of a present tree; else it must not exist."""
+
+    id: int
+    partition: str
+    path: str | None
+    applied: int
+    stamp: int
+    extra: bytes
+    replace: bool
+
+
+class Open(msgspec.Struct, tag="open", array_like=True):
+    """Verify a tree and open it for writing. deep: check every row, not only keys and structure."""
+
+    id: int
+    partition: str
+    deep: bool
+
+
+class Checkpoint(msgspec.Struct, tag="checkpoint", array_like=True):
+    """changes: (key, lsn, stamp, item or None), keys ascending. expected: the applied LSN the tree must be at."""
+
+    id: int
+    partition: str
+    expected: int
+    applied: int
+    stamp: int
+    extra: bytes
+    changes: list[tuple[bytes, int, int, bytes | None]]
+
+
+class Close(msgspec.Struct, tag="close", array_like=True):
+    """No answer."""
+
+    id: int
+    partition: str
+
+
+class Pin(msgspec.Struct, tag="pin", array_like=True):
+    """Open a read transaction and keep it under this message's id."""
+
+    id: int
+    partition: str
+    applied: int
+
+
+class Digest(msgspec.Struct, tag="digest", array_like=True):
+    id: int
+    pin: int
+    lo: bytes
+    hi: bytes | None
+    bytes_per_second: int | None
+
+
+class Rows(msgspec.Struct, tag="rows", array_like=True):
+    id: int
+    pin: int
+    start: bytes
+    end: bytes | None
+
+
+class Dump(msgspec.Struct, tag="dump", array_like=True):
+    id: int
+    pin: int
+    path: str
+
+
+class Release(msgspec.Struct, tag="release", array_like=True):
+    """No answer."""
+
+    id: int
+    pin: int
+
+
+Request = Build | Open | Checkpoint | Close | Pin | Digest | Rows | Dump | Release
+
+
+class Answer(msgspec.Struct, tag="answer", array_like=True):
+    """id 0: the worker is ready. error: class name of `base.errors`, or "" if it went well; then `value` is by request."""
+
+    id: int
+    error: str
+    message: str
+    fields: dict[str, Any]
+    value: Any
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=repr)
+_requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+_answers = msgspec.msgpack.Decoder(Answer)
+
+
+def encode(message: Request | Answer) -> bytes:
+    """One frame."""
+    body = _encoder.encode(message)
+    if len(body) > FRAME_BYTES_MAX:
+        raise errors.Invalid("storage worker frame too large", size=len(body), limit=FRAME_BYTES_MAX)
+    return LENGTH.pack(len(body)) + body
+
+
+def decode_request(body: bytes) -> Request:
+    return _requests.decode(body)
+
+
+def decode_answer(body: bytes) -> Answer:
+    return _answers.decode(body)
+
+
+def failure(id_: int, error: errors.ScrubjayError) -> Answer:
+    return Answer(id_, type(error).__name__, error.message, error.fields, None)
+
+
+def error_of(answer: Answer) -> errors.ScrubjayError | None:
+    """The error an answer carries, as the class of `base.errors` it was."""
+    if not answer.error:
+        return None
+    kind = getattr(errors, answer.error, errors.Internal)
+    return kind(answer.message, **answer.fields)
+
+
+class FrameReader:
+    """Cuts a byte stream into frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Bodies that are complete now."""
+        buffer = self._buffer
+        buffer += data
+        bodies: list[bytes] = []
+        at = 0
+        while len(buffer) - at >= LENGTH.size:
+            (length,) = LENGTH.unpack_from(buffer, at)
+            end = at + LENGTH.size + length
+            if end > len(buffer):
+                break
+            bodies.append(bytes(buffer[at + LENGTH.size : end]))
+            at = end
+        if at:
+            del buffer[:at]
+        return bodies

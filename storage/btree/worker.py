@@ -1,0 +1,348 @@
+"""The storage worker process: `python -m storage.btree.worker ROLE FOLDER PARENT`.
+
+ROLE `write`: the only LMDB writer of a node. It holds a lock in the node's folder, so that an orphan and its successor never write side by side.
+ROLE `scan`: reads pinned snapshots for scrubs, at a bounded pace. FOLDER: the node's folder. PARENT: process id of the node.
+Messages (`storage.btree.wire`) come on standard input and leave on what was standard output; whatever is printed goes to standard error. Two ropes tie it
+to its node: PR_SET_PDEATHSIG and end of file on standard input. Being killed anywhere is safe: LMDB commits are atomic, new trees are built aside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import gc
+import os
+import select
+import shutil
+import signal
+import sys
+import time  # noqa: TID251  (a process shell: the pace of scans is measured here and nowhere else)
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+from base.errors import Corrupt, DiskFull, Exists, Internal, Missing, ScrubjayError, Unavailable
+from base.ids import Lsn, Stamp, uuid_bytes
+from storage.btree import wire
+from storage.btree.engine import Change, Row, TreeState
+from storage.btree.lmdb_tree import FILE, TreeFacts, TreeReader, TreeWriter, open_databases, open_environment
+from storage.btree.scan import scan_digest, scan_dump, scan_rows
+from storage.rowfile import read_rowfile
+
+LOCK_FILE = "storage-worker.lock"
+TREE = "btree"
+LOADING = "btree.loading"
+LOADED = "btree.loaded"
+_PR_SET_PDEATHSIG = 1
+_READ_BYTES = 1 << 20
+
+
+def replica_folder(root: Path, partition: str) -> Path:
+    """Where a replica's tree lives."""
+    return root / "replicas" / partition
+
+
+def sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class WriteRole:
+    """Handles one request after another."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._trees: dict[str, TreeWriter] = {}
+
+    def handle(self, request: wire.Request) -> Any:
+        """The answer's value. Raises ScrubjayError."""
+        match request:
+            case wire.Checkpoint():
+                tree = self._trees.get(request.partition) or self._opened(request.partition)
+                state = TreeState(Lsn(request.applied), Stamp(request.stamp), request.extra)
+                changes = [Change(key, Lsn(lsn), Stamp(stamp), item) for key, lsn, stamp, item in request.changes]
+                return _facts(tree.checkpoint(changes, state, expected=request.expected))
+            case wire.Open():
+                self._finish_build(request.partition)
+                self._close(request.partition)
+                return _facts(self._opened(request.partition).verify(values=request.deep))
+            case wire.Build():
+                return _facts(self._build(request))
+            case wire.Close():
+                self._close(request.partition)
+                return None
+            case _:
+                raise Internal("request is for the scan worker", request=type(request).__name__)
+
+    def _folder(self, partition: str) -> Path:
+        return replica_folder(self._root, partition)
+
+    def _opened(self, partition: str) -> TreeWriter:
+        path = self._folder(partition) / TREE
+        if not (path / FILE).exists():
+            raise Missing("no such tree", what=partition)
+        tree = self._trees[partition] = TreeWriter(str(path), uuid_bytes(partition))
+        return tree
+
+    def _close(self, partition: str) -> None:
+        tree = self._trees.pop(partition, None)
+        if tree is not None:
+            tree.close()
+
+    def _finish_build(self, partition: str) -> None:
+        """A tree that was built completely takes its place, also if the last process died in between."""
+        folder = self._folder(partition)
+        shutil.rmtree(folder / LOADING, ignore_errors=True)
+        if (folder / LOADED).exists():
+            shutil.rmtree(folder / TREE, ignore_errors=True)
+            (folder / LOADED).rename(folder / TREE)
+            sync_folder(folder)
+
+    def _build(self, request: wire.Build) -> TreeFacts:
+        folder = self._folder(request.partition)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._finish_build(request.partition)
+        if not request.replace and (folder / TREE / FILE).exists():
+            raise Exists("tree exists", key=request.partition)
+        self._close(request.partition)
+        state = TreeState(Lsn(request.applied), Stamp(request.stamp), request.extra)
+        try:
+            (folder / LOADING).mkdir()
+            tree = TreeWriter(str(folder / LOADING), uuid_bytes(request.partition), sync=False, create=True)
+            try:
+                facts = tree.load(self._rows(request.path), state)
+                tree.environment.sync(True)
+            finally:
+                tree.close()
+        except ScrubjayError:
+            shutil.rmtree(folder / LOADING, ignore_errors=True)
+            raise
+        sync_folder(folder / LOADING)
+        (folder / LOADING).rename(folder / LOADED)
+        sync_folder(folder)
+        self._finish_build(request.partition)
+        sync_folder(folder.parent)
+        self._opened(request.partition)
+        return facts
+
+    def _rows(self, path: str | None) -> Iterator[Row]:
+        if path is None:
+            return
+        descriptor = os.open(self._root / path, os.O_RDONLY)
+        try:
+            yield from read_rowfile(lambda offset, length: os.pread(descriptor, length, offset), os.fstat(descriptor).st_size)
+        finally:
+            os.close(descriptor)
+
+
+def _facts(facts: TreeFacts) -> list[Any]:
+    return [facts.state.applied, facts.state.stamp, facts.state.extra, facts.rows]
+
+
+class _Job:
+    """A scan under way. budget: bytes it may read now; None: no bound."""
+
+    def __init__(self, id_: int, steps: Generator[int, None, Any], bytes_per_second: int | None) -> None:
+        self.id = id_
+        self.steps = steps
+        self.rate = bytes_per_second
+        self.not_before = 0.0
+
+
+class ScanRole:
+    """Keeps pins and advances the scans in turn. Environments are shared by the pins of a tree: LMDB allows one per file and process."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._pins: dict[int, tuple[str, Any, TreeReader]] = {}
+        self._environments: dict[str, tuple[Any, Any, int]] = {}
+        self._jobs: list[_Job] = []
+
+    def handle(self, request: wire.Request) -> wire.Answer | None:
+        """Start what was asked; an answer at once only for pins and errors."""
+        try:
+            match request:
+                case wire.Pin():
+                    return wire.Answer(request.id, "", "", {}, self._pin(request))
+                case wire.Release():
+                    self._release(request.pin)
+                case wire.Digest():
+                    reader = self._reader(request.pin)
+                    steps = scan_digest(reader, request.lo, request.hi)
+                    self._jobs.append(_Job(request.id, steps, request.bytes_per_second))
+                case wire.Rows():
+                    self._jobs.append(_Job(request.id, _packed_rows(self._reader(request.pin), request.start, request.end), None))
+                case wire.Dump():
+                    self._jobs.append(_Job(request.id, self._dump(self._reader(request.pin), request.path), None))
+                case _:
+                    raise Internal("request is for the write worker", request=type(request).__name__)
+        except ScrubjayError as error:
+            return wire.failure(request.id, error)
+        return None
+
+    def _reader(self, pin: int) -> TreeReader:
+        found = self._pins.get(pin)
+        if found is None:
+            raise Unavailable("no such pin", pin=pin)
+        return found[2]
+
+    def _pin(self, request: wire.Pin) -> int:
+        path = str(replica_folder(self._root, request.partition) / TREE)
+        if path not in self._environments:
+            environment = open_environment(path, write=False)
+            self._environments[path] = (environment, open_databases(environment, create=False), 0)
+        environment, databases, users = self._environments[path]
+        transaction = environment.begin()
+        reader = TreeReader(transaction, databases, uuid_bytes(request.partition))
+        self._environments[path] = (environment, databases, users + 1)
+        self._pins[request.id] = (path, transaction, reader)
+        try:
+            applied = reader.facts().state.applied
+            if applied != request.applied:
+                raise Unavailable("tree is at another LSN", expected=request.applied, found=applied)
+        except ScrubjayError:
+            self._release(request.id)
+            raise
+        return applied
+
+    def _release(self, pin: int) -> None:
+        found = self._pins.pop(pin, None)
+        if found is None:
+            return
+        path, transaction, _ = found
+        transaction.abort()
+        environment, databases, users = self._environments[path]
+        if users > 1:
+            self._environments[path] = (environment, databases, users - 1)
+        else:
+            del self._environments[path]
+            environment.close()
+
+    def _dump(self, reader: TreeReader, path: str) -> Generator[int, None, list[int]]:
+        target = self._root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(target, "wb") as file:
+                total = yield from scan_dump(reader, lambda data: (file.write(data), None)[1])
+                file.flush()
+                os.fsync(file.fileno())
+            sync_folder(target.parent)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+        return [total.sum >> 64, total.sum & (1 << 64) - 1, total.rows]
+
+    def busy(self) -> bool:
+        return bool(self._jobs)
+
+    def step(self) -> tuple[list[wire.Answer], float]:
+        """Advance every scan that may run now by one piece. Answers that are ready, and seconds until another may run."""
+        answers: list[wire.Answer] = []
+        now = time.monotonic()
+        for job in list(self._jobs):
+            if job.not_before > now:
+                continue
+            try:
+                read = next(job.steps)
+                if job.rate:
+                    job.not_before = max(now, job.not_before) + read / job.rate
+            except StopIteration as stop:
+                self._jobs.remove(job)
+                answers.append(wire.Answer(job.id, "", "", {}, stop.value))
+            except ScrubjayError as error:
+                self._jobs.remove(job)
+                answers.append(wire.failure(job.id, error))
+            except OSError as error:
+                self._jobs.remove(job)
+                answers.append(wire.failure(job.id, _from_os(error)))
+        wait = min((job.not_before for job in self._jobs), default=now) - time.monotonic()
+        return answers, max(0.0, wait)
+
+
+def _packed_rows(reader: TreeReader, start: bytes, end: bytes | None) -> Generator[int, None, list[tuple[bytes, bytes, int]]]:
+    facts = yield from scan_rows(reader, start, end)
+    return [(fact.key, fact.hash.to_bytes(16, "little"), fact.lsn) for fact in facts]  # msgpack integers end at 64 bits
+
+
+def _from_os(error: OSError) -> ScrubjayError:
+    if error.errno in (28, 122):
+        return DiskFull("the disk is full", what=str(error.filename))
+    if isinstance(error, FileNotFoundError):
+        return Missing("no such file", what=str(error.filename))
+    return Corrupt(f"the disk failed: {error.strerror}", what=str(error.filename))
+
+
+def run_write(root: Path, commands: int, answers: int) -> None:
+    """Serve until the input ends."""
+    role = WriteRole(root)
+    frames = wire.FrameReader()
+    while data := os.read(commands, _READ_BYTES):
+        for body in frames.feed(data):
+            request = wire.decode_request(body)
+            try:
+                answer = wire.Answer(request.id, "", "", {}, role.handle(request))
+            except ScrubjayError as error:
+                answer = wire.failure(request.id, error)
+            except OSError as error:
+                answer = wire.failure(request.id, _from_os(error))
+            if not isinstance(request, wire.Close):
+                _send(answers, answer)
+
+
+def run_scan(root: Path, commands: int, answers: int) -> None:
+    """Serve until the input ends."""
+    role = ScanRole(root)
+    frames = wire.FrameReader()
+    wait: float | None = None
+    while True:
+        readable, _, _ = select.select([commands], [], [], wait)
+        if readable:
+            data = os.read(commands, _READ_BYTES)
+            if not data:
+                return
+            for body in frames.feed(data):
+                answer = role.handle(wire.decode_request(body))
+                if answer is not None:
+                    _send(answers, answer)
+        ready, seconds = role.step()
+        for answer in ready:
+            _send(answers, answer)
+        wait = seconds if role.busy() else None
+
+
+def _send(descriptor: int, answer: wire.Answer) -> None:
+    view = memoryview(wire.encode(answer))
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def tie_to_parent(parent: int) -> None:
+    """Die with the node, whatever this process is doing."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        raise SystemExit(3)
+
+
+def main(arguments: list[str]) -> None:
+    role, folder, parent = arguments
+    tie_to_parent(int(parent))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    root = Path(folder)
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    lock = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644) if role == "write" else -1
+    if lock >= 0:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    gc.freeze()
+    _send(answers, wire.Answer(0, "", "", {}, os.getpid()))
+    with contextlib.suppress(BrokenPipeError):
+        (run_write if role == "write" else run_scan)(root, 0, answers)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
