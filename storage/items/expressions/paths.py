@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from storage.items.errors import ItemError
@@ -40,38 +40,43 @@ def read(item: Item, path: Path) -> Value | None:
 
 
 def check_disjoint(paths: Sequence[Path], kind: str) -> None:
-    """Raise ItemError if two paths overlap (one leads through or to the other), else if two conflict (member against element of one node)."""
+    """Raise ItemError if two paths overlap (one leads through or to the other), else if two conflict (member against element of one node).
+
+    Linear in the length of the paths: an expression may hold a thousand.
+    """
     if len(paths) < 2:
         return
-    heads: dict[str, list[Path]] = {}
-    shared: list[list[Path]] = []
-    for path in paths:
-        group = heads.setdefault(path[0], [])
-        group.append(path)
-        if len(group) == 2:
-            shared.append(group)
-    if not shared:
-        return
-    for test, word in ((_overlap, "overlap"), (_conflict, "conflict")):
-        found: list[tuple[int, int, Path, Path]] = []
-        for group in shared:
-            pair = _first_pair(group, test)
-            if pair is not None:
-                found.append((paths.index(pair[1]), paths.index(pair[0]), *pair))
-        if found:
-            _, _, one, two = min(found, key=lambda entry: entry[:2])
-            raise ItemError(
-                f"Invalid {kind}: Two document paths {word} with each other; must remove or rewrite one of these paths; "
-                f"path one: {show(one)}, path two: {show(two)}"
-            )
+    root: dict[Any, Any] = {}
+    conflict: int | None = None
+    for at, path in enumerate(paths):
+        node = root
+        for element in path:
+            if _END in node:
+                raise _in_the_way(paths, at, _overlap, "overlap", kind)
+            step = (element,) if type(element) is int else element
+            below = node.get(step)
+            if below is None:
+                if conflict is None and node and type(step) is not type(next(iter(node))):
+                    conflict = at
+                below = node[step] = {}
+            node = below
+        if node:
+            raise _in_the_way(paths, at, _overlap, "overlap", kind)
+        node[_END] = None
+    if conflict is not None:
+        raise _in_the_way(paths, conflict, _conflict, "conflict", kind)
 
 
-def _first_pair(group: list[Path], test: Any) -> tuple[Path, Path] | None:
-    for later in range(1, len(group)):
-        for earlier in range(later):
-            if test(group[earlier], group[later]):
-                return group[earlier], group[later]
-    return None
+_END = None
+"""Marks, in the tree of paths, where one ends. Steps are names, or list indexes in a tuple, so that the kinds can be told apart."""
+
+
+def _in_the_way(paths: Sequence[Path], later: int, test: Callable[[Path, Path], bool], word: str, kind: str) -> ItemError:
+    one = next(path for path in paths[:later] if test(path, paths[later]))
+    return ItemError(
+        f"Invalid {kind}: Two document paths {word} with each other; must remove or rewrite one of these paths; "
+        f"path one: {show(one)}, path two: {show(paths[later])}"
+    )
 
 
 def _overlap(one: Path, two: Path) -> bool:
