@@ -38,8 +38,12 @@ class HybridClock:
     reservation: the highest stamp that may leave this node; moved by `reserved()` after its WAL record is synced.
     """
 
-    RESERVE_AHEAD_US = 3_000_000
-    RESERVE_WHEN_BELOW_US = 1_500_000
+    RESERVE_AHEAD_US = 1_000_000
+    """How far ahead of the wall clock a reservation reaches: a restarted clock runs ahead by up to this, and peers refuse what is more than the offset ahead."""
+
+    RESERVE_WHEN_BELOW_US = 500_000
+    RESERVE_MARGIN_US = 10_000
+    """Room above `latest` while that is ahead of the wall clock. Small, or quick restarts would drive the reservation away from the wall clock."""
 
     def __init__(self, *, reservation: Stamp = Stamp(0), max_offset_us: int = 500_000) -> None:
         self.latest: Stamp = reservation
@@ -68,10 +72,10 @@ class HybridClock:
 
     def wants_reservation(self, wall_us: int) -> Stamp | None:
         """The reservation that should be made durable now, or None while the present one reaches far enough."""
-        need = max(wall_us, stamp_micros(self.latest))
-        if stamp_micros(self.reservation) >= need + self.RESERVE_WHEN_BELOW_US:
+        reach, ahead = stamp_micros(self.reservation), stamp_micros(self.latest)
+        if reach >= wall_us + self.RESERVE_WHEN_BELOW_US and reach >= ahead + self.RESERVE_MARGIN_US:
             return None
-        return stamp_of(need + self.RESERVE_AHEAD_US)
+        return stamp_of(max(wall_us + self.RESERVE_AHEAD_US, ahead + 2 * self.RESERVE_MARGIN_US))
 
     def reserved(self, reservation: Stamp) -> None:
         """The reservation is synced."""
