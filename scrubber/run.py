@@ -31,16 +31,17 @@ class Target:
     info: PartitionInfo
 
 
-def choose(tables: Sequence[TableMeta], *, table: str | None, partition: str | None) -> list[Target]:
-    """The partitions a run covers. table: name (a live table) or id. Pure.
+def choose(tables: Sequence[TableMeta], *, chosen: Sequence[str] | None, partition: str | None) -> list[Target]:
+    """The partitions a run covers. chosen: ids or names of live tables, None: all. Pure.
 
     Raises Unavailable with error_code ResourceNotFound: no such live table, or no such partition in what was chosen.
     """
     live = [one for one in tables if one.status in SCRUBBED and (one.restore_of is None or not one.restore_of.in_progress)]
-    chosen = [one for one in live if table in (None, one.table_id, one.name)]
-    if table is not None and not chosen:
-        raise Unavailable("no such table", error_code="ResourceNotFound", asked=table, found="no live table has that name or id")
-    targets = [Target(one, info) for one in chosen for info in one.partitions if partition in (None, info.partition_id)]
+    for name in chosen or ():
+        if not any(name in (one.table_id, one.name) for one in live):
+            raise Unavailable("no such table", error_code="ResourceNotFound", asked=name, found="no live table has that name or id")
+    wanted = [one for one in live if chosen is None or one.table_id in chosen or one.name in chosen]
+    targets = [Target(one, info) for one in wanted for info in one.partitions if partition in (None, info.partition_id)]
     if partition is not None and not targets:
         raise Unavailable("no such partition", error_code="ResourceNotFound", asked=partition, found="no live table chosen has it")
     return targets
@@ -59,14 +60,14 @@ async def scrub(
     ledger: Ledger | None,
     options: ScrubOptions,
     *,
-    table: str | None = None,
+    tables: Sequence[str] | None = None,
     partition: str | None = None,
     progress: Progress | None = None,
 ) -> ScrubReport:
     """Scrub every live partition chosen and report; findings from outside a scrub are given up only after the report is in the ledger. Raises Unavailable (unknown table or partition); all else is in the report."""
     began = env.clock.boot_us()
     started = env.clock.wall_us()
-    targets = choose(port.tables(), table=table, partition=partition)
+    targets = choose(port.tables(), chosen=tables, partition=partition)
     notes: list[str] = []
     run: int | None = None
     if ledger is not None:

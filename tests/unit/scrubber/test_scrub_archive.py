@@ -130,7 +130,7 @@ class World:
     def scrub(self) -> tuple[int, PartitionReport]:
         port: Any = self.store
         report = self.loop.run(scrub(self.loop.env(), port, self.references, None, ScrubOptions()))
-        assert not [name for name in self.disk.listdir("tmp/scrub")], "no file is left behind"
+        assert not self.disk.listdir("tmp/scrub"), "no file is left behind"
         (part,) = report.tables[0].partitions
         return report.exit_code, part
 

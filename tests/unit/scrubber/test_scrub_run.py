@@ -54,7 +54,7 @@ class World:
         return next(n for n in range(60) if storage_key(n) not in self.model.copies[NODES[0]].rows)
 
     def scrub(self, ledger: Any = None, **options: Any) -> ScrubReport:
-        filters = {name: options.pop(name) for name in ("table", "partition") if name in options}
+        filters = {name: options.pop(name) for name in ("tables", "partition") if name in options}
         port: Any = self.store
         report = self.tasks.run(scrub(self.env, port, self.references, ledger, ScrubOptions(**options), **filters))
         assert all(pin.released for pin in self.store.pins)
@@ -383,13 +383,13 @@ def test_choice_and_order() -> None:
         }
     )
     tables = (live, gone, restoring)
-    assert [one.info for one in choose(tables, table=None, partition=None)] == list(live.partitions)
-    assert [one.info for one in choose(tables, table="table1", partition=live.partitions[1].partition_id)] == [live.partitions[1]]
-    for asked in ({"table": "nowhere", "partition": None}, {"table": None, "partition": "nowhere"}):
+    assert [one.info for one in choose(tables, chosen=None, partition=None)] == list(live.partitions)
+    assert [one.info for one in choose(tables, chosen=["table1"], partition=live.partitions[1].partition_id)] == [live.partitions[1]]
+    for asked in ({"chosen": ["nowhere"], "partition": None}, {"chosen": None, "partition": "nowhere"}):
         with pytest.raises(Unavailable) as caught:
             choose(tables, **asked)
         assert caught.value.fields["error_code"] == "ResourceNotFound"
-    targets = choose(tables, table=None, partition=None)
+    targets = choose(tables, chosen=None, partition=None)
     assert order(targets, []) == targets
 
 
@@ -397,13 +397,13 @@ def test_the_ledger_remembers_and_puts_the_stalest_first() -> None:
     world = World(tables=3)
     tasks: Any = world.tasks
     ledger = world.tasks.run(SqliteLedger.open(tasks, MEMORY))
-    world.scrub(ledger, table="table1")
+    world.scrub(ledger, tables=["table1"])
     report = world.scrub(ledger)
     (newest, first) = world.tasks.run(ledger.runs(5))
     assert newest.report == report.as_json()
     assert (first.verdict, newest.verdict) == ("match", "match")
     proofs = world.tasks.run(ledger.partitions())
     assert len(proofs) == 3
-    targets = choose(world.store.tables(), table=None, partition=None)
+    targets = choose(world.store.tables(), chosen=None, partition=None)
     assert order(targets, proofs[:1])[-1].table.name == "table1"
     assert isinstance(world.tasks, FakeTasks)
