@@ -54,7 +54,7 @@ def _main(words: list[str], *, as_json: bool) -> int:
         raise
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug of ours is one line for the user, not a traceback
         return _fail(_bug(error, words), verb, as_json=as_json)
-    return _finish(verb, exit_code, body, as_json=as_json)
+    return exit_code if body is None else _finish(verb, exit_code, body, as_json=as_json)
 
 
 def _finish(verb: Verb, exit_code: int, body: dict[str, Any], *, as_json: bool) -> int:

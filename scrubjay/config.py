@@ -129,10 +129,10 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Write-ahead log and B-trees."""
 
     checkpoint_bytes: Annotated[int, Key("checkpoint_bytes", "size", "a replica checkpoints when its overlay reaches this size", 4096)] = (
-        16 << 20
+        8 << 20
     )
-    checkpoint_age_us: Annotated[int, Key("checkpoint_age", "duration", "and when its oldest change reaches this age", 10_000)] = 10_000_000
-    wal_file_bytes: Annotated[int, Key("wal_file", "size", "size of one WAL file; files are recycled", 1 << 20, 1 << 30)] = 64 << 20
+    checkpoint_age_us: Annotated[int, Key("checkpoint_age", "duration", "and when its oldest change reaches this age", 10_000)] = 1_000_000
+    wal_file_bytes: Annotated[int, Key("wal_file", "size", "size of one WAL file; files are recycled", 1 << 20, 1 << 30)] = 16 << 20
     wal_limit_bytes: Annotated[
         int,
         Key(
@@ -189,7 +189,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.archive.url or (Path(self.serve.data).resolve() / "archive").as_uri()
 
 
-RESERVED_ENV = ("SCRUBJAY_CONFIG", "SCRUBJAY_ENDPOINT", "SCRUBJAY_ACCESS_KEY_ID", "SCRUBJAY_SECRET_ACCESS_KEY")
+RESERVED_ENV = ("SCRUBJAY_CONFIG", "SCRUBJAY_ENDPOINT", "SCRUBJAY_ACCESS_KEY_ID", "SCRUBJAY_SECRET_ACCESS_KEY", "SCRUBJAY_LOG")
 """Variables of ours that are no configuration keys."""
 
 

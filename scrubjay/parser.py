@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from scrubjay import __version__
 from scrubjay.output import EXIT_MEANING, INTERRUPTED, USAGE
 from scrubjay.verb import Verb
 
@@ -48,7 +49,7 @@ class _VersionAction(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
     ) -> NoReturn:
-        raise HelpWanted(f"scrubjay {version()}\n")
+        raise HelpWanted(f"scrubjay {__version__}\n")
 
 
 class Parser(argparse.ArgumentParser):
@@ -61,17 +62,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise WrongUsage(message, help_text=self.format_help(), verb=self.verb)
-
-
-def version() -> str:
-    """Of the installed distribution."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    try:
-        return installed("scrubjay")
-    except PackageNotFoundError:
-        return "0 (not installed)"
 
 
 def build(verbs: Sequence[Verb]) -> tuple[Parser, dict[tuple[str, ...], Parser]]:

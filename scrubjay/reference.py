@@ -53,6 +53,15 @@ def config_page() -> str:
         ]
         lines.append("")
     lines += [
+        "## Variables that are no keys",
+        "",
+        "| variable | meaning |",
+        "|---|---|",
+        "| `SCRUBJAY_CONFIG` | the TOML file, as `--config` |",
+        "| `SCRUBJAY_ENDPOINT` | which cluster the verbs ask, as `--endpoint`; default `http://127.0.0.1:8000` |",
+        "| `SCRUBJAY_ACCESS_KEY_ID`, `SCRUBJAY_SECRET_ACCESS_KEY` | the key the verbs sign with; else the AWS variables |",
+        "| `SCRUBJAY_LOG` | lowest level the server logs: `debug`, `info`, `warning`, `error` |",
+        "",
         "## Access keys",
         "",
         "```toml",

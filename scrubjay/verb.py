@@ -61,8 +61,8 @@ class Call:
             print(line, file=sys.stderr, flush=True)
 
 
-Result = tuple[int, dict[str, Any]]
-"""Exit code and the JSON fields of the answer."""
+Result = tuple[int, dict[str, Any] | None]
+"""Exit code and the JSON fields of the answer; None: the verb has said everything itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,9 @@ class Demo:
         self.victim: Key = ("", "")
         self._limit = rows
         self._pool: ProcessPoolExecutor | None = None
+        # Reading the data set takes as long as starting the server: both at once.
+        self._reader = ThreadPoolExecutor(1)
+        self._cities = self._reader.submit(load_cities)
 
     def run(self) -> None:
         self.start()
@@ -126,6 +129,7 @@ class Demo:
         """End the workers and, if it still runs, the server."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+        self._reader.shutdown(wait=False, cancel_futures=True)
         self.server.stop()
 
     # -- the steps -------------------------------------------------------------------------------------------------------------------
@@ -140,7 +144,7 @@ class Demo:
 
     def load(self) -> None:
         with self.story.step("load", "Load real data with boto3: the cities of the world, key country + city") as step:
-            cities = load_cities()
+            cities = self._cities.result()
             wanted = cities[: self._limit]
             began = monotonic_s()
             self.model = merge(self._spread(client.put_cities, _chunks(wanted, CHUNK), until=began + LOAD_S))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
-from scrubjay.output import REFUSED, USAGE, Failure
+from scrubjay.output import DONE, REFUSED, USAGE, Failure, answer, to_json
 from scrubjay.verb import Call, Result, Verb
 
 
@@ -66,7 +69,24 @@ def _run(call: Call) -> Result:
         )
     from scrubjay.server.dev import serve
 
-    return serve(config), {}
+    if not call.json:
+        return serve(config), None
+    with contextlib.redirect_stdout(_JsonReady(sys.stdout)):
+        return serve(config), None
+
+
+class _JsonReady(io.TextIOBase):
+    """Stdout under --json: the one line `ready URL` becomes the one JSON object."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        word, _, url = text.strip().partition(" ")
+        if word == "ready":
+            self._out.write(to_json(answer(DONE, {"ready": url}, template={})) + "\n")
+            self._out.flush()
+        return len(text)
 
 
 def _render(document: Mapping[str, Any]) -> Sequence[str]:
@@ -86,7 +106,7 @@ VERB = Verb(
         3: "stopped, but the store took not everything in time: the rest stays in the WAL",
         4: "refused: data folder in use, foreign archive, store without the guarantees needed, open to the network without --auth",
     },
-    template={},
+    template={"ready": None},
     options=_options,
     run=_run,
     render=_render,

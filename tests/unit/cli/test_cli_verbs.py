@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -230,3 +232,26 @@ def test_failures_show_what_was_asked_found_and_what_to_do(capsys: pytest.Captur
         "  found: a, b",
         "  next:  scrubjay archive status",
     ]
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=["text", "json"])
+def test_serve_says_ready_once(flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[Any] = []
+
+    def serve(config: Any) -> int:
+        seen.append(config)
+        sys.stdout.write("ready http://127.0.0.1:8123\n")
+        sys.stdout.flush()
+        return 3
+
+    monkeypatch.setitem(sys.modules, "scrubjay.server.dev", SimpleNamespace(serve=serve))
+    assert cli.main(["serve", "--dev", "--port", "8123", "--archive", "s3://b/p", "--set", "tables.initial_partitions=3", *flags]) == 3
+    out = capsys.readouterr().out
+    assert (json.loads(out)["ready"] if flags else out) == ("http://127.0.0.1:8123" if flags else "ready http://127.0.0.1:8123\n")
+    assert (seen[0].serve.port, seen[0].archive.url, seen[0].tables.initial_partitions) == (8123, "s3://b/p", 3)
+
+
+def test_one_version_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"scrubjay {project['version']}\n"
