@@ -229,25 +229,7 @@ class AdminApi:
         return _started(self._board.start("scrub", work, lane="scrub"))
 
     async def _get_scrub_status(self, request: Request) -> Report:
-        running, last = self._board.latest("scrub")
-        codes = [] if running is None else [INCOMPLETE]
-        error = None
-        if last is None:
-            codes.append(INCOMPLETE)
-        elif last.failure is not None:
-            codes.append(FAILED)
-            error = last.failure.error
-        else:
-            codes.append(int((last.result or {}).get("exit", FAILED)))
-        return {
-            "exit": merge_exits(codes),
-            "error": error,
-            "running": running is not None,
-            "started": format_time(running.started_us) if running else None,
-            "progress": dict(running.progress) if running else None,
-            "finished": format_time(last.finished_us) if last and last.finished_us is not None else None,
-            "last": last.result if last else None,
-        }
+        return await self._scrub.status()
 
     # -- restore ---------------------------------------------------------------------------------------------------------------------
 

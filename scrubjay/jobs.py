@@ -59,19 +59,6 @@ class JobBoard:
     def get(self, job_id: str) -> Job | None:
         return self._jobs.get(job_id)
 
-    def latest(self, kind: str) -> tuple[Job | None, Job | None]:
-        """(the running job of that kind that started first, the one that finished last)."""
-        running: Job | None = None
-        finished: Job | None = None
-        for job in self._jobs.values():
-            if job.kind != kind:
-                continue
-            if job.finished_us is None:
-                running = running or job
-            elif finished is None or job.finished_us >= (finished.finished_us or 0):
-                finished = job
-        return running, finished
-
     async def _run(self, job: Job, work: Work, before: Job | None) -> None:
         if before is not None and before.finished_us is None:
             job.progress = {"phase": f"waiting for the {before.kind} that runs"}

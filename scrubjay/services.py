@@ -33,7 +33,11 @@ class VerifyService(Protocol):
 
 class ScrubService(Protocol):
     async def run(self, *, tables: Sequence[TableId] | None, partition: PartitionId | None, progress: ProgressSink) -> Report:
-        """One scrub. The caller runs one at a time."""
+        """One scrub; a second caller waits until the first is done."""
+        ...
+
+    async def status(self) -> Report:
+        """`running`, `started`, `progress`, `finished`, `last`; over restarts too. exit: of the last result; 3 while one runs or none has finished."""
         ...
 
 

@@ -106,8 +106,9 @@ def test_reports_come_through_as_they_are(endpoint: Endpoint, capsys: pytest.Cap
     assert endpoint.services.calls[0][2:] == ("objects", 600_000_000, 604_800_000_000)
     code, document = ask(capsys, "scrub", "run")
     assert (code, document["verdict"]) == (0, "match")
+    endpoint.services.scrub_status = {"exit": 2, "error": None, "running": False, "last": {"verdict": "mismatch"}}
     code, document = ask(capsys, "scrub", "status")
-    assert (code, document["running"], document["last"]["verdict"]) == (0, False, "match")
+    assert (code, document["running"], document["last"]["verdict"]) == (2, False, "mismatch")
     code, document = ask(capsys, "archive", "status", "--table", "cities")
     assert (code, document["store"]["reachable"]) == (0, True)
 

@@ -39,6 +39,7 @@ class FakeServices:
             "tables": [],
             "store": {"url": "file:///x", "reachable": True, "last_error": None},
         }
+        self.scrub_status: Report = {"exit": 3, "error": None, "running": False, "last": None}
         self.scrub_work: Callable[[ProgressSink], Awaitable[Report]] | None = None
         self.scrub_report: Report = {
             "exit": 0,
@@ -74,6 +75,9 @@ class FakeScrub:
         if self.services.scrub_work is not None:
             return await self.services.scrub_work(progress)
         return self.services.scrub_report
+
+    async def status(self) -> Report:
+        return self.services.scrub_status
 
 
 class FakeRestore:
