@@ -206,7 +206,8 @@ class RestoreWorld:
                 History(info.partition_id, info.lo, info.hi, bases, segments, closed, segments[-1].last if segments else Lsn(0))
             )
         latest = min(stamp_micros(history.closed) - 1 for history in histories)
-        return TableArchive(Window(self.created_us + 10, latest, table.dropped_at is not None), (), tuple(histories))
+        earliest = max(stamp_micros(log.entries[0].stamp) for log in self.logs.values())
+        return TableArchive(Window(earliest, latest, table.dropped_at is not None), (), tuple(histories))
 
     async def rebuild(
         self, table: TableMeta, info: PartitionInfo, plan: PartitionPlan, *, cut: Stamp, path: str, progress: Any

@@ -9,6 +9,7 @@ import pytest
 
 from base.errors import Corrupt, Missing, Unavailable
 from base.ids import Lsn
+from scrubber.compare import Side, differences_in
 from scrubber.ledger import MEMORY, SqliteLedger
 from scrubber.partition import ScrubOptions
 from scrubber.reference import base_due
@@ -407,3 +408,33 @@ def test_the_ledger_remembers_and_puts_the_stalest_first() -> None:
     targets = choose(world.store.tables(), chosen=None, partition=None)
     assert order(targets, proofs[:1])[-1].table.name == "table1"
     assert isinstance(world.tasks, FakeTasks)
+
+
+def one_way(facts: Any, reference: Any) -> Any:
+    """A comparison as others have it: only the keys that the reference has."""
+    known = {row.key for row in reference or ()}
+    return differences_in({copy: [row for row in rows if row.key in known] for copy, rows in facts.items()}, reference)
+
+
+def test_a_one_way_comparison_would_miss_extra_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: with it the extra row has no finding; it is not called a match all the same, for the digests differ."""
+    monkeypatch.setattr("scrubber.partition.differences_in", one_way)
+    world = World()
+    plant(world, "extra", "n2")
+    report = world.scrub()
+    (part,) = report.tables[0].partitions
+    assert part.findings == ()
+    assert (report.exit_code, part.reason) == (3, "unstable_reads")
+
+
+def test_without_looking_at_bad_rows_an_unreadable_extra_row_would_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: an unreadable row adds nothing to a digest, so only the list of bad rows tells of it."""
+    world = World()
+    number = plant(world, "extra", "n2")
+    world.model.copies[NODES[1]].bad.add(storage_key(number))
+    assert world.scrub().exit_code == 2
+    world = World()
+    number = plant(world, "extra", "n2")
+    world.model.copies[NODES[1]].bad.add(storage_key(number))
+    monkeypatch.setattr("scrubber.partition.Side", lambda node, digest, bad, structure: Side(node, digest, (), structure))
+    assert world.scrub().exit_code == 0
