@@ -21,7 +21,8 @@ from base.http import Application, Handler, Headers, HttpLimits, Request, Respon
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_SWEEP_SECONDS = 1.0
+_SWEEP_SECONDS_MAX = 1.0
+_LINGER_MS = 2_000
 
 
 class HttpServer:
@@ -55,6 +56,8 @@ class HttpServer:
         self.closing = False
         self.date = ""
         self.now = 0.0
+        shortest_ms = min(limits.headers_timeout_ms, limits.body_stall_timeout_ms, limits.idle_timeout_ms, limits.write_stall_timeout_ms)
+        self._sweep_seconds = min(_SWEEP_SECONDS_MAX, shortest_ms / 4000)
 
     async def start(self) -> None:
         """Bind and serve. Raises OSError if the address is taken."""
@@ -105,7 +108,7 @@ class HttpServer:
             if connection.deadline < self.now:
                 self.timed_out += 1
                 connection.timed_out()
-        self._sweeper = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
+        self._sweeper = self.loop.call_later(self._sweep_seconds, self._sweep)
 
 
 class _Slot:
@@ -142,14 +145,20 @@ class _Connection(asyncio.Protocol):
         self.deadline = 0.0
         self._parser: Any = None
         self._closing = False
+        self._eof = False
+        self._lingering = False
         self._reading_paused = False
         self._writing_paused = False
         self._state_end = 0.0
+        self._message = 0
+        self._body_bytes = 0
+        self._declined = b""
         self._reset()
 
     def _reset(self) -> None:
         self._url = b""
         self._headers: dict[str, str] = {}
+        self._fed_bytes = 0
         self._header_bytes = 0
         self._header_count = 0
         self._chunks: list[bytes] = []
@@ -183,10 +192,11 @@ class _Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         # A half-closed peer may still read the answers it is owed.
         self._closing = True
-        if not self.slots:
-            self.transport.close()
-            return False
-        return True
+        self._eof = True
+        if self.slots and not self._lingering:
+            return True
+        self.transport.close()
+        return False
 
     def pause_writing(self) -> None:
         self._writing_paused = True
@@ -223,7 +233,9 @@ class _Connection(asyncio.Protocol):
             # the peer waits for us, not we for it
             self._enter(self.state, self.limits.idle_timeout_ms)
             return
-        if self.state in (_HEADERS, _BODY):
+        if self._lingering:
+            self.transport.close()
+        elif self.state in (_HEADERS, _BODY):
             self._refuse(408, "the request was not complete in time")
         else:
             self.transport.close()
@@ -241,17 +253,16 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.state == _REFUSED or self._parser is None:
             return
-        in_headers = self.state == _HEADERS
-        if in_headers:
-            self._header_bytes += len(data)
+        message = self._message if self.state == _HEADERS else -1
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # We speak HTTP/1.1 only: the upgrade is declined by going on without it.
-            rest = data[upgrade.args[0] :]
+            # We speak HTTP/1.1 only. The parser has given up at the end of the headers, so the request is read again without the offer.
             self._parser = httptools.HttpRequestParser(self)
-            if rest and self.state != _REFUSED:
-                self.data_received(rest)
+            again = self._declined + data[upgrade.args[0] :]
+            self._declined = b""
+            if again and self.state != _REFUSED:
+                self.data_received(again)
             return
         except httptools.HttpParserCallbackError as error:
             if self.state != _REFUSED:
@@ -261,14 +272,20 @@ class _Connection(asyncio.Protocol):
             if self.state != _REFUSED:
                 self._refuse(400, "the request is not well-formed HTTP")
             return
-        if self.state == _HEADERS and in_headers and self._header_bytes > self.limits.header_bytes + self.limits.url_bytes:
-            self._refuse(431, "the request headers are too large")
+        if self.state == _HEADERS and message == self._message:
+            # the parser keeps an unfinished header line to itself: what was fed for it counts
+            self._fed_bytes += len(data)
+            if self._fed_bytes > self.limits.header_bytes + self.limits.url_bytes:
+                self._refuse(431, "the request headers are too large")
         elif self.state == _BODY:
             stall_end = self.server.loop.time() + self.limits.body_stall_timeout_ms / 1000
             if not self._writing_paused:
                 self.deadline = min(self._state_end, stall_end)
 
     def on_message_begin(self) -> None:
+        if self.state == _REFUSED:
+            return
+        self._message += 1
         self._reset()
         self._enter(_HEADERS, self.limits.headers_timeout_ms)
 
@@ -321,10 +338,15 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self.state == _REFUSED:
             return
-        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._drop_body()
         parser = self._parser
         method = parser.get_method().decode("latin-1")
+        if parser.should_upgrade() and method != "CONNECT":
+            kept = [f"{name}: {value}\r\n" for name, value in self._headers.items() if name not in ("upgrade", "connection", "expect")]
+            head = f" HTTP/{parser.get_http_version()}\r\n{''.join(kept)}\r\n"
+            self._declined = method.encode() + b" " + self._url + head.encode("latin-1")
+            return
+        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._drop_body()
         keep_alive = parser.should_keep_alive() and not self._closing and not self.server.closing
         slot = _Slot(self, head=method == "HEAD", keep_alive=keep_alive, version=parser.get_http_version())
         self.slots.append(slot)
@@ -391,12 +413,23 @@ class _Connection(asyncio.Protocol):
             keep_alive = slot.keep_alive
         if not slots:
             if not keep_alive or (self._closing and self.state in (_IDLE, _REFUSED)):
-                transport.close()
+                self._linger()
                 return
             if self.state == _IDLE:
                 self._enter(_IDLE, self.limits.idle_timeout_ms)
         if self._reading_paused:
             self._pace()
+
+    def _linger(self) -> None:
+        """End the answers, then read and drop what the peer still sends for a while: closing over unread input would reset what it has not read yet."""
+        if self._lingering:
+            return
+        self._lingering = True
+        self._enter(_REFUSED, _LINGER_MS)
+        if self.transport.can_write_eof() and not self._eof:
+            self.transport.write_eof()
+        else:
+            self.transport.close()
 
     def _write_error(self, status: int, message: str) -> None:
         response = self.server.api.error(status, message)

@@ -183,8 +183,10 @@ UPDATES = [
     (
         ("UpdateItem", {"TableName": "", "ReturnConsumedCapacity": "BOGUS", "ReturnValues": "BOGUS"}),
         V,
-        f"4 validation errors detected: {RCC}; Value '' at 'tableName' failed to satisfy constraint: Member must have length greater than or "
-        f"equal to 1; {RV_OLD}; Value null at 'key' failed to satisfy constraint: Member must not be null",
+        (
+            f"4 validation errors detected: {RCC}; Value '' at 'tableName' failed to satisfy constraint: Member must have length greater than or "
+            f"equal to 1; {RV_OLD}; Value null at 'key' failed to satisfy constraint: Member must not be null"
+        ),
     ),
     (
         update(UpdateExpression="SET pk = :v", ExpressionAttributeValues={":v": {"S": "x"}}),
@@ -542,9 +544,11 @@ BATCHES = [
     (
         ("BatchGetItem", {"RequestItems": {"bad!name": {"Keys": [PK]}}, "ReturnConsumedCapacity": "BOGUS"}),
         V,
-        """2 validation errors detected: Value '{"bad!name":{"Keys":[{"pk":{"S":"a"}}]}}' at 'requestItems' failed to satisfy constraint: Map keys must """
-        "satisfy constraint: [Member must have length less than or equal to 255, Member must have length greater than or equal to 3, Member must "
-        f"satisfy regular expression pattern: [a-zA-Z0-9_.-]+]; {RCC}",
+        (
+            """2 validation errors detected: Value '{"bad!name":{"Keys":[{"pk":{"S":"a"}}]}}' at 'requestItems' failed to satisfy constraint: Map keys must """
+            "satisfy constraint: [Member must have length less than or equal to 255, Member must have length greater than or equal to 3, Member must "
+            f"satisfy regular expression pattern: [a-zA-Z0-9_.-]+]; {RCC}"
+        ),
     ),
     (
         batch_write({"PutRequest": {"Item": PK}}, ReturnConsumedCapacity="BOGUS", ReturnItemCollectionMetrics="BOGUS"),
@@ -604,8 +608,10 @@ TABLES = [
     (
         table(AttributeDefinitions=definitions("pk", "sk", "extra"), KeySchema=schema("pk:HASH", "sk:RANGE", "extra:RANGE")),
         V,
-        f"{ONE}Value '[KeySchemaElement(attributeName=pk, keyType=HASH), KeySchemaElement(attributeName=sk, keyType=RANGE), "
-        "KeySchemaElement(attributeName=extra, keyType=RANGE)]' at 'keySchema' failed to satisfy constraint: Member must have length less than or equal to 2",
+        (
+            f"{ONE}Value '[KeySchemaElement(attributeName=pk, keyType=HASH), KeySchemaElement(attributeName=sk, keyType=RANGE), "
+            "KeySchemaElement(attributeName=extra, keyType=RANGE)]' at 'keySchema' failed to satisfy constraint: Member must have length less than or equal to 2"
+        ),
     ),
     (
         table(KeySchema=schema("pk:INVALID")),
@@ -664,9 +670,11 @@ TABLES = [
     (
         table(GlobalSecondaryIndexes=[{**INDEX, "IndexName": "g1"}], LocalSecondaryIndexes=[{**INDEX, "IndexName": "l1"}]),
         V,
-        "2 validation errors detected: Value 'g1' at 'globalSecondaryIndexes.1.member.indexName' failed to satisfy constraint: Member must have "
-        "length greater than or equal to 3; Value 'l1' at 'localSecondaryIndexes.1.member.indexName' failed to satisfy constraint: Member must "
-        "have length greater than or equal to 3",
+        (
+            "2 validation errors detected: Value 'g1' at 'globalSecondaryIndexes.1.member.indexName' failed to satisfy constraint: Member must have "
+            "length greater than or equal to 3; Value 'l1' at 'localSecondaryIndexes.1.member.indexName' failed to satisfy constraint: Member must "
+            "have length greater than or equal to 3"
+        ),
     ),
     (
         table(StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}),
@@ -697,9 +705,11 @@ TABLES = [
     (
         ("ListTables", {"Limit": 101, "ExclusiveStartTableName": "a;"}),
         V,
-        "3 validation errors detected: Value '101' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 100; "
-        f"Value 'a;' at 'exclusiveStartTableName' {PATTERN}; "
-        "Value 'a;' at 'exclusiveStartTableName' failed to satisfy constraint: Member must have length greater than or equal to 3",
+        (
+            "3 validation errors detected: Value '101' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 100; "
+            f"Value 'a;' at 'exclusiveStartTableName' {PATTERN}; "
+            "Value 'a;' at 'exclusiveStartTableName' failed to satisfy constraint: Member must have length greater than or equal to 3"
+        ),
     ),
     (("ListTagsOfResource", {}), V, "Invalid TableArn"),
     (

@@ -1,0 +1,427 @@
+"""The HTTP shell under raw sockets: order, limits, time-outs, and everything a peer may do wrong."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from storage.api import limits
+from tests.api_server import AUTHORIZATION, ApiServer
+
+FAST = replace(
+    limits.HTTP,
+    headers_timeout_ms=400,
+    body_timeout_ms=800,
+    body_stall_timeout_ms=400,
+    idle_timeout_ms=600,
+    connections=60,
+    buffered_bytes=4 * 1024 * 1024,
+    body_bytes=1024 * 1024,
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ApiServer]:
+    with ApiServer() as started:
+        started.make_table("hash")
+        yield started
+        assert started.unexpected == []
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[ApiServer]:
+    with ApiServer(http_limits=FAST) as started:
+        yield started
+        assert started.unexpected == []
+
+
+def message(
+    operation: str = "ListTables", body: bytes = b"{}", *, version: str = "1.1", extra: str = "", length: int | None = None
+) -> bytes:
+    head = (
+        f"POST / HTTP/{version}\r\nHost: localhost\r\nContent-Type: application/x-amz-json-1.0\r\nX-Amz-Target: DynamoDB_20120810.{operation}\r\n"
+        f"X-Amz-Date: 20260101T000000Z\r\nAuthorization: {AUTHORIZATION}\r\nContent-Length: {len(body) if length is None else length}\r\n{extra}\r\n"
+    )
+    return head.encode() + body
+
+
+class Peer:
+    """A client that sends what it likes and reads answers one by one."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=5)
+        self.file = self.socket.makefile("rb")
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def answer(self, *, head_only: bool = False) -> tuple[int, dict[str, str], bytes]:
+        line = self.file.readline()
+        assert line, "the connection was closed without an answer"
+        status = int(line.split()[1])
+        headers = {}
+        while (line := self.file.readline()) not in (b"\r\n", b""):
+            name, _, value = line.decode("latin-1").partition(":")
+            headers[name.strip().lower()] = value.strip()
+        body = b"" if head_only else self.file.read(int(headers.get("content-length", "0")))
+        return status, headers, body
+
+    def closed(self) -> bool:
+        try:
+            return self.file.read(1) == b""
+        except ConnectionResetError:
+            return True
+
+    def close(self) -> None:
+        self.file.close()
+        self.socket.close()
+
+
+def test_answers_carry_what_the_sdks_look_at(server: ApiServer) -> None:
+    answer = server.post("ListTables", {})
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/x-amz-json-1.0"
+    assert answer.headers["x-amz-crc32"] == str(zlib.crc32(answer.body))
+    assert len(answer.headers["x-amzn-requestid"]) == 52
+    assert answer.headers["x-amzn-requestid"].isalnum()
+    assert answer.headers["x-amzn-requestid"].isupper()
+
+
+def test_data_answers_say_where_and_when(server: ApiServer) -> None:
+    put = server.post("PutItem", {"TableName": "hash", "Item": {"pk": {"S": "x"}}})
+    assert put.headers["x-scrubjay-lsn"] == "1"
+    assert put.headers["x-scrubjay-timestamp"].endswith("Z")
+    assert len(put.headers["x-scrubjay-timestamp"]) == len("2026-11-22T15:53:21.020648Z")
+    got = server.post("GetItem", {"TableName": "hash", "Key": {"pk": {"S": "x"}}})
+    assert got.headers["x-scrubjay-partition"] == put.headers["x-scrubjay-partition"]
+    assert got.headers["x-scrubjay-lsn"] == "1"
+    assert "x-scrubjay-timestamp" not in got.headers
+    failed = server.post("PutItem", {"TableName": "hash", "Item": {"pk": {"S": "x"}}, "ConditionExpression": "attribute_not_exists(pk)"})
+    assert failed.status == 400
+    assert failed.headers["x-scrubjay-lsn"] == "1"
+
+
+def test_pipelined_requests_are_answered_in_order(server: ApiServer) -> None:
+    with closing(Peer(server)) as peer:
+        peer.send(
+            b"".join(message("ListTables", json.dumps({"Limit": limit}).encode()) for limit in (1, 0, 2, 101)) + message("DescribeLimits")
+        )
+        statuses = [peer.answer()[0] for _ in range(5)]
+    assert statuses == [200, 400, 200, 400, 200]
+
+
+def test_a_slow_route_does_not_let_later_answers_overtake(server: ApiServer) -> None:
+    with closing(Peer(server)) as peer:
+        peer.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + message("DescribeLimits") + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert peer.answer()[2] == b"ok\n"
+        assert b"AccountMax" in peer.answer()[2]
+        assert peer.answer()[2] == b"healthy: dynamodb.us-east-1.amazonaws.com "
+
+
+def test_a_thousand_pipelined_requests_are_all_answered(server: ApiServer) -> None:
+    with closing(Peer(server)) as peer:
+        peer.send(message() * 1000)
+        assert [peer.answer()[0] for _ in range(1000)] == [200] * 1000
+
+
+def test_bytes_one_by_one(server: ApiServer) -> None:
+    with closing(Peer(server)) as peer:
+        for byte in message("DescribeLimits"):
+            peer.send(bytes([byte]))
+        assert peer.answer()[0] == 200
+
+
+def test_chunked_bodies(server: ApiServer) -> None:
+    head = message(body=b"").replace(b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n")
+    with closing(Peer(server)) as peer:
+        peer.send(head + b'9\r\n{"Limit":\r\n3\r\n101\r\n1\r\n}\r\n0\r\n\r\n' + message())
+        assert b"less than or equal to 100" in peer.answer()[2]
+        assert peer.answer()[0] == 200
+
+
+def test_expect_100_continue(server: ApiServer) -> None:
+    whole = message("DescribeLimits", b"{}", extra="Expect: 100-Continue\r\n")
+    with closing(Peer(server)) as peer:
+        peer.send(whole[:-2])
+        assert peer.file.readline() == b"HTTP/1.1 100 Continue\r\n"
+        assert peer.file.readline() == b"\r\n"
+        peer.send(whole[-2:])
+        assert peer.answer()[0] == 200
+
+
+def test_other_expectations_are_declined(server: ApiServer) -> None:
+    with closing(Peer(server)) as peer:
+        peer.send(message(extra="Expect: the-best\r\n"))
+        assert peer.answer()[0] == 417
+
+
+def test_http_1_0(server: ApiServer) -> None:
+    with closing(Peer(server)) as peer:
+        peer.send(message(version="1.0"))
+        status, headers, _ = peer.answer()
+        assert (status, headers["connection"]) == (200, "close")
+        assert peer.closed()
+    with closing(Peer(server)) as peer:
+        peer.send(message(version="1.0", extra="Connection: keep-alive\r\n") * 2)
+        assert peer.answer()[1]["connection"] == "keep-alive"
+        assert peer.answer()[0] == 200
+
+
+def test_connection_close_is_honoured(server: ApiServer) -> None:
+    with closing(Peer(server)) as peer:
+        peer.send(message(extra="Connection: close\r\n") + message())
+        assert peer.answer()[1]["connection"] == "close"
+        assert peer.closed()
+
+
+def test_odd_header_cases_and_spaces(server: ApiServer) -> None:
+    raw = message("DescribeLimits").replace(b"X-Amz-Target: ", b"x-AMZ-tArGeT:   ").replace(b"Content-Type: ", b"CONTENT-TYPE:")
+    with closing(Peer(server)) as peer:
+        peer.send(raw)
+        assert peer.answer()[0] == 200
+
+
+def test_an_upgrade_is_declined_by_going_on(server: ApiServer) -> None:
+    with closing(Peer(server)) as peer:
+        peer.send(message(extra="Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"))
+        assert peer.answer()[0] == 200
+        peer.send(message())
+        assert peer.answer()[0] == 200
+
+
+def test_a_half_closed_peer_gets_its_answer(server: ApiServer) -> None:
+    with closing(Peer(server)) as peer:
+        peer.send(message("DescribeLimits"))
+        peer.socket.shutdown(socket.SHUT_WR)
+        assert peer.answer()[0] == 200
+        assert peer.closed()
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"NONSENSE\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n", 400),
+        (b"POST / HTTP/1.1\r\nno colon here\r\n\r\n", 400),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nX-Big: " + b"a" * 40_000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % index for index in range(200)) + b"\r\n", 431),
+        (message(length=17 * 1024 * 1024), 413),
+    ],
+)
+def test_malformed_or_oversized_requests_get_an_answer_then_the_end(server: ApiServer, raw: bytes, status: int) -> None:
+    with closing(Peer(server)) as peer:
+        peer.send(raw)
+        got, headers, body = peer.answer()
+        assert got == status
+        assert json.loads(body)["__type"].startswith("com.amazon")
+        assert headers["connection"] == "close"
+        assert peer.closed()
+
+
+def test_the_answers_owed_come_before_the_refusal(server: ApiServer) -> None:
+    with closing(Peer(server)) as peer:
+        peer.send(message() + b"NONSENSE\r\n\r\n")
+        assert [peer.answer()[0], peer.answer()[0]] == [200, 400]
+        assert peer.closed()
+
+
+def test_a_body_that_grows_too_large_in_chunks(impatient: ApiServer) -> None:
+    head = message(body=b"").replace(b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n")
+    with closing(Peer(impatient)) as peer:
+        peer.send(head)
+        try:
+            for _ in range(5):
+                peer.send(b"40000\r\n" + b" " * 0x40000 + b"\r\n")
+        except OSError:
+            pass
+        assert peer.answer()[0] == 413
+
+
+def test_get_pages(server: ApiServer) -> None:
+    with closing(Peer(server)) as peer:
+        peer.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nHEAD / HTTP/1.1\r\nHost: x\r\n\r\nGET /nope HTTP/1.1\r\nHost: x\r\n\r\n")
+        status, headers, body = peer.answer()
+        assert (status, body) == (200, b"healthy: dynamodb.us-east-1.amazonaws.com ")
+        assert headers["x-amz-crc32"] == "3128867991"
+        assert peer.answer(head_only=True)[1]["content-length"] == "42"
+        status, headers, body = peer.answer()
+        assert (status, body, headers["x-amz-crc32"]) == (404, b"<UnknownOperationException/>\n", "3552371480")
+
+
+def test_a_route_that_fails_is_a_500_of_the_right_kind(server: ApiServer) -> None:
+    with closing(Peer(server)) as peer:
+        peer.send(b"GET /boom HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert peer.answer()[0] == 500
+        peer.send(message())
+        assert peer.answer()[0] == 200
+
+
+def test_preflight(server: ApiServer) -> None:
+    with closing(Peer(server)) as peer:
+        peer.send(
+            b"OPTIONS / HTTP/1.1\r\nHost: x\r\nOrigin: http://a\r\nAccess-Control-Request-Headers: a, b, c\r\n"
+            b"Access-Control-Request-Method: POST\r\n\r\nOPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+        status, headers, body = peer.answer()
+        assert (status, body) == (200, b"")
+        assert headers["access-control-allow-origin"] == "*"
+        assert headers["access-control-allow-headers"] == "a, b, c"
+        assert headers["access-control-allow-methods"] == "POST"
+        assert headers["access-control-max-age"] == "172800"
+        assert peer.answer()[0] == 404
+
+
+def test_cors_on_answers(server: ApiServer) -> None:
+    assert server.post("ListTables", {}, Origin="http://a").headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-origin" not in server.post("ListTables", {}).headers
+
+
+def test_gzip_if_asked(server: ApiServer) -> None:
+    plain = server.post("DescribeLimits", {})
+    packed = server.post("DescribeLimits", {}, Accept_Encoding="deflate, gzip")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.headers["x-amz-crc32"] == str(zlib.crc32(packed.body))
+    assert gzip.decompress(packed.body) == plain.body
+    for declined in ("identity", "gzip;q=0", "gzip; q=0.0"):
+        assert "content-encoding" not in server.post("DescribeLimits", {}, Accept_Encoding=declined).headers
+
+
+@pytest.mark.parametrize(
+    ("changes", "body", "status", "kind"),
+    [
+        ({"Content_Type": "text/plain"}, b"{}", 404, None),
+        ({"Content_Type": "application/json"}, b"{}", 200, None),
+        ({"Content_Type": "application/x-amz-json-1.0; charset=utf-8"}, b"{}", 200, None),
+        ({}, b"hi", 400, "SerializationException"),
+        ({}, b"", 400, "SerializationException"),
+        ({}, b"[" * 100_000, 400, "SerializationException"),
+        ({}, b'{"a":1e999}', 400, "SerializationException"),
+        ({}, b'{"a":"\xff"}', 400, "SerializationException"),
+        ({}, b"\xef\xbb\xbf{}", 400, "SerializationException"),
+        ({}, b"null", 400, "SerializationException"),
+        ({"X_Amz_Target": ""}, b"{}", 400, "UnknownOperationException"),
+        ({"X_Amz_Target": "DynamoDB_20120810.ListTable"}, b"{}", 400, "UnknownOperationException"),
+        ({"X_Amz_Target": "DynamoDB_20120810.TransactWriteItems"}, b"{}", 400, "UnknownOperationException"),
+        ({"X_Amz_Target": "DynamoDBStreams_20120810.ListStreams"}, b"{}", 400, "UnknownOperationException"),
+        ({"Authorization": ""}, b"{}", 400, "MissingAuthenticationTokenException"),
+        ({"Authorization": "AWS4"}, b"{}", 400, "MissingAuthenticationTokenException"),
+        ({"Authorization": "AWS4-"}, b"{}", 400, "IncompleteSignatureException"),
+    ],
+)
+def test_the_first_checks(server: ApiServer, changes: dict[str, str], body: bytes, status: int, kind: str | None) -> None:
+    answer = server.post("ListTables", body, **changes)
+    assert answer.status == status
+    if kind is not None:
+        assert answer.json()["__type"] == f"com.amazon.coral.service#{kind}"
+    if status == 404:
+        assert answer.body == b"<UnknownOperationException/>\n"
+
+
+def test_known_checksums_of_fixed_answers(server: ApiServer) -> None:
+    """Byte-exact bodies, as recorded from the service."""
+    assert server.post("ListTables", b"hi").headers["x-amz-crc32"] == "3948637019"
+    assert server.post("Nothing", b"{}").headers["x-amz-crc32"] == "1368724161"
+    assert server.post("ListTables", b"{}", Authorization="").headers["x-amz-crc32"] == "2088342776"
+
+
+# -- time and numbers ------------------------------------------------------------------------------------------------------------------
+
+
+def test_slow_headers_and_slow_bodies_are_ended(impatient: ApiServer) -> None:
+    for part in (message()[:30], message(length=100)):
+        with closing(Peer(impatient)) as peer:
+            started = time.monotonic()
+            peer.send(part)
+            assert peer.answer()[0] == 408
+            assert peer.closed()
+            assert time.monotonic() - started < 3
+
+
+def test_a_trickle_of_headers_is_ended_all_the_same(impatient: ApiServer) -> None:
+    with closing(Peer(impatient)) as peer:
+        started = time.monotonic()
+        raw = message(extra="".join(f"X-{index}: y\r\n" for index in range(50)))
+        try:
+            for byte in raw:
+                peer.send(bytes([byte]))
+                time.sleep(0.02)
+                if time.monotonic() - started > 3:
+                    break
+        except OSError:
+            pass
+        assert time.monotonic() - started < 3
+
+
+def test_idle_connections_are_closed(impatient: ApiServer) -> None:
+    with closing(Peer(impatient)) as peer:
+        peer.send(message())
+        assert peer.answer()[0] == 200
+        assert peer.closed()
+
+
+def test_more_connections_than_allowed_are_told_so(impatient: ApiServer) -> None:
+    peers = [Peer(impatient) for _ in range(60)]
+    try:
+        time.sleep(0.05)
+        with closing(Peer(impatient)) as one_more:
+            assert one_more.answer()[0] == 503
+            assert one_more.closed()
+    finally:
+        for peer in peers:
+            peer.close()
+
+
+def test_others_are_served_beside_slow_ones(impatient: ApiServer) -> None:
+    slow = [Peer(impatient) for _ in range(50)]
+    try:
+        for peer in slow:
+            peer.send(message()[:40])
+        with closing(Peer(impatient)) as quick:
+            for _ in range(50):
+                quick.send(message())
+                assert quick.answer()[0] == 200
+    finally:
+        for peer in slow:
+            peer.close()
+
+
+def test_a_peer_that_does_not_read_is_not_read_from(server: ApiServer) -> None:
+    server.ok("PutItem", {"TableName": "hash", "Item": {"pk": {"S": "big"}, "x": {"S": "x" * 300_000}}})
+    get = message("GetItem", b'{"TableName":"hash","Key":{"pk":{"S":"big"}}}')
+    with closing(Peer(server)) as peer:
+        peer.socket.setblocking(False)
+        sent = 0
+        try:
+            for _ in range(100_000):
+                sent += peer.socket.send(get)
+        except BlockingIOError:
+            pass
+        # everything the kernel took has been sent, and the server stopped reading long before it held all the answers
+        held = server.call(lambda: sum(len(slot.data or b"") for peer_ in server.http.connections for slot in peer_.slots))
+        assert held <= limits.PIPELINE_MAX * 400_000
+        peer.socket.settimeout(5)
+        assert peer.answer()[0] == 200
+
+
+def test_nothing_is_left_behind(server: ApiServer) -> None:
+    def state() -> dict[str, Any]:
+        return {"buffered": server.http.buffered_bytes, "in_flight": server.api.in_flight}
+
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline and any(server.call(state).values()):
+        time.sleep(0.02)
+    assert server.call(state) == {"buffered": 0, "in_flight": 0}
