@@ -1,0 +1,43 @@
+"""The checked, gap-free record stream of one partition: every record from `first` on, in LSN order, or an error that names what is absent or bad."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from archiver.layout import build
+from archiver.manifest import SegmentManifest, check_follows
+from archiver.rebuild import fetch_segment
+from archiver.records import check_against, check_records, walk
+from base.env import ObjectStore
+from base.errors import Missing
+from storage import record as records
+from storage.record import Record
+
+
+async def read_records(
+    store: ObjectStore, segments: Sequence[SegmentManifest], *, first: int, last: int | None = None
+) -> AsyncIterator[Record]:
+    """Records [first, last] (last None: to the end of the segments). segments: one partition, rising.
+
+    Raises Missing (lsn: the first absent), Corrupt (where: object key), Unavailable. A segment is proven whole before its first record comes out.
+    """
+    expected, before = first, None
+    for manifest in segments:
+        if manifest.last < expected:
+            continue
+        if last is not None and expected > last:
+            return
+        if manifest.first > expected:
+            raise Missing("hole in the log", what="segment", lsn=expected)
+        where = build(manifest.key())
+        if before is not None:
+            check_follows(before, manifest, where=build(manifest.key().twin()))
+        raw = await fetch_segment(store, manifest)
+        span = check_records(raw, partition=manifest.partition, first=manifest.first, last=manifest.last, where=where)
+        check_against(span, manifest, where=build(manifest.key().twin()))
+        for lsn, _, _, _, _, start, _ in walk(raw, partition=manifest.partition, first=manifest.first, after_stamp=0, where=where):
+            if lsn >= expected and (last is None or lsn <= last):
+                yield records.decode(raw, start)
+        expected, before = manifest.last + 1, manifest
+    if last is not None and expected <= last:
+        raise Missing("the log ends early", what="segment", lsn=expected)
