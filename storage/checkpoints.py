@@ -118,6 +118,7 @@ class Checkpoints:
         self._running = False
         if isinstance(result, Corrupt):
             replica.found_rot(result, found_by="read")
+            replica.give_up_tree()
             return
         if result is not None:
             replica.node.log_state(replica, replica.state, f"checkpoint failed, will be tried again: {result}")

@@ -69,9 +69,7 @@ class RangeDigest:
 
     def encode(self) -> bytes:
         """256 times 16-byte sum and u64 rows, little-endian: 6,144 bytes."""
-        return b"".join(
-            total.to_bytes(16, "little") + _ROWS.pack(rows) for total, rows in zip(self.sums, self.rows, strict=True)
-        )
+        return b"".join(total.to_bytes(16, "little") + _ROWS.pack(rows) for total, rows in zip(self.sums, self.rows, strict=True))
 
     def load(self, data: bytes) -> None:
         """Take over what `encode` made. Raises Corrupt on a wrong size."""

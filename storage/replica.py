@@ -6,7 +6,8 @@ Synchronous: calls and events in, callbacks out; everything runs on the node's l
     opening      the tree is being opened or made; votes, serves nothing
     base         waits for the base of a restored table (LSN 0); the group does not run yet
     ok           serves
-    suspect      rot was found in the tree, or its statement was outvoted: votes, never leads, serves nothing, until healed
+    suspect      rot was found in the tree, or its statement was outvoted: votes, never leads, serves nothing, until healed. As long as its tree takes
+                 checkpoints it goes on applying, so that a scrub can compare it, row by row, with the others
     healing      its tree is being replaced
     amnesiac     its WAL may have lost synced bytes: no vote, serves nothing (membership change will replace it; until then the group runs on two)
 
@@ -92,6 +93,8 @@ class Replica:
         self.statements_at_us: int | None = None
         self.attest_at_us: int | None = None
         self.stopped = False
+        self.digest_void = False
+        """A row that rotted was overwritten: what the digest should be is unknown, so nothing is stated until the copy is healed."""
 
     # ------------------------------------------------------------------ life
 
@@ -134,8 +137,8 @@ class Replica:
 
     @property
     def usable(self) -> bool:
-        """Its tree is trusted and applied to."""
-        return self.state == OK
+        """It has a tree that is applied to: serving, or suspect and kept comparable."""
+        return self.tree is not None and self.state in (OK, SUSPECT)
 
     def total(self) -> Total:
         """The digest kept at apply, as of `applied`."""
@@ -162,6 +165,12 @@ class Replica:
         if self.state in (OK, OPENING):
             self.node.queue_control(Suspect(self.partition, "tree"))
             self.set_state(SUSPECT, reason)
+
+    def give_up_tree(self) -> None:
+        """The tree can follow the log no further: close it. It stays on the disk as evidence until a heal sets it aside."""
+        tree = self.detach_tree()
+        if tree is not None:
+            tree.close()
 
     def _ended(self) -> None:
         leading, self.leading = self.leading, None
@@ -205,14 +214,14 @@ class Replica:
     def take_chosen(self, chosen: tuple[Record, ...]) -> None:
         """Records chosen and in this member's own synced log, gap-free."""
         self.chosen = chosen[-1].lsn
-        if self.state in (SUSPECT, HEALING, AMNESIAC, OPENING, BASE):
+        if not self.usable:
             return
         self.fresh.extend(chosen)
         self.apply_ready()
 
     def apply_ready(self) -> None:
         """Apply what is chosen, in order; stops where the replica stops being able to."""
-        if self.state != OK or self.tree is None:
+        if not self.usable:
             self.fresh.clear()
             return
         if self.fresh and self.fresh[0].lsn != self.applied + 1:
@@ -229,6 +238,7 @@ class Replica:
                 )
             except Missing:
                 self.set_state(SUSPECT, "the log no longer reaches back to what is applied")
+                self.give_up_tree()
                 return
             except Corrupt as error:
                 self._ask_repair(Lsn(self.applied + 1), Lsn(self.chosen + 1), error)
@@ -249,7 +259,7 @@ class Replica:
             leading.answer_to(self.applied)
         if self.read_waiters:
             self._answer_readers()
-        if self.state == OK and not self.fresh and self.applied < self.chosen:
+        if self.usable and not self.fresh and self.applied < self.chosen:
             self.node.soon(self)
         self.node.arm(self)
 
@@ -258,12 +268,8 @@ class Replica:
         kind = record.kind
         assert record.lsn == self.applied + 1, (record.lsn, self.applied)
         if kind is Kind.DATA or kind is Kind.COMMIT:
-            try:
-                for effect in records.effects(record):
-                    self._apply_effect(effect, record)
-            except Corrupt as error:
-                self.found_rot(error, found_by="read")
-                return False
+            for effect in records.effects(record):
+                self._apply_effect(effect, record)
         elif kind is Kind.SEAL:
             return self._apply_seal(record, now_us)
         self.segments.applied(record, now_us)
@@ -274,8 +280,13 @@ class Replica:
         return True
 
     def _apply_effect(self, effect: Effect, record: Record) -> None:
-        old = self.find(effect.key)
         key = effect.key
+        try:
+            old = self.find(key)
+        except Corrupt as error:
+            self.found_rot(error, found_by="read")
+            self.digest_void = True
+            old = None
         if old is not None:
             self.digest.remove(key, row_hash(key, old))
             self.bytes -= len(key) + len(old)
@@ -298,6 +309,7 @@ class Replica:
                 self._ask_repair(first, Lsn(record.lsn + 1), error)
                 return False
             self.set_state(SUSPECT, f"cannot read back its own log: {error}")
+            self.give_up_tree()
             return False
         self.segments.applied(record, now_us)
         self.applied, self.stamp = record.lsn, record.stamp
@@ -327,12 +339,16 @@ class Replica:
 
     def state_segment(self, own: OwnSegment, *, want: bool) -> None:
         """Tell the other members what this one has for a segment."""
+        if self.digest_void:
+            return
         self.node.say_statement(self, own.statement, want=want)
         self.statements_at_us = self.node.boot_us() + self.node.options.statement_retry_us
         self.check_statements()
 
     def check_statements(self) -> None:
         """Compare what was stated; announce agreement, notice being outvoted."""
+        if self.digest_void or self.state != OK:
+            return
         for own in self.segments.facts.sealed:
             agreed, outvoted = self.segments.agreed(own)
             if outvoted:
@@ -640,7 +656,7 @@ class Replica:
         options, segments = self.node.options, self.segments
         if self.leading is not None and not self.leading.begun:
             due.append(self.node.boot_us() + BEGIN_RETRY_US)
-        if self.state == OK:
+        if self.usable:
             checkpoint_due = self.checkpoints.deadline()
             if checkpoint_due is not None:
                 due.append(checkpoint_due)
@@ -667,7 +683,7 @@ class Replica:
                 group.tick(now)
                 self.node.dirty(self)
         self._begin()
-        if self.state == OK:
+        if self.usable:
             self.checkpoints.tick(now_us)
             self._maybe_seal(now_us)
             if self.repairing_until_us and now_us >= self.repairing_until_us:
@@ -711,6 +727,7 @@ class Replica:
         self.tree = tree
         self._load_state(tree.state)
         self.state, self.reason = OK, ""
+        self.digest_void = False
         self.node.queue_control(Suspect(self.partition, ""))
         if self.group is not None:
             now = self.node.now()
@@ -735,7 +752,7 @@ class Replica:
         """Programmer errors only; called by the simulator after each step."""
         assert self.applied <= max(self.chosen, self.checkpoints.committed), (self.applied, self.chosen)
         assert self.checkpoints.committed_before <= self.checkpoints.committed
-        assert min(self.digest.rows) >= 0
+        assert self.digest_void or min(self.digest.rows) >= 0
         assert self.state == OK or self.leading is None
 
 

@@ -14,13 +14,17 @@ from storage.digest import Total
 
 
 class Copy(NamedTuple):
-    """One replica. kind: 'storage' | 'log'. state: 'ok' | 'suspect' (tree rotted, may vote) | 'amnesiac' (log lost) | 'healing' | 'down'."""
+    """One replica. kind: 'storage' | 'log'. state: 'ok' | 'suspect' (tree rotted, may vote) | 'amnesiac' (log lost) | 'healing' | 'down'.
+
+    scannable: it applies and can be pinned; a suspect copy is kept so where its tree allows, that a scrub may name all that is wrong with it.
+    """
 
     node: NodeName
     number: int
     kind: str
     state: str
     applied: Lsn
+    scannable: bool = True
 
 
 class SealPoint(NamedTuple):

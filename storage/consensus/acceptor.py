@@ -204,6 +204,9 @@ class Acceptor:
         self._staging = None
         self._save(wal.Promise(self.partition, ballot))
 
+    def _doubt_owner(self, now: Now) -> None:
+        """Somebody acts as if the owner of our promised ballot did not: ask the owner."""
+
     def _stand_down(self, now: Now) -> None:
         """Stop acting under a ballot of our own, before a higher one is promised to another."""
 
@@ -217,6 +220,7 @@ class Acceptor:
         if ballot > self.promised:
             if self._bound_against(sender, now):
                 self._answer(sender.node, Refused(ballot, self.promised, True))
+                self._doubt_owner(now)
                 return False
             self._stand_down(now)
             self._promise(ballot)

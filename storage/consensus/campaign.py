@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from base.ids import Ballot, Lsn, Member, Stamp, ballot, ballot_owner, ballot_round
 from storage.consensus.acceptor import NONE, Acceptor, Staging
-from storage.consensus.messages import AskHealth, Fetch, Fetched, Health, Prepare, Promise, Question, Refused, Resign, Resigned
+from storage.consensus.messages import AskHealth, Fetch, Fetched, Health, Leads, Prepare, Promise, Question, Refused, Resign, Resigned
 from storage.consensus.ready import Now
 from storage.wal import log as wal
 
@@ -67,6 +67,8 @@ class Campaigner(Acceptor):
         self._nonce = 0
         self._deaf: set[int] = set()
         self._deferred = False
+        self._doubt = False
+        self._watched: tuple[Ballot, int] = (self.promised, 0)
         self._resigning: dict[int, None] = {}
         self._election_at: int | None = 0
         self._campaign_at: int | None = None
@@ -114,12 +116,19 @@ class Campaigner(Acceptor):
         """Arm what a follower needs: nothing while it follows a live leader, else a question to the owner or a campaign."""
         if self.leading or self._campaign is not None:
             return
+        if self.promised != NONE:
+            owner = ballot_owner(self.promised)
+            watched = (self.promised, self.liveness.boot_of(owner.node))
+            if watched != self._watched:
+                # The owner's node restarted: whatever it was, it does not act under that ballot any more, unless we learnt of the restart late.
+                self._doubt = watched[0] == self._watched[0]
+                self._watched = watched
         if not self.may_vote:
             self._election_at = self._question_at = None
         elif self._owner_supported(now):
             self._election_at = None
             self._deferred = False
-            if self.accepted == self.promised:
+            if self.accepted == self.promised and not self._doubt:
                 self._question_at = None
             elif self._question_at is None:
                 self._question_at = now.boot_us + self.options.retry_us
@@ -142,6 +151,8 @@ class Campaigner(Acceptor):
 
     def _on_ask_health(self, sender: Member, message: AskHealth, now: Now) -> None:
         hears = self._owner_supported(now) and ballot_owner(self.promised).node != sender.node and self.promised >= message.ballot
+        if hears:
+            self._doubt_owner(now)
         self._send(sender.node, Health(message.nonce, self.promised, hears, self.accepted, self.log.last))
 
     def _on_health(self, sender: Member, message: Health, now: Now) -> None:
@@ -310,7 +321,7 @@ class Campaigner(Acceptor):
         given_up = Ballot(message.ballot)
         if ballot_owner(given_up).node != sender.node:
             return
-        if given_up == self.promised or given_up > self.resigned:
+        if given_up == self.promised or (given_up > self.resigned and self.promised != self.resigned):
             if given_up != self.resigned:
                 self.resigned = given_up
                 self._save(wal.Resign(self.partition, given_up))
@@ -332,7 +343,10 @@ class Campaigner(Acceptor):
         asked = Ballot(message.ballot)
         if ballot_owner(asked).node != self.me.node:
             return
-        if asked == self.promised and asked != self.resigned and not self.leading and self._campaign is None:
+        if asked == self.promised and (self.leading or self._campaign is not None):
+            self._send(sender.node, Leads(asked, self.liveness.boot_count))
+            return
+        if asked == self.promised and asked != self.resigned:
             self.resign(now)
         elif asked < self.promised or asked == self.resigned:
             self._answer(sender.node, Resign(asked, 0))
@@ -343,7 +357,27 @@ class Campaigner(Acceptor):
             self._save(wal.Resign(self.partition, asked))
             self._answer(sender.node, Resign(asked, 0))
 
+    def _on_leads(self, sender: Member, message: Leads, now: Now) -> None:
+        if message.ballot == self.promised and message.boot >= self.liveness.boot_of(sender.node):
+            self._doubt = False
+            self._watch_owner(now)
+
     # --- timers ---
+
+    def _begin(self, now: Now) -> None:
+        """First tick: give up, for all to know, what we led or wanted to lead before the restart."""
+        if ballot_owner(self.promised).node == self.me.node and self.promised != NONE:
+            if self.promised != self.resigned:
+                self.resign(now)
+            else:
+                self._resigning = dict.fromkeys([peer.node for peer in self.peers])
+                self._resign_at = now.boot_us
+        self._watch_owner(now)
+
+    def _doubt_owner(self, now: Now) -> None:
+        if not self.leading and not self._doubt and self._owner_supported(now):
+            self._doubt = True
+            self._question_at = now.boot_us
 
     def _tick_campaign(self, now: Now) -> None:
         at = now.boot_us
@@ -363,7 +397,7 @@ class Campaigner(Acceptor):
                 self.resign(now)
         if self._question_at is not None and self._question_at <= at:
             self._question_at = None
-            if self._owner_supported(now) and self.accepted != self.promised:
+            if self._owner_supported(now) and (self._doubt or self.accepted != self.promised):
                 self._send(ballot_owner(self.promised).node, Question(self.promised))
             self._watch_owner(now)
         if self._resign_at is not None and self._resign_at <= at:

@@ -28,6 +28,7 @@ from storage.consensus.messages import (
     Fetch,
     Fetched,
     Health,
+    Leads,
     PartitionMessage,
     Prepare,
     Promise,
@@ -89,6 +90,7 @@ class Group(Leader):
             Resign: self._on_resign,
             Resigned: self._on_resigned_at,
             Question: self._on_question,
+            Leads: self._on_leads,
             AskHealth: self._on_ask_health,
             Health: self._on_health,
             Snapshot: self._on_snapshot,
@@ -113,9 +115,7 @@ class Group(Leader):
         if not self._started:
             self._started = True
             self._election_at = None
-            if ballot_owner(self.promised).node == self.me.node:
-                self.resign(now)  # what we led or wanted to lead before the restart
-            self._watch_owner(now)
+            self._begin(now)
         self._tick_campaign(now)
         self._tick_leader(now)
 

@@ -28,7 +28,7 @@ REWIND_US = 50_000
 class Peer:
     """A follower as its leader sees it.
 
-    next: first LSN not sent yet. acked: last LSN it accepted under our ballot, synced. answered: epoch it last named (0: none). asked: epoch for which it was asked anew.
+    next: first LSN not sent yet. cut_at, target: the adoption under way (Stage.cut_at, Stage.adopted_last). acked: last LSN it accepted under our ballot, synced. answered: epoch it last named (0: none). asked: epoch for which it was asked anew.
     owed: it owes an answer since sent_us. flying: (last LSN, bytes) of unanswered messages.
     """
 
@@ -48,6 +48,7 @@ class Peer:
         "rewound_us",
         "sent_us",
         "state",
+        "target",
         "told",
     )
 
@@ -57,6 +58,7 @@ class Peer:
         self.next: Lsn = Lsn(0)
         self.acked: Lsn = Lsn(0)
         self.cut_at: Lsn = Lsn(0)
+        self.target: Lsn = Lsn(0)
         self.adopted = False
         self.answered = 0
         self.asked = 0
@@ -194,8 +196,10 @@ class Leader(Campaigner):
             cut_at = standing.chosen
         peer.state = STAGING
         peer.cut_at = Lsn(max(cut_at, standing.chosen))
+        # A snapshot may have brought it beyond what we adopted: what is chosen there is our log too.
+        peer.target = max(self._adopted_last, peer.cut_at)
         peer.next = Lsn(peer.cut_at + 1)
-        peer.ask_again = True
+        peer.ask_again = peer.cut_at == peer.target
         peer.ground()
 
     def _pump(self) -> None:
@@ -216,16 +220,16 @@ class Leader(Campaigner):
                 self._sent(peer, last, len(blob))
                 peer.told = self.chosen
         elif state == STAGING:
-            end = self._adopted_last + 1
+            end = peer.target + 1
             while peer.next < end and peer.flying_bytes < self.options.inflight_bytes:
                 last, blob = self._slice(peer, peer.next, end, shared)
                 if not last:
                     return
-                self._send(node, Stage(ballot, self._source, peer.cut_at, self._adopted_last, peer.next, blob))
+                self._send(node, Stage(ballot, self._source, peer.cut_at, peer.target, peer.next, blob))
                 self._sent(peer, last, len(blob))
             if peer.ask_again and peer.next == end:
-                self._send(node, Stage(ballot, self._source, peer.cut_at, self._adopted_last, end, b""))
-                self._sent(peer, self._adopted_last, 0)
+                self._send(node, Stage(ballot, self._source, peer.cut_at, peer.target, end, b""))
+                self._sent(peer, peer.target, 0)
         if peer.ask_again:
             self._send(node, Accept(ballot, self.log.last + 1, self.chosen, b""))
             self._await(peer)
@@ -266,7 +270,7 @@ class Leader(Campaigner):
         if epoch > peer.answered:
             peer.answered = epoch
             self._lease_version = 0
-        peer.owed = bool(peer.flying)
+        peer.owed = bool(peer.flying) or peer.state == STAGING
         if progress:
             peer.sent_us = now.boot_us
         self._maybe_confirm(peer, now)
@@ -315,13 +319,11 @@ class Leader(Campaigner):
             progress = bool(peer.flying) and peer.flying[0][0] <= message.staged
             peer.land(message.staged)
             peer.next = Lsn(max(peer.next, message.staged + 1))
-        elif peer.state == STAGING and peer.flying and message.chosen <= peer.cut_at:
+        elif peer.state == STAGING and ((peer.flying and message.chosen <= peer.cut_at) or now.boot_us - peer.rewound_us < REWIND_US):
             pass  # an answer from before the first piece arrived: the timer sends again if it was lost
         else:
+            peer.rewound_us = now.boot_us
             self._begin_staging(peer, standing)
-            peer.ask_again = False
-            if peer.cut_at >= self._adopted_last:
-                peer.ask_again = True
         self._heard(peer, message.epoch, now, progress=progress)
 
     # --- timers and liveness ---

@@ -156,7 +156,7 @@ class Resigned(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=12):
 
 
 class Question(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=13):
-    """Member to the owner of its promised ballot: do you still act under it? Answered by Accept or Stage (yes) or Resign (no)."""
+    """Member to the owner of its promised ballot: do you still act under it? Answered by Leads or Resign."""
 
     ballot: int
 
@@ -185,6 +185,13 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=16):
     lsn: int
 
 
+class Leads(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=17):
+    """Answer to a Question: I act under this ballot. boot: the owner's boot count, so that an answer from before a restart does not count."""
+
+    ballot: int
+    boot: int
+
+
 PartitionMessage = (
     Prepare
     | Promise
@@ -199,6 +206,7 @@ PartitionMessage = (
     | Resign
     | Resigned
     | Question
+    | Leads
     | AskHealth
     | Health
     | Snapshot

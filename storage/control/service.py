@@ -58,10 +58,10 @@ class Service:
         for node in self._members(info):
             replica = node.replicas.get(partition)
             if node.failed is not None or replica is None:
-                found.append(Copy(node.name, node.number, "storage", "down", Lsn(0)))
+                found.append(Copy(node.name, node.number, "storage", "down", Lsn(0), scannable=False))
             else:
                 state = replica.state if replica.state in (OK, "suspect", "amnesiac", "healing") else "down"
-                found.append(Copy(node.name, node.number, "storage", state, replica.applied))
+                found.append(Copy(node.name, node.number, "storage", state, replica.applied, replica.usable))
         return found
 
     def archived(self, partition: PartitionId) -> Lsn:

@@ -282,10 +282,10 @@ def _play(result: Replay, file: WalFile, data: bytes, item: Item, sequence: int)
 
 
 def _apply(result: Replay, file: WalFile, data: bytes, at: int, frame: FrameHeader, *, whole: bool) -> None:
-    if frame.partition == NODE:
+    if frame.partition == NODE or frame.type in (Type.BOOT, Type.RESERVE):
         if frame.type == Type.BOOT:
             result.boot_count = max(result.boot_count, frame.a)
-        else:
+        elif frame.type == Type.RESERVE:
             result.reservation = max(result.reservation, frame.a)
         return
     partition = PartitionId(uuid_text(frame.partition))

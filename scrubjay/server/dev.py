@@ -1,0 +1,196 @@
+"""`serve --dev`: a whole cluster in one process. Order of starting: folder lock, archive (probe, identity), storage, archiving agents, services, HTTP.
+Order of stopping: HTTP refuses new work, open segments are sealed and archived (bounded), agents, storage.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from archiver.agent import AgentOptions, ArchiveAgent
+from archiver.identity import Attached, attach
+from archiver.probe import probe
+from base.env import Env, ObjectStore
+from base.errors import Fenced, Unavailable, Unsafe
+from base.real import log
+from base.real.clock import RealClock
+from base.real.disk import RealDisk
+from base.real.http import HttpServer
+from base.real.jobs import WorkerJobs
+from base.real.loop import AsyncTasks, run
+from base.real.rand import RealRand
+from base.real.stores import open_store
+from base.wrap.limit import LimitedStore
+from base.wrap.metered import MeteredStore
+from base.wrap.retry import RetryingStore
+from scrubjay.config import Config
+from scrubjay.server.cluster import Cluster, open_cluster
+from scrubjay.server.durability import Durability, open_durability
+from scrubjay.server.folder import ClusterFile, FolderLock, empty_tmp, new_cluster, read_cluster, write_cluster
+from scrubjay.server.metrics import Metrics
+from scrubjay.server.surface import http_limits, keys_of, surface
+from storage.api.api import DynamoApi
+
+JOB_WORKERS = 2
+"""Worker processes for rebuilds, verification and compression: as many as the smallest machine has cores."""
+_READY_POLL_S = 0.02
+_REQUESTS_IN_FLIGHT = 32
+
+_log = structlog.get_logger(part="serve")
+
+
+@dataclass(slots=True)
+class Archive:
+    """The archive as this process uses it. attached None: the store did not answer at start; agents wait for it."""
+
+    url: str
+    store: RetryingStore
+    meter: MeteredStore
+    attached: Attached
+
+
+def serve(config: Config) -> int:
+    """Run until SIGTERM or SIGINT. Returns the exit code: 0, or 3 if something stayed unarchived. Raises Unsafe (4), Unavailable (1)."""
+    log.setup(os.environ.get("SCRUBJAY_LOG", "info"))
+    folder = Path(config.serve.data).resolve()
+    lock = FolderLock(folder)
+    try:
+        return run(lambda tasks: _serve(tasks, folder, config))
+    finally:
+        lock.release()
+
+
+async def _serve(tasks: AsyncTasks, folder: Path, config: Config) -> int:
+    stop = tasks.future()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        tasks.on_signal(number, lambda: stop.done() or stop.set_result(None))
+    env = Env(RealClock(), RealRand(), tasks)
+    empty_tmp(folder)
+    disk = RealDisk(folder, post=tasks.loop.call_soon_threadsafe)
+    archive, cluster_file = await _open_archive(env, disk, folder, config)
+    cluster = await open_cluster(tasks, env, folder, config, cluster_file)
+    jobs = WorkerJobs(folder, workers=JOB_WORKERS, environment=_job_environment(config))
+    agents = [
+        ArchiveAgent(
+            env,
+            archive.store,
+            source,
+            archive.attached,
+            options=AgentOptions(parallel=config.archive.uploads, closed_interval_s=config.archive.closed_interval_us / 1e6),
+            jobs=jobs,
+        )
+        for source in cluster.sources.values()
+    ]
+    for agent in agents:
+        agent.start()
+    durability = await open_durability(env, folder, config, cluster, archive.store, archive.meter, archive.attached, jobs, agents)
+    api = DynamoApi(cluster.store, env, keys=keys_of(config), log=_unexpected)
+    metrics = Metrics(cluster, api, archive.meter, agents)
+    server = HttpServer(
+        config.serve.listen,
+        config.serve.port,
+        api,
+        surface(env, config, cluster, cluster_file, archive.url, durability, metrics, _unexpected),
+        limits=http_limits(config),
+    )
+    try:
+        await server.start()
+    except OSError as error:
+        await _close(cluster, agents, jobs, durability)
+        if error.errno == errno.EADDRINUSE:
+            raise Unavailable("the port is taken", port=config.serve.port, listen=config.serve.listen) from error
+        raise Unavailable("cannot listen", listen=config.serve.listen, port=config.serve.port, cause=str(error)) from error
+    tasks.spawn(_announce(tasks, cluster, server.port, config.serve.listen), name="ready")
+    await stop
+    _log.info("stopping")
+    server.closing = True
+    deadline = env.clock.boot_us() + config.serve.stop_timeout_us
+    left = await cluster.store.stop(deadline_us=deadline)
+    await server.stop()
+    await _close(cluster, agents, jobs, durability)
+    if left:
+        sys.stderr.write(f"stopped with {left} bytes not archived yet; they stay in the WAL and are archived after the next start\n")
+        return 3
+    return 0
+
+
+async def _announce(tasks: AsyncTasks, cluster: Cluster, port: int, listen: str) -> None:
+    """Print the one line that scripts wait for, once every partition has a leader."""
+    while cluster.store.unhosted():
+        await tasks.sleep(_READY_POLL_S)
+    host = f"[{listen}]" if ":" in listen else listen
+    sys.stdout.write(f"ready http://{host}:{port}\n")
+    sys.stdout.flush()
+
+
+async def _close(cluster: Cluster, agents: list[ArchiveAgent], jobs: WorkerJobs, durability: Durability) -> None:
+    await durability.close()
+    for agent in agents:
+        agent.stop()
+    await jobs.close()
+    cluster.close()
+
+
+async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) -> tuple[Archive, ClusterFile]:
+    """Probe the store and claim the prefix. Raises Unsafe (a store without the guarantees, a foreign archive), Unavailable (a new folder's store is down)."""
+    bare: ObjectStore = open_store(config.archive_url, settings=_store_settings(config))
+    meter = MeteredStore(bare, env)
+    store = RetryingStore(LimitedStore(meter, env, in_flight=_REQUESTS_IN_FLIGHT), env)
+    known = read_cluster(disk)
+    file = known or new_cluster(env.rand, now_us=env.clock.wall_us())
+    try:
+        await probe(store, env)
+        if known is None:
+            write_cluster(disk, file)
+        attached = await attach(store, env, cluster_id=file.cluster_id, folder_is_new=not file.attached)
+    except Unavailable:
+        if not file.attached:
+            raise
+        # A cluster that has its archive must come up while the store is down: writes go on, the WAL keeps what is not archived.
+        _log.error("the archive does not answer; starting without it, it is tried again", archive=config.archive_url)
+        attached = Attached(file.cluster_id, 1)
+    except (Unsafe, Fenced):
+        if known is None and disk.exists("cluster.json"):
+            disk.remove("cluster.json")
+        raise
+    if not file.attached:
+        file = ClusterFile(**{name: getattr(file, name) for name in file.__struct_fields__ if name != "attached"}, attached=True)
+        write_cluster(disk, file)
+    return Archive(config.archive_url, store, meter, attached), file
+
+
+def _store_settings(config: Config) -> dict[str, str]:
+    return {
+        "access_key": config.s3.access_key_id,
+        "secret_key": config.s3.secret_access_key,
+        "region": config.s3.region,
+        "endpoint": config.s3.endpoint_url,
+    }
+
+
+def _job_environment(config: Config) -> dict[str, str]:
+    """Workers open the store by its URL: what only the configuration says of it reaches them as the usual AWS variables."""
+    environment = dict(os.environ)
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", config.s3.access_key_id),
+        ("AWS_SECRET_ACCESS_KEY", config.s3.secret_access_key),
+        ("AWS_REGION", config.s3.region),
+        ("AWS_ENDPOINT_URL_S3", config.s3.endpoint_url),
+    ):
+        if value:
+            environment[name] = value
+    return environment
+
+
+def _unexpected(what: str, error: BaseException) -> None:
+    _log.error("unexpected error", what=what, error=repr(error), exc_info=error)
+
+
+__all__: list[Any] = ["serve"]

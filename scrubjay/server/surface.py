@@ -1,0 +1,95 @@
+"""What the process answers over HTTP beside the DynamoDB API: health, metrics, the admin API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from base.env import Env
+from base.http import Handler, HttpLimits, Request, Response
+from scrubjay import __version__
+from scrubjay.admin import PREFIX, AdminApi
+from scrubjay.config import Config
+from scrubjay.server.cluster import Cluster
+from scrubjay.server.durability import Durability
+from scrubjay.server.folder import ClusterFile
+from scrubjay.server.metrics import Metrics
+from storage.api import limits
+from storage.api.sigv4 import Key, Verifier
+
+
+def keys_of(config: Config) -> dict[str, Key] | None:
+    """The access keys to check against, None without `--auth`."""
+    if not config.serve.auth:
+        return None
+    return {key.id: Key(key.secret, key.role) for key in config.auth.keys}
+
+
+def http_limits(config: Config) -> HttpLimits:
+    return replace(
+        limits.HTTP,
+        connections=config.limits.connections,
+        body_bytes=config.limits.request_bytes,
+        headers_timeout_ms=config.limits.header_timeout_us // 1000,
+        body_timeout_ms=config.limits.body_timeout_us // 1000,
+        idle_timeout_ms=config.limits.idle_timeout_us // 1000,
+    )
+
+
+def surface(
+    env: Env,
+    config: Config,
+    cluster: Cluster,
+    file: ClusterFile,
+    archive_url: str,
+    durability: Durability,
+    metrics: Metrics,
+    unexpected: Callable[[str, BaseException], None],
+) -> Mapping[str, Handler]:
+    """Routes by path prefix."""
+    keys = keys_of(config)
+
+    def facts() -> dict[str, Any]:
+        return {
+            "cluster_id": file.cluster_id,
+            "archive": archive_url,
+            "version": __version__,
+            "created_at_us": file.created_at,
+            "nodes": {
+                name: {
+                    "failed": str(node.failed) if node.failed is not None else None,
+                    "full": node.full,
+                    "replicas": {
+                        partition: {"state": replica.state, "reason": replica.reason, "applied": replica.applied}
+                        for partition, replica in sorted(node.replicas.items())
+                    },
+                }
+                for name, node in cluster.nodes.items()
+            },
+        }
+
+    admin = AdminApi(
+        env,
+        tables=cluster.service.tables,
+        archive=durability.archive,
+        verify=durability.verify,
+        scrub=durability.scrub,
+        restore=durability.restore,
+        cluster=facts,
+        verifier=Verifier(env.clock, keys) if keys is not None else None,
+        log=unexpected,
+    )
+
+    async def health(request: Request) -> Response:
+        del request
+        waiting = len(cluster.store.unhosted())
+        if waiting:
+            return Response(503, (("Content-Type", "text/plain"),), f"{waiting} partitions without a leader\n".encode())
+        return Response(200, (("Content-Type", "text/plain"),), b"ok\n")
+
+    async def show_metrics(request: Request) -> Response:
+        del request
+        return Response(200, (("Content-Type", "text/plain; version=0.0.4; charset=utf-8"),), metrics.render())
+
+    return {"/healthz": health, "/metrics": show_metrics, PREFIX: admin.handle}
