@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from base.checksum import crc32c_masked, crc32c_raw
+from storage.record import HEADER_SIZE as RECORD_HEADER_SIZE
 
 VERSION = 1
 ALIGN = 512
@@ -172,7 +173,10 @@ def decode_frame_header(data: bytes | memoryview, at: int, sequence: int) -> Fra
     known = _TYPES.get(kind)
     if known is None or flags & ~_FLAGS or flags >> SUSPECT_SHIFT >= len(SUSPECTS):
         return None
-    return FrameHeader(known, flags, *rest)
+    header = FrameHeader(known, flags, *rest)
+    if header.type == Type.APPEND and header.b * RECORD_HEADER_SIZE > header.body_length:
+        return None  # more records than the body can hold: never loop over such a count
+    return header
 
 
 def encode_mark(header: bytes) -> bytes:
