@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from base.env import Disk, Env
-from base.errors import Corrupt, ScrubjayError, Unavailable
+from base.errors import Corrupt, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from storage.btree.engine import PinnedTree, RowFact, ScanResult, Tree, TreeState
 from storage.control.catalogue import PartitionInfo, TableMeta
@@ -172,7 +172,10 @@ class Service:
         old = replica.detach_tree()
         if old is not None:
             old.close()
-        evidence = node.engine.set_aside(partition, reason)
+        try:
+            evidence = node.engine.set_aside(partition, reason)
+        except Missing:
+            evidence = ""  # the whole tree was gone: nothing to keep
         try:
             tree, digest, size = await self._load(node, replica, rows, TreeState(lsn, stamp, b""))
             if digest.total() != total:

@@ -1,0 +1,89 @@
+"""Heals what cannot wait for a scrub: copies whose tree can follow the log no further, and a partition in which no copy serves any more.
+
+A suspect copy that still applies is left alone: the next scrub compares it row by row and names all that is wrong with it, which a heal would carry off
+into quarantine. Where it cannot be scanned, or where nobody would serve until the next scrub, the copy is rebuilt from the archive at the newest
+archived seal, exactly as a scrub heals. The findings stay with the store until a scrub reports them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from base.env import Env, Task
+from base.errors import ScrubjayError
+from base.ids import NodeName
+from scrubber.reference import References
+from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.service_port import Copy, ServicePort
+
+LIVE = ("CREATING", "ACTIVE", "UPDATING", "DELETING")
+
+
+def due(copies: Sequence[Copy]) -> list[NodeName]:
+    """Nodes whose copy should be healed now, worst need first. Pure.
+
+    Every suspect copy that cannot be scanned; and, if no copy is good, the suspect one that applied furthest.
+    """
+    suspect = [copy for copy in copies if copy.state == "suspect"]
+    found = [copy.node for copy in suspect if not copy.scannable]
+    if suspect and not found and not any(copy.state == "ok" for copy in copies):
+        found = [max(suspect, key=lambda copy: (copy.applied, -copy.number)).node]
+    return found
+
+
+class Healer:
+    """`start` once; looks every `interval_s`. log: one line per heal or failure."""
+
+    def __init__(self, env: Env, port: ServicePort, references: References, *, interval_s: float = 2.0, log: Callable[[str], None]) -> None:
+        self._env, self._port, self._references = env, port, references
+        self._interval_s = interval_s
+        self._log = log
+        self._task: Task[None] | None = None
+        self.healed = 0
+
+    def start(self) -> None:
+        self._task = self._env.tasks.spawn(self._run(), name="healer")
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _run(self) -> None:
+        while True:
+            await self._env.tasks.sleep(self._interval_s)
+            await self.look()
+
+    async def look(self) -> None:
+        """One round over all partitions."""
+        for table in self._port.tables():
+            if table.status in LIVE and not (table.restore_of is not None and table.restore_of.in_progress):
+                for info in table.partitions:
+                    for node in due(self._port.copies(info.partition_id)):
+                        await self._heal(table, info, node)
+
+    async def _heal(self, table: TableMeta, info: PartitionInfo, node: NodeName) -> None:
+        partition = info.partition_id
+        until = self._port.archived(partition)
+        if not until:
+            return
+        try:
+            reference = await self._references.rebuild(table, info, until=until, progress=None)
+            try:
+                evidence = await self._port.heal(
+                    partition,
+                    node,
+                    rows=reference.rows,
+                    lsn=reference.lsn,
+                    stamp=reference.stamp,
+                    total=reference.digest.total(),
+                    chain=reference.chain,
+                    reason=f"its tree could follow the log no further; rebuilt at LSN {reference.lsn}",
+                )
+            finally:
+                self._references.discard(reference)
+        except ScrubjayError as error:
+            self._log(f"{table.name} {partition} on {node} could not be healed yet: {error}")
+        else:
+            self.healed += 1
+            self._log(f"{table.name} {partition} on {node} healed from the archive; evidence in {evidence}")
