@@ -112,6 +112,10 @@ class Ledger(Protocol):
         """Objects that failed a check lose every earlier proof: they are looked at again by each run until they pass."""
         ...
 
+    async def known(self, prefix: str) -> list[str]:
+        """Objects ever proven whose key begins with `prefix`, in key order, at most 100: the names of what may be gone."""
+        ...
+
     async def scrubbed(self, proof: PartitionProof) -> None: ...
 
     async def partitions(self) -> list[PartitionProof]: ...
@@ -159,6 +163,10 @@ class SqliteLedger:
     async def failed(self, objects: Sequence[str]) -> None:
         wanted = json.dumps(list(objects))
         await self._run(lambda db: _execute(db, "delete from objects where object in (select value from json_each(?))", [wanted]))
+
+    async def known(self, prefix: str) -> list[str]:
+        query = "select distinct object from objects where object >= ? and object < ? order by object limit 100"
+        return await self._run(lambda db: [str(row["object"]) for row in db.query(query, [prefix, prefix + "\uffff"])])
 
     async def scrubbed(self, proof: PartitionProof) -> None:
         await self._run(lambda db: _write(db, "partitions", [{**proof._asdict(), "healed": int(proof.healed)}]))

@@ -26,7 +26,7 @@ from scrubber.compare import (
     rule_range,
 )
 from scrubber.gather import settle
-from scrubber.reference import Origin, Reference, References, base_due
+from scrubber.reference import Damage, Origin, Reference, References, base_due, error_kind
 from scrubber.report import Found, PartitionReport, merge_findings
 from scrubber.verdict import Verdict
 from storage.btree.engine import RowFact, ScanResult
@@ -69,10 +69,10 @@ class _Pass:
 
 @dataclass(slots=True)
 class _Fault:
-    """Why there is no reference. finding: None if the archive was merely out of reach."""
+    """Why there is no reference. damage: empty if the archive was merely out of reach."""
 
     reason: str
-    finding: Finding | None
+    damage: tuple[Damage, ...] = ()
 
 
 class PartitionScrub:
@@ -156,11 +156,11 @@ class PartitionScrub:
                 outcome = await self._judge(sides, absent, pins, reference, fault)
             except ScrubjayError as error:
                 self._note(f"the reference could not be read: {error}")
-                fault = _Fault("reference_lost", None)
+                fault = _Fault("reference_lost")
                 outcome = await self._judge(sides, absent, pins, None, fault)
             findings = await self._findings(outcome, pins, reference)
-            if fault is not None and fault.finding is not None:
-                findings.append(Found(fault.finding))
+            damage = fault.damage if fault is not None else reference.damage if reference is not None else ()
+            findings += [self._archive_finding(one) for one in damage]
             read += reference.bytes if reference is not None else 0
             return _Pass(seal, outcome, reference, findings, read)
         except BaseException:
@@ -201,27 +201,26 @@ class PartitionScrub:
     async def _reference(self, lsn: Lsn) -> Reference | _Fault:
         try:
             if not await self._port.wait_archived(self._partition, lsn, timeout_s=self._options.archive_wait_s):
-                return _Fault("archive_lags", None)
+                return _Fault("archive_lags")
             built = await self._references.rebuild(self._table, self._info, until=lsn, progress=None)
         except (Corrupt, Missing) as error:
             if error.fields.get("what") == "rowfile":
                 self._note(f"the reference's own file is damaged: {error}")
-                return _Fault("reference_lost", None)
-            return _Fault("archive_damaged", self._archive_finding(error))
+                return _Fault("reference_lost")
+            damage = error.fields.get("damage") or (Damage(error_kind(error), "", error.fields.get("lsn"), str(error)),)
+            return _Fault("archive_damaged", tuple(damage))
         except ScrubjayError as error:
             self._note(f"no reference: {error}")
-            return _Fault("archive_unreachable", None)
+            return _Fault("archive_unreachable")
         if built.lsn != lsn:
             self._references.discard(built)
             raise Internal("the rebuild stopped at another LSN", partition=self._partition, expected=lsn, found=built.lsn)
         return built
 
-    def _archive_finding(self, error: ScrubjayError) -> Finding:
-        fields = error.fields
-        named = [str(fields[name]) for name in ("object", "where", "what") if "/" in str(fields.get(name, ""))]
-        lsn = fields.get("lsn", fields.get("first"))
-        object_ = named[0] if named else None
-        return self._finding(archive_kind(error), ARCHIVE, object_=object_, lsn=lsn, segment=object_, detail=str(error))
+    def _archive_finding(self, damage: Damage) -> Found:
+        object_ = damage.object or None
+        segment = object_ if object_ is not None and "/log/" in object_ else None
+        return Found(self._finding(damage.kind, ARCHIVE, object_=object_, lsn=damage.lsn, segment=segment, detail=damage.detail))
 
     # ------------------------------------------------------------------ judging
 
@@ -257,7 +256,7 @@ class PartitionScrub:
             truth,
             differences,
             reference_reason=None if fault is None else fault.reason,
-            reference_rotten=fault is not None and fault.finding is not None,
+            reference_rotten=fault is not None and bool(fault.damage),
             further=further,
             unexplained=unexplained,
         )
@@ -430,7 +429,8 @@ class PartitionScrub:
         ]
         verdict, reason = first.outcome.verdict, first.outcome.reason
         if findings and verdict is not Verdict.MISMATCH:
-            verdict, reason = Verdict.MISMATCH, reason or "found_outside_scrub"
+            damaged = any(found.finding.copy == ARCHIVE and found.finding.found_by == "scrub" for found in findings)
+            verdict, reason = Verdict.MISMATCH, reason or ("archive_damaged" if damaged else "found_outside_scrub")
         if second is not None and second.outcome.verdict is not Verdict.MATCH:
             reason = second.outcome.reason or reason
         healed = verdict is Verdict.MISMATCH and last.outcome.verdict is Verdict.MATCH and all(_healed(found) for found in findings)
@@ -446,6 +446,7 @@ class PartitionScrub:
             rows or 0,
             first.bytes + (second.bytes if second is not None else 0),
             base,
+            () if last.reference is None else last.reference.objects,
             None if second is None else (second.seal.lsn, second.outcome.copies),
         )
 
@@ -506,20 +507,6 @@ async def _or_none(item: Any) -> bytes | None:
     except (Corrupt, Missing, Unavailable):
         return None
     return found
-
-
-_FORGED = ("chain", "another", "agreed digest", "differ", "does not follow", "do not rise", "names another")
-"""Words in errors about bytes whose checksums are good while what they say is not what belongs there."""
-
-
-def archive_kind(error: ScrubjayError) -> str:
-    """hole: not there. forged: sound bytes that do not belong there, or do not follow. unreadable: bytes that fail a checksum or a format."""
-    if isinstance(error, Missing):
-        return "hole"
-    if "kind" in error.fields and isinstance(error.fields["kind"], str):
-        return str(error.fields["kind"])
-    sound = "checksum" not in error.message and "CRC" not in error.message and "SHA" not in error.message
-    return "forged" if sound and any(word in error.message for word in _FORGED) else "unreadable"
 
 
 def key_json(item: bytes, key: KeySchema) -> dict[str, Any] | None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any
 
 from archiver.base import BaseManifest
-from archiver.layout import build
-from archiver.manifest import SegmentManifest
+from archiver.index import Problem, Shelf
+from archiver.layout import SegmentKey, build
 from archiver.rebuild import from_answer
 from base.env import Disk, Env, Jobs
-from base.errors import Internal
+from base.errors import Corrupt, Internal, Missing, ScrubjayError
 from base.ids import Lsn, Stamp
 from scrubber.jobs import FACTS, ITEMS, REFERENCE, TRACE, UPLOAD, facts_of
-from scrubber.reference import Origin, Progress, Reference
+from scrubber.reference import Damage, Origin, Progress, Reference, error_kind, schema_text
+from scrubber.shelves import Shelves, problem_at
 from storage.btree.engine import RowFact
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.digest import RangeDigest
@@ -21,21 +22,6 @@ from storage.digest import RangeDigest
 FOLDER = "tmp/scrub"
 TRACE_SEGMENTS_MAX = 64
 """Segments searched, newest first, for the record that last touched a key the reference does not have."""
-
-
-class Shelf(NamedTuple):
-    """What the archive holds of one partition: both rising by LSN, of each range the highest generation that verifies."""
-
-    bases: tuple[BaseManifest, ...]
-    segments: tuple[SegmentManifest, ...]
-
-
-class Shelves(Protocol):
-    """Lists the archive. `archiver.index` behind a small face, so that tests can put anything on a shelf."""
-
-    async def shelf(self, table: str, partition: str) -> Shelf:
-        """Raises Corrupt (a manifest), Unavailable."""
-        ...
 
 
 class ArchiveReferences:
@@ -48,23 +34,43 @@ class ArchiveReferences:
         self._shelves = shelves
         self._url = url
         self._cluster = cluster
-        self._made: dict[str, tuple[BaseManifest | None, tuple[SegmentManifest, ...], str]] = {}
+        self._bases: dict[str, BaseManifest | None] = {}
 
     def sweep(self) -> None:
         """At start: remove what a killed process left behind."""
-        if self._disk.exists(FOLDER):
-            self._disk.remove_tree(FOLDER)
+        for name in self._disk.listdir(FOLDER):
+            self._disk.remove(f"{FOLDER}/{name}")
 
     async def rebuild(self, table: TableMeta, info: PartitionInfo, *, until: Lsn, progress: Progress | None) -> Reference:
-        shelf = await self._shelves.shelf(table.table_id, info.partition_id)
-        base, segments = choose(shelf, until)
+        damage: list[Damage] = []
+        without: tuple[str, ...] = ()
+        while True:
+            shelf = await self._shelves.shelf(table.table_id, info.partition_id, upto=until, without=without)
+            _note_problems(damage, shelf.problems)
+            base = shelf.bases[0] if shelf.bases else None
+            try:
+                return await self._rebuild(info, shelf, base, until, damage, progress)
+            except (Corrupt, Missing) as error:
+                found = await self._damage(table, info, shelf, error)
+                if found not in damage:
+                    damage.append(found)
+                if base is None or not found.object.startswith(base.key().folder()):
+                    error.fields["damage"] = tuple(damage)
+                    raise
+                without = (*without, build(base.key()))  # a base that rotted is found, named and done without
+
+    async def _rebuild(
+        self, info: PartitionInfo, shelf: Shelf, base: BaseManifest | None, until: Lsn, damage: list[Damage], progress: Progress | None
+    ) -> Reference:
         self._disk.mkdir(FOLDER)
         name = f"{FOLDER}/{self._env.rand.uuid()}"
         lo, hi = bytes.fromhex(info.lo), bytes.fromhex(info.hi) if info.hi else None
+        objects = [] if base is None else [build(base.key()), *(build(base.key(part)) for part in range(len(base.parts)))]
+        segments = [build(one.key()) for one in shelf.segments]
         arguments = {
             "url": self._url,
             "base": None if base is None else build(base.key()),
-            "segments": [build(one.key()) for one in segments],
+            "segments": segments,
             "lsn": until,
             "output": name + ".rows",
             "work": name + ".base",
@@ -88,13 +94,31 @@ class ArchiveReferences:
             base_lsn=None if base is None else Lsn(base.lsn),
             base_raw=0 if base is None else base.file.size,
             log_raw=rebuilt.raw_bytes,
-            bytes=sum(one.stored.size for one in segments) + (0 if base is None else base.file.size),
+            bytes=sum(one.stored.size for one in shelf.segments) + (0 if base is None else base.file.size),
+            objects=(*objects, *segments, *(build(one.key().twin()) for one in shelf.segments)),
+            damage=tuple(damage),
         )
         if not rebuilt.exact:
             self.discard(reference)
             raise Internal("a scrub's reference does not end at a seal", partition=info.partition_id, lsn=until)
-        self._made[reference.rows] = (base, shelf.segments, rebuilt.schema)
+        self._bases[reference.rows] = base
         return reference
+
+    async def _damage(self, table: TableMeta, info: PartitionInfo, shelf: Shelf, error: ScrubjayError) -> Damage:
+        """Name the object behind a failed rebuild."""
+        kind, fields = error_kind(error), error.fields
+        lsn = fields.get("lsn")
+        named = [str(fields[name]) for name in ("where", "what") if "/" in str(fields.get(name, ""))]
+        if named:
+            return Damage(kind, named[0], lsn, str(error))
+        if lsn is None:
+            return Damage(kind, "", None, str(error))
+        known = problem_at(shelf.problems, lsn)
+        if known is not None:
+            return _of_problem(known)
+        behind = min((one.first for one in shelf.segments if one.first > lsn), default=None)
+        lost = await self._shelves.lost(table.table_id, info.partition_id, first=lsn, last=None if behind is None else behind - 1)
+        return Damage(kind, lost, lsn, str(error))
 
     async def facts(self, reference: Reference, ranges: Sequence[tuple[bytes, bytes | None]]) -> list[list[RowFact]]:
         answer = await self._jobs.run(FACTS, {"rows": reference.rows, "ranges": [list(pair) for pair in ranges]})
@@ -109,43 +133,38 @@ class ArchiveReferences:
     async def origins(
         self, table: TableMeta, info: PartitionInfo, reference: Reference, keys: Sequence[tuple[bytes, Lsn | None]]
     ) -> list[Origin]:
-        base, segments, _ = self._made[reference.rows]
-        covered = [one for one in segments if one.first <= reference.lsn]
+        names = [one for one in await self._shelves.names(table.table_id, info.partition_id) if one.first <= reference.lsn]
         unknown = sorted({key for key, lsn in keys if lsn is None})
         places: dict[bytes, tuple[int, str]] = {}
-        if unknown and covered:
-            newest = [build(one.key()) for one in reversed(covered)][:TRACE_SEGMENTS_MAX]
+        if unknown and names:
+            newest = [build(one) for one in reversed(names)][:TRACE_SEGMENTS_MAX]
             answer = await self._jobs.run(TRACE, {"url": self._url, "segments": newest, "keys": unknown, "upto": reference.lsn})
             places = {key: (place[0], place[1]) for key, place in zip(unknown, answer["places"], strict=True) if place is not None}
-        return [_origin(key, lsn, base, covered, places) for key, lsn in keys]
+        return [_origin(key, lsn, self._bases[reference.rows], names, places) for key, lsn in keys]
 
     async def write_base(self, table: TableMeta, info: PartitionInfo, reference: Reference) -> str:
-        _, segments, schema = self._made[reference.rows]
-        last = next((one for one in reversed(segments) if one.last <= reference.lsn), None)
         total = reference.digest.total()
-        answer = await self._jobs.run(
-            UPLOAD,
-            {
-                "url": self._url,
-                "rows": reference.rows,
-                "cluster": self._cluster,
-                "table": table.table_id,
-                "partition": info.partition_id,
-                "table_name": table.name,
-                "schema": schema if last is None else last.schema,
-                "lo": info.lo,
-                "hi": info.hi,
-                "lsn": reference.lsn,
-                "stamp": reference.stamp,
-                "chain": reference.chain.hex(),
-                "total": {"sum": total.hex, "rows": total.rows},
-                "origin": None,
-            },
-        )
+        arguments: dict[str, Any] = {
+            "url": self._url,
+            "rows": reference.rows,
+            "cluster": self._cluster,
+            "table": table.table_id,
+            "partition": info.partition_id,
+            "table_name": table.name,
+            "schema": schema_text(table),
+            "lo": info.lo,
+            "hi": info.hi,
+            "lsn": reference.lsn,
+            "stamp": reference.stamp,
+            "chain": reference.chain.hex(),
+            "total": {"sum": total.hex, "rows": total.rows},
+            "origin": None,
+        }
+        answer = await self._jobs.run(UPLOAD, arguments)
         return str(answer["object"])
 
     def discard(self, reference: Reference) -> None:
-        self._made.pop(reference.rows, None)
+        self._bases.pop(reference.rows, None)
         self._remove(reference.rows.removesuffix(".rows"))
 
     def _remove(self, name: str) -> None:
@@ -154,16 +173,16 @@ class ArchiveReferences:
                 self._disk.remove(path)
 
 
-def choose(shelf: Shelf, until: Lsn) -> tuple[BaseManifest | None, tuple[SegmentManifest, ...]]:
-    """The newest base at or below `until` that no segment straddles, and the segments from there to the one that ends at or behind it. Pure."""
-    bases = [one for one in shelf.bases if one.lsn <= until and not any(seg.first <= one.lsn < seg.last for seg in shelf.segments)]
-    base = max(bases, key=lambda one: (one.lsn, one.generation), default=None)
-    floor = base.lsn if base is not None else 0
-    return base, tuple(one for one in shelf.segments if one.first > floor and one.first <= until)
+def _note_problems(damage: list[Damage], problems: Sequence[Problem]) -> None:
+    damage += [one for one in map(_of_problem, problems) if one not in damage]
+
+
+def _of_problem(problem: Problem) -> Damage:
+    return Damage(problem.kind, problem.object, problem.first, problem.detail)
 
 
 def _origin(
-    key: bytes, lsn: Lsn | None, base: BaseManifest | None, segments: Sequence[SegmentManifest], places: dict[bytes, tuple[int, str]]
+    key: bytes, lsn: Lsn | None, base: BaseManifest | None, names: Sequence[SegmentKey], places: dict[bytes, tuple[int, str]]
 ) -> Origin:
     """LSN 0 is a row that a restored table began with: it came with the base."""
     if lsn is None:
@@ -171,5 +190,5 @@ def _origin(
         return Origin(None, None) if place is None else Origin(Lsn(place[0]), place[1])
     if lsn == 0:
         return Origin(None, None if base is None else build(base.key()))
-    holder = next((one for one in segments if one.first <= lsn <= one.last), None)
-    return Origin(lsn, None if holder is None else build(holder.key()))
+    holder = next((one for one in names if one.first <= lsn <= one.last), None)
+    return Origin(lsn, None if holder is None else build(holder))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
+from base.errors import Missing, ScrubjayError
 from base.ids import Lsn, Stamp
 from storage.btree.engine import RowFact
 from storage.control.catalogue import PartitionInfo, TableMeta
@@ -13,11 +16,21 @@ from storage.digest import RangeDigest
 Progress = Callable[[dict[str, Any]], None]
 
 
+class Damage(NamedTuple):
+    """Something in the archive that is not as it must be. kind: unreadable | hole | forged. object: its key (what is known of it). lsn: the first record
+    that cannot be had because of it, None if unknown."""
+
+    kind: str
+    object: str
+    lsn: int | None
+    detail: str
+
+
 class Reference(NamedTuple):
     """A rebuilt partition. rows: its row file, relative to the data folder. chain: the chain value at `lsn`.
 
     base_lsn, base_raw: the base snapshot it began with (None, 0: the log was read from LSN 1). log_raw: raw bytes of log read above it.
-    bytes: fetched from the archive.
+    bytes: fetched from the archive. objects: keys of all objects that were read and proven. damage: what was met on the way and done without.
     """
 
     lsn: Lsn
@@ -29,6 +42,8 @@ class Reference(NamedTuple):
     base_raw: int
     log_raw: int
     bytes: int
+    objects: tuple[str, ...] = ()
+    damage: tuple[Damage, ...] = ()
 
 
 class Origin(NamedTuple):
@@ -42,7 +57,10 @@ class References(Protocol):
     """Rebuilds references. Every call may raise Unavailable."""
 
     async def rebuild(self, table: TableMeta, info: PartitionInfo, *, until: Lsn, progress: Progress | None) -> Reference:
-        """From the archive alone, every checksum, seal and the chain checked on the way. Raises Missing (a hole: lsn, object), Corrupt (object)."""
+        """From the archive alone, every checksum, seal and the chain checked on the way.
+
+        Raises Missing (a hole) or Corrupt, with all damage found in the field `damage`; Corrupt with `what` "rowfile" if it is our own file that rotted.
+        """
         ...
 
     async def facts(self, reference: Reference, ranges: Sequence[tuple[bytes, bytes | None]]) -> list[list[RowFact]]:
@@ -66,6 +84,23 @@ class References(Protocol):
     def discard(self, reference: Reference) -> None:
         """Remove the row file."""
         ...
+
+
+_FORGED = ("chain", "another", "agreed digest", "differ", "does not follow", "do not rise", "names another")
+"""Words in errors about bytes whose checksums are good while what they say is not what belongs there."""
+
+
+def error_kind(error: ScrubjayError) -> str:
+    """hole: not there. forged: sound bytes that do not belong there, or do not follow. unreadable: bytes that fail a checksum or a format."""
+    if isinstance(error, Missing):
+        return "hole"
+    sound = not any(word in error.message for word in ("checksum", "CRC", "SHA"))
+    return "forged" if sound and any(word in error.message for word in _FORGED) else "unreadable"
+
+
+def schema_text(table: TableMeta) -> str:
+    """Key schema and attributes as manifests carry them."""
+    return msgspec.json.encode({"key": table.key, "attributes": table.attributes}, order="deterministic").decode()
 
 
 BASE_RATIO = 0.5

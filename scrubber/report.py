@@ -42,7 +42,8 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class PartitionReport:
-    """One partition. copies: as found, before any heal. bytes: read from copies and archive. rescrub: lsn and copies of the pass after a heal."""
+    """One partition. copies: as found, before any heal. bytes: read from copies and archive. objects: archived
+    objects proven on the way. rescrub: lsn and copies of the pass after a heal."""
 
     partition: str
     lsn: int | None
@@ -54,6 +55,7 @@ class PartitionReport:
     rows: int
     bytes: int
     base: str | None = None
+    objects: tuple[str, ...] = ()
     rescrub: tuple[int, tuple[CopyVerdict, ...]] | None = None
 
     def as_json(self) -> dict[str, Any]:

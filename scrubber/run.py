@@ -11,7 +11,7 @@ from base.errors import ScrubjayError, Unavailable
 from base.ids import PartitionId
 from scrubber.compare import ARCHIVE, CopyVerdict
 from scrubber.gather import in_lanes
-from scrubber.ledger import Ledger, PartitionProof
+from scrubber.ledger import Ledger, PartitionProof, Proof
 from scrubber.partition import PartitionScrub, ScrubOptions
 from scrubber.reference import References
 from scrubber.report import PartitionReport, ScrubReport, TableReport
@@ -142,6 +142,7 @@ async def _remember(env: Env, ledger: Ledger | None, target: Target, report: Par
     )
     try:
         await ledger.scrubbed(proof)
+        await ledger.proved([Proof(key, "replayed", proof.at_us) for key in report.objects])
     except ScrubjayError as error:
         notes.append(f"the ledger could not be written: {error}")
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from archiver.base import read_base_manifest
 from archiver.layout import BaseKey, SegmentKey, build, parse
-from archiver.manifest import decode_manifest, encode_manifest
+from archiver.manifest import encode_manifest
 from base.checksum import row_hash
 from base.env import Env
 from base.errors import Missing
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from scrubber.partition import ScrubOptions
-from scrubber.rebuilt import ArchiveReferences, Shelf
+from scrubber.rebuilt import ArchiveReferences
 from scrubber.report import PartitionReport
 from scrubber.run import scrub
+from scrubber.shelves import StoreShelves
 from scrubber.verdict import Verdict
 from storage import record as records
 from storage.control.catalogue import PartitionInfo, TableMeta
@@ -28,23 +28,6 @@ from storage.service_port import SealPoint
 from tests.unit.archiver.sample import CLUSTER, Sample
 from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryJobs, MemoryStore, TinyLoop
 from tests.unit.scrubber.scrub_world import KEY, NODES, CopyModel, FakeStore, key_of, storage_key
-
-
-class ListedShelves:
-    """Every object of a partition, the highest generation of each range."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-
-    async def shelf(self, table: str, partition: str) -> Shelf:
-        bases, segments = [], {}
-        for key in sorted(self._store.objects):
-            parsed = parse(key)
-            if isinstance(parsed, BaseKey) and parsed.partition == partition and parsed.part is None:
-                bases.append(await read_base_manifest(self._store, parsed))
-            if isinstance(parsed, SegmentKey) and parsed.partition == partition and parsed.manifest:
-                segments[parsed.first] = decode_manifest(await self._store.get(key), where=key)
-        return Shelf(tuple(bases), tuple(segments[first] for first in sorted(segments)))
 
 
 class ArchivedStore(FakeStore):
@@ -108,6 +91,7 @@ class World:
         sample.append(records.Kind.SCHEMA, b"{}")
         self.store.archive(Seal.SCHEMA)
         self.lsns: dict[int, int] = {}
+        self.remembered: list[str] = []
         for n in range(writes):
             number = (n * 7) % 23
             self.lsns[number] = self.store.write(number, None if n % 9 == 8 else n)
@@ -115,7 +99,12 @@ class World:
                 self.store.archive()
         jobs: Any = MemoryJobs(self.objects, self.disk)
         disk: Any = self.disk
-        self.references = ArchiveReferences(self.loop.env(), jobs, disk, ListedShelves(self.objects), url="memory://", cluster=CLUSTER)
+        self.references = ArchiveReferences(
+            self.loop.env(), jobs, disk, StoreShelves(self.objects, CLUSTER, self.loop, known=self.known), url="memory://", cluster=CLUSTER
+        )
+
+    async def known(self, prefix: str) -> list[str]:
+        return [key for key in self.remembered if key.startswith(prefix)]
 
     @property
     def copies(self) -> dict[NodeName, CopyModel]:
@@ -189,45 +178,116 @@ def test_an_extra_row_is_traced_to_the_delete_that_should_have_removed_it() -> N
     assert found.finding.segment == world.segment_of(lsn)
 
 
-@pytest.mark.parametrize("damage", ["flip", "lose", "manifest", "swap"])
+@pytest.mark.parametrize("damage", ["flip", "lose", "cut", "manifest", "lose manifest", "swap"])
 def test_damage_in_the_archive_names_the_object(damage: str) -> None:
     world = World()
     target = world.segment_of(12)
     parsed = parse(target)
     assert isinstance(parsed, SegmentKey)
     objects = world.objects.objects
-    named = target
-    if damage == "flip":
-        data = bytearray(objects[target])
-        data[len(data) // 2] ^= 4
-        objects[target] = bytes(data)
-    elif damage == "lose":
-        del objects[target]
-    elif damage == "manifest":
-        named = build(parsed.twin())
+    named = build(parsed.twin()) if "manifest" in damage else target
+    if damage in ("flip", "manifest"):
         data = bytearray(objects[named])
         data[len(data) // 2] ^= 4
         objects[named] = bytes(data)
+    elif damage.startswith("lose"):
+        del objects[named]
+    elif damage == "cut":
+        objects[target] = objects[target][:-10]
     else:
         objects[target] = objects[world.segment_of(25)]
     code, part = world.scrub()
     (found,) = part.findings
     assert (code, found.finding.copy, found.finding.object) == (2, "archive", named)
-    assert found.finding.kind == {"flip": "unreadable", "lose": "hole", "manifest": "unreadable", "swap": found.finding.kind}[damage]
+    assert found.finding.kind == ("hole" if damage.startswith("lose") else "unreadable")
     assert part.reason == "archive_damaged"
     assert world.store.model.heals == []
 
 
-def test_a_hole_in_the_log_is_a_hole() -> None:
+@pytest.mark.parametrize("remembered", [False, True])
+def test_a_hole_in_the_log_names_the_object_that_is_gone(remembered: bool) -> None:
     world = World()
     target = world.segment_of(12)
     parsed = parse(target)
     assert isinstance(parsed, SegmentKey)
+    world.remembered = [target] if remembered else []
     for key in (target, build(parsed.twin())):
         del world.objects.objects[key]
     code, part = world.scrub()
     (found,) = part.findings
     assert (code, found.finding.kind, found.finding.lsn) == (2, "hole", parsed.first)
+    assert found.finding.object is not None
+    assert target.startswith(found.finding.object)
+    assert (found.finding.object == target) == remembered
+
+
+def test_a_forged_segment_with_sound_sums_is_named() -> None:
+    """Another history of the same records: object and manifest check by themselves, but the chain does not go on."""
+    world = World()
+    target = world.segment_of(12)
+    parsed = parse(target)
+    assert isinstance(parsed, SegmentKey)
+    forger = Sample(seed=99)
+    forger.append(records.Kind.SCHEMA, b"{}")
+    forger.seal(reason=Seal.SCHEMA)
+    forger.random_write()
+    forger.seal(reason=Seal.AGE)
+    while forger.lsn + 1 < parsed.first:
+        forger.random_write()
+        if forger.lsn + 2 == parsed.first:
+            forger.seal()
+    while forger.lsn + 1 < parsed.last:
+        forger.random_write()
+    manifest, data = forger.manifest(forger.seal())
+    assert (manifest.first, manifest.last) == (parsed.first, parsed.last)
+    for key in (target, build(parsed.twin())):
+        del world.objects.objects[key]
+    world.objects.objects[build(manifest.key())] = data
+    world.objects.objects[build(manifest.key().twin())] = encode_manifest(manifest)
+    code, part = world.scrub()
+    assert code == 2
+    assert part.findings
+    assert {one.finding.copy for one in part.findings} == {"archive"}
+    assert "forged" in {one.finding.kind for one in part.findings}
+
+
+@pytest.mark.parametrize("damage", ["flip", "lose", "manifest"])
+def test_a_base_that_rotted_is_named_and_done_without(damage: str) -> None:
+    world = World()
+    code, part = world.scrub()
+    assert code == 0
+    assert part.base is not None
+    objects = world.objects.objects
+    rows = next(key for key in objects if isinstance(found := parse(key), BaseKey) and found.part == 0)
+    named = part.base if damage == "manifest" else rows
+    if damage == "lose":
+        del objects[named]
+    else:
+        data = bytearray(objects[named])
+        data[len(data) // 2] ^= 4
+        objects[named] = bytes(data)
+    code, part = world.scrub()
+    (found_one,) = part.findings
+    assert (code, found_one.finding.copy, found_one.finding.object, part.reason) == (2, "archive", named, "archive_damaged")
+    assert [copy.verdict for copy in part.copies] == [Verdict.MATCH] * 4, "the log alone still proves the copies"
+
+
+def test_a_scrub_reads_only_what_is_behind_the_newest_base() -> None:
+    world = World(writes=60)
+    world.scrub()
+    world.store.write(3, 99)
+    world.store.archive()
+    read: list[str] = []
+    get = world.objects.get
+
+    async def counted(key: str) -> bytes:
+        read.append(key)
+        return await get(key)
+
+    world.objects.get = counted  # type: ignore[method-assign]
+    code, _ = world.scrub()
+    assert code == 0
+    assert len({key for key in read if "/log/" in key}) == 4, "two segments and their manifests"
 
 
 def test_archive_errors_are_what_the_finding_kinds_rest_on() -> None:

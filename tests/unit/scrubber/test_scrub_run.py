@@ -12,7 +12,7 @@ from base.ids import Lsn
 from scrubber.compare import Side, differences_in
 from scrubber.ledger import MEMORY, SqliteLedger
 from scrubber.partition import ScrubOptions
-from scrubber.reference import base_due
+from scrubber.reference import Damage, base_due
 from scrubber.report import ScrubReport
 from scrubber.run import choose, order, scrub
 from scrubber.verdict import Verdict
@@ -153,9 +153,9 @@ def test_no_majority_heals_nothing() -> None:
 @pytest.mark.parametrize(
     ("damage", "kind"),
     [
-        (Missing("a hole", lsn=7, object="t/p/log/7.seg"), "hole"),
-        (Corrupt("bad checksum", where="t/p/log/7.seg"), "unreadable"),
-        (Corrupt("chain differs", object="t/p/log/7.seg", kind="forged"), "forged"),
+        (Missing("a hole", damage=(Damage("hole", "t/p/log/7.seg", 7, ""),)), "hole"),
+        (Corrupt("bad checksum", damage=(Damage("unreadable", "t/p/log/7.seg", None, ""),)), "unreadable"),
+        (Corrupt("the chain is broken", damage=(Damage("forged", "t/p/log/7.seg", 7, ""),)), "forged"),
     ],
 )
 def test_damage_in_the_archive_is_a_finding_and_the_copies_are_unverified(damage: Any, kind: str) -> None:
