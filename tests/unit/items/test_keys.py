@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from storage.control.catalogue import KeyAttribute, KeySchema
 from storage.items.errors import ItemError
 from storage.items.keys import (
+    HASH_BYTES,
     absolute_bounds,
     after_prefix,
     check_item_keys,
@@ -18,8 +20,10 @@ from storage.items.keys import (
     sort_bounds,
     storage_key,
 )
+from storage.items.numbers import order_bytes
 from storage.items.values import Value
 from storage.items.wire import item_from_json
+from tests.docs.format_tables import ROOT, find_table
 from tests.fixtures.golden import Golden
 
 HASH = KeySchema(KeyAttribute("a", "S"))
@@ -174,3 +178,13 @@ def test_prefix_bounds_end_with_the_key_space() -> None:
     assert absolute_bounds(b"\x01" * 16, (b"k", None)) == (b"\x01" * 16 + b"k", b"\x01" * 15 + b"\x02")
     value: Value = ("B", b"\xff\xff")
     assert sort_bounds(BINARY, "begins_with", [value]) == (b"\xff\xff", None)
+
+
+def test_the_format_pages_examples() -> None:
+    page = (ROOT / "docs/formats/key.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([−0-9.]+) \| `([0-9a-f ]+)` \|$", page, re.MULTILINE)
+    assert len(rows) == 6
+    for number, shown in rows:
+        assert order_bytes(number.replace("−", "-")).hex(" ") == shown
+    table = find_table("docs/formats/key.md", "Storage keys")
+    assert [(field.offset, field.size) for field in table.fixed] == [(0, HASH_BYTES)]
