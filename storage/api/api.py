@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from base.env import Env
-from storage.api import errors, limits
+from storage.api import aws_chunked, errors, limits
 from storage.api.backend import Backend
 from storage.api.call import Call, encode_json
 from storage.api.errors import ApiError
@@ -32,7 +32,7 @@ from storage.api.http import (
     wants_gzip,
 )
 from storage.api.operations import OPERATIONS
-from storage.api.sigv4 import Identity, Key, Verifier
+from storage.api.sigv4 import Identity, Key, Verifier, is_chunked
 
 _decode_json = msgspec.json.Decoder().decode
 _APIS = ("DynamoDB_20120810", "DynamoDB_20111205")
@@ -118,7 +118,7 @@ class DynamoApi:
             if body and content_type_of(request.headers) not in _CONTENT_TYPES:
                 respond(*self._not_found(request, request_id))
                 return
-            raw = self._parse(body) if body else None
+            raw = self._parse(_plain(request) if is_chunked(request.headers) else body) if body else None
             operation = self._operation_of(request)
             identity = self._verifier.verify("POST", request.path, request.query, request.headers, body)
             if type(raw) is not dict:
@@ -181,6 +181,14 @@ class DynamoApi:
         if "origin" in request_headers:
             headers += cors_headers(request)
         return Response(status, headers, body)
+
+
+def _plain(request: Request) -> bytes:
+    """The body with its `aws-chunked` coding undone."""
+    try:
+        return aws_chunked.decode(request.body).payload
+    except ValueError:
+        raise errors.serialization() from None
 
 
 def _why_not_an_object(raw: object, operation: str) -> str:

@@ -15,15 +15,18 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
-from urllib.parse import quote, unquote, unquote_plus
+from urllib.parse import quote, unquote_plus
 
 from base.env import Clock
-from storage.api import errors, limits
+from storage.api import aws_chunked, errors, limits
 from storage.api.errors import ApiError
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"
 _STREAMING = "STREAMING-"
+_SIGNED_CHUNKS = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+_STREAMS = (_SIGNED_CHUNKS, _SIGNED_CHUNKS + "-TRAILER", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+_EMPTY_HASH = hashlib.sha256(b"").hexdigest()
 _SERVICE = "dynamodb"
 _TERMINATOR = "aws4_request"
 _BASIC_FORMAT = re.compile(r"[0-9]{8}T[0-9]{6}Z")
@@ -102,13 +105,17 @@ class Verifier:
         if (key.token or claim.token) and not hmac.compare_digest((key.token or "").encode(), (claim.token or "").encode()):
             raise errors.unrecognized_client()
         missing = [name for name in claim.signed_headers if name not in headers]
-        canonical = _canonical_request(claim, method, path, query, headers, _payload_hash(claim, headers, body))
+        canonical = _canonical_request(claim, method, path, query, headers, _payload_hash(headers, body))
         timestamp = signed_at.strftime("%Y%m%dT%H%M%SZ")
         scope = f"{claim.date}/{claim.region}/{claim.service}/{claim.terminator}"
+        signing_key = self._signing_key(claim, key.secret)
         to_sign = f"{ALGORITHM}\n{timestamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        expected = hmac.digest(self._signing_key(claim, key.secret), to_sign.encode(), "sha256").hex()
+        expected = hmac.digest(signing_key, to_sign.encode(), "sha256").hex()
         if missing or not hmac.compare_digest(expected.encode(), claim.signature.encode()):
             raise _mismatch(canonical, to_sign)
+        declared = headers.get("x-amz-content-sha256", "")
+        if declared.startswith(_SIGNED_CHUNKS):
+            _prove_chunks(body, signing_key, f"{timestamp}\n{scope}", claim.signature)
         return Identity(claim.key_id, key.role, claim.region)
 
     def _signing_key(self, claim: Claim, secret: str) -> bytes:
@@ -298,17 +305,45 @@ def _mismatch(canonical: str, to_sign: str) -> ApiError:
 # -- the canonical request -------------------------------------------------------------------------------------------------------------
 
 
-def _payload_hash(claim: Claim, headers: Mapping[str, str], body: bytes) -> str:
+def is_chunked(headers: Mapping[str, str]) -> bool:
+    """Whether the body is in the `aws-chunked` coding."""
+    return headers.get("x-amz-content-sha256", "").startswith(_STREAMING) or "aws-chunked" in headers.get("content-encoding", "")
+
+
+def _payload_hash(headers: Mapping[str, str], body: bytes) -> str:
     """What stands for the body in the canonical request. A declared hash is used only if it is the body's."""
     declared = headers.get("x-amz-content-sha256")
-    if declared == UNSIGNED:
-        return UNSIGNED
+    if declared is not None and (declared == UNSIGNED or declared in _STREAMS):
+        return declared
     if declared is not None and declared.startswith(_STREAMING):
         raise errors.invalid_signature(f"The value '{declared}' of x-amz-content-sha256 is not supported by this service.")
     actual = hashlib.sha256(body).hexdigest()
     if declared is not None and not hmac.compare_digest(declared.lower().encode(), actual.encode()):
         raise errors.invalid_signature("The value of the x-amz-content-sha256 header does not match the calculated value.")
     return actual
+
+
+def _prove_chunks(body: bytes, signing_key: bytes, stamp_and_scope: str, seed: str) -> None:
+    """Each chunk's signature covers the one before it, so none can be left out, added or moved. Raises ApiError."""
+    try:
+        decoded = aws_chunked.decode(body)
+    except ValueError as error:
+        raise errors.invalid_signature(f"The chunked body is malformed: {error}.") from None
+    previous = seed
+    for chunk in decoded.chunks:
+        to_sign = f"{ALGORITHM}-PAYLOAD\n{stamp_and_scope}\n{previous}\n{_EMPTY_HASH}\n{hashlib.sha256(chunk.data).hexdigest()}"
+        expected = hmac.digest(signing_key, to_sign.encode(), "sha256").hex()
+        if not hmac.compare_digest(expected.encode(), chunk.signature.encode()):
+            raise errors.invalid_signature("The signature of a chunk does not match the signature calculated.")
+        previous = expected
+    signed = dict(decoded.trailers)
+    given = signed.pop("x-amz-trailer-signature", None)
+    if signed:
+        text = "".join(f"{name}:{value}\n" for name, value in sorted(signed.items()))
+        to_sign = f"{ALGORITHM}-TRAILER\n{stamp_and_scope}\n{previous}\n{hashlib.sha256(text.encode('latin-1')).hexdigest()}"
+        expected = hmac.digest(signing_key, to_sign.encode(), "sha256").hex()
+        if given is None or not hmac.compare_digest(expected.encode(), given.encode()):
+            raise errors.invalid_signature("The signature of the trailers does not match the signature calculated.")
 
 
 def _query_pairs(query: str) -> list[tuple[str, str]]:
@@ -326,11 +361,23 @@ def _quote(text: str) -> str:
     return quote(text, safe="-_.~")
 
 
+def _normal_path(path: str) -> str:
+    """The path as sent, without "." and ".." steps and doubled slashes (it is then quoted once more, as for every service but S3)."""
+    steps: list[str] = []
+    for step in path.split("/"):
+        if step == "..":
+            if steps:
+                steps.pop()
+        elif step not in ("", "."):
+            steps.append(step)
+    return "/" + "/".join(steps) + ("/" if steps and path.endswith("/") else "")
+
+
 def _canonical_request(claim: Claim, method: str, path: str, query: str, headers: Mapping[str, str], payload: str) -> str:
     pairs = sorted(
         (_quote(name), _quote(value)) for name, value in _query_pairs(query) if not (claim.presigned and name == "X-Amz-Signature")
     )
-    lines = [method, quote(unquote(path), safe="/-_.~") or "/", "&".join(f"{name}={value}" for name, value in pairs)]
+    lines = [method, quote(_normal_path(path), safe="/-_.~"), "&".join(f"{name}={value}" for name, value in pairs)]
     names = sorted(claim.signed_headers)
     lines += [f"{name}:{' '.join(headers.get(name, '').split())}" for name in names]
     lines += ["", ";".join(names), payload]
