@@ -291,6 +291,37 @@ def test_every_dependency_has_its_reason() -> None:
     assert [name for name in re.findall(r"^\| `([^`]+)` \|", reasons, re.MULTILINE) if name not in names] == []
 
 
+# What the distribution installs under another name than its own.
+_IMPORT_NAMES = {"prometheus-client": "prometheus_client", "sqlite-utils": "sqlite_utils"}
+
+
+def misplaced_imports(reasons: str, imports: list[tuple[str, str]]) -> list[str]:
+    """Imports (file, module) outside the places that the dependency table names. An empty place: nowhere in the packages; "anywhere": no bound."""
+    allowed: dict[str, list[str]] = {}
+    for name, places in re.findall(r"^\| `([^`]+)` \|[^|]*\|[^|]*\|([^|\n]*)\|$", reasons, re.MULTILINE):
+        module = _IMPORT_NAMES.get(name, name)
+        allowed[module] = [""] if "anywhere" in places else re.findall(r"`([^`]+)`", places)
+    allowed["botocore"] = allowed.get("boto3", [])
+    return [
+        f"{file} imports {module}; docs/DEPENDENCIES.md allows {allowed[module]}"
+        for file, module in imports
+        if module in allowed and not any(file.startswith(place) for place in allowed[module])
+    ]
+
+
+def test_dependencies_are_imported_where_the_page_says() -> None:
+    reasons = text_of(Path("docs/DEPENDENCIES.md")) or ""
+    imports = []
+    for name in python_files(packages_only=True):
+        for node in ast.walk(ast.parse(text_of(name) or "")):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            imports += [(str(name), module.partition(".")[0]) for module in modules]
+    assert len(imports) > 100
+    assert misplaced_imports(reasons, imports) == []
+    assert misplaced_imports(reasons, [("storage/node.py", "boto3"), ("archiver/plan.py", "lmdb")]) != []
+
+
 def test_lock_files_name_no_source_and_agree() -> None:
     pins: list[dict[str, str]] = []
     for lock in ("requirements.lock", "requirements-dev.lock"):
