@@ -38,7 +38,7 @@ from storage.wal.log import Boot, Create, Drop, Frame, Recovered, ReplicaLog, Re
 
 _RAW_SLICE_BYTES = 1 << 20
 _RETRY_FULL_S = 0.5
-_LIVENESS_PAUSE_MIN_US = 1_000
+_PAUSE_MIN_US = 1_000
 _OVERDUE_PAUSE_US = 10_000
 _REPAIR_BYTES_MAX = 4 << 20
 
@@ -631,7 +631,7 @@ class Node:
         at = replica.deadline()
         if at is None:
             return
-        at = max(at, not_before)
+        at = max(at, not_before, self.boot_us() + _PAUSE_MIN_US)
         armed = self._armed.get(replica.partition)
         if armed is None or at < armed:
             self._armed[replica.partition] = at
@@ -688,7 +688,7 @@ class Node:
                 return
             self._liveness_timer.cancel()
         self._liveness_at = at
-        wait_us = max(_LIVENESS_PAUSE_MIN_US, at - self.boot_us())
+        wait_us = max(_PAUSE_MIN_US, at - self.boot_us())
         self._liveness_timer = self.env.tasks.call_later(wait_us / 1e6, self._tick_liveness)
 
 

@@ -201,7 +201,6 @@ class Replica:
             leading.begun = self._propose(Kind.SCHEMA, self.node.schema_payload(self)) is not None
         else:
             leading.begun = self._propose(Kind.NOOP, b"") is not None
-        self.node.arm(self)
 
     def deposed(self) -> None:
         self._ended()
