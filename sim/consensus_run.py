@@ -1,0 +1,517 @@
+"""The profile "consensus": three nodes with real groups, leases and clocks on the reduced WAL, under everything a seed turns on.
+
+Two phases: faults on, safety judged after every event; then faults off, and within ten virtual seconds every partition must have a leader that answers and
+all members that may vote must have applied the same log. Then the clients' histories are judged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from base.ids import NodeName, PartitionId
+from sim.checkers.group import GroupChecker, Violation
+from sim.checkers.history import FOREVER, Operation
+from sim.checkers.history import Kind as OperationKind
+from sim.checkers.ledger import DurabilityLedger
+from sim.checkers.linear import check_linear
+from sim.checkers.witness import check_witness
+from sim.clock import SimClock
+from sim.group_node import GroupNode, Request, Tree, decode_write
+from sim.group_wal import GroupWal
+from sim.rand import Stream
+from sim.world import Host, World
+from storage.consensus.options import ConsensusOptions
+
+SECOND = 1_000_000
+NODES = 3
+HEAL_US = 10 * SECOND
+CLIENT_TIMEOUT_US = 2 * SECOND
+MAX_OFFSET_US = 500_000
+OPTIONS = ConsensusOptions(
+    grant_us=1_000_000,
+    interval_us=200_000,
+    drift_us=10_000,
+    election_us=250_000,
+    campaign_us=800_000,
+    retry_us=250_000,
+    resign_after_us=2_000_000,
+    batch_bytes=600,
+    inflight_bytes=4_000,
+    window_bytes=6_000,
+    tail_bytes=2_000,
+)
+"""Shorter times than in production, so that more happens in a virtual second; small bounds, so that they are met."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swarm:
+    """What a seed turns on. Each fault is off in about half of the seeds: some bugs only show when little else happens."""
+
+    crashes: bool
+    storms: bool
+    power: bool
+    isolate: bool
+    one_way: bool
+    pauses: bool
+    jumps: bool
+    rates: bool
+    loss: bool
+    duplicates: bool
+    slow_net: bool
+    slow_disk: bool
+    trim: bool
+    commands: bool
+    amnesia: bool
+    swizzle: bool
+    clients: int
+    partitions: int
+    fault_us: int
+    fault_gap_us: int
+
+
+def draw_swarm(draw: Stream, *, seconds: int) -> Swarm:
+    coin = draw.chance
+    return Swarm(
+        crashes=coin(0.5),
+        storms=coin(0.3),
+        power=coin(0.5),
+        isolate=coin(0.6),
+        one_way=coin(0.4),
+        pauses=coin(0.3),
+        jumps=coin(0.3),
+        rates=coin(0.5),
+        loss=coin(0.4),
+        duplicates=coin(0.4),
+        slow_net=coin(0.4),
+        slow_disk=coin(0.3),
+        trim=coin(0.4),
+        commands=coin(0.3),
+        amnesia=coin(0.25),
+        swizzle=coin(0.4),
+        clients=draw.between(1, 6),
+        partitions=draw.between(1, 2),
+        fault_us=seconds * SECOND,
+        fault_gap_us=draw.between(200_000, 2_500_000),
+    )
+
+
+@dataclass
+class Result:
+    """Outcome of a run. violation: "" if all held. unknown: keys whose history could not be judged in the step limit."""
+
+    seed: int
+    swarm: Swarm
+    violation: str = ""
+    digest: str = ""
+    virtual_us: int = 0
+    events: int = 0
+    acknowledged: int = 0
+    chosen: int = 0
+    elections: int = 0
+    publications: int = 0
+    operations: int = 0
+    unknown: int = 0
+    healed_us: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def replay(self) -> str:
+        return f"python -m sim run --profile consensus --seed {self.seed} --trace"
+
+
+class ConsensusRun:
+    """One run."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        seconds: int = 20,
+        swarm: Swarm | None = None,
+        show: Callable[[str], object] | None = None,
+        node: type[GroupNode] = GroupNode,
+    ) -> None:
+        self.world = World(seed, show=show)
+        self.swarm = swarm or draw_swarm(self.world.stream("swarm"), seconds=seconds)
+        self.world.note(repr(dataclasses.astuple(self.swarm)))
+        self.result = Result(seed, self.swarm)
+        self.partitions = tuple([PartitionId(f"{index:08x}-0000-4000-8000-000000000000") for index in range(1, self.swarm.partitions + 1)])
+        self.checkers = {partition: GroupChecker() for partition in self.partitions}
+        self.ledgers = {partition: DurabilityLedger() for partition in self.partitions}
+        self.history: dict[PartitionId, list[Operation]] = {partition: [] for partition in self.partitions}
+        self._node = node
+        self._names = {number: NodeName(f"n{number}") for number in range(1, NODES + 1)}
+        self._wals: dict[NodeName, GroupWal] = {}
+        self._trees: dict[NodeName, dict[PartitionId, Tree]] = {}
+        self._old_trees: dict[NodeName, dict[PartitionId, Tree]] = {}
+        self._faulting = True
+        self._operation = 0
+        self._served: dict[PartitionId, int] = {}
+        self._make_hosts()
+        self.world.after_event = self._check
+
+    # --- the cluster ---
+
+    def _make_hosts(self) -> None:
+        draw, swarm, world = self.world.stream("hosts"), self.swarm, self.world
+        faults = world.net.faults
+        faults.loss = 0.05 if swarm.loss else 0.0
+        faults.duplicate = 0.05 if swarm.duplicates else 0.0
+        faults.slow = 0.03 if swarm.slow_net else 0.0
+        for number, name in self._names.items():
+            rate = draw.between(-2_000, 2_000) if swarm.rates else 0
+            clock = SimClock(world, rate_ppm=rate, offset_us=draw.between(-150_000, 150_000))
+            host = world.add_host(name, build=lambda host, number=number: self._build(host, number), clock=clock)  # type: ignore[misc]
+            host.disk.faults.slow = 0.02 if swarm.slow_disk else 0.0
+            self._wals[name] = GroupWal(host)
+            self._trees[name] = {}
+            world.after(draw.between(0, 200_000), host.start)
+
+    def _build(self, host: Host, number: int) -> GroupNode:
+        return self._node(
+            host,
+            number=number,
+            names=self._names,
+            partitions=self.partitions,
+            wal_=self._wals[host.name],
+            trees=self._trees[host.name],
+            options=OPTIONS,
+            checkers=self.checkers,
+            max_offset_us=MAX_OFFSET_US,
+        )
+
+    def nodes(self) -> list[GroupNode]:
+        return [host.process for host in self.world.hosts.values() if host.process is not None]
+
+    def _check(self) -> None:
+        """After every event: one lease per partition, and its holder has all that is chosen."""
+        nodes = self.nodes()
+        for partition in self.partitions:
+            holders = []
+            for node in nodes:
+                replica = node.replicas.get(partition)
+                if replica is not None and replica.group.leading and replica.group.has_lease(node.now()):
+                    holders.append((node.host.name, replica.group.last))
+            if holders:
+                self.checkers[partition].leases(holders)
+
+    # --- clients ---
+
+    def _client(self, client: int) -> None:
+        draw = self.world.stream(f"client/{client}")
+        world = self.world
+
+        def next_() -> None:
+            world.after(draw.between(5_000, 60_000), ask)
+
+        def ask() -> None:
+            self._operation += 1
+            id_ = self._operation
+            partition = self.partitions[draw.between(0, len(self.partitions) - 1)]
+            # Keys rotate, so that no key's history outgrows the black-box checker.
+            key = draw.between(0, 2) + 10 * (world.now // (4 * SECOND))
+            kind = ("write", "write", "cas", "read")[draw.between(0, 3)]
+            host = world.hosts[self._names[draw.between(1, NODES)]]
+            leader = self._leader_hint(partition)
+            if leader is not None and draw.chance(0.8):
+                host = leader
+            seen = [one.value for one in self.history[partition][-6:] if one.key == key]
+            expected = seen[-1] if seen and draw.chance(0.7) else None
+            start = world.now
+            settled = False
+            if kind != "read":
+                self.ledgers[partition].sent(id_)
+
+            def record(end: int, value: int | None, ok: bool | None, lsn: int | None) -> None:
+                self.history[partition].append(
+                    Operation(id_, client, key, OperationKind(kind), start, end, value, expected if kind == "cas" else None, ok, lsn)
+                )
+
+            def answered(outcome: str, value: int | None, lsn: int | None) -> None:
+                # The answer travels, so the client learns of it later than the node said it.
+                world.after(draw.between(100, 2_000), lambda: settle(outcome, value, lsn))
+
+            def settle(outcome: str, value: int | None, lsn: int | None) -> None:
+                nonlocal settled
+                if settled:
+                    return
+                settled = True
+                if outcome == "ok":
+                    if kind != "read":
+                        self.ledgers[partition].acknowledged(id_, lsn or 0)
+                        self.result.acknowledged += 1
+                        self._served[partition] = world.now
+                    record(world.now, value, True, lsn)
+                elif outcome == "refused":
+                    self.ledgers[partition].failed(id_)
+                    record(world.now, id_, False, lsn)
+                elif outcome == "retry":
+                    if kind != "read":
+                        self.ledgers[partition].failed(id_)
+                elif kind != "read":
+                    record(FOREVER, id_, None, None)
+                next_()
+
+            def deliver() -> None:
+                if settled or host.process is None:
+                    return
+                request = Request(id_, kind, key, id_, expected, answered)
+                host.life.run(lambda: host.process.submit(partition, request))
+
+            world.after(draw.between(100, 2_000), deliver)
+            world.after(CLIENT_TIMEOUT_US, lambda: settle("unknown", None, None))
+
+        next_()
+
+    def _leader_hint(self, partition: PartitionId) -> Host | None:
+        for node in self.nodes():
+            replica = node.replicas.get(partition)
+            if replica is not None and replica.group.leading:
+                return node.host
+        return None
+
+    # --- nemesis ---
+
+    def _count(self, fault: str) -> None:
+        self.result.faults[fault] = self.result.faults.get(fault, 0) + 1
+
+    def _nemesis(self) -> None:
+        draw, swarm, world = self.world.stream("nemesis"), self.swarm, self.world
+        kinds = [
+            name
+            for name in ("crashes", "storms", "isolate", "one_way", "pauses", "jumps", "commands", "amnesia", "swizzle")
+            if getattr(swarm, name)
+        ]
+        kinds += ["crashes"] * swarm.crashes + ["isolate"] * swarm.isolate
+
+        def strike() -> None:
+            if not self._faulting:
+                return
+            if kinds:
+                kind = kinds[draw.between(0, len(kinds) - 1)]
+                self._count(kind)
+                getattr(self, f"_{kind}")(draw)
+            world.after(draw.between(swarm.fault_gap_us // 4, swarm.fault_gap_us * 2), strike)
+
+        world.after(draw.between(300_000, 2_000_000), strike)
+
+    def _pick(self, draw: Stream) -> Host:
+        return self.world.hosts[self._names[draw.between(1, NODES)]]
+
+    def _restart_later(self, host: Host, delay_us: int) -> None:
+        self.world.after(delay_us, lambda: None if host.up else host.start())
+
+    def _crashes(self, draw: Stream) -> None:
+        host = self._pick(draw)
+        if host.up:
+            host.crash(power=self.swarm.power and draw.chance(0.5))
+            self._restart_later(host, draw.between(1_000, 100_000) if draw.chance(0.5) else draw.between(100_000, 3_000_000))
+
+    def _storms(self, draw: Stream) -> None:
+        """Fast restarts of several nodes within one lease: what is forgotten over a restart shows here."""
+        for host in list(self.world.hosts.values()):
+            if draw.chance(0.7):
+                self.world.after(draw.between(0, 300_000), lambda host=host: host.crash(power=self.swarm.power) if self._faulting else None)  # type: ignore[misc]
+                self._restart_later(host, draw.between(301_000, 600_000))
+
+    def _isolate(self, draw: Stream) -> None:
+        host = self._pick(draw)
+        for other in self.world.hosts.values():
+            if other is not host:
+                self._cut(host.name, other.name, draw)
+                self._cut(other.name, host.name, draw)
+
+    def _one_way(self, draw: Stream) -> None:
+        one, other = self._pick(draw), self._pick(draw)
+        if one is not other:
+            self._cut(one.name, other.name, draw)
+            if draw.chance(0.3):
+                self._cut(other.name, one.name, draw)
+
+    def _cut(self, sender: NodeName, receiver: NodeName, draw: Stream, low: int = 100_000, high: int = 4_000_000) -> None:
+        self.world.net.cut_link(sender, receiver)
+        self.world.after(draw.between(low, high), lambda: self.world.net.cut.pop((sender, receiver), None))
+
+    def _swizzle(self, draw: Stream) -> None:
+        """Cut the links of a random subset one by one, heal them in another order."""
+        for sender in self.world.hosts.values():
+            for receiver in self.world.hosts.values():
+                if sender is not receiver and draw.chance(0.5):
+                    self.world.after(
+                        draw.between(0, 800_000),
+                        lambda a=sender.name, b=receiver.name: self._cut(a, b, draw, 200_000, 2_500_000) if self._faulting else None,  # type: ignore[misc]
+                    )
+
+    def _pauses(self, draw: Stream) -> None:
+        host = self._pick(draw)
+        life = host.life
+        life.pause()
+        self.world.note(f"{host.name} pauses")
+        self.world.after(draw.between(100_000, 2_500_000), life.resume)
+
+    def _jumps(self, draw: Stream) -> None:
+        host = self._pick(draw)
+        by = draw.between(-100_000, 100_000) if draw.chance(0.7) else draw.between(-1_500_000, 1_500_000)
+        host.clock.jump(by)
+        self.world.note(f"{host.name} clock jumps {by}")
+        if abs(by) > 100_000:
+            self.world.after(draw.between(200_000, 2_000_000), lambda: host.clock.jump(-by))
+
+    def _commands(self, draw: Stream) -> None:
+        host = self._pick(draw)
+        node = host.process
+        if node is None or not host.up:
+            return
+        for replica in node.replicas.values():
+            if draw.chance(0.5):
+                replica.group.resign(node.now())
+            else:
+                others = replica.group.peers
+                replica.group.transfer(others[draw.between(0, len(others) - 1)], node.now())
+        node.soon()
+
+    def _amnesia(self, draw: Stream) -> None:
+        """One node's disk loses synced bytes, once a run: more would be outside what a quorum of two survives."""
+        if any(wal.amnesiac for wal in self._wals.values()):
+            return
+        host = self._pick(draw)
+        wal = self._wals[host.name]
+        if not host.up:
+            return
+        host.crash(power=True)
+        wal.restart()
+        if host.name in self._old_trees and wal.forget_synced():
+            self._trees[host.name] = self._old_trees[host.name]
+            self.world.note(f"{host.name} lost synced bytes")
+        self._restart_later(host, draw.between(50_000, 500_000))
+
+    def _housekeeping(self) -> None:
+        draw, world = self.world.stream("housekeeping"), self.world
+
+        def work() -> None:
+            for host in world.hosts.values():
+                node = host.process
+                if node is None:
+                    continue
+                if draw.chance(0.5):
+                    host.life.run(node.publish)
+                if draw.chance(0.1):
+                    host.life.run(lambda node=node: node.checkpoint(trim=self.swarm.trim))  # type: ignore[misc]
+                if draw.chance(0.03):
+                    self._wals[host.name].remember()
+                    self._old_trees[host.name] = dict(self._trees[host.name])
+            world.after(draw.between(20_000, 150_000), work)
+
+        world.after(500_000, work)
+
+    # --- the run ---
+
+    def run(self) -> Result:
+        world, result = self.world, self.result
+        for client in range(self.swarm.clients):
+            self._client(client)
+        self._nemesis()
+        self._housekeeping()
+        try:
+            world.run(until_us=self.swarm.fault_us)
+            self._heal()
+            healed_at = world.now
+            if not world.run(until_us=healed_at + HEAL_US, stop=self._settled(healed_at)):
+                raise Violation(f"liveness: no progress within {HEAL_US // SECOND} s after all faults ended: {self._state()}")
+            result.healed_us = world.now - healed_at
+            self._judge()
+        except AssertionError as error:
+            result.violation = str(error) or f"assertion {error.__traceback__ and _where(error)}"
+            world.note(f"VIOLATION {result.violation}")
+        result.digest = world.trace.digest
+        result.virtual_us = world.now
+        result.events = world.events
+        result.chosen = sum([len(checker.log) for checker in self.checkers.values()])
+        result.publications = sum([checker.publications for checker in self.checkers.values()])
+        net = world.net
+        for name, count in (("frames lost", net.lost), ("frames doubled", net.doubled), ("frames slow", net.slowed)):
+            result.faults[name] = count
+        return result
+
+    def _heal(self) -> None:
+        world = self.world
+        self._faulting = False
+        world.net.heal()
+        world.net.faults.loss = world.net.faults.duplicate = world.net.faults.slow = 0.0
+        for host in world.hosts.values():
+            host.disk.faults.slow = 0.0
+            host.life.resume()
+            if not host.up:
+                host.start()
+
+    def _settled(self, healed_at: int) -> Callable[[], bool]:
+        """All partitions served a write after the healing, and all members that vote have applied it, at one moment."""
+        last_look = 0
+
+        def settled() -> bool:
+            nonlocal last_look
+            if self.world.now < last_look + 20_000 or any(
+                self._served.get(partition, 0) <= healed_at + SECOND for partition in self.partitions
+            ):
+                return False
+            last_look = self.world.now
+            for partition in self.partitions:
+                target = len(self.checkers[partition].log) - 20
+                for node in self.nodes():
+                    replica = node.replicas.get(partition)
+                    if replica is None or (replica.group.may_vote and replica.tree.lsn < target):
+                        return False
+            return len(self.nodes()) == NODES
+
+        return settled
+
+    def _state(self) -> str:
+        words = []
+        for node in self.nodes():
+            for partition in self.partitions:
+                replica = node.replicas.get(partition)
+                if replica is not None:
+                    group = replica.group
+                    words.append(
+                        f"{node.host.name}: leading {group.leading} promised {group.promised:x} accepted {group.accepted:x} resigned {group.resigned:x} "
+                        f"last {group.last} chosen {group.chosen} applied {replica.tree.lsn}"
+                    )
+        return "; ".join(words)
+
+    def _judge(self) -> None:
+        result = self.result
+        for partition in self.partitions:
+            checker = self.checkers[partition]
+            for node in self.nodes():
+                replica = node.replicas[partition]
+                if replica.tree.chain != checker.chains[replica.tree.lsn]:
+                    raise Violation(f"state: {node.host.name} applied another log up to LSN {replica.tree.lsn}")
+            findings = self.ledgers[partition].check(_writes_of(checker))
+            history = self.history[partition]
+            findings += check_witness(history)
+            if findings:
+                raise Violation(f"history: {findings[0]} ({len(findings)} in all)")
+            verdict = check_linear(history, steps_max=200_000)
+            result.operations += len(history)
+            if verdict.outcome == "bad":
+                raise Violation(f"not linearizable: key {verdict.key}")
+            result.unknown += verdict.outcome == "unknown"
+
+
+def _writes_of(checker: GroupChecker) -> dict[int, int]:
+    found = {}
+    for record in checker.log:
+        write = decode_write(record)
+        if write.id:
+            found[int(record.lsn)] = write.id
+    return found
+
+
+def _where(error: BaseException) -> str:
+    trace: Any = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"

@@ -1,0 +1,505 @@
+"""A small shell around real `Group`s for the consensus profile: a register per key instead of a tree, the reduced WAL, and the answers' rules of DESIGN section 4.
+
+Every answer waits: a write for its record to be applied; a refused condition is a strong read at the last LSN proposed, sent once that is applied under the same ballot with the lease held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from base.env import Timer
+from base.errors import Corrupt, Unavailable
+from base.hlc import HybridClock
+from base.ids import Ballot, Lsn, Member, NodeName, PartitionId, Stamp, uuid_bytes
+from sim.checkers.group import CHAIN_START, GroupChecker, chain
+from sim.group_wal import GroupWal
+from storage.consensus.group import Group
+from storage.consensus.liveness import Liveness
+from storage.consensus.messages import Chosen, NodeMessage, PartitionMessage, Shell, decode_frame, encode_frame
+from storage.consensus.options import ConsensusOptions
+from storage.consensus.ready import Envelope, GroupState, Now, Ready
+from storage.record import Kind, Record, encode, owner_tag
+from storage.wal import log as wal
+
+if TYPE_CHECKING:
+    from sim.world import Host
+
+CLUSTER = b"simulate"
+
+
+class Write(msgspec.Struct, array_like=True, frozen=True):
+    """Payload of a record. id: of the write, 0 for the shell's own. rests_on: hash of the log before it. closed: as in a SEAL, 0 if none."""
+
+    id: int
+    rests_on: bytes
+    key: int
+    value: int
+    closed: int
+
+
+class Tree(NamedTuple):
+    """Applied state: lsn, stamp and hash of the last record; the registers."""
+
+    lsn: Lsn
+    stamp: Stamp
+    chain: bytes
+    values: dict[int, int]
+
+
+class Request(NamedTuple):
+    """kind: write | read | cas | weak. done(outcome, value, lsn): outcome ok | refused | retry (certainly no effect) | unknown."""
+
+    id: int
+    kind: str
+    key: int
+    value: int
+    expected: int | None
+    done: Callable[[str, int | None, int | None], None]
+
+
+class Waiting(NamedTuple):
+    """An answer that waits for `lsn` to be applied under `ballot`."""
+
+    lsn: Lsn
+    ballot: Ballot
+    request: Request
+    outcome: str
+    value: int | None
+
+
+_WRITE = msgspec.msgpack.Decoder(Write)
+
+
+def decode_write(record: Record) -> Write:
+    """What a record of this profile says."""
+    return _WRITE.decode(record.payload)
+
+
+_TREE = msgspec.msgpack.Decoder(tuple[int, int, bytes, dict[int, int]])
+
+
+class Replica:
+    """One partition on one node."""
+
+    def __init__(self, node: GroupNode, partition: PartitionId, group: Group, tree: Tree) -> None:
+        self.node = node
+        self.partition = partition
+        self.group = group
+        self.owner = owner_tag(uuid_bytes(partition))
+        self.tree = Tree(tree.lsn, tree.stamp, tree.chain, dict(tree.values))
+        self.spec_chain = CHAIN_START
+        self.spec_values: dict[int, int] = {}
+        self.waiting: list[Waiting] = []
+        self.caught_up = False
+        self.begun = True
+        self.fetching_from: int | None = None
+
+    # --- leadership ---
+
+    def elected(self, now: Now) -> None:
+        """The speculative state is the applied one plus the adopted log that is not applied yet."""
+        self.spec_chain, self.spec_values = self.tree.chain, dict(self.tree.values)
+        at = self.tree.lsn + 1
+        while at <= self.group.last:
+            records = self.group.log.read(at, self.group.last + 1, max_bytes=1 << 20)
+            for record in records:
+                self._speculate(record)
+            at = records[-1].lsn + 1
+        self.begun = False
+        self.begin(now)
+
+    def begin(self, now: Now) -> None:
+        if not self.begun and self.group.can_propose(100, now):
+            self.begun = self.propose(Write(0, b"", 0, 0, 0), now) is not None
+
+    def deposed(self) -> None:
+        self.begun = True
+        self.caught_up = False
+        waiting, self.waiting = self.waiting, []
+        for one in waiting:
+            one.request.done("retry" if one.outcome != "ok" or one.request.kind == "read" else "unknown", None, None)
+
+    def _speculate(self, record: Record) -> None:
+        self.spec_chain = chain(self.spec_chain, record.data)
+        write = _WRITE.decode(record.payload)
+        if write.id:
+            self.spec_values[write.key] = write.value
+
+    def propose(self, write: Write, now: Now) -> Lsn | None:
+        """None if it cannot be proposed now."""
+        if not self.group.can_propose(200, now):
+            return None
+        closed = 0
+        if write.id == 0:
+            closed = self.group.closed(now, in_seal=True) or 0
+        try:
+            stamp = self.node.clock.tick(now.wall_us)
+        except Unavailable:
+            return None
+        full = Write(write.id, self.spec_chain, write.key, write.value, closed)
+        lsn = self.group.next_lsn
+        record = encode(
+            owner=self.owner, lsn=lsn, stamp=stamp, kind=Kind.DATA if write.id else Kind.NOOP, payload=msgspec.msgpack.encode(full)
+        )
+        self.group.propose((record,))
+        self._speculate(record)
+        return lsn
+
+    # --- requests ---
+
+    def handle(self, request: Request, now: Now) -> None:
+        group = self.group
+        if request.kind == "weak":
+            request.done("ok", self.tree.values.get(request.key), self.tree.lsn)
+            return
+        if request.kind == "read":
+            if not group.serving(now):
+                request.done("retry", None, None)
+                return
+            self.answer_read(request, self.tree.values.get(request.key), self.tree.lsn, now)
+            return
+        if not self.begun or not group.can_propose(200, now):
+            request.done("retry", None, None)
+            return
+        present = self.spec_values.get(request.key)
+        if request.kind == "cas" and present != request.expected:
+            self.answer_negative(Waiting(Lsn(group.last), group.ballot, request, "refused", present), now)
+            return
+        lsn = self.propose(Write(request.id, b"", request.key, request.value, 0), now)
+        if lsn is None:
+            request.done("retry", None, None)
+        else:
+            self.waiting.append(Waiting(lsn, group.ballot, request, "ok", request.value))
+
+    def answer_read(self, request: Request, value: int | None, lsn: Lsn, now: Now) -> None:
+        """The lease is checked after the read, before the answer."""
+        if self.group.serving(now):
+            request.done("ok", value, lsn)
+        else:
+            request.done("retry", None, None)
+
+    def answer_negative(self, waiting: Waiting, now: Now) -> None:
+        """What it was evaluated on may never be chosen: it waits like a write."""
+        self.waiting.append(waiting)
+        self._answer(now)
+
+    def _answer(self, now: Now) -> None:
+        while self.waiting and self.waiting[0].lsn <= self.tree.lsn:
+            one = self.waiting.pop(0)
+            if one.outcome == "refused" and not (self.group.serving(now) and self.group.ballot == one.ballot):
+                one.request.done("retry", None, None)
+            else:
+                one.request.done(one.outcome, one.value, one.lsn)
+
+    # --- applying ---
+
+    def take(self, records: tuple[Record, ...], now: Now) -> None:
+        tree, checker = self.tree, self.node.checkers[self.partition]
+        for record in records:
+            write = _WRITE.decode(record.payload)
+            checker.applied(self.node.host.name, record, write.rests_on)
+            if write.id:
+                tree.values[write.key] = write.value
+            if write.closed:
+                checker.closed(self.node.host.name, write.closed, record.lsn)
+            tree = Tree(record.lsn, record.stamp, chain(tree.chain, record.data), tree.values)
+        self.tree = tree
+        self.group.applied_to(tree.lsn)
+        self._answer(now)
+
+
+class GroupNode:
+    """A node's process. It is made anew at each start of its host; `wal` and `trees` are what the host kept."""
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        number: int,
+        names: dict[int, NodeName],
+        partitions: tuple[PartitionId, ...],
+        wal_: GroupWal,
+        trees: dict[PartitionId, Tree],
+        options: ConsensusOptions,
+        checkers: dict[PartitionId, GroupChecker],
+        max_offset_us: int,
+    ) -> None:
+        self.host = host
+        self.number = number
+        self.names = names
+        self.numbers = {name: one for one, name in names.items()}
+        self.partitions = partitions
+        self.wal = wal_
+        self.trees = trees
+        self.options = options
+        self.checkers = checkers
+        self.replicas: dict[PartitionId, Replica] = {}
+        self.liveness: Liveness | None = None
+        self.out: dict[int, tuple[list[NodeMessage], list[tuple[PartitionId, PartitionMessage]]]] = {}
+        self.tokens: list[tuple[Group, int]] = []
+        self.controls: list[Callable[[], None]] = []
+        self.timer: Timer | None = None
+        self.timer_at = 0
+        self.reserving = Stamp(0)
+        self.flushing = False
+        wal_.restart()
+        self.boot_count = self._boot_count()
+        self.clock = HybridClock(reservation=self._reservation(), max_offset_us=max_offset_us)
+        host.network.listen(self._receive)
+        self.queue_control(wal.Boot(self.boot_count), self._booted)
+        self._reserve()
+        self.flush()
+
+    # --- rules that the simulator breaks on purpose ---
+
+    def _boot_count(self) -> int:
+        return self.wal.boot_count + 1
+
+    def _reservation(self) -> Stamp:
+        return self.wal.reservation
+
+    def _may_vote(self) -> bool:
+        return not self.wal.amnesiac
+
+    def _send_waits_for_sync(self) -> bool:
+        return True
+
+    # --- life ---
+
+    def now(self) -> Now:
+        clock = self.host.clock
+        return Now(clock.boot_us(), clock.wall_us())
+
+    def _booted(self) -> None:
+        now = self.now()
+        self.liveness = Liveness(me=self.number, boot_count=self.boot_count, clock=self.clock, options=self.options, now=now)
+        members = tuple([Member(number, 1) for number in sorted(self.names)])
+        for partition in self.partitions:
+            image = self.wal.replica(partition)
+            tree = self.trees.get(partition, Tree(Lsn(0), Stamp(0), CHAIN_START, {}))
+            if tree.lsn > image.last:
+                self.wal.queue(wal.Install(partition, tree.lsn, image.accepted))
+            draw = self.host.world.stream(f"{self.host.name}/{partition}/{self.host.starts}")
+            group = Group(
+                partition=partition,
+                me=Member(self.number, 1),
+                members=members,
+                state=GroupState(image.promised, image.accepted, image.resigned, image.first, image.last, tree.lsn, tree.stamp),
+                log=_Reader(self.wal, partition),
+                liveness=self.liveness,
+                clock=self.clock,
+                options=self.options,
+                jitter=draw.random,
+            )
+            self.replicas[partition] = Replica(self, partition, group, tree)
+            if not self._may_vote():
+                group.set_vote(False, now)
+        self._tick()
+
+    def queue_control(self, frame: wal.Frame, synced: Callable[[], None]) -> None:
+        self.wal.queue(frame)
+        self.controls.append(synced)
+
+    def _reserve(self) -> None:
+        want = self.clock.wants_reservation(self.host.clock.wall_us())
+        if want is not None and want > self.reserving:
+            self.reserving = want
+            self.queue_control(wal.Reserve(want), lambda: self.clock.reserved(want))
+
+    # --- the turn ---
+
+    def soon(self) -> None:
+        if not self.flushing:
+            self.flushing = True
+            self.host.env.tasks.call_soon(self.flush)
+
+    def flush(self) -> None:
+        self.flushing = False
+        now = self.now()
+        for replica in self.replicas.values():
+            self._drain(replica, now)
+        self._reserve()
+        self._commit()
+        self._send()
+        self._arm()
+
+    def _drain(self, replica: Replica, now: Now) -> None:
+        group = replica.group
+        while (ready := group.ready()) is not None:
+            for frame in ready.persist:
+                self.wal.queue(frame)
+            if ready.token:
+                self.tokens.append((group, ready.token))
+            self._carry_out(replica, ready, now)
+        replica.begin(now)
+
+    def _carry_out(self, replica: Replica, ready: Ready, now: Now) -> None:
+        self._post(replica.partition, ready.send_now)
+        if ready.deposed:
+            replica.deposed()
+        if ready.elected is not None:
+            self.host.world.note(f"{self.host.name} leads {ready.elected:x} from {replica.group.next_lsn}")
+            replica.elected(now)
+        if ready.chosen:
+            replica.take(ready.chosen, now)
+        if ready.install_from is not None:
+            self._box(ready.install_from.node)[0].append(Shell("snapshot?", replica.partition.encode()))
+
+    def _commit(self) -> None:
+        if self.wal.committing or not (self.wal.waiting or self.tokens or self.controls):
+            return
+        tokens, self.tokens = self.tokens, []
+        controls, self.controls = self.controls, []
+
+        def done() -> None:
+            for control in controls:
+                control()
+            if self._send_waits_for_sync():
+                self._persisted(tokens)
+            self.flush()
+
+        if not self._send_waits_for_sync():
+            self._persisted(tokens)
+            self.soon()
+        self.wal.commit(done)
+
+    def _persisted(self, tokens: list[tuple[Group, int]]) -> None:
+        for group, token in tokens:
+            self._post(group.partition, group.persisted(token))
+
+    # --- messages ---
+
+    def _box(self, to: int) -> tuple[list[NodeMessage], list[tuple[PartitionId, PartitionMessage]]]:
+        return self.out.setdefault(to, ([], []))
+
+    def _post(self, partition: PartitionId, envelopes: Any) -> None:
+        for envelope in envelopes:
+            self._box(envelope.to)[1].append((partition, envelope.message))
+
+    def _post_node(self, envelopes: list[Envelope]) -> None:
+        for envelope in envelopes:
+            self._box(envelope.to)[0].append(envelope.message)  # type: ignore[arg-type]
+
+    def _send(self) -> None:
+        out, self.out = self.out, {}
+        for to, (node, groups) in out.items():
+            self.host.network.send(self.names[to], encode_frame(cluster=CLUSTER, sender=self.number, node=node, groups=groups))
+
+    def _receive(self, sender: NodeName, data: bytes) -> None:
+        if self.liveness is None:
+            return
+        try:
+            frame = decode_frame(data, cluster=CLUSTER)
+        except Corrupt:
+            return
+        now = self.now()
+        for message in frame.node:
+            if isinstance(message, Shell):
+                self._on_shell(frame.sender, message, now)
+            else:
+                self._post_node(self.liveness.step(frame.sender, message, now))
+        self._after_liveness(now)
+        for partition, group_message in frame.groups:
+            group = self.replicas[partition].group
+            group.step(frame.sender, group_message, now)
+            group.check_invariants()
+        self.soon()
+
+    def _after_liveness(self, now: Now) -> None:
+        assert self.liveness is not None
+        for sender, partition, ballot, lsn in self.liveness.take_chosen():
+            self.replicas[partition].group.step(sender, Chosen(ballot, lsn), now)
+        if self.liveness.changed():
+            for replica in self.replicas.values():
+                replica.group.on_liveness(now)
+
+    def _on_shell(self, sender: int, message: Shell, now: Now) -> None:
+        if message.kind == "snapshot?":
+            replica = self.replicas[PartitionId(message.body.decode())]
+            body = msgspec.msgpack.encode((replica.partition, msgspec.msgpack.encode(replica.tree)))
+            self._box(sender)[0].append(Shell("snapshot", body))
+        elif message.kind == "snapshot":
+            partition, raw = msgspec.msgpack.decode(message.body, type=tuple[str, bytes])
+            replica = self.replicas[PartitionId(partition)]
+            lsn, stamp, digest, values = _TREE.decode(raw)
+            if lsn > replica.group.applied and not replica.group.leading:
+                self.host.world.note(f"{self.host.name} installs a snapshot at {lsn}")
+                replica.tree = Tree(Lsn(lsn), Stamp(stamp), digest, values)
+                self.trees[replica.partition] = Tree(Lsn(lsn), Stamp(stamp), digest, dict(values))
+                replica.group.installed(Lsn(lsn), Stamp(stamp), now)
+
+    # --- time ---
+
+    def _tick(self) -> None:
+        if self.liveness is None:
+            return
+        now = self.now()
+        self.timer = None
+        self._reserve()
+        if self.liveness.deadline() <= now.boot_us:
+            self._post_node(self.liveness.tick(now))
+            self._after_liveness(now)
+        for replica in self.replicas.values():
+            at = replica.group.deadline()
+            if at is not None and at <= now.boot_us:
+                replica.group.tick(now)
+                replica.group.check_invariants()
+        self.flush()
+
+    def _arm(self) -> None:
+        if self.liveness is None:
+            return
+        at = self.liveness.deadline()
+        for replica in self.replicas.values():
+            due = replica.group.deadline()
+            if due is not None and due < at:
+                at = due
+            if not replica.begun:
+                at = min(at, self.now().boot_us + 10_000)
+        if self.timer is not None:
+            if self.timer_at <= at:
+                return
+            self.timer.cancel()
+        self.timer_at = at
+        self.timer = self.host.env.tasks.call_later(max(1, at - self.host.clock.boot_us()) / 1e6, self._tick)
+
+    # --- what the world asks of it ---
+
+    def submit(self, partition: PartitionId, request: Request) -> None:
+        replica = self.replicas.get(partition)
+        if replica is None:
+            request.done("retry", None, None)
+            return
+        replica.handle(request, self.now())
+        self.soon()
+
+    def checkpoint(self, *, trim: bool) -> None:
+        """Make the applied state durable; trim: let go of the log below it."""
+        for partition, replica in self.replicas.items():
+            tree = replica.tree
+            image = self.wal.durable.get(partition)
+            if tree.lsn and image is not None and image.last >= tree.lsn and image.first <= tree.lsn + 1:
+                before = self.trees.get(partition)
+                self.trees[partition] = Tree(tree.lsn, tree.stamp, tree.chain, dict(tree.values))
+                if trim and before is not None:
+                    self.wal.trim(partition, Lsn(before.lsn + 1))
+                    replica.group.trimmed(Lsn(before.lsn + 1))
+
+    def publish(self) -> None:
+        """Say "closed at C" outside the log."""
+        now = self.now()
+        for partition, replica in self.replicas.items():
+            closed = replica.group.closed(now)
+            if closed is not None:
+                self.checkers[partition].closed(self.host.name, closed, replica.group.chosen)
+
+
+class _Reader:
+    def __init__(self, wal_: GroupWal, partition: PartitionId) -> None:
+        self._wal, self._partition = wal_, partition
+
+    def read(self, first: Lsn, end: Lsn, *, max_bytes: int) -> list[Record]:
+        return self._wal.read(self._partition, first, end, max_bytes=max_bytes)

@@ -1,0 +1,162 @@
+"""Planted bugs: each breaks one rule on purpose, and the simulator must notice within the seeds that run in CI. Production code knows nothing of them.
+
+A mutant is a context manager that replaces small, well-named methods. `killed` runs seeds until one reports a violation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from base.hlc import HybridClock
+from base.ids import Ballot, Lsn, Stamp
+from sim.consensus_run import ConsensusRun, Result
+from sim.group_node import GroupNode, Replica, Waiting
+from storage.consensus.acceptor import Acceptor, Staging
+from storage.consensus.campaign import Campaign, Campaigner, Piece
+from storage.consensus.leading import Leader
+from storage.consensus.liveness import Liveness
+from storage.consensus.messages import Grant, Stage
+from storage.consensus.ready import Now
+
+
+@contextmanager
+def replaced(owner: type, **methods: Any) -> Iterator[None]:
+    """The methods of `owner` for as long as the context lasts."""
+    before = {name: owner.__dict__[name] for name in methods}
+    for name, method in methods.items():
+        setattr(owner, name, method)
+    try:
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(owner, name, method)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """name; rule: what is broken, in words; plant: makes the context. profile: which run looks for it. seed: one that kills it (kept up to date by `python -m sim mutants`)."""
+
+    name: str
+    rule: str
+    plant: Callable[[], Any]
+    profile: str = "consensus"
+
+
+_plan = Campaigner._plan_adoption
+
+
+def _slot_wise(self: Campaigner, campaign: Campaign) -> tuple[Ballot, Lsn, list[Piece]]:
+    """Each slot from whichever log reaches it, the higher ballot first."""
+    source, cut_at, pieces = _plan(self, campaign)
+    end = pieces[-1].last if pieces else cut_at
+    longest = max(campaign.answers.items(), key=lambda one: one[1].last, default=None)
+    if longest is not None and longest[1].last > end and longest[1].first <= end + 1:
+        pieces.append(Piece(longest[0], longest[1].accepted, Lsn(end + 1), longest[1].last))
+    return source, cut_at, pieces
+
+
+def _some_staged(self: Acceptor, staging: Staging, message: Stage) -> bool:
+    return staging.last > staging.cut_at or staging.last == message.adopted_last
+
+
+def _early_answer(self: Replica, waiting: Waiting, now: Now) -> None:
+    waiting.request.done(waiting.outcome, waiting.value, waiting.lsn)
+
+
+def _answer_unchecked(self: Replica, request: Any, value: int | None, lsn: Lsn, now: Now) -> None:
+    request.done("ok", value, lsn)
+
+
+def _wall_read(self: Leader, now: Now) -> Stamp:
+    """The leader's own clock, whatever the grants acknowledged."""
+    own = self.clock.read(now.wall_us)
+    self.clock.merge(own, now.wall_us)
+    return own
+
+
+def _tick_without_reservation(self: HybridClock, wall_us: int) -> Stamp:
+    self.latest = Stamp(max(wall_us << 12, self.latest + 1))
+    return self.latest
+
+
+def _read_without_reservation(self: HybridClock, wall_us: int) -> Stamp:
+    return Stamp(max(wall_us << 12, self.latest))
+
+
+@contextmanager
+def _forgotten_clock() -> Iterator[None]:
+    """A clock that starts anew from the wall clock, and never waits for a reservation."""
+    with (
+        replaced(GroupNode, _reservation=lambda self: Stamp(0)),
+        replaced(HybridClock, tick=_tick_without_reservation, read=_read_without_reservation),
+        replaced(Liveness, _acknowledge=lambda self, ask: ask.clock),
+    ):
+        yield
+
+
+@contextmanager
+def _forgotten_epoch() -> Iterator[None]:
+    """Epochs begin anew at every restart; the quiet time stays, so that only this is broken."""
+    with (
+        replaced(Liveness, _quiet_us=lambda self: self.options.grant_us),
+        replaced(Liveness, _new_epoch=_counted_epoch),
+    ):
+        yield
+
+
+def _counted_epoch(self: Liveness) -> int:
+    self._counter += 1
+    return self._counter
+
+
+def _method(owner: type, name: str, value: Any) -> Callable[[], Any]:
+    return lambda: replaced(owner, **{name: value})
+
+
+CONSENSUS = (
+    Mutant("slot-wise", "a new leader mixes logs slot by slot", _method(Campaigner, "_plan_adoption", _slot_wise)),
+    Mutant("adoption-in-pieces", "ADOPT is written before all staged records are in", _method(Acceptor, "_adoption_complete", _some_staged)),
+    Mutant("count-unanswered", "a grant counts though the member never answered the ballot", _method(Leader, "_confirmed", lambda self, peer, credit: True)),
+    Mutant("no-epoch", "an answer counts under any later epoch", _method(Leader, "_confirmed", lambda self, peer, credit: peer.answered != 0)),
+    Mutant("forget-quiet", "a restarted node promises at once", _method(Liveness, "_quiet_us", lambda self: 0)),
+    Mutant("count-from-receipt", "credit is counted from the receipt of the grant", _method(Liveness, "_credit_from_us", lambda self, grant, now: now.boot_us)),
+    Mutant("forgotten-epoch", "epochs repeat after a restart", _forgotten_epoch),
+    Mutant("publish-ahead", "closed at a time no grant acknowledged", _method(Leader, "_closable_clock", _wall_read)),
+    Mutant("promise-no-clock", "the candidate ignores the clocks in promises", _method(Campaigner, "_merge_promise_clock", lambda self, clock, now: True)),
+    Mutant("publish-early", "closed before a quorum has the leader's log", _method(Leader, "_own_log_accepted", lambda self: True)),
+    Mutant("publish-no-lease", "closed without the lease", _method(Leader, "_closes_under_lease", lambda self, now: True)),
+    Mutant("forgotten-clock", "the clock's reservation is forgotten over a restart", _forgotten_clock),
+    Mutant("amnesiac-vote", "a replica that lost synced bytes votes on", _method(GroupNode, "_may_vote", lambda self: True)),
+    Mutant("sync-skipped", "messages leave before the sync", _method(GroupNode, "_send_waits_for_sync", lambda self: False)),
+    Mutant("early-negative-answer", "a refused condition is answered from speculative state", _method(Replica, "answer_negative", _early_answer)),
+    Mutant("bound-ignored", "promises to others while the owner is supported", _method(Acceptor, "_bound_against", lambda self, candidate, now: False)),
+    Mutant("own-vote-unsynced", "the leader counts its own unsynced records", _method(Leader, "_quorum_accepted", lambda self: _unsynced(self))),
+)
+
+
+def _unsynced(self: Leader) -> int:
+    from storage.consensus.quorum import reached
+
+    marks = [int(peer.acked) for peer in self._peers.values() if peer.adopted]
+    marks.append(self.log.last)
+    return reached(marks, len(self.members))
+
+
+def run_seed(seed: int, *, seconds: int = 20) -> Result:
+    return ConsensusRun(seed, seconds=seconds).run()
+
+
+def hunt(mutant: Mutant, seeds: Iterator[int] | range) -> Result | None:
+    """The first run that notices, None if none of the seeds does."""
+    with mutant.plant():
+        for seed in seeds:
+            result = run_seed(seed)
+            if result.violation:
+                return result
+    return None
+
+
+__all__ = ["CONSENSUS", "Grant", "Mutant", "hunt", "run_seed"]
