@@ -118,10 +118,8 @@ class Restore:
 
     async def _plan(self) -> None:
         plan = await self._plan_once({}) if not self.job.beyond_latest else await self._plan_beyond()
-        targets = {info.lo: info for info in self.job.target_meta.partitions}
-        sources = {info.partition_id: info for info in self._source.partitions}
         self._plans = {part.partition: part for part in plan.partitions}
-        self.job.partitions = [_part_of(part, targets[sources[part.partition].lo]) for part in plan.partitions]
+        self.job.partitions = parts_of(plan, self._source, self.job.target_meta)
         self.job.predicted_seconds = plan.predicted_seconds
 
     async def _plan_once(self, closed: dict[PartitionId, tuple[Stamp, Lsn]]) -> Plan:
@@ -312,6 +310,13 @@ def rates_of(port: ServicePort) -> Rates:
         return Rates() if notes is None else Rates(**{name: type(getattr(Rates(), name))(value) for name, value in notes.items()})
     except (TypeError, ValueError, AttributeError):
         return Rates()
+
+
+def parts_of(plan: Plan, source: TableMeta, target: TableMeta) -> list[PartitionJob]:
+    """Each source partition with the target's partition of the same range."""
+    targets = {info.lo: info for info in target.partitions}
+    sources = {info.partition_id: info for info in source.partitions}
+    return [_part_of(part, targets[sources[part.partition].lo]) for part in plan.partitions]
 
 
 def _part_of(plan: PartitionPlan, target: PartitionInfo) -> PartitionJob:

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 from base.env import Env, Task
-from base.errors import Conflict, ScrubjayError, Unavailable, Unsafe
+from base.errors import Conflict, Missing, ScrubjayError, Unavailable, Unsafe
 from base.ids import PartitionId, TableId
 from pitr.archive import RestoreArchive, TableArchive
 from pitr.job import CANCELLED, FAILED, PREFIX, PUBLISHED, RUNNING, RestoreJob, WindowNote, load_job
-from pitr.plan import plan_table
-from pitr.restore import Restore, RestoreOptions, folder_of, rates_of
+from pitr.plan import Plan, plan_table
+from pitr.restore import Restore, RestoreOptions, folder_of, parts_of, rates_of
 from pitr.target import Asked, Reach, Window, reach, resolve
 from scrubber.times import utc_text, utc_text_or_none
 from storage.control.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
@@ -79,15 +79,7 @@ class RestoreService:
 
     async def plan(self, source: TableMeta, to: str, asked: Asked) -> Report:
         """What a restore would read. Changes nothing. Raises Unsafe (outside the window), Conflict (the name is taken), Missing, Unavailable."""
-        job, seen, target = await self._prepare(source, to, asked)
-        plan = plan_table(
-            seen.histories,
-            at_us=target.at_us,
-            cut=target.cut,
-            rates=rates_of(self._port),
-            workers=self._options.lanes,
-            preview=target.beyond_latest,
-        )
+        job, plan = await self._prepare(source, to, asked)
         report = job.report()
         return {
             **{name: report[name] for name in ("table", "table_id", "to", "at", "max_clock_offset", "window", "beyond_latest")},
@@ -113,7 +105,7 @@ class RestoreService:
             raise Unavailable("this restore is being started", asked=to)
         self._starting.add(to)
         try:
-            job, _, _ = await self._prepare(source, to, asked, overrides=overrides)
+            job, _ = await self._prepare(source, to, asked, overrides=overrides)
             await self._port.save_job(job.key, job.as_notes())
             try:
                 await self._port.create_restoring(job.target_meta)
@@ -173,7 +165,7 @@ class RestoreService:
 
     async def _prepare(
         self, source: TableMeta, to: str, asked: Asked, *, overrides: dict[str, object] | None = None
-    ) -> tuple[RestoreJob, TableArchive, Reach]:
+    ) -> tuple[RestoreJob, Plan]:
         if source.name == METADATA_TABLE:
             raise Unavailable(
                 "no such table", error_code="ResourceNotFound", asked=source.name, found="a system table is not restored as a table"
@@ -193,7 +185,31 @@ class RestoreService:
                 body={"to": to, "window": msgspec.to_builtins(note)},
             )
         target = self._reach(resolve_in(asked, window, note, now_us), window, note, now_us)
-        return self._job(source, to, target, note, now_us, overrides or {}), seen, target
+        plan = self._plan(seen, target, note)
+        job = self._job(source, to, target, note, now_us, overrides or {})
+        job.partitions = parts_of(plan, source, job.target_meta)
+        job.predicted_seconds = plan.predicted_seconds
+        return job, plan
+
+    def _plan(self, seen: TableArchive, target: Reach, note: WindowNote) -> Plan:
+        """A first plan; one beyond `latest` is made again once the archive has come so far. A moment inside a hole is outside the window."""
+        try:
+            return plan_table(
+                seen.histories,
+                at_us=target.at_us,
+                cut=target.cut,
+                rates=rates_of(self._port),
+                workers=self._options.lanes,
+                preview=target.beyond_latest,
+            )
+        except Missing as error:
+            hole = Unsafe(
+                f"outside the restorable window: {error.message}",
+                earliest=seen.window.earliest_us,
+                latest=seen.window.latest_us,
+                **{**error.fields, "asked": target.at_us},
+            )
+            raise _explained(hole, note) from None
 
     def _reach(self, at_us: int, window: Window, note: WindowNote, now_us: int) -> Reach:
         try:

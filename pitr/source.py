@@ -1,0 +1,127 @@
+"""The real archive behind a restore: `archiver.index` says what is there, worker processes rebuild and upload, row files lie below `tmp/restore/`."""
+
+from __future__ import annotations
+
+from archiver.index import ArchiveIndex, PartitionIndex
+from archiver.layout import build
+from archiver.rebuild import from_answer
+from archiver.window import Window as ProvenWindow
+from archiver.window import table_window
+from base.env import Disk, Env, Jobs
+from base.ids import Lsn, PartitionId, Stamp
+from pitr.archive import Hole, Progress, RestoreArchive, RestoredRows, TableArchive
+from pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
+from pitr.target import Window
+from scrubber.gather import Gate
+from scrubber.jobs import UPLOAD
+from scrubber.reference import schema_text
+from storage import chain as chains
+from storage.control.catalogue import PartitionInfo, TableMeta
+
+REBUILD = "archiver.rebuild:rebuild_job"
+FOLDER = "tmp/restore"
+
+
+class ArchiveSource:
+    """index: of this cluster's archive; refreshed here before every look. url: of the archive, as the workers open it. disk: rooted at the data folder."""
+
+    def __init__(self, env: Env, jobs: Jobs, disk: Disk, index: ArchiveIndex, *, url: str) -> None:
+        self._env = env
+        self._jobs = jobs
+        self._disk = disk
+        self._index = index
+        self._url = url
+        self._gate = Gate(env.tasks)
+
+    async def look(self, table: TableMeta) -> TableArchive:
+        async with self._gate:
+            await self._index.refresh(now_us=self._env.clock.wall_us(), table=table.table_id)
+            found = [(info, self._index.partitions.get((table.table_id, info.partition_id))) for info in table.partitions]
+            windows = [ProvenWindow(None, None, ()) if one is None else one.window() for _, one in found]
+            histories = tuple(history_of(info, one) for info, one in found)
+        window = table_window(windows)
+        return TableArchive(
+            Window(window.earliest_us, window.latest_us, table.dropped_at is not None),
+            tuple(Hole(PartitionId(one.partition), one.first_lsn, one.last_lsn, one.from_us, one.to_us) for one in window.holes),
+            histories,
+        )
+
+    async def rebuild(
+        self, table: TableMeta, info: PartitionInfo, plan: PartitionPlan, *, cut: Stamp, path: str, progress: Progress | None
+    ) -> RestoredRows:
+        self._disk.mkdir(path.rpartition("/")[0])
+        arguments = {
+            "url": self._url,
+            "base": None if plan.base is None else plan.base.object,
+            "segments": [segment.object for segment in plan.segments],
+            "stamp": cut,
+            "output": path,
+            "work": path + ".base",
+            "rebase": True,
+        }
+        rebuilt = from_answer(await self._jobs.run(REBUILD, arguments, progress=progress))
+        return RestoredRows(path, rebuilt.total, rebuilt.raw_bytes, plan.bytes)
+
+    async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
+        at = next(one.partition_id for one in source.partitions if one.lo == info.lo)
+        arguments = {
+            "url": self._url,
+            "rows": rows.rows,
+            "cluster": self._index.cluster,
+            "table": target.table_id,
+            "partition": info.partition_id,
+            "table_name": target.name,
+            "schema": schema_text(target),
+            "lo": info.lo,
+            "hi": info.hi,
+            "lsn": 0,
+            "stamp": 0,
+            "chain": chains.START.hex(),
+            "total": {"sum": rows.total.hex, "rows": rows.total.rows},
+            "origin": {"cluster": self._index.cluster, "table": source.table_id, "partitions": [at], "at_us": at_us},
+        }
+        answer = await self._jobs.run(UPLOAD, arguments)
+        return str(answer["object"])
+
+    def has_rows(self, path: str) -> bool:
+        return self._disk.exists(path)
+
+    def discard(self, path: str) -> None:
+        if self._disk.exists(path):
+            if path.endswith(".rows"):
+                self._disk.remove(path)
+            else:
+                self._disk.remove_tree(path)
+
+
+def history_of(info: PartitionInfo, index: PartitionIndex | None) -> History:
+    """A partition of the index as a plan wants it. Pure."""
+    if index is None:
+        return History(info.partition_id, info.lo, info.hi, (), (), Stamp(0), Lsn(0))
+    entries = [index.entries[first] for first in sorted(index.entries)]
+    segments = tuple(
+        SegmentFacts(
+            Lsn(one.span.first),
+            Lsn(one.span.last),
+            Stamp(one.span.first_stamp),
+            Stamp(one.span.last_stamp),
+            one.stored,
+            one.raw,
+            build(one.key),
+        )
+        for one in entries
+    )
+    bases = tuple(
+        BaseFacts(Lsn(one.lsn), Stamp(one.stamp), one.file.size, one.file.size, one.total.rows, len(one.parts) + 1, build(one.key()))
+        for one in index.bases
+    )
+    reach = max([0, *(one.span.last for one in entries), *(one.lsn for one in index.bases)])
+    points = [(one.span.closed, one.span.last) for one in entries]
+    points += [(one.closed, one.last_content) for one in index.closed if one.last_content <= reach]
+    closed, closed_at = max(points, default=(0, 0))
+    return History(info.partition_id, info.lo, info.hi, bases, segments, Stamp(closed), Lsn(closed_at))
+
+
+def _check_port(source: ArchiveSource) -> RestoreArchive:
+    """For the type checker: an ArchiveSource is a RestoreArchive."""
+    return source
