@@ -210,6 +210,8 @@ class ShelfReader:
         present = {build(key) for key in keys}
         for name in [name for name, found in known.items() if isinstance(found, Problem) and found.kind == "hole"]:
             del known[name]  # listed, then not found: look again
+        for name in [name for name, found in known.items() if isinstance(found, Problem) and found.kind == "hole"]:
+            del known[name]  # was listed and then not found: look again
         wanted = [key for key in keys if key.manifest and build(key) not in known]
         calls = [_bind(_manifest, self._store, key) for key in wanted]
         for key, found in zip(wanted, await in_parallel(self._tasks, calls, "read manifests"), strict=True):
@@ -296,17 +298,11 @@ def _thread(candidates: dict[int, list[SegmentManifest]], problems: list[Problem
             continue  # inside a wider segment that was chosen already
         fitting = [one for one in some if before is None or before.last + 1 != first or one.chain_before == before.chain]
         best = (fitting or some)[0]
-        for other in some:
-            if other is not best and (other.chain_before != best.chain_before or other.last == best.last):
-                problems.append(
-                    Problem(
-                        build(other.key().twin()),
-                        "forged",
-                        "another history of the same records, outside the chain",
-                        other.first,
-                        other.last,
-                    )
-                )
+        problems += [
+            Problem(build(other.key().twin()), "forged", "another history of the same records, outside the chain", other.first, other.last)
+            for other in some
+            if other is not best and (other.chain_before != best.chain_before or other.last == best.last)
+        ]
         chosen[first] = before = best
     return chosen
 

@@ -129,10 +129,13 @@ def _joined(runs: Sequence[_Run]) -> list[_Run]:
 def _holes(partition: str, log: Sequence[Span], runs: Sequence[_Run], starts: Sequence[Start]) -> list[Hole]:
     """Absent LSN ranges between usable segments (and before the first, if nothing starts there) that keep moments from being restored."""
     holes: list[Hole] = []
+    # Expiry takes a log away from its beginning, up to a base; a gap further on is a hole even where a base bridges it.
     floor = min((start.lsn for start in starts), default=0)
+    floor = min([floor, *(span.first - 1 for span in log)])
     if log and log[0].first == 1 and needs_base(log[0]) and not any(start.lsn == 0 for start in starts):
         holes.append(Hole(partition, 0, 0, None, _next_low(runs, log[0].first_stamp)))
-    expected, before = floor + 1, None
+    expected = floor + 1
+    before: Span | None = None
     for span in log:
         if span.last < expected:
             continue

@@ -1,0 +1,223 @@
+"""The parts of `verify` that read whole objects and loop over records and rows: plain functions, and the same as jobs for worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from archiver.base import BaseManifest, decode_base, encode_base
+from archiver.layout import build
+from archiver.manifest import SegmentManifest, decode_manifest, encode_manifest
+from archiver.rebuild import fetch_segment, rebuild
+from archiver.records import check_against, check_records
+from archiver.replay import Cut
+from base.checksum import row_hash
+from base.env import Disk, JobContext, Jobs, ObjectStore
+from base.errors import Corrupt, Missing
+from storage.digest import MASK, Total
+from storage.rowfile import read_rowfile
+
+CHECK_JOB = "archiver.verify_jobs:check_job"
+
+
+class Fault(NamedTuple):
+    """kind: unreadable | hole | forged. object: its key."""
+
+    kind: str
+    object: str
+    lsn: int | None
+    detail: str
+
+
+class Item(NamedTuple):
+    """A segment to check. after_stamp: stamp of the last record before it, 0 if unknown."""
+
+    manifest: SegmentManifest
+    after_stamp: int
+
+
+def fault_of(error: Missing | Corrupt, *, where: str, lsn: int | None) -> Fault:
+    """What an error from reading says about the archive. where: the object that was being read."""
+    if isinstance(error, Missing):
+        named = str(error.fields.get("what", where))
+        return Fault("hole", named if "/" in named else where, error.fields.get("lsn", lsn), str(error))
+    what = error.fields.get("what")
+    named = str(error.fields.get("where", where))
+    kind = "forged" if what in ("manifest", "digest") else "unreadable"
+    return Fault(kind, named if "/" in named else where, error.fields.get("lsn", lsn), str(error))
+
+
+async def check_segments(store: ObjectStore, items: Sequence[Item], *, deep: bool) -> list[Fault]:
+    """Every object against its manifest; deep: every record too. Raises Unavailable."""
+    faults: list[Fault] = []
+    for manifest, after_stamp in items:
+        where = build(manifest.key())
+        try:
+            raw = await fetch_segment(store, manifest)
+            if deep:
+                span = check_records(
+                    raw, partition=manifest.partition, first=manifest.first, last=manifest.last, where=where, after_stamp=after_stamp
+                )
+                check_against(span, manifest, where=build(manifest.key().twin()))
+        except (Missing, Corrupt) as error:
+            faults.append(fault_of(error, where=where, lsn=manifest.first))
+    return faults
+
+
+class _Parts:
+    """The parts of a base as one file. Reads come in rising order, so the part that holds the last one is found at once."""
+
+    def __init__(self, parts: Sequence[bytes]) -> None:
+        self._parts = parts
+        self.size = sum(len(part) for part in parts)
+
+    def pread(self, offset: int, length: int) -> bytes:
+        found, start = [], 0
+        for part in self._parts:
+            low, high = max(offset - start, 0), offset + length - start
+            if high > 0 and low < len(part):
+                found.append(part[low : min(high, len(part))])
+            start += len(part)
+        return b"".join(found)
+
+
+async def check_base(store: ObjectStore, base: BaseManifest, *, deep: bool) -> list[Fault]:
+    """Every part against the manifest; deep: the rows against its digest too. Holds the base's stored bytes in memory. Raises Unavailable."""
+    faults: list[Fault] = []
+    parts: list[bytes] = []
+    for number, sums in enumerate(base.parts):
+        where = build(base.key(number))
+        try:
+            data = await store.get(where)
+            sums.check(data, what="base", where=where)
+            parts.append(data)
+        except (Missing, Corrupt) as error:
+            faults.append(fault_of(error, where=where, lsn=base.lsn))
+    if faults or not deep:
+        return faults
+    where = build(base.key())
+    try:
+        found = _total(_Parts(parts))
+    except Corrupt as error:
+        return [Fault("unreadable", where, base.lsn, str(error))]
+    if found != base.total:
+        return [Fault("forged", where, base.lsn, "the base's rows differ from its digest")]
+    return []
+
+
+def _total(parts: _Parts) -> Total:
+    sum_, rows = 0, 0
+    for row in read_rowfile(parts.pread, parts.size):
+        sum_ += row_hash(row.key, row.item)
+        rows += 1
+    return Total(sum_ & MASK, rows)
+
+
+async def check_replay(
+    store: ObjectStore,
+    disk: Disk,
+    base: BaseManifest | None,
+    segments: Sequence[SegmentManifest],
+    follower: BaseManifest | None,
+    *,
+    work: str,
+) -> list[Fault]:
+    """Rebuild [base, segments]: every seal's digest, and that the next base (`follower`) is what comes out. Raises Unavailable."""
+    if base is None and not segments:
+        return []
+    first = segments[0].key() if segments else base.key() if base is not None else None
+    assert first is not None
+    where = build(first)
+    try:
+        done = await rebuild(store, disk, base=base, segments=segments, cut=Cut(), output=None, work=work)
+    except (Missing, Corrupt) as error:
+        return [fault_of(error, where=where, lsn=None)]
+    if follower is not None and done.sealed == follower.lsn and (done.total != follower.total or done.chain != follower.chain):
+        return [Fault("forged", build(follower.key()), follower.lsn, "the base is not what the log before it gives")]
+    return []
+
+
+# --- as a job ---
+
+
+async def run_check(
+    store: ObjectStore,
+    disk: Disk,
+    jobs: Jobs | None,
+    *,
+    what: str,
+    segments: Sequence[Item] = (),
+    base: BaseManifest | None = None,
+    follower: BaseManifest | None = None,
+    deep: bool = False,
+    work: str = "",
+) -> list[Fault]:
+    """One check, in a worker process if there are `jobs`. what: segments | base | replay."""
+    if jobs is None:
+        return await _check(store, disk, what=what, segments=segments, base=base, follower=follower, deep=deep, work=work)
+    answer = await jobs.run(
+        CHECK_JOB,
+        {
+            "url": store.url,
+            "what": what,
+            "segments": [[build(item.manifest.key().twin()), encode_manifest(item.manifest), item.after_stamp] for item in segments],
+            "base": base and [build(base.key()), encode_base(base)],
+            "follower": follower and [build(follower.key()), encode_base(follower)],
+            "deep": deep,
+            "work": work,
+        },
+    )
+    return [Fault(*fault) for fault in answer["faults"]]
+
+
+async def check_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """`run_check` in a worker process. Manifests travel as the bytes they were read as."""
+    faults = await _check(
+        context.store(arguments["url"]),
+        context.disk,
+        what=arguments["what"],
+        segments=[Item(decode_manifest(data, where=key), after) for key, data, after in arguments["segments"]],
+        base=_base(arguments["base"]),
+        follower=_base(arguments["follower"]),
+        deep=arguments["deep"],
+        work=arguments["work"],
+    )
+    return {"faults": [list(fault) for fault in faults]}
+
+
+def _base(said: list[Any] | None) -> BaseManifest | None:
+    return None if said is None else decode_base(said[1], where=said[0])
+
+
+async def _check(
+    store: ObjectStore,
+    disk: Disk,
+    *,
+    what: str,
+    segments: Sequence[Item],
+    base: BaseManifest | None,
+    follower: BaseManifest | None,
+    deep: bool,
+    work: str,
+) -> list[Fault]:
+    if what == "segments":
+        return await check_segments(store, segments, deep=deep)
+    if what == "base":
+        assert base is not None
+        return await check_base(store, base, deep=deep)
+    assert what == "replay"
+    return await check_replay(store, disk, base, [item.manifest for item in segments], follower, work=work)
+
+
+def batches(items: Sequence[Item], *, count: int, size: int) -> Iterator[list[Item]]:
+    """Items in order, at most `count` and about `size` stored bytes at a time."""
+    batch: list[Item] = []
+    held = 0
+    for item in items:
+        if batch and (len(batch) >= count or held + item.manifest.stored.size > size):
+            yield batch
+            batch, held = [], 0
+        batch.append(item)
+        held += item.manifest.stored.size
+    if batch:
+        yield batch

@@ -1,0 +1,360 @@
+"""verify: every object of a small archive damaged in every way is found and named, and a good archive is found good."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import archiver.rebuild
+import archiver.verify
+from archiver.layout import IdentityKey, SegmentKey, build, parse
+from archiver.manifest import Sums, decode_manifest, encode_manifest
+from archiver.segment import SegmentHead, encode_segment
+from archiver.verify import LEVELS, VerifyOptions, VerifyReport, verify
+from base.errors import Invalid
+from storage import record as records
+from storage.record import HEADER_SIZE
+from tests.unit.archiver.sample import CLUSTER
+from tests.unit.archiver.small_archive import SmallArchive
+from tests.unit.archiver.tiny_loop import MemoryJobs
+
+KEYS = sorted(SmallArchive().store.objects)
+OTHER = "0c1a5e00-0000-4000-8000-0000000000ff"
+
+
+def check(archive: SmallArchive, *, jobs: bool = False, **options: object) -> VerifyReport:
+    return archive.loop.run(
+        verify(
+            archive.store,
+            archive.disk,
+            options=VerifyOptions(**options),  # type: ignore[arg-type]
+            now_us=archive.loop.boot_us,
+            work="verify-work",
+            jobs=MemoryJobs(archive.store, archive.disk) if jobs else None,
+        )
+    )
+
+
+def named(report: VerifyReport) -> list[str]:
+    return [finding.object or "" for finding in report.findings]
+
+
+def short(key: str) -> str:
+    return key.split("/", 1)[1][-60:]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("jobs", [False, True])
+def test_a_good_archive_is_found_good(level: str, jobs: bool) -> None:
+    archive = SmallArchive()
+    report = check(archive, jobs=jobs, level=level, ends=archive.ends(), tables=archive.tables())
+    assert report.findings == []
+    assert (report.verdict, report.exit, report.end_checked) == ("match", 0, True)
+    segments = sum(len(sample.segments) for sample in archive.samples)
+    whole = level != "listed"
+    assert report.checked == 2 + 2 + segments * (1 + whole) + 1 + whole
+    assert check(archive).end_checked is False
+
+
+@pytest.mark.parametrize("key", KEYS, ids=short)
+def test_a_flipped_bit_anywhere_is_found_and_named(key: str) -> None:
+    archive = SmallArchive()
+    data = archive.store.objects[key]
+    places = sorted({0, 3, 9, 20, 70, len(data) // 3, len(data) // 2, len(data) - 40, len(data) - 5, len(data) - 1})
+    for place in places:
+        for bit in (0, 6):
+            archive.store.objects[key] = data[:place] + bytes([data[place] ^ (1 << bit)]) + data[place + 1 :]
+            report = check(archive)
+            assert report.exit == 2, (place, bit)
+            assert key in named(report), (place, bit, report.findings)
+
+
+@pytest.mark.parametrize("key", KEYS, ids=short)
+def test_a_truncated_or_grown_object_is_found_and_named(key: str) -> None:
+    archive = SmallArchive()
+    data = archive.store.objects[key]
+    for wrong in (b"", data[:1], data[: len(data) // 2], data[:-1], data + b"\0", data + data):
+        archive.store.objects[key] = wrong
+        report = check(archive)
+        assert report.exit == 2
+        assert key in named(report)
+
+
+def is_unseen(key: str, archive: SmallArchive) -> bool:
+    """What no archive can know to have lost: a closed object, and the last manifest of a partition."""
+    parsed = parse(key)
+    last = {(sample.partition, sample.lsn) for sample in archive.samples}
+    return "/closed/" in key or (isinstance(parsed, SegmentKey) and parsed.manifest and (parsed.partition, parsed.last) in last)
+
+
+@pytest.mark.parametrize("key", KEYS, ids=short)
+def test_a_deleted_object_is_found_and_named(key: str) -> None:
+    archive = SmallArchive()
+    del archive.store.objects[key]
+    if "/base/" in key and key.endswith("manifest.json"):
+        # The whole log is there, so nothing but a short cut is lost; parts without a manifest are what an upload cut off leaves behind.
+        assert check(archive).verdict == "match"
+        return
+    report = check(archive)
+    if is_unseen(key, archive):
+        assert report.verdict == "match"
+        if "/closed/" in key:
+            return
+        report = check(archive, ends=archive.ends(), tables=archive.tables())
+    assert report.exit == 2
+    assert key in named(report)
+    assert all(finding.kind == "hole" for finding in report.findings)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_listed_sees_deletion_at_every_level(level: str) -> None:
+    archive = SmallArchive()
+    middle = archive.samples[1].manifest(archive.samples[1].segments[1])[0]
+    for key in (build(middle.key()), build(middle.key().twin())):
+        del archive.store.objects[key]
+    report = check(archive, level=level)
+    assert [(finding.kind, finding.lsn, finding.object) for finding in report.findings][:1] == [("hole", middle.first, None)]
+    assert f"records {middle.first} to {middle.last}" in report.findings[0].detail
+
+
+def test_swapped_objects_are_found_and_both_named() -> None:
+    segments = [key for key in KEYS if key.endswith(".seg")]
+    manifests = [key for key in KEYS if key.endswith(".json") and "/log/" in key]
+    for keys in (segments, manifests):
+        for one in range(0, len(keys) - 1, 2):
+            archive = SmallArchive()
+            objects = archive.store.objects
+            a, b = keys[one], keys[one + 1]
+            objects[a], objects[b] = objects[b], objects[a]
+            assert {a, b} <= set(named(check(archive)))
+
+
+def test_a_renamed_object_is_found() -> None:
+    archive = SmallArchive()
+    manifest = archive.samples[0].manifest(archive.samples[0].segments[1])[0]
+    for key in (manifest.key(), manifest.key().twin()):
+        archive.store.objects[build(key._replace(first=key.first + 1))] = archive.store.objects.pop(build(key))
+    report = check(archive)
+    assert report.exit == 2
+    assert any(finding.lsn == manifest.first and finding.kind == "hole" for finding in report.findings)
+    assert build(manifest.key().twin()._replace(first=manifest.first + 1)) in named(report)
+
+
+def test_a_whole_forged_segment_breaks_the_chain() -> None:
+    """Records, segment, manifest and every checksum made to fit each other: only the chain tells."""
+    archive = SmallArchive()
+    sample = archive.samples[1]
+    segment = sample.segments[1]
+    old = sample.manifest(segment)[0]
+    victim = sample.records[segment.first]
+    data = bytearray(victim.data)
+    data[-1] ^= 1
+    forged = records.encode(
+        owner=bytes(data[16:24]),
+        lsn=victim.lsn,
+        stamp=victim.stamp,
+        kind=victim.kind,
+        payload=bytes(data[HEADER_SIZE:]),
+        count=victim.count,
+    )
+    raw = sample.raw(segment).replace(victim.data, forged.data)
+    head = SegmentHead(CLUSTER, old.table, old.partition, old.first, old.last, old.first_stamp, old.last_stamp, old.records, 1)
+    stored = encode_segment(head, raw)
+    lie = replace(old, raw=Sums.of(raw), stored=Sums.of(stored))
+    lie = replace(lie, chain=lie.expected_chain())
+    for key in (old.key(), old.key().twin()):
+        del archive.store.objects[build(key)]
+    archive.store.objects[build(lie.key())] = stored
+    archive.store.objects[build(lie.key().twin())] = encode_manifest(lie)
+    report = check(archive, level="listed")
+    assert [finding.kind for finding in report.findings] == ["forged"]
+    following = sample.manifest(sample.segments[2])[0]
+    assert named(report) == [build(following.key().twin())]
+
+
+@pytest.mark.parametrize("jobs", [False, True])
+def test_a_lied_digest_needs_a_replay(jobs: bool) -> None:
+    archive = SmallArchive()
+    sample = archive.samples[1]
+    before = None
+    for number, manifest in enumerate(sample.manifests()):
+        name = build(manifest.key().twin())
+        changed = replace(manifest, chain_before=before) if before is not None else manifest
+        if number == 2:
+            changed = replace(changed, total=changed.total._replace(sum=changed.total.sum ^ 5))
+        changed = replace(changed, chain=changed.expected_chain())
+        before = changed.chain
+        archive.store.objects[name] = encode_manifest(changed)
+    assert check(archive).verdict == "match"
+    report = check(archive, level="replayed", jobs=jobs)
+    assert [finding.kind for finding in report.findings] == ["forged"]
+    assert report.findings[0].lsn == sample.segments[2].last
+
+
+def test_a_base_off_the_chain_is_forged() -> None:
+    archive = SmallArchive()
+    sample = archive.samples[1]
+    good = archive.add_base(sample, 1)
+    from archiver.base import encode_base
+
+    lie = replace(good, chain=bytes(32))
+    archive.store.objects[build(good.key())] = encode_base(lie)
+    report = check(archive, level="listed")
+    assert named(report) == [build(good.key())]
+    assert report.findings[0].kind == "forged"
+
+
+def test_a_lost_end_is_seen_with_the_clusters_word() -> None:
+    archive = SmallArchive()
+    sample = archive.samples[1]
+    lost = sample.segments[-2:]
+    for segment in lost:
+        manifest = sample.manifest(segment)[0]
+        for key in (manifest.key(), manifest.key().twin()):
+            del archive.store.objects[build(key)]
+    assert check(archive).verdict == "match"
+    report = check(archive, ends=archive.ends(), tables=archive.tables())
+    assert [(finding.kind, finding.lsn, finding.partition) for finding in report.findings] == [("hole", lost[0].first, sample.partition)]
+
+
+def test_a_lost_partition_is_seen_with_the_clusters_word() -> None:
+    archive = SmallArchive()
+    sample = archive.samples[1]
+    for key in [key for key in archive.store.objects if sample.partition in key]:
+        del archive.store.objects[key]
+    assert check(archive).verdict == "match"
+    report = check(archive, ends=archive.ends(), tables=archive.tables())
+    assert [(finding.kind, finding.lsn, finding.partition) for finding in report.findings] == [("hole", 1, sample.partition)]
+
+
+def test_a_superseded_bad_object_is_evidence_and_no_finding() -> None:
+    archive = SmallArchive()
+    sample = archive.samples[1]
+    manifest, data = sample.manifest(sample.segments[1])
+    archive.store.objects[build(manifest.key())] = data[:-1]
+    second, data2 = sample.manifest(sample.segments[1], generation=2)
+    from archiver.manifest import Superseded
+
+    second = replace(second, supersedes=(Superseded(1, "cut short"),))
+    archive.store.objects[build(second.key())] = data2
+    archive.store.objects[build(second.key().twin())] = encode_manifest(second)
+    assert check(archive, level="replayed").verdict == "match"
+
+
+def test_foreign_objects_are_ignored() -> None:
+    archive = SmallArchive()
+    archive.store.objects["notes.txt"] = b"mine"
+    archive.store.objects[f"{CLUSTER}/t=x/readme"] = b"mine"
+    archive.store.objects["probe/left/0001"] = b"left by a probe that was killed"
+    assert check(archive).verdict == "match"
+
+
+def test_which_cluster() -> None:
+    archive = SmallArchive()
+    archive.store.objects[build(IdentityKey(OTHER))] = b"x"
+    with pytest.raises(Invalid) as caught:
+        check(archive)
+    assert caught.value.fields["found"] == [CLUSTER, OTHER]
+    assert check(archive, cluster=CLUSTER).verdict == "match"
+    with pytest.raises(Invalid):
+        check(archive, cluster="0c1a5e00-0000-4000-8000-0000000000ee")
+    archive.store.objects.clear()
+    with pytest.raises(Invalid):
+        check(archive)
+
+
+def test_one_table_only() -> None:
+    archive = SmallArchive()
+    key = build(archive.samples[0].manifest(archive.samples[0].segments[0])[0].key())
+    archive.store.objects[key] = b"rot"
+    assert check(archive, table="7ab1e000-0000-4000-8000-00000000000f").verdict == "match"
+    assert check(archive, table=archive.samples[0].table).exit == 2
+
+
+def test_a_spent_budget_is_unverified_never_green() -> None:
+    archive = SmallArchive()
+    ticks = [0]
+
+    def clock() -> int:
+        ticks[0] += 100
+        return ticks[0]
+
+    report = archive.loop.run(verify(archive.store, archive.disk, options=VerifyOptions(budget_us=900), now_us=clock, work="w"))
+    assert (report.verdict, report.exit, report.reason) == ("unverified", 3, "budget_spent")
+
+
+def test_what_was_proven_lately_is_skipped_and_said_so() -> None:
+    archive = SmallArchive()
+    proven: dict[str, None] = {}
+    failed: list[str] = []
+
+    async def skip(keys: object) -> list[str]:
+        return [key for key in keys if key in proven]  # type: ignore[attr-defined]
+
+    async def proved(good: object, bad: object) -> None:
+        proven.update(dict.fromkeys(good))  # type: ignore[call-overload]
+        failed.extend(bad)  # type: ignore[call-overload]
+
+    bad = build(archive.samples[0].manifest(archive.samples[0].segments[2])[0].key())
+    good = archive.store.objects[bad]
+    archive.store.objects[bad] = good[:-9] + b"x" + good[-8:]
+
+    def run() -> VerifyReport:
+        return archive.loop.run(
+            verify(archive.store, archive.disk, options=VerifyOptions(), now_us=archive.loop.boot_us, work="w", skip=skip, proved=proved)
+        )
+
+    first = run()
+    assert first.exit == 2
+    assert failed == [bad]
+    second = run()
+    assert second.exit == 2, "what failed is looked at again"
+    segments = sum(len(sample.segments) for sample in archive.samples)
+    assert second.skipped_fresh == segments - 1 + 1 + 2
+    archive.store.objects[bad] = good
+    assert run().exit == 0
+
+
+def test_findings_have_every_field_of_the_interface() -> None:
+    archive = SmallArchive()
+    key = build(archive.samples[0].manifest(archive.samples[0].segments[1])[0].key())
+    archive.store.objects[key] = archive.store.objects[key][:-1]
+    finding = check(archive).as_json()["findings"][0]
+    assert {name: finding[name] for name in ("kind", "copy", "key", "object", "lsn", "segment", "found_by", "action")} == {
+        "kind": "unreadable",
+        "copy": "archive",
+        "key": None,
+        "object": key,
+        "lsn": 3,
+        "segment": key,
+        "found_by": "verify",
+        "action": "none",
+    }
+
+
+def test_without_the_content_check_a_flip_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: the flips above are found because objects are compared with their manifests and their own sums."""
+    good = dict(SmallArchive().store.objects)
+    monkeypatch.setattr(
+        archiver.rebuild, "open_segment", lambda manifest, data: archiver.rebuild.decode_segment(good[build(manifest.key())], where="").raw
+    )
+    archive = SmallArchive()
+    key = build(archive.samples[0].manifest(archive.samples[0].segments[1])[0].key())
+    data = archive.store.objects[key]
+    archive.store.objects[key] = data[:200] + bytes([data[200] ^ 1]) + data[201:]
+    assert check(archive).verdict == "match"
+
+
+def test_without_the_chain_check_a_forgery_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control for the forged segment."""
+    monkeypatch.setattr(archiver.verify.Verifier, "_forged", lambda *_: None)
+    with pytest.raises(AssertionError):
+        test_a_whole_forged_segment_breaks_the_chain()
+
+
+def test_decoding_a_manifest_needs_its_own_name() -> None:
+    archive = SmallArchive()
+    manifest = archive.samples[0].manifests()[0]
+    name = build(manifest.key().twin())
+    assert decode_manifest(archive.store.objects[name], where=name) == manifest
