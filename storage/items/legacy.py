@@ -41,9 +41,9 @@ def check_conditional_operator(operator: str | None, conditions: Mapping[str, ob
     if operator is None:
         return
     if not conditions:
-        raise ItemError(_INVALID + "ConditionalOperator cannot be used without Filter or Expected")
+        raise ItemError("ConditionalOperator cannot be used without Filter or Expected")
     if len(conditions) == 1:
-        raise ItemError(_INVALID + "ConditionalOperator can only be used when Filter or Expected has two or more elements")
+        raise ItemError("ConditionalOperator can only be used when Filter or Expected has two or more elements")
 
 
 def parse_expected(expected: Mapping[str, Mapping[str, Any]], operator: str | None = None) -> Condition:

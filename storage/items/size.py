@@ -11,14 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 from storage.items.errors import ItemError
-from storage.items.numbers import parts
 from storage.items.values import Item, Value
 
 ITEM_SIZE_MAX = 400 * 1024
 """Bytes."""
 ITEM_TOO_LARGE = "Item size has exceeded the maximum allowed size"
 UPDATE_TOO_LARGE = "Item size to update has exceeded the maximum allowed size"
-_NUMBER_SIZE_MAX = 21
 
 
 def item_size(item: Item) -> int:
@@ -56,15 +54,16 @@ def payload_size(kind: str, payload: Any) -> int:
 
 
 def number_size(text: str) -> int:
-    """Bytes of a canonical number."""
-    if text.isdigit() and text[-1] != "0":
-        return (len(text) + 1) // 2 + 1
-    negative, digits, point = parts(text)
-    if not digits:
+    """Bytes of a canonical number. Zeros at either end are not significant: 100 and 0.01 have one digit, 100.5 three and one."""
+    if text == "0":
         return 1
-    # The first base-100 digit holds one decimal digit alone when an odd number of them stands before the point.
-    pairs = (len(digits) + (point & 1) + 1) // 2
-    return min(pairs + 1 + negative, _NUMBER_SIZE_MAX)
+    negative = text[0] == "-"
+    whole, _, fraction = text[negative:].partition(".")
+    if not fraction:
+        return (len(whole.rstrip("0")) + 1) // 2 + 1 + negative
+    if whole == "0":
+        return (len(fraction.lstrip("0")) + 1) // 2 + 1 + negative
+    return (len(whole) + 1) // 2 + (len(fraction) + 1) // 2 + 1 + negative
 
 
 def check_item_size(item: Item, *, update: bool = False) -> None:

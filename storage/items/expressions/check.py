@@ -22,7 +22,7 @@ FUNCTIONS = frozenset(
     ("attribute_exists", "attribute_not_exists", "attribute_type", "begins_with", "contains", "size", "if_not_exists", "list_append")
 )
 """Of all grammars: one of them in the wrong place is told as such, any other name as unknown."""
-INDEX_MAX = (1 << 31) - 1
+INDEX_MAX = (1 << 32) - 2
 
 
 def invalid(kind: str, text: str) -> ItemError:

@@ -150,7 +150,7 @@ def _check_node(node: Any, placeholders: Placeholders, kind: str) -> None:
         check.check_distinct(kind, "BETWEEN", operands)
     elif isinstance(node, In):
         if len(operands) > check.IN_OPERANDS_MAX:
-            raise wrong_count(kind, "IN", len(operands))
+            raise invalid(kind, f"The IN operator is provided with too many operands; number of operands: {len(operands)}")
         check.check_distinct(kind, "IN", operands)
     else:
         assert isinstance(node, (And, Or, Not)), type(node)

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 from storage.items.expressions.lexer import Token
 from storage.items.expressions.paths import Path, read
 from storage.items.numbers import compare
-from storage.items.size import value_size
 from storage.items.values import Item, Value
 
 EMPTY_ITEM: Item = {}
@@ -286,12 +285,12 @@ def contains(container: Value | None, wanted: Value | None) -> bool:
 
 
 def size_of(value: Value | None) -> Value | None:
-    """What size() gives: bytes of strings and binaries, elements of the others; None for numbers, booleans and null."""
+    """What size() gives: UTF-16 code units of a string, bytes of a binary, elements of the others; None for numbers, booleans and null."""
     if value is None:
         return None
     kind, payload = value
     if kind == "S":
-        return "N", str(value_size(value))
+        return "N", str(len(payload) if payload.isascii() else len(payload.encode("utf-16-le")) // 2)
     if kind in ("N", "BOOL", "NULL"):
         return None
     return "N", str(len(payload))

@@ -117,20 +117,12 @@ def naive_size(value: Value) -> int:
 
 
 def naive_number(text: str) -> int:
-    """Lay the digits out in pairs around the point, drop empty pairs at both ends, count."""
-    if text == "0":
-        return 1
-    negative, text = text.startswith("-"), text.lstrip("-")
-    whole, _, fraction = text.partition(".")
-    whole = "0" * (len(whole) % 2) + whole
-    fraction += "0" * (len(fraction) % 2)
-    digits = whole + fraction
-    pairs = [digits[at : at + 2] for at in range(0, len(digits), 2)]
-    while pairs and pairs[0] == "00":
-        pairs.pop(0)
-    while pairs and pairs[-1] == "00":
-        pairs.pop()
-    return min(len(pairs) + 1 + negative, 21)
+    """Count digit by digit: those with a digit other than zero at or before them and at or behind them, on each side of the point."""
+    sides = [0, 0]
+    for at, character in enumerate(text):
+        if character.isdigit() and text[: at + 1].strip("-.0") and text[at:].strip("-.0"):
+            sides["." in text[:at]] += 1
+    return 1 + (sides[0] + 1) // 2 + (sides[1] + 1) // 2 + text.startswith("-")
 
 
 @given(items)

@@ -106,7 +106,7 @@ def reader(operand: str) -> Reader:
             if kind in ("N", "BOOL", "NULL"):
                 return None
             if kind == "S":
-                return {"N": str(len(payload.encode()))}
+                return {"N": str(sum(1 + (ord(character) > 0xFFFF) for character in payload))}
             return {"N": str(len(value_from_json(value)[1]))}
 
         return size

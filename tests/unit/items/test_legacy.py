@@ -138,12 +138,9 @@ def test_values_among_each_other() -> None:
 def test_conditional_operator() -> None:
     legacy.check_conditional_operator(None, None)
     legacy.check_conditional_operator("OR", {"a": {}, "b": {}})
-    assert (
-        message_of(legacy.check_conditional_operator, "OR", None)
-        == INVALID + "ConditionalOperator cannot be used without Filter or Expected"
-    )
+    assert message_of(legacy.check_conditional_operator, "OR", None) == "ConditionalOperator cannot be used without Filter or Expected"
     assert message_of(legacy.check_conditional_operator, "AND", {"a": {}}) == (
-        INVALID + "ConditionalOperator can only be used when Filter or Expected has two or more elements"
+        "ConditionalOperator can only be used when Filter or Expected has two or more elements"
     )
 
 

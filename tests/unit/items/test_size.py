@@ -28,6 +28,11 @@ from storage.items.wire import item_from_json, value_from_json
         ("12.3", 3),
         ("1.234", 4),
         ("12.3456", 4),
+        ("110", 2),
+        ("0.011", 2),
+        ("100.5", 4),
+        ("1.05", 3),
+        ("-1" + "2" * 18 + "." + "3" * 19, 22),
         # measured against the service by others, at the edge of the 400 KB limit: 1, 2, 5, 6, 7 and 38 digits of a 126-digit number
         ("1" + "0" * 125, 2),
         ("11" + "0" * 124, 2),
