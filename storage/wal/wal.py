@@ -49,6 +49,7 @@ COPY_BYTES_PER_COMMIT = 1 << 20
 """Bytes that may be copied forward with one commit."""
 COPY_WHEN_FILES = 4
 COPY_WHEN_LIVE_BELOW = 0.25
+MARK_AFTER_S = 0.01
 _TEMPORARY = "new.tmp"
 
 
@@ -146,6 +147,7 @@ class Wal:
         self._cache: OrderedDict[Body, tuple[Record, ...]] = OrderedDict()
         self._cache_bytes = 0
         self._mark_slot = 0
+        self._call_later: Callable[[float, Callable[[], object]], object] | None = None
         self._copy_stuck: WalFile | None = None
         self._plan_left = 0
         self._plan_free = 0
@@ -157,11 +159,19 @@ class Wal:
 
     @classmethod
     def open(
-        cls, disk: Disk, directory: str, *, file_size: int = 16 << 20, limit_bytes: int = 4 << 30, reserve_bytes: int = 4 << 20
+        cls,
+        disk: Disk,
+        directory: str,
+        *,
+        file_size: int = 16 << 20,
+        limit_bytes: int = 4 << 30,
+        reserve_bytes: int = 4 << 20,
+        call_later: Callable[[float, Callable[[], object]], object] | None = None,
     ) -> tuple[Wal, Recovered]:
         """Recover `directory` (made if it is absent) and go on behind what was synced, in a fresh file.
 
         file_size: bytes per file, used for new ones. limit_bytes: above it `Append` raises DiskFull. reserve_bytes: kept for control frames below the limit.
+        call_later: `Tasks.call_later`; with it the mark is written after MARK_AFTER_S of quiet, so that it costs a busy log nothing; without it at once.
         """
         if file_size % ALIGN or file_size < 1 << 14:
             raise Invalid("WAL file size must be a multiple of 512 and at least 16 KiB", file_size=file_size)
@@ -170,6 +180,7 @@ class Wal:
             disk.remove(f"{directory}/{_TEMPORARY}")
         replayed = replay(disk, directory)
         wal = cls(disk, directory, replayed, file_size=file_size, limit_bytes=limit_bytes, reserve_bytes=reserve_bytes)
+        wal._call_later = call_later
         wal._plan()
         return wal, replayed.recovered()
 
@@ -462,13 +473,30 @@ class Wal:
                 file.stated = False
             self._free += dying
             self._plan_free += len(dying)
-        if not self._queue:
-            # Nothing follows that would say this batch was synced, so say it in the mark. Unsynced: it may be lost in a crash, it can not be wrong.
-            self._mark_slot ^= 1
-            try:
-                batch.file.handle.write(MARK_SLOTS[self._mark_slot], encode_mark(header))
-            except ScrubjayError as error:
-                self._broken = Corrupt("the WAL failed and is not written any more", what="wal", where=batch.file.name, cause=str(error))
+        if self._queue:
+            return  # the next batch will say that this one was synced
+        if self._call_later is None:
+            self._mark(batch.file, header, self._sequence)
+        else:
+            file, sequence = batch.file, self._sequence
+            self._call_later(MARK_AFTER_S, lambda: self._mark(file, header, sequence))
+
+    def _mark(self, file: WalFile, header: bytes, sequence: int) -> None:
+        """Say in the mark that the batch was synced, unless a later batch says so. Two slots in turn: a torn mark leaves the one before readable."""
+        if self._broken is not None or self._committing or sequence != self._sequence:
+            return
+        self._mark_slot ^= 1
+        if self._call_later is not None:
+            file.handle.write_sync(MARK_SLOTS[self._mark_slot], [encode_mark(header)], self._marked)
+            return
+        try:  # not synced: it may be lost in a crash, it cannot be wrong
+            file.handle.write(MARK_SLOTS[self._mark_slot], encode_mark(header))
+        except ScrubjayError as error:
+            self._marked(error)
+
+    def _marked(self, error: ScrubjayError | None) -> None:
+        if error is not None and self._broken is None:
+            self._broken = Corrupt("the WAL failed and is not written any more", what="wal", cause=str(error))
 
     # --- reading -------------------------------------------------------------------------------------------------------------------
 
