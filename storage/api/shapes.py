@@ -372,6 +372,16 @@ NAME_PATTERN = "[a-zA-Z0-9_.-]+"
 TABLE_NAME = Str(pattern=NAME_PATTERN, min_chars=limits.TABLE_NAME_CHARS_MIN, max_chars=limits.TABLE_NAME_CHARS_MAX)
 
 
+class TableNameOrArn(Str):
+    """A table name or ARN, as the table operations take it (all but CreateTable)."""
+
+    def constrain(self, obj: str, path: str, found: list[str]) -> None:
+        if not obj.startswith("arn:"):
+            super().constrain(obj, path, found)
+        elif len(obj) > limits.TABLE_ARN_CHARS_MAX:
+            refuse(self, obj, path, f"Member must have length less than or equal to {limits.TABLE_ARN_CHARS_MAX}", found)
+
+
 class DataTableName(Str):
     """A table name or ARN, as the item operations take it: the length is looked at first, and only a name of good length meets the pattern."""
 
@@ -388,6 +398,7 @@ class DataTableName(Str):
 
 
 DATA_TABLE_NAME = DataTableName(pattern=NAME_PATTERN)
+TABLE_NAME_OR_ARN = TableNameOrArn(pattern=NAME_PATTERN, min_chars=limits.TABLE_NAME_CHARS_MIN, max_chars=limits.TABLE_NAME_CHARS_MAX)
 INDEX_NAME = Str(pattern=NAME_PATTERN, min_chars=limits.TABLE_NAME_CHARS_MIN, max_chars=limits.TABLE_NAME_CHARS_MAX)
 RETURN_CONSUMED_CAPACITY = Str(enum=("INDEXES", "TOTAL", "NONE"))
 RETURN_ITEM_COLLECTION_METRICS = Str(enum=("SIZE", "NONE"))

@@ -19,18 +19,18 @@ from storage.api.operations.tables import (
     describe,
     on_demand_of,
 )
-from storage.api.shapes import BOOLEAN, NAME_PATTERN, OPAQUE, STRING, TABLE_NAME, Int, Str, Struct, Timestamp
+from storage.api.shapes import BOOLEAN, NAME_PATTERN, OPAQUE, STRING, TABLE_NAME_OR_ARN, Int, Str, Struct, Timestamp
 from storage.control.catalogue import TableMeta, Throughput
 
 _INVALID = "One or more parameter values were invalid: "
 _SECOND_US = 1_000_000
 _TARGET_NAME = Str(pattern=NAME_PATTERN, min_chars=limits.TABLE_NAME_CHARS_MIN, max_chars=limits.TABLE_NAME_CHARS_MAX)
 
-_DESCRIBE = Struct("DescribeContinuousBackupsInput", {"TableName": TABLE_NAME}, required=("TableName",))
+_DESCRIBE = Struct("DescribeContinuousBackupsInput", {"TableName": TABLE_NAME_OR_ARN}, required=("TableName",))
 _UPDATE = Struct(
     "UpdateContinuousBackupsInput",
     {
-        "TableName": TABLE_NAME,
+        "TableName": TABLE_NAME_OR_ARN,
         "PointInTimeRecoverySpecification": Struct(
             "PointInTimeRecoverySpecification",
             {
@@ -46,7 +46,7 @@ _RESTORE = Struct(
     "RestoreTableToPointInTimeInput",
     {
         "SourceTableArn": Str(min_chars=1, max_chars=limits.TABLE_ARN_CHARS_MAX),
-        "SourceTableName": TABLE_NAME,
+        "SourceTableName": TABLE_NAME_OR_ARN,
         "TargetTableName": _TARGET_NAME,
         "UseLatestRestorableTime": BOOLEAN,
         "RestoreDateTime": Timestamp(),

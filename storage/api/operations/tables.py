@@ -10,7 +10,7 @@ from storage.api.backend import TableSpec
 from storage.api.call import Body, Call
 from storage.api.describe import table_description
 from storage.api.operations.base import Operation, check_constraints, check_not_asked, read_input
-from storage.api.shapes import BOOLEAN, INDEX_NAME, NAME_PATTERN, OPAQUE, STRING, TABLE_NAME, Int, ListOf, Str, Struct
+from storage.api.shapes import BOOLEAN, INDEX_NAME, NAME_PATTERN, OPAQUE, STRING, TABLE_NAME, TABLE_NAME_OR_ARN, Int, ListOf, Str, Struct
 from storage.control.catalogue import KeyAttribute, KeySchema, TableMeta, Throughput
 
 _LONG = "Long"
@@ -280,8 +280,8 @@ async def create_table(call: Call) -> None:
 
 # -- DescribeTable, ListTables, DeleteTable --------------------------------------------------------------------------------------------
 
-_DESCRIBE = Struct("DescribeTableInput", {"TableName": TABLE_NAME})
-_DELETE = Struct("DeleteTableInput", {"TableName": TABLE_NAME})
+_DESCRIBE = Struct("DescribeTableInput", {"TableName": TABLE_NAME_OR_ARN})
+_DELETE = Struct("DeleteTableInput", {"TableName": TABLE_NAME_OR_ARN})
 _LIST = Struct(
     "ListTablesInput",
     {
@@ -345,7 +345,7 @@ _UPDATE = Struct(
     "UpdateTableInput",
     {
         "AttributeDefinitions": _ATTRIBUTE_DEFINITIONS,
-        "TableName": TABLE_NAME,
+        "TableName": TABLE_NAME_OR_ARN,
         "BillingMode": BILLING_MODE,
         "ProvisionedThroughput": PROVISIONED_THROUGHPUT,
         "GlobalSecondaryIndexUpdates": ListOf(Struct("GlobalSecondaryIndexUpdate", {"Create": OPAQUE, "Update": OPAQUE, "Delete": OPAQUE})),
