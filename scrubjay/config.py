@@ -90,6 +90,16 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True):
     region: Annotated[str, Key("region", "text", "instead of AWS_REGION")] = ""
     endpoint_url: Annotated[str, Key("endpoint_url", "text", "instead of AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL")] = ""
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """As `base.real.stores.open_store` takes them; empty ones leave the AWS variables in force."""
+        return {
+            "access_key": self.access_key_id,
+            "secret_key": self.secret_access_key,
+            "region": self.region,
+            "endpoint": self.endpoint_url,
+        }
+
 
 class ScrubConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Scrubs."""

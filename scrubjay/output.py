@@ -55,6 +55,17 @@ class Failure(Exception):
         self.error: dict[str, str | None] = {"code": code, "message": message, "asked": asked, "found": found, "next": next_step}
 
 
+_NEXT = {
+    "Invalid": "see -h of the verb",
+    "Unavailable": "try again; scrubjay archive status says whether the store answers, the server's log why it does not",
+    "DiskFull": "make room, see runbooks/disk-full.md",
+    "Corrupt": "scrubjay verify and scrubjay scrub run name what is damaged",
+    "Missing": "scrubjay verify names what is lost",
+    "Fenced": "another process writes there now: stop this one",
+    "Internal": "please report it; the server's log says more",
+}
+
+
 def failure_of(error: ScrubjayError, *, asked: str | None = None) -> Failure:
     """The answer for an error of ours. Its fields `asked`, `found`, `next` are taken over; the others become part of `found`."""
     fields = dict(error.fields)
@@ -69,7 +80,7 @@ def failure_of(error: ScrubjayError, *, asked: str | None = None) -> Failure:
         exit_code=error.exit_code,
         asked=str(known["asked"]) if known["asked"] is not None else asked,
         found=found,
-        next_step=str(known["next"]) if known["next"] is not None else None,
+        next_step=str(known["next"]) if known["next"] is not None else _NEXT.get(code),
         body=body if isinstance(body, dict) else None,
     )
 

@@ -14,7 +14,7 @@ def finding_lines(findings: Sequence[Mapping[str, Any]]) -> list[str]:
         where = [
             f"{label} {finding[name] if name != 'key' else json.dumps(finding[name], ensure_ascii=False)}"
             for label, name in (("copy", "copy"), ("key", "key"), ("object", "object"), ("lsn", "lsn"), ("segment", "segment"))
-            if finding.get(name) is not None
+            if finding.get(name) is not None and (name != "segment" or finding[name] != finding.get("object"))
         ]
         lines.append(f"FOUND {finding['kind']}: {', '.join(where)} (by {finding.get('found_by')}; action: {finding.get('action')})")
     return lines

@@ -47,8 +47,9 @@ def _run(call: Call) -> Result:
 
 def _render(document: Mapping[str, Any]) -> Sequence[str]:
     objects = document["objects"]
+    reason = f" ({document['reason']})" if document["reason"] else ""
     lines = [
-        f"verdict   {document['verdict']}",
+        f"verdict   {document['verdict']}{reason}",
         f"archive   {document['url']}",
         f"objects   {objects['checked']} checked, {objects['skipped_fresh']} skipped as fresh, {objects['failed']} failed ({human_size(document['bytes'])} read)",
     ]
@@ -66,13 +67,13 @@ VERB = Verb(
         1: "the cluster or the object store cannot be reached, or no such table",
         2: "something is damaged, lost or forged: see the findings",
         3: "incomplete: the budget is spent, or something could not be read",
-        4: "refused: the store fails its probe, or several clusters' archives lie there and none was named",
     },
     template={
         "verdict": None,
         "url": None,
         "cluster": None,
         "level": None,
+        "reason": None,
         "objects": {"checked": None, "skipped_fresh": None, "failed": None},
         "bytes": None,
         "end_checked": None,

@@ -1,0 +1,115 @@
+"""`verify --archive URL`: an archive proven without any server, by this process alone. Nothing is written there and nothing is remembered."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from archiver.identity import clusters
+from archiver.index import ShelfReader, partitions_of
+from archiver.verify import VerifyOptions, verify
+from base.env import Env, ObjectStore
+from base.real.clock import RealClock
+from base.real.disk import RealDisk
+from base.real.loop import AsyncTasks, run
+from base.real.rand import RealRand
+from base.real.stores import open_store
+from base.wrap.retry import RetryingStore
+from scrubjay.config import Config
+from scrubjay.output import FAILED, USAGE, Failure
+from scrubjay.progress import Progress
+
+WORK = "verify"
+
+
+def verify_archive(config: Config, url: str, *, cluster: str | None, request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """The report of `verify`. request: table (name or id), level, budget_us. Raises Failure, Invalid (not an archive URL), Unavailable (the store)."""
+
+    async def main(tasks: AsyncTasks) -> dict[str, Any]:
+        env = Env(RealClock(), RealRand(), tasks)
+
+        def post(work: Callable[[], None]) -> None:
+            tasks.loop.call_soon_threadsafe(work)
+
+        store = RetryingStore(open_store(url, settings=config.s3.settings), env)
+        began = env.clock.boot_us()
+        chosen = await _cluster(store, cluster)
+        table = await _table(store, chosen, request["table"]) if request["table"] is not None else None
+        with tempfile.TemporaryDirectory(prefix="scrubjay-verify-") as folder:
+            report = await verify(
+                store,
+                RealDisk(Path(folder), post=post),
+                options=VerifyOptions(level=request["level"], cluster=chosen, table=table, budget_us=request["budget_us"]),
+                now_us=env.clock.boot_us,
+                work=WORK,
+                progress=lambda facts: progress.update(*shown(facts)),
+            )
+        seconds = (env.clock.boot_us() - began) / 1e6
+        return {**report.as_json(), "url": url, "seconds": round(seconds, 3), "error": None}
+
+    return run(main)
+
+
+def shown(facts: Mapping[str, Any]) -> tuple[str, int | None, int | None, str]:
+    """Arguments of `Progress.update` for what the verifier tells."""
+    phase = {"log": "reading manifests", "objects": "reading segments", "replay": "rebuilding", "closed": "reading closed times"}
+    return phase.get(str(facts.get("phase")), "verifying"), facts.get("bytes"), None, "bytes"
+
+
+async def _cluster(store: ObjectStore, asked: str | None) -> str:
+    present = await clusters(store)
+    if asked in present:
+        return str(asked)
+    if not present or asked is not None:
+        raise Failure(
+            "no such archive",
+            code="ResourceNotFound",
+            exit_code=FAILED,
+            asked=store.url + (f", cluster {asked}" if asked else ""),
+            found=", ".join(present) if present else "no cluster's objects below the URL",
+            next_step="check the URL, the bucket's name and the credentials",
+        )
+    if len(present) > 1:
+        raise Failure(
+            "several clusters wrote there",
+            code="Ambiguous",
+            exit_code=USAGE,
+            asked=store.url,
+            found=", ".join(present),
+            next_step="say which with --cluster",
+        )
+    return present[0]
+
+
+async def _table(store: ObjectStore, cluster: str, asked: str) -> str:
+    """Id of the table with that id or name, by the names in the manifests. A name that several tables had is ambiguous: nobody here knows which one lives."""
+    partitions = await partitions_of(store, cluster)
+    if any(table == asked for table, _ in partitions):
+        return asked
+    reader = ShelfReader(store, cluster, None)
+    named: dict[str, None] = {}
+    for table, partition in partitions:
+        shelf = await reader.shelf(table, partition)
+        if any(segment.table_name == asked for segment in shelf.segments):
+            named[table] = None
+    if len(named) == 1:
+        return next(iter(named))
+    if not named:
+        raise Failure(
+            "no such table",
+            code="ResourceNotFound",
+            exit_code=FAILED,
+            asked=f"table {asked}",
+            found="no such name or id in the archive",
+            next_step="leave --table out",
+        )
+    raise Failure(
+        "several tables had that name",
+        code="Ambiguous",
+        exit_code=USAGE,
+        asked=f"table {asked}",
+        found=", ".join(named),
+        next_step="say which by its id",
+    )
