@@ -75,6 +75,10 @@ class AsyncTasks:
         """Run after the present turn."""
         self.loop.call_soon(callback)
 
+    def post(self, callback: Callable[[], None]) -> None:
+        """`call_soon` from another thread."""
+        self.loop.call_soon_threadsafe(callback)
+
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
         return self.loop.call_later(seconds, callback)
 

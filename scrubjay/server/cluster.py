@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from storage.btree.lmdb_engine import LmdbEngine
 
 from base.env import Env
 from base.errors import Unsafe
@@ -21,6 +20,7 @@ from base.real.worker_process import WorkerProcess
 from scrubjay.config import Config
 from scrubjay.server.folder import ClusterFile
 from storage.archive_source import NodeLogSource
+from storage.btree.lmdb_engine import LmdbEngine
 from storage.consensus.messages import cluster_tag
 from storage.consensus.options import ConsensusOptions
 from storage.control.metadata import Metadata, metadata_table
@@ -93,7 +93,7 @@ async def open_cluster(tasks: AsyncTasks, env: Env, folder: Path, config: Config
     for number, name in enumerate(NODES, 1):
         root = folder / "nodes" / name
         root.mkdir(parents=True, exist_ok=True)
-        disk = RealDisk(root, post=tasks.loop.call_soon_threadsafe)
+        disk = RealDisk(root, post=tasks.post)
         wal, recovered = Wal.open(
             disk,
             "wal",
@@ -144,7 +144,7 @@ async def open_cluster(tasks: AsyncTasks, env: Env, folder: Path, config: Config
         nodes=nodes,
         store=store,
         metadata=metadata,
-        disk=RealDisk(folder, post=tasks.loop.call_soon_threadsafe),
+        disk=RealDisk(folder, post=tasks.post),
         node_folder=lambda _name, path: str(folder / path),
     )
     services.append(service)

@@ -70,10 +70,10 @@ def serve(config: Config) -> int:
 async def _serve(tasks: AsyncTasks, folder: Path, config: Config) -> int:
     stop = tasks.future()
     for number in (signal.SIGTERM, signal.SIGINT):
-        tasks.on_signal(number, lambda: stop.done() or stop.set_result(None))
+        tasks.on_signal(number, lambda: None if stop.done() else stop.set_result(None))
     env = Env(RealClock(), RealRand(), tasks)
     empty_tmp(folder)
-    disk = RealDisk(folder, post=tasks.loop.call_soon_threadsafe)
+    disk = RealDisk(folder, post=tasks.post)
     archive, cluster_file = await _open_archive(env, disk, folder, config)
     cluster = await open_cluster(tasks, env, folder, config, cluster_file)
     jobs = WorkerJobs(folder, workers=JOB_WORKERS, environment=_job_environment(config))
@@ -177,16 +177,13 @@ def _store_settings(config: Config) -> dict[str, str]:
 
 def _job_environment(config: Config) -> dict[str, str]:
     """Workers open the store by its URL: what only the configuration says of it reaches them as the usual AWS variables."""
-    environment = dict(os.environ)
-    for name, value in (
-        ("AWS_ACCESS_KEY_ID", config.s3.access_key_id),
-        ("AWS_SECRET_ACCESS_KEY", config.s3.secret_access_key),
-        ("AWS_REGION", config.s3.region),
-        ("AWS_ENDPOINT_URL_S3", config.s3.endpoint_url),
-    ):
-        if value:
-            environment[name] = value
-    return environment
+    configured = {
+        "AWS_ACCESS_KEY_ID": config.s3.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": config.s3.secret_access_key,
+        "AWS_REGION": config.s3.region,
+        "AWS_ENDPOINT_URL_S3": config.s3.endpoint_url,
+    }
+    return {**os.environ, **{name: value for name, value in configured.items() if value}}
 
 
 def _unexpected(what: str, error: BaseException) -> None:

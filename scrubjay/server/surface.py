@@ -75,7 +75,7 @@ def surface(
         archive=durability.archive,
         verify=durability.verify,
         scrub=durability.scrub,
-        restore=durability.restore,
+        restore=durability.restorer,
         cluster=facts,
         verifier=Verifier(env.clock, keys) if keys is not None else None,
         log=unexpected,

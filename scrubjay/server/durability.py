@@ -1,0 +1,282 @@
+"""The durability services of the process: archive status and windows, verify, scrub, heal, restore, over one archive, one ledger, one pool of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from archiver.agent import ArchiveAgent
+from archiver.identity import Attached
+from archiver.index import ArchiveIndex
+from archiver.status import StoreFacts, TableFacts, archive_status, window_of_table
+from archiver.verify import VerifyOptions, VerifyReport, verify
+from base.env import Disk, Env, Jobs, ObjectStore, Task
+from base.errors import ScrubjayError, Unavailable
+from base.ids import PartitionId, TableId
+from base.real.disk import RealDisk
+from base.wrap.metered import MeteredStore
+from pitr.restore import RestoreOptions
+from pitr.service import RestoreService
+from pitr.source import ArchiveSource
+from scrubber.gather import Gate
+from scrubber.healer import Healer
+from scrubber.ledger import Proof, SqliteLedger
+from scrubber.partition import ScrubOptions
+from scrubber.rebuilt import ArchiveReferences
+from scrubber.service import ScrubService
+from scrubber.shelves import StoreShelves
+from scrubjay.config import Config
+from scrubjay.server.cluster import Cluster
+from scrubjay.services import ProgressSink, Report
+from storage.control.catalogue import TableMeta
+
+FOLLOW_S = 2.0
+"""Between two cheap looks at the archive, which move the windows that the API shows."""
+VERIFY_WORK = "tmp/verify"
+
+_log = structlog.get_logger(part="durability")
+
+
+class Windows:
+    """Proven windows, kept up by following the archive. One look at a time."""
+
+    def __init__(self, env: Env, store: ObjectStore, cluster: str, url: str, meter: MeteredStore, lag_alarm_us: int) -> None:
+        self._env, self._url, self._meter, self._lag_alarm_us = env, url, meter, lag_alarm_us
+        self.index = ArchiveIndex(store, cluster, tasks=env.tasks)
+        self._gate = Gate(env.tasks)
+        self._task: Task[None] | None = None
+        self._seen = False
+        self.cluster: Cluster | None = None
+
+    def start(self) -> None:
+        self._task = self._env.tasks.spawn(self._follow(), name="windows")
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async with self._gate:
+                    now_us = self._env.clock.wall_us()
+                    if self._seen:
+                        await self.index.follow(now_us=now_us)
+                    else:
+                        await self.index.refresh(now_us=now_us)
+                        self._seen = True
+            except ScrubjayError as error:
+                _log.warning("the archive could not be followed", error=str(error))
+            await self._env.tasks.sleep(FOLLOW_S)
+
+    def window(self, table: TableMeta) -> tuple[int, int] | None:
+        """See storage.control.store.Durability."""
+        found = window_of_table(self.index, _facts(table, None))
+        if found.earliest_us is None or found.latest_us is None:
+            return None
+        return found.earliest_us, found.latest_us
+
+    async def status(self, tables: Sequence[TableMeta]) -> Report:
+        """`archive status`, from a fresh look."""
+        reachable, last_error = True, None
+        try:
+            async with self._gate:
+                await self.index.refresh(now_us=self._env.clock.wall_us())
+                self._seen = True
+        except Unavailable as error:
+            reachable, last_error = False, str(error)
+        except ScrubjayError as error:
+            last_error = str(error)
+        return archive_status(
+            self.index,
+            tables=[_facts(table, self.cluster) for table in tables],
+            store=StoreFacts(self._url, reachable, last_error or self._meter.last_error),
+            now_us=self._env.clock.wall_us(),
+            lag_alarm_s=self._lag_alarm_us / 1e6,
+        )
+
+
+def _facts(table: TableMeta, cluster: Cluster | None) -> TableFacts:
+    partitions = tuple(info.partition_id for info in table.partitions)
+    if cluster is None:
+        return TableFacts(table.table_id, table.name, partitions, table.dropped_at)
+    unarchived = 0
+    counts = {1: 0, 2: 0, 3: 0}
+    known = False
+    for partition in partitions:
+        replicas = [node.replicas[partition] for node in cluster.nodes.values() if partition in node.replicas]
+        if replicas:
+            known = True
+            best = max(replicas, key=lambda replica: (replica.segments.facts.archived, sum(replica.segments.facts.counts)))
+            facts = best.segments.facts
+            unarchived += sum(own.raw_size for own in facts.sealed) + (facts.size if facts.content else 0)
+            for number in (1, 2, 3):
+                counts[number] += facts.counts[number - 1]
+    return TableFacts(table.table_id, table.name, partitions, table.dropped_at, unarchived, counts if known else None)
+
+
+class VerifyRuns:
+    """`verify` against the server: the ledger remembers, and the archive's end is compared with the cluster's archived LSNs."""
+
+    def __init__(
+        self, env: Env, store: ObjectStore, disk: Disk, jobs: Jobs, ledger: SqliteLedger, cluster: Cluster, cluster_id: str
+    ) -> None:
+        self._env, self._store, self._disk, self._jobs = env, store, disk, jobs
+        self._ledger, self._cluster, self._cluster_id = ledger, cluster, cluster_id
+        self._gate = Gate(env.tasks)
+
+    async def verify(
+        self, *, tables: Sequence[TableId] | None, level: str, budget_us: int | None, max_age_us: int, progress: ProgressSink
+    ) -> Report:
+        """See scrubjay.services.VerifyService. One run at a time."""
+        async with self._gate:
+            self._disk.mkdir(VERIFY_WORK)
+            try:
+                began = self._env.clock.boot_us()
+                reports: list[VerifyReport] = []
+                for table in (None,) if tables is None else tables:
+                    left = None if budget_us is None else max(0, budget_us - (self._env.clock.boot_us() - began))
+                    reports.append(await self._one(table, level, left, max_age_us, progress))
+            finally:
+                self._disk.remove_tree(VERIFY_WORK)
+        return _merged(reports)
+
+    async def _one(self, table: TableId | None, level: str, budget_us: int | None, max_age_us: int, progress: ProgressSink) -> VerifyReport:
+        ends, owners = self._ends(table)
+
+        async def skip(objects: Sequence[str]) -> list[str]:
+            if max_age_us <= 0:
+                return []
+            return await self._ledger.skip(objects, level=level, since_us=self._env.clock.wall_us() - max_age_us)
+
+        async def proved(passed: Sequence[str], failed: Sequence[str]) -> None:
+            at_us = self._env.clock.wall_us()
+            if passed:
+                await self._ledger.proved([Proof(key, level, at_us) for key in passed])
+            if failed:
+                await self._ledger.failed(failed)
+
+        return await verify(
+            self._store,
+            self._disk,
+            options=VerifyOptions(level=level, cluster=self._cluster_id, table=table, budget_us=budget_us, ends=ends, tables=owners),
+            now_us=self._env.clock.boot_us,
+            work=f"{VERIFY_WORK}/base",
+            jobs=self._jobs,
+            skip=skip,
+            proved=proved,
+            progress=progress,
+        )
+
+    def _ends(self, table: TableId | None) -> tuple[dict[str, int], dict[str, str]]:
+        """Archived LSN per partition that this process still hosts, and the table of each."""
+        ends: dict[str, int] = {}
+        owners: dict[str, str] = {}
+        for meta in self._cluster.service.tables():
+            for info in meta.partitions if table in (None, meta.table_id) else ():
+                if any(info.partition_id in node.replicas for node in self._cluster.nodes.values()):
+                    ends[info.partition_id] = self._cluster.service.archived(PartitionId(info.partition_id))
+                    owners[info.partition_id] = meta.table_id
+        return ends, owners
+
+
+def _merged(reports: Sequence[VerifyReport]) -> Report:
+    """One report of several runs: sums, the worst verdict."""
+    merged = reports[0]
+    for other in reports[1:]:
+        merged.checked += other.checked
+        merged.skipped_fresh += other.skipped_fresh
+        merged.failed += other.failed
+        merged.bytes += other.bytes
+        merged.findings += other.findings
+        merged.complete = merged.complete and other.complete
+        merged.reason = merged.reason or other.reason
+    return {**merged.as_json(), "error": None}
+
+
+class Durability:
+    """archive, verify, scrub, restore: what the admin API asks. Also what the store asks (storage.control.store.Durability)."""
+
+    def __init__(
+        self, windows: Windows, verify_runs: VerifyRuns, scrub: ScrubService, restore: RestoreService, healer: Healer, ledger: SqliteLedger
+    ) -> None:
+        self.archive, self.verify, self.scrub, self.restorer = windows, verify_runs, scrub, restore
+        self._healer, self._ledger = healer, ledger
+
+    def window(self, table: TableMeta) -> tuple[int, int] | None:
+        return self.archive.window(table)
+
+    async def restore(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta:
+        return await self.restorer.restore_table(source, target, at_us=at_us, overrides=overrides)
+
+    async def close(self) -> None:
+        self._healer.stop()
+        self.archive.stop()
+        await self.restorer.stop()
+        await self._ledger.close()
+
+
+async def open_durability(
+    env: Env,
+    folder: Path,
+    config: Config,
+    cluster: Cluster,
+    store: ObjectStore,
+    meter: MeteredStore,
+    attached: Attached,
+    jobs: Jobs,
+    agents: Sequence[ArchiveAgent],
+) -> Durability:
+    """Build the services, resume what a stop interrupted."""
+    del agents
+    disk = RealDisk(folder)
+    ledger = await SqliteLedger.open(env.tasks, str(folder / "ledger.db"))
+    if ledger.set_aside is not None:
+        _log.error("the ledger could not be read and was set aside; what was verified before is not remembered", kept=ledger.set_aside)
+    windows = Windows(env, store, attached.cluster, config.archive_url, meter, config.archive.lag_alarm_us)
+    windows.cluster = cluster
+    references = ArchiveReferences(
+        env,
+        jobs,
+        disk,
+        StoreShelves(store, attached.cluster, env.tasks, known=ledger.known),
+        url=config.archive_url,
+        cluster=attached.cluster,
+    )
+    references.sweep()
+    scrub = ScrubService(env, cluster.service, references, ledger, scrub_options(config), log=_note)
+    restore = RestoreService(
+        env,
+        cluster.service,
+        ArchiveSource(env, jobs, disk, ArchiveIndex(store, attached.cluster, tasks=env.tasks), url=config.archive_url),
+        RestoreOptions(archive_wait_s=config.pitr.archive_wait_us / 1e6, lanes=config.pitr.parallel),
+        max_offset_us=config.consensus.max_clock_offset_us,
+        pitr_default=config.pitr.default,
+        log=_note,
+    )
+    healer = Healer(env, cluster.service, references, log=_note)
+    durability = Durability(windows, VerifyRuns(env, store, disk, jobs, ledger, cluster, attached.cluster), scrub, restore, healer, ledger)
+    cluster.store.durability = durability
+    windows.start()
+    healer.start()
+    restore.resume_unfinished()
+    return durability
+
+
+def scrub_options(config: Config) -> ScrubOptions:
+    return ScrubOptions(
+        archive_wait_s=config.scrub.archive_wait_us / 1e6,
+        pin_wait_s=config.scrub.pin_wait_us / 1e6,
+        heal_wait_s=config.scrub.heal_wait_us / 1e6,
+        rate_bytes=config.scrub.rate_bytes or None,
+    )
+
+
+def _note(line: str) -> None:
+    _log.info(line)
+
+
+__all__: list[Any] = ["Durability", "open_durability"]
