@@ -24,6 +24,7 @@ _INVALID = "One or more parameter values were invalid: "
 NULL_FALSE = _INVALID + "Null attribute value types must have the value of true"
 TOO_DEEP = "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit"
 _NAME_BYTES_MAX = 65535
+NAME_TOO_LONG = f"Attribute name is too large, must be less than {_NAME_BYTES_MAX + 1} bytes"
 
 _ATTRIBUTE_VALUE = "com.amazonaws.dynamodb.v20120810.AttributeValue"
 _STRUCT_EXPECTED = "Unexpected value type in payload"
@@ -253,7 +254,7 @@ def _check_name(name: str, *, empty: bool = False) -> str:
     except UnicodeEncodeError:
         raise SerializationError("Unable to parse the text of a string: it has half a surrogate pair") from None
     if size > _NAME_BYTES_MAX:
-        raise ItemError(f"Member must have length less than or equal to {_NAME_BYTES_MAX}")
+        raise ItemError(NAME_TOO_LONG)
     if not name and not empty:
         raise ItemError("One or more parameter values were invalid: Attribute name must not be empty")
     return name

@@ -7,14 +7,13 @@ from typing import Any
 
 from storage.items.errors import ItemError
 from storage.items.expressions.lexer import Kind
-from storage.items.expressions.parser import Arithmetic, Parser
+from storage.items.expressions.parser import OPERATORS_MAX, Arithmetic, Parser
 from storage.items.expressions.paths import PATH_DEPTH_MAX, Path, show
 from storage.items.expressions.placeholders import Placeholders
 from storage.items.expressions.reserved import RESERVED
 from storage.items.expressions.tree import And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode
 from storage.items.values import Value
 
-OPERATORS_MAX = 300
 IN_OPERANDS_MAX = 100
 """With the operand before IN."""
 _NOTHING = Placeholders()
@@ -64,7 +63,7 @@ def check_limits(parser: Parser) -> None:
     if parser.redundant:
         raise invalid(parser.kind, "The expression has redundant parentheses;")
     if parser.operators > OPERATORS_MAX:
-        raise invalid(parser.kind, f"The expression contains too many operators; operator count: {parser.operators}")
+        raise parser.too_many_operators()
 
 
 def check_reserved(paths: list[PathNode], kind: str) -> None:

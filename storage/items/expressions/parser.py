@@ -14,8 +14,9 @@ from storage.items.expressions.tree import And, Between, Compare, FunctionNode, 
 _COMPARATORS = frozenset(("=", "<>", "<", "<=", ">", ">="))
 _CONDITION_WORDS = frozenset(("AND", "OR", "NOT", "IN", "BETWEEN"))
 _SECTIONS = frozenset(("SET", "REMOVE", "ADD", "DELETE"))
-_DEPTH_MAX = 200
-"""Levels of parentheses, NOT and calls; keeps the recursion of parser and evaluation bounded."""
+_DEPTH_MAX = 160
+"""Levels of parentheses and calls: more than 300 operators can fill without doubling parentheses. Bounds the recursion of parser and evaluation."""
+OPERATORS_MAX = 300
 
 
 class Parser:
@@ -68,9 +69,20 @@ class Parser:
         return ItemError(f'Invalid {self.kind}: Syntax error; token: "{token.text}", near: "{self.text[start:stop].strip()}"')
 
     def deeper(self) -> None:
+        """One level down. Too deep can only be what is refused anyway: too many operators, doubled parentheses, or one never closed."""
         self._depth += 1
-        if self._depth > _DEPTH_MAX:
-            raise ItemError(f"Invalid {self.kind}: The expression has exceeded the maximum nesting depth;")
+        if self._depth <= _DEPTH_MAX:
+            return
+        if self.operators > _DEPTH_MAX // 2:
+            raise self.too_many_operators()
+        if sum(token.text == ")" for token in self.tokens) >= self._depth:
+            raise ItemError(f"Invalid {self.kind}: The expression has redundant parentheses;")
+        self.at = len(self.tokens) - 1
+        raise self.syntax_error()
+
+    def too_many_operators(self) -> ItemError:
+        """AWS stops counting at the first one too many."""
+        return ItemError(f"Invalid {self.kind}: The expression contains too many operators; operator count: {OPERATORS_MAX + 1}")
 
     def higher(self) -> None:
         self._depth -= 1
@@ -202,12 +214,12 @@ class ConditionParser(Parser):
 
     def term(self, *, nested: bool) -> Any:
         """One condition with its NOTs; a lone operand only if `nested` and the parenthesis closes behind it."""
-        if self.keyword("NOT"):
-            self.operators += 1
-            self.deeper()
-            node = self.term(nested=False)
-            self.higher()
-            return Not(bare(node))
+        negations = 0
+        while self.keyword("NOT"):
+            negations += 1
+        if negations:
+            self.operators += negations
+            return Not(bare(self.term(nested=False)), odd=negations % 2 == 1)
         if self.symbol("("):
             self.deeper()
             inner = self.condition(nested=True)

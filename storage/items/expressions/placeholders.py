@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from storage.items.errors import ItemError
 from storage.items.values import Value
-from storage.items.wire import TOO_DEEP, check_item_shape, value_from_json
+from storage.items.wire import NAME_TOO_LONG, TOO_DEEP, check_item_shape, value_from_json
 
 _NAME_KEY = re.compile(r"#[A-Za-z0-9_]+", re.ASCII)
 _VALUE_KEY = re.compile(r":[A-Za-z0-9_]+", re.ASCII)
@@ -62,10 +62,7 @@ def names_from_json(obj: object) -> dict[str, str] | None:
         if not name:
             raise ItemError(f"ExpressionAttributeNames contains invalid value: Empty attribute name for key {key}")
         if len(name) * 3 > _NAME_BYTES_MAX and len(name.encode("utf-8", "replace")) > _NAME_BYTES_MAX:
-            raise ItemError(
-                "ExpressionAttributeNames contains invalid value: Attribute name exceeds maximum allowed length: "
-                f"{_NAME_BYTES_MAX} for key {key}"
-            )
+            raise ItemError(NAME_TOO_LONG)
     return obj
 
 
@@ -86,7 +83,7 @@ def values_from_json(obj: object) -> dict[str, Value] | None:
             values[key] = value_from_json(wrapped)
         except ItemError as fault:
             check_item_shape(obj)
-            if fault.message == TOO_DEEP:
+            if fault.message in (TOO_DEEP, NAME_TOO_LONG):
                 raise
             raise ItemError(f"ExpressionAttributeValues contains invalid value: {fault.message} for key {key}") from None
     return values

@@ -139,16 +139,20 @@ class Or(Node):
 
 
 class Not(Node):
-    __slots__ = ("term",)
+    """One NOT or several in a row; odd: they negate."""
 
-    def __init__(self, term: Any) -> None:
+    __slots__ = ("odd", "term")
+
+    def __init__(self, term: Any, *, odd: bool = True) -> None:
         self.term = term
+        self.odd = odd
 
     def fresh(self) -> Not:
-        return Not(self.term.fresh())
+        return Not(self.term.fresh(), odd=self.odd)
 
     def evaluate(self, item: Item) -> bool:
-        return not self.term.evaluate(item)
+        met: bool = self.term.evaluate(item)
+        return met is not self.odd
 
 
 class Compare(Node):

@@ -176,9 +176,13 @@ def test_half_a_surrogate_pair_is_refused() -> None:
 
 def test_names() -> None:
     item_from_json({"n" * 65535: {"S": ""}, "ü" * 32767: {"S": ""}})
-    for name in ("n" * 65536, "ü" * 32768, ""):
-        with pytest.raises(ItemError):
-            item_from_json({name: {"S": ""}})
+    for name in ("n" * 65536, "ü" * 32768):
+        for item in ({name: {"S": ""}}, {"a": {"M": {name: {"S": ""}}}}):
+            with pytest.raises(ItemError) as fault:
+                item_from_json(item)
+            assert fault.value.message == "Attribute name is too large, must be less than 65536 bytes"
+    with pytest.raises(ItemError):
+        item_from_json({"": {"S": ""}})
 
 
 def test_damaged_bytes_are_corrupt() -> None:
