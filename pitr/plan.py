@@ -37,7 +37,7 @@ class BaseFacts(NamedTuple):
 class History(NamedTuple):
     """What the archive holds of one partition. segments: rising, the highest verified generation of each. lo, hi: its range as of the target.
 
-    closed, closed_at: no content above LSN `closed_at` will carry a stamp <= closed.
+    closed: (closed timestamp, LSN), any order: no content above that LSN carries, or will carry, a stamp at or below it.
     """
 
     partition: PartitionId
@@ -45,8 +45,7 @@ class History(NamedTuple):
     hi: str
     bases: tuple[BaseFacts, ...]
     segments: tuple[SegmentFacts, ...]
-    closed: Stamp
-    closed_at: Lsn
+    closed: tuple[tuple[Stamp, Lsn], ...]
 
 
 class Rates(NamedTuple):
@@ -107,7 +106,7 @@ def plan_partition(history: History, cut: Stamp, *, preview: bool = False) -> Pa
 
     The last of them is read to its seal, past the cut, so that the rebuild can be checked against an agreed digest at or after its cut.
     preview: the archive need not reach the cut yet (the leaders will be asked to seal first).
-    That nothing at or before the cut is absent is proven by the segment behind it, which must continue, or by the closed timestamp.
+    That nothing at or before the cut is absent behind the last of them is proven too, see `_check_end`.
     Raises Missing (lsn: the first absent one) on a hole between the base and the cut, Unavailable if the archive does not reach the cut.
     """
     bases = [base for base in history.bases if base.stamp <= cut and not _straddled(base, history.segments)]
@@ -119,18 +118,28 @@ def plan_partition(history: History, cut: Stamp, *, preview: bool = False) -> Pa
         if segment.first > expected:
             raise Missing("a hole in the archived log", what="segment", partition=history.partition, lsn=expected, last=segment.first - 1)
         expected = segment.last + 1
-    behind = next((segment for segment in history.segments if segment.first_stamp > cut and segment.last > floor), None)
-    if behind is not None and behind.first > expected:
-        raise Missing("a hole in the archived log", what="segment", partition=history.partition, lsn=expected, last=behind.first - 1)
-    reached = (history.closed >= cut and history.closed_at < expected) or (bool(chosen) and chosen[-1].last_stamp >= cut)
-    if behind is None and not reached and not preview:
-        raise Unavailable("the archive does not reach the target", partition=history.partition, lsn=expected, closed=history.closed)
+    _check_end(history, chosen, cut, floor, expected, preview)
     if base is None and not chosen and not preview:
         raise Missing("no history at or before the target", what="segment", partition=history.partition, lsn=1)
     stored = sum(segment.stored for segment in chosen) + (base.stored if base is not None else 0)
     raw = sum(segment.raw for segment in chosen) + (base.raw if base is not None else 0)
     requests = 2 * len(chosen) + (base.objects if base is not None else 0)
     return PartitionPlan(history.partition, base, tuple(chosen), stored, raw, requests, Lsn(floor + 1), Lsn(expected - 1))
+
+
+def _check_end(history: History, chosen: Sequence[SegmentFacts], cut: Stamp, floor: int, expected: int, preview: bool) -> None:
+    """Proves that no record at or before the cut lies at or above LSN `expected`: stamps rise, so a chosen segment that ends at or behind the cut says so,
+    and so does a next segment that continues the log; or a closed timestamp does, at or above the cut, of an LSN below.
+    """
+    if chosen and chosen[-1].last_stamp >= cut:
+        return
+    if any(closed >= cut and lsn < expected for closed, lsn in history.closed):
+        return
+    behind = next((segment for segment in history.segments if segment.first_stamp > cut and segment.last > floor), None)
+    if behind is not None and behind.first > expected:
+        raise Missing("a hole in the archived log", what="segment", partition=history.partition, lsn=expected, last=behind.first - 1)
+    if behind is None and not preview:
+        raise Unavailable("the archive does not reach the target", partition=history.partition, lsn=expected)
 
 
 def _straddled(base: BaseFacts, segments: Sequence[SegmentFacts]) -> bool:

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from base.env import Env
-from base.errors import Conflict, Corrupt, Internal, ScrubjayError, Unavailable
+from base.errors import Conflict, Corrupt, Internal, Missing, ScrubjayError, Unavailable
 from base.hlc import last_stamp_at
 from base.ids import Lsn, PartitionId, Stamp
 from pitr.archive import RestoreArchive, RestoredRows
 from pitr.job import CONFIRM, DIFFERS, FAILED, LOAD, PLAN, PUBLISHED, READ, RUNNING, PartitionJob, RestoreJob, error_json
-from pitr.plan import History, PartitionPlan, Plan, Rates, learn, plan_table
+from pitr.plan import BaseFacts, History, PartitionPlan, Plan, Rates, learn, plan_table
 from scrubber.gather import in_lanes
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.record import Seal
@@ -61,6 +61,7 @@ class Restore:
         self._cut = last_stamp_at(job.at_us)
         self.progress: dict[str, Any] = {"phase": job.phase}
         self._plans: dict[str, PartitionPlan] = {}
+        self._rotted: list[str] = []
 
     async def run(self) -> RestoreJob:
         """Carry on from the noted phase. Ends as published, differs or failed; raises nothing but cancellation and our own bugs."""
@@ -125,7 +126,7 @@ class Restore:
     async def _plan_once(self, closed: dict[PartitionId, tuple[Stamp, Lsn]]) -> Plan:
         """Raises Missing (a hole), Unavailable (the archive does not reach the cut)."""
         seen = await self._archive.look(self._source)
-        histories = [_with_closed(history, closed) for history in seen.histories]
+        histories = [self._usable(_with_closed(history, closed)) for history in seen.histories]
         return plan_table(histories, at_us=self.job.at_us, cut=self._cut, rates=self._rates(), workers=self._options.lanes)
 
     async def _plan_beyond(self) -> Plan:
@@ -174,9 +175,18 @@ class Restore:
         self._tell(READ, sum(one.base is not None for one in self.job.partitions))
 
     async def _rebuild(self, part: PartitionJob) -> RestoredRows:
-        plan = self._plans[part.source]
         source = next(info for info in self._source.partitions if info.partition_id == part.source)
-        rows = await self._archive.rebuild(self._source, source, plan, cut=self._cut, path=self._path(part), progress=None)
+        while True:
+            plan = self._plans[part.source]
+            try:
+                rows = await self._archive.rebuild(self._source, source, plan, cut=self._cut, path=self._path(part), progress=None)
+            except (Corrupt, Missing) as error:
+                if plan.base is None or not _is_of(error, plan.base):
+                    raise
+                self._rotted.append(plan.base.object)  # the log behind an older base, or from its beginning, gives the same rows
+                await self._replan()
+            else:
+                break
         known = part.total
         if known is not None and rows.total != known:
             raise Corrupt(
@@ -184,11 +194,15 @@ class Restore:
             )
         return rows
 
+    def _usable(self, history: History) -> History:
+        return history._replace(bases=tuple(base for base in history.bases if base.object not in self._rotted))
+
     async def _replan(self) -> None:
         """The segments of the noted plan, found again after a restart. What was planned once is still there, or it is a hole."""
         seen = await self._archive.look(self._source)
         to_lsn = {PartitionId(part.source): Lsn(part.to_lsn) for part in self.job.partitions}
-        histories = [history._replace(closed=self._cut, closed_at=to_lsn[history.partition]) for history in seen.histories]
+        noted = {name: (self._cut, lsn) for name, lsn in to_lsn.items()}
+        histories = [self._usable(_with_closed(history, noted)) for history in seen.histories]
         plan = plan_table(histories, at_us=self.job.at_us, cut=self._cut, rates=Rates(), workers=self._options.lanes)
         self._plans = {part.partition: part for part in plan.partitions}
 
@@ -319,6 +333,12 @@ def parts_of(plan: Plan, source: TableMeta, target: TableMeta) -> list[Partition
     return [_part_of(part, targets[sources[part.partition].lo]) for part in plan.partitions]
 
 
+def _is_of(error: ScrubjayError, base: BaseFacts) -> bool:
+    """The error names an object of that base."""
+    folder = base.object.rpartition("/")[0] + "/"
+    return any(str(error.fields.get(name, "")).startswith(folder) for name in ("where", "what"))
+
+
 def _part_of(plan: PartitionPlan, target: PartitionInfo) -> PartitionJob:
     return PartitionJob(
         source=plan.partition,
@@ -334,8 +354,6 @@ def _part_of(plan: PartitionPlan, target: PartitionInfo) -> PartitionJob:
 
 
 def _with_closed(history: History, closed: dict[PartitionId, tuple[Stamp, Lsn]]) -> History:
-    """What a leader said about the closed timestamp, where that is more than the archive itself tells."""
+    """A closed timestamp that is known from a leader, or from the noted plan, beside what the archive itself tells."""
     said = closed.get(history.partition)
-    if said is None or said[0] <= history.closed:
-        return history
-    return history._replace(closed=said[0], closed_at=said[1])
+    return history if said is None else history._replace(closed=(*history.closed, said))

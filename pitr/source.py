@@ -97,7 +97,7 @@ class ArchiveSource:
 def history_of(info: PartitionInfo, index: PartitionIndex | None) -> History:
     """A partition of the index as a plan wants it. Pure."""
     if index is None:
-        return History(info.partition_id, info.lo, info.hi, (), (), Stamp(0), Lsn(0))
+        return History(info.partition_id, info.lo, info.hi, (), (), ())
     entries = [index.entries[first] for first in sorted(index.entries)]
     segments = tuple(
         SegmentFacts(
@@ -115,11 +115,9 @@ def history_of(info: PartitionInfo, index: PartitionIndex | None) -> History:
         BaseFacts(Lsn(one.lsn), Stamp(one.stamp), one.file.size, one.file.size, one.total.rows, len(one.parts) + 1, build(one.key()))
         for one in index.bases
     )
-    reach = max([0, *(one.span.last for one in entries), *(one.lsn for one in index.bases)])
-    points = [(one.span.closed, one.span.last) for one in entries]
-    points += [(one.closed, one.last_content) for one in index.closed if one.last_content <= reach]
-    closed, closed_at = max(points, default=(0, 0))
-    return History(info.partition_id, info.lo, info.hi, bases, segments, Stamp(closed), Lsn(closed_at))
+    closed = [(Stamp(one.span.closed), Lsn(one.span.last)) for one in entries]
+    closed += [(Stamp(one.closed), Lsn(one.last_content)) for one in index.closed]
+    return History(info.partition_id, info.lo, info.hi, bases, segments, tuple(closed))
 
 
 def _check_port(source: ArchiveSource) -> RestoreArchive:

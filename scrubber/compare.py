@@ -28,6 +28,9 @@ from storage.digest import RANGES, RangeDigest, Total
 ARCHIVE: Final = "archive"
 """The name under which the reference, and any fault of the archive, is reported."""
 
+SUSPECT: Final = "suspect"
+"""Detail of the finding about a suspect copy in which nothing else was found."""
+
 ABSENT: Final = -1
 UNREADABLE: Final = -2
 """Values a copy may hold at a key beside a row hash (which is never negative)."""
@@ -53,12 +56,16 @@ class Ruling(StrEnum):
 
 
 class Side(NamedTuple):
-    """One storage copy as scanned from its bytes. bad: keys, as found, of rows that failed. structure: faults of the tree that are not a row's."""
+    """One storage copy as scanned from its bytes. bad: keys, as found, of rows that failed. structure: faults of the tree that are not a row's.
+
+    suspect: rot was found in it before; it is wrong whatever this scan says.
+    """
 
     copy: str
     digest: RangeDigest
     bad: tuple[bytes, ...] = ()
     structure: tuple[str, ...] = ()
+    suspect: bool = False
 
 
 class Absentee(NamedTuple):
@@ -266,6 +273,7 @@ def conclude(
     """
     assert reference is not None or reference_reason is not None
     found = [*fold_strays([*differences, *_bad_elsewhere(sides, differences)]), *_structural(sides), *_rotten(absent)]
+    found += _suspects(sides, found)
     rulings = {one.ruling for one in found} | set(further)
     copies = [
         _judge(side, found, reference, reference_reason, unexplained=unexplained, doubt=bool(rulings - {Ruling.COPY})) for side in sides
@@ -296,6 +304,16 @@ def _bad_elsewhere(sides: Sequence[Side], differences: Sequence[Difference]) -> 
 
 def _structural(sides: Sequence[Side]) -> list[Difference]:
     return [Difference(Kind.UNREADABLE, side.copy, None, None, Ruling.COPY, text) for side in sides for text in side.structure]
+
+
+def _suspects(sides: Sequence[Side], found: Sequence[Difference]) -> list[Difference]:
+    """A suspect copy in which this scan saw nothing wrong is rebuilt all the same: what made it suspect was real."""
+    named = {one.copy for one in found}
+    return [
+        Difference(Kind.UNREADABLE, side.copy, None, None, Ruling.COPY, SUSPECT)
+        for side in sides
+        if side.suspect and side.copy not in named
+    ]
 
 
 def _rotten(absent: Sequence[Absentee]) -> list[Difference]:

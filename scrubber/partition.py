@@ -14,6 +14,7 @@ from base.errors import Corrupt, Internal, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, NodeName
 from scrubber.compare import (
     ARCHIVE,
+    SUSPECT,
     Absentee,
     Comparison,
     CopyVerdict,
@@ -174,23 +175,25 @@ class PartitionScrub:
     async def _scan(self, lsn: Lsn, pins: dict[str, Pinned]) -> tuple[list[Side], list[Absentee], int]:
         """Pin and scan every storage copy at once. Fills `pins` with those that could be scanned."""
         absent: list[Absentee] = []
-        wanted: list[NodeName] = []
+        wanted: list[Copy] = []
         for copy in sorted(self._port.copies(self._partition), key=lambda one: one.number):
             missed = _not_scannable(copy)
             if missed is None:
-                wanted.append(copy.node)
+                wanted.append(copy)
             else:
                 absent.append(missed)
         self._progress("scan")
-        results = await settle(self._env.tasks, [self._scan_one(node, lsn, pins) for node in wanted], name=f"scrub scan {self._partition}")
+        results = await settle(
+            self._env.tasks, [self._scan_one(copy.node, lsn, pins) for copy in wanted], name=f"scrub scan {self._partition}"
+        )
         sides: list[Side] = []
         read = 0
-        for node, result in zip(wanted, results, strict=True):
+        for copy, result in zip(wanted, results, strict=True):
             if isinstance(result, ScanResult):
-                sides.append(Side(node, result.digest, result.bad, result.structure))
+                sides.append(Side(copy.node, result.digest, result.bad, result.structure, copy.state == SUSPECT))
                 read += result.bytes_read
             else:
-                absent.append(_absentee(node, result))
+                absent.append(_absentee(copy, result))
         return sides, absent, read
 
     async def _scan_one(self, node: NodeName, lsn: Lsn, pins: dict[str, Pinned]) -> ScanResult:
@@ -271,7 +274,7 @@ class PartitionScrub:
         gone: list[Absentee] = []
         for side, result in zip(sides, results, strict=True):
             if isinstance(result, ScrubjayError):
-                gone.append(_absentee(side.copy, result))
+                gone.append(_lost(side.copy, result))
             else:
                 facts[side.copy] = result
         return facts, gone
@@ -423,6 +426,7 @@ class PartitionScrub:
         matched = [copy.copy for copy in last.outcome.copies if copy.verdict is Verdict.MATCH]
         own = [_settled(found, matched=matched, evidence=evidence) for found in first.findings]
         own += [] if second is None else second.findings
+        own = [found for found in own if not _told_outside(found, outside)]
         findings = [
             _settled(found, matched=matched, evidence=evidence) if found.finding.copy != ARCHIVE else found
             for found in merge_findings(outside, own)
@@ -471,6 +475,12 @@ def _settled(found: Found, *, matched: Sequence[str], evidence: dict[str, str | 
     return found.acted("quarantined", evidence[copy]) if copy in evidence else found
 
 
+def _told_outside(found: Found, outside: Sequence[Found]) -> bool:
+    """That a copy is suspect says no more than the finding that made it so."""
+    own = found.finding
+    return own.detail == SUSPECT and own.storage_key is None and any(one.finding.copy == own.copy for one in outside)
+
+
 def _healed(found: Found) -> bool:
     return found.finding.action == "healed"
 
@@ -485,12 +495,18 @@ def _not_scannable(copy: Copy) -> Absentee | None:
     """Why a copy cannot be scanned; None if it can."""
     if copy.kind != "storage":
         return Absentee(copy.node, copy.kind, "log_not_read")
-    if copy.state == "ok":
+    if copy.state == "ok" or (copy.state == SUSPECT and copy.scannable):
         return None
-    return Absentee(copy.node, copy.kind, copy.state, rotten=copy.state == "suspect")
+    return Absentee(copy.node, copy.kind, copy.state, rotten=copy.state == SUSPECT)
 
 
-def _absentee(node: str, error: ScrubjayError) -> Absentee:
+def _absentee(copy: Copy, error: ScrubjayError) -> Absentee:
+    """A copy that was to be scanned. A suspect one is known to be bad whatever kept it from being read."""
+    lost = _lost(copy.node, error)
+    return lost._replace(reason=SUSPECT, rotten=True) if copy.state == SUSPECT else lost
+
+
+def _lost(node: str, error: ScrubjayError) -> Absentee:
     rotten = isinstance(error, Corrupt)
     return Absentee(node, "storage", "unreadable" if rotten else "not_pinned", rotten=rotten)
 

@@ -127,6 +127,7 @@ class RestoreWorld:
 
     def restart(self) -> RestoreService:
         """A new process: nothing but what is durable is left."""
+        self.tasks.kill()
         self.tasks = FakeTasks(self.tasks.now_us)
         env, _ = fake_env(self.tasks.now_us & 0xFFFF)
         clock: Any = type(env.clock)(self.tasks)  # type: ignore[call-arg]
@@ -201,11 +202,9 @@ class RestoreWorld:
             log = self.logs[info.partition_id]
             bases = tuple(BaseFacts(Lsn(lsn), Stamp(stamp), 50, 500, 5, 2, f"base{lsn}") for lsn, stamp in log.bases)
             segments = tuple(log.segments())
-            closed = Stamp(segments[-1].last_stamp) if segments else Stamp(0)
-            histories.append(
-                History(info.partition_id, info.lo, info.hi, bases, segments, closed, segments[-1].last if segments else Lsn(0))
-            )
-        latest = min(stamp_micros(history.closed) - 1 for history in histories)
+            closed = tuple((one.last_stamp, one.last) for one in segments)
+            histories.append(History(info.partition_id, info.lo, info.hi, bases, segments, closed))
+        latest = min(stamp_micros(max(history.closed)[0]) - 1 for history in histories)
         earliest = max(stamp_micros(log.entries[0].stamp) for log in self.logs.values())
         return TableArchive(Window(earliest, latest, table.dropped_at is not None), (), tuple(histories))
 

@@ -72,7 +72,7 @@ def base(lsn: int) -> BaseFacts:
 
 
 def history(segments: list[SegmentFacts], bases: tuple[BaseFacts, ...] = (), closed: int = 0, closed_at: int = 0) -> History:
-    return History(PART, "00" * 16, "", bases, tuple(segments), stamp_of(closed), Lsn(closed_at))
+    return History(PART, "00" * 16, "", bases, tuple(segments), ((stamp_of(closed), Lsn(closed_at)),))
 
 
 SEGMENTS = [segment(1, 10), segment(11, 20), segment(21, 30)]
@@ -102,6 +102,13 @@ def test_a_hole_is_never_planned_over(lost: int, cut: int, first: int) -> None:
     with pytest.raises(Missing) as caught:
         plan_partition(history(segments, closed=9_999, closed_at=30), stamp_of(cut))
     assert caught.value.fields["lsn"] == first
+
+
+def test_a_moment_before_a_hole_is_proven_by_the_closed_timestamp_of_an_earlier_seal() -> None:
+    segments = [SEGMENTS[0], SEGMENTS[2]]
+    with pytest.raises(Missing):
+        plan_partition(history(segments, closed=1_040, closed_at=10), stamp_of(1_050))
+    assert plan_partition(history(segments, closed=1_060, closed_at=10), stamp_of(1_050)).to_lsn == 10
 
 
 def test_the_end_of_the_archive_is_proven_by_the_closed_timestamp_or_not_at_all() -> None:

@@ -65,6 +65,11 @@ class FakeTask(FakeFuture):
         self._cancel = False
         tasks.call_soon(lambda: self._step(None))
 
+    def close(self) -> None:
+        if not self._done:
+            self._done = True
+            self._coro.close()
+
     def cancel(self) -> object:
         if not self._done and not self._cancel:
             self._cancel = True
@@ -92,6 +97,14 @@ class FakeTasks:
         self.now_us = start_us
         self._heap: list[tuple[int, int, Callable[[], object]]] = []
         self._count = 0
+        self._tasks: list[FakeTask] = []
+
+    def kill(self) -> None:
+        """The process is gone: nothing of it runs on, and its coroutines are let go quietly."""
+        self._heap.clear()
+        for task in self._tasks:
+            task.close()
+        self._heap.clear()
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         self._push(self.now_us, callback)
@@ -114,7 +127,9 @@ class FakeTasks:
         return FakeFuture(self)
 
     def spawn(self, coro: Coroutine[Any, Any, T], *, name: str) -> Any:
-        return FakeTask(self, coro, name)
+        task = FakeTask(self, coro, name)
+        self._tasks.append(task)
+        return task
 
     def sleep(self, seconds: float) -> Any:
         future = FakeFuture(self)

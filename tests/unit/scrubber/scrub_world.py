@@ -68,6 +68,7 @@ class CopyModel:
     structure: tuple[str, ...] = ()
     state: str = "ok"
     kind: str = "storage"
+    scannable: bool = True
     pin_error: ScrubjayError | None = None
     scan_error: ScrubjayError | None = None
     loses_rows: bool = False
@@ -182,7 +183,10 @@ class FakeStore:
 
     def copies(self, partition: PartitionId) -> list[Copy]:
         model = self.models[partition]
-        return [Copy(node, number, copy.kind, copy.state, Lsn(model.lsn)) for number, (node, copy) in enumerate(model.copies.items(), 1)]
+        return [
+            Copy(node, number, copy.kind, copy.state, Lsn(model.lsn), copy.scannable)
+            for number, (node, copy) in enumerate(model.copies.items(), 1)
+        ]
 
     async def seal(self, partition: PartitionId, *, reason: int, tag: bytes = bytes(16)) -> SealPoint:
         model = self.models[partition]

@@ -221,13 +221,42 @@ def test_a_pin_that_does_not_come_is_unverified_and_one_that_cannot_be_opened_is
     assert world.scrub().exit_code == 0
 
 
-def test_a_suspect_copy_is_healed_from_the_reference() -> None:
+@pytest.mark.parametrize("scannable", [False, True])
+@pytest.mark.parametrize("told", [False, True])
+def test_a_suspect_copy_is_healed_from_the_reference(scannable: bool, told: bool) -> None:
     world = World()
     world.model.copies[NODES[2]].state = "suspect"
+    world.model.copies[NODES[2]].scannable = scannable
+    if told:
+        world.store.note(outside(world.model, copy="n3", kind="different", found_by="seal"))
     report = world.scrub()
     (found,) = report.tables[0].partitions[0].findings
-    assert (found.finding.kind, found.finding.copy, found.finding.action) == ("unreadable", "n3", "healed")
+    assert (found.finding.kind, found.finding.copy, found.finding.action) == ("different" if told else "unreadable", "n3", "healed")
+    assert (report.exit_code, report.healed) == (2, True)
     assert world.scrub().exit_code == 0
+
+
+def test_everything_wrong_with_a_suspect_copy_is_named_before_it_is_healed() -> None:
+    world = World()
+    number = plant(world, "unreadable", "n2")
+    other = plant_second(world, "n2")
+    world.model.copies[NODES[1]].state = "suspect"
+    world.store.note(outside(world.model, storage_key=storage_key(number)))
+    report = world.scrub()
+    (part,) = report.tables[0].partitions
+    assert [(one.finding.key, one.finding.found_by, one.finding.action) for one in part.findings] == [
+        (key_of(number), "read", "healed"),
+        (key_of(other), "scrub", "healed"),
+    ]
+    assert report.healed
+
+
+def plant_second(world: World, node: str) -> int:
+    """A lost row, at another key than `plant` takes."""
+    copy = world.model.copies[node]  # type: ignore[index]
+    number = next(n for n in range(40) if storage_key(n) in copy.rows and n != world.present())
+    del copy.rows[storage_key(number)]
+    return number
 
 
 def test_a_heal_that_fails_is_told_and_nothing_is_called_healed() -> None:
@@ -436,5 +465,5 @@ def test_without_looking_at_bad_rows_an_unreadable_extra_row_would_pass(monkeypa
     world = World()
     number = plant(world, "extra", "n2")
     world.model.copies[NODES[1]].bad.add(storage_key(number))
-    monkeypatch.setattr("scrubber.partition.Side", lambda node, digest, bad, structure: Side(node, digest, (), structure))
+    monkeypatch.setattr("scrubber.partition.Side", lambda node, digest, bad, structure, suspect: Side(node, digest, (), structure))
     assert world.scrub().exit_code == 0

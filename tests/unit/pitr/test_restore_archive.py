@@ -1,0 +1,350 @@
+"""Restores from an archive of real segments and bases, through the real index, window, plan, rebuild and base upload."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import msgspec
+import pytest
+
+from archiver.base import upload_base
+from archiver.index import ArchiveIndex
+from archiver.layout import SegmentKey, build, parse
+from archiver.manifest import encode_manifest
+from base.errors import Unsafe
+from base.hlc import last_stamp_at, stamp_micros
+from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from pitr.restore import RestoreOptions
+from pitr.service import RestoreService
+from pitr.source import ArchiveSource
+from pitr.target import Asked
+from storage.archive_port import PartitionFacts
+from storage.digest import Total
+from storage.record import Effect, Kind, Op, Seal
+from storage.rowfile import RowFileWriter, read_rowfile
+from storage.service_port import SealPoint
+from tests.unit.archiver.sample import CLUSTER, Sample
+from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryJobs, MemoryStore
+from tests.unit.pitr.restore_world import Killed, RestoreWorld, Rows, total_of
+from tests.unit.scrubber.scrub_world import NODES, item_of, storage_key
+
+
+class ArchivedWorld(RestoreWorld):
+    """The source's partitions are Samples; everything archived is real bytes in a memory store."""
+
+    def __init__(self, partitions: int = 2, seed: int = 1) -> None:
+        self.objects = MemoryStore()
+        self.disk = MemoryDisk()
+        self.samples: dict[PartitionId, Sample] = {}
+        super().__init__(partitions, seed)
+        for info in self.source.partitions:
+            sample = Sample(partition=info.partition_id, table=self.source.table_id, seed=seed)
+            sample.facts = PartitionFacts(
+                TableId(self.source.table_id), self.source.name, PartitionId(info.partition_id), "{}", info.lo, info.hi
+            )
+            sample.stamp = Stamp(self.now_us << 12)
+            self.samples[info.partition_id] = sample
+            sample.append(Kind.SCHEMA, b"{}")
+            self.now_us += 1000
+            self.seal_one(sample, Seal.SCHEMA)
+
+    def restart(self) -> RestoreService:
+        super().restart()
+        jobs: Any = MemoryJobs(self.objects, self.disk)
+        disk: Any = self.disk
+        source = ArchiveSource(self.env, jobs, disk, ArchiveIndex(self.objects, CLUSTER, tasks=self.env.tasks), url="memory://")
+        self.source_archive = source
+        world: Any = self
+        options = RestoreOptions(archive_wait_s=10.0, lanes=2)
+        self.service = RestoreService(self.env, world, source, options, max_offset_us=500_000, log=self.lines.append)
+        return self.service
+
+    def seal_one(self, sample: Sample, reason: int = Seal.AGE, *, archive: bool = True) -> None:
+        self.catch_up(sample)
+        segment = sample.seal(reason=reason)
+        self.now_us = max(self.now_us, stamp_micros(sample.stamp) + 1)
+        if archive:
+            self.archive(sample, segment)
+
+    def archive(self, sample: Sample, segment: Any) -> None:
+        manifest, data = sample.manifest(segment)
+        self.objects.objects[build(manifest.key())] = data
+        self.objects.objects[build(manifest.key().twin())] = encode_manifest(manifest)
+
+    def catch_up(self, sample: Sample) -> None:
+        """The sample's clock follows the world's."""
+        sample.stamp = Stamp(max(sample.stamp, (self.now_us << 12) - (1000 << 12)))
+
+    def write(self, rng: random.Random, steps: int) -> None:
+        for step in range(steps):
+            self.now_us += rng.randrange(1, 5000)
+            number = rng.randrange(30)
+            key = storage_key(number)
+            sample = next(
+                self.samples[info.partition_id]
+                for info in self.source.partitions
+                if bytes.fromhex(info.lo) <= key[:16] and (not info.hi or key[:16] < bytes.fromhex(info.hi))
+            )
+            self.catch_up(sample)
+            delete = rng.random() < 0.25
+            sample.write([Effect(Op.DELETE, key, b"") if delete else Effect(Op.PUT, key, item_of(number, step))])
+            self.now_us = max(self.now_us, stamp_micros(sample.stamp) + 1)
+            if rng.random() < 0.2:
+                self.seal_one(sample)
+
+    def seal_all(self, rng: random.Random | None = None) -> None:
+        for sample in self.samples.values():
+            self.seal_one(sample)
+
+    def model(self, at_us: int) -> Rows:
+        rows: Rows = {}
+        for sample in self.samples.values():
+            lsn = max((one.lsn for one in sample.records if one.effective <= last_stamp_at(at_us)), default=0)
+            rows.update(sample.states[lsn])
+        return rows
+
+    # ServicePort
+
+    def closed_point(self, partition: PartitionId) -> tuple[Stamp, Lsn, Lsn] | None:
+        sample = self.samples[partition]
+        content = [one.lsn for one in sample.records if one.kind.is_content]
+        return Stamp((self.now_us - 200_000) << 12), Lsn(content[-1]), Lsn(sample.first - 1)
+
+    async def seal(self, partition: PartitionId, *, reason: int, tag: bytes = bytes(16)) -> SealPoint:
+        sample = self.samples[partition]
+        self.seal_one(sample, reason, archive=False)
+        return SealPoint(Lsn(sample.lsn), sample.stamp, Stamp(0))
+
+    async def wait_archived(self, partition: PartitionId, lsn: Lsn, *, timeout_s: float) -> bool:
+        await self.env.tasks.sleep(0.1)
+        for segment in self.samples[partition].segments:
+            if segment.last <= lsn:
+                self.archive(self.samples[partition], segment)
+        return True
+
+    async def load_base(self, partition: PartitionId, *, rows: str, total: Total) -> dict[NodeName, Total]:
+        self.changing()
+        file = self.disk.open(rows)
+        loaded = list(read_rowfile(file.pread, file.size()))
+        assert all((row.lsn, row.stamp) == (0, 0) for row in loaded), "a new table's rows were written by no record of its own"
+        copies = self.copies.setdefault(partition, {})
+        for node in NODES:
+            copies.setdefault(node, {row.key: row.item for row in loaded})
+        self.changing()
+        return {node: total_of(copy) for node, copy in copies.items()}
+
+
+def archived(seed: int = 1, partitions: int = 2, steps: int = 60) -> ArchivedWorld:
+    world = ArchivedWorld(partitions, seed)
+    world.write(random.Random(seed), steps)
+    world.seal_all()
+    return world
+
+
+def window(world: ArchivedWorld) -> tuple[int, int]:
+    found = world.run(world.source_archive.look(world.source)).window
+    assert found.earliest_us is not None
+    assert found.latest_us is not None
+    return found.earliest_us, found.latest_us
+
+
+def restore(world: ArchivedWorld, asked: Asked, to: str = "new") -> dict[str, Any]:
+    world.run(world.service.start(world.source, to, asked))
+    world.finish()
+    report: dict[str, Any] | None = world.service.status(to)
+    assert report is not None
+    return report
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_restored_is_what_was_there(seed: int) -> None:
+    rng = random.Random(seed)
+    world = archived(seed, partitions=seed % 3 + 1)
+    at = rng.randint(*window(world))
+    report = restore(world, Asked(at_us=at))
+    assert (report["state"], report["verdict"]) == ("published", "match"), report["error"]
+    expected, found = world.model(at), world.restored(report["to_id"])
+    assert (found.keys() - expected.keys(), expected.keys() - found.keys()) == (set(), set())
+    assert found == expected
+    assert report["digest"] == total_of(expected).hex
+    assert not world.disk.files, "no file is left behind"
+    assert report["bytes"] > 0
+    assert report["requests"] > 0
+
+
+def test_every_instant_around_one_record() -> None:
+    world = archived()
+    sample = max(world.samples.values(), key=lambda one: one.lsn)
+    middle = [one for one in sample.records if one.kind == Kind.DATA][10]
+    for number, at in enumerate(range(stamp_micros(middle.stamp) - 1, stamp_micros(middle.stamp) + 2)):
+        report = restore(world, Asked(at_us=at), to=f"new{number}")
+        assert world.restored(report["to_id"]) == world.model(at)
+    assert world.model(stamp_micros(middle.stamp) - 1) != world.model(stamp_micros(middle.stamp))
+
+
+def test_beyond_latest() -> None:
+    world = archived()
+    sample = next(iter(world.samples.values()))
+    key = next(storage_key(n) for n in range(30) if storage_key(n) in sample.state)
+    world.now_us += 500_000
+    world.catch_up(sample)
+    sample.write([Effect(Op.DELETE, key, b"")])
+    world.now_us = at = stamp_micros(sample.stamp) + 5
+    world.now_us += 100_000
+    assert at > window(world)[1]
+    report = restore(world, Asked(at_us=at))
+    assert (report["state"], report["beyond_latest"]) == ("published", True), report["error"]
+    assert key not in world.restored(report["to_id"])
+    assert world.restored(report["to_id"]) == world.model(at)
+
+
+def test_a_restored_table_can_be_restored_from_its_first_moment() -> None:
+    """Its history begins with its base at LSN 0."""
+    world = archived()
+    at = window(world)[1]
+    report = restore(world, Asked(at_us=at))
+    first = world.restored(report["to_id"])
+    world.source = world.metas[report["to_id"]]
+    for info in world.source.partitions:
+        rows = {key: item for key, item in first.items() if info.lo <= key[:16].hex() and (not info.hi or key[:16].hex() < info.hi)}
+        sample = Sample(partition=info.partition_id, table=world.source.table_id, start_state=rows)
+        sample.facts = PartitionFacts(TableId(world.source.table_id), "new", PartitionId(info.partition_id), "{}", info.lo, info.hi)
+        sample.stamp = Stamp(world.now_us << 12)
+        world.samples = {
+            **{name: one for name, one in world.samples.items() if one.table == world.source.table_id},
+            info.partition_id: sample,
+        }
+        sample.append(Kind.SCHEMA, b"{}")
+        world.now_us = stamp_micros(sample.stamp) + 1
+        world.seal_one(sample, Seal.SCHEMA)
+    world.write(random.Random(3), 30)
+    world.seal_all()
+    earliest, latest = window(world)
+    for to, moment in (("second", earliest), ("third", (earliest + latest) // 2), ("fourth", latest)):
+        again = restore(world, Asked(at_us=moment), to=to)
+        assert again["state"] == "published", again["error"]
+        assert world.restored(again["to_id"]) == world.model(moment)
+    assert world.model(earliest) == first
+
+
+def test_a_hole_is_outside_the_window_and_named() -> None:
+    world = archived(partitions=1)
+    sample = next(iter(world.samples.values()))
+    gone = sample.segments[len(sample.segments) // 2]
+    for key in list(world.objects.objects):
+        parsed = parse(key)
+        if isinstance(parsed, SegmentKey) and parsed.first == gone.first:
+            del world.objects.objects[key]
+    at = stamp_micros(gone.last_stamp)
+    with pytest.raises(Unsafe) as caught:
+        world.run(world.service.start(world.source, "new", Asked(at_us=at)))
+    assert caught.value.fields["body"]["window"]["holes"][0]["first_lsn"] == gone.first
+    assert restore(world, Asked(at_us=window(world)[1]))["state"] == "published"
+
+
+def test_a_rotted_segment_fails_the_restore_and_publishes_nothing() -> None:
+    world = archived(partitions=1)
+    (sample,) = world.samples.values()
+    lsn = max(one.lsn for one in sample.records if one.kind == Kind.DATA)
+    target = next(build(made.key()) for made in sample.manifests() if made.first <= lsn <= made.last)
+    data = bytearray(world.objects.objects[target])
+    data[len(data) // 2] ^= 1
+    world.objects.objects[target] = bytes(data)
+    report = restore(world, Asked(at_us=window(world)[1]))
+    assert (report["state"], report["error"]["code"]) == ("failed", "Corrupt")
+    assert target in report["error"]["found"]
+    assert world.published == []
+
+
+@pytest.mark.parametrize("point", range(1, 40, 3))
+def test_killed_anywhere_it_is_carried_on_with_the_same_objects(point: int) -> None:
+    world = archived()
+    at = window(world)[1]
+    world.kill_at = world.changes + point
+    try:
+        restore(world, Asked(at_us=at))
+    except Killed:
+        world.kill_at = None
+        world.restart()
+        world.service.resume_unfinished()
+        if world.service.status("new") is None:
+            world.run(world.service.start(world.source, "new", Asked(at_us=at)))
+        world.finish()
+    report = world.service.status("new")
+    assert report is not None
+    assert report["state"] == "published", report["error"]
+    assert world.restored(report["to_id"]) == world.model(at)
+    bases = [key for key in world.objects.objects if f"t={report['to_id']}" in key and key.endswith("manifest.json")]
+    assert len(bases) == len(world.source.partitions), "one base per partition, however often it was begun"
+
+
+@pytest.mark.parametrize("damage", ["flip", "lose"])
+def test_a_base_that_rotted_is_done_without(damage: str) -> None:
+    world = archived(partitions=1)
+    at = window(world)[1]
+    first = restore(world, Asked(at_us=at))
+    world.source = world.metas[first["to_id"]]
+    before = world.restored(first["to_id"])
+    (info,) = world.source.partitions
+    sample = Sample(partition=info.partition_id, table=world.source.table_id, start_state=before)
+    sample.facts = PartitionFacts(TableId(world.source.table_id), "new", PartitionId(info.partition_id), "{}", info.lo, info.hi)
+    sample.stamp = Stamp(world.now_us << 12)
+    world.samples = {info.partition_id: sample}
+    sample.append(Kind.SCHEMA, b"{}")
+    world.seal_one(sample, Seal.SCHEMA)
+    world.write(random.Random(3), 20)
+    world.seal_all()
+    later = write_base(world, sample)
+    world.write(random.Random(4), 20)
+    world.seal_all()
+    part = later.replace("manifest.json", "rows-000000")
+    if damage == "flip":
+        data = bytearray(world.objects.objects[part])
+        data[len(data) // 2] ^= 1
+        world.objects.objects[part] = bytes(data)
+    else:
+        del world.objects.objects[part]
+    moment = window(world)[1]
+    report = restore(world, Asked(at_us=moment), to="second")
+    assert report["state"] == "published", report["error"]
+    assert world.restored(report["to_id"]) == world.model(moment)
+
+
+def write_base(world: ArchivedWorld, sample: Sample) -> str:
+    """What a scrub would: a base snapshot of the partition as it is now."""
+    disk: Any = world.disk
+    parts: list[bytes] = []
+    writer = RowFileWriter(parts.append)
+    for key in sorted(sample.state):
+        writer.add(key, 1, 1, sample.state[key])
+    total = writer.finish()
+    world.disk.write_file("base", b"".join(parts))
+    made = world.run(
+        upload_base(
+            world.objects,
+            disk,
+            "base",
+            cluster=CLUSTER,
+            table=sample.table,
+            partition=sample.partition,
+            table_name="new",
+            schema="{}",
+            lo=sample.facts.lo,
+            hi=sample.facts.hi,
+            lsn=sample.lsn,
+            stamp=sample.stamp,
+            chain=sample.chain,
+            total=total,
+        )
+    )
+    world.disk.remove("base")
+    return build(made.key())
+
+
+def test_the_dropped_source_of_a_job_is_still_found() -> None:
+    world = archived()
+    dropped = msgspec.structs.replace(world.source, status="DROPPED", dropped_at=world.now_us)
+    world.metas[dropped.table_id] = world.source = dropped
+    report = restore(world, Asked(at_us=window(world)[1]), to="back")
+    assert report["state"] == "published"
