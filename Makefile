@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Two long-running kinds of test share the machine; more workers than this only make their clocks worse.
 TEST_WORKERS ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder
 export SCRUBJAY_MINIO_VERSION ?= v0.0.0-20260212201848-7aac2a2c5b7c
 
 .PHONY: help install install-dev demo test test-fast check format bench lock minio images clean

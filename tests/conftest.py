@@ -1,7 +1,7 @@
 """What every test may ask for: real S3 servers, a real `scrubjay serve --dev`, golden files, free ports.
 
 Fixtures live in `tests/fixtures/`, by role. What a test asks for decides its markers: S3 servers make it `s3`, a server process `process`,
-containers `containers`; those tests share one worker per kind, so that servers are started once and clocks are not fought over.
+containers `containers`. They run first, the tests of one file on one worker (`tests/fixtures/schedule.py`).
 A test whose server cannot be had is skipped with the reason, or fails if SCRUBJAY_REQUIRE (comma-separated: minio, seaweed, containers) names it.
 """
 
@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import pytest
+from xdist.remote import Producer
 
 from tests.fixtures.containers import container_engine, debian_base
 from tests.fixtures.golden import golden
 from tests.fixtures.process import ScrubjayServer, scrubjay_server
 from tests.fixtures.s3 import minio, minio_bucket, s3_bucket, s3_server, seaweed, seaweed_bucket
+from tests.fixtures.schedule import HouseScheduling
 
 __all__ = [
     "container_engine",
@@ -39,28 +41,28 @@ _MARKS = {
     "scrubjay_server": "process",
     "container_engine": "containers",
 }
-# One xdist group each; the first that fits. Long ones first, so that no worker is left alone with them at the end.
-_GROUPS = ("containers", "process", "s3")
+# Long ones first, so that no worker is left alone with them at the end.
+_FIRST = ("containers", "process", "s3")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-golden", action="store_true", help="write tests/golden/ anew from what the code produces now")
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> HouseScheduling | None:
+    return HouseScheduling(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def rank(item: pytest.Item) -> int:
         names = [mark.name for mark in item.iter_markers()]
-        return next((place for place, group in enumerate(_GROUPS) if group in names), len(_GROUPS))
+        return next((place for place, kind in enumerate(_FIRST) if kind in names), len(_FIRST))
 
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in _MARKS:
                 item.add_marker(_MARKS[fixture])
-        place = rank(item)
-        if place < len(_GROUPS) and item.get_closest_marker("xdist_group") is None:
-            # containers share a group with process tests: both start our server and watch its clock
-            item.add_marker(pytest.mark.xdist_group("s3" if _GROUPS[place] == "s3" else "process"))
     items.sort(key=rank)
 
 
