@@ -25,6 +25,9 @@ def lower_first(name: str) -> str:
     return name[:1].lower() + name[1:]
 
 
+_SECONDS_MAX = 1 << 40
+
+
 class Shape:
     """One type of the request model. `lazy` shapes are not looked into by `read`."""
 
@@ -109,10 +112,9 @@ class Timestamp(Shape):
     java = "java.util.Date"
 
     def read(self, obj: Any) -> int:
-        if type(obj) is int:
-            return obj * 1_000_000
-        if type(obj) is float:
-            return round(obj * 1_000_000)
+        if type(obj) is int or type(obj) is float:
+            # far beyond every calendar is as good as any other time that is not in a window
+            return round(max(-_SECONDS_MAX, min(_SECONDS_MAX, obj)) * 1_000_000)
         wire.check_integer_shape(obj, "Date")
         raise AssertionError
 
@@ -213,7 +215,9 @@ class ListOf(Shape):
         if self.child.lazy:
             return
         for index, one in enumerate(obj, 1):
-            if one is not None:
+            if one is None:
+                refuse(self.child, None, f"{path}.{index}.member", "Member must not be null", found)
+            else:
                 self.child.constrain(one, f"{path}.{index}.member", found)
 
     def text(self, obj: Any) -> str:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from storage.api import limits
 from tests.api_model import check_answer
 from tests.api_server import ApiServer, request_headers
 
@@ -321,6 +322,9 @@ class Fuzzer:
                 status, headers, body = self.answer()
             except (OSError, ConnectionError, ValueError) as error:
                 self.found("no answer", operation, data, repr(error))
+                self.close()
+                return
+            if len(data) > limits.BODY_BYTES_MAX and status == 413:
                 self.close()
                 return
             self.check(operation, data, status, headers, body)
