@@ -43,6 +43,7 @@ MAP_SIZE = 16 << 30
 MAX_READERS = 64
 FILE = "data.mdb"
 LIB_VERSION = 1
+VALUE_BYTES_MAX = 16 << 20
 LOAD_ROWS_PER_COMMIT = 50_000
 
 META = struct.Struct("<BBHI16sQQQQ16s16s")
@@ -345,6 +346,15 @@ class TreeReader:
             raise Corrupt("fences do not add up to the tree's totals", what="tree", expected=facts.rows, found=rows, entries=entries)
         return facts
 
+    def check_lengths(self) -> None:
+        """Every value's length is possible: a length gone wrong would send a later read outside the file. For a transaction with buffers: no value is touched."""
+        try:
+            longest = max(map(len, self.transaction.cursor(self._rows).iternext(False, True)), default=0)
+        except lmdb.Error as error:
+            raise error_of(error) from error
+        if longest > VALUE_BYTES_MAX:
+            raise Corrupt("a value's length is out of bounds", what="tree", found=longest)
+
 
 def _at(error: lmdb.Error, key: bytes) -> ScrubjayError:
     found = error_of(error)
@@ -384,6 +394,8 @@ class TreeWriter:
 
     def verify(self, *, values: bool) -> TreeFacts:
         """See TreeReader.verify."""
+        with self.environment.begin(buffers=True) as transaction:
+            self.reader(transaction).check_lengths()
         with self.environment.begin() as transaction:
             return self.reader(transaction).verify(values=values)
 

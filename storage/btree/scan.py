@@ -61,7 +61,18 @@ class _Runs:
             return fences
         if expected is not None and expected != b"":
             self._structure.append("fences: the last one is missing")
+        self._check_totals(reader, fences)
         return fences
+
+    def _check_totals(self, reader: TreeReader, fences: list[Fence]) -> None:
+        try:
+            facts = reader.facts()
+        except Corrupt as error:
+            self._structure.append(f"state: {error.message}")
+            return
+        sums = sum(fence.key_sum for fence in fences) & MASK, sum(fence.row_sum for fence in fences) & MASK
+        if (sum(fence.rows for fence in fences), len(fences), *sums) != facts[1:]:
+            self._structure.append("fences do not add up to the tree's totals")
 
     def row(self, key: bytes, hash_: int) -> None:
         """A row went by. hash_: 0 for a bad one, so that its run does not add up."""
@@ -98,10 +109,6 @@ def scan_digest(reader: TreeReader, lo: bytes, hi: bytes | None) -> Generator[in
     bad: list[bytes] = []
     structure: list[str] = []
     total = pending = 0
-    try:
-        reader.facts()
-    except Corrupt as error:
-        structure.append(f"state: {error.message}")
     runs = _Runs(reader, structure)
     last = b""
     try:

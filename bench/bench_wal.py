@@ -1,0 +1,77 @@
+"""WAL figures: records per second through queue and commit on a real disk, in batches as a busy node makes them, and recovery.
+
+    python bench/bench_wal.py [folder]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from base.ids import Ballot, Lsn, Member, PartitionId
+from base.real.disk import RealDisk
+from storage.record import Kind, encode
+from storage.wal.log import Append, Create
+from storage.wal.wal import Wal
+
+P = PartitionId("00000000-0000-4000-8000-00000000000a")
+OWNER = bytes.fromhex(P.replace("-", ""))[:8]
+
+
+def main() -> None:
+    folder = Path(tempfile.mkdtemp(dir=sys.argv[1] if len(sys.argv) > 1 else None))
+    loop = asyncio.new_event_loop()
+    disk = RealDisk(folder, loop.call_soon_threadsafe)
+    wal, _ = Wal.open(disk, "wal")
+    wal.queue(Create(P, Member(1, 1), Lsn(1)))
+    payload = bytes(1000)
+    lsn = 1
+    for batch in (1, 16, 64, 256):
+        turns = 40_000 // batch if batch > 1 else 3000
+        frames = []
+        for _ in range(turns):
+            frames.append(tuple(encode(owner=OWNER, lsn=lsn + at, stamp=lsn + at, kind=Kind.DATA, payload=payload) for at in range(batch)))
+            lsn += batch
+        start = time.perf_counter()
+        cpu = time.process_time()
+        future = loop.create_future()
+        left = iter(frames)
+
+        def step(error: object = None, left=left, future=future) -> None:  # type: ignore[no-untyped-def]
+            assert error is None
+            records = next(left, None)
+            if records is None:
+                future.set_result(None)
+                return
+            wal.queue(Append(P, Ballot(1), records, staged=False))
+            wal.trim(P, Lsn(max(1, records[0].lsn - 20_000)))
+            wal.commit(step)
+
+        step()
+        loop.run_until_complete(future)
+        wall = time.perf_counter() - start
+        count = turns * batch
+        cpu = time.process_time() - cpu
+        print(f"batch of {batch:4d}: {count / wall:10,.0f} records/s, {wall / turns * 1e6:8.0f} us a commit, {cpu / count * 1e6:6.2f} us CPU a record")
+    used = wal.usage()
+    wal.close()
+    start = time.perf_counter()
+    again, recovered = Wal.open(disk, "wal")
+    seconds = time.perf_counter() - start
+    size = (used.used + used.recycled) / 1e6
+    print(f"recovery: {size:.0f} MB in {seconds:.3f} s, {size / seconds:.0f} MB/s; log {recovered.replicas[P].first}..{recovered.replicas[P].last}")
+    start = time.perf_counter()
+    got = again.read(P, recovered.replicas[P].first, Lsn(recovered.replicas[P].last + 1))
+    seconds = time.perf_counter() - start
+    print(f"cold read: {len(got) / seconds:,.0f} records/s")
+    again.close()
+    disk.close()
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""The bytes of the WAL: pages agree with the code, golden files, flips of headers refused."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from base.ids import Ballot, Lsn, Member, Stamp
+from storage import record
+from storage.wal import format as wal_format
+from storage.wal.format import BatchHeader, FrameHeader, Type
+from storage.wal.log import Adopt, Append, Boot, Create, Install, Promise, Reserve, Resign, Suspect
+from storage.wal.wal import Wal
+from tests.docs.format_tables import assert_layout, parse_tables
+from tests.fixtures.golden import Golden
+from tests.unit.wal.test_wal import P, commit, records
+from tests.unit.wal.wal_disk import Content, MemoryDisk
+
+NAME = "wal/0000000000000001.wal"
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "layout"),
+    [
+        ("wal", "Batch header", wal_format.BATCH),
+        ("wal", "Frame header", wal_format.FRAME),
+        ("record", "Header", record.HEADER),
+        ("record", "Effect", record.EFFECT),
+        ("record", "Seal payload", record.SEAL_PAYLOAD),
+        ("record", "Archived payload", record._ARCHIVED),
+    ],
+)
+def test_the_page_says_what_the_code_does(page: str, heading: str, layout: struct.Struct) -> None:
+    (table,) = [one for one in parse_tables(f"docs/formats/{page}.md") if one.heading == heading]
+    assert_layout(table, layout)
+
+
+def test_the_mark_is_a_batch_header_with_its_own_checksum() -> None:
+    (table,) = [one for one in parse_tables("docs/formats/wal.md") if one.heading == "Mark"]
+    assert_layout(table, f"{wal_format.MARK.format}{wal_format.BATCH_SIZE}s")
+
+
+def life(disk: MemoryDisk) -> None:
+    """Every kind of frame, in two commits."""
+    wal, _ = Wal.open(disk, "wal", file_size=1 << 14, reserve_bytes=0)
+    wal.queue(Boot(2))
+    wal.queue(Reserve(Stamp(77)))
+    wal.queue(Create(P, Member(1, 3), Lsn(1)))
+    wal.queue(Promise(P, Ballot(4)))
+    wal.queue(Append(P, Ballot(4), records(1, 4), staged=True))
+    wal.queue(Adopt(P, Ballot(4), Lsn(0), Lsn(3)))
+    commit(wal)
+    wal.queue(Append(P, Ballot(4), records(4, 6), staged=False))
+    wal.queue(Resign(P, Ballot(4)))
+    wal.queue(Suspect(P, "tree"))
+    wal.queue(Install(P, Lsn(2), Ballot(4)))
+    commit(wal)
+
+
+def test_golden_wal(golden: Golden) -> None:
+    disk = MemoryDisk()
+    life(disk)
+    used = bytes(disk.copy().files[NAME].synced).rstrip(b"\0")
+    golden.check("wal/life.wal", used)
+    found = MemoryDisk()
+    content = Content()
+    content.synced = bytearray((used if golden.rewrite else golden.read("wal/life.wal")).ljust(1 << 14, b"\0"))
+    found.files[NAME] = content
+    again, recovered = Wal.open(found, "wal", file_size=1 << 14, reserve_bytes=0)
+    assert again.read(P, Lsn(3), Lsn(6)) == list(records(3, 6))
+    golden.check_json(
+        "wal/life.json",
+        {
+            "boot_count": recovered.boot_count,
+            "reservation": recovered.reservation,
+            "replicas": {partition: log._asdict() for partition, log in recovered.replicas.items()},
+        },
+    )
+
+
+def flipped(data: bytes) -> list[bytes]:
+    images = []
+    for bit in range(len(data) * 8):
+        bad = bytearray(data)
+        bad[bit // 8] ^= 1 << bit % 8
+        images.append(bytes(bad))
+    return images
+
+
+def test_every_flip_of_a_header_is_refused() -> None:
+    batch = BatchHeader(1, 2, 3, 4096, 5, 6, 7, 8, 9, 10, 11)
+    data = wal_format.encode_batch_header(batch)
+    assert wal_format.decode_batch_header(data) == batch
+    assert not any(wal_format.decode_batch_header(bad) for bad in flipped(data))
+    mark = wal_format.encode_mark(data)
+    assert wal_format.decode_mark(mark, 0) == batch
+    assert not any(wal_format.decode_mark(bad, 0) for bad in flipped(mark))
+    frame = FrameHeader(Type.ADOPT, 1 << 4, 0, 0, bytes(range(16)), 1, 2, 3, 4, 5, 6, 7, 8, 9)
+    sealed = wal_format.seal_frame(wal_format.pack_frame(frame, b""), 12)
+    back = wal_format.decode_frame_header(sealed, 0, 12)
+    assert back is not None
+    assert back._replace(body_crc=0) == frame
+    assert not any(wal_format.decode_frame_header(bad, 0, 12) for bad in flipped(sealed))
+    assert wal_format.decode_frame_header(sealed, 0, 13) is None, "a frame of another batch"
+
+
+def test_zeros_are_nothing() -> None:
+    zeros = bytes(4096)
+    assert wal_format.decode_batch_header(zeros) is None
+    assert wal_format.decode_mark(zeros, 0) is None
+    assert wal_format.decode_frame_header(zeros, 0, 0) is None
+
+
+def test_golden_records(golden: Golden) -> None:
+    owner = bytes(range(8))
+    effects = record.encode_effects([record.Effect(record.Op.PUT, b"key", b"item"), record.Effect(record.Op.DELETE, b"key2", b"k")])
+    seal = record.encode_seal(record.Seal(Lsn(1), Stamp(9), record.Seal.SCRUB, bytes(range(16))))
+    archived = record.encode_archived(record.Archived(Lsn(1), Lsn(3), bytes(range(32)), (1, 3)))
+    payloads = [
+        (record.Kind.SCHEMA, b"{}", 0),
+        (record.Kind.DATA, effects, 2),
+        (record.Kind.SEAL, seal, 0),
+        (record.Kind.NOOP, b"", 0),
+        (record.Kind.ARCHIVED, archived, 0),
+    ]
+    data = b"".join(
+        record.encode(owner=owner, lsn=lsn, stamp=lsn << 12, kind=kind, payload=payload, count=count).data
+        for lsn, (kind, payload, count) in enumerate(payloads, 1)
+    )
+    golden.check("record/kinds.bin", data)
+    decoded = list(record.decode_all(data if golden.rewrite else golden.read("record/kinds.bin"), owner=owner))
+    golden.check_json(
+        "record/kinds.json",
+        [[one.lsn, one.stamp, one.effective, one.kind.name, one.count, one.payload.hex()] for one in decoded],
+    )
+    assert record.decode_seal(decoded[2]) == record.Seal(Lsn(1), Stamp(9), record.Seal.SCRUB, bytes(range(16)))
+    assert record.decode_archived(decoded[4]).members == (1, 3)
+    assert [effect.body for effect in record.effects(decoded[1])] == [b"item", b"k"]
