@@ -419,12 +419,11 @@ class Replica:
 
     def found_rot(self, error: Corrupt, *, found_by: str) -> None:
         """A read of the tree failed its check: state it, stop serving, let another replica answer."""
-        key = error.fields.get("key")
         self.node.finding(
             self,
             kind="unreadable",
             found_by=found_by,
-            storage_key=key if isinstance(key, bytes) else None,
+            storage_key=_key_of(error),
             lsn=self.applied,
             detail=error.message,
         )
@@ -769,3 +768,14 @@ def healed_state(digest: RangeDigest, size: int, *, lsn: Lsn, stamp: Stamp, chai
         raise Invalid("a heal starts from a seal", lsn=lsn)
     facts = SegmentFacts(first=lsn + 1, chain=chain, archived=archived, last_seal=lsn, last_content=lsn, last_content_stamp=stamp)
     return TreeState(lsn, stamp, msgspec.msgpack.encode(ReplicaExtra(1, digest.encode(), size, facts)))
+
+
+def _key_of(error: Corrupt) -> bytes | None:
+    """The storage key that an error of the tree names, as bytes or hex digits."""
+    key = error.fields.get("key")
+    if isinstance(key, bytes):
+        return key
+    try:
+        return bytes.fromhex(key) if isinstance(key, str) else None
+    except ValueError:
+        return None
