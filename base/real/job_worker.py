@@ -24,10 +24,14 @@ from typing import IO, Any
 
 import uvloop
 
-from base.env import Disk, ObjectStore
+from base.env import Disk, Env, ObjectStore, Tasks
 from base.errors import Internal, Invalid
 from base.real import job_wire, log
+from base.real.clock import RealClock
 from base.real.disk import RealDisk
+from base.real.loop import AsyncTasks
+from base.real.rand import RealRand
+from base.wrap.retry import RetryingStore
 
 PROGRESS_INTERVAL_S = 0.05
 _PR_SET_PDEATHSIG = 1
@@ -36,18 +40,19 @@ _PR_SET_PDEATHSIG = 1
 class WorkerContext:
     """`base.env.JobContext` of one job."""
 
-    def __init__(self, folder: str, send: Callable[[job_wire.Answer], None]) -> None:
+    def __init__(self, folder: str, send: Callable[[job_wire.Answer], None], tasks: Tasks) -> None:
         self.disk: Disk = RealDisk(Path(folder))
         self._send = send
+        self._env = Env(RealClock(), RealRand(), tasks)
         self._stores: dict[str, ObjectStore] = {}
         self._last_progress = 0.0
 
     def store(self, url: str) -> ObjectStore:
-        """The store at `url`, opened once per job."""
+        """The store at `url`, opened once per job; retries what is unavailable for a while."""
         from base.real.stores import open_store  # heavy, and most jobs need no store
 
         if url not in self._stores:
-            self._stores[url] = open_store(url)
+            self._stores[url] = RetryingStore(open_store(url), self._env)
         return self._stores[url]
 
     def progress(self, facts: dict[str, Any]) -> None:
@@ -109,7 +114,11 @@ def run_one(request: job_wire.Request, folder: str, send: Callable[[job_wire.Ans
         function = find(request.job)
 
         async def whole() -> dict[str, Any]:
-            return await function(WorkerContext(folder, send), request.arguments)
+            tasks = AsyncTasks()
+            try:
+                return await function(WorkerContext(folder, send, tasks), request.arguments)
+            finally:
+                await tasks.close()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return job_wire.Result(runner.run(whole()))

@@ -70,3 +70,11 @@ async def spins(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any
     context.progress({"pid": os.getpid()})
     while True:
         sum(range(100_000))
+
+
+async def keeps(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Puts an object and reads it back."""
+    store = context.store(arguments["url"])
+    assert context.store(arguments["url"]) is store
+    await store.put("a/b", b"kept")
+    return {"found": await store.get("a/b")}

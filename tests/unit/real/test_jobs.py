@@ -121,6 +121,13 @@ def test_the_disk_is_rooted_at_the_data_folder(tmp_path: Path) -> None:
     assert (tmp_path / "from" / "job").read_bytes() == b"bytes"
 
 
+def test_a_job_reaches_an_object_store(tmp_path: Path) -> None:
+    async def body(pool: WorkerJobs, tasks: AsyncTasks) -> Any:
+        return await pool.run(f"{SAMPLES}:keeps", {"url": (tmp_path / "store").as_uri()})
+
+    assert pooled(tmp_path, body) == {"found": b"kept"}
+
+
 def test_errors_keep_class_and_fields_and_the_worker(tmp_path: Path) -> None:
     async def body(pool: WorkerJobs, tasks: AsyncTasks) -> tuple[int, int]:
         before = (await pool.run(f"{SAMPLES}:echo", {}))["pid"]
