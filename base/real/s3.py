@@ -240,7 +240,8 @@ class S3Store:
             request["StartAfter"] = self.prefix + after
         answer = await self._run(lambda: self.client().list_objects_v2(**request), prefix)
         cut = len(self.prefix)
-        entries = [(item["Key"][cut:], int(item["Size"])) for item in answer.get("Contents", ())]
+        # SeaweedFS shows an emptied folder as an object whose name ends in a slash; no key of ours does.
+        entries = [(item["Key"][cut:], int(item["Size"])) for item in answer.get("Contents", ()) if not item["Key"].endswith("/")]
         entries += [(item["Prefix"][cut:], -1) for item in answer.get("CommonPrefixes", ())]
         entries.sort(key=lambda entry: entry[0].rstrip("/") if levels else "")
         return entries, answer.get("NextContinuationToken", "") if answer.get("IsTruncated") else ""

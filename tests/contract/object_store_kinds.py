@@ -1,0 +1,98 @@
+"""Every kind of object store, each with a way to run coroutines against it: what the contract suite is parametrised over."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from base.env import Env, ObjectStore
+from base.errors import Unavailable
+from base.ids import NodeName
+from base.real.clock import RealClock
+from base.real.loop import AsyncTasks, run
+from base.real.rand import RealRand
+from base.real.stores import open_store
+from tests.fixtures.s3 import S3Server
+
+T = TypeVar("T")
+KINDS = ("file", "minio", "seaweed", "sim")
+
+
+@dataclass
+class Kind:
+    """One store, empty at first. run(main): runs main(store, env) to its end."""
+
+    name: str
+    run: Callable[[Callable[[ObjectStore, Env], Coroutine[Any, Any, Any]]], Any]
+
+
+async def settle(store: ObjectStore) -> None:
+    """A server that has just made a bucket may still be making room for its first object (SeaweedFS answers 500 for a moment)."""
+    for attempt in range(40):
+        try:
+            await store.put("settle", b"x")
+            break
+        except Unavailable:
+            if attempt == 39:
+                raise
+            await asyncio.sleep(0.1)
+    await store.delete("settle")
+
+
+def real(name: str, url: str, environment: dict[str, str]) -> Kind:
+    """A store on asyncio. Opened anew for each run: what counts is what is in it."""
+
+    def go(main: Callable[[ObjectStore, Env], Coroutine[Any, Any, T]]) -> T:
+        async def whole(tasks: AsyncTasks) -> T:
+            store = open_store(url, environment=environment)
+            try:
+                await settle(store)
+                return await main(store, Env(RealClock(), RealRand(), tasks))
+            finally:
+                store.close()
+
+        return run(whole)
+
+    return Kind(name, go)
+
+
+def simulated() -> Kind:
+    from sim.store import SimStore
+    from sim.world import World
+
+    world = World(seed=7)
+    store = SimStore(world)
+    host = world.add_host(NodeName("n1"), build=lambda host: None)
+    host.start()
+
+    def go(main: Callable[[ObjectStore, Env], Coroutine[Any, Any, T]]) -> T:
+        env = host.env
+        task = env.tasks.spawn(main(store.client(env.tasks), env), name="contract")
+        task.__await__()  # somebody wants its outcome
+        assert world.run(until_us=world.now + 3_600_000_000, stop=task.done), "not done within an hour"
+        return task.result()
+
+    return Kind("sim", go)
+
+
+@contextmanager
+def make(kind: str, request: Any, tmp_path: Path) -> Iterator[Kind]:
+    if kind == "sim":
+        yield simulated()
+    elif kind == "file":
+        yield real("file", (tmp_path / "archive").as_uri(), {})
+    else:
+        server = request.getfixturevalue(kind)
+        yield real(kind, f"s3://{shared_bucket(server)}/{uuid.uuid4()}", server.env)
+
+
+def shared_bucket(server: S3Server) -> str:
+    """One bucket for all contract tests, a prefix each: every SeaweedFS bucket sets volumes of a gigabyte aside, and ten exhaust a small disk."""
+    if not server.client().bucket_exists("contract"):
+        server.make_bucket("contract")
+    return "contract"
