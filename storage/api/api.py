@@ -127,7 +127,9 @@ class DynamoApi:
             if self.in_flight >= limits.REQUESTS_IN_FLIGHT_MAX:
                 raise errors.throttling()
             deep = body.count(b"{") > DEEP_BRACES or body.count(b"[") > DEEP_BRACES
-            call = Call(self, operation, handler.shape, raw, identity, send, host=request.headers.get("host", ""), deep=deep)
+            call = Call(
+                self, operation, handler.shape, raw, identity, send, host=request.headers.get("host", ""), deep=deep, size=len(body)
+            )
             self.in_flight += 1
         except ApiError as error:
             send(error.status, encode_json(error.body()), ())

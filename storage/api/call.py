@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -38,10 +39,10 @@ Send = Callable[[int, bytes, Sequence[tuple[str, str]]], None]
 class Call:
     """input: the request's members, read by the operation's shape. raw: as they came. send: gives the answer. host: as the client names this server.
 
-    deep: the text has so many braces that values may be nested beyond reason.
+    size: bytes of the request's text. deep: the text has so many braces that values may be nested beyond reason.
     """
 
-    __slots__ = ("answered", "api", "deep", "host", "input", "key_id", "operation", "raw", "region", "send", "shape")
+    __slots__ = ("answered", "api", "deep", "host", "input", "key_id", "operation", "raw", "region", "send", "shape", "size")
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Call:
         *,
         host: str = "",
         deep: bool = False,
+        size: int = 0,
     ) -> None:
         self.api = api
         self.operation = operation
@@ -64,6 +66,7 @@ class Call:
         self.region = identity.region
         self.host = host
         self.deep = deep
+        self.size = size
         self.send = send
         self.answered = False
 
@@ -122,6 +125,12 @@ class Call:
 
 def trace_headers(traces: Sequence[Trace]) -> list[tuple[str, str]]:
     """Our headers, as comma-separated lists of equal order. The timestamp is there when every part has one."""
+    if len(traces) == 1:
+        ((partition, lsn, stamp),) = traces
+        headers = [("x-scrubjay-partition", partition), ("x-scrubjay-lsn", str(lsn))]
+        if stamp is not None:
+            headers.append(("x-scrubjay-timestamp", rfc3339(stamp)))
+        return headers
     headers = [
         ("x-scrubjay-partition", ",".join([trace.partition for trace in traces])),
         ("x-scrubjay-lsn", ",".join([str(trace.lsn) for trace in traces])),
@@ -132,7 +141,12 @@ def trace_headers(traces: Sequence[Trace]) -> list[tuple[str, str]]:
     return headers
 
 
+@lru_cache(maxsize=64)
+def _whole_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def rfc3339(micros: int) -> str:
     """UTC with microseconds."""
     seconds, fraction = divmod(micros, 1_000_000)
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{fraction:06d}Z"
+    return f"{_whole_second(seconds)}.{fraction:06d}Z"

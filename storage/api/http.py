@@ -9,7 +9,6 @@ from __future__ import annotations
 import zlib
 from base64 import b32hexencode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from base.env import Rand
 from base.http import Application, Handler, Headers, Request, Respond, Response
@@ -23,20 +22,22 @@ CORS_MAX_AGE_SECONDS = 172_800
 UNKNOWN_PAGE = b"<UnknownOperationException/>\n"
 
 
-@dataclass(slots=True)
 class RequestIds:
-    """Ids of the form of `x-amzn-RequestId`: 52 upper-case letters and digits."""
+    """Ids of the form of `x-amzn-RequestId`: 52 upper-case letters and digits, never one twice."""
 
-    rand: Rand
-    _prefix: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._prefix = self.rand.u64().to_bytes(8, "big")
+    def __init__(self, rand: Rand) -> None:
+        raw = b"".join([rand.u64().to_bytes(8, "big") for _ in range(3)])
+        self._prefix = b32hexencode(raw)[:36].decode()
+        self._next = rand.u64()
 
     def next(self) -> str:
-        rand = self.rand
-        raw = b"".join([self._prefix, rand.u64().to_bytes(8, "big"), rand.u64().to_bytes(8, "big"), rand.u64().to_bytes(8, "big")])
-        return b32hexencode(raw)[:52].decode()
+        # an odd step walks through all 64-bit numbers before it comes back
+        self._next = (self._next + _STEP) & _MASK
+        return f"{self._prefix}{self._next:016X}"
+
+
+_STEP = 0x9E3779B97F4A7C15
+_MASK = (1 << 64) - 1
 
 
 def wants_gzip(accept_encoding: str | None) -> bool:

@@ -26,6 +26,8 @@ def lower_first(name: str) -> str:
 
 
 _SECONDS_MAX = 1 << 40
+_KNOWN_MAX = 4096
+"""Strings remembered as keeping their constraints, per constraint."""
 
 
 class Shape:
@@ -45,6 +47,12 @@ class Shape:
 
     def constrain(self, obj: Any, path: str, found: list[str]) -> None:
         """Append the text of each broken constraint."""
+
+    def fits(self, obj: Any) -> bool:
+        """Whether no constraint is broken (the quick question; `constrain` is for the answer)."""
+        found: list[str] = []
+        self.constrain(obj, "", found)
+        return not found
 
     def text(self, obj: Any) -> str:
         """The value as Java prints it (AWS echoes refused values)."""
@@ -68,6 +76,20 @@ class Str(Shape):
         self.regex = None if pattern is None else re.compile(pattern)
         self.min_chars = min_chars
         self.max_chars = max_chars
+        self._fit: dict[str, None] = dict.fromkeys(self.enum or ())
+        self._free = enum is None and pattern is None and min_chars is None and max_chars is None
+
+    def fits(self, obj: Any) -> bool:
+        # the same few names come again and again
+        if self._free or obj in self._fit:
+            return True
+        found: list[str] = []
+        self.constrain(obj, "", found)
+        if found:
+            return False
+        if len(self._fit) < _KNOWN_MAX:
+            self._fit[obj] = None
+        return True
 
     def read(self, obj: Any) -> str:
         if type(obj) is str:
@@ -121,6 +143,9 @@ class Timestamp(Shape):
 
 class Bool(Shape):
     java = "java.lang.Boolean"
+
+    def fits(self, obj: Any) -> bool:
+        return True
 
     def read(self, obj: Any) -> bool:
         if type(obj) is bool:
@@ -335,6 +360,17 @@ class Struct(Shape):
             shape = self.members.get(name)
             if shape is not None and value is not None:
                 shape.recheck(value)
+
+    def fits(self, obj: Any) -> bool:
+        for name in self.required:
+            if name not in obj:
+                return False
+        members = self.members
+        for name, value in obj.items():
+            shape = members[name]
+            if not shape.lazy and not shape.fits(value):
+                return False
+        return True
 
     def constrain(self, obj: dict[str, Any], path: str, found: list[str]) -> None:
         prefix = path + "." if path else ""
