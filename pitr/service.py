@@ -158,7 +158,11 @@ class RestoreService:
         if self._unfinished(target) is not None:
             raise Conflict("a restore to that name is under way", table=target)
         asked = Asked(latest=True) if at_us is None else Asked(at_us=at_us)
-        report = await self.start(source, target, asked, overrides=overrides)
+        try:
+            report = await self.start(source, target, asked, overrides=overrides)
+        except Unsafe as error:
+            window = (await self._archive.look(source)).window
+            raise Unsafe(error.message, earliest=window.earliest_us, latest=window.latest_us) from None
         return next(table for table in self._port.tables() if table.table_id == report["to_id"])
 
     # ------------------------------------------------------------------ preparing
@@ -368,7 +372,7 @@ def _window_text(note: WindowNote) -> str:
 
 
 def _explained(error: Unsafe, note: WindowNote) -> Unsafe:
-    fields = dict(error.fields)
+    fields = {name: value for name, value in error.fields.items() if name not in ("earliest", "latest")}
     asked = fields.pop("asked", None)
     return Unsafe(
         error.message,

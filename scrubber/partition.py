@@ -369,7 +369,7 @@ class PartitionScrub:
     # ------------------------------------------------------------------ healing
 
     async def _heal(self, first: _Pass) -> dict[str, str | None]:
-        """Rebuild the outvoted copies from the reference, one after another. The quarantine path of each that was set aside."""
+        """Rebuild the outvoted copies from the reference, one after another. Of each that was set aside, where it lies below the data folder."""
         assert first.reference is not None
         reference = first.reference
         evidence: dict[str, str | None] = {}
@@ -377,7 +377,7 @@ class PartitionScrub:
             self._progress(f"heal {copy}")
             kinds = sorted({one.kind.value for one in first.outcome.differences if one.copy == copy})
             try:
-                evidence[copy] = await self._port.heal(
+                path = await self._port.heal(
                     self._partition,
                     NodeName(copy),
                     rows=reference.rows,
@@ -389,6 +389,8 @@ class PartitionScrub:
                 )
             except ScrubjayError as error:
                 self._note(f"{copy} was not healed: {error}")
+            else:
+                evidence[copy] = path if path.startswith("nodes/") else f"nodes/{copy}/{path}"
         return evidence
 
     async def _again(self) -> _Pass | None:

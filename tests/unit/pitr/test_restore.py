@@ -98,8 +98,10 @@ def test_outside_the_window_nothing_is_written(where: str) -> None:
     at = world.created_us - 5 if where == "before" else world.now_us + 1_000_000_000
     with pytest.raises(Unsafe) as caught:
         world.run(world.service.start(world.source, "new", Asked(at_us=at)))
-    assert {"earliest", "latest", "body"} <= caught.value.fields.keys()
     assert caught.value.fields["body"]["window"]["earliest"] is not None
+    with pytest.raises(Unsafe) as caught:
+        world.run(world.service.restore_table(world.source, "new", at_us=at, overrides={}))
+    assert {"earliest", "latest"} <= caught.value.fields.keys()
     assert (world.notes, len(world.metas), world.files) == ({}, 1, {})
 
 
