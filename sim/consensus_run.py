@@ -19,22 +19,22 @@ from sim.checkers.ledger import DurabilityLedger
 from sim.checkers.linear import check_linear
 from sim.checkers.witness import check_witness
 from sim.clock import SimClock
-from sim.group_node import GroupNode, Request, Tree, decode_write
+from sim.consensus_faults import SECOND, Nemesis, Swarm, draw_swarm
+from sim.group_node import GroupNode, Request, decode_write
 from sim.group_wal import GroupWal
 from sim.rand import Stream
 from sim.world import Host, World
 from storage.consensus.options import ConsensusOptions
 
-SECOND = 1_000_000
 NODES = 3
 HEAL_US = 10 * SECOND
 CLIENT_TIMEOUT_US = 2 * SECOND
-MAX_OFFSET_US = 500_000
+MAX_OFFSET_US = 2_000_000
 OPTIONS = ConsensusOptions(
     grant_us=1_000_000,
     interval_us=200_000,
     drift_us=10_000,
-    election_us=250_000,
+    election_us=150_000,
     campaign_us=800_000,
     retry_us=250_000,
     resign_after_us=2_000_000,
@@ -44,58 +44,6 @@ OPTIONS = ConsensusOptions(
     tail_bytes=2_000,
 )
 """Shorter times than in production, so that more happens in a virtual second; small bounds, so that they are met."""
-
-
-@dataclass(frozen=True, slots=True)
-class Swarm:
-    """What a seed turns on. Each fault is off in about half of the seeds: some bugs only show when little else happens."""
-
-    crashes: bool
-    storms: bool
-    power: bool
-    isolate: bool
-    one_way: bool
-    pauses: bool
-    jumps: bool
-    rates: bool
-    loss: bool
-    duplicates: bool
-    slow_net: bool
-    slow_disk: bool
-    trim: bool
-    commands: bool
-    amnesia: bool
-    swizzle: bool
-    clients: int
-    partitions: int
-    fault_us: int
-    fault_gap_us: int
-
-
-def draw_swarm(draw: Stream, *, seconds: int) -> Swarm:
-    coin = draw.chance
-    return Swarm(
-        crashes=coin(0.5),
-        storms=coin(0.3),
-        power=coin(0.5),
-        isolate=coin(0.6),
-        one_way=coin(0.4),
-        pauses=coin(0.3),
-        jumps=coin(0.3),
-        rates=coin(0.5),
-        loss=coin(0.4),
-        duplicates=coin(0.4),
-        slow_net=coin(0.4),
-        slow_disk=coin(0.3),
-        trim=coin(0.4),
-        commands=coin(0.3),
-        amnesia=coin(0.25),
-        swizzle=coin(0.4),
-        clients=draw.between(1, 6),
-        partitions=draw.between(1, 2),
-        fault_us=seconds * SECOND,
-        fault_gap_us=draw.between(200_000, 2_500_000),
-    )
 
 
 @dataclass
@@ -122,7 +70,7 @@ class Result:
         return f"python -m sim run --profile consensus --seed {self.seed} --trace"
 
 
-class ConsensusRun:
+class ConsensusRun(Nemesis):
     """One run."""
 
     def __init__(
@@ -134,20 +82,17 @@ class ConsensusRun:
         show: Callable[[str], object] | None = None,
         node: type[GroupNode] = GroupNode,
     ) -> None:
-        self.world = World(seed, show=show)
-        self.swarm = swarm or draw_swarm(self.world.stream("swarm"), seconds=seconds)
-        self.world.note(repr(dataclasses.astuple(self.swarm)))
-        self.result = Result(seed, self.swarm)
-        self.partitions = tuple([PartitionId(f"{index:08x}-0000-4000-8000-000000000000") for index in range(1, self.swarm.partitions + 1)])
-        self.checkers = {partition: GroupChecker() for partition in self.partitions}
-        self.ledgers = {partition: DurabilityLedger() for partition in self.partitions}
-        self.history: dict[PartitionId, list[Operation]] = {partition: [] for partition in self.partitions}
+        world = World(seed, show=show)
+        swarm = swarm or draw_swarm(world.stream("swarm"), seconds=seconds)
+        names = {number: NodeName(f"n{number}") for number in range(1, NODES + 1)}
+        partitions = tuple([PartitionId(f"{index:08x}-0000-4000-8000-000000000000") for index in range(1, swarm.partitions + 1)])
+        super().__init__(world, swarm, names, partitions)
+        world.note(repr(dataclasses.astuple(swarm)))
+        self.result = Result(seed, swarm, faults=self.faults)
+        self.checkers = {partition: GroupChecker() for partition in partitions}
+        self.ledgers = {partition: DurabilityLedger() for partition in partitions}
+        self.history: dict[PartitionId, list[Operation]] = {partition: [] for partition in partitions}
         self._node = node
-        self._names = {number: NodeName(f"n{number}") for number in range(1, NODES + 1)}
-        self._wals: dict[NodeName, GroupWal] = {}
-        self._trees: dict[NodeName, dict[PartitionId, Tree]] = {}
-        self._old_trees: dict[NodeName, dict[PartitionId, Tree]] = {}
-        self._faulting = True
         self._operation = 0
         self._served: dict[PartitionId, int] = {}
         self._make_hosts()
@@ -163,15 +108,20 @@ class ConsensusRun:
         faults.slow = 0.03 if swarm.slow_net else 0.0
         for number, name in self._names.items():
             rate = draw.between(-2_000, 2_000) if swarm.rates else 0
-            clock = SimClock(world, rate_ppm=rate, offset_us=draw.between(-150_000, 150_000))
+            clock = SimClock(world, rate_ppm=rate, offset_us=self._offset(draw))
             host = world.add_host(name, build=lambda host, number=number: self._build(host, number), clock=clock)  # type: ignore[misc]
             host.disk.faults.slow = 0.02 if swarm.slow_disk else 0.0
             self._wals[name] = GroupWal(host)
             self._trees[name] = {}
             world.after(draw.between(0, 200_000), host.start)
 
+    def _offset(self, draw: Stream) -> int:
+        if self.swarm.skew:
+            return 900_000 if draw.chance(0.4) else -900_000
+        return draw.between(-200_000, 200_000)
+
     def _build(self, host: Host, number: int) -> GroupNode:
-        return self._node(
+        node = self._node(
             host,
             number=number,
             names=self._names,
@@ -182,9 +132,8 @@ class ConsensusRun:
             checkers=self.checkers,
             max_offset_us=MAX_OFFSET_US,
         )
-
-    def nodes(self) -> list[GroupNode]:
-        return [host.process for host in self.world.hosts.values() if host.process is not None]
+        node.on_elected = self._ambush
+        return node
 
     def _check(self) -> None:
         """After every event: one lease per partition, and its holder has all that is chosen."""
@@ -266,128 +215,6 @@ class ConsensusRun:
 
         next_()
 
-    def _leader_hint(self, partition: PartitionId) -> Host | None:
-        for node in self.nodes():
-            replica = node.replicas.get(partition)
-            if replica is not None and replica.group.leading:
-                return node.host
-        return None
-
-    # --- nemesis ---
-
-    def _count(self, fault: str) -> None:
-        self.result.faults[fault] = self.result.faults.get(fault, 0) + 1
-
-    def _nemesis(self) -> None:
-        draw, swarm, world = self.world.stream("nemesis"), self.swarm, self.world
-        kinds = [
-            name
-            for name in ("crashes", "storms", "isolate", "one_way", "pauses", "jumps", "commands", "amnesia", "swizzle")
-            if getattr(swarm, name)
-        ]
-        kinds += ["crashes"] * swarm.crashes + ["isolate"] * swarm.isolate
-
-        def strike() -> None:
-            if not self._faulting:
-                return
-            if kinds:
-                kind = kinds[draw.between(0, len(kinds) - 1)]
-                self._count(kind)
-                getattr(self, f"_{kind}")(draw)
-            world.after(draw.between(swarm.fault_gap_us // 4, swarm.fault_gap_us * 2), strike)
-
-        world.after(draw.between(300_000, 2_000_000), strike)
-
-    def _pick(self, draw: Stream) -> Host:
-        return self.world.hosts[self._names[draw.between(1, NODES)]]
-
-    def _restart_later(self, host: Host, delay_us: int) -> None:
-        self.world.after(delay_us, lambda: None if host.up else host.start())
-
-    def _crashes(self, draw: Stream) -> None:
-        host = self._pick(draw)
-        if host.up:
-            host.crash(power=self.swarm.power and draw.chance(0.5))
-            self._restart_later(host, draw.between(1_000, 100_000) if draw.chance(0.5) else draw.between(100_000, 3_000_000))
-
-    def _storms(self, draw: Stream) -> None:
-        """Fast restarts of several nodes within one lease: what is forgotten over a restart shows here."""
-        for host in list(self.world.hosts.values()):
-            if draw.chance(0.7):
-                self.world.after(draw.between(0, 300_000), lambda host=host: host.crash(power=self.swarm.power) if self._faulting else None)  # type: ignore[misc]
-                self._restart_later(host, draw.between(301_000, 600_000))
-
-    def _isolate(self, draw: Stream) -> None:
-        host = self._pick(draw)
-        for other in self.world.hosts.values():
-            if other is not host:
-                self._cut(host.name, other.name, draw)
-                self._cut(other.name, host.name, draw)
-
-    def _one_way(self, draw: Stream) -> None:
-        one, other = self._pick(draw), self._pick(draw)
-        if one is not other:
-            self._cut(one.name, other.name, draw)
-            if draw.chance(0.3):
-                self._cut(other.name, one.name, draw)
-
-    def _cut(self, sender: NodeName, receiver: NodeName, draw: Stream, low: int = 100_000, high: int = 4_000_000) -> None:
-        self.world.net.cut_link(sender, receiver)
-        self.world.after(draw.between(low, high), lambda: self.world.net.cut.pop((sender, receiver), None))
-
-    def _swizzle(self, draw: Stream) -> None:
-        """Cut the links of a random subset one by one, heal them in another order."""
-        for sender in self.world.hosts.values():
-            for receiver in self.world.hosts.values():
-                if sender is not receiver and draw.chance(0.5):
-                    self.world.after(
-                        draw.between(0, 800_000),
-                        lambda a=sender.name, b=receiver.name: self._cut(a, b, draw, 200_000, 2_500_000) if self._faulting else None,  # type: ignore[misc]
-                    )
-
-    def _pauses(self, draw: Stream) -> None:
-        host = self._pick(draw)
-        life = host.life
-        life.pause()
-        self.world.note(f"{host.name} pauses")
-        self.world.after(draw.between(100_000, 2_500_000), life.resume)
-
-    def _jumps(self, draw: Stream) -> None:
-        host = self._pick(draw)
-        by = draw.between(-100_000, 100_000) if draw.chance(0.7) else draw.between(-1_500_000, 1_500_000)
-        host.clock.jump(by)
-        self.world.note(f"{host.name} clock jumps {by}")
-        if abs(by) > 100_000:
-            self.world.after(draw.between(200_000, 2_000_000), lambda: host.clock.jump(-by))
-
-    def _commands(self, draw: Stream) -> None:
-        host = self._pick(draw)
-        node = host.process
-        if node is None or not host.up:
-            return
-        for replica in node.replicas.values():
-            if draw.chance(0.5):
-                replica.group.resign(node.now())
-            else:
-                others = replica.group.peers
-                replica.group.transfer(others[draw.between(0, len(others) - 1)], node.now())
-        node.soon()
-
-    def _amnesia(self, draw: Stream) -> None:
-        """One node's disk loses synced bytes, once a run: more would be outside what a quorum of two survives."""
-        if any(wal.amnesiac for wal in self._wals.values()):
-            return
-        host = self._pick(draw)
-        wal = self._wals[host.name]
-        if not host.up:
-            return
-        host.crash(power=True)
-        wal.restart()
-        if host.name in self._old_trees and wal.forget_synced():
-            self._trees[host.name] = self._old_trees[host.name]
-            self.world.note(f"{host.name} lost synced bytes")
-        self._restart_later(host, draw.between(50_000, 500_000))
-
     def _housekeeping(self) -> None:
         draw, world = self.world.stream("housekeeping"), self.world
 
@@ -413,7 +240,7 @@ class ConsensusRun:
         world, result = self.world, self.result
         for client in range(self.swarm.clients):
             self._client(client)
-        self._nemesis()
+        self.start_nemesis()
         self._housekeeping()
         try:
             world.run(until_us=self.swarm.fault_us)

@@ -245,6 +245,7 @@ class GroupNode:
         self.timer_at = 0
         self.reserving = Stamp(0)
         self.flushing = False
+        self.on_elected: Callable[[GroupNode], None] | None = None
         wal_.restart()
         self.boot_count = self._boot_count()
         self.clock = HybridClock(reservation=self._reservation(), max_offset_us=max_offset_us)
@@ -343,6 +344,8 @@ class GroupNode:
         if ready.elected is not None:
             self.host.world.note(f"{self.host.name} leads {ready.elected:x} from {replica.group.next_lsn}")
             replica.elected(now)
+            if self.on_elected is not None:
+                self.on_elected(self)
         if ready.chosen:
             replica.take(ready.chosen, now)
         if ready.install_from is not None:

@@ -118,22 +118,47 @@ def _method(owner: type, name: str, value: Any) -> Callable[[], Any]:
 
 CONSENSUS = (
     Mutant("slot-wise", "a new leader mixes logs slot by slot", _method(Campaigner, "_plan_adoption", _slot_wise)),
-    Mutant("adoption-in-pieces", "ADOPT is written before all staged records are in", _method(Acceptor, "_adoption_complete", _some_staged)),
-    Mutant("count-unanswered", "a grant counts though the member never answered the ballot", _method(Leader, "_confirmed", lambda self, peer, credit: True)),
-    Mutant("no-epoch", "an answer counts under any later epoch", _method(Leader, "_confirmed", lambda self, peer, credit: peer.answered != 0)),
+    Mutant(
+        "adoption-in-pieces", "ADOPT is written before all staged records are in", _method(Acceptor, "_adoption_complete", _some_staged)
+    ),
+    Mutant(
+        "count-unanswered",
+        "a grant counts though the member never answered the ballot",
+        _method(Leader, "_confirmed", lambda self, peer, credit: True),
+    ),
+    Mutant(
+        "no-epoch", "an answer counts under any later epoch", _method(Leader, "_confirmed", lambda self, peer, credit: peer.answered != 0)
+    ),
     Mutant("forget-quiet", "a restarted node promises at once", _method(Liveness, "_quiet_us", lambda self: 0)),
-    Mutant("count-from-receipt", "credit is counted from the receipt of the grant", _method(Liveness, "_credit_from_us", lambda self, grant, now: now.boot_us)),
+    Mutant(
+        "count-from-receipt",
+        "credit is counted from the receipt of the grant",
+        _method(Liveness, "_credit_from_us", lambda self, grant, now: now.boot_us),
+    ),
     Mutant("forgotten-epoch", "epochs repeat after a restart", _forgotten_epoch),
     Mutant("publish-ahead", "closed at a time no grant acknowledged", _method(Leader, "_closable_clock", _wall_read)),
-    Mutant("promise-no-clock", "the candidate ignores the clocks in promises", _method(Campaigner, "_merge_promise_clock", lambda self, clock, now: True)),
+    Mutant(
+        "promise-no-clock",
+        "the candidate ignores the clocks in promises",
+        _method(Campaigner, "_merge_promise_clock", lambda self, clock, now: True),
+    ),
     Mutant("publish-early", "closed before a quorum has the leader's log", _method(Leader, "_own_log_accepted", lambda self: True)),
-    Mutant("publish-no-lease", "closed without the lease", _method(Leader, "_closes_under_lease", lambda self, now: True)),
     Mutant("forgotten-clock", "the clock's reservation is forgotten over a restart", _forgotten_clock),
     Mutant("amnesiac-vote", "a replica that lost synced bytes votes on", _method(GroupNode, "_may_vote", lambda self: True)),
     Mutant("sync-skipped", "messages leave before the sync", _method(GroupNode, "_send_waits_for_sync", lambda self: False)),
-    Mutant("early-negative-answer", "a refused condition is answered from speculative state", _method(Replica, "answer_negative", _early_answer)),
-    Mutant("bound-ignored", "promises to others while the owner is supported", _method(Acceptor, "_bound_against", lambda self, candidate, now: False)),
-    Mutant("own-vote-unsynced", "the leader counts its own unsynced records", _method(Leader, "_quorum_accepted", lambda self: _unsynced(self))),
+    Mutant(
+        "early-negative-answer",
+        "a refused condition is answered from speculative state",
+        _method(Replica, "answer_negative", _early_answer),
+    ),
+    Mutant(
+        "bound-ignored",
+        "promises to others while the owner is supported",
+        _method(Acceptor, "_bound_against", lambda self, candidate, now: False),
+    ),
+    Mutant(
+        "own-vote-unsynced", "the leader counts its own unsynced records", _method(Leader, "_quorum_accepted", lambda self: _unsynced(self))
+    ),
 )
 
 
