@@ -115,7 +115,7 @@ class DynamoApi:
 
         try:
             body = request.body
-            if body and content_type_of(request.headers) not in _CONTENT_TYPES:
+            if body and request.headers.get("content-type") != JSON_1_0 and content_type_of(request.headers) not in _CONTENT_TYPES:
                 respond(*self._not_found(request, request_id))
                 return
             raw = self._parse(_plain(request) if is_chunked(request.headers) else body) if body else None

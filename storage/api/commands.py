@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from storage.api import limits
 from storage.command import Outcome, Verdict
 from storage.items.encoding import decode_item, encode_item
 from storage.items.expressions.condition import Condition
@@ -14,11 +15,12 @@ from storage.items.values import Item
 
 
 class PutCommand:
-    """Write `item` (canonical bytes) whole."""
+    """Write `item` (canonical bytes) whole. blind: the answer does not show or weigh what was there before."""
 
-    __slots__ = ("condition", "item", "key", "key_item")
+    __slots__ = ("blind", "condition", "item", "key", "key_item")
 
-    def __init__(self, key: bytes, key_item: bytes, item: bytes, condition: Condition | None = None) -> None:
+    def __init__(self, key: bytes, key_item: bytes, item: bytes, condition: Condition | None = None, *, blind: bool = False) -> None:
+        self.blind = blind and condition is None
         self.key = key
         self.key_item = key_item
         self.item = item
@@ -38,9 +40,10 @@ class PutCommand:
 class UpdateCommand:
     """Apply `update` to the item, or to the bare key if there is none. update None: make sure the item exists."""
 
-    __slots__ = ("condition", "key", "key_item", "key_values", "update")
+    __slots__ = ("blind", "condition", "key", "key_item", "key_values", "update")
 
     def __init__(self, key: bytes, key_item: bytes, key_values: Item, update: Update | None, condition: Condition | None = None) -> None:
+        self.blind = False
         self.key = key
         self.key_item = key_item
         self.key_values = key_values
@@ -55,8 +58,10 @@ class UpdateCommand:
             changed = dict(self.key_values) if item is None else item
             if self.update is not None:
                 changed = self.update.apply(changed)
-                check_item_size(changed, update=True)
             new = encode_item(changed)
+            if len(new) > limits.ITEM_BYTES_MAX:
+                # the encoding is never shorter than the size, so only long ones are counted
+                check_item_size(changed, update=True)
         except Exception as error:  # noqa: BLE001 the leader must not fall over a request
             return Outcome(Verdict.REFUSED, old, old, error)
         if new == old:
@@ -67,9 +72,10 @@ class UpdateCommand:
 class DeleteCommand:
     """Remove the item, if it is there."""
 
-    __slots__ = ("condition", "key", "key_item")
+    __slots__ = ("blind", "condition", "key", "key_item")
 
     def __init__(self, key: bytes, key_item: bytes, condition: Condition | None = None) -> None:
+        self.blind = False
         self.key = key
         self.key_item = key_item
         self.condition = condition

@@ -35,7 +35,10 @@ class KeyRange(NamedTuple):
 class Page:
     """Reads ranges one after another and calls `done(self)` or `done(error)` once.
 
-    Results: items (JSON, unless only counted), count, scanned, size (bytes by DynamoDB's count), last (the key item to go on from, or None), traces.
+    Results: items (JSON, unless only counted), count, scanned, last (the key item to go on from, or None), traces, and, if asked to `measure`, size
+    (bytes by DynamoDB's count).
+
+    Rows are measured only if that is asked for or the page may be full: the encoding of an item is never shorter than its size.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Page:
         condition: Condition | None,
         projection: Projection | None,
         count_only: bool,
+        measure: bool,
         done: Callable[[Page | BaseException], None],
     ) -> None:
         self.items: list[Body] = []
@@ -67,6 +71,9 @@ class Page:
         self._condition = condition
         self._projection = projection
         self._count_only = count_only
+        self._measuring = measure
+        self._unmeasured: list[bytes] = []
+        self._unmeasured_bytes = 0
         self._done = done
         self._at = 0
         self._start = b""
@@ -122,17 +129,27 @@ class Page:
             self.traces[-1] = Trace(answer.partition, max(answer.lsn, self.traces[-1].lsn))
         else:
             self.traces.append(Trace(answer.partition, answer.lsn))
+        if not self._measuring:
+            self._unmeasured_bytes += sum([len(row) for _, row in answer.rows])
+            if self._unmeasured_bytes >= limits.PAGE_BYTES_MAX:
+                self._measuring = True
+                self.size = sum([item_size(decode_item(row)) for row in self._unmeasured])
+            else:
+                self._unmeasured += [row for _, row in answer.rows]
+        condition, projection = self._condition, self._projection
         for _, row in answer.rows:
-            item = decode_item(row)
+            item = decode_item(row) if self._measuring or condition is not None or projection is not None else None
             self.scanned += 1
-            self.size += item_size(item)
-            if self._condition is None or self._condition.evaluate(item):
+            if self._measuring and item is not None:
+                self.size += item_size(item)
+            if condition is None or condition.evaluate(item):
                 self.count += 1
                 if not self._count_only:
-                    projection = self._projection
-                    self.items.append(item_bytes_to_json(row) if projection is None else item_to_json(projection.project(item)))
+                    self.items.append(
+                        item_bytes_to_json(row) if projection is None or item is None else item_to_json(projection.project(item))
+                    )
             if self.scanned == self._limit or self.size >= limits.PAGE_BYTES_MAX:
-                self.last = key_item(self._meta.key, item)
+                self.last = key_item(self._meta.key, decode_item(row) if item is None else item)
                 return
         if not answer.more or not answer.rows:
             self._enter(self._at + 1)

@@ -264,14 +264,16 @@ def batch_write_item(call: Call) -> None:
     if len(requests) > limits.BATCH_WRITE_REQUESTS_MAX:
         raise errors.validation("Too many items requested for the BatchWriteItem call")
     tables = {name: call.data_table(name) for name in data["RequestItems"]}
-    commands = [_command(tables[request.table], request) for request in requests]
+    blind = data.get("ReturnConsumedCapacity", "NONE") == "NONE"
+    commands = [_command(tables[request.table], request, blind=blind) for request in requests]
     places = [(request.table, command.key) for request, command in zip(requests, commands, strict=True)]
     if len(set(places)) != len(places):
         raise errors.validation(_DUPLICATES)
     _WriteRun(call, requests, [tables[request.table] for request in requests], commands).start()
 
 
-def _command(meta: TableMeta, request: _Request) -> WriteCommand:
+def _command(meta: TableMeta, request: _Request, *, blind: bool) -> WriteCommand:
+    """blind: no capacity is asked for, so what was there before does not matter."""
     item = request.item
     attributes = key_attributes(meta.key)
     try:
@@ -288,7 +290,7 @@ def _command(meta: TableMeta, request: _Request) -> WriteCommand:
         raise errors.validation(error.message) from None
     key = encode_item(key_item(meta.key, item))
     if request.put:
-        return PutCommand(storage_key(meta.key, item), key, encode_item(item))
+        return PutCommand(storage_key(meta.key, item), key, encode_item(item), blind=blind)
     return DeleteCommand(storage_key(meta.key, item), key)
 
 

@@ -335,7 +335,8 @@ def put_item(call: Call) -> None:
         raise errors.validation(error.message) from None
     if condition is not None:
         check_paths(meta, condition)
-    command = PutCommand(storage_key(meta.key, item), encode_item(key_item(meta.key, item)), encode_item(item), condition)
+    blind = len(data) == 2  # nothing is returned or weighed
+    command = PutCommand(storage_key(meta.key, item), encode_item(key_item(meta.key, item)), encode_item(item), condition, blind=blind)
     _Write(call).send(meta, command)
 
 

@@ -250,6 +250,7 @@ def _run_query(
         condition=condition,
         projection=projection,
         count_only=count_only,
+        measure=data.get("ReturnConsumedCapacity", "NONE") != "NONE",
         done=call.guard(done),
     ).start()
 

@@ -170,6 +170,7 @@ def scan(call: Call) -> None:
         condition=condition,
         projection=projection,
         count_only=count_only,
+        measure=data.get("ReturnConsumedCapacity", "NONE") != "NONE",
         done=call.guard(done),
     ).start()
 
