@@ -37,10 +37,14 @@ class Outcome(NamedTuple):
 
 
 class WriteCommand(Protocol):
-    """A conditional write of one item. key: storage key. key_item: canonical encoding of the key attributes alone."""
+    """A conditional write of one item. key: storage key. key_item: canonical encoding of the key attributes alone.
+
+    blind: neither the decision nor the answer depends on the item's present state, so the leader need not look it up (`old` may then be None).
+    """
 
     key: bytes
     key_item: bytes
+    blind: bool
 
     def evaluate(self, old: bytes | None) -> Outcome:
         """Pure. old: the item's canonical bytes in the leader's speculative state, None if absent. Must not raise."""

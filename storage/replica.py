@@ -281,7 +281,7 @@ class Replica:
     def _apply_effect(self, effect: Effect, record: Record) -> None:
         key = effect.key
         try:
-            old = self.find(key)
+            old = self.find(key, proven=False)
         except Corrupt as error:
             self.found_rot(error, found_by="read")
             self.digest_void = True
@@ -407,14 +407,14 @@ class Replica:
 
     # ------------------------------------------------------------------ reading
 
-    def find(self, key: bytes) -> bytes | None:
-        """The applied version of a key. Raises Corrupt if the tree's row, or its absence, fails its check."""
+    def find(self, key: bytes, *, proven: bool = True) -> bytes | None:
+        """The applied version of a key. Raises Corrupt if the tree's row, or (if `proven`, as every answer needs) its absence, fails its check."""
         change = self.overlay.find(key)
         if change is not None:
             return change.item
         tree = self.tree
         assert tree is not None
-        row = tree.get(key)
+        row = tree.get(key, proven=proven)
         return None if row is None else row.item
 
     def found_rot(self, error: Corrupt, *, found_by: str) -> None:
@@ -526,6 +526,8 @@ class Replica:
         entry = leading.speculative.get(key)
         if entry is not None:
             old = entry[1]
+        elif command.blind:
+            old = None
         else:
             try:
                 old = self.find(key)

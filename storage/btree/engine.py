@@ -54,8 +54,12 @@ class Tree(Protocol):
     @property
     def state(self) -> TreeState: ...
 
-    def get(self, key: bytes) -> Row | None:
-        """Raises Corrupt (field `key`) when the row, or the proof that there is none, fails its check."""
+    def get(self, key: bytes, *, proven: bool = True) -> Row | None:
+        """Raises Corrupt (field `key`) when the row, or the proof that there is none, fails its check.
+
+        proven False: a row that is there is checked all the same, but an absence is taken as found. Only for keeping the digest at apply: a row that
+        vanished makes the digest differ from the other members', which the next seal shows. Never for an answer.
+        """
         ...
 
     def range(self, start: bytes, end: bytes | None, *, reverse: bool = False) -> Iterator[Row]:

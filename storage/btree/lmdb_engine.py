@@ -314,10 +314,10 @@ class LmdbTree:
         self._reader = TreeReader(transaction, self._databases, self._raw)
         self._state = self._reader.facts().state
 
-    def get(self, key: bytes) -> Row | None:
+    def get(self, key: bytes, *, proven: bool = True) -> Row | None:
         if self._reader is None:
             raise Internal("tree is closed", partition=self._partition)
-        return self._reader.get(key)
+        return self._reader.get(key, proven=proven)
 
     def _begin(self) -> Any:
         try:

@@ -167,15 +167,16 @@ class TreeReader:
             raise Corrupt("the two copies of the tree state differ", what="tree")
         return one
 
-    def get(self, key: bytes) -> Row | None:
-        """The row, or None once its absence is proven by the run that encloses it."""
+    def get(self, key: bytes, *, proven: bool = True) -> Row | None:
+        """The row, or None once its absence is proven by the run that encloses it (taken as found if not `proven`)."""
         try:
             value = self._get(key, None, self._rows)
         except lmdb.Error as error:
             raise _at(error, key) from error
         if value is not None:
             return decode_value(key, value)
-        self.check_absent(key)
+        if proven:
+            self.check_absent(key)
         return None
 
     def check_absent(self, key: bytes) -> None:

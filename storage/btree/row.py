@@ -32,13 +32,13 @@ KEY_BYTES_MAX = 1978
 assert HEADER_SIZE == 26
 
 _unpack = HEADER.unpack_from
-_LENGTHS = tuple(_KEY_LENGTH.pack(length) for length in range(KEY_BYTES_MAX + 1))
+_length = _KEY_LENGTH.pack
 
 
 def encode_value(key: bytes, lsn: int, stamp: int, item: bytes) -> bytes:
     """The value stored under `key`. 1 to KEY_BYTES_MAX key bytes."""
     tail = _TAIL.pack(lsn, stamp) + item
-    return HEADER.pack(VERSION, 0, xxh3_64_intdigest(tail + key + _LENGTHS[len(key)]), lsn, stamp) + item
+    return HEADER.pack(VERSION, 0, xxh3_64_intdigest(tail + key + _length(len(key))), lsn, stamp) + item
 
 
 def decode_value(key: bytes, value: bytes) -> Row:
@@ -46,7 +46,7 @@ def decode_value(key: bytes, value: bytes) -> Row:
     if len(value) < HEADER_SIZE:
         raise corrupt_row(key, "row cut short")
     version, flags, hash_, lsn, stamp = _unpack(value)
-    if xxh3_64_intdigest(value[_HASHED_FROM:] + key + _LENGTHS[len(key)]) != hash_:
+    if xxh3_64_intdigest(value[_HASHED_FROM:] + key + _length(len(key))) != hash_:
         raise corrupt_row(key, "row hash differs")
     if version != VERSION or flags:
         raise corrupt_row(key, "row version or flag unknown")

@@ -45,6 +45,8 @@ def metadata_table(table_id: TableId, partition_id: PartitionId, *, members: tup
 class MetadataWrite:
     """Compare-and-set of one metadata item. expect, new: canonical item bytes, None for absent."""
 
+    blind = False
+
     def __init__(self, name: str, *, expect: bytes | None, value: str | None) -> None:
         key = {"k": ("S", name)}
         self.key = storage_key(SCHEMA, key)
