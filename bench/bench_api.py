@@ -1,6 +1,8 @@
 """What the API itself costs, on the in-memory model: CPU per request without sockets, and requests per second over HTTP.
 
-    python -m bench.bench_api [--connections 64] [--seconds 3] [--cpu-only]
+    python -m bench.bench_api [--connections 64] [--seconds 3] [--cpu-only] [--slow 1000]
+
+--slow N: reads measured alone and beside N connections that trickle a header each (a slow-loris), instead of everything else.
 
 The client runs in a process of its own and keeps one request in flight on each connection. Figures are for the machine they are taken on; give them
 with the command, the machine and their spread.
@@ -12,6 +14,7 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import socket
 import statistics
 import time
 from typing import Any
@@ -137,27 +140,70 @@ def _drive(port: int, operation: str, connections: int, seconds: float, result: 
     result.put((len(times) / took, times[len(times) // 2] * 1000, times[int(len(times) * 0.99)] * 1000))
 
 
+def _trickle(port: int, connections: int, ready: Any, stop: Any) -> None:
+    peers = [socket.create_connection(("127.0.0.1", port)) for _ in range(connections)]
+    for peer in peers:
+        peer.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n")
+    ready.set()
+    while not stop.wait(1.0):
+        for index, peer in enumerate(peers):
+            try:
+                peer.sendall(b"X-Slow: y\r\n")
+            except OSError:
+                # the server ended it, as it should: come back
+                peer.close()
+                peers[index] = socket.create_connection(("127.0.0.1", port))
+                peers[index].sendall(b"POST / HTTP/1.1\r\n")
+
+
+def _measure(port: int, operation: str, connections: int, seconds: float) -> tuple[float, float, float]:
+    context = multiprocessing.get_context("spawn")
+    result: Any = context.Queue()
+    process = context.Process(target=_drive, args=(port, operation, connections, seconds, result))
+    process.start()
+    figures: tuple[float, float, float] = result.get()
+    process.join()
+    return figures
+
+
+def _beside_slow_ones(server: ApiServer, slow: int, connections: int, seconds: float) -> None:
+    def show(label: str) -> None:
+        rate, p50, p99 = _measure(server.port, "GetItem", connections, seconds)
+        print(f"GetItem {label:<28} {rate:8.0f} a second at {connections} connections, p50 {p50:.2f} ms, p99 {p99:.2f} ms", flush=True)
+
+    server.call(lambda: cpu_per_request(server.api, "PutItem", rounds=1))
+    context = multiprocessing.get_context("spawn")
+    ready, stop = context.Event(), context.Event()
+    show("alone")
+    process = context.Process(target=_trickle, args=(server.port, slow, ready, stop))
+    process.start()
+    ready.wait()
+    show(f"beside {slow} slow connections")
+    stop.set()
+    process.join()
+    show("alone again")
+    print(f"connections ended for being slow: {server.http.timed_out}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--cpu-only", action="store_true")
+    parser.add_argument("--slow", type=int, default=0)
     arguments = parser.parse_args()
     with ApiServer() as server:
         server.make_table(TABLE, "pk:S", "sk:S")
+        if arguments.slow:
+            _beside_slow_ones(server, arguments.slow, arguments.connections, arguments.seconds)
+            return
         for operation in OPERATIONS:
             median, worst = server.call(lambda operation=operation: cpu_per_request(server.api, operation))
             print(f"{operation:<12} {median:6.1f} us CPU a request (worst round {worst:.1f})")
         if arguments.cpu_only:
             return
         for operation in OPERATIONS:
-            result: Any = multiprocessing.get_context("spawn").Queue()
-            process = multiprocessing.get_context("spawn").Process(
-                target=_drive, args=(server.port, operation, arguments.connections, arguments.seconds, result)
-            )
-            process.start()
-            rate, p50, p99 = result.get()
-            process.join()
+            rate, p50, p99 = _measure(server.port, operation, arguments.connections, arguments.seconds)
             print(f"{operation:<12} {rate:8.0f} a second at {arguments.connections} connections, p50 {p50:.2f} ms, p99 {p99:.2f} ms")
 
 
