@@ -15,6 +15,7 @@ It never writes into an existing table: the target's ids are minted for this res
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from base.ids import Lsn, PartitionId, Stamp
 from pitr.archive import RestoreArchive, RestoredRows
 from pitr.job import CONFIRM, DIFFERS, FAILED, LOAD, PLAN, PUBLISHED, READ, RUNNING, PartitionJob, RestoreJob, error_json
 from pitr.plan import BaseFacts, History, PartitionPlan, Plan, Rates, learn, plan_table
-from scrubber.gather import in_lanes
+from scrubber.gather import Gate, in_lanes
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.record import Seal
 from storage.service_port import ServicePort
@@ -62,6 +63,7 @@ class Restore:
         self.progress: dict[str, Any] = {"phase": job.phase}
         self._plans: dict[str, PartitionPlan] = {}
         self._rotted: list[str] = []
+        self._saving = Gate(env.tasks)
 
     async def run(self) -> RestoreJob:
         """Carry on from the noted phase. Ends as published, differs or failed; raises nothing but cancellation and our own bugs."""
@@ -88,12 +90,13 @@ class Restore:
         """The end is noted if it can be; if not, the next start finds the job as it was last noted and carries on."""
         try:
             await self._steadily(self._save)
-            if self.job.state == PUBLISHED:
-                await self._learn()
-                self._archive.discard(folder_of(self.job.target_id))
         except ScrubjayError as error:
-            if self.job.error is None:
+            if self.job.error is None and self.job.state != PUBLISHED:
                 self.job.error = error_json(error, asked="noting the end of the restore", next_step="it is noted at the next start")
+            return
+        if self.job.state == PUBLISHED:
+            self._archive.discard(folder_of(self.job.target_id))
+            await self._learn()
 
     async def _phase(self, phase: str, following: str, work: Callable[[], Awaitable[None]]) -> None:
         if self.job.phase != phase:
@@ -279,7 +282,9 @@ class Restore:
         return f"{folder_of(self.job.target_id)}/{part.target}.rows"
 
     async def _save(self) -> None:
-        await self._port.save_job(self.job.key, self.job.as_notes())
+        """One at a time: notes are compare-and-set, and two partitions that end at once must not take each other for a stranger."""
+        async with self._saving:
+            await self._port.save_job(self.job.key, self.job.as_notes())
 
     async def _steadily(self, call: Callable[[], Awaitable[T]]) -> T:
         """Try again while the store says "later": leaders move, nodes restart. Every call given here may be made twice. Raises the last Unavailable."""
@@ -294,6 +299,7 @@ class Restore:
         return rates_of(self._port)
 
     async def _learn(self) -> None:
+        """Rates are a nicety: if another restore notes its own at this moment, or the store is busy, the old ones stay."""
         seconds = self.job.seconds
         rates = learn(
             self._rates(),
@@ -303,7 +309,8 @@ class Restore:
             load_seconds=seconds.get(LOAD, 0.0),
             total_seconds=seconds.get("total", 0.0),
         )
-        await self._port.save_job(RATES_KEY, dict(rates._asdict()))
+        with suppress(ScrubjayError):
+            await self._port.save_job(RATES_KEY, dict(rates._asdict()))
 
     def _spent(self, phase: str, began_us: int) -> None:
         self.job.seconds[phase] = self.job.seconds.get(phase, 0.0) + (self._env.clock.boot_us() - began_us) / 1e6

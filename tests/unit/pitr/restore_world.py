@@ -314,7 +314,10 @@ class RestoreWorld:
             self.copies.pop(info.partition_id, None)
 
     async def save_job(self, key: str, job: dict[str, Any] | None) -> None:
-        await self.env.tasks.sleep(0.001)
+        before = self.notes.get(key)
+        await self.env.tasks.sleep(0.03)
+        if self.notes.get(key) is not before:
+            raise Conflict("metadata was changed by someone else", item=key)
         self.changing()
         if job is None:
             self.notes.pop(key, None)

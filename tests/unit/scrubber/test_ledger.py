@@ -13,6 +13,7 @@ from sqlite_utils import Database
 
 from base.errors import Invalid
 from scrubber.ledger import MEMORY, RUNS_KEPT, PartitionProof, Proof, SqliteLedger
+from tests.fixtures.golden import Golden
 
 T = TypeVar("T")
 
@@ -114,3 +115,27 @@ def test_the_schema_is_migrated_once(tmp_path: Path) -> None:
     assert db["_sqlite_migrations"].count == 1
     assert set(db.table_names()) == {"_sqlite_migrations", "objects", "partitions", "runs"}
     db.close()
+
+
+def test_golden_ledger(golden: Golden, tmp_path: Path) -> None:
+    """A ledger as version 1 wrote it is opened, migrated and read."""
+    path = tmp_path / "ledger.db"
+    if golden.rewrite:
+        with opened(str(path)) as ledger:
+            run(ledger.proved([Proof("t=1/p=1/log/1.seg", "records", 1_760_000_000_000_000), Proof("t=1/p=1/log/1.json", "listed", 5)]))
+            run(ledger.scrubbed(PartitionProof("p1", "t1", "scrub", 7, 42, "mismatch", True, 3, "0a" * 16)))
+            number = run(ledger.begin_run(1_760_000_000_000_000))
+            run(ledger.end_run(number, finished_us=1_760_000_001_000_000, verdict="mismatch", healed=True, report={"verdict": "mismatch"}))
+            run(ledger.begin_run(1_760_000_002_000_000))
+        golden.check("ledger/ledger.db", path.read_bytes())
+    path.write_bytes(golden.read("ledger/ledger.db"))
+    with opened(str(path)) as ledger:
+        assert ledger.set_aside is None
+        keys = run(ledger.known("t=1/"))
+        read = {
+            "records": run(ledger.skip(keys, level="records", since_us=0)),
+            "listed": run(ledger.skip(keys, level="listed", since_us=0)),
+            "partitions": [one._asdict() for one in run(ledger.partitions())],
+            "runs": [one._asdict() for one in run(ledger.runs(10))],
+        }
+    golden.check_json("ledger/ledger.json", read)
