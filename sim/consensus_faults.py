@@ -75,7 +75,7 @@ def draw_swarm(draw: Stream, *, seconds: int) -> Swarm:
     if draw.chance(0.25):
         # Nothing but scripts: some need an otherwise quiet world.
         quiet = {item.name: False for item in fields(Swarm) if item.type == "bool" and item.name not in {"rates", "skew"}}
-        return replace(swarm, **{**quiet, "plots": True})  # type: ignore[arg-type]
+        return replace(swarm, **{**quiet, "plots": True})
     return swarm
 
 

@@ -5,7 +5,7 @@ A mutant is a context manager that replaces small, well-named methods. `killed` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,8 @@ from storage.consensus.acceptor import Acceptor, Staging
 from storage.consensus.campaign import Campaign, Campaigner, Piece
 from storage.consensus.leading import Leader
 from storage.consensus.liveness import Liveness
-from storage.consensus.messages import Grant, Stage
+from storage.consensus.messages import Stage
+from storage.consensus.quorum import reached
 from storage.consensus.ready import Now
 
 
@@ -37,7 +38,7 @@ def replaced(owner: type, **methods: Any) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """name; rule: what is broken, in words; plant: makes the context. profile: which run looks for it. seed: one that kills it (kept up to date by `python -m sim mutants`)."""
+    """name; rule: what is broken, in words; plant: makes the context in which it is. profile: which run looks for it."""
 
     name: str
     rule: str
@@ -163,25 +164,26 @@ CONSENSUS = (
 
 
 def _unsynced(self: Leader) -> int:
-    from storage.consensus.quorum import reached
-
     marks = [int(peer.acked) for peer in self._peers.values() if peer.adopted]
     marks.append(self.log.last)
     return reached(marks, len(self.members))
+
+
+KILLERS: dict[str, int] = {}
+"""A seed that kills each mutant, as found by `python -m sim mutants`; tests try it first."""
 
 
 def run_seed(seed: int, *, seconds: int = 20) -> Result:
     return ConsensusRun(seed, seconds=seconds).run()
 
 
-def hunt(mutant: Mutant, seeds: Iterator[int] | range) -> Result | None:
-    """The first run that notices, None if none of the seeds does."""
+def hunt(mutant: Mutant, seeds: Iterable[int], *, seconds: int = 20) -> tuple[Result | None, int]:
+    """The first run that notices (None if none does), and how many seeds were tried."""
+    tried = 0
     with mutant.plant():
         for seed in seeds:
-            result = run_seed(seed)
+            tried += 1
+            result = run_seed(seed, seconds=seconds)
             if result.violation:
-                return result
-    return None
-
-
-__all__ = ["CONSENSUS", "Grant", "Mutant", "hunt", "run_seed"]
+                return result, tried
+    return None, tried

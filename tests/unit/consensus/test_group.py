@@ -1,0 +1,454 @@
+"""Scripted runs of real groups: what each rule does when exactly this message is lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from base.errors import Corrupt
+from base.ids import Ballot, Lsn, Member, Stamp, ballot, ballot_owner
+from storage.consensus.messages import Accept, Accepted, AskHealth, Prepare, Promise, Question, Refused, Resign, Resigned, Shell, Stage
+from storage.consensus.ready import GroupState
+from storage.record import Kind, encode
+from storage.wal import log as wal
+from tests.unit.consensus.trio import OPTIONS, OWNER, Node, Trio
+
+
+@pytest.fixture
+def trio() -> Trio:
+    return Trio()
+
+
+def test_three_members_elect_one_leader_and_choose_in_order(trio: Trio) -> None:
+    leader = trio.elect()
+    for count in (1, 5, 40):
+        trio.propose(leader, count)
+    trio.advance(300_000)
+    for node in trio.nodes.values():
+        assert [record.lsn for record in node.chosen] == list(range(1, 48))
+        assert node.group.leader == leader.group.me
+    assert leader.group.serving(trio.now)
+
+
+def test_nothing_is_chosen_before_a_quorum_has_synced_it(trio: Trio) -> None:
+    leader = trio.elect()
+    for node in trio.nodes.values():
+        node.hold_sync = True
+    trio.propose(leader, 3)
+    trio.settle()
+    assert leader.group.chosen == 1
+    assert not [one for one in trio.delivered if isinstance(one[2], Accepted) and one[2].last == 4]
+    follower = next(node for node in trio.nodes.values() if node is not leader)
+    trio.sync(follower)
+    trio.settle()
+    assert leader.group.chosen == 1, "one synced copy is not a quorum"
+    trio.sync(leader)
+    assert leader.group.chosen == 4
+    assert len(leader.chosen) == 4
+
+
+def test_chosen_is_given_only_from_the_own_synced_log(trio: Trio) -> None:
+    leader = trio.elect()
+    leader.hold_sync = True
+    trio.propose(leader, 2)
+    trio.settle()
+    assert leader.group.chosen == 3, "two followers are a quorum"
+    assert len(leader.chosen) == 1
+    trio.sync(leader)
+    assert len(leader.chosen) == 3
+
+
+def test_a_thousand_idle_groups_have_no_deadline(trio: Trio) -> None:
+    trio.elect()
+    trio.advance(3_000_000)
+    trio.delivered.clear()
+    leader = trio.leader()
+    for node in trio.nodes.values():
+        due = node.group.deadline()
+        assert due is None, (node.number, node is leader, due)
+    trio.advance(3_000_000)
+    assert not [one for one in trio.delivered if hasattr(one[2], "ballot")], "an idle partition says nothing"
+
+
+def test_a_follower_that_missed_records_is_brought_up(trio: Trio) -> None:
+    leader = trio.elect()
+    away = next(node for node in trio.nodes.values() if node is not leader)
+    trio.drop = lambda sender, receiver, message: receiver == away.number and isinstance(message, Accept)
+    trio.propose(leader, 30)
+    trio.settle()
+    assert leader.group.chosen == 31
+    trio.drop = lambda sender, receiver, message: False
+    trio.advance(1_000_000)
+    assert [record.data for record in away.chosen] == [record.data for record in leader.chosen]
+
+
+def _cut_off(trio: Trio, gone: Node) -> None:
+    trio.drop = lambda sender, receiver, message: gone.number in {sender, receiver}
+
+
+def test_a_new_leader_adopts_the_best_log_of_its_quorum_whole(trio: Trio) -> None:
+    """One follower has records the other lacks; whoever leads next has them all."""
+    leader = trio.elect()
+    one, other = [node for node in trio.nodes.values() if node is not leader]
+    trio.drop = lambda sender, receiver, message: receiver == other.number and isinstance(message, Accept)
+    trio.propose(leader, 20)
+    trio.settle()
+    _cut_off(trio, leader)
+    trio.advance(4_000_000)
+    after = trio.leader()
+    assert after in (one, other)
+    assert after.group.last >= 21
+    trio.propose(after, 1, kind=Kind.NOOP)
+    trio.advance(500_000)
+    assert [record.data for record in one.chosen[:21]] == [record.data for record in leader.chosen[:21]]
+    assert [record.data for record in one.chosen] == [record.data for record in other.chosen]
+
+
+def test_an_old_leaders_tail_is_replaced_not_mixed(trio: Trio) -> None:
+    leader = trio.elect()
+    _cut_off(trio, leader)
+    trio.propose(leader, 10)
+    trio.settle()
+    lost = trio.make(leader, 0) or [leader.group.last]
+    assert lost == [11]
+    trio.advance(4_000_000)
+    after = trio.leader()
+    trio.propose(after, 3)
+    trio.drop = lambda sender, receiver, message: False
+    trio.advance(1_500_000)
+    assert leader.deposed == 1
+    assert not leader.group.leading
+    assert [record.data for record in leader.chosen] == [record.data for record in after.chosen]
+    assert leader.group.accepted == after.group.ballot
+
+
+def test_adoption_moves_the_ballot_only_when_every_piece_is_in(trio: Trio) -> None:
+    """Pieces are lost: the follower keeps its old ballot and promises with it."""
+    leader = trio.elect()
+    one, other = [node for node in trio.nodes.values() if node is not leader]
+    trio.drop = lambda sender, receiver, message: receiver == other.number and isinstance(message, Accept)
+    trio.propose(leader, 20)
+    trio.settle()
+    old = other.group.accepted
+    seen = 0
+
+    def drop(sender: int, receiver: int, message: object) -> bool:
+        nonlocal seen
+        if isinstance(message, Stage) and message.records and receiver == other.number:
+            seen += 1
+            return seen > 1
+        return leader.number in {sender, receiver} or (isinstance(message, Prepare) and sender == other.number)
+
+    trio.drop = drop
+    trio.advance(4_000_000)
+    assert seen > 1, "the script must see a log in pieces"
+    assert one.group.leading
+    assert other.group.promised == one.group.ballot
+    assert other.group.accepted == old
+    assert [frame for frame in other.disk.frames if isinstance(frame, wal.Append) and frame.staged]
+    trio.drop = lambda sender, receiver, message: False
+    trio.advance(1_000_000)
+    assert other.group.accepted == one.group.ballot
+    adopt = [frame for frame in other.disk.frames if isinstance(frame, wal.Adopt)][-1]
+    staged = [
+        record.lsn
+        for frame in other.disk.frames
+        if isinstance(frame, wal.Append) and frame.staged and frame.ballot == adopt.ballot
+        for record in frame.records
+    ]
+    assert set(range(adopt.cut_at + 1, adopt.adopted_last + 1)) <= set(staged)
+
+
+def test_no_accept_before_the_leaders_own_adopt_is_synced(trio: Trio) -> None:
+    for node in trio.nodes.values():
+        node.hold_sync = True
+    for _ in range(300):
+        trio.advance(10_000)
+        for node in trio.nodes.values():
+            if node.tokens and isinstance(node.disk.frames[-1], wal.Adopt):
+                assert not node.group.leading
+                assert not [one for one in trio.delivered if one[0] == node.number and isinstance(one[2], Stage | Accept)]
+            trio.sync(node)
+        if any(node.group.leading for node in trio.nodes.values()):
+            return
+    raise AssertionError("nobody was elected")
+
+
+def test_bound_members_refuse_others_while_the_owner_is_supported(trio: Trio) -> None:
+    leader = trio.elect()
+    one, other = [node for node in trio.nodes.values() if node is not leader]
+    forged = ballot(50, Member(one.number, 1))
+    other.group.step(one.number, Prepare(forged), trio.now)
+    trio.pump(other)
+    trio.settle()
+    assert other.group.promised == leader.group.ballot
+    assert [message for _, to, message in trio.delivered if isinstance(message, Refused) and to == one.number and message.hears]
+    assert leader.group.has_lease(trio.now)
+
+
+def test_a_restarted_node_promises_nothing_for_a_full_d(trio: Trio) -> None:
+    leader = trio.elect()
+    one, other = [node for node in trio.nodes.values() if node is not leader]
+    other = trio.restart(other.number, boot=2)
+    forged = ballot(50, Member(one.number, 1))
+    other.group.tick(trio.now)
+    other.group.step(one.number, Prepare(forged), trio.now)
+    trio.pump(other)
+    assert other.group.promised != forged
+    trio.drop = lambda sender, receiver, message: leader.number in {sender, receiver}
+    trio.advance(OPTIONS.grant_us + 50_000)
+    other.group.step(one.number, Prepare(forged), trio.now)
+    assert other.group.promised == forged
+
+
+def test_gray_failure_a_deaf_follower_does_not_depose_a_leader_that_others_hear(trio: Trio) -> None:
+    leader = trio.elect()
+    deaf = next(node for node in trio.nodes.values() if node is not leader)
+    trio.drop = lambda sender, receiver, message: (sender, receiver) == (leader.number, deaf.number)
+    trio.advance(5_000_000)
+    assert trio.said(AskHealth)
+    assert leader.group.leading
+    assert leader.group.has_lease(trio.now)
+    assert not [one for one in trio.said(Prepare) if one[0] == deaf.number and one[2].ballot > leader.group.ballot]  # type: ignore[attr-defined]
+
+
+def test_a_leader_that_cannot_hear_resigns_so_that_others_may_lead(trio: Trio) -> None:
+    leader = trio.elect()
+    trio.drop = lambda sender, receiver, message: receiver == leader.number
+    trio.advance(OPTIONS.resign_after_us + 3_000_000)
+    assert not leader.group.leading
+    assert trio.leader() is not leader
+
+
+def test_resignation_is_durable_told_until_answered_and_asked_for(trio: Trio) -> None:
+    leader = trio.elect()
+    given_up = leader.group.ballot
+    trio.drop = lambda sender, receiver, message: (
+        isinstance(message, Resign | Resigned | Question) or (isinstance(message, Prepare) and sender == leader.number)
+    )
+    leader.group.resign(trio.now)
+    trio.pump(leader)
+    trio.settle()
+    assert leader.disk.frames[-1] == wal.Resign(leader.group.partition, given_up)
+    assert leader.deposed == 1
+    trio.advance(600_000)
+    assert all(node.group.promised == given_up for node in trio.nodes.values() if node is not leader), "bound: nobody knows"
+    trio.drop = lambda sender, receiver, message: False
+    trio.advance(2_000_000)
+    assert trio.said(Resigned)
+    assert trio.leader().group.ballot > given_up
+
+
+def test_a_restarted_owner_gives_up_what_it_led(trio: Trio) -> None:
+    leader = trio.elect()
+    given_up = leader.group.ballot
+    trio.restart(leader.number, boot=2)
+    trio.advance(300_000)
+    assert all(node.group.resigned == given_up for node in trio.nodes.values())
+
+
+def test_transfer_goes_to_the_member_named_without_waiting_for_a_lapse(trio: Trio) -> None:
+    leader = trio.elect()
+    heir = [node for node in trio.nodes.values() if node is not leader][1]
+    trio.propose(leader, 5)
+    leader.group.transfer(heir.group.me, trio.now)
+    assert not leader.group.can_propose(1, trio.now)
+    trio.advance(100_000)
+    assert trio.leader() is heir
+
+
+def test_the_lease_ends_before_the_support_it_rests_on(trio: Trio) -> None:
+    leader = trio.elect()
+    _cut_off(trio, leader)
+    trio.drop = lambda sender, receiver, message: True
+    lapsed: dict[str, int] = {}
+    for _ in range(200):
+        trio.advance(10_000)
+        if not leader.group.has_lease(trio.now):
+            lapsed.setdefault("lease", trio.now.boot_us)
+        if not any(node.liveness.supports(leader.number, trio.now) for node in trio.nodes.values() if node is not leader):
+            lapsed.setdefault("support", trio.now.boot_us)
+    assert lapsed["lease"] <= lapsed["support"]
+
+
+def test_the_lease_is_void_when_the_clocks_of_the_node_move_apart(trio: Trio) -> None:
+    leader = trio.elect()
+    assert leader.group.has_lease(trio.now)
+    assert not leader.group.has_lease(trio.now._replace(wall_us=trio.now.wall_us + OPTIONS.drift_us + 1_000))
+    assert not leader.group.has_lease(trio.now._replace(wall_us=trio.now.wall_us - OPTIONS.drift_us - 1_000))
+
+
+def test_after_an_epoch_moved_the_member_is_asked_once_more(trio: Trio) -> None:
+    leader = trio.elect()
+    one, other = [node for node in trio.nodes.values() if node is not leader]
+    trio.drop = lambda sender, receiver, message: leader.number in {sender, receiver}
+    trio.advance(OPTIONS.grant_us + 100_000)
+    assert not leader.group.has_lease(trio.now)
+    stop = {one.number, other.number}
+    trio.drop = lambda sender, receiver, message: sender in stop and receiver in stop
+    trio.delivered.clear()
+    trio.advance(500_000)
+    if leader.group.leading:
+        assert leader.group.has_lease(trio.now)
+        assert trio.said(Accepted)
+
+
+def test_closed_needs_lease_own_log_at_a_quorum_and_an_acknowledged_clock(trio: Trio) -> None:
+    leader = trio.elect()
+    trio.advance(500_000)
+    closed = leader.group.closed(trio.now)
+    assert closed is not None
+    acknowledged = max(leader.liveness.credit(peer.node).clock for peer in leader.group.peers)
+    assert closed <= acknowledged
+    for node in trio.nodes.values():
+        node.hold_sync = True
+    trio.propose(leader, 1)
+    pending = leader.group.closed(trio.now)
+    assert pending is not None
+    assert pending < leader.group.log.read(leader.group.last, leader.group.last + 1, max_bytes=1)[0].stamp
+    assert (leader.group.closed(trio.now, in_seal=True) or 0) >= pending
+    follower = next(node for node in trio.nodes.values() if node is not leader)
+    assert follower.group.closed(trio.now) is None
+    trio.drop = lambda sender, receiver, message: True
+    trio.advance(OPTIONS.grant_us)
+    assert leader.group.closed(trio.now) is None
+
+
+def test_later_records_are_above_what_was_closed_even_if_the_wall_clock_steps_back(trio: Trio) -> None:
+    leader = trio.elect()
+    trio.advance(500_000)
+    closed = leader.group.closed(trio.now)
+    assert closed is not None
+    assert leader.clock.tick(trio.now.wall_us - 400_000) > closed
+
+
+def test_a_follower_below_the_log_is_told_to_fetch_a_snapshot(trio: Trio) -> None:
+    leader = trio.elect()
+    away = next(node for node in trio.nodes.values() if node is not leader)
+    _cut_off(trio, away)
+    trio.propose(leader, 40)
+    trio.settle()
+    leader.group.trimmed(Lsn(30))
+    for lsn in range(1, 30):
+        leader.disk.log.pop(lsn, None)
+    trio.drop = lambda sender, receiver, message: False
+    trio.advance(1_000_000)
+    assert leader.snapshots[0].peer == away.group.me
+    assert away.install_from == leader.group.me
+    at = leader.group.chosen
+    away.group.installed(at, leader.chosen[-1].stamp, trio.now)
+    trio.pump(away)
+    trio.propose(leader, 2)
+    trio.advance(1_000_000)
+    assert away.group.accepted == leader.group.ballot
+    assert away.chosen[-1].data == leader.chosen[-1].data
+    assert [frame for frame in away.disk.frames if isinstance(frame, wal.Install)]
+
+
+def test_an_amnesiac_neither_promises_nor_accepts_nor_campaigns(trio: Trio) -> None:
+    leader = trio.elect()
+    lost = next(node for node in trio.nodes.values() if node is not leader)
+    lost.group.set_vote(False, trio.now)
+    last = lost.group.last
+    trio.propose(leader, 5)
+    trio.advance(1_000_000)
+    assert lost.group.last == last
+    assert leader.group.chosen == 6, "the other two are a quorum"
+    _cut_off(trio, leader)
+    trio.advance(5_000_000)
+    assert not any(node.group.leading for node in trio.nodes.values() if node is not leader), "one vote is none"
+
+
+def test_a_clock_too_far_ahead_is_refused(trio: Trio) -> None:
+    leader = trio.elect()
+    follower = next(node for node in trio.nodes.values() if node is not leader)
+    last = follower.group.last
+    record = encode(owner=OWNER, lsn=last + 1, stamp=(trio.now.wall_us + 600_000) << 12, kind=Kind.NOOP, payload=b"")
+    follower.group.step(leader.number, Accept(leader.group.ballot, last + 1, 0, record.data), trio.now)
+    assert follower.group.last == last
+    assert follower.group.clock_refusals == 1
+
+
+def test_damaged_or_foreign_records_change_nothing(trio: Trio) -> None:
+    leader = trio.elect()
+    follower = next(node for node in trio.nodes.values() if node is not leader)
+    last = follower.group.last
+    good = encode(owner=OWNER, lsn=last + 1, stamp=follower.clock.tick(trio.now.wall_us), kind=Kind.NOOP, payload=b"")
+    foreign = encode(owner=b"elsewher", lsn=last + 1, stamp=good.stamp, kind=Kind.NOOP, payload=b"")
+    flipped = good.data[:30] + bytes([good.data[30] ^ 1]) + good.data[31:]
+    for data in (foreign.data, flipped, good.data[:-1], good.data + good.data):
+        with pytest.raises(Corrupt):
+            follower.group.step(leader.number, Accept(leader.group.ballot, last + 1, 0, data), trio.now)
+        assert follower.group.last == last
+        follower.group.check_invariants()
+
+
+def test_answers_of_another_incarnation_do_not_count(trio: Trio) -> None:
+    leader = trio.elect()
+    follower = next(node for node in trio.nodes.values() if node is not leader)
+    trio.drop = lambda sender, receiver, message: receiver == leader.number
+    trio.propose(leader, 1)
+    trio.settle()
+    leader.group.step(follower.number, Accepted(leader.group.ballot, 2, 1, leader.group.last, False), trio.now)
+    assert leader.group.chosen == 1
+    leader.group.step(follower.number, Accepted(leader.group.ballot, 1, 1, leader.group.last, False), trio.now)
+    assert leader.group.chosen == 2
+
+
+def test_the_window_bounds_what_is_proposed_and_not_chosen(trio: Trio) -> None:
+    leader = trio.elect()
+    trio.drop = lambda sender, receiver, message: True
+    proposed = 0
+    while leader.group.can_propose(1 << 20, trio.now):
+        leader.group.propose(
+            [
+                encode(
+                    owner=OWNER,
+                    lsn=leader.group.next_lsn,
+                    stamp=leader.clock.tick(trio.now.wall_us),
+                    kind=Kind.DATA,
+                    payload=bytes(1 << 20),
+                )
+            ]
+        )
+        trio.pump(leader)
+        proposed += 1
+    assert proposed == OPTIONS.window_bytes >> 20 or proposed == (OPTIONS.window_bytes >> 20) - 1
+
+
+def test_a_group_of_one_needs_nobody() -> None:
+    trio = Trio(size=1)
+    leader = trio.elect()
+    trio.propose(leader, 3)
+    assert leader.group.chosen == 4
+    assert leader.group.serving(trio.now)
+    assert leader.group.closed(trio.now)
+
+
+def test_a_recovered_log_is_given_as_chosen_once_it_is_known_chosen(trio: Trio) -> None:
+    leader = trio.elect()
+    trio.propose(leader, 10)
+    trio.advance(300_000)
+    follower = next(node for node in trio.nodes.values() if node is not leader)
+    group = follower.group
+    state = GroupState(group.promised, group.accepted, group.resigned, Lsn(1), group.last, Lsn(4), Stamp(0))
+    again = trio.nodes[follower.number] = Node(trio, follower.number, boot=2, state=state, disk=follower.disk)
+    trio.advance(1_500_000)
+    assert [record.lsn for record in again.chosen][:7] == [5, 6, 7, 8, 9, 10, 11]
+
+
+def test_duplicates_and_late_messages_change_nothing(trio: Trio) -> None:
+    leader = trio.elect()
+    trio.propose(leader, 5)
+    trio.advance(300_000)
+    before = [(node.group.promised, node.group.accepted, node.group.last, node.group.chosen) for node in trio.nodes.values()]
+    for sender, to, message in list(trio.delivered):
+        if isinstance(message, Accept | Accepted | Promise | Prepare | Stage):
+            trio.queue.append((sender, to, message))
+    trio.settle()
+    trio.advance(300_000)
+    assert [(node.group.promised, node.group.accepted, node.group.last, node.group.chosen) for node in trio.nodes.values()] == before
+    assert ballot_owner(Ballot(before[0][0])) == leader.group.me
+
+
+def test_shell_messages_pass_unread(trio: Trio) -> None:
+    assert trio[1].liveness.step(2, Shell("x", b""), trio.now) == []
