@@ -1,0 +1,84 @@
+"""Random histories and random faults in copies and archive: each fault is found and named where it is, nothing else is, and a healed store is clean."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scrubber.partition import ScrubOptions
+from scrubber.run import scrub
+from scrubber.verdict import Verdict
+from tests.unit.scrubber.fake_tasks import fake_env
+from tests.unit.scrubber.scrub_world import NODES, FakeReferences, FakeStore, item_of, random_history, storage_key, table_of
+
+FAULT = st.tuples(
+    st.integers(0, 100), st.sampled_from((*NODES, "archive")), st.integers(0, 39), st.sampled_from(("different", "lacking", "extra", "bad"))
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    seed=st.integers(0, 1 << 32),
+    partitions=st.integers(1, 4),
+    steps=st.integers(0, 120),
+    faults=st.lists(FAULT, max_size=5),
+    lanes=st.integers(1, 3),
+)
+def test_every_fault_is_found_and_nothing_else(
+    seed: int, partitions: int, steps: int, faults: list[tuple[int, str, int, str]], lanes: int
+) -> None:
+    env, tasks = fake_env(seed)
+    table = table_of(1, partitions)
+    store = FakeStore(env, [table])
+    models = list(store.models.values())
+    for at, model in enumerate(models):
+        random_history(model, random.Random(seed + at), steps)
+    truth = {model.info.partition_id: dict(model.state(model.lsn)) for model in models}
+    for where, place, number, kind in faults:
+        model, key = models[where % len(models)], storage_key(number)
+        if not (model.info.lo <= key[:16].hex() and (not model.info.hi or key[:16].hex() < model.info.hi)):
+            continue
+        if place == "archive":
+            model.forged[key] = None if kind == "lacking" else (item_of(number, 555), 3)
+            continue
+        copy = model.copies[place]  # type: ignore[index]
+        if kind == "lacking":
+            copy.rows.pop(key, None)
+            copy.bad.discard(key)
+        elif kind == "bad" and key in copy.rows:
+            copy.bad.add(key)
+        else:
+            copy.rows[key] = (item_of(number, 777), 3)
+    wrong = {}
+    for model in models:
+        expected = truth[model.info.partition_id]
+        bad = {node for node in NODES if seen(model.copies[node].rows, model.copies[node].bad) != {k: v[0] for k, v in expected.items()}}
+        if {k: v[0] for k, v in model.state(model.lsn).items()} != {k: v[0] for k, v in expected.items()}:
+            bad.add("archive")  # type: ignore[arg-type]
+        wrong[model.info.partition_id] = bad
+    port: Any = store
+    report = tasks.run(scrub(env, port, FakeReferences(env, store), None, ScrubOptions(lanes=lanes)))
+    for part in report.tables[0].partitions:
+        bad = wrong[part.partition]  # type: ignore[index]
+        named = {found.finding.copy for found in part.findings}
+        assert (part.verdict is Verdict.MATCH) == (not bad), (part.verdict, bad)
+        assert bool(named) == bool(bad)
+        if "archive" not in bad:
+            assert named == bad
+            assert part.healed == bool(bad) or any("majority" in (one.finding.detail or "") for one in part.findings)
+        else:
+            assert not part.healed
+            assert not store.models[part.partition].heals or named - {"archive"}  # type: ignore[index]
+    assert not FakeReferences.files
+    clean = tasks.run(scrub(env, port, FakeReferences(env, store), None, ScrubOptions()))
+    healed = {part.partition for part in report.tables[0].partitions if part.healed}
+    for part in clean.tables[0].partitions:
+        if part.partition in healed or not wrong[part.partition]:  # type: ignore[index]
+            assert (part.verdict, part.findings) == (Verdict.MATCH, ())
+
+
+def seen(rows: dict[bytes, tuple[bytes, int]], bad: set[bytes]) -> dict[bytes, bytes | None]:
+    return {key: None if key in bad else item for key, (item, _) in rows.items()}
