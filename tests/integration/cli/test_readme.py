@@ -30,7 +30,7 @@ def test_the_tour_works_as_printed(scrubjay_server: Callable[..., ScrubjayServer
     env |= {
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
         "PATH": f"{Path(sys.executable).parent}:{env['PATH']}",
     }
     env["SCRUBJAY_ENDPOINT"] = server.url

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 
 from scrubjay.demo.damage import flip_live_bit
 from tests.fixtures import child
@@ -137,14 +138,14 @@ def _store_down(make: Make, tmp_path: Path) -> Iterator[Scenario]:
 
 
 def _disk_full(make: Make, tmp_path: Path) -> Iterator[Scenario]:
-    disk = tmp_path / "disk"
+    disk = tmp_path / "data"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192m", "tmpfs", str(disk)], capture_output=True, text=True, check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(disk)], capture_output=True, text=True, check=False)
     if mounted.returncode != 0:
         pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
     try:
         settings = QUICK | {"storage.wal_file": "4MiB", "storage.checkpoint_age": "60s"}
-        scenario = Scenario(make("disk/data", settings=settings, archive=(tmp_path / "archive").as_uri()))
+        scenario = Scenario(make(settings=settings, archive=(tmp_path / "archive").as_uri()))
         scenario.make_table()
         scenario.status_is(0)
         ballast = disk / "ballast"
@@ -172,13 +173,13 @@ def _fill(ballast: Path) -> None:
 
 
 def _write_until_refused(scenario: Scenario) -> dict[str, str]:
-    """Write until the store says no; what it acknowledged."""
+    """Write until the store does not acknowledge any more; what it acknowledged."""
     acknowledged: dict[str, str] = {}
     for number in range(2_000):
         key, value = f"filler-{number}", f"{number}-" + "x" * 20_000
         try:
             scenario.put(key, value)
-        except scenario.client.exceptions.ClientError:
+        except (ClientError, BotoCoreError):
             return acknowledged
         acknowledged[key] = value
     raise AssertionError("40 MB went into a full disk")
