@@ -184,6 +184,11 @@ class WholeCluster:
         )
         engine = MemoryEngine(self.trees[host.name], host.env.tasks, self.control.disk)
         sources: list[NodeLogSource] = []
+
+        def changed(partition: PartitionId) -> None:
+            for source in sources:
+                source.notify(partition)
+
         node = Node(
             name=host.name,
             number=number,
@@ -195,9 +200,7 @@ class WholeCluster:
             recovered=recovered,
             options=self.storage,
             consensus_options=self.consensus,
-            events=NodeEvents(
-                finding=self._finding, state=self._state, archive=lambda partition: [source.notify(partition) for source in sources]
-            ),
+            events=NodeEvents(finding=self._finding, state=self._state, archive=changed),
             cluster=CLUSTER.encode()[-8:],
         )
         life = NodeLife(node, wal, engine, NodeLogSource(node))

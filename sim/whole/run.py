@@ -1,0 +1,522 @@
+"""The profile "whole": a cluster of the real classes under clients and faults, then everything that is promised about its history.
+
+Phase 1, faults on: clients write, compare-and-set and read; processes die, machines lose power, links break, the object store throttles, times out after
+the effect, goes down; bits rot in one replica's tree. Now and then the clients rest and what is there is remembered with its instant.
+Phase 2, faults off: the cluster must converge, the archive must catch up, a scrub must heal what rotted and then match, `verify` must find nothing,
+and a restore to a remembered instant must equal what was remembered, extra keys included.
+Judged: acknowledged writes present; linearizability of every key (black box, and by LSN witness); no read of a rotted value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from archiver.agent import AgentOptions, ArchiveAgent
+from archiver.identity import Attached, attach
+from archiver.index import ArchiveIndex
+from archiver.verify import VerifyOptions, verify
+from base.env import Future
+from base.errors import ScrubjayError
+from base.ids import NodeName, PartitionId
+from base.wrap.retry import RetryingStore
+from pitr.restore import RestoreOptions
+from pitr.service import RestoreService
+from pitr.source import ArchiveSource
+from pitr.target import Asked
+from scrubber.healer import Healer
+from scrubber.partition import ScrubOptions
+from scrubber.rebuilt import ArchiveReferences
+from scrubber.service import ScrubService
+from scrubber.shelves import StoreShelves
+from sim.checkers.history import FOREVER, Kind, Operation
+from sim.checkers.linear import check_linear
+from sim.checkers.witness import check_witness
+from sim.jobs import SimJobs
+from sim.whole.cluster import CLUSTER, NAMES, NodeLife, WholeCluster
+from sim.whole.commands import SCHEMA, Cas, Put, key_of, value_of
+from sim.world import Host, World
+from storage.api.backend import TableSpec
+from storage.command import RangeRead, ReadAnswer, Verdict, WriteAnswer
+from storage.consensus.options import ConsensusOptions
+from storage.control.catalogue import TableMeta, Throughput
+from storage.options import StorageOptions
+
+SECOND = 1_000_000
+CLIENT_TIMEOUT_S = 12.0
+KEYS = 12
+TABLE = "sim"
+RESTORED = "sim-restored"
+
+CONSENSUS = ConsensusOptions(
+    grant_us=1_000_000,
+    interval_us=200_000,
+    drift_us=10_000,
+    election_us=150_000,
+    campaign_us=800_000,
+    retry_us=250_000,
+    resign_after_us=2_000_000,
+)
+STORAGE = StorageOptions(
+    checkpoint_interval_us=400_000,
+    checkpoint_idle_interval_us=5_000_000,
+    checkpoint_bytes=8_000,
+    seal_bytes=20_000,
+    seal_age_us=2_000_000,
+    pin_timeout_us=60_000_000,
+    statement_retry_us=1_000_000,
+    attest_wait_us=1_000_000,
+)
+AGENT = AgentOptions(backup_after_s=5.0, closed_interval_s=2.0, check_s=10.0, backoff_cap_s=3.0)
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+@dataclass
+class WholeResult:
+    """violation: "" if all held. unknown: keys whose history could not be judged within the step limit."""
+
+    seed: int
+    violation: str = ""
+    digest: str = ""
+    virtual_us: int = 0
+    events: int = 0
+    operations: int = 0
+    acknowledged: int = 0
+    unknown: int = 0
+    snapshots: int = 0
+    restored_rows: int = 0
+    scrub: str = ""
+    faults: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def replay(self) -> str:
+        return f"python -m sim run --profile whole --seed {self.seed} --trace"
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What was there at `at_us` while no client was active: per key the values it may have had then."""
+
+    at_us: int
+    values: dict[int, list[int | None]]
+
+
+class WholeRun:
+    """One run. seconds: of faults."""
+
+    def __init__(self, seed: int, *, seconds: int = 30, show: Callable[[str], object] | None = None, calm: bool = False) -> None:
+        self.world = World(seed, show=show)
+        self.result = WholeResult(seed)
+        self._seconds = seconds
+        self._calm = calm
+        self._draw = self.world.stream("whole")
+        self.cluster = WholeCluster(
+            self.world, storage=STORAGE, consensus=CONSENSUS, initial_partitions=self._draw.between(1, 2), wal_file_bytes=1 << 15
+        )
+        self.cluster.on_node.append(self._start_agent)
+        self.env = self.cluster.env
+        self._store = RetryingStore(self.cluster.archive.client(self.env.tasks), self.env)
+        self._attached = Attached(CLUSTER, 1)
+        self.history: list[Operation] = []
+        self._last: dict[int, int | None] = {}
+        self._maybe: dict[int, list[int | None]] = {}
+        self._value = 0
+        self._operations = 0
+        self._resting = False
+        self._active = 0
+        self._done = False
+        self.snapshots: list[Snapshot] = []
+        self._calls = 0
+        self.world.after_event = self._step
+
+    def run(self) -> WholeResult:
+        """Raises nothing: what broke is in the result."""
+        result = self.result
+        main = self.env.tasks.spawn(self._main(), name="whole")
+        try:
+            self.world.run(until_us=(self._seconds + 400) * SECOND, stop=main.done)
+            if not main.done():
+                raise Violation("the run did not come to its end: " + self._where())
+            main.result()
+        except AssertionError as error:
+            result.violation = f"{type(error).__name__}: {error}"
+        except ScrubjayError as error:
+            result.violation = f"{type(error).__name__}: {error}"
+        result.digest = self.world.trace.digest
+        result.virtual_us, result.events, result.operations = self.world.now, self.world.events, len(self.history)
+        return result
+
+    # ------------------------------------------------------------------ the cluster
+
+    def _start_agent(self, host: Host, life: NodeLife) -> None:
+        store = RetryingStore(self.cluster.archive.client(host.env.tasks), host.env)
+        ArchiveAgent(host.env, store, life.source, self._attached, options=AGENT).start()
+
+    def _step(self) -> None:
+        self._calls += 1
+        if self._calls % 64 == 0:
+            self.cluster.check_invariants()
+
+    async def _main(self) -> None:
+        await attach(self._store, self.env, cluster_id=CLUSTER, folder_is_new=True)
+        self.cluster.start()
+        await self.cluster.up()
+        store = self.cluster.store
+        await store.create_table(
+            TableSpec(name=TABLE, key=SCHEMA, attributes=(("k", "S"),), billing="PAY_PER_REQUEST", throughput=Throughput())
+        )
+        while store.table(TABLE) is None or self._table().status != "ACTIVE":
+            await self.env.tasks.sleep(0.05)
+        healer = self._healer()
+        clients = [self.env.tasks.spawn(self._client(number), name=f"client {number}") for number in range(self._draw.between(2, 5))]
+        await self._faults()
+        self._done = True
+        await self._calm_down()
+        for client in clients:
+            await client
+        await self._judge_history()
+        healer.stop()
+        await self._scrub()
+        await self._verify()
+        await self._restore()
+
+    def _table(self) -> TableMeta:
+        table = self.cluster.store.table(TABLE)
+        assert table is not None
+        return table
+
+    # ------------------------------------------------------------------ clients
+
+    async def _client(self, number: int) -> None:
+        draw = self.world.stream(f"client/{number}")
+        while not self._done:
+            if self._resting:
+                await self.env.tasks.sleep(0.05)
+                continue
+            self._active += 1
+            try:
+                key = draw.between(0, KEYS - 1)
+                kind = draw.random()
+                if kind < 0.45:
+                    await self._write(number, key, delete=draw.chance(0.15), blind=draw.chance(0.5))
+                elif kind < 0.65:
+                    await self._cas(number, key, draw.chance(0.7))
+                else:
+                    await self._read(number, key)
+            finally:
+                self._active -= 1
+            await self.env.tasks.sleep(draw.between(5, 120) / 1000)
+
+    def _answer(self) -> tuple[Future[Any], Callable[[Any], None]]:
+        future = self.env.tasks.future()
+
+        def settle(answer: Any) -> None:
+            if not future.done():
+                future.set_result(answer)
+
+        self.env.tasks.call_later(CLIENT_TIMEOUT_S, partial(settle, None))
+        return future, settle
+
+    def _next(self) -> tuple[int, int]:
+        self._operations += 1
+        self._value += 1
+        return self._operations, self._value
+
+    async def _write(self, client: int, key: int, *, delete: bool, blind: bool) -> None:
+        id_, fresh = self._next()
+        value = None if delete else fresh
+        start = self.world.now
+        self._maybe.setdefault(key, []).append(value)
+        future, settle = self._answer()
+        self.cluster.store.write(self._table(), Put(key, value, blind=blind), settle)
+        answer = await future
+        operation = Operation(id_, client, key, Kind.WRITE, start, FOREVER, value=value)
+        if isinstance(answer, WriteAnswer):
+            self._settled(key, value)
+            unchanged = answer.outcome.verdict is Verdict.UNCHANGED
+            if unchanged:
+                # a delete of an absent key proposes nothing: to the history it is a read of "absent"
+                operation = Operation(id_, client, key, Kind.READ, start, self.world.now, value=None, lsn=answer.lsn)
+            else:
+                operation = Operation(id_, client, key, Kind.WRITE, start, self.world.now, value=value, lsn=answer.lsn)
+        elif self._had_no_effect(answer):
+            self._maybe[key].remove(value)
+            return
+        self.history.append(operation)
+
+    async def _cas(self, client: int, key: int, likely: bool) -> None:
+        id_, fresh = self._next()
+        expected = self._last.get(key) if likely else fresh - 1
+        start = self.world.now
+        self._maybe.setdefault(key, []).append(fresh)
+        future, settle = self._answer()
+        self.cluster.store.write(self._table(), Cas(key, expected, fresh), settle)
+        answer = await future
+        if isinstance(answer, WriteAnswer):
+            ok = answer.outcome.verdict is Verdict.PUT
+            if ok:
+                self._settled(key, fresh)
+            else:
+                self._maybe[key].remove(fresh)
+            self.history.append(
+                Operation(id_, client, key, Kind.CAS, start, self.world.now, value=fresh, expected=expected, ok=ok, lsn=answer.lsn)
+            )
+        elif self._had_no_effect(answer):
+            self._maybe[key].remove(fresh)
+        else:
+            self.history.append(Operation(id_, client, key, Kind.CAS, start, FOREVER, value=fresh, expected=expected))
+
+    async def _read(self, client: int, key: int) -> None:
+        id_, _ = self._next()
+        start = self.world.now
+        future, settle = self._answer()
+        self.cluster.store.read(self._table(), key_of(key), consistent=True, done=settle)
+        answer = await future
+        if isinstance(answer, ReadAnswer):
+            self.history.append(Operation(id_, client, key, Kind.READ, start, self.world.now, value=value_of(answer.item), lsn=answer.lsn))
+
+    def _settled(self, key: int, value: int | None) -> None:
+        self._last[key] = value
+        self._maybe[key].remove(value)
+        self.result.acknowledged += 1
+
+    def _had_no_effect(self, answer: Any) -> bool:
+        return isinstance(answer, ScrubjayError) and not answer.fields.get("unknown")
+
+    # ------------------------------------------------------------------ faults
+
+    def _count(self, fault: str) -> None:
+        self.result.faults[fault] = self.result.faults.get(fault, 0) + 1
+
+    async def _faults(self) -> None:
+        draw, world = self._draw, self.world
+        kinds = [kind for kind in ("crash", "power", "cut", "lossy", "store", "store-down", "rot", "pause") if draw.chance(0.55)] or [
+            "crash"
+        ]
+        rotten: list[NodeName] = []
+        end = world.now + self._seconds * SECOND
+        rest_at = world.now + draw.between(3, 6) * SECOND
+        while world.now < end:
+            await self.env.tasks.sleep(draw.between(100, 2_500) / 1000)
+            if world.now >= rest_at:
+                await self._rest()
+                rest_at = world.now + draw.between(4, 9) * SECOND
+            if not self._calm:
+                await self._strike(draw.choice(kinds), rotten)
+        await self._rest()
+
+    async def _strike(self, kind: str, rotten: list[NodeName]) -> None:
+        draw, world, cluster = self._draw, self.world, self.cluster
+        host = draw.choice(cluster.hosts)
+        self._count(kind)
+        if kind in ("crash", "power"):
+            if host.up:
+                host.crash(power=kind == "power")
+                world.after(draw.between(20, 3_000) * 1000, lambda: None if host.up else host.start())
+        elif kind == "cut":
+            one, other = draw.sample(list(NAMES), 2)
+            world.net.cut_link(one, other)
+            if draw.chance(0.6):
+                world.net.cut_link(other, one)
+            world.after(draw.between(300, 4_000) * 1000, world.net.heal)
+        elif kind == "lossy":
+            world.net.faults.loss = 0.0 if world.net.faults.loss else 0.04
+            world.net.faults.duplicate = world.net.faults.loss
+        elif kind == "store":
+            faults = cluster.archive.faults
+            on = not faults.throttled
+            faults.throttled = faults.timeout_after = faults.timeout_before = 0.1 if on else 0.0
+        elif kind == "store-down":
+            cluster.archive.faults.down = True
+            world.after(draw.between(500, 6_000) * 1000, self._store_up)
+        elif kind == "rot":
+            self._rot(host, rotten)
+
+    def _store_up(self) -> None:
+        self.cluster.archive.faults.down = False
+
+    def _rot(self, host: Host, rotten: list[NodeName]) -> None:
+        """One replica's tree rots: a bit of a value, or a row that vanishes. Never two nodes in one run: two rotten copies of three are beyond the promise."""
+        if rotten and host.name != rotten[0]:
+            return
+        draw = self._draw
+        trees = self.cluster.trees[host.name]
+        partition = draw.choice([info.partition_id for info in self._table().partitions])
+        content = trees.trees.get(PartitionId(partition))
+        if content is None or not content.rows:
+            return
+        key = draw.choice(list(content.rows))
+        hit = trees.flip_row(partition, key, draw.between(0, 200)) if draw.chance(0.7) else trees.lose_row(partition, key)
+        if hit:
+            rotten.append(host.name)
+            self.world.note(f"rot {host.name} {partition} {key.hex()}")
+
+    async def _rest(self) -> None:
+        """Let the clients finish, then remember what may be there and when."""
+        self._resting = True
+        while self._active:
+            await self.env.tasks.sleep(0.05)
+        await self.env.tasks.sleep(0.01)
+        # Every clock of the cluster is the true one here, so an instant between the last answer and the next request splits them.
+        values: dict[int, list[int | None]] = {}
+        for key in range(KEYS):
+            values[key] = [self._last.get(key), *self._maybe.get(key, [])]
+        self.snapshots.append(Snapshot(self.env.clock.wall_us(), values))
+        await self.env.tasks.sleep(0.01)
+        self._resting = False
+
+    async def _calm_down(self) -> None:
+        world, cluster = self.world, self.cluster
+        world.net.heal()
+        world.net.faults.loss = world.net.faults.duplicate = 0.0
+        cluster.archive.faults = type(cluster.archive.faults)()
+        for host in cluster.hosts:
+            if not host.up:
+                host.start()
+        deadline = world.now + 20 * SECOND
+        while cluster.store.unhosted():
+            if world.now > deadline:
+                raise Violation("no leader for every partition 20 s after the faults ended: " + self._where())
+            await self.env.tasks.sleep(0.1)
+
+    def _where(self) -> str:
+        return "; ".join(
+            f"{node.name} {partition[:8]} {replica.state} applied {replica.applied} chosen {replica.chosen} {replica.reason}"
+            for node in self.cluster.nodes()
+            for partition, replica in sorted(node.replicas.items())
+        )
+
+    # ------------------------------------------------------------------ judging
+
+    async def _judge_history(self) -> None:
+        for key in range(KEYS):
+            future, settle = self._answer()
+            self.cluster.store.read(self._table(), key_of(key), consistent=True, done=settle)
+            answer = await future
+            if not isinstance(answer, ReadAnswer):
+                raise Violation(f"key {key} cannot be read after the faults ended: {answer}")
+            found, allowed = value_of(answer.item), [self._last.get(key), *self._maybe.get(key, [])]
+            if found not in allowed and found not in self._concurrent(key):
+                raise Violation(f"key {key} holds {found}; acknowledged or possible: {allowed}")
+        for info in self._table().partitions:
+            mine = [one for one in self.history if self._partition(one.key) == info.partition_id]
+            findings = check_witness(mine)
+            if findings:
+                raise Violation(f"LSN witness: {findings[0]}")
+        verdict = check_linear(self.history)
+        if verdict.outcome == "bad":
+            raise Violation(f"key {verdict.key} is not linearizable")
+        self.result.unknown = int(verdict.outcome == "unknown")
+
+    def _concurrent(self, key: int) -> list[int | None]:
+        """Values acknowledged about the same time as the last: which of them came last only the store knows; the history check judges that."""
+        return [one.value for one in self.history if one.key == key and one.kind is not Kind.READ]
+
+    def _partition(self, key: int) -> str:
+        return self.cluster.router.partition_of(self._table(), key_of(key)).partition_id
+
+    def _references(self) -> ArchiveReferences:
+        return ArchiveReferences(
+            self.env,
+            self._jobs(),
+            self.cluster.control.disk,
+            StoreShelves(self._store, CLUSTER, self.env.tasks),
+            url=self.cluster.archive.url,
+            cluster=CLUSTER,
+        )
+
+    def _jobs(self) -> SimJobs:
+        return SimJobs(self.env.tasks, self.cluster.control.disk, lambda _url: self._store)
+
+    def _healer(self) -> Healer:
+        healer = Healer(self.env, self.cluster.service, self._references(), log=self.world.note)
+        healer.start()
+        return healer
+
+    async def _scrub(self) -> None:
+        options = ScrubOptions(archive_wait_s=60.0)
+        service = ScrubService(self.env, self.cluster.service, self._references(), None, options, log=self.world.note)
+        first = await service.run()
+        self.result.scrub = str(first["verdict"])
+        if first["verdict"] == "unverified":
+            raise Violation(f"the scrub could not compare everything: {first}")
+        second = await service.run()
+        if second["verdict"] != "match":
+            raise Violation(f"the second scrub does not match: {second}")
+        if first["verdict"] == "mismatch" and not self.result.faults.get("rot"):
+            raise Violation(f"a scrub found a difference though nothing rotted: {first}")
+
+    async def _verify(self) -> None:
+        ends: dict[str, int] = {
+            info.partition_id: int(self.cluster.service.archived(info.partition_id)) for info in self._table().partitions
+        }
+        report = await verify(
+            self._store,
+            self.cluster.control.disk,
+            options=VerifyOptions(level="replayed", cluster=CLUSTER, ends=ends, tables=dict.fromkeys(ends, self._table().table_id)),
+            now_us=self.env.clock.boot_us,
+            work="verify.base",
+        )
+        if report.verdict != "match":
+            raise Violation(f"verify: {[finding.as_json() for finding in report.findings[:3]]}")
+
+    async def _restore(self) -> None:
+        self.result.snapshots = len(self.snapshots)
+        snapshot = self._draw.choice(self.snapshots)
+        service = RestoreService(
+            self.env,
+            self.cluster.service,
+            ArchiveSource(
+                self.env,
+                self._jobs(),
+                self.cluster.control.disk,
+                ArchiveIndex(self._store, CLUSTER, tasks=self.env.tasks),
+                url=self.cluster.archive.url,
+            ),
+            RestoreOptions(archive_wait_s=60.0),
+            max_offset_us=500_000,
+            log=self.world.note,
+        )
+        await service.start(self._table(), RESTORED, Asked(at_us=snapshot.at_us))
+        deadline = self.world.now + 120 * SECOND
+        while (report := service.status(RESTORED)) is not None and report["state"] == "running":
+            if self.world.now > deadline:
+                raise Violation(f"the restore did not end: {report}")
+            await self.env.tasks.sleep(0.1)
+        if report is None or report["state"] != "published":
+            raise Violation(f"the restore failed: {report}")
+        restored = self.cluster.store.table(RESTORED)
+        assert restored is not None
+        found: dict[bytes, int | None] = {}
+        for info in restored.partitions:
+            future, settle = self._answer()
+            request = RangeRead(b"", None, 10_000, 1 << 30, reverse=False, consistent=True)
+            self.cluster.store.read_range(restored, info, request, settle)
+            answer = await future
+            found |= {key: value_of(item) for key, item in answer.rows}
+        self.result.restored_rows = len(found)
+        for key in range(KEYS):
+            value = found.pop(key_of(key), None)
+            allowed = snapshot.values[key]
+            if value not in allowed and value not in self._settled_before(key, snapshot.at_us):
+                raise Violation(f"restored to {snapshot.at_us}: key {key} holds {value}, possible were {allowed}")
+        if found:
+            raise Violation(f"the restore has {len(found)} keys that never were")
+
+    def _settled_before(self, key: int, at_us: int) -> list[int | None]:
+        """Of writes that overlapped, the store decides the order: any acknowledged before the instant that another overlapped may be the last."""
+        end = at_us - self.env.clock.wall_us() + self.world.now
+        mine = [
+            one
+            for one in self.history
+            if one.key == key and one.kind is not Kind.READ and one.answered and one.end <= end and one.ok is not False
+        ]
+        if not mine:
+            return []
+        latest = max(one.start for one in mine)
+        return [one.value for one in mine if one.end >= latest]
