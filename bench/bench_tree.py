@@ -25,13 +25,14 @@ PARTITION = bytes(range(16))
 
 
 def timed(name: str, count: int, work: Callable[[], object], *, repeat: int = 3) -> float:
-    times = []
+    times, cpus = [], []
     for _ in range(repeat):
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         work()
         times.append(time.perf_counter() - start)
-    seconds = statistics.median(times)
-    print(f"{name:58s} {seconds / count * 1e6:9.2f} us each {count / seconds:12,.0f}/s", flush=True)
+        cpus.append(time.process_time() - cpu)
+    seconds, cpu = statistics.median(times), statistics.median(cpus)
+    print(f"{name:58s} {seconds / count * 1e6:9.2f} us each {count / seconds:12,.0f}/s; CPU {cpu / count * 1e6:8.2f} us each", flush=True)
     return seconds
 
 

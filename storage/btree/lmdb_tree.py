@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import lmdb
 from xxhash import xxh3_64_intdigest
 
+from base.checksum import row_hash
 from base.errors import Corrupt, DiskFull, Internal, Invalid, Missing, ScrubjayError
 from base.ids import Lsn, Stamp
 from storage.btree.engine import Change, Row, TreeState
@@ -33,6 +34,7 @@ from storage.btree.fence import (
     encode_fence,
     hashes_of,
     joined,
+    key_hash,
     moved,
 )
 from storage.btree.row import KEY_BYTES_MAX, decode_value, encode_value
@@ -504,24 +506,39 @@ class _Checkpoint:
         return self._facts
 
     def _run(self, fence: Fence, changes: Sequence[Change]) -> None:
-        get, put, rows = self._transaction.get, self._transaction.put, self._databases.rows
-        removed: list[RowHashes] = []
-        added: list[RowHashes] = []
+        """All changes of one run: the rows that are there are read at once and checked, the new ones put at once, the fence moved by the difference."""
+        database = self._databases.rows
+        cursor = self._transaction.cursor(database)
+        rows = keys = sums = 0
+        present = cursor.getmulti([change.key for change in changes])
+        for key, value in present:
+            sums -= row_hash(key, decode_value(key, value).item)
+        there = {key for key, _ in present}
+        puts: list[tuple[bytes, bytes]] = []
         for key, lsn, stamp, item in changes:
-            value = get(key, None, rows)
-            if value is not None:
-                removed.append(hashes_of(key, decode_value(key, value).item))
             if item is not None:
-                put(key, encode_value(key, lsn, stamp, item), db=rows)
-                added.append(hashes_of(key, item))
-            elif value is not None:
-                self._transaction.delete(key, db=rows)
-        self._replace([fence], self._shape(moved(fence, removed=removed, added=added)))
+                puts.append((key, encode_value(key, lsn, stamp, item)))
+                sums += row_hash(key, item)
+                if key not in there:
+                    rows += 1
+                    keys += key_hash(key)
+            elif key in there:
+                self._transaction.delete(key, db=database)
+                rows -= 1
+                keys -= key_hash(key)
+        if puts:
+            cursor.putmulti(puts)
+        changed = Fence(fence.start, fence.end, fence.rows + rows, (fence.key_sum + keys) & MASK, (fence.row_sum + sums) & MASK)
+        if changed.rows < 0:
+            raise corrupt_fence(fence.start, "more rows left a run than it had")
+        self._replace([fence], self._shape(changed))
 
     def _shape(self, fence: Fence) -> list[Fence]:
+        """The run as it is, or cut; its rows are read and must add up first."""
         if fence.rows <= RUN_MAX:
             return [fence]
-        return cut(fence, [hashes_of(row.key, row.item) for row in self._reader.rows_of(fence)])
+        rows = (decode_value(key, value) for key, value in self._reader.raw_rows(fence.start, fence.end))
+        return cut(fence, [hashes_of(row.key, row.item) for row in rows])
 
     def _replace(self, old: list[Fence], new: list[Fence]) -> None:
         fences = self._databases.fences

@@ -259,6 +259,12 @@ class MemoryTree:
             if content.broken:
                 done(Corrupt(content.broken, what="tree", where=self._partition))
                 return
+            try:
+                for change in changes:
+                    self._check_old(content, change.key)
+            except Corrupt as error:
+                done(error)
+                return
             for key, lsn, stamp, item in changes:
                 if item is None:
                     content.remove(key)
@@ -268,6 +274,15 @@ class MemoryTree:
             done(None)
 
         self._engine.later(len(changes), work)
+
+    @staticmethod
+    def _check_old(content: TreeContent, key: bytes) -> None:
+        """The row that a change replaces is good, and is there if and only if it must be."""
+        value = content.rows.get(key)
+        if (value is None) == (key in content.known):
+            raise corrupt_row(key, "rows and fences differ")
+        if value is not None:
+            decode_value(key, value)
 
     def pin(self, applied: int, done: Done[PinnedTree]) -> None:
         content = self._check()
