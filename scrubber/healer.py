@@ -22,10 +22,10 @@ LIVE = ("CREATING", "ACTIVE", "UPDATING", "DELETING")
 def due(copies: Sequence[Copy]) -> list[NodeName]:
     """Nodes whose copy should be healed now, worst need first. Pure.
 
-    Every suspect copy that cannot be scanned; and, if no copy is good, the suspect one that applied furthest.
+    Every copy that was left behind by the log, every suspect one that cannot be scanned; and, if no copy is good, the suspect one that applied furthest.
     """
     suspect = [copy for copy in copies if copy.state == "suspect"]
-    found = [copy.node for copy in suspect if not copy.scannable]
+    found = [copy.node for copy in copies if copy.state == "behind" or (copy.state == "suspect" and not copy.scannable)]
     if suspect and not found and not any(copy.state == "ok" for copy in copies):
         found = [max(suspect, key=lambda copy: (copy.applied, -copy.number)).node]
     return found

@@ -336,8 +336,6 @@ class Node:
         while ready is not None:
             self._persist(replica, ready)
             self._post(replica.partition, ready.send_now)
-            for need in ready.snapshots:
-                self.log_state(replica, replica.state, f"member {need.peer} needs a snapshot at or above {need.lsn}")
             if ready.install_from is not None:
                 replica.left_behind()
             if ready.deposed:

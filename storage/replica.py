@@ -93,6 +93,8 @@ class Replica:
         self.statements_at_us: int | None = None
         self.attest_at_us: int | None = None
         self.stopped = False
+        self.behind = False
+        """It lacks records that no member's log holds any more."""
         self.digest_void = False
         """A row that rotted was overwritten: what the digest should be is unknown, so nothing is stated until the copy is healed."""
 
@@ -138,7 +140,7 @@ class Replica:
     @property
     def usable(self) -> bool:
         """It has a tree that is applied to: serving, or suspect and kept comparable."""
-        return self.tree is not None and self.state in (OK, SUSPECT)
+        return self.tree is not None and self.state in (OK, SUSPECT) and not self.behind
 
     def total(self) -> Total:
         """The digest kept at apply, as of `applied`."""
@@ -206,8 +208,9 @@ class Replica:
         self._ended()
 
     def left_behind(self) -> None:
-        """The leader's log no longer reaches back to what this replica lacks: it needs a snapshot, which a heal brings."""
-        if self.state == OK:
+        """The leader's log no longer reaches back to what this replica lacks: it needs a snapshot, which a heal brings. Nothing is wrong with its tree."""
+        if not self.behind:
+            self.behind = True
             self.set_state(SUSPECT, "left behind: the leader's log no longer reaches back")
 
     def take_chosen(self, chosen: tuple[Record, ...]) -> None:
@@ -236,8 +239,7 @@ class Replica:
                     )
                 )
             except Missing:
-                self.set_state(SUSPECT, "the log no longer reaches back to what is applied")
-                self.give_up_tree()
+                self.left_behind()
                 return
             except Corrupt as error:
                 self._ask_repair(Lsn(self.applied + 1), Lsn(self.chosen + 1), error)
@@ -727,14 +729,15 @@ class Replica:
         self.tree = tree
         self._load_state(tree.state)
         self.state, self.reason = OK, ""
-        self.digest_void = False
+        self.digest_void = self.behind = False
         self.node.queue_control(Suspect(self.partition, ""))
         if self.group is not None:
             now = self.node.now()
             if tree.state.applied > self.group.applied:
+                # The group gives what it knows to be chosen above the snapshot anew.
                 self.group.installed(tree.state.applied, tree.state.stamp, now)
+                self.chosen = tree.state.applied
             self.group.set_lead(True, now)
-            self.chosen = max(self.chosen, self.group.chosen, tree.state.applied)
         self.node.dirty(self)
         self.apply_ready()
         for own in self.segments.facts.sealed:

@@ -14,7 +14,8 @@ from storage.digest import Total
 
 
 class Copy(NamedTuple):
-    """One replica. kind: 'storage' | 'log'. state: 'ok' | 'suspect' (tree rotted, may vote) | 'amnesiac' (log lost) | 'healing' | 'down'.
+    """One replica. kind: 'storage' | 'log'. state: 'ok' | 'suspect' (tree rotted, may vote) | 'amnesiac' (log lost) | 'healing' | 'behind' (sound, but
+    the log it lacks is gone: a heal is due) | 'down'.
 
     scannable: it applies and can be pinned; a suspect copy is kept so where its tree allows, that a scrub may name all that is wrong with it.
     """
@@ -104,7 +105,7 @@ class ServicePort(Protocol):
         ...
 
     async def healed(self, partition: PartitionId, *, timeout_s: float) -> None:
-        """Wait until no heal is running on this partition."""
+        """Wait until no heal is running or due at once on this partition."""
         ...
 
     async def heal(

@@ -180,10 +180,10 @@ class WholeRun:
         for client in clients:
             await client
         await self._judge_history()
-        healer.stop()
         await self._scrub()
         await self._verify()
         await self._restore()
+        healer.stop()
 
     def _table(self) -> TableMeta:
         table = self.cluster.store.table(TABLE)

@@ -61,6 +61,7 @@ class Service:
                 found.append(Copy(node.name, node.number, "storage", "down", Lsn(0), scannable=False))
             else:
                 state = replica.state if replica.state in (OK, "suspect", "amnesiac", "healing") else "down"
+                state = "behind" if replica.behind and state == "suspect" else state
                 found.append(Copy(node.name, node.number, "storage", state, replica.applied, replica.usable))
         return found
 
@@ -143,7 +144,7 @@ class Service:
 
     async def healed(self, partition: PartitionId, *, timeout_s: float) -> None:
         deadline = self._env.clock.boot_us() + int(timeout_s * 1e6)
-        while self._healing.get(partition):
+        while self._healing.get(partition) or any(copy.state == "behind" for copy in self.copies(partition)):
             if self._env.clock.boot_us() >= deadline:
                 raise Unavailable("a heal of this partition still runs", partition=partition)
             await self._env.tasks.sleep(_POLL_S)
