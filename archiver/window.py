@@ -42,8 +42,8 @@ class Closed(NamedTuple):
 
 
 class Hole(NamedTuple):
-    """Records [first_lsn, last_lsn] of a partition are not in the archive: moments between from_us and to_us (None: nothing before / after is
-    restorable either) cannot be restored."""
+    """Records [first_lsn, last_lsn] of a partition are not in the archive: moments between from_us and to_us, both exclusive (None: nothing before /
+    behind it can be restored either), are lost."""
 
     partition: str
     first_lsn: int
@@ -61,11 +61,12 @@ class Window(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """Moments [low, high] (stamps) that one start and the log behind it can restore. reach: last LSN of that log."""
+    """Moments [low_us, high_us] that one start and the contiguous log behind it can restore. start, reach: LSN of the start, last LSN of that log."""
 
-    low: int
-    high: int
+    start: int
     reach: int
+    low_us: int
+    high_us: int
 
 
 def first_micros(stamp: int) -> int:
@@ -87,15 +88,15 @@ def needs_base(first: Span) -> bool:
 def window_of(partition: str, *, spans: Sequence[Span], starts: Sequence[Start], closed: Sequence[Closed]) -> Window:
     """The window of one partition. spans: usable segments, any order, at most one per first LSN. Pure."""
     log = sorted(spans)
-    runs = _runs(log, sorted(starts), closed)
+    runs = _runs(log, starts, closed)
+    holes = tuple(_holes(partition, log, runs, starts))
     if not runs:
-        return Window(None, None, tuple(_holes(partition, log, runs, sorted(starts))))
-    return Window(
-        first_micros(runs[0].low), last_micros(max(run.high for run in runs)), tuple(_holes(partition, log, runs, sorted(starts)))
-    )
+        return Window(None, None, holes)
+    return Window(min(run.low_us for run in runs), max(run.high_us for run in runs), holes)
 
 
 def _runs(log: Sequence[Span], starts: Sequence[Start], closed: Sequence[Closed]) -> list[_Run]:
+    """One per start that can restore any moment, rising."""
     at = {span.first: span for span in log}
     begin = [Start(0, 0, chains.START)] if 1 in at and not needs_base(at[1]) else []
     runs: list[_Run] = []
@@ -104,54 +105,44 @@ def _runs(log: Sequence[Span], starts: Sequence[Start], closed: Sequence[Closed]
         if start.lsn == 0:
             if 1 not in at:
                 continue
-            low = high = at[1].first_stamp
+            low = high = at[1].first_stamp  # before its first record there was no table
         while (span := at.get(lsn + 1)) is not None and span.chain_before == chain:
             lsn, chain = span.last, span.chain
             high = max(high, span.closed)
         high = max([high, *(point.closed for point in closed if point.last_content <= lsn)])
-        # A start of LSN 0 with nothing closed behind it proves nothing; a base proves its own moment.
-        if start.lsn or high > low:
-            runs.append(_Run(low, high, lsn))
-    return _joined(runs)
-
-
-def _joined(runs: Sequence[_Run]) -> list[_Run]:
-    """Overlapping runs as one, rising."""
-    found: list[_Run] = []
-    for run in sorted(runs):
-        if found and run.low <= found[-1].high + 1:
-            last = found.pop()
-            run = _Run(last.low, max(last.high, run.high), max(last.reach, run.reach))
-        found.append(run)
-    return found
+        run = _Run(start.lsn, lsn, first_micros(low), last_micros(high))
+        if run.low_us <= run.high_us:
+            runs.append(run)
+    return runs
 
 
 def _holes(partition: str, log: Sequence[Span], runs: Sequence[_Run], starts: Sequence[Start]) -> list[Hole]:
-    """Absent LSN ranges between usable segments (and before the first, if nothing starts there) that keep moments from being restored."""
+    """Absent LSN ranges, each with the moments that they cost. A base inside a range divides it: its own moment can be restored."""
     holes: list[Hole] = []
-    # Expiry takes a log away from its beginning, up to a base; a gap further on is a hole even where a base bridges it.
-    floor = min((start.lsn for start in starts), default=0)
-    floor = min([floor, *(span.first - 1 for span in log)])
     if log and log[0].first == 1 and needs_base(log[0]) and not any(start.lsn == 0 for start in starts):
-        holes.append(Hole(partition, 0, 0, None, _next_low(runs, log[0].first_stamp)))
-    expected = floor + 1
+        holes.append(_hole(partition, 0, 0, runs))
+    bases = sorted(start.lsn for start in starts)
+    # Expiry takes a log away from its beginning, up to a base; a gap further on is a hole even where a base bridges it.
+    expected = min([bases[0] if bases else 0, *(span.first - 1 for span in log)]) + 1
     before: Span | None = None
     for span in log:
         if span.last < expected:
             continue
-        broken = before is not None and span.first == expected and span.chain_before != before.chain
-        if span.first > expected or broken:
-            low = None if before is None else stamp_micros(before.last_stamp)
-            last = span.first - 1 if span.first > expected else span.last
-            first = min(span.first, expected)
-            holes.append(Hole(partition, first, last, low, _next_low(runs, span.first_stamp)))
+        if span.first > expected:
+            marks = [lsn for lsn in bases if expected <= lsn < span.first - 1]
+            for first, last in zip([expected, *(lsn + 1 for lsn in marks)], [*marks, span.first - 1], strict=True):
+                holes.append(_hole(partition, first, last, runs))
+        elif before is not None and span.first == expected and span.chain_before != before.chain:
+            holes.append(_hole(partition, span.first, span.last, runs))
         expected, before = span.last + 1, span
     return holes
 
 
-def _next_low(runs: Sequence[_Run], stamp: int) -> int | None:
-    """The first restorable moment at or after a hole's far side, None if there is none."""
-    return next((first_micros(max(run.low, stamp)) for run in runs if run.high >= stamp), None)
+def _hole(partition: str, first: int, last: int, runs: Sequence[_Run]) -> Hole:
+    """from_us: the last restorable moment in front of it, to_us: the first one behind it."""
+    low = max((run.high_us for run in runs if run.reach < first), default=None)
+    high = min((run.low_us for run in runs if run.start >= last and run.start > 0), default=None)
+    return Hole(partition, first, last, low, high)
 
 
 def table_window(windows: Sequence[Window]) -> Window:

@@ -139,9 +139,10 @@ def test_listing_is_complete_at_once_and_in_byte_order(kind: Kind) -> None:
         for key in reversed(KEYS):
             await store.put(key, key.encode())
         for prefix in PREFIXES:
-            for after in AFTERS if prefix in ("", "c/") else AFTERS[::3]:
+            every = 1 if kind.name in ("file", "sim") else 2 if prefix in ("", "c/") else 4
+            for after in AFTERS[::every]:
                 expected = [key for key in KEYS if key.startswith(prefix) and key > after]
-                for limit in (1, 3, 100):
+                for limit in (2, 100):
                     page = await store.list(prefix, after=after, limit=limit)
                     assert [info.key for info in page.objects] == expected[:limit], (prefix, after, limit)
                     assert page.more == (len(expected) > limit), (prefix, after, limit)
@@ -192,7 +193,7 @@ def test_listing_after_the_probe_found_out_about_the_order(kind: Kind) -> None:
             assert store.flat_order == (kind.name == "minio")  # type: ignore[attr-defined]
         for key in KEYS:
             await store.put(key, b"x")
-        for after in AFTERS:
+        for after in AFTERS[1::3]:
             for prefix in ("", "c/n"):
                 page = await store.list(prefix, after=after)
                 assert [info.key for info in page.objects] == [key for key in KEYS if key.startswith(prefix) and key > after], (
