@@ -361,7 +361,8 @@ class Wal:
             batches = self._pack()
         except ScrubjayError as error:
             self._broken = Corrupt("the WAL could not lay out a batch", what="wal", cause=str(error))
-            raise
+            done(error)
+            return True
         self._committing = True
         self._plan()
         self._write(batches, 0, dying, done)
