@@ -1,0 +1,212 @@
+"""Who may write below a prefix, the probe, and the checked record stream."""
+
+from __future__ import annotations
+
+import pytest
+
+from archiver.identity import Attached, attach, check_epoch, clusters, current_epoch, decode_identity, encode_epoch
+from archiver.layout import EpochKey, IdentityKey, build
+from archiver.probe import probe
+from archiver.reader import read_records
+from base.env import ListPage, ObjectInfo
+from base.errors import Corrupt, Fenced, Missing, Unsafe
+from tests.unit.archiver.sample import CLUSTER, history
+from tests.unit.archiver.test_archive_rebuild import archive
+from tests.unit.archiver.tiny_loop import MemoryStore, TinyLoop
+
+OTHER = "0c1a5e00-0000-4000-8000-0000000000ff"
+
+
+def test_a_new_folder_on_an_empty_prefix() -> None:
+    loop, store = TinyLoop(), MemoryStore()
+    attached = loop.run(attach(store, loop.env(), cluster_id=None, folder_is_new=True))
+    assert attached.epoch == 1
+    key = build(IdentityKey(attached.cluster))
+    assert decode_identity(store.objects[key], where=key) == attached.cluster
+    again = loop.run(attach(store, loop.env(), cluster_id=attached.cluster, folder_is_new=False, epoch=1))
+    assert again == attached
+    assert loop.run(clusters(store)) == [attached.cluster]
+
+
+def test_a_first_start_that_was_killed_goes_on() -> None:
+    loop, store = TinyLoop(), MemoryStore()
+    loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True))
+    del store.objects[build(EpochKey(CLUSTER, 1))]
+    assert loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True)) == Attached(CLUSTER, 1)
+
+
+@pytest.mark.parametrize("cluster_id", [None, CLUSTER])
+def test_an_empty_folder_on_a_used_prefix_is_refused(cluster_id: str | None) -> None:
+    loop, store = TinyLoop(), MemoryStore()
+    loop.run(attach(store, loop.env(), cluster_id=OTHER, folder_is_new=True))
+    with pytest.raises(Unsafe) as caught:
+        loop.run(attach(store, loop.env(), cluster_id=cluster_id, folder_is_new=True))
+    assert "recover" in str(caught.value)
+    assert "--archive" in str(caught.value)
+    assert OTHER in str(caught.value)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_foreign_archive_is_refused(used: bool) -> None:
+    loop, store = TinyLoop(), MemoryStore()
+    if used:
+        loop.run(attach(store, loop.env(), cluster_id=OTHER, folder_is_new=True))
+    with pytest.raises(Unsafe) as caught:
+        loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=False))
+    assert "recover" in str(caught.value)
+    assert "--archive" in str(caught.value)
+
+
+def test_foreign_objects_are_no_cluster() -> None:
+    loop, store = TinyLoop(), MemoryStore()
+    store.objects.update({"readme.txt": b"x", "backup/2020/a": b"x", "zz/t=1": b"x"})
+    attached = loop.run(attach(store, loop.env(), cluster_id=None, folder_is_new=True))
+    assert loop.run(clusters(store)) == [attached.cluster]
+
+
+def test_a_newer_epoch_fences() -> None:
+    loop, store = TinyLoop(), MemoryStore()
+    mine = loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True))
+    loop.run(check_epoch(store, mine))
+    store.objects[build(EpochKey(CLUSTER, 2))] = encode_epoch(cluster=CLUSTER, epoch=2, owner=OTHER, created_us=1)
+    assert loop.run(current_epoch(store, CLUSTER)) == 2
+    with pytest.raises(Fenced):
+        loop.run(check_epoch(store, mine))
+    with pytest.raises(Fenced):
+        loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=False, epoch=1))
+
+
+def test_a_lost_identity_is_missing_and_written_again_at_start() -> None:
+    loop, store = TinyLoop(), MemoryStore()
+    mine = loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True))
+    del store.objects[build(IdentityKey(CLUSTER))]
+    with pytest.raises(Missing):
+        loop.run(check_epoch(store, mine))
+    loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=False))
+    loop.run(check_epoch(store, mine))
+
+
+# --- the probe: each lying store is refused by name ---
+
+
+class Careless(MemoryStore):
+    """Overwrites."""
+
+    async def put(self, key: str, data: bytes) -> None:
+        self.objects[key] = data
+
+
+class Racy(MemoryStore):
+    """Looks before it writes, with a gap in between."""
+
+    def __init__(self, loop: TinyLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    async def put(self, key: str, data: bytes) -> None:
+        there = await self.head(key)
+        await self._loop.sleep(0.01)
+        if there is not None:
+            await super().put(key, data)
+        self.objects[key] = data
+
+
+class Stale(MemoryStore):
+    """Lists late."""
+
+    async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> ListPage:
+        return ListPage((), False)
+
+
+class Disorderly(MemoryStore):
+    async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> ListPage:
+        page = await super().list(prefix, after=after, limit=limit)
+        return ListPage(tuple(reversed(page.objects)), page.more)
+
+
+class Rotten(MemoryStore):
+    async def get(self, key: str) -> bytes:
+        return (await super().get(key))[:-1] + b"!"
+
+
+class Trusting(MemoryStore):
+    """Does not look at checksums."""
+
+    async def refuses_wrong_checksum(self, key: str) -> bool:
+        return False
+
+
+class Clinging(MemoryStore):
+    async def delete(self, key: str) -> None: ...
+
+    async def head(self, key: str) -> ObjectInfo | None:
+        return await super().head(key)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda loop: Careless(), "create-once"),
+        (Racy, "create-once race"),
+        (lambda loop: Stale(), "list order"),
+        (lambda loop: Disorderly(), "list order"),
+        (lambda loop: Rotten(), "read-your-write"),
+        (lambda loop: Trusting(), "wrong checksum"),
+        (lambda loop: Clinging(), "deletion"),
+    ],
+)
+def test_a_store_that_lies_is_refused(make: object, name: str) -> None:
+    loop = TinyLoop()
+    store = make(loop)  # type: ignore[operator]
+    with pytest.raises(Unsafe) as caught:
+        loop.run(probe(store, loop.env()))
+    assert caught.value.fields["probe"] == name
+    assert name in caught.value.message
+
+
+def test_an_honest_store_passes_and_is_left_clean() -> None:
+    loop, store = TinyLoop(), MemoryStore()
+    loop.run(probe(store, loop.env()))
+    assert store.objects == {}
+
+
+# --- the record stream ---
+
+
+def test_records_come_in_order_and_whole() -> None:
+    sample = history(segments=3)
+    loop, store, _ = archive(sample)
+
+    async def read(first: int, last: int | None) -> list[int]:
+        found = []
+        async for record in read_records(store, sample.manifests(), first=first, last=last):
+            assert record == sample.records[record.lsn - 1]
+            found.append(int(record.lsn))
+        return found
+
+    assert loop.run(read(1, None)) == list(range(1, sample.lsn + 1))
+    assert loop.run(read(5, 20)) == list(range(5, 21))
+    with pytest.raises(Missing) as caught:
+        loop.run(read(5, sample.lsn + 1))
+    assert caught.value.fields["lsn"] == sample.lsn + 1
+
+
+def test_the_stream_stops_in_front_of_what_is_absent_or_bad() -> None:
+    sample = history(segments=3)
+    loop, store, _ = archive(sample)
+    manifests = sample.manifests()
+    bad = build(manifests[2].key())
+    store.objects[bad] = store.objects[bad][:-3] + b"abc"
+    seen: list[int] = []
+
+    async def read(some: list) -> None:  # type: ignore[type-arg]
+        async for record in read_records(store, some, first=1):
+            seen.append(int(record.lsn))  # noqa: PERF401 - what was seen before the error counts
+
+    with pytest.raises(Corrupt) as corrupt:
+        loop.run(read(manifests))
+    assert corrupt.value.fields["where"] == bad
+    assert seen[-1] == manifests[1].last
+    with pytest.raises(Missing) as missing:
+        loop.run(read([manifests[0], *manifests[2:]]))
+    assert missing.value.fields["lsn"] == manifests[1].first
