@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 
-from base.errors import ScrubjayError
+from base.errors import Conflict, ScrubjayError
 from scrubber.times import utc_text, utc_text_or_none
 from storage.control.catalogue import TableMeta
 from storage.digest import MASK, Total
+from storage.service_port import ServicePort
 
 PREFIX = "restore/"
 
@@ -146,6 +147,23 @@ def load_job(notes: dict[str, Any]) -> RestoreJob | None:
     except msgspec.ValidationError:
         return None
     return job if job.version == 1 else None
+
+
+NOTE_TRIES_MAX = 4
+
+
+async def note(port: ServicePort, key: str, notes: dict[str, Any] | None) -> None:
+    """Save notes that this process alone writes. Raises Unavailable, Conflict.
+
+    Notes are compare-and-set. A Conflict here means that an earlier write of ours, cut off by a cancel, came through after all; by the next try the store
+    knows what stands there.
+    """
+    for _ in range(NOTE_TRIES_MAX - 1):
+        try:
+            return await port.save_job(key, notes)
+        except Conflict:
+            continue
+    return await port.save_job(key, notes)
 
 
 def error_json(error: ScrubjayError, *, asked: str, next_step: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from base.errors import Conflict, Corrupt, Internal, Missing, ScrubjayError, Una
 from base.hlc import last_stamp_at
 from base.ids import Lsn, PartitionId, Stamp
 from pitr.archive import RestoreArchive, RestoredRows
-from pitr.job import CONFIRM, DIFFERS, FAILED, LOAD, PLAN, PUBLISHED, READ, RUNNING, PartitionJob, RestoreJob, error_json
+from pitr.job import CONFIRM, DIFFERS, FAILED, LOAD, PLAN, PUBLISHED, READ, RUNNING, PartitionJob, RestoreJob, error_json, note
 from pitr.plan import BaseFacts, History, PartitionPlan, Plan, Rates, learn, plan_table
 from scrubber.gather import Gate, in_lanes
 from storage.control.catalogue import PartitionInfo, TableMeta
@@ -284,7 +284,7 @@ class Restore:
     async def _save(self) -> None:
         """One at a time: notes are compare-and-set, and two partitions that end at once must not take each other for a stranger."""
         async with self._saving:
-            await self._port.save_job(self.job.key, self.job.as_notes())
+            await note(self._port, self.job.key, self.job.as_notes())
 
     async def _steadily(self, call: Callable[[], Awaitable[T]]) -> T:
         """Try again while the store says "later": leaders move, nodes restart. Every call given here may be made twice. Raises the last Unavailable."""
@@ -310,7 +310,7 @@ class Restore:
             total_seconds=seconds.get("total", 0.0),
         )
         with suppress(ScrubjayError):
-            await self._port.save_job(RATES_KEY, dict(rates._asdict()))
+            await note(self._port, RATES_KEY, dict(rates._asdict()))
 
     def _spent(self, phase: str, began_us: int) -> None:
         self.job.seconds[phase] = self.job.seconds.get(phase, 0.0) + (self._env.clock.boot_us() - began_us) / 1e6

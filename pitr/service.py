@@ -11,7 +11,7 @@ from base.env import Env, Task
 from base.errors import Conflict, Missing, ScrubjayError, Unavailable, Unsafe
 from base.ids import PartitionId, TableId
 from pitr.archive import RestoreArchive, TableArchive
-from pitr.job import CANCELLED, FAILED, PREFIX, PUBLISHED, RUNNING, RestoreJob, WindowNote, load_job
+from pitr.job import CANCELLED, FAILED, PREFIX, PUBLISHED, RUNNING, RestoreJob, WindowNote, load_job, note
 from pitr.plan import Plan, plan_table
 from pitr.restore import Restore, RestoreOptions, folder_of, parts_of, rates_of
 from pitr.target import Asked, Reach, Window, reach, resolve
@@ -106,12 +106,12 @@ class RestoreService:
         self._starting.add(to)
         try:
             job, _ = await self._prepare(source, to, asked, overrides=overrides)
-            await self._port.save_job(job.key, job.as_notes())
+            await note(self._port, job.key, job.as_notes())
             try:
                 await self._port.create_restoring(job.target_meta)
             except ScrubjayError:
                 if not any(table.table_id == job.target_id for table in self._port.tables()):
-                    await self._port.save_job(job.key, None)
+                    await note(self._port, job.key, None)
                 raise
             self._spawn(job, source)
         finally:
@@ -148,7 +148,7 @@ class RestoreService:
                 "it is published: cancel only removes what was never shown", asked=to, found=PUBLISHED, next="DeleteTable removes a table"
             )
         await self._port.abandon(TableId(job.target_id))
-        await self._port.save_job(job.key, None)
+        await note(self._port, job.key, None)
         self._archive.discard(folder_of(job.target_id))
         job.state = CANCELLED
         return self._report(job)
@@ -178,24 +178,24 @@ class RestoreService:
             raise Unavailable("no such table", error_code="ResourceNotFound", asked=source.name, found="it is itself being restored")
         now_us = self._env.clock.wall_us()
         seen = await self._archive.look(source)
-        note = window_note(seen)
+        shown = window_note(seen)
         window = Window(seen.window.earliest_us, seen.window.latest_us, dropped=source.dropped_at is not None)
         if any(table.name == to and table.dropped_at is None for table in self._port.tables()):
             raise Conflict(
                 "a table of that name exists: a restore writes only into a new one",
                 asked=to,
-                found=_window_text(note),
+                found=_window_text(shown),
                 next="choose another name",
-                body={"to": to, "window": msgspec.to_builtins(note)},
+                body={"to": to, "window": msgspec.to_builtins(shown)},
             )
-        target = self._reach(resolve_in(asked, window, note, now_us), window, note, now_us)
-        plan = self._plan(seen, target, note)
-        job = self._job(source, to, target, note, now_us, overrides or {})
+        target = self._reach(resolve_in(asked, window, shown, now_us), window, shown, now_us)
+        plan = self._plan(seen, target, shown)
+        job = self._job(source, to, target, shown, now_us, overrides or {})
         job.partitions = parts_of(plan, source, job.target_meta)
         job.predicted_seconds = plan.predicted_seconds
         return job, plan
 
-    def _plan(self, seen: TableArchive, target: Reach, note: WindowNote) -> Plan:
+    def _plan(self, seen: TableArchive, target: Reach, shown: WindowNote) -> Plan:
         """A first plan; one beyond `latest` is made again once the archive has come so far. A moment inside a hole is outside the window."""
         try:
             return plan_table(
@@ -213,15 +213,15 @@ class RestoreService:
                 latest=seen.window.latest_us,
                 **{**error.fields, "asked": target.at_us},
             )
-            raise _explained(hole, note) from None
+            raise _explained(hole, shown) from None
 
-    def _reach(self, at_us: int, window: Window, note: WindowNote, now_us: int) -> Reach:
+    def _reach(self, at_us: int, window: Window, shown: WindowNote, now_us: int) -> Reach:
         try:
             return reach(at_us, window, now_us=now_us)
         except Unsafe as error:
-            raise _explained(error, note) from None
+            raise _explained(error, shown) from None
 
-    def _job(self, source: TableMeta, to: str, target: Reach, note: WindowNote, now_us: int, overrides: dict[str, object]) -> RestoreJob:
+    def _job(self, source: TableMeta, to: str, target: Reach, shown: WindowNote, now_us: int, overrides: dict[str, object]) -> RestoreJob:
         rand = self._env.rand
         meta = msgspec.structs.replace(
             source,
@@ -250,21 +250,21 @@ class RestoreService:
             beyond_latest=target.beyond_latest,
             created_us=now_us,
             meta=msgspec.to_builtins(meta),
-            window=note,
+            window=shown,
             max_offset_us=self._max_offset_us,
         )
 
     async def _attach(self, job: RestoreJob, source: TableMeta, asked: Asked) -> Report:
         seen = await self._archive.look(source)
-        note = window_note(seen)
-        at_us = resolve_in(asked, seen.window, note, self._env.clock.wall_us())
+        shown = window_note(seen)
+        at_us = resolve_in(asked, seen.window, shown, self._env.clock.wall_us())
         if job.source_id != source.table_id or job.at_us != at_us:
             raise Conflict(
                 "an unfinished restore to that name has another source or moment",
                 asked=f"{source.name} as of {utc_text(at_us)}",
                 found=f"{job.source_name} as of {utc_text(job.at_us)}",
                 next=f"scrubjay restore status {job.target}, or restore cancel {job.target}",
-                body={"to": job.target, "window": msgspec.to_builtins(note)},
+                body={"to": job.target, "window": msgspec.to_builtins(shown)},
             )
         return await self.resume(job.target)
 
@@ -297,7 +297,7 @@ class RestoreService:
         published = [job for job in self._jobs() if job.state == PUBLISHED]
         for job in published[: max(0, len(published) - JOBS_KEPT)]:
             try:
-                await self._port.save_job(job.key, None)
+                await note(self._port, job.key, None)
             except ScrubjayError as error:
                 self._log(f"an old restore could not be forgotten: {error}")
                 return
@@ -357,28 +357,28 @@ def window_note(seen: TableArchive) -> WindowNote:
     return WindowNote(utc_text_or_none(seen.window.earliest_us), utc_text_or_none(seen.window.latest_us), holes)
 
 
-def resolve_in(asked: Asked, window: Window, note: WindowNote, now_us: int) -> int:
+def resolve_in(asked: Asked, window: Window, shown: WindowNote, now_us: int) -> int:
     """`pitr.target.resolve` with the window in the refusal."""
     try:
         return resolve(asked, window, now_us=now_us)
     except Unsafe as error:
-        raise _explained(error, note) from None
+        raise _explained(error, shown) from None
 
 
-def _window_text(note: WindowNote) -> str:
-    if note.earliest is None or note.latest is None:
+def _window_text(shown: WindowNote) -> str:
+    if shown.earliest is None or shown.latest is None:
         return "no proven window yet"
-    return f"proven window {note.earliest} to {note.latest}"
+    return f"proven window {shown.earliest} to {shown.latest}"
 
 
-def _explained(error: Unsafe, note: WindowNote) -> Unsafe:
+def _explained(error: Unsafe, shown: WindowNote) -> Unsafe:
     fields = {name: value for name, value in error.fields.items() if name not in ("earliest", "latest")}
     asked = fields.pop("asked", None)
     return Unsafe(
         error.message,
         **fields,
         asked=None if asked is None else utc_text(asked),
-        found=_window_text(note),
+        found=_window_text(shown),
         next="choose a moment inside the window",
-        body={"at": None if asked is None else utc_text(asked), "window": msgspec.to_builtins(note)},
+        body={"at": None if asked is None else utc_text(asked), "window": msgspec.to_builtins(shown)},
     )

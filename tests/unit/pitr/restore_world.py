@@ -92,6 +92,7 @@ class RestoreWorld:
         self.metas: dict[str, TableMeta] = {self.source.table_id: self.source}
         self.logs = {info.partition_id: SourceLog(info) for info in self.source.partitions}
         self.notes: dict[str, dict[str, Any]] = {}
+        self.known_notes: dict[str, dict[str, Any] | None] = {}
         self.copies: dict[str, dict[NodeName, Rows]] = {}
         self.bases: dict[str, tuple[Total, int]] = {}
         self.files: dict[str, Rows] = {}
@@ -128,6 +129,7 @@ class RestoreWorld:
     def restart(self) -> RestoreService:
         """A new process: nothing but what is durable is left."""
         self.tasks.kill()
+        self.known_notes = dict(self.notes)
         self.tasks = FakeTasks(self.tasks.now_us)
         env, _ = fake_env(self.tasks.now_us & 0xFFFF)
         clock: Any = type(env.clock)(self.tasks)  # type: ignore[call-arg]
@@ -314,16 +316,26 @@ class RestoreWorld:
             self.copies.pop(info.partition_id, None)
 
     async def save_job(self, key: str, job: dict[str, Any] | None) -> None:
-        before = self.notes.get(key)
-        await self.env.tasks.sleep(0.03)
+        before = self.known_notes.get(key)
+        done = self.env.tasks.future()
+        self.env.tasks.call_later(0.03, lambda: done.set_result(self._put(key, job, before)))
+        error = await done
+        if error is not None:
+            raise error
+        self.known_notes[key] = self.notes.get(key)
+
+    def _put(self, key: str, job: dict[str, Any] | None, before: Any) -> ScrubjayError | None:
+        """Happens whether or not the caller still waits: a compare-and-set against what the process last saw."""
         if self.notes.get(key) is not before:
-            raise Conflict("metadata was changed by someone else", item=key)
+            self.known_notes[key] = self.notes.get(key)
+            return Conflict("metadata was changed by someone else", item=key)
         self.changing()
         if job is None:
             self.notes.pop(key, None)
         else:
             self.notes[key] = msgspec.json.decode(msgspec.json.encode(job))
         self.changing()
+        return None
 
     def jobs(self, prefix: str) -> dict[str, dict[str, Any]]:
         return {key: job for key, job in sorted(self.notes.items()) if key.startswith(prefix)}

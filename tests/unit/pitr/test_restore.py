@@ -242,6 +242,24 @@ def test_cancel_while_it_runs_and_never_after_publication() -> None:
         world.run(world.service.cancel("nothing"))
 
 
+@pytest.mark.parametrize("moment", range(0, 700, 9))
+def test_cancel_at_any_moment_leaves_nothing(moment: int) -> None:
+    world = world_with_history()
+    world.run(world.service.start(world.source, "new", Asked(latest=True)))
+    world.run(world.env.tasks.sleep(moment / 1000))
+    if world.published:
+        return
+    try:
+        report = world.run(world.service.cancel("new"))
+    except Unsafe:
+        assert world.published
+        return
+    assert report["state"] == "cancelled"
+    world.finish()
+    assert ([key for key in world.notes if key.startswith("restore/")], list(world.metas)) == ([], [world.source.table_id])
+    assert restore(world, Asked(latest=True))["state"] == "published"
+
+
 def test_the_api_restores_with_overrides_and_without_tags() -> None:
     world = world_with_history()
     world.source = msgspec.structs.replace(world.source, tags=(("a", "b"),), deletion_protection=True)
