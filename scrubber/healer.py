@@ -68,6 +68,10 @@ class Healer:
         if not until:
             return
         try:
+            await self._port.survey(partition, node)
+        except ScrubjayError as error:
+            self._log(f"{table.name} {partition} on {node} could not be surveyed: {error}")
+        try:
             reference = await self._references.rebuild(table, info, until=until, progress=None)
             try:
                 evidence = await self._port.heal(

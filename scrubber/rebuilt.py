@@ -42,18 +42,21 @@ class ArchiveReferences:
             self._disk.remove(f"{FOLDER}/{name}")
 
     async def rebuild(self, table: TableMeta, info: PartitionInfo, *, until: Lsn, progress: Progress | None) -> Reference:
-        damage: list[Damage] = []
+        damage = [
+            Damage("hole", lost, first, f"records {first} to {last} are not in the archive")
+            for first, last, lost in await self._shelves.gaps(table.table_id, info.partition_id, upto=until)
+        ]
         without: tuple[str, ...] = ()
         while True:
             shelf = await self._shelves.shelf(table.table_id, info.partition_id, upto=until, without=without)
-            _note_problems(damage, shelf.problems)
+            for problem in shelf.problems:
+                _note_damage(damage, _of_problem(problem))
             base = shelf.bases[0] if shelf.bases else None
             try:
                 return await self._rebuild(info, shelf, base, until, damage, progress)
             except (Corrupt, Missing) as error:
                 found = await self._damage(table, info, shelf, error)
-                if found not in damage:
-                    damage.append(found)
+                _note_damage(damage, found)
                 if base is None or not found.object.startswith(base.key().folder()):
                     error.fields["damage"] = tuple(damage)
                     raise
@@ -173,8 +176,10 @@ class ArchiveReferences:
                 self._disk.remove(path)
 
 
-def _note_problems(damage: list[Damage], problems: Sequence[Problem]) -> None:
-    damage += [one for one in map(_of_problem, problems) if one not in damage]
+def _note_damage(damage: list[Damage], found: Damage) -> None:
+    """Each object once, by what was said of it first."""
+    if not any(one.object == found.object for one in damage):
+        damage.append(found)
 
 
 def _of_problem(problem: Problem) -> Damage:

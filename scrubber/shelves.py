@@ -5,12 +5,12 @@ A partition with a long log has many manifests; those below the newest base are 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from archiver.base import BaseManifest
 from archiver.index import Problem, Shelf, ShelfReader, list_all
-from archiver.layout import SegmentKey, base_prefix, build, log_prefix, parse
+from archiver.layout import BaseKey, SegmentKey, base_prefix, build, log_prefix, parse
 from base.env import ObjectStore, Tasks
 from base.ids import Lsn
 
@@ -23,6 +23,10 @@ class Shelves(Protocol):
 
     async def shelf(self, table: str, partition: str, *, upto: Lsn, without: tuple[str, ...] = ()) -> Shelf:
         """The newest usable base at or below `upto` (none, or one), and the segments behind it. without: object keys of base manifests not to use."""
+        ...
+
+    async def gaps(self, table: str, partition: str, *, upto: Lsn) -> list[tuple[int, int, str]]:
+        """Ranges of the whole log up to `upto` that no listed segment with its manifest covers: (first, last, key of what is gone). By names alone."""
         ...
 
     async def names(self, table: str, partition: str) -> list[SegmentKey]:
@@ -56,6 +60,13 @@ class StoreShelves:
         segments, more = await self._reader.log({name: size for name, size in sizes.items() if _begins(name) <= upto}, {})
         return Shelf(() if base is None else (base,), tuple(segments[first] for first in sorted(segments)), (*problems, *more))
 
+    async def gaps(self, table: str, partition: str, *, upto: Lsn) -> list[tuple[int, int, str]]:
+        bases = [
+            key for key in map(parse, await list_all(self._store, base_prefix(self._cluster, table, partition))) if isinstance(key, BaseKey)
+        ]
+        missing = uncovered(await self.names(table, partition), floors={key.lsn for key in bases}, upto=upto)
+        return [(first, last, await self.lost(table, partition, first=first, last=last)) for first, last in missing]
+
     async def names(self, table: str, partition: str) -> list[SegmentKey]:
         listed = await list_all(self._store, log_prefix(self._cluster, table, partition))
         best: dict[tuple[int, int], SegmentKey] = {}
@@ -76,6 +87,19 @@ class StoreShelves:
             if remembered:
                 return remembered[-1]
         return prefix if last is None else f"{prefix}{last:016x}"
+
+
+def uncovered(names: Sequence[SegmentKey], *, floors: set[int], upto: int) -> list[tuple[int, int]]:
+    """LSN ranges up to `upto` between (and before) the segments. floors: LSNs of bases: a log that begins right behind one was expired up to there. Pure."""
+    found: list[tuple[int, int]] = []
+    expected = names[0].first if names and names[0].first - 1 in floors else 1
+    for key in names:
+        if key.first > expected:
+            found.append((expected, min(key.first - 1, upto)))
+        expected = max(expected, key.last + 1)
+    if expected <= upto:
+        found.append((expected, upto))
+    return [(first, last) for first, last in found if first <= upto]
 
 
 def _begins(name: str) -> int:

@@ -16,7 +16,7 @@ from scrubber.partition import ScrubOptions
 from scrubber.rebuilt import ArchiveReferences
 from scrubber.report import PartitionReport
 from scrubber.run import scrub
-from scrubber.shelves import StoreShelves
+from scrubber.shelves import StoreShelves, uncovered
 from scrubber.verdict import Verdict
 from storage import record as records
 from storage.control.catalogue import PartitionInfo, TableMeta
@@ -270,6 +270,39 @@ def test_a_base_that_rotted_is_named_and_done_without(damage: str) -> None:
     (found_one,) = part.findings
     assert (code, found_one.finding.copy, found_one.finding.object, part.reason) == (2, "archive", named, "archive_damaged")
     assert [copy.verdict for copy in part.copies] == [Verdict.MATCH] * 4, "the log alone still proves the copies"
+
+
+@pytest.mark.parametrize("lose", ["segment", "manifest", "both", "first"])
+def test_a_hole_below_the_newest_base_is_seen_by_name(lose: str) -> None:
+    """The copies still match: the reference begins with the base. But the history behind it has a hole."""
+    world = World()
+    assert world.scrub()[0] == 0
+    target = world.segment_of(1 if lose == "first" else 12)
+    parsed = parse(target)
+    assert isinstance(parsed, SegmentKey)
+    for key in {"segment": [target], "manifest": [build(parsed.twin())]}.get(lose, [target, build(parsed.twin())]):
+        del world.objects.objects[key]
+    code, part = world.scrub()
+    (found,) = part.findings
+    assert (code, found.finding.kind, found.finding.lsn, part.reason) == (2, "hole", parsed.first, "archive_damaged")
+    assert found.finding.object is not None
+    assert (build(parsed.twin()) if lose == "manifest" else target).startswith(found.finding.object)
+    assert [copy.verdict for copy in part.copies] == [Verdict.MATCH] * 4
+
+
+def test_what_expiry_took_away_is_no_hole() -> None:
+    def key(first: int, last: int) -> SegmentKey:
+        return SegmentKey("c", "t", "p", first, last, 1, "0" * 16, False)
+
+    log = [key(1, 4), key(5, 9), key(10, 12)]
+    assert uncovered(log, floors=set(), upto=12) == []
+    assert uncovered(log[1:], floors={4}, upto=12) == []
+    assert uncovered(log[1:], floors={9}, upto=12) == [(1, 4)]
+    assert uncovered([log[0], log[2]], floors={9}, upto=12) == [(5, 9)]
+    assert uncovered([log[0], log[2]], floors=set(), upto=6) == [(5, 6)]
+    assert uncovered([key(1, 12), *log], floors=set(), upto=12) == []
+    assert uncovered(log[:2], floors=set(), upto=12) == [(10, 12)]
+    assert uncovered([], floors={0}, upto=2) == [(1, 2)]
 
 
 def test_a_scrub_reads_only_what_is_behind_the_newest_base() -> None:
