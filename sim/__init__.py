@@ -1,1 +1,1 @@
-"""The simulated world: virtual time, faulty disks, network and object store, nemesis, checkers. One seed runs it (docs/adr/0005-simulation.md)."""
+"""The simulated world: virtual time, faulty disks, network and object store, nemesis, checkers. One seed runs it."""

@@ -94,6 +94,8 @@ class Nemesis:
         self._faulting = True
         self._ambushes = world.stream("ambush")
         self._plot_until = 0
+        self.hush_until = 0
+        """Clients ask nothing before this time."""
         self._plot: Callable[[GroupNode], None] | None = None
 
     def nodes(self) -> list[GroupNode]:
@@ -254,18 +256,26 @@ class Nemesis:
         if draw.chance(0.8):
             self._plot_until = self.world.now + 4_000_000
         first, second = [host for host in self.world.hosts.values() if host is not leader][:: draw.between(0, 1) * 2 - 1]
-        (self._plot_early, self._plot_deaf_candidate, self._plot_forgotten)[draw.between(0, 2)](draw, leader, first, second)
+        plots = (self._plot_early, self._plot_deaf_candidate, self._plot_forgotten, self._plot_amnesia, self._plot_power)
+        plots[draw.between(0, len(plots) - 1)](draw, leader, first, second)
 
     def _plot_early(self, draw: Stream, leader: Host, first: Host, second: Host) -> None:
         """A leader is cut off with records of its own; the next one speaks of closed time and dies before anybody has its log; the first returns."""
-        for other in (first, second):
-            self._cut(leader.name, other.name, draw, 1_600_000, 2_200_000)
-            self._cut(other.name, leader.name, draw, 1_600_000, 2_200_000)
+        # Clients hold still for a moment, so that the followers know all that is chosen.
+        self.hush_until = self.world.now + 120_000
+
+        def cut() -> None:
+            for other in (first, second):
+                self._cut(leader.name, other.name, draw, 1_600_000, 2_200_000)
+                self._cut(other.name, leader.name, draw, 1_600_000, 2_200_000)
+
+        self.world.after(100_000, cut)
 
         def hit(node: GroupNode) -> None:
             node.publish()
             host = node.host
-            self.world.after(draw.between(0, 2_000), lambda: host.crash(power=False))
+            self._leave_out(draw, host, 20_000, 50_000)
+            self.world.after(draw.between(0, 10_000), lambda: host.crash(power=False))
             self._restart_later(host, 3_500_000)
 
         self._plot = hit
@@ -331,6 +341,44 @@ class Nemesis:
 
         self.world.after(draw.between(900_000, 1_500_000), strike)
 
+    def _leave_out(self, draw: Stream, host: Host, low: int, high: int) -> None:
+        """Cut one host off from all others."""
+        for other in self.world.hosts.values():
+            if other is not host:
+                self._cut(host.name, other.name, draw, low, high)
+                self._cut(other.name, host.name, draw, low, high)
+
+    def _plot_amnesia(self, draw: Stream, leader: Host, first: Host, second: Host) -> None:
+        """What only the leader and one follower have is forgotten by the follower; the leader dies, the other returns."""
+        if self._amnesiacs():
+            return
+        self._remember(first)
+        self._leave_out(draw, second, 600_000, 700_000)
+
+        def strike() -> None:
+            if self._faulting and not self._amnesiacs() and first.up:
+                self._lose_synced(first)
+                self._restart_later(first, draw.between(1_000, 20_000))
+                leader.crash(power=False)
+                self._restart_later(leader, 3_500_000)
+
+        self.world.after(600_000, strike)
+
+    def _plot_power(self, draw: Stream, leader: Host, first: Host, second: Host) -> None:
+        """Power fails for two while their disks are slow and the third is away."""
+        self._leave_out(draw, second, 400_000, 500_000)
+        for host in (leader, first):
+            host.disk.faults.sync_us = (40_000, 150_000)
+
+        def strike() -> None:
+            for host in (leader, first):
+                host.disk.faults.sync_us = (150, 1_500)
+                if self._faulting:
+                    host.crash(power=True)
+                    self._restart_later(host, draw.between(1_000, 200_000))
+
+        self.world.after(draw.between(200_000, 400_000), strike)
+
     def _pauses(self, draw: Stream) -> None:
         host = self._pick(draw)
         life = host.life
@@ -362,15 +410,24 @@ class Nemesis:
 
     def _amnesia(self, draw: Stream) -> None:
         """One node's disk loses synced bytes, once a run: more would be outside what a quorum of two survives."""
-        if any(wal.amnesiac for wal in self._wals.values()):
-            return
         host = self._pick(draw)
-        wal = self._wals[host.name]
-        if not host.up:
+        if self._amnesiacs() or not host.up:
             return
+        self._lose_synced(host)
+        self._restart_later(host, draw.between(50_000, 500_000))
+
+    def _amnesiacs(self) -> bool:
+        return any(wal.amnesiac for wal in self._wals.values())
+
+    def _remember(self, host: Host) -> None:
+        """What a lying disk may fall back to."""
+        self._wals[host.name].remember()
+        self._old_trees[host.name] = dict(self._trees[host.name])
+
+    def _lose_synced(self, host: Host) -> None:
         host.crash(power=True)
+        wal = self._wals[host.name]
         wal.restart()
         if host.name in self._old_trees and wal.forget_synced():
             self._trees[host.name] = self._old_trees[host.name]
             self.world.note(f"{host.name} lost synced bytes")
-        self._restart_later(host, draw.between(50_000, 500_000))

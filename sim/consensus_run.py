@@ -157,6 +157,9 @@ class ConsensusRun(Nemesis):
             world.after(draw.between(5_000, 60_000), ask)
 
         def ask() -> None:
+            if world.now < self.hush_until:
+                next_()
+                return
             self._operation += 1
             id_ = self._operation
             partition = self.partitions[draw.between(0, len(self.partitions) - 1)]
@@ -228,8 +231,7 @@ class ConsensusRun(Nemesis):
                 if draw.chance(0.1):
                     host.life.run(lambda node=node: node.checkpoint(trim=self.swarm.trim))  # type: ignore[misc]
                 if draw.chance(0.03):
-                    self._wals[host.name].remember()
-                    self._old_trees[host.name] = dict(self._trees[host.name])
+                    self._remember(host)
             world.after(draw.between(20_000, 150_000), work)
 
         world.after(500_000, work)

@@ -169,7 +169,24 @@ def _unsynced(self: Leader) -> int:
     return reached(marks, len(self.members))
 
 
-KILLERS: dict[str, int] = {}
+KILLERS: dict[str, int] = {
+    "slot-wise": 2,
+    "adoption-in-pieces": 42,
+    "count-unanswered": 2,
+    "no-epoch": 40,
+    "forget-quiet": 17,
+    "count-from-receipt": 36,
+    "forgotten-epoch": 1,
+    "publish-ahead": 1,
+    "promise-no-clock": 7,
+    "publish-early": 1,
+    "forgotten-clock": 9,
+    "amnesiac-vote": 7,
+    "sync-skipped": 10,
+    "early-negative-answer": 2,
+    "bound-ignored": 68,
+    "own-vote-unsynced": 17,
+}
 """A seed that kills each mutant, as found by `python -m sim mutants`; tests try it first."""
 
 

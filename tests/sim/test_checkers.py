@@ -1,0 +1,204 @@
+"""Every checker flags every known-bad history, and nothing in the good ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from base.ids import Stamp
+from sim.checkers.group import GroupChecker, Violation, chain
+from sim.checkers.history import FOREVER, Kind, Operation
+from sim.checkers.ledger import DurabilityLedger
+from sim.checkers.linear import check_linear
+from sim.checkers.witness import check_witness
+from sim.rand import stream
+from storage.record import Kind as RecordKind
+from storage.record import Record, encode
+
+W, R, C = Kind.WRITE, Kind.READ, Kind.CAS
+
+
+def op(
+    id_: int,
+    kind: Kind,
+    start: int,
+    end: int,
+    value: int | None = None,
+    *,
+    lsn: int | None = None,
+    expected: int | None = None,
+    ok: bool | None = True,
+    key: int = 0,
+) -> Operation:
+    return Operation(id_, id_, key, kind, start, end, value, expected, ok, lsn)
+
+
+GOOD = {
+    "empty": [],
+    "one after another": [op(1, W, 0, 1, 1, lsn=1), op(2, R, 2, 3, 1, lsn=1), op(3, W, 4, 5, 2, lsn=2), op(4, R, 6, 7, 2, lsn=2)],
+    "absent before the first": [op(1, R, 0, 1, None, lsn=0), op(2, W, 2, 3, 1, lsn=1)],
+    "overlapping writes, either order": [op(1, W, 0, 10, 1, lsn=2), op(2, W, 0, 10, 2, lsn=1), op(3, R, 11, 12, 1, lsn=2)],
+    "a read beside a write may see either": [op(1, W, 0, 10, 1, lsn=1), op(2, R, 1, 2, None, lsn=0), op(3, R, 3, 4, 1, lsn=1)],
+    "no answer, took effect": [op(1, W, 0, FOREVER, 1), op(2, R, 50, 51, 1, lsn=1)],
+    "no answer, no effect": [op(1, W, 0, FOREVER, 1), op(2, R, 50, 51, None, lsn=0)],
+    "no answer, late effect": [op(1, W, 0, FOREVER, 1), op(2, R, 5, 6, None, lsn=0), op(3, R, 7, 8, 1, lsn=1)],
+    "cas from absent": [op(1, C, 0, 1, 1, lsn=1, expected=None), op(2, C, 2, 3, 2, lsn=2, expected=1), op(3, R, 4, 5, 2, lsn=2)],
+    "cas refused": [op(1, W, 0, 1, 1, lsn=1), op(2, C, 2, 3, 9, lsn=1, expected=7, ok=False), op(3, R, 4, 5, 1, lsn=1)],
+    "keys are apart": [op(1, W, 0, 1, 1, lsn=1), op(2, R, 2, 3, None, lsn=1, key=5)],
+}
+
+BAD_BOTH = {
+    "stale read": [op(1, W, 0, 1, 1, lsn=1), op(2, W, 2, 3, 2, lsn=2), op(3, R, 4, 5, 1, lsn=1)],
+    "lost write": [op(1, W, 0, 1, 1, lsn=1), op(2, R, 2, 3, None, lsn=0)],
+    "value from nowhere": [op(1, R, 0, 1, 9, lsn=1)],
+    "value from the future": [op(1, R, 0, 1, 1, lsn=1), op(2, W, 2, 3, 1, lsn=1)],
+    "a read that goes back": [op(1, W, 0, 1, 1, lsn=1), op(2, W, 2, 20, 2, lsn=2), op(3, R, 3, 4, 2, lsn=2), op(4, R, 5, 6, 1, lsn=1)],
+    "unanswered write seen before it began": [op(1, R, 0, 1, 5, lsn=1), op(2, W, 2, FOREVER, 5)],
+    "two readers disagree on the order": [
+        op(1, W, 0, 10, 1, lsn=1), op(2, W, 0, 10, 2, lsn=2), op(3, R, 11, 12, 2, lsn=2), op(4, R, 13, 14, 1, lsn=1),
+    ],
+    "cas refused though the value was right": [op(1, W, 0, 1, 1, lsn=1), op(2, C, 2, 3, 9, lsn=1, expected=1, ok=False)],
+    "cas on a value that was gone": [op(1, W, 0, 1, 1, lsn=1), op(2, W, 2, 3, 2, lsn=2), op(3, C, 4, 5, 3, lsn=1, expected=1)],
+    "write answered after a later one, seen reversed": [op(1, W, 0, 1, 1, lsn=2), op(2, W, 2, 3, 2, lsn=1), op(3, R, 4, 5, 1, lsn=2)],
+}  # fmt: skip
+
+BAD_WITNESS = {
+    "two writes share an LSN": [op(1, W, 0, 10, 1, lsn=1), op(2, W, 0, 10, 2, lsn=1)],
+    "a write at the LSN of an answered one": [op(1, W, 0, 1, 1, lsn=3), op(2, W, 2, 3, 2, lsn=3)],
+    "a read served below an answer": [op(1, W, 0, 1, 1, lsn=3), op(2, R, 2, 3, 1, lsn=2)],
+    "a read that names the wrong version": [op(1, W, 0, 10, 1, lsn=1), op(2, W, 0, 10, 2, lsn=2), op(3, R, 11, 12, 1, lsn=2)],
+}
+
+BAD_LINEAR = {
+    "two conditional writes win from one value": [
+        op(1, W, 0, 1, 1), op(2, C, 2, 10, 2, expected=1), op(3, C, 2, 10, 3, expected=1),
+    ],
+    "an unanswered write is seen, then not, then seen": [
+        op(1, W, 0, FOREVER, 1), op(2, W, 0, 1, 2), op(3, R, 2, 3, 1), op(4, R, 4, 5, 2), op(5, R, 6, 7, 1),
+    ],
+    "a refused cas that must have seen its value": [op(1, C, 0, 1, 1, expected=None, ok=False)],
+    "a successful cas nobody could allow": [op(1, C, 0, 1, 1, expected=4)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_good_histories_pass(name: str) -> None:
+    assert check_witness(GOOD[name]) == []
+    assert check_linear(GOOD[name]).outcome == "ok"
+
+
+@pytest.mark.parametrize("name", sorted({**BAD_BOTH, **BAD_WITNESS}))
+def test_the_witness_flags(name: str) -> None:
+    assert check_witness({**BAD_BOTH, **BAD_WITNESS}[name])
+
+
+@pytest.mark.parametrize("name", sorted({**BAD_BOTH, **BAD_LINEAR}))
+def test_the_black_box_flags(name: str) -> None:
+    assert check_linear({**BAD_BOTH, **BAD_LINEAR}[name]).outcome == "bad"
+
+
+def test_beyond_the_step_limit_the_verdict_is_unknown_never_ok() -> None:
+    many = [op(number, W, 0, 1_000, number) for number in range(1, 30)] + [op(99, R, 2_000, 2_001, 999)]
+    verdict = check_linear(many, steps_max=5_000)
+    assert verdict.outcome == "unknown"
+    assert verdict.key == 0
+
+
+def _atomic_history(seed: int, count: int) -> list[Operation]:
+    """A history of a real register: each operation takes effect at a moment between its call and its answer."""
+    draw = stream(seed, "history")
+    points = sorted((draw.between(0, 400), number) for number in range(count))
+    value: int | None = None
+    lsn, found = 0, []
+    for at, number in points:
+        start, end = at - draw.between(0, 20), at + draw.between(0, 20)
+        kind = (W, R, C)[draw.between(0, 2)]
+        if kind is R:
+            found.append(op(number, R, start, end, value, lsn=lsn))
+        elif kind is W:
+            lsn, value = lsn + 1, 1_000 + number
+            found.append(op(number, W, start, end if draw.chance(0.8) else FOREVER, value, lsn=lsn))
+        else:
+            expected = value if draw.chance(0.6) else 7
+            ok = expected == value
+            if ok:
+                lsn, value = lsn + 1, 1_000 + number
+            found.append(op(number, C, start, end, 1_000 + number, lsn=lsn, expected=expected, ok=ok))
+    return found
+
+
+def test_random_atomic_histories_pass_and_shifted_reads_are_noticed() -> None:
+    noticed = 0
+    for seed in range(60):
+        history = _atomic_history(seed, 24)
+        assert check_linear(history).outcome == "ok", seed
+        assert check_witness(history) == [], seed
+        late = max((one.end for one in history if one.answered), default=0) + 100
+        last = [one for one in history if one.kind is not R and one.ok]
+        if len(last) >= 2:
+            stale = op(900, R, late, late + 1, 123_456, lsn=10_000)
+            noticed += check_linear([*history, stale]).outcome == "bad" and bool(check_witness([*history, stale]))
+    assert noticed > 40
+
+
+def _record(lsn: int, stamp: int, body: bytes = b"") -> Record:
+    return encode(owner=bytes(8), lsn=lsn, stamp=stamp, kind=RecordKind.DATA, payload=body)
+
+
+def test_group_agreement_order_rising_and_rests() -> None:
+    checker = GroupChecker()
+    first = _record(1, 10)
+    checker.applied("n1", first, None)
+    checker.applied("n2", first, None)
+    for bad, rests, word in (
+        (_record(1, 10, b"x"), None, "agreement"),
+        (_record(3, 30), None, "order"),
+        (_record(2, 10), None, "rising"),
+        (_record(2, 20), bytes(16), "rests"),
+    ):
+        with pytest.raises(Violation, match=word):
+            checker.applied("n2", bad, rests)
+    checker.applied("n2", _record(2, 20), chain(bytes(16), first.data))
+
+
+def test_group_closed_timestamps() -> None:
+    checker = GroupChecker()
+    checker.applied("n1", _record(1, 10), None)
+    checker.closed("n1", 15, 1)
+    with pytest.raises(Violation, match="closed"):
+        checker.applied("n1", _record(2, 15), None)
+    checker.applied("n1", _record(2, 16), None)
+    with pytest.raises(Violation, match="closed"):
+        checker.closed("n1", 16, 1)
+    checker.closed("n1", 40, 3)
+    checker.applied("n1", _record(3, 30), None)
+    with pytest.raises(Violation, match="closed"):
+        checker.applied("n1", _record(4, 40), None)
+
+
+def test_group_leases() -> None:
+    checker = GroupChecker()
+    checker.applied("n1", _record(1, 10), None)
+    checker.leases([("n1", 1)])
+    with pytest.raises(Violation, match="one lease"):
+        checker.leases([("n1", 1), ("n2", 1)])
+    with pytest.raises(Violation, match="fresh"):
+        checker.leases([("n2", 0)])
+    assert Stamp(0) == 0
+
+
+def test_the_ledger_flags_lost_moved_doubled_failed_and_foreign_writes() -> None:
+    ledger = DurabilityLedger()
+    for id_ in (1, 2, 3):
+        ledger.sent(id_)
+    ledger.acknowledged(1, 5)
+    ledger.failed(2)
+    assert ledger.check({5: 1}) == []
+    assert ledger.check({5: 1, 6: 3}) == [], "no answer: either"
+    for log, word in (
+        ({}, "lost"),
+        ({7: 1}, "is at LSN"),
+        ({5: 1, 6: 1}, "twice"),
+        ({5: 1, 6: 2}, "not done"),
+        ({5: 1, 6: 77}, "never sent"),
+    ):
+        assert any(word in finding for finding in ledger.check(log)), word

@@ -1,0 +1,286 @@
+"""The simulated ports: order of events, clocks, lives, futures, faulty disk, network and store."""
+
+from __future__ import annotations
+
+import pytest
+
+from base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError, Unavailable
+from base.ids import NodeName
+from sim.disk import SimDisk
+from sim.store import SimStore
+from sim.tasks import Cancelled
+from sim.world import Host, Life, World
+
+
+def _host(world: World, name: str = "n1") -> Host:
+    host = world.add_host(NodeName(name), build=lambda host: object())
+    host.start()
+    return host
+
+
+def test_events_run_in_the_order_of_time_then_of_being_asked_for() -> None:
+    world, seen = World(1), []
+    world.after(20, lambda: seen.append("c"))
+    world.after(10, lambda: seen.append("a"))
+    world.after(10, lambda: seen.append("b"))
+    gone = world.after(15, lambda: seen.append("never"))
+    gone.cancel()
+    world.run(until_us=100)
+    assert seen == ["a", "b", "c"]
+    assert world.now == 100
+
+
+def test_a_clock_has_its_own_rate_and_a_boot_clock_never_goes_back() -> None:
+    world = World(1)
+    host = _host(world)
+    host.clock._rate += 2_000
+    boot, wall = host.clock.boot_us(), host.clock.wall_us()
+    world.run(until_us=1_000_000)
+    assert host.clock.boot_us() - boot == 1_002_000
+    host.clock.jump(-500_000)
+    assert host.clock.wall_us() - wall == 502_000
+    assert host.clock.boot_us() - boot == 1_002_000
+    host.clock.reboot()
+    assert host.clock.boot_us() == 5_000_000
+
+
+def test_a_dead_life_runs_nothing_and_a_paused_one_later() -> None:
+    world, seen = World(1), []
+    host = _host(world)
+    tasks = host.env.tasks
+    tasks.call_later(0.001, lambda: seen.append("dead"))
+    host.crash(power=False)
+    host.start()
+    host.env.tasks.call_later(0.001, lambda: seen.append("paused"))
+    host.life.pause()
+    world.run(until_us=10_000)
+    assert seen == []
+    host.life.resume()
+    world.run(until_us=20_000)
+    assert seen == ["paused"]
+
+
+def test_tasks_await_sleep_raise_and_are_cancelled() -> None:
+    world = World(1)
+    tasks = _host(world).env.tasks
+    log: list[object] = []
+
+    async def child() -> int:
+        await tasks.sleep(0.01)
+        log.append(("slept", world.now))
+        return 7
+
+    async def bad() -> None:
+        await tasks.sleep(0.001)
+        raise Unavailable("no")
+
+    async def parent() -> None:
+        log.append(await tasks.spawn(child(), name="child"))
+        try:
+            await tasks.spawn(bad(), name="bad")
+        except Unavailable:
+            log.append("caught")
+        log.append(await tasks.blocking(lambda: 3))
+        try:
+            await tasks.sleep(100)
+        except Cancelled:
+            log.append("cancelled")
+            raise
+
+    task = tasks.spawn(parent(), name="parent")
+    world.run(until_us=50_000)
+    assert log == [("slept", 10_000), 7, "caught", 3]
+    task.cancel()
+    world.run(until_us=60_000)
+    assert log[-1] == "cancelled"
+    assert task.done()
+    with pytest.raises(Cancelled):
+        task.result()
+
+
+def test_an_exception_nobody_awaits_is_kept() -> None:
+    world = World(1)
+    tasks = _host(world).env.tasks
+
+    async def bad() -> None:
+        raise Unavailable("no")
+
+    tasks.spawn(bad(), name="bad")
+    world.run(until_us=2_000_000)
+    assert [name for name, _ in tasks.failures] == ["bad"]  # type: ignore[attr-defined]
+
+
+def test_futures_wake_in_the_order_of_waiting() -> None:
+    world = World(1)
+    tasks = _host(world).env.tasks
+    future, seen = tasks.future(), []
+
+    async def wait(name: str) -> None:
+        seen.append((name, await future))
+
+    for name in "abc":
+        tasks.spawn(wait(name), name=name)
+    world.run(until_us=10)
+    future.set_result(1)
+    world.run(until_us=20)
+    assert seen == [("a", 1), ("b", 1), ("c", 1)]
+
+
+def _disk(world: World) -> SimDisk:
+    host = _host(world)
+    host.disk.mkdir("d")
+    return host.disk
+
+
+def test_synced_bytes_survive_and_unsynced_are_lost_torn_or_kept() -> None:
+    outcomes: dict[bytes, None] = {}
+    for seed in range(40):
+        world = World(seed)
+        disk = _disk(world)
+        file = disk.open("d/f", create_size=2048)
+        disk.sync_dir("d")
+        file.write(0, b"s" * 600)
+        file.sync()
+        file.write(600, b"u" * 1400)
+        world.hosts[NodeName("n1")].crash(power=True)
+        data = disk.read_file("d/f")
+        assert data is not None
+        assert data[:600] == b"s" * 600
+        outcomes[data[600:]] = None
+    assert bytes(1448) in outcomes, "all lost"
+    assert b"u" * 1400 + bytes(48) in outcomes, "all kept"
+    assert len(outcomes) > 3, "torn at sectors"
+
+
+def test_a_crash_of_the_process_alone_loses_nothing_written() -> None:
+    world = World(1)
+    disk = _disk(world)
+    disk.open("d/f", create_size=10).write(0, b"x" * 10)
+    world.hosts[NodeName("n1")].crash(power=False)
+    assert disk.read_file("d/f") == b"x" * 10
+
+
+def test_directory_entries_are_durable_after_sync_dir_only() -> None:
+    lost = 0
+    for seed in range(20):
+        world = World(seed)
+        disk = _disk(world)
+        disk.open("d/synced", create_size=1)
+        disk.sync_dir("d")
+        disk.open("d/unsynced", create_size=1)
+        disk.write_file("d/atomic", b"whole")
+        world.hosts[NodeName("n1")].crash(power=True)
+        assert disk.exists("d/synced")
+        assert disk.read_file("d/atomic") == b"whole"
+        lost += not disk.exists("d/unsynced")
+    assert 0 < lost < 20
+
+
+def test_a_failed_sync_drops_its_pages_and_the_file_stays_broken() -> None:
+    world = World(1)
+    disk = _disk(world)
+    file = disk.open("d/f", create_size=100)
+    disk.sync_dir("d")
+    disk.faults.sync_error = 1.0
+    seen: list[ScrubjayError | None] = []
+    file.write_sync(0, [b"a" * 50], seen.append)
+    world.run(until_us=10_000)
+    assert isinstance(seen[0], Corrupt)
+    disk.faults.sync_error = 0.0
+    with pytest.raises(Corrupt):
+        file.sync()
+    world.hosts[NodeName("n1")].crash(power=True)
+    assert disk.read_file("d/f") == bytes(100)
+
+
+def test_a_full_disk_and_rot() -> None:
+    world = World(1)
+    host = world.add_host(NodeName("n1"), build=lambda host: None, disk_bytes=1_000)
+    host.start()
+    host.disk.mkdir("d")
+    file = host.disk.open("d/f", create_size=900)
+    with pytest.raises(DiskFull):
+        file.write(900, b"x" * 200)
+    with pytest.raises(Exists):
+        host.disk.open("d/f", create_size=1)
+    with pytest.raises(Missing):
+        host.disk.open("d/none")
+    at = host.disk.flip_bit("d/f")
+    assert at is not None
+    assert file.pread(at, 1) != b"\0"
+    host.disk.make_unreadable("d/f", 10, 20)
+    with pytest.raises(Corrupt):
+        file.pread(0, 11)
+    assert file.pread(20, 5) is not None
+
+
+def test_links_lose_double_delay_and_are_cut() -> None:
+    world = World(3)
+    a, b = _host(world, "a"), _host(world, "b")
+    got: list[bytes] = []
+    b.network.listen(lambda sender, frame: got.append(frame))
+    world.net.faults.loss = world.net.faults.duplicate = 0.3
+    for number in range(200):
+        a.network.send(b.name, bytes([number]))
+    world.run(until_us=1_000_000)
+    assert 100 < len({*got}) < 180
+    assert len(got) > len({*got})
+    assert got != sorted(got), "reordered"
+    world.net.faults.loss = world.net.faults.duplicate = 0.0
+    got.clear()
+    world.net.cut_link(a.name, b.name)
+    a.network.send(b.name, b"x")
+    world.run(until_us=2_000_000)
+    assert got == []
+    world.net.heal()
+    a.network.send(b.name, b"y")
+    world.run(until_us=3_000_000)
+    assert got == [b"y"]
+
+
+def test_the_store_creates_once_and_lies_only_as_told() -> None:
+    world = World(5)
+    tasks = _host(world).env.tasks
+    store = SimStore(world)
+    client = store.client(tasks)
+    results: list[object] = []
+
+    async def work() -> None:
+        await client.put("a/b", b"1")
+        try:
+            await client.put("a/b", b"2")
+        except Exists:
+            results.append("exists")
+        results.append(await client.get("a/b"))
+        results.append((await client.list("a/")).objects[0].key)
+        store.faults.timeout_after = 1.0
+        try:
+            await client.put("a/c", b"3")
+        except Unavailable:
+            results.append("c" in store.objects or "a/c" in store.objects)
+        store.faults.timeout_after = 0.0
+        store.faults.short_body = 1.0
+        try:
+            await client.get("a/b")
+        except Unavailable:
+            results.append("short")
+        store.faults.short_body = 0.0
+        store.flip_bit("a/b")
+        results.append(await client.get("a/b") != b"1")
+        store.lose("a/b")
+        results.append(await client.head("a/b"))
+
+    task = tasks.spawn(work(), name="work")
+    world.run(until_us=10_000_000)
+    task.result()
+    assert results == ["exists", b"1", "a/b", True, "short", True, None]
+
+
+def test_lives_end_once() -> None:
+    world = World(1)
+    life = Life(world)
+    ran: list[int] = []
+    life.run(lambda: ran.append(1))
+    life.end()
+    life.run(lambda: ran.append(2))
+    assert ran == [1]

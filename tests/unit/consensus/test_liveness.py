@@ -1,0 +1,182 @@
+"""Grants, credits and epochs between two nodes."""
+
+from __future__ import annotations
+
+from base.hlc import HybridClock, stamp_of
+from base.ids import Ballot, Lsn, PartitionId, Stamp
+from storage.consensus.liveness import MOVED_MAX, Liveness
+from storage.consensus.log import Log
+from storage.consensus.messages import Ask, Grant, Moved
+from storage.consensus.options import ConsensusOptions
+from storage.consensus.quorum import quorum_of, reached
+from storage.consensus.ready import Now
+
+OPTIONS = ConsensusOptions(grant_us=1_000_000, interval_us=200_000, drift_us=10_000)
+WALL = 1_800_000_000_000_000
+START = Now(5_000_000, WALL)
+PARTITION = PartitionId("11111111-2222-4333-8444-555555555555")
+
+
+def _node(me: int, *, boot: int = 1, reserved_us: int = 10_000_000, now: Now = START) -> Liveness:
+    clock = HybridClock(reservation=stamp_of(WALL + reserved_us))
+    clock.latest = Stamp(1)
+    liveness = Liveness(me=me, boot_count=boot, clock=clock, options=OPTIONS, now=now)
+    liveness.watch(3 - me)
+    return liveness
+
+
+def _later(by_us: int, now: Now = START) -> Now:
+    return Now(now.boot_us + by_us, now.wall_us + by_us)
+
+
+def _exchange(asker: Liveness, granter: Liveness, now: Now, *, travel_us: int = 0) -> Grant:
+    ask = asker.tick(now)[0].message
+    assert isinstance(ask, Ask)
+    arrived = _later(travel_us, now)
+    grant = granter.step(asker.me, ask, arrived)[0].message
+    assert isinstance(grant, Grant)
+    asker.step(granter.me, grant, _later(travel_us, arrived))
+    return grant
+
+
+def test_credit_is_counted_from_sending_and_ends_before_support() -> None:
+    a, b = _node(1), _node(2)
+    _exchange(a, b, START, travel_us=300_000)
+    assert a.credit(2).until_us == START.boot_us + OPTIONS.grant_us - OPTIONS.drift_us
+    assert b.supports(1, _later(300_000 + OPTIONS.grant_us - 1))
+    assert not b.supports(1, _later(300_000 + OPTIONS.grant_us))
+    assert not a.credited(2, _later(OPTIONS.grant_us - OPTIONS.drift_us))
+
+
+def test_a_renewal_keeps_the_epoch_and_a_lapse_moves_it() -> None:
+    a, b = _node(1), _node(2)
+    first = _exchange(a, b, START).epoch
+    assert first == 1 << 32 | 1
+    assert _exchange(a, b, _later(500_000)).epoch == first
+    a.changed(), b.changed()
+    moved = _exchange(a, b, _later(2_000_000)).epoch
+    assert moved > first
+    assert a.changed() == [2]
+    assert b.changed() == [1]
+
+
+def test_renewals_are_no_change() -> None:
+    a, b = _node(1), _node(2)
+    _exchange(a, b, START)
+    a.changed(), b.changed()
+    _exchange(a, b, _later(200_000))
+    assert (a.changed(), b.changed()) == ([], [])
+
+
+def test_epochs_rise_over_a_restart_and_a_restarted_node_is_quiet() -> None:
+    a, b = _node(1), _node(2)
+    before = _exchange(a, b, START).epoch
+    again = _node(2, boot=2)
+    assert again.quiet(START)
+    assert not again.quiet(_later(OPTIONS.grant_us))
+    assert _exchange(a, again, _later(200_000)).epoch > before
+    assert not _node(2).quiet(START), "a node that never ran has supported nobody"
+
+
+def test_grants_to_an_earlier_boot_are_ignored() -> None:
+    a, b = _node(1), _node(2)
+    ask = a.tick(START)[0].message
+    grant = b.step(1, ask, START)[0].message
+    again = _node(1, boot=2)
+    again.step(2, grant, START)
+    assert not again.credited(2, START)
+    b.step(1, again.tick(START)[0].message, START)
+    assert b.boot_of(1) == 2
+    assert b.step(1, ask, START) == [], "an ask from before the restart is late"
+
+
+def test_an_acknowledged_clock_is_covered_by_the_granters_reservation() -> None:
+    a, b = _node(1), _node(2, reserved_us=1_000)
+    grant = _exchange(a, b, _later(400_000))
+    assert grant.acknowledged == stamp_of(WALL + 1_000)
+    assert a.credit(2).clock == grant.acknowledged
+
+
+def test_a_clock_too_far_ahead_gets_no_grant() -> None:
+    a, b = _node(1), _node(2)
+    ask = a.tick(Now(START.boot_us, WALL + 600_000))[0].message
+    assert b.step(1, ask, START) == []
+    assert b.refused_clocks == 1
+    assert not b.supports(1, START)
+
+
+def test_lapses_are_noticed_at_the_deadline() -> None:
+    a, b = _node(1), _node(2)
+    _exchange(a, b, START)
+    a.changed(), b.changed()
+    b.tick(START)
+    b.changed()
+    b._next_ask_us = a._next_ask_us = 1 << 60
+    for liveness, end in ((a, OPTIONS.grant_us - OPTIONS.drift_us), (b, OPTIONS.grant_us)):
+        at = Now(liveness.deadline(), WALL)
+        assert at.boot_us == START.boot_us + end
+        liveness.tick(at)
+        assert liveness.changed() == [3 - liveness.me]
+
+
+def test_moved_indexes_go_soon_and_again_until_acknowledged() -> None:
+    a, b = _node(1), _node(2)
+    _exchange(a, b, START)
+    now = _later(50_000)
+    a.chosen_moved(PARTITION, Ballot(9), Lsn(4), peers=(2,), now=now)
+    assert a.deadline() == now.boot_us + OPTIONS.chosen_delay_us
+    moved = a.tick(_later(OPTIONS.chosen_delay_us, now))[0].message
+    assert isinstance(moved, Moved)
+    lost = a.tick(_later(200_000))[0].message
+    assert isinstance(lost, Ask)
+    assert lost.chosen == ((PARTITION, 9, 4),)
+    _exchange(a, b, _later(400_000))
+    assert b.take_chosen() == [(1, PARTITION, 9, 4)]
+    after = a.tick(_later(600_000))[0].message
+    assert isinstance(after, Ask)
+    assert after.chosen == ()
+
+
+def test_one_message_carries_a_bounded_number_of_indexes() -> None:
+    a, b = _node(1), _node(2)
+    for number in range(MOVED_MAX + 10):
+        a.chosen_moved(PartitionId(f"{number:08x}-2222-4333-8444-555555555555"), Ballot(9), Lsn(1), peers=(2,), now=START)
+    _exchange(a, b, START)
+    assert len(b.take_chosen()) == MOVED_MAX
+    _exchange(a, b, _later(200_000))
+    assert len(b.take_chosen()) == 10
+
+
+def test_quorums() -> None:
+    assert [quorum_of(size) for size in range(1, 8)] == [1, 2, 2, 3, 3, 4, 4]
+    assert reached([5, 9], 3) == 5
+    assert reached([9], 3) == 0
+    assert reached([1, 2, 3, 4, 5], 5) == 3
+
+
+def test_the_log_forgets_cuts_and_reads_back() -> None:
+    from tests.unit.consensus.trio import Disk, Trio
+
+    trio = Trio()
+    records = trio.make(trio[1], 10)
+    disk = Disk()
+    disk.log = {record.lsn: record for record in records}
+    log = Log(disk, first=Lsn(1), last=Lsn(0))
+    log.append(records[:6])
+    log.append(records[6:])
+    log.forget(Lsn(5))
+    log.check_invariants()
+    assert [one.lsn for one in log.read(1, 11, max_bytes=1 << 20)] == [1, 2, 3, 4], "up to where memory begins"
+    assert [one.lsn for one in log.read(3, 5, max_bytes=1)] == [3]
+    assert [one.lsn for one in log.read(5, 11, max_bytes=250)] == [5, 6]
+    log.cut(Lsn(7))
+    assert log.last == 7
+    log.cut(Lsn(2))
+    assert (log.last, log.memory_bytes) == (2, 0)
+    log.append(records[2:4])
+    log.check_invariants()
+    log.skip_to(Lsn(10))
+    assert [one.lsn for one in log.read(9, 11, max_bytes=1 << 20)] == [9, 10]
+    log.restart(Lsn(20))
+    assert (log.first, log.last) == (21, 20)
+    log.check_invariants()
