@@ -1,0 +1,98 @@
+"""The whole archive on every kind of store: attach, archive by two agents at once, index, verify, base, rebuild, and damage that is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from archiver.agent import AgentOptions, ArchiveAgent
+from archiver.base import upload_base
+from archiver.identity import attach
+from archiver.index import ArchiveIndex, ShelfReader
+from archiver.layout import build
+from archiver.probe import probe
+from archiver.rebuild import rebuild
+from archiver.replay import Cut
+from archiver.verify import VerifyOptions, VerifyReport, verify
+from base.env import Env, ObjectStore
+from base.ids import Lsn, PartitionId, Stamp
+from base.wrap.limit import LimitedStore
+from base.wrap.metered import MeteredStore
+from base.wrap.retry import RetryingStore
+from storage.archive_port import ClosedPoint
+from tests.contract.object_store_kinds import Kind, make
+from tests.contract.test_object_store import MARKED
+from tests.unit.archiver.sample import CLUSTER, history, other_partition, total_of
+from tests.unit.archiver.test_archive_agent import FakeSource
+from tests.unit.archiver.tiny_loop import MemoryDisk
+
+OPTIONS = AgentOptions(compare_after_s=0.05, rescan_s=0.05, closed_interval_s=0.2, check_s=0.5)
+
+
+@pytest.fixture(params=MARKED)
+def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kind]:
+    with make(request.param, request, tmp_path) as made:
+        yield made
+
+
+def test_an_archive_from_first_to_last(kind: Kind) -> None:
+    samples = [history(seed=number, segments=3, partition=other_partition(number)) for number in (1, 2)]
+
+    async def main(bare: ObjectStore, env: Env) -> None:
+        await probe(bare, env)
+        metered = MeteredStore(bare, env)
+        store = LimitedStore(RetryingStore(metered, env), env, in_flight=4)
+        attached = await attach(store, env, cluster_id=CLUSTER, folder_is_new=True)
+        sources = [FakeSource(number, samples, leads=number < 3) for number in (1, 2, 3)]
+        sample = samples[0]
+        sources[0].points = [
+            ClosedPoint(one.segments[0].table, PartitionId(one.partition), Stamp(one.stamp + 1), Lsn(one.lsn), Lsn(one.lsn))
+            for one in samples
+        ]
+        agents = [ArchiveAgent(env, store, source, attached, options=OPTIONS) for source in sources]
+        for agent in agents:
+            agent.start()
+        for agent in agents:
+            assert await agent.drain(60) == 0
+        while not agents[0].status().closed_published:
+            await env.tasks.sleep(0.05)
+        for agent, source in zip(agents, sources, strict=True):
+            agent.stop()
+            assert not source.findings
+            assert agent.status().last_error is None
+        assert sum(agent.status().placed for agent in agents[:2]) == 16
+        assert agents[2].status().compared == 8
+
+        index = ArchiveIndex(store, CLUSTER, tasks=env.tasks)
+        await index.refresh(now_us=env.clock.wall_us())
+        for one in samples:
+            found = index.partitions[(one.table, one.partition)]
+            assert found.reach() == one.lsn
+            assert found.window().holes == ()
+            assert found.window().latest_us is not None
+        shelf = await ShelfReader(store, CLUSTER, env.tasks).shelf(sample.table, sample.partition)
+        disk = MemoryDisk()
+        done = await rebuild(store, disk, base=None, segments=shelf.segments, cut=Cut(lsn=sample.segments[2].last), output="rows", work="w")
+        assert done.total == total_of(sample.states[sample.segments[2].last])
+        await upload_base(
+            store, disk, "rows", cluster=CLUSTER, table=sample.table, partition=sample.partition, table_name="orders", schema="{}", lo="", hi="",
+            lsn=done.applied, stamp=done.stamp, chain=done.chain, total=done.total,
+        )  # fmt: skip
+
+        async def check() -> VerifyReport:
+            return await verify(store, disk, options=VerifyOptions(level="replayed"), now_us=env.clock.boot_us, work="v")
+
+        report = await check()
+        assert report.findings == []
+        assert report.verdict == "match"
+        victim = build(shelf.segments[1].key())
+        data = await store.get(victim)
+        await store.delete(victim)
+        await store.put(victim, data[:100] + bytes([data[100] ^ 1]) + data[101:])
+        report = await check()
+        assert {finding.object for finding in report.findings} == {victim}
+        assert metered.reachable
+
+    kind.run(main)
