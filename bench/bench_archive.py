@@ -1,0 +1,77 @@
+"""How fast an agent archives: raw log bytes per second, check, compress, put and compare, against a folder, memory or an S3 server.
+
+    .venv/bin/python bench/bench_archive.py [--url file:///tmp/x | s3://bucket/prefix] [--segments 6]
+
+Without --url the store is in memory: what is measured is the agent's own work. Two agents run: one uploads (leads), one downloads and compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from archiver.agent import AgentOptions, ArchiveAgent
+from archiver.identity import attach
+from archiver.outgoing import prepare, request
+from base.env import Env
+from base.real.clock import RealClock
+from base.real.loop import AsyncTasks, run
+from base.real.rand import RealRand
+from base.real.stores import open_store
+from base.wrap.metered import MeteredStore
+from bench.bench_rebuild import fill
+from tests.unit.archiver.sample import CLUSTER, Sample
+from tests.unit.archiver.test_archive_agent import FakeSource
+from tests.unit.archiver.tiny_loop import MemoryStore
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", default="")
+    parser.add_argument("--segments", type=int, default=6)
+    parser.add_argument("--item", type=int, default=900)
+    options = parser.parse_args()
+    sample = Sample(seed=1)
+    fill(sample, options.segments, options.item, 40_000)
+    raw_bytes = sum(segment.raw_size for segment in sample.segments)
+
+    started, cpu = time.perf_counter(), time.process_time()
+    stored = 0
+    for segment in sample.segments:
+        asked = request(segment, sample.raw(segment), cluster=CLUSTER, generation=1, after_stamp=0)
+        stored += prepare(asked).stored.size
+    wall, used = time.perf_counter() - started, time.process_time() - cpu
+    print(
+        f"check and compress: {raw_bytes / 1e6 / wall:.0f} MB/s raw ({raw_bytes / 1e6 / used:.0f} per CPU second), ratio {raw_bytes / stored:.2f}"
+    )
+
+    async def whole(tasks: AsyncTasks) -> None:
+        env = Env(RealClock(), RealRand(), tasks)
+        bare: Any = open_store(options.url) if options.url else MemoryStore()
+        store = MeteredStore(bare, env)
+        attached = await attach(store, env, cluster_id=None, folder_is_new=True)
+        leads, follows = FakeSource(1, [sample], leads=True), FakeSource(2, [sample], leads=False)
+        agents = [
+            ArchiveAgent(env, store, source, attached, options=AgentOptions(compare_after_s=0.01, rescan_s=0.01))
+            for source in (leads, follows)
+        ]
+        began = time.perf_counter()
+        for agent in agents:
+            agent.start()
+        for agent in agents:
+            await agent.drain(600)
+        wall = time.perf_counter() - began
+        requests = {verb: stats.requests for verb, stats in store.stats.items() if stats.requests}
+        print(f"archive and compare: {raw_bytes / 1e6:.0f} MB raw in {wall:.2f} s, {raw_bytes / 1e6 / wall:.0f} MB/s, requests {requests}")
+        for agent in agents:
+            agent.stop()
+        close = getattr(bare, "close", None)
+        if close is not None:
+            close()
+
+    run(whole)
+
+
+if __name__ == "__main__":
+    main()
