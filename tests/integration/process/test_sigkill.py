@@ -1,0 +1,70 @@
+"""SIGKILL under load, again and again on one folder: nothing acknowledged is lost, nothing is left behind, the next start succeeds at once."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.fixtures.process import ScrubjayServer
+from tests.fixtures.wait import wait_for
+from tests.integration.process.load import Ledger, Writers, by_key, live_in_session, make_table, now_us, rfc3339, scan
+
+ROUNDS = 20
+START_SECONDS_MAX = 30.0
+"""Ten on an idle machine; this is shared by whole test runs."""
+
+Make = Callable[..., ScrubjayServer]
+
+
+def left_behind(server: ScrubjayServer, pid: int) -> None:
+    """No process of the killed server's session, nobody on its port."""
+    wait_for(lambda: not live_in_session(pid), timeout=10)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", server.port))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_twenty_kills_under_load(scrubjay_server: Make) -> None:
+    server = scrubjay_server(settings={"tables.initial_partitions": "2", "archive.segment_bytes": "64KiB", "archive.seal_age": "1s"})
+    make_table(server.port, "birds")
+    ledger = Ledger()
+    remembered: list[tuple[int, dict[str, object] | None]] = []
+    slowest = 0.0
+    for turn in range(ROUNDS):
+        with Writers(ledger, server.port, table="birds", first=turn * 1_000_000) as writers:
+            writers.until(40 + turn * 53 % 300)
+            if turn % 5 == 2:
+                remembered.append((now_us(), None))
+            assert server.process is not None
+            pid = server.process.pid
+            server.kill()
+        assert not writers.surprises
+        left_behind(server, pid)
+        began = time.monotonic()
+        server.start(timeout=START_SECONDS_MAX)
+        slowest = max(slowest, time.monotonic() - began)
+        found = by_key(scan(server.port, "birds"))
+        assert ledger.compare(found) == [], f"round {turn}"
+        ledger.settle(found)
+        if turn % 5 == 4:
+            remembered.append((now_us(), dict(found)))
+    assert ledger.acknowledged > 20 * 40
+    print(f"{ledger.acknowledged} acknowledged writes, slowest start {slowest:.1f} s")
+
+    code, report = server.cli_json("scrub", "run", timeout=240)
+    assert (code, report["verdict"]) == (0, "match"), report
+    code, report = server.cli_json("verify", timeout=240)
+    assert (code, report["verdict"]) == (0, "match"), report
+    for number, (at, whole) in enumerate(remembered[-4:]):
+        code, report = server.cli_json("restore", "run", "--table", "birds", "--to", f"restored-{number}", "--at", rfc3339(at), timeout=240)
+        assert (code, report["verdict"]) == (0, "match"), report
+        found = by_key(scan(server.port, f"restored-{number}"))
+        assert ledger.compare(found, at) == []
+        assert whole is None or found == whole
+    assert "Traceback" not in server.log.read_text()
+    assert server.stop() == 0
