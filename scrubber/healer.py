@@ -71,6 +71,7 @@ class Healer:
             await self._port.survey(partition, node)
         except ScrubjayError as error:
             self._log(f"{table.name} {partition} on {node} could not be surveyed: {error}")
+        let_go = self._port.keep_log(partition, until)
         try:
             reference = await self._references.rebuild(table, info, until=until, progress=None)
             try:
@@ -91,3 +92,5 @@ class Healer:
         else:
             self.healed += 1
             self._log(f"{table.name} {partition} on {node} healed from the archive; evidence in {evidence}")
+        finally:
+            let_go()

@@ -100,9 +100,17 @@ class PartitionScrub:
         self._options = options
         self._progress = progress
         self._notes = notes
+        self._let_go: list[Callable[[], None]] = []
 
     async def run(self) -> PartitionReport:
-        """Scrub, heal one round of outvoted copies, scrub again."""
+        """Scrub, heal one round of outvoted copies, scrub again. The log above the seals is kept until then: a healed copy must find what follows."""
+        try:
+            return await self._run()
+        finally:
+            while self._let_go:
+                self._let_go.pop()()
+
+    async def _run(self) -> PartitionReport:
         await self._quiet()
         outside = [Found(one) for one in self._port.findings(self._partition)]
         try:
@@ -140,6 +148,7 @@ class PartitionScrub:
         self._progress("seal")
         tag = self._env.rand.u64().to_bytes(8, "little") + self._env.rand.u64().to_bytes(8, "little")
         seal = await self._port.seal(self._partition, reason=Seal.SCRUB, tag=tag)
+        self._let_go.append(self._port.keep_log(self._partition, seal.lsn))
         pins: dict[str, Pinned] = {}
         reference: Reference | None = None
         try:

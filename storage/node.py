@@ -209,6 +209,8 @@ class Node:
             if log.amnesia or log.suspect == "log":
                 self.queue_control(Suspect(replica.partition, "log"))
                 replica.set_state(AMNESIAC, log.amnesia or "its log lost synced bytes before the last stop")
+        if log is not None and log.damaged and replica.state != AMNESIAC:
+            replica.log_damaged(log.damaged[0][0], Corrupt("damage found in the log at start", what="wal", ranges=log.damaged))
         for own in replica.segments.facts.sealed:
             replica.state_segment(own, want=True)
         self.dirty(replica)
@@ -325,11 +327,17 @@ class Node:
             touched, self._dirty = self._dirty, {}
             for replica in touched.values():
                 if replica.group is not None and not replica.stopped:
-                    self._drain(replica, replica.group)
+                    self._drain_checked(replica, replica.group)
         self._reserve()
         self._commit()
         self._send()
         self._arm_liveness()
+
+    def _drain_checked(self, replica: Replica, group: Group) -> None:
+        try:
+            self._drain(replica, group)
+        except Corrupt as error:
+            replica.log_damaged(Lsn(int(error.fields.get("lsn", 0)) or replica.applied + 1), error)
 
     def _drain(self, replica: Replica, group: Group) -> None:
         ready = group.ready()
@@ -497,7 +505,10 @@ class Node:
         for partition, message in content.groups:
             replica = self.replicas.get(partition)
             if replica is not None and replica.group is not None and not replica.stopped:
-                replica.group.step(number, message, now)
+                try:
+                    replica.group.step(number, message, now)
+                except Corrupt as error:
+                    replica.log_damaged(Lsn(int(error.fields.get("lsn", 0)) or replica.applied + 1), error)
                 self._dirty[partition] = replica
         self.schedule_flush()
 

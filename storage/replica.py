@@ -93,6 +93,10 @@ class Replica:
         self.statements_at_us: int | None = None
         self.attest_at_us: int | None = None
         self.stopped = False
+        self.damaged = False
+        """Records in the middle of its log are bad; peers are asked for them."""
+        self.stuck = False
+        """Its tree can take no more: neither applied to nor pinned at a seal."""
         self.behind = False
         """It lacks records that no member's log holds any more."""
         self.digest_void = False
@@ -140,7 +144,7 @@ class Replica:
     @property
     def usable(self) -> bool:
         """It has a tree that is applied to: serving, or suspect and kept comparable."""
-        return self.tree is not None and self.state in (OK, SUSPECT) and not self.behind
+        return self.tree is not None and self.state in (OK, SUSPECT) and not self.behind and not self.stuck
 
     def total(self) -> Total:
         """The digest kept at apply, as of `applied`."""
@@ -169,10 +173,11 @@ class Replica:
             self.set_state(SUSPECT, reason)
 
     def give_up_tree(self) -> None:
-        """The tree can follow the log no further: close it. It stays on the disk as evidence until a heal sets it aside."""
-        tree = self.detach_tree()
-        if tree is not None:
-            tree.close()
+        """The tree can follow the log no further. It stays open, as evidence, until a heal has surveyed it and sets it aside."""
+        self.stuck = True
+        self.checkpoints.abandon()
+        self.overlay.clear()
+        self.fresh.clear()
 
     def _ended(self) -> None:
         leading, self.leading = self.leading, None
@@ -393,6 +398,18 @@ class Replica:
                 return
             leading.archived_said[last] = (first, raw, len(members))
 
+    def log_damaged(self, first: Lsn, error: ScrubjayError) -> None:
+        """Records in the middle of its log fail their check: no vote until peers have given them back. `first`: the lowest known to be bad."""
+        group = self.group
+        if group is None or self.state == AMNESIAC:
+            return
+        if not self.damaged:
+            self.damaged = True
+            self.node.log_state(self, self.state, f"log damaged at {first}, no vote until it is repaired: {error}")
+            group.set_vote(False, self.node.now())
+            self._ended()
+        self._ask_repair(first, Lsn(group.last + 1), error)
+
     def _ask_repair(self, first: Lsn, end: Lsn, error: ScrubjayError) -> None:
         now_us = self.node.boot_us()
         if now_us < self.repairing_until_us:
@@ -405,6 +422,15 @@ class Replica:
     def repaired(self) -> None:
         """Damaged log records were put back from a peer."""
         self.repairing_until_us = 0
+        if self.damaged and self.group is not None:
+            left = self.node.wal.damaged(self.partition)
+            if left:
+                self._ask_repair(left[0][0], Lsn(left[-1][1] + 1), Corrupt("more of the log is damaged", what="wal"))
+                return
+            self.damaged = False
+            self.group.set_vote(True, self.node.now())
+            self.node.log_state(self, self.state, "log repaired from a peer; it votes again")
+            self.node.dirty(self)
         self.apply_ready()
 
     # ------------------------------------------------------------------ reading
@@ -690,6 +716,8 @@ class Replica:
             self._maybe_seal(now_us)
             if self.repairing_until_us and now_us >= self.repairing_until_us:
                 self.repairing_until_us = 0
+                if self.damaged:
+                    self.repaired()
                 self.apply_ready()
         if self.statements_at_us is not None and now_us >= self.statements_at_us:
             self._ask_statements(now_us)
@@ -729,7 +757,7 @@ class Replica:
         self.tree = tree
         self._load_state(tree.state)
         self.state, self.reason = OK, ""
-        self.digest_void = self.behind = False
+        self.digest_void = self.behind = self.stuck = False
         self.node.queue_control(Suspect(self.partition, ""))
         if self.group is not None:
             now = self.node.now()

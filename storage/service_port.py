@@ -5,6 +5,7 @@ All coroutines here may raise Unavailable (no leader, node down, timed out): the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
@@ -102,6 +103,14 @@ class ServicePort(Protocol):
 
     def reported(self, partition: PartitionId) -> None:
         """A scrub has reported the findings returned so far."""
+        ...
+
+    def keep_log(self, partition: PartitionId, lsn: Lsn) -> Callable[[], None]:
+        """No replica lets go of its log above `lsn` until the returned function is called: a copy rebuilt at `lsn` must find what follows."""
+        ...
+
+    async def survey(self, partition: PartitionId, node: NodeName) -> int:
+        """Before a copy that no scrub can compare any more is healed: note every row of its tree that fails its check. Returns how many; 0 if it has no tree."""
         ...
 
     async def healed(self, partition: PartitionId, *, timeout_s: float) -> None:

@@ -100,6 +100,7 @@ async def open_cluster(tasks: AsyncTasks, env: Env, folder: Path, config: Config
             file_size=config.storage.wal_file_bytes,
             limit_bytes=config.storage.wal_limit_bytes,
             reserve_bytes=config.storage.wal_reserve_bytes,
+            call_later=tasks.call_later,
         )
         _check_clock(env, name, recovered.reservation >> 12, config)
         engine = LmdbEngine(str(root), disk, partial(WorkerProcess, loop=tasks.loop))

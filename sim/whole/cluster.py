@@ -180,7 +180,12 @@ class WholeCluster:
     def _build(self, host: Host) -> NodeLife:
         number = NAMES.index(host.name) + 1
         wal, recovered = Wal.open(
-            host.disk, "wal", file_size=self._wal_file_bytes, limit_bytes=self._wal_limit_bytes, reserve_bytes=self._wal_file_bytes
+            host.disk,
+            "wal",
+            file_size=self._wal_file_bytes,
+            limit_bytes=self._wal_limit_bytes,
+            reserve_bytes=self._wal_file_bytes,
+            call_later=host.env.tasks.call_later,
         )
         engine = MemoryEngine(self.trees[host.name], host.env.tasks, self.control.disk)
         sources: list[NodeLogSource] = []

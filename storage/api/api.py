@@ -37,6 +37,8 @@ from storage.api.sigv4 import Identity, Key, Verifier, is_chunked
 _decode_json = msgspec.json.Decoder().decode
 _APIS = ("DynamoDB_20120810", "DynamoDB_20111205")
 DEEP_BRACES = 62
+ACCOUNT = "000000000000"
+"""What ARNs say by default, as those of DynamoDB's own local version do."""
 _CONTENT_TYPES = (JSON_1_0, PLAIN_JSON, JSON_1_1)
 
 
@@ -45,7 +47,7 @@ def _ignore(operation: str, error: BaseException) -> None:
 
 
 class DynamoApi:
-    """backend: the store. keys: id to Key, or None for "signed by anybody". region, account: what ARNs say when the request's scope says nothing.
+    """backend: the store. keys: id to Key, or None for "signed by anybody". region, account: what ARNs say.
 
     log(operation, error): told of every error that became a 500 without being foreseen.
     """
@@ -57,7 +59,7 @@ class DynamoApi:
         *,
         keys: Mapping[str, Key] | None = None,
         region: str = "us-east-1",
-        account: str = "000000000000",
+        account: str = ACCOUNT,
         endpoint: str = "",
         log: Callable[[str, BaseException], None] = _ignore,
     ) -> None:
@@ -78,11 +80,18 @@ class DynamoApi:
     def table_arn(self, name: str) -> str:
         return f"arn:aws:dynamodb:{self.region}:{self.account}:table/{name}"
 
-    def table_name(self, name_or_arn: str, region: str = "") -> str:
-        """The name in a TableName parameter, which may be an ARN."""
-        if name_or_arn.startswith("arn:"):
-            return name_or_arn.rpartition(":table/")[2]
-        return name_or_arn
+    def table_name(self, name_or_arn: str, operation: str) -> str:
+        """The name in a TableName parameter, which may be an ARN. Raises ApiError if that is of another account (no policy of its tables is known here)."""
+        if not name_or_arn.startswith("arn:"):
+            return name_or_arn
+        scope, _, name = name_or_arn.rpartition(":table/")
+        pieces = scope.split(":")
+        if len(pieces) == 5 and pieces[4] != self.account:
+            raise errors.access_denied(
+                f"User: arn:aws:iam::{self.account}:root is not authorized to perform: dynamodb:{operation} on resource: {name_or_arn} "
+                f"because no resource-based policy allows the dynamodb:{operation} action"
+            )
+        return name
 
     # -- HTTP -------------------------------------------------------------------------------------------------------------------------
 

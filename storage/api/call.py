@@ -117,7 +117,7 @@ class Call:
 
     def data_table(self, name: str) -> TableMeta:
         """The table for an item operation. Raises ApiError: it does not exist, or cannot be read or written now."""
-        table = self.api.backend.table(self.api.table_name(name, self.region))
+        table = self.api.backend.table(self.api.table_name(name, self.operation))
         if table is None or table.status not in ("ACTIVE", "UPDATING") or (table.restore_of is not None and table.restore_of.in_progress):
             raise errors.resource_not_found()
         return table

@@ -38,7 +38,7 @@ class PutCommand:
 
 
 class UpdateCommand:
-    """Apply `update` to the item, or to the bare key if there is none. update None: make sure the item exists."""
+    """Apply `update` to the item, or to the bare key if there is none; what only removes makes no item. update None: make sure the item exists."""
 
     __slots__ = ("blind", "condition", "key", "key_item", "key_values", "update")
 
@@ -55,9 +55,9 @@ class UpdateCommand:
             item = None if old is None else decode_item(old)
             if self.condition is not None and not self.condition.evaluate(item):
                 return Outcome(Verdict.CONDITION_FAILED, old, old)
-            changed = dict(self.key_values) if item is None else item
-            if self.update is not None:
-                changed = self.update.apply(changed)
+            changed = (item or self.key_values) if self.update is None else self.update.update_item(item, self.key_values)
+            if changed is None:
+                return Outcome(Verdict.UNCHANGED, None, None)
             new = encode_item(changed)
             if len(new) > limits.ITEM_BYTES_MAX:
                 # the encoding is never shorter than the size, so only long ones are counted

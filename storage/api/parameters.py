@@ -23,7 +23,7 @@ from storage.items.expressions.condition import Condition, parse_condition
 from storage.items.expressions.placeholders import Placeholders
 from storage.items.expressions.projection import Projection, parse_projection
 from storage.items.expressions.update import Update, parse_update
-from storage.items.legacy import parse_attribute_updates, parse_attributes_to_get, parse_expected
+from storage.items.legacy import check_conditional_operator, parse_attribute_updates, parse_attributes_to_get, parse_expected
 from storage.items.numbers import NOT_NUMERIC
 
 _INVALID = "One or more parameter values were invalid: "
@@ -142,20 +142,9 @@ def projection_of(data: Body, placeholders: Placeholders | None) -> Projection |
     return parse_projection(text, placeholders)
 
 
-def check_conditional_operator(data: Body, member: str) -> None:
-    """ConditionalOperator joins two or more conditions of the legacy member `member`. Raises ItemError."""
-    if "ConditionalOperator" not in data:
-        return
-    conditions = data.get(member)
-    if not conditions:
-        raise ItemError("ConditionalOperator cannot be used without Filter or Expected")
-    if len(conditions) == 1:
-        raise ItemError("ConditionalOperator can only be used when Filter or Expected has two or more elements")
-
-
 def condition_of(data: Body, placeholders: Placeholders | None) -> Condition | None:
     """What ConditionExpression or Expected demands; None: nothing. Raises ItemError."""
-    check_conditional_operator(data, "Expected")
+    check_conditional_operator(data.get("ConditionalOperator"), data.get("Expected"))
     text = data.get("ConditionExpression")
     if text is not None:
         return parse_condition(text, placeholders)

@@ -142,6 +142,51 @@ class Service:
             timer.cancel()
         return _PinnedCopy(self._env, self._nodes[node], replica, tree, lsn)
 
+    def keep_log(self, partition: PartitionId, lsn: Lsn) -> Callable[[], None]:
+        _, info = self._find(partition)
+        held = [node.replicas[partition] for node in self._members(info) if partition in node.replicas]
+        for replica in held:
+            replica.checkpoints.hold(lsn)
+
+        def release() -> None:
+            while held:
+                held.pop().checkpoints.release_hold(lsn)
+
+        return release
+
+    async def survey(self, partition: PartitionId, node: NodeName) -> int:
+        replica = self._replica(partition, node)
+        tree = replica.tree
+        if tree is None or replica.usable:
+            return 0
+        pinned = self._env.tasks.future()
+        tree.pin(tree.state.applied, lambda result: _settle(pinned, result))
+        pin: PinnedTree = await pinned
+        try:
+            scanned = self._env.tasks.future()
+            pin.digest(replica.lo, replica.hi, bytes_per_second=None, done=lambda result: _settle(scanned, result))
+            result: ScanResult = await scanned
+        finally:
+            pin.release()
+        for key in result.bad:
+            self.note(
+                Finding(
+                    kind="unreadable",
+                    copy=node,
+                    partition=partition,
+                    key=None,
+                    storage_key=key,
+                    object=None,
+                    lsn=tree.state.applied,
+                    segment=None,
+                    found_by="read",
+                    action="none",
+                    detail="found when the copy was set aside",
+                    at_us=self._env.clock.wall_us(),
+                )
+            )
+        return len(result.bad)
+
     async def healed(self, partition: PartitionId, *, timeout_s: float) -> None:
         deadline = self._env.clock.boot_us() + int(timeout_s * 1e6)
         while self._healing.get(partition) or any(copy.state == "behind" for copy in self.copies(partition)):

@@ -155,6 +155,7 @@ class Store:
             deletion_protection=spec.deletion_protection,
             table_class=spec.table_class,
             tags=spec.tags,
+            on_demand=spec.on_demand,
             pitr_enabled_at=now if self._pitr_default else None,
         )
         return await self.add_table(table)

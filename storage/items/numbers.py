@@ -23,8 +23,9 @@ UNDERFLOW = "Number underflow. Attempting to store a number with magnitude small
 
 _PLAIN = re.compile(r"(?:0|-?(?:[1-9][0-9]*(?:\.[0-9]*[1-9])?|0\.[0-9]*[1-9]))")
 _NUMBER = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?")
-_EXPONENT_DIGITS_MAX = 9
-"""Longer exponents are out of range whatever the digits say; refused before any arithmetic."""
+_EXPONENT_DIGITS_MAX = 19
+"""Of a 64-bit integer; longer exponents are refused before any arithmetic."""
+_EXPONENT_LIMIT = 1 << 63
 
 
 def canonical(text: str) -> str:
@@ -43,17 +44,25 @@ def _canonical_slow(text: str) -> str:
     sign, whole, fraction, exponent = match[1], match[2], match[3] or "", match[4]
     digits = (whole + fraction).lstrip("0")
     stripped = digits.rstrip("0")
+    power = _power(exponent, text) if exponent else 0
     if not stripped:
+        if exponent:
+            # a zero is judged by the exponent it is written with: 0e126 is too large, 0.0e126 is not
+            check_range(1, power - len(fraction) + 1)
         return "0"
-    power = 0
-    if exponent:
-        if len(exponent.lstrip("+-0")) > _EXPONENT_DIGITS_MAX:
-            raise ItemError(UNDERFLOW if exponent[0] == "-" else OVERFLOW)
-        power = int(exponent)
     # value = 0.stripped * 10**point
     point = len(digits) - len(fraction) + power
     check_range(len(stripped), point)
     return ("-" if sign == "-" else "") + _plain(stripped, point)
+
+
+def _power(exponent: str, text: str) -> int:
+    """The exponent of `text`. Raises ItemError unless it is a 64-bit integer."""
+    if len(exponent.lstrip("+-0")) <= _EXPONENT_DIGITS_MAX:
+        power = int(exponent)
+        if -_EXPONENT_LIMIT <= power < _EXPONENT_LIMIT:
+            return power
+    raise ItemError(f"{NOT_NUMERIC}: {text}")
 
 
 def check_range(digits: int, point: int) -> None:

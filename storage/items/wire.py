@@ -146,8 +146,6 @@ def _read_string_set(payload: Any, depth: int) -> Value:
             raise _NotHappy
         if not element.isascii():
             element.encode()
-        if not element:
-            raise ItemError(_INVALID + "An string set may not have a empty string as a member")
     value = make_set("SS", payload)
     if len(value[1]) != len(payload):
         raise ItemError(f"{_INVALID}Input collection [{', '.join(payload)}] contains duplicates.")
@@ -174,8 +172,6 @@ def _read_binary_set(payload: Any, depth: int) -> Value:
     if not payload:
         raise ItemError(_INVALID + "Binary sets should not be empty")
     elements = [_base64(element) for element in payload]
-    if not all(elements):
-        raise ItemError(_INVALID + "Binary sets may not contain null or empty values")
     value = make_set("BS", elements)
     if len(value[1]) != len(payload):
         raise ItemError(f"{_INVALID}Input collection [{', '.join(payload)}]of type BS contains duplicates.")

@@ -141,6 +141,10 @@ class WalLog(Protocol):
 
     def usage(self) -> WalUsage: ...
 
+    def damaged(self, partition: PartitionId) -> tuple[tuple[Lsn, Lsn], ...]:
+        """Ranges of log records (first, last) that fail their check and are not repaired yet."""
+        ...
+
     def repair(self, partition: PartitionId, records: Sequence[Record]) -> None:
         """Replace damaged records in the middle by a peer's copies (same LSN, stamp and bytes length rules); queued like an Append."""
         ...

@@ -86,7 +86,7 @@ def continuous_backups_description(backups: ContinuousBackups) -> Body:
 
 
 def _source(call: Call, name: str) -> TableMeta:
-    meta = call.api.backend.table(call.api.table_name(name))
+    meta = call.api.backend.table(call.api.table_name(name, call.operation))
     if meta is None or meta.status == "DELETING":
         raise errors.backups_table_not_found(name)
     return meta

@@ -322,7 +322,7 @@ def put_item(call: Call) -> None:
         condition = None
     else:
         _check_returns_old(call)
-        check_mixing(data, ("ConditionExpression",), ("Expected",), Layer.ENVELOPED)
+        check_mixing(data, ("ConditionExpression",), ("Expected", "ConditionalOperator"), Layer.ENVELOPED)
         item = item_from_json(data["Item"])
         _check_size(call, item)
         placeholders = _maybe_placeholders(data)
@@ -371,7 +371,7 @@ def delete_item(call: Call) -> None:
     data = read_input(call)
     check_write(call, "Key", _COMMON_ORDER)
     _check_returns_old(call)
-    check_mixing(data, ("ConditionExpression",), ("Expected",), Layer.ENVELOPED)
+    check_mixing(data, ("ConditionExpression",), ("Expected", "ConditionalOperator"), Layer.ENVELOPED)
     key = item_from_json(data["Key"], "Key")
     placeholders = _maybe_placeholders(data)
     condition = condition_of(data, placeholders)
@@ -421,7 +421,7 @@ def update_item(call: Call) -> None:
     check_mixing(
         data,
         ("UpdateExpression", "ConditionExpression"),
-        ("AttributeUpdates", "Expected"),
+        ("AttributeUpdates", "Expected", "ConditionalOperator"),
         Layer.ENVELOPED,
     )
     key = item_from_json(data["Key"], "Key")

@@ -12,7 +12,7 @@ from storage.api.errors import ApiError
 from storage.api.operations.base import Operation, check_constraints, read_input
 from storage.api.operations.items import check_paths
 from storage.api.pages import KeyRange, Page
-from storage.api.parameters import Layer, check_conditional_operator, check_mixing, placeholders_of, projection_of, worded
+from storage.api.parameters import Layer, check_mixing, placeholders_of, projection_of, worded
 from storage.api.shapes import (
     ATTRIBUTES_TO_GET,
     BOOLEAN,
@@ -34,8 +34,8 @@ from storage.items.expressions.condition import Condition, check_no_keys, parse_
 from storage.items.expressions.keycondition import WRONG_LENGTH, AttributeCondition, KeyCondition, KeyExpression, bind, parse_key_expression
 from storage.items.expressions.projection import Projection
 from storage.items.keys import check_key, storage_key
+from storage.items.legacy import check_conditional_operator, parse_filter, parse_key_conditions
 from storage.items.legacy import check_no_keys as check_no_filter_keys
-from storage.items.legacy import parse_filter, parse_key_conditions
 from storage.items.values import Item
 from storage.items.wire import item_from_json, item_to_json
 
@@ -120,7 +120,7 @@ def filter_of(data: Body, placeholders: Any, legacy: str) -> Condition | None:
     text = data.get("FilterExpression")
     if text is not None:
         return parse_condition(text, placeholders, kind="FilterExpression")
-    check_conditional_operator(data, legacy)
+    check_conditional_operator(data.get("ConditionalOperator"), data.get(legacy))
     conditions = data.get(legacy)
     return parse_filter(conditions, data.get("ConditionalOperator")) if conditions else None
 
@@ -150,12 +150,15 @@ def answer_page(call: Call, meta: TableMeta, page: Page, *, consistent: bool, co
 def query(call: Call) -> None:
     data = read_input(call)
     _check_query(call, data)
-    check_mixing(
-        data,
-        ("ProjectionExpression", "FilterExpression", "KeyConditionExpression"),
-        ("AttributesToGet", "QueryFilter", "ConditionalOperator", "KeyConditions"),
-        Layer.BARE,
-    )
+    legacy: tuple[str, ...] = ("AttributesToGet", "QueryFilter", "ConditionalOperator")
+    if "KeyConditionExpression" in data:
+        # the old key conditions go together with the other expressions
+        legacy += ("KeyConditions",)
+    check_mixing(data, ("ProjectionExpression", "FilterExpression", "KeyConditionExpression"), legacy, Layer.BARE)
+    try:
+        check_conditional_operator(data.get("ConditionalOperator"), data.get("QueryFilter"))
+    except ItemError as error:
+        raise worded(error, Layer.BARE, call.raw) from None
     check_select(data, "Querying")
     if "KeyConditions" not in data and "KeyConditionExpression" not in data:
         raise errors.validation(_NEITHER)

@@ -80,7 +80,7 @@ def describe(call: Call, meta: TableMeta, status: str | None = None) -> Body:
 
 def find_table(call: Call, name: str) -> TableMeta:
     """The table, in whatever status. Raises ResourceNotFoundException."""
-    meta = call.api.backend.table(call.api.table_name(name))
+    meta = call.api.backend.table(call.api.table_name(name, call.operation))
     if meta is None:
         raise errors.table_not_found(name)
     return meta

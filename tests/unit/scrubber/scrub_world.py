@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -176,6 +176,7 @@ class FakeStore:
         self.models = {info.partition_id: PartitionModel(info) for table in tables for info in table.partitions}
         self.pins: list[FakePin] = []
         self.reports: list[str] = []
+        self.kept: dict[str, int] = {}
         self.seals: list[tuple[str, int, bytes]] = []
 
     def tables(self) -> tuple[TableMeta, ...]:
@@ -229,6 +230,17 @@ class FakeStore:
     def reported(self, partition: PartitionId) -> None:
         self.reports.append(partition)
         self.models[partition].findings.clear()
+
+    def keep_log(self, partition: PartitionId, lsn: Lsn) -> Callable[[], None]:
+        self.kept[partition] = self.kept.get(partition, 0) + 1
+
+        def let_go() -> None:
+            self.kept[partition] -= 1
+
+        return let_go
+
+    async def survey(self, partition: PartitionId, node: NodeName) -> int:
+        return 0
 
     async def healed(self, partition: PartitionId, *, timeout_s: float) -> None:
         model = self.models[partition]
