@@ -7,6 +7,7 @@ refused: a page a person happens to open must not reach the admin API of their m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -24,9 +25,10 @@ from scrubjay.services import ArchiveService, ProgressSink, Report, RestoreServi
 from scrubjay.units import format_time
 from storage.api.errors import ApiError
 from storage.api.sigv4 import ROLE_ADMIN, Verifier
-from storage.control.catalogue import TableMeta
+from storage.control.catalogue import METADATA_TABLE, TableMeta
 
 PREFIX = "/admin/v1/"
+TABLE_NAME = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
 LEVELS = ("listed", "objects", "records", "replayed")
 _STATUS = {USAGE: 400, REFUSED: 409, MISMATCH: 500, INCOMPLETE: 503, FAILED: 503, DONE: 200}
 
@@ -91,6 +93,7 @@ class AdminApi:
         self._cluster = cluster
         self._verifier = verifier
         self._log = log
+        self._env = env
         self._board = JobBoard(env, log=log)
         self._routes: dict[tuple[str, str], Callable[[Request], Awaitable[Report]]] = {
             ("GET", "cluster"): self._get_cluster,
@@ -178,7 +181,11 @@ class AdminApi:
 
     async def _get_archive_status(self, request: Request) -> Report:
         one = self._named(_query(request).get("table"))
-        return await self._archive.status(self._tables() if one is None else [one])
+        report = await self._archive.status(self._tables() if one is None else [one])
+        entries = sorted(report["tables"], key=lambda entry: (entry["table"], entry["dropped_at"] or "~", entry["table_id"]))
+        # The metadata group is archived like any table, and its window counts; but `tables` lists what users made.
+        system = None if one is not None else next((entry for entry in entries if entry["table"] == METADATA_TABLE), None)
+        return {**report, "tables": [entry for entry in entries if entry is not system], "metadata": system}
 
     async def _post_verify(self, request: Request) -> Report:
         asked = _body(request, VerifyRequest)
@@ -189,13 +196,16 @@ class AdminApi:
         one = self._named(asked.table)
 
         async def work(progress: ProgressSink) -> Report:
-            return await self._verify.verify(
+            began = self._env.clock.boot_us()
+            report = await self._verify.verify(
                 tables=None if one is None else [one.table_id],
                 level=asked.level,
                 budget_us=asked.budget_us,
                 max_age_us=asked.max_age_us,
                 progress=progress,
             )
+            seconds = round((self._env.clock.boot_us() - began) / 1e6, 3)
+            return {**report, "url": self._cluster().get("archive"), "seconds": seconds}
 
         return _started(self._board.start("verify", work))
 
@@ -234,12 +244,24 @@ class AdminApi:
     # -- restore ---------------------------------------------------------------------------------------------------------------------
 
     async def _post_restore_plan(self, request: Request) -> Report:
-        asked = _body(request, RestoreRequest)
-        return await self._restore.plan(resolve_table(self._tables(), asked.table), asked.to, asked.asked())
+        return await self._targeted(request, self._restore.plan)
 
     async def _post_restore_run(self, request: Request) -> Report:
+        return restore_answer(await self._targeted(request, self._restore.start))
+
+    async def _targeted(self, request: Request, ask: Callable[[TableMeta, str, Asked], Awaitable[Report]]) -> Report:
+        """Ask about a restore. A refusal names source and target too."""
         asked = _body(request, RestoreRequest)
-        return restore_answer(await self._restore.start(resolve_table(self._tables(), asked.table), asked.to, asked.asked()))
+        target = asked.asked()
+        if not TABLE_NAME.fullmatch(asked.to):
+            raise _usage("not a table name", asked=f"--to {asked.to}", found="names have 3 to 255 of a-z, A-Z, 0-9, _ . -")
+        source = resolve_table(self._tables(), asked.table)
+        try:
+            return await ask(source, asked.to, target)
+        except ScrubjayError as error:
+            failure = failure_of(error, asked=f"restore {asked.table} to {asked.to}")
+            failure.body = {"table": source.name, "table_id": source.table_id, "to": asked.to, **failure.body}
+            raise failure from None
 
     async def _get_restore_status(self, request: Request) -> Report:
         to = _query(request).get("to")

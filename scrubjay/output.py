@@ -62,6 +62,7 @@ _NEXT = {
     "Corrupt": "scrubjay verify and scrubjay scrub run name what is damaged",
     "Missing": "scrubjay verify names what is lost",
     "Fenced": "another process writes there now: stop this one",
+    "ResourceNotFound": "scrubjay archive status lists all tables",
     "Internal": "please report it; the server's log says more",
 }
 

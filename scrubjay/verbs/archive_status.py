@@ -23,7 +23,7 @@ def _run(call: Call) -> Result:
 def _render(document: Mapping[str, Any]) -> Sequence[str]:
     rows = []
     holes = []
-    for table in document["tables"]:
+    for table in [*document["tables"], *([document["metadata"]] if document["metadata"] else [])]:
         window = table["window"]
         lag = table["lag_seconds"]
         rows.append(
@@ -60,7 +60,7 @@ VERB = Verb(
         2: "a hole in a table's history",
         3: "a table without a proven window yet, or lag above archive.lag_alarm",
     },
-    template={"tables": [], "store": {"url": None, "reachable": None, "last_error": None}},
+    template={"tables": [], "metadata": None, "store": {"url": None, "reachable": None, "last_error": None}},
     options=_options,
     run=_run,
     render=_render,

@@ -23,6 +23,7 @@ from scrubjay.jobs import RUNNING_MAX
 from scrubjay.output import Failure
 from scrubjay.services import ProgressSink, Report
 from storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, Key, Verifier
+from storage.control.catalogue import METADATA_TABLE
 from tests.unit.cli.fakes import FakeArchive, FakeRestore, FakeScrub, FakeServices, table
 
 TABLES = [
@@ -48,7 +49,7 @@ class World:
             verify=self.services,
             scrub=FakeScrub(self.services),
             restore=FakeRestore(self.services),
-            cluster=lambda: {"cluster": "c", "version": "1"},
+            cluster=lambda: {"cluster": "c", "archive": "file:///x"},
             verifier=Verifier(clock, keys) if keys is not None else None,
             log=lambda what, error: self.logged.append((what, error)),
         )
@@ -103,9 +104,12 @@ def test_archive_status_asks_for_all_or_one() -> None:
         assert world.services.calls == [("status", [one.table_id for one in TABLES]), ("status", [TABLES[0].table_id])]
         status, document = await world.ask("GET", "archive/status", query="table=none")
         assert (status, document["exit"], document["error"]["code"]) == (404, 1, "ResourceNotFound")
-        world.services.archive_report = {"exit": 1, "error": {"code": "Unavailable", "message": "m"}, "tables": [{}], "store": {}}
+        rows = [{"table": name, "table_id": name, "dropped_at": None} for name in ("zebra", METADATA_TABLE, "ant")]
+        world.services.archive_report = {"exit": 1, "error": {"code": "Unavailable", "message": "m"}, "tables": rows, "store": {}}
         status, document = await world.ask("GET", "archive/status")
-        assert (status, document["exit"], len(document["tables"])) == (200, 1, 1), "the report is still there"
+        assert (status, document["exit"]) == (200, 1), "the report is still there"
+        assert [row["table"] for row in document["tables"]] == ["ant", "zebra"]
+        assert document["metadata"]["table"] == METADATA_TABLE
 
     in_world(scenario)
 
@@ -116,6 +120,7 @@ def test_verify_runs_as_a_job_and_keeps_its_exit_code() -> None:
         assert (status, started["running"]) == (200, True)
         status, document = await world.finished(started["id"])
         assert (status, document["exit"], document["verdict"]) == (200, 2, "mismatch")
+        assert (document["url"], document["seconds"] >= 0) == ("file:///x", True)
         assert world.services.calls == [("verify", [TABLES[0].table_id], "objects", 5, 7)]
         assert (await world.ask("GET", "jobs/none"))[0] == 404
 
@@ -207,6 +212,7 @@ def test_restore_plan_carries_the_window_into_a_refusal() -> None:
         assert world.services.calls[-1] == ("plan", TABLES[0].table_id, "new", Asked(minus_us=300))
         status, document = await world.ask("POST", "restore/plan", {"table": "cities", "to": "new", "at_us": 1})
         assert (status, document["exit"], document["window"]["earliest"]) == (409, 4, "2026-01-01T00:00:00.000000Z")
+        assert (document["table"], document["to"]) == ("cities", "new")
 
     in_world(scenario)
 
@@ -218,6 +224,8 @@ def test_restore_plan_carries_the_window_into_a_refusal() -> None:
         {"table": "cities", "to": "new", "latest": True, "at_us": 5},
         {"table": "cities", "to": "new", "at_us": "yesterday"},
         {"table": "cities", "latest": True},
+        {"table": "cities", "to": "x", "latest": True},
+        {"table": "cities", "to": "a b c", "latest": True},
         {"table": "cities", "to": "new", "latest": True, "force": True},
         [],
         b"{",
