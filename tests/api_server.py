@@ -26,6 +26,7 @@ from storage.api.api import DynamoApi
 from storage.api.memory import MemoryBackend
 from storage.api.sigv4 import Key
 from tests.api_model import check_answer
+from tests.fixtures.wait import wait_for
 
 REGION = "us-east-1"
 AUTHORIZATION = (
@@ -34,70 +35,14 @@ AUTHORIZATION = (
 )
 
 
-class ApiServer:
-    """Start with `with`. url, port: where it listens. backend, api, http: the parts, for tests that look inside (from the server's thread: `call`)."""
+class ApiCaller:
+    """Asks a server at `port` of this machine, and checks the form of every answer."""
 
-    def __init__(
-        self,
-        *,
-        keys: Mapping[str, Key] | None = None,
-        http_limits: HttpLimits = limits.HTTP,
-        backend_options: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._keys = keys
-        self._http_limits = http_limits
-        self._backend_options = dict(backend_options or {})
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="api-server", daemon=True)
-        self.unexpected: list[tuple[str, BaseException]] = []
-
-    def _run(self) -> None:
-        asyncio.set_event_loop_policy(None)
-        loop = uvloop.new_event_loop()
-        asyncio.set_event_loop(loop)
-        self.loop = loop
-        loop.run_until_complete(self._start())
-        self._ready.set()
-        loop.run_forever()
-        loop.run_until_complete(self.http.stop(0.2))
-        loop.run_until_complete(self.tasks.close())
-        loop.close()
-
-    async def _start(self) -> None:
-        self.tasks = AsyncTasks()
-        self.env = Env(RealClock(), RealRand(), self.tasks)
-        self.backend = MemoryBackend(self.env, **self._backend_options)
-        self.api = DynamoApi(
-            self.backend, self.env, keys=self._keys, region=REGION, log=lambda operation, error: self.unexpected.append((operation, error))
-        )
-        self.http = HttpServer("127.0.0.1", 0, self.api, {"/healthz": _healthy, "/boom": _boom}, limits=self._http_limits)
-        await self.http.start()
-
-    def __enter__(self) -> ApiServer:
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
-        assert not self._thread.is_alive()
-
-    @property
-    def port(self) -> int:
-        return self.http.port
+    port: int
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
-
-    def call(self, work: Callable[[], Any]) -> Any:
-        """Run `work` on the server's thread and return what it returns."""
-
-        async def run() -> Any:
-            return work()
-
-        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
 
     def client(self, **options: Any) -> Any:
         config = Config(retries={"max_attempts": 1, "mode": "standard"}, **options.pop("config", {}))
@@ -154,6 +99,76 @@ class ApiServer:
         status, decoded = self.ask(operation, body)
         assert status == 400, decoded
         return decoded["__type"].partition("#")[2], decoded.get("message", decoded.get("Message"))
+
+    def wait_active(self, name: str) -> None:
+        """Until the table is ACTIVE."""
+        wait_for(lambda: self.ok("DescribeTable", {"TableName": name})["Table"]["TableStatus"] == "ACTIVE", timeout=30)
+
+
+class ServerAt(ApiCaller):
+    """Somebody else's server."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+
+class ApiServer(ApiCaller):
+    """Start with `with`. url, port: where it listens. backend, api, http: the parts, for tests that look inside (from the server's thread: `call`)."""
+
+    def __init__(
+        self,
+        *,
+        keys: Mapping[str, Key] | None = None,
+        http_limits: HttpLimits = limits.HTTP,
+        backend_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._keys = keys
+        self._http_limits = http_limits
+        self._backend_options = dict(backend_options or {})
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="api-server", daemon=True)
+        self.unexpected: list[tuple[str, BaseException]] = []
+
+    def _run(self) -> None:
+        asyncio.set_event_loop_policy(None)
+        loop = uvloop.new_event_loop()
+        asyncio.set_event_loop(loop)
+        self.loop = loop
+        loop.run_until_complete(self._start())
+        self._ready.set()
+        loop.run_forever()
+        loop.run_until_complete(self.http.stop(0.2))
+        loop.run_until_complete(self.tasks.close())
+        loop.close()
+
+    async def _start(self) -> None:
+        self.tasks = AsyncTasks()
+        self.env = Env(RealClock(), RealRand(), self.tasks)
+        self.backend = MemoryBackend(self.env, **self._backend_options)
+        self.api = DynamoApi(
+            self.backend, self.env, keys=self._keys, region=REGION, log=lambda operation, error: self.unexpected.append((operation, error))
+        )
+        self.http = HttpServer("127.0.0.1", 0, self.api, {"/healthz": _healthy, "/boom": _boom}, limits=self._http_limits)
+        await self.http.start()
+        self.port = self.http.port
+
+    def __enter__(self) -> ApiServer:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    def call(self, work: Callable[[], Any]) -> Any:
+        """Run `work` on the server's thread and return what it returns."""
+
+        async def run() -> Any:
+            return work()
+
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from xdist.remote import Producer
 
 from tests.fixtures.containers import container_engine, debian_base
 from tests.fixtures.golden import golden
-from tests.fixtures.process import ScrubjayServer, scrubjay_server
+from tests.fixtures.process import ScrubjayServer, module_server, scrubjay_server
 from tests.fixtures.s3 import minio, minio_bucket, s3_bucket, s3_server, seaweed, seaweed_bucket
 from tests.fixtures.schedule import HouseScheduling
 
@@ -24,6 +24,7 @@ __all__ = [
     "golden",
     "minio",
     "minio_bucket",
+    "module_server",
     "s3_bucket",
     "s3_server",
     "scrubjay_server",
@@ -39,6 +40,7 @@ _MARKS = {
     "minio_bucket": "s3",
     "seaweed_bucket": "s3",
     "scrubjay_server": "process",
+    "module_server": "process",
     "container_engine": "containers",
 }
 # Long ones first, so that no worker is left alone with them at the end.

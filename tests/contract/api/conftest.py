@@ -7,14 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.api_server import ApiServer
+from tests.contract.api.error_cases import TABLE_KEYS
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ApiServer]:
     with ApiServer() as started:
-        started.make_table("hash", "pk:S")
-        started.make_table("composite", "pk:S", "sk:S")
-        started.make_table("numeric", "pk:S", "sk:N")
-        started.make_table("binary", "pk:B")
+        for name, (partition, sort) in TABLE_KEYS.items():
+            started.make_table(name, partition, sort)
         yield started
         assert started.unexpected == []

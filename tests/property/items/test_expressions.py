@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from storage.items.values import Item, Value
 from storage.items.wire import item_from_json, item_to_json, value_from_json
 from tests.property.items.strategies import plain_json, scalars, values
 
+EXACT = Context(prec=300)
 NAMES = ["a", "b", "c"]
 SMALL: dict[str, Value] = {
     ":one": ("N", "1"),
@@ -277,7 +278,7 @@ def naive_operand(item: dict[str, Any], operand: str) -> dict[str, Any]:
         one, two = (naive_operand(item, part) for part in operand.split(" + "))
         if "N" not in one or "N" not in two:
             raise Refused
-        total = Decimal(one["N"]) + Decimal(two["N"])
+        total = EXACT.add(Decimal(one["N"]), Decimal(two["N"]))
         return {"N": value_sum(total)}
     value = reader(operand)(item)
     if value is None:
@@ -287,7 +288,7 @@ def naive_operand(item: dict[str, Any], operand: str) -> dict[str, Any]:
 
 def value_sum(total: Decimal) -> str:
     try:
-        text = value_from_json({"N": str(total)})[1]
+        text = value_from_json({"N": str(total) if total else "0"})[1]
     except ItemError:
         raise Refused from None
     assert isinstance(text, str)
@@ -309,7 +310,7 @@ def naive_update(item: dict[str, Any], actions: list[tuple[str, str, str]]) -> d
             if old is not None and kind not in old:
                 raise Refused
             if section == "ADD" and kind == "N":
-                results.append((target, {"N": value_sum(Decimal((old or {"N": "0"})["N"]) + Decimal(payload))}))
+                results.append((target, {"N": value_sum(EXACT.add(Decimal((old or {"N": "0"})["N"]), Decimal(payload)))}))
             elif section == "ADD":
                 results.append(
                     (target, {kind: sorted(set((old or {kind: []})[kind]) | set(payload), key=Decimal if kind == "NS" else None)})

@@ -52,6 +52,12 @@ def test_an_update_of_nothing_makes_the_item_once() -> None:
     assert command.evaluate(first.new) == (Verdict.UNCHANGED, first.new, first.new, None)
 
 
+@pytest.mark.parametrize("text", ["REMOVE n", "REMOVE a.b, c[1]", "DELETE s :s", "DELETE s :s REMOVE n"])
+def test_what_only_removes_makes_no_item(text: str) -> None:
+    update = parse_update(text, None, {":s": ("SS", ("a",))} if ":s" in text else None)
+    assert UpdateCommand(b"key", encode_item(KEY), KEY, update).evaluate(None) == (Verdict.UNCHANGED, None, None, None)
+
+
 def test_an_update_that_changes_nothing_proposes_nothing() -> None:
     same = parse_update("SET n = :n", None, {":n": ("N", "1")})
     assert UpdateCommand(b"key", encode_item(KEY), KEY, same).evaluate(OLD) == (Verdict.UNCHANGED, OLD, OLD, None)

@@ -1,0 +1,835 @@
+"""Cases: what is refused, in whose words: (operation, request, error, message) as real DynamoDB answers. Sources: docs/API.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ONE = "1 validation error detected: "
+INVALID = "One or more parameter values were invalid: "
+NO_MATCH = "The provided key element does not match the schema"
+EMPTY_KEY = "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty {} value. Key: pk"
+NOT_NUMERIC = "The parameter cannot be converted to a numeric value"
+OVERFLOW = "Number overflow. Attempting to store a number with magnitude larger than supported range"
+UNDERFLOW = "Number underflow. Attempting to store a number with magnitude smaller than supported range"
+NEST = "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit"
+RCC = "Value 'BOGUS' at 'returnConsumedCapacity' failed to satisfy constraint: Member must satisfy enum value set: [INDEXES, TOTAL, NONE]"
+RICM = "Value 'BOGUS' at 'returnItemCollectionMetrics' failed to satisfy constraint: Member must satisfy enum value set: [SIZE, NONE]"
+RV_NEW = "Failed to satisfy constraint: Member must satisfy enum value set: [ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"
+RV_OLD = (
+    "Value 'BOGUS' at 'returnValues' failed to satisfy constraint: "
+    "Member must satisfy enum value set: [ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW]"
+)
+NO_NAME = "Value null at 'tableName' failed to satisfy constraint: Member must not be null"
+SHORT_NAME = "Value at 'TableName' failed to satisfy constraint: Member must have length greater than or equal to 1"
+PATTERN = "failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+"
+MIXED = "Can not use both expression and non-expression parameters in the same request: "
+PK = {"pk": {"S": "a"}}
+EQUALS = {"ComparisonOperator": "EQ", "AttributeValueList": [{"S": "a"}]}
+CK = {"pk": {"S": "a"}, "sk": {"S": "b"}}
+
+
+def deep(levels: int) -> Any:
+    value: Any = {"S": "leaf"}
+    for _ in range(levels):
+        value = {"M": {"n": value}}
+    return value
+
+
+def put(table: str = "hash", item: Any = PK, **more: Any) -> tuple[str, dict[str, Any]]:
+    return "PutItem", {"TableName": table, "Item": item, **more}
+
+
+def update(table: str = "hash", key: Any = PK, **more: Any) -> tuple[str, dict[str, Any]]:
+    return "UpdateItem", {"TableName": table, "Key": key, **more}
+
+
+def delete(table: str = "hash", key: Any = PK, **more: Any) -> tuple[str, dict[str, Any]]:
+    return "DeleteItem", {"TableName": table, "Key": key, **more}
+
+
+def get(table: str = "hash", key: Any = PK, **more: Any) -> tuple[str, dict[str, Any]]:
+    return "GetItem", {"TableName": table, "Key": key, **more}
+
+
+def query(table: str = "composite", **more: Any) -> tuple[str, dict[str, Any]]:
+    base: dict[str, Any] = {"TableName": table}
+    if not {"KeyConditions", "KeyConditionExpression"} & set(more):
+        base |= {"KeyConditionExpression": "pk = :p"}
+        more["ExpressionAttributeValues"] = {":p": {"S": "a"}, **more.get("ExpressionAttributeValues", {})}
+    return "Query", base | more
+
+
+def scan(table: str = "hash", **more: Any) -> tuple[str, dict[str, Any]]:
+    return "Scan", {"TableName": table, **more}
+
+
+def batch_write(*requests: Any, table: str = "hash", **more: Any) -> tuple[str, dict[str, Any]]:
+    return "BatchWriteItem", {"RequestItems": {table: list(requests)}, **more}
+
+
+def batch_get(*keys: Any, table: str = "hash", **more: Any) -> tuple[str, dict[str, Any]]:
+    return "BatchGetItem", {"RequestItems": {table: {"Keys": list(keys), **more}}}
+
+
+V = "ValidationException"
+N = "ResourceNotFoundException"
+S = "SerializationException"
+GONE = "Requested resource not found"
+
+PUTS = [
+    (("PutItem", {"Item": PK}), V, ONE + NO_NAME),
+    (put(""), V, ONE + SHORT_NAME),
+    (put("", ReturnValues="BOGUS"), V, ONE + SHORT_NAME),
+    (
+        put("a" * 256),
+        V,
+        f"{ONE}Value '{'a' * 256}' at 'tableName' failed to satisfy constraint: Member must have length less than or equal to 255",
+    ),
+    (put("bad table!@#"), V, f"{ONE}Value 'bad table!@#' at 'tableName' {PATTERN}"),
+    (
+        put(ReturnConsumedCapacity="BOGUS", ReturnValues="BOGUS", ReturnItemCollectionMetrics="BOGUS"),
+        V,
+        f"3 validation errors detected: {RCC}; {RV_NEW}; {RICM}",
+    ),
+    (put("absent"), N, GONE),
+    (put(item={"other": {"S": "x"}}), V, INVALID + "Missing the key pk in the item"),
+    (put(item={"pk": {"N": "1"}}), V, INVALID + "Type mismatch for key pk expected: S actual: N"),
+    (put(item={"pk": {"S": ""}}), V, EMPTY_KEY.format("string")),
+    (put("binary", {"pk": {"B": ""}}), V, EMPTY_KEY.format("binary")),
+    (put(item={**PK, "x": {"SS": []}}), V, ONE + INVALID + "An string set  may not be empty"),
+    (put(item={**PK, "x": {"NS": []}}), V, ONE + INVALID + "An number set  may not be empty"),
+    (put(item={**PK, "x": {"BS": []}}), V, ONE + INVALID + "Binary sets should not be empty"),
+    (put(item={**PK, "x": {"NULL": False}}), V, ONE + INVALID + "Null attribute value types must have the value of true"),
+    (put(item={**PK, "x": {"SS": ["b", "a", "b"]}}), V, ONE + INVALID + 'Input collection ["a", "b", "b"] contains duplicates.'),
+    (put(item={**PK, "x": {"NS": ["2", "1", "2"]}}), V, ONE + INVALID + "Input collection contains duplicates."),
+    (
+        put(item={**PK, "x": {"BS": ["/w==", "AA==", "AA=="]}}),
+        V,
+        ONE + INVALID + 'Input collection ["AA==","/w==","AA=="]of type BS contains duplicates.',
+    ),
+    (put(item={**PK, "x": {"N": "abc"}}), V, f"{ONE}{NOT_NUMERIC}: abc"),
+    (put(item={**PK, "x": {"N": ""}}), V, f"{ONE}{NOT_NUMERIC}: "),
+    (put(item={**PK, "x": {"N": " 1"}}), V, f"{ONE}{NOT_NUMERIC}:  1"),
+    (put(item={**PK, "x": {"N": "1e126"}}), V, ONE + OVERFLOW),
+    (put(item={**PK, "x": {"N": "1e2147483647"}}), V, ONE + OVERFLOW),
+    (put(item={**PK, "x": {"N": "1e-131"}}), V, ONE + UNDERFLOW),
+    (put(item={**PK, "x": {"N": "1" * 39}}), V, ONE + "Attempting to store more than 38 significant digits in a Number"),
+    (put(item={**PK, "x": {}}), V, ONE + "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"),
+    (
+        put(item={**PK, "x": {"S": "a", "N": "1"}}),
+        V,
+        ONE + "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes",
+    ),
+    (put(item={**PK, "x": deep(32)}), V, ONE + NEST),
+    (put(item={**PK, "x": {"S": "x" * 409_600}}), V, ONE + "Item size has exceeded the maximum allowed size"),
+    (put(ReturnValues="ALL_NEW"), V, ONE + "ReturnValues can only be ALL_OLD or NONE"),
+    (
+        put(Expected={"pk": {"Exists": False}}, ConditionExpression="attribute_not_exists(pk)"),
+        V,
+        f"{ONE}{MIXED}Non-expression parameters: {{Expected}} Expression parameters: {{ConditionExpression}}",
+    ),
+    (put(ExpressionAttributeValues={":v": {"S": "x"}}), V, ONE + "ExpressionAttributeValues can only be specified when using expressions"),
+    (put(ExpressionAttributeNames={"#a": "a"}), V, ONE + "ExpressionAttributeNames can only be specified when using expressions"),
+    (put(ConditionExpression=""), V, ONE + "Invalid ConditionExpression: The expression can not be empty;"),
+    (
+        put(ConditionExpression="((attribute_not_exists(pk)))"),
+        V,
+        ONE + "Invalid ConditionExpression: The expression has redundant parentheses;",
+    ),
+    (
+        put(ConditionExpression="contains(#a, #a)", ExpressionAttributeNames={"#a": "data"}),
+        V,
+        ONE + "Invalid ConditionExpression: The first operand must be distinct from the remaining operands for this operator or function; "
+        "operator: contains, first operand: [data]",
+    ),
+    (put(ConditionExpression="a = :v", ExpressionAttributeValues={":v": {"N": "abc"}}), V, f"{ONE}{NOT_NUMERIC}: abc"),
+    (put(Expected={"n": {"Value": {"N": "abc"}}}), V, f"{ONE}{NOT_NUMERIC}: abc"),
+    (put(Expected={"a": {"Exists": True}}), V, ONE + INVALID + "Value must be provided when Exists is true for Attribute: a"),
+    (
+        put(Expected={"a": {"ComparisonOperator": "EQ"}}),
+        V,
+        ONE + INVALID + "Value or AttributeValueList must be used with ComparisonOperator: EQ for Attribute: a",
+    ),
+    (
+        put(Expected={"a": {"Value": {"S": "x"}}}, ConditionalOperator="AND"),
+        V,
+        ONE + "ConditionalOperator can only be used when Filter or Expected has two or more elements",
+    ),
+    (put(ConditionalOperator="AND"), V, ONE + "ConditionalOperator cannot be used without Filter or Expected"),
+    (
+        put(ConditionalOperator="AND", ConditionExpression="attribute_exists(pk)"),
+        V,
+        f"{ONE}{MIXED}Non-expression parameters: {{ConditionalOperator}} Expression parameters: {{ConditionExpression}}",
+    ),
+    (put(item={**PK, "x": {"N": "0e126"}}), V, ONE + OVERFLOW),
+    (put(item={**PK, "x": {"N": "0e-131"}}), V, ONE + UNDERFLOW),
+    (put(item={**PK, "x": {"N": "1e2147483648"}}), V, ONE + OVERFLOW),
+    (put(item={**PK, "x": {"N": "1e9223372036854775808"}}), V, f"{ONE}{NOT_NUMERIC}: 1e9223372036854775808"),
+    (put(item={**PK, "x": {"SS": ["", ""]}}), V, ONE + INVALID + 'Input collection ["", ""] contains duplicates.'),
+    (put(item={**PK, "x": {"NS": ["1", ""]}}), V, f"{ONE}{NOT_NUMERIC}: "),
+    (
+        put("arn:aws:dynamodb:us-east-1:999999999999:table/hash"),
+        "AccessDeniedException",
+        ("User: arn:aws:iam::000000000000:root is not authorized to perform: dynamodb:PutItem on resource: "
+        "arn:aws:dynamodb:us-east-1:999999999999:table/hash because no resource-based policy allows the dynamodb:PutItem action"),
+    ),
+    (put("arn:aws:dynamodb:us-east-1:000000000000:table/absent"), N, GONE),
+    (
+        put("absent", ConditionalOperator="XOR", Expected={"a": {"Value": deep(100)}, "b": {"Exists": False}}),
+        V,
+        ONE + "Value 'XOR' at 'conditionalOperator' failed to satisfy constraint: Member must satisfy enum value set: [OR, AND]",
+    ),
+    (
+        put("composite", {"pk": {"S": "a" * 2049}, "sk": {"S": "b"}}),
+        V,
+        INVALID + "Size of hashkey has exceeded the maximum size limit of2048 bytes",
+    ),
+    (
+        put("composite", {"pk": {"S": "a"}, "sk": {"S": "b" * 1025}}),
+        V,
+        INVALID + "Aggregated size of all range keys has exceeded the size limit of 1024 bytes",
+    ),
+]
+
+UPDATES = [
+    (update("", {}), V, ONE + SHORT_NAME),
+    (update(ReturnValues="BOGUS", ReturnConsumedCapacity="BOGUS"), V, ONE + RV_NEW),
+    (update("x!", {}), V, f"{ONE}Value 'x!' at 'tableName' {PATTERN}"),
+    (
+        ("UpdateItem", {"TableName": "", "ReturnConsumedCapacity": "BOGUS", "ReturnValues": "BOGUS"}),
+        V,
+        (
+            f"4 validation errors detected: {RCC}; Value '' at 'tableName' failed to satisfy constraint: Member must have length greater than or "
+            f"equal to 1; {RV_OLD}; Value null at 'key' failed to satisfy constraint: Member must not be null"
+        ),
+    ),
+    (
+        update(UpdateExpression="SET pk = :v", ExpressionAttributeValues={":v": {"S": "x"}}),
+        V,
+        INVALID + "Cannot update attribute pk. This attribute is part of the key",
+    ),
+    (
+        update("composite", CK, UpdateExpression="SET sk = :v", ExpressionAttributeValues={":v": {"S": "x"}}),
+        V,
+        INVALID + "Cannot update attribute sk. This attribute is part of the key",
+    ),
+    (
+        update(UpdateExpression="INVALID SYNTAX HERE", ExpressionAttributeValues={":v": {"S": "x"}}),
+        V,
+        ONE + 'Invalid UpdateExpression: Syntax error; token: "INVALID", near: "INVALID SYNTAX"',
+    ),
+    (
+        update(UpdateExpression="SET a = :v", ExpressionAttributeValues={":v": {"S": "x"}}, ExpressionAttributeNames={"#unused": "b"}),
+        V,
+        ONE + "Value provided in ExpressionAttributeNames unused in expressions: keys: {#unused}",
+    ),
+    (
+        update(UpdateExpression="SET a = :v", ExpressionAttributeValues={":v": {"S": "x"}, ":unused": {"S": "y"}}),
+        V,
+        ONE + "Value provided in ExpressionAttributeValues unused in expressions: keys: {:unused}",
+    ),
+    (
+        update(UpdateExpression="SET a = :v"),
+        V,
+        ONE + "Invalid UpdateExpression: An expression attribute value used in expression is not defined; attribute value: :v",
+    ),
+    (
+        update(UpdateExpression="SET b = :w", ConditionExpression="a = :v", ExpressionAttributeValues={":w": {"S": "x"}}),
+        V,
+        ONE + "Invalid ConditionExpression: An expression attribute value used in expression is not defined; attribute value: :v",
+    ),
+    (
+        update(UpdateExpression="SET a = :v", ExpressionAttributeValues={":v": {"S": "x"}}, AttributeUpdates={"a": {"Value": {"S": "x"}}}),
+        V,
+        f"{ONE}{MIXED}Non-expression parameters: {{AttributeUpdates}} Expression parameters: {{UpdateExpression}}",
+    ),
+    (update(UpdateExpression=""), V, ONE + "Invalid UpdateExpression: The expression can not be empty;"),
+    (
+        update("binary", {"pk": {"B": ""}}, UpdateExpression="SET a = :v", ExpressionAttributeValues={":v": {"S": "x"}}),
+        V,
+        EMPTY_KEY.format("binary"),
+    ),
+    (update(key={"pk": {"N": "abc"}}), V, f"{ONE}{NOT_NUMERIC}: abc"),
+    (update(key={"pk": {"SS": ["b", "a", "b"]}}), V, ONE + INVALID + 'Input collection ["a", "b", "b"] contains duplicates.'),
+    (update(AttributeUpdates={"n": {"Action": "PUT", "Value": {"N": "1e126"}}}), V, ONE + OVERFLOW),
+    (
+        update(
+            UpdateExpression="SET t = :t",
+            ConditionExpression="#d = :deep",
+            ExpressionAttributeNames={"#d": "data"},
+            ExpressionAttributeValues={":t": {"S": "y"}, ":deep": deep(32)},
+        ),
+        V,
+        ONE + NEST,
+    ),
+    (update("absent", UpdateExpression="SET a = :v", ExpressionAttributeValues={":v": {"S": "x"}}), N, GONE),
+    (update("composite", PK), V, NO_MATCH),
+]
+
+UPDATES += [
+    (
+        update(
+            AttributeUpdates={"a": {"Value": {"S": "v"}}},
+            Expected={"a": {"Exists": False}},
+            ConditionalOperator="AND",
+            UpdateExpression="SET a = :v",
+            ConditionExpression="attribute_exists(pk)",
+        ),
+        V,
+        (f"{ONE}{MIXED}Non-expression parameters: {{AttributeUpdates, Expected, ConditionalOperator}} "
+        "Expression parameters: {UpdateExpression, ConditionExpression}"),
+    ),
+    (update(ConditionalOperator="AND"), V, ONE + "ConditionalOperator cannot be used without Filter or Expected"),
+]
+
+DELETES = [
+    (delete("", {}), V, ONE + SHORT_NAME),
+    (delete(ReturnConsumedCapacity="BOGUS", ReturnValues="BOGUS"), V, f"2 validation errors detected: {RCC}; {RV_NEW}"),
+    (delete("absent"), N, GONE),
+    (delete("composite"), V, NO_MATCH),
+    (delete(key={"pk": {"S": ""}}), V, EMPTY_KEY.format("string")),
+    (delete(key={"pk": {"N": "5"}}), V, NO_MATCH),
+    (delete(key={"pk": {"L": [{"S": "x"}]}}), V, NO_MATCH),
+    (delete(ReturnValues="UPDATED_NEW"), V, ONE + "ReturnValues can only be ALL_OLD or NONE"),
+    (
+        delete(ConditionExpression="attribute_exists(a)", ExpressionAttributeValues={}),
+        V,
+        ONE + "ExpressionAttributeValues must not be empty",
+    ),
+    (delete(ConditionExpression="attribute_exists(a)", ExpressionAttributeNames={}), V, ONE + "ExpressionAttributeNames must not be empty"),
+    (
+        delete(Expected={"a": {"Exists": False}}, ExpressionAttributeNames={"#a": "a"}),
+        V,
+        ONE + "ExpressionAttributeNames can only be specified when using expressions",
+    ),
+    (
+        delete(Expected={"a": {"Exists": False, "Value": {"S": "x"}}}),
+        V,
+        ONE + INVALID + "Value cannot be used when Exists is false for Attribute: a",
+    ),
+    (
+        delete(Expected={"a": {"ComparisonOperator": "BETWEEN", "AttributeValueList": [{"S": "x"}]}}),
+        V,
+        ONE + INVALID + "Invalid number of argument(s) for the BETWEEN ComparisonOperator",
+    ),
+    (
+        delete(
+            "absent",
+            CK,
+            ConditionExpression="#d = :deep",
+            ExpressionAttributeNames={"#d": "d"},
+            ExpressionAttributeValues={":deep": deep(63)},
+            ReturnValues="BOGUS",
+        ),
+        V,
+        ONE + RV_OLD,
+    ),
+    (
+        delete(
+            "absent",
+            CK,
+            ConditionExpression="#d = :deep",
+            ExpressionAttributeNames={"#d": "d"},
+            ExpressionAttributeValues={":deep": deep(100)},
+            ReturnValues="UPDATED_NEW",
+        ),
+        V,
+        "ReturnValues can only be ALL_OLD or NONE",
+    ),
+]
+
+READS = [
+    (query(ConditionalOperator="AND", KeyConditions={"pk": EQUALS}), V, "ConditionalOperator cannot be used without Filter or Expected"),
+    (
+        ("Query", {"TableName": "composite", "ConditionalOperator": "AND"}),
+        V,
+        "ConditionalOperator cannot be used without Filter or Expected",
+    ),
+    (
+        query(ConditionalOperator="AND", KeyConditions={"pk": EQUALS}, QueryFilter={"a": EQUALS}),
+        V,
+        "ConditionalOperator can only be used when Filter or Expected has two or more elements",
+    ),
+    (scan(ConditionalOperator="OR", ScanFilter={}), V, "ConditionalOperator cannot be used without Filter or Expected"),
+    (
+        scan(ConditionalOperator="OR", FilterExpression="a = :v", ExpressionAttributeValues={":v": {"S": "x"}}),
+        V,
+        f"{MIXED}Non-expression parameters: {{ConditionalOperator}} Expression parameters: {{FilterExpression}}",
+    ),
+    (
+        query(KeyConditions={"pk": EQUALS}, QueryFilter={"a": EQUALS}, ConditionalOperator="AND", KeyConditionExpression="pk = :p"),
+        V,
+        f"{MIXED}Non-expression parameters: {{QueryFilter, ConditionalOperator, KeyConditions}} Expression parameters: {{KeyConditionExpression}}",
+    ),
+    (get("absent"), N, GONE),
+    (get("composite"), V, NO_MATCH),
+    (get(key={"pk": {"S": ""}}), V, EMPTY_KEY.format("string")),
+    (get("binary", {"pk": {"B": ""}}), V, EMPTY_KEY.format("binary")),
+    (get(key={"pk": {"N": ""}}), V, f"{NOT_NUMERIC}: "),
+    (get(key={"pk": {"S": "a" * 2049}}), V, INVALID + "Size of hashkey has exceeded the maximum size limit of2048 bytes"),
+    (get(ProjectionExpression="!!! INVALID !!!"), V, 'Invalid ProjectionExpression: Syntax error; token: "!", near: "!!"'),
+    (
+        get(ProjectionExpression="a, a.b"),
+        V,
+        "Invalid ProjectionExpression: Two document paths overlap with each other; must remove or rewrite one of these paths; path one: [a], path two: [a, b]",
+    ),
+    (
+        get(ProjectionExpression="#a, #b", ExpressionAttributeNames={"#a": "a", "#b": "a"}),
+        V,
+        "Invalid ProjectionExpression: Two document paths overlap with each other; must remove or rewrite one of these paths; path one: [a], path two: [a]",
+    ),
+    (get(AttributesToGet=["a", "a"]), V, INVALID + "Duplicate value in attribute name: a"),
+    (
+        get(AttributesToGet=["a"], ProjectionExpression="a"),
+        V,
+        f"{MIXED}Non-expression parameters: {{AttributesToGet}} Expression parameters: {{ProjectionExpression}}",
+    ),
+    (
+        get(AttributesToGet=[]),
+        V,
+        f"{ONE}Value '[]' at 'attributesToGet' failed to satisfy constraint: Member must have length greater than or equal to 1",
+    ),
+    (
+        query(KeyConditionExpression="sk = :v", ExpressionAttributeValues={":v": {"S": "x"}}),
+        V,
+        "Query condition missed key schema element: pk",
+    ),
+    (
+        query(KeyConditionExpression="attr1 = :v", ExpressionAttributeValues={":v": {"S": "x"}}),
+        V,
+        "Query condition missed key schema element: pk",
+    ),
+    (
+        query(ExpressionAttributeNames={"#unused": "x"}),
+        V,
+        "Value provided in ExpressionAttributeNames unused in expressions: keys: {#unused}",
+    ),
+    (
+        query(Select="INVALID_VALUE"),
+        V,
+        f"{ONE}Value 'INVALID_VALUE' at 'select' failed to satisfy constraint: Member must satisfy enum value set: [SPECIFIC_ATTRIBUTES, COUNT, ALL_ATTRIBUTES, ALL_PROJECTED_ATTRIBUTES]",
+    ),
+    (query(Limit=0), V, f"{ONE}Value at 'Limit' failed to satisfy constraint: Member must have value greater than or equal to 1"),
+    (
+        query(KeyConditionExpression="", ExpressionAttributeValues={":v": {"S": "x"}}),
+        V,
+        "Invalid KeyConditionExpression: The expression can not be empty;",
+    ),
+    (
+        query(FilterExpression="#missing = :fv", ExpressionAttributeValues={":fv": {"S": "x"}}),
+        V,
+        "Invalid FilterExpression: An expression attribute name used in the document path is not defined; attribute name: #missing",
+    ),
+    (
+        query(FilterExpression="sk = :fv", ExpressionAttributeValues={":fv": {"S": "x"}}),
+        V,
+        "Filter Expression can only contain non-primary key attributes: Primary key attribute: sk",
+    ),
+    (
+        query(Select="SPECIFIC_ATTRIBUTES"),
+        V,
+        ONE + "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES",
+    ),
+    (
+        query(Select="COUNT", ProjectionExpression="a"),
+        V,
+        ONE + "Cannot specify the ProjectionExpression when choosing to get only the Count",
+    ),
+    (
+        query(Select="ALL_ATTRIBUTES", ProjectionExpression="a"),
+        V,
+        ONE + "Cannot specify the ProjectionExpression when choosing to get ALL_ATTRIBUTES",
+    ),
+    (query("absent"), N, GONE),
+    (query(IndexName="nope"), V, "The table does not have the specified index: nope"),
+    (query(ExclusiveStartKey={"bad": {"S": "p"}}), V, "The provided starting key is invalid"),
+    (
+        query(ExclusiveStartKey={"pk": {"S": "z"}, "sk": {"S": "a"}}),
+        V,
+        "The provided starting key is outside query boundaries based on provided conditions",
+    ),
+    (
+        ("Query", {"TableName": "composite"}),
+        V,
+        "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
+    ),
+    (
+        query(
+            "absent",
+            KeyConditions={"pk": {"ComparisonOperator": "EQ", "AttributeValueList": [{"S": "a"}]}},
+            QueryFilter={"b": {"ComparisonOperator": "NULL"}, "c": {"ComparisonOperator": "NULL"}},
+            ConditionalOperator="XOR",
+            Select="BOGUS",
+        ),
+        V,
+        "Failed to satisfy constraint: Member must satisfy enum value set: [ALL, OR]",
+    ),
+    (
+        query(
+            "numeric",
+            KeyConditionExpression="pk = :p AND begins_with(sk, :v)",
+            ExpressionAttributeValues={":p": {"S": "q"}, ":v": {"N": "1"}},
+        ),
+        V,
+        "Invalid KeyConditionExpression: Incorrect operand type for operator or function; operator or function: begins_with, operand type: N",
+    ),
+    (
+        query(
+            "numeric",
+            KeyConditionExpression="pk = :p AND begins_with(sk, :v)",
+            ExpressionAttributeValues={":p": {"S": "q"}, ":v": {"S": "a"}},
+        ),
+        V,
+        INVALID + "Condition parameter type does not match schema type",
+    ),
+    (
+        query("numeric", KeyConditionExpression="pk = :p AND sk < :v", ExpressionAttributeValues={":p": {"S": "q"}, ":v": {"BOOL": True}}),
+        V,
+        "Invalid KeyConditionExpression: Incorrect operand type for operator or function; operator or function: <, operand type: BOOL",
+    ),
+    (
+        query(
+            "numeric",
+            KeyConditionExpression="pk = :p AND sk > :a AND sk < :b",
+            ExpressionAttributeValues={":p": {"S": "q"}, ":a": {"N": "1"}, ":b": {"N": "5"}},
+        ),
+        V,
+        "Invalid KeyConditionExpression: KeyConditionExpressions must only contain one condition per key",
+    ),
+    (
+        query(
+            "numeric",
+            KeyConditionExpression="pk = :p AND sk > :a AND extra = :b",
+            ExpressionAttributeValues={":p": {"S": "q"}, ":a": {"N": "1"}, ":b": {"N": "5"}},
+        ),
+        V,
+        "The number of query conditions (3) exceeds the number of key attributes defined in the schema (2)",
+    ),
+    (
+        query(
+            "absent",
+            KeyConditionExpression="pk = :p AND begins_with(sk, :n)",
+            ExpressionAttributeValues={":p": {"S": "q"}, ":n": {"N": "1"}},
+        ),
+        V,
+        "Invalid KeyConditionExpression: Incorrect operand type for operator or function; operator or function: begins_with, operand type: N",
+    ),
+    (
+        query(KeyConditionExpression="pk = :t", ExpressionAttributeValues={":t": {"SS": ["b", "a", "b"]}}),
+        V,
+        INVALID + 'Input collection ["a", "b", "b"] contains duplicates.',
+    ),
+    (query(ExclusiveStartKey={"pk": {"NS": ["2", "1", "2"]}}), V, INVALID + "Input collection contains duplicates."),
+    (scan("absent"), N, GONE),
+    (scan(Segment=0), V, "The TotalSegments parameter is required but was not present in the request when Segment parameter is present"),
+    (
+        scan(TotalSegments=4),
+        V,
+        "The Segment parameter is required but was not present in the request when parameter TotalSegments is present",
+    ),
+    (scan(Segment=5, TotalSegments=5), V, "The Segment parameter is zero-based and must be less than parameter TotalSegments"),
+    (
+        scan(Segment=-1, TotalSegments=4),
+        V,
+        f"{ONE}Value at 'Segment' failed to satisfy constraint: Member must have value greater than or equal to 0",
+    ),
+    (scan(Limit=0), V, f"{ONE}Value at 'Limit' failed to satisfy constraint: Member must have value greater than or equal to 1"),
+    (
+        scan(Select="SPECIFIC_ATTRIBUTES"),
+        V,
+        ONE + "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES",
+    ),
+    (scan(Select="COUNT", ProjectionExpression="pk"), V, "Cannot specify the ProjectionExpression when choosing to get only the Count"),
+    (scan(ExclusiveStartKey={"bad": {"S": "p"}}), V, "The provided starting key is invalid"),
+    (scan(IndexName="nope"), V, "The table does not have the specified index: nope"),
+    (
+        scan(FilterExpression="begins_with(a, :n)", ExpressionAttributeValues={":n": {"N": "1"}}),
+        V,
+        "Invalid FilterExpression: Incorrect operand type for operator or function; operator or function: begins_with, operand type: N",
+    ),
+    (
+        scan(FilterExpression="((a = :v))", ExpressionAttributeValues={":v": {"S": "x"}}),
+        V,
+        "Invalid FilterExpression: The expression has redundant parentheses;",
+    ),
+    (
+        scan(ProjectionExpression="#undef"),
+        V,
+        "Invalid ProjectionExpression: An expression attribute name used in the document path is not defined; attribute name: #undef",
+    ),
+    (
+        scan(FilterExpression="a = :v", ExpressionAttributeValues={":v": {"N": "abc"}}),
+        V,
+        f"ExpressionAttributeValues contains invalid value: {NOT_NUMERIC}: abc for key :v",
+    ),
+]
+
+BATCHES = [
+    (
+        ("BatchWriteItem", {"RequestItems": {}}),
+        V,
+        f"{ONE}Value at 'RequestItems' failed to satisfy constraint: Member must have length greater than or equal to 1",
+    ),
+    (
+        ("BatchGetItem", {"RequestItems": {}}),
+        V,
+        f"{ONE}Value at 'RequestItems' failed to satisfy constraint: Member must have length greater than or equal to 1",
+    ),
+    (("BatchGetItem", {}), V, f"{ONE}Value null at 'requestItems' failed to satisfy constraint: Member must not be null"),
+    (
+        batch_get(*({"pk": {"S": str(index)}} for index in range(101))),
+        V,
+        f"{ONE}Value at 'RequestItems.hash.member.Keys' failed to satisfy constraint: Member must have length less than or equal to 100",
+    ),
+    (
+        batch_get(),
+        V,
+        f"{ONE}Value at 'RequestItems.hash.member.Keys' failed to satisfy constraint: Member must have length greater than or equal to 1",
+    ),
+    (batch_get(PK, table="absent"), N, GONE),
+    (batch_get(PK, PK), V, "Provided list of item keys contains duplicates"),
+    (
+        batch_get(PK, AttributesToGet=["pk"], ProjectionExpression="pk"),
+        V,
+        f"{MIXED}Non-expression parameters: {{AttributesToGet}} Expression parameters: {{ProjectionExpression}}",
+    ),
+    (batch_get({"pk": {"B": ""}}, table="binary"), V, EMPTY_KEY.format("binary")),
+    (
+        ("BatchGetItem", {"RequestItems": {"bad!name": {"Keys": [PK]}}, "ReturnConsumedCapacity": "BOGUS"}),
+        V,
+        (
+            """2 validation errors detected: Value '{"bad!name":{"Keys":[{"pk":{"S":"a"}}]}}' at 'requestItems' failed to satisfy constraint: Map keys must """
+            "satisfy constraint: [Member must have length less than or equal to 255, Member must have length greater than or equal to 3, Member must "
+            f"satisfy regular expression pattern: [a-zA-Z0-9_.-]+]; {RCC}"
+        ),
+    ),
+    (
+        batch_write({"PutRequest": {"Item": PK}}, ReturnConsumedCapacity="BOGUS", ReturnItemCollectionMetrics="BOGUS"),
+        V,
+        f"2 validation errors detected: {RCC}; {RICM}",
+    ),
+    (batch_write({"PutRequest": {"Item": PK}}, table="bad!name", ReturnConsumedCapacity="BOGUS"), V, ONE + RCC),
+    (
+        batch_write(table="hash"),
+        V,
+        f"{ONE}Value '{{hash=[]}}' at 'requestItems' failed to satisfy constraint: Map value must satisfy constraint: [Member must have length less than or equal to 25, Member must have length greater than or equal to 1]",
+    ),
+    (batch_write({"PutRequest": {"Item": PK}}, {"DeleteRequest": {"Key": PK}}), V, "Provided list of item keys contains duplicates"),
+    (batch_write({"PutRequest": {"Item": PK}}, table="absent"), N, GONE),
+    (batch_write({"PutRequest": {"Item": {"pk": {"N": "5"}}}}), V, NO_MATCH),
+    (batch_write({"PutRequest": {"Item": {"other": {"S": "x"}}}}), V, NO_MATCH),
+    (batch_write({"DeleteRequest": {"Key": {"other": {"S": "x"}}}}), V, NO_MATCH),
+    (batch_write({"PutRequest": {"Item": {"pk": {"S": ""}}}}), V, EMPTY_KEY.format("string")),
+    (batch_write({"PutRequest": {"Item": {**PK, "n": {"N": ""}}}}), V, NOT_NUMERIC),
+    (
+        batch_write({"PutRequest": {"Item": {**PK, "s": {"SS": ["b", "a", "b"]}}}}),
+        V,
+        INVALID + "Input collection [b, a, b] contains duplicates.",
+    ),
+    (batch_write({"PutRequest": {"Item": {**PK, "x": {"S": "x" * 409_600}}}}), V, "Item size has exceeded the maximum allowed size"),
+]
+
+
+def table(**more: Any) -> tuple[str, dict[str, Any]]:
+    base = {
+        "TableName": "new_table",
+        "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+        "ProvisionedThroughput": {"ReadCapacityUnits": 5, "WriteCapacityUnits": 5},
+    }
+    return "CreateTable", {name: value for name, value in (base | more).items() if value is not None}
+
+
+def definitions(*names: str) -> list[dict[str, str]]:
+    return [{"AttributeName": name, "AttributeType": "S"} for name in names]
+
+
+def schema(*keys: str) -> list[dict[str, str]]:
+    return [{"AttributeName": key.partition(":")[0], "KeyType": key.partition(":")[2]} for key in keys]
+
+
+INDEX = {"IndexName": "index", "KeySchema": schema("pk:HASH"), "Projection": {"ProjectionType": "ALL"}}
+
+TABLES = [
+    (table(TableName=None), V, "The parameter 'TableName' is required but was not present in the request"),
+    (
+        table(TableName="ab"),
+        V,
+        f"{ONE}Value 'ab' at 'tableName' failed to satisfy constraint: Member must have length greater than or equal to 3",
+    ),
+    (table(KeySchema=schema("pk:HASH", "pk:RANGE")), V, "Invalid KeySchema: Some index key attribute have no definition"),
+    (
+        table(AttributeDefinitions=definitions("pk", "sk", "extra"), KeySchema=schema("pk:HASH", "sk:RANGE", "extra:RANGE")),
+        V,
+        (
+            f"{ONE}Value '[KeySchemaElement(attributeName=pk, keyType=HASH), KeySchemaElement(attributeName=sk, keyType=RANGE), "
+            "KeySchemaElement(attributeName=extra, keyType=RANGE)]' at 'keySchema' failed to satisfy constraint: Member must have length less than or equal to 2"
+        ),
+    ),
+    (
+        table(KeySchema=schema("pk:INVALID")),
+        V,
+        f"{ONE}Value 'INVALID' at 'keySchema.1.member.keyType' failed to satisfy constraint: Member must satisfy enum value set: [HASH, RANGE]",
+    ),
+    (
+        table(AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "INVALID"}]),
+        V,
+        f"{ONE}Value 'INVALID' at 'attributeDefinitions.1.member.attributeType' failed to satisfy constraint: Member must satisfy enum value set: [B, N, S]",
+    ),
+    (
+        table(BillingMode="X"),
+        V,
+        f"{ONE}Value 'X' at 'billingMode' failed to satisfy constraint: Member must satisfy enum value set: [PROVISIONED, PAY_PER_REQUEST]",
+    ),
+    (
+        table(BillingMode="PAY_PER_REQUEST"),
+        V,
+        INVALID + "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST",
+    ),
+    (
+        table(ProvisionedThroughput=None),
+        V,
+        INVALID + "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED",
+    ),
+    (
+        table(ProvisionedThroughput={"ReadCapacityUnits": 0, "WriteCapacityUnits": 5}),
+        V,
+        f"{ONE}Value '0' at 'provisionedThroughput.readCapacityUnits' failed to satisfy constraint: Member must have value greater than or equal to 1",
+    ),
+    (table(KeySchema=schema("pk:RANGE")), V, "Invalid KeySchema: The first KeySchemaElement is not a HASH key type"),
+    (
+        table(AttributeDefinitions=definitions("pk", "sk"), KeySchema=schema("pk:HASH", "sk:HASH")),
+        V,
+        "Invalid KeySchema: The second KeySchemaElement is not a RANGE key type",
+    ),
+    (
+        table(AttributeDefinitions=definitions("pk", "sk")),
+        V,
+        INVALID + "Number of attributes in KeySchema does not exactly match number of attributes defined in AttributeDefinitions",
+    ),
+    (
+        table(AttributeDefinitions=definitions("xx")),
+        V,
+        INVALID + "Some index key attributes are not defined in AttributeDefinitions. Keys: [pk], AttributeDefinitions: [xx]",
+    ),
+    (table(GlobalSecondaryIndexes=[]), V, INVALID + "List of GlobalSecondaryIndexes is empty"),
+    (table(GlobalSecondaryIndexes=[INDEX, INDEX]), V, INVALID + "Duplicate index name: index"),
+    (table(GlobalSecondaryIndexes=[INDEX]), V, INVALID + "GlobalSecondaryIndexes is not supported"),
+    (
+        table(LocalSecondaryIndexes=[INDEX]),
+        V,
+        INVALID + "Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex",
+    ),
+    (
+        table(GlobalSecondaryIndexes=[{**INDEX, "IndexName": "g1"}], LocalSecondaryIndexes=[{**INDEX, "IndexName": "l1"}]),
+        V,
+        (
+            "2 validation errors detected: Value 'g1' at 'globalSecondaryIndexes.1.member.indexName' failed to satisfy constraint: Member must have "
+            "length greater than or equal to 3; Value 'l1' at 'localSecondaryIndexes.1.member.indexName' failed to satisfy constraint: Member must "
+            "have length greater than or equal to 3"
+        ),
+    ),
+    (
+        table(StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}),
+        V,
+        INVALID + "StreamSpecification is not supported",
+    ),
+    (table(SSESpecification={"Enabled": True, "KMSMasterKeyId": "k"}), V, INVALID + "SSESpecification is not supported"),
+    (table(TableName="hash"), "ResourceInUseException", "Table already exists: hash"),
+    (("DescribeTable", {"TableName": "absent"}), N, "Requested resource not found: Table: absent not found"),
+    (("DescribeTable", {}), V, "The parameter 'TableName' is required but was not present in the request"),
+    (("DeleteTable", {"TableName": "absent"}), N, "Requested resource not found: Table: absent not found"),
+    (
+        ("UpdateTable", {"TableName": "hash", "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1}}),
+        V,
+        INVALID + "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST",
+    ),
+    (
+        ("UpdateTable", {"TableName": "hash", "BillingMode": "PROVISIONED"}),
+        V,
+        INVALID + "ProvisionedThroughput must be specified when BillingMode is PROVISIONED",
+    ),
+    (("UpdateTable", {"TableName": "hash", "GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": "does_not_exist"}}]}), N, GONE),
+    (
+        ("UpdateTable", {"TableName": "hash", "ReplicaUpdates": [{"Create": {"RegionName": "x"}}]}),
+        V,
+        INVALID + "ReplicaUpdates is not supported",
+    ),
+    (
+        ("ListTables", {"Limit": 101, "ExclusiveStartTableName": "a;"}),
+        V,
+        (
+            "3 validation errors detected: Value '101' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 100; "
+            f"Value 'a;' at 'exclusiveStartTableName' {PATTERN}; "
+            "Value 'a;' at 'exclusiveStartTableName' failed to satisfy constraint: Member must have length greater than or equal to 3"
+        ),
+    ),
+    (("ListTagsOfResource", {}), V, "Invalid TableArn"),
+    (
+        ("TagResource", {"ResourceArn": "not-a-valid-arn", "Tags": [{"Key": "a", "Value": "b"}]}),
+        V,
+        "Invalid TableArn: Invalid ResourceArn provided as input not-a-valid-arn",
+    ),
+    (("DescribeContinuousBackups", {"TableName": "absent"}), "TableNotFoundException", "Table not found: absent"),
+    (
+        ("UpdateContinuousBackups", {"TableName": "hash"}),
+        V,
+        f"{ONE}Value null at 'pointInTimeRecoverySpecification' failed to satisfy constraint: Member must not be null",
+    ),
+    (
+        (
+            "UpdateContinuousBackups",
+            {"TableName": "hash", "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": 36}},
+        ),
+        V,
+        f"{ONE}Value '36' at 'pointInTimeRecoverySpecification.recoveryPeriodInDays' failed to satisfy constraint: Member must have value less than or equal to 35",
+    ),
+    (
+        ("RestoreTableToPointInTime", {"SourceTableName": "hash", "TargetTableName": "hash", "UseLatestRestorableTime": True}),
+        "TableAlreadyExistsException",
+        "Table already exists: hash",
+    ),
+    (
+        ("RestoreTableToPointInTime", {"SourceTableName": "absent", "TargetTableName": "fresh", "UseLatestRestorableTime": True}),
+        "TableNotFoundException",
+        "Table not found: absent",
+    ),
+]
+
+SHAPES = [
+    (("PutItem", {"TableName": 5, "Item": {}}), S, "NUMBER_VALUE cannot be converted to String"),
+    (("PutItem", {"TableName": ["a"], "Item": {}}), S, "Unrecognized collection type class java.lang.String"),
+    (("PutItem", {"TableName": {"a": 1}, "Item": {}}), S, "Start of structure or map found where not expected"),
+    (("PutItem", {"TableName": "hash", "Item": "x"}), S, "Unexpected field type"),
+    (
+        ("PutItem", {"TableName": "hash", "Item": []}),
+        S,
+        "Unrecognized collection type java.util.Map<java.lang.String, com.amazonaws.dynamodb.v20120810.AttributeValue>",
+    ),
+    (put(item={"pk": "x"}), S, "Unexpected value type in payload"),
+    (put(item={"pk": {"S": True}}), S, "TRUE_VALUE cannot be converted to String"),
+    (put(item={"pk": {"B": "23456"}}), S, "Base64 encoded length is expected a multiple of 4 bytes but found: 5"),
+    (put(item={"pk": {"SS": "x"}}), S, "Unexpected field type"),
+    (put(item={"pk": {"BOOL": "maybe"}}), S, "Unexpected token received from parser"),
+    (put("", item={"pk": {"S": 5}}), S, "NUMBER_VALUE cannot be converted to String"),
+    (put(item={"pk": {"N": "abc"}, "x": {"S": 5}}), S, "NUMBER_VALUE cannot be converted to String"),
+    (get(ConsistentRead="maybe"), S, "Unexpected token received from parser"),
+    (query(Limit="1"), S, "STRING_VALUE cannot be converted to Integer"),
+    (query(ExpressionAttributeNames="x"), S, "Unexpected field type"),
+    (table(KeySchema="x"), S, "Unexpected field type"),
+    (table(KeySchema=["x"]), S, "Unexpected value type in payload"),
+    (table(ProvisionedThroughput={"ReadCapacityUnits": "1"}), S, "STRING_VALUE cannot be converted to Long"),
+    (("ListTables", []), S, "Unrecognized collection type class com.amazonaws.dynamodb.v20120810.ListTablesInput"),
+]
+
+
+def case_id(value: object) -> str | None:
+    """The operation of a case, as the name of its test."""
+    return value[0] if isinstance(value, tuple) else None
+
+
+CASES = PUTS + UPDATES + DELETES + READS + BATCHES + TABLES + SHAPES
+
+
+TABLE_KEYS = {"hash": ("pk:S", None), "composite": ("pk:S", "sk:S"), "numeric": ("pk:S", "sk:N"), "binary": ("pk:B", None)}
+"""The tables the cases speak of: partition and sort key."""
