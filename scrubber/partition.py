@@ -39,6 +39,8 @@ from storage.service_port import Copy, Finding, Pinned, SealPoint, ServicePort
 
 Progress = Callable[[str], None]
 
+PASSING = ("not_pinned", "behind", "healing")
+"""Reasons for which a copy could not be scanned that end by themselves."""
 RANGES_AT_ONCE = 16
 """Sub-ranges whose reference rows are fetched in one go: bounds memory to a sixteenth of the partition's row facts."""
 
@@ -115,10 +117,16 @@ class PartitionScrub:
         outside = [Found(one) for one in self._port.findings(self._partition)]
         try:
             first = await self._compare_once()
+            if any(copy.reason in PASSING for copy in first.outcome.copies) and not first.outcome.heal:
+                # A copy was on its way back from a heal: what kept it out passes by itself, so look once more before calling it unverified.
+                self._discard(first)
+                await self._quiet()
+                first = await self._compare_once()
         except ScrubjayError as error:
             return self._not_begun(outside, error)
         try:
-            outside = await self._named(outside, first.reference)
+            # Read again: what a checkpoint or a read ran into while the copies were compared belongs to this report, not to the next.
+            outside = await self._named([Found(one) for one in self._port.findings(self._partition)], first.reference)
             if not first.outcome.heal:
                 base = await self._maybe_base(first)
                 return self._report(outside, first, None, {}, base)
@@ -197,12 +205,13 @@ class PartitionScrub:
         )
         sides: list[Side] = []
         read = 0
+        since = {copy.node: copy for copy in self._port.copies(self._partition)}
         for copy, result in zip(wanted, results, strict=True):
             if isinstance(result, ScanResult):
                 sides.append(Side(copy.node, result.digest, result.bad, result.structure, copy.state == SUSPECT))
                 read += result.bytes_read
             else:
-                absent.append(_absentee(copy, result))
+                absent.append(_absentee(since.get(copy.node, copy), result))
         return sides, absent, read
 
     async def _scan_one(self, node: NodeName, lsn: Lsn, pins: dict[str, Pinned]) -> ScanResult:
@@ -512,9 +521,9 @@ def _not_scannable(copy: Copy) -> Absentee | None:
 
 
 def _absentee(copy: Copy, error: ScrubjayError) -> Absentee:
-    """A copy that was to be scanned. A suspect one is known to be bad whatever kept it from being read."""
+    """A copy that was to be scanned, as it is now. One that is suspect, or healed because of that, is known to be bad whatever kept it from being read."""
     lost = _lost(copy.node, error)
-    return lost._replace(reason=SUSPECT, rotten=True) if copy.state == SUSPECT else lost
+    return lost._replace(reason=SUSPECT, rotten=True) if copy.state in (SUSPECT, "healing") else lost
 
 
 def _lost(node: str, error: ScrubjayError) -> Absentee:

@@ -70,6 +70,7 @@ class CopyModel:
     kind: str = "storage"
     scannable: bool = True
     pin_error: ScrubjayError | None = None
+    rots_at_seal: Finding | None = None
     scan_error: ScrubjayError | None = None
     loses_rows: bool = False
 
@@ -202,6 +203,10 @@ class FakeStore:
         model = self.models[partition]
         copy = model.copies[node]
         await self.env.tasks.sleep(0.002)
+        if copy.rots_at_seal is not None:
+            self.note(copy.rots_at_seal)
+            copy.rots_at_seal, copy.state, copy.scannable = None, "suspect", False
+            raise Unavailable("the checkpoint at the seal ran into rot")
         if copy.pin_error is not None:
             raise copy.pin_error
         assert lsn == model.lsn, "a pin is taken at the seal"

@@ -307,6 +307,19 @@ def test_a_fault_found_by_a_read_and_again_by_the_scrub_is_told_once() -> None:
     assert report.healed
 
 
+def test_rot_that_the_seal_itself_runs_into_is_told_and_healed_by_this_run() -> None:
+    """Damage outside the rows shows when a checkpoint meets it: the one at the scrub's own seal, for one. It must not read as "a copy was out of reach"."""
+    world = World()
+    world.model.copies[NODES[1]].rots_at_seal = outside(world.model, storage_key=None, copy=NODES[1], detail="tree state differs")
+    report = world.scrub()
+    (part,) = report.tables[0].partitions
+    assert (report.exit_code, report.healed, {copy.copy: copy.verdict for copy in part.copies}[NODES[1]]) == (2, True, Verdict.MISMATCH)
+    assert [(found.finding.copy, found.finding.action, found.finding.detail) for found in part.findings] == [
+        (NODES[1], "healed", "tree state differs")
+    ]
+    assert world.scrub().exit_code == 0
+
+
 def test_findings_are_kept_while_no_seal_can_be_had_but_told() -> None:
     world = World()
     world.store.note(outside(world.model))
