@@ -84,6 +84,8 @@ class PartitionIndex:
     sizes: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     closed: list[ClosedPoint] = field(default_factory=list)
+    known: dict[str, SegmentManifest | Problem] = field(default_factory=dict)
+    """Manifests read so far, by key."""
 
     def reach(self) -> int:
         """Last LSN of the contiguous log from its lowest start (0: nothing)."""
@@ -121,6 +123,10 @@ def span_of(manifest: SegmentManifest) -> Span:
         manifest.chain_before,
         manifest.chain,
     )
+
+
+def _entry(manifest: SegmentManifest) -> Entry:
+    return Entry(manifest.key(), span_of(manifest), manifest.stored.size, manifest.raw.size, len(manifest.members), manifest.table_name)
 
 
 async def list_all(store: ObjectStore, prefix: str, *, after: str = "") -> dict[str, int]:
@@ -315,7 +321,6 @@ class ArchiveIndex:
         self.cluster = cluster
         self._tasks = tasks
         self._reader = ShelfReader(store, cluster, tasks)
-        self._known: dict[str, SegmentManifest | Problem] = {}
         self._closed_seen: dict[str, str] = {}
         self.partitions: dict[tuple[str, str], PartitionIndex] = {}
 
@@ -327,39 +332,44 @@ class ArchiveIndex:
             del self.partitions[key]
         for key in sorted({*present, *self.partitions}):
             if table is None or key[0] == table:
-                await self._read_partition(self._at(*key), after="")
+                await self._read_partition(self._at(*key))
 
     async def follow(self, *, now_us: int) -> None:
         """The cheap look: new `closed/` objects, and the logs that they say have grown. A deletion goes unseen until the next `refresh`."""
         await self._read_closed(now_us)
         for index in list(self.partitions.values()):
-            reach = index.reach()
-            if index.closed and index.closed[-1].last_seal > reach:
-                entry = index.entries.get(max((first for first in index.entries if first <= reach), default=0))
-                await self._read_partition(index, after=build(entry.key) if entry is not None else "")
+            if index.closed and index.closed[-1].last_seal > index.reach():
+                await self._read_tail(index)
 
     def _at(self, table: str, partition: str) -> PartitionIndex:
         return self.partitions.setdefault((table, partition), PartitionIndex(table, partition))
 
-    async def _read_partition(self, index: PartitionIndex, *, after: str) -> None:
+    async def _read_partition(self, index: PartitionIndex) -> None:
+        """Everything of one partition, by a new listing."""
         prefix = log_prefix(self.cluster, index.table, index.partition)
-        listed = await list_all(self._store, prefix, after=after)
-        index.sizes = listed if not after else {**index.sizes, **listed}
-        for name in [name for name in self._known if name.startswith(prefix) and name not in index.sizes]:
-            del self._known[name]
-        segments, problems = await self._reader.log(index.sizes, self._known)
-        index.entries = {
-            first: Entry(one.key(), span_of(one), one.stored.size, one.raw.size, len(one.members), one.table_name)
-            for first, one in segments.items()
-        }
-        if not after:
-            base_sizes = await list_all(self._store, base_prefix(self.cluster, index.table, index.partition))
-            index.bases, more = await self._reader.bases(base_sizes)
-            index.base_bytes = sum(base_sizes.values())
-            problems += more
-        index.problems = problems
+        index.sizes = await list_all(self._store, prefix)
+        index.known = {name: found for name, found in index.known.items() if name in index.sizes}
+        segments, problems = await self._reader.log(index.sizes, index.known)
+        index.entries = {first: _entry(one) for first, one in segments.items()}
+        base_sizes = await list_all(self._store, base_prefix(self.cluster, index.table, index.partition))
+        index.bases, more = await self._reader.bases(base_sizes)
+        index.base_bytes = sum(base_sizes.values())
+        index.problems = [*problems, *more]
         newest = index.entries[max(index.entries)].table_name if index.entries else ""
         index.table_name = newest or next((base.table_name for base in reversed(index.bases)), index.table_name)
+
+    async def _read_tail(self, index: PartitionIndex) -> None:
+        """What was archived behind the contiguous log that is known: costs as much as there is new."""
+        reach = index.reach()
+        last = index.entries.get(max((first for first in index.entries if first <= reach), default=0))
+        prefix = log_prefix(self.cluster, index.table, index.partition)
+        listed = await list_all(self._store, prefix, after=build(last.key) if last is not None else "")
+        index.sizes |= listed
+        segments, problems = await self._reader.log(listed, index.known)
+        index.entries |= {first: _entry(one) for first, one in segments.items()}
+        index.problems += [problem for problem in problems if problem not in index.problems]
+        for one in segments.values():
+            index.table_name = one.table_name
 
     async def _read_closed(self, now_us: int) -> None:
         for node in await self._closed_nodes():
