@@ -94,6 +94,7 @@ class ConsensusRun(Nemesis):
         self.history: dict[PartitionId, list[Operation]] = {partition: [] for partition in partitions}
         self._node = node
         self._operation = 0
+        self._open: dict[int, Callable[[], None]] = {}
         self._served: dict[PartitionId, int] = {}
         self._make_hosts()
         self.world.after_event = self._check
@@ -191,6 +192,7 @@ class ConsensusRun(Nemesis):
                 if settled:
                     return
                 settled = True
+                del self._open[id_]
                 if outcome == "ok":
                     if kind != "read":
                         self.ledgers[partition].acknowledged(id_, lsn or 0)
@@ -206,6 +208,8 @@ class ConsensusRun(Nemesis):
                 elif kind != "read":
                     record(FOREVER, id_, None, None)
                 next_()
+
+            self._open[id_] = lambda: settle("unknown", None, None)
 
             def deliver() -> None:
                 if settled or host.process is None:
@@ -312,6 +316,8 @@ class ConsensusRun(Nemesis):
 
     def _judge(self) -> None:
         result = self.result
+        for end_unanswered in list(self._open.values()):
+            end_unanswered()
         for partition in self.partitions:
             checker = self.checkers[partition]
             for node in self.nodes():
