@@ -39,7 +39,7 @@ from storage.service_port import Copy, Finding, Pinned, SealPoint, ServicePort
 
 Progress = Callable[[str], None]
 
-PASSING = ("not_pinned", "behind", "healing")
+PASSING = ("behind",)
 """Reasons for which a copy could not be scanned that end by themselves."""
 RANGES_AT_ONCE = 16
 """Sub-ranges whose reference rows are fetched in one go: bounds memory to a sixteenth of the partition's row facts."""
@@ -523,6 +523,8 @@ def _not_scannable(copy: Copy) -> Absentee | None:
 def _absentee(copy: Copy, error: ScrubjayError) -> Absentee:
     """A copy that was to be scanned, as it is now. One that is suspect, or healed because of that, is known to be bad whatever kept it from being read."""
     lost = _lost(copy.node, error)
+    if copy.state in PASSING:
+        return lost._replace(reason=copy.state)
     return lost._replace(reason=SUSPECT, rotten=True) if copy.state in (SUSPECT, "healing") else lost
 
 

@@ -193,8 +193,8 @@ class Checkpoints:
         replica = self._replica
         pin = self._pins.get(lsn)
         if pin is None:
-            if replica.usable and replica.applied == lsn == self.committed and not self._running and replica.tree is not None:
-                # A copy healed to exactly this seal: what it holds is what is asked for.
+            if replica.usable and replica.tree is not None and replica.tree.state.applied == lsn and not self._running:
+                # A copy healed to exactly this seal: what its tree holds is what is asked for, whatever was applied above it since.
                 self._pins[lsn] = Pin(None, [done], replica.node.boot_us() + replica.node.options.pin_timeout_us, held=False)
                 self._pin(Layer(replica.overlay.active, replica.tree.state, pin=True))
             elif replica.usable and replica.applied < lsn:

@@ -61,7 +61,7 @@ class Service:
                 found.append(Copy(node.name, node.number, "storage", "down", Lsn(0), scannable=False))
             else:
                 state = replica.state if replica.state in (OK, "suspect", "amnesiac", "healing") else "down"
-                state = "behind" if replica.behind and state == "suspect" else state
+                state = "behind" if replica.behind and state in ("suspect", HEALING) else state
                 found.append(Copy(node.name, node.number, "storage", state, replica.applied, replica.usable))
         return found
 
