@@ -14,8 +14,9 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from archiver.closed import ClosedObject, encode_closed
+from archiver.closed import ClosedObject, encode_closed, newest_closed
 from archiver.identity import Attached, check_epoch
+from archiver.layout import ClosedKey, parse
 from archiver.outgoing import Outgoing, from_job, prepare, request
 from archiver.placing import Placer
 from base.env import Env, Future, Jobs, ObjectStore, Task
@@ -112,6 +113,7 @@ class ArchiveAgent:
         self._pause_until_us = 0
         self._backoff_s = 0.0
         self._closed_at_us = 0
+        self._closed_known = False
 
     # --- life ---
 
@@ -351,16 +353,30 @@ class ArchiveAgent:
         points = self._source.closed_points()
         if not points:
             return False
-        self._closed_at_us = max(self._env.clock.wall_us(), self._closed_at_us + 1)
-        made = ClosedObject(self.attached.cluster, self._source.node, self._closed_at_us, self.attached.epoch, tuple(points))
+        if not self._closed_known:
+            await self._find_last_closed()
+        time_us = max(self._env.clock.wall_us(), self._closed_at_us + 1)
+        before_us = self._closed_at_us or None
+        made = ClosedObject(self.attached.cluster, self._source.node, time_us, self.attached.epoch, tuple(points), before_us)
         data = await self._env.tasks.blocking(lambda: encode_closed(made))
         try:
             await self._store.put(made.key(), data)
         except Exists:
-            return False  # the wall clock went back over an earlier start's objects; the next interval has another name
+            self._closed_known = False  # an answer was lost, or this name was used before: look again at the next interval
+            return False
+        self._closed_at_us = time_us
         self.status_now.closed_published += 1
         self.status_now.reachable = True
         return True
+
+    async def _find_last_closed(self) -> None:
+        """The newest closed object of this node from before this start: the next one names it. Raises Unavailable."""
+        now_us = max(self._env.clock.wall_us(), self._closed_at_us)
+        for name in await newest_closed(self._store, self.attached.cluster, self._source.node, now_us=now_us):
+            key = parse(name)
+            if isinstance(key, ClosedKey):
+                self._closed_at_us = max(self._closed_at_us, key.time_us)
+        self._closed_known = True
 
     async def _watch(self) -> None:
         """Look at epoch and identity now and then."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from archiver import canonical
 from archiver.fields import Fields, stamp_text
-from archiver.layout import ClosedKey, build
+from archiver.layout import ClosedKey, build, closed_prefix, time_text
+from base.env import ObjectStore
 from base.errors import Corrupt
 from base.ids import Lsn, PartitionId, Stamp, TableId
 from storage.archive_port import ClosedPoint
@@ -21,13 +22,17 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class ClosedObject:
-    """points: sorted by partition. time_us: when it was published, on the node's clock. epoch: of the cluster."""
+    """points: sorted by partition. time_us: when it was published, on the node's clock. epoch: of the cluster.
+
+    before_us: time of the node's closed object before this one, None for its first: so the loss of one is seen from the next.
+    """
 
     cluster: str
     node: str
     time_us: int
     epoch: int
     points: tuple[ClosedPoint, ...]
+    before_us: int | None = None
 
     def key(self) -> str:
         return build(ClosedKey(self.cluster, self.node, self.time_us))
@@ -48,6 +53,7 @@ def encode_closed(closed: ClosedObject) -> bytes:
             "node": closed.node,
             "time": closed.time_us,
             "epoch": closed.epoch,
+            "before": closed.before_us,
             "tables": tables,
             "partitions": rows,
         }
@@ -57,7 +63,8 @@ def encode_closed(closed: ClosedObject) -> bytes:
 def decode_closed(data: bytes, *, where: str) -> ClosedObject:
     """where: its object key. Raises Corrupt."""
     f = Fields(canonical.decode(data, where=where, format=FORMAT, version=VERSION), what="closed", where=where)
-    f.only("format", "version", "cluster", "node", "time", "epoch", "tables", "partitions")
+    f.only("format", "version", "cluster", "node", "time", "epoch", "before", "tables", "partitions")
+    before = f.integer("before") if f.fields.get("before", 0) is not None else None
     tables = [Fields({"table": table}, what="closed", where=where).uuid("table") for table in f.items("tables")]
     points = []
     for row in f.items("partitions"):
@@ -73,7 +80,30 @@ def decode_closed(data: bytes, *, where: str) -> ClosedObject:
                 Lsn(r.integer("last_seal")),
             )
         )
-    closed = ClosedObject(f.uuid("cluster"), f.text("node"), f.integer("time"), f.integer("epoch", low=1), tuple(points))
+    closed = ClosedObject(f.uuid("cluster"), f.text("node"), f.integer("time"), f.integer("epoch", low=1), tuple(points), before)
+    if before is not None and before >= closed.time_us:
+        raise f.bad("before")
     if closed.key() != where:
         raise Corrupt("closed object lies under another name", what="closed", where=where, expected=closed.key())
     return closed
+
+
+LOOK_BACK_US = (3_600_000_000, 86_400_000_000, 36 * 86_400_000_000)
+"""How far back the search for a node's newest closed object goes, step by step, before it lists them all."""
+
+
+async def newest_closed(store: ObjectStore, cluster: str, node: str, *, now_us: int, count: int = 1) -> list[str]:
+    """Keys of a node's newest closed objects, rising, at most `count`, however long ago it last wrote. Raises Unavailable."""
+    prefix = closed_prefix(cluster, node)
+    for back in (*(back for back in LOOK_BACK_US if back < now_us), None):
+        found: list[str] = []
+        after = "" if back is None else prefix + time_text(now_us - back)
+        more = True
+        while more:
+            page = await store.list(prefix, after=after)
+            found = [*found, *(info.key for info in page.objects)][-count:]
+            after = found[-1] if page.objects else after
+            more = page.more and bool(page.objects)
+        if found:
+            return found
+    return []

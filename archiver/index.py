@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from archiver.base import BaseManifest, decode_base
-from archiver.closed import decode_closed
+from archiver.closed import decode_closed, newest_closed
 from archiver.layout import (
     AFTER_ALL,
     BaseKey,
@@ -23,7 +23,6 @@ from archiver.layout import (
     log_prefix,
     parse,
     tables_prefix,
-    time_text,
 )
 from archiver.manifest import SegmentManifest, decode_manifest
 from archiver.window import Closed, Span, Start, Window, window_of
@@ -37,9 +36,8 @@ PARALLEL = 8
 """Manifests read at a time."""
 CLOSED_KEPT = 64
 """Closed points remembered per partition: enough to find one that the archive has reached while it lags."""
-CLOSED_COLD_US = 3_600_000_000
 CLOSED_COLD_READ = 4
-"""At the first look the newest closed objects of each node are read: at most so many, not older than an hour, or else the last one there is."""
+"""At the first look so many of the newest closed objects of each node are read."""
 
 
 class Problem(NamedTuple):
@@ -374,7 +372,11 @@ class ArchiveIndex:
     async def _read_closed(self, now_us: int) -> None:
         for node in await self._closed_nodes():
             seen = self._closed_seen.get(node)
-            keys = await (self._closed_cold(node, now_us) if seen is None else self._closed_after(node, seen))
+            keys = await (
+                newest_closed(self._store, self.cluster, node, now_us=now_us, count=CLOSED_COLD_READ)
+                if seen is None
+                else self._closed_after(node, seen)
+            )
             for key in keys:
                 try:
                     closed = decode_closed(await self._store.get(key), where=key)
@@ -403,14 +405,3 @@ class ArchiveIndex:
 
     async def _closed_after(self, node: str, after: str) -> list[str]:
         return list(await list_all(self._store, closed_prefix(self.cluster, node), after=after))
-
-    async def _closed_cold(self, node: str, now_us: int) -> list[str]:
-        """The newest few of a node, however long ago it last wrote."""
-        prefix = closed_prefix(self.cluster, node)
-        back = CLOSED_COLD_US
-        while back < now_us:
-            keys = list(await list_all(self._store, prefix, after=prefix + time_text(now_us - back)))
-            if keys:
-                return keys[-CLOSED_COLD_READ:]
-            back *= 6
-        return list(await list_all(self._store, prefix))[-CLOSED_COLD_READ:]

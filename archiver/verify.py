@@ -11,6 +11,7 @@ Not seen offline: the loss of a partition's newest objects, to which nothing ref
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -19,7 +20,19 @@ from archiver.base import BaseManifest
 from archiver.closed import decode_closed
 from archiver.identity import clusters, decode_epoch, decode_identity
 from archiver.index import Shelf, ShelfReader, list_all, partitions_of, span_of
-from archiver.layout import ClosedKey, EpochKey, IdentityKey, SegmentKey, base_prefix, build, closed_prefix, log_prefix, parse
+from archiver.layout import (
+    BaseKey,
+    ClosedKey,
+    EpochKey,
+    IdentityKey,
+    SegmentKey,
+    base_prefix,
+    build,
+    closed_prefix,
+    log_prefix,
+    parse,
+    partition_prefix,
+)
 from archiver.manifest import SegmentManifest
 from archiver.verify_jobs import Item, batches, run_check
 from archiver.window import needs_base
@@ -30,6 +43,8 @@ from storage import chain as chains
 LEVELS = ("listed", "objects", "records", "replayed")
 FINDINGS_MAX = 10_000
 """More are counted, not listed."""
+EXPIRY_US_MIN = 86_400_000_000
+"""No retention is shorter than a day: what is younger than that beside the newest cannot have expired."""
 CHUNK = 500
 """Objects asked of the ledger at a time."""
 BATCH = 16
@@ -40,6 +55,8 @@ Skip = Callable[[Sequence[str]], Awaitable[list[str]]]
 """Those of some object keys that were proven at this level recently enough."""
 Proved = Callable[[Sequence[str], Sequence[str]], Awaitable[None]]
 """Told what passed and what failed, object keys."""
+Known = Callable[[str], Awaitable[list[str]]]
+"""Object keys that begin with a prefix and were once proven to be there (a ledger's memory)."""
 Progress = Callable[[dict[str, Any]], None]
 
 
@@ -160,6 +177,7 @@ class Verifier:
         jobs: Jobs | None = None,
         skip: Skip | None = None,
         proved: Proved | None = None,
+        known: Known | None = None,
         progress: Progress | None = None,
     ) -> None:
         """work: a scratch path on `disk`. now_us: for the budget; any clock that does not go back."""
@@ -177,6 +195,7 @@ class Verifier:
         self._jobs = jobs
         self._skip = skip
         self._proved = proved
+        self._known = known
         self._progress = progress
         self._failed: dict[str, None] = {}
 
@@ -272,18 +291,37 @@ class Verifier:
             self._find("unreadable", key, str(error))
 
     async def _closed(self) -> None:
-        sizes = await list_all(self._store, closed_prefix(self._cluster))
+        prefix = closed_prefix(self._cluster)
+        sizes = await list_all(self._store, prefix)
+        await self._remembered(prefix, sizes, None, None)
         keys = [key for key in sizes if isinstance(parse(key), ClosedKey)]
         fresh = await self._fresh(keys)
+        newest: dict[str, int] = {parsed.node: parsed.time_us for parsed in map(parse, keys) if isinstance(parsed, ClosedKey)}
         for start in range(0, len(keys), CHUNK):
             some = [key for key in keys[start : start + CHUNK] if key not in fresh]
             for key in some:
-                await self._closed_one(key)
+                await self._closed_one(key, sizes, newest)
             await self._tell(some)
             self._say(phase="closed")
 
-    async def _closed_one(self, key: str) -> None:
-        await self._small(key, lambda data: decode_closed(data, where=key))
+    async def _closed_one(self, key: str, sizes: Mapping[str, int], newest: Mapping[str, int]) -> None:
+        """One closed object, and that the one it names as the one before it is there, unless it may have expired."""
+
+        def look(data: bytes) -> None:
+            closed = decode_closed(data, where=key)
+            if closed.before_us is not None and newest[closed.node] - closed.before_us < EXPIRY_US_MIN:
+                name = build(ClosedKey(closed.cluster, closed.node, closed.before_us))
+                if name not in sizes:
+                    self._find("hole", name, "the closed object is gone; the one after it names it")
+
+        await self._small(key, look)
+
+    async def _remembered(self, prefix: str, listed: Mapping[str, int], table: str | None, partition: str | None) -> None:
+        """Objects that were once proven to be there and are not listed any more."""
+        if self._known is not None:
+            for key in await self._known(prefix):
+                if key not in listed:
+                    self._find("hole", key, "the object was proven earlier and is gone", table=table, partition=partition)
 
     # --- one partition ---
 
@@ -302,6 +340,8 @@ class Verifier:
         for problem in shelf.problems:
             self._find(problem.kind, problem.object, problem.detail, lsn=problem.first, table=table, partition=partition)
         self._orphans(log, shelf, table, partition)
+        await self._orphan_rows(base_sizes, table, partition)
+        await self._remembered(partition_prefix(self._cluster, table, partition), {**log, **base_sizes}, table, partition)
         self._holes(shelf, table, partition)
         self._end(shelf, table, partition)
         if self._at_least("objects"):
@@ -322,6 +362,27 @@ class Verifier:
                 if not covered and (key.first <= last or key.last <= ends.get(partition, 0)):
                     where = build(key.twin())
                     self._find("hole", where, "the manifest is gone, its segment is there", lsn=key.first, table=table, partition=partition)
+
+    async def _orphan_rows(self, sizes: Mapping[str, int], table: str, partition: str) -> None:
+        """Rows of a base that are complete (their hash is in their name) but have no manifest: it is gone. Incomplete ones are an upload cut off."""
+        folders: dict[str, list[BaseKey]] = {}
+        for key in map(parse, sizes):
+            if isinstance(key, BaseKey) and key.part is not None and build(key._replace(part=None)) not in sizes:
+                folders.setdefault(key.folder(), []).append(key)
+        for keys in folders.values():
+            self._spend()
+            whole = hashlib.sha256()
+            try:
+                for key in keys:
+                    whole.update(await self._store.get(build(key)))
+            except Missing:
+                continue
+            where = build(keys[0]._replace(part=None))
+            # Looked at again: a manifest that came meanwhile ends an upload that was under way.
+            if whole.hexdigest()[:16] == keys[0].sha16 and await self._store.head(where) is None:
+                self._find(
+                    "hole", where, "the base's manifest is gone, its rows are there", lsn=keys[0].lsn, table=table, partition=partition
+                )
 
     def _holes(self, shelf: Shelf, table: str, partition: str) -> None:
         """No LSN absent, the chain unbroken, every base on the chain."""
@@ -471,6 +532,7 @@ async def verify(
     jobs: Jobs | None = None,
     skip: Skip | None = None,
     proved: Proved | None = None,
+    known: Known | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Verify one cluster's archive. jobs: worker processes for whatever loops over records; None: all in this process (the command line's own).
@@ -478,6 +540,16 @@ async def verify(
     Raises Invalid (which cluster, unknown level), Unavailable (the store)."""
     cluster = await pick_cluster(store, options.cluster)
     verifier = Verifier(
-        store, disk, cluster=cluster, options=options, now_us=now_us, work=work, jobs=jobs, skip=skip, proved=proved, progress=progress
+        store,
+        disk,
+        cluster=cluster,
+        options=options,
+        now_us=now_us,
+        work=work,
+        jobs=jobs,
+        skip=skip,
+        proved=proved,
+        known=known,
+        progress=progress,
     )
     return await verifier.run()

@@ -219,7 +219,7 @@ points = st.lists(
 def test_closed_objects_round_trip_and_refuse_damage(
     cluster: str, node: str, time_us: int, some: list[ClosedPoint], rng: random.Random
 ) -> None:
-    made = ClosedObject(cluster, node, time_us, 3, tuple(some))
+    made = ClosedObject(cluster, node, time_us, 3, tuple(some), rng.choice((None, time_us // 2)) if time_us else None)
     data = encode_closed(made)
     assert decode_closed(data, where=made.key()) == made
     at = rng.randrange(len(data))

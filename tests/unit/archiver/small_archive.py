@@ -38,7 +38,7 @@ class SmallArchive:
                 )
                 for s in self.samples
             )
-            made = ClosedObject(CLUSTER, "n1", START_US + (number + 1) * 10_000_000, 1, points)
+            made = ClosedObject(CLUSTER, "n1", START_US + (number + 1) * 10_000_000, 1, points, START_US + 10_000_000 if number else None)
             objects[made.key()] = encode_closed(made)
 
     def add_base(self, sample: Sample, index: int) -> BaseManifest:

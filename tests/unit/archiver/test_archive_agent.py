@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -477,7 +478,31 @@ def test_closed_objects_one_per_interval_none_without_leadership() -> None:
     said = decode_closed(bench.memory.objects[keys[0]], where=keys[0])
     assert said.points == tuple(source.points)
     assert said.node == "n1"
-    assert len(bench.store.calls) - before <= len(keys) + 2 * 4 * 2, "an idle partition costs a line in closed/ and nothing else"
+    for earlier, later in itertools.pairwise(keys):
+        before_us = decode_closed(bench.memory.objects[later], where=later).before_us
+        assert build(ClosedKey(CLUSTER, "n1", before_us or 0)) == earlier
+    assert len(bench.store.calls) - before <= len(keys) + 4 + 2 * 4 * 2, "an idle partition costs a line in closed/ and nothing else"
+
+
+def test_a_restarted_agent_names_the_closed_object_before_it() -> None:
+    bench, sample = Bench(), history(segments=1)
+    source = FakeSource(1, [sample], leads=True)
+    source.points = [ClosedPoint(sample.segments[0].table, PartitionId(sample.partition), Stamp(sample.stamp), Lsn(13), Lsn(15))]
+    first = bench.agent(source)
+    bench.loop.run_for(12)
+    first.stop()
+    bench.loop.run_for(20_000)
+    last = max(key for key in bench.memory.objects if "/closed/" in key)
+    bench.agent(source)
+    bench.store.lose_answers = 1
+    bench.loop.run_for(30)
+    keys = [key for key in sorted(bench.memory.objects) if "/closed/" in key and key > last]
+    assert len(keys) >= 2
+    chain = [last, *keys]
+    for earlier, later in itertools.pairwise(chain):
+        before_us = decode_closed(bench.memory.objects[later], where=later).before_us
+        named = build(ClosedKey(CLUSTER, "n1", before_us or 0))
+        assert named == earlier or named in chain, "an answer that was lost leaves one unnamed, never a name without object"
 
 
 def test_drain_waits_and_says_what_is_left() -> None:

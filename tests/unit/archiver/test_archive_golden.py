@@ -84,7 +84,7 @@ def test_base(golden: Golden) -> None:
 
 def test_closed(golden: Golden) -> None:
     points = (ClosedPoint(TableId(TABLE), PartitionId(PARTITION), Stamp((START_US << 12) + 7), Lsn(12), Lsn(15)),)
-    made = ClosedObject(CLUSTER, "n1", START_US + 123_456, 2, points)
+    made = ClosedObject(CLUSTER, "n1", START_US + 123_456, 2, points, START_US)
     golden.check("archive/closed.json", encode_closed(made))
     again = decode_closed(golden.read("archive/closed.json"), where=made.key())
     assert again == made

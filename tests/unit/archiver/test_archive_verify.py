@@ -23,7 +23,10 @@ KEYS = sorted(SmallArchive().store.objects)
 OTHER = "0c1a5e00-0000-4000-8000-0000000000ff"
 
 
-def check(archive: SmallArchive, *, jobs: bool = False, **options: object) -> VerifyReport:
+def check(archive: SmallArchive, *, jobs: bool = False, known: list[str] | None = None, **options: object) -> VerifyReport:
+    async def remembered(prefix: str) -> list[str]:
+        return [key for key in known or () if key.startswith(prefix)]
+
     return archive.loop.run(
         verify(
             archive.store,
@@ -32,6 +35,7 @@ def check(archive: SmallArchive, *, jobs: bool = False, **options: object) -> Ve
             now_us=archive.loop.boot_us,
             work="verify-work",
             jobs=MemoryJobs(archive.store, archive.disk) if jobs else None,
+            known=remembered if known is not None else None,
         )
     )
 
@@ -82,29 +86,57 @@ def test_a_truncated_or_grown_object_is_found_and_named(key: str) -> None:
 
 
 def is_unseen(key: str, archive: SmallArchive) -> bool:
-    """What no archive can know to have lost: a closed object, and the last manifest of a partition."""
+    """What no archive can know to have lost: a node's newest closed object, and the newest manifest of a partition."""
     parsed = parse(key)
     last = {(sample.partition, sample.lsn) for sample in archive.samples}
-    return "/closed/" in key or (isinstance(parsed, SegmentKey) and parsed.manifest and (parsed.partition, parsed.last) in last)
+    newest = max(name for name in KEYS if "/closed/" in name)
+    return key == newest or (isinstance(parsed, SegmentKey) and parsed.manifest and (parsed.partition, parsed.last) in last)
 
 
 @pytest.mark.parametrize("key", KEYS, ids=short)
 def test_a_deleted_object_is_found_and_named(key: str) -> None:
     archive = SmallArchive()
     del archive.store.objects[key]
-    if "/base/" in key and key.endswith("manifest.json"):
-        # The whole log is there, so nothing but a short cut is lost; parts without a manifest are what an upload cut off leaves behind.
-        assert check(archive).verdict == "match"
-        return
     report = check(archive)
     if is_unseen(key, archive):
         assert report.verdict == "match"
-        if "/closed/" in key:
-            return
-        report = check(archive, ends=archive.ends(), tables=archive.tables())
+        report = check(archive, ends=archive.ends(), tables=archive.tables(), known=KEYS)
     assert report.exit == 2
     assert key in named(report)
     assert all(finding.kind == "hole" for finding in report.findings)
+
+
+def test_what_was_proven_once_is_missed_later() -> None:
+    archive = SmallArchive()
+    for key in [key for key in KEYS if archive.samples[1].partition in key]:
+        del archive.store.objects[key]
+    assert check(archive).verdict == "match"
+    archive.store.objects["0c1a5e00-0000-4000-8000-000000000001/t=x"] = b""
+    report = check(archive, known=KEYS)
+    assert report.verdict == "match", "a partition without any object is the cluster's word to know"
+    report = check(archive, known=KEYS, ends=archive.ends(), tables=archive.tables())
+    assert {key for key in KEYS if archive.samples[1].partition in key} <= set(named(report))
+
+
+def test_an_old_closed_object_may_have_expired() -> None:
+    archive = SmallArchive()
+    from archiver.closed import ClosedObject, encode_closed
+
+    late = ClosedObject(CLUSTER, "n9", 200_000_000_000, 1, (), 100_000_000_000)
+    archive.store.objects[late.key()] = encode_closed(late)
+    assert check(archive).verdict == "match"
+    young = ClosedObject(CLUSTER, "n9", 300_000_000_000, 1, (), 290_000_000_000)
+    archive.store.objects[young.key()] = encode_closed(young)
+    assert [finding.kind for finding in check(archive).findings] == ["hole"]
+
+
+def test_an_upload_of_a_base_cut_off_is_no_finding() -> None:
+    archive = SmallArchive()
+    (rows,) = [key for key in KEYS if key.endswith("rows-000000")]
+    folder = rows.rpartition("/")[0]
+    del archive.store.objects[folder + "/manifest.json"]
+    archive.store.objects[rows] = archive.store.objects[rows][:-1]
+    assert check(archive).verdict == "match"
 
 
 @pytest.mark.parametrize("level", LEVELS)
