@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from minio.error import ServerError
 
 from base.env import Env, ObjectStore
 from base.errors import Unavailable
@@ -93,6 +96,13 @@ def make(kind: str, request: Any, tmp_path: Path) -> Iterator[Kind]:
 
 def shared_bucket(server: S3Server) -> str:
     """One bucket for all contract tests, a prefix each: every SeaweedFS bucket sets volumes of a gigabyte aside, and ten exhaust a small disk."""
-    if not server.client().bucket_exists("contract"):
-        server.make_bucket("contract")
+    for attempt in range(50):
+        try:
+            if not server.client().bucket_exists("contract"):
+                server.make_bucket("contract")
+            break
+        except ServerError:  # live, but not ready yet
+            if attempt == 49:
+                raise
+            time.sleep(0.2)
     return "contract"
