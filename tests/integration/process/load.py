@@ -140,7 +140,9 @@ class Ledger:
         for key in sorted({*self.writes, *found}):
             actual, allowed = state(found.get(key)), self.possible(key, at_us)
             if actual not in allowed:
-                wrong.append(f"{key}: found {actual[:120]}, may be {[text[:120] for text in sorted(allowed)]}, writes {self.writes.get(key, [])[-4:]}")
+                wrong.append(
+                    f"{key}: found {actual[:120]}, may be {[text[:120] for text in sorted(allowed)]}, writes {self.writes.get(key, [])[-4:]}"
+                )
         return wrong
 
     def settle(self, found: dict[str, Item]) -> None:
@@ -158,7 +160,9 @@ class Ledger:
 class Writers:
     """Threads with a connection each and keys of their own; `with` starts and stops them. Each stops by itself when its connection breaks."""
 
-    def __init__(self, ledger: Ledger, port: int, *, table: str, threads: int = 6, keys: int = 30, first: int = 0, keep_on: bool = False) -> None:
+    def __init__(
+        self, ledger: Ledger, port: int, *, table: str, threads: int = 6, keys: int = 30, first: int = 0, keep_on: bool = False
+    ) -> None:
         """first: number of the first write, so that no two rounds write the same. keep_on: refused writes (5xx) are counted and the writer goes on."""
         self.ledger, self._port, self._table = ledger, port, table
         self._keys, self._first, self._keep_on = keys, first, keep_on
