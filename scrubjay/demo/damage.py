@@ -137,24 +137,23 @@ def copy_archive(url: str, folder: Path) -> int:
 
 
 def damage_archive(folder: Path, table_id: str) -> ArchiveDamage:
-    """Flip one bit in one segment of a table and remove another, neither of them the newest of its partition (whose loss cannot be seen offline).
+    """Flip one bit in the largest segment of a table and remove another, not the newest of its partition (whose loss cannot be seen offline).
 
-    Raises ValueError if the table has no partition with three segments yet.
+    Raises ValueError if the table has no partition with two segments yet.
     """
     partitions: dict[str, list[tuple[int, Path]]] = {}
     for path in sorted(folder.rglob("*.seg")):
         match = _SEGMENT.search(f"/{path.relative_to(folder).as_posix()}")
         if match is not None and match["table"] == table_id:
             partitions.setdefault(match["partition"], []).append((int(match["first"], 16), path))
-    for _, segments in sorted(partitions.items()):
-        if len(segments) >= 3:
-            segments.sort()
-            flipped, removed = segments[len(segments) // 2][1], segments[-2][1]
-            if flipped == removed:
-                flipped = segments[0][1]
-            raw = bytearray(flipped.read_bytes())
-            raw[len(raw) // 2] ^= 0x10
-            flipped.write_bytes(raw)
-            removed.unlink()
-            return ArchiveDamage(flipped.relative_to(folder).as_posix(), removed.relative_to(folder).as_posix())
-    raise ValueError("no partition of the table has three segments in the archive")
+    longest = max(partitions.values(), key=len, default=[])
+    if len(longest) >= 2:
+        removed = sorted(longest)[-2][1]
+        others = [path for segments in partitions.values() for _, path in segments if path != removed]
+        flipped = max(others, key=lambda path: (path.stat().st_size, path))
+        raw = bytearray(flipped.read_bytes())
+        raw[len(raw) // 2] ^= 0x10
+        flipped.write_bytes(raw)
+        removed.unlink()
+        return ArchiveDamage(flipped.relative_to(folder).as_posix(), removed.relative_to(folder).as_posix())
+    raise ValueError("no partition of the table has two segments in the archive")

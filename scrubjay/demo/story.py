@@ -90,6 +90,9 @@ class Story:
             step.failure = _in_words(error)
             self._fail(step, error)
             raise CheckFailed(step.failure, exit_code=self.exit_code) from error
+        except KeyboardInterrupt:
+            step.failure = "interrupted"
+            raise
         finally:
             step.seconds = self._clock() - began
             self._tell(f"     {'checked' if step.ok else 'FAILED'}: {step.checked if step.ok else step.failure} ({step.seconds:.1f} s)")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,26 @@ def test_on_s3_and_in_words(seaweed_bucket: S3Bucket) -> None:
     assert "Everything above was checked: 5000 cities" in shown
     assert "checked: 5000 items equal, 0 lacking, 0 different, 0 extra" in shown
     assert any(key.endswith(".seg") for key in seaweed_bucket.keys())  # noqa: SIM118 - a bucket, no dict
+
+
+def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
+        process = subprocess.Popen(scrubjay_command("demo", "--data", str(folder)), stdout=out, stderr=err, start_new_session=True)
+    waiting = threading.Event()
+    for _ in range(600):
+        if b"2. Load" in (tmp_path / "out").read_bytes():
+            break
+        assert process.poll() is None, (tmp_path / "err").read_text()
+        waiting.wait(0.1)
+    waiting.wait(0.4)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130
+    shown = (tmp_path / "err").read_text()
+    assert "Traceback" not in shown, shown
+    assert "interrupted" in shown
+    left = subprocess.run(["pgrep", "-f", str(folder)], capture_output=True, text=True, check=False).stdout
+    assert left == "", "the server is gone"
 
 
 def _in_process(folder: Path) -> dict[str, Any]:
