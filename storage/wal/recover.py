@@ -4,6 +4,7 @@
 - A bad batch that a durable mark calls synced (a later batch, or the mark) is *damage*. Its frames are read one by one. What is lost of an Append is a
   damaged range of LSNs, to be repaired from a peer. A lost frame header puts every partition that may have had a frame there in doubt, until a
   later frame of it tells by its running number and control state what was lost. Doubt that nothing settles is amnesia.
+- What a process left written and not synced is synced before it is read: the next life builds on it, so it must not be lost to a later power loss.
 - If both copies of the mark are unreadable while the tail is bad, it cannot be known whether the tail was synced: amnesia.
 """
 
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from base.checksum import crc32c_masked
 from base.env import Disk, File
-from base.errors import Corrupt
+from base.errors import Corrupt, ScrubjayError
 from base.ids import Lsn, PartitionId, Stamp, uuid_text
 from storage.record import HEADER, HEADER_SIZE, RECORD_SIZE_MAX, Record, decode
 from storage.wal.format import (
@@ -82,6 +83,8 @@ class Replay:
         self.previous_end = 0
         self.findings: list[str] = []
         """What was wrong, as text, for the log of the process."""
+        self.unsynced: ScrubjayError | None = None
+        """What was read could not be made durable: the disk must not be used."""
 
     def recovered(self) -> Recovered:
         replicas = {}
@@ -167,6 +170,7 @@ def replay(disk: Disk, directory: str) -> Replay:
     for name in names:
         handle = disk.open(f"{directory}/{name}")
         file = WalFile(int(name[:16], 16), name, handle, DATA_START)
+        _make_durable(result, handle)
         scans.append(scan_file(file, read_tolerant(handle, handle.size())))
     ends = _synced_ends(scans)
     good = [item.header for scan in scans for item in _trusted(scan, ends) if item.good and item.header is not None]
@@ -211,6 +215,15 @@ def replay(disk: Disk, directory: str) -> Replay:
     return result
 
 
+def _make_durable(result: Replay, handle: File) -> None:
+    """Sync what a process that was killed had written and not synced. It reads like the rest, and what is read becomes log: the batches behind it say so."""
+    try:
+        handle.sync()
+    except ScrubjayError as error:
+        result.unsynced = error
+        result.findings.append(f"what was read cannot be made durable: {error}")
+
+
 def _synced_ends(scans: list[Scan]) -> dict[int, int]:
     """Per file id, the end its successor's first batch says was synced."""
     ends: dict[int, int] = {}
@@ -242,12 +255,12 @@ def _tail(result: Replay, scans: list[Scan], ends: dict[int, int], expected: int
         _lost(result, mark, f"batches {expected}..{synced} were synced and cannot be found")
         result.previous_file, result.previous_end = mark.file, mark.end
         return
-    if not scans:
-        return
-    last = scans[-1]
-    if last.unknown and last.file.id not in ends:
-        bad = next((item.header for item in last.items if not item.good and item.header is not None), None)
-        _lost(result, bad, f"both marks of {last.file.name} are unreadable: whether more was synced cannot be known")
+    for last in reversed(scans):  # behind the newest file with batches there may be files made ahead
+        if last.unknown and last.file.id not in ends:
+            bad = next((item.header for item in last.items if not item.good and item.header is not None), None)
+            _lost(result, bad, f"both marks of {last.file.name} are unreadable: whether more was synced cannot be known")
+        if last.items or last.mark is not None:
+            break
 
 
 def _lost(result: Replay, header: BatchHeader | None, reason: str) -> None:

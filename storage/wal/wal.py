@@ -143,6 +143,8 @@ class Wal:
         self._queue: list[_Queued] = []
         self._committing = False
         self._broken: ScrubjayError | None = None
+        if replayed.unsynced is not None:
+            self._broken = Corrupt("the WAL could not be synced and is not written", what="wal", cause=str(replayed.unsynced))
         self._trimmed: dict[PartitionId, None] = {}
         self._cache: OrderedDict[Body, tuple[Record, ...]] = OrderedDict()
         self._cache_bytes = 0
@@ -178,6 +180,7 @@ class Wal:
         disk.mkdir(directory)
         if disk.exists(f"{directory}/{_TEMPORARY}"):
             disk.remove(f"{directory}/{_TEMPORARY}")
+        disk.sync_dir(directory)  # a process may have been killed between a rename and its sync
         replayed = replay(disk, directory)
         wal = cls(disk, directory, replayed, file_size=file_size, limit_bytes=limit_bytes, reserve_bytes=reserve_bytes)
         wal._call_later = call_later

@@ -12,6 +12,7 @@ import pytest
 from base.errors import Corrupt, Missing
 from base.ids import Ballot, Lsn, Member, PartitionId, Stamp
 from storage.record import Kind, Record, encode
+from storage.wal import recover as recover_module
 from storage.wal import wal as wal_module
 from storage.wal.log import Adopt, Append, Boot, Create, Promise, ReplicaLog, Reserve
 from storage.wal.wal import Wal
@@ -280,3 +281,54 @@ def test_a_staged_tail_torn_before_its_adopt_does_not_count() -> None:
 
 def keep_all(name: str, content: Content) -> list[tuple[int, bytes]]:
     return content.pending
+
+
+def killed_in_a_commit_then_power_loss() -> tuple[Wal, ReplicaLog]:
+    """A process is killed between writing a batch and syncing it, the next one reads it and goes on, then the power fails."""
+    life = Life()
+    life.begin()
+    disk = life.disk
+    disk.hold, disk.held = False, []
+    wal, recovered = opened(disk)
+    assert recovered.replicas[P].last == life.last + 5, "what was written reads like the rest"
+    wal.queue(Append(P, Ballot(11), records(life.last + 6, life.last + 9), staged=False))
+    commit(wal)
+    again, recovered = opened(disk.after_crash())
+    assert recovered.replicas[P].last == life.last + 8
+    return again, recovered.replicas[P]
+
+
+def test_what_a_killed_process_wrote_unsynced_and_the_next_built_on_survives_power_loss() -> None:
+    wal, log = killed_in_a_commit_then_power_loss()
+    assert (log.amnesia, log.damaged, wal.findings) == ("", (), ())
+
+
+def test_negative_control_a_recovery_that_does_not_sync_what_it_reads_loses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recover_module, "_make_durable", lambda result, handle: None)
+    _, log = killed_in_a_commit_then_power_loss()
+    assert log.amnesia or log.damaged
+
+
+def test_a_log_that_cannot_be_synced_at_the_start_is_not_written() -> None:
+    life = Life()
+    life.disk.fail_sync = True
+    wal, recovered = opened(life.disk)
+    assert wal.findings
+    assert recovered.replicas[P].last == life.last
+    with pytest.raises(Corrupt):
+        wal.queue(Boot(2))
+
+
+def test_rot_in_both_marks_is_found_though_a_file_made_ahead_comes_behind() -> None:
+    life = Life()
+    life.begin()
+    disk = life.disk.copy()
+    current = max(disk.files)
+    disk.files[f"wal/{int(current[4:20], 16) + 1:016x}.wal"] = Content(FILE)
+    data = disk.files[current].synced
+    for slot in (0, 2048):
+        data[slot : slot + 96] = b"\1" * 96
+    at = data.rfind(b"SJWB")
+    data[at + 100] ^= 1
+    _, recovered = opened(disk)
+    assert recovered.replicas[P].amnesia

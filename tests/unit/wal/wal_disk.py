@@ -35,6 +35,8 @@ class MemoryFile:
         self.content.pending.append((offset, bytes(data)))
 
     def sync(self) -> None:
+        if self.disk.fail_sync:
+            raise Corrupt("sync failed")
         self.content.synced = self.content.view()
         self.content.pending = []
 
