@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError
 
 if TYPE_CHECKING:
+    from base.env import File
     from sim.world import Life, World
 
 SECTOR = 512
@@ -131,6 +132,7 @@ class SimDisk:
         self._folders: dict[str, None] = {"": None}
         self._life: Life | None = None
         self.syncs = self.sync_errors = self.torn = 0
+        self._folder_busy_until = 0
 
     # --- what the world does to it ---
 
@@ -287,6 +289,53 @@ class SimDisk:
                     self._durable.pop(one, None)
                 else:
                     self._durable[one] = inode
+
+    def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None]) -> None:
+        life = self._life
+        assert life is not None
+        folder, _, name = path.rpartition("/")
+        temporary = f"{folder}/.{name}.new"
+        self._entries[temporary] = _Inode(self._draw.between(0, min(size, self.free_bytes())))  # half made, if the process dies now
+
+        def finish() -> None:
+            if not life.alive:
+                return
+            self._entries.pop(temporary, None)
+            outcome: File | ScrubjayError
+            try:
+                outcome = self.open(path, create_size=size)
+                self.sync_dir(folder)
+            except ScrubjayError as error:
+                outcome = error
+            # The process may die when the file is there and nobody has been told.
+            self.world.after(self._draw.between(0, 2_000), lambda: life.run(lambda: done(outcome)))
+
+        self.world.after(self.sync_time_us() * 8, finish)
+
+    def rename_sync(self, source: str, target: str, done: Callable[[ScrubjayError | None], None]) -> None:
+        self._change_folder(lambda: self.rename(source, target), target, done)
+
+    def remove_sync(self, path: str, done: Callable[[ScrubjayError | None], None]) -> None:
+        self._change_folder(lambda: self.remove(path), path, done)
+
+    def _change_folder(self, change: Callable[[], None], path: str, done: Callable[[ScrubjayError | None], None]) -> None:
+        """One after another, each durable before the next; the process may die when it is done and nobody has been told."""
+        life = self._life
+        assert life is not None
+
+        def finish() -> None:
+            if not life.alive:
+                return
+            outcome: ScrubjayError | None = None
+            try:
+                change()
+                self.sync_dir(path.rpartition("/")[0])
+            except ScrubjayError as error:
+                outcome = error
+            self.world.after(self._draw.between(0, 500), lambda: life.run(lambda: done(outcome)))
+
+        self._folder_busy_until = max(self._folder_busy_until + 1, self.world.now + self.sync_time_us())
+        self.world.after(self._folder_busy_until - self.world.now, finish)
 
     def free_bytes(self) -> int:
         return max(0, self.capacity - sum([len(inode.data) for inode in self._entries.values()]))

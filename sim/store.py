@@ -7,6 +7,7 @@ switched on only where the system must notice.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,8 @@ class SimStore:
         self.requests = Requests()
         self._draw = world.stream(f"store/{name}")
         self.objects: dict[str, _Object] = {}
+        self.on_put: Callable[[str], None] | None = None
+        """Told of every object at the moment it exists: for checkers."""
 
     def client(self, tasks: Tasks) -> SimStoreClient:
         return SimStoreClient(self, tasks)
@@ -135,6 +138,8 @@ class SimStoreClient:
             if other.startswith(key + "/") or key.startswith(other + "/"):
                 raise Invalid("one key is a prefix of another", key=key, other=other)
         store.objects[key] = _Object(bytes(data), store.world.now)
+        if store.on_put is not None:
+            store.on_put(key)
         store.requests.put += 1
         store.requests.bytes_in += len(data)
         await self._end()

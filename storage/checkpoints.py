@@ -244,9 +244,12 @@ class Checkpoints:
     def trim(self) -> None:
         """Tell the WAL what this replica needs no more: applied durably (one checkpoint back) *and* archived, and not held."""
         replica = self._replica
-        below = min(self.committed_before, replica.segments.facts.archived) + 1
-        if self._holds:
-            below = min(below, min(self._holds) + 1)
+        below = self._needed_from()
         if replica.group is not None and below > 1:
             replica.node.wal.trim(replica.partition, Lsn(below))
             replica.group.trimmed(Lsn(below))
+
+    def _needed_from(self) -> int:
+        """The lowest LSN whose record this replica may still need."""
+        needed = min(self.committed_before, self._replica.segments.facts.archived) + 1
+        return min(needed, min(self._holds) + 1) if self._holds else needed

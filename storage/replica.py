@@ -551,18 +551,12 @@ class Replica:
             done(refusal or NotLeader("not the leader", partition=self.partition))
             return
         key = command.key
-        entry = leading.speculative.get(key)
-        if entry is not None:
-            old = entry[1]
-        elif command.blind:
-            old = None
-        else:
-            try:
-                old = self.find(key)
-            except Corrupt as rot:
-                self.found_rot(rot, found_by="read")
-                done(NotLeader("rot found while evaluating; this replica no longer leads", partition=self.partition))
-                return
+        try:
+            old = None if command.blind else self._present(key, leading)
+        except Corrupt as rot:
+            self.found_rot(rot, found_by="read")
+            done(NotLeader("rot found while evaluating; this replica no longer leads", partition=self.partition))
+            return
         outcome = command.evaluate(old)
         verdict = outcome.verdict
         if verdict is Verdict.PUT or verdict is Verdict.DELETE:
@@ -577,10 +571,19 @@ class Replica:
                 error = NotLeader("leadership changed before the answer", partition=self.partition)
             done(error if error is not None else WriteAnswer(outcome, self.partition, last, None))
 
-        if self.applied >= last:
+        if self._may_answer(last):
             answer(None)
         else:
             leading.wait(last, answer, proposed=False)
+
+    def _present(self, key: bytes, leading: Leading) -> bytes | None:
+        """A key's speculative version: proposed, else applied."""
+        entry = leading.speculative.get(key)
+        return entry[1] if entry is not None else self.find(key)
+
+    def _may_answer(self, last: Lsn) -> bool:
+        """What proposed nothing rests on everything proposed before it: it is answered once that is applied."""
+        return self.applied >= last
 
     def _propose_effect(self, command: WriteCommand, outcome: Outcome, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
         leading, group = self.leading, self.group

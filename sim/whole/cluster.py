@@ -127,7 +127,10 @@ class WholeCluster:
         initial_partitions: int = 1,
         wal_file_bytes: int = 1 << 18,
         wal_limit_bytes: int = 64 << 20,
+        checkpoint_s: float = 0.002,
     ) -> None:
+        """checkpoint_s: how long an operation of a tree's worker takes at least."""
+        self._checkpoint_s = checkpoint_s
         self.world = world
         self.storage = storage or StorageOptions()
         self.consensus = consensus or ConsensusOptions()
@@ -187,7 +190,7 @@ class WholeCluster:
             reserve_bytes=self._wal_file_bytes,
             call_later=host.env.tasks.call_later,
         )
-        engine = MemoryEngine(self.trees[host.name], host.env.tasks, self.control.disk)
+        engine = MemoryEngine(self.trees[host.name], host.env.tasks, self.control.disk, seconds_base=self._checkpoint_s)
         sources: list[NodeLogSource] = []
 
         def changed(partition: PartitionId) -> None:

@@ -116,7 +116,12 @@ class WholeRun:
         self._calm = calm
         self._draw = self.world.stream("whole")
         self.cluster = WholeCluster(
-            self.world, storage=STORAGE, consensus=CONSENSUS, initial_partitions=self._draw.between(1, 2), wal_file_bytes=1 << 15
+            self.world,
+            storage=STORAGE,
+            consensus=CONSENSUS,
+            initial_partitions=self._draw.between(1, 2),
+            wal_file_bytes=1 << 15,
+            checkpoint_s=self._draw.choice((0.002, 0.05, 0.3)),
         )
         self.cluster.on_node.append(self._start_agent)
         self.env = self.cluster.env
@@ -133,6 +138,9 @@ class WholeRun:
         self.snapshots: list[Snapshot] = []
         self._calls = 0
         self.world.after_event = self._step
+        self.cluster.archive.on_put = self._object_made
+        self._said: list[tuple[str, int, int]] = []
+        self._broken = ""
 
     def run(self) -> WholeResult:
         """Raises nothing: what broke is in the result."""
@@ -143,6 +151,8 @@ class WholeRun:
             if not main.done():
                 raise Violation("the run did not come to its end: " + self._where())
             main.result()
+        except Violation as error:
+            result.violation = str(error)
         except AssertionError as error:
             result.violation = f"{type(error).__name__}: {error}"
         except ScrubjayError as error:
@@ -157,8 +167,35 @@ class WholeRun:
         store = RetryingStore(self.cluster.archive.client(host.env.tasks), host.env)
         ArchiveAgent(host.env, store, life.source, self._attached, options=AGENT).start()
 
+    def _object_made(self, key: str) -> None:
+        """Write order of the archive: no manifest without its segment, at any moment."""
+        if key.endswith(".json") and "/log/" in key and key.removesuffix("json") + "seg" not in self.cluster.archive.objects:
+            self._broken = f"a manifest came before its segment: {key}"
+
+    async def _watch_window(self) -> None:
+        """What is published as restorable must be: every write acknowledged at or before `latest` lies in the archive."""
+        index = ArchiveIndex(self._store, CLUSTER, tasks=self.env.tasks)
+        while True:
+            await self.env.tasks.sleep(1.5)
+            said = list(self._said)
+            try:
+                await index.refresh(now_us=self.env.clock.wall_us())
+            except ScrubjayError:
+                continue
+            for found in index.partitions.values():
+                latest = found.window().latest_us
+                late = [
+                    one for one in said if one[0] == found.partition and latest is not None and one[1] <= latest and one[2] > found.reach()
+                ]
+                if late:
+                    self._broken = (
+                        f"latest {latest} of {found.partition} is published, but LSN {late[0][2]} of {late[0][1]} is not archived"
+                    )
+
     def _step(self) -> None:
         self._calls += 1
+        if self._broken:
+            raise Violation(self._broken)
         if self._calls % 64 == 0:
             self.cluster.check_invariants()
 
@@ -173,6 +210,7 @@ class WholeRun:
         while store.table(TABLE) is None or self._table().status != "ACTIVE":
             await self.env.tasks.sleep(0.05)
         healer = self._healer()
+        watch = self.env.tasks.spawn(self._watch_window(), name="window")
         clients = [self.env.tasks.spawn(self._client(number), name=f"client {number}") for number in range(self._draw.between(2, 5))]
         await self._faults()
         self._done = True
@@ -184,6 +222,7 @@ class WholeRun:
         await self._verify()
         await self._restore()
         healer.stop()
+        watch.cancel()
 
     def _table(self) -> TableMeta:
         table = self.cluster.store.table(TABLE)
@@ -237,6 +276,7 @@ class WholeRun:
         answer = await future
         operation = Operation(id_, client, key, Kind.WRITE, start, FOREVER, value=value)
         if isinstance(answer, WriteAnswer):
+            self._noted(answer)
             self._settled(key, value)
             unchanged = answer.outcome.verdict is Verdict.UNCHANGED
             if unchanged:
@@ -259,6 +299,7 @@ class WholeRun:
         answer = await future
         if isinstance(answer, WriteAnswer):
             ok = answer.outcome.verdict is Verdict.PUT
+            self._noted(answer)
             if ok:
                 self._settled(key, fresh)
             else:
@@ -280,6 +321,10 @@ class WholeRun:
         if isinstance(answer, ReadAnswer):
             self.history.append(Operation(id_, client, key, Kind.READ, start, self.world.now, value=value_of(answer.item), lsn=answer.lsn))
 
+    def _noted(self, answer: WriteAnswer) -> None:
+        if answer.timestamp_us is not None:
+            self._said.append((answer.partition, answer.timestamp_us, answer.lsn))
+
     def _settled(self, key: int, value: int | None) -> None:
         self._last[key] = value
         self._maybe[key].remove(value)
@@ -295,9 +340,11 @@ class WholeRun:
 
     async def _faults(self) -> None:
         draw, world = self._draw, self.world
-        kinds = [kind for kind in ("crash", "power", "cut", "lossy", "store", "store-down", "rot", "pause") if draw.chance(0.55)] or [
-            "crash"
-        ]
+        kinds = [
+            kind
+            for kind in ("crash", "power", "cut", "isolate", "blackout", "lossy", "store", "store-down", "rot", "slow-disk")
+            if draw.chance(0.55)
+        ] or ["crash"]
         rotten: list[NodeName] = []
         end = world.now + self._seconds * SECOND
         rest_at = world.now + draw.between(3, 6) * SECOND
@@ -317,13 +364,29 @@ class WholeRun:
         if kind in ("crash", "power"):
             if host.up:
                 host.crash(power=kind == "power")
-                world.after(draw.between(20, 3_000) * 1000, lambda: None if host.up else host.start())
+                world.after(draw.between(20, 3_000) * 1000, partial(self._start, host))
         elif kind == "cut":
-            one, other = draw.sample(list(NAMES), 2)
-            world.net.cut_link(one, other)
+            name, other = draw.sample(list(NAMES), 2)
+            world.net.cut_link(name, other)
             if draw.chance(0.6):
-                world.net.cut_link(other, one)
+                world.net.cut_link(other, name)
             world.after(draw.between(300, 4_000) * 1000, world.net.heal)
+        elif kind == "isolate":
+            leader = next(
+                (node.name for node in cluster.nodes() for replica in node.replicas.values() if replica.leading is not None), host.name
+            )
+            for peer in [name for name in NAMES if name != leader]:
+                world.net.cut_link(leader, peer)
+                world.net.cut_link(peer, leader)
+            world.after(draw.between(1_500, 6_000) * 1000, world.net.heal)
+        elif kind == "blackout":
+            # The power of the whole room: what was not synced is gone everywhere at once.
+            for machine in cluster.hosts:
+                if machine.up:
+                    machine.crash(power=True)
+                world.after(draw.between(20, 1_500) * 1000, partial(self._start, machine))
+        elif kind == "slow-disk":
+            host.disk.faults.slow = 0.0 if host.disk.faults.slow else 0.1
         elif kind == "lossy":
             world.net.faults.loss = 0.0 if world.net.faults.loss else 0.04
             world.net.faults.duplicate = world.net.faults.loss
@@ -336,6 +399,10 @@ class WholeRun:
             world.after(draw.between(500, 6_000) * 1000, self._store_up)
         elif kind == "rot":
             self._rot(host, rotten)
+
+    def _start(self, host: Host) -> None:
+        if not host.up:
+            host.start()
 
     def _store_up(self) -> None:
         self.cluster.archive.faults.down = False
@@ -351,7 +418,11 @@ class WholeRun:
         if content is None or not content.rows:
             return
         key = draw.choice(list(content.rows))
-        hit = trees.flip_row(partition, key, draw.between(0, 200)) if draw.chance(0.7) else trees.lose_row(partition, key)
+        hit = (
+            trees.flip_row(partition, key, draw.between(0, len(content.rows[key]) * 8 - 1))
+            if draw.chance(0.7)
+            else trees.lose_row(partition, key)
+        )
         if hit:
             rotten.append(host.name)
             self.world.note(f"rot {host.name} {partition} {key.hex()}")
@@ -376,8 +447,8 @@ class WholeRun:
         world.net.faults.loss = world.net.faults.duplicate = 0.0
         cluster.archive.faults = type(cluster.archive.faults)()
         for host in cluster.hosts:
-            if not host.up:
-                host.start()
+            host.disk.faults.slow = 0.0
+            self._start(host)
         deadline = world.now + 20 * SECOND
         while cluster.store.unhosted():
             if world.now > deadline:

@@ -178,6 +178,11 @@ class MemoryBackend:
             return updated
         return self._busy(updated)
 
+    def forget_rows(self, table: TableMeta) -> None:
+        """Empty the table and its history, as if it were new: for tests that use one again."""
+        for info in table.partitions:
+            self._partitions[info.partition_id] = Partition(info)
+
     # -- point-in-time recovery -------------------------------------------------------------------------------------------------------
 
     async def set_continuous_backups(self, name: str, *, enabled: bool, days: int | None) -> ContinuousBackups:

@@ -140,7 +140,7 @@ class Router:
                     self._leaders[partition] = name
                 done(answer)
                 return
-            if isinstance(answer, (Corrupt, DiskFull)) or not isinstance(answer, Unavailable) or answer.fields.get("unknown"):
+            if not may_retry(answer):
                 done(answer)
                 return
             now = self._env.clock.boot_us()
@@ -165,3 +165,8 @@ class Router:
             ask(self._nodes[name], answered)
 
         ask(self._nodes[name], answered)
+
+
+def may_retry(error: ScrubjayError) -> bool:
+    """Whether asking again can do no harm and may help: never after a proposal whose outcome is unknown."""
+    return isinstance(error, Unavailable) and not isinstance(error, DiskFull) and not error.fields.get("unknown")

@@ -1,0 +1,148 @@
+"""Planted bugs in the storage node, the archive and the restore; the profile "whole" must notice each. See sim.mutants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from archiver.layout import build
+from archiver.manifest import encode_manifest, manifest_of
+from archiver.placing import Placer
+from base.errors import NotLeader, ScrubjayError, Unavailable
+from base.hlc import last_stamp_at
+from base.ids import Lsn, Stamp
+from pitr import restore
+from sim.mutants import Mutant, replaced
+from storage.btree import memory_engine
+from storage.btree.engine import Change, Row
+from storage.btree.row import HEADER_SIZE, lsn_of
+from storage.checkpoints import Checkpoints
+from storage.control import router
+from storage.digest import RangeDigest
+from storage.leading import Leading
+from storage.node import Node
+from storage.overlay import Overlay
+from storage.replica import OK, Replica
+
+
+def _planted(owner: type | ModuleType, name: str, value: Any) -> Callable[[], Any]:
+    return lambda: replaced(owner, **{name: value})  # type: ignore[arg-type]
+
+
+def _serves_without_lease(self: Replica, *, consistent: bool) -> ScrubjayError | None:
+    if self.state != OK or self.group is None or (consistent and self.leading is None):
+        return NotLeader("not here")
+    return None
+
+
+def _applied_only(self: Replica, key: bytes, leading: Leading) -> bytes | None:
+    return self.find(key)
+
+
+def _oldest_first(self: Overlay, key: bytes) -> Change | None:
+    for layer in self.frozen:
+        change: Change | None = layer.changes.get(key)
+        if change is not None:
+            return change
+    return self.active.get(key)  # type: ignore[no-any-return]
+
+
+def _unchecked(key: bytes, value: bytes) -> Row:
+    return Row(key, lsn_of(value), Stamp(0), bytes(value[HEADER_SIZE:]))
+
+
+def _announced_early(self: Replica) -> None:
+    for own in self.segments.facts.sealed:
+        if len(self.segments.agreed(own)[0]) >= 2:
+            statement = own.statement
+            for member in self.info.members:
+                self.attested(member[0], first=statement.first, last=statement.last, raw_sha256=statement.raw_sha256)
+
+
+def _closed_over_nothing(self: Replica) -> tuple[Stamp, Lsn, Lsn] | None:
+    point = _closed_point(self)
+    return None if point is None else (point[0], Lsn(0), point[2])
+
+
+_closed_point = Replica.closed_point
+
+
+def _commit_early(self: Node) -> None:
+    tokens, self._tokens = self._tokens, []
+    _commit(self)
+    self._persisted(tokens)
+
+
+_commit = Node._commit
+
+
+def _forgets_sealed(self: Replica) -> bytes:
+    kept, self.segments.facts.sealed = self.segments.facts.sealed, []
+    try:
+        return _extra(self)
+    finally:
+        self.segments.facts.sealed = kept
+
+
+_extra = Replica.extra
+
+
+async def _manifest_first(self: Placer, segment: Any, facts: Any, generation: int, spoilt: Any, out: Any) -> Any:
+    manifest = manifest_of(
+        segment, facts, cluster=self._cluster, node=self._node, raw=out.raw, stored=out.stored, generation=generation, supersedes=spoilt
+    )
+    await self._store.put(build(self.key(segment, generation).twin()), encode_manifest(manifest))
+    return await _place(self, segment, facts, generation, spoilt, out)
+
+
+_place = Placer._place
+
+WHOLE = tuple(
+    Mutant(name, rule, plant, "whole")
+    for name, rule, plant in (
+        ("read-without-lease", "a leader serves strong reads without its lease", _planted(Replica, "serves", _serves_without_lease)),
+        (
+            "answer-before-applied",
+            "a refused condition is answered before what it rests on is applied",
+            _planted(Replica, "_may_answer", lambda self, last: True),
+        ),
+        ("evaluate-on-applied", "conditions ignore what is proposed and not yet applied", _planted(Replica, "_present", _applied_only)),
+        (
+            "digest-keeps-removed",
+            "the state digest does not take out what is replaced",
+            _planted(RangeDigest, "remove", lambda self, key, hash_: None),
+        ),
+        ("overlay-oldest-first", "a look-up prefers the older frozen layer", _planted(Overlay, "find", _oldest_first)),
+        ("row-hash-unchecked", "rows are given out without their hash being checked", _planted(memory_engine, "decode_value", _unchecked)),
+        (
+            "wal-trimmed-before-archived",
+            "the WAL lets go of what is not archived",
+            _planted(Checkpoints, "_needed_from", lambda self: self.committed_before + 1),
+        ),
+        ("messages-before-sync", "a node answers before its WAL is synced", _planted(Node, "_commit", _commit_early)),
+        (
+            "retried-unknown",
+            "the router sends a write again whose outcome is unknown",
+            _planted(router, "may_retry", lambda error: isinstance(error, Unavailable)),
+        ),
+        (
+            "archived-before-manifest",
+            "ARCHIVED is logged when members agree, before the manifest exists",
+            _planted(Replica, "check_statements", _announced_early),
+        ),
+        ("manifest-before-segment", "the manifest is written first", _planted(Placer, "_place", _manifest_first)),
+        ("closed-over-nothing", "a closed timestamp names no content", _planted(Replica, "closed_point", _closed_over_nothing)),
+        (
+            "restore-cut-early",
+            "the cut lies before the instant asked for",
+            _planted(restore, "last_stamp_at", lambda micros: last_stamp_at(micros - 2_500_000)),
+        ),
+        (
+            "restore-cut-late",
+            "the cut lies behind the instant asked for",
+            _planted(restore, "last_stamp_at", lambda micros: last_stamp_at(micros + 2_500_000)),
+        ),
+        ("sealed-forgotten", "a restart forgets which segments wait for the archive", _planted(Replica, "extra", _forgets_sealed)),
+    )
+)
