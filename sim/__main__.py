@@ -17,6 +17,8 @@ from typing import Any, NoReturn, Protocol
 
 from sim.consensus_run import ConsensusRun
 from sim.mutants import CONSENSUS, hunt
+from sim.whole.mutants import WHOLE, hunt_whole
+from sim.whole.run import WholeRun
 
 
 class Outcome(Protocol):
@@ -34,7 +36,11 @@ def _consensus(seed: int, seconds: int, show: Callable[[str], object] | None) ->
     return ConsensusRun(seed, seconds=seconds, show=show).run()
 
 
-PROFILES: dict[str, Callable[[int, int, Callable[[str], object] | None], Outcome]] = {"consensus": _consensus}
+def _whole(seed: int, seconds: int, show: Callable[[str], object] | None) -> Outcome:
+    return WholeRun(seed, seconds=seconds, show=show).run()
+
+
+PROFILES: dict[str, Callable[[int, int, Callable[[str], object] | None], Outcome]] = {"consensus": _consensus, "whole": _whole}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -92,10 +98,10 @@ def _report(args: argparse.Namespace, outcome: Outcome) -> None:
 
 def _mutants(args: argparse.Namespace) -> int:
     survived = 0
-    for mutant in CONSENSUS:
+    for mutant in (*CONSENSUS, *WHOLE):
         if args.name not in {None, mutant.name}:
             continue
-        result, tried = hunt(mutant, _range(args.seeds))
+        result, tried = (hunt_whole if mutant.profile == "whole" else hunt)(mutant, _range(args.seeds))
         if result is None:
             survived += 1
             print(f"{mutant.name:24} SURVIVED {tried} seeds  ({mutant.rule})", flush=True)

@@ -34,7 +34,7 @@ from storage.options import StorageOptions
 from storage.record import Record
 from storage.replica import AMNESIAC, BASE, OK, OPENING, SUSPECT, Replica
 from storage.segments import Statement
-from storage.wal.log import Boot, Create, Drop, Frame, Recovered, ReplicaLog, Reserve, Suspect, WalLog
+from storage.wal.log import Boot, Create, Drop, Frame, Install, Recovered, ReplicaLog, Reserve, Suspect, WalLog
 
 _RAW_SLICE_BYTES = 1 << 20
 _RETRY_FULL_S = 0.5
@@ -221,7 +221,9 @@ class Node:
         else:
             first, last = log.first, log.last
             if applied > last:
+                # The tree is ahead of its log (a heal whose Install was not synced when the node died): the log restarts behind it.
                 first, last = Lsn(applied + 1), applied
+                self.queue_control(Install(replica.partition, applied, log.accepted))
             state = GroupState(log.promised, log.accepted, log.resigned, first, last, applied, stamp)
         rand = self.env.rand
         replica.group = Group(

@@ -169,6 +169,7 @@ class WholeCluster:
             metadata=self.metadata,
             disk=self.control.disk,
             node_folder=lambda _name, path: path,
+            tree_timeout_s=10.0,
         )
 
     def start(self) -> None:

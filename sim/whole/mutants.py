@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +14,7 @@ from base.hlc import last_stamp_at
 from base.ids import Lsn, Stamp
 from pitr import restore
 from sim.mutants import Mutant, replaced
+from sim.whole.run import WholeResult, WholeRun
 from storage.btree import memory_engine
 from storage.btree.engine import Change, Row
 from storage.btree.row import HEADER_SIZE, lsn_of
@@ -146,3 +147,21 @@ WHOLE = tuple(
         ("sealed-forgotten", "a restart forgets which segments wait for the archive", _planted(Replica, "extra", _forgets_sealed)),
     )
 )
+
+
+MUTANT_SECONDS = 15
+
+KILLERS: dict[str, int] = {}
+"""A seed that kills each mutant, as found by `python -m sim mutants`; tests try it first."""
+
+
+def hunt_whole(mutant: Mutant, seeds: Iterable[int]) -> tuple[WholeResult | None, int]:
+    """(the first run that notices the planted bug, seeds tried). The same seeds hold without it."""
+    tried = 0
+    for seed in seeds:
+        tried += 1
+        with mutant.plant():
+            result = WholeRun(seed, seconds=MUTANT_SECONDS).run()
+        if result.violation:
+            return result, tried
+    return None, tried

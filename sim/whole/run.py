@@ -218,6 +218,7 @@ class WholeRun:
         for client in clients:
             await client
         await self._judge_history()
+        await self._converged()
         await self._scrub()
         await self._verify()
         await self._restore()
@@ -454,6 +455,18 @@ class WholeRun:
             if world.now > deadline:
                 raise Violation("no leader for every partition 20 s after the faults ended: " + self._where())
             await self.env.tasks.sleep(0.1)
+
+    async def _converged(self) -> None:
+        """Every copy serves again, unless its tree rotted (that waits for the scrub)."""
+        deadline = self.world.now + 60 * SECOND
+        while self._unsettled():
+            if self.world.now > deadline:
+                raise Violation("not all copies serve 60 s after the faults ended: " + self._where())
+            await self.env.tasks.sleep(0.2)
+
+    def _unsettled(self) -> bool:
+        states = [copy.state for info in self._table().partitions for copy in self.cluster.service.copies(info.partition_id)]
+        return any(state not in ("ok", "suspect") for state in states)
 
     def _where(self) -> str:
         return "; ".join(

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from base.env import Disk, Env
+from base.env import Disk, Env, Future
 from base.errors import Corrupt, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from storage.btree.engine import PinnedTree, RowFact, ScanResult, Tree, TreeState
@@ -40,11 +40,13 @@ class Service:
         metadata: Metadata,
         disk: Disk,
         node_folder: Callable[[NodeName, str], str],
+        tree_timeout_s: float = 900.0,
     ) -> None:
-        """node_folder(node, path): a path below the data folder as that node's engine wants it (relative to the node's own folder or absolute)."""
+        """tree_timeout_s: the longest a node may take for one operation on a whole tree; a node that died in it never answers. node_folder(node, path): a path below the data folder as that node's engine wants it (relative to the node's own folder or absolute)."""
         self._env, self._nodes, self._store, self._metadata = env, dict(nodes), store, metadata
         self._findings = Findings(disk)
         self._node_path = node_folder
+        self._tree_timeout_s = tree_timeout_s
         self._healing: dict[PartitionId, int] = {}
 
     # ------------------------------------------------------------------ looking
@@ -161,11 +163,11 @@ class Service:
             return 0
         pinned = self._env.tasks.future()
         tree.pin(tree.state.applied, lambda result: _settle(pinned, result))
-        pin: PinnedTree = await pinned
+        pin: PinnedTree = await self._bounded(pinned)
         try:
             scanned = self._env.tasks.future()
             pin.digest(replica.lo, replica.hi, bytes_per_second=None, done=lambda result: _settle(scanned, result))
-            result: ScanResult = await scanned
+            result: ScanResult = await self._bounded(scanned)
         finally:
             pin.release()
         for key in result.bad:
@@ -243,24 +245,37 @@ class Service:
         """Bulk-load a row file and recompute its digest from the tree's bytes. Returns tree, digest, bytes."""
         loaded = self._env.tasks.future()
         node.engine.load(replica.partition, self._node_path(node.name, rows), state, lambda result: _settle(loaded, result))
-        tree: Tree = await loaded
+        tree: Tree = await self._bounded(loaded)
         pinned = self._env.tasks.future()
         tree.pin(state.applied, lambda result: _settle(pinned, result))
-        pin: PinnedTree = await pinned
+        pin: PinnedTree = await self._bounded(pinned)
         try:
             scanned = self._env.tasks.future()
             pin.digest(replica.lo, replica.hi, bytes_per_second=None, done=lambda result: _settle(scanned, result))
-            result: ScanResult = await scanned
+            result: ScanResult = await self._bounded(scanned)
         finally:
             pin.release()
         if result.bad or result.structure:
             raise Corrupt("the loaded copy does not check", what="tree", bad=len(result.bad), structure=list(result.structure))
         return tree, result.digest, result.bytes_read
 
+    async def _bounded(self, future: Future[Any]) -> Any:
+        """The future's value. Raises Unavailable if it does not come in time."""
+
+        def late() -> None:
+            if not future.done():
+                future.set_exception(Unavailable("the node did not finish in time", seconds=self._tree_timeout_s))
+
+        timer = self._env.tasks.call_later(self._tree_timeout_s, late)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
     async def _commit_state(self, tree: Tree, state: TreeState) -> None:
         committed = self._env.tasks.future()
         tree.checkpoint((), state, lambda result: _settle(committed, result))
-        await committed
+        await self._bounded(committed)
 
     # ------------------------------------------------------------------ restore
 

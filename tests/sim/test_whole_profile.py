@@ -1,0 +1,82 @@
+"""The whole cluster in the simulated world: seeds hold, a seed replays in another process, planted bugs are noticed, idle tables cost nothing of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sim.mutants import Mutant
+from sim.whole.idle import IdleRun
+from sim.whole.mutants import KILLERS, MUTANT_SECONDS, WHOLE, hunt_whole
+from sim.whole.run import WholeRun
+
+SEEDS = range(1, 21)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_seed_holds(seed: int) -> None:
+    result = WholeRun(seed, seconds=20).run()
+    assert not result.violation, f"{result.violation}\n{result.replay}"
+    assert result.acknowledged > 0
+    assert result.snapshots > 0
+
+
+def test_the_seeds_are_not_idle() -> None:
+    """Progress, faults, heals and restores: a cluster in which nothing happens would pass everything else."""
+    results = [WholeRun(seed, seconds=12).run() for seed in range(1, 9)]
+    assert sum(result.acknowledged for result in results) > 500
+    assert sum(result.restored_rows for result in results) > 20
+    assert {"match", "mismatch"} <= {result.scrub for result in results}
+    assert len({name for result in results for name, count in result.faults.items() if count}) >= 6
+
+
+def test_without_faults_nothing_is_found() -> None:
+    result = WholeRun(3, seconds=12, calm=True).run()
+    assert (result.violation, result.scrub, result.faults) == ("", "match", {})
+
+
+def _run(seed: int, hash_seed: str) -> dict[str, object]:
+    done = subprocess.run(
+        [sys.executable, "-m", "sim", "run", "--profile", "whole", "--seed", str(seed), "--seconds", "8", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+    )
+    document: dict[str, object] = json.loads(done.stdout)
+    return document
+
+
+def test_a_seed_is_the_same_in_another_process_with_another_hash_seed() -> None:
+    assert _run(7, "1") == _run(7, "4242")
+
+
+@pytest.mark.parametrize("mutant", WHOLE, ids=lambda mutant: mutant.name)
+def test_a_planted_bug_is_noticed(mutant: Mutant) -> None:
+    seed = KILLERS[mutant.name]
+    control = WholeRun(seed, seconds=MUTANT_SECONDS).run()
+    assert not control.violation, "the seed must hold without the bug, or it proves nothing"
+    result, _ = hunt_whole(mutant, [seed, *range(1, 40)])
+    assert result is not None, f"survived: {mutant.rule}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_hour_of_a_thousand_idle_tables_makes_nothing_but_closed_objects() -> None:
+    result = IdleRun(idle=1000, empty=10, seconds=3600).run()
+    assert result.new_objects == []
+    assert result.moved == 1011
+    assert result.lag_s <= 30
+    assert result.closed <= 3 * 3600 / 10 + 3
+
+
+def test_ten_minutes_of_idle_tables_make_nothing_but_closed_objects() -> None:
+    result = IdleRun(idle=20, empty=5, seconds=600).run()
+    assert result.new_objects == []
+    assert result.moved == 26
+    assert result.lag_s <= 30
+    assert result.gets == 0
