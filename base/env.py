@@ -98,7 +98,9 @@ class File(Protocol):
         """Exactly `length` bytes unless the file ends before. Raises Corrupt on an I/O error (EIO)."""
         ...
 
-    def write_sync(self, offset: int, chunks: Sequence[bytes | bytearray | memoryview], done: Callable[[ScrubjayError | None], None]) -> None:
+    def write_sync(
+        self, offset: int, chunks: Sequence[bytes | bytearray | memoryview], done: Callable[[ScrubjayError | None], None]
+    ) -> None:
         """Write `chunks` one after another from `offset`, then make them durable (fdatasync), off the loop; `done` runs on the loop, once.
 
         done(None): durable. done(DiskFull | Corrupt): nothing is known about the range; after a failed *sync* the file must not be written again.
@@ -137,6 +139,22 @@ class Disk(Protocol):
     def remove(self, path: str) -> None: ...
     def remove_tree(self, path: str) -> None: ...
     def sync_dir(self, path: str) -> None: ...
+
+    def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None]) -> None:
+        """Make a file as `open` with create_size does, off the loop and beside the `write_sync`s; `done` runs on the loop, once.
+
+        Under `path` it appears whole and durable or not at all; a crash may leave `.<name>.new` behind. done(Exists) if `path` is there, else as `open`.
+        """
+        ...
+
+    def rename_sync(self, source: str, target: str, done: Callable[[ScrubjayError | None], None]) -> None:
+        """Rename a file and make that durable, off the loop, in order with `write_sync`, `rename_sync` and `remove_sync`; `done` runs on the loop, once."""
+        ...
+
+    def remove_sync(self, path: str, done: Callable[[ScrubjayError | None], None]) -> None:
+        """Remove a file and make that durable, like `rename_sync`. No error if it is not there."""
+        ...
+
     def free_bytes(self) -> int: ...
 
     def read_file(self, path: str) -> bytes | None:
@@ -226,9 +244,7 @@ class JobContext(Protocol):
 class Jobs(Protocol):
     """Runs whatever loops in Python over many items in worker processes, never in the node's process."""
 
-    async def run(
-        self, job: str, arguments: dict[str, Any], *, progress: Callable[[dict[str, Any]], None] | None = None
-    ) -> dict[str, Any]:
+    async def run(self, job: str, arguments: dict[str, Any], *, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
         """job: "package.module:function", an `async def function(context: JobContext, arguments: dict) -> dict`; arguments and result are msgpack-able.
 
         A ScrubjayError raised by the job arrives as the same class with the same fields. A worker that dies: Unavailable.

@@ -24,6 +24,8 @@ Buffer = bytes | bytearray | memoryview
 IOV_MAX = 1024
 """Buffers per pwritev call."""
 _ZEROS = bytes(1 << 20)
+AHEAD_SYNC_BYTES = 2 << 20
+"""A file made ahead is synced in steps of so many bytes, so that a commit never waits on the platter for a whole file of zeros."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -135,6 +137,7 @@ class RealDisk:
         self._root = Path(root)
         self._post = post
         self._pool: ThreadPoolExecutor | None = None
+        self._ahead: ThreadPoolExecutor | None = None
         self._root.mkdir(parents=True, exist_ok=True)
 
     def _at(self, path: str) -> Path:
@@ -150,14 +153,7 @@ class RealDisk:
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="disk")
-        post = self._post
-
-        def run() -> None:
-            outcome = _outcome(work)
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the process is going down, nobody waits
-                post(lambda: done(outcome))
-
-        self._pool.submit(run)
+        _run_in(self._pool, self._post, work, done)
 
     def listdir(self, path: str) -> list[str]:
         try:
@@ -168,10 +164,16 @@ class RealDisk:
             raise error_of(error, path=path, action="list") from error
 
     def mkdir(self, path: str) -> None:
-        try:
-            self._at(path).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise error_of(error, path=path, action="mkdir") from error
+        parts = [part for part in path.split("/") if part]
+        for count in range(1, len(parts) + 1):
+            folder = "/".join(parts[:count])
+            if self._at(folder).is_dir():
+                continue
+            try:
+                self._at(folder).mkdir(exist_ok=True)
+            except OSError as error:
+                raise error_of(error, path=path, action="mkdir") from error
+            self.sync_dir("/".join(parts[: count - 1]))  # or all that is synced inside it could vanish with it
 
     def open(self, path: str, *, create_size: int | None = None) -> File:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create_size is not None else 0)
@@ -189,6 +191,64 @@ class RealDisk:
                 self._at(path).unlink(missing_ok=True)
                 raise error_of(error, path=path, action="create") from error
         return RealFile(self, path, descriptor)
+
+    def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None]) -> None:
+        made: list[File] = []
+
+        def finish(error: ScrubjayError | None) -> None:
+            done(error if error is not None else made[0])
+
+        def work() -> None:
+            made.append(self._create_ahead(path, size))
+
+        if self._post is None:
+            finish(_outcome(work))
+            return
+        if self._ahead is None:
+            self._ahead = ThreadPoolExecutor(1, thread_name_prefix="disk-ahead")
+        _run_in(self._ahead, self._post, work, finish)
+
+    def _create_ahead(self, path: str, size: int) -> RealFile:
+        target = self._at(path)
+        temporary = target.with_name(f".{target.name}.new")
+        descriptor = -1
+        try:
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            for offset in range(0, size, AHEAD_SYNC_BYTES):
+                end = min(size, offset + AHEAD_SYNC_BYTES)
+                write_fully(descriptor, offset, [memoryview(_ZEROS)[: end - at] for at in range(offset, end, len(_ZEROS))])
+                os.fdatasync(descriptor)
+            os.fsync(descriptor)
+            if target.exists():
+                raise FileExistsError(errno.EEXIST, "file exists")
+            temporary.rename(target)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            if descriptor >= 0:
+                os.close(descriptor)
+            raise error_of(error, path=path, action="create") from error
+        file = RealFile(self, path, descriptor)
+        try:
+            self.sync_dir(path.rpartition("/")[0])
+        except ScrubjayError:
+            file.close()
+            raise
+        return file
+
+    def rename_sync(self, source: str, target: str, done: Callable[[ScrubjayError | None], None]) -> None:
+        def work() -> None:
+            self.rename(source, target)
+            self.sync_dir(target.rpartition("/")[0])
+
+        self.submit(work, done)
+
+    def remove_sync(self, path: str, done: Callable[[ScrubjayError | None], None]) -> None:
+        def work() -> None:
+            self.remove(path)
+            self.sync_dir(path.rpartition("/")[0])
+
+        self.submit(work, done)
 
     def exists(self, path: str) -> bool:
         return self._at(path).exists()
@@ -254,9 +314,19 @@ class RealDisk:
 
     def close(self) -> None:
         """Wait for what is under way; no callback comes after that is posted."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True)
-            self._pool = None
+        for pool in (self._pool, self._ahead):
+            if pool is not None:
+                pool.shutdown(wait=True)
+        self._pool = self._ahead = None
+
+
+def _run_in(pool: ThreadPoolExecutor, post: Post, work: Callable[[], None], done: Callable[[ScrubjayError | None], None]) -> None:
+    def run() -> None:
+        outcome = _outcome(work)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process is going down, nobody waits
+            post(lambda: done(outcome))
+
+    pool.submit(run)
 
 
 def _outcome(work: Callable[[], None]) -> ScrubjayError | None:

@@ -16,15 +16,17 @@ from storage.wal.format import PLACE, STAGED, SUSPECT_SHIFT, FrameHeader, Type
 
 
 class WalFile:
-    """One file of the log. id: rises with every life of a file. end: where the next batch goes. bodies, live: referenced bodies in it and their bytes."""
+    """One file of the log. id: rises with every life of a file. end: where the next batch goes. bodies, live: referenced bodies in it and their bytes.
+    old_name: the name it still has on the disk, if it is to be written under a new one."""
 
-    __slots__ = ("bodies", "end", "handle", "id", "live", "name", "stated")
+    __slots__ = ("bodies", "end", "handle", "id", "live", "name", "old_name", "stated")
 
     def __init__(self, id_: int, name: str, handle: File, end: int) -> None:
         self.id = id_
         self.name = name
         self.handle = handle
         self.end = end
+        self.old_name = ""
         self.bodies = 0
         self.live = 0
         self.stated = False

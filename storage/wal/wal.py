@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 
 from base.checksum import crc32c_masked
 from base.env import Disk
-from base.errors import Corrupt, DiskFull, Internal, Invalid, Missing, ScrubjayError
+from base.errors import Corrupt, DiskFull, Internal, Invalid, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, PartitionId
 from storage.record import Record, decode, decode_all
+from storage.wal.files import SPARE_FILES_MAX, FilePool, clean
 from storage.wal.format import (
     ALIGN,
     BATCH_SIZE,
@@ -36,7 +37,7 @@ from storage.wal.format import (
     seal_frame,
 )
 from storage.wal.log import Adopt, Append, Boot, Create, Drop, Frame, Install, Promise, Recovered, Reserve, Resign, Suspect, WalUsage
-from storage.wal.recover import Replay, file_name, replay, salvage
+from storage.wal.recover import Replay, replay, salvage
 from storage.wal.state import Body, LogState, WalFile
 
 Done = Callable[[ScrubjayError | None], None]
@@ -50,7 +51,8 @@ COPY_BYTES_PER_COMMIT = 1 << 20
 COPY_WHEN_FILES = 4
 COPY_WHEN_LIVE_BELOW = 0.25
 MARK_AFTER_S = 0.01
-_TEMPORARY = "new.tmp"
+AHEAD_WHEN_FULL = 0.25
+"""The next file is made when so much of the current one is written."""
 
 
 class _Queued:
@@ -120,7 +122,7 @@ class _Batch:
 class Wal:
     """Implements `storage.wal.log.WalLog`.
 
-    Invariants: (1) at most one commit is under way; (2) file ids on disk are contiguous, the newest is written to; (3) a file is reused only after the
+    Invariants: (1) at most one commit is under way; (2) file ids rise in the order the files are written; (3) a file is reused only after the
     trims and the control state that made it dead are durable elsewhere; (4) `Append` never eats into the reserve kept for control frames.
     """
 
@@ -132,9 +134,16 @@ class Wal:
         self._reserve = min(reserve_bytes, (self._limit_files - 1) * (file_size - DATA_START))
         self._states = replayed.states
         self._files: list[WalFile] = []
-        self._free: list[WalFile] = []
         self._current: WalFile | None = None
-        self._last_id = max((file.id for file in replayed.files), default=0)
+        self._pool = FilePool(
+            disk,
+            directory,
+            file_size=file_size,
+            limit=self._limit_files,
+            spare=SPARE_FILES_MAX + self._reserve // (file_size - DATA_START),
+            last_id=max((file.id for file in replayed.files), default=0),
+            arrived=self._arrived,
+        )
         self._boot_count = replayed.boot_count
         self._reservation = replayed.reservation
         self._sequence = replayed.sequence
@@ -151,13 +160,14 @@ class Wal:
         self._mark_slot = 0
         self._call_later: Callable[[float, Callable[[], object]], object] | None = None
         self._copy_stuck: WalFile | None = None
+        self._ahead_failed: WalFile | None = None
         self._plan_left = 0
         self._plan_free = 0
         self.findings: tuple[str, ...] = tuple(replayed.findings)
         """What recovery found wrong, as text."""
-        for file in replayed.files:
-            empty = file.end == DATA_START and file.bodies == 0 and file is replayed.files[-1]
-            (self._free if empty else self._files).append(file)
+        self._files = list(replayed.files)
+        while self._files and self._files[-1].end == DATA_START and self._files[-1].bodies == 0:
+            self._pool.free.insert(0, self._files.pop())
 
     @classmethod
     def open(
@@ -178,9 +188,7 @@ class Wal:
         if file_size % ALIGN or file_size < 1 << 14:
             raise Invalid("WAL file size must be a multiple of 512 and at least 16 KiB", file_size=file_size)
         disk.mkdir(directory)
-        if disk.exists(f"{directory}/{_TEMPORARY}"):
-            disk.remove(f"{directory}/{_TEMPORARY}")
-        disk.sync_dir(directory)  # a process may have been killed between a rename and its sync
+        clean(disk, directory)
         replayed = replay(disk, directory)
         wal = cls(disk, directory, replayed, file_size=file_size, limit_bytes=limit_bytes, reserve_bytes=reserve_bytes)
         wal._call_later = call_later
@@ -302,7 +310,7 @@ class Wal:
         """Start counting room afresh: nothing is queued."""
         current = self._current
         self._plan_left = self._file_size - current.end - BATCH_SIZE if current is not None else 0
-        self._plan_free = len(self._free)
+        self._plan_free = len(self._pool.free)
 
     def _take_room(self, size: int, reserve: int) -> None:
         """Count `size` bytes of frames into the files there are, and make another file if they do not suffice. Raises DiskFull, Invalid."""
@@ -320,34 +328,35 @@ class Wal:
         self._plan_left, self._plan_free = left, free
 
     def _make_file(self) -> None:
-        if len(self._files) + len(self._free) >= self._limit_files:
-            raise DiskFull("the WAL is at its limit", limit_bytes=self._limit_files * self._file_size)
-        temporary = f"{self._directory}/{_TEMPORARY}"
-        if self._disk.exists(temporary):
-            self._disk.remove(temporary)
-        handle = self._disk.open(temporary, create_size=self._file_size)
-        self._last_id += 1
-        name = file_name(self._last_id)
-        self._disk.rename(temporary, f"{self._directory}/{name}")
-        self._disk.sync_dir(self._directory)
-        self._free.append(WalFile(self._last_id, name, handle, DATA_START))
+        self._pool.make(len(self._files))
 
     def _enter_file(self) -> WalFile:
-        """Take the next free file under a new, highest id; its old content is refused from now on, because batches carry the id."""
-        if not self._free:
+        """Go on in the next free file; the plan has seen to it that there is one, unless the plan was too small."""
+        if not self._pool.free:
             self._make_file()
-        file = self._free.pop(0)
-        if file.id != self._last_id or (self._files and file.id <= self._files[-1].id):
-            self._last_id += 1
-            name = file_name(self._last_id)
-            self._disk.rename(f"{self._directory}/{file.name}", f"{self._directory}/{name}")
-            self._disk.sync_dir(self._directory)
-            file.id, file.name = self._last_id, name
-        file.end = DATA_START
-        file.stated = False
+        file = self._pool.take(self._files[-1].id if self._files else 0)
         self._files.append(file)
         self._current = file
         return file
+
+    def _look_ahead(self) -> None:
+        """Have the next file made before this one is full, so that no commit waits for its zeros; and let go of files that are too many."""
+        current = self._current
+        if current is None or self._broken is not None:
+            return
+        if current.end >= AHEAD_WHEN_FULL * self._file_size and self._ahead_failed is not current:
+            self._pool.make_ahead(len(self._files))
+        if self._plan_free > 0 and self._pool.shrink():
+            self._plan_free -= 1
+
+    def _arrived(self, error: ScrubjayError | None) -> None:
+        """A file made ahead came, or did not."""
+        if error is None:
+            self._plan_free += 1
+        elif isinstance(error, Unavailable):  # no room, no handles: whoever needs the file will hear of it
+            self._ahead_failed = self._current
+        elif self._broken is None:
+            self._broken = Corrupt("the WAL's disk failed and is not written any more", what="wal", cause=str(error))
 
     # --- commit --------------------------------------------------------------------------------------------------------------------
 
@@ -461,7 +470,13 @@ class Wal:
             self._committed(batch, header, dying)
             done(None)
 
-        batch.file.handle.write_sync(batch.offset, [data], written)
+        def settled(error: ScrubjayError | None) -> None:
+            if error is not None:
+                written(error)
+                return
+            batch.file.handle.write_sync(batch.offset, [data], written)
+
+        self._pool.settle(batch.file, settled)
 
     def _written(self, body: Body) -> None:
         records, body.records = body.records, None
@@ -475,8 +490,9 @@ class Wal:
             self._files = self._files[len(dying) :]
             for file in dying:
                 file.stated = False
-            self._free += dying
+            self._pool.free += dying
             self._plan_free += len(dying)
+        self._look_ahead()
         if self._queue:
             return  # the next batch will say that this one was synced
         if self._call_later is None:
@@ -581,7 +597,7 @@ class Wal:
         pinned: dict[PartitionId, int] = {}
         for partition, state in self._states.items():
             pinned[partition] = sum(extent.body.length for extent in state.extents) + sum(extent.body.length for extent in state.staged)
-        return WalUsage(len(self._files) * self._file_size, len(self._free) * self._file_size, pinned)
+        return WalUsage(len(self._files) * self._file_size, len(self._pool.free) * self._file_size, pinned)
 
     def damaged(self, partition: PartitionId) -> tuple[tuple[Lsn, Lsn], ...]:
         """Ranges of the log, both ends included, whose records recovery could not read and nobody has repaired yet."""
@@ -617,16 +633,17 @@ class Wal:
 
     def close(self) -> None:
         """Close the files. Nothing may be under way."""
-        for file in (*self._files, *self._free):
+        for file in self._files:
             file.handle.close()
+        self._pool.close()
         self._broken = Corrupt("the WAL is closed", what="wal")
 
     def check_invariants(self) -> None:
         """Invariants 1 to 3 of the class, for the simulator."""
-        assert len({file.id for file in (*self._files, *self._free)}) == len(self._files) + len(self._free)
+        assert len({file.id for file in (*self._files, *self._pool.free)}) == len(self._files) + len(self._pool.free)
         assert all(one.id < two.id for one, two in zip(self._files, self._files[1:], strict=False))
         assert self._current is None or self._current is self._files[-1]
-        for file in self._free:
+        for file in self._pool.free:
             assert file.bodies == 0, file.name
         counted: dict[WalFile, set[Body]] = {}
         for state in self._states.values():

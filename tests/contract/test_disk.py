@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pytest
 
-from base.env import Disk
+from base.env import Disk, File
 from base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError
 from base.real import disk as real_disk
 from base.real.disk import RealDisk
@@ -93,6 +93,45 @@ def test_created_files_are_zeros_and_must_not_exist(subject: Subject) -> None:
     with pytest.raises(Missing):
         disk.open("a/b/g")
     assert disk.open("a/b/empty", create_size=0).size() == 0
+
+
+def test_files_made_ahead_are_zeros_under_their_name_only_and_must_not_exist(subject: Subject) -> None:
+    disk = subject.disk
+    disk.mkdir("d")
+    made: list[File | ScrubjayError] = []
+    disk.create_ahead("d/f", 10_000, made.append)
+    subject.until(lambda: bool(made))
+    file = made[0]
+    assert not isinstance(file, ScrubjayError)
+    assert (file.size(), file.pread(0, 20_000)) == (10_000, bytes(10_000))
+    assert disk.listdir("d") == ["f"]
+    file.write(0, b"x")
+    disk.create_ahead("d/f", 10, made.append)
+    subject.until(lambda: len(made) == 2)
+    assert isinstance(made[1], Exists)
+    assert disk.read_file("d/f") == b"x" + bytes(9_999)
+    assert disk.listdir("d") == ["f"]
+    disk.create_ahead("nowhere/f", 10, made.append)
+    subject.until(lambda: len(made) == 3)
+    assert isinstance(made[2], Missing)
+
+
+def test_renames_and_removals_off_the_loop_keep_their_order(subject: Subject) -> None:
+    disk = subject.disk
+    disk.mkdir("d")
+    disk.open("d/a", create_size=1)
+    seen: list[tuple[str, ScrubjayError | None]] = []
+    disk.rename_sync("d/a", "d/b", lambda error: seen.append(("b", error)))
+    disk.rename_sync("d/b", "d/c", lambda error: seen.append(("c", error)))
+    disk.open("d/e", create_size=1)
+    disk.remove_sync("d/e", lambda error: seen.append(("e", error)))
+    disk.remove_sync("d/e", lambda error: seen.append(("again", error)))
+    subject.until(lambda: len(seen) == 4)
+    assert sorted(seen) == [("again", None), ("b", None), ("c", None), ("e", None)]
+    assert disk.listdir("d") == ["c"]
+    disk.rename_sync("d/gone", "d/x", lambda error: seen.append(("x", error)))
+    subject.until(lambda: len(seen) == 5)
+    assert isinstance(seen[4][1], Missing)
 
 
 def test_writes_are_read_back(subject: Subject) -> None:

@@ -282,6 +282,15 @@ class MemoryDisk:
 
     def sync_dir(self, path: str) -> None: ...
 
+    def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None]) -> None:
+        raise AssertionError("not used here")
+
+    def rename_sync(self, source: str, target: str, done: Callable[[ScrubjayError | None], None]) -> None:
+        raise AssertionError("not used here")
+
+    def remove_sync(self, path: str, done: Callable[[ScrubjayError | None], None]) -> None:
+        raise AssertionError("not used here")
+
     def free_bytes(self) -> int:
         return 1 << 40
 

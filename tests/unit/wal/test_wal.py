@@ -310,3 +310,86 @@ def test_repair_puts_back_what_rotted_and_refuses_what_contradicts() -> None:
     again, recovered = fresh(wal._disk.copy())  # type: ignore[attr-defined]
     assert recovered.replicas[P].damaged == ()
     assert again.read(P, Lsn(1), Lsn(9)) == list(records(1, 9))
+
+
+def test_in_the_steady_state_no_commit_waits_for_a_file_to_be_made() -> None:
+    disk = MemoryDisk()
+    wal, _ = fresh(disk)
+    wal.queue(Create(P, Member(1, 1), Lsn(1)))
+    for turn in range(400):
+        wal.queue(Append(P, Ballot(1), records(1 + turn * 20, 21 + turn * 20), staged=False))
+        commit(wal)
+        wal.trim(P, Lsn(max(1, turn * 20 - 2000)))
+    assert disk.made_at_once == 1, "the very first"
+    assert disk.ahead >= 3
+    assert wal._files[-1].id > 12, "it went through many lives of files"
+    assert wal.usage().recycled <= 4 * FILE
+
+
+def test_a_file_that_is_not_made_in_time_is_made_at_once_and_the_late_one_serves_later() -> None:
+    disk = MemoryDisk()
+    wal, _ = fresh(disk)
+    disk.hold_ahead = True
+    wal.queue(Create(P, Member(1, 1), Lsn(1)))
+    lsn = 1
+    while disk.made_at_once < 2:
+        wal.queue(Append(P, Ballot(1), records(lsn, lsn + 20), staged=False))
+        commit(wal)
+        lsn += 20
+    assert disk.ahead == 1
+    disk.finish_ahead()
+    wal.check_invariants()
+    for _ in range(60):
+        wal.queue(Append(P, Ballot(1), records(lsn, lsn + 20), staged=False))
+        commit(wal)
+        lsn += 20
+    assert disk.made_at_once == 2
+    again, recovered = fresh(disk.copy())
+    assert (recovered.replicas[P].last, recovered.replicas[P].damaged, again.findings) == (lsn - 1, (), ())
+    assert again.read(P, Lsn(1), Lsn(lsn)) == list(records(1, lsn))
+
+
+def test_what_a_crash_left_half_made_counts_for_nothing() -> None:
+    disk = MemoryDisk()
+    wal, _ = fresh(disk)
+    wal.queue(Create(P, Member(1, 1), Lsn(1)))
+    commit(wal)
+    for name in ("new.tmp", ".0000000000000002.wal.new"):
+        disk.open(f"wal/{name}", create_size=100)
+    wal, recovered = fresh(disk.copy())
+    assert recovered.replicas[P].amnesia == ""
+    assert wal._disk.listdir("wal") == ["0000000000000001.wal"]
+
+
+def test_spare_files_are_removed_but_for_a_few_and_each_step_of_it_recovers() -> None:
+    disk = MemoryDisk()
+    wal, _ = fresh(disk)
+    wal.queue(Create(P, Member(1, 1), Lsn(1)))
+    for turn in range(40):
+        wal.queue(Append(P, Ballot(1), records(1 + turn * 200, 201 + turn * 200), staged=False))
+        commit(wal)
+    most = len(disk.files)
+    assert most > 12
+    wal.trim(P, Lsn(7900))
+    for turn in range(20):
+        wal.queue(Promise(P, Ballot(2 + turn)))
+        commit(wal)
+        again, recovered = fresh(disk.copy())
+        assert (again.findings, recovered.replicas[P].last, recovered.replicas[P].amnesia) == ((), 8000, "")
+        assert again.read(P, Lsn(7900), Lsn(8001)) == list(records(7900, 8001))
+    assert len(disk.files) <= 7
+
+
+def test_at_the_disks_limit_a_file_that_cannot_be_made_ahead_is_no_failure() -> None:
+    disk = MemoryDisk()
+    disk.limit = FILE
+    wal, _ = fresh(disk)
+    wal.queue(Create(P, Member(1, 1), Lsn(1)))
+    lsn = 1
+    while fits(wal, records(lsn, lsn + 20)):
+        commit(wal)
+        lsn += 20
+    assert disk.ahead == 1, "asked for once, not with every commit"
+    disk.limit = 2 * FILE
+    assert fits(wal, records(lsn, lsn + 20))
+    commit(wal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from base.env import File
 from base.errors import Corrupt, DiskFull, ScrubjayError
 
 Buffer = bytes | bytearray | memoryview
@@ -60,7 +61,7 @@ class MemoryFile:
 
 
 class MemoryDisk:
-    """hold: write_sync is not finished until `finish`. limit: bytes of all files."""
+    """hold: write_sync is not finished until `finish`. hold_ahead: neither is create_ahead until `finish_ahead`. limit: bytes of all files."""
 
     def __init__(self) -> None:
         self.files: dict[str, Content] = {}
@@ -68,6 +69,12 @@ class MemoryDisk:
         self.held: list[tuple[MemoryFile, Callable[[ScrubjayError | None], None]]] = []
         self.fail_sync = False
         self.limit = 1 << 40
+        self.hold_ahead = False
+        self.held_ahead: list[tuple[str, int, Callable[[File | ScrubjayError], None]]] = []
+        self.ahead = 0
+        """Files asked for ahead."""
+        self.made_at_once = 0
+        """Files made while the caller waits."""
         self.syncs = 0
 
     def finish(self) -> None:
@@ -99,6 +106,7 @@ class MemoryDisk:
 
     def open(self, path: str, *, create_size: int | None = None) -> MemoryFile:
         if create_size is not None:
+            self.made_at_once += 1
             assert path not in self.files
             if sum(len(content.synced) for content in self.files.values()) + create_size > self.limit:
                 raise DiskFull("no room")
@@ -120,6 +128,30 @@ class MemoryDisk:
 
     def sync_dir(self, path: str) -> None:
         pass
+
+    def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None]) -> None:
+        self.ahead += 1
+        if self.hold_ahead:
+            self.held_ahead.append((path, size, done))
+            return
+        self.made_at_once -= 1
+        try:
+            done(self.open(path, create_size=size))
+        except DiskFull as error:
+            done(error)
+
+    def finish_ahead(self) -> None:
+        held, self.held_ahead, self.hold_ahead = self.held_ahead, [], False
+        for path, size, done in held:
+            self.create_ahead(path, size, done)
+
+    def rename_sync(self, source: str, target: str, done: Callable[[ScrubjayError | None], None]) -> None:
+        self.rename(source, target)
+        done(None)
+
+    def remove_sync(self, path: str, done: Callable[[ScrubjayError | None], None]) -> None:
+        self.remove(path)
+        done(None)
 
     def free_bytes(self) -> int:
         return 1 << 40
