@@ -14,7 +14,6 @@ import heapq
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, NoReturn, TypeVar
 
@@ -23,6 +22,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedEr
 
 from base.env import ListPage, ObjectInfo
 from base.errors import Corrupt, DiskFull, Exists, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
+from base.real.daemon_pool import DaemonPool
 from base.real.localfs import check_key
 
 T = TypeVar("T")
@@ -70,7 +70,8 @@ def translate(error: BaseException, key: str) -> ScrubjayError:
 
 
 class S3Store:
-    """One bucket and prefix as an `ObjectStore`. `settings`: endpoint, region, access_key, secret_key, session_token, each "" if not given."""
+    """One bucket and prefix as an `ObjectStore`. `settings`: endpoint, region, access_key, secret_key, session_token, timeout (seconds, of one
+    request), each "" if not given."""
 
     def __init__(self, bucket: str, prefix: str, settings: Mapping[str, str]) -> None:
         self.bucket = bucket
@@ -79,10 +80,11 @@ class S3Store:
         self.flat_order = False
         """The server lists flat in byte order: set by `confirm_flat_order`, never assumed."""
         self._settings = dict(settings)
+        self._timeout_s = float(settings.get("timeout") or REQUEST_TIMEOUT_S)
         self._objects: Any = None
         self._client: Any = None
         self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: DaemonPool | None = None
 
     # --- clients, made at first use ---
 
@@ -114,8 +116,8 @@ class S3Store:
                 provider = Boto3CredentialProvider()
             options: Any = {
                 "allow_http": endpoint.startswith("http://"),
-                "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
-                "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
+                "connect_timeout": timedelta(seconds=min(CONNECT_TIMEOUT_S, self._timeout_s)),
+                "timeout": timedelta(seconds=self._timeout_s),
             }
             retry: Any = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
             self._objects = Client(config=config, client_options=options, retry_config=retry, credential_provider=provider)  # type: ignore[arg-type]
@@ -137,8 +139,8 @@ class S3Store:
                     aws_secret_access_key=given.get("secret_key") or None,
                     aws_session_token=given.get("session_token") or None,
                     config=Config(
-                        connect_timeout=CONNECT_TIMEOUT_S,
-                        read_timeout=REQUEST_TIMEOUT_S,
+                        connect_timeout=min(CONNECT_TIMEOUT_S, self._timeout_s),
+                        read_timeout=self._timeout_s,
                         retries={"total_max_attempts": 1},
                         max_pool_connections=THREADS,
                         s3={"addressing_style": "path" if given.get("endpoint") else "auto"},
@@ -148,7 +150,7 @@ class S3Store:
 
     async def _run(self, work: Callable[[], T], key: str) -> T:
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="archive-s3")
+            self._pool = DaemonPool(THREADS, name="archive-s3")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         except ScrubjayError:

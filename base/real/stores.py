@@ -20,7 +20,7 @@ def open_store(
     """The store behind `url`, bare (no retry, not probed). Opens nothing yet.
 
     environment: where the AWS variables are looked up (os.environ if None). settings: override single ones: endpoint, region, access_key, secret_key,
-    session_token. Raises Invalid for a URL that is none of ours.
+    session_token, timeout (seconds, of one request). Raises Invalid for a URL that is none of ours.
     """
     parts = urlsplit(url)
     if parts.query or parts.fragment:

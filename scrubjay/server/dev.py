@@ -35,6 +35,7 @@ from scrubjay.server.cluster import Cluster, open_cluster
 from scrubjay.server.durability import Durability, open_durability
 from scrubjay.server.folder import ClusterFile, FolderLock, empty_tmp, new_cluster, read_cluster, write_cluster
 from scrubjay.server.metrics import Metrics
+from scrubjay.server.patience import within
 from scrubjay.server.surface import http_limits, keys_of, surface
 from storage.api.api import DynamoApi
 
@@ -42,6 +43,8 @@ JOB_WORKERS = 2
 """Worker processes for rebuilds, verification and compression: as many as the smallest machine has cores."""
 _READY_POLL_S = 0.02
 _REQUESTS_IN_FLIGHT = 32
+START_PATIENCE_S = 10.0
+"""How long a start waits for the store of a cluster that has its archive, before it comes up without it."""
 
 _log = structlog.get_logger(part="serve")
 
@@ -146,10 +149,15 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
     known = read_cluster(disk)
     file = known or new_cluster(env.rand, now_us=env.clock.wall_us())
     try:
-        await probe(store, env)
-        if known is None:
-            write_cluster(disk, file)
-        attached = await attach(store, env, cluster_id=file.cluster_id, folder_is_new=not file.attached)
+        if file.attached:
+            attached = await within(
+                env.tasks, _attach(env, store, file), seconds=START_PATIENCE_S, what="the archive does not answer in time"
+            )
+        else:
+            await probe(store, env)
+            if known is None:
+                write_cluster(disk, file)
+            attached = await attach(store, env, cluster_id=file.cluster_id, folder_is_new=True)
     except Unavailable:
         if not file.attached:
             raise
@@ -166,8 +174,14 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
     return Archive(config.archive_url, store, meter, attached), file
 
 
+async def _attach(env: Env, store: ObjectStore, file: ClusterFile) -> Attached:
+    await probe(store, env)
+    return await attach(store, env, cluster_id=file.cluster_id, folder_is_new=False)
+
+
 def _store_settings(config: Config) -> dict[str, str]:
     return {
+        "timeout": str(config.archive.timeout_us / 1e6),
         "access_key": config.s3.access_key_id,
         "secret_key": config.s3.secret_access_key,
         "region": config.s3.region,

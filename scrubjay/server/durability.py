@@ -30,11 +30,14 @@ from scrubber.service import ScrubService
 from scrubber.shelves import StoreShelves
 from scrubjay.config import Config
 from scrubjay.server.cluster import Cluster
+from scrubjay.server.patience import within
 from scrubjay.services import ProgressSink, Report
 from storage.control.catalogue import TableMeta
 
 FOLLOW_S = 2.0
 """Between two cheap looks at the archive, which move the windows that the API shows."""
+STATUS_PATIENCE_S = 10.0
+"""How long `archive status` waits for the store before it reports what was known last, and that the store does not answer."""
 VERIFY_WORK = "tmp/verify"
 
 _log = structlog.get_logger(part="durability")
@@ -72,6 +75,11 @@ class Windows:
                 _log.warning("the archive could not be followed", error=str(error))
             await self._env.tasks.sleep(FOLLOW_S)
 
+    async def _refresh(self) -> None:
+        async with self._gate:
+            await self.index.refresh(now_us=self._env.clock.wall_us())
+            self._seen = True
+
     def window(self, table: TableMeta) -> tuple[int, int] | None:
         """See storage.control.store.Durability."""
         found = window_of_table(self.index, _facts(table, None))
@@ -83,9 +91,7 @@ class Windows:
         """`archive status`, from a fresh look."""
         reachable, last_error = True, None
         try:
-            async with self._gate:
-                await self.index.refresh(now_us=self._env.clock.wall_us())
-                self._seen = True
+            await within(self._env.tasks, self._refresh(), seconds=STATUS_PATIENCE_S, what="the object store does not answer in time")
         except Unavailable as error:
             reachable, last_error = False, str(error)
         except ScrubjayError as error:

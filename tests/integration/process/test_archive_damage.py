@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +136,8 @@ def test_verify_names_every_kind_of_damage_to_every_kind_of_object(whole_archive
 
 
 @pytest.fixture
-def server(scrubjay_server: Make) -> Iterator[ScrubjayServer]:
-    yield scrubjay_server(settings=QUICK)
+def server(scrubjay_server: Make) -> ScrubjayServer:
+    return scrubjay_server(settings=QUICK)
 
 
 @pytest.mark.parametrize("how", ["flip", "delete"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -105,8 +105,8 @@ class Flock:
 
 
 @pytest.fixture
-def flock(scrubjay_server: Make) -> Iterator[Flock]:
-    yield Flock(scrubjay_server(settings=QUICK))
+def flock(scrubjay_server: Make) -> Flock:
+    return Flock(scrubjay_server(settings=QUICK))
 
 
 def test_flipped_values_while_running(flock: Flock) -> None:

@@ -9,7 +9,7 @@ from archiver.layout import EpochKey, IdentityKey, build
 from archiver.probe import probe
 from archiver.reader import read_records
 from base.env import ListPage, ObjectInfo
-from base.errors import Corrupt, Fenced, Missing, Unsafe
+from base.errors import Corrupt, Fenced, Missing, Unavailable, Unsafe
 from tests.unit.archiver.sample import CLUSTER, history
 from tests.unit.archiver.test_archive_rebuild import archive
 from tests.unit.archiver.tiny_loop import MemoryStore, TinyLoop
@@ -168,6 +168,31 @@ def test_an_honest_store_passes_and_is_left_clean() -> None:
     loop, store = TinyLoop(), MemoryStore()
     loop.run(probe(store, loop.env()))
     assert store.objects == {}
+
+
+class Dying(MemoryStore):
+    """Goes away after a few calls; counts what it is still asked."""
+
+    calls = 0
+
+    async def put(self, key: str, data: bytes) -> None:
+        self.calls += 1
+        if self.calls > 4:
+            raise Unavailable("gone", key=key)
+        await super().put(key, data)
+
+    async def delete(self, key: str) -> None:
+        self.calls += 1
+        if self.calls > 4:
+            raise Unavailable("gone", key=key)
+
+
+def test_a_store_that_goes_away_in_the_probe_is_not_asked_again_to_clean_up() -> None:
+    """Each such call may cost a whole patience: seven of them kept a start, and a stop, for minutes."""
+    loop, store = TinyLoop(), Dying()
+    with pytest.raises(Unavailable):
+        loop.run(probe(store, loop.env()))
+    assert store.calls <= 4 + 8, "the racers' calls were under way at once"
 
 
 # --- the record stream ---

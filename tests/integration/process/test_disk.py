@@ -1,0 +1,197 @@
+"""The disk full, the log at its limit, a sync that fails: writes are refused in time and in words, reads go on, and what was acknowledged stays."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.process import ScrubjayServer
+from tests.fixtures.wait import wait_for
+from tests.integration.process.load import Connection, Ledger, Reply, Writers, by_key, make_table, scan
+from tests.integration.process.stores import MortalStore
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+Make = Callable[..., ScrubjayServer]
+QUICK = {"archive.seal_age": "1s", "archive.closed_interval": "1s", "archive.segment_bytes": "256KiB", "archive.timeout": "3s"}
+
+
+def big(connection: Connection, number: int) -> Reply:
+    return connection.call("PutItem", {"TableName": "birds", "Item": {"k": {"S": f"big-{number}"}, "v": {"S": "x" * 100_000}}})
+
+
+def fill(connection: Connection, *, most: int, first: int = 0) -> tuple[int, Reply]:
+    """Put large items until one is refused; how many were accepted, and the refusal."""
+    for number in range(first, most):
+        reply = big(connection, number)
+        if reply.status != 200:
+            return number, reply
+    raise AssertionError(f"{most} large items were accepted")
+
+
+def reads(server: ScrubjayServer, connection: Connection, count: int) -> None:
+    for number in range(0, count, 7):
+        for strong in (True, False):
+            reply = connection.call("GetItem", {"TableName": "birds", "Key": {"k": {"S": f"big-{number}"}}, "ConsistentRead": strong})
+            assert reply.status == 200, reply
+            assert len(reply.body["Item"]["v"]["S"]) == 100_000
+
+
+def test_the_log_at_its_limit_refuses_writes_until_the_store_is_back(scrubjay_server: Make, tmp_path: Path) -> None:
+    with contextlib.closing(MortalStore("minio", tmp_path / "store")) as store:
+        limits = {"storage.wal_file": "2MiB", "storage.wal_limit": "16MiB", "storage.wal_reserve": "4MiB"}
+        server = scrubjay_server(archive=store.bucket.url, env=store.bucket.env, settings=QUICK | limits)
+        make_table(server.port, "birds")
+        with contextlib.closing(Connection(server.port)) as connection:
+            assert big(connection, 0).status == 200
+            wait_for(lambda: server.cli_json("archive", "status")[0] == 0, timeout=60)
+            store.kill()
+            began = time.monotonic()
+            count, refusal = fill(connection, most=400, first=1)
+            assert count > 30
+            assert refusal.status in (500, 503), refusal  # every SDK tries these again
+            assert time.monotonic() - began < 60
+            began = time.monotonic()
+            again = big(connection, 9999)
+            assert again.status == refusal.status
+            assert time.monotonic() - began < 12, "a refusal does not hang"
+            assert "limit" in server.log_tail()
+            reads(server, connection, count)
+            assert connection.get("/healthz")[0] in (200, 503)
+            assert 'scrubjay_node_full{node="' in connection.get("/metrics")[1]
+            code, report = server.cli_json("archive", "status", "--table", "birds")
+            assert code == 1
+            assert report["tables"][0]["unarchived_bytes"] > 1_000_000
+            store.back()
+            wait_for(lambda: big(connection, 5000).status == 200, timeout=90)
+            reads(server, connection, count)
+        found = by_key(scan(server.port, "birds"))
+        assert {f"big-{number}" for number in range(count)} <= set(found)
+        wait_for(lambda: server.cli_json("archive", "status")[0] == 0, timeout=60)
+        code, report = server.cli_json("verify")
+        assert (code, report["verdict"]) == (0, "match"), report
+        # and over a stop and a start
+        assert server.stop() == 0
+        server.start()
+        assert by_key(scan(server.port, "birds")) == found
+
+
+def test_a_stop_and_a_kill_with_the_log_at_its_limit(scrubjay_server: Make, tmp_path: Path) -> None:
+    """Full to the limit, the store away: a kill and a start lose nothing, and the start serves reads."""
+    with contextlib.closing(MortalStore("minio", tmp_path / "store")) as store:
+        limits = {"storage.wal_file": "2MiB", "storage.wal_limit": "16MiB", "storage.wal_reserve": "4MiB"}
+        server = scrubjay_server(
+            archive=store.bucket.url, env=store.bucket.env, settings=QUICK | limits, arguments=["--stop-timeout", "2s"]
+        )
+        make_table(server.port, "birds")
+        store.kill()
+        with contextlib.closing(Connection(server.port)) as connection:
+            count, _ = fill(connection, most=400)
+        server.kill()
+        server.start()
+        with contextlib.closing(Connection(server.port)) as connection:
+            reads(server, connection, count)
+        assert server.stop(patience=60) == 3
+        store.back()
+        server.start()
+        with contextlib.closing(Connection(server.port)) as connection:
+            wait_for(lambda: big(connection, 5000).status == 200, timeout=90)
+            reads(server, connection, count)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 96 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("a small tmpfs needs root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"cannot mount a tmpfs: {done.stderr}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk(scrubjay_server: Make, small_disk: Path, tmp_path: Path) -> None:
+    """Log, trees and all on a disk that fills up: refused, not hung, not dead; room made, it goes on; nothing acknowledged is lost over a kill."""
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(24 << 20))
+    server = scrubjay_server("small/data", archive=(tmp_path / "archive").as_uri(), settings=QUICK | {"storage.wal_file": "2MiB"})
+    make_table(server.port, "birds")
+    with contextlib.closing(Connection(server.port)) as connection:
+        count, refusal = fill(connection, most=2000)
+        assert refusal.status in (500, 503), refusal
+        assert server.process is not None
+        assert server.process.poll() is None, "a full disk kills nobody"
+        reads(server, connection, count)
+        ballast.unlink()
+        try:
+            wait_for(lambda: big(connection, 9000).status == 200, timeout=40)
+            resumed = True
+        except AssertionError:
+            resumed = False
+    server.kill()
+    server.start()
+    with contextlib.closing(Connection(server.port)) as connection:
+        reads(server, connection, count)
+        wait_for(lambda: big(connection, 9001).status == 200, timeout=60)
+    assert resumed, "only a restart brought writes back"
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_a_failed_sync_stops_one_node_and_two_go_on(scrubjay_server: Make, tmp_path: Path) -> None:
+    """EIO from one fdatasync of one node's log: that node writes no more, says so, and no acknowledged write is lost, not after a restart either."""
+    server = scrubjay_server(settings=QUICK)
+    make_table(server.port, "birds")
+    assert server.process is not None
+    ledger = Ledger()
+    log = sorted((server.data / "nodes" / "n1" / "wal").iterdir())
+    tracer = subprocess.Popen(
+        [
+            *("strace", "-f", "-p", str(server.process.pid), "-o", str(tmp_path / "strace.out")),
+            *(part for path in log for part in ("-P", str(path))),
+            *("-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=3"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert tracer.stderr is not None
+    first = tracer.stderr.readline()
+    if b"attached" not in first:
+        tracer.kill()
+        tracer.wait()
+        pytest.skip(f"strace cannot attach: {first!r}")
+    try:
+        with Writers(ledger, server.port, table="birds", threads=3, keep_on=True) as writers:
+            wait_for(lambda: "this node stops using it" in server.log.read_text(), timeout=60)
+            writers.until(writers.answered + 60)
+    finally:
+        tracer.terminate()
+        tracer.communicate()
+    assert b"EIO" in (tmp_path / "strace.out").read_bytes(), "the fault was injected"
+    with contextlib.closing(Connection(server.port)) as connection:
+        assert 'scrubjay_node_failed{node="n1"} 1.0' in connection.get("/metrics")[1]
+        assert connection.get("/healthz")[0] == 200
+    assert not writers.surprises
+    found = by_key(scan(server.port, "birds"))
+    assert ledger.compare(found) == []
+    ledger.settle(found)
+    code, report = server.cli_json("scrub", "run", "--table", "birds")
+    assert (code, report["verdict"]) == (3, "unverified"), report
+    server.kill()
+    server.start()
+    assert ledger.compare(by_key(scan(server.port, "birds"))) == []
+
+    def whole() -> bool:
+        code, report = server.cli_json("scrub", "run", "--table", "birds")
+        return code == 0 and all(copy["verdict"] == "match" for copy in report["tables"][0]["partitions"][0]["copies"])
+
+    wait_for(whole, timeout=60)
