@@ -1,0 +1,344 @@
+"""The same operations to a server and to the model; the first difference, cut down to the operations it needs."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tests.model import generate
+from tests.model.dynamo_model import EXACT, Item, Refused, Table
+from tests.model.generate import OPERATION, Generator, Op, for_model, request_of
+from tests.model.wire import item_from_wire
+
+
+class Subject(Protocol):
+    """A server with the tables of `generate.KEYS`."""
+
+    def ask(self, operation: str, request: dict[str, Any]) -> tuple[int, Any]:
+        """Status and JSON of one request."""
+        ...
+
+    def empty(self, name: str, keys: list[Item]) -> None:
+        """Make the table empty again. keys: of the rows it should have."""
+        ...
+
+
+class Different(Exception):
+    """The server answered otherwise than the model. op: the operation as it was asked."""
+
+    def __init__(self, op: Op, request: dict[str, Any], expected: object, got: object) -> None:
+        super().__init__(_short(f"{OPERATION[op['do']]} {json.dumps(request)}\n  model:  {expected!r}\n  server: {got!r}"))
+        self.op = op
+
+
+def _short(text: str) -> str:
+    """`text` for a person: long runs of one character are counted."""
+    return re.sub(r"(.)\1{49,}", lambda run: f"{run[1]}<{len(run[0])} times>", text)
+
+
+@dataclass
+class Failure:
+    """seed: of the sequence. table: its name. ops: all that is needed. text: for a person."""
+
+    seed: int
+    table: str
+    ops: list[Op]
+    text: str
+
+
+class Trial:
+    """One table and its model, in step."""
+
+    def __init__(self, subject: Subject, name: str) -> None:
+        self.subject = subject
+        self.name = name
+        self.table = Table(*generate.KEYS[name])
+        self.outcomes: Counter[str] = Counter()
+
+    def run(self, op: Op) -> None:
+        """Raises Different."""
+        if op["do"] == "scan":
+            self._scan(op)
+            return
+        while True:
+            request = request_of(self.name, self.table, op)
+            expected = self._expected(op)
+            status, answer = self.subject.ask(OPERATION[op["do"]], request)
+            self._compare(op, request, expected, status, answer)
+            if op["do"] != "query" or isinstance(expected, Refused) or expected["last"] is None:
+                return
+            op = {**op, "start": expected["last"]}
+
+    def _expected(self, op: Op) -> Any:
+        try:
+            outcome = getattr(self.table, op["do"])(for_model(op))
+        except Refused as refused:
+            self.outcomes[f"{op['do']} {refused.name}"] += 1
+            return refused
+        self.outcomes[f"{op['do']} done"] += 1
+        return outcome
+
+    def _compare(self, op: Op, request: dict[str, Any], expected: Any, status: int, answer: Any) -> None:
+        if isinstance(expected, Refused):
+            got: Any = (status, answer.get("__type", "").partition("#")[2], _item(answer.get("Item")))
+            wanted: Any = (400, expected.name, expected.item)
+        elif status != 200:
+            got, wanted = answer, expected
+        else:
+            got, wanted = self._shown(op, answer), _wanted(op, expected)
+        if got != wanted:
+            raise Different(op, request, wanted, got)
+
+    def _shown(self, op: Op, answer: Any) -> dict[str, Any]:
+        """The answer in the model's terms; whatever it holds beyond them stays in it, and so differs."""
+        rest = dict(answer)
+        shown: dict[str, Any] = {}
+        do = op["do"]
+        if do in ("put", "delete", "update"):
+            shown["attributes"] = _item(rest.pop("Attributes", None))
+        elif do == "get":
+            shown["item"] = _item(rest.pop("Item", None))
+        elif do == "query":
+            items = rest.pop("Items", None)
+            shown["items"] = None if items is None else [item_from_wire(item) for item in items]
+            shown["count"], shown["scanned"] = rest.pop("Count"), rest.pop("ScannedCount")
+            shown["last"] = _item(rest.pop("LastEvaluatedKey", None))
+        elif do == "batch_write":
+            shown["left"] = rest.pop("UnprocessedItems")
+        else:
+            shown["left"] = rest.pop("UnprocessedKeys")
+            shown["items"] = _unordered([item_from_wire(item) for item in rest.pop("Responses")[self.name]])
+        shown["units"] = _units(rest.pop("ConsumedCapacity", None), self.name)
+        if rest:
+            shown["rest"] = rest
+        return shown
+
+    def _scan(self, op: Op) -> None:
+        """Page through every segment; what comes, in whatever order, must be what the model holds."""
+        request = request_of(self.name, self.table, op)
+        asked = for_model(op)
+        try:
+            self.table.check_scan(asked)
+        except Refused as refused:
+            self.outcomes["scan " + refused.name] += 1
+            status, answer = self.subject.ask("Scan", request)
+            self._compare(op, request, refused, status, answer)
+            return
+        self.outcomes["scan done"] += 1
+        segments = op.get("segments")
+        items: list[Item] = []
+        totals = Counter[str]()
+        for segment in range(segments or 1):
+            page = dict(request)
+            if segments is not None:
+                page |= {"Segment": segment, "TotalSegments": segments}
+            while True:
+                status, answer = self.subject.ask("Scan", page)
+                if status != 200:
+                    raise Different(op, page, "a page", answer)
+                items += [item_from_wire(item) for item in answer.get("Items", ())]
+                totals["count"] += answer["Count"]
+                totals["scanned"] += answer["ScannedCount"]
+                last = answer.get("LastEvaluatedKey")
+                full = answer["ScannedCount"] == op.get("limit")
+                if answer["ScannedCount"] > op.get("limit", 1 << 30) or (last is not None) != full:
+                    raise Different(op, page, "a last key when the limit is reached, and only then", answer)
+                if last is None:
+                    break
+                page["ExclusiveStartKey"] = last
+        whole = self.table.page(list(self.table.rows.values()), {**asked, "limit": None})
+        expected = (whole["count"], whole["scanned"], _unordered(whole["items"] or []))
+        got = (totals["count"], totals["scanned"], _unordered(items))
+        if got != expected:
+            raise Different(op, request, expected, got)
+        if "projection" not in op and not op.get("count_only"):
+            self._check_order(op, request, items)
+
+    def _check_order(self, op: Op, request: dict[str, Any], items: list[Item]) -> None:
+        """Rows of one partition key come together and by sort key."""
+        groups: dict[Any, list[Item]] = {}
+        for item in items:
+            groups.setdefault(item[self.table.pk[0]][1], []).append(item)
+        together = [item for group in groups.values() for item in group]
+        if together != items:
+            raise Different(op, request, "rows of one partition key together", items)
+        for pk, group in groups.items():
+            ordered = [item for item in self.table.group(pk) if item in group]
+            if ordered != group:
+                raise Different(op, request, ordered, group)
+
+
+def _wanted(op: Op, expected: dict[str, Any]) -> dict[str, Any]:
+    wanted = dict(expected)
+    if op["do"] in ("batch_write", "batch_get"):
+        wanted["left"] = {}
+    if op["do"] == "batch_get":
+        wanted["items"] = _unordered(wanted["items"])
+    if not op.get("capacity"):
+        wanted["units"] = None
+    return wanted
+
+
+def _item(obj: Any) -> Item | None:
+    return None if obj is None else item_from_wire(obj)
+
+
+def _unordered(items: list[Item]) -> list[str]:
+    return sorted(repr(_sortable(("M", item))) for item in items)
+
+
+def _sortable(value: Any) -> Any:
+    """A form of a value whose text is the same for equal values."""
+    kind, payload = value
+    if kind == "M":
+        return kind, sorted((name, _sortable(one)) for name, one in payload.items())
+    if kind == "L":
+        return kind, [_sortable(one) for one in payload]
+    if kind in ("SS", "BS"):
+        return kind, sorted(payload)
+    if kind == "NS":
+        return kind, sorted(str(number.normalize(EXACT)) if number else "0" for number in payload)
+    if kind == "N":
+        return kind, str(payload.normalize(EXACT)) if payload else "0"
+    return kind, payload
+
+
+def _units(capacity: Any, name: str) -> Any:
+    """Units, if the rest of the answer's ConsumedCapacity is as it should be."""
+    if isinstance(capacity, list):
+        return _units(capacity[0], name) if len(capacity) == 1 else capacity
+    if capacity is None:
+        return None
+    units = capacity.get("CapacityUnits")
+    sound = ({"TableName": name, "CapacityUnits": units}, {"TableName": name, "CapacityUnits": units, "Table": {"CapacityUnits": units}})
+    return units if capacity in sound else capacity
+
+
+# --- sequences -----------------------------------------------------------------------------------------------------------------------------
+
+
+def sequence(subject: Subject, seed: int, outcomes: Counter[str], *, strong: bool = False) -> Failure | None:
+    """One short random sequence on an empty table. strong: all reads are; others may show what was before, where there is more than one copy."""
+    rand = random.Random(seed)
+    name = rand.choice(list(generate.KEYS))
+    trial = Trial(subject, name)
+    generator = Generator(rand, name, trial.table)
+    ops: list[Op] = []
+    try:
+        for _ in range(rand.randint(3, 9)):
+            ops.append(generator.operation())
+            if strong:
+                ops[-1]["consistent"] = True
+            trial.run(ops[-1])
+        trial.run({"do": "scan", "consistent": True})
+    except Different as different:
+        subject.empty(name, _keys(trial.table))
+        if not ops or (different.op["do"] == "scan" and "spelling" not in different.op):
+            ops.append({"do": "scan", "consistent": True})
+        small = shrink(ops, lambda some: fails(subject, name, some) is not None)
+        return Failure(
+            seed,
+            name,
+            small,
+            f"seed {seed}, table {name} {generate.KEYS[name]}, {len(small)} operations:\n" + explain(subject, name, small),
+        )
+    subject.empty(name, _keys(trial.table))
+    outcomes.update(trial.outcomes)
+    return None
+
+
+def _keys(table: Table) -> list[Item]:
+    return [{name: item[name] for name in table.keys} for item in table.rows.values()]
+
+
+def fails(subject: Subject, name: str, ops: list[Op]) -> str | None:
+    """What differs when `ops` run on an empty table."""
+    trial = Trial(subject, name)
+    try:
+        for op in ops:
+            trial.run(op)
+    except Different as different:
+        return str(different)
+    finally:
+        subject.empty(name, _keys(trial.table))
+    return None
+
+
+def explain(subject: Subject, name: str, ops: list[Op]) -> str:
+    """The requests, and the difference at the end."""
+    table = Table(*generate.KEYS[name])
+    lines = [f"  {OPERATION[op['do']]} {json.dumps(request_of(name, table, op))}" for op in ops]
+    return "\n".join([*map(_short, lines), f"difference: {fails(subject, name, ops)}"])
+
+
+def shrink(ops: list[Op], still: Callable[[list[Op]], bool], *, tries: int = 600) -> list[Op]:
+    """Fewer and simpler operations that still fail; greedy, at most `tries` runs."""
+    progress = True
+    while progress and tries > 0:
+        progress = False
+        for smaller in _smaller(ops):
+            tries -= 1
+            if still(smaller):
+                ops, progress = smaller, True
+                break
+            if tries <= 0:
+                break
+    return ops
+
+
+def _smaller(ops: list[Op]) -> Iterator[list[Op]]:
+    for at in range(len(ops)):
+        yield ops[:at] + ops[at + 1 :]
+    for at, op in enumerate(ops):
+        for simpler in _simpler(op):
+            yield [*ops[:at], simpler, *ops[at + 1 :]]
+
+
+_OPTIONAL = (
+    "condition",
+    "expected",
+    "filter",
+    "filtered",
+    "projection",
+    "limit",
+    "segments",
+    "sort",
+    "start",
+    "return",
+    "on_failure",
+    "capacity",
+    "count_only",
+    "spelling",
+)
+
+
+def _simpler(op: Op) -> Iterator[Op]:
+    for name in _OPTIONAL:
+        if name in op:
+            yield {key: value for key, value in op.items() if key != name}
+    for name in ("condition", "filter"):
+        if name in op and op[name][0] in ("and", "or", "not"):
+            for term in op[name][1] if isinstance(op[name][1], list) else [op[name][1]]:
+                yield {**op, name: term}
+    for name in ("changes", "requests", "keys", "projection"):
+        if len(op.get(name, ())) > 1:
+            for at in range(len(op[name])):
+                yield {**op, name: op[name][:at] + op[name][at + 1 :]}
+    for name in op.get("item", ()):
+        if name not in ("pk", "sk"):
+            yield {**op, "item": {key: value for key, value in op["item"].items() if key != name}}
+
+
+def run(subject: Subject, seeds: range) -> tuple[Counter[str], Failure | None]:
+    """Sequences until one fails. Returns how often each kind of outcome was met."""
+    outcomes: Counter[str] = Counter()
+    for seed in seeds:
+        failure = sequence(subject, seed, outcomes)
+        if failure is not None:
+            return outcomes, failure
+    return outcomes, None
