@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import minio
 import pytest
+import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from scrubjay.demo.damage import flip_live_bit
 from tests.fixtures import child
 from tests.fixtures.process import ScrubjayServer
-from tests.fixtures.s3 import start_seaweed
+from tests.fixtures.s3 import S3Bucket, start_seaweed
 from tests.integration.runbooks.pages import FOLDER, Command, Hand, pages, pieces
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
@@ -119,6 +121,7 @@ def _store_down(make: Make, tmp_path: Path) -> Iterator[Scenario]:
         scenario = Scenario(make(settings=QUICK, archive=bucket.url, env=bucket.env))
         scenario.make_table()
         scenario.status_is(0)
+        present = bucket.keys()
         process.kill()
         process.wait()
         for number in range(50):
@@ -130,11 +133,21 @@ def _store_down(make: Make, tmp_path: Path) -> Iterator[Scenario]:
             command: Any = process.args
             env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "WEED_"))}
             process = child.start(command, log=folder / "seaweed.log", env=env, cwd=folder)
+            # Its front door lists before the volumes behind it can be read; a person looks before saying that it is back.
+            scenario.until(lambda: all(_readable(bucket, key) for key in present))
 
         scenario.hands["store-back"] = back
         yield scenario
     finally:
         child.stop(process, patience=1)
+
+
+def _readable(bucket: S3Bucket, key: str) -> bool:
+    try:
+        bucket.server.client().get_object(bucket.name, key).close()
+    except (minio.S3Error, minio.error.ServerError, minio.error.InvalidResponseError, urllib3.exceptions.HTTPError):
+        return False
+    return True
 
 
 def _disk_full(make: Make, tmp_path: Path) -> Iterator[Scenario]:
