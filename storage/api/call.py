@@ -89,6 +89,9 @@ class Call:
             error = errors.serialization(error.message) if isinstance(error, SerializationError) else errors.validation(error.message)
         if isinstance(error, ApiError):
             return self._serialization_first(error) if error.name == "ValidationException" else error
+        if isinstance(error, RecursionError):
+            # the request nests deeper than it can be looked at
+            return errors.serialization()
         if isinstance(error, Internal) or not isinstance(error, ScrubjayError):
             self.api.log_unexpected(self.operation, error)
             return errors.internal()

@@ -177,11 +177,12 @@ class AttributeValue(Shape):
 
 
 def _value_text(kind: str, payload: Any) -> str:
+    """As Java prints it; a payload of the wrong JSON type is only told as such, later, and need not be printed well."""
     if payload is None:
         return "null"
-    if kind == "M":
+    if kind == "M" and isinstance(payload, dict):
         return "{" + ", ".join(f"{name}={VALUE.text(value)}" for name, value in payload.items()) + "}"
-    if kind == "L":
+    if kind == "L" and isinstance(payload, list):
         return "[" + ", ".join(VALUE.text(value) for value in payload) + "]"
     if isinstance(payload, list):
         return "[" + ", ".join(map(str, payload)) + "]"
@@ -203,6 +204,8 @@ class AttributeMap(Shape):
         wire.check_item_shape(obj)
 
     def text(self, obj: Any) -> str:
+        if not isinstance(obj, dict):
+            return "null"
         return "{" + ", ".join(f"{name}={VALUE.text(value)}" for name, value in obj.items()) + "}"
 
 
