@@ -20,11 +20,14 @@ def item_of(key: int, value: int) -> bytes:
 
 
 def value_of(item: bytes | None) -> int | None:
-    """The number in an item; None if there is none."""
+    """The number in an item; None if there is none. Raises AssertionError if any byte of the item is not what was written."""
     if item is None:
         return None
     text = decode_item(item)["v"][1]
     assert isinstance(text, str)
+    key = decode_item(item)["k"][1]
+    assert isinstance(key, str)
+    assert item == item_of(int(key.removeprefix("key-")), int(text)), "a wrong byte was served"
     return int(text)
 
 

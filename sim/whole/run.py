@@ -409,24 +409,26 @@ class WholeRun:
         self.cluster.archive.faults.down = False
 
     def _rot(self, host: Host, rotten: list[NodeName]) -> None:
-        """One replica's tree rots: a bit of a value, or a row that vanishes. Never two nodes in one run: two rotten copies of three are beyond the promise."""
-        if rotten and host.name != rotten[0]:
-            return
+        """One replica's tree rots: bits of values, or rows that vanish; often the leader's, whose rows are read most. Never two nodes in one run: two rotten
+        copies of three are beyond the promise."""
         draw = self._draw
-        trees = self.cluster.trees[host.name]
-        partition = draw.choice([info.partition_id for info in self._table().partitions])
-        content = trees.trees.get(PartitionId(partition))
+        info = draw.choice(self._table().partitions)
+        leader = self.cluster.store.leader(info.partition_id)
+        name = leader.node.name if leader is not None and draw.chance(0.7) else host.name
+        if rotten and name != rotten[0]:
+            return
+        trees = self.cluster.trees[name]
+        content = trees.trees.get(PartitionId(info.partition_id))
         if content is None or not content.rows:
             return
-        key = draw.choice(list(content.rows))
-        hit = (
-            trees.flip_row(partition, key, draw.between(0, len(content.rows[key]) * 8 - 1))
-            if draw.chance(0.7)
-            else trees.lose_row(partition, key)
-        )
-        if hit:
-            rotten.append(host.name)
-            self.world.note(f"rot {host.name} {partition} {key.hex()}")
+        for key in draw.sample(list(content.rows), min(3, len(content.rows))):
+            if draw.chance(0.7):
+                hit = trees.flip_row(info.partition_id, key, draw.between(0, len(content.rows[key]) * 8 - 1))
+            else:
+                hit = trees.lose_row(info.partition_id, key)
+            if hit:
+                rotten.append(name)
+                self.world.note(f"rot {name} {info.partition_id} {key.hex()}")
 
     async def _rest(self) -> None:
         """Let the clients finish, then remember what may be there and when."""
