@@ -11,12 +11,15 @@ import contextlib
 import errno
 import os
 import shutil
+import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 
 from base.env import File
-from base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError, Unavailable
+from base.errors import Corrupt, DiskFull, Exists, Internal, Missing, ScrubjayError, Unavailable
 
 Post = Callable[[Callable[[], None]], None]
 Buffer = bytes | bytearray | memoryview
@@ -136,8 +139,8 @@ class RealDisk:
     def __init__(self, root: Path, post: Post | None = None) -> None:
         self._root = Path(root)
         self._post = post
-        self._pool: ThreadPoolExecutor | None = None
-        self._ahead: ThreadPoolExecutor | None = None
+        self._worker: _Worker | None = None
+        self._ahead: _Worker | None = None
         self._root.mkdir(parents=True, exist_ok=True)
 
     def _at(self, path: str) -> Path:
@@ -151,9 +154,9 @@ class RealDisk:
         if self._post is None:
             done(_outcome(work))
             return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="disk")
-        _run_in(self._pool, self._post, work, done)
+        if self._worker is None:
+            self._worker = _Worker(self._post, "disk")
+        self._worker.put(work, done)
 
     def listdir(self, path: str) -> list[str]:
         try:
@@ -205,8 +208,8 @@ class RealDisk:
             finish(_outcome(work))
             return
         if self._ahead is None:
-            self._ahead = ThreadPoolExecutor(1, thread_name_prefix="disk-ahead")
-        _run_in(self._ahead, self._post, work, finish)
+            self._ahead = _Worker(self._post, "disk-ahead")
+        self._ahead.put(work, finish)
 
     def _create_ahead(self, path: str, size: int) -> RealFile:
         target = self._at(path)
@@ -314,19 +317,43 @@ class RealDisk:
 
     def close(self) -> None:
         """Wait for what is under way; no callback comes after that is posted."""
-        for pool in (self._pool, self._ahead):
-            if pool is not None:
-                pool.shutdown(wait=True)
-        self._pool = self._ahead = None
+        for worker in (self._worker, self._ahead):
+            if worker is not None:
+                worker.stop()
+        self._worker = self._ahead = None
 
 
-def _run_in(pool: ThreadPoolExecutor, post: Post, work: Callable[[], None], done: Callable[[ScrubjayError | None], None]) -> None:
-    def run() -> None:
-        outcome = _outcome(work)
+Job = tuple[Callable[[], None], Callable[[ScrubjayError | None], None]]
+
+
+class _Worker:
+    """One thread that does one thing after another and says so through `post`. A thread pool's futures and locks cost a small commit more than its bytes."""
+
+    def __init__(self, post: Post, name: str) -> None:
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread = Thread(target=_serve, args=(self._jobs, post), name=name, daemon=True)
+        self._thread.start()
+        weakref.finalize(self, self._jobs.put, None)  # the thread ends with its disk, also with one nobody closed
+
+    def put(self, work: Callable[[], None], done: Callable[[ScrubjayError | None], None]) -> None:
+        self._jobs.put((work, done))
+
+    def stop(self) -> None:
+        """Wait for what is under way."""
+        self._jobs.put(None)
+        self._thread.join()
+
+
+def _serve(jobs: SimpleQueue[Job | None], post: Post) -> None:
+    while (job := jobs.get()) is not None:
+        work, done = job
+        try:
+            outcome = _outcome(work)
+        except Exception as error:  # noqa: BLE001 - a bug: whoever waits must hear of it, and the thread must live for the others
+            outcome = Internal("work on the disk broke", cause=repr(error))
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process is going down, nobody waits
-            post(lambda: done(outcome))
-
-    pool.submit(run)
+            post(partial(done, outcome))
+        del job, work, done, outcome  # nothing of a finished job is kept alive by the wait for the next
 
 
 def _outcome(work: Callable[[], None]) -> ScrubjayError | None:

@@ -95,8 +95,10 @@ class _Batch:
         self.length += item.size
         self.bits |= item.bit
 
-    def encode(self, *, sequence: int, previous_file: int, previous_end: int, boot_count: int, reservation: int) -> tuple[bytes, bytes]:
-        """(header, whole batch padded to the alignment)."""
+    def encode(
+        self, *, sequence: int, previous_file: int, previous_end: int, boot_count: int, reservation: int
+    ) -> tuple[bytes, bytes, bytes]:
+        """(header, frames, zeros up to the alignment)."""
         pieces: list[bytes] = []
         for item in self.parts:
             pieces += (seal_frame(item.head, sequence), item.data, bytes(-len(item.data) & 7))
@@ -116,7 +118,7 @@ class _Batch:
                 reservation,
             )
         )
-        return header, b"".join((header, body, bytes(align(BATCH_SIZE + len(body)) - BATCH_SIZE - len(body))))
+        return header, body, bytes(align(BATCH_SIZE + len(body)) - BATCH_SIZE - len(body))
 
 
 class Wal:
@@ -447,7 +449,7 @@ class Wal:
     def _write(self, batches: list[_Batch], index: int, dying: list[WalFile], done: Done) -> None:
         batch = batches[index]
         self._sequence += 1
-        header, data = batch.encode(
+        chunks = batch.encode(
             sequence=self._sequence,
             previous_file=self._previous[0],
             previous_end=self._previous[1],
@@ -461,20 +463,20 @@ class Wal:
                 self._broken = Corrupt("the WAL failed and is not written any more", what="wal", where=batch.file.name, cause=str(error))
                 done(error)
                 return
-            self._previous = (batch.file.id, batch.offset + len(data))
+            self._previous = (batch.file.id, align(batch.offset + BATCH_SIZE + batch.length))
             for body in batch.bodies:
                 self._written(body)
             if index + 1 < len(batches):
                 self._write(batches, index + 1, dying, done)
                 return
-            self._committed(batch, header, dying)
+            self._committed(batch, chunks[0], dying)
             done(None)
 
         def settled(error: ScrubjayError | None) -> None:
             if error is not None:
                 written(error)
                 return
-            batch.file.handle.write_sync(batch.offset, [data], written)
+            batch.file.handle.write_sync(batch.offset, chunks, written)
 
         self._pool.settle(batch.file, settled)
 
@@ -656,6 +658,9 @@ class Wal:
 
 def _split(records: Sequence[Record], limit: int) -> list[tuple[tuple[Record, ...], bytes]]:
     """Records in runs of at most `limit` bytes (a single record may be longer), each with its bytes."""
+    data = b"".join([one.data for one in records])
+    if len(data) <= limit:
+        return [(tuple(records), data)]
     runs: list[tuple[tuple[Record, ...], bytes]] = []
     start = size = 0
     for index, record in enumerate(records):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Protocol
 import pytest
 
 from base.env import Disk, File
-from base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError
+from base.errors import Corrupt, DiskFull, Exists, Internal, Missing, ScrubjayError
 from base.real import disk as real_disk
 from base.real.disk import RealDisk
 from sim.disk import SimDisk
@@ -257,3 +258,29 @@ def test_paths_stay_inside_the_folder(tmp_path: Path) -> None:
     for path in ("../x", "/etc/passwd", "a/../../x"):
         with pytest.raises(ScrubjayError):
             disk.read_file(path)
+
+
+def test_a_bug_in_the_committing_thread_reaches_who_waits_and_the_thread_lives_on(tmp_path: Path) -> None:
+    subject = RealSubject(tmp_path)
+    seen: list[ScrubjayError | None] = []
+    subject.disk.submit(lambda: [].pop(), seen.append)
+    subject.disk.submit(lambda: None, seen.append)
+    subject.until(lambda: len(seen) == 2)
+    assert isinstance(seen[0], Internal)
+    assert seen[1] is None
+    subject.close()
+
+
+def test_the_thread_of_a_disk_that_nobody_closed_ends_with_it(tmp_path: Path) -> None:
+    subject = RealSubject(tmp_path)
+    seen: list[ScrubjayError | None] = []
+    subject.disk.submit(lambda: None, seen.append)
+    subject.until(lambda: bool(seen))
+    worker = subject.disk._worker
+    assert worker is not None
+    thread = worker._thread
+    del subject.disk, worker
+    gc.collect()
+    thread.join(5)
+    assert not thread.is_alive()
+    subject.loop.close()
