@@ -151,7 +151,23 @@ WHOLE = tuple(
 
 MUTANT_SECONDS = 15
 
-KILLERS: dict[str, int] = {}
+KILLERS: dict[str, int] = {
+    "read-without-lease": 10,
+    "answer-before-applied": 6,
+    "evaluate-on-applied": 1,
+    "digest-keeps-removed": 1,
+    "overlay-oldest-first": 1,
+    "row-hash-unchecked": 7,
+    "wal-trimmed-before-archived": 1,
+    "messages-before-sync": 10,
+    "retried-unknown": 8,
+    "archived-before-manifest": 1,
+    "manifest-before-segment": 1,
+    "closed-over-nothing": 1,
+    "restore-cut-early": 2,
+    "restore-cut-late": 4,
+    "sealed-forgotten": 5,
+}
 """A seed that kills each mutant, as found by `python -m sim mutants`; tests try it first."""
 
 
