@@ -16,6 +16,7 @@ from scrubber.reference import References
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.service_port import Copy, ServicePort
 
+PAUSE_MAX_S = 60.0
 LIVE = ("CREATING", "ACTIVE", "UPDATING", "DELETING")
 
 
@@ -40,6 +41,8 @@ class Healer:
         self._log = log
         self._task: Task[None] | None = None
         self.healed = 0
+        self._failures: dict[tuple[str, str], int] = {}
+        self._not_before_us: dict[tuple[str, str], int] = {}
 
     def start(self) -> None:
         self._task = self._env.tasks.spawn(self._run(), name="healer")
@@ -60,7 +63,8 @@ class Healer:
             if table.status in LIVE and not (table.restore_of is not None and table.restore_of.in_progress):
                 for info in table.partitions:
                     for node in due(self._port.copies(info.partition_id)):
-                        await self._heal(table, info, node)
+                        if self._env.clock.boot_us() >= self._not_before_us.get((info.partition_id, node), 0):
+                            await self._heal(table, info, node)
 
     async def _heal(self, table: TableMeta, info: PartitionInfo, node: NodeName) -> None:
         partition = info.partition_id
@@ -88,9 +92,14 @@ class Healer:
             finally:
                 self._references.discard(reference)
         except ScrubjayError as error:
-            self._log(f"{table.name} {partition} on {node} could not be healed yet: {error}")
+            failures = self._failures[partition, node] = self._failures.get((partition, node), 0) + 1
+            wait_s = min(self._interval_s * 2**failures, PAUSE_MAX_S)
+            self._not_before_us[partition, node] = self._env.clock.boot_us() + int(wait_s * 1e6)
+            self._log(f"{table.name} {partition} on {node} could not be healed, tried again in {wait_s:.0f} s: {error}")
         else:
             self.healed += 1
+            self._failures.pop((partition, node), None)
+            self._not_before_us.pop((partition, node), None)
             self._log(f"{table.name} {partition} on {node} healed from the archive; evidence in {evidence}")
         finally:
             let_go()

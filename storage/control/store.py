@@ -27,6 +27,8 @@ from storage.replica import BASE, OK, Replica
 _POLL_S = 0.02
 _DRAIN_POLL_S = 0.5
 _SEAL_TRIES_S = 0.2
+SEAL_WAIT_S = 10.0
+"""How long a seal may take to be chosen and applied (a full log, no quorum)."""
 
 
 class Durability(Protocol):
@@ -252,13 +254,19 @@ class Store:
         future = self._env.tasks.future()
 
         def done(result: Record | ScrubjayError) -> None:
+            if future.done():
+                return
             if isinstance(result, ScrubjayError):
                 future.set_exception(result)
             else:
                 future.set_result(result)
 
-        replica.seal(reason, tag, done)
-        record: Record = await future
+        timer = self._env.tasks.call_later(SEAL_WAIT_S, lambda: done(Unavailable("the seal was not applied in time", partition=partition)))
+        try:
+            replica.seal(reason, tag, done)
+            record: Record = await future
+        finally:
+            timer.cancel()
         return record
 
     async def stop(self, *, deadline_us: int) -> int:
@@ -266,6 +274,8 @@ class Store:
         self._stopping = True
         open_ones = [replica.partition for replica in self._leaders() if replica.segments.facts.content and replica.state == OK]
         for partition in open_ones:
+            if self._env.clock.boot_us() >= deadline_us:
+                break
             try:
                 await self.seal(partition, Seal.STOP)
             except Unavailable:
