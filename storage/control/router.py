@@ -34,6 +34,8 @@ class Router:
         self._nodes = dict(nodes)
         self._names = list(self._nodes)
         self._leaders: dict[PartitionId, NodeName] = {}
+        self._acknowledged: dict[PartitionId, Lsn] = {}
+        """Of the last write answered through this router: eventually consistent reads go, where they can, to a replica that has applied it."""
         self._bounds: dict[str, tuple[int, list[str]]] = {}
         self._turn = 0
 
@@ -54,7 +56,13 @@ class Router:
 
     def write(self, table: TableMeta, command: WriteCommand, done: Done[WriteAnswer]) -> None:
         partition = self.partition_of(table, command.key).partition_id
-        self._ask_leader(partition, lambda node, answer: node.write(partition, command, answer), done)
+
+        def acknowledged(answer: WriteAnswer | ScrubjayError) -> None:
+            if isinstance(answer, WriteAnswer) and answer.lsn > self._acknowledged.get(partition, 0):
+                self._acknowledged[partition] = Lsn(answer.lsn)
+            done(answer)
+
+        self._ask_leader(partition, lambda node, answer: node.write(partition, command, answer), acknowledged)
 
     def read(self, table: TableMeta, key: bytes, *, consistent: bool, done: Done[ReadAnswer]) -> None:
         partition = self.partition_of(table, key).partition_id
@@ -103,6 +111,10 @@ class Router:
         order = [
             name for name in self._names[self._turn % len(self._names) :] + self._names[: self._turn % len(self._names)] if name != without
         ]
+        fresh = self._acknowledged.get(partition)
+        if fresh is not None:
+            # no promise, but a client that writes and then reads through one router does not often see what was before
+            order.sort(key=lambda name: not self._has_applied(name, partition, fresh))
         deadline = self._env.clock.boot_us() + GIVE_UP_US
         tried = 0
         floor = min_lsn
@@ -126,6 +138,10 @@ class Router:
                 self._env.tasks.call_later(_PAUSE_MAX_S, attempt)
 
         attempt()
+
+    def _has_applied(self, name: NodeName, partition: PartitionId, lsn: Lsn) -> bool:
+        replica = self._nodes[name].replicas.get(partition)
+        return replica is not None and replica.applied >= lsn
 
     def _ask_leader(self, partition: PartitionId, ask: Callable[[Node, Done[A]], None], done: Done[A]) -> None:
         name = self._leaders.get(partition) or self._names[0]
