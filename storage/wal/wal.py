@@ -346,7 +346,7 @@ class Wal:
         current = self._current
         if current is None or self._broken is not None:
             return
-        if current.end >= AHEAD_WHEN_FULL * self._file_size and self._ahead_failed is not current:
+        if current.end - DATA_START >= AHEAD_WHEN_FULL * (self._file_size - DATA_START) and self._ahead_failed is not current:
             self._pool.make_ahead(len(self._files))
         if self._plan_free > 0 and self._pool.shrink():
             self._plan_free -= 1
