@@ -22,6 +22,8 @@ from storage.record import Record
 if TYPE_CHECKING:
     from storage.replica import Replica
 
+RETRY_US = 1_000_000
+"""Pause before a checkpoint that failed (a full disk) is tried again."""
 STALE_SCRUB_US = 120_000_000
 """A scrub seal older than this (a replay after a restart or a heal) is nobody's any more: it is not pinned."""
 
@@ -46,6 +48,7 @@ class Checkpoints:
         self._dirty_at_us: int | None = None
         self._idle_dirty_at_us: int | None = None
         self._running = False
+        self._retry_at_us: int | None = None
         self._tree_life = 0
         self._pins: dict[int, Pin] = {}
         self._holds: dict[int, int] = {}
@@ -57,7 +60,7 @@ class Checkpoints:
         self._tree_life += 1
         self._running = False
         self.frozen_at = self.committed = self.committed_before = applied
-        self._dirty_at_us = self._idle_dirty_at_us = None
+        self._dirty_at_us = self._idle_dirty_at_us = self._retry_at_us = None
 
     def touched(self, now_us: int, *, idle: bool) -> None:
         """Something was applied. idle: bookkeeping alone, which may wait longer."""
@@ -70,6 +73,8 @@ class Checkpoints:
     def deadline(self) -> int | None:
         if self._running:
             return None
+        if self._retry_at_us is not None:
+            return self._retry_at_us
         options = self._replica.node.options
         if self._dirty_at_us is not None:
             return self._dirty_at_us + options.checkpoint_interval_us
@@ -103,6 +108,9 @@ class Checkpoints:
         tree = replica.tree
         if self._running or not replica.overlay.frozen or tree is None or not replica.usable:
             return
+        if self._retry_at_us is not None and replica.node.boot_us() < self._retry_at_us:
+            return
+        self._retry_at_us = None
         layer = replica.overlay.frozen[0]
         self._running = True
         life = self._tree_life
@@ -122,7 +130,7 @@ class Checkpoints:
             return
         if result is not None:
             replica.node.log_state(replica, replica.state, f"checkpoint failed, will be tried again: {result}")
-            self._dirty_at_us = replica.node.boot_us()
+            self._retry_at_us = replica.node.boot_us() + RETRY_US
             replica.node.arm(replica)
             return
         replica.overlay.committed()

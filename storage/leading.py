@@ -16,10 +16,12 @@ from base.ids import Ballot, Lsn, Stamp
 
 
 class Waiting(NamedTuple):
-    """answer(None): applied up to lsn. answer(error): leadership ended. proposed: a record of this request may yet be chosen."""
+    """answer(None): applied up to lsn. answer(error): leadership ended, or it took until `until_us` (boot time). proposed: a record of this request may
+    yet be chosen."""
 
     lsn: Lsn
     proposed: bool
+    until_us: int
     answer: Callable[[ScrubjayError | None], None]
 
 
@@ -37,10 +39,23 @@ class Leading:
         self.archived_said: dict[int, tuple[int, bytes, int]] = {}
         self.begun = False
 
-    def wait(self, lsn: Lsn, answer: Callable[[ScrubjayError | None], None], *, proposed: bool) -> None:
-        """lsn: never below that of the answer queued before (both only rise)."""
+    def wait(self, lsn: Lsn, answer: Callable[[ScrubjayError | None], None], *, proposed: bool, until_us: int) -> None:
+        """lsn, until_us: never below those of the answer queued before (all only rise)."""
         assert not self.waiting or self.waiting[-1].lsn <= lsn
-        self.waiting.append(Waiting(lsn, proposed, answer))
+        self.waiting.append(Waiting(lsn, proposed, until_us, answer))
+
+    def deadline(self) -> int | None:
+        """When the oldest answer has waited long enough."""
+        return self.waiting[0].until_us if self.waiting else None
+
+    def expire(self, now_us: int) -> None:
+        """A quorum that cannot write (two disks full, two nodes gone) must not keep its clients for ever: say that the outcome is unknown."""
+        while self.waiting and self.waiting[0].until_us <= now_us:
+            entry = self.waiting.popleft()
+            if entry.proposed:
+                entry.answer(Unavailable("no quorum has written this in time; it may or may not happen yet", unknown=True))
+            else:
+                entry.answer(Unavailable("what this answer rests on was not written in time"))
 
     def applied(self, key: bytes, lsn: Lsn) -> None:
         """The effect of `lsn` on `key` is applied: it is speculative no more, unless a later one is."""

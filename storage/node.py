@@ -369,11 +369,11 @@ class Node:
         for at, frame in enumerate(frames):
             try:
                 self.wal.queue(frame)
-            except DiskFull:
+            except DiskFull as error:
                 self._backlog.appendleft((replica, token, frames[at:]))
                 if not self.full:
                     self.full = True
-                    self.log_state(None, "full", "the log has reached its limit; appends wait")
+                    self.log_state(None, "full", f"{error.message}: appends wait, and so do writes")
                 self.env.tasks.call_later(_RETRY_FULL_S, self._retry_full)
                 return False
             except Corrupt as error:

@@ -11,6 +11,7 @@ class StorageOptions:
 
     read_wait_us: how long a replica may make a read wait until it has applied far enough. statement_retry_us: pause between asking for statements again.
     max_clock_offset_us: a clock further ahead than this is refused.
+    write_wait_us: how long an answer may wait for its record to be applied before it says that the outcome is unknown.
     attest_wait_us: how long the leader waits for all members' attestations before it logs ARCHIVED with those it has.
     """
 
@@ -22,6 +23,7 @@ class StorageOptions:
     seal_age_us: int = 10_000_000
     pin_timeout_us: int = 600_000_000
     read_wait_us: int = 2_000_000
+    write_wait_us: int = 10_000_000
     statement_retry_us: int = 2_000_000
     attest_wait_us: int = 2_000_000
     apply_slice_bytes: int = 4 << 20

@@ -574,7 +574,7 @@ class Replica:
         if self._may_answer(last):
             answer(None)
         else:
-            leading.wait(last, answer, proposed=False)
+            leading.wait(last, answer, proposed=False, until_us=self.node.boot_us() + self.node.options.write_wait_us)
 
     def _present(self, key: bytes, leading: Leading) -> bytes | None:
         """A key's speculative version: proposed, else applied."""
@@ -616,7 +616,7 @@ class Replica:
         def answer(error: ScrubjayError | None) -> None:
             done(error if error is not None else WriteAnswer(outcome, self.partition, lsn, stamp >> 12))
 
-        leading.wait(lsn, answer, proposed=True)
+        leading.wait(lsn, answer, proposed=True, until_us=self.node.boot_us() + self.node.options.write_wait_us)
         self.node.dirty(self)
 
     def _propose(self, kind: Kind, payload: bytes) -> Lsn | None:
@@ -685,8 +685,12 @@ class Replica:
             if group_due is not None:
                 due.append(group_due)
         options, segments = self.node.options, self.segments
-        if self.leading is not None and not self.leading.begun:
-            due.append(self.node.boot_us() + BEGIN_RETRY_US)
+        if self.leading is not None:
+            if not self.leading.begun:
+                due.append(self.node.boot_us() + BEGIN_RETRY_US)
+            answer_due = self.leading.deadline()
+            if answer_due is not None:
+                due.append(answer_due)
         if self.usable:
             checkpoint_due = self.checkpoints.deadline()
             if checkpoint_due is not None:
@@ -714,6 +718,8 @@ class Replica:
                 group.tick(now)
                 self.node.dirty(self)
         self._begin()
+        if self.leading is not None:
+            self.leading.expire(now_us)
         if self.usable:
             self.checkpoints.tick(now_us)
             self._maybe_seal(now_us)

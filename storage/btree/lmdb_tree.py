@@ -102,7 +102,8 @@ def decode_meta(value: bytes | None, *, partition: bytes, key: bytes) -> TreeFac
 
 def error_of(error: lmdb.Error) -> ScrubjayError:
     """What an LMDB error means."""
-    if isinstance(error, lmdb.DiskError) and "space" in str(error).lower():
+    if (isinstance(error, lmdb.DiskError) and "space" in str(error).lower()) or "MDB_SHORT_WRITE" in str(error):
+        # A commit that finds room for only a part of its pages says "short write". Nothing of it counts, the tree is what it was.
         return DiskFull("the disk is full", what="tree")
     if isinstance(error, lmdb.BadValsizeError):
         return Invalid("key is empty or too long for the tree", what="tree")

@@ -6,9 +6,12 @@ aside under a new name, never overwritten: it is evidence.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 
 from base.env import Disk
+from base.errors import DiskFull
 from base.ids import PartitionId
 from storage.service_port import Finding
 
@@ -60,7 +63,9 @@ class Findings:
             self._write()
 
     def _write(self) -> None:
-        self._disk.write_file(FILE, msgspec.json.encode(_File(1, list(self._kept.values()))))
+        """A full disk loses nothing: what could not be written stays in memory, is reported from there, and goes along with the next change."""
+        with suppress(DiskFull):
+            self._disk.write_file(FILE, msgspec.json.encode(_File(1, list(self._kept.values()))))
 
 
 def _identity(finding: Finding) -> tuple[str, str, str, bytes | None]:

@@ -124,7 +124,7 @@ def test_a_full_disk(scrubjay_server: Make, small_disk: Path, tmp_path: Path) ->
     """Log, trees and all on a disk that fills up: refused, not hung, not dead; room made, it goes on; nothing acknowledged is lost over a kill."""
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(24 << 20))
-    server = scrubjay_server("small/data", archive=(tmp_path / "archive").as_uri(), settings=QUICK | {"storage.wal_file": "2MiB"})
+    server = scrubjay_server("small/data", archive=(tmp_path / "archive").as_uri(), settings=QUICK | {"storage.wal_file": "2MiB", "storage.wal_reserve": "4MiB"})
     make_table(server.port, "birds")
     with contextlib.closing(Connection(server.port)) as connection:
         count, refusal = fill(connection, most=2000)
