@@ -5,6 +5,7 @@ Order of stopping: HTTP refuses new work, open segments are sealed and archived 
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -39,6 +40,8 @@ from scrubjay.server.patience import within
 from scrubjay.server.surface import http_limits, keys_of, surface
 from storage.api.api import DynamoApi
 
+GC_THRESHOLDS = (50_000, 20, 50)
+"""Allocations until a young collection, young until a middle one, middle until a full one. The request path leaves no cycles behind."""
 JOB_WORKERS = 2
 """Worker processes for rebuilds, verification and compression: as many as the smallest machine has cores."""
 _READY_POLL_S = 0.02
@@ -110,6 +113,10 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config) -> int:
         if error.errno == errno.EADDRINUSE:
             raise Unavailable("the port is taken", port=config.serve.port, listen=config.serve.listen) from error
         raise Unavailable("cannot listen", listen=config.serve.listen, port=config.serve.port, cause=str(error)) from error
+    # What is here now lives as long as the process: the collector need not walk it at every full collection, and those may be rarer than by default.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     tasks.spawn(_announce(tasks, cluster, server.port, config.serve.listen), name="ready")
     await stop
     _log.info("stopping")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from base.env import Env
 from base.errors import Corrupt, DiskFull, NotLeader, ScrubjayError, Unavailable
@@ -30,10 +30,10 @@ class Router:
     """nodes: every storage node by name, in the order reads are spread over them."""
 
     def __init__(self, env: Env, nodes: Mapping[NodeName, Node]) -> None:
-        self._env = env
-        self._nodes = dict(nodes)
-        self._names = list(self._nodes)
-        self._leaders: dict[PartitionId, NodeName] = {}
+        self.env = env
+        self.nodes = dict(nodes)
+        self.names = list(self.nodes)
+        self.leaders: dict[PartitionId, NodeName] = {}
         self._acknowledged: dict[PartitionId, Lsn] = {}
         """Of the last write answered through this router: eventually consistent reads go, where they can, to a replica that has applied it."""
         self._bounds: dict[str, tuple[int, list[str]]] = {}
@@ -52,7 +52,7 @@ class Router:
 
     def leader(self, partition: PartitionId) -> NodeName | None:
         """Who last answered as leader."""
-        return self._leaders.get(partition)
+        return self.leaders.get(partition)
 
     def write(self, table: TableMeta, command: WriteCommand, done: Done[WriteAnswer]) -> None:
         partition = self.partition_of(table, command.key).partition_id
@@ -109,78 +109,96 @@ class Router:
         """Ask replicas in turn, whoever serves; start over until the time is up."""
         self._turn += 1
         order = [
-            name for name in self._names[self._turn % len(self._names) :] + self._names[: self._turn % len(self._names)] if name != without
+            name for name in self.names[self._turn % len(self.names) :] + self.names[: self._turn % len(self.names)] if name != without
         ]
         fresh = self._acknowledged.get(partition)
         if fresh is not None:
             # no promise, but a client that writes and then reads through one router does not often see what was before
             order.sort(key=lambda name: not self._has_applied(name, partition, fresh))
-        deadline = self._env.clock.boot_us() + GIVE_UP_US
-        tried = 0
-        floor = min_lsn
-
-        def attempt() -> None:
-            ask(self._nodes[order[tried % len(order)]], answered, strong=False, min_lsn=floor)
-
-        def answered(answer: A | ScrubjayError) -> None:
-            nonlocal tried, floor
-            if not isinstance(answer, ScrubjayError):
-                done(answer)
-                return
-            if isinstance(answer, Corrupt):
-                floor = max(floor, Lsn(int(answer.fields.get("applied", 0))))
-            tried += 1
-            if self._env.clock.boot_us() >= deadline:
-                done(Unavailable("no replica could answer in time", partition=partition, last=str(answer)))
-            elif tried % len(order):
-                attempt()
-            else:
-                self._env.tasks.call_later(_PAUSE_MAX_S, attempt)
-
-        attempt()
+        _AnyReplica(self, partition, ask, done, order, floor=min_lsn).attempt()
 
     def _has_applied(self, name: NodeName, partition: PartitionId, lsn: Lsn) -> bool:
-        replica = self._nodes[name].replicas.get(partition)
+        replica = self.nodes[name].replicas.get(partition)
         return replica is not None and replica.applied >= lsn
 
     def _ask_leader(self, partition: PartitionId, ask: Callable[[Node, Done[A]], None], done: Done[A]) -> None:
-        name = self._leaders.get(partition) or self._names[0]
-        deadline = 0
-        pause = _FIRST_PAUSE_S
-        tries = 0
+        _Leader(self, partition, ask, done, self.leaders.get(partition) or self.names[0]).attempt()
 
-        def answered(answer: A | ScrubjayError) -> None:
-            nonlocal name, deadline, pause, tries
-            if not isinstance(answer, ScrubjayError):
-                if self._leaders.get(partition) != name:
-                    self._leaders[partition] = name
-                done(answer)
-                return
-            if not may_retry(answer):
-                done(answer)
-                return
-            now = self._env.clock.boot_us()
-            deadline = deadline or now + GIVE_UP_US
-            if now >= deadline:
-                done(Unavailable("no leader for this partition in time", partition=partition, last=str(answer)))
-                return
-            tries += 1
-            if isinstance(answer, NotLeader):
-                hint = answer.fields.get("hint")
-                if isinstance(hint, str) and hint in self._nodes and hint != name:
-                    name = NodeName(hint)
-                else:
-                    name = self._names[(self._names.index(name) + 1) % len(self._names)]
-                if tries < len(self._names):
-                    ask(self._nodes[name], answered)
-                    return
-            self._env.tasks.call_later(pause, again)
-            pause = min(pause * 2, _PAUSE_MAX_S)
 
-        def again() -> None:
-            ask(self._nodes[name], answered)
+class _Leader(Generic[A]):
+    """One request on its way to a leader. An object rather than closures: those would refer to each other, and every request would leave garbage behind
+    that only the collector finds."""
 
-        ask(self._nodes[name], answered)
+    __slots__ = ("_ask", "_deadline", "_done", "_name", "_partition", "_pause", "_router", "_tries")
+
+    def __init__(self, router: Router, partition: PartitionId, ask: Callable[[Node, Done[A]], None], done: Done[A], name: NodeName) -> None:
+        self._router, self._partition, self._ask, self._done, self._name = router, partition, ask, done, name
+        self._deadline = 0
+        self._pause = _FIRST_PAUSE_S
+        self._tries = 0
+
+    def attempt(self) -> None:
+        self._ask(self._router.nodes[self._name], self._answered)
+
+    def _answered(self, answer: A | ScrubjayError) -> None:
+        router = self._router
+        if not isinstance(answer, ScrubjayError):
+            if router.leaders.get(self._partition) != self._name:
+                router.leaders[self._partition] = self._name
+            self._done(answer)
+            return
+        if not may_retry(answer):
+            self._done(answer)
+            return
+        now = router.env.clock.boot_us()
+        self._deadline = self._deadline or now + GIVE_UP_US
+        if now >= self._deadline:
+            self._done(Unavailable("no leader for this partition in time", partition=self._partition, last=str(answer)))
+            return
+        self._tries += 1
+        if isinstance(answer, NotLeader):
+            hint = answer.fields.get("hint")
+            names = router.names
+            if isinstance(hint, str) and hint in router.nodes and hint != self._name:
+                self._name = NodeName(hint)
+            else:
+                self._name = names[(names.index(self._name) + 1) % len(names)]
+            if self._tries < len(names):
+                self.attempt()
+                return
+        router.env.tasks.call_later(self._pause, self.attempt)
+        self._pause = min(self._pause * 2, _PAUSE_MAX_S)
+
+
+class _AnyReplica(Generic[A]):
+    """One read on its way to whichever replica serves, in the order given; starts over until the time is up. floor: applied at least this far."""
+
+    __slots__ = ("_ask", "_deadline", "_done", "_floor", "_order", "_partition", "_router", "_tried")
+
+    def __init__(
+        self, router: Router, partition: PartitionId, ask: Callable[..., None], done: Done[A], order: list[NodeName], *, floor: Lsn
+    ) -> None:
+        self._router, self._partition, self._ask, self._done, self._order, self._floor = router, partition, ask, done, order, floor
+        self._deadline = router.env.clock.boot_us() + GIVE_UP_US
+        self._tried = 0
+
+    def attempt(self) -> None:
+        name = self._order[self._tried % len(self._order)]
+        self._ask(self._router.nodes[name], self._answered, strong=False, min_lsn=self._floor)
+
+    def _answered(self, answer: A | ScrubjayError) -> None:
+        if not isinstance(answer, ScrubjayError):
+            self._done(answer)
+            return
+        if isinstance(answer, Corrupt):
+            self._floor = max(self._floor, Lsn(int(answer.fields.get("applied", 0))))
+        self._tried += 1
+        if self._router.env.clock.boot_us() >= self._deadline:
+            self._done(Unavailable("no replica could answer in time", partition=self._partition, last=str(answer)))
+        elif self._tried % len(self._order):
+            self.attempt()
+        else:
+            self._router.env.tasks.call_later(_PAUSE_MAX_S, self.attempt)
 
 
 def may_retry(error: ScrubjayError) -> bool:
