@@ -2,7 +2,7 @@
 
 Fixtures live in `tests/fixtures/`, by role. What a test asks for decides its markers: S3 servers make it `s3`, a server process `process`,
 containers `containers`. They run first, the tests of one file on one worker (`tests/fixtures/schedule.py`).
-A test whose server cannot be had is skipped with the reason, or fails if SCRUBJAY_REQUIRE (comma-separated: minio, seaweed, containers) names it.
+A test whose server cannot be had is skipped with the reason, or fails if SCRUBJAY_REQUIRE (comma-separated: minio, seaweed, containers, js, go) names it.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ _MARKS = {
     "seaweed_bucket": "s3",
     "scrubjay_server": "process",
     "module_server": "process",
+    "process": "process",
     "container_engine": "containers",
 }
 # Long ones first, so that no worker is left alone with them at the end.

@@ -1,9 +1,16 @@
-"""Clients that are not ours: the aws cli and PynamoDB."""
+"""Clients that are not ours, against a server process and, where that is cheap, the API over the in-memory store: the aws cli, PynamoDB, the SDKs of
+JavaScript and Go.
+
+The programs of the last two are in tests/clients/. What they need is fetched once, by the lock files there, into a cache outside this tree.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,17 +22,107 @@ from pynamodb.attributes import ListAttribute, MapAttribute, NumberAttribute, Un
 from pynamodb.exceptions import DoesNotExist, PutError
 from pynamodb.models import Model
 
-from tests.api_server import REGION, ApiServer
+from tests.api_server import REGION, ApiCaller, ApiServer, ServerAt
+from tests.fixtures.process import ScrubjayServer
+from tests.fixtures.require import unavailable
+
+CLIENTS = Path(__file__).parents[2] / "clients"
+FETCH_S = 240
+"""Seconds; a Go SDK is compiled once, from source."""
+QUICK = {"archive.seal_age": "1s", "archive.closed_interval": "1s"}
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ApiServer]:
+def process(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerAt]:
+    real = ScrubjayServer(tmp_path_factory.mktemp("clients") / "data", settings=QUICK)
+    request.node.stash.setdefault(ScrubjayServer.STARTED, []).append(real)
+    with real:
+        yield ServerAt(real.port)
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ApiServer]:
     with ApiServer() as started:
         yield started
         assert started.unexpected == []
 
 
-def aws(server: ApiServer, *arguments: str, ok: bool = True) -> Any:
+@pytest.fixture(params=["model", pytest.param("process", marks=pytest.mark.process)])
+def server(request: pytest.FixtureRequest) -> ApiCaller:
+    found: ApiCaller = request.getfixturevalue(request.param)
+    return found
+
+
+# --- programs in other languages -----------------------------------------------------------------------------------------------------------
+
+EXPECTED = {"batch": 2, "pages": 6, "queried": list(range(29, 9, -1)), "scanned": 50}
+"""What both programs find in what they wrote; beside it, whether the item is in the restored table and in its source."""
+
+
+def cache_for(*paths: Path) -> Path:
+    """A folder for what is made of the files `paths`, and of nothing else."""
+    base = os.environ.get("SCRUBJAY_CACHE") or os.environ.get("XDG_CACHE_HOME", "") or str(Path.home() / ".cache")
+    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()[:16]
+    folder = Path(base) / ("clients" if os.environ.get("SCRUBJAY_CACHE") else "scrubjay/clients") / f"{paths[0].parent.name}-{digest}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def tool(name: str, what: str) -> str:
+    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+    if found is None:
+        unavailable(what, f"no {name} here")
+    return found
+
+
+def fetch(what: str, command: list[str], folder: Path, cache: Path, done: Path) -> None:
+    """Run `command` in `folder` unless `done` is there; one process at a time, by a lock in `cache`."""
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if done.exists():
+            return
+        try:
+            ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=FETCH_S, check=False)
+        except subprocess.TimeoutExpired:
+            unavailable(what, f"{command[:2]} took more than {FETCH_S} s")
+        if ran.returncode or not done.exists():
+            unavailable(what, (ran.stdout + ran.stderr)[-2000:])
+
+
+def report_of(command: list[str], **options: Any) -> Any:
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+    assert ran.returncode == 0, ran.stderr[-4000:]
+    return json.loads(ran.stdout)
+
+
+def test_the_javascript_sdk(process: ServerAt) -> None:
+    sources = CLIENTS / "js"
+    npm, node = tool("npm", "js"), tool("node", "js")
+    cache = cache_for(sources / "package-lock.json", sources / "package.json")
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(sources / name, cache / name)
+    fetch("js", [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cache, cache, cache / "node_modules" / ".package-lock.json")
+    # modules are looked for beside the program
+    program = cache / f"client-{os.getpid()}.mjs"
+    shutil.copy(sources / "client.mjs", program)
+    try:
+        report = report_of([node, "--no-warnings", str(program), process.url])
+    finally:
+        program.unlink()
+    assert report == {**EXPECTED, "restored": {"pk": "many", "sk": 7, "half": 3.5}, "source": None}
+
+
+def test_the_go_sdk(process: ServerAt) -> None:
+    sources = CLIENTS / "go"
+    cache = cache_for(*(sources / name for name in ("main.go", "go.mod", "go.sum")))
+    fetch("go", [tool("go", "go"), "build", "-trimpath", "-o", str(cache / "client"), "."], sources, cache, cache / "client")
+    assert report_of([str(cache / "client"), process.url]) == {**EXPECTED, "restored": 3, "source": 0}
+
+
+# --- the aws cli and PynamoDB --------------------------------------------------------------------------------------------------------------
+
+
+def aws(server: ApiCaller, *arguments: str, ok: bool = True) -> Any:
     """Run `aws dynamodb …` and return its JSON, or its error text."""
     environment = {
         "PATH": os.environ.get("PATH", ""),
@@ -42,7 +139,7 @@ def aws(server: ApiServer, *arguments: str, ok: bool = True) -> Any:
     return (json.loads(done.stdout) if done.stdout.strip() else None) if ok else done.stderr
 
 
-def test_the_aws_cli(server: ApiServer) -> None:
+def test_the_aws_cli(server: ApiCaller) -> None:
     aws(
         server,
         "create-table",
@@ -51,6 +148,7 @@ def test_the_aws_cli(server: ApiServer) -> None:
         "--key-schema=AttributeName=pk,KeyType=HASH",
         "--billing-mode=PAY_PER_REQUEST",
     )
+    aws(server, "wait", "table-exists", "--table-name=cli")
     item = '{"pk": {"S": "a"}, "raw": {"B": "aGVsbG8="}, "n": {"N": "1.50"}}'
     aws(server, "put-item", "--table-name=cli", f"--item={item}")
     assert aws(server, "get-item", "--table-name=cli", '--key={"pk": {"S": "a"}}')["Item"] == {
@@ -62,6 +160,9 @@ def test_the_aws_cli(server: ApiServer) -> None:
     assert aws(server, "scan", "--table-name=cli")["Count"] == 1
     refused = aws(server, "put-item", "--table-name=cli", f"--item={item}", "--condition-expression=attribute_not_exists(pk)", ok=False)
     assert "ConditionalCheckFailedException" in refused
+    recovery = aws(server, "describe-continuous-backups", "--table-name=cli")["ContinuousBackupsDescription"]
+    assert recovery["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
+    assert aws(server, "delete-table", "--table-name=cli")["TableDescription"]["TableStatus"] == "DELETING"
 
 
 class City(Model):
@@ -81,7 +182,7 @@ class City(Model):
     place: Any = MapAttribute(default=dict)
 
 
-def test_pynamodb(server: ApiServer) -> None:
+def test_pynamodb(server: ApiCaller) -> None:
     City.Meta.host = server.url
     City.create_table(wait=True)
     assert City.exists()
