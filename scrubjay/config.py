@@ -171,7 +171,7 @@ class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What one client may cost."""
 
     connections: Annotated[int, Key("connections", "count", "open client connections", 1, 1 << 20)] = 1024
-    request_bytes: Annotated[int, Key("request_bytes", "size", "longest request body", 1 << 20)] = 17 << 20
+    request_bytes: Annotated[int, Key("request_bytes", "size", "longest request body", 1 << 20)] = 16 << 20
     header_timeout_us: Annotated[int, Key("header_timeout", "duration", "a request's headers must arrive within this", 1_000_000)] = (
         10_000_000
     )

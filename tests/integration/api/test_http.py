@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from storage.api import limits
-from tests.api_server import AUTHORIZATION, ApiServer
+from tests.api_server import AUTHORIZATION, ApiCaller, ApiServer, ServerAt
+from tests.fixtures.process import ScrubjayServer
 
 FAST = replace(
     limits.HTTP,
@@ -35,6 +36,23 @@ def server() -> Iterator[ApiServer]:
         started.make_table("hash")
         yield started
         assert started.unexpected == []
+
+
+@pytest.fixture(params=["here", pytest.param("process", marks=pytest.mark.process)])
+def either(request: pytest.FixtureRequest) -> ApiCaller:
+    """The shell in this process, and that of a server process."""
+    if request.param == "here":
+        here: ApiServer = request.getfixturevalue("server")
+        return here
+    return ServerAt(request.getfixturevalue("http_process").port)
+
+
+@pytest.fixture(scope="module")
+def http_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScrubjayServer]:
+    with ScrubjayServer(tmp_path_factory.mktemp("http") / "data") as real:
+        ServerAt(real.port).make_table("hash")
+        ServerAt(real.port).wait_active("hash")
+        yield real
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +75,7 @@ def message(
 class Peer:
     """A client that sends what it likes and reads answers one by one."""
 
-    def __init__(self, server: ApiServer) -> None:
+    def __init__(self, server: ApiCaller) -> None:
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=5)
         self.file = self.socket.makefile("rb")
 
@@ -86,8 +104,8 @@ class Peer:
         self.socket.close()
 
 
-def test_answers_carry_what_the_sdks_look_at(server: ApiServer) -> None:
-    answer = server.post("ListTables", {})
+def test_answers_carry_what_the_sdks_look_at(either: ApiCaller) -> None:
+    answer = either.post("ListTables", {})
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/x-amz-json-1.0"
     assert answer.headers["x-amz-crc32"] == str(zlib.crc32(answer.body))
@@ -96,22 +114,23 @@ def test_answers_carry_what_the_sdks_look_at(server: ApiServer) -> None:
     assert answer.headers["x-amzn-requestid"].isupper()
 
 
-def test_data_answers_say_where_and_when(server: ApiServer) -> None:
-    put = server.post("PutItem", {"TableName": "hash", "Item": {"pk": {"S": "x"}}})
-    assert put.headers["x-scrubjay-lsn"] == "1"
+def test_data_answers_say_where_and_when(either: ApiCaller) -> None:
+    put = either.post("PutItem", {"TableName": "hash", "Item": {"pk": {"S": "x"}}})
+    lsn = put.headers["x-scrubjay-lsn"]
+    assert int(lsn) >= 1
     assert put.headers["x-scrubjay-timestamp"].endswith("Z")
     assert len(put.headers["x-scrubjay-timestamp"]) == len("2026-11-22T15:53:21.020648Z")
-    got = server.post("GetItem", {"TableName": "hash", "Key": {"pk": {"S": "x"}}})
+    got = either.post("GetItem", {"TableName": "hash", "Key": {"pk": {"S": "x"}}, "ConsistentRead": True})
     assert got.headers["x-scrubjay-partition"] == put.headers["x-scrubjay-partition"]
-    assert got.headers["x-scrubjay-lsn"] == "1"
+    assert int(got.headers["x-scrubjay-lsn"]) >= int(lsn)
     assert "x-scrubjay-timestamp" not in got.headers
-    failed = server.post("PutItem", {"TableName": "hash", "Item": {"pk": {"S": "x"}}, "ConditionExpression": "attribute_not_exists(pk)"})
+    failed = either.post("PutItem", {"TableName": "hash", "Item": {"pk": {"S": "x"}}, "ConditionExpression": "attribute_not_exists(pk)"})
     assert failed.status == 400
-    assert failed.headers["x-scrubjay-lsn"] == "1"
+    assert int(failed.headers["x-scrubjay-lsn"]) >= int(lsn)
 
 
-def test_pipelined_requests_are_answered_in_order(server: ApiServer) -> None:
-    with closing(Peer(server)) as peer:
+def test_pipelined_requests_are_answered_in_order(either: ApiCaller) -> None:
+    with closing(Peer(either)) as peer:
         peer.send(
             b"".join(message("ListTables", json.dumps({"Limit": limit}).encode()) for limit in (1, 0, 2, 101)) + message("DescribeLimits")
         )
@@ -127,30 +146,30 @@ def test_a_slow_route_does_not_let_later_answers_overtake(server: ApiServer) -> 
         assert peer.answer()[2] == b"healthy: dynamodb.us-east-1.amazonaws.com "
 
 
-def test_a_thousand_pipelined_requests_are_all_answered(server: ApiServer) -> None:
-    with closing(Peer(server)) as peer:
+def test_a_thousand_pipelined_requests_are_all_answered(either: ApiCaller) -> None:
+    with closing(Peer(either)) as peer:
         peer.send(message() * 1000)
         assert [peer.answer()[0] for _ in range(1000)] == [200] * 1000
 
 
-def test_bytes_one_by_one(server: ApiServer) -> None:
-    with closing(Peer(server)) as peer:
+def test_bytes_one_by_one(either: ApiCaller) -> None:
+    with closing(Peer(either)) as peer:
         for byte in message("DescribeLimits"):
             peer.send(bytes([byte]))
         assert peer.answer()[0] == 200
 
 
-def test_chunked_bodies(server: ApiServer) -> None:
+def test_chunked_bodies(either: ApiCaller) -> None:
     head = message(body=b"").replace(b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n")
-    with closing(Peer(server)) as peer:
+    with closing(Peer(either)) as peer:
         peer.send(head + b'9\r\n{"Limit":\r\n3\r\n101\r\n1\r\n}\r\n0\r\n\r\n' + message())
         assert b"less than or equal to 100" in peer.answer()[2]
         assert peer.answer()[0] == 200
 
 
-def test_expect_100_continue(server: ApiServer) -> None:
+def test_expect_100_continue(either: ApiCaller) -> None:
     whole = message("DescribeLimits", b"{}", extra="Expect: 100-Continue\r\n")
-    with closing(Peer(server)) as peer:
+    with closing(Peer(either)) as peer:
         peer.send(whole[:-2])
         assert peer.file.readline() == b"HTTP/1.1 100 Continue\r\n"
         assert peer.file.readline() == b"\r\n"
@@ -158,48 +177,48 @@ def test_expect_100_continue(server: ApiServer) -> None:
         assert peer.answer()[0] == 200
 
 
-def test_other_expectations_are_declined(server: ApiServer) -> None:
-    with closing(Peer(server)) as peer:
+def test_other_expectations_are_declined(either: ApiCaller) -> None:
+    with closing(Peer(either)) as peer:
         peer.send(message(extra="Expect: the-best\r\n"))
         assert peer.answer()[0] == 417
 
 
-def test_http_1_0(server: ApiServer) -> None:
-    with closing(Peer(server)) as peer:
+def test_http_1_0(either: ApiCaller) -> None:
+    with closing(Peer(either)) as peer:
         peer.send(message(version="1.0"))
         status, headers, _ = peer.answer()
         assert (status, headers["connection"]) == (200, "close")
         assert peer.closed()
-    with closing(Peer(server)) as peer:
+    with closing(Peer(either)) as peer:
         peer.send(message(version="1.0", extra="Connection: keep-alive\r\n") * 2)
         assert peer.answer()[1]["connection"] == "keep-alive"
         assert peer.answer()[0] == 200
 
 
-def test_connection_close_is_honoured(server: ApiServer) -> None:
-    with closing(Peer(server)) as peer:
+def test_connection_close_is_honoured(either: ApiCaller) -> None:
+    with closing(Peer(either)) as peer:
         peer.send(message(extra="Connection: close\r\n") + message())
         assert peer.answer()[1]["connection"] == "close"
         assert peer.closed()
 
 
-def test_odd_header_cases_and_spaces(server: ApiServer) -> None:
+def test_odd_header_cases_and_spaces(either: ApiCaller) -> None:
     raw = message("DescribeLimits").replace(b"X-Amz-Target: ", b"x-AMZ-tArGeT:   ").replace(b"Content-Type: ", b"CONTENT-TYPE:")
-    with closing(Peer(server)) as peer:
+    with closing(Peer(either)) as peer:
         peer.send(raw)
         assert peer.answer()[0] == 200
 
 
-def test_an_upgrade_is_declined_by_going_on(server: ApiServer) -> None:
-    with closing(Peer(server)) as peer:
+def test_an_upgrade_is_declined_by_going_on(either: ApiCaller) -> None:
+    with closing(Peer(either)) as peer:
         peer.send(message(extra="Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"))
         assert peer.answer()[0] == 200
         peer.send(message())
         assert peer.answer()[0] == 200
 
 
-def test_a_half_closed_peer_gets_its_answer(server: ApiServer) -> None:
-    with closing(Peer(server)) as peer:
+def test_a_half_closed_peer_gets_its_answer(either: ApiCaller) -> None:
+    with closing(Peer(either)) as peer:
         peer.send(message("DescribeLimits"))
         peer.socket.shutdown(socket.SHUT_WR)
         assert peer.answer()[0] == 200
@@ -222,8 +241,8 @@ def test_a_half_closed_peer_gets_its_answer(server: ApiServer) -> None:
         (message(length=17 * 1024 * 1024), 413),
     ],
 )
-def test_malformed_or_oversized_requests_get_an_answer_then_the_end(server: ApiServer, raw: bytes, status: int) -> None:
-    with closing(Peer(server)) as peer:
+def test_malformed_or_oversized_requests_get_an_answer_then_the_end(either: ApiCaller, raw: bytes, status: int) -> None:
+    with closing(Peer(either)) as peer:
         peer.send(raw)
         got, headers, body = peer.answer()
         assert got == status
@@ -232,8 +251,8 @@ def test_malformed_or_oversized_requests_get_an_answer_then_the_end(server: ApiS
         assert peer.closed()
 
 
-def test_the_answers_owed_come_before_the_refusal(server: ApiServer) -> None:
-    with closing(Peer(server)) as peer:
+def test_the_answers_owed_come_before_the_refusal(either: ApiCaller) -> None:
+    with closing(Peer(either)) as peer:
         peer.send(message() + b"NONSENSE\r\n\r\n")
         assert [peer.answer()[0], peer.answer()[0]] == [200, 400]
         assert peer.closed()
@@ -270,8 +289,8 @@ def test_a_route_that_fails_is_a_500_of_the_right_kind(server: ApiServer) -> Non
         assert peer.answer()[0] == 200
 
 
-def test_preflight(server: ApiServer) -> None:
-    with closing(Peer(server)) as peer:
+def test_preflight(either: ApiCaller) -> None:
+    with closing(Peer(either)) as peer:
         peer.send(
             b"OPTIONS / HTTP/1.1\r\nHost: x\r\nOrigin: http://a\r\nAccess-Control-Request-Headers: a, b, c\r\n"
             b"Access-Control-Request-Method: POST\r\n\r\nOPTIONS / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -285,19 +304,19 @@ def test_preflight(server: ApiServer) -> None:
         assert peer.answer()[0] == 404
 
 
-def test_cors_on_answers(server: ApiServer) -> None:
-    assert server.post("ListTables", {}, Origin="http://a").headers["access-control-allow-origin"] == "*"
-    assert "access-control-allow-origin" not in server.post("ListTables", {}).headers
+def test_cors_on_answers(either: ApiCaller) -> None:
+    assert either.post("ListTables", {}, Origin="http://a").headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-origin" not in either.post("ListTables", {}).headers
 
 
-def test_gzip_if_asked(server: ApiServer) -> None:
-    plain = server.post("DescribeLimits", {})
-    packed = server.post("DescribeLimits", {}, Accept_Encoding="deflate, gzip")
+def test_gzip_if_asked(either: ApiCaller) -> None:
+    plain = either.post("DescribeLimits", {})
+    packed = either.post("DescribeLimits", {}, Accept_Encoding="deflate, gzip")
     assert packed.headers["content-encoding"] == "gzip"
     assert packed.headers["x-amz-crc32"] == str(zlib.crc32(packed.body))
     assert gzip.decompress(packed.body) == plain.body
     for declined in ("identity", "gzip;q=0", "gzip; q=0.0"):
-        assert "content-encoding" not in server.post("DescribeLimits", {}, Accept_Encoding=declined).headers
+        assert "content-encoding" not in either.post("DescribeLimits", {}, Accept_Encoding=declined).headers
 
 
 @pytest.mark.parametrize(
@@ -322,8 +341,8 @@ def test_gzip_if_asked(server: ApiServer) -> None:
         ({"Authorization": "AWS4-"}, b"{}", 400, "IncompleteSignatureException"),
     ],
 )
-def test_the_first_checks(server: ApiServer, changes: dict[str, str], body: bytes, status: int, kind: str | None) -> None:
-    answer = server.post("ListTables", body, **changes)
+def test_the_first_checks(either: ApiCaller, changes: dict[str, str], body: bytes, status: int, kind: str | None) -> None:
+    answer = either.post("ListTables", body, **changes)
     assert answer.status == status
     if kind is not None:
         assert answer.json()["__type"] == f"com.amazon.coral.service#{kind}"
@@ -331,11 +350,11 @@ def test_the_first_checks(server: ApiServer, changes: dict[str, str], body: byte
         assert answer.body == b"<UnknownOperationException/>\n"
 
 
-def test_known_checksums_of_fixed_answers(server: ApiServer) -> None:
+def test_known_checksums_of_fixed_answers(either: ApiCaller) -> None:
     """Byte-exact bodies, as recorded from the service."""
-    assert server.post("ListTables", b"hi").headers["x-amz-crc32"] == "3948637019"
-    assert server.post("Nothing", b"{}").headers["x-amz-crc32"] == "1368724161"
-    assert server.post("ListTables", b"{}", Authorization="").headers["x-amz-crc32"] == "2088342776"
+    assert either.post("ListTables", b"hi").headers["x-amz-crc32"] == "3948637019"
+    assert either.post("Nothing", b"{}").headers["x-amz-crc32"] == "1368724161"
+    assert either.post("ListTables", b"{}", Authorization="").headers["x-amz-crc32"] == "2088342776"
 
 
 # -- time and numbers ------------------------------------------------------------------------------------------------------------------
