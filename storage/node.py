@@ -95,6 +95,7 @@ class Node:
         self.liveness = Liveness(me=number, boot_count=self.boot_count, clock=self.clock, options=consensus_options, now=self.now())
         self.failed: ScrubjayError | None = None
         self.full = False
+        self._full_timer: Timer | None = None
         self.started = False
         self._stopping = False
         self._dirty: dict[PartitionId, Replica] = {}
@@ -132,10 +133,10 @@ class Node:
     def stop(self) -> None:
         """Stop speaking. What is durable stays; call after hand-over and last checkpoints."""
         self._stopping = True
-        for timer in (self._timer, self._liveness_timer):
+        for timer in (self._timer, self._liveness_timer, self._full_timer):
             if timer is not None:
                 timer.cancel()
-        self._timer = self._liveness_timer = None
+        self._timer = self._liveness_timer = self._full_timer = None
         for replica in list(self.replicas.values()):
             replica.stopped = True
             if replica.tree is not None:
@@ -191,7 +192,8 @@ class Node:
                 return
             self._start_group(replica, log, Lsn(log.first - 1) if log is not None else Lsn(0))
             if isinstance(tree, ScrubjayError):
-                self.finding(replica, kind="unreadable", found_by="read", detail=f"tree cannot be opened: {tree}")
+                if not (isinstance(tree, Missing) and log is not None and log.suspect == "tree"):  # else a heal was cut off: no new fault
+                    self.finding(replica, kind="unreadable", found_by="read", detail=f"tree cannot be opened: {tree}")
                 replica.suspect(f"tree cannot be opened: {tree}")
             return
         try:
@@ -371,18 +373,26 @@ class Node:
                 self.wal.queue(frame)
             except DiskFull as error:
                 self._backlog.appendleft((replica, token, frames[at:]))
-                if not self.full:
-                    self.full = True
-                    self.log_state(None, "full", f"{error.message}: appends wait, and so do writes")
-                self.env.tasks.call_later(_RETRY_FULL_S, self._retry_full)
+                self._is_full(f"{error.message}: appends wait")
                 return False
             except Corrupt as error:
                 self._fail(error)
                 return False
         self._tokens.append((replica, token))
+        if self.wal.short:
+            self._is_full("the log has no room for data beside its reserve: writes are refused")
         return True
 
+    def _is_full(self, reason: str) -> None:
+        """No more data is proposed here until there is room; what was proposed and the bookkeeping that makes room go on."""
+        if not self.full:
+            self.full = True
+            self.log_state(None, "full", reason)
+        if self._full_timer is None:
+            self._full_timer = self.env.tasks.call_later(_RETRY_FULL_S, self._retry_full)
+
     def _retry_full(self) -> None:
+        self._full_timer = None
         if self.failed is not None or self._stopping:
             return
         while self._backlog:
@@ -390,7 +400,9 @@ class Node:
             assert replica is not None
             if not self._queue_frames(replica, token, frames):
                 return
-        if self.full:
+        if not self.wal.roomy():
+            self._is_full("")
+        elif self.full:
             self.full = False
             self.log_state(None, "ok", "the log has room again")
         self._commit()
@@ -407,8 +419,10 @@ class Node:
         self.schedule_flush()
 
     def _reserve(self) -> None:
+        if self._reserving > self.clock.reservation:
+            return  # one at a time: while it syncs the wall clock moves on, and every turn would want another
         want = self.clock.wants_reservation(self.env.clock.wall_us())
-        if want is not None and want > self._reserving:
+        if want is not None:
             self._reserving = want
             self.queue_control(Reserve(want), lambda: self.clock.reserved(want))
 

@@ -84,6 +84,12 @@ class Door:
         if node is not None:
             node.forget(partition)
 
+    def queue_control(self, *arguments: Any) -> None:
+        node = self.node
+        if node is None:
+            raise _DOWN
+        node.queue_control(*arguments)
+
     def start_loaded(self, *arguments: Any) -> None:
         node = self.node
         if node is not None:

@@ -116,7 +116,20 @@ class WalUsage(NamedTuple):
 
 class WalLog(Protocol):
     def queue(self, frame: Frame) -> None:
-        """Put a frame into the next batch. Raises DiskFull for Append beyond the limit (control frames have a reserve), Corrupt after a failed sync."""
+        """Put a frame into the next batch. Raises DiskFull for Append beyond the limit (control frames have a reserve), Corrupt after a failed sync.
+
+        Before that, an Append that eats into the reserve is taken and makes `short` true: what was proposed, and the bookkeeping that frees room again
+        (ARCHIVED, a new ballot's first record), must find a place; new data must not be proposed.
+        """
+        ...
+
+    @property
+    def short(self) -> bool:
+        """The last Append had to be taken out of the reserve."""
+        ...
+
+    def roomy(self) -> bool:
+        """Whether there is room for data beside the reserve now. Makes files where they may be made."""
         ...
 
     def commit(self, done: Callable[[ScrubjayError | None], None]) -> bool:

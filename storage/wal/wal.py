@@ -50,6 +50,8 @@ COPY_BYTES_PER_COMMIT = 1 << 20
 """Bytes that may be copied forward with one commit."""
 COPY_WHEN_FILES = 4
 COPY_WHEN_LIVE_BELOW = 0.25
+RESERVE_PARTS = 4
+"""The last of so many parts of the reserve is for control frames alone."""
 MARK_AFTER_S = 0.01
 AHEAD_WHEN_FULL = 0.25
 """The next file is made when so much of the current one is written."""
@@ -125,7 +127,7 @@ class Wal:
     """Implements `storage.wal.log.WalLog`.
 
     Invariants: (1) at most one commit is under way; (2) file ids rise in the order the files are written; (3) a file is reused only after the
-    trims and the control state that made it dead are durable elsewhere; (4) `Append` never eats into the reserve kept for control frames.
+    trims and the control state that made it dead are durable elsewhere; (4) `Append` leaves the last quarter of the reserve to control frames, and says `short` when it takes of the rest.
     """
 
     def __init__(self, disk: Disk, directory: str, replayed: Replay, *, file_size: int, limit_bytes: int, reserve_bytes: int) -> None:
@@ -163,6 +165,8 @@ class Wal:
         self._call_later: Callable[[float, Callable[[], object]], object] | None = None
         self._copy_stuck: WalFile | None = None
         self._ahead_failed: WalFile | None = None
+        self.short = False
+        """See WalLog."""
         self._plan_left = 0
         self._plan_free = 0
         self.findings: tuple[str, ...] = tuple(replayed.findings)
@@ -184,7 +188,7 @@ class Wal:
     ) -> tuple[Wal, Recovered]:
         """Recover `directory` (made if it is absent) and go on behind what was synced, in a fresh file.
 
-        file_size: bytes per file, used for new ones. limit_bytes: above it `Append` raises DiskFull. reserve_bytes: kept for control frames below the limit.
+        file_size: bytes per file, used for new ones. limit_bytes: of all files. reserve_bytes: kept below the limit for bookkeeping and control frames.
         call_later: `Tasks.call_later`; with it the mark is written after MARK_AFTER_S of quiet, so that it costs a busy log nothing; without it at once.
         """
         if file_size % ALIGN or file_size < 1 << 14:
@@ -285,12 +289,17 @@ class Wal:
             raise Internal("append does not continue the log", partition=frame.partition, first=first, last=state.last)
         if records[-1].lsn != first + len(records) - 1:
             raise Internal("records of an append are not contiguous", partition=frame.partition, first=first)
-        self._append(state, records, frame.ballot, STAGED if frame.staged else 0)
+        self._append(state, records, frame.ballot, STAGED if frame.staged else 0, dip=True)
 
-    def _append(self, state: LogState, records: Sequence[Record], ballot: int, flags: int, *, reserve: int | None = None) -> None:
+    def _append(
+        self, state: LogState, records: Sequence[Record], ballot: int, flags: int, *, reserve: int | None = None, dip: bool = False
+    ) -> None:
+        """reserve: to leave, None for all of it. dip: down to its last part it may be taken. Raises DiskFull, with nothing appended."""
         runs = _split(records, self._body_max())
+        keep = self._reserve if reserve is None else reserve
         for _, data in runs:  # all or nothing: a full disk must not leave half an append in the log
-            self._take_room(FRAME_SIZE + pad8(len(data)), self._reserve if reserve is None else reserve)
+            short = self._take_room(FRAME_SIZE + pad8(len(data)), keep, least=keep // RESERVE_PARTS if dip else None)
+            self.short = short or (self.short and not dip)
         for chunk, data in runs:
             body = Body(chunk[0].lsn, len(chunk), len(data), chunk)
             state.effect(Type.APPEND, flags, ballot=ballot, a=body.base, b=body.count, bodies=(body,))
@@ -314,8 +323,18 @@ class Wal:
         self._plan_left = self._file_size - current.end - BATCH_SIZE if current is not None else 0
         self._plan_free = len(self._pool.free)
 
-    def _take_room(self, size: int, reserve: int) -> None:
-        """Count `size` bytes of frames into the files there are, and make another file if they do not suffice. Raises DiskFull, Invalid."""
+    def roomy(self) -> bool:
+        """See WalLog."""
+        try:
+            return self._broken is None and not self._take_room(0, self._reserve, least=0)
+        except DiskFull:
+            return False
+
+    def _take_room(self, size: int, reserve: int, *, least: int | None = None) -> bool:
+        """Count `size` bytes of frames into the files there are; make more so that `reserve` is left. True if that cannot be, but `least` is left.
+
+        least None: the same as reserve. Raises DiskFull, Invalid.
+        """
         capacity = self._capacity()
         if size > capacity:
             raise Invalid("frame larger than a WAL file", size=size, file_size=self._file_size)
@@ -324,10 +343,17 @@ class Wal:
             left -= size
         else:
             left, free = capacity - size, free - 1
-        while free < 0 or left + free * capacity < reserve:
-            self._make_file()
-            free += 1
+        short = False
+        try:
+            while free < 0 or left + free * capacity < reserve:
+                self._make_file()
+                free += 1
+        except DiskFull:
+            if free < 0 or least is None or left + free * capacity < least:
+                raise
+            short = True
         self._plan_left, self._plan_free = left, free
+        return short
 
     def _make_file(self) -> None:
         self._pool.make(len(self._files))

@@ -181,10 +181,9 @@ def test_a_worker_killed_in_a_checkpoint_is_replaced_and_the_checkpoint_repeated
         changes = sorted((put(n, lsn + 1, 500) for n in rand.sample(range(3000), 400)), key=lambda one: one.key)
         lsn += 1
         future = bench.start(tree.checkpoint, changes, at(lsn))
-        killer = bench.loop.call_later(rand.random() * 0.02, _kill, bench.workers[-1].pid) if turn % 2 else None
+        if turn % 2 and turn < 10:  # the last turns are left alone: a killer must not reach the open below
+            bench.loop.call_later(rand.random() * 0.02, _kill, bench.workers[-1].pid)
         bench.wait(future)
-        if killer is not None:
-            killer.cancel()  # a checkpoint that was quicker than its killer must not have the next step killed instead
         assert tree.state == at(lsn)
         for change in changes[:20]:
             assert tree.get(change.key) == change
