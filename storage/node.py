@@ -192,7 +192,9 @@ class Node:
                 return
             self._start_group(replica, log, Lsn(log.first - 1) if log is not None else Lsn(0))
             if isinstance(tree, ScrubjayError):
-                if not (isinstance(tree, Missing) and log is not None and log.suspect == "tree"):  # else a heal was cut off: no new fault
+                if isinstance(tree, Missing) and log is not None and log.suspect == "tree":
+                    replica.behind = True  # a heal was cut off after it had set the old tree aside: no new fault, the heal is due again
+                else:
                     self.finding(replica, kind="unreadable", found_by="read", detail=f"tree cannot be opened: {tree}")
                 replica.suspect(f"tree cannot be opened: {tree}")
             return
