@@ -1,0 +1,76 @@
+"""Golden files of what a replica commits, of statements between nodes, and of metadata."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from base.errors import Corrupt
+from base.ids import Member, PartitionId, TableId
+from storage import messages as talk
+from storage.control.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta, Throughput
+from storage.control.metadata import MetadataWrite
+from storage.digest import RangeDigest
+from storage.replica import ReplicaExtra
+from storage.segments import OwnSegment, SegmentFacts, Statement
+from tests.fixtures.golden import Golden
+
+STATEMENT = Statement(1, 9, bytes(range(32)), bytes(range(16)), 3, bytes(reversed(range(32))))
+PARTITION = "00000000-0000-4000-8000-00000000000a"
+
+
+def test_replica_state(golden: Golden) -> None:
+    digest = RangeDigest(bytes(16), None)
+    digest.add(bytes(16), 5)
+    digest.add(b"\xff" * 16, 7)
+    own = OwnSegment(STATEMENT, 4096, 8192, 9, 7, 1234, 4000, 2, bytes(16), bytes(32))
+    facts = SegmentFacts(10, 77, 1, 1, 8193, bytes(range(32)), 0, 10, 8193, 9, [own], [1, 0, 2], [(4, 3)])
+    data = msgspec.msgpack.encode(ReplicaExtra(1, digest.encode(), 99, facts))
+    golden.check("replica/state.bin", data)
+    back = msgspec.msgpack.decode(golden.read("replica/state.bin"), type=ReplicaExtra)
+    assert back.segments == facts
+    assert back.digest == digest.encode()
+    golden.check_json(
+        "replica/state.json",
+        {"version": back.version, "size": back.size, "digest_rows": sum(digest.rows), "segments": msgspec.to_builtins(back.segments)},
+    )
+
+
+def test_statement_frame(golden: Golden) -> None:
+    said: list[talk.StorageMessage] = [
+        talk.Say(PARTITION, STATEMENT, want=True),
+        talk.Attest(PARTITION, 1, 9, bytes(32)),
+        talk.AskRecords(PARTITION, 3, 5),
+        talk.Records(PARTITION, [b"record"]),
+        talk.ManifestWritten(PARTITION, 1, 9, bytes(32)),
+    ]
+    golden.check("statements/frame.bin", talk.encode_frame(said))
+    assert talk.decode_frame(golden.read("statements/frame.bin")) == said
+    golden.check_json("statements/frame.json", [msgspec.to_builtins(one) for one in said])
+
+
+@pytest.mark.parametrize("at", [0, 4, 8, 30])
+def test_a_damaged_statement_frame_is_dropped(at: int) -> None:
+    data = bytearray(talk.encode_frame([talk.AskRecords(PARTITION, 3, 5)]))
+    data[at] ^= 1
+    with pytest.raises(Corrupt):
+        talk.decode_frame(bytes(data))
+
+
+def test_table_item(golden: Golden) -> None:
+    table = TableMeta(
+        table_id=TableId("00000000-0000-4000-8000-000000000001"),
+        name="birds",
+        status="ACTIVE",
+        key=KeySchema(KeyAttribute("family", "S"), KeyAttribute("name", "S")),
+        attributes=(("family", "S"), ("name", "S")),
+        partitions=(PartitionInfo(PartitionId(PARTITION), "0" * 32, "", (Member(1, 1), Member(2, 1), Member(3, 1))),),
+        created_at=1_800_000_000_000_000,
+        throughput=Throughput(5, 5),
+    )
+    text = msgspec.json.encode(table).decode()
+    write = MetadataWrite(f"table/{table.table_id}", expect=None, value=text)
+    assert write.new is not None
+    golden.check("metadata/table.bin", write.new)
+    golden.check_json("metadata/table.json", msgspec.json.decode(text))
+    assert msgspec.json.decode(golden.read("metadata/table.json"), type=TableMeta) == table
