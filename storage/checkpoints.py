@@ -45,6 +45,10 @@ class Checkpoints:
         self.frozen_at = Lsn(0)
         self.committed = Lsn(0)
         self.committed_before = Lsn(0)
+        self._first_before = 1
+        """Where the open segment started as of `committed_before`: a restart from there seals that segment again and reads it back whole."""
+        self._firsts: dict[int, int] = {0: 1}
+        """The same for every layer frozen since, by its applied LSN."""
         self._dirty_at_us: int | None = None
         self._idle_dirty_at_us: int | None = None
         self._running = False
@@ -60,6 +64,8 @@ class Checkpoints:
         self._tree_life += 1
         self._running = False
         self.frozen_at = self.committed = self.committed_before = applied
+        self._first_before = self._replica.segments.facts.first
+        self._firsts = {applied: self._first_before}
         self._dirty_at_us = self._idle_dirty_at_us = self._retry_at_us = None
 
     def touched(self, now_us: int, *, idle: bool) -> None:
@@ -98,6 +104,7 @@ class Checkpoints:
         replica = self._replica
         replica.overlay.freeze(TreeState(replica.applied, replica.stamp, replica.extra()), pin=pin)
         self.frozen_at = replica.applied
+        self._firsts[replica.applied] = replica.segments.facts.first
         self._dirty_at_us = self._idle_dirty_at_us = None
         self._next()
 
@@ -135,6 +142,8 @@ class Checkpoints:
             return
         replica.overlay.committed()
         self.committed_before, self.committed = self.committed, layer.state.applied
+        self._first_before = self._firsts.get(self.committed_before, self._first_before)
+        self._firsts = {applied: first for applied, first in self._firsts.items() if applied >= self.committed}
         self.trim()
         if layer.pin:
             self._pin(layer)
@@ -259,5 +268,5 @@ class Checkpoints:
 
     def _needed_from(self) -> int:
         """The lowest LSN whose record this replica may still need."""
-        needed = min(self.committed_before, self._replica.segments.facts.archived) + 1
+        needed = min(self.committed_before + 1, self._first_before, self._replica.segments.facts.archived + 1)
         return min(needed, min(self._holds) + 1) if self._holds else needed

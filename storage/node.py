@@ -203,6 +203,7 @@ class Node:
         except Corrupt as error:
             tree.close()
             self._start_group(replica, log, Lsn(log.first - 1) if log is not None else Lsn(0))
+            replica.behind = log is not None and log.suspect == "tree"  # a heal was cut off: it is due again
             replica.suspect(f"tree state malformed: {error}")
             return
         self._start_group(replica, log, tree.state.applied, tree.state.stamp)
