@@ -63,7 +63,11 @@ def main() -> None:
         bound = keys[full] if full < rows else None
         timed("range, unchecked, per row", min(full, rows), lambda: list(reader.raw_rows(keys[0], bound)))
         timed("range, checked, per row", min(full, rows), lambda: list(reader.range(keys[0], bound)))
-        timed("range of 10 rows, checked, per range", 1000, lambda: [list(reader.range(k, keys[min(rows - 1, keys.index(k) + 10)])) for k in keys[:1000]])
+        timed(
+            "range of 10 rows, checked, per range",
+            1000,
+            lambda: [list(reader.range(k, keys[min(rows - 1, keys.index(k) + 10)])) for k in keys[:1000]],
+        )
         timed("verify at open, keys only, per row", rows, lambda: reader.verify(values=False), repeat=1)
         timed("verify at open, every row, per row", rows, lambda: reader.verify(values=True), repeat=1)
     lsn = [1]
@@ -80,11 +84,19 @@ def main() -> None:
 
     for count in (1_000, 10_000):
         timed(f"checkpoint of {count} random overwrites, fences", count, lambda count=count: checkpoint(rand.sample(keys, count)))
-        timed(f"checkpoint of {count} random new rows, fences", count, lambda count=count: checkpoint([rand.randbytes(27) for _ in range(count)]))
+        timed(
+            f"checkpoint of {count} random new rows, fences",
+            count,
+            lambda count=count: checkpoint([rand.randbytes(27) for _ in range(count)]),
+        )
         start = rows // 3
         timed(f"checkpoint of {count} neighbouring overwrites, fences", count, lambda count=count: checkpoint(keys[start : start + count]))
         fresh = rand.randbytes(16)
-        timed(f"checkpoint of {count} new rows of one key, fences", count, lambda count=count: checkpoint([fresh + lsn[0].to_bytes(4, "big") + n.to_bytes(4, "big") for n in range(count)]))
+        timed(
+            f"checkpoint of {count} new rows of one key, fences",
+            count,
+            lambda count=count: checkpoint([fresh + lsn[0].to_bytes(4, "big") + n.to_bytes(4, "big") for n in range(count)]),
+        )
     for count in (1_000, 10_000):
         timed(f"checkpoint of {count} random overwrites, rows only", count, lambda count=count: bare(rand.sample(keys, count)))
     writer.close()

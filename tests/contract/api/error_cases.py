@@ -170,8 +170,10 @@ PUTS = [
     (
         put("arn:aws:dynamodb:us-east-1:999999999999:table/hash"),
         "AccessDeniedException",
-        ("User: arn:aws:iam::000000000000:root is not authorized to perform: dynamodb:PutItem on resource: "
-        "arn:aws:dynamodb:us-east-1:999999999999:table/hash because no resource-based policy allows the dynamodb:PutItem action"),
+        (
+            "User: arn:aws:iam::000000000000:root is not authorized to perform: dynamodb:PutItem on resource: "
+            "arn:aws:dynamodb:us-east-1:999999999999:table/hash because no resource-based policy allows the dynamodb:PutItem action"
+        ),
     ),
     (put("arn:aws:dynamodb:us-east-1:000000000000:table/absent"), N, GONE),
     (
@@ -276,8 +278,10 @@ UPDATES += [
             ConditionExpression="attribute_exists(pk)",
         ),
         V,
-        (f"{ONE}{MIXED}Non-expression parameters: {{AttributeUpdates, Expected, ConditionalOperator}} "
-        "Expression parameters: {UpdateExpression, ConditionExpression}"),
+        (
+            f"{ONE}{MIXED}Non-expression parameters: {{AttributeUpdates, Expected, ConditionalOperator}} "
+            "Expression parameters: {UpdateExpression, ConditionExpression}"
+        ),
     ),
     (update(ConditionalOperator="AND"), V, ONE + "ConditionalOperator cannot be used without Filter or Expected"),
 ]
