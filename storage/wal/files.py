@@ -52,9 +52,12 @@ class FilePool:
     def _path(self, name: str) -> str:
         return f"{self._directory}/{name}"
 
-    def make(self, used: int) -> None:
-        """Make one file now, while the caller waits. used: files that are not free. Raises DiskFull at the limit or on a full disk."""
-        if used + len(self.free) + self._coming + self.removing >= self._limit:
+    def make(self, used: int, *, beyond: bool = False) -> None:
+        """Make one file now, while the caller waits. used: files that are not free. beyond: the limit does not count.
+
+        Raises DiskFull at the limit or on a full disk.
+        """
+        if not beyond and used + len(self.free) + self._coming + self.removing >= self._limit:
             raise DiskFull("the WAL is at its limit", limit_bytes=self._limit * self._file_size)
         temporary = self._path(_TEMPORARY)
         if self._disk.exists(temporary):

@@ -127,7 +127,7 @@ class Wal:
     """Implements `storage.wal.log.WalLog`.
 
     Invariants: (1) at most one commit is under way; (2) file ids rise in the order the files are written; (3) a file is reused only after the
-    trims and the control state that made it dead are durable elsewhere; (4) `Append` leaves the last quarter of the reserve to control frames, and says `short` when it takes of the rest.
+    trims and the control state that made it dead are durable elsewhere; (4) `Append` leaves a last part of the reserve to control frames, and says `short` when it takes of the rest.
     """
 
     def __init__(self, disk: Disk, directory: str, replayed: Replay, *, file_size: int, limit_bytes: int, reserve_bytes: int) -> None:
@@ -188,7 +188,7 @@ class Wal:
     ) -> tuple[Wal, Recovered]:
         """Recover `directory` (made if it is absent) and go on behind what was synced, in a fresh file.
 
-        file_size: bytes per file, used for new ones. limit_bytes: of all files. reserve_bytes: kept below the limit for bookkeeping and control frames.
+        file_size: bytes per file, used for new ones. limit_bytes: above it no data is taken; control frames go beyond it, a file at a time. reserve_bytes: kept below the limit for both.
         call_later: `Tasks.call_later`; with it the mark is written after MARK_AFTER_S of quiet, so that it costs a busy log nothing; without it at once.
         """
         if file_size % ALIGN or file_size < 1 << 14:
@@ -298,7 +298,8 @@ class Wal:
         runs = _split(records, self._body_max())
         keep = self._reserve if reserve is None else reserve
         for _, data in runs:  # all or nothing: a full disk must not leave half an append in the log
-            short = self._take_room(FRAME_SIZE + pad8(len(data)), keep, least=keep // RESERVE_PARTS if dip else None)
+            least = min(keep, self._capacity()) // RESERVE_PARTS if dip else None
+            short = self._take_room(FRAME_SIZE + pad8(len(data)), keep, least=least)
             self.short = short or (self.short and not dip)
         for chunk, data in runs:
             body = Body(chunk[0].lsn, len(chunk), len(data), chunk)
@@ -346,7 +347,8 @@ class Wal:
         short = False
         try:
             while free < 0 or left + free * capacity < reserve:
-                self._make_file()
+                # Control frames go beyond the limit: a node that cannot say that it started, or what it reserved, could never make room again.
+                self._pool.make(len(self._files), beyond=reserve == 0)
                 free += 1
         except DiskFull:
             if free < 0 or least is None or left + free * capacity < least:
@@ -355,13 +357,10 @@ class Wal:
         self._plan_left, self._plan_free = left, free
         return short
 
-    def _make_file(self) -> None:
-        self._pool.make(len(self._files))
-
     def _enter_file(self) -> WalFile:
         """Go on in the next free file; the plan has seen to it that there is one, unless the plan was too small."""
         if not self._pool.free:
-            self._make_file()
+            self._pool.make(len(self._files), beyond=True)
         file = self._pool.take(self._files[-1].id if self._files else 0)
         self._files.append(file)
         self._current = file
@@ -438,9 +437,11 @@ class Wal:
                 budget -= extent.body.length
                 try:
                     records = self.read(state.partition, Lsn(extent.first), Lsn(extent.end))
-                    self._append(state, records, state.accepted, PLACE)
-                except (Corrupt, DiskFull):
-                    self._copy_stuck = oldest  # damaged: stays where it is until it is repaired; full: it can wait
+                    self._append(state, records, state.accepted, PLACE, dip=True)  # it frees a whole file for a part of one
+                except DiskFull:
+                    return
+                except Corrupt:
+                    self._copy_stuck = oldest  # damaged: stays where it is until it is repaired
                     return
 
     def _pack(self) -> list[_Batch]:

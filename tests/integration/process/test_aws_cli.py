@@ -52,7 +52,7 @@ def test_a_table_written_damaged_and_restored(scrubjay_server: Callable[..., Scr
     )
     assert changed["Attributes"]["seeds"] == {"N": "15"}
     assert "ConditionalCheckFailed" in aws(
-        "delete-item", *birds, *key, "--condition-expression", "seeds < :x", "--expression-attribute-values", '{":x": {"N": "5"}}', code=254
+        "delete-item", *birds, *key, "--condition-expression", "seeds < :x", "--expression-attribute-values", '{":x": {"N": "5"}}', code=255
     )
     good = aws("scan", *birds, "--consistent-read")
     assert good["Count"] == 25
@@ -87,7 +87,7 @@ def test_a_table_written_damaged_and_restored(scrubjay_server: Callable[..., Scr
     assert "ResourceInUse" in aws("create-table", "--cli-input-json", json.dumps({
         "TableName": "birds-again", "BillingMode": "PAY_PER_REQUEST",
         "AttributeDefinitions": [{"AttributeName": "k", "AttributeType": "S"}],
-        "KeySchema": [{"AttributeName": "k", "KeyType": "HASH"}]}), code=254)  # fmt: skip
+        "KeySchema": [{"AttributeName": "k", "KeyType": "HASH"}]}), code=255)  # fmt: skip
     aws("delete-table", *birds)
     aws("wait", "table-not-exists", *birds)
     assert aws("list-tables")["TableNames"] == ["birds-again"]

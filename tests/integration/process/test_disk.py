@@ -62,7 +62,7 @@ def test_the_log_at_its_limit_refuses_writes_until_the_store_is_back(scrubjay_se
             again = big(connection, 9999)
             assert again.status == refusal.status
             assert time.monotonic() - began < 12, "a refusal does not hang"
-            assert "limit" in server.log_tail()
+            assert "no room for data" in server.log_tail()
             reads(server, connection, count)
             assert connection.get("/healthz")[0] in (200, 503)
             assert 'scrubjay_node_full{node="' in connection.get("/metrics")[1]
@@ -124,7 +124,9 @@ def test_a_full_disk(scrubjay_server: Make, small_disk: Path, tmp_path: Path) ->
     """Log, trees and all on a disk that fills up: refused, not hung, not dead; room made, it goes on; nothing acknowledged is lost over a kill."""
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(24 << 20))
-    server = scrubjay_server("small/data", archive=(tmp_path / "archive").as_uri(), settings=QUICK | {"storage.wal_file": "2MiB", "storage.wal_reserve": "4MiB"})
+    server = scrubjay_server(
+        "small/data", archive=(tmp_path / "archive").as_uri(), settings=QUICK | {"storage.wal_file": "2MiB", "storage.wal_reserve": "4MiB"}
+    )
     make_table(server.port, "birds")
     with contextlib.closing(Connection(server.port)) as connection:
         count, refusal = fill(connection, most=2000)

@@ -204,21 +204,51 @@ def test_the_limit_refuses_appends_and_keeps_a_reserve_for_control_frames() -> N
     wal, _ = fresh(disk, limit_bytes=3 * FILE, reserve_bytes=FILE // 2)
     wal.queue(Create(P, Member(1, 1), Lsn(1)))
     lsn = 1
+    began_short = 0
     while fits(wal, records(lsn, lsn + 10, size=300)):
         commit(wal)
         lsn += 10
+        if wal.short and not began_short:
+            began_short = lsn
+        assert not (wal.short and wal.roomy())
     assert lsn > 200
-    for ballot in range(2, 60):
+    assert began_short, "an append that takes of the reserve says so"
+    assert 0 < (lsn - began_short) * 320 < FILE // 2, "it may take of the reserve, not all of it"
+    assert not wal.roomy()
+    for ballot in range(2, 200):  # control frames find a place, beyond the limit if they must
         wal.queue(Promise(P, Ballot(ballot)))
         commit(wal)
     wal.trim(P, Lsn(lsn))
-    for ballot in range(60, 64):
+    for ballot in range(200, 204):
         wal.queue(Promise(P, Ballot(ballot)))
         commit(wal)
+    assert wal.roomy()
     wal.queue(Append(P, Ballot(1), records(lsn, lsn + 10, size=300), staged=False))
     commit(wal)
     _, recovered = fresh(disk.copy(), limit_bytes=3 * FILE)
     assert recovered.replicas[P].last == lsn + 9
+
+
+def test_restarts_at_the_limit_never_end_in_a_log_that_cannot_start() -> None:
+    """Each start goes on in a fresh file. With no file left for that a node could neither boot nor log what frees its room."""
+    disk = MemoryDisk()
+    wal, _ = fresh(disk, limit_bytes=4 * FILE, reserve_bytes=FILE)
+    wal.queue(Create(P, Member(1, 1), Lsn(1)))
+    lsn = 1
+    while not wal.short:
+        assert fits(wal, records(lsn, lsn + 10, size=300))
+        commit(wal)
+        lsn += 10
+    for count in range(1, 12):
+        wal, recovered = fresh(disk, limit_bytes=4 * FILE, reserve_bytes=FILE)
+        assert recovered.replicas[P].last == lsn - 1
+        wal.queue(Boot(count))
+        commit(wal)
+        assert not wal.roomy(), "data has no place"
+        assert fits(wal, records(lsn, lsn + 1)), "a new ballot's first record has"
+        assert wal.short
+        commit(wal)
+        lsn += 1
 
 
 def test_a_really_full_disk_refuses_appends_before_they_are_written() -> None:
