@@ -108,12 +108,12 @@ def test_a_stop_and_a_kill_with_the_log_at_its_limit(scrubjay_server: Make, tmp_
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 96 MiB."""
+    """A file system of 160 MiB."""
     if os.geteuid() != 0:
         pytest.skip("a small tmpfs needs root")
     folder = tmp_path / "small"
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)], capture_output=True, text=True, check=False)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(folder)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip(f"cannot mount a tmpfs: {done.stderr}")
     yield folder
@@ -123,7 +123,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk(scrubjay_server: Make, small_disk: Path, tmp_path: Path) -> None:
     """Log, trees and all on a disk that fills up: refused, not hung, not dead; room made, it goes on; nothing acknowledged is lost over a kill."""
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(24 << 20))
+    ballast.write_bytes(bytes(64 << 20))
     server = scrubjay_server(
         "small/data", archive=(tmp_path / "archive").as_uri(), settings=QUICK | {"storage.wal_file": "2MiB", "storage.wal_reserve": "4MiB"}
     )
@@ -181,7 +181,7 @@ def test_a_failed_sync_stops_one_node_and_two_go_on(scrubjay_server: Make, tmp_p
     assert b"EIO" in (tmp_path / "strace.out").read_bytes(), "the fault was injected"
     with contextlib.closing(Connection(server.port)) as connection:
         assert 'scrubjay_node_failed{node="n1"} 1.0' in connection.get("/metrics")[1]
-        assert connection.get("/healthz")[0] == 200
+        wait_for(lambda: connection.get("/healthz")[0] == 200, timeout=30)
     assert not writers.surprises
     found = by_key(scan(server.port, "birds"))
     assert ledger.compare(found) == []
