@@ -85,7 +85,9 @@ class Checkpoints:
         if self._dirty_at_us is not None:
             return self._dirty_at_us + options.checkpoint_interval_us
         if self._idle_dirty_at_us is not None:
-            return self._idle_dirty_at_us + options.checkpoint_idle_interval_us
+            # The log is let go back to the checkpoint before the last: where room is short, what was archived is not kept waiting for that.
+            full = self._replica.node.full
+            return self._idle_dirty_at_us + (options.checkpoint_interval_us if full else options.checkpoint_idle_interval_us)
         return None
 
     def tick(self, now_us: int) -> None:

@@ -148,6 +148,18 @@ def test_a_full_disk(scrubjay_server: Make, small_disk: Path, tmp_path: Path) ->
     assert resumed, "only a restart brought writes back"
 
 
+def test_an_idle_log_is_quiet(scrubjay_server: Make) -> None:
+    """A clock reservation that is being synced is not asked for again in every turn of the loop: that filled logs, reserve and all, and kept the loop busy."""
+    server = scrubjay_server()
+    began = time.monotonic()
+    wait_for(lambda: time.monotonic() > began + 3, timeout=10)
+    server.kill()
+    for node in ("n1", "n2", "n3"):
+        raw = b"".join(path.read_bytes() for path in (server.data / "nodes" / node / "wal").iterdir())
+        reserves = raw.count(b"SF\x02\x00")
+        assert 2 <= reserves < 60, f"{node} has logged {reserves} reservations"
+
+
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_a_failed_sync_stops_one_node_and_two_go_on(scrubjay_server: Make, tmp_path: Path) -> None:
     """EIO from one fdatasync of one node's log: that node writes no more, says so, and no acknowledged write is lost, not after a restart either."""

@@ -25,7 +25,7 @@ QUICK = {
     "pitr.parallel": "1",
 }
 BIRDS = 1500
-MOMENTS = 6
+MOMENTS = 5
 Make = Callable[..., ScrubjayServer]
 
 
