@@ -301,7 +301,7 @@ class Node:
 
     def _serving(self, partition: PartitionId) -> Replica | ScrubjayError:
         if self.failed is not None or self._stopping:
-            return Unavailable("node is down", node=self.name)
+            return NotLeader("node is down", node=self.name)  # whoever asks goes on to another node, and does not wait for this one
         replica = self.replicas.get(partition)
         if replica is None or replica.group is None:
             return NotLeader("no such replica here (yet)", partition=partition, node=self.name)

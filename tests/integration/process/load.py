@@ -191,7 +191,10 @@ class Writers:
             time.sleep(0.01)
 
     def _run(self, thread: int) -> None:
-        connection = Connection(self._port)
+        with contextlib.closing(Connection(self._port)) as connection:
+            self._write(thread, connection)
+
+    def _write(self, thread: int, connection: Connection) -> None:
         number = self._first + thread
         turn = 0
         while not self._stop.is_set():
@@ -220,7 +223,6 @@ class Writers:
             self.answered += 1
             number += len(self._threads)
             turn += 1
-        connection.close()
 
     def _request(self, key: str, write: Write) -> tuple[str, dict[str, Any]]:
         name = {"k": {"S": key}}

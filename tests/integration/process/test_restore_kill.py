@@ -18,14 +18,14 @@ from tests.integration.process.load import Connection, Item, by_key, make_table,
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 QUICK = {
-    "tables.initial_partitions": "4",
+    "tables.initial_partitions": "3",
     "archive.segment_bytes": "64KiB",
     "archive.seal_age": "1s",
     "archive.closed_interval": "1s",
     "pitr.parallel": "1",
 }
-BIRDS = 1500
-MOMENTS = 5
+BIRDS = 900
+MOMENTS = 4
 Make = Callable[..., ScrubjayServer]
 
 
