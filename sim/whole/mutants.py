@@ -159,7 +159,7 @@ KILLERS: dict[str, int] = {
     "overlay-oldest-first": 1,
     "row-hash-unchecked": 7,
     "wal-trimmed-before-archived": 1,
-    "messages-before-sync": 10,
+    "messages-before-sync": 66,
     "retried-unknown": 8,
     "archived-before-manifest": 1,
     "manifest-before-segment": 1,
