@@ -19,7 +19,7 @@ from archiver.agent import AgentOptions, ArchiveAgent
 from archiver.identity import Attached, attach
 from archiver.probe import probe
 from base.env import Env, ObjectStore
-from base.errors import Fenced, Unavailable, Unsafe
+from base.errors import Fenced, ScrubjayError, Unavailable, Unsafe
 from base.real import log
 from base.real.clock import RealClock
 from base.real.disk import RealDisk
@@ -46,6 +46,8 @@ JOB_WORKERS = 2
 """Worker processes for rebuilds, verification and compression: as many as the smallest machine has cores."""
 _READY_POLL_S = 0.02
 _REQUESTS_IN_FLIGHT = 32
+LAST_WORDS_S = 1.0
+"""How long a planned stop waits for the closed timestamps to reach the last write: a few support intervals."""
 START_PATIENCE_S = 10.0
 """How long a start waits for the store of a cluster that has its archive, before it comes up without it."""
 
@@ -123,6 +125,8 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config) -> int:
     server.closing = True
     deadline = env.clock.boot_us() + config.serve.stop_timeout_us
     left = await cluster.store.stop(deadline_us=deadline)
+    if not left:
+        await _last_words(env, cluster, agents, deadline_us=deadline)
     await server.stop()
     await _close(cluster, agents, jobs, durability)
     if left:
@@ -138,6 +142,22 @@ async def _announce(tasks: AsyncTasks, cluster: Cluster, port: int, listen: str)
     host = f"[{listen}]" if ":" in listen else listen
     sys.stdout.write(f"ready http://{host}:{port}\n")
     sys.stdout.flush()
+
+
+async def _last_words(env: Env, cluster: Cluster, agents: list[ArchiveAgent], *, deadline_us: int) -> None:
+    """Publish the closed timestamps once more, when they cover the last write: the archive of a stopped cluster then proves everything it holds."""
+    until = min(deadline_us, env.clock.boot_us() + int(LAST_WORDS_S * 1e6))
+    while not cluster.store.closed_to_the_end() and env.clock.boot_us() < until:
+        await env.tasks.sleep(_READY_POLL_S)
+    seconds = max(0.1, (deadline_us - env.clock.boot_us()) / 1e6)
+    for agent in agents:
+        try:
+            await within(
+                env.tasks, agent.publish_closed(), seconds=seconds, what="the store did not take the last closed timestamps in time"
+            )
+        except ScrubjayError as error:
+            _log.warning("closed timestamps were not published at the stop; the next start does", error=str(error))
+            return
 
 
 async def _close(cluster: Cluster, agents: list[ArchiveAgent], jobs: WorkerJobs, durability: Durability) -> None:

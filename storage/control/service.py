@@ -49,6 +49,8 @@ class Service:
         self._node_path = node_folder
         self._tree_timeout_s = tree_timeout_s
         self._healing: dict[PartitionId, int] = {}
+        self._loading: dict[PartitionId, int] = {}
+        """Loads that a node's engine works on, asked for or not any more."""
 
     # ------------------------------------------------------------------ looking
 
@@ -247,12 +249,31 @@ class Service:
         return evidence
 
     async def _load(self, node: Node, replica: Replica, rows: str, state: TreeState) -> tuple[Tree, RangeDigest, int]:
-        """Bulk-load a row file and recompute its digest from the tree's bytes. Returns tree, digest, bytes."""
+        """Bulk-load a row file and recompute its digest from the tree's bytes. Returns tree, digest, bytes. A tree that nobody takes is closed."""
         loaded = self._env.tasks.future()
-        node.engine.load(replica.partition, self._node_path(node.name, rows), state, lambda result: _settle(loaded, result))
+        partition = replica.partition
+        self._loading[partition] = self._loading.get(partition, 0) + 1
+
+        def arrived(result: Tree | ScrubjayError) -> None:
+            self._loading[partition] -= 1
+            if loaded.done() and not isinstance(result, ScrubjayError):
+                result.close()  # whoever asked was cancelled, or has given up
+            else:
+                _settle(loaded, result)
+
+        node.engine.load(partition, self._node_path(node.name, rows), state, arrived)
         tree: Tree = await self._bounded(loaded)
+        try:
+            result = await self._scan(tree, replica, state.applied)
+        except BaseException:
+            tree.close()
+            raise
+        return tree, result.digest, result.bytes_read
+
+    async def _scan(self, tree: Tree, replica: Replica, applied: Lsn) -> ScanResult:
+        """Every row of a loaded tree, from its bytes. Raises Corrupt if anything does not check."""
         pinned = self._env.tasks.future()
-        tree.pin(state.applied, lambda result: _settle(pinned, result))
+        tree.pin(applied, lambda result: _settle(pinned, result))
         pin: PinnedTree = await self._bounded(pinned)
         try:
             scanned = self._env.tasks.future()
@@ -262,7 +283,7 @@ class Service:
             pin.release()
         if result.bad or result.structure:
             raise Corrupt("the loaded copy does not check", what="tree", bad=len(result.bad), structure=list(result.structure))
-        return tree, result.digest, result.bytes_read
+        return result
 
     async def _bounded(self, future: Future[Any]) -> Any:
         """The future's value. Raises Unavailable if it does not come in time."""
@@ -280,7 +301,11 @@ class Service:
     async def _commit_state(self, tree: Tree, state: TreeState) -> None:
         committed = self._env.tasks.future()
         tree.checkpoint((), state, lambda result: _settle(committed, result))
-        await self._bounded(committed)
+        try:
+            await self._bounded(committed)
+        except BaseException:
+            tree.close()
+            raise
 
     # ------------------------------------------------------------------ restore
 
@@ -325,6 +350,12 @@ class Service:
             return
         if meta.restore_of is None or not meta.restore_of.in_progress:
             raise Unavailable("the table is published already", table=meta.name)
+        give_up = self._env.clock.boot_us() + int(self._tree_timeout_s * 1e6)
+        while any(self._loading.get(info.partition_id) for info in meta.partitions):
+            # its coordinator is gone, but a worker still writes into the folder that is about to be removed
+            if self._env.clock.boot_us() >= give_up:
+                raise Unavailable("a load of this table still runs", table=meta.name)
+            await self._env.tasks.sleep(_POLL_S)
         await self._metadata.remove_table(table)
         for info in meta.partitions:
             for node in self._members(info):

@@ -284,6 +284,11 @@ class Store:
             await self._env.tasks.sleep(_POLL_S)
         return self.unarchived_bytes()
 
+    def closed_to_the_end(self) -> bool:
+        """Every leader's closed timestamp, as it may be published now, covers its last write."""
+        points = [(replica.closed_point(), replica.segments.facts.last_content) for replica in self._leaders()]
+        return all(point is not None and point[1] >= last for point, last in points)
+
     def _leaders(self) -> list[Replica]:
         return [
             replica
