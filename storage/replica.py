@@ -212,6 +212,18 @@ class Replica:
     def deposed(self) -> None:
         self._ended()
 
+    def install_from(self, leader: Member) -> None:
+        """The leader's log does not reach back to what this replica lacks."""
+        self.left_behind()
+
+    def drained(self) -> None:
+        """Everything the group wanted is carried out."""
+        self.node.arm(self)
+
+    def log_failed(self, error: Corrupt) -> None:
+        """A record of its log, or one that came in a message, fails its check."""
+        self.log_damaged(Lsn(int(error.fields.get("lsn", 0)) or self.applied + 1), error)
+
     def left_behind(self) -> None:
         """The leader's log no longer reaches back to what this replica lacks: it needs a snapshot, which a heal brings. Nothing is wrong with its tree."""
         if not self.behind:

@@ -22,7 +22,7 @@ from storage.checkpoints import Checkpoints
 from storage.control import router
 from storage.digest import RangeDigest
 from storage.leading import Leading
-from storage.node import Node
+from storage.node.turn import Turn
 from storage.overlay import Overlay
 from storage.replica import OK, Replica
 
@@ -69,13 +69,13 @@ def _closed_over_nothing(self: Replica) -> tuple[Stamp, Lsn, Lsn] | None:
 _closed_point = Replica.closed_point
 
 
-def _commit_early(self: Node) -> None:
+def _commit_early(self: Turn) -> None:
     tokens, self._tokens = self._tokens, []
     _commit(self)
     self._persisted(tokens)
 
 
-_commit = Node._commit
+_commit = Turn._commit
 
 
 def _forgets_sealed(self: Replica) -> bytes:
@@ -121,7 +121,7 @@ WHOLE = tuple(
             "the WAL lets go of what is not archived",
             _planted(Checkpoints, "_needed_from", lambda self: self.committed_before + 1),
         ),
-        ("messages-before-sync", "a node answers before its WAL is synced", _planted(Node, "_commit", _commit_early)),
+        ("messages-before-sync", "a node answers before its WAL is synced", _planted(Turn, "_commit", _commit_early)),
         (
             "retried-unknown",
             "the router sends a write again whose outcome is unknown",

@@ -36,7 +36,10 @@ class FakeNode:
         self.name, self.leads, self.asked = name, leads, 0
         self.replicas: dict[str, Any] = {}
         self.failed: ScrubjayError | None = None
-        self._stopping = False
+
+    @property
+    def running(self) -> bool:
+        return self.failed is None
 
     def write(self, partition: PartitionId, command: Any, done: Any) -> None:
         self.asked += 1

@@ -1,0 +1,151 @@
+"""Which replicas a node runs: made anew, opened as an earlier life left them, started from a loaded base, forgotten for good."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from base.errors import Corrupt, Missing, ScrubjayError
+from base.ids import Ballot, Lsn, Member, PartitionId, Stamp
+from storage.btree.engine import Tree
+from storage.consensus.group import Group
+from storage.consensus.ready import GroupState
+from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.record import Record
+from storage.replica import AMNESIAC, BASE, OK, SUSPECT, Replica
+from storage.wal.log import Create, Drop, Install, Recovered, ReplicaLog, Suspect, WalLog
+
+if TYPE_CHECKING:
+    from storage.node.node import Node
+
+
+class WalReader:
+    """One partition's log as the consensus core reads what it no longer holds in memory."""
+
+    def __init__(self, wal: WalLog, partition: PartitionId) -> None:
+        self._wal, self._partition = wal, partition
+
+    def read(self, first: Lsn, end: Lsn, *, max_bytes: int) -> list[Record]:
+        return self._wal.read(self._partition, first, end, max_bytes=max_bytes)
+
+
+class Hosting:
+    """replicas: what runs here. recovered: what the WAL knew at the start."""
+
+    def __init__(self, node: Node, recovered: Recovered) -> None:
+        self._node = node
+        self._logs: dict[PartitionId, ReplicaLog] = dict(recovered.replicas)
+        self.replicas: dict[PartitionId, Replica] = {}
+
+    def known(self, partition: PartitionId) -> bool:
+        """The WAL knows this replica from an earlier life, or it runs."""
+        return partition in self._logs or partition in self.replicas
+
+    def host(self, table: TableMeta, info: PartitionInfo, *, awaits_base: bool = False) -> Replica:
+        """Run the replica of `info` on this node, made anew or as it was. awaits_base: do nothing until a base is loaded."""
+        node = self._node
+        present = self.replicas.get(info.partition_id)
+        if present is not None:
+            present.table, present.info = table, info
+            return present
+        member = next(member for member in info.members if member[0] == node.number)
+        replica = Replica(node, table, info, member=Member(*member))
+        self.replicas[info.partition_id] = replica
+        log = self._logs.get(info.partition_id)
+        if log is None and awaits_base:
+            replica.state = BASE
+        elif log is None:
+            self._create_log(replica)
+            node.engine.create(info.partition_id, lambda tree: self._opened(replica, None, tree))
+        else:
+            node.engine.open(info.partition_id, lambda tree: self._opened(replica, log, tree))
+        return replica
+
+    def _create_log(self, replica: Replica) -> None:
+        """Make the replica known to the WAL; its log starts at LSN 1."""
+        self._node.queue_control(Create(replica.partition, replica.member, Lsn(1)))
+
+    def _opened(self, replica: Replica, log: ReplicaLog | None, tree: Tree | ScrubjayError) -> None:
+        node = self._node
+        if isinstance(tree, ScrubjayError) or node.stopping:
+            if node.stopping:
+                return
+            self._start_group(replica, log, Lsn(log.first - 1) if log is not None else Lsn(0))
+            if isinstance(tree, ScrubjayError):
+                if isinstance(tree, Missing) and log is not None and log.suspect == "tree":
+                    replica.behind = True  # a heal was cut off after it had set the old tree aside: no new fault, the heal is due again
+                else:
+                    node.finding(replica, kind="unreadable", found_by="read", detail=f"tree cannot be opened: {tree}")
+                replica.suspect(f"tree cannot be opened: {tree}")
+            return
+        try:
+            replica.opened(tree)
+        except Corrupt as error:
+            tree.close()
+            self._start_group(replica, log, Lsn(log.first - 1) if log is not None else Lsn(0))
+            replica.behind = log is not None and log.suspect == "tree"  # a heal was cut off: it is due again
+            replica.suspect(f"tree state malformed: {error}")
+            return
+        self._start_group(replica, log, tree.state.applied, tree.state.stamp)
+        if log is not None:
+            if log.suspect == "tree":
+                replica.state = OK
+                replica.set_state(SUSPECT, "found suspect before the last stop")
+            if log.amnesia or log.suspect == "log":
+                node.queue_control(Suspect(replica.partition, "log"))
+                replica.set_state(AMNESIAC, log.amnesia or "its log lost synced bytes before the last stop")
+        if log is not None and log.damaged and replica.state != AMNESIAC:
+            replica.log_damaged(log.damaged[0][0], Corrupt("damage found in the log at start", what="wal", ranges=log.damaged))
+        for own in replica.segments.facts.sealed:
+            replica.state_segment(own, want=True)
+        node.dirty(replica)
+
+    def _start_group(self, replica: Replica, log: ReplicaLog | None, applied: Lsn, stamp: Stamp = Stamp(0)) -> None:
+        node = self._node
+        if log is None:
+            state = GroupState(Ballot(0), Ballot(0), Ballot(0), Lsn(1), Lsn(0), applied)
+        else:
+            first, last = log.first, log.last
+            if applied > last:
+                # The tree is ahead of its log (a heal whose Install was not synced when the node died): the log restarts behind it.
+                first, last = Lsn(applied + 1), applied
+                node.queue_control(Install(replica.partition, applied, log.accepted))
+            state = GroupState(log.promised, log.accepted, log.resigned, first, last, applied, stamp)
+        rand = node.env.rand
+        replica.group = Group(
+            partition=replica.partition,
+            me=replica.member,
+            members=tuple(Member(*member) for member in replica.info.members),
+            state=state,
+            log=WalReader(node.wal, replica.partition),
+            liveness=node.liveness,
+            clock=node.clock,
+            options=node.consensus_options,
+            jitter=lambda: rand.uniform(0.0, 1.0),
+        )
+        replica.chosen = max(replica.chosen, applied)
+        node.dirty(replica)
+
+    def start_loaded(self, replica: Replica, tree: Tree) -> None:
+        """A restored base is loaded (state at LSN 0): the replica begins its log."""
+        if replica.group is None:
+            if replica.partition not in self._logs:
+                self._create_log(replica)
+            replica.opened(tree)
+            self._start_group(replica, self._logs.get(replica.partition), tree.state.applied)
+
+    def forget(self, partition: PartitionId) -> None:
+        """The table was dropped and its log is archived: remove the replica for good."""
+        node = self._node
+        replica = self.replicas.pop(partition, None)
+        self._logs.pop(partition, None)
+        if replica is not None:
+            replica.stopped = True
+            tree = replica.detach_tree()
+            if tree is not None:
+                tree.close()
+            if replica.group is not None or replica.state != BASE:
+                node.queue_control(Drop(partition))
+            node.engine.drop(partition)
+            node.deadlines.forget(partition)
+            node.turn.forget(partition)
+            node.turn.schedule()

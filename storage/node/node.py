@@ -1,0 +1,438 @@
+"""A storage node: it hosts many replicas over one WAL, one liveness state per peer node, one clock and one tree engine.
+
+Synchronous, on its loop. Everything that arrives in one turn leaves as one frame per peer and goes to the WAL as one batch (`storage.node.turn`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from base.env import Env, Network, Timer
+from base.errors import Corrupt, Missing, NotLeader, ScrubjayError, Unavailable
+from base.hlc import HybridClock
+from base.ids import Lsn, Member, NodeName, PartitionId, Stamp
+from storage import messages as talk
+from storage import record as records
+from storage.btree.engine import Tree, TreeEngine
+from storage.command import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from storage.consensus import messages as consensus
+from storage.consensus.liveness import Liveness
+from storage.consensus.options import ConsensusOptions
+from storage.consensus.ready import Envelope, Now
+from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.node.deadlines import PAUSE_MIN_US, Deadlines
+from storage.node.hosting import Hosting
+from storage.node.post import Post
+from storage.node.turn import Turn
+from storage.options import StorageOptions
+from storage.replica import OK, Replica
+from storage.segments import Statement
+from storage.wal.log import Boot, Frame, Recovered, Reserve, WalLog
+
+_RAW_SLICE_BYTES = 1 << 20
+_OVERDUE_PAUSE_US = 10_000
+_REPAIR_BYTES_MAX = 4 << 20
+
+
+class NodeEvents(NamedTuple):
+    """How a node tells the world outside storage. finding(node, replica, **facts); state(node, replica, state, reason); archive(partition)."""
+
+    finding: Callable[..., None]
+    state: Callable[..., None]
+    archive: Callable[[PartitionId], None]
+
+
+class Node:
+    """name, number: this node. peers: number -> name of the others. See the module."""
+
+    def __init__(
+        self,
+        *,
+        name: NodeName,
+        number: int,
+        peers: Mapping[int, NodeName],
+        env: Env,
+        network: Network,
+        engine: TreeEngine,
+        wal: WalLog,
+        recovered: Recovered,
+        options: StorageOptions,
+        consensus_options: ConsensusOptions,
+        events: NodeEvents,
+        cluster: bytes,
+    ) -> None:
+        """cluster: 8 bytes from `storage.consensus.messages.cluster_tag`."""
+        self.name, self.number, self.env, self.network = name, number, env, network
+        self.engine, self.wal, self.options, self.events = engine, wal, options, events
+        self._peers = dict(peers)
+        self._names = {number: name, **self._peers}
+        self._numbers = {peer: at for at, peer in self._peers.items()}
+        self.consensus_options = consensus_options
+        self._cluster = cluster
+        self.clock = HybridClock(reservation=recovered.reservation, max_offset_us=options.max_clock_offset_us)
+        self.boot_count = recovered.boot_count + 1
+        self.liveness = Liveness(me=number, boot_count=self.boot_count, clock=self.clock, options=consensus_options, now=self.now())
+        self.failed: ScrubjayError | None = None
+        self.started = False
+        self.stopping = False
+        self.hosting = Hosting(self, recovered)
+        self.replicas = self.hosting.replicas
+        self.turn = Turn(tasks=env.tasks, wal=wal, shell=self)
+        self.boxes = Post(network=network, number=number, names=self._names, cluster=cluster)
+        self.deadlines = Deadlines(env, self._due)
+        self._liveness_timer: Timer | None = None
+        self._liveness_at = 0
+        self._reserving = Stamp(0)
+        network.listen(self._receive)
+
+    # ------------------------------------------------------------------ life
+
+    def start(self, ready: Callable[[], None]) -> None:
+        """Make this boot durable; `ready` runs once the node may speak."""
+
+        def booted() -> None:
+            self.started = True
+            self._tick_liveness()
+            ready()
+
+        self.queue_control(Boot(self.boot_count), booted)
+        self._reserve()
+        self.turn.run()
+
+    def stop(self) -> None:
+        """Stop speaking. What is durable stays; call after hand-over and last checkpoints."""
+        self.stopping = True
+        self.turn.stop()
+        self.deadlines.stop()
+        if self._liveness_timer is not None:
+            self._liveness_timer.cancel()
+            self._liveness_timer = None
+        for replica in list(self.replicas.values()):
+            replica.stopped = True
+            if replica.tree is not None:
+                replica.tree.close()
+
+    @property
+    def running(self) -> bool:
+        """It neither failed nor stops."""
+        return self.failed is None and not self.stopping
+
+    @property
+    def full(self) -> bool:
+        """The log has no room for data beside its reserve: no new writes."""
+        return self.turn.full
+
+    def now(self) -> Now:
+        clock = self.env.clock
+        return Now(clock.boot_us(), clock.wall_us())
+
+    def boot_us(self) -> int:
+        return self.env.clock.boot_us()
+
+    def stamp(self) -> Stamp:
+        """A new stamp. Raises Unavailable while the reservation is not durable."""
+        try:
+            return self.clock.tick(self.env.clock.wall_us())
+        except Unavailable:
+            self._reserve()
+            raise
+
+    # ------------------------------------------------------------------ replicas
+
+    def known(self, partition: PartitionId) -> bool:
+        """The WAL knows this replica from an earlier life, or it runs."""
+        return self.hosting.known(partition)
+
+    def host(self, table: TableMeta, info: PartitionInfo, *, awaits_base: bool = False) -> Replica:
+        """Run the replica of `info` on this node, made anew or as it was. awaits_base: do nothing until a base is loaded."""
+        return self.hosting.host(table, info, awaits_base=awaits_base)
+
+    def start_loaded(self, replica: Replica, tree: Tree) -> None:
+        """A restored base is loaded (state at LSN 0): the replica begins its log."""
+        self.hosting.start_loaded(replica, tree)
+
+    def forget(self, partition: PartitionId) -> None:
+        """The table was dropped and its log is archived: remove the replica for good."""
+        self.hosting.forget(partition)
+
+    # ------------------------------------------------------------------ requests
+
+    def write(self, partition: PartitionId, command: WriteCommand, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
+        replica = self._serving(partition)
+        if isinstance(replica, ScrubjayError):
+            done(replica)
+        else:
+            replica.write(command, done)
+
+    def read(
+        self, partition: PartitionId, key: bytes, *, consistent: bool, min_lsn: Lsn, done: Callable[[ReadAnswer | ScrubjayError], None]
+    ) -> None:
+        replica = self._serving(partition)
+        if isinstance(replica, ScrubjayError):
+            done(replica)
+        else:
+            replica.read(key, consistent=consistent, min_lsn=min_lsn, done=done)
+
+    def read_range(
+        self, partition: PartitionId, request: RangeRead, *, min_lsn: Lsn, done: Callable[[RangeAnswer | ScrubjayError], None]
+    ) -> None:
+        replica = self._serving(partition)
+        if isinstance(replica, ScrubjayError):
+            done(replica)
+        else:
+            replica.read_range(request, min_lsn=min_lsn, done=done)
+
+    def _serving(self, partition: PartitionId) -> Replica | ScrubjayError:
+        if not self.running:
+            return NotLeader("node is down", node=self.name)  # whoever asks goes on to another node, and does not wait for this one
+        replica = self.replicas.get(partition)
+        if replica is None or replica.group is None:
+            return NotLeader("no such replica here (yet)", partition=partition, node=self.name)
+        return replica
+
+    # ------------------------------------------------------------------ the turn
+
+    def dirty(self, replica: Replica) -> None:
+        """Something happened in this group: look at its Ready at the end of the turn."""
+        self.turn.touch(replica)
+
+    def soon(self, replica: Replica) -> None:
+        """Go on applying in a later turn (a long log is applied in slices)."""
+        self.env.tasks.call_soon(lambda: None if replica.stopped else replica.apply_ready())
+
+    def queue_control(self, frame: Frame, synced: Callable[[], None] | None = None) -> None:
+        """A frame of the node's own; `synced` runs once it is durable."""
+        self.turn.control(frame, synced)
+
+    def _reserve(self) -> None:
+        if self._reserving > self.clock.reservation:
+            return  # one at a time: while it syncs the wall clock moves on, and every turn would want another
+        want = self.clock.wants_reservation(self.env.clock.wall_us())
+        if want is not None:
+            self._reserving = want
+            self.queue_control(Reserve(want), lambda: self.clock.reserved(want))
+
+    def post(self, partition: PartitionId, envelopes: Sequence[Envelope]) -> None:
+        self.boxes.group(partition, envelopes)
+
+    def send(self) -> None:
+        if self.started:
+            self.boxes.send()
+        else:
+            self.boxes.drop()
+
+    def before_commit(self) -> None:
+        self._reserve()
+
+    def turned(self) -> None:
+        self._arm_liveness()
+
+    def room_changed(self, full: bool, reason: str) -> None:
+        self.log_state(None, "full" if full else "ok", reason)
+
+    def fail(self, error: ScrubjayError) -> None:
+        """The disk is not to be trusted any more: this node stops. Its peers go on without it."""
+        if self.failed is None:
+            self.failed = error
+            self.log_state(None, "failed", f"disk failed, this node stops using it: {error}")
+            for _, replica in sorted(self.replicas.items()):
+                replica.deposed()
+
+    # ------------------------------------------------------------------ messages
+
+    def _talk(self, to: int, message: talk.StorageMessage) -> None:
+        self.boxes.talk(to, message)
+        self.turn.schedule()
+
+    def _receive(self, sender: NodeName, frame: bytes) -> None:
+        if not self.started or not self.running:
+            return
+        number = self._numbers.get(sender)
+        if number is None:
+            return
+        try:
+            if frame[:4] == talk.MAGIC:
+                for said in talk.decode_frame(frame):
+                    self._on_talk(number, said)
+                return
+            content = consensus.decode_frame(frame, cluster=self._cluster)
+        except Corrupt as error:
+            self.log_state(None, "ok", f"dropped a damaged frame from {sender}: {error}")
+            return
+        now = self.now()
+        if content.node:
+            for node_message in content.node:
+                self.boxes.node(self.liveness.step(number, node_message, now))
+            self._after_liveness(now)
+        for partition, message in content.groups:
+            replica = self.replicas.get(partition)
+            if replica is not None and replica.group is not None and not replica.stopped:
+                try:
+                    replica.group.step(number, message, now)
+                except Corrupt as error:
+                    replica.log_failed(error)
+                self.dirty(replica)
+        self.turn.schedule()
+
+    def _after_liveness(self, now: Now) -> None:
+        for sender, partition, ballot, lsn in self.liveness.take_chosen():
+            replica = self.replicas.get(partition)
+            if replica is not None and replica.group is not None and not replica.stopped:
+                replica.group.step(sender, consensus.Chosen(ballot, lsn), now)
+                self.dirty(replica)
+        if self.liveness.changed():
+            for replica in self.replicas.values():
+                if replica.group is not None and not replica.stopped:
+                    replica.group.on_liveness(now)
+                    self.dirty(replica)
+
+    def _on_talk(self, sender: int, message: talk.StorageMessage) -> None:
+        replica = self.replicas.get(PartitionId(message.partition))
+        if replica is None or replica.stopped or replica.group is None:
+            return
+        if isinstance(message, talk.Say):
+            replica.segments.heard(sender, message.statement)
+            if message.want:
+                for own in replica.segments.facts.sealed:
+                    if own.statement.last == message.statement.last:
+                        self._talk(sender, talk.Say(message.partition, own.statement, want=False))
+            replica.check_statements()
+        elif isinstance(message, talk.Attest):
+            replica.attested(sender, first=message.first, last=message.last, raw_sha256=message.raw_sha256)
+        elif isinstance(message, talk.ManifestWritten):
+            self.events.archive(replica.partition)
+        elif isinstance(message, talk.AskRecords):
+            self._answer_records(sender, replica, message)
+        else:
+            self._take_records(replica, message)
+
+    def _answer_records(self, sender: int, replica: Replica, message: talk.AskRecords) -> None:
+        if replica.state != OK:
+            return
+        end = min(message.end, replica.applied + 1)
+        if message.first >= end:
+            return
+        try:
+            found = self.wal.read(replica.partition, Lsn(message.first), Lsn(end), max_bytes=_REPAIR_BYTES_MAX)
+        except (Missing, Corrupt):
+            return
+        self._talk(sender, talk.Records(message.partition, [record.data for record in found]))
+
+    def _take_records(self, replica: Replica, message: talk.Records) -> None:
+        try:
+            good = [records.decode(data, owner=replica.owner) for data in message.records]
+            self.wal.repair(replica.partition, good)
+        except ScrubjayError as error:
+            self.log_state(replica, replica.state, f"records from a peer were no use: {error}")
+            return
+        self.turn.after_sync(replica.repaired)
+
+    # ------------------------------------------------------------------ what replicas ask of their node
+
+    def raw_sha256(self, partition: PartitionId, first: Lsn, last: Lsn) -> bytes:
+        """SHA-256 of records first..last as read back from this node's WAL. Raises Missing, Corrupt."""
+        digest = hashlib.sha256()
+        at = int(first)
+        while at <= last:
+            found = self.wal.read(partition, Lsn(at), Lsn(last + 1), max_bytes=_RAW_SLICE_BYTES)
+            for record in found:
+                if record.lsn != at:
+                    raise Missing("hole in the log", what="record", lsn=at)
+                digest.update(record.data)
+                at += 1
+        return digest.digest()
+
+    def schema_payload(self, replica: Replica) -> bytes:
+        """SCHEMA: canonical JSON of what the partition is. base: it starts from rows loaded at LSN 0, with this digest."""
+        table, info = replica.table, replica.info
+        total = replica.total()
+        facts = {
+            "attributes": [list(pair) for pair in table.attributes],
+            "base": None if total.rows == 0 and table.restore_of is None else {"rows": total.rows, "sum": total.hex},
+            "hi": info.hi,
+            "key": json.loads(msgspec.json.encode(table.key)),
+            "lo": info.lo,
+            "name": table.name,
+            "partition_id": info.partition_id,
+            "table_id": table.table_id,
+            "version": 1,
+        }
+        return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
+
+    def say_statement(self, replica: Replica, statement: Statement, *, want: bool) -> None:
+        for number in self._peers:
+            self._talk(number, talk.Say(replica.partition, statement, want))
+
+    def attest(self, replica: Replica, *, first: int, last: int, raw_sha256: bytes) -> None:
+        """This member's agent compared the archived segment with its own WAL: tell every member (whoever leads logs it)."""
+        for number in self._peers:
+            self._talk(number, talk.Attest(replica.partition, first, last, raw_sha256))
+        replica.attested(self.number, first=first, last=last, raw_sha256=raw_sha256)
+
+    def ask_repair(self, replica: Replica, first: Lsn, end: Lsn) -> None:
+        for number in self._peers:
+            self._talk(number, talk.AskRecords(replica.partition, first, end))
+
+    def hint(self, leader: Member | None) -> NodeName | None:
+        return None if leader is None else self._names.get(leader[0])
+
+    def archive_changed(self, partition: PartitionId) -> None:
+        self.events.archive(partition)
+
+    def finding(
+        self,
+        replica: Replica,
+        *,
+        kind: str,
+        found_by: str,
+        storage_key: bytes | None = None,
+        lsn: Lsn | None = None,
+        detail: str = "",
+    ) -> None:
+        self.events.finding(self, replica, kind=kind, found_by=found_by, storage_key=storage_key, lsn=lsn, detail=detail)
+
+    def log_state(self, replica: Replica | None, state: str, reason: str) -> None:
+        self.events.state(self, replica, state, reason)
+
+    # ------------------------------------------------------------------ time
+
+    def arm(self, replica: Replica, *, not_before: int = 0) -> None:
+        """The replica's deadline may have moved. not_before: boot time; what could not be done just now is not tried again at once."""
+        self.deadlines.arm(replica.partition, replica.deadline(), not_before=not_before)
+
+    def _due(self, partitions: list[PartitionId], now_us: int) -> None:
+        if not self.running:
+            return
+        for partition in partitions:
+            replica = self.replicas.get(partition)
+            if replica is not None and not replica.stopped:
+                replica.tick()
+                self.arm(replica, not_before=now_us + _OVERDUE_PAUSE_US)
+
+    def _tick_liveness(self) -> None:
+        self._liveness_timer = None
+        if not self.running:
+            return
+        now = self.now()
+        self._reserve()
+        self.boxes.node(self.liveness.tick(now))
+        self._after_liveness(now)
+        self.turn.schedule()
+        self._arm_liveness()
+
+    def _arm_liveness(self) -> None:
+        if not self.started or not self.running:
+            return
+        at = self.liveness.deadline()
+        if self._liveness_timer is not None:
+            if self._liveness_at <= at:
+                return
+            self._liveness_timer.cancel()
+        self._liveness_at = at
+        wait_us = max(PAUSE_MIN_US, at - self.boot_us())
+        self._liveness_timer = self.env.tasks.call_later(wait_us / 1e6, self._tick_liveness)
