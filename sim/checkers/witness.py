@@ -15,7 +15,8 @@ def check_witness(operations: Sequence[Operation]) -> list[str]:
     """Findings, empty if none. operations: one partition, values unique per key over all writes.
 
     1 no two writes share an LSN. 2 real time: what starts after an answer is served at that LSN or above (a write: above).
-    3 a read at LSN s returns the last write at or below s; a value of a write without answer is allowed if it could have been there.
+    3 a read at LSN s returns the last write at or below s; a value of a write without answer is allowed if it could have been there: not before the write
+    began, and not again once a write above the LSN at which it was first read replaced it.
     """
     findings: list[str] = []
     answered = [one for one in operations if one.answered and one.lsn is not None]
@@ -55,6 +56,10 @@ def _values(operations: list[Operation]) -> list[str]:
     known = sorted([one for one in operations if _writes(one) and one.answered], key=lambda one: one.lsn or 0)
     unknown = {one.value: one for one in operations if _writes(one) and not one.answered}
     writers = {one.value: one for one in known}
+    first_read: dict[int | None, int] = {}
+    for one in operations:
+        if one.kind is Kind.READ and one.answered and one.lsn is not None and one.value is not None and one.value in unknown:
+            first_read[one.value] = min(one.lsn, first_read.get(one.value, one.lsn))
     for read in operations:
         if not read.answered or read.lsn is None:
             continue
@@ -74,6 +79,8 @@ def _values(operations: list[Operation]) -> list[str]:
         if seen in unknown:
             if unknown[seen].start > read.end:
                 findings.append(f"read {read.id} returned {seen} before operation {unknown[seen].id} began")
+            elif before is not None and first_read.get(seen, read.lsn) < (before.lsn or 0):
+                findings.append(f"read {read.id} at LSN {read.lsn} returned {seen}, which was there before LSN {before.lsn} replaced it")
             continue
         writer = writers.get(seen)
         detail = "nobody wrote it" if writer is None and seen is not None else f"the last write below LSN {read.lsn} is {expected}"

@@ -19,6 +19,13 @@ def item_of(key: int, value: int) -> bytes:
     return encode_item({"k": ("S", f"key-{key}"), "v": ("S", str(value)), "pad": ("S", "x" * (value % 97))})
 
 
+def number_of(item: bytes) -> int:
+    """The number of the key in an item."""
+    key = decode_item(item)["k"][1]
+    assert isinstance(key, str)
+    return int(key.removeprefix("key-"))
+
+
 def value_of(item: bytes | None) -> int | None:
     """The number in an item; None if there is none. Raises AssertionError if any byte of the item is not what was written."""
     if item is None:

@@ -4,7 +4,8 @@ Phase 1, faults on: clients write, compare-and-set and read; processes die, mach
 the effect, goes down; bits rot in one replica's tree. Now and then the clients rest and what is there is remembered with its instant.
 Phase 2, faults off: the cluster must converge, the archive must catch up, a scrub must heal what rotted and then match, `verify` must find nothing,
 and a restore to a remembered instant must equal what was remembered, extra keys included.
-Judged: acknowledged writes present; linearizability of every key (black box, and by LSN witness); no read of a rotted value.
+Judged: a ledger outside the store knows what each key may hold: the strong reads and scans at the end, every copy after the scrub, and the restore must hold
+just that. Reads at the end are operations of the history like any other, and the whole of it must be linearizable (black box, and by LSN witness).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from archiver.index import ArchiveIndex
 from archiver.verify import VerifyOptions, verify
 from base.env import Future
 from base.errors import ScrubjayError
-from base.ids import NodeName, PartitionId
+from base.ids import Lsn, NodeName, PartitionId
 from base.wrap.retry import RetryingStore
 from pitr.restore import RestoreOptions
 from pitr.service import RestoreService
@@ -33,20 +34,27 @@ from scrubber.service import ScrubService
 from scrubber.shelves import StoreShelves
 from sim.checkers.history import FOREVER, Kind, Operation
 from sim.checkers.linear import check_linear
+from sim.checkers.registers import RegisterLedger, compare
 from sim.checkers.witness import check_witness
 from sim.jobs import SimJobs
 from sim.whole.cluster import CLUSTER, NAMES, NodeLife, WholeCluster
-from sim.whole.commands import SCHEMA, Cas, Put, key_of, value_of
+from sim.whole.commands import SCHEMA, Cas, Put, key_of, number_of, value_of
 from sim.world import Host, World
 from storage.api.backend import TableSpec
-from storage.command import RangeRead, ReadAnswer, Verdict, WriteAnswer
+from storage.command import RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer
 from storage.consensus.options import ConsensusOptions
 from storage.control.catalogue import TableMeta, Throughput
+from storage.node import Node
 from storage.options import StorageOptions
+from storage.replica import Replica
 
 SECOND = 1_000_000
 CLIENT_TIMEOUT_S = 12.0
 KEYS = 12
+STRANGERS = 2
+"""Keys that nobody writes to; they are read all the same."""
+LAST_CLIENT = 1_000
+"""Who reads everything at the end."""
 TABLE = "sim"
 RESTORED = "sim-restored"
 
@@ -128,8 +136,8 @@ class WholeRun:
         self._store = RetryingStore(self.cluster.archive.client(self.env.tasks), self.env)
         self._attached = Attached(CLUSTER, 1)
         self.history: list[Operation] = []
+        self.ledger = RegisterLedger()
         self._last: dict[int, int | None] = {}
-        self._maybe: dict[int, list[int | None]] = {}
         self._value = 0
         self._operations = 0
         self._resting = False
@@ -220,6 +228,7 @@ class WholeRun:
         await self._judge_history()
         await self._converged()
         await self._scrub()
+        await self._copies_hold()
         await self._verify()
         await self._restore()
         healer.stop()
@@ -271,22 +280,24 @@ class WholeRun:
         id_, fresh = self._next()
         value = None if delete else fresh
         start = self.world.now
-        self._maybe.setdefault(key, []).append(value)
+        self.ledger.sent(key, id_, value)
         future, settle = self._answer()
         self.cluster.store.write(self._table(), Put(key, value, blind=blind), settle)
         answer = await future
         operation = Operation(id_, client, key, Kind.WRITE, start, FOREVER, value=value)
         if isinstance(answer, WriteAnswer):
             self._noted(answer)
-            self._settled(key, value)
-            unchanged = answer.outcome.verdict is Verdict.UNCHANGED
-            if unchanged:
+            self._last[key] = value
+            self.result.acknowledged += 1
+            if answer.outcome.verdict is Verdict.UNCHANGED:
                 # a delete of an absent key proposes nothing: to the history it is a read of "absent"
+                self.ledger.failed(key, id_)
                 operation = Operation(id_, client, key, Kind.READ, start, self.world.now, value=None, lsn=answer.lsn)
             else:
+                self.ledger.acknowledged(key, id_, answer.lsn)
                 operation = Operation(id_, client, key, Kind.WRITE, start, self.world.now, value=value, lsn=answer.lsn)
         elif self._had_no_effect(answer):
-            self._maybe[key].remove(value)
+            self.ledger.failed(key, id_)
             return
         self.history.append(operation)
 
@@ -294,7 +305,7 @@ class WholeRun:
         id_, fresh = self._next()
         expected = self._last.get(key) if likely else fresh - 1
         start = self.world.now
-        self._maybe.setdefault(key, []).append(fresh)
+        self.ledger.sent(key, id_, fresh, compare=True, expected=expected)
         future, settle = self._answer()
         self.cluster.store.write(self._table(), Cas(key, expected, fresh), settle)
         answer = await future
@@ -302,14 +313,16 @@ class WholeRun:
             ok = answer.outcome.verdict is Verdict.PUT
             self._noted(answer)
             if ok:
-                self._settled(key, fresh)
+                self.ledger.acknowledged(key, id_, answer.lsn)
+                self._last[key] = fresh
+                self.result.acknowledged += 1
             else:
-                self._maybe[key].remove(fresh)
+                self.ledger.failed(key, id_)
             self.history.append(
                 Operation(id_, client, key, Kind.CAS, start, self.world.now, value=fresh, expected=expected, ok=ok, lsn=answer.lsn)
             )
         elif self._had_no_effect(answer):
-            self._maybe[key].remove(fresh)
+            self.ledger.failed(key, id_)
         else:
             self.history.append(Operation(id_, client, key, Kind.CAS, start, FOREVER, value=fresh, expected=expected))
 
@@ -320,16 +333,15 @@ class WholeRun:
         self.cluster.store.read(self._table(), key_of(key), consistent=True, done=settle)
         answer = await future
         if isinstance(answer, ReadAnswer):
-            self.history.append(Operation(id_, client, key, Kind.READ, start, self.world.now, value=value_of(answer.item), lsn=answer.lsn))
+            self._saw(client, id_, key, start, value_of(answer.item), answer.lsn)
+
+    def _saw(self, client: int, id_: int, key: int, start: int, value: int | None, lsn: int) -> None:
+        self.ledger.read(key, value, lsn)
+        self.history.append(Operation(id_, client, key, Kind.READ, start, self.world.now, value=value, lsn=lsn))
 
     def _noted(self, answer: WriteAnswer) -> None:
         if answer.timestamp_us is not None:
             self._said.append((answer.partition, answer.timestamp_us, answer.lsn))
-
-    def _settled(self, key: int, value: int | None) -> None:
-        self._last[key] = value
-        self._maybe[key].remove(value)
-        self.result.acknowledged += 1
 
     def _had_no_effect(self, answer: Any) -> bool:
         return isinstance(answer, ScrubjayError) and not answer.fields.get("unknown")
@@ -437,10 +449,7 @@ class WholeRun:
             await self.env.tasks.sleep(0.05)
         await self.env.tasks.sleep(0.01)
         # Every clock of the cluster is the true one here, so an instant between the last answer and the next request splits them.
-        values: dict[int, list[int | None]] = {}
-        for key in range(KEYS):
-            values[key] = [self._last.get(key), *self._maybe.get(key, [])]
-        self.snapshots.append(Snapshot(self.env.clock.wall_us(), values))
+        self.snapshots.append(Snapshot(self.env.clock.wall_us(), self.ledger.snapshot(range(KEYS))))
         await self.env.tasks.sleep(0.01)
         self._resting = False
 
@@ -480,28 +489,84 @@ class WholeRun:
     # ------------------------------------------------------------------ judging
 
     async def _judge_history(self) -> None:
-        for key in range(KEYS):
+        """Read everything, key by key and as a scan; then every checker judges what it is about."""
+        found: dict[int, int | None] = {}
+        for key in range(KEYS + STRANGERS):
+            id_, _ = self._next()
+            start = self.world.now
             future, settle = self._answer()
             self.cluster.store.read(self._table(), key_of(key), consistent=True, done=settle)
             answer = await future
             if not isinstance(answer, ReadAnswer):
                 raise Violation(f"key {key} cannot be read after the faults ended: {answer}")
-            found, allowed = value_of(answer.item), [self._last.get(key), *self._maybe.get(key, [])]
-            if found not in allowed and found not in self._concurrent(key):
-                raise Violation(f"key {key} holds {found}; acknowledged or possible: {allowed}")
-        for info in self._table().partitions:
-            mine = [one for one in self.history if self._partition(one.key) == info.partition_id]
-            findings = check_witness(mine)
-            if findings:
-                raise Violation(f"LSN witness: {findings[0]}")
-        verdict = check_linear(self.history)
-        if verdict.outcome == "bad":
-            raise Violation(f"key {verdict.key} is not linearizable")
-        self.result.unknown = int(verdict.outcome == "unknown")
+            found[key] = value_of(answer.item)
+            self._saw(LAST_CLIENT, id_, key, start, found[key], answer.lsn)
+        scanned = await self._scan(self._table())
+        verdicts = {**self.judge(), "reads": self.ledger.check(found), "scan": self.ledger.check(scanned)}
+        bad = {checker: findings for checker, findings in verdicts.items() if findings}
+        if bad:
+            raise Violation("; ".join(f"{checker}: {findings[0]} ({len(findings)} in all)" for checker, findings in bad.items()))
 
-    def _concurrent(self, key: int) -> list[int | None]:
-        """Values acknowledged about the same time as the last: which of them came last only the store knows; the history check judges that."""
-        return [one.value for one in self.history if one.key == key and one.kind is not Kind.READ]
+    def judge(self) -> dict[str, list[str]]:
+        """What each checker of histories finds in the history so far."""
+        witness: list[str] = []
+        for info in self._table().partitions:
+            witness += check_witness([one for one in self.history if self._partition(one.key) == info.partition_id])
+        verdict = check_linear(self.history)
+        self.result.unknown = int(verdict.outcome == "unknown")
+        linear = [f"key {verdict.key} is not linearizable"] if verdict.outcome == "bad" else []
+        return {"witness": witness, "linear": linear}
+
+    async def _scan(self, table: TableMeta) -> dict[int, int | None]:
+        """Every row of a table, by strong reads of its ranges. Of the table under test they are operations of the history too."""
+        found: dict[int, int | None] = {}
+        for info in table.partitions:
+            start = self.world.now
+            future, settle = self._answer()
+            request = RangeRead(b"", None, 10_000, 1 << 30, reverse=False, consistent=True)
+            self.cluster.store.read_range(table, info, request, settle)
+            answer = await future
+            if not isinstance(answer, RangeAnswer):
+                raise Violation(f"partition {info.partition_id} cannot be scanned after the faults ended: {answer}")
+            rows = {number_of(item): value_of(item) for _, item in answer.rows}
+            found |= rows
+            if table.name == TABLE:
+                for key in [one for one in sorted({*range(KEYS), *rows}) if one in rows or self._partition(one) == info.partition_id]:
+                    self._saw(LAST_CLIENT, self._next()[0], key, start, rows.get(key), answer.lsn)
+        return found
+
+    async def _copies_hold(self) -> None:
+        """Every copy, asked by itself, holds what the ledger allows, and no two of them differ."""
+        deadline = self.world.now + 60 * SECOND
+        for info in self._table().partitions:
+            seen: dict[NodeName, dict[int, int | None]] = {}
+            least = self._leader_of(info.partition_id).applied
+            for node in self.cluster.nodes():
+                while (answer := await self._copy_rows(node, info.partition_id, least)) is None:
+                    if self.world.now > deadline:
+                        raise Violation(f"{node.name} cannot be read after scrub and heal: " + self._where())
+                    await self.env.tasks.sleep(0.2)
+                seen[node.name] = answer
+            for name, rows in seen.items():
+                allowed = {key: may for key, may in self.ledger.snapshot(range(KEYS)).items() if self._partition(key) == info.partition_id}
+                findings = compare(allowed, rows)
+                if findings:
+                    raise Violation(f"the copy on {name}: {findings[0]} ({len(findings)} in all)")
+            if len({tuple(sorted(rows.items())) for rows in seen.values()}) > 1:
+                raise Violation(f"the copies of {info.partition_id} differ: {seen}")
+
+    async def _copy_rows(self, node: Node, partition: PartitionId, least: Lsn) -> dict[int, int | None] | None:
+        future, settle = self._answer()
+        request = RangeRead(b"", None, 10_000, 1 << 30, reverse=False, consistent=False)
+        node.read_range(partition, request, min_lsn=least, done=settle)
+        answer = await future
+        return {number_of(item): value_of(item) for _, item in answer.rows} if isinstance(answer, RangeAnswer) else None
+
+    def _leader_of(self, partition: PartitionId) -> Replica:
+        leader = self.cluster.store.leader(partition)
+        if leader is None:
+            raise Violation(f"no leader of {partition} after the faults ended: " + self._where())
+        return leader
 
     def _partition(self, key: int) -> str:
         return self.cluster.router.partition_of(self._table(), key_of(key)).partition_id
@@ -578,31 +643,8 @@ class WholeRun:
             raise Violation(f"the restore failed: {report}")
         restored = self.cluster.store.table(RESTORED)
         assert restored is not None
-        found: dict[bytes, int | None] = {}
-        for info in restored.partitions:
-            future, settle = self._answer()
-            request = RangeRead(b"", None, 10_000, 1 << 30, reverse=False, consistent=True)
-            self.cluster.store.read_range(restored, info, request, settle)
-            answer = await future
-            found |= {key: value_of(item) for key, item in answer.rows}
+        found = await self._scan(restored)
         self.result.restored_rows = len(found)
-        for key in range(KEYS):
-            value = found.pop(key_of(key), None)
-            allowed = snapshot.values[key]
-            if value not in allowed and value not in self._settled_before(key, snapshot.at_us):
-                raise Violation(f"restored to {snapshot.at_us}: key {key} holds {value}, possible were {allowed}")
-        if found:
-            raise Violation(f"the restore has {len(found)} keys that never were")
-
-    def _settled_before(self, key: int, at_us: int) -> list[int | None]:
-        """Of writes that overlapped, the store decides the order: any acknowledged before the instant that another overlapped may be the last."""
-        end = at_us - self.env.clock.wall_us() + self.world.now
-        mine = [
-            one
-            for one in self.history
-            if one.key == key and one.kind is not Kind.READ and one.answered and one.end <= end and one.ok is not False
-        ]
-        if not mine:
-            return []
-        latest = max(one.start for one in mine)
-        return [one.value for one in mine if one.end >= latest]
+        findings = compare(snapshot.values, found)
+        if findings:
+            raise Violation(f"restored to {snapshot.at_us}: {findings[0]} ({len(findings)} in all)")

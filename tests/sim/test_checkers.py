@@ -9,6 +9,7 @@ from sim.checkers.group import GroupChecker, Violation, chain
 from sim.checkers.history import FOREVER, Kind, Operation
 from sim.checkers.ledger import DurabilityLedger
 from sim.checkers.linear import check_linear
+from sim.checkers.registers import RegisterLedger, compare
 from sim.checkers.witness import check_witness
 from sim.rand import stream
 from storage.record import Kind as RecordKind
@@ -65,8 +66,11 @@ BAD_WITNESS = {
     "two writes share an LSN": [op(1, W, 0, 10, 1, lsn=1), op(2, W, 0, 10, 2, lsn=1)],
     "a write at the LSN of an answered one": [op(1, W, 0, 1, 1, lsn=3), op(2, W, 2, 3, 2, lsn=3)],
     "a read served below an answer": [op(1, W, 0, 1, 1, lsn=3), op(2, R, 2, 3, 1, lsn=2)],
+    "an unanswered write is read, replaced, and read again": [
+        op(1, W, 0, FOREVER, 1), op(2, R, 1, 2, 1, lsn=1), op(3, W, 3, 4, 2, lsn=2), op(4, R, 5, 6, 1, lsn=2),
+    ],
     "a read that names the wrong version": [op(1, W, 0, 10, 1, lsn=1), op(2, W, 0, 10, 2, lsn=2), op(3, R, 11, 12, 1, lsn=2)],
-}
+}  # fmt: skip
 
 BAD_LINEAR = {
     "two conditional writes win from one value": [
@@ -202,3 +206,85 @@ def test_the_ledger_flags_lost_moved_doubled_failed_and_foreign_writes() -> None
         ({5: 1, 6: 77}, "never sent"),
     ):
         assert any(word in finding for finding in ledger.check(log)), word
+
+
+DELETED = [op(1, W, 0, 1, 1, lsn=1), op(2, W, 2, 3, None, lsn=2)]
+WRITTEN = [op(1, W, 0, 1, 1, lsn=1), op(2, W, 2, 3, 2, lsn=2)]
+PLANTED = {
+    "lost write": (WRITTEN, 0, None),
+    "stale read": (WRITTEN, 0, 1),
+    "extra key": (WRITTEN, 5, 9),
+    "resurrected delete": (DELETED, 0, 1),
+}
+"""What was done; and what a last read of a key then shows, which no checker may let pass."""
+
+
+def _ledger(history: list[Operation]) -> RegisterLedger:
+    ledger = RegisterLedger()
+    for one in history:
+        ledger.sent(one.key, one.id, one.value, compare=one.kind is C, expected=one.expected)
+        if one.lsn is not None:
+            ledger.acknowledged(one.key, one.id, one.lsn)
+    return ledger
+
+
+@pytest.mark.parametrize("name", sorted(PLANTED))
+def test_every_checker_flags_what_is_planted_at_the_end(name: str) -> None:
+    history, key, shown = PLANTED[name]
+    end = [*history, op(99, R, 10, 11, shown, lsn=2, key=key)]
+    assert check_linear(history).outcome == "ok"
+    assert check_linear(end).outcome == "bad"
+    assert check_witness(history) == []
+    assert check_witness(end)
+    ledger = _ledger(history)
+    good = {0: history[-1].value}
+    assert ledger.check(good) == []
+    assert ledger.check({**good, key: shown})
+    assert compare({0: [history[-1].value]}, {**good, key: shown})
+
+
+def test_the_log_ledger_flags_what_is_planted_in_a_log() -> None:
+    ledger = DurabilityLedger()
+    ledger.sent(1)
+    ledger.acknowledged(1, 5)
+    assert ledger.check({5: 1}) == []
+    assert ledger.check({})  # lost
+    assert ledger.check({5: 1, 6: 2})  # extra
+    assert ledger.check({5: 1, 7: 1})  # there again
+
+
+def test_the_register_ledger_allows_the_last_acknowledged_write_by_lsn_and_what_has_no_answer() -> None:
+    ledger = RegisterLedger()
+    assert ledger.allowed(0) == [None]
+    for id_, lsn in ((1, 7), (2, 6)):  # the second was acknowledged later and lies lower in the log
+        ledger.sent(0, id_, id_)
+        ledger.acknowledged(0, id_, lsn)
+    assert ledger.allowed(0) == [1]
+    ledger.sent(0, 3, 3)
+    assert ledger.allowed(0) == [1, 3]
+    ledger.failed(0, 3)
+    assert ledger.allowed(0) == [1]
+    assert ledger.check({0: 3}) == ["key 0 holds 3; acknowledged or possible: [1]"]
+    assert ledger.check({}) == ["key 0 is absent; acknowledged or possible: [1]"]
+    assert ledger.check({0: 1, 4: 8}) == ["key 4 holds 8 and should not be there"]
+
+
+def test_the_register_ledger_excludes_an_unanswered_write_that_was_read_below_a_later_one() -> None:
+    ledger = RegisterLedger()
+    ledger.sent(0, 1, 1)
+    ledger.read(0, 1, 4)
+    assert ledger.allowed(0) == [None, 1]
+    ledger.sent(0, 2, 2)
+    ledger.acknowledged(0, 2, 5)
+    assert ledger.allowed(0) == [2], "it took effect at LSN 4, and once"
+
+
+def test_the_register_ledger_follows_unanswered_conditional_writes() -> None:
+    ledger = RegisterLedger()
+    ledger.sent(0, 1, 1)
+    ledger.acknowledged(0, 1, 1)
+    ledger.sent(0, 2, 2, compare=True, expected=9)
+    assert ledger.allowed(0) == [1], "what it expects was never there"
+    ledger.sent(0, 3, 3, compare=True, expected=4)
+    ledger.sent(0, 4, 4, compare=True, expected=1)
+    assert ledger.allowed(0) == [1, 4, 3]

@@ -1,0 +1,145 @@
+"""Known-bad worlds: a whole cluster whose last answers are forged must be noticed by every checker that looks at them, and a forged copy and restore by theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sim.checkers.history import Kind
+from sim.whole.commands import item_of, key_of
+from sim.whole.run import KEYS, RESTORED, TABLE, WholeRun
+from storage.command import RangeAnswer, ReadAnswer
+
+Forge = Callable[["Forged", int], int | None]
+"""Value to show for a key, given the run and the key."""
+KEEP = -1
+
+
+def _acknowledged(run: WholeRun, key: int) -> list[int | None]:
+    """Values of acknowledged writes in the order of their LSNs."""
+    mine = [one for one in run.history if one.key == key and one.kind is not Kind.READ and one.answered and one.ok is not False]
+    return [one.value for one in sorted(mine, key=lambda one: one.lsn or 0)]
+
+
+def _lost(run: Forged, key: int) -> int | None:
+    """Nothing of what was acknowledged is there."""
+    return None if run.ledger.allowed(key) != [None] and None not in run.ledger.allowed(key) else KEEP
+
+
+def _stale(run: Forged, key: int) -> int | None:
+    """The oldest acknowledged value: all later ones are lost."""
+    values = [value for value in _acknowledged(run, key) if value is not None]
+    return values[0] if values and values[0] not in run.ledger.allowed(key) else KEEP
+
+
+def _extra(run: Forged, key: int) -> int | None:
+    """A key that nobody wrote."""
+    return 777 if key == KEYS else KEEP
+
+
+def _resurrected(run: Forged, key: int) -> int | None:
+    """What an acknowledged delete took away is there again."""
+    values = [value for value in _acknowledged(run, key) if value is not None]
+    return values[-1] if values and run.ledger.allowed(key) == [None] else KEEP
+
+
+class Forged(WholeRun):
+    """Answers about `table` are forged once the faults are over."""
+
+    def __init__(self, seed: int, forge: Forge, *, table: str = TABLE) -> None:
+        super().__init__(seed, seconds=8, calm=True)
+        self.forged: dict[int, None] = {}
+        self._forge, self._table_forged = forge, table
+        self._shown: dict[int, int | None] = {}
+
+    def _show(self, key: int) -> int | None:
+        if key not in self._shown:
+            self._shown[key] = self._forge(self, key)
+            if self._shown[key] != KEEP:
+                self.forged[key] = None
+        return self._shown[key]
+
+    async def _calm_down(self) -> None:
+        await super()._calm_down()
+        store = self.cluster.store
+        read, read_range = store.read, store.read_range
+        names = {key_of(key): key for key in range(KEYS + 5)}
+
+        def forged_read(table: Any, key: bytes, *, consistent: bool, done: Any) -> None:
+            def answered(answer: Any) -> None:
+                if isinstance(answer, ReadAnswer) and table.name == self._table_forged:
+                    value = self._show(names[key])
+                    if value != KEEP:
+                        answer = answer._replace(item=None if value is None else item_of(names[key], value))
+                done(answer)
+
+            read(table, key, consistent=consistent, done=answered)
+
+        def forged_range(table: Any, info: Any, request: Any, done: Any) -> None:
+            def answered(answer: Any) -> None:
+                if isinstance(answer, RangeAnswer) and table.name == self._table_forged:
+                    rows = dict(answer.rows)
+                    for key in range(KEYS + 5):
+                        value = self._show(key)
+                        if value == KEEP or self.cluster.router.partition_of(table, key_of(key)).partition_id != info.partition_id:
+                            continue
+                        rows.pop(key_of(key), None)
+                        if value is not None:
+                            rows[key_of(key)] = item_of(key, value)
+                    answer = answer._replace(rows=sorted(rows.items()))
+                done(answer)
+
+            read_range(table, info, request, answered)
+
+        store.read, store.read_range = forged_read, forged_range  # type: ignore[method-assign]
+
+
+FORGERIES = {"lost write": _lost, "stale read": _stale, "extra key": _extra, "resurrected delete": _resurrected}
+
+
+@pytest.mark.parametrize("name", sorted(FORGERIES))
+def test_every_checker_notices_a_forged_end(name: str) -> None:
+    run = Forged(2, FORGERIES[name])
+    violation = run.run().violation
+    assert run.forged, "nothing to forge in this seed"
+    for checker in ("reads: ", "scan: ", "witness: ", "linear: "):
+        assert checker in violation, f"{checker} is blind: {violation}"
+
+
+@pytest.mark.parametrize("name", sorted(FORGERIES))
+def test_a_forged_restore_is_noticed(name: str) -> None:
+    run = Forged(2, FORGERIES[name], table=RESTORED)
+    violation = run.run().violation
+    assert run.forged
+    assert violation.startswith("restored to"), violation
+
+
+class Spoilt(WholeRun):
+    """One copy answers for itself and holds something else, after the scrub."""
+
+    async def _scrub(self) -> None:
+        await super()._scrub()
+        node = self.cluster.nodes()[1]
+        read_range = node.read_range
+
+        def forged(partition: Any, request: Any, *, min_lsn: Any, done: Any) -> None:
+            def answered(answer: Any) -> None:
+                if isinstance(answer, RangeAnswer) and answer.rows and not request.consistent:
+                    answer = answer._replace(rows=answer.rows[1:])
+                done(answer)
+
+            read_range(partition, request, min_lsn=min_lsn, done=answered)
+
+        node.read_range = forged  # type: ignore[method-assign]
+
+
+def test_a_copy_that_lacks_a_row_is_noticed() -> None:
+    assert Spoilt(2, seconds=8, calm=True).run().violation.startswith("the copy on n2")
+
+
+def test_the_same_worlds_hold_when_nothing_is_forged() -> None:
+    run = Forged(2, lambda run, key: KEEP)
+    assert run.run().violation == ""
+    assert run.forged == {}
