@@ -9,7 +9,7 @@ import pytest
 
 from sim.checkers.history import Kind
 from sim.whole.commands import item_of, key_of
-from sim.whole.run import KEYS, RESTORED, TABLE, WholeRun
+from sim.whole.run import KEYS, LAST_CLIENT, RESTORED, STRANGERS, TABLE, WholeRun
 from storage.command import RangeAnswer, ReadAnswer
 
 Forge = Callable[["Forged", int], int | None]
@@ -143,3 +143,5 @@ def test_the_same_worlds_hold_when_nothing_is_forged() -> None:
     run = Forged(2, lambda run, key: KEEP)
     assert run.run().violation == ""
     assert run.forged == {}
+    last = [one for one in run.history if one.client == LAST_CLIENT]
+    assert len(last) == 2 * KEYS + STRANGERS, "every key read alone and in a scan, as operations of the history"
