@@ -170,7 +170,7 @@ class DynamoApi:
         if request.method == "OPTIONS" and "origin" in request.headers:
             return Response(200, [("x-amzn-RequestId", request_id), *cors_headers(request)], b"")
         if request.method in ("GET", "HEAD") and request.path == "/":
-            page = f"healthy: dynamodb.{self.region}.amazonaws.com ".encode()
+            page = f"healthy: {request.headers.get('host') or f'dynamodb.{self.region}.amazonaws.com'} ".encode()
             return Response(200, [("x-amzn-RequestId", request_id), ("x-amz-crc32", str(zlib.crc32(page)))], page)
         return self._not_found(request, request_id)
 

@@ -15,23 +15,13 @@ def seconds(micros: int) -> float:
 
 def table_description(meta: TableMeta, stats: TableStats, arn: str, source_arn: str | None = None, *, status: str | None = None) -> Body:
     """The TableDescription. source_arn: of the table this one was restored from. status: instead of the table's own."""
-    read_changed, write_changed = meta.throughput_changed_at
-    throughput: Body = {
-        "NumberOfDecreasesToday": 0,
-        "ReadCapacityUnits": meta.throughput.read if meta.billing == "PROVISIONED" else 0,
-        "WriteCapacityUnits": meta.throughput.write if meta.billing == "PROVISIONED" else 0,
-    }
-    if read_changed is not None:
-        throughput["LastIncreaseDateTime"] = seconds(read_changed)
-    if write_changed is not None:
-        throughput["LastDecreaseDateTime"] = seconds(write_changed)
     result: Body = {
         "AttributeDefinitions": [{"AttributeName": name, "AttributeType": kind} for name, kind in meta.attributes],
         "TableName": meta.name,
         "KeySchema": key_schema(meta),
         "TableStatus": _status(meta) if status is None else status,
         "CreationDateTime": seconds(meta.created_at),
-        "ProvisionedThroughput": throughput,
+        **throughput_description(meta),
         "TableSizeBytes": stats.bytes,
         "ItemCount": stats.rows,
         "TableArn": arn,
@@ -56,6 +46,26 @@ def table_description(meta: TableMeta, stats: TableStats, arn: str, source_arn: 
         result["RestoreSummary"] = _restore_summary(meta, source_arn)
     result["DeletionProtectionEnabled"] = meta.deletion_protection
     return result
+
+
+def throughput_description(meta: TableMeta) -> Body:
+    """The member ProvisionedThroughput alone."""
+    increased, decreased = meta.throughput_changed_at
+    throughput: Body = {
+        "NumberOfDecreasesToday": 0,
+        "ReadCapacityUnits": meta.throughput.read if meta.billing == "PROVISIONED" else 0,
+        "WriteCapacityUnits": meta.throughput.write if meta.billing == "PROVISIONED" else 0,
+    }
+    if increased is not None:
+        throughput["LastIncreaseDateTime"] = seconds(increased)
+    if decreased is not None:
+        throughput["LastDecreaseDateTime"] = seconds(decreased)
+    return {"ProvisionedThroughput": throughput}
+
+
+def deleted_description(description: Body) -> Body:
+    """What DeleteTable shows of `description`: without what the table was made of."""
+    return {name: value for name, value in description.items() if name not in ("AttributeDefinitions", "CreationDateTime", "KeySchema")}
 
 
 def _status(meta: TableMeta) -> str:

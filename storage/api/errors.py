@@ -21,7 +21,7 @@ class ApiError(Exception):
     """One error answer.
 
     status: HTTP status. type: `__type` with its name space. message: None leaves the member out. extra: further members of the body.
-    message_member: AWS writes `Message` for what the deserialiser finds and `message` for the rest.
+    message_member: AWS writes `Message` for what the deserialiser finds and for a denied access, and `message` for the rest.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ def unrecognized_client(message: str = "The security token included in the reque
 
 
 def access_denied(message: str) -> ApiError:
-    return ApiError(_SERVICE + "AccessDeniedException", message)
+    return ApiError(_SERVICE + "AccessDeniedException", message, message_member="Message")
 
 
 def request_entity_too_large() -> ApiError:
@@ -133,6 +133,16 @@ def table_not_found(name: str) -> ApiError:
 
 def resource_in_use(message: str) -> ApiError:
     return ApiError(_DYNAMO + "ResourceInUseException", message)
+
+
+_BUSY = {"CREATING": "created", "UPDATING": "updated", "DELETING": "deleted"}
+
+
+def table_busy(name: str, status: str) -> ApiError:
+    """A change of a table that is not ACTIVE. status: what it is instead."""
+    return resource_in_use(
+        f"Attempt to change a resource which is still in use: Table is being {_BUSY.get(status, status.lower())}: {name}"
+    )
 
 
 def limit_exceeded(message: str) -> ApiError:

@@ -393,23 +393,10 @@ class Struct(Shape):
         return f"{self.name}({', '.join(parts)})"
 
 
-class Opaque(Shape):
-    """A member whose content is not looked at, because asking for it is refused."""
-
-    lazy = True
-
-    def read(self, obj: Any) -> Any:
-        return obj
-
-    def recheck(self, obj: Any) -> None:
-        return None
-
-
 STRING = Str()
 BOOLEAN = Bool()
 VALUE = AttributeValue()
 VALUES = AttributeMap()
-OPAQUE = Opaque()
 
 NAME_PATTERN = "[a-zA-Z0-9_.-]+"
 TABLE_NAME = Str(pattern=NAME_PATTERN, min_chars=limits.TABLE_NAME_CHARS_MIN, max_chars=limits.TABLE_NAME_CHARS_MAX)

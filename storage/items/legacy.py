@@ -6,7 +6,7 @@ All take the JSON of the request member, whose enumerations (ComparisonOperator,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from storage.control.catalogue import KeySchema
@@ -18,7 +18,7 @@ from storage.items.expressions.projection import Projection
 from storage.items.expressions.tree import And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode, order
 from storage.items.expressions.update import Update
 from storage.items.values import SET_TYPES, Item, Value
-from storage.items.wire import value_from_json
+from storage.items.wire import check_name, value_from_json
 
 _INVALID = "One or more parameter values were invalid: "
 _NO_VALUES = ("NULL", "NOT_NULL")
@@ -36,6 +36,12 @@ TYPE_MISMATCH = "Type mismatch for attribute to update"
 # --- conditions ----------------------------------------------------------------------------------------------------------------------------
 
 
+def _check_names(names: Iterable[str]) -> None:
+    """Raise ItemError if one of `names` cannot name an attribute."""
+    for name in names:
+        check_name(name)
+
+
 def check_conditional_operator(operator: str | None, conditions: Mapping[str, object] | None) -> None:
     """Raise ItemError if ConditionalOperator is given without something to join. conditions: Expected, QueryFilter or ScanFilter."""
     if operator is None:
@@ -48,6 +54,7 @@ def check_conditional_operator(operator: str | None, conditions: Mapping[str, ob
 
 def parse_expected(expected: Mapping[str, Mapping[str, Any]], operator: str | None = None) -> Condition:
     """Expected with its ConditionalOperator (AND, OR or None). Raises ItemError, SerializationError."""
+    _check_names(expected)
     values = {name: _expected_values(condition) for name, condition in expected.items()}
     terms = [_expected_term(name, condition, *values[name]) for name, condition in expected.items()]
     return _joined(terms, list(expected), operator)
@@ -100,6 +107,7 @@ def check_no_keys(conditions: Mapping[str, object], schema: KeySchema) -> None:
 
 def _conditions(conditions: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, tuple[Value, ...]]]:
     """Values of all conditions first, then what each operator takes."""
+    _check_names(conditions)
     checked: dict[str, tuple[str, tuple[Value, ...]]] = {}
     for name, condition in conditions.items():
         values = tuple([value_from_json(one) for one in condition.get("AttributeValueList") or ()])
@@ -183,6 +191,7 @@ def key_condition(conditions: Mapping[str, Mapping[str, Any]], schema: KeySchema
 
 def parse_attribute_updates(updates: Mapping[str, Mapping[str, Any]]) -> Update:
     """AttributeUpdates. Raises ItemError, SerializationError."""
+    _check_names(updates)
     values: Item = {name: value_from_json(update["Value"]) for name, update in updates.items() if update.get("Value") is not None}
     actions: list[Action] = []
     for name, update in updates.items():
@@ -206,6 +215,7 @@ def parse_attribute_updates(updates: Mapping[str, Mapping[str, Any]]) -> Update:
 
 def parse_attributes_to_get(names: list[str]) -> Projection:
     """AttributesToGet. Raises ItemError (a name twice)."""
+    _check_names(names)
     seen: dict[str, None] = {}
     for name in names:
         if name in seen:

@@ -53,7 +53,7 @@ def item_from_json(obj: object, where: str = "Item") -> Item:
             else:
                 item[name] = _READ[kind](payload, 1)
             if len(name) > _NAME_BYTES_MAX or not name or not name.isascii():
-                _check_name(name)
+                check_name(name)
     except (_NotHappy, KeyError, ValueError, AttributeError, TypeError, RecursionError):
         return _item_slow(obj)
     except ItemError:
@@ -124,7 +124,7 @@ def _read_map(payload: Any, depth: int) -> Value:
     for name, wrapped in payload.items():
         members[name] = _value(wrapped, depth + 1)
         if len(name) > _NAME_BYTES_MAX or not name.isascii():
-            _check_name(name)
+            check_name(name)
     return "M", members
 
 
@@ -209,7 +209,7 @@ def _item_slow(obj: object) -> Item:
     assert isinstance(obj, dict)
     item: Item = {}
     for name, wrapped in obj.items():
-        _check_name(name)
+        check_name(name)
         item[name] = _value_slow(wrapped, 1)
     return item
 
@@ -233,7 +233,7 @@ def _read_slow(kind: str, payload: Any, depth: int) -> Value:
     if kind == "M":
         members: Item = {}
         for name, wrapped in payload.items():
-            members[_check_name(name, empty=True)] = _value_slow(wrapped, depth + 1)
+            members[check_name(name, empty=True)] = _value_slow(wrapped, depth + 1)
         return "M", members
     if kind == "L":
         return "L", tuple([_value_slow(wrapped, depth + 1) for wrapped in payload])
@@ -243,7 +243,7 @@ def _read_slow(kind: str, payload: Any, depth: int) -> Value:
         raise SerializationError("Unable to parse the text of a string: it has half a surrogate pair") from None
 
 
-def _check_name(name: str, *, empty: bool = False) -> str:
+def check_name(name: str, *, empty: bool = False) -> str:
     """name, if it may name an attribute. Raises ItemError."""
     try:
         size = len(name.encode())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from storage.api.operations import backups, batch, items, query, scan, tables
+from storage.api.operations import backups, batch, items, query, scan, tables, tags
 from storage.api.operations.base import Operation
 
 OPERATIONS: dict[str, Operation] = {
     **tables.OPERATIONS,
+    **tags.OPERATIONS,
     **items.OPERATIONS,
     **batch.OPERATIONS,
     **query.OPERATIONS,

@@ -10,16 +10,17 @@ from storage.api import errors, limits
 from storage.api.backend import ContinuousBackups
 from storage.api.call import Body, Call
 from storage.api.operations.base import Operation, check_constraints, check_not_asked, read_input
-from storage.api.operations.tables import (
+from storage.api.operations.table_shapes import (
     BILLING_MODE,
+    ENCRYPTION,
+    GLOBAL_INDEX_OVERRIDE,
+    LOCAL_INDEX_OVERRIDE,
     ON_DEMAND_THROUGHPUT,
     PROVISIONED_THROUGHPUT,
-    check_capacity,
-    check_encryption,
-    describe,
-    on_demand_of,
+    VECTOR_INDEXES,
 )
-from storage.api.shapes import BOOLEAN, NAME_PATTERN, OPAQUE, STRING, TABLE_NAME_OR_ARN, Int, Str, Struct, Timestamp
+from storage.api.operations.tables import check_capacity, check_encryption, describe, on_demand_of
+from storage.api.shapes import BOOLEAN, NAME_PATTERN, TABLE_NAME_OR_ARN, Int, Str, Struct, Timestamp
 from storage.control.catalogue import TableMeta, Throughput
 
 _INVALID = "One or more parameter values were invalid: "
@@ -51,14 +52,12 @@ _RESTORE = Struct(
         "UseLatestRestorableTime": BOOLEAN,
         "RestoreDateTime": Timestamp(),
         "BillingModeOverride": BILLING_MODE,
-        "GlobalSecondaryIndexOverride": OPAQUE,
-        "LocalSecondaryIndexOverride": OPAQUE,
-        "VectorIndexOverride": OPAQUE,
+        "GlobalSecondaryIndexOverride": GLOBAL_INDEX_OVERRIDE,
+        "LocalSecondaryIndexOverride": LOCAL_INDEX_OVERRIDE,
+        "VectorIndexOverride": VECTOR_INDEXES,
         "ProvisionedThroughputOverride": PROVISIONED_THROUGHPUT,
         "OnDemandThroughputOverride": ON_DEMAND_THROUGHPUT,
-        "SSESpecificationOverride": Struct(
-            "SSESpecification", {"Enabled": BOOLEAN, "SSEType": Str(enum=("AES256", "KMS")), "KMSMasterKeyId": STRING}
-        ),
+        "SSESpecificationOverride": ENCRYPTION,
     },
     required=("TargetTableName",),
 )

@@ -85,7 +85,8 @@ def check_select(data: Body, verb: str) -> None:
     asked = next((name for name in ("AttributesToGet", "ProjectionExpression") if name in data), None)
     if select == "SPECIFIC_ATTRIBUTES":
         if asked is None:
-            raise errors.enveloped("Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
+            message = "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES"
+            raise errors.enveloped(message) if verb == "Querying" else errors.validation(message)
     elif asked is not None:
         what = "only the Count" if select == "COUNT" else select
         message = f"Cannot specify the {asked} when choosing to get {what}"

@@ -1,4 +1,4 @@
-"""Tables: create, describe, list, update, delete, tags, limits and endpoints."""
+"""Tables: create, describe, list, update, delete, limits and endpoints."""
 
 from __future__ import annotations
 
@@ -8,58 +8,16 @@ from base.errors import Conflict, Missing
 from storage.api import errors, limits
 from storage.api.backend import TableSpec
 from storage.api.call import Body, Call
-from storage.api.describe import table_description
+from storage.api.describe import deleted_description, table_description, throughput_description
 from storage.api.operations.base import Operation, check_constraints, check_not_asked, read_input
-from storage.api.shapes import BOOLEAN, INDEX_NAME, NAME_PATTERN, OPAQUE, STRING, TABLE_NAME, TABLE_NAME_OR_ARN, Int, ListOf, Str, Struct
+from storage.api.operations.table_shapes import CREATE, DELETE, DESCRIBE, LIST, UPDATE
+from storage.api.operations.tags import check_tags
+from storage.api.shapes import Struct
 from storage.control.catalogue import KeyAttribute, KeySchema, TableMeta, Throughput
 
-_LONG = "Long"
-BILLING_MODE = Str(enum=("PROVISIONED", "PAY_PER_REQUEST"))
-TABLE_CLASS = Str(enum=("STANDARD", "STANDARD_INFREQUENT_ACCESS"))
-PROVISIONED_THROUGHPUT = Struct(
-    "ProvisionedThroughput",
-    {"WriteCapacityUnits": Int(minimum=1, java=_LONG), "ReadCapacityUnits": Int(minimum=1, java=_LONG)},
-    required=("WriteCapacityUnits", "ReadCapacityUnits"),
-)
-ON_DEMAND_THROUGHPUT = Struct("OnDemandThroughput", {"MaxReadRequestUnits": Int(java=_LONG), "MaxWriteRequestUnits": Int(java=_LONG)})
-_ATTRIBUTE_NAME = Str(min_chars=1, max_chars=255)
-_KEY_SCHEMA = ListOf(
-    Struct(
-        "KeySchemaElement",
-        {"AttributeName": _ATTRIBUTE_NAME, "KeyType": Str(enum=("HASH", "RANGE"))},
-        required=("AttributeName", "KeyType"),
-    ),
-    min_items=1,
-    max_items=2,
-)
-_ATTRIBUTE_DEFINITIONS = ListOf(
-    Struct(
-        "AttributeDefinition",
-        {"AttributeName": _ATTRIBUTE_NAME, "AttributeType": Str(enum=("B", "N", "S"))},
-        required=("AttributeName", "AttributeType"),
-    )
-)
-_PROJECTION = Struct(
-    "Projection",
-    {"ProjectionType": Str(enum=("ALL", "INCLUDE", "KEYS_ONLY")), "NonKeyAttributes": ListOf(STRING, min_items=1, max_items=20)},
-)
-_INDEX_MEMBERS = {"IndexName": INDEX_NAME, "KeySchema": _KEY_SCHEMA, "Projection": _PROJECTION}
-_INDEX_REQUIRED = ("IndexName", "KeySchema", "Projection")
-_GLOBAL_INDEXES = ListOf(
-    Struct("GlobalSecondaryIndex", {**_INDEX_MEMBERS, "ProvisionedThroughput": PROVISIONED_THROUGHPUT}, required=_INDEX_REQUIRED)
-)
-_LOCAL_INDEXES = ListOf(Struct("LocalSecondaryIndex", _INDEX_MEMBERS, required=_INDEX_REQUIRED))
-_TAGS = ListOf(
-    Struct(
-        "Tag",
-        {"Key": Str(min_chars=1, max_chars=limits.TAG_KEY_CHARS_MAX), "Value": Str(max_chars=limits.TAG_VALUE_CHARS_MAX)},
-        required=("Key", "Value"),
-    )
-)
 _INVALID = "One or more parameter values were invalid: "
 _MUST_BOTH = _INVALID + "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"
 _NEITHER = _INVALID + "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST"
-_IN_USE = "Attempt to change a resource which is still in use: "
 
 
 def require_table_name(data: Body) -> str:
@@ -87,37 +45,6 @@ def find_table(call: Call, name: str) -> TableMeta:
 
 
 # -- CreateTable -----------------------------------------------------------------------------------------------------------------------
-
-_CREATE = Struct(
-    "CreateTableInput",
-    {
-        "AttributeDefinitions": _ATTRIBUTE_DEFINITIONS,
-        "TableName": TABLE_NAME,
-        "BillingMode": BILLING_MODE,
-        "ProvisionedThroughput": PROVISIONED_THROUGHPUT,
-        "KeySchema": _KEY_SCHEMA,
-        "GlobalSecondaryIndexes": _GLOBAL_INDEXES,
-        "LocalSecondaryIndexes": _LOCAL_INDEXES,
-        "TableClass": TABLE_CLASS,
-        "DeletionProtectionEnabled": BOOLEAN,
-        "OnDemandThroughput": ON_DEMAND_THROUGHPUT,
-        "Tags": _TAGS,
-        "StreamSpecification": Struct(
-            "StreamSpecification",
-            {"StreamEnabled": BOOLEAN, "StreamViewType": Str(enum=("NEW_AND_OLD_IMAGES", "OLD_IMAGE", "NEW_IMAGE", "KEYS_ONLY"))},
-            required=("StreamEnabled",),
-        ),
-        "SSESpecification": Struct(
-            "SSESpecification", {"Enabled": BOOLEAN, "SSEType": Str(enum=("AES256", "KMS")), "KMSMasterKeyId": STRING}
-        ),
-        "WarmThroughput": OPAQUE,
-        "ResourcePolicy": STRING,
-        "GlobalTableSourceArn": STRING,
-        "GlobalTableSettingsReplicationMode": STRING,
-        "VectorIndexes": OPAQUE,
-    },
-    required=("AttributeDefinitions", "KeySchema"),
-)
 
 
 def check_capacity(throughput: Body) -> Throughput:
@@ -238,18 +165,6 @@ def check_encryption(data: Body, name: str = "SSESpecification") -> None:
         raise errors.not_built(name)
 
 
-def check_tags(tags: list[Body]) -> dict[str, str]:
-    """Tags by key. Raises on repeated keys or too many."""
-    result = {tag["Key"]: tag["Value"] for tag in tags}
-    if len(result) != len(tags):
-        raise errors.validation(_INVALID + "Duplicate tag keys are not allowed")
-    if any(key.lower().startswith("aws:") for key in result):
-        raise errors.validation(_INVALID + "Tag keys starting with aws: are reserved for system use")
-    if len(result) > limits.TAGS_PER_TABLE_MAX:
-        raise errors.validation(_INVALID + f"Too many tags: the maximum is {limits.TAGS_PER_TABLE_MAX}")
-    return result
-
-
 async def create_table(call: Call) -> None:
     data = read_input(call)
     name = require_table_name(data)
@@ -280,16 +195,6 @@ async def create_table(call: Call) -> None:
 
 # -- DescribeTable, ListTables, DeleteTable --------------------------------------------------------------------------------------------
 
-_DESCRIBE = Struct("DescribeTableInput", {"TableName": TABLE_NAME_OR_ARN})
-_DELETE = Struct("DeleteTableInput", {"TableName": TABLE_NAME_OR_ARN})
-_LIST = Struct(
-    "ListTablesInput",
-    {
-        "Limit": Int(minimum=1, maximum=limits.LIST_TABLES_MAX),
-        "ExclusiveStartTableName": Str(pattern=NAME_PATTERN, min_chars=limits.TABLE_NAME_CHARS_MIN, max_chars=limits.TABLE_NAME_CHARS_MAX),
-    },
-)
-
 
 def describe_table(call: Call) -> None:
     data = read_input(call)
@@ -310,14 +215,11 @@ def list_tables(call: Call) -> None:
     call.reply(answer)
 
 
-_BUSY = {"CREATING": "created", "UPDATING": "updated", "DELETING": "deleted"}
-
-
 def check_changeable(meta: TableMeta) -> None:
     """Raise ResourceInUseException unless the table is ACTIVE."""
     status = "CREATING" if meta.restore_of is not None and meta.restore_of.in_progress else meta.status
     if status != "ACTIVE":
-        raise errors.resource_in_use(f"{_IN_USE}Table is being {_BUSY.get(status, status.lower())}: {meta.name}")
+        raise errors.table_busy(meta.name, status)
 
 
 async def delete_table(call: Call) -> None:
@@ -328,53 +230,58 @@ async def delete_table(call: Call) -> None:
     check_changeable(meta)
     if meta.deletion_protection:
         raise errors.validation(
-            f"Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first. Table: {name}"
+            "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first."
         )
     try:
         meta = await call.api.backend.delete_table(meta.name)
     except Missing:
         raise errors.table_not_found(name) from None
     except Conflict:
-        raise errors.resource_in_use(f"{_IN_USE}Table is being deleted: {name}") from None
-    call.reply({"TableDescription": describe(call, meta, "DELETING")})
+        raise errors.table_busy(name, "DELETING") from None
+    call.reply({"TableDescription": deleted_description(describe(call, meta, "DELETING"))})
 
 
 # -- UpdateTable -----------------------------------------------------------------------------------------------------------------------
 
-_UPDATE = Struct(
-    "UpdateTableInput",
-    {
-        "AttributeDefinitions": _ATTRIBUTE_DEFINITIONS,
-        "TableName": TABLE_NAME_OR_ARN,
-        "BillingMode": BILLING_MODE,
-        "ProvisionedThroughput": PROVISIONED_THROUGHPUT,
-        "GlobalSecondaryIndexUpdates": ListOf(Struct("GlobalSecondaryIndexUpdate", {"Create": OPAQUE, "Update": OPAQUE, "Delete": OPAQUE})),
-        "StreamSpecification": _CREATE.members["StreamSpecification"],
-        "SSESpecification": _CREATE.members["SSESpecification"],
-        "ReplicaUpdates": OPAQUE,
-        "TableClass": TABLE_CLASS,
-        "DeletionProtectionEnabled": BOOLEAN,
-        "MultiRegionConsistency": STRING,
-        "GlobalTableWitnessUpdates": OPAQUE,
-        "OnDemandThroughput": ON_DEMAND_THROUGHPUT,
-        "WarmThroughput": OPAQUE,
-        "GlobalTableSettingsReplicationMode": STRING,
-        "DisassociationProtectionEnabled": BOOLEAN,
-        "VectorIndexUpdates": OPAQUE,
-    },
+_CHANGES = tuple(name for name in UPDATE.members if name not in ("TableName", "AttributeDefinitions"))
+_NO_CHANGE = (
+    "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates, SSESpecification, ReplicaUpdates, "
+    "MultiAccountReplicaReady, ReplicaTransitRoleArn, MultiRegionConsistency, DeletionProtectionEnabled, OnDemandThroughput, WarmThroughput "
+    "or TableClass is required"
 )
-_CHANGES = tuple(name for name in _UPDATE.members if name not in ("TableName", "AttributeDefinitions"))
+
+
+def _check_index_updates(data: Body) -> None:
+    """GlobalSecondaryIndexUpdates: one action each, one update an index; making one is not built."""
+    updates = data.get("GlobalSecondaryIndexUpdates")
+    if updates is None:
+        return
+    if not updates:
+        raise errors.validation(_INVALID + "List of GlobalSecondaryIndexUpdates is empty")
+    seen: set[str] = set()
+    for update in updates:
+        if not update:
+            raise errors.validation(
+                _INVALID + "One of GlobalSecondaryIndexUpdate.Update, GlobalSecondaryIndexUpdate.Create, "
+                "GlobalSecondaryIndexUpdate.Delete must not be null"
+            )
+        if len(update) > 1:
+            raise errors.validation(_INVALID + "Only one global secondary index action is allowed per GlobalSecondaryIndexUpdate object")
+        ((_, action),) = update.items()
+        name = action["IndexName"]
+        if name in seen:
+            raise errors.validation(_INVALID + f"Only one global secondary index update per index is allowed simultaneously. Index: {name}")
+        seen.add(name)
+    if any("Create" in update for update in updates):
+        raise errors.not_built("GlobalSecondaryIndexUpdates")
 
 
 async def update_table(call: Call) -> None:
     data = read_input(call)
     name = require_table_name(data)
     check_constraints(call)
-    if not any(data.get(member) is not None for member in _CHANGES):
-        raise errors.validation(
-            "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates or SSESpecification "
-            "or ReplicaUpdates is required"
-        )
+    if not any(data.get(member) not in (None, []) for member in _CHANGES):
+        raise errors.validation(_NO_CHANGE)
     if data.get("BillingMode") == "PAY_PER_REQUEST" and "ProvisionedThroughput" in data:
         raise errors.validation(_NEITHER)
     if "ProvisionedThroughput" in data:
@@ -391,11 +298,9 @@ async def update_table(call: Call) -> None:
         "DisassociationProtectionEnabled",
         "VectorIndexUpdates",
     )
-    index_updates = data.get("GlobalSecondaryIndexUpdates") or ()
-    if any("Create" in update for update in index_updates):
-        raise errors.not_built("GlobalSecondaryIndexUpdates")
-    meta = find_table(call, name)
-    if index_updates:
+    _check_index_updates(data)
+    meta = before = find_table(call, name)
+    if "GlobalSecondaryIndexUpdates" in data:
         # no table has an index, so the one to change or delete is not there
         raise errors.resource_not_found()
     check_changeable(meta)
@@ -406,8 +311,9 @@ async def update_table(call: Call) -> None:
         except Missing:
             raise errors.table_not_found(name) from None
         except Conflict:
-            raise errors.resource_in_use(f"{_IN_USE}Table is being updated: {name}") from None
-    call.reply({"TableDescription": describe(call, meta, "UPDATING" if change else None)})
+            raise errors.table_busy(name, "UPDATING") from None
+    # the answer still shows the throughput from before; DescribeTable shows the new one once it holds
+    call.reply({"TableDescription": {**describe(call, meta, "UPDATING" if change else None), **throughput_description(before)}})
 
 
 def _change_of(data: Body, meta: TableMeta, now_us: int) -> dict[str, object]:
@@ -459,84 +365,6 @@ def _throughput_change(meta: TableMeta, asked: Throughput, now_us: int, *, switc
     return {"throughput": asked, "throughput_changed_at": (increased, decreased)}
 
 
-# -- tags ------------------------------------------------------------------------------------------------------------------------------
-
-_TAG = Struct("TagResourceInput", {"ResourceArn": STRING, "Tags": _TAGS})
-_UNTAG = Struct("UntagResourceInput", {"ResourceArn": STRING, "TagKeys": ListOf(STRING)})
-_LIST_TAGS = Struct("ListTagsOfResourceInput", {"ResourceArn": STRING, "NextToken": STRING})
-
-
-def _table_of_arn(call: Call, data: Body) -> TableMeta:
-    """The table a ResourceArn names. Raises as AWS: no permission on what is not an ARN of this account, then a bad ARN, then not found."""
-    arn = data.get("ResourceArn")
-    if arn is None:
-        raise errors.validation("Invalid TableArn")
-    api = call.api
-    if call.operation == "TagResource" and not arn.startswith("arn:"):
-        raise errors.validation(f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
-    pieces = arn.split(":", 5)
-    named = len(pieces) == 6 and "/" in pieces[5]
-    if not named or (arn.startswith("arn:") and pieces[4] != api.account):
-        user = f"arn:aws:iam::{api.account}:root"
-        raise errors.access_denied(f"User: {user} is not authorized to perform: dynamodb:{call.operation} on resource: {arn or '*'}")
-    kind, _, name = pieces[5].partition("/")
-    if pieces[0] != "arn" or pieces[2] != "dynamodb" or kind != "table" or _bad_name(name):
-        raise errors.validation(f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
-    meta = api.backend.table(name)
-    if meta is None:
-        raise errors.resource_not_found(f"Requested resource not found: ResourcArn: {arn} not found")
-    return meta
-
-
-def _bad_name(name: str) -> bool:
-    found: list[str] = []
-    TABLE_NAME.constrain(name, "", found)
-    return bool(found)
-
-
-async def tag_resource(call: Call) -> None:
-    data = read_input(call)
-    check_constraints(call)
-    meta = _table_of_arn(call, data)
-    if not data.get("Tags"):
-        raise errors.validation("Atleast one Tag needs to be provided as Input.")
-    await _set_tags(
-        call, meta, check_tags([{"Key": key, "Value": value} for key, value in ({**dict(meta.tags), **_new_tags(data)}).items()])
-    )
-
-
-def _new_tags(data: Body) -> dict[str, str]:
-    return check_tags(data["Tags"])
-
-
-async def untag_resource(call: Call) -> None:
-    data = read_input(call)
-    check_constraints(call)
-    meta = _table_of_arn(call, data)
-    keys = data.get("TagKeys")
-    if not keys:
-        raise errors.validation("Atleast one Tag Key needs to be provided as Input.")
-    await _set_tags(call, meta, {key: value for key, value in meta.tags if key not in keys})
-
-
-async def _set_tags(call: Call, meta: TableMeta, tags: dict[str, str]) -> None:
-    if meta.status in ("CREATING", "DELETING"):
-        raise errors.resource_in_use(f"{_IN_USE}Table is being {_BUSY[meta.status]}: {meta.name}")
-    try:
-        await call.api.backend.update_table(meta.name, {"tags": tuple(sorted(tags.items()))})
-    except Missing:
-        raise errors.table_not_found(meta.name) from None
-    call.send(200, b"", ())
-    call.answered = True
-
-
-def list_tags_of_resource(call: Call) -> None:
-    data = read_input(call)
-    check_constraints(call)
-    meta = _table_of_arn(call, data)
-    call.reply({"Tags": [{"Key": key, "Value": value} for key, value in meta.tags]})
-
-
 # -- limits and endpoints --------------------------------------------------------------------------------------------------------------
 
 _EMPTY = Struct("DescribeLimitsInput", {})
@@ -561,14 +389,11 @@ def describe_endpoints(call: Call) -> None:
 
 
 OPERATIONS: dict[str, Any] = {
-    "CreateTable": Operation(_CREATE, create_table),
-    "DescribeTable": Operation(_DESCRIBE, describe_table),
-    "ListTables": Operation(_LIST, list_tables),
-    "UpdateTable": Operation(_UPDATE, update_table),
-    "DeleteTable": Operation(_DELETE, delete_table),
-    "TagResource": Operation(_TAG, tag_resource),
-    "UntagResource": Operation(_UNTAG, untag_resource),
-    "ListTagsOfResource": Operation(_LIST_TAGS, list_tags_of_resource),
+    "CreateTable": Operation(CREATE, create_table),
+    "DescribeTable": Operation(DESCRIBE, describe_table),
+    "ListTables": Operation(LIST, list_tables),
+    "UpdateTable": Operation(UPDATE, update_table),
+    "DeleteTable": Operation(DELETE, delete_table),
     "DescribeLimits": Operation(_EMPTY, describe_limits),
     "DescribeEndpoints": Operation(_EMPTY, describe_endpoints),
 }

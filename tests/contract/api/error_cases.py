@@ -541,7 +541,7 @@ READS = [
     (
         scan(Select="SPECIFIC_ATTRIBUTES"),
         V,
-        ONE + "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES",
+        "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES",
     ),
     (scan(Select="COUNT", ProjectionExpression="pk"), V, "Cannot specify the ProjectionExpression when choosing to get only the Count"),
     (scan(ExclusiveStartKey={"bad": {"S": "p"}}), V, "The provided starting key is invalid"),
@@ -800,6 +800,145 @@ TABLES = [
     ),
 ]
 
+LONG_NAME = "n" * 65_536
+TOO_LONG = "Attribute name is too large, must be less than 65536 bytes"
+NO_NAME_AT_ALL = INVALID + "Attribute name must not be empty"
+IS_A = {"Value": {"S": "a"}}
+
+NAMES = [
+    (put(item={**PK, LONG_NAME: {"S": "a"}}), V, ONE + TOO_LONG),
+    (put(Expected={LONG_NAME: IS_A}), V, ONE + TOO_LONG),
+    (put(Expected={"é" * 32_768: {"Exists": False}}), V, ONE + TOO_LONG),
+    (delete(Expected={LONG_NAME: IS_A}), V, ONE + TOO_LONG),
+    (delete(key={LONG_NAME: {"S": "a"}}), V, ONE + TOO_LONG),
+    (update(Expected={LONG_NAME: IS_A}, AttributeUpdates={"a": IS_A}), V, ONE + TOO_LONG),
+    (update(AttributeUpdates={LONG_NAME: IS_A}), V, ONE + TOO_LONG),
+    (update(AttributeUpdates={"a": IS_A, LONG_NAME: {"Action": "DELETE"}}), V, ONE + TOO_LONG),
+    (update(AttributeUpdates={"": IS_A}), V, ONE + NO_NAME_AT_ALL),
+    (put(Expected={"": {"Exists": False}}), V, ONE + NO_NAME_AT_ALL),
+    (get(AttributesToGet=[LONG_NAME]), V, TOO_LONG),
+    (get(AttributesToGet=[""]), V, NO_NAME_AT_ALL),
+    (batch_get(PK, AttributesToGet=["a", LONG_NAME]), V, TOO_LONG),
+    (query(KeyConditions={LONG_NAME: EQUALS}), V, TOO_LONG),
+    (query(KeyConditions={"pk": EQUALS}, QueryFilter={LONG_NAME: EQUALS}), V, TOO_LONG),
+    (query(KeyConditions={"pk": EQUALS}, AttributesToGet=[LONG_NAME]), V, TOO_LONG),
+    (query(ExclusiveStartKey={**CK, LONG_NAME: {"S": "a"}}), V, TOO_LONG),
+    (scan(ScanFilter={LONG_NAME: EQUALS}), V, TOO_LONG),
+    (scan(AttributesToGet=[LONG_NAME]), V, TOO_LONG),
+    (scan(ExclusiveStartKey={LONG_NAME: {"S": "a"}}), V, TOO_LONG),
+    (
+        update(UpdateExpression="SET #n = :v", ExpressionAttributeNames={"#n": LONG_NAME}, ExpressionAttributeValues={":v": {"S": "a"}}),
+        V,
+        ONE + TOO_LONG,
+    ),
+    (update(UpdateExpression="SET a = :v", ExpressionAttributeValues={":v": {"M": {LONG_NAME: {"S": "a"}}}}), V, ONE + TOO_LONG),
+]
+"""Every member that carries attribute names, with one of 65,536 bytes or of none."""
+
+ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/"
+NO_TAGS = f"{ONE}Value null at 'tags' failed to satisfy constraint: Member must not be null"
+BAD_KEY = "The Tag Key provided is invalid, Key: "
+BAD_VALUE = "The Tag Value provided is invalid, Value: "
+TOO_MANY_TAGS = "Number of Tags exceed the current limit for the provided ResourceArn"
+
+
+def tag(*pairs: tuple[str, str | None], name: str = "hash") -> tuple[str, dict[str, Any]]:
+    """TagResource. A value of None: the member is left out."""
+    tags = [{"Key": key, **({} if value is None else {"Value": value})} for key, value in pairs]
+    return "TagResource", {"ResourceArn": ARN + name, "Tags": tags}
+
+
+def untag(*keys: str, name: str = "hash") -> tuple[str, dict[str, Any]]:
+    return "UntagResource", {"ResourceArn": ARN + name, "TagKeys": list(keys)}
+
+
+TAGS = [
+    *[(tag((f"a{sign}b", "v")), V, f"{BAD_KEY}a{sign}b") for sign in "!%\"#,;'()[]{}<>&*?^~`|\\$\t\n€→"],
+    *[(tag(("k", f"a{sign}b")), V, f"{BAD_VALUE}a{sign}b") for sign in "!%\"#,;'()\x00\n"],
+    *[(table(Tags=[{"Key": f"a{sign}", "Value": "v"}]), V, f"{BAD_KEY}a{sign}") for sign in '!%"'],
+    (table(Tags=[{"Key": "k", "Value": "100%"}]), V, BAD_VALUE + "100%"),
+    (tag(("", "v")), V, BAD_KEY),
+    (tag(("k" * 129, "v")), V, BAD_KEY + "k" * 129),
+    (tag(("k", "v" * 257)), V, BAD_VALUE + "v" * 257),
+    (tag(("k", None)), V, BAD_VALUE + "null"),
+    (tag(("good", "v"), ("k!", "v")), V, BAD_KEY + "k!"),
+    (tag(("aws:foo", "v")), V, "Tag Key cannot be prefixed with aws:, Key: aws:foo"),
+    (tag(("dup", "1"), ("dup", "2")), V, "Duplicate Tag Keys provided as input: Duplicate Tag Key found dup"),
+    (tag(*[(f"k{number}", "v") for number in range(51)]), V, TOO_MANY_TAGS),
+    (table(Tags=[{"Key": f"k{number}", "Value": "v"} for number in range(51)]), V, TOO_MANY_TAGS),
+    (tag(), V, "Atleast one Tag needs to be provided as Input."),
+    (tag(name="absent"), V, "Atleast one Tag needs to be provided as Input."),
+    (tag(("k", "v"), name="absent"), N, f"Requested resource not found: ResourcArn: {ARN}absent not found"),
+    (tag(("k!", "v"), name="absent"), V, BAD_KEY + "k!"),
+    (("TagResource", {"ResourceArn": "not-a-valid-arn"}), V, NO_TAGS),
+    (("TagResource", {"ResourceArn": "arn:aws:dynamodb:nonsense"}), V, NO_TAGS),
+    (("TagResource", {"ResourceArn": "a:b:c:d:e:f/g"}), V, NO_TAGS),
+    (("TagResource", {"ResourceArn": f"{ARN}ab"}), V, NO_TAGS),
+    (("TagResource", {}), V, "Invalid TableArn"),
+    (tag(name="ab"), V, f"Invalid TableArn: Invalid ResourceArn provided as input {ARN}ab"),
+    (untag(), V, "Atleast one Tag Key needs to be provided as Input."),
+    (untag(name="absent"), V, "Atleast one Tag Key needs to be provided as Input."),
+    (untag("k" * 129), V, BAD_KEY + "k" * 129),
+    (untag("a!"), V, BAD_KEY + "a!"),
+    (untag(*[f"k{number}" for number in range(51)]), V, TOO_MANY_TAGS),
+    (
+        ("UntagResource", {"ResourceArn": ARN + "hash"}),
+        V,
+        f"{ONE}Value null at 'tagKeys' failed to satisfy constraint: Member must not be null",
+    ),
+]
+
+NOTHING_ASKED = (
+    "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates, SSESpecification, ReplicaUpdates, "
+    "MultiAccountReplicaReady, ReplicaTransitRoleArn, MultiRegionConsistency, DeletionProtectionEnabled, OnDemandThroughput, WarmThroughput "
+    "or TableClass is required"
+)
+NO_ACTION = (
+    INVALID
+    + "One of GlobalSecondaryIndexUpdate.Update, GlobalSecondaryIndexUpdate.Create, GlobalSecondaryIndexUpdate.Delete must not be null"
+)
+GONE_INDEX = {"Delete": {"IndexName": "gone"}}
+
+
+def update_indexes(*updates: Any, name: str = "hash", **more: Any) -> tuple[str, dict[str, Any]]:
+    return "UpdateTable", {"TableName": name, "GlobalSecondaryIndexUpdates": list(updates), **more}
+
+
+INDEX_UPDATES = [
+    (("UpdateTable", {"TableName": "hash"}), V, NOTHING_ASKED),
+    (("UpdateTable", {"TableName": "absent"}), V, NOTHING_ASKED),
+    (("UpdateTable", {"TableName": "hash", "AttributeDefinitions": definitions("pk")}), V, NOTHING_ASKED),
+    (("UpdateTable", {"TableName": "hash", "ReplicaUpdates": []}), V, NOTHING_ASKED),
+    (update_indexes(), V, NOTHING_ASKED),
+    (update_indexes(DeletionProtectionEnabled=True), V, INVALID + "List of GlobalSecondaryIndexUpdates is empty"),
+    (update_indexes({}), V, NO_ACTION),
+    (update_indexes({}, name="absent"), V, NO_ACTION),
+    (update_indexes(GONE_INDEX, {}), V, NO_ACTION),
+    (
+        update_indexes({**GONE_INDEX, "Update": {"IndexName": "gone"}}),
+        V,
+        INVALID + "Only one global secondary index action is allowed per GlobalSecondaryIndexUpdate object",
+    ),
+    (
+        update_indexes(GONE_INDEX, GONE_INDEX),
+        V,
+        INVALID + "Only one global secondary index update per index is allowed simultaneously. Index: gone",
+    ),
+    (
+        update_indexes({"Delete": {}}),
+        V,
+        (
+            f"{ONE}Value null at 'globalSecondaryIndexUpdates.1.member.delete.indexName' failed to satisfy constraint: "
+            "Member must not be null"
+        ),
+    ),
+    (update_indexes({"Update": {"IndexName": "gone"}}), N, GONE),
+    (update_indexes({"Create": INDEX}), V, INVALID + "GlobalSecondaryIndexUpdates is not supported"),
+    (update_indexes({"Delete": {"IndexName": 5}}), S, "NUMBER_VALUE cannot be converted to String"),
+    (update_indexes({"Create": {"KeySchema": "x"}}, name="absent"), S, "Unexpected field type"),
+    (("UpdateTable", {"GlobalSecondaryIndexUpdates": [{"Update": "x"}]}), S, "Unexpected value type in payload"),
+]
+
 SHAPES = [
     (("PutItem", {"TableName": 5, "Item": {}}), S, "NUMBER_VALUE cannot be converted to String"),
     (("PutItem", {"TableName": ["a"], "Item": {}}), S, "Unrecognized collection type class java.lang.String"),
@@ -832,7 +971,7 @@ def case_id(value: object) -> str | None:
     return value[0] if isinstance(value, tuple) else None
 
 
-CASES = PUTS + UPDATES + DELETES + READS + BATCHES + TABLES + SHAPES
+CASES = PUTS + UPDATES + DELETES + READS + BATCHES + TABLES + NAMES + TAGS + INDEX_UPDATES + SHAPES
 
 
 TABLE_KEYS = {"hash": ("pk:S", None), "composite": ("pk:S", "sk:S"), "numeric": ("pk:S", "sk:N"), "binary": ("pk:B", None)}

@@ -143,7 +143,7 @@ def test_a_slow_route_does_not_let_later_answers_overtake(server: ApiServer) -> 
         peer.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + message("DescribeLimits") + b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert peer.answer()[2] == b"ok\n"
         assert b"AccountMax" in peer.answer()[2]
-        assert peer.answer()[2] == b"healthy: dynamodb.us-east-1.amazonaws.com "
+        assert peer.answer()[2] == b"healthy: x "
 
 
 def test_a_thousand_pipelined_requests_are_all_answered(either: ApiCaller) -> None:
@@ -274,7 +274,7 @@ def test_get_pages(server: ApiServer) -> None:
     with closing(Peer(server)) as peer:
         peer.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nHEAD / HTTP/1.1\r\nHost: x\r\n\r\nGET /nope HTTP/1.1\r\nHost: x\r\n\r\n")
         status, headers, body = peer.answer()
-        assert (status, body) == (200, b"healthy: dynamodb.us-east-1.amazonaws.com ")
+        assert (status, body) == (200, b"healthy: x ")
         assert headers["x-amz-crc32"] == "3128867991"
         assert peer.answer(head_only=True)[1]["content-length"] == "42"
         status, headers, body = peer.answer()
