@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api_server import ApiServer
-from tests.contract.api.error_cases import ARN
+from tests.contract.api.table_cases import ARN
 
 UNITS = {"ReadCapacityUnits": 5, "WriteCapacityUnits": 6}
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.api_server import ApiServer
-from tests.contract.api.error_cases import CASES, INVALID, PUTS, case_id, get, put, query, scan
+from tests.contract.api.error_cases import CASES, case_id
+from tests.contract.api.item_cases import INVALID, PUTS, get, put, query, scan
 
 
 @pytest.mark.parametrize(("request_", "name", "message"), CASES, ids=case_id)

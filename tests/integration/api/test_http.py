@@ -275,8 +275,8 @@ def test_get_pages(server: ApiServer) -> None:
         peer.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nHEAD / HTTP/1.1\r\nHost: x\r\n\r\nGET /nope HTTP/1.1\r\nHost: x\r\n\r\n")
         status, headers, body = peer.answer()
         assert (status, body) == (200, b"healthy: x ")
-        assert headers["x-amz-crc32"] == "3128867991"
-        assert peer.answer(head_only=True)[1]["content-length"] == "42"
+        assert headers["x-amz-crc32"] == str(zlib.crc32(body))
+        assert peer.answer(head_only=True)[1]["content-length"] == "11"
         status, headers, body = peer.answer()
         assert (status, body, headers["x-amz-crc32"]) == (404, b"<UnknownOperationException/>\n", "3552371480")
 

@@ -1,0 +1,278 @@
+"""Cases of the table operations and of tags (see error_cases)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.contract.api.item_cases import GONE, INVALID, ONE, PATTERN, N, S, V
+
+
+def table(**more: Any) -> tuple[str, dict[str, Any]]:
+    base = {
+        "TableName": "new_table",
+        "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+        "ProvisionedThroughput": {"ReadCapacityUnits": 5, "WriteCapacityUnits": 5},
+    }
+    return "CreateTable", {name: value for name, value in (base | more).items() if value is not None}
+
+
+def definitions(*names: str) -> list[dict[str, str]]:
+    return [{"AttributeName": name, "AttributeType": "S"} for name in names]
+
+
+def schema(*keys: str) -> list[dict[str, str]]:
+    return [{"AttributeName": key.partition(":")[0], "KeyType": key.partition(":")[2]} for key in keys]
+
+
+INDEX = {"IndexName": "index", "KeySchema": schema("pk:HASH"), "Projection": {"ProjectionType": "ALL"}}
+
+TABLES = [
+    (table(TableName=None), V, "The parameter 'TableName' is required but was not present in the request"),
+    (
+        table(TableName="ab"),
+        V,
+        f"{ONE}Value 'ab' at 'tableName' failed to satisfy constraint: Member must have length greater than or equal to 3",
+    ),
+    (table(KeySchema=schema("pk:HASH", "pk:RANGE")), V, "Invalid KeySchema: Some index key attribute have no definition"),
+    (
+        table(AttributeDefinitions=definitions("pk", "sk", "extra"), KeySchema=schema("pk:HASH", "sk:RANGE", "extra:RANGE")),
+        V,
+        (
+            f"{ONE}Value '[KeySchemaElement(attributeName=pk, keyType=HASH), KeySchemaElement(attributeName=sk, keyType=RANGE), "
+            "KeySchemaElement(attributeName=extra, keyType=RANGE)]' at 'keySchema' failed to satisfy constraint: Member must have length less than or equal to 2"
+        ),
+    ),
+    (
+        table(KeySchema=schema("pk:INVALID")),
+        V,
+        f"{ONE}Value 'INVALID' at 'keySchema.1.member.keyType' failed to satisfy constraint: Member must satisfy enum value set: [HASH, RANGE]",
+    ),
+    (
+        table(AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "INVALID"}]),
+        V,
+        f"{ONE}Value 'INVALID' at 'attributeDefinitions.1.member.attributeType' failed to satisfy constraint: Member must satisfy enum value set: [B, N, S]",
+    ),
+    (
+        table(BillingMode="X"),
+        V,
+        f"{ONE}Value 'X' at 'billingMode' failed to satisfy constraint: Member must satisfy enum value set: [PROVISIONED, PAY_PER_REQUEST]",
+    ),
+    (
+        table(BillingMode="PAY_PER_REQUEST"),
+        V,
+        INVALID + "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST",
+    ),
+    (
+        table(ProvisionedThroughput=None),
+        V,
+        INVALID + "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED",
+    ),
+    (
+        table(ProvisionedThroughput={"ReadCapacityUnits": 0, "WriteCapacityUnits": 5}),
+        V,
+        f"{ONE}Value '0' at 'provisionedThroughput.readCapacityUnits' failed to satisfy constraint: Member must have value greater than or equal to 1",
+    ),
+    (table(KeySchema=schema("pk:RANGE")), V, "Invalid KeySchema: The first KeySchemaElement is not a HASH key type"),
+    (
+        table(AttributeDefinitions=definitions("pk", "sk"), KeySchema=schema("pk:HASH", "sk:HASH")),
+        V,
+        "Invalid KeySchema: The second KeySchemaElement is not a RANGE key type",
+    ),
+    (
+        table(AttributeDefinitions=definitions("pk", "sk")),
+        V,
+        INVALID + "Number of attributes in KeySchema does not exactly match number of attributes defined in AttributeDefinitions",
+    ),
+    (
+        table(AttributeDefinitions=definitions("xx")),
+        V,
+        INVALID + "Some index key attributes are not defined in AttributeDefinitions. Keys: [pk], AttributeDefinitions: [xx]",
+    ),
+    (table(GlobalSecondaryIndexes=[]), V, INVALID + "List of GlobalSecondaryIndexes is empty"),
+    (table(GlobalSecondaryIndexes=[INDEX, INDEX]), V, INVALID + "Duplicate index name: index"),
+    (table(GlobalSecondaryIndexes=[INDEX]), V, INVALID + "GlobalSecondaryIndexes is not supported"),
+    (
+        table(LocalSecondaryIndexes=[INDEX]),
+        V,
+        INVALID + "Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex",
+    ),
+    (
+        table(GlobalSecondaryIndexes=[{**INDEX, "IndexName": "g1"}], LocalSecondaryIndexes=[{**INDEX, "IndexName": "l1"}]),
+        V,
+        (
+            "2 validation errors detected: Value 'g1' at 'globalSecondaryIndexes.1.member.indexName' failed to satisfy constraint: Member must have "
+            "length greater than or equal to 3; Value 'l1' at 'localSecondaryIndexes.1.member.indexName' failed to satisfy constraint: Member must "
+            "have length greater than or equal to 3"
+        ),
+    ),
+    (
+        table(StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}),
+        V,
+        INVALID + "StreamSpecification is not supported",
+    ),
+    (table(SSESpecification={"Enabled": True, "KMSMasterKeyId": "k"}), V, INVALID + "SSESpecification is not supported"),
+    (table(TableName="hash"), "ResourceInUseException", "Table already exists: hash"),
+    (("DescribeTable", {"TableName": "absent"}), N, "Requested resource not found: Table: absent not found"),
+    (("DescribeTable", {}), V, "The parameter 'TableName' is required but was not present in the request"),
+    (("DeleteTable", {"TableName": "absent"}), N, "Requested resource not found: Table: absent not found"),
+    (
+        ("UpdateTable", {"TableName": "hash", "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1}}),
+        V,
+        INVALID + "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST",
+    ),
+    (
+        ("UpdateTable", {"TableName": "hash", "BillingMode": "PROVISIONED"}),
+        V,
+        INVALID + "ProvisionedThroughput must be specified when BillingMode is PROVISIONED",
+    ),
+    (("UpdateTable", {"TableName": "hash", "GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": "does_not_exist"}}]}), N, GONE),
+    (
+        ("UpdateTable", {"TableName": "hash", "ReplicaUpdates": [{"Create": {"RegionName": "x"}}]}),
+        V,
+        INVALID + "ReplicaUpdates is not supported",
+    ),
+    (
+        ("ListTables", {"Limit": 101, "ExclusiveStartTableName": "a;"}),
+        V,
+        (
+            "3 validation errors detected: Value '101' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 100; "
+            f"Value 'a;' at 'exclusiveStartTableName' {PATTERN}; "
+            "Value 'a;' at 'exclusiveStartTableName' failed to satisfy constraint: Member must have length greater than or equal to 3"
+        ),
+    ),
+    (("ListTagsOfResource", {}), V, "Invalid TableArn"),
+    (
+        ("TagResource", {"ResourceArn": "not-a-valid-arn", "Tags": [{"Key": "a", "Value": "b"}]}),
+        V,
+        "Invalid TableArn: Invalid ResourceArn provided as input not-a-valid-arn",
+    ),
+    (("DescribeContinuousBackups", {"TableName": "absent"}), "TableNotFoundException", "Table not found: absent"),
+    (
+        ("UpdateContinuousBackups", {"TableName": "hash"}),
+        V,
+        f"{ONE}Value null at 'pointInTimeRecoverySpecification' failed to satisfy constraint: Member must not be null",
+    ),
+    (
+        (
+            "UpdateContinuousBackups",
+            {"TableName": "hash", "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": 36}},
+        ),
+        V,
+        f"{ONE}Value '36' at 'pointInTimeRecoverySpecification.recoveryPeriodInDays' failed to satisfy constraint: Member must have value less than or equal to 35",
+    ),
+    (
+        ("RestoreTableToPointInTime", {"SourceTableName": "hash", "TargetTableName": "hash", "UseLatestRestorableTime": True}),
+        "TableAlreadyExistsException",
+        "Table already exists: hash",
+    ),
+    (
+        ("RestoreTableToPointInTime", {"SourceTableName": "absent", "TargetTableName": "fresh", "UseLatestRestorableTime": True}),
+        "TableNotFoundException",
+        "Table not found: absent",
+    ),
+]
+
+ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/"
+NO_TAGS = f"{ONE}Value null at 'tags' failed to satisfy constraint: Member must not be null"
+BAD_KEY = "The Tag Key provided is invalid, Key: "
+BAD_VALUE = "The Tag Value provided is invalid, Value: "
+TOO_MANY_TAGS = "Number of Tags exceed the current limit for the provided ResourceArn"
+
+
+def tag(*pairs: tuple[str, str | None], name: str = "hash") -> tuple[str, dict[str, Any]]:
+    """TagResource. A value of None: the member is left out."""
+    tags = [{"Key": key, **({} if value is None else {"Value": value})} for key, value in pairs]
+    return "TagResource", {"ResourceArn": ARN + name, "Tags": tags}
+
+
+def untag(*keys: str, name: str = "hash") -> tuple[str, dict[str, Any]]:
+    return "UntagResource", {"ResourceArn": ARN + name, "TagKeys": list(keys)}
+
+
+TAGS = [
+    *[(tag((f"a{sign}b", "v")), V, f"{BAD_KEY}a{sign}b") for sign in "!%\"#,;'()[]{}<>&*?^~`|\\$\t\n€→"],
+    *[(tag(("k", f"a{sign}b")), V, f"{BAD_VALUE}a{sign}b") for sign in "!%\"#,;'()\x00\n"],
+    *[(table(Tags=[{"Key": f"a{sign}", "Value": "v"}]), V, f"{BAD_KEY}a{sign}") for sign in '!%"'],
+    (table(Tags=[{"Key": "k", "Value": "100%"}]), V, BAD_VALUE + "100%"),
+    (tag(("", "v")), V, BAD_KEY),
+    (tag(("k" * 129, "v")), V, BAD_KEY + "k" * 129),
+    (tag(("k", "v" * 257)), V, BAD_VALUE + "v" * 257),
+    (tag(("k", None)), V, BAD_VALUE + "null"),
+    (tag(("good", "v"), ("k!", "v")), V, BAD_KEY + "k!"),
+    (tag(("aws:foo", "v")), V, "Tag Key cannot be prefixed with aws:, Key: aws:foo"),
+    (tag(("dup", "1"), ("dup", "2")), V, "Duplicate Tag Keys provided as input: Duplicate Tag Key found dup"),
+    (tag(*[(f"k{number}", "v") for number in range(51)]), V, TOO_MANY_TAGS),
+    (table(Tags=[{"Key": f"k{number}", "Value": "v"} for number in range(51)]), V, TOO_MANY_TAGS),
+    (tag(), V, "Atleast one Tag needs to be provided as Input."),
+    (tag(name="absent"), V, "Atleast one Tag needs to be provided as Input."),
+    (tag(("k", "v"), name="absent"), N, f"Requested resource not found: ResourcArn: {ARN}absent not found"),
+    (tag(("k!", "v"), name="absent"), V, BAD_KEY + "k!"),
+    (("TagResource", {"ResourceArn": "not-a-valid-arn"}), V, NO_TAGS),
+    (("TagResource", {"ResourceArn": "arn:aws:dynamodb:nonsense"}), V, NO_TAGS),
+    (("TagResource", {"ResourceArn": "a:b:c:d:e:f/g"}), V, NO_TAGS),
+    (("TagResource", {"ResourceArn": f"{ARN}ab"}), V, NO_TAGS),
+    (("TagResource", {}), V, "Invalid TableArn"),
+    (tag(name="ab"), V, f"Invalid TableArn: Invalid ResourceArn provided as input {ARN}ab"),
+    (untag(), V, "Atleast one Tag Key needs to be provided as Input."),
+    (untag(name="absent"), V, "Atleast one Tag Key needs to be provided as Input."),
+    (untag("k" * 129), V, BAD_KEY + "k" * 129),
+    (untag("a!"), V, BAD_KEY + "a!"),
+    (untag(*[f"k{number}" for number in range(51)]), V, TOO_MANY_TAGS),
+    (
+        ("UntagResource", {"ResourceArn": ARN + "hash"}),
+        V,
+        f"{ONE}Value null at 'tagKeys' failed to satisfy constraint: Member must not be null",
+    ),
+]
+
+NOTHING_ASKED = (
+    "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates, SSESpecification, ReplicaUpdates, "
+    "MultiAccountReplicaReady, ReplicaTransitRoleArn, MultiRegionConsistency, DeletionProtectionEnabled, OnDemandThroughput, WarmThroughput "
+    "or TableClass is required"
+)
+NO_ACTION = (
+    INVALID
+    + "One of GlobalSecondaryIndexUpdate.Update, GlobalSecondaryIndexUpdate.Create, GlobalSecondaryIndexUpdate.Delete must not be null"
+)
+GONE_INDEX = {"Delete": {"IndexName": "gone"}}
+
+
+def update_indexes(*updates: Any, name: str = "hash", **more: Any) -> tuple[str, dict[str, Any]]:
+    return "UpdateTable", {"TableName": name, "GlobalSecondaryIndexUpdates": list(updates), **more}
+
+
+INDEX_UPDATES = [
+    (("UpdateTable", {"TableName": "hash"}), V, NOTHING_ASKED),
+    (("UpdateTable", {"TableName": "absent"}), V, NOTHING_ASKED),
+    (("UpdateTable", {"TableName": "hash", "AttributeDefinitions": definitions("pk")}), V, NOTHING_ASKED),
+    (("UpdateTable", {"TableName": "hash", "ReplicaUpdates": []}), V, NOTHING_ASKED),
+    (update_indexes(), V, NOTHING_ASKED),
+    (update_indexes(DeletionProtectionEnabled=True), V, INVALID + "List of GlobalSecondaryIndexUpdates is empty"),
+    (update_indexes({}), V, NO_ACTION),
+    (update_indexes({}, name="absent"), V, NO_ACTION),
+    (update_indexes(GONE_INDEX, {}), V, NO_ACTION),
+    (
+        update_indexes({**GONE_INDEX, "Update": {"IndexName": "gone"}}),
+        V,
+        INVALID + "Only one global secondary index action is allowed per GlobalSecondaryIndexUpdate object",
+    ),
+    (
+        update_indexes(GONE_INDEX, GONE_INDEX),
+        V,
+        INVALID + "Only one global secondary index update per index is allowed simultaneously. Index: gone",
+    ),
+    (
+        update_indexes({"Delete": {}}),
+        V,
+        (
+            f"{ONE}Value null at 'globalSecondaryIndexUpdates.1.member.delete.indexName' failed to satisfy constraint: "
+            "Member must not be null"
+        ),
+    ),
+    (update_indexes({"Update": {"IndexName": "gone"}}), N, GONE),
+    (update_indexes({"Create": INDEX}), V, INVALID + "GlobalSecondaryIndexUpdates is not supported"),
+    (update_indexes({"Delete": {"IndexName": 5}}), S, "NUMBER_VALUE cannot be converted to String"),
+    (update_indexes({"Create": {"KeySchema": "x"}}, name="absent"), S, "Unexpected field type"),
+    (("UpdateTable", {"GlobalSecondaryIndexUpdates": [{"Update": "x"}]}), S, "Unexpected value type in payload"),
+]
