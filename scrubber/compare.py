@@ -7,15 +7,16 @@ that rows are fetched only where something differs:
 2. `differences_in` compares the rows of one such sub-range and rules, key by key, who is wrong; `conclude` adds everything up.
 
 Who is wrong is decided by majority *and* log. A copy is outvoted where the reference and at least one other copy hold the same value and no other
-value has as many holders. Where all copies agree against the reference the archive is wrong; anything else has no majority. A copy may be healed
-from the reference only if nothing in the whole partition speaks against the reference.
+value has as many holders. Where all copies agree against the reference the archive is wrong; anything else has no majority. It is decided key by key:
+rot in all three copies at three different keys leaves a majority at each of them, so each copy may be healed though none matches as a whole. A copy is
+healed from the reference only if the reference has that majority at every key of the partition at which anything differs.
 
 It does not cover: a fault that all copies and the reference share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -168,14 +169,6 @@ def ranges_to_descend(sides: Sequence[Side], reference: RangeDigest | None) -> l
     return sorted(found)
 
 
-def rule_range(index: int, sides: Sequence[Side], reference: RangeDigest | None) -> Ruling | None:
-    """The ruling for a whole sub-range by its digests alone: for ranges beyond the bound on findings, whose rows are not fetched."""
-    values: dict[str, Hashable] = {side.copy: (side.digest.sums[index], side.digest.rows[index]) for side in sides}
-    held = None if reference is None else (reference.sums[index], reference.rows[index])
-    found = rule(values, held)
-    return None if found is None else found[0]
-
-
 def differences_in(facts: Mapping[str, Sequence[RowFact]], reference: Sequence[RowFact] | None) -> list[Difference]:
     """Every disagreement in one sub-range, keys rising. facts: the rows each scanned copy holds there, good or not. Both ways: keys of all sides."""
     held = {copy: _by_key(rows) for copy, rows in facts.items()}
@@ -263,18 +256,19 @@ def conclude(
     *,
     reference_reason: str | None = None,
     reference_rotten: bool = False,
-    further: Sequence[Ruling] = (),
+    further: Collection[tuple[Ruling, str]] = (),
     unexplained: Sequence[int] = (),
 ) -> Comparison:
     """Add up one partition.
 
     differences: of every descended range. reference_reason: why there is no reference. reference_rotten: it could not be built because the archive is
-    damaged. further: rulings of differing ranges that were not descended. unexplained: ranges whose digests differ while their rows, read again, agree.
+    damaged. further: rulings of differences beyond the bound on findings, each with the copy it speaks of. unexplained: ranges whose digests differ
+    while their rows, read again, agree.
     """
     assert reference is not None or reference_reason is not None
     found = [*fold_strays([*differences, *_bad_elsewhere(sides, differences)]), *_structural(sides), *_rotten(absent)]
     found += _suspects(sides, found)
-    rulings = {one.ruling for one in found} | set(further)
+    rulings = {one.ruling for one in found} | {ruling for ruling, _ in further}
     copies = [
         _judge(side, found, reference, reference_reason, unexplained=unexplained, doubt=bool(rulings - {Ruling.COPY})) for side in sides
     ]
@@ -283,9 +277,10 @@ def conclude(
         CopyVerdict(one.copy, one.kind, None, None, Verdict.MISMATCH if one.copy in named else Verdict.UNVERIFIED, one.reason)
         for one in absent
     ]
-    copies.append(_judge_reference(reference, reference_reason, rotten=reference_rotten, rulings=rulings, copies=copies))
-    trusted = reference is not None and not rulings - {Ruling.COPY} and any(copy.verdict is Verdict.MATCH for copy in copies[:-1])
-    wrong = {one.copy for one in found if one.ruling is Ruling.COPY}
+    # COPY says that a copy holds what the reference holds at that key; where nothing differs every scanned copy does.
+    trusted = reference is not None and bool(sides) and not rulings - {Ruling.COPY}
+    copies.append(_judge_reference(reference, reference_reason, rotten=reference_rotten, rulings=rulings, compared=bool(sides)))
+    wrong = {one.copy for one in found if one.ruling is Ruling.COPY} | {copy for ruling, copy in further if ruling is Ruling.COPY}
     heal = tuple(copy.copy for copy in copies[:-1] if copy.copy in wrong) if trusted else ()
     reason = _reason(copies, rulings, reference_reason, unexplained)
     return Comparison(worst(copy.verdict for copy in copies), reason, tuple(copies), tuple(found), heal)
@@ -354,7 +349,7 @@ def _with(line: CopyVerdict, verdict: Verdict, reason: str | None) -> CopyVerdic
 
 
 def _judge_reference(
-    reference: RangeDigest | None, reason: str | None, *, rotten: bool, rulings: set[Ruling], copies: Sequence[CopyVerdict]
+    reference: RangeDigest | None, reason: str | None, *, rotten: bool, rulings: set[Ruling], compared: bool
 ) -> CopyVerdict:
     if reference is None:
         return CopyVerdict(ARCHIVE, "reference", None, None, Verdict.MISMATCH if rotten else Verdict.UNVERIFIED, reason)
@@ -364,7 +359,7 @@ def _judge_reference(
         return _with(line, Verdict.MISMATCH, "copies_agree_against_archive")
     if Ruling.UNDECIDED in rulings:
         return _with(line, Verdict.UNVERIFIED, Ruling.UNDECIDED.value)
-    if not any(copy.verdict is Verdict.MATCH for copy in copies):
+    if not compared:
         return _with(line, Verdict.UNVERIFIED, "no_copy_compared")
     return line
 

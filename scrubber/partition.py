@@ -24,11 +24,10 @@ from scrubber.compare import (
     conclude,
     differences_in,
     ranges_to_descend,
-    rule_range,
 )
 from scrubber.gather import settle
 from scrubber.reference import Damage, Origin, Reference, References, base_due, error_kind
-from scrubber.report import Found, PartitionReport, merge_findings
+from scrubber.report import Found, PartitionReport, merge_findings, same_fault
 from scrubber.verdict import Verdict
 from storage.btree.engine import RowFact, ScanResult
 from storage.control.catalogue import KeySchema, PartitionInfo, TableMeta
@@ -48,7 +47,7 @@ RANGES_AT_ONCE = 16
 @dataclass(frozen=True, slots=True)
 class ScrubOptions:
     """rate_bytes: bytes per second read from one copy, None: no bound. lanes: partitions at once. findings_max: item-level findings per partition whose
-    keys are told; what differs beyond is judged by ranges. origins_max: findings per partition whose log record is searched for."""
+    keys are told; what differs beyond is judged key by key all the same. origins_max: findings per partition whose log record is searched for."""
 
     archive_wait_s: float = 60.0
     pin_wait_s: float = 30.0
@@ -61,8 +60,9 @@ class ScrubOptions:
 
 @dataclass(slots=True)
 class _Pass:
-    """One comparison at one seal and what it was made from."""
+    """One comparison at one seal and what it was made from. began_us: wall time before the seal."""
 
+    began_us: int
     seal: SealPoint
     outcome: Comparison
     reference: Reference | None
@@ -114,7 +114,7 @@ class PartitionScrub:
 
     async def _run(self) -> PartitionReport:
         await self._quiet()
-        outside = [Found(one) for one in self._port.findings(self._partition)]
+        known = self._port.findings(self._partition)
         try:
             first = await self._compare_once()
             if any(copy.reason in PASSING for copy in first.outcome.copies) and not first.outcome.heal:
@@ -123,13 +123,14 @@ class PartitionScrub:
                 await self._quiet()
                 first = await self._compare_once()
         except ScrubjayError as error:
-            return self._not_begun(outside, error)
+            return self._not_begun(known, error)
         try:
             # Read again: what a checkpoint or a read ran into while the copies were compared belongs to this report, not to the next.
-            outside = await self._named([Found(one) for one in self._port.findings(self._partition)], first.reference)
+            known = self._port.findings(self._partition)
+            outside = await self._named([Found(one) for one in known], first.reference)
             if not first.outcome.heal:
                 base = await self._maybe_base(first)
-                return self._report(outside, first, None, {}, base)
+                return self._report(known, outside, first, None, {}, base)
             evidence = await self._heal(first)
         finally:
             self._discard(first)
@@ -140,7 +141,7 @@ class PartitionScrub:
                 base = await self._maybe_base(second)
             finally:
                 self._discard(second)
-        return self._report(outside, first, second, evidence, base)
+        return self._report(known, outside, first, second, evidence, base)
 
     async def _quiet(self) -> None:
         """Wait for running heals. A copy that is still healing afterwards shows up as such among the copies."""
@@ -154,6 +155,7 @@ class PartitionScrub:
     async def _compare_once(self) -> _Pass:
         """Raises ScrubjayError: no seal could be had, so there is no LSN to compare at."""
         self._progress("seal")
+        began_us = self._env.clock.wall_us()
         tag = self._env.rand.u64().to_bytes(8, "little") + self._env.rand.u64().to_bytes(8, "little")
         seal = await self._port.seal(self._partition, reason=Seal.SCRUB, tag=tag)
         self._let_go.append(self._port.keep_log(self._partition, seal.lsn))
@@ -180,7 +182,7 @@ class PartitionScrub:
             damage = fault.damage if fault is not None else reference.damage if reference is not None else ()
             findings += [self._archive_finding(one) for one in damage]
             read += reference.bytes if reference is not None else 0
-            return _Pass(seal, outcome, reference, findings, read)
+            return _Pass(began_us, seal, outcome, reference, findings, read)
         except BaseException:
             if reference is not None:
                 self._references.discard(reference)
@@ -250,24 +252,22 @@ class PartitionScrub:
     ) -> Comparison:
         truth = reference.digest if reference is not None else None
         differences: list[Difference] = []
-        further: list[Ruling] = []
+        further: set[tuple[Ruling, str]] = set()
         unexplained: list[int] = []
         lost: list[Absentee] = []
         here = list(sides)
         expected: dict[int, list[RowFact]] = {}
         wanted = ranges_to_descend(sides, truth)
         for at, index in enumerate(wanted):
-            if len(differences) >= self._options.findings_max:
-                ruling = rule_range(index, here, truth)
-                further += [] if ruling is None else [ruling]
-                continue
             facts, gone = await self._facts(index, here, pins)
             lost += gone
             here = [side for side in here if side.copy in facts]
             if at % RANGES_AT_ONCE == 0 or index not in expected:
                 expected = await self._reference_facts(reference, wanted[at : at + RANGES_AT_ONCE])
             found = differences_in(facts, expected.pop(index) if reference is not None else None)
-            differences += found
+            room = max(0, self._options.findings_max - len(differences))
+            differences += found[:room]
+            further |= {(one.ruling, one.copy) for one in found[room:]}
             if not found and not any(_bad_in(side, index) for side in here):
                 unexplained.append(index)
             await self._env.tasks.sleep(0)
@@ -392,6 +392,9 @@ class PartitionScrub:
         reference = first.reference
         evidence: dict[str, str | None] = {}
         for copy in first.outcome.heal:
+            if not any(one.state == "ok" and one.node != copy for one in self._port.copies(self._partition)):
+                self._note(f"{copy} was not healed: no other copy serves while it is set aside")
+                continue
             self._progress(f"heal {copy}")
             kinds = sorted({one.kind.value for one in first.outcome.differences if one.copy == copy})
             try:
@@ -440,15 +443,26 @@ class PartitionScrub:
     # ------------------------------------------------------------------ report
 
     def _report(
-        self, outside: Sequence[Found], first: _Pass, second: _Pass | None, evidence: dict[str, str | None], base: str | None
+        self,
+        known: Sequence[Finding],
+        outside: Sequence[Found],
+        first: _Pass,
+        second: _Pass | None,
+        evidence: dict[str, str | None],
+        base: str | None,
     ) -> PartitionReport:
+        """known: what was found outside, as the store keeps it; outside: the same with its keys."""
         last = second or first
         matched = [copy.copy for copy in last.outcome.copies if copy.verdict is Verdict.MATCH]
+        # What was found after the last scan of a copy had begun says more than that scan: it is told now and kept for the run that looks there again.
+        late = [one for one in known if one.at_us > last.began_us and one.copy in matched]
         own = [_settled(found, matched=matched, evidence=evidence) for found in first.findings]
         own += [] if second is None else second.findings
         own = [found for found in own if not _told_outside(found, outside)]
         findings = [
-            _settled(found, matched=matched, evidence=evidence) if found.finding.copy != ARCHIVE else found
+            found
+            if found.finding.copy == ARCHIVE or any(same_fault(one, found.finding) for one in late)
+            else _settled(found, matched=matched, evidence=evidence)
             for found in merge_findings(outside, own)
         ]
         verdict, reason = first.outcome.verdict, first.outcome.reason
@@ -472,14 +486,17 @@ class PartitionScrub:
             base,
             () if last.reference is None else last.reference.objects,
             None if second is None else (second.seal.lsn, second.outcome.copies),
+            tuple(one for one in known if one not in late),
         )
 
-    def _not_begun(self, outside: Sequence[Found], error: ScrubjayError) -> PartitionReport:
+    def _not_begun(self, known: Sequence[Finding], error: ScrubjayError) -> PartitionReport:
+        """Nothing was compared: what is known is told, and kept for the run that compares."""
         self._note(f"no seal: {error}")
+        outside = tuple(Found(one) for one in known)
         copies = [CopyVerdict(one.node, one.kind, None, None, Verdict.UNVERIFIED, "no_seal") for one in self._port.copies(self._partition)]
         copies.append(CopyVerdict(ARCHIVE, "reference", None, None, Verdict.UNVERIFIED, "no_seal"))
         verdict = Verdict.MISMATCH if outside else Verdict.UNVERIFIED
-        return PartitionReport(self._partition, None, verdict, "no_seal", False, tuple(copies), tuple(outside), 0, 0)
+        return PartitionReport(self._partition, None, verdict, "no_seal", False, tuple(copies), outside, 0, 0)
 
     def _note(self, text: str) -> None:
         self._notes.append(f"{self._table.name} {self._partition}: {text}")

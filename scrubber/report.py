@@ -43,7 +43,8 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class PartitionReport:
     """One partition. copies: as found, before any heal. bytes: read from copies and archive. objects: archived
-    objects proven on the way. rescrub: lsn and copies of the pass after a heal."""
+    objects proven on the way. rescrub: lsn and copies of the pass after a heal. reported: findings from outside that this report settles, as the store
+    keeps them; it may forget exactly these."""
 
     partition: str
     lsn: int | None
@@ -57,6 +58,7 @@ class PartitionReport:
     base: str | None = None
     objects: tuple[str, ...] = ()
     rescrub: tuple[int, tuple[CopyVerdict, ...]] | None = None
+    reported: tuple[Finding, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -64,7 +64,11 @@ async def scrub(
     partition: str | None = None,
     progress: Progress | None = None,
 ) -> ScrubReport:
-    """Scrub every live partition chosen and report; findings from outside a scrub are given up only after the report is in the ledger. Raises Unavailable (unknown table or partition); all else is in the report."""
+    """Scrub every live partition chosen and report. Raises Unavailable (unknown table or partition); all else is in the report.
+
+    What was found outside a scrub is given up only once the report that tells of it is in the ledger, and only what that report tells: a finding made
+    since waits for the next run. If the ledger cannot be written, what this run itself found goes to the store's findings, so that it is not lost either.
+    """
     began = env.clock.boot_us()
     started = env.clock.wall_us()
     targets = choose(port.tables(), chosen=tables, partition=partition)
@@ -77,7 +81,6 @@ async def scrub(
         except ScrubjayError as error:
             notes.append(f"the ledger could not be used: {error}")
     done = 0
-    covered: list[PartitionId] = []
 
     def tell(phase: str) -> None:
         if progress is not None:
@@ -85,25 +88,35 @@ async def scrub(
 
     async def one(target: Target) -> PartitionReport:
         nonlocal done
-        report, whole = await _scrub_one(env, port, references, target, options, tell, notes)
+        report = await _scrub_one(env, port, references, target, options, tell, notes)
         await _remember(env, ledger, target, report, notes)
-        if whole:
-            covered.append(target.info.partition_id)
         done += 1
         tell("partition done")
         return report
 
     reports = await in_lanes(env.tasks, one, targets, lanes=options.lanes, name="scrub")
     report = ScrubReport(_by_table(targets, reports), (env.clock.boot_us() - began) / 1e6, tuple(notes))
+    kept = ledger is None
     if ledger is not None and run is not None:
         verdict = report.verdict.value
         try:
             await ledger.end_run(run, finished_us=env.clock.wall_us(), verdict=verdict, healed=report.healed, report=report.as_json())
+            kept = True
         except ScrubjayError as error:
             report = replace(report, notes=(*notes, f"the ledger could not be written: {error}"))
-    for partition_id in covered:
-        port.reported(partition_id)
+    for part in reports:
+        if kept:
+            port.reported(PartitionId(part.partition), part.reported)
+        else:
+            _hand_back(port, part)
     return report
+
+
+def _hand_back(port: ServicePort, part: PartitionReport) -> None:
+    """No ledger remembers this report: what it found is kept with what was found outside a scrub, until a run that the ledger takes tells of it."""
+    for found in part.findings:
+        if found.finding.found_by == "scrub":
+            port.note(found.finding)
 
 
 async def _scrub_one(
@@ -114,15 +127,15 @@ async def _scrub_one(
     options: ScrubOptions,
     tell: Callable[[str], None],
     notes: list[str],
-) -> tuple[PartitionReport, bool]:
-    """An error nobody foresaw leaves this partition unverified, not the run without a report; its findings are then kept for the next run (False)."""
+) -> PartitionReport:
+    """An error nobody foresaw leaves this partition unverified, not the run without a report; what was found there is then kept for the next run."""
     scrubber = PartitionScrub(env, port, references, target.table, target.info, options, progress=tell, notes=notes)
     try:
-        return await scrubber.run(), True
+        return await scrubber.run()
     except ScrubjayError as error:
         notes.append(f"{target.table.name} {target.info.partition_id}: {error}")
         copies = [CopyVerdict(ARCHIVE, "reference", None, None, Verdict.UNVERIFIED, error.code)]
-        return PartitionReport(target.info.partition_id, None, Verdict.UNVERIFIED, error.code, False, tuple(copies), (), 0, 0), False
+        return PartitionReport(target.info.partition_id, None, Verdict.UNVERIFIED, error.code, False, tuple(copies), (), 0, 0)
 
 
 async def _remember(env: Env, ledger: Ledger | None, target: Target, report: PartitionReport, notes: list[str]) -> None:

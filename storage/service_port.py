@@ -5,7 +5,7 @@ All coroutines here may raise Unavailable (no leader, node down, timed out): the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
@@ -101,8 +101,8 @@ class ServicePort(Protocol):
 
     def note(self, finding: Finding) -> None: ...
 
-    def reported(self, partition: PartitionId) -> None:
-        """A scrub has reported the findings returned so far."""
+    def reported(self, partition: PartitionId, findings: Sequence[Finding]) -> None:
+        """A scrub has reported exactly these, as `findings` returned them. One that was found again since is kept."""
         ...
 
     def keep_log(self, partition: PartitionId, lsn: Lsn) -> Callable[[], None]:

@@ -6,6 +6,7 @@ aside under a new name, never overwritten: it is evidence.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 
 import msgspec
@@ -17,7 +18,9 @@ from storage.service_port import Finding
 
 FILE = "findings.json"
 KEPT_MAX = 1000
-"""Per cluster; beyond it the oldest are dropped (the newest matter, and a scrub reports them all)."""
+"""Per cluster. Beyond it the oldest of the copy with the most goes: one copy that rotted through must not push out the only word about another."""
+
+Identity = tuple[str, str, str, bytes | None, str | None, int | None]
 
 
 class _File(msgspec.Struct):
@@ -26,11 +29,12 @@ class _File(msgspec.Struct):
 
 
 class Findings:
-    """One fault is kept once: the same (partition, copy, kind, storage key) found again only moves its time."""
+    """One fault is kept once: the same (partition, copy, kind, and storage key, or object and LSN) found again only moves its time. dropped: for want of room."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
-        self._kept: dict[tuple[str, str, str, bytes | None], Finding] = {}
+        self._kept: dict[Identity, Finding] = {}
+        self.dropped = 0
         data = disk.read_file(FILE)
         if data is not None:
             try:
@@ -51,16 +55,27 @@ class Findings:
         new = identity not in self._kept
         self._kept[identity] = finding
         while len(self._kept) > KEPT_MAX:
-            del self._kept[next(iter(self._kept))]
+            self._drop_one()
         self._write()
         return new
 
-    def forget(self, partition: PartitionId) -> None:
-        """A scrub has reported them."""
-        before = len(self._kept)
-        self._kept = {identity: finding for identity, finding in self._kept.items() if finding.partition != partition}
-        if len(self._kept) != before:
+    def forget(self, reported: Iterable[Finding]) -> None:
+        """A scrub has reported these. One that was found again after it was handed out stays."""
+        gone = [
+            identity for finding in reported if (known := self._kept.get(identity := _identity(finding))) and known.at_us <= finding.at_us
+        ]
+        for identity in gone:
+            self._kept.pop(identity, None)
+        if gone:
             self._write()
+
+    def _drop_one(self) -> None:
+        count: dict[tuple[str, str], int] = {}
+        for finding in self._kept.values():
+            count[finding.partition, finding.copy] = count.get((finding.partition, finding.copy), 0) + 1
+        most = max(count, key=lambda place: count[place])
+        del self._kept[next(identity for identity, finding in self._kept.items() if (finding.partition, finding.copy) == most)]
+        self.dropped += 1
 
     def _write(self) -> None:
         """A full disk loses nothing: what could not be written stays in memory, is reported from there, and goes along with the next change."""
@@ -68,5 +83,7 @@ class Findings:
             self._disk.write_file(FILE, msgspec.json.encode(_File(1, list(self._kept.values()))))
 
 
-def _identity(finding: Finding) -> tuple[str, str, str, bytes | None]:
-    return finding.partition, finding.copy, finding.kind, finding.storage_key
+def _identity(finding: Finding) -> Identity:
+    """An item's fault is named by its key, whatever was applied when it was met; any other by its object and LSN."""
+    place = (None, None) if finding.storage_key is not None else (finding.object, finding.lsn)
+    return finding.partition, finding.copy, finding.kind, finding.storage_key, *place

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -94,11 +95,13 @@ class Service:
 
     def note(self, finding: Finding) -> None:
         if finding.key is None and finding.storage_key is not None:
-            finding = finding._replace(key=self.key_of(PartitionId(finding.partition), finding.storage_key))
+            # If no copy can name the key now, or the catalogue is not read yet, the raw key is kept: a scrub names it.
+            with suppress(ScrubjayError):
+                finding = finding._replace(key=self.key_of(PartitionId(finding.partition), finding.storage_key))
         self._findings.add(finding)
 
-    def reported(self, partition: PartitionId) -> None:
-        self._findings.forget(partition)
+    def reported(self, partition: PartitionId, findings: Sequence[Finding]) -> None:
+        self._findings.forget(one for one in findings if one.partition == partition)
 
     def key_of(self, partition: PartitionId, storage_key: bytes) -> dict[str, Any] | None:
         """The key attributes (DynamoDB JSON) of a row, from the good copies; None if none has it."""

@@ -232,9 +232,10 @@ class FakeStore:
     def note(self, finding: Finding) -> None:
         self.models[PartitionId(finding.partition)].findings.append(finding)
 
-    def reported(self, partition: PartitionId) -> None:
+    def reported(self, partition: PartitionId, findings: Sequence[Finding]) -> None:
         self.reports.append(partition)
-        self.models[partition].findings.clear()
+        kept = self.models[partition].findings
+        kept[:] = [one for one in kept if one not in findings]
 
     def keep_log(self, partition: PartitionId, lsn: Lsn) -> Callable[[], None]:
         self.kept[partition] = self.kept.get(partition, 0) + 1

@@ -142,8 +142,54 @@ def test_structure_faults_are_findings_without_a_key() -> None:
 
 def test_ranges_beyond_the_bound_still_count() -> None:
     sides = [Side("n1", digest({KEY: 9})), Side("n2", digest({KEY: 9}))]
-    outcome = conclude(sides, (), digest({KEY: 8}), (), further=(Ruling.ARCHIVE,))
+    outcome = conclude(sides, (), digest({KEY: 8}), (), further={(Ruling.ARCHIVE, "archive")})
     assert (outcome.verdict, outcome.reason) == (Verdict.MISMATCH, "copies_agree_against_archive")
+    truth = digest({KEY: 9})
+    sides = [Side("n1", truth), Side("n2", digest({KEY: 8})), Side("n3", truth)]
+    assert conclude(sides, (), truth, (), further={(Ruling.COPY, "n2")}).heal == ("n2",)
+    assert conclude(sides, (), truth, (), further={(Ruling.COPY, "n2"), (Ruling.UNDECIDED, "n2")}).heal == ()
+
+
+def test_one_undecided_key_anywhere_keeps_every_copy_from_being_healed() -> None:
+    truth = digest({KEY: 9, OTHER: 7})
+    sides = [Side("n1", digest({KEY: 8, OTHER: 7})), Side("n2", digest({KEY: 9, OTHER: 5})), Side("n3", digest({KEY: 9, OTHER: 5}))]
+    outvoted = differences_in({"n1": [fact(8)], "n2": [fact(9)], "n3": [fact(9)]}, [fact(9)])
+    undecided = differences_in({"n1": [fact(7, OTHER)], "n2": [fact(5, OTHER)], "n3": [fact(5, OTHER)]}, [fact(7, OTHER)])
+    assert {one.ruling for one in outvoted} == {Ruling.COPY}
+    assert conclude(sides, (), truth, outvoted).heal == ("n1",)
+    assert {one.ruling for one in undecided} == {Ruling.UNDECIDED}
+    assert conclude(sides, (), truth, [*outvoted, *undecided]).heal == ()
+
+
+def test_a_key_at_which_all_copies_agree_against_the_archive_keeps_every_copy_from_being_healed() -> None:
+    truth = digest({KEY: 9, OTHER: 6})
+    sides = [Side("n1", digest({KEY: 8, OTHER: 7})), Side("n2", digest({KEY: 9, OTHER: 7})), Side("n3", digest({KEY: 9, OTHER: 7}))]
+    outvoted = differences_in({"n1": [fact(8)], "n2": [fact(9)], "n3": [fact(9)]}, [fact(9)])
+    against = differences_in({name: [fact(7, OTHER)] for name in ("n1", "n2", "n3")}, [fact(6, OTHER)])
+    assert conclude(sides, (), truth, [*outvoted, *against]).heal == ()
+
+
+def test_three_copies_wrong_at_three_keys_are_each_outvoted_there() -> None:
+    keys = [KEY, OTHER, b"\x80" + bytes(15) + b"k"]
+    truth = dict.fromkeys(keys, 9)
+    sides, found = [], []
+    for node, key in zip(("n1", "n2", "n3"), keys, strict=True):
+        sides.append(Side(node, digest({**truth, key: 4})))
+        found += differences_in({name: [fact(4 if name == node else 9, key)] for name in ("n1", "n2", "n3")}, [fact(9, key)])
+    outcome = conclude(sides, (), digest(truth), found)
+    assert (outcome.verdict, outcome.heal, outcome.reason) == (Verdict.MISMATCH, ("n1", "n2", "n3"), None)
+
+
+@pytest.mark.parametrize("index", [0, 1, 128, 254, 255])
+def test_no_range_is_left_out_when_a_copy_is_called_equal(index: int) -> None:
+    """A copy that differs in any one range, the first and the last too, matches nothing, whatever rows were found in it."""
+    key = bytes([index]) + bytes(15) + b"k"
+    truth = digest({KEY: 9, key: 3} if index else {KEY: 9})
+    sides = [Side("n1", truth), Side("n2", digest({KEY: 9, key: 2} if index else {KEY: 2})), Side("n3", truth)]
+    assert ranges_to_descend(sides, truth) == [index]
+    assert {copy.copy: copy.verdict for copy in conclude(sides, (), truth, ()).copies}["n2"] is Verdict.MISMATCH
+    unstable = conclude(sides, (), truth, (), unexplained=(index,))
+    assert {copy.copy: copy.verdict for copy in unstable.copies}["n2"] is Verdict.UNVERIFIED
 
 
 def test_every_side_is_looked_at_both_ways() -> None:

@@ -480,3 +480,89 @@ def test_without_looking_at_bad_rows_an_unreadable_extra_row_would_pass(monkeypa
     world.model.copies[NODES[1]].bad.add(storage_key(number))
     monkeypatch.setattr("scrubber.partition.Side", lambda node, digest, bad, structure, suspect: Side(node, digest, (), structure))
     assert world.scrub().exit_code == 0
+
+
+def test_rot_in_three_copies_at_three_keys_is_healed_in_all() -> None:
+    world = World()
+    here = [number for number in range(40) if storage_key(number) in world.model.copies[NODES[0]].rows]
+    for node, number in zip(NODES, here, strict=False):
+        copy = world.model.copies[node]
+        copy.rows[storage_key(number)] = (item_of(number, 999), copy.rows[storage_key(number)][1])
+    report = world.scrub()
+    (part,) = report.tables[0].partitions
+    assert (report.exit_code, report.healed, part.reason) == (2, True, None)
+    assert sorted(node for node, _ in world.model.heals) == sorted(NODES)
+    assert {found.finding.action for found in part.findings} == {"healed"}
+    assert world.scrub().exit_code == 0
+
+
+def test_no_copy_is_set_aside_while_no_other_one_serves() -> None:
+    world = World()
+    here = [number for number in range(40) if storage_key(number) in world.model.copies[NODES[0]].rows]
+    for node, number in zip(NODES, here, strict=False):
+        copy = world.model.copies[node]
+        copy.rows[storage_key(number)] = (item_of(number, 999), copy.rows[storage_key(number)][1])
+    for node in NODES[1:]:
+        world.model.copies[node].state = "suspect"
+    report = world.scrub()
+    assert [node for node, _ in world.model.heals] == [NODES[1], NODES[2]], "n1 is the only one that serves when its turn comes first"
+    assert any("no other copy serves" in note for note in report.notes)
+
+
+def test_a_base_is_never_written_on_a_minoritys_word() -> None:
+    world = World()
+    for node in NODES[1:]:
+        world.model.copies[node].pin_error = Unavailable("not in time")
+    report = world.scrub()
+    (part,) = report.tables[0].partitions
+    assert (report.exit_code, part.base, world.model.bases) == (3, None, [])
+    world.model.copies[NODES[1]].pin_error = None
+    assert world.scrub().tables[0].partitions[0].base is not None
+
+
+def test_a_partition_whose_scrub_broke_off_keeps_its_findings() -> None:
+    world = World()
+    world.store.note(outside(world.model))
+    found = world.store.findings
+
+    def broken(partition: Any) -> Any:
+        raise Unavailable("the catalogue cannot be read", partition=partition)
+
+    world.store.findings = broken  # type: ignore[method-assign]
+    report = world.scrub()
+    assert (report.exit_code, report.tables[0].partitions[0].reason) == (3, "Unavailable")
+    world.store.findings = found  # type: ignore[method-assign]
+    assert len(world.store.findings(world.model.info.partition_id)) == 1
+    assert world.scrub().exit_code == 2
+
+
+def test_findings_of_a_run_without_a_seal_are_told_again() -> None:
+    world = World()
+    world.store.note(outside(world.model))
+    world.model.seal_error = Unavailable("no leader")
+    assert world.scrub().exit_code == 2
+    world.model.seal_error = None
+    assert world.scrub().exit_code == 2, "a run that compared nothing has not covered the partition"
+    assert world.scrub().exit_code == 0
+
+
+def test_rot_met_behind_the_last_scan_is_not_called_healed() -> None:
+    world = World()
+    late = outside(world.model, copy=NODES[1], storage_key=storage_key(world.present()))
+
+    class Noting(FakeReferences):
+        """A read meets rot while the reference is rebuilt: after the copy was scanned."""
+
+        async def rebuild(self, *arguments: Any, **options: Any) -> Any:
+            built = await super().rebuild(*arguments, **options)
+            if not world.store.findings(world.model.info.partition_id):
+                world.store.note(late._replace(at_us=world.env.clock.wall_us()))
+            return built
+
+    world.references = Noting(world.env, world.store)
+    report = world.scrub()
+    (part,) = report.tables[0].partitions
+    assert (report.exit_code, report.healed, [found.finding.action for found in part.findings]) == (2, False, ["none"])
+    assert len(world.store.findings(world.model.info.partition_id)) == 1, "the next run looks there again"
+    world.references = FakeReferences(world.env, world.store)
+    assert (world.scrub().exit_code, world.scrub().exit_code) == (2, 0)

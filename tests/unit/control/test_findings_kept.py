@@ -1,0 +1,123 @@
+"""What is found while, before and after a scrub runs: kept until a run that the ledger takes has told of it, over restarts too. On the real classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from base.errors import Unavailable
+from base.ids import PartitionId
+from scrubber.ledger import MEMORY, SqliteLedger
+from sim.disk import SimDisk
+from storage.control.findings import KEPT_MAX, Findings
+from storage.service_port import Finding
+from tests.unit.control.house import House
+
+
+def finding(partition: str, **changes: Any) -> Finding:
+    one = Finding("unreadable", "n2", partition, None, b"k" * 20, None, 5, None, "read", "none", "rot met by a read", 1)
+    return one._replace(**changes)
+
+
+def told(report: Any) -> list[Finding]:
+    return [found.finding for table in report.tables for part in table.partitions for found in part.findings]
+
+
+@pytest.fixture(scope="module")
+def house() -> House:
+    house = House(partitions=3)
+    table = house.create("orders")
+    for key in range(12):
+        house.put(table, key, key)
+    assert house.scrub().exit_code == 0
+    return house
+
+
+def test_what_is_found_after_its_partition_was_compared_waits_for_the_next_run(house: House) -> None:
+    late: list[str] = []
+
+    def progress(facts: dict[str, Any]) -> None:
+        if facts["phase"] == "partition done" and facts["done"] == facts["total"] and not late:
+            late.append(house.table("orders").partitions[0].partition_id)
+            house.service.note(finding(late[0], at_us=house.env.clock.wall_us()))
+
+    report = house.scrub(progress=progress, lanes=1)
+    assert (report.exit_code, told(report)) == (0, [])
+    assert len(house.service.findings(PartitionId(late[0]))) == 1
+    again = house.scrub()
+    assert (again.exit_code, [one.detail for one in told(again)]) == (2, ["rot met by a read"])
+    assert house.scrub().exit_code == 0
+
+
+def test_a_fault_found_again_after_it_was_handed_out_is_kept(house: House) -> None:
+    partition = house.table("orders").partitions[0].partition_id
+    house.service.note(finding(partition, at_us=1))
+    known = house.service.findings(partition)
+    house.service.note(finding(partition, at_us=2))
+    house.service.reported(partition, known)
+    assert [one.at_us for one in house.service.findings(partition)] == [2]
+    house.service.reported(partition, house.service.findings(partition))
+    assert house.service.findings(partition) == []
+
+
+class FullLedger(SqliteLedger):
+    """A ledger on a disk that is full when a run ends."""
+
+    async def end_run(self, run: int, **_: Any) -> None:
+        raise Unavailable("the ledger cannot be used", why="disk full")
+
+
+def test_a_report_that_no_ledger_took_is_told_again(house: House) -> None:
+    table = house.table("orders")
+    sound = house.run(SqliteLedger.open(house.env.tasks, MEMORY))
+    full = house.run(FullLedger.open(house.env.tasks, MEMORY))
+    house.service.note(finding(table.partitions[0].partition_id))
+    house.checkpointed(table, 12)
+    house.rot("n3", table, 4)
+    first = house.scrub(full)
+    assert (first.exit_code, first.healed, sorted(one.found_by for one in told(first))) == (2, True, ["read", "scrub"])
+    house.restart_control(power=True)
+    second = house.scrub(sound)
+    assert (second.exit_code, sorted((one.copy, one.found_by) for one in told(second))) == (2, [("n2", "read"), ("n3", "scrub")])
+    assert house.scrub(sound).exit_code == 0
+    kept = [run.report for run in house.run(sound.runs(9))]
+    assert [len(run["tables"]) > 0 for run in kept if run is not None] == [True, True], "what the first run found stays readable"
+
+
+def test_findings_survive_a_restart_until_a_run_covers_their_partition(house: House) -> None:
+    table = house.table("orders")
+    first, second = table.partitions[0].partition_id, table.partitions[1].partition_id
+    house.service.note(finding(first))
+    house.service.note(finding(second, kind="different", storage_key=None, object="a/b.seg", found_by="agent", copy="archive"))
+    house.restart_control(power=True)
+    report = house.scrub()
+    assert (report.exit_code, sorted(one.partition for one in told(report))) == (2, sorted([first, second]))
+    house.restart_control(power=True)
+    assert house.scrub().exit_code == 0
+
+
+def test_a_finding_that_no_copy_can_name_yet_is_kept_all_the_same() -> None:
+    house = House(start=False)
+    house.service.note(finding("00000000-0000-4000-8000-00000000dead"))
+    assert [one.storage_key for one in house.service.findings(PartitionId("00000000-0000-4000-8000-00000000dead"))] == [b"k" * 20]
+
+
+def disk() -> SimDisk:
+    return House(start=False).cluster.control.disk
+
+
+def test_two_objects_of_one_partition_are_two_faults() -> None:
+    kept = Findings(disk())
+    for name in ("a.seg", "b.seg", "a.seg"):
+        kept.add(finding("p", storage_key=None, copy="archive", object=name, found_by="agent"))
+    assert sorted(str(one.object) for one in kept.of(PartitionId("p"))) == ["a.seg", "b.seg"]
+
+
+def test_a_copy_that_rotted_through_pushes_out_no_word_about_another() -> None:
+    kept = Findings(disk())
+    kept.add(finding("p", copy="n1", at_us=0))
+    for number in range(KEPT_MAX + 50):
+        kept.add(finding("p", storage_key=number.to_bytes(20, "big"), at_us=number))
+    found = kept.of(PartitionId("p"))
+    assert (len(found), kept.dropped, found[0].copy) == (KEPT_MAX, 51, "n1")
