@@ -21,8 +21,8 @@ from base.ids import PartitionId
 from pitr.target import Asked
 from scrubjay.jobs import Job, JobBoard
 from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, Failure, answer, failure_of, merge_exits
-from scrubjay.services import ArchiveService, ProgressSink, Report, RestoreService, ScrubService, VerifyService
 from scrubjay.units import format_time
+from server.ports import ArchiveService, ProgressSink, Report, RestoreService, ScrubService, VerifyService
 from storage.api.errors import ApiError
 from storage.api.sigv4 import ROLE_ADMIN, Verifier
 from storage.control.catalogue import METADATA_TABLE, TableMeta

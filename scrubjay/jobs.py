@@ -10,7 +10,7 @@ from typing import Any
 from base.env import Env, Future
 from base.errors import Internal, ScrubjayError, Unavailable
 from scrubjay.output import Failure, failure_of
-from scrubjay.services import ProgressSink, Report
+from server.ports import ProgressSink, Report
 
 RUNNING_MAX = 16
 KEPT_MAX = 64

@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 # base.real and scrubjay run on the real machine only; sim and everything below must replay.
-PACKAGES = ("base", "storage", "archiver", "scrubber", "pitr", "drills", "sim")
+PACKAGES = ("base", "storage", "archiver", "scrubber", "pitr", "server", "drills", "sim")
 EXEMPT = ("base/real/",)
 
 _SET_NAMES = {"set", "frozenset", "Set", "FrozenSet", "AbstractSet", "MutableSet"}

@@ -1,1 +1,1 @@
-"""Composition of the server: which parts a process has and how they are wired. Decisions live in the rooms below; here is only the wiring."""
+"""`serve`: the real ports (disk, loop, trees, stores, HTTP) under the assembly of `server/`."""

@@ -1,17 +1,14 @@
-"""The storage part of `--dev`: three nodes in three zones in one process, metadata group, router, store, and the store as the services see it."""
+"""The storage part of `--dev`: three nodes in three zones in one process, on the real disk, loop and trees."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from base.env import Env
-from base.errors import Unsafe
 from base.ids import Member, NodeName, PartitionId, uuid_bytes
 from base.real.disk import RealDisk
 from base.real.loop import AsyncTasks
@@ -19,17 +16,17 @@ from base.real.net import LocalHub
 from base.real.worker_process import WorkerProcess
 from scrubjay.config import Config
 from scrubjay.server.folder import ClusterFile
+from server.control import Control, open_control
+from server.node import RunningNode, Told, WalSizes, open_node
 from storage.archive_source import NodeLogSource
 from storage.btree.lmdb_engine import LmdbEngine
 from storage.consensus.messages import cluster_tag
 from storage.consensus.options import ConsensusOptions
 from storage.control.metadata import Metadata, metadata_table
-from storage.control.router import Router
 from storage.control.service import Service
 from storage.control.store import Store
-from storage.node import Node, NodeEvents
+from storage.node import Node
 from storage.options import StorageOptions
-from storage.replica import Replica
 from storage.service_port import Finding
 from storage.wal.wal import Wal
 
@@ -43,23 +40,39 @@ _log = structlog.get_logger(part="node")
 class Cluster:
     """Everything of storage in this process. `close` in reverse order of making."""
 
-    nodes: dict[NodeName, Node]
-    sources: dict[NodeName, NodeLogSource]
-    wals: dict[NodeName, Wal]
-    engines: dict[NodeName, LmdbEngine]
-    router: Router
-    metadata: Metadata
-    store: Store
-    service: Service
+    running: dict[NodeName, RunningNode]
+    control: Control
     disks: dict[NodeName, RealDisk] = field(default_factory=dict)
 
+    @property
+    def nodes(self) -> dict[NodeName, Node]:
+        return {name: one.node for name, one in self.running.items()}
+
+    @property
+    def sources(self) -> dict[NodeName, NodeLogSource]:
+        return {name: one.source for name, one in self.running.items()}
+
+    @property
+    def wals(self) -> dict[NodeName, Wal]:
+        return {name: one.wal for name, one in self.running.items()}
+
+    @property
+    def store(self) -> Store:
+        return self.control.store
+
+    @property
+    def service(self) -> Service:
+        return self.control.service
+
+    @property
+    def metadata(self) -> Metadata:
+        return self.control.metadata
+
     def close(self) -> None:
-        for node in self.nodes.values():
-            node.stop()
-        for engine in self.engines.values():
-            engine.close()
-        for wal in self.wals.values():
-            wal.close()
+        for one in self.running.values():
+            one.node.stop()
+        for one in self.running.values():
+            one.close()
 
 
 def storage_options(config: Config) -> StorageOptions:
@@ -84,123 +97,51 @@ async def open_cluster(tasks: AsyncTasks, env: Env, folder: Path, config: Config
     hub = LocalHub(tasks)
     members = tuple(Member(number, 1) for number in range(1, len(NODES) + 1))
     system = metadata_table(cluster.metadata_table_id, cluster.metadata_partition_id, members=members, created_at=cluster.created_at)
-    nodes: dict[NodeName, Node] = {}
-    sources: dict[NodeName, NodeLogSource] = {}
-    wals: dict[NodeName, Wal] = {}
-    engines: dict[NodeName, LmdbEngine] = {}
+    running: dict[NodeName, RunningNode] = {}
     disks: dict[NodeName, RealDisk] = {}
     services: list[Service] = []
-    for number, name in enumerate(NODES, 1):
+    told = Told(finding=partial(_finding, env, services), state=_state)
+    for name in NODES:
         root = folder / "nodes" / name
         root.mkdir(parents=True, exist_ok=True)
-        disk = RealDisk(root, post=tasks.post)
-        wal, recovered = Wal.open(
-            disk,
-            "wal",
-            file_size=config.storage.wal_file_bytes,
-            limit_bytes=config.storage.wal_limit_bytes,
-            reserve_bytes=config.storage.wal_reserve_bytes,
-            call_later=tasks.call_later,
-        )
-        _check_clock(env, name, recovered.reservation >> 12, config)
-        engine = LmdbEngine(str(root), disk, partial(WorkerProcess, loop=tasks.loop))
-        events = NodeEvents(
-            finding=_finding_sink(env, services),
-            state=_state_sink(),
-            archive=_archive_sink(sources, name),
-        )
-        node = Node(
+        disk = disks[name] = RealDisk(root, post=tasks.post)
+        running[name] = open_node(
             name=name,
-            number=number,
-            peers={at: peer for at, peer in enumerate(NODES, 1) if peer != name},
+            names=dict(enumerate(NODES, 1)),
             env=env,
+            disk=disk,
             network=hub.attach(name),
-            engine=engine,
-            wal=wal,
-            recovered=recovered,
+            engine=partial(LmdbEngine, str(root), disk, partial(WorkerProcess, loop=tasks.loop)),
+            wal=WalSizes(config.storage.wal_file_bytes, config.storage.wal_limit_bytes, config.storage.wal_reserve_bytes),
             options=storage_options(config),
-            consensus_options=consensus_options(config),
-            events=events,
+            consensus=consensus_options(config),
             cluster=cluster_tag(uuid_bytes(cluster.cluster_id)),
+            told=told,
         )
-        nodes[name], wals[name], engines[name], disks[name] = node, wal, engine, disk
-        sources[name] = NodeLogSource(node)
-    for node in nodes.values():
+    for one in running.values():
         booted = tasks.future()
-        node.start(lambda booted=booted: booted.set_result(None))  # type: ignore[misc]
+        one.node.start(lambda booted=booted: booted.set_result(None))  # type: ignore[misc]
         await booted
-    router = Router(env, nodes)
-    metadata = Metadata(env, router, system)
-    store = Store(
+    control = open_control(
         env,
-        nodes=nodes,
-        router=router,
-        metadata=metadata,
+        nodes={name: one.node for name, one in running.items()},
+        system=system,
         members=members,
+        disk=RealDisk(folder, post=tasks.post),
+        node_folder=lambda _name, path: str(folder / path),
         initial_partitions=config.tables.initial_partitions,
         pitr_default=config.pitr.default,
     )
-    service = Service(
-        env,
-        nodes=nodes,
-        store=store,
-        metadata=metadata,
-        disk=RealDisk(folder, post=tasks.post),
-        node_folder=lambda _name, path: str(folder / path),
-    )
-    services.append(service)
-    store.host(system)
-    await store.start()
-    return Cluster(nodes, sources, wals, engines, router, metadata, store, service, disks)
+    services.append(control.service)
+    await control.up()
+    return Cluster(running, control, disks)
 
 
-def _check_clock(env: Env, name: NodeName, reservation_us: int, config: Config) -> None:
-    ahead = reservation_us - env.clock.wall_us()
-    # A reservation reaches up to 3 s ahead by itself (base.hlc); only what goes beyond that and the allowed offset says that a clock was set back.
-    allowed = 3_000_000 + config.consensus.max_clock_offset_us
-    if ahead > allowed:
-        raise Unsafe(
-            "this machine's clock is behind what the node has already promised; set the clock right and start again",
-            node=name,
-            ahead_seconds=round(ahead / 1e6, 3),
-            allowed_seconds=allowed / 1e6,
-        )
+def _finding(env: Env, services: list[Service], finding: Finding) -> None:
+    _log.warning("finding", node=finding.copy, partition=finding.partition, kind=finding.kind, by=finding.found_by, detail=finding.detail)
+    for service in services:
+        env.tasks.call_soon(partial(service.note, finding))
 
 
-def _finding_sink(env: Env, services: list[Service]) -> Callable[..., None]:
-    def sink(node: Node, replica: Replica, **facts: Any) -> None:
-        finding = Finding(
-            kind=facts["kind"],
-            copy=node.name,
-            partition=replica.partition,
-            key=None,
-            storage_key=facts["storage_key"],
-            object=None,
-            lsn=facts["lsn"],
-            segment=None,
-            found_by=facts["found_by"],
-            action="none",
-            detail=facts["detail"],
-            at_us=env.clock.wall_us(),
-        )
-        _log.warning("finding", node=node.name, partition=replica.partition, kind=finding.kind, by=finding.found_by, detail=finding.detail)
-        for service in services:
-            env.tasks.call_soon(lambda: service.note(finding))  # noqa: B023 - one service, and the list does not change any more
-
-    return sink
-
-
-def _state_sink() -> Callable[..., None]:
-    def sink(node: Node, replica: Replica | None, state: str, reason: str) -> None:
-        _log.warning("state", node=node.name, partition=replica.partition if replica is not None else None, state=state, reason=reason)
-
-    return sink
-
-
-def _archive_sink(sources: dict[NodeName, NodeLogSource], name: NodeName) -> Callable[[PartitionId], None]:
-    def sink(partition: PartitionId) -> None:
-        source = sources.get(name)
-        if source is not None:
-            source.notify(partition)
-
-    return sink
+def _state(node: NodeName, partition: PartitionId | None, state: str, reason: str) -> None:
+    _log.warning("state", node=node, partition=partition, state=state, reason=reason)

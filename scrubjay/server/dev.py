@@ -19,7 +19,7 @@ from archiver.agent import AgentOptions, ArchiveAgent
 from archiver.identity import Attached, attach
 from archiver.probe import probe
 from base.env import Env, ObjectStore
-from base.errors import Fenced, ScrubjayError, Unavailable, Unsafe
+from base.errors import Fenced, Unavailable, Unsafe
 from base.real import log
 from base.real.clock import RealClock
 from base.real.disk import RealDisk
@@ -28,16 +28,20 @@ from base.real.jobs import WorkerJobs
 from base.real.loop import AsyncTasks, run
 from base.real.rand import RealRand
 from base.real.stores import open_store
-from base.wrap.limit import LimitedStore
 from base.wrap.metered import MeteredStore
 from base.wrap.retry import RetryingStore
+from pitr.restore import RestoreOptions
+from scrubber.ledger import SqliteLedger
+from scrubber.partition import ScrubOptions
 from scrubjay.config import Config
 from scrubjay.server.cluster import Cluster, open_cluster
-from scrubjay.server.durability import Durability, open_durability
 from scrubjay.server.folder import ClusterFile, FolderLock, empty_tmp, new_cluster, read_cluster, write_cluster
 from scrubjay.server.metrics import Metrics
-from scrubjay.server.patience import within
 from scrubjay.server.surface import http_limits, keys_of, surface
+from server.archive import start_agents, wrapped
+from server.durability import Durability, DurabilityOptions, open_durability
+from server.patience import within
+from server.stop import planned_stop
 from storage.api.api import DynamoApi
 
 GC_THRESHOLDS = (50_000, 20, 50)
@@ -45,13 +49,11 @@ GC_THRESHOLDS = (50_000, 20, 50)
 JOB_WORKERS = 2
 """Worker processes for rebuilds, verification and compression: as many as the smallest machine has cores."""
 _READY_POLL_S = 0.02
-_REQUESTS_IN_FLIGHT = 32
-LAST_WORDS_S = 1.0
-"""How long a planned stop waits for the closed timestamps to reach the last write: a few support intervals."""
 START_PATIENCE_S = 10.0
 """How long a start waits for the store of a cluster that has its archive, before it comes up without it."""
 
 _log = structlog.get_logger(part="serve")
+_durability_log = structlog.get_logger(part="durability")
 
 
 @dataclass(slots=True)
@@ -85,20 +87,26 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config) -> int:
     archive, cluster_file = await _open_archive(env, disk, folder, config)
     cluster = await open_cluster(tasks, env, folder, config, cluster_file)
     jobs = WorkerJobs(folder, workers=JOB_WORKERS, environment=_job_environment(config))
-    agents = [
-        ArchiveAgent(
-            env,
-            archive.store,
-            source,
-            archive.attached,
-            options=AgentOptions(parallel=config.archive.uploads, closed_interval_s=config.archive.closed_interval_us / 1e6),
-            jobs=jobs,
-        )
-        for source in cluster.sources.values()
-    ]
-    for agent in agents:
-        agent.start()
-    durability = await open_durability(env, folder, config, cluster, archive.store, archive.meter, archive.attached, jobs, agents)
+    agents = start_agents(
+        env,
+        archive.store,
+        cluster.sources,
+        archive.attached,
+        options=AgentOptions(parallel=config.archive.uploads, closed_interval_s=config.archive.closed_interval_us / 1e6),
+        jobs=jobs,
+    )
+    durability = open_durability(
+        env,
+        disk=RealDisk(folder),
+        control=cluster.control,
+        store=archive.store,
+        meter=archive.meter,
+        cluster_id=archive.attached.cluster,
+        jobs=jobs,
+        ledger=await SqliteLedger.open(env.tasks, str(folder / "ledger.db")),
+        options=durability_options(config),
+        log=_durability_log.info,
+    )
     api = DynamoApi(cluster.store, env, keys=keys_of(config), log=_unexpected)
     metrics = Metrics(cluster, api, archive.meter, agents)
     server = HttpServer(
@@ -124,9 +132,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config) -> int:
     _log.info("stopping")
     server.closing = True
     deadline = env.clock.boot_us() + config.serve.stop_timeout_us
-    left = await cluster.store.stop(deadline_us=deadline)
-    if not left:
-        await _last_words(env, cluster, agents, deadline_us=deadline)
+    left = await planned_stop(env, cluster.store, agents, deadline_us=deadline, log=_log.warning)
     await server.stop()
     await _close(cluster, agents, jobs, durability)
     if left:
@@ -144,22 +150,6 @@ async def _announce(tasks: AsyncTasks, cluster: Cluster, port: int, listen: str)
     sys.stdout.flush()
 
 
-async def _last_words(env: Env, cluster: Cluster, agents: list[ArchiveAgent], *, deadline_us: int) -> None:
-    """Publish the closed timestamps once more, when they cover the last write: the archive of a stopped cluster then proves everything it holds."""
-    until = min(deadline_us, env.clock.boot_us() + int(LAST_WORDS_S * 1e6))
-    while not cluster.store.closed_to_the_end() and env.clock.boot_us() < until:
-        await env.tasks.sleep(_READY_POLL_S)
-    seconds = max(0.1, (deadline_us - env.clock.boot_us()) / 1e6)
-    for agent in agents:
-        try:
-            await within(
-                env.tasks, agent.publish_closed(), seconds=seconds, what="the store did not take the last closed timestamps in time"
-            )
-        except ScrubjayError as error:
-            _log.warning("closed timestamps were not published at the stop; the next start does", error=str(error))
-            return
-
-
 async def _close(cluster: Cluster, agents: list[ArchiveAgent], jobs: WorkerJobs, durability: Durability) -> None:
     await durability.close()
     for agent in agents:
@@ -171,8 +161,7 @@ async def _close(cluster: Cluster, agents: list[ArchiveAgent], jobs: WorkerJobs,
 async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) -> tuple[Archive, ClusterFile]:
     """Probe the store and claim the prefix. Raises Unsafe (a store without the guarantees, a foreign archive), Unavailable (a new folder's store is down)."""
     bare: ObjectStore = open_store(config.archive_url, settings=_store_settings(config))
-    meter = MeteredStore(bare, env)
-    store = RetryingStore(LimitedStore(meter, env, in_flight=_REQUESTS_IN_FLIGHT), env)
+    store, meter = wrapped(bare, env)
     known = read_cluster(disk)
     file = known or new_cluster(env.rand, now_us=env.clock.wall_us())
     try:
@@ -204,6 +193,22 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
 async def _attach(env: Env, store: ObjectStore, file: ClusterFile) -> Attached:
     await probe(store, env)
     return await attach(store, env, cluster_id=file.cluster_id, folder_is_new=False)
+
+
+def durability_options(config: Config) -> DurabilityOptions:
+    return DurabilityOptions(
+        archive_url=config.archive_url,
+        lag_alarm_us=config.archive.lag_alarm_us,
+        max_offset_us=config.consensus.max_clock_offset_us,
+        pitr_default=config.pitr.default,
+        scrub=ScrubOptions(
+            archive_wait_s=config.scrub.archive_wait_us / 1e6,
+            pin_wait_s=config.scrub.pin_wait_us / 1e6,
+            heal_wait_s=config.scrub.heal_wait_us / 1e6,
+            rate_bytes=config.scrub.rate_bytes or None,
+        ),
+        restore=RestoreOptions(archive_wait_s=config.pitr.archive_wait_us / 1e6, lanes=config.pitr.parallel),
+    )
 
 
 def _store_settings(config: Config) -> dict[str, str]:

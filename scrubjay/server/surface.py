@@ -12,9 +12,9 @@ from scrubjay import __version__
 from scrubjay.admin import PREFIX, AdminApi
 from scrubjay.config import Config
 from scrubjay.server.cluster import Cluster
-from scrubjay.server.durability import Durability
 from scrubjay.server.folder import ClusterFile
 from scrubjay.server.metrics import Metrics
+from server.durability import Durability
 from storage.api import limits
 from storage.api.sigv4 import Key, Verifier
 

@@ -7,14 +7,17 @@ told at once what to host.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from base.env import Env
 from base.errors import ScrubjayError, Unavailable
 from base.ids import ClusterId, Lsn, Member, NodeName, PartitionId, TableId
+from server.control import open_control
+from server.node import RunningNode, Told, WalSizes, host_known, open_node
 from sim.store import SimStore
 from sim.world import Host, World
-from storage.archive_source import NodeLogSource
+from storage.btree.engine import TreeEngine
 from storage.btree.memory_engine import MemoryEngine, MemoryTrees
 from storage.command import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from storage.consensus.options import ConsensusOptions
@@ -22,23 +25,15 @@ from storage.control.metadata import Metadata, metadata_table
 from storage.control.router import Router
 from storage.control.service import Service
 from storage.control.store import Store
-from storage.node import Node, NodeEvents
+from storage.node import Node
 from storage.options import StorageOptions
 from storage.replica import Replica
 from storage.service_port import Finding
-from storage.wal.wal import Wal
 
 NAMES = (NodeName("n1"), NodeName("n2"), NodeName("n3"))
 MEMBERS = tuple(Member(number, 1) for number in range(1, len(NAMES) + 1))
 CLUSTER = ClusterId("00000000-0000-4000-8000-00000000c1c1")
 _DOWN = Unavailable("node is down")
-
-
-class NodeLife:
-    """One life of a node's process."""
-
-    def __init__(self, node: Node, wal: Wal, engine: MemoryEngine, source: NodeLogSource) -> None:
-        self.node, self.wal, self.engine, self.source = node, wal, engine, source
 
 
 class Door:
@@ -51,7 +46,7 @@ class Door:
 
     @property
     def node(self) -> Node | None:
-        life: NodeLife | None = self._host.process
+        life: RunningNode | None = self._host.process
         return life.node if life is not None and life.node.started else None
 
     @property
@@ -65,8 +60,8 @@ class Door:
         return {} if node is None else node.replicas
 
     @property
-    def engine(self) -> MemoryEngine:
-        life: NodeLife | None = self._host.process
+    def engine(self) -> TreeEngine:
+        life: RunningNode | None = self._host.process
         if life is None:
             raise _DOWN
         return life.engine
@@ -144,39 +139,46 @@ class WholeCluster:
         self.archive = SimStore(world)
         self.findings: list[Finding] = []
         self.states: list[tuple[int, str, str, str, str]] = []
-        self.on_node: list[Callable[[Host, NodeLife], None]] = []
+        self.on_node: list[Callable[[Host, RunningNode], None]] = []
         self._wal_file_bytes, self._wal_limit_bytes = wal_file_bytes, wal_limit_bytes
         self.control = world.add_host(NodeName("control"), build=lambda host: host)
         self.control.start()
         self.env: Env = self.control.env
         self.hosts = [world.add_host(name, build=self._build) for name in NAMES]
         self.doors: dict[NodeName, Any] = {host.name: Door(host, number) for number, host in enumerate(self.hosts, 1)}
-        self.router = Router(self.env, self.doors)
         self.system = metadata_table(
             TableId("00000000-0000-4000-8000-000000000001"),
             PartitionId("00000000-0000-4000-8000-000000000002"),
             members=MEMBERS,
             created_at=1,
         )
-        self.metadata = Metadata(self.env, self.router, self.system)
-        self.store = Store(
+        self.parts = open_control(
             self.env,
             nodes=self.doors,
-            router=self.router,
-            metadata=self.metadata,
+            system=self.system,
             members=MEMBERS,
-            initial_partitions=initial_partitions,
-            pitr_default=True,
-        )
-        self.service = Service(
-            self.env,
-            nodes=self.doors,
-            store=self.store,
-            metadata=self.metadata,
             disk=self.control.disk,
             node_folder=lambda _name, path: path,
+            initial_partitions=initial_partitions,
+            pitr_default=True,
             tree_timeout_s=10.0,
         )
+
+    @property
+    def router(self) -> Router:
+        return self.parts.router
+
+    @property
+    def metadata(self) -> Metadata:
+        return self.parts.metadata
+
+    @property
+    def store(self) -> Store:
+        return self.parts.store
+
+    @property
+    def service(self) -> Service:
+        return self.parts.service
 
     def start(self) -> None:
         """Start every node; `await up()` before using the store."""
@@ -185,50 +187,28 @@ class WholeCluster:
 
     async def up(self) -> None:
         """Wait until the metadata group answers and the catalogue is loaded."""
-        await self.store.start()
+        await self.parts.up()
 
-    def _build(self, host: Host) -> NodeLife:
-        number = NAMES.index(host.name) + 1
-        wal, recovered = Wal.open(
-            host.disk,
-            "wal",
-            file_size=self._wal_file_bytes,
-            limit_bytes=self._wal_limit_bytes,
-            reserve_bytes=self._wal_file_bytes,
-            call_later=host.env.tasks.call_later,
-        )
-        engine = MemoryEngine(self.trees[host.name], host.env.tasks, self.control.disk, seconds_base=self._checkpoint_s)
-        sources: list[NodeLogSource] = []
-
-        def changed(partition: PartitionId) -> None:
-            for source in sources:
-                source.notify(partition)
-
-        node = Node(
+    def _build(self, host: Host) -> RunningNode:
+        engine = partial(MemoryEngine, self.trees[host.name], host.env.tasks, self.control.disk, seconds_base=self._checkpoint_s)
+        life = open_node(
             name=host.name,
-            number=number,
-            peers={at: name for at, name in enumerate(NAMES, 1) if name != host.name},
+            names=dict(enumerate(NAMES, 1)),
             env=host.env,
+            disk=host.disk,
             network=host.network,
             engine=engine,
-            wal=wal,
-            recovered=recovered,
+            wal=WalSizes(self._wal_file_bytes, self._wal_limit_bytes, self._wal_file_bytes),
             options=self.storage,
-            consensus_options=self.consensus,
-            events=NodeEvents(finding=self._finding, state=self._state, archive=changed),
+            consensus=self.consensus,
             cluster=CLUSTER.encode()[-8:],
+            told=Told(finding=self._finding, state=self._state),
         )
-        life = NodeLife(node, wal, engine, NodeLogSource(node))
-        sources.append(life.source)
-        node.start(lambda: self._booted(host, life))
+        life.node.start(lambda: self._booted(host, life))
         return life
 
-    def _booted(self, host: Host, life: NodeLife) -> None:
-        for table in (self.system, *(self.metadata.tables[key] for key in sorted(self.metadata.tables))):
-            awaits = table.restore_of is not None and table.restore_of.in_progress
-            if table.status != "DROPPED" or any(life.node.known(info.partition_id) for info in table.partitions):
-                for info in table.partitions:
-                    life.node.host(table, info, awaits_base=awaits)
+    def _booted(self, host: Host, life: RunningNode) -> None:
+        host_known(life.node, self.system, self.metadata.tables)
         for listener in self.on_node:
             listener(host, life)
 
@@ -243,26 +223,12 @@ class WholeCluster:
                 if replica.group is not None:
                     replica.group.check_invariants()
 
-    def _finding(self, node: Node, replica: Replica, **facts: Any) -> None:
-        finding = Finding(
-            kind=facts["kind"],
-            copy=node.name,
-            partition=replica.partition,
-            key=None,
-            storage_key=facts["storage_key"],
-            object=None,
-            lsn=facts["lsn"],
-            segment=None,
-            found_by=facts["found_by"],
-            action="none",
-            detail=facts["detail"],
-            at_us=self.env.clock.wall_us(),
-        )
-        self.world.note(f"finding {node.name} {finding.kind} {finding.found_by} {finding.detail}")
+    def _finding(self, finding: Finding) -> None:
+        self.world.note(f"finding {finding.copy} {finding.kind} {finding.found_by} {finding.detail}")
         self.findings.append(finding)
         self.service.note(finding)
 
-    def _state(self, node: Node, replica: Replica | None, state: str, reason: str) -> None:
-        where = replica.partition if replica is not None else ""
-        self.world.note(f"state {node.name} {where} {state} {reason}")
-        self.states.append((self.world.now, node.name, where, state, reason))
+    def _state(self, node: NodeName, partition: PartitionId | None, state: str, reason: str) -> None:
+        where = partition or ""
+        self.world.note(f"state {node} {where} {state} {reason}")
+        self.states.append((self.world.now, node, where, state, reason))

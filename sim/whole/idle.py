@@ -10,7 +10,8 @@ from archiver.identity import Attached, attach
 from archiver.index import ArchiveIndex
 from base.env import Env
 from base.wrap.retry import RetryingStore
-from sim.whole.cluster import CLUSTER, NodeLife, WholeCluster
+from server.node import RunningNode
+from sim.whole.cluster import CLUSTER, WholeCluster
 from sim.whole.commands import SCHEMA, Put
 from sim.world import Host, World
 from storage.api.backend import TableSpec
@@ -57,7 +58,7 @@ class IdleRun:
         self.result.events = self.world.events
         return self.result
 
-    def _start_agent(self, host: Host, life: NodeLife) -> None:
+    def _start_agent(self, host: Host, life: RunningNode) -> None:
         store = RetryingStore(self.cluster.archive.client(host.env.tasks), host.env)
         ArchiveAgent(host.env, store, life.source, Attached(CLUSTER, 1)).start()
 

@@ -32,12 +32,13 @@ from scrubber.partition import ScrubOptions
 from scrubber.rebuilt import ArchiveReferences
 from scrubber.service import ScrubService
 from scrubber.shelves import StoreShelves
+from server.node import RunningNode
 from sim.checkers.history import FOREVER, Kind, Operation
 from sim.checkers.linear import check_linear
 from sim.checkers.registers import RegisterLedger, compare
 from sim.checkers.witness import check_witness
 from sim.jobs import SimJobs
-from sim.whole.cluster import CLUSTER, NAMES, NodeLife, WholeCluster
+from sim.whole.cluster import CLUSTER, NAMES, WholeCluster
 from sim.whole.commands import SCHEMA, Cas, Put, key_of, number_of, value_of
 from sim.world import Host, World
 from storage.api.backend import TableSpec
@@ -171,7 +172,7 @@ class WholeRun:
 
     # ------------------------------------------------------------------ the cluster
 
-    def _start_agent(self, host: Host, life: NodeLife) -> None:
+    def _start_agent(self, host: Host, life: RunningNode) -> None:
         store = RetryingStore(self.cluster.archive.client(host.env.tasks), host.env)
         ArchiveAgent(host.env, store, life.source, self._attached, options=AGENT).start()
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-PACKAGES = ("base", "storage", "archiver", "scrubber", "pitr", "drills", "sim", "scrubjay")
+PACKAGES = ("base", "storage", "archiver", "scrubber", "pitr", "server", "drills", "sim", "scrubjay")
 
 
 @cache

@@ -22,7 +22,7 @@ from base.real.loop import AsyncTasks, run
 from base.real.rand import RealRand
 from scrubjay import cli
 from scrubjay.admin import AdminApi
-from scrubjay.services import ProgressSink, Report
+from server.ports import ProgressSink, Report
 from storage.api.limits import HTTP
 from storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, Key, Verifier
 from tests.unit.cli.fakes import FakeArchive, FakeRestore, FakeScrub, FakeServices, table

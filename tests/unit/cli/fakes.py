@@ -8,7 +8,7 @@ from typing import Any
 from base.errors import Unsafe
 from base.ids import Member, PartitionId, TableId
 from pitr.target import Asked
-from scrubjay.services import ProgressSink, Report
+from server.ports import ProgressSink, Report
 from storage.control.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
 
 

@@ -21,7 +21,7 @@ from pitr.target import Asked
 from scrubjay.admin import AdminApi, resolve_table, restore_answer
 from scrubjay.jobs import RUNNING_MAX
 from scrubjay.output import Failure
-from scrubjay.services import ProgressSink, Report
+from server.ports import ProgressSink, Report
 from storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, Key, Verifier
 from storage.control.catalogue import METADATA_TABLE
 from tests.unit.cli.fakes import FakeArchive, FakeRestore, FakeScrub, FakeServices, table

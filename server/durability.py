@@ -1,22 +1,16 @@
-"""The durability services of the process: archive status and windows, verify, scrub, heal, restore, over one archive, one ledger, one pool of workers."""
+"""The durability services of a server: archive status and windows, verify, scrub, heal, restore, over one archive, one ledger, one pool of workers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-import structlog
-
-from archiver.agent import ArchiveAgent
-from archiver.identity import Attached
 from archiver.index import ArchiveIndex
 from archiver.status import StoreFacts, TableFacts, archive_status, window_of_table
 from archiver.verify import VerifyOptions, VerifyReport, verify
 from base.env import Disk, Env, Jobs, ObjectStore, Task
 from base.errors import ScrubjayError, Unavailable
 from base.ids import PartitionId, TableId
-from base.real.disk import RealDisk
 from base.wrap.metered import MeteredStore
 from pitr.restore import RestoreOptions
 from pitr.service import RestoreService
@@ -28,10 +22,9 @@ from scrubber.partition import ScrubOptions
 from scrubber.rebuilt import ArchiveReferences
 from scrubber.service import ScrubService
 from scrubber.shelves import StoreShelves
-from scrubjay.config import Config
-from scrubjay.server.cluster import Cluster
-from scrubjay.server.patience import within
-from scrubjay.services import ProgressSink, Report
+from server.control import Control
+from server.patience import within
+from server.ports import ProgressSink, Report
 from storage.control.catalogue import TableMeta
 
 FOLLOW_S = 2.0
@@ -40,19 +33,30 @@ STATUS_PATIENCE_S = 10.0
 """How long `archive status` waits for the store before it reports what was known last, and that the store does not answer."""
 VERIFY_WORK = "tmp/verify"
 
-_log = structlog.get_logger(part="durability")
+Log = Callable[[str], None]
+
+
+class DurabilityOptions(NamedTuple):
+    """archive_url: as jobs open it. lag_alarm_us: age of unarchived content that is an alarm. max_offset_us: how far clocks may be apart."""
+
+    archive_url: str
+    lag_alarm_us: int
+    max_offset_us: int
+    pitr_default: bool
+    scrub: ScrubOptions
+    restore: RestoreOptions
 
 
 class Windows:
     """Proven windows, kept up by following the archive. One look at a time."""
 
-    def __init__(self, env: Env, store: ObjectStore, cluster: str, url: str, meter: MeteredStore, lag_alarm_us: int) -> None:
-        self._env, self._url, self._meter, self._lag_alarm_us = env, url, meter, lag_alarm_us
+    def __init__(self, env: Env, store: ObjectStore, cluster: str, meter: MeteredStore, options: DurabilityOptions, log: Log) -> None:
+        self._env, self._url, self._meter, self._lag_alarm_us, self._log = env, options.archive_url, meter, options.lag_alarm_us, log
         self.index = ArchiveIndex(store, cluster, tasks=env.tasks)
         self._gate = Gate(env.tasks)
         self._task: Task[None] | None = None
         self._seen = False
-        self.cluster: Cluster | None = None
+        self.control: Control | None = None
 
     def start(self) -> None:
         self._task = self._env.tasks.spawn(self._follow(), name="windows")
@@ -72,7 +76,7 @@ class Windows:
                         await self.index.refresh(now_us=now_us)
                         self._seen = True
             except ScrubjayError as error:
-                _log.warning("the archive could not be followed", error=str(error))
+                self._log(f"the archive could not be followed: {error}")
             await self._env.tasks.sleep(FOLLOW_S)
 
     async def _refresh(self) -> None:
@@ -98,22 +102,22 @@ class Windows:
             last_error = str(error)
         return archive_status(
             self.index,
-            tables=[_facts(table, self.cluster) for table in tables],
+            tables=[_facts(table, self.control) for table in tables],
             store=StoreFacts(self._url, reachable, last_error or self._meter.last_error),
             now_us=self._env.clock.wall_us(),
             lag_alarm_s=self._lag_alarm_us / 1e6,
         )
 
 
-def _facts(table: TableMeta, cluster: Cluster | None) -> TableFacts:
+def _facts(table: TableMeta, control: Control | None) -> TableFacts:
     partitions = tuple(info.partition_id for info in table.partitions)
-    if cluster is None:
+    if control is None:
         return TableFacts(table.table_id, table.name, partitions, table.dropped_at)
     unarchived = 0
     counts = {1: 0, 2: 0, 3: 0}
     known = False
     for partition in partitions:
-        replicas = [node.replicas[partition] for node in cluster.nodes.values() if partition in node.replicas]
+        replicas = [node.replicas[partition] for node in control.nodes.values() if partition in node.replicas]
         if replicas:
             known = True
             best = max(replicas, key=lambda replica: (replica.segments.facts.archived, sum(replica.segments.facts.counts)))
@@ -128,16 +132,16 @@ class VerifyRuns:
     """`verify` against the server: the ledger remembers, and the archive's end is compared with the cluster's archived LSNs."""
 
     def __init__(
-        self, env: Env, store: ObjectStore, disk: Disk, jobs: Jobs, ledger: SqliteLedger, cluster: Cluster, cluster_id: str
+        self, env: Env, store: ObjectStore, disk: Disk, jobs: Jobs, ledger: SqliteLedger, control: Control, cluster_id: str
     ) -> None:
         self._env, self._store, self._disk, self._jobs = env, store, disk, jobs
-        self._ledger, self._cluster, self._cluster_id = ledger, cluster, cluster_id
+        self._ledger, self._control, self._cluster_id = ledger, control, cluster_id
         self._gate = Gate(env.tasks)
 
     async def verify(
         self, *, tables: Sequence[TableId] | None, level: str, budget_us: int | None, max_age_us: int, progress: ProgressSink
     ) -> Report:
-        """See scrubjay.services.VerifyService. One run at a time."""
+        """See server.ports.VerifyService. One run at a time."""
         async with self._gate:
             self._disk.mkdir(VERIFY_WORK)
             try:
@@ -181,10 +185,10 @@ class VerifyRuns:
         """Archived LSN per partition that this process still hosts, and the table of each."""
         ends: dict[str, int] = {}
         owners: dict[str, str] = {}
-        for meta in self._cluster.service.tables():
+        for meta in self._control.service.tables():
             for info in meta.partitions if table in (None, meta.table_id) else ():
-                if any(info.partition_id in node.replicas for node in self._cluster.nodes.values()):
-                    ends[info.partition_id] = self._cluster.service.archived(PartitionId(info.partition_id))
+                if any(info.partition_id in node.replicas for node in self._control.nodes.values()):
+                    ends[info.partition_id] = self._control.service.archived(PartitionId(info.partition_id))
                     owners[info.partition_id] = meta.table_id
         return ends, owners
 
@@ -225,64 +229,48 @@ class Durability:
         await self._ledger.close()
 
 
-async def open_durability(
+def open_durability(
     env: Env,
-    folder: Path,
-    config: Config,
-    cluster: Cluster,
+    *,
+    disk: Disk,
+    control: Control,
     store: ObjectStore,
     meter: MeteredStore,
-    attached: Attached,
+    cluster_id: str,
     jobs: Jobs,
-    agents: Sequence[ArchiveAgent],
+    ledger: SqliteLedger,
+    options: DurabilityOptions,
+    log: Log,
 ) -> Durability:
-    """Build the services, resume what a stop interrupted."""
-    del agents
-    disk = RealDisk(folder)
-    ledger = await SqliteLedger.open(env.tasks, str(folder / "ledger.db"))
+    """Build the services and start them; what a stop interrupted is resumed. disk: rooted at the data folder, where jobs work too."""
     if ledger.set_aside is not None:
-        _log.error("the ledger could not be read and was set aside; what was verified before is not remembered", kept=ledger.set_aside)
-    windows = Windows(env, store, attached.cluster, config.archive_url, meter, config.archive.lag_alarm_us)
-    windows.cluster = cluster
+        log(f"the ledger could not be read and was set aside; what was verified before is not remembered; kept: {ledger.set_aside}")
+    windows = Windows(env, store, cluster_id, meter, options, log)
+    windows.control = control
     references = ArchiveReferences(
         env,
         jobs,
         disk,
-        StoreShelves(store, attached.cluster, env.tasks, known=ledger.known),
-        url=config.archive_url,
-        cluster=attached.cluster,
+        StoreShelves(store, cluster_id, env.tasks, known=ledger.known),
+        url=options.archive_url,
+        cluster=cluster_id,
     )
     references.sweep()
-    scrub = ScrubService(env, cluster.service, references, ledger, scrub_options(config), log=_note)
+    scrub = ScrubService(env, control.service, references, ledger, options.scrub, log=log)
     restore = RestoreService(
         env,
-        cluster.service,
-        ArchiveSource(env, jobs, disk, ArchiveIndex(store, attached.cluster, tasks=env.tasks), url=config.archive_url),
-        RestoreOptions(archive_wait_s=config.pitr.archive_wait_us / 1e6, lanes=config.pitr.parallel),
-        max_offset_us=config.consensus.max_clock_offset_us,
-        pitr_default=config.pitr.default,
-        log=_note,
+        control.service,
+        ArchiveSource(env, jobs, disk, ArchiveIndex(store, cluster_id, tasks=env.tasks), url=options.archive_url),
+        options.restore,
+        max_offset_us=options.max_offset_us,
+        pitr_default=options.pitr_default,
+        log=log,
     )
-    healer = Healer(env, cluster.service, references, log=_note)
-    durability = Durability(windows, VerifyRuns(env, store, disk, jobs, ledger, cluster, attached.cluster), scrub, restore, healer, ledger)
-    cluster.store.durability = durability
+    healer = Healer(env, control.service, references, log=log)
+    verify_runs = VerifyRuns(env, store, disk, jobs, ledger, control, cluster_id)
+    durability = Durability(windows, verify_runs, scrub, restore, healer, ledger)
+    control.store.durability = durability
     windows.start()
     healer.start()
     restore.resume_unfinished()
     return durability
-
-
-def scrub_options(config: Config) -> ScrubOptions:
-    return ScrubOptions(
-        archive_wait_s=config.scrub.archive_wait_us / 1e6,
-        pin_wait_s=config.scrub.pin_wait_us / 1e6,
-        heal_wait_s=config.scrub.heal_wait_us / 1e6,
-        rate_bytes=config.scrub.rate_bytes or None,
-    )
-
-
-def _note(line: str) -> None:
-    _log.info(line)
-
-
-__all__: list[Any] = ["Durability", "open_durability"]

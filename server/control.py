@@ -1,0 +1,60 @@
+"""The control part of a server: router, metadata group, store, and the store as the services see it, over nodes that may be anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from base.env import Disk, Env
+from base.ids import Member, NodeName
+from storage.control.catalogue import TableMeta
+from storage.control.metadata import Metadata
+from storage.control.router import Router
+from storage.control.service import Service
+from storage.control.store import Store
+
+
+@dataclass(slots=True)
+class Control:
+    """`await up()` before the store is used. nodes: every storage node by name, or whoever speaks for it."""
+
+    nodes: Mapping[NodeName, Any]
+    system: TableMeta
+    router: Router
+    metadata: Metadata
+    store: Store
+    service: Service
+
+    async def up(self) -> None:
+        """Host the metadata group, wait until it answers, load the catalogue and host every table."""
+        self.store.host(self.system)
+        await self.store.start()
+
+
+def open_control(
+    env: Env,
+    *,
+    nodes: Mapping[NodeName, Any],
+    system: TableMeta,
+    members: tuple[Member, ...],
+    disk: Disk,
+    node_folder: Callable[[NodeName, str], str],
+    initial_partitions: int,
+    pitr_default: bool,
+    tree_timeout_s: float = 900.0,
+) -> Control:
+    """nodes: see Control. system: the metadata group. disk: where findings are kept."""
+    router = Router(env, nodes)
+    metadata = Metadata(env, router, system)
+    store = Store(
+        env,
+        nodes=nodes,
+        router=router,
+        metadata=metadata,
+        members=members,
+        initial_partitions=initial_partitions,
+        pitr_default=pitr_default,
+    )
+    service = Service(env, nodes=nodes, store=store, metadata=metadata, disk=disk, node_folder=node_folder, tree_timeout_s=tree_timeout_s)
+    return Control(nodes, system, router, metadata, store, service)

@@ -1,0 +1,151 @@
+"""One storage node from its ports: disk, network, tree engine, options. `serve --dev` opens three of these in one process, the simulator one per host and life."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from base.env import Disk, Env, Network
+from base.errors import Unsafe
+from base.ids import NodeName, PartitionId
+from storage.archive_source import NodeLogSource
+from storage.btree.engine import TreeEngine
+from storage.consensus.options import ConsensusOptions
+from storage.control.catalogue import TableMeta
+from storage.node import Node, NodeEvents
+from storage.options import StorageOptions
+from storage.replica import Replica
+from storage.service_port import Finding
+from storage.wal.wal import Wal
+
+RESERVATION_US = 3_000_000
+"""How far ahead of the wall clock a reservation reaches by itself (base.hlc)."""
+
+
+class WalSizes(NamedTuple):
+    """Bytes: of one file, of all of them, and of the part of the limit that data may not fill."""
+
+    file: int
+    limit: int
+    reserve: int
+
+
+class Told(NamedTuple):
+    """Who hears what a node has to say. state(node, partition or None, state, reason)."""
+
+    finding: Callable[[Finding], None]
+    state: Callable[[NodeName, PartitionId | None, str, str], None]
+
+
+@dataclass(slots=True)
+class RunningNode:
+    """A node and what it stands on. `close` once it is stopped."""
+
+    node: Node
+    wal: Wal
+    engine: TreeEngine
+    source: NodeLogSource
+
+    def close(self) -> None:
+        self.engine.close()
+        self.wal.close()
+
+
+def open_node(
+    *,
+    name: NodeName,
+    names: Mapping[int, NodeName],
+    env: Env,
+    disk: Disk,
+    network: Network,
+    engine: Callable[[], TreeEngine],
+    wal: WalSizes,
+    options: StorageOptions,
+    consensus: ConsensusOptions,
+    cluster: bytes,
+    told: Told,
+) -> RunningNode:
+    """Recover the node's log and make the node; it speaks only after `node.start`. names: every node's name by its number. cluster: see `cluster_tag`.
+
+    Raises Unsafe if its clock reservation lies further ahead of the wall clock than `max_clock_offset` allows.
+    """
+    log, recovered = Wal.open(
+        disk,
+        "wal",
+        file_size=wal.file,
+        limit_bytes=wal.limit,
+        reserve_bytes=wal.reserve,
+        call_later=env.tasks.call_later,
+    )
+    check_clock(env, name, recovered.reservation >> 12, max_offset_us=options.max_clock_offset_us)
+    running: list[RunningNode] = []
+
+    def changed(partition: PartitionId) -> None:
+        for one in running:
+            one.source.notify(partition)
+
+    def finding(node: Node, replica: Replica, **facts: Any) -> None:
+        told.finding(finding_of(node.name, replica.partition, facts, at_us=env.clock.wall_us()))
+
+    def state(node: Node, replica: Replica | None, state: str, reason: str) -> None:
+        told.state(node.name, replica.partition if replica is not None else None, state, reason)
+
+    number = next(at for at, one in names.items() if one == name)
+    opened = engine()
+    node = Node(
+        name=name,
+        number=number,
+        peers={at: peer for at, peer in names.items() if peer != name},
+        env=env,
+        network=network,
+        engine=opened,
+        wal=log,
+        recovered=recovered,
+        options=options,
+        consensus_options=consensus,
+        events=NodeEvents(finding=finding, state=state, archive=changed),
+        cluster=cluster,
+    )
+    running.append(RunningNode(node, log, opened, NodeLogSource(node)))
+    return running[0]
+
+
+def check_clock(env: Env, name: NodeName, reservation_us: int, *, max_offset_us: int) -> None:
+    """Raises Unsafe if this machine's clock is behind what the node has promised already, by more than may be."""
+    ahead = reservation_us - env.clock.wall_us()
+    allowed = RESERVATION_US + max_offset_us
+    if ahead > allowed:
+        raise Unsafe(
+            "this machine's clock is behind what the node has already promised; set the clock right and start again",
+            node=name,
+            ahead_seconds=round(ahead / 1e6, 3),
+            allowed_seconds=allowed / 1e6,
+        )
+
+
+def finding_of(node: NodeName, partition: PartitionId, facts: Mapping[str, Any], *, at_us: int) -> Finding:
+    """What a replica found, as the services keep it."""
+    return Finding(
+        kind=facts["kind"],
+        copy=node,
+        partition=partition,
+        key=None,
+        storage_key=facts["storage_key"],
+        object=None,
+        lsn=facts["lsn"],
+        segment=None,
+        found_by=facts["found_by"],
+        action="none",
+        detail=facts["detail"],
+        at_us=at_us,
+    )
+
+
+def host_known(node: Node, system: TableMeta, tables: Mapping[Any, TableMeta]) -> None:
+    """A node that started again is told what to host: the metadata group and every table, dropped ones only where their log is still known."""
+    for table in (system, *(tables[key] for key in sorted(tables))):
+        awaits = table.restore_of is not None and table.restore_of.in_progress
+        if table.status != "DROPPED" or any(node.known(info.partition_id) for info in table.partitions):
+            for info in table.partitions:
+                node.host(table, info, awaits_base=awaits)

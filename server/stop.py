@@ -1,0 +1,39 @@
+"""A planned stop: seal what is open, wait for the archive, and say once more up to where the tables are closed. Bounded by a deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from archiver.agent import ArchiveAgent
+from base.env import Env
+from base.errors import ScrubjayError
+from server.patience import within
+from storage.control.store import Store
+
+LAST_WORDS_S = 1.0
+"""How long a planned stop waits for the closed timestamps to reach the last write: a few support intervals."""
+_POLL_S = 0.02
+
+
+async def planned_stop(env: Env, store: Store, agents: Sequence[ArchiveAgent], *, deadline_us: int, log: Callable[[str], object]) -> int:
+    """Returns the raw bytes left unarchived at boot time `deadline_us`. The caller has stopped taking requests."""
+    left = await store.stop(deadline_us=deadline_us)
+    if not left:
+        await last_words(env, store, agents, deadline_us=deadline_us, log=log)
+    return left
+
+
+async def last_words(env: Env, store: Store, agents: Sequence[ArchiveAgent], *, deadline_us: int, log: Callable[[str], object]) -> None:
+    """Publish the closed timestamps once more, when they cover the last write: the archive of a stopped cluster then proves everything it holds."""
+    until = min(deadline_us, env.clock.boot_us() + int(LAST_WORDS_S * 1e6))
+    while not store.closed_to_the_end() and env.clock.boot_us() < until:
+        await env.tasks.sleep(_POLL_S)
+    seconds = max(0.1, (deadline_us - env.clock.boot_us()) / 1e6)
+    for agent in agents:
+        try:
+            await within(
+                env.tasks, agent.publish_closed(), seconds=seconds, what="the store did not take the last closed timestamps in time"
+            )
+        except ScrubjayError as error:
+            log(f"closed timestamps were not published at the stop; the next start does: {error}")
+            return
