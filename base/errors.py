@@ -6,6 +6,7 @@
     +-- Unavailable   nothing is wrong with the call: retry later                   exit 1
     |   +-- NotLeader     ask the leader; `hint` names the node last known to lead
     |   +-- DiskFull      the disk refuses growth; reads go on
+    |   +-- Exhausted     the machine has no more memory, descriptors or processes
     +-- Fenced        stop: someone newer owns this                                 exit 4
     +-- Missing       something that must exist is not there: `what`, `lsn`         exit 2
     +-- Corrupt       never retry: quarantine, keep the evidence                    exit 2
@@ -68,6 +69,12 @@ class DiskFull(Unavailable):
     """The disk has no room for the write."""
 
     code = "DiskFull"
+
+
+class Exhausted(Unavailable):
+    """The machine has no more memory, descriptors, processes or locks. Says nothing about data; nothing of it is kept."""
+
+    code = "Exhausted"
 
 
 class Fenced(ScrubjayError):

@@ -19,7 +19,8 @@ from queue import SimpleQueue
 from threading import Thread
 
 from base.env import File
-from base.errors import Corrupt, DiskFull, Exists, Internal, Missing, ScrubjayError, Unavailable
+from base.errors import Corrupt, Internal, ScrubjayError, Unavailable
+from base.oserrors import error_of_os
 
 Post = Callable[[Callable[[], None]], None]
 Buffer = bytes | bytearray | memoryview
@@ -29,20 +30,11 @@ IOV_MAX = 1024
 _ZEROS = bytes(1 << 20)
 AHEAD_SYNC_BYTES = 2 << 20
 """A file made ahead is synced in steps of so many bytes, so that a commit never waits on the platter for a whole file of zeros."""
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def error_of(error: OSError, *, path: str, action: str) -> ScrubjayError:
-    """What a failed system call means to its caller: DiskFull, Corrupt (EIO), Missing, Exists, or Unavailable."""
-    if error.errno in _FULL:
-        return DiskFull("the disk is full", what=path, action=action)
-    if error.errno == errno.ENOENT:
-        return Missing("no such file", what=path)
-    if error.errno == errno.EEXIST:
-        return Exists("file exists", key=path)
-    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.EROFS):
-        return Unavailable(f"the machine refused: {error.strerror}", what=path, action=action)
-    return Corrupt(f"the disk failed: {error.strerror}", what=path, action=action, errno=error.errno)
+    """What a failed system call means to its caller (base.oserrors)."""
+    return error_of_os(error.errno, what=path, action=action)
 
 
 def write_fully(descriptor: int, offset: int, chunks: Sequence[Buffer]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-import sys
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,9 @@ from typing import Any
 import structlog
 
 from base.errors import ScrubjayError, Unavailable
+from base.oserrors import error_of_os
 from base.real import job_wire
+from base.real.child import interpreter_arguments
 
 QUEUE_MAX = 256
 STOP_TIMEOUT_S = 2.0
@@ -145,16 +146,16 @@ class WorkerJobs:
             if worker.alive:
                 return worker
             _log.warning("idle worker was gone", status=worker.process.returncode)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "base.real.job_worker",
-            self._folder,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=self._environment,
-            limit=READ_BUFFER_BYTES,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *interpreter_arguments("base.real.job_worker", [self._folder]),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env=self._environment,
+                limit=READ_BUFFER_BYTES,
+            )
+        except OSError as error:
+            raise error_of_os(error.errno, what="job worker", action="start a worker process") from error
         return _Worker(process)
 
     async def close(self) -> None:

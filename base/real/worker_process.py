@@ -11,9 +11,11 @@ import contextlib
 import fcntl
 import os
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+
+from base.oserrors import error_of_os
+from base.real.child import interpreter_arguments
 
 READ_BYTES = 1 << 20
 PIPE_BYTES = 1 << 20
@@ -25,23 +27,29 @@ class WorkerProcess:
 
     def __init__(
         self,
+        module: str,
         arguments: Sequence[str],
         *,
         on_data: Callable[[bytes], None],
-        on_exit: Callable[[str], None],
+        on_exit: Callable[[int], None],
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        """arguments: for the interpreter, for example ("-m", "package.module", ...). on_exit: once, with the exit status as text, unless `close` came first."""
+        """module: run as `__main__`, isolated (base.real.child). on_exit: once, with the exit status (negative: the signal), unless `close` came first.
+
+        Raises the typed error of what the machine lacks (memory, descriptors, processes).
+        """
         self._loop = loop or asyncio.get_running_loop()
         self._on_data = on_data
         self._on_exit = on_exit
         self._waiting: deque[memoryview] = deque()
         self._writing = False
         self._ended = False
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and module)
-            [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=0
-        )
+        try:
+            self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and module)
+                interpreter_arguments(module, arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            )
+        except OSError as error:
+            raise error_of_os(error.errno, what=module, action="start a worker process") from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._in = self._process.stdin.fileno()
@@ -95,8 +103,7 @@ class WorkerProcess:
             self._on_data(data)
             return
         self._end()
-        status = self._process.wait()
-        self._on_exit(f"killed by signal {-status}" if status < 0 else f"exit status {status}")
+        self._on_exit(self._process.wait())
 
     def _end(self) -> None:
         if self._ended:

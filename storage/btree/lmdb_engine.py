@@ -1,30 +1,39 @@
 """The tree engine on LMDB: the node reads through its own environments, one `write` worker makes every change, one `scan` worker serves pins.
 
-Guarantees: a tree is walked in the worker before the node touches it; a worker that dies while verifying makes that tree Corrupt, not the node; a worker
-that dies in a checkpoint is replaced and the checkpoint repeated once (commits are atomic and name the LSN they continue, so a repeat is safe).
+Guarantees: a tree is walked in the worker before the node touches it. A worker that dies is replaced and what it was doing is repeated (commits are atomic and
+name the LSN they continue, so a repeat is safe). Only a tree whose bytes kill every worker that reads them, by a fault of the processor or an abort, is
+Corrupt; one that was killed, or could not be started, is a lack of the machine: Unavailable or Exhausted, and nothing is kept of it.
+At most `readers_open_max` trees are open for reading in the node; one that rests has no descriptor, no map and no memory, and is opened again when read.
 Callbacks run on the loop. Loop-agnostic: processes come through `SpawnWorker` (`base.real.worker_process` in production).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import lmdb
 
 from base.env import Disk
-from base.errors import Corrupt, Exists, Internal, Missing, ScrubjayError, Unavailable
-from base.ids import Lsn, PartitionId, uuid_bytes
+from base.errors import Corrupt, DiskFull, Exhausted, Exists, Internal, Missing, ScrubjayError, Unavailable
+from base.ids import Lsn, PartitionId, Stamp, uuid_bytes
 from storage.btree import wire
 from storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeState
 from storage.btree.lmdb_tree import TreeReader, error_of, open_databases, open_environment
 from storage.digest import RangeDigest, Total
 
 OPENING = "opening"
-OPEN_ATTEMPTS_MAX = 5
-"""Opens of one tree that may be cut short one after another before it is held suspect for killing the process."""
 SPAWNS_WITHOUT_HELLO_MAX = 3
+REPEATS = 2
+"""How often what a worker was doing when it died is given to the next one."""
+READERS_OPEN_MAX = 256
+"""Trees of one node that are open for reading at once: two descriptors and `lmdb_tree.map_size_for` of address space each."""
+FAULTS = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT})
+"""Deaths that the bytes being read can cause. Any other (SIGKILL by hand or by the kernel, an exit) has its cause elsewhere."""
 
 
 class WorkerLink(Protocol):
@@ -35,23 +44,26 @@ class WorkerLink(Protocol):
 
 
 class SpawnWorker(Protocol):
-    """Start `python <arguments>`. on_exit: once, unless the link was closed."""
+    """Start `python -m <module> <arguments>`. on_exit: once, with its exit status, unless the link was closed. Raises Exhausted, Unavailable."""
 
-    def __call__(self, arguments: Sequence[str], *, on_data: Callable[[bytes], None], on_exit: Callable[[str], None]) -> WorkerLink: ...
+    def __call__(
+        self, module: str, arguments: Sequence[str], *, on_data: Callable[[bytes], None], on_exit: Callable[[int], None]
+    ) -> WorkerLink: ...
 
 
 Reply = Callable[[Any | ScrubjayError], None]
 
 
 class _Call:
-    """A request under way. repeat: it may be sent again to a new worker."""
+    """A request under way. repeat: times it may be given to another worker yet. deaths: exit statuses of the workers that died serving it."""
 
-    __slots__ = ("frame", "repeat", "reply")
+    __slots__ = ("deaths", "frame", "repeat", "reply")
 
     def __init__(self, frame: bytes, reply: Reply, repeat: int) -> None:
         self.frame = frame
         self.reply = reply
         self.repeat = repeat
+        self.deaths: list[int] = []
 
 
 class _Worker:
@@ -75,9 +87,14 @@ class _Worker:
 
     def call(self, request: wire.Request, reply: Reply, *, repeat: int = 0) -> None:
         """Send; `reply` gets the answer's value or its error. A request that was being served when the worker died is repeated `repeat` times."""
-        call = _Call(wire.encode(request), reply, repeat)
+        try:
+            call = _Call(wire.encode(request), reply, repeat)
+            link = self._started()
+        except ScrubjayError as error:
+            reply(error)
+            return
         self._calls[request.id] = call
-        self._started().send(call.frame)
+        link.send(call.frame)
 
     def tell(self, request: wire.Request) -> None:
         """Send what has no answer."""
@@ -85,11 +102,12 @@ class _Worker:
             self._link.send(wire.encode(request))
 
     def _started(self) -> WorkerLink:
+        """Raises Unavailable, Exhausted."""
         if self._closed:
             raise Unavailable("the tree engine is closed")
         if self._link is None:
             self._frames = wire.FrameReader()
-            self._link = self._spawn(self._arguments, on_data=self._data, on_exit=self._exited)
+            self._link = self._spawn("storage.btree.worker", self._arguments, on_data=self._data, on_exit=self._exited)
         return self._link
 
     def _data(self, data: bytes) -> None:
@@ -103,7 +121,7 @@ class _Worker:
                 error = wire.error_of(answer)
                 call.reply(answer.value if error is None else error)
 
-    def _exited(self, status: str) -> None:
+    def _exited(self, status: int) -> None:
         self._link = None
         self.deaths += 1
         self._silent += 1
@@ -113,18 +131,25 @@ class _Worker:
         for number, (id_, call) in enumerate(calls.items()):
             # Only what was being served can have killed it; what waits behind is sent again.
             suspected = self._silent == 1 and (number == 0 or not self._in_order)
+            if suspected:
+                call.deaths.append(status)
             if self._silent > SPAWNS_WITHOUT_HELLO_MAX or (suspected and call.repeat == 0):
                 lost.append(call)
                 continue
             call.repeat -= suspected
             kept[id_] = call
         self._calls = kept
+        cause: ScrubjayError | None = None
         if kept:
-            link = self._started()
-            for call in kept.values():
-                link.send(call.frame)
+            try:
+                link = self._started()
+                for call in kept.values():
+                    link.send(call.frame)
+            except ScrubjayError as error:
+                cause, self._calls = error, {}
+                lost += kept.values()
         for call in lost:
-            call.reply(Unavailable("the storage worker died", status=status))
+            call.reply(cause or _died(call.deaths or [status]))
 
     def close(self) -> None:
         self._closed = True
@@ -134,17 +159,27 @@ class _Worker:
         self._calls = {}
 
 
+def _died(deaths: list[int]) -> ScrubjayError:
+    """What it means that workers with these exit statuses died over one request."""
+    if len(deaths) > 1 and all(-status in FAULTS for status in deaths):
+        return Corrupt("its bytes kill every process that reads them", what="tree", signals=[-status for status in deaths])
+    last = deaths[-1]
+    cause = f"killed by {signal.Signals(-last).name}" if last < 0 else f"exit status {last}"
+    return Unavailable("the storage worker died", status=cause, deaths=len(deaths))
+
+
 class LmdbEngine:
     """Implements `storage.btree.engine.TreeEngine`. root: the node's folder on the machine; disk: the same folder as a port."""
 
-    def __init__(self, root: str, disk: Disk, spawn: SpawnWorker) -> None:
+    def __init__(self, root: str, disk: Disk, spawn: SpawnWorker, *, readers_open_max: int = READERS_OPEN_MAX) -> None:
         self._root = root
         self._disk = disk
-        arguments = ("-m", "storage.btree.worker")
         parent = str(os.getpid())
-        self._writer = _Worker(spawn, (*arguments, "write", root, parent), in_order=True)
-        self._scanner = _Worker(spawn, (*arguments, "scan", root, parent), in_order=False)
+        self._writer = _Worker(spawn, ("write", root, parent), in_order=True)
+        self._scanner = _Worker(spawn, ("scan", root, parent), in_order=False)
         self._open: dict[PartitionId, LmdbTree] = {}
+        self._readers_open_max = readers_open_max
+        self._reading: OrderedDict[PartitionId, LmdbTree] = OrderedDict()
 
     def folder(self, partition: PartitionId) -> str:
         """Below the node's folder."""
@@ -165,53 +200,82 @@ class LmdbEngine:
             done(answer if isinstance(answer, ScrubjayError) else self._read(partition, answer))
 
         request = wire.Build(self._writer.next_id(), partition, path, state.applied, state.stamp, state.extra, replace)
-        self._writer.call(request, built, repeat=1)
+        self._writer.call(request, built, repeat=REPEATS)
 
     def open(self, partition: PartitionId, done: Done[Tree]) -> None:
-        """The marker `opening` counts opens that were cut short. One there: every row is verified. OPEN_ATTEMPTS_MAX of them: the tree is suspect."""
+        """A marker `opening` that is there says that the last open was cut short: then every row is verified, not only the structure."""
         if partition in self._open:
             done(Exists("tree is open", key=partition))
             return
         folder = self.folder(partition)
-        if not self._disk.exists(folder):
-            done(Missing("no such tree", what=partition))
-            return
         marker = f"{folder}/{OPENING}"
-        attempts = _attempts(self._disk.read_file(marker))
-        if attempts >= OPEN_ATTEMPTS_MAX:
-            done(
-                Corrupt(
-                    "opening this tree was cut short too often: it may be what kills the process",
-                    what="tree",
-                    where=partition,
-                    attempts=attempts,
-                )
-            )
+        try:
+            if not self._disk.exists(folder):
+                done(Missing("no such tree", what=partition))
+                return
+            deep = self._disk.exists(marker)
+            if not deep:
+                self._mark(marker)
+        except ScrubjayError as error:
+            done(error)
             return
-        self._disk.write_file(marker, b"%d\n" % (attempts + 1))
 
         def verified(answer: Any | ScrubjayError) -> None:
-            if isinstance(answer, Unavailable):
-                answer = Corrupt("the storage worker died while it verified the tree", what="tree", where=partition, cause=str(answer))
             result = answer if isinstance(answer, ScrubjayError) else self._read(partition, answer)
-            self._disk.remove(marker)
-            self._disk.sync_dir(folder)
+            try:
+                if self._disk.exists(marker):
+                    self._disk.remove(marker)
+                    self._disk.sync_dir(folder)
+            except ScrubjayError as error:
+                if isinstance(result, LmdbTree):
+                    result.close()
+                    result = error
             done(result)
 
-        self._writer.call(wire.Open(self._writer.next_id(), partition, attempts > 0), verified)
+        self._writer.call(wire.Open(self._writer.next_id(), partition, deep), verified, repeat=REPEATS)
+
+    def _mark(self, marker: str) -> None:
+        with contextlib.suppress(DiskFull):  # which must not keep a tree closed; all that is lost is that a next start would look closer
+            self._disk.write_file(marker, b"")
 
     def _read(self, partition: PartitionId, facts: Sequence[Any]) -> Tree | ScrubjayError:
+        path = os.path.join(self._root, self.folder(partition), "btree")  # noqa: PTH118
+        tree = LmdbTree(self, partition, path, TreeState(Lsn(facts[0]), Stamp(facts[1]), facts[2]))
         try:
-            tree = LmdbTree(self, partition, os.path.join(self._root, self.folder(partition), "btree"))  # noqa: PTH118
+            tree.wake()
         except ScrubjayError as error:
             return error
-        if tree.state != (facts[0], facts[1], facts[2]):
-            tree.close()
-            return Corrupt(
-                "node and worker see different tree states", what="tree", where=partition, expected=facts[0], found=tree.state.applied
-            )
         self._open[partition] = tree
         return tree
+
+    def admit(self, tree: LmdbTree, opened: Callable[[], Any]) -> Any:
+        """Run `opened` (it opens `tree` for reading) with room made for it: the trees that were read least lately rest. Raises what it raises."""
+        while len(self._reading) >= self._readers_open_max:
+            self._rest_one()
+        try:
+            result = opened()
+        except Exhausted:
+            if not self._reading:
+                raise
+            for _ in range((len(self._reading) + 1) // 2):
+                self._rest_one()
+            result = opened()
+        self._reading[tree.partition] = tree
+        return result
+
+    def _rest_one(self) -> None:
+        """The clock algorithm: who was read since the last look is passed over once."""
+        while True:
+            partition, tree = next(iter(self._reading.items()))
+            if not tree.used:
+                tree.rest()
+                return
+            tree.used = False
+            self._reading.move_to_end(partition)
+
+    def resting(self, partition: PartitionId) -> None:
+        """A tree has closed its environment."""
+        self._reading.pop(partition, None)
 
     def checkpoint(self, partition: PartitionId, changes: Sequence[Change], expected: TreeState, state: TreeState, reply: Reply) -> None:
         """Have the worker commit."""
@@ -224,7 +288,7 @@ class LmdbEngine:
             state.extra,
             changes,  # type: ignore[arg-type]
         )
-        self._writer.call(request, reply, repeat=1)
+        self._writer.call(request, reply, repeat=REPEATS)
 
     def pin(self, partition: PartitionId, applied: int, done: Done[PinnedTree]) -> None:
         """See Tree.pin."""
@@ -273,79 +337,139 @@ class LmdbEngine:
         self._open.clear()
 
 
-def _attempts(marker: bytes | None) -> int:
-    if marker is None:
-        return 0
-    try:
-        return int(marker)
-    except ValueError:
-        return 1
-
-
 class LmdbTree:
-    """Implements `storage.btree.engine.Tree`: a read transaction of the last checkpoint, renewed after the next."""
+    """Implements `storage.btree.engine.Tree`: a read transaction of the last checkpoint, renewed after the next.
 
-    __slots__ = ("_committing", "_databases", "_engine", "_environment", "_generation", "_partition", "_raw", "_reader", "_state")
+    It may rest: no environment is open then, and the next read opens it again (`LmdbEngine.admit`). used: it was read since the engine last looked.
+    """
 
-    def __init__(self, engine: LmdbEngine, partition: PartitionId, path: str) -> None:
+    __slots__ = (
+        "_closed",
+        "_committing",
+        "_databases",
+        "_engine",
+        "_environment",
+        "_generation",
+        "_path",
+        "_raw",
+        "_reader",
+        "_state",
+        "partition",
+        "used",
+    )
+
+    def __init__(self, engine: LmdbEngine, partition: PartitionId, path: str, state: TreeState) -> None:
+        """state: as the worker that verified the tree found it. Call `wake` before anything else."""
         self._engine = engine
-        self._partition = partition
+        self.partition = partition
         self._raw = uuid_bytes(partition)
-        self._environment = open_environment(path, write=False)
+        self._path = path
+        self._state = state
+        self._environment: Any = None
+        self._databases: Any = None
         self._committing = False
+        self._closed = False
         self._generation = 0
         self._reader: TreeReader | None = None
-        try:
-            self._databases = open_databases(self._environment, create=False)
-            self._renew()
-        except ScrubjayError:
-            self._environment.close()
-            raise
+        self.used = True
 
-    def _renew(self) -> None:
-        """Move to the newest checkpoint. Iterators of the one before end with an error."""
-        if self._reader is not None:
-            self._reader.transaction.abort()
+    # --- open, resting, closed ---
+
+    def wake(self) -> TreeReader:
+        """Open the environment and a read transaction at the known state. Raises Corrupt if another state is there, Exhausted, Unavailable."""
+        if self._closed:
+            raise Internal("tree is closed", partition=self.partition)
+        reader: TreeReader = self._engine.admit(self, self._opened)
+        self._reader = reader
+        self.used = True
+        return reader
+
+    def _opened(self) -> TreeReader:
+        environment = open_environment(self._path, write=False)
+        try:
+            databases = open_databases(environment, create=False)
+            reader = TreeReader(_begin(environment), databases, self._raw)
+            found = reader.facts().state
+            if found != self._state:
+                raise Corrupt(
+                    "the tree is not at the state it had",
+                    what="tree",
+                    where=self.partition,
+                    expected=self._state.applied,
+                    found=found.applied,
+                )
+        except ScrubjayError:
+            environment.close()
+            raise
+        self._environment, self._databases = environment, databases
+        return reader
+
+    def rest(self) -> None:
+        """Close the environment; the tree stays usable. Iterators of it end with an error."""
+        if self._reader is None:
+            return
+        self._reader.transaction.abort()
+        self._reader = None
+        self._generation += 1
+        self._environment.close()
+        self._environment = self._databases = None
+        self._engine.resting(self.partition)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self.rest()
+        self._closed = True
+        self._engine.closed(self.partition)
+
+    def _renew(self, state: TreeState) -> None:
+        """Move to the newest checkpoint, which must be `state`. Iterators of the one before end with an error."""
+        if self._reader is None:
+            self._state = state
+            return  # whoever wakes it looks
+        self._reader.transaction.abort()
         self._generation += 1
         try:
-            transaction = self._begin()
-        except lmdb.Error as error:
-            raise error_of(error) from error
-        self._reader = TreeReader(transaction, self._databases, self._raw)
-        self._state = self._reader.facts().state
+            self._reader = TreeReader(_begin(self._environment), self._databases, self._raw)
+            self._state = self._reader.facts().state
+        except ScrubjayError:
+            self._state = state
+            self.rest()  # nothing may be read from an aborted transaction
+            raise
+
+    # --- reading ---
 
     def get(self, key: bytes, *, proven: bool = True) -> Row | None:
-        if self._reader is None:
-            raise Internal("tree is closed", partition=self._partition)
-        return self._reader.get(key, proven=proven)
-
-    def _begin(self) -> Any:
-        try:
-            return self._environment.begin()
-        except lmdb.MapResizedError:
-            self._environment.set_mapsize(0)  # the worker made the map larger
-            return self._environment.begin()
+        reader = self._reader
+        if reader is None:
+            reader = self.wake()
+        self.used = True
+        return reader.get(key, proven=proven)
 
     @property
     def state(self) -> TreeState:
         return self._state
 
     def range(self, start: bytes, end: bytes | None, *, reverse: bool = False) -> Iterator[Row]:
-        if self._reader is None:
-            raise Internal("tree is closed", partition=self._partition)
+        reader = self._reader
+        if reader is None:
+            reader = self.wake()
+        self.used = True
         generation = self._generation
-        rows = self._reader.range(start, end, reverse=reverse)
+        rows = reader.range(start, end, reverse=reverse)
         while True:
             if self._generation != generation:
-                raise Internal("range iterator used across a checkpoint", partition=self._partition)
+                raise Internal("range iterator used across a checkpoint", partition=self.partition)
             row = next(rows, None)
             if row is None:
                 return
             yield row
 
+    # --- changing ---
+
     def checkpoint(self, changes: Sequence[Change], state: TreeState, done: Done[None]) -> None:
         if self._committing:
-            raise Internal("one checkpoint at a time", partition=self._partition)
+            raise Internal("one checkpoint at a time", partition=self.partition)
         self._committing = True
 
         def committed(answer: Any | ScrubjayError) -> None:
@@ -353,29 +477,34 @@ class LmdbTree:
             if isinstance(answer, ScrubjayError):
                 done(answer)
                 return
-            if self._reader is None:
-                done(Unavailable("tree was closed", what=self._partition))
+            if self._closed:
+                done(Unavailable("tree was closed", what=self.partition))
                 return
             try:
-                self._renew()
+                self._renew(state)
             except ScrubjayError as error:
-                done(error)
-                return
-            done(None if self._state == state else Corrupt("checkpoint is not there after its commit", what="tree", where=self._partition))
+                if not isinstance(error, Unavailable):
+                    done(error)
+                    return
+                # Committed all the same: the tree rests now, and the next read opens it again or says what is in the way.
+            done(None if self._state == state else Corrupt("checkpoint is not there after its commit", what="tree", where=self.partition))
 
-        self._engine.checkpoint(self._partition, changes, self._state, state, committed)
+        self._engine.checkpoint(self.partition, changes, self._state, state, committed)
 
     def pin(self, applied: Lsn, done: Done[PinnedTree]) -> None:
-        self._engine.pin(self._partition, applied, done)
+        self._engine.pin(self.partition, applied, done)
 
-    def close(self) -> None:
-        if self._reader is None:
-            return
-        self._reader.transaction.abort()
-        self._reader = None
-        self._generation += 1
-        self._environment.close()
-        self._engine.closed(self._partition)
+
+def _begin(environment: Any) -> Any:
+    """A read transaction. Raises typed errors."""
+    try:
+        try:
+            return environment.begin()
+        except lmdb.MapResizedError:
+            environment.set_mapsize(0)  # the worker made the map larger
+            return environment.begin()
+    except lmdb.Error as error:
+        raise error_of(error) from error
 
 
 class LmdbPin:

@@ -1,11 +1,13 @@
 """One tree in one LMDB environment: rows, fences and meta, read and written (docs/formats/tree.md, ADR 0003). Used in the node (reading) and in the workers.
 
-Guarantees: what is given out was checked; so was every absence. Every LMDB error is a Corrupt, except a full disk. Not covered: damage in a page header may
+Guarantees: what is given out was checked; so was every absence. An LMDB error is Corrupt only where it speaks of bytes that were read. Not covered: damage in a page header may
 kill the process; that is why a tree is walked in the worker before it is served.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -15,8 +17,9 @@ import lmdb
 from xxhash import xxh3_64_intdigest
 
 from base.checksum import row_hash
-from base.errors import Corrupt, DiskFull, Internal, Invalid, Missing, ScrubjayError
+from base.errors import Corrupt, DiskFull, Internal, Invalid, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, Stamp
+from base.oserrors import error_of_os
 from storage.btree.engine import Change, Row, TreeState
 from storage.btree.fence import (
     EMPTY_TREE,
@@ -40,8 +43,10 @@ from storage.btree.fence import (
 from storage.btree.row import KEY_BYTES_MAX, decode_value, encode_value
 from storage.digest import MASK
 
-MAP_SIZE = 16 << 30
-"""Bytes of address space per tree at first; doubled when it is full."""
+MAP_SIZE_MIN = 128 << 20
+"""Bytes of address space of a small tree; a writer doubles the map when it is full."""
+MAP_PER_FILE = 4
+"""A map is at first so many times as large as the file."""
 MAX_READERS = 64
 FILE = "data.mdb"
 LIB_VERSION = 1
@@ -100,24 +105,52 @@ def decode_meta(value: bytes | None, *, partition: bytes, key: bytes) -> TreeFac
     return TreeFacts(state, rows, runs, int.from_bytes(key_sum, "little"), int.from_bytes(row_sum, "little"))
 
 
+_FACTS = (
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.InvalidError,
+    lmdb.VersionMismatchError,
+    lmdb.IncompatibleError,
+    lmdb.BadChecksumError,
+    lmdb.NotFoundError,
+)
+"""What LMDB says of bytes it read."""
+_LIMITS = (lmdb.ReadersFullError, lmdb.TlsFullError, lmdb.TxnFullError, lmdb.PanicError, lmdb.MapResizedError)
+"""What LMDB says of itself in this process: a table or a transaction is full, or a write failed before and the environment must be opened again."""
+
+
 def error_of(error: lmdb.Error) -> ScrubjayError:
-    """What an LMDB error means."""
-    if (isinstance(error, lmdb.DiskError) and "space" in str(error).lower()) or "MDB_SHORT_WRITE" in str(error):
+    """What an LMDB error means. Only what it says of bytes it read is Corrupt; what the machine or the process lacks is named (base.oserrors)."""
+    if "MDB_SHORT_WRITE" in str(error):
         # A commit that finds room for only a part of its pages says "short write". Nothing of it counts, the tree is what it was.
         return DiskFull("the disk is full", what="tree")
     if isinstance(error, lmdb.BadValsizeError):
         return Invalid("key is empty or too long for the tree", what="tree")
     if isinstance(error, lmdb.MapFullError):
         return DiskFull("the tree's map is full", what="tree")
-    return Corrupt(f"LMDB: {error}", what="tree")
+    if isinstance(error, _LIMITS):
+        return Unavailable(f"LMDB: {error}", what="tree")
+    number = getattr(error, "code", 0)
+    if isinstance(error, _FACTS) or number <= 0 or number == errno.EINVAL:
+        return Corrupt(f"LMDB: {error}", what="tree")
+    return error_of_os(number, what="tree", action=str(error))
 
 
-def open_environment(path: str, *, write: bool, map_size: int = MAP_SIZE, sync: bool = True) -> Any:
-    """An environment with the three databases of a tree. write: may create it. Raises Missing, Corrupt, DiskFull."""
+def map_size_for(path: str) -> int:
+    """Bytes of address space for the tree in folder `path`: what a limit of it (`ulimit -v`) is asked for, so it follows the file's size."""
+    try:
+        size = os.stat(os.path.join(path, FILE)).st_size  # noqa: PTH116, PTH118
+    except OSError:
+        size = 0  # opening it says what is wrong
+    return max(MAP_SIZE_MIN, 1 << (MAP_PER_FILE * size - 1).bit_length())
+
+
+def open_environment(path: str, *, write: bool, map_size: int | None = None, sync: bool = True) -> Any:
+    """An environment with the three databases of a tree. write: may create it. map_size None: as `map_size_for` says. Raises Missing, Corrupt, DiskFull, Exhausted."""
     try:
         return lmdb.open(
             path,
-            map_size=map_size,
+            map_size=map_size_for(path) if map_size is None else map_size,
             max_dbs=3,
             max_readers=MAX_READERS,
             readonly=not write,
@@ -369,13 +402,18 @@ def _at(error: lmdb.Error, key: bytes) -> ScrubjayError:
 class TreeWriter:
     """Writes one tree; the only writer of its environment."""
 
-    def __init__(self, path: str, partition: bytes, *, map_size: int = MAP_SIZE, sync: bool = True, create: bool = False) -> None:
-        self._path = path
+    def __init__(self, path: str, partition: bytes, *, map_size: int | None = None, sync: bool = True, create: bool = False) -> None:
         self._partition = partition
-        self._map_size = map_size
         self.environment = open_environment(path, write=True, map_size=map_size, sync=sync)
-        self._databases = open_databases(self.environment, create=create)
-        self.environment.reader_check()
+        try:
+            self._databases = open_databases(self.environment, create=create)
+            self.environment.reader_check()
+        except lmdb.Error as error:
+            self.environment.close()
+            raise error_of(error) from error
+        except ScrubjayError:
+            self.environment.close()
+            raise
 
     def close(self) -> None:
         self.environment.close()
@@ -476,10 +514,15 @@ class TreeWriter:
                     work(transaction)
                 return
             except lmdb.MapFullError:
-                self._map_size = max(self._map_size, self.environment.info()["map_size"]) * 2
-                self.environment.set_mapsize(self._map_size)
+                self._larger_map()
             except lmdb.Error as error:
                 raise error_of(error) from error
+
+    def _larger_map(self) -> None:
+        try:
+            self.environment.set_mapsize(2 * self.environment.info()["map_size"])
+        except lmdb.Error as error:
+            raise error_of(error) from error
 
 
 def _fence_over(start: bytes, end: bytes | None, run: list[RowHashes]) -> Fence:

@@ -1,4 +1,4 @@
-"""The storage worker process: `python -m storage.btree.worker ROLE FOLDER PARENT`.
+"""The storage worker process: `storage.btree.worker ROLE FOLDER PARENT`, started isolated (base.real.child).
 
 ROLE `write`: the only LMDB writer of a node. It holds a lock in the node's folder, so that an orphan and its successor never write side by side.
 ROLE `scan`: reads pinned snapshots for scrubs, at a bounded pace. FOLDER: the node's folder. PARENT: process id of the node.
@@ -18,15 +18,19 @@ import shutil
 import signal
 import sys
 import time  # noqa: TID251  (a process shell: the pace of scans is measured here and nowhere else)
+from collections import OrderedDict
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from base.errors import Corrupt, DiskFull, Exists, Internal, Missing, ScrubjayError, Unavailable
+import lmdb
+
+from base.errors import Exhausted, Exists, Internal, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, Stamp, uuid_bytes
+from base.oserrors import error_of_os
 from storage.btree import wire
 from storage.btree.engine import Change, Row, TreeState
-from storage.btree.lmdb_tree import FILE, TreeFacts, TreeReader, TreeWriter, open_databases, open_environment
+from storage.btree.lmdb_tree import FILE, TreeFacts, TreeReader, TreeWriter, error_of, open_databases, open_environment
 from storage.btree.scan import scan_digest, scan_dump, scan_rows
 from storage.rowfile import read_rowfile
 
@@ -34,6 +38,9 @@ LOCK_FILE = "storage-worker.lock"
 TREE = "btree"
 LOADING = "btree.loading"
 LOADED = "btree.loaded"
+TREES_OPEN_MAX = 64
+"""Trees open for writing at once: three descriptors and some memory each."""
+_FAILURES = (ScrubjayError, lmdb.Error, OSError, MemoryError)
 _PR_SET_PDEATHSIG = 1
 _READ_BYTES = 1 << 20
 
@@ -52,17 +59,26 @@ def sync_folder(path: Path) -> None:
 
 
 class WriteRole:
-    """Handles one request after another."""
+    """Handles one request after another. Of all trees it keeps those open that were written last, TREES_OPEN_MAX of them."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._trees: dict[str, TreeWriter] = {}
+        self._trees: OrderedDict[str, TreeWriter] = OrderedDict()
+
+    def answer(self, request: wire.Request) -> wire.Answer:
+        """Handle; whatever goes wrong is in the answer."""
+        try:
+            return wire.Answer(request.id, "", "", {}, self.handle(request))
+        except _FAILURES as error:
+            if isinstance(request, wire.Checkpoint | wire.Open | wire.Build):
+                self._close(request.partition)  # LMDB refuses an environment in which a write failed: the next request opens it anew
+            return wire.failure(request.id, error_of_machine(error))
 
     def handle(self, request: wire.Request) -> Any:
-        """The answer's value. Raises ScrubjayError."""
+        """The answer's value. Raises ScrubjayError, OSError, MemoryError."""
         match request:
             case wire.Checkpoint():
-                tree = self._trees.get(request.partition) or self._opened(request.partition)
+                tree = self._opened(request.partition)
                 state = TreeState(Lsn(request.applied), Stamp(request.stamp), request.extra)
                 changes = [Change(key, Lsn(lsn), Stamp(stamp), item) for key, lsn, stamp, item in request.changes]
                 return _facts(tree.checkpoint(changes, state, expected=request.expected))
@@ -82,9 +98,15 @@ class WriteRole:
         return replica_folder(self._root, partition)
 
     def _opened(self, partition: str) -> TreeWriter:
+        tree = self._trees.get(partition)
+        if tree is not None:
+            self._trees.move_to_end(partition)
+            return tree
         path = self._folder(partition) / TREE
         if not (path / FILE).exists():
             raise Missing("no such tree", what=partition)
+        while len(self._trees) >= TREES_OPEN_MAX:
+            self._trees.popitem(last=False)[1].close()
         tree = self._trees[partition] = TreeWriter(str(path), uuid_bytes(partition))
         return tree
 
@@ -104,7 +126,10 @@ class WriteRole:
 
     def _build(self, request: wire.Build) -> TreeFacts:
         folder = self._folder(request.partition)
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            sync_folder(folder.parent)
+            sync_folder(self._root)
         self._finish_build(request.partition)
         if not request.replace and (folder / TREE / FILE).exists():
             raise Exists("tree exists", key=request.partition)
@@ -118,14 +143,13 @@ class WriteRole:
                 tree.environment.sync(True)
             finally:
                 tree.close()
-        except ScrubjayError:
+        except _FAILURES:
             shutil.rmtree(folder / LOADING, ignore_errors=True)
             raise
         sync_folder(folder / LOADING)
         (folder / LOADING).rename(folder / LOADED)
         sync_folder(folder)
         self._finish_build(request.partition)
-        sync_folder(folder.parent)
         self._opened(request.partition)
         return facts
 
@@ -180,8 +204,8 @@ class ScanRole:
                     self._jobs.append(_Job(request.id, self._dump(self._reader(request.pin), request.path), None))
                 case _:
                     raise Internal("request is for the write worker", request=type(request).__name__)
-        except ScrubjayError as error:
-            return wire.failure(request.id, error)
+        except _FAILURES as error:
+            return wire.failure(request.id, error_of_machine(error))
         return None
 
     def _reader(self, pin: int) -> TreeReader:
@@ -192,11 +216,13 @@ class ScanRole:
 
     def _pin(self, request: wire.Pin) -> int:
         path = str(replica_folder(self._root, request.partition) / TREE)
-        if path not in self._environments:
-            environment = open_environment(path, write=False)
-            self._environments[path] = (environment, open_databases(environment, create=False), 0)
-        environment, databases, users = self._environments[path]
-        transaction = environment.begin()
+        environment, databases, users = self._environments.get(path) or self._environment(path)
+        try:
+            transaction = self._begin(environment, users)
+        except ScrubjayError:
+            if not users:
+                environment.close()
+            raise
         reader = TreeReader(transaction, databases, uuid_bytes(request.partition))
         self._environments[path] = (environment, databases, users + 1)
         self._pins[request.id] = (path, transaction, reader)
@@ -208,6 +234,26 @@ class ScanRole:
             self._release(request.id)
             raise
         return applied
+
+    def _environment(self, path: str) -> tuple[Any, Any, int]:
+        environment = open_environment(path, write=False)
+        try:
+            return environment, open_databases(environment, create=False), 0
+        except ScrubjayError:
+            environment.close()
+            raise
+
+    def _begin(self, environment: Any, users: int) -> Any:
+        try:
+            try:
+                return environment.begin()
+            except lmdb.MapResizedError:
+                if users:  # a map may not move under another pin
+                    raise Unavailable("the tree outgrew its map while it is pinned; try again when the other scan is done") from None
+                environment.set_mapsize(0)
+                return environment.begin()
+        except lmdb.Error as error:
+            raise error_of(error) from error
 
     def _release(self, pin: int) -> None:
         found = self._pins.pop(pin, None)
@@ -253,12 +299,9 @@ class ScanRole:
             except StopIteration as stop:
                 self._jobs.remove(job)
                 answers.append(wire.Answer(job.id, "", "", {}, stop.value))
-            except ScrubjayError as error:
+            except _FAILURES as error:
                 self._jobs.remove(job)
-                answers.append(wire.failure(job.id, error))
-            except OSError as error:
-                self._jobs.remove(job)
-                answers.append(wire.failure(job.id, _from_os(error)))
+                answers.append(wire.failure(job.id, error_of_machine(error)))
         wait = min((job.not_before for job in self._jobs), default=now) - time.monotonic()
         return answers, max(0.0, wait)
 
@@ -268,12 +311,15 @@ def _packed_rows(reader: TreeReader, start: bytes, end: bytes | None) -> Generat
     return [(fact.key, fact.hash.to_bytes(16, "little"), fact.lsn) for fact in facts]  # msgpack integers end at 64 bits
 
 
-def _from_os(error: OSError) -> ScrubjayError:
-    if error.errno in (28, 122):
-        return DiskFull("the disk is full", what=str(error.filename))
-    if isinstance(error, FileNotFoundError):
-        return Missing("no such file", what=str(error.filename))
-    return Corrupt(f"the disk failed: {error.strerror}", what=str(error.filename))
+def error_of_machine(error: ScrubjayError | lmdb.Error | OSError | MemoryError) -> ScrubjayError:
+    """The typed error of what went wrong in a worker."""
+    if isinstance(error, ScrubjayError):
+        return error
+    if isinstance(error, lmdb.Error):
+        return error_of(error)
+    if isinstance(error, MemoryError):
+        return Exhausted("the machine has no more memory", what="storage worker")
+    return error_of_os(error.errno, what=str(error.filename), action="use a tree's files")
 
 
 def run_write(root: Path, commands: int, answers: int) -> None:
@@ -283,12 +329,7 @@ def run_write(root: Path, commands: int, answers: int) -> None:
     while data := os.read(commands, _READ_BYTES):
         for body in frames.feed(data):
             request = wire.decode_request(body)
-            try:
-                answer = wire.Answer(request.id, "", "", {}, role.handle(request))
-            except ScrubjayError as error:
-                answer = wire.failure(request.id, error)
-            except OSError as error:
-                answer = wire.failure(request.id, _from_os(error))
+            answer = role.answer(request)
             if not isinstance(request, wire.Close):
                 _send(answers, answer)
 

@@ -28,8 +28,8 @@ class Bench:
         self.workers: list[WorkerProcess] = []
         self.engine: TreeEngine = LmdbEngine(str(root), self.disk, self._spawn)
 
-    def _spawn(self, arguments: Any, *, on_data: Any, on_exit: Any) -> WorkerProcess:
-        worker = WorkerProcess(arguments, on_data=on_data, on_exit=on_exit, loop=self.loop)
+    def _spawn(self, module: str, arguments: Any, *, on_data: Any, on_exit: Any) -> WorkerProcess:
+        worker = WorkerProcess(module, arguments, on_data=on_data, on_exit=on_exit, loop=self.loop)
         self.workers.append(worker)
         return worker
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from base.checksum import row_hash
-from base.errors import Corrupt, Exists, Missing, Unavailable
-from base.ids import Lsn, Stamp
+from base.errors import Corrupt, Exhausted, Exists, Missing, Unavailable
+from base.ids import Lsn, PartitionId, Stamp, uuid_bytes
+from base.oserrors import error_of_os
+from base.real.child import interpreter_arguments
+from storage.btree import lmdb_engine
 from storage.btree.engine import EMPTY, Change, Tree, TreeState
+from storage.btree.lmdb_engine import LmdbEngine
+from storage.btree.lmdb_tree import TreeWriter
 from storage.digest import MASK, RangeDigest
 from storage.rowfile import RowFileWriter
 from tests.unit.btree.engines import Bench, P
@@ -210,20 +220,177 @@ def test_an_open_cut_short_leaves_a_marker_that_makes_the_next_one_thorough(benc
     marker.write_bytes(b"1\n")
     with pytest.raises(Corrupt):
         bench.run(bench.engine.open, P)
-    marker.write_bytes(b"5\n")
-    with pytest.raises(Corrupt, match="cut short too often"):
-        bench.run(bench.engine.open, P)
 
 
-def test_a_worker_killed_while_verifying_makes_the_tree_suspect_not_the_node(bench: Bench) -> None:
+def _two_rows(bench: Bench) -> None:
     tree = bench.run(bench.engine.create, P)
+    bench.run(tree.checkpoint, [put(1, 1), put(2, 2)], at(2))
     tree.close()
-    os.kill(bench.workers[0].pid, signal.SIGSTOP)
-    future = bench.start(bench.engine.open, P)
-    os.kill(bench.workers[0].pid, signal.SIGKILL)
-    with pytest.raises(Corrupt, match="died while it verified"):
+
+
+def _stopped_open(bench: Bench) -> asyncio.Future[Any]:
+    """An open whose worker stands still, so that a kill meets it while it serves."""
+    os.kill(bench.workers[-1].pid, signal.SIGSTOP)
+    return bench.start(bench.engine.open, P)
+
+
+def test_a_worker_killed_while_verifying_is_replaced_and_the_open_goes_on(bench: Bench) -> None:
+    _two_rows(bench)
+    future = _stopped_open(bench)
+    os.kill(bench.workers[-1].pid, signal.SIGKILL)
+    assert bench.wait(future).state == at(2)
+
+
+def test_workers_killed_again_and_again_say_nothing_about_the_tree(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's out-of-memory killer, an operator: the open fails by name, nothing is kept, and the next one succeeds."""
+    monkeypatch.setattr(lmdb_engine, "REPEATS", 0)
+    _two_rows(bench)
+    future = _stopped_open(bench)
+    os.kill(bench.workers[-1].pid, signal.SIGKILL)
+    with pytest.raises(Unavailable, match="storage worker died") as caught:
         bench.wait(future)
-    assert bench.run(bench.engine.open, P).state == EMPTY
+    assert "SIGKILL" in str(caught.value)
+    assert bench.run(bench.engine.open, P).state == at(2)
+    assert not (bench.root / "quarantine").exists()
+
+
+def _die_of(bench: Bench, statuses: list[int]) -> None:
+    """The worker that serves ends with each of `statuses` in turn, having said hello. The processes themselves are closed: a real fault cannot be timed."""
+    engine = bench.engine
+    assert isinstance(engine, LmdbEngine)
+    writer = engine._writer
+    for status in statuses:
+        writer._silent = 0
+        link, writer._link = writer._link, None
+        assert link is not None
+        link.close()
+        writer._exited(status)
+
+
+def test_a_tree_that_faults_every_worker_is_rot(bench: Bench) -> None:
+    _two_rows(bench)
+    future = bench.start(bench.engine.open, P)
+    _die_of(bench, [-signal.SIGBUS] * (lmdb_engine.REPEATS + 1))
+    with pytest.raises(Corrupt, match="kill every process"):
+        bench.wait(future)
+
+
+@pytest.mark.parametrize("statuses", [[-signal.SIGBUS, -signal.SIGKILL, -signal.SIGSEGV], [1, 1, 1], [-signal.SIGTERM] * 3])
+def test_deaths_that_have_another_cause_prove_nothing(bench: Bench, statuses: list[int]) -> None:
+    _two_rows(bench)
+    future = bench.start(bench.engine.open, P)
+    _die_of(bench, statuses)
+    with pytest.raises(Unavailable, match="storage worker died"):
+        bench.wait(future)
+    assert bench.run(bench.engine.open, P).state == at(2)
+
+
+def test_a_worker_that_cannot_be_started_is_named_and_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    _two_rows(bench)
+    engine = bench.engine
+    assert isinstance(engine, LmdbEngine)
+    bench.workers[-1].close()
+    engine._writer._link = None
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise error_of_os(errno.EAGAIN, what="storage.btree.worker", action="start a worker process")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._writer, "_spawn", refused)
+        with pytest.raises(Exhausted, match="processes"):
+            bench.run(engine.open, P)
+    assert bench.run(engine.open, P).state == at(2)
+
+
+@pytest.mark.parametrize(
+    ("limit", "bounds"),
+    [("RLIMIT_NOFILE", (5, 5)), ("RLIMIT_AS", (1 << 20, 1 << 20))],
+)
+def test_lmdb_without_descriptors_or_memory_is_exhausted_not_corrupt(tmp_path: Path, limit: str, bounds: tuple[int, int]) -> None:
+    """In a process of its own, with the real limit: both ways of opening."""
+    script = f"""
+import resource, sys
+from base.errors import Exhausted
+from base.ids import Lsn, Stamp
+from storage.btree.engine import TreeState
+from storage.btree.lmdb_tree import TreeWriter, open_environment
+path = sys.argv[1]
+writer = TreeWriter(path, bytes(16), create=True)
+writer.create(TreeState(Lsn(0), Stamp(0), b""))
+writer.close()
+resource.setrlimit(resource.{limit}, {bounds})
+named = []
+for write in (False, True):
+    held = []
+    try:
+        for _ in range(8):
+            held.append(open("/dev/null"))
+    except OSError:
+        pass
+    try:
+        open_environment(path, write=write)
+    except Exhausted as error:
+        named.append(error.message)
+    for one in held:
+        one.close()
+print(len(named), named)
+"""
+    out = subprocess.run([sys.executable, "-c", script, str(tmp_path / "tree")], capture_output=True, text=True, check=False)
+    assert out.stdout.startswith("2 "), out.stdout + out.stderr
+
+
+def test_more_trees_than_may_be_open_rest_and_are_opened_again(bench: Bench) -> None:
+    """Constant descriptors and address space, whatever the number of partitions."""
+    engine = bench.engine
+    assert isinstance(engine, LmdbEngine)
+    engine._readers_open_max = 3
+    partitions = [PartitionId(f"00000000-0000-4000-8000-{n:012x}") for n in range(10)]
+    trees = []
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for at_, partition in enumerate(partitions):
+        tree = bench.run(engine.create, partition)
+        bench.run(tree.checkpoint, [put(at_, 1)], at(1))
+        trees.append(tree)
+        assert len(engine._reading) <= 3
+    for _ in range(2):
+        for at_, tree in enumerate(trees):
+            assert tree.get(key(at_)) == put(at_, 1)
+            assert [row.key for row in tree.range(b"", None)] == [key(at_)]
+    assert len(list(Path("/proc/self/fd").iterdir())) - before <= 3 * 2 + 8  # two each, and the worker's pipes
+    bench.run(trees[0].checkpoint, [put(0, 2)], at(2))
+    assert trees[0].get(key(0)) == put(0, 2)
+    for tree in trees:
+        tree.close()
+    assert not engine._reading
+
+
+def test_a_tree_that_was_changed_behind_a_resting_reader_is_found(bench: Bench) -> None:
+    tree = bench.run(bench.engine.create, P)
+    bench.run(tree.checkpoint, [put(1, 1)], at(1))
+    tree.rest()
+    other = TreeWriter(str(bench.root / "replicas" / P / "btree"), uuid_bytes(P))
+    other.checkpoint([put(2, 2)], at(2), expected=1)
+    other.close()
+    with pytest.raises(Corrupt, match="not at the state it had"):
+        tree.get(key(1))
+
+
+def test_a_folder_with_packages_named_like_ours_does_not_decide_what_workers_run(tmp_path: Path) -> None:
+    """Started there, and with it on PYTHONPATH: neither the storage worker nor the job worker imports from it."""
+    for name in ("storage", "base", "lmdb", "runpy"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'a').write('{name} ')\nraise SystemExit(9)\n")
+    for module, arguments in (("storage.btree.worker", ["write", str(tmp_path), "1"]), ("base.real.job_worker", [str(tmp_path)])):
+        command = interpreter_arguments(module, arguments)
+        subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        assert not (tmp_path / "imported").exists(), (module, (tmp_path / "imported").read_text())
 
 
 def test_workers_end_with_their_node(bench: Bench) -> None:
