@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from storage.node import Node
 
 BEGIN_RETRY_US = 20_000
+APPLY_RETRY_US = 200_000
+"""Pause before a record is applied again that the machine did not let us apply."""
 OPENING, BASE, OK, SUSPECT, HEALING, AMNESIAC = "opening", "base", "ok", "suspect", "healing", "amnesiac"
 
 
@@ -286,8 +288,14 @@ class Replica:
         kind = record.kind
         assert record.lsn == self.applied + 1, (record.lsn, self.applied)
         if kind is Kind.DATA or kind is Kind.COMMIT:
-            for effect in records.effects(record):
-                self._apply_effect(effect, record)
+            try:
+                for effect in records.effects(record):
+                    self._apply_effect(effect, record)
+            except Unavailable as error:
+                # Only the first effect can meet it, before anything was changed: the tree rested and the machine does not let it be opened now.
+                self.node.log_state(self, self.state, f"applying waits: {error}")
+                self.repairing_until_us = now_us + APPLY_RETRY_US
+                return False
         elif kind is Kind.SEAL:
             return self._apply_seal(record, now_us)
         self.segments.applied(record, now_us)
@@ -492,6 +500,9 @@ class Replica:
                 self.found_rot(rot, found_by="read")
                 done(Corrupt("rot found while reading", what="row", key=key, applied=applied))
                 return
+            except Unavailable as lack:
+                done(lack)
+                return
             late = self.serves(consistent=consistent)
             done(late if late is not None else ReadAnswer(item, self.partition, applied))
 
@@ -511,6 +522,9 @@ class Replica:
             except Corrupt as rot:
                 self.found_rot(rot, found_by="read")
                 done(Corrupt("rot found while reading", what="row", applied=applied))
+                return
+            except Unavailable as lack:
+                done(lack)
                 return
             late = self.serves(consistent=request.consistent)
             done(late if late is not None else RangeAnswer(rows, more, self.partition, applied))
@@ -568,6 +582,9 @@ class Replica:
         except Corrupt as rot:
             self.found_rot(rot, found_by="read")
             done(NotLeader("rot found while evaluating; this replica no longer leads", partition=self.partition))
+            return
+        except Unavailable as lack:
+            done(lack)
             return
         outcome = command.evaluate(old)
         verdict = outcome.verdict

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from base.errors import Corrupt, Missing, ScrubjayError
+from base.env import Timer
+from base.errors import Corrupt, Exists, Missing, ScrubjayError, Unavailable
 from base.ids import Ballot, Lsn, Member, PartitionId, Stamp
-from storage.btree.engine import Tree
+from storage.btree.engine import EMPTY, Tree
 from storage.consensus.group import Group
 from storage.consensus.ready import GroupState
 from storage.control.catalogue import PartitionInfo, TableMeta
@@ -16,6 +17,10 @@ from storage.wal.log import Create, Drop, Install, Recovered, ReplicaLog, Suspec
 
 if TYPE_CHECKING:
     from storage.node.node import Node
+
+
+RETRY_MIN_S, RETRY_MAX_S = 0.1, 5.0
+"""Pauses between tries to open a tree that the machine does not let us open now; doubled each time."""
 
 
 class WalReader:
@@ -28,13 +33,21 @@ class WalReader:
         return self._wal.read(self._partition, first, end, max_bytes=max_bytes)
 
 
+def _holds_all(replica: Replica, log: ReplicaLog) -> bool:
+    """The log alone makes the tree: nothing was let go of, no base was loaded below it, and no heal had set a tree aside."""
+    return log.first == 1 and replica.table.restore_of is None and not log.suspect
+
+
 class Hosting:
-    """replicas: what runs here. recovered: what the WAL knew at the start."""
+    """replicas: what runs here. recovered: what the WAL knew at the start. blocked: replicas whose tree the machine does not let us open now, and why:
+    neither a fault of theirs nor kept anywhere; it is tried again for as long as they are hosted."""
 
     def __init__(self, node: Node, recovered: Recovered) -> None:
         self._node = node
         self._logs: dict[PartitionId, ReplicaLog] = dict(recovered.replicas)
         self.replicas: dict[PartitionId, Replica] = {}
+        self.blocked: dict[PartitionId, ScrubjayError] = {}
+        self._retries: dict[PartitionId, Timer] = {}
 
     def known(self, partition: PartitionId) -> bool:
         """The WAL knows this replica from an earlier life, or it runs."""
@@ -55,10 +68,61 @@ class Hosting:
             replica.state = BASE
         elif log is None:
             self._create_log(replica)
-            node.engine.create(info.partition_id, lambda tree: self._opened(replica, None, tree))
+            self._open(replica, None)
         else:
-            node.engine.open(info.partition_id, lambda tree: self._opened(replica, log, tree))
+            self._open(replica, log)
         return replica
+
+    def _open(self, replica: Replica, log: ReplicaLog | None, pause_s: float = RETRY_MIN_S) -> None:
+        """Make (log None: the replica is new) or open the tree."""
+        engine, partition = self._node.engine, replica.partition
+
+        def opened(tree: Tree | ScrubjayError) -> None:
+            if replica.stopped or self._node.stopping:
+                if not isinstance(tree, ScrubjayError):
+                    tree.close()
+            elif isinstance(tree, Unavailable):
+                self._again(replica, log, tree, pause_s)
+            elif isinstance(tree, Missing) and log is not None and _holds_all(replica, log):
+                # The log's Create was durable before the tree was: every record it ever had is still in the log.
+                engine.create(partition, opened)
+            else:
+                self.blocked.pop(partition, None)
+                self._opened(replica, log, tree)
+
+        def made(tree: Tree | ScrubjayError) -> None:
+            if isinstance(tree, Exists):
+                engine.open(partition, found)
+            else:
+                opened(tree)
+
+        def found(tree: Tree | ScrubjayError) -> None:
+            # An earlier life made it, and died before the log knew of the replica: an empty tree is as good as new.
+            if isinstance(tree, ScrubjayError) or tree.state == EMPTY:
+                opened(tree)
+                return
+            tree.close()
+            opened(Corrupt("a tree with rows lies here, and the log does not know the replica", what="tree", where=partition))
+
+        if log is None:
+            engine.create(partition, made)
+        else:
+            engine.open(partition, opened)
+
+    def _again(self, replica: Replica, log: ReplicaLog | None, error: Unavailable, pause_s: float) -> None:
+        """No memory, no descriptors, a worker that was killed: says nothing about the tree."""
+        node, partition = self._node, replica.partition
+        if str(self.blocked.get(partition)) != str(error):
+            replica.reason = f"its tree cannot be opened now: {error}"
+            node.log_state(replica, replica.state, f"{replica.reason}; it is tried again")
+        self.blocked[partition] = error
+
+        def retry() -> None:
+            self._retries.pop(partition, None)
+            if not replica.stopped and not node.stopping and node.failed is None:
+                self._open(replica, log, min(2 * pause_s, RETRY_MAX_S))
+
+        self._retries[partition] = node.env.tasks.call_later(pause_s, retry)
 
     def _create_log(self, replica: Replica) -> None:
         """Make the replica known to the WAL; its log starts at LSN 1."""
@@ -66,16 +130,13 @@ class Hosting:
 
     def _opened(self, replica: Replica, log: ReplicaLog | None, tree: Tree | ScrubjayError) -> None:
         node = self._node
-        if isinstance(tree, ScrubjayError) or node.stopping:
-            if node.stopping:
-                return
+        if isinstance(tree, ScrubjayError):
             self._start_group(replica, log, Lsn(log.first - 1) if log is not None else Lsn(0))
-            if isinstance(tree, ScrubjayError):
-                if isinstance(tree, Missing) and log is not None and log.suspect == "tree":
-                    replica.behind = True  # a heal was cut off after it had set the old tree aside: no new fault, the heal is due again
-                else:
-                    node.finding(replica, kind="unreadable", found_by="read", detail=f"tree cannot be opened: {tree}")
-                replica.suspect(f"tree cannot be opened: {tree}")
+            if isinstance(tree, Missing) and log is not None and log.suspect == "tree":
+                replica.behind = True  # a heal was cut off after it had set the old tree aside: no new fault, the heal is due again
+            else:
+                node.finding(replica, kind="unreadable", found_by="read", detail=f"tree cannot be opened: {tree}")
+            replica.suspect(f"tree cannot be opened: {tree}")
             return
         try:
             replica.opened(tree)
@@ -138,6 +199,10 @@ class Hosting:
         node = self._node
         replica = self.replicas.pop(partition, None)
         self._logs.pop(partition, None)
+        self.blocked.pop(partition, None)
+        retry = self._retries.pop(partition, None)
+        if retry is not None:
+            retry.cancel()
         if replica is not None:
             replica.stopped = True
             tree = replica.detach_tree()

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import errno
+
 import lmdb
 import pytest
 
-from base.errors import Corrupt, DiskFull, ScrubjayError
+from base.errors import Corrupt, DiskFull, Exhausted, ScrubjayError, Unavailable
 from storage.btree.lmdb_tree import error_of
 from storage.control.findings import FILE, Findings
 from storage.service_port import Finding
+
+
+def numbered(error: lmdb.Error, code: int) -> lmdb.Error:
+    """As the binding raises it: the number is an attribute, the class may be the general one."""
+    error.code = code
+    return error
 
 
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
         (lmdb.Error("mdb_txn_commit: MDB_SHORT_WRITE: Fewer bytes were written than requested"), DiskFull),
-        (lmdb.DiskError("mdb_txn_commit: No space left on device"), DiskFull),
+        (numbered(lmdb.DiskError("mdb_txn_commit"), errno.ENOSPC), DiskFull),
+        (numbered(lmdb.Error("mdb_txn_commit"), errno.EDQUOT), DiskFull),
         (lmdb.MapFullError("mdb_put: MDB_MAP_FULL"), DiskFull),
-        (lmdb.DiskError("mdb_txn_commit: Input/output error"), Corrupt),
+        (numbered(lmdb.DiskError("mdb_txn_commit"), errno.EIO), Corrupt),
         (lmdb.CorruptedError("mdb_get: MDB_CORRUPTED"), Corrupt),
+        (lmdb.InvalidError("mdb_env_open: MDB_INVALID"), Corrupt),
+        (numbered(lmdb.MemoryError("mdb_env_open"), errno.ENOMEM), Exhausted),
+        (numbered(lmdb.Error("mdb_env_open"), errno.EMFILE), Exhausted),
+        (numbered(lmdb.Error("mdb_env_open"), errno.ENFILE), Exhausted),
+        (numbered(lmdb.LockError("mdb_env_open"), errno.EAGAIN), Exhausted),
+        (numbered(lmdb.ReadonlyError("mdb_env_open"), errno.EACCES), Unavailable),
+        (lmdb.ReadersFullError("mdb_txn_begin"), Unavailable),
+        (lmdb.PanicError("mdb_txn_begin"), Unavailable),
     ],
 )
-def test_an_lmdb_error_is_rot_or_a_full_disk(error: lmdb.Error, kind: type[ScrubjayError]) -> None:
+def test_an_lmdb_error_is_rot_only_if_it_speaks_of_bytes_that_were_read(error: lmdb.Error, kind: type[ScrubjayError]) -> None:
     """A commit that found room for a part of its pages made a healthy copy suspect once."""
     assert type(error_of(error)) is kind
 
