@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archiver.closed import ClosedObject, encode_closed, newest_closed
-from archiver.identity import Attached, check_epoch
+from archiver.identity import Writer, check_epoch
 from archiver.layout import ClosedKey, parse
 from archiver.outgoing import Outgoing, from_job, prepare, request
 from archiver.placing import Placer
@@ -90,7 +90,7 @@ class ArchiveAgent:
         env: Env,
         store: ObjectStore,
         source: LogSource,
-        attached: Attached,
+        writer: Writer,
         *,
         options: AgentOptions | None = None,
         jobs: Jobs | None = None,
@@ -98,12 +98,12 @@ class ArchiveAgent:
         """store: with retries and a pace already around it. jobs: worker processes for checks and compression; None: done inline."""
         self.status_now = AgentStatus()
         self.options = options or AgentOptions()
-        self.attached = attached
+        self.writer = writer
         self._env = env
         self._store = store
         self._source = source
         self._jobs = jobs
-        self._placer = Placer(store, env, cluster=attached.cluster, node=source.node, note=self._on_bad_object)
+        self._placer = Placer(store, env, writer=writer, node=source.node, note=self._on_bad_object)
         self._work: dict[PartitionId, _Work] = {}
         self._running = 0
         self._wake: Future[None] | None = None
@@ -301,13 +301,15 @@ class ArchiveAgent:
         follows = work.before is not None and work.before.last + 1 == segment.first
         after_stamp = work.before.last_stamp if work.before is not None and follows else 0
 
+        facts = self._source.facts(segment.partition)
+
         async def checked(generation: int) -> Outgoing:
-            asked = request(segment, raw, cluster=self.attached.cluster, generation=generation, after_stamp=after_stamp)
+            asked = request(segment, facts, raw, generation=generation, after_stamp=after_stamp)
             if self._jobs is not None:
                 return from_job(await self._jobs.run(PREPARE_JOB, asked))
             return await self._env.tasks.blocking(lambda: prepare(asked))
 
-        await self._placer.place(segment, self._source.facts(segment.partition), checked)
+        await self._placer.place(segment, facts, checked)
         self.status_now.placed += 1
 
     def _on_bad_object(self, partition: str, key: str, reason: str) -> None:
@@ -357,7 +359,8 @@ class ArchiveAgent:
             await self._find_last_closed()
         time_us = max(self._env.clock.wall_us(), self._closed_at_us + 1)
         before_us = self._closed_at_us or None
-        made = ClosedObject(self.attached.cluster, self._source.node, time_us, self.attached.epoch, tuple(points), before_us)
+        who = self.writer.attached
+        made = ClosedObject(who.cluster, self._source.node, time_us, who.epoch, who.owner, tuple(points), before_us)
         data = await self._env.tasks.blocking(lambda: encode_closed(made))
         try:
             await self._store.put(made.key(), data)
@@ -372,7 +375,7 @@ class ArchiveAgent:
     async def _find_last_closed(self) -> None:
         """The newest closed object of this node from before this start: the next one names it. Raises Unavailable."""
         now_us = max(self._env.clock.wall_us(), self._closed_at_us)
-        for name in await newest_closed(self._store, self.attached.cluster, self._source.node, now_us=now_us):
+        for name in await newest_closed(self._store, self.writer.cluster, self._source.node, now_us=now_us):
             key = parse(name)
             if isinstance(key, ClosedKey):
                 self._closed_at_us = max(self._closed_at_us, key.time_us)
@@ -382,7 +385,7 @@ class ArchiveAgent:
         """Look at epoch and identity now and then."""
         while not self._stopping:
             try:
-                await check_epoch(self._store, self.attached)
+                await check_epoch(self._store, self.writer.attached)
                 self._blocked = ""
             except Fenced as error:
                 self._failed(error)

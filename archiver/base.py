@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from archiver import canonical
-from archiver.fields import Fields, stamp_text
+from archiver.fields import Fields, read_total, stamp_text, total_fields
+from archiver.identity import Attached
 from archiver.layout import BaseKey, build
 from archiver.manifest import Sums, Superseded
 from base.checksum import crc32c_raw
@@ -20,7 +21,7 @@ from base.errors import Corrupt, Exists, Missing
 from storage.digest import Total
 
 FORMAT = "scrubjay base"
-VERSION = 1
+VERSION = 2
 PART_BYTES = 32 << 20
 """Bytes per rows object, the last one less. One is held in memory at a time."""
 GENERATIONS_MAX = 16
@@ -38,7 +39,8 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseManifest:
-    """lsn, stamp, chain: of the last record in it (0, 0 and storage.chain.START for the first state of a restored table). parts: of the row file, in order."""
+    """lsn, stamp, chain: of the last record in it (0, 0 and storage.chain.START for the first state of a restored table). parts: of the row file, in order.
+    epoch, owner: in which term it was written (archiver.identity)."""
 
     cluster: str
     table: str
@@ -54,6 +56,8 @@ class BaseManifest:
     file: Sums
     parts: tuple[Sums, ...]
     generation: int
+    epoch: int
+    owner: str
     origin: Origin | None = None
     supersedes: tuple[Superseded, ...] = ()
 
@@ -85,12 +89,14 @@ def encode_base(manifest: BaseManifest) -> bytes:
             "lsn": m.lsn,
             "stamp": stamp_text(m.stamp),
             "chain": m.chain.hex(),
-            "digest": {"sum": m.total.hex, "rows": m.total.rows},
+            "digest": total_fields(m.total),
             "prepares": [],
             "file": m.file.fields(),
             "parts": [part.fields() for part in m.parts],
             "encryption": None,
             "generation": m.generation,
+            "epoch": m.epoch,
+            "owner": m.owner,
             "origin": origin,
             "supersedes": [{"generation": old.generation, "reason": old.reason} for old in m.supersedes],
         }
@@ -99,7 +105,7 @@ def encode_base(manifest: BaseManifest) -> bytes:
 
 _NAMES = (
     "format", "version", "cluster", "table", "partition", "table_name", "schema", "lo", "hi", "lineage", "lsn", "stamp", "chain", "digest", "prepares",
-    "file", "parts", "encryption", "generation", "origin", "supersedes",
+    "file", "parts", "encryption", "generation", "epoch", "owner", "origin", "supersedes",
 )  # fmt: skip
 
 
@@ -109,7 +115,7 @@ def decode_base(data: bytes, *, where: str) -> BaseManifest:
     f.only(*_NAMES)
     if f.items("lineage") or f.items("prepares") or f.maybe("encryption") is not None:
         raise Corrupt("base uses a feature that is unknown", what="base", where=where)
-    digest, origin = f.object("digest"), f.maybe("origin")
+    origin = f.maybe("origin")
     manifest = BaseManifest(
         cluster=f.uuid("cluster"),
         table=f.uuid("table"),
@@ -121,10 +127,12 @@ def decode_base(data: bytes, *, where: str) -> BaseManifest:
         lsn=f.integer("lsn"),
         stamp=f.stamp("stamp"),
         chain=bytes.fromhex(f.hex("chain", 64)),
-        total=Total(int(digest.hex("sum", 32), 16), digest.integer("rows")),
+        total=read_total(f.object("digest")),
         file=Sums.read(f.object("file")),
         parts=tuple(Sums.read(Fields(part, what="base", where=where)) for part in f.items("parts")),
         generation=f.integer("generation", low=1),
+        epoch=f.integer("epoch", low=1),
+        owner=f.uuid("owner"),
         origin=None
         if origin is None
         else Origin(
@@ -155,7 +163,7 @@ async def upload_base(
     disk: Disk,
     path: str,
     *,
-    cluster: str,
+    writer: Attached,
     table: str,
     partition: str,
     table_name: str,
@@ -184,8 +192,8 @@ async def upload_base(
         supersedes: tuple[Superseded, ...] = ()
         for generation in range(1, GENERATIONS_MAX + 1):
             manifest = BaseManifest(
-                cluster=cluster, table=table, partition=partition, table_name=table_name, schema=schema, lo=lo, hi=hi, lsn=lsn, stamp=stamp,
-                chain=chain, total=total, file=sums, parts=parts, generation=generation, origin=origin, supersedes=supersedes,
+                cluster=writer.cluster, table=table, partition=partition, table_name=table_name, schema=schema, lo=lo, hi=hi, lsn=lsn, stamp=stamp,
+                chain=chain, total=total, file=sums, parts=parts, generation=generation, epoch=writer.epoch, owner=writer.owner, origin=origin, supersedes=supersedes,
             )  # fmt: skip
             bad = await _upload(store, file, manifest)
             if bad is None:

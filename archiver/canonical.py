@@ -1,6 +1,7 @@
 """Canonical JSON with its own checksum inside: the form of every manifest, closed and identity object.
 
-Sorted keys, no spaces, ASCII, integers only, `"checksum": "sha256:<hex>"` over the same JSON without that field, one newline at the end.
+Sorted keys, no spaces, ASCII, integers only, `"checksum": "sha256:<hex>"` over the same JSON without that field, one newline at the end. `"mac"` has room for
+a keyed code (key id and value); without a key it is null, and a reader without the key refuses what has one.
 Decoding re-encodes and compares, so one flipped bit anywhere is found, also in a key, a space or the checksum itself.
 """
 
@@ -14,14 +15,16 @@ from base.errors import Corrupt
 
 
 def encode(fields: dict[str, Any]) -> bytes:
-    """fields: strings, integers, booleans, None, lists and dicts of these; no key "checksum"."""
+    """fields: strings, integers, booleans, None, lists and dicts of these; no key "checksum" or "mac"."""
     assert "checksum" not in fields
+    assert "mac" not in fields
+    fields = {**fields, "mac": None}
     whole = {**fields, "checksum": f"sha256:{sha256_hex(_dump(fields))}"}
     return _dump(whole) + b"\n"
 
 
 def decode(data: bytes, *, where: str, format: str, version: int) -> dict[str, Any]:  # noqa: A002 - it is the field's name
-    """The fields without the checksum. where: object key, for the error. Raises Corrupt unless the bytes are exactly what `encode` makes."""
+    """The fields without checksum and MAC. where: object key, for the error. Raises Corrupt unless the bytes are exactly what `encode` makes."""
     try:
         whole = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -30,8 +33,9 @@ def decode(data: bytes, *, where: str, format: str, version: int) -> dict[str, A
         raise Corrupt(f"{format} is no JSON object", what=format, where=where)
     claimed = whole.pop("checksum", None)
     try:
-        actual = f"sha256:{sha256_hex(_dump(whole))}"
-        same = encode(whole) == data
+        body = _dump(whole)
+        actual = f"sha256:{sha256_hex(body)}"
+        same = _dump({**whole, "checksum": actual}) + b"\n" == data
     except (ValueError, TypeError, RecursionError) as error:
         raise Corrupt(f"{format} is not canonical", what=format, where=where) from error
     if claimed != actual:
@@ -41,7 +45,12 @@ def decode(data: bytes, *, where: str, format: str, version: int) -> dict[str, A
     if whole.get("format") != format:
         raise Corrupt(f"not a {format}", what=format, where=where, found=whole.get("format"))
     if whole.get("version") != version:
-        raise Corrupt(f"{format} version unknown", what=format, where=where, found=whole.get("version"))
+        raise Corrupt(
+            f"{format} has version {whole.get('version')}, this release reads version {version}",
+            what=format, where=where, found=whole.get("version"), expected=version,
+        )  # fmt: skip
+    if whole.pop("mac", "absent") is not None:
+        raise Corrupt(f"{format} has a MAC and no key is configured, or none where one must stand", what=format, where=where)
     return whole
 
 

@@ -17,12 +17,13 @@ from base.ids import Lsn, PartitionId, Stamp, TableId
 from storage.archive_port import ClosedPoint
 
 FORMAT = "scrubjay closed"
-VERSION = 1
+VERSION = 2
+_ROW = ("partition", "table", "closed", "last_content", "last_seal", "chain")
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedObject:
-    """points: sorted by partition. time_us: when it was published, on the node's clock. epoch: of the cluster.
+    """points: sorted by partition. time_us: when it was published, on the node's clock. epoch, owner: in which term (archiver.identity).
 
     before_us: time of the node's closed object before this one, None for its first: so the loss of one is seen from the next.
     """
@@ -31,6 +32,7 @@ class ClosedObject:
     node: str
     time_us: int
     epoch: int
+    owner: str
     points: tuple[ClosedPoint, ...]
     before_us: int | None = None
 
@@ -39,11 +41,12 @@ class ClosedObject:
 
 
 def encode_closed(closed: ClosedObject) -> bytes:
-    """Partitions are rows [partition, table, closed, last_content, last_seal]: a thousand of them are about 150 KB before the table ids are shared."""
+    """Partitions are rows [partition, table, closed, last_content, last_seal, chain]: a thousand of them are about 160 KB."""
     tables = sorted({str(point.table) for point in closed.points})
     number = {table: index for index, table in enumerate(tables)}
     rows = [
-        [point.partition, number[point.table], stamp_text(point.closed), point.last_content, point.last_seal] for point in closed.points
+        [point.partition, number[point.table], stamp_text(point.closed), point.last_content, point.last_seal, point.chain.hex()]
+        for point in closed.points
     ]
     return canonical.encode(
         {
@@ -53,6 +56,7 @@ def encode_closed(closed: ClosedObject) -> bytes:
             "node": closed.node,
             "time": closed.time_us,
             "epoch": closed.epoch,
+            "owner": closed.owner,
             "before": closed.before_us,
             "tables": tables,
             "partitions": rows,
@@ -63,14 +67,14 @@ def encode_closed(closed: ClosedObject) -> bytes:
 def decode_closed(data: bytes, *, where: str) -> ClosedObject:
     """where: its object key. Raises Corrupt."""
     f = Fields(canonical.decode(data, where=where, format=FORMAT, version=VERSION), what="closed", where=where)
-    f.only("format", "version", "cluster", "node", "time", "epoch", "before", "tables", "partitions")
+    f.only("format", "version", "cluster", "node", "time", "epoch", "owner", "before", "tables", "partitions")
     before = f.integer("before") if f.fields.get("before", 0) is not None else None
     tables = [Fields({"table": table}, what="closed", where=where).uuid("table") for table in f.items("tables")]
     points = []
     for row in f.items("partitions"):
-        if not isinstance(row, list) or len(row) != 5:
+        if not isinstance(row, list) or len(row) != len(_ROW):
             raise f.bad("partitions")
-        r = Fields(dict(zip(("partition", "table", "closed", "last_content", "last_seal"), row, strict=True)), what="closed", where=where)
+        r = Fields(dict(zip(_ROW, row, strict=True)), what="closed", where=where)
         points.append(
             ClosedPoint(
                 TableId(tables[r.integer("table", high=len(tables) - 1)]),
@@ -78,9 +82,12 @@ def decode_closed(data: bytes, *, where: str) -> ClosedObject:
                 Stamp(r.stamp("closed")),
                 Lsn(r.integer("last_content")),
                 Lsn(r.integer("last_seal")),
+                bytes.fromhex(r.hex("chain", 64)),
             )
         )
-    closed = ClosedObject(f.uuid("cluster"), f.text("node"), f.integer("time"), f.integer("epoch", low=1), tuple(points), before)
+    closed = ClosedObject(
+        f.uuid("cluster"), f.text("node"), f.integer("time"), f.integer("epoch", low=1), f.uuid("owner"), tuple(points), before
+    )
     if before is not None and before >= closed.time_us:
         raise f.bad("before")
     if closed.key() != where:

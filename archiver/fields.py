@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from base.errors import Corrupt
+from storage.digest import Total
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HEX = re.compile(r"[0-9a-f]*")
@@ -77,6 +78,15 @@ class Fields:
         if any(not isinstance(value, int) or isinstance(value, bool) for value in values):
             raise self.bad(name)
         return tuple(values)
+
+
+def total_fields(total: Total) -> dict[str, Any]:
+    """A state digest as JSON: `read_total` reads it."""
+    return {"sum": total.hex, "rows": total.rows}
+
+
+def read_total(fields: Fields) -> Total:
+    return Total(int(fields.hex("sum", 32), 16), fields.integer("rows"))
 
 
 def stamp_text(stamp: int) -> str:

@@ -12,21 +12,42 @@ from archiver import canonical
 from archiver.fields import Fields
 from archiver.layout import AFTER_ALL, EpochKey, IdentityKey, build, cluster_of, parse
 from base.env import Env, ObjectStore
-from base.errors import Corrupt, Exists, Fenced, Missing, Unsafe
+from base.errors import Corrupt, Exists, Fenced, Missing, Unavailable, Unsafe
 
 IDENTITY_FORMAT = "scrubjay identity"
 EPOCH_FORMAT = "scrubjay epoch"
-VERSION = 1
+VERSION = 2
 CLUSTERS_MAX = 100
 """Clusters named in one error or listing; a prefix normally holds one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """Leave to write: this cluster, in this epoch."""
+    """Leave to write: this cluster, in this epoch, claimed by this owner."""
 
     cluster: str
     epoch: int
+    owner: str
+
+
+class Writer:
+    """In whose name this process writes; shared by agents and whatever makes bases. The epoch is unknown until it was claimed."""
+
+    def __init__(self, cluster: str, attached: Attached | None = None) -> None:
+        assert attached is None or attached.cluster == cluster
+        self.cluster = cluster
+        self._attached = attached
+
+    @property
+    def attached(self) -> Attached:
+        """Raises Unavailable while the epoch is unknown: nothing may be written then."""
+        if self._attached is None:
+            raise Unavailable("the archive's epoch is not known yet: nothing is written", cluster=self.cluster)
+        return self._attached
+
+    def claimed(self, attached: Attached) -> None:
+        assert attached.cluster == self.cluster
+        self._attached = attached
 
 
 def encode_identity(*, cluster: str, created_us: int, parent: str | None) -> bytes:
@@ -52,16 +73,16 @@ def encode_epoch(*, cluster: str, epoch: int, owner: str, created_us: int) -> by
     )
 
 
-def decode_epoch(data: bytes, *, where: str) -> tuple[str, int]:
-    """(cluster, epoch). Raises Corrupt."""
+def decode_epoch(data: bytes, *, where: str) -> Attached:
+    """Who claimed it. Raises Corrupt."""
     f = Fields(canonical.decode(data, where=where, format=EPOCH_FORMAT, version=VERSION), what="epoch", where=where)
     f.only("format", "version", "cluster", "epoch", "owner", "created")
-    f.uuid("owner")
+    owner = f.uuid("owner")
     f.integer("created")
     found = EpochKey(f.uuid("cluster"), f.integer("epoch", low=1))
     if build(found) != where:
         raise Corrupt("epoch lies under another name", what="epoch", where=where)
-    return found.cluster, found.number
+    return Attached(found.cluster, found.number, owner)
 
 
 async def clusters(store: ObjectStore) -> list[str]:
@@ -129,14 +150,16 @@ async def attach(
     highest = await current_epoch(store, cluster_id)
     if epoch is not None and highest > epoch:
         raise Fenced("a newer epoch of this cluster writes to the archive", cluster=cluster_id, epoch=epoch, newest=highest)
-    if highest == 0:
-        highest = 1
+    if highest:
         key = build(EpochKey(cluster_id, highest))
-        try:
-            await store.put(key, encode_epoch(cluster=cluster_id, epoch=highest, owner=env.rand.uuid(), created_us=env.clock.wall_us()))
-        except Exists as error:
-            raise Fenced("another process claimed this archive at the same time", cluster=cluster_id, epoch=highest) from error
-    return Attached(cluster_id, highest)
+        return decode_epoch(await store.get(key), where=key)
+    made = Attached(cluster_id, 1, env.rand.uuid())
+    key = build(EpochKey(cluster_id, made.epoch))
+    try:
+        await store.put(key, encode_epoch(cluster=cluster_id, epoch=made.epoch, owner=made.owner, created_us=env.clock.wall_us()))
+    except Exists as error:
+        raise Fenced("another process claimed this archive at the same time", cluster=cluster_id, epoch=made.epoch) from error
+    return made
 
 
 async def _claim_identity(store: ObjectStore, env: Env, cluster: str, parent: str | None) -> None:

@@ -9,18 +9,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from archiver import canonical
-from archiver.fields import Fields, stamp_text
+from archiver.fields import Fields, read_total, stamp_text, total_fields
+from archiver.identity import Attached
 from archiver.layout import SegmentKey, build
 from archiver.segment import SegmentHead
 from base.checksum import crc32c_raw, sha256_hex
 from base.errors import Corrupt
-from base.ids import uuid_bytes
+from base.ids import ClusterId, PartitionId, TableId
 from storage.archive_port import PartitionFacts, SealedSegment
-from storage.chain import next_chain
+from storage.chain import Link, next_chain
 from storage.digest import Total
 
 FORMAT = "scrubjay manifest"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,11 @@ class Superseded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentManifest:
-    """Stamps: 64-bit hybrid clock values. content: records that are content. closed, reason, tag: of the SEAL at `last`. node: who wrote this object."""
+    """Stamps: 64-bit hybrid clock values. content: records that are content. before, total: state digest in front of `first` and at `last`. closed, reason,
+    tag: of the SEAL at `last`. members: those that had agreed. node, epoch, owner: who wrote this object, in which term (archiver.identity).
+
+    The chain covers all of it except what two honest writers may say differently: stored, members, generation, node, epoch, owner, supersedes.
+    """
 
     cluster: str
     table: str
@@ -80,6 +85,7 @@ class SegmentManifest:
     generation: int
     raw: Sums
     stored: Sums
+    before: Total
     total: Total
     members: tuple[int, ...]
     chain_before: bytes
@@ -88,6 +94,8 @@ class SegmentManifest:
     reason: int
     tag: bytes
     node: str
+    epoch: int
+    owner: str
     supersedes: tuple[Superseded, ...] = ()
 
     @property
@@ -114,14 +122,25 @@ class SegmentManifest:
 
     def expected_chain(self) -> bytes:
         """The chain value that this manifest's content gives after `chain_before`."""
-        return next_chain(
-            self.chain_before,
-            partition_raw=uuid_bytes(self.partition),
+        facts = PartitionFacts(
+            ClusterId(self.cluster), TableId(self.table), self.table_name, PartitionId(self.partition), self.schema, self.lo, self.hi
+        )
+        link = Link(
+            place=facts.place(),
             first=self.first,
             last=self.last,
+            first_stamp=self.first_stamp,
+            last_stamp=self.last_stamp,
+            content=self.content,
+            raw_size=self.raw.size,
             raw_sha256=bytes.fromhex(self.raw.sha256),
+            before=self.before,
             total=self.total,
+            closed=self.closed,
+            reason=self.reason,
+            tag=self.tag,
         )
+        return next_chain(self.chain_before, link)
 
 
 def encode_manifest(manifest: SegmentManifest) -> bytes:
@@ -147,12 +166,14 @@ def encode_manifest(manifest: SegmentManifest) -> bytes:
             "generation": m.generation,
             "raw": m.raw.fields(),
             "stored": {**m.stored.fields(), "compression": "zstd", "encryption": None},
-            "digest": {"sum": m.total.hex, "rows": m.total.rows},
+            "digest": {"before": total_fields(m.before), "after": total_fields(m.total)},
             "members": list(m.members),
             "chain_before": m.chain_before.hex(),
             "chain": m.chain.hex(),
             "seal": {"closed": stamp_text(m.closed), "reason": m.reason, "tag": m.tag.hex()},
             "node": m.node,
+            "epoch": m.epoch,
+            "owner": m.owner,
             "supersedes": [{"generation": old.generation, "reason": old.reason} for old in m.supersedes],
         }
     )
@@ -160,7 +181,7 @@ def encode_manifest(manifest: SegmentManifest) -> bytes:
 
 _NAMES = (
     "format", "version", "cluster", "table", "partition", "table_name", "schema", "lo", "hi", "lineage", "first", "last", "first_stamp", "last_stamp",
-    "records", "content", "generation", "raw", "stored", "digest", "members", "chain_before", "chain", "seal", "node", "supersedes",
+    "records", "content", "generation", "raw", "stored", "digest", "members", "chain_before", "chain", "seal", "node", "epoch", "owner", "supersedes",
 )  # fmt: skip
 
 
@@ -194,7 +215,8 @@ def decode_manifest(data: bytes, *, where: str) -> SegmentManifest:
         generation=f.integer("generation", low=1),
         raw=Sums.read(f.object("raw")),
         stored=Sums.read(stored),
-        total=Total(int(digest.hex("sum", 32), 16), digest.integer("rows")),
+        before=read_total(digest.object("before")),
+        total=read_total(digest.object("after")),
         members=f.integers("members"),
         chain_before=bytes.fromhex(f.hex("chain_before", 64)),
         chain=bytes.fromhex(f.hex("chain", 64)),
@@ -202,12 +224,18 @@ def decode_manifest(data: bytes, *, where: str) -> SegmentManifest:
         reason=seal.integer("reason", high=0xFFFF),
         tag=bytes.fromhex(seal.hex("tag", 32)),
         node=f.text("node"),
+        epoch=f.integer("epoch", low=1),
+        owner=f.uuid("owner"),
         supersedes=tuple(Superseded(old.integer("generation", low=1), old.text("reason")) for old in supersedes),
     )
     if manifest.first > manifest.last or f.integer("records") != manifest.records:
         raise Corrupt("manifest's LSN range and record count differ", what="manifest", where=where)
     if manifest.first_stamp > manifest.last_stamp or (manifest.first_stamp == manifest.last_stamp) != (manifest.records == 1):
         raise Corrupt("manifest's stamps do not rise", what="manifest", where=where)
+    if manifest.content > manifest.records:
+        raise f.bad("content")
+    if list(manifest.members) != sorted(set(manifest.members)):
+        raise f.bad("members")
     if manifest.chain != manifest.expected_chain():
         raise Corrupt("manifest's chain value does not follow from its content", what="manifest", where=where)
     if build(manifest.key().twin()) != where:
@@ -219,18 +247,19 @@ def manifest_of(
     segment: SealedSegment,
     facts: PartitionFacts,
     *,
-    cluster: str,
+    writer: Attached,
     node: str,
     raw: Sums,
     stored: Sums,
     generation: int = 1,
     supersedes: tuple[Superseded, ...] = (),
 ) -> SegmentManifest:
-    """The manifest of a sealed segment as this member sees it. raw, stored: sums of the record bytes and of the segment object."""
+    """The manifest of a sealed segment as this member sees it. writer: in whose name. raw, stored: sums of the record bytes and of the segment object."""
     assert raw.sha256 == segment.raw_sha256.hex()
     assert raw.size == segment.raw_size
+    assert facts.cluster == writer.cluster
     return SegmentManifest(
-        cluster=cluster,
+        cluster=writer.cluster,
         table=segment.table,
         partition=segment.partition,
         table_name=facts.table_name,
@@ -245,6 +274,7 @@ def manifest_of(
         generation=generation,
         raw=raw,
         stored=stored,
+        before=segment.before,
         total=segment.total,
         members=segment.agreed,
         chain_before=segment.chain_before,
@@ -253,16 +283,27 @@ def manifest_of(
         reason=segment.seal.reason,
         tag=segment.seal.tag,
         node=node,
+        epoch=writer.epoch,
+        owner=writer.owner,
         supersedes=supersedes,
     )
 
 
 def check_follows(before: SegmentManifest, after: SegmentManifest, *, where: str) -> None:
-    """Raises Corrupt unless `after` continues `before` in LSN, stamp and chain. where: key of the later object."""
+    """Raises Corrupt unless `after` continues `before` in LSN, stamp, digest and chain. where: key of the later object."""
     if after.first != before.last + 1:
         raise Corrupt("segment does not continue the one before", what="manifest", where=where, expected=before.last + 1, found=after.first)
     if after.first_stamp <= before.last_stamp:
         raise Corrupt("stamps go back between segments", what="manifest", where=where, lsn=after.first)
+    if after.before != before.total:
+        raise Corrupt(
+            "the state digest does not continue",
+            what="manifest",
+            where=where,
+            lsn=after.first,
+            expected=before.total.hex,
+            found=after.before.hex,
+        )
     if after.chain_before != before.chain:
         raise Corrupt(
             "the chain is broken",

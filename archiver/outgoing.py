@@ -15,9 +15,8 @@ from archiver.records import check_records
 from archiver.segment import SegmentHead, encode_segment
 from base.env import JobContext
 from base.errors import Corrupt
-from base.ids import uuid_bytes
 from storage import chain as chains
-from storage.archive_port import SealedSegment
+from storage.archive_port import PartitionFacts, SealedSegment
 from storage.digest import Total
 
 
@@ -30,10 +29,11 @@ class Outgoing:
     stored: Sums
 
 
-def request(segment: SealedSegment, raw: bytes, *, cluster: str, generation: int, after_stamp: int) -> dict[str, Any]:
+def request(segment: SealedSegment, facts: PartitionFacts, raw: bytes, *, generation: int, after_stamp: int) -> dict[str, Any]:
     """Arguments of `prepare`, all plain data. after_stamp: stamp of the last record before the segment, 0 if it is not known."""
     return {
-        "cluster": cluster,
+        "cluster": facts.cluster,
+        "place": facts.place(),
         "table": segment.table,
         "partition": segment.partition,
         "first": segment.first,
@@ -46,9 +46,11 @@ def request(segment: SealedSegment, raw: bytes, *, cluster: str, generation: int
         "after_stamp": after_stamp,
         "raw": raw,
         "raw_sha256": segment.raw_sha256,
-        "sum": segment.total.hex,
-        "rows": segment.total.rows,
+        "before": [segment.before.hex, segment.before.rows],
+        "after": [segment.total.hex, segment.total.rows],
         "closed": segment.seal.closed,
+        "reason": segment.seal.reason,
+        "tag": segment.seal.tag,
         "chain_before": segment.chain_before,
         "chain": segment.chain,
     }
@@ -70,19 +72,21 @@ def prepare(asked: dict[str, Any]) -> Outgoing:
     span = check_records(
         raw, partition=asked["partition"], first=asked["first"], last=asked["last"], where=where, after_stamp=asked["after_stamp"]
     )
-    said = (asked["first"], asked["last"], asked["first_stamp"], asked["last_stamp"], asked["content"], asked["closed"])
-    if said != (*span[:5], span.seal.closed) or asked["records"] != asked["last"] - asked["first"] + 1:
+    names = ("first", "last", "first_stamp", "last_stamp", "content", "closed", "reason", "tag")
+    said = tuple(asked[name] for name in names)
+    if said != (*span[:5], span.seal.closed, span.seal.reason, span.seal.tag) or asked["records"] != asked["last"] - asked["first"] + 1:
         raise Corrupt(
             "the sealed segment's facts differ from its records", what="segment", where=where, expected=list(span[:5]), found=list(said)
         )
-    chain = chains.next_chain(
-        asked["chain_before"],
-        partition_raw=uuid_bytes(asked["partition"]),
-        first=asked["first"],
-        last=asked["last"],
+    link = chains.Link(
+        place=asked["place"],
+        raw_size=len(raw),
         raw_sha256=sha,
-        total=Total(int(asked["sum"], 16), asked["rows"]),
+        before=_total(asked["before"]),
+        total=_total(asked["after"]),
+        **{name: asked[name] for name in names},
     )
+    chain = chains.next_chain(asked["chain_before"], link)
     if chain != asked["chain"]:
         raise Corrupt("the segment's chain value does not follow from its content", what="segment", where=where)
     head = SegmentHead(
@@ -91,6 +95,10 @@ def prepare(asked: dict[str, Any]) -> Outgoing:
     )  # fmt: skip
     data = encode_segment(head, raw)
     return Outgoing(data, Sums.of(raw), Sums.of(data))
+
+
+def _total(said: list[Any]) -> Total:
+    return Total(int(said[0], 16), said[1])
 
 
 async def prepare_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from archiver.identity import Writer
 from archiver.layout import SegmentKey, build, log_prefix, parse
 from archiver.manifest import SegmentManifest, Sums, Superseded, decode_manifest, encode_manifest, manifest_of
 from archiver.outgoing import Outgoing
@@ -28,10 +29,11 @@ Prepare = Callable[[int], Awaitable[Outgoing]]
 class Placer:
     """Places and compares the segments of one node's replicas. note: told once per bad object, (partition, object key, what is wrong)."""
 
-    def __init__(self, store: ObjectStore, env: Env, *, cluster: str, node: str, note: Callable[[str, str, str], None]) -> None:
+    def __init__(self, store: ObjectStore, env: Env, *, writer: Writer, node: str, note: Callable[[str, str, str], None]) -> None:
         self._store = store
         self._env = env
-        self._cluster = cluster
+        self._writer = writer
+        self._cluster = writer.cluster
         self._node = node
         self._note = note
         self._noted: dict[str, None] = {}
@@ -66,7 +68,14 @@ class Placer:
                 return key, found
             stored = found
         manifest = manifest_of(
-            segment, facts, cluster=self._cluster, node=self._node, raw=out.raw, stored=stored, generation=generation, supersedes=spoilt
+            segment,
+            facts,
+            writer=self._writer.attached,
+            node=self._node,
+            raw=out.raw,
+            stored=stored,
+            generation=generation,
+            supersedes=spoilt,
         )
         name = build(self.key(segment, generation).twin())
         try:
@@ -153,5 +162,5 @@ class Placer:
 
 
 def _content(manifest: SegmentManifest) -> SegmentManifest:
-    """A manifest without what two honest writers may say differently: who wrote it, who had agreed by then, names that changed since."""
-    return replace(manifest, node="", members=(), supersedes=(), table_name="", schema="")
+    """A manifest without what two honest writers may say differently: who wrote it, in which term, and who had agreed by then."""
+    return replace(manifest, node="", epoch=0, owner="", members=(), supersedes=())

@@ -18,7 +18,7 @@ from base.ids import uuid_bytes, uuid_text
 
 MAGIC = b"SJsegmnt"
 END_MAGIC = b"SJsegend"
-VERSION = 1
+VERSION = 2
 ZSTD = 1
 HEADER = struct.Struct("<8sHBBI16s16s16sQQQQIIQI8sI")
 FRAME = struct.Struct("<III")
@@ -85,8 +85,10 @@ def decode_head(data: bytes, *, where: str) -> tuple[SegmentHead, int, int]:
         raise Corrupt("not a segment", what="segment", where=where, found=magic.hex())
     if crc32c_masked(memoryview(data)[: HEADER.size - 4]) != crc:
         raise Corrupt("segment header checksum differs", what="segment", where=where)
-    if (version, compression, encryption, size, zero) != (VERSION, ZSTD, 0, HEADER.size, bytes(8)):
-        raise Corrupt("segment version, compression or flag unknown", what="segment", where=where, version=version, compression=compression)
+    if version != VERSION:
+        raise Corrupt(f"segment has version {version}, this release reads version {VERSION}", what="segment", where=where, found=version)
+    if (compression, encryption, size, zero) != (ZSTD, 0, HEADER.size, bytes(8)):
+        raise Corrupt("segment compression or flag unknown", what="segment", where=where, compression=compression)
     if not 1 <= first <= last or not 1 <= raw_size <= RAW_BYTES_MAX or records != last - first + 1:
         raise Corrupt("segment header out of bounds", what="segment", where=where, first=first, last=last, records=records)
     head = SegmentHead(

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.identity import attach
+from archiver.identity import Writer, attach
 from archiver.outgoing import prepare, request
 from base.env import Env
 from base.real.clock import RealClock
@@ -21,7 +21,7 @@ from base.real.rand import RealRand
 from base.real.stores import open_store
 from base.wrap.metered import MeteredStore
 from bench.bench_rebuild import fill
-from tests.unit.archiver.sample import CLUSTER, Sample
+from tests.unit.archiver.sample import Sample
 from tests.unit.archiver.test_archive_agent import FakeSource
 from tests.unit.archiver.tiny_loop import MemoryStore
 
@@ -39,7 +39,7 @@ def main() -> None:
     started, cpu = time.perf_counter(), time.process_time()
     stored = 0
     for segment in sample.segments:
-        asked = request(segment, sample.raw(segment), cluster=CLUSTER, generation=1, after_stamp=0)
+        asked = request(segment, sample.facts, sample.raw(segment), generation=1, after_stamp=0)
         stored += prepare(asked).stored.size
     wall, used = time.perf_counter() - started, time.process_time() - cpu
     print(
@@ -53,7 +53,7 @@ def main() -> None:
         attached = await attach(store, env, cluster_id=None, folder_is_new=True)
         leads, follows = FakeSource(1, [sample], leads=True), FakeSource(2, [sample], leads=False)
         agents = [
-            ArchiveAgent(env, store, source, attached, options=AgentOptions(compare_after_s=0.01, rescan_s=0.01))
+            ArchiveAgent(env, store, source, Writer(attached.cluster, attached), options=AgentOptions(compare_after_s=0.01, rescan_s=0.01))
             for source in (leads, follows)
         ]
         began = time.perf_counter()

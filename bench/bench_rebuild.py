@@ -15,7 +15,7 @@ from archiver.rebuild import rebuild
 from archiver.replay import Cut
 from base.ids import Lsn
 from storage.record import Effect, Op
-from tests.unit.archiver.sample import CLUSTER, Sample
+from tests.unit.archiver.sample import ATTACHED, Sample
 from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryStore, TinyLoop
 
 SEGMENT_BYTES = 8 << 20
@@ -54,7 +54,7 @@ def main() -> None:
         done = loop.run(rebuild(store, disk, base=None, segments=manifests, cut=Cut(lsn=Lsn(half.last)), output="rows", work="w"))
         base = loop.run(
             upload_base(
-                store, disk, "rows", cluster=CLUSTER, table=sample.table, partition=sample.partition, table_name="t", schema="{}", lo="", hi="",
+                store, disk, "rows", writer=ATTACHED, table=sample.table, partition=sample.partition, table_name="t", schema="{}", lo="", hi="",
                 lsn=done.applied, stamp=done.stamp, chain=done.chain, total=done.total,
             )
         )  # fmt: skip

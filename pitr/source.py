@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from archiver.identity import Writer
 from archiver.index import ArchiveIndex, PartitionIndex
 from archiver.layout import build
 from archiver.rebuild import from_answer
@@ -23,14 +24,15 @@ FOLDER = "tmp/restore"
 
 
 class ArchiveSource:
-    """index: of this cluster's archive; refreshed here before every look. url: of the archive, as the workers open it. disk: rooted at the data folder."""
+    """index: of this cluster's archive; refreshed here before every look. url: of the archive, as the workers open it. writer: in whose name bases are written. disk: rooted at the data folder."""
 
-    def __init__(self, env: Env, jobs: Jobs, disk: Disk, index: ArchiveIndex, *, url: str) -> None:
+    def __init__(self, env: Env, jobs: Jobs, disk: Disk, index: ArchiveIndex, *, url: str, writer: Writer) -> None:
         self._env = env
         self._jobs = jobs
         self._disk = disk
         self._index = index
         self._url = url
+        self._writer = writer
         self._gate = Gate(env.tasks)
 
     async def look(self, table: TableMeta) -> TableArchive:
@@ -64,10 +66,13 @@ class ArchiveSource:
 
     async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
         at = next(one.partition_id for one in source.partitions if one.lo == info.lo)
+        who = self._writer.attached
         arguments = {
             "url": self._url,
             "rows": rows.rows,
-            "cluster": self._index.cluster,
+            "cluster": who.cluster,
+            "epoch": who.epoch,
+            "owner": who.owner,
             "table": target.table_id,
             "partition": info.partition_id,
             "table_name": target.name,
@@ -78,7 +83,7 @@ class ArchiveSource:
             "stamp": 0,
             "chain": chains.START.hex(),
             "total": {"sum": rows.total.hex, "rows": rows.total.rows},
-            "origin": {"cluster": self._index.cluster, "table": source.table_id, "partitions": [at], "at_us": at_us},
+            "origin": {"cluster": who.cluster, "table": source.table_id, "partitions": [at], "at_us": at_us},
         }
         answer = await self._jobs.run(UPLOAD, arguments)
         return str(answer["object"])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from archiver.base import Origin, upload_base
+from archiver.identity import Attached
 from archiver.layout import build
 from archiver.rebuild import fetch_segment, load_manifests, rebuild_job
 from archiver.records import walk
@@ -136,15 +137,17 @@ def _rows(disk: Disk, path: str) -> Iterator[Row]:
 async def upload_base_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
     """`archiver.base.upload_base` in a worker.
 
-    arguments: url, rows (path), cluster, table, partition, table_name, schema, lo, hi, lsn, stamp, chain (hex), total {sum (hex), rows}, and origin:
+    arguments: url, rows (path), cluster, epoch, owner, table, partition, table_name, schema, lo, hi, lsn, stamp, chain (hex), total {sum (hex), rows}, and origin:
     None or {cluster, table, partitions, at_us}. Answer: object (key of the base's manifest). May be run again. Raises Unavailable, Corrupt, DiskFull.
     """
     one = dict(arguments)
     store, path, origin, total = context.store(one.pop("url")), one.pop("rows"), one.pop("origin"), one.pop("total")
+    writer = Attached(one.pop("cluster"), one.pop("epoch"), one.pop("owner"))
     manifest = await upload_base(
         store,
         context.disk,
         path,
+        writer=writer,
         **{**one, "chain": bytes.fromhex(one["chain"])},
         total=Total(int(total["sum"], 16), total["rows"]),
         origin=None if origin is None else Origin(origin["cluster"], origin["table"], tuple(origin["partitions"]), origin["at_us"]),

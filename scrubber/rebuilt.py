@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from archiver.base import BaseManifest
+from archiver.identity import Writer
 from archiver.index import Problem, Shelf
 from archiver.layout import SegmentKey, build
 from archiver.rebuild import from_answer
@@ -27,13 +28,13 @@ TRACE_SEGMENTS_MAX = 64
 class ArchiveReferences:
     """url: of the archive, as the workers open it. disk: rooted at the data folder, as the workers see it."""
 
-    def __init__(self, env: Env, jobs: Jobs, disk: Disk, shelves: Shelves, *, url: str, cluster: str) -> None:
+    def __init__(self, env: Env, jobs: Jobs, disk: Disk, shelves: Shelves, *, url: str, writer: Writer) -> None:
         self._env = env
         self._jobs = jobs
         self._disk = disk
         self._shelves = shelves
         self._url = url
-        self._cluster = cluster
+        self._writer = writer
         self._bases: dict[str, BaseManifest | None] = {}
 
     def sweep(self) -> None:
@@ -147,10 +148,13 @@ class ArchiveReferences:
 
     async def write_base(self, table: TableMeta, info: PartitionInfo, reference: Reference) -> str:
         total = reference.digest.total()
+        who = self._writer.attached
         arguments: dict[str, Any] = {
             "url": self._url,
             "rows": reference.rows,
-            "cluster": self._cluster,
+            "cluster": who.cluster,
+            "epoch": who.epoch,
+            "owner": who.owner,
             "table": table.table_id,
             "partition": info.partition_id,
             "table_name": table.name,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.identity import Attached
+from archiver.identity import Writer
 from base.env import Env, Jobs, ObjectStore
 from base.ids import NodeName
 from base.wrap.limit import LimitedStore
@@ -31,10 +31,10 @@ def wrapped(client: ObjectStore, env: Env) -> Wrapped:
 
 
 def start_agents(
-    env: Env, store: ObjectStore, sources: Mapping[NodeName, LogSource], attached: Attached, *, options: AgentOptions, jobs: Jobs | None
+    env: Env, store: ObjectStore, sources: Mapping[NodeName, LogSource], writer: Writer, *, options: AgentOptions, jobs: Jobs | None
 ) -> list[ArchiveAgent]:
-    """One running agent per node."""
-    agents = [ArchiveAgent(env, store, source, attached, options=options, jobs=jobs) for source in sources.values()]
+    """One running agent per node. writer: in whose name they write."""
+    agents = [ArchiveAgent(env, store, source, writer, options=options, jobs=jobs) for source in sources.values()]
     for agent in agents:
         agent.start()
     return agents

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from archiver.identity import Writer
 from archiver.index import ArchiveIndex
 from archiver.status import StoreFacts, TableFacts, archive_status, window_of_table
 from archiver.verify import VerifyOptions, VerifyReport, verify
@@ -236,7 +237,7 @@ def open_durability(
     control: Control,
     store: ObjectStore,
     meter: MeteredStore,
-    cluster_id: str,
+    writer: Writer,
     jobs: Jobs,
     ledger: SqliteLedger,
     options: DurabilityOptions,
@@ -245,29 +246,29 @@ def open_durability(
     """Build the services and start them; what a stop interrupted is resumed. disk: rooted at the data folder, where jobs work too."""
     if ledger.set_aside is not None:
         log(f"the ledger could not be read and was set aside; what was verified before is not remembered; kept: {ledger.set_aside}")
-    windows = Windows(env, store, cluster_id, meter, options, log)
+    windows = Windows(env, store, writer.cluster, meter, options, log)
     windows.control = control
     references = ArchiveReferences(
         env,
         jobs,
         disk,
-        StoreShelves(store, cluster_id, env.tasks, known=ledger.known),
+        StoreShelves(store, writer.cluster, env.tasks, known=ledger.known),
         url=options.archive_url,
-        cluster=cluster_id,
+        writer=writer,
     )
     references.sweep()
     scrub = ScrubService(env, control.service, references, ledger, options.scrub, log=log)
     restore = RestoreService(
         env,
         control.service,
-        ArchiveSource(env, jobs, disk, ArchiveIndex(store, cluster_id, tasks=env.tasks), url=options.archive_url),
+        ArchiveSource(env, jobs, disk, ArchiveIndex(store, writer.cluster, tasks=env.tasks), url=options.archive_url, writer=writer),
         options.restore,
         max_offset_us=options.max_offset_us,
         pitr_default=options.pitr_default,
         log=log,
     )
     healer = Healer(env, control.service, references, log=log)
-    verify_runs = VerifyRuns(env, store, disk, jobs, ledger, control, cluster_id)
+    verify_runs = VerifyRuns(env, store, disk, jobs, ledger, control, writer.cluster)
     durability = Durability(windows, verify_runs, scrub, restore, healer, ledger)
     control.store.durability = durability
     windows.start()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from base.env import Disk, Env, Network
 from base.errors import Unsafe
-from base.ids import NodeName, PartitionId
+from base.ids import ClusterId, NodeName, PartitionId
 from storage.archive_source import NodeLogSource
 from storage.btree.engine import TreeEngine
 from storage.consensus.options import ConsensusOptions
@@ -63,10 +63,10 @@ def open_node(
     wal: WalSizes,
     options: StorageOptions,
     consensus: ConsensusOptions,
-    cluster: bytes,
+    cluster_id: ClusterId,
     told: Told,
 ) -> RunningNode:
-    """Recover the node's log and make the node; it speaks only after `node.start`. names: every node's name by its number. cluster: see `cluster_tag`.
+    """Recover the node's log and make the node; it speaks only after `node.start`. names: every node's name by its number.
 
     Raises Unsafe if its clock reservation lies further ahead of the wall clock than `max_clock_offset` allows.
     """
@@ -105,7 +105,7 @@ def open_node(
         options=options,
         consensus_options=consensus,
         events=NodeEvents(finding=finding, state=state, archive=changed),
-        cluster=cluster,
+        cluster_id=cluster_id,
     )
     running.append(RunningNode(node, log, opened, NodeLogSource(node)))
     return running[0]

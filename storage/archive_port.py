@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+import msgspec
+
+from base.ids import ClusterId, Lsn, NodeName, PartitionId, Stamp, TableId
+from storage.chain import place_of
+from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.digest import Total
 from storage.record import Seal
 
@@ -14,7 +18,7 @@ class SealedSegment(NamedTuple):
     """A segment [first, last] that this member applied, as it sees it; `last` is a SEAL.
 
     raw_sha256: over the record bytes as read back from this member's WAL. total: state digest at `last`. chain_before, chain: 32 bytes each (storage.chain).
-    agreed: node numbers (rising, this one included) whose statements are equal; two or more make it archivable. suspect: this member differs from an agreed pair.
+    before: state digest in front of `first`. agreed: node numbers (rising, this one included) whose statements are equal; two or more make it archivable. suspect: this member differs from an agreed pair.
     """
 
     table: TableId
@@ -27,6 +31,7 @@ class SealedSegment(NamedTuple):
     content: int
     raw_size: int
     raw_sha256: bytes
+    before: Total
     total: Total
     seal: Seal
     chain_before: bytes
@@ -36,17 +41,20 @@ class SealedSegment(NamedTuple):
 
 
 class ClosedPoint(NamedTuple):
-    """No content record above `last_content` will carry a stamp <= closed. last_seal: the newest applied SEAL."""
+    """No content record above `last_content` will carry a stamp <= closed. last_seal, chain: the newest applied SEAL and the chain value at it."""
 
     table: TableId
     partition: PartitionId
     closed: Stamp
     last_content: Lsn
     last_seal: Lsn
+    chain: bytes
 
 
 class PartitionFacts(NamedTuple):
-    """What a manifest says of its partition. name, schema, lo, hi: attributes as of the segment's end (schema: JSON of catalogue.KeySchema plus attributes)."""
+    """What a manifest says of its partition. cluster: id. name, schema, lo, hi: attributes (schema: JSON of catalogue.KeySchema plus attributes)."""
+
+    cluster: ClusterId
 
     table: TableId
     table_name: str
@@ -54,6 +62,24 @@ class PartitionFacts(NamedTuple):
     schema: str
     lo: str
     hi: str
+
+    def place(self) -> bytes:
+        """What the chain covers of it (storage.chain)."""
+        return place_of(
+            cluster=self.cluster,
+            table=self.table,
+            partition=self.partition,
+            table_name=self.table_name,
+            schema=self.schema,
+            lo=self.lo,
+            hi=self.hi,
+        )
+
+
+def facts_of(cluster: ClusterId, table: TableMeta, info: PartitionInfo) -> PartitionFacts:
+    """A partition as its manifests describe it. Nothing in it changes while the partition lives: every member computes the same."""
+    schema = msgspec.json.encode({"key": table.key, "attributes": table.attributes}, order="deterministic").decode()
+    return PartitionFacts(cluster, table.table_id, table.name, info.partition_id, schema, info.lo, info.hi)
 
 
 class LogSource(Protocol):

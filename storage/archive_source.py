@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
 from base.errors import Missing
 from base.ids import Lsn, PartitionId, Stamp
 from storage import record as records
@@ -28,10 +26,7 @@ class NodeLogSource:
         return sorted(partition for partition, replica in self._node.replicas.items() if replica.segments.facts.sealed)
 
     def facts(self, partition: PartitionId) -> PartitionFacts:
-        replica = self._replica(partition)
-        table, info = replica.table, replica.info
-        schema = msgspec.json.encode({"key": table.key, "attributes": table.attributes}, order="deterministic").decode()
-        return PartitionFacts(table.table_id, table.name, partition, schema, info.lo, info.hi)
+        return self._replica(partition).described
 
     def leads(self, partition: PartitionId) -> bool:
         replica = self._replica(partition)
@@ -70,7 +65,7 @@ class NodeLogSource:
             if replica.state == OK and replica.leading is not None:
                 point = replica.closed_point()
                 if point is not None:
-                    found.append(ClosedPoint(replica.table.table_id, partition, *point))
+                    found.append(ClosedPoint(replica.table.table_id, partition, *point, replica.segments.facts.chain))
         return found
 
     def subscribe(self, changed: Callable[[PartitionId], None]) -> None:
@@ -101,6 +96,7 @@ class NodeLogSource:
             content=own.content,
             raw_size=own.raw_size,
             raw_sha256=statement.raw_sha256,
+            before=own.before,
             total=own.total,
             seal=own.seal,
             chain_before=own.chain_before,

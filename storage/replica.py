@@ -26,6 +26,7 @@ from base.checksum import row_hash
 from base.errors import Corrupt, DiskFull, Invalid, Missing, NotLeader, ScrubjayError, Unavailable
 from base.ids import Lsn, Member, PartitionId, Stamp, uuid_bytes
 from storage import record as records
+from storage.archive_port import facts_of
 from storage.btree.engine import EMPTY, Tree, TreeState
 from storage.checkpoints import Checkpoints
 from storage.command import Outcome, RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer, WriteCommand
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 BEGIN_RETRY_US = 20_000
 APPLY_RETRY_US = 200_000
 """Pause before a record is applied again that the machine did not let us apply."""
+EXTRA_VERSION = 2
+"""Of `ReplicaExtra`: 2 since the chain covers every fact of a segment."""
 OPENING, BASE, OK, SUSPECT, HEALING, AMNESIAC = "opening", "base", "ok", "suspect", "healing", "amnesiac"
 
 
@@ -82,7 +85,8 @@ class Replica:
         self.checkpoints = Checkpoints(self)
         self.digest = RangeDigest(self.lo, self.hi)
         self.bytes = 0
-        self.segments = SegmentTracker(partition_raw=self.raw_id, me=member.node, facts=SegmentFacts())
+        self.described = facts_of(node.cluster_id, table, info)
+        self.segments = SegmentTracker(place=self.described.place(), me=member.node, facts=SegmentFacts())
         self.applied = Lsn(0)
         self.stamp = Stamp(0)
         self.chosen = Lsn(0)
@@ -126,12 +130,12 @@ class Replica:
                 extra = msgspec.msgpack.decode(state.extra, type=ReplicaExtra)
             except msgspec.MsgspecError as error:
                 raise Corrupt("replica state in the tree is malformed", what="tree", partition=self.partition) from error
-            if extra.version != 1:
+            if extra.version != EXTRA_VERSION:
                 raise Corrupt("replica state has an unknown version", what="tree", found=extra.version)
             self.digest.load(extra.digest)
             self.bytes = extra.size
             facts = extra.segments
-        self.segments = SegmentTracker(partition_raw=self.raw_id, me=self.member.node, facts=facts)
+        self.segments = SegmentTracker(place=self.described.place(), me=self.member.node, facts=facts)
         if facts.content:
             self.segments.opened_at_us = self.node.boot_us()
         self.applied, self.stamp = state.applied, state.stamp
@@ -141,7 +145,7 @@ class Replica:
 
     def extra(self) -> bytes:
         """What is committed beside the rows, as of `applied`."""
-        return msgspec.msgpack.encode(ReplicaExtra(1, self.digest.encode(), self.bytes, self.segments.facts))
+        return msgspec.msgpack.encode(ReplicaExtra(EXTRA_VERSION, self.digest.encode(), self.bytes, self.segments.facts))
 
     @property
     def usable(self) -> bool:
@@ -827,9 +831,10 @@ class Replica:
 
 def base_state(digest: RangeDigest, size: int) -> TreeState:
     """The tree state of a base loaded at LSN 0: rows without a log, so the first segment starts at LSN 1. size: key and item bytes."""
-    if digest.total().rows == 0:
+    total = digest.total()
+    if total.rows == 0:
         return EMPTY
-    extra = ReplicaExtra(1, digest.encode(), size, SegmentFacts())
+    extra = ReplicaExtra(EXTRA_VERSION, digest.encode(), size, SegmentFacts(sum=total.sum.to_bytes(16, "little"), rows=total.rows))
     return TreeState(Lsn(0), Stamp(0), msgspec.msgpack.encode(extra))
 
 
@@ -837,8 +842,18 @@ def healed_state(digest: RangeDigest, size: int, *, lsn: Lsn, stamp: Stamp, chai
     """The tree state of a copy rebuilt at the seal `lsn`."""
     if lsn < 1:
         raise Invalid("a heal starts from a seal", lsn=lsn)
-    facts = SegmentFacts(first=lsn + 1, chain=chain, archived=archived, last_seal=lsn, last_content=lsn, last_content_stamp=stamp)
-    return TreeState(lsn, stamp, msgspec.msgpack.encode(ReplicaExtra(1, digest.encode(), size, facts)))
+    total = digest.total()
+    facts = SegmentFacts(
+        first=lsn + 1,
+        chain=chain,
+        archived=archived,
+        last_seal=lsn,
+        last_content=lsn,
+        last_content_stamp=stamp,
+        sum=total.sum.to_bytes(16, "little"),
+        rows=total.rows,
+    )
+    return TreeState(lsn, stamp, msgspec.msgpack.encode(ReplicaExtra(EXTRA_VERSION, digest.encode(), size, facts)))
 
 
 def _key_of(error: Corrupt) -> bytes | None:

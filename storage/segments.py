@@ -40,6 +40,13 @@ class OwnSegment(msgspec.Struct, frozen=True, array_like=True):
     reason: int
     tag: bytes
     chain_before: bytes
+    sum_before: bytes
+    rows_before: int
+
+    @property
+    def before(self) -> Total:
+        """The state digest in front of the segment."""
+        return Total(int.from_bytes(self.sum_before, "little"), self.rows_before)
 
     @property
     def total(self) -> Total:
@@ -52,7 +59,7 @@ class OwnSegment(msgspec.Struct, frozen=True, array_like=True):
 
 class SegmentFacts(msgspec.Struct, array_like=True):
     """The durable part. size: raw bytes of the open segment. first: where the open segment starts. attested: (last LSN, members) of the newest archived segments; counts: how many
-    archived segments 1, 2, 3 members attested."""
+    archived segments 1, 2, 3 members attested. sum, rows: state digest at the last SEAL, where the open segment starts."""
 
     first: int = 1
     size: int = 0
@@ -67,16 +74,18 @@ class SegmentFacts(msgspec.Struct, array_like=True):
     sealed: list[OwnSegment] = msgspec.field(default_factory=list)
     counts: list[int] = msgspec.field(default_factory=lambda: [0, 0, 0])
     attested: list[tuple[int, int]] = msgspec.field(default_factory=list)
+    sum: bytes = bytes(16)
+    rows: int = 0
 
 
 _ATTESTED_KEPT = 16
 
 
 class SegmentTracker:
-    """One replica's segments. me: this member's node number; members: all node numbers of the group."""
+    """One replica's segments. place: whose log it is (storage.chain.place_of). me: this member's node number."""
 
-    def __init__(self, *, partition_raw: bytes, me: int, facts: SegmentFacts) -> None:
-        self._partition_raw = partition_raw
+    def __init__(self, *, place: bytes, me: int, facts: SegmentFacts) -> None:
+        self._place = place
         self._me = me
         self.facts = facts
         self.opened_at_us: int | None = None
@@ -104,9 +113,22 @@ class SegmentTracker:
             raise Corrupt(
                 "seal does not continue the segment before it", what="log", lsn=record.lsn, expected=facts.first, found=seal.first
             )
-        chain = chains.next_chain(
-            facts.chain, partition_raw=self._partition_raw, first=seal.first, last=record.lsn, raw_sha256=raw_sha256, total=total
+        link = chains.Link(
+            place=self._place,
+            first=seal.first,
+            last=record.lsn,
+            first_stamp=facts.first_stamp,
+            last_stamp=record.stamp,
+            content=facts.content,
+            raw_size=facts.size,
+            raw_sha256=raw_sha256,
+            before=Total(int.from_bytes(facts.sum, "little"), facts.rows),
+            total=total,
+            closed=seal.closed,
+            reason=seal.reason,
+            tag=seal.tag,
         )
+        chain = chains.next_chain(facts.chain, link)
         own = OwnSegment(
             statement=Statement(seal.first, record.lsn, raw_sha256, total.sum.to_bytes(16, "little"), total.rows, chain),
             first_stamp=facts.first_stamp,
@@ -118,11 +140,14 @@ class SegmentTracker:
             reason=seal.reason,
             tag=seal.tag,
             chain_before=facts.chain,
+            sum_before=facts.sum,
+            rows_before=facts.rows,
         )
         if record.lsn > facts.archived:
             facts.sealed = [*facts.sealed, own]
         facts.first, facts.size, facts.records, facts.content = record.lsn + 1, 0, 0, 0
         facts.chain, facts.last_seal = chain, record.lsn
+        facts.sum, facts.rows = total.sum.to_bytes(16, "little"), total.rows
         self.opened_at_us = None
         return own
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from base.env import Env
-from base.ids import Member, NodeName, PartitionId, uuid_bytes
+from base.ids import Member, NodeName, PartitionId
 from base.real.disk import RealDisk
 from base.real.loop import AsyncTasks
 from base.real.net import LocalHub
@@ -20,7 +20,6 @@ from server.control import Control, open_control
 from server.node import RunningNode, Told, WalSizes, open_node
 from storage.archive_source import NodeLogSource
 from storage.btree.lmdb_engine import LmdbEngine
-from storage.consensus.messages import cluster_tag
 from storage.consensus.options import ConsensusOptions
 from storage.control.metadata import Metadata, metadata_table
 from storage.control.service import Service
@@ -115,7 +114,7 @@ async def open_cluster(tasks: AsyncTasks, env: Env, folder: Path, config: Config
             wal=WalSizes(config.storage.wal_file_bytes, config.storage.wal_limit_bytes, config.storage.wal_reserve_bytes),
             options=storage_options(config),
             consensus=consensus_options(config),
-            cluster=cluster_tag(uuid_bytes(cluster.cluster_id)),
+            cluster_id=cluster.cluster_id,
             told=told,
         )
     for one in running.values():

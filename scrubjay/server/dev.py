@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.identity import Attached, attach
+from archiver.identity import Attached, Writer, attach
 from archiver.probe import probe
 from base.env import Env, ObjectStore
 from base.errors import Fenced, Unavailable, Unsafe
@@ -58,12 +58,12 @@ _durability_log = structlog.get_logger(part="durability")
 
 @dataclass(slots=True)
 class Archive:
-    """The archive as this process uses it. attached None: the store did not answer at start; agents wait for it."""
+    """The archive as this process uses it."""
 
     url: str
     store: RetryingStore
     meter: MeteredStore
-    attached: Attached
+    writer: Writer
 
 
 def serve(config: Config) -> int:
@@ -91,7 +91,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config) -> int:
         env,
         archive.store,
         cluster.sources,
-        archive.attached,
+        archive.writer,
         options=AgentOptions(parallel=config.archive.uploads, closed_interval_s=config.archive.closed_interval_us / 1e6),
         jobs=jobs,
     )
@@ -101,7 +101,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config) -> int:
         control=cluster.control,
         store=archive.store,
         meter=archive.meter,
-        cluster_id=archive.attached.cluster,
+        writer=archive.writer,
         jobs=jobs,
         ledger=await SqliteLedger.open(env.tasks, str(folder / "ledger.db")),
         options=durability_options(config),
@@ -174,12 +174,13 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
             if known is None:
                 write_cluster(disk, file)
             attached = await attach(store, env, cluster_id=file.cluster_id, folder_is_new=True)
+        writer = Writer(attached.cluster, attached)
     except Unavailable:
         if not file.attached:
             raise
         # A cluster that has its archive must come up while the store is down: writes go on, the WAL keeps what is not archived.
         _log.error("the archive does not answer; starting without it, it is tried again", archive=config.archive_url)
-        attached = Attached(file.cluster_id, 1)
+        writer = Writer(file.cluster_id)
     except (Unsafe, Fenced):
         if known is None and disk.exists("cluster.json"):
             disk.remove("cluster.json")
@@ -187,7 +188,7 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
     if not file.attached:
         file = ClusterFile(**{name: getattr(file, name) for name in file.__struct_fields__ if name != "attached"}, attached=True)
         write_cluster(disk, file)
-    return Archive(config.archive_url, store, meter, attached), file
+    return Archive(config.archive_url, store, meter, writer), file
 
 
 async def _attach(env: Env, store: ObjectStore, file: ClusterFile) -> Attached:

@@ -201,7 +201,7 @@ class WholeCluster:
             wal=WalSizes(self._wal_file_bytes, self._wal_limit_bytes, self._wal_file_bytes),
             options=self.storage,
             consensus=self.consensus,
-            cluster=CLUSTER.encode()[-8:],
+            cluster_id=CLUSTER,
             told=Told(finding=self._finding, state=self._state),
         )
         life.node.start(lambda: self._booted(host, life))

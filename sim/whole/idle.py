@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from archiver.agent import ArchiveAgent
-from archiver.identity import Attached, attach
+from archiver.identity import Writer, attach
 from archiver.index import ArchiveIndex
 from base.env import Env
 from base.wrap.retry import RetryingStore
@@ -45,6 +45,7 @@ class IdleRun:
         self.world = World(seed)
         self.cluster = WholeCluster(self.world, wal_file_bytes=1 << 20)
         self.cluster.on_node.append(self._start_agent)
+        self._writer = Writer(CLUSTER)
         self._idle, self._empty, self._seconds = idle, empty, seconds
         self.result = IdleResult(tables=idle + empty)
 
@@ -60,12 +61,12 @@ class IdleRun:
 
     def _start_agent(self, host: Host, life: RunningNode) -> None:
         store = RetryingStore(self.cluster.archive.client(host.env.tasks), host.env)
-        ArchiveAgent(host.env, store, life.source, Attached(CLUSTER, 1)).start()
+        ArchiveAgent(host.env, store, life.source, self._writer).start()
 
     async def _main(self, env: Env) -> None:
         cluster, result = self.cluster, self.result
         client = RetryingStore(cluster.archive.client(env.tasks), env)
-        await attach(client, env, cluster_id=CLUSTER, folder_is_new=True)
+        self._writer.claimed(await attach(client, env, cluster_id=CLUSTER, folder_is_new=True))
         cluster.start()
         await cluster.up()
         for number in range(self._idle + self._empty):

@@ -91,7 +91,14 @@ _extra = Replica.extra
 
 async def _manifest_first(self: Placer, segment: Any, facts: Any, generation: int, spoilt: Any, out: Any) -> Any:
     manifest = manifest_of(
-        segment, facts, cluster=self._cluster, node=self._node, raw=out.raw, stored=out.stored, generation=generation, supersedes=spoilt
+        segment,
+        facts,
+        writer=self._writer.attached,
+        node=self._node,
+        raw=out.raw,
+        stored=out.stored,
+        generation=generation,
+        supersedes=spoilt,
     )
     await self._store.put(build(self.key(segment, generation).twin()), encode_manifest(manifest))
     return await _place(self, segment, facts, generation, spoilt, out)

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.identity import Attached, attach
+from archiver.identity import Writer, attach
 from archiver.index import ArchiveIndex
 from archiver.verify import VerifyOptions, verify
 from base.env import Future
@@ -135,7 +135,7 @@ class WholeRun:
         self.cluster.on_node.append(self._start_agent)
         self.env = self.cluster.env
         self._store = RetryingStore(self.cluster.archive.client(self.env.tasks), self.env)
-        self._attached = Attached(CLUSTER, 1)
+        self._writer = Writer(CLUSTER)
         self.history: list[Operation] = []
         self.ledger = RegisterLedger()
         self._last: dict[int, int | None] = {}
@@ -174,7 +174,7 @@ class WholeRun:
 
     def _start_agent(self, host: Host, life: RunningNode) -> None:
         store = RetryingStore(self.cluster.archive.client(host.env.tasks), host.env)
-        ArchiveAgent(host.env, store, life.source, self._attached, options=AGENT).start()
+        ArchiveAgent(host.env, store, life.source, self._writer, options=AGENT).start()
 
     def _object_made(self, key: str) -> None:
         """Write order of the archive: no manifest without its segment, at any moment."""
@@ -209,7 +209,7 @@ class WholeRun:
             self.cluster.check_invariants()
 
     async def _main(self) -> None:
-        await attach(self._store, self.env, cluster_id=CLUSTER, folder_is_new=True)
+        self._writer.claimed(await attach(self._store, self.env, cluster_id=CLUSTER, folder_is_new=True))
         self.cluster.start()
         await self.cluster.up()
         store = self.cluster.store
@@ -579,7 +579,7 @@ class WholeRun:
             self.cluster.control.disk,
             StoreShelves(self._store, CLUSTER, self.env.tasks),
             url=self.cluster.archive.url,
-            cluster=CLUSTER,
+            writer=self._writer,
         )
 
     def _jobs(self) -> SimJobs:
@@ -629,6 +629,7 @@ class WholeRun:
                 self.cluster.control.disk,
                 ArchiveIndex(self._store, CLUSTER, tasks=self.env.tasks),
                 url=self.cluster.archive.url,
+                writer=self._writer,
             ),
             RestoreOptions(archive_wait_s=60.0),
             max_offset_us=500_000,

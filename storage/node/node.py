@@ -15,7 +15,7 @@ import msgspec
 from base.env import Env, Network, Timer
 from base.errors import Corrupt, Missing, NotLeader, ScrubjayError, Unavailable
 from base.hlc import HybridClock
-from base.ids import Lsn, Member, NodeName, PartitionId, Stamp
+from base.ids import ClusterId, Lsn, Member, NodeName, PartitionId, Stamp, uuid_bytes
 from storage import messages as talk
 from storage import record as records
 from storage.btree.engine import Tree, TreeEngine
@@ -64,16 +64,16 @@ class Node:
         options: StorageOptions,
         consensus_options: ConsensusOptions,
         events: NodeEvents,
-        cluster: bytes,
+        cluster_id: ClusterId,
     ) -> None:
-        """cluster: 8 bytes from `storage.consensus.messages.cluster_tag`."""
         self.name, self.number, self.env, self.network = name, number, env, network
         self.engine, self.wal, self.options, self.events = engine, wal, options, events
         self._peers = dict(peers)
         self._names = {number: name, **self._peers}
         self._numbers = {peer: at for at, peer in self._peers.items()}
         self.consensus_options = consensus_options
-        self._cluster = cluster
+        self.cluster_id = cluster_id
+        self._cluster = consensus.cluster_tag(uuid_bytes(cluster_id))
         self.clock = HybridClock(reservation=recovered.reservation, max_offset_us=options.max_clock_offset_us)
         self.boot_count = recovered.boot_count + 1
         self.liveness = Liveness(me=number, boot_count=self.boot_count, clock=self.clock, options=consensus_options, now=self.now())
@@ -83,7 +83,7 @@ class Node:
         self.hosting = Hosting(self, recovered)
         self.replicas = self.hosting.replicas
         self.turn = Turn(tasks=env.tasks, wal=wal, shell=self)
-        self.boxes = Post(network=network, number=number, names=self._names, cluster=cluster)
+        self.boxes = Post(network=network, number=number, names=self._names, cluster=self._cluster)
         self.deadlines = Deadlines(env, self._due)
         self._liveness_timer: Timer | None = None
         self._liveness_at = 0

@@ -9,7 +9,7 @@ import pytest
 
 from archiver.agent import AgentOptions, ArchiveAgent
 from archiver.base import upload_base
-from archiver.identity import attach
+from archiver.identity import Writer, attach
 from archiver.index import ArchiveIndex, ShelfReader
 from archiver.layout import build
 from archiver.probe import probe
@@ -24,7 +24,7 @@ from base.wrap.retry import RetryingStore
 from storage.archive_port import ClosedPoint
 from tests.contract.object_store_kinds import Kind, make
 from tests.contract.test_object_store import MARKED
-from tests.unit.archiver.sample import CLUSTER, history, other_partition, total_of
+from tests.unit.archiver.sample import ATTACHED, CLUSTER, history, other_partition, total_of
 from tests.unit.archiver.test_archive_agent import FakeSource
 from tests.unit.archiver.tiny_loop import MemoryDisk
 
@@ -48,10 +48,10 @@ def test_an_archive_from_first_to_last(kind: Kind) -> None:
         sources = [FakeSource(number, samples, leads=number < 3) for number in (1, 2, 3)]
         sample = samples[0]
         sources[0].points = [
-            ClosedPoint(one.segments[0].table, PartitionId(one.partition), Stamp(one.stamp + 1), Lsn(one.lsn), Lsn(one.lsn))
+            ClosedPoint(one.segments[0].table, PartitionId(one.partition), Stamp(one.stamp + 1), Lsn(one.lsn), Lsn(one.lsn), one.chain)
             for one in samples
         ]
-        agents = [ArchiveAgent(env, store, source, attached, options=OPTIONS) for source in sources]
+        agents = [ArchiveAgent(env, store, source, Writer(CLUSTER, attached), options=OPTIONS) for source in sources]
         for agent in agents:
             agent.start()
         for agent in agents:
@@ -77,7 +77,7 @@ def test_an_archive_from_first_to_last(kind: Kind) -> None:
         done = await rebuild(store, disk, base=None, segments=shelf.segments, cut=Cut(lsn=sample.segments[2].last), output="rows", work="w")
         assert done.total == total_of(sample.states[sample.segments[2].last])
         await upload_base(
-            store, disk, "rows", cluster=CLUSTER, table=sample.table, partition=sample.partition, table_name="orders", schema="{}", lo="", hi="",
+            store, disk, "rows", writer=ATTACHED, table=sample.table, partition=sample.partition, table_name="orders", schema="{}", lo="", hi="",
             lsn=done.applied, stamp=done.stamp, chain=done.chain, total=done.total,
         )  # fmt: skip
 

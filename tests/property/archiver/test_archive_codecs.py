@@ -121,7 +121,9 @@ json_values = st.recursive(
 )
 
 
-@given(st.dictionaries(st.text(max_size=6).filter(lambda name: name not in ("checksum", "format", "version")), json_values, max_size=5))
+@given(
+    st.dictionaries(st.text(max_size=6).filter(lambda name: name not in ("checksum", "mac", "format", "version")), json_values, max_size=5)
+)
 def test_canonical_json_round_trips(fields: dict[str, object]) -> None:
     whole = {**fields, "format": "f", "version": 1}
     data = canonical.encode(whole)
@@ -152,9 +154,9 @@ def manifests(draw: st.DrawFn) -> SegmentManifest:
     made = SegmentManifest(
         cluster=draw(uuids), table=draw(uuids), partition=draw(uuids), table_name=draw(st.text(max_size=20)), schema=draw(st.text(max_size=20)),
         lo=draw(st.text(max_size=4)), hi="", first=first, last=first + records - 1, first_stamp=stamp, last_stamp=stamp + records - 1,
-        content=draw(st.integers(0, records)), generation=draw(generations), raw=draw(sums), stored=draw(sums), total=draw(totals),
-        members=tuple(draw(st.lists(st.integers(1, 9), max_size=3))), chain_before=draw(sha256), chain=b"", closed=draw(u64),
-        reason=draw(st.integers(0, 6)), tag=draw(st.binary(min_size=16, max_size=16)), node=draw(nodes), supersedes=draw(olds),
+        content=draw(st.integers(0, records)), generation=draw(generations), raw=draw(sums), stored=draw(sums), before=draw(totals), total=draw(totals),
+        members=tuple(sorted(draw(st.sets(st.integers(1, 9), max_size=3)))), chain_before=draw(sha256), chain=b"", closed=draw(u64),
+        reason=draw(st.integers(0, 6)), tag=draw(st.binary(min_size=16, max_size=16)), node=draw(nodes), epoch=draw(st.integers(1, 1 << 40)), owner=draw(uuids), supersedes=draw(olds),
     )  # fmt: skip
     return dataclasses.replace(made, chain=made.expected_chain())
 
@@ -196,7 +198,7 @@ def test_base_manifests_round_trip_and_refuse_damage(
     whole = Sums(sum(part.size for part in parts), "00000000", chain.hex())
     made = BaseManifest(
         cluster=cluster, table=table, partition=partition, table_name="t", schema="{}", lo="", hi="", lsn=lsn, stamp=stamp, chain=chain, total=total,
-        file=whole, parts=tuple(parts), generation=generation, origin=Origin(cluster, table, (partition,), 5) if restored else None,
+        file=whole, parts=tuple(parts), generation=generation, epoch=7, owner=cluster, origin=Origin(cluster, table, (partition,), 5) if restored else None,
     )  # fmt: skip
     where = build(made.key())
     data = encode_base(made)
@@ -209,7 +211,15 @@ def test_base_manifests_round_trip_and_refuse_damage(
 
 
 points = st.lists(
-    st.builds(lambda t, p, c, lc, ls: ClosedPoint(TableId(t), PartitionId(p), Stamp(c), Lsn(lc), Lsn(ls)), uuids, uuids, u64, u64, u64),
+    st.builds(
+        lambda t, p, c, lc, ls, ch: ClosedPoint(TableId(t), PartitionId(p), Stamp(c), Lsn(lc), Lsn(ls), ch),
+        uuids,
+        uuids,
+        u64,
+        u64,
+        u64,
+        sha256,
+    ),
     max_size=5,
 )
 
@@ -219,7 +229,7 @@ points = st.lists(
 def test_closed_objects_round_trip_and_refuse_damage(
     cluster: str, node: str, time_us: int, some: list[ClosedPoint], rng: random.Random
 ) -> None:
-    made = ClosedObject(cluster, node, time_us, 3, tuple(some), rng.choice((None, time_us // 2)) if time_us else None)
+    made = ClosedObject(cluster, node, time_us, 3, cluster, tuple(some), rng.choice((None, time_us // 2)) if time_us else None)
     data = encode_closed(made)
     assert decode_closed(data, where=made.key()) == made
     at = rng.randrange(len(data))

@@ -7,12 +7,13 @@ import random
 import uuid
 from dataclasses import dataclass, field, replace
 
+from archiver.identity import Attached
 from archiver.layout import build
 from archiver.manifest import SegmentManifest, Sums, encode_manifest, manifest_of
 from archiver.segment import SegmentHead, encode_segment
 from base.checksum import row_hash
 from base.hlc import stamp_of
-from base.ids import Lsn, PartitionId, Stamp, TableId, uuid_bytes
+from base.ids import ClusterId, Lsn, PartitionId, Stamp, TableId, uuid_bytes
 from storage import chain as chains
 from storage import record as records
 from storage.archive_port import PartitionFacts, SealedSegment
@@ -20,6 +21,8 @@ from storage.digest import MASK, Total
 from storage.record import Effect, Kind, Op, Record, Seal
 
 CLUSTER = "0c1a5e00-0000-4000-8000-000000000001"
+OWNER = "0e4e0000-0000-4000-8000-000000000009"
+ATTACHED = Attached(CLUSTER, 1, OWNER)
 TABLE = "7ab1e000-0000-4000-8000-000000000002"
 PARTITION = "9a471710-0000-4000-8000-000000000003"
 START_US = 1_760_000_000_000_000
@@ -50,7 +53,10 @@ class Sample:
         self.stamp = stamp_of(START_US)
         self.first = 1
         self.chain = chains.START
-        self.facts = PartitionFacts(TableId(self.table), "orders", PartitionId(self.partition), '{"key":{}}', "00" * 16, "")
+        self.before = total_of(self.start_state)
+        self.facts = PartitionFacts(
+            ClusterId(CLUSTER), TableId(self.table), "orders", PartitionId(self.partition), '{"key":{}}', "00" * 16, ""
+        )
 
     @property
     def lsn(self) -> int:
@@ -88,8 +94,23 @@ class Sample:
         mine = self.records[self.first - 1 :]
         raw = b"".join(one.data for one in mine)
         sha, total = hashlib.sha256(raw).digest(), total_of(self.state)
-        raw_id = uuid_bytes(self.partition)
-        chain = chains.next_chain(self.chain, partition_raw=raw_id, first=self.first, last=self.lsn, raw_sha256=sha, total=total)
+        seal = records.decode_seal(mine[-1])
+        link = chains.Link(
+            place=self.facts.place(),
+            first=self.first,
+            last=self.lsn,
+            first_stamp=mine[0].stamp,
+            last_stamp=mine[-1].stamp,
+            content=sum(one.kind.is_content for one in mine),
+            raw_size=len(raw),
+            raw_sha256=sha,
+            before=self.before,
+            total=total,
+            closed=seal.closed,
+            reason=seal.reason,
+            tag=seal.tag,
+        )
+        chain = chains.next_chain(self.chain, link)
         segment = SealedSegment(
             table=TableId(self.table),
             partition=PartitionId(self.partition),
@@ -98,18 +119,19 @@ class Sample:
             first_stamp=mine[0].stamp,
             last_stamp=mine[-1].stamp,
             records=len(mine),
-            content=sum(one.kind.is_content for one in mine),
+            content=link.content,
             raw_size=len(raw),
             raw_sha256=sha,
+            before=self.before,
             total=total,
-            seal=records.decode_seal(mine[-1]),
+            seal=seal,
             chain_before=self.chain,
             chain=chain,
             agreed=agreed,
             suspect=False,
         )
         self.segments.append(segment)
-        self.first, self.chain = self.lsn + 1, chain
+        self.first, self.chain, self.before = self.lsn + 1, chain, total
         return segment
 
     def raw(self, segment: SealedSegment) -> bytes:
@@ -130,7 +152,7 @@ class Sample:
             generation,
         )
         data = encode_segment(head, raw)
-        made = manifest_of(segment, self.facts, cluster=CLUSTER, node="n1", raw=Sums.of(raw), stored=Sums.of(data), generation=generation)
+        made = manifest_of(segment, self.facts, writer=ATTACHED, node="n1", raw=Sums.of(raw), stored=Sums.of(data), generation=generation)
         return made, data
 
     def manifests(self) -> list[SegmentManifest]:
@@ -161,4 +183,4 @@ def other_partition(number: int) -> str:
     return str(uuid.UUID(int=0x9A47171000004000800000000000F000 + (number << 96)))
 
 
-__all__ = ["CLUSTER", "PARTITION", "START_US", "TABLE", "Sample", "history", "other_partition", "replace", "total_of"]
+__all__ = ["ATTACHED", "CLUSTER", "OWNER", "PARTITION", "START_US", "TABLE", "Sample", "history", "other_partition", "replace", "total_of"]

@@ -10,7 +10,7 @@ from archiver.rebuild import rebuild
 from archiver.replay import Cut
 from base.ids import Lsn, PartitionId, Stamp, TableId
 from storage.archive_port import ClosedPoint
-from tests.unit.archiver.sample import CLUSTER, START_US, Sample, history, other_partition
+from tests.unit.archiver.sample import ATTACHED, CLUSTER, OWNER, START_US, Sample, history, other_partition
 from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryStore, TinyLoop
 
 
@@ -22,8 +22,7 @@ class SmallArchive:
         self.samples = [history(seed=seed, segments=segments), history(seed=seed + 1, segments=segments, partition=other_partition(7))]
         objects = self.store.objects
         objects[build(IdentityKey(CLUSTER))] = encode_identity(cluster=CLUSTER, created_us=START_US, parent=None)
-        owner = self.loop.uuid()
-        objects[build(EpochKey(CLUSTER, 1))] = encode_epoch(cluster=CLUSTER, epoch=1, owner=owner, created_us=START_US)
+        objects[build(EpochKey(CLUSTER, 1))] = encode_epoch(cluster=CLUSTER, epoch=1, owner=OWNER, created_us=START_US)
         for sample in self.samples:
             objects.update(sample.objects())
         self.base = self.add_base(self.samples[0], 1)
@@ -35,10 +34,13 @@ class SmallArchive:
                     Stamp(s.stamp + ((number + 1) * 10_000_000 << 12)),
                     Lsn(s.lsn - 1),
                     Lsn(s.lsn),
+                    s.chain,
                 )
                 for s in self.samples
             )
-            made = ClosedObject(CLUSTER, "n1", START_US + (number + 1) * 10_000_000, 1, points, START_US + 10_000_000 if number else None)
+            made = ClosedObject(
+                CLUSTER, "n1", START_US + (number + 1) * 10_000_000, 1, OWNER, points, START_US + 10_000_000 if number else None
+            )
             objects[made.key()] = encode_closed(made)
 
     def add_base(self, sample: Sample, index: int) -> BaseManifest:
@@ -48,7 +50,7 @@ class SmallArchive:
         facts = sample.facts
         return self.loop.run(
             upload_base(
-                self.store, self.disk, "rows", cluster=CLUSTER, table=sample.table, partition=sample.partition, table_name=facts.table_name,
+                self.store, self.disk, "rows", writer=ATTACHED, table=sample.table, partition=sample.partition, table_name=facts.table_name,
                 schema=facts.schema, lo=facts.lo, hi=facts.hi, lsn=done.applied, stamp=done.stamp, chain=done.chain, total=done.total,
             )
         )  # fmt: skip

@@ -13,7 +13,7 @@ import archiver.agent
 import archiver.outgoing
 from archiver.agent import AgentOptions, ArchiveAgent
 from archiver.closed import decode_closed
-from archiver.identity import Attached
+from archiver.identity import Writer
 from archiver.layout import ClosedKey, EpochKey, IdentityKey, SegmentKey, build, parse
 from archiver.manifest import decode_manifest
 from base.errors import Corrupt, DiskFull, ScrubjayError, Unavailable
@@ -22,10 +22,8 @@ from base.wrap.faulty import FaultyStore
 from base.wrap.retry import RetryingStore
 from storage.archive_port import ClosedPoint, PartitionFacts, SealedSegment
 from storage.record import HEADER_SIZE
-from tests.unit.archiver.sample import CLUSTER, Sample, history, other_partition
+from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample, history, other_partition
 from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryJobs, MemoryStore, TinyLoop
-
-ATTACHED = Attached(CLUSTER, 1)
 
 
 class FakeSource:
@@ -100,7 +98,7 @@ class Bench:
     def agent(self, source: FakeSource, **more: object) -> ArchiveAgent:
         env = self.loop.env()
         store = RetryingStore(self.store, env) if self.retries else self.store
-        agent = ArchiveAgent(env, store, source, ATTACHED, options=self.options, **more)  # type: ignore[arg-type]
+        agent = ArchiveAgent(env, store, source, Writer(CLUSTER, ATTACHED), options=self.options, **more)  # type: ignore[arg-type]
         agent.start()
         return agent
 
@@ -120,7 +118,7 @@ def complete(bench: Bench, sample: Sample) -> bool:
             return False
         name = build(manifest.key().twin())
         said = decode_manifest(bench.memory.objects[name], where=name)
-        if replace(said, node="") != replace(manifest, node=""):
+        if replace(said, node="", epoch=1) != replace(manifest, node=""):
             return False
     return True
 
@@ -388,11 +386,9 @@ def test_records_of_another_partition_or_order_are_refused() -> None:
             raw = sample.raw(segment)
         lied = segment._replace(raw_sha256=hashlib.sha256(raw).digest(), raw_size=len(raw))
         with pytest.raises(Corrupt):
-            prepare(request(lied, raw, cluster=CLUSTER, generation=1, after_stamp=0))
+            prepare(request(lied, sample.facts, raw, generation=1, after_stamp=0))
     fresh = history(segments=1)
-    asked = request(
-        fresh.segments[1], fresh.raw(fresh.segments[1]), cluster=CLUSTER, generation=1, after_stamp=fresh.segments[1].first_stamp
-    )
+    asked = request(fresh.segments[1], fresh.facts, fresh.raw(fresh.segments[1]), generation=1, after_stamp=fresh.segments[1].first_stamp)
     with pytest.raises(Corrupt):
         prepare(asked)
 
@@ -410,7 +406,7 @@ def test_a_newer_epoch_stops_the_agent_for_good() -> None:
         sample.random_write()
     sample.seal()
     source.changed(sample.partition)
-    source.points = [ClosedPoint(sample.segments[0].table, PartitionId(sample.partition), Stamp(5), Lsn(1), Lsn(2))]
+    source.points = [ClosedPoint(sample.segments[0].table, PartitionId(sample.partition), Stamp(5), Lsn(1), Lsn(2), bytes(32))]
     bench.loop.run_for(60)
     assert len(bench.memory.objects) == before
 
@@ -469,7 +465,7 @@ def test_closed_objects_one_per_interval_none_without_leadership() -> None:
     bench.agent(quiet)
     bench.loop.run_for(100)
     assert not [key for key in bench.memory.objects if "/closed/" in key]
-    source.points = [ClosedPoint(sample.segments[0].table, PartitionId(sample.partition), Stamp(sample.stamp), Lsn(13), Lsn(15))]
+    source.points = [ClosedPoint(sample.segments[0].table, PartitionId(sample.partition), Stamp(sample.stamp), Lsn(13), Lsn(15), bytes(32))]
     before = len(bench.store.calls)
     bench.loop.run_for(100)
     keys = [key for key in sorted(bench.memory.objects) if "/closed/" in key]
@@ -487,7 +483,7 @@ def test_closed_objects_one_per_interval_none_without_leadership() -> None:
 def test_a_restarted_agent_names_the_closed_object_before_it() -> None:
     bench, sample = Bench(), history(segments=1)
     source = FakeSource(1, [sample], leads=True)
-    source.points = [ClosedPoint(sample.segments[0].table, PartitionId(sample.partition), Stamp(sample.stamp), Lsn(13), Lsn(15))]
+    source.points = [ClosedPoint(sample.segments[0].table, PartitionId(sample.partition), Stamp(sample.stamp), Lsn(13), Lsn(15), bytes(32))]
     first = bench.agent(source)
     bench.loop.run_for(12)
     first.stop()

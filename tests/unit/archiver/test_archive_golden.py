@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from archiver import base, closed, identity, segment
 from archiver.base import BaseManifest, Origin, decode_base, encode_base
 from archiver.closed import ClosedObject, decode_closed, encode_closed
+from archiver.identity import Attached
 from archiver.layout import EpochKey, IdentityKey, build
 from archiver.manifest import Sums, Superseded, decode_manifest, encode_manifest
 from archiver.segment import SegmentHead, decode_segment, encode_segment
+from base.errors import Corrupt
 from base.ids import Lsn, PartitionId, Stamp, TableId
 from storage.archive_port import ClosedPoint
 from storage.digest import Total
 from tests.docs.format_tables import assert_layout, find_table
 from tests.fixtures.golden import Golden
-from tests.unit.archiver.sample import CLUSTER, PARTITION, START_US, TABLE, history
+from tests.unit.archiver.sample import CLUSTER, OWNER, PARTITION, START_US, TABLE, history
 
 
 def plain(value: Any) -> Any:
@@ -42,26 +47,26 @@ def test_field_tables() -> None:
 def test_segment_and_manifest(golden: Golden) -> None:
     sample = history(seed=42, segments=2, writes=5)
     manifest, _ = sample.manifest(sample.segments[1])
-    data = golden.path("archive/segment.seg")
+    data = golden.path("v2/archive/segment.seg")
     if golden.rewrite or not data.exists():
-        golden.check("archive/segment.seg", sample.manifest(sample.segments[1])[1])
-    stored = golden.read("archive/segment.seg")
+        golden.check("v2/archive/segment.seg", sample.manifest(sample.segments[1])[1])
+    stored = golden.read("v2/archive/segment.seg")
     # Compressed bytes may differ from one zstd to the next; what they decode to may not.
     found = decode_segment(stored, where="golden")
     assert found.raw == sample.raw(sample.segments[1])
-    golden.check_json("archive/segment.json", plain(found.head) | {"raw": found.raw.hex(), "raw_sha256": found.raw_sha256.hex()})
+    golden.check_json("v2/archive/segment.json", plain(found.head) | {"raw": found.raw.hex(), "raw_sha256": found.raw_sha256.hex()})
     manifest = dataclasses.replace(
         manifest, stored=Sums.of(stored), supersedes=(Superseded(1, "segment frame checksum differs"),), generation=2
     )
-    golden.check("archive/manifest.json", encode_manifest(manifest))
-    again = decode_manifest(golden.read("archive/manifest.json"), where=build(manifest.key().twin()))
+    golden.check("v2/archive/manifest.json", encode_manifest(manifest))
+    again = decode_manifest(golden.read("v2/archive/manifest.json"), where=build(manifest.key().twin()))
     assert again == manifest
-    golden.check_json("archive/manifest.decoded.json", plain(again))
+    golden.check_json("v2/archive/manifest.decoded.json", plain(again))
 
 
 def test_what_is_not_compressed_never_changes(golden: Golden) -> None:
     """Header and trailer are ours to the byte."""
-    stored = golden.read("archive/segment.seg")
+    stored = golden.read("v2/archive/segment.seg")
     found = decode_segment(stored, where="golden")
     now = encode_segment(SegmentHead(*found.head), found.raw)
     assert now[: segment.HEADER.size] == stored[: segment.HEADER.size]
@@ -72,28 +77,46 @@ def test_base(golden: Golden) -> None:
     parts = (Sums(33554432, "01234567", "ab" * 32), Sums(17, "89abcdef", "cd" * 32))
     made = BaseManifest(
         cluster=CLUSTER, table=TABLE, partition=PARTITION, table_name="ördérs", schema='{"key":{}}', lo="00" * 16, hi="80" + "00" * 15, lsn=0, stamp=0,
-        chain=bytes(32), total=Total(1 << 127, 12), file=Sums(33554449, "deadbeef", "ef" * 32), parts=parts, generation=1,
+        chain=bytes(32), total=Total(1 << 127, 12), file=Sums(33554449, "deadbeef", "ef" * 32), parts=parts, generation=1, epoch=3, owner=OWNER,
         origin=Origin(CLUSTER, TABLE, (PARTITION,), START_US),
     )  # fmt: skip
-    golden.check("archive/base.json", encode_base(made))
-    again = decode_base(golden.read("archive/base.json"), where=build(made.key()))
+    golden.check("v2/archive/base.json", encode_base(made))
+    again = decode_base(golden.read("v2/archive/base.json"), where=build(made.key()))
     assert again == made
-    golden.check_json("archive/base.decoded.json", plain(again))
-    assert base.VERSION == 1
+    golden.check_json("v2/archive/base.decoded.json", plain(again))
+    assert base.VERSION == 2
 
 
 def test_closed(golden: Golden) -> None:
-    points = (ClosedPoint(TableId(TABLE), PartitionId(PARTITION), Stamp((START_US << 12) + 7), Lsn(12), Lsn(15)),)
-    made = ClosedObject(CLUSTER, "n1", START_US + 123_456, 2, points, START_US)
-    golden.check("archive/closed.json", encode_closed(made))
-    again = decode_closed(golden.read("archive/closed.json"), where=made.key())
+    points = (ClosedPoint(TableId(TABLE), PartitionId(PARTITION), Stamp((START_US << 12) + 7), Lsn(12), Lsn(15), bytes(range(32))),)
+    made = ClosedObject(CLUSTER, "n1", START_US + 123_456, 2, OWNER, points, START_US)
+    golden.check("v2/archive/closed.json", encode_closed(made))
+    again = decode_closed(golden.read("v2/archive/closed.json"), where=made.key())
     assert again == made
-    golden.check_json("archive/closed.decoded.json", plain(again))
-    assert closed.VERSION == 1
+    golden.check_json("v2/archive/closed.decoded.json", plain(again))
+    assert closed.VERSION == 2
 
 
 def test_identity_and_epoch(golden: Golden) -> None:
-    golden.check("archive/identity.json", identity.encode_identity(cluster=CLUSTER, created_us=START_US, parent=TABLE))
-    golden.check("archive/epoch.json", identity.encode_epoch(cluster=CLUSTER, epoch=3, owner=PARTITION, created_us=START_US))
-    assert identity.decode_identity(golden.read("archive/identity.json"), where=build(IdentityKey(CLUSTER))) == CLUSTER
-    assert identity.decode_epoch(golden.read("archive/epoch.json"), where=build(EpochKey(CLUSTER, 3))) == (CLUSTER, 3)
+    golden.check("v2/archive/identity.json", identity.encode_identity(cluster=CLUSTER, created_us=START_US, parent=TABLE))
+    golden.check("v2/archive/epoch.json", identity.encode_epoch(cluster=CLUSTER, epoch=3, owner=PARTITION, created_us=START_US))
+    assert identity.decode_identity(golden.read("v2/archive/identity.json"), where=build(IdentityKey(CLUSTER))) == CLUSTER
+    assert identity.decode_epoch(golden.read("v2/archive/epoch.json"), where=build(EpochKey(CLUSTER, 3))) == Attached(CLUSTER, 3, PARTITION)
+
+
+def test_version_1_is_refused_by_name(golden: Golden) -> None:
+    """Nothing was released in version 1: its objects are refused, saying which version they have and which one this release reads."""
+    sample = history(seed=42, segments=2, writes=5)
+    manifest = build(sample.manifest(sample.segments[1], 2)[0].key().twin())
+    decoders: dict[str, Callable[[bytes], object]] = {
+        "manifest.json": lambda data: decode_manifest(data, where=manifest),
+        "base.json": lambda data: decode_base(data, where="x"),
+        "closed.json": lambda data: decode_closed(data, where="x"),
+        "identity.json": lambda data: identity.decode_identity(data, where=build(IdentityKey(CLUSTER))),
+        "epoch.json": lambda data: identity.decode_epoch(data, where=build(EpochKey(CLUSTER, 3))),
+    }
+    for name, decode in decoders.items():
+        with pytest.raises(Corrupt, match="has version 1, this release reads version 2"):
+            decode(golden.read(f"v1/archive/{name}"))
+    with pytest.raises(Corrupt, match="version 1"):
+        decode_segment(golden.read("v1/archive/segment.seg"), where="x")

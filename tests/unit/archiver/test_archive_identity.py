@@ -32,7 +32,8 @@ def test_a_first_start_that_was_killed_goes_on() -> None:
     loop, store = TinyLoop(), MemoryStore()
     loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True))
     del store.objects[build(EpochKey(CLUSTER, 1))]
-    assert loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True)) == Attached(CLUSTER, 1)
+    made = loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True))
+    assert made == Attached(CLUSTER, 1, made.owner)
 
 
 @pytest.mark.parametrize("cluster_id", [None, CLUSTER])

@@ -15,7 +15,7 @@ from archiver.replay import Cut
 from base.errors import Corrupt, Invalid, Missing
 from base.ids import Lsn, Stamp
 from storage.rowfile import read_rowfile
-from tests.unit.archiver.sample import CLUSTER, START_US, Sample, history, total_of
+from tests.unit.archiver.sample import ATTACHED, START_US, Sample, history, total_of
 from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryJobs, MemoryStore, TinyLoop
 
 
@@ -36,7 +36,7 @@ def make_base(loop: TinyLoop, store: MemoryStore, disk: MemoryDisk, sample: Samp
     facts = sample.facts
     return loop.run(
         upload_base(
-            store, disk, "base-rows", cluster=CLUSTER, table=sample.table, partition=sample.partition, table_name=facts.table_name,
+            store, disk, "base-rows", writer=ATTACHED, table=sample.table, partition=sample.partition, table_name=facts.table_name,
             schema=facts.schema, lo=facts.lo, hi=facts.hi, lsn=done.applied, stamp=done.stamp, chain=done.chain, total=done.total,
         )
     )  # fmt: skip
@@ -169,7 +169,7 @@ def test_a_base_that_is_not_the_log_state_is_found() -> None:
     facts = sample.facts
     forged = loop.run(
         upload_base(
-            store, disk, "old-rows", cluster=CLUSTER, table=sample.table, partition=sample.partition, table_name=facts.table_name,
+            store, disk, "old-rows", writer=ATTACHED, table=sample.table, partition=sample.partition, table_name=facts.table_name,
             schema=facts.schema, lo=facts.lo, hi=facts.hi, lsn=good.lsn, stamp=good.stamp, chain=good.chain, total=older.total,
         )
     )  # fmt: skip
@@ -189,7 +189,7 @@ def test_the_first_state_of_a_restored_table() -> None:
 
     base = loop.run(
         upload_base(
-            store, disk, "rows", cluster=CLUSTER, table=restored.table, partition=restored.partition, table_name="new", schema="{}",
+            store, disk, "rows", writer=ATTACHED, table=restored.table, partition=restored.partition, table_name="new", schema="{}",
             lo="", hi="", lsn=0, stamp=0, chain=chains.START, total=total_of(source.state),
         )
     )  # fmt: skip

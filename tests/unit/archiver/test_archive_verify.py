@@ -15,7 +15,7 @@ from archiver.verify import LEVELS, VerifyOptions, VerifyReport, verify
 from base.errors import Invalid
 from storage import record as records
 from storage.record import HEADER_SIZE
-from tests.unit.archiver.sample import CLUSTER
+from tests.unit.archiver.sample import CLUSTER, OWNER
 from tests.unit.archiver.small_archive import SmallArchive
 from tests.unit.archiver.tiny_loop import MemoryJobs
 
@@ -122,10 +122,10 @@ def test_an_old_closed_object_may_have_expired() -> None:
     archive = SmallArchive()
     from archiver.closed import ClosedObject, encode_closed
 
-    late = ClosedObject(CLUSTER, "n9", 200_000_000_000, 1, (), 100_000_000_000)
+    late = ClosedObject(CLUSTER, "n9", 200_000_000_000, 1, OWNER, (), 100_000_000_000)
     archive.store.objects[late.key()] = encode_closed(late)
     assert check(archive).verdict == "match"
-    young = ClosedObject(CLUSTER, "n9", 300_000_000_000, 1, (), 290_000_000_000)
+    young = ClosedObject(CLUSTER, "n9", 300_000_000_000, 1, OWNER, (), 290_000_000_000)
     archive.store.objects[young.key()] = encode_closed(young)
     assert [finding.kind for finding in check(archive).findings] == ["hole"]
 

@@ -12,7 +12,7 @@ from base.hlc import last_stamp_at, stamp_micros, stamp_of
 from base.ids import Lsn, PartitionId, Stamp, TableId
 from storage.archive_port import ClosedPoint
 from storage.record import Kind, Seal
-from tests.unit.archiver.sample import CLUSTER, PARTITION, START_US, TABLE, Sample, history, replace
+from tests.unit.archiver.sample import CLUSTER, OWNER, PARTITION, START_US, TABLE, Sample, history, replace
 from tests.unit.archiver.small_archive import SmallArchive
 
 MINUTE = 60_000_000
@@ -177,9 +177,14 @@ def test_following_reads_only_what_grew() -> None:
     archive.loop.run(index.follow(now_us=START_US + 40_000_000))
     assert read == [], "no closed object says that anything grew"
     point = ClosedPoint(
-        TableId(sample.table), PartitionId(sample.partition), Stamp(sample.stamp + (MINUTE << 12)), Lsn(sample.lsn - 1), Lsn(sample.lsn)
+        TableId(sample.table),
+        PartitionId(sample.partition),
+        Stamp(sample.stamp + (MINUTE << 12)),
+        Lsn(sample.lsn - 1),
+        Lsn(sample.lsn),
+        sample.chain,
     )
-    made = ClosedObject(CLUSTER, "n2", START_US + 41_000_000, 1, (point,))
+    made = ClosedObject(CLUSTER, "n2", START_US + 41_000_000, 1, OWNER, (point,))
     archive.store.objects[made.key()] = encode_closed(made)
     archive.loop.run(index.follow(now_us=START_US + 42_000_000))
     assert sorted(read) == sorted([made.key(), *[key for key in new if key.endswith(".json")]])

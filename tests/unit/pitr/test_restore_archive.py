@@ -9,12 +9,13 @@ import msgspec
 import pytest
 
 from archiver.base import upload_base
+from archiver.identity import Writer
 from archiver.index import ArchiveIndex
 from archiver.layout import SegmentKey, build, parse
 from archiver.manifest import encode_manifest
 from base.errors import Unsafe
 from base.hlc import last_stamp_at, stamp_micros
-from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from base.ids import ClusterId, Lsn, NodeName, PartitionId, Stamp, TableId
 from pitr.restore import RestoreOptions
 from pitr.service import RestoreService
 from pitr.source import ArchiveSource
@@ -24,7 +25,7 @@ from storage.digest import Total
 from storage.record import Effect, Kind, Op, Seal
 from storage.rowfile import RowFileWriter, read_rowfile
 from storage.service_port import SealPoint
-from tests.unit.archiver.sample import CLUSTER, Sample
+from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample
 from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryJobs, MemoryStore
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, Rows, total_of
 from tests.unit.scrubber.scrub_world import NODES, item_of, storage_key
@@ -41,7 +42,7 @@ class ArchivedWorld(RestoreWorld):
         for info in self.source.partitions:
             sample = Sample(partition=info.partition_id, table=self.source.table_id, seed=seed)
             sample.facts = PartitionFacts(
-                TableId(self.source.table_id), self.source.name, PartitionId(info.partition_id), "{}", info.lo, info.hi
+                ClusterId(CLUSTER), TableId(self.source.table_id), self.source.name, PartitionId(info.partition_id), "{}", info.lo, info.hi
             )
             sample.stamp = Stamp(self.now_us << 12)
             self.samples[info.partition_id] = sample
@@ -53,7 +54,14 @@ class ArchivedWorld(RestoreWorld):
         super().restart()
         jobs: Any = MemoryJobs(self.objects, self.disk)
         disk: Any = self.disk
-        source = ArchiveSource(self.env, jobs, disk, ArchiveIndex(self.objects, CLUSTER, tasks=self.env.tasks), url="memory://")
+        source = ArchiveSource(
+            self.env,
+            jobs,
+            disk,
+            ArchiveIndex(self.objects, CLUSTER, tasks=self.env.tasks),
+            url="memory://",
+            writer=Writer(CLUSTER, ATTACHED),
+        )
         self.source_archive = source
         world: Any = self
         options = RestoreOptions(archive_wait_s=10.0, lanes=2)
@@ -209,7 +217,9 @@ def test_a_restored_table_can_be_restored_from_its_first_moment() -> None:
     for info in world.source.partitions:
         rows = {key: item for key, item in first.items() if info.lo <= key[:16].hex() and (not info.hi or key[:16].hex() < info.hi)}
         sample = Sample(partition=info.partition_id, table=world.source.table_id, start_state=rows)
-        sample.facts = PartitionFacts(TableId(world.source.table_id), "new", PartitionId(info.partition_id), "{}", info.lo, info.hi)
+        sample.facts = PartitionFacts(
+            ClusterId(CLUSTER), TableId(world.source.table_id), "new", PartitionId(info.partition_id), "{}", info.lo, info.hi
+        )
         sample.stamp = Stamp(world.now_us << 12)
         world.samples = {
             **{name: one for name, one in world.samples.items() if one.table == world.source.table_id},
@@ -288,7 +298,9 @@ def test_a_base_that_rotted_is_done_without(damage: str) -> None:
     before = world.restored(first["to_id"])
     (info,) = world.source.partitions
     sample = Sample(partition=info.partition_id, table=world.source.table_id, start_state=before)
-    sample.facts = PartitionFacts(TableId(world.source.table_id), "new", PartitionId(info.partition_id), "{}", info.lo, info.hi)
+    sample.facts = PartitionFacts(
+        ClusterId(CLUSTER), TableId(world.source.table_id), "new", PartitionId(info.partition_id), "{}", info.lo, info.hi
+    )
     sample.stamp = Stamp(world.now_us << 12)
     world.samples = {info.partition_id: sample}
     sample.append(Kind.SCHEMA, b"{}")
@@ -325,7 +337,7 @@ def write_base(world: ArchivedWorld, sample: Sample) -> str:
             world.objects,
             disk,
             "base",
-            cluster=CLUSTER,
+            writer=ATTACHED,
             table=sample.table,
             partition=sample.partition,
             table_name="new",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from archiver.identity import Writer
 from archiver.layout import BaseKey, SegmentKey, build, parse
 from archiver.manifest import encode_manifest
 from base.checksum import row_hash
@@ -25,7 +26,7 @@ from storage.items.encoding import encode_item
 from storage.record import Effect, Op, Seal
 from storage.rowfile import read_rowfile
 from storage.service_port import SealPoint
-from tests.unit.archiver.sample import CLUSTER, Sample
+from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample
 from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryJobs, MemoryStore, TinyLoop
 from tests.unit.scrubber.scrub_world import KEY, NODES, CopyModel, FakeStore, key_of, storage_key
 
@@ -100,7 +101,12 @@ class World:
         jobs: Any = MemoryJobs(self.objects, self.disk)
         disk: Any = self.disk
         self.references = ArchiveReferences(
-            self.loop.env(), jobs, disk, StoreShelves(self.objects, CLUSTER, self.loop, known=self.known), url="memory://", cluster=CLUSTER
+            self.loop.env(),
+            jobs,
+            disk,
+            StoreShelves(self.objects, CLUSTER, self.loop, known=self.known),
+            url="memory://",
+            writer=Writer(CLUSTER, ATTACHED),
         )
 
     async def known(self, prefix: str) -> list[str]:

@@ -11,7 +11,7 @@ from storage import messages as talk
 from storage.control.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta, Throughput
 from storage.control.metadata import MetadataWrite
 from storage.digest import RangeDigest
-from storage.replica import ReplicaExtra
+from storage.replica import EXTRA_VERSION, ReplicaExtra
 from storage.segments import OwnSegment, SegmentFacts, Statement
 from tests.fixtures.golden import Golden
 
@@ -23,15 +23,15 @@ def test_replica_state(golden: Golden) -> None:
     digest = RangeDigest(bytes(16), None)
     digest.add(bytes(16), 5)
     digest.add(b"\xff" * 16, 7)
-    own = OwnSegment(STATEMENT, 4096, 8192, 9, 7, 1234, 4000, 2, bytes(16), bytes(32))
-    facts = SegmentFacts(10, 77, 1, 1, 8193, bytes(range(32)), 0, 10, 8193, 9, [own], [1, 0, 2], [(4, 3)])
-    data = msgspec.msgpack.encode(ReplicaExtra(1, digest.encode(), 99, facts))
-    golden.check("replica/state.bin", data)
-    back = msgspec.msgpack.decode(golden.read("replica/state.bin"), type=ReplicaExtra)
+    own = OwnSegment(STATEMENT, 4096, 8192, 9, 7, 1234, 4000, 2, bytes(16), bytes(32), bytes(range(16)), 5)
+    facts = SegmentFacts(10, 77, 1, 1, 8193, bytes(range(32)), 0, 10, 8193, 9, [own], [1, 0, 2], [(4, 3)], bytes(range(16)), 3)
+    data = msgspec.msgpack.encode(ReplicaExtra(EXTRA_VERSION, digest.encode(), 99, facts))
+    golden.check("v2/replica/state.bin", data)
+    back = msgspec.msgpack.decode(golden.read("v2/replica/state.bin"), type=ReplicaExtra)
     assert back.segments == facts
     assert back.digest == digest.encode()
     golden.check_json(
-        "replica/state.json",
+        "v2/replica/state.json",
         {"version": back.version, "size": back.size, "digest_rows": sum(digest.rows), "segments": msgspec.to_builtins(back.segments)},
     )
 

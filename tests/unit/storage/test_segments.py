@@ -18,7 +18,7 @@ OWNER = b"partit-1"
 
 
 def tracker(me: int = 1) -> SegmentTracker:
-    return SegmentTracker(partition_raw=bytes(16), me=me, facts=SegmentFacts())
+    return SegmentTracker(place=bytes(32), me=me, facts=SegmentFacts())
 
 
 def feed(track: SegmentTracker, count: int = 3, *, at: int = 1) -> Record:
@@ -62,7 +62,7 @@ def test_the_chain_links_segments_and_survives_a_dump() -> None:
     record = feed(track)
     first = track.sealed(record, records.decode_seal(record), raw_sha256=bytes(32), total=Total(1, 1))
     facts = msgspec.msgpack.decode(msgspec.msgpack.encode(track.facts), type=SegmentFacts)
-    again = SegmentTracker(partition_raw=bytes(16), me=1, facts=facts)
+    again = SegmentTracker(place=bytes(32), me=1, facts=facts)
     record = feed(again, at=5)
     second = again.sealed(record, records.decode_seal(record), raw_sha256=bytes(32), total=Total(1, 1))
     assert second.chain_before == first.statement.chain != second.statement.chain
