@@ -19,7 +19,7 @@ from archiver.identity import Writer, check_epoch
 from archiver.layout import ClosedKey, parse
 from archiver.outgoing import Outgoing, from_job, prepare, request
 from archiver.placing import Placer
-from base.env import Env, Future, Jobs, ObjectStore, Task
+from base.env import Env, Future, Jobs, ObjectStore, Task, Timer
 from base.errors import Corrupt, Exists, Fenced, Missing, ScrubjayError, Unavailable
 from base.hlc import stamp_micros
 from base.ids import PartitionId
@@ -27,6 +27,8 @@ from storage import chain as chains
 from storage.archive_port import LogSource, SealedSegment
 
 PREPARE_JOB = "archiver.outgoing:prepare_job"
+CLOSED_SOON_S = 0.5
+"""How long after it is asked for a `closed/` object out of turn is published; they are at least so far apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ class ArchiveAgent:
         self._backoff_s = 0.0
         self._closed_at_us = 0
         self._closed_known = False
+        self._closed_wake: Future[None] | None = None
+        self._closed_timer: Timer | None = None
 
     # --- life ---
 
@@ -129,6 +133,8 @@ class ArchiveAgent:
     def stop(self) -> None:
         """Stop at the next step; nothing half-done needs cleaning up."""
         self._stopping = True
+        if self._closed_timer is not None:
+            self._closed_timer.cancel()
         for task in self._tasks:
             task.cancel()
         self._tasks = []
@@ -337,7 +343,7 @@ class ArchiveAgent:
 
     async def _publish(self) -> None:
         """One `closed/` object an interval, for all partitions led; none while none is led. A missed one is not made up for: the next says more."""
-        await self._env.tasks.sleep(self._env.rand.uniform(0.1, self.options.closed_interval_s / 2))
+        await self._closed_pause(self._env.rand.uniform(0.1, self.options.closed_interval_s / 2))
         while not self._stopping:
             try:
                 await self.publish_closed()
@@ -346,7 +352,28 @@ class ArchiveAgent:
                 self.status_now.reachable = False
             except ScrubjayError as error:
                 self._failed(error)
-            await self._env.tasks.sleep(self.options.closed_interval_s)
+            await self._closed_pause(self.options.closed_interval_s)
+
+    async def _closed_pause(self, seconds: float) -> None:
+        """Until `seconds` have passed, or CLOSED_SOON_S after `closed_soon`."""
+        wake = self._closed_wake = self._env.tasks.future()
+        timer = self._env.tasks.call_later(seconds, self._end_closed_pause)
+        try:
+            await wake
+        finally:
+            timer.cancel()
+
+    def _end_closed_pause(self) -> None:
+        if self._closed_timer is not None:
+            self._closed_timer.cancel()
+            self._closed_timer = None
+        if self._closed_wake is not None and not self._closed_wake.done():
+            self._closed_wake.set_result(None)
+
+    def closed_soon(self) -> None:
+        """Publish closed timestamps after CLOSED_SOON_S, not at the end of the interval: somebody waits for a table's first proven window."""
+        if self._closed_timer is None and not self._stopping:
+            self._closed_timer = self._env.tasks.call_later(CLOSED_SOON_S, self._end_closed_pause)
 
     async def publish_closed(self) -> bool:
         """Publish now. False if there is nothing to say. Raises Unavailable."""

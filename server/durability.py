@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from archiver.agent import ArchiveAgent
 from archiver.identity import Writer
 from archiver.index import ArchiveIndex
 from archiver.status import StoreFacts, TableFacts, archive_status, window_of_table
@@ -30,6 +31,8 @@ from storage.control.catalogue import TableMeta
 
 FOLLOW_S = 2.0
 """Between two cheap looks at the archive, which move the windows that the API shows."""
+HURRY_S = 0.75
+"""The same while somebody waits for a new table's first window: a little longer than an agent takes to publish (CLOSED_SOON_S)."""
 STATUS_PATIENCE_S = 10.0
 """How long `archive status` waits for the store before it reports what was known last, and that the store does not answer."""
 VERIFY_WORK = "tmp/verify"
@@ -57,14 +60,31 @@ class Windows:
         self._gate = Gate(env.tasks)
         self._task: Task[None] | None = None
         self._seen = False
+        self._hurried: Task[None] | None = None
         self.control: Control | None = None
 
     def start(self) -> None:
         self._task = self._env.tasks.spawn(self._follow(), name="windows")
 
     def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        for task in (self._task, self._hurried):
+            if task is not None:
+                task.cancel()
+
+    def hurry(self) -> None:
+        """Look at the archive again after HURRY_S, not at the end of the pause."""
+        if self._hurried is None and self._seen:
+            self._hurried = self._env.tasks.spawn(self._look_soon(), name="windows, soon")
+
+    async def _look_soon(self) -> None:
+        try:
+            await self._env.tasks.sleep(HURRY_S)
+            async with self._gate:
+                await self.index.follow(now_us=self._env.clock.wall_us())
+        except ScrubjayError as error:
+            self._log(f"the archive could not be followed: {error}")
+        finally:
+            self._hurried = None
 
     async def _follow(self) -> None:
         while True:
@@ -212,13 +232,26 @@ class Durability:
     """archive, verify, scrub, restore: what the admin API asks. Also what the store asks (storage.control.store.Durability)."""
 
     def __init__(
-        self, windows: Windows, verify_runs: VerifyRuns, scrub: ScrubService, restore: RestoreService, healer: Healer, ledger: SqliteLedger
+        self,
+        windows: Windows,
+        verify_runs: VerifyRuns,
+        scrub: ScrubService,
+        restore: RestoreService,
+        healer: Healer,
+        ledger: SqliteLedger,
+        agents: Sequence[ArchiveAgent],
     ) -> None:
         self.archive, self.verify, self.scrub, self.restorer = windows, verify_runs, scrub, restore
-        self._healer, self._ledger = healer, ledger
+        self._healer, self._ledger, self._agents = healer, ledger, agents
 
     def window(self, table: TableMeta) -> tuple[int, int] | None:
         return self.archive.window(table)
+
+    def hurry(self) -> None:
+        """See storage.control.store.Durability."""
+        for agent in self._agents:
+            agent.closed_soon()
+        self.archive.hurry()
 
     async def restore(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta:
         return await self.restorer.restore_table(source, target, at_us=at_us, overrides=overrides)
@@ -242,8 +275,12 @@ def open_durability(
     ledger: SqliteLedger,
     options: DurabilityOptions,
     log: Log,
+    agents: Sequence[ArchiveAgent] = (),
 ) -> Durability:
-    """Build the services and start them; what a stop interrupted is resumed. disk: rooted at the data folder, where jobs work too."""
+    """Build the services and start them; what a stop interrupted is resumed. disk: rooted at the data folder, where jobs work too.
+
+    agents: those of this process, which can be asked to publish out of turn.
+    """
     if ledger.set_aside is not None:
         log(f"the ledger could not be read and was set aside; what was verified before is not remembered; kept: {ledger.set_aside}")
     windows = Windows(env, store, writer.cluster, meter, options, log)
@@ -269,7 +306,7 @@ def open_durability(
     )
     healer = Healer(env, control.service, references, log=log)
     verify_runs = VerifyRuns(env, store, disk, jobs, ledger, control, writer.cluster)
-    durability = Durability(windows, verify_runs, scrub, restore, healer, ledger)
+    durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents)
     control.store.durability = durability
     windows.start()
     healer.start()

@@ -106,6 +106,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config) -> int:
         ledger=await SqliteLedger.open(env.tasks, str(folder / "ledger.db")),
         options=durability_options(config),
         log=_durability_log.info,
+        agents=agents,
     )
     api = DynamoApi(cluster.store, env, keys=keys_of(config), log=_unexpected)
     metrics = Metrics(cluster, api, archive.meter, agents)

@@ -70,6 +70,10 @@ class Backend(Protocol):
 
     def continuous_backups(self, table: TableMeta) -> ContinuousBackups: ...
 
+    def hurry_window(self, table: TableMeta) -> None:
+        """Somebody waits for a table's first restorable window: move it along if there is a way. May be called often."""
+        ...
+
     async def restore_table(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta:
         """Start a restore to a new table (at_us None: the latest). Raises Conflict (target exists), Unsafe (outside the window: fields earliest, latest)."""
         ...

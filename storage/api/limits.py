@@ -73,6 +73,13 @@ TAG_VALUE_CHARS_MAX = 256
 CAPACITY_UNITS_MAX = 1_000_000_000_000
 ACCOUNT_CAPACITY_UNITS_MAX = 80_000
 TABLE_CAPACITY_UNITS_MAX = 40_000
+SETTLE_MS_MAX = 2_000
+"""How long a description of a table that is being made, changed or deleted waits for that to end: the first poll of a waiter then sees the end, not the way."""
+SETTLE_POLL_MS = 10
+FIRST_WINDOW_MS_MAX = 10_000
+"""How long DescribeContinuousBackups waits for the first restorable window of a table that is younger than FIRST_WINDOW_AGE_MS."""
+FIRST_WINDOW_AGE_MS = 30_000
+FIRST_WINDOW_POLL_MS = 50
 TABLES_MAX = 2_500
 RECOVERY_PERIOD_DAYS_MIN = 1
 RECOVERY_PERIOD_DAYS_MAX = 35

@@ -196,6 +196,9 @@ class MemoryBackend:
             return ContinuousBackups(False, table.pitr_days, None, None)
         return ContinuousBackups(True, table.pitr_days, max(table.created_at, table.pitr_enabled_at), self._env.clock.wall_us())
 
+    def hurry_window(self, table: TableMeta) -> None:
+        """The window is there at once."""
+
     async def restore_table(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta:
         if self._settle(target) is not None:
             raise Conflict("table exists", table=target)

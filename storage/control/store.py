@@ -27,6 +27,8 @@ from storage.replica import BASE, OK, Replica
 _POLL_S = 0.02
 _DRAIN_POLL_S = 0.5
 _SEAL_TRIES_S = 0.2
+_HURRY_AGAIN_S = 1.0
+"""Between two seals of one table for the sake of its first window."""
 SEAL_WAIT_S = 10.0
 """How long a seal may take to be chosen and applied (a full log, no quorum)."""
 
@@ -36,6 +38,10 @@ class Durability(Protocol):
 
     def window(self, table: TableMeta) -> tuple[int, int] | None:
         """Proven (earliest, latest) in microseconds, None until proven."""
+        ...
+
+    def hurry(self) -> None:
+        """Somebody waits for a first window: have the archive moved on and looked at soon. May be called often."""
         ...
 
     async def restore(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta: ...
@@ -61,6 +67,7 @@ class Store:
         self._pitr_default = pitr_default
         self.durability: Durability | None = None
         self._names_taken: set[str] = set()
+        self._hurried: set[TableId] = set()
         self._stopping = False
 
     # ------------------------------------------------------------------ start
@@ -321,6 +328,27 @@ class Store:
         if window is not None and enabled_at is not None and window[1] >= enabled_at:
             earliest, latest = max(window[0], enabled_at), window[1]
         return ContinuousBackups(enabled_at is not None, table.pitr_days, earliest, latest)
+
+    def hurry_window(self, table: TableMeta) -> None:
+        if self.durability is None:
+            return
+        self.durability.hurry()
+        if table.table_id not in self._hurried:
+            self._hurried.add(table.table_id)
+            self._env.tasks.spawn(self._seal_open(table), name=f"first window of {table.name}")
+
+    async def _seal_open(self, table: TableMeta) -> None:
+        """Seal what a new table's writes left open: until it is archived it keeps the first window shut, and its age would take `seal_age`."""
+        try:
+            for info in table.partitions:
+                replica = self.leader(info.partition_id)
+                if replica is not None and replica.segments.facts.content and not replica.segments.facts.sealed:
+                    await self.seal(info.partition_id, Seal.AGE)
+            await self._env.tasks.sleep(_HURRY_AGAIN_S)
+        except Unavailable:
+            return  # whoever asked asks again
+        finally:
+            self._hurried.discard(table.table_id)
 
     async def set_continuous_backups(self, name: str, *, enabled: bool, days: int | None) -> ContinuousBackups:
         table = self.metadata.by_name(name)

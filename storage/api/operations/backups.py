@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Coroutine
 from typing import Any
 
 from base.errors import Conflict, Invalid, Missing, Unsafe
@@ -91,11 +92,40 @@ def _source(call: Call, name: str) -> TableMeta:
     return meta
 
 
-def describe_continuous_backups(call: Call) -> None:
+def describe_continuous_backups(call: Call) -> Coroutine[Any, Any, None] | None:
     data = read_input(call)
     check_constraints(call)
     meta = _source(call, data["TableName"])
-    call.reply({"ContinuousBackupsDescription": continuous_backups_description(call.api.backend.continuous_backups(meta))})
+    description = _backups(call, meta)
+    if _window_is_due(call, meta, description):
+        return _describe_with_window(call, meta)
+    call.reply({"ContinuousBackupsDescription": description})
+    return None
+
+
+def _backups(call: Call, meta: TableMeta) -> Body:
+    return continuous_backups_description(call.api.backend.continuous_backups(meta))
+
+
+def _window_is_due(call: Call, meta: TableMeta, description: Body) -> bool:
+    """No window yet, of a table so young that it is about to have one. An older one lacks it for a reason (the archive cannot be reached)."""
+    recovery = description["PointInTimeRecoveryDescription"]
+    if meta.pitr_enabled_at is None or "LatestRestorableDateTime" in recovery:
+        return False
+    return call.api.env.clock.wall_us() - meta.pitr_enabled_at < limits.FIRST_WINDOW_AGE_MS * 1000
+
+
+async def _describe_with_window(call: Call, meta: TableMeta) -> None:
+    """The answer once the table has its first whole second to restore to, at the latest after FIRST_WINDOW_MS_MAX."""
+    backend, env = call.api.backend, call.api.env
+    until = env.clock.boot_us() + limits.FIRST_WINDOW_MS_MAX * 1000
+    while True:
+        description = _backups(call, meta)
+        if not _window_is_due(call, meta, description) or env.clock.boot_us() >= until:
+            break
+        backend.hurry_window(meta)
+        await env.tasks.sleep(limits.FIRST_WINDOW_POLL_MS / 1000)
+    call.reply({"ContinuousBackupsDescription": description})
 
 
 async def update_continuous_backups(call: Call) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any
 
 from base.errors import Conflict, Missing
@@ -196,11 +197,41 @@ async def create_table(call: Call) -> None:
 # -- DescribeTable, ListTables, DeleteTable --------------------------------------------------------------------------------------------
 
 
-def describe_table(call: Call) -> None:
+def is_settling(meta: TableMeta) -> bool:
+    """Whether the table is on its way to another status, which takes a moment. A restore takes longer, and is meant to be watched."""
+    restoring = meta.restore_of is not None and meta.restore_of.in_progress
+    return meta.status in ("CREATING", "UPDATING", "DELETING") and not restoring
+
+
+async def settled(call: Call, meta: TableMeta) -> TableMeta | None:
+    """The table once it is ACTIVE, or after SETTLE_MS_MAX as it is then; None: it is gone.
+
+    SDKs poll at once and then every 20 s, so a poll that comes a few milliseconds early costs its caller 20 s.
+    """
+    until = call.api.env.clock.boot_us() + limits.SETTLE_MS_MAX * 1000
+    now: TableMeta | None = meta
+    while now is not None and now.table_id == meta.table_id and is_settling(now) and call.api.env.clock.boot_us() < until:
+        await call.api.env.tasks.sleep(limits.SETTLE_POLL_MS / 1000)
+        now = call.api.backend.table(meta.name)
+    return now
+
+
+def describe_table(call: Call) -> Coroutine[Any, Any, None] | None:
     data = read_input(call)
     name = require_table_name(data)
     check_constraints(call)
-    call.reply({"Table": describe(call, find_table(call, name))})
+    meta = find_table(call, name)
+    if is_settling(meta):
+        return _describe_settled(call, name, meta)
+    call.reply({"Table": describe(call, meta)})
+    return None
+
+
+async def _describe_settled(call: Call, name: str, meta: TableMeta) -> None:
+    now = await settled(call, meta)
+    if now is None:
+        raise errors.table_not_found(name)
+    call.reply({"Table": describe(call, now)})
 
 
 def list_tables(call: Call) -> None:
