@@ -83,12 +83,15 @@ class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class S3Config(msgspec.Struct, frozen=True, kw_only=True):
-    """Credentials and endpoint of the object store where the usual AWS variables do not carry them."""
+    """Credentials and endpoint of the object store where the usual AWS variables and files (profiles too) do not carry them. Keys are given as a pair, with
+    their session token if they have one; then nothing of the AWS variables is mixed in."""
 
     access_key_id: Annotated[str, Key("access_key_id", "text", "instead of AWS_ACCESS_KEY_ID")] = ""
     secret_access_key: Annotated[str, Key("secret_access_key", "text", "instead of AWS_SECRET_ACCESS_KEY")] = ""
+    session_token: Annotated[str, Key("session_token", "text", "instead of AWS_SESSION_TOKEN, for temporary keys given here")] = ""
     region: Annotated[str, Key("region", "text", "instead of AWS_REGION")] = ""
     endpoint_url: Annotated[str, Key("endpoint_url", "text", "instead of AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL")] = ""
+    ca_bundle: Annotated[str, Key("ca_bundle", "text", "PEM file of the certificates to trust, instead of AWS_CA_BUNDLE")] = ""
 
     @property
     def settings(self) -> dict[str, str]:
@@ -96,8 +99,10 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True):
         return {
             "access_key": self.access_key_id,
             "secret_key": self.secret_access_key,
+            "session_token": self.session_token,
             "region": self.region,
             "endpoint": self.endpoint_url,
+            "ca_bundle": self.ca_bundle,
         }
 
 

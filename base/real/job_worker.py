@@ -49,10 +49,10 @@ class WorkerContext:
 
     def store(self, url: str) -> ObjectStore:
         """The store at `url`, opened once per job; retries what is unavailable for a while."""
-        from base.real.stores import open_store  # heavy, and most jobs need no store
+        from base.real.stores import handed_on, open_store  # heavy, and most jobs need no store
 
         if url not in self._stores:
-            self._stores[url] = RetryingStore(open_store(url), self._env)
+            self._stores[url] = RetryingStore(open_store(url, settings=handed_on()), self._env)
         return self._stores[url]
 
     def progress(self, facts: dict[str, Any]) -> None:

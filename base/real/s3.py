@@ -1,7 +1,11 @@
 """`s3://`: create-once objects in a bucket of MinIO, SeaweedFS, AWS or any S3 that passes `archiver.probe`.
 
 The data path is obstore (Rust, off the GIL): a PUT is one request with `If-None-Match: *` and a CRC64NVME of the content that the server checks before
-it stores anything. Listing, deletion and the checksum probe go through boto3 in threads. Nothing here retries: `base.wrap.retry` does.
+it stores anything. Listing, deletion and the checksum probe go through botocore in threads. Both are made from one `base.real.aws.Access` and made again
+when that changes. Nothing here retries (`base.wrap.retry` does), but for one second reading of an object that is not what was put.
+
+What comes back is believed only if it can be an S3 server's: an object has an ETag, a listing names its bucket and prefix and counts its entries. Each
+object carries its size and a CRC over key and content as metadata, so that an answer that is short, or another object's, is an error and not data.
 
 Servers disagree about the order of a flat listing (SeaweedFS goes folder by folder: `a/b` before `a-b`). So a listing here walks level by level and
 orders each level itself, until the probe has seen that this server's flat order is byte order.
@@ -11,19 +15,24 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import os
 import threading
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
+from obstore.exceptions import BaseError
 
+from base.checksum import crc32c_raw
 from base.env import ListPage, ObjectInfo
-from base.errors import Corrupt, DiskFull, Exists, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
+from base.errors import Corrupt, Invalid, Missing, ScrubjayError, Unavailable
+from base.real.aws import Access, Resolver
 from base.real.daemon_pool import DaemonPool
 from base.real.localfs import check_key
+from base.real.s3_errors import CREDENTIALS, not_a_store, told, translate
 
 T = TypeVar("T")
 Entry = tuple[str, int]
@@ -34,44 +43,29 @@ THREADS = 8
 CONNECT_TIMEOUT_S = 5
 REQUEST_TIMEOUT_S = 120
 LIST_PAGE_MAX = 1000
-_FULL_WORDS = (
-    "XMinioStorageFull",
-    "QuotaExceeded",
-    "InsufficientStorage",
-    "507 ",
-    "no space left",
-    "No writable volumes",
-    "no free volumes",
-)
-_DIGEST_WORDS = ("BadDigest", "XAmzContentChecksumMismatch", "ChecksumMismatch", "InvalidDigest")
+MARK = "scrubjay-sum"
+"""Name of an object's metadata entry: `<size>-<CRC32C of key and content, 8 hex digits>`. Objects without it (copied by a tool that drops metadata) are
+read as they are: the archive's formats carry their own checksums."""
+_CLIENT_ERRORS = (BaseError, OSError, ValueError)
 
 
-def translate(error: BaseException, key: str) -> ScrubjayError:
-    """What a client library's error means for the caller."""
-    text = f"{error} {error.__cause__ or ''}"
-    brief = " ".join(str(error).split())[:300]
-    if "NoSuchBucket" in text:
-        return Unavailable("the bucket does not exist", key=key, cause=brief)
-    if isinstance(error, FileNotFoundError) or any(word in text for word in ("NoSuchKey", "404 Not Found")):
-        return Missing("no such object", what=key)
-    if isinstance(error, AlreadyExistsError | PreconditionError) or "PreconditionFailed" in text:
-        return Exists("the object is already there", key=key)
-    if any(word in text for word in _FULL_WORDS):
-        return DiskFull("the object store is full", key=key, cause=brief)
-    if any(word in text for word in _DIGEST_WORDS):
-        return Corrupt("the store refused the content: its checksum differs", what="object", where=key, cause=brief)
-    if isinstance(error, PermissionDeniedError | UnauthenticatedError) or any(
-        word in text for word in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch")
-    ):
-        return Unavailable("the object store refuses the credentials", key=key, cause=brief)
-    if "NotImplemented" in text:
-        return Unsafe("the object store lacks a feature", key=key, cause=brief)
-    return Unavailable("the object store did not answer as it should", key=key, cause=brief)
+def mark_of(key: str, data: bytes) -> str:
+    """The metadata entry of an object. key: relative to the archive's URL, so that a copied bucket still fits."""
+    return f"{len(data)}-{crc32c_raw(data, crc32c_raw(key.encode())):08x}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    """objects: obstore's store. requests: botocore's S3 client (thread-safe, blocking)."""
+
+    access: Access
+    objects: Any
+    requests: Any
 
 
 class S3Store:
-    """One bucket and prefix as an `ObjectStore`. `settings`: endpoint, region, access_key, secret_key, session_token, timeout (seconds, of one
-    request), each "" if not given."""
+    """One bucket and prefix as an `ObjectStore`. `settings`: endpoint, region, access_key, secret_key, session_token, ca_bundle, timeout (seconds, of one
+    request), each "" if not given: then the usual AWS variables and files say (see `base.real.aws`)."""
 
     def __init__(self, bucket: str, prefix: str, settings: Mapping[str, str]) -> None:
         self.bucket = bucket
@@ -79,76 +73,93 @@ class S3Store:
         self.url = f"s3://{bucket}/{self.prefix}".rstrip("/")
         self.flat_order = False
         """The server lists flat in byte order: set by `confirm_flat_order`, never assumed."""
-        self._settings = dict(settings)
         self._timeout_s = float(settings.get("timeout") or REQUEST_TIMEOUT_S)
-        self._objects: Any = None
-        self._client: Any = None
+        self._resolver = Resolver({name: value for name, value in settings.items() if name != "timeout"})
+        self._clients: _Clients | None = None
         self._lock = threading.Lock()
         self._pool: DaemonPool | None = None
 
-    # --- clients, made at first use ---
+    # --- clients, made at first use and when credentials or endpoint changed ---
 
-    def _store(self) -> Any:
-        if self._objects is None:
-            from obstore.store import S3Store as Client
+    def _build(self, access: Access) -> _Clients:
+        """Blocking."""
+        with self._lock:
+            if self._clients is None or self._clients.access != access:
+                requests = self._requests(access)
+                self._clients = _Clients(access, self._objects(access, requests.meta.endpoint_url), requests)
+            return self._clients
 
-            given = self._settings
-            endpoint = given.get("endpoint", "")
-            config: dict[str, Any] = {
-                "bucket": self.bucket,
-                "region": given.get("region") or "us-east-1",
-                "checksum_algorithm": "CRC64NVME",
-                "unsigned_payload": True,
-                "conditional_put": "etag",
-                "virtual_hosted_style_request": not endpoint,
-            }
-            provider: Any = None
-            if endpoint:
-                config["endpoint"] = endpoint.rstrip("/")
-            if given.get("access_key"):
-                config["access_key_id"] = given["access_key"]
-                config["secret_access_key"] = given.get("secret_key", "")
-                if given.get("session_token"):
-                    config["session_token"] = given["session_token"]
-            else:
-                from obstore.auth.boto3 import Boto3CredentialProvider
+    def _objects(self, access: Access, aws_endpoint: str) -> Any:
+        from obstore.store import S3Store as Client
 
-                provider = Boto3CredentialProvider()
-            options: Any = {
-                "allow_http": endpoint.startswith("http://"),
-                "connect_timeout": timedelta(seconds=min(CONNECT_TIMEOUT_S, self._timeout_s)),
-                "timeout": timedelta(seconds=self._timeout_s),
-            }
-            retry: Any = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
-            self._objects = Client(config=config, client_options=options, retry_config=retry, credential_provider=provider)  # type: ignore[arg-type]
-        return self._objects
+        endpoint, virtual = access.endpoint, False
+        if not endpoint:
+            # Always said outright: obstore reads the AWS variables by rules of its own.
+            parts = urlsplit(aws_endpoint)
+            virtual = "." not in self.bucket
+            endpoint = f"{parts.scheme}://{self.bucket}.{parts.netloc}" if virtual else aws_endpoint
+        config: dict[str, Any] = {
+            "bucket": self.bucket,
+            "region": access.region,
+            "endpoint": endpoint,
+            "virtual_hosted_style_request": virtual,
+            "checksum_algorithm": "CRC64NVME",
+            "unsigned_payload": True,
+            "skip_signature": False,
+            "conditional_put": "etag",
+        }
+        keys: dict[str, Any] = {
+            "access_key_id": access.access_key,
+            "secret_access_key": access.secret_key,
+            "token": access.token or None,
+            "expires_at": None,
+        }
+        options: Any = {
+            "allow_http": endpoint.startswith("http://"),
+            "connect_timeout": timedelta(seconds=min(CONNECT_TIMEOUT_S, self._timeout_s)),
+            "timeout": timedelta(seconds=self._timeout_s),
+        }
+        if access.ca_bundle is not None:
+            options["root_certificate"] = access.ca_bundle
+        retry: Any = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
+        provider: Any = lambda: keys  # noqa: E731 - these keys for this client's life; other keys make another client
+        return Client(config=config, client_options=options, retry_config=retry, credential_provider=provider)  # type: ignore[arg-type]
+
+    def _requests(self, access: Access) -> Any:
+        import botocore.session
+        from botocore.config import Config
+
+        client = botocore.session.Session().create_client(
+            "s3",
+            endpoint_url=access.endpoint or None,
+            region_name=access.region,
+            aws_access_key_id=access.access_key,
+            aws_secret_access_key=access.secret_key,
+            aws_session_token=access.token or None,
+            verify=access.ca_path if access.ca_path is not None else not access.endpoint.startswith("http://"),
+            config=Config(
+                connect_timeout=min(CONNECT_TIMEOUT_S, self._timeout_s),
+                read_timeout=self._timeout_s,
+                retries={"total_max_attempts": 1},
+                max_pool_connections=THREADS,
+                s3={"addressing_style": "path" if access.endpoint else "auto"},
+            ),
+        )
+        # A wrong region is said, not followed: obstore does not follow either, and half an archive elsewhere helps nobody.
+        client.meta.events.register_last("before-parameter-build.s3", _stay)
+        return client
+
+    async def _ready(self, key: str) -> _Clients:
+        access = self._resolver.fresh()
+        if access is None or self._clients is None or self._clients.access != access:
+            return await self._blocking(lambda: self._build(self._resolver.resolve()), key)
+        return self._clients
 
     def client(self) -> Any:
-        """The boto3 client (thread-safe). Blocking: call it on a thread."""
-        with self._lock:
-            if self._client is None:
-                import boto3
-                from botocore.config import Config
+        """The botocore client (thread-safe). Blocking: call it on a thread."""
+        return self._build(self._resolver.resolve()).requests
 
-                given = self._settings
-                self._client = boto3.session.Session().client(
-                    "s3",
-                    endpoint_url=given.get("endpoint") or None,
-                    region_name=given.get("region") or "us-east-1",
-                    aws_access_key_id=given.get("access_key") or None,
-                    aws_secret_access_key=given.get("secret_key") or None,
-                    aws_session_token=given.get("session_token") or None,
-                    config=Config(
-                        connect_timeout=min(CONNECT_TIMEOUT_S, self._timeout_s),
-                        read_timeout=self._timeout_s,
-                        retries={"total_max_attempts": 1},
-                        max_pool_connections=THREADS,
-                        s3={"addressing_style": "path" if given.get("endpoint") else "auto"},
-                    ),
-                )
-        return self._client
-
-    async def _run(self, work: Callable[[], T], key: str) -> T:
+    async def _blocking(self, work: Callable[[], T], key: str) -> T:
         if self._pool is None:
             self._pool = DaemonPool(THREADS, name="archive-s3")
         try:
@@ -156,63 +167,100 @@ class S3Store:
         except ScrubjayError:
             raise
         except Exception as error:
-            raise translate(error, key) from error
+            raise self._translated(error, key) from error
+
+    async def _run(self, work: Callable[[Any], T], key: str) -> T:
+        """work(client) on a thread."""
+        requests = (await self._ready(key)).requests
+        return await self._blocking(lambda: work(requests), key)
 
     def close(self) -> None:
         """Let threads and connections go."""
         if self._pool is not None:
             self._pool.shutdown(wait=True)
             self._pool = None
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if self._clients is not None:
+            self._clients.requests.close()
+            self._clients = None
+
+    def _translated(self, error: BaseException, key: str) -> ScrubjayError:
+        problem = translate(error, key)
+        clients = self._clients
+        if clients is not None:
+            if problem.fields.get("error_code") in CREDENTIALS:
+                self._resolver.refused(clients.access)
+            if isinstance(problem, Unavailable) and (proxy := _proxy_of(clients.access.endpoint)):
+                problem.fields.setdefault("proxy", proxy)
+        return problem
+
+    def _raise(self, error: BaseException, key: str) -> NoReturn:
+        raise self._translated(error, key) from error
 
     # --- the port ---
 
     async def put(self, key: str, data: bytes) -> None:
         full = self.prefix + check_key(key)
+        data = bytes(data)
+        attributes: Any = {MARK: mark_of(key, data), "Content-Type": "application/octet-stream"}
+        objects = (await self._ready(key)).objects
         try:
-            await obstore.put_async(self._store(), full, bytes(data), mode="create", use_multipart=False)
-        except (BaseError, OSError, ValueError) as error:
+            await obstore.put_async(objects, full, data, mode="create", use_multipart=False, attributes=attributes)
+        except _CLIENT_ERRORS as error:
             self._raise(error, key)
 
     async def get(self, key: str) -> bytes:
-        full = self.prefix + check_key(key)
-        try:
-            answer = await obstore.get_async(self._store(), full)
-            return bytes(memoryview(await answer.bytes_async()))
-        except (BaseError, OSError, ValueError) as error:
-            self._raise(error, key)
+        check_key(key)
+        data, mark, _ = await self._fetch(key, None)
+        if mark is None or mark == mark_of(key, data):
+            return data
+        # Cut short or mixed up on the way, most likely: look once more before anything is said of the object itself.
+        again, mark, _ = await self._fetch(key, None)
+        if mark is None or mark == mark_of(key, again):
+            return again
+        if again != data:
+            raise not_a_store(key, "two readings of one object differ, and neither is what was put")
+        raise Corrupt("the object is not what was put there", what="object", where=key, expected=mark, found=mark_of(key, data))
 
     async def get_range(self, key: str, start: int, end: int) -> bytes:
-        full = self.prefix + check_key(key)
+        check_key(key)
         if not 0 <= start <= end:
             raise Invalid("not a range", start=start, end=end)
         if start == end:
             return b""
-        try:
-            data = bytes(memoryview(await obstore.get_range_async(self._store(), full, start=start, end=end)))
-        except (BaseError, OSError, ValueError) as error:
-            info = await self.head(key)
-            if info is not None and info.size < end:
-                raise Corrupt("the object is shorter than the range", what="object", where=key, expected=end, found=info.size) from error
-            self._raise(error, key)
+        data, _, size = await self._fetch(key, (start, end))
         if len(data) != end - start:
-            raise Corrupt("the object is shorter than the range", what="object", where=key, expected=end, found=start + len(data))
+            raise Corrupt("the object is shorter than the range", what="object", where=key, expected=end, found=size)
         return data
 
     async def head(self, key: str) -> ObjectInfo | None:
-        full = self.prefix + check_key(key)
+        """By reading one byte: an answer to HEAD has no body, so it could not say whether the object is missing or the bucket, or what was refused."""
+        check_key(key)
         try:
-            meta = await obstore.head_async(self._store(), full)
-        except FileNotFoundError:
+            _, _, size = await self._fetch(key, (0, 1))
+        except Missing:
             return None
-        except (BaseError, OSError, ValueError) as error:
-            problem = translate(error, key)
-            if isinstance(problem, Missing):
-                return None
-            raise problem from error
-        return ObjectInfo(key, int(meta["size"]))
+        return ObjectInfo(key, size)
+
+    async def _fetch(self, key: str, part: tuple[int, int] | None) -> tuple[bytes, str | None, int]:
+        """Bytes (of the part, fewer if the object ends before), the object's mark if it has one, and its size. Raises Missing, Unavailable."""
+        full = self.prefix + key
+        objects = (await self._ready(key)).objects
+        options: Any = None if part is None else {"range": part}
+        try:
+            answer = await obstore.get_async(objects, full, options=options)
+            meta, attributes = answer.meta, answer.attributes
+            data = bytes(memoryview(await answer.bytes_async()))
+        except _CLIENT_ERRORS as error:
+            if part is not None and (told(error).status == 416 or told(error).code == "InvalidRange"):
+                # An empty object has no first byte; any other is shorter than the range.
+                whole, mark, size = await self._fetch(key, None)
+                return whole[part[0] : part[1]], mark, size
+            self._raise(error, key)
+        kind = str(attributes.get("Content-Type", ""))
+        if meta["e_tag"] is None or kind.startswith("text/html"):
+            raise not_a_store(key, f"a {kind or 'nameless'} answer without an ETag" if meta["e_tag"] is None else f"a page ({kind})")
+        mark = attributes.get(MARK)
+        return data, None if mark is None else str(mark), int(meta["size"])
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> ListPage:
         found: list[ObjectInfo] = []
@@ -224,10 +272,10 @@ class S3Store:
 
     async def delete(self, key: str) -> None:
         full = self.prefix + check_key(key)
-        await self._run(lambda: self.client().delete_object(Bucket=self.bucket, Key=full), key)
-
-    def _raise(self, error: BaseException, key: str) -> NoReturn:
-        raise translate(error, key) from error
+        answer = await self._run(lambda client: client.delete_object(Bucket=self.bucket, Key=full), key)
+        headers = answer["ResponseMetadata"]["HTTPHeaders"]
+        if "html" in headers.get("content-type", ""):
+            raise not_a_store(key, "a page in answer to a deletion")
 
     # --- listing ---
 
@@ -240,7 +288,8 @@ class S3Store:
             request["ContinuationToken"] = token
         elif after:
             request["StartAfter"] = self.prefix + after
-        answer = await self._run(lambda: self.client().list_objects_v2(**request), prefix)
+        answer = await self._run(lambda client: client.list_objects_v2(**request), prefix)
+        _check_listing(answer, request, prefix)
         cut = len(self.prefix)
         # SeaweedFS shows an emptied folder as an object whose name ends in a slash; no key of ours does.
         entries = [(item["Key"][cut:], int(item["Size"])) for item in answer.get("Contents", ()) if not item["Key"].endswith("/")]
@@ -293,11 +342,11 @@ class S3Store:
         """True if a PUT whose CRC32 does not fit its body is refused and leaves nothing behind."""
         full = self.prefix + check_key(key)
 
-        def work() -> bool:
+        def work(client: Any) -> bool:
             from botocore.exceptions import ClientError
 
             try:
-                self.client().put_object(Bucket=self.bucket, Key=full, Body=b"not what was checked", ChecksumCRC32="AAAAAA==")
+                client.put_object(Bucket=self.bucket, Key=full, Body=b"not what was checked", ChecksumCRC32="AAAAAA==")
             except ClientError as error:
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] != 400:
                     raise
@@ -336,13 +385,33 @@ def _start_of_level(level: str, after: str) -> str:
     return level + name[:-1] + chr(ord(name[-1]) - 1) + "~"
 
 
-def settings_from(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """S3 settings from the usual AWS variables. environment: os.environ if None."""
-    env = os.environ if environment is None else environment
-    return {
-        "endpoint": env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL") or "",
-        "region": env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "",
-        "access_key": env.get("AWS_ACCESS_KEY_ID") or "",
-        "secret_key": env.get("AWS_SECRET_ACCESS_KEY") or "",
-        "session_token": env.get("AWS_SESSION_TOKEN") or "",
-    }
+def _stay(context: dict[str, Any], **_: Any) -> None:
+    """Tell botocore's region redirector that this request was redirected already."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
+
+
+def _check_listing(answer: Mapping[str, Any], request: Mapping[str, Any], key: str) -> None:
+    """Raises Unavailable (NotAStore) unless this is the listing that was asked for: an empty or foreign 200 would read as "everything is gone"."""
+    entries = [*answer.get("Contents", ()), *answer.get("CommonPrefixes", ())]
+    if answer.get("Name") != request["Bucket"]:
+        raise not_a_store(key, f"a listing of bucket {answer.get('Name')!r} was answered for {request['Bucket']!r}")
+    if "IsTruncated" not in answer or answer.get("Prefix", "") != request["Prefix"]:
+        raise not_a_store(key, f"a listing of prefix {answer.get('Prefix')!r} was answered for {request['Prefix']!r}")
+    if answer["IsTruncated"] and not answer.get("NextContinuationToken"):
+        raise not_a_store(key, "a listing says that it goes on, and not where")
+    if "KeyCount" in answer and answer["KeyCount"] != len(entries):
+        raise not_a_store(key, f"a listing of {answer['KeyCount']} entries holds {len(entries)}")
+    foreign = next(
+        (name for entry in entries if not (name := str(entry.get("Key") or entry.get("Prefix"))).startswith(request["Prefix"])), None
+    )
+    if foreign is not None:
+        raise not_a_store(key, f"a listing of prefix {request['Prefix']!r} names {foreign!r}")
+
+
+def _proxy_of(endpoint: str) -> str:
+    """The proxy that the environment puts before this endpoint, without credentials; "" if none."""
+    parts = urlsplit(endpoint or "https://s3.amazonaws.com")
+    proxy = urllib.request.getproxies_environment().get(parts.scheme, "")
+    if not proxy or (parts.hostname and urllib.request.proxy_bypass_environment(parts.netloc)):
+        return ""
+    return proxy.rpartition("@")[2]

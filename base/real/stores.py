@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from base.errors import Invalid
+from base.real.aws import settings_from
 from base.real.localfs import LocalStore
-from base.real.s3 import S3Store, settings_from
+from base.real.s3 import S3Store
 
 _PREFIX = re.compile(r"[A-Za-z0-9._=/-]*")
+
+
+HANDED_ON = "SCRUBJAY_STORE_SETTINGS"
+"""Variable by which a process tells its workers what its configuration says of the store (JSON). Not for users: workers are started with it."""
+
+
+def worker_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """The environment of worker processes: ours, and `settings` as they are. Never mixed into the AWS variables: a pair of keys from the configuration
+    beside a session token from somebody's login would be refused everywhere."""
+    return {**os.environ, HANDED_ON: json.dumps({name: value for name, value in settings.items() if value})}
+
+
+def handed_on() -> dict[str, str]:
+    """In a worker: the settings of the process that started it."""
+    found: dict[str, str] = json.loads(os.environ.get(HANDED_ON, "{}"))
+    return found
 
 
 def open_store(
@@ -19,8 +38,9 @@ def open_store(
 ) -> LocalStore | S3Store:
     """The store behind `url`, bare (no retry, not probed). Opens nothing yet.
 
-    environment: where the AWS variables are looked up (os.environ if None). settings: override single ones: endpoint, region, access_key, secret_key,
-    session_token, timeout (seconds, of one request). Raises Invalid for a URL that is none of ours.
+    settings: endpoint, region, access_key, secret_key, session_token, ca_bundle, timeout (seconds, of one request); what is not given is found as every AWS
+    tool does, and kept current (`base.real.aws`). environment: AWS variables that are not this process's own, taken as settings. Raises Invalid for a URL
+    that is none of ours, and for settings that can never work.
     """
     parts = urlsplit(url)
     if parts.query or parts.fragment:
@@ -33,7 +53,7 @@ def open_store(
         prefix = parts.path.strip("/")
         if not parts.netloc or not _PREFIX.fullmatch(prefix) or "//" in prefix or any(name.startswith(".") for name in prefix.split("/")):
             raise Invalid("an S3 archive is s3://bucket/prefix with letters, digits and ._=- in the prefix", url=url)
-        merged = settings_from(environment)
+        merged = settings_from(environment) if environment is not None else {}
         merged.update({name: value for name, value in (settings or {}).items() if value})
         return S3Store(parts.netloc, prefix, merged)
     raise Invalid("an archive URL begins with file:// or s3://", url=url)

@@ -27,7 +27,7 @@ from base.real.http import HttpServer
 from base.real.jobs import WorkerJobs
 from base.real.loop import AsyncTasks, run
 from base.real.rand import RealRand
-from base.real.stores import open_store
+from base.real.stores import open_store, worker_environment
 from base.wrap.metered import MeteredStore
 from base.wrap.retry import RetryingStore
 from pitr.restore import RestoreOptions
@@ -86,7 +86,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config) -> int:
     disk = RealDisk(folder, post=tasks.post)
     archive, cluster_file = await _open_archive(env, disk, folder, config)
     cluster = await open_cluster(tasks, env, folder, config, cluster_file)
-    jobs = WorkerJobs(folder, workers=JOB_WORKERS, environment=_job_environment(config))
+    jobs = WorkerJobs(folder, workers=JOB_WORKERS, environment=worker_environment(_store_settings(config)))
     agents = start_agents(
         env,
         archive.store,
@@ -214,24 +214,7 @@ def durability_options(config: Config) -> DurabilityOptions:
 
 
 def _store_settings(config: Config) -> dict[str, str]:
-    return {
-        "timeout": str(config.archive.timeout_us / 1e6),
-        "access_key": config.s3.access_key_id,
-        "secret_key": config.s3.secret_access_key,
-        "region": config.s3.region,
-        "endpoint": config.s3.endpoint_url,
-    }
-
-
-def _job_environment(config: Config) -> dict[str, str]:
-    """Workers open the store by its URL: what only the configuration says of it reaches them as the usual AWS variables."""
-    configured = {
-        "AWS_ACCESS_KEY_ID": config.s3.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": config.s3.secret_access_key,
-        "AWS_REGION": config.s3.region,
-        "AWS_ENDPOINT_URL_S3": config.s3.endpoint_url,
-    }
-    return {**os.environ, **{name: value for name, value in configured.items() if value}}
+    return {**config.s3.settings, "timeout": str(config.archive.timeout_us / 1e6)}
 
 
 def _unexpected(what: str, error: BaseException) -> None:
