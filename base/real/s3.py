@@ -412,6 +412,6 @@ def _proxy_of(endpoint: str) -> str:
     """The proxy that the environment puts before this endpoint, without credentials; "" if none."""
     parts = urlsplit(endpoint or "https://s3.amazonaws.com")
     proxy = urllib.request.getproxies_environment().get(parts.scheme, "")
-    if not proxy or (parts.hostname and urllib.request.proxy_bypass_environment(parts.netloc)):
+    if not proxy or (parts.hostname and urllib.request.proxy_bypass(parts.netloc)):
         return ""
     return proxy.rpartition("@")[2]
