@@ -1,26 +1,29 @@
-"""A small shell around real `Group`s for the consensus profile: a register per key instead of a tree, the reduced WAL, and the answers' rules of DESIGN section 4.
+"""A small node around real `Group`s for the consensus profile: a register per key instead of a tree, the reduced WAL, and the answers' rules of DESIGN section 4.
+Its turn and its boxes are production's (`storage.node.turn`, `storage.node.post`): there is no second shell.
 
 Every answer waits: a write for its record to be applied; a refused condition is a strong read at the last LSN proposed, sent once that is applied under the same ballot with the lease held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from base.env import Timer
-from base.errors import Corrupt, Unavailable
+from base.errors import Corrupt, ScrubjayError, Unavailable
 from base.hlc import HybridClock
 from base.ids import Ballot, Lsn, Member, NodeName, PartitionId, Stamp, uuid_bytes
 from sim.checkers.group import CHAIN_START, GroupChecker, chain
 from sim.group_wal import GroupWal
 from storage.consensus.group import Group
 from storage.consensus.liveness import Liveness
-from storage.consensus.messages import Chosen, NodeMessage, PartitionMessage, Shell, decode_frame, encode_frame
+from storage.consensus.messages import Chosen, Shell, decode_frame
 from storage.consensus.options import ConsensusOptions
-from storage.consensus.ready import Envelope, GroupState, Now, Ready
+from storage.consensus.ready import Envelope, GroupState, Now
+from storage.node.post import Post
+from storage.node.turn import Turn
 from storage.record import Kind, Record, encode, owner_tag
 from storage.wal import log as wal
 
@@ -95,11 +98,11 @@ class Replica:
         self.waiting: list[Waiting] = []
         self.caught_up = False
         self.begun = True
-        self.fetching_from: int | None = None
+        self.stopped = False
 
-    # --- leadership ---
+    # --- leadership, as the turn says ---
 
-    def elected(self, now: Now) -> None:
+    def elected(self) -> None:
         """The speculative state is the applied one plus the adopted log that is not applied yet."""
         self.spec_chain, self.spec_values = self.tree.chain, dict(self.tree.values)
         at = self.tree.lsn + 1
@@ -109,7 +112,10 @@ class Replica:
                 self._speculate(record)
             at = records[-1].lsn + 1
         self.begun = False
-        self.begin(now)
+        self.node.world.note(f"{self.node.host.name} leads {self.group.ballot:x} from {self.group.next_lsn}")
+        self.begin(self.node.now())
+        if self.node.on_elected is not None:
+            self.node.on_elected(self.node)
 
     def begin(self, now: Now) -> None:
         if not self.begun and self.group.can_propose(100, now):
@@ -121,6 +127,20 @@ class Replica:
         waiting, self.waiting = self.waiting, []
         for one in waiting:
             one.request.done("retry" if one.outcome != "ok" or one.request.kind == "read" else "unknown", None, None)
+
+    def install_from(self, leader: Member) -> None:
+        """The log no longer reaches back to what is lacking here: ask for the leader's registers."""
+        self.node.boxes.node([Envelope(leader.node, Shell("snapshot?", self.partition.encode()))])
+
+    def log_failed(self, error: Corrupt) -> None:
+        """The reduced log never rots."""
+        raise error
+
+    def drained(self) -> None:
+        last = self.group.last
+        self.begin(self.node.now())
+        if self.group.last != last:
+            self.node.turn.touch(self)
 
     def _speculate(self, record: Record) -> None:
         self.spec_chain = chain(self.spec_chain, record.data)
@@ -196,7 +216,7 @@ class Replica:
 
     # --- applying ---
 
-    def take(self, records: tuple[Record, ...], now: Now) -> None:
+    def take_chosen(self, records: tuple[Record, ...]) -> None:
         tree, checker = self.tree, self.node.checkers[self.partition]
         for record in records:
             write = _WRITE.decode(record.payload)
@@ -208,7 +228,7 @@ class Replica:
             tree = Tree(record.lsn, record.stamp, chain(tree.chain, record.data), tree.values)
         self.tree = tree
         self.group.applied_to(tree.lsn)
-        self._answer(now)
+        self._answer(self.node.now())
 
 
 class GroupNode:
@@ -238,21 +258,20 @@ class GroupNode:
         self.checkers = checkers
         self.replicas: dict[PartitionId, Replica] = {}
         self.liveness: Liveness | None = None
-        self.out: dict[int, tuple[list[NodeMessage], list[tuple[PartitionId, PartitionMessage]]]] = {}
-        self.tokens: list[tuple[Group, int]] = []
-        self.controls: list[Callable[[], None]] = []
+        self.world = host.world
+        self.turn = Turn(tasks=host.env.tasks, wal=wal_, shell=self)
+        self.boxes = Post(network=host.network, number=number, names=names, cluster=CLUSTER)
         self.timer: Timer | None = None
         self.timer_at = 0
         self.reserving = Stamp(0)
-        self.flushing = False
         self.on_elected: Callable[[GroupNode], None] | None = None
         wal_.restart()
         self.boot_count = self._boot_count()
         self.clock = HybridClock(reservation=self._reservation(), max_offset_us=max_offset_us)
         host.network.listen(self._receive)
-        self.queue_control(wal.Boot(self.boot_count), self._booted)
+        self.turn.control(wal.Boot(self.boot_count), self._booted)
         self._reserve()
-        self.flush()
+        self.turn.run()
 
     # --- rules that the simulator breaks on purpose ---
 
@@ -264,9 +283,6 @@ class GroupNode:
 
     def _may_vote(self) -> bool:
         return not self.wal.amnesiac
-
-    def _send_waits_for_sync(self) -> bool:
-        return True
 
     # --- life ---
 
@@ -300,96 +316,44 @@ class GroupNode:
                 group.set_vote(False, now)
         self._tick()
 
-    def queue_control(self, frame: wal.Frame, synced: Callable[[], None]) -> None:
-        self.wal.queue(frame)
-        self.controls.append(synced)
-
     def _reserve(self) -> None:
         want = self.clock.wants_reservation(self.host.clock.wall_us())
         if want is not None and want > self.reserving:
             self.reserving = want
-            self.queue_control(wal.Reserve(want), lambda: self.clock.reserved(want))
+            self.turn.control(wal.Reserve(want), lambda: self.clock.reserved(want))
 
-    # --- the turn ---
+    # --- the shell around the turn (storage.node.turn.Shell) ---
 
-    def soon(self) -> None:
-        if not self.flushing:
-            self.flushing = True
-            self.host.env.tasks.call_soon(self.flush)
+    @property
+    def running(self) -> bool:
+        """A life that ended runs nothing, so a turn that runs belongs to a living one."""
+        return True
 
-    def flush(self) -> None:
-        self.flushing = False
-        now = self.now()
-        for replica in self.replicas.values():
-            self._drain(replica, now)
+    def post(self, partition: PartitionId, envelopes: Sequence[Envelope]) -> None:
+        self.boxes.group(partition, envelopes)
+
+    def send(self) -> None:
+        self.boxes.send()
+
+    def before_commit(self) -> None:
         self._reserve()
-        self._commit()
-        self._send()
+
+    def turned(self) -> None:
         self._arm()
 
-    def _drain(self, replica: Replica, now: Now) -> None:
-        group = replica.group
-        while (ready := group.ready()) is not None:
-            for frame in ready.persist:
-                self.wal.queue(frame)
-            if ready.token:
-                self.tokens.append((group, ready.token))
-            self._carry_out(replica, ready, now)
-        replica.begin(now)
+    def fail(self, error: ScrubjayError) -> None:
+        raise error
 
-    def _carry_out(self, replica: Replica, ready: Ready, now: Now) -> None:
-        self._post(replica.partition, ready.send_now)
-        if ready.deposed:
-            replica.deposed()
-        if ready.elected is not None:
-            self.host.world.note(f"{self.host.name} leads {ready.elected:x} from {replica.group.next_lsn}")
-            replica.elected(now)
-            if self.on_elected is not None:
-                self.on_elected(self)
-        if ready.chosen:
-            replica.take(ready.chosen, now)
-        if ready.install_from is not None:
-            self._box(ready.install_from.node)[0].append(Shell("snapshot?", replica.partition.encode()))
+    def room_changed(self, full: bool, reason: str) -> None:
+        raise AssertionError(reason)
 
-    def _commit(self) -> None:
-        if self.wal.committing or not (self.wal.waiting or self.tokens or self.controls):
-            return
-        tokens, self.tokens = self.tokens, []
-        controls, self.controls = self.controls, []
-
-        def done() -> None:
-            for control in controls:
-                control()
-            if self._send_waits_for_sync():
-                self._persisted(tokens)
-            self.flush()
-
-        if not self._send_waits_for_sync():
-            self._persisted(tokens)
-            self.soon()
-        self.wal.commit(done)
-
-    def _persisted(self, tokens: list[tuple[Group, int]]) -> None:
-        for group, token in tokens:
-            self._post(group.partition, group.persisted(token))
+    def soon(self) -> None:
+        """Look at every group at the end of this turn."""
+        for replica in self.replicas.values():
+            self.turn.touch(replica)
+        self.turn.schedule()
 
     # --- messages ---
-
-    def _box(self, to: int) -> tuple[list[NodeMessage], list[tuple[PartitionId, PartitionMessage]]]:
-        return self.out.setdefault(to, ([], []))
-
-    def _post(self, partition: PartitionId, envelopes: Any) -> None:
-        for envelope in envelopes:
-            self._box(envelope.to)[1].append((partition, envelope.message))
-
-    def _post_node(self, envelopes: list[Envelope]) -> None:
-        for envelope in envelopes:
-            self._box(envelope.to)[0].append(envelope.message)  # type: ignore[arg-type]
-
-    def _send(self) -> None:
-        out, self.out = self.out, {}
-        for to, (node, groups) in out.items():
-            self.host.network.send(self.names[to], encode_frame(cluster=CLUSTER, sender=self.number, node=node, groups=groups))
 
     def _receive(self, sender: NodeName, data: bytes) -> None:
         if self.liveness is None:
@@ -403,7 +367,7 @@ class GroupNode:
             if isinstance(message, Shell):
                 self._on_shell(frame.sender, message, now)
             else:
-                self._post_node(self.liveness.step(frame.sender, message, now))
+                self.boxes.node(self.liveness.step(frame.sender, message, now))
         self._after_liveness(now)
         for partition, group_message in frame.groups:
             group = self.replicas[partition].group
@@ -423,7 +387,7 @@ class GroupNode:
         if message.kind == "snapshot?":
             replica = self.replicas[PartitionId(message.body.decode())]
             body = msgspec.msgpack.encode((replica.partition, msgspec.msgpack.encode(replica.tree)))
-            self._box(sender)[0].append(Shell("snapshot", body))
+            self.boxes.node([Envelope(sender, Shell("snapshot", body))])
         elif message.kind == "snapshot":
             partition, raw = msgspec.msgpack.decode(message.body, type=tuple[str, bytes])
             replica = self.replicas[PartitionId(partition)]
@@ -443,14 +407,15 @@ class GroupNode:
         self.timer = None
         self._reserve()
         if self.liveness.deadline() <= now.boot_us:
-            self._post_node(self.liveness.tick(now))
+            self.boxes.node(self.liveness.tick(now))
             self._after_liveness(now)
         for replica in self.replicas.values():
             at = replica.group.deadline()
             if at is not None and at <= now.boot_us:
                 replica.group.tick(now)
                 replica.group.check_invariants()
-        self.flush()
+        self.soon()
+        self.turn.run()
 
     def _arm(self) -> None:
         if self.liveness is None:

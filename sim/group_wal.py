@@ -1,4 +1,5 @@
 """A write-ahead log reduced to its meaning, for the consensus profile: frames become durable in order, a crash keeps a prefix of what was not synced.
+It has room for ever, and is otherwise what `storage.node.turn` needs of a WAL.
 
 It is written from the docstrings of `storage.wal.log`, not from `storage.wal`, and so is a second reading of the frame rules.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from base.errors import Missing
+from base.errors import Missing, ScrubjayError
 from base.ids import Ballot, Lsn, PartitionId, Stamp
 from storage.record import Record
 from storage.wal import log as wal
@@ -94,7 +95,7 @@ class GroupWal:
         self.boot_count = 0
         self.reservation = Stamp(0)
         self.durable: dict[PartitionId, ReplicaImage] = {}
-        self.queued: dict[PartitionId, ReplicaImage] = {}
+        self.seen: dict[PartitionId, ReplicaImage] = {}
         self.amnesiac = False
         self._old: dict[PartitionId, ReplicaImage] | None = None
         self._waiting: list[wal.Frame] = []
@@ -102,7 +103,7 @@ class GroupWal:
         self.committing = False
 
     def replica(self, partition: PartitionId) -> ReplicaImage:
-        return self.queued.setdefault(partition, ReplicaImage())
+        return self.seen.setdefault(partition, ReplicaImage())
 
     def queue(self, frame: wal.Frame) -> None:
         self._waiting.append(frame)
@@ -110,12 +111,21 @@ class GroupWal:
             self.replica(frame.partition).apply(frame)
 
     @property
-    def waiting(self) -> bool:
-        return bool(self._waiting)
+    def queued(self) -> int:
+        return len(self._waiting)
 
-    def commit(self, done: Callable[[], None]) -> None:
-        """Sync what is queued as one batch; `done` runs in the process that is alive then."""
+    @property
+    def short(self) -> bool:
+        return False
+
+    def roomy(self) -> bool:
+        return True
+
+    def commit(self, done: Callable[[ScrubjayError | None], None]) -> bool:
+        """Sync what is queued as one batch; `done` runs in the process that is alive then. False, and nothing happens, if nothing is queued."""
         assert not self.committing
+        if not self._waiting:
+            return False
         self.committing = True
         self._flying, self._waiting = self._waiting, []
         life = self._host.life
@@ -125,9 +135,10 @@ class GroupWal:
                 self._settle(self._flying)
                 self._flying = []
                 self.committing = False
-                life.run(done)
+                life.run(lambda: done(None))
 
         self._host.world.after(self._host.disk.sync_time_us(), finish)
+        return True
 
     def _settle(self, frames: list[wal.Frame]) -> None:
         for frame in frames:
@@ -142,7 +153,7 @@ class GroupWal:
         """After a crash: a prefix of what was under way is kept, the rest is lost."""
         self._settle(self._flying[: self._draw.between(0, len(self._flying))])
         self._flying, self._waiting, self.committing = [], [], False
-        self.queued = {partition: image.copy() for partition, image in self.durable.items()}
+        self.seen = {partition: image.copy() for partition, image in self.durable.items()}
 
     def remember(self) -> None:
         """Keep the present state as what a lying disk may fall back to."""
@@ -159,10 +170,10 @@ class GroupWal:
 
     def trim(self, partition: PartitionId, below: Lsn) -> None:
         self.durable[partition].trim(below)
-        self.queued[partition].trim(below)
+        self.seen[partition].trim(below)
 
     def read(self, partition: PartitionId, first: Lsn, end: Lsn, *, max_bytes: int) -> list[Record]:
-        image = self.queued[partition]
+        image = self.seen[partition]
         found, size = [], 0
         for lsn in range(first, end):
             record = image.records.get(lsn)

@@ -20,7 +20,8 @@ from storage.consensus.leading import Leader
 from storage.consensus.liveness import Liveness
 from storage.consensus.messages import Stage
 from storage.consensus.quorum import reached
-from storage.consensus.ready import Now
+from storage.consensus.ready import Now, Ready
+from storage.node.turn import Driven, Turn
 
 
 @contextmanager
@@ -113,6 +114,36 @@ def _counted_epoch(self: Liveness) -> int:
     return self._counter
 
 
+_commit = Turn._commit
+
+
+def commit_early(self: Turn) -> None:
+    """What waits for the sync leaves before it."""
+    tokens, self._tokens = self._tokens, []
+    _commit(self)
+    self._persisted(tokens)
+
+
+def commit_with_the_one_before(self: Turn) -> None:
+    """While a batch syncs, what waits for the next one takes that for its own sync."""
+    if self._wal.committing and self._tokens:
+        tokens, self._tokens = self._tokens, []
+        for driven, token in tokens:
+            if driven.group is not None:
+                self._shell.post(driven.partition, driven.group.persisted(token))
+    _commit(self)
+
+
+_persist = Turn._persist
+
+
+def _persist_at_once(self: Turn, driven: Driven, ready: Ready) -> None:
+    _persist(self, driven, ready)
+    if ready.token and driven.group is not None and self._tokens and self._tokens[-1] == (driven, ready.token):
+        self._tokens.pop()
+        self._shell.post(driven.partition, driven.group.persisted(ready.token))
+
+
 def _method(owner: type, name: str, value: Any) -> Callable[[], Any]:
     return lambda: replaced(owner, **{name: value})
 
@@ -146,7 +177,9 @@ CONSENSUS = (
     Mutant("publish-early", "closed before a quorum has the leader's log", _method(Leader, "_own_log_accepted", lambda self: True)),
     Mutant("forgotten-clock", "the clock's reservation is forgotten over a restart", _forgotten_clock),
     Mutant("amnesiac-vote", "a replica that lost synced bytes votes on", _method(GroupNode, "_may_vote", lambda self: True)),
-    Mutant("sync-skipped", "messages leave before the sync", _method(GroupNode, "_send_waits_for_sync", lambda self: False)),
+    Mutant("sync-skipped", "messages leave before the sync", _method(Turn, "_commit", commit_early)),
+    Mutant("sync-of-another", "messages leave because some batch is at the disk, not their own", _method(Turn, "_commit", commit_with_the_one_before)),
+    Mutant("votes-at-once", "what waits for the sync leaves with what may leave now", _method(Turn, "_persist", _persist_at_once)),
     Mutant(
         "early-negative-answer",
         "a refused condition is answered from speculative state",
@@ -182,8 +215,10 @@ KILLERS: dict[str, int] = {
     "publish-early": 1,
     "forgotten-clock": 9,
     "amnesiac-vote": 7,
-    "sync-skipped": 10,
-    "early-negative-answer": 2,
+    "sync-skipped": 1,
+    "sync-of-another": 1,
+    "votes-at-once": 1,
+    "early-negative-answer": 1,
     "bound-ignored": 68,
     "own-vote-unsynced": 17,
 }

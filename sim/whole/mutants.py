@@ -13,7 +13,7 @@ from base.errors import NotLeader, ScrubjayError, Unavailable
 from base.hlc import last_stamp_at
 from base.ids import Lsn, Stamp
 from pitr import restore
-from sim.mutants import Mutant, replaced
+from sim.mutants import Mutant, commit_early, replaced
 from sim.whole.run import WholeResult, WholeRun
 from storage.btree import memory_engine
 from storage.btree.engine import Change, Row
@@ -69,15 +69,6 @@ def _closed_over_nothing(self: Replica) -> tuple[Stamp, Lsn, Lsn] | None:
 _closed_point = Replica.closed_point
 
 
-def _commit_early(self: Turn) -> None:
-    tokens, self._tokens = self._tokens, []
-    _commit(self)
-    self._persisted(tokens)
-
-
-_commit = Turn._commit
-
-
 def _forgets_sealed(self: Replica) -> bytes:
     kept, self.segments.facts.sealed = self.segments.facts.sealed, []
     try:
@@ -128,7 +119,7 @@ WHOLE = tuple(
             "the WAL lets go of what is not archived",
             _planted(Checkpoints, "_needed_from", lambda self: self.committed_before + 1),
         ),
-        ("messages-before-sync", "a node answers before its WAL is synced", _planted(Turn, "_commit", _commit_early)),
+        ("messages-before-sync", "a node answers before its WAL is synced", _planted(Turn, "_commit", commit_early)),
         (
             "retried-unknown",
             "the router sends a write again whose outcome is unknown",

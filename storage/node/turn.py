@@ -29,8 +29,11 @@ class Driven(Protocol):
     """A replica as the turn drives it. group: None until it runs. stopped: it is gone from this node; nothing of it is carried out any more."""
 
     partition: PartitionId
-    group: Group | None
-    stopped: bool
+
+    @property
+    def group(self) -> Group | None: ...
+    @property
+    def stopped(self) -> bool: ...
 
     def elected(self) -> None:
         """Adoption is done: a record of the own ballot must be proposed."""
