@@ -178,7 +178,11 @@ CONSENSUS = (
     Mutant("forgotten-clock", "the clock's reservation is forgotten over a restart", _forgotten_clock),
     Mutant("amnesiac-vote", "a replica that lost synced bytes votes on", _method(GroupNode, "_may_vote", lambda self: True)),
     Mutant("sync-skipped", "messages leave before the sync", _method(Turn, "_commit", commit_early)),
-    Mutant("sync-of-another", "messages leave because some batch is at the disk, not their own", _method(Turn, "_commit", commit_with_the_one_before)),
+    Mutant(
+        "sync-of-another",
+        "messages leave because some batch is at the disk, not their own",
+        _method(Turn, "_commit", commit_with_the_one_before),
+    ),
     Mutant("votes-at-once", "what waits for the sync leaves with what may leave now", _method(Turn, "_persist", _persist_at_once)),
     Mutant(
         "early-negative-answer",
