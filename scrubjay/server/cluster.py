@@ -11,6 +11,7 @@ import structlog
 from base.env import Env
 from base.ids import Member, NodeName, PartitionId
 from base.real.disk import RealDisk
+from base.real.limits import Descriptors
 from base.real.loop import AsyncTasks
 from base.real.net import LocalHub
 from base.real.worker_process import WorkerProcess
@@ -19,7 +20,7 @@ from scrubjay.server.folder import ClusterFile
 from server.control import Control, open_control
 from server.node import RunningNode, Told, WalSizes, open_node
 from storage.archive_source import NodeLogSource
-from storage.btree.lmdb_engine import LmdbEngine
+from storage.btree.lmdb_engine import READERS_OPEN_MAX, LmdbEngine
 from storage.consensus.options import ConsensusOptions
 from storage.control.metadata import Metadata, metadata_table
 from storage.control.service import Service
@@ -88,12 +89,26 @@ def consensus_options(config: Config) -> ConsensusOptions:
     return ConsensusOptions(grant_us=config.consensus.lease_us, interval_us=config.consensus.support_interval_us)
 
 
-async def open_cluster(tasks: AsyncTasks, env: Env, folder: Path, config: Config, cluster: ClusterFile) -> Cluster:
-    """Recover the nodes from their folders, start them and load the catalogue.
+def wal_sizes(config: Config, descriptors: Descriptors) -> WalSizes:
+    """Every file of a log is open: a log has at most as many as the process has descriptors for."""
+    storage = config.storage
+    limit = min(storage.wal_limit_bytes, descriptors.wal_files_per_node * storage.wal_file_bytes)
+    if limit < storage.wal_limit_bytes:
+        _log.warning(
+            "the log is bounded by file descriptors", wal_limit=storage.wal_limit_bytes, bounded=limit, descriptors=descriptors.limit
+        )
+    return WalSizes(storage.wal_file_bytes, limit, storage.wal_reserve_bytes)
+
+
+async def open_cluster(
+    tasks: AsyncTasks, env: Env, folder: Path, config: Config, cluster: ClusterFile, descriptors: Descriptors
+) -> Cluster:
+    """Recover the nodes from their folders, start them and load the catalogue. descriptors: what this process may use.
 
     Raises Unsafe if a node's clock reservation lies further ahead of the wall clock than `consensus.max_clock_offset` allows.
     """
     hub = LocalHub(tasks)
+    sizes = wal_sizes(config, descriptors)
     members = tuple(Member(number, 1) for number in range(1, len(NODES) + 1))
     system = metadata_table(cluster.metadata_table_id, cluster.metadata_partition_id, members=members, created_at=cluster.created_at)
     running: dict[NodeName, RunningNode] = {}
@@ -110,8 +125,14 @@ async def open_cluster(tasks: AsyncTasks, env: Env, folder: Path, config: Config
             env=env,
             disk=disk,
             network=hub.attach(name),
-            engine=partial(LmdbEngine, str(root), disk, partial(WorkerProcess, loop=tasks.loop)),
-            wal=WalSizes(config.storage.wal_file_bytes, config.storage.wal_limit_bytes, config.storage.wal_reserve_bytes),
+            engine=partial(
+                LmdbEngine,
+                str(root),
+                disk,
+                partial(WorkerProcess, loop=tasks.loop),
+                readers_open_max=min(READERS_OPEN_MAX, descriptors.trees_per_node),
+            ),
+            wal=sizes,
             options=storage_options(config),
             consensus=consensus_options(config),
             cluster_id=cluster.cluster_id,

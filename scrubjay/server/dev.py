@@ -25,6 +25,7 @@ from base.real.clock import RealClock
 from base.real.disk import RealDisk
 from base.real.http import HttpServer
 from base.real.jobs import WorkerJobs
+from base.real.limits import Descriptors, raise_descriptors, share_out
 from base.real.loop import AsyncTasks, run
 from base.real.rand import RealRand
 from base.real.stores import open_store, worker_environment
@@ -34,7 +35,7 @@ from pitr.restore import RestoreOptions
 from scrubber.ledger import SqliteLedger
 from scrubber.partition import ScrubOptions
 from scrubjay.config import Config
-from scrubjay.server.cluster import Cluster, open_cluster
+from scrubjay.server.cluster import NODES, Cluster, open_cluster
 from scrubjay.server.folder import ClusterFile, FolderLock, empty_tmp, new_cluster, read_cluster, write_cluster
 from scrubjay.server.metrics import Metrics
 from scrubjay.server.surface import http_limits, keys_of, surface
@@ -69,15 +70,16 @@ class Archive:
 def serve(config: Config) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code: 0, or 3 if something stayed unarchived. Raises Unsafe (4), Unavailable (1)."""
     log.setup(os.environ.get("SCRUBJAY_LOG", "info"))
+    descriptors = share_out(raise_descriptors(), nodes=len(NODES))
     folder = Path(config.serve.data).resolve()
     lock = FolderLock(folder)
     try:
-        return run(lambda tasks: _serve(tasks, folder, config))
+        return run(lambda tasks: _serve(tasks, folder, config, descriptors))
     finally:
         lock.release()
 
 
-async def _serve(tasks: AsyncTasks, folder: Path, config: Config) -> int:
+async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: Descriptors) -> int:
     stop = tasks.future()
     for number in (signal.SIGTERM, signal.SIGINT):
         tasks.on_signal(number, lambda: None if stop.done() else stop.set_result(None))
@@ -85,7 +87,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config) -> int:
     empty_tmp(folder)
     disk = RealDisk(folder, post=tasks.post)
     archive, cluster_file = await _open_archive(env, disk, folder, config)
-    cluster = await open_cluster(tasks, env, folder, config, cluster_file)
+    cluster = await open_cluster(tasks, env, folder, config, cluster_file, descriptors)
     jobs = WorkerJobs(folder, workers=JOB_WORKERS, environment=worker_environment(_store_settings(config)))
     agents = start_agents(
         env,
@@ -115,7 +117,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config) -> int:
         config.serve.port,
         api,
         surface(env, config, cluster, cluster_file, archive.url, durability, metrics, _unexpected),
-        limits=http_limits(config),
+        limits=http_limits(config, descriptors),
     )
     try:
         await server.start()

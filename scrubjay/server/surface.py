@@ -8,6 +8,7 @@ from typing import Any
 
 from base.env import Env
 from base.http import Handler, HttpLimits, Request, Response
+from base.real.limits import Descriptors
 from scrubjay import __version__
 from scrubjay.admin import PREFIX, AdminApi
 from scrubjay.config import Config
@@ -26,10 +27,10 @@ def keys_of(config: Config) -> dict[str, Key] | None:
     return {key.id: Key(key.secret, key.role) for key in config.auth.keys}
 
 
-def http_limits(config: Config) -> HttpLimits:
+def http_limits(config: Config, descriptors: Descriptors) -> HttpLimits:
     return replace(
         limits.HTTP,
-        connections=config.limits.connections,
+        connections=min(config.limits.connections, descriptors.connections),
         body_bytes=config.limits.request_bytes,
         headers_timeout_ms=config.limits.header_timeout_us // 1000,
         body_timeout_ms=config.limits.body_timeout_us // 1000,
