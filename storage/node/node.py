@@ -192,7 +192,9 @@ class Node:
             return NotLeader("node is down", node=self.name)  # whoever asks goes on to another node, and does not wait for this one
         replica = self.replicas.get(partition)
         if replica is None or replica.group is None:
-            return NotLeader("no such replica here (yet)", partition=partition, node=self.name)
+            lack = self.hosting.blocked.get(partition)
+            reason = "no such replica here (yet)" if lack is None else f"its tree cannot be opened now: {lack}"
+            return NotLeader(reason, partition=partition, node=self.name)
         return replica
 
     # ------------------------------------------------------------------ the turn
