@@ -33,7 +33,7 @@ def verify_archive(config: Config, url: str, *, cluster: str | None, request: Ma
         def post(work: Callable[[], None]) -> None:
             tasks.loop.call_soon_threadsafe(work)
 
-        store = RetryingStore(open_store(url, settings=config.s3.settings), env)
+        store = RetryingStore(open_store(url, settings=config.s3.settings, create=False), env)
         began = env.clock.boot_us()
         chosen = await _cluster(store, cluster)
         table = await _table(store, chosen, request["table"]) if request["table"] is not None else None

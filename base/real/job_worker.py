@@ -52,7 +52,7 @@ class WorkerContext:
         from base.real.stores import handed_on, open_store  # heavy, and most jobs need no store
 
         if url not in self._stores:
-            self._stores[url] = RetryingStore(open_store(url, settings=handed_on()), self._env)
+            self._stores[url] = RetryingStore(open_store(url, settings=handed_on(), create=False), self._env)
         return self._stores[url]
 
     def progress(self, facts: dict[str, Any]) -> None:

@@ -42,6 +42,16 @@ def check_key(key: str) -> str:
     return key
 
 
+def _gone(root: Path, key: str) -> Unavailable:
+    return Unavailable(
+        "the archive's folder is not there",
+        key=key,
+        error_code="ArchiveGone",
+        cause=str(root),
+        next="put it back where it was (is its disk mounted?); no restart is needed",
+    )
+
+
 def _raise(error: OSError, key: str, *, writing: bool) -> NoReturn:
     if error.errno in _FULL:
         raise DiskFull("the archive's file system is full", key=key) from error
@@ -49,14 +59,26 @@ def _raise(error: OSError, key: str, *, writing: bool) -> NoReturn:
         raise Missing("no such object", what=key) from error
     if error.errno == errno.EIO and not writing:
         raise Corrupt("the medium cannot read the object", what="object", where=key) from error
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        raise Unavailable(
+            "the archive's folder refuses us",
+            key=key,
+            error_code="StoreNotWritable" if writing else "StoreNotReadable",
+            cause=str(error),
+            next="mount it for writing, or give the server's user the right to it; no restart is needed",
+        ) from error
     raise Unavailable("the archive's folder cannot be used", key=key, cause=str(error)) from error
 
 
 class LocalStore:
-    """One folder as an `ObjectStore`. Work runs in a few threads of its own, so a slow disk never blocks the loop."""
+    """One folder as an `ObjectStore`. Work runs in a few threads of its own, so a slow disk never blocks the loop.
 
-    def __init__(self, root: Path) -> None:
+    A folder that was there and is not any more (moved away, not mounted) is Unavailable, code ArchiveGone: never empty, and never made anew."""
+
+    def __init__(self, root: Path, *, create: bool = True) -> None:
+        """create: a folder that is not there is a new archive, made by the first `put`. Else it must be there."""
         self.root = root
+        self._known = not create
         self.url = root.absolute().as_uri()
         self._pool: ThreadPoolExecutor | None = None
         self._numbers = itertools.count()
@@ -104,11 +126,20 @@ class LocalStore:
 
     # --- on a thread ---
 
+    def _look(self, key: str) -> None:
+        """Raises Unavailable (ArchiveGone) if the folder must be there and is not."""
+        if self.root.is_dir():
+            self._known = True
+        elif self._known:
+            raise _gone(self.root, key)
+
     def _put(self, key: str, data: bytes) -> None:
         target = self.root / key
         temporary = self.root / TEMPORARY / f"{os.getpid()}-{next(self._numbers)}-{secrets.token_hex(8)}"
         try:
+            self._look(key)
             self._sweep()
+            self._known = True
             try:
                 self._write(temporary, data)
                 self._link(temporary, target)
@@ -162,10 +193,10 @@ class LocalStore:
     def _sweep(self) -> None:
         """Once per process: make `.tmp/`, remove what a dead writer left there."""
         with self._lock:
-            if self._swept:
-                return
             folder = self.root / TEMPORARY
-            folder.mkdir(parents=True, exist_ok=True)
+            if self._swept and folder.is_dir():
+                return
+            folder.mkdir(parents=not self._known, exist_ok=True)
             oldest = time.time() - TEMPORARY_AGE_S_MAX
             for entry in os.scandir(folder):
                 if entry.stat().st_mtime < oldest:
@@ -174,18 +205,22 @@ class LocalStore:
 
     def _read(self, key: str, start: int, length: int | None) -> bytes:
         try:
+            self._look(key)
             with open(self.root / key, "rb") as file:
                 if start:
                     file.seek(start)
                 return file.read() if length is None else file.read(length)
         except OSError as error:
+            self._look(key)
             _raise(error, key, writing=False)
 
     def _head(self, key: str) -> ObjectInfo | None:
         path = self.root / key
         try:
+            self._look(key)
             facts = path.stat()
         except (FileNotFoundError, NotADirectoryError):
+            self._look(key)
             return None
         except OSError as error:
             _raise(error, key, writing=False)
@@ -194,6 +229,7 @@ class LocalStore:
     def _list(self, prefix: str, after: str, limit: int) -> ListPage:
         found: list[ObjectInfo] = []
         try:
+            self._look(prefix)
             for key, path in _walk(self.root, "", prefix, after):
                 if len(found) == limit:
                     return ListPage(tuple(found), True)
@@ -201,13 +237,15 @@ class LocalStore:
                     found.append(ObjectInfo(key, Path(path).stat().st_size))
                 except FileNotFoundError:
                     continue  # deleted between the listing and now
+            self._look(prefix)  # a folder that went meanwhile would read as "nothing more"
         except OSError as error:
-            _raise(error, prefix, writing=True)
+            _raise(error, prefix, writing=False)
         return ListPage(tuple(found), False)
 
     def _delete(self, key: str) -> None:
         path = self.root / key
         try:
+            self._look(key)
             path.unlink(missing_ok=True)
             folder = path.parent
             while folder != self.root and folder.is_dir():

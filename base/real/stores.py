@@ -34,13 +34,13 @@ def handed_on() -> dict[str, str]:
 
 
 def open_store(
-    url: str, *, environment: Mapping[str, str] | None = None, settings: Mapping[str, str] | None = None
+    url: str, *, environment: Mapping[str, str] | None = None, settings: Mapping[str, str] | None = None, create: bool = True
 ) -> LocalStore | S3Store:
     """The store behind `url`, bare (no retry, not probed). Opens nothing yet.
 
     settings: endpoint, region, access_key, secret_key, session_token, ca_bundle, timeout (seconds, of one request); what is not given is found as every AWS
     tool does, and kept current (`base.real.aws`). environment: AWS variables that are not this process's own, taken as settings. Raises Invalid for a URL
-    that is none of ours, and for settings that can never work.
+    that is none of ours, and for settings that can never work. create: a folder that is not there may become a new archive; else it is missing.
     """
     parts = urlsplit(url)
     if parts.query or parts.fragment:
@@ -48,7 +48,7 @@ def open_store(
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
             raise Invalid("a file archive needs an absolute path: file:///path", url=url)
-        return LocalStore(Path(unquote(parts.path)))
+        return LocalStore(Path(unquote(parts.path)), create=create)
     if parts.scheme == "s3":
         prefix = parts.path.strip("/")
         if not parts.netloc or not _PREFIX.fullmatch(prefix) or "//" in prefix or any(name.startswith(".") for name in prefix.split("/")):

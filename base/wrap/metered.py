@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from base.env import Env, ListPage, ObjectInfo, ObjectStore
 from base.errors import ScrubjayError, Unavailable
@@ -14,6 +15,8 @@ T = TypeVar("T")
 VERBS = ("put", "get", "get_range", "head", "list", "delete")
 BUCKETS = 24
 """Latency buckets: bucket n counts calls that took less than 2^n microseconds (the last one: all longer)."""
+
+STALLED_US = 10_000_000
 
 
 @dataclass(slots=True)
@@ -28,36 +31,98 @@ class VerbStats:
     latency: list[int] = field(default_factory=lambda: [0] * BUCKETS)
 
 
+class StoreState(NamedTuple):
+    """What is known of the store without asking it. since_us (wall clock), last_error, code: of the trouble that lasts, None while there is none.
+    code: the error's `error_code` or class code."""
+
+    reachable: bool
+    last_error: str | None
+    code: str | None
+    since_us: int | None
+    requests_per_minute: int
+
+
 class MeteredStore:
-    """stats by verb; last_error and reachable say how the latest call that asked the store ended (Exists and Missing are answers, not errors)."""
+    """stats by verb; `state` says how it stands with the store: by the latest answer (Exists and Missing are answers, not errors), and by answers that do not
+    come: a request without an answer for STALLED_US, and no other one answered since it was sent, is a store that does not answer."""
 
     def __init__(self, inner: ObjectStore, env: Env) -> None:
         self.inner = inner
         self.url = inner.url
         self.stats: dict[str, VerbStats] = {verb: VerbStats() for verb in VERBS}
-        self.reachable = True
-        self.last_error: str | None = None
         self._env = env
+        self._error: Unavailable | None = None
+        self._error_since_us = 0
+        self._answered_us = 0
+        self._waiting: dict[int, int] = {}
+        """Requests under way: number -> boot time it was sent at, in that order."""
+        self._minutes: deque[tuple[int, int]] = deque(maxlen=2)
+        """(minute of the boot clock, requests in it)"""
+
+    def state(self) -> StoreState:
+        per_minute = self._per_minute()
+        if self._error is not None:
+            told = self._error.message + (
+                f": {cause}" if (cause := self._error.fields.get("cause") or self._error.fields.get("found")) else ""
+            )
+            code = str(self._error.fields.get("error_code", self._error.code))
+            return StoreState(False, told, code, self._error_since_us, per_minute)
+        boot_us = self._env.clock.boot_us()
+        oldest = next(iter(self._waiting.values()), boot_us)
+        if boot_us - oldest > STALLED_US and self._answered_us <= oldest:
+            since_us = self._env.clock.wall_us() - (boot_us - oldest)
+            return StoreState(False, "the store does not answer", "Unavailable", since_us, per_minute)
+        return StoreState(True, None, None, None, per_minute)
+
+    @property
+    def reachable(self) -> bool:
+        return self.state().reachable
+
+    @property
+    def last_error(self) -> str | None:
+        return self.state().last_error
+
+    def _per_minute(self) -> int:
+        """Requests of the last full minute, or of this one if it has more."""
+        minute = self._env.clock.boot_us() // 60_000_000
+        return max((count for at, count in self._minutes if at in (minute, minute - 1)), default=0)
+
+    def _count(self, stats: VerbStats, start: int) -> None:
+        stats.requests += 1
+        minute = start // 60_000_000
+        if self._minutes and self._minutes[-1][0] == minute:
+            minute, count = self._minutes.pop()
+            self._minutes.append((minute, count + 1))
+        else:
+            self._minutes.append((minute, 1))
+
+    def _answered(self, error: Unavailable | None) -> None:
+        if error is None:
+            self._error = None
+        else:
+            self._error_since_us = self._error_since_us if self._error is not None else self._env.clock.wall_us()
+            self._error = error
+        self._answered_us = self._env.clock.boot_us()
 
     async def _measure(self, verb: str, call: Callable[[], Awaitable[T]], size: Callable[[T], int]) -> T:
         stats = self.stats[verb]
-        stats.requests += 1
         start = self._env.clock.boot_us()
+        self._count(stats, start)
+        number = stats.requests * len(VERBS) + VERBS.index(verb)
+        self._waiting[number] = start
         try:
             answer = await call()
         except ScrubjayError as error:
             stats.errors += 1
-            if isinstance(error, Unavailable):
-                self.reachable, self.last_error = False, str(error)
-            else:
-                self.reachable = True
+            self._answered(error if isinstance(error, Unavailable) else None)
             raise
         finally:
+            del self._waiting[number]
             took = max(self._env.clock.boot_us() - start, 0)
             stats.total_us += took
             stats.max_us = max(stats.max_us, took)
             stats.latency[min(took.bit_length(), BUCKETS - 1)] += 1
-        self.reachable = True
+        self._answered(None)
         stats.bytes += size(answer)
         return answer
 

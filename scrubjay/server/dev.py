@@ -163,9 +163,9 @@ async def _close(cluster: Cluster, agents: list[ArchiveAgent], jobs: WorkerJobs,
 
 async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) -> tuple[Archive, ClusterFile]:
     """Probe the store and claim the prefix. Raises Unsafe (a store without the guarantees, a foreign archive), Unavailable (a new folder's store is down)."""
-    bare: ObjectStore = open_store(config.archive_url, settings=_store_settings(config))
-    store, meter = wrapped(bare, env)
     known = read_cluster(disk)
+    bare: ObjectStore = open_store(config.archive_url, settings=_store_settings(config), create=known is None or not known.attached)
+    store, meter = wrapped(bare, env)
     file = known or new_cluster(env.rand, now_us=env.clock.wall_us())
     try:
         if file.attached:

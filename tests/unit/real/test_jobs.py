@@ -123,6 +123,7 @@ def test_the_disk_is_rooted_at_the_data_folder(tmp_path: Path) -> None:
 
 def test_a_job_reaches_an_object_store(tmp_path: Path) -> None:
     async def body(pool: WorkerJobs, tasks: AsyncTasks) -> Any:
+        (tmp_path / "store").mkdir()  # a worker makes no archive
         return await pool.run(f"{SAMPLES}:keeps", {"url": (tmp_path / "store").as_uri()})
 
     assert pooled(tmp_path, body) == {"found": b"kept"}

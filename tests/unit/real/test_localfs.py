@@ -1,0 +1,65 @@
+"""A folder as an archive: one that went away, one that must be there, one that refuses us."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import base.real.localfs
+from base.errors import Unavailable
+from base.real.localfs import LocalStore
+
+
+def test_a_folder_that_went_is_neither_empty_nor_made_anew(tmp_path: Path) -> None:
+    root = tmp_path / "archive"
+    store = LocalStore(root)
+    assert asyncio.run(store.list("")).objects == ()
+    asyncio.run(store.put("a/k", b"x"))
+    root.rename(tmp_path / "away")
+    calls: list[Callable[[], Coroutine[Any, Any, object]]] = [
+        lambda: store.put("a/l", b"y"),
+        lambda: store.get("a/k"),
+        lambda: store.get_range("a/k", 0, 1),
+        lambda: store.head("a/k"),
+        lambda: store.list(""),
+        lambda: store.delete("a/k"),
+    ]
+    for call in calls:
+        with pytest.raises(Unavailable) as caught:
+            asyncio.run(call())
+        assert caught.value.fields["error_code"] == "ArchiveGone"
+    assert not root.exists()
+    (tmp_path / "away").rename(root)
+    assert asyncio.run(store.get("a/k")) == b"x"
+    asyncio.run(store.put("a/l", b"y"))
+    store.close()
+
+
+def test_an_archive_that_must_be_there_is_not_made(tmp_path: Path) -> None:
+    root = tmp_path / "archive"
+    store = LocalStore(root, create=False)
+    for call in (lambda: store.put("k", b"x"), lambda: store.list("")):
+        with pytest.raises(Unavailable):
+            asyncio.run(call())
+    assert not root.exists()
+    root.mkdir()
+    asyncio.run(store.put("k", b"x"))
+    store.close()
+
+
+def test_a_read_only_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalStore(tmp_path)
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(base.real.localfs.os, "open", refuse)
+    with pytest.raises(Unavailable) as caught:
+        asyncio.run(store.put("k", b"x"))
+    assert caught.value.fields["error_code"] == "StoreNotWritable"
+    store.close()
