@@ -36,7 +36,7 @@ from storage.leading import Leading
 from storage.overlay import Overlay
 from storage.record import Archived, Effect, Kind, Op, Record, Seal
 from storage.segments import OwnSegment, SegmentFacts, SegmentTracker, needs_seal
-from storage.wal.log import Suspect
+from storage.wal.log import SetTree
 
 if TYPE_CHECKING:
     from storage.consensus.group import Group
@@ -175,7 +175,7 @@ class Replica:
     def suspect(self, reason: str) -> None:
         """Rot was found in the tree, or its statement was outvoted."""
         if self.state in (OK, OPENING):
-            self.node.queue_control(Suspect(self.partition, "tree"))
+            self.node.queue_control(SetTree(self.partition, SUSPECT))
             self.set_state(SUSPECT, reason)
 
     def give_up_tree(self) -> None:
@@ -800,7 +800,7 @@ class Replica:
         self._load_state(tree.state)
         self.state, self.reason = OK, ""
         self.digest_void = self.behind = self.stuck = False
-        self.node.queue_control(Suspect(self.partition, ""))
+        self.node.queue_control(SetTree(self.partition, OK))
         if self.group is not None:
             now = self.node.now()
             if tree.state.applied > self.group.applied:

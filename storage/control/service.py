@@ -24,7 +24,7 @@ from storage.node import Node
 from storage.record import decode_seal
 from storage.replica import BASE, HEALING, OK, Replica, base_state, healed_state
 from storage.service_port import Copy, Finding, Pinned, SealPoint
-from storage.wal.log import Suspect
+from storage.wal.log import SetTree
 
 _POLL_S = 0.05
 _SEAL_GIVE_UP_US = 15_000_000
@@ -228,7 +228,7 @@ class Service:
             old.close()
         # Durable before the tree goes: a node that dies half-way then knows at its next start why there is none.
         noted = self._env.tasks.future()
-        node.queue_control(Suspect(partition, "tree"), lambda: _settle(noted, None))
+        node.queue_control(SetTree(partition, HEALING), lambda: _settle(noted, None))
         await self._bounded(noted)
         try:
             evidence = node.engine.set_aside(partition, reason)

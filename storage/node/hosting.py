@@ -12,8 +12,8 @@ from storage.consensus.group import Group
 from storage.consensus.ready import GroupState
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.record import Record
-from storage.replica import AMNESIAC, BASE, OK, SUSPECT, Replica
-from storage.wal.log import Create, Drop, Install, Recovered, ReplicaLog, Suspect, WalLog
+from storage.replica import AMNESIAC, BASE, HEALING, OK, SUSPECT, Replica
+from storage.wal.log import Create, Drop, Install, Recovered, ReplicaLog, SetVote, WalLog
 
 if TYPE_CHECKING:
     from storage.node.node import Node
@@ -35,7 +35,7 @@ class WalReader:
 
 def _holds_all(replica: Replica, log: ReplicaLog) -> bool:
     """The log alone makes the tree: nothing was let go of, no base was loaded below it, and no heal had set a tree aside."""
-    return log.first == 1 and replica.table.restore_of is None and not log.suspect
+    return log.first == 1 and replica.table.restore_of is None and (log.tree, log.vote) == ("ok", "votes")
 
 
 class Hosting:
@@ -132,7 +132,7 @@ class Hosting:
         node = self._node
         if isinstance(tree, ScrubjayError):
             self._start_group(replica, log, Lsn(log.first - 1) if log is not None else Lsn(0))
-            if isinstance(tree, Missing) and log is not None and log.suspect == "tree":
+            if isinstance(tree, Missing) and log is not None and log.tree in (SUSPECT, HEALING):
                 replica.behind = True  # a heal was cut off after it had set the old tree aside: no new fault, the heal is due again
             else:
                 node.finding(replica, kind="unreadable", found_by="read", detail=f"tree cannot be opened: {tree}")
@@ -143,16 +143,16 @@ class Hosting:
         except Corrupt as error:
             tree.close()
             self._start_group(replica, log, Lsn(log.first - 1) if log is not None else Lsn(0))
-            replica.behind = log is not None and log.suspect == "tree"  # a heal was cut off: it is due again
+            replica.behind = log is not None and log.tree in (SUSPECT, HEALING)  # a heal was cut off: it is due again
             replica.suspect(f"tree state malformed: {error}")
             return
         self._start_group(replica, log, tree.state.applied, tree.state.stamp)
         if log is not None:
-            if log.suspect == "tree":
+            if log.tree in (SUSPECT, HEALING):
                 replica.state = OK
                 replica.set_state(SUSPECT, "found suspect before the last stop")
-            if log.amnesia or log.suspect == "log":
-                node.queue_control(Suspect(replica.partition, "log"))
+            if log.vote == AMNESIAC:
+                node.queue_control(SetVote(replica.partition, AMNESIAC))
                 replica.set_state(AMNESIAC, log.amnesia or "its log lost synced bytes before the last stop")
         if log is not None and log.damaged and replica.state != AMNESIAC:
             replica.log_damaged(log.damaged[0][0], Corrupt("damage found in the log at start", what="wal", ranges=log.damaged))

@@ -5,6 +5,9 @@ is a header and a body, padded to 8 bytes. The body of an Append frame is the co
 
 Every frame header carries its partition's whole control state *after* the frame and a running number `nth`, so that a lost frame is noticed by the next one
 and its effect on the control state is known again. Every batch header carries what belongs to the node (boot count, clock reservation).
+
+What is intact and not understood (a version, a type, a flag or a word that this code does not know) is no damage: decoding raises Unsafe, which names it,
+and the reader stops. What is not intact decodes to None.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from base.checksum import crc32c_masked, crc32c_raw
+from base.errors import Unsafe
 from storage.record import HEADER_SIZE as RECORD_HEADER_SIZE
 
-VERSION = 1
+VERSION = 2
 ALIGN = 512
 """Bytes. Batches start at multiples of it, so a write never touches a sector that holds synced bytes."""
 DATA_START = 4096
@@ -29,8 +33,8 @@ FRAME_MAGIC = 0x4653
 BATCH = struct.Struct("<4sHHIIQQQIIQQQQQ")
 """magic, version, flags, header crc, body crc, file id, sequence, offset, length, frames, previous file id, previous end, partitions, boot count, reservation."""
 BATCH_SIZE = BATCH.size
-FRAME = struct.Struct("<HBBIII16sQQQQQQQQI4x")
-"""magic, type, flags, header crc, body length, body crc, partition, nth, ballot, a, b, promised, accepted, resigned, last, member."""
+FRAME = struct.Struct("<HBBIII16sQQQQQQQQIBBH")
+"""magic, type, flags, header crc, body length, body crc, partition, nth, ballot, a, b, promised, accepted, resigned, last, member, tree, vote, reserved."""
 FRAME_SIZE = FRAME.size
 MARK = struct.Struct("<4sI")
 MARK_SIZE = MARK.size + BATCH_SIZE
@@ -51,19 +55,25 @@ class Type(IntEnum):
     ADOPT = 6
     RESIGN = 7
     INSTALL = 8
-    SUSPECT = 9
-    DROP = 10
-    TRIM = 11
-    STATE = 12
+    TREE = 9
+    VOTE = 10
+    DROP = 11
+    TRIM = 12
+    STATE = 13
 
 
 STAGED = 1
 PLACE = 2
-"""Append only: the same records at a new place (copied forward, or a peer's copy in place of a damaged one). The log does not grow."""
-SUSPECT_SHIFT = 4
-SUSPECTS = ("", "tree", "log")
+"""Append only: the same records at a new place (copied forward, or a peer's copy in place of a damaged one). Neither the log nor what is staged grows."""
+TREES = ("ok", "opening", "suspect", "healing", "base")
+"""The durable word for a replica's tree, by its number in a frame. Independent of the vote."""
+VOTES = ("votes", "learner", "amnesiac")
+"""The durable word for a replica's log, by its number in a frame. "amnesiac" is for good: it ends with the member (Create, Drop)."""
 
-_FLAGS = STAGED | PLACE | 3 << SUSPECT_SHIFT
+_FLAGS = STAGED | PLACE
+_FIXED = struct.Struct("<4sHHI")
+_PLACE_IN_FILE = struct.Struct("<Q8xQ")
+"""At byte 16 of a batch header: file id, offset."""
 _TYPES: dict[int, Type] = {int(kind): kind for kind in Type}
 
 
@@ -89,7 +99,7 @@ class BatchHeader(NamedTuple):
 
 
 class FrameHeader(NamedTuple):
-    """a, b: by type (docs/formats/wal.md). promised..member, suspect: the partition's control state after this frame."""
+    """a, b: by type (docs/formats/wal.md). promised..vote: the partition's control state after this frame; tree, vote: index into TREES, VOTES."""
 
     type: Type
     flags: int
@@ -105,10 +115,8 @@ class FrameHeader(NamedTuple):
     resigned: int
     last: int
     member: int
-
-    @property
-    def suspect(self) -> int:
-        return self.flags >> SUSPECT_SHIFT
+    tree: int
+    vote: int
 
     @property
     def size(self) -> int:
@@ -136,22 +144,32 @@ def encode_batch_header(header: BatchHeader) -> bytes:
     return head[:8] + crc.to_bytes(4, "little") + head[12:]
 
 
-def decode_batch_header(data: bytes | memoryview, at: int = 0) -> BatchHeader | None:
-    """None unless magic, version, flags and checksum are right."""
+def decode_batch_header(data: bytes | memoryview, at: int = 0, *, file: int | None = None, offset: int | None = None) -> BatchHeader | None:
+    """None unless magic and checksum are right, and file id and offset, where they are given, are these: else it is of an earlier life of the file.
+
+    Raises Unsafe for an intact header of another version or with unknown flags.
+    """
     if len(data) - at < BATCH_SIZE:
         return None
-    magic, version, flags, crc, *rest = BATCH.unpack_from(data, at)
-    if magic != BATCH_MAGIC or version != VERSION or flags:
+    magic, version, flags, crc = _FIXED.unpack_from(data, at)
+    if magic != BATCH_MAGIC:
+        return None
+    lies = _PLACE_IN_FILE.unpack_from(data, at + 16)
+    if (file is not None and lies[0] != file) or (offset is not None and lies[1] != offset):
         return None
     head = bytes(data[at : at + BATCH_SIZE])
     if crc32c_masked(head[12:], crc32c_raw(head[:8])) != crc:
         return None
-    return BatchHeader(*rest)
+    if version != VERSION:
+        raise Unsafe("the log was written in another format version", what="wal", file=lies[0], found=version, expected=VERSION)
+    if flags:
+        raise Unsafe("the log holds a batch with unknown flags", what="wal", file=lies[0], offset=lies[1], flags=flags)
+    return BatchHeader._make(BATCH.unpack(head)[4:])
 
 
 def pack_frame(header: FrameHeader, body: bytes) -> bytes:
     """A frame header whose checksum is still zero. body_length and body_crc of `header` are ignored and computed."""
-    return FRAME.pack(FRAME_MAGIC, header.type, header.flags, 0, len(body), crc32c_masked(body), *header[4:])
+    return FRAME.pack(FRAME_MAGIC, header.type, header.flags, 0, len(body), crc32c_masked(body), *header[4:], 0)
 
 
 def seal_frame(packed: bytes, sequence: int) -> bytes:
@@ -161,20 +179,32 @@ def seal_frame(packed: bytes, sequence: int) -> bytes:
 
 
 def decode_frame_header(data: bytes | memoryview, at: int, sequence: int) -> FrameHeader | None:
-    """None unless magic, type, flags and header checksum (for that batch) are right. The body is not looked at."""
+    """None unless magic and header checksum (for that batch) are right. The body is not looked at.
+
+    Raises Unsafe for an intact header with a type, a flag or a word that is unknown here.
+    """
     if len(data) - at < FRAME_SIZE:
         return None
-    magic, kind, flags, crc, *rest = FRAME.unpack_from(data, at)
-    if magic != FRAME_MAGIC:
-        return None
     head = bytes(data[at : at + FRAME_SIZE])
-    if crc32c_masked(head[8:], crc32c_raw(head[:4], crc32c_raw(_U64.pack(sequence)))) != crc:
+    fields = FRAME.unpack(head)
+    if fields[0] != FRAME_MAGIC or crc32c_masked(head[8:], crc32c_raw(head[:4], crc32c_raw(_U64.pack(sequence)))) != fields[3]:
         return None
-    known = _TYPES.get(kind)
-    if known is None or flags & ~_FLAGS or flags >> SUSPECT_SHIFT >= len(SUSPECTS):
-        return None
-    header = FrameHeader(known, flags, *rest)
-    if header.type == Type.APPEND and header.b * RECORD_HEADER_SIZE > header.body_length:
+    header = FrameHeader(_TYPES.get(fields[1], Type.STATE), fields[2], *fields[4:-1])
+    kind = header.type
+    known = fields[1] in _TYPES and (header.partition == NODE) == (kind is Type.BOOT or kind is Type.RESERVE)
+    flagged = header.flags & ~_FLAGS or (header.flags and kind is not Type.APPEND)
+    if not known or flagged or header.tree >= len(TREES) or header.vote >= len(VOTES) or fields[-1]:
+        raise Unsafe(
+            "the log holds a frame that this version does not know",
+            what="wal",
+            type=fields[1],
+            flags=header.flags,
+            tree=header.tree,
+            vote=header.vote,
+            reserved=fields[-1],
+            batch=sequence,
+        )
+    if kind is Type.APPEND and header.b * RECORD_HEADER_SIZE > header.body_length:
         return None  # more records than the body can hold: never loop over such a count
     return header
 
@@ -185,7 +215,7 @@ def encode_mark(header: bytes) -> bytes:
 
 
 def decode_mark(data: bytes, at: int) -> BatchHeader | None:
-    """The batch header in a mark slot, or None."""
+    """The batch header in a mark slot, or None. Raises Unsafe, as `decode_batch_header`."""
     if len(data) - at < MARK_SIZE:
         return None
     magic, crc = MARK.unpack_from(data, at)

@@ -26,11 +26,12 @@ class Reserve(NamedTuple):
 
 
 class Create(NamedTuple):
-    """A replica exists on this node. first: the LSN its log starts at (1, or above a loaded base)."""
+    """A replica exists on this node. first: the LSN its log starts at (1, or above a loaded base). vote: "votes" or "learner". Nothing of an earlier member counts."""
 
     partition: PartitionId
     member: Member
     first: Lsn
+    vote: str = "votes"
 
 
 class Promise(NamedTuple):
@@ -69,11 +70,18 @@ class Install(NamedTuple):
     ballot: Ballot
 
 
-class Suspect(NamedTuple):
-    """A state that must survive a restart. state: "tree" (suspect copy), "log" (amnesiac) or "" (cleared)."""
+class SetTree(NamedTuple):
+    """What must survive a restart of the replica's *tree*: one of `storage.wal.format.TREES`. Says nothing of the vote."""
 
     partition: PartitionId
-    state: str
+    word: str
+
+
+class SetVote(NamedTuple):
+    """What must survive a restart of the replica's *log*: one of `storage.wal.format.VOTES`. Says nothing of the tree. "amnesiac" is never taken back."""
+
+    partition: PartitionId
+    word: str
 
 
 class Drop(NamedTuple):
@@ -82,11 +90,14 @@ class Drop(NamedTuple):
     partition: PartitionId
 
 
-Frame = Boot | Reserve | Create | Promise | Append | Adopt | Resign | Install | Suspect | Drop
+Frame = Boot | Reserve | Create | Promise | Append | Adopt | Resign | Install | SetTree | SetVote | Drop
 
 
 class ReplicaLog(NamedTuple):
-    """One replica as recovered. first..last: the log's records that are in the WAL (last == first - 1: none). amnesia: why synced bytes may be lost, or ""."""
+    """One replica as recovered. first..last: the log's records that are in the WAL (last == first - 1: none).
+
+    tree, vote: the two durable words (`SetTree`, `SetVote`). vote is "amnesiac" whenever `amnesia` says why synced bytes may be lost; else that is "".
+    """
 
     partition: PartitionId
     member: Member
@@ -95,7 +106,8 @@ class ReplicaLog(NamedTuple):
     resigned: Ballot
     first: Lsn
     last: Lsn
-    suspect: str
+    tree: str
+    vote: str
     amnesia: str
     damaged: tuple[tuple[Lsn, Lsn], ...]
 
@@ -154,8 +166,16 @@ class WalLog(Protocol):
 
     def usage(self) -> WalUsage: ...
 
+    def reread(self, partition: PartitionId, first: Lsn, end: Lsn) -> None:
+        """Read [first, end) from the disk, past every cache, and check it. Raises Missing, Corrupt: then it is `damaged` again."""
+        ...
+
+    def on_damage(self, told: Callable[[PartitionId, ScrubjayError], None]) -> None:
+        """Who hears of damage that a read, or copying forward, met: told(partition, error with field lsn), in the midst of that; it must not use the log at once."""
+        ...
+
     def damaged(self, partition: PartitionId) -> tuple[tuple[Lsn, Lsn], ...]:
-        """Ranges of log records (first, last) that fail their check and are not repaired yet."""
+        """Ranges of log records (first, last), both included, that failed their check (in recovery or in any read since) and are not repaired yet."""
         ...
 
     def repair(self, partition: PartitionId, records: Sequence[Record]) -> None:

@@ -11,62 +11,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
 
 from base.checksum import crc32c_masked
-from base.env import Disk, File
-from base.errors import Corrupt, ScrubjayError
+from base.env import Disk
+from base.errors import ScrubjayError
 from base.ids import Lsn, PartitionId, Stamp, uuid_text
-from storage.record import HEADER, HEADER_SIZE, RECORD_SIZE_MAX, Record, decode
+from storage.record import Record
 from storage.wal.format import (
-    ALIGN,
-    BATCH_MAGIC,
     BATCH_SIZE,
-    DATA_START,
     FRAME_SIZE,
-    MARK_SIZE,
-    MARK_SLOTS,
     NODE,
     PLACE,
     STAGED,
-    SUSPECTS,
+    TREES,
+    VOTES,
     BatchHeader,
     FrameHeader,
     Type,
     bit_of,
-    decode_batch_header,
     decode_frame_header,
-    decode_mark,
 )
 from storage.wal.log import Recovered, ReplicaLog
+from storage.wal.salvage import salvage
+from storage.wal.scan import Files, Item, Scan
 from storage.wal.state import Body, LogState, WalFile
 
+Progress = Callable[[int, int], object]
 FILE_NAME = re.compile(r"^([0-9a-f]{16})\.wal$")
-_BLOCK = 4096
-_LOG_SUSPECT = 2
+AMNESIAC = VOTES.index("amnesiac")
 
 
 def file_name(id_: int) -> str:
     return f"{id_:016x}.wal"
-
-
-class Item(NamedTuple):
-    """One stretch of a file. header None: unreadable. good: its body checks."""
-
-    offset: int
-    end: int
-    header: BatchHeader | None
-    good: bool
-
-
-class Scan(NamedTuple):
-    """One file as read. marks: valid marks of this life. unknown: both mark copies are there and unreadable."""
-
-    file: WalFile
-    items: tuple[Item, ...]
-    mark: BatchHeader | None
-    unknown: bool
 
 
 class Replay:
@@ -85,6 +62,12 @@ class Replay:
         """What was wrong, as text, for the log of the process."""
         self.unsynced: ScrubjayError | None = None
         """What was read could not be made durable: the disk must not be used."""
+        self.goes_on: WalFile | None = None
+        """The newest file with batches, if nothing was torn or lost at its end: what comes next may be written into it."""
+        self.mark_slot = 0
+        """Where its newest mark lies."""
+        self.by_raw: dict[bytes, LogState] = {}
+        """`states` by the partition's 16 bytes."""
 
     def recovered(self) -> Recovered:
         replicas = {}
@@ -98,168 +81,119 @@ class Replay:
                 resigned=resigned,
                 first=Lsn(state.first),
                 last=Lsn(state.last),
-                suspect=SUSPECTS[state.suspect],
+                tree=TREES[state.tree],
+                vote=VOTES[state.vote],
                 amnesia=state.amnesia,
                 damaged=state.extents.missing(state.first, state.last),
             )
         return Recovered(self.boot_count, Stamp(self.reservation), replicas)
 
 
-def read_tolerant(handle: File, size: int) -> bytes:
-    """The whole file; blocks the disk cannot read count as zeros."""
-    try:
-        return handle.pread(0, size)
-    except Corrupt:
-        parts = []
-        for offset in range(0, size, _BLOCK):
-            length = min(_BLOCK, size - offset)
-            try:
-                parts.append(handle.pread(offset, length).ljust(length, b"\0"))
-            except Corrupt:
-                parts.append(bytes(length))
-        return b"".join(parts)
+class _Player:
+    """Goes through the files in order. expected: the sequence number of the next batch; None before the first.
 
+    unreadable: 1 behind a stretch of which not even the header can be read: if the next readable batch is the one after that, nothing else is missing.
+    """
 
-def scan_file(file: WalFile, data: bytes) -> Scan:
-    """Find the batches of this life of the file."""
-    items: list[Item] = []
-    at = DATA_START
-    while at + BATCH_SIZE <= len(data):
-        header = _header_at(file, data, at)
-        if header is None:
-            following = _next_header(file, data, at + ALIGN)
-            if following is None:
-                break
-            items.append(Item(at, following, None, good=False))
-            at = following
-            continue
-        body = memoryview(data)[at + BATCH_SIZE : at + BATCH_SIZE + header.length]
-        items.append(Item(at, header.end, header, good=crc32c_masked(body) == header.body_crc))
-        at = header.end
-    mark: BatchHeader | None = None
-    unreadable = 0
-    for slot in MARK_SLOTS:
-        found = decode_mark(data, slot)
-        if found is None:
-            unreadable += any(data[slot : slot + MARK_SIZE])
-        elif found.file == file.id and (mark is None or found.sequence > mark.sequence):
-            mark = found
-    return Scan(file, tuple(items), mark, unreadable == len(MARK_SLOTS))
+    def __init__(self, result: Replay, files: Files) -> None:
+        self.result = result
+        self.files = files
+        self.expected: int | None = None
+        self.unreadable = 0
+        self.newest = 0
+        """Highest sequence number of a readable batch."""
 
-
-def _header_at(file: WalFile, data: bytes, at: int) -> BatchHeader | None:
-    header = decode_batch_header(data, at)
-    if header is None or header.file != file.id or header.offset != at or header.end > len(data):
-        return None
-    return header
-
-
-def _next_header(file: WalFile, data: bytes, at: int) -> int | None:
-    while (found := data.find(BATCH_MAGIC, at)) >= 0:
-        if found % ALIGN == 0 and _header_at(file, data, found) is not None:
-            return found
-        at = found + 1
-    return None
-
-
-def replay(disk: Disk, directory: str) -> Replay:
-    """Read all files of `directory`, in order, one in memory at a time. Raises nothing for damage: that is in the result."""
-    result = Replay()
-    names = sorted(name for name in disk.listdir(directory) if FILE_NAME.match(name))
-    scans: list[Scan] = []
-    for name in names:
-        handle = disk.open(f"{directory}/{name}")
-        file = WalFile(int(name[:16], 16), name, handle, DATA_START)
-        _make_durable(result, handle)
-        scans.append(scan_file(file, read_tolerant(handle, handle.size())))
-    ends = _synced_ends(scans)
-    good = [item.header for scan in scans for item in _trusted(scan, ends) if item.good and item.header is not None]
-    last_good = good[-1].sequence if good else 0
-    marks = [scan.mark for scan in scans if scan.mark is not None]
-    marked = max((mark.sequence for mark in marks), default=0)
-    expected = good[0].sequence if good else 1
-    synced = max(last_good, marked)
-    unreadable = 0
-    for scan in scans:
-        file = scan.file
+    def play(self, scan: Scan) -> None:
+        result, file, data = self.result, scan.file, scan.data
         result.files.append(file)
-        items = _trusted(scan, ends)
-        wanted = any(not item.good or item.header is None or item.header.frames for item in items)
-        data = read_tolerant(file.handle, file.handle.size()) if wanted else b""
-        for item in items:
+        for item in scan.items:
             header = item.header
             if item.good and header is not None:
-                if header.sequence != expected + unreadable:
-                    _lost(result, None, f"batches {expected}..{header.sequence - 1} are missing")
-                unreadable = 0
-                _play(result, file, data, item, header.sequence)
-                expected = header.sequence + 1
-                file.end = item.end
-                result.previous_file, result.previous_end = file.id, item.end
-                continue
-            if (header is not None and header.sequence > synced) or (header is None and expected > synced):
-                continue  # torn: the crash came before its sync
-            result.findings.append(f"damage in {file.name} at {item.offset}..{item.end}")
-            if not _play(result, file, data, item, header.sequence if header is not None else expected):
-                _lost(result, header, f"frames in {file.name} at {item.offset}..{item.end} are unreadable")
-            if header is None:
-                unreadable = 1  # if the next readable batch is the one after that, nothing else is missing
+                sequence = header.sequence
+                if self.expected is not None and sequence != self.expected + self.unreadable:
+                    _lost(result, None, f"batches {self.expected}..{sequence - 1} are missing")
+                self.newest = max(self.newest, sequence)
+                if not _play_good(result, file, data, item, header):
+                    _lost(result, header, f"frames in {file.name} at {item.offset}..{item.end} are unreadable")
+                self._behind(file, header)
             else:
-                unreadable = 0
-                expected = header.sequence + 1
-                file.end = item.end
-                result.previous_file, result.previous_end = file.id, item.end
-    _tail(result, scans, ends, expected, synced)
+                self._bad(file, data, item)
+
+    def _bad(self, file: WalFile, data: bytes, item: Item) -> None:
+        header, result = item.header, self.result
+        if self.expected is None:
+            self.expected = max(1, self.files.first_readable - (header is None))
+        if (header.sequence if header is not None else self.expected) > self.files.synced:
+            return  # torn: the crash came before its sync
+        result.findings.append(f"damage in {file.name} at {item.offset}..{item.end}")
+        if not _play_bad(result, file, data, item, header.sequence if header is not None else self.expected):
+            _lost(result, header, f"frames in {file.name} at {item.offset}..{item.end} are unreadable")
+        if header is None:
+            self.unreadable = 1
+        else:
+            self._behind(file, header)
+
+    def _behind(self, file: WalFile, header: BatchHeader) -> None:
+        """The log reaches to the end of this batch."""
+        result = self.result
+        self.unreadable = 0
+        self.expected = header.sequence + 1
+        file.end = header.end
+        result.previous_file, result.previous_end = file.id, header.end
+
+
+def replay(disk: Disk, directory: str, *, said: Progress | None = None) -> Replay:
+    """Read all files of `directory`, in order, one in memory at a time. said: told (bytes read, bytes in all) after each file.
+
+    Damage raises nothing: it is in the result. Raises Unsafe for a log that this version cannot read, and what the machine refuses (Unavailable).
+    """
+    result = Replay()
+    files = Files(disk, directory, sorted(name for name in disk.listdir(directory) if FILE_NAME.match(name)))
+    if files.unsynced is not None:
+        result.unsynced = files.unsynced
+        result.findings.append(f"what was read cannot be made durable: {files.unsynced}")
+    player = _Player(result, files)
+    read = 0
+    newest: Scan | None = None
+    for scan in files.scans():
+        player.play(scan)
+        if scan.items:
+            newest = scan._replace(data=b"")
+        read += len(scan.data)
+        if said is not None:
+            said(read, files.size_bytes)
+    mark = files.newest_mark()
+    synced = max(player.newest, mark.sequence if mark is not None else 0)
+    expected = player.expected if player.expected is not None else 1
+    _tail(result, files, newest, expected, synced)
     result.sequence = max(synced, expected - 1)
+    if newest is not None and newest.end is None and newest.items[-1].end == newest.file.end and all(item.good for item in newest.items):
+        facts = files.facts[files.files.index(newest.file)]
+        if expected > synced and not facts.unknown and files.unsynced is None:
+            result.goes_on, result.mark_slot = newest.file, facts.slot
     _settle(result)
     return result
 
 
-def _make_durable(result: Replay, handle: File) -> None:
-    """Sync what a process that was killed had written and not synced. It reads like the rest, and what is read becomes log: the batches behind it say so."""
-    try:
-        handle.sync()
-    except ScrubjayError as error:
-        result.unsynced = error
-        result.findings.append(f"what was read cannot be made durable: {error}")
-
-
-def _synced_ends(scans: list[Scan]) -> dict[int, int]:
-    """Per file id, the end its successor's first batch says was synced."""
-    ends: dict[int, int] = {}
-    for scan in scans:
-        for item in scan.items:
-            if item.header is not None and item.good:
-                header = item.header
-                if header.previous_file != header.file and item.offset == DATA_START:
-                    ends[header.previous_file] = header.previous_end
-                break
-    return ends
-
-
-def _trusted(scan: Scan, ends: dict[int, int]) -> list[Item]:
-    """The items below the synced end of a file; a stretch that is lacking below it is added as unreadable."""
-    end = ends.get(scan.file.id)
-    if end is None:
-        return list(scan.items)
-    items = [item for item in scan.items if item.offset < end]
-    reached = items[-1].end if items else DATA_START
-    if reached < end:
-        items.append(Item(reached, end, None, good=False))
-    return items
-
-
-def _tail(result: Replay, scans: list[Scan], ends: dict[int, int], expected: int, synced: int) -> None:
-    if expected <= synced:
-        mark = max((scan.mark for scan in scans if scan.mark is not None), key=lambda one: one.sequence)
+def _tail(result: Replay, files: Files, newest: Scan | None, expected: int, synced: int) -> None:
+    """What may be lacking behind the last readable batch."""
+    mark = files.newest_mark()
+    if expected <= synced and mark is not None:
         _lost(result, mark, f"batches {expected}..{synced} were synced and cannot be found")
         result.previous_file, result.previous_end = mark.file, mark.end
         return
-    for last in reversed(scans):  # behind the newest file with batches there may be files made ahead
-        if last.unknown and last.file.id not in ends:
-            bad = next((item.header for item in last.items if not item.good and item.header is not None), None)
-            _lost(result, bad, f"both marks of {last.file.name} are unreadable: whether more was synced cannot be known")
-        if last.items or last.mark is not None:
+    for file, facts in zip(
+        reversed(files.files), reversed(files.facts), strict=True
+    ):  # behind the newest file with batches there may be files made ahead
+        holds = newest is not None and newest.file is file
+        if facts.unknown and not (holds and newest is not None and newest.end is not None):
+            bad = (
+                next((item.header for item in newest.items if not item.good and item.header is not None), None)
+                if holds and newest
+                else None
+            )
+            _lost(result, bad, f"both marks of {file.name} are unreadable: whether more was synced cannot be known")
+        if holds or facts.mark is not None:
             break
 
 
@@ -271,8 +205,25 @@ def _lost(result: Replay, header: BatchHeader | None, reason: str) -> None:
             state.doubt = state.doubt or reason
 
 
-def _play(result: Replay, file: WalFile, data: bytes, item: Item, sequence: int) -> bool:
-    """Apply the frames of a batch. False if some may have been there that cannot be read."""
+def _play_good(result: Replay, file: WalFile, data: bytes, item: Item, header: BatchHeader) -> bool:
+    """Apply the frames of a batch whose checksum is right. False if they are not what its header says."""
+    if header.boot_count > result.boot_count:
+        result.boot_count = header.boot_count
+    if header.reservation > result.reservation:
+        result.reservation = header.reservation
+    at = item.offset + BATCH_SIZE
+    stop = at + header.length
+    for _ in range(header.frames):
+        frame = decode_frame_header(data, at, header.sequence)
+        if frame is None or at + FRAME_SIZE + frame.body_length > stop:
+            return False
+        _apply(result, file, data, at + FRAME_SIZE, frame, whole=True)
+        at += frame.size
+    return at == stop
+
+
+def _play_bad(result: Replay, file: WalFile, data: bytes, item: Item, sequence: int) -> bool:
+    """Apply what can be read of a damaged batch, frame by frame. False if some may have been there that cannot be read."""
     header = item.header
     if header is not None:
         result.boot_count = max(result.boot_count, header.boot_count)
@@ -286,7 +237,7 @@ def _play(result: Replay, file: WalFile, data: bytes, item: Item, sequence: int)
             at += 8
             continue
         gaps = gaps or at != end
-        _apply(result, file, data, at + FRAME_SIZE, frame, whole=item.good)
+        _apply(result, file, data, at + FRAME_SIZE, frame, whole=False)
         frames += 1
         at = end = at + frame.size
     if header is not None:
@@ -295,36 +246,37 @@ def _play(result: Replay, file: WalFile, data: bytes, item: Item, sequence: int)
 
 
 def _apply(result: Replay, file: WalFile, data: bytes, at: int, frame: FrameHeader, *, whole: bool) -> None:
-    if frame.partition == NODE or frame.type in (Type.BOOT, Type.RESERVE):
-        if frame.type == Type.BOOT:
+    kind = frame.type
+    if frame.partition == NODE:
+        if kind is Type.BOOT:
             result.boot_count = max(result.boot_count, frame.a)
-        elif frame.type == Type.RESERVE:
+        elif kind is Type.RESERVE:
             result.reservation = max(result.reservation, frame.a)
         return
-    partition = PartitionId(uuid_text(frame.partition))
-    state = result.states.get(partition)
-    if frame.type == Type.DROP:
+    state = result.by_raw.get(frame.partition)
+    if kind is Type.DROP:
         if state is not None:
             state.extents.clear()
             state.staged.clear()
-            del result.states[partition]
+            del result.states[state.partition], result.by_raw[state.raw]
         return
     if state is None:
-        state = result.states[partition] = LogState(partition)
-        if frame.type != Type.CREATE:
+        state = result.by_raw[frame.partition] = LogState(PartitionId(uuid_text(frame.partition)))
+        result.states[state.partition] = state
+        if kind is not Type.CREATE:
             _begin(state, frame)
+    elif frame.nth == state.nth + 1:
+        state.doubt = ""
     elif frame.nth <= state.nth:
         state.amnesia = state.amnesia or f"frame {frame.nth} follows frame {state.nth}"
         return
-    elif frame.nth > state.nth + 1 and frame.type != Type.CREATE:
+    elif kind is not Type.CREATE:
         _bridge(state, frame)
-    elif frame.nth == state.nth + 1:
-        state.doubt = ""
-    if frame.type == Type.STATE:
+    if kind is Type.STATE:
         state.partial = ""
         state.last = frame.last
-    bodies = tuple(_bodies(file, data, at, frame, state.owner, whole=whole)) if frame.type == Type.APPEND else ()
-    state.effect(frame.type, frame.flags, ballot=frame.ballot, a=frame.a, b=frame.b, bodies=bodies, member=frame.member)
+    bodies = tuple(_bodies(file, data, at, frame, state, whole=whole)) if kind is Type.APPEND else ()
+    state.effect(kind, frame.flags, ballot=frame.ballot, a=frame.a, b=frame.b, bodies=bodies, member=frame.member)
     state.nth = frame.nth
     if difference := state.differs(frame):
         state.amnesia = state.amnesia or difference
@@ -333,14 +285,16 @@ def _apply(result: Replay, file: WalFile, data: bytes, at: int, frame: FrameHead
 
 
 def _begin(state: LogState, frame: FrameHeader) -> None:
-    """First frame seen of a replica that is older than the oldest file (or whose Create was lost): believed once a State frame came."""
+    """First frame seen of a replica that is older than the oldest file (or whose Create was lost): believed once a State frame came.
+
+    That frame also says where its log starts. Until then nothing is cut off below: what was copied forward into this file may lie in front of it.
+    """
     state.take_control(frame)
     state.partial = "first frames of the replica are missing"
     grows = frame.type == Type.APPEND and not frame.flags & (STAGED | PLACE)
     state.last = frame.a - 1 if grows else frame.last
     if frame.type == Type.ADOPT:
         state.last = frame.a
-    state.first = state.last + 1
 
 
 def _bridge(state: LogState, frame: FrameHeader) -> None:
@@ -357,71 +311,37 @@ def _bridge(state: LogState, frame: FrameHeader) -> None:
     state.doubt = ""
 
 
-def _bodies(file: WalFile, data: bytes, at: int, frame: FrameHeader, owner: bytes, *, whole: bool) -> Iterator[Body]:
+def _bodies(file: WalFile, data: bytes, at: int, frame: FrameHeader, state: LogState, *, whole: bool) -> Iterator[Body]:
     """Where the records of an Append lie: one body, or, if it is damaged, one for each run of records that still check."""
-    body = memoryview(data)[at : at + frame.body_length]
-    if whole or crc32c_masked(body) == frame.body_crc:
-        yield _placed(file, at, frame.a, frame.b, frame.body_length)
+    if whole or crc32c_masked(memoryview(data)[at : at + frame.body_length]) == frame.body_crc:
+        yield _placed(state, file, at, frame.a, frame.b, frame.body_length)
         return
     run: list[Record] = []
     start = at
-    for offset, record in salvage(bytes(body), first=frame.a, count=frame.b, owner=owner):
+    for offset, record in salvage(data[at : at + frame.body_length], first=frame.a, count=frame.b, owner=state.owner):
         if record is not None:
             if not run:
                 start = at + offset
             run.append(record)
         elif run:
-            yield _placed(file, start, run[0].lsn, len(run), sum(len(one.data) for one in run))
+            yield _placed(state, file, start, run[0].lsn, len(run), sum(len(one.data) for one in run))
             run = []
     if run:
-        yield _placed(file, start, run[0].lsn, len(run), sum(len(one.data) for one in run))
+        yield _placed(state, file, start, run[0].lsn, len(run), sum(len(one.data) for one in run))
 
 
-def _placed(file: WalFile, offset: int, base: int, count: int, length: int) -> Body:
-    body = Body(base, count, length)
+def _placed(state: LogState, file: WalFile, offset: int, base: int, count: int, length: int) -> Body:
+    body = Body(state, base, count, length)
     body.place(file, offset)
     return body
-
-
-def salvage(body: bytes, *, first: int, count: int, owner: bytes) -> Iterator[tuple[int, Record | None]]:
-    """The records of a damaged body, one for each LSN: (offset, record), or None where it fails. After a bad record the next is looked for by its own bytes."""
-    at = 0
-    for lsn in range(first, first + count):
-        record = _decode_as(body, at, lsn, owner)
-        yield at, record
-        if record is not None:
-            at += len(record.data)
-            continue
-        at = _following(body, at, lsn + 1, owner) if lsn + 1 < first + count else len(body)
-
-
-def _decode_as(body: bytes, at: int, lsn: int, owner: bytes) -> Record | None:
-    try:
-        record = decode(body, at, owner=owner)
-    except Corrupt:
-        return None
-    return record if record.lsn == lsn else None
-
-
-def _following(body: bytes, at: int, lsn: int, owner: bytes) -> int:
-    """Where the record `lsn` starts behind a bad one at `at`; the bad one's own length if that leads nowhere."""
-    if len(body) - at >= HEADER_SIZE:
-        length: int = HEADER.unpack_from(body, at)[0]
-        if HEADER_SIZE <= length <= RECORD_SIZE_MAX and _decode_as(body, at + length, lsn, owner) is not None:
-            return at + length
-    needle = owner + lsn.to_bytes(8, "little")
-    start = body.find(needle, at + HEADER_SIZE)
-    while start >= 0:
-        if _decode_as(body, start - 16, lsn, owner) is not None:
-            return start - 16
-        start = body.find(needle, start + 1)
-    return len(body)
 
 
 def _settle(result: Replay) -> None:
     for state in result.states.values():
         state.amnesia = state.amnesia or state.doubt or state.partial
-        if state.suspect == _LOG_SUSPECT:
+        if state.vote == AMNESIAC:
             state.amnesia = state.amnesia or "recorded as amnesiac"
         if state.amnesia:
-            state.suspect = _LOG_SUSPECT
+            state.vote = AMNESIAC
+        if state.partial:
+            state.first = next((extent.first for extent in state.extents), state.last + 1)

@@ -6,17 +6,17 @@ show parts of it after cuts. A file is free for recycling once no body in it is 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 from base.env import File
 from base.ids import Ballot, Lsn, Member, PartitionId, uuid_bytes
 from storage.record import Record
-from storage.wal.format import PLACE, STAGED, SUSPECT_SHIFT, FrameHeader, Type
+from storage.wal.format import PLACE, STAGED, FrameHeader, Type
 
 
 class WalFile:
-    """One file of the log. id: rises with every life of a file. end: where the next batch goes. bodies, live: referenced bodies in it and their bytes.
+    """One file of the log. id: rises with every life of a file. end: where the next batch goes. bodies: referenced bodies in it, in the order they came; live: their bytes.
     old_name: the name it still has on the disk, if it is to be written under a new one."""
 
     __slots__ = ("bodies", "end", "handle", "id", "live", "name", "old_name", "stated")
@@ -27,18 +27,19 @@ class WalFile:
         self.handle = handle
         self.end = end
         self.old_name = ""
-        self.bodies = 0
+        self.bodies: dict[Body, None] = {}
         self.live = 0
         self.stated = False
         """Every partition's control state is durable in it, so older files hold nothing but records."""
 
 
 class Body:
-    """The records base..base+count-1, `length` bytes at `offset` of `file` (None: still queued). records: kept until the bytes are synced."""
+    """The records base..base+count-1 of `state`'s log, `length` bytes at `offset` of `file` (None: still queued). records: kept until the bytes are synced."""
 
-    __slots__ = ("base", "count", "file", "length", "offset", "records", "refs")
+    __slots__ = ("base", "count", "file", "length", "offset", "records", "refs", "state")
 
-    def __init__(self, base: int, count: int, length: int, records: tuple[Record, ...] | None = None) -> None:
+    def __init__(self, state: LogState, base: int, count: int, length: int, records: tuple[Record, ...] | None = None) -> None:
+        self.state = state
         self.base = base
         self.count = count
         self.length = length
@@ -50,19 +51,19 @@ class Body:
     def place(self, file: WalFile, offset: int) -> None:
         self.file, self.offset = file, offset
         if self.refs:
-            file.bodies += 1
+            file.bodies[self] = None
             file.live += self.length
 
     def hold(self) -> None:
         self.refs += 1
         if self.refs == 1 and self.file is not None:
-            self.file.bodies += 1
+            self.file.bodies[self] = None
             self.file.live += self.length
 
     def release(self) -> None:
         self.refs -= 1
         if self.refs == 0 and self.file is not None:
-            self.file.bodies -= 1
+            del self.file.bodies[self]
             self.file.live -= self.length
 
 
@@ -75,6 +76,14 @@ class Extent:
         self.first = first
         self.end = end
         self.body = body
+
+
+def _first_of(extent: Extent) -> int:
+    return extent.first
+
+
+def _end_of(extent: Extent) -> int:
+    return extent.end
 
 
 class ExtentMap:
@@ -92,29 +101,41 @@ class ExtentMap:
         return len(self._extents)
 
     def add(self, first: int, end: int, body: Body) -> None:
-        """Let [first, end) be found in `body`, in place of whatever showed it before."""
+        """Let [first, end) be found in `body`, in place of whatever showed it before. Touches only what it replaces."""
         if first >= end:
             return
         body.hold()
-        extent = Extent(first, end, body)
         if not self._extents or self._extents[-1].end <= first:
-            self._extents.append(extent)
-            return
-        kept: list[Extent] = []
-        for old in self._extents:
-            if old.end <= first or old.first >= end:
-                kept.append(old)
-                continue
-            if old.first < first:
-                old.body.hold()
-                kept.append(Extent(old.first, first, old.body))
-            if old.end > end:
-                old.body.hold()
-                kept.append(Extent(end, old.end, old.body))
-            old.body.release()
-        kept.append(extent)
-        kept.sort(key=lambda one: one.first)
-        self._extents = kept
+            self._extents.append(Extent(first, end, body))
+        else:
+            self._replace(first, end, [Extent(first, end, body)])
+
+    def drop(self, first: int, end: int) -> None:
+        """Let [first, end) be found nowhere."""
+        if first < end:
+            self._replace(first, end, [])
+
+    def _replace(self, first: int, end: int, new: list[Extent]) -> None:
+        extents = self._extents
+        start = bisect_right(extents, first, key=_end_of)
+        stop = bisect_left(extents, end, lo=start, key=_first_of)
+        old = extents[start:stop]
+        if old and old[-1].end > end:
+            old[-1].body.hold()
+            new.append(Extent(end, old[-1].end, old[-1].body))
+        if old and old[0].first < first:
+            old[0].body.hold()
+            new.insert(0, Extent(old[0].first, first, old[0].body))
+        for extent in old:
+            extent.body.release()
+        extents[start:stop] = new
+
+    def of(self, body: Body) -> list[Extent]:
+        """The extents that show records of `body`, ascending."""
+        extents = self._extents
+        start = bisect_right(extents, body.base, key=_end_of)
+        stop = bisect_left(extents, body.base + body.count, lo=start, key=_first_of)
+        return [extent for extent in extents[start:stop] if extent.body is body]
 
     def cut_above(self, last: int) -> None:
         """Forget everything above LSN `last`."""
@@ -142,7 +163,7 @@ class ExtentMap:
 
     def at(self, lsn: int) -> Extent | None:
         """The extent that shows `lsn`."""
-        index = bisect_right(self._extents, lsn, key=lambda one: one.first) - 1
+        index = bisect_right(self._extents, lsn, key=_first_of) - 1
         if index < 0 or self._extents[index].end <= lsn:
             return None
         return self._extents[index]
@@ -163,7 +184,7 @@ class ExtentMap:
 
 
 class LogState:
-    """One replica. first: lowest LSN kept. last: highest LSN of the log (first - 1: none). nth: number of its newest frame.
+    """One replica. first: lowest LSN kept. last: highest LSN of the log (first - 1: none). nth: number of its newest frame. tree, vote: index into TREES, VOTES.
 
     doubt: frames of it may have been lost in damage that no later frame has explained yet. partial: its first frames were not seen, and no State frame
     either. amnesia: synced state is lost for good.
@@ -186,7 +207,8 @@ class LogState:
         "resigned",
         "staged",
         "staged_ballot",
-        "suspect",
+        "tree",
+        "vote",
     )
 
     def __init__(self, partition: PartitionId) -> None:
@@ -200,7 +222,8 @@ class LogState:
         self.first = 1
         self.last = 0
         self.nth = 0
-        self.suspect = 0
+        self.tree = 0
+        self.vote = 0
         self.extents = ExtentMap()
         self.staged = ExtentMap()
         self.staged_ballot = 0
@@ -219,7 +242,8 @@ class LogState:
                 if ballot != self.staged_ballot:
                     self.staged.clear()
                     self.staged_ballot = ballot
-                self.staged.cut_above(a - 1)
+                if not flags & PLACE:
+                    self.staged.cut_above(a - 1)
                 for body in bodies:
                     self.staged.add(body.base, body.base + body.count, body)
             case Type.APPEND if flags & PLACE:
@@ -238,18 +262,19 @@ class LogState:
                 self.promised = max(self.promised, ballot)
             case Type.RESIGN:
                 self.resigned = max(self.resigned, ballot)
-            case Type.SUSPECT:
-                self.suspect = a
+            case Type.TREE:
+                self.tree = a
+            case Type.VOTE:
+                self.vote = a
             case Type.TRIM:
                 self.trim(a)
             case Type.STATE:
                 self.first = a
-                self.suspect = flags >> SUSPECT_SHIFT
                 self.extents.cut_below(a)
             case Type.INSTALL:
                 self._install(a, ballot)
             case Type.CREATE:
-                self._create(a, member)
+                self._create(a, member, b)
             case _:
                 raise AssertionError(kind)
 
@@ -276,14 +301,23 @@ class LogState:
         self.accepted = max(self.accepted, ballot)
         self.promised = max(self.promised, ballot)
 
-    def _create(self, first: int, member: int) -> None:
+    def _create(self, first: int, member: int, vote: int) -> None:
         self.extents.clear()
         self.staged.clear()
         self.staged_ballot = 0
         self.member = member
-        self.promised = self.accepted = self.resigned = self.suspect = 0
+        self.promised = self.accepted = self.resigned = self.tree = 0
+        self.vote = vote
         self.first, self.last = first, first - 1
         self.doubt = self.partial = self.amnesia = ""
+
+    def lose(self, lsn: int, body: Body) -> bool:
+        """The record `lsn` of `body` fails its check: if the log shows it there (True), it is damaged from now on."""
+        extent = self.extents.at(lsn)
+        if extent is None or extent.body is not body:
+            return False
+        self.extents.drop(lsn, lsn + 1)
+        return True
 
     def trim(self, below: int) -> bool:
         """Records below are not needed. True if that let go of anything."""
@@ -299,7 +333,7 @@ class LogState:
         self.nth += 1
         return FrameHeader(
             kind,
-            flags | self.suspect << SUSPECT_SHIFT,
+            flags,
             0,
             0,
             self.raw,
@@ -312,18 +346,20 @@ class LogState:
             self.resigned,
             self.last,
             self.member,
+            self.tree,
+            self.vote,
         )
 
     def differs(self, header: FrameHeader) -> str:
         """How the state behind a frame differs from what the frame says, or ""."""
-        mine = (self.promised, self.accepted, self.resigned, self.last, self.member, self.suspect)
-        said = (header.promised, header.accepted, header.resigned, header.last, header.member, header.suspect)
+        mine = (self.promised, self.accepted, self.resigned, self.last, self.member, self.tree, self.vote)
+        said = (header.promised, header.accepted, header.resigned, header.last, header.member, header.tree, header.vote)
         return "" if mine == said else f"after frame {header.nth} the control state is {mine}, the frame says {said}"
 
     def take_control(self, header: FrameHeader) -> None:
         """Take the control state from a frame, after frames before it were lost."""
         self.promised, self.accepted, self.resigned = header.promised, header.accepted, header.resigned
-        self.member, self.suspect = header.member, header.suspect
+        self.member, self.tree, self.vote = header.member, header.tree, header.vote
 
     def ballots(self) -> tuple[Ballot, Ballot, Ballot]:
         return Ballot(self.promised), Ballot(self.accepted), Ballot(self.resigned)

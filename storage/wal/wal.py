@@ -6,14 +6,13 @@ written any more. Synchronous: writes run off the loop through `File.write_sync`
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from base.checksum import crc32c_masked
 from base.env import Disk
 from base.errors import Corrupt, DiskFull, Internal, Invalid, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, PartitionId
-from storage.record import Record, decode, decode_all
+from storage.record import Record, decode
+from storage.wal.batch import Batch, Queued, split
 from storage.wal.files import SPARE_FILES_MAX, FilePool, clean
 from storage.wal.format import (
     ALIGN,
@@ -24,103 +23,51 @@ from storage.wal.format import (
     NODE,
     PLACE,
     STAGED,
-    SUSPECTS,
-    BatchHeader,
+    TREES,
+    VOTES,
     FrameHeader,
     Type,
-    align,
     bit_of,
-    encode_batch_header,
     encode_mark,
     pack_frame,
     pad8,
-    seal_frame,
 )
-from storage.wal.log import Adopt, Append, Boot, Create, Drop, Frame, Install, Promise, Recovered, Reserve, Resign, Suspect, WalUsage
-from storage.wal.recover import Replay, replay, salvage
+from storage.wal.log import (
+    Adopt,
+    Append,
+    Boot,
+    Create,
+    Drop,
+    Frame,
+    Install,
+    Promise,
+    Recovered,
+    Reserve,
+    Resign,
+    SetTree,
+    SetVote,
+    WalUsage,
+)
+from storage.wal.reader import Reader, Told
+from storage.wal.recover import AMNESIAC, Progress, Replay, replay
 from storage.wal.state import Body, LogState, WalFile
 
 Done = Callable[[ScrubjayError | None], None]
 
 FRAME_BODY_MAX = 4 << 20
 """Bytes. Longer appends are split into several frames."""
-CACHE_BYTES_MAX = 16 << 20
-"""Bytes of decoded extents kept for reads."""
 COPY_BYTES_PER_COMMIT = 1 << 20
-"""Bytes that may be copied forward with one commit."""
+"""Bytes that may be copied forward with one commit, or twice what it writes, if that is more."""
 COPY_WHEN_FILES = 4
 COPY_WHEN_LIVE_BELOW = 0.25
+"""Part of the oldest file that must be kept: with less, it is copied."""
+COPY_WHEN_USED_BELOW = 0.5
+"""Part of all files that must be kept: with less, the oldest is copied, whatever it holds."""
 RESERVE_PARTS = 4
 """The last of so many parts of the reserve is for control frames alone."""
 MARK_AFTER_S = 0.01
 AHEAD_WHEN_FULL = 0.25
 """The next file is made when so much of the current one is written."""
-
-
-class _Queued:
-    """A frame waiting for its batch."""
-
-    __slots__ = ("bit", "body", "data", "head")
-
-    def __init__(self, head: bytes, data: bytes, body: Body | None, bit: int) -> None:
-        self.head = head
-        self.data = data
-        self.body = body
-        self.bit = bit
-
-    @property
-    def size(self) -> int:
-        return FRAME_SIZE + pad8(len(self.data))
-
-
-class _Batch:
-    """A batch on its way to the disk. bodies: with their offsets in the file."""
-
-    __slots__ = ("bits", "bodies", "file", "length", "offset", "parts")
-
-    def __init__(self, file: WalFile) -> None:
-        self.file = file
-        self.offset = file.end
-        self.parts: list[_Queued] = []
-        self.length = 0
-        self.bits = 0
-        self.bodies: list[Body] = []
-
-    def room(self, file_size: int) -> int:
-        return file_size - self.offset - BATCH_SIZE - self.length
-
-    def add(self, item: _Queued) -> None:
-        if item.body is not None:
-            item.body.place(self.file, self.offset + BATCH_SIZE + self.length + FRAME_SIZE)
-            self.bodies.append(item.body)
-        self.parts.append(item)
-        self.length += item.size
-        self.bits |= item.bit
-
-    def encode(
-        self, *, sequence: int, previous_file: int, previous_end: int, boot_count: int, reservation: int
-    ) -> tuple[bytes, bytes, bytes]:
-        """(header, frames, zeros up to the alignment)."""
-        pieces: list[bytes] = []
-        for item in self.parts:
-            pieces += (seal_frame(item.head, sequence), item.data, bytes(-len(item.data) & 7))
-        body = b"".join(pieces)
-        header = encode_batch_header(
-            BatchHeader(
-                crc32c_masked(body),
-                self.file.id,
-                sequence,
-                self.offset,
-                len(body),
-                len(self.parts),
-                previous_file,
-                previous_end,
-                self.bits,
-                boot_count,
-                reservation,
-            )
-        )
-        return header, body, bytes(align(BATCH_SIZE + len(body)) - BATCH_SIZE - len(body))
 
 
 class Wal:
@@ -153,17 +100,15 @@ class Wal:
         self._sequence = replayed.sequence
         self._previous = (replayed.previous_file, replayed.previous_end)
         self._node_nth = 0
-        self._queue: list[_Queued] = []
+        self._queue: list[Queued] = []
         self._committing = False
         self._broken: ScrubjayError | None = None
         if replayed.unsynced is not None:
             self._broken = Corrupt("the WAL could not be synced and is not written", what="wal", cause=str(replayed.unsynced))
         self._trimmed: dict[PartitionId, None] = {}
-        self._cache: OrderedDict[Body, tuple[Record, ...]] = OrderedDict()
-        self._cache_bytes = 0
-        self._mark_slot = 0
+        self._reader = Reader()
+        self._mark_slot = replayed.mark_slot
         self._call_later: Callable[[float, Callable[[], object]], object] | None = None
-        self._copy_stuck: WalFile | None = None
         self._ahead_failed: WalFile | None = None
         self.short = False
         """See WalLog."""
@@ -171,9 +116,13 @@ class Wal:
         self._plan_free = 0
         self.findings: tuple[str, ...] = tuple(replayed.findings)
         """What recovery found wrong, as text."""
+        self._stated = False
+        """This life has written the State frame of every replica."""
         self._files = list(replayed.files)
-        while self._files and self._files[-1].end == DATA_START and self._files[-1].bodies == 0:
+        while self._files and self._files[-1].end == DATA_START and not self._files[-1].bodies:
             self._pool.free.insert(0, self._files.pop())
+        if self._files and self._files[-1] is replayed.goes_on and self._files[-1].handle.size() == file_size:
+            self._current = self._files[-1]
 
     @classmethod
     def open(
@@ -185,17 +134,19 @@ class Wal:
         limit_bytes: int = 4 << 30,
         reserve_bytes: int = 4 << 20,
         call_later: Callable[[float, Callable[[], object]], object] | None = None,
+        said: Progress | None = None,
     ) -> tuple[Wal, Recovered]:
-        """Recover `directory` (made if it is absent) and go on behind what was synced, in a fresh file.
+        """Recover `directory` (made if it is absent) and go on behind what was synced: in the newest file if nothing was torn in it, else in a fresh one.
 
         file_size: bytes per file, used for new ones. limit_bytes: above it no data is taken; control frames go beyond it, a file at a time. reserve_bytes: kept below the limit for both.
         call_later: `Tasks.call_later`; with it the mark is written after MARK_AFTER_S of quiet, so that it costs a busy log nothing; without it at once.
+        said: told how far the replay is, (bytes read, bytes in all), after each file. Raises Unsafe for a log of another version.
         """
         if file_size % ALIGN or file_size < 1 << 14:
             raise Invalid("WAL file size must be a multiple of 512 and at least 16 KiB", file_size=file_size)
         disk.mkdir(directory)
         clean(disk, directory)
-        replayed = replay(disk, directory)
+        replayed = replay(disk, directory, said=said)
         wal = cls(disk, directory, replayed, file_size=file_size, limit_bytes=limit_bytes, reserve_bytes=reserve_bytes)
         wal._call_later = call_later
         wal._plan()
@@ -224,12 +175,12 @@ class Wal:
             case Reserve(reservation):
                 self._reservation = max(self._reservation, reservation)
                 self._control_node(Type.RESERVE, reservation)
-            case Create(partition, member, first):
+            case Create(partition, member, first, vote):
                 self._take_room(FRAME_SIZE, 0)
                 state = self._states.setdefault(partition, LogState(partition))
                 packed = member.node << 16 | member.incarnation
-                state.effect(Type.CREATE, 0, ballot=0, a=first, b=0, bodies=(), member=packed)
-                self._push(state, state.header(Type.CREATE, 0, a=first), b"", None)
+                state.effect(Type.CREATE, 0, ballot=0, a=first, b=VOTES.index(vote), bodies=(), member=packed)
+                self._push(state, state.header(Type.CREATE, 0, a=first, b=VOTES.index(vote)), b"", None)
             case Promise(partition, ballot):
                 self._control(partition, Type.PROMISE, ballot=ballot)
             case Resign(partition, ballot):
@@ -239,8 +190,12 @@ class Wal:
                 self._control(partition, Type.ADOPT, ballot=ballot, a=cut_at, b=adopted_last)
             case Install(partition, lsn, ballot):
                 self._control(partition, Type.INSTALL, ballot=ballot, a=lsn)
-            case Suspect(partition, word):
-                self._control(partition, Type.SUSPECT, a=SUSPECTS.index(word))
+            case SetTree(partition, word):
+                self._control(partition, Type.TREE, a=TREES.index(word))
+            case SetVote(partition, word):
+                if self._state(partition).vote == AMNESIAC and VOTES.index(word) != AMNESIAC:
+                    raise Internal("an amnesiac never votes again under its member id", partition=partition, word=word)
+                self._control(partition, Type.VOTE, a=VOTES.index(word))
             case Drop(partition):
                 self._take_room(FRAME_SIZE, 0)
                 state = self._state(partition)
@@ -259,8 +214,8 @@ class Wal:
     def _control_node(self, kind: Type, value: int) -> None:
         self._take_room(FRAME_SIZE, 0)
         self._node_nth += 1
-        header = FrameHeader(kind, 0, 0, 0, NODE, self._node_nth, 0, value, 0, 0, 0, 0, 0, 0)
-        self._queue.append(_Queued(pack_frame(header, b""), b"", None, 0))
+        header = FrameHeader(kind, 0, 0, 0, NODE, self._node_nth, 0, value, 0, 0, 0, 0, 0, 0, 0, 0)
+        self._queue.append(Queued(pack_frame(header, b""), b"", None, 0))
 
     def _control(self, partition: PartitionId, kind: Type, *, ballot: int = 0, a: int = 0, b: int = 0) -> None:
         state = self._state(partition)
@@ -295,14 +250,14 @@ class Wal:
         self, state: LogState, records: Sequence[Record], ballot: int, flags: int, *, reserve: int | None = None, dip: bool = False
     ) -> None:
         """reserve: to leave, None for all of it. dip: down to its last part it may be taken. Raises DiskFull, with nothing appended."""
-        runs = _split(records, self._body_max())
+        runs = split(records, self._body_max())
         keep = self._reserve if reserve is None else reserve
         for _, data in runs:  # all or nothing: a full disk must not leave half an append in the log
             least = min(keep, self._capacity()) // RESERVE_PARTS if dip else None
             short = self._take_room(FRAME_SIZE + pad8(len(data)), keep, least=least)
             self.short = short or (self.short and not dip)
         for chunk, data in runs:
-            body = Body(chunk[0].lsn, len(chunk), len(data), chunk)
+            body = Body(state, chunk[0].lsn, len(chunk), len(data), chunk)
             state.effect(Type.APPEND, flags, ballot=ballot, a=body.base, b=body.count, bodies=(body,))
             self._push(state, state.header(Type.APPEND, flags, ballot=ballot, a=body.base, b=body.count), data, body)
 
@@ -310,7 +265,7 @@ class Wal:
         return min(FRAME_BODY_MAX, self._file_size // 2)
 
     def _push(self, state: LogState, header: FrameHeader, data: bytes, body: Body | None) -> None:
-        self._queue.append(_Queued(pack_frame(header, data), data, body, bit_of(state.raw)))
+        self._queue.append(Queued(pack_frame(header, data), data, body, bit_of(state.raw)))
 
     # --- room ----------------------------------------------------------------------------------------------------------------------
 
@@ -321,7 +276,8 @@ class Wal:
     def _plan(self) -> None:
         """Start counting room afresh: nothing is queued."""
         current = self._current
-        self._plan_left = self._file_size - current.end - BATCH_SIZE if current is not None else 0
+        states = 0 if self._stated else len(self._states) * FRAME_SIZE
+        self._plan_left = max(0, self._file_size - current.end - BATCH_SIZE - states) if current is not None else 0
         self._plan_free = len(self._pool.free)
 
     def roomy(self) -> bool:
@@ -423,34 +379,40 @@ class Wal:
         self._trimmed.clear()
 
     def _copy_forward(self) -> None:
-        """Copy what still pins the oldest file, if that is little, so that the file can be recycled."""
-        if len(self._files) < COPY_WHEN_FILES or self._files[0] is self._copy_stuck:
-            return
-        oldest = self._files[0]
-        if not 0 < oldest.live <= COPY_WHEN_LIVE_BELOW * self._file_size:
-            return
-        budget = COPY_BYTES_PER_COMMIT
-        for state in self._states.values():
-            for extent in [one for one in state.extents if one.body.file is oldest]:
-                if extent.body.length > budget:
-                    return
-                budget -= extent.body.length
-                try:
-                    records = self.read(state.partition, Lsn(extent.first), Lsn(extent.end))
-                    self._append(state, records, state.accepted, PLACE, dip=True)  # it frees a whole file for a part of one
-                except DiskFull:
-                    return
-                except Corrupt:
-                    self._copy_stuck = oldest  # damaged: stays where it is until it is repaired
-                    return
+        """Copy some of what still pins the oldest file, if little does or if the files are mostly empty, so that it can be recycled.
 
-    def _pack(self) -> list[_Batch]:
+        The log stays within about twice what it must keep: a byte written makes at most about one byte copied.
+        """
+        files = self._files
+        if len(files) < COPY_WHEN_FILES or files[0] is self._current or not files[0].bodies:
+            return
+        live, size = sum([file.live for file in files]), len(files) * self._file_size
+        if files[0].live > COPY_WHEN_LIVE_BELOW * self._file_size and live > COPY_WHEN_USED_BELOW * size:
+            return
+        budget = max(COPY_BYTES_PER_COMMIT, 2 * sum([item.size for item in self._queue]))
+        if not self._stated:
+            budget = self._file_size  # the first commit of a life: many short lives must not add up
+        try:
+            for state, staged, first, end in _pinned_by(files[0], budget):
+                at, extents = first, state.staged if staged else state.extents
+                while at < end and budget > 0:
+                    records = self._reader.shown(state, extents, at, end, max_bytes=min(budget, self._body_max()))
+                    budget -= sum([len(one.data) for one in records])
+                    at = records[-1].lsn + 1
+                    # It frees a whole file for a part of one, so it may dip into the reserve.
+                    ballot = state.staged_ballot if staged else state.accepted
+                    self._append(state, records, ballot, PLACE | STAGED if staged else PLACE, dip=True)
+        except (DiskFull, Corrupt, Unavailable):
+            return  # no room; or damage, which the reader has told and taken out of the log; or the machine refused: the next commit goes on
+
+    def _pack(self) -> list[Batch]:
         """Lay the queue out in batches. A commit that enters a file ends with the State frame of every replica."""
         items, self._queue = self._queue, []
-        batches: list[_Batch] = []
+        batches: list[Batch] = []
         current = self._current
-        stated = current is not None
-        batch = _Batch(current if current is not None else self._enter_file())
+        stated = current is not None and self._stated
+        self._stated = True
+        batch = Batch(current if current is not None else self._enter_file())
         batches.append(batch)
         at = 0
         while at < len(items) or not stated:
@@ -458,22 +420,22 @@ class Wal:
                 stated = True
                 for state in self._states.values():
                     header = state.header(Type.STATE, 0, a=state.first)
-                    items.append(_Queued(pack_frame(header, b""), b"", None, bit_of(state.raw)))
+                    items.append(Queued(pack_frame(header, b""), b"", None, bit_of(state.raw)))
                 continue
             item = items[at]
             if item.size > batch.room(self._file_size):
-                batch.file.end = align(batch.offset + BATCH_SIZE + batch.length)
+                batch.file.end = batch.end
                 stated = False
                 if not batch.parts:
                     batches.pop()
-                batch = _Batch(self._enter_file())
+                batch = Batch(self._enter_file())
                 batches.append(batch)
             batch.add(item)
             at += 1
-        batch.file.end = align(batch.offset + BATCH_SIZE + batch.length)
+        batch.file.end = batch.end
         return batches
 
-    def _write(self, batches: list[_Batch], index: int, dying: list[WalFile], done: Done) -> None:
+    def _write(self, batches: list[Batch], index: int, dying: list[WalFile], done: Done) -> None:
         batch = batches[index]
         self._sequence += 1
         chunks = batch.encode(
@@ -490,7 +452,7 @@ class Wal:
                 self._broken = Corrupt("the WAL failed and is not written any more", what="wal", where=batch.file.name, cause=str(error))
                 done(error)
                 return
-            self._previous = (batch.file.id, align(batch.offset + BATCH_SIZE + batch.length))
+            self._previous = (batch.file.id, batch.end)
             for body in batch.bodies:
                 self._written(body)
             if index + 1 < len(batches):
@@ -510,9 +472,9 @@ class Wal:
     def _written(self, body: Body) -> None:
         records, body.records = body.records, None
         if records is not None and body.refs:
-            self._remember(body, records)
+            self._reader.remember(body, records)
 
-    def _committed(self, batch: _Batch, header: bytes, dying: list[WalFile]) -> None:
+    def _committed(self, batch: Batch, header: bytes, dying: list[WalFile]) -> None:
         self._committing = False
         batch.file.stated = True
         if dying:
@@ -550,70 +512,16 @@ class Wal:
     # --- reading -------------------------------------------------------------------------------------------------------------------
 
     def read(self, partition: PartitionId, first: Lsn, end: Lsn, *, max_bytes: int = 1 << 30) -> list[Record]:
-        state = self._state(partition)
-        if first >= end:
-            return []
-        if first < state.first or end > state.last + 1:
-            raise Missing("records are not in the WAL", what=partition, lsn=first if first < state.first else state.last + 1)
-        found: list[Record] = []
-        at: int = first
-        size = 0
-        while at < end and size < max_bytes:
-            extent = state.extents.at(at)
-            if extent is None:
-                if found:
-                    break
-                raise Corrupt("record is damaged in the WAL", what="wal", partition=partition, lsn=at)
-            stop = min(extent.end, end)
-            for record in self._records(state, extent.body, at, stop):
-                found.append(record)
-                size += len(record.data)
-                if size >= max_bytes:
-                    break
-            at = stop
-        return found
+        return self._reader.read(self._state(partition), first, end, max_bytes=max_bytes)
 
-    def _records(self, state: LogState, body: Body, first: int, end: int) -> Sequence[Record]:
-        """Records [first, end) of a body, from memory or checked from the file. Raises Corrupt (field lsn)."""
-        whole = body.records
-        if whole is None:
-            whole = self._cache.get(body)
-            if whole is not None:
-                self._cache.move_to_end(body)
-            else:
-                whole = self._load(state, body, first, end)
-                if len(whole) != body.count:
-                    return whole
-        return whole[first - body.base : end - body.base]
+    def reread(self, partition: PartitionId, first: Lsn, end: Lsn) -> None:
+        """See WalLog."""
+        state, at = self._state(partition), int(first)
+        while at < end:
+            at = self._reader.read(state, Lsn(at), end, max_bytes=FRAME_BODY_MAX, cached=False)[-1].lsn + 1
 
-    def _load(self, state: LogState, body: Body, first: int, end: int) -> tuple[Record, ...]:
-        file = body.file
-        assert file is not None
-        data = file.handle.pread(body.offset, body.length)
-        try:
-            records = tuple(decode_all(data, owner=state.owner))
-            intact = len(records) == body.count and all(record.lsn == body.base + at for at, record in enumerate(records))
-        except Corrupt:
-            intact = False
-        if intact:
-            self._remember(body, records)
-            return records
-        some: list[Record] = []
-        for lsn, (_, record) in enumerate(salvage(data, first=body.base, count=body.count, owner=state.owner), body.base):
-            if first <= lsn < end:
-                if record is None:
-                    raise Corrupt("record is damaged in the WAL", what="wal", where=file.name, partition=state.partition, lsn=lsn)
-                some.append(record)
-        if len(some) == body.count:
-            raise Corrupt("bytes behind the records of a frame", what="wal", where=file.name, partition=state.partition, lsn=first)
-        return tuple(some)
-
-    def _remember(self, body: Body, records: tuple[Record, ...]) -> None:
-        self._cache[body] = records
-        self._cache_bytes += body.length
-        while self._cache_bytes > CACHE_BYTES_MAX and len(self._cache) > 1:
-            old, _ = self._cache.popitem(last=False)
-            self._cache_bytes -= old.length
+    def on_damage(self, told: Told) -> None:
+        self._reader.told = told
 
     # --- trimming, repair ----------------------------------------------------------------------------------------------------------
 
@@ -629,7 +537,7 @@ class Wal:
         return WalUsage(len(self._files) * self._file_size, len(self._pool.free) * self._file_size, pinned)
 
     def damaged(self, partition: PartitionId) -> tuple[tuple[Lsn, Lsn], ...]:
-        """Ranges of the log, both ends included, whose records recovery could not read and nobody has repaired yet."""
+        """See WalLog."""
         state = self._state(partition)
         return state.extents.missing(state.first, state.last)
 
@@ -673,29 +581,32 @@ class Wal:
         assert all(one.id < two.id for one, two in zip(self._files, self._files[1:], strict=False))
         assert self._current is None or self._current is self._files[-1]
         for file in self._pool.free:
-            assert file.bodies == 0, file.name
+            assert not file.bodies, file.name
         counted: dict[WalFile, set[Body]] = {}
         for state in self._states.values():
             for extent in (*state.extents, *state.staged):
                 if extent.body.file is not None:
                     counted.setdefault(extent.body.file, set()).add(extent.body)
         for file in self._files:
-            assert file.bodies == len(counted.get(file, ())), (file.name, file.bodies)
+            assert set(file.bodies) == counted.get(file, set()), (file.name, len(file.bodies))
+            assert file.live == sum(body.length for body in file.bodies), file.name
 
 
-def _split(records: Sequence[Record], limit: int) -> list[tuple[tuple[Record, ...], bytes]]:
-    """Records in runs of at most `limit` bytes (a single record may be longer), each with its bytes."""
-    data = b"".join([one.data for one in records])
-    if len(data) <= limit:
-        return [(tuple(records), data)]
-    runs: list[tuple[tuple[Record, ...], bytes]] = []
-    start = size = 0
-    for index, record in enumerate(records):
-        if size and size + len(record.data) > limit:
-            runs.append((tuple(records[start:index]), b"".join([one.data for one in records[start:index]])))
-            start, size = index, 0
-        size += len(record.data)
-    runs.append((tuple(records[start:]), b"".join([one.data for one in records[start:]])))
+def _pinned_by(file: WalFile, budget: int) -> list[tuple[LogState, bool, int, int]]:
+    """(replica, staged, first, end) of runs of records that `file` holds, of about `budget` bytes in all."""
+    runs: list[tuple[LogState, bool, int, int]] = []
+    size = 0
+    for body in file.bodies:
+        if size >= budget:
+            break
+        size += body.length
+        state = body.state
+        for staged, extents in ((False, state.extents), (True, state.staged)):
+            for extent in extents.of(body):
+                if runs and runs[-1][:2] == (state, staged) and runs[-1][3] == extent.first:
+                    runs[-1] = (state, staged, runs[-1][2], extent.end)
+                else:
+                    runs.append((state, staged, extent.first, extent.end))
     return runs
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from base.errors import Corrupt, Missing
+from base.errors import Corrupt, Missing, Unsafe
 from base.ids import Ballot, Lsn, Member, PartitionId, Stamp
 from storage.record import Kind, Record, encode
-from storage.wal import recover as recover_module
+from storage.wal import scan as scan_module
 from storage.wal import wal as wal_module
 from storage.wal.log import Adopt, Append, Boot, Create, Promise, ReplicaLog, Reserve
 from storage.wal.wal import Wal
@@ -134,7 +134,10 @@ def test_subsets_of_the_torn_batchs_sectors(recycled: bool) -> None:
 
 def outcome(disk: MemoryDisk, life: Life) -> str:
     """What a rotted WAL gives out: "same", "named" (damage, amnesia), or a wrong answer."""
-    wal, recovered = opened(disk)
+    try:
+        wal, recovered = opened(disk)
+    except Unsafe:
+        return "rot was taken for another version"
     named = False
     for partition, expected in ((P, [*records(life.first, life.last + 1)]), (Q, [*records(1, 3, Q)])):
         log = recovered.replicas.get(partition)
@@ -184,7 +187,7 @@ def test_every_bit_flip_is_found_or_harmless() -> None:
 
 def test_negative_control_without_record_and_batch_checksums_flips_come_out(monkeypatch: pytest.MonkeyPatch) -> None:
     blind: Callable[..., int] = lambda data, start=0: 7  # noqa: E731
-    for module in ("storage.wal.format", "storage.wal.wal", "storage.wal.recover", "storage.record"):
+    for module in ("storage.wal.format", "storage.wal.batch", "storage.wal.scan", "storage.wal.recover", "storage.record"):
         monkeypatch.setattr(f"{module}.crc32c_masked", blind)
     counts = flips(Life(), step=97)
     assert set(counts) - {"same", "named"}, "a WAL that checks nothing must be caught by this test"
@@ -205,7 +208,8 @@ def test_lost_sectors_in_the_middle_are_named_and_the_rest_is_kept() -> None:
             for fill in (bytes(512), rand.randbytes(512)):
                 disk = life.disk.copy()
                 disk.files[name].synced[start : start + 512] = fill
-                assert outcome(disk, life) == "named", (name, start)
+                # The very first sector holds a batch header and frames whose effect the State frames behind them carry too.
+                assert outcome(disk, life) in (("same", "named") if start == 4096 else ("named",)), (name, start)
 
 
 def test_amnesia_is_remembered_by_later_recoveries() -> None:
@@ -221,7 +225,7 @@ def test_amnesia_is_remembered_by_later_recoveries() -> None:
     for _ in range(3):
         wal, recovered = opened(disk)
         assert recovered.replicas[Q].amnesia
-        assert recovered.replicas[Q].suspect == "log"
+        assert recovered.replicas[Q].vote == "amnesiac"
         wal.queue(Boot(recovered.boot_count + 1))
         commit(wal)
 
@@ -231,7 +235,7 @@ def test_a_lost_file_in_the_middle_is_named() -> None:
     wal, _ = opened(disk)
     wal.queue(Create(P, Member(1, 1), Lsn(1)))
     for turn in range(30):
-        wal.queue(Append(P, Ballot(1), records(1 + turn * 20, 21 + turn * 20), staged=False))
+        wal.queue(Append(P, Ballot(1), records(1 + turn * 20, 21 + turn * 20, size=250), staged=False))
         commit(wal)
     assert wal._current is not None
     names = sorted(name for name in disk.files if name <= f"wal/{wal._current.name}")
@@ -298,10 +302,14 @@ def killed_in_a_commit_then_power_loss() -> tuple[Wal, ReplicaLog]:
     disk.hold, disk.held = False, []
     wal, recovered = opened(disk)
     assert recovered.replicas[P].last == life.last + 5, "what was written reads like the rest"
-    wal.queue(Append(P, Ballot(11), records(life.last + 6, life.last + 9), staged=False))
+    wal.queue(Append(P, Ballot(11), records(life.last + 6, life.last + 7, size=11000), staged=False))
     commit(wal)
+    assert wal._current is not None
+    assert f"wal/{wal._current.name}" != life.current, (
+        "too much for the rest of the file: syncing the next one says nothing of the one before"
+    )
     again, recovered = opened(disk.after_crash())
-    assert recovered.replicas[P].last == life.last + 8
+    assert recovered.replicas[P].last == life.last + 6
     return again, recovered.replicas[P]
 
 
@@ -311,7 +319,7 @@ def test_what_a_killed_process_wrote_unsynced_and_the_next_built_on_survives_pow
 
 
 def test_negative_control_a_recovery_that_does_not_sync_what_it_reads_loses_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recover_module, "_make_durable", lambda result, handle: None)
+    monkeypatch.setattr(scan_module.Files, "_make_durable", lambda files, handle: None)
     _, log = killed_in_a_commit_then_power_loss()
     assert log.amnesia or log.damaged
 

@@ -7,7 +7,7 @@ import pytest
 from base.errors import Corrupt, DiskFull, Internal, Invalid, Missing
 from base.ids import Ballot, Lsn, Member, PartitionId, Stamp
 from storage.record import Kind, Record, encode
-from storage.wal.log import Adopt, Append, Boot, Create, Drop, Install, Promise, Recovered, Reserve, Resign, Suspect
+from storage.wal.log import Adopt, Append, Boot, Create, Drop, Install, Promise, Recovered, Reserve, Resign, SetTree
 from storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk
 
@@ -63,13 +63,13 @@ def test_what_was_committed_is_found_again() -> None:
     commit(wal)
     wal.queue(Append(P, Ballot(5), records(4, 6), staged=False))
     wal.queue(Resign(P, Ballot(4)))
-    wal.queue(Suspect(P, "tree"))
+    wal.queue(SetTree(P, "suspect"))
     commit(wal)
     wal, recovered = fresh(disk.copy())
     assert recovered.boot_count == 3
     assert recovered.reservation == 99
     log = recovered.replicas[P]
-    assert log == (P, Member(2, 7), 5, 5, 4, 1, 5, "tree", "", ())
+    assert log == (P, Member(2, 7), 5, 5, 4, 1, 5, "suspect", "votes", "", ())
     assert wal.read(P, Lsn(1), Lsn(6)) == list(records(1, 6))
     assert wal.read(P, Lsn(2), Lsn(6), max_bytes=1) == [record(2)]
 

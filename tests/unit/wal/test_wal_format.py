@@ -10,7 +10,7 @@ from base.ids import Ballot, Lsn, Member, Stamp
 from storage import record
 from storage.wal import format as wal_format
 from storage.wal.format import BatchHeader, FrameHeader, Type
-from storage.wal.log import Adopt, Append, Boot, Create, Install, Promise, Reserve, Resign, Suspect
+from storage.wal.log import Adopt, Append, Boot, Create, Install, Promise, Reserve, Resign, SetTree, SetVote
 from storage.wal.wal import Wal
 from tests.docs.format_tables import assert_layout, parse_tables
 from tests.fixtures.golden import Golden
@@ -53,7 +53,8 @@ def life(disk: MemoryDisk) -> None:
     commit(wal)
     wal.queue(Append(P, Ballot(4), records(4, 6), staged=False))
     wal.queue(Resign(P, Ballot(4)))
-    wal.queue(Suspect(P, "tree"))
+    wal.queue(SetTree(P, "suspect"))
+    wal.queue(SetVote(P, "learner"))
     wal.queue(Install(P, Lsn(2), Ballot(4)))
     commit(wal)
 
@@ -62,15 +63,15 @@ def test_golden_wal(golden: Golden) -> None:
     disk = MemoryDisk()
     life(disk)
     used = bytes(disk.copy().files[NAME].synced).rstrip(b"\0")
-    golden.check("wal/life.wal", used)
+    golden.check("v2/wal/life.wal", used)
     found = MemoryDisk()
     content = Content()
-    content.synced = bytearray((used if golden.rewrite else golden.read("wal/life.wal")).ljust(1 << 14, b"\0"))
+    content.synced = bytearray((used if golden.rewrite else golden.read("v2/wal/life.wal")).ljust(1 << 14, b"\0"))
     found.files[NAME] = content
     again, recovered = Wal.open(found, "wal", file_size=1 << 14, reserve_bytes=0)
     assert again.read(P, Lsn(3), Lsn(6)) == list(records(3, 6))
     golden.check_json(
-        "wal/life.json",
+        "v2/wal/life.json",
         {
             "boot_count": recovered.boot_count,
             "reservation": recovered.reservation,
@@ -96,7 +97,7 @@ def test_every_flip_of_a_header_is_refused() -> None:
     mark = wal_format.encode_mark(data)
     assert wal_format.decode_mark(mark, 0) == batch
     assert not any(wal_format.decode_mark(bad, 0) for bad in flipped(mark))
-    frame = FrameHeader(Type.ADOPT, 1 << 4, 0, 0, bytes(range(16)), 1, 2, 3, 4, 5, 6, 7, 8, 9)
+    frame = FrameHeader(Type.ADOPT, 0, 0, 0, bytes(range(16)), 1, 2, 3, 4, 5, 6, 7, 8, 9, 2, 1)
     sealed = wal_format.seal_frame(wal_format.pack_frame(frame, b""), 12)
     back = wal_format.decode_frame_header(sealed, 0, 12)
     assert back is not None

@@ -101,8 +101,7 @@ class Model:
         self.wal.check_invariants()
 
     def check(self) -> None:
-        self.wal._cache.clear()
-        self.wal._cache_bytes = 0
+        self.wal._reader.forget()
         for partition, replica in self.replicas.items():
             wanted = [replica.records[lsn] for lsn in range(replica.first, replica.last + 1)]
             assert self.wal.read(partition, Lsn(replica.first), Lsn(replica.last + 1)) == wanted

@@ -1,0 +1,196 @@
+"""Reading the files of the WAL for recovery: which batches a file holds, which of them are known to have been synced (docs/formats/wal.md, "Recovery").
+
+Every file is read once, one in memory at a time. What one file needs to know of the others is little: the marks of all, and the first batch of each. Only if
+a batch is bad are the files behind it looked through, to learn whether a later one is readable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from base.checksum import crc32c_masked
+from base.env import Disk, File
+from base.errors import Corrupt, ScrubjayError
+from storage.wal.format import (
+    ALIGN,
+    BATCH_MAGIC,
+    BATCH_SIZE,
+    DATA_START,
+    MARK_SIZE,
+    MARK_SLOTS,
+    BatchHeader,
+    decode_batch_header,
+    decode_mark,
+)
+from storage.wal.state import WalFile
+
+_BLOCK = 4096
+
+
+class Item(NamedTuple):
+    """One stretch of a file. header None: unreadable. good: its body checks."""
+
+    offset: int
+    end: int
+    header: BatchHeader | None
+    good: bool
+
+
+class Scan(NamedTuple):
+    """One file as read. end: offset up to which its successor says that it was synced, None if that does not say."""
+
+    file: WalFile
+    data: bytes
+    items: list[Item]
+    end: int | None
+
+
+class Facts(NamedTuple):
+    """What is known of a file without reading it all. mark: its newest valid mark of this life, in slot number `slot`. unknown: both copies are there and unreadable. first: its first batch."""
+
+    mark: BatchHeader | None
+    slot: int
+    unknown: bool
+    first: BatchHeader | None
+
+
+def read_tolerant(handle: File, size: int, *, start: int = 0) -> bytes:
+    """`size` bytes from `start`; blocks the disk cannot read count as zeros. Raises what the machine refuses (Unavailable)."""
+    try:
+        return handle.pread(start, size)
+    except Corrupt:
+        parts = []
+        for offset in range(start, start + size, _BLOCK):
+            length = min(_BLOCK, start + size - offset)
+            try:
+                parts.append(handle.pread(offset, length).ljust(length, b"\0"))
+            except Corrupt:
+                parts.append(bytes(length))
+        return b"".join(parts)
+
+
+def _pread(handle: File, offset: int, length: int) -> bytes:
+    try:
+        return handle.pread(offset, length)
+    except Corrupt:
+        return b""
+
+
+def batches(file: WalFile, data: bytes) -> Iterator[Item]:
+    """The batches of this life of the file, in order, with the unreadable stretches between them. Raises Unsafe (another version)."""
+    at, size, view = DATA_START, len(data), memoryview(data)
+    while at + BATCH_SIZE <= size:
+        header = _header_at(file, data, at)
+        if header is None:
+            following = _next_header(file, data, at + ALIGN)
+            if following is None:
+                return
+            yield Item(at, following, None, good=False)
+            at = following
+            continue
+        start = at + BATCH_SIZE
+        end = header.end
+        yield Item(at, end, header, crc32c_masked(view[start : start + header.length]) == header.body_crc)
+        at = end
+
+
+def _header_at(file: WalFile, data: bytes, at: int) -> BatchHeader | None:
+    header = decode_batch_header(data, at, file=file.id, offset=at)
+    return None if header is None or header.end > len(data) else header
+
+
+def _next_header(file: WalFile, data: bytes, at: int) -> int | None:
+    while (found := data.find(BATCH_MAGIC, at)) >= 0:
+        if found % ALIGN == 0 and _header_at(file, data, found) is not None:
+            return found
+        at = found + 1
+    return None
+
+
+class Files:
+    """The files of a folder as recovery sees them, in the order of their ids. unsynced: why what was read could not be made durable."""
+
+    def __init__(self, disk: Disk, directory: str, names: list[str]) -> None:
+        """names: in order. Every file is opened and synced: what a killed process wrote and did not sync reads like the rest, and the next life builds on it."""
+        self.files: list[WalFile] = []
+        self.facts: list[Facts] = []
+        self.unsynced: ScrubjayError | None = None
+        self.size_bytes = 0
+        for name in names:
+            handle = disk.open(f"{directory}/{name}")
+            file = WalFile(int(name[:16], 16), name, handle, DATA_START)
+            self._make_durable(handle)
+            self.files.append(file)
+            self.facts.append(_facts(file))
+            self.size_bytes += handle.size()
+        self._looked: tuple[int, int] | None = None
+
+    def _make_durable(self, handle: File) -> None:
+        try:
+            handle.sync()
+        except ScrubjayError as error:
+            self.unsynced = error
+
+    def scans(self) -> Iterator[Scan]:
+        for index, file in enumerate(self.files):
+            data = read_tolerant(file.handle, file.handle.size())
+            end = self._end(index)
+            items: list[Item] = []
+            for item in batches(file, data):
+                if end is not None and item.offset >= end:
+                    break
+                items.append(item)
+            if end is not None:
+                reached = items[-1].end if items else DATA_START
+                if reached < end:
+                    items.append(Item(reached, end, None, good=False))
+            yield Scan(file, data, items, end)
+
+    def _end(self, index: int) -> int | None:
+        """The end that the first batch of a later file names as synced, if that batch is readable."""
+        id_ = self.files[index].id
+        for facts in self.facts[index + 1 :]:
+            if facts.first is not None:
+                return facts.first.previous_end if facts.first.previous_file == id_ else None
+        return None
+
+    @property
+    def synced(self) -> int:
+        """Highest sequence number of which it is known that it was synced: of a readable batch, or named by a mark. Reads all files, once."""
+        return self._look_through()[1]
+
+    @property
+    def first_readable(self) -> int:
+        """Sequence number of the first readable batch, 1 if there is none. Reads all files, once."""
+        return self._look_through()[0]
+
+    def _look_through(self) -> tuple[int, int]:
+        if self._looked is None:
+            mark = self.newest_mark()
+            first, newest = 0, 0 if mark is None else mark.sequence
+            for scan in self.scans():
+                for item in scan.items:
+                    if item.good and item.header is not None:
+                        first, newest = first or item.header.sequence, max(newest, item.header.sequence)
+            self._looked = (first or 1, newest)
+        return self._looked
+
+    def newest_mark(self) -> BatchHeader | None:
+        return max((facts.mark for facts in self.facts if facts.mark is not None), key=lambda mark: mark.sequence, default=None)
+
+
+def _facts(file: WalFile) -> Facts:
+    head = _pread(file.handle, 0, DATA_START)
+    mark: BatchHeader | None = None
+    newest = unreadable = 0
+    for slot, offset in enumerate(MARK_SLOTS):
+        found = decode_mark(head, offset)
+        if found is None:
+            unreadable += any(head[offset : offset + MARK_SIZE])
+        elif found.file == file.id and (mark is None or found.sequence > mark.sequence):
+            mark, newest = found, slot
+    first = decode_batch_header(_pread(file.handle, DATA_START, BATCH_SIZE), file=file.id, offset=DATA_START)
+    if first is not None and crc32c_masked(_pread(file.handle, DATA_START + BATCH_SIZE, first.length)) != first.body_crc:
+        first = None
+    return Facts(mark, newest, unreadable == len(MARK_SLOTS), first)
