@@ -87,15 +87,19 @@ def test_the_oldest_file_may_begin_with_what_was_copied_into_it() -> None:
     wal.queue(Append(P, Ballot(1), records(1, 4), staged=False))
     commit(wal)
     last = 0
-    extent = None
-    while extent is None or extent.body.file is not wal._current:
+    extent = began = wal._states[P].extents.at(1)
+    assert began is not None
+    first = began.body.file
+    while extent is None or extent.body.file is first:
         wal.queue(Append(Q, Ballot(1), (record(last + 1, Q, 50_000),), staged=False))
         last += 1
         assert last < 10
         commit(wal)
+        wal.trim(Q, Lsn(last))
         extent = wal._states[P].extents.at(1)
     kept = wal._current
     assert kept is not None
+    assert kept is extent.body.file
     wal.trim(Q, Lsn(last + 1))
     for _ in range(2):
         wal.queue(Boot(1))
