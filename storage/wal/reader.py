@@ -17,7 +17,15 @@ from storage.wal.scan import read_tolerant
 from storage.wal.state import Body, ExtentMap, LogState
 
 CACHE_BYTES_MAX = 16 << 20
-"""Bytes of decoded extents kept for reads."""
+"""What the decoded extents kept for reads may cost in memory (`cost`)."""
+RECORD_COST = 600
+"""Bytes a decoded record and its share of the cache take beside its data: most of the memory where records are small."""
+
+
+def cost(body: Body) -> int:
+    """Bytes of memory that a cached body takes, roughly."""
+    return body.length + body.count * RECORD_COST
+
 
 Told = Callable[[PartitionId, ScrubjayError], None]
 
@@ -66,11 +74,17 @@ class Reader:
     def remember(self, body: Body, records: tuple[Record, ...]) -> None:
         """Keep the records of a body that was just written or read."""
         if body not in self._cache:
-            self._cache_bytes += body.length
+            self._cache_bytes += cost(body)
+            body.unused = self._drop
         self._cache[body] = records
         while self._cache_bytes > CACHE_BYTES_MAX and len(self._cache) > 1:
             old, _ = self._cache.popitem(last=False)
-            self._cache_bytes -= old.length
+            self._cache_bytes -= cost(old)
+
+    def _drop(self, body: Body) -> None:
+        """Nothing shows `body` any more (trimmed, or its replica is gone): its records go at once, not when the cache is full."""
+        if self._cache.pop(body, None) is not None:
+            self._cache_bytes -= cost(body)
 
     def forget(self) -> None:
         """Let the cache go: the next read of everything comes from the disk."""

@@ -7,7 +7,7 @@ show parts of it after cuts. A file is free for recycling once no body in it is 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from base.env import File
 from base.ids import Ballot, Lsn, Member, PartitionId, uuid_bytes
@@ -34,9 +34,12 @@ class WalFile:
 
 
 class Body:
-    """The records base..base+count-1 of `state`'s log, `length` bytes at `offset` of `file` (None: still queued). records: kept until the bytes are synced."""
+    """The records base..base+count-1 of `state`'s log, `length` bytes at `offset` of `file` (None: still queued). records: kept until the bytes are synced.
 
-    __slots__ = ("base", "count", "file", "length", "offset", "records", "refs", "state")
+    unused(body): called when the last extent that shows it goes.
+    """
+
+    __slots__ = ("base", "count", "file", "length", "offset", "records", "refs", "state", "unused")
 
     def __init__(self, state: LogState, base: int, count: int, length: int, records: tuple[Record, ...] | None = None) -> None:
         self.state = state
@@ -47,6 +50,7 @@ class Body:
         self.file: WalFile | None = None
         self.offset = 0
         self.refs = 0
+        self.unused: Callable[[Body], None] | None = None
 
     def place(self, file: WalFile, offset: int) -> None:
         self.file, self.offset = file, offset
@@ -62,9 +66,13 @@ class Body:
 
     def release(self) -> None:
         self.refs -= 1
-        if self.refs == 0 and self.file is not None:
+        if self.refs:
+            return
+        if self.file is not None:
             del self.file.bodies[self]
             self.file.live -= self.length
+        if self.unused is not None:
+            self.unused(self)
 
 
 class Extent:
