@@ -124,19 +124,21 @@ class Replay:
                 self.applied, self.stamp = lsn, stamp
         if (lsn, stamp, kind) != (manifest.last, manifest.last_stamp, _SEAL):
             raise Corrupt("segment does not end with the seal that its manifest names", what="segment", where=where, lsn=lsn)
-        self.schema = manifest.schema
+        if self.applied >= manifest.first:  # it holds records within the cut, not only what is read on to the seal behind it
+            self.schema = manifest.schema
         self._pass(manifest, touched, where)
         self._newest.update(touched if within is None else within)
         if within is None:
             self.sealed, self.chain = manifest.last, manifest.chain
         self._beyond = within is not None
-        self.done = self._beyond or self._is_end(manifest)
+        self.done = self._is_end(manifest)
         self.raw_bytes += len(raw)
         self.records += manifest.records
 
     def wants(self, manifest: SegmentManifest) -> bool:
-        """False if the result is complete without this segment: the cut lies at or before the seal in front of it."""
-        return not self.done and not (self.cut.stamp is not None and manifest.first_stamp > self.cut.stamp)
+        """False if the result is complete and proven without this segment: the seal in front of it is at or after the cut's LSN, or closed at or after its
+        time."""
+        return not self.done
 
     def _is_beyond(self, lsn: int, effective: int) -> bool:
         if self.cut.lsn is not None:
@@ -144,8 +146,10 @@ class Replay:
         return self.cut.stamp is not None and effective > self.cut.stamp
 
     def _is_end(self, manifest: SegmentManifest) -> bool:
-        """The cut is exactly at this seal, so nothing after it is needed."""
-        return self.cut.lsn == manifest.last or self.cut.stamp == manifest.last_stamp
+        """No record at or before the cut can follow this seal."""
+        if self.cut.lsn is not None:
+            return manifest.last >= self.cut.lsn
+        return self.cut.stamp is not None and manifest.closed >= self.cut.stamp
 
     def _effects(self, raw: bytes, lsn: int, stamp: int, count: int, start: int, end: int, into: dict[bytes, Version], where: str) -> None:
         at = start + HEADER_SIZE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from base.ids import PartitionId, Stamp
+from base.ids import Lsn, PartitionId, Stamp
 from pitr.plan import History, PartitionPlan
 from pitr.target import Window
 from storage.control.catalogue import PartitionInfo, TableMeta
@@ -33,12 +33,14 @@ class TableArchive(NamedTuple):
 
 
 class RestoredRows(NamedTuple):
-    """A rebuilt partition: its row file (below the data folder) and the digest that the rebuild proved. raw: bytes replayed; bytes: fetched."""
+    """A rebuilt partition: its row file (below the data folder) and the digest that the rebuild proved. raw: bytes replayed; bytes: fetched.
+    proven: LSN of the last seal on whose agreed digest the rebuild was checked (of the base, if there was no seal)."""
 
     rows: str
     total: Total
     raw: int
     bytes: int
+    proven: Lsn
 
 
 class RestoreArchive(Protocol):
@@ -57,8 +59,6 @@ class RestoreArchive(Protocol):
     async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
         """The first base (LSN 0) of a new table's partition; returns its object key. An equal one that is there already is fine."""
         ...
-
-    def has_rows(self, path: str) -> bool: ...
 
     def discard(self, path: str) -> None:
         """Remove a row file, or a folder of them; no error if it is not there."""

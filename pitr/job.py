@@ -13,6 +13,7 @@ from storage.digest import MASK, Total
 from storage.service_port import ServicePort
 
 PREFIX = "restore/"
+VERSION = 2
 
 PLAN, READ, LOAD, CONFIRM, PUBLISHED = "plan", "read", "load", "confirm", "published"
 """Phases, in order. A phase is noted before it begins."""
@@ -63,15 +64,23 @@ class WindowNote(msgspec.Struct):
     holes: list[dict[str, Any]] = msgspec.field(default_factory=list)
 
 
-class RestoreJob(msgspec.Struct, kw_only=True):
-    """version: of this layout. meta: the target as it was first asked for (TableMeta as plain data). seconds: per phase, summed over resumptions."""
+class AskedNote(msgspec.Struct, frozen=True):
+    """How the moment was asked for, where the words alone do not fix it: `--minus` (microseconds) and `--latest`."""
 
-    version: int = 1
+    minus_us: int | None = None
+    latest: bool = False
+
+
+class RestoreJob(msgspec.Struct, kw_only=True):
+    """version: of this layout. asked: the target as it was put. meta: the target as it was first asked for (TableMeta as plain data). seconds: per phase, summed over resumptions."""
+
+    version: int = VERSION
     source_id: str
     source_name: str
     target: str
     target_id: str
     at_us: int
+    asked: AskedNote
     beyond_latest: bool
     created_us: int
     meta: dict[str, Any]
@@ -146,7 +155,7 @@ def load_job(notes: dict[str, Any]) -> RestoreJob | None:
         job = msgspec.convert(notes, RestoreJob)
     except msgspec.ValidationError:
         return None
-    return job if job.version == 1 else None
+    return job if job.version == VERSION else None
 
 
 NOTE_TRIES_MAX = 4

@@ -11,15 +11,18 @@ from base.ids import Lsn, PartitionId, Stamp
 
 
 class SegmentFacts(NamedTuple):
-    """One archived segment [first, last], as its manifest says. stored, raw: bytes. object: its key."""
+    """One archived segment [first, last], as its manifest says. closed: closed timestamp of its seal (0: none). stored, raw: bytes. object: its key.
+    chain: the chain value behind it."""
 
     first: Lsn
     last: Lsn
     first_stamp: Stamp
     last_stamp: Stamp
+    closed: Stamp
     stored: int
     raw: int
     object: str
+    chain: bytes = b""
 
 
 class BaseFacts(NamedTuple):
@@ -59,8 +62,8 @@ class Rates(NamedTuple):
 
 
 class PartitionPlan(NamedTuple):
-    """base: None if the log is read from LSN 1. bytes: stored bytes to fetch. from_lsn..to_lsn: what is read, both inclusive; to_lsn is the seal at or
-    after the cut (from_lsn > to_lsn: the base alone)."""
+    """base: None if the log is read from LSN 1. bytes: stored bytes to fetch. from_lsn..to_lsn: what is read, both inclusive; to_lsn is the seal
+    closed at or after the cut, or the last there is (from_lsn > to_lsn: the base alone)."""
 
     partition: PartitionId
     base: BaseFacts | None
@@ -102,23 +105,23 @@ class Plan:
 
 
 def plan_partition(history: History, cut: Stamp, *, preview: bool = False) -> PartitionPlan:
-    """The newest base at or before the cut, and every segment above it that starts at or before the cut.
+    """The newest base at or before the cut, and every segment above it up to the first whose seal is closed at or after the cut.
 
-    The last of them is read to its seal, past the cut, so that the rebuild can be checked against an agreed digest at or after its cut.
+    That seal says that nothing at or before the cut can follow it, and the rebuild is checked against the digest agreed there. Where no seal says so (a table
+    that rests), everything there is is read, and a closed timestamp from `closed/` or a leader must say it, of an LSN that was read.
     preview: the archive need not reach the cut yet (the leaders will be asked to seal first).
-    That nothing at or before the cut is absent behind the last of them is proven too, see `_check_end`.
     Raises Missing (lsn: the first absent one) on a hole between the base and the cut, Unavailable if the archive does not reach the cut.
     """
     bases = [base for base in history.bases if base.stamp <= cut and not _straddled(base, history.segments)]
     base = max(bases, key=lambda one: one.lsn, default=None)
     floor = base.lsn if base is not None else 0
-    chosen = [segment for segment in history.segments if segment.last > floor and segment.first_stamp <= cut]
-    expected = floor + 1
-    for segment in chosen:
-        if segment.first > expected:
-            raise Missing("a hole in the archived log", what="segment", partition=history.partition, lsn=expected, last=segment.first - 1)
-        expected = segment.last + 1
-    _check_end(history, chosen, cut, floor, expected, preview)
+    chosen, hole, closed = _read_on(history, floor, cut)
+    expected = chosen[-1].last + 1 if chosen else floor + 1
+    if not closed and not any(point >= cut and lsn < expected for point, lsn in history.closed):
+        if hole is not None:
+            raise Missing("a hole in the archived log", what="segment", partition=history.partition, lsn=hole[0], last=hole[1])
+        if not preview:
+            raise Unavailable("the archive does not reach the target", partition=history.partition, lsn=expected)
     if base is None and not chosen and not preview:
         raise Missing("no history at or before the target", what="segment", partition=history.partition, lsn=1)
     stored = sum(segment.stored for segment in chosen) + (base.stored if base is not None else 0)
@@ -127,19 +130,20 @@ def plan_partition(history: History, cut: Stamp, *, preview: bool = False) -> Pa
     return PartitionPlan(history.partition, base, tuple(chosen), stored, raw, requests, Lsn(floor + 1), Lsn(expected - 1))
 
 
-def _check_end(history: History, chosen: Sequence[SegmentFacts], cut: Stamp, floor: int, expected: int, preview: bool) -> None:
-    """Proves that no record at or before the cut lies at or above LSN `expected`: stamps rise, so a chosen segment that ends at or behind the cut says so,
-    and so does a next segment that continues the log; or a closed timestamp does, at or above the cut, of an LSN below.
-    """
-    if chosen and chosen[-1].last_stamp >= cut:
-        return
-    if any(closed >= cut and lsn < expected for closed, lsn in history.closed):
-        return
-    behind = next((segment for segment in history.segments if segment.first_stamp > cut and segment.last > floor), None)
-    if behind is not None and behind.first > expected:
-        raise Missing("a hole in the archived log", what="segment", partition=history.partition, lsn=expected, last=behind.first - 1)
-    if behind is None and not preview:
-        raise Unavailable("the archive does not reach the target", partition=history.partition, lsn=expected)
+def _read_on(history: History, floor: int, cut: Stamp) -> tuple[list[SegmentFacts], tuple[int, int] | None, bool]:
+    """(segments above LSN `floor` up to the first whose seal is closed at or after the cut; absent LSNs that end them; whether that seal was met)."""
+    chosen: list[SegmentFacts] = []
+    expected = floor + 1
+    for segment in history.segments:
+        if segment.last <= floor:
+            continue
+        if segment.first > expected:
+            return chosen, (expected, segment.first - 1), False
+        chosen.append(segment)
+        expected = segment.last + 1
+        if segment.closed >= cut:
+            return chosen, None, True
+    return chosen, None, False
 
 
 def _straddled(base: BaseFacts, segments: Sequence[SegmentFacts]) -> bool:

@@ -7,27 +7,32 @@ Order, and why a crash between any two steps is harmless:
 3. read: each partition is rebuilt once, its rows become the first base of the new table's own archive; noted with the digest the rebuild proved.
    Run again, it gives the same bytes under the same names.
 4. load: every replica loads that row file; the digest each recomputed from its own bytes is noted.
-5. confirm: every copy of every partition equals what the rebuild proved; only then is the table published. One that differs is never published.
+5. confirm: every copy of every partition equals, by digest and row count, what the rebuild proved; only then is the table published. One that differs is
+   never published.
+
+Notes say what was begun, never what is true: a life that carries on plans, rebuilds and recomputes everything anew. What was noted is compared with that,
+and spares only what is made once (ids, the target, objects, loaded trees).
 
 It never writes into an existing table: the target's ids are minted for this restore and its name is taken by a create that fails if it is owned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from base.env import Env
-from base.errors import Conflict, Corrupt, Internal, Missing, ScrubjayError, Unavailable
+from base.errors import Conflict, Corrupt, Missing, ScrubjayError, Unavailable
 from base.hlc import last_stamp_at
-from base.ids import Lsn, PartitionId, Stamp
-from pitr.archive import RestoreArchive, RestoredRows
+from base.ids import Lsn, NodeName, PartitionId, Stamp
+from pitr.archive import RestoreArchive, RestoredRows, TableArchive
 from pitr.job import CONFIRM, DIFFERS, FAILED, LOAD, PLAN, PUBLISHED, READ, RUNNING, PartitionJob, RestoreJob, error_json, note
 from pitr.plan import BaseFacts, History, PartitionPlan, Plan, Rates, learn, plan_table
 from scrubber.gather import Gate, in_lanes
 from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.digest import Total
 from storage.record import Seal
 from storage.service_port import ServicePort
 
@@ -37,6 +42,10 @@ RATES_KEY = "restore-rates"
 POLL_S = 0.1
 TRIES_MAX = 20
 TRY_AGAIN_S = 0.5
+ARCHIVE_LAGS = "ArchiveLags"
+"""Code of the error when all that lacks is the archive's arrival: nothing is wrong, and nothing is proven."""
+FOR_GOOD = Stamp((1 << 63) - 1)
+"""Closed timestamp of a log that takes nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +71,19 @@ class Restore:
         self._cut = last_stamp_at(job.at_us)
         self.progress: dict[str, Any] = {"phase": job.phase}
         self._plans: dict[str, PartitionPlan] = {}
+        self._proven: dict[str, Total] = {}
+        self._copies: dict[str, dict[NodeName, Total]] = {}
         self._rotted: list[str] = []
         self._saving = Gate(env.tasks)
 
     async def run(self) -> RestoreJob:
-        """Carry on from the noted phase. Ends as published, differs or failed; raises nothing but cancellation and our own bugs."""
+        """One life of the restore, from its first step. Ends as published, differs or failed; raises nothing but cancellation and our own bugs."""
         job = self.job
         job.state, job.error, job.finished_us = RUNNING, None, None
         began = self._env.clock.boot_us()
         try:
             await self._create()
+            job.phase = CONFIRM if self._is_published() else PLAN
             await self._phase(PLAN, READ, self._plan)
             await self._phase(READ, LOAD, self._read)
             await self._phase(LOAD, CONFIRM, self._load)
@@ -123,21 +135,56 @@ class Restore:
     async def _plan(self) -> None:
         plan = await self._plan_once({}) if not self.job.beyond_latest else await self._plan_beyond()
         self._plans = {part.partition: part for part in plan.partitions}
+        noted = {part.target: part for part in self.job.partitions}
         self.job.partitions = parts_of(plan, self._source, self.job.target_meta)
+        for part in self.job.partitions:
+            known = noted.get(part.target)
+            if known is not None:
+                part.sum, part.rows, part.base, part.copies = known.sum, known.rows, known.base, known.copies
         self.job.predicted_seconds = plan.predicted_seconds
 
     async def _plan_once(self, closed: dict[PartitionId, tuple[Stamp, Lsn]]) -> Plan:
         """Raises Missing (a hole), Unavailable (the archive does not reach the cut)."""
+        self._lives()
         seen = await self._archive.look(self._source)
-        histories = [self._usable(_with_closed(history, closed)) for history in seen.histories]
+        closed = {**closed, **ends_reached(self._source, seen)}
+        histories = [self._usable(with_closed(history, closed)) for history in seen.histories]
         return plan_table(histories, at_us=self.job.at_us, cut=self._cut, rates=self._rates(), workers=self._options.lanes)
 
     async def _plan_beyond(self) -> Plan:
-        """A target after `latest`: by now the archive may have come so far by itself; else the leaders are asked."""
+        """A target after `latest`: by now the archive may have come so far by itself; else the leaders are asked, or the end of a dropped table awaited."""
         try:
             return await self._plan_once({})
         except Unavailable:
-            return await self._plan_once(await self._reach())
+            pass
+        try:
+            if self._lives():
+                return await self._plan_once(await self._reach())
+        except (Unavailable, Missing):
+            if self._lives():
+                raise
+        return await self._plan_dropped()
+
+    def _lives(self) -> bool:
+        """Whether the source's leaders may still be asked; it may be deleted while it is restored. Takes over what the catalogue says of it now."""
+        self._source = next((table for table in self._port.tables() if table.table_id == self._source.table_id), self._source)
+        return self._source.status not in ("DELETING", "DROPPED")
+
+    async def _plan_dropped(self) -> Plan:
+        """Raises Unavailable if the end of a dropped table's log does not come to the archive in time."""
+        deadline = self._env.clock.boot_us() + int(self._options.archive_wait_s * 1e6)
+        while True:
+            try:
+                return await self._plan_once({})
+            except (Unavailable, Missing) as error:
+                if self._env.clock.boot_us() >= deadline:
+                    raise Unavailable(
+                        "the end of the dropped table is not in the archive",
+                        error_code=ARCHIVE_LAGS,
+                        reason="archive_lags",
+                        **{name: value for name, value in error.fields.items() if name in ("partition", "lsn", "last")},
+                    ) from error
+                await self._env.tasks.sleep(TRY_AGAIN_S)
 
     async def _reach(self) -> dict[PartitionId, tuple[Stamp, Lsn]]:
         """Have every partition sealed behind the cut and archived. The closed timestamp of each. Raises Unavailable in time."""
@@ -148,11 +195,13 @@ class Restore:
 
     async def _reach_one(self, partition: PartitionId, deadline_us: int) -> tuple[Stamp, Lsn]:
         while True:
+            if not self._lives():
+                raise Unavailable("the table was deleted meanwhile", partition=partition)
             point = self._port.closed_point(partition)
             if point is not None and point[0] >= self._cut:
                 break
             if self._env.clock.boot_us() >= deadline_us:
-                raise Unavailable("no leader has closed the target's moment in time", partition=partition)
+                raise Unavailable("no leader has closed the target's moment in time", error_code=ARCHIVE_LAGS, partition=partition)
             await self._env.tasks.sleep(POLL_S)
         closed, last_content, last_seal = point
         if last_content > last_seal:
@@ -160,22 +209,27 @@ class Restore:
             last_seal = seal.lsn
         left = max(0.0, (deadline_us - self._env.clock.boot_us()) / 1e6)
         if not await self._port.wait_archived(partition, last_seal, timeout_s=left):
-            raise Unavailable("the archive did not reach the target in time", partition=partition, lsn=last_seal, reason="archive_lags")
+            raise Unavailable(
+                "the archive did not reach the target in time",
+                error_code=ARCHIVE_LAGS,
+                reason="archive_lags",
+                partition=partition,
+                lsn=last_seal,
+            )
         return closed, last_content
 
     async def _read(self) -> None:
-        waiting = [part for part in self.job.partitions if part.base is None]
-        if waiting and not self._plans:
-            await self._replan()
-        await in_lanes(self._env.tasks, self._read_one, waiting, lanes=self._options.lanes, name="restore read")
+        await in_lanes(self._env.tasks, self._read_one, self.job.partitions, lanes=self._options.lanes, name="restore read")
 
     async def _read_one(self, part: PartitionJob) -> None:
         rows = await self._rebuild(part)
         info = self._info(part.target)
-        part.base = await self._archive.upload_base(self._source, self.job.target_meta, info, rows, at_us=self.job.at_us)
+        if part.base is None:
+            part.base = await self._archive.upload_base(self._source, self.job.target_meta, info, rows, at_us=self.job.at_us)
         part.sum, part.rows = rows.total.hex, rows.total.rows
+        self._proven[part.target] = rows.total
         await self._steadily(self._save)
-        self._tell(READ, sum(one.base is not None for one in self.job.partitions))
+        self._tell(READ, len(self._proven))
 
     async def _rebuild(self, part: PartitionJob) -> RestoredRows:
         source = next(info for info in self._source.partitions if info.partition_id == part.source)
@@ -187,9 +241,12 @@ class Restore:
                 if plan.base is None or not _is_of(error, plan.base):
                     raise
                 self._rotted.append(plan.base.object)  # the log behind an older base, or from its beginning, gives the same rows
-                await self._replan()
+                again = await self._plan_once({PartitionId(one.source): (self._cut, Lsn(one.to_lsn)) for one in self.job.partitions})
+                self._plans = {one.partition: one for one in again.partitions}
             else:
                 break
+        if rows.proven < plan.to_lsn:
+            raise Corrupt("the rebuild ended before the seal that proves it", what="rows", lsn=plan.to_lsn, found=rows.proven)
         known = part.total
         if known is not None and rows.total != known:
             raise Corrupt(
@@ -200,43 +257,31 @@ class Restore:
     def _usable(self, history: History) -> History:
         return history._replace(bases=tuple(base for base in history.bases if base.object not in self._rotted))
 
-    async def _replan(self) -> None:
-        """The segments of the noted plan, found again after a restart. What was planned once is still there, or it is a hole."""
-        seen = await self._archive.look(self._source)
-        to_lsn = {PartitionId(part.source): Lsn(part.to_lsn) for part in self.job.partitions}
-        noted = {name: (self._cut, lsn) for name, lsn in to_lsn.items()}
-        histories = [self._usable(_with_closed(history, noted)) for history in seen.histories]
-        plan = plan_table(histories, at_us=self.job.at_us, cut=self._cut, rates=Rates(), workers=self._options.lanes)
-        self._plans = {part.partition: part for part in plan.partitions}
-
     async def _load(self) -> None:
-        waiting = [part for part in self.job.partitions if part.copies is None]
-        await in_lanes(self._env.tasks, self._load_one, waiting, lanes=self._options.lanes, name="restore load")
+        await in_lanes(self._env.tasks, self._load_one, self.job.partitions, lanes=self._options.lanes, name="restore load")
 
     async def _load_one(self, part: PartitionJob) -> None:
-        total = part.total
-        if total is None:
-            raise Internal("a partition is loaded before it was read", partition=part.source)
+        total = self._proven[part.target]
         path = self._path(part)
-        if not self._archive.has_rows(path):
-            if not self._plans:
-                await self._replan()
-            await self._rebuild(part)
         target = PartitionId(part.target)
         try:
             copies = await self._steadily(lambda: self._port.load_base(target, rows=path, total=total))
         except Corrupt:
             self._archive.discard(path)
             raise
+        self._copies[part.target] = copies
         part.copies = {node: (copies[node].hex, copies[node].rows) for node in sorted(copies)}
         await self._steadily(self._save)
         self._archive.discard(path)
-        self._tell(LOAD, sum(one.copies is not None for one in self.job.partitions))
+        self._tell(LOAD, len(self._copies))
 
     async def _confirm(self) -> None:
-        """Publish if, and only if, every replica of every partition recomputed the digest that the rebuild proved."""
+        """Publish if, and only if, every replica of every partition recomputed, in this life, the digest and row count that the rebuild proved."""
         self._tell(CONFIRM, 0)
         began = self._env.clock.boot_us()
+        if self._is_published():
+            await self._publish()
+            return
         wrong = [fault for part in self.job.partitions for fault in self._faults(part)]
         if wrong:
             self.job.state = DIFFERS
@@ -253,22 +298,24 @@ class Restore:
 
     def _faults(self, part: PartitionJob) -> list[str]:
         """What keeps a partition from being proven. Raises Unavailable if a replica gave no digest."""
-        copies = part.copies or {}
+        copies = self._copies.get(part.target, {})
         members = len(self._info(part.target).members)
-        if not copies or len(copies) < members:
-            part.copies = None
-            self.job.phase = LOAD
+        if len(copies) < members:
             raise Unavailable("not every replica has loaded its rows", partition=part.target, expected=members, found=len(copies))
-        expected = (part.sum, part.rows)
-        return [f"{part.target} on {node}: {found[0]} instead of {part.sum}" for node, found in copies.items() if tuple(found) != expected]
+        return faults_of(part.target, self._proven[part.target], copies)
 
     async def _publish(self) -> None:
         found = self._target()
         if found is None:
             raise Corrupt("the target is gone", what="table", table=self.job.target)
-        if found.restore_of is not None and found.restore_of.in_progress:
+        if not self._is_published():
             await self._steadily(lambda: self._port.publish(found.table_id))
         self.job.phase = self.job.state = PUBLISHED
+
+    def _is_published(self) -> bool:
+        """An earlier life confirmed and published it and died before it noted so: by now it may have been written to."""
+        found = self._target()
+        return found is not None and found.restore_of is not None and not found.restore_of.in_progress
 
     # ------------------------------------------------------------------ helpers
 
@@ -319,6 +366,36 @@ class Restore:
         self.progress = {"phase": phase, "done": done, "total": len(self.job.target_meta.partitions), "unit": "partitions"}
 
 
+def faults_of(partition: str, proven: Total, copies: Mapping[NodeName, Total]) -> list[str]:
+    """The copies that are not what the rebuild proved, by digest or by row count. Pure."""
+    return [
+        f"{partition} on {node}: {found.rows} rows, {found.hex} instead of {proven.rows} rows, {proven.hex}"
+        for node, found in sorted(copies.items())
+        if found.sum != proven.sum or found.rows != proven.rows
+    ]
+
+
+def ends_reached(source: TableMeta, seen: TableArchive) -> dict[PartitionId, tuple[Stamp, Lsn]]:
+    """Of a dropped table, the partitions whose log the archive holds at its very end: closed for good there, at any time. Pure.
+
+    Raises Corrupt if the archive has another end there than the catalogue: another history, which proves nothing about this table.
+    """
+    finals = {final.partition_id: final for final in source.finals}
+    found: dict[PartitionId, tuple[Stamp, Lsn]] = {}
+    for history in seen.histories:
+        final = finals.get(history.partition)
+        last = history.segments[-1] if history.segments else None
+        if final is None or last is None or last.last < final.lsn:
+            continue
+        if last.last != final.lsn or last.chain.hex() != final.chain:
+            raise Corrupt(
+                "the archive ends otherwise than the dropped table did",
+                what="chain", partition=history.partition, lsn=final.lsn, where=last.object, expected=final.chain, found=last.chain.hex(),
+            )  # fmt: skip
+        found[history.partition] = (FOR_GOOD, Lsn(final.lsn))
+    return found
+
+
 def folder_of(target_id: str) -> str:
     """Where the row files of a restore lie, below the data folder."""
     return f"tmp/restore/{target_id}"
@@ -360,7 +437,7 @@ def _part_of(plan: PartitionPlan, target: PartitionInfo) -> PartitionJob:
     )
 
 
-def _with_closed(history: History, closed: dict[PartitionId, tuple[Stamp, Lsn]]) -> History:
+def with_closed(history: History, closed: dict[PartitionId, tuple[Stamp, Lsn]]) -> History:
     """A closed timestamp that is known from a leader, or from the noted plan, beside what the archive itself tells."""
     said = closed.get(history.partition)
     return history if said is None else history._replace(closed=(*history.closed, said))

@@ -9,18 +9,23 @@ import msgspec
 
 from base.env import Env, Task
 from base.errors import Conflict, Missing, ScrubjayError, Unavailable, Unsafe
-from base.ids import PartitionId, TableId
+from base.hlc import stamp_micros
+from base.ids import PartitionId, Stamp, TableId
 from pitr.archive import RestoreArchive, TableArchive
-from pitr.job import CANCELLED, FAILED, PREFIX, PUBLISHED, RUNNING, RestoreJob, WindowNote, load_job, note
+from pitr.job import CANCELLED, FAILED, PREFIX, PUBLISHED, RUNNING, AskedNote, RestoreJob, WindowNote, load_job, note
 from pitr.plan import Plan, plan_table
-from pitr.restore import Restore, RestoreOptions, folder_of, parts_of, rates_of
-from pitr.target import Asked, Reach, Window, reach, resolve
+from pitr.restore import POLL_S, Restore, RestoreOptions, ends_reached, folder_of, parts_of, rates_of, with_closed
+from pitr.target import Asked, Reach, Window, exactly_one, reach, resolve
+from scrubber.gather import Gate
 from scrubber.times import utc_text, utc_text_or_none
 from storage.control.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
 from storage.service_port import ServicePort
 
 JOBS_KEPT = 50
 """Published restores remembered for `restore status`."""
+
+FIRST_LOOK_S = 10.0
+"""How long a restore of a dropped table waits, before it answers, for the first of its log to arrive in the archive."""
 
 Report = dict[str, Any]
 Log = Callable[[str], None]
@@ -48,7 +53,7 @@ class RestoreService:
         self._pitr_default = pitr_default
         self._log = log
         self._running: dict[str, tuple[Restore, Task[RestoreJob]]] = {}
-        self._starting: set[str] = set()
+        self._starting: dict[str, Gate] = {}
         self._stopping = False
 
     # ------------------------------------------------------------------ life
@@ -79,7 +84,7 @@ class RestoreService:
 
     async def plan(self, source: TableMeta, to: str, asked: Asked) -> Report:
         """What a restore would read. Changes nothing. Raises Unsafe (outside the window), Conflict (the name is taken), Missing, Unavailable."""
-        job, plan = await self._prepare(source, to, asked)
+        job, plan = await self._prepare(source, to, asked, self._env.clock.wall_us())
         report = job.report()
         return {
             **{name: report[name] for name in ("table", "table_id", "to", "at", "max_clock_offset", "window", "beyond_latest")},
@@ -93,29 +98,33 @@ class RestoreService:
         }
 
     async def start(self, source: TableMeta, to: str, asked: Asked, *, overrides: dict[str, object] | None = None) -> Report:
-        """Start, or attach to the unfinished restore of the same source, target and instant.
+        """Start; or attach to the unfinished restore that the same words began; or, if that one is published, say so.
 
-        overrides: TableMeta fields of the target that differ from the source's. The target is recorded when this returns.
-        Raises Unsafe (outside the window), Conflict (the name is taken, or an unfinished restore to it has another source or instant), Unavailable.
+        overrides: TableMeta fields of the target that differ from the source's. The target is recorded when this returns. Two that ask at once for one
+        name come one after the other. Raises Unsafe (outside the window), Conflict (the name is taken, also by another restore), Unavailable.
         """
-        unfinished = self._unfinished(to)
-        if unfinished is not None:
-            return await self._attach(unfinished, source, asked)
-        if to in self._starting:
-            raise Unavailable("this restore is being started", asked=to)
-        self._starting.add(to)
+        gate = self._starting.setdefault(to, Gate(self._env.tasks))
+        received_us = self._env.clock.wall_us()
         try:
-            job, _ = await self._prepare(source, to, asked, overrides=overrides)
-            await note(self._port, job.key, job.as_notes())
-            try:
-                await self._port.create_restoring(job.target_meta)
-            except ScrubjayError:
-                if not any(table.table_id == job.target_id for table in self._port.tables()):
-                    await note(self._port, job.key, None)
-                raise
-            self._spawn(job, source)
+            async with gate:
+                return await self._start(source, to, asked, received_us, overrides)
         finally:
-            self._starting.discard(to)
+            if gate.free:
+                self._starting.pop(to, None)
+
+    async def _start(self, source: TableMeta, to: str, asked: Asked, received_us: int, overrides: dict[str, object] | None) -> Report:
+        earlier = self._unfinished(to) or self._published(to)
+        if earlier is not None:
+            return await self._attach(earlier, source, asked, received_us)
+        job, _ = await self._prepare(source, to, asked, received_us, overrides=overrides)
+        await note(self._port, job.key, job.as_notes())
+        try:
+            await self._port.create_restoring(job.target_meta)
+        except ScrubjayError:
+            if not any(table.table_id == job.target_id for table in self._port.tables()):
+                await note(self._port, job.key, None)
+            raise
+        self._spawn(job, self._source_of(job))
         return self._report(job)
 
     def status(self, to: str) -> Report | None:
@@ -155,8 +164,8 @@ class RestoreService:
 
     async def restore_table(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta:
         """RestoreTableToPointInTime. at_us None: the latest restorable time. Raises Conflict, Unsafe (fields earliest, latest), Unavailable."""
-        if self._unfinished(target) is not None:
-            raise Conflict("a restore to that name is under way", table=target)
+        if self._unfinished(target) is not None or self._published(target) is not None:
+            raise Conflict("that name is taken, or a restore to it is under way", table=target)
         asked = Asked(latest=True) if at_us is None else Asked(at_us=at_us)
         try:
             report = await self.start(source, target, asked, overrides=overrides)
@@ -168,18 +177,19 @@ class RestoreService:
     # ------------------------------------------------------------------ preparing
 
     async def _prepare(
-        self, source: TableMeta, to: str, asked: Asked, *, overrides: dict[str, object] | None = None
+        self, source: TableMeta, to: str, asked: Asked, received_us: int, *, overrides: dict[str, object] | None = None
     ) -> tuple[RestoreJob, Plan]:
+        """received_us: the clock when the question came, which `--minus` counts back from. What is closed by now is judged by the clock after the look."""
         if source.name == METADATA_TABLE:
             raise Unavailable(
                 "no such table", error_code="ResourceNotFound", asked=source.name, found="a system table is not restored as a table"
             )
         if source.restore_of is not None and source.restore_of.in_progress:
             raise Unavailable("no such table", error_code="ResourceNotFound", asked=source.name, found="it is itself being restored")
-        now_us = self._env.clock.wall_us()
-        seen = await self._archive.look(source)
+        source = await self._settled(source)
+        seen, window = await self._look(source)
         shown = window_note(seen)
-        window = Window(seen.window.earliest_us, seen.window.latest_us, dropped=source.dropped_at is not None)
+        now_us = self._env.clock.wall_us()
         if any(table.name == to and table.dropped_at is None for table in self._port.tables()):
             raise Conflict(
                 "a table of that name exists: a restore writes only into a new one",
@@ -188,18 +198,40 @@ class RestoreService:
                 next="choose another name",
                 body={"to": to, "window": msgspec.to_builtins(shown)},
             )
-        target = self._reach(resolve_in(asked, window, shown, now_us), window, shown, now_us)
-        plan = self._plan(seen, target, shown)
-        job = self._job(source, to, target, shown, now_us, overrides or {})
+        target = self._reach(resolve_in(asked, window, shown, received_us), window, shown, now_us)
+        plan = self._plan(source, seen, target, shown)
+        job = self._job(source, to, target, asked, shown, now_us, overrides or {})
         job.partitions = parts_of(plan, source, job.target_meta)
         job.predicted_seconds = plan.predicted_seconds
         return job, plan
 
-    def _plan(self, seen: TableArchive, target: Reach, shown: WindowNote) -> Plan:
+    async def _settled(self, source: TableMeta) -> TableMeta:
+        """A table whose deletion is under way, once it is known where its logs end: until then nobody can say what its latest moment is. Raises Unavailable."""
+        give_up = self._env.clock.boot_us() + int(self._options.archive_wait_s * 1e6)
+        while source.status == "DELETING":
+            if self._env.clock.boot_us() >= give_up:
+                raise Unavailable("the table is being deleted and its log has not ended yet", asked=source.name, next="try again")
+            await self._env.tasks.sleep(POLL_S)
+            source = next((table for table in self._port.tables() if table.table_id == source.table_id), source)
+        return source
+
+    async def _look(self, source: TableMeta) -> tuple[TableArchive, Window]:
+        """What the archive holds. Of a dropped table, nothing proven yet is waited for (bounded): its log may still be on the way."""
+        give_up = self._env.clock.boot_us() + int(min(self._options.archive_wait_s, FIRST_LOOK_S) * 1e6)
+        ends_us = max((stamp_micros(Stamp(final.stamp)) for final in source.finals), default=None)
+        while True:
+            seen = await self._archive.look(source)
+            window = Window(seen.window.earliest_us, seen.window.latest_us, source.dropped_at is not None, ends_us)
+            if ends_us is None or seen.window.latest_us is not None or self._env.clock.boot_us() >= give_up:
+                return seen, window
+            await self._env.tasks.sleep(POLL_S)
+
+    def _plan(self, source: TableMeta, seen: TableArchive, target: Reach, shown: WindowNote) -> Plan:
         """A first plan; one beyond `latest` is made again once the archive has come so far. A moment inside a hole is outside the window."""
+        ends = ends_reached(source, seen)
         try:
             return plan_table(
-                seen.histories,
+                [with_closed(history, ends) for history in seen.histories],
                 at_us=target.at_us,
                 cut=target.cut,
                 rates=rates_of(self._port),
@@ -221,7 +253,9 @@ class RestoreService:
         except Unsafe as error:
             raise _explained(error, shown) from None
 
-    def _job(self, source: TableMeta, to: str, target: Reach, shown: WindowNote, now_us: int, overrides: dict[str, object]) -> RestoreJob:
+    def _job(
+        self, source: TableMeta, to: str, target: Reach, asked: Asked, shown: WindowNote, now_us: int, overrides: dict[str, object]
+    ) -> RestoreJob:
         rand = self._env.rand
         meta = msgspec.structs.replace(
             source,
@@ -238,6 +272,8 @@ class RestoreService:
             pitr_enabled_at=now_us if self._pitr_default else None,
             dropped_at=None,
             restore_of=RestoreOrigin(source.table_id, source.name, target.at_us, True),
+            finals=(),
+            archived_at=None,
             version=1,
         )
         meta = msgspec.structs.replace(meta, **overrides)
@@ -247,6 +283,7 @@ class RestoreService:
             target=to,
             target_id=meta.table_id,
             at_us=target.at_us,
+            asked=AskedNote(asked.minus_us, asked.latest),
             beyond_latest=target.beyond_latest,
             created_us=now_us,
             meta=msgspec.to_builtins(meta),
@@ -254,19 +291,32 @@ class RestoreService:
             max_offset_us=self._max_offset_us,
         )
 
-    async def _attach(self, job: RestoreJob, source: TableMeta, asked: Asked) -> Report:
+    async def _attach(self, job: RestoreJob, source: TableMeta, asked: Asked, received_us: int) -> Report:
+        """The earlier restore to that name, if the same was asked for. One that is done is not done again: the answer is 0 and says so.
+
+        The same words mean the same restore: `--minus` and `--latest` name a moment only once. But a table that was published as of an earlier `latest` is
+        not what `--latest` asks for now.
+        """
+        exactly_one(asked)
+        if asked.minus_us is not None:
+            same = asked.minus_us == job.asked.minus_us
+        elif asked.latest:
+            same = job.asked.latest and job.unfinished
+        else:
+            same = job.at_us == resolve(asked, Window(None, None), now_us=received_us)
+        if same and job.source_id == source.table_id:
+            return await self.resume(job.target)
         seen = await self._archive.look(source)
         shown = window_note(seen)
-        at_us = resolve_in(asked, seen.window, shown, self._env.clock.wall_us())
-        if job.source_id != source.table_id or job.at_us != at_us:
-            raise Conflict(
-                "an unfinished restore to that name has another source or moment",
-                asked=f"{source.name} as of {utc_text(at_us)}",
-                found=f"{job.source_name} as of {utc_text(job.at_us)}",
-                next=f"scrubjay restore status {job.target}, or restore cancel {job.target}",
-                body={"to": job.target, "window": msgspec.to_builtins(shown)},
-            )
-        return await self.resume(job.target)
+        at_us = resolve_in(asked, seen.window, shown, received_us)
+        status = f"scrubjay restore status {job.target}, or restore cancel {job.target}"
+        raise Conflict(
+            f"{'an unfinished' if job.unfinished else 'a published'} restore to that name has another source or moment",
+            asked=f"{source.name} as of {utc_text(at_us)}",
+            found=f"{job.source_name} as of {utc_text(job.at_us)}; {_window_text(shown)}",
+            next=status if job.unfinished else "choose another name",
+            body={"to": job.target, "window": msgspec.to_builtins(shown)},
+        )
 
     # ------------------------------------------------------------------ running
 
@@ -322,6 +372,13 @@ class RestoreService:
 
     def _unfinished(self, to: str) -> RestoreJob | None:
         return next((job for job in self._jobs() if job.target == to and job.unfinished), None)
+
+    def _published(self, to: str) -> RestoreJob | None:
+        """The published restore whose table has that name now."""
+        live = {
+            table.table_id for table in self._port.tables() if table.name == to and table.dropped_at is None and table.status != "DELETING"
+        }
+        return next((job for job in self._jobs() if job.state == PUBLISHED and job.target_id in live), None)
 
     def _known(self, to: str) -> RestoreJob:
         job = self._find(to)

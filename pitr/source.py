@@ -62,7 +62,7 @@ class ArchiveSource:
             "rebase": True,
         }
         rebuilt = from_answer(await self._jobs.run(REBUILD, arguments, progress=progress))
-        return RestoredRows(path, rebuilt.total, rebuilt.raw_bytes, plan.bytes)
+        return RestoredRows(path, rebuilt.total, rebuilt.raw_bytes, plan.bytes, Lsn(rebuilt.proven))
 
     async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
         at = next(one.partition_id for one in source.partitions if one.lo == info.lo)
@@ -88,9 +88,6 @@ class ArchiveSource:
         answer = await self._jobs.run(UPLOAD, arguments)
         return str(answer["object"])
 
-    def has_rows(self, path: str) -> bool:
-        return self._disk.exists(path)
-
     def discard(self, path: str) -> None:
         if self._disk.exists(path):
             if path.endswith(".rows"):
@@ -110,9 +107,11 @@ def history_of(info: PartitionInfo, index: PartitionIndex | None) -> History:
             Lsn(one.span.last),
             Stamp(one.span.first_stamp),
             Stamp(one.span.last_stamp),
+            Stamp(one.span.closed),
             one.stored,
             one.raw,
             build(one.key),
+            one.span.chain,
         )
         for one in entries
     )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from base.errors import Invalid, Unsafe
 from base.hlc import last_stamp_at
 from base.ids import Stamp
+from scrubber.times import FIRST_US
 
 
 class Asked(NamedTuple):
@@ -19,15 +20,19 @@ class Asked(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The proven window of a table, microseconds, both inclusive; None until proven. dropped: the table lives no more, nothing can be sealed."""
+    """The proven window of a table, microseconds, both inclusive; None until proven. dropped: the table lives no more, nothing can be sealed.
+
+    ends_us: of a dropped table whose end is known, its last moment. What lies between latest and that comes with the archive, or it is not given.
+    """
 
     earliest_us: int | None
     latest_us: int | None
     dropped: bool = False
+    ends_us: int | None = None
 
 
 class Reach(NamedTuple):
-    """A target that may be restored. beyond_latest: the leaders must seal first and the archive must follow."""
+    """A target that may be restored. beyond_latest: the leaders must seal first (of a table that lives) and the archive must follow."""
 
     at_us: int
     beyond_latest: bool
@@ -39,32 +44,46 @@ class Reach(NamedTuple):
 
 
 def resolve(asked: Asked, window: Window, *, now_us: int) -> int:
-    """The absolute instant, inclusive. `--before T` is the last microsecond before T. Raises Invalid (not exactly one), Unsafe (latest of no window)."""
-    given = [asked.at_us is not None, asked.minus_us is not None, asked.before_us is not None, asked.latest]
-    if sum(given) != 1:
-        raise Invalid("exactly one target is needed", asked=f"{sum(given)} of --at, --minus, --before, --latest", next="give one of them")
+    """The absolute instant, inclusive. `--before T` is the last microsecond before T. now_us: the server's clock when the question came.
+
+    Raises Invalid (not exactly one, a moment no calendar has), Unsafe (latest of no window).
+    """
+    exactly_one(asked)
     if asked.at_us is not None:
         return asked.at_us
     if asked.minus_us is not None:
         if asked.minus_us < 0:
             raise Invalid("--minus counts back", asked=asked.minus_us, next="give a positive duration")
+        if now_us - asked.minus_us < FIRST_US:
+            raise Invalid(
+                "no calendar goes back that far", asked=f"{asked.minus_us / 86_400e6:.0f} days back", next="give a shorter duration"
+            )
         return now_us - asked.minus_us
     if asked.before_us is not None:
         return asked.before_us - 1
+    if window.ends_us is not None:
+        return window.ends_us
     if window.latest_us is None:
         raise _outside(None, window, "no window is proven yet")
     return window.latest_us
 
 
+def exactly_one(asked: Asked) -> None:
+    """Raises Invalid if not exactly one target is given."""
+    given = [asked.at_us is not None, asked.minus_us is not None, asked.before_us is not None, asked.latest]
+    if sum(given) != 1:
+        raise Invalid("exactly one target is needed", asked=f"{sum(given)} of --at, --minus, --before, --latest", next="give one of them")
+
+
 def reach(at_us: int, window: Window, *, now_us: int) -> Reach:
-    """Whether the instant may be restored. Raises Unsafe with the window in its fields (asked, earliest, latest: microseconds or None)."""
+    """Whether the instant may be restored. now_us: the server's clock after the window was looked up. Raises Unsafe with the window in its fields (asked, earliest, latest: microseconds or None)."""
     if at_us > now_us:
         raise _outside(at_us, window, "the moment has not come yet")
     if window.earliest_us is None or window.latest_us is None:
         raise _outside(at_us, window, "no window is proven yet")
     if at_us < window.earliest_us:
         raise _outside(at_us, window, "the moment lies before the window")
-    if at_us > window.latest_us and window.dropped:
+    if at_us > window.latest_us and window.dropped and (window.ends_us is None or at_us > window.ends_us):
         raise _outside(at_us, window, "the table was dropped before that moment")
     return Reach(at_us, at_us > window.latest_us)
 

@@ -70,6 +70,11 @@ class Gate:
                 raise
         self._held = True
 
+    @property
+    def free(self) -> bool:
+        """Nobody is inside, and nobody waits."""
+        return not self._held and not self._waiting
+
     async def __aexit__(self, *_: object) -> None:
         self._held = False
         self._next()

@@ -18,6 +18,7 @@ from base.env import Env
 from base.errors import ScrubjayError
 from base.http import Request, Response
 from base.ids import PartitionId
+from pitr.restore import ARCHIVE_LAGS
 from pitr.target import Asked
 from scrubjay.jobs import Job, JobBoard
 from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, Failure, answer, failure_of, merge_exits
@@ -343,14 +344,15 @@ def resolve_table(tables: Sequence[TableMeta], text: str) -> TableMeta:
 
 
 def restore_answer(report: Report) -> Report:
-    """A restore's report with its exit code: 0 published, 2 digests differ, 3 running, 1 failed."""
+    """A restore's report with its exit code: 0 published, 2 digests differ, 3 running or not proven for want of the archive's arrival, 1 failed."""
     state = report.get("state")
     if state == "published":
         code = DONE
     elif report.get("verdict") == "mismatch":
         code = MISMATCH
     else:
-        code = INCOMPLETE if state == "running" else FAILED
+        lags = (report.get("error") or {}).get("code") == ARCHIVE_LAGS
+        code = INCOMPLETE if state == "running" or lags else FAILED
     return {**report, "exit": code, "running": state == "running"}
 
 

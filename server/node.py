@@ -143,9 +143,14 @@ def finding_of(node: NodeName, partition: PartitionId, facts: Mapping[str, Any],
 
 
 def host_known(node: Node, system: TableMeta, tables: Mapping[Any, TableMeta]) -> None:
-    """A node that started again is told what to host: the metadata group and every table, dropped ones only where their log is still known."""
+    """A node that started again is told what to host: the metadata group and every table, dropped ones only where their log is still known, and until they
+    are archived to their end."""
     for table in (system, *(tables[key] for key in sorted(tables))):
         awaits = table.restore_of is not None and table.restore_of.in_progress
-        if table.status != "DROPPED" or any(node.known(info.partition_id) for info in table.partitions):
+        if table.archived_at is not None:
+            for info in table.partitions:
+                if node.known(info.partition_id):
+                    node.forget(info.partition_id)
+        elif table.status != "DROPPED" or any(node.known(info.partition_id) for info in table.partitions):
             for info in table.partitions:
                 node.host(table, info, awaits_base=awaits)

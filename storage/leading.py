@@ -27,7 +27,7 @@ class Waiting(NamedTuple):
 
 class Leading:
     """begun: a record of this ballot was proposed. seal_at: LSN of a proposed SEAL that is not applied yet, None otherwise.
-    archived_said: per segment's last LSN, (first LSN, raw SHA-256, attestations already logged)."""
+    archived_said: per segment's last LSN, (first LSN, raw SHA-256, attestations already logged). ended: the log's last SEAL is proposed."""
 
     def __init__(self, ballot: Ballot) -> None:
         self.ballot = ballot
@@ -38,6 +38,7 @@ class Leading:
         self.seal_at: Lsn | None = None
         self.archived_said: dict[int, tuple[int, bytes, int]] = {}
         self.begun = False
+        self.ended = False
 
     def wait(self, lsn: Lsn, answer: Callable[[ScrubjayError | None], None], *, proposed: bool, until_us: int) -> None:
         """lsn, until_us: never below those of the answer queued before (all only rise)."""

@@ -11,7 +11,8 @@ Synchronous: calls and events in, callbacks out; everything runs on the node's l
     healing      its tree is being replaced
     amnesiac     its WAL may have lost synced bytes: no vote, serves nothing (membership change will replace it; until then the group runs on two)
 
-Invariants (check_invariants): 1 applied <= chosen. 2 checkpoints rise. 3 the digest's row counts are not negative. 4 a suspect never leads.
+Invariants (check_invariants): 1 applied <= chosen. 2 checkpoints rise. 3 the digest's row counts are not negative. 4 a suspect never leads. 5 no
+content follows the last SEAL of a dropped table.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import msgspec
 
 from base.checksum import row_hash
 from base.errors import Corrupt, DiskFull, Invalid, Missing, NotLeader, ScrubjayError, Unavailable
+from base.hlc import last_stamp_at, stamp_micros
 from base.ids import Lsn, Member, PartitionId, Stamp, uuid_bytes
 from storage import record as records
 from storage.archive_port import facts_of
@@ -580,6 +582,9 @@ class Replica:
         if refusal is not None or leading is None or group is None:
             done(refusal or NotLeader("not the leader", partition=self.partition))
             return
+        if self.ending(leading):
+            done(Missing("the table is dropped: its log takes nothing more", what="table", table=self.table.name))
+            return
         key = command.key
         try:
             old = None if command.blind else self._present(key, leading)
@@ -654,25 +659,36 @@ class Replica:
 
     def _propose(self, kind: Kind, payload: bytes) -> Lsn | None:
         """Propose a record of our own. None if it cannot be done now."""
+        return self._propose_stamped(kind, len(payload), lambda _: payload)
+
+    def _propose_stamped(self, kind: Kind, size: int, payload: Callable[[Stamp], bytes]) -> Lsn | None:
+        """As `_propose`, for a payload of `size` bytes that names its own record's stamp."""
         group, leading = self.group, self.leading
-        if group is None or leading is None or not group.can_propose(len(payload) + records.HEADER_SIZE, self.node.now()):
+        if group is None or leading is None or not group.can_propose(size + records.HEADER_SIZE, self.node.now()):
             return None
         try:
             stamp = self.node.stamp()
         except Unavailable:
             return None
         lsn = group.next_lsn
-        group.propose((records.encode(owner=self.owner, lsn=lsn, stamp=stamp, kind=kind, payload=payload),))
+        group.propose((records.encode(owner=self.owner, lsn=lsn, stamp=stamp, kind=kind, payload=payload(stamp)),))
         if kind.is_content:
             leading.content.append((stamp, lsn))
         self.node.dirty(self)
         return lsn
+
+    def ending(self, leading: Leading) -> bool:
+        """The last SEAL of this log is applied or proposed: no content may follow it, under this leader or a later one. A leader serves only once it has
+        applied all that it took over, so one that took over the last SEAL knows."""
+        return leading.ended or self.segments.facts.ended > 0
 
     def seal(self, reason: int, tag: bytes, done: Callable[[Record | ScrubjayError], None]) -> None:
         """Propose a SEAL now; done with its record once it is applied here. Raises nothing: refusals go to `done`."""
         refusal = self.serves(consistent=True)
         if refusal is not None:
             done(refusal)
+        elif self.leading is not None and self.ending(self.leading):
+            done(Missing("the table is dropped: its log takes nothing more", what="table", table=self.table.name))
         elif self.leading is not None and self.leading.seal_at is not None:
             self.seal_waiters.append(SealWaiter(self.leading.seal_at, lambda _: self.seal(reason, tag, done)))
         else:
@@ -687,10 +703,16 @@ class Replica:
         assert leading is not None
         assert group is not None
         closed = group.closed(self.node.now(), in_seal=True) or Stamp(0)
-        seal = Seal(Lsn(self.segments.facts.first), closed, reason, tag)
-        lsn = self._propose(Kind.SEAL, records.encode_seal(seal))
+        first = Lsn(self.segments.facts.first)
+
+        def payload(stamp: Stamp) -> bytes:
+            # Nothing follows the last SEAL, so it is closed at its own moment; a moment is a whole microsecond, and a write may lie in the same one.
+            return records.encode_seal(Seal(first, last_stamp_at(stamp_micros(stamp)) if reason == Seal.DROP else closed, reason, tag))
+
+        lsn = self._propose_stamped(Kind.SEAL, records.SEAL_PAYLOAD.size, payload)
         if lsn is not None:
             leading.seal_at = lsn
+            leading.ended = leading.ended or reason == Seal.DROP
         return lsn
 
     def closed_point(self) -> tuple[Stamp, Lsn, Lsn] | None:
@@ -699,9 +721,11 @@ class Replica:
         if self.state != OK or leading is None or group is None or not group.serving(self.node.now()):
             return None
         closed = group.closed(self.node.now())
+        facts = self.segments.facts
+        if facts.ended:
+            return Stamp(facts.ended_closed), Lsn(facts.last_content), Lsn(facts.last_seal)
         if closed is None:
             return None
-        facts = self.segments.facts
         began = Lsn(facts.last_content) if facts.last_content_stamp <= closed else Lsn(0)
         last_content = leading.last_content_at(closed, before=began)
         if not last_content and facts.last_content:
@@ -781,7 +805,7 @@ class Replica:
 
     def _maybe_seal(self, now_us: int) -> None:
         leading, group = self.leading, self.group
-        if leading is None or leading.seal_at is not None or group is None or not group.serving(self.node.now()):
+        if leading is None or leading.seal_at is not None or group is None or not group.serving(self.node.now()) or self.ending(leading):
             return
         facts, options = self.segments.facts, self.node.options
         if not facts.last_seal and facts.content:
@@ -827,6 +851,7 @@ class Replica:
         assert self.checkpoints.committed_before <= self.checkpoints.committed
         assert self.digest_void or min(self.digest.rows) >= 0
         assert self.state == OK or self.leading is None
+        assert not self.segments.facts.ended or not self.segments.facts.content, "content behind the last seal"
 
 
 def base_state(digest: RangeDigest, size: int) -> TreeState:
@@ -838,8 +863,10 @@ def base_state(digest: RangeDigest, size: int) -> TreeState:
     return TreeState(Lsn(0), Stamp(0), msgspec.msgpack.encode(extra))
 
 
-def healed_state(digest: RangeDigest, size: int, *, lsn: Lsn, stamp: Stamp, chain: bytes, archived: Lsn) -> TreeState:
-    """The tree state of a copy rebuilt at the seal `lsn`."""
+def healed_state(
+    digest: RangeDigest, size: int, *, lsn: Lsn, stamp: Stamp, chain: bytes, archived: Lsn, ended_closed: Stamp | None = None
+) -> TreeState:
+    """The tree state of a copy rebuilt at the seal `lsn`. ended_closed: set if that is the log's last seal."""
     if lsn < 1:
         raise Invalid("a heal starts from a seal", lsn=lsn)
     total = digest.total()
@@ -853,6 +880,8 @@ def healed_state(digest: RangeDigest, size: int, *, lsn: Lsn, stamp: Stamp, chai
         sum=total.sum.to_bytes(16, "little"),
         rows=total.rows,
     )
+    if ended_closed is not None:
+        facts.ended, facts.ended_closed = lsn, ended_closed
     return TreeState(lsn, stamp, msgspec.msgpack.encode(ReplicaExtra(EXTRA_VERSION, digest.encode(), size, facts)))
 
 

@@ -59,7 +59,8 @@ class OwnSegment(msgspec.Struct, frozen=True, array_like=True):
 
 class SegmentFacts(msgspec.Struct, array_like=True):
     """The durable part. size: raw bytes of the open segment. first: where the open segment starts. attested: (last LSN, members) of the newest archived segments; counts: how many
-    archived segments 1, 2, 3 members attested. sum, rows: state digest at the last SEAL, where the open segment starts."""
+    archived segments 1, 2, 3 members attested. sum, rows: state digest at the last SEAL, where the open segment starts. ended: LSN of the SEAL after which the log takes
+    nothing more (its table was dropped), 0 while it goes on; ended_closed: its closed timestamp."""
 
     first: int = 1
     size: int = 0
@@ -76,6 +77,8 @@ class SegmentFacts(msgspec.Struct, array_like=True):
     attested: list[tuple[int, int]] = msgspec.field(default_factory=list)
     sum: bytes = bytes(16)
     rows: int = 0
+    ended: int = 0
+    ended_closed: int = 0
 
 
 _ATTESTED_KEPT = 16
@@ -148,6 +151,8 @@ class SegmentTracker:
         facts.first, facts.size, facts.records, facts.content = record.lsn + 1, 0, 0, 0
         facts.chain, facts.last_seal = chain, record.lsn
         facts.sum, facts.rows = total.sum.to_bytes(16, "little"), total.rows
+        if seal.reason == Seal.DROP:
+            facts.ended, facts.ended_closed = record.lsn, seal.closed
         self.opened_at_us = None
         return own
 

@@ -131,7 +131,8 @@ class ServicePort(Protocol):
         ...
 
     async def load_base(self, partition: PartitionId, *, rows: str, total: Total) -> dict[NodeName, Total]:
-        """Bulk-load the row file as the state at LSN 0 on every replica and start the group; the recomputed digest of each. May be called again."""
+        """Bulk-load the row file as the state at LSN 0 on every replica and start the group; the digest of each, recomputed from its bytes. May be called
+        again: a copy that is loaded already is read again. Raises Corrupt."""
         ...
 
     async def publish(self, table: TableId) -> TableMeta: ...

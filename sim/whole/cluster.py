@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from base.env import Env
-from base.errors import ScrubjayError, Unavailable
+from base.errors import NotLeader, ScrubjayError
 from base.ids import ClusterId, Lsn, Member, NodeName, PartitionId, TableId
 from server.control import open_control
 from server.node import RunningNode, Told, WalSizes, host_known, open_node
@@ -33,7 +33,7 @@ from storage.service_port import Finding
 NAMES = (NodeName("n1"), NodeName("n2"), NodeName("n3"))
 MEMBERS = tuple(Member(number, 1) for number in range(1, len(NAMES) + 1))
 CLUSTER = ClusterId("00000000-0000-4000-8000-00000000c1c1")
-_DOWN = Unavailable("node is down")
+_DOWN = NotLeader("node is down")
 
 
 class Door:

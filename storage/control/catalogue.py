@@ -39,6 +39,18 @@ class Throughput(msgspec.Struct, frozen=True):
     write: int = 0
 
 
+class FinalSeal(msgspec.Struct, frozen=True):
+    """Where the log of a dropped table's partition ends: LSN and stamp of its last SEAL, chain value (hex), and digest (hex) and rows of the state there,
+    as at least two members stated them. What the archive holds of the table is whole once it reaches these."""
+
+    partition_id: PartitionId
+    lsn: int
+    stamp: int
+    chain: str
+    digest: str
+    rows: int
+
+
 class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     """One table, live or dropped.
 
@@ -46,6 +58,7 @@ class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     attributes: attribute definitions as given, (name, type), in order. tags: sorted pairs.
     on_demand: ceilings of an on-demand table in request units, -1 for none.
     pitr_enabled_at: when the API last enabled point-in-time recovery; None while disabled (archiving goes on all the same).
+    finals: of a dropped table, the end of each partition's log. archived_at: when all of them had reached the archive, and the replicas could go.
     """
 
     table_id: TableId
@@ -69,6 +82,8 @@ class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     restore_of: RestoreOrigin | None = None
     version: int = 1
     on_demand: Throughput | None = None
+    finals: tuple[FinalSeal, ...] = ()
+    archived_at: int | None = None
 
 
 class RestoreOrigin(msgspec.Struct, frozen=True):

@@ -28,6 +28,7 @@ from storage.wal.log import SetTree
 
 _POLL_S = 0.05
 _SEAL_GIVE_UP_US = 15_000_000
+_REREAD_GIVE_UP_US = 30_000_000
 
 
 class Service:
@@ -242,7 +243,8 @@ class Service:
                 raise Corrupt(
                     "the loaded copy does not have the reference's digest", what="tree", expected=total.hex, found=digest.total().hex
                 )
-            state = healed_state(digest, size, lsn=lsn, stamp=stamp, chain=chain, archived=min(archived, lsn))
+            ended = self._ended_closed(partition, lsn)
+            state = healed_state(digest, size, lsn=lsn, stamp=stamp, chain=chain, archived=min(archived, lsn), ended_closed=ended)
             await self._commit_state(tree, state)
         except ScrubjayError:
             replica.state = HEALING
@@ -250,6 +252,12 @@ class Service:
             raise
         replica.replace_tree(tree)
         return evidence
+
+    def _ended_closed(self, partition: PartitionId, lsn: Lsn) -> Stamp | None:
+        """The closed timestamp of the seal `lsn` if it is the log's last: a copy rebuilt there must know that nothing follows."""
+        _, info = self._find(partition)
+        facts = [node.replicas[partition].segments.facts for node in self._members(info) if partition in node.replicas]
+        return next((Stamp(one.ended_closed) for one in facts if one.ended == lsn), None)
 
     async def _load(self, node: Node, replica: Replica, rows: str, state: TreeState) -> tuple[Tree, RangeDigest, int]:
         """Bulk-load a row file and recompute its digest from the tree's bytes. Returns tree, digest, bytes. A tree that nobody takes is closed."""
@@ -331,10 +339,22 @@ class Service:
                     await self._commit_state(tree, state)
                 node.start_loaded(replica, tree)
             else:
-                while replica.tree is None and replica.state not in ("suspect", "amnesiac"):
-                    await self._env.tasks.sleep(_POLL_S)
-                found[node.name] = replica.total()
+                found[node.name] = await self._reread(replica)
         return found
+
+    async def _reread(self, replica: Replica) -> Total:
+        """The digest of a copy that an earlier life loaded, from its bytes: nothing has been written to it since. Raises Corrupt, Unavailable."""
+        give_up = self._env.clock.boot_us() + _REREAD_GIVE_UP_US
+        while True:
+            tree, why = replica.tree, f"its replica is {replica.state}"
+            if tree is not None:
+                try:
+                    return (await self._scan(tree, replica, tree.state.applied)).digest.total()
+                except Unavailable as error:  # a checkpoint came between, or the scanner has no room: neither says anything about the copy
+                    why = str(error)
+            if self._env.clock.boot_us() >= give_up:
+                raise Unavailable("a loaded copy cannot be read back", partition=replica.partition, node=replica.node.name, why=why)
+            await self._env.tasks.sleep(_POLL_S)
 
     async def publish(self, table: TableId) -> TableMeta:
         meta = self._metadata.tables[table]

@@ -1,23 +1,26 @@
 """The store behind the DynamoDB API: catalogue, table life cycle and data path, as `storage.api.backend.Backend`.
 
 Runs beside the metadata leader (in `--dev`: in the one process). Table life cycle: a table is written to the metadata group as CREATING, its replicas
-are hosted, and it becomes ACTIVE once every partition has a leader that serves. DeleteTable marks DELETING, has every partition sealed for the last
-time, then DROPPED: the name is free, while the replicas stay until that last seal is archived.
+are hosted, and it becomes ACTIVE once every partition has a leader that serves. DeleteTable marks DELETING and has every partition sealed for the last
+time: its log takes nothing more, so a write that races it lies in the log or is refused. Then DROPPED, with the end of each log in the catalogue: the name
+is free, while the replicas and their logs stay until the archive has reached those ends (ADR 0012).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
 
 from base.env import Env
 from base.errors import Conflict, Missing, ScrubjayError, Unavailable
-from base.ids import Member, NodeName, PartitionId, TableId
+from base.hlc import stamp_micros
+from base.ids import Member, NodeName, PartitionId, Stamp, TableId
 from storage.api.backend import ContinuousBackups, TableSpec
 from storage.command import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
-from storage.control.catalogue import PartitionInfo, TableMeta, TableStats
+from storage.control.catalogue import FinalSeal, PartitionInfo, TableMeta, TableStats
 from storage.control.metadata import Metadata
 from storage.control.router import Router
 from storage.node import Node
@@ -221,37 +224,73 @@ class Store:
         return table
 
     async def _drop(self, table_id: TableId) -> None:
-        table = self.metadata.tables[table_id]
-        for info in table.partitions:
-            while not self._stopping:
-                try:
+        """End every partition's log, note where, free the name; then wait for the archive. Every step may be taken again after a crash: a log ends once,
+        and the catalogue says how far this has come."""
+        finals: list[FinalSeal] = []
+        for info in self.metadata.tables[table_id].partitions:
+            while (final := self._final(info.partition_id)) is None:
+                if self._stopping:
+                    return
+                with suppress(Unavailable, Missing):
                     await self.seal(info.partition_id, Seal.DROP)
-                    break
-                except Unavailable:
+                if self._final(info.partition_id) is None:
                     await self._env.tasks.sleep(_SEAL_TRIES_S)
-        if self._stopping:
-            return
-        table = await self.metadata.put_table(
-            msgspec.structs.replace(self.metadata.tables[table_id], status="DROPPED", dropped_at=self._env.clock.wall_us())
-        )
-        await self._drain(table)
+            finals.append(final)
+        dropped_at = max(self._env.clock.wall_us(), *(stamp_micros(Stamp(final.stamp)) for final in finals))
+        table = await self._put_steadily(table_id, status="DROPPED", dropped_at=dropped_at, finals=tuple(finals))
+        if table is not None:
+            await self._drain(table)
+
+    def _final(self, partition: PartitionId) -> FinalSeal | None:
+        """The end of a partition's log once two members have stated the same of it, or it is archived (which takes as much)."""
+        replica = self.leader(partition)
+        facts = replica.segments.facts if replica is not None else None
+        if replica is None or facts is None or not facts.ended:
+            return None
+        own = next((own for own in facts.sealed if own.statement.last == facts.ended), None)
+        if facts.archived < facts.ended and (own is None or len(replica.segments.agreed(own)[0]) < 2):
+            return None
+        total = replica.total()
+        stamp = own.last_stamp if own is not None else facts.ended_closed
+        return FinalSeal(partition, facts.ended, stamp, facts.chain.hex(), total.hex, total.rows)
+
+    async def _put_steadily(self, table_id: TableId, **change: Any) -> TableMeta | None:
+        """Change a table of our own; tried again while the metadata group has no leader. None once the store stops."""
+        while not self._stopping:
+            try:
+                return await self.metadata.put_table(msgspec.structs.replace(self.metadata.tables[table_id], **change))
+            except (Unavailable, Conflict):
+                await self._env.tasks.sleep(_SEAL_TRIES_S)
+        return None
 
     def _resume_drain(self, table: TableMeta) -> None:
-        if any(node.known(info.partition_id) for info in table.partitions for node in self._members_of(info)):
+        if table.archived_at is not None:
+            self._forget(table)
+        elif any(node.known(info.partition_id) for info in table.partitions for node in self._members_of(info)):
             self.host(table)
             self._env.tasks.spawn(self._drain(table), name=f"drain {table.name}")
 
     async def _drain(self, table: TableMeta) -> None:
-        """Keep a dropped table's replicas until everything they hold is archived."""
-        for info in table.partitions:
-            while not self._stopping:
-                replicas = [node.replicas[info.partition_id] for node in self._members_of(info) if info.partition_id in node.replicas]
-                facts = [replica.segments.facts for replica in replicas if replica.state == OK]
-                if facts and not any(each.sealed or each.content for each in facts):
-                    for node in self._members_of(info):
-                        node.forget(info.partition_id)
-                    break
+        """Keep a dropped table's replicas, and their logs, until each log is archived to its end; that is noted before the first replica goes."""
+        for final in table.finals:
+            while self._archived(final.partition_id) < final.lsn:
+                if self._stopping:
+                    return
                 await self._env.tasks.sleep(_DRAIN_POLL_S)
+        gone = await self._put_steadily(table.table_id, archived_at=self._env.clock.wall_us())
+        if gone is not None:
+            self._forget(gone)
+
+    def _archived(self, partition: PartitionId) -> int:
+        return max(
+            (node.replicas[partition].segments.facts.archived for node in self._nodes.values() if partition in node.replicas), default=0
+        )
+
+    def _forget(self, table: TableMeta) -> None:
+        for info in table.partitions:
+            for node in self._members_of(info):
+                if node.known(info.partition_id):
+                    node.forget(info.partition_id)
 
     async def seal(self, partition: PartitionId, reason: int, tag: bytes = bytes(16)) -> Record:
         """Have the leader propose a SEAL; its record, once applied there. Raises Unavailable."""

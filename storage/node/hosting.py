@@ -198,7 +198,7 @@ class Hosting:
         """The table was dropped and its log is archived: remove the replica for good."""
         node = self._node
         replica = self.replicas.pop(partition, None)
-        self._logs.pop(partition, None)
+        log = self._logs.pop(partition, None)
         self.blocked.pop(partition, None)
         retry = self._retries.pop(partition, None)
         if retry is not None:
@@ -214,3 +214,7 @@ class Hosting:
             node.deadlines.forget(partition)
             node.turn.forget(partition)
             node.turn.schedule()
+        elif log is not None:
+            # It was not hosted in this life: a node that was down while the others forgot it.
+            node.queue_control(Drop(partition))
+            node.engine.drop(partition)

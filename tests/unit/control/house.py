@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.identity import Attached, attach
+from archiver.identity import Writer, attach
 from archiver.index import ArchiveIndex
 from base.ids import NodeName
 from base.wrap.retry import RetryingStore
@@ -22,18 +22,17 @@ from scrubber.rebuilt import ArchiveReferences
 from scrubber.report import ScrubReport
 from scrubber.run import scrub
 from scrubber.shelves import StoreShelves
+from server.control import open_control
+from server.node import RunningNode
 from sim.jobs import SimJobs
-from sim.whole.cluster import CLUSTER, MEMBERS, NodeLife, WholeCluster
+from sim.whole.cluster import CLUSTER, MEMBERS, WholeCluster
 from sim.whole.commands import SCHEMA, Put, key_of, value_of
 from sim.whole.run import AGENT, CONSENSUS, STORAGE
 from sim.world import Host, World
 from storage.api.backend import TableSpec
 from storage.command import RangeRead, WriteAnswer
 from storage.control.catalogue import PartitionInfo, TableMeta, Throughput
-from storage.control.metadata import Metadata
-from storage.control.router import Router
 from storage.control.service import Service
-from storage.control.store import Store
 from storage.options import StorageOptions
 
 T = TypeVar("T")
@@ -52,10 +51,12 @@ class House:
         self.partitions = partitions
         self._agent = agent
         self.cluster.on_node.append(self._start_agent)
+        self.agents: dict[NodeName, ArchiveAgent] = {}
         self.lines: list[str] = []
         self._restore: RestoreService | None = None
+        self.writer = Writer(CLUSTER)
         if start:
-            self.run(attach(self.client(), self.env, cluster_id=CLUSTER, folder_is_new=True))
+            self.writer.claimed(self.run(attach(self.client(), self.env, cluster_id=CLUSTER, folder_is_new=True)))
             self.cluster.start()
             self.run(self.cluster.up())
 
@@ -95,9 +96,20 @@ class House:
     def client(self) -> RetryingStore:
         return RetryingStore(self.cluster.archive.client(self.env.tasks), self.env)
 
-    def _start_agent(self, host: Host, life: NodeLife) -> None:
+    def _start_agent(self, host: Host, life: RunningNode) -> None:
         store = RetryingStore(self.cluster.archive.client(host.env.tasks), host.env)
-        ArchiveAgent(host.env, store, life.source, Attached(CLUSTER, 1), options=self._agent).start()
+        self.agents[host.name] = ArchiveAgent(host.env, store, life.source, self.writer, options=self._agent)
+        self.agents[host.name].start()
+
+    def stop_agents(self) -> None:
+        """Nothing comes to the archive until `start_agents`."""
+        for agent in self.agents.values():
+            agent.stop()
+
+    def start_agents(self) -> None:
+        for host in self.cluster.hosts:
+            if host.up:
+                self._start_agent(host, host.process)
 
     def restart_control(self, *, power: bool = False, up: bool = True) -> None:
         """The process of router, store and services dies and comes again; nodes go on."""
@@ -105,24 +117,15 @@ class House:
         cluster.control.crash(power=power)
         cluster.control.start()
         cluster.env = cluster.control.env
-        cluster.router = Router(cluster.env, cluster.doors)
-        cluster.metadata = Metadata(cluster.env, cluster.router, cluster.system)
-        cluster.store = Store(
+        cluster.parts = open_control(
             cluster.env,
             nodes=cluster.doors,
-            router=cluster.router,
-            metadata=cluster.metadata,
+            system=cluster.system,
             members=MEMBERS,
-            initial_partitions=self.partitions,
-            pitr_default=True,
-        )
-        cluster.service = Service(
-            cluster.env,
-            nodes=cluster.doors,
-            store=cluster.store,
-            metadata=cluster.metadata,
             disk=cluster.control.disk,
             node_folder=lambda _name, path: path,
+            initial_partitions=self.partitions,
+            pitr_default=True,
             tree_timeout_s=10.0,
         )
         self._restore = None
@@ -192,7 +195,7 @@ class House:
             self.cluster.control.disk,
             StoreShelves(self.client(), CLUSTER, self.env.tasks),
             url=self.cluster.archive.url,
-            cluster=CLUSTER,
+            writer=self.writer,
         )
 
     def scrub(
@@ -206,7 +209,9 @@ class House:
         """The restore service of this life."""
         if self._restore is None:
             index = ArchiveIndex(self.client(), CLUSTER, tasks=self.env.tasks)
-            source = ArchiveSource(self.env, self.jobs(), self.cluster.control.disk, index, url=self.cluster.archive.url)
+            source = ArchiveSource(
+                self.env, self.jobs(), self.cluster.control.disk, index, url=self.cluster.archive.url, writer=self.writer
+            )
             self._restore = RestoreService(
                 self.env, self.service, source, RestoreOptions(archive_wait_s=20.0), max_offset_us=500_000, log=self.lines.append
             )

@@ -65,7 +65,14 @@ class SourceLog:
                 span = self.entries[first - 1 : entry.lsn]
                 found.append(
                     SegmentFacts(
-                        Lsn(first), Lsn(entry.lsn), Stamp(span[0].stamp), Stamp(entry.stamp), 10 * len(span), 100 * len(span), f"seg{first}"
+                        Lsn(first),
+                        Lsn(entry.lsn),
+                        Stamp(span[0].stamp),
+                        Stamp(entry.stamp),
+                        Stamp(entry.stamp),
+                        10 * len(span),
+                        100 * len(span),
+                        f"seg{first}",
                     )
                 )
             if entry.seal:
@@ -224,7 +231,7 @@ class RestoreWorld:
         rows = log.rows_at(cut + self.cut_shift)
         self.files[path] = rows
         self.changing()
-        return RestoredRows(path, total_of(rows), plan.raw, plan.bytes)
+        return RestoredRows(path, total_of(rows), plan.raw, plan.bytes, plan.to_lsn)
 
     async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
         self.changing()
@@ -234,9 +241,6 @@ class RestoreWorld:
         self.bases[key] = (rows.total, at_us)
         self.changing()
         return key
-
-    def has_rows(self, path: str) -> bool:
-        return path in self.files
 
     def discard(self, path: str) -> None:
         self.files = {name: rows for name, rows in self.files.items() if name != path and not name.startswith(path + "/")}

@@ -1,4 +1,4 @@
-"""The notes of a restore as version 1 wrote them are read by every later version."""
+"""The notes of a restore as version 2 wrote them are read by every later version."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 
-from pitr.job import LOAD, PUBLISHED, PartitionJob, RestoreJob, WindowNote, load_job
+from pitr.job import LOAD, PUBLISHED, AskedNote, PartitionJob, RestoreJob, WindowNote, load_job
 from tests.fixtures.golden import Golden
 from tests.unit.scrubber.scrub_world import table_of
 
@@ -20,6 +20,7 @@ def job(name: str) -> RestoreJob:
         target="cities-good",
         target_id=meta.table_id,
         at_us=1_760_000_000_123_456,
+        asked=AskedNote(minus_us=300_000_000),
         beyond_latest=True,
         created_us=1_760_000_001_000_000,
         meta=msgspec.to_builtins(meta),
@@ -58,17 +59,17 @@ def job(name: str) -> RestoreJob:
 
 @pytest.mark.parametrize("name", ["running", "published"])
 def test_golden_notes(golden: Golden, name: str) -> None:
-    golden.check_json(f"restore-job/{name}.json", job(name).as_notes())
-    read = load_job(json.loads(golden.read(f"restore-job/{name}.json")))
+    golden.check_json(f"v2/restore-job/{name}.json", job(name).as_notes())
+    read = load_job(json.loads(golden.read(f"v2/restore-job/{name}.json")))
     assert read is not None
     assert msgspec.json.encode(read, order="sorted") == msgspec.json.encode(job(name), order="sorted")
     assert read.target_meta == job(name).target_meta
-    golden.check_json(f"restore-job/{name}.report.json", read.report())
+    golden.check_json(f"v2/restore-job/{name}.report.json", read.report())
 
 
 def test_notes_of_another_version_are_left_alone() -> None:
     notes = job("running").as_notes()
-    assert load_job({**notes, "version": 2}) is None
+    assert load_job({**notes, "version": 1}) is None
     assert load_job({**notes, "phase": 7}) is None
     later = load_job({**notes, "later": "field"})
     assert later is not None

@@ -64,7 +64,8 @@ def test_no_latest_without_a_window() -> None:
 
 
 def segment(first: int, last: int) -> SegmentFacts:
-    return SegmentFacts(Lsn(first), Lsn(last), stamp_of(first * 100), stamp_of(last * 100), 10, 100, f"s{first}")
+    """LSN n is stamped at n * 100; a seal is closed 50 before its own moment."""
+    return SegmentFacts(Lsn(first), Lsn(last), stamp_of(first * 100), stamp_of(last * 100), stamp_of(last * 100 - 50), 10, 100, f"s{first}")
 
 
 def base(lsn: int) -> BaseFacts:
@@ -82,18 +83,50 @@ def test_the_newest_base_before_the_cut_and_all_behind_it() -> None:
     plan = plan_partition(history(SEGMENTS, (base(10), base(20))), stamp_of(2_500))
     assert (plan.base_lsn, [one.object for one in plan.segments], plan.from_lsn, plan.to_lsn) == (20, ["s21"], 21, 30)
     plan = plan_partition(history(SEGMENTS, (base(10), base(20))), Stamp(stamp_of(2_000) - 1))
-    assert (plan.base_lsn, [one.object for one in plan.segments]) == (10, ["s11"])
-    assert (plan.bytes, plan.requests) == (15, 4)
+    assert (plan.base_lsn, [one.object for one in plan.segments]) == (10, ["s11", "s21"])
+    assert (plan.bytes, plan.requests) == (25, 6)
 
 
-def test_a_cut_in_the_gap_between_segments_reads_no_further() -> None:
-    plan = plan_partition(history(SEGMENTS), stamp_of(2_050))
-    assert [one.object for one in plan.segments] == ["s1", "s11"]
+@pytest.mark.parametrize(
+    ("cut", "read"),
+    [
+        (stamp_of(1_949), ["s1", "s11"]),
+        (stamp_of(1_950), ["s1", "s11"]),
+        (Stamp(stamp_of(1_950) + 1), ["s1", "s11", "s21"]),
+        (stamp_of(2_000), ["s1", "s11", "s21"]),
+        (stamp_of(2_050), ["s1", "s11", "s21"]),
+        (stamp_of(2_950), ["s1", "s11", "s21"]),
+    ],
+)
+def test_it_is_read_on_to_the_first_seal_closed_at_or_after_the_cut(cut: Stamp, read: list[str]) -> None:
+    """Not to the first record beyond it: what that seal's digest says of the state is checked, and that nothing can follow it."""
+    assert [one.object for one in plan_partition(history(SEGMENTS), cut).segments] == read
 
 
-def test_a_cut_at_a_base_needs_no_log() -> None:
+def test_a_cut_at_a_base_reads_on_too_and_needs_no_log_where_none_follows() -> None:
     plan = plan_partition(history(SEGMENTS, (base(20),)), stamp_of(2_000))
+    assert ([one.object for one in plan.segments], plan.from_lsn, plan.to_lsn) == (["s21"], 21, 30)
+    plan = plan_partition(history(SEGMENTS[:2], (base(20),), closed=2_010, closed_at=20), stamp_of(2_000))
     assert (plan.segments, plan.from_lsn, plan.to_lsn) == ((), 21, 20)
+
+
+def test_records_beyond_the_cut_do_not_prove_it_without_a_closed_timestamp() -> None:
+    late = segment(21, 30)._replace(closed=stamp_of(1_500))
+    with pytest.raises(Unavailable):
+        plan_partition(history([*SEGMENTS[:2], late]), stamp_of(2_500))
+
+
+@pytest.mark.parametrize(("off", "proven"), [(-4096, False), (-1, False), (0, True), (1, True)])
+def test_a_closed_timestamp_proves_up_to_itself_and_no_further(off: int, proven: bool) -> None:
+    cut = stamp_of(3_500)
+    said = history(SEGMENTS)._replace(closed=((Stamp(cut + off), Lsn(30)),))
+    at_seal = history([*SEGMENTS, segment(31, 40)._replace(closed=Stamp(cut + off))])
+    if proven:
+        assert (plan_partition(said, cut).to_lsn, plan_partition(at_seal, cut).to_lsn) == (30, 40)
+        return
+    for one in (said, at_seal):
+        with pytest.raises(Unavailable):
+            plan_partition(one, cut)
 
 
 @pytest.mark.parametrize(("lost", "cut", "first"), [(1, 2_500, 11), (1, 1_500, 11), (0, 500, 1), (1, 2_050, 11)])
@@ -149,7 +182,8 @@ def test_plans_against_brute_force(seed: int) -> None:
     needed = {lsn for lsn in range(1, first) if stamp_of(lsn * 100) <= cut}
     assert needed <= covered
     assert plan.base is None or plan.base.stamp <= cut
-    assert all(one.first_stamp <= cut for one in plan.segments)
+    assert all(one.closed < cut for one in plan.segments[:-1]), "not read further than the seal that proves it"
+    assert not plan.segments or plan.segments[-1].closed >= cut or plan.segments[-1] == segments[-1]
 
 
 def test_prediction() -> None:

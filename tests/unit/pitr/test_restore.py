@@ -223,8 +223,17 @@ def test_the_same_target_again_attaches_and_another_moment_is_refused() -> None:
         world.run(world.service.restore_table(world.source, "new", at_us=at, overrides={}))
     world.finish()
     assert world.published == [first["to_id"]]
+    done = world.run(world.service.start(world.source, "new", Asked(at_us=at)))
+    assert (done["to_id"], done["state"], done["verdict"]) == (first["to_id"], "published", "match")
+    assert world.run(world.service.start(world.source, "new", Asked(before_us=at + 1)))["state"] == "published"
+    for other in (Asked(at_us=at - 1), Asked(latest=True), Asked(minus_us=7)):
+        with pytest.raises(Conflict) as refused:
+            world.run(world.service.start(world.source, "new", other))
+        assert "proven window" in refused.value.fields["found"]
     with pytest.raises(Conflict):
-        world.run(world.service.start(world.source, "new", Asked(at_us=at)))
+        world.run(world.service.restore_table(world.source, "new", at_us=at, overrides={}))
+    world.finish()
+    assert world.published == [first["to_id"]], "what is done is not done again"
 
 
 def test_cancel_while_it_runs_and_never_after_publication() -> None:

@@ -8,7 +8,7 @@ import pytest
 from base.errors import Corrupt
 from base.ids import Member, PartitionId, TableId
 from storage import messages as talk
-from storage.control.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta, Throughput
+from storage.control.catalogue import FinalSeal, KeyAttribute, KeySchema, PartitionInfo, TableMeta, Throughput
 from storage.control.metadata import MetadataWrite
 from storage.digest import RangeDigest
 from storage.replica import EXTRA_VERSION, ReplicaExtra
@@ -24,7 +24,7 @@ def test_replica_state(golden: Golden) -> None:
     digest.add(bytes(16), 5)
     digest.add(b"\xff" * 16, 7)
     own = OwnSegment(STATEMENT, 4096, 8192, 9, 7, 1234, 4000, 2, bytes(16), bytes(32), bytes(range(16)), 5)
-    facts = SegmentFacts(10, 77, 1, 1, 8193, bytes(range(32)), 0, 10, 8193, 9, [own], [1, 0, 2], [(4, 3)], bytes(range(16)), 3)
+    facts = SegmentFacts(10, 77, 1, 1, 8193, bytes(range(32)), 0, 10, 8193, 9, [own], [1, 0, 2], [(4, 3)], bytes(range(16)), 3, 9, 8191)
     data = msgspec.msgpack.encode(ReplicaExtra(EXTRA_VERSION, digest.encode(), 99, facts))
     golden.check("v2/replica/state.bin", data)
     back = msgspec.msgpack.decode(golden.read("v2/replica/state.bin"), type=ReplicaExtra)
@@ -67,10 +67,12 @@ def test_table_item(golden: Golden) -> None:
         partitions=(PartitionInfo(PartitionId(PARTITION), "0" * 32, "", (Member(1, 1), Member(2, 1), Member(3, 1))),),
         created_at=1_800_000_000_000_000,
         throughput=Throughput(5, 5),
+        finals=(FinalSeal(PartitionId(PARTITION), 77, 1_800_000_000_000_000 << 12, "0c" * 32, "0d" * 16, 12),),
+        archived_at=1_800_000_000_000_001,
     )
     text = msgspec.json.encode(table).decode()
     write = MetadataWrite(f"table/{table.table_id}", expect=None, value=text)
     assert write.new is not None
-    golden.check("metadata/table.bin", write.new)
-    golden.check_json("metadata/table.json", msgspec.json.decode(text))
-    assert msgspec.json.decode(golden.read("metadata/table.json"), type=TableMeta) == table
+    golden.check("v2/metadata/table.bin", write.new)
+    golden.check_json("v2/metadata/table.json", msgspec.json.decode(text))
+    assert msgspec.json.decode(golden.read("v2/metadata/table.json"), type=TableMeta) == table
