@@ -62,6 +62,10 @@ class HybridClock:
         """The clock as it stands, capped at the reservation: safe to send in a grant or a promise."""
         return Stamp(min(max(wall_us << COUNTER_BITS, self.latest), self.reservation))
 
+    def ahead_us(self, wall_us: int) -> int:
+        """How far stamps are ahead of the wall clock, in microseconds (negative: behind). More than RESERVE_AHEAD_US and the offset allowed: a clock ran ahead once."""
+        return stamp_micros(self.latest) - wall_us
+
     def merge(self, other: Stamp, wall_us: int) -> bool:
         """Take over a stamp seen elsewhere. False (and nothing taken) if it is further ahead than `max_offset_us` of the wall clock."""
         if stamp_micros(other) > wall_us + self.max_offset_us:

@@ -138,6 +138,15 @@ class ConsensusConfig(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Key("max_clock_offset", "duration", "a node whose clock is further off is refused; the ± printed with every restore plan", 1_000),
     ] = 500_000
+    clock_ahead_accepted_us: Annotated[
+        int,
+        Key(
+            "clock_ahead_accepted",
+            "duration",
+            "how far the cluster's time may be ahead of this machine's clock, once that ran ahead and was set right (runbooks/clock-ahead.md)",
+            0,
+        ),
+    ] = 0
 
 
 class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):

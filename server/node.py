@@ -68,7 +68,7 @@ def open_node(
 ) -> RunningNode:
     """Recover the node's log and make the node; it speaks only after `node.start`. names: every node's name by its number.
 
-    Raises Unsafe if its clock reservation lies further ahead of the wall clock than `max_clock_offset` allows.
+    Raises Unsafe if its clock reservation lies further ahead of the wall clock than `check_clock` allows.
     """
     log, recovered = Wal.open(
         disk,
@@ -78,7 +78,7 @@ def open_node(
         reserve_bytes=wal.reserve,
         call_later=env.tasks.call_later,
     )
-    check_clock(env, name, recovered.reservation >> 12, max_offset_us=options.max_clock_offset_us)
+    check_clock(env, name, recovered.reservation >> 12, options)
     running: list[RunningNode] = []
 
     def changed(partition: PartitionId) -> None:
@@ -111,16 +111,19 @@ def open_node(
     return running[0]
 
 
-def check_clock(env: Env, name: NodeName, reservation_us: int, *, max_offset_us: int) -> None:
+def check_clock(env: Env, name: NodeName, reservation_us: int, options: StorageOptions) -> None:
     """Raises Unsafe if this machine's clock is behind what the node has promised already, by more than may be."""
     ahead = reservation_us - env.clock.wall_us()
-    allowed = RESERVATION_US + max_offset_us
+    allowed = RESERVATION_US + options.max_clock_offset_us + options.clock_ahead_accepted_us
     if ahead > allowed:
+        hours = -(-ahead // 3_600_000_000)
         raise Unsafe(
-            "this machine's clock is behind what the node has already promised; set the clock right and start again",
+            "this machine's clock is behind what the node has already promised",
             node=name,
             ahead_seconds=round(ahead / 1e6, 3),
             allowed_seconds=allowed / 1e6,
+            next=f"if this clock is wrong, set it right; if it is right and an earlier one ran ahead, wait until it has caught up, or start with "
+            f"--set consensus.clock_ahead_accepted={hours}h: time stamps and the restorable window then go on from where they were (runbooks/clock-ahead.md)",
         )
 
 

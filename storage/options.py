@@ -11,6 +11,7 @@ class StorageOptions:
 
     read_wait_us: how long a replica may make a read wait until it has applied far enough. statement_retry_us: pause between asking for statements again.
     max_clock_offset_us: a clock further ahead than this is refused.
+    clock_ahead_accepted_us: so much further ahead the stamps may be, because somebody said so after a clock that had run ahead was set right.
     write_wait_us: how long an answer may wait for its record to be applied before it says that the outcome is unknown.
     attest_wait_us: how long the leader waits for all members' attestations before it logs ARCHIVED with those it has.
     """
@@ -29,3 +30,4 @@ class StorageOptions:
     apply_slice_bytes: int = 4 << 20
     reads_waiting_max: int = 10_000
     max_clock_offset_us: int = 500_000
+    clock_ahead_accepted_us: int = 0

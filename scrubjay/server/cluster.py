@@ -82,6 +82,7 @@ def storage_options(config: Config) -> StorageOptions:
         seal_bytes=config.archive.segment_bytes,
         seal_age_us=config.archive.seal_age_us,
         max_clock_offset_us=config.consensus.max_clock_offset_us,
+        clock_ahead_accepted_us=config.consensus.clock_ahead_accepted_us,
     )
 
 
@@ -105,7 +106,7 @@ async def open_cluster(
 ) -> Cluster:
     """Recover the nodes from their folders, start them and load the catalogue. descriptors: what this process may use.
 
-    Raises Unsafe if a node's clock reservation lies further ahead of the wall clock than `consensus.max_clock_offset` allows.
+    Raises Unsafe if a node's clock reservation lies further ahead of the wall clock than is allowed (server.node.check_clock).
     """
     hub = LocalHub(tasks)
     sizes = wal_sizes(config, descriptors)

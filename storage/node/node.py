@@ -25,6 +25,7 @@ from storage.consensus.liveness import Liveness
 from storage.consensus.options import ConsensusOptions
 from storage.consensus.ready import Envelope, Now
 from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.node.clockwatch import ClockWatch
 from storage.node.deadlines import PAUSE_MIN_US, Deadlines
 from storage.node.hosting import Hosting
 from storage.node.post import Post
@@ -74,7 +75,9 @@ class Node:
         self.consensus_options = consensus_options
         self.cluster_id = cluster_id
         self._cluster = consensus.cluster_tag(uuid_bytes(cluster_id))
-        self.clock = HybridClock(reservation=recovered.reservation, max_offset_us=options.max_clock_offset_us)
+        allowed_us = options.max_clock_offset_us + options.clock_ahead_accepted_us
+        self.clock = HybridClock(reservation=recovered.reservation, max_offset_us=allowed_us)
+        self.clock_watch = ClockWatch(self.clock, allowed_us=allowed_us)
         self.boot_count = recovered.boot_count + 1
         self.liveness = Liveness(me=number, boot_count=self.boot_count, clock=self.clock, options=consensus_options, now=self.now())
         self.failed: ScrubjayError | None = None
@@ -421,6 +424,8 @@ class Node:
         if not self.running:
             return
         now = self.now()
+        if self.clock_watch.look(now.wall_us):
+            self.log_state(None, "clock" if self.clock_watch.fault else "ok", self.clock_watch.fault or "the clock has caught up")
         self._reserve()
         self.boxes.node(self.liveness.tick(now))
         self._after_liveness(now)

@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from scrubjay.demo.damage import flip_live_bit
 from tests.fixtures import child
+from tests.fixtures.faketime import FakeClock
 from tests.fixtures.process import ScrubjayServer
 from tests.fixtures.s3 import S3Bucket, start_seaweed
 from tests.integration.runbooks.pages import FOLDER, Command, Hand, pages, pieces
@@ -198,7 +199,31 @@ def _write_until_refused(scenario: Scenario) -> dict[str, str]:
     raise AssertionError("40 MB went into a full disk")
 
 
+def _clock_ahead(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    clock = FakeClock(tmp_path, "+3h")
+    scenario = Scenario(make(settings=QUICK, env=clock.env))
+    scenario.make_table()
+    scenario.status_is(0)
+    assert scenario.server.stop() == 0
+    clock.set("+0")
+    scenario.variables["PORT"] = str(scenario.server.port)
+
+    def accept() -> None:
+        scenario.server.set("consensus.clock_ahead_accepted", "3h")
+        scenario.server.start()
+        scenario.put("after", "accepted")
+
+    scenario.hands["accept"] = accept
+    yield scenario
+    assert (
+        scenario.client.get_item(TableName="orders", Key={"pk": {"S": "order-7"}}, ConsistentRead=True)["Item"]["value"]["S"] == "value 7"
+    )
+    assert scenario.server.stop() == 0
+    scenario.server.start()
+
+
 SCENARIOS = {
+    "clock-ahead": _clock_ahead,
     "restore-at-2am": _restore,
     "scrub-mismatch": _scrub,
     "archive-lags-or-store-down": _store_down,

@@ -1,0 +1,84 @@
+"""Wall clocks that were wrong, on a real server: stepped while it runs, ahead once and then corrected, set back while it was down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.fixtures.faketime import FakeClock
+from tests.fixtures.process import ScrubjayServer
+from tests.fixtures.wait import wait_for
+from tests.integration.process.load import make_table
+
+Make = Callable[..., ScrubjayServer]
+FAST = {"archive.seal_age": "1s", "archive.seal_age_max": "1s", "archive.closed_interval": "1s"}
+
+
+def put(client: Any, key: str) -> bool:
+    try:
+        client.put_item(TableName="birds", Item={"k": {"S": key}})
+    except ClientError:
+        return False
+    return True
+
+
+def count(client: Any) -> int:
+    return int(client.scan(TableName="birds", ConsistentRead=True, Select="COUNT")["Count"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_clock_stepped_ahead_and_back_while_running_is_said_and_has_a_way_out(scrubjay_server: Make, tmp_path: Path) -> None:
+    clock = FakeClock(tmp_path)
+    server = scrubjay_server(settings=FAST, env=clock.env)
+    make_table(server.port, "birds")
+    client = server.client()
+    assert put(client, "before")
+    clock.set("+2h")
+    assert put(client, "ahead")
+    clock.set("+0")
+    wait_for(lambda: '"state":"clock"' in server.log.read_text(), timeout=20)
+    assert "of this machine's clock" in server.log.read_text()
+    server.stop()
+    with pytest.raises(RuntimeError, match="process ended with 4"):
+        server.start()
+    assert "consensus.clock_ahead_accepted=2h" in server.log.read_text()
+    server.set("consensus.clock_ahead_accepted", "3h")
+    server.start()
+    client = server.client()
+    assert put(client, "after")
+    assert count(client) == 3
+    wait_for(lambda: server.cli_json("archive", "status", "--table", "birds")[0] == 0, timeout=30)
+    assert server.cli_json("scrub", "run")[0] == 0
+    assert server.cli_json("verify")[0] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_machine_that_starts_in_1970_goes_on_when_its_clock_is_set(scrubjay_server: Make, tmp_path: Path) -> None:
+    clock = FakeClock(tmp_path, "@1970-01-01 00:01:00")
+    server = scrubjay_server(settings=FAST, env=clock.env)
+    make_table(server.port, "birds")
+    assert put(server.client(), "1970")
+    clock.set("+0")
+    wait_for(lambda: put(server.client(), "now"), timeout=30)
+    assert server.stop() == 0
+    server.start()
+    assert count(server.client()) == 2
+
+
+@pytest.mark.timeout(60)
+def test_a_clock_set_back_a_little_while_it_was_down_is_no_fault(scrubjay_server: Make, tmp_path: Path) -> None:
+    clock = FakeClock(tmp_path)
+    server = scrubjay_server(settings=FAST, env=clock.env)
+    make_table(server.port, "birds")
+    assert put(server.client(), "a")
+    assert server.stop() == 0
+    clock.set("-1s")
+    server.start()
+    assert put(server.client(), "b")
+    assert '"state":"clock"' not in server.log.read_text()
