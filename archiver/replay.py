@@ -17,14 +17,14 @@ from base.errors import Corrupt, Missing
 from base.ids import Lsn, Stamp
 from storage.btree.engine import Row
 from storage.digest import MASK, Total
-from storage.record import EFFECT, HEADER_SIZE, Kind, Op
+from storage.record import EFFECT, HEADER_SIZE, IMPLEMENTED, Kind, Op
 
 _DATA = int(Kind.DATA)
 _COMMIT = int(Kind.COMMIT)
 _SEAL = int(Kind.SEAL)
 _PUT = int(Op.PUT)
 _DELETE = int(Op.DELETE)
-_UNSUPPORTED = {int(Kind.SPLIT), int(Kind.PREPARE), int(Kind.ABORT)}
+_UNSUPPORTED = {int(kind) for kind in Kind if kind not in IMPLEMENTED}
 _unpack_effect = EFFECT.unpack_from
 _ABSENT = -1
 _ONE = HEADER_SIZE + EFFECT.size

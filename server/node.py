@@ -7,20 +7,27 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from base.env import Disk, Env, Network
-from base.errors import Unsafe
+from base.errors import ScrubjayError, Unsafe
 from base.ids import ClusterId, NodeName, PartitionId
 from storage.archive_source import NodeLogSource
 from storage.btree.engine import TreeEngine
 from storage.consensus.options import ConsensusOptions
 from storage.control.catalogue import TableMeta
 from storage.node import Node, NodeEvents
+from storage.node.absent import AbsentNode
+from storage.node.identity import Members
 from storage.options import StorageOptions
-from storage.replica import Replica
+from storage.replica import BASE, Replica
 from storage.service_port import Finding
 from storage.wal.wal import Wal
 
+JOIN_POLL_S = 0.02
 RESERVATION_US = 3_000_000
 """How far ahead of the wall clock a reservation reaches by itself (base.hlc)."""
+
+
+class ClockFault(Unsafe):
+    """The machine's clock is wrong: nobody who runs on it may start."""
 
 
 class WalSizes(NamedTuple):
@@ -52,6 +59,14 @@ class RunningNode:
         self.wal.close()
 
 
+class Founding(NamedTuple):
+    """Who belongs to the cluster. members: its list. mint: a fresh UUID, for a folder that never was a node's."""
+
+    cluster_id: ClusterId
+    members: Members
+    mint: Callable[[], str]
+
+
 def open_node(
     *,
     name: NodeName,
@@ -63,13 +78,16 @@ def open_node(
     wal: WalSizes,
     options: StorageOptions,
     consensus: ConsensusOptions,
-    cluster_id: ClusterId,
+    founding: Founding,
     told: Told,
 ) -> RunningNode:
-    """Recover the node's log and make the node; it speaks only after `node.start`. names: every node's name by its number.
+    """Recover the node's log and make the node; it speaks only after `start_node`. names: every node's name by its number.
 
-    Raises Unsafe if its clock reservation lies further ahead of the wall clock than `check_clock` allows.
+    Raises ClockFault if its clock reservation lies further ahead of the wall clock than `check_clock` allows; Unsafe if this folder must not speak for
+    this member (`storage.node.identity`); Corrupt, DiskFull, Unavailable if it cannot be read or written.
     """
+    number = next(at for at, one in names.items() if one == name)
+    _, joining = founding.members.admit(disk, node=name, number=number, mint=founding.mint(), now_us=env.clock.wall_us())
     log, recovered = Wal.open(
         disk,
         "wal",
@@ -78,7 +96,12 @@ def open_node(
         reserve_bytes=wal.reserve,
         call_later=env.tasks.call_later,
     )
-    check_clock(env, name, recovered.reservation >> 12, options)
+    try:
+        founding.members.check_boots(name, recovered.boot_count)
+        check_clock(env, name, recovered.reservation >> 12, options)
+    except ScrubjayError:
+        log.close()
+        raise
     running: list[RunningNode] = []
 
     def changed(partition: PartitionId) -> None:
@@ -91,7 +114,6 @@ def open_node(
     def state(node: Node, replica: Replica | None, state: str, reason: str) -> None:
         told.state(node.name, replica.partition if replica is not None else None, state, reason)
 
-    number = next(at for at, one in names.items() if one == name)
     opened = engine()
     node = Node(
         name=name,
@@ -105,19 +127,55 @@ def open_node(
         options=options,
         consensus_options=consensus,
         events=NodeEvents(finding=finding, state=state, archive=changed),
-        cluster_id=cluster_id,
+        cluster_id=founding.cluster_id,
+        joining=joining,
     )
     running.append(RunningNode(node, log, opened, NodeLogSource(node)))
     return running[0]
 
 
+def start_node(node: Node, members: Members, done: Callable[[ScrubjayError | None], None]) -> None:
+    """Let the node speak. done, once: None when it may, or why it failed (its peers go on without it)."""
+
+    def started(error: ScrubjayError | None) -> None:
+        if error is None:
+            try:
+                members.booted(node.name, node.boot_count)
+            except ScrubjayError as unwritten:
+                node.log_state(None, "ok", f"an older copy of this node's folder would not be noticed: {unwritten}")
+        done(error)
+
+    node.start(started)
+
+
+def join(env: Env, members: Members, node: Node) -> None:
+    """A node that joins makes the logs it is asked for; once they are durable it has no others to make. Call it when everything is hosted."""
+    if not node.joining or not node.running:
+        return
+    if all(replica.logged for replica in node.replicas.values() if replica.state != BASE):
+        try:
+            members.joined(node.name)
+        except ScrubjayError as error:
+            node.log_state(None, "ok", f"still joining: {error}")
+        else:
+            node.joining = False
+            return
+    env.tasks.call_later(JOIN_POLL_S, lambda: join(env, members, node))
+
+
+def absent_node(*, name: NodeName, number: int, env: Env, told: Told, failed: ScrubjayError) -> AbsentNode:
+    """Stands for a node that cannot be opened, or must stay out."""
+    told.state(name, None, "failed", f"this node stays out: {failed}")
+    return AbsentNode(name=name, number=number, env=env, failed=failed)
+
+
 def check_clock(env: Env, name: NodeName, reservation_us: int, options: StorageOptions) -> None:
-    """Raises Unsafe if this machine's clock is behind what the node has promised already, by more than may be."""
+    """Raises ClockFault if this machine's clock is behind what the node has promised already, by more than may be."""
     ahead = reservation_us - env.clock.wall_us()
     allowed = RESERVATION_US + options.max_clock_offset_us + options.clock_ahead_accepted_us
     if ahead > allowed:
         hours = -(-ahead // 3_600_000_000)
-        raise Unsafe(
+        raise ClockFault(
             "this machine's clock is behind what the node has already promised",
             node=name,
             ahead_seconds=round(ahead / 1e6, 3),

@@ -1,14 +1,16 @@
-"""A planned stop: seal what is open, wait for the archive, and say once more up to where the tables are closed. Bounded by a deadline."""
+"""A planned stop: seal what is open, wait for the archive, say once more up to where the tables are closed, hand leadership over. Bounded by a deadline."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from archiver.agent import ArchiveAgent
 from base.env import Env
 from base.errors import ScrubjayError
 from server.patience import within
 from storage.control.store import Store
+from storage.node import Node
 
 LAST_WORDS_S = 1.0
 """How long a planned stop waits for the closed timestamps to reach the last write: a few support intervals."""
@@ -21,6 +23,18 @@ async def planned_stop(env: Env, store: Store, agents: Sequence[ArchiveAgent], *
     if not left:
         await last_words(env, store, agents, deadline_us=deadline_us, log=log)
     return left
+
+
+async def hand_over(env: Env, nodes: Sequence[Node]) -> None:
+    """Before these nodes stop: what they lead goes to nodes that go on, or is given up for anybody to take. Bounded (`storage.node.node.HAND_OVER_S`)."""
+    leaving = frozenset(node.number for node in nodes)
+    done = []
+    for node in nodes:
+        future = env.tasks.future()
+        done.append(future)
+        node.hand_over(partial(future.set_result, None), leaving=leaving)
+    for future in done:
+        await future
 
 
 async def last_words(env: Env, store: Store, agents: Sequence[ArchiveAgent], *, deadline_us: int, log: Callable[[str], object]) -> None:

@@ -7,7 +7,7 @@ Every answer waits: a write for its record to be applied; a refused condition is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec
 
 import msgspec
 
@@ -29,6 +29,8 @@ from storage.wal import log as wal
 
 if TYPE_CHECKING:
     from sim.world import Host
+
+P = ParamSpec("P")
 
 CLUSTER = b"simulate"
 
@@ -343,6 +345,14 @@ class GroupNode:
 
     def fail(self, error: ScrubjayError) -> None:
         raise error
+
+    def guarded(self, work: Callable[P, object]) -> Callable[P, None]:
+        """A rule that does not hold ends the run here, as a violation."""
+
+        def enter(*arguments: P.args, **named: P.kwargs) -> None:
+            work(*arguments, **named)
+
+        return enter
 
     def room_changed(self, full: bool, reason: str) -> None:
         raise AssertionError(reason)

@@ -53,6 +53,8 @@ class Checkpoints:
         self._idle_dirty_at_us: int | None = None
         self._running = False
         self._retry_at_us: int | None = None
+        self.failure: ScrubjayError | None = None
+        """Why the last checkpoint failed; None since one succeeded."""
         self._tree_life = 0
         self._pins: dict[int, Pin] = {}
         self._holds: dict[int, int] = {}
@@ -128,7 +130,7 @@ class Checkpoints:
             if life == self._tree_life:
                 self._done(layer, result)
 
-        tree.checkpoint(layer_changes(layer), layer.state, done)
+        tree.checkpoint(layer_changes(layer), layer.state, replica.node.guarded(done))
 
     def _done(self, layer: Layer, result: ScrubjayError | None) -> None:
         replica = self._replica
@@ -138,10 +140,15 @@ class Checkpoints:
             replica.give_up_tree()
             return
         if result is not None:
-            replica.node.log_state(replica, replica.state, f"checkpoint failed, will be tried again: {result}")
+            if str(result) != str(self.failure):
+                replica.node.log_state(replica, replica.state, f"checkpoint failed, is tried again: {result}")
+            self.failure = result
             self._retry_at_us = replica.node.boot_us() + RETRY_US
             replica.node.arm(replica)
             return
+        if self.failure is not None:
+            replica.node.log_state(replica, replica.state, "the tree takes checkpoints again")
+            self.failure = None
         replica.overlay.committed()
         self.committed_before, self.committed = self.committed, layer.state.applied
         self._first_before = self._firsts.get(self.committed_before, self._first_before)
@@ -154,7 +161,7 @@ class Checkpoints:
 
     def _after(self) -> None:
         self._next()
-        if self._replica.fresh:
+        if self._replica.applied < self._replica.chosen:
             self._replica.apply_ready()
         self._replica.node.arm(self._replica)
 
@@ -205,7 +212,7 @@ class Checkpoints:
             if life == self._tree_life:
                 self._after()
 
-        tree.pin(lsn, done)
+        tree.pin(lsn, replica.node.guarded(done))
 
     def pinned(self, lsn: Lsn, done: Callable[[PinnedTree | ScrubjayError], None]) -> None:
         """The tree pinned at the scrub seal `lsn`, as soon as it is. done(Unavailable) if this replica will not have it."""

@@ -13,6 +13,9 @@ class StorageOptions:
     max_clock_offset_us: a clock further ahead than this is refused.
     clock_ahead_accepted_us: so much further ahead the stamps may be, because somebody said so after a clock that had run ahead was set right.
     write_wait_us: how long an answer may wait for its record to be applied before it says that the outcome is unknown.
+    overlay_bytes: what may wait in memory for a tree that takes no checkpoints, per replica: beyond it a leader refuses new writes; beyond twice that, nothing
+    more is applied.
+    answers_waiting_max: answers that may wait for what is proposed, per partition.
     attest_wait_us: how long the leader waits for all members' attestations before it logs ARCHIVED with those it has.
     """
 
@@ -20,6 +23,7 @@ class StorageOptions:
     checkpoint_idle_interval_us: int = 30_000_000
     checkpoint_bytes: int = 8 << 20
     frozen_layers_max: int = 4
+    overlay_bytes: int = 64 << 20
     seal_bytes: int = 8 << 20
     seal_age_us: int = 10_000_000
     pin_timeout_us: int = 600_000_000
@@ -29,5 +33,6 @@ class StorageOptions:
     attest_wait_us: int = 2_000_000
     apply_slice_bytes: int = 4 << 20
     reads_waiting_max: int = 10_000
+    answers_waiting_max: int = 100_000
     max_clock_offset_us: int = 500_000
     clock_ahead_accepted_us: int = 0

@@ -28,12 +28,17 @@ class Layer(NamedTuple):
 
 
 class Overlay:
-    """active_bytes: rough memory of the active layer, the measure for the next checkpoint."""
+    """active_bytes: rough memory of the active layer, the measure for the next checkpoint. size: the same of all layers, what waits for the tree."""
 
     def __init__(self) -> None:
         self.active: SortedDict = SortedDict()
         self.frozen: deque[Layer] = deque()
         self.active_bytes = 0
+        self._frozen_bytes: deque[int] = deque()
+
+    @property
+    def size(self) -> int:
+        return self.active_bytes + sum(self._frozen_bytes)
 
     def put(self, key: bytes, lsn: Lsn, stamp: Stamp, item: bytes | None) -> None:
         self.active[key] = Change(key, lsn, stamp, item)
@@ -54,6 +59,7 @@ class Overlay:
         """Close the active layer as what leads to `state`."""
         layer = Layer(self.active, state, pin)
         self.frozen.append(layer)
+        self._frozen_bytes.append(self.active_bytes)
         self.active = SortedDict()
         self.active_bytes = 0
         return layer
@@ -61,10 +67,12 @@ class Overlay:
     def committed(self) -> None:
         """The oldest frozen layer is in the tree."""
         self.frozen.popleft()
+        self._frozen_bytes.popleft()
 
     def clear(self) -> None:
         self.active = SortedDict()
         self.frozen.clear()
+        self._frozen_bytes.clear()
         self.active_bytes = 0
 
     def merged(self, tree: Tree, start: bytes, end: bytes | None, *, reverse: bool) -> Iterator[tuple[bytes, bytes]]:

@@ -64,6 +64,10 @@ class Kind(IntEnum):
         return self < 16
 
 
+IMPLEMENTED = frozenset({Kind.DATA, Kind.SCHEMA, Kind.COMMIT, Kind.NOOP, Kind.SEAL, Kind.ARCHIVED})
+"""What this version knows how to apply. Whoever meets another kind stops there: to skip it would be to say something else than the log says."""
+
+
 class Op(IntEnum):
     PUT = 1
     DELETE = 2

@@ -9,8 +9,9 @@ from pathlib import Path
 import structlog
 
 from base.env import Env
+from base.errors import ScrubjayError, Unavailable
 from base.ids import Member, NodeName, PartitionId
-from base.real.disk import RealDisk
+from base.real.disk import RealDisk, error_of
 from base.real.limits import Descriptors
 from base.real.loop import AsyncTasks
 from base.real.net import LocalHub
@@ -18,7 +19,7 @@ from base.real.worker_process import WorkerProcess
 from scrubjay.config import Config
 from scrubjay.server.folder import ClusterFile
 from server.control import Control, open_control
-from server.node import RunningNode, Told, WalSizes, open_node
+from server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absent_node, join, open_node, start_node
 from storage.archive_source import NodeLogSource
 from storage.btree.lmdb_engine import READERS_OPEN_MAX, LmdbEngine
 from storage.consensus.options import ConsensusOptions
@@ -26,6 +27,7 @@ from storage.control.metadata import Metadata, metadata_table
 from storage.control.service import Service
 from storage.control.store import Store
 from storage.node import Node
+from storage.node.identity import INCARNATION_FIRST, Members
 from storage.options import StorageOptions
 from storage.service_port import Finding
 from storage.wal.wal import Wal
@@ -41,12 +43,10 @@ class Cluster:
     """Everything of storage in this process. `close` in reverse order of making."""
 
     running: dict[NodeName, RunningNode]
+    nodes: dict[NodeName, Node]
+    """Every node of the cluster, also those that could not start."""
     control: Control
     disks: dict[NodeName, RealDisk] = field(default_factory=dict)
-
-    @property
-    def nodes(self) -> dict[NodeName, Node]:
-        return {name: one.node for name, one in self.running.items()}
 
     @property
     def sources(self) -> dict[NodeName, NodeLogSource]:
@@ -106,56 +106,77 @@ async def open_cluster(
 ) -> Cluster:
     """Recover the nodes from their folders, start them and load the catalogue. descriptors: what this process may use.
 
-    Raises Unsafe if a node's clock reservation lies further ahead of the wall clock than is allowed (server.node.check_clock).
+    A node whose folder cannot be opened, or that must stay out, is part of the cluster as a failed one: the others serve. Raises Unavailable if no majority
+    came up, Unsafe if a node's clock reservation lies further ahead of the wall clock than is allowed (server.node.check_clock).
     """
     hub = LocalHub(tasks)
+    home = RealDisk(folder, post=tasks.post)
+    founding = Founding(cluster.cluster_id, Members(home, cluster.cluster_id), env.rand.uuid)
+    names = dict(enumerate(NODES, 1))
     sizes = wal_sizes(config, descriptors)
-    members = tuple(Member(number, 1) for number in range(1, len(NODES) + 1))
+    members = tuple(Member(number, INCARNATION_FIRST) for number in names)
     system = metadata_table(cluster.metadata_table_id, cluster.metadata_partition_id, members=members, created_at=cluster.created_at)
     running: dict[NodeName, RunningNode] = {}
+    nodes: dict[NodeName, Node] = {}
     disks: dict[NodeName, RealDisk] = {}
     services: list[Service] = []
     told = Told(finding=partial(_finding, env, services), state=_state)
-    for name in NODES:
+    for number, name in names.items():
         root = folder / "nodes" / name
-        root.mkdir(parents=True, exist_ok=True)
-        disk = disks[name] = RealDisk(root, post=tasks.post)
-        running[name] = open_node(
-            name=name,
-            names=dict(enumerate(NODES, 1)),
-            env=env,
-            disk=disk,
-            network=hub.attach(name),
-            engine=partial(
-                LmdbEngine,
-                str(root),
-                disk,
-                partial(WorkerProcess, loop=tasks.loop),
-                readers_open_max=min(READERS_OPEN_MAX, descriptors.trees_per_node),
-            ),
-            wal=sizes,
-            options=storage_options(config),
-            consensus=consensus_options(config),
-            cluster_id=cluster.cluster_id,
-            told=told,
-        )
-    for one in running.values():
-        booted = tasks.future()
-        one.node.start(lambda booted=booted: booted.set_result(None))  # type: ignore[misc]
-        await booted
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            disk = RealDisk(root, post=tasks.post)
+            running[name] = open_node(
+                name=name,
+                names=names,
+                env=env,
+                disk=disk,
+                network=hub.attach(name),
+                engine=partial(
+                    LmdbEngine,
+                    str(root),
+                    disk,
+                    partial(WorkerProcess, loop=tasks.loop),
+                    readers_open_max=min(READERS_OPEN_MAX, descriptors.trees_per_node),
+                ),
+                wal=sizes,
+                options=storage_options(config),
+                consensus=consensus_options(config),
+                founding=founding,
+                told=told,
+            )
+        except ClockFault:
+            raise
+        except (ScrubjayError, OSError) as error:
+            failed = error if isinstance(error, ScrubjayError) else error_of(error, path=f"nodes/{name}", action="open the node's folder")
+            nodes[name] = absent_node(name=name, number=number, env=env, told=told, failed=failed)
+        else:
+            nodes[name], disks[name] = running[name].node, disk
+    for node in nodes.values():
+        started = tasks.future()
+        start_node(node, founding.members, started.set_result)
+        await started
+    bad = {node.name: str(node.failed) for node in nodes.values() if node.failed is not None}
+    if 2 * len(bad) >= len(NODES):
+        for one in running.values():
+            one.node.stop()
+            one.close()
+        raise Unavailable("too few nodes came up to serve", **bad)
     control = open_control(
         env,
-        nodes={name: one.node for name, one in running.items()},
+        nodes=nodes,
         system=system,
         members=members,
-        disk=RealDisk(folder, post=tasks.post),
+        disk=home,
         node_folder=lambda _name, path: str(folder / path),
         initial_partitions=config.tables.initial_partitions,
         pitr_default=config.pitr.default,
     )
     services.append(control.service)
     await control.up()
-    return Cluster(running, control, disks)
+    for node in nodes.values():
+        join(env, founding.members, node)
+    return Cluster(running, nodes, control, disks)
 
 
 def _finding(env: Env, services: list[Service], finding: Finding) -> None:

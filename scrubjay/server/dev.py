@@ -42,7 +42,7 @@ from scrubjay.server.surface import http_limits, keys_of, surface
 from server.archive import start_agents, wrapped
 from server.durability import Durability, DurabilityOptions, open_durability
 from server.patience import within
-from server.stop import planned_stop
+from server.stop import hand_over, planned_stop
 from storage.api.api import DynamoApi
 
 GC_THRESHOLDS = (50_000, 20, 50)
@@ -137,6 +137,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     deadline = env.clock.boot_us() + config.serve.stop_timeout_us
     left = await planned_stop(env, cluster.store, agents, deadline_us=deadline, log=_log.warning)
     await server.stop()
+    await hand_over(env, list(cluster.nodes.values()))
     await _close(cluster, agents, jobs, durability)
     if left:
         sys.stderr.write(f"stopped with {left} bytes not archived yet; they stay in the WAL and are archived after the next start\n")

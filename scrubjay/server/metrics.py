@@ -51,7 +51,8 @@ class Metrics(Collector):
             for state, number in sorted(count.items()):
                 states.add_metric((name, state), number)
             leaders.add_metric((name,), sum(replica.leading is not None for replica in node.replicas.values()))
-            used.add_metric((name,), self._cluster.wals[name].usage().used)
+            if name in self._cluster.wals:
+                used.add_metric((name,), self._cluster.wals[name].usage().used)
             full.add_metric((name,), int(node.full))
             failed.add_metric((name,), int(node.failed is not None))
         return [states, leaders, used, full, failed]

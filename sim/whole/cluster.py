@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any
 
 from base.env import Env
-from base.errors import NotLeader, ScrubjayError
+from base.errors import Internal, NotLeader, ScrubjayError
 from base.ids import ClusterId, Lsn, Member, NodeName, PartitionId, TableId
 from server.control import open_control
-from server.node import RunningNode, Told, WalSizes, host_known, open_node
+from server.node import Founding, RunningNode, Told, WalSizes, absent_node, host_known, join, open_node, start_node
 from sim.store import SimStore
 from sim.world import Host, World
 from storage.btree.engine import TreeEngine
@@ -26,6 +26,8 @@ from storage.control.router import Router
 from storage.control.service import Service
 from storage.control.store import Store
 from storage.node import Node
+from storage.node.absent import AbsentNode
+from storage.node.identity import Members
 from storage.options import StorageOptions
 from storage.replica import Replica
 from storage.service_port import Finding
@@ -135,15 +137,21 @@ class WholeCluster:
         self.world = world
         self.storage = storage or StorageOptions()
         self.consensus = consensus or ConsensusOptions()
+        self.broken: list[ScrubjayError] = []
+        """Why nodes stopped because a rule of their own did not hold. keep_broken: such a node is left to its peers; else its run ends there."""
+        self.keep_broken = False
         self.trees: dict[NodeName, MemoryTrees] = {name: MemoryTrees() for name in NAMES}
         self.archive = SimStore(world)
         self.findings: list[Finding] = []
         self.states: list[tuple[int, str, str, str, str]] = []
         self.on_node: list[Callable[[Host, RunningNode], None]] = []
+        self.absent: dict[NodeName, AbsentNode] = {}
+        """Nodes that stay out, by name."""
         self._wal_file_bytes, self._wal_limit_bytes = wal_file_bytes, wal_limit_bytes
         self.control = world.add_host(NodeName("control"), build=lambda host: host)
         self.control.start()
         self.env: Env = self.control.env
+        self.members = Members(self.control.disk, CLUSTER)
         self.hosts = [world.add_host(name, build=self._build) for name in NAMES]
         self.doors: dict[NodeName, Any] = {host.name: Door(host, number) for number, host in enumerate(self.hosts, 1)}
         self.system = metadata_table(
@@ -189,9 +197,21 @@ class WholeCluster:
         """Wait until the metadata group answers and the catalogue is loaded."""
         await self.parts.up()
 
-    def _build(self, host: Host) -> RunningNode:
+    def _build(self, host: Host) -> RunningNode | None:
         engine = partial(MemoryEngine, self.trees[host.name], host.env.tasks, self.control.disk, seconds_base=self._checkpoint_s)
-        life = open_node(
+        told = Told(finding=self._finding, state=self._state)
+        try:
+            life = self._open(host, engine, told)
+        except ScrubjayError as error:
+            number = NAMES.index(host.name) + 1
+            self.absent[host.name] = absent_node(name=host.name, number=number, env=host.env, told=told, failed=error)
+            return None
+        self.absent.pop(host.name, None)
+        start_node(life.node, self.members, lambda error: self._booted(host, life) if error is None else None)
+        return life
+
+    def _open(self, host: Host, engine: Callable[[], TreeEngine], told: Told) -> RunningNode:
+        return open_node(
             name=host.name,
             names=dict(enumerate(NAMES, 1)),
             env=host.env,
@@ -201,14 +221,13 @@ class WholeCluster:
             wal=WalSizes(self._wal_file_bytes, self._wal_limit_bytes, self._wal_file_bytes),
             options=self.storage,
             consensus=self.consensus,
-            cluster_id=CLUSTER,
-            told=Told(finding=self._finding, state=self._state),
+            founding=Founding(CLUSTER, self.members, host.env.rand.uuid),
+            told=told,
         )
-        life.node.start(lambda: self._booted(host, life))
-        return life
 
     def _booted(self, host: Host, life: RunningNode) -> None:
         host_known(life.node, self.system, self.metadata.tables)
+        join(host.env, self.members, life.node)
         for listener in self.on_node:
             listener(host, life)
 
@@ -232,3 +251,9 @@ class WholeCluster:
         where = partition or ""
         self.world.note(f"state {node} {where} {state} {reason}")
         self.states.append((self.world.now, node, where, state, reason))
+        life: RunningNode | None = next(host.process for host in self.hosts if host.name == node)
+        failed = life.node.failed if life is not None else None
+        if state == "failed" and isinstance(failed, Internal):
+            self.broken.append(failed)
+            if not self.keep_broken:
+                raise failed

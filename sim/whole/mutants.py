@@ -24,7 +24,7 @@ from storage.digest import RangeDigest
 from storage.leading import Leading
 from storage.node.turn import Turn
 from storage.overlay import Overlay
-from storage.replica import OK, Replica
+from storage.replica import Replica
 
 
 def _planted(owner: type | ModuleType, name: str, value: Any) -> Callable[[], Any]:
@@ -32,7 +32,7 @@ def _planted(owner: type | ModuleType, name: str, value: Any) -> Callable[[], An
 
 
 def _serves_without_lease(self: Replica, *, consistent: bool) -> ScrubjayError | None:
-    if self.state != OK or self.group is None or (consistent and self.leading is None):
+    if not self.status.serves or self.group is None or (consistent and self.leading is None):
         return NotLeader("not here")
     return None
 

@@ -389,6 +389,19 @@ class Leader(Campaigner):
             self._handover_at = now.boot_us + self.options.campaign_us
             self._maybe_hand_over()
 
+    @property
+    def handing_over(self) -> bool:
+        return self._handover != 0
+
+    def successor(self, now: Now, *, besides: frozenset[int]) -> Member | None:
+        """The follower that could take over soonest: one that hears and is heard, has our log, and lacks least of it. besides: node numbers that must not."""
+        able = [
+            peer
+            for peer in self._peers.values()
+            if peer.adopted and peer.member.node not in besides and self.liveness.credited(peer.member.node, now)
+        ]
+        return max(able, key=lambda peer: (peer.acked, -peer.member.node)).member if able else None
+
     def _maybe_hand_over(self) -> None:
         peer = self._peers[self._handover]
         if self.chosen == self.log.last == peer.acked and peer.adopted:

@@ -21,6 +21,8 @@ from storage.consensus.messages import Ask, Grant, Moved, NodeMessage
 from storage.consensus.options import ConsensusOptions
 from storage.consensus.ready import Envelope, Now
 
+_ASKS_KEPT = 4
+"""Asks are remembered for this many times D; a grant for an older one is of no use in any case."""
 MOVED_MAX = 4096
 """Chosen indexes in one message; the rest waits for the next."""
 
@@ -41,7 +43,7 @@ NO_CREDIT = Credit(0, 0, Stamp(0), 0)
 
 
 class _Peer:
-    __slots__ = ("asked_offset_us", "asked_us", "boot", "credit", "credited", "epoch", "moved", "sent", "supporting", "until_us")
+    __slots__ = ("asked_us", "boot", "credit", "credited", "epoch", "moved", "sent", "supporting", "until_us")
 
     def __init__(self) -> None:
         self.boot = 0
@@ -51,7 +53,6 @@ class _Peer:
         self.credit = NO_CREDIT
         self.credited = False
         self.asked_us = -1
-        self.asked_offset_us = 0
         self.moved: dict[PartitionId, tuple[Ballot, Lsn]] = {}
         self.sent: dict[PartitionId, tuple[Ballot, Lsn]] = {}
 
@@ -70,6 +71,8 @@ class Liveness:
         self._counter = 0
         self._peers: dict[int, _Peer] = {}
         self._next_ask_us = now.boot_us
+        self._asks: dict[int, int] = {}
+        """Boot time of each ask that a grant may still answer -> wall clock minus boot clock when it was sent."""
         self._quiet_until_us = now.boot_us + self._quiet_us()
         self._quiet_told = False
         self._flush_us: int | None = None
@@ -180,9 +183,9 @@ class Liveness:
             self._next_ask_us = boot + self.options.interval_us
             self._flush_us = None
             stamp = self._own_clock(now)
+            self._note_ask(now)
             for node, peer in self._peers.items():
                 peer.asked_us = boot
-                peer.asked_offset_us = now.wall_us - boot
                 peer.sent = dict(list(peer.moved.items())[:MOVED_MAX]) if len(peer.moved) > MOVED_MAX else dict(peer.moved)
                 moved = tuple((partition, *value) for partition, value in peer.sent.items())
                 out.append(Envelope(node, Ask(self.boot_count, boot, stamp, moved)))
@@ -194,6 +197,12 @@ class Liveness:
                     moved = tuple((partition, *value) for partition, value in list(peer.moved.items())[:MOVED_MAX])
                     out.append(Envelope(node, Moved(moved)))
         return out
+
+    def _note_ask(self, now: Now) -> None:
+        """A grant answers one ask, and says nothing of how the clocks stood at another."""
+        for sent_us in [sent_us for sent_us in self._asks if sent_us + _ASKS_KEPT * self.options.grant_us <= now.boot_us]:
+            del self._asks[sent_us]
+        self._asks[now.boot_us] = now.wall_us - now.boot_us
 
     def _own_clock(self, now: Now) -> Stamp:
         """The clock as it leaves in an ask. It is taken over here too, so that no later stamp of ours falls below it if the wall clock steps back."""
@@ -239,6 +248,9 @@ class Liveness:
     def _on_grant(self, sender: int, peer: _Peer, grant: Grant, now: Now) -> None:
         if grant.boot != self.boot_count:
             return
+        offset_us = self._asks.get(grant.sent_us)
+        if offset_us is None:
+            return  # no ask of this life, or one so old that its grant is over
         if not self._clock.merge(Stamp(grant.clock), now.wall_us):
             self.refused_clocks += 1
             return
@@ -252,7 +264,7 @@ class Liveness:
         if old.epoch > grant.epoch or (old.epoch == grant.epoch and old.until_us > until) or until <= now.boot_us:
             return
         clock = max(grant.acknowledged, old.clock) if old.epoch == grant.epoch else grant.acknowledged
-        peer.credit = Credit(grant.epoch, until, Stamp(clock), peer.asked_offset_us)
+        peer.credit = Credit(grant.epoch, until, Stamp(clock), offset_us)
         self.version += 1
         if not peer.credited or old.epoch != grant.epoch:
             peer.credited = True

@@ -57,6 +57,7 @@ class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     status: CREATING | ACTIVE | UPDATING | DELETING | DROPPED. restore_of: ids and instant of the source while and after a restore.
     attributes: attribute definitions as given, (name, type), in order. tags: sorted pairs.
     on_demand: ceilings of an on-demand table in request units, -1 for none.
+    absent: numbers of members that held no log of this table when it became ACTIVE (they were down) and may still make one; anybody else's missing log is lost.
     pitr_enabled_at: when the API last enabled point-in-time recovery; None while disabled (archiving goes on all the same).
     finals: of a dropped table, the end of each partition's log. archived_at: when all of them had reached the archive, and the replicas could go.
     """
@@ -84,6 +85,7 @@ class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     on_demand: Throughput | None = None
     finals: tuple[FinalSeal, ...] = ()
     archived_at: int | None = None
+    absent: tuple[int, ...] = ()
 
 
 class RestoreOrigin(msgspec.Struct, frozen=True):

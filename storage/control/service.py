@@ -22,9 +22,8 @@ from storage.items.keys import key_item
 from storage.items.wire import item_to_json
 from storage.node import Node
 from storage.record import decode_seal
-from storage.replica import BASE, HEALING, OK, Replica, base_state, healed_state
+from storage.replica import AMNESIAC, BASE, HEALING, OK, STOPPED, Replica, base_state, healed_state
 from storage.service_port import Copy, Finding, Pinned, SealPoint
-from storage.wal.log import SetTree
 
 _POLL_S = 0.05
 _SEAL_GIVE_UP_US = 15_000_000
@@ -109,7 +108,7 @@ class Service:
         table, info = self._find(partition)
         for node in self._members(info):
             replica = node.replicas.get(partition)
-            if replica is None or replica.state != OK or replica.tree is None:
+            if replica is None or not replica.status.serves or replica.tree is None:
                 continue
             try:
                 item = replica.find(storage_key)
@@ -207,8 +206,10 @@ class Service:
         self, partition: PartitionId, node: NodeName, *, rows: str, lsn: Lsn, stamp: Stamp, total: Total, chain: bytes, reason: str
     ) -> str:
         replica = self._replica(partition, node)
-        if replica.state == HEALING:
+        if replica.status.tree == HEALING:
             raise Unavailable("this copy is being healed already", partition=partition, node=node)
+        if replica.status.tree == STOPPED or replica.status.vote == AMNESIAC:
+            raise Unavailable("no heal brings this copy back", partition=partition, node=node, state=replica.state, reason=replica.reason)
         self._healing[partition] = self._healing.get(partition, 0) + 1
         replica.checkpoints.hold(lsn)
         try:
@@ -229,7 +230,7 @@ class Service:
             old.close()
         # Durable before the tree goes: a node that dies half-way then knows at its next start why there is none.
         noted = self._env.tasks.future()
-        node.queue_control(SetTree(partition, HEALING), lambda: _settle(noted, None))
+        replica.keep_tree(HEALING, lambda: _settle(noted, None))
         await self._bounded(noted)
         try:
             evidence = node.engine.set_aside(partition, reason)
@@ -246,8 +247,7 @@ class Service:
             ended = self._ended_closed(partition, lsn)
             state = healed_state(digest, size, lsn=lsn, stamp=stamp, chain=chain, archived=min(archived, lsn), ended_closed=ended)
             await self._commit_state(tree, state)
-        except ScrubjayError:
-            replica.state = HEALING
+        except BaseException:
             replica.set_state("suspect", f"heal failed: {reason}")
             raise
         replica.replace_tree(tree)
@@ -365,7 +365,8 @@ class Service:
             await self._env.tasks.sleep(_POLL_S)
         assert meta.restore_of is not None
         origin = msgspec.structs.replace(meta.restore_of, in_progress=False)
-        return await self._metadata.put_table(msgspec.structs.replace(meta, status="ACTIVE", restore_of=origin))
+        absent = self._store.without_log(meta)
+        return await self._metadata.put_table(msgspec.structs.replace(meta, status="ACTIVE", restore_of=origin, absent=absent))
 
     async def abandon(self, table: TableId) -> None:
         meta = self._metadata.tables.get(table)

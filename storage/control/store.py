@@ -32,6 +32,7 @@ _DRAIN_POLL_S = 0.5
 _SEAL_TRIES_S = 0.2
 _HURRY_AGAIN_S = 1.0
 """Between two seals of one table for the sake of its first window."""
+_SETTLE_US = 1_000_000
 SEAL_WAIT_S = 10.0
 """How long a seal may take to be chosen and applied (a full log, no quorum)."""
 
@@ -95,6 +96,39 @@ class Store:
         for info in table.partitions:
             for node in self._members_of(info):
                 node.host(table, info, awaits_base=awaits)
+        if table.absent:
+            self._env.tasks.spawn(self._welcome(table.table_id), name=f"late members of {table.name}")
+
+    def without_log(self, table: TableMeta) -> tuple[int, ...]:
+        """Numbers of members that hold no durable log of some partition of the table (yet): nobody can have counted on them there."""
+        missing: set[int] = set()
+        for info in table.partitions:
+            for node in self._members_of(info):
+                replica = node.replicas.get(info.partition_id)
+                if replica is None or not replica.logged:
+                    missing.add(node.number)
+        return tuple(sorted(missing))
+
+    async def _settled(self, table: TableMeta) -> None:
+        """Wait, for a moment, for members that run and have not made their log durable: quorum was faster."""
+        give_up = self._env.clock.boot_us() + _SETTLE_US
+        down = {node.number for node in self._nodes.values() if node.failed is not None}
+        while set(self.without_log(table)) - down and self._env.clock.boot_us() < give_up:
+            await self._env.tasks.sleep(_POLL_S)
+
+    async def _welcome(self, table_id: TableId) -> None:
+        """Members that were down when the table was made: as soon as their logs are durable, the catalogue never lets them be made again."""
+        while not self._stopping:
+            table = self.metadata.tables.get(table_id)
+            if table is None or not table.absent or table.status == "DROPPED":
+                return
+            left = tuple(number for number in table.absent if number in self.without_log(table))
+            if left != table.absent:
+                try:
+                    await self.metadata.put_table(msgspec.structs.replace(table, absent=left))
+                except (Conflict, Unavailable):
+                    continue
+            await self._env.tasks.sleep(_DRAIN_POLL_S)
 
     def _members_of(self, info: PartitionInfo) -> list[Node]:
         numbers = {member[0] for member in info.members}
@@ -192,9 +226,12 @@ class Store:
             if self._stopping:
                 return
             await self._env.tasks.sleep(_POLL_S)
+        await self._settled(table)
         table = self.metadata.tables[table_id]
         if table.status == "CREATING":
-            await self.metadata.put_table(msgspec.structs.replace(table, status="ACTIVE"))
+            table = await self.metadata.put_table(msgspec.structs.replace(table, status="ACTIVE", absent=self.without_log(table)))
+            if table.absent:
+                await self._welcome(table_id)
 
     async def update_table(self, name: str, change: dict[str, object]) -> TableMeta:
         table = self.metadata.by_name(name)

@@ -12,8 +12,8 @@ from storage.consensus.group import Group
 from storage.consensus.ready import GroupState
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.record import Record
-from storage.replica import AMNESIAC, BASE, HEALING, OK, SUSPECT, Replica
-from storage.wal.log import Create, Drop, Install, Recovered, ReplicaLog, SetVote, WalLog
+from storage.replica import AMNESIAC, BASE, HEALING, SUSPECT, Replica
+from storage.wal.log import Create, Drop, Install, Recovered, ReplicaLog, WalLog
 
 if TYPE_CHECKING:
     from storage.node.node import Node
@@ -48,34 +48,54 @@ class Hosting:
         self.replicas: dict[PartitionId, Replica] = {}
         self.blocked: dict[PartitionId, ScrubjayError] = {}
         self._retries: dict[PartitionId, Timer] = {}
+        self._created: set[PartitionId] = set()
+        """Replicas whose log was begun in this life."""
 
     def known(self, partition: PartitionId) -> bool:
         """The WAL knows this replica from an earlier life, or it runs."""
         return partition in self._logs or partition in self.replicas
 
-    def host(self, table: TableMeta, info: PartitionInfo, *, awaits_base: bool = False) -> Replica:
-        """Run the replica of `info` on this node, made anew or as it was. awaits_base: do nothing until a base is loaded."""
+    def host(self, table: TableMeta, info: PartitionInfo, *, awaits_base: bool = False) -> Replica | None:
+        """Run the replica of `info` on this node, made anew or as it was; None if it is gone for good. awaits_base: do nothing until a base is loaded."""
         node = self._node
         present = self.replicas.get(info.partition_id)
         if present is not None:
             present.table, present.info = table, info
             return present
+        log = self._logs.get(info.partition_id)
+        if log is None and table.status == "DROPPED":
+            return None
         member = next(member for member in info.members if member[0] == node.number)
         replica = Replica(node, table, info, member=Member(*member))
         self.replicas[info.partition_id] = replica
-        log = self._logs.get(info.partition_id)
-        if log is None and awaits_base:
-            replica.state = BASE
-        elif log is None:
-            self._create_log(replica)
-            self._open(replica, None)
-        else:
+        replica.logged = log is not None
+        if log is not None:
             self._open(replica, log)
+        elif awaits_base:
+            replica.status.move_tree(BASE, "waits for the base of a restored table")
+        elif not self._may_begin(table):
+            replica.amnesia(
+                f"its log is gone: the catalogue has this member since the table was made ({table.status}), and the WAL does not know it"
+            )
+            node.finding(replica, kind="unreadable", found_by="read", detail=f"replica stays out: {replica.reason}")
+        else:
+            self._create_log(replica)
+            if table.restore_of is not None and table.status != "CREATING":
+                # Its rows were loaded while this node was down: an empty tree would not be what the log goes on from.
+                self._start_group(replica, None, Lsn(0))
+                replica.behind = True
+                replica.suspect("the base of this restored table never came here")
+            else:
+                self._open(replica, None)
         return replica
+
+    def _may_begin(self, table: TableMeta) -> bool:
+        """A log that the WAL does not know is made only on the word of the catalogue: nobody can have counted on it yet."""
+        return table.status == "CREATING" or self._node.joining or self._node.number in table.absent
 
     def _open(self, replica: Replica, log: ReplicaLog | None, pause_s: float = RETRY_MIN_S) -> None:
         """Make (log None: the replica is new) or open the tree."""
-        engine, partition = self._node.engine, replica.partition
+        engine, partition, guarded = self._node.engine, replica.partition, self._node.guarded
 
         def opened(tree: Tree | ScrubjayError) -> None:
             if replica.stopped or self._node.stopping:
@@ -85,14 +105,14 @@ class Hosting:
                 self._again(replica, log, tree, pause_s)
             elif isinstance(tree, Missing) and log is not None and _holds_all(replica, log):
                 # The log's Create was durable before the tree was: every record it ever had is still in the log.
-                engine.create(partition, opened)
+                engine.create(partition, guarded(opened))
             else:
                 self.blocked.pop(partition, None)
                 self._opened(replica, log, tree)
 
         def made(tree: Tree | ScrubjayError) -> None:
             if isinstance(tree, Exists):
-                engine.open(partition, found)
+                engine.open(partition, guarded(found))
             else:
                 opened(tree)
 
@@ -104,16 +124,19 @@ class Hosting:
             tree.close()
             opened(Corrupt("a tree with rows lies here, and the log does not know the replica", what="tree", where=partition))
 
-        if log is None:
-            engine.create(partition, made)
-        else:
-            engine.open(partition, opened)
+        try:
+            if log is None:
+                engine.create(partition, guarded(made))
+            else:
+                engine.open(partition, guarded(opened))
+        except ScrubjayError as error:
+            opened(error)
 
     def _again(self, replica: Replica, log: ReplicaLog | None, error: Unavailable, pause_s: float) -> None:
         """No memory, no descriptors, a worker that was killed: says nothing about the tree."""
         node, partition = self._node, replica.partition
         if str(self.blocked.get(partition)) != str(error):
-            replica.reason = f"its tree cannot be opened now: {error}"
+            replica.status.reason = f"its tree cannot be opened now: {error}"
             node.log_state(replica, replica.state, f"{replica.reason}; it is tried again")
         self.blocked[partition] = error
 
@@ -122,54 +145,71 @@ class Hosting:
             if not replica.stopped and not node.stopping and node.failed is None:
                 self._open(replica, log, min(2 * pause_s, RETRY_MAX_S))
 
-        self._retries[partition] = node.env.tasks.call_later(pause_s, retry)
+        self._retries[partition] = node.env.tasks.call_later(pause_s, node.guarded(retry))
 
     def _create_log(self, replica: Replica) -> None:
         """Make the replica known to the WAL; its log starts at LSN 1."""
-        self._node.queue_control(Create(replica.partition, replica.member, Lsn(1)))
+
+        def durable() -> None:
+            replica.logged = True
+
+        self._created.add(replica.partition)
+        self._node.queue_control(Create(replica.partition, replica.member, Lsn(1)), durable)
 
     def _opened(self, replica: Replica, log: ReplicaLog | None, tree: Tree | ScrubjayError) -> None:
         node = self._node
+        healing = log is not None and log.tree == HEALING
+        bad = ""
         if isinstance(tree, ScrubjayError):
+            bad = f"tree cannot be opened: {tree}"
+            if not (isinstance(tree, Missing) and healing):
+                node.finding(replica, kind="unreadable", found_by="read", detail=bad)
+        else:
+            try:
+                replica.opened(tree)
+            except Corrupt as error:
+                tree.close()
+                bad = f"tree state malformed: {error}"
+        if bad or isinstance(tree, ScrubjayError):
             self._start_group(replica, log, Lsn(log.first - 1) if log is not None else Lsn(0))
-            if isinstance(tree, Missing) and log is not None and log.tree in (SUSPECT, HEALING):
-                replica.behind = True  # a heal was cut off after it had set the old tree aside: no new fault, the heal is due again
-            else:
-                node.finding(replica, kind="unreadable", found_by="read", detail=f"tree cannot be opened: {tree}")
-            replica.suspect(f"tree cannot be opened: {tree}")
+            replica.behind = healing  # a heal was cut off after it had set the old tree aside: no new fault, it is due again
+            replica.suspect(bad)
+            self._remember(replica, log)
             return
-        try:
-            replica.opened(tree)
-        except Corrupt as error:
-            tree.close()
-            self._start_group(replica, log, Lsn(log.first - 1) if log is not None else Lsn(0))
-            replica.behind = log is not None and log.tree in (SUSPECT, HEALING)  # a heal was cut off: it is due again
-            replica.suspect(f"tree state malformed: {error}")
-            return
-        self._start_group(replica, log, tree.state.applied, tree.state.stamp)
-        if log is not None:
-            if log.tree in (SUSPECT, HEALING):
-                replica.state = OK
-                replica.set_state(SUSPECT, "found suspect before the last stop")
-            if log.vote == AMNESIAC:
-                node.queue_control(SetVote(replica.partition, AMNESIAC))
-                replica.set_state(AMNESIAC, log.amnesia or "its log lost synced bytes before the last stop")
-        if log is not None and log.damaged and replica.state != AMNESIAC:
-            replica.log_damaged(log.damaged[0][0], Corrupt("damage found in the log at start", what="wal", ranges=log.damaged))
+        ahead = log is not None and tree.state.applied > log.last
+        self._start_group(replica, log, tree.state.applied, tree.state.stamp, install=ahead, keep=healing)
+        if log is not None and ahead and not healing:
+            # Nothing durable says that a snapshot took the place of this log, so the log has lost what the tree was made of.
+            replica.amnesia(f"its tree is at LSN {tree.state.applied}, beyond the end of its log at {log.last}")
+        if log is not None and log.tree in (SUSPECT, HEALING):
+            replica.set_state(SUSPECT, "found suspect before the last stop")
+        self._remember(replica, log)
         for own in replica.segments.facts.sealed:
             replica.state_segment(own, want=True)
         node.dirty(replica)
 
-    def _start_group(self, replica: Replica, log: ReplicaLog | None, applied: Lsn, stamp: Stamp = Stamp(0)) -> None:
+    def _remember(self, replica: Replica, log: ReplicaLog | None) -> None:
+        """What the WAL says of this replica's log, whatever became of its tree."""
+        if log is None:
+            return
+        if log.vote == AMNESIAC:
+            replica.amnesia(log.amnesia or "its log lost synced bytes before the last stop")
+        elif log.damaged and replica.status.vote != AMNESIAC:
+            replica.log_damaged(log.damaged[0][0], Corrupt("damage found in the log at start", what="wal", ranges=log.damaged))
+
+    def _start_group(
+        self, replica: Replica, log: ReplicaLog | None, applied: Lsn, stamp: Stamp = Stamp(0), *, install: bool = False, keep: bool = True
+    ) -> None:
+        """install: the tree is a snapshot beyond the log, which restarts behind it (a heal whose Install was not synced when the node died). keep: durably."""
         node = self._node
         if log is None:
             state = GroupState(Ballot(0), Ballot(0), Ballot(0), Lsn(1), Lsn(0), applied)
         else:
             first, last = log.first, log.last
-            if applied > last:
-                # The tree is ahead of its log (a heal whose Install was not synced when the node died): the log restarts behind it.
+            if install:
                 first, last = Lsn(applied + 1), applied
-                node.queue_control(Install(replica.partition, applied, log.accepted))
+                if keep:
+                    node.queue_control(Install(replica.partition, applied, log.accepted))
             state = GroupState(log.promised, log.accepted, log.resigned, first, last, applied, stamp)
         rand = node.env.rand
         replica.group = Group(
@@ -189,7 +229,7 @@ class Hosting:
     def start_loaded(self, replica: Replica, tree: Tree) -> None:
         """A restored base is loaded (state at LSN 0): the replica begins its log."""
         if replica.group is None:
-            if replica.partition not in self._logs:
+            if replica.partition not in self._logs and replica.partition not in self._created:
                 self._create_log(replica)
             replica.opened(tree)
             self._start_group(replica, self._logs.get(replica.partition), tree.state.applied)
@@ -199,6 +239,8 @@ class Hosting:
         node = self._node
         replica = self.replicas.pop(partition, None)
         log = self._logs.pop(partition, None)
+        logged = log is not None or partition in self._created
+        self._created.discard(partition)
         self.blocked.pop(partition, None)
         retry = self._retries.pop(partition, None)
         if retry is not None:
@@ -208,7 +250,7 @@ class Hosting:
             tree = replica.detach_tree()
             if tree is not None:
                 tree.close()
-            if replica.group is not None or replica.state != BASE:
+            if logged:
                 node.queue_control(Drop(partition))
             node.engine.drop(partition)
             node.deadlines.forget(partition)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from pathlib import PurePath
+from typing import NamedTuple, ParamSpec
 
 import msgspec
 
 from base.env import Env, Network, Timer
-from base.errors import Corrupt, Missing, NotLeader, ScrubjayError, Unavailable
+from base.errors import Corrupt, Internal, Missing, NotLeader, ScrubjayError, Unavailable
 from base.hlc import HybridClock
 from base.ids import ClusterId, Lsn, Member, NodeName, PartitionId, Stamp, uuid_bytes
 from storage import messages as talk
@@ -35,6 +37,9 @@ from storage.replica import OK, Replica
 from storage.segments import Statement
 from storage.wal.log import Boot, Frame, Recovered, Reserve, WalLog
 
+P = ParamSpec("P")
+
+HAND_OVER_S = 1.0
 _RAW_SLICE_BYTES = 1 << 20
 _OVERDUE_PAUSE_US = 10_000
 _REPAIR_BYTES_MAX = 4 << 20
@@ -66,7 +71,9 @@ class Node:
         consensus_options: ConsensusOptions,
         events: NodeEvents,
         cluster_id: ClusterId,
+        joining: bool = False,
     ) -> None:
+        """joining: this node never was a member before (`storage.node.identity`)."""
         self.name, self.number, self.env, self.network = name, number, env, network
         self.engine, self.wal, self.options, self.events = engine, wal, options, events
         self._peers = dict(peers)
@@ -83,29 +90,71 @@ class Node:
         self.failed: ScrubjayError | None = None
         self.started = False
         self.stopping = False
+        self.joining = joining
+        self.leaving: frozenset[int] | None = None
+        """Set once a planned stop began: numbers of the nodes that stop too."""
+        self._handed_over: Callable[[], None] | None = None
+        self._leave_timer: Timer | None = None
+        self._starting: Callable[[ScrubjayError | None], None] | None = None
         self.hosting = Hosting(self, recovered)
         self.replicas = self.hosting.replicas
         self.turn = Turn(tasks=env.tasks, wal=wal, shell=self)
         self.boxes = Post(network=network, number=number, names=self._names, cluster=self._cluster)
-        self.deadlines = Deadlines(env, self._due)
+        self.deadlines = Deadlines(env, self.guarded(self._due))
         self._liveness_timer: Timer | None = None
         self._liveness_at = 0
         self._reserving = Stamp(0)
-        network.listen(self._receive)
+        wal.on_damage(self._damage)
+        network.listen(self.guarded(self._receive))
 
     # ------------------------------------------------------------------ life
 
-    def start(self, ready: Callable[[], None]) -> None:
-        """Make this boot durable; `ready` runs once the node may speak."""
+    def start(self, done: Callable[[ScrubjayError | None], None]) -> None:
+        """Make this boot durable. done, once: None when the node may speak, or why it failed."""
+        self._starting = done
 
         def booted() -> None:
             self.started = True
             self._tick_liveness()
-            ready()
+            waiting, self._starting = self._starting, None
+            if waiting is not None:
+                waiting(None)
 
         self.queue_control(Boot(self.boot_count), booted)
-        self._reserve()
-        self.turn.run()
+        if self.running:
+            self._reserve()
+            self.turn.run()
+
+    def hand_over(self, done: Callable[[], None], *, leaving: frozenset[int] = frozenset()) -> None:
+        """Before a planned stop: every partition led here goes to the follower that can take it soonest, and nothing is led here any more. done, once: that
+        is so, durably; at the latest after HAND_OVER_S, when what nobody took is given up for anybody to take. leaving: numbers of nodes that stop too."""
+        self.leaving = leaving
+        if not self.running or not self.started:
+            done()
+            return
+        self._handed_over = done
+        for _, replica in sorted(self.replicas.items()):
+            replica.leave(leaving)
+        self._leave_timer = self.env.tasks.call_later(HAND_OVER_S, self.guarded(self._give_up_leading))
+        self.turn.schedule()
+
+    def _give_up_leading(self) -> None:
+        self._leave_timer = None
+        for _, replica in sorted(self.replicas.items()):
+            if replica.group is not None and not replica.stopped:
+                replica.group.set_lead(False, self.now())
+                self.dirty(replica)
+        self.turn.schedule()
+
+    def _look_handed_over(self) -> None:
+        """Called at the end of a turn while a hand-over is under way."""
+        if any(replica.group is not None and replica.group.leading for replica in self.replicas.values()):
+            return
+        done, self._handed_over = self._handed_over, None
+        if self._leave_timer is not None:
+            self._leave_timer.cancel()
+        if done is not None:
+            self.turn.after_sync(done)
 
     def stop(self) -> None:
         """Stop speaking. What is durable stays; call after hand-over and last checkpoints."""
@@ -151,8 +200,8 @@ class Node:
         """The WAL knows this replica from an earlier life, or it runs."""
         return self.hosting.known(partition)
 
-    def host(self, table: TableMeta, info: PartitionInfo, *, awaits_base: bool = False) -> Replica:
-        """Run the replica of `info` on this node, made anew or as it was. awaits_base: do nothing until a base is loaded."""
+    def host(self, table: TableMeta, info: PartitionInfo, *, awaits_base: bool = False) -> Replica | None:
+        """Run the replica of `info` on this node, made anew or as it was; None if it is gone for good. awaits_base: do nothing until a base is loaded."""
         return self.hosting.host(table, info, awaits_base=awaits_base)
 
     def start_loaded(self, replica: Replica, tree: Tree) -> None:
@@ -206,9 +255,14 @@ class Node:
         """Something happened in this group: look at its Ready at the end of the turn."""
         self.turn.touch(replica)
 
+    def run_turn(self, replica: Replica) -> None:
+        """Carry out what this group wants at once: what it persists stands in the log before whatever is queued next."""
+        self.turn.touch(replica)
+        self.guarded(self.turn.run)()
+
     def soon(self, replica: Replica) -> None:
         """Go on applying in a later turn (a long log is applied in slices)."""
-        self.env.tasks.call_soon(lambda: None if replica.stopped else replica.apply_ready())
+        self.env.tasks.call_soon(self.guarded(lambda: None if replica.stopped or not self.running else replica.apply_ready()))
 
     def queue_control(self, frame: Frame, synced: Callable[[], None] | None = None) -> None:
         """A frame of the node's own; `synced` runs once it is durable."""
@@ -236,17 +290,52 @@ class Node:
 
     def turned(self) -> None:
         self._arm_liveness()
+        if self._handed_over is not None:
+            self._look_handed_over()
 
     def room_changed(self, full: bool, reason: str) -> None:
         self.log_state(None, "full" if full else "ok", reason)
 
+    # ------------------------------------------------------------------ failing
+
+    def guarded(self, work: Callable[P, object]) -> Callable[P, None]:
+        """`work` as a callback from outside (network, timer, sync, tree): an exception that escapes it fails the node, it never goes on half done."""
+
+        def enter(*arguments: P.args, **named: P.kwargs) -> None:
+            try:
+                work(*arguments, **named)
+            except Exception as error:  # noqa: BLE001  whatever it is: nobody below could handle it
+                self.broken(error)
+
+        return enter
+
+    def broken(self, error: Exception) -> None:
+        """A rule of this node's own does not hold, or something failed that nobody expected to: it stops, with a finding. Its peers go on without it."""
+        where = traceback.extract_tb(error.__traceback__)[-1:]
+        place = f" at {PurePath(where[0].filename).name}:{where[0].lineno}" if where else ""
+        what = f"{type(error).__name__}{place}: {error}"
+        at = self.replicas.get(self.turn.at) if self.turn.at is not None else None
+        failure = Internal("a rule of this node's own was broken; it stops", cause=what)
+        failure.__cause__ = error
+        first = self.failed is None
+        self.fail(failure)
+        if first:
+            for replica in [at] if at is not None else list(self.replicas.values())[:1]:
+                self.finding(replica, kind="broken", found_by="node", lsn=replica.applied, detail=what)
+
     def fail(self, error: ScrubjayError) -> None:
-        """The disk is not to be trusted any more: this node stops. Its peers go on without it."""
+        """This node stops: its disk is not to be trusted any more, or it broke a rule. Its peers go on without it."""
         if self.failed is None:
             self.failed = error
-            self.log_state(None, "failed", f"disk failed, this node stops using it: {error}")
+            self.log_state(None, "failed", f"this node stops: {error}")
             for _, replica in sorted(self.replicas.items()):
-                replica.deposed()
+                replica.node_failed()
+            waiting, self._starting = self._starting, None
+            if waiting is not None:
+                waiting(error)
+            leaving, self._handed_over = self._handed_over, None
+            if leaving is not None:
+                leaving()
 
     # ------------------------------------------------------------------ messages
 
@@ -274,7 +363,10 @@ class Node:
             for node_message in content.node:
                 self.boxes.node(self.liveness.step(number, node_message, now))
             self._after_liveness(now)
+        choked = self.turn.choked
         for partition, message in content.groups:
+            if choked and isinstance(message, consensus.Accept | consensus.Stage):
+                continue
             replica = self.replicas.get(partition)
             if replica is not None and replica.group is not None and not replica.stopped:
                 try:
@@ -328,6 +420,16 @@ class Node:
             return
         self._talk(sender, talk.Records(message.partition, [record.data for record in found]))
 
+    def _damage(self, partition: PartitionId, error: ScrubjayError) -> None:
+        """A read of the log, or copying it forward, met damage: its replica hears of it in a turn of its own."""
+
+        def tell() -> None:
+            replica = self.replicas.get(partition)
+            if self.running and replica is not None and replica.group is not None and isinstance(error, Corrupt):
+                replica.log_failed(error)
+
+        self.env.tasks.call_soon(self.guarded(tell))
+
     def _take_records(self, replica: Replica, message: talk.Records) -> None:
         try:
             good = [records.decode(data, owner=replica.owner) for data in message.records]
@@ -340,7 +442,8 @@ class Node:
     # ------------------------------------------------------------------ what replicas ask of their node
 
     def raw_sha256(self, partition: PartitionId, first: Lsn, last: Lsn) -> bytes:
-        """SHA-256 of records first..last as read back from this node's WAL. Raises Missing, Corrupt."""
+        """SHA-256 of records first..last as they lie on this node's disk, not as a cache remembers them. Raises Missing, Corrupt."""
+        self.wal.reread(partition, first, Lsn(last + 1))
         digest = hashlib.sha256()
         at = int(first)
         while at <= last:
@@ -442,4 +545,4 @@ class Node:
             self._liveness_timer.cancel()
         self._liveness_at = at
         wait_us = max(PAUSE_MIN_US, at - self.boot_us())
-        self._liveness_timer = self.env.tasks.call_later(wait_us / 1e6, self._tick_liveness)
+        self._liveness_timer = self.env.tasks.call_later(wait_us / 1e6, self.guarded(self._tick_liveness))

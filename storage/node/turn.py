@@ -3,7 +3,11 @@
 Order within a turn: what groups want persisted is queued, what may leave now is boxed, the batch is committed, what is boxed leaves; only when the batch
 is synced is boxed what waited for it. The next batch collects while the present one syncs (group commit).
 
-A log without room takes no data: what was accepted waits in a backlog, in order, while control frames go on. The backlog is tried again by itself.
+A log without room takes no data: what was accepted waits in a backlog, in order, while control frames go on. The backlog is tried again by itself; what
+waits for a replica that is gone meanwhile goes with it. It is bounded: beyond `BACKLOG_BYTES` the node takes no more records from its peers (`choked`), who
+send them again as if they had been lost.
+
+Every callback enters through `Shell.guarded`: what escapes there is a broken rule of ours, and the node fails stop.
 
 Production's node and the simulator's consensus profile run this same class.
 """
@@ -12,7 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, ParamSpec, Protocol
 
 from base.env import Tasks, Timer
 from base.errors import Corrupt, DiskFull, ScrubjayError
@@ -20,9 +24,13 @@ from base.ids import Member, PartitionId
 from storage.consensus.group import Group
 from storage.consensus.ready import Envelope, Ready
 from storage.record import Record
-from storage.wal.log import Frame
+from storage.wal.log import Append, Frame
+
+P = ParamSpec("P")
 
 RETRY_FULL_S = 0.5
+BACKLOG_BYTES = 16 << 20
+"""Records accepted in memory that found no room in the log, over all partitions of a node."""
 
 
 class Driven(Protocol):
@@ -98,6 +106,10 @@ class Shell(Protocol):
         """The WAL is not to be trusted any more."""
         ...
 
+    def guarded(self, work: Callable[P, object]) -> Callable[P, None]:
+        """`work` as a callback from outside: an exception that escapes it fails the node."""
+        ...
+
     def room_changed(self, full: bool, reason: str) -> None:
         """The log has no room for data beside its reserve, or has it again."""
         ...
@@ -122,6 +134,9 @@ class Turn:
         self._tokens: list[tuple[Driven, int]] = []
         self._controls: list[Callable[[], None]] = []
         self._backlog: deque[_Waiting] = deque()
+        self._backlog_bytes = 0
+        self.at: PartitionId | None = None
+        """Whose Ready is being carried out, for the one who has to say where a rule was broken."""
         self._retry: Timer | None = None
 
     # ------------------------------------------------------------------ what the node says
@@ -131,8 +146,18 @@ class Turn:
         self._dirty[driven.partition] = driven
         self.schedule()
 
+    @property
+    def choked(self) -> bool:
+        """More waits for room than may: records that come in now are not taken."""
+        return self._backlog_bytes > BACKLOG_BYTES
+
     def forget(self, partition: PartitionId) -> None:
+        """The replica is gone: nothing of it is carried out any more, and what it had waiting gives its place up."""
         self._dirty.pop(partition, None)
+        kept = [waiting for waiting in self._backlog if waiting.driven.partition != partition]
+        if len(kept) < len(self._backlog):
+            self._backlog = deque(kept)
+            self._backlog_bytes = sum(_size(waiting.frames) for waiting in kept)
 
     def control(self, frame: Frame, synced: Callable[[], None] | None = None) -> None:
         """A frame of the node's own; `synced` runs once it is durable."""
@@ -154,7 +179,7 @@ class Turn:
         """Run a turn after the present one."""
         if not self._scheduled:
             self._scheduled = True
-            self._tasks.call_soon(self.run)
+            self._tasks.call_soon(self._shell.guarded(self.run))
 
     def stop(self) -> None:
         if self._retry is not None:
@@ -173,7 +198,9 @@ class Turn:
             touched, self._dirty = self._dirty, {}
             for driven in touched.values():
                 if driven.group is not None and not driven.stopped:
+                    self.at = driven.partition
                     self._drain_checked(driven, driven.group)
+        self.at = None
         self._shell.before_commit()
         self._commit()
         self._shell.send()
@@ -211,6 +238,7 @@ class Turn:
             return
         if self._backlog:
             self._backlog.append(_Waiting(driven, ready.token, ready.persist))
+            self._backlog_bytes += _size(ready.persist)
             return
         self._queue(driven, ready.token, ready.persist)
 
@@ -221,6 +249,7 @@ class Turn:
                 self._wal.queue(frame)
             except DiskFull as error:
                 self._backlog.appendleft(_Waiting(driven, token, frames[at:]))
+                self._backlog_bytes += _size(frames[at:])
                 self._is_full(f"{error.message}: appends wait")
                 return False
             except Corrupt as error:
@@ -248,7 +277,7 @@ class Turn:
             self._persisted(tokens)
             self._commit()
 
-        if not self._wal.commit(done):
+        if not self._wal.commit(self._shell.guarded(done)):
             for control in controls:
                 control()
             self._persisted(tokens)
@@ -271,7 +300,7 @@ class Turn:
             self.full = True
             self._shell.room_changed(True, reason)
         if self._retry is None:
-            self._retry = self._tasks.call_later(RETRY_FULL_S, self._retry_full)
+            self._retry = self._tasks.call_later(RETRY_FULL_S, self._shell.guarded(self._retry_full))
 
     def _retry_full(self) -> None:
         self._retry = None
@@ -279,6 +308,9 @@ class Turn:
             return
         while self._backlog:
             waiting = self._backlog.popleft()
+            self._backlog_bytes -= _size(waiting.frames)
+            if waiting.driven.stopped:
+                continue
             if not self._queue(*waiting):
                 return
         if not self._wal.roomy():
@@ -287,3 +319,8 @@ class Turn:
             self.full = False
             self._shell.room_changed(False, "the log has room again")
         self._commit()
+
+
+def _size(frames: tuple[Frame, ...]) -> int:
+    """Bytes of the records in `frames`."""
+    return sum(len(record.data) for frame in frames if isinstance(frame, Append) for record in frame.records)

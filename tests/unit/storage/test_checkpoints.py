@@ -19,13 +19,14 @@ class Bench:
     def __init__(self) -> None:
         self.trimmed = 1
         wal = SimpleNamespace(trim=lambda _partition, below: setattr(self, "trimmed", int(below)))
-        node: Any = SimpleNamespace(options=StorageOptions(), boot_us=lambda: 0, arm=lambda _: None, wal=wal)
+        node: Any = SimpleNamespace(options=StorageOptions(), boot_us=lambda: 0, arm=lambda _: None, wal=wal, guarded=lambda work: work)
         self.replica: Any = SimpleNamespace(
             node=node,
             overlay=Overlay(),
             tree=DictTree(),
             usable=True,
             applied=Lsn(0),
+            chosen=Lsn(0),
             stamp=Stamp(0),
             fresh=(),
             partition=PartitionId("p"),

@@ -1,15 +1,7 @@
 """One storage replica of one partition on one node: it drives the consensus group, applies what is chosen to overlay and tree, keeps the state
 digest, states segments, and answers reads; while it leads it evaluates commands and proposes.
 
-Synchronous: calls and events in, callbacks out; everything runs on the node's loop. States:
-
-    opening      the tree is being opened or made; votes, serves nothing
-    base         waits for the base of a restored table (LSN 0); the group does not run yet
-    ok           serves
-    suspect      rot was found in the tree, or its statement was outvoted: votes, never leads, serves nothing, until healed. As long as its tree takes
-                 checkpoints it goes on applying, so that a scrub can compare it, row by row, with the others
-    healing      its tree is being replaced
-    amnesiac     its WAL may have lost synced bytes: no vote, serves nothing (membership change will replace it; until then the group runs on two)
+Synchronous: calls and events in, callbacks out; everything runs on the node's loop. What state it is in: `storage.replica.status`.
 
 Invariants (check_invariants): 1 applied <= chosen. 2 checkpoints rise. 3 the digest's row counts are not negative. 4 a suspect never leads. 5 no
 content follows the last SEAL of a dropped table.
@@ -24,12 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from base.checksum import row_hash
-from base.errors import Corrupt, DiskFull, Invalid, Missing, NotLeader, ScrubjayError, Unavailable
+from base.errors import Corrupt, DiskFull, Missing, NotLeader, ScrubjayError, Unavailable
 from base.hlc import last_stamp_at, stamp_micros
 from base.ids import Lsn, Member, PartitionId, Stamp, uuid_bytes
 from storage import record as records
 from storage.archive_port import facts_of
-from storage.btree.engine import EMPTY, Tree, TreeState
+from storage.btree.engine import Tree, TreeState
 from storage.checkpoints import Checkpoints
 from storage.command import Outcome, RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer, WriteCommand
 from storage.control.catalogue import PartitionInfo, TableMeta
@@ -37,28 +29,20 @@ from storage.digest import RangeDigest, Total
 from storage.leading import Leading
 from storage.overlay import Overlay
 from storage.record import Archived, Effect, Kind, Op, Record, Seal
+from storage.replica.reads import Reads
+from storage.replica.state import EXTRA_VERSION, ReplicaExtra
+from storage.replica.status import AMNESIAC, OK, OPENING, STOPPED, SUSPECT, VOTES, Status
 from storage.segments import OwnSegment, SegmentFacts, SegmentTracker, needs_seal
-from storage.wal.log import SetTree
+from storage.wal.log import SetTree, SetVote
 
 if TYPE_CHECKING:
     from storage.consensus.group import Group
     from storage.node import Node
 
 BEGIN_RETRY_US = 20_000
+ATTESTATIONS_MAX, SEALS_WAITING_MAX, STATEMENTS_ASKED_MAX = 10_000, 1_000, 64
 APPLY_RETRY_US = 200_000
 """Pause before a record is applied again that the machine did not let us apply."""
-EXTRA_VERSION = 2
-"""Of `ReplicaExtra`: 2 since the chain covers every fact of a segment."""
-OPENING, BASE, OK, SUSPECT, HEALING, AMNESIAC = "opening", "base", "ok", "suspect", "healing", "amnesiac"
-
-
-class ReplicaExtra(msgspec.Struct, array_like=True):
-    """What a replica commits beside its rows (TreeState.extra, MessagePack). version: of this layout."""
-
-    version: int
-    digest: bytes
-    size: int
-    segments: SegmentFacts
 
 
 class SealWaiter(NamedTuple):
@@ -79,8 +63,7 @@ class Replica:
         self.owner = records.owner_tag(self.raw_id)
         self.lo = bytes.fromhex(info.lo)
         self.hi = bytes.fromhex(info.hi) if info.hi else None
-        self.state = OPENING
-        self.reason = ""
+        self.status = Status()
         self.group: Group | None = None
         self.tree: Tree | None = None
         self.overlay = Overlay()
@@ -93,14 +76,21 @@ class Replica:
         self.stamp = Stamp(0)
         self.chosen = Lsn(0)
         self.fresh: deque[Record] = deque()
+        self._fresh_bytes = 0
         self.leading: Leading | None = None
         self.attestations: dict[int, dict[int, bytes]] = {}
-        self.read_waiters: list[tuple[Lsn, int, Callable[[ScrubjayError | None], None]]] = []
+        self.reads = Reads(self)
         self.seal_waiters: list[SealWaiter] = []
         self.repairing_until_us = 0
+        self._refused = ""
+        """Why a peer's records were last not taken."""
+        self._damage_told = 0
+        """First damaged LSN that a finding was made of."""
         self.statements_at_us: int | None = None
         self.attest_at_us: int | None = None
         self.stopped = False
+        self.logged = False
+        """The WAL knows it, durably."""
         self.damaged = False
         """Records in the middle of its log are bad; peers are asked for them."""
         self.stuck = False
@@ -119,8 +109,7 @@ class Replica:
             raise Corrupt("the tree was loaded but its load was never confirmed", what="tree", partition=self.partition)
         self.tree = tree
         self._load_state(state)
-        self.state = OK
-        self.reason = ""
+        self.status.move_tree(OK, "")
 
     def _load_state(self, state: TreeState) -> None:
         self.overlay.clear()
@@ -143,11 +132,20 @@ class Replica:
         self.applied, self.stamp = state.applied, state.stamp
         self.checkpoints.restart(state.applied)
         self.chosen = max(self.chosen, state.applied)
-        self.fresh.clear()
+        self._drop_fresh()
 
     def extra(self) -> bytes:
         """What is committed beside the rows, as of `applied`."""
         return msgspec.msgpack.encode(ReplicaExtra(EXTRA_VERSION, self.digest.encode(), self.bytes, self.segments.facts))
+
+    @property
+    def state(self) -> str:
+        """In one word: see `Status.word`."""
+        return self.status.word
+
+    @property
+    def reason(self) -> str:
+        return self.status.reason
 
     @property
     def usable(self) -> bool:
@@ -158,34 +156,55 @@ class Replica:
         """The digest kept at apply, as of `applied`."""
         return self.digest.total()
 
-    def set_state(self, state: str, reason: str) -> None:
-        """Move to a state that does not serve. Leadership is given up, waiting reads are told."""
-        if self.state == state:
-            return
-        self.state, self.reason = state, reason
-        self.node.log_state(self, state, reason)
+    def set_state(self, tree: str, reason: str) -> None:
+        """The tree's state changes to one that does not serve. Leadership is given up, waiting reads are told. The vote is not touched."""
+        if self.status.move_tree(tree, reason):
+            self._no_longer_serves()
+
+    def amnesia(self, reason: str) -> None:
+        """Its log may lack what was synced once: it never votes again under this member id. Durable, whatever befalls its tree."""
+        if self.status.move_vote(AMNESIAC, reason):
+            self.node.queue_control(SetVote(self.partition, AMNESIAC))
+            if self.group is not None:
+                self.group.set_vote(False, self.node.now())
+            self._no_longer_serves()
+
+    def _no_longer_serves(self) -> None:
+        self.node.log_state(self, self.state, self.reason)
         group = self.group
-        if group is not None and state != OK:
+        if group is not None:
             group.set_lead(False, self.node.now())
-            if state == AMNESIAC:
-                group.set_vote(False, self.node.now())
             self._ended()
             self.node.dirty(self)
-        for _, _, answer in self._take_readers():
-            answer(Unavailable("replica stopped serving", partition=self.partition, state=state))
+        self.reads.end(Unavailable("replica stopped serving", partition=self.partition, state=self.state))
+
+    def keep_tree(self, word: str, synced: Callable[[], None] | None = None) -> None:
+        """Make the word for the tree durable (`suspect`, `healing`: it is being replaced, `ok`). The word for the log is another."""
+        self.node.queue_control(SetTree(self.partition, word), synced)
 
     def suspect(self, reason: str) -> None:
         """Rot was found in the tree, or its statement was outvoted."""
-        if self.state in (OK, OPENING):
-            self.node.queue_control(SetTree(self.partition, SUSPECT))
+        if self.status.tree in (OK, OPENING):
+            self.keep_tree(SUSPECT)
             self.set_state(SUSPECT, reason)
+
+    def stop_at(self, record: Record) -> None:
+        """Its log holds what this version does not know. To skip it would be to serve something else than the log says."""
+        if self.status.move_tree(STOPPED, f"record kind {record.kind.name} at LSN {record.lsn} is not implemented by this version"):
+            self.checkpoints.abandon()
+            self._drop_fresh()
+            self._no_longer_serves()
+
+    def _drop_fresh(self) -> None:
+        self.fresh.clear()
+        self._fresh_bytes = 0
 
     def give_up_tree(self) -> None:
         """The tree can follow the log no further. It stays open, as evidence, until a heal has surveyed it and sets it aside."""
         self.stuck = True
         self.checkpoints.abandon()
         self.overlay.clear()
-        self.fresh.clear()
+        self._drop_fresh()
 
     def _ended(self) -> None:
         leading, self.leading = self.leading, None
@@ -201,7 +220,7 @@ class Replica:
         """Adoption is done: a record of the own ballot must be chosen before anything is served."""
         group = self.group
         assert group is not None
-        if self.state != OK:
+        if not self.status.serves:
             group.resign(self.node.now())
             return
         self.leading = Leading(group.ballot)
@@ -219,6 +238,25 @@ class Replica:
 
     def deposed(self) -> None:
         self._ended()
+        if self.node.leaving is not None and self.group is not None:
+            self.group.set_lead(False, self.node.now())
+
+    def leave(self, leaving: frozenset[int]) -> None:
+        """The node is about to stop: whoever can take over does, and this copy does not stand again. leaving: numbers of nodes that stop too."""
+        group, now = self.group, self.node.now()
+        if group is None or self.stopped:
+            return
+        heir = group.successor(now, besides=leaving) if self.leading is not None and self.leading.begun else None
+        if heir is not None:
+            group.transfer(heir, now)
+        else:
+            group.set_lead(False, now)
+        self.node.dirty(self)
+
+    def node_failed(self) -> None:
+        """The node stops: whoever waits here is told, and goes on elsewhere."""
+        self._ended()
+        self.reads.end(NotLeader("node is down", partition=self.partition))
 
     def install_from(self, leader: Member) -> None:
         """The leader's log does not reach back to what this replica lacks."""
@@ -229,7 +267,12 @@ class Replica:
         self.node.arm(self)
 
     def log_failed(self, error: Corrupt) -> None:
-        """A record of its log, or one that came in a message, fails its check."""
+        """A record of its log fails its check, or one that came in a message does: that one says nothing of the log, and is not taken."""
+        if error.fields.get("what") == "message":
+            if self._refused != str(error):
+                self._refused = str(error)
+                self.node.log_state(self, self.state, f"a peer's records are not taken: {error}")
+            return
         self.log_damaged(Lsn(int(error.fields.get("lsn", 0)) or self.applied + 1), error)
 
     def left_behind(self) -> None:
@@ -243,16 +286,20 @@ class Replica:
         self.chosen = chosen[-1].lsn
         if not self.usable:
             return
-        self.fresh.extend(chosen)
+        reached = self.fresh[-1].lsn if self.fresh else self.applied
+        if chosen[0].lsn == reached + 1 and self._fresh_bytes <= self.node.options.apply_slice_bytes:
+            self.fresh.extend(chosen)
+            self._fresh_bytes += sum(len(record.data) for record in chosen)
+        # else: applying waits for the tree; what is chosen meanwhile is read back from the log when its turn comes.
         self.apply_ready()
 
     def apply_ready(self) -> None:
         """Apply what is chosen, in order; stops where the replica stops being able to."""
         if not self.usable:
-            self.fresh.clear()
+            self._drop_fresh()
             return
         if self.fresh and self.fresh[0].lsn != self.applied + 1:
-            self.fresh.clear()
+            self._drop_fresh()
         if not self.fresh and self.applied < self.chosen:
             try:
                 self.fresh.extend(
@@ -263,6 +310,7 @@ class Replica:
                         max_bytes=self.node.options.apply_slice_bytes,
                     )
                 )
+                self._fresh_bytes = sum(len(record.data) for record in self.fresh)
             except Missing:
                 self.left_behind()
                 return
@@ -270,12 +318,10 @@ class Replica:
                 self._ask_repair(Lsn(self.applied + 1), Lsn(self.chosen + 1), error)
                 return
         now_us = self.node.boot_us()
-        while self.fresh:
-            if self.fresh[0].kind is Kind.SEAL and len(self.overlay.frozen) >= self.node.options.frozen_layers_max:
-                break
+        while self.fresh and not self._must_wait(self.fresh[0]):
             if not self._apply(self.fresh[0], now_us):
                 break
-            self.fresh.popleft()
+            self._fresh_bytes -= len(self.fresh.popleft().data)
         group = self.group
         assert group is not None
         if self.applied > group.applied:
@@ -283,16 +329,25 @@ class Replica:
         leading = self.leading
         if leading is not None:
             leading.answer_to(self.applied)
-        if self.read_waiters:
-            self._answer_readers()
-        if self.usable and not self.fresh and self.applied < self.chosen:
+        self.reads.applied()
+        if self.usable and not self.fresh and self.applied < self.chosen and self.overlay.size <= 2 * self.node.options.overlay_bytes:
             self.node.soon(self)
         self.node.arm(self)
+
+    def _must_wait(self, record: Record) -> bool:
+        """The tree must take a checkpoint before this is applied."""
+        options = self.node.options
+        return self.overlay.size > 2 * options.overlay_bytes or (
+            record.kind is Kind.SEAL and len(self.overlay.frozen) >= options.frozen_layers_max
+        )
 
     def _apply(self, record: Record, now_us: int) -> bool:
         """Apply one record. False: not now (the replica waits or is suspect)."""
         kind = record.kind
         assert record.lsn == self.applied + 1, (record.lsn, self.applied)
+        if kind not in records.IMPLEMENTED:
+            self.stop_at(record)
+            return False
         if kind is Kind.DATA or kind is Kind.COMMIT:
             try:
                 for effect in records.effects(record):
@@ -379,7 +434,7 @@ class Replica:
 
     def check_statements(self) -> None:
         """Compare what was stated; announce agreement, notice being outvoted."""
-        if self.digest_void or self.state != OK:
+        if self.digest_void or not self.status.serves:
             return
         for own in self.segments.facts.sealed:
             agreed, outvoted = self.segments.agreed(own)
@@ -394,6 +449,8 @@ class Replica:
 
     def attested(self, node: int, *, first: int, last: int, raw_sha256: bytes) -> None:
         """A member compared the archived segment with its WAL: equal. The leader collects these and logs ARCHIVED."""
+        if last not in self.attestations and len(self.attestations) >= ATTESTATIONS_MAX:
+            return  # they are said again
         self.attestations.setdefault(last, {})[node] = raw_sha256
         if self.attest_at_us is None:
             self.attest_at_us = self.node.boot_us() + self.node.options.attest_wait_us
@@ -427,7 +484,7 @@ class Replica:
     def log_damaged(self, first: Lsn, error: ScrubjayError) -> None:
         """Records in the middle of its log fail their check: no vote until peers have given them back. `first`: the lowest known to be bad."""
         group = self.group
-        if group is None or self.state == AMNESIAC:
+        if group is None or self.status.vote == AMNESIAC:
             return
         if not self.damaged:
             self.damaged = True
@@ -441,7 +498,9 @@ class Replica:
         if now_us < self.repairing_until_us:
             return
         self.repairing_until_us = now_us + self.node.options.statement_retry_us
-        self.node.finding(self, kind="unreadable", found_by="seal", lsn=first, detail=f"log damaged: {error}")
+        if self._damage_told != first:
+            self._damage_told = first
+            self.node.finding(self, kind="unreadable", found_by="seal", lsn=first, detail=f"log damaged: {error}")
         self.node.ask_repair(self, first, end)
         self.node.arm(self)
 
@@ -454,7 +513,7 @@ class Replica:
                 self._ask_repair(left[0][0], Lsn(left[-1][1] + 1), Corrupt("more of the log is damaged", what="wal"))
                 return
             self.damaged = False
-            self.group.set_vote(True, self.node.now())
+            self.group.set_vote(self.status.vote == VOTES, self.node.now())
             self.node.log_state(self, self.state, "log repaired from a peer; it votes again")
             self.node.dirty(self)
         self.apply_ready()
@@ -485,93 +544,17 @@ class Replica:
 
     def serves(self, *, consistent: bool) -> ScrubjayError | None:
         """None if a read may be answered now, else why not."""
-        if self.state != OK or self.group is None:
+        if not self.status.serves or self.group is None:
             return NotLeader("replica does not serve", partition=self.partition, state=self.state)
         if consistent and (self.leading is None or not self.group.serving(self.node.now())):
             return NotLeader("not the leader, or its lease is not held", partition=self.partition, hint=self.node.hint(self.group.leader))
         return None
 
     def read(self, key: bytes, *, consistent: bool, min_lsn: Lsn, done: Callable[[ReadAnswer | ScrubjayError], None]) -> None:
-        """min_lsn: answer only once applied that far (a read that another replica could not answer for rot)."""
-
-        def answer(error: ScrubjayError | None) -> None:
-            refusal = error or self.serves(consistent=consistent)
-            if refusal is not None:
-                done(refusal)
-                return
-            applied = self.applied
-            try:
-                item = self.find(key)
-            except Corrupt as rot:
-                self.found_rot(rot, found_by="read")
-                done(Corrupt("rot found while reading", what="row", key=key, applied=applied))
-                return
-            except Unavailable as lack:
-                done(lack)
-                return
-            late = self.serves(consistent=consistent)
-            done(late if late is not None else ReadAnswer(item, self.partition, applied))
-
-        self._when_applied(min_lsn, answer)
+        self.reads.one(key, consistent=consistent, min_lsn=min_lsn, done=done)
 
     def read_range(self, request: RangeRead, *, min_lsn: Lsn, done: Callable[[RangeAnswer | ScrubjayError], None]) -> None:
-        """As `read`, for a range. The answer is at one applied LSN."""
-
-        def answer(error: ScrubjayError | None) -> None:
-            refusal = error or self.serves(consistent=request.consistent)
-            if refusal is not None:
-                done(refusal)
-                return
-            applied = self.applied
-            try:
-                rows, more = self._collect(request)
-            except Corrupt as rot:
-                self.found_rot(rot, found_by="read")
-                done(Corrupt("rot found while reading", what="row", applied=applied))
-                return
-            except Unavailable as lack:
-                done(lack)
-                return
-            late = self.serves(consistent=request.consistent)
-            done(late if late is not None else RangeAnswer(rows, more, self.partition, applied))
-
-        self._when_applied(min_lsn, answer)
-
-    def _collect(self, request: RangeRead) -> tuple[list[tuple[bytes, bytes]], bool]:
-        tree = self.tree
-        assert tree is not None
-        rows: list[tuple[bytes, bytes]] = []
-        size = 0
-        start = max(request.start, self.lo)
-        end = request.end if self.hi is None else (self.hi if request.end is None else min(request.end, self.hi))
-        if end is not None and start >= end:
-            return rows, False
-        for key, item in self.overlay.merged(tree, start, end, reverse=request.reverse):
-            if len(rows) >= request.limit or size >= request.max_bytes:
-                return rows, True
-            rows.append((key, item))
-            size += len(item)
-        return rows, False
-
-    def _when_applied(self, lsn: Lsn, answer: Callable[[ScrubjayError | None], None]) -> None:
-        if self.applied >= lsn:
-            answer(None)
-        elif len(self.read_waiters) >= self.node.options.reads_waiting_max:
-            answer(Unavailable("too many reads wait for this replica", partition=self.partition))
-        else:
-            self.read_waiters.append((lsn, self.node.boot_us() + self.node.options.read_wait_us, answer))
-            self.node.arm(self)
-
-    def _answer_readers(self) -> None:
-        ready = [entry for entry in self.read_waiters if entry[0] <= self.applied]
-        if ready:
-            self.read_waiters = [entry for entry in self.read_waiters if entry[0] > self.applied]
-            for _, _, answer in ready:
-                answer(None)
-
-    def _take_readers(self) -> list[tuple[Lsn, int, Callable[[ScrubjayError | None], None]]]:
-        waiting, self.read_waiters = self.read_waiters, []
-        return waiting
+        self.reads.range(request, min_lsn=min_lsn, done=done)
 
     # ------------------------------------------------------------------ leading
 
@@ -611,6 +594,8 @@ class Replica:
 
         if self._may_answer(last):
             answer(None)
+        elif len(leading.waiting) >= self.node.options.answers_waiting_max:
+            done(Unavailable("too many answers wait for this partition", partition=self.partition))
         else:
             leading.wait(last, answer, proposed=False, until_us=self.node.boot_us() + self.node.options.write_wait_us)
 
@@ -637,6 +622,12 @@ class Replica:
         if self.node.full:
             done(DiskFull("the log has reached its limit; writes are refused until the archive catches up", partition=self.partition))
             return
+        if self.overlay.size > self.node.options.overlay_bytes:
+            done(self._overlay_full())
+            return
+        if group.handing_over:
+            done(NotLeader("leadership is being handed over", partition=self.partition))
+            return
         if not group.can_propose(len(payload) + records.HEADER_SIZE, self.node.now()):
             done(Unavailable("too much is in flight for this partition", partition=self.partition))
             return
@@ -656,6 +647,11 @@ class Replica:
 
         leading.wait(lsn, answer, proposed=True, until_us=self.node.boot_us() + self.node.options.write_wait_us)
         self.node.dirty(self)
+
+    def _overlay_full(self) -> Unavailable:
+        failure = self.checkpoints.failure
+        kind = DiskFull if isinstance(failure, DiskFull) else Unavailable
+        return kind("the tree takes no checkpoints; writes are refused until it does", partition=self.partition, why=str(failure))
 
     def _propose(self, kind: Kind, payload: bytes) -> Lsn | None:
         """Propose a record of our own. None if it cannot be done now."""
@@ -689,6 +685,8 @@ class Replica:
             done(refusal)
         elif self.leading is not None and self.ending(self.leading):
             done(Missing("the table is dropped: its log takes nothing more", what="table", table=self.table.name))
+        elif len(self.seal_waiters) >= SEALS_WAITING_MAX:
+            done(Unavailable("too many seals wait for this partition", partition=self.partition))
         elif self.leading is not None and self.leading.seal_at is not None:
             self.seal_waiters.append(SealWaiter(self.leading.seal_at, lambda _: self.seal(reason, tag, done)))
         else:
@@ -718,7 +716,7 @@ class Replica:
     def closed_point(self) -> tuple[Stamp, Lsn, Lsn] | None:
         """(closed, last content LSN <= closed, last applied seal) as may be published now, or None."""
         leading, group = self.leading, self.group
-        if self.state != OK or leading is None or group is None or not group.serving(self.node.now()):
+        if not self.status.serves or leading is None or group is None or not group.serving(self.node.now()):
             return None
         closed = group.closed(self.node.now())
         facts = self.segments.facts
@@ -755,8 +753,9 @@ class Replica:
             if self.leading is not None and self.leading.seal_at is None and segments.opened_at_us is not None:
                 first = not segments.facts.last_seal
                 due.append(segments.opened_at_us if first else segments.opened_at_us + options.seal_age_us)
-        if self.read_waiters:
-            due.append(min(entry[1] for entry in self.read_waiters))
+        reads_due = self.reads.deadline()
+        if reads_due is not None:
+            due.append(reads_due)
         if self.repairing_until_us:
             due.append(self.repairing_until_us)
         pin_due = self.checkpoints.pin_deadline()
@@ -790,17 +789,13 @@ class Replica:
         if self.attest_at_us is not None and now_us >= self.attest_at_us:
             self.attest_at_us = None
             self._log_archived(complete_only=False)
-        expired = [entry for entry in self.read_waiters if entry[1] <= now_us]
-        if expired:
-            self.read_waiters = [entry for entry in self.read_waiters if entry[1] > now_us]
-            for _, _, answer in expired:
-                answer(Unavailable("replica has not applied far enough", partition=self.partition, applied=self.applied))
+        self.reads.expire(now_us)
         self.checkpoints.expire_pins(now_us)
 
     def _ask_statements(self, now_us: int) -> None:
         open_ones = [own for own in self.segments.facts.sealed if len(self.segments.agreed(own)[0]) < 2]
         self.statements_at_us = now_us + self.node.options.statement_retry_us if open_ones else None
-        for own in open_ones:
+        for own in open_ones[:STATEMENTS_ASKED_MAX]:
             self.node.say_statement(self, own.statement, want=True)
 
     def _maybe_seal(self, now_us: int) -> None:
@@ -822,16 +817,18 @@ class Replica:
         """A healed tree takes the place of the one set aside; the log above it is applied again."""
         self.tree = tree
         self._load_state(tree.state)
-        self.state, self.reason = OK, ""
+        self.status.move_tree(OK, "")
         self.digest_void = self.behind = self.stuck = False
-        self.node.queue_control(SetTree(self.partition, OK))
         if self.group is not None:
             now = self.node.now()
             if tree.state.applied > self.group.applied:
                 # The group gives what it knows to be chosen above the snapshot anew.
                 self.group.installed(tree.state.applied, tree.state.stamp, now)
                 self.chosen = tree.state.applied
-            self.group.set_lead(True, now)
+                # Its Install is queued now, before the word that the heal is over: a tree ahead of its log is amnesia without either.
+                self.node.run_turn(self)
+            self.group.set_lead(self.status.vote == VOTES, now)
+        self.keep_tree(OK)
         self.node.dirty(self)
         self.apply_ready()
         for own in self.segments.facts.sealed:
@@ -842,7 +839,7 @@ class Replica:
         self.checkpoints.abandon()
         tree, self.tree = self.tree, None
         self.overlay.clear()
-        self.fresh.clear()
+        self._drop_fresh()
         return tree
 
     def check_invariants(self) -> None:
@@ -850,39 +847,8 @@ class Replica:
         assert self.applied <= max(self.chosen, self.checkpoints.committed), (self.applied, self.chosen)
         assert self.checkpoints.committed_before <= self.checkpoints.committed
         assert self.digest_void or min(self.digest.rows) >= 0
-        assert self.state == OK or self.leading is None
+        assert self.status.serves or self.leading is None
         assert not self.segments.facts.ended or not self.segments.facts.content, "content behind the last seal"
-
-
-def base_state(digest: RangeDigest, size: int) -> TreeState:
-    """The tree state of a base loaded at LSN 0: rows without a log, so the first segment starts at LSN 1. size: key and item bytes."""
-    total = digest.total()
-    if total.rows == 0:
-        return EMPTY
-    extra = ReplicaExtra(EXTRA_VERSION, digest.encode(), size, SegmentFacts(sum=total.sum.to_bytes(16, "little"), rows=total.rows))
-    return TreeState(Lsn(0), Stamp(0), msgspec.msgpack.encode(extra))
-
-
-def healed_state(
-    digest: RangeDigest, size: int, *, lsn: Lsn, stamp: Stamp, chain: bytes, archived: Lsn, ended_closed: Stamp | None = None
-) -> TreeState:
-    """The tree state of a copy rebuilt at the seal `lsn`. ended_closed: set if that is the log's last seal."""
-    if lsn < 1:
-        raise Invalid("a heal starts from a seal", lsn=lsn)
-    total = digest.total()
-    facts = SegmentFacts(
-        first=lsn + 1,
-        chain=chain,
-        archived=archived,
-        last_seal=lsn,
-        last_content=lsn,
-        last_content_stamp=stamp,
-        sum=total.sum.to_bytes(16, "little"),
-        rows=total.rows,
-    )
-    if ended_closed is not None:
-        facts.ended, facts.ended_closed = lsn, ended_closed
-    return TreeState(lsn, stamp, msgspec.msgpack.encode(ReplicaExtra(EXTRA_VERSION, digest.encode(), size, facts)))
 
 
 def _key_of(error: Corrupt) -> bytes | None:

@@ -1,0 +1,20 @@
+"""A replica of one partition on one node."""
+
+from storage.replica.replica import Replica
+from storage.replica.state import EXTRA_VERSION, ReplicaExtra, base_state, healed_state
+from storage.replica.status import AMNESIAC, BASE, HEALING, OK, OPENING, STOPPED, SUSPECT
+
+__all__ = [
+    "AMNESIAC",
+    "BASE",
+    "EXTRA_VERSION",
+    "HEALING",
+    "OK",
+    "OPENING",
+    "STOPPED",
+    "SUSPECT",
+    "Replica",
+    "ReplicaExtra",
+    "base_state",
+    "healed_state",
+]

@@ -1,0 +1,54 @@
+"""What a replica commits beside its rows, and how a tree that was loaded starts out."""
+
+from __future__ import annotations
+
+import msgspec
+
+from base.errors import Invalid
+from base.ids import Lsn, Stamp
+from storage.btree.engine import EMPTY, TreeState
+from storage.digest import RangeDigest
+from storage.segments import SegmentFacts
+
+EXTRA_VERSION = 2
+"""Of `ReplicaExtra`: 2 since the chain covers every fact of a segment."""
+
+
+class ReplicaExtra(msgspec.Struct, array_like=True):
+    """What a replica commits beside its rows (TreeState.extra, MessagePack). version: of this layout."""
+
+    version: int
+    digest: bytes
+    size: int
+    segments: SegmentFacts
+
+
+def base_state(digest: RangeDigest, size: int) -> TreeState:
+    """The tree state of a base loaded at LSN 0: rows without a log, so the first segment starts at LSN 1. size: key and item bytes."""
+    total = digest.total()
+    if total.rows == 0:
+        return EMPTY
+    extra = ReplicaExtra(EXTRA_VERSION, digest.encode(), size, SegmentFacts(sum=total.sum.to_bytes(16, "little"), rows=total.rows))
+    return TreeState(Lsn(0), Stamp(0), msgspec.msgpack.encode(extra))
+
+
+def healed_state(
+    digest: RangeDigest, size: int, *, lsn: Lsn, stamp: Stamp, chain: bytes, archived: Lsn, ended_closed: Stamp | None = None
+) -> TreeState:
+    """The tree state of a copy rebuilt at the seal `lsn`. ended_closed: set if that is the log's last seal."""
+    if lsn < 1:
+        raise Invalid("a heal starts from a seal", lsn=lsn)
+    total = digest.total()
+    facts = SegmentFacts(
+        first=lsn + 1,
+        chain=chain,
+        archived=archived,
+        last_seal=lsn,
+        last_content=lsn,
+        last_content_stamp=stamp,
+        sum=total.sum.to_bytes(16, "little"),
+        rows=total.rows,
+    )
+    if ended_closed is not None:
+        facts.ended, facts.ended_closed = lsn, ended_closed
+    return TreeState(lsn, stamp, msgspec.msgpack.encode(ReplicaExtra(EXTRA_VERSION, digest.encode(), size, facts)))

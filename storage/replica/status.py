@@ -1,0 +1,80 @@
+"""What state a replica is in: two facts that nobody may press into one word, and the one table of how each may change.
+
+    tree  opening   being opened or made (or it could not be, for want of memory, descriptors or room: tried again)
+          base      waits for the base of a restored table (LSN 0)
+          ok        serves
+          suspect   proven bad, or outvoted: no serving, no leading, until healed. It goes on applying while it can, so that a scrub can compare it
+          healing   being replaced
+          stopped   its log holds what this version does not know: it applies nothing from there on, serves nothing, is not healed
+    vote  votes
+          learner   holds no log yet that could be voted with (waits for its base)
+          amnesiac  its log may lack what was synced once: no promise, no acceptance, no candidacy, for good (a membership change replaces it)
+
+A replica serves only with an ok tree and a vote. Log damage that peers can repair takes the vote away for a while without changing either fact.
+"""
+
+from __future__ import annotations
+
+from base.errors import Internal
+
+OPENING, BASE, OK, SUSPECT, HEALING, STOPPED = "opening", "base", "ok", "suspect", "healing", "stopped"
+VOTES, LEARNER, AMNESIAC = "votes", "learner", "amnesiac"
+
+TREE_MOVES: dict[str, frozenset[str]] = {
+    OPENING: frozenset({BASE, OK, SUSPECT, HEALING, STOPPED}),
+    BASE: frozenset({OK, SUSPECT}),
+    OK: frozenset({SUSPECT, HEALING, STOPPED}),
+    SUSPECT: frozenset({HEALING, STOPPED}),
+    HEALING: frozenset({OK, SUSPECT}),
+    STOPPED: frozenset(),
+}
+VOTE_MOVES: dict[str, frozenset[str]] = {
+    LEARNER: frozenset({VOTES, AMNESIAC}),
+    VOTES: frozenset({LEARNER, AMNESIAC}),
+    AMNESIAC: frozenset(),
+}
+
+
+class Status:
+    """tree, vote: see the module. reason: why it is not simply `ok` and `votes`, or ""."""
+
+    def __init__(self) -> None:
+        self.tree = OPENING
+        self.vote = VOTES
+        self.reason = ""
+
+    @property
+    def word(self) -> str:
+        """The state in one word, as it is shown: a lost vote before what ails the tree."""
+        return AMNESIAC if self.vote == AMNESIAC else self.tree
+
+    @property
+    def serves(self) -> bool:
+        return self.tree == OK and self.vote == VOTES
+
+    def move_tree(self, to: str, reason: str) -> bool:
+        """False: it is there already. Raises Internal for a move that the table does not know."""
+        if to == self.tree:
+            return False
+        if to not in TREE_MOVES[self.tree]:
+            raise Internal("a replica's tree cannot change like that", before=self.tree, after=to, reason=reason)
+        self.tree = to
+        self._because(reason)
+        return True
+
+    def move_vote(self, to: str, reason: str) -> bool:
+        """As `move_tree`."""
+        if to == self.vote:
+            return False
+        if to not in VOTE_MOVES[self.vote]:
+            raise Internal("a replica's vote cannot change like that", before=self.vote, after=to, reason=reason)
+        self.vote = to
+        self._because(reason)
+        return True
+
+    def _because(self, reason: str) -> None:
+        """What cost the vote is not covered up by what befalls the tree afterwards."""
+        if reason and self.vote == AMNESIAC and self.reason and reason not in self.reason:
+            self.reason = f"{self.reason}; {reason}"
+        elif reason or self.vote != AMNESIAC:
+            self.reason = reason

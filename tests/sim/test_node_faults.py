@@ -1,0 +1,363 @@
+"""What goes wrong inside a node, on the real classes in the simulated world: it fails stop, it waits within bounds, it hands over; its peers go on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from base.errors import Corrupt, DiskFull, Internal, NotLeader, ScrubjayError, Unavailable
+from base.ids import Lsn
+from sim.whole.commands import Put
+from sim.whole.run import STORAGE
+from storage.btree.memory_engine import MemoryTree
+from storage.checkpoints import Checkpoints
+from storage.command import WriteAnswer
+from storage.consensus import messages as consensus
+from storage.node.node import Node
+from storage.node.turn import BACKLOG_BYTES, Turn
+from storage.options import StorageOptions
+from storage.record import Kind
+from storage.replica import Replica
+from storage.wal.log import Append, Boot
+from storage.wal.wal import Wal
+from tests.sim.story import Story, tell
+
+# ------------------------------------------------------------------ fail stop
+
+
+def _breaks(where: str, patch: pytest.MonkeyPatch, victim: Node) -> None:
+    """One rule does not hold any more, on one node only."""
+
+    def on(owner: type, name: str, of: Any) -> None:
+        real = getattr(owner, name)
+
+        def broken(self: Any, *arguments: Any, **named: Any) -> Any:
+            if of(self) is victim:
+                raise AssertionError(f"a rule of {where}")
+            return real(self, *arguments, **named)
+
+        patch.setattr(owner, name, broken)
+
+    if where == "applying":
+        on(Replica, "take_chosen", lambda self: self.node)
+    elif where == "a message":
+        on(Node, "_after_liveness", lambda self: self)
+    elif where == "a timer":
+        on(Replica, "tick", lambda self: self.node)
+    elif where == "a checkpoint's end":
+        on(Checkpoints, "_done", lambda self: self._replica.node)
+    else:
+        on(Turn, "_persisted", lambda self: self._shell)
+
+
+@pytest.mark.parametrize("leads", [True, False])
+@pytest.mark.parametrize("where", ["applying", "a message", "a timer", "a checkpoint's end", "a sync's end"])
+def test_a_node_whose_rule_is_broken_fails_stop_and_its_peers_go_on(where: str, leads: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(story: Story) -> None:
+        story.cluster.keep_broken = True
+        await story.begin()
+        await story.must_put(1, 1)
+        victim = story.leader().node if leads else story.node(story.followers()[0])
+        _breaks(where, monkeypatch, victim)
+        await story.put(2, 2)  # answered or unknown; what matters is what follows
+        await story.until(lambda: victim.failed is not None)
+        assert isinstance(victim.failed, Internal)
+        assert isinstance(victim.failed.__cause__, AssertionError)
+        await story.until(lambda: story.cluster.store.leader(story.partition) is not None)
+        assert story.leader().node is not victim
+        await story.must_put(3, 3)
+        assert await story.get(1) == 1
+        failed = [(state, reason) for _, name, _, state, reason in story.cluster.states if name == victim.name and state == "failed"]
+        assert len(failed) == 1, "said once"
+        assert "AssertionError" in failed[0][1]
+        assert {(one.kind, one.copy) for one in story.cluster.findings} == {("broken", victim.name)}
+        before = [int(replica.applied) for replica in victim.replicas.values()]
+        await story.sleep(5.0)
+        assert [int(replica.applied) for replica in victim.replicas.values()] == before, "it stopped"
+        answers: list[Any] = []
+        victim.read(story.partition, b"", consistent=False, min_lsn=Lsn(0), done=answers.append)
+        assert isinstance(answers[0], NotLeader)
+
+    tell(scene)
+
+
+def test_requests_that_wait_on_a_node_that_fails_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(story: Story) -> None:
+        story.cluster.keep_broken = True
+        await story.begin()
+        leader = story.leader()
+        heard: list[Any] = []
+        leader.read(b"x" * 16, consistent=False, min_lsn=Lsn(leader.applied + 100), done=heard.append)
+        leader.write(Put(1, 1, blind=True), heard.append)
+        leader.node.broken(AssertionError("a rule"))
+        assert sorted(type(one).__name__ for one in heard) == ["NotLeader", "Unavailable"]
+        assert [one.fields.get("unknown") for one in heard if type(one) is Unavailable] == [True]
+
+    tell(scene)
+
+
+def test_a_broken_rule_ends_a_run_of_the_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What production survives is a violation where we look for faults."""
+
+    async def scene(story: Story) -> None:
+        await story.begin()
+        _breaks("applying", monkeypatch, story.leader().node)
+        await story.put(1, 1)
+        await story.sleep(1.0)
+
+    with pytest.raises(Internal, match="rule of this node's own was broken"):
+        tell(scene)
+
+
+def test_a_boot_that_cannot_be_made_durable_fails_the_node_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(story: Story) -> None:
+        await story.begin()
+        host = story.host("n2")
+        host.crash(power=False)
+        real = Wal.queue
+
+        def queue(self: Wal, frame: Any) -> None:
+            if isinstance(frame, Boot):
+                raise DiskFull("the disk is full")
+            real(self, frame)
+
+        monkeypatch.setattr(Wal, "queue", queue)
+        host.start()
+        await story.sleep(0.5)
+        node = host.process.node
+        assert isinstance(node.failed, DiskFull)
+        assert not node.started
+        await story.must_put(1, 1)
+
+    tell(scene)
+
+
+# ------------------------------------------------------------------ a full log
+
+
+class FullLog:
+    """One node's log takes no data while `full`; control frames go on."""
+
+    def __init__(self, node: Node, patch: pytest.MonkeyPatch) -> None:
+        self.full = True
+        wal: Any = node.wal
+        real = wal.queue
+
+        def queue(frame: Any) -> None:
+            if self.full and isinstance(frame, Append):
+                raise DiskFull("the WAL is at its limit")
+            real(frame)
+
+        patch.setattr(wal, "queue", queue)
+
+
+def test_a_table_dropped_while_the_log_is_full_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(story: Story) -> None:
+        await story.begin(table="a")
+        other = await story.create("b")
+        node = next(n for n in story.cluster.nodes() if n.replicas[story.partition].leading is None and n.replicas[other].leading is None)
+        log = FullLog(node, monkeypatch)
+        await story.must_put(1, 1, table="a")
+        await story.must_put(1, 1, table="b")
+        await story.sleep(0.2)
+        assert node.full
+        assert {waiting.driven.partition for waiting in node.turn._backlog} >= {story.partition, other}
+        for each in story.cluster.nodes():
+            each.forget(story.partition)
+        log.full = False
+        await story.until(lambda: not node.full)
+        for value in range(20):
+            await story.must_put(value, value, table="b")
+        leader = story.cluster.store.leader(other)
+        assert leader is not None
+        await story.until(lambda: node.replicas[other].applied >= leader.applied, seconds=10)
+        assert (node.failed, len(node.turn._backlog), node.turn._backlog_bytes) == (None, 0, 0)
+
+    tell(scene)
+
+
+def test_the_backlog_of_a_full_log_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower that finds no room takes no more records once enough wait, whatever its peers send, and goes on where it stopped."""
+    monkeypatch.setattr("storage.node.turn.BACKLOG_BYTES", 2_000)
+    assert BACKLOG_BYTES <= 64 << 20
+
+    async def scene(story: Story) -> None:
+        await story.begin()
+        node = story.node(story.followers()[0])
+        log = FullLog(node, monkeypatch)
+        for value in range(200):
+            await story.must_put(value, value)
+        largest = max(
+            len(record.data)
+            for waiting in node.turn._backlog
+            for frame in waiting.frames
+            if isinstance(frame, Append)
+            for record in frame.records
+        )
+        assert node.turn.choked
+        assert node.turn._backlog_bytes <= 2_000 + 64 * largest
+        log.full = False
+        await story.until(lambda: node.replicas[story.partition].applied >= story.leader().applied, seconds=20)
+        assert not node.full
+
+    tell(scene)
+
+
+# ------------------------------------------------------------------ a tree that takes no checkpoints
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_writes_are_refused_by_name_while_trees_take_no_checkpoints_and_memory_is_bounded(
+    everywhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = 64 << 10
+    options = StorageOptions(**{**{name: getattr(STORAGE, name) for name in STORAGE.__slots__}, "overlay_bytes": bound})
+    real = MemoryTree.checkpoint
+
+    async def scene(story: Story) -> None:
+        await story.begin()
+        victims = story.cluster.nodes() if everywhere else [story.node(story.followers()[0])]
+        trees = {id(node.engine) for node in victims}
+
+        def full(self: MemoryTree, changes: Any, state: Any, done: Any) -> None:
+            if id(self._engine) in trees:
+                self._engine.later(0, lambda: done(DiskFull("the disk is full", what="tree")))
+            else:
+                real(self, changes, state, done)
+
+        answers: list[Any] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(MemoryTree, "checkpoint", full)
+            for batch in range(30):
+                for key in range(100):
+                    story.cluster.store.write(story.table(), Put(batch * 100 + key, 5, blind=True), answers.append)
+                await story.sleep(0.1)
+                for node in victims:
+                    assert node.replicas[story.partition].overlay.size <= 2 * bound + 4_096
+            refused = [one for one in answers if isinstance(one, ScrubjayError)]
+            if everywhere:
+                assert refused, "nothing was refused"
+                assert {type(one) for one in refused} == {DiskFull}
+                assert "takes no checkpoints" in str(refused[0])
+                assert sum(isinstance(one, WriteAnswer) for one in answers) > 100
+            else:
+                assert not refused, "one member's tree holds nobody up"
+                stuck = victims[0].replicas[story.partition]
+                assert stuck.applied < stuck.chosen
+                assert stuck._fresh_bytes <= 2 * options.apply_slice_bytes + options.apply_slice_bytes
+            said = [reason for *_, reason in story.cluster.states if "checkpoint failed" in reason]
+            assert 1 <= len(said) <= 2 * len(victims), "said when it begins, not at every try"
+        await story.sleep(5.0)
+        await story.must_put(1, 6)
+        await story.until(lambda: all(n.replicas[story.partition].applied >= story.leader().applied for n in story.cluster.nodes()))
+        assert not any("unreadable" in one.kind for one in story.cluster.findings)
+
+    tell(scene, storage=options)
+
+
+# ------------------------------------------------------------------ what this version does not know
+
+
+@pytest.mark.parametrize("kind", [Kind.CONFIG, Kind.SPLIT, Kind.PREPARE, Kind.ABORT])
+def test_a_replica_stops_at_a_record_that_it_does_not_know(kind: Kind) -> None:
+    async def scene(story: Story) -> None:
+        await story.begin()
+        await story.must_put(1, 1)
+        leader = story.leader()
+        at = leader._propose(kind, b"what a later version says")
+        assert at is not None
+        await story.sleep(2.0)
+        for node in story.cluster.nodes():
+            replica = node.replicas[story.partition]
+            assert (replica.state, replica.applied) == ("stopped", at - 1)
+            assert kind.name in replica.reason
+            assert replica.serves(consistent=False) is not None
+        assert isinstance(await story.get(1), ScrubjayError)
+        await story.sleep(5.0)
+        assert not [one for one in story.cluster.findings if one.partition == story.partition], "it is no rot"
+        host = story.host("n1")
+        host.crash(power=False)
+        await story.sleep(0.1)
+        host.start()
+        await story.until(lambda: len(story.cluster.nodes()) == 3)
+        await story.until(lambda: story.replica("n1").state == "stopped")  # again, at every start
+
+    tell(scene)
+
+
+def test_bad_records_in_a_message_are_not_taken_for_damage_of_the_own_log() -> None:
+    async def scene(story: Story) -> None:
+        await story.begin()
+        await story.must_put(1, 1)
+        follower = story.replica(story.followers()[0])
+        group = follower.group
+        assert group is not None
+        leads = story.leader()
+        message = consensus.Accept(group.promised, int(group.last) + 1, int(group.chosen), b"\x40\x00\x00\x00" + bytes(60))
+        with pytest.raises(Corrupt) as caught:
+            group.step(leads.member.node, message, follower.node.now())
+        follower.log_failed(caught.value)
+        assert not follower.damaged
+        assert group.may_vote
+        assert not story.cluster.findings
+        assert "not taken" in story.cluster.states[-1][-1]
+
+    tell(scene)
+
+
+# ------------------------------------------------------------------ a planned stop
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_leadership_moves_before_a_node_stops(seed: int) -> None:
+    """No election timeout, no lease that has to lapse: the next write is answered within a few round trips."""
+
+    async def scene(story: Story) -> None:
+        await story.begin()
+        partitions = [story.partition, *[await story.create(f"t{number}") for number in range(4)]]
+        await story.must_put(1, 1)
+        leaving = story.leader().node
+        await story.ask(lambda done: leaving.hand_over(lambda: done(None), leaving=frozenset({leaving.number})))
+        assert not any(replica.leading for replica in leaving.replicas.values())
+        leaving.stop()
+        story.host(leaving.name).crash(power=False)
+        began = story.world.now
+        for partition in partitions:
+            await story.until(lambda partition=partition: story.cluster.store.leader(partition) is not None)  # type: ignore[misc]
+        await story.must_put(2, 2)
+        assert story.world.now - began < 300_000, "leases are 2 s, elections begin after 0.4 s"
+        assert await story.get(1) == 1
+
+    tell(scene, seed=seed)
+
+
+def test_nodes_that_all_stop_give_their_partitions_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(story: Story) -> None:
+        await story.begin()
+        nodes = story.cluster.nodes()
+        everybody = frozenset(node.number for node in nodes)
+        left: list[str] = []
+        for node in nodes:
+            node.hand_over(lambda node=node: left.append(node.name), leaving=everybody)  # type: ignore[misc]
+        await story.until(lambda: len(left) == 3, seconds=1.5)
+        groups = [replica.group for node in nodes for replica in node.replicas.values()]
+        assert not any(group.leading for group in groups if group is not None)
+        await story.sleep(5.0)
+        assert not any(group.leading for group in groups if group is not None), "nobody stands again"
+
+    tell(scene)
+
+
+def test_a_hand_over_that_nobody_takes_ends_in_time() -> None:
+    async def scene(story: Story) -> None:
+        await story.begin()
+        leaving = story.leader().node
+        for other in story.followers():
+            story.world.net.cut_link(leaving.name, other)
+        began = story.world.now
+        await story.ask(lambda done: leaving.hand_over(lambda: done(None)))
+        assert story.world.now - began < 1_500_000
+        assert not any(replica.leading for replica in leaving.replicas.values())
+
+    tell(scene)

@@ -1,0 +1,328 @@
+"""Who may speak for a member: a replaced, emptied, swapped or older disk may not; a log that is gone is amnesia, whatever the tree says."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from base.errors import Corrupt, ScrubjayError, Unsafe
+from base.ids import ClusterId, Lsn, NodeName
+from sim.disk import SimDisk
+from sim.whole.cluster import CLUSTER
+from sim.world import Life, World
+from storage.btree.memory_engine import MemoryTrees
+from storage.node.identity import IDENTITY_FILE, MEMBERS_FILE, Members
+from storage.wal.wal import Wal
+from tests.sim.story import Story, tell
+
+
+def copy_of(story: Story, name: str) -> tuple[Any, Any]:
+    """What lies on a node's disk, trees too."""
+    disk = story.host(name).disk
+    return copy.deepcopy((disk._entries, disk._durable, disk._folders)), copy.deepcopy(story.cluster.trees[NodeName(name)].trees)
+
+
+def put_back(story: Story, name: str, kept: tuple[Any, Any]) -> None:
+    disk = story.host(name).disk
+    (disk._entries, disk._durable, disk._folders), story.cluster.trees[NodeName(name)].trees = copy.deepcopy(kept)
+
+
+def lose_folder(story: Story, name: str) -> None:
+    """The disk of a node that is down is replaced by an empty one."""
+    story.host(name).disk.wipe()
+    story.cluster.trees[NodeName(name)] = MemoryTrees()
+
+
+async def crash_all(story: Story) -> None:
+    for host in story.cluster.hosts:
+        host.crash(power=False)
+    await story.sleep(0.1)
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_a_replaced_disk_costs_no_acknowledged_write(seed: int) -> None:
+    """One disk of three is lost, a second member lags, the third starts late: the write that only the lost disk and the late one hold must not be lost."""
+
+    async def scene(story: Story) -> None:
+        await story.begin()
+        await story.must_put(1, 1)
+        await story.sleep(1.0)
+        late = story.leader().node.name
+        lost, lag = story.followers()
+        net = story.world.net
+        for other in (late, lost):
+            net.cut_link(lag, other)
+            net.cut_link(other, lag)
+        await story.must_put(2, 77)
+        await crash_all(story)
+        net.heal()
+        lose_folder(story, lost)
+        story.host(lost).start()
+        story.host(lag).start()
+        await story.sleep(10.0)
+        assert isinstance(story.cluster.absent[lost].failed, Unsafe)
+        assert "emptied or replaced" in str(story.cluster.absent[lost].failed)
+        assert isinstance(await story.get(2), ScrubjayError), "nobody can know"
+        story.host(late).start()
+        await story.until(lambda: story.cluster.store.leader(story.partition) is not None)
+        assert await story.get(2) == 77
+        await story.must_put(3, 3)  # two members go on without it
+        assert ("failed", True) in {(state, "stays out" in reason) for _, node, _, state, reason in story.cluster.states if node == lost}
+
+    tell(scene, seed=seed)
+
+
+def test_a_new_disk_stays_out_at_every_later_start_and_the_old_one_is_welcome() -> None:
+    async def scene(story: Story) -> None:
+        await story.begin()
+        host = story.host("n2")
+        host.crash(power=False)
+        kept = copy_of(story, "n2")
+        lose_folder(story, "n2")
+        for _ in range(2):
+            await story.sleep(0.1)
+            host.start()
+            await story.sleep(1.0)
+            assert story.cluster.absent[NodeName("n2")].failed is not None
+            host.crash(power=False)
+        put_back(story, "n2", kept)
+        host.start()
+        await story.until(lambda: len(story.cluster.nodes()) == 3)
+        await story.until(lambda: story.replica("n2").state == "ok")
+
+    tell(scene)
+
+
+def test_a_log_that_was_emptied_keeps_its_node_out() -> None:
+    """The identity is there, and the tree; what was promised is not."""
+
+    async def scene(story: Story) -> None:
+        await story.begin()
+        await story.must_put(1, 1)
+        host = story.host("n3")
+        host.crash(power=False)
+        host.disk.attach(Life(story.world))
+        host.disk.remove_tree("wal")
+        await story.sleep(0.1)
+        host.start()
+        await story.sleep(1.0)
+        assert "its log is gone" in str(story.cluster.absent[NodeName("n3")].failed)
+        await story.must_put(2, 2)
+
+    tell(scene)
+
+
+def test_a_folder_put_back_from_an_older_copy_stays_out() -> None:
+    async def scene(story: Story) -> None:
+        await story.begin()
+        host = story.host("n3")
+        host.crash(power=False)
+        old = copy_of(story, "n3")
+        await story.sleep(0.1)
+        host.start()
+        await story.until(lambda: len(story.cluster.nodes()) == 3)
+        await story.must_put(1, 1)
+        await story.sleep(1.0)
+        host.crash(power=False)
+        put_back(story, "n3", old)
+        await story.sleep(0.1)
+        host.start()
+        await story.sleep(1.0)
+        assert "older than what this member has promised" in str(story.cluster.absent[NodeName("n3")].failed)
+
+    tell(scene)
+
+
+def test_a_log_unknown_to_the_wal_is_made_only_while_its_table_is() -> None:
+    """The catalogue says that this member took part; its log of this one partition is gone: amnesia, not a fresh start."""
+
+    async def scene(story: Story) -> None:
+        await story.begin()
+        await story.must_put(1, 1)
+        node = story.node("n2")
+        host = story.host("n2")
+        node.hosting.forget(story.partition)  # as if a WAL had lost every frame of it, and its tree
+        await story.sleep(0.5)
+        host.crash(power=False)
+        await story.sleep(0.1)
+        host.start()
+        await story.until(lambda: len(story.cluster.nodes()) == 3)
+        replica = story.replica("n2")
+        assert (replica.state, replica.group) == ("amnesiac", None)
+        assert "its log is gone" in replica.reason
+        assert [one.copy for one in story.cluster.findings if "stays out" in one.detail] == ["n2"]
+        await story.must_put(2, 2)
+        assert await story.get(2) == 2
+
+    tell(scene)
+
+
+def test_a_member_that_was_down_when_a_table_was_made_may_begin_its_log_once() -> None:
+    async def scene(story: Story) -> None:
+        await story.begin()
+        host = story.host("n3")
+        host.crash(power=False)
+        late = await story.create("late")
+        assert story.table("late").absent == (3,)
+        await story.must_put(1, 1, table="late")
+        host.start()
+        await story.until(lambda: len(story.cluster.nodes()) == 3)
+        await story.until(lambda: story.table("late").absent == ())
+        await story.until(lambda: story.replica("n3", late).applied >= story.cluster.store.leader(late).applied)  # type: ignore[union-attr]
+        story.node("n3").hosting.forget(late)
+        await story.sleep(0.5)
+        host.crash(power=False)
+        await story.sleep(0.1)
+        host.start()
+        await story.until(lambda: len(story.cluster.nodes()) == 3)
+        assert story.replica("n3", late).state == "amnesiac"
+
+    tell(scene)
+
+
+def test_the_metadata_group_is_no_exception() -> None:
+    async def scene(story: Story) -> None:
+        await story.begin()
+        system = story.cluster.system.partitions[0].partition_id
+        await story.until(lambda: not story.node("n2").joining)
+        story.node("n2").hosting.forget(system)
+        await story.sleep(0.5)
+        host = story.host("n2")
+        host.crash(power=False)
+        await story.sleep(0.1)
+        host.start()
+        await story.until(lambda: len(story.cluster.nodes()) == 3)
+        assert story.replica("n2", system).state == "amnesiac"
+
+    tell(scene)
+
+
+@pytest.mark.parametrize("tree", ["kept", "lost", "damaged"])
+def test_an_amnesiac_stays_one_whatever_befalls_its_tree(tree: str) -> None:
+    async def scene(story: Story) -> None:
+        await story.begin()
+        await story.must_put(1, 1)
+        host = story.host("n2")
+        story.replica("n2").amnesia("as recovery says when synced bytes may be lost")
+        await story.sleep(1.0)
+        for _ in range(2):
+            host.crash(power=False)
+            if tree == "lost":
+                story.cluster.trees[NodeName("n2")].trees.pop(story.partition, None)
+            elif tree == "damaged" and story.partition in story.cluster.trees[NodeName("n2")].trees:
+                kept = story.cluster.trees[NodeName("n2")].trees[story.partition]
+                kept.state = kept.state._replace(extra=b"\xc1")
+            await story.sleep(0.1)
+            host.start()
+            await story.until(lambda: story.partition in story.node("n2").replicas if len(story.cluster.nodes()) == 3 else False)
+            await story.until(lambda: story.replica("n2").group is not None)
+            replica = story.replica("n2")
+            assert replica.group is not None
+            assert (replica.state, replica.status.vote, replica.group.may_vote, replica.group.may_lead) == (
+                "amnesiac",
+                "amnesiac",
+                False,
+                False,
+            )
+        await story.sleep(3.0)
+        promised = replica.group.promised
+        story.host(story.leader().node.name if story.leader().node.name != "n2" else "n1").crash(power=False)
+        await story.sleep(8.0)
+        assert replica.group.promised == promised, "it promises nothing to anybody"
+        assert story.cluster.store.leader(story.partition) is None
+        host.crash(power=False)
+        host.disk.attach(Life(story.world))
+        _, found = Wal.open(host.disk, "wal", file_size=1 << 18, limit_bytes=64 << 20, reserve_bytes=1 << 18)
+        assert found.replicas[story.partition].vote == "amnesiac"
+
+    tell(scene)
+
+
+def test_a_tree_ahead_of_its_log_is_amnesia_unless_a_heal_was_under_way() -> None:
+    async def scene(story: Story, healing: bool) -> None:
+        await story.begin()
+        for key in range(8):
+            await story.must_put(key, key)
+        await story.sleep(3.0)  # checkpoints
+        host = story.host("n2")
+        if healing:
+            story.replica("n2").keep_tree("healing")
+            await story.sleep(0.5)
+        host.crash(power=False)
+        kept = story.cluster.trees[NodeName("n2")].trees[story.partition]
+        kept.state = kept.state._replace(applied=Lsn(kept.state.applied + 1000))
+        await story.sleep(0.1)
+        host.start()
+        await story.until(lambda: len(story.cluster.nodes()) == 3)
+        await story.until(lambda: story.replica("n2").group is not None)
+        replica = story.replica("n2")
+        if healing:
+            assert replica.status.vote == "votes"
+            assert replica.state == "suspect"
+        else:
+            assert replica.status.vote == "amnesiac"
+            assert "beyond the end of its log" in replica.reason
+
+    tell(lambda story: scene(story, False))
+    tell(lambda story: scene(story, True))
+
+
+# ------------------------------------------------------------------ the list of members, by itself
+
+
+def members_and_disks() -> tuple[Members, SimDisk, SimDisk]:
+    world = World(1)
+    home, folder = SimDisk(world, "home", capacity=1 << 30), SimDisk(world, "n1", capacity=1 << 30)
+    for disk in (home, folder):
+        disk.attach(Life(world))
+    return Members(home, CLUSTER), home, folder
+
+
+def admit(members: Members, disk: SimDisk, *, node: str = "n1", number: int = 1, mint: str = "a") -> bool:
+    return members.admit(disk, node=NodeName(node), number=number, mint=mint, now_us=1)[1]
+
+
+def test_a_join_that_is_cut_off_goes_on_and_ends_once() -> None:
+    members, home, folder = members_and_disks()
+    assert admit(members, folder)
+    assert admit(Members(home, CLUSTER), folder, mint="b"), "the identity is not minted anew"
+    again = Members(home, CLUSTER)
+    again.booted(NodeName("n1"), 3)
+    again.joined(NodeName("n1"))
+    last = Members(home, CLUSTER)
+    assert not admit(last, folder)
+    assert (last.seats[NodeName("n1")].id, last.seats[NodeName("n1")].boots) == ("a", 3)
+    last.check_boots(NodeName("n1"), 3)
+    with pytest.raises(Unsafe, match="older than what this member has promised"):
+        last.check_boots(NodeName("n1"), 2)
+
+
+def test_folders_that_may_not_speak() -> None:
+    members, home, folder = members_and_disks()
+    admit(members, folder)
+    with pytest.raises(Unsafe, match="belongs to another node"):
+        admit(members, folder, node="n2", number=2)
+    world = World(2)
+    empty, foreign, twin = [SimDisk(world, name, capacity=1 << 30) for name in "eft"]
+    for disk in (empty, foreign, twin):
+        disk.attach(Life(world))
+    with pytest.raises(Unsafe, match="emptied or replaced"):
+        admit(members, empty)
+    assert empty.read_file(IDENTITY_FILE) is None, "a node that stays out leaves no trace that could pass for an identity later"
+    other = Members(foreign, ClusterId("11111111-0000-4000-8000-000000000000"))
+    admit(other, foreign)
+    with pytest.raises(Unsafe, match="another cluster"):
+        admit(members, foreign)
+    with pytest.raises(Unsafe, match="another cluster"):
+        Members(foreign, CLUSTER)
+    admit(Members(twin, CLUSTER), twin, mint="z")
+    with pytest.raises(Unsafe, match="not the one that joined"):
+        admit(members, twin)
+    folder.write_file(IDENTITY_FILE, b"{")
+    with pytest.raises(Corrupt):
+        admit(members, folder)
+    home.write_file(MEMBERS_FILE, b'{"version": 9}')
+    with pytest.raises(Corrupt):
+        Members(home, CLUSTER)
