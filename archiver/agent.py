@@ -10,7 +10,7 @@ Guarantees: never two different objects under one name; a manifest only after it
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,6 +99,8 @@ class ArchiveAgent:
     ) -> None:
         """store: with retries and a pace already around it. jobs: worker processes for checks and compression; None: done inline."""
         self.status_now = AgentStatus()
+        self.published: Callable[[ClosedObject], None] = _nobody
+        """Told of every closed object that this agent has put into the archive."""
         self.options = options or AgentOptions()
         self.writer = writer
         self._env = env
@@ -395,6 +397,7 @@ class ArchiveAgent:
             self._closed_known = False  # an answer was lost, or this name was used before: look again at the next interval
             return False
         self._closed_at_us = time_us
+        self.published(made)
         self.status_now.closed_published += 1
         self.status_now.reachable = True
         return True
@@ -425,3 +428,7 @@ class ArchiveAgent:
                 self._failed(error)
                 self.status_now.reachable = not isinstance(error, Unavailable)
             await self._env.tasks.sleep(self.options.check_s)
+
+
+def _nobody(closed: ClosedObject) -> None:
+    """Nobody listens."""

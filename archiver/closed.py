@@ -18,7 +18,7 @@ from storage.archive_port import ClosedPoint
 
 FORMAT = "scrubjay closed"
 VERSION = 2
-_ROW = ("partition", "table", "closed", "last_content", "last_seal", "chain")
+_ROW = ("partition", "table", "closed", "last_content", "last_seal", "chain", "archived")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,19 @@ class ClosedObject:
 
 
 def encode_closed(closed: ClosedObject) -> bytes:
-    """Partitions are rows [partition, table, closed, last_content, last_seal, chain]: a thousand of them are about 160 KB."""
+    """Partitions are rows [partition, table, closed, last_content, last_seal, chain, archived]: a thousand of them are about 160 KB."""
     tables = sorted({str(point.table) for point in closed.points})
     number = {table: index for index, table in enumerate(tables)}
     rows = [
-        [point.partition, number[point.table], stamp_text(point.closed), point.last_content, point.last_seal, point.chain.hex()]
+        [
+            point.partition,
+            number[point.table],
+            stamp_text(point.closed),
+            point.last_content,
+            point.last_seal,
+            point.chain.hex(),
+            point.archived,
+        ]
         for point in closed.points
     ]
     return canonical.encode(
@@ -83,6 +91,7 @@ def decode_closed(data: bytes, *, where: str) -> ClosedObject:
                 Lsn(r.integer("last_content")),
                 Lsn(r.integer("last_seal")),
                 bytes.fromhex(r.hex("chain", 64)),
+                Lsn(r.integer("archived")),
             )
         )
     closed = ClosedObject(

@@ -1,43 +1,35 @@
-"""What one cluster's archive holds, in memory, from listings and manifests. Manifests are immutable, so each is read once.
+"""What one cluster's archive holds, in memory, from listings and manifests: facts for `archiver.coverage`, a fixed number of bytes for every segment.
 
-Of every LSN range the highest generation counts whose manifest verifies and whose segment object is listed with the size that the manifest says. What is
-there and does not verify is kept as a problem, named by its key, and never used.
+A manifest is immutable, so one that was read and was good is not read again (what happens to its bytes later is `verify`'s to find); one that was bad is
+looked at again each time. Of every LSN range and content the highest generation counts whose manifest decodes and whose segment object is listed with the
+size that the manifest says. What is there and cannot be used is kept as a problem, named by its key, and never used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from archiver.base import BaseManifest, decode_base
-from archiver.closed import decode_closed, newest_closed
-from archiver.layout import (
-    AFTER_ALL,
-    BaseKey,
-    ClosedKey,
-    SegmentKey,
-    base_prefix,
-    build,
-    closed_prefix,
-    log_prefix,
-    parse,
-    tables_prefix,
-)
+from archiver.closed import ClosedObject, decode_closed, newest_closed
+from archiver.coverage import Closed, Coverage, Facts, Fork, Mark, Start, Window, coverage
+from archiver.identity import decode_epoch
+from archiver.layout import AFTER_ALL, BaseKey, ClosedKey, EpochKey, SegmentKey, build, closed_prefix, epoch_prefix, log_prefix, parse
 from archiver.manifest import SegmentManifest, decode_manifest
-from archiver.window import Closed, Span, Start, Window, window_of
+from archiver.names import Names, bound, in_parallel, list_all, sweep
+from archiver.rows import Row, Rows, row_of, state_of
 from base.env import ObjectStore, Tasks
 from base.errors import Corrupt, Missing
-from storage.archive_port import ClosedPoint
+from base.gate import Gate
+from base.hlc import stamp_micros, stamp_of
 
-T = TypeVar("T")
-
-PARALLEL = 8
-"""Manifests read at a time."""
-CLOSED_KEPT = 64
-"""Closed points remembered per partition: enough to find one that the archive has reached while it lags."""
+CLOSED_KEPT = 16
+"""Closed points of different LSNs remembered per partition: enough to find one that the archive has reached while it lags."""
 CLOSED_COLD_READ = 4
 """At the first look so many of the newest closed objects of each node are read."""
+AHEAD_US = 5_000_000
+"""No clock that wrote to an archive may be further ahead of the reader's than this (`max_clock_offset` and what a slow answer takes)."""
 
 
 class Problem(NamedTuple):
@@ -50,324 +42,434 @@ class Problem(NamedTuple):
     last: int | None
 
 
-class Shelf(NamedTuple):
-    """What the archive holds of one partition, rising by LSN; of each range the highest generation that verifies."""
+class BaseEntry(NamedTuple):
+    """A base manifest's facts. size: of the row file; rows: state rows; parts: objects beside the manifest."""
 
-    bases: tuple[BaseManifest, ...]
-    segments: tuple[SegmentManifest, ...]
-    problems: tuple[Problem, ...] = ()
+    lsn: int
+    stamp: int
+    chain: bytes
+    state: bytes
+    epoch: int
+    generation: int
+    sha16: str
+    size: int
+    rows: int
+    parts: int
+
+    def start(self) -> Start:
+        return Start(self.lsn, self.stamp, self.chain, self.state, self.epoch)
+
+    def key(self, cluster: str, table: str, partition: str) -> BaseKey:
+        """Key of the manifest."""
+        return BaseKey(cluster, table, partition, self.lsn, self.generation, self.sha16, None)
 
 
-class Entry(NamedTuple):
-    """A manifest's facts that the index keeps (a few hundred bytes). members: how many agreed when it was written. stored, raw: bytes."""
+def base_entry(m: BaseManifest) -> BaseEntry:
+    return BaseEntry(
+        m.lsn, m.stamp, m.chain, state_of(m.total), m.epoch, m.generation, m.file.sha256[:16], m.file.size, m.total.rows, len(m.parts)
+    )  # fmt: skip
 
-    key: SegmentKey
-    span: Span
-    stored: int
-    raw: int
-    members: int
-    table_name: str
+
+class Summary(NamedTuple):
+    """What a partition's coverage comes to. clean: no hole, no fork, nothing astray: what is archived next can be judged from the end alone."""
+
+    window: Window
+    forks: tuple[Fork, ...]
+    reach: int
+    end: int
+    tip: Start | None
+    clean: bool
+
+
+class Archived(NamedTuple):
+    """What the cluster itself knows: the table's partition was archived up to `lsn`. chain: the value there, None if not known."""
+
+    table: str
+    partition: str
+    lsn: int
+    chain: bytes | None
 
 
 @dataclass(slots=True)
 class PartitionIndex:
-    """One partition. entries: usable segments by first LSN. sizes: every listed log object. closed: newest closed points, rising."""
+    """One partition. rows: manifests of usable segments, also lower generations and other histories. bases: usable ones, rising. closed: newest points, rising.
+    marks: the end as others know it. stored_bytes: of every listed object."""
 
+    cluster: str
     table: str
     partition: str
     table_name: str = ""
-    entries: dict[int, Entry] = field(default_factory=dict)
-    bases: list[BaseManifest] = field(default_factory=list)
-    base_bytes: int = 0
-    sizes: dict[str, int] = field(default_factory=dict)
+    rows: Rows = field(default_factory=Rows)
+    bases: list[BaseEntry] = field(default_factory=list)
+    stored_bytes: int = 0
     problems: list[Problem] = field(default_factory=list)
-    closed: list[ClosedPoint] = field(default_factory=list)
-    known: dict[str, SegmentManifest | Problem] = field(default_factory=dict)
-    """Manifests read so far, by key."""
+    closed: list[Closed] = field(default_factory=list)
+    mark: Mark | None = None
+    """From the cluster, or what names alone say."""
+    named: int = 0
+    """Last LSN that the name of a manifest claims."""
+    told: int = 0
+    """Archived LSN that a closed object tells of."""
+    credible: int = (1 << 64) - 1
+    _summary: Summary | None = None
+
+    def best(self) -> list[Row]:
+        """Of each range and content the highest generation, rising."""
+        found: list[Row] = []
+        for row in self.rows:
+            if found and found[-1][:2] == row[:2] and found[-1].chain == row.chain:
+                found[-1] = row
+            else:
+                found.append(row)
+        return found
+
+    def facts(self) -> Facts:
+        marks = [Mark(self.named, None), Mark(self.told, None)]
+        if self.mark is not None:
+            marks.append(self.mark)
+        return Facts(
+            self.partition, [row.span() for row in self.best()], [base.start() for base in self.bases], self.closed, marks, credible=self.credible
+        )  # fmt: skip
+
+    def coverage(self) -> Coverage:
+        """Anew, from everything: some 10 microseconds a segment. Not kept."""
+        return coverage(self.facts())
+
+    def summary(self) -> Summary:
+        """Kept until something is learned."""
+        if self._summary is None:
+            self._summary = _summary(self.coverage())
+        return self._summary
+
+    def window(self) -> Window:
+        return self.summary().window
 
     def reach(self) -> int:
         """Last LSN of the contiguous log from its lowest start (0: nothing)."""
-        lsn = min((base.lsn for base in self.bases), default=0)
-        while (entry := self.entries.get(lsn + 1)) is not None:
-            lsn = entry.span.last
-        return lsn
+        return self.summary().reach
 
-    def window(self) -> Window:
-        return window_of(
-            self.partition,
-            spans=[entry.span for entry in self.entries.values()],
-            starts=[Start(base.lsn, base.stamp, base.chain) for base in self.bases],
-            closed=[Closed(point.closed, point.last_content) for point in self.closed],
-        )
-
-    def note_closed(self, point: ClosedPoint) -> None:
-        """A closed point seen in `closed/` or heard from a leader."""
-        if self.closed and point.closed <= self.closed[-1].closed:
+    def learned(self, rows: Sequence[Row] = ()) -> None:
+        """Something was added: rows that were put into `rows` just now, or none of them but a closed point. Judged from the end, if everything before fits."""
+        old = self._summary
+        if old is None:
             return
-        self.closed.append(point)
+        self._summary = None
+        if not old.clean or old.tip is None or old.window.latest_us is None:
+            return
+        lsn = old.reach
+        if any(row.first <= lsn for row in rows):
+            return
+        closed = [point for point in self.closed if point.last_seal >= lsn]
+        marks = [mark for mark in (self.mark, Mark(self.named, None), Mark(self.told, None)) if mark is not None and mark.lsn > lsn]
+        found = coverage(Facts(self.partition, [row.span() for row in rows], [old.tip], closed, marks, expired=lsn, credible=self.credible))
+        new = _summary(found)
+        if new.clean:
+            latest = max(old.window.latest_us, new.window.latest_us or 0)
+            self._summary = new._replace(window=Window(old.window.earliest_us, latest, ()))
+
+    def note_closed(self, point: Closed, archived: int = 0) -> None:
+        """A closed point seen in `closed/` or heard from a leader. One is kept for each place in the log, the one with the highest timestamp."""
+        self.told = max(self.told, archived)
+        place = (point.last_content, point.last_seal, point.chain)
+        same = next((one for one in self.closed if (one.last_content, one.last_seal, one.chain) == place), None)
+        if same is not None and same.closed >= point.closed:
+            return
+        if same is not None:
+            self.closed.remove(same)
+        self.closed = sorted([*self.closed, point])
         if len(self.closed) > CLOSED_KEPT:
             del self.closed[1 : len(self.closed) - CLOSED_KEPT + 1]
+        self.learned()
+
+    def forget(self) -> None:
+        """The summary is worked out anew when it is asked for."""
+        self._summary = None
 
 
-def span_of(manifest: SegmentManifest) -> Span:
-    return Span(
-        manifest.first,
-        manifest.last,
-        manifest.first_stamp,
-        manifest.last_stamp,
-        manifest.closed,
-        manifest.total.rows,
-        manifest.content,
-        manifest.chain_before,
-        manifest.chain,
-    )
+def _summary(found: Coverage) -> Summary:
+    reach = found.reach()
+    last = found.thread[-1] if found.thread and found.thread[-1].last == reach else None
+    tip = Start(last.last, last.last_stamp, last.chain, last.state, last.epoch) if last is not None else None
+    if tip is None and found.runs and found.runs[0].start.lsn == reach > 0:
+        tip = found.runs[0].start
+    clean = not found.window.holes and not found.forks and not found.astray and reach == found.end
+    return Summary(found.window, found.forks, reach, found.end, tip, clean)
 
 
-def _entry(manifest: SegmentManifest) -> Entry:
-    return Entry(manifest.key(), span_of(manifest), manifest.stored.size, manifest.raw.size, len(manifest.members), manifest.table_name)
+class Epochs:
+    """Who claimed which epoch. What is written in the name of an epoch that somebody else claimed, or nobody yet, is forged."""
 
+    def __init__(self, store: ObjectStore, cluster: str) -> None:
+        self._store = store
+        self._cluster = cluster
+        self._owners: dict[int, str | None] = {}
 
-async def list_all(store: ObjectStore, prefix: str, *, after: str = "") -> dict[str, int]:
-    """Every key below a prefix with its size, in byte order."""
-    found: dict[str, int] = {}
-    while True:
-        page = await store.list(prefix, after=after)
-        for info in page.objects:
-            found[info.key] = info.size
-            after = info.key
-        if not page.more or not page.objects:
-            return found
+    async def read(self) -> None:
+        """Look for new ones. An epoch object that cannot be read speaks for nobody and against nobody. Raises Unavailable."""
+        for name in await list_all(self._store, epoch_prefix(self._cluster)):
+            key = parse(name)
+            if isinstance(key, EpochKey) and self._owners.get(key.number) is None:
+                try:
+                    self._owners[key.number] = decode_epoch(await self._store.get(name), where=name).owner
+                except (Corrupt, Missing):
+                    self._owners[key.number] = None
 
-
-async def partitions_of(store: ObjectStore, cluster: str) -> list[tuple[str, str]]:
-    """(table, partition) of every partition with an object, sorted; one request for each."""
-    found: list[tuple[str, str]] = []
-    prefix, after = tables_prefix(cluster), ""
-    while True:
-        page = await store.list(prefix, after=after, limit=50)
-        for info in page.objects:
-            after = info.key
-            key = parse(info.key)
-            if isinstance(key, SegmentKey | BaseKey):
-                found.append((key.table, key.partition))
-                after = f"{cluster}/t={key.table}/p={key.partition}/{AFTER_ALL}"
-                break
-        else:
-            if not page.more:
-                return found
-
-
-async def in_parallel(tasks: Tasks | None, calls: Sequence[Callable[[], Coroutine[Any, Any, T]]], name: str) -> list[T]:
-    """Results in order, PARALLEL at a time. Without tasks (in a worker process): one after the other. The first error is raised after its batch ended."""
-    if tasks is None:
-        return [await call() for call in calls]
-    results: list[T] = []
-    for start in range(0, len(calls), PARALLEL):
-        running = [tasks.spawn(_outcome(call), name=name) for call in calls[start : start + PARALLEL]]
-        outcomes = [await one for one in running]
-        for value, error in outcomes:
-            if error is not None:
-                raise error
-            results.append(value)
-    return results
-
-
-async def _outcome(call: Callable[[], Coroutine[Any, Any, T]]) -> tuple[Any, BaseException | None]:
-    """Value or error, so that a failed sibling is never an exception that nobody awaited."""
-    try:
-        return await call(), None
-    except Exception as error:  # noqa: BLE001 - handed to in_parallel, which raises it
-        return None, error
-
-
-async def _manifest(store: ObjectStore, key: SegmentKey) -> SegmentManifest | Problem:
-    where = build(key._replace(manifest=True))
-    try:
-        return decode_manifest(await store.get(where), where=where)
-    except Corrupt as error:
-        return Problem(where, "unreadable", str(error), key.first, key.last)
-    except Missing as error:
-        return Problem(where, "hole", str(error), key.first, key.last)
-
-
-def choose_order(keys: Sequence[SegmentKey]) -> list[list[SegmentKey]]:
-    """Candidates by LSN range and content, each with its highest generation first; ranges rising, the wider one of two first."""
-    groups: dict[tuple[int, int, str], list[SegmentKey]] = {}
-    for key in keys:
-        groups.setdefault((key.first, -key.last, key.sha16), []).append(key)
-    return [sorted(groups[name], key=lambda key: -key.generation) for name in sorted(groups)]
+    async def fault(self, epoch: int, owner: str) -> str | None:
+        """Why something written by `owner` in `epoch` is not to be believed."""
+        if epoch > max(self._owners, default=0):
+            await self.read()
+        known = self._owners.get(epoch)
+        if known is not None and known != owner:
+            return f"written in the name of epoch {epoch} by somebody who did not claim it"
+        if epoch > max(self._owners, default=epoch):
+            return f"written in the name of epoch {epoch}, which nobody claimed"
+        return None
 
 
 class ShelfReader:
-    """Reads one partition's shelf. `known` manifests (by key of the manifest object) are not read again."""
+    """Reads the manifests of one partition."""
 
     def __init__(self, store: ObjectStore, cluster: str, tasks: Tasks | None) -> None:
         self._store = store
         self._cluster = cluster
         self._tasks = tasks
+        self.epochs = Epochs(store, cluster)
 
-    async def log(
-        self, sizes: dict[str, int], known: dict[str, SegmentManifest | Problem]
-    ) -> tuple[dict[int, SegmentManifest], list[Problem]]:
-        """Usable segments by first LSN out of a listing of `log/`, and what cannot be used. `known` is added to."""
-        keys = [key for key in map(parse, sizes) if isinstance(key, SegmentKey)]
-        present = {build(key) for key in keys}
-        for name in [name for name, found in known.items() if isinstance(found, Problem) and found.kind == "hole"]:
-            del known[name]  # listed, then not found: look again
-        for name in [name for name, found in known.items() if isinstance(found, Problem) and found.kind == "hole"]:
-            del known[name]  # was listed and then not found: look again
-        wanted = [key for key in keys if key.manifest and build(key) not in known]
-        calls = [_bind(_manifest, self._store, key) for key in wanted]
-        for key, found in zip(wanted, await in_parallel(self._tasks, calls, "read manifests"), strict=True):
-            known[build(key)] = found
-        problems: list[Problem] = []
-        candidates: dict[int, list[SegmentManifest]] = {}
-        for group in choose_order(sorted({key._replace(manifest=True) for key in keys}, reverse=True)):
-            usable, bad = _best(group, present, sizes, known)
-            problems += bad
-            if usable is not None:
-                candidates.setdefault(usable.first, []).append(usable)
-        return _thread(candidates, problems), problems
+    async def manifest(self, key: SegmentKey) -> SegmentManifest | Problem:
+        """Read one segment manifest. Raises Unavailable."""
+        where = build(key._replace(manifest=True))
+        try:
+            found = decode_manifest(await self._store.get(where), where=where)
+        except Corrupt as error:
+            return Problem(where, kind_of(error), str(error), key.first, key.last)
+        except Missing as error:
+            return Problem(where, "hole", str(error), key.first, key.last)
+        fault = await self.epochs.fault(found.epoch, found.owner)
+        return found if fault is None else Problem(where, "forged", fault, key.first, key.last)
 
-    async def bases(self, sizes: dict[str, int]) -> tuple[list[BaseManifest], list[Problem]]:
-        """Usable bases out of a listing of `base/`: all parts there, highest generation of each LSN."""
-        best: dict[int, BaseManifest] = {}
+    async def base(self, key: BaseKey, sizes: Mapping[str, int]) -> BaseManifest | Problem:
+        """Read one base manifest; sizes: of the listed objects, for its parts. Raises Unavailable."""
+        where = build(key._replace(part=None))
+        try:
+            found = decode_base(await self._store.get(where), where=where)
+        except (Corrupt, Missing) as error:
+            return Problem(where, kind_of(error) if isinstance(error, Corrupt) else "hole", str(error), None, key.lsn)
+        for part, sums in enumerate(found.parts):
+            name = build(found.key(part))
+            if sizes.get(name) != sums.size:
+                kind = "unreadable" if name in sizes else "hole"
+                return Problem(name, kind, "a part of a base is gone or has the wrong size", None, key.lsn)
+        fault = await self.epochs.fault(found.epoch, found.owner)
+        return found if fault is None else Problem(where, "forged", fault, None, key.lsn)
+
+    async def table_name(self, names: Names) -> str | None:
+        """The table's name, by the newest manifest of a log or base that can be read. Raises Unavailable."""
+        for name in reversed([*names.base, *names.log]):
+            key = parse(name)
+            found: SegmentManifest | BaseManifest | Problem | None = None
+            if isinstance(key, SegmentKey) and key.manifest:
+                found = await self.manifest(key)
+            elif isinstance(key, BaseKey) and key.part is None:
+                found = await self.base(key, names.base)
+            if isinstance(found, SegmentManifest | BaseManifest):
+                return found.table_name
+        return None
+
+    async def log(self, sizes: Mapping[str, int], rows: Rows) -> tuple[list[Row], list[Problem], str]:
+        """Add to `rows` what a listing of `log/` has and they lack. Returns what was added, what cannot be used, and the table's name if any was read.
+
+        A manifest whose segment is not there, or has another size, is a problem and no row.
+        """
         problems: list[Problem] = []
-        folders: dict[str, BaseKey] = {}
-        for key in map(parse, sizes):
+        wanted: list[SegmentKey] = []
+        for name in sizes:
+            key = parse(name)
+            if isinstance(key, SegmentKey) and key.manifest and not rows.has(key):
+                wanted.append(key)
+        added: list[Row] = []
+        table_name = ""
+        for start in range(0, len(wanted), 64):
+            some = wanted[start : start + 64]
+            read = await in_parallel(self._tasks, [bound(self.manifest, key) for key in some], "read manifests")
+            for key, found in zip(some, read, strict=True):
+                data = build(key.twin())
+                if isinstance(found, Problem):
+                    problems.append(found)
+                elif data not in sizes:
+                    problems.append(Problem(data, "hole", "the segment object is gone, its manifest is there", key.first, key.last))
+                elif sizes[data] != found.stored.size:
+                    detail = f"{sizes[data]} bytes where its manifest says {found.stored.size}"
+                    problems.append(Problem(data, "unreadable", detail, key.first, key.last))
+                else:
+                    row = row_of(found)
+                    rows.add(row)
+                    added.append(row)
+                    table_name = found.table_name
+        return added, superseded(problems, rows), table_name
+
+    async def bases(self, sizes: Mapping[str, int], known: Sequence[BaseEntry]) -> tuple[list[BaseEntry], list[Problem], str]:
+        """Usable bases out of a listing of `base/`: all parts there, highest generation of each LSN and content, rising. known: read before."""
+        best: dict[tuple[int, str, bytes], BaseEntry] = {}
+        problems: list[Problem] = []
+        table_name = ""
+        folders: dict[tuple[int, int, str], list[str]] = {}
+        for name in sizes:
+            key = parse(name)
             if isinstance(key, BaseKey):
-                folders.setdefault(key.folder(), key._replace(part=None))
-        for key in folders.values():
-            where = build(key)
+                folders.setdefault((key.lsn, key.generation, key.sha16), []).append(name)
+        read = {(one.lsn, one.generation, one.sha16): one for one in known}
+        for ident, names in folders.items():
+            key = parse(names[0])
+            assert isinstance(key, BaseKey)
+            where = build(key._replace(part=None))
             if where not in sizes:
                 continue  # rows without a manifest: an upload that did not finish, worth nothing and harmless
-            try:
-                manifest = decode_base(await self._store.get(where), where=where)
-            except (Corrupt, Missing) as error:
-                problems.append(Problem(where, "unreadable" if isinstance(error, Corrupt) else "hole", str(error), None, key.lsn))
-                continue
-            lost = [
-                build(manifest.key(part)) for part, sums in enumerate(manifest.parts) if sizes.get(build(manifest.key(part))) != sums.size
-            ]
-            for name in lost:
-                kind = "unreadable" if name in sizes else "hole"
-                problems.append(Problem(name, kind, "a part of a base is gone or has the wrong size", None, key.lsn))
-            known = best.get(manifest.lsn)
-            if not lost and (known is None or known.generation < manifest.generation):
-                best[manifest.lsn] = manifest
-        return [best[lsn] for lsn in sorted(best)], problems
-
-    async def shelf(self, table: str, partition: str) -> Shelf:
-        """List and read one partition anew. Raises Unavailable."""
-        sizes = await list_all(self._store, log_prefix(self._cluster, table, partition))
-        segments, problems = await self.log(sizes, {})
-        bases, more = await self.bases(await list_all(self._store, base_prefix(self._cluster, table, partition)))
-        return Shelf(tuple(bases), tuple(segments[first] for first in sorted(segments)), (*problems, *more))
+            entry = read.get(ident)
+            parts = [sizes[name] for name in names if name != where]
+            if entry is None or len(parts) != entry.parts or sum(parts) != entry.size:
+                found = await self.base(key, sizes)
+                if isinstance(found, Problem):
+                    problems.append(found)
+                    continue
+                entry, table_name = base_entry(found), found.table_name
+            same = best.get((entry.lsn, entry.sha16, entry.chain))
+            if same is None or same.generation < entry.generation:
+                best[entry.lsn, entry.sha16, entry.chain] = entry
+        return [best[ident] for ident in sorted(best)], problems, table_name
 
 
-def _bind(function: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> Callable[[], Coroutine[Any, Any, T]]:
-    return lambda: function(*arguments)
+def kind_of(error: Corrupt) -> str:
+    """unreadable: the bytes fail their own checksum or form. forged: they are sound, and what they say does not fit."""
+    return "forged" if error.fields.get("what") in ("manifest", "base", "closed", "epoch", "identity") else "unreadable"
 
 
-def _best(
-    group: Sequence[SegmentKey], present: set[str], sizes: dict[str, int], known: dict[str, SegmentManifest | Problem]
-) -> tuple[SegmentManifest | None, list[Problem]]:
-    """The highest generation of one range that can be used, and what is wrong with those above it. Those below it are evidence, no problem."""
-    problems: list[Problem] = []
-    for key in group:
-        name, data = build(key), build(key.twin())
-        found = known.get(name)
-        if name not in present or found is None:
-            continue  # a segment without its manifest: an upload under way or cut off, not archived
-        if isinstance(found, Problem):
-            problems.append(found)
-        elif data not in present:
-            problems.append(Problem(data, "hole", "the segment object is gone, its manifest is there", key.first, key.last))
-        elif sizes[data] != found.stored.size:
-            problems.append(
-                Problem(data, "unreadable", f"{sizes[data]} bytes where its manifest says {found.stored.size}", key.first, key.last)
-            )
-        else:
-            return found, problems
-    return None, problems
-
-
-def _thread(candidates: dict[int, list[SegmentManifest]], problems: list[Problem]) -> dict[int, SegmentManifest]:
-    """One segment per first LSN: where two different ones claim the same records, the one that continues the chain."""
-    chosen: dict[int, SegmentManifest] = {}
-    before: SegmentManifest | None = None
-    for first in sorted(candidates):
-        some = candidates[first]
-        if before is not None and first <= before.last:
-            continue  # inside a wider segment that was chosen already
-        fitting = [one for one in some if before is None or before.last + 1 != first or one.chain_before == before.chain]
-        best = (fitting or some)[0]
-        problems += [
-            Problem(build(other.key().twin()), "forged", "another history of the same records, outside the chain", other.first, other.last)
-            for other in some
-            if other is not best and (other.chain_before != best.chain_before or other.last == best.last)
-        ]
-        chosen[first] = before = best
-    return chosen
+def superseded(problems: Sequence[Problem], rows: Rows) -> list[Problem]:
+    """Without those that a higher good generation of the same range and content has replaced: these are evidence, not news."""
+    good: dict[tuple[int, int, str], int] = {}
+    for row in rows:
+        good[row.first, row.last, row.sha16] = row.generation
+    left = []
+    for problem in problems:
+        key = parse(problem.object)
+        if not (isinstance(key, SegmentKey) and good.get((key.first, key.last, key.sha16), 0) > key.generation):
+            left.append(problem)
+    return left
 
 
 class ArchiveIndex:
-    """The whole of one cluster's archive. `refresh` before use; `partitions` by (table, partition)."""
+    """The whole of one cluster's archive. `refresh` before use; `partitions` by (table, partition). One per process; one look at a time."""
 
-    def __init__(self, store: ObjectStore, cluster: str, *, tasks: Tasks | None = None) -> None:
+    def __init__(self, store: ObjectStore, cluster: str, *, tasks: Tasks, ahead_us: int = AHEAD_US) -> None:
         self._store = store
         self.cluster = cluster
-        self._tasks = tasks
+        self.ahead_us = ahead_us
         self._reader = ShelfReader(store, cluster, tasks)
+        self._gate = Gate(tasks)
         self._closed_seen: dict[str, str] = {}
         self.partitions: dict[tuple[str, str], PartitionIndex] = {}
 
-    async def refresh(self, *, now_us: int, table: str | None = None) -> None:
-        """Look at everything: names are listed anew (so what was deleted is missed), manifests that are known are not read again. Raises Unavailable."""
-        await self._read_closed(now_us)
-        present = await partitions_of(self._store, self.cluster)
-        for key in [key for key in self.partitions if key not in dict.fromkeys(present) and not self.partitions[key].closed]:
-            del self.partitions[key]
-        for key in sorted({*present, *self.partitions}):
-            if table is None or key[0] == table:
-                await self._read_partition(self._at(*key))
+    async def refresh(
+        self, *, now_us: int, table: str | None = None, partition: str | None = None, archived: Sequence[Archived] = ()
+    ) -> None:
+        """Look at everything, or at one table or partition of it: names are listed anew (so what was deleted is missed), good manifests are not read again.
 
-    async def follow(self, *, now_us: int) -> None:
-        """The cheap look: new `closed/` objects, and the logs that they say have grown. A deletion goes unseen until the next `refresh`."""
+        archived: what the cluster knew before this call to be archived: it must be there. Raises Unavailable; what was seen until then is kept.
+        """
+        async with self._gate:
+            await self._refresh(now_us, table, partition, archived)
+
+    async def _refresh(self, now_us: int, table: str | None, partition: str | None, archived: Sequence[Archived]) -> None:
+        await self._reader.epochs.read()
+        await self._read_closed(now_us)
+        credible = stamp_of(now_us + self.ahead_us)
+        ends = {(one.table, one.partition): one for one in archived}
+        missed = {key: None for key in self.partitions if table in (None, key[0]) and partition in (None, key[1])}
+        missed |= {key: None for key in ends if table in (None, key[0]) and partition in (None, key[1])}
+        async for names in sweep(self._store, self.cluster, table=table, partition=partition):
+            key = (names.table, names.partition)
+            missed.pop(key, None)
+            await self._read(self._at(*key), names, credible, ends.get(key))
+        for key in missed:
+            await self._read(self._at(*key), Names(*key), credible, ends.get(key))
+            found = self.partitions[key]
+            if found.mark is None and not found.told and not found.closed:
+                del self.partitions[key]
+
+    async def follow(self, *, now_us: int, archived: Sequence[Archived] = ()) -> None:
+        """The cheap look: logs that the cluster says have grown, and nothing else; no request while none has. A deletion goes unseen until `refresh`."""
+        grown = [one for one in archived if one.lsn > self._known_end(one)]
+        if not grown:
+            return
+        async with self._gate:
+            for one in grown:
+                index = self._at(one.table, one.partition)
+                index.credible = stamp_of(now_us + self.ahead_us)
+                await self._read_tail(index, Mark(one.lsn, one.chain))
+
+    def _known_end(self, one: Archived) -> int:
+        index = self.partitions.get((one.table, one.partition))
+        if index is None:
+            return 0
+        return max(index.reach(), index.mark.lsn if index.mark is not None else 0)
+
+    async def listen(self, *, now_us: int) -> None:
+        """Read the `closed/` objects that are new, and the logs that they say have grown. For whoever is not told by the agents themselves."""
+        async with self._gate:
+            await self._listen(now_us)
+
+    async def _listen(self, now_us: int) -> None:
         await self._read_closed(now_us)
         for index in list(self.partitions.values()):
+            index.credible = stamp_of(now_us + self.ahead_us)
             if index.closed and index.closed[-1].last_seal > index.reach():
-                await self._read_tail(index)
+                await self._read_tail(index, None)
+
+    def heard(self, closed: ClosedObject) -> None:
+        """A closed object that an agent of this process has just published."""
+        key = build(ClosedKey(closed.cluster, closed.node, closed.time_us))
+        self._closed_seen[closed.node] = max(self._closed_seen.get(closed.node, ""), key)
+        for point in closed.points:
+            found = Closed(point.closed, point.last_content, point.last_seal, point.chain, closed.epoch)
+            self._at(point.table, point.partition).note_closed(found, point.archived)
+
+    def newest_heard(self) -> list[str]:
+        """Keys of the newest closed object of each node that this process knows of."""
+        return sorted(self._closed_seen.values())
 
     def _at(self, table: str, partition: str) -> PartitionIndex:
-        return self.partitions.setdefault((table, partition), PartitionIndex(table, partition))
+        key = (table, partition)
+        if key not in self.partitions:
+            self.partitions[key] = PartitionIndex(self.cluster, table, partition)
+        return self.partitions[key]
 
-    async def _read_partition(self, index: PartitionIndex) -> None:
+    async def _read(self, index: PartitionIndex, names: Names, credible: int, end: Archived | None) -> None:
         """Everything of one partition, by a new listing."""
-        prefix = log_prefix(self.cluster, index.table, index.partition)
-        index.sizes = await list_all(self._store, prefix)
-        index.known = {name: found for name, found in index.known.items() if name in index.sizes}
-        segments, problems = await self._reader.log(index.sizes, index.known)
-        index.entries = {first: _entry(one) for first, one in segments.items()}
-        base_sizes = await list_all(self._store, base_prefix(self.cluster, index.table, index.partition))
-        index.bases, more = await self._reader.bases(base_sizes)
-        index.base_bytes = sum(base_sizes.values())
+        index.forget()
+        index.credible = credible
+        for row in list(index.rows):
+            key = row.key(self.cluster, index.table, index.partition)
+            if build(key.twin()) not in names.log or names.log.get(build(key)) != row.stored:
+                index.rows.discard(key)
+        _, problems, name = await self._reader.log(names.log, index.rows)
+        index.bases, more, base_name = await self._reader.bases(names.base, index.bases)
         index.problems = [*problems, *more]
-        newest = index.entries[max(index.entries)].table_name if index.entries else ""
-        index.table_name = newest or next((base.table_name for base in reversed(index.bases)), index.table_name)
+        index.stored_bytes = sum(names.log.values()) + sum(names.base.values())
+        index.named = _named(names.log)
+        if end is not None:
+            index.mark = Mark(end.lsn, end.chain)
+        index.table_name = name or index.table_name or base_name
 
-    async def _read_tail(self, index: PartitionIndex) -> None:
+    async def _read_tail(self, index: PartitionIndex, mark: Mark | None) -> None:
         """What was archived behind the contiguous log that is known: costs as much as there is new."""
-        reach = index.reach()
-        last = index.entries.get(max((first for first in index.entries if first <= reach), default=0))
         prefix = log_prefix(self.cluster, index.table, index.partition)
-        listed = await list_all(self._store, prefix, after=build(last.key) if last is not None else "")
-        index.sizes |= listed
-        segments, problems = await self._reader.log(listed, index.known)
-        index.entries |= {first: _entry(one) for first, one in segments.items()}
+        listed = await list_all(self._store, prefix, after=f"{prefix}{index.reach() + 1:016x}")
+        added, problems, name = await self._reader.log(listed, index.rows)
+        index.stored_bytes += sum(size for size_name, size in listed.items() if _is_new(size_name, added, index))
+        index.named = max(index.named, _named(listed))
         index.problems += [problem for problem in problems if problem not in index.problems]
-        for one in segments.values():
-            index.table_name = one.table_name
+        index.table_name = name or index.table_name
+        index.mark = mark or index.mark
+        index.learned(added)
 
     async def _read_closed(self, now_us: int) -> None:
         for node in await self._closed_nodes():
@@ -384,8 +486,12 @@ class ArchiveIndex:
                     continue  # verify names it; a later one says more
                 finally:
                     self._closed_seen[node] = key
-                for point in closed.points:
-                    self._at(point.table, point.partition).note_closed(point)
+                if await self.closed_fault(closed, now_us=now_us) is None:
+                    self.heard(closed)
+
+    async def closed_fault(self, closed: ClosedObject, *, now_us: int) -> str | None:
+        """Why a closed object, sound in itself, is not to be believed."""
+        return await closed_fault(closed, self._reader.epochs, now_us=now_us, ahead_us=self.ahead_us)
 
     async def _closed_nodes(self) -> list[str]:
         found: list[str] = []
@@ -405,3 +511,32 @@ class ArchiveIndex:
 
     async def _closed_after(self, node: str, after: str) -> list[str]:
         return list(await list_all(self._store, closed_prefix(self.cluster, node), after=after))
+
+
+async def closed_fault(closed: ClosedObject, epochs: Epochs, *, now_us: int, ahead_us: int) -> str | None:
+    """Why a closed object, sound in itself, is not to be believed: written in somebody else's name, or ahead of the clock."""
+    fault = await epochs.fault(closed.epoch, closed.owner)
+    if fault is not None:
+        return fault
+    if closed.time_us > now_us + ahead_us:
+        return f"published {(closed.time_us - now_us) / 1e6:.0f} s ahead of this clock"
+    worst = max((point.closed for point in closed.points), default=0)
+    if stamp_micros(worst) > closed.time_us + ahead_us:
+        return f"a closed timestamp {(stamp_micros(worst) - closed.time_us) / 1e6:.0f} s ahead of the clock that published it"
+    return None
+
+
+def _named(sizes: Mapping[str, int]) -> int:
+    """The last LSN that the name of a listed manifest claims."""
+    return max((key.last for key in map(parse, sizes) if isinstance(key, SegmentKey) and key.manifest), default=0)
+
+
+def _is_new(name: str, added: Sequence[Row], index: PartitionIndex) -> bool:
+    """The object belongs to a segment that was added just now."""
+    key = parse(name)
+    return isinstance(key, SegmentKey) and any(
+        (row.first, row.last, row.generation) == (key.first, key.last, key.generation) for row in added
+    )
+
+
+__all__ = ["ArchiveIndex", "Archived", "BaseEntry", "PartitionIndex", "Problem", "ShelfReader", "closed_fault"]

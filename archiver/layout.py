@@ -102,6 +102,10 @@ def tables_prefix(cluster: str) -> str:
     return f"{cluster}/t="
 
 
+def epoch_prefix(cluster: str) -> str:
+    return f"{cluster}/epoch/"
+
+
 def closed_prefix(cluster: str, node: str | None = None) -> str:
     return f"{cluster}/closed/" if node is None else f"{cluster}/closed/{node}/"
 

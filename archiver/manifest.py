@@ -236,6 +236,16 @@ def decode_manifest(data: bytes, *, where: str) -> SegmentManifest:
         raise f.bad("content")
     if list(manifest.members) != sorted(set(manifest.members)):
         raise f.bad("members")
+    if manifest.content > manifest.records:
+        raise Corrupt("manifest counts content that its records cannot hold", what="manifest", where=where, found=manifest.content)
+    if (
+        len(manifest.members) < 2
+        or list(manifest.members) != sorted(set(manifest.members))
+        or not 1 <= manifest.members[0] <= manifest.members[-1] <= 999
+    ):
+        raise Corrupt("manifest names members that cannot have agreed", what="manifest", where=where, found=list(manifest.members))
+    if manifest.closed > manifest.last_stamp:
+        raise Corrupt("manifest is closed behind its own seal", what="manifest", where=where, lsn=manifest.last)
     if manifest.chain != manifest.expected_chain():
         raise Corrupt("manifest's chain value does not follow from its content", what="manifest", where=where)
     if build(manifest.key().twin()) != where:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from archiver.layout import build
 from archiver.manifest import SegmentManifest, check_follows
-from archiver.rebuild import fetch_segment
+from archiver.rebuild import read_segment
 from archiver.records import check_against, check_records, walk
 from base.env import ObjectStore
 from base.errors import Missing
@@ -22,7 +22,8 @@ async def read_records(
     Raises Missing (lsn: the first absent), Corrupt (where: object key), Unavailable. A segment is proven whole before its first record comes out.
     """
     expected, before = first, None
-    for manifest in segments:
+    for wanted in segments:
+        manifest = wanted
         if manifest.last < expected:
             continue
         if last is not None and expected > last:
@@ -32,7 +33,7 @@ async def read_records(
         where = build(manifest.key())
         if before is not None:
             check_follows(before, manifest, where=build(manifest.key().twin()))
-        raw = await fetch_segment(store, manifest)
+        manifest, raw, _ = await read_segment(store, manifest)
         span = check_records(raw, partition=manifest.partition, first=manifest.first, last=manifest.last, where=where)
         check_against(span, manifest, where=build(manifest.key().twin()))
         for lsn, _, _, _, _, start, _ in walk(raw, partition=manifest.partition, first=manifest.first, after_stamp=0, where=where):

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from archiver.base import BaseManifest, decode_base, fetch_base
-from archiver.layout import build, parse
+from archiver.layout import SegmentKey, build, log_prefix, parse
 from archiver.manifest import SegmentManifest, decode_manifest
+from archiver.names import list_all
 from archiver.replay import Cut, Replay
 from archiver.segment import decode_segment
 from base.env import Disk, File, JobContext, ObjectStore
@@ -27,6 +28,8 @@ from storage.digest import Total
 from storage.rowfile import RowFileWriter, read_rowfile
 
 Progress = Callable[[dict[str, Any]], None]
+Spoilt = tuple[str, str, int, str]
+"""kind (unreadable | hole | forged), object key, first LSN, what is wrong."""
 WRITE_BYTES = 1 << 20
 EMPTY = Total(0, 0)
 
@@ -36,7 +39,8 @@ class Rebuilt:
     """applied, stamp: of the last record in the result. schema: as of there, from the manifests. sealed, chain: of the last seal in it.
 
     proven: LSN of the last seal whose digest was checked. exact: the result is the state at `sealed`, so `total` is an agreed digest itself.
-    bytes: size of the row file. segments, records, raw_bytes: what was replayed.
+    bytes: size of the row file. segments, records, raw_bytes: what was replayed. spoilt: objects that are bad and were done without, because another
+    generation of the same content is good: (kind, object key, first LSN, what is wrong).
     """
 
     total: Total
@@ -51,6 +55,7 @@ class Rebuilt:
     segments: int
     records: int
     raw_bytes: int
+    spoilt: tuple[Spoilt, ...] = ()
 
 
 class _Sink:
@@ -84,6 +89,50 @@ async def fetch_segment(store: ObjectStore, manifest: SegmentManifest) -> bytes:
     return open_segment(manifest, data)
 
 
+async def fetch_manifest(store: ObjectStore, key: SegmentKey) -> SegmentManifest:
+    """Raises Corrupt, Missing, Unavailable."""
+    where = build(key._replace(manifest=True))
+    return decode_manifest(await store.get(where), where=where)
+
+
+async def read_segment(store: ObjectStore, wanted: SegmentManifest | SegmentKey) -> tuple[SegmentManifest, bytes, list[Spoilt]]:
+    """Manifest and raw bytes of a segment; of its generations the highest from `wanted` on down that verifies by content, else any other of the same content.
+
+    Also what is wrong with those that do not. Raises what is wrong with `wanted` if none verifies, and Unavailable.
+    """
+    key = wanted.key() if isinstance(wanted, SegmentManifest) else wanted
+    spoilt: list[Spoilt] = []
+    tried = [key]
+    first_error: Corrupt | Missing | None = None
+    while tried:
+        at = tried.pop(0)
+        try:
+            manifest = wanted if isinstance(wanted, SegmentManifest) and at == key else await fetch_manifest(store, at)
+            return manifest, await fetch_segment(store, manifest), spoilt
+        except (Corrupt, Missing) as error:
+            spoilt.append(_spoilt(at, error))
+            if first_error is None:
+                first_error = error
+                tried = await _generations(store, key)
+    assert first_error is not None
+    raise first_error
+
+
+async def _generations(store: ObjectStore, key: SegmentKey) -> list[SegmentKey]:
+    """The other generations of the same range and content that have a manifest, the highest first."""
+    prefix = f"{log_prefix(key.cluster, key.table, key.partition)}{key.first:016x}-{key.last:016x}."
+    found = [other for other in map(parse, await list_all(store, prefix)) if isinstance(other, SegmentKey) and other.manifest]
+    others = [one.twin() for one in found if one.sha16 == key.sha16 and one.generation != key.generation]
+    return sorted(others, key=lambda one: -one.generation)
+
+
+def _spoilt(key: SegmentKey, error: Corrupt | Missing) -> Spoilt:
+    named = str(error.fields.get("where", error.fields.get("what", "")))
+    where = named if "/" in named else build(key)
+    kind = "hole" if isinstance(error, Missing) else "forged" if error.fields.get("what") == "manifest" else "unreadable"
+    return kind, where, key.first, str(error)
+
+
 def open_segment(manifest: SegmentManifest, data: bytes) -> bytes:
     """Raw bytes out of a segment object. data: the object. Raises Corrupt."""
     where = build(manifest.key())
@@ -101,7 +150,7 @@ async def rebuild(
     disk: Disk,
     *,
     base: BaseManifest | None,
-    segments: Sequence[SegmentManifest],
+    segments: Sequence[SegmentManifest | SegmentKey],
     cut: Cut,
     output: str | None,
     work: str,
@@ -110,7 +159,8 @@ async def rebuild(
 ) -> Rebuilt:
     """Rebuild one partition.
 
-    base: where to start, None from the empty state. segments: manifests in LSN order from the base's LSN + 1 on; those behind the cut's seal are not read.
+    base: where to start, None from the empty state. segments: manifests, or their keys, in LSN order from the base's LSN + 1 on; those behind the cut's seal
+    are not read, and a manifest that is given by its key is read just before its segment. One that is bad is replaced by another generation of its content.
     cut: inclusive; neither stamp nor lsn: everything given. output: path of the row file on `disk` (replaced); None: prove, write nothing.
     work: path of a scratch file on `disk` for the downloaded base. rebase: the rows are a new table's first state (LSN and stamp 0).
     Raises Missing (lsn: first absent record, or what: object key), Corrupt (where: object key), Invalid (nothing to rebuild from), Unavailable.
@@ -141,18 +191,23 @@ async def _run(
     replay: Replay,
     partition: str,
     base: BaseManifest | None,
-    segments: Sequence[SegmentManifest],
+    segments: Sequence[SegmentManifest | SegmentKey],
     output: str | None,
     work: str,
     progress: Progress | None,
 ) -> Rebuilt:
     fed = 0
-    for manifest in segments:
+    spoilt: list[Spoilt] = []
+    for wanted in segments:
+        if replay.done or (isinstance(wanted, SegmentManifest) and not replay.wants(wanted)):
+            break
+        if wanted.partition != partition:
+            raise Invalid("a segment of another partition", what=build(wanted if isinstance(wanted, SegmentKey) else wanted.key()))
+        manifest, raw, bad = await read_segment(store, wanted)
         if not replay.wants(manifest):
             break
-        if manifest.partition != partition:
-            raise Invalid("a segment of another partition", what=build(manifest.key()))
-        replay.feed(manifest, await fetch_segment(store, manifest), where=build(manifest.key()))
+        spoilt += bad
+        replay.feed(manifest, raw, where=build(manifest.key()))
         fed += 1
         if progress is not None:
             progress({"phase": "read", "segments": fed, "raw_bytes": replay.raw_bytes, "lsn": replay.next_lsn - 1})
@@ -172,6 +227,7 @@ async def _run(
         segments=fed,
         records=replay.records,
         raw_bytes=replay.raw_bytes,
+        spoilt=tuple(spoilt),
     )
 
 
@@ -235,15 +291,14 @@ def _nowhere(data: bytes) -> None:
     """The sink of a rebuild that only proves."""
 
 
-async def load_manifests(store: ObjectStore, keys: Sequence[str]) -> list[SegmentManifest]:
-    """Segment manifests by object key (of the `.json` or the `.seg`), in the order given. Raises Invalid, Missing, Corrupt."""
+def segment_keys(keys: Sequence[str]) -> list[SegmentKey]:
+    """Object keys of segments, parsed. Raises Invalid."""
     found = []
     for text in keys:
         key = parse(text)
-        if key is None or not hasattr(key, "twin"):
+        if not isinstance(key, SegmentKey):
             raise Invalid("not a segment's key", key=text)
-        where = build(key if key.manifest else key.twin())  # type: ignore[union-attr]
-        found.append(decode_manifest(await store.get(where), where=where))
+        found.append(key._replace(manifest=False))
     return found
 
 
@@ -258,7 +313,7 @@ async def rebuild_job(context: JobContext, arguments: dict[str, Any]) -> dict[st
     base = None
     if arguments.get("base"):
         base = decode_base(await store.get(arguments["base"]), where=arguments["base"])
-    segments = await load_manifests(store, arguments["segments"])
+    segments = segment_keys(arguments["segments"])
     stamp, lsn = arguments.get("stamp"), arguments.get("lsn")
     rebuilt = await rebuild(
         store,
@@ -289,6 +344,7 @@ def as_answer(rebuilt: Rebuilt) -> dict[str, Any]:
         "segments": rebuilt.segments,
         "records": rebuilt.records,
         "raw_bytes": rebuilt.raw_bytes,
+        "spoilt": [list(one) for one in rebuilt.spoilt],
     }
 
 
@@ -297,4 +353,5 @@ def from_answer(answer: dict[str, Any]) -> Rebuilt:
     fields = dict(answer)
     fields["total"] = Total(int(answer["total"]["sum"], 16), answer["total"]["rows"])
     fields["chain"] = bytes.fromhex(answer["chain"])
+    fields["spoilt"] = tuple((one[0], one[1], one[2], one[3]) for one in answer["spoilt"])
     return Rebuilt(**fields)

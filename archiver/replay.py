@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from archiver.manifest import SegmentManifest
-from archiver.records import walk
+from archiver.records import PLACE_SIZE, Span, check_against, seal_of, walk
 from base.checksum import row_hash
 from base.errors import Corrupt, Missing
 from base.ids import Lsn, Stamp
@@ -26,6 +26,8 @@ _PUT = int(Op.PUT)
 _DELETE = int(Op.DELETE)
 _UNSUPPORTED = {int(kind) for kind in Kind if kind not in IMPLEMENTED}
 _unpack_effect = EFFECT.unpack_from
+_BOOKKEEPING = 16
+"""Kinds below it are content."""
 _ABSENT = -1
 _ONE = HEADER_SIZE + EFFECT.size
 """Offset of the key of a record's first effect."""
@@ -42,8 +44,11 @@ class Cut(NamedTuple):
 
 
 class _Passed(NamedTuple):
+    """A seal: what its manifest says of the state in front of its segment and at it, and what the segments up to it made of the empty state."""
+
     last: int
     where: str
+    before: Total
     total: Total
     sum: int
     rows: int
@@ -99,13 +104,17 @@ class Replay:
             raise Corrupt("the chain is broken", what="manifest", where=where, lsn=manifest.first)
         touched: dict[bytes, Version] = {}
         within: dict[bytes, Version] | None = None
-        lsn, stamp, kind = self.next_lsn - 1, self._last_stamp, 0
+        lsn, stamp, kind, start, content, first_stamp = self.next_lsn - 1, self._last_stamp, 0, 0, 0, 0
         for lsn, stamp, effective, kind, count, start, end in walk(
             raw, partition=self.partition, first=manifest.first, after_stamp=self._last_stamp, where=where
         ):
             if within is None and self._is_beyond(lsn, effective):
                 within = dict(touched)
             self._last_stamp = stamp
+            if not first_stamp:
+                first_stamp = stamp
+            if kind < _BOOKKEEPING:
+                content += 1
             if kind == _DATA or kind == _COMMIT:  # noqa: SIM109 - two compares are cheaper than a tuple here
                 if count == 1 and end - start >= _ONE:
                     # by far the most frequent record, without a call
@@ -124,6 +133,9 @@ class Replay:
                 self.applied, self.stamp = lsn, stamp
         if (lsn, stamp, kind) != (manifest.last, manifest.last_stamp, _SEAL):
             raise Corrupt("segment does not end with the seal that its manifest names", what="segment", where=where, lsn=lsn)
+        low, high = (min(touched)[:PLACE_SIZE], max(touched)[:PLACE_SIZE]) if touched else (b"", b"")
+        seal = seal_of(raw, start, first=manifest.first, where=where)
+        check_against(Span(manifest.first, lsn, first_stamp, stamp, content, seal, low, high), manifest, where=where)
         if self.applied >= manifest.first:  # it holds records within the cut, not only what is read on to the seal behind it
             self.schema = manifest.schema
         self._pass(manifest, touched, where)
@@ -186,7 +198,7 @@ class Replay:
                 total += new
                 rows += 1
         self._sum, self._rows = total & MASK, rows
-        self._passed.append(_Passed(manifest.last, where, manifest.total, self._sum, rows))
+        self._passed.append(_Passed(manifest.last, where, manifest.before, manifest.total, self._sum, rows))
         self._chain, self.next_lsn = manifest.chain, manifest.last + 1
 
     def merge(self, base: Iterator[Row]) -> Iterator[Row]:
@@ -228,7 +240,7 @@ class Replay:
     def _check_seals(self, base: Total, taken: list[list[int]]) -> None:
         if base != self._base:
             raise Corrupt("the base snapshot's rows differ from its digest", what="base", expected=list(self._base), found=list(base))
-        gone_sum, gone_rows = 0, 0
+        gone_sum, gone_rows, before = 0, 0, base
         for passed, (sum_, rows) in zip(self._passed, taken, strict=True):
             gone_sum += sum_
             gone_rows += rows
@@ -238,7 +250,12 @@ class Replay:
                     "the rebuilt state differs from the agreed digest",
                     what="digest", where=passed.where, lsn=passed.last, expected=passed.total.hex, found=found.hex, rows=found.rows,
                 )  # fmt: skip
-            self._result = found
+            if passed.before != before:
+                raise Corrupt(
+                    "the state in front of a segment differs from what its manifest says",
+                    what="digest", where=passed.where, lsn=passed.last, expected=passed.before.hex, found=before.hex,
+                )  # fmt: skip
+            self._result = before = found
         if not self._passed:
             self._result = base
 

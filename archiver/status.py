@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from archiver.coverage import Fork, Hole, Window, table_window
 from archiver.index import ArchiveIndex, PartitionIndex
-from archiver.window import Hole, Window, table_window
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -27,9 +27,27 @@ class TableFacts(NamedTuple):
 
 
 class StoreFacts(NamedTuple):
+    """present: the objects that say whose archive this is are there (None: not asked). fenced: why nobody here writes any more, None if they do. last_error:
+    what the store or an agent could not do last, since_us when. complete: everything was looked at for this answer."""
+
     url: str
     reachable: bool
-    last_error: str | None
+    present: bool | None = None
+    fenced: str | None = None
+    last_error: str | None = None
+    since_us: int | None = None
+    complete: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "url": self.url,
+            "reachable": self.reachable,
+            "present": self.present,
+            "fenced": self.fenced is not None,
+            "last_error": self.fenced or self.last_error,
+            "since": time_text(self.since_us),
+            "complete": self.complete,
+        }
 
 
 def time_text(micros: int | None) -> str | None:
@@ -60,8 +78,14 @@ def table_status(index: ArchiveIndex, table: TableFacts, *, now_us: int) -> dict
     """One entry of `tables[]`."""
     window = window_of_table(index, table)
     mine = [index.partitions[key] for key in sorted(index.partitions) if key[0] == table.table_id]
-    entries = [entry for one in mine for entry in one.entries.values()]
-    attested = table.attestations if table.attestations is not None else _by_members(min(entry.members, 3) for entry in entries)
+    segments, raw, members = 0, 0, {1: 0, 2: 0, 3: 0}
+    for one in mine:
+        for row in one.best():
+            segments += 1
+            raw += row.raw
+            if row.members:
+                members[min(row.members, 3)] += 1
+    attested = table.attestations if table.attestations is not None else members
     return {
         "table": table.name,
         "table_id": table.table_id,
@@ -73,11 +97,16 @@ def table_status(index: ArchiveIndex, table: TableFacts, *, now_us: int) -> dict
         },
         "lag_seconds": None if window.latest_us is None else round(max(now_us - window.latest_us, 0) / 1e6, 3),
         "unarchived_bytes": table.unarchived_bytes,
-        "segments": len(entries),
-        "bytes_stored": sum(size for one in mine for size in one.sizes.values()) + sum(one.base_bytes for one in mine),
-        "bytes_raw": sum(entry.raw for entry in entries),
+        "segments": segments,
+        "bytes_stored": sum(one.stored_bytes for one in mine),
+        "bytes_raw": raw,
         "attestations": {str(number): attested.get(number, 0) for number in (1, 2, 3)},
+        "forks": [fork_json(fork) for one in mine for fork in one.summary().forks],
     }
+
+
+def fork_json(fork: Fork) -> dict[str, Any]:
+    return {"partition": fork.partition, "first_lsn": fork.first_lsn, "epochs": list(fork.epochs)}
 
 
 def hole_json(hole: Hole) -> dict[str, Any]:
@@ -93,30 +122,28 @@ def hole_json(hole: Hole) -> dict[str, Any]:
 def archive_status(
     index: ArchiveIndex, *, tables: Sequence[TableFacts], store: StoreFacts, now_us: int, lag_alarm_s: float
 ) -> dict[str, Any]:
-    """The whole answer without `schema` and `error`; `exit` as INTERFACE has it: 1 store unreachable, 2 a hole, 3 no proven window or lag above the alarm."""
+    """The whole answer without `schema` and `error`; `exit` as INTERFACE has it."""
     entries = [table_status(index, table, now_us=now_us) for table in tables]
+    forks = [fork for entry in entries for fork in entry["forks"]]
     return {
         "tables": entries,
-        "store": {"url": store.url, "reachable": store.reachable, "last_error": store.last_error},
-        "exit": exit_code(entries, reachable=store.reachable, lag_alarm_s=lag_alarm_s),
+        "forks": forks,
+        "store": store.as_json(),
+        "exit": exit_code(entries, store, forked=bool(forks), lag_alarm_s=lag_alarm_s),
     }
 
 
-def exit_code(entries: Sequence[Mapping[str, Any]], *, reachable: bool, lag_alarm_s: float) -> int:
-    """2 before 1 before 3. A dropped table's window does not move, so its age is no lag."""
-    if any(entry["window"]["holes"] for entry in entries):
+def exit_code(entries: Sequence[Mapping[str, Any]], store: StoreFacts, *, forked: bool, lag_alarm_s: float) -> int:
+    """2: a hole, a fork, or an archive that was there and is gone; before 1: the store cannot be reached; before 3: no proven window yet, agents that cannot
+    work, or lag above the alarm. A dropped table's window does not move, so its age is no lag."""
+    if forked or store.present is False or any(entry["window"]["holes"] for entry in entries):
         return 2
-    if not reachable:
+    if not store.reachable:
         return 1
+    if store.fenced is not None:
+        return 3
     for entry in entries:
         lag = entry["lag_seconds"]
         if lag is None or (lag > lag_alarm_s and entry["dropped_at"] is None):
             return 3
     return 0
-
-
-def _by_members(counts: Iterable[int]) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for count in counts:
-        found[count] = found.get(count, 0) + 1
-    return found

@@ -1,25 +1,27 @@
 """`verify`: prove an archive from its objects alone (INTERFACE section 3). It reads, never writes, and never says "good" of what it did not look at.
 
 Levels, each with all of the ones before it:
-- `listed`: names, sizes, no hole in the LSNs, every manifest and closed object read and checked, the chain followed from the first segment to the last;
-- `objects`: every object downloaded, its size, CRC-32C and SHA-256 those of its manifest, every frame's own checksum;
+- `listed`: names, sizes, every manifest and each node's newest closed objects read and checked, no hole, no fork, the chain followed from the first segment;
+- `objects`: every object downloaded, its size, CRC-32C and SHA-256 those of its manifest, every frame's own checksum; every closed object;
 - `records`: every record's checksum, owner, order and stamps, and that manifest and records say the same; rows of bases against their digest;
 - `replayed`: every partition rebuilt, the agreed digest of every seal and the digest of every base proven.
 
-Not seen offline: the loss of a partition's newest objects, to which nothing refers (`end_checked` false). With `ends` (the cluster's archived LSNs) they are.
+What should be there is known from names and manifests, from closed objects (which say up to where each log was archived when they were published, so a lost
+tail, table or dropped table is a hole here too), and online from the cluster's own ends and the ledger. Not seen offline: the loss of what was archived
+after the last closed object that is left (`end_checked` false).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from archiver.base import BaseManifest
 from archiver.closed import decode_closed
+from archiver.coverage import Closed, Coverage, Mark, Span, Start
 from archiver.identity import clusters, decode_epoch, decode_identity
-from archiver.index import Shelf, ShelfReader, list_all, partitions_of, span_of
+from archiver.index import PartitionIndex, Problem, ShelfReader, closed_fault, kind_of, superseded
 from archiver.layout import (
     BaseKey,
     ClosedKey,
@@ -29,18 +31,18 @@ from archiver.layout import (
     base_prefix,
     build,
     closed_prefix,
-    log_prefix,
     parse,
     partition_prefix,
 )
 from archiver.manifest import SegmentManifest
+from archiver.names import Names, bound, in_parallel, list_all, sweep
+from archiver.rows import row_of
 from archiver.verify_jobs import Item, batches, run_check
-from archiver.window import needs_base
-from base.env import Disk, Jobs, ObjectStore
+from archiver.verify_report import LEVELS, Finding, Memory, VerifyOptions, VerifyReport
+from base.env import Disk, Jobs, ObjectStore, Tasks
 from base.errors import Corrupt, Invalid, Missing
-from storage import chain as chains
+from base.hlc import stamp_micros, stamp_of
 
-LEVELS = ("listed", "objects", "records", "replayed")
 FINDINGS_MAX = 10_000
 """More are counted, not listed."""
 EXPIRY_US_MIN = 86_400_000_000
@@ -55,93 +57,11 @@ Skip = Callable[[Sequence[str]], Awaitable[list[str]]]
 """Those of some object keys that were proven at this level recently enough."""
 Proved = Callable[[Sequence[str], Sequence[str]], Awaitable[None]]
 """Told what passed and what failed, object keys."""
-Known = Callable[[str], Awaitable[list[str]]]
-"""Object keys that begin with a prefix and were once proven to be there (a ledger's memory)."""
+LISTED_CLOSED = 16
+"""At level `listed` so many of each node's newest closed objects are read: the others are named by them, and prove nothing that these do not."""
+SILENT_US = 300_000_000
+"""A cluster that archived for longer than this has published closed objects: that there is none at all means that they are gone."""
 Progress = Callable[[dict[str, Any]], None]
-
-
-class Finding(NamedTuple):
-    """kind: `unreadable` (its bytes fail a check) | `hole` (it is gone; `object` is the name it should have, null if that cannot be known) | `forged` (its
-    sums fit, its content does not). table, partition: None outside a partition. lsn: first record concerned."""
-
-    kind: str
-    object: str | None
-    lsn: int | None
-    segment: str | None
-    table: str | None
-    partition: str | None
-    detail: str
-
-    def as_json(self) -> dict[str, Any]:
-        """With the fields that every finding has (INTERFACE section 3)."""
-        return {
-            "kind": self.kind,
-            "copy": "archive",
-            "key": None,
-            "object": self.object,
-            "lsn": self.lsn,
-            "segment": self.segment,
-            "found_by": "verify",
-            "action": "none",
-            "partition": self.partition,
-            "table_id": self.table,
-            "detail": self.detail,
-        }
-
-
-@dataclass(slots=True)
-class VerifyReport:
-    """complete: everything asked for was looked at (the budget was not spent). verdict: match | mismatch | unverified."""
-
-    cluster: str
-    level: str
-    end_checked: bool
-    checked: int = 0
-    skipped_fresh: int = 0
-    failed: int = 0
-    bytes: int = 0
-    complete: bool = True
-    reason: str | None = None
-    findings: list[Finding] = field(default_factory=list)
-    dropped_findings: int = 0
-
-    @property
-    def verdict(self) -> str:
-        if self.findings:
-            return "mismatch"
-        return "match" if self.complete else "unverified"
-
-    @property
-    def exit(self) -> int:
-        return {"match": 0, "mismatch": 2, "unverified": 3}[self.verdict]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "cluster": self.cluster,
-            "level": self.level,
-            "verdict": self.verdict,
-            "reason": self.reason,
-            "objects": {"checked": self.checked, "skipped_fresh": self.skipped_fresh, "failed": self.failed},
-            "bytes": self.bytes,
-            "end_checked": self.end_checked,
-            "findings": [finding.as_json() for finding in self.findings],
-            "exit": self.exit,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyOptions:
-    """cluster: None picks the one there is. table: id, None for all. budget_us: of the clock that `now_us` reads; None: no end.
-
-    ends: archived LSN per partition as the cluster says; None: offline. tables: per partition its table id, for ends of partitions without any object.
-    """
-
-    level: str = "records"
-    cluster: str | None = None
-    table: str | None = None
-    budget_us: int | None = None
-    ends: Mapping[str, int] | None = None
-    tables: Mapping[str, str] | None = None
 
 
 async def pick_cluster(store: ObjectStore, cluster: str | None) -> str:
@@ -163,7 +83,7 @@ class _Spent(Exception):
 
 
 class Verifier:
-    """One run. Sequential on purpose: a bounded pace, one segment in memory."""
+    """One run. One partition at a time on purpose: a bounded pace, and in memory a row for each segment and a handful of manifests."""
 
     def __init__(
         self,
@@ -175,15 +95,16 @@ class Verifier:
         now_us: Callable[[], int],
         work: str,
         jobs: Jobs | None = None,
+        tasks: Tasks | None = None,
         skip: Skip | None = None,
         proved: Proved | None = None,
-        known: Known | None = None,
+        memory: Memory | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """work: a scratch path on `disk`. now_us: for the budget; any clock that does not go back."""
+        """work: a scratch path on `disk`. now_us: for the budget; any clock that does not go back. tasks: to read several small objects at once."""
         if options.level not in LEVELS:
             raise Invalid("unknown level", asked=options.level, found=list(LEVELS))
-        self.report = VerifyReport(cluster, options.level, end_checked=options.ends is not None)
+        self.report = VerifyReport(cluster, options.level, end_checked=options.archived is not None)
         self._store = store
         self._disk = disk
         self._cluster = cluster
@@ -193,31 +114,52 @@ class Verifier:
         self._end_us = None if options.budget_us is None else now_us() + options.budget_us
         self._work = work
         self._jobs = jobs
+        self._tasks = tasks
         self._skip = skip
         self._proved = proved
-        self._known = known
+        self._memory = memory
         self._progress = progress
         self._failed: dict[str, None] = {}
+        self._reader = ShelfReader(store, cluster, tasks)
+        self._closed_facts: dict[tuple[str, str], PartitionIndex] = {}
+        self._stamps: tuple[int, int] | None = None
+        """First and last stamp met in the whole archive."""
 
     async def run(self) -> VerifyReport:
         """Raises Unavailable if the store does not answer; everything else ends up in the report."""
         try:
             if self._options.table is None:
                 await self._identity()
-            present = await partitions_of(self._store, self._cluster)
-            wanted = dict.fromkeys(present)
-            if self._options.ends is not None:
-                tables = self._options.tables or {}
-                wanted |= dict.fromkeys((tables.get(partition, ""), partition) for partition in self._options.ends if partition in tables)
-            for table, partition in sorted(wanted):
-                if self._options.table is None or table == self._options.table:
-                    await self._partition(table, partition)
-            if self._options.table is None:
-                await self._closed()
+            await self._reader.epochs.read()
+            closed = await self._closed()
+            await self._partitions()
+            if self._options.table is None and not closed and self._stamps is not None:
+                low, high = (stamp_micros(stamp) for stamp in self._stamps)
+                if high - low > SILENT_US:
+                    self._find(
+                        "hole", closed_prefix(self._cluster), "not one closed object is left of a cluster that published them for minutes"
+                    )
+            for key in self._options.expected:
+                if self._options.table is None and key not in self._failed and await self._store.head(key) is None:
+                    self._find("hole", key, "the object was written and is gone")
         except _Spent:
             self.report.complete, self.report.reason = False, "budget_spent"
         self.report.failed = len(self._failed)
         return self.report
+
+    async def _partitions(self) -> None:
+        """Those that are listed, and those that somebody knows of."""
+        wanted = self._options.table
+        missed = dict.fromkeys((one.table, one.partition) for one in self._options.archived or () if one.lsn > 0)
+        missed |= {key: None for key, facts in self._closed_facts.items() if facts.told}
+        if self._memory is not None:
+            missed |= dict.fromkeys(await self._memory.partitions(self._cluster))
+        async for names in sweep(self._store, self._cluster, table=wanted):
+            missed.pop((names.table, names.partition), None)
+            await self._partition(names)
+        for table, partition in sorted(missed):
+            if wanted in (None, table):
+                await self._partition(Names(table, partition))
 
     # --- helpers ---
 
@@ -262,23 +204,23 @@ class Verifier:
 
     def _say(self, **facts: Any) -> None:
         if self._progress is not None:
-            self._progress({"objects": self.report.checked, "bytes": self.report.bytes, "findings": len(self.report.findings), **facts})
+            self._progress({**facts, "checked": self.report.checked, "bytes": self.report.bytes})
 
-    # --- what is not in a partition ---
+    # --- identity, epochs, closed ---
 
     async def _identity(self) -> None:
+        """Identity, and every epoch up to the highest: they are claimed in order, each once."""
         key = build(IdentityKey(self._cluster))
         await self._small(key, lambda data: decode_identity(data, where=key))
         epochs = await list_all(self._store, f"{self._cluster}/epoch/")
         numbers = sorted(parsed.number for parsed in map(parse, epochs) if isinstance(parsed, EpochKey))
-        for number in range(1, (numbers[-1] if numbers else 1) + 1):
-            await self._epoch(build(EpochKey(self._cluster, number)))
+        names = [build(EpochKey(self._cluster, number)) for number in range(1, max([1, *numbers]) + 1)]
+        for name in names:
+            await self._small(name, lambda data, name=name: decode_epoch(data, where=name))  # type: ignore[misc]
+        await self._tell([key, *names])
 
-    async def _epoch(self, key: str) -> None:
-        await self._small(key, lambda data: decode_epoch(data, where=key))
-
-    async def _small(self, key: str, decode: Callable[[bytes], object]) -> None:
-        """One small object that must be there and decode."""
+    async def _small(self, key: str, decode: Callable[[bytes], Any]) -> None:
+        """A small object that must be there and decode."""
         self._spend()
         self.report.checked += 1
         try:
@@ -290,84 +232,192 @@ class Verifier:
         except Corrupt as error:
             self._find("unreadable", key, str(error))
 
-    async def _closed(self) -> None:
+    async def _closed(self) -> bool:
+        """Every closed object (at `listed`: the newest of each node), several at a time. Whether there is any."""
         prefix = closed_prefix(self._cluster)
         sizes = await list_all(self._store, prefix)
-        await self._remembered(prefix, sizes, None, None)
-        keys = [key for key in sizes if isinstance(parse(key), ClosedKey)]
-        fresh = await self._fresh(keys)
-        newest: dict[str, int] = {parsed.node: parsed.time_us for parsed in map(parse, keys) if isinstance(parsed, ClosedKey)}
-        for start in range(0, len(keys), CHUNK):
-            some = [key for key in keys[start : start + CHUNK] if key not in fresh]
-            for key in some:
-                await self._closed_one(key, sizes, newest)
+        keys = [key for key in map(parse, sizes) if isinstance(key, ClosedKey)]
+        newest: dict[str, list[ClosedKey]] = {}
+        for key in keys:
+            newest.setdefault(key.node, []).append(key)
+        late = {build(key): None for some in newest.values() for key in some[-LISTED_CLOSED:]}
+        whole = self._at_least("objects") and self._options.table is None
+        names = [build(key) for key in keys if whole or build(key) in late]
+        fresh = await self._fresh([name for name in names if name not in late])
+        if self._options.table is None:
+            await self._remembered(prefix, sizes, None, None)
+        last = {node: some[-1].time_us for node, some in newest.items()}
+        for start in range(0, len(names), CHUNK):
+            self._spend()
+            some = [name for name in names[start : start + CHUNK] if name not in fresh]
+            await in_parallel(self._tasks, [bound(self._closed_one, name, sizes, last) for name in some], "read closed objects")
             await self._tell(some)
             self._say(phase="closed")
+        return bool(keys)
 
     async def _closed_one(self, key: str, sizes: Mapping[str, int], newest: Mapping[str, int]) -> None:
-        """One closed object, and that the one it names as the one before it is there, unless it may have expired."""
-
-        def look(data: bytes) -> None:
+        """One closed object: sound, credible, and the one that it names as the one before it is there, unless that may have expired."""
+        self.report.checked += 1
+        try:
+            data = await self._store.get(key)
+            self.report.bytes += len(data)
             closed = decode_closed(data, where=key)
-            if closed.before_us is not None and newest[closed.node] - closed.before_us < EXPIRY_US_MIN:
-                name = build(ClosedKey(closed.cluster, closed.node, closed.before_us))
-                if name not in sizes:
-                    self._find("hole", name, "the closed object is gone; the one after it names it")
+        except Missing:
+            return self._find("hole", key, "the object is gone")
+        except Corrupt as error:
+            return self._find(kind_of(error), key, str(error))
+        now_us = self._options.wall_us if self._options.wall_us is not None else closed.time_us
+        fault = await closed_fault(closed, self._reader.epochs, now_us=now_us, ahead_us=self._options.ahead_us)
+        if fault is not None:
+            return self._find("forged", key, fault)
+        if closed.before_us is not None and newest[closed.node] - closed.before_us < EXPIRY_US_MIN:
+            name = build(ClosedKey(closed.cluster, closed.node, closed.before_us))
+            if name not in sizes:
+                self._find("hole", name, "the closed object is gone; the one after it names it")
+        for point in closed.points:
+            self._facts_of(point.table, point.partition).note_closed(
+                Closed(point.closed, point.last_content, point.last_seal, point.chain, closed.epoch), point.archived
+            )
+        return None
 
-        await self._small(key, look)
+    def _facts_of(self, table: str, partition: str) -> PartitionIndex:
+        key = (table, partition)
+        if key not in self._closed_facts:
+            self._closed_facts[key] = PartitionIndex(self._cluster, table, partition)
+        return self._closed_facts[key]
 
     async def _remembered(self, prefix: str, listed: Mapping[str, int], table: str | None, partition: str | None) -> None:
         """Objects that were once proven to be there and are not listed any more."""
-        if self._known is not None:
-            for key in await self._known(prefix):
+        if self._memory is not None:
+            for key in await self._memory.objects(prefix):
                 if key not in listed:
                     self._find("hole", key, "the object was proven earlier and is gone", table=table, partition=partition)
 
     # --- one partition ---
 
-    async def _partition(self, table: str, partition: str) -> None:
+    async def _partition(self, names: Names) -> None:
         self._spend()
+        table, partition = names.table, names.partition
         self._say(phase="log", table_id=table, partition=partition)
-        reader = ShelfReader(self._store, self._cluster, None)
-        log = await list_all(self._store, log_prefix(self._cluster, table, partition))
-        segments, problems = await reader.log(log, {})
-        base_sizes = await list_all(self._store, base_prefix(self._cluster, table, partition))
-        bases, more = await reader.bases(base_sizes)
-        shelf = Shelf(tuple(bases), tuple(segments[first] for first in sorted(segments)), (*problems, *more))
-        self.report.checked += sum(1 for key in log if key.endswith(".json")) + sum(
-            1 for key in base_sizes if key.endswith("manifest.json")
+        index = self._closed_facts.pop((table, partition), None) or PartitionIndex(self._cluster, table, partition)
+        if self._options.wall_us is not None:
+            index.credible = stamp_of(self._options.wall_us + self._options.ahead_us)
+        for end in self._options.archived or ():
+            if (end.table, end.partition) == (table, partition):
+                index.mark = Mark(end.lsn, end.chain)
+        problems = await self._log(names, index)
+        index.bases, more, _ = await self._reader.bases(names.base, [])
+        self.report.checked += sum(1 for key in names.log if key.endswith(".json")) + sum(
+            1 for key in names.base if key.endswith("manifest.json")
         )
-        for problem in shelf.problems:
+        for problem in (*problems, *more):
             self._find(problem.kind, problem.object, problem.detail, lsn=problem.first, table=table, partition=partition)
-        self._orphans(log, shelf, table, partition)
-        await self._orphan_rows(base_sizes, table, partition)
-        await self._remembered(partition_prefix(self._cluster, table, partition), {**log, **base_sizes}, table, partition)
-        self._holes(shelf, table, partition)
-        self._end(shelf, table, partition)
-        if self._at_least("objects"):
-            await self._objects(shelf, table, partition)
-        else:
-            await self._tell([build(one.key().twin()) for one in shelf.segments])
-        if self._at_least("replayed") and (shelf.segments or shelf.bases):
-            await self._replay(shelf, table, partition)
+        index.named = max([0, *(key.last for key in map(parse, names.log) if isinstance(key, SegmentKey) and key.manifest)])
+        found = index.coverage()
+        self._orphans(names, found)
+        await self._orphan_rows(names)
+        await self._remembered(partition_prefix(self._cluster, table, partition), {**names.log, **names.base}, table, partition)
+        self._strays(index, found)
+        self._holes(index, found)
+        await self._bases(index)
+        if self._at_least("replayed") and (found.thread or found.starts):
+            await self._replay(index, found)
 
-    def _orphans(self, log: Mapping[str, int], shelf: Shelf, table: str, partition: str) -> None:
-        """A segment object without its manifest, in front of segments that have one: the manifest is gone (agents archive in order)."""
-        last = shelf.segments[-1].last if shelf.segments else 0
-        for name in log:
+    async def _log(self, names: Names, index: PartitionIndex) -> list[Problem]:
+        """Every manifest, and at deeper levels the segments beside them. Of a range and content the highest generation that verifies is looked into."""
+        groups: dict[tuple[int, int, str], list[SegmentKey]] = {}
+        for key in map(parse, names.log):
+            if isinstance(key, SegmentKey) and key.manifest:
+                groups.setdefault((key.first, key.last, key.sha16), []).append(key)
+        problems: list[Problem] = []
+        order = sorted(groups)
+        before: SegmentManifest | None = None
+        for start in range(0, len(order), BATCH * 4):
+            self._spend()
+            keys = [key for ident in order[start : start + BATCH * 4] for key in groups[ident]]
+            read = await in_parallel(self._tasks, [bound(self._reader.manifest, key) for key in keys], "read manifests")
+            found = dict(zip(keys, read, strict=True))
+            items: list[Item] = []
+            for ident in order[start : start + BATCH * 4]:
+                best, bad = _best(groups[ident], found, names.log)
+                problems += bad
+                if best is None:
+                    continue
+                index.rows.add(row_of(best))
+                low, high = self._stamps or (best.first_stamp, best.last_stamp)
+                self._stamps = (min(low, best.first_stamp), max(high, best.last_stamp))
+                follows = before is not None and (before.last + 1, before.chain) == (best.first, best.chain_before)
+                items.append(Item(best, before.last_stamp if before is not None and follows else 0))
+                if before is not None and follows and best.first_stamp <= before.last_stamp:
+                    problems.append(
+                        Problem(build(best.key().twin()), "forged", "stamps go back in front of this segment", best.first, best.last)
+                    )
+                before = best
+            await self._objects(items, names.table, names.partition)
+        return superseded(problems, index.rows)
+
+    async def _objects(self, items: Sequence[Item], table: str, partition: str) -> None:
+        """Segments of one stretch, by content; the manifests beside them were read."""
+        await self._tell([build(item.manifest.key().twin()) for item in items])
+        if not self._at_least("objects"):
+            return
+        fresh = await self._fresh([build(item.manifest.key()) for item in items])
+        wanted = [item for item in items if build(item.manifest.key()) not in fresh]
+        for batch in batches(wanted, count=1 if self._jobs is None else BATCH, size=BATCH_BYTES):
+            self._spend()
+            await self._checked(table, partition, what="segments", segments=batch, deep=self._at_least("records"))
+            self.report.checked += len(batch)
+            self.report.bytes += sum(item.manifest.stored.size for item in batch)
+            await self._tell([build(item.manifest.key()) for item in batch])
+            self._say(phase="objects", table_id=table, partition=partition)
+
+    async def _bases(self, index: PartitionIndex) -> None:
+        """Every base by content."""
+        for entry in index.bases:
+            key = entry.key(self._cluster, index.table, index.partition)
+            await self._tell([build(key)])
+            if not self._at_least("objects"):
+                continue
+            names = [build(key._replace(part=part)) for part in range(entry.parts)]
+            if len(await self._fresh(names)) < len(names):
+                self._spend()
+                base = await self._base(key)
+                if base is not None:
+                    await self._checked(index.table, index.partition, what="base", base=base, deep=self._at_least("records"))
+                    self.report.checked += len(names)
+                    self.report.bytes += base.file.size
+                    await self._tell(names)
+
+    async def _base(self, key: BaseKey) -> BaseManifest | None:
+        """A base's manifest, read again: it is not kept. None and a finding if it is bad by now."""
+        found = await self._reader.base(key, await list_all(self._store, key.folder()))
+        if isinstance(found, BaseManifest):
+            return found
+        self._find(found.kind, found.object, found.detail, lsn=key.lsn, table=key.table, partition=key.partition)
+        return None
+
+    def _orphans(self, names: Names, found: Coverage) -> None:
+        """A segment object without its manifest where the log goes on, or was archived: the manifest is gone (agents archive in order)."""
+        last = max([found.end, *(span.last for span in found.thread)])
+        for name in names.log:
             key = parse(name)
-            if isinstance(key, SegmentKey) and not key.manifest and build(key.twin()) not in log:
-                covered = any(one.first <= key.first and key.last <= one.last for one in shelf.segments)
-                ends = self._options.ends or {}
-                if not covered and (key.first <= last or key.last <= ends.get(partition, 0)):
-                    where = build(key.twin())
-                    self._find("hole", where, "the manifest is gone, its segment is there", lsn=key.first, table=table, partition=partition)
+            if isinstance(key, SegmentKey) and not key.manifest and build(key.twin()) not in names.log:
+                covered = any(one.first <= key.first and key.last <= one.last for one in found.thread)
+                if not covered and key.first <= last:
+                    self._find(
+                        "hole",
+                        build(key.twin()),
+                        "the manifest is gone, its segment is there",
+                        lsn=key.first,
+                        table=names.table,
+                        partition=names.partition,
+                    )
 
-    async def _orphan_rows(self, sizes: Mapping[str, int], table: str, partition: str) -> None:
+    async def _orphan_rows(self, names: Names) -> None:
         """Rows of a base that are complete (their hash is in their name) but have no manifest: it is gone. Incomplete ones are an upload cut off."""
         folders: dict[str, list[BaseKey]] = {}
-        for key in map(parse, sizes):
-            if isinstance(key, BaseKey) and key.part is not None and build(key._replace(part=None)) not in sizes:
+        for key in map(parse, names.base):
+            if isinstance(key, BaseKey) and key.part is not None and build(key._replace(part=None)) not in names.base:
                 folders.setdefault(key.folder(), []).append(key)
         for keys in folders.values():
             self._spend()
@@ -380,112 +430,65 @@ class Verifier:
             where = build(keys[0]._replace(part=None))
             # Looked at again: a manifest that came meanwhile ends an upload that was under way.
             if whole.hexdigest()[:16] == keys[0].sha16 and await self._store.head(where) is None:
-                self._find(
-                    "hole", where, "the base's manifest is gone, its rows are there", lsn=keys[0].lsn, table=table, partition=partition
-                )
+                detail = "the base's manifest is gone, its rows are there"
+                self._find("hole", where, detail, lsn=keys[0].lsn, table=names.table, partition=names.partition)
 
-    def _holes(self, shelf: Shelf, table: str, partition: str) -> None:
-        """No LSN absent, the chain unbroken, every base on the chain."""
-        lowest = min((base.lsn for base in shelf.bases), default=None)
-        # Expiry takes a log away from its beginning, up to a base; a gap further on is a hole even where a base bridges it.
-        floor = lowest if lowest is not None else 0
-        expected, before = min([floor, *(one.first - 1 for one in shelf.segments)]) + 1, None
-        chain_at = {0: chains.START}
-        if shelf.segments and shelf.segments[0].first == 1:
-            first = shelf.segments[0]
-            if first.chain_before != chains.START:
-                self._forged(first, "the first segment's chain does not start at the start", table, partition)
-            if lowest != 0 and needs_base(span_of(first)):
-                detail = "the base at LSN 0, on which this restored table rests, is gone"
-                self._find("hole", _base_name(self._cluster, table, partition), detail, lsn=0, table=table, partition=partition)
-        for manifest in shelf.segments:
-            if manifest.first > expected and manifest.last >= expected:
-                self._hole(expected, manifest.first - 1, shelf, table, partition)
-            if before is not None and manifest.first == before.last + 1:
-                if manifest.chain_before != before.chain:
-                    self._forged(manifest, "the chain is broken in front of this segment", table, partition)
-                elif manifest.first_stamp <= before.last_stamp:
-                    self._forged(manifest, "stamps go back in front of this segment", table, partition)
-            chain_at[manifest.first - 1] = manifest.chain_before
-            chain_at[manifest.last] = manifest.chain
-            expected, before = max(expected, manifest.last + 1), manifest
-        totals = {manifest.last: manifest.total for manifest in shelf.segments}
-        for base in shelf.bases:
-            wrong = chain_at.get(base.lsn, base.chain) != base.chain or totals.get(base.lsn, base.total) != base.total
-            if wrong:
-                self._find("forged", build(base.key()), "the base is not on the chain", lsn=base.lsn, table=table, partition=partition)
-
-    def _hole(self, first: int, last: int, shelf: Shelf, table: str, partition: str) -> None:
-        """Records [first, last] are absent. What is known of lost objects was said already; here the rest, one finding for the range."""
-        told = [
-            problem
-            for problem in shelf.problems
-            if problem.first is not None and problem.last is not None and problem.object in self._failed
-        ]
-        covered = sorted((problem.first or 0, problem.last or 0) for problem in told)
-        orphans = [key for key in map(parse, self._failed) if isinstance(key, SegmentKey) and key.partition == partition]
-        covered += [(key.first, key.last) for key in orphans]
-        at = first
-        for low, high in sorted(covered):
-            if low <= at <= high:
-                at = high + 1
-        if at <= last:
-            self._find("hole", None, f"records {at} to {last} are not in the archive", lsn=at, table=table, partition=partition)
-
-    def _forged(self, manifest: SegmentManifest, detail: str, table: str, partition: str) -> None:
-        self._find("forged", build(manifest.key().twin()), detail, lsn=manifest.first, table=table, partition=partition)
-
-    def _end(self, shelf: Shelf, table: str, partition: str) -> None:
-        if self._options.ends is None or partition not in self._options.ends:
-            return
-        end = self._options.ends[partition]
-        last = max([0, *(one.last for one in shelf.segments), *(base.lsn for base in shelf.bases)])
-        known = [problem.last for problem in shelf.problems if problem.last is not None]
-        orphans = [key.last for key in map(parse, self._failed) if isinstance(key, SegmentKey) and key.partition == partition]
-        reach = max([last, *known, *orphans])
-        if reach < end:
-            self._find(
-                "hole", None, f"records {last + 1} to {end} were archived and are gone", lsn=last + 1, table=table, partition=partition
+    def _holes(self, index: PartitionIndex, found: Coverage) -> None:
+        """What coverage calls absent. What is known of lost objects was said already; here the rest, one finding for each range."""
+        table, partition = index.table, index.partition
+        for hole in found.window.holes:
+            if hole.base:
+                named = f"{base_prefix(self._cluster, table, partition)}{hole.first_lsn:016x}"
+                if not any(key.startswith(named) for key in self._failed):
+                    detail = f"the base at LSN {hole.first_lsn}, on which this log rests, is gone"
+                    self._find("hole", named, detail, lsn=hole.first_lsn, table=table, partition=partition)
+                continue
+            told = sorted(
+                (key.first, key.last) for key in map(parse, self._failed) if isinstance(key, SegmentKey) and key.partition == partition
             )
+            at = hole.first_lsn
+            for low, high in told:
+                if low <= at <= high:
+                    at = high + 1
+            if at <= hole.last_lsn:
+                why = "are not in the archive" if any(span.first > hole.last_lsn for span in found.thread) else "were archived and are gone"
+                self._find("hole", None, f"records {at} to {hole.last_lsn} {why}", lsn=at, table=table, partition=partition)
 
-    async def _objects(self, shelf: Shelf, table: str, partition: str) -> None:
-        names = [build(one.key()) for one in shelf.segments]
-        fresh = await self._fresh(names)
-        items: list[Item] = []
-        before: SegmentManifest | None = None
-        for name, manifest in zip(names, shelf.segments, strict=True):
-            follows = before is not None and before.last + 1 == manifest.first
-            if name not in fresh:
-                items.append(Item(manifest, before.last_stamp if before is not None and follows else 0))
-            before = manifest
-        for batch in batches(items, count=1 if self._jobs is None else BATCH, size=BATCH_BYTES):
-            self._spend()
-            await self._checked(table, partition, what="segments", segments=batch, deep=self._at_least("records"))
-            self.report.checked += len(batch)
-            self.report.bytes += sum(item.manifest.stored.size for item in batch)
-            await self._tell([build(item.manifest.key()) for item in batch])
-            self._say(phase="objects", table_id=table, partition=partition)
-        for base in shelf.bases:
-            names = [build(base.key(part)) for part in range(len(base.parts))]
-            if len(await self._fresh(names)) < len(names):
-                self._spend()
-                await self._checked(table, partition, what="base", base=base, deep=self._at_least("records"))
-                self.report.checked += len(names)
-                self.report.bytes += base.file.size
-                await self._tell(names)
+    def _strays(self, index: PartitionIndex, found: Coverage) -> None:
+        """Forks, and what fits nowhere."""
+        where = (self._cluster, index.table, index.partition)
+        rows = {row.span(): row for row in index.best()}
+        for one in found.astray:
+            if isinstance(one, Span):
+                name = build(rows[one].key(*where).twin())
+                detail = "it does not fit the chain of the history that counts"
+                self._find("forged", name, detail, lsn=one.first, table=index.table, partition=index.partition)
+            elif isinstance(one, Start):
+                for entry in index.bases:
+                    if entry.start() == one:
+                        detail = "the base is not on the chain of the history that counts"
+                        self._find("forged", build(entry.key(*where)), detail, lsn=one.lsn, table=index.table, partition=index.partition)
+        for fork in found.forks:
+            detail = f"two histories from LSN {fork.first_lsn} on, epochs {', '.join(map(str, fork.epochs))}"
+            self._find("forged", None, detail, lsn=fork.first_lsn, table=index.table, partition=index.partition)
 
-    async def _replay(self, shelf: Shelf, table: str, partition: str) -> None:
+    async def _replay(self, index: PartitionIndex, found: Coverage) -> None:
         """Rebuild from every start to the next one and to the end: each seal's digest, and that each base is what the log before it gives."""
-        starts: list[BaseManifest | None] = [*shelf.bases]
-        if shelf.segments and shelf.segments[0].first == 1 and not any(base.lsn == 0 for base in shelf.bases):
-            starts.insert(0, None)
-        for base, follower in zip(starts, [*starts[1:], None], strict=True):
+        where = (self._cluster, index.table, index.partition)
+        rows = {row.span(): row for row in index.best()}
+        entries = {entry.start(): entry for entry in index.bases}
+        begins: list[Start | None] = [*found.starts]
+        if found.thread and found.thread[0].first == 1 and not any(start.lsn == 0 for start in found.starts):
+            begins.insert(0, None)
+        for start, follower in zip(begins, [*begins[1:], None], strict=True):
             self._spend()
-            low = base.lsn if base is not None else 0
-            run = _contiguous(shelf.segments, low, follower.lsn if follower is not None else None)
-            items = [Item(manifest, 0) for manifest in run]
-            await self._checked(table, partition, what="replay", segments=items, base=base, follower=follower)
-            self._say(phase="replay", table_id=table, partition=partition)
+            low, high = start.lsn if start is not None else 0, follower.lsn if follower is not None else None
+            keys = [rows[span].key(*where) for span in _contiguous(found.thread, low, high)]
+            base = await self._base(entries[start].key(*where)) if start is not None else None
+            after = await self._base(entries[follower].key(*where)) if follower is not None else None
+            if (start is None or base is not None) and (keys or base is not None):
+                await self._checked(index.table, index.partition, what="replay", keys=keys, base=base, follower=after)
+            self._say(phase="replay", table_id=index.table, partition=index.partition)
 
     async def _checked(
         self,
@@ -494,32 +497,56 @@ class Verifier:
         *,
         what: str,
         segments: Sequence[Item] = (),
+        keys: Sequence[SegmentKey] = (),
         base: BaseManifest | None = None,
         follower: BaseManifest | None = None,
         deep: bool = False,
     ) -> None:
         """Run one check, here or in a worker, and note what it found."""
         faults = await run_check(
-            self._store, self._disk, self._jobs, what=what, segments=segments, base=base, follower=follower, deep=deep, work=self._work
+            self._store,
+            self._disk,
+            self._jobs,
+            what=what,
+            segments=segments,
+            keys=keys,
+            base=base,
+            follower=follower,
+            deep=deep,
+            work=self._work,
         )
         for kind, key, lsn, detail in faults:
             self._find(kind, key, detail, lsn=lsn, table=table, partition=partition)
 
 
-def _contiguous(segments: Sequence[SegmentManifest], low: int, high: int | None) -> list[SegmentManifest]:
+def _best(
+    group: Sequence[SegmentKey], found: Mapping[SegmentKey, SegmentManifest | Problem], sizes: Mapping[str, int]
+) -> tuple[SegmentManifest | None, list[Problem]]:
+    """The highest generation of one range and content that can be used, and what is wrong with those above it."""
+    problems: list[Problem] = []
+    for key in sorted(group, key=lambda one: -one.generation):
+        one, data = found[key], build(key.twin())
+        if isinstance(one, Problem):
+            problems.append(one)
+        elif data not in sizes:
+            problems.append(Problem(data, "hole", "the segment object is gone, its manifest is there", key.first, key.last))
+        elif sizes[data] != one.stored.size:
+            detail = f"{sizes[data]} bytes where its manifest says {one.stored.size}"
+            problems.append(Problem(data, "unreadable", detail, key.first, key.last))
+        else:
+            return one, problems
+    return None, problems
+
+
+def _contiguous(thread: Sequence[Span], low: int, high: int | None) -> list[Span]:
     """The segments that go on from LSN `low` without a hole, up to `high`."""
-    found: list[SegmentManifest] = []
+    found: list[Span] = []
     expected = low + 1
-    for manifest in segments:
-        if manifest.first == expected and (high is None or manifest.last <= high):
-            found.append(manifest)
-            expected = manifest.last + 1
+    for span in thread:
+        if span.first == expected and (high is None or span.last <= high):
+            found.append(span)
+            expected = span.last + 1
     return found
-
-
-def _base_name(cluster: str, table: str, partition: str) -> str:
-    """As much of a lost base's name as can be known: its folder's beginning."""
-    return f"{base_prefix(cluster, table, partition)}{0:016x}"
 
 
 async def verify(
@@ -530,15 +557,19 @@ async def verify(
     now_us: Callable[[], int],
     work: str,
     jobs: Jobs | None = None,
+    tasks: Tasks | None = None,
     skip: Skip | None = None,
     proved: Proved | None = None,
-    known: Known | None = None,
+    memory: Memory | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Verify one cluster's archive. jobs: worker processes for whatever loops over records; None: all in this process (the command line's own).
 
-    Raises Invalid (which cluster, unknown level), Unavailable (the store)."""
-    cluster = await pick_cluster(store, options.cluster)
+    Online (`options.archived`) an archive that is gone is a finding. Raises Invalid (which cluster, unknown level), Unavailable (the store)."""
+    if options.archived is not None and options.cluster is not None:
+        cluster = options.cluster
+    else:
+        cluster = await pick_cluster(store, options.cluster)
     verifier = Verifier(
         store,
         disk,
@@ -547,9 +578,13 @@ async def verify(
         now_us=now_us,
         work=work,
         jobs=jobs,
+        tasks=tasks,
         skip=skip,
         proved=proved,
-        known=known,
+        memory=memory,
         progress=progress,
     )
     return await verifier.run()
+
+
+__all__ = ["LEVELS", "Finding", "Memory", "VerifyOptions", "VerifyReport", "pick_cluster", "verify"]

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from archiver.base import BaseManifest, decode_base, encode_base
-from archiver.layout import build
+from archiver.layout import SegmentKey, build
 from archiver.manifest import SegmentManifest, decode_manifest, encode_manifest
-from archiver.rebuild import fetch_segment, rebuild
+from archiver.rebuild import fetch_segment, rebuild, segment_keys
 from archiver.records import check_against, check_records
 from archiver.replay import Cut
 from base.checksum import row_hash
@@ -117,7 +117,7 @@ async def check_replay(
     store: ObjectStore,
     disk: Disk,
     base: BaseManifest | None,
-    segments: Sequence[SegmentManifest],
+    segments: Sequence[SegmentKey],
     follower: BaseManifest | None,
     *,
     work: str,
@@ -125,16 +125,17 @@ async def check_replay(
     """Rebuild [base, segments]: every seal's digest, and that the next base (`follower`) is what comes out. Raises Unavailable."""
     if base is None and not segments:
         return []
-    first = segments[0].key() if segments else base.key() if base is not None else None
+    first = segments[0] if segments else base.key() if base is not None else None
     assert first is not None
     where = build(first)
     try:
         done = await rebuild(store, disk, base=base, segments=segments, cut=Cut(), output=None, work=work)
     except (Missing, Corrupt) as error:
         return [fault_of(error, where=where, lsn=None)]
+    faults = [Fault(kind, name, lsn, detail) for kind, name, lsn, detail in done.spoilt]
     if follower is not None and done.sealed == follower.lsn and (done.total != follower.total or done.chain != follower.chain):
-        return [Fault("forged", build(follower.key()), follower.lsn, "the base is not what the log before it gives")]
-    return []
+        faults.append(Fault("forged", build(follower.key()), follower.lsn, "the base is not what the log before it gives"))
+    return faults
 
 
 # --- as a job ---
@@ -147,20 +148,22 @@ async def run_check(
     *,
     what: str,
     segments: Sequence[Item] = (),
+    keys: Sequence[SegmentKey] = (),
     base: BaseManifest | None = None,
     follower: BaseManifest | None = None,
     deep: bool = False,
     work: str = "",
 ) -> list[Fault]:
-    """One check, in a worker process if there are `jobs`. what: segments | base | replay."""
+    """One check, in a worker process if there are `jobs`. what: segments | base | replay. keys: of the segments to replay, read one after the other."""
     if jobs is None:
-        return await _check(store, disk, what=what, segments=segments, base=base, follower=follower, deep=deep, work=work)
+        return await _check(store, disk, what=what, segments=segments, keys=keys, base=base, follower=follower, deep=deep, work=work)
     answer = await jobs.run(
         CHECK_JOB,
         {
             "url": store.url,
             "what": what,
             "segments": [[build(item.manifest.key().twin()), encode_manifest(item.manifest), item.after_stamp] for item in segments],
+            "keys": [build(key) for key in keys],
             "base": base and [build(base.key()), encode_base(base)],
             "follower": follower and [build(follower.key()), encode_base(follower)],
             "deep": deep,
@@ -177,6 +180,7 @@ async def check_job(context: JobContext, arguments: dict[str, Any]) -> dict[str,
         context.disk,
         what=arguments["what"],
         segments=[Item(decode_manifest(data, where=key), after) for key, data, after in arguments["segments"]],
+        keys=segment_keys(arguments["keys"]),
         base=_base(arguments["base"]),
         follower=_base(arguments["follower"]),
         deep=arguments["deep"],
@@ -195,6 +199,7 @@ async def _check(
     *,
     what: str,
     segments: Sequence[Item],
+    keys: Sequence[SegmentKey],
     base: BaseManifest | None,
     follower: BaseManifest | None,
     deep: bool,
@@ -206,7 +211,7 @@ async def _check(
         assert base is not None
         return await check_base(store, base, deep=deep)
     assert what == "replay"
-    return await check_replay(store, disk, base, [item.manifest for item in segments], follower, work=work)
+    return await check_replay(store, disk, base, keys, follower, work=work)
 
 
 def batches(items: Sequence[Item], *, count: int, size: int) -> Iterator[list[Item]]:

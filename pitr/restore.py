@@ -25,12 +25,13 @@ from typing import Any, TypeVar
 
 from base.env import Env
 from base.errors import Conflict, Corrupt, Missing, ScrubjayError, Unavailable
+from base.gate import Gate
 from base.hlc import last_stamp_at
 from base.ids import Lsn, NodeName, PartitionId, Stamp
 from pitr.archive import RestoreArchive, RestoredRows, TableArchive
 from pitr.job import CONFIRM, DIFFERS, FAILED, LOAD, PLAN, PUBLISHED, READ, RUNNING, PartitionJob, RestoreJob, error_json, note
 from pitr.plan import BaseFacts, History, PartitionPlan, Plan, Rates, learn, plan_table
-from scrubber.gather import Gate, in_lanes
+from scrubber.gather import in_lanes
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.digest import Total
 from storage.record import Seal

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from archiver.coverage import Window as ProvenWindow
+from archiver.coverage import table_window
 from archiver.identity import Writer
 from archiver.index import ArchiveIndex, PartitionIndex
 from archiver.layout import build
 from archiver.rebuild import from_answer
-from archiver.window import Window as ProvenWindow
-from archiver.window import table_window
 from base.env import Disk, Env, Jobs
+from base.gate import Gate
 from base.ids import Lsn, PartitionId, Stamp
 from pitr.archive import Hole, Progress, RestoreArchive, RestoredRows, TableArchive
 from pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
 from pitr.target import Window
-from scrubber.gather import Gate
 from scrubber.jobs import UPLOAD
 from scrubber.reference import schema_text
 from storage import chain as chains
@@ -100,27 +100,31 @@ def history_of(info: PartitionInfo, index: PartitionIndex | None) -> History:
     """A partition of the index as a plan wants it. Pure."""
     if index is None:
         return History(info.partition_id, info.lo, info.hi, (), (), ())
-    entries = [index.entries[first] for first in sorted(index.entries)]
+    found = index.coverage()
+    rows = {(row.first, row.last, row.chain): row for row in index.best()}
+    where = (index.cluster, index.table, index.partition)
     segments = tuple(
         SegmentFacts(
-            Lsn(one.span.first),
-            Lsn(one.span.last),
-            Stamp(one.span.first_stamp),
-            Stamp(one.span.last_stamp),
-            Stamp(one.span.closed),
-            one.stored,
-            one.raw,
-            build(one.key),
-            one.span.chain,
+            Lsn(one.first),
+            Lsn(one.last),
+            Stamp(one.first_stamp),
+            Stamp(one.last_stamp),
+            Stamp(one.closed),
+            rows[one.first, one.last, one.chain].stored,
+            rows[one.first, one.last, one.chain].raw,
+            build(rows[one.first, one.last, one.chain].key(*where)),
+            one.chain,
         )
-        for one in entries
+        for one in found.thread
     )
+    usable = dict.fromkeys(found.starts)
     bases = tuple(
-        BaseFacts(Lsn(one.lsn), Stamp(one.stamp), one.file.size, one.file.size, one.total.rows, len(one.parts) + 1, build(one.key()))
+        BaseFacts(Lsn(one.lsn), Stamp(one.stamp), one.size, one.size, one.rows, one.parts + 1, build(one.key(*where)))
         for one in index.bases
+        if one.start() in usable
     )
-    closed = [(Stamp(one.span.closed), Lsn(one.span.last)) for one in entries]
-    closed += [(Stamp(one.closed), Lsn(one.last_content)) for one in index.closed]
+    closed = [(Stamp(one.closed), Lsn(one.last)) for one in found.thread]
+    closed += [(Stamp(run.closed), Lsn(run.reach)) for run in found.runs]
     return History(info.partition_id, info.lo, info.hi, bases, segments, tuple(closed))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from archiver.base import Origin, upload_base
 from archiver.identity import Attached
 from archiver.layout import build
-from archiver.rebuild import fetch_segment, load_manifests, rebuild_job
+from archiver.rebuild import read_segment, rebuild_job, segment_keys
 from archiver.records import walk
 from base.checksum import row_hash
 from base.env import Disk, JobContext
@@ -103,8 +103,7 @@ async def trace_job(context: JobContext, arguments: dict[str, Any]) -> dict[str,
         if not wanted:
             break
         try:
-            (manifest,) = await load_manifests(store, [segment])
-            raw = await fetch_segment(store, manifest)
+            manifest, raw, _ = await read_segment(store, *segment_keys([segment]))
             found = _touched(raw, manifest.partition, manifest.first, segment, wanted, arguments["upto"])
         except (Corrupt, Missing):
             break

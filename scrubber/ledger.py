@@ -109,11 +109,16 @@ class Ledger(Protocol):
     async def proved(self, proofs: Sequence[Proof]) -> None: ...
 
     async def failed(self, objects: Sequence[str]) -> None:
-        """Objects that failed a check lose every earlier proof: they are looked at again by each run until they pass."""
+        """Objects that failed a check lose every earlier proof: they are looked at again by each run until they pass. That they once were there is
+        remembered, so what is gone is missed by every run, not only by the first."""
         ...
 
     async def known(self, prefix: str) -> list[str]:
-        """Objects ever proven whose key begins with `prefix`, in key order, at most 100: the names of what may be gone."""
+        """Objects ever proven whose key begins with `prefix`, in key order: the names of what may be gone."""
+        ...
+
+    async def known_partitions(self, cluster: str) -> list[tuple[str, str]]:
+        """(table, partition) of every partition of an archive with an object that was ever proven, sorted."""
         ...
 
     async def scrubbed(self, proof: PartitionProof) -> None: ...
@@ -162,11 +167,17 @@ class SqliteLedger:
 
     async def failed(self, objects: Sequence[str]) -> None:
         wanted = json.dumps(list(objects))
-        await self._run(lambda db: _execute(db, "delete from objects where object in (select value from json_each(?))", [wanted]))
+        await self._run(lambda db: _execute(db, "update objects set at_us = -1 where object in (select value from json_each(?))", [wanted]))
 
     async def known(self, prefix: str) -> list[str]:
-        query = "select distinct object from objects where object >= ? and object < ? order by object limit 100"
+        query = "select distinct object from objects where object >= ? and object < ? order by object"
         return await self._run(lambda db: [str(row["object"]) for row in db.query(query, [prefix, prefix + "\uffff"])])
+
+    async def known_partitions(self, cluster: str) -> list[tuple[str, str]]:
+        # <cluster>/t=<table>/p=<partition>/: ids have a fixed width.
+        query = "select distinct substr(object, 40, 36) as t, substr(object, 79, 36) as p from objects where object >= ? and object < ? order by 1, 2"
+        prefix = f"{cluster}/t="
+        return await self._run(lambda db: [(str(row["t"]), str(row["p"])) for row in db.query(query, [prefix, prefix + "\uffff"])])
 
     async def scrubbed(self, proof: PartitionProof) -> None:
         await self._run(lambda db: _write(db, "partitions", [{**proof._asdict(), "healed": int(proof.healed)}]))

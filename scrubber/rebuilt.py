@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from archiver.base import BaseManifest
 from archiver.identity import Writer
-from archiver.index import Problem, Shelf
+from archiver.index import Problem
 from archiver.layout import SegmentKey, build
 from archiver.rebuild import from_answer
 from base.env import Disk, Env, Jobs
@@ -15,7 +14,7 @@ from base.errors import Corrupt, Internal, Missing, ScrubjayError
 from base.ids import Lsn, Stamp
 from scrubber.jobs import FACTS, ITEMS, REFERENCE, TRACE, UPLOAD, facts_of
 from scrubber.reference import Damage, Origin, Progress, Reference, error_kind, schema_text
-from scrubber.shelves import Shelves, problem_at
+from scrubber.shelves import Shelf, ShelfBase, Shelves, problem_at
 from storage.btree.engine import RowFact
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.digest import RangeDigest
@@ -35,7 +34,8 @@ class ArchiveReferences:
         self._shelves = shelves
         self._url = url
         self._writer = writer
-        self._bases: dict[str, BaseManifest | None] = {}
+        self._bases: dict[str, str | None] = {}
+        """Key of the base that a reference began with, by row file."""
 
     def sweep(self) -> None:
         """At start: remove what a killed process left behind."""
@@ -43,37 +43,39 @@ class ArchiveReferences:
             self._disk.remove(f"{FOLDER}/{name}")
 
     async def rebuild(self, table: TableMeta, info: PartitionInfo, *, until: Lsn, progress: Progress | None) -> Reference:
-        damage = [
-            Damage("hole", lost, first, f"records {first} to {last} are not in the archive")
-            for first, last, lost in await self._shelves.gaps(table.table_id, info.partition_id, upto=until)
-        ]
+        damage: list[Damage] = []
         without: tuple[str, ...] = ()
         while True:
             shelf = await self._shelves.shelf(table.table_id, info.partition_id, upto=until, without=without)
+            for first, last in shelf.gaps:
+                lost = await self._shelves.lost(table.table_id, info.partition_id, first=first, last=last)
+                _note_damage(damage, Damage("hole", lost, first, f"records {first} to {last} are not in the archive"))
             for problem in shelf.problems:
                 _note_damage(damage, _of_problem(problem))
-            base = shelf.bases[0] if shelf.bases else None
+            for name in shelf.astray:
+                _note_damage(damage, Damage("forged", name, None, "it belongs to no history that counts"))
+            base = shelf.base
             try:
                 return await self._rebuild(info, shelf, base, until, damage, progress)
             except (Corrupt, Missing) as error:
                 found = await self._damage(table, info, shelf, error)
                 _note_damage(damage, found)
-                if base is None or not found.object.startswith(base.key().folder()):
+                if base is None or not found.object.startswith(base.key.folder()):
                     error.fields["damage"] = tuple(damage)
                     raise
-                without = (*without, build(base.key()))  # a base that rotted is found, named and done without
+                without = (*without, build(base.key))  # a base that rotted is found, named and done without
 
     async def _rebuild(
-        self, info: PartitionInfo, shelf: Shelf, base: BaseManifest | None, until: Lsn, damage: list[Damage], progress: Progress | None
+        self, info: PartitionInfo, shelf: Shelf, base: ShelfBase | None, until: Lsn, damage: list[Damage], progress: Progress | None
     ) -> Reference:
         self._disk.mkdir(FOLDER)
         name = f"{FOLDER}/{self._env.rand.uuid()}"
         lo, hi = bytes.fromhex(info.lo), bytes.fromhex(info.hi) if info.hi else None
-        objects = [] if base is None else [build(base.key()), *(build(base.key(part)) for part in range(len(base.parts)))]
-        segments = [build(one.key()) for one in shelf.segments]
+        objects = [] if base is None else base.objects()
+        segments = [build(one.key) for one in shelf.segments]
         arguments = {
             "url": self._url,
-            "base": None if base is None else build(base.key()),
+            "base": None if base is None else build(base.key),
             "segments": segments,
             "lsn": until,
             "output": name + ".rows",
@@ -89,23 +91,25 @@ class ArchiveReferences:
         digest = RangeDigest(lo, hi)
         digest.load(answer.pop("digest"))
         rebuilt = from_answer(answer)
+        for kind, name, first, detail in rebuilt.spoilt:
+            _note_damage(damage, Damage(kind, name, first, detail))
         reference = Reference(
             lsn=Lsn(rebuilt.applied),
             stamp=Stamp(rebuilt.stamp),
             digest=digest,
             chain=rebuilt.chain,
             rows=name + ".rows",
-            base_lsn=None if base is None else Lsn(base.lsn),
-            base_raw=0 if base is None else base.file.size,
+            base_lsn=None if base is None else Lsn(base.entry.lsn),
+            base_raw=0 if base is None else base.entry.size,
             log_raw=rebuilt.raw_bytes,
-            bytes=sum(one.stored.size for one in shelf.segments) + (0 if base is None else base.file.size),
-            objects=(*objects, *segments, *(build(one.key().twin()) for one in shelf.segments)),
+            bytes=sum(one.row.stored for one in shelf.segments) + (0 if base is None else base.entry.size),
+            objects=(*objects, *segments, *(build(one.key.twin()) for one in shelf.segments)),
             damage=tuple(damage),
         )
         if not rebuilt.exact:
             self.discard(reference)
             raise Internal("a scrub's reference does not end at a seal", partition=info.partition_id, lsn=until)
-        self._bases[reference.rows] = base
+        self._bases[reference.rows] = None if base is None else build(base.key)
         return reference
 
     async def _damage(self, table: TableMeta, info: PartitionInfo, shelf: Shelf, error: ScrubjayError) -> Damage:
@@ -120,7 +124,7 @@ class ArchiveReferences:
         known = problem_at(shelf.problems, lsn)
         if known is not None:
             return _of_problem(known)
-        behind = min((one.first for one in shelf.segments if one.first > lsn), default=None)
+        behind = min((one.row.first for one in shelf.segments if one.row.first > lsn), default=None)
         lost = await self._shelves.lost(table.table_id, info.partition_id, first=lsn, last=None if behind is None else behind - 1)
         return Damage(kind, lost, lsn, str(error))
 
@@ -190,14 +194,12 @@ def _of_problem(problem: Problem) -> Damage:
     return Damage(problem.kind, problem.object, problem.first, problem.detail)
 
 
-def _origin(
-    key: bytes, lsn: Lsn | None, base: BaseManifest | None, names: Sequence[SegmentKey], places: dict[bytes, tuple[int, str]]
-) -> Origin:
+def _origin(key: bytes, lsn: Lsn | None, base: str | None, names: Sequence[SegmentKey], places: dict[bytes, tuple[int, str]]) -> Origin:
     """LSN 0 is a row that a restored table began with: it came with the base."""
     if lsn is None:
         place = places.get(key)
         return Origin(None, None) if place is None else Origin(Lsn(place[0]), place[1])
     if lsn == 0:
-        return Origin(None, None if base is None else build(base.key()))
+        return Origin(None, base)
     holder = next((one for one in names if one.first <= lsn <= one.last), None)
     return Origin(lsn, None if holder is None else build(holder))

@@ -7,8 +7,8 @@ from typing import Any
 
 from base.env import Env
 from base.errors import ScrubjayError
+from base.gate import Gate
 from base.ids import PartitionId, TableId
-from scrubber.gather import Gate
 from scrubber.ledger import Ledger
 from scrubber.partition import ScrubOptions
 from scrubber.reference import References

@@ -1,36 +1,61 @@
-"""What a scrub looks up in the archive of one partition, and no more: the bases, and the log behind the newest of them.
-
-A partition with a long log has many manifests; those below the newest base are `verify`'s business, so a scrub lists and reads only what is behind it.
-"""
+"""What a scrub looks up in the archive of one partition: which base and which log rebuild it, and what is absent. `archiver.coverage` decides; this asks it."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from archiver.base import BaseManifest
-from archiver.index import Problem, Shelf, ShelfReader, list_all
-from archiver.layout import BaseKey, SegmentKey, base_prefix, build, log_prefix, parse
-from base.env import ObjectStore, Tasks
+from archiver.coverage import Coverage, Mark, coverage, path_to
+from archiver.index import ArchiveIndex, BaseEntry, PartitionIndex, Problem
+from archiver.layout import BaseKey, SegmentKey, build, log_prefix, parse
+from archiver.names import list_all
+from archiver.rows import Row
+from base.env import Clock, ObjectStore
+from base.errors import Missing
 from base.ids import Lsn
 
 Known = Callable[[str], Awaitable[list[str]]]
 """Object keys that begin with a prefix and were once proven to be there (the ledger's memory)."""
 
 
+class ShelfBase(NamedTuple):
+    """A base and the key of its manifest."""
+
+    entry: BaseEntry
+    key: BaseKey
+
+    def objects(self) -> list[str]:
+        """Manifest and parts."""
+        return [build(self.key), *(build(self.key._replace(part=part)) for part in range(self.entry.parts))]
+
+
+class ShelfSegment(NamedTuple):
+    """A segment and its key."""
+
+    row: Row
+    key: SegmentKey
+
+
+class Shelf(NamedTuple):
+    """How to rebuild a partition to an LSN: the base to begin with (None: the log's beginning), the segments behind it. problems: objects that are there and
+    cannot be used. gaps: absent LSN ranges of the whole log up to there, (first, last). astray: keys of objects that belong to no history that counts."""
+
+    base: ShelfBase | None
+    segments: tuple[ShelfSegment, ...]
+    problems: tuple[Problem, ...] = ()
+    gaps: tuple[tuple[int, int], ...] = ()
+    astray: tuple[str, ...] = ()
+
+
 class Shelves(Protocol):
     """Raises Unavailable."""
 
     async def shelf(self, table: str, partition: str, *, upto: Lsn, without: tuple[str, ...] = ()) -> Shelf:
-        """The newest usable base at or below `upto` (none, or one), and the segments behind it. without: object keys of base manifests not to use."""
-        ...
-
-    async def gaps(self, table: str, partition: str, *, upto: Lsn) -> list[tuple[int, int, str]]:
-        """Ranges of the whole log up to `upto` that no listed segment with its manifest covers: (first, last, key of what is gone). By names alone."""
+        """By a new look. A hole in front of `upto` ends the segments. without: object keys of base manifests not to use."""
         ...
 
     async def names(self, table: str, partition: str) -> list[SegmentKey]:
-        """Every segment object listed, rising; of each range the highest generation."""
+        """Every segment object that counts, rising; as of the last look."""
         ...
 
     async def lost(self, table: str, partition: str, *, first: int, last: int | None) -> str:
@@ -39,46 +64,49 @@ class Shelves(Protocol):
 
 
 class StoreShelves:
-    """Shelves from listings of the store. known: of the ledger, for the names of what is gone."""
+    """Shelves from the index that the whole process shares. known: of the ledger, for the names of what is gone."""
 
-    def __init__(self, store: ObjectStore, cluster: str, tasks: Tasks, *, known: Known | None = None) -> None:
-        self._store = store
-        self._cluster = cluster
-        self._reader = ShelfReader(store, cluster, tasks)
+    def __init__(self, store: ObjectStore, index: ArchiveIndex, clock: Clock, *, known: Known | None = None) -> None:
+        self._store, self._index, self._clock = store, index, clock
         self._known = known
 
     async def shelf(self, table: str, partition: str, *, upto: Lsn, without: tuple[str, ...] = ()) -> Shelf:
-        bases, problems = await self._reader.bases(await list_all(self._store, base_prefix(self._cluster, table, partition)))
-        usable = [base for base in bases if base.lsn <= upto and build(base.key()) not in without]
-        base = usable[-1] if usable else None
-        prefix = log_prefix(self._cluster, table, partition)
-        floor = base.lsn if base is not None else 0
-        sizes = await list_all(self._store, prefix, after=f"{prefix}{floor + 1:016x}")
-        if floor and not _continues(sizes, floor, upto):
-            # Nothing takes the log up right behind the base: it may lie inside a wider segment. Then the log is read from its beginning.
-            base, sizes = _unstraddled(usable, await list_all(self._store, prefix))
-        segments, more = await self._reader.log({name: size for name, size in sizes.items() if _begins(name) <= upto}, {})
-        return Shelf(() if base is None else (base,), tuple(segments[first] for first in sorted(segments)), (*problems, *more))
-
-    async def gaps(self, table: str, partition: str, *, upto: Lsn) -> list[tuple[int, int, str]]:
-        bases = [
-            key for key in map(parse, await list_all(self._store, base_prefix(self._cluster, table, partition))) if isinstance(key, BaseKey)
-        ]
-        missing = uncovered(await self.names(table, partition), floors={key.lsn for key in bases}, upto=upto)
-        return [(first, last, await self.lost(table, partition, first=first, last=last)) for first, last in missing]
+        await self._index.refresh(now_us=self._clock.wall_us(), table=table, partition=partition)
+        index = self._index.partitions.get((table, partition))
+        if index is None:
+            return Shelf(None, (), (), ((1, upto),) if upto else ())
+        facts = index.facts()
+        facts = facts._replace(marks=[*facts.marks, Mark(upto, None)])  # the cluster says that it is archived up to there
+        found = coverage(facts)
+        where = (self._index.cluster, table, partition)
+        left = tuple(one.start() for one in index.bases if build(one.key(*where)) in without)
+        told = [(one.first, one.last) for one in index.problems if one.first is not None and one.last is not None]
+        gaps = [(hole.first_lsn, min(hole.last_lsn, upto)) for hole in found.window.holes if hole.first_lsn <= upto]
+        try:
+            path = path_to(facts, found, lsn=upto, without=left)
+            start, spans = path.start, path.spans
+        except Missing:
+            start, spans = None, found.thread
+        rows = {(row.first, row.last, row.chain): row for row in index.best()}
+        segments = [rows[one.first, one.last, one.chain] for one in spans if one.first <= upto]
+        bases = [one for one in index.bases if one.start() == start]
+        return Shelf(
+            ShelfBase(bases[-1], bases[-1].key(*where)) if bases else None,
+            tuple(ShelfSegment(row, row.key(*where)) for row in segments),
+            tuple(index.problems),
+            tuple(rest for gap in gaps if (rest := untold(gap, told)) is not None),
+            _astray(index, found),
+        )
 
     async def names(self, table: str, partition: str) -> list[SegmentKey]:
-        listed = await list_all(self._store, log_prefix(self._cluster, table, partition))
-        best: dict[tuple[int, int], SegmentKey] = {}
-        for key in map(parse, listed):
-            if isinstance(key, SegmentKey) and not key.manifest and build(key.twin()) in listed:
-                known = best.get((key.first, key.last))
-                if known is None or known.generation < key.generation:
-                    best[key.first, key.last] = key
-        return [best[span] for span in sorted(best)]
+        index = self._index.partitions.get((table, partition))
+        if index is None:
+            return []
+        kept = {(span.first, span.last, span.chain) for span in index.coverage().thread}
+        return [row.key(self._index.cluster, table, partition) for row in index.best() if (row.first, row.last, row.chain) in kept]
 
     async def lost(self, table: str, partition: str, *, first: int, last: int | None) -> str:
-        prefix = f"{log_prefix(self._cluster, table, partition)}{first:016x}-"
+        prefix = f"{log_prefix(self._index.cluster, table, partition)}{first:016x}-"
         for key in map(parse, await list_all(self._store, prefix)):
             if isinstance(key, SegmentKey):
                 return build(key.twin())
@@ -89,36 +117,21 @@ class StoreShelves:
         return prefix if last is None else f"{prefix}{last:016x}"
 
 
-def uncovered(names: Sequence[SegmentKey], *, floors: set[int], upto: int) -> list[tuple[int, int]]:
-    """LSN ranges up to `upto` between (and before) the segments. floors: LSNs of bases: a log that begins right behind one was expired up to there. Pure."""
-    found: list[tuple[int, int]] = []
-    expected = names[0].first if names and names[0].first - 1 in floors else 1
-    for key in names:
-        if key.first > expected:
-            found.append((expected, min(key.first - 1, upto)))
-        expected = max(expected, key.last + 1)
-    if expected <= upto:
-        found.append((expected, upto))
-    return [(first, last) for first, last in found if first <= upto]
+def _astray(index: PartitionIndex, found: Coverage) -> tuple[str, ...]:
+    """Keys of segments and bases that are there and fit nowhere."""
+    lost = dict.fromkeys(found.astray)
+    where = (index.cluster, index.table, index.partition)
+    keys = [build(row.key(*where)) for row in index.best() if row.span() in lost]
+    return (*keys, *(build(one.key(*where)) for one in index.bases if one.start() in lost))
 
 
-def _begins(name: str) -> int:
-    key = parse(name)
-    return key.first if isinstance(key, SegmentKey) else 0
-
-
-def _continues(sizes: dict[str, int], floor: int, upto: Lsn) -> bool:
-    """The log behind a base begins right behind it, or nothing is asked of it."""
-    return floor >= upto or any(_begins(name) == floor + 1 for name in sizes)
-
-
-def _unstraddled(bases: list[BaseManifest], sizes: dict[str, int]) -> tuple[BaseManifest | None, dict[str, int]]:
-    """The newest base at whose end a segment begins or none lies across, and the names behind it."""
-    keys = [key for key in map(parse, sizes) if isinstance(key, SegmentKey)]
-    for base in reversed(bases):
-        if not any(key.first <= base.lsn < key.last for key in keys):
-            return base, {name: size for name, size in sizes.items() if _begins(name) > base.lsn}
-    return None, sizes
+def untold(gap: tuple[int, int], told: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """What is left of an absent range behind the ranges at its beginning that are told of otherwise; None if nothing is."""
+    at, last = gap
+    for low, high in sorted(told):
+        if low <= at <= high:
+            at = high + 1
+    return (at, last) if at <= last else None
 
 
 def problem_at(problems: tuple[Problem, ...], lsn: int) -> Problem | None:

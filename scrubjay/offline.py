@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from archiver.identity import clusters
-from archiver.index import ShelfReader, partitions_of
+from archiver.index import ShelfReader
+from archiver.names import sweep
 from archiver.verify import VerifyOptions, verify
 from base.env import Env, ObjectStore
 from base.real.clock import RealClock
@@ -22,6 +23,8 @@ from scrubjay.output import FAILED, USAGE, Failure
 from scrubjay.progress import Progress
 
 WORK = "verify"
+AHEAD_US = 60_000_000
+"""This machine's clock need not be one of the cluster's: timestamps further ahead of it than a minute are not believed."""
 
 
 def verify_archive(config: Config, url: str, *, cluster: str | None, request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
@@ -41,9 +44,17 @@ def verify_archive(config: Config, url: str, *, cluster: str | None, request: Ma
             report = await verify(
                 store,
                 RealDisk(Path(folder), post=post),
-                options=VerifyOptions(level=request["level"], cluster=chosen, table=table, budget_us=request["budget_us"]),
+                options=VerifyOptions(
+                    level=request["level"],
+                    cluster=chosen,
+                    table=table,
+                    budget_us=request["budget_us"],
+                    wall_us=env.clock.wall_us(),
+                    ahead_us=AHEAD_US,
+                ),
                 now_us=env.clock.boot_us,
                 work=WORK,
+                tasks=tasks,
                 progress=lambda facts: progress.update(*shown(facts)),
             )
         seconds = (env.clock.boot_us() - began) / 1e6
@@ -85,15 +96,13 @@ async def _cluster(store: ObjectStore, asked: str | None) -> str:
 
 async def _table(store: ObjectStore, cluster: str, asked: str) -> str:
     """Id of the table with that id or name, by the names in the manifests. A name that several tables had is ambiguous: nobody here knows which one lives."""
-    partitions = await partitions_of(store, cluster)
-    if any(table == asked for table, _ in partitions):
-        return asked
     reader = ShelfReader(store, cluster, None)
     named: dict[str, None] = {}
-    for table, partition in partitions:
-        shelf = await reader.shelf(table, partition)
-        if any(segment.table_name == asked for segment in shelf.segments):
-            named[table] = None
+    async for names in sweep(store, cluster):
+        if names.table == asked:
+            return asked
+        if names.table not in named and await reader.table_name(names) == asked:
+            named[names.table] = None
     if len(named) == 1:
         return next(iter(named))
     if not named:

@@ -8,16 +8,14 @@ from typing import NamedTuple
 from archiver.agent import ArchiveAgent
 from archiver.identity import Writer
 from archiver.index import ArchiveIndex
-from archiver.status import StoreFacts, TableFacts, archive_status, window_of_table
 from archiver.verify import VerifyOptions, VerifyReport, verify
-from base.env import Disk, Env, Jobs, ObjectStore, Task
-from base.errors import ScrubjayError, Unavailable
-from base.ids import PartitionId, TableId
+from base.env import Disk, Env, Jobs, ObjectStore
+from base.gate import Gate
+from base.ids import TableId
 from base.wrap.metered import MeteredStore
 from pitr.restore import RestoreOptions
 from pitr.service import RestoreService
 from pitr.source import ArchiveSource
-from scrubber.gather import Gate
 from scrubber.healer import Healer
 from scrubber.ledger import Proof, SqliteLedger
 from scrubber.partition import ScrubOptions
@@ -25,16 +23,10 @@ from scrubber.rebuilt import ArchiveReferences
 from scrubber.service import ScrubService
 from scrubber.shelves import StoreShelves
 from server.control import Control
-from server.patience import within
 from server.ports import ProgressSink, Report
+from server.windows import Windows, archived_here
 from storage.control.catalogue import TableMeta
 
-FOLLOW_S = 2.0
-"""Between two cheap looks at the archive, which move the windows that the API shows."""
-HURRY_S = 0.75
-"""The same while somebody waits for a new table's first window: a little longer than an agent takes to publish (CLOSED_SOON_S)."""
-STATUS_PATIENCE_S = 10.0
-"""How long `archive status` waits for the store before it reports what was known last, and that the store does not answer."""
 VERIFY_WORK = "tmp/verify"
 
 Log = Callable[[str], None]
@@ -51,112 +43,22 @@ class DurabilityOptions(NamedTuple):
     restore: RestoreOptions
 
 
-class Windows:
-    """Proven windows, kept up by following the archive. One look at a time."""
-
-    def __init__(self, env: Env, store: ObjectStore, cluster: str, meter: MeteredStore, options: DurabilityOptions, log: Log) -> None:
-        self._env, self._url, self._meter, self._lag_alarm_us, self._log = env, options.archive_url, meter, options.lag_alarm_us, log
-        self.index = ArchiveIndex(store, cluster, tasks=env.tasks)
-        self._gate = Gate(env.tasks)
-        self._task: Task[None] | None = None
-        self._seen = False
-        self._hurried: Task[None] | None = None
-        self.control: Control | None = None
-
-    def start(self) -> None:
-        self._task = self._env.tasks.spawn(self._follow(), name="windows")
-
-    def stop(self) -> None:
-        for task in (self._task, self._hurried):
-            if task is not None:
-                task.cancel()
-
-    def hurry(self) -> None:
-        """Look at the archive again after HURRY_S, not at the end of the pause."""
-        if self._hurried is None and self._seen:
-            self._hurried = self._env.tasks.spawn(self._look_soon(), name="windows, soon")
-
-    async def _look_soon(self) -> None:
-        try:
-            await self._env.tasks.sleep(HURRY_S)
-            async with self._gate:
-                await self.index.follow(now_us=self._env.clock.wall_us())
-        except ScrubjayError as error:
-            self._log(f"the archive could not be followed: {error}")
-        finally:
-            self._hurried = None
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                async with self._gate:
-                    now_us = self._env.clock.wall_us()
-                    if self._seen:
-                        await self.index.follow(now_us=now_us)
-                    else:
-                        await self.index.refresh(now_us=now_us)
-                        self._seen = True
-            except ScrubjayError as error:
-                self._log(f"the archive could not be followed: {error}")
-            await self._env.tasks.sleep(FOLLOW_S)
-
-    async def _refresh(self) -> None:
-        async with self._gate:
-            await self.index.refresh(now_us=self._env.clock.wall_us())
-            self._seen = True
-
-    def window(self, table: TableMeta) -> tuple[int, int] | None:
-        """See storage.control.store.Durability."""
-        found = window_of_table(self.index, _facts(table, None))
-        if found.earliest_us is None or found.latest_us is None:
-            return None
-        return found.earliest_us, found.latest_us
-
-    async def status(self, tables: Sequence[TableMeta]) -> Report:
-        """`archive status`, from a fresh look."""
-        reachable, last_error = True, None
-        try:
-            await within(self._env.tasks, self._refresh(), seconds=STATUS_PATIENCE_S, what="the object store does not answer in time")
-        except Unavailable as error:
-            reachable, last_error = False, str(error)
-        except ScrubjayError as error:
-            last_error = str(error)
-        return archive_status(
-            self.index,
-            tables=[_facts(table, self.control) for table in tables],
-            store=StoreFacts(self._url, reachable, last_error or self._meter.last_error),
-            now_us=self._env.clock.wall_us(),
-            lag_alarm_s=self._lag_alarm_us / 1e6,
-        )
-
-
-def _facts(table: TableMeta, control: Control | None) -> TableFacts:
-    partitions = tuple(info.partition_id for info in table.partitions)
-    if control is None:
-        return TableFacts(table.table_id, table.name, partitions, table.dropped_at)
-    unarchived = 0
-    counts = {1: 0, 2: 0, 3: 0}
-    known = False
-    for partition in partitions:
-        replicas = [node.replicas[partition] for node in control.nodes.values() if partition in node.replicas]
-        if replicas:
-            known = True
-            best = max(replicas, key=lambda replica: (replica.segments.facts.archived, sum(replica.segments.facts.counts)))
-            facts = best.segments.facts
-            unarchived += sum(own.raw_size for own in facts.sealed) + (facts.size if facts.content else 0)
-            for number in (1, 2, 3):
-                counts[number] += facts.counts[number - 1]
-    return TableFacts(table.table_id, table.name, partitions, table.dropped_at, unarchived, counts if known else None)
-
-
 class VerifyRuns:
     """`verify` against the server: the ledger remembers, and the archive's end is compared with the cluster's archived LSNs."""
 
     def __init__(
-        self, env: Env, store: ObjectStore, disk: Disk, jobs: Jobs, ledger: SqliteLedger, control: Control, cluster_id: str
+        self,
+        env: Env,
+        store: ObjectStore,
+        disk: Disk,
+        jobs: Jobs,
+        ledger: SqliteLedger,
+        control: Control,
+        index: ArchiveIndex,
+        options: DurabilityOptions,
     ) -> None:
         self._env, self._store, self._disk, self._jobs = env, store, disk, jobs
-        self._ledger, self._control, self._cluster_id = ledger, control, cluster_id
+        self._ledger, self._control, self._index, self._options = ledger, control, index, options
         self._gate = Gate(env.tasks)
 
     async def verify(
@@ -176,7 +78,7 @@ class VerifyRuns:
         return _merged(reports)
 
     async def _one(self, table: TableId | None, level: str, budget_us: int | None, max_age_us: int, progress: ProgressSink) -> VerifyReport:
-        ends, owners = self._ends(table)
+        archived = [one for one in archived_here(self._control) if table in (None, one.table)]
 
         async def skip(objects: Sequence[str]) -> list[str]:
             if max_age_us <= 0:
@@ -193,25 +95,43 @@ class VerifyRuns:
         return await verify(
             self._store,
             self._disk,
-            options=VerifyOptions(level=level, cluster=self._cluster_id, table=table, budget_us=budget_us, ends=ends, tables=owners),
+            options=VerifyOptions(
+                level=level,
+                cluster=self._index.cluster,
+                table=table,
+                budget_us=budget_us,
+                archived=archived,
+                expected=self._index.newest_heard(),
+                wall_us=self._env.clock.wall_us(),
+                ahead_us=ahead_us(self._options.max_offset_us),
+            ),
             now_us=self._env.clock.boot_us,
             work=f"{VERIFY_WORK}/base",
             jobs=self._jobs,
+            tasks=self._env.tasks,
             skip=skip,
             proved=proved,
+            memory=LedgerMemory(self._ledger),
             progress=progress,
         )
 
-    def _ends(self, table: TableId | None) -> tuple[dict[str, int], dict[str, str]]:
-        """Archived LSN per partition that this process still hosts, and the table of each."""
-        ends: dict[str, int] = {}
-        owners: dict[str, str] = {}
-        for meta in self._control.service.tables():
-            for info in meta.partitions if table in (None, meta.table_id) else ():
-                if any(info.partition_id in node.replicas for node in self._control.nodes.values()):
-                    ends[info.partition_id] = self._control.service.archived(PartitionId(info.partition_id))
-                    owners[info.partition_id] = meta.table_id
-        return ends, owners
+
+class LedgerMemory:
+    """archiver.verify.Memory: what the ledger remembers."""
+
+    def __init__(self, ledger: SqliteLedger) -> None:
+        self._ledger = ledger
+
+    async def partitions(self, cluster: str) -> list[tuple[str, str]]:
+        return await self._ledger.known_partitions(cluster)
+
+    async def objects(self, prefix: str) -> list[str]:
+        return await self._ledger.known(prefix)
+
+
+def ahead_us(max_offset_us: int) -> int:
+    """How far ahead of this clock a timestamp in the archive may be: `max_clock_offset`, and a second for an answer that was slow."""
+    return max_offset_us + 1_000_000
 
 
 def _merged(reports: Sequence[VerifyReport]) -> Report:
@@ -251,7 +171,6 @@ class Durability:
         """See storage.control.store.Durability."""
         for agent in self._agents:
             agent.closed_soon()
-        self.archive.hurry()
 
     async def restore(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta:
         return await self.restorer.restore_table(source, target, at_us=at_us, overrides=overrides)
@@ -283,13 +202,14 @@ def open_durability(
     """
     if ledger.set_aside is not None:
         log(f"the ledger could not be read and was set aside; what was verified before is not remembered; kept: {ledger.set_aside}")
-    windows = Windows(env, store, writer.cluster, meter, options, log)
-    windows.control = control
+    index = ArchiveIndex(store, writer.cluster, tasks=env.tasks, ahead_us=ahead_us(options.max_offset_us))
+    windows = Windows(env, store, index, meter, url=options.archive_url, lag_alarm_us=options.lag_alarm_us, log=log)
+    windows.watch(control, agents)
     references = ArchiveReferences(
         env,
         jobs,
         disk,
-        StoreShelves(store, writer.cluster, env.tasks, known=ledger.known),
+        StoreShelves(store, index, env.clock, known=ledger.known),
         url=options.archive_url,
         writer=writer,
     )
@@ -298,14 +218,14 @@ def open_durability(
     restore = RestoreService(
         env,
         control.service,
-        ArchiveSource(env, jobs, disk, ArchiveIndex(store, writer.cluster, tasks=env.tasks), url=options.archive_url, writer=writer),
+        ArchiveSource(env, jobs, disk, index, url=options.archive_url, writer=writer),
         options.restore,
         max_offset_us=options.max_offset_us,
         pitr_default=options.pitr_default,
         log=log,
     )
     healer = Healer(env, control.service, references, log=log)
-    verify_runs = VerifyRuns(env, store, disk, jobs, ledger, control, writer.cluster)
+    verify_runs = VerifyRuns(env, store, disk, jobs, ledger, control, index, options)
     durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents)
     control.store.durability = durability
     windows.start()

@@ -41,7 +41,8 @@ class SealedSegment(NamedTuple):
 
 
 class ClosedPoint(NamedTuple):
-    """No content record above `last_content` will carry a stamp <= closed. last_seal, chain: the newest applied SEAL and the chain value at it."""
+    """No content record above `last_content` will carry a stamp <= closed. last_seal, chain: the newest applied SEAL and the chain value at it.
+    archived: the log is archived up to there, so whoever reads this later knows what must be in the archive."""
 
     table: TableId
     partition: PartitionId
@@ -49,6 +50,7 @@ class ClosedPoint(NamedTuple):
     last_content: Lsn
     last_seal: Lsn
     chain: bytes
+    archived: Lsn = Lsn(0)
 
 
 class PartitionFacts(NamedTuple):

@@ -65,7 +65,11 @@ class NodeLogSource:
             if replica.state == OK and replica.leading is not None:
                 point = replica.closed_point()
                 if point is not None:
-                    found.append(ClosedPoint(replica.table.table_id, partition, *point, replica.segments.facts.chain))
+                    found.append(
+                        ClosedPoint(
+                            replica.table.table_id, partition, *point, replica.segments.facts.chain, Lsn(replica.segments.facts.archived)
+                        )
+                    )
         return found
 
     def subscribe(self, changed: Callable[[PartitionId], None]) -> None:

@@ -33,6 +33,7 @@ from scrubber.rebuilt import ArchiveReferences
 from scrubber.service import ScrubService
 from scrubber.shelves import StoreShelves
 from server.node import RunningNode
+from server.windows import archived_here
 from sim.checkers.history import FOREVER, Kind, Operation
 from sim.checkers.linear import check_linear
 from sim.checkers.registers import RegisterLedger, compare
@@ -577,7 +578,7 @@ class WholeRun:
             self.env,
             self._jobs(),
             self.cluster.control.disk,
-            StoreShelves(self._store, CLUSTER, self.env.tasks),
+            StoreShelves(self._store, ArchiveIndex(self._store, CLUSTER, tasks=self.env.tasks), self.env.clock),
             url=self.cluster.archive.url,
             writer=self._writer,
         )
@@ -604,13 +605,12 @@ class WholeRun:
             raise Violation(f"a scrub found a difference though nothing rotted: {first}")
 
     async def _verify(self) -> None:
-        ends: dict[str, int] = {
-            info.partition_id: int(self.cluster.service.archived(info.partition_id)) for info in self._table().partitions
-        }
         report = await verify(
             self._store,
             self.cluster.control.disk,
-            options=VerifyOptions(level="replayed", cluster=CLUSTER, ends=ends, tables=dict.fromkeys(ends, self._table().table_id)),
+            options=VerifyOptions(
+                level="replayed", cluster=CLUSTER, archived=archived_here(self.cluster.parts), wall_us=self.env.clock.wall_us()
+            ),
             now_us=self.env.clock.boot_us,
             work="verify.base",
         )

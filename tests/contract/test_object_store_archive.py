@@ -10,7 +10,7 @@ import pytest
 from archiver.agent import AgentOptions, ArchiveAgent
 from archiver.base import upload_base
 from archiver.identity import Writer, attach
-from archiver.index import ArchiveIndex, ShelfReader
+from archiver.index import ArchiveIndex
 from archiver.layout import build
 from archiver.probe import probe
 from archiver.rebuild import rebuild
@@ -24,7 +24,7 @@ from base.wrap.retry import RetryingStore
 from storage.archive_port import ClosedPoint
 from tests.contract.object_store_kinds import Kind, make
 from tests.contract.test_object_store import MARKED
-from tests.unit.archiver.sample import ATTACHED, CLUSTER, history, other_partition, total_of
+from tests.unit.archiver.sample import CLUSTER, history, other_partition, total_of
 from tests.unit.archiver.test_archive_agent import FakeSource
 from tests.unit.archiver.tiny_loop import MemoryDisk
 
@@ -72,12 +72,13 @@ def test_an_archive_from_first_to_last(kind: Kind) -> None:
             assert found.reach() == one.lsn
             assert found.window().holes == ()
             assert found.window().latest_us is not None
-        shelf = await ShelfReader(store, CLUSTER, env.tasks).shelf(sample.table, sample.partition)
+        held = index.partitions[(sample.table, sample.partition)]
+        segments = [row.key(CLUSTER, sample.table, sample.partition) for row in held.best()]
         disk = MemoryDisk()
-        done = await rebuild(store, disk, base=None, segments=shelf.segments, cut=Cut(lsn=sample.segments[2].last), output="rows", work="w")
+        done = await rebuild(store, disk, base=None, segments=segments, cut=Cut(lsn=sample.segments[2].last), output="rows", work="w")
         assert done.total == total_of(sample.states[sample.segments[2].last])
         await upload_base(
-            store, disk, "rows", writer=ATTACHED, table=sample.table, partition=sample.partition, table_name="orders", schema="{}", lo="", hi="",
+            store, disk, "rows", writer=attached, table=sample.table, partition=sample.partition, table_name="orders", schema="{}", lo="", hi="",
             lsn=done.applied, stamp=done.stamp, chain=done.chain, total=done.total,
         )  # fmt: skip
 
@@ -87,7 +88,7 @@ def test_an_archive_from_first_to_last(kind: Kind) -> None:
         report = await check()
         assert report.findings == []
         assert report.verdict == "match"
-        victim = build(shelf.segments[1].key())
+        victim = build(segments[1])
         data = await store.get(victim)
         await store.delete(victim)
         await store.put(victim, data[:100] + bytes([data[100] ^ 1]) + data[101:])

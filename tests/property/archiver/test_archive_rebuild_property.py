@@ -7,10 +7,10 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archiver.index import span_of
+from archiver.coverage import Closed, Facts, Start, coverage
 from archiver.rebuild import rebuild
 from archiver.replay import Cut
-from archiver.window import Closed, Start, window_of
+from archiver.rows import row_of, state_of
 from base.errors import Corrupt, Missing
 from base.hlc import last_stamp_at
 from base.ids import Lsn
@@ -91,9 +91,9 @@ def test_every_moment_of_a_proven_window_can_be_restored(rng: random.Random) -> 
     loop, store, disk = archive(sample)
     bases = [make_base(loop, store, disk, sample, number) for number in range(1, len(sample.segments)) if rng.random() < 0.3]
     kept = [one for one in sample.manifests() if rng.random() < 0.85]
-    closed = [Closed(sample.stamp + (rng.randrange(1, 10_000) << 12), sample.lsn)] if rng.random() < 0.7 else []
-    starts = [Start(base.lsn, base.stamp, base.chain) for base in bases]
-    window = window_of(sample.partition, spans=[span_of(one) for one in kept], starts=starts, closed=closed)
+    closed = [Closed(sample.stamp + (rng.randrange(1, 10_000) << 12), sample.lsn, sample.lsn, sample.chain)] if rng.random() < 0.7 else []
+    starts = [Start(base.lsn, base.stamp, base.chain, state_of(base.total)) for base in bases]
+    window = coverage(Facts(sample.partition, [row_of(one).span() for one in kept], starts, closed)).window
     if window.earliest_us is None or window.latest_us is None:
         return
     assert window.earliest_us <= window.latest_us

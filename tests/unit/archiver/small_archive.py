@@ -5,6 +5,7 @@ from __future__ import annotations
 from archiver.base import BaseManifest, upload_base
 from archiver.closed import ClosedObject, encode_closed
 from archiver.identity import encode_epoch, encode_identity
+from archiver.index import Archived
 from archiver.layout import EpochKey, IdentityKey, build
 from archiver.rebuild import rebuild
 from archiver.replay import Cut
@@ -35,6 +36,7 @@ class SmallArchive:
                     Lsn(s.lsn - 1),
                     Lsn(s.lsn),
                     s.chain,
+                    Lsn(s.lsn),
                 )
                 for s in self.samples
             )
@@ -55,8 +57,6 @@ class SmallArchive:
             )
         )  # fmt: skip
 
-    def ends(self) -> dict[str, int]:
-        return {sample.partition: sample.lsn for sample in self.samples}
-
-    def tables(self) -> dict[str, str]:
-        return {sample.partition: sample.table for sample in self.samples}
+    def archived(self) -> list[Archived]:
+        """What the cluster knows to be archived."""
+        return [Archived(sample.table, sample.partition, sample.lsn, sample.chain) for sample in self.samples]

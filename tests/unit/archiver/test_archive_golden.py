@@ -88,7 +88,7 @@ def test_base(golden: Golden) -> None:
 
 
 def test_closed(golden: Golden) -> None:
-    points = (ClosedPoint(TableId(TABLE), PartitionId(PARTITION), Stamp((START_US << 12) + 7), Lsn(12), Lsn(15), bytes(range(32))),)
+    points = (ClosedPoint(TableId(TABLE), PartitionId(PARTITION), Stamp((START_US << 12) + 7), Lsn(12), Lsn(15), bytes(range(32)), Lsn(9)),)
     made = ClosedObject(CLUSTER, "n1", START_US + 123_456, 2, OWNER, points, START_US)
     golden.check("v2/archive/closed.json", encode_closed(made))
     again = decode_closed(golden.read("v2/archive/closed.json"), where=made.key())

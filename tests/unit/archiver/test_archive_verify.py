@@ -8,14 +8,14 @@ import pytest
 
 import archiver.rebuild
 import archiver.verify
-from archiver.layout import IdentityKey, SegmentKey, build, parse
+from archiver.layout import BaseKey, IdentityKey, SegmentKey, build, parse
 from archiver.manifest import Sums, decode_manifest, encode_manifest
 from archiver.segment import SegmentHead, encode_segment
 from archiver.verify import LEVELS, VerifyOptions, VerifyReport, verify
 from base.errors import Invalid
 from storage import record as records
 from storage.record import HEADER_SIZE
-from tests.unit.archiver.sample import CLUSTER, OWNER
+from tests.unit.archiver.sample import CLUSTER, OWNER, START_US
 from tests.unit.archiver.small_archive import SmallArchive
 from tests.unit.archiver.tiny_loop import MemoryJobs
 
@@ -23,19 +23,31 @@ KEYS = sorted(SmallArchive().store.objects)
 OTHER = "0c1a5e00-0000-4000-8000-0000000000ff"
 
 
-def check(archive: SmallArchive, *, jobs: bool = False, known: list[str] | None = None, **options: object) -> VerifyReport:
-    async def remembered(prefix: str) -> list[str]:
-        return [key for key in known or () if key.startswith(prefix)]
+class Remembered:
+    """archiver.verify.Memory over a list of keys."""
 
+    def __init__(self, keys: list[str]) -> None:
+        self.keys = keys
+
+    async def partitions(self, cluster: str) -> list[tuple[str, str]]:
+        parsed = [key for key in map(parse, self.keys) if isinstance(key, SegmentKey | BaseKey)]
+        return sorted({(key.table, key.partition) for key in parsed if key.cluster == cluster})
+
+    async def objects(self, prefix: str) -> list[str]:
+        return [key for key in self.keys if key.startswith(prefix)]
+
+
+def check(archive: SmallArchive, *, jobs: bool = False, known: list[str] | None = None, **options: object) -> VerifyReport:
     return archive.loop.run(
         verify(
             archive.store,
             archive.disk,
-            options=VerifyOptions(**options),  # type: ignore[arg-type]
+            options=VerifyOptions(**{"wall_us": START_US + 60_000_000, **options}),  # type: ignore[arg-type]
             now_us=archive.loop.boot_us,
             work="verify-work",
             jobs=MemoryJobs(archive.store, archive.disk) if jobs else None,
-            known=remembered if known is not None else None,
+            tasks=archive.loop if jobs else None,
+            memory=Remembered(known) if known is not None else None,
         )
     )
 
@@ -52,7 +64,7 @@ def short(key: str) -> str:
 @pytest.mark.parametrize("jobs", [False, True])
 def test_a_good_archive_is_found_good(level: str, jobs: bool) -> None:
     archive = SmallArchive()
-    report = check(archive, jobs=jobs, level=level, ends=archive.ends(), tables=archive.tables())
+    report = check(archive, jobs=jobs, level=level, archived=archive.archived(), cluster=CLUSTER)
     assert report.findings == []
     assert (report.verdict, report.exit, report.end_checked) == ("match", 0, True)
     segments = sum(len(sample.segments) for sample in archive.samples)
@@ -85,12 +97,9 @@ def test_a_truncated_or_grown_object_is_found_and_named(key: str) -> None:
         assert key in named(report)
 
 
-def is_unseen(key: str, archive: SmallArchive) -> bool:
-    """What no archive can know to have lost: a node's newest closed object, and the newest manifest of a partition."""
-    parsed = parse(key)
-    last = {(sample.partition, sample.lsn) for sample in archive.samples}
-    newest = max(name for name in KEYS if "/closed/" in name)
-    return key == newest or (isinstance(parsed, SegmentKey) and parsed.manifest and (parsed.partition, parsed.last) in last)
+def is_unseen(key: str) -> bool:
+    """What no archive can know to have lost: a node's newest closed object."""
+    return key == max(name for name in KEYS if "/closed/" in name)
 
 
 @pytest.mark.parametrize("key", KEYS, ids=short)
@@ -98,24 +107,73 @@ def test_a_deleted_object_is_found_and_named(key: str) -> None:
     archive = SmallArchive()
     del archive.store.objects[key]
     report = check(archive)
-    if is_unseen(key, archive):
+    if is_unseen(key):
         assert report.verdict == "match"
-        report = check(archive, ends=archive.ends(), tables=archive.tables(), known=KEYS)
+        report = check(archive, archived=archive.archived(), cluster=CLUSTER, known=KEYS)
     assert report.exit == 2
     assert key in named(report)
     assert all(finding.kind == "hole" for finding in report.findings)
 
 
+def without_closed(archive: SmallArchive) -> SmallArchive:
+    for key in [key for key in archive.store.objects if "/closed/" in key]:
+        del archive.store.objects[key]
+    return archive
+
+
 def test_what_was_proven_once_is_missed_later() -> None:
-    archive = SmallArchive()
-    for key in [key for key in KEYS if archive.samples[1].partition in key]:
+    """A ledger remembers what a dead listing cannot: here nothing else does, neither the cluster nor a closed object."""
+    archive = without_closed(SmallArchive())
+    mine = [key for key in KEYS if archive.samples[1].partition in key]
+    for key in mine:
         del archive.store.objects[key]
     assert check(archive).verdict == "match"
-    archive.store.objects["0c1a5e00-0000-4000-8000-000000000001/t=x"] = b""
-    report = check(archive, known=KEYS)
-    assert report.verdict == "match", "a partition without any object is the cluster's word to know"
-    report = check(archive, known=KEYS, ends=archive.ends(), tables=archive.tables())
-    assert {key for key in KEYS if archive.samples[1].partition in key} <= set(named(report))
+    for _ in range(2):
+        report = check(archive, known=mine)
+        assert report.exit == 2
+        assert set(mine) <= set(named(report))
+
+
+def test_closed_objects_remember_what_was_archived() -> None:
+    """Offline: a lost tail, a lost partition, a lost table, all without anybody's word."""
+    archive = SmallArchive()
+    tail = archive.samples[1].segments[-2:]
+    names = [
+        build(key) for one in tail for key in (archive.samples[1].manifest(one)[0].key(), archive.samples[1].manifest(one)[0].key().twin())
+    ]
+    for lost in (names, [key for key in KEYS if archive.samples[1].partition in key], [key for key in KEYS if "/t=" in key]):
+        archive = SmallArchive()
+        for key in lost:
+            del archive.store.objects[key]
+        report = check(archive)
+        assert report.exit == 2
+        assert {finding.kind for finding in report.findings} == {"hole"}
+        assert report.end_checked is False
+
+
+def test_all_closed_objects_gone() -> None:
+    """The cluster's process knows what it published; offline a cluster that archived for minutes must have some."""
+    archive = without_closed(SmallArchive())
+    gone = [key for key in KEYS if "/closed/" in key]
+    assert named(check(archive, archived=archive.archived(), cluster=CLUSTER, expected=gone[-1:])) == gone[-1:]
+    assert set(named(check(archive, known=KEYS))) == set(gone)
+    assert check(archive).verdict == "match", "a cluster that lived for seconds may have published none"
+    late = archive.samples[1]
+    late.stamp = late.stamp + (400_000_000 << 12)  # type: ignore[assignment]
+    late.random_write()
+    late.seal()
+    archive.store.objects.update(late.objects())
+    assert named(check(archive, wall_us=START_US + 500_000_000)) == [f"{CLUSTER}/closed/"]
+
+
+def test_an_archive_that_is_gone_is_a_finding_and_no_usage_error() -> None:
+    archive = SmallArchive()
+    ends = archive.archived()
+    archive.store.objects.clear()
+    report = check(archive, archived=ends, cluster=CLUSTER)
+    assert report.exit == 2
+    assert {finding.partition for finding in report.findings} >= {one.partition for one in ends}
+    assert f"{CLUSTER}/identity" in named(report)
 
 
 def test_an_old_closed_object_may_have_expired() -> None:
@@ -201,8 +259,7 @@ def test_a_whole_forged_segment_breaks_the_chain() -> None:
     archive.store.objects[build(lie.key().twin())] = encode_manifest(lie)
     report = check(archive, level="listed")
     assert [finding.kind for finding in report.findings] == ["forged"]
-    following = sample.manifest(sample.segments[2])[0]
-    assert named(report) == [build(following.key().twin())]
+    assert named(report) == [build(lie.key().twin())], "the one that nobody follows"
 
 
 @pytest.mark.parametrize("jobs", [False, True])
@@ -216,8 +273,13 @@ def test_a_lied_digest_needs_a_replay(jobs: bool) -> None:
         if number == 2:
             changed = replace(changed, total=changed.total._replace(sum=changed.total.sum ^ 5))
         changed = replace(changed, chain=changed.expected_chain())
+        if number == 3:
+            changed = replace(changed, before=changed.before._replace(sum=changed.before.sum ^ 5))
+            changed = replace(changed, chain=changed.expected_chain())
         before = changed.chain
         archive.store.objects[name] = encode_manifest(changed)
+    assert check(archive).exit == 2, "closed objects name another chain value at the end"
+    without_closed(archive)
     assert check(archive).verdict == "match"
     report = check(archive, level="replayed", jobs=jobs)
     assert [finding.kind for finding in report.findings] == ["forged"]
@@ -237,26 +299,24 @@ def test_a_base_off_the_chain_is_forged() -> None:
     assert report.findings[0].kind == "forged"
 
 
-def test_a_lost_end_is_seen_with_the_clusters_word() -> None:
-    archive = SmallArchive()
+@pytest.mark.parametrize("short", [1, 2, 5])
+def test_a_lost_end_is_seen_with_the_clusters_word(short: int) -> None:
+    """However little is lost: a single record behind the last one that is there."""
+    archive = without_closed(SmallArchive())
     sample = archive.samples[1]
-    lost = sample.segments[-2:]
-    for segment in lost:
-        manifest = sample.manifest(segment)[0]
-        for key in (manifest.key(), manifest.key().twin()):
-            del archive.store.objects[build(key)]
-    assert check(archive).verdict == "match"
-    report = check(archive, ends=archive.ends(), tables=archive.tables())
-    assert [(finding.kind, finding.lsn, finding.partition) for finding in report.findings] == [("hole", lost[0].first, sample.partition)]
+    assert check(archive, archived=archive.archived(), cluster=CLUSTER).verdict == "match"
+    ends = [one._replace(lsn=one.lsn + short, chain=None) if one.partition == sample.partition else one for one in archive.archived()]
+    report = check(archive, archived=ends, cluster=CLUSTER)
+    assert [(finding.kind, finding.lsn, finding.partition) for finding in report.findings] == [("hole", sample.lsn + 1, sample.partition)]
 
 
 def test_a_lost_partition_is_seen_with_the_clusters_word() -> None:
-    archive = SmallArchive()
+    archive = without_closed(SmallArchive())
     sample = archive.samples[1]
     for key in [key for key in archive.store.objects if sample.partition in key]:
         del archive.store.objects[key]
     assert check(archive).verdict == "match"
-    report = check(archive, ends=archive.ends(), tables=archive.tables())
+    report = check(archive, archived=archive.archived(), cluster=CLUSTER)
     assert [(finding.kind, finding.lsn, finding.partition) for finding in report.findings] == [("hole", 1, sample.partition)]
 
 
@@ -343,7 +403,7 @@ def test_what_was_proven_lately_is_skipped_and_said_so() -> None:
     second = run()
     assert second.exit == 2, "what failed is looked at again"
     segments = sum(len(sample.segments) for sample in archive.samples)
-    assert second.skipped_fresh == segments - 1 + 1 + 2
+    assert second.skipped_fresh == segments - 1 + 1, "each node's newest closed objects are always read: they say what must be there"
     archive.store.objects[bad] = good
     assert run().exit == 0
 
@@ -380,7 +440,7 @@ def test_without_the_content_check_a_flip_passes(monkeypatch: pytest.MonkeyPatch
 
 def test_without_the_chain_check_a_forgery_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control for the forged segment."""
-    monkeypatch.setattr(archiver.verify.Verifier, "_forged", lambda *_: None)
+    monkeypatch.setattr(archiver.verify.Verifier, "_strays", lambda *_: None)
     with pytest.raises(AssertionError):
         test_a_whole_forged_segment_breaks_the_chain()
 

@@ -193,7 +193,7 @@ class House:
             self.env,
             self.jobs(),
             self.cluster.control.disk,
-            StoreShelves(self.client(), CLUSTER, self.env.tasks),
+            StoreShelves(self.client(), ArchiveIndex(self.client(), CLUSTER, tasks=self.env.tasks), self.env.clock),
             url=self.cluster.archive.url,
             writer=self.writer,
         )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from archiver.identity import Writer
+from archiver.index import ArchiveIndex
 from archiver.layout import BaseKey, SegmentKey, build, parse
 from archiver.manifest import encode_manifest
 from base.checksum import row_hash
@@ -17,7 +18,7 @@ from scrubber.partition import ScrubOptions
 from scrubber.rebuilt import ArchiveReferences
 from scrubber.report import PartitionReport
 from scrubber.run import scrub
-from scrubber.shelves import StoreShelves, uncovered
+from scrubber.shelves import StoreShelves
 from scrubber.verdict import Verdict
 from storage import record as records
 from storage.control.catalogue import PartitionInfo, TableMeta
@@ -104,7 +105,7 @@ class World:
             self.loop.env(),
             jobs,
             disk,
-            StoreShelves(self.objects, CLUSTER, self.loop, known=self.known),
+            StoreShelves(self.objects, ArchiveIndex(self.objects, CLUSTER, tasks=self.loop), self.loop, known=self.known),
             url="memory://",
             writer=Writer(CLUSTER, ATTACHED),
         )
@@ -294,21 +295,6 @@ def test_a_hole_below_the_newest_base_is_seen_by_name(lose: str) -> None:
     assert found.finding.object is not None
     assert (build(parsed.twin()) if lose == "manifest" else target).startswith(found.finding.object)
     assert [copy.verdict for copy in part.copies] == [Verdict.MATCH] * 4
-
-
-def test_what_expiry_took_away_is_no_hole() -> None:
-    def key(first: int, last: int) -> SegmentKey:
-        return SegmentKey("c", "t", "p", first, last, 1, "0" * 16, False)
-
-    log = [key(1, 4), key(5, 9), key(10, 12)]
-    assert uncovered(log, floors=set(), upto=12) == []
-    assert uncovered(log[1:], floors={4}, upto=12) == []
-    assert uncovered(log[1:], floors={9}, upto=12) == [(1, 4)]
-    assert uncovered([log[0], log[2]], floors={9}, upto=12) == [(5, 9)]
-    assert uncovered([log[0], log[2]], floors=set(), upto=6) == [(5, 6)]
-    assert uncovered([key(1, 12), *log], floors=set(), upto=12) == []
-    assert uncovered(log[:2], floors=set(), upto=12) == [(10, 12)]
-    assert uncovered([], floors={0}, upto=2) == [(1, 2)]
 
 
 def test_a_scrub_reads_only_what_is_behind_the_newest_base() -> None:

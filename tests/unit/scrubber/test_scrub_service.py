@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from scrubber.gather import Gate
+from base.gate import Gate
 from scrubber.ledger import MEMORY, SqliteLedger
 from scrubber.partition import ScrubOptions
 from scrubber.service import ScrubService

@@ -1,0 +1,483 @@
+"""Coverage: what an archive proves of one partition. One pure function that status, verify, plan, scrub, retention and recover all ask (DESIGN section 6).
+
+A moment T can be restored if there is a start at or before T (the empty partition, or a base snapshot), every segment from the start on is there and
+chained to it, and the log is *closed* at T or above: a closed timestamp C naming L says that every content record stamped <= C has an LSN <= L, so once
+the contiguous log reaches L nothing at or before C can be missing. Without a closed timestamp an archive's end proves nothing about the time behind it.
+
+A record is absent (a hole) if it was ever archived, as far as anybody knows, and no segment on the one history that counts holds it. A base never hides
+a hole below it; only an `expired/` object says that a beginning was taken away. What is known of the end: segments and bases that are there, names that
+are listed, closed points, and marks: what the cluster or a ledger knows to have been archived.
+
+One history counts. Segments are tied together by the chain alone. Where the log forks, the branch with the highest epoch counts, then the one that marks,
+bases and closed points vouch for, then the longer; the other is reported. Nothing is proven across two histories: a closed point or a base counts only if
+it names the chain value that the history has at its LSN. Where two neighbours do not fit each other, what nobody vouches for is doubtful and counts as absent.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from base.errors import Missing, Unavailable
+from base.hlc import last_stamp_at, stamp_micros
+from storage import chain as chains
+
+
+class Span(NamedTuple):
+    """One usable segment: object and manifest are there. closed: closed timestamp in its SEAL (0: none). content: content records. state, state_before: the
+    agreed digest at `last`, and in front of `first`, as bytes. rests: state rows in front of `first`."""
+
+    first: int
+    last: int
+    first_stamp: int
+    last_stamp: int
+    closed: int
+    content: int
+    rests: int
+    epoch: int
+    chain_before: bytes
+    chain: bytes
+    state: bytes
+
+
+class Start(NamedTuple):
+    """A verified base snapshot. lsn 0: the first state of a restored table."""
+
+    lsn: int
+    stamp: int
+    chain: bytes
+    state: bytes
+    epoch: int = 0
+
+
+class Closed(NamedTuple):
+    """A closed point. chain: the chain value at `last_seal`, the newest SEAL that its author had applied."""
+
+    closed: int
+    last_content: int
+    last_seal: int
+    chain: bytes
+    epoch: int = 0
+
+
+class Mark(NamedTuple):
+    """Somebody who is trusted (the cluster, a ledger, a listed name) knows that the log up to `lsn` was archived. chain: the value there, None if not known."""
+
+    lsn: int
+    chain: bytes | None
+
+
+class Facts(NamedTuple):
+    """What is known of one partition. spans: usable segments, any order, also of several histories. expired: the last LSN that retention took away.
+    credible: the highest closed timestamp that can be true by now (a clock, and how far clocks may be apart); whoever claims more is not believed."""
+
+    partition: str
+    spans: Sequence[Span] = ()
+    starts: Sequence[Start] = ()
+    closed: Sequence[Closed] = ()
+    marks: Sequence[Mark] = ()
+    expired: int = 0
+    credible: int = (1 << 64) - 1
+
+
+class Hole(NamedTuple):
+    """Records [first_lsn, last_lsn] of a partition are not in the archive: moments between from_us and to_us, both exclusive (None: nothing before /
+    behind it can be restored either), are lost. base: no records: the base at that LSN, on which the log rests, is gone."""
+
+    partition: str
+    first_lsn: int
+    last_lsn: int
+    from_us: int | None
+    to_us: int | None
+    base: bool = False
+
+
+class Fork(NamedTuple):
+    """From first_lsn on there are two histories. epochs: who wrote them, rising."""
+
+    partition: str
+    first_lsn: int
+    epochs: tuple[int, ...]
+
+
+class Window(NamedTuple):
+    """Microseconds since the epoch, both inclusive; None until proven. holes: what is absent in between, and behind."""
+
+    earliest_us: int | None
+    latest_us: int | None
+    holes: tuple[Hole, ...]
+
+
+class Run(NamedTuple):
+    """Moments [low_us, high_us] that one start and the contiguous log behind it can restore. reach: last LSN of that log. closed: highest closed stamp."""
+
+    start: Start
+    reach: int
+    low_us: int
+    high_us: int
+    closed: int
+
+
+class Coverage(NamedTuple):
+    """thread: the segments that count, rising, holes between them. starts: bases that count. astray: segments and bases that are there and fit nowhere
+    (of another history, or doubtful). end: the last LSN known to have been archived."""
+
+    window: Window
+    forks: tuple[Fork, ...]
+    thread: tuple[Span, ...]
+    runs: tuple[Run, ...]
+    starts: tuple[Start, ...]
+    astray: tuple[Span | Start | Closed, ...]
+    end: int
+
+    def reach(self) -> int:
+        """Last LSN of the contiguous log from its lowest start (0: nothing)."""
+        return self.runs[0].reach if self.runs else 0
+
+
+def first_micros(stamp: int) -> int:
+    """The first microsecond T such that everything up to `stamp` is at or before T."""
+    return stamp_micros(stamp)
+
+
+def last_micros(stamp: int) -> int:
+    """The last microsecond T all of which lies at or below `stamp`."""
+    micros = stamp_micros(stamp)
+    return micros if last_stamp_at(micros) <= stamp else micros - 1
+
+
+def coverage(facts: Facts) -> Coverage:
+    """What the facts prove of one partition. Pure; at most O(n log n)."""
+    vouched = _vouched(facts)
+    thread, forks, astray = _history(facts, vouched)
+    at = {span.last: span for span in thread}
+    behind = {span.first - 1: span for span in thread}
+    starts: list[Start] = []
+    for start in sorted(set(facts.starts)):
+        if start.lsn < facts.expired or not _on(start, at, behind, thread):
+            if start.lsn >= facts.expired:
+                astray.append(start)
+            continue
+        starts.append(start)
+    closed, forked = _closed(facts, thread, starts)
+    forks = _joined([*forks, *forked])
+    astray += [point for point in facts.closed if point not in closed and _contradicts(point, thread)]
+    runs = _runs(facts, behind, starts, closed)
+    end = max([facts.expired, *(span.last for span in facts.spans), *(start.lsn for start in starts), *(mark.lsn for mark in facts.marks)])
+    holes = tuple(_holes(facts, thread, runs, starts, end))
+    shown = [run for run in runs if run.low_us <= run.high_us]
+    window = Window(min(run.low_us for run in shown), max(run.high_us for run in shown), holes) if shown else Window(None, None, holes)
+    return Coverage(window, tuple(forks), tuple(thread), tuple(runs), tuple(starts), tuple(astray), end)
+
+
+def table_window(windows: Sequence[Window]) -> Window:
+    """A table's window: every moment that all of its partitions can restore. None as long as one of them proves nothing."""
+    holes = tuple(hole for window in windows for hole in window.holes)
+    if not windows or any(window.earliest_us is None or window.latest_us is None for window in windows):
+        return Window(None, None, holes)
+    earliest = max(window.earliest_us for window in windows if window.earliest_us is not None)
+    latest = min(window.latest_us for window in windows if window.latest_us is not None)
+    if latest < earliest:
+        return Window(None, None, holes)
+    return Window(earliest, latest, holes)
+
+
+# --- one history ---
+
+_Node = tuple[int, bytes]
+"""(LSN, chain value there)."""
+
+
+def _vouched(facts: Facts) -> dict[_Node, None]:
+    """Places that something else than a segment names."""
+    nodes: dict[_Node, None] = {(0, chains.START): None}
+    nodes |= {(start.lsn, start.chain): None for start in facts.starts}
+    nodes |= {(point.last_seal, point.chain): None for point in facts.closed}
+    nodes |= {(mark.lsn, mark.chain): None for mark in facts.marks if mark.chain is not None}
+    return nodes
+
+
+class _Branch(NamedTuple):
+    """A way through the segments, from one root on: always the child that counts. key: what decides between branches, the greater counts."""
+
+    key: tuple[int, int, int, bytes]
+    spans: tuple[Span, ...]
+
+
+def _history(facts: Facts, vouched: dict[_Node, None]) -> tuple[list[Span], list[Fork], list[Span | Start | Closed]]:
+    """The segments that count, rising; where the log forks; and the segments that do not count."""
+    spans = sorted({span for span in facts.spans if span.last > facts.expired})
+    linear = all(before.last + 1 == after.first and before.chain == after.chain_before for before, after in pairwise(spans))
+    if linear and not _denied(spans, facts.marks):
+        return spans, [], []
+    forks: list[Fork] = []
+    branches, lesser = _branches(facts.partition, spans, vouched, forks)
+    thread: list[Span] = []
+    for branch in branches:
+        rival = next((one for one in thread for mine in (branch.spans,) if mine[0].first <= one.last and one.first <= mine[-1].last), None)
+        if rival is None:
+            thread = sorted([*thread, *branch.spans])
+            continue
+        # Where it left the history that counts cannot be known: all of it is doubtful.
+        epochs = {span.epoch for span in branch.spans} | {one.epoch for one in thread if one.last >= branch.spans[0].first}
+        forks.append(Fork(facts.partition, branch.spans[0].first, tuple(sorted(epochs))))
+        lesser += branch.spans
+    doubtful = _doubtful(thread, vouched, facts.marks)
+    lesser += doubtful
+    gone = dict.fromkeys(doubtful)
+    return [span for span in thread if span not in gone], forks, [*sorted(lesser)]
+
+
+def _branches(partition: str, spans: Sequence[Span], vouched: dict[_Node, None], forks: list[Fork]) -> tuple[list[_Branch], list[Span]]:
+    """Every root's way, the one that counts most first; and the segments off these ways. Adds to `forks`."""
+    children: dict[_Node, list[Span]] = {}
+    for span in spans:
+        children.setdefault((span.first - 1, span.chain_before), []).append(span)
+    keys: dict[Span, tuple[int, int, int, bytes]] = {}
+    chosen: dict[Span, Span] = {}
+    for span in sorted(spans, key=lambda one: -one.last):
+        vouches = int((span.last, span.chain) in vouched)
+        keys[span] = (span.epoch, vouches, span.last, span.chain)
+        some = children.get((span.last, span.chain), ())
+        if some:
+            best = max(some, key=lambda one: keys[one])
+            chosen[span] = best
+            epoch, more, last, chain = keys[best]
+            keys[span] = (max(epoch, span.epoch), vouches + more, last, chain)
+    ends = {(span.last, span.chain) for span in spans}
+    roots = [span for span in spans if (span.first - 1, span.chain_before) not in ends]
+    best_root: dict[_Node, Span] = {}
+    for root in roots:
+        node = (root.first - 1, root.chain_before)
+        if node not in best_root or keys[root] > keys[best_root[node]]:
+            best_root[node] = root
+    used: dict[Span, None] = {}
+    branches: list[_Branch] = []
+    for root in best_root.values():
+        way = [root]
+        while (following := chosen.get(way[-1])) is not None:
+            way.append(following)
+        used |= dict.fromkeys(way)
+        branches.append(_Branch(keys[root], tuple(way)))
+    for node, some in sorted(children.items()):
+        if len(some) > 1 and any(span in used for span in some):
+            epochs = {keys[span][0] for span in some}
+            forks.append(Fork(partition, node[0] + 1, tuple(sorted(epochs))))
+    branches.sort(key=lambda branch: branch.key, reverse=True)
+    return branches, [span for span in spans if span not in used]
+
+
+def _denied(spans: Iterable[Span], marks: Sequence[Mark]) -> list[Span]:
+    """Segments whose end has another chain value than somebody trusted knows, and a first one that does not start at the start."""
+    known = {mark.lsn: mark.chain for mark in marks if mark.chain is not None}
+    return [
+        span for span in spans if known.get(span.last, span.chain) != span.chain or (span.first == 1 and span.chain_before != chains.START)
+    ]
+
+
+def _doubtful(thread: Sequence[Span], vouched: dict[_Node, None], marks: Sequence[Mark]) -> list[Span]:
+    """Neighbours that do not fit each other: the one that nobody vouches for, or both. A follower on the chain vouches for what it follows."""
+    found = dict.fromkeys(_denied(thread, marks))
+    for number in range(1, len(thread)):
+        before, after = thread[number - 1], thread[number]
+        if before.last + 1 != after.first or before.chain == after.chain_before:
+            continue
+        follower = thread[number + 1] if number + 1 < len(thread) else None
+        followed = follower is not None and follower.first == after.last + 1 and follower.chain_before == after.chain
+        second = followed or (after.last, after.chain) in vouched or (before.last, after.chain_before) in vouched
+        first = (before.last, before.chain) in vouched
+        if first == second or not first:
+            found[before] = None
+        if first == second or not second:
+            found[after] = None
+    return list(found)
+
+
+def _on(start: Start, at: dict[int, Span], behind: dict[int, Span], thread: Sequence[Span]) -> bool:
+    """The base is a state of the history that counts, as far as its neighbours can tell."""
+    before, after = at.get(start.lsn), behind.get(start.lsn)
+    if before is not None:
+        return (before.chain, before.state, before.last_stamp) == (start.chain, start.state, start.stamp)
+    if any(span.first <= start.lsn < span.last for span in thread):
+        return False  # no seal there: no base was ever made in the middle of a segment
+    if start.lsn == 0 and start.chain != chains.START:
+        return False
+    return after is None or after.chain_before == start.chain
+
+
+def _contradicts(point: Closed, thread: Sequence[Span]) -> Span | None:
+    """The segment that a closed point cannot have known: it has another chain value, or content behind the point that the point says cannot be."""
+    number = bisect_right(thread, point.last_seal, key=_first_of)
+    before = thread[number - 1] if number else None
+    if before is not None and before.last == point.last_seal and before.chain != point.chain:
+        return before
+    if number < len(thread) and thread[number].first == point.last_seal + 1 and thread[number].chain_before != point.chain:
+        return thread[number]
+    for number in range(bisect_right(thread, point.last_content, key=_first_of), len(thread)):
+        if thread[number].content:
+            return thread[number] if thread[number].last_stamp <= point.closed else None
+    return None
+
+
+def _first_of(span: Span) -> int:
+    return span.first
+
+
+def _closed(facts: Facts, thread: Sequence[Span], starts: Sequence[Start]) -> tuple[list[Closed], list[Fork]]:
+    """The closed points of the history that counts, and where the others say that there is another."""
+    nodes: dict[_Node, None] = {(0, chains.START): None}
+    nodes |= {(span.last, span.chain): None for span in thread}
+    nodes |= {(span.first - 1, span.chain_before): None for span in thread}
+    nodes |= {(start.lsn, start.chain): None for start in starts}
+    good: list[Closed] = []
+    forks: list[Fork] = []
+    for point in facts.closed:
+        other = _contradicts(point, thread)
+        if other is not None:
+            epochs = tuple(sorted({other.epoch, point.epoch}))
+            forks.append(Fork(facts.partition, other.first, epochs))
+        elif (point.last_seal, point.chain) in nodes:
+            good.append(point)
+    return good, forks
+
+
+def _joined(forks: Sequence[Fork]) -> list[Fork]:
+    """One for each place, rising."""
+    epochs: dict[tuple[str, int], set[int]] = {}
+    for fork in forks:
+        epochs.setdefault((fork.partition, fork.first_lsn), set()).update(fork.epochs)
+    return [Fork(partition, first, tuple(sorted(some))) for (partition, first), some in sorted(epochs.items())]
+
+
+# --- what it proves ---
+
+
+def _runs(facts: Facts, behind: dict[int, Span], starts: Sequence[Start], closed: Sequence[Closed]) -> list[Run]:
+    """One for every start, rising."""
+    first = behind.get(0)
+    begin = [Start(0, 0, chains.START, b"")] if first is not None and not first.rests and not facts.expired else []
+    runs: list[Run] = []
+    known: dict[int, int] = {}
+    for start in [*begin, *(one for one in starts if not (begin and one.lsn == 0))]:
+        lsn, low = start.lsn, start.stamp
+        if start.lsn == 0:
+            if first is None or first.chain_before != start.chain:
+                continue
+            low = first.first_stamp  # before its first record there was no table
+        if runs and runs[-1].reach >= lsn and lsn in known:
+            reach, top = runs[-1].reach, runs[-1].closed  # it goes on where the last one goes on
+        else:
+            chain, top = start.chain, 0
+            while (span := behind.get(lsn)) is not None and span.chain_before == chain:
+                lsn, chain = span.last, span.chain
+                known[lsn] = lsn
+                top = max(top, span.closed if span.closed <= facts.credible else 0)
+            reach = lsn
+            points = (point.closed for point in closed if point.last_content <= reach and point.last_seal <= reach)
+            top = max([top, *(one for one in points if one <= facts.credible)])
+        runs.append(Run(start, reach, first_micros(low), last_micros(top), top))
+    return runs
+
+
+def _holes(facts: Facts, thread: Sequence[Span], runs: Sequence[Run], starts: Sequence[Start], end: int) -> list[Hole]:
+    """Absent LSN ranges, each with the moments that they cost. A base inside a range divides it: its own moment can be restored."""
+    holes: list[Hole] = []
+    bases = sorted({start.lsn for start in starts})
+    rests = facts.expired > 0 or any(span.first == 1 and span.rests for span in thread)
+    if rests and facts.expired not in bases and end > 0:
+        holes.append(_hole(facts.partition, facts.expired, facts.expired, runs)._replace(base=True))
+    expected = facts.expired + 1
+    ranges: list[tuple[int, int]] = []
+    for span in thread:
+        if span.first > expected:
+            ranges.append((expected, span.first - 1))
+        expected = max(expected, span.last + 1)
+    if expected <= end:
+        ranges.append((expected, end))
+    for low, high in ranges:
+        marks = [lsn for lsn in bases if low <= lsn < high]
+        for first, last in zip([low, *(lsn + 1 for lsn in marks)], [*marks, high], strict=True):
+            holes.append(_hole(facts.partition, first, last, runs))
+    return holes
+
+
+def _hole(partition: str, first: int, last: int, runs: Sequence[Run]) -> Hole:
+    """from_us: the last restorable moment in front of it, to_us: the first one behind it."""
+    shown = [run for run in runs if run.low_us <= run.high_us]
+    low = max((run.high_us for run in shown if run.reach < max(first, 1)), default=None)
+    high = min((run.low_us for run in shown if run.start.lsn >= last and run.start.lsn > 0), default=None)
+    return Hole(partition, first, last, low, high)
+
+
+# --- how to get there ---
+
+
+class Path(NamedTuple):
+    """start: None is the empty partition. spans: contiguous behind it. reach: last LSN of them."""
+
+    start: Start | None
+    spans: tuple[Span, ...]
+    reach: int
+
+
+def path_to(
+    facts: Facts, found: Coverage, *, stamp: int | None = None, lsn: int | None = None, without: Sequence[Start] = (), preview: bool = False
+) -> Path:
+    """How to rebuild the partition as of a cut, inclusive: by stamp, or at an LSN. The newest start at or before it, and the segments from there on, up to the
+    first whose seal lies at the LSN or behind it, or is closed at the stamp or above: nothing at or before the cut can follow that one.
+
+    Where no seal says so (a table that rests) a closed point must say it, of an LSN that is read. without: bases not to use. preview: the archive need not
+    reach the cut yet. Raises Missing (lsn: the first absent one, last) on a hole in front of the cut, Unavailable if the archive does not reach it.
+    """
+    assert (stamp is None) != (lsn is None)
+    usable = [
+        start for start in found.starts if start not in without and (start.stamp <= stamp if stamp is not None else start.lsn <= (lsn or 0))
+    ]
+    start = max(usable, key=lambda one: one.lsn, default=None)
+    floor = start.lsn if start is not None else 0
+    if start is None and (facts.expired or any(span.first == 1 and span.rests for span in found.thread)):
+        raise Missing("the base that the log rests on is not in the archive", what="base", partition=facts.partition, lsn=facts.expired)
+    spans: list[Span] = []
+    expected = floor + 1
+    hole: tuple[int, int] | None = None
+    closed = 0
+    for span in found.thread:
+        if span.last <= floor or (lsn is not None and expected > lsn) or (stamp is not None and closed >= stamp):
+            continue
+        if span.first > expected:
+            hole = (expected, span.first - 1)
+            break
+        spans.append(span)
+        expected = span.last + 1
+        closed = max(closed, span.closed if span.closed <= facts.credible else 0)
+    if lsn is not None and expected <= lsn:
+        raise _absent(facts, hole or (expected, found.end)) if expected <= found.end else _short(facts, expected)
+    if stamp is not None and closed < stamp and not any(run.reach == expected - 1 and run.closed >= stamp for run in found.runs):
+        if hole is not None or expected <= found.end:
+            raise _absent(facts, hole or (expected, found.end))
+        if not preview:
+            raise _short(facts, expected)
+    if stamp is not None and start is None and not spans and not preview:
+        raise Missing("no history at or before the target", what="segment", partition=facts.partition, lsn=1)
+    return Path(start, tuple(spans), expected - 1)
+
+
+def _absent(facts: Facts, hole: tuple[int, int]) -> Missing:
+    return Missing("a hole in the archived log", what="segment", partition=facts.partition, lsn=hole[0], last=hole[1])
+
+
+def _short(facts: Facts, lsn: int) -> Unavailable:
+    return Unavailable("the archive does not reach the target", partition=facts.partition, lsn=lsn)
+
+
+def may_go(found: Coverage, *, keep_from_us: int) -> int:
+    """The last LSN up to which the log, and bases below it, may be deleted so that every moment from `keep_from_us` on stays restorable; 0: nothing.
+
+    That is the newest base at or before it from which the log goes on without a hole to its end. With a fork, or a hole behind the base, nothing may go.
+    """
+    if found.forks:
+        return 0
+    candidates = [run.start.lsn for run in found.runs if run.start.lsn > 0 and run.low_us <= keep_from_us and run.reach >= found.end]
+    return max(candidates, default=0)

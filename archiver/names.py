@@ -1,0 +1,110 @@
+"""Names in an archive: listings, grouped by partition, and many calls at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from archiver.layout import AFTER_ALL, BaseKey, SegmentKey, parse, partition_prefix, tables_prefix
+from base.env import ObjectStore, Tasks
+
+T = TypeVar("T")
+
+PARALLEL = 8
+"""Requests at a time."""
+
+
+@dataclass(slots=True)
+class Names:
+    """The listed objects of one partition with their sizes: its log, and its bases."""
+
+    table: str
+    partition: str
+    log: dict[str, int] = field(default_factory=dict)
+    base: dict[str, int] = field(default_factory=dict)
+
+
+async def list_all(store: ObjectStore, prefix: str, *, after: str = "") -> dict[str, int]:
+    """Every key below a prefix with its size, in byte order."""
+    found: dict[str, int] = {}
+    while True:
+        page = await store.list(prefix, after=after)
+        for info in page.objects:
+            found[info.key] = info.size
+            after = info.key
+        if not page.more or not page.objects:
+            return found
+
+
+async def sweep(store: ObjectStore, cluster: str, *, table: str | None = None, partition: str | None = None) -> AsyncIterator[Names]:
+    """The names of every partition, one partition after the other, from one listing: a request for every 1,000 objects, however many partitions.
+
+    Holds one partition's names at a time. Objects that are none of ours are left out. Raises Unavailable.
+    """
+    prefix = tables_prefix(cluster)
+    if table is not None:
+        prefix = partition_prefix(cluster, table, partition) if partition is not None else f"{prefix}{table}/"
+    at, after = None, ""
+    while True:
+        page = await store.list(prefix, after=after)
+        for info in page.objects:
+            after = info.key
+            key = parse(info.key)
+            if not isinstance(key, SegmentKey | BaseKey):
+                continue
+            if at is None or (at.table, at.partition) != (key.table, key.partition):
+                if at is not None:
+                    yield at
+                at = Names(key.table, key.partition)
+            (at.log if isinstance(key, SegmentKey) else at.base)[info.key] = info.size
+        if not page.more or not page.objects:
+            break
+    if at is not None:
+        yield at
+
+
+async def partitions_of(store: ObjectStore, cluster: str) -> list[tuple[str, str]]:
+    """(table, partition) of every partition with an object, sorted; one request for each."""
+    found: list[tuple[str, str]] = []
+    prefix, after = tables_prefix(cluster), ""
+    while True:
+        page = await store.list(prefix, after=after, limit=50)
+        for info in page.objects:
+            after = info.key
+            key = parse(info.key)
+            if isinstance(key, SegmentKey | BaseKey):
+                found.append((key.table, key.partition))
+                after = f"{cluster}/t={key.table}/p={key.partition}/{AFTER_ALL}"
+                break
+        else:
+            if not page.more:
+                return found
+
+
+async def in_parallel(tasks: Tasks | None, calls: Sequence[Callable[[], Coroutine[Any, Any, T]]], name: str) -> list[T]:
+    """Results in order, PARALLEL at a time. Without tasks (in a worker process): one after the other. The first error is raised after its batch ended."""
+    if tasks is None:
+        return [await call() for call in calls]
+    results: list[T] = []
+    for start in range(0, len(calls), PARALLEL):
+        running = [tasks.spawn(_outcome(call), name=name) for call in calls[start : start + PARALLEL]]
+        outcomes = [await one for one in running]
+        for value, error in outcomes:
+            if error is not None:
+                raise error
+            results.append(value)
+    return results
+
+
+async def _outcome(call: Callable[[], Coroutine[Any, Any, T]]) -> tuple[Any, BaseException | None]:
+    """Value or error, so that a failed sibling is never an exception that nobody awaited."""
+    try:
+        return await call(), None
+    except Exception as error:  # noqa: BLE001 - handed to in_parallel, which raises it
+        return None, error
+
+
+def bound(function: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> Callable[[], Coroutine[Any, Any, T]]:
+    """A call for `in_parallel`."""
+    return lambda: function(*arguments)

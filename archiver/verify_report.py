@@ -1,0 +1,110 @@
+"""What `verify` is asked and what it answers (INTERFACE section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from archiver.index import AHEAD_US, Archived
+
+LEVELS = ("listed", "objects", "records", "replayed")
+
+
+class Memory(Protocol):
+    """What was once proven to be there (a ledger)."""
+
+    async def partitions(self, cluster: str) -> list[tuple[str, str]]:
+        """(table, partition) of every partition with an object that was ever proven."""
+        ...
+
+    async def objects(self, prefix: str) -> list[str]:
+        """Keys that begin with `prefix` and were ever proven."""
+        ...
+
+
+class Finding(NamedTuple):
+    """kind: `unreadable` (its bytes fail a check) | `hole` (it is gone; `object` is the name it should have, null if that cannot be known) | `forged` (its
+    sums fit, its content does not). table, partition: None outside a partition. lsn: first record concerned."""
+
+    kind: str
+    object: str | None
+    lsn: int | None
+    segment: str | None
+    table: str | None
+    partition: str | None
+    detail: str
+
+    def as_json(self) -> dict[str, Any]:
+        """With the fields that every finding has (INTERFACE section 3)."""
+        return {
+            "kind": self.kind,
+            "copy": "archive",
+            "key": None,
+            "object": self.object,
+            "lsn": self.lsn,
+            "segment": self.segment,
+            "found_by": "verify",
+            "action": "none",
+            "partition": self.partition,
+            "table_id": self.table,
+            "detail": self.detail,
+        }
+
+
+@dataclass(slots=True)
+class VerifyReport:
+    """complete: everything asked for was looked at (the budget was not spent). verdict: match | mismatch | unverified."""
+
+    cluster: str
+    level: str
+    end_checked: bool
+    checked: int = 0
+    skipped_fresh: int = 0
+    failed: int = 0
+    bytes: int = 0
+    complete: bool = True
+    reason: str | None = None
+    findings: list[Finding] = field(default_factory=list)
+    dropped_findings: int = 0
+
+    @property
+    def verdict(self) -> str:
+        if self.findings:
+            return "mismatch"
+        return "match" if self.complete else "unverified"
+
+    @property
+    def exit(self) -> int:
+        return {"match": 0, "mismatch": 2, "unverified": 3}[self.verdict]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "cluster": self.cluster,
+            "level": self.level,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "objects": {"checked": self.checked, "skipped_fresh": self.skipped_fresh, "failed": self.failed},
+            "bytes": self.bytes,
+            "end_checked": self.end_checked,
+            "findings": [finding.as_json() for finding in self.findings],
+            "exit": self.exit,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """cluster: None picks the one there is. table: id, None for all. budget_us: of the clock that `now_us` reads; None: no end.
+
+    archived: what the cluster says is archived, it must be there; None: offline. expected: keys of objects that are known to have been written.
+    wall_us: time of day at the start, for timestamps that cannot be true; None: not checked. ahead_us: how far clocks may be apart.
+    """
+
+    level: str = "records"
+    cluster: str | None = None
+    table: str | None = None
+    budget_us: int | None = None
+    archived: Sequence[Archived] | None = None
+    expected: Sequence[str] = ()
+    wall_us: int | None = None
+    ahead_us: int = AHEAD_US

@@ -1,0 +1,192 @@
+"""Proven windows and `archive status`, from the one index of the archive that a process has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from archiver.agent import ArchiveAgent
+from archiver.index import Archived, ArchiveIndex
+from archiver.layout import IdentityKey, build
+from archiver.status import StoreFacts, TableFacts, archive_status, window_of_table
+from base.env import Env, ObjectStore, Task
+from base.errors import ScrubjayError, Unavailable
+from base.wrap.metered import MeteredStore
+from server.control import Control
+from server.patience import within
+from server.ports import Report
+from storage.control.catalogue import TableMeta
+from storage.node import Node
+
+FOLLOW_S = 0.5
+"""Between two cheap looks at the archive, which move the windows that the API shows: no request while nothing was archived."""
+STATUS_PATIENCE_S = 10.0
+"""How long `archive status` waits for a new look at the whole archive before it reports what is known, and says that it is not complete."""
+PRESENCE_PATIENCE_S = 10.0
+"""How long it waits for the one answer that says whether the store is there at all."""
+
+Log = Callable[[str], None]
+
+
+class Windows:
+    """Proven windows, kept up by what the nodes of this process say was archived and by what their agents publish."""
+
+    def __init__(
+        self, env: Env, store: ObjectStore, index: ArchiveIndex, meter: MeteredStore, *, url: str, lag_alarm_us: int, log: Log
+    ) -> None:
+        self._env, self._store, self.index, self._meter = env, store, index, meter
+        self._url, self._lag_alarm_us, self._log = url, lag_alarm_us, log
+        self._task: Task[None] | None = None
+        self._look: Task[ScrubjayError | None] | None = None
+        self._failed: tuple[str, int] | None = None
+        """What the last look met, and since when one has been failing."""
+        self.control: Control | None = None
+        self.agents: Sequence[ArchiveAgent] = ()
+
+    def watch(self, control: Control, agents: Sequence[ArchiveAgent]) -> None:
+        """Before `start`: whose archive this is, and the agents that write it here."""
+        self.control, self.agents = control, agents
+        for agent in agents:
+            agent.published = self.index.heard
+
+    def start(self) -> None:
+        self._task = self._env.tasks.spawn(self._follow(), name="windows")
+
+    def stop(self) -> None:
+        for task in (self._task, self._look):
+            if task is not None:
+                task.cancel()
+
+    async def _follow(self) -> None:
+        """One look at everything, then only at what grows."""
+        seen = False
+        while True:
+            try:
+                archived = self.archived()
+                if seen:
+                    await self.index.follow(now_us=self._env.clock.wall_us(), archived=archived)
+                else:
+                    await self.index.refresh(now_us=self._env.clock.wall_us(), archived=archived)
+                    seen = True
+                self._note(None)
+            except ScrubjayError as error:
+                self._note(error)
+            await self._env.tasks.sleep(FOLLOW_S)
+
+    def _note(self, error: ScrubjayError | None) -> None:
+        """One line when looking begins to fail and one when it works again."""
+        if error is None:
+            if self._failed is not None:
+                self._log("the archive can be followed again")
+            self._failed = None
+            return
+        if self._failed is None:
+            self._log(f"the archive could not be followed: {error}")
+        self._failed = (str(error), self._env.clock.wall_us() if self._failed is None else self._failed[1])
+
+    def archived(self) -> list[Archived]:
+        """What the nodes of this process know to be archived, by partition."""
+        return [] if self.control is None else archived_here(self.control)
+
+    def window(self, table: TableMeta) -> tuple[int, int] | None:
+        """See storage.control.store.Durability."""
+        found = window_of_table(self.index, _facts(table, None))
+        if found.earliest_us is None or found.latest_us is None:
+            return None
+        return found.earliest_us, found.latest_us
+
+    async def status(self, tables: Sequence[TableMeta]) -> Report:
+        """`archive status`, from a new look at every name; if that takes longer than one may wait, from what is known by then."""
+        store = await self._store_facts()
+        return archive_status(
+            self.index,
+            tables=[_facts(table, self.control) for table in tables],
+            store=store,
+            now_us=self._env.clock.wall_us(),
+            lag_alarm_s=self._lag_alarm_us / 1e6,
+        )
+
+    async def _store_facts(self) -> StoreFacts:
+        reachable, complete, last_error, present = True, True, None, None
+        key = build(IdentityKey(self.index.cluster))
+        try:
+            identity = await within(
+                self._env.tasks, self._store.head(key), seconds=PRESENCE_PATIENCE_S, what="the object store does not answer in time"
+            )
+            present = identity is not None
+            complete, error = await self._new_look()
+            if error is not None:
+                reachable, last_error = not isinstance(error, Unavailable), str(error)
+        except Unavailable as error:
+            reachable, last_error = False, str(error)
+        except ScrubjayError as error:
+            last_error = str(error)
+        fenced = next((agent.status_now.stopped for agent in self.agents if agent.status_now.stopped), None)
+        troubled = [agent.status_now for agent in self.agents if agent.status_now.last_error]
+        newest = max(troubled, key=lambda status: status.last_error_us, default=None)
+        since = newest.last_error_us if newest is not None else None
+        told = newest.last_error if newest is not None else None
+        return StoreFacts(
+            self._url, reachable, present, fenced, last_error or told or self._meter.last_error, self._failed[1] if self._failed else since, complete
+        )  # fmt: skip
+
+    async def _new_look(self) -> tuple[bool, ScrubjayError | None]:
+        """Look at everything anew: (whether it was done in time, what it met). A look that takes longer goes on, and the next call waits for it."""
+        if self._look is None or self._look.done():
+            self._look = self._env.tasks.spawn(self._refresh(), name="archive look")
+        look = self._look
+        end_us = self._env.clock.boot_us() + int(STATUS_PATIENCE_S * 1e6)
+        while not look.done():
+            if self._env.clock.boot_us() >= end_us:
+                return False, None
+            await self._env.tasks.sleep(0.02)
+        return True, look.result()
+
+    async def _refresh(self) -> ScrubjayError | None:
+        try:
+            await self.index.refresh(now_us=self._env.clock.wall_us(), archived=self.archived())
+        except ScrubjayError as error:
+            return error
+        return None
+
+
+def archived_here(control: Control) -> list[Archived]:
+    """Every partition that a node of this process holds, or whose end the catalogue knows, with the LSN up to which it was archived."""
+    found: list[Archived] = []
+    tables = {table.table_id: table for table in (*control.service.tables(), control.system)}
+    for table in tables.values():
+        for info in table.partitions:
+            known = [_end(node, info.partition_id) for node in control.nodes.values() if info.partition_id in node.replicas]
+            if known:
+                lsn, chain = max(known, key=lambda one: (one[0], one[1] is not None))
+                found.append(Archived(table.table_id, info.partition_id, lsn, chain))
+    return found
+
+
+def _end(node: Node, partition: str) -> tuple[int, bytes | None]:
+    """A replica's archived LSN, and the chain value there if it still has it."""
+    facts = next(replica for name, replica in node.replicas.items() if name == partition).segments.facts
+    chain = None
+    if facts.sealed and facts.sealed[0].statement.first == facts.archived + 1:
+        chain = facts.sealed[0].chain_before
+    elif not facts.sealed and facts.last_seal == facts.archived:
+        chain = facts.chain
+    return facts.archived, chain
+
+
+def _facts(table: TableMeta, control: Control | None) -> TableFacts:
+    partitions = tuple(info.partition_id for info in table.partitions)
+    if control is None:
+        return TableFacts(table.table_id, table.name, partitions, table.dropped_at)
+    unarchived = 0
+    counts = {1: 0, 2: 0, 3: 0}
+    known = False
+    for partition in partitions:
+        replicas = [node.replicas[partition] for node in control.nodes.values() if partition in node.replicas]
+        if replicas:
+            known = True
+            best = max(replicas, key=lambda replica: (replica.segments.facts.archived, sum(replica.segments.facts.counts)))
+            facts = best.segments.facts
+            unarchived += sum(own.raw_size for own in facts.sealed) + (facts.size if facts.content else 0)
+            for number in (1, 2, 3):
+                counts[number] += facts.counts[number - 1]
+    return TableFacts(table.table_id, table.name, partitions, table.dropped_at, unarchived, counts if known else None)

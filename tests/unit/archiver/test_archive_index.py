@@ -1,0 +1,332 @@
+"""The index that feeds coverage, and what `archive status` says."""
+
+from __future__ import annotations
+
+from archiver.closed import ClosedObject, encode_closed
+from archiver.index import Archived, ArchiveIndex, PartitionIndex
+from archiver.layout import build
+from archiver.manifest import Superseded, encode_manifest
+from archiver.names import list_all, partitions_of
+from archiver.rows import Rows, row_of
+from archiver.status import StoreFacts, TableFacts, archive_status, tables_in, time_text
+from base.hlc import stamp_micros
+from base.ids import Lsn, PartitionId, Stamp, TableId
+from storage.archive_port import ClosedPoint
+from storage.record import Seal
+from tests.unit.archiver.sample import CLUSTER, OWNER, PARTITION, START_US, TABLE, history, replace
+from tests.unit.archiver.small_archive import SmallArchive
+
+# --- the index ---
+
+
+def refreshed(archive: SmallArchive) -> ArchiveIndex:
+    index = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop)
+    archive.loop.run(index.refresh(now_us=START_US + 30_000_000))
+    return index
+
+
+def test_the_index_finds_everything() -> None:
+    archive = SmallArchive()
+    index = refreshed(archive)
+    assert sorted(index.partitions) == sorted((sample.table, sample.partition) for sample in archive.samples)
+    for sample in archive.samples:
+        found = index.partitions[(sample.table, sample.partition)]
+        assert [row.first for row in found.best()] == [segment.first for segment in sample.segments]
+        assert found.reach() == sample.lsn
+        assert found.problems == []
+        assert found.window().holes == ()
+        assert found.window().latest_us == stamp_micros(sample.stamp) + 20_000_000 - 1
+    assert [base.lsn for base in index.partitions[(TABLE, PARTITION)].bases] == [archive.base.lsn]
+    assert archive.loop.run(partitions_of(archive.store, CLUSTER)) == sorted(index.partitions)
+
+
+def test_following_reads_only_what_grew() -> None:
+    archive = SmallArchive()
+    index = refreshed(archive)
+    sample = archive.samples[0]
+    for _ in range(3):
+        sample.random_write()
+    sample.seal()
+    before = dict(archive.store.objects)
+    archive.store.objects.update(sample.objects())
+    new = [key for key in archive.store.objects if key not in before]
+    assert len(new) == 2
+    read: list[str] = []
+    get = archive.store.get
+
+    async def counting(key: str) -> bytes:
+        read.append(key)
+        return await get(key)
+
+    archive.store.get = counting  # type: ignore[method-assign]
+    archive.loop.run(index.listen(now_us=START_US + 40_000_000))
+    assert read == [], "no closed object says that anything grew"
+    point = ClosedPoint(
+        TableId(sample.table),
+        PartitionId(sample.partition),
+        Stamp(sample.stamp + (40_000_000 << 12)),
+        Lsn(sample.lsn - 1),
+        Lsn(sample.lsn),
+        sample.chain,
+    )
+    made = ClosedObject(CLUSTER, "n2", START_US + 41_000_000, 1, OWNER, (point,))
+    archive.store.objects[made.key()] = encode_closed(made)
+    archive.loop.run(index.listen(now_us=START_US + 42_000_000))
+    assert sorted(read) == sorted([made.key(), *[key for key in new if key.endswith(".json")]])
+    assert index.partitions[(sample.table, sample.partition)].reach() == sample.lsn
+
+
+def test_a_refresh_misses_what_was_deleted() -> None:
+    archive = SmallArchive()
+    index = refreshed(archive)
+    sample = archive.samples[1]
+    key = build(sample.manifest(sample.segments[2])[0].key())
+    del archive.store.objects[key]
+    archive.loop.run(index.refresh(now_us=START_US + 30_000_000))
+    found = index.partitions[(sample.table, sample.partition)]
+    assert [(problem.object, problem.kind) for problem in found.problems] == [(key, "hole")]
+    (hole,) = found.window().holes
+    assert (hole.first_lsn, hole.last_lsn) == (sample.segments[2].first, sample.segments[2].last)
+
+
+def test_the_highest_generation_that_verifies_is_taken() -> None:
+    archive = SmallArchive()
+    sample = archive.samples[1]
+    objects = archive.store.objects
+    second, data = sample.manifest(sample.segments[1], generation=2)
+    second = replace(second, supersedes=(Superseded(1, "rot"),))
+    objects[build(second.key())], objects[build(second.key().twin())] = data, encode_manifest(second)
+
+    def generations() -> tuple[list[int], PartitionIndex]:
+        found = refreshed(archive).partitions[(sample.table, sample.partition)]
+        return [row.generation for row in found.best()], found
+
+    assert generations()[0] == [1, 2, 1, 1]
+    objects[build(second.key().twin())] = b"rot"
+    kept, found = generations()
+    assert kept == [1, 1, 1, 1]
+    assert [problem.object for problem in found.problems] == [build(second.key().twin())]
+    assert found.window().holes == (), "a finding and no hole"
+    objects[build(second.key().twin())] = encode_manifest(second)
+    objects[build(sample.manifest(sample.segments[1])[0].key().twin())] = b"rot"
+    kept, found = generations()
+    assert kept == [1, 2, 1, 1]
+    assert found.problems == [], "what was superseded is evidence and no news"
+
+
+def test_a_manifest_that_was_bad_is_looked_at_again() -> None:
+    archive = SmallArchive()
+    sample = archive.samples[1]
+    name = build(sample.manifest(sample.segments[1])[0].key().twin())
+    good = archive.store.objects[name]
+    archive.store.objects[name] = b"rot"
+    index = refreshed(archive)
+    found = index.partitions[(sample.table, sample.partition)]
+    assert [(hole.first_lsn, hole.last_lsn) for hole in found.window().holes] == [(sample.segments[1].first, sample.segments[1].last)]
+    archive.store.objects[name] = good
+    archive.loop.run(index.refresh(now_us=START_US + 30_000_000))
+    assert found.window().holes == ()
+    assert found.problems == []
+
+
+def test_following_the_clusters_word_costs_nothing_while_nothing_grows() -> None:
+    archive = SmallArchive()
+    index = refreshed(archive)
+    asked: list[str] = []
+    listing, get = archive.store.list, archive.store.get
+
+    async def list_(prefix: str, *, after: str = "", limit: int = 1000) -> object:
+        asked.append("list")
+        return await listing(prefix, after=after, limit=limit)
+
+    async def get_(key: str) -> bytes:
+        asked.append("get")
+        return await get(key)
+
+    archive.store.list, archive.store.get = list_, get_  # type: ignore[assignment, method-assign]
+    sample = archive.samples[0]
+    ends = archive.archived()
+    archive.loop.run(index.follow(now_us=START_US + 40_000_000, archived=ends))
+    assert asked == []
+    for _ in range(3):
+        sample.random_write()
+        segment = sample.seal()
+        archive.store.objects.update(sample.objects())
+        archive.loop.run(
+            index.follow(now_us=START_US + 41_000_000, archived=[Archived(sample.table, sample.partition, segment.last, segment.chain)])
+        )
+        assert asked == ["list", "get"]
+        asked.clear()
+        found = index.partitions[(sample.table, sample.partition)]
+        assert found.reach() == segment.last
+        assert found.window() == PartitionIndex.window(found)
+        kept = found.summary()
+        found.forget()
+        assert (kept.window, kept.reach, kept.forks, kept.end) == (
+            found.summary().window,
+            found.summary().reach,
+            found.summary().forks,
+            found.summary().end,
+        ), "judged from the end alone it is what it is from everything"
+
+
+def test_a_tail_that_the_cluster_knows_of_and_is_not_there_is_a_hole() -> None:
+    archive = SmallArchive()
+    index = refreshed(archive)
+    sample = archive.samples[0]
+    end = Archived(sample.table, sample.partition, sample.lsn + 5, None)
+    archive.loop.run(index.follow(now_us=START_US + 41_000_000, archived=[end]))
+    found = index.partitions[(sample.table, sample.partition)]
+    assert [(hole.first_lsn, hole.last_lsn) for hole in found.window().holes] == [(sample.lsn + 1, sample.lsn + 5)]
+
+
+def test_a_table_whose_folder_is_gone_is_a_hole() -> None:
+    archive = SmallArchive()
+    ends = archive.archived()
+    for key in [key for key in archive.store.objects if f"/t={TABLE}/" in key]:
+        del archive.store.objects[key]
+    for known in (True, False):
+        index = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop)
+        archive.loop.run(index.refresh(now_us=START_US + 30_000_000, archived=ends if known else []))
+        holes = [(hole.partition, hole.first_lsn, hole.last_lsn) for one in index.partitions.values() for hole in one.window().holes]
+        assert sorted(holes) == sorted((one.partition, 1, one.lsn) for one in archive.samples), "the closed objects tell of it too"
+
+
+def test_written_in_the_name_of_somebody_else() -> None:
+    archive = SmallArchive()
+    sample = archive.samples[1]
+    objects = archive.store.objects
+    for change in ({"owner": "0e4e0000-0000-4000-8000-0000000000ff"}, {"epoch": 2}):
+        manifest = replace(sample.manifest(sample.segments[2])[0], **change)  # type: ignore[arg-type]
+        name = build(manifest.key().twin())
+        good = objects[name]
+        objects[name] = encode_manifest(manifest)
+        found = refreshed(archive).partitions[(sample.table, sample.partition)]
+        assert [(problem.object, problem.kind) for problem in found.problems] == [(name, "forged")]
+        assert found.window().holes
+        objects[name] = good
+
+
+def test_an_earlier_closed_object_proves_what_the_newest_cannot_yet() -> None:
+    """The archive lags: the newest closed objects speak of segments that are not there yet."""
+    archive = SmallArchive()
+    sample = archive.samples[0]
+    before_us = START_US + 20_000_000
+    for number in range(3):
+        point = ClosedPoint(
+            TableId(sample.table),
+            PartitionId(sample.partition),
+            Stamp(sample.stamp + ((30 + number) * 1_000_000 << 12)),
+            Lsn(sample.lsn + 3),
+            Lsn(sample.lsn + 4),
+            bytes(31) + b"x",
+        )
+        made = ClosedObject(CLUSTER, "n1", START_US + (30 + number) * 1_000_000, 1, OWNER, (point,), before_us)
+        before_us = made.time_us
+        archive.store.objects[made.key()] = encode_closed(made)
+    index = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop)
+    archive.loop.run(index.refresh(now_us=START_US + 40_000_000))
+    assert index.partitions[(sample.table, sample.partition)].window().latest_us == stamp_micros(sample.stamp) + 20_000_000 - 1
+
+
+def test_a_closed_timestamp_ahead_of_the_clock_is_not_believed() -> None:
+    archive = SmallArchive()
+    sample = archive.samples[0]
+    good = refreshed(archive).partitions[(sample.table, sample.partition)].window().latest_us
+    ahead = Stamp(sample.stamp + (600_000_000 << 12))
+    point = ClosedPoint(TableId(sample.table), PartitionId(sample.partition), ahead, Lsn(sample.lsn - 1), Lsn(sample.lsn), sample.chain)
+    for time_us in (START_US + 25_000_000, START_US + 599_000_000):
+        made = ClosedObject(CLUSTER, "n7", time_us, 1, OWNER, (point,))
+        archive.store.objects[made.key()] = encode_closed(made)
+        assert refreshed(archive).partitions[(sample.table, sample.partition)].window().latest_us == good
+        del archive.store.objects[made.key()]
+
+
+def test_rows_keep_every_fact_in_order() -> None:
+    sample = history(segments=6)
+    rows, wanted = Rows(), [row_of(one) for one in sample.manifests()]
+    for row in (*wanted[::2], *wanted[1::2], wanted[3]):
+        rows.add(row)
+    assert list(rows) == wanted
+    assert all(rows.has(one.key()) for one in sample.manifests())
+    rows.discard(sample.manifests()[2].key())
+    assert list(rows) == [*wanted[:2], *wanted[3:]]
+    assert Rows.SIZE <= 200, "bytes that a segment costs in memory"
+
+
+def test_an_upload_under_way_is_neither_archived_nor_a_problem() -> None:
+    archive = SmallArchive()
+    sample = archive.samples[1]
+    sample.random_write()
+    manifest, data = sample.manifest(sample.seal())
+    archive.store.objects[build(manifest.key())] = data
+    found = refreshed(archive).partitions[(sample.table, sample.partition)]
+    assert found.problems == []
+    assert found.reach() == manifest.first - 1
+
+
+def test_old_closed_objects_are_found_however_long_ago() -> None:
+    archive = SmallArchive()
+    index = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop)
+    archive.loop.run(index.refresh(now_us=START_US + 40 * 86_400_000_000))
+    assert all(one.closed for one in index.partitions.values())
+
+
+# --- status ---
+
+
+def test_status_of_a_good_archive() -> None:
+    archive = SmallArchive()
+    index = refreshed(archive)
+    now_us = START_US + 25_000_000
+    (table,) = tables_in(index)
+    answer = archive_status(index, tables=[table], store=StoreFacts("memory://", True, None), now_us=now_us, lag_alarm_s=60)
+    assert answer["exit"] == 0
+    (entry,) = answer["tables"]
+    assert entry["table"] == "orders"
+    assert entry["table_id"] == TABLE
+    assert entry["window"]["holes"] == []
+    assert entry["window"]["latest"].endswith("Z")
+    assert entry["lag_seconds"] > 0
+    assert entry["segments"] == sum(len(sample.segments) for sample in archive.samples)
+    assert entry["attestations"] == {"1": 0, "2": 0, "3": entry["segments"]}
+    assert entry["bytes_raw"] == sum(segment.raw_size for sample in archive.samples for segment in sample.segments)
+    assert entry["bytes_stored"] == sum(len(data) for key, data in archive.store.objects.items() if "/t=" in key)
+
+
+def test_status_exit_codes() -> None:
+    archive = SmallArchive()
+    index = refreshed(archive)
+    now_us = START_US + 25_000_000
+    (table,) = tables_in(index)
+    up, down = StoreFacts("m", True, None), StoreFacts("m", False, "refused")
+
+    def code(tables: list[TableFacts], store: StoreFacts = up, at: int = now_us) -> int:
+        return int(archive_status(index, tables=tables, store=store, now_us=at, lag_alarm_s=60)["exit"])
+
+    assert code([table]) == 0
+    assert code([table], store=down) == 1
+    assert code([table], at=now_us + 200_000_000) == 3
+    assert code([table._replace(dropped_at_us=now_us)], at=now_us + 200_000_000) == 0
+    unknown = TableFacts("7ab1e000-0000-4000-8000-0000000000aa", "new", ("9a471710-0000-4000-8000-0000000000aa",))
+    assert code([table, unknown]) == 3
+    assert code([table], store=up._replace(present=False)) == 2
+    assert code([table], store=up._replace(fenced="a newer epoch")) == 3
+    assert code([table], store=up._replace(complete=False)) == 0
+    sample = archive.samples[0]
+    found = index.partitions[(sample.table, sample.partition)]
+    found.rows.discard(sample.manifest(sample.segments[2])[0].key())
+    found.forget()
+    assert code([table], store=down) == 2
+
+
+def test_times_are_utc_with_microseconds() -> None:
+    assert time_text(START_US + 7) == "2025-10-09T08:53:20.000007Z"
+    assert time_text(None) is None
+
+
+def test_listing_pages() -> None:
+    archive = SmallArchive()
+    found = archive.loop.run(list_all(archive.store, f"{CLUSTER}/"))
+    assert list(found) == sorted(key for key in archive.store.objects if key.startswith(CLUSTER))
+    assert Seal.AGE == 0
