@@ -9,6 +9,7 @@ import msgspec
 
 from base.env import Env, Task
 from base.errors import Conflict, Missing, ScrubjayError, Unavailable, Unsafe
+from base.gate import Gate
 from base.hlc import stamp_micros
 from base.ids import PartitionId, Stamp, TableId
 from pitr.archive import RestoreArchive, TableArchive
@@ -16,7 +17,6 @@ from pitr.job import CANCELLED, FAILED, PREFIX, PUBLISHED, RUNNING, AskedNote, R
 from pitr.plan import Plan, plan_table
 from pitr.restore import POLL_S, Restore, RestoreOptions, ends_reached, folder_of, parts_of, rates_of, with_closed
 from pitr.target import Asked, Reach, Window, exactly_one, reach, resolve
-from scrubber.gather import Gate
 from scrubber.times import utc_text, utc_text_or_none
 from storage.control.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
 from storage.service_port import ServicePort
