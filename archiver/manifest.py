@@ -15,6 +15,7 @@ from archiver.layout import SegmentKey, build
 from archiver.segment import SegmentHead
 from base.checksum import crc32c_raw, sha256_hex
 from base.errors import Corrupt
+from base.hlc import last_stamp_at, stamp_micros
 from base.ids import ClusterId, PartitionId, TableId
 from storage.archive_port import PartitionFacts, SealedSegment
 from storage.chain import Link, next_chain
@@ -244,7 +245,7 @@ def decode_manifest(data: bytes, *, where: str) -> SegmentManifest:
         or not 1 <= manifest.members[0] <= manifest.members[-1] <= 999
     ):
         raise Corrupt("manifest names members that cannot have agreed", what="manifest", where=where, found=list(manifest.members))
-    if manifest.closed > manifest.last_stamp:
+    if manifest.closed > last_stamp_at(stamp_micros(manifest.last_stamp)):
         raise Corrupt("manifest is closed behind its own seal", what="manifest", where=where, lsn=manifest.last)
     if manifest.chain != manifest.expected_chain():
         raise Corrupt("manifest's chain value does not follow from its content", what="manifest", where=where)

@@ -154,8 +154,11 @@ def archived_here(control: Control) -> list[Archived]:
     found: list[Archived] = []
     tables = {table.table_id: table for table in (*control.service.tables(), control.system)}
     for table in tables.values():
+        finals = {final.partition_id: final for final in table.finals} if table.archived_at is not None else {}
         for info in table.partitions:
             known = [_end(node, info.partition_id) for node in control.nodes.values() if info.partition_id in node.replicas]
+            if info.partition_id in finals:
+                known.append((finals[info.partition_id].lsn, bytes.fromhex(finals[info.partition_id].chain)))
             if known:
                 lsn, chain = max(known, key=lambda one: (one[0], one[1] is not None))
                 found.append(Archived(table.table_id, info.partition_id, lsn, chain))
