@@ -20,6 +20,7 @@ from base.http import Request, Response
 from base.ids import PartitionId
 from pitr.restore import ARCHIVE_LAGS
 from pitr.target import Asked
+from scrubjay.client import CLUSTER_HEADER
 from scrubjay.jobs import Job, JobBoard
 from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, Failure, answer, failure_of, merge_exits
 from scrubjay.units import format_time
@@ -110,7 +111,11 @@ class AdminApi:
         }
 
     async def handle(self, request: Request) -> Response:
-        """Answer one request; never raises."""
+        """Answer one request; never raises. Every answer names the cluster it is of, in a header."""
+        found = await self._answered(request)
+        return Response(found.status, (*found.headers, (CLUSTER_HEADER, str(self._cluster().get("cluster_id", "")))), found.body)
+
+    async def _answered(self, request: Request) -> Response:
         try:
             refused = self._refusal(request)
             if refused is not None:

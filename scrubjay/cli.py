@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from base.errors import ScrubjayError
-from scrubjay.output import FAILED, INTERRUPTED, REFUSED, USAGE, Failure, answer, error_lines, failure_of, to_json
-from scrubjay.parser import HelpWanted, WrongUsage, parse
+from scrubjay import __version__, streams
+from scrubjay.output import (
+    FAILED,
+    INTERRUPTED,
+    REFUSED,
+    USAGE,
+    Failure,
+    answer,
+    error_lines,
+    failure_of,
+    failure_of_machine,
+    to_json,
+)
+from scrubjay.parser import HelpWanted, VersionWanted, WrongUsage, parse
 from scrubjay.verb import Call, Verb
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
+    streams.secure()
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
-    if not __debug__:
-        return _fail(_stripped(), None, as_json=as_json)
+    if as_json:
+        streams.json_output(sys.stdout)
     try:
+        if not __debug__:
+            return _fail(_stripped(), None, as_json=as_json)
         return _main(words, as_json=as_json)
-    except BrokenPipeError:
-        # The reader of our stdout left (`| head`). Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except OSError as error:
+        # What is left here is our own output: its reader left (`| head`), or the disk it goes to is full.
+        streams.give_up_stdout()
+        if not isinstance(error, BrokenPipeError):
+            _complain(error_lines(failure_of_machine(error, asked=" ".join(["scrubjay", *words])).error))
+        return FAILED
 
 
 def _main(words: list[str], *, as_json: bool) -> int:
@@ -34,13 +52,17 @@ def _main(words: list[str], *, as_json: bool) -> int:
 
     try:
         verb, options = parse(VERBS, words)
+    except VersionWanted:
+        _print(to_json(answer(0, {"version": __version__}, template={})) if as_json else f"scrubjay {__version__}")
+        return 0
     except HelpWanted as wanted:
         _print(to_json(answer(0, {"help": str(wanted)}, template={})) if as_json else str(wanted).rstrip())
         return 0
     except WrongUsage as wrong:
         return _wrong_usage(wrong, words, as_json=as_json)
     try:
-        exit_code, body = verb.run(Call(options))
+        call = Call(options)
+        exit_code, body = verb.run(call)
     except KeyboardInterrupt:
         interrupted = Failure(
             "interrupted", code="Interrupted", exit_code=INTERRUPTED, asked=f"scrubjay {verb.name}", next_step=verb.interrupted
@@ -52,18 +74,20 @@ def _main(words: list[str], *, as_json: bool) -> int:
         return _fail(failure_of(error, asked=f"scrubjay {' '.join(words)}"), verb, as_json=as_json)
     except BrokenPipeError:
         raise
+    except (OSError, MemoryError) as error:
+        return _fail(failure_of_machine(error, asked=f"scrubjay {' '.join(words)}"), verb, as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug of ours is one line for the user, not a traceback
         return _fail(_bug(error, words), verb, as_json=as_json)
-    return exit_code if body is None else _finish(verb, exit_code, body, as_json=as_json)
+    return exit_code if body is None else _finish(verb, call, exit_code, body, as_json=as_json)
 
 
-def _finish(verb: Verb, exit_code: int, body: dict[str, Any], *, as_json: bool) -> int:
+def _finish(verb: Verb, call: Call, exit_code: int, body: dict[str, Any], *, as_json: bool) -> int:
     """Print a verb's report. A report may carry an `error` too (store unreachable: the report is still printed)."""
     document = answer(exit_code, body, template=verb.template, error=body.get("error"))
     if as_json:
         _print(to_json(document))
         return exit_code
-    lines = verb.render(document)
+    lines = [*call.cluster_lines(), *verb.render(document)]
     if lines:
         _print("\n".join(lines))
     if document["error"]:
@@ -120,7 +144,8 @@ def _print(text: str) -> None:
 
 
 def _complain(lines: list[str]) -> None:
-    print("\n".join(lines), file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a full or closed stderr: nobody is left to tell, and the exit code still says it
+        print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

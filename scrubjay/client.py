@@ -10,13 +10,15 @@ import json
 import os
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from scrubjay.machine import monotonic_s, pause
 from scrubjay.output import FAILED, USAGE, Failure
 from scrubjay.progress import Progress
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:8000"
+CLUSTER_HEADER = "x-scrubjay-cluster"
+"""Of every answer of the admin API: the id of the cluster that gave it."""
 REQUEST_TIMEOUT_S = 60.0
 ANSWER_BYTES_MAX = 256 << 20
 POLL_FIRST_S = 0.05
@@ -25,26 +27,34 @@ LOST_POLLS_S = 30.0
 """How long a wait goes on while the server does not answer: a restart in between is survived."""
 
 
+def split_endpoint(endpoint: str) -> SplitResult:
+    """The parts of `http://host:port`. Raises Failure (64)."""
+    try:
+        parts = urlsplit(endpoint)
+        _ = parts.port  # raises on one that is no number up to 65535
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+        good = good and not parts.query and not parts.fragment and parts.path in ("", "/") and not any(map(str.isspace, endpoint))
+    except ValueError:
+        good = False
+    if not good:
+        step = f"write it with its scheme: http://{endpoint}" if "://" not in endpoint else f"write for example {DEFAULT_ENDPOINT}"
+        raise Failure("not an endpoint", code="Usage", exit_code=USAGE, asked=endpoint, found="no http://host:port", next_step=step)
+    return parts
+
+
 class AdminClient:
     """Calls one cluster. endpoint: `http://host:port`."""
 
     def __init__(self, endpoint: str, *, environ: Mapping[str, str] | None = None) -> None:
         environ = os.environ if environ is None else environ
-        parts = urlsplit(endpoint)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Failure(
-                "not an endpoint",
-                code="Usage",
-                exit_code=USAGE,
-                asked=endpoint,
-                found="no http://host:port",
-                next_step=f"write for example {DEFAULT_ENDPOINT}",
-            )
+        parts = split_endpoint(endpoint)
         self.endpoint = endpoint.rstrip("/")
         self._secure = parts.scheme == "https"
         self._netloc = parts.netloc
         self._key = environ.get("SCRUBJAY_ACCESS_KEY_ID") or environ.get("AWS_ACCESS_KEY_ID")
         self._secret = environ.get("SCRUBJAY_SECRET_ACCESS_KEY") or environ.get("AWS_SECRET_ACCESS_KEY")
+        self.cluster: str | None = None
+        """Id of the cluster that answered, once one has."""
         self._region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
     def get(self, path: str, query: Mapping[str, str | None] | None = None) -> dict[str, Any]:
@@ -95,7 +105,8 @@ class AdminClient:
             response = connection.getresponse()
             raw = response.read(ANSWER_BYTES_MAX)
             status = response.status
-        except (OSError, http.client.HTTPException) as error:
+            self.cluster = response.headers.get(CLUSTER_HEADER) or self.cluster
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a host name that cannot be one
             raise Failure(
                 "cannot reach the cluster",
                 code="Unreachable",

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import difflib
 import functools
+import ipaddress
+import os
+import re
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -46,6 +49,16 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Key("stop_timeout", "duration", "longest wait for the object store at a planned stop; what is unarchived then stays in the WAL"),
     ] = 30_000_000
+
+    @property
+    def endpoint(self) -> str:
+        """Where a client on this machine finds the server. Port 0 is only known to the server: the default stands for it."""
+        try:
+            address = ipaddress.ip_address(self.listen)
+            host = ("127.0.0.1" if address.version == 4 else "::1") if address.is_unspecified else self.listen
+        except ValueError:
+            host = self.listen
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port or 8000}"
 
 
 class AuthKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,11 +223,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def archive_url(self) -> str:
         """`archive.url`, or the archive folder below the data folder."""
-        return self.archive.url or (Path(self.serve.data).resolve() / "archive").as_uri()
+        return self.archive.url or (Path(os.path.realpath(self.serve.data)) / "archive").as_uri()
 
 
 RESERVED_ENV = ("SCRUBJAY_CONFIG", "SCRUBJAY_ENDPOINT", "SCRUBJAY_ACCESS_KEY_ID", "SCRUBJAY_SECRET_ACCESS_KEY", "SCRUBJAY_LOG")
 """Variables of ours that are no configuration keys."""
+_SERVICE_LINK = re.compile(r"SCRUBJAY_(.*_)?(SERVICE_HOST|SERVICE_PORT|SERVICE_PORT_\w+|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+_SERVICE_URL = re.compile(r"(tcp|udp|sctp)://\S+")
+
+
+def is_service_link(name: str, value: str) -> bool:
+    """Whether Kubernetes put this variable into the container because a Service is called `scrubjay` or `scrubjay-…`. They say nothing about us.
+
+    `SCRUBJAY_SERVE_PORT` is one of them, for a Service `scrubjay-serve`, if it holds an address.
+    """
+    return _SERVICE_LINK.fullmatch(name) is not None or (name.endswith("_PORT") and _SERVICE_URL.fullmatch(value) is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +335,7 @@ def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
     prefixes = tuple(f"SCRUBJAY_{section.upper()}_" for section in sections())
     values: dict[str, Any] = {}
     for name in sorted(env):
-        if not name.startswith("SCRUBJAY_") or name in RESERVED_ENV:
+        if not name.startswith("SCRUBJAY_") or name in RESERVED_ENV or is_service_link(name, env[name]):
             continue
         if name in names:
             values[names[name].dotted] = _convert(names[name], env[name], source=name)

@@ -7,7 +7,9 @@ Every JSON answer has `schema`, `exit`, `error` and all fields of its verb's tem
 from __future__ import annotations
 
 import copy
+import errno
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -84,6 +86,42 @@ def failure_of(error: ScrubjayError, *, asked: str | None = None) -> Failure:
         next_step=str(known["next"]) if known["next"] is not None else _NEXT.get(code),
         body=body if isinstance(body, dict) else None,
     )
+
+
+_AGAIN = "try again when the machine has more of it"
+_NEXT_OF_ERRNO = {
+    errno.EACCES: "let the user that runs it read and write there, or give another place",
+    errno.EPERM: "let the user that runs it read and write there, or give another place",
+    errno.EROFS: "give a place that can be written",
+    errno.ENOSPC: "make room, see runbooks/disk-full.md",
+    errno.EDQUOT: "make room within the quota, see runbooks/disk-full.md",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "raise the system's limit of open files (fs.file-max)",
+    errno.ENOMEM: _AGAIN,
+    errno.EAGAIN: "raise the limit of processes (ulimit -u), or try again",
+    errno.ENOENT: "give a place that exists",
+    errno.ENOTDIR: "give a place that is a folder",
+    errno.EISDIR: "give a place that is no folder",
+    errno.EEXIST: "give a place that is a folder",
+    errno.ELOOP: "give a place that is a folder",
+    errno.ENAMETOOLONG: "give a shorter path",
+}
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+
+
+def failure_of_machine(error: OSError | MemoryError, *, asked: str) -> Failure:
+    """The answer when the operating system refuses something: never a bug of ours, and nothing that is known about data."""
+    if isinstance(error, MemoryError):
+        return Failure(
+            "the machine has no more memory", code="Exhausted", exit_code=FAILED, asked=asked, found="out of memory", next_step=_AGAIN
+        )
+    number = error.errno
+    code = "DiskFull" if number in _FULL else "Exhausted" if number in _EXHAUSTED else "Unavailable"
+    where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
+    found = (error.strerror or str(error) or type(error).__name__) + where
+    step = _NEXT_OF_ERRNO.get(number or 0, "the system's own log may say more")
+    return Failure("the operating system refused", code=code, exit_code=FAILED, asked=asked, found=found, next_step=step)
 
 
 def answer(

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from scrubjay import __version__
 from scrubjay.output import EXIT_MEANING, INTERRUPTED, USAGE
 from scrubjay.verb import Verb
 
@@ -30,7 +29,11 @@ class WrongUsage(Exception):
 
 
 class HelpWanted(Exception):
-    """-h or --version: text for stdout, exit 0."""
+    """-h: text for stdout, exit 0."""
+
+
+class VersionWanted(Exception):
+    """--version: the version on stdout, exit 0."""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -49,7 +52,7 @@ class _VersionAction(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
     ) -> NoReturn:
-        raise HelpWanted(f"scrubjay {__version__}\n")
+        raise VersionWanted
 
 
 class Parser(argparse.ArgumentParser):

@@ -22,6 +22,8 @@ class Call:
 
     options: argparse.Namespace
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    asked: list[AdminClient] = field(default_factory=list)
+    """Clients made for this call."""
 
     def option(self, name: str, default: Any = None) -> Any:
         return getattr(self.options, name, default)
@@ -36,15 +38,21 @@ class Call:
 
     @property
     def endpoint(self) -> str:
-        from scrubjay.client import DEFAULT_ENDPOINT
-
-        return str(self.option("endpoint") or self.environ.get("SCRUBJAY_ENDPOINT") or DEFAULT_ENDPOINT)
+        """`--endpoint`, else SCRUBJAY_ENDPOINT, else where the configuration (the server's own file will do) says that it listens. Raises Invalid."""
+        given = self.option("endpoint") or self.environ.get("SCRUBJAY_ENDPOINT")
+        return str(given) if given else self.config().serve.endpoint
 
     def client(self) -> AdminClient:
-        """Of `--endpoint`. Raises Failure if that is no URL."""
+        """Of the endpoint. Raises Failure if that is no URL, Invalid for a configuration that is none."""
         from scrubjay.client import AdminClient
 
-        return AdminClient(self.endpoint, environ=self.environ)
+        client = AdminClient(self.endpoint, environ=self.environ)
+        self.asked.append(client)
+        return client
+
+    def cluster_lines(self) -> list[str]:
+        """Which cluster answered, for the head of a report that people read."""
+        return [f"cluster {client.cluster or '(unknown)'} at {client.endpoint}" for client in self.asked[-1:]]
 
     def config(self, options: Mapping[str, Any] | None = None) -> Config:
         """From file, environment, --set and `options` (dotted name -> value). Raises Invalid."""

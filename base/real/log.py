@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, to stderr, never one per request. `bind` what a line is about: node, partition, job.
+"""Log lines: one JSON object each (on a terminal: lines for people), to stderr, never one per request. `bind` what a line is about: node, partition, job.
 
 Logging never fails its caller: a closed or full stderr loses lines, nothing else; a value that JSON does not know is shown by its repr.
 """
@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import msgspec
 import structlog
+
+from base.errors import Invalid
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -46,19 +49,41 @@ def _render(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
         return json.dumps(event, default=repr, skipkeys=True)
 
 
+def _renderers(stream: TextIO) -> list[Any]:
+    """The last steps of a line, for a terminal or for a machine."""
+    if _is_terminal(stream):
+        colours = "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        return [
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            structlog.dev.ConsoleRenderer(
+                colors=colours, pad_event_to=0, pad_level=False, exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
+    return [structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.format_exc_info, _order, _render]
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
 def setup(level: str = "info", stream: TextIO | None = None) -> None:
-    """Configure structlog for this process; call once, before the first line. level: a key of `LEVELS`. stream: stderr unless given."""
+    """Configure structlog for this process; call once, before the first line. stream: stderr unless given.
+
+    A terminal gets lines for people, everything else JSON. Raises Invalid if `level` is no key of `LEVELS`.
+    """
+    if level.strip().lower() not in LEVELS:
+        raise Invalid("no such log level", asked=f"SCRUBJAY_LOG={level}", found="none of ours", next=f"one of {', '.join(LEVELS)}")
     target = sys.stderr if stream is None else stream
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            _order,
-            _render,
+            *_renderers(target),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level.strip().lower()]),
         logger_factory=lambda *_names: _Lines(target),
         cache_logger_on_first_use=False,
     )

@@ -4,6 +4,7 @@ Order of stopping: HTTP refuses new work, open segments are sealed and archived 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
@@ -27,6 +28,7 @@ from base.real.http import HttpServer
 from base.real.jobs import WorkerJobs
 from base.real.limits import Descriptors, raise_descriptors, share_out
 from base.real.loop import AsyncTasks, run
+from base.real.platform import check_platform
 from base.real.rand import RealRand
 from base.real.stores import open_store, worker_environment
 from base.wrap.metered import MeteredStore
@@ -36,7 +38,7 @@ from scrubber.ledger import SqliteLedger
 from scrubber.partition import ScrubOptions
 from scrubjay.config import Config
 from scrubjay.server.cluster import NODES, Cluster, open_cluster
-from scrubjay.server.folder import ClusterFile, FolderLock, empty_tmp, new_cluster, read_cluster, write_cluster
+from scrubjay.server.folder import ClusterFile, FolderLock, data_folder, empty_tmp, new_cluster, read_cluster, write_cluster
 from scrubjay.server.metrics import Metrics
 from scrubjay.server.surface import http_limits, keys_of, surface
 from server.archive import start_agents, wrapped
@@ -69,9 +71,10 @@ class Archive:
 
 def serve(config: Config) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code: 0, or 3 if something stayed unarchived. Raises Unsafe (4), Unavailable (1)."""
-    log.setup(os.environ.get("SCRUBJAY_LOG", "info"))
+    log.setup(os.environ.get("SCRUBJAY_LOG") or "info")
+    check_platform()
     descriptors = share_out(raise_descriptors(), nodes=len(NODES))
-    folder = Path(config.serve.data).resolve()
+    folder = data_folder(config.serve.data)
     lock = FolderLock(folder)
     try:
         return run(lambda tasks: _serve(tasks, folder, config, descriptors))
@@ -124,8 +127,18 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     except OSError as error:
         await _close(cluster, agents, jobs, durability)
         if error.errno == errno.EADDRINUSE:
-            raise Unavailable("the port is taken", port=config.serve.port, listen=config.serve.listen) from error
-        raise Unavailable("cannot listen", listen=config.serve.listen, port=config.serve.port, cause=str(error)) from error
+            raise Unavailable(
+                "the port is taken",
+                asked=f"--listen {config.serve.listen} --port {config.serve.port}",
+                found=error.strerror or str(error),
+                next="give another with --port (0: a free one), or stop what listens there",
+            ) from error
+        raise Unavailable(
+            "cannot listen",
+            asked=f"--listen {config.serve.listen} --port {config.serve.port}",
+            found=error.strerror or str(error),
+            next="give an address of this machine with --listen, and a port this user may take with --port",
+        ) from error
     # What is here now lives as long as the process: the collector need not walk it at every full collection, and those may be rarer than by default.
     gc.collect()
     gc.freeze()
@@ -140,7 +153,8 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     await hand_over(env, list(cluster.nodes.values()))
     await _close(cluster, agents, jobs, durability)
     if left:
-        sys.stderr.write(f"stopped with {left} bytes not archived yet; they stay in the WAL and are archived after the next start\n")
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"stopped with {left} bytes not archived yet; they stay in the WAL and are archived after the next start\n")
         return 3
     return 0
 
