@@ -42,6 +42,11 @@ def split_endpoint(endpoint: str) -> SplitResult:
     return parts
 
 
+def typed(text: str) -> str:
+    """A word of the command line as its bytes spell it in UTF-8. Under an ASCII locale Python hands on other bytes as lone surrogates."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 class AdminClient:
     """Calls one cluster. endpoint: `http://host:port`."""
 
@@ -59,12 +64,13 @@ class AdminClient:
 
     def get(self, path: str, query: Mapping[str, str | None] | None = None) -> dict[str, Any]:
         """GET /admin/v1/<path>. Raises Failure."""
-        asked = {name: value for name, value in (query or {}).items() if value is not None}
+        asked = {name: typed(value) for name, value in (query or {}).items() if value is not None}
         return self._call("GET", path + ("?" + urlencode(sorted(asked.items()), quote_via=quote) if asked else ""), b"")
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST a JSON object to /admin/v1/<path>. Raises Failure."""
-        return self._call("POST", path, json.dumps(body).encode())
+        text = {name: typed(value) if isinstance(value, str) else value for name, value in body.items()}
+        return self._call("POST", path, json.dumps(text).encode())
 
     def run_job(self, path: str, body: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
         """Start a job of the server and wait for its result. Raises Failure."""
