@@ -1,41 +1,45 @@
 """The archiving agent: one per node, for all its replicas (DESIGN section 6).
 
 It takes the sealed segments that members agreed on, oldest first, and sees to it that each is in the archive and equal to this member's WAL, then says so
-(`LogSource.announce`), whoever uploaded it. The leader's agent uploads at once; the others compare what it uploaded, and upload themselves after a delay.
+(`LogSource.announce`), whoever uploaded it. The leader's agent uploads at once; the others read back and compare what it uploaded, say so when it is bad
+(`refute`: then the next generation is written), and upload themselves after a delay.
 
 While the store is down, slow or full nothing is lost and nothing is dropped: segments stay in the WAL, the agent tries again at a growing, bounded
-interval, says what is wrong in `status`, and catches up by itself. Memory: at most `parallel` segments at a time. Idle partitions cost nothing here.
-Guarantees: never two different objects under one name; a manifest only after its segment; nothing at all once a newer epoch is there (Fenced).
+interval, says what is wrong in `state`, and catches up by itself. Memory: at most `parallel` segments at a time. Idle partitions cost nothing here.
+Guarantees: never two different objects under one name; a manifest only after its segment; nothing at all while the epoch is unknown or another holds it.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from archiver.closed import ClosedObject, encode_closed, newest_closed
-from archiver.identity import Writer, check_epoch
-from archiver.layout import ClosedKey, parse
+from archiver.agent_state import AgentState, PartitionQueue, Trouble
+from archiver.closed import ClosedObject
+from archiver.layout import build
+from archiver.meeting import meet
 from archiver.outgoing import Outgoing, from_job, prepare, request
-from archiver.placing import Placer
-from base.env import Env, Future, Jobs, ObjectStore, Task, Timer
-from base.errors import Corrupt, Exists, Fenced, Missing, ScrubjayError, Unavailable
+from archiver.placing import Bad, Placer
+from archiver.publishing import ClosedPublisher
+from archiver.writer import Writer
+from base.env import Env, Future, Jobs, ObjectStore, Task
+from base.errors import Corrupt, Fenced, ScrubjayError, Unavailable
 from base.hlc import stamp_micros
 from base.ids import PartitionId
 from storage import chain as chains
 from storage.archive_port import LogSource, SealedSegment
+from storage.attest import MEMBERS_MIN, Attestation
 
 PREPARE_JOB = "archiver.outgoing:prepare_job"
-CLOSED_SOON_S = 0.5
-"""How long after it is asked for a `closed/` object out of turn is published; they are at least so far apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentOptions:
     """parallel: segments in memory at a time. compare_after_s: how soon a member that does not lead looks for what the leader uploaded.
     backup_after_s: when it uploads itself. closed_interval_s: between two `closed/` objects. again_after_s: when an announcement without effect is repeated.
-    backoff_s, backoff_cap_s: between tries while the store does not answer. check_s: between two looks at epoch and identity."""
+    backoff_s, backoff_cap_s: between tries while the store does not answer. max_offset_us: a closed timestamp further ahead of the clock is not published."""
 
     parallel: int = 3
     compare_after_s: float = 0.7
@@ -45,7 +49,7 @@ class AgentOptions:
     backoff_s: float = 0.5
     backoff_cap_s: float = 10.0
     closed_interval_s: float = 10.0
-    check_s: float = 30.0
+    max_offset_us: int = 500_000
 
 
 @dataclass(slots=True)
@@ -53,7 +57,7 @@ class AgentStatus:
     """reachable: the latest call to the store was answered. stopped: why this agent writes no more (Fenced), "" if it does.
 
     unarchived_bytes: raw bytes of sealed segments that are not archived yet; lag_us: age of the oldest of them. placed: segments found or made good in the
-    archive by this agent; closed_published: `closed/` objects; failures: tries that ended in an error.
+    archive by this agent; refuted: generations that it found bad; closed_published: `closed/` objects; failures: tries that ended in an error.
     """
 
     reachable: bool = True
@@ -65,6 +69,7 @@ class AgentStatus:
     lag_us: int = 0
     placed: int = 0
     compared: int = 0
+    refuted: int = 0
     closed_published: int = 0
     failures: int = 0
 
@@ -82,6 +87,7 @@ class _Work:
     seen: dict[int, int] = field(default_factory=dict)
     before: SealedSegment | None = None
     """The newest segment proven."""
+    trouble: Trouble | None = None
 
 
 class ArchiveAgent:
@@ -96,8 +102,9 @@ class ArchiveAgent:
         *,
         options: AgentOptions | None = None,
         jobs: Jobs | None = None,
+        log: Callable[[str, str], object] | None = None,
     ) -> None:
-        """store: with retries and a pace already around it. jobs: worker processes for checks and compression; None: done inline."""
+        """store: with retries and a pace already around it. jobs: worker processes for checks and compression; None: done inline. log(level, line)."""
         self.status_now = AgentStatus()
         self.published: Callable[[ClosedObject], None] = _nobody
         """Told of every closed object that this agent has put into the archive."""
@@ -107,26 +114,27 @@ class ArchiveAgent:
         self._store = store
         self._source = source
         self._jobs = jobs
-        self._placer = Placer(store, env, writer=writer, node=source.node, note=self._on_bad_object)
+        self._log = log
+        self._placer = Placer(store, env, writer=writer, node=source.node)
+        self.publisher = ClosedPublisher(
+            env, store, source, writer, max_offset_us=self.options.max_offset_us, told=lambda made: self.published(made)
+        )
         self._work: dict[PartitionId, _Work] = {}
         self._running = 0
         self._wake: Future[None] | None = None
         self._tasks: list[Task[Any]] = []
         self._stopping = False
-        self._blocked = ""
+        self._trouble_now: Trouble | None = None
+        self._closed_trouble: Trouble | None = None
         self._pause_until_us = 0
         self._backoff_s = 0.0
-        self._closed_at_us = 0
-        self._closed_known = False
-        self._closed_wake: Future[None] | None = None
-        self._closed_timer: Timer | None = None
 
     # --- life ---
 
     def start(self) -> None:
         """Begin to archive. Subscribes to the source."""
         self._source.subscribe(self._changed)
-        for name, loop in (("dispatch", self._dispatch()), ("closed", self._publish()), ("epoch", self._watch())):
+        for name, loop in (("dispatch", self._dispatch()), ("closed", self._publish())):
             self._tasks.append(self._spawn(loop, name))
 
     def _spawn(self, coro: Coroutine[Any, Any, None], name: str) -> Task[None]:
@@ -135,8 +143,7 @@ class ArchiveAgent:
     def stop(self) -> None:
         """Stop at the next step; nothing half-done needs cleaning up."""
         self._stopping = True
-        if self._closed_timer is not None:
-            self._closed_timer.cancel()
+        self.publisher.stop()
         for task in self._tasks:
             task.cancel()
         self._tasks = []
@@ -144,12 +151,12 @@ class ArchiveAgent:
     async def drain(self, timeout_s: float) -> int:
         """Wait until everything sealed here is archived, at most `timeout_s`; the raw bytes that are not. For a planned stop."""
         end = self._env.clock.boot_us() + int(timeout_s * 1e6)
-        while (left := self.status().unarchived_bytes) and not self.status_now.stopped and self._env.clock.boot_us() < end:
+        while (left := self.status().unarchived_bytes) and self.writer.stopped is None and self._env.clock.boot_us() < end:
             await self._env.tasks.sleep(0.05)
         return left
 
     def status(self) -> AgentStatus:
-        """The present state, with what is unarchived counted now."""
+        """The present numbers, with what is unarchived counted now."""
         now, size, segments, oldest = self._env.clock.wall_us(), 0, 0, 0
         for partition in self._source.partitions():
             for segment in self._source.sealed(partition):
@@ -160,12 +167,46 @@ class ArchiveAgent:
         found = self.status_now
         found.unarchived_bytes, found.unarchived_segments = size, segments
         found.lag_us = max(now - oldest, 0) if oldest else 0
+        found.stopped = self.writer.stopped.reason if self.writer.stopped is not None else ""
+        found.closed_published = self.publisher.count
         return found
+
+    def state(self) -> AgentState:
+        """What this agent can and cannot do now, by partition: for status, metrics and health."""
+        numbers = self.status()
+        now = self._env.clock.wall_us()
+        queue = []
+        for partition in self._source.partitions():
+            sealed = self._source.sealed(partition)
+            if sealed:
+                work = self._work.get(partition)
+                oldest = min(stamp_micros(one.first_stamp) for one in sealed)
+                size = sum(one.raw_size for one in sealed)
+                trouble = work.trouble if work is not None else None
+                queue.append(PartitionQueue(str(sealed[0].table), str(partition), len(sealed), size, max(now - oldest, 0), trouble))
+        return AgentState(
+            node=str(self._source.node),
+            reachable=numbers.reachable,
+            stopped=self.writer.state,
+            fenced=self.writer.stopped is not None,
+            trouble=self._worst(queue),
+            unarchived_bytes=numbers.unarchived_bytes,
+            lag_us=numbers.lag_us,
+            failures=numbers.failures,
+            queue=tuple(queue),
+        )
+
+    def _worst(self, queue: list[PartitionQueue]) -> Trouble | None:
+        stopped = self.writer.stopped
+        if stopped is not None:
+            return Trouble(stopped.reason, stopped.since_us)
+        known = [self._trouble_now, self._closed_trouble, *(one.trouble for one in queue)]
+        return min((one for one in known if one is not None), key=lambda one: one.since_us, default=None)
 
     # --- what wakes it ---
 
     def _changed(self, partition: PartitionId) -> None:
-        """A segment became agreed here, or an ARCHIVED record was applied."""
+        """A segment became agreed here, a member wrote a manifest or found one bad, or an ARCHIVED record was applied."""
         work = self._work.get(partition)
         now = self._env.clock.boot_us()
         if work is None:
@@ -173,7 +214,7 @@ class ArchiveAgent:
             self._work[partition] = _Work(due)
         elif work.running:
             work.again = True
-        elif self._source.leads(partition):
+        elif self._source.leads(partition) or self._source.written(partition) > work.last:
             work.due_us = now
         self._signal()
 
@@ -189,7 +230,7 @@ class ArchiveAgent:
             if now >= rescan_us:
                 rescan_us = now + int(self.options.rescan_s * 1e6)
                 self._rescan(now)
-            if now >= self._pause_until_us and not self.status_now.stopped and not self._blocked:
+            if now >= self._pause_until_us and not self.writer.state:
                 # After an error one try at a time, until one succeeds: a store in trouble is not helped by a crowd.
                 free = (1 if self._backoff_s else self.options.parallel) - self._running
                 due = sorted((work.due_us, partition) for partition, work in self._work.items() if work.due_us <= now and not work.running)
@@ -202,7 +243,7 @@ class ArchiveAgent:
     async def _rest(self, now: int, rescan_us: int) -> None:
         """Sleep until the next due partition, the rescan, or a signal."""
         soonest = rescan_us
-        if self._running < self.options.parallel:
+        if self._running < self.options.parallel and not self.writer.state:
             waiting = [max(work.due_us, self._pause_until_us) for work in self._work.values() if not work.running]
             soonest = min([soonest, *(at for at in waiting if at > now)])
         self._wake = self._env.tasks.future()
@@ -229,12 +270,16 @@ class ArchiveAgent:
         try:
             wait_s = await self._partition(partition, work)
             self._answered()
+            work.trouble = None
         except Unavailable as error:
-            self._trouble(error)
+            self._unreachable(error)
             wait_s = 0.0  # the pause holds everybody back
+        except Fenced:
+            wait_s = self.options.backoff_cap_s  # the writer's own word says it all
         except ScrubjayError as error:
             # A fault of this segment or of this member's WAL. Others may do better; look again, not too often.
             self._failed(error)
+            work.trouble = self._noted(work.trouble, f"partition {partition}: {error}")
             wait_s = self.options.backoff_cap_s
         finally:
             work.running = False
@@ -247,49 +292,94 @@ class ArchiveAgent:
         """Bring this partition forward as far as it goes; seconds until it should be looked at again."""
         now = self._env.clock.boot_us()
         segments = self._source.sealed(partition)
+        for segment in segments:
+            if segment.last <= work.last and self._source.refuted(partition, segment.last):
+                work.last = segment.first - 1  # what was announced was found bad, here or elsewhere: see to it again
+                break
         if work.last and segments and work.last >= segments[0].last and now - work.announced_us >= self.options.again_after_s * 1e6:
             work.last = 0  # announced, but no ARCHIVED came of it (the leader changed, a message was lost): say it again
         work.seen = {segment.last: work.seen.get(segment.last, now) for segment in segments if segment.last > work.last}
         for segment in segments:
-            if self._stopping or self.status_now.stopped:
+            if self._stopping or self.writer.state:
                 break
             if segment.last <= work.last:
                 continue
-            if segment.suspect or len(segment.agreed) < 2:
+            if segment.suspect or len(segment.agreed) < MEMBERS_MIN:
                 return self.options.rescan_s
             age_us = self._env.clock.boot_us() - work.seen[segment.last]
-            if not await self._settle(segment, work, age_us):
+            said = await self._settle(segment, work, age_us)
+            if said is None:
                 work.polls += 1
                 return min(self.options.compare_after_s * 2.0 ** min(work.polls, 10), self.options.backup_after_s / 3)
             work.polls = 0
             work.last, work.announced_us = segment.last, self._env.clock.boot_us()
             work.before = segment
             work.seen.pop(segment.last, None)
-            self._source.announce(partition, segment.first, segment.last, segment.raw_sha256)
+            self._source.announce(partition, segment.first, segment.last, said)
             self._answered()
         return self.options.again_after_s
 
-    async def _settle(self, segment: SealedSegment, work: _Work, age_us: int) -> bool:
-        """See to it that the segment is archived and equal to ours. False: somebody else's turn still."""
+    async def _settle(self, segment: SealedSegment, work: _Work, age_us: int) -> Attestation | None:
+        """See to it that the segment is archived and equal to ours. None: somebody else's turn still."""
         leads = self._source.leads(segment.partition)
+        refuted = self._source.refuted(segment.partition, segment.last)
         raw: bytes | None = None
         if not leads:
-            raw = self._source.read_raw(segment.partition, segment.first, segment.last)
-            if await self._placer.compare(segment, raw):
+            raw = await self._own(segment)
+            generation, bad = await self._placer.compare(segment, raw, refuted=refuted)
+            self._refute(segment, bad)
+            if generation is not None:
                 self.status_now.compared += 1
-                return True
+                return Attestation(segment.raw_sha256, generation, read=True)
             if age_us < self.options.backup_after_s * 1e6:
-                return False
+                return None
+            refuted = self._source.refuted(segment.partition, segment.last)
         self._check_follows(segment, work)
+        await self.writer.assure(self._store)
+        await self._meet(segment.partition, leads)
         # A leader that has just archived what comes before knows that nobody else writes here; everybody else looks first.
-        rival = None if leads and work.before is not None else await self._placer.rival(segment)
-        if rival is not None:
-            detail = f"{rival}: another history of the same LSNs is archived"
-            self._source.differs(segment.partition, detail)
-            raise Corrupt(detail, what="manifest", where=rival, lsn=segment.first)
-        raw = raw if raw is not None else self._source.read_raw(segment.partition, segment.first, segment.last)
-        await self._place(segment, raw, work)
-        return True
+        if not leads or work.before is None:
+            await self._check_rival(segment)
+        raw = raw if raw is not None else await self._own(segment)
+        return await self._place(segment, raw, work, refuted)
+
+    async def _own(self, segment: SealedSegment) -> bytes:
+        """This member's record bytes, proven to be what the members agreed on. Raises Corrupt: then it may neither upload nor judge what others uploaded."""
+        raw = self._source.read_raw(segment.partition, segment.first, segment.last)
+        found = await self._env.tasks.blocking(lambda: hashlib.sha256(raw).digest())
+        if found != segment.raw_sha256:
+            detail = f"the log's bytes of [{segment.first}, {segment.last}] differ from the agreed segment"
+            self._source.faulty(segment.partition, lsn=segment.first, detail=detail)
+            raise Corrupt(detail, what="segment", lsn=segment.first, expected=segment.raw_sha256.hex(), found=found.hex())
+        return raw
+
+    def _refute(self, segment: SealedSegment, bad: tuple[Bad, ...]) -> None:
+        for one in bad:
+            self.status_now.refuted += 1
+            self._source.refute(
+                segment.partition, segment.last, generation=one.generation, object=one.object, kind=one.kind, reason=one.reason
+            )
+
+    async def _meet(self, partition: PartitionId, leads: bool) -> None:
+        """Once in this process' life: the log continues the archive. Raises Fenced if it does not (for good), Unavailable."""
+        if not leads or partition in self.writer.met:
+            return
+        reason = await meet(self._store, self.writer.cluster, lambda: self._source.history(partition), taken_over=self.writer.taken_over)
+        if reason is not None:
+            await self.writer.diverged(f"partition {partition}: {reason}")
+            _ = self.writer.attached
+        self.writer.met[partition] = None
+
+    async def _check_rival(self, segment: SealedSegment) -> None:
+        """Raises Corrupt if another history of the same LSNs is archived in our own epoch or a later one. One of an earlier epoch is a branch that lost."""
+        rival = await self._placer.rival(segment)
+        if rival is None:
+            return
+        name = build(rival.key().twin())
+        detail = f"{name}: another history of the same LSNs is archived (epoch {rival.epoch}, owner {rival.owner})"
+        self._source.blame(segment.partition, object=name, kind="forged", lsn=segment.first, detail=detail)
+        if rival.epoch >= self.writer.attached.epoch:
+            raise Corrupt(detail, what="manifest", where=name, lsn=segment.first)
 
     def _check_follows(self, segment: SealedSegment, work: _Work) -> None:
         """Raises Corrupt unless the chain and the LSNs go on from the segment before, as far as it is known."""
@@ -305,10 +395,9 @@ class ArchiveAgent:
                 found=segment.chain_before.hex(),
             )
 
-    async def _place(self, segment: SealedSegment, raw: bytes, work: _Work) -> None:
+    async def _place(self, segment: SealedSegment, raw: bytes, work: _Work, refuted: dict[int, str]) -> Attestation:
         follows = work.before is not None and work.before.last + 1 == segment.first
         after_stamp = work.before.last_stamp if work.before is not None and follows else 0
-
         facts = self._source.facts(segment.partition)
 
         async def checked(generation: int) -> Outgoing:
@@ -317,117 +406,73 @@ class ArchiveAgent:
                 return from_job(await self._jobs.run(PREPARE_JOB, asked))
             return await self._env.tasks.blocking(lambda: prepare(asked))
 
-        await self._placer.place(segment, facts, checked)
+        placed = await self._placer.place(segment, facts, checked, refuted=refuted)
+        self._refute(segment, placed.bad)
         self.status_now.placed += 1
-
-    def _on_bad_object(self, partition: str, key: str, reason: str) -> None:
-        self._source.differs(PartitionId(partition), f"{key}: {reason}")
+        return Attestation(segment.raw_sha256, placed.generation, placed.read)
 
     # --- the store's state ---
 
     def _answered(self) -> None:
         self.status_now.reachable = True
         self._backoff_s = 0.0
+        if self._trouble_now is not None:
+            self._say("info", f"archiving goes on; it could not since {self._trouble_now.since_us}: {self._trouble_now.error}")
+        self._trouble_now = None
 
     def _failed(self, error: ScrubjayError) -> None:
         self.status_now.failures += 1
         self.status_now.last_error, self.status_now.last_error_us = str(error), self._env.clock.wall_us()
 
-    def _trouble(self, error: Unavailable) -> None:
+    def _noted(self, before: Trouble | None, error: str) -> Trouble:
+        """The trouble with its beginning; a new one leaves a log line at once."""
+        if before is None:
+            self._say("warning", f"cannot archive: {error}")
+            return Trouble(error, self._env.clock.wall_us())
+        return Trouble(error, before.since_us)
+
+    def _unreachable(self, error: Unavailable) -> None:
         """The store did not answer: everybody waits, longer each time, and one then tries."""
         self._failed(error)
         self.status_now.reachable = False
+        self._trouble_now = self._noted(self._trouble_now, str(error))
         self._backoff_s = min(max(self._backoff_s * 2, self.options.backoff_s), self.options.backoff_cap_s)
         wait = self._env.rand.uniform(self._backoff_s / 2, self._backoff_s)
         self._pause_until_us = self._env.clock.boot_us() + int(wait * 1e6)
 
-    # --- closed timestamps, epoch ---
+    def _say(self, level: str, line: str) -> None:
+        if self._log is not None:
+            self._log(level, f"{self._source.node}: {line}")
+
+    # --- closed timestamps ---
 
     async def _publish(self) -> None:
         """One `closed/` object an interval, for all partitions led; none while none is led. A missed one is not made up for: the next says more."""
-        await self._closed_pause(self._env.rand.uniform(0.1, self.options.closed_interval_s / 2))
+        await self.publisher.pause(self._env.rand.uniform(0.1, self.options.closed_interval_s / 2))
         while not self._stopping:
             try:
                 await self.publish_closed()
-            except Unavailable as error:
-                self._failed(error)
-                self.status_now.reachable = False
+                self._closed_trouble = None
+            except Fenced:
+                pass  # the writer's own word says it all
             except ScrubjayError as error:
                 self._failed(error)
-            await self._closed_pause(self.options.closed_interval_s)
-
-    async def _closed_pause(self, seconds: float) -> None:
-        """Until `seconds` have passed, or CLOSED_SOON_S after `closed_soon`."""
-        wake = self._closed_wake = self._env.tasks.future()
-        timer = self._env.tasks.call_later(seconds, self._end_closed_pause)
-        try:
-            await wake
-        finally:
-            timer.cancel()
-
-    def _end_closed_pause(self) -> None:
-        if self._closed_timer is not None:
-            self._closed_timer.cancel()
-            self._closed_timer = None
-        if self._closed_wake is not None and not self._closed_wake.done():
-            self._closed_wake.set_result(None)
+                if isinstance(error, Unavailable) and not self.writer.state:
+                    self.status_now.reachable = False
+                self._closed_trouble = self._noted(self._closed_trouble, f"closed timestamps: {error}")
+            await self.publisher.pause(self.options.closed_interval_s)
 
     def closed_soon(self) -> None:
-        """Publish closed timestamps after CLOSED_SOON_S, not at the end of the interval: somebody waits for a table's first proven window."""
-        if self._closed_timer is None and not self._stopping:
-            self._closed_timer = self._env.tasks.call_later(CLOSED_SOON_S, self._end_closed_pause)
+        """Publish closed timestamps soon, not at the end of the interval: somebody waits for a table's first proven window."""
+        if not self._stopping:
+            self.publisher.soon()
 
     async def publish_closed(self) -> bool:
-        """Publish now. False if there is nothing to say. Raises Unavailable."""
-        if self.status_now.stopped or self._blocked:
+        """Publish now. False if there is nothing to say. Raises Unavailable, Fenced."""
+        if not await self.publisher.publish():
             return False
-        points = self._source.closed_points()
-        if not points:
-            return False
-        if not self._closed_known:
-            await self._find_last_closed()
-        time_us = max(self._env.clock.wall_us(), self._closed_at_us + 1)
-        before_us = self._closed_at_us or None
-        who = self.writer.attached
-        made = ClosedObject(who.cluster, self._source.node, time_us, who.epoch, who.owner, tuple(points), before_us)
-        data = await self._env.tasks.blocking(lambda: encode_closed(made))
-        try:
-            await self._store.put(made.key(), data)
-        except Exists:
-            self._closed_known = False  # an answer was lost, or this name was used before: look again at the next interval
-            return False
-        self._closed_at_us = time_us
-        self.published(made)
-        self.status_now.closed_published += 1
         self.status_now.reachable = True
         return True
-
-    async def _find_last_closed(self) -> None:
-        """The newest closed object of this node from before this start: the next one names it. Raises Unavailable."""
-        now_us = max(self._env.clock.wall_us(), self._closed_at_us)
-        for name in await newest_closed(self._store, self.writer.cluster, self._source.node, now_us=now_us):
-            key = parse(name)
-            if isinstance(key, ClosedKey):
-                self._closed_at_us = max(self._closed_at_us, key.time_us)
-        self._closed_known = True
-
-    async def _watch(self) -> None:
-        """Look at epoch and identity now and then."""
-        while not self._stopping:
-            try:
-                await check_epoch(self._store, self.writer.attached)
-                self._blocked = ""
-            except Fenced as error:
-                self._failed(error)
-                self.status_now.stopped = str(error)
-                return
-            except Missing as error:
-                self._failed(error)
-                self._blocked = str(error)
-            except ScrubjayError as error:
-                self._failed(error)
-                self.status_now.reachable = not isinstance(error, Unavailable)
-            await self._env.tasks.sleep(self.options.check_s)
 
 
 def _nobody(closed: ClosedObject) -> None:

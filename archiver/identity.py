@@ -1,18 +1,19 @@
 """Who may write below an archive prefix: identity and epoch, both create-once (docs/formats/identity.md, INTERFACE section 2).
 
-The identity says that a cluster id lives here and was written by the data folder that holds the same id. The epoch says which incarnation of that cluster
-writes; taking a cluster over writes the next one, and the agents of the old one stop as Fenced when they see it.
+The identity says that a cluster id lives here and was written by the data folder that holds the same id. An epoch object says in whose name that cluster
+writes from then on; `archiver.claiming` makes them and watches for those of others.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from archiver import canonical
 from archiver.fields import Fields
 from archiver.layout import AFTER_ALL, EpochKey, IdentityKey, build, cluster_of, parse
 from base.env import Env, ObjectStore
-from base.errors import Corrupt, Exists, Fenced, Missing, Unavailable, Unsafe
+from base.errors import Corrupt, Exists, Missing, Unsafe
 
 IDENTITY_FORMAT = "scrubjay identity"
 EPOCH_FORMAT = "scrubjay epoch"
@@ -28,26 +29,6 @@ class Attached:
     cluster: str
     epoch: int
     owner: str
-
-
-class Writer:
-    """In whose name this process writes; shared by agents and whatever makes bases. The epoch is unknown until it was claimed."""
-
-    def __init__(self, cluster: str, attached: Attached | None = None) -> None:
-        assert attached is None or attached.cluster == cluster
-        self.cluster = cluster
-        self._attached = attached
-
-    @property
-    def attached(self) -> Attached:
-        """Raises Unavailable while the epoch is unknown: nothing may be written then."""
-        if self._attached is None:
-            raise Unavailable("the archive's epoch is not known yet: nothing is written", cluster=self.cluster)
-        return self._attached
-
-    def claimed(self, attached: Attached) -> None:
-        assert attached.cluster == self.cluster
-        self._attached = attached
 
 
 def encode_identity(*, cluster: str, created_us: int, parent: str | None) -> bytes:
@@ -106,28 +87,24 @@ async def clusters(store: ObjectStore) -> list[str]:
     return found
 
 
-async def current_epoch(store: ObjectStore, cluster: str) -> int:
-    """The highest epoch; 0 if there is none. Only its name counts, so a rotted epoch object still fences."""
-    highest, after = 0, ""
+async def epochs_after(store: ObjectStore, cluster: str, number: int) -> list[str]:
+    """Keys of the epoch objects above `number`, rising."""
+    found: list[str] = []
+    after = build(EpochKey(cluster, number)) if number else ""
     while True:
         page = await store.list(f"{cluster}/epoch/", after=after)
-        for info in page.objects:
-            key = parse(info.key)
-            if isinstance(key, EpochKey):
-                highest = max(highest, key.number)
-            after = info.key
-        if not page.more:
-            return highest
+        found += [info.key for info in page.objects if isinstance(parse(info.key), EpochKey)]
+        if not page.more or not page.objects:
+            return found
+        after = page.objects[-1].key
 
 
-async def attach(
-    store: ObjectStore, env: Env, *, cluster_id: str | None, folder_is_new: bool, epoch: int | None = None, parent: str | None = None
-) -> Attached:
-    """Claim the right to write below this prefix at start.
+async def attach(store: ObjectStore, env: Env, *, cluster_id: str | None, folder_is_new: bool, parent: str | None = None) -> str:
+    """Make sure that this prefix is the data folder's own; the cluster id. Who writes is claimed apart from it (archiver.claiming).
 
     cluster_id: the data folder's id, None if it has none yet (then a new one is minted). folder_is_new: nothing was ever written in the data folder.
-    epoch: the one the data folder remembers from its last attach; None if it does not know. parent: for a recovered cluster, the one it came from.
-    Raises Unsafe: an empty folder on a prefix that is in use, or an archive that is not the folder's own. Fenced: a newer epoch took this cluster over.
+    parent: for a recovered cluster, the one it came from.
+    Raises Unsafe: an empty folder on a prefix that is in use, an archive that is not the folder's own, or one of another format version.
     """
     present = await clusters(store)
     if cluster_id is None or folder_is_new:
@@ -147,37 +124,27 @@ async def attach(
             archive=store.url,
         )
     await _claim_identity(store, env, cluster_id, parent)
-    highest = await current_epoch(store, cluster_id)
-    if epoch is not None and highest > epoch:
-        raise Fenced("a newer epoch of this cluster writes to the archive", cluster=cluster_id, epoch=epoch, newest=highest)
-    if highest:
-        key = build(EpochKey(cluster_id, highest))
-        return decode_epoch(await store.get(key), where=key)
-    made = Attached(cluster_id, 1, env.rand.uuid())
-    key = build(EpochKey(cluster_id, made.epoch))
-    try:
-        await store.put(key, encode_epoch(cluster=cluster_id, epoch=made.epoch, owner=made.owner, created_us=env.clock.wall_us()))
-    except Exists as error:
-        raise Fenced("another process claimed this archive at the same time", cluster=cluster_id, epoch=made.epoch) from error
-    return made
+    return cluster_id
 
 
 async def _claim_identity(store: ObjectStore, env: Env, cluster: str, parent: str | None) -> None:
-    """Make sure the identity object is there. Its name alone says whose prefix this is: a rotted content is a finding of `verify`, no reason to stop."""
+    """Make sure the identity object is there. Its name alone says whose prefix this is: a rotted content is a finding of `verify`, no reason to stop. One of
+    another version is refused: what lies beside it cannot be read."""
     key = build(IdentityKey(cluster))
-    if await store.head(key) is None:
-        try:
+    try:
+        data = await store.get(key)
+    except Missing:
+        with suppress(Exists):
             await store.put(key, encode_identity(cluster=cluster, created_us=env.clock.wall_us(), parent=parent))
-        except Exists:
-            return
-
-
-async def check_epoch(store: ObjectStore, attached: Attached) -> None:
-    """Agents call this now and then. Raises Fenced (stop for good) if a newer epoch is there, Missing (do not write now) if the identity is gone:
-    another bucket may have taken its place. Unavailable if the store does not answer."""
-    page = await store.list(f"{attached.cluster}/epoch/", after=build(EpochKey(attached.cluster, attached.epoch)), limit=1)
-    if page.objects:
-        raise Fenced("a newer epoch of this cluster writes to the archive", epoch=attached.epoch, newest=page.objects[0].key)
-    key = build(IdentityKey(attached.cluster))
-    if await store.head(key) is None:
-        raise Missing("the archive has lost this cluster's identity: is it another bucket?", what=key)
+        return
+    try:
+        decode_identity(data, where=key)
+    except Corrupt as error:
+        version = error.fields.get("found")
+        if "has version" in str(error) and isinstance(version, int):
+            raise Unsafe(
+                f"the archive is of format version {version}, this release reads and writes version {VERSION} only: give another place with --archive",
+                archive=store.url,
+                cluster=cluster,
+                found=version,
+            ) from error

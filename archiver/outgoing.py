@@ -22,9 +22,10 @@ from storage.digest import Total
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A checked segment: its object's bytes, and the sums of both forms."""
+    """A checked segment: its object's bytes, what its head says, and the sums of both forms."""
 
     data: bytes
+    head: SegmentHead
     raw: Sums
     stored: Sums
 
@@ -94,7 +95,7 @@ def prepare(asked: dict[str, Any]) -> Outgoing:
         asked["records"], asked["generation"],
     )  # fmt: skip
     data = encode_segment(head, raw)
-    return Outgoing(data, Sums.of(raw), Sums.of(data))
+    return Outgoing(data, head, Sums.of(raw), Sums.of(data))
 
 
 def _total(said: list[Any]) -> Total:
@@ -104,8 +105,8 @@ def _total(said: list[Any]) -> Total:
 async def prepare_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
     """`prepare` in a worker process."""
     made = prepare(arguments)
-    return {"data": made.data, "raw": made.raw.fields(), "stored": made.stored.fields()}
+    return {"data": made.data, "head": list(made.head), "raw": made.raw.fields(), "stored": made.stored.fields()}
 
 
 def from_job(answer: dict[str, Any]) -> Outgoing:
-    return Outgoing(answer["data"], Sums(**answer["raw"]), Sums(**answer["stored"]))
+    return Outgoing(answer["data"], SegmentHead(*answer["head"]), Sums(**answer["raw"]), Sums(**answer["stored"]))

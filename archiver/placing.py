@@ -6,15 +6,16 @@ or the store did not answer (then the caller tries again later, from the start: 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
-from archiver.identity import Writer
 from archiver.layout import SegmentKey, build, log_prefix, parse
 from archiver.manifest import SegmentManifest, Sums, Superseded, decode_manifest, encode_manifest, manifest_of
 from archiver.outgoing import Outgoing
 from archiver.rebuild import open_segment
 from archiver.segment import decode_segment
+from archiver.writer import Writer
 from base.env import Env, ObjectStore
 from base.errors import Corrupt, Exists, Missing, Unavailable
 from storage.archive_port import PartitionFacts, SealedSegment
@@ -26,47 +27,70 @@ Prepare = Callable[[int], Awaitable[Outgoing]]
 """prepare(generation): the checked segment object."""
 
 
-class Placer:
-    """Places and compares the segments of one node's replicas. note: told once per bad object, (partition, object key, what is wrong)."""
+class Bad(NamedTuple):
+    """A generation that must not count. kind: unreadable | different | hole | forged. object: key of what is bad."""
 
-    def __init__(self, store: ObjectStore, env: Env, *, writer: Writer, node: str, note: Callable[[str, str, str], None]) -> None:
+    generation: int
+    object: str
+    kind: str
+    reason: str
+
+
+class Placed(NamedTuple):
+    """generation: the one that is there and right. read: segment and manifest were both read back from the store, not only written. bad: generations found
+    bad on the way."""
+
+    generation: int
+    read: bool
+    bad: tuple[Bad, ...] = ()
+
+
+class Placer:
+    """Places and compares the segments of one node's replicas."""
+
+    def __init__(self, store: ObjectStore, env: Env, *, writer: Writer, node: str) -> None:
         self._store = store
         self._env = env
         self._writer = writer
         self._cluster = writer.cluster
         self._node = node
-        self._note = note
-        self._noted: dict[str, None] = {}
 
     def key(self, segment: SealedSegment, generation: int) -> SegmentKey:
         sha16 = segment.raw_sha256.hex()[:16]
         return SegmentKey(self._cluster, segment.table, segment.partition, segment.first, segment.last, generation, sha16, False)
 
-    async def place(self, segment: SealedSegment, facts: PartitionFacts, prepare: Prepare) -> int:
-        """Bring the segment into the archive; its generation. Raises Unavailable, DiskFull; Corrupt (from `prepare`, or out of generations)."""
+    async def place(self, segment: SealedSegment, facts: PartitionFacts, prepare: Prepare, *, refuted: Mapping[int, str]) -> Placed:
+        """Bring the segment into the archive. refuted: generations that members found bad, with the reason; never used again.
+
+        Raises Unavailable, DiskFull; Fenced; Corrupt (from `prepare`, or out of generations).
+        """
         spoilt: tuple[Superseded, ...] = ()
+        bad: tuple[Bad, ...] = ()
         for generation in range(1, GENERATIONS_MAX + 1):
-            bad = await self._place(segment, facts, generation, spoilt, await prepare(generation))
-            if bad is None:
-                return generation
-            key, reason = bad
-            self._say(segment, key, reason)
-            spoilt = (*spoilt, Superseded(generation, reason))
+            if generation in refuted:
+                spoilt = (*spoilt, Superseded(generation, refuted[generation]))
+                continue
+            done = await self._place(segment, facts, generation, spoilt, await prepare(generation))
+            if isinstance(done, bool):
+                return Placed(generation, done, bad)
+            bad = (*bad, done)
+            spoilt = (*spoilt, Superseded(generation, done.reason))
         raise Corrupt("every generation of this segment has a bad object", what="segment", where=build(self.key(segment, GENERATIONS_MAX)))
 
     async def _place(
         self, segment: SealedSegment, facts: PartitionFacts, generation: int, spoilt: tuple[Superseded, ...], out: Outgoing
-    ) -> tuple[str, str] | None:
-        """None: segment and manifest of this generation are there and right. Else (object key, why it is bad)."""
+    ) -> bool | Bad:
+        """True: segment and manifest of this generation are there and right, and both were read back; False: one of them was only written."""
         key = build(self.key(segment, generation))
         stored = out.stored
+        read = False
         try:
             await self._store.put(key, out.data)
         except Exists:
-            found = await self._same_segment(key, out)
-            if isinstance(found, str):
-                return key, found
-            stored = found
+            found = await self._same_segment(key, generation, out)
+            if isinstance(found, Bad):
+                return found
+            stored, read = found, True
         manifest = manifest_of(
             segment,
             facts,
@@ -85,12 +109,13 @@ class Placer:
             try:
                 said = await self._env.tasks.blocking(lambda: decode_manifest(there, where=name))
             except Corrupt as error:
-                return name, str(error)
+                return Bad(generation, name, "unreadable", str(error))
             if _content(said) != _content(manifest):
-                return name, "the manifest says something else"
-        return None
+                return Bad(generation, name, "forged", "the manifest says something else")
+            return read
+        return False
 
-    async def _same_segment(self, key: str, out: Outgoing) -> Sums | str:
+    async def _same_segment(self, key: str, generation: int, out: Outgoing) -> Sums | Bad:
         """Sums of the object that is already there if it holds our raw bytes (maybe compressed otherwise), else why not."""
         there = await self._get(key)
         if there == out.data:
@@ -98,9 +123,9 @@ class Placer:
         try:
             segment = await self._env.tasks.blocking(lambda: decode_segment(there, where=key))
         except Corrupt as error:
-            return str(error)
-        if segment.raw_sha256.hex() != out.raw.sha256:
-            return "the segment holds other records"
+            return Bad(generation, key, "unreadable", str(error))
+        if segment.raw_sha256.hex() != out.raw.sha256 or segment.head != out.head:
+            return Bad(generation, key, "different", "the segment holds other records")
         return await self._env.tasks.blocking(lambda: Sums.of(there))
 
     async def _get(self, key: str) -> bytes:
@@ -109,36 +134,55 @@ class Placer:
         except Missing as error:
             raise Unavailable("an object was refused as existing, but it is not there", key=key) from error
 
-    async def compare(self, segment: SealedSegment, raw: bytes) -> bool:
-        """Whether a good generation of the segment, equal to `raw` (this member's WAL), is in the archive. Bad ones are noted. Raises Unavailable."""
+    async def compare(self, segment: SealedSegment, raw: bytes, *, refuted: Mapping[int, str]) -> tuple[int | None, tuple[Bad, ...]]:
+        """(the generation in the archive that is equal to `raw`, this member's WAL, or None; those found bad). refuted: not looked at again.
+
+        A bad one is read twice, so that a slip on the way is not called rot. Raises Unavailable.
+        """
+        bad: list[Bad] = []
         for generation in range(1, GENERATIONS_MAX + 1):
-            key = self.key(segment, generation)
-            name = build(key.twin())
-            try:
-                data = await self._store.get(name)
-            except Missing:
-                return False
-            try:
-                await self._compare(name, data, segment, raw)
-            except Missing as error:
-                self._say(segment, build(key), f"the segment object is gone: {error}")
-            except Corrupt as error:
-                self._say(segment, str(error.fields.get("where", name)), str(error))
+            if generation in refuted:
+                continue
+            found = await self._look(segment, raw, generation)
+            if isinstance(found, Bad):
+                found = await self._look(segment, raw, generation)
+            if isinstance(found, Bad):
+                bad.append(found)
             else:
-                return True
-        return False
+                return (generation if found else None), tuple(bad)
+        return None, tuple(bad)
 
-    async def _compare(self, name: str, data: bytes, segment: SealedSegment, raw: bytes) -> None:
-        manifest = await self._env.tasks.blocking(lambda: decode_manifest(data, where=name))
+    async def _look(self, segment: SealedSegment, raw: bytes, generation: int) -> bool | Bad:
+        """Whether this generation is there and right. False: it has no manifest (yet)."""
+        key = self.key(segment, generation)
+        name, data_key = build(key.twin()), build(key)
+        try:
+            data = await self._store.get(name)
+        except Missing:
+            return False
+        try:
+            manifest = await self._env.tasks.blocking(lambda: decode_manifest(data, where=name))
+        except Corrupt as error:
+            return Bad(generation, name, "unreadable", str(error))
         if manifest.chain != segment.chain or manifest.chain_before != segment.chain_before or manifest.total != segment.total:
-            raise Corrupt("the manifest's chain or digest differs from this member's", what="manifest", where=name)
-        key = build(manifest.key())
-        found = await self._store.get(key)
-        if await self._env.tasks.blocking(lambda: open_segment(manifest, found) != raw):
-            raise Corrupt("the archived records differ from this member's WAL", what="segment", where=key)
+            return Bad(generation, name, "forged", "the manifest's chain or digest differs from what the members agreed on")
+        try:
+            there = await self._store.get(data_key)
+        except Missing:
+            return Bad(generation, data_key, "hole", "the segment object is gone, its manifest is there")
+        try:
+            found = await self._env.tasks.blocking(lambda: open_segment(manifest, there))
+        except Corrupt as error:
+            return Bad(generation, data_key, "unreadable", str(error))
+        if found != raw:
+            return Bad(generation, data_key, "different", "the archived records differ from the log that the members agreed on")
+        return True
 
-    async def rival(self, segment: SealedSegment) -> str | None:
-        """Key of a valid manifest that begins at the same LSN and says something else; None if there is none. Two histories: nobody may overwrite either."""
+    async def rival(self, segment: SealedSegment) -> SegmentManifest | None:
+        """A valid manifest that begins at the same LSN and says something else; None if there is none. Two histories: nobody may overwrite either.
+
+        Manifests of epochs that a confirmed takeover gave up do not count.
+        """
         prefix = f"{log_prefix(self._cluster, segment.table, segment.partition)}{segment.first:016x}-"
         for info in (await self._store.list(prefix, limit=100)).objects:
             key = parse(info.key)
@@ -149,18 +193,14 @@ class Placer:
             ):
                 continue
             try:
-                decode_manifest(await self._store.get(info.key), where=info.key)
+                found = decode_manifest(await self._store.get(info.key), where=info.key)
             except (Corrupt, Missing):
                 continue
-            return info.key
+            if found.epoch > self._writer.taken_over:
+                return found
         return None
-
-    def _say(self, segment: SealedSegment, key: str, reason: str) -> None:
-        if key not in self._noted and len(self._noted) < 10_000:
-            self._noted[key] = None
-            self._note(segment.partition, key, reason)
 
 
 def _content(manifest: SegmentManifest) -> SegmentManifest:
-    """A manifest without what two honest writers may say differently: who wrote it, in which term, and who had agreed by then."""
+    """A manifest without what two honest writers may say differently: who wrote it, in which term, who had agreed by then, and what they knew to be bad."""
     return replace(manifest, node="", epoch=0, owner="", members=(), supersedes=())

@@ -12,8 +12,10 @@ import time
 from typing import Any
 
 from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.identity import Writer, attach
+from archiver.claiming import Claiming
+from archiver.identity import attach
 from archiver.outgoing import prepare, request
+from archiver.writer import Writer
 from base.env import Env
 from base.real.clock import RealClock
 from base.real.loop import AsyncTasks, run
@@ -21,8 +23,9 @@ from base.real.rand import RealRand
 from base.real.stores import open_store
 from base.wrap.metered import MeteredStore
 from bench.bench_rebuild import fill
-from tests.unit.archiver.sample import Sample
+from tests.unit.archiver.sample import CLUSTER, Sample
 from tests.unit.archiver.test_archive_agent import FakeSource
+from tests.unit.archiver.test_archive_claiming import MemoryBook
 from tests.unit.archiver.tiny_loop import MemoryStore
 
 
@@ -50,10 +53,12 @@ def main() -> None:
         env = Env(RealClock(), RealRand(), tasks)
         bare: Any = open_store(options.url) if options.url else MemoryStore()
         store = MeteredStore(bare, env)
-        attached = await attach(store, env, cluster_id=None, folder_is_new=True)
+        writer = Writer(CLUSTER)
+        await attach(store, env, cluster_id=CLUSTER, folder_is_new=True)
+        await Claiming(env, store, writer, MemoryBook(), list, log=lambda _level, _line: None).claim()
         leads, follows = FakeSource(1, [sample], leads=True), FakeSource(2, [sample], leads=False)
         agents = [
-            ArchiveAgent(env, store, source, Writer(attached.cluster, attached), options=AgentOptions(compare_after_s=0.01, rescan_s=0.01))
+            ArchiveAgent(env, store, source, writer, options=AgentOptions(compare_after_s=0.01, rescan_s=0.01))
             for source in (leads, follows)
         ]
         began = time.perf_counter()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from archiver.coverage import Window as ProvenWindow
 from archiver.coverage import table_window
-from archiver.identity import Writer
 from archiver.index import ArchiveIndex, PartitionIndex
 from archiver.layout import build
 from archiver.rebuild import from_answer
+from archiver.writer import Writer
 from base.env import Disk, Env, Jobs
 from base.gate import Gate
 from base.ids import Lsn, PartitionId, Stamp

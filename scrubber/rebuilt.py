@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from archiver.identity import Writer
 from archiver.index import Problem
 from archiver.layout import SegmentKey, build
 from archiver.rebuild import from_answer
+from archiver.writer import Writer
 from base.env import Disk, Env, Jobs
 from base.errors import Corrupt, Internal, Missing, ScrubjayError
 from base.ids import Lsn, Stamp

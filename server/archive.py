@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.identity import Writer
+from archiver.claiming import Book, Claiming, Log
+from archiver.writer import Writer
 from base.env import Env, Jobs, ObjectStore
+from base.errors import Unavailable
 from base.ids import NodeName
 from base.wrap.limit import LimitedStore
 from base.wrap.metered import MeteredStore
 from base.wrap.retry import RetryingStore
+from server.patience import within
 from storage.archive_port import LogSource
 
 REQUESTS_IN_FLIGHT = 32
@@ -31,10 +34,42 @@ def wrapped(client: ObjectStore, env: Env) -> Wrapped:
 
 
 def start_agents(
-    env: Env, store: ObjectStore, sources: Mapping[NodeName, LogSource], writer: Writer, *, options: AgentOptions, jobs: Jobs | None
+    env: Env,
+    store: ObjectStore,
+    sources: Mapping[NodeName, LogSource],
+    writer: Writer,
+    *,
+    options: AgentOptions,
+    jobs: Jobs | None,
+    log: Log | None = None,
 ) -> list[ArchiveAgent]:
-    """One running agent per node. writer: in whose name they write."""
-    agents = [ArchiveAgent(env, store, source, writer, options=options, jobs=jobs) for source in sources.values()]
+    """One running agent per node. writer: in whose name they write. log: told once when something cannot be archived, and when it can again."""
+    agents = [ArchiveAgent(env, store, source, writer, options=options, jobs=jobs, log=log) for source in sources.values()]
     for agent in agents:
         agent.start()
     return agents
+
+
+async def claim_archive(
+    env: Env,
+    store: ObjectStore,
+    writer: Writer,
+    book: Book,
+    sources: Mapping[NodeName, LogSource],
+    *,
+    patience_s: float,
+    log: Log,
+) -> Claiming:
+    """See whose archive it is before anything is served, then claim it beside everything else. sources: may change while it runs. patience_s: 0: do not ask.
+
+    Raises Unsafe if a log does not continue the archive. While the store does not answer nothing is known and nothing is archived: tables go on all the same.
+    """
+    claiming = Claiming(env, store, writer, book, lambda: list(sources.values()), log=log)
+    try:
+        if patience_s <= 0:
+            raise Unavailable("the archive does not answer")
+        await within(env.tasks, claiming.begin(), seconds=patience_s, what="the archive does not answer in time")
+    except Unavailable as error:
+        log("warning", f"whose archive it is cannot be told yet; nothing is archived until it can: {error}")
+    claiming.start()
+    return claiming

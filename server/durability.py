@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from archiver.agent import ArchiveAgent
-from archiver.identity import Writer
 from archiver.index import ArchiveIndex
 from archiver.verify import VerifyOptions, VerifyReport, verify
+from archiver.writer import Writer
 from base.env import Disk, Env, Jobs, ObjectStore
 from base.gate import Gate
 from base.ids import TableId

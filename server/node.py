@@ -189,11 +189,11 @@ def finding_of(node: NodeName, partition: PartitionId, facts: Mapping[str, Any],
     """What a replica found, as the services keep it."""
     return Finding(
         kind=facts["kind"],
-        copy=node,
+        copy=node if facts["object"] is None else "archive",
         partition=partition,
         key=None,
         storage_key=facts["storage_key"],
-        object=None,
+        object=facts["object"],
         lsn=facts["lsn"],
         segment=None,
         found_by=facts["found_by"],

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from base.ids import ClusterId, Lsn, NodeName, PartitionId, Stamp, TableId
+from storage.attest import Attestation
 from storage.chain import place_of
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.digest import Total
@@ -38,6 +39,20 @@ class SealedSegment(NamedTuple):
     chain: bytes
     agreed: tuple[int, ...]
     suspect: bool
+
+
+class History(NamedTuple):
+    """What a leader's log says of the archive. archived, archived_first, archived_chain: the newest segment that the log knows to be archived (its first LSN
+    0 and its chain empty: not known). sealed: (last LSN, chain) of every segment above, rising. last_seal, chain: the newest seal applied."""
+
+    table: TableId
+    partition: PartitionId
+    archived: Lsn
+    archived_first: Lsn
+    archived_chain: bytes
+    sealed: tuple[tuple[Lsn, bytes], ...]
+    last_seal: Lsn
+    chain: bytes
 
 
 class ClosedPoint(NamedTuple):
@@ -94,6 +109,10 @@ class LogSource(Protocol):
         """Partitions with something sealed above their archived LSN, sorted."""
         ...
 
+    def hosted(self) -> list[PartitionId]:
+        """Every partition with a log on this node, sorted."""
+        ...
+
     def facts(self, partition: PartitionId) -> PartitionFacts: ...
 
     def leads(self, partition: PartitionId) -> bool:
@@ -110,12 +129,33 @@ class LogSource(Protocol):
         """The records' bytes from this node's WAL, every checksum and the LSN order checked. Raises Missing, Corrupt."""
         ...
 
-    def announce(self, partition: PartitionId, first: Lsn, last: Lsn, raw_sha256: bytes) -> None:
-        """The manifest of a segment is in the archive and was checked against this member's WAL: attest it. The leader collects and logs ARCHIVED."""
+    def announce(self, partition: PartitionId, first: Lsn, last: Lsn, said: Attestation) -> None:
+        """Segment and manifest are in the archive and equal to this member's WAL: attest it. The leader collects and logs ARCHIVED (storage.attest)."""
         ...
 
-    def differs(self, partition: PartitionId, detail: str) -> None:
-        """The archived copy differs from this member's WAL: state a finding (found_by agent)."""
+    def refute(self, partition: PartitionId, last: Lsn, *, generation: int, object: str, kind: str, reason: str) -> None:  # noqa: A002
+        """This generation of an archived segment is bad: it must not count as archived. States a finding about the archive (kind: unreadable | different |
+        hole | forged; object: the bad object's key), found by the agent."""
+        ...
+
+    def refuted(self, partition: PartitionId, last: Lsn) -> dict[int, str]:
+        """Generations of the segment ending at `last` that any member found bad, with its reason."""
+        ...
+
+    def written(self, partition: PartitionId) -> Lsn:
+        """Highest last LSN of a segment whose manifest another member says it has written; 0: none."""
+        ...
+
+    def faulty(self, partition: PartitionId, *, lsn: Lsn, detail: str) -> None:
+        """This member's own log does not hold what it stated: a finding about this node's copy."""
+        ...
+
+    def blame(self, partition: PartitionId, *, object: str, kind: str, lsn: Lsn, detail: str) -> None:  # noqa: A002
+        """A finding about an object of the archive that is not a generation of one of our segments."""
+        ...
+
+    def history(self, partition: PartitionId) -> History | None:
+        """Where this member's log and the archive must meet; None unless it leads, with everything chosen before its term applied."""
         ...
 
     def closed_points(self) -> list[ClosedPoint]:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from base.errors import Missing
 from base.ids import Lsn, PartitionId, Stamp
 from storage import record as records
-from storage.archive_port import ClosedPoint, PartitionFacts, SealedSegment
+from storage.archive_port import ClosedPoint, History, PartitionFacts, SealedSegment
+from storage.attest import Attestation
 from storage.node import Node
-from storage.replica import OK, Replica
+from storage.replica import BASE, OK, Replica
 from storage.segments import OwnSegment
 
 
@@ -24,6 +25,9 @@ class NodeLogSource:
 
     def partitions(self) -> list[PartitionId]:
         return sorted(partition for partition, replica in self._node.replicas.items() if replica.segments.facts.sealed)
+
+    def hosted(self) -> list[PartitionId]:
+        return sorted(partition for partition, replica in self._node.replicas.items() if replica.state != BASE)
 
     def facts(self, partition: PartitionId) -> PartitionFacts:
         return self._replica(partition).described
@@ -52,11 +56,43 @@ class NodeLogSource:
                 at += 1
         return b"".join(parts)
 
-    def announce(self, partition: PartitionId, first: Lsn, last: Lsn, raw_sha256: bytes) -> None:
-        self._node.attest(self._replica(partition), first=first, last=last, raw_sha256=raw_sha256)
+    def announce(self, partition: PartitionId, first: Lsn, last: Lsn, said: Attestation) -> None:
+        self._node.attest(self._replica(partition), first=first, last=last, said=said)
 
-    def differs(self, partition: PartitionId, detail: str) -> None:
-        self._node.finding(self._replica(partition), kind="different", found_by="agent", detail=detail)
+    def refute(self, partition: PartitionId, last: Lsn, *, generation: int, object: str, kind: str, reason: str) -> None:  # noqa: A002
+        replica = self._replica(partition)
+        self._node.finding(replica, kind=kind, found_by="agent", lsn=last, detail=reason, object=object)
+        self._node.refute(replica, last=last, generation=generation, object=object, reason=reason)
+
+    def refuted(self, partition: PartitionId, last: Lsn) -> dict[int, str]:
+        return self._replica(partition).attestations.bad(last)
+
+    def written(self, partition: PartitionId) -> Lsn:
+        return self._replica(partition).written
+
+    def faulty(self, partition: PartitionId, *, lsn: Lsn, detail: str) -> None:
+        self._node.finding(self._replica(partition), kind="different", found_by="agent", lsn=lsn, detail=detail)
+
+    def blame(self, partition: PartitionId, *, object: str, kind: str, lsn: Lsn, detail: str) -> None:  # noqa: A002
+        self._node.finding(self._replica(partition), kind=kind, found_by="agent", lsn=lsn, detail=detail, object=object)
+
+    def history(self, partition: PartitionId) -> History | None:
+        replica = self._replica(partition)
+        group = replica.group
+        # A leader serves only once a record of its own ballot is applied: then everything chosen before, and so every seal that anybody archived, is too.
+        if replica.state != OK or group is None or replica.leading is None or not group.serving(self._node.now()):
+            return None
+        facts = replica.segments.facts
+        return History(
+            replica.table.table_id,
+            partition,
+            Lsn(facts.archived),
+            Lsn(facts.archived_first),
+            facts.archived_chain,
+            tuple((Lsn(own.statement.last), own.statement.chain) for own in facts.sealed),
+            Lsn(facts.last_seal),
+            facts.chain,
+        )
 
     def closed_points(self) -> list[ClosedPoint]:
         found: list[ClosedPoint] = []

@@ -1,6 +1,6 @@
 """Messages between nodes that are not consensus: statements about sealed segments, attestations, repair of damaged log records.
 
-They may be lost or doubled; each is idempotent and asked for again. Frame: b"SJS1", masked CRC-32C of the body (u32), body: MessagePack of one
+They may be lost or doubled; each is idempotent and asked for again. Frame: b"SJS2", masked CRC-32C of the body (u32), body: MessagePack of one
 `StorageMessage` list (docs/formats/messages.md).
 """
 
@@ -14,7 +14,7 @@ from base.checksum import crc32c_masked
 from base.errors import Corrupt
 from storage.segments import Statement
 
-MAGIC = b"SJS1"
+MAGIC = b"SJS2"
 _CRC = struct.Struct("<I")
 
 
@@ -27,12 +27,14 @@ class Say(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class Attest(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """The sender compared the archived segment with its own WAL: equal."""
+    """The sender holds the archived segment for equal to its own WAL. generation: of the object. read: it read the object back and compared."""
 
     partition: str
     first: int
     last: int
     raw_sha256: bytes
+    generation: int
+    read: bool
 
 
 class AskRecords(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -59,7 +61,17 @@ class ManifestWritten(msgspec.Struct, frozen=True, array_like=True, tag=5):
     raw_sha256: bytes
 
 
-StorageMessage = Say | Attest | AskRecords | Records | ManifestWritten
+class Refute(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """The sender read the archived segment back and found this generation bad: it must not count as archived. object: key. reason: what is wrong with it."""
+
+    partition: str
+    last: int
+    generation: int
+    object: str
+    reason: str
+
+
+StorageMessage = Say | Attest | AskRecords | Records | ManifestWritten | Refute
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[StorageMessage])

@@ -60,7 +60,8 @@ class OwnSegment(msgspec.Struct, frozen=True, array_like=True):
 class SegmentFacts(msgspec.Struct, array_like=True):
     """The durable part. size: raw bytes of the open segment. first: where the open segment starts. attested: (last LSN, members) of the newest archived segments; counts: how many
     archived segments 1, 2, 3 members attested. sum, rows: state digest at the last SEAL, where the open segment starts. ended: LSN of the SEAL after which the log takes
-    nothing more (its table was dropped), 0 while it goes on; ended_closed: its closed timestamp."""
+    nothing more (its table was dropped), 0 while it goes on; ended_closed: its closed timestamp. archived_first: first LSN of the segment that ends at `archived`
+    (0: unknown); archived_chain: chain value there (empty: unknown)."""
 
     first: int = 1
     size: int = 0
@@ -79,9 +80,11 @@ class SegmentFacts(msgspec.Struct, array_like=True):
     rows: int = 0
     ended: int = 0
     ended_closed: int = 0
+    archived_first: int = 0
+    archived_chain: bytes = b""
 
 
-_ATTESTED_KEPT = 16
+ATTESTED_KEPT = 16
 
 
 class SegmentTracker:
@@ -182,9 +185,10 @@ class SegmentTracker:
             counts[new - 1] += 1
             facts.counts = counts
             before[archived.last] = new
-            facts.attested = sorted(before.items())[-_ATTESTED_KEPT:]
+            facts.attested = sorted(before.items())[-ATTESTED_KEPT:]
         if archived.last > facts.archived:
-            facts.archived = archived.last
+            facts.archived, facts.archived_first = archived.last, archived.first
+            facts.archived_chain = next((own.statement.chain for own in facts.sealed if own.statement.last == archived.last), b"")
             facts.sealed = [own for own in facts.sealed if own.statement.last > archived.last]
             for last in [last for last in self._others if last <= archived.last]:
                 del self._others[last]

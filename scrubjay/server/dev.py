@@ -17,10 +17,12 @@ from typing import Any
 import structlog
 
 from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.identity import Attached, Writer, attach
+from archiver.claiming import Claiming
+from archiver.identity import attach
 from archiver.probe import probe
+from archiver.writer import Writer
 from base.env import Env, ObjectStore
-from base.errors import Fenced, Unavailable, Unsafe
+from base.errors import Unavailable, Unsafe
 from base.real import log
 from base.real.clock import RealClock
 from base.real.disk import RealDisk
@@ -41,7 +43,7 @@ from scrubjay.server.cluster import NODES, Cluster, open_cluster
 from scrubjay.server.folder import ClusterFile, FolderLock, data_folder, empty_tmp, new_cluster, read_cluster, write_cluster
 from scrubjay.server.metrics import Metrics
 from scrubjay.server.surface import http_limits, keys_of, surface
-from server.archive import start_agents, wrapped
+from server.archive import claim_archive, start_agents, wrapped
 from server.durability import Durability, DurabilityOptions, open_durability
 from server.patience import within
 from server.stop import hand_over, planned_stop
@@ -56,17 +58,19 @@ START_PATIENCE_S = 10.0
 """How long a start waits for the store of a cluster that has its archive, before it comes up without it."""
 
 _log = structlog.get_logger(part="serve")
+_archive_log = structlog.get_logger(part="archive")
 _durability_log = structlog.get_logger(part="durability")
 
 
 @dataclass(slots=True)
 class Archive:
-    """The archive as this process uses it."""
+    """The archive as this process uses it. answered: the store did at start."""
 
     url: str
     store: RetryingStore
     meter: MeteredStore
     writer: Writer
+    answered: bool
 
 
 def serve(config: Config) -> int:
@@ -92,13 +96,32 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     archive, cluster_file = await _open_archive(env, disk, folder, config)
     cluster = await open_cluster(tasks, env, folder, config, cluster_file, descriptors)
     jobs = WorkerJobs(folder, workers=JOB_WORKERS, environment=worker_environment(_store_settings(config)))
+    try:
+        claiming = await claim_archive(
+            env,
+            archive.store,
+            archive.writer,
+            cluster.metadata,
+            cluster.sources,
+            patience_s=START_PATIENCE_S if archive.answered else 0.0,
+            log=_archive_line,
+        )
+    except Unsafe:
+        await jobs.close()
+        cluster.close()
+        raise
     agents = start_agents(
         env,
         archive.store,
         cluster.sources,
         archive.writer,
-        options=AgentOptions(parallel=config.archive.uploads, closed_interval_s=config.archive.closed_interval_us / 1e6),
+        options=AgentOptions(
+            parallel=config.archive.uploads,
+            closed_interval_s=config.archive.closed_interval_us / 1e6,
+            max_offset_us=config.consensus.max_clock_offset_us,
+        ),
         jobs=jobs,
+        log=_archive_line,
     )
     durability = open_durability(
         env,
@@ -125,7 +148,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     try:
         await server.start()
     except OSError as error:
-        await _close(cluster, agents, jobs, durability)
+        await _close(cluster, claiming, agents, jobs, durability)
         if error.errno == errno.EADDRINUSE:
             raise Unavailable(
                 "the port is taken",
@@ -147,11 +170,13 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     await stop
     _log.info("stopping")
     server.closing = True
-    deadline = env.clock.boot_us() + config.serve.stop_timeout_us
+    # Nothing is archived any more where another cluster holds our identity: there is nothing to wait for.
+    patience_us = config.serve.stop_timeout_us if archive.writer.stopped is None else 0
+    deadline = env.clock.boot_us() + patience_us
     left = await planned_stop(env, cluster.store, agents, deadline_us=deadline, log=_log.warning)
     await server.stop()
     await hand_over(env, list(cluster.nodes.values()))
-    await _close(cluster, agents, jobs, durability)
+    await _close(cluster, claiming, agents, jobs, durability)
     if left:
         with contextlib.suppress(OSError):
             sys.stderr.write(f"stopped with {left} bytes not archived yet; they stay in the WAL and are archived after the next start\n")
@@ -168,8 +193,9 @@ async def _announce(tasks: AsyncTasks, cluster: Cluster, port: int, listen: str)
     sys.stdout.flush()
 
 
-async def _close(cluster: Cluster, agents: list[ArchiveAgent], jobs: WorkerJobs, durability: Durability) -> None:
+async def _close(cluster: Cluster, claiming: Claiming, agents: list[ArchiveAgent], jobs: WorkerJobs, durability: Durability) -> None:
     await durability.close()
+    claiming.stop()
     for agent in agents:
         agent.stop()
     await jobs.close()
@@ -178,40 +204,42 @@ async def _close(cluster: Cluster, agents: list[ArchiveAgent], jobs: WorkerJobs,
 
 async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) -> tuple[Archive, ClusterFile]:
     """Probe the store and claim the prefix. Raises Unsafe (a store without the guarantees, a foreign archive), Unavailable (a new folder's store is down)."""
+    answered = True
     known = read_cluster(disk)
     bare: ObjectStore = open_store(config.archive_url, settings=_store_settings(config), create=known is None or not known.attached)
     store, meter = wrapped(bare, env)
     file = known or new_cluster(env.rand, now_us=env.clock.wall_us())
     try:
         if file.attached:
-            attached = await within(
-                env.tasks, _attach(env, store, file), seconds=START_PATIENCE_S, what="the archive does not answer in time"
-            )
+            await within(env.tasks, _attach(env, store, file), seconds=START_PATIENCE_S, what="the archive does not answer in time")
         else:
             await probe(store, env)
             if known is None:
                 write_cluster(disk, file)
-            attached = await attach(store, env, cluster_id=file.cluster_id, folder_is_new=True)
-        writer = Writer(attached.cluster, attached)
+            await attach(store, env, cluster_id=file.cluster_id, folder_is_new=True)
     except Unavailable:
         if not file.attached:
             raise
+        answered = False
         # A cluster that has its archive must come up while the store is down: writes go on, the WAL keeps what is not archived.
         _log.error("the archive does not answer; starting without it, it is tried again", archive=config.archive_url)
-        writer = Writer(file.cluster_id)
-    except (Unsafe, Fenced):
+    except Unsafe:
         if known is None and disk.exists("cluster.json"):
             disk.remove("cluster.json")
         raise
     if not file.attached:
         file = ClusterFile(**{name: getattr(file, name) for name in file.__struct_fields__ if name != "attached"}, attached=True)
         write_cluster(disk, file)
-    return Archive(config.archive_url, store, meter, writer), file
+    return Archive(config.archive_url, store, meter, Writer(file.cluster_id), answered), file
 
 
-async def _attach(env: Env, store: ObjectStore, file: ClusterFile) -> Attached:
+async def _attach(env: Env, store: ObjectStore, file: ClusterFile) -> None:
     await probe(store, env)
-    return await attach(store, env, cluster_id=file.cluster_id, folder_is_new=False)
+    await attach(store, env, cluster_id=file.cluster_id, folder_is_new=False)
+
+
+def _archive_line(level: str, line: str) -> None:
+    getattr(_archive_log, level)(line)
 
 
 def durability_options(config: Config) -> DurabilityOptions:

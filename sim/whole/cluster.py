@@ -10,13 +10,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from base.env import Env
+from archiver.claiming import Claiming
+from archiver.writer import Writer
+from base.env import Env, ObjectStore
 from base.errors import Internal, NotLeader, ScrubjayError
 from base.ids import ClusterId, Lsn, Member, NodeName, PartitionId, TableId
 from server.control import open_control
 from server.node import Founding, RunningNode, Told, WalSizes, absent_node, host_known, join, open_node, start_node
 from sim.store import SimStore
 from sim.world import Host, World
+from storage.archive_source import NodeLogSource
 from storage.btree.engine import TreeEngine
 from storage.btree.memory_engine import MemoryEngine, MemoryTrees
 from storage.command import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
@@ -230,6 +233,14 @@ class WholeCluster:
         join(host.env, self.members, life.node)
         for listener in self.on_node:
             listener(host, life)
+
+    def claim(self, store: ObjectStore, writer: Writer) -> None:
+        """Claim the archive from the control host, as `serve` does beside the metadata leader."""
+        Claiming(self.env, store, writer, self.metadata, self.sources, log=lambda _level, line: self.world.note(line)).start()
+
+    def sources(self) -> list[NodeLogSource]:
+        """Logs of the nodes that run now."""
+        return [host.process.source for host in self.hosts if host.process is not None and host.process.node.started]
 
     def nodes(self) -> list[Node]:
         """Nodes that run now."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from archiver.agent import ArchiveAgent
-from archiver.identity import Writer, attach
+from archiver.identity import attach
 from archiver.index import ArchiveIndex
+from archiver.writer import Writer
 from base.env import Env
 from base.wrap.retry import RetryingStore
 from server.node import RunningNode
@@ -66,9 +67,10 @@ class IdleRun:
     async def _main(self, env: Env) -> None:
         cluster, result = self.cluster, self.result
         client = RetryingStore(cluster.archive.client(env.tasks), env)
-        self._writer.claimed(await attach(client, env, cluster_id=CLUSTER, folder_is_new=True))
+        await attach(client, env, cluster_id=CLUSTER, folder_is_new=True)
         cluster.start()
         await cluster.up()
+        cluster.claim(client, self._writer)
         for number in range(self._idle + self._empty):
             await cluster.store.create_table(
                 TableSpec(name=f"t{number:05d}", key=SCHEMA, attributes=(("k", "S"),), billing="PAY_PER_REQUEST", throughput=Throughput())

@@ -15,6 +15,7 @@ from base.ids import Lsn, Stamp
 from pitr import restore
 from sim.mutants import Mutant, commit_early, replaced
 from sim.whole.run import WholeResult, WholeRun
+from storage.attest import Attestation
 from storage.btree import memory_engine
 from storage.btree.engine import Change, Row
 from storage.btree.row import HEADER_SIZE, lsn_of
@@ -58,7 +59,7 @@ def _announced_early(self: Replica) -> None:
         if len(self.segments.agreed(own)[0]) >= 2:
             statement = own.statement
             for member in self.info.members:
-                self.attested(member[0], first=statement.first, last=statement.last, raw_sha256=statement.raw_sha256)
+                self.attested(member[0], last=statement.last, said=Attestation(statement.raw_sha256, 1, True))
 
 
 def _closed_over_nothing(self: Replica) -> tuple[Stamp, Lsn, Lsn] | None:

@@ -16,9 +16,10 @@ from functools import partial
 from typing import Any
 
 from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.identity import Writer, attach
+from archiver.identity import attach
 from archiver.index import ArchiveIndex
 from archiver.verify import VerifyOptions, verify
+from archiver.writer import Writer
 from base.env import Future
 from base.errors import ScrubjayError
 from base.ids import Lsn, NodeName, PartitionId
@@ -79,7 +80,7 @@ STORAGE = StorageOptions(
     statement_retry_us=1_000_000,
     attest_wait_us=1_000_000,
 )
-AGENT = AgentOptions(backup_after_s=5.0, closed_interval_s=2.0, check_s=10.0, backoff_cap_s=3.0)
+AGENT = AgentOptions(backup_after_s=5.0, closed_interval_s=2.0, backoff_cap_s=3.0)
 
 
 class Violation(AssertionError):
@@ -210,9 +211,10 @@ class WholeRun:
             self.cluster.check_invariants()
 
     async def _main(self) -> None:
-        self._writer.claimed(await attach(self._store, self.env, cluster_id=CLUSTER, folder_is_new=True))
+        await attach(self._store, self.env, cluster_id=CLUSTER, folder_is_new=True)
         self.cluster.start()
         await self.cluster.up()
+        self.cluster.claim(self._store, self._writer)
         store = self.cluster.store
         await store.create_table(
             TableSpec(name=TABLE, key=SCHEMA, attributes=(("k", "S"),), billing="PAY_PER_REQUEST", throughput=Throughput())

@@ -97,6 +97,19 @@ class RestoreOrigin(msgspec.Struct, frozen=True):
     in_progress: bool
 
 
+class WriterNotes(msgspec.Struct, frozen=True):
+    """Who of this cluster may write to its archive (archiver.claiming).
+
+    owners: random ids, each written here before it claims an epoch; newest last. epoch: the highest that was noted as claimed by us. taken_over: up to this
+    epoch, other owners and other histories were given up by a confirmed takeover. stopped: why nothing may be written any more, [kind, reason, since (us)].
+    """
+
+    owners: tuple[str, ...] = ()
+    epoch: int = 0
+    taken_over: int = 0
+    stopped: tuple[str, str, int] | None = None
+
+
 class TableStats(msgspec.Struct, frozen=True):
     """Rows and bytes (key and item, as stored) of a table's leaders, as of their last applied record."""
 

@@ -1,6 +1,6 @@
 """The metadata group: tables and coordinators' notes as items of one partition, replicated, archived and scrubbed like any other.
 
-Item: k (S) = "table/<table id>" or "job/<key>", v (S) = JSON. Every write is a compare-and-set on the whole old item, so a second writer loses
+Item: k (S) = "table/<table id>", "job/<key>" or "writer", v (S) = JSON. Every write is a compare-and-set on the whole old item, so a second writer loses
 instead of overwriting. The map in memory is what the last read or write of this process saw.
 """
 
@@ -17,7 +17,7 @@ from base.env import Env
 from base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from base.ids import Member, PartitionId, TableId
 from storage.command import Outcome, RangeAnswer, RangeRead, Verdict, WriteAnswer
-from storage.control.catalogue import METADATA_TABLE, KeyAttribute, KeySchema, PartitionInfo, TableMeta
+from storage.control.catalogue import METADATA_TABLE, KeyAttribute, KeySchema, PartitionInfo, TableMeta, WriterNotes
 from storage.control.router import Router
 from storage.items.encoding import decode_item, encode_item
 from storage.items.keys import storage_key
@@ -25,6 +25,7 @@ from storage.items.keys import storage_key
 SCHEMA = KeySchema(KeyAttribute("k", "S"))
 _PAGE_BYTES = 1 << 20
 _TRIES = 5
+_WRITER = "writer"
 
 
 def metadata_table(table_id: TableId, partition_id: PartitionId, *, members: tuple[Member, ...], created_at: int) -> TableMeta:
@@ -69,6 +70,7 @@ class Metadata:
         self._env, self._router, self.system = env, router, system
         self.tables: dict[TableId, TableMeta] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
+        self.writer = WriterNotes()
         self._raw: dict[str, bytes] = {}
         self._by_name: dict[str, TableMeta] = {}
         self.on_change: list[Callable[[TableMeta], None]] = []
@@ -112,6 +114,11 @@ class Metadata:
         gone = self.tables.pop(table_id, None)
         if gone is not None and self._by_name.get(gone.name) is gone:
             del self._by_name[gone.name]
+
+    async def put_writer(self, notes: WriterNotes) -> None:
+        """Who of this cluster may write to its archive. Raises Conflict if someone else wrote it meanwhile."""
+        await self._put(_WRITER, msgspec.json.encode(notes).decode())
+        self.writer = notes
 
     async def put_job(self, key: str, job: dict[str, Any] | None) -> None:
         """Durable notes of a coordinator; None removes them."""
@@ -162,6 +169,8 @@ class Metadata:
             if name.startswith("table/"):
                 table = msgspec.json.decode(text, type=TableMeta)
                 self.tables[table.table_id] = table
+            elif name == _WRITER:
+                self.writer = msgspec.json.decode(text, type=WriterNotes)
             else:
                 self.jobs[name.removeprefix("job/")] = json.loads(text)
         except (msgspec.MsgspecError, ValueError) as error:

@@ -20,6 +20,7 @@ from base.hlc import HybridClock
 from base.ids import ClusterId, Lsn, Member, NodeName, PartitionId, Stamp, uuid_bytes
 from storage import messages as talk
 from storage import record as records
+from storage.attest import Attestation
 from storage.btree.engine import Tree, TreeEngine
 from storage.command import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from storage.consensus import messages as consensus
@@ -400,8 +401,11 @@ class Node:
                         self._talk(sender, talk.Say(message.partition, own.statement, want=False))
             replica.check_statements()
         elif isinstance(message, talk.Attest):
-            replica.attested(sender, first=message.first, last=message.last, raw_sha256=message.raw_sha256)
+            replica.attested(sender, last=message.last, said=Attestation(message.raw_sha256, message.generation, message.read))
+        elif isinstance(message, talk.Refute):
+            replica.refuted(last=message.last, generation=message.generation, reason=message.reason)
         elif isinstance(message, talk.ManifestWritten):
+            replica.written = Lsn(max(replica.written, message.last))
             self.events.archive(replica.partition)
         elif isinstance(message, talk.AskRecords):
             self._answer_records(sender, replica, message)
@@ -476,11 +480,19 @@ class Node:
         for number in self._peers:
             self._talk(number, talk.Say(replica.partition, statement, want))
 
-    def attest(self, replica: Replica, *, first: int, last: int, raw_sha256: bytes) -> None:
-        """This member's agent compared the archived segment with its own WAL: tell every member (whoever leads logs it)."""
+    def attest(self, replica: Replica, *, first: int, last: int, said: Attestation) -> None:
+        """This member's agent holds the archived segment for equal to its own WAL: tell every member (whoever leads logs it)."""
         for number in self._peers:
-            self._talk(number, talk.Attest(replica.partition, first, last, raw_sha256))
-        replica.attested(self.number, first=first, last=last, raw_sha256=raw_sha256)
+            self._talk(number, talk.Attest(replica.partition, first, last, said.raw_sha256, said.generation, said.read))
+            if not said.read:
+                self._talk(number, talk.ManifestWritten(replica.partition, first, last, said.raw_sha256))
+        replica.attested(self.number, last=last, said=said)
+
+    def refute(self, replica: Replica, *, last: int, generation: int, object: str, reason: str) -> None:  # noqa: A002 - as in the message
+        """This member's agent read an archived segment back and found this generation bad: tell every member, so that it never counts."""
+        for number in self._peers:
+            self._talk(number, talk.Refute(replica.partition, last, generation, object, reason))
+        replica.refuted(last=last, generation=generation, reason=reason)
 
     def ask_repair(self, replica: Replica, first: Lsn, end: Lsn) -> None:
         for number in self._peers:
@@ -501,8 +513,10 @@ class Node:
         storage_key: bytes | None = None,
         lsn: Lsn | None = None,
         detail: str = "",
+        object: str | None = None,  # noqa: A002 - it is the finding's field
     ) -> None:
-        self.events.finding(self, replica, kind=kind, found_by=found_by, storage_key=storage_key, lsn=lsn, detail=detail)
+        """object: the fault is the archive's, in the object with this key; None: this node's copy is at fault."""
+        self.events.finding(self, replica, kind=kind, found_by=found_by, storage_key=storage_key, lsn=lsn, detail=detail, object=object)
 
     def log_state(self, replica: Replica | None, state: str, reason: str) -> None:
         self.events.state(self, replica, state, reason)

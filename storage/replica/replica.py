@@ -21,6 +21,7 @@ from base.hlc import last_stamp_at, stamp_micros
 from base.ids import Lsn, Member, PartitionId, Stamp, uuid_bytes
 from storage import record as records
 from storage.archive_port import facts_of
+from storage.attest import Attestation, Attestations
 from storage.btree.engine import Tree, TreeState
 from storage.checkpoints import Checkpoints
 from storage.command import Outcome, RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer, WriteCommand
@@ -32,7 +33,7 @@ from storage.record import Archived, Effect, Kind, Op, Record, Seal
 from storage.replica.reads import Reads
 from storage.replica.state import EXTRA_VERSION, ReplicaExtra
 from storage.replica.status import AMNESIAC, OK, OPENING, STOPPED, SUSPECT, VOTES, Status
-from storage.segments import OwnSegment, SegmentFacts, SegmentTracker, needs_seal
+from storage.segments import ATTESTED_KEPT, OwnSegment, SegmentFacts, SegmentTracker, needs_seal
 from storage.wal.log import SetTree, SetVote
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from storage.node import Node
 
 BEGIN_RETRY_US = 20_000
-ATTESTATIONS_MAX, SEALS_WAITING_MAX, STATEMENTS_ASKED_MAX = 10_000, 1_000, 64
+SEALS_WAITING_MAX, STATEMENTS_ASKED_MAX = 1_000, 64
 APPLY_RETRY_US = 200_000
 """Pause before a record is applied again that the machine did not let us apply."""
 
@@ -78,7 +79,9 @@ class Replica:
         self.fresh: deque[Record] = deque()
         self._fresh_bytes = 0
         self.leading: Leading | None = None
-        self.attestations: dict[int, dict[int, bytes]] = {}
+        self.attestations = Attestations()
+        self.written = Lsn(0)
+        """Highest last LSN of a segment whose manifest a member says it has written."""
         self.reads = Reads(self)
         self.seal_waiters: list[SealWaiter] = []
         self.repairing_until_us = 0
@@ -417,8 +420,10 @@ class Replica:
 
     def _apply_archived(self, archived: Archived) -> None:
         self.segments.on_archived(archived)
-        for last in [last for last in self.attestations if last <= archived.last and len(archived.members) >= len(self.info.members)]:
-            del self.attestations[last]
+        done = [last for last in self.attestations.lasts() if last <= archived.last]
+        whole = len(archived.members) >= len(self.info.members)
+        for last in done if whole else done[:-ATTESTED_KEPT]:
+            self.attestations.forget(last)
         self.checkpoints.trim()
         self.node.archive_changed(self.partition)
 
@@ -447,23 +452,21 @@ class Replica:
             if len(agreed) >= 2:
                 self.node.archive_changed(self.partition)
 
-    def attested(self, node: int, *, first: int, last: int, raw_sha256: bytes) -> None:
-        """A member compared the archived segment with its WAL: equal. The leader collects these and logs ARCHIVED."""
-        if last not in self.attestations and len(self.attestations) >= ATTESTATIONS_MAX:
-            return  # they are said again
-        self.attestations.setdefault(last, {})[node] = raw_sha256
+    def attested(self, node: int, *, last: int, said: Attestation) -> None:
+        """A member holds the archived segment for equal to its WAL. The leader collects these and logs ARCHIVED."""
+        self.attestations.attested(last, node, said)
         if self.attest_at_us is None:
             self.attest_at_us = self.node.boot_us() + self.node.options.attest_wait_us
         self._log_archived(complete_only=True)
         self.node.arm(self)
 
     def _log_archived(self, *, complete_only: bool) -> None:
-        """Log ARCHIVED for what was attested since. complete_only: only where all members did; otherwise with those that have."""
+        """Log ARCHIVED for what counts as archived (storage.attest). complete_only: only where all members attested it; otherwise with those that have."""
         leading, group = self.leading, self.group
         if leading is None or group is None or not group.serving(self.node.now()):
             return
         known = {own.statement.last: own.statement for own in self.segments.facts.sealed}
-        for last in sorted(self.attestations):
+        for last in self.attestations.lasts():
             statement = known.get(last)
             if statement is not None:
                 first, raw = statement.first, statement.raw_sha256
@@ -472,14 +475,18 @@ class Replica:
             else:
                 continue
             logged = leading.archived_said[last][2] if last in leading.archived_said else 0
-            said = self.attestations[last]
-            members = tuple(node for node in sorted(said) if said[node] == raw)
+            members = self.attestations.archived(last, raw)
             if len(members) <= logged or (complete_only and len(members) < len(self.info.members)):
                 continue
             payload = records.encode_archived(Archived(Lsn(first), Lsn(last), raw, members))
             if self._propose(Kind.ARCHIVED, payload) is None:
                 return
             leading.archived_said[last] = (first, raw, len(members))
+
+    def refuted(self, *, last: int, generation: int, reason: str) -> None:
+        """A member found this generation of an archived segment bad: it does not count, and this node's agent looks again."""
+        if self.attestations.refuted(last, generation, reason):
+            self.node.archive_changed(self.partition)
 
     def log_damaged(self, first: Lsn, error: ScrubjayError) -> None:
         """Records in the middle of its log fail their check: no vote until peers have given them back. `first`: the lowest known to be bad."""

@@ -48,6 +48,7 @@ def healed_state(
         last_content_stamp=stamp,
         sum=total.sum.to_bytes(16, "little"),
         rows=total.rows,
+        archived_chain=chain if archived == lsn else b"",
     )
     if ended_closed is not None:
         facts.ended, facts.ended_closed = lsn, ended_closed

@@ -9,13 +9,15 @@ import pytest
 
 from archiver.agent import AgentOptions, ArchiveAgent
 from archiver.base import upload_base
-from archiver.identity import Writer, attach
+from archiver.claiming import Claiming
+from archiver.identity import attach
 from archiver.index import ArchiveIndex
 from archiver.layout import build
 from archiver.probe import probe
 from archiver.rebuild import rebuild
 from archiver.replay import Cut
 from archiver.verify import VerifyOptions, VerifyReport, verify
+from archiver.writer import Writer
 from base.env import Env, ObjectStore
 from base.ids import Lsn, PartitionId, Stamp
 from base.wrap.limit import LimitedStore
@@ -26,9 +28,10 @@ from tests.contract.object_store_kinds import Kind, make
 from tests.contract.test_object_store import MARKED
 from tests.unit.archiver.sample import CLUSTER, history, other_partition, total_of
 from tests.unit.archiver.test_archive_agent import FakeSource
+from tests.unit.archiver.test_archive_claiming import MemoryBook
 from tests.unit.archiver.tiny_loop import MemoryDisk
 
-OPTIONS = AgentOptions(compare_after_s=0.05, rescan_s=0.05, closed_interval_s=0.2, check_s=0.5)
+OPTIONS = AgentOptions(compare_after_s=0.05, rescan_s=0.05, closed_interval_s=0.2)
 
 
 @pytest.fixture(params=MARKED)
@@ -44,14 +47,16 @@ def test_an_archive_from_first_to_last(kind: Kind) -> None:
         await probe(bare, env)
         metered = MeteredStore(bare, env)
         store = LimitedStore(RetryingStore(metered, env), env, in_flight=4)
-        attached = await attach(store, env, cluster_id=CLUSTER, folder_is_new=True)
+        await attach(store, env, cluster_id=CLUSTER, folder_is_new=True)
+        writer = Writer(CLUSTER)
         sources = [FakeSource(number, samples, leads=number < 3) for number in (1, 2, 3)]
         sample = samples[0]
         sources[0].points = [
             ClosedPoint(one.segments[0].table, PartitionId(one.partition), Stamp(one.stamp + 1), Lsn(one.lsn), Lsn(one.lsn), one.chain)
             for one in samples
         ]
-        agents = [ArchiveAgent(env, store, source, Writer(CLUSTER, attached), options=OPTIONS) for source in sources]
+        agents = [ArchiveAgent(env, store, source, writer, options=OPTIONS) for source in sources]
+        await Claiming(env, store, writer, MemoryBook(), lambda: sources[:1], log=lambda _level, _line: None).claim()
         for agent in agents:
             agent.start()
         for agent in agents:
@@ -78,7 +83,7 @@ def test_an_archive_from_first_to_last(kind: Kind) -> None:
         done = await rebuild(store, disk, base=None, segments=segments, cut=Cut(lsn=sample.segments[2].last), output="rows", work="w")
         assert done.total == total_of(sample.states[sample.segments[2].last])
         await upload_base(
-            store, disk, "rows", writer=attached, table=sample.table, partition=sample.partition, table_name="orders", schema="{}", lo="", hi="",
+            store, disk, "rows", writer=writer.attached, table=sample.table, partition=sample.partition, table_name="orders", schema="{}", lo="", hi="",
             lsn=done.applied, stamp=done.stamp, chain=done.chain, total=done.total,
         )  # fmt: skip
 

@@ -13,14 +13,15 @@ import archiver.agent
 import archiver.outgoing
 from archiver.agent import AgentOptions, ArchiveAgent
 from archiver.closed import decode_closed
-from archiver.identity import Writer
 from archiver.layout import ClosedKey, EpochKey, IdentityKey, SegmentKey, build, parse
 from archiver.manifest import decode_manifest
+from archiver.writer import Writer
 from base.errors import Corrupt, DiskFull, ScrubjayError, Unavailable
-from base.ids import Lsn, NodeName, PartitionId, Stamp
+from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from base.wrap.faulty import FaultyStore
 from base.wrap.retry import RetryingStore
-from storage.archive_port import ClosedPoint, PartitionFacts, SealedSegment
+from storage.archive_port import ClosedPoint, History, PartitionFacts, SealedSegment
+from storage.attest import Attestation
 from storage.record import HEADER_SIZE
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample, history, other_partition
 from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryJobs, MemoryStore, TinyLoop
@@ -37,6 +38,9 @@ class FakeSource:
         self.archived_lsn: dict[PartitionId, int] = dict.fromkeys(self.samples, 0)
         self.announced: list[tuple[str, int, int]] = []
         self.findings: list[str] = []
+        self.own_faults: list[str] = []
+        self.said: list[Attestation] = []
+        self.bad: dict[tuple[str, int], dict[int, str]] = {}
         self.points: list[ClosedPoint] = []
         self.raw_of: Callable[[SealedSegment, bytes], bytes] = lambda _segment, raw: raw
         self._listeners: list[Callable[[PartitionId], None]] = []
@@ -63,14 +67,48 @@ class FakeSource:
         segment = next(one for one in sample.segments if one.first == first)
         return self.raw_of(segment, sample.raw(segment))
 
-    def announce(self, partition: PartitionId, first: Lsn, last: Lsn, raw_sha256: bytes) -> None:
+    def hosted(self) -> list[PartitionId]:
+        return sorted(self.samples)
+
+    def announce(self, partition: PartitionId, first: Lsn, last: Lsn, said: Attestation) -> None:
         self.announced.append((partition, first, last))
+        self.said.append(said)
         if self.auto_archived:
             self.archived_lsn[partition] = max(self.archived_lsn[partition], last)
         self._after(partition, last)
 
-    def differs(self, partition: PartitionId, detail: str) -> None:
-        self.findings.append(detail)
+    def refute(self, partition: PartitionId, last: Lsn, *, generation: int, object: str, kind: str, reason: str) -> None:  # noqa: A002
+        self.findings.append(f"{kind} {object}: {reason}")
+        self.bad.setdefault((partition, last), {})[generation] = reason
+
+    def refuted(self, partition: PartitionId, last: Lsn) -> dict[int, str]:
+        return dict(self.bad.get((partition, last), {}))
+
+    def written(self, partition: PartitionId) -> Lsn:
+        return Lsn(0)
+
+    def faulty(self, partition: PartitionId, *, lsn: Lsn, detail: str) -> None:
+        self.own_faults.append(detail)
+
+    def blame(self, partition: PartitionId, *, object: str, kind: str, lsn: Lsn, detail: str) -> None:  # noqa: A002
+        self.findings.append(f"{kind} {detail}")
+
+    def history(self, partition: PartitionId) -> History | None:
+        if not self.leading:
+            return None
+        sample = self.samples[partition]
+        archived = self.archived_lsn[partition]
+        newest = next((one for one in sample.segments if one.last == archived), None)
+        return History(
+            TableId(sample.table),
+            partition,
+            Lsn(archived),
+            Lsn(newest.first if newest is not None else 0),
+            newest.chain if newest is not None else b"",
+            tuple((one.last, one.chain) for one in sample.segments if one.last > archived),
+            sample.segments[-1].last if sample.segments else Lsn(0),
+            sample.chain,
+        )
 
     def closed_points(self) -> list[ClosedPoint]:
         return self.points
@@ -181,7 +219,7 @@ def test_a_suspect_member_uploads_nothing() -> None:
     assert not bench.segment_keys()
 
 
-@pytest.mark.parametrize("outage_s", [1, 30, 600])
+@pytest.mark.parametrize("outage_s", [5, 30, 600])
 def test_catches_up_by_itself_after_an_outage(outage_s: int) -> None:
     bench, sample = Bench(retries=True), history(segments=5)
     source = FakeSource(1, [sample], leads=True)
@@ -334,15 +372,19 @@ def test_without_the_check_rot_is_archived(monkeypatch: pytest.MonkeyPatch) -> N
     """Negative control."""
     from archiver.manifest import Sums
     from archiver.outgoing import Outgoing
-    from archiver.segment import SegmentHead, encode_segment
+    from archiver.segment import SegmentHead, decode_head, encode_segment
 
     def careless(asked: dict[str, object]) -> Outgoing:
         names = ("cluster", "table", "partition", "first", "last", "first_stamp", "last_stamp", "records", "generation")
         data = encode_segment(SegmentHead(*(asked[name] for name in names)), asked["raw"])  # type: ignore[arg-type]
         honest = Sums.of(asked["raw"])  # type: ignore[arg-type]
-        return Outgoing(data, replace(honest, sha256=asked["raw_sha256"].hex()), Sums.of(data))  # type: ignore[attr-defined]
+        return Outgoing(data, decode_head(data, where="careless")[0], replace(honest, sha256=asked["raw_sha256"].hex()), Sums.of(data))  # type: ignore[attr-defined]
+
+    async def unproven(self: ArchiveAgent, segment: SealedSegment) -> bytes:
+        return self._source.read_raw(segment.partition, segment.first, segment.last)
 
     monkeypatch.setattr(archiver.agent, "prepare", careless)
+    monkeypatch.setattr(ArchiveAgent, "_own", unproven)
     bench, sample = Bench(), history(segments=1)
     source = FakeSource(1, [sample], leads=True)
     source.raw_of = flip
@@ -391,36 +433,6 @@ def test_records_of_another_partition_or_order_are_refused() -> None:
     asked = request(fresh.segments[1], fresh.facts, fresh.raw(fresh.segments[1]), generation=1, after_stamp=fresh.segments[1].first_stamp)
     with pytest.raises(Corrupt):
         prepare(asked)
-
-
-def test_a_newer_epoch_stops_the_agent_for_good() -> None:
-    bench, sample = Bench(), history(segments=1)
-    source = FakeSource(1, [sample], leads=True)
-    agent = bench.agent(source)
-    bench.loop.run_for(1)
-    bench.memory.objects[build(EpochKey(CLUSTER, 2))] = b"taken over"
-    bench.loop.run_for(40)
-    assert "newer epoch" in agent.status().stopped
-    before = len(bench.memory.objects)
-    for _ in range(5):
-        sample.random_write()
-    sample.seal()
-    source.changed(sample.partition)
-    source.points = [ClosedPoint(sample.segments[0].table, PartitionId(sample.partition), Stamp(5), Lsn(1), Lsn(2), bytes(32))]
-    bench.loop.run_for(60)
-    assert len(bench.memory.objects) == before
-
-
-def test_a_lost_identity_holds_writing_back_until_it_is_there_again() -> None:
-    bench, sample = Bench(), history(segments=1)
-    del bench.memory.objects[build(IdentityKey(CLUSTER))]
-    bench.store.slow_s = 0.001
-    agent = bench.agent(FakeSource(1, [sample], leads=True))
-    bench.loop.run_for(40)
-    assert "identity" in str(agent.status().last_error)
-    bench.memory.objects[build(IdentityKey(CLUSTER))] = b"identity"
-    bench.loop.run_for(60)
-    assert complete(bench, sample)
 
 
 def test_an_announcement_without_effect_is_repeated() -> None:

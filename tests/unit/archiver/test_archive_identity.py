@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from archiver.identity import Attached, attach, check_epoch, clusters, current_epoch, decode_identity, encode_epoch
+from archiver.identity import attach, clusters, decode_identity
 from archiver.layout import EpochKey, IdentityKey, build
 from archiver.probe import probe
 from archiver.reader import read_records
 from base.env import ListPage, ObjectInfo
-from base.errors import Corrupt, Fenced, Missing, Unavailable, Unsafe
+from base.errors import Corrupt, Missing, Unavailable, Unsafe
+from tests.fixtures.golden import Golden
 from tests.unit.archiver.sample import CLUSTER, history
 from tests.unit.archiver.test_archive_rebuild import archive
 from tests.unit.archiver.tiny_loop import MemoryStore, TinyLoop
@@ -19,21 +20,17 @@ OTHER = "0c1a5e00-0000-4000-8000-0000000000ff"
 
 def test_a_new_folder_on_an_empty_prefix() -> None:
     loop, store = TinyLoop(), MemoryStore()
-    attached = loop.run(attach(store, loop.env(), cluster_id=None, folder_is_new=True))
-    assert attached.epoch == 1
-    key = build(IdentityKey(attached.cluster))
-    assert decode_identity(store.objects[key], where=key) == attached.cluster
-    again = loop.run(attach(store, loop.env(), cluster_id=attached.cluster, folder_is_new=False, epoch=1))
-    assert again == attached
-    assert loop.run(clusters(store)) == [attached.cluster]
+    cluster = loop.run(attach(store, loop.env(), cluster_id=None, folder_is_new=True))
+    key = build(IdentityKey(cluster))
+    assert decode_identity(store.objects[key], where=key) == cluster
+    assert loop.run(attach(store, loop.env(), cluster_id=cluster, folder_is_new=False)) == cluster
+    assert loop.run(clusters(store)) == [cluster]
 
 
 def test_a_first_start_that_was_killed_goes_on() -> None:
     loop, store = TinyLoop(), MemoryStore()
     loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True))
-    del store.objects[build(EpochKey(CLUSTER, 1))]
-    made = loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True))
-    assert made == Attached(CLUSTER, 1, made.owner)
+    assert loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True)) == CLUSTER
 
 
 @pytest.mark.parametrize("cluster_id", [None, CLUSTER])
@@ -61,30 +58,31 @@ def test_a_foreign_archive_is_refused(used: bool) -> None:
 def test_foreign_objects_are_no_cluster() -> None:
     loop, store = TinyLoop(), MemoryStore()
     store.objects.update({"readme.txt": b"x", "backup/2020/a": b"x", "zz/t=1": b"x"})
-    attached = loop.run(attach(store, loop.env(), cluster_id=None, folder_is_new=True))
-    assert loop.run(clusters(store)) == [attached.cluster]
+    cluster = loop.run(attach(store, loop.env(), cluster_id=None, folder_is_new=True))
+    assert loop.run(clusters(store)) == [cluster]
 
 
-def test_a_newer_epoch_fences() -> None:
+def test_a_lost_identity_is_written_again_at_start() -> None:
     loop, store = TinyLoop(), MemoryStore()
-    mine = loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True))
-    loop.run(check_epoch(store, mine))
-    store.objects[build(EpochKey(CLUSTER, 2))] = encode_epoch(cluster=CLUSTER, epoch=2, owner=OTHER, created_us=1)
-    assert loop.run(current_epoch(store, CLUSTER)) == 2
-    with pytest.raises(Fenced):
-        loop.run(check_epoch(store, mine))
-    with pytest.raises(Fenced):
-        loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=False, epoch=1))
-
-
-def test_a_lost_identity_is_missing_and_written_again_at_start() -> None:
-    loop, store = TinyLoop(), MemoryStore()
-    mine = loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True))
-    del store.objects[build(IdentityKey(CLUSTER))]
-    with pytest.raises(Missing):
-        loop.run(check_epoch(store, mine))
+    loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True))
+    store.objects[build(EpochKey(CLUSTER, 1))] = b"epoch"
+    key = build(IdentityKey(CLUSTER))
+    del store.objects[key]
     loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=False))
-    loop.run(check_epoch(store, mine))
+    assert decode_identity(store.objects[key], where=key) == CLUSTER
+
+
+def test_a_rotted_identity_is_no_reason_to_stop() -> None:
+    loop, store = TinyLoop(), MemoryStore()
+    store.objects[build(IdentityKey(CLUSTER))] = b"rot"
+    assert loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=False)) == CLUSTER
+
+
+def test_an_archive_of_format_version_1_is_refused_by_name(golden: Golden) -> None:
+    loop, store = TinyLoop(), MemoryStore()
+    store.objects[build(IdentityKey(CLUSTER))] = golden.read("v1/archive/identity.json")
+    with pytest.raises(Unsafe, match="format version 1"):
+        loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=False))
 
 
 # --- the probe: each lying store is refused by name ---

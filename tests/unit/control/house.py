@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.identity import Writer, attach
+from archiver.identity import attach
 from archiver.index import ArchiveIndex
+from archiver.writer import Writer
 from base.ids import NodeName
 from base.wrap.retry import RetryingStore
 from pitr.restore import RestoreOptions
@@ -56,9 +57,10 @@ class House:
         self._restore: RestoreService | None = None
         self.writer = Writer(CLUSTER)
         if start:
-            self.writer.claimed(self.run(attach(self.client(), self.env, cluster_id=CLUSTER, folder_is_new=True)))
+            self.run(attach(self.client(), self.env, cluster_id=CLUSTER, folder_is_new=True))
             self.cluster.start()
             self.run(self.cluster.up())
+            self.cluster.claim(self.client(), self.writer)
 
     # ------------------------------------------------------------------ time
 
@@ -131,6 +133,7 @@ class House:
         self._restore = None
         if up:
             self.run(cluster.up())
+            cluster.claim(self.client(), self.writer)
 
     # ------------------------------------------------------------------ tables
 

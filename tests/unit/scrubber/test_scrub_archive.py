@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from archiver.identity import Writer
 from archiver.index import ArchiveIndex
 from archiver.layout import BaseKey, SegmentKey, build, parse
 from archiver.manifest import encode_manifest
+from archiver.writer import Writer
 from base.checksum import row_hash
 from base.env import Env
 from base.errors import Missing

@@ -24,7 +24,9 @@ def test_replica_state(golden: Golden) -> None:
     digest.add(bytes(16), 5)
     digest.add(b"\xff" * 16, 7)
     own = OwnSegment(STATEMENT, 4096, 8192, 9, 7, 1234, 4000, 2, bytes(16), bytes(32), bytes(range(16)), 5)
-    facts = SegmentFacts(10, 77, 1, 1, 8193, bytes(range(32)), 0, 10, 8193, 9, [own], [1, 0, 2], [(4, 3)], bytes(range(16)), 3, 9, 8191)
+    facts = SegmentFacts(
+        10, 77, 1, 1, 8193, bytes(range(32)), 0, 10, 8193, 9, [own], [1, 0, 2], [(4, 3)], bytes(range(16)), 3, 9, 8191, 1, bytes(32)
+    )
     data = msgspec.msgpack.encode(ReplicaExtra(EXTRA_VERSION, digest.encode(), 99, facts))
     golden.check("v2/replica/state.bin", data)
     back = msgspec.msgpack.decode(golden.read("v2/replica/state.bin"), type=ReplicaExtra)
@@ -39,14 +41,15 @@ def test_replica_state(golden: Golden) -> None:
 def test_statement_frame(golden: Golden) -> None:
     said: list[talk.StorageMessage] = [
         talk.Say(PARTITION, STATEMENT, want=True),
-        talk.Attest(PARTITION, 1, 9, bytes(32)),
+        talk.Attest(PARTITION, 1, 9, bytes(32), 2, True),
         talk.AskRecords(PARTITION, 3, 5),
         talk.Records(PARTITION, [b"record"]),
         talk.ManifestWritten(PARTITION, 1, 9, bytes(32)),
+        talk.Refute(PARTITION, 9, 1, "c/t=t/p=p/log/x.seg", "cut short"),
     ]
-    golden.check("statements/frame.bin", talk.encode_frame(said))
-    assert talk.decode_frame(golden.read("statements/frame.bin")) == said
-    golden.check_json("statements/frame.json", [msgspec.to_builtins(one) for one in said])
+    golden.check("v2/statements/frame.bin", talk.encode_frame(said))
+    assert talk.decode_frame(golden.read("v2/statements/frame.bin")) == said
+    golden.check_json("v2/statements/frame.json", [msgspec.to_builtins(one) for one in said])
 
 
 @pytest.mark.parametrize("at", [0, 4, 8, 30])

@@ -1,0 +1,67 @@
+"""Where a log and the archive meet: does the history in the archive end in ours? LSNs alone do not say so, a data folder put back from an older snapshot
+has the same numbers for other records. Compared is the chain value, at every seal that both know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from archiver.layout import SegmentKey, build, log_prefix, parse
+from archiver.manifest import SegmentManifest, decode_manifest
+from base.env import ObjectStore
+from base.errors import Corrupt, Missing, Unavailable
+from storage.archive_port import History
+
+AHEAD = "the archive is ahead of the log"
+OTHER = "the archive holds another history than the log"
+
+
+async def meet(store: ObjectStore, cluster: str, history: Callable[[], History | None], *, taken_over: int) -> str | None:
+    """Why the log does not continue the archive; None if it does. history: of the leader, asked for before and after the look at the archive, since the log
+    may grow meanwhile. taken_over: manifests of epochs up to this one do not count.
+
+    One listing from the newest segment that the log knows to be archived, and the manifests listed. A tail that the archive lost is no matter here: it is a
+    hole, which coverage reports. Objects that do not decode say nothing. Raises Unavailable, also when this member does not lead (any more).
+    """
+    before = history()
+    if before is None:
+        raise Unavailable("nobody leads this partition here")
+    prefix = log_prefix(cluster, before.table, before.partition)
+    page = await store.list(prefix, after=f"{prefix}{before.archived_first or before.archived + 1:016x}")
+    keys = [key for key in (parse(info.key) for info in page.objects) if isinstance(key, SegmentKey) and key.manifest]
+    groups: dict[tuple[int, int, str], list[SegmentKey]] = {}
+    for key in keys:
+        groups.setdefault((key.first, key.last, key.sha16), []).append(key)
+    found = [manifest for name in sorted(groups) if (manifest := await _readable(store, groups[name])) is not None]
+    after = history()
+    if after is None:
+        raise Unavailable("nobody leads this partition here any more")
+    return compare(after, [manifest for manifest in found if manifest.epoch > taken_over])
+
+
+async def _readable(store: ObjectStore, group: list[SegmentKey]) -> SegmentManifest | None:
+    """Of the generations of one segment the highest that decodes."""
+    for key in sorted(group, key=lambda one: -one.generation):
+        where = build(key)
+        try:
+            return decode_manifest(await store.get(where), where=where)
+        except (Corrupt, Missing):
+            continue
+    return None
+
+
+def compare(history: History, manifests: list[SegmentManifest]) -> str | None:
+    """The pure part of `meet`. manifests: valid ones from the newest archived segment on."""
+    known: dict[int, bytes] = {last: chain for last, chain in (*history.sealed, (history.last_seal, history.chain)) if last}
+    if history.archived_chain:
+        known[history.archived] = history.archived_chain
+    for manifest in manifests:
+        chain = known.get(manifest.last)
+        where = build(manifest.key().twin())
+        if chain is not None:
+            if chain != manifest.chain:
+                return f"{OTHER}: at LSN {manifest.last} the chain values differ ({where})"
+        elif manifest.last > history.last_seal:
+            return f"{AHEAD}: it holds records up to LSN {manifest.last}, the log's last seal is at {history.last_seal} ({where})"
+        elif manifest.last > history.archived:
+            return f"{OTHER}: a segment ends at LSN {manifest.last}, where the log has no seal ({where})"
+    return None
