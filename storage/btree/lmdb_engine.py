@@ -9,7 +9,6 @@ Callbacks run on the loop. Loop-agnostic: processes come through `SpawnWorker` (
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from collections import OrderedDict
@@ -19,14 +18,13 @@ from typing import Any, Protocol
 import lmdb
 
 from base.env import Disk
-from base.errors import Corrupt, DiskFull, Exhausted, Exists, Internal, Missing, ScrubjayError, Unavailable
+from base.errors import Corrupt, Exhausted, Exists, Internal, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, PartitionId, Stamp, uuid_bytes
 from storage.btree import wire
 from storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeState
-from storage.btree.lmdb_tree import TreeReader, error_of, open_databases, open_environment
+from storage.btree.lmdb_tree import OPENING, TreeReader, error_of, open_databases, open_environment
 from storage.digest import RangeDigest, Total
 
-OPENING = "opening"
 SPAWNS_WITHOUT_HELLO_MAX = 3
 REPEATS = 2
 """How often what a worker was doing when it died is given to the next one."""
@@ -203,40 +201,34 @@ class LmdbEngine:
         self._writer.call(request, built, repeat=REPEATS)
 
     def open(self, partition: PartitionId, done: Done[Tree]) -> None:
-        """A marker `opening` that is there says that the last open was cut short: then every row is verified, not only the structure."""
+        """The worker leaves a marker `opening` while it verifies. One that is there says that the last open was cut short: then it verifies every row.
+
+        The marker is not synced: it is to outlive a process, and costs nothing when hundreds of trees are opened.
+        """
         if partition in self._open:
             done(Exists("tree is open", key=partition))
             return
         folder = self.folder(partition)
-        marker = f"{folder}/{OPENING}"
         try:
-            if not self._disk.exists(folder):
-                done(Missing("no such tree", what=partition))
-                return
-            deep = self._disk.exists(marker)
-            if not deep:
-                self._mark(marker)
+            known = self._disk.exists(folder)
         except ScrubjayError as error:
             done(error)
+            return
+        if not known:
+            done(Missing("no such tree", what=partition))
             return
 
         def verified(answer: Any | ScrubjayError) -> None:
             result = answer if isinstance(answer, ScrubjayError) else self._read(partition, answer)
             try:
-                if self._disk.exists(marker):
-                    self._disk.remove(marker)
-                    self._disk.sync_dir(folder)
+                self._disk.remove(f"{folder}/{OPENING}")
             except ScrubjayError as error:
                 if isinstance(result, LmdbTree):
                     result.close()
                     result = error
             done(result)
 
-        self._writer.call(wire.Open(self._writer.next_id(), partition, deep), verified, repeat=REPEATS)
-
-    def _mark(self, marker: str) -> None:
-        with contextlib.suppress(DiskFull):  # which must not keep a tree closed; all that is lost is that a next start would look closer
-            self._disk.write_file(marker, b"")
+        self._writer.call(wire.Open(self._writer.next_id(), partition), verified, repeat=REPEATS)
 
     def _read(self, partition: PartitionId, facts: Sequence[Any]) -> Tree | ScrubjayError:
         path = os.path.join(self._root, self.folder(partition), "btree")  # noqa: PTH118

@@ -49,6 +49,8 @@ MAP_PER_FILE = 4
 """A map is at first so many times as large as the file."""
 MAX_READERS = 64
 FILE = "data.mdb"
+OPENING = "opening"
+"""Beside the tree's folder while a worker verifies it."""
 LIB_VERSION = 1
 VALUE_BYTES_MAX = 16 << 20
 LOAD_ROWS_PER_COMMIT = 50_000

@@ -29,11 +29,10 @@ class Build(msgspec.Struct, tag="build", array_like=True):
 
 
 class Open(msgspec.Struct, tag="open", array_like=True):
-    """Verify a tree and open it for writing. deep: check every row, not only keys and structure."""
+    """Verify a tree and open it for writing."""
 
     id: int
     partition: str
-    deep: bool
 
 
 class Checkpoint(msgspec.Struct, tag="checkpoint", array_like=True):

@@ -30,7 +30,7 @@ from base.ids import Lsn, Stamp, uuid_bytes
 from base.oserrors import error_of_os
 from storage.btree import wire
 from storage.btree.engine import Change, Row, TreeState
-from storage.btree.lmdb_tree import FILE, TreeFacts, TreeReader, TreeWriter, error_of, open_databases, open_environment
+from storage.btree.lmdb_tree import FILE, OPENING, TreeFacts, TreeReader, TreeWriter, error_of, open_databases, open_environment
 from storage.btree.scan import scan_digest, scan_dump, scan_rows
 from storage.rowfile import read_rowfile
 
@@ -42,6 +42,8 @@ TREES_OPEN_MAX = 64
 """Trees open for writing at once: three descriptors and some memory each."""
 _FAILURES = (ScrubjayError, lmdb.Error, OSError, MemoryError)
 _PR_SET_PDEATHSIG = 1
+_M_MMAP_THRESHOLD = -3
+_MMAP_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
 
 
@@ -83,9 +85,7 @@ class WriteRole:
                 changes = [Change(key, Lsn(lsn), Stamp(stamp), item) for key, lsn, stamp, item in request.changes]
                 return _facts(tree.checkpoint(changes, state, expected=request.expected))
             case wire.Open():
-                self._finish_build(request.partition)
-                self._close(request.partition)
-                return _facts(self._opened(request.partition).verify(values=request.deep))
+                return _facts(self._verified(request.partition))
             case wire.Build():
                 return _facts(self._build(request))
             case wire.Close():
@@ -109,6 +109,18 @@ class WriteRole:
             self._trees.popitem(last=False)[1].close()
         tree = self._trees[partition] = TreeWriter(str(path), uuid_bytes(partition))
         return tree
+
+    def _verified(self, partition: str) -> TreeFacts:
+        """Structure and keys; every row too if the last open was cut short, perhaps by this tree."""
+        self._finish_build(partition)
+        self._close(partition)
+        marker = self._folder(partition) / OPENING
+        deep = marker.exists()
+        with contextlib.suppress(
+            OSError
+        ):  # a full disk must not keep a tree closed; all that is lost is that a next open would not look closer
+            marker.touch()
+        return self._opened(partition).verify(values=deep)
 
     def _close(self, partition: str) -> None:
         tree = self._trees.pop(partition, None)
@@ -368,6 +380,13 @@ def tie_to_parent(parent: int) -> None:
         raise SystemExit(3)
 
 
+def keep_large_blocks_apart() -> None:
+    """LMDB asks for 2 MB of zeros per environment and touches little of it. glibc serves that from fresh, untouched pages only while its threshold is fixed:
+    left to itself it raises the threshold after the first release, and then each environment costs its 2 MB. No other library has the call: nothing to do."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+
+
 def main(arguments: list[str]) -> None:
     role, folder, parent = arguments
     tie_to_parent(int(parent))
@@ -379,6 +398,7 @@ def main(arguments: list[str]) -> None:
     lock = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644) if role == "write" else -1
     if lock >= 0:
         fcntl.flock(lock, fcntl.LOCK_EX)
+    keep_large_blocks_apart()
     gc.freeze()
     _send(answers, wire.Answer(0, "", "", {}, os.getpid()))
     with contextlib.suppress(BrokenPipeError):
