@@ -175,10 +175,14 @@ class Durability:
     async def restore(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta:
         return await self.restorer.restore_table(source, target, at_us=at_us, overrides=overrides)
 
-    async def close(self) -> None:
+    async def quiet(self) -> None:
+        """End what writes by itself; a restore under way is carried on at the next start."""
         self._healer.stop()
-        self.archive.stop()
         await self.restorer.stop()
+
+    async def close(self) -> None:
+        await self.quiet()
+        self.archive.stop()
         await self._ledger.close()
 
 

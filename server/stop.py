@@ -1,8 +1,9 @@
-"""A planned stop: seal what is open, wait for the archive, say once more up to where the tables are closed, hand leadership over. Bounded by a deadline."""
+"""A planned stop: take no more writes, seal what is open, wait for the archive, say once more up to where the tables are closed, hand leadership over. Bounded
+by a deadline."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from archiver.agent import ArchiveAgent
@@ -17,8 +18,21 @@ LAST_WORDS_S = 1.0
 _POLL_S = 0.02
 
 
-async def planned_stop(env: Env, store: Store, agents: Sequence[ArchiveAgent], *, deadline_us: int, log: Callable[[str], object]) -> int:
-    """Returns the raw bytes left unarchived at boot time `deadline_us`. The caller has stopped taking requests."""
+async def planned_stop(
+    env: Env,
+    store: Store,
+    agents: Sequence[ArchiveAgent],
+    *,
+    quiet: Callable[[], Awaitable[None]],
+    deadline_us: int,
+    log: Callable[[str], object],
+) -> int:
+    """Returns the raw bytes left unarchived at boot time `deadline_us`. quiet: ends the coordinators that write by themselves (restores, heals).
+
+    Requests may still arrive: one that wants a change is told to ask again, before anything is sealed.
+    """
+    store.refuse()
+    await quiet()
     left = await store.stop(deadline_us=deadline_us)
     if not left:
         await last_words(env, store, agents, deadline_us=deadline_us, log=log)

@@ -173,7 +173,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     # Nothing is archived any more where another cluster holds our identity: there is nothing to wait for.
     patience_us = config.serve.stop_timeout_us if archive.writer.stopped is None else 0
     deadline = env.clock.boot_us() + patience_us
-    left = await planned_stop(env, cluster.store, agents, deadline_us=deadline, log=_log.warning)
+    left = await planned_stop(env, cluster.store, agents, quiet=durability.quiet, deadline_us=deadline, log=_log.warning)
     await server.stop()
     await hand_over(env, list(cluster.nodes.values()))
     await _close(cluster, claiming, agents, jobs, durability)

@@ -38,6 +38,8 @@ class Router:
         """Of the last write answered through this router: eventually consistent reads go, where they can, to a replica that has applied it."""
         self._bounds: dict[str, tuple[int, list[str]]] = {}
         self._turn = 0
+        self.closed = False
+        """No write is sent on any more, or tried again: this process stops. Reads go on."""
 
     def partition_of(self, table: TableMeta, key: bytes) -> PartitionInfo:
         """The partition whose range holds a storage key."""
@@ -62,7 +64,10 @@ class Router:
                 self._acknowledged[partition] = Lsn(answer.lsn)
             done(answer)
 
-        self._ask_leader(partition, lambda node, answer: node.write(partition, command, answer), acknowledged)
+        if self.closed:
+            done(stopping())
+            return
+        self._ask_leader(partition, lambda node, answer: node.write(partition, command, answer), acknowledged, write=True)
 
     def read(self, table: TableMeta, key: bytes, *, consistent: bool, done: Done[ReadAnswer]) -> None:
         partition = self.partition_of(table, key).partition_id
@@ -121,24 +126,30 @@ class Router:
         replica = self.nodes[name].replicas.get(partition)
         return replica is not None and replica.applied >= lsn
 
-    def _ask_leader(self, partition: PartitionId, ask: Callable[[Node, Done[A]], None], done: Done[A]) -> None:
-        _Leader(self, partition, ask, done, self.leaders.get(partition) or self.names[0]).attempt()
+    def _ask_leader(self, partition: PartitionId, ask: Callable[[Node, Done[A]], None], done: Done[A], *, write: bool = False) -> None:
+        _Leader(self, partition, ask, done, self.leaders.get(partition) or self.names[0], write=write).attempt()
 
 
 class _Leader(Generic[A]):
     """One request on its way to a leader. An object rather than closures: those would refer to each other, and every request would leave garbage behind
     that only the collector finds."""
 
-    __slots__ = ("_ask", "_deadline", "_done", "_name", "_partition", "_pause", "_router", "_tries")
+    __slots__ = ("_ask", "_deadline", "_done", "_name", "_partition", "_pause", "_router", "_tries", "_write")
 
-    def __init__(self, router: Router, partition: PartitionId, ask: Callable[[Node, Done[A]], None], done: Done[A], name: NodeName) -> None:
+    def __init__(
+        self, router: Router, partition: PartitionId, ask: Callable[[Node, Done[A]], None], done: Done[A], name: NodeName, *, write: bool
+    ) -> None:
+        self._write = write
         self._router, self._partition, self._ask, self._done, self._name = router, partition, ask, done, name
         self._deadline = 0
         self._pause = _FIRST_PAUSE_S
         self._tries = 0
 
     def attempt(self) -> None:
-        self._ask(self._router.nodes[self._name], self._answered)
+        if self._write and self._router.closed:
+            self._done(stopping())
+        else:
+            self._ask(self._router.nodes[self._name], self._answered)
 
     def _answered(self, answer: A | ScrubjayError) -> None:
         router = self._router
@@ -199,6 +210,11 @@ class _AnyReplica(Generic[A]):
             self.attempt()
         else:
             self._router.env.tasks.call_later(_PAUSE_MAX_S, self.attempt)
+
+
+def stopping() -> Unavailable:
+    """What a write is told that was not proposed when this process began to stop: ask again, elsewhere or later."""
+    return Unavailable("the server is stopping")
 
 
 def may_retry(error: ScrubjayError) -> bool:

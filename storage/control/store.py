@@ -22,7 +22,7 @@ from storage.api.backend import ContinuousBackups, TableSpec
 from storage.command import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from storage.control.catalogue import FinalSeal, PartitionInfo, TableMeta, TableStats
 from storage.control.metadata import Metadata
-from storage.control.router import Router
+from storage.control.router import Router, stopping
 from storage.node import Node
 from storage.record import Record, Seal
 from storage.replica import BASE, OK, Replica
@@ -33,6 +33,8 @@ _SEAL_TRIES_S = 0.2
 _HURRY_AGAIN_S = 1.0
 """Between two seals of one table for the sake of its first window."""
 _SETTLE_US = 1_000_000
+SETTLE_S = 2.0
+"""How long a planned stop waits for writes under way to be answered before it seals."""
 SEAL_WAIT_S = 10.0
 """How long a seal may take to be chosen and applied (a full log, no quorum)."""
 
@@ -184,6 +186,7 @@ class Store:
         )
 
     async def create_table(self, spec: TableSpec) -> TableMeta:
+        self._check_open()
         if self.metadata.by_name(spec.name) is not None or spec.name in self._names_taken:
             raise Conflict("table already exists", table=spec.name)
         now = self._env.clock.wall_us()
@@ -234,6 +237,7 @@ class Store:
                 await self._welcome(table_id)
 
     async def update_table(self, name: str, change: dict[str, object]) -> TableMeta:
+        self._check_open()
         table = self.metadata.by_name(name)
         if table is None:
             raise Missing("no such table", what="table", table=name)
@@ -251,6 +255,7 @@ class Store:
             await self.metadata.put_table(msgspec.structs.replace(table, status="ACTIVE"))
 
     async def delete_table(self, name: str) -> TableMeta:
+        self._check_open()
         table = self.metadata.by_name(name)
         if table is None:
             raise Missing("no such table", what="table", table=name)
@@ -353,19 +358,37 @@ class Store:
         return record
 
     async def stop(self, *, deadline_us: int) -> int:
-        """Seal what is open and wait (until boot time `deadline_us`) for the archive. Returns the raw bytes left unarchived."""
-        self._stopping = True
-        open_ones = [replica.partition for replica in self._leaders() if replica.segments.facts.content and replica.state == OK]
-        for partition in open_ones:
-            if self._env.clock.boot_us() >= deadline_us:
-                break
-            try:
-                await self.seal(partition, Seal.STOP)
-            except Unavailable:
-                continue
+        """Take no more writes, let those under way end, seal what is open and wait (until boot time `deadline_us`) for the archive. Returns the raw bytes
+        left unarchived.
+
+        In that order: a seal that is followed by another write leaves content behind it for a whole seal age. Coordinators that write (restores) have ended.
+        """
+        self.refuse()
+        self._router.closed = True
+        until = min(deadline_us, self._env.clock.boot_us() + int(SETTLE_S * 1e6))
+        while (
+            any(replica.leading is not None and replica.leading.waiting for replica in self._leaders())
+            and self._env.clock.boot_us() < until
+        ):
+            await self._env.tasks.sleep(_POLL_S)
         while self.unarchived_bytes() and self._env.clock.boot_us() < deadline_us:
+            self._seal_what_is_open()
             await self._env.tasks.sleep(_POLL_S)
         return self.unarchived_bytes()
+
+    def _check_open(self) -> None:
+        if self._stopping:
+            raise stopping()
+
+    def refuse(self) -> None:
+        """From now on whoever asks for a change is told to ask again, elsewhere or later; what is under way goes on."""
+        self._stopping = True
+
+    def _seal_what_is_open(self) -> None:
+        """Have every leader with content behind its last seal propose one, unless it has. Leaders may move: called again until nothing is open."""
+        for replica in self._leaders():
+            if replica.segments.facts.content and replica.leading is not None and replica.leading.seal_at is None:
+                replica.seal(Seal.STOP, bytes(16), lambda _: None)
 
     def closed_to_the_end(self) -> bool:
         """Every leader's closed timestamp, as it may be published now, covers its last write."""
@@ -381,19 +404,15 @@ class Store:
         ]
 
     def unarchived_bytes(self) -> int:
-        """Raw bytes, over all partitions, that hold content and have no manifest yet (as the furthest replica of each sees it)."""
-        least: dict[PartitionId, int] = {}
+        """Raw bytes, over all partitions, that hold content and have no manifest yet: as whoever leads sees it, else as the furthest replica does, to which
+        what is chosen above its applied LSN counts too."""
+        furthest: dict[PartitionId, Replica] = {}
         for node in self._nodes.values():
             for partition, replica in node.replicas.items():
-                if replica.state == BASE:
-                    continue
-                facts = replica.segments.facts
-                pending = sum(own.raw_size for own in facts.sealed) + (facts.size if facts.content else 0)
-                if replica.leading is not None:
-                    least[partition] = pending
-                else:
-                    least.setdefault(partition, pending)
-        return sum(least.values())
+                known = furthest.get(partition)
+                if replica.state != BASE and (known is None or _further(replica) > _further(known)):
+                    furthest[partition] = replica
+        return sum(_pending(replica) for replica in furthest.values())
 
     # ------------------------------------------------------------------ continuous backups
 
@@ -427,6 +446,7 @@ class Store:
             self._hurried.discard(table.table_id)
 
     async def set_continuous_backups(self, name: str, *, enabled: bool, days: int | None) -> ContinuousBackups:
+        self._check_open()
         table = self.metadata.by_name(name)
         if table is None:
             raise Missing("no such table", what="table", table=name)
@@ -438,6 +458,7 @@ class Store:
         return self.continuous_backups(await self.metadata.put_table(msgspec.structs.replace(table, **change)))
 
     async def restore_table(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta:
+        self._check_open()
         if self.durability is None:
             raise Unavailable("the durability service does not run")
         if self.metadata.by_name(target) is not None:
@@ -447,6 +468,9 @@ class Store:
     # ------------------------------------------------------------------ data
 
     def write(self, table: TableMeta, command: WriteCommand, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
+        if self._stopping:
+            done(stopping())
+            return
         self._router.write(table, command, done)
 
     def read(self, table: TableMeta, key: bytes, *, consistent: bool, done: Callable[[ReadAnswer | ScrubjayError], None]) -> None:
@@ -461,3 +485,14 @@ class Store:
     ) -> None:
         del table
         self._router.read_range(partition.partition_id, request, done)
+
+
+def _further(replica: Replica) -> tuple[bool, bool, int]:
+    """Leading, then serving, then applied furthest."""
+    return replica.leading is not None, replica.state == OK, replica.applied
+
+
+def _pending(replica: Replica) -> int:
+    facts = replica.segments.facts
+    behind = replica.chosen > replica.applied and replica.leading is None
+    return sum(own.raw_size for own in facts.sealed) + (facts.size if facts.content else 0) + int(behind)

@@ -11,10 +11,10 @@ from base.errors import Corrupt, Missing, ScrubjayError, Unavailable
 from base.hlc import last_stamp_at, stamp_micros
 from pitr.target import Asked
 from scrubjay.admin import restore_answer
-from sim.whole.commands import key_of
+from sim.whole.commands import Put, key_of
 from storage.command import WriteAnswer
 from storage.control.catalogue import TableMeta
-from storage.record import Seal
+from storage.record import Seal, decode_seal
 from tests.unit.control.house import House
 
 
@@ -230,3 +230,64 @@ def test_a_node_that_was_down_while_the_others_forgot_forgets_too() -> None:
     house.pass_time(5)
     assert not any(node.known(info.partition_id) for node in house.cluster.nodes() for info in table.partitions)
     assert house.cluster.store.unarchived_bytes() == 0
+
+
+def test_a_write_behind_a_proposed_last_seal_is_refused_in_the_same_moment() -> None:
+    house = House()
+    table = house.create("orders")
+    house.put(table, 1, 1)
+    leader = house.cluster.store.leader(table.partitions[0].partition_id)
+    assert leader is not None
+    sealed: list[Any] = []
+    told: list[Any] = []
+    leader.seal(Seal.DROP, bytes(16), sealed.append)
+    leader.write(Put(1, 2, blind=False), told.append)
+    leader.write(Put(7, None, blind=False), told.append)
+    assert [type(one) for one in told] == [Missing, Missing]
+    house.until(lambda: bool(sealed))
+    house.pass_time(5)
+    assert leader.segments.facts.content == 0
+
+
+def test_the_end_is_noted_only_once_two_members_state_the_same_of_it() -> None:
+    house = House()
+    table = house.create("orders")
+    house.put(table, 1, 1)
+    (info,) = table.partitions
+    leader = house.cluster.store.leader(info.partition_id)
+    assert leader is not None
+    leader.seal(Seal.DROP, bytes(16), lambda _: None)
+    assert house.world.run(until_us=house.world.now + 5_000_000, stop=lambda: leader.segments.facts.ended > 0)
+    assert house.cluster.store._final(info.partition_id) is None
+    house.until(lambda: house.cluster.store._final(info.partition_id) is not None)
+    final = house.cluster.store._final(info.partition_id)
+    assert final is not None
+    assert {
+        (replica.segments.facts.ended, replica.segments.facts.chain.hex(), replica.total().hex)
+        for node in house.cluster.nodes()
+        for replica in [node.replicas[info.partition_id]]
+    } == {(final.lsn, final.chain, final.digest)}
+
+
+def test_a_copy_rebuilt_at_the_last_seal_knows_that_nothing_follows() -> None:
+    house = House()
+    table = house.create("orders")
+    house.put(table, 1, 1)
+    (info,) = table.partitions
+    record = house.run(house.cluster.store.seal(info.partition_id, Seal.DROP))
+    house.until(lambda: house.service.archived(info.partition_id) >= record.lsn)
+    reference = house.run(house.references().rebuild(table, info, until=record.lsn, progress=None))
+    node = next(one for one in house.cluster.nodes() if one.replicas[info.partition_id].leading is None)
+    heal = house.service.heal(
+        info.partition_id,
+        node.name,
+        rows=reference.rows,
+        lsn=reference.lsn,
+        stamp=reference.stamp,
+        total=reference.digest.total(),
+        chain=reference.chain,
+        reason="a test",
+    )
+    house.run(heal)
+    facts = node.replicas[info.partition_id].segments.facts
+    assert (facts.ended, facts.ended_closed) == (record.lsn, decode_seal(record).closed)

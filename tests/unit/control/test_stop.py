@@ -1,0 +1,148 @@
+"""A planned stop under load: no more writes, then the last seals, then the archive; nothing acknowledged is left behind. On the real classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from base.errors import Unavailable
+from base.ids import PartitionId
+from pitr.target import Asked
+from server.stop import planned_stop
+from sim.whole.commands import key_of
+from storage.command import WriteAnswer
+from storage.control.catalogue import TableMeta
+from tests.unit.control.house import SECOND, House
+
+
+class Load:
+    """Writers that never rest. answers: key -> what it was told."""
+
+    def __init__(self, house: House, table: TableMeta) -> None:
+        self.house, self.table = house, table
+        self.asked: dict[int, Any] = {}
+        house.env.tasks.spawn(self._write(), name="load")
+
+    async def _write(self) -> None:
+        for key in range(100_000):
+            self.asked[key] = self.house.ask(self.table, key, key)
+            await self.house.env.tasks.sleep(0.003)
+
+    def told(self) -> dict[int, Any]:
+        return {key: one.result() for key, one in self.asked.items() if one.done()}
+
+    def acknowledged(self) -> dict[int, WriteAnswer]:
+        return {key: one for key, one in self.told().items() if isinstance(one, WriteAnswer)}
+
+
+async def nothing() -> None:
+    return None
+
+
+def stop(house: House, *, seconds: float = 30.0) -> tuple[int, float]:
+    """(bytes left, virtual seconds that it took)."""
+    began = house.world.now
+    deadline = house.env.clock.boot_us() + int(seconds * SECOND)
+    agents = list(house.agents.values())
+    left = house.run(planned_stop(house.env, house.cluster.store, agents, quiet=nothing, deadline_us=deadline, log=house.lines.append))
+    return left, (house.world.now - began) / SECOND
+
+
+def check_archived(house: House, load: Load) -> None:
+    acknowledged = load.acknowledged()
+    assert len(acknowledged) > 50
+    for answer in acknowledged.values():
+        assert answer.lsn <= house.service.archived(PartitionId(answer.partition)), "acknowledged and not in the archive"
+    refused = [one for one in load.told().values() if not isinstance(one, WriteAnswer)]
+    assert refused
+    assert all(isinstance(one, Unavailable) and not one.fields.get("unknown") for one in refused), "they may be asked again"
+
+
+def test_under_load_it_ends_within_seconds_with_every_acknowledged_write_archived() -> None:
+    house = House(partitions=3)
+    table = house.create("orders")
+    load = Load(house, table)
+    house.pass_time(1.2)
+    left, seconds = stop(house)
+    assert (left, seconds <= 5.0) == (0, True), seconds
+    check_archived(house, load)
+    house.restart_control(power=True)
+    for node in house.cluster.hosts:
+        node.crash(power=True)
+    for node in house.cluster.hosts:
+        node.start()
+    house.until(lambda: not house.cluster.store.unhosted())
+    house.run(house.restore.start(house.table("orders"), "back", Asked(latest=True)))
+    assert house.restored("back")["verdict"] == "match"
+    rows = house.rows(house.table("back"))
+    assert set(load.acknowledged()) == {key for key in load.asked if key_of(key) in rows}
+
+
+def test_a_leader_that_dies_in_the_middle_of_the_stop_leaves_nothing_behind() -> None:
+    house = House(seed=5, partitions=2)
+    table = house.create("orders")
+    load = Load(house, table)
+    house.pass_time(1.0)
+    leader = house.cluster.store.leader(table.partitions[0].partition_id)
+    assert leader is not None
+    host = next(one for one in house.cluster.hosts if one.name == leader.node.name)
+    house.world.after(30_000, lambda: host.crash(power=True))
+    house.world.after(600_000, host.start)
+    left, _ = stop(house)
+    assert left == 0
+    for answer in load.acknowledged().values():
+        assert answer.lsn <= house.service.archived(PartitionId(answer.partition))
+
+
+def test_a_write_that_waits_for_a_leader_is_told_at_once_to_ask_again() -> None:
+    house = House()
+    table = house.create("orders")
+    house.put(table, 1, 1)
+    house.pass_time(8)
+    for host in house.cluster.hosts[:2]:
+        host.crash(power=False)
+    waiting = house.ask(table, 2, 2)
+    house.pass_time(0.5)
+    assert not waiting.done()
+    house.env.tasks.spawn(house.cluster.store.stop(deadline_us=house.env.clock.boot_us() + SECOND), name="stop")
+    house.pass_time(0.3)
+    assert isinstance(waiting.result(), Unavailable)
+    for change in (house.cluster.store.delete_table("orders"), house.cluster.store.set_continuous_backups("orders", enabled=True, days=1)):
+        with pytest.raises(Unavailable, match="stopping"):
+            house.run(change)
+
+
+def test_while_the_store_is_down_it_says_what_is_left_when_its_time_is_up() -> None:
+    house = House()
+    table = house.create("orders")
+    house.pass_time(6)
+    house.cluster.archive.faults.down = True
+    for key in range(5):
+        house.put(table, key, key)
+    left, seconds = stop(house, seconds=4.0)
+    assert left > 0
+    assert 3.9 <= seconds <= 5.0
+
+
+def test_what_only_a_follower_knows_of_counts_as_unarchived_while_nobody_leads() -> None:
+    house = House()
+    table = house.create("orders")
+    (info,) = table.partitions
+    house.until(lambda: house.cluster.store.unarchived_bytes() == 0)
+    leader = house.cluster.store.leader(info.partition_id)
+    assert leader is not None
+    behind = next(host for host in house.cluster.hosts if host.name != leader.node.name)
+    for other in house.cluster.hosts:
+        if other is not behind:
+            house.world.net.cut_link(behind.name, other.name)
+            house.world.net.cut_link(other.name, behind.name)
+    house.cluster.archive.faults.down = True
+    house.put(table, 1, 1)
+    house.pass_time(0.3)
+    next(host for host in house.cluster.hosts if host.name == leader.node.name).crash(power=False)
+    assert house.cluster.store.leader(info.partition_id) is None
+    assert house.cluster.store.unarchived_bytes() > 0, "whichever order the nodes come in"
+    order = house.cluster.store._nodes
+    house.cluster.store._nodes = dict(reversed(order.items()))
+    assert house.cluster.store.unarchived_bytes() > 0
