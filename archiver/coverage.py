@@ -423,13 +423,20 @@ class Path(NamedTuple):
 
 
 def path_to(
-    facts: Facts, found: Coverage, *, stamp: int | None = None, lsn: int | None = None, without: Sequence[Start] = (), preview: bool = False
+    facts: Facts,
+    found: Coverage,
+    *,
+    stamp: int | None = None,
+    lsn: int | None = None,
+    without: Sequence[Start] = (),
+    said: Sequence[tuple[int, int]] = (),
+    preview: bool = False,
 ) -> Path:
     """How to rebuild the partition as of a cut, inclusive: by stamp, or at an LSN. The newest start at or before it, and the segments from there on, up to the
     first whose seal lies at the LSN or behind it, or is closed at the stamp or above: nothing at or before the cut can follow that one.
 
-    Where no seal says so (a table that rests) a closed point must say it, of an LSN that is read. without: bases not to use. preview: the archive need not
-    reach the cut yet. Raises Missing (lsn: the first absent one, last) on a hole in front of the cut, Unavailable if the archive does not reach it.
+    Where no seal says so (a table that rests) a closed point must say it, of an LSN that is read. without: bases not to use. said: closed timestamps with their
+    LSN from a leader of this very log. preview: the archive need not reach the cut yet. Raises Missing (lsn: the first absent one, last) on a hole in front of the cut, Unavailable if the archive does not reach it.
     """
     assert (stamp is None) != (lsn is None)
     usable = [
@@ -454,7 +461,8 @@ def path_to(
         closed = max(closed, span.closed if span.closed <= facts.credible else 0)
     if lsn is not None and expected <= lsn:
         raise _absent(facts, hole or (expected, found.end)) if expected <= found.end else _short(facts, expected)
-    if stamp is not None and closed < stamp and not any(run.reach == expected - 1 and run.closed >= stamp for run in found.runs):
+    claims = [(run.closed, run.reach) for run in found.runs if run.reach == expected - 1] + [one for one in said if one[1] < expected]
+    if stamp is not None and closed < stamp and not any(claim >= stamp for claim, _ in claims):
         if hole is not None or expected <= found.end:
             raise _absent(facts, hole or (expected, found.end))
         if not preview:

@@ -6,41 +6,71 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from base.errors import Missing, Unavailable
+from archiver.coverage import Facts, Span, Start, coverage, path_to
 from base.ids import Lsn, PartitionId, Stamp
 
 
 class SegmentFacts(NamedTuple):
-    """One archived segment [first, last], as its manifest says. closed: closed timestamp of its seal (0: none). stored, raw: bytes. object: its key.
-    chain: the chain value behind it."""
+    """One archived segment, as its manifest says. stored, raw: bytes. object: its key."""
 
-    first: Lsn
-    last: Lsn
-    first_stamp: Stamp
-    last_stamp: Stamp
-    closed: Stamp
+    span: Span
     stored: int
     raw: int
     object: str
-    chain: bytes = b""
+
+    @property
+    def first(self) -> Lsn:
+        return Lsn(self.span.first)
+
+    @property
+    def last(self) -> Lsn:
+        return Lsn(self.span.last)
+
+    @property
+    def first_stamp(self) -> Stamp:
+        return Stamp(self.span.first_stamp)
+
+    @property
+    def last_stamp(self) -> Stamp:
+        return Stamp(self.span.last_stamp)
+
+    @property
+    def closed(self) -> Stamp:
+        """Closed timestamp of its seal (0: none)."""
+        return Stamp(self.span.closed)
+
+    @property
+    def chain(self) -> bytes:
+        """The chain value behind it."""
+        return self.span.chain
 
 
 class BaseFacts(NamedTuple):
-    """One verified base snapshot: the state after `lsn`, whose record has `stamp`. objects: how many it consists of. rows, stored, raw: of all."""
+    """One verified base snapshot. objects: how many it consists of. rows, stored, raw: of all."""
 
-    lsn: Lsn
-    stamp: Stamp
+    start: Start
     stored: int
     raw: int
     rows: int
     objects: int
     object: str
 
+    @property
+    def lsn(self) -> Lsn:
+        """The state after this record."""
+        return Lsn(self.start.lsn)
+
+    @property
+    def stamp(self) -> Stamp:
+        """Of the record at `lsn`."""
+        return Stamp(self.start.stamp)
+
 
 class History(NamedTuple):
-    """What the archive holds of one partition. segments: rising, the highest verified generation of each. lo, hi: its range as of the target.
+    """What the archive holds of one partition. segments: those of the history that counts, rising. bases: those to begin with. lo, hi: its range as of the target.
 
-    closed: (closed timestamp, LSN), any order: no content above that LSN carries, or will carry, a stamp at or below it.
+    closed: (closed timestamp, LSN) known from somebody who is trusted, a leader: no content above that LSN carries, or will carry, a stamp at or below it.
+    facts: what the archive itself says, of these segments and bases: `archiver.coverage` decides by it.
     """
 
     partition: PartitionId
@@ -49,6 +79,7 @@ class History(NamedTuple):
     bases: tuple[BaseFacts, ...]
     segments: tuple[SegmentFacts, ...]
     closed: tuple[tuple[Stamp, Lsn], ...]
+    facts: Facts
 
 
 class Rates(NamedTuple):
@@ -112,43 +143,17 @@ def plan_partition(history: History, cut: Stamp, *, preview: bool = False) -> Pa
     preview: the archive need not reach the cut yet (the leaders will be asked to seal first).
     Raises Missing (lsn: the first absent one) on a hole between the base and the cut, Unavailable if the archive does not reach the cut.
     """
-    bases = [base for base in history.bases if base.stamp <= cut and not _straddled(base, history.segments)]
-    base = max(bases, key=lambda one: one.lsn, default=None)
-    floor = base.lsn if base is not None else 0
-    chosen, hole, closed = _read_on(history, floor, cut)
-    expected = chosen[-1].last + 1 if chosen else floor + 1
-    if not closed and not any(point >= cut and lsn < expected for point, lsn in history.closed):
-        if hole is not None:
-            raise Missing("a hole in the archived log", what="segment", partition=history.partition, lsn=hole[0], last=hole[1])
-        if not preview:
-            raise Unavailable("the archive does not reach the target", partition=history.partition, lsn=expected)
-    if base is None and not chosen and not preview:
-        raise Missing("no history at or before the target", what="segment", partition=history.partition, lsn=1)
+    usable = dict.fromkeys(base.start for base in history.bases)
+    without = [start for start in history.facts.starts if start not in usable]
+    path = path_to(history.facts, coverage(history.facts), stamp=cut, without=without, said=history.closed, preview=preview)
+    segments = {segment.span: segment for segment in history.segments}
+    chosen = [segments[span] for span in path.spans]
+    base = next((one for one in history.bases if one.start == path.start), None)
+    floor, expected = base.lsn if base is not None else 0, path.reach + 1
     stored = sum(segment.stored for segment in chosen) + (base.stored if base is not None else 0)
     raw = sum(segment.raw for segment in chosen) + (base.raw if base is not None else 0)
     requests = 2 * len(chosen) + (base.objects if base is not None else 0)
     return PartitionPlan(history.partition, base, tuple(chosen), stored, raw, requests, Lsn(floor + 1), Lsn(expected - 1))
-
-
-def _read_on(history: History, floor: int, cut: Stamp) -> tuple[list[SegmentFacts], tuple[int, int] | None, bool]:
-    """(segments above LSN `floor` up to the first whose seal is closed at or after the cut; absent LSNs that end them; whether that seal was met)."""
-    chosen: list[SegmentFacts] = []
-    expected = floor + 1
-    for segment in history.segments:
-        if segment.last <= floor:
-            continue
-        if segment.first > expected:
-            return chosen, (expected, segment.first - 1), False
-        chosen.append(segment)
-        expected = segment.last + 1
-        if segment.closed >= cut:
-            return chosen, None, True
-    return chosen, None, False
-
-
-def _straddled(base: BaseFacts, segments: Sequence[SegmentFacts]) -> bool:
-    """The base lies inside a (wider, superseding) segment: the log cannot be taken up in the middle of one."""
-    return any(segment.first <= base.lsn < segment.last for segment in segments)
 
 
 def plan_table(histories: Sequence[History], *, at_us: int, cut: Stamp, rates: Rates, workers: int, preview: bool = False) -> Plan:

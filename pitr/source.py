@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from archiver.coverage import Facts, table_window
 from archiver.coverage import Window as ProvenWindow
-from archiver.coverage import table_window
 from archiver.index import ArchiveIndex, PartitionIndex
 from archiver.layout import build
 from archiver.rebuild import from_answer
@@ -99,33 +99,12 @@ class ArchiveSource:
 def history_of(info: PartitionInfo, index: PartitionIndex | None) -> History:
     """A partition of the index as a plan wants it. Pure."""
     if index is None:
-        return History(info.partition_id, info.lo, info.hi, (), (), ())
-    found = index.coverage()
-    rows = {(row.first, row.last, row.chain): row for row in index.best()}
+        return History(info.partition_id, info.lo, info.hi, (), (), (), Facts(info.partition_id))
     where = (index.cluster, index.table, index.partition)
-    segments = tuple(
-        SegmentFacts(
-            Lsn(one.first),
-            Lsn(one.last),
-            Stamp(one.first_stamp),
-            Stamp(one.last_stamp),
-            Stamp(one.closed),
-            rows[one.first, one.last, one.chain].stored,
-            rows[one.first, one.last, one.chain].raw,
-            build(rows[one.first, one.last, one.chain].key(*where)),
-            one.chain,
-        )
-        for one in found.thread
-    )
-    usable = dict.fromkeys(found.starts)
-    bases = tuple(
-        BaseFacts(Lsn(one.lsn), Stamp(one.stamp), one.size, one.size, one.rows, one.parts + 1, build(one.key(*where)))
-        for one in index.bases
-        if one.start() in usable
-    )
-    closed = [(Stamp(one.closed), Lsn(one.last)) for one in found.thread]
-    closed += [(Stamp(run.closed), Lsn(run.reach)) for run in found.runs]
-    return History(info.partition_id, info.lo, info.hi, bases, segments, tuple(closed))
+    counts = dict.fromkeys(index.coverage().thread)
+    segments = tuple(SegmentFacts(row.span(), row.stored, row.raw, build(row.key(*where))) for row in index.best() if row.span() in counts)
+    bases = tuple(BaseFacts(one.start(), one.size, one.size, one.rows, one.parts + 1, build(one.key(*where))) for one in index.bases)
+    return History(info.partition_id, info.lo, info.hi, bases, segments, (), index.facts())
 
 
 def _check_port(source: ArchiveSource) -> RestoreArchive:

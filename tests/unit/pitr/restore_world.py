@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from archiver.coverage import Facts, Span, Start
 from base.checksum import row_hash
 from base.env import Env
 from base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
@@ -63,18 +64,11 @@ class SourceLog:
         for entry in self.entries:
             if entry.seal and entry.lsn <= self.archived:
                 span = self.entries[first - 1 : entry.lsn]
-                found.append(
-                    SegmentFacts(
-                        Lsn(first),
-                        Lsn(entry.lsn),
-                        Stamp(span[0].stamp),
-                        Stamp(entry.stamp),
-                        Stamp(entry.stamp),
-                        10 * len(span),
-                        100 * len(span),
-                        f"seg{first}",
-                    )
-                )
+                chains = [at.to_bytes(32, "big") for at in (first - 1, entry.lsn)]
+                facts = Span(
+                    first, entry.lsn, span[0].stamp, entry.stamp, entry.stamp, len(span), 0, 1, chains[0], chains[1], chains[1][:24]
+                )  # fmt: skip
+                found.append(SegmentFacts(facts, 10 * len(span), 100 * len(span), f"seg{first}"))
             if entry.seal:
                 first = entry.lsn + 1
         return found
@@ -209,10 +203,14 @@ class RestoreWorld:
         histories = []
         for info in table.partitions:
             log = self.logs[info.partition_id]
-            bases = tuple(BaseFacts(Lsn(lsn), Stamp(stamp), 50, 500, 5, 2, f"base{lsn}") for lsn, stamp in log.bases)
+            bases = tuple(
+                BaseFacts(Start(lsn, stamp, lsn.to_bytes(32, "big"), lsn.to_bytes(32, "big")[:24], 1), 50, 500, 5, 2, f"base{lsn}")
+                for lsn, stamp in log.bases
+            )
             segments = tuple(log.segments())
             closed = tuple((one.last_stamp, one.last) for one in segments)
-            histories.append(History(info.partition_id, info.lo, info.hi, bases, segments, closed))
+            facts = Facts(info.partition_id, [one.span for one in segments], [one.start for one in bases])
+            histories.append(History(info.partition_id, info.lo, info.hi, bases, segments, closed, facts))
         latest = min(stamp_micros(max(history.closed)[0]) - 1 for history in histories)
         earliest = max(stamp_micros(log.entries[0].stamp) for log in self.logs.values())
         return TableArchive(Window(earliest, latest, table.dropped_at is not None), (), tuple(histories))

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from archiver.coverage import Facts, Mark, Span, Start
 from base.errors import Invalid, Missing, Unavailable, Unsafe
 from base.hlc import last_stamp_at, stamp_of
 from base.ids import Lsn, PartitionId, Stamp
@@ -63,17 +64,26 @@ def test_no_latest_without_a_window() -> None:
         resolve(Asked(latest=True), Window(None, None), now_us=5)
 
 
-def segment(first: int, last: int) -> SegmentFacts:
-    """LSN n is stamped at n * 100; a seal is closed 50 before its own moment."""
-    return SegmentFacts(Lsn(first), Lsn(last), stamp_of(first * 100), stamp_of(last * 100), stamp_of(last * 100 - 50), 10, 100, f"s{first}")
+def link(lsn: int) -> bytes:
+    """Stands for the chain value there."""
+    return lsn.to_bytes(32, "big")
+
+
+def segment(first: int, last: int, *, closed: int | None = None) -> SegmentFacts:
+    at = stamp_of(last * 100 - 50) if closed is None else closed
+    span = Span(
+        first, last, stamp_of(first * 100), stamp_of(last * 100), at, last - first, 0, 1, link(first - 1), link(last), link(last)[:24]
+    )
+    return SegmentFacts(span, 10, 100, f"s{first}")
 
 
 def base(lsn: int) -> BaseFacts:
-    return BaseFacts(Lsn(lsn), stamp_of(lsn * 100), 5, 50, 1, 2, f"b{lsn}")
+    return BaseFacts(Start(lsn, stamp_of(lsn * 100) if lsn else 0, link(lsn), link(lsn)[:24], 1), 5, 50, 1, 2, f"b{lsn}")
 
 
-def history(segments: list[SegmentFacts], bases: tuple[BaseFacts, ...] = (), closed: int = 0, closed_at: int = 0) -> History:
-    return History(PART, "00" * 16, "", bases, tuple(segments), ((stamp_of(closed), Lsn(closed_at)),))
+def history(segments: list[SegmentFacts], bases: tuple[BaseFacts, ...] = (), closed: int = 0, closed_at: int = 0, end: int = 0) -> History:
+    facts = Facts(PART, [one.span for one in segments], [one.start for one in bases], (), (Mark(end, None),))
+    return History(PART, "00" * 16, "", bases, tuple(segments), ((stamp_of(closed), Lsn(closed_at)),), facts)
 
 
 SEGMENTS = [segment(1, 10), segment(11, 20), segment(21, 30)]
@@ -111,7 +121,7 @@ def test_a_cut_at_a_base_reads_on_too_and_needs_no_log_where_none_follows() -> N
 
 
 def test_records_beyond_the_cut_do_not_prove_it_without_a_closed_timestamp() -> None:
-    late = segment(21, 30)._replace(closed=stamp_of(1_500))
+    late = segment(21, 30, closed=stamp_of(1_500))
     with pytest.raises(Unavailable):
         plan_partition(history([*SEGMENTS[:2], late]), stamp_of(2_500))
 
@@ -120,7 +130,7 @@ def test_records_beyond_the_cut_do_not_prove_it_without_a_closed_timestamp() -> 
 def test_a_closed_timestamp_proves_up_to_itself_and_no_further(off: int, proven: bool) -> None:
     cut = stamp_of(3_500)
     said = history(SEGMENTS)._replace(closed=((Stamp(cut + off), Lsn(30)),))
-    at_seal = history([*SEGMENTS, segment(31, 40)._replace(closed=Stamp(cut + off))])
+    at_seal = history([*SEGMENTS, segment(31, 40, closed=cut + off)])
     if proven:
         assert (plan_partition(said, cut).to_lsn, plan_partition(at_seal, cut).to_lsn) == (30, 40)
         return
@@ -135,6 +145,15 @@ def test_a_hole_is_never_planned_over(lost: int, cut: int, first: int) -> None:
     with pytest.raises(Missing) as caught:
         plan_partition(history(segments, closed=9_999, closed_at=30), stamp_of(cut))
     assert caught.value.fields["lsn"] == first
+
+
+@pytest.mark.parametrize("cut", [1_500, 1_990])
+def test_what_is_lost_below_a_base_is_a_hole_and_not_a_lag(cut: int) -> None:
+    """Nothing is archived behind the base: the archive could seem not to have come as far as the moment asked for."""
+    for one in (history(SEGMENTS[:1], (base(20),)), history(SEGMENTS[:1], (), end=20), history(SEGMENTS[:1], (base(20), base(30)))):
+        with pytest.raises(Missing) as caught:
+            plan_partition(one, stamp_of(cut))
+        assert (caught.value.fields["lsn"], caught.value.fields["last"]) in ((11, 20), (11, 30))
 
 
 def test_a_moment_before_a_hole_is_proven_by_the_closed_timestamp_of_an_earlier_seal() -> None:
@@ -155,7 +174,7 @@ def test_the_end_of_the_archive_is_proven_by_the_closed_timestamp_or_not_at_all(
 
 
 def test_a_restored_table_begins_with_its_base_at_zero() -> None:
-    plan = plan_partition(history([], (BaseFacts(Lsn(0), Stamp(0), 5, 50, 1, 2, "b0"),), closed=50), stamp_of(40))
+    plan = plan_partition(history([], (base(0),), closed=50), stamp_of(40))
     assert (plan.base_lsn, plan.segments) == (0, ())
     with pytest.raises(Missing):
         plan_partition(history([], closed=50), stamp_of(40))
