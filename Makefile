@@ -10,7 +10,7 @@ TEST_WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder
 export SCRUBJAY_MINIO_VERSION ?= v0.0.0-20260212201848-7aac2a2c5b7c
 
-.PHONY: help install install-dev demo test test-fast check format bench lock minio images clean
+.PHONY: help install install-dev demo test test-fast check format bench lock minio clean
 
 help:
 	@echo "make demo       the whole promise on real data, in under two minutes after installation"
@@ -63,10 +63,6 @@ lock: install-dev
 
 minio: install-dev
 	@tools/minio.sh
-
-# docker-compose builds MinIO's image from this folder.
-images: install-dev
-	@mkdir -p docker/context/minio && cp "$$(tools/minio.sh)" docker/context/minio/minio
 
 clean:
 	rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

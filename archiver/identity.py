@@ -110,18 +110,20 @@ async def attach(store: ObjectStore, env: Env, *, cluster_id: str | None, folder
     if cluster_id is None or folder_is_new:
         if present and cluster_id not in present:
             raise Unsafe(
-                "the data folder is empty, but the archive already belongs to a cluster: use `recover` to rebuild that cluster from it,"
-                " or give another place with --archive",
+                "the data folder is empty, but the archive already belongs to a cluster",
                 found=present,
                 archive=store.url,
+                next="give that cluster's own data folder with --data, or another place with --archive (recover, which makes a data folder"
+                " from an archive, is not built yet)",
             )
         cluster_id = cluster_id or env.rand.uuid()
     elif cluster_id not in present:
         raise Unsafe(
-            "the archive is not this data folder's own: give the right one with --archive, or use `recover` to make a new cluster from it",
+            "the archive is not this data folder's own",
             asked=cluster_id,
             found=present,
             archive=store.url,
+            next="give the right one with --archive (recover, which makes a new cluster from another's archive, is not built yet)",
         )
     await _claim_identity(store, env, cluster_id, parent)
     return cluster_id

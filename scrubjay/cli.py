@@ -60,8 +60,8 @@ def _main(words: list[str], *, as_json: bool) -> int:
         return 0
     except WrongUsage as wrong:
         return _wrong_usage(wrong, words, as_json=as_json)
+    call = Call(options)
     try:
-        call = Call(options)
         exit_code, body = verb.run(call)
     except KeyboardInterrupt:
         interrupted = Failure(
@@ -71,7 +71,7 @@ def _main(words: list[str], *, as_json: bool) -> int:
     except Failure as failure:
         return _fail(failure, verb, as_json=as_json)
     except ScrubjayError as error:
-        return _fail(failure_of(error, asked=f"scrubjay {' '.join(words)}"), verb, as_json=as_json)
+        return _fail(failure_of(error, asked=f"scrubjay {' '.join(words)}", local=not call.asked), verb, as_json=as_json)
     except BrokenPipeError:
         raise
     except (OSError, MemoryError) as error:

@@ -59,6 +59,11 @@ class Failure(Exception):
 
 _NEXT = {
     "Invalid": "see -h of the verb",
+    "NotLeader": "try again: a leader is being chosen",
+    "Exhausted": "see to what the machine lacks, then try again",
+    "Exists": "something has that name already: look what it is before it is tried again",
+    "Conflict": "choose another name, or wait until what has it is done",
+    "Unsafe": "nothing was changed; what was found says what stands in the way",
     "Unavailable": "try again; scrubjay archive status says whether the store answers, the server's log why it does not",
     "DiskFull": "make room, see runbooks/disk-full.md",
     "Corrupt": "scrubjay verify and scrubjay scrub run name what is damaged",
@@ -67,10 +72,20 @@ _NEXT = {
     "ResourceNotFound": "scrubjay archive status lists all tables",
     "Internal": "please report it; the server's log says more",
 }
+"""What to do next for an error that does not say it itself, where a server runs that can be asked."""
+_NEXT_LOCAL = {
+    **_NEXT,
+    "Unavailable": "is the object store up, its URL right (--archive), and do its credentials still hold? then try again",
+    "Corrupt": "keep the data folder as it is; scrubjay verify --archive URL proves the archive without a server",
+    "Missing": "scrubjay verify --archive URL names what is lost",
+    "ResourceNotFound": "check the URL and the name",
+    "Internal": "please report it with these lines",
+}
+"""The same where none does: at a start, or for a verb that works alone."""
 
 
-def failure_of(error: ScrubjayError, *, asked: str | None = None) -> Failure:
-    """The answer for an error of ours. Its fields `asked`, `found`, `next` are taken over; the others become part of `found`."""
+def failure_of(error: ScrubjayError, *, asked: str | None = None, local: bool = False) -> Failure:
+    """The answer for an error of ours. Its fields `asked`, `found`, `next` are taken over; the others become part of `found`. local: no server was asked."""
     fields = dict(error.fields)
     known = {name: fields.pop(name, None) for name in ("asked", "found", "next")}
     code = str(fields.pop("error_code", error.code))
@@ -83,7 +98,9 @@ def failure_of(error: ScrubjayError, *, asked: str | None = None) -> Failure:
         exit_code=error.exit_code,
         asked=str(known["asked"]) if known["asked"] is not None else asked,
         found=found,
-        next_step=str(known["next"]) if known["next"] is not None else _NEXT.get(code),
+        next_step=str(known["next"])
+        if known["next"] is not None
+        else (_NEXT_LOCAL if local else _NEXT).get(code, (_NEXT_LOCAL if local else _NEXT).get(error.code)),
         body=body if isinstance(body, dict) else None,
     )
 

@@ -3,6 +3,10 @@
 set -euo pipefail
 python=$1 venv=$2 lock=$3 stamp=$4
 
+if [ "$(uname -s)" != Linux ]; then
+    echo "Scrubjay runs on Linux only; this is $(uname -s). In a Linux container: docker compose up" >&2
+    exit 1
+fi
 if [ -z "$python" ]; then
     echo "Scrubjay needs Python 3.11 or newer; none was found on PATH. Install one, or name it: make install PYTHON=/path/to/python3" >&2
     exit 1

@@ -22,6 +22,7 @@ from tests.fixtures.s3 import minio_binary
 from tests.fixtures.wait import wait_for
 
 ROOT = Path(__file__).parent.parent.parent.parent
+GO_TAG = "localhost/scrubjay-test-go"
 USER, PASSWORD = "composetest", "composetest-secret"
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -30,11 +31,11 @@ pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(900)
 class World:
     """The compose project, under a name and on ports of its own."""
 
-    def __init__(self, engine: Engine, base: str) -> None:
+    def __init__(self, engine: Engine, base: str, go: str) -> None:
         self.engine = engine
         self.port, self.minio_port = free_ports(2)
         self.env = os.environ | engine.env
-        self.env |= {"BASE_IMAGE": base, "SCRUBJAY_PORT": str(self.port), "MINIO_PORT": str(self.minio_port)}
+        self.env |= {"BASE_IMAGE": base, "GO_IMAGE": go, "SCRUBJAY_PORT": str(self.port), "MINIO_PORT": str(self.minio_port)}
         self.env |= {"MINIO_ROOT_USER": USER, "MINIO_ROOT_PASSWORD": PASSWORD, "COMPOSE_PROJECT_NAME": f"scrubjaytest{self.port}"}
         self.env |= {"MINIO_IMAGE": "localhost/scrubjay-minio-test", "SCRUBJAY_IMAGE": "localhost/scrubjay-test"}
 
@@ -68,23 +69,45 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def minio_context() -> None:
-    """The context of docker/minio.Dockerfile, as `make images` lays it."""
+def go_image(container_engine: Engine, debian_base: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """In place of an image with a Go toolchain, which cannot be pulled here: one that holds what it would have built."""
     binary = minio_binary()
     if binary is None:
         unavailable("containers", "the MinIO binary is not in the cache; `make minio` builds it")
-    context = ROOT / "docker" / "context" / "minio"
-    context.mkdir(parents=True, exist_ok=True)
-    part = context / f"minio.{os.getpid()}"
-    shutil.copy(binary, part)
-    part.rename(context / "minio")
+    context = tmp_path_factory.mktemp("go")
+    shutil.copy(binary, context / "minio")
+    (context / "Dockerfile").write_text(f"FROM {debian_base}\nCOPY minio /out/minio\n")
+    client = container_engine.client()
+    try:
+        client.images.build(path=str(context), tag=GO_TAG, rm=True)
+    finally:
+        client.close()
+    return GO_TAG
 
 
 @pytest.fixture(scope="module")
-def world(container_engine: Engine, debian_base: str, minio_context: None) -> Iterator[World]:
-    world = World(container_engine, debian_base)
+def world(container_engine: Engine, debian_base: str, go_image: str) -> Iterator[World]:
+    world = World(container_engine, debian_base, go_image)
     yield world
     world.compose("down", "--volumes", "--timeout", "5", check=False)
+
+
+def test_a_fresh_clone_holds_what_the_images_are_built_from() -> None:
+    """Nothing that git does not track is copied, and every package goes into the image."""
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    for name in (
+        "docker/Dockerfile",
+        "docker/minio.Dockerfile",
+        "docker/make_bucket.py",
+        "requirements.lock",
+        "pyproject.toml",
+        "README.md",
+    ):
+        assert name in tracked
+    packages = {name.partition("/")[0] for name in tracked if name.endswith("/__init__.py")} - {"tests", "bench", "docs"}
+    assert {f"!{package}" for package in packages} <= set(ignore)
+    assert "make images" not in (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 
 
 def test_the_file_is_valid(world: World) -> None:
