@@ -23,6 +23,7 @@ from scrubjay.output import (
     to_json,
 )
 from scrubjay.parser import HelpWanted, VersionWanted, WrongUsage, parse
+from scrubjay.text import RED, coloured, has_colour, painted, wrapped
 from scrubjay.verb import Call, Verb
 
 
@@ -89,9 +90,9 @@ def _finish(verb: Verb, call: Call, exit_code: int, body: dict[str, Any], *, as_
         return exit_code
     lines = [*call.cluster_lines(), *verb.render(document)]
     if lines:
-        _print("\n".join(lines))
+        _print("\n".join(map(coloured, lines) if has_colour(sys.stdout) else lines))
     if document["error"]:
-        _complain(error_lines(document["error"]))
+        _complain(error_lines(document["error"]), style=RED)
     return exit_code
 
 
@@ -99,7 +100,7 @@ def _fail(failure: Failure, verb: Verb | None, *, as_json: bool) -> int:
     if as_json:
         _print(to_json(answer(failure.exit_code, failure.body, template=verb.template if verb else {}, error=failure.error)))
     else:
-        _complain(error_lines(failure.error))
+        _complain(error_lines(failure.error), style=RED)
     return failure.exit_code
 
 
@@ -108,7 +109,8 @@ def _wrong_usage(wrong: WrongUsage, words: list[str], *, as_json: bool) -> int:
     help_at = f"scrubjay {wrong.verb.name} -h" if wrong.verb else "scrubjay -h"
     failure = Failure("wrong usage", code="Usage", exit_code=USAGE, asked=asked, found=str(wrong), next_step=help_at)
     if not as_json:
-        _complain([f"scrubjay: {wrong}", "", wrong.help_text.rstrip()])
+        _complain([wrong.help_text.rstrip(), ""])
+        _complain(wrapped(f"scrubjay: {wrong}", rest="  "), style=RED)
         return USAGE
     return _fail(failure, wrong.verb, as_json=True)
 
@@ -143,7 +145,10 @@ def _print(text: str) -> None:
     print(text, flush=True)
 
 
-def _complain(lines: list[str]) -> None:
+def _complain(lines: list[str], *, style: str | None = None) -> None:
+    """Lines on stderr. style: of the first, where there is colour."""
+    if style is not None and lines and has_colour(sys.stderr):
+        lines = [painted(lines[0], style), *lines[1:]]
     with contextlib.suppress(OSError):  # a full or closed stderr: nobody is left to tell, and the exit code still says it
         print("\n".join(lines), file=sys.stderr, flush=True)
 

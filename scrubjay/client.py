@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from scrubjay.machine import monotonic_s, pause
 from scrubjay.output import FAILED, USAGE, Failure
-from scrubjay.progress import Progress
+from scrubjay.progress import Progress, told
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:8000"
 CLUSTER_HEADER = "x-scrubjay-cluster"
@@ -94,8 +94,7 @@ class AdminClient:
                 continue
             if not state.pop("running", False):
                 return state
-            facts = state.get("progress") or {}
-            progress.update(str(facts.get("phase", "running")), facts.get("done"), facts.get("total"), str(facts.get("unit", "")))
+            progress.update(*told(state.get("progress") or {}))
             pause(delay)
             delay = min(delay * 1.5, POLL_MAX_S)
 

@@ -20,7 +20,7 @@ from base.real.stores import open_store
 from base.wrap.retry import RetryingStore
 from scrubjay.config import Config
 from scrubjay.output import FAILED, USAGE, Failure
-from scrubjay.progress import Progress
+from scrubjay.progress import Progress, told
 
 WORK = "verify"
 AHEAD_US = 60_000_000
@@ -55,18 +55,12 @@ def verify_archive(config: Config, url: str, *, cluster: str | None, request: Ma
                 now_us=env.clock.boot_us,
                 work=WORK,
                 tasks=tasks,
-                progress=lambda facts: progress.update(*shown(facts)),
+                progress=lambda facts: progress.update(*told(facts)),
             )
         seconds = (env.clock.boot_us() - began) / 1e6
         return {**report.as_json(), "url": url, "seconds": round(seconds, 3), "error": None}
 
     return run(main)
-
-
-def shown(facts: Mapping[str, Any]) -> tuple[str, int | None, int | None, str]:
-    """Arguments of `Progress.update` for what the verifier tells."""
-    phase = {"log": "reading manifests", "objects": "reading segments", "replay": "rebuilding", "closed": "reading closed times"}
-    return phase.get(str(facts.get("phase")), "verifying"), facts.get("bytes"), None, "bytes"
 
 
 async def _cluster(store: ObjectStore, asked: str | None) -> str:

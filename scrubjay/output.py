@@ -10,10 +10,11 @@ import copy
 import errno
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from base.errors import ScrubjayError
+from scrubjay.text import wrapped
 
 SCHEMA = 1
 
@@ -158,15 +159,8 @@ def to_json(document: Mapping[str, Any]) -> str:
 
 def error_lines(error: Mapping[str, Any]) -> list[str]:
     """An error for people: what, what was asked, what was found, what to do next."""
-    lines = [f"scrubjay: {error['message']} [{error['code']}]"]
-    lines += [
-        f"  {label + ':':<7}{error[name]}" for label, name in (("asked", "asked"), ("found", "found"), ("next", "next")) if error.get(name)
-    ]
+    lines = wrapped(f"scrubjay: {error['message']} [{error['code']}]", rest="  ")
+    for label in ("asked", "found", "next"):
+        if error.get(label):
+            lines += wrapped(str(error[label]), first=f"  {label + ':':<7}", rest=" " * 9)
     return lines
-
-
-def columns(head: Sequence[str], rows: Iterable[Sequence[object]], *, indent: str = "") -> list[str]:
-    """A plain table: left-aligned columns as wide as their widest cell. No frame, so that it can be cut and grepped."""
-    cells = [[str(cell) for cell in head], *([("-" if cell is None else str(cell)) for cell in row] for row in rows)]
-    widths = [max(len(row[at]) for row in cells) for at in range(len(head))]
-    return [indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from scrubjay.output import EXIT_MEANING, INTERRUPTED, USAGE
+from scrubjay.text import WIDTH, wrapped
 from scrubjay.verb import Verb
 
-HELP_WIDTH = 110
+HELP_WIDTH = WIDTH
 
 GROUPS = {
     "archive": "the archive of every table's log",
@@ -38,7 +39,7 @@ class VersionWanted(Exception):
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=HELP_WIDTH, max_help_position=28)
+        super().__init__(prog, width=HELP_WIDTH, max_help_position=24)
 
 
 class _HelpAction(argparse.Action):
@@ -87,7 +88,9 @@ def build(verbs: Sequence[Verb]) -> tuple[Parser, dict[tuple[str, ...], Parser]]
                 _common(group, endpoint=True)
                 groups[verb.words[0]] = group.add_subparsers(metavar="VERB", title="verbs", parser_class=Parser)
             where = groups[verb.words[0]]
-        parser = where.add_parser(verb.words[-1], help=verb.summary, description=verb.summary, epilog=_epilog(verb), verb=verb)
+        parser = where.add_parser(
+            verb.words[-1], help=verb.summary, description="\n".join(wrapped(verb.summary)), epilog=_epilog(verb), verb=verb
+        )
         verb.options(parser)
         _common(parser, endpoint=verb.talks_to_cluster)
         parser.set_defaults(verb=verb)
@@ -114,7 +117,9 @@ def parse(verbs: Sequence[Verb], argv: Sequence[str]) -> tuple[Verb, argparse.Na
 
 def _group_help(group: str, verbs: Sequence[Verb]) -> str:
     lines = [f"scrubjay {group}: {GROUPS[group]}", ""]
-    lines += [f"  scrubjay {verb.name:<18}{verb.summary}" for verb in verbs if verb.words[0] == group]
+    for verb in verbs:
+        if verb.words[0] == group:
+            lines += wrapped(verb.summary, first=f"  scrubjay {verb.name:<16} ", rest=" " * 28)
     return "\n".join(lines) + "\n"
 
 
@@ -132,4 +137,6 @@ def _common(parser: Parser, *, endpoint: bool) -> None:
 def _epilog(verb: Verb) -> str:
     codes = {**verb.exits, USAGE: EXIT_MEANING[USAGE], INTERRUPTED: EXIT_MEANING[INTERRUPTED]}
     lines = ["example:", *(f"  {line}" for line in verb.example), "", "exit codes:"]
-    return "\n".join(lines + [f"  {code:>3}  {meaning}" for code, meaning in sorted(codes.items())])
+    for code, meaning in sorted(codes.items()):
+        lines += wrapped(meaning, first=f"  {code:>3}  ", rest=" " * 7)
+    return "\n".join(lines)

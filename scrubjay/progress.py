@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
 from scrubjay.machine import monotonic_s
+from scrubjay.text import count
 from scrubjay.units import human_size
 
 FIRST_S = 1.0
@@ -96,12 +97,48 @@ class BarProgress(_Base):
 
 
 def amount(done: int | None, total: int | None, unit: str) -> str:
-    """` 3 of 10 partitions`, ` 1.2 MiB of 8.0 MiB`, or nothing."""
+    """` 3 of 10 partitions`, ` 1 row`, ` 1.2 MiB of 8.0 MiB`, or nothing."""
     if done is None:
         return ""
-    show = human_size if unit == "bytes" else str
+    show = human_size if unit == "bytes" else count
     of = f" of {show(total)}" if total is not None else ""
-    return f" {show(done)}{of}{'' if unit in ('', 'bytes') else ' ' + unit}"
+    word = unit[:-1] if (done if total is None else total) == 1 and unit.endswith("s") else unit
+    return f" {show(done)}{of}{'' if unit in ('', 'bytes') else ' ' + word}"
+
+
+PHASES = {
+    "log": "reading manifests",
+    "objects": "reading segments",
+    "replay": "rebuilding",
+    "closed": "reading closed times",
+    "seal": "sealing",
+    "scan": "reading copies",
+    "compare": "comparing",
+    "read": "reading the archive",
+    "write": "writing rows",
+    "load": "loading",
+    "confirm": "comparing digests",
+}
+"""The server's words for what it is at, as people say it."""
+
+
+def told(facts: Mapping[str, Any]) -> tuple[str, int | None, int | None, str]:
+    """Arguments of `update` for what a server or a verifier tells: rows or bytes where it knows them, else what it counts."""
+    word = str(facts.get("phase") or "running")
+    phase = PHASES.get(word, word)
+    for name, unit in (("rows", "rows"), ("bytes", "bytes"), ("raw_bytes", "bytes")):
+        if isinstance(facts.get(name), int):
+            done, total = facts.get("done"), facts.get("total")
+            if done is not None and total is not None and facts.get("unit") != unit and total > 1:
+                phase += amount(done, total, str(facts.get("unit") or ""))
+            return phase, facts[name], None, unit
+    return phase, facts.get("done"), facts.get("total"), str(facts.get("unit") or "")
+
+
+def shown_progress(facts: Mapping[str, Any]) -> str:
+    """The same as one line."""
+    phase, done, total, unit = told(facts)
+    return phase + amount(done, total, unit)
 
 
 def open_progress(*, quiet: bool, stream: TextIO | None = None) -> Progress:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scrubjay.output import columns
+from scrubjay.text import columns, count, seconds, wrapped
 from scrubjay.units import human_size
 from scrubjay.verb import Call, Result, Verb
 
@@ -20,34 +20,53 @@ def _run(call: Call) -> Result:
     return int(document["exit"]), document
 
 
+def _badness(table: Mapping[str, Any]) -> tuple[object, ...]:
+    """Sort key: holes first, then what has no window, then the largest lag."""
+    window = table["window"]
+    return not window["holes"], window["latest"] is not None, bool(table["dropped_at"]), -(table["lag_seconds"] or 0.0)
+
+
 def _render(document: Mapping[str, Any]) -> Sequence[str]:
-    rows = []
-    holes = []
-    for table in [*document["tables"], *([document["metadata"]] if document["metadata"] else [])]:
-        window = table["window"]
-        lag = table["lag_seconds"]
-        rows.append(
-            (
-                table["table"] + (" (dropped)" if table["dropped_at"] else ""),
-                window["earliest"],
-                window["latest"],
-                "-" if lag is None else f"{lag:.1f} s",
-                human_size(table["unarchived_bytes"]),
-                table["segments"],
-                human_size(table["bytes_stored"]),
-                len(window["holes"]),
-            )
+    tables = sorted([*document["tables"], *([document["metadata"]] if document["metadata"] else [])], key=_badness)
+    rows = [
+        (
+            table["table"] + (" (dropped)" if table["dropped_at"] else ""),
+            seconds(table["lag_seconds"]),
+            human_size(table["unarchived_bytes"]),
+            count(table["segments"]),
+            human_size(table["bytes_stored"]),
+            len(table["window"]["holes"]),
         )
-        holes += [
-            f"HOLE in {table['table']}, partition {hole['partition']}: lsn {hole['first_lsn']} to {hole['last_lsn']} ({hole['from']} to {hole['to']})"
-            for hole in window["holes"]
-        ]
-    lines = columns(("table", "earliest", "latest", "lag", "unarchived", "segments", "stored", "holes"), rows)
-    store = document["store"]
-    if store:
-        reach = "reachable" if store["reachable"] else f"NOT REACHABLE: {store['last_error']}"
-        lines += ["", f"store {store['url']}: {reach}"]
-    return [*lines, *holes]
+        for table in tables
+    ]
+    lines = [_store_line(document["store"]), ""] if document["store"] else []
+    lines += [line for table in tables for hole in table["window"]["holes"] for line in _hole_lines(table["table"], hole)]
+    for fork in document.get("forks") or ():
+        lines += wrapped(f"FORK of partition {fork['partition']} from lsn {fork['first_lsn']} on, epochs {fork['epochs']}", rest="  ")
+    lines += columns(("table", "lag", "unarchived", "segments", "stored", "holes"), rows)
+    lines += ["", "can be restored to any moment"]
+    for table in tables:
+        window = table["window"]
+        lines.append(f"  of {table['table']}")
+        lines.append(f"    {window['earliest']} to {window['latest']}" if window["latest"] is not None else "    no proven window yet")
+    return lines if tables else [*lines[:2], "no tables"]
+
+
+def _store_line(store: Mapping[str, Any]) -> str:
+    state = "reachable" if store["reachable"] else f"NOT REACHABLE: {store['last_error']}"
+    if store.get("present") is False:
+        state = "the archive that was there is GONE"
+    elif store.get("fenced"):
+        state = f"FENCED: {store['fenced']}"
+    return "\n".join(wrapped(f"store {store['url']}: {state}", rest="  "))
+
+
+def _hole_lines(table: str, hole: Mapping[str, Any]) -> list[str]:
+    return [
+        *wrapped(f"HOLE in {table}: lsn {hole['first_lsn']} to {hole['last_lsn']}", rest="  "),
+        f"  partition {hole['partition']}",
+        f"  {hole['from']} to {hole['to']}",
+    ]
 
 
 VERB = Verb(
@@ -60,7 +79,12 @@ VERB = Verb(
         2: "a hole in a table's history",
         3: "a table without a proven window yet, or lag above archive.lag_alarm",
     },
-    template={"tables": [], "metadata": None, "store": {"url": None, "reachable": None, "last_error": None}},
+    template={
+        "tables": [],
+        "forks": [],
+        "metadata": None,
+        "store": {"url": None, "reachable": None, "present": None, "fenced": None, "last_error": None, "since": None},
+    },
     options=_options,
     run=_run,
     render=_render,

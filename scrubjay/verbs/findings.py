@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scrubjay.text import wrapped
 
-def finding_lines(findings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One line per finding: what, where, who saw it, what was done."""
+_TABLE_OF = re.compile(r"(?:^|/)t=([^/]+)/")
+
+
+def finding_lines(findings: Sequence[Mapping[str, Any]], *, table: str | None = None) -> list[str]:
+    """What each finding is, where it is, who saw it, what was done, and where the evidence lies. table: its name, if the findings do not say it."""
     lines = []
     for finding in findings:
-        where = [
-            f"{label} {finding[name] if name != 'key' else json.dumps(finding[name], ensure_ascii=False)}"
-            for label, name in (("copy", "copy"), ("key", "key"), ("object", "object"), ("lsn", "lsn"), ("segment", "segment"))
-            if finding.get(name) is not None and (name != "segment" or finding[name] != finding.get("object"))
-        ]
-        lines.append(f"FOUND {finding['kind']}: {', '.join(where)} (by {finding.get('found_by')}; action: {finding.get('action')})")
+        where = table or finding.get("table") or _table_of(finding)
+        lines += wrapped(
+            f"FOUND {finding['kind']}{f' in {where}' if where else ''}: {finding.get('action')} (by {finding.get('found_by')})", rest="  "
+        )
+        for label in ("copy", "partition", "key", "object", "segment", "lsn", "detail"):
+            value = finding.get(label)
+            if value is None or (label == "segment" and value == finding.get("object")):
+                continue
+            lines += wrapped(f"{label} {json.dumps(value, ensure_ascii=False) if label == 'key' else value}", first="  ", rest="    ")
+        if finding.get("evidence"):
+            lines += wrapped(f"quarantine {finding['evidence']}", first="  ", rest="    ")
     return lines
+
+
+def _table_of(finding: Mapping[str, Any]) -> str | None:
+    """The id of the table that a finding about an object is about."""
+    match = _TABLE_OF.search(str(finding.get("object") or ""))
+    return None if match is None else f"table {match[1]}"

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scrubjay.output import columns
+from scrubjay.text import columns
 from scrubjay.verb import Call, Result, Verb
 from scrubjay.verbs.restore_target import RUN_TEMPLATE, state_lines
 

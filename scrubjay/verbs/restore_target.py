@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scrubjay.output import columns
+from scrubjay.progress import shown_progress
+from scrubjay.text import columns, facts, plural, seconds
 from scrubjay.units import human_size, parse_back, parse_time
 from scrubjay.verb import Call
 
@@ -68,33 +69,39 @@ def target_request(call: Call) -> dict[str, Any]:
 def plan_lines(document: Mapping[str, Any]) -> Sequence[str]:
     """A plan for people."""
     window = document["window"]
-    lines = [
-        f"restore {document['table']} to {document['to']} as of {document['at']} (± {document['max_clock_offset']} s between machines)",
-        f"proven window: {window['earliest']} to {window['latest']}",
-        "",
-    ]
     rows = [
         (part["partition"], part["base_lsn"], part["from_lsn"], part["to_lsn"], part["segments"], human_size(part["bytes"]))
         for part in document["partitions"]
     ]
-    lines += columns(("partition", "base lsn", "from lsn", "to lsn", "segments", "bytes"), rows)
-    seconds = document["predicted_seconds"]
-    lines += [
+    return [
+        *facts(
+            {
+                "restore": document["table"],
+                "to": document["to"],
+                "as of": f"{document['at']} (± {document['max_clock_offset']} s between machines)",
+                "window": f"{window['earliest']} to {window['latest']}",
+                "to read": f"{human_size(document['bytes'])} in {plural(document['requests'], 'request')}",
+                "predicted": seconds(document["predicted_seconds"]),
+            }
+        ),
         "",
-        f"to read: {human_size(document['bytes'])} in {document['requests']} requests; predicted: {'-' if seconds is None else f'{seconds:.1f} s'}",
+        *columns(("partition", "base", "from", "to", "segments", "bytes"), rows),
     ]
-    return lines
 
 
 def state_lines(document: Mapping[str, Any]) -> Sequence[str]:
     """The state of one restore for people."""
-    lines = [f"{document['to']}: {document['state']} (from {document['table']} as of {document['at']})"]
-    if document["verdict"] is not None:
-        lines.append(f"verdict {document['verdict']}: {document['rows']} rows, digest {document['digest']}")
-    seconds = document["seconds"]
-    parts = [
-        f"{name} {seconds[name]:.1f} s"
-        for name in ("plan", "read", "load", "confirm", "total")
-        if seconds and seconds.get(name) is not None
-    ]
-    return [*lines, *([", ".join(parts)] if parts else [])]
+    took = document["seconds"] or {}
+    parts = [f"{name} {seconds(took[name])}" for name in ("plan", "read", "load", "confirm", "total") if took.get(name) is not None]
+    verdict = document["verdict"]
+    return facts(
+        {
+            str(document["state"]): document["to"],
+            "from": document["table"],
+            "as of": document["at"],
+            "verdict": f"{verdict}: {plural(document['rows'], 'row')}" if verdict is not None else None,
+            "digest": document["digest"] if verdict is not None else None,
+            "progress": shown_progress(document["progress"]) if document["progress"] else None,
+            "took": ", ".join(parts) or None,
+        }
+    )

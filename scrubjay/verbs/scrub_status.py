@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scrubjay.progress import shown_progress
+from scrubjay.text import wrapped
 from scrubjay.verb import Call, Result, Verb, no_options
 from scrubjay.verbs.scrub_run import render_scrub
 
@@ -18,9 +20,7 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
     lines = []
     if document["running"]:
         facts = document["progress"] or {}
-        lines.append(
-            f"running since {document['started']}: {facts.get('phase', '')} {facts.get('done', '')} of {facts.get('total', '')}".rstrip()
-        )
+        lines += wrapped(f"running since {document['started']}: {shown_progress(facts)}", rest="  ")
     if document["last"] is None:
         return [*lines, "no scrub has finished since the server started"]
     return [*lines, f"last scrub finished {document['finished']}", "", *render_scrub(document["last"])]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scrubjay.output import USAGE, Failure
+from scrubjay.text import count, facts
 from scrubjay.units import human_size, parse_duration
 from scrubjay.verb import Call, Result, Verb
 from scrubjay.verbs.findings import finding_lines
@@ -48,14 +49,20 @@ def _run(call: Call) -> Result:
 def _render(document: Mapping[str, Any]) -> Sequence[str]:
     objects = document["objects"]
     reason = f" ({document['reason']})" if document["reason"] else ""
-    lines = [
-        f"verdict   {document['verdict']}{reason}",
-        f"archive   {document['url']}",
-        f"objects   {objects['checked']} checked, {objects['skipped_fresh']} skipped as fresh, {objects['failed']} failed ({human_size(document['bytes'])} read)",
+    unseen = "not compared: no cluster was asked, so the loss of a partition's newest objects cannot be seen"
+    return [
+        *finding_lines(document["findings"]),
+        *facts(
+            {
+                "verdict": f"{document['verdict']}{reason}",
+                "archive": document["url"],
+                "cluster": document["cluster"],
+                "objects": f"{count(objects['checked'])} checked, {count(objects['skipped_fresh'])} skipped as fresh, {count(objects['failed'])} failed",
+                "read": human_size(document["bytes"]),
+                "end": unseen if document["end_checked"] is False else None,
+            }
+        ),
     ]
-    if document["end_checked"] is False:
-        lines.append("end       not compared: no cluster was asked, so the loss of a partition's newest objects cannot be seen")
-    return [*lines, *finding_lines(document["findings"])]
 
 
 VERB = Verb(
