@@ -17,7 +17,7 @@ from storage.consensus import messages as consensus
 from storage.node.node import Node
 from storage.node.turn import BACKLOG_BYTES, Turn
 from storage.options import StorageOptions
-from storage.record import Kind
+from storage.record import Kind, Seal
 from storage.replica import Replica
 from storage.wal.log import Append, Boot
 from storage.wal.wal import Wal
@@ -361,3 +361,42 @@ def test_a_hand_over_that_nobody_takes_ends_in_time() -> None:
         assert not any(replica.leading for replica in leaving.replicas.values())
 
     tell(scene)
+
+
+# ------------------------------------------------------------------ what the disk holds
+
+
+def test_a_statement_is_about_the_disk_not_about_the_cache() -> None:
+    """A byte of a follower's log rots while the record is still in every cache: the seal finds it, and a peer gives it back before anything is stated."""
+
+    async def scene(story: Story) -> None:
+        await story.begin()
+        await story.must_put(1, 1)
+        name = story.followers()[0]
+        replica = story.replica(name)
+        await story.until(lambda: replica.applied >= story.leader().applied)
+        record = replica.node.wal.read(story.partition, replica.applied, Lsn(replica.applied + 1))[0]
+        assert _flip(story, name, record.data)
+        assert replica.node.wal.read(story.partition, record.lsn, Lsn(record.lsn + 1))[0] == record, "the cache is warm"
+        done: list[Any] = []
+        story.leader().seal(Seal.STOP, bytes(16), done.append)
+        await story.until(lambda: done)
+        await story.until(lambda: replica.applied >= done[0].lsn)
+        assert [(one.copy, one.kind) for one in story.cluster.findings] == [(name, "unreadable")]
+        raw = {node.raw_sha256(story.partition, Lsn(1), done[0].lsn) for node in story.cluster.nodes()}
+        assert len(raw) == 1
+        assert not replica.damaged
+        assert replica.group is not None
+        assert replica.group.may_vote
+
+    tell(scene)
+
+
+def _flip(story: Story, name: str, data: bytes) -> bool:
+    for inode in story.host(name).disk._entries.values():
+        at = inode.data.find(data)
+        if at >= 0:
+            inode.data[at + 50] ^= 1
+            inode.synced[at + 50] ^= 1
+            return True
+    return False

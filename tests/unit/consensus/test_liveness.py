@@ -180,3 +180,29 @@ def test_the_log_forgets_cuts_and_reads_back() -> None:
     log.restart(Lsn(20))
     assert (log.first, log.last) == (21, 20)
     log.check_invariants()
+
+
+def test_a_late_grant_is_worth_what_the_clocks_were_when_it_was_asked_for() -> None:
+    """The boot clock stood still for 5 s between two asks: a grant for the first must not be measured against how the clocks stood at the second."""
+    a = _node(1)
+    first = a.tick(START)[0].message
+    stopped = Now(START.boot_us + OPTIONS.interval_us, START.wall_us + OPTIONS.interval_us + 5_000_000)
+    second = a.tick(stopped)[0].message
+    assert isinstance(first, Ask)
+    assert isinstance(second, Ask)
+    late = _later(10_000, stopped)
+    a.step(2, Grant(1, first.sent_us, 1 << 32 | 1, 0, stamp_of(WALL)), late)
+    assert a.credit(2).offset_us == START.wall_us - START.boot_us
+    assert abs(late.wall_us - late.boot_us - a.credit(2).offset_us) > OPTIONS.drift_us, "the lease that rests on it is void"
+    a.step(2, Grant(1, second.sent_us, 1 << 32 | 1, 0, stamp_of(WALL)), late)
+    assert a.credit(2).offset_us == stopped.wall_us - stopped.boot_us
+
+
+def test_a_grant_for_an_ask_that_was_never_sent_counts_for_nothing() -> None:
+    a = _node(1)
+    a.tick(START)
+    a.step(2, Grant(1, START.boot_us + 1, 1 << 32 | 1, 0, stamp_of(WALL)), _later(10_000))
+    assert a.credit(2).epoch == 0
+    for number in range(1, 200):
+        a.tick(_later(number * OPTIONS.interval_us))
+    assert len(a._asks) <= 4 * OPTIONS.grant_us // OPTIONS.interval_us + 1, "bounded"
