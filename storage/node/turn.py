@@ -309,8 +309,6 @@ class Turn:
         while self._backlog:
             waiting = self._backlog.popleft()
             self._backlog_bytes -= _size(waiting.frames)
-            if waiting.driven.stopped:
-                continue
             if not self._queue(*waiting):
                 return
         if not self._wal.roomy():

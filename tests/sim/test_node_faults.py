@@ -8,11 +8,11 @@ import pytest
 
 from base.errors import Corrupt, DiskFull, Internal, NotLeader, ScrubjayError, Unavailable
 from base.ids import Lsn
-from sim.whole.commands import Put
+from sim.whole.commands import Put, key_of
 from sim.whole.run import STORAGE
 from storage.btree.memory_engine import MemoryTree
 from storage.checkpoints import Checkpoints
-from storage.command import WriteAnswer
+from storage.command import RangeRead, WriteAnswer
 from storage.consensus import messages as consensus
 from storage.node.node import Node
 from storage.node.turn import BACKLOG_BYTES, Turn
@@ -123,9 +123,17 @@ def test_a_boot_that_cannot_be_made_durable_fails_the_node_and_says_so(monkeypat
             real(self, frame)
 
         monkeypatch.setattr(Wal, "queue", queue)
+        told: list[Any] = []
+        start = Node.start
+
+        def listening(self: Node, done: Any) -> None:
+            start(self, lambda error: (told.append(error), done(error)))
+
+        monkeypatch.setattr(Node, "start", listening)
         host.start()
         await story.sleep(0.5)
         node = host.process.node
+        assert told == [node.failed], "whoever starts it is told, and does not wait for ever"
         assert isinstance(node.failed, DiskFull)
         assert not node.started
         await story.must_put(1, 1)
@@ -320,6 +328,7 @@ def test_leadership_moves_before_a_node_stops(seed: int) -> None:
         leaving = story.leader().node
         await story.ask(lambda done: leaving.hand_over(lambda: done(None), leaving=frozenset({leaving.number})))
         assert not any(replica.leading for replica in leaving.replicas.values())
+        assert not any(replica.group.may_lead for replica in leaving.replicas.values() if replica.group is not None), "it stands no more"
         leaving.stop()
         story.host(leaving.name).crash(power=False)
         began = story.world.now
@@ -400,3 +409,89 @@ def _flip(story: Story, name: str, data: bytes) -> bool:
             inode.synced[at + 50] ^= 1
             return True
     return False
+
+
+# ------------------------------------------------------------------ what a restart, a read and a vote rest on
+
+
+def test_a_suspicion_outlives_the_process() -> None:
+    async def scene(story: Story) -> None:
+        await story.begin()
+        await story.must_put(1, 1)
+        story.replica("n2").suspect("its statement was outvoted")
+        await story.sleep(0.5)
+        host = story.host("n2")
+        host.crash(power=True)
+        await story.sleep(0.1)
+        host.start()
+        await story.until(lambda: len(story.cluster.nodes()) == 3)
+        await story.until(lambda: story.replica("n2").group is not None)
+        replica = story.replica("n2")
+        assert replica.group is not None
+        assert (replica.state, replica.group.may_vote, replica.group.may_lead) == ("suspect", True, False)
+
+    tell(scene)
+
+
+def test_a_member_with_a_damaged_log_has_no_vote_until_it_is_repaired() -> None:
+    async def scene(story: Story) -> None:
+        await story.begin()
+        await story.must_put(1, 1)
+        name = story.followers()[0]
+        replica = story.replica(name)
+        group = replica.group
+        assert group is not None
+        for other in ("n1", "n2", "n3"):
+            if other != name:
+                story.world.net.cut_link(name, other)
+                story.world.net.cut_link(other, name)
+        record = replica.node.wal.read(story.partition, replica.applied, Lsn(replica.applied + 1))[0]
+        assert _flip(story, name, record.data)
+        with pytest.raises(Corrupt):
+            replica.node.raw_sha256(story.partition, record.lsn, record.lsn)
+        await story.until(lambda: replica.damaged)
+        assert not group.may_vote
+        await story.sleep(5.0)  # no peer answers: waiting repairs nothing
+        assert replica.damaged
+        assert not group.may_vote
+        story.world.net.heal()
+        await story.until(lambda: not replica.damaged)
+        assert group.may_vote
+        assert len([one for one in story.cluster.findings if one.copy == name]) == 1, "one fault, one finding"
+
+    tell(scene)
+
+
+@pytest.mark.parametrize("ranged", [False, True])
+def test_a_lease_lost_during_a_read_is_noticed_before_the_answer(ranged: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(story: Story) -> None:
+        await story.begin()
+        await story.must_put(1, 1)
+        await story.sleep(3.0)
+        leader = story.leader()
+        group = leader.group
+        assert group is not None
+        real_get, real_range = MemoryTree.get, MemoryTree.range
+
+        def lose() -> None:
+            group._lease = (0, 0, 0)
+
+        def get(self: MemoryTree, *arguments: Any, **named: Any) -> Any:
+            found = real_get(self, *arguments, **named)
+            lose()
+            return found
+
+        def rows(self: MemoryTree, *arguments: Any, **named: Any) -> Any:
+            yield from real_range(self, *arguments, **named)
+            lose()
+
+        monkeypatch.setattr(MemoryTree, "get", get)
+        monkeypatch.setattr(MemoryTree, "range", rows)
+        heard: list[Any] = []
+        if ranged:
+            leader.read_range(RangeRead(b"", None, 10, 1 << 20, reverse=False, consistent=True), min_lsn=Lsn(0), done=heard.append)
+        else:
+            leader.read(key_of(1), consistent=True, min_lsn=Lsn(0), done=heard.append)
+        assert [type(one) for one in heard] == [NotLeader]
+
+    tell(scene)

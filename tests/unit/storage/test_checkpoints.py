@@ -71,3 +71,10 @@ def test_a_hold_keeps_what_follows_it() -> None:
     assert bench.trimmed == 6
     bench.checkpoints.release_hold(Lsn(5))
     assert bench.trimmed == 21
+
+
+def test_the_first_record_that_is_not_archived_is_kept() -> None:
+    bench = Bench()
+    for applied in (10, 20, 30):
+        bench.checkpoint(applied, first=applied - 5, archived=4)
+    assert bench.trimmed == 5

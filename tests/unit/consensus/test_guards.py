@@ -1,0 +1,176 @@
+"""One test for each guard of the core that a run of seeds can miss: what is refused, what waits, what is written before it is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from base.ids import Ballot, Lsn, Member, ballot, ballot_round
+from storage.consensus.messages import Accept, Accepted, Ask, Behind, Grant, Refused, Resign, Resigned, Stage
+from storage.consensus.ready import Envelope, GroupState
+from storage.record import Kind
+from storage.wal import log as wal
+from tests.unit.consensus.trio import Node, Trio
+
+
+@pytest.fixture
+def trio() -> Trio:
+    return Trio()
+
+
+def others(trio: Trio, node: Node) -> list[Node]:
+    return [one for one in trio.nodes.values() if one is not node]
+
+
+def deliver(trio: Trio, sender: Node, receiver: Node, message: object) -> None:
+    trio.post(sender.number, [Envelope(receiver.number, message)])  # type: ignore[arg-type]
+    trio.settle()
+
+
+def test_an_answer_that_persists_nothing_waits_for_the_sync_of_what_it_rests_on(trio: Trio) -> None:
+    leader = trio.elect()
+    follower = others(trio, leader)[0]
+    follower.hold_sync = True
+    trio.propose(leader, 1)
+    trio.settle()
+    before = len(trio.said(Accepted))
+    # the same question once more, while the record is queued and not synced
+    deliver(trio, leader, follower, Accept(leader.group.ballot, leader.group.last + 1, leader.group.chosen, b""))
+    assert not [one for one in trio.said(Accepted)[before:] if one[0] == follower.number], "said before it was durable"
+    follower.hold_sync = False
+    trio.sync(follower)
+    trio.settle()
+    assert [one for one in trio.said(Accepted)[before:] if one[0] == follower.number]
+
+
+@pytest.mark.parametrize("kind", ["stage", "accept"])
+def test_a_bound_member_refuses_every_message_of_another_owner_not_its_prepare_alone(trio: Trio, kind: str) -> None:
+    leader = trio.elect()
+    follower, rival = others(trio, leader)
+    group = follower.group
+    higher = ballot(ballot_round(group.promised) + 1, Member(rival.number, 1))
+    before = group.promised, group.accepted, group.last
+    message = (
+        Stage(higher, 0, int(group.chosen), int(group.last), int(group.last) + 1, b"")
+        if kind == "stage"
+        else Accept(higher, int(group.last) + 1, 0, b"")
+    )
+    deliver(trio, rival, follower, message)
+    assert (group.promised, group.accepted, group.last) == before
+    refused = [one[2] for one in trio.said(Refused) if one[0] == follower.number]
+    assert refused
+    assert isinstance(refused[-1], Refused)
+    assert refused[-1].hears
+
+
+def test_what_was_accepted_before_a_restart_is_not_chosen_for_that(trio: Trio) -> None:
+    """The log reaches to 3, the tree to 1: records 2 and 3 may yet be cut by whoever leads."""
+    leader = trio.elect()
+    follower = others(trio, leader)[0]
+    for node in trio.nodes.values():
+        node.hold_sync = True
+    trio.propose(leader, 2)
+    trio.settle()
+    group = follower.group
+    state = GroupState(group.promised, group.accepted, group.resigned, Lsn(1), group.last, Lsn(1))
+    assert group.last == 3
+    again = Node(trio, follower.number, boot=2, state=state, disk=follower.disk)
+    assert again.group.chosen == 1
+    ready = again.group.ready()
+    assert ready is None or not ready.chosen
+
+
+def test_closed_lies_below_the_first_record_that_is_not_chosen(trio: Trio) -> None:
+    leader = trio.elect()
+    trio.propose(leader, 1)
+    trio.advance(100_000)
+    for node in trio.nodes.values():
+        node.hold_sync = True
+    trio.propose(leader, 2)
+    first = leader.group.log.read(leader.group.chosen + 1, leader.group.chosen + 2, max_bytes=1)[0]
+    trio.advance(700_000)  # grants acknowledge clocks far above that record
+    assert leader.group.chosen == first.lsn - 1
+    closed = leader.group.closed(trio.now)
+    assert closed is not None
+    assert closed == first.stamp - 1, "closed at a stamp means: nothing with that stamp is to come"
+
+
+@pytest.mark.parametrize("where", ["beyond what is chosen, of another log", "beyond the adopted log"])
+def test_a_log_is_cut_only_where_it_is_known_to_agree(trio: Trio, where: str) -> None:
+    leader = trio.elect()
+    follower, heir = others(trio, leader)
+    for node in trio.nodes.values():
+        node.hold_sync = node is not follower
+    trio.drop = lambda sender, receiver, message: receiver == heir.number
+    trio.propose(leader, 4)
+    trio.settle()
+    group = follower.group
+    assert (group.chosen, group.last) == (1, 5)
+    # the leader gives up, so that nobody is bound; the heir comes with a log that it took elsewhere
+    deliver(trio, leader, follower, Resign(group.promised, 0))
+    higher = ballot(ballot_round(group.promised) + 1, Member(heir.number, 1))
+    accepted = group.accepted
+    strange = ballot(1, Member(heir.number, 1))
+    message = Stage(higher, strange, 3, 3, 4, b"") if where.startswith("beyond what") else Stage(higher, accepted, 4, 3, 4, b"")
+    trio.drop = lambda sender, receiver, message: False
+    deliver(trio, heir, follower, message)
+    assert group.promised == higher
+    assert (group.accepted, group.last) == (accepted, 5), "nothing was cut, nothing adopted"
+    assert [one for one in trio.said(Behind) if one[0] == follower.number]
+
+
+def test_a_resignation_is_in_the_log_before_it_is_acknowledged(trio: Trio) -> None:
+    leader = trio.elect()
+    follower = others(trio, leader)[0]
+    follower.hold_sync = True
+    given_up = follower.group.promised
+    deliver(trio, leader, follower, Resign(given_up, 0))
+    assert [frame for frame in follower.disk.frames if isinstance(frame, wal.Resign) and frame.ballot == given_up]
+    assert not [one for one in trio.said(Resigned) if one[0] == follower.number], "said before it was durable"
+    trio.sync(follower)
+    trio.settle()
+    assert [one for one in trio.said(Resigned) if one[0] == follower.number]
+
+
+def test_a_copy_that_must_not_lead_gives_its_leadership_up_at_once(trio: Trio) -> None:
+    leader = trio.elect()
+    ballot_ = leader.group.ballot
+    leader.group.set_lead(False, trio.now)
+    trio.pump(leader)
+    trio.settle()
+    assert not leader.group.leading
+    assert leader.deposed == 1
+    assert [frame for frame in leader.disk.frames if isinstance(frame, wal.Resign) and frame.ballot == ballot_]
+    trio.advance(2_000_000)
+    assert trio.leader() is not leader
+    trio.propose(trio.leader(), 1, kind=Kind.NOOP)
+    trio.advance(100_000)
+    assert leader.group.chosen >= 2, "it votes on"
+    assert leader.group.resigned == ballot_ or leader.group.promised > ballot_
+
+
+def test_a_grant_of_an_earlier_life_is_worth_nothing_even_if_the_boot_clock_agrees() -> None:
+    trio = Trio()
+    again = Node(trio, 1, boot=2)
+    again.liveness.watch(2)
+    ask = again.liveness.tick(trio.now)[0].message
+    assert isinstance(ask, Ask)
+    earlier = ask.boot - 1, ask.sent_us
+    again.liveness.step(2, Grant(*earlier, 1 << 32 | 7, 0, ask.clock), trio.now)
+    assert again.liveness.credit(2).epoch == 0
+    again.liveness.step(2, Grant(ask.boot, ask.sent_us, 1 << 32 | 7, 0, ask.clock), trio.now)
+    assert again.liveness.credit(2).epoch == 1 << 32 | 7
+
+
+def test_the_successor_is_who_lacks_least_and_is_heard(trio: Trio) -> None:
+    leader = trio.elect()
+    near, far = others(trio, leader)
+    trio.drop = lambda sender, receiver, message: receiver == far.number and isinstance(message, Accept)
+    trio.propose(leader, 2)
+    trio.settle()
+    assert leader.group.successor(trio.now, besides=frozenset()) == near.group.me
+    assert leader.group.successor(trio.now, besides=frozenset({near.number})) == far.group.me
+    assert leader.group.successor(trio.now, besides=frozenset({near.number, far.number})) is None
+    trio.drop = lambda sender, receiver, message: near.number in (sender, receiver)
+    trio.advance(1_200_000)
+    assert leader.group.successor(trio.now, besides=frozenset()) in (far.group.me, None)
+    assert Ballot(0) < leader.group.ballot
