@@ -181,6 +181,12 @@ class PartitionIndex:
             del self.closed[1 : len(self.closed) - CLOSED_KEPT + 1]
         self.learned()
 
+    def believe(self, credible: int) -> None:
+        """The clock went on: what was ahead of it may be true by now."""
+        if any(point.closed > self.credible for point in self.closed):
+            self._summary = None
+        self.credible = credible
+
     def forget(self) -> None:
         """The summary is worked out anew when it is asked for."""
         self._summary = None
@@ -397,13 +403,16 @@ class ArchiveIndex:
 
     async def follow(self, *, now_us: int, archived: Sequence[Archived] = ()) -> None:
         """The cheap look: logs that the cluster says have grown, and nothing else; no request while none has. A deletion goes unseen until `refresh`."""
+        credible = stamp_of(now_us + self.ahead_us)
+        for index in self.partitions.values():
+            index.believe(credible)
         grown = [one for one in archived if one.lsn > self._known_end(one)]
         if not grown:
             return
         async with self._gate:
             for one in grown:
                 index = self._at(one.table, one.partition)
-                index.credible = stamp_of(now_us + self.ahead_us)
+                index.believe(credible)
                 await self._read_tail(index, Mark(one.lsn, one.chain))
 
     def _known_end(self, one: Archived) -> int:
@@ -420,7 +429,7 @@ class ArchiveIndex:
     async def _listen(self, now_us: int) -> None:
         await self._read_closed(now_us)
         for index in list(self.partitions.values()):
-            index.credible = stamp_of(now_us + self.ahead_us)
+            index.believe(stamp_of(now_us + self.ahead_us))
             if index.closed and index.closed[-1].last_seal > index.reach():
                 await self._read_tail(index, None)
 

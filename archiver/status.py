@@ -28,7 +28,7 @@ class TableFacts(NamedTuple):
 
 class StoreFacts(NamedTuple):
     """present: the objects that say whose archive this is are there (None: not asked). fenced: why nobody here writes any more, None if they do. last_error:
-    what the store or an agent could not do last, since_us when. complete: everything was looked at for this answer."""
+    what the store or an agent could not do last, since_us when. complete: everything was looked at for this answer. stuck: an agent cannot work."""
 
     url: str
     reachable: bool
@@ -37,6 +37,7 @@ class StoreFacts(NamedTuple):
     last_error: str | None = None
     since_us: int | None = None
     complete: bool = True
+    stuck: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -140,7 +141,7 @@ def exit_code(entries: Sequence[Mapping[str, Any]], store: StoreFacts, *, forked
         return 2
     if not store.reachable:
         return 1
-    if store.fenced is not None:
+    if store.fenced is not None or store.stuck:
         return 3
     for entry in entries:
         lag = entry["lag_seconds"]

@@ -8,6 +8,7 @@ from archiver.agent import ArchiveAgent
 from archiver.index import Archived, ArchiveIndex
 from archiver.layout import IdentityKey, build
 from archiver.status import StoreFacts, TableFacts, archive_status, window_of_table
+from archiver.writer import BLOCKED
 from base.env import Env, ObjectStore, Task
 from base.errors import ScrubjayError, Unavailable
 from base.wrap.metered import MeteredStore
@@ -120,14 +121,23 @@ class Windows:
             reachable, last_error = False, str(error)
         except ScrubjayError as error:
             last_error = str(error)
-        fenced = next((agent.status_now.stopped for agent in self.agents if agent.status_now.stopped), None)
-        troubled = [agent.status_now for agent in self.agents if agent.status_now.last_error]
-        newest = max(troubled, key=lambda status: status.last_error_us, default=None)
-        since = newest.last_error_us if newest is not None else None
-        told = newest.last_error if newest is not None else None
+        states = [agent.state() for agent in self.agents]
+        if any(state.stopped == BLOCKED for state in states):
+            present = False
+        fenced = next((state.trouble.error for state in states if state.fenced and state.trouble is not None), None)
+        trouble = min((state.trouble for state in states if state.trouble is not None), key=lambda one: one.since_us, default=None)
+        told = trouble.error if trouble is not None else None
+        since = [one for one in (self._failed[1] if self._failed else None, trouble.since_us if trouble is not None else None) if one]
         return StoreFacts(
-            self._url, reachable, present, fenced, last_error or told or self._meter.last_error, self._failed[1] if self._failed else since, complete
-        )  # fmt: skip
+            self._url,
+            reachable,
+            present,
+            fenced,
+            last_error or told or self._meter.last_error,
+            min(since, default=None),
+            complete,
+            stuck=trouble is not None,
+        )
 
     async def _new_look(self) -> tuple[bool, ScrubjayError | None]:
         """Look at everything anew: (whether it was done in time, what it met). A look that takes longer goes on, and the next call waits for it."""

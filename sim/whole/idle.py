@@ -10,8 +10,10 @@ from archiver.identity import attach
 from archiver.index import ArchiveIndex
 from archiver.writer import Writer
 from base.env import Env
+from base.wrap.metered import MeteredStore
 from base.wrap.retry import RetryingStore
 from server.node import RunningNode
+from server.windows import Windows
 from sim.whole.cluster import CLUSTER, WholeCluster
 from sim.whole.commands import SCHEMA, Put
 from sim.world import Host, World
@@ -24,7 +26,7 @@ SECOND = 1_000_000
 @dataclass
 class IdleResult:
     """new_objects: keys made during the hour that are not in `closed/`. closed: objects made in `closed/`. lag_s: the worst `now - latest` at the end.
-    moved: tables whose latest moved. requests: to the store during the hour, by kind. frames: between nodes. syncs and events: of the simulator."""
+    moved: tables whose latest moved, as the server shows it, which follows the archive all the while. puts to lists: requests to the store during the hour. frames: between nodes. syncs and events: of the simulator."""
 
     tables: int = 0
     new_objects: list[str] = field(default_factory=list)
@@ -33,6 +35,7 @@ class IdleResult:
     lag_s: float = 0.0
     moved: int = 0
     puts: int = 0
+    heads: int = 0
     gets: int = 0
     lists: int = 0
     frames: int = 0
@@ -48,6 +51,7 @@ class IdleRun:
         self.cluster.on_node.append(self._start_agent)
         self._writer = Writer(CLUSTER)
         self._idle, self._empty, self._seconds = idle, empty, seconds
+        self._agents: list[ArchiveAgent] = []
         self.result = IdleResult(tables=idle + empty)
 
     def run(self) -> IdleResult:
@@ -62,7 +66,9 @@ class IdleRun:
 
     def _start_agent(self, host: Host, life: RunningNode) -> None:
         store = RetryingStore(self.cluster.archive.client(host.env.tasks), host.env)
-        ArchiveAgent(host.env, store, life.source, self._writer).start()
+        agent = ArchiveAgent(host.env, store, life.source, self._writer)
+        agent.start()
+        self._agents.append(agent)
 
     async def _main(self, env: Env) -> None:
         cluster, result = self.cluster, self.result
@@ -87,20 +93,26 @@ class IdleRun:
             await env.tasks.sleep(1.0)
         await env.tasks.sleep(60.0)  # attestations and their bookkeeping come to rest
         index = ArchiveIndex(client, CLUSTER, tasks=env.tasks)
-        await index.refresh(now_us=env.clock.wall_us())
+        windows = Windows(
+            env, client, index, MeteredStore(client, env), url=cluster.archive.url, lag_alarm_us=60 * SECOND, log=self.world.note
+        )
+        windows.watch(cluster.parts, self._agents)
+        windows.start()
+        await env.tasks.sleep(30.0)
         before = dict.fromkeys(cluster.archive.objects)
         latest = {key: found.window().latest_us for key, found in index.partitions.items()}
         requests, frames = cluster.archive.requests, self.world.net.sent
-        puts, gets, lists = requests.put, requests.get, requests.list
+        puts, gets, lists, heads = requests.put, requests.get, requests.list, requests.head
         await env.tasks.sleep(float(self._seconds))
         made = sorted(key for key in cluster.archive.objects if key not in before)
         result.puts, result.gets, result.lists = requests.put - puts, requests.get - gets, requests.list - lists
+        result.heads = requests.head - heads
         result.frames = self.world.net.sent - frames
         closed = [key for key in made if "/closed/" in key]
         result.closed, result.closed_bytes = len(closed), sum(len(cluster.archive.objects[key].data) for key in closed)
         result.new_objects = [key for key in made if "/closed/" not in key]
-        now = env.clock.wall_us()  # the look itself takes its time, one listing after another
-        await index.refresh(now_us=now)
+        now = env.clock.wall_us()
+        windows.stop()
         lags = []
         for key, found in sorted(index.partitions.items()):
             after, then = found.window().latest_us, latest.get(key)

@@ -73,6 +73,8 @@ def test_an_hour_of_a_thousand_idle_tables_makes_nothing_but_closed_objects() ->
     assert result.moved == 1011
     assert result.lag_s <= 30
     assert result.closed <= 3 * 3600 / 10 + 3
+    assert (result.lists, result.gets) == (0, 0)
+    assert result.puts + result.heads <= 1200, "requests an hour, for any number of idle tables"
 
 
 def test_ten_minutes_of_idle_tables_make_nothing_but_closed_objects() -> None:
@@ -80,4 +82,8 @@ def test_ten_minutes_of_idle_tables_make_nothing_but_closed_objects() -> None:
     assert result.new_objects == []
     assert result.moved == 26
     assert result.lag_s <= 30
-    assert result.gets == 0
+    assert (result.lists, result.gets) == (0, 0), (
+        "nothing is listed or read while nothing happens, though the windows are followed all the while"
+    )
+    assert result.puts == result.closed
+    assert (result.puts + result.heads) * 6 <= 1200, "requests an hour, for any number of idle tables"

@@ -170,6 +170,36 @@ def test_following_the_clusters_word_costs_nothing_while_nothing_grows() -> None
         ), "judged from the end alone it is what it is from everything"
 
 
+def test_the_window_of_an_idle_table_moves_with_what_its_agent_publishes() -> None:
+    """Minutes after the last look at the store, with no request at all: what is heard is believed by the clock of now."""
+    archive = SmallArchive()
+    index = refreshed(archive)
+    sample = archive.samples[0]
+    found = index.partitions[(sample.table, sample.partition)]
+    for seconds in (60, 120, 600):
+        index.heard(
+            ClosedObject(
+                CLUSTER,
+                "n1",
+                START_US + seconds * 1_000_000,
+                1,
+                OWNER,
+                (
+                    ClosedPoint(
+                        TableId(sample.table),
+                        PartitionId(sample.partition),
+                        Stamp((START_US + seconds * 1_000_000) << 12),
+                        Lsn(sample.lsn - 1),
+                        Lsn(sample.lsn),
+                        sample.chain,
+                    ),
+                ),
+            )
+        )
+        archive.loop.run(index.follow(now_us=START_US + seconds * 1_000_000, archived=archive.archived()))
+        assert found.window().latest_us == START_US + seconds * 1_000_000 - 1
+
+
 def test_a_tail_that_the_cluster_knows_of_and_is_not_there_is_a_hole() -> None:
     archive = SmallArchive()
     index = refreshed(archive)
@@ -312,6 +342,7 @@ def test_status_exit_codes() -> None:
     assert code([table, unknown]) == 3
     assert code([table], store=up._replace(present=False)) == 2
     assert code([table], store=up._replace(fenced="a newer epoch")) == 3
+    assert code([table], store=up._replace(stuck=True, last_error="disk full")) == 3
     assert code([table], store=up._replace(complete=False)) == 0
     sample = archive.samples[0]
     found = index.partitions[(sample.table, sample.partition)]
