@@ -94,8 +94,6 @@ class Claiming:
         if stopped is not None and stopped[0] == FENCED:
             self._stopped(Stopped(*stopped))
             return
-        if await self._foreign_epoch():
-            return
         reason = await self._meet_all(patience_s=self.options.leaders_s)
         if reason is not None:
             raise Unsafe(
@@ -104,6 +102,8 @@ class Claiming:
                 cluster=self.writer.cluster,
                 next=WAYS_OUT,
             )
+        if await self._foreign_epoch():
+            return
         if stopped is not None:
             await self._note(stopped=None)  # it was `diverged`, and the logs agree again: the right folder is back
 
