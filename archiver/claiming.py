@@ -86,9 +86,12 @@ class Claiming:
 
     # --- life ---
 
-    async def begin(self) -> None:
-        """What can be known before serving. Raises Unsafe if a log does not continue the archive, Unavailable if the store does not answer (then `start` goes
+    async def begin(self, *, taken_over: int | None = None) -> None:
+        """What can be known before serving. taken_over: a confirmed takeover gives up other owners and histories up to this epoch. Raises Unsafe if a log does not continue the archive, Unavailable if the store does not answer (then `start` goes
         on trying and nothing is archived until it has)."""
+        if taken_over is not None and taken_over > self._book.writer.taken_over:
+            await self._note(taken_over=taken_over, stopped=None)
+            self._log("warning", f"taken over: other owners and histories up to epoch {taken_over} are given up")
         self.writer.taken_over = self._book.writer.taken_over
         stopped = self._book.writer.stopped
         if stopped is not None and stopped[0] == FENCED:
@@ -160,7 +163,7 @@ class Claiming:
             return
         owner = self._env.rand.uuid()
         await self._note(owners=(*self._book.writer.owners, owner)[-OWNERS_KEPT:])
-        number = self._book.writer.epoch
+        number = max(self._book.writer.epoch, self._book.writer.taken_over)
         for key in await epochs_after(self._store, self.writer.cluster, number):
             number = max(number, int(key.rpartition("/")[2], 16))
         for _ in range(TRIES):

@@ -37,6 +37,10 @@ class Key:
     high: int = 1 << 62
 
 
+SEGMENT_BYTES_MAX = 32 << 20
+"""The encoder takes 64 MiB (archiver.segment): what is on its way when a segment reaches its size (8 MiB proposed, a record of 16 MiB) still fits."""
+
+
 class ServeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The process."""
 
@@ -79,7 +83,9 @@ class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The archive and its agents."""
 
     url: Annotated[str, Key("url", "text", "file:///path or s3://bucket/prefix; empty: file://DATA/archive")] = ""
-    segment_bytes: Annotated[int, Key("segment_bytes", "size", "a segment is sealed when it reaches this size", 4096, 1 << 30)] = 8 << 20
+    segment_bytes: Annotated[
+        int, Key("segment_bytes", "size", "a segment is sealed when it reaches this size; at most 32 MiB", 4096, SEGMENT_BYTES_MAX)
+    ] = 8 << 20
     seal_age_us: Annotated[int, Key("seal_age", "duration", "a segment with content in it is sealed at this age", 100_000)] = 10_000_000
     seal_age_max_us: Annotated[
         int, Key("seal_age_max", "duration", "how far the age backs off for partitions that only trickle; bounds their RPO", 100_000)

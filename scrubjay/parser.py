@@ -15,6 +15,7 @@ HELP_WIDTH = WIDTH
 GROUPS = {
     "archive": "the archive of every table's log",
     "scrub": "prove every replica equal to one rebuilt from the archive",
+    "cluster": "the cluster as a whole",
     "restore": "bring a table back as of any moment, as a new table",
 }
 """First words that only group verbs."""

@@ -59,6 +59,7 @@ async def claim_archive(
     *,
     patience_s: float,
     log: Log,
+    taken_over: int | None = None,
 ) -> Claiming:
     """See whose archive it is before anything is served, then claim it beside everything else. sources: may change while it runs. patience_s: 0: do not ask.
 
@@ -68,7 +69,7 @@ async def claim_archive(
     try:
         if patience_s <= 0:
             raise Unavailable("the archive does not answer")
-        await within(env.tasks, claiming.begin(), seconds=patience_s, what="the archive does not answer in time")
+        await within(env.tasks, claiming.begin(taken_over=taken_over), seconds=patience_s, what="the archive does not answer in time")
     except Unavailable as error:
         log("warning", f"whose archive it is cannot be told yet; nothing is archived until it can: {error}")
     claiming.start()

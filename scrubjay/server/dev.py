@@ -40,7 +40,17 @@ from scrubber.ledger import SqliteLedger
 from scrubber.partition import ScrubOptions
 from scrubjay.config import Config
 from scrubjay.server.cluster import NODES, Cluster, open_cluster
-from scrubjay.server.folder import ClusterFile, FolderLock, data_folder, empty_tmp, new_cluster, read_cluster, write_cluster
+from scrubjay.server.folder import (
+    TAKEOVER,
+    ClusterFile,
+    FolderLock,
+    data_folder,
+    empty_tmp,
+    new_cluster,
+    read_cluster,
+    read_takeover,
+    write_cluster,
+)
 from scrubjay.server.metrics import Metrics
 from scrubjay.server.surface import http_limits, keys_of, surface
 from server.archive import claim_archive, start_agents, wrapped
@@ -94,6 +104,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     empty_tmp(folder)
     disk = RealDisk(folder, post=tasks.post)
     archive, cluster_file = await _open_archive(env, disk, folder, config)
+    taken = read_takeover(disk, cluster_file.cluster_id)
     cluster = await open_cluster(tasks, env, folder, config, cluster_file, descriptors)
     jobs = WorkerJobs(folder, workers=JOB_WORKERS, environment=worker_environment(_store_settings(config)))
     try:
@@ -105,11 +116,14 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
             cluster.sources,
             patience_s=START_PATIENCE_S if archive.answered else 0.0,
             log=_archive_line,
+            taken_over=taken.epoch if taken is not None else None,
         )
     except Unsafe:
         await jobs.close()
         cluster.close()
         raise
+    if taken is not None and archive.writer.taken_over >= taken.epoch:
+        disk.remove(TAKEOVER)
     agents = start_agents(
         env,
         archive.store,

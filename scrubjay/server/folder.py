@@ -3,6 +3,7 @@
     DIR/lock            flock held by the serving process; the kernel lets go of it when the process ends, however it ends
     DIR/cluster.json    {"version": 1, "cluster_id", "metadata_table_id", "metadata_partition_id", "created_at", "attached"}
     DIR/nodes/<node>/   a storage node each
+    DIR/takeover.json   {"version": 1, "cluster_id", "epoch"}: an operator's word, for the next start (scrubjay.takeover)
     DIR/tmp/            work files of jobs; emptied at start
     DIR/findings.json, DIR/ledger.db, DIR/archive/ (the default archive)
 
@@ -24,6 +25,7 @@ from base.errors import Corrupt, DiskFull, Invalid, ScrubjayError, Unavailable, 
 from base.ids import ClusterId, PartitionId, TableId
 
 FILE = "cluster.json"
+TAKEOVER = "takeover.json"
 
 
 class ClusterFile(msgspec.Struct, frozen=True):
@@ -108,6 +110,32 @@ def new_cluster(rand: Rand, *, now_us: int) -> ClusterFile:
 
 def write_cluster(disk: Disk, cluster: ClusterFile) -> None:
     disk.write_file(FILE, msgspec.json.format(msgspec.json.encode(cluster), indent=2))
+
+
+class Takeover(msgspec.Struct, frozen=True):
+    """A confirmed takeover that the next start carries out. epoch: up to which other owners and histories are given up."""
+
+    version: int
+    cluster_id: ClusterId
+    epoch: int
+
+
+def write_takeover(disk: Disk, takeover: Takeover) -> None:
+    disk.write_file(TAKEOVER, msgspec.json.encode(takeover))
+
+
+def read_takeover(disk: Disk, cluster_id: ClusterId) -> Takeover | None:
+    """None if nobody asked for one. Raises Corrupt if it cannot be understood or is another cluster's."""
+    data = disk.read_file(TAKEOVER)
+    if data is None:
+        return None
+    try:
+        found = msgspec.json.decode(data, type=Takeover)
+    except msgspec.MsgspecError as error:
+        raise Corrupt(f"the data folder's {TAKEOVER} cannot be read", what=TAKEOVER, detail=str(error)) from error
+    if found.version != 1 or found.cluster_id != cluster_id:
+        raise Corrupt(f"the data folder's {TAKEOVER} is of another version or cluster", what=TAKEOVER, found=found.cluster_id)
+    return found
 
 
 def empty_tmp(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from scrubjay.verb import Verb
 from scrubjay.verbs import (
     archive_status,
+    cluster_takeover,
     demo,
     restore_cancel,
     restore_plan,
@@ -29,4 +30,5 @@ VERBS: tuple[Verb, ...] = (
     restore_status.VERB,
     restore_resume.VERB,
     restore_cancel.VERB,
+    cluster_takeover.VERB,
 )

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from archiver.segment import RAW_BYTES_MAX
 from base.errors import Invalid
-from scrubjay.config import AuthKey, fields, load
+from scrubjay.config import SEGMENT_BYTES_MAX, AuthKey, fields, load
 from scrubjay.reference import config_page
+from storage.consensus.options import ConsensusOptions
+from storage.record import RECORD_SIZE_MAX
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -101,3 +104,13 @@ def test_every_key_has_a_meaning_and_the_page_is_current() -> None:
 def test_archive_defaults_below_the_data_folder(tmp_path: Path) -> None:
     assert load(sets=[f"serve.data={tmp_path}"]).archive_url == f"file://{tmp_path}/archive"
     assert load(sets=["archive.url=s3://b/p"]).archive_url == "s3://b/p"
+
+
+def test_a_segment_may_not_be_set_larger_than_the_encoder_takes() -> None:
+    """Sealed at the largest size that may be set, with everything that may be on its way behind it, a segment still fits into an object."""
+    on_its_way = ConsensusOptions().window_bytes + RECORD_SIZE_MAX
+    assert SEGMENT_BYTES_MAX + on_its_way <= RAW_BYTES_MAX
+    assert load(sets=["archive.segment_bytes=32MiB"]).archive.segment_bytes == SEGMENT_BYTES_MAX
+    with pytest.raises(Invalid, match="to 32MiB") as caught:
+        load(sets=["archive.segment_bytes=33MiB"])
+    assert caught.value.exit_code == 64
