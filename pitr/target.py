@@ -77,7 +77,7 @@ def exactly_one(asked: Asked) -> None:
 
 def reach(at_us: int, window: Window, *, now_us: int) -> Reach:
     """Whether the instant may be restored. now_us: the server's clock after the window was looked up. Raises Unsafe with the window in its fields (asked, earliest, latest: microseconds or None)."""
-    if at_us > now_us:
+    if at_us > max(now_us, window.latest_us or 0):  # what is proven has come, also where the cluster's time is ahead of this clock
         raise _outside(at_us, window, "the moment has not come yet")
     if window.earliest_us is None or window.latest_us is None:
         raise _outside(at_us, window, "no window is proven yet")

@@ -33,7 +33,8 @@ Log = Callable[[str], None]
 
 
 class DurabilityOptions(NamedTuple):
-    """archive_url: as jobs open it. lag_alarm_us: age of unarchived content that is an alarm. max_offset_us: how far clocks may be apart."""
+    """archive_url: as jobs open it. lag_alarm_us: age of unarchived content that is an alarm. max_offset_us: how far clocks may be apart.
+    clock_ahead_us: how far the cluster's time may be ahead of this machine's clock, because somebody said so."""
 
     archive_url: str
     lag_alarm_us: int
@@ -41,6 +42,7 @@ class DurabilityOptions(NamedTuple):
     pitr_default: bool
     scrub: ScrubOptions
     restore: RestoreOptions
+    clock_ahead_us: int = 0
 
 
 class VerifyRuns:
@@ -103,7 +105,7 @@ class VerifyRuns:
                 archived=archived,
                 expected=self._index.newest_heard(),
                 wall_us=self._env.clock.wall_us(),
-                ahead_us=ahead_us(self._options.max_offset_us),
+                ahead_us=ahead_us(self._options),
             ),
             now_us=self._env.clock.boot_us,
             work=f"{VERIFY_WORK}/base",
@@ -129,9 +131,9 @@ class LedgerMemory:
         return await self._ledger.known(prefix)
 
 
-def ahead_us(max_offset_us: int) -> int:
-    """How far ahead of this clock a timestamp in the archive may be: `max_clock_offset`, and a second for an answer that was slow."""
-    return max_offset_us + 1_000_000
+def ahead_us(options: DurabilityOptions) -> int:
+    """How far ahead of this clock a timestamp in the archive may be: `max_clock_offset`, what was accepted, and a second for an answer that was slow."""
+    return options.max_offset_us + options.clock_ahead_us + 1_000_000
 
 
 def _merged(reports: Sequence[VerifyReport]) -> Report:
@@ -206,7 +208,7 @@ def open_durability(
     """
     if ledger.set_aside is not None:
         log(f"the ledger could not be read and was set aside; what was verified before is not remembered; kept: {ledger.set_aside}")
-    index = ArchiveIndex(store, writer.cluster, tasks=env.tasks, ahead_us=ahead_us(options.max_offset_us))
+    index = ArchiveIndex(store, writer.cluster, tasks=env.tasks, ahead_us=ahead_us(options))
     windows = Windows(env, store, index, meter, url=options.archive_url, lag_alarm_us=options.lag_alarm_us, log=log)
     windows.watch(control, agents)
     references = ArchiveReferences(

@@ -132,7 +132,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         options=AgentOptions(
             parallel=config.archive.uploads,
             closed_interval_s=config.archive.closed_interval_us / 1e6,
-            max_offset_us=config.consensus.max_clock_offset_us,
+            max_offset_us=config.consensus.max_clock_offset_us + config.consensus.clock_ahead_accepted_us,
         ),
         jobs=jobs,
         log=_archive_line,
@@ -261,6 +261,7 @@ def durability_options(config: Config) -> DurabilityOptions:
         archive_url=config.archive_url,
         lag_alarm_us=config.archive.lag_alarm_us,
         max_offset_us=config.consensus.max_clock_offset_us,
+        clock_ahead_us=config.consensus.clock_ahead_accepted_us,
         pitr_default=config.pitr.default,
         scrub=ScrubOptions(
             archive_wait_s=config.scrub.archive_wait_us / 1e6,

@@ -55,6 +55,9 @@ def test_a_clock_stepped_ahead_and_back_while_running_is_said_and_has_a_way_out(
     wait_for(lambda: server.cli_json("archive", "status", "--table", "birds")[0] == 0, timeout=30)
     assert server.cli_json("scrub", "run")[0] == 0
     assert server.cli_json("verify")[0] == 0
+    code, restored = server.cli_json("restore", "run", "--table", "birds", "--to", "birds-latest", "--latest")
+    assert code == 0, restored
+    assert restored["rows"] >= 2, "what was written while the clock was ahead is in the window"
 
 
 @pytest.mark.slow

@@ -43,6 +43,13 @@ def test_reach() -> None:
     assert reach(1_000, WINDOW, now_us=10_000).cut == last_stamp_at(1_000)
 
 
+def test_what_is_proven_has_come_whatever_this_clock_says() -> None:
+    """A cluster whose time is ahead of its machine's clock: the window ends in what this clock calls the future."""
+    assert not reach(9_000, WINDOW, now_us=5_000).beyond_latest
+    with pytest.raises(Unsafe, match="has not come yet"):
+        reach(9_001, WINDOW, now_us=5_000)
+
+
 @pytest.mark.parametrize(
     ("at", "window"),
     [
