@@ -103,6 +103,7 @@ class RestoreWorld:
         self.changes = 0
         self.spoil: Callable[[NodeName, Rows], None] | None = None
         self.cut_shift = 0
+        self.proven_short = 0
         self.load_errors: list[ScrubjayError] = []
         self.rebuild_error: ScrubjayError | None = None
         self.archive_stuck = False
@@ -229,7 +230,7 @@ class RestoreWorld:
         rows = log.rows_at(cut + self.cut_shift)
         self.files[path] = rows
         self.changing()
-        return RestoredRows(path, total_of(rows), plan.raw, plan.bytes, plan.to_lsn)
+        return RestoredRows(path, total_of(rows), plan.raw, plan.bytes, Lsn(plan.to_lsn - self.proven_short))
 
     async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
         self.changing()

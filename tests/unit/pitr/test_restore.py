@@ -201,6 +201,16 @@ def test_a_hole_fails_the_restore() -> None:
     assert len(world.published) == 1
 
 
+def test_a_rebuild_that_ends_before_the_seal_that_proves_it_is_not_loaded() -> None:
+    world = world_with_history()
+    world.proven_short = 1
+    world.run(world.service.start(world.source, "new", Asked(at_us=moment(world, random.Random(5)))))
+    world.finish()
+    report = world.service.status("new")
+    assert report is not None
+    assert (report["state"], report["error"]["code"], world.published, world.copies) == ("failed", "Corrupt", [], {})
+
+
 def test_a_row_file_that_rots_is_rebuilt() -> None:
     world = world_with_history()
     world.load_errors = [Corrupt("row file checksum differs", what="rows")]
