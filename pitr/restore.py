@@ -237,7 +237,9 @@ class Restore:
         while True:
             plan = self._plans[part.source]
             try:
-                rows = await self._archive.rebuild(self._source, source, plan, cut=self._cut, path=self._path(part), progress=None)
+                rows = await self._archive.rebuild(
+                    self._source, source, plan, cut=self._cut, path=self._path(part), progress=self._tell_read
+                )
             except (Corrupt, Missing) as error:
                 if plan.base is None or not _is_of(error, plan.base):
                     raise
@@ -362,6 +364,11 @@ class Restore:
 
     def _spent(self, phase: str, began_us: int) -> None:
         self.job.seconds[phase] = self.job.seconds.get(phase, 0.0) + (self._env.clock.boot_us() - began_us) / 1e6
+
+    def _tell_read(self, facts: Mapping[str, Any]) -> None:
+        """What the rebuild of one partition has read or written so far."""
+        moved = {name: facts[name] for name in ("raw_bytes", "rows") if name in facts}
+        self.progress = {**{name: value for name, value in self.progress.items() if name not in ("raw_bytes", "rows")}, **moved}
 
     def _tell(self, phase: str, done: int) -> None:
         self.progress = {"phase": phase, "done": done, "total": len(self.job.target_meta.partitions), "unit": "partitions"}

@@ -80,17 +80,18 @@ async def scrub(
             run = await ledger.begin_run(started)
         except ScrubjayError as error:
             notes.append(f"the ledger could not be used: {error}")
-    done = 0
+    done = read = 0
 
     def tell(phase: str) -> None:
         if progress is not None:
-            progress({"phase": phase, "done": done, "total": len(targets), "unit": "partitions"})
+            progress({"phase": phase, "done": done, "total": len(targets), "unit": "partitions", "bytes": read})
 
     async def one(target: Target) -> PartitionReport:
-        nonlocal done
+        nonlocal done, read
         report = await _scrub_one(env, port, references, target, options, tell, notes)
         await _remember(env, ledger, target, report, notes)
         done += 1
+        read += report.bytes
         tell("partition done")
         return report
 

@@ -48,7 +48,9 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
     for table in tables:
         window = table["window"]
         lines.append(f"  of {table['table']}")
-        lines.append(f"    {window['earliest']} to {window['latest']}" if window["latest"] is not None else "    no proven window yet")
+        lines.append(
+            f"    earliest {window['earliest']}, latest {window['latest']}" if window["latest"] is not None else "    no proven window yet"
+        )
     return lines if tables else [*lines[:2], "no tables"]
 
 

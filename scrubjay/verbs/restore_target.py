@@ -79,7 +79,7 @@ def plan_lines(document: Mapping[str, Any]) -> Sequence[str]:
                 "restore": document["table"],
                 "to": document["to"],
                 "as of": f"{document['at']} (± {document['max_clock_offset']} s between machines)",
-                "window": f"{window['earliest']} to {window['latest']}",
+                "proven window": f"{window['earliest']} to {window['latest']}",
                 "to read": f"{human_size(document['bytes'])} in {plural(document['requests'], 'request')}",
                 "predicted": seconds(document["predicted_seconds"]),
             }
@@ -93,15 +93,15 @@ def state_lines(document: Mapping[str, Any]) -> Sequence[str]:
     """The state of one restore for people."""
     took = document["seconds"] or {}
     parts = [f"{name} {seconds(took[name])}" for name in ("plan", "read", "load", "confirm", "total") if took.get(name) is not None]
-    verdict = document["verdict"]
-    return facts(
+    lines = facts(
         {
             str(document["state"]): document["to"],
             "from": document["table"],
             "as of": document["at"],
-            "verdict": f"{verdict}: {plural(document['rows'], 'row')}" if verdict is not None else None,
-            "digest": document["digest"] if verdict is not None else None,
             "progress": shown_progress(document["progress"]) if document["progress"] else None,
             "took": ", ".join(parts) or None,
         }
     )
+    if document["verdict"] is not None:
+        lines.append(f"verdict {document['verdict']}: {plural(document['rows'], 'row')}, digest {document['digest']}")
+    return lines

@@ -54,7 +54,6 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
         *finding_lines(document["findings"]),
         *facts(
             {
-                "verdict": f"{document['verdict']}{reason}",
                 "archive": document["url"],
                 "cluster": document["cluster"],
                 "objects": f"{count(objects['checked'])} checked, {count(objects['skipped_fresh'])} skipped as fresh, {count(objects['failed'])} failed",
@@ -62,6 +61,7 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
                 "end": unseen if document["end_checked"] is False else None,
             }
         ),
+        f"verdict {document['verdict']}{reason}",
     ]
 
 

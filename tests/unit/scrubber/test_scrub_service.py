@@ -38,7 +38,7 @@ def test_runs_queue_and_status_tells_of_both() -> None:
     assert status["progress"]["unit"] == "partitions"
     tasks.drain()
     assert first.result()["verdict"] == second.result()["verdict"] == "match"
-    assert told[-1] == {"phase": "partition done", "done": 1, "total": 1, "unit": "partitions"}
+    assert told[-1] == {"phase": "partition done", "done": 1, "total": 1, "unit": "partitions", "bytes": first.result()["totals"]["bytes"]}
     seals = [lsn for lsn, *_ in store.seals]
     assert len(seals) == 2
     model.copies[next(iter(model.copies))].bad.add(storage_key(1))
