@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from base.checksum import crc32c_masked, crc32c_raw
 from base.errors import Unsafe
@@ -39,6 +39,8 @@ FRAME_SIZE = FRAME.size
 MARK = struct.Struct("<4sI")
 MARK_SIZE = MARK.size + BATCH_SIZE
 _U64 = struct.Struct("<Q")
+_U32 = struct.Struct("<I")
+_FRAME_MAGIC = FRAME_MAGIC.to_bytes(2, "little")
 NODE = bytes(16)
 """In place of a partition id: the frame belongs to the node."""
 
@@ -71,9 +73,6 @@ VOTES = ("votes", "learner", "amnesiac")
 """The durable word for a replica's log, by its number in a frame. "amnesiac" is for good: it ends with the member (Create, Drop)."""
 
 _FLAGS = STAGED | PLACE
-_FIXED = struct.Struct("<4sHHI")
-_PLACE_IN_FILE = struct.Struct("<Q8xQ")
-"""At byte 16 of a batch header: file id, offset."""
 _TYPES: dict[int, Type] = {int(kind): kind for kind in Type}
 
 
@@ -151,20 +150,17 @@ def decode_batch_header(data: bytes | memoryview, at: int = 0, *, file: int | No
     """
     if len(data) - at < BATCH_SIZE:
         return None
-    magic, version, flags, crc = _FIXED.unpack_from(data, at)
-    if magic != BATCH_MAGIC:
+    fields = BATCH.unpack_from(data, at)
+    if fields[0] != BATCH_MAGIC or (file is not None and fields[5] != file) or (offset is not None and fields[7] != offset):
         return None
-    lies = _PLACE_IN_FILE.unpack_from(data, at + 16)
-    if (file is not None and lies[0] != file) or (offset is not None and lies[1] != offset):
+    head = data[at : at + BATCH_SIZE]
+    if crc32c_masked(head[12:], crc32c_raw(head[:8])) != fields[3]:
         return None
-    head = bytes(data[at : at + BATCH_SIZE])
-    if crc32c_masked(head[12:], crc32c_raw(head[:8])) != crc:
-        return None
-    if version != VERSION:
-        raise Unsafe("the log was written in another format version", what="wal", file=lies[0], found=version, expected=VERSION)
-    if flags:
-        raise Unsafe("the log holds a batch with unknown flags", what="wal", file=lies[0], offset=lies[1], flags=flags)
-    return BatchHeader._make(BATCH.unpack(head)[4:])
+    if fields[1] != VERSION:
+        raise Unsafe("the log was written in another format version", what="wal", file=fields[5], found=fields[1], expected=VERSION)
+    if fields[2]:
+        raise Unsafe("the log holds a batch with unknown flags", what="wal", file=fields[5], offset=fields[7], flags=fields[2])
+    return BatchHeader._make(fields[4:])
 
 
 def pack_frame(header: FrameHeader, body: bytes) -> bytes:
@@ -185,10 +181,17 @@ def decode_frame_header(data: bytes | memoryview, at: int, sequence: int) -> Fra
     """
     if len(data) - at < FRAME_SIZE:
         return None
-    head = bytes(data[at : at + FRAME_SIZE])
-    fields = FRAME.unpack(head)
-    if fields[0] != FRAME_MAGIC or crc32c_masked(head[8:], crc32c_raw(head[:4], crc32c_raw(_U64.pack(sequence)))) != fields[3]:
+    head = data[at : at + FRAME_SIZE]
+    if (
+        head[:2] != _FRAME_MAGIC
+        or crc32c_masked(head[8:], crc32c_raw(head[:4], crc32c_raw(_U64.pack(sequence)))) != _U32.unpack_from(head, 4)[0]
+    ):
         return None
+    return header_of(FRAME.unpack(head), sequence)
+
+
+def header_of(fields: tuple[Any, ...], sequence: int) -> FrameHeader | None:
+    """The header with these fields (`FRAME`), whose bytes are known to be intact. None, and Unsafe, as `decode_frame_header`."""
     header = FrameHeader(_TYPES.get(fields[1], Type.STATE), fields[2], *fields[4:-1])
     kind = header.type
     known = fields[1] in _TYPES and (header.partition == NODE) == (kind is Type.BOOT or kind is Type.RESERVE)

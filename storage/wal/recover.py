@@ -12,14 +12,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from base.checksum import crc32c_masked
 from base.env import Disk
 from base.errors import ScrubjayError
 from base.ids import Lsn, PartitionId, Stamp, uuid_text
+from storage.record import HEADER_SIZE as RECORD_HEADER_SIZE
 from storage.record import Record
 from storage.wal.format import (
     BATCH_SIZE,
+    FRAME,
+    FRAME_MAGIC,
     FRAME_SIZE,
     NODE,
     PLACE,
@@ -31,6 +35,8 @@ from storage.wal.format import (
     Type,
     bit_of,
     decode_frame_header,
+    header_of,
+    pad8,
 )
 from storage.wal.log import Recovered, ReplicaLog
 from storage.wal.salvage import salvage
@@ -206,7 +212,7 @@ def _lost(result: Replay, header: BatchHeader | None, reason: str) -> None:
 
 
 def _play_good(result: Replay, file: WalFile, data: bytes, item: Item, header: BatchHeader) -> bool:
-    """Apply the frames of a batch whose checksum is right. False if they are not what its header says."""
+    """Apply the frames of a batch whose checksum is right (so theirs are). False if they are not what its header says."""
     if header.boot_count > result.boot_count:
         result.boot_count = header.boot_count
     if header.reservation > result.reservation:
@@ -214,12 +220,48 @@ def _play_good(result: Replay, file: WalFile, data: bytes, item: Item, header: B
     at = item.offset + BATCH_SIZE
     stop = at + header.length
     for _ in range(header.frames):
-        frame = decode_frame_header(data, at, header.sequence)
-        if frame is None or at + FRAME_SIZE + frame.body_length > stop:
+        body = at + FRAME_SIZE
+        if body > stop:
             return False
-        _apply(result, file, data, at + FRAME_SIZE, frame, whole=True)
-        at += frame.size
+        fields = FRAME.unpack_from(data, at)
+        length = fields[4]
+        if fields[0] != FRAME_MAGIC or body + length > stop:
+            return False
+        state = result.by_raw.get(fields[6])
+        if state is None or not _plain_append(state, file, body, fields):
+            frame = header_of(fields, header.sequence)
+            if frame is None:
+                return False
+            _apply(result, file, data, body, frame, whole=True)
+        at = body + pad8(length)
     return at == stop
+
+
+def _plain_append(state: LogState, file: WalFile, at: int, fields: tuple[Any, ...]) -> bool:
+    """Apply the frame, if it is nothing but the ordinary: an Append that continues the log and changes nothing else. Nearly all frames are; `_apply` does any.
+
+    The comparison with what the frame says of the state behind it is the same as there.
+    """
+    _, kind, flags, _, length, _, _, nth, ballot, first, count, promised, accepted, resigned, last, member, tree, vote, reserved = fields
+    if (
+        kind != Type.APPEND
+        or flags
+        or reserved
+        or nth != state.nth + 1
+        or first != state.last + 1
+        or last != first + count - 1
+        or ballot != state.accepted
+        or (accepted, promised, resigned, member, tree, vote)
+        != (state.accepted, state.promised, state.resigned, state.member, state.tree, state.vote)
+        or not count
+        or count * RECORD_HEADER_SIZE > length
+    ):
+        return False
+    state.nth, state.last, state.doubt = nth, last, ""
+    body = Body(state, first, count, length)
+    body.file, body.offset = file, at
+    state.extents.add(first, last + 1, body)
+    return True
 
 
 def _play_bad(result: Replay, file: WalFile, data: bytes, item: Item, sequence: int) -> bool:

@@ -20,6 +20,7 @@ from storage.wal.format import (
     MARK_SIZE,
     MARK_SLOTS,
     BatchHeader,
+    align,
     decode_batch_header,
     decode_mark,
 )
@@ -79,18 +80,18 @@ def _pread(handle: File, offset: int, length: int) -> bytes:
 
 def batches(file: WalFile, data: bytes) -> Iterator[Item]:
     """The batches of this life of the file, in order, with the unreadable stretches between them. Raises Unsafe (another version)."""
-    at, size, view = DATA_START, len(data), memoryview(data)
+    at, size, view, id_ = DATA_START, len(data), memoryview(data), file.id
     while at + BATCH_SIZE <= size:
-        header = _header_at(file, data, at)
-        if header is None:
+        header = decode_batch_header(view, at, file=id_, offset=at)
+        start = at + BATCH_SIZE
+        end = align(start + header.length) if header is not None else 0
+        if header is None or end > size:
             following = _next_header(file, data, at + ALIGN)
             if following is None:
                 return
             yield Item(at, following, None, good=False)
             at = following
             continue
-        start = at + BATCH_SIZE
-        end = header.end
         yield Item(at, end, header, crc32c_masked(view[start : start + header.length]) == header.body_crc)
         at = end
 

@@ -56,7 +56,7 @@ Done = Callable[[ScrubjayError | None], None]
 
 FRAME_BODY_MAX = 4 << 20
 """Bytes. Longer appends are split into several frames."""
-COPY_BYTES_PER_COMMIT = 1 << 20
+COPY_BYTES_PER_COMMIT = 128 << 10
 """Bytes that may be copied forward with one commit, or twice what it writes, if that is more."""
 COPY_WHEN_FILES = 4
 COPY_WHEN_LIVE_BELOW = 0.25
