@@ -169,7 +169,9 @@ def main() -> int:
         lives.kill()
         shutil.rmtree(folder, ignore_errors=True)
     seconds = [start.seconds for start in starts]
-    print(f"median {statistics.median(seconds):.2f} s, worst {max(seconds):.2f} s of {len(seconds)} starts; lost {len(lost)} of {len(lives.acknowledged)}")
+    print(
+        f"median {statistics.median(seconds):.2f} s, worst {max(seconds):.2f} s of {len(seconds)} starts; lost {len(lost)} of {len(lives.acknowledged)}"
+    )
     for name in dict.fromkeys(name for start in starts for name in start.parts):
         values = [start.parts[name] for start in starts if name in start.parts]
         print(f"  {name.removesuffix('_ms'):20s} median {statistics.median(values):6.0f} ms, worst {max(values):6.0f} ms")

@@ -26,10 +26,10 @@ class Control:
     store: Store
     service: Service
 
-    async def up(self) -> None:
-        """Host the metadata group, wait until it answers, load the catalogue and host every table."""
+    async def up(self, waits: Callable[[str], object] = lambda why: None) -> None:
+        """Host the metadata group, wait until it answers, however long that takes, load the catalogue and host every table. waits: told why it waits still."""
         self.store.host(self.system)
-        await self.store.start()
+        await self.store.start(waits)
 
 
 def open_control(

@@ -80,8 +80,12 @@ def open_node(
     consensus: ConsensusOptions,
     founding: Founding,
     told: Told,
+    replayed: Callable[[int, int], object] | None = None,
+    alone_since_us: int | None = None,
 ) -> RunningNode:
     """Recover the node's log and make the node; it speaks only after `start_node`. names: every node's name by its number.
+
+    replayed: told how far the log is read, (bytes, bytes in all). alone_since_us: see Node.
 
     Raises ClockFault if its clock reservation lies further ahead of the wall clock than `check_clock` allows; Unsafe if this folder must not speak for
     this member (`storage.node.identity`); Corrupt, DiskFull, Unavailable if it cannot be read or written.
@@ -95,6 +99,7 @@ def open_node(
         limit_bytes=wal.limit,
         reserve_bytes=wal.reserve,
         call_later=env.tasks.call_later,
+        said=replayed,
     )
     try:
         founding.members.check_boots(name, recovered.boot_count)
@@ -129,6 +134,7 @@ def open_node(
         events=NodeEvents(finding=finding, state=state, archive=changed),
         cluster_id=founding.cluster_id,
         joining=joining,
+        alone_since_us=alone_since_us,
     )
     running.append(RunningNode(node, log, opened, NodeLogSource(node)))
     return running[0]

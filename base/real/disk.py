@@ -21,6 +21,7 @@ from threading import Thread
 from base.env import File
 from base.errors import Corrupt, Internal, ScrubjayError, Unavailable
 from base.oserrors import error_of_os
+from base.real.folders import make_folder, sync_folder
 
 Post = Callable[[Callable[[], None]], None]
 Buffer = bytes | bytearray | memoryview
@@ -133,7 +134,10 @@ class RealDisk:
         self._post = post
         self._worker: _Worker | None = None
         self._ahead: _Worker | None = None
-        self._root.mkdir(parents=True, exist_ok=True)
+        try:
+            make_folder(self._root)
+        except OSError as error:
+            raise error_of(error, path=str(self._root), action="mkdir") from error
 
     def _at(self, path: str) -> Path:
         parts = path.split("/")
@@ -159,16 +163,10 @@ class RealDisk:
             raise error_of(error, path=path, action="list") from error
 
     def mkdir(self, path: str) -> None:
-        parts = [part for part in path.split("/") if part]
-        for count in range(1, len(parts) + 1):
-            folder = "/".join(parts[:count])
-            if self._at(folder).is_dir():
-                continue
-            try:
-                self._at(folder).mkdir(exist_ok=True)
-            except OSError as error:
-                raise error_of(error, path=path, action="mkdir") from error
-            self.sync_dir("/".join(parts[: count - 1]))  # or all that is synced inside it could vanish with it
+        try:
+            make_folder(self._at(path))
+        except OSError as error:
+            raise error_of(error, path=path, action="mkdir") from error
 
     def open(self, path: str, *, create_size: int | None = None) -> File:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create_size is not None else 0)
@@ -270,11 +268,7 @@ class RealDisk:
 
     def sync_dir(self, path: str) -> None:
         try:
-            descriptor = os.open(self._at(path), os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_folder(self._at(path))
         except OSError as error:
             raise error_of(error, path=path, action="sync folder") from error
 

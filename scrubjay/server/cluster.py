@@ -11,13 +11,14 @@ import structlog
 from base.env import Env
 from base.errors import ScrubjayError, Unavailable
 from base.ids import Member, NodeName, PartitionId
-from base.real.disk import RealDisk, error_of
+from base.real.disk import RealDisk
 from base.real.limits import Descriptors
 from base.real.loop import AsyncTasks
 from base.real.net import LocalHub
 from base.real.worker_process import WorkerProcess
 from scrubjay.config import Config
 from scrubjay.server.folder import ClusterFile
+from scrubjay.server.start import Start
 from server.control import Control, open_control
 from server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absent_node, join, open_node, start_node
 from storage.archive_source import NodeLogSource
@@ -102,9 +103,9 @@ def wal_sizes(config: Config, descriptors: Descriptors) -> WalSizes:
 
 
 async def open_cluster(
-    tasks: AsyncTasks, env: Env, folder: Path, config: Config, cluster: ClusterFile, descriptors: Descriptors
+    tasks: AsyncTasks, env: Env, folder: Path, config: Config, cluster: ClusterFile, descriptors: Descriptors, *, start: Start
 ) -> Cluster:
-    """Recover the nodes from their folders, start them and load the catalogue. descriptors: what this process may use.
+    """Recover the nodes from their folders, start them and load the catalogue. descriptors: what this process may use. start: hears how far it is.
 
     A node whose folder cannot be opened, or that must stay out, is part of the cluster as a failed one: the others serve. Raises Unavailable if no majority
     came up, Unsafe if a node's clock reservation lies further ahead of the wall clock than is allowed (server.node.check_clock).
@@ -124,7 +125,6 @@ async def open_cluster(
     for number, name in names.items():
         root = folder / "nodes" / name
         try:
-            root.mkdir(parents=True, exist_ok=True)
             disk = RealDisk(root, post=tasks.post)
             running[name] = open_node(
                 name=name,
@@ -144,18 +144,22 @@ async def open_cluster(
                 consensus=consensus_options(config),
                 founding=founding,
                 told=told,
+                replayed=partial(start.replayed, name),
+                alone_since_us=start.alone_since_us,
             )
         except ClockFault:
             raise
-        except (ScrubjayError, OSError) as error:
-            failed = error if isinstance(error, ScrubjayError) else error_of(error, path=f"nodes/{name}", action="open the node's folder")
-            nodes[name] = absent_node(name=name, number=number, env=env, told=told, failed=failed)
+        except ScrubjayError as error:
+            nodes[name] = absent_node(name=name, number=number, env=env, told=told, failed=error)
         else:
             nodes[name], disks[name] = running[name].node, disk
-    for node in nodes.values():
-        started = tasks.future()
-        start_node(node, founding.members, started.set_result)
-        await started
+    start.done("replay")
+    booted = [tasks.future() for _ in nodes]
+    for node, synced in zip(nodes.values(), booted, strict=True):
+        start_node(node, founding.members, synced.set_result)
+    for synced in booted:
+        await synced
+    start.done("boot")
     bad = {node.name: str(node.failed) for node in nodes.values() if node.failed is not None}
     if 2 * len(bad) >= len(NODES):
         for one in running.values():
@@ -173,7 +177,8 @@ async def open_cluster(
         pitr_default=config.pitr.default,
     )
     services.append(control.service)
-    await control.up()
+    await control.up(start.waits)
+    start.done("catalogue")
     for node in nodes.values():
         join(env, founding.members, node)
     return Cluster(running, nodes, control, disks)

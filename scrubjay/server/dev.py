@@ -30,7 +30,6 @@ from base.real.http import HttpServer
 from base.real.jobs import WorkerJobs
 from base.real.limits import Descriptors, raise_descriptors, share_out
 from base.real.loop import AsyncTasks, run
-from base.real.platform import check_platform
 from base.real.rand import RealRand
 from base.real.stores import open_store, worker_environment
 from base.wrap.metered import MeteredStore
@@ -40,18 +39,10 @@ from scrubber.ledger import SqliteLedger
 from scrubber.partition import ScrubOptions
 from scrubjay.config import Config
 from scrubjay.server.cluster import NODES, Cluster, open_cluster
-from scrubjay.server.folder import (
-    TAKEOVER,
-    ClusterFile,
-    FolderLock,
-    data_folder,
-    empty_tmp,
-    new_cluster,
-    read_cluster,
-    read_takeover,
-    write_cluster,
-)
+from scrubjay.server.folder import TAKEOVER, ClusterFile, empty_tmp, new_cluster, read_cluster, read_takeover, write_cluster
+from scrubjay.server.lock import FolderLock
 from scrubjay.server.metrics import Metrics
+from scrubjay.server.start import Start, unless_stopped
 from scrubjay.server.surface import http_limits, keys_of, surface
 from server.archive import claim_archive, start_agents, wrapped
 from server.durability import Durability, DurabilityOptions, open_durability
@@ -83,20 +74,17 @@ class Archive:
     answered: bool
 
 
-def serve(config: Config) -> int:
-    """Run until SIGTERM or SIGINT. Returns the exit code: 0, or 3 if something stayed unarchived. Raises Unsafe (4), Unavailable (1)."""
+def serve(config: Config, lock: FolderLock) -> int:
+    """Run until SIGTERM or SIGINT. Returns the exit code: 0, or 3 if something stayed unarchived. Raises Unsafe (4), Unavailable (1). lock: of the data folder."""
     log.setup(os.environ.get("SCRUBJAY_LOG") or "info")
-    check_platform()
+    gc.disable()  # until it is up: what a start makes stays
+    start = Start(RealClock(), _log.info, alone_since_us=lock.alone_since_us)
+    start.done("import")
     descriptors = share_out(raise_descriptors(), nodes=len(NODES))
-    folder = data_folder(config.serve.data)
-    lock = FolderLock(folder)
-    try:
-        return run(lambda tasks: _serve(tasks, folder, config, descriptors))
-    finally:
-        lock.release()
+    return run(lambda tasks: _serve(tasks, lock.folder, config, descriptors, start))
 
 
-async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: Descriptors) -> int:
+async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: Descriptors, start: Start) -> int:
     stop = tasks.future()
     for number in (signal.SIGTERM, signal.SIGINT):
         tasks.on_signal(number, lambda: None if stop.done() else stop.set_result(None))
@@ -105,7 +93,11 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     disk = RealDisk(folder, post=tasks.post)
     archive, cluster_file = await _open_archive(env, disk, folder, config)
     taken = read_takeover(disk, cluster_file.cluster_id)
-    cluster = await open_cluster(tasks, env, folder, config, cluster_file, descriptors)
+    start.done("archive")
+    cluster = await unless_stopped(tasks, stop, open_cluster(tasks, env, folder, config, cluster_file, descriptors, start=start))
+    if cluster is None:
+        _log.info("stopped while it started", waited_for="the catalogue")
+        return 0
     jobs = WorkerJobs(folder, workers=JOB_WORKERS, environment=worker_environment(_store_settings(config)))
     try:
         claiming = await claim_archive(
@@ -177,10 +169,11 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
             next="give an address of this machine with --listen, and a port this user may take with --port",
         ) from error
     # What is here now lives as long as the process: the collector need not walk it at every full collection, and those may be rarer than by default.
-    gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(*GC_THRESHOLDS)
-    tasks.spawn(_announce(tasks, cluster, server.port, config.serve.listen), name="ready")
+    start.done("services")
+    tasks.spawn(_announce(tasks, cluster, server.port, config.serve.listen, start), name="ready")
     await stop
     _log.info("stopping")
     server.closing = True
@@ -198,10 +191,13 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     return 0
 
 
-async def _announce(tasks: AsyncTasks, cluster: Cluster, port: int, listen: str) -> None:
+async def _announce(tasks: AsyncTasks, cluster: Cluster, port: int, listen: str, start: Start) -> None:
     """Print the one line that scripts wait for, once every partition has a leader."""
-    while cluster.store.unhosted():
+    while unhosted := cluster.store.unhosted():
+        start.waits(f"leaders of {len(unhosted)} partitions, {unhosted[0]} among them")
         await tasks.sleep(_READY_POLL_S)
+    start.done("leaders")
+    start.ready()
     host = f"[{listen}]" if ":" in listen else listen
     sys.stdout.write(f"ready http://{host}:{port}\n")
     sys.stdout.flush()

@@ -1,6 +1,6 @@
 """The data folder: one process at a time, and which cluster it belongs to.
 
-    DIR/lock            flock held by the serving process; the kernel lets go of it when the process ends, however it ends
+    DIR/lock            flock held by the serving process (scrubjay/server/lock.py)
     DIR/cluster.json    {"version": 1, "cluster_id", "metadata_table_id", "metadata_partition_id", "created_at", "attached"}
     DIR/nodes/<node>/   a storage node each
     DIR/takeover.json   {"version": 1, "cluster_id", "epoch"}: an operator's word, for the next start (scrubjay.takeover)
@@ -12,16 +12,13 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
 import shutil
 from pathlib import Path
 
 import msgspec
 
 from base.env import Disk, Rand
-from base.errors import Corrupt, DiskFull, Invalid, ScrubjayError, Unavailable, Unsafe
+from base.errors import Corrupt
 from base.ids import ClusterId, PartitionId, TableId
 
 FILE = "cluster.json"
@@ -37,56 +34,6 @@ class ClusterFile(msgspec.Struct, frozen=True):
     metadata_partition_id: PartitionId
     created_at: int
     attached: bool
-
-
-def data_folder(text: str) -> Path:
-    """The data folder as an absolute path, links followed. Raises Invalid."""
-    try:
-        return Path(os.path.realpath(text))
-    except (OSError, ValueError) as error:
-        raise unusable(Path(text), error) from error
-
-
-class FolderLock:
-    """Holds the data folder for this process. Raises Unsafe (exit 4) if another process has it, Invalid (64) if it cannot be a folder, DiskFull or
-    Unavailable (1) if the system refuses it."""
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except (OSError, ValueError) as error:
-            raise unusable(folder, error) from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._file)
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise unusable(folder, error) from error
-            raise Unsafe(
-                "the data folder is in use by another process",
-                asked=f"--data {folder}",
-                found="another process holds its lock",
-                next="stop that process, or give another folder with --data",
-            ) from error
-
-    def release(self) -> None:
-        os.close(self._file)
-
-
-_NO_FOLDER = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-
-
-def unusable(folder: Path, error: OSError | ValueError) -> ScrubjayError:
-    """Why `folder` cannot be the data folder."""
-    facts = {"asked": f"--data {folder}", "found": (error.strerror if isinstance(error, OSError) else None) or str(error)}
-    if isinstance(error, ValueError) or error.errno in _NO_FOLDER:
-        return Invalid("the data folder cannot be a folder", **facts, next="give a folder, or a place where one can be made, with --data")
-    if error.errno in _NO_ROOM:
-        return DiskFull("no room for the data folder", **facts, next="make room, or give another folder with --data")
-    step = "let the user that runs it write there, or give another folder with --data"
-    return Unavailable("the data folder cannot be used", **facts, next=step)
 
 
 def read_cluster(disk: Disk) -> ClusterFile | None:

@@ -7,10 +7,13 @@ import contextlib
 import io
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from scrubjay.output import DONE, REFUSED, USAGE, Failure, answer, to_json
 from scrubjay.verb import Call, Result, Verb
+
+if TYPE_CHECKING:
+    from scrubjay.config import Config
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -67,12 +70,25 @@ def _run(call: Call) -> Result:
             found="no key in auth.keys",
             next_step="put [[auth.keys]] with id, secret and role into the configuration, see docs/CONFIG.md",
         )
-    from scrubjay.server.dev import serve
-
     if not call.json:
-        return serve(config), None
+        return _serve(config), None
     with contextlib.redirect_stdout(_JsonReady(sys.stdout)):
-        return serve(config), None
+        return _serve(config), None
+
+
+def _serve(config: Config) -> int:
+    """The lock first: a restarted node keeps quiet for a while from when it is alone, and what takes long (imports, replay) had better happen meanwhile."""
+    from base.real.platform import check_platform
+    from scrubjay.server.lock import FolderLock, data_folder
+
+    check_platform()
+    lock = FolderLock(data_folder(config.serve.data))
+    try:
+        from scrubjay.server.dev import serve
+
+        return serve(config, lock)
+    finally:
+        lock.release()
 
 
 class _JsonReady(io.TextIOBase):

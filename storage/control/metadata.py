@@ -100,6 +100,23 @@ class Metadata:
         for table in sorted(self.tables.values(), key=lambda each: each.table_id):
             self._changed(table)
 
+    async def glimpse(self) -> list[TableMeta]:
+        """The tables as some replica knows them now, which may be behind. Changes nothing. Raises Unavailable."""
+        tables: list[TableMeta] = []
+        start = b""
+        while True:
+            future = self._env.tasks.future()
+            request = RangeRead(start, None, 10_000, _PAGE_BYTES, reverse=False, consistent=False)
+            self._router.read_range(self.system.partitions[0].partition_id, request, partial(_settle, future))
+            page: RangeAnswer = await future
+            for key, item in page.rows:
+                name, text = _decoded(item)
+                if name.startswith("table/"):
+                    tables.append(_table(name, text))
+                start = key + b"\x00"
+            if not page.more:
+                return tables
+
     async def put_table(self, table: TableMeta) -> TableMeta:
         """Write a table (version one above the last). Raises Conflict if someone else wrote it meanwhile."""
         before = self.tables.get(table.table_id)
@@ -160,16 +177,14 @@ class Metadata:
         raise Unavailable("metadata write has no known outcome", tries=_TRIES)
 
     def _take(self, item: bytes) -> None:
-        values = decode_item(item)
-        name, text = values["k"][1], values["v"][1]
-        if not isinstance(name, str) or not isinstance(text, str):
-            raise Corrupt("metadata item malformed", what="metadata")
+        name, text = _decoded(item)
         self._raw[name] = item
+        if name.startswith("table/"):
+            table = _table(name, text)
+            self.tables[table.table_id] = table
+            return
         try:
-            if name.startswith("table/"):
-                table = msgspec.json.decode(text, type=TableMeta)
-                self.tables[table.table_id] = table
-            elif name == _WRITER:
+            if name == _WRITER:
                 self.writer = msgspec.json.decode(text, type=WriterNotes)
             else:
                 self.jobs[name.removeprefix("job/")] = json.loads(text)
@@ -186,6 +201,22 @@ class Metadata:
             self._by_name[table.name] = table
         for listener in self.on_change:
             listener(table)
+
+
+def _decoded(item: bytes) -> tuple[str, str]:
+    """k and v of a metadata item."""
+    values = decode_item(item)
+    name, text = values["k"][1], values["v"][1]
+    if not isinstance(name, str) or not isinstance(text, str):
+        raise Corrupt("metadata item malformed", what="metadata")
+    return name, text
+
+
+def _table(name: str, text: str) -> TableMeta:
+    try:
+        return msgspec.json.decode(text, type=TableMeta)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Corrupt("metadata item malformed", what="metadata", item=name) from error
 
 
 def _settle(future: Any, answer: Any) -> None:

@@ -78,9 +78,19 @@ class Store:
 
     # ------------------------------------------------------------------ start
 
-    async def start(self) -> None:
-        """Host every table of the catalogue and go on with what a stop interrupted. The metadata group must be hosted already."""
-        await self.metadata.load()
+    async def start(self, waits: Callable[[str], object] = lambda why: None) -> None:
+        """Host every table of the catalogue and go on with what a stop interrupted. The metadata group must be hosted already.
+
+        A start never gives up: as long as nobody leads the metadata group it asks again, and says why through `waits`.
+        """
+        early = self._env.tasks.spawn(self._host_early(), name="host what was known")
+        while True:
+            try:
+                await self.metadata.load()
+                break
+            except Unavailable as error:
+                waits(f"{self.metadata.system.name}: {error}")
+        early.cancel()
         for table_id in sorted(self.metadata.tables):
             table = self.metadata.tables[table_id]
             if table.status == "DROPPED":
@@ -91,6 +101,22 @@ class Store:
                 self._env.tasks.spawn(self._activate(table.table_id), name=f"activate {table.name}")
             elif table.status == "DELETING":
                 self._env.tasks.spawn(self._drop(table.table_id), name=f"drop {table.name}")
+
+    async def _host_early(self) -> None:
+        """Open the trees of the tables that a replica of the metadata group knows by itself, while that group still elects its leader.
+
+        It may be behind: only what a node's own log knows is hosted, and `start` puts right what has changed since.
+        """
+        try:
+            known = await self.metadata.glimpse()
+        except ScrubjayError:
+            return
+        for table in known:
+            if table.status == "ACTIVE" and (table.restore_of is None or not table.restore_of.in_progress):
+                for info in table.partitions:
+                    for node in self._members_of(info):
+                        if node.known(info.partition_id) and info.partition_id not in node.replicas:
+                            node.host(table, info)
 
     def host(self, table: TableMeta) -> None:
         """Run the replicas of a table on their nodes."""

@@ -73,8 +73,10 @@ class Node:
         events: NodeEvents,
         cluster_id: ClusterId,
         joining: bool = False,
+        alone_since_us: int | None = None,
     ) -> None:
-        """joining: this node never was a member before (`storage.node.identity`)."""
+        """joining: this node never was a member before (`storage.node.identity`). alone_since_us: boot time since which no earlier process of this node can
+        have said anything; None: since now. It keeps quiet for one D from then."""
         self.name, self.number, self.env, self.network = name, number, env, network
         self.engine, self.wal, self.options, self.events = engine, wal, options, events
         self._peers = dict(peers)
@@ -87,7 +89,9 @@ class Node:
         self.clock = HybridClock(reservation=recovered.reservation, max_offset_us=allowed_us)
         self.clock_watch = ClockWatch(self.clock, allowed_us=allowed_us)
         self.boot_count = recovered.boot_count + 1
-        self.liveness = Liveness(me=number, boot_count=self.boot_count, clock=self.clock, options=consensus_options, now=self.now())
+        now = self.now()
+        began = now if alone_since_us is None else Now(min(alone_since_us, now.boot_us), now.wall_us)
+        self.liveness = Liveness(me=number, boot_count=self.boot_count, clock=self.clock, options=consensus_options, now=began)
         self.failed: ScrubjayError | None = None
         self.started = False
         self.stopping = False

@@ -20,7 +20,7 @@ from scrubjay import cli
 from scrubjay.client import AdminClient, split_endpoint
 from scrubjay.config import is_service_link, load
 from scrubjay.output import Failure, failure_of_machine
-from scrubjay.server.folder import FolderLock, data_folder, unusable
+from scrubjay.server.lock import FolderLock, data_folder, unusable
 from scrubjay.verb import Call
 
 # -- Kubernetes service links ----------------------------------------------------------------------------------------------------------

@@ -235,10 +235,14 @@ def test_failures_show_what_was_asked_found_and_what_to_do(capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]], ids=["text", "json"])
-def test_serve_says_ready_once(flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_serve_says_ready_once(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     seen: list[Any] = []
 
-    def serve(config: Any) -> int:
+    def serve(config: Any, lock: Any) -> int:
+        assert lock.folder == tmp_path / "scrubjay-data"
         seen.append(config)
         sys.stdout.write("ready http://127.0.0.1:8123\n")
         sys.stdout.flush()
