@@ -84,6 +84,8 @@ def _serve(config: Config) -> int:
     check_platform()
     lock = FolderLock(data_folder(config.serve.data))
     try:
+        # Compiling all of it again is the half of a start; its workers, which are isolated from the environment, keep what they compile too.
+        sys.dont_write_bytecode = False
         from scrubjay.server.dev import serve
 
         return serve(config, lock)

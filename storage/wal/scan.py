@@ -27,6 +27,8 @@ from storage.wal.format import (
 from storage.wal.state import WalFile
 
 _BLOCK = 4096
+_STRIDE = 1 << 20
+_ZEROS = bytes(_STRIDE)
 
 
 class Item(NamedTuple):
@@ -102,11 +104,24 @@ def _header_at(file: WalFile, data: bytes, at: int) -> BatchHeader | None:
 
 
 def _next_header(file: WalFile, data: bytes, at: int) -> int | None:
-    while (found := data.find(BATCH_MAGIC, at)) >= 0:
-        if found % ALIGN == 0 and _header_at(file, data, found) is not None:
-            return found
-        at = found + 1
+    """Where the next batch of this life starts at or behind `at`. What was never written (most of a fresh file) is passed over quickly."""
+    while at < len(data):
+        stop = min(at + _STRIDE, len(data))
+        if data[at:stop] != _ZEROS[: stop - at]:
+            while (found := data.find(BATCH_MAGIC, at, min(stop + len(BATCH_MAGIC) - 1, len(data)))) >= 0:
+                if found % ALIGN == 0 and _header_at(file, data, found) is not None:
+                    return found
+                at = found + 1
+        at = stop
     return None
+
+
+def _content(handle: File, size: int) -> bytes:
+    """The whole file, or nothing if it holds zeros alone."""
+    parts = [read_tolerant(handle, min(_STRIDE, size - start), start=start) for start in range(0, size, _STRIDE)]
+    if all(part == _ZEROS[: len(part)] for part in parts):
+        return b""
+    return b"".join(parts)
 
 
 class Files:
@@ -135,7 +150,7 @@ class Files:
 
     def scans(self) -> Iterator[Scan]:
         for index, file in enumerate(self.files):
-            data = read_tolerant(file.handle, file.handle.size())
+            data = _content(file.handle, file.handle.size())
             end = self._end(index)
             items: list[Item] = []
             for item in batches(file, data):
