@@ -19,7 +19,8 @@ from base.real.rand import RealRand
 from base.real.stores import open_store
 from base.wrap.retry import RetryingStore
 from scrubjay.config import Config
-from scrubjay.server.folder import FolderLock, Takeover, data_folder, read_cluster, write_takeover
+from scrubjay.server.folder import Takeover, read_cluster, write_takeover
+from scrubjay.server.lock import FolderLock, data_folder
 
 UNREADABLE = "cannot be read"
 
