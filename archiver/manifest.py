@@ -245,6 +245,8 @@ def decode_manifest(data: bytes, *, where: str) -> SegmentManifest:
         or not 1 <= manifest.members[0] <= manifest.members[-1] <= 999
     ):
         raise Corrupt("manifest names members that cannot have agreed", what="manifest", where=where, found=list(manifest.members))
+    if any(old.generation >= manifest.generation for old in manifest.supersedes):
+        raise Corrupt("manifest supersedes a generation that is not before it", what="manifest", where=where)
     if manifest.closed > last_stamp_at(stamp_micros(manifest.last_stamp)):
         raise Corrupt("manifest is closed behind its own seal", what="manifest", where=where, lsn=manifest.last)
     if manifest.chain != manifest.expected_chain():
@@ -298,6 +300,11 @@ def manifest_of(
         owner=writer.owner,
         supersedes=supersedes,
     )
+
+
+def place(manifest: SegmentManifest) -> tuple[str, str, str, str]:
+    """What does not change while a partition lives: table name, schema and range."""
+    return manifest.table_name, manifest.schema, manifest.lo, manifest.hi
 
 
 def check_follows(before: SegmentManifest, after: SegmentManifest, *, where: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from archiver.manifest import SegmentManifest
+from archiver.manifest import SegmentManifest, place
 from archiver.records import PLACE_SIZE, Span, check_against, seal_of, walk
 from base.checksum import row_hash
 from base.errors import Corrupt, Missing
@@ -76,6 +76,7 @@ class Replay:
         self.raw_bytes = 0
         self.records = 0
         self._last_stamp = base_stamp
+        self._place: tuple[str, str, str, str] | None = None
         self._chain = chain
         self._base = base
         self._rebase = rebase
@@ -102,6 +103,11 @@ class Replay:
             raise Missing("hole in the log", what="segment", lsn=self.next_lsn)
         if manifest.chain_before != self._chain:
             raise Corrupt("the chain is broken", what="manifest", where=where, lsn=manifest.first)
+        if self._place is not None and self._place != place(manifest):
+            raise Corrupt(
+                "manifest names another table, schema or range than the one before", what="manifest", where=where, lsn=manifest.first
+            )
+        self._place = place(manifest)
         touched: dict[bytes, Version] = {}
         within: dict[bytes, Version] | None = None
         lsn, stamp, kind, start, content, first_stamp = self.next_lsn - 1, self._last_stamp, 0, 0, 0, 0

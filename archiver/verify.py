@@ -34,7 +34,7 @@ from archiver.layout import (
     parse,
     partition_prefix,
 )
-from archiver.manifest import SegmentManifest
+from archiver.manifest import SegmentManifest, place
 from archiver.names import Names, bound, in_parallel, list_all, sweep
 from archiver.rows import row_of
 from archiver.verify_jobs import Item, batches, run_check
@@ -344,10 +344,16 @@ class Verifier:
                 if best is None:
                     continue
                 index.rows.add(row_of(best))
+                if self._options.members is not None and not self._options.members.issuperset(best.members):
+                    detail = f"agreed by members {list(best.members)}, of whom not all exist"
+                    problems.append(Problem(build(best.key().twin()), "forged", detail, best.first, best.last))
                 low, high = self._stamps or (best.first_stamp, best.last_stamp)
                 self._stamps = (min(low, best.first_stamp), max(high, best.last_stamp))
                 follows = before is not None and (before.last + 1, before.chain) == (best.first, best.chain_before)
                 items.append(Item(best, before.last_stamp if before is not None and follows else 0))
+                if before is not None and follows and place(before) != place(best):
+                    detail = "it names another table, schema or range than the segment before"
+                    problems.append(Problem(build(best.key().twin()), "forged", detail, best.first, best.last))
                 if before is not None and follows and best.first_stamp <= before.last_stamp:
                     problems.append(
                         Problem(build(best.key().twin()), "forged", "stamps go back in front of this segment", best.first, best.last)

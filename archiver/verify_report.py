@@ -97,7 +97,7 @@ class VerifyOptions:
     """cluster: None picks the one there is. table: id, None for all. budget_us: of the clock that `now_us` reads; None: no end.
 
     archived: what the cluster says is archived, it must be there; None: offline. expected: keys of objects that are known to have been written.
-    wall_us: time of day at the start, for timestamps that cannot be true; None: not checked. ahead_us: how far clocks may be apart.
+    members: numbers of the nodes there are, None: not known. wall_us: time of day at the start, for timestamps that cannot be true; None: not checked. ahead_us: how far clocks may be apart.
     """
 
     level: str = "records"
@@ -106,5 +106,6 @@ class VerifyOptions:
     budget_us: int | None = None
     archived: Sequence[Archived] | None = None
     expected: Sequence[str] = ()
+    members: frozenset[int] | None = None
     wall_us: int | None = None
     ahead_us: int = AHEAD_US

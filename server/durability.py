@@ -104,6 +104,7 @@ class VerifyRuns:
                 budget_us=budget_us,
                 archived=archived,
                 expected=self._index.newest_heard(),
+                members=frozenset(node.number for node in self._control.nodes.values()),
                 wall_us=self._env.clock.wall_us(),
                 ahead_us=ahead_us(self._options),
             ),
