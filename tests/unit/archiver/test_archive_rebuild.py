@@ -9,11 +9,12 @@ import pytest
 import archiver.replay
 from archiver.base import BaseManifest, encode_base, upload_base
 from archiver.layout import build
-from archiver.manifest import SegmentManifest, encode_manifest
+from archiver.manifest import SegmentManifest, Superseded, encode_manifest
 from archiver.rebuild import from_answer, rebuild, rebuild_job
 from archiver.replay import Cut
 from base.errors import Corrupt, Invalid, Missing
 from base.ids import Lsn, Stamp
+from storage import chain as chains
 from storage.digest import Total
 from storage.record import Kind
 from storage.rowfile import read_rowfile
@@ -108,6 +109,72 @@ def test_a_seal_behind_the_cut_is_checked_too() -> None:
     assert (done.proven, done.applied) == (manifests[3].last, manifests[1].last)
     with pytest.raises(Corrupt):
         loop.run(rebuild(store, disk, base=None, segments=[*manifests[:2], forged], cut=cut, output="out", work="w"))
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_a_broken_chain_stops_a_rebuild(which: int) -> None:
+    """Whatever gave the engine its segments: one that does not continue the chain of what was read is not merged."""
+    sample = history(seed=5, segments=3)
+    loop, store, disk = archive(sample)
+    manifests = sample.manifests()
+    manifests[which] = replace(manifests[which], chain_before=bytes(31) + b"x")
+    with pytest.raises(Corrupt) as caught:
+        loop.run(rebuild(store, disk, base=None, segments=manifests, cut=Cut(), output="out", work="w"))
+    assert caught.value.fields["lsn"] == manifests[which].first
+    assert "out" not in disk.files
+
+
+@pytest.mark.parametrize("which", range(4))
+@pytest.mark.parametrize("fact", ["before", "total"])
+def test_every_seal_is_checked_the_last_one_too(which: int, fact: str) -> None:
+    sample = history(seed=5, segments=3)
+    loop, store, disk = archive(sample)
+    manifests = sample.manifests()
+    said = getattr(manifests[which], fact)
+    manifests[which] = replace(manifests[which], **{fact: Total(said.sum ^ 1, said.rows)})
+    with pytest.raises(Corrupt) as caught:
+        loop.run(rebuild(store, disk, base=None, segments=manifests, cut=Cut(), output="out", work="w"))
+    assert caught.value.fields["what"] == "digest"
+    assert "out" not in disk.files
+
+
+@pytest.mark.parametrize("off", [Total(1, 0), Total(0, 1)])
+def test_the_rows_that_were_written_are_compared_with_the_agreed_digest(off: Total) -> None:
+    sample = history(seed=5, segments=2)
+    replay = archiver.replay.Replay(
+        partition=sample.partition, base_lsn=0, base_stamp=0, chain=chains.START, base=Total(0, 0), cut=Cut()
+    )  # fmt: skip
+    for manifest in sample.manifests():
+        replay.feed(manifest, sample.raw(next(one for one in sample.segments if one.first == manifest.first)), where="k")
+    list(replay.merge(iter(())))
+    good = total_of(sample.state)
+    replay.finish(good)
+    with pytest.raises(Corrupt):
+        replay.finish(Total(good.sum ^ off.sum, good.rows + off.rows))
+
+
+def test_another_generation_of_the_same_content_is_read_instead_of_a_rotted_one() -> None:
+    sample = history(seed=5, segments=3)
+    loop, store, disk = archive(sample)
+    good, data = sample.manifest(sample.segments[2])
+    second, data2 = sample.manifest(sample.segments[2], generation=2)
+    second = replace(second, supersedes=(Superseded(1, "one GET came back damaged"),))
+    store.objects[build(second.key())] = data2[: len(data2) // 2] + bytes([data2[len(data2) // 2] ^ 1]) + data2[len(data2) // 2 + 1 :]
+    store.objects[build(second.key().twin())] = encode_manifest(second)
+    keys = [one.key() for one in sample.manifests()]
+    keys[2] = second.key()
+    done = loop.run(rebuild(store, disk, base=None, segments=keys, cut=Cut(), output="out", work="w"))
+    assert rows(disk) == sample.state
+    assert [(kind, key) for kind, key, _, _ in done.spoilt] == [("unreadable", build(second.key()))]
+    for name in (build(second.key()), build(second.key().twin())):
+        kept = store.objects.pop(name)
+        done = loop.run(rebuild(store, disk, base=None, segments=keys, cut=Cut(), output="out", work="w"))
+        assert [kind for kind, _, _, _ in done.spoilt] == ["hole"]
+        store.objects[name] = kept
+    store.objects[build(good.key())] = data[:-1]
+    with pytest.raises(Corrupt) as caught:
+        loop.run(rebuild(store, disk, base=None, segments=keys, cut=Cut(), output="out", work="w"))
+    assert caught.value.fields["where"] == build(second.key())
 
 
 def test_a_hole_names_its_first_lsn() -> None:
