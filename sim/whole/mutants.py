@@ -151,15 +151,15 @@ WHOLE = tuple(
 MUTANT_SECONDS = 15
 
 KILLERS: dict[str, int] = {
-    "read-without-lease": 10,
-    "answer-before-applied": 6,
+    "read-without-lease": 38,
+    "answer-before-applied": 3,
     "evaluate-on-applied": 1,
     "digest-keeps-removed": 1,
-    "overlay-oldest-first": 1,
+    "overlay-oldest-first": 4,
     "row-hash-unchecked": 7,
     "wal-trimmed-before-archived": 1,
-    "messages-before-sync": 66,
-    "retried-unknown": 8,
+    "messages-before-sync": 8,
+    "retried-unknown": 3,
     "archived-before-manifest": 1,
     "manifest-before-segment": 1,
     "closed-over-nothing": 1,
