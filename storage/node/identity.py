@@ -11,10 +11,13 @@ asked to make is durable. Until then it may make logs anew: nobody can have coun
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
+
 import msgspec
 
 from base.env import Disk
-from base.errors import Corrupt, Unsafe
+from base.errors import Corrupt, ScrubjayError, Unsafe
 from base.ids import ClusterId, NodeName
 
 IDENTITY_FILE = "identity.json"
@@ -56,6 +59,7 @@ class Members:
         """Raises Corrupt if the list cannot be understood (never guessed, never replaced), Unsafe if it is another cluster's."""
         self._disk, self.cluster_id = disk, cluster_id
         data = disk.read_file(MEMBERS_FILE)
+        self._known = data is not None
         self.seats: dict[NodeName, Seat] = {}
         if data is not None:
             try:
@@ -67,6 +71,24 @@ class Members:
             if found.cluster_id != cluster_id:
                 raise Unsafe("the list of members is another cluster's", what=MEMBERS_FILE, expected=cluster_id, found=found.cluster_id)
             self.seats = found.seats
+
+    def recall(self, folders: Mapping[NodeName, Disk]) -> bool:
+        """A list that is gone is written anew from the folders, strictly: every identity in them has joined, and who has none stays out. Call before `admit`.
+
+        True if that was done. A first start, with neither list nor identities, is none of this. An identity that cannot be read stays out at `admit`.
+        """
+        if self.seats or self._known:
+            return False
+        found: dict[NodeName, Seat] = {}
+        for node, disk in folders.items():
+            with suppress(ScrubjayError):
+                identity = _read(disk)
+                if identity is not None and identity.cluster_id == self.cluster_id and identity.node == node:
+                    found[node] = Seat(identity.id, identity.incarnation, joined=True, boots=0)
+        if not any(_has_log(folders[node]) for node in found):
+            return False  # a first start that died before any node spoke
+        self._write({node: found.get(node, Seat("unknown", INCARNATION_FIRST, joined=True, boots=0)) for node in folders})
+        return True
 
     def admit(self, disk: Disk, *, node: NodeName, number: int, mint: str, now_us: int) -> tuple[Identity, bool]:
         """Who the folder at `disk` says that `node` is, and whether it still joins. A folder that never was a node's gets an identity.
@@ -114,9 +136,15 @@ class Members:
 
     def _put(self, node: NodeName, seat: Seat) -> None:
         if self.seats.get(node) != seat:
-            seats = {**self.seats, node: seat}
-            self._disk.write_file(MEMBERS_FILE, msgspec.json.format(msgspec.json.encode(_Members(1, self.cluster_id, seats)), indent=2))
-            self.seats = seats
+            self._write({**self.seats, node: seat})
+
+    def _write(self, seats: dict[NodeName, Seat]) -> None:
+        self._disk.write_file(MEMBERS_FILE, msgspec.json.format(msgspec.json.encode(_Members(1, self.cluster_id, seats)), indent=2))
+        self.seats = seats
+
+
+def _has_log(disk: Disk) -> bool:
+    return bool(disk.listdir("wal"))
 
 
 def _read(disk: Disk) -> Identity | None:

@@ -326,3 +326,26 @@ def test_folders_that_may_not_speak() -> None:
     home.write_file(MEMBERS_FILE, b'{"version": 9}')
     with pytest.raises(Corrupt):
         Members(home, CLUSTER)
+
+
+def test_a_lost_list_is_written_anew_from_the_folders_and_lets_nobody_in() -> None:
+    members, home, folder = members_and_disks()
+    world = World(3)
+    emptied = SimDisk(world, "n2", capacity=1 << 30)
+    emptied.attach(Life(world))
+    folders = {NodeName("n1"): folder, NodeName("n2"): emptied}
+    assert not members.recall(folders), "a first start has nothing to recall"
+    admit(members, folder)
+    home.remove(MEMBERS_FILE)
+    young = Members(home, CLUSTER)
+    assert not young.recall(folders), "it never spoke: there is no log"
+    assert admit(young, folder)
+    folder.mkdir("wal")
+    folder.write_file("wal/some", b"frames")
+    home.remove(MEMBERS_FILE)
+    again = Members(home, CLUSTER)
+    assert again.recall(folders)
+    assert not again.recall(folders)
+    assert not admit(again, folder), "it has joined"
+    with pytest.raises(Unsafe, match="emptied or replaced"):
+        admit(again, emptied, node="n2", number=2)

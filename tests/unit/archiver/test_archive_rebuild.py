@@ -16,7 +16,7 @@ from base.errors import Corrupt, Invalid, Missing
 from base.ids import Lsn, Stamp
 from storage import chain as chains
 from storage.digest import Total
-from storage.record import Kind
+from storage.record import IMPLEMENTED, Kind
 from storage.rowfile import read_rowfile
 from tests.unit.archiver.sample import ATTACHED, START_US, Sample, history, total_of
 from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryJobs, MemoryStore, TinyLoop
@@ -325,3 +325,15 @@ def test_stamps_are_what_the_sample_says() -> None:
     manifest = sample.manifests()[0]
     assert manifest.first_stamp >> 12 > START_US
     assert encode_manifest(manifest)
+
+
+@pytest.mark.parametrize("kind", sorted(set(Kind) - IMPLEMENTED))
+def test_a_record_of_a_kind_that_is_not_implemented_stops_a_rebuild(kind: Kind) -> None:
+    """To pass over it would be to restore something else than the log says."""
+    sample = history(seed=5, segments=1, writes=4)
+    sample.append(kind, b"what a later version says")
+    sample.random_write()
+    sample.seal()
+    loop, store, disk = archive(sample)
+    with pytest.raises(Corrupt, match="not understood"):
+        loop.run(rebuild(store, disk, base=None, segments=sample.manifests(), cut=Cut(), output="out", work="w"))
