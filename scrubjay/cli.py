@@ -30,6 +30,8 @@ from scrubjay.verb import Call, Verb
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     streams.secure()
+    if argv is None:
+        streams.paths_in_utf8()
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
     if as_json:

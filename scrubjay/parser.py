@@ -130,7 +130,10 @@ def _common(parser: Parser, *, endpoint: bool) -> None:
     common.add_argument("--quiet", action="store_true", default=argparse.SUPPRESS, help="no progress on stderr")
     if endpoint:
         common.add_argument(
-            "--endpoint", metavar="URL", default=argparse.SUPPRESS, help="the cluster (SCRUBJAY_ENDPOINT, else http://127.0.0.1:8000)"
+            "--endpoint",
+            metavar="URL",
+            default=argparse.SUPPRESS,
+            help="the cluster (SCRUBJAY_ENDPOINT, else where the configuration says it listens)",
         )
     common.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="TOML file (SCRUBJAY_CONFIG), see docs/CONFIG.md")
 

@@ -27,6 +27,16 @@ def secure() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def paths_in_utf8() -> None:
+    """Where the locale makes Python read paths in another encoding (LC_ALL=C and the like), start over in its UTF-8 mode, as the same process.
+
+    A path that came as bytes and one that came out of a URL would be two otherwise.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves
+
+
 def json_output(stream: TextIO) -> None:
     """JSON is UTF-8, whatever the locale says."""
     if isinstance(stream, io.TextIOWrapper):

@@ -262,6 +262,21 @@ def test_an_ascii_terminal_gets_escapes_and_json_stays_utf8() -> None:
     assert (error["code"], "to=gr%C3%B6%C3%9Fe" in error["asked"]) == ("Unreachable", True)
 
 
+def test_paths_are_utf8_whatever_the_locale(tmp_path: Path) -> None:
+    """A config file and a data folder with letters that ASCII lacks, as bytes on the command line and as text in the file."""
+    blocked = tmp_path / "dätä ключ"
+    blocked.write_text("a file")
+    config = tmp_path / "größe.toml"
+    config.write_text(f'[serve]\ndata = "{blocked}/x"\n', encoding="utf-8")
+    plain = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for words in (("--config", str(config)), ("--data", f"{blocked}/x")):
+        command = [sys.executable, "-m", "scrubjay", "serve", "--dev", "--json", *words]
+        done = subprocess.run(command, env={**os.environ, **plain}, capture_output=True, timeout=60, check=False)
+        error = json.loads(done.stdout)["error"]
+        assert (done.returncode, error["code"], error["found"]) == (64, "Invalid", "Not a directory"), error
+        assert "dätä ключ" in error["asked"]
+
+
 def test_packages_called_like_ours_are_not_taken_for_them(tmp_path: Path) -> None:
     for name in ("base", "storage", "archiver", "server", "sim"):
         (tmp_path / name).mkdir()
