@@ -83,22 +83,25 @@ class AdminApi:
         scrub: ScrubService,
         restore: RestoreService,
         cluster: Callable[[], Mapping[str, Any]],
+        status: Callable[[], Awaitable[Report]],
         verifier: Verifier | None,
         log: Callable[[str, BaseException], None],
     ) -> None:
-        """tables: every table, dropped ones included. cluster: facts for `GET cluster` (id, archive, version …). verifier None: anyone may ask."""
+        """tables: every table, dropped ones included. cluster: facts for `GET cluster` (id, archive, version …). status: `scrubjay status`. verifier None: anyone may ask."""
         self._tables = tables
         self._archive = archive
         self._verify = verify
         self._scrub = scrub
         self._restore = restore
         self._cluster = cluster
+        self._status = status
         self._verifier = verifier
         self._log = log
         self._env = env
         self._board = JobBoard(env, log=log)
         self._routes: dict[tuple[str, str], Callable[[Request], Awaitable[Report]]] = {
             ("GET", "cluster"): self._get_cluster,
+            ("GET", "status"): self._get_status,
             ("GET", "archive/status"): self._get_archive_status,
             ("POST", "verify"): self._post_verify,
             ("POST", "scrub"): self._post_scrub,
@@ -184,6 +187,9 @@ class AdminApi:
 
     async def _get_cluster(self, request: Request) -> Report:
         return dict(self._cluster())
+
+    async def _get_status(self, request: Request) -> Report:
+        return await self._status()
 
     async def _get_archive_status(self, request: Request) -> Report:
         one = self._named(_query(request).get("table"))

@@ -165,7 +165,7 @@ class Durability:
         agents: Sequence[ArchiveAgent],
     ) -> None:
         self.archive, self.verify, self.scrub, self.restorer = windows, verify_runs, scrub, restore
-        self._healer, self._ledger, self._agents = healer, ledger, agents
+        self._healer, self.ledger, self._agents = healer, ledger, agents
 
     def window(self, table: TableMeta) -> tuple[int, int] | None:
         return self.archive.window(table)
@@ -186,7 +186,7 @@ class Durability:
     async def close(self) -> None:
         await self.quiet()
         self.archive.stop()
-        await self._ledger.close()
+        await self.ledger.close()
 
 
 def open_durability(

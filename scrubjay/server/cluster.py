@@ -20,6 +20,7 @@ from scrubjay.config import Config
 from scrubjay.server.folder import ClusterFile
 from scrubjay.server.start import Start
 from server.control import Control, open_control
+from server.health import Heard
 from server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absent_node, join, open_node, start_node
 from storage.archive_source import NodeLogSource
 from storage.btree.lmdb_engine import READERS_OPEN_MAX, LmdbEngine
@@ -39,6 +40,9 @@ NODES = (NodeName("n1"), NodeName("n2"), NodeName("n3"))
 _log = structlog.get_logger(part="node")
 
 
+ZONES = {name: f"z{number}" for number, name in enumerate(NODES, 1)}
+
+
 @dataclass(slots=True)
 class Cluster:
     """Everything of storage in this process. `close` in reverse order of making."""
@@ -47,6 +51,8 @@ class Cluster:
     nodes: dict[NodeName, Node]
     """Every node of the cluster, also those that could not start."""
     control: Control
+    heard: Heard
+    sizes: WalSizes
     disks: dict[NodeName, RealDisk] = field(default_factory=dict)
 
     @property
@@ -68,6 +74,13 @@ class Cluster:
     @property
     def metadata(self) -> Metadata:
         return self.control.metadata
+
+    def free_bytes(self, name: NodeName) -> int | None:
+        """Of the node's disk; None if it does not say (it is gone)."""
+        try:
+            return self.disks[name].free_bytes()
+        except (OSError, ScrubjayError, KeyError):
+            return None
 
     def close(self) -> None:
         for one in self.running.values():
@@ -123,7 +136,8 @@ async def open_cluster(
     nodes: dict[NodeName, Node] = {}
     disks: dict[NodeName, RealDisk] = {}
     services: list[Service] = []
-    told = Told(finding=partial(_finding, env, services), state=_state)
+    heard = Heard()
+    told = Told(finding=partial(_finding, env, services), state=partial(_state, heard))
     for number, name in names.items():
         root = folder / "nodes" / name
         try:
@@ -183,7 +197,7 @@ async def open_cluster(
     start.done("catalogue")
     for node in nodes.values():
         join(env, founding.members, node)
-    return Cluster(running, nodes, control, disks)
+    return Cluster(running, nodes, control, heard, sizes, disks)
 
 
 def _finding(env: Env, services: list[Service], finding: Finding) -> None:
@@ -192,5 +206,6 @@ def _finding(env: Env, services: list[Service], finding: Finding) -> None:
         env.tasks.call_soon(partial(service.note, finding))
 
 
-def _state(node: NodeName, partition: PartitionId | None, state: str, reason: str) -> None:
+def _state(heard: Heard, node: NodeName, partition: PartitionId | None, state: str, reason: str) -> None:
+    heard.told(node, partition, state, reason)
     _log.warning("state", node=node, partition=partition, state=state, reason=reason)

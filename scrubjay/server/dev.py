@@ -37,8 +37,9 @@ from base.wrap.retry import RetryingStore
 from pitr.restore import RestoreOptions
 from scrubber.ledger import SqliteLedger
 from scrubber.partition import ScrubOptions
+from scrubjay import __version__
 from scrubjay.config import Config
-from scrubjay.server.cluster import NODES, Cluster, open_cluster
+from scrubjay.server.cluster import NODES, ZONES, Cluster, open_cluster
 from scrubjay.server.folder import TAKEOVER, ClusterFile, empty_tmp, new_cluster, read_cluster, read_takeover, write_cluster
 from scrubjay.server.lock import FolderLock
 from scrubjay.server.metrics import Metrics
@@ -46,6 +47,7 @@ from scrubjay.server.start import Start, unless_stopped
 from scrubjay.server.surface import http_limits, keys_of, surface
 from server.archive import claim_archive, start_agents, wrapped
 from server.durability import Durability, DurabilityOptions, open_durability
+from server.health import Health, HealthOptions, Problem
 from server.patience import within
 from server.stop import hand_over, planned_stop
 from storage.api.api import DynamoApi
@@ -60,6 +62,7 @@ START_PATIENCE_S = 10.0
 
 _log = structlog.get_logger(part="serve")
 _archive_log = structlog.get_logger(part="archive")
+_health_log = structlog.get_logger(part="health")
 _durability_log = structlog.get_logger(part="durability")
 
 
@@ -142,13 +145,34 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         log=_durability_log.info,
         agents=agents,
     )
+    health = Health(
+        env,
+        control=cluster.control,
+        heard=cluster.heard,
+        agents=agents,
+        writer=archive.writer,
+        meter=archive.meter,
+        index=durability.archive.index,
+        ledger=durability.ledger,
+        free=cluster.free_bytes,
+        options=HealthOptions(
+            url=config.archive_url,
+            version=__version__,
+            zones=ZONES,
+            wal_file=cluster.sizes.file,
+            wal_limit=cluster.sizes.limit,
+            lag_alarm_us=config.archive.lag_alarm_us,
+        ),
+        log=_problem,
+    )
+    health.start()
     api = DynamoApi(cluster.store, env, keys=keys_of(config), log=_unexpected)
-    metrics = Metrics(cluster, api, archive.meter, agents)
+    metrics = Metrics(cluster, api, archive.meter, agents, health)
     server = HttpServer(
         config.serve.listen,
         config.serve.port,
         api,
-        surface(env, config, cluster, cluster_file, archive.url, durability, metrics, _unexpected),
+        surface(env, config, cluster, cluster_file, archive.url, durability, health, metrics, _unexpected),
         limits=http_limits(config, descriptors),
     )
     try:
@@ -177,6 +201,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     await stop
     _log.info("stopping")
     server.closing = True
+    health.stop()
     # Nothing is archived any more where another cluster holds our identity: there is nothing to wait for.
     patience_us = config.serve.stop_timeout_us if archive.writer.stopped is None else 0
     deadline = env.clock.boot_us() + patience_us
@@ -271,6 +296,15 @@ def durability_options(config: Config) -> DurabilityOptions:
 
 def _store_settings(config: Config) -> dict[str, str]:
     return {**config.s3.settings, "timeout": str(config.archive.timeout_us / 1e6)}
+
+
+def _problem(problem: Problem, over: bool) -> None:
+    """One line when something begins to be wrong, one when it is over."""
+    facts = problem.as_json()
+    if over:
+        _health_log.info("problem over", **facts)
+    else:
+        _health_log.error("problem", **facts)
 
 
 def _unexpected(what: str, error: BaseException) -> None:

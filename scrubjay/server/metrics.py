@@ -11,14 +11,16 @@ from prometheus_client.registry import Collector
 from archiver.agent import ArchiveAgent
 from base.wrap.metered import MeteredStore
 from scrubjay.server.cluster import Cluster
+from server.health import Health
+from server.problems import DEGRADED, DOWN, OK, RULES
 from storage.api.api import DynamoApi
 
 
 class Metrics(Collector):
     """Reads the parts at each scrape."""
 
-    def __init__(self, cluster: Cluster, api: DynamoApi, meter: MeteredStore, agents: Sequence[ArchiveAgent]) -> None:
-        self._cluster, self._api, self._meter, self._agents = cluster, api, meter, agents
+    def __init__(self, cluster: Cluster, api: DynamoApi, meter: MeteredStore, agents: Sequence[ArchiveAgent], health: Health) -> None:
+        self._cluster, self._api, self._meter, self._agents, self._health = cluster, api, meter, agents, health
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -29,7 +31,7 @@ class Metrics(Collector):
         return []
 
     def collect(self) -> list[Metric]:
-        return [*self._requests(), *self._storage(), *self._archive()]
+        return [*self._requests(), *self._storage(), *self._archive(), *self._problems()]
 
     def _requests(self) -> list[Metric]:
         answers = CounterMetricFamily("scrubjay_requests", "Answers of the DynamoDB API", labels=("operation", "status"))
@@ -75,3 +77,34 @@ class Metrics(Collector):
             value=max((agent.status().lag_us for agent in self._agents), default=0) / 1e6,
         )
         return [requests, errors, size, reachable, pending, lag]
+
+    def _problems(self) -> list[Metric]:
+        view = self._health.view()
+        word = GaugeMetricFamily("scrubjay_health", "0 ok, 1 degraded, 2 down", value=(OK, DEGRADED, DOWN).index(view.health))
+        served = GaugeMetricFamily("scrubjay_serving", "1 while reads and writes would be served", value=int(view.serves))
+        kept = GaugeMetricFamily("scrubjay_durable", "1 while what is written is being archived too", value=int(view.durable))
+        wrong = GaugeMetricFamily("scrubjay_problems", "Things that are wrong now, by kind (see scrubjay status)", labels=("kind",))
+        for kind in RULES:
+            wrong.add_metric((kind,), sum(problem.found.kind == kind for problem in view.problems))
+        limit = GaugeMetricFamily("scrubjay_wal_limit_bytes", "WAL bytes at which writes are refused", labels=("node",))
+        free = GaugeMetricFamily("scrubjay_disk_free_bytes", "Room on the node's disk", labels=("node",))
+        for node in view.facts.nodes:
+            limit.add_metric((node.name,), node.limit)
+            if node.free is not None:
+                free.add_metric((node.name,), node.free)
+        lag = GaugeMetricFamily("scrubjay_table_lag_seconds", "Age of the end of a table's proven window", labels=("table",))
+        for table in view.facts.tables:
+            if table.lag_s is not None:
+                lag.add_metric((table.name,), round(table.lag_s, 3))
+        archive = view.facts.archive
+        present = GaugeMetricFamily(
+            "scrubjay_archive_present", "0 if the archive was there and is gone", value=int(archive.present is not False)
+        )
+        fenced = GaugeMetricFamily(
+            "scrubjay_archive_fenced", "1 after another cluster took over our archive", value=int(archive.stopped == "fenced")
+        )
+        since = archive.since_us
+        down_s = 0.0 if archive.reachable or since is None else max(0, view.at_us - since) / 1e6
+        silent = GaugeMetricFamily("scrubjay_store_unreachable_seconds", "How long the object store has not answered", value=down_s)
+        pace = GaugeMetricFamily("scrubjay_store_requests_per_minute", "Requests to the object store", value=archive.requests_per_minute)
+        return [word, served, kept, wrong, limit, free, lag, present, fenced, silent, pace]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qs
 
 from base.env import Env
 from base.http import Handler, HttpLimits, Request, Response
@@ -16,6 +17,7 @@ from scrubjay.server.cluster import Cluster
 from scrubjay.server.folder import ClusterFile
 from scrubjay.server.metrics import Metrics
 from server.durability import Durability
+from server.health import Health
 from storage.api import limits
 from storage.api.sigv4 import Key, Verifier
 
@@ -45,6 +47,7 @@ def surface(
     file: ClusterFile,
     archive_url: str,
     durability: Durability,
+    health: Health,
     metrics: Metrics,
     unexpected: Callable[[str, BaseException], None],
 ) -> Mapping[str, Handler]:
@@ -78,19 +81,22 @@ def surface(
         scrub=durability.scrub,
         restore=durability.restorer,
         cluster=facts,
+        status=health.status,
         verifier=Verifier(env.clock, keys) if keys is not None else None,
         log=unexpected,
     )
 
-    async def health(request: Request) -> Response:
-        del request
-        waiting = len(cluster.store.unhosted())
-        if waiting:
-            return Response(503, (("Content-Type", "text/plain"),), f"{waiting} partitions without a leader\n".encode())
-        return Response(200, (("Content-Type", "text/plain"),), b"ok\n")
+    async def healthz(request: Request) -> Response:
+        """Body: one word. Plain: would reads and writes be served? ?durable: and is what is written being archived? ?live: the process answers."""
+        asked = parse_qs(request.query, keep_blank_values=True)
+        if "live" in asked:
+            return Response(200, (("Content-Type", "text/plain"),), b"live\n")
+        view = health.view()
+        good = view.durable if "durable" in asked else view.serves
+        return Response(200 if good else 503, (("Content-Type", "text/plain"),), f"{view.health}\n".encode())
 
     async def show_metrics(request: Request) -> Response:
         del request
         return Response(200, (("Content-Type", "text/plain; version=0.0.4; charset=utf-8"),), metrics.render())
 
-    return {"/healthz": health, "/metrics": show_metrics, PREFIX: admin.handle}
+    return {"/healthz": healthz, "/metrics": show_metrics, PREFIX: admin.handle}

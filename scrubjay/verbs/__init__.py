@@ -15,12 +15,14 @@ from scrubjay.verbs import (
     scrub_run,
     scrub_status,
     serve,
+    status,
     verify,
 )
 
 VERBS: tuple[Verb, ...] = (
     serve.VERB,
     demo.VERB,
+    status.VERB,
     archive_status.VERB,
     verify.VERB,
     scrub_run.VERB,

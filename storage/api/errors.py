@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from base.errors import Conflict, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
+from base.errors import Conflict, DiskFull, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
 
 _DYNAMO = "com.amazonaws.dynamodb.v20120810#"
 _SERVICE = "com.amazon.coral.service#"
@@ -181,8 +181,11 @@ def internal(message: str = "The request processing has failed because of an unk
 def from_store(error: ScrubjayError) -> ApiError:
     """What a data operation answers when the store could not do it.
 
-    Unavailable (leader lost, no quorum, disk full): InternalServerError, which every SDK retries. Missing: the table went away.
+    DiskFull (disk or log): ServiceUnavailableException, which says so. Any other Unavailable (leader lost, no quorum): InternalServerError. Every SDK
+    retries both. Missing: the table went away.
     """
+    if isinstance(error, DiskFull):
+        return service_unavailable(f"The store has no room for writes: {error.message}. Reads go on; scrubjay status says what to do.")
     if isinstance(error, Unavailable):
         return internal()
     if isinstance(error, Missing):

@@ -62,6 +62,7 @@ class Endpoint:
             verify=self.services,
             scrub=FakeScrub(self.services),
             restore=FakeRestore(self.services),
+            status=self.services.status,
             cluster=lambda: {"cluster": "c"},
             verifier=Verifier(clock, self._keys) if self._keys is not None else None,
             log=lambda what, error: None,

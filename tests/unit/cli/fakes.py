@@ -50,6 +50,9 @@ class FakeServices:
             "totals": {"partitions": 0, "rows": 0, "bytes": 0, "seconds": 0.0},
         }
 
+    async def status(self) -> Report:
+        return {"exit": 3, "error": None, "health": "degraded", "nodes": [], "tables": [], "archive": {"url": "file:///x"}, "problems": []}
+
     async def verify(
         self, *, tables: Sequence[TableId] | None, level: str, budget_us: int | None, max_age_us: int, progress: ProgressSink
     ) -> Report:

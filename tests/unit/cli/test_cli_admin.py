@@ -49,6 +49,7 @@ class World:
             verify=self.services,
             scrub=FakeScrub(self.services),
             restore=FakeRestore(self.services),
+            status=self.services.status,
             cluster=lambda: {"cluster": "c", "archive": "file:///x"},
             verifier=Verifier(clock, keys) if keys is not None else None,
             log=lambda what, error: self.logged.append((what, error)),

@@ -1,0 +1,86 @@
+"""`scrubjay status`: the one verb for a tired person. Is everything well, and if not, what is wrong and which page says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scrubjay.output import columns
+from scrubjay.units import human_size
+from scrubjay.verb import Call, Result, Verb, no_options
+
+
+def _run(call: Call) -> Result:
+    document = call.client().get("status")
+    return int(document["exit"]), document
+
+
+def _render(document: Mapping[str, Any]) -> Sequence[str]:
+    lines = _archive(document["archive"])
+    lines += ["", *columns(("node", "zone", "state", "leads", "log", "of", "disk free"), [_node(node) for node in document["nodes"]])]
+    if document["tables"]:
+        head = ("table", "health", "behind", "last scrub", "verdict")
+        lines += ["", *columns(head, [_table(table) for table in sorted(document["tables"], key=_worst_first)])]
+    lines += ["", document["health"] if not document["problems"] else f"{document['health']}: {_count(len(document['problems']))}"]
+    for problem in document["problems"]:
+        lines += [f"  {problem['what']}", f"    since {_second(problem['since'])}, see {problem['runbook']}"]
+    return lines
+
+
+def _archive(archive: Mapping[str, Any]) -> list[str]:
+    word = "reachable"
+    if archive["present"] is False:
+        word = "GONE"
+    elif archive["fenced"]:
+        word = "FENCED"
+    elif not archive["reachable"]:
+        word = "NOT REACHABLE"
+    return [f"archive {archive['url']}: {word}, {archive['requests_per_minute']} requests a minute"]
+
+
+def _node(node: Mapping[str, Any]) -> tuple[object, ...]:
+    free = None if node["disk_free_bytes"] is None else human_size(node["disk_free_bytes"])
+    return (
+        node["node"],
+        node["zone"],
+        node["state"],
+        node["leaders"],
+        human_size(node["wal_bytes"]),
+        human_size(node["wal_limit_bytes"]),
+        free,
+    )
+
+
+def _table(table: Mapping[str, Any]) -> tuple[object, ...]:
+    lag = None if table["lag_seconds"] is None else f"{table['lag_seconds']:.1f} s"
+    scrub = None if table["last_scrub"] is None else _second(table["last_scrub"])
+    return table["table"], table["health"], lag, scrub, table["last_verdict"]
+
+
+def _worst_first(table: Mapping[str, Any]) -> tuple[bool, str]:
+    return table["health"] == "ok", table["table"]
+
+
+def _second(time: str) -> str:
+    return time.partition(".")[0] + "Z"
+
+
+def _count(number: int) -> str:
+    return "1 problem" if number == 1 else f"{number} problems"
+
+
+VERB = Verb(
+    words=("status",),
+    summary="say whether everything is well, what is wrong since when, and which runbook says what to do",
+    example=("scrubjay status", "scrubjay status --json"),
+    exits={
+        0: "all well",
+        1: "the cluster cannot be asked",
+        2: "rot, a hole, a fork or a lost archive is outstanding",
+        3: "a node, a copy or the archive is not as it should be, or something is not proven in time",
+    },
+    template={"health": None, "nodes": [], "tables": [], "archive": None, "problems": []},
+    options=no_options,
+    run=_run,
+    render=_render,
+)

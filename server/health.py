@@ -1,0 +1,345 @@
+"""Health of a server: gathers what the parts know of themselves, keeps since when something has been wrong, says so in one log line at once, and
+answers `scrubjay status`, `/healthz` and the metrics from the same facts. Asks nobody over the network: every answer is from what is known here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from archiver.agent import ArchiveAgent
+from archiver.identity import Writer
+from archiver.index import ArchiveIndex
+from archiver.status import TableFacts as ArchivedTable
+from archiver.status import time_text, window_of_table
+from base.env import Env, Task
+from base.errors import ScrubjayError
+from base.ids import NodeName, PartitionId
+from base.wrap.metered import MeteredStore
+from scrubber.ledger import Ledger, PartitionProof
+from server.control import Control
+from server.ports import Report
+from server.problems import (
+    RULES,
+    ArchiveFacts,
+    CopyFacts,
+    Facts,
+    Found,
+    NodeFacts,
+    PartitionFacts,
+    TableFacts,
+    durable,
+    exit_of,
+    health_of,
+    problems,
+    serving,
+)
+from storage.control.catalogue import METADATA_TABLE, TableMeta
+
+LOOK_S = 1.0
+"""Between two looks at everything; a problem is known this soon."""
+FRESH_US = 200_000
+"""Whoever asks meanwhile gets the last look if it is younger than this."""
+LEDGER_S = 10.0
+"""Between two looks into the ledger."""
+AGENT_ERROR_US = 30_000_000
+"""An agent that met an error within this time, and did not say since that it is over, cannot go on."""
+GONE = ("ArchiveGone", "BucketMissing")
+
+
+class HealthOptions(NamedTuple):
+    """url: of the archive. version: of this program. zones: by node. Sizes in bytes: WAL file and limit."""
+
+    url: str
+    version: str
+    zones: Mapping[NodeName, str]
+    wal_file: int
+    wal_limit: int
+    lag_alarm_us: int
+
+
+class Problem(NamedTuple):
+    found: Found
+    since_us: int
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.found.kind,
+            "what": self.found.what,
+            "since": time_text(self.since_us),
+            "runbook": f"runbooks/{RULES[self.found.kind].runbook}",
+        }
+
+
+class View(NamedTuple):
+    """One look. problems: what has lasted beyond its grace."""
+
+    at_us: int
+    facts: Facts
+    serves: bool
+    durable: bool
+    problems: tuple[Problem, ...]
+
+    @property
+    def health(self) -> str:
+        return health_of([problem.found for problem in self.problems], serves=self.serves)
+
+
+class Heard:
+    """The last word of each node and copy about its state; the parts tell it as it happens."""
+
+    def __init__(self) -> None:
+        self._why: dict[tuple[str, str | None], str] = {}
+
+    def told(self, node: NodeName, partition: PartitionId | None, state: str, reason: str) -> None:
+        """state `ok`: nothing to explain any more."""
+        if state == "ok":
+            self._why.pop((node, partition), None)
+        else:
+            self._why[node, partition] = reason
+
+    def why(self, node: str, partition: str | None) -> str:
+        return self._why.get((node, partition), "")
+
+
+class Health:
+    """`start()` once everything is wired. log(problem, over): one line when a problem appears and when it is over."""
+
+    def __init__(
+        self,
+        env: Env,
+        *,
+        control: Control,
+        heard: Heard,
+        agents: Sequence[ArchiveAgent],
+        writer: Writer,
+        meter: MeteredStore,
+        index: ArchiveIndex,
+        ledger: Ledger,
+        free: Callable[[NodeName], int | None],
+        options: HealthOptions,
+        log: Callable[[Problem, bool], None],
+    ) -> None:
+        self._env, self._control, self._heard, self._agents, self._writer, self._meter = env, control, heard, agents, writer, meter
+        self._index, self._ledger, self._free, self._options, self._log = index, ledger, free, options, log
+        self._since: dict[tuple[str, str], int] = {}
+        self._shown: dict[tuple[str, str], Problem] = {}
+        self._proofs: dict[str, PartitionProof] = {}
+        self._view: View | None = None
+        self._view_boot_us = 0
+        self._task: Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = self._env.tasks.spawn(self._watch(), name="health")
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _watch(self) -> None:
+        ledger_due_us = 0
+        while True:
+            if self._env.clock.boot_us() >= ledger_due_us:
+                await self.read_ledger()
+                ledger_due_us = self._env.clock.boot_us() + int(LEDGER_S * 1e6)
+            self.look()
+            await self._env.tasks.sleep(LOOK_S)
+
+    async def read_ledger(self) -> None:
+        try:
+            self._proofs = {proof.partition: proof for proof in await self._ledger.partitions()}
+        except ScrubjayError:
+            return  # a ledger that cannot be read now: what it said last stands
+
+    # ------------------------------------------------------------------ looking
+
+    def view(self) -> View:
+        """The last look, or a new one if that is too old."""
+        if self._view is None or self._env.clock.boot_us() - self._view_boot_us > FRESH_US:
+            return self.look()
+        return self._view
+
+    def look(self) -> View:
+        now_us = self._env.clock.wall_us()
+        facts = self._facts(now_us)
+        found = {(one.kind, one.subject): one for one in problems(facts)}
+        self._since = {place: self._since.get(place) or found[place].since_us or now_us for place in found}
+        shown = {
+            place: Problem(one, self._since[place])
+            for place, one in found.items()
+            if place in self._shown or now_us - self._since[place] >= RULES[one.kind].grace_s * 1e6
+        }
+        for place, problem in shown.items():
+            if place not in self._shown:
+                self._log(problem, False)
+        for place, problem in self._shown.items():
+            if place not in shown:
+                self._log(problem, True)
+        self._shown = shown
+        serves = serving(facts)
+        self._view = View(now_us, facts, serves, serves and durable(facts, now_us=now_us), tuple(shown.values()))
+        self._view_boot_us = self._env.clock.boot_us()
+        return self._view
+
+    def _facts(self, now_us: int) -> Facts:
+        tables = [table for table in self._control.service.tables() if _lives(table)]
+        return Facts(
+            [self._node(name) for name in self._control.nodes],
+            [part for table in tables for part in self._partitions(table)],
+            [self._table(table, now_us) for table in tables],
+            self._archive(now_us),
+            self._options.lag_alarm_us / 1e6,
+        )
+
+    def _node(self, name: NodeName) -> NodeFacts:
+        node = self._control.nodes[name]
+        failed = None if node.failed is None else str(node.failed)
+        used = node.wal.usage().used if failed is None else 0
+        return NodeFacts(
+            name,
+            node.started,
+            failed,
+            node.full,
+            self._heard.why(name, None),
+            used,
+            self._options.wal_limit,
+            self._options.wal_file,
+            self._free(name),
+        )
+
+    def _partitions(self, table: TableMeta) -> list[PartitionFacts]:
+        found = []
+        for info in table.partitions:
+            leader = self._control.store.leader(info.partition_id)
+            copies = self._control.service.copies(info.partition_id)
+            takers = sum(copy.state != "down" and not self._control.nodes[copy.node].full for copy in copies)
+            found.append(
+                PartitionFacts(
+                    table.name,
+                    info.partition_id,
+                    leader is not None,
+                    leader is not None and not leader.node.full,
+                    takers,
+                    tuple(CopyFacts(copy.node, copy.state, self._heard.why(copy.node, info.partition_id)) for copy in copies),
+                )
+            )
+        return found
+
+    def _table(self, table: TableMeta, now_us: int) -> TableFacts:
+        window = window_of_table(
+            self._index, ArchivedTable(table.table_id, table.name, tuple(info.partition_id for info in table.partitions))
+        )
+        proofs = [self._proofs[info.partition_id] for info in table.partitions if info.partition_id in self._proofs]
+        verdicts = [proof.verdict for proof in proofs]
+        verdict = next((word for word in ("mismatch", "unverified", "match") if word in verdicts), None)
+        findings = [finding for info in table.partitions for finding in self._control.service.findings(info.partition_id)]
+        return TableFacts(
+            table.name,
+            table.table_id,
+            (now_us - table.created_at) / 1e6,
+            window.latest_us,
+            None if window.latest_us is None else max(0.0, (now_us - window.latest_us) / 1e6),
+            tuple(f"partition {hole.partition}, lsn {hole.first_lsn} to {hole.last_lsn}" for hole in window.holes),
+            (),
+            tuple(f"{finding.kind} on {finding.copy}" for finding in findings),
+            verdict,
+        )
+
+    def _archive(self, now_us: int) -> ArchiveFacts:
+        state = self._meter.state()
+        stopped, why = self._stopped()
+        gone = state.code in GONE or stopped == "archive_gone"
+        failing = tuple(
+            (str(name), str(agent.status_now.last_error))
+            for name, agent in zip(self._control.nodes, self._agents, strict=False)
+            if agent.status_now.last_error and not agent.status_now.stopped and now_us - agent.status_now.last_error_us < AGENT_ERROR_US
+        )
+        return ArchiveFacts(
+            self._options.url,
+            state.reachable or gone,
+            False if gone else None if stopped == "unknown_epoch" else True,
+            stopped,
+            why,
+            state.last_error,
+            state.since_us,
+            state.requests_per_minute,
+            failing,
+        )
+
+    def _stopped(self) -> tuple[str, str]:
+        """Why nothing is written: one word ("" if it may be), and in words."""
+        for agent in self._agents:
+            if agent.status_now.stopped:
+                return "fenced", agent.status_now.stopped
+        try:
+            _ = self._writer.attached
+        except ScrubjayError as error:
+            return "unknown_epoch", error.message
+        return "", ""
+
+    # ------------------------------------------------------------------ telling
+
+    async def status(self) -> Report:
+        """`scrubjay status`."""
+        await self.read_ledger()
+        view = self.look()
+        found = [problem.found for problem in view.problems]
+        archive = view.facts.archive
+        since = min((problem.since_us for problem in view.problems if problem.found.kind.startswith("archive-")), default=archive.since_us)
+        return {
+            "exit": exit_of(found, serves=view.serves),
+            "error": None,
+            "health": view.health,
+            "nodes": [self._node_json(facts, view) for facts in view.facts.nodes],
+            "tables": [self._table_json(facts, view) for facts in view.facts.tables if facts.name != METADATA_TABLE],
+            "archive": {
+                "url": archive.url,
+                "reachable": archive.reachable,
+                "present": archive.present,
+                "fenced": archive.stopped == "fenced",
+                "last_error": archive.last_error or archive.why or None,
+                "since": time_text(since),
+                "requests_per_minute": archive.requests_per_minute,
+            },
+            "problems": [problem.as_json() for problem in view.problems],
+        }
+
+    def _node_json(self, facts: NodeFacts, view: View) -> dict[str, Any]:
+        node = self._control.nodes[NodeName(facts.name)]
+        state = "failed" if facts.failed is not None else "starting" if not facts.started else "full" if facts.full else "ok"
+        return {
+            "node": facts.name,
+            "zone": self._options.zones.get(NodeName(facts.name)),
+            "state": state,
+            "leaders": sum(replica.leading is not None for replica in node.replicas.values()) if facts.failed is None else 0,
+            "replicas": len(node.replicas),
+            "wal_bytes": facts.used,
+            "wal_limit_bytes": facts.limit,
+            "full": facts.full,
+            "failed": facts.failed,
+            "fenced": view.facts.archive.stopped == "fenced",
+            "disk_free_bytes": facts.free,
+            "version": self._options.version,
+        }
+
+    def _table_json(self, facts: TableFacts, view: View) -> dict[str, Any]:
+        parts = [part for part in view.facts.partitions if part.table == facts.name]
+        mine = [problem.found for problem in view.problems if problem.found.table == facts.name]
+        proofs = [self._proofs[part.partition] for part in parts if part.partition in self._proofs]
+        proven = [proof.at_us for proof in proofs if proof.verdict == "match"]
+        oldest_us = min(proven) if len(proven) == len(parts) else view.at_us - int(facts.age_s * 1e6)
+        return {
+            "table": facts.name,
+            "table_id": facts.table_id,
+            "health": health_of(mine, serves=all(part.serves for part in parts)),
+            "latest": time_text(facts.latest_us),
+            "lag_seconds": None if facts.lag_s is None else round(facts.lag_s, 3),
+            "last_scrub": time_text(min((proof.at_us for proof in proofs), default=None)),
+            "last_verdict": facts.verdict,
+            "last_verify": None,
+            "oldest_unproven_seconds": round(max(0, view.at_us - oldest_us) / 1e6, 3),
+        }
+
+
+def _lives(table: TableMeta) -> bool:
+    """Not dropped, and not a restore that nobody can see yet."""
+    return table.status not in ("DROPPED", "DELETING") and not (table.restore_of is not None and table.restore_of.in_progress)

@@ -1,0 +1,251 @@
+"""What is wrong, by name: pure rules from facts to problems, each with the page that says what to do (INTERFACE section 3, `status`).
+
+Not covered: anything that only a scrub or a verify can find; their results are among the facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+OK, DEGRADED, DOWN = "ok", "degraded", "down"
+WAL_NEAR_SHARE = 0.75
+"""A log that holds this share of what it may hold is a problem, before it refuses writes."""
+DISK_LOW_FILES = 4
+"""A disk with less room than this many WAL files is a problem."""
+
+
+class Rule(NamedTuple):
+    """runbook: a page below runbooks/. found: it says that data is rotten, lost or forked (exit 2). grace_s: how long it must last to be shown: what heals
+    itself in the ordinary course of things is none."""
+
+    runbook: str
+    found: bool = False
+    grace_s: float = 0.0
+
+
+RULES: dict[str, Rule] = {
+    "no-leader": Rule("no-leader.md", grace_s=3.0),
+    "node-failed": Rule("node-failed.md"),
+    "node-not-started": Rule("node-failed.md", grace_s=5.0),
+    "node-full": Rule("disk-full.md"),
+    "disk-low": Rule("disk-full.md"),
+    "wal-near-limit": Rule("archive-lags-or-store-down.md"),
+    "copy-suspect": Rule("scrub-mismatch.md"),
+    "copy-amnesiac": Rule("copy-out-of-service.md"),
+    "copy-healing": Rule("copy-out-of-service.md"),
+    "copy-behind": Rule("copy-out-of-service.md", grace_s=3.0),
+    "copy-down": Rule("copy-out-of-service.md", grace_s=15.0),
+    "archive-unreachable": Rule("archive-lags-or-store-down.md", grace_s=3.0),
+    "archive-gone": Rule("archive-gone.md", found=True),
+    "archive-fenced": Rule("archive-fenced.md"),
+    "archive-diverged": Rule("archive-fenced.md", found=True),
+    "archive-unclaimed": Rule("archive-lags-or-store-down.md", grace_s=15.0),
+    "archive-agent": Rule("archive-lags-or-store-down.md", grace_s=3.0),
+    "archive-lags": Rule("archive-lags-or-store-down.md"),
+    "archive-hole": Rule("archive-gone.md", found=True),
+    "archive-fork": Rule("archive-fenced.md", found=True),
+    "finding": Rule("scrub-mismatch.md", found=True),
+    "scrub-mismatch": Rule("scrub-mismatch.md", found=True),
+}
+"""Every kind of problem. Kinds are never renamed: alarms name them."""
+
+
+class NodeFacts(NamedTuple):
+    """why: the reason given with its last change of state. used, limit, file: bytes of its WAL. free: of its disk, None: not known. failed: why, or None."""
+
+    name: str
+    started: bool
+    failed: str | None
+    full: bool
+    why: str
+    used: int
+    limit: int
+    file: int
+    free: int | None
+
+
+class CopyFacts(NamedTuple):
+    """state: as storage.service_port.Copy has it. why: the reason given with its last change of state."""
+
+    node: str
+    state: str
+    why: str
+
+
+class PartitionFacts(NamedTuple):
+    """table: its name. led: a leader serves. roomy: that leader's node takes writes. takers: members whose node runs and has room."""
+
+    table: str
+    partition: str
+    led: bool
+    roomy: bool
+    takers: int
+    copies: tuple[CopyFacts, ...]
+
+    @property
+    def serves(self) -> bool:
+        """Reads and writes would be served."""
+        return self.led and self.roomy and self.takers * 2 > len(self.copies)
+
+
+class ArchiveFacts(NamedTuple):
+    """present: our own objects are there, None: not looked yet. stopped: why nothing is written, "" if it may be: fenced | diverged | unknown_epoch |
+    archive_gone; why: in words. last_error, since_us: of the store, None while there is none. agents: (node, error) of those that cannot go on."""
+
+    url: str
+    reachable: bool
+    present: bool | None
+    stopped: str
+    why: str
+    last_error: str | None
+    since_us: int | None
+    requests_per_minute: int
+    agents: tuple[tuple[str, str], ...]
+
+
+class TableFacts(NamedTuple):
+    """A live table of users, or the metadata group. age_s: since it was created. lag_s: None while no window is proven. holes, forks: places, for people.
+    findings: kept since the last scrub that reported some. verdict: of its last scrub, None without one."""
+
+    name: str
+    table_id: str
+    age_s: float
+    latest_us: int | None
+    lag_s: float | None
+    holes: tuple[str, ...]
+    forks: tuple[str, ...]
+    findings: tuple[str, ...]
+    verdict: str | None
+
+
+class Facts(NamedTuple):
+    nodes: Sequence[NodeFacts]
+    partitions: Sequence[PartitionFacts]
+    tables: Sequence[TableFacts]
+    archive: ArchiveFacts
+    lag_alarm_s: float
+
+
+class Found(NamedTuple):
+    """A problem as the rules find it. subject: of which thing; with the kind it says that it is the same problem as before. since_us: if the facts know."""
+
+    kind: str
+    subject: str
+    what: str
+    table: str | None = None
+    since_us: int | None = None
+
+
+def problems(facts: Facts) -> Iterator[Found]:
+    """All that is wrong, what stops tables first."""
+    for part in facts.partitions:
+        yield from _partition(part)
+    for node in facts.nodes:
+        yield from _node(node)
+    for table in facts.tables:
+        yield from _table(table)
+    yield from _archive(facts)
+
+
+def serving(facts: Facts) -> bool:
+    """Reads and writes would be served, everywhere."""
+    return all(part.serves for part in facts.partitions)
+
+
+def _partition(part: PartitionFacts) -> Iterator[Found]:
+    where = f"table {part.table}, partition {part.partition}"
+    if not part.led:
+        yield Found("no-leader", part.partition, f"{where}: no leader, so no writes and no consistent reads", part.table)
+    for copy in part.copies:
+        if copy.state != "ok":
+            why = f": {copy.why}" if copy.why else ""
+            yield Found(
+                f"copy-{copy.state}", f"{part.partition} {copy.node}", f"{where}: the copy on {copy.node} is {copy.state}{why}", part.table
+            )
+
+
+def _node(node: NodeFacts) -> Iterator[Found]:
+    if node.failed is not None:
+        yield Found("node-failed", node.name, f"node {node.name} has stopped: {node.failed}")
+        return
+    if not node.started:
+        yield Found("node-not-started", node.name, f"node {node.name} has not started{f': {node.why}' if node.why else ''}")
+        return
+    if node.full:
+        yield Found("node-full", node.name, f"node {node.name} takes no writes: {node.why or 'its log has no room'}")
+    elif node.used > WAL_NEAR_SHARE * node.limit:
+        share = f"{100 * node.used // node.limit} % of its {_size(node.limit)}"
+        yield Found("wal-near-limit", node.name, f"the log of node {node.name} holds {share}: writes are refused when it is full")
+    if node.free is not None and node.free < DISK_LOW_FILES * node.file and not node.full:
+        yield Found("disk-low", node.name, f"the disk of node {node.name} has {_size(node.free)} left")
+
+
+def _table(table: TableFacts) -> Iterator[Found]:
+    if table.holes:
+        yield Found("archive-hole", table.table_id, f"table {table.name}: history is missing: {_some(table.holes)}", table.name)
+    if table.forks:
+        yield Found("archive-fork", table.table_id, f"table {table.name}: two histories of the same LSNs: {_some(table.forks)}", table.name)
+    if table.findings:
+        yield Found("finding", table.table_id, f"table {table.name}: found outside a scrub: {_some(table.findings)}", table.name)
+    if table.verdict == "mismatch":
+        yield Found("scrub-mismatch", table.table_id, f"table {table.name}: the last scrub ended with mismatch", table.name)
+
+
+def _archive(facts: Facts) -> Iterator[Found]:
+    archive = facts.archive
+    said = f": {told}" if (told := archive.last_error or archive.why) else ""
+    if archive.present is False:
+        yield Found("archive-gone", archive.url, f"the archive {archive.url} was there and is gone{said}", since_us=archive.since_us)
+    elif not archive.reachable:
+        yield Found("archive-unreachable", archive.url, f"the archive {archive.url} cannot be reached{said}", since_us=archive.since_us)
+    answers = archive.reachable and archive.present is not False
+    if archive.stopped in ("fenced", "diverged"):
+        yield Found(f"archive-{archive.stopped}", archive.url, f"nothing is archived any more: {archive.why}")
+    elif archive.stopped == "unknown_epoch" and answers:
+        yield Found("archive-unclaimed", archive.url, f"nothing is archived yet: who may write to {archive.url} is not known{said}")
+    elif answers:
+        for node, error in archive.agents:
+            yield Found("archive-agent", node, f"the archive agent of node {node} cannot go on: {error}")
+    for table in facts.tables:
+        if table.lag_s is None and table.age_s > facts.lag_alarm_s:
+            yield Found(
+                "archive-lags",
+                table.table_id,
+                f"table {table.name}: no proven window yet, {_seconds(table.age_s)} after it was made",
+                table.name,
+            )
+        elif table.lag_s is not None and table.lag_s > facts.lag_alarm_s:
+            yield Found("archive-lags", table.table_id, f"table {table.name}: the archive is {_seconds(table.lag_s)} behind", table.name)
+
+
+def health_of(found: Sequence[Found], *, serves: bool) -> str:
+    """One word."""
+    return DOWN if not serves else DEGRADED if found else OK
+
+
+def exit_of(found: Sequence[Found], *, serves: bool) -> int:
+    """0 all well; 2 rot, hole, fork or lost archive; 3 anything else."""
+    if any(RULES[one.kind].found for one in found):
+        return 2
+    return 0 if serves and not found else 3
+
+
+def durable(facts: Facts, *, now_us: int) -> bool:
+    """What is written is being archived: the store is reachable (or has not been for less than the alarm), present, ours alone."""
+    archive = facts.archive
+    long = archive.since_us is not None and now_us - archive.since_us > facts.lag_alarm_s * 1e6
+    forked = any(table.forks for table in facts.tables)
+    return archive.present is not False and archive.stopped not in ("fenced", "diverged") and not forked and (archive.reachable or not long)
+
+
+def _some(places: Sequence[str]) -> str:
+    return "; ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def _size(size: int) -> str:
+    return f"{size / (1 << 20):.0f} MiB" if size < 1 << 30 else f"{size / (1 << 30):.1f} GiB"
