@@ -14,6 +14,7 @@ from base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError, Unava
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>\s*([A-Za-z0-9.]+)\s*</Code>")
+_NOISE = re.compile(r"Generic S3 error: |Error performing [A-Z]+ \S+ in \S+ - | \(reached max retries: 0\)")
 _REGION = re.compile(r"<Region>\s*([a-z0-9-]+)\s*</Region>")
 
 _FULL = ("XMinioStorageFull", "QuotaExceeded", "QuotaExceededException", "InsufficientStorage", "XMinioAdminBucketQuotaExceeded")
@@ -77,7 +78,7 @@ def told(error: BaseException) -> Told:
         region = found[1] if found else ""
         if "redirect without LOCATION" in text or "error following redirect" in text:
             status = status or 301
-    return Told(status, code, region, text, " ".join(str(error).partition("Debug source:")[0].split())[:300])
+    return Told(status, code, region, text, " ".join(_NOISE.sub("", str(error).partition("Debug source:")[0]).split())[:300])
 
 
 def translate(error: BaseException, key: str) -> ScrubjayError:

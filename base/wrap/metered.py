@@ -42,6 +42,12 @@ class StoreState(NamedTuple):
     requests_per_minute: int
 
 
+def _in_words(error: Unavailable) -> str:
+    """For people: a cause with a name of its own needs no quotation of what a library said."""
+    cause = error.fields.get("found") or (None if "error_code" in error.fields else error.fields.get("cause"))
+    return f"{error.message}: {cause}" if cause else error.message
+
+
 class MeteredStore:
     """stats by verb; `state` says how it stands with the store: by the latest answer (Exists and Missing are answers, not errors), and by answers that do not
     come: a request without an answer for STALLED_US, and no other one answered since it was sent, is a store that does not answer."""
@@ -62,10 +68,8 @@ class MeteredStore:
     def state(self) -> StoreState:
         per_minute = self._per_minute()
         if self._error is not None:
-            told = self._error.message + (
-                f": {cause}" if (cause := self._error.fields.get("cause") or self._error.fields.get("found")) else ""
-            )
             code = str(self._error.fields.get("error_code", self._error.code))
+            told = _in_words(self._error)
             return StoreState(False, told, code, self._error_since_us, per_minute)
         boot_us = self._env.clock.boot_us()
         oldest = next(iter(self._waiting.values()), boot_us)

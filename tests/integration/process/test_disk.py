@@ -45,6 +45,29 @@ def reads(server: ScrubjayServer, connection: Connection, count: int) -> None:
             assert len(reply.body["Item"]["v"]["S"]) == 100_000
 
 
+def named_refusal(server: ScrubjayServer, connection: Connection, *, runbook: str) -> None:
+    """The client is told in words, /healthz says that writes are not served, and the status names nodes and page."""
+    wait_for(lambda: big(connection, 9998).kind == "ServiceUnavailableException", timeout=20)
+    reply = big(connection, 9998)
+    assert reply.status == 503
+    assert "no room" in reply.body["message"], reply
+    assert connection.get("/healthz") == (503, "down\n")
+    assert connection.get("/healthz?live")[0] == 200
+    code, report = server.cli_json("status")
+    assert (code, report["health"]) == (3, "down")
+    full = [problem for problem in report["problems"] if problem["kind"] == "node-full"]
+    assert full, report["problems"]
+    assert {problem["runbook"] for problem in full} == {f"runbooks/{runbook}"}
+    assert [node["full"] for node in report["nodes"]].count(True) == len(full)
+    assert next(table for table in report["tables"] if table["table"] == "birds")["health"] == "down"
+
+
+def all_well(server: ScrubjayServer, connection: Connection) -> None:
+    wait_for(lambda: connection.get("/healthz") == (200, "ok\n"), timeout=60)
+    code, report = server.cli_json("status")
+    assert (code, report["health"], report["problems"]) == (0, "ok", [])
+
+
 def test_the_log_at_its_limit_refuses_writes_until_the_store_is_back(scrubjay_server: Make, tmp_path: Path) -> None:
     with contextlib.closing(MortalStore("minio", tmp_path / "store")) as store:
         limits = {"storage.wal_file": "2MiB", "storage.wal_limit": "16MiB", "storage.wal_reserve": "4MiB"}
@@ -59,13 +82,14 @@ def test_the_log_at_its_limit_refuses_writes_until_the_store_is_back(scrubjay_se
             assert count > 30
             assert refusal.status in (500, 503), refusal  # every SDK tries these again
             assert time.monotonic() - began < 60
+            named_refusal(server, connection, runbook="disk-full.md")
             began = time.monotonic()
             again = big(connection, 9999)
             assert again.status == refusal.status
             assert time.monotonic() - began < 12, "a refusal does not hang"
             assert "no room for data" in server.log_tail()
             reads(server, connection, count)
-            assert connection.get("/healthz")[0] in (200, 503)
+            assert connection.get("/healthz") == (503, "down\n")
             assert 'scrubjay_node_full{node="' in connection.get("/metrics")[1]
             code, report = server.cli_json("archive", "status", "--table", "birds")
             assert code == 1
@@ -73,6 +97,7 @@ def test_the_log_at_its_limit_refuses_writes_until_the_store_is_back(scrubjay_se
             store.back()
             wait_for(lambda: big(connection, 5000).status == 200, timeout=90)
             reads(server, connection, count)
+            all_well(server, connection)
         found = by_key(scan(server.port, "birds"))
         assert {f"big-{number}" for number in range(count)} <= set(found)
         wait_for(lambda: server.cli_json("archive", "status")[0] == 0, timeout=60)
@@ -134,10 +159,12 @@ def test_a_full_disk(scrubjay_server: Make, small_disk: Path, tmp_path: Path) ->
         assert refusal.status in (500, 503), refusal
         assert server.process is not None
         assert server.process.poll() is None, "a full disk kills nobody"
+        named_refusal(server, connection, runbook="disk-full.md")
         reads(server, connection, count)
         ballast.unlink()
         try:
             wait_for(lambda: big(connection, 9000).status == 200, timeout=40)
+            all_well(server, connection)
             resumed = True
         except AssertionError:
             resumed = False
@@ -197,7 +224,12 @@ def test_a_failed_sync_stops_one_node_and_two_go_on(scrubjay_server: Make, tmp_p
     assert b"EIO" in (tmp_path / "strace.out").read_bytes(), "the fault was injected"
     with contextlib.closing(Connection(server.port)) as connection:
         assert f'scrubjay_node_failed{{node="{victim}"}} 1.0' in connection.get("/metrics")[1]
-        wait_for(lambda: connection.get("/healthz")[0] == 200, timeout=30)
+        wait_for(lambda: connection.get("/healthz") == (200, "degraded\n"), timeout=30)
+    code, report = server.cli_json("status")
+    assert code == 3
+    (failed,) = [problem for problem in report["problems"] if problem["kind"] == "node-failed"]
+    assert victim in failed["what"]
+    assert {node["node"] for node in report["nodes"] if node["failed"]} == {victim}
     assert not writers.surprises
     found = by_key(scan(server.port, "birds"))
     assert ledger.compare(found) == []

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import shutil
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ import pytest
 import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from archiver.identity import encode_epoch
 from scrubjay.demo.damage import flip_live_bit
 from tests.fixtures import child
 from tests.fixtures.faketime import FakeClock
@@ -176,6 +181,76 @@ def _disk_full(make: Make, tmp_path: Path) -> Iterator[Scenario]:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+def _archive_gone(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    archive = tmp_path / "archive"
+    scenario = Scenario(make(settings=QUICK, archive=archive.as_uri()))
+    scenario.make_table()
+    scenario.status_is(0)
+    archive.rename(tmp_path / "away")
+    scenario.put("meanwhile", "accepted although the archive is away")
+    scenario.until(lambda: scenario.server.cli("status").returncode == 2)
+    scenario.hands["put-back"] = lambda: (tmp_path / "away").rename(archive) and None
+    yield scenario
+
+
+def _fenced(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    archive = tmp_path / "archive"
+    scenario = Scenario(make(settings=QUICK, archive=archive.as_uri(), arguments=["--stop-timeout", "2s"]))
+    scenario.make_table()
+    scenario.status_is(0)
+    assert scenario.server.process is not None
+    scenario.variables |= {"PID": str(scenario.server.process.pid), "ARCHIVE": archive.as_uri()}
+    claim_again(archive)
+    scenario.put("meanwhile", "not archived")
+    scenario.until(lambda: "archive-fenced" in scenario.server.cli("status", "--json").stdout, seconds=90)
+    yield scenario
+
+
+def claim_again(archive: Path) -> None:
+    """Another cluster with our identity claims the next epoch."""
+    (epochs,) = archive.glob("*/epoch")
+    newest = max(int(path.name, 16) for path in epochs.iterdir())
+    data = encode_epoch(cluster=epochs.parent.name, epoch=newest + 1, owner=str(uuid.uuid4()), created_us=time.time_ns() // 1000)
+    (epochs / f"{newest + 1:016x}").write_bytes(data)
+
+
+def _node_out(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    scenario = Scenario(make(settings=QUICK))
+    scenario.make_table()
+    scenario.status_is(0)
+    server = scenario.server
+    assert server.process is not None
+    log = sorted((server.data / "nodes" / "n3" / "wal").iterdir())
+    attach = ["strace", "-f", "-p", str(server.process.pid), "-o", str(tmp_path / "strace.out"), *(part for path in log for part in ("-P", str(path)))]
+    tracer = subprocess.Popen(
+        [*attach, "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=3"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        assert tracer.stderr is not None
+        if b"attached" not in (first := tracer.stderr.readline()):
+            pytest.skip(f"strace cannot attach: {first!r}")
+        numbers = itertools.count()
+
+        def failed() -> bool:
+            with contextlib.suppress(ClientError, BotoCoreError):
+                scenario.put(f"more-{next(numbers)}", "until the disk fails")
+            return "node-failed" in server.cli("status", "--json").stdout
+
+        scenario.until(failed)
+    finally:
+        tracer.terminate()
+        tracer.communicate()
+
+    def restart() -> None:
+        server.stop()
+        server.start()
+
+    scenario.hands["restart"] = restart
+    yield scenario
+
+
 def _fill(ballast: Path) -> None:
     with ballast.open("wb", buffering=0) as file:
         for size in (1 << 20, 1 << 12):
@@ -228,6 +303,9 @@ SCENARIOS = {
     "scrub-mismatch": _scrub,
     "archive-lags-or-store-down": _store_down,
     "disk-full": _disk_full,
+    "archive-gone": _archive_gone,
+    "archive-fenced": _fenced,
+    "node-out-of-service": _node_out,
 }
 
 

@@ -32,7 +32,9 @@ def test_trouble_has_a_beginning_a_name_and_an_end() -> None:
     async def main(store: MeteredStore, bad: FaultyStore, env: Env) -> None:
         await store.put("k", b"x")
         assert store.state() == (True, None, None, None, 1)
-        bad.fault = lambda verb, key: Unavailable("refused", error_code="CredentialsExpired", cause="the provided token has expired")
+        bad.fault = lambda verb, key: Unavailable(
+            "refused", error_code="CredentialsExpired", found="of the profile lab", cause="a library said so"
+        )
         began = env.clock.wall_us()
         for _ in range(2):
             with pytest.raises(Unavailable):
@@ -40,7 +42,7 @@ def test_trouble_has_a_beginning_a_name_and_an_end() -> None:
             await env.tasks.sleep(5.0)
         state = store.state()
         assert (state.reachable, state.code) == (False, "CredentialsExpired")
-        assert state.last_error == "refused: the provided token has expired"
+        assert state.last_error == "refused: of the profile lab"
         assert state.since_us == began
         bad.fault = lambda verb, key: Missing("no such object", what=key)
         with pytest.raises(Missing):
