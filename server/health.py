@@ -17,6 +17,7 @@ from base.ids import NodeName, PartitionId
 from base.wrap.metered import MeteredStore
 from scrubber.ledger import Ledger, PartitionProof
 from server.control import Control
+from server.node import RESERVATION_US
 from server.ports import Report
 from server.problems import (
     RULES,
@@ -34,6 +35,7 @@ from server.problems import (
     serving,
 )
 from storage.control.catalogue import METADATA_TABLE, TableMeta
+from storage.node import Node
 
 LOOK_S = 1.0
 """Between two looks at everything; a problem is known this soon."""
@@ -204,7 +206,12 @@ class Health:
             self._options.wal_limit,
             self._options.wal_file,
             self._free(name),
+            0.0 if failed is not None else self._ahead_s(node),
         )
+
+    def _ahead_s(self, node: Node) -> float:
+        ahead_us = (node.clock.reservation >> 12) - self._env.clock.wall_us()
+        return ahead_us / 1e6 if ahead_us > RESERVATION_US + node.options.max_clock_offset_us else 0.0
 
     def _partitions(self, table: TableMeta) -> list[PartitionFacts]:
         found = []
@@ -305,7 +312,8 @@ class Health:
 
     def _node_json(self, facts: NodeFacts, view: View) -> dict[str, Any]:
         node = self._control.nodes[NodeName(facts.name)]
-        state = "failed" if facts.failed is not None else "starting" if not facts.started else "full" if facts.full else "ok"
+        state = "ok" if facts.started else "starting"
+        state = "failed" if facts.failed is not None else "full" if facts.full else state
         return {
             "node": facts.name,
             "zone": self._options.zones.get(NodeName(facts.name)),

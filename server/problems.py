@@ -31,6 +31,7 @@ RULES: dict[str, Rule] = {
     "node-full": Rule("disk-full.md"),
     "disk-low": Rule("disk-full.md"),
     "wal-near-limit": Rule("archive-lags-or-store-down.md"),
+    "clock-ahead": Rule("clock-ahead.md", grace_s=1.0),
     "copy-suspect": Rule("scrub-mismatch.md"),
     "copy-amnesiac": Rule("node-out-of-service.md"),
     "copy-healing": Rule("node-out-of-service.md"),
@@ -52,7 +53,8 @@ RULES: dict[str, Rule] = {
 
 
 class NodeFacts(NamedTuple):
-    """why: the reason given with its last change of state. used, limit, file: bytes of its WAL. free: of its disk, None: not known. failed: why, or None."""
+    """why: the reason given with its last change of state. used, limit, file: bytes of its WAL. free: of its disk, None: not known. failed: why, or None.
+    ahead_s: how far its time stamps run ahead of this machine's clock, beyond what is ordinary; 0 if they do not."""
 
     name: str
     started: bool
@@ -63,6 +65,7 @@ class NodeFacts(NamedTuple):
     limit: int
     file: int
     free: int | None
+    ahead_s: float = 0.0
 
 
 class CopyFacts(NamedTuple):
@@ -139,8 +142,9 @@ class Found(NamedTuple):
 
 def problems(facts: Facts) -> Iterator[Found]:
     """All that is wrong, what stops tables first."""
+    out = {node.name for node in facts.nodes if node.failed is not None or not node.started}
     for part in facts.partitions:
-        yield from _partition(part)
+        yield from _partition(part, out)
     for node in facts.nodes:
         yield from _node(node)
     for table in facts.tables:
@@ -153,12 +157,13 @@ def serving(facts: Facts) -> bool:
     return all(part.serves for part in facts.partitions)
 
 
-def _partition(part: PartitionFacts) -> Iterator[Found]:
+def _partition(part: PartitionFacts, out: set[str]) -> Iterator[Found]:
+    """out: nodes that are a problem themselves; their copies need no line each."""
     where = f"table {part.table}, partition {part.partition}"
     if not part.led:
         yield Found("no-leader", part.partition, f"{where}: no leader, so no writes and no consistent reads", part.table)
     for copy in part.copies:
-        if copy.state != "ok":
+        if copy.state != "ok" and copy.node not in out:
             why = f": {copy.why}" if copy.why else ""
             yield Found(
                 f"copy-{copy.state}", f"{part.partition} {copy.node}", f"{where}: the copy on {copy.node} is {copy.state}{why}", part.table
@@ -177,6 +182,8 @@ def _node(node: NodeFacts) -> Iterator[Found]:
     elif node.used > WAL_NEAR_SHARE * node.limit:
         share = f"{100 * node.used // node.limit} % of its {_size(node.limit)}"
         yield Found("wal-near-limit", node.name, f"the log of node {node.name} holds {share}: writes are refused when it is full")
+    if node.ahead_s > 0:
+        yield Found("clock-ahead", node.name, f"time stamps of node {node.name} run {_seconds(node.ahead_s)} ahead of this machine's clock")
     if node.free is not None and node.free < DISK_LOW_FILES * node.file and not node.full:
         yield Found("disk-low", node.name, f"the disk of node {node.name} has {_size(node.free)} left")
 

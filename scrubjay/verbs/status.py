@@ -9,6 +9,9 @@ from scrubjay.output import columns
 from scrubjay.units import human_size
 from scrubjay.verb import Call, Result, Verb, no_options
 
+SHOWN_MAX = 20
+"""Problems shown to a person; what stops tables comes first."""
+
 
 def _run(call: Call) -> Result:
     document = call.client().get("status")
@@ -22,8 +25,10 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
         head = ("table", "health", "behind", "last scrub", "verdict")
         lines += ["", *columns(head, [_table(table) for table in sorted(document["tables"], key=_worst_first)])]
     lines += ["", document["health"] if not document["problems"] else f"{document['health']}: {_count(len(document['problems']))}"]
-    for problem in document["problems"]:
+    for problem in document["problems"][:SHOWN_MAX]:
         lines += [f"  {problem['what']}", f"    since {_second(problem['since'])}, see {problem['runbook']}"]
+    if len(document["problems"]) > SHOWN_MAX:
+        lines.append(f"  and {len(document['problems']) - SHOWN_MAX} more: --json lists them all")
     return lines
 
 

@@ -223,7 +223,15 @@ def _node_out(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     server = scenario.server
     assert server.process is not None
     log = sorted((server.data / "nodes" / "n3" / "wal").iterdir())
-    attach = ["strace", "-f", "-p", str(server.process.pid), "-o", str(tmp_path / "strace.out"), *(part for path in log for part in ("-P", str(path)))]
+    attach = [
+        "strace",
+        "-f",
+        "-p",
+        str(server.process.pid),
+        "-o",
+        str(tmp_path / "strace.out"),
+        *(part for path in log for part in ("-P", str(path))),
+    ]
     tracer = subprocess.Popen(
         [*attach, "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=3"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
