@@ -1,0 +1,150 @@
+"""The rules from facts to problems, one by one, and what follows from them: health, exit code, /healthz."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from server.problems import (
+    RULES,
+    ArchiveFacts,
+    CopyFacts,
+    Facts,
+    NodeFacts,
+    PartitionFacts,
+    TableFacts,
+    durable,
+    exit_of,
+    health_of,
+    problems,
+    serving,
+)
+
+ROOT = Path(__file__).parents[3]
+MIB = 1 << 20
+COPIES = tuple(CopyFacts(name, "ok", "") for name in ("n1", "n2", "n3"))
+NODE = NodeFacts("n1", True, None, False, "", 10 * MIB, 100 * MIB, 2 * MIB, 1000 * MIB)
+PART = PartitionFacts("birds", "p1", True, True, 3, COPIES)
+TABLE = TableFacts("birds", "t1", 1000.0, 1, 2.0, (), (), (), None)
+STORE = ArchiveFacts("s3://b/p", True, True, "", "", None, None, 5, ())
+WELL = Facts([NODE], [PART], [TABLE], STORE, 120.0)
+
+
+def kinds(facts: Facts) -> list[str]:
+    return [found.kind for found in problems(facts)]
+
+
+def copies(state: str) -> tuple[CopyFacts, ...]:
+    return (CopyFacts("n2", state, "because"), *COPIES[1:])
+
+
+def test_all_well() -> None:
+    assert kinds(WELL) == []
+    assert serving(WELL)
+    assert durable(WELL, now_us=0)
+    assert health_of([], serves=True) == "ok"
+    assert exit_of([], serves=True) == 0
+
+
+CASES: dict[str, Facts] = {
+    "no-leader": WELL._replace(partitions=[PART._replace(led=False)]),
+    "node-failed": WELL._replace(nodes=[NODE._replace(failed="EIO")]),
+    "node-not-started": WELL._replace(nodes=[NODE._replace(started=False)]),
+    "node-full": WELL._replace(nodes=[NODE._replace(full=True)]),
+    "disk-low": WELL._replace(nodes=[NODE._replace(free=7 * MIB)]),
+    "wal-near-limit": WELL._replace(nodes=[NODE._replace(used=76 * MIB)]),
+    "clock-ahead": WELL._replace(nodes=[NODE._replace(ahead_s=90.0)]),
+    "copy-suspect": WELL._replace(partitions=[PART._replace(copies=copies("suspect"))]),
+    "copy-amnesiac": WELL._replace(partitions=[PART._replace(copies=copies("amnesiac"))]),
+    "copy-healing": WELL._replace(partitions=[PART._replace(copies=copies("healing"))]),
+    "copy-behind": WELL._replace(partitions=[PART._replace(copies=copies("behind"))]),
+    "copy-down": WELL._replace(partitions=[PART._replace(copies=copies("down"))]),
+    "archive-unreachable": WELL._replace(archive=STORE._replace(reachable=False, last_error="refused", since_us=1)),
+    "archive-gone": WELL._replace(archive=STORE._replace(present=False)),
+    "archive-fenced": WELL._replace(archive=STORE._replace(stopped="fenced", why="epoch 2")),
+    "archive-diverged": WELL._replace(archive=STORE._replace(stopped="diverged", why="another chain")),
+    "archive-unclaimed": WELL._replace(archive=STORE._replace(stopped="unknown_epoch")),
+    "archive-agent": WELL._replace(archive=STORE._replace(agents=(("n1", "too long"),))),
+    "archive-lags": WELL._replace(tables=[TABLE._replace(lag_s=121.0)]),
+    "archive-hole": WELL._replace(tables=[TABLE._replace(holes=("partition p1, lsn 3 to 5",))]),
+    "archive-fork": WELL._replace(tables=[TABLE._replace(forks=("partition p1 from lsn 7",))]),
+    "finding": WELL._replace(tables=[TABLE._replace(findings=("unreadable on n2",))]),
+    "scrub-mismatch": WELL._replace(tables=[TABLE._replace(verdict="mismatch")]),
+}
+
+
+def test_every_kind_has_a_case() -> None:
+    assert set(CASES) == set(RULES)
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_a_fact_is_one_problem_by_its_name(kind: str) -> None:
+    facts = CASES[kind]
+    assert kinds(facts) == [kind]
+    (found,) = problems(facts)
+    serves = serving(facts)
+    assert serves == (kind != "no-leader")
+    assert health_of([found], serves=serves) == ("down" if kind == "no-leader" else "degraded")
+    assert exit_of([found], serves=serves) == (2 if RULES[kind].found else 3)
+    assert found.subject
+    assert not re.search(r"\bNone\b", found.what)
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_every_kind_has_a_page_that_names_it(kind: str) -> None:
+    page = ROOT / "runbooks" / RULES[kind].runbook
+    assert page.is_file()
+    assert f"| `{kind}` |" in (ROOT / "docs" / "ADMIN.md").read_text(encoding="utf-8")
+    if RULES[kind].runbook not in ("scrub-mismatch.md", "clock-ahead.md"):
+        assert f"`{kind}`" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("part", "serves"),
+    [
+        (PART, True),
+        (PART._replace(takers=2), True),
+        (PART._replace(takers=1), False),
+        (PART._replace(roomy=False), False),
+        (PART._replace(led=False), False),
+    ],
+)
+def test_what_serves(part: PartitionFacts, serves: bool) -> None:
+    facts = WELL._replace(partitions=[PART, part])
+    assert serving(facts) == serves
+    assert health_of(list(problems(facts)), serves=serves) == ("ok" if serves else "down")
+    assert exit_of([], serves=serves) == (0 if serves else 3)
+
+
+def test_an_outage_is_durable_until_the_alarm() -> None:
+    down = WELL._replace(archive=STORE._replace(reachable=False, since_us=1_000_000))
+    assert durable(down, now_us=121_000_000)
+    assert not durable(down, now_us=121_000_001)
+    for kind in ("archive-gone", "archive-fenced", "archive-diverged", "archive-fork"):
+        assert not durable(CASES[kind], now_us=0)
+        assert serving(CASES[kind])
+
+
+def test_a_node_that_is_out_takes_its_copies_along() -> None:
+    """One line, not one a partition; a copy of another node still has its own."""
+    facts = WELL._replace(
+        nodes=[NODE, NODE._replace(name="n2", failed="EIO")],
+        partitions=[PART._replace(partition=f"p{number}", copies=copies("down")) for number in range(100)],
+    )
+    assert kinds(facts) == ["node-failed"]
+
+
+def test_a_table_without_a_window_is_given_its_time() -> None:
+    young = WELL._replace(tables=[TABLE._replace(lag_s=None, age_s=119.0)])
+    assert kinds(young) == []
+    assert kinds(WELL._replace(tables=[TABLE._replace(lag_s=None, age_s=121.0)])) == ["archive-lags"]
+    assert kinds(WELL._replace(tables=[TABLE._replace(lag_s=120.0)])) == []
+
+
+def test_what_is_gone_is_not_unreachable_too() -> None:
+    gone = STORE._replace(present=False, reachable=False, stopped="archive_gone", agents=(("n1", "it is gone"),))
+    assert kinds(WELL._replace(archive=gone)) == ["archive-gone"]
+    away = STORE._replace(reachable=False, stopped="unknown_epoch", agents=(("n1", "no answer"),))
+    assert kinds(WELL._replace(archive=away)) == ["archive-unreachable"]
