@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from archiver.agent import ArchiveAgent
-from archiver.identity import Writer
 from archiver.index import ArchiveIndex
 from archiver.status import TableFacts as ArchivedTable
 from archiver.status import time_text, window_of_table
+from archiver.writer import Writer
 from base.env import Env, Task
 from base.errors import ScrubjayError
 from base.ids import NodeName, PartitionId
@@ -43,8 +43,6 @@ FRESH_US = 200_000
 """Whoever asks meanwhile gets the last look if it is younger than this."""
 LEDGER_S = 10.0
 """Between two looks into the ledger."""
-AGENT_ERROR_US = 30_000_000
-"""An agent that met an error within this time, and did not say since that it is over, cannot go on."""
 GONE = ("ArchiveGone", "BucketMissing")
 
 
@@ -183,10 +181,10 @@ class Health:
         return self._view
 
     def _facts(self, now_us: int) -> Facts:
-        tables = [table for table in self._control.service.tables() if _lives(table)]
+        tables = [table for table in self._control.service.tables() if not _restoring(table)]
         return Facts(
             [self._node(name) for name in self._control.nodes],
-            [part for table in tables for part in self._partitions(table)],
+            [part for table in tables if not _dropped(table) for part in self._partitions(table)],
             [self._table(table, now_us) for table in tables],
             self._archive(now_us),
             self._options.lag_alarm_us / 1e6,
@@ -246,20 +244,18 @@ class Health:
             window.latest_us,
             None if window.latest_us is None else max(0.0, (now_us - window.latest_us) / 1e6),
             tuple(f"partition {hole.partition}, lsn {hole.first_lsn} to {hole.last_lsn}" for hole in window.holes),
-            (),
+            tuple(f"partition {fork.partition} from lsn {fork.first_lsn} on" for one in archived for fork in one.summary().forks),
             tuple(f"{finding.kind} on {finding.copy}" for finding in findings),
             verdict,
+            _dropped(table),
         )
 
     def _archive(self, now_us: int) -> ArchiveFacts:
         state = self._meter.state()
-        stopped, why = self._stopped()
+        stopped, why = self._writer.state, self._why_stopped()
         gone = state.code in GONE or stopped == "archive_gone"
-        failing = tuple(
-            (str(name), str(agent.status_now.last_error))
-            for name, agent in zip(self._control.nodes, self._agents, strict=False)
-            if agent.status_now.last_error and not agent.status_now.stopped and now_us - agent.status_now.last_error_us < AGENT_ERROR_US
-        )
+        states = [agent.state() for agent in self._agents]
+        failing = tuple((state.node, state.trouble.error) for state in states if state.trouble is not None)
         return ArchiveFacts(
             self._options.url,
             state.reachable or gone,
@@ -272,16 +268,13 @@ class Health:
             failing,
         )
 
-    def _stopped(self) -> tuple[str, str]:
-        """Why nothing is written: one word ("" if it may be), and in words."""
-        for agent in self._agents:
-            if agent.status_now.stopped:
-                return "fenced", agent.status_now.stopped
+    def _why_stopped(self) -> str:
+        """In words, "" if it may write."""
         try:
             _ = self._writer.attached
         except ScrubjayError as error:
-            return "unknown_epoch", error.message
-        return "", ""
+            return error.message
+        return ""
 
     # ------------------------------------------------------------------ telling
 
@@ -297,7 +290,7 @@ class Health:
             "error": None,
             "health": view.health,
             "nodes": [self._node_json(facts, view) for facts in view.facts.nodes],
-            "tables": [self._table_json(facts, view) for facts in view.facts.tables if facts.name != METADATA_TABLE],
+            "tables": [self._table_json(facts, view) for facts in view.facts.tables if facts.name != METADATA_TABLE and not facts.dropped],
             "archive": {
                 "url": archive.url,
                 "reachable": archive.reachable,
@@ -348,6 +341,11 @@ class Health:
         }
 
 
-def _lives(table: TableMeta) -> bool:
-    """Not dropped, and not a restore that nobody can see yet."""
-    return table.status not in ("DROPPED", "DELETING") and not (table.restore_of is not None and table.restore_of.in_progress)
+def _dropped(table: TableMeta) -> bool:
+    """Nobody reads or writes it any more; its history still counts."""
+    return table.status in ("DROPPED", "DELETING")
+
+
+def _restoring(table: TableMeta) -> bool:
+    """Nobody can see it yet."""
+    return table.restore_of is not None and table.restore_of.in_progress

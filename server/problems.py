@@ -108,8 +108,8 @@ class ArchiveFacts(NamedTuple):
 
 
 class TableFacts(NamedTuple):
-    """A live table of users, or the metadata group. age_s: since it was created. lag_s: None while no window is proven. holes, forks: places, for people.
-    findings: kept since the last scrub that reported some. verdict: of its last scrub, None without one."""
+    """A table of users, or the metadata group. age_s: since it was created. lag_s: None while no window is proven. holes, forks: places, for people.
+    findings: kept since the last scrub that reported some. verdict: of its last scrub, None without one. dropped: only its history counts."""
 
     name: str
     table_id: str
@@ -120,6 +120,7 @@ class TableFacts(NamedTuple):
     forks: tuple[str, ...]
     findings: tuple[str, ...]
     verdict: str | None
+    dropped: bool = False
 
 
 class Facts(NamedTuple):
@@ -195,7 +196,7 @@ def _table(table: TableFacts) -> Iterator[Found]:
         yield Found("archive-fork", table.table_id, f"table {table.name}: two histories of the same LSNs: {_some(table.forks)}", table.name)
     if table.findings:
         yield Found("finding", table.table_id, f"table {table.name}: found outside a scrub: {_some(table.findings)}", table.name)
-    if table.verdict == "mismatch":
+    if table.verdict == "mismatch" and not table.dropped:
         yield Found("scrub-mismatch", table.table_id, f"table {table.name}: the last scrub ended with mismatch", table.name)
 
 
@@ -214,7 +215,7 @@ def _archive(facts: Facts) -> Iterator[Found]:
     elif answers:
         for node, error in archive.agents:
             yield Found("archive-agent", node, f"the archive agent of node {node} cannot go on: {error}")
-    for table in facts.tables:
+    for table in (one for one in facts.tables if not one.dropped):
         if table.lag_s is None and table.age_s > facts.lag_alarm_s:
             yield Found(
                 "archive-lags",

@@ -20,6 +20,7 @@ from tests.fixtures.s3 import S3Server
 from tests.fixtures.wait import wait_for
 from tests.integration.process.load import Connection, make_table
 from tests.integration.process.stores import MortalStore
+from tests.integration.runbooks.test_runbooks import claim_again
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -105,6 +106,47 @@ def test_an_archive_folder_that_is_moved_away(scrubjay_server: Make, tmp_path: P
     (tmp_path / "away").rename(archive)
     watched.over("archive-gone")
     assert watched.server.cli_json("verify")[0] == 0
+
+
+def test_an_archive_folder_that_is_not_there_at_the_start(scrubjay_server: Make, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    server = scrubjay_server(archive=archive.as_uri(), settings=QUICK)
+    watched = Watched(server)
+    assert server.stop() == 0
+    archive.rename(tmp_path / "away")
+    server.start()
+    watched.problem("archive-gone", code=2)
+    watched.put("meanwhile")
+    (tmp_path / "away").rename(archive)
+    wait_for(lambda: watched.status()[0] == 0, timeout=60)
+    assert server.cli_json("verify")[0] == 0
+
+
+@pytest.mark.s3
+def test_a_bucket_that_is_emptied(scrubjay_server: Make, minio: S3Server, tmp_path: Path) -> None:
+    bucket = minio.make_bucket()
+    watched = Watched(scrubjay_server(archive=bucket.url, env=bucket.env, settings=QUICK))
+    names = bucket.keys()
+    for key in names:
+        minio.client().remove_object(bucket.name, key)
+    watched.problem("archive-gone", code=2)
+    assert watched.health()[0] == 200
+    assert watched.health("?durable")[0] == 503
+
+
+def test_another_cluster_in_our_archive(scrubjay_server: Make, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    watched = Watched(scrubjay_server(archive=archive.as_uri(), settings=QUICK, arguments=["--stop-timeout", "2s"]))
+    claim_again(archive)
+    problem = watched.problem("archive-fenced", code=3)
+    assert "archive" in problem["what"]
+    watched.put("meanwhile")
+    assert watched.health() == (200, "degraded")
+    assert watched.health("?durable")[0] == 503
+    code, report = watched.status()
+    assert report["archive"]["fenced"] is True
+    assert all(node["fenced"] for node in report["nodes"])
+    assert watched.metric("scrubjay_archive_fenced") == 1
 
 
 def test_a_store_that_freezes(scrubjay_server: Make, tmp_path: Path) -> None:

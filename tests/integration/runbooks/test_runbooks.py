@@ -202,6 +202,8 @@ def _fenced(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     scenario.variables |= {"PID": str(scenario.server.process.pid), "ARCHIVE": archive.as_uri()}
     claim_again(archive)
     scenario.put("meanwhile", "not archived")
+    process = scenario.server.process
+    scenario.hands["see-that-it-ended"] = lambda: process.wait(timeout=60) and None
     scenario.until(lambda: "archive-fenced" in scenario.server.cli("status", "--json").stdout, seconds=90)
     yield scenario
 

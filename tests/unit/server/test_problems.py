@@ -148,3 +148,9 @@ def test_what_is_gone_is_not_unreachable_too() -> None:
     assert kinds(WELL._replace(archive=gone)) == ["archive-gone"]
     away = STORE._replace(reachable=False, stopped="unknown_epoch", agents=(("n1", "no answer"),))
     assert kinds(WELL._replace(archive=away)) == ["archive-unreachable"]
+
+
+def test_of_a_dropped_table_only_the_history_counts() -> None:
+    dropped = TABLE._replace(dropped=True, lag_s=1e6, verdict="mismatch")
+    assert kinds(WELL._replace(tables=[dropped])) == []
+    assert kinds(WELL._replace(tables=[dropped._replace(holes=("partition p1, lsn 3 to 5",))])) == ["archive-hole"]
