@@ -230,9 +230,9 @@ class Health:
         return found
 
     def _table(self, table: TableMeta, now_us: int) -> TableFacts:
-        window = window_of_table(
-            self._index, ArchivedTable(table.table_id, table.name, tuple(info.partition_id for info in table.partitions))
-        )
+        ids = tuple(info.partition_id for info in table.partitions)
+        window = window_of_table(self._index, ArchivedTable(table.table_id, table.name, ids))
+        archived = [one for one in (self._index.partitions.get((table.table_id, partition)) for partition in ids) if one is not None]
         proofs = [self._proofs[info.partition_id] for info in table.partitions if info.partition_id in self._proofs]
         verdicts = [proof.verdict for proof in proofs]
         verdict = next((word for word in ("mismatch", "unverified", "match") if word in verdicts), None)

@@ -143,7 +143,7 @@ def test_another_cluster_in_our_archive(scrubjay_server: Make, tmp_path: Path) -
     watched.put("meanwhile")
     assert watched.health() == (200, "degraded")
     assert watched.health("?durable")[0] == 503
-    code, report = watched.status()
+    report = watched.status()[1]
     assert report["archive"]["fenced"] is True
     assert all(node["fenced"] for node in report["nodes"])
     assert watched.metric("scrubjay_archive_fenced") == 1
