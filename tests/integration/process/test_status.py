@@ -67,9 +67,16 @@ class Watched:
         told = [json.loads(line) for line in self.server.log.read_text().splitlines() if line.startswith("{")]
         return [line for line in told if line["event"] == event and line.get("kind") == kind]
 
-    def problem(self, kind: str, *, code: int) -> dict[str, Any]:
-        """The one problem of that kind, once it is there; the exit code of `status` then."""
-        wait_for(lambda: kind in self.kinds(), timeout=60)
+    def problem(self, kind: str, *, code: int, writing: bool = False) -> dict[str, Any]:
+        """The one problem of that kind, once it is there; code: the exit code of `status` then. writing: with new writes until then (an idle server looks at
+        whose archive it is every minute or so, one that has something to archive before it does)."""
+
+        def there() -> bool:
+            if writing:
+                self.put("more")
+            return kind in self.kinds()
+
+        wait_for(there, timeout=60)
         found, report = self.status()
         assert found == code, report
         (problem,) = [one for one in report["problems"] if one["kind"] == kind]
@@ -129,7 +136,7 @@ def test_a_bucket_that_is_emptied(scrubjay_server: Make, minio: S3Server, tmp_pa
     names = bucket.keys()
     for key in names:
         minio.client().remove_object(bucket.name, key)
-    watched.problem("archive-gone", code=2)
+    watched.problem("archive-gone", code=2, writing=True)
     assert watched.health()[0] == 200
     assert watched.health("?durable")[0] == 503
 
@@ -138,9 +145,9 @@ def test_another_cluster_in_our_archive(scrubjay_server: Make, tmp_path: Path) -
     archive = tmp_path / "archive"
     watched = Watched(scrubjay_server(archive=archive.as_uri(), settings=QUICK, arguments=["--stop-timeout", "2s"]))
     claim_again(archive)
-    problem = watched.problem("archive-fenced", code=3)
-    assert "archive" in problem["what"]
-    watched.put("meanwhile")
+    problem = watched.problem("archive-fenced", code=3, writing=True)
+    assert "another cluster holds this identity" in problem["what"]
+    watched.put("and again")
     assert watched.health() == (200, "degraded")
     assert watched.health("?durable")[0] == 503
     report = watched.status()[1]
