@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scrubjay.output import columns
+from scrubjay.text import columns, plural, seconds, wrapped
 from scrubjay.units import human_size
 from scrubjay.verb import Call, Result, Verb, no_options
 
@@ -24,9 +24,13 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
     if document["tables"]:
         head = ("table", "health", "behind", "last scrub", "verdict")
         lines += ["", *columns(head, [_table(table) for table in sorted(document["tables"], key=_worst_first)])]
-    lines += ["", document["health"] if not document["problems"] else f"{document['health']}: {_count(len(document['problems']))}"]
+    lines += [
+        "",
+        document["health"] if not document["problems"] else f"{document['health']}: {plural(len(document['problems']), 'problem')}",
+    ]
     for problem in document["problems"][:SHOWN_MAX]:
-        lines += [f"  {problem['what']}", f"    since {_second(problem['since'])}, see {problem['runbook']}"]
+        lines += wrapped(problem["what"], first="  ", rest="    ")
+        lines.append(f"    since {_second(problem['since'])}, see {problem['runbook']}")
     if len(document["problems"]) > SHOWN_MAX:
         lines.append(f"  and {len(document['problems']) - SHOWN_MAX} more: --json lists them all")
     return lines
@@ -40,7 +44,8 @@ def _archive(archive: Mapping[str, Any]) -> list[str]:
         word = "FENCED"
     elif not archive["reachable"]:
         word = "NOT REACHABLE"
-    return [f"archive {archive['url']}: {word}, {archive['requests_per_minute']} requests a minute"]
+    pace = plural(archive["requests_per_minute"], "request")
+    return wrapped(f"archive {archive['url']}: {word}, {pace} a minute", rest="  ")
 
 
 def _node(node: Mapping[str, Any]) -> tuple[object, ...]:
@@ -57,9 +62,8 @@ def _node(node: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _table(table: Mapping[str, Any]) -> tuple[object, ...]:
-    lag = None if table["lag_seconds"] is None else f"{table['lag_seconds']:.1f} s"
     scrub = None if table["last_scrub"] is None else _second(table["last_scrub"])
-    return table["table"], table["health"], lag, scrub, table["last_verdict"]
+    return table["table"], table["health"], seconds(table["lag_seconds"]), scrub, table["last_verdict"]
 
 
 def _worst_first(table: Mapping[str, Any]) -> tuple[bool, str]:
@@ -68,10 +72,6 @@ def _worst_first(table: Mapping[str, Any]) -> tuple[bool, str]:
 
 def _second(time: str) -> str:
     return time.partition(".")[0] + "Z"
-
-
-def _count(number: int) -> str:
-    return "1 problem" if number == 1 else f"{number} problems"
 
 
 VERB = Verb(

@@ -199,10 +199,11 @@ def _fenced(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     scenario.make_table()
     scenario.status_is(0)
     assert scenario.server.process is not None
-    scenario.variables |= {"PID": str(scenario.server.process.pid), "ARCHIVE": archive.as_uri()}
+    scenario.variables |= {"PID": str(scenario.server.process.pid), "ARCHIVE": archive.as_uri(), "ENDPOINT": scenario.server.url}
     claim_again(archive)
     scenario.put("meanwhile", "not archived")
     process = scenario.server.process
+    scenario.hands["start-again"] = lambda: scenario.server.start() and None
     scenario.hands["see-that-it-ended"] = lambda: process.wait(timeout=60) and None
     scenario.until(lambda: "archive-fenced" in scenario.server.cli("status", "--json").stdout, seconds=90)
     yield scenario
