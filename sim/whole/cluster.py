@@ -75,6 +75,10 @@ class Door:
         node = self.node
         return node is not None and node.known(partition)
 
+    def lack(self, partition: PartitionId) -> ScrubjayError | None:
+        node = self.node
+        return None if node is None else node.lack(partition)
+
     def host(self, *arguments: Any, **options: Any) -> Replica | None:
         node = self.node
         return None if node is None else node.host(*arguments, **options)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from base.env import Env
-from base.errors import Conflict, Missing, ScrubjayError, Unavailable
+from base.errors import Conflict, Exhausted, Missing, ScrubjayError, Unavailable
 from base.hlc import stamp_micros
 from base.ids import Member, NodeName, PartitionId, Stamp, TableId
 from storage.api.backend import ContinuousBackups, TableSpec
@@ -82,6 +82,8 @@ class Store:
         """Host every table of the catalogue and go on with what a stop interrupted. The metadata group must be hosted already.
 
         A start never gives up: as long as nobody leads the metadata group it asks again, and says why through `waits`.
+
+        Raises Exhausted if all that keeps that group from a leader is what this machine has too little of: waiting brings none of it.
         """
         early = self._env.tasks.spawn(self._host_early(), name="host what was known")
         while True:
@@ -89,6 +91,7 @@ class Store:
                 await self.metadata.load()
                 break
             except Unavailable as error:
+                self._refuse_if_exhausted()
                 waits(f"{self.metadata.system.name}: {error}")
         early.cancel()
         for table_id in sorted(self.metadata.tables):
@@ -101,6 +104,13 @@ class Store:
                 self._env.tasks.spawn(self._activate(table.table_id), name=f"activate {table.name}")
             elif table.status == "DELETING":
                 self._env.tasks.spawn(self._drop(table.table_id), name=f"drop {table.name}")
+
+    def _refuse_if_exhausted(self) -> None:
+        for info in self.metadata.system.partitions:
+            members = self._members_of(info)
+            lacks = [lack for node in members if isinstance(lack := node.lack(info.partition_id), Exhausted)]
+            if 2 * len(lacks) > len(members):
+                raise lacks[0]
 
     async def _host_early(self) -> None:
         """Open the trees of the tables that a replica of the metadata group knows by itself, while that group still elects its leader.

@@ -205,6 +205,10 @@ class Node:
         """The WAL knows this replica from an earlier life, or it runs."""
         return self.hosting.known(partition)
 
+    def lack(self, partition: PartitionId) -> ScrubjayError | None:
+        """What this machine lacks to open the replica's tree, if that is why it does not serve."""
+        return self.hosting.blocked.get(partition)
+
     def host(self, table: TableMeta, info: PartitionInfo, *, awaits_base: bool = False) -> Replica | None:
         """Run the replica of `info` on this node, made anew or as it was; None if it is gone for good. awaits_base: do nothing until a base is loaded."""
         return self.hosting.host(table, info, awaits_base=awaits_base)

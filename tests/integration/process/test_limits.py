@@ -41,7 +41,14 @@ def untouched(server: ScrubjayServer) -> None:
 def workers_of(pid: int) -> list[int]:
     """The storage workers of a server."""
     out = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout.split()
-    return [int(child) for child in out if b"storage.btree.worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [int(child) for child in out if b"storage.btree.worker" in _command_line(child)]
+
+
+def _command_line(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""  # it has ended
 
 
 @pytest.mark.timeout(240)
