@@ -127,7 +127,7 @@ class Disk(Protocol):
         ...
 
     def mkdir(self, path: str) -> None:
-        """With parents; no error if it exists."""
+        """With parents; no error if it exists. Durable when it returns."""
         ...
 
     def open(self, path: str, *, create_size: int | None = None) -> File:

@@ -55,7 +55,10 @@ class Healer:
     async def _run(self) -> None:
         while True:
             await self._env.tasks.sleep(self._interval_s)
-            await self.look()
+            try:
+                await self.look()
+            except ScrubjayError as error:
+                self._log(f"a round of the healer was cut short, the next one follows: {error}")
 
     async def look(self) -> None:
         """One round over all partitions."""

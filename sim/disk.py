@@ -1,7 +1,8 @@
 """A disk that keeps synced and unsynced bytes apart.
 
 Power loss keeps, of what was not synced, nothing, a prefix of the writes, or a random subset of 512-byte sectors (a write may be torn); directory entries that were not
-synced come back as they were or as they became, each by itself. A failed sync drops its pages and leaves them looking clean. Rot flips bits of synced bytes.
+synced come back as they were or as they became, each by itself; a folder that was moved or removed may be back with all that is in it until its parent is synced. A failed sync drops its pages and leaves
+them looking clean: the next process that opens the file reads them, and may sync it again, until power loss takes them. Rot flips bits of synced bytes.
 """
 
 from __future__ import annotations
@@ -21,14 +22,12 @@ SECTOR = 512
 
 @dataclass(slots=True)
 class DiskFaults:
-    """sync_us: how long a sync takes. slow, slow_us: some take much longer. sync_error: probability that a sync fails. lying: probability, per power loss, that a file
-    loses synced bytes (a broken disk: outside what a member may survive without amnesia)."""
+    """sync_us: how long a sync takes. slow, slow_us: some take much longer. sync_error: probability that a sync fails."""
 
     sync_us: tuple[int, int] = (150, 1_500)
     slow: float = 0.0
     slow_us: tuple[int, int] = (20_000, 400_000)
     sync_error: float = 0.0
-    lying: float = 0.0
 
 
 class _Inode:
@@ -130,14 +129,19 @@ class SimDisk:
         self._entries: dict[str, _Inode] = {}
         self._durable: dict[str, _Inode] = {}
         self._folders: dict[str, None] = {"": None}
+        self._durable_folders: dict[str, None] = {"": None}
         self._life: Life | None = None
         self.syncs = self.sync_errors = self.torn = 0
+        self.entries_lost = self.refused = 0
         self._folder_busy_until = 0
 
     # --- what the world does to it ---
 
     def attach(self, life: Life) -> None:
+        """Another process: it opens every file anew, and what a failed sync left behind looks clean to it."""
         self._life = life
+        for inode in self._entries.values():
+            inode.broken = False
 
     def check_alive(self, life: Life | None) -> None:
         assert life is None or life.alive, f"{self.name}: a dead process writes"
@@ -157,21 +161,35 @@ class SimDisk:
 
     def charge(self, growth: int) -> None:
         if growth > self.free_bytes():
+            self.refused += 1
             raise DiskFull("no space left", disk=self.name)
 
     def power_loss(self) -> None:
         """Keep what was synced, and of the rest what chance keeps."""
         draw = self._draw
         entries: dict[str, _Inode] = {}
+        self._lose_folders()
         for path in sorted({**self._durable, **self._entries}):
             now, then = self._entries.get(path), self._durable.get(path)
             kept = now if now is then or draw.chance(0.5) else then
-            if kept is not None:
+            self.entries_lost += now is not None and kept is not now
+            if kept is not None and path.rpartition("/")[0] in self._folders:
                 entries[path] = kept
         for inode in dict.fromkeys(entries.values()):
             self._lose(inode)
         self._entries = entries
         self._durable = dict(entries)
+
+    def _lose_folders(self) -> None:
+        """Each folder is as it was or as it became; what lies in one that is gone is gone too."""
+        kept: dict[str, None] = {"": None}
+        for path in sorted({**self._durable_folders, **self._folders}):
+            now, then = path in self._folders, path in self._durable_folders
+            there = now if now is then or self._draw.chance(0.5) else then
+            self.entries_lost += now and not there
+            if path and there and path.rpartition("/")[0] in kept:
+                kept[path] = None
+        self._folders, self._durable_folders = kept, dict(kept)
 
     def _lose(self, inode: _Inode) -> None:
         draw, pending = self._draw, inode.pending
@@ -216,12 +234,27 @@ class SimDisk:
         """Reads that touch [start, end) fail from now on."""
         self._entries[path].unreadable.append((start, end))
 
+    def used(self, path: str) -> int:
+        """Bytes of a file up to the last that is not zero."""
+        inode = self._entries.get(path)
+        return 0 if inode is None else len(bytes(inode.data).rstrip(b"\0"))
+
+    def lose_end(self, path: str) -> bool:
+        """A broken disk: from some byte on, what was synced is zeros. False if there is nothing to lose."""
+        used = self.used(path)
+        if not used:
+            return False
+        inode, start = self._entries[path], self._draw.between(0, used - 1)
+        for data in (inode.data, inode.synced):
+            data[start:] = bytes(len(data) - start) if len(data) > start else b""
+        return True
+
     def paths(self) -> list[str]:
         return sorted(self._entries)
 
     def wipe(self) -> None:
         """A new, empty disk."""
-        self._entries, self._durable, self._folders = {}, {}, {"": None}
+        self._entries, self._durable, self._folders, self._durable_folders = {}, {}, {"": None}, {"": None}
 
     # --- base.env.Disk ---
 
@@ -237,7 +270,7 @@ class SimDisk:
     def mkdir(self, path: str) -> None:
         parts = path.strip("/").split("/")
         for count in range(1, len(parts) + 1):
-            self._folders["/".join(parts[:count])] = None
+            self._folders["/".join(parts[:count])] = self._durable_folders["/".join(parts[:count])] = None
 
     def open(self, path: str, *, create_size: int | None = None) -> SimFile:
         inode = self._entries.get(path)
@@ -289,6 +322,12 @@ class SimDisk:
                     self._durable.pop(one, None)
                 else:
                     self._durable[one] = inode
+        for one in sorted({**self._folders, **self._durable_folders}):
+            if one and one.rpartition("/")[0] == folder:
+                if one in self._folders:
+                    self._durable_folders[one] = None
+                else:
+                    self._durable_folders.pop(one, None)
 
     def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None]) -> None:
         life = self._life

@@ -270,6 +270,8 @@ class Checkpoints:
     def trim(self) -> None:
         """Tell the WAL what this replica needs no more: applied durably (one checkpoint back) *and* archived, and not held."""
         replica = self._replica
+        if replica.stopped:
+            return  # forgotten: the WAL knows it no more
         below = self._needed_from()
         if replica.group is not None and below > 1:
             replica.node.wal.trim(replica.partition, Lsn(below))

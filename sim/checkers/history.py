@@ -10,11 +10,15 @@ FOREVER = 1 << 62
 
 
 class Kind(Enum):
-    """WRITE sets a value. READ returns one (None: absent). CAS sets `value` if the present one equals `expected`; ok says whether it did."""
+    """WRITE sets a value. READ returns one (None: absent). CAS sets `value` if the present one equals `expected`; ok says whether it did.
+
+    WEAK is a read that may be late: bound to the LSN that it names, not to time; only the witness judges it.
+    """
 
     WRITE = "write"
     READ = "read"
     CAS = "cas"
+    WEAK = "weak"
 
 
 @dataclass(frozen=True, slots=True)

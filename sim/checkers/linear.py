@@ -52,8 +52,8 @@ def _apply(state: int | None, one: Operation) -> tuple[bool, int | None]:
 
 
 def _check_key(operations: list[Operation], steps_max: int) -> tuple[str, int]:
-    # A read without an answer says nothing.
-    history = [one for one in operations if one.answered or one.kind is not Kind.READ]
+    # A read without an answer says nothing; a weak one promises nothing about time.
+    history = [one for one in operations if (one.answered or one.kind is not Kind.READ) and one.kind is not Kind.WEAK]
     history.sort(key=lambda one: (one.start, one.end, one.id))
     count = len(history)
     must = sum([1 << place for place, one in enumerate(history) if one.answered])

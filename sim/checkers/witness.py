@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from sim.checkers.history import Kind, Operation
 
+_READS = (Kind.READ, Kind.WEAK)
+
 
 def _writes(operation: Operation) -> bool:
     return operation.kind is Kind.WRITE or (operation.kind is Kind.CAS and operation.ok is not False)
@@ -15,11 +17,11 @@ def check_witness(operations: Sequence[Operation]) -> list[str]:
     """Findings, empty if none. operations: one partition, values unique per key over all writes.
 
     1 no two writes share an LSN. 2 real time: what starts after an answer is served at that LSN or above (a write: above).
-    3 a read at LSN s returns the last write at or below s; a value of a write without answer is allowed if it could have been there: not before the write
+    3 a read at LSN s, weak ones too, returns the last write at or below s; a value of a write without answer is allowed if it could have been there: not before the write
     began, and not again once a write above the LSN at which it was first read replaced it.
     """
     findings: list[str] = []
-    answered = [one for one in operations if one.answered and one.lsn is not None]
+    answered = [one for one in operations if one.answered and one.lsn is not None and one.kind is not Kind.WEAK]
     commits: dict[int, Operation] = {}
     for one in answered:
         if _writes(one):
@@ -58,12 +60,12 @@ def _values(operations: list[Operation]) -> list[str]:
     writers = {one.value: one for one in known}
     first_read: dict[int | None, int] = {}
     for one in operations:
-        if one.kind is Kind.READ and one.answered and one.lsn is not None and one.value is not None and one.value in unknown:
+        if one.kind in _READS and one.answered and one.lsn is not None and one.value is not None and one.value in unknown:
             first_read[one.value] = min(one.lsn, first_read.get(one.value, one.lsn))
     for read in operations:
         if not read.answered or read.lsn is None:
             continue
-        if read.kind is Kind.READ:
+        if read.kind in _READS:
             seen = read.value
         elif read.kind is Kind.CAS and read.ok is False:
             before = _last(known, read.lsn)

@@ -1,28 +1,38 @@
-"""Builds the cluster: three node hosts, a control host that never crashes (router, store, services), one object store.
+"""Builds the cluster: three node hosts, a control host (router, store, durability services), one object store, and a machine that only looks on.
 
-The control host reaches nodes through a `Door` each: calls go to the node's present life, or fail as a dead process would. A node that starts again is
-told at once what to host.
+Every part is started by `server/`, as in production. All of them may die: nodes and the control part each have lives of their own. The data folder that jobs and
+tree engines share lies on a disk of its own that keeps everything; findings lie on the control host's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from archiver.agent import AgentOptions, ArchiveAgent
 from archiver.claiming import Claiming
 from archiver.writer import Writer
-from base.env import Env, ObjectStore
-from base.errors import Internal, NotLeader, ScrubjayError
-from base.ids import ClusterId, Lsn, Member, NodeName, PartitionId, TableId
-from server.control import open_control
-from server.node import Founding, RunningNode, Told, WalSizes, absent_node, host_known, join, open_node, start_node
+from base.env import Env, Future, ObjectStore
+from base.errors import Internal, ScrubjayError, Unavailable
+from base.ids import ClusterId, Member, NodeName, PartitionId, TableId
+from base.wrap.retry import RetryingStore
+from pitr.restore import RestoreOptions
+from scrubber.ledger import MEMORY, SqliteLedger
+from scrubber.partition import ScrubOptions
+from server.archive import Wrapped, claim_archive, start_agents, wrapped
+from server.control import Control, open_control
+from server.durability import Durability, DurabilityOptions, open_durability
+from server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absent_node, host_known, join, open_node, start_node
+from sim.clock import SimClock
+from sim.jobs import SimJobs
 from sim.store import SimStore
+from sim.whole.door import Door
 from sim.world import Host, World
+from storage.archive_port import LogSource
 from storage.archive_source import NodeLogSource
-from storage.btree.engine import TreeEngine
 from storage.btree.memory_engine import MemoryEngine, MemoryTrees
-from storage.command import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from storage.consensus.options import ConsensusOptions
 from storage.control.metadata import Metadata, metadata_table
 from storage.control.router import Router
@@ -32,101 +42,41 @@ from storage.node import Node
 from storage.node.absent import AbsentNode
 from storage.node.identity import Members
 from storage.options import StorageOptions
-from storage.replica import Replica
 from storage.service_port import Finding
 
 NAMES = (NodeName("n1"), NodeName("n2"), NodeName("n3"))
 MEMBERS = tuple(Member(number, 1) for number in range(1, len(NAMES) + 1))
 CLUSTER = ClusterId("00000000-0000-4000-8000-00000000c1c1")
-_DOWN = NotLeader("node is down")
+_POLL_S = 0.05
+_CLAIM_S = 5.0
+"""How long a start of the control part waits for the archive, before it comes up without it."""
+_CLOCK_TRY_US = 500_000
 
 
-class Door:
-    """A node as the control host sees it: the present life, or a dead one."""
+@dataclass(slots=True)
+class ControlLife:
+    """One life of the control part. up: the catalogue is loaded. durability: None until its services run."""
 
-    def __init__(self, host: Host, number: int) -> None:
-        self._host = host
-        self.name = host.name
-        self.number = number
+    parts: Control
+    archive: Wrapped
+    up: bool = False
+    durability: Durability | None = None
 
-    @property
-    def node(self) -> Node | None:
-        life: RunningNode | None = self._host.process
-        return life.node if life is not None and life.node.started else None
 
-    @property
-    def failed(self) -> ScrubjayError | None:
-        node = self.node
-        return _DOWN if node is None else node.failed
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """How far a machine's wall clock is off at the start, and how fast its clocks run."""
 
-    @property
-    def replicas(self) -> dict[PartitionId, Replica]:
-        node = self.node
-        return {} if node is None else node.replicas
-
-    @property
-    def engine(self) -> TreeEngine:
-        life: RunningNode | None = self._host.process
-        if life is None:
-            raise _DOWN
-        return life.engine
-
-    def known(self, partition: PartitionId) -> bool:
-        node = self.node
-        return node is not None and node.known(partition)
-
-    def lack(self, partition: PartitionId) -> ScrubjayError | None:
-        node = self.node
-        return None if node is None else node.lack(partition)
-
-    def host(self, *arguments: Any, **options: Any) -> Replica | None:
-        node = self.node
-        return None if node is None else node.host(*arguments, **options)
-
-    def forget(self, partition: PartitionId) -> None:
-        node = self.node
-        if node is not None:
-            node.forget(partition)
-
-    def queue_control(self, *arguments: Any) -> None:
-        node = self.node
-        if node is None:
-            raise _DOWN
-        node.queue_control(*arguments)
-
-    def start_loaded(self, *arguments: Any) -> None:
-        node = self.node
-        if node is not None:
-            node.start_loaded(*arguments)
-
-    def write(self, partition: PartitionId, command: WriteCommand, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
-        node = self.node
-        if node is None:
-            done(_DOWN)
-        else:
-            node.write(partition, command, done)
-
-    def read(
-        self, partition: PartitionId, key: bytes, *, consistent: bool, min_lsn: Lsn, done: Callable[[ReadAnswer | ScrubjayError], None]
-    ) -> None:
-        node = self.node
-        if node is None:
-            done(_DOWN)
-        else:
-            node.read(partition, key, consistent=consistent, min_lsn=min_lsn, done=done)
-
-    def read_range(
-        self, partition: PartitionId, request: RangeRead, *, min_lsn: Lsn, done: Callable[[RangeAnswer | ScrubjayError], None]
-    ) -> None:
-        node = self.node
-        if node is None:
-            done(_DOWN)
-        else:
-            node.read_range(partition, request, min_lsn=min_lsn, done=done)
+    offset_us: int = 0
+    rate_ppm: int = 0
 
 
 class WholeCluster:
-    """world: may already hold faults. on_node: called with each new life of a node (agents are started there)."""
+    """clocks: of the machines by name; true ones where none is given. checkpoint_s: how long an operation of a tree's worker takes at least.
+
+    agent: with it every node has an archiving agent, and the control part claims the archive (whose identity must be there) and runs its durability services.
+    Without: storage alone. on_node: called with each new life of a node once it may speak.
+    """
 
     def __init__(
         self,
@@ -134,50 +84,64 @@ class WholeCluster:
         *,
         storage: StorageOptions | None = None,
         consensus: ConsensusOptions | None = None,
+        agent: AgentOptions | None = None,
+        clocks: Mapping[str, Clocks] | None = None,
         initial_partitions: int = 1,
         wal_file_bytes: int = 1 << 18,
         wal_limit_bytes: int = 64 << 20,
         checkpoint_s: float = 0.002,
+        archive_wait_s: float = 60.0,
     ) -> None:
-        """checkpoint_s: how long an operation of a tree's worker takes at least."""
-        self._checkpoint_s = checkpoint_s
         self.world = world
         self.storage = storage or StorageOptions()
         self.consensus = consensus or ConsensusOptions()
-        self.broken: list[ScrubjayError] = []
-        """Why nodes stopped because a rule of their own did not hold. keep_broken: such a node is left to its peers; else its run ends there."""
-        self.keep_broken = False
+        self._agent = agent
+        self._wal = WalSizes(wal_file_bytes, wal_limit_bytes, wal_file_bytes)
+        self._initial_partitions, self._checkpoint_s, self._archive_wait_s = initial_partitions, checkpoint_s, archive_wait_s
         self.trees: dict[NodeName, MemoryTrees] = {name: MemoryTrees() for name in NAMES}
         self.archive = SimStore(world)
+        self.writer = Writer(CLUSTER)
         self.findings: list[Finding] = []
         self.states: list[tuple[int, str, str, str, str]] = []
+        self.agents: dict[NodeName, ArchiveAgent] = {}
+        self._running_agents: list[ArchiveAgent] = []
         self.on_node: list[Callable[[Host, RunningNode], None]] = []
         self.absent: dict[NodeName, AbsentNode] = {}
         """Nodes that stay out, by name."""
-        self._wal_file_bytes, self._wal_limit_bytes = wal_file_bytes, wal_limit_bytes
-        self.control = world.add_host(NodeName("control"), build=lambda host: host)
-        self.control.start()
-        self.env: Env = self.control.env
-        self.members = Members(self.control.disk, CLUSTER)
-        self.hosts = [world.add_host(name, build=self._build) for name in NAMES]
-        self.doors: dict[NodeName, Any] = {host.name: Door(host, number) for number, host in enumerate(self.hosts, 1)}
+        self.broken: list[ScrubjayError] = []
+        """Why nodes stopped because a rule of their own did not hold. keep_broken: such a node is left to its peers; else its run ends there."""
+        self.keep_broken = False
+        self.observer = world.add_host(NodeName("observer"), build=lambda host: host)
+        self.folder = world.add_host(NodeName("folder"), build=lambda host: host)
+        self.observer.start()
+        self.folder.start()
+        self.members = Members(self.folder.disk, CLUSTER)
+        self.env: Env = self.observer.env
+        """Of the machine that looks on: its clock is true and it never dies."""
+        self.look = RetryingStore(self.archive.client(self.env.tasks), self.env)
+        """The archive as that machine sees it."""
+        clocks = clocks or {}
+        made = {name: SimClock(world, rate_ppm=one.rate_ppm, offset_us=one.offset_us) for name, one in clocks.items()}
+        self.hosts = [world.add_host(name, build=self._build, clock=made.get(name)) for name in NAMES]
+        self.control = world.add_host(NodeName("control"), build=self._build_control, clock=made.get("control"))
         self.system = metadata_table(
             TableId("00000000-0000-4000-8000-000000000001"),
             PartitionId("00000000-0000-4000-8000-000000000002"),
             members=MEMBERS,
             created_at=1,
         )
-        self.parts = open_control(
-            self.env,
-            nodes=self.doors,
-            system=self.system,
-            members=MEMBERS,
-            disk=self.control.disk,
-            node_folder=lambda _name, path: path,
-            initial_partitions=initial_partitions,
-            pitr_default=True,
-            tree_timeout_s=10.0,
-        )
+        self._ledger: SqliteLedger | None = None
+        self._sources: dict[NodeName, LogSource] = {}
+
+    # ------------------------------------------------------------------ the present control part
+
+    @property
+    def parts(self) -> Control:
+        """Raises Unavailable while the control host is down."""
+        life: ControlLife | None = self.control.process
+        if life is None:
+            raise Unavailable("the control part is down")
+        return life.parts
 
     @property
     def router(self) -> Router:
@@ -195,29 +159,73 @@ class WholeCluster:
     def service(self) -> Service:
         return self.parts.service
 
+    @property
+    def durability(self) -> Durability:
+        """Raises Unavailable until the control part is up."""
+        life: ControlLife | None = self.control.process
+        if life is None or life.durability is None:
+            raise Unavailable("the durability services are not up")
+        return life.durability
+
+    @property
+    def ready(self) -> bool:
+        life: ControlLife | None = self.control.process
+        return life is not None and life.up and (self._agent is None or life.durability is not None)
+
+    async def ask(self, work: Coroutine[Any, Any, Any], *, seconds: float) -> Any:
+        """Run a coroutine in the control part's life. Raises what it raises; Unavailable with `unknown` if that life ends first or the time is up."""
+        outcome: Future[Any] = self.env.tasks.future()
+        life = self.control.life
+
+        def settle(task: Any) -> None:
+            if outcome.done():
+                return
+            try:
+                outcome.set_result(task.result())
+            except ScrubjayError as error:
+                outcome.set_exception(error)
+
+        def watch() -> None:
+            if outcome.done():
+                return
+            if not life.alive or self.world.now >= give_up:
+                outcome.set_exception(Unavailable("the control part did not answer", unknown=True))
+            else:
+                self.env.tasks.call_later(_POLL_S, watch)
+
+        give_up = self.world.now + int(seconds * 1e6)
+        self.control.env.tasks.spawn(work, name="asked").add_done_callback(settle)  # type: ignore[attr-defined]
+        watch()
+        return await outcome
+
+    # ------------------------------------------------------------------ lives
+
     def start(self) -> None:
-        """Start every node; `await up()` before using the store."""
-        for host in self.hosts:
+        """Start every machine; `await up()` before using the store."""
+        for host in (*self.hosts, self.control):
             host.start()
 
     async def up(self) -> None:
-        """Wait until the metadata group answers and the catalogue is loaded."""
-        await self.parts.up()
+        """Wait until the control part has loaded the catalogue and its services run."""
+        while not self.ready:
+            await self.env.tasks.sleep(_POLL_S)
 
     def _build(self, host: Host) -> RunningNode | None:
-        engine = partial(MemoryEngine, self.trees[host.name], host.env.tasks, self.control.disk, seconds_base=self._checkpoint_s)
         told = Told(finding=self._finding, state=self._state)
         try:
-            life = self._open(host, engine, told)
+            life = self._open(host, told)
         except ScrubjayError as error:
             number = NAMES.index(host.name) + 1
             self.absent[host.name] = absent_node(name=host.name, number=number, env=host.env, told=told, failed=error)
+            if isinstance(error, ClockFault):
+                self.world.after(_CLOCK_TRY_US, partial(self._again, host))
             return None
         self.absent.pop(host.name, None)
         start_node(life.node, self.members, lambda error: self._booted(host, life) if error is None else None)
         return life
 
-    def _open(self, host: Host, engine: Callable[[], TreeEngine], told: Told) -> RunningNode:
+    def _open(self, host: Host, told: Told) -> RunningNode:
+        engine = partial(MemoryEngine, self.trees[host.name], host.env.tasks, self.folder.disk, seconds_base=self._checkpoint_s)
         return open_node(
             name=host.name,
             names=dict(enumerate(NAMES, 1)),
@@ -225,22 +233,87 @@ class WholeCluster:
             disk=host.disk,
             network=host.network,
             engine=engine,
-            wal=WalSizes(self._wal_file_bytes, self._wal_limit_bytes, self._wal_file_bytes),
+            wal=self._wal,
             options=self.storage,
             consensus=self.consensus,
             founding=Founding(CLUSTER, self.members, host.env.rand.uuid),
             told=told,
         )
 
+    def _again(self, host: Host) -> None:
+        if host.up and host.process is None:
+            host.crash(power=False)
+            host.start()
+
     def _booted(self, host: Host, life: RunningNode) -> None:
-        host_known(life.node, self.system, self.metadata.tables)
+        up = self.control.process is not None
+        host_known(life.node, self.system, self.metadata.tables if up else {})
         join(host.env, self.members, life.node)
+        self._sources[host.name] = life.source
+        if self._agent is not None:
+            store = wrapped(self.archive.client(host.env.tasks), host.env).store
+            jobs = SimJobs(host.env.tasks, self.folder.disk, lambda _url: store)
+            self.agents[host.name] = start_agents(host.env, store, {host.name: life.source}, self.writer, options=self._agent, jobs=jobs)[0]
+            self._running_agents[:] = [agent for _, agent in sorted(self.agents.items())]
         for listener in self.on_node:
             listener(host, life)
 
+    def _build_control(self, host: Host) -> ControlLife:
+        parts = open_control(
+            host.env,
+            nodes={one.name: Door(one, number, host.life) for number, one in enumerate(self.hosts, 1)},
+            system=self.system,
+            members=MEMBERS,
+            disk=host.disk,
+            node_folder=lambda _name, path: path,
+            initial_partitions=self._initial_partitions,
+            pitr_default=True,
+            tree_timeout_s=10.0,
+        )
+        life = ControlLife(parts, wrapped(self.archive.client(host.env.tasks), host.env))
+        host.env.tasks.call_soon(lambda: host.env.tasks.spawn(self._control_up(host.env, life), name="control"))
+        return life
+
+    async def _control_up(self, env: Env, life: ControlLife) -> None:
+        while True:
+            try:
+                await life.parts.up()
+                break
+            except Unavailable:
+                await env.tasks.sleep(_POLL_S)
+        life.up = True
+        if self._agent is None:
+            return
+        if self._ledger is None:
+            self._ledger = await SqliteLedger.open(self.env.tasks, MEMORY)
+        store = life.archive.store
+        await claim_archive(
+            env, store, self.writer, life.parts.metadata, self._sources, patience_s=_CLAIM_S, log=lambda _level, line: self.world.note(line)
+        )
+        life.durability = open_durability(
+            env,
+            disk=self.folder.disk,
+            control=life.parts,
+            store=store,
+            meter=life.archive.meter,
+            writer=self.writer,
+            jobs=SimJobs(env.tasks, self.folder.disk, lambda _url: store),
+            ledger=self._ledger,
+            options=DurabilityOptions(
+                archive_url=self.archive.url,
+                lag_alarm_us=60_000_000,
+                max_offset_us=self.storage.max_clock_offset_us,
+                pitr_default=True,
+                scrub=ScrubOptions(archive_wait_s=self._archive_wait_s),
+                restore=RestoreOptions(archive_wait_s=self._archive_wait_s),
+            ),
+            log=self.world.note,
+            agents=self._running_agents,
+        )
+
     def claim(self, store: ObjectStore, writer: Writer) -> None:
-        """Claim the archive from the control host, as `serve` does beside the metadata leader."""
-        Claiming(self.env, store, writer, self.metadata, self.sources, log=lambda _level, line: self.world.note(line)).start()
+        """Claim the archive from the control host, for those who bring their own agents."""
+        Claiming(self.control.env, store, writer, self.metadata, self.sources, log=lambda _level, line: self.world.note(line)).start()
 
     def sources(self) -> list[NodeLogSource]:
         """Logs of the nodes that run now."""
@@ -248,7 +321,8 @@ class WholeCluster:
 
     def nodes(self) -> list[Node]:
         """Nodes that run now."""
-        return [door.node for door in self.doors.values() if door.node is not None]
+        lives: list[RunningNode | None] = [host.process for host in self.hosts]
+        return [life.node for life in lives if life is not None and life.node.started]
 
     def check_invariants(self) -> None:
         for node in self.nodes():
@@ -260,7 +334,8 @@ class WholeCluster:
     def _finding(self, finding: Finding) -> None:
         self.world.note(f"finding {finding.copy} {finding.kind} {finding.found_by} {finding.detail}")
         self.findings.append(finding)
-        self.service.note(finding)
+        if self.control.process is not None:
+            self.service.note(finding)
 
     def _state(self, node: NodeName, partition: PartitionId | None, state: str, reason: str) -> None:
         where = partition or ""

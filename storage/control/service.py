@@ -206,7 +206,8 @@ class Service:
         self, partition: PartitionId, node: NodeName, *, rows: str, lsn: Lsn, stamp: Stamp, total: Total, chain: bytes, reason: str
     ) -> str:
         replica = self._replica(partition, node)
-        if replica.status.tree == HEALING:
+        if replica.status.tree == HEALING and self._healing.get(partition):
+            # A heal that nobody here carries out was cut off with its control part: it is begun anew.
             raise Unavailable("this copy is being healed already", partition=partition, node=node)
         if replica.status.tree == STOPPED or replica.status.vote == AMNESIAC:
             raise Unavailable("no heal brings this copy back", partition=partition, node=node, state=replica.state, reason=replica.reason)

@@ -25,7 +25,7 @@ from storage.control.metadata import Metadata
 from storage.control.router import Router, stopping
 from storage.node import Node
 from storage.record import Record, Seal
-from storage.replica import BASE, OK, Replica
+from storage.replica import BASE, HEALING, OK, Replica
 
 _POLL_S = 0.02
 _DRAIN_POLL_S = 0.5
@@ -343,7 +343,7 @@ class Store:
 
     def _resume_drain(self, table: TableMeta) -> None:
         if table.archived_at is not None:
-            self._forget(table)
+            self._env.tasks.spawn(self._forget(table), name=f"forget {table.name}")
         elif any(node.known(info.partition_id) for info in table.partitions for node in self._members_of(info)):
             self.host(table)
             self._env.tasks.spawn(self._drain(table), name=f"drain {table.name}")
@@ -357,16 +357,21 @@ class Store:
                 await self._env.tasks.sleep(_DRAIN_POLL_S)
         gone = await self._put_steadily(table.table_id, archived_at=self._env.clock.wall_us())
         if gone is not None:
-            self._forget(gone)
+            await self._forget(gone)
 
     def _archived(self, partition: PartitionId) -> int:
         return max(
             (node.replicas[partition].segments.facts.archived for node in self._nodes.values() if partition in node.replicas), default=0
         )
 
-    def _forget(self, table: TableMeta) -> None:
+    async def _forget(self, table: TableMeta) -> None:
+        """Remove the replicas. One that is being healed is let finish: its tree is in other hands."""
         for info in table.partitions:
             for node in self._members_of(info):
+                while (replica := node.replicas.get(info.partition_id)) is not None and replica.state == HEALING:
+                    if self._stopping:
+                        return
+                    await self._env.tasks.sleep(_DRAIN_POLL_S)
                 if node.known(info.partition_id):
                     node.forget(info.partition_id)
 

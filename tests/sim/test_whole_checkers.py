@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from sim.checkers.history import Kind
+from sim.whole.clients import KEYS, LAST_CLIENT, STRANGERS
 from sim.whole.commands import item_of, key_of
-from sim.whole.run import KEYS, LAST_CLIENT, RESTORED, STRANGERS, TABLE, WholeRun
+from sim.whole.run import RESTORED, TABLE, WholeRun
 from storage.command import RangeAnswer, ReadAnswer
 
 Forge = Callable[["Forged", int], int | None]
@@ -19,19 +20,19 @@ KEEP = -1
 
 def _acknowledged(run: WholeRun, key: int) -> list[int | None]:
     """Values of acknowledged writes in the order of their LSNs."""
-    mine = [one for one in run.history if one.key == key and one.kind is not Kind.READ and one.answered and one.ok is not False]
+    mine = [one for one in run.clients.history if one.key == key and one.kind is not Kind.READ and one.answered and one.ok is not False]
     return [one.value for one in sorted(mine, key=lambda one: one.lsn or 0)]
 
 
 def _lost(run: Forged, key: int) -> int | None:
     """Nothing of what was acknowledged is there."""
-    return None if run.ledger.allowed(key) != [None] and None not in run.ledger.allowed(key) else KEEP
+    return None if run.clients.ledger.allowed(key) != [None] and None not in run.clients.ledger.allowed(key) else KEEP
 
 
 def _stale(run: Forged, key: int) -> int | None:
     """The oldest acknowledged value: all later ones are lost."""
     values = [value for value in _acknowledged(run, key) if value is not None]
-    return values[0] if values and values[0] not in run.ledger.allowed(key) else KEEP
+    return values[0] if values and values[0] not in run.clients.ledger.allowed(key) else KEEP
 
 
 def _extra(run: Forged, key: int) -> int | None:
@@ -42,7 +43,7 @@ def _extra(run: Forged, key: int) -> int | None:
 def _resurrected(run: Forged, key: int) -> int | None:
     """What an acknowledged delete took away is there again."""
     values = [value for value in _acknowledged(run, key) if value is not None]
-    return values[-1] if values and run.ledger.allowed(key) == [None] else KEEP
+    return values[-1] if values and run.clients.ledger.allowed(key) == [None] else KEEP
 
 
 class Forged(WholeRun):
@@ -143,5 +144,5 @@ def test_the_same_worlds_hold_when_nothing_is_forged() -> None:
     run = Forged(2, lambda run, key: KEEP)
     assert run.run().violation == ""
     assert run.forged == {}
-    last = [one for one in run.history if one.client == LAST_CLIENT]
+    last = [one for one in run.clients.history if one.client == LAST_CLIENT]
     assert len(last) == 2 * KEYS + STRANGERS, "every key read alone and in a scan, as operations of the history"

@@ -23,10 +23,9 @@ from scrubber.rebuilt import ArchiveReferences
 from scrubber.report import ScrubReport
 from scrubber.run import scrub
 from scrubber.shelves import StoreShelves
-from server.control import open_control
 from server.node import RunningNode
 from sim.jobs import SimJobs
-from sim.whole.cluster import CLUSTER, MEMBERS, WholeCluster
+from sim.whole.cluster import CLUSTER, WholeCluster
 from sim.whole.commands import SCHEMA, Put, key_of, value_of
 from sim.whole.run import AGENT, CONSENSUS, STORAGE
 from sim.world import Host, World
@@ -61,6 +60,8 @@ class House:
             self.cluster.start()
             self.run(self.cluster.up())
             self.cluster.claim(self.client(), self.writer)
+        else:
+            self.cluster.control.start()
 
     # ------------------------------------------------------------------ time
 
@@ -118,18 +119,6 @@ class House:
         cluster = self.cluster
         cluster.control.crash(power=power)
         cluster.control.start()
-        cluster.env = cluster.control.env
-        cluster.parts = open_control(
-            cluster.env,
-            nodes=cluster.doors,
-            system=cluster.system,
-            members=MEMBERS,
-            disk=cluster.control.disk,
-            node_folder=lambda _name, path: path,
-            initial_partitions=self.partitions,
-            pitr_default=True,
-            tree_timeout_s=10.0,
-        )
         self._restore = None
         if up:
             self.run(cluster.up())
@@ -189,13 +178,13 @@ class House:
     # ------------------------------------------------------------------ services
 
     def jobs(self) -> SimJobs:
-        return SimJobs(self.env.tasks, self.cluster.control.disk, lambda _url: self.client())
+        return SimJobs(self.env.tasks, self.cluster.folder.disk, lambda _url: self.client())
 
     def references(self) -> ArchiveReferences:
         return ArchiveReferences(
             self.env,
             self.jobs(),
-            self.cluster.control.disk,
+            self.cluster.folder.disk,
             StoreShelves(self.client(), ArchiveIndex(self.client(), CLUSTER, tasks=self.env.tasks), self.env.clock),
             url=self.cluster.archive.url,
             writer=self.writer,
@@ -212,9 +201,7 @@ class House:
         """The restore service of this life."""
         if self._restore is None:
             index = ArchiveIndex(self.client(), CLUSTER, tasks=self.env.tasks)
-            source = ArchiveSource(
-                self.env, self.jobs(), self.cluster.control.disk, index, url=self.cluster.archive.url, writer=self.writer
-            )
+            source = ArchiveSource(self.env, self.jobs(), self.cluster.folder.disk, index, url=self.cluster.archive.url, writer=self.writer)
             self._restore = RestoreService(
                 self.env, self.service, source, RestoreOptions(archive_wait_s=20.0), max_offset_us=500_000, log=self.lines.append
             )

@@ -22,7 +22,10 @@ class Load:
     def __init__(self, house: House, table: TableMeta) -> None:
         self.house, self.table = house, table
         self.asked: dict[int, Any] = {}
-        house.env.tasks.spawn(self._write(), name="load")
+        self._task = house.env.tasks.spawn(self._write(), name="load")
+
+    def end(self) -> None:
+        self._task.cancel()
 
     async def _write(self) -> None:
         for key in range(100_000):
@@ -67,6 +70,7 @@ def test_under_load_it_ends_within_seconds_with_every_acknowledged_write_archive
     left, seconds = stop(house)
     assert (left, seconds <= 5.0) == (0, True), seconds
     check_archived(house, load)
+    load.end()
     house.restart_control(power=True)
     for node in house.cluster.hosts:
         node.crash(power=True)

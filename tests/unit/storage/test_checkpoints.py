@@ -21,6 +21,7 @@ class Bench:
         wal = SimpleNamespace(trim=lambda _partition, below: setattr(self, "trimmed", int(below)))
         node: Any = SimpleNamespace(options=StorageOptions(), boot_us=lambda: 0, arm=lambda _: None, wal=wal, guarded=lambda work: work)
         self.replica: Any = SimpleNamespace(
+            stopped=False,
             node=node,
             overlay=Overlay(),
             tree=DictTree(),
