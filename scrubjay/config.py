@@ -25,6 +25,9 @@ import msgspec
 from base.errors import Invalid
 from scrubjay.units import format_duration, format_size, parse_duration, parse_size
 
+LOG_FILES_LEAST = 4
+"""A log needs one file to write to, one to copy forward into and some that wait for the archive."""
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -309,7 +312,45 @@ def load(
         structs[section] = kind(
             **{entry.attribute: values[dotted] for dotted, entry in fields().items() if entry.section == section and dotted in values}
         )
-    return Config(**structs)
+    config = Config(**structs)
+    _check_together(config)
+    return config
+
+
+def _check_together(config: Config) -> None:
+    """Raises Invalid for values that are good alone and cannot work together."""
+    storage, consensus, archive = config.storage, config.consensus, config.archive
+    data = storage.wal_limit_bytes - storage.wal_reserve_bytes
+    least = LOG_FILES_LEAST * storage.wal_file_bytes
+    wrong: tuple[tuple[bool, str, str, str], ...] = (
+        (
+            data < least,
+            "storage.wal_limit",
+            f"{format_size(storage.wal_limit_bytes)}, less {format_size(storage.wal_reserve_bytes)} of storage.wal_reserve",
+            f"leave room for {LOG_FILES_LEAST} files of storage.wal_file ({format_size(least)})",
+        ),
+        (
+            data >= least and archive.segment_bytes * 2 > data,
+            "archive.segment_bytes",
+            f"{format_size(archive.segment_bytes)}; a log takes {format_size(data)}",
+            "two segments must fit into a log, or it is full before one is archived",
+        ),
+        (
+            consensus.lease_us < 2 * consensus.support_interval_us,
+            "consensus.lease",
+            f"{format_duration(consensus.lease_us)}; support is asked for every {format_duration(consensus.support_interval_us)}",
+            "make it at least twice consensus.support_interval, or leaders lose their lease between two messages",
+        ),
+        (
+            bool(config.s3.access_key_id) != bool(config.s3.secret_access_key),
+            "s3.access_key_id" if config.s3.access_key_id else "s3.secret_access_key",
+            "half a pair of keys",
+            "give s3.access_key_id and s3.secret_access_key together, or neither",
+        ),
+    )
+    for is_wrong, key, found, step in wrong:
+        if is_wrong:
+            raise Invalid("configuration values do not work together", asked=key, found=found, next=step)
 
 
 def _from_file(path: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from scrubjay.verb import Verb
 HELP_WIDTH = WIDTH
 
 GROUPS = {
+    "config": "is the configuration good for this machine and store?",
     "archive": "the archive of every table's log",
     "scrub": "prove every replica equal to one rebuilt from the archive",
     "cluster": "the cluster as a whole",

@@ -20,6 +20,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
@@ -358,6 +359,14 @@ class S3Store:
         if left is not None:
             await self.delete(key)
         return refused and left is None
+
+    async def clock_ahead_s(self, wall_us: Callable[[], int]) -> float:
+        """How far the server's clock is ahead of `wall_us`, in seconds, to a second or so; by the Date of an answer."""
+        answer = await self._run(lambda client: client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix, MaxKeys=1), "")
+        date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        if date is None:
+            return 0.0
+        return parsedate_to_datetime(date).timestamp() - wall_us() / 1e6
 
     async def confirm_flat_order(self, prefix: str, expected: Keys) -> bool:
         """Whether a flat listing of `prefix` comes in byte order; remembered, so that later listings need one request per page."""

@@ -6,6 +6,7 @@ from scrubjay.verb import Verb
 from scrubjay.verbs import (
     archive_status,
     cluster_takeover,
+    config_check,
     demo,
     restore_cancel,
     restore_plan,
@@ -23,6 +24,7 @@ VERBS: tuple[Verb, ...] = (
     serve.VERB,
     demo.VERB,
     status.VERB,
+    config_check.VERB,
     archive_status.VERB,
     verify.VERB,
     scrub_run.VERB,

@@ -1,0 +1,222 @@
+"""`scrubjay config check`: would `serve` with this configuration work here? Looks and tries; nothing of the data folder or the archive is changed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from archiver.identity import clusters
+from archiver.probe import probe
+from base.env import Env, ObjectStore
+from base.errors import Invalid, ScrubjayError, Unsafe
+from base.real.clock import RealClock
+from base.real.disk import RealDisk
+from base.real.limits import raise_descriptors, share_out
+from base.real.loop import AsyncTasks, run
+from base.real.ports import try_listening
+from base.real.rand import RealRand
+from base.real.s3 import S3Store
+from base.real.stores import open_store
+from scrubjay.config import Config
+from scrubjay.server.cluster import NODES
+from scrubjay.server.folder import read_cluster
+from server.patience import within
+
+PATIENCE_S = 20.0
+"""How long the store may take for all that is asked of it."""
+CLOCK_OFF_S = 60.0
+"""S3 servers refuse requests that are some minutes off; a clock this far off is wrong already."""
+MEMORY_LEAST = 512 << 20
+ADDRESS_SPACE_LEAST = 4 << 30
+"""Trees are mapped, a worker process maps one at a time."""
+
+GOOD, WARNING, BAD = "ok", "warning", "failed"
+
+
+class Check(NamedTuple):
+    """check: its name. found: what is so. next: what to do, None if nothing."""
+
+    check: str
+    verdict: str
+    found: str
+    next: str | None = None
+
+
+def check_config(config: Config) -> list[Check]:
+    """Every check, in the order in which a start would meet them. Never raises for what it finds."""
+    found: list[Check] = []
+    for name, look in _LOOKS:
+        try:
+            found += look(config)
+        except Invalid:
+            raise
+        except ScrubjayError as error:
+            found.append(_failed(name, error))
+        except OSError as error:
+            found.append(Check(name, BAD, error.strerror or str(error), "put that right first"))
+    return found
+
+
+def _failed(name: str, error: ScrubjayError) -> Check:
+    facts = [str(error.fields[field]) for field in ("error_code", "found", "cause") if error.fields.get(field)]
+    step = error.fields.get("next")
+    return Check(name, BAD, ": ".join([error.message, *facts[:2]]), str(step) if step else "see docs/CONFIG.md")
+
+
+def _descriptors(config: Config) -> Iterator[Check]:
+    shared = share_out(raise_descriptors(), nodes=len(NODES))
+    room = shared.wal_files_per_node * config.storage.wal_file_bytes
+    if shared.connections < config.limits.connections:
+        yield Check("files", WARNING, f"{shared.limit} descriptors: at most {shared.connections} connections", "raise ulimit -n")
+    elif room < config.storage.wal_limit_bytes:
+        yield Check(
+            "files", WARNING, f"{shared.limit} descriptors: a log grows to {room >> 20} MiB only", "raise ulimit -n or storage.wal_file"
+        )
+    else:
+        yield Check("files", GOOD, f"{shared.limit} descriptors")
+
+
+def _memory(config: Config) -> Iterator[Check]:
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    facts = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines() if ":" in line)
+    free = int(facts["MemAvailable"].split()[0]) << 10
+    if space != resource.RLIM_INFINITY and space < ADDRESS_SPACE_LEAST:
+        yield Check(
+            "memory",
+            BAD,
+            f"the address space is limited to {space >> 20} MiB",
+            f"raise ulimit -v to {ADDRESS_SPACE_LEAST >> 20} MiB, or lift it",
+        )
+    elif free < MEMORY_LEAST:
+        yield Check("memory", WARNING, f"{free >> 20} MiB are free", f"leave at least {MEMORY_LEAST >> 20} MiB")
+    else:
+        yield Check("memory", GOOD, f"{free >> 20} MiB are free")
+
+
+def _folder(config: Config) -> Iterator[Check]:
+    folder = Path(config.serve.data).resolve()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        yield Check("data", BAD, f"{there} is no folder that can be written", "give another place with --data")
+        return
+    free = shutil.disk_usage(there).free
+    if free < 8 * len(NODES) * config.storage.wal_file_bytes:
+        yield Check("data", BAD, f"{free >> 20} MiB are free on the disk of {there}", "make room")
+    elif free < len(NODES) * config.storage.wal_limit_bytes:
+        found = (
+            f"{free >> 20} MiB are free; logs may grow to {len(NODES) * config.storage.wal_limit_bytes >> 20} MiB while the store is down"
+        )
+        yield Check("data", WARNING, found, "make room, or lower storage.wal_limit")
+    else:
+        yield Check("data", GOOD, f"{there}, {free >> 30} GiB free")
+
+
+def _port(config: Config) -> Iterator[Check]:
+    place = f"{config.serve.listen}:{config.serve.port}"
+    try:
+        try_listening(config.serve.listen, config.serve.port)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        step = "stop what listens there, or give another --port" if taken else "give another --listen or --port"
+        yield Check("port", BAD, f"{place}: {error.strerror or error}", step)
+    else:
+        yield Check("port", GOOD, f"{place} is free")
+
+
+def _clock(config: Config) -> Iterator[Check]:
+    folder = Path(config.serve.data).resolve()
+    made = read_cluster(RealDisk(folder)) if (folder / "cluster.json").is_file() else None
+    behind_s = 0.0 if made is None else (made.created_at - RealClock().wall_us()) / 1e6
+    if behind_s > config.consensus.max_clock_offset_us / 1e6:
+        yield Check(
+            "clock", BAD, f"this clock is {behind_s:.0f} s before the data folder was made", "set it right (runbooks/clock-ahead.md)"
+        )
+    else:
+        yield Check("clock", GOOD, "not before the data folder was made")
+
+
+def _store(config: Config) -> list[Check]:
+    parts = urlsplit(config.archive_url)
+    if parts.scheme == "file" and not Path(unquote(parts.path)).is_dir():
+        return _new_folder(config, Path(unquote(parts.path)))
+
+    async def main(tasks: AsyncTasks) -> list[Check]:
+        env = Env(RealClock(), RealRand(), tasks)
+        store = open_store(
+            config.archive_url,
+            settings={**config.s3.settings, "timeout": str(min(PATIENCE_S, config.archive.timeout_us / 1e6))},
+            create=False,
+        )
+        try:
+            return await within(tasks, _ask(store, env, config), seconds=PATIENCE_S, what="the archive does not answer in time")
+        finally:
+            store.close()
+
+    return run(main)
+
+
+async def _ask(store: ObjectStore, env: Env, config: Config) -> list[Check]:
+    found = [_whose(await clusters(store), config)]
+    if isinstance(store, S3Store):
+        off_s = await store.clock_ahead_s(env.clock.wall_us)
+        bad = abs(off_s) > CLOCK_OFF_S
+        found.append(
+            Check("store clock", BAD if bad else GOOD, f"{abs(off_s):.0f} s from this clock", "set the one that is wrong" if bad else None)
+        )
+    await probe(store, env)  # a few small objects, made and removed again
+    return [*found, Check("store", GOOD, f"{store.url} keeps what the archive rests on")]
+
+
+def _whose(present: list[str], config: Config) -> Check:
+    folder = Path(config.serve.data).resolve()
+    own = read_cluster(RealDisk(folder)) if (folder / "cluster.json").is_file() else None
+    if own is None and present:
+        raise Unsafe(
+            "the data folder is new and the archive is not",
+            found=f"it is of cluster {', '.join(present)}",
+            next="give another --archive, or the right --data",
+        )
+    if own is not None and own.attached and own.cluster_id not in present:
+        raise Unsafe(
+            "the archive is not this data folder's own",
+            found=f"cluster {own.cluster_id} is not there",
+            next="give the right one with --archive",
+        )
+    return Check("archive", GOOD, "new" if own is None or not present else "the data folder's own")
+
+
+def _new_folder(config: Config, root: Path) -> list[Check]:
+    """An archive folder that is not there yet is not made here; whether the disk it will lie on keeps the guarantees is tried beside it."""
+    folder = Path(config.serve.data).resolve()
+    own = read_cluster(RealDisk(folder)) if (folder / "cluster.json").is_file() else None
+    if own is not None and own.attached:
+        return [Check("archive", BAD, f"{root} is not there", "put it back (runbooks/archive-gone.md)")]
+    there = next(path for path in (root, *root.parents) if path.is_dir())
+
+    async def main(tasks: AsyncTasks) -> None:
+        with tempfile.TemporaryDirectory(prefix=".scrubjay-check-", dir=there) as beside:
+            store = open_store(Path(beside).as_uri())
+            try:
+                await probe(store, Env(RealClock(), RealRand(), tasks))
+            finally:
+                store.close()
+
+    run(main)
+    return [Check("archive", GOOD, f"new: {root}"), Check("store", GOOD, "its disk keeps what the archive rests on")]
+
+
+_LOOKS: tuple[tuple[str, Callable[[Config], Any]], ...] = (
+    ("files", _descriptors),
+    ("memory", _memory),
+    ("data", _folder),
+    ("port", _port),
+    ("clock", _clock),
+    ("store", _store),
+)
