@@ -149,7 +149,7 @@ class PartitionIndex:
         return self.summary().reach
 
     def learned(self, rows: Sequence[Row] = ()) -> None:
-        """Something was added: rows that were put into `rows` just now, or none of them but a closed point. Judged from the end, if everything before fits."""
+        """Something was added: rows behind the reach that were put into `rows` just now, or a closed point. Judged from the end, if everything before fits."""
         old = self._summary
         if old is None:
             return
@@ -157,8 +157,6 @@ class PartitionIndex:
         if not old.clean or old.tip is None or old.window.latest_us is None:
             return
         lsn = old.reach
-        if any(row.first <= lsn for row in rows):
-            return
         closed = [point for point in self.closed if point.last_seal >= lsn]
         marks = [mark for mark in (self.mark, Mark(self.named, None), Mark(self.told, None)) if mark is not None and mark.lsn > lsn]
         found = coverage(Facts(self.partition, [row.span() for row in rows], [old.tip], closed, marks, expired=lsn, credible=self.credible))

@@ -121,6 +121,37 @@ def test_a_fork_is_reported_and_the_highest_epoch_is_followed() -> None:
     assert {span.last for span in found.astray if isinstance(span, Span)} == {9, 14}
 
 
+def test_the_branch_that_holds_the_highest_epoch_counts_wherever_it_holds_it() -> None:
+    """The longer branch has one epoch, the other's first segment the same: what was written last decides."""
+    old = Line().grow(2, 5, 9, 14)
+    new = old.fork(5, 8, epoch=1).grow(10, epoch=3)
+    found = coverage(Facts(PARTITION, {*old.spans, *new.spans}))
+    assert [span.last for span in found.thread] == [2, 5, 8, 10]
+    assert found.forks == (Fork(PARTITION, 6, (1, 3)),)
+
+
+def test_a_closed_point_whose_seal_cannot_be_compared_proves_nothing() -> None:
+    """Its last seal lies where the history has none: whose it is nobody can tell."""
+    line = Line().grow(2, 5, 9)
+    point = line.closed(LATE_US)._replace(last_seal=4, chain=bytes(31) + b"x")
+    found = coverage(Facts(PARTITION, line.spans, (), (point,)))
+    assert found.window.latest_us == us(9) - 1
+
+
+@pytest.mark.parametrize("ahead", [1, 600_000_000 << 12])
+def test_a_timestamp_that_cannot_be_true_yet_closes_nothing(ahead: int) -> None:
+    line = Line().grow(2, 5)
+    credible = stamp_at(5) + 100
+    honest = line.closed(LATE_US)._replace(closed=credible)
+    point = honest._replace(closed=credible + ahead)
+    claimed = [line.spans[0], line.spans[1]._replace(closed=credible + ahead)]
+    for facts in (Facts(PARTITION, line.spans, (), (honest, point)), Facts(PARTITION, claimed, (), (honest,))):
+        found = coverage(facts._replace(credible=credible))
+        assert max(run.closed for run in found.runs) == credible
+        with pytest.raises(Unavailable):
+            path_to(facts._replace(credible=credible), found, stamp=credible + 1)
+
+
 def test_a_closed_point_of_the_other_history_proves_nothing() -> None:
     """The log was put back to LSN 5 and nothing was written since: its leader says that nothing at or before now lies behind 5, the archive has more."""
     ahead = Line().grow(2, 5, 9)
