@@ -38,9 +38,9 @@ from archiver.manifest import SegmentManifest, place
 from archiver.names import Names, bound, in_parallel, list_all, sweep
 from archiver.rows import row_of
 from archiver.verify_jobs import Item, batches, run_check
-from archiver.verify_report import LEVELS, Finding, Memory, VerifyOptions, VerifyReport
+from archiver.verify_report import LEVELS, Finding, Memory, VerifyOptions, VerifyReport, is_gone
 from base.env import Disk, Jobs, ObjectStore, Tasks
-from base.errors import Corrupt, Invalid, Missing
+from base.errors import Corrupt, Invalid, Missing, Unavailable
 from base.hlc import stamp_micros, stamp_of
 
 FINDINGS_MAX = 10_000
@@ -126,7 +126,7 @@ class Verifier:
         """First and last stamp met in the whole archive."""
 
     async def run(self) -> VerifyReport:
-        """Raises Unavailable if the store does not answer; everything else ends up in the report."""
+        """Raises Unavailable if the store does not answer; everything else ends up in the report, also (online) that the archive's place is gone."""
         try:
             if self._options.table is None:
                 await self._identity()
@@ -144,6 +144,11 @@ class Verifier:
                     self._find("hole", key, "the object was written and is gone")
         except _Spent:
             self.report.complete, self.report.reason = False, "budget_spent"
+        except Unavailable as error:
+            if self._options.archived is None or not is_gone(error):
+                raise
+            self._find("hole", build(IdentityKey(self._cluster)), f"the archive was here and is gone: {error}")
+            self.report.complete, self.report.reason = False, "archive_gone"
         self.report.failed = len(self._failed)
         return self.report
 

@@ -7,8 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from archiver.index import AHEAD_US, Archived
+from base.errors import ScrubjayError
 
 LEVELS = ("listed", "objects", "records", "replayed")
+
+
+GONE = ("ArchiveGone", "NoSuchBucket")
+"""Error codes of stores whose folder or bucket is not there."""
 
 
 class Memory(Protocol):
@@ -109,3 +114,8 @@ class VerifyOptions:
     members: frozenset[int] | None = None
     wall_us: int | None = None
     ahead_us: int = AHEAD_US
+
+
+def is_gone(error: ScrubjayError) -> bool:
+    """The store answers, and the place where the archive was is not there any more (a folder moved away, a bucket deleted)."""
+    return error.fields.get("error_code") in GONE

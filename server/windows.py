@@ -8,6 +8,7 @@ from archiver.agent import ArchiveAgent
 from archiver.index import Archived, ArchiveIndex
 from archiver.layout import IdentityKey, build
 from archiver.status import StoreFacts, TableFacts, archive_status, window_of_table
+from archiver.verify_report import is_gone
 from archiver.writer import BLOCKED
 from base.env import Env, ObjectStore, Task
 from base.errors import ScrubjayError, Unavailable
@@ -119,6 +120,7 @@ class Windows:
                 reachable, last_error = not isinstance(error, Unavailable), str(error)
         except Unavailable as error:
             reachable, last_error = False, str(error)
+            present = False if is_gone(error) else present
         except ScrubjayError as error:
             last_error = str(error)
         states = [agent.state() for agent in self.agents]

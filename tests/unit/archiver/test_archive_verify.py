@@ -12,7 +12,7 @@ from archiver.layout import BaseKey, IdentityKey, SegmentKey, build, parse
 from archiver.manifest import Sums, decode_manifest, encode_manifest
 from archiver.segment import SegmentHead, encode_segment
 from archiver.verify import LEVELS, VerifyOptions, VerifyReport, verify
-from base.errors import Invalid
+from base.errors import Invalid, Unavailable
 from storage import record as records
 from storage.record import HEADER_SIZE
 from tests.unit.archiver.sample import CLUSTER, OWNER, START_US
@@ -174,6 +174,25 @@ def test_an_archive_that_is_gone_is_a_finding_and_no_usage_error() -> None:
     assert report.exit == 2
     assert {finding.partition for finding in report.findings} >= {one.partition for one in ends}
     assert f"{CLUSTER}/identity" in named(report)
+
+
+@pytest.mark.parametrize("code", ["ArchiveGone", "NoSuchBucket", "SlowDown"])
+def test_a_place_that_is_not_there_any_more_is_a_finding_online(code: str) -> None:
+    archive = SmallArchive()
+
+    async def gone(*_: object, **__: object) -> None:
+        raise Unavailable("it is not there", error_code=code)
+
+    archive.store.get = archive.store.list = archive.store.head = gone  # type: ignore[assignment, method-assign]
+    if code == "SlowDown":
+        with pytest.raises(Unavailable):
+            check(archive, archived=archive.archived(), cluster=CLUSTER)
+        return
+    report = check(archive, archived=archive.archived(), cluster=CLUSTER)
+    assert (report.exit, report.reason) == (2, "archive_gone")
+    assert named(report) == [f"{CLUSTER}/identity"]
+    with pytest.raises(Unavailable):
+        check(archive, cluster=CLUSTER)
 
 
 def test_an_old_closed_object_may_have_expired() -> None:
