@@ -12,7 +12,7 @@ from base.errors import ScrubjayError
 LEVELS = ("listed", "objects", "records", "replayed")
 
 
-GONE = ("ArchiveGone", "NoSuchBucket")
+GONE = ("ArchiveGone", "BucketMissing")
 """Error codes of stores whose folder or bucket is not there."""
 
 

@@ -176,7 +176,7 @@ def test_an_archive_that_is_gone_is_a_finding_and_no_usage_error() -> None:
     assert f"{CLUSTER}/identity" in named(report)
 
 
-@pytest.mark.parametrize("code", ["ArchiveGone", "NoSuchBucket", "SlowDown"])
+@pytest.mark.parametrize("code", ["ArchiveGone", "BucketMissing", "SlowDown"])
 def test_a_place_that_is_not_there_any_more_is_a_finding_online(code: str) -> None:
     archive = SmallArchive()
 
