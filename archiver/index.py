@@ -7,7 +7,7 @@ size that the manifest says. What is there and cannot be used is kept as a probl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -438,6 +438,21 @@ class ArchiveIndex:
         for point in closed.points:
             found = Closed(point.closed, point.last_content, point.last_seal, point.chain, closed.epoch)
             self._at(point.table, point.partition).note_closed(found, point.archived)
+
+    def distrust(self, names: Iterable[str]) -> None:
+        """Somebody read these objects and they did not check: what is remembered of them is given up, so that the next look reads them again."""
+        for name in names:
+            key = parse(name)
+            if not isinstance(key, SegmentKey | BaseKey):
+                continue
+            index = self.partitions.get((key.table, key.partition))
+            if index is None:
+                continue
+            index.forget()
+            if isinstance(key, SegmentKey):
+                index.rows.discard(key)
+            else:
+                index.bases = [one for one in index.bases if (one.lsn, one.generation, one.sha16) != (key.lsn, key.generation, key.sha16)]
 
     def newest_heard(self) -> list[str]:
         """Keys of the newest closed object of each node that this process knows of."""

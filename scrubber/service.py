@@ -69,6 +69,8 @@ class ScrubService:
             for note in report.notes:
                 self._log(note)
             self._last, self._finished_us = report.as_json(), self._env.clock.wall_us()
+            for found in findings_of(self._last):
+                self._log(finding_line(found))
             return self._last
 
     async def status(self) -> Report:
@@ -101,6 +103,7 @@ class ScrubService:
                     "verdict": run.verdict,
                     "healed": run.healed,
                     "totals": None if run.report is None else run.report.get("totals"),
+                    "findings": findings_of(run.report),
                 }
                 for run in runs
             ],
@@ -114,3 +117,15 @@ class ScrubService:
             return None, None
         done = next((run for run in runs if run.report is not None), None)
         return (None, None) if done is None else (done.report, done.finished_us)
+
+
+def findings_of(report: Report | None) -> list[dict[str, Any]]:
+    """Every finding of a run's report, each with its table; of a run that was cut off, none."""
+    tables = [] if report is None else report.get("tables", [])
+    return [{"table": table["table"], **found} for table in tables for part in table["partitions"] for found in part["findings"]]
+
+
+def finding_line(found: dict[str, Any]) -> str:
+    """A finding as one line of the log."""
+    where = found["object"] or f"{found['copy']} {found['partition']}"
+    return f"scrub of {found['table']}: {found['kind']} in {where}, key {found['key']}, found by {found['found_by']}, {found['action']}, evidence {found['evidence']}"

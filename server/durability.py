@@ -92,6 +92,7 @@ class VerifyRuns:
             if passed:
                 await self._ledger.proved([Proof(key, level, at_us) for key in passed])
             if failed:
+                self._index.distrust(failed)
                 await self._ledger.failed(failed)
 
         return await verify(

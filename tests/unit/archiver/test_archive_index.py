@@ -129,6 +129,27 @@ def test_a_manifest_that_was_bad_is_looked_at_again() -> None:
     assert found.problems == []
 
 
+def test_rot_that_somebody_met_is_looked_at_and_once_sound_again_believed() -> None:
+    """A manifest is read once; one that rots afterwards is seen by status as soon as verify met it, and no longer than it is so."""
+    archive = SmallArchive()
+    index = refreshed(archive)
+    sample = archive.samples[0]
+    key = build(sample.manifest(sample.segments[1])[0].key().twin())
+    base = next(name for name in archive.store.objects if "/base/" in name and name.endswith(".json"))
+    good = {name: archive.store.objects[name] for name in (key, base)}
+    for name, data in good.items():
+        archive.store.objects[name] = data[:50] + bytes([data[50] ^ 1]) + data[51:]
+    found = index.partitions[(sample.table, sample.partition)]
+    archive.loop.run(index.refresh(now_us=START_US + 31_000_000))
+    assert found.problems == [], "nobody has met it yet"
+    index.distrust([key, base, "no/such.json"])
+    archive.loop.run(index.refresh(now_us=START_US + 32_000_000))
+    assert {problem.object for one in index.partitions.values() for problem in one.problems} == {key, base}
+    archive.store.objects.update(good)
+    archive.loop.run(index.refresh(now_us=START_US + 33_000_000))
+    assert [problem for one in index.partitions.values() for problem in one.problems] == []
+
+
 def test_following_the_clusters_word_costs_nothing_while_nothing_grows() -> None:
     archive = SmallArchive()
     index = refreshed(archive)

@@ -50,6 +50,12 @@ def test_runs_queue_and_status_tells_of_both() -> None:
     assert tasks.run(again.status())["last"] == report
     history = tasks.run(again.history())
     assert [run["verdict"] for run in history["runs"]] == ["mismatch", "match", "match"]
+    (found,) = history["runs"][0]["findings"]
+    assert (found["table"], found["copy"], found["action"]) == ("table1", "n1", "healed")
+    assert sum("scrub of table1: unreadable in n1" in line and "healed" in line for line in lines) == 1
+    tasks.run(again.run())
+    later = tasks.run(again.history())
+    assert [len(run["findings"]) for run in later["runs"]] == [0, 1, 0, 0], "what a scrub found stays readable after the next one"
 
 
 def test_a_cancelled_waiter_does_not_hold_up_the_others() -> None:
