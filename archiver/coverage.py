@@ -216,9 +216,11 @@ def _history(facts: Facts, vouched: dict[_Node, None]) -> tuple[list[Span], list
     branches, lesser = _branches(facts.partition, spans, vouched, forks)
     thread: list[Span] = []
     for branch in branches:
-        rival = next((one for one in thread for mine in (branch.spans,) if mine[0].first <= one.last and one.first <= mine[-1].last), None)
-        if rival is None:
-            thread = sorted([*thread, *branch.spans])
+        low, high = branch.spans[0].first, branch.spans[-1].last
+        at = bisect_right(thread, low, key=_first_of)
+        rival = (at > 0 and thread[at - 1].last >= low) or (at < len(thread) and thread[at].first <= high)
+        if not rival:
+            thread[at:at] = branch.spans
             continue
         # Where it left the history that counts cannot be known: all of it is doubtful.
         epochs = {span.epoch for span in branch.spans} | {one.epoch for one in thread if one.last >= branch.spans[0].first}
@@ -300,7 +302,8 @@ def _on(start: Start, at: dict[int, Span], behind: dict[int, Span], thread: Sequ
     before, after = at.get(start.lsn), behind.get(start.lsn)
     if before is not None:
         return (before.chain, before.state, before.last_stamp) == (start.chain, start.state, start.stamp)
-    if any(span.first <= start.lsn < span.last for span in thread):
+    number = bisect_right(thread, start.lsn, key=_first_of)
+    if number and thread[number - 1].last > start.lsn:
         return False  # no seal there: no base was ever made in the middle of a segment
     if start.lsn == 0 and start.chain != chains.START:
         return False

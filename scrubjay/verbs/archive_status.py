@@ -59,7 +59,7 @@ def _store_line(store: Mapping[str, Any]) -> str:
     if store.get("present") is False:
         state = "the archive that was there is GONE"
     elif store.get("fenced"):
-        state = f"FENCED: {store['fenced']}"
+        state = f"FENCED: {store['last_error']}"
     return "\n".join(wrapped(f"store {store['url']}: {state}", rest="  "))
 
 
