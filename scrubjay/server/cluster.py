@@ -127,7 +127,7 @@ async def open_cluster(
     home = RealDisk(folder, post=tasks.post)
     founding = Founding(cluster.cluster_id, Members(home, cluster.cluster_id), env.rand.uuid)
     names = dict(enumerate(NODES, 1))
-    if founding.members.recall({name: RealDisk(folder / "nodes" / name, post=tasks.post) for name in names.values()}):
+    if founding.members.recall({name: partial(RealDisk, folder / "nodes" / name, tasks.post) for name in names.values()}):
         _log.warning("the list of members was gone; it was written anew from the nodes' folders")
     sizes = wal_sizes(config, descriptors)
     members = tuple(Member(number, INCARNATION_FIRST) for number in names)

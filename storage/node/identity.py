@@ -11,7 +11,7 @@ asked to make is durable. Until then it may make logs anew: nobody can have coun
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import msgspec
@@ -72,7 +72,7 @@ class Members:
                 raise Unsafe("the list of members is another cluster's", what=MEMBERS_FILE, expected=cluster_id, found=found.cluster_id)
             self.seats = found.seats
 
-    def recall(self, folders: Mapping[NodeName, Disk]) -> bool:
+    def recall(self, folders: Mapping[NodeName, Callable[[], Disk]]) -> bool:
         """A list that is gone is written anew from the folders, strictly: every identity in them has joined, and who has none stays out. Call before `admit`.
 
         True if that was done. A first start, with neither list nor identities, is none of this. An identity that cannot be read stays out at `admit`.
@@ -80,12 +80,15 @@ class Members:
         if self.seats or self._known:
             return False
         found: dict[NodeName, Seat] = {}
-        for node, disk in folders.items():
-            with suppress(ScrubjayError):
+        spoke = False
+        for node, opened in folders.items():
+            with suppress(ScrubjayError):  # a folder that cannot be opened is said, by name, when its node is
+                disk = opened()
                 identity = _read(disk)
                 if identity is not None and identity.cluster_id == self.cluster_id and identity.node == node:
                     found[node] = Seat(identity.id, identity.incarnation, joined=True, boots=0)
-        if not any(_has_log(folders[node]) for node in found):
+                    spoke = spoke or _has_log(disk)
+        if not spoke:
             return False  # a first start that died before any node spoke
         self._write({node: found.get(node, Seat("unknown", INCARNATION_FIRST, joined=True, boots=0)) for node in folders})
         return True

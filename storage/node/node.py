@@ -336,7 +336,8 @@ class Node:
         """This node stops: its disk is not to be trusted any more, or it broke a rule. Its peers go on without it."""
         if self.failed is None:
             self.failed = error
-            self.log_state(None, "failed", f"this node stops: {error}")
+            stops = "this node stops" if isinstance(error, Internal) else "disk failed, this node stops using it"
+            self.log_state(None, "failed", f"{stops}: {error}")
             for _, replica in sorted(self.replicas.items()):
                 replica.node_failed()
             waiting, self._starting = self._starting, None

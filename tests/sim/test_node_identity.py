@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from base.errors import Corrupt, ScrubjayError, Unsafe
+from base.errors import Corrupt, Exists, ScrubjayError, Unsafe
 from base.ids import ClusterId, Lsn, NodeName
 from sim.disk import SimDisk
 from sim.whole.cluster import CLUSTER
@@ -328,12 +328,16 @@ def test_folders_that_may_not_speak() -> None:
         Members(home, CLUSTER)
 
 
+def _no_folder() -> SimDisk:
+    raise Exists("a file is there", key="n3")
+
+
 def test_a_lost_list_is_written_anew_from_the_folders_and_lets_nobody_in() -> None:
     members, home, folder = members_and_disks()
     world = World(3)
     emptied = SimDisk(world, "n2", capacity=1 << 30)
     emptied.attach(Life(world))
-    folders = {NodeName("n1"): folder, NodeName("n2"): emptied}
+    folders = {NodeName("n1"): lambda: folder, NodeName("n2"): lambda: emptied, NodeName("n3"): _no_folder}
     assert not members.recall(folders), "a first start has nothing to recall"
     admit(members, folder)
     home.remove(MEMBERS_FILE)
