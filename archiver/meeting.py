@@ -50,18 +50,25 @@ async def _readable(store: ObjectStore, group: list[SegmentKey]) -> SegmentManif
 
 
 def compare(history: History, manifests: list[SegmentManifest]) -> str | None:
-    """The pure part of `meet`. manifests: valid ones from the newest archived segment on."""
-    known: dict[int, bytes] = {last: chain for last, chain in (*history.sealed, (history.last_seal, history.chain)) if last}
+    """The pure part of `meet`. manifests: valid ones from the newest archived segment on.
+
+    A manifest with our records and another chain value is forged, no other history: the agents refute it. One that agrees makes up for any beside it.
+    """
+    known: dict[int, bytes] = {last: chain for last, chain, _ in history.sealed}
+    records: dict[int, str] = {last: raw.hex() for last, _, raw in history.sealed}
+    if history.last_seal:
+        known[history.last_seal] = history.chain
     if history.archived_chain:
         known[history.archived] = history.archived_chain
+    agreed = {manifest.last for manifest in manifests if known.get(manifest.last) == manifest.chain}
     for manifest in manifests:
-        chain = known.get(manifest.last)
         where = build(manifest.key().twin())
-        if chain is not None:
-            if chain != manifest.chain:
-                return f"{OTHER}: at LSN {manifest.last} the chain values differ ({where})"
-        elif manifest.last > history.last_seal:
+        if manifest.last in agreed or records.get(manifest.last) == manifest.raw.sha256:
+            continue
+        if manifest.last in known:
+            return f"{OTHER}: at LSN {manifest.last} the chain values differ ({where})"
+        if manifest.last > history.last_seal:
             return f"{AHEAD}: it holds records up to LSN {manifest.last}, the log's last seal is at {history.last_seal} ({where})"
-        elif manifest.last > history.archived:
+        if manifest.last > history.archived:
             return f"{OTHER}: a segment ends at LSN {manifest.last}, where the log has no seal ({where})"
     return None

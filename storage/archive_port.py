@@ -43,14 +43,14 @@ class SealedSegment(NamedTuple):
 
 class History(NamedTuple):
     """What a leader's log says of the archive. archived, archived_first, archived_chain: the newest segment that the log knows to be archived (its first LSN
-    0 and its chain empty: not known). sealed: (last LSN, chain) of every segment above, rising. last_seal, chain: the newest seal applied."""
+    0 and its chain empty: not known). sealed: (last LSN, chain, SHA-256 of the records) of every segment above, rising. last_seal, chain: the newest seal applied."""
 
     table: TableId
     partition: PartitionId
     archived: Lsn
     archived_first: Lsn
     archived_chain: bytes
-    sealed: tuple[tuple[Lsn, bytes], ...]
+    sealed: tuple[tuple[Lsn, bytes, bytes], ...]
     last_seal: Lsn
     chain: bytes
 

@@ -89,7 +89,7 @@ class NodeLogSource:
             Lsn(facts.archived),
             Lsn(facts.archived_first),
             facts.archived_chain,
-            tuple((Lsn(own.statement.last), own.statement.chain) for own in facts.sealed),
+            tuple((Lsn(own.statement.last), own.statement.chain, own.statement.raw_sha256) for own in facts.sealed),
             Lsn(facts.last_seal),
             facts.chain,
         )

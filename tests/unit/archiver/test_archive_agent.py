@@ -105,7 +105,7 @@ class FakeSource:
             Lsn(archived),
             Lsn(newest.first if newest is not None else 0),
             newest.chain if newest is not None else b"",
-            tuple((one.last, one.chain) for one in sample.segments if one.last > archived),
+            tuple((one.last, one.chain, one.raw_sha256) for one in sample.segments if one.last > archived),
             sample.segments[-1].last if sample.segments else Lsn(0),
             sample.chain,
         )
