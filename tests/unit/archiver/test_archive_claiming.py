@@ -463,3 +463,40 @@ def test_a_rotted_manifest_at_the_end_says_nothing_about_history() -> None:
     life.start()
     world.loop.run_for(5)
     assert life.writer.attached.epoch == 1
+
+
+def test_an_epoch_claimed_between_our_look_and_our_claim_fences() -> None:
+    world, book, sample = World(), MemoryBook(), history(segments=1)
+    put = world.memory.put
+
+    async def late(key: str, data: bytes) -> None:
+        if key == build(EpochKey(CLUSTER, 1)):
+            world.foreign(1)
+        await put(key, data)
+
+    world.memory.put = late  # type: ignore[method-assign]
+    life = world.life(book, sample).start()
+    world.loop.run_for(10)
+    assert life.writer.state == FENCED
+    assert not world.segments()
+
+
+def test_a_partition_that_had_no_leader_at_the_start_is_compared_before_its_first_upload() -> None:
+    world, sample = World(), history(segments=3)
+    world.memory.objects.update(sample.objects())
+    older = history(segments=1)
+    older.rng.seed(4)
+    life = world.life(MemoryBook(), older)
+    life.source.archived_lsn[PartitionId(older.partition)] = older.segments[-1].last
+    life.source.leading = False
+    life.claiming.options = ClaimOptions(leaders_s=0.1)
+    life.start()
+    world.loop.run_for(2)
+    assert life.writer.state == "", "nobody led: nothing could be compared"
+    life.source.leading = True
+    before = len(world.segments())
+    write(older)
+    life.source.changed(older.partition)
+    world.loop.run_for(10)
+    assert life.writer.state == DIVERGED
+    assert len(world.segments()) == before

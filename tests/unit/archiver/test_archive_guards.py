@@ -10,6 +10,7 @@ import pytest
 from archiver.agent import AgentOptions, ArchiveAgent
 from archiver.layout import build
 from archiver.manifest import SegmentManifest, encode_manifest
+from archiver.outgoing import Outgoing, prepare, request
 from archiver.placing import GENERATIONS_MAX, Placer
 from archiver.publishing import ClosedPublisher
 from archiver.writer import Writer
@@ -203,8 +204,6 @@ def test_closed_timestamps_ahead_of_the_clock_are_kept_back() -> None:
 
 
 def test_a_seal_whose_facts_are_not_those_of_its_record_never_leaves() -> None:
-    from archiver.outgoing import prepare, request
-
     sample = history(segments=1)
     segment, raw = sample.segments[1], sample.raw(sample.segments[1])
     prepare(request(segment, sample.facts, raw, generation=1, after_stamp=0))
@@ -222,3 +221,18 @@ def test_a_seal_whose_facts_are_not_those_of_its_record_never_leaves() -> None:
             prepare(request(lie, sample.facts, raw, generation=1, after_stamp=0))
     with pytest.raises(Corrupt):
         prepare(request(segment, sample.facts._replace(schema="other"), raw, generation=1, after_stamp=0))
+
+
+def test_what_was_there_already_was_read_back_and_what_was_only_written_was_not() -> None:
+    loop, store, sample = TinyLoop(), MemoryStore(), history(segments=1)
+    segment, mine = sample.segments[1], placer(loop, store)
+
+    async def checked(generation: int) -> Outgoing:
+        return prepare(request(segment, sample.facts, sample.raw(segment), generation=generation, after_stamp=0))
+
+    first = loop.run(mine.place(segment, sample.facts, checked, refuted={}))
+    again = loop.run(mine.place(segment, sample.facts, checked, refuted={}))
+    assert [(placed.generation, placed.read) for placed in (first, again)] == [(1, False), (1, True)]
+    del store.objects[build(mine.key(segment, 1).twin())]
+    assert loop.run(mine.place(segment, sample.facts, checked, refuted={})).read is False, "its manifest was only written"
+    assert loop.run(mine.place(segment, sample.facts, checked, refuted={1: "cut short"})).generation == 2
