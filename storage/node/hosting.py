@@ -197,6 +197,9 @@ class Hosting:
         elif log.damaged and replica.status.vote != AMNESIAC:
             replica.log_damaged(log.damaged[0][0], Corrupt("damage found in the log at start", what="wal", ranges=log.damaged))
 
+        else:
+            replica.checkpoints.trim()  # what is archived and in the tree need not be read at the next start
+
     def _start_group(
         self, replica: Replica, log: ReplicaLog | None, applied: Lsn, stamp: Stamp = Stamp(0), *, install: bool = False, keep: bool = True
     ) -> None:

@@ -131,7 +131,7 @@ class Replica:
             facts = extra.segments
         self.segments = SegmentTracker(place=self.described.place(), me=self.member.node, facts=facts)
         if facts.content:
-            self.segments.opened_at_us = self.node.boot_us()
+            self.segments.opened_at_us = self._since(facts.first_stamp)
         self.applied, self.stamp = state.applied, state.stamp
         self.checkpoints.restart(state.applied)
         self.chosen = max(self.chosen, state.applied)
@@ -362,12 +362,21 @@ class Replica:
                 return False
         elif kind is Kind.SEAL:
             return self._apply_seal(record, now_us)
-        self.segments.applied(record, now_us)
+        since_us = self._since(record.stamp)
+        self.segments.applied(record, since_us)
         self.applied, self.stamp = record.lsn, record.stamp
-        self.checkpoints.touched(now_us, idle=not kind.is_content)
+        self.checkpoints.touched(since_us, idle=not kind.is_content)
         if kind is Kind.ARCHIVED:
             self._apply_archived(records.decode_archived(record))
         return True
+
+    def _since(self, stamp: int) -> int:
+        """Boot time at which something was stamped, as far as the clocks tell, at most a seal's age ago.
+
+        What a restart applies again is as old as it is: lives shorter than a checkpoint's or a seal's age must come to both all the same.
+        """
+        age_us = self.node.env.clock.wall_us() - stamp_micros(Stamp(stamp))
+        return self.node.boot_us() - max(0, min(age_us, self.node.options.seal_age_us))
 
     def _apply_effect(self, effect: Effect, record: Record) -> None:
         key = effect.key
