@@ -1,0 +1,105 @@
+"""Where the router sends a request: on the real nodes, with one that lags and one that died."""
+
+from __future__ import annotations
+
+from base.ids import NodeName
+from sim.whole.commands import key_of, value_of
+from sim.world import Host
+from storage.command import ReadAnswer, WriteAnswer
+from storage.control.catalogue import TableMeta
+from tests.unit.control.house import House
+
+
+class Lagging:
+    """A table whose second write one follower has not seen."""
+
+    def __init__(self) -> None:
+        self.house = House()
+        self.table: TableMeta = self.house.create("orders")
+        self.first = self.house.put(self.table, 1, 1)
+        self.house.pass_time(1)
+        self.leader = self.host(self.leading())
+        self.behind = next(host for host in self.house.cluster.hosts if host is not self.leader)
+        self.third = next(host for host in self.house.cluster.hosts if host not in (self.leader, self.behind))
+        for host in (self.leader, self.third):
+            self.house.world.net.cut_link(self.behind.name, host.name)
+            self.house.world.net.cut_link(host.name, self.behind.name)
+        self.second = self.house.put(self.table, 1, 2)
+        self.house.pass_time(0.2)
+
+    def leading(self) -> NodeName:
+        replica = self.house.cluster.store.leader(self.table.partitions[0].partition_id)
+        assert replica is not None
+        return replica.node.name
+
+    def host(self, name: NodeName) -> Host:
+        return next(host for host in self.house.cluster.hosts if host.name == name)
+
+    def read(self, count: int = 6) -> list[int | None]:
+        """What that many eventually consistent reads say."""
+        found = []
+        for _ in range(count):
+            future = self.house.env.tasks.future()
+            self.house.cluster.store.read(self.table, key_of(1), consistent=False, done=future.set_result)
+            answer = self.house.run(future)
+            assert isinstance(answer, ReadAnswer), answer
+            found.append(value_of(answer.item))
+        return found
+
+
+def test_a_replica_that_has_the_last_acknowledged_write_is_preferred() -> None:
+    assert Lagging().read() == [2] * 6
+
+
+def test_reads_are_spread_while_nothing_was_acknowledged_here() -> None:
+    world = Lagging()
+    world.house.restart_control(up=False)
+    world.house.run(world.house.cluster.metadata.load())
+    assert sorted(dict.fromkeys(world.read())) == [1, 2], "every replica is asked in turn"  # type: ignore[type-var]
+
+
+def test_a_stale_answer_is_better_than_none() -> None:
+    world = Lagging()
+    world.leader.crash(power=False)
+    world.third.crash(power=False)
+    assert world.read(3) == [1] * 3
+
+
+def test_a_replica_that_is_gone_is_asked_last() -> None:
+    world = Lagging()
+    world.third.crash(power=False)
+    assert world.read() == [2] * 6
+
+
+def test_a_node_that_died_while_it_led_is_left_at_once() -> None:
+    """The next request finds the new leader as soon as there is one; it does not wait for the old one."""
+    house = House()
+    table = house.create("orders")
+    house.put(table, 1, 1)
+    replica = house.cluster.store.leader(table.partitions[0].partition_id)
+    assert replica is not None
+    dead = replica.node.name
+    next(host for host in house.cluster.hosts if host.name == dead).crash(power=False)
+    answer = house.run(house.ask(table, 1, 2))
+    assert isinstance(answer, WriteAnswer), answer
+    assert house.cluster.router.leader(table.partitions[0].partition_id) not in (None, dead)
+
+
+def test_a_node_that_failed_while_it_led_is_left_at_once() -> None:
+    """Its process lives, but its disk takes nothing any more: it says so, and whoever asks goes on."""
+    house = House()
+    table = house.create("orders")
+    house.put(table, 1, 1)
+    (info,) = table.partitions
+    replica = house.cluster.store.leader(info.partition_id)
+    assert replica is not None
+    failed = replica.node
+    next(host for host in house.cluster.hosts if host.name == failed.name).disk.faults.sync_error = 1.0
+    house.run(house.ask(table, 1, 2))
+    house.until(lambda: failed.failed is not None)
+    house.until(lambda: house.cluster.store.leader(info.partition_id) is not None)
+    house.cluster.router.leaders[info.partition_id] = failed.name
+    began = house.world.now
+    assert isinstance(house.run(house.ask(table, 1, 3)), WriteAnswer)
+    assert house.world.now - began < 500_000
+    assert house.cluster.router.leader(info.partition_id) not in (None, failed.name)
