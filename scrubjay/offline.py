@@ -11,7 +11,9 @@ from archiver.identity import clusters
 from archiver.index import ShelfReader
 from archiver.names import sweep
 from archiver.verify import VerifyOptions, verify
+from archiver.verify_report import is_gone
 from base.env import Env, ObjectStore
+from base.errors import Unavailable
 from base.real.clock import RealClock
 from base.real.disk import RealDisk
 from base.real.loop import AsyncTasks, run
@@ -64,7 +66,12 @@ def verify_archive(config: Config, url: str, *, cluster: str | None, request: Ma
 
 
 async def _cluster(store: ObjectStore, asked: str | None) -> str:
-    present = await clusters(store)
+    try:
+        present = await clusters(store)
+    except Unavailable as error:
+        if not is_gone(error):
+            raise
+        present = []
     if asked in present:
         return str(asked)
     if not present or asked is not None:
