@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from archiver import canonical
 from archiver.fields import Fields, read_total, stamp_text, total_fields
@@ -176,7 +177,8 @@ async def upload_base(
     total: Total,
     origin: Origin | None = None,
 ) -> BaseManifest:
-    """Put the row file at `path` into the archive as a base; its manifest goes last. May be run again: parts already there are compared, not sent.
+    """Put the row file at `path` into the archive as a base; its manifest goes last. Every object is read back and compared before the next step, and a base
+    counts only when its manifest did. May be run again: parts already there are compared, not sent.
 
     Reads the file twice (its hash is in the objects' names). Runs in a worker process. Raises Unavailable, DiskFull; Corrupt if every generation is spoilt.
     """
@@ -205,32 +207,40 @@ async def upload_base(
 
 
 async def _upload(store: ObjectStore, file: File, manifest: BaseManifest) -> str | None:
-    """Put all objects of one generation; the reason why it is spoilt if an object of other content is in the way."""
+    """Put all objects of one generation and read every one back; the reason why it is spoilt if one does not hold what it should."""
     for number, piece in enumerate(_pieces(file, manifest.file.size)):
         key = build(manifest.key(number))
-        if not await _put_same(store, key, piece):
-            return f"rows object {number} has other content"
-    if not await _put_same(store, build(manifest.key()), encode_base(manifest)):
-        return "the manifest has other content"
-    return None
-
-
-async def _put_same(store: ObjectStore, key: str, data: bytes) -> bool:
-    """Create an object, or find the same bytes already there."""
-    info = await store.head(key)
-    if info is None:
-        try:
-            await store.put(key, data)
-        except Exists:
-            pass
-        else:
-            return True
-    elif info.size != len(data):
-        return False
+        await _put(store, key, piece)
+        if await _read_back(store, key) != piece:
+            return f"rows object {number} does not hold what was put there"
+    key = build(manifest.key())
+    await _put(store, key, encode_base(manifest))
+    there = await _read_back(store, key)
     try:
-        return await store.get(key) == data
-    except Missing as error:
-        raise Exists("an object was there and is gone", key=key) from error
+        said = decode_base(there or b"", where=key)
+    except Corrupt as error:
+        return f"the manifest does not hold what was put there: {error}"
+    return None if _content(said) == _content(manifest) else "the manifest has other content"
+
+
+async def _put(store: ObjectStore, key: str, data: bytes) -> None:
+    """Create an object unless something is there already. A part that is there is not sent again: it may be large."""
+    if await store.head(key) is None:
+        with suppress(Exists):
+            await store.put(key, data)
+
+
+async def _read_back(store: ObjectStore, key: str) -> bytes | None:
+    """What the store gives for it; None if it is gone. Nobody's word that it was put is taken for it."""
+    try:
+        return await store.get(key)
+    except Missing:
+        return None
+
+
+def _content(manifest: BaseManifest) -> BaseManifest:
+    """A manifest without what two honest writers may say differently."""
+    return replace(manifest, epoch=0, owner="", supersedes=())
 
 
 async def read_base_manifest(store: ObjectStore, key: BaseKey) -> BaseManifest:
