@@ -39,7 +39,7 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
         )
         for table in tables
     ]
-    lines = [_store_line(document["store"]), ""] if document["store"] else []
+    lines = [_store_line(document["store"], well=document["exit"] == 0), ""] if document["store"] else []
     lines += [line for table in tables for hole in table["window"]["holes"] for line in _hole_lines(table["table"], hole)]
     for fork in document.get("forks") or ():
         lines += wrapped(f"FORK of partition {fork['partition']} from lsn {fork['first_lsn']} on, epochs {fork['epochs']}", rest="  ")
@@ -54,13 +54,17 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
     return lines if tables else [*lines[:2], "no tables"]
 
 
-def _store_line(store: Mapping[str, Any]) -> str:
+def _store_line(store: Mapping[str, Any], *, well: bool) -> str:
+    """The store, and what it or an agent could not do last, unless all is well again."""
     state = "reachable" if store["reachable"] else f"NOT REACHABLE: {store['last_error']}"
     if store.get("present") is False:
         state = "the archive that was there is GONE"
     elif store.get("fenced"):
         state = f"FENCED: {store['last_error']}"
-    return "\n".join(wrapped(f"store {store['url']}: {state}", rest="  "))
+    lines = wrapped(f"store {store['url']}: {state}", rest="  ")
+    if store["last_error"] and store["reachable"] and not store.get("fenced") and not well:
+        lines += wrapped(f"last error{' ' + store['since'] if store.get('since') else ''}: {store['last_error']}", first="  ", rest="  ")
+    return "\n".join(lines)
 
 
 def _hole_lines(table: str, hole: Mapping[str, Any]) -> list[str]:

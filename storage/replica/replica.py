@@ -85,6 +85,8 @@ class Replica:
         self.reads = Reads(self)
         self.seal_waiters: list[SealWaiter] = []
         self.repairing_until_us = 0
+        self._lost: dict[tuple[Lsn, Lsn], None] = {}
+        """Ranges of its log that were damaged, until they were all read back."""
         self._refused = ""
         """Why a peer's records were last not taken."""
         self._damage_told = 0
@@ -507,6 +509,7 @@ class Replica:
             self.node.log_state(self, self.state, f"log damaged at {first}, no vote until it is repaired: {error}")
             group.set_vote(False, self.node.now())
             self._ended()
+        self._lost.update(dict.fromkeys(self.node.wal.damaged(self.partition)))
         self._ask_repair(first, Lsn(group.last + 1), error)
 
     def _ask_repair(self, first: Lsn, end: Lsn, error: ScrubjayError) -> None:
@@ -524,15 +527,30 @@ class Replica:
         """Damaged log records were put back from a peer."""
         self.repairing_until_us = 0
         if self.damaged and self.group is not None:
-            left = self.node.wal.damaged(self.partition)
+            left = self._still_damaged()
             if left:
+                self._lost.update(dict.fromkeys(left))
                 self._ask_repair(left[0][0], Lsn(left[-1][1] + 1), Corrupt("more of the log is damaged", what="wal"))
                 return
             self.damaged = False
+            self._lost.clear()
             self.group.set_vote(self.status.vote == VOTES, self.node.now())
             self.node.log_state(self, self.state, "log repaired from a peer; it votes again")
             self.node.dirty(self)
         self.apply_ready()
+
+    def _still_damaged(self) -> tuple[tuple[Lsn, Lsn], ...]:
+        """What is lacking yet of what was damaged: nothing counts as repaired before it was read back from the disk."""
+        wal = self.node.wal
+        left = wal.damaged(self.partition)
+        if left:
+            return left
+        for first, last in self._lost:
+            try:
+                wal.reread(self.partition, first, Lsn(last + 1))
+            except Corrupt:
+                return wal.damaged(self.partition) or ((first, last),)
+        return ()
 
     # ------------------------------------------------------------------ reading
 
@@ -795,11 +813,11 @@ class Replica:
         if self.usable:
             self.checkpoints.tick(now_us)
             self._maybe_seal(now_us)
-            if self.repairing_until_us and now_us >= self.repairing_until_us:
-                self.repairing_until_us = 0
-                if self.damaged:
-                    self.repaired()
-                self.apply_ready()
+        if self.repairing_until_us and now_us >= self.repairing_until_us:
+            self.repairing_until_us = 0
+            if self.damaged:
+                self.repaired()  # of a suspect too: its log votes
+            self.apply_ready()
         if self.statements_at_us is not None and now_us >= self.statements_at_us:
             self._ask_statements(now_us)
         if self.attest_at_us is not None and now_us >= self.attest_at_us:

@@ -167,7 +167,7 @@ class WalLog(Protocol):
     def usage(self) -> WalUsage: ...
 
     def reread(self, partition: PartitionId, first: Lsn, end: Lsn) -> None:
-        """Read [first, end) from the disk, past every cache, and check it. Raises Missing, Corrupt: then it is `damaged` again."""
+        """Read what the log holds of [first, end) from the disk, past every cache, and check it. Raises Corrupt: then it is `damaged` again."""
         ...
 
     def on_damage(self, told: Callable[[PartitionId, ScrubjayError], None]) -> None:

@@ -516,9 +516,10 @@ class Wal:
 
     def reread(self, partition: PartitionId, first: Lsn, end: Lsn) -> None:
         """See WalLog."""
-        state, at = self._state(partition), int(first)
-        while at < end:
-            at = self._reader.read(state, Lsn(at), end, max_bytes=FRAME_BODY_MAX, cached=False)[-1].lsn + 1
+        state = self._state(partition)
+        at, stop = max(first, state.first), min(end, state.last + 1)
+        while at < stop:
+            at = self._reader.read(state, Lsn(at), Lsn(stop), max_bytes=FRAME_BODY_MAX, cached=False)[-1].lsn + 1
 
     def on_damage(self, told: Told) -> None:
         self._reader.told = told

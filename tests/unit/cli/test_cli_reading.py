@@ -131,6 +131,7 @@ def status_table(name: str, *, holes: int = 0, proven: bool = True, lag: float |
 
 
 STATUS = {
+    "exit": 1,
     "tables": [
         status_table("healthy"),
         status_table("late", lag=4000.0),
@@ -244,6 +245,20 @@ def test_what_is_bad_stands_first() -> None:
     assert next(at for at, line in enumerate(shown) if line.startswith("HOLE")) < next(
         at for at, line in enumerate(shown) if "healthy" in line
     )
+
+
+def test_the_store_says_what_it_could_not_do_unless_all_is_well_again() -> None:
+    store = {"url": "s3://b/p", "reachable": True, "present": True, "fenced": False, "last_error": "an agent failed", "since": T1}
+    cases: list[tuple[dict[str, Any], int, str | None]] = [
+        ({}, 3, f"  last error {T1}: an agent failed"),
+        ({}, 0, None),
+        ({"fenced": True}, 3, "store s3://b/p: FENCED: an agent failed"),
+        ({"present": False}, 2, "store s3://b/p: the archive that was there is GONE"),
+        ({"reachable": False}, 1, "store s3://b/p: NOT REACHABLE: an agent failed"),
+    ]
+    for change, code, line in cases:
+        shown = "\n".join(archive_status.VERB.render({**archive_status.VERB.template, "exit": code, "store": store | change})).splitlines()
+        assert (line in shown) if line is not None else not any("an agent failed" in one for one in shown), shown
 
 
 def test_a_reason_is_no_digest() -> None:
