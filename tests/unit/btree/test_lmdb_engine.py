@@ -21,7 +21,7 @@ from base.errors import Corrupt, Exhausted, Exists, Missing, Unavailable
 from base.ids import Lsn, PartitionId, Stamp, uuid_bytes
 from base.oserrors import error_of_os
 from base.real.child import interpreter_arguments
-from storage.btree import lmdb_engine
+from storage.btree import lmdb_engine, wire, worker
 from storage.btree.engine import EMPTY, Change, Tree, TreeState
 from storage.btree.lmdb_engine import LmdbEngine
 from storage.btree.lmdb_tree import TreeWriter
@@ -391,6 +391,17 @@ def test_a_folder_with_packages_named_like_ours_does_not_decide_what_workers_run
             check=False,
         )
         assert not (tmp_path / "imported").exists(), (module, (tmp_path / "imported").read_text())
+
+
+def test_every_folder_a_new_tree_makes_is_synced_into_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power loss after the first acknowledged write must find them: `replicas` in the node's folder, the partition in `replicas`, the tree in the partition."""
+    synced: list[Path] = []
+    sync_folder = worker.sync_folder
+    monkeypatch.setattr(worker, "sync_folder", lambda path: (synced.append(path), sync_folder(path)))
+    worker.WriteRole(tmp_path).handle(wire.Build(1, P, None, 0, 0, b"", replace=False))
+    made = tmp_path / "replicas" / P
+    assert {tmp_path, tmp_path / "replicas", made} <= set(synced)
+    assert synced.index(tmp_path / "replicas") < synced.index(made), "a folder is durable before what is put into it is relied on"
 
 
 def test_workers_end_with_their_node(bench: Bench) -> None:
