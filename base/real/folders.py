@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` and what is missing above it; every new entry is durable in its parent. No error if it is there. Raises OSError."""
+    """Make `folder` and what is missing above it; every new entry is durable in its parent. No error if it is there.
+
+    Raises OSError: NotADirectoryError where something else lies on the way.
+    """
     missing: list[Path] = []
     at = folder
     while not at.is_dir():
@@ -16,7 +20,10 @@ def make_folder(folder: Path) -> None:
             break
         at = at.parent
     for new in reversed(missing):
-        new.mkdir(exist_ok=True)
+        try:
+            new.mkdir(exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(new)) from error
         sync_folder(new.parent)
 
 
