@@ -185,7 +185,7 @@ class Recording:
         if place is None:
             return
         node = self._names[place[0]].get(place[1])
-        assert "O_TRUNC" not in arguments and "O_APPEND" not in arguments, arguments
+        assert re.search("O_TRUNC|O_APPEND", arguments) is None, arguments
         if node is None:
             node = self._new(place, folder=False)
         self._open[descriptor] = node
@@ -204,7 +204,8 @@ class Recording:
             self._new(source, folder=True)
         elif call == "rename":
             target = places[1]
-            assert target is not None and target[0] == source[0], "renamed between folders"
+            assert target is not None
+            assert target[0] == source[0], "renamed between folders"
             names[target[1]] = names.pop(source[1])
             self.events.append(Move(source[0], source[1], target[1]))
         else:
@@ -345,7 +346,8 @@ def cuts(recording: Recording, *, seed: int, deaf: frozenset[str] = frozenset())
 
 def _under(older: Pending, newer: Pending) -> Pending:
     """`older` as it lies in the page cache once `newer` was written over it."""
-    assert isinstance(older, Data) and isinstance(newer, Data)
+    assert isinstance(older, Data)
+    assert isinstance(newer, Data)
     start, end = max(older.offset, newer.offset), min(older.offset + len(older.data), newer.offset + len(newer.data))
     if start >= end:
         return older

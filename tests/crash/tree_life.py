@@ -91,7 +91,7 @@ def life(rows: str) -> list[Step]:
     for _ in range(4):
         chosen = rand.sample(range(800), rand.choice((1, 8, 40)))
         more({n: rand.choice((None, b"item %d " % n * rand.randrange(1, 80))) for n in chosen})
-    more(dict.fromkeys(range(0, 800)))
+    more(dict.fromkeys(range(800)))
     more({n: b"last %d" % n for n in range(10)})
     return steps
 
