@@ -4,7 +4,8 @@
 - A bad batch that a durable mark calls synced (a later batch, or the mark) is *damage*. Its frames are read one by one. What is lost of an Append is a
   damaged range of LSNs, to be repaired from a peer. A lost frame header puts every partition that may have had a frame there in doubt, until a
   later frame of it tells by its running number and control state what was lost. Doubt that nothing settles is amnesia.
-- What a process left written and not synced is synced before it is read: the next life builds on it, so it must not be lost to a later power loss.
+- What a process left written and not synced is synced before it is read: the next life builds on it, so it must not be lost to a later power loss. A sync
+  that failed may have left pages that read well, look clean and are not on the disk: the newest batch, the only one this can be, is written again.
 - If both copies of the mark are unreadable while the tail is bad, it cannot be known whether the tail was synced: amnesia.
 """
 
@@ -25,6 +26,7 @@ from storage.wal.format import (
     FRAME,
     FRAME_MAGIC,
     FRAME_SIZE,
+    MARK_SLOTS,
     NODE,
     PLACE,
     STAGED,
@@ -35,6 +37,7 @@ from storage.wal.format import (
     Type,
     bit_of,
     decode_frame_header,
+    encode_mark,
     header_of,
     pad8,
 )
@@ -108,6 +111,8 @@ class _Player:
         self.unreadable = 0
         self.newest = 0
         """Highest sequence number of a readable batch."""
+        self.newest_at: tuple[WalFile, BatchHeader] | None = None
+        """Where that one lies."""
 
     def play(self, scan: Scan) -> None:
         result, file, data = self.result, scan.file, scan.data
@@ -118,7 +123,8 @@ class _Player:
                 sequence = header.sequence
                 if self.expected is not None and sequence != self.expected + self.unreadable:
                     _lost(result, None, f"batches {self.expected}..{sequence - 1} are missing")
-                self.newest = max(self.newest, sequence)
+                if sequence > self.newest:
+                    self.newest, self.newest_at = sequence, (file, header)
                 if not _play_good(result, file, data, item, header):
                     _lost(result, header, f"frames in {file.name} at {item.offset}..{item.end} are unreadable")
                 self._behind(file, header)
@@ -177,8 +183,36 @@ def replay(disk: Disk, directory: str, *, said: Progress | None = None) -> Repla
         facts = files.facts[files.files.index(newest.file)]
         if expected > synced and not facts.unknown and files.unsynced is None:
             result.goes_on, result.mark_slot = newest.file, facts.slot
+    _write_again(result, files, player.newest_at)
     _settle(result)
     return result
+
+
+def _write_again(result: Replay, files: Files, newest: tuple[WalFile, BatchHeader] | None) -> None:
+    """Make the newest batch durable, unless a mark says that it is: its sync may have failed, and what is in memory then looks clean to any later sync.
+
+    Its mark comes first: a power loss in the midst of this leaves damage that is named, never a batch that is taken for torn.
+    """
+    mark = files.newest_mark()
+    if newest is None or files.unsynced is not None or (mark is not None and mark.sequence >= newest[1].sequence):
+        return
+    file, header = newest
+    facts = files.facts[files.files.index(file)]
+    if facts.unknown:
+        return  # in doubt already, and rot may not be written over
+    slot = facts.slot ^ 1
+    try:
+        batch = file.handle.pread(header.offset, header.end - header.offset)
+        file.handle.write(MARK_SLOTS[slot], encode_mark(batch[:BATCH_SIZE]))
+        file.handle.sync()
+        file.handle.write(header.offset, batch)
+        file.handle.sync()
+    except ScrubjayError as error:
+        result.unsynced = error
+        result.findings.append(f"the newest batch cannot be made durable: {error}")
+        return
+    if result.goes_on is file:
+        result.mark_slot = slot
 
 
 def _tail(result: Replay, files: Files, newest: Scan | None, expected: int, synced: int) -> None:

@@ -12,6 +12,7 @@ import pytest
 from base.errors import Corrupt, Missing, Unsafe
 from base.ids import Ballot, Lsn, Member, PartitionId, Stamp
 from storage.record import Kind, Record, encode
+from storage.wal import recover as recover_module
 from storage.wal import scan as scan_module
 from storage.wal import wal as wal_module
 from storage.wal.log import Adopt, Append, Boot, Create, Promise, ReplicaLog, Reserve
@@ -320,6 +321,7 @@ def test_what_a_killed_process_wrote_unsynced_and_the_next_built_on_survives_pow
 
 def test_negative_control_a_recovery_that_does_not_sync_what_it_reads_loses_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan_module.Files, "_make_durable", lambda files, handle: None)
+    monkeypatch.setattr(recover_module, "_write_again", lambda result, files, newest: None)
     _, log = killed_in_a_commit_then_power_loss()
     assert log.amnesia or log.damaged
 

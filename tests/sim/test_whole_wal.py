@@ -10,7 +10,7 @@ from base.errors import ScrubjayError
 from base.ids import Ballot, Lsn, Member, NodeName, PartitionId
 from sim.world import Host, World
 from storage.record import Kind, Record, encode
-from storage.wal import scan
+from storage.wal import recover, scan
 from storage.wal.log import Append, Boot, Create, Recovered
 from storage.wal.wal import Wal
 
@@ -61,7 +61,9 @@ class Writer:
         wanted = run.last
 
         def done(error: ScrubjayError | None) -> None:
-            assert error is None
+            if error is not None or run.host.disk.faults.sync_error:
+                assert run.host.disk.faults.sync_error, error
+                return  # a node whose disk fails a sync stops
             wal.check_invariants()
             run.acknowledged = wanted
             run.files = (wal.usage().used + wal.usage().recycled) // FILE
@@ -85,12 +87,17 @@ class Run:
         build: Callable[[Host], Writer] = lambda host: Writer(self, host)  # noqa: E731
         self.host = self.world.add_host(NodeName("n1"), build=build)
 
-    def go(self, lives: int) -> None:
+    def go(self, lives: int, *, syncs_fail: bool = False) -> None:
+        """syncs_fail: each life ends with that, and the next begins on the same machine or after a power loss."""
         for _ in range(lives):
             self.kept = self.draw.choice([200, 200, 2000])
             self.host.start()
             self.world.run(until_us=self.world.now + self.draw.between(100, 120_000))
+            if syncs_fail:
+                self.host.disk.faults.sync_error = 1.0
+                self.world.run(until_us=self.world.now + 10_000)
             self.host.crash(power=self.draw.chance(0.5))
+            self.host.disk.faults.sync_error = 0.0
         self.kept = 50
         self.host.start()
         self.world.run(until_us=self.world.now + 150_000)
@@ -104,6 +111,29 @@ def test_kills_and_power_losses_between_any_two_steps_lose_nothing_and_look_like
     assert run.acknowledged > 2000
     assert run.most_files > 10
     assert run.files <= 8, "files that hold nothing are removed but for a few"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_read_after_a_failed_sync_and_built_on_survives_the_next_power_loss(seed: int) -> None:
+    run = Run(seed)
+    run.go(20, syncs_fail=True)
+    assert run.findings == ()
+    assert run.host.disk.sync_errors > 10
+    assert run.acknowledged > 2000
+
+
+def test_negative_control_a_recovery_that_only_syncs_what_it_reads_loses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recover, "_write_again", lambda result, files, newest: None)
+    found = 0
+    for seed in range(3):
+        run = Run(seed)
+        try:
+            run.go(20, syncs_fail=True)
+        except AssertionError:
+            found += 1
+        else:
+            found += bool(run.findings)
+    assert found
 
 
 def test_negative_control_a_recovery_that_takes_a_torn_tail_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
