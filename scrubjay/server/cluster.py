@@ -181,7 +181,8 @@ async def open_cluster(
         for one in running.values():
             one.node.stop()
             one.close()
-        raise Unavailable("too few nodes came up to serve", **bad)
+        step = "put right what is said of each node: with two of the three it serves (runbooks/node-out-of-service.md)"
+        raise Unavailable("too few nodes came up to serve", **bad, next=step)
     control = open_control(
         env,
         nodes=nodes,

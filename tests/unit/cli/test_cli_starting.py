@@ -277,6 +277,20 @@ def test_paths_are_utf8_whatever_the_locale(tmp_path: Path) -> None:
         assert "dätä ключ" in error["asked"]
 
 
+def test_too_few_nodes_are_named_with_their_reasons_and_the_page_that_helps(tmp_path: Path) -> None:
+    """Nothing is wrong with the object store then, and nobody is sent there."""
+    (tmp_path / "data" / "nodes").mkdir(parents=True)
+    for node in ("n1", "n2"):
+        (tmp_path / "data" / "nodes" / node).write_text("no folder")
+    done = scrubjay("serve", "--dev", "--data", str(tmp_path / "data"), "--port", "0", "--json")
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["code"], error["message"]) == (1, "Unavailable", "too few nodes came up to serve"), done.stderr
+    assert "n1=" in error["found"]
+    assert "n2=" in error["found"]
+    assert "n3=" not in error["found"]
+    assert "node-out-of-service.md" in error["next"]
+
+
 def test_packages_called_like_ours_are_not_taken_for_them(tmp_path: Path) -> None:
     for name in ("base", "storage", "archiver", "server", "sim"):
         (tmp_path / name).mkdir()
