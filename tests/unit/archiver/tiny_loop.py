@@ -1,194 +1,53 @@
-"""A deterministic event loop with virtual time, memory disk and memory store: what the archive's coroutines run on in unit tests."""
+"""The simulator's tasks under virtual time, a memory disk and a memory store: what the archive's coroutines run on in unit tests."""
 
 from __future__ import annotations
 
-import heapq
-import random
-import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from base.env import Env, File, JobContext, ListPage, ObjectInfo, ObjectStore
 from base.errors import Corrupt, Exists, Missing, ScrubjayError
+from sim.clock import WALL_START_US, SimClock
+from sim.rand import SimRand
+from sim.tasks import Cancelled, SimTasks
+from sim.world import Life, World
 
-
-class Cancelled(BaseException):
-    """Raised inside a cancelled coroutine."""
-
-
-class TinyFuture:
-    def __init__(self) -> None:
-        self._done = False
-        self._value: Any = None
-        self._error: BaseException | None = None
-        self._callbacks: list[Callable[[Any], object]] = []
-
-    def done(self) -> bool:
-        return self._done
-
-    def result(self) -> Any:
-        if self._error is not None:
-            raise self._error
-        return self._value
-
-    def set_result(self, value: Any, /) -> None:
-        assert not self._done
-        self._done, self._value = True, value
-        for callback in self._callbacks:
-            callback(self)
-
-    def set_exception(self, error: BaseException, /) -> None:
-        assert not self._done
-        self._done, self._error = True, error
-        for callback in self._callbacks:
-            callback(self)
-
-    def add_done_callback(self, callback: Callable[[Any], object], /) -> None:
-        if self._done:
-            callback(self)
-        else:
-            self._callbacks.append(callback)
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        if not self._done:
-            yield self
-        return self.result()
-
-
-class TinyTask(TinyFuture):
-    def __init__(self, loop: TinyLoop, coro: Coroutine[Any, Any, Any], name: str) -> None:
-        super().__init__()
-        self._loop, self._coro, self.name = loop, coro, name
-        self._cancel = False
-        loop.call_soon(self._step)
-
-    def cancel(self) -> object:
-        if not self._done:
-            self._cancel = True
-            self._loop.call_soon(self._step)
-        return None
-
-    def _step(self) -> None:
-        if self._done:
-            return
-        try:
-            if self._cancel:
-                self._cancel = False
-                waits = self._coro.throw(Cancelled())
-            else:
-                waits = self._coro.send(None)
-        except StopIteration as stop:
-            self.set_result(stop.value)
-        except Cancelled as error:
-            self.set_exception(error)
-        except BaseException as error:
-            self.set_exception(error)
-            if not self._callbacks:
-                self._loop.failures.append((self.name, error))
-        else:
-            woken = [False]
-
-            def wake(_: Any) -> None:
-                if not woken[0]:
-                    woken[0] = True
-                    self._loop.call_soon(self._step)
-
-            waits.add_done_callback(wake)
-
-
-class TinyTimer:
-    def __init__(self) -> None:
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
+START_US = 1_760_000_000_000_000
+"""Wall time at which every loop begins."""
 
 
 class TinyLoop:
-    """Tasks and Clock. Time jumps to the next timer when nothing is ready."""
+    """One host of the simulator without a disk or a network: its clock, its random numbers and its tasks, and a way to wait for a coroutine."""
 
     Cancelled = Cancelled
 
     def __init__(self, seed: int = 0) -> None:
-        self.now_us = 1_760_000_000_000_000
-        self._heap: list[tuple[int, int, TinyTimer, Callable[[], object]]] = []
-        self._count = 0
-        self.failures: list[tuple[str, BaseException]] = []
-        self.random = random.Random(seed)
+        self.world = World(seed)
+        self.random = self.world.stream("test")
+        clock = SimClock(self.world, offset_us=START_US - WALL_START_US)
+        self.tasks = SimTasks(self.world, Life(self.world), clock, name="test")
+        self._env = Env(clock, SimRand(self.world.stream("rand")), self.tasks)
+        self.failures = self.tasks.failures
+        self.wall_us, self.boot_us = clock.wall_us, clock.boot_us
+        self.spawn, self.sleep, self.call_soon = self.tasks.spawn, self.tasks.sleep, self.tasks.call_soon
 
-    # Clock
-    def wall_us(self) -> int:
-        return self.now_us
+    @property
+    def now_us(self) -> int:
+        return self.wall_us()
 
-    def boot_us(self) -> int:
-        return self.now_us
-
-    # Rand
-    def u64(self) -> int:
-        return self.random.getrandbits(64)
-
-    def uuid(self) -> str:
-        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
-
-    def uniform(self, low: float, high: float) -> float:
-        return self.random.uniform(low, high)
-
-    # Tasks
-    def call_soon(self, callback: Callable[[], object]) -> None:
-        self.call_later(0, callback)
-
-    def call_later(self, seconds: float, callback: Callable[[], object]) -> TinyTimer:
-        timer = TinyTimer()
-        self._count += 1
-        heapq.heappush(self._heap, (self.now_us + int(seconds * 1e6), self._count, timer, callback))
-        return timer
-
-    def future(self) -> Any:
-        return TinyFuture()
-
-    def spawn(self, coro: Coroutine[Any, Any, Any], *, name: str) -> Any:
-        return TinyTask(self, coro, name)
-
-    def sleep(self, seconds: float) -> Awaitable[None]:
-        future = TinyFuture()
-        self.call_later(seconds, lambda: future.set_result(None))
-        return future
-
-    async def _blocking(self, work: Callable[[], Any]) -> Any:
-        return work()
-
-    def blocking(self, work: Callable[[], Any]) -> Awaitable[Any]:
-        return self._blocking(work)
-
-    # driving
     def env(self) -> Env:
-        return Env(self, self, self)
-
-    def step(self) -> bool:
-        if not self._heap:
-            return False
-        at, _, timer, callback = heapq.heappop(self._heap)
-        self.now_us = max(self.now_us, at)
-        if not timer.cancelled:
-            callback()
-        return True
+        return self._env
 
     def run(self, coro: Coroutine[Any, Any, Any], *, limit_s: float = 100_000) -> Any:
         """Run until this coroutine is done; other tasks run along."""
-        task = TinyTask(self, coro, "main")
+        task = self.tasks.spawn(coro, name="main")
         task.add_done_callback(lambda _: None)
-        end = self.now_us + int(limit_s * 1e6)
-        while not task.done():
-            assert self.step(), "everything waits for ever"
-            assert self.now_us <= end, "took too long"
+        assert self.world.run(until_us=self.world.now + int(limit_s * 1e6), stop=task.done), "waits for ever, or took too long"
         return task.result()
 
     def run_for(self, seconds: float) -> None:
-        """Let virtual time pass."""
-        end = self.now_us + int(seconds * 1e6)
-        while self._heap and self._heap[0][0] <= end:
-            self.step()
-        self.now_us = end
+        """Let virtual time pass. No task may have failed unseen."""
+        self.world.run(until_us=self.world.now + int(seconds * 1e6))
         assert not self.failures, self.failures
 
 
