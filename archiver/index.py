@@ -19,6 +19,7 @@ from archiver.layout import AFTER_ALL, BaseKey, ClosedKey, EpochKey, SegmentKey,
 from archiver.manifest import SegmentManifest, decode_manifest
 from archiver.names import Names, bound, in_parallel, list_all, sweep
 from archiver.rows import Row, Rows, row_of, state_of
+from archiver.suspects import Suspect, Suspects
 from base.env import ObjectStore, Tasks
 from base.errors import Corrupt, Missing
 from base.gate import Gate
@@ -370,6 +371,7 @@ class ArchiveIndex:
         self._reader = ShelfReader(store, cluster, tasks)
         self._gate = Gate(tasks)
         self._closed_seen: dict[str, str] = {}
+        self.suspects = Suspects()
         self.partitions: dict[tuple[str, str], PartitionIndex] = {}
 
     async def refresh(
@@ -385,6 +387,7 @@ class ArchiveIndex:
     async def _refresh(self, now_us: int, table: str | None, partition: str | None, archived: Sequence[Archived]) -> None:
         await self._reader.epochs.read()
         await self._read_closed(now_us)
+        await self.suspects.look(self._store)
         credible = stamp_of(now_us + self.ahead_us)
         ends = {(one.table, one.partition): one for one in archived}
         missed = {key: None for key in self.partitions if table in (None, key[0]) and partition in (None, key[1])}
@@ -439,20 +442,40 @@ class ArchiveIndex:
             found = Closed(point.closed, point.last_content, point.last_seal, point.chain, closed.epoch)
             self._at(point.table, point.partition).note_closed(found, point.archived)
 
-    def distrust(self, names: Iterable[str]) -> None:
-        """Somebody read these objects and they did not check: what is remembered of them is given up, so that the next look reads them again."""
+    def distrust(
+        self, names: Iterable[str], *, kind: str = "unreadable", detail: str = "its bytes do not check", level: str = "records"
+    ) -> None:
+        """Somebody read these objects and they did not check (or were not there): named by status and not used until they are sound again."""
         for name in names:
             key = parse(name)
-            if not isinstance(key, SegmentKey | BaseKey):
+            if key is None:
                 continue
-            index = self.partitions.get((key.table, key.partition))
-            if index is None:
-                continue
-            index.forget()
+            self.suspects.add(name, Suspect(kind, detail, level))
+            if isinstance(key, SegmentKey | BaseKey) and (index := self.partitions.get((key.table, key.partition))) is not None:
+                index.forget()
+                self._leave_out(index)
+
+    def trust(self, names: Iterable[str], *, level: str) -> None:
+        """These were read and are good, by a check at `level`."""
+        self.suspects.passed(names, level)
+
+    def _leave_out(self, index: PartitionIndex) -> list[Problem]:
+        """Take out of a partition what is known to be bad; what a higher good generation has replaced is no news any more."""
+        problems = []
+        for name, suspect in self.suspects.of(index.table, index.partition).items():
+            key = parse(name)
             if isinstance(key, SegmentKey):
                 index.rows.discard(key)
-            else:
-                index.bases = [one for one in index.bases if (one.lsn, one.generation, one.sha16) != (key.lsn, key.generation, key.sha16)]
+                problems.append(Problem(name, suspect.kind, suspect.detail, key.first, key.last))
+            elif isinstance(key, BaseKey):
+                ident = (key.lsn, key.generation, key.sha16)
+                index.bases = [one for one in index.bases if (one.lsn, one.generation, one.sha16) != ident]
+                problems.append(Problem(name, suspect.kind, suspect.detail, None, key.lsn))
+        left = superseded(problems, index.rows)
+        for problem in problems:
+            if problem not in left:
+                del self.suspects.by_object[problem.object]
+        return left
 
     def newest_heard(self) -> list[str]:
         """Keys of the newest closed object of each node that this process knows of."""
@@ -474,7 +497,9 @@ class ArchiveIndex:
                 index.rows.discard(key)
         _, problems, name = await self._reader.log(names.log, index.rows)
         index.bases, more, base_name = await self._reader.bases(names.base, index.bases)
-        index.problems = [*problems, *more]
+        known = self._leave_out(index)
+        told = {problem.object for problem in (*problems, *more)}
+        index.problems = [*problems, *more, *(problem for problem in known if problem.object not in told)]
         index.stored_bytes = sum(names.log.values()) + sum(names.base.values())
         index.named = _named(names.log)
         if end is not None:
@@ -486,6 +511,8 @@ class ArchiveIndex:
         prefix = log_prefix(self.cluster, index.table, index.partition)
         listed = await list_all(self._store, prefix, after=f"{prefix}{index.reach() + 1:016x}")
         added, problems, name = await self._reader.log(listed, index.rows)
+        self._leave_out(index)
+        added = [row for row in added if index.rows.has(row.key(self.cluster, index.table, index.partition))]
         index.stored_bytes += sum(size for size_name, size in listed.items() if _is_new(size_name, added, index))
         index.named = max(index.named, _named(listed))
         index.problems += [problem for problem in problems if problem not in index.problems]

@@ -126,16 +126,21 @@ def archive_status(
     """The whole answer without `schema` and `error`; `exit` as INTERFACE has it."""
     entries = [table_status(index, table, now_us=now_us) for table in tables]
     forks = [fork for entry in entries for fork in entry["forks"]]
+    found = {**index.suspects.elsewhere()}
+    for table in tables:
+        for partition in table.partitions:
+            found |= index.suspects.of(table.table_id, partition)
     return {
         "tables": entries,
         "forks": forks,
+        "findings": [{"object": name, "kind": one.kind, "detail": one.detail} for name, one in found.items()],
         "store": store.as_json(),
-        "exit": exit_code(entries, store, forked=bool(forks), lag_alarm_s=lag_alarm_s),
+        "exit": exit_code(entries, store, forked=bool(forks or found), lag_alarm_s=lag_alarm_s),
     }
 
 
 def exit_code(entries: Sequence[Mapping[str, Any]], store: StoreFacts, *, forked: bool, lag_alarm_s: float) -> int:
-    """2: a hole, a fork, or an archive that was there and is gone; before 1: the store cannot be reached; before 3: no proven window yet, agents that cannot
+    """2: a hole, a fork (or an object known to be bad: `forked`), or an archive that was there and is gone; before 1: the store cannot be reached; before 3: no proven window yet, agents that cannot
     work, or lag above the alarm. A dropped table's window does not move, so its age is no lag."""
     if forked or store.present is False or any(entry["window"]["holes"] for entry in entries):
         return 2

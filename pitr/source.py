@@ -9,6 +9,7 @@ from archiver.layout import build
 from archiver.rebuild import from_answer
 from archiver.writer import Writer
 from base.env import Disk, Env, Jobs
+from base.errors import Corrupt, Missing
 from base.gate import Gate
 from base.ids import Lsn, PartitionId, Stamp
 from pitr.archive import Hole, Progress, RestoreArchive, RestoredRows, TableArchive
@@ -61,7 +62,15 @@ class ArchiveSource:
             "work": path + ".base",
             "rebase": True,
         }
-        rebuilt = from_answer(await self._jobs.run(REBUILD, arguments, progress=progress))
+        try:
+            rebuilt = from_answer(await self._jobs.run(REBUILD, arguments, progress=progress))
+        except (Corrupt, Missing) as error:
+            named = (str(error.fields.get(name, "")) for name in ("where", "what"))
+            kind = "unreadable" if isinstance(error, Corrupt) else "hole"
+            self._index.distrust([name for name in named if "/" in name], kind=kind, detail=str(error))
+            raise
+        for kind, name, _, detail in rebuilt.spoilt:
+            self._index.distrust([name], kind=kind, detail=detail)
         return RestoredRows(path, rebuilt.total, rebuilt.raw_bytes, plan.bytes, Lsn(rebuilt.proven))
 
     async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:

@@ -90,12 +90,13 @@ class VerifyRuns:
         async def proved(passed: Sequence[str], failed: Sequence[str]) -> None:
             at_us = self._env.clock.wall_us()
             if passed:
+                self._index.trust(passed, level=level)
                 await self._ledger.proved([Proof(key, level, at_us) for key in passed])
             if failed:
-                self._index.distrust(failed)
+                self._index.distrust(failed, level=level)
                 await self._ledger.failed(failed)
 
-        return await verify(
+        report = await verify(
             self._store,
             self._disk,
             options=VerifyOptions(
@@ -118,6 +119,10 @@ class VerifyRuns:
             memory=LedgerMemory(self._ledger),
             progress=progress,
         )
+        for finding in report.findings:
+            if finding.object is not None:
+                self._index.distrust([finding.object], kind=finding.kind, detail=finding.detail, level=level)
+        return report
 
 
 class LedgerMemory:

@@ -237,6 +237,7 @@ class Health:
         verdicts = [proof.verdict for proof in proofs]
         verdict = next((word for word in ("mismatch", "unverified", "match") if word in verdicts), None)
         findings = [finding for info in table.partitions for finding in self._control.service.findings(info.partition_id)]
+        suspects = [f"{one.kind} in the archive: {name}" for at in ids for name, one in self._index.suspects.of(table.table_id, at).items()]
         return TableFacts(
             table.name,
             table.table_id,
@@ -245,7 +246,7 @@ class Health:
             None if window.latest_us is None else max(0.0, (now_us - window.latest_us) / 1e6),
             tuple(f"partition {hole.partition}, lsn {hole.first_lsn} to {hole.last_lsn}" for hole in window.holes),
             tuple(f"partition {fork.partition} from lsn {fork.first_lsn} on" for one in archived for fork in one.summary().forks),
-            tuple(f"{finding.kind} on {finding.copy}" for finding in findings),
+            (*(f"{finding.kind} on {finding.copy}" for finding in findings), *suspects),
             verdict,
             _dropped(table),
         )
@@ -266,6 +267,7 @@ class Health:
             state.since_us,
             state.requests_per_minute,
             failing,
+            tuple(f"{one.kind}: {name}" for name, one in self._index.suspects.elsewhere().items()),
         )
 
     def _why_stopped(self) -> str:

@@ -105,6 +105,8 @@ class ArchiveFacts(NamedTuple):
     since_us: int | None
     requests_per_minute: int
     agents: tuple[tuple[str, str], ...]
+    findings: tuple[str, ...] = ()
+    """Objects of no table that were found bad or gone, until they are sound again."""
 
 
 class TableFacts(NamedTuple):
@@ -207,6 +209,8 @@ def _archive(facts: Facts) -> Iterator[Found]:
         yield Found("archive-gone", archive.url, f"the archive {archive.url} was there and is gone{said}", since_us=archive.since_us)
     elif not archive.reachable:
         yield Found("archive-unreachable", archive.url, f"the archive {archive.url} cannot be reached{said}", since_us=archive.since_us)
+    if archive.findings:
+        yield Found("finding", archive.url, f"the archive {archive.url} holds damage: {_some(archive.findings)}")
     answers = archive.reachable and archive.present is not False
     if archive.stopped in ("fenced", "diverged"):
         yield Found(f"archive-{archive.stopped}", archive.url, f"nothing is archived any more: {archive.why}")

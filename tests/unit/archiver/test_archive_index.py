@@ -382,3 +382,42 @@ def test_listing_pages() -> None:
     found = archive.loop.run(list_all(archive.store, f"{CLUSTER}/"))
     assert list(found) == sorted(key for key in archive.store.objects if key.startswith(CLUSTER))
     assert Seal.AGE == 0
+
+
+def test_rot_inside_a_segment_that_verify_met_is_a_hole_of_status_until_it_is_sound_again() -> None:
+    """Same size, bytes flipped: no listing shows it. Status names it as long as it lasts, whatever is looked at meanwhile."""
+    archive = SmallArchive()
+    index = refreshed(archive)
+    sample = archive.samples[0]
+    key = build(sample.manifest(sample.segments[1])[0].key())
+    good = archive.store.objects[key]
+    archive.store.objects[key] = good[:-9] + bytes([good[-9] ^ 1]) + good[-8:]
+    tables = tables_in(index)
+    store = StoreFacts("mem:", reachable=True)
+
+    def status(at_s: int) -> tuple[int, list[str], int]:
+        now_us = START_US + at_s * 1_000_000
+        archive.loop.run(index.refresh(now_us=now_us))
+        said = archive_status(index, tables=tables, store=store, now_us=now_us, lag_alarm_s=1e9)
+        return said["exit"], [one["object"] for one in said["findings"]], sum(len(one["window"]["holes"]) for one in said["tables"])
+
+    assert status(31) == (0, [], 0), "nobody has met it yet"
+    index.distrust([key])
+    assert status(32) == status(33) == (2, [key], 1)
+    archive.store.objects[key] = good
+    assert status(34) == (0, [], 0)
+
+
+def test_what_is_forged_is_believed_again_only_after_a_check_as_deep() -> None:
+    archive = SmallArchive()
+    index = refreshed(archive)
+    sample = archive.samples[0]
+    key = build(sample.manifest(sample.segments[1])[0].key())
+    index.distrust([key], kind="forged", level="replayed")
+    archive.loop.run(index.refresh(now_us=START_US + 31_000_000))
+    index.trust([key], level="records")
+    assert key in index.suspects.by_object
+    index.trust([key], level="replayed")
+    archive.loop.run(index.refresh(now_us=START_US + 32_000_000))
+    assert index.suspects.by_object == {}
+    assert [problem for one in index.partitions.values() for problem in one.problems] == []
