@@ -333,11 +333,12 @@ class WholeRun:
             raise Violation(f"a scrub found a difference though nothing rotted: {first}")
 
     def _but_for_the_victim(self, report: dict[str, Any]) -> bool:
-        """All that could be compared matches; what could not is the copy of a node that lost what it must not lose."""
+        """All that could be compared matches; what could not, or was told of, is the log of a node that lost what it must not lose."""
         parts = [part for table in report["tables"] for part in table["partitions"]]
         odd = [copy for part in parts for copy in part["copies"] if copy["verdict"] != "match"]
+        told = [found for part in parts if part["verdict"] == "mismatch" for found in part["findings"]]
         return all(copy["verdict"] == "unverified" and self._lost_its_log(NodeName(copy["copy"])) for copy in odd) and all(
-            part["verdict"] != "mismatch" for part in parts
+            found["kind"] == "unreadable" and found["found_by"] == "seal" and self._lost_its_log(NodeName(found["copy"])) for found in told
         )
 
     async def _copies_hold(self) -> None:
