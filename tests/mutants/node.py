@@ -1,7 +1,71 @@
-"""Mutants of this room: node."""
+"""Mutants of a node and its replicas: what is kept, what is suspected, who may vote, what a start makes of what it finds."""
 
 from __future__ import annotations
 
 from tests.mutants.catalogue import Mutant
 
-MUTANTS: list[Mutant] = []
+MUTANTS: list[Mutant] = [
+    Mutant(
+        "trim-one-checkpoint",
+        "storage/checkpoints.py",
+        "needed = min(self.committed_before + 1, self._first_before,",
+        "needed = min(self.committed + 1, self._replica.segments.facts.first,",
+        ("tests/unit/storage/test_checkpoints.py",),
+    ),
+    Mutant(
+        "trim-archived-plus-one",
+        "storage/checkpoints.py",
+        "self._replica.segments.facts.archived + 1)",
+        "self._replica.segments.facts.archived + 2)",
+        ("tests/unit/storage/test_checkpoints.py",),
+    ),
+    Mutant(
+        "hold-ignored",
+        "storage/checkpoints.py",
+        "return min(needed, min(self._holds) + 1) if self._holds else needed",
+        "return needed",
+        ("tests/unit/storage/test_checkpoints.py::test_a_hold_keeps_what_follows_it",),
+    ),
+    Mutant(
+        "suspect-volatile",
+        "storage/replica/replica.py",
+        "            self.keep_tree(SUSPECT)\n            self.set_state",
+        "            self.set_state",
+        ("tests/sim/test_node_faults.py::test_a_suspicion_outlives_the_process",),
+    ),
+    Mutant(
+        "damaged-votes",
+        "storage/replica/replica.py",
+        "            group.set_vote(False, self.node.now())\n            self._ended()\n        self._lost",
+        "            self._ended()\n        self._lost",
+        ("tests/sim/test_node_faults.py::test_a_member_with_a_damaged_log_has_no_vote_until_it_is_repaired",),
+    ),
+    Mutant(
+        "amnesiac-votes",
+        "storage/replica/replica.py",
+        "            if self.group is not None:\n                self.group.set_vote(False, self.node.now())\n            self._no_longer_serves()",
+        "            self._no_longer_serves()",
+        ("tests/sim/test_node_identity.py",),
+    ),
+    Mutant(
+        "repaired-unread",
+        "storage/replica/replica.py",
+        "            left = self._still_damaged()\n",
+        "            left: tuple[tuple[Lsn, Lsn], ...] = ()\n",
+        ("tests/sim/test_log_damage.py",),
+    ),
+    Mutant(
+        "apply-unknown-kind",
+        "storage/replica/replica.py",
+        "        if kind not in records.IMPLEMENTED:\n",
+        "        if False:\n",
+        ("tests/sim/test_node_faults.py::test_a_replica_stops_at_a_record_that_it_does_not_know",),
+    ),
+    Mutant(
+        "message-is-own-damage",
+        "storage/replica/replica.py",
+        'if error.fields.get("what") == "message":',
+        "if False:",
+        ("tests/sim/test_node_faults.py::test_bad_records_in_a_message_are_not_taken_for_damage_of_the_own_log",),
+    ),
+]

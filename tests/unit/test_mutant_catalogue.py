@@ -9,7 +9,7 @@ import pytest
 from tests.mutants.catalogue import Mutant, collect, faults
 from tests.mutants.runner import ROOT, Bench, RunnerError
 
-AT_LEAST = 14
+AT_LEAST = 34
 KILLER = "tests/unit/consensus/test_liveness.py::test_credit_is_counted_from_sending_and_ends_before_support"
 LIVENESS = "storage/consensus/liveness.py"
 DRIFT = "self.options.grant_us - self.options.drift_us"
