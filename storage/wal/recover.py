@@ -232,7 +232,7 @@ def _tail(result: Replay, files: Files, newest: Scan | None, expected: int, sync
                 if holds and newest
                 else None
             )
-            _lost(result, bad, f"both marks of {file.name} are unreadable: whether more was synced cannot be known")
+            _lost(result, bad, f"both marks of {file.name} are unreadable or cut off: whether more was synced cannot be known")
         if holds or facts.mark is not None:
             break
 

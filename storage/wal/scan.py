@@ -50,7 +50,8 @@ class Scan(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What is known of a file without reading it all. mark: its newest valid mark of this life, in slot number `slot`. unknown: both copies are there and unreadable. first: its first batch."""
+    """What is known of a file without reading it all. mark: its newest valid mark of this life, in slot number `slot`. unknown: both copies are there and
+    unreadable, or the file is cut off before them. first: its first batch."""
 
     mark: BatchHeader | None
     slot: int
@@ -209,4 +210,5 @@ def _facts(file: WalFile) -> Facts:
     first = decode_batch_header(_pread(file.handle, DATA_START, BATCH_SIZE), file=file.id, offset=DATA_START)
     if first is not None and crc32c_masked(_pread(file.handle, DATA_START + BATCH_SIZE, first.length)) != first.body_crc:
         first = None
-    return Facts(mark, newest, unreadable == len(MARK_SLOTS), first)
+    cut_off = file.handle.size() < DATA_START  # a file is whole and durable before it gets its name
+    return Facts(mark, newest, cut_off or unreadable == len(MARK_SLOTS), first)

@@ -290,3 +290,46 @@ def test_frame_headers_keep_the_words_apart() -> None:
             back = wal_format.decode_frame_header(wal_format.seal_frame(wal_format.pack_frame(header, b""), 3), 0, 3)
             assert back is not None
             assert (back.tree, back.vote) == (tree, vote)
+
+
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_newest_file_that_was_cut_to_nothing_is_amnesia_and_a_whole_one_is_not(left: int) -> None:
+    """A file has its full size before it has its name: one without room for its marks held something once, and nobody knows what."""
+    disk = MemoryDisk()
+    wal, _ = opened(disk)
+    wal.queue(Create(P, Member(1, 1), Lsn(1)))
+    for turn in range(9):
+        wal.queue(Append(P, Ballot(1), records(1 + turn * 20, 21 + turn * 20, size=300), staged=False))
+        commit(wal)
+    _, whole = opened(disk.copy())
+    assert (whole.replicas[P].last, whole.replicas[P].vote, whole.replicas[P].amnesia) == (180, "votes", "")
+    cut = disk.copy()
+    newest = max(name for name, content in cut.files.items() if any(content.synced))
+    del cut.files[newest].synced[left:]
+    _, recovered = opened(cut)
+    log = recovered.replicas[P]
+    assert log.last < 180
+    assert log.vote == "amnesiac"
+    assert "cut off" in log.amnesia
+
+
+def test_the_last_batch_gone_without_trace_is_amnesia_if_a_mark_knows_it() -> None:
+    """A block that the disk cannot read counts as zeros: alone it looks like the end of the log."""
+    disk = MemoryDisk()
+    wal, _ = opened(disk)
+    wal.queue(Create(P, Member(1, 1), Lsn(1)))
+    for turn in range(3):
+        wal.queue(Append(P, Ballot(1), records(1 + turn * 5, 6 + turn * 5), staged=False))
+        commit(wal)
+        if turn == 1:
+            ends = {
+                name: max(at for at, byte in enumerate(content.view()) if byte)
+                for name, content in disk.files.items()
+                if any(content.view())
+            }
+    (name, end), lost = next(iter(ends.items())), disk.copy()
+    lost.files[name].synced[end + 1 :] = bytes(len(lost.files[name].synced) - end - 1)
+    _, recovered = opened(lost)
+    log = recovered.replicas[P]
+    assert (log.last, log.vote) == (10, "amnesiac")
+    assert "were synced and cannot be found" in log.amnesia
