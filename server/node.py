@@ -19,6 +19,7 @@ from storage.node.identity import Members
 from storage.options import StorageOptions
 from storage.replica import BASE, Replica
 from storage.service_port import Finding
+from storage.wal.log import Recovered
 from storage.wal.wal import Wal
 
 JOIN_POLL_S = 0.02
@@ -102,6 +103,7 @@ def open_node(
         said=replayed,
     )
     try:
+        _check_owner(name, number, recovered)
         founding.members.check_boots(name, recovered.boot_count)
         check_clock(env, name, recovered.reservation >> 12, options)
     except ScrubjayError:
@@ -138,6 +140,13 @@ def open_node(
     )
     running.append(RunningNode(node, log, opened, NodeLogSource(node)))
     return running[0]
+
+
+def _check_owner(name: NodeName, number: int, recovered: Recovered) -> None:
+    """Raises Unsafe if the log is another node's: its promises would be spoken in this member's place, and this member's own be forgotten."""
+    others = sorted({log.member.node for log in recovered.replicas.values()} - {number})
+    if others:
+        raise Unsafe("the log in this node's folder is another node's", node=name, number=number, found=others)
 
 
 def start_node(node: Node, members: Members, done: Callable[[ScrubjayError | None], None]) -> None:

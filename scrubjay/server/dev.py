@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 
 from archiver.agent import AgentOptions, ArchiveAgent
 from archiver.claiming import Claiming
 from archiver.identity import attach
 from archiver.probe import probe
+from archiver.verify_report import is_gone
 from archiver.writer import Writer
 from base.env import Env, ObjectStore
 from base.errors import Unavailable, Unsafe
@@ -252,9 +254,17 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
             if known is None:
                 write_cluster(disk, file)
             await attach(store, env, cluster_id=file.cluster_id, folder_is_new=True)
-    except Unavailable:
+    except Unavailable as error:
         if not file.attached:
             raise
+        if is_gone(error) and _remembered(config) != file.archive:
+            # Another place than last time, and nothing of ours is there: a slip of the pen, not an outage. Where it was last time, it is an archive that went.
+            raise Unsafe(
+                "this archive is not the data folder's own: nothing of this cluster is there",
+                asked=config.archive_url,
+                found=f"{error}; last time the archive was {file.archive or 'in the data folder'}",
+                next="give its own archive with --archive; to go on with a copy of it elsewhere, copy it there first",
+            ) from error
         answered = False
         # A cluster that has its archive must come up while the store is down: writes go on, the WAL keeps what is not archived.
         _log.error("the archive does not answer; starting without it, it is tried again", archive=config.archive_url)
@@ -262,10 +272,15 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
         if known is None and disk.exists("cluster.json"):
             disk.remove("cluster.json")
         raise
-    if not file.attached:
-        file = ClusterFile(**{name: getattr(file, name) for name in file.__struct_fields__ if name != "attached"}, attached=True)
+    if answered and not (file.attached and file.archive == _remembered(config)):
+        file = msgspec.structs.replace(file, attached=True, archive=_remembered(config))
         write_cluster(disk, file)
     return Archive(config.archive_url, store, meter, Writer(file.cluster_id), answered), file
+
+
+def _remembered(config: Config) -> str:
+    """The archive's URL as cluster.json keeps it."""
+    return config.archive.url
 
 
 async def _attach(env: Env, store: ObjectStore, file: ClusterFile) -> None:

@@ -26,7 +26,7 @@ TAKEOVER = "takeover.json"
 
 
 class ClusterFile(msgspec.Struct, frozen=True):
-    """created_at: microseconds. attached: see the module."""
+    """created_at: microseconds. attached: see the module. archive: the URL it was last attached to, "" for the folder's own `archive/` (the folder may be moved)."""
 
     version: int
     cluster_id: ClusterId
@@ -34,6 +34,7 @@ class ClusterFile(msgspec.Struct, frozen=True):
     metadata_partition_id: PartitionId
     created_at: int
     attached: bool
+    archive: str = ""
 
 
 def read_cluster(disk: Disk) -> ClusterFile | None:

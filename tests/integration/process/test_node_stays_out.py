@@ -55,6 +55,12 @@ def other_nodes(node: Path) -> None:
     shutil.copytree(node.with_name("n3"), node)
 
 
+def other_log(node: Path) -> None:
+    """The identity is right; the log in the folder is n3's, with n3's promises."""
+    shutil.rmtree(node / "wal")
+    shutil.copytree(node.with_name("n3") / "wal", node / "wal")
+
+
 def no_identity(node: Path) -> None:
     (node / "identity.json").write_bytes(b"\x00" * 100)
 
@@ -73,6 +79,7 @@ def test_a_node_whose_folder_is_not_what_it_was_stays_out_and_the_others_serve(s
         (a_file, "n2"),
         (log_gone, "its log is gone"),
         (other_nodes, "belongs to another node"),
+        (other_log, "is another node's"),
         (no_identity, "identity cannot be read"),
     )
     acknowledged = ["first"]
