@@ -184,6 +184,36 @@ def test_a_copy_that_differs_keeps_the_table_unpublished() -> None:
     assert (world.notes, world.files, world.copies) == ({}, {}, {})
 
 
+def test_a_replica_that_gave_no_digest_keeps_the_table_unpublished() -> None:
+    world = world_with_history()
+    load = world.load_base
+
+    async def one_is_silent(*given: Any, **more: Any) -> dict[NodeName, Any]:
+        found = await load(*given, **more)
+        del found[NodeName("n3")]
+        return found
+
+    world.load_base = one_is_silent  # type: ignore[method-assign]
+    report = restore(world, Asked(latest=True))
+    assert (report["state"], report["error"]["code"], world.published) == ("failed", "Unavailable", [])
+
+
+def test_a_target_id_that_belongs_to_another_table_is_left_alone() -> None:
+    world = world_with_history()
+    world.kill_at = world.changes + 6
+    with pytest.raises(Killed):
+        restore(world, Asked(latest=True))
+    world.kill_at = None
+    world.restart()
+    (target,) = [meta for meta in world.metas.values() if meta.restore_of is not None]
+    world.metas[target.table_id] = msgspec.structs.replace(target, name="somebody-elses")
+    assert world.service.resume_unfinished() == 1
+    world.finish()
+    report = world.service.status("new")
+    assert report is not None
+    assert (report["state"], report["error"]["code"], world.published) == ("failed", "Conflict", [])
+
+
 def test_trouble_that_passes_is_waited_out() -> None:
     world = world_with_history()
     world.load_errors = [Unavailable("a node restarts") for _ in range(5)]

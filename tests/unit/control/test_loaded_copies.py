@@ -1,0 +1,96 @@
+"""A copy loaded from a row file is taken only for what its own bytes say: by heals and by restores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from base.errors import Corrupt
+from base.ids import NodeName, PartitionId
+from pitr.target import Asked
+from sim.whole.commands import item_of, key_of
+from storage.btree.memory_engine import MemoryTrees
+from tests.unit.control.house import House
+
+ROWS = 6
+
+
+@pytest.fixture
+def house() -> House:
+    house = House()
+    table = house.create("orders")
+    for key in range(ROWS):
+        house.put(table, key, key)
+    house.pass_time(6)
+    return house
+
+
+def other_value(trees: MemoryTrees, partition: PartitionId) -> None:
+    """A row that checks and is another one."""
+    assert trees.plant_row(partition, key_of(3), 0, 0, item_of(3, 999))
+
+
+def unreadable_extra(trees: MemoryTrees, partition: PartitionId) -> None:
+    """A row that does not check, where no row should be: no digest over sound rows shows it."""
+    assert trees.plant_row(partition, key_of(ROWS + 1), 0, 0, item_of(ROWS + 1, 1))
+    assert trees.flip_row(partition, key_of(ROWS + 1), 7)
+
+
+def spoil_loads(house: House, node: str, how: Callable[[MemoryTrees, PartitionId], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `node` loads from now on is not what its row file says."""
+    (found,) = [one for one in house.cluster.nodes() if one.name == node]
+    engine: Any = found.engine
+    load = engine.load
+
+    def spoilt(partition: PartitionId, path: str, state: Any, done: Callable[[Any], None]) -> None:
+        def loaded(result: Any) -> None:
+            how(house.cluster.trees[NodeName(node)], partition)
+            done(result)
+
+        load(partition, path, state, loaded)
+
+    monkeypatch.setattr(engine, "load", spoilt)
+
+
+@pytest.mark.parametrize("how", [other_value, unreadable_extra])
+def test_a_healed_copy_that_is_not_its_reference_never_serves(
+    house: House, how: Callable[[MemoryTrees, PartitionId], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = house.table("orders")
+    (info,) = table.partitions
+    reference = house.run(house.references().rebuild(table, info, until=house.service.archived(info.partition_id), progress=None))
+    (node,) = [one for one in house.cluster.nodes() if one.name == "n2"]
+    spoil_loads(house, "n2", how, monkeypatch)
+    with pytest.raises(Corrupt):
+        house.run(
+            house.service.heal(
+                info.partition_id,
+                node.name,
+                rows=reference.rows,
+                lsn=reference.lsn,
+                stamp=reference.stamp,
+                total=reference.digest.total(),
+                chain=reference.chain,
+                reason="a test",
+            )
+        )
+    assert node.replicas[info.partition_id].state == "suspect"
+
+
+@pytest.mark.parametrize("how", [other_value, unreadable_extra])
+def test_a_restored_copy_that_is_not_what_was_read_never_starts(
+    house: House, how: Callable[[MemoryTrees, PartitionId], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = house.run(house.restore._look(house.table("orders")))[1].latest_us
+    spoil_loads(house, "n2", how, monkeypatch)
+    house.run(house.restore.start(house.table("orders"), "back", Asked(at_us=at)))
+    report = house.restored("back")
+    assert report["state"] in ("differs", "failed"), report
+    restoring = house.table("back").restore_of
+    assert restoring is not None
+    assert restoring.in_progress
+    (info,) = house.table("back").partitions
+    (node,) = [one for one in house.cluster.nodes() if one.name == "n2"]
+    assert node.replicas[info.partition_id].state == "base"
