@@ -268,6 +268,23 @@ def test_a_base_that_is_not_the_log_state_is_found() -> None:
         loop.run(rebuild(store, disk, base=forged, segments=tail, cut=Cut(), output="out", work="w"))
 
 
+def test_a_base_whose_rows_are_not_its_digest_is_not_built_upon() -> None:
+    """With no log behind it nothing else would tell."""
+    sample = history(seed=9, segments=5)
+    loop, store, disk = archive(sample)
+    good = make_base(loop, store, disk, sample, 2)
+    older, facts = sample.segments[1], sample.facts
+    loop.run(rebuild(store, disk, base=None, segments=sample.manifests(), cut=Cut(lsn=older.last), output="old-rows", work="w"))
+    lied = loop.run(
+        upload_base(
+            store, disk, "old-rows", writer=ATTACHED, table=sample.table, partition=sample.partition, table_name=facts.table_name,
+            schema=facts.schema, lo=facts.lo, hi=facts.hi, lsn=good.lsn, stamp=good.stamp, chain=good.chain, total=good.total,
+        )
+    )  # fmt: skip
+    with pytest.raises(Corrupt, match="rows differ from its digest"):
+        loop.run(rebuild(store, disk, base=lied, segments=[], cut=Cut(lsn=good.lsn), output="out", work="w"))
+
+
 def test_the_first_state_of_a_restored_table() -> None:
     """Base at LSN 0, then a log that starts at 1."""
     source = history(seed=11)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from archiver.coverage import Coverage, Facts, Fork, Hole, Mark, Span, Start, Window, coverage, path_to, table_window
+from archiver.coverage import Coverage, Facts, Fork, Hole, Mark, Span, Start, Window, coverage, may_go, path_to, table_window
 from base.errors import Missing, Unavailable
 from base.hlc import stamp_of
 from tests.unit.archiver.lines import PARTITION, START_US, STEP_US, Line, stamp_at, without
@@ -289,3 +289,15 @@ def test_a_table_is_what_all_partitions_can_restore() -> None:
     assert table_window([Window(5, 90, ()), Window(None, None, ())]) == Window(None, None, ())
     assert table_window([Window(5, 9, ()), Window(10, 80, ())]) == Window(None, None, ())
     assert table_window([]) == Window(None, None, ())
+
+
+def test_with_two_histories_nothing_may_go() -> None:
+    """The history that counts is whole and has a base: what the other one is worth is not for retention to say."""
+    line = Line().grow(2, 5, 9)
+    other = line.fork(5, 8, 20, epoch=2)
+    facts = Facts(PARTITION, tuple({*line.spans, *other.spans}), (line.base(5),), ())
+    found = coverage(facts)
+    assert (len(found.forks), found.reach(), found.end) == (1, 20, 20)
+    assert may_go(found, keep_from_us=START_US + LATE_US) == 0
+    alone = coverage(facts._replace(spans=tuple(other.spans)))
+    assert may_go(alone, keep_from_us=START_US + LATE_US) == 5
