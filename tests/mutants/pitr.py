@@ -1,7 +1,158 @@
-"""Mutants of this room: pitr."""
+"""Mutants of restores: the plan, the proofs before a table is published, and what a dropped table leaves."""
 
 from __future__ import annotations
 
 from tests.mutants.catalogue import Mutant
 
-MUTANTS: list[Mutant] = []
+MUTANTS: list[Mutant] = [
+    Mutant(
+        "confirm-rows-only",
+        "pitr/restore.py",
+        "        if found.sum != proven.sum or found.rows != proven.rows\n",
+        "        if found.rows != proven.rows\n",
+        ("tests/unit/control/test_restore_whole.py::test_copies_are_confirmed_by_digest_and_by_row_count",),
+    ),
+    Mutant(
+        "confirm-digest-only",
+        "pitr/restore.py",
+        "        if found.sum != proven.sum or found.rows != proven.rows\n",
+        "        if found.sum != proven.sum\n",
+        ("tests/unit/control/test_restore_whole.py::test_copies_are_confirmed_by_digest_and_by_row_count",),
+    ),
+    Mutant(
+        "publish-before-confirm",
+        "pitr/restore.py",
+        "        wrong = [fault for part in self.job.partitions for fault in self._faults(part)]\n",
+        "        await self._publish()\n        self.job.phase = CONFIRM\n        wrong = [fault for part in self.job.partitions for fault in self._faults(part)]\n",
+        ("tests/unit/pitr/test_restore.py::test_a_copy_that_differs_keeps_the_table_unpublished",),
+    ),
+    Mutant(
+        "one-replica-suffices",
+        "pitr/restore.py",
+        "        if len(copies) < members:\n",
+        "        if not copies:\n",
+        ("tests/unit/pitr/test_restore.py::test_a_replica_that_gave_no_digest_keeps_the_table_unpublished",),
+    ),
+    Mutant(
+        "rebuild-other-total",
+        "pitr/restore.py",
+        "        if known is not None and rows.total != known:\n",
+        "        if False:\n",
+        ("tests/unit/control/test_restore_whole.py::test_a_remembered_total_never_stands_in_for_the_rebuilt_one",),
+    ),
+    Mutant(
+        "rebuild-short-of-its-seal",
+        "pitr/restore.py",
+        "        if rows.proven < plan.to_lsn:\n",
+        "        if False:\n",
+        ("tests/unit/pitr/test_restore.py::test_a_rebuild_that_ends_before_the_seal_that_proves_it_is_not_loaded",),
+    ),
+    Mutant(
+        "finals-unchecked",
+        "pitr/restore.py",
+        "        if last.last != final.lsn or last.chain.hex() != final.chain:\n",
+        "        if False:\n",
+        ("tests/unit/control/test_drop.py::test_an_archive_that_ends_otherwise_than_the_table_did_is_no_match",),
+    ),
+    Mutant(
+        "finals-not-awaited",
+        "pitr/restore.py",
+        "if final is None or last is None or last.last < final.lsn:",
+        "if final is None or last is None:",
+        ("tests/unit/control/test_drop.py::test_until_the_archive_has_the_end_a_restore_waits_and_never_gives_less",),
+    ),
+    Mutant(
+        "existing-target-taken",
+        "pitr/restore.py",
+        "        elif found.name != self.job.target or found.restore_of is None:\n",
+        "        elif False:\n",
+        ("tests/unit/pitr/test_restore.py::test_a_target_id_that_belongs_to_another_table_is_left_alone",),
+    ),
+    Mutant(
+        "dropped-beyond-ok",
+        "pitr/target.py",
+        "    if at_us > window.latest_us and window.dropped and",
+        "    if False and",
+        ("tests/unit/pitr/test_plan.py::test_outside_the_window",),
+    ),
+    Mutant(
+        "before-inclusive",
+        "pitr/target.py",
+        "        return asked.before_us - 1\n",
+        "        return asked.before_us\n",
+        ("tests/unit/pitr/test_plan.py::test_targets",),
+    ),
+    Mutant(
+        "earlier-than-the-window",
+        "pitr/target.py",
+        "    if at_us < window.earliest_us:\n",
+        "    if False:\n",
+        ("tests/unit/pitr/test_plan.py::test_outside_the_window",),
+    ),
+    Mutant(
+        "check-end-us-early",
+        "archiver/coverage.py",
+        "not any(claim >= stamp for claim, _ in claims)",
+        "not any(claim >= stamp - 4096 for claim, _ in claims)",
+        ("tests/unit/pitr/test_plan.py::test_a_closed_timestamp_proves_up_to_itself_and_no_further",),
+    ),
+    Mutant(
+        "check-end-lsn",
+        "archiver/coverage.py",
+        "[one for one in said if one[1] < expected]",
+        "[one for one in said if one[1] <= expected]",
+        ("tests/unit/pitr/test_plan.py::test_the_end_of_the_archive_is_proven_by_the_closed_timestamp_or_not_at_all",),
+    ),
+    Mutant(
+        "planned-over-a-hole",
+        "archiver/coverage.py",
+        "        if span.first > expected:\n            hole = (expected, span.first - 1)\n            break\n",
+        "",
+        ("tests/unit/pitr/test_plan.py::test_a_hole_is_never_planned_over",),
+    ),
+    Mutant(
+        "stops-at-the-record-beyond",
+        "archiver/coverage.py",
+        "or (stamp is not None and closed >= stamp):\n            continue",
+        "or (stamp is not None and (closed >= stamp or (spans and spans[-1].last_stamp > stamp))):\n            continue",
+        ("tests/unit/pitr/test_plan.py::test_it_is_read_on_to_the_first_seal_closed_at_or_after_the_cut",),
+    ),
+    Mutant(
+        "base-behind-the-cut",
+        "archiver/coverage.py",
+        "(start.stamp <= stamp if stamp is not None else",
+        "(True if stamp is not None else",
+        ("tests/unit/pitr/test_plan.py::test_the_newest_base_before_the_cut_and_all_behind_it",),
+    ),
+    Mutant(
+        "straddled-ok",
+        "archiver/coverage.py",
+        "        return False  # no seal there",
+        "        return True  # no seal there",
+        ("tests/unit/pitr/test_plan.py::test_a_base_inside_a_wider_segment_is_not_begun_with",),
+    ),
+    Mutant(
+        "load-other-total-started",
+        "storage/control/service.py",
+        "                if digest.total() != total:\n                    tree.close()\n                    continue\n",
+        "",
+        ("tests/unit/control/test_loaded_copies.py::test_a_restored_copy_that_is_not_what_was_read_never_starts",),
+    ),
+    Mutant(
+        "forget-before-archived",
+        "storage/control/store.py",
+        "            while self._archived(final.partition_id) < final.lsn:\n",
+        "            while False:\n",
+        (
+            "tests/unit/control/test_drop.py::test_the_last_acknowledged_writes_of_a_dropped_table_are_restored",
+            "tests/unit/control/test_drop.py::test_until_the_archive_has_the_end_a_restore_waits_and_never_gives_less",
+        ),
+    ),
+    Mutant(
+        "end-on-one-members-word",
+        "storage/control/store.py",
+        "len(replica.segments.agreed(own)[0]) < 2",
+        "len(replica.segments.agreed(own)[0]) < 1",
+        ("tests/unit/control/test_drop.py::test_the_end_is_noted_only_once_two_members_state_the_same_of_it",),
+    ),
+]

@@ -1,7 +1,176 @@
-"""Mutants of this room: scrubber."""
+"""Mutants of scrubs: who is wrong, what may be healed, and findings that must not be lost."""
 
 from __future__ import annotations
 
 from tests.mutants.catalogue import Mutant
 
-MUTANTS: list[Mutant] = []
+MUTANTS: list[Mutant] = [
+    Mutant(
+        "absent-copy-match",
+        "scrubber/compare.py",
+        "Verdict.MISMATCH if one.copy in named else Verdict.UNVERIFIED, one.reason)",
+        "Verdict.MISMATCH if one.copy in named else Verdict.MATCH, one.reason)",
+        ("tests/unit/scrubber/test_compare.py::test_a_copy_out_of_reach_is_unverified_and_a_rotten_one_is_healed",),
+    ),
+    Mutant(
+        "last-range-skipped",
+        "scrubber/compare.py",
+        "        for index in range(RANGES)\n        if any(other",
+        "        for index in range(RANGES - 1)\n        if any(other",
+        ("tests/unit/scrubber/test_compare.py::test_no_range_is_left_out_when_a_copy_is_called_equal",),
+    ),
+    Mutant(
+        "last-range-equal",
+        "scrubber/compare.py",
+        "return one.sums == other.sums and one.rows == other.rows",
+        "return one.sums[:-1] == other.sums[:-1] and one.rows == other.rows",
+        ("tests/unit/scrubber/test_compare.py::test_no_range_is_left_out_when_a_copy_is_called_equal",),
+    ),
+    Mutant(
+        "minority-wins-a-key",
+        "scrubber/compare.py",
+        "    if supporters and supporters + 1 > rivals:\n",
+        "    if supporters:\n",
+        ("tests/unit/scrubber/test_compare.py::test_ruling",),
+    ),
+    Mutant(
+        "nobody-supports-the-reference",
+        "scrubber/compare.py",
+        "    if supporters and supporters + 1 > rivals:\n",
+        "    if supporters + 1 > rivals:\n",
+        ("tests/unit/scrubber/test_compare.py::test_ruling",),
+    ),
+    Mutant(
+        "all-agree-against-the-archive",
+        "scrubber/compare.py",
+        "        return Ruling.ARCHIVE, ()\n",
+        "        return Ruling.COPY, tuple(values)\n",
+        ("tests/unit/scrubber/test_compare.py::test_ruling",),
+    ),
+    Mutant(
+        "extra-rows-unseen",
+        "scrubber/compare.py",
+        "    for table in held.values():\n        keys.update(table)\n",
+        "    if truth is None:\n        for table in held.values():\n            keys.update(table)\n",
+        ("tests/unit/scrubber/test_scrub_run.py::test_an_extra_key_is_named_from_the_copy_that_has_it",),
+    ),
+    Mutant(
+        "bad-rows-unseen",
+        "scrubber/compare.py",
+        "    for side in sides:\n        found.update(",
+        "    for side in ():\n        found.update(",
+        (
+            "tests/unit/scrubber/test_compare.py::test_a_flipped_key_byte_is_one_finding_with_the_true_key",
+            "tests/unit/scrubber/test_compare.py::test_a_bad_row_that_reads_well_again_is_still_a_finding",
+            "tests/unit/scrubber/test_scrub_run.py::test_a_fault_in_one_copy_is_named_healed_and_gone_in_the_next_run",
+        ),
+    ),
+    Mutant(
+        "unstable-reads-match",
+        "scrubber/compare.py",
+        '        return _with(line, Verdict.UNVERIFIED, "unstable_reads")',
+        "        return line",
+        ("tests/unit/scrubber/test_compare.py::test_digests_that_differ_over_equal_rows_are_not_called_a_match",),
+    ),
+    Mutant(
+        "suspect-is-fine",
+        "scrubber/compare.py",
+        "        if side.suspect and side.copy not in named\n",
+        "        if False\n",
+        ("tests/unit/scrubber/test_scrub_run.py::test_a_suspect_copy_is_healed_from_the_reference",),
+    ),
+    Mutant(
+        "heal-on-any-ruling",
+        "scrubber/compare.py",
+        "    trusted = reference is not None and bool(sides) and not rulings - {Ruling.COPY}\n",
+        "    trusted = reference is not None and bool(sides)\n",
+        ("tests/unit/scrubber/test_compare.py::test_nothing_is_healed_while_anything_speaks_against_the_reference",),
+    ),
+    Mutant(
+        "base-on-minority",
+        "scrubber/partition.py",
+        "outcome.matched_copies * 2 > storage",
+        "outcome.matched_copies > 0",
+        ("tests/unit/scrubber/test_scrub_run.py::test_a_base_is_never_written_on_a_minoritys_word",),
+    ),
+    Mutant(
+        "all-copies-set-aside",
+        "scrubber/partition.py",
+        '            if not any(one.state == "ok" and one.node != copy for one in self._port.copies(self._partition)):\n',
+        "            if False:\n",
+        ("tests/unit/scrubber/test_scrub_run.py::test_no_copy_is_set_aside_while_no_other_one_serves",),
+    ),
+    Mutant(
+        "late-rot-called-healed",
+        "scrubber/partition.py",
+        "if one.at_us > last.began_us and one.copy in matched]",
+        "if False]",
+        ("tests/unit/scrubber/test_scrub_run.py::test_rot_met_behind_the_last_scan_is_not_called_healed",),
+    ),
+    Mutant(
+        "reported-though-not-kept",
+        "scrubber/run.py",
+        "    kept = ledger is None\n",
+        "    kept = True\n",
+        ("tests/unit/control/test_findings_kept.py::test_a_report_that_no_ledger_took_is_told_again",),
+    ),
+    Mutant(
+        "own-findings-lost-with-the-ledger",
+        "scrubber/run.py",
+        "            _hand_back(port, part)\n",
+        "            pass\n",
+        ("tests/unit/control/test_findings_kept.py::test_a_report_that_no_ledger_took_is_told_again",),
+    ),
+    Mutant(
+        "newer-finding-forgotten",
+        "storage/control/findings.py",
+        " and known.at_us <= finding.at_us\n",
+        "\n",
+        ("tests/unit/control/test_findings_kept.py::test_a_fault_found_again_after_it_was_handed_out_is_kept",),
+    ),
+    Mutant(
+        "oldest-finding-goes",
+        "storage/control/findings.py",
+        "        most = max(count, key=lambda place: count[place])\n",
+        "        most = next(iter(count))\n",
+        ("tests/unit/control/test_findings_kept.py::test_a_copy_that_rotted_through_pushes_out_no_word_about_another",),
+    ),
+    Mutant(
+        "finding-identity-coarse",
+        "storage/control/findings.py",
+        "else (finding.object, finding.lsn)",
+        "else (None, finding.lsn)",
+        ("tests/unit/control/test_findings_kept.py::test_two_objects_of_one_partition_are_two_faults",),
+    ),
+    Mutant(
+        "healer-takes-any-suspect",
+        "scrubber/healer.py",
+        'copy.state == "suspect" and not copy.scannable)]',
+        'copy.state == "suspect")]',
+        ("tests/unit/scrubber/test_healer.py::test_a_suspect_copy_that_can_be_compared_waits_for_the_scrub",),
+    ),
+    Mutant(
+        "healer-takes-the-last",
+        "scrubber/healer.py",
+        "        found = [max(suspect,",
+        "        found = [min(suspect,",
+        ("tests/unit/scrubber/test_healer.py::test_when_nobody_serves_the_furthest_suspect_is_healed",),
+    ),
+    Mutant(
+        "heal-total-unchecked",
+        "storage/control/service.py",
+        "            if digest.total() != total:\n                tree.close()\n                node.engine.set_aside",
+        "            if False:\n                tree.close()\n                node.engine.set_aside",
+        ("tests/unit/control/test_loaded_copies.py::test_a_healed_copy_that_is_not_its_reference_never_serves",),
+    ),
+    Mutant(
+        "loaded-tree-unscanned",
+        "storage/control/service.py",
+        '        if result.bad or result.structure:\n            raise Corrupt("the loaded copy does not check"',
+        '        if False:\n            raise Corrupt("the loaded copy does not check"',
+        (
+            "tests/unit/control/test_loaded_copies.py::test_a_healed_copy_that_is_not_its_reference_never_serves",
+            "tests/unit/control/test_loaded_copies.py::test_a_restored_copy_that_is_not_what_was_read_never_starts",
+        ),
+    ),
+]
