@@ -151,23 +151,25 @@ WHOLE = tuple(
 MUTANT_SECONDS = 15
 
 KILLERS: dict[str, int] = {
-    "read-without-lease": 38,
-    "answer-before-applied": 3,
+    "read-without-lease": 6,
+    "answer-before-applied": 6,
     "evaluate-on-applied": 1,
     "digest-keeps-removed": 1,
-    "overlay-oldest-first": 4,
-    "row-hash-unchecked": 7,
+    "overlay-oldest-first": 1,
+    "row-hash-unchecked": 9,
     "wal-trimmed-before-archived": 1,
-    "messages-before-sync": 8,
-    "retried-unknown": 3,
+    "messages-before-sync": 9,
+    "retried-unknown": 6,
     "archived-before-manifest": 1,
     "manifest-before-segment": 1,
     "closed-over-nothing": 1,
     "restore-cut-early": 2,
     "restore-cut-late": 4,
-    "sealed-forgotten": 5,
 }
 """A seed that kills each mutant, as found by `python -m sim mutants`; tests try it first."""
+
+UNNOTICED = frozenset({"sealed-forgotten"})
+"""Planted bugs that no seed of 1 to 39 notices under the present profile: another member's list of waiting segments stands in. To be planted where it bites."""
 
 
 def hunt_whole(mutant: Mutant, seeds: Iterable[int]) -> tuple[WholeResult | None, int]:

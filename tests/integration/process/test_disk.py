@@ -226,7 +226,7 @@ def test_a_failed_sync_stops_one_node_and_two_go_on(scrubjay_server: Make, tmp_p
         assert f'scrubjay_node_failed{{node="{victim}"}} 1.0' in connection.get("/metrics")[1]
         wait_for(lambda: connection.get("/healthz") == (200, "degraded\n"), timeout=30)
     code, report = server.cli_json("status")
-    assert code == 3
+    assert code == 3, report["problems"]
     (failed,) = [problem for problem in report["problems"] if problem["kind"] == "node-failed"]
     assert victim in failed["what"]
     assert {node["node"] for node in report["nodes"] if node["failed"]} == {victim}
