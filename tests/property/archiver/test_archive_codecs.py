@@ -158,6 +158,8 @@ def manifests(draw: st.DrawFn) -> SegmentManifest:
         members=tuple(sorted(draw(st.sets(st.integers(1, 9), min_size=2, max_size=3)))), chain_before=draw(sha256), chain=b"", closed=draw(st.integers(0, stamp)),
         reason=draw(st.integers(0, 6)), tag=draw(st.binary(min_size=16, max_size=16)), node=draw(nodes), epoch=draw(st.integers(1, 1 << 40)), owner=draw(uuids), supersedes=draw(olds),
     )  # fmt: skip
+    # Only an earlier generation can be superseded.
+    made = dataclasses.replace(made, supersedes=tuple(old for old in made.supersedes if old.generation < made.generation))
     return dataclasses.replace(made, chain=made.expected_chain())
 
 
