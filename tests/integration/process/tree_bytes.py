@@ -8,7 +8,8 @@ from __future__ import annotations
 import ctypes
 import os
 import random
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,6 +91,77 @@ def damage_page(file: Path, offset: int, how: str) -> None:
         others = [pages[at : at + PAGE] for at in range(2 * PAGE, len(pages) - PAGE, PAGE) if at != start]
         other = next(page for page in reversed(others) if page != pages[start : start + PAGE] and page.strip(b"\0"))
         overwrite(file, start, lambda _: other, PAGE)
+
+
+_HEADER = struct.Struct("<QQHHHH")
+"""Of a page: number, transaction, pad, flags, then the first and the end of its unused bytes, counted from the header's end (an overflow page: how many pages, u32)."""
+_BRANCH, _LEAF, _OVERFLOW = 1, 2, 4
+_NODE = struct.Struct("<HHHH")
+_BIG = 1
+_TREE = struct.Struct("<IHHQQQQQ")
+_META = struct.Struct("<IIQQ48s48sQQ")
+_NONE = (1 << 64) - 1
+
+
+def free_bytes(file: Path) -> tuple[list[int], list[int]]:
+    """(free pages, offsets of unused bytes in the live leaves of rows): walked from the newest meta page through every database and the list of free pages.
+
+    Every page of the file is a meta page, live or in the list, and none is two of these: a layout that was read wrongly cannot add up.
+    """
+    raw = file.read_bytes()
+    metas = [_META.unpack_from(raw, at * PAGE + _HEADER.size) for at in (0, 1)]
+    _, _, _, _, free_tree, main_tree, last, _ = max(metas, key=lambda meta: meta[-1])
+    walk = _Walk(raw)
+    listed: list[int] = []
+    for _, value in walk.leaves(_TREE.unpack(free_tree)[-1]):
+        (count,) = struct.unpack_from("<Q", value)
+        listed += struct.unpack_from(f"<{count}Q", value, 8)
+    gaps: list[int] = []
+    for name, tree in list(walk.leaves(_TREE.unpack(main_tree)[-1])):
+        before = len(walk.gaps)
+        for _ in walk.leaves(_TREE.unpack(tree)[-1]):
+            pass
+        if name == b"rows\0":
+            gaps = walk.gaps[before:]
+    assert sorted([0, 1, *walk.live, *listed]) == list(range(last + 1)), "the tree's pages were read wrongly"
+    return sorted(listed), gaps
+
+
+class _Walk:
+    """live: pages met. gaps: offsets in the file that lie in no node of a leaf that was met."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.live: list[int] = []
+        self.gaps: list[int] = []
+
+    def leaves(self, root: int) -> Iterator[tuple[bytes, bytes]]:
+        """(key, value) of a tree, in order."""
+        if root == _NONE:
+            return
+        raw, start = self.raw, root * PAGE
+        number, _, _, flags, lower, upper = _HEADER.unpack_from(raw, start)
+        assert number == root
+        self.live.append(root)
+        base = start + _HEADER.size
+        if flags & _LEAF:
+            self.gaps.extend(range(base + lower, base + upper))
+        for at in struct.unpack_from(f"<{lower // 2}H", raw, base):
+            low, high, bits, length = _NODE.unpack_from(raw, base + at)
+            key = base + at + _NODE.size
+            data = key + length + length % 2
+            if flags & _BRANCH:
+                yield from self.leaves(low | high << 16 | bits << 32)
+            elif bits & _BIG:
+                yield raw[key : key + length], self._overflow(struct.unpack_from("<Q", raw, data)[0], low | high << 16)
+            else:
+                yield raw[key : key + length], raw[data : data + (low | high << 16)]
+
+    def _overflow(self, page: int, size: int) -> bytes:
+        pages = struct.unpack_from("<I", self.raw, page * PAGE + 20)[0]
+        self.live.extend(range(page, page + pages))
+        start = page * PAGE + _HEADER.size
+        return self.raw[start : start + size]
 
 
 class _Buffer(ctypes.Structure):
