@@ -12,6 +12,7 @@ from archiver.verify_report import is_gone
 from archiver.writer import BLOCKED
 from base.env import Env, ObjectStore, Task
 from base.errors import ScrubjayError, Unavailable
+from base.ids import PartitionId
 from base.wrap.metered import MeteredStore
 from server.control import Control
 from server.patience import within
@@ -177,9 +178,9 @@ def archived_here(control: Control) -> list[Archived]:
     return found
 
 
-def _end(node: Node, partition: str) -> tuple[int, bytes | None]:
+def _end(node: Node, partition: PartitionId) -> tuple[int, bytes | None]:
     """A replica's archived LSN, and the chain value there if it still has it."""
-    facts = next(replica for name, replica in node.replicas.items() if name == partition).segments.facts
+    facts = node.replicas[partition].segments.facts
     chain = None
     if facts.sealed and facts.sealed[0].statement.first == facts.archived + 1:
         chain = facts.sealed[0].chain_before
