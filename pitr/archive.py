@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from base.ids import Lsn, PartitionId, Stamp
 from pitr.plan import History, PartitionPlan
 from pitr.target import Window
+from scrubber.reference import Damage
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.digest import Total
 
@@ -34,13 +35,14 @@ class TableArchive(NamedTuple):
 
 class RestoredRows(NamedTuple):
     """A rebuilt partition: its row file (below the data folder) and the digest that the rebuild proved. raw: bytes replayed; bytes: fetched.
-    proven: LSN of the last seal on whose agreed digest the rebuild was checked (of the base, if there was no seal)."""
+    proven: LSN of the last seal on whose agreed digest the rebuild was checked (of the base, if there was no seal). damage: met on the way and done without."""
 
     rows: str
     total: Total
     raw: int
     bytes: int
     proven: Lsn
+    damage: tuple[Damage, ...] = ()
 
 
 class RestoreArchive(Protocol):
@@ -53,7 +55,10 @@ class RestoreArchive(Protocol):
     async def rebuild(
         self, table: TableMeta, info: PartitionInfo, plan: PartitionPlan, *, cut: Stamp, path: str, progress: Progress | None
     ) -> RestoredRows:
-        """Rows of one partition as of the cut into the row file `path`, every checksum, seal and the chain checked. Raises Missing, Corrupt."""
+        """Rows of one partition as of the cut into the row file `path`, every checksum, seal and the chain checked.
+
+        Raises Missing, Corrupt; if an object of the archive is to blame, with it in the field `damage` (a tuple of Damage).
+        """
         ...
 
     async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:

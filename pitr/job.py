@@ -6,20 +6,23 @@ from typing import Any
 
 import msgspec
 
-from base.errors import Conflict, ScrubjayError
+from base.errors import Conflict, Corrupt, DiskFull, Fenced, Missing, ScrubjayError
 from scrubber.times import utc_text, utc_text_or_none
 from storage.control.catalogue import TableMeta
 from storage.digest import MASK, Total
 from storage.service_port import ServicePort
 
 PREFIX = "restore/"
-VERSION = 2
+VERSION = 3
 
 PLAN, READ, LOAD, CONFIRM, PUBLISHED = "plan", "read", "load", "confirm", "published"
 """Phases, in order. A phase is noted before it begins."""
 
 RUNNING, FAILED, DIFFERS, CANCELLED = "running", "failed", "differs", "cancelled"
 """States beside PUBLISHED. failed and differs can be resumed or cancelled."""
+
+FINDINGS_MAX = 100
+"""Damaged objects that the notes of one restore name. Which others there are, verify says."""
 
 
 class PartitionJob(msgspec.Struct):
@@ -72,7 +75,10 @@ class AskedNote(msgspec.Struct, frozen=True):
 
 
 class RestoreJob(msgspec.Struct, kw_only=True):
-    """version: of this layout. asked: the target as it was put. meta: the target as it was first asked for (TableMeta as plain data). seconds: per phase, summed over resumptions."""
+    """version: of this layout. asked: the target as it was put. meta: the target as it was first asked for (TableMeta as plain data). seconds: per phase, summed over resumptions.
+
+    findings: damage that was met in the archive, each object once, as they are printed; the restore went on without it or ended there.
+    """
 
     version: int = VERSION
     source_id: str
@@ -93,6 +99,7 @@ class RestoreJob(msgspec.Struct, kw_only=True):
     seconds: dict[str, float] = msgspec.field(default_factory=dict)
     finished_us: int | None = None
     error: dict[str, Any] | None = None
+    findings: list[dict[str, Any]] = msgspec.field(default_factory=list)
 
     @property
     def key(self) -> str:
@@ -145,6 +152,7 @@ class RestoreJob(msgspec.Struct, kw_only=True):
             "progress": progress if self.state == RUNNING else None,
             "started": utc_text(self.created_us),
             "finished": utc_text_or_none(self.finished_us),
+            "findings": list(self.findings),
             "error": self.error,
         }
 
@@ -175,9 +183,24 @@ async def note(port: ServicePort, key: str, notes: dict[str, Any] | None) -> Non
     return await port.save_job(key, notes)
 
 
+def next_step(error: ScrubjayError, *, source: str, target: str, named: bool) -> str:
+    """What to do after a restore failed. named: the findings name what is damaged in the archive."""
+    if isinstance(error, (Corrupt, Missing)) and named:
+        return f"scrubjay verify --table {source} names all that is damaged; put it back and scrubjay restore resume {target}, or restore as of another moment"
+    if isinstance(error, Conflict):
+        return f"scrubjay restore cancel {target}, then restore to another name"
+    if isinstance(error, Fenced):
+        return f"runbooks/archive-fenced.md, then scrubjay restore resume {target}"
+    if isinstance(error, DiskFull):
+        return f"make room (runbooks/disk-full.md), then scrubjay restore resume {target}"
+    return f"scrubjay restore resume {target}, or restore cancel {target}"
+
+
 def error_json(error: ScrubjayError, *, asked: str, next_step: str) -> dict[str, Any]:
     """The `error` object of an answer."""
-    facts = "; ".join(f"{name}={value}" for name, value in error.fields.items() if name not in ("asked", "next", "body", "error_code"))
+    facts = "; ".join(
+        f"{name}={value}" for name, value in error.fields.items() if name not in ("asked", "next", "body", "error_code", "damage")
+    )
     return {
         "code": str(error.fields.get("error_code", error.code)),
         "message": error.message,

@@ -18,7 +18,7 @@ It never writes into an existing table: the target's ids are minted for this res
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -29,13 +29,31 @@ from base.gate import Gate
 from base.hlc import last_stamp_at
 from base.ids import Lsn, NodeName, PartitionId, Stamp
 from pitr.archive import RestoreArchive, RestoredRows, TableArchive
-from pitr.job import CONFIRM, DIFFERS, FAILED, LOAD, PLAN, PUBLISHED, READ, RUNNING, PartitionJob, RestoreJob, error_json, note
+from pitr.job import (
+    CONFIRM,
+    DIFFERS,
+    FAILED,
+    FINDINGS_MAX,
+    LOAD,
+    PLAN,
+    PUBLISHED,
+    READ,
+    RUNNING,
+    PartitionJob,
+    RestoreJob,
+    error_json,
+    next_step,
+    note,
+)
 from pitr.plan import BaseFacts, History, PartitionPlan, Plan, Rates, learn, plan_table
+from scrubber.compare import ARCHIVE
 from scrubber.gather import in_lanes
+from scrubber.reference import Damage
+from scrubber.report import Found
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.digest import Total
 from storage.record import Seal
-from storage.service_port import ServicePort
+from storage.service_port import Finding, ServicePort
 
 T = TypeVar("T")
 
@@ -92,8 +110,8 @@ class Restore:
                 await self._confirm()
         except ScrubjayError as error:
             job.state = FAILED
-            next_step = f"scrubjay restore resume {job.target}, or restore cancel {job.target}"
-            job.error = error_json(error, asked=f"restore of {job.source_name} to {job.target}, phase {job.phase}", next_step=next_step)
+            step = next_step(error, source=job.source_name, target=job.target, named=bool(error.fields.get("damage")))
+            job.error = error_json(error, asked=f"restore of {job.source_name} to {job.target}, phase {job.phase}", next_step=step)
         job.seconds["total"] = job.seconds.get("total", 0.0) + (self._env.clock.boot_us() - began) / 1e6
         job.finished_us = self._env.clock.wall_us()
         await self._note_end()
@@ -241,12 +259,14 @@ class Restore:
                     self._source, source, plan, cut=self._cut, path=self._path(part), progress=self._tell_read
                 )
             except (Corrupt, Missing) as error:
+                self._met(part, error.fields.get("damage", ()))
                 if plan.base is None or not _is_of(error, plan.base):
                     raise
                 self._rotted.append(plan.base.object)  # the log behind an older base, or from its beginning, gives the same rows
                 again = await self._plan_once({PartitionId(one.source): (self._cut, Lsn(one.to_lsn)) for one in self.job.partitions})
                 self._plans = {one.partition: one for one in again.partitions}
             else:
+                self._met(part, rows.damage)
                 break
         if rows.proven < plan.to_lsn:
             raise Corrupt("the rebuild ended before the seal that proves it", what="rows", lsn=plan.to_lsn, found=rows.proven)
@@ -256,6 +276,19 @@ class Restore:
                 "the same cut was rebuilt to another state", what="rows", partition=part.source, expected=known.hex, found=rows.total.hex
             )
         return rows
+
+    def _met(self, part: PartitionJob, damage: Sequence[Damage]) -> None:
+        """Keep what was found bad in the archive: in the notes, and of a table that scrubs still cover with what they tell next."""
+        for one in damage:
+            object_ = one.object
+            segment = object_ if "/log/" in object_ else None
+            found = Finding(
+                one.kind, ARCHIVE, part.source, None, None, object_, one.lsn, segment, "read", "none", one.detail, self._env.clock.wall_us()
+            )
+            if self._lives():
+                self._port.note(found)
+            if len(self.job.findings) < FINDINGS_MAX and not any(known["object"] == object_ for known in self.job.findings):
+                self.job.findings.append(Found(found).as_json())
 
     def _usable(self, history: History) -> History:
         return history._replace(bases=tuple(base for base in history.bases if base.object not in self._rotted))
@@ -310,7 +343,7 @@ class Restore:
     async def _publish(self) -> None:
         found = self._target()
         if found is None:
-            raise Corrupt("the target is gone", what="table", table=self.job.target)
+            raise Unavailable("the target is gone", error_code="ResourceNotFound", table=self.job.target)
         if not self._is_published():
             await self._steadily(lambda: self._port.publish(found.table_id))
         self.job.phase = self.job.state = PUBLISHED

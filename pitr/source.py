@@ -5,7 +5,7 @@ from __future__ import annotations
 from archiver.coverage import Facts, table_window
 from archiver.coverage import Window as ProvenWindow
 from archiver.index import ArchiveIndex, PartitionIndex
-from archiver.layout import build
+from archiver.layout import build, parse
 from archiver.rebuild import from_answer
 from archiver.writer import Writer
 from base.env import Disk, Env, Jobs
@@ -16,7 +16,7 @@ from pitr.archive import Hole, Progress, RestoreArchive, RestoredRows, TableArch
 from pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
 from pitr.target import Window
 from scrubber.jobs import UPLOAD
-from scrubber.reference import schema_text
+from scrubber.reference import Damage, error_kind, schema_text
 from storage import chain as chains
 from storage.control.catalogue import PartitionInfo, TableMeta
 
@@ -65,13 +65,19 @@ class ArchiveSource:
         try:
             rebuilt = from_answer(await self._jobs.run(REBUILD, arguments, progress=progress))
         except (Corrupt, Missing) as error:
-            named = (str(error.fields.get(name, "")) for name in ("where", "what"))
-            kind = "unreadable" if isinstance(error, Corrupt) else "hole"
-            self._index.distrust([name for name in named if "/" in name], kind=kind, detail=str(error))
+            named = dict.fromkeys(str(error.fields.get(name, "")) for name in ("where", "what"))
+            error.fields["damage"] = self._distrusted(
+                [Damage(error_kind(error), name, error.fields.get("lsn"), str(error)) for name in named if parse(name) is not None]
+            )
             raise
-        for kind, name, _, detail in rebuilt.spoilt:
-            self._index.distrust([name], kind=kind, detail=detail)
-        return RestoredRows(path, rebuilt.total, rebuilt.raw_bytes, plan.bytes, Lsn(rebuilt.proven))
+        damage = self._distrusted([Damage(kind, name, first, detail) for kind, name, first, detail in rebuilt.spoilt])
+        return RestoredRows(path, rebuilt.total, rebuilt.raw_bytes, plan.bytes, Lsn(rebuilt.proven), damage)
+
+    def _distrusted(self, damage: list[Damage]) -> tuple[Damage, ...]:
+        """What was read and found bad: nobody in this process goes by it until it is sound again."""
+        for one in damage:
+            self._index.distrust([one.object], kind=one.kind, detail=one.detail)
+        return tuple(damage)
 
     async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
         at = next(one.partition_id for one in source.partitions if one.lo == info.lo)

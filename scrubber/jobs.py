@@ -21,7 +21,7 @@ from base.ids import Lsn
 from storage import record as records
 from storage.btree.engine import Row, RowFact
 from storage.digest import RangeDigest, Total
-from storage.record import Kind
+from storage.record import IMPLEMENTED, Kind
 from storage.rowfile import read_rowfile
 
 REFERENCE = "scrubber.jobs:reference_job"
@@ -113,11 +113,13 @@ async def trace_job(context: JobContext, arguments: dict[str, Any]) -> dict[str,
 
 
 def _touched(raw: bytes, partition: str, first: int, where: str, wanted: dict[bytes, int], upto: int) -> dict[bytes, int]:
-    """The last LSN in one segment that touched each wanted key."""
+    """The last LSN in one segment that touched each wanted key. Raises Corrupt at a kind that this version does not implement: what it did is not known."""
     found: dict[bytes, int] = {}
     for lsn, _, _, kind, _, start, _ in walk(raw, partition=partition, first=first, after_stamp=0, where=where):
         if lsn > upto:
             break
+        if kind not in IMPLEMENTED:
+            raise Corrupt("a record kind of a later version", what="segment", where=where, lsn=lsn, kind=kind)
         if kind in (Kind.DATA, Kind.COMMIT):
             for effect in records.effects(records.decode(raw, start)):
                 if effect.key in wanted:

@@ -60,6 +60,8 @@ class ArchiveReferences:
             except (Corrupt, Missing) as error:
                 found = await self._damage(table, info, shelf, error)
                 _note_damage(damage, found)
+                if error.fields.get("what") != "rowfile":  # that is our own file, not the archive's
+                    self._shelves.distrust(found)
                 if base is None or not found.object.startswith(base.key.folder()):
                     error.fields["damage"] = tuple(damage)
                     raise
@@ -91,8 +93,9 @@ class ArchiveReferences:
         digest = RangeDigest(lo, hi)
         digest.load(answer.pop("digest"))
         rebuilt = from_answer(answer)
-        for kind, name, first, detail in rebuilt.spoilt:
-            _note_damage(damage, Damage(kind, name, first, detail))
+        for spoilt in rebuilt.spoilt:
+            _note_damage(damage, Damage(*spoilt))
+            self._shelves.distrust(Damage(*spoilt))
         reference = Reference(
             lsn=Lsn(rebuilt.applied),
             stamp=Stamp(rebuilt.stamp),

@@ -13,6 +13,7 @@ from archiver.rows import Row
 from base.env import Clock, ObjectStore
 from base.errors import Missing
 from base.ids import Lsn
+from scrubber.reference import Damage
 
 Known = Callable[[str], Awaitable[list[str]]]
 """Object keys that begin with a prefix and were once proven to be there (the ledger's memory)."""
@@ -60,6 +61,10 @@ class Shelves(Protocol):
 
     async def lost(self, table: str, partition: str, *, first: int, last: int | None) -> str:
         """The key that the object with the record `first` should have; as much of it as can be known. last: the LSN before the next segment."""
+        ...
+
+    def distrust(self, damage: Damage) -> None:
+        """An object was read and is bad, or was listed and is gone: no restore and no window may go by it until it is sound again. Never raises."""
         ...
 
 
@@ -115,6 +120,9 @@ class StoreShelves:
             if remembered:
                 return remembered[-1]
         return prefix if last is None else f"{prefix}{last:016x}"
+
+    def distrust(self, damage: Damage) -> None:
+        self._index.distrust([damage.object], kind=damage.kind, detail=damage.detail)
 
 
 def _astray(index: PartitionIndex, found: Coverage) -> tuple[str, ...]:

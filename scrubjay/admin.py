@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from base.env import Env
-from base.errors import ScrubjayError
+from base.errors import Conflict, Corrupt, Exists, Fenced, Missing, ScrubjayError, Unsafe
 from base.http import Request, Response
 from base.ids import PartitionId
 from pitr.restore import ARCHIVE_LAGS
@@ -33,6 +33,8 @@ PREFIX = "/admin/v1/"
 TABLE_NAME = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
 LEVELS = ("listed", "objects", "records", "replayed")
 _STATUS = {USAGE: 400, REFUSED: 409, MISMATCH: 500, INCOMPLETE: 503, FAILED: 503, DONE: 200}
+_EXIT_OF_CODE: Mapping[str | None, int] = {kind.code: kind.exit_code for kind in (Corrupt, Missing, Conflict, Exists, Unsafe, Fenced)}
+"""Exit codes of failed restores, by what ended them, where it is not 1."""
 
 T = TypeVar("T")
 
@@ -279,7 +281,8 @@ class AdminApi:
         to = _query(request).get("to")
         if to is None:
             restores = [restore_answer(report) for report in self._restore.all()]
-            return {"exit": merge_exits(report["exit"] for report in restores), "restores": restores}
+            codes = (FAILED if report["exit"] == REFUSED else report["exit"] for report in restores)
+            return {"exit": merge_exits(codes), "restores": restores}
         return restore_answer(self._known(to))
 
     async def _post_restore_resume(self, request: Request) -> Report:
@@ -355,15 +358,16 @@ def resolve_table(tables: Sequence[TableMeta], text: str) -> TableMeta:
 
 
 def restore_answer(report: Report) -> Report:
-    """A restore's report with its exit code: 0 published, 2 digests differ, 3 running or not proven for want of the archive's arrival, 1 failed."""
+    """A restore's report with its exit code: 0 published, 2 digests differ or damage in the archive stopped it, 3 running or not proven for want of the archive's
+    arrival, 4 refused (its name was taken, its writer fenced), 1 failed otherwise."""
     state = report.get("state")
     if state == "published":
         code = DONE
     elif report.get("verdict") == "mismatch":
         code = MISMATCH
     else:
-        lags = (report.get("error") or {}).get("code") == ARCHIVE_LAGS
-        code = INCOMPLETE if state == "running" or lags else FAILED
+        word = (report.get("error") or {}).get("code")
+        code = INCOMPLETE if state == "running" or word == ARCHIVE_LAGS else _EXIT_OF_CODE.get(word, FAILED)
     return {**report, "exit": code, "running": state == "running"}
 
 

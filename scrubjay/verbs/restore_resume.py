@@ -29,8 +29,9 @@ VERB = Verb(
     exits={
         0: "published",
         1: "failed, or the cluster cannot be reached, or no such restore",
-        2: "the digests differ: not published",
+        2: "the digests differ: not published, or the archive is damaged there: `findings` names it",
         3: "running (--no-wait)",
+        4: "refused: its name was taken meanwhile, or another cluster writes to the archive",
     },
     template=RUN_TEMPLATE,
     options=_options,

@@ -34,8 +34,9 @@ VERB = Verb(
     exits={
         0: "published (of all: none is left in another state)",
         1: "failed, or the cluster cannot be reached, or no such restore",
-        2: "the digests differ",
+        2: "the digests differ, or the archive is damaged there: `findings` names it",
         3: "running",
+        4: "refused: its name was taken meanwhile, or another cluster writes to the archive",
     },
     template={**RUN_TEMPLATE, "restores": []},
     options=_options,

@@ -10,6 +10,7 @@ from scrubjay.progress import shown_progress
 from scrubjay.text import columns, facts, plural, seconds
 from scrubjay.units import human_size, parse_back, parse_time
 from scrubjay.verb import Call
+from scrubjay.verbs.findings import finding_lines
 
 PLAN_TEMPLATE: dict[str, Any] = {
     "table": None,
@@ -31,6 +32,7 @@ RUN_TEMPLATE: dict[str, Any] = {
     "verdict": None,
     "seconds": {"plan": None, "read": None, "load": None, "confirm": None, "total": None},
     "progress": None,
+    "findings": [],
 }
 
 
@@ -93,7 +95,8 @@ def state_lines(document: Mapping[str, Any]) -> Sequence[str]:
     """The state of one restore for people."""
     took = document["seconds"] or {}
     parts = [f"{name} {seconds(took[name])}" for name in ("plan", "read", "load", "confirm", "total") if took.get(name) is not None]
-    lines = facts(
+    lines = finding_lines(document["findings"], table=document["table"])
+    lines += facts(
         {
             str(document["state"]): document["to"],
             "from": document["table"],

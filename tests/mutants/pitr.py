@@ -155,4 +155,25 @@ MUTANTS: list[Mutant] = [
         "len(replica.segments.agreed(own)[0]) < 1",
         ("tests/unit/control/test_drop.py::test_the_end_is_noted_only_once_two_members_state_the_same_of_it",),
     ),
+    Mutant(
+        "rot-met-is-forgotten",
+        "pitr/restore.py",
+        '                self._met(part, error.fields.get("damage", ()))\n',
+        "",
+        ("tests/unit/pitr/test_restore_archive.py::test_a_rotted_segment_fails_the_restore_and_publishes_nothing",),
+    ),
+    Mutant(
+        "bad-generation-hushed-up",
+        "pitr/restore.py",
+        "                self._met(part, rows.damage)\n",
+        "",
+        ("tests/unit/pitr/test_restore_archive.py::test_a_bad_generation_is_done_without_and_told_of",),
+    ),
+    Mutant(
+        "rot-is-a-failure-like-any",
+        "scrubjay/admin.py",
+        "_EXIT_OF_CODE.get(word, FAILED)",
+        "FAILED",
+        ("tests/unit/cli/test_cli_admin.py::test_exit_codes_of_a_failed_restore_by_what_ended_it",),
+    ),
 ]

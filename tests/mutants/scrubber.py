@@ -173,4 +173,25 @@ MUTANTS: list[Mutant] = [
             "tests/unit/control/test_loaded_copies.py::test_a_restored_copy_that_is_not_what_was_read_never_starts",
         ),
     ),
+    Mutant(
+        "scrub-tells-nobody",
+        "scrubber/rebuilt.py",
+        '                if error.fields.get("what") != "rowfile":',
+        "                if False:",
+        ("tests/unit/scrubber/test_scrub_archive.py::test_damage_in_the_archive_names_the_object",),
+    ),
+    Mutant(
+        "spoilt-generation-trusted",
+        "scrubber/rebuilt.py",
+        "            self._shelves.distrust(Damage(*spoilt))\n",
+        "",
+        ("tests/unit/scrubber/test_scrub_archive.py::test_a_bad_generation_that_a_scrub_read_is_left_out_of_what_restores_read",),
+    ),
+    Mutant(
+        "later-kind-passed-over",
+        "scrubber/jobs.py",
+        "        if kind not in IMPLEMENTED:",
+        "        if False:",
+        ("tests/unit/scrubber/test_scrub_archive.py::test_the_search_for_a_record_stops_at_a_kind_of_a_later_version",),
+    ),
 ]

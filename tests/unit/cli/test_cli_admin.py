@@ -12,11 +12,12 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from base.env import Env
-from base.errors import Corrupt
+from base.errors import Conflict, Corrupt, DiskFull, Exhausted, Fenced, Invalid, Missing, ScrubjayError, Unavailable
 from base.http import Request
 from base.real.clock import RealClock
 from base.real.loop import AsyncTasks, run
 from base.real.rand import RealRand
+from pitr.job import error_json
 from pitr.target import Asked
 from scrubjay.admin import AdminApi, resolve_table, restore_answer
 from scrubjay.jobs import RUNNING_MAX
@@ -271,6 +272,27 @@ def test_a_restore_from_start_to_cancel() -> None:
 )
 def test_exit_codes_of_a_restore(state: str, verdict: str | None, code: int) -> None:
     assert restore_answer({"state": state, "verdict": verdict})["exit"] == code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Corrupt("x"), 2),
+        (Missing("x"), 2),
+        (Conflict("x"), 4),
+        (Fenced("x"), 4),
+        (Unavailable("x"), 1),
+        (DiskFull("x"), 1),
+        (Exhausted("x"), 1),
+        (Unavailable("x", error_code="ArchiveLags"), 3),
+        (Unavailable("x", error_code="ArchiveGone"), 1),
+        (Invalid("x"), 1),
+    ],
+)
+def test_exit_codes_of_a_failed_restore_by_what_ended_it(error: ScrubjayError, code: int) -> None:
+    told = error_json(error, asked="a", next_step="n")
+    assert restore_answer({"state": "failed", "verdict": "unverified", "error": told})["exit"] == code
+    assert restore_answer({"state": "running", "verdict": None, "error": told})["exit"] == 3
 
 
 def test_unknown_calls_and_web_pages_are_turned_away() -> None:

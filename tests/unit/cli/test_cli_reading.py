@@ -165,6 +165,7 @@ RUN = PLAN | {
     "verdict": "match",
     "seconds": {"plan": 0.1, "read": 12.0, "load": 3.0, "confirm": 2.0, "total": 4000.0},
     "progress": None,
+    "findings": [],
 }
 VERIFY = {
     "verdict": "mismatch",

@@ -22,7 +22,7 @@ from pitr.service import RestoreService
 from pitr.target import Window
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.digest import MASK, Total
-from storage.service_port import SealPoint
+from storage.service_port import Finding, SealPoint
 from tests.unit.scrubber.fake_tasks import FakeTasks, fake_env
 from tests.unit.scrubber.scrub_world import NODES, item_of, storage_key, table_of
 
@@ -109,6 +109,7 @@ class RestoreWorld:
         self.archive_stuck = False
         self.created_us = self.tasks.now_us
         self.lines: list[str] = []
+        self.found: list[Finding] = []
         for log in self.logs.values():
             log.append(stamp_of(self.now_us), None, None)
             self.now_us += 10
@@ -248,6 +249,9 @@ class RestoreWorld:
 
     def tables(self) -> tuple[TableMeta, ...]:
         return tuple(self.metas[table_id] for table_id in sorted(self.metas))
+
+    def note(self, finding: Finding) -> None:
+        self.found.append(finding)
 
     def closed_point(self, partition: PartitionId) -> tuple[Stamp, Lsn, Lsn] | None:
         log = self.logs[partition]

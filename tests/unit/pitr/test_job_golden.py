@@ -1,4 +1,4 @@
-"""The notes of a restore as version 2 wrote them are read by every later version."""
+"""The notes of a restore as version 3 wrote them are read by every later version."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import json
 import msgspec
 import pytest
 
-from pitr.job import LOAD, PUBLISHED, AskedNote, PartitionJob, RestoreJob, WindowNote, load_job
+from pitr.job import FAILED, LOAD, PUBLISHED, AskedNote, PartitionJob, RestoreJob, WindowNote, load_job
+from scrubber.report import Found
+from storage.service_port import Finding
 from tests.fixtures.golden import Golden
 from tests.unit.scrubber.scrub_world import table_of
 
@@ -54,22 +56,29 @@ def job(name: str) -> RestoreJob:
         made.partitions[1] = PartitionJob(
             "s1", meta.partitions[1].partition_id, 0, 2, 100, 200, 4, 1, 20, "01" * 16, 3, "k/base2", {"n1": ("01" * 16, 3)}
         )
+    if name == "failed":
+        made.state, made.finished_us = FAILED, 1_760_000_009_000_000
+        made.error = {"code": "Corrupt", "message": "m", "asked": "a", "found": "f", "next": "n"}
+        object_ = f"c/t={made.source_id}/p=s0/log/0000000000000001-0000000000000002.0.00112233445566aa.seg"
+        at_us = 1_760_000_008_000_000
+        found = Finding("unreadable", "archive", "s0", None, None, object_, 1, object_, "read", "none", "CRC", at_us)
+        made.findings = [Found(found).as_json()]
     return made
 
 
-@pytest.mark.parametrize("name", ["running", "published"])
+@pytest.mark.parametrize("name", ["running", "published", "failed"])
 def test_golden_notes(golden: Golden, name: str) -> None:
-    golden.check_json(f"v2/restore-job/{name}.json", job(name).as_notes())
-    read = load_job(json.loads(golden.read(f"v2/restore-job/{name}.json")))
+    golden.check_json(f"v3/restore-job/{name}.json", job(name).as_notes())
+    read = load_job(json.loads(golden.read(f"v3/restore-job/{name}.json")))
     assert read is not None
     assert msgspec.json.encode(read, order="sorted") == msgspec.json.encode(job(name), order="sorted")
     assert read.target_meta == job(name).target_meta
-    golden.check_json(f"v2/restore-job/{name}.report.json", read.report())
+    golden.check_json(f"v3/restore-job/{name}.report.json", read.report())
 
 
 def test_notes_of_another_version_are_left_alone() -> None:
     notes = job("running").as_notes()
-    assert load_job({**notes, "version": 1}) is None
+    assert load_job({**notes, "version": 2}) is None
     assert load_job({**notes, "phase": 7}) is None
     later = load_job({**notes, "later": "field"})
     assert later is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from pitr.restore import RestoreOptions
 from pitr.service import RestoreService
 from pitr.source import ArchiveSource
 from pitr.target import Asked
+from scrubjay.admin import restore_answer
 from storage.archive_port import PartitionFacts
 from storage.digest import Total
 from storage.record import Effect, Kind, Op, Seal
@@ -264,7 +266,48 @@ def test_a_rotted_segment_fails_the_restore_and_publishes_nothing() -> None:
     report = restore(world, Asked(at_us=window(world)[1]))
     assert (report["state"], report["error"]["code"]) == ("failed", "Corrupt")
     assert target in report["error"]["found"]
+    assert report["error"]["next"].startswith(f"scrubjay verify --table {world.source.name} ")
     assert world.published == []
+    assert [(one["kind"], one["copy"], one["object"], one["found_by"]) for one in report["findings"]] == [
+        ("unreadable", "archive", target, "read")
+    ]
+    assert [one.object for one in world.found] == [target], "the next scrub of the table tells of it too"
+    assert restore_answer(report)["exit"] == 2
+    world.restart()
+    world.service.resume_unfinished()
+    assert world.service.status("new") is not None
+    assert world.service.status("new")["findings"] == report["findings"], "noted, over a restart"  # type: ignore[index]
+
+
+def test_a_segment_whose_object_is_gone_fails_the_restore_as_a_hole() -> None:
+    world = archived(partitions=1)
+    at = window(world)[1]
+    world.run(world.service.start(world.source, "new", Asked(at_us=at)))
+    target = next(build(made.key()) for made in world.samples[world.source.partitions[0].partition_id].manifests())
+    world.kill_at = None
+    del world.objects.objects[target]
+    world.finish()
+    report = world.service.status("new")
+    assert report is not None
+    assert (report["state"], restore_answer(report)["exit"]) == ("failed", 2), report["error"]
+    assert world.published == []
+
+
+def test_a_bad_generation_is_done_without_and_told_of() -> None:
+    world = archived(partitions=1)
+    (sample,) = world.samples.values()
+    lsn = max(one.lsn for one in sample.records if one.kind == Kind.DATA)
+    made = next(made for made in sample.manifests() if made.first <= lsn <= made.last)
+    target = build(made.key())
+    higher = made.key()._replace(generation=made.generation + 1)
+    world.objects.objects[build(higher.twin())] = encode_manifest(replace(made, generation=higher.generation))
+    world.objects.objects[build(higher)] = bytes(len(world.objects.objects[target]))
+    at = window(world)[1]
+    report = restore(world, Asked(at_us=at))
+    assert (report["state"], restore_answer(report)["exit"]) == ("published", 0), report["error"]
+    assert world.restored(report["to_id"]) == world.model(at)
+    assert [one["object"] for one in report["findings"]] == [build(higher)]
+    assert [one.object for one in world.found] == [build(higher)]
 
 
 @pytest.mark.parametrize("point", range(1, 40, 3))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from archiver.coverage import path_to
 from archiver.index import ArchiveIndex
 from archiver.layout import BaseKey, SegmentKey, build, parse
-from archiver.manifest import encode_manifest
+from archiver.manifest import decode_manifest, encode_manifest
 from archiver.writer import Writer
 from base.checksum import row_hash
 from base.env import Env
 from base.errors import Missing
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from scrubber.jobs import TRACE
 from scrubber.partition import ScrubOptions
 from scrubber.rebuilt import ArchiveReferences
 from scrubber.report import PartitionReport
@@ -30,6 +33,12 @@ from storage.service_port import SealPoint
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample
 from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryJobs, MemoryStore, TinyLoop
 from tests.unit.scrubber.scrub_world import KEY, NODES, CopyModel, FakeStore, key_of, storage_key
+
+
+def manifest_of(segment: str) -> str:
+    key = parse(segment)
+    assert isinstance(key, SegmentKey)
+    return build(key.twin())
 
 
 class ArchivedStore(FakeStore):
@@ -101,11 +110,12 @@ class World:
                 self.store.archive()
         jobs: Any = MemoryJobs(self.objects, self.disk)
         disk: Any = self.disk
+        self.index = ArchiveIndex(self.objects, CLUSTER, tasks=self.loop)
         self.references = ArchiveReferences(
             self.loop.env(),
             jobs,
             disk,
-            StoreShelves(self.objects, ArchiveIndex(self.objects, CLUSTER, tasks=self.loop), self.loop, known=self.known),
+            StoreShelves(self.objects, self.index, self.loop, known=self.known),
             url="memory://",
             writer=Writer(CLUSTER, ATTACHED),
         )
@@ -209,6 +219,42 @@ def test_damage_in_the_archive_names_the_object(damage: str) -> None:
     assert found.finding.kind == ("hole" if damage.startswith("lose") else "unreadable")
     assert part.reason == "archive_damaged"
     assert world.store.model.heals == []
+    (index,) = world.index.partitions.values()
+    assert [(hole.first_lsn, hole.last_lsn) for hole in index.window().holes] == [(parsed.first, parsed.last)], "nobody goes by it any more"
+    with pytest.raises(Missing):
+        path_to(index.facts(), index.coverage(), stamp=Stamp(world.store.sample.stamp - 1))
+
+
+def test_a_bad_generation_that_a_scrub_read_is_left_out_of_what_restores_read() -> None:
+    world = World()
+    target = world.segment_of(12)
+    manifest = decode_manifest(world.objects.objects[manifest_of(target)], where=manifest_of(target))
+    again = replace(manifest, generation=manifest.generation + 1)
+    higher = build(again.key())
+    world.objects.objects[build(again.key().twin())] = encode_manifest(again)
+    world.objects.objects[higher] = bytes(len(world.objects.objects[target]))
+    code, part = world.scrub()
+    assert [(one.finding.kind, one.finding.object) for one in part.findings] == [("unreadable", higher)]
+    assert code == 2
+    (index,) = world.index.partitions.values()
+    used = [build(row.key(CLUSTER, index.table, index.partition)) for row in index.best()]
+    assert target in used
+    assert higher not in used
+    assert not index.window().holes
+
+
+def test_the_search_for_a_record_stops_at_a_kind_of_a_later_version() -> None:
+    """The older record would be the wrong answer: what the later kind did to the key is not known."""
+    world = World()
+    number = world.present()
+    world.store.sample.append(records.Kind.SPLIT, b"{}")
+    world.store.archive()
+    jobs: Any = MemoryJobs(world.objects, world.disk)
+    names = sorted((key for key in world.objects.objects if key.endswith(".seg")), reverse=True)
+    arguments = {"url": "memory://", "keys": [storage_key(number)], "upto": 10**9}
+    (place,) = world.loop.run(jobs.run(TRACE, {**arguments, "segments": names[1:]}))["places"]
+    assert place[0] == world.lsns[number]
+    assert world.loop.run(jobs.run(TRACE, {**arguments, "segments": names}))["places"] == [None]
 
 
 @pytest.mark.parametrize("remembered", [False, True])
