@@ -31,8 +31,8 @@ class Attestations:
         self._bad: dict[int, dict[int, str]] = {}
 
     def lasts(self) -> list[int]:
-        """Last LSNs of the segments that somebody attested, rising."""
-        return sorted(self._said)
+        """Last LSNs of the segments of which something was said, rising."""
+        return sorted({*self._said, *self._bad})
 
     def attested(self, last: int, node: int, said: Attestation) -> None:
         """A later word of a member replaces its earlier one, except that what it read back it need not read again."""

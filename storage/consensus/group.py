@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from base.errors import Corrupt
 from base.hlc import HybridClock
 from base.ids import Lsn, Member, PartitionId, Stamp, ballot_owner
 from storage.consensus.acceptor import NONE
@@ -182,14 +183,23 @@ class Group(Leader):
     # --- the shell's reports ---
 
     def ready(self) -> Ready | None:
-        """What is to be done now, None if nothing."""
+        """What is to be done now, None if nothing. Raises Corrupt if the log cannot be read; what was queued before is given first, whatever the log holds:
+        later tokens say of it that it is synced.
+        """
         if self.leading:
             self._pump()
             self._tell_chosen()
+        chosen: tuple[Record, ...] = ()
+        damage: Corrupt | None = None
+        try:
+            chosen = self._take_chosen()
+        except Corrupt as error:
+            damage = error
         token, frames = self._take_frames()
-        chosen = self._take_chosen()
         send, self._send_now = tuple(self._send_now), []
         if not (frames or send or chosen or self._elected or self._deposed or self._snapshots or self._install_from):
+            if damage is not None:
+                raise damage
             return None
         ready = Ready(token, frames, send, chosen, self._elected, self._deposed, tuple(self._snapshots), self._install_from)
         self._elected = None

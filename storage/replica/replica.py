@@ -509,6 +509,7 @@ class Replica:
             self.node.log_state(self, self.state, f"log damaged at {first}, no vote until it is repaired: {error}")
             group.set_vote(False, self.node.now())
             self._ended()
+            self.node.dirty(self)  # a leadership given up for it is to be said now
         self._lost.update(dict.fromkeys(self.node.wal.damaged(self.partition)))
         self._ask_repair(first, Lsn(group.last + 1), error)
 

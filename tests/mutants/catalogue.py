@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-ROOMS = ("wal", "node", "consensus", "btree", "archiver", "scrubber", "pitr", "control")
+ROOMS = ("wal", "node", "consensus", "btree", "archiver", "scrubber", "pitr", "control", "base", "server", "api")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,15 @@ def _exists(root: Path, killer: str) -> bool:
     path, *names = killer.partition("[")[0].split("::")
     if not (root / path).is_file():
         return False
-    body: list[ast.stmt] = ast.parse((root / path).read_text()).body
+    body = _statements(root / path)
     for name in names:
         found = [one for one in body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and one.name == name]
         if not found:
             return False
         body = found[0].body
     return True
+
+
+@cache
+def _statements(path: Path) -> list[ast.stmt]:
+    return ast.parse(path.read_text()).body

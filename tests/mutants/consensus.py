@@ -103,4 +103,11 @@ MUTANTS: list[Mutant] = [
         "cut_at = standing.last",
         ("tests/unit/consensus/test_group.py::test_an_old_leaders_tail_is_replaced_not_mixed",),
     ),
+    Mutant(
+        "frames-lost-with-a-rotten-log",
+        "storage/consensus/group.py",
+        "            if damage is not None:\n                raise damage\n            return None\n        ready = Ready(token, frames",
+        "            if damage is not None:\n                raise damage\n            return None\n        if damage is not None:\n            raise damage\n        ready = Ready(token, frames",
+        ("tests/unit/consensus/test_guards.py::test_what_was_queued_is_not_lost_over_a_log_that_cannot_be_read",),
+    ),
 ]

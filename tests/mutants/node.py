@@ -36,8 +36,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "damaged-votes",
         "storage/replica/replica.py",
-        "            group.set_vote(False, self.node.now())\n            self._ended()\n        self._lost",
-        "            self._ended()\n        self._lost",
+        "            group.set_vote(False, self.node.now())\n            self._ended()\n            self.node.dirty",
+        "            self._ended()\n            self.node.dirty",
         ("tests/sim/test_node_faults.py::test_a_member_with_a_damaged_log_has_no_vote_until_it_is_repaired",),
     ),
     Mutant(

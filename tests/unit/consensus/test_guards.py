@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import pytest
 
+from base.errors import Corrupt
 from base.ids import Ballot, Lsn, Member, ballot, ballot_round
 from storage.consensus.messages import Accept, Accepted, Ask, Behind, Grant, Refused, Resign, Resigned, Stage
 from storage.consensus.ready import Envelope, GroupState
-from storage.record import Kind
+from storage.record import Kind, Record
 from storage.wal import log as wal
-from tests.unit.consensus.trio import Node, Trio
+from tests.unit.consensus.trio import Disk, Node, Trio
 
 
 @pytest.fixture
 def trio() -> Trio:
     return Trio()
+
+
+class RottenDisk(Disk):
+    def read(self, first: Lsn, end: Lsn, *, max_bytes: int) -> list[Record]:
+        raise Corrupt("bad bytes", what="wal", lsn=first)
 
 
 def others(trio: Trio, node: Node) -> list[Node]:
@@ -174,3 +180,28 @@ def test_the_successor_is_who_lacks_least_and_is_heard(trio: Trio) -> None:
     trio.advance(1_200_000)
     assert leader.group.successor(trio.now, besides=frozenset()) in (far.group.me, None)
     assert Ballot(0) < leader.group.ballot
+
+
+def test_what_was_queued_is_not_lost_over_a_log_that_cannot_be_read(trio: Trio) -> None:
+    """A follower comes back with a log whose older part rotted, and takes a new record in the same turn in which it would read the rotten one."""
+    leader = trio.elect()
+    follower, other = others(trio, leader)
+    trio.propose(leader, 2)
+    trio.advance(100_000)
+    group = follower.group
+    state = GroupState(group.promised, group.accepted, group.resigned, Lsn(1), group.last, Lsn(1))
+    again = Node(trio, follower.number, boot=2, state=state, disk=RottenDisk())
+    trio.drop = lambda sender, receiver, message: follower.number in (sender, receiver)
+    trio.propose(leader, 1)
+    trio.advance(100_000)
+    record = leader.group.log.read(leader.group.last, leader.group.last + 1, max_bytes=1)[0]
+    again.group.step(leader.number, Accept(leader.group.ballot, record.lsn, record.lsn, record.data), trio.now)
+    ready = again.group.ready()
+    assert ready is not None
+    assert [one.records for one in ready.persist if isinstance(one, wal.Append)] == [(record,)]
+    with pytest.raises(Corrupt):
+        again.group.ready()
+    again.group.set_vote(False, trio.now)
+    answers = [one.message for one in again.group.persisted(ready.token)]
+    assert [one.last for one in answers if isinstance(one, Accepted)] == [record.lsn], "said once it is durable"
+    assert other.group.chosen == record.lsn
