@@ -8,7 +8,7 @@ size that the manifest says. What is there and cannot be used is kept as a probl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from archiver.base import BaseManifest, decode_base
@@ -17,7 +17,7 @@ from archiver.coverage import Closed, Coverage, Facts, Fork, Mark, Start, Window
 from archiver.identity import decode_epoch
 from archiver.layout import AFTER_ALL, BaseKey, ClosedKey, EpochKey, SegmentKey, build, closed_prefix, epoch_prefix, log_prefix, parse
 from archiver.manifest import SegmentManifest, decode_manifest
-from archiver.names import Names, bound, in_parallel, list_all, sweep
+from archiver.names import Names, bound, in_parallel, list_all, names_of, sweep
 from archiver.rows import Row, Rows, row_of, state_of
 from archiver.suspects import Suspect, Suspects
 from base.env import ObjectStore, Tasks
@@ -111,6 +111,8 @@ class PartitionIndex:
     """Last LSN that the name of a manifest claims."""
     told: int = 0
     """Archived LSN that a closed object tells of."""
+    listed_told: int = 0
+    """What `told` was before the last listing began. What was archived later is not in that listing and is no hole."""
     credible: int = (1 << 64) - 1
     _summary: Summary | None = None
 
@@ -125,7 +127,7 @@ class PartitionIndex:
         return found
 
     def facts(self) -> Facts:
-        marks = [Mark(self.named, None), Mark(self.told, None)]
+        marks = [Mark(self.named, None), Mark(self.listed_told, None)]
         if self.mark is not None:
             marks.append(self.mark)
         return Facts(
@@ -159,7 +161,7 @@ class PartitionIndex:
             return
         lsn = old.reach
         closed = [point for point in self.closed if point.last_seal >= lsn]
-        marks = [mark for mark in (self.mark, Mark(self.named, None), Mark(self.told, None)) if mark is not None and mark.lsn > lsn]
+        marks = [mark for mark in (self.mark, Mark(self.named, None), Mark(self.listed_told, None)) if mark is not None and mark.lsn > lsn]
         found = coverage(Facts(self.partition, [row.span() for row in rows], [old.tip], closed, marks, expired=lsn, credible=self.credible))
         new = _summary(found)
         if new.clean:
@@ -189,6 +191,26 @@ class PartitionIndex:
     def forget(self) -> None:
         """The summary is worked out anew when it is asked for."""
         self._summary = None
+
+    def draft(self) -> PartitionIndex:
+        """A copy to read into: until `take`, whoever asks sees the state before, never half a look."""
+        rows = Rows()
+        rows.extend(self.rows)
+        return replace(self, rows=rows, bases=list(self.bases), problems=list(self.problems), closed=list(self.closed))
+
+    def take(self, draft: PartitionIndex) -> None:
+        """What was read into `draft`. Closed points heard since it was made stay."""
+        self.rows, self.bases, self.problems, self.stored_bytes = draft.rows, draft.bases, draft.problems, draft.stored_bytes
+        self.mark, self.named, self.listed_told, self.table_name = draft.mark, draft.named, draft.listed_told, draft.table_name
+        self._summary = draft._summary if self.closed == draft.closed and self.credible == draft.credible else None
+
+    def worse_than(self, before: PartitionIndex) -> bool:
+        """Something is absent or bad that was not before: to be looked at again before anybody is told."""
+        bad = {(one.object, one.kind) for one in before.problems}
+        if any((one.object, one.kind) not in bad for one in self.problems):
+            return True
+        known, found = before.summary(), self.summary()
+        return any(hole not in known.window.holes for hole in found.window.holes) or any(fork not in known.forks for fork in found.forks)
 
 
 def _summary(found: Coverage) -> Summary:
@@ -390,14 +412,15 @@ class ArchiveIndex:
         await self.suspects.look(self._store)
         credible = stamp_of(now_us + self.ahead_us)
         ends = {(one.table, one.partition): one for one in archived}
+        told = {key: index.told for key, index in self.partitions.items()}
         missed = {key: None for key in self.partitions if table in (None, key[0]) and partition in (None, key[1])}
         missed |= {key: None for key in ends if table in (None, key[0]) and partition in (None, key[1])}
         async for names in sweep(self._store, self.cluster, table=table, partition=partition):
             key = (names.table, names.partition)
             missed.pop(key, None)
-            await self._read(self._at(*key), names, credible, ends.get(key))
+            await self._read(self._at(*key), names, credible, ends.get(key), told.get(key, 0))
         for key in missed:
-            await self._read(self._at(*key), Names(*key), credible, ends.get(key))
+            await self._read(self._at(*key), Names(*key), credible, ends.get(key), told.get(key, 0))
             found = self.partitions[key]
             if found.mark is None and not found.told and not found.closed:
                 del self.partitions[key]
@@ -487,38 +510,63 @@ class ArchiveIndex:
             self.partitions[key] = PartitionIndex(self.cluster, table, partition)
         return self.partitions[key]
 
-    async def _read(self, index: PartitionIndex, names: Names, credible: int, end: Archived | None) -> None:
-        """Everything of one partition, by a new listing."""
-        index.forget()
-        index.credible = credible
-        for row in list(index.rows):
+    async def _read(self, index: PartitionIndex, names: Names, credible: int, end: Archived | None, told: int) -> None:
+        """Everything of one partition, by a listing made after `end` and `told` were known. What it seems to lack is looked for once more, by a listing of
+        this partition alone: a listing is no snapshot, and a read can fail once."""
+        index.believe(credible)
+        draft = await self._drafted(index, names, end, told)
+        if draft.worse_than(index):
+            told = index.told
+            again = await names_of(self._store, self.cluster, index.table, index.partition)
+            draft = await self._drafted(index, again, end, told)
+        self._take(index, draft)
+
+    def _take(self, index: PartitionIndex, draft: PartitionIndex) -> None:
+        """Without what is known to be bad, also what somebody met while this was read."""
+        known = self._leave_out(draft)
+        if known:
+            bad = {problem.object for problem in draft.problems}
+            draft.problems += [problem for problem in known if problem.object not in bad]
+            draft.forget()
+        index.take(draft)
+
+    async def _drafted(self, index: PartitionIndex, names: Names, end: Archived | None, told: int) -> PartitionIndex:
+        draft = index.draft()
+        for row in list(draft.rows):
             key = row.key(self.cluster, index.table, index.partition)
             if build(key.twin()) not in names.log or names.log.get(build(key)) != row.stored:
-                index.rows.discard(key)
-        _, problems, name = await self._reader.log(names.log, index.rows)
-        index.bases, more, base_name = await self._reader.bases(names.base, index.bases)
-        known = self._leave_out(index)
-        told = {problem.object for problem in (*problems, *more)}
-        index.problems = [*problems, *more, *(problem for problem in known if problem.object not in told)]
-        index.stored_bytes = sum(names.log.values()) + sum(names.base.values())
-        index.named = _named(names.log)
+                draft.rows.discard(key)
+        _, problems, name = await self._reader.log(names.log, draft.rows)
+        draft.bases, more, base_name = await self._reader.bases(names.base, draft.bases)
+        draft.problems = [*problems, *more]
+        draft.stored_bytes = sum(names.log.values()) + sum(names.base.values())
+        draft.named, draft.listed_told = _named(names.log), told
         if end is not None:
-            index.mark = Mark(end.lsn, end.chain)
-        index.table_name = name or index.table_name or base_name
+            draft.mark = Mark(end.lsn, end.chain)
+        draft.table_name = name or draft.table_name or base_name
+        draft.forget()
+        return draft
 
     async def _read_tail(self, index: PartitionIndex, mark: Mark | None) -> None:
-        """What was archived behind the contiguous log that is known: costs as much as there is new."""
+        """What was archived behind the contiguous log that is known: costs as much as there is new. What seems absent is looked for once more."""
+        draft = await self._drafted_tail(index, mark)
+        if draft.worse_than(index):
+            draft = await self._drafted_tail(index, mark)
+        self._take(index, draft)
+
+    async def _drafted_tail(self, index: PartitionIndex, mark: Mark | None) -> PartitionIndex:
+        told = index.told
         prefix = log_prefix(self.cluster, index.table, index.partition)
         listed = await list_all(self._store, prefix, after=f"{prefix}{index.reach() + 1:016x}")
-        added, problems, name = await self._reader.log(listed, index.rows)
-        self._leave_out(index)
-        added = [row for row in added if index.rows.has(row.key(self.cluster, index.table, index.partition))]
-        index.stored_bytes += sum(size for size_name, size in listed.items() if _is_new(size_name, added, index))
-        index.named = max(index.named, _named(listed))
-        index.problems += [problem for problem in problems if problem not in index.problems]
-        index.table_name = name or index.table_name
-        index.mark = mark or index.mark
-        index.learned(added)
+        draft = index.draft()
+        added, problems, name = await self._reader.log(listed, draft.rows)
+        draft.stored_bytes += sum(size for size_name, size in listed.items() if _is_new(size_name, added, draft))
+        draft.named, draft.listed_told = max(draft.named, _named(listed)), told
+        draft.problems += [problem for problem in problems if problem not in draft.problems]
+        draft.table_name = name or draft.table_name
+        draft.mark = mark or draft.mark
+        draft.learned(added)
+        return draft
 
     async def _read_closed(self, now_us: int) -> None:
         for node in await self._closed_nodes():

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from archiver.layout import AFTER_ALL, BaseKey, SegmentKey, parse, partition_prefix, tables_prefix
+from archiver.layout import AFTER_ALL, BaseKey, SegmentKey, build, parse, partition_prefix, tables_prefix
 from base.env import ObjectStore, Tasks
 
 T = TypeVar("T")
@@ -62,6 +62,25 @@ async def sweep(store: ObjectStore, cluster: str, *, table: str | None = None, p
             break
     if at is not None:
         yield at
+
+
+async def names_of(store: ObjectStore, cluster: str, table: str, partition: str) -> Names:
+    """The names of one partition, none if nothing is there. Raises Unavailable."""
+    found = [one async for one in sweep(store, cluster, table=table, partition=partition)]
+    return found[0] if found else Names(table, partition)
+
+
+def seems_whole(names: Names, *, end: int) -> bool:
+    """By the names alone: manifests from the first record to `end` without a gap, and a segment beside each. A listing is no snapshot: what seems to lack
+    something is listed again before anybody is told."""
+    manifests = sorted((key.first, key.last) for key in map(parse, names.log) if isinstance(key, SegmentKey) and key.manifest)
+    reach = 0
+    for first, last in manifests:
+        if first > reach + 1:
+            return False
+        reach = max(reach, last)
+    twins = all(build(key.twin()) in names.log for key in map(parse, names.log) if isinstance(key, SegmentKey))
+    return twins and reach >= end
 
 
 async def partitions_of(store: ObjectStore, cluster: str) -> list[tuple[str, str]]:

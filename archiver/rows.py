@@ -81,6 +81,11 @@ class Rows:
             raise IndexError(number)
         return self._row(number * _SIZE)
 
+    def extend(self, other: Rows) -> None:
+        """Take over a copy of all rows; this one must be empty."""
+        assert not self._data
+        self._data[:] = other._data
+
     def has(self, key: SegmentKey) -> bool:
         return self._find(_ident(key.first, key.last, key.generation, key.sha16))[1]
 

@@ -35,7 +35,7 @@ from archiver.layout import (
     partition_prefix,
 )
 from archiver.manifest import SegmentManifest, place
-from archiver.names import Names, bound, in_parallel, list_all, sweep
+from archiver.names import Names, bound, in_parallel, list_all, names_of, seems_whole, sweep
 from archiver.rows import row_of
 from archiver.verify_jobs import Item, batches, run_check
 from archiver.verify_report import LEVELS, Finding, Memory, VerifyOptions, VerifyReport, is_gone
@@ -277,7 +277,7 @@ class Verifier:
             return self._find("forged", key, fault)
         if closed.before_us is not None and newest[closed.node] - closed.before_us < EXPIRY_US_MIN:
             name = build(ClosedKey(closed.cluster, closed.node, closed.before_us))
-            if name not in sizes:
+            if name not in sizes and await self._store.head(name) is None:
                 self._find("hole", name, "the closed object is gone; the one after it names it")
         for point in closed.points:
             self._facts_of(point.table, point.partition).note_closed(
@@ -295,7 +295,7 @@ class Verifier:
         """Objects that were once proven to be there and are not listed any more."""
         if self._memory is not None:
             for key in await self._memory.objects(prefix):
-                if key not in listed:
+                if key not in listed and await self._store.head(key) is None:
                     self._find("hole", key, "the object was proven earlier and is gone", table=table, partition=partition)
 
     # --- one partition ---
@@ -310,8 +310,14 @@ class Verifier:
         for end in self._options.archived or ():
             if (end.table, end.partition) == (table, partition):
                 index.mark = Mark(end.lsn, end.chain)
+        if not seems_whole(names, end=max(index.told, index.mark.lsn if index.mark is not None else 0)):
+            names = await names_of(self._store, self._cluster, table, partition)
+        index.listed_told = index.told
         problems = await self._log(names, index)
         index.bases, more, _ = await self._reader.bases(names.base, [])
+        if more:
+            names.base = (await names_of(self._store, self._cluster, table, partition)).base
+            index.bases, more, _ = await self._reader.bases(names.base, index.bases)
         self.report.checked += sum(1 for key in names.log if key.endswith(".json")) + sum(
             1 for key in names.base if key.endswith("manifest.json")
         )

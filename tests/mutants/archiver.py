@@ -528,6 +528,43 @@ MUTANTS: list[Mutant] = [
         ("tests/contract/test_s3_wrong_answers.py::test_a_page_of_something_on_the_way_says_nothing_about_objects",),
     ),
     Mutant(
+        "index-told-is-a-hole-at-once",
+        "archiver/index.py",
+        "marks = [Mark(self.named, None), Mark(self.listed_told, None)]",
+        "marks = [Mark(self.named, None), Mark(self.told, None)]",
+        (
+            "tests/unit/archiver/test_archive_index.py::test_what_a_closed_object_tells_of_is_no_hole_before_the_archive_was_looked_at_again",
+        ),
+    ),
+    Mutant(
+        "index-told-while-listed",
+        "archiver/index.py",
+        "draft.named, draft.listed_told = _named(names.log), told",
+        "draft.named, draft.listed_told = _named(names.log), index.told",
+        ("tests/unit/archiver/test_archive_index.py::test_what_is_archived_while_the_names_are_listed_is_no_hole",),
+    ),
+    Mutant(
+        "index-one-listing-is-proof",
+        "archiver/index.py",
+        "        if draft.worse_than(index):\n            told = index.told\n",
+        "        if False:\n            told = index.told\n",
+        ("tests/unit/archiver/test_archive_index.py::test_a_listing_that_missed_a_name_is_listed_again_before_anything_is_called_missing",),
+    ),
+    Mutant(
+        "index-half-a-look-is-seen",
+        "archiver/index.py",
+        "rows.extend(self.rows)",
+        "rows = self.rows",
+        ("tests/unit/archiver/test_archive_index.py::test_a_listing_that_missed_a_name_is_listed_again_before_anything_is_called_missing",),
+    ),
+    Mutant(
+        "verify-one-listing-is-proof",
+        "archiver/verify.py",
+        "        if not seems_whole(names,",
+        "        if False and not seems_whole(names,",
+        ("tests/unit/archiver/test_archive_verify.py::test_what_one_listing_missed_is_looked_for_again_before_it_is_called_gone",),
+    ),
+    Mutant(
         "localfs-gone-is-empty",
         "base/real/localfs.py",
         "        elif self._known:\n            raise _gone(self.root, key)\n",

@@ -9,11 +9,12 @@ from archiver.manifest import Superseded, encode_manifest
 from archiver.names import list_all, partitions_of
 from archiver.rows import Rows, row_of
 from archiver.status import StoreFacts, TableFacts, archive_status, tables_in, time_text
+from base.env import ListPage
 from base.hlc import stamp_micros
 from base.ids import Lsn, PartitionId, Stamp, TableId
 from storage.archive_port import ClosedPoint
 from storage.record import Seal
-from tests.unit.archiver.sample import CLUSTER, OWNER, PARTITION, START_US, TABLE, history, replace
+from tests.unit.archiver.sample import CLUSTER, OWNER, PARTITION, START_US, TABLE, Sample, history, replace
 from tests.unit.archiver.small_archive import SmallArchive
 
 # --- the index ---
@@ -44,6 +45,7 @@ def test_following_reads_only_what_grew() -> None:
     archive = SmallArchive()
     index = refreshed(archive)
     sample = archive.samples[0]
+    sample.stamp += 21_000_000 << 12  # behind what the closed objects say
     for _ in range(3):
         sample.random_write()
     sample.seal()
@@ -64,7 +66,7 @@ def test_following_reads_only_what_grew() -> None:
     point = ClosedPoint(
         TableId(sample.table),
         PartitionId(sample.partition),
-        Stamp(sample.stamp + (40_000_000 << 12)),
+        Stamp(sample.stamp + (19_000_000 << 12)),
         Lsn(sample.lsn - 1),
         Lsn(sample.lsn),
         sample.chain,
@@ -169,6 +171,7 @@ def test_following_the_clusters_word_costs_nothing_while_nothing_grows() -> None
     ends = archive.archived()
     archive.loop.run(index.follow(now_us=START_US + 40_000_000, archived=ends))
     assert asked == []
+    sample.stamp += 21_000_000 << 12  # behind what the closed objects say
     for _ in range(3):
         sample.random_write()
         segment = sample.seal()
@@ -219,6 +222,98 @@ def test_the_window_of_an_idle_table_moves_with_what_its_agent_publishes() -> No
         )
         archive.loop.run(index.follow(now_us=START_US + seconds * 1_000_000, archived=archive.archived()))
         assert found.window().latest_us == START_US + seconds * 1_000_000 - 1
+
+
+def grow(archive: SmallArchive) -> tuple[Sample, Archived, dict[str, bytes]]:
+    """One more segment, its objects not yet in the store."""
+    sample = archive.samples[0]
+    sample.stamp += 21_000_000 << 12
+    sample.random_write()
+    segment = sample.seal()
+    made = {key: data for key, data in sample.objects().items() if key not in archive.store.objects}
+    return sample, Archived(sample.table, sample.partition, segment.last, segment.chain), made
+
+
+def told_of(sample: Sample, seconds: int) -> ClosedObject:
+    """A closed object that says that all of the sample's log is archived."""
+    stamp = Stamp(sample.stamp + (seconds * 1_000_000 << 12))
+    point = ClosedPoint(
+        TableId(sample.table), PartitionId(sample.partition), stamp, Lsn(sample.lsn - 1), Lsn(sample.lsn), sample.chain, Lsn(sample.lsn)
+    )
+    return ClosedObject(CLUSTER, "n1", START_US + seconds * 1_000_000, 1, OWNER, (point,))
+
+
+def test_what_a_closed_object_tells_of_is_no_hole_before_the_archive_was_looked_at_again() -> None:
+    """A segment is archived and told of between two looks: the index has not read it yet, and nothing is missing."""
+    archive = SmallArchive()
+    index = refreshed(archive)
+    sample, end, made = grow(archive)
+    found = index.partitions[(sample.table, sample.partition)]
+    archive.store.objects.update(made)
+    index.heard(told_of(sample, 25))
+    assert found.window().holes == ()
+    archive.loop.run(index.follow(now_us=START_US + 60_000_000, archived=[end]))
+    assert (found.window().holes, found.reach()) == ((), end.lsn)
+    for key in made:
+        del archive.store.objects[key]
+    archive.loop.run(index.refresh(now_us=START_US + 61_000_000))
+    assert [(hole.first_lsn, hole.last_lsn) for hole in found.window().holes] == [(end.lsn - 1, end.lsn)], "looked for, and gone"
+
+
+def test_what_is_archived_while_the_names_are_listed_is_no_hole() -> None:
+    """With every manifest that is read one more segment is archived and told of: each listing is older than that. Nobody sees half a look either."""
+    archive = SmallArchive()
+    index = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop)
+    get = archive.store.get
+    seen: list[list[tuple[int, int]]] = []
+
+    async def get_(key: str) -> bytes:
+        if "/log/" in key:
+            sample, _, made = grow(archive)
+            archive.store.objects.update(made)
+            index.heard(told_of(sample, 1))
+            seen.append([(hole.first_lsn, hole.last_lsn) for one in index.partitions.values() for hole in one.window().holes])
+        return await get(key)
+
+    archive.store.get = get_  # type: ignore[method-assign]
+    archive.loop.run(index.refresh(now_us=START_US + 600_000_000))
+    archive.store.get = get  # type: ignore[method-assign]
+    sample = archive.samples[0]
+    found = index.partitions[(sample.table, sample.partition)]
+    assert seen == [[]] * len(seen) != []
+    assert found.window().holes == ()
+    assert found.reach() < found.told, "it was told of more than it has looked for"
+    archive.loop.run(index.follow(now_us=START_US + 600_000_000, archived=archive.archived()))
+    assert (found.window().holes, found.reach()) == ((), sample.lsn)
+
+
+def test_a_listing_that_missed_a_name_is_listed_again_before_anything_is_called_missing() -> None:
+    """A folder that is read while objects are linked into it shows a later one and not an earlier one. A true hole is one after two looks, too."""
+    archive = SmallArchive()
+    sample = archive.samples[1]
+    key = sample.manifest(sample.segments[1])[0].key()
+    missing = (build(key), build(key.twin()))
+    index = refreshed(archive)
+    found = index.partitions[(sample.table, sample.partition)]
+    listing, blind = archive.store.list, 0
+    during: list[tuple[int, int]] = []
+
+    async def list_(prefix: str, *, after: str = "", limit: int = 1000) -> ListPage:
+        page = await listing(prefix, after=after, limit=limit)
+        if not prefix.startswith(f"{CLUSTER}/t="):
+            return page
+        during.append((len(found.best()), len(found.window().holes)))
+        if len(during) > blind:
+            return page
+        return ListPage(tuple(one for one in page.objects if one.key not in missing), page.more)
+
+    archive.store.list = list_  # type: ignore[method-assign]
+    for blind in (1, 2):
+        during.clear()
+        archive.loop.run(index.refresh(now_us=START_US + 30_000_000))
+        holes = [(hole.first_lsn, hole.last_lsn) for hole in found.window().holes]
+        assert holes == ([] if blind == 1 else [(sample.segments[1].first, sample.segments[1].last)])
+        assert during == [(len(sample.segments), 0)] * 2, "whoever asks meanwhile sees what was known before"
 
 
 def test_a_tail_that_the_cluster_knows_of_and_is_not_there_is_a_hole() -> None:

@@ -12,6 +12,7 @@ from archiver.layout import BaseKey, IdentityKey, SegmentKey, build, parse
 from archiver.manifest import Sums, decode_manifest, encode_manifest
 from archiver.segment import SegmentHead, encode_segment
 from archiver.verify import LEVELS, VerifyOptions, VerifyReport, verify
+from base.env import ListPage
 from base.errors import Invalid, Unavailable
 from storage import record as records
 from storage.record import HEADER_SIZE
@@ -95,6 +96,27 @@ def test_a_truncated_or_grown_object_is_found_and_named(key: str) -> None:
         report = check(archive)
         assert report.exit == 2
         assert key in named(report)
+
+
+def test_what_one_listing_missed_is_looked_for_again_before_it_is_called_gone() -> None:
+    """Any one name: the listing is no snapshot of a folder into which objects are linked."""
+    archive = SmallArchive()
+    whole = archive.store.list
+    missed: list[str] = []
+
+    async def list_(prefix: str, *, after: str = "", limit: int = 1000) -> ListPage:
+        page = await whole(prefix, after=after, limit=limit)
+        left = tuple(one for one in page.objects if one.key != key)
+        if missed or len(left) == len(page.objects):
+            return page
+        missed.append(prefix)
+        return ListPage(left, page.more)
+
+    archive.store.list = list_  # type: ignore[method-assign]
+    for key in KEYS:
+        missed.clear()
+        report = check(archive, level="listed", archived=archive.archived(), cluster=CLUSTER, known=KEYS)
+        assert report.findings == [], key
 
 
 def is_unseen(key: str) -> bool:
