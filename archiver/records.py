@@ -17,7 +17,7 @@ from base.ids import uuid_bytes
 from storage import record as records
 from storage.record import EFFECT, HEADER, HEADER_SIZE, RECORD_SIZE_MAX, Kind, Seal
 
-_KINDS = {int(kind) for kind in Kind}
+_KINDS = frozenset(records.KINDS)
 _SEAL = int(Kind.SEAL)
 _SCHEMA = int(Kind.SCHEMA)
 _DATA = int(Kind.DATA)

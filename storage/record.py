@@ -7,7 +7,7 @@ Layout, little-endian, 48-byte header then payload:
 
     0  u32  length      whole record, header included
     4  u32  crc         masked CRC-32C over bytes [0,4) and [8,length)
-    8  u8   version     1
+    8  u8   version     1; in every version the header's fields lie where they lie here
     9  u8   kind        see Kind
     10 u16  flags       0; an unknown flag stops the reader
     12 u32  count       number of effects in the payload (0 for kinds without)
@@ -45,8 +45,12 @@ assert HEADER_SIZE == 48
 
 
 class Kind(IntEnum):
-    """Record kinds. 1-15 are content, 16-31 bookkeeping. An unknown kind stops the reader."""
+    """Record kinds. 1-15 are content, 16-31 bookkeeping. An unknown kind stops the reader.
 
+    UNKNOWN is no number of any record: it is what a record of a kind, version or flag that this version does not know is carried as (`decode`, opaque).
+    """
+
+    UNKNOWN = 0
     DATA = 1
     SCHEMA = 2
     SPLIT = 3
@@ -96,7 +100,8 @@ class Record(NamedTuple):
         return self.data[HEADER_SIZE:]
 
 
-_KINDS: dict[int, Kind] = {int(kind): kind for kind in Kind}
+KINDS: dict[int, Kind] = {int(kind): kind for kind in Kind if kind is not Kind.UNKNOWN}
+"""The kinds that this version can name, by number."""
 _OPS: dict[int, Op] = {int(op): op for op in Op}
 
 
@@ -116,10 +121,11 @@ def encode(*, owner: bytes, lsn: int, stamp: int, kind: Kind, payload: bytes, co
     return Record(Lsn(lsn), Stamp(stamp), Stamp(eff), kind, count, data)
 
 
-def decode(buffer: bytes | memoryview, offset: int = 0, *, owner: bytes | None = None) -> Record:
-    """Read and check the record at `offset`. owner: 8 bytes to insist on.
+def decode(buffer: bytes | memoryview, offset: int = 0, *, owner: bytes | None = None, opaque: bool = False) -> Record:
+    """Read and check the record at `offset`. owner: 8 bytes to insist on. opaque: what a later version wrote is no fault of the bytes, it comes out as
+    `Kind.UNKNOWN`, for those who carry records and do not read them: a log votes with it, is kept and repaired with it, and its replica stops before it.
 
-    Raises Corrupt (short, bad checksum, unknown version, kind or flag, wrong owner).
+    Raises Corrupt (short, bad checksum, wrong owner; unless opaque an unknown version, kind or flag).
     """
     if len(buffer) - offset < HEADER_SIZE:
         raise Corrupt("record cut short", what="record", where=offset, found=len(buffer) - offset)
@@ -129,23 +135,29 @@ def decode(buffer: bytes | memoryview, offset: int = 0, *, owner: bytes | None =
     data = bytes(buffer[offset : offset + length])
     if crc32c_masked(memoryview(data)[8:], crc32c_raw(data[:4])) != crc:
         raise Corrupt("record checksum differs", what="record", where=offset, lsn=lsn)
-    if version != VERSION or flags != 0:
-        raise Corrupt("record version or flag unknown", what="record", where=offset, version=version, flags=flags)
-    known = _KINDS.get(kind)
-    if known is None:
-        raise Corrupt("record kind unknown", what="record", where=offset, kind=kind)
+    known = KINDS.get(kind, Kind.UNKNOWN) if version == VERSION and flags == 0 else Kind.UNKNOWN
+    if known is Kind.UNKNOWN and not opaque:
+        raise Corrupt("record version, kind or flag unknown", what="record", where=offset, version=version, kind=kind, flags=flags)
     if owner is not None and tag != owner:
         raise Corrupt("record belongs to another partition", what="record", where=offset, lsn=lsn, expected=owner.hex(), found=tag.hex())
     return Record(Lsn(lsn), Stamp(stamp), Stamp(effective), known, count, data)
 
 
-def decode_all(buffer: bytes | memoryview, *, owner: bytes | None = None) -> Iterator[Record]:
-    """Every record of a concatenation, in order. Raises Corrupt at the first that fails."""
+def decode_all(buffer: bytes | memoryview, *, owner: bytes | None = None, opaque: bool = False) -> Iterator[Record]:
+    """Every record of a concatenation, in order. opaque: as in `decode`. Raises Corrupt at the first that fails."""
     offset, end = 0, len(buffer)
     while offset < end:
-        record = decode(buffer, offset, owner=owner)
+        record = decode(buffer, offset, owner=owner, opaque=opaque)
         yield record
         offset += len(record.data)
+
+
+def named(record: Record) -> str:
+    """What a record says that it is, in words: for one that is carried and not understood."""
+    _, _, version, kind, flags, *_ = HEADER.unpack_from(record.data)
+    known = KINDS.get(kind)
+    word = f"kind {kind if known is None else known.name}"
+    return word if version == VERSION and flags == 0 else f"{word}, version {version}, flags {flags:#x}"
 
 
 def encode_effects(effects: Sequence[Effect]) -> bytes:

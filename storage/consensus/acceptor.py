@@ -249,7 +249,7 @@ class Acceptor:
     def _decode(self, first: int, blob: bytes) -> list[Record]:
         """Records of a message. Raises Corrupt if they are not gap-free from `first`, or not of this partition."""
         try:
-            records = list(decode_all(blob, owner=self._owner_tag))
+            records = list(decode_all(blob, owner=self._owner_tag, opaque=True))
         except Corrupt as error:
             raise Corrupt(f"records of a message are bad: {error.message}", **{**error.fields, "what": "message"}) from error
         if records and (records[0].lsn != first or records[-1].lsn != first + len(records) - 1):

@@ -445,7 +445,7 @@ class Node:
 
     def _take_records(self, replica: Replica, message: talk.Records) -> None:
         try:
-            good = [records.decode(data, owner=replica.owner) for data in message.records]
+            good = [records.decode(data, owner=replica.owner, opaque=True) for data in message.records]
             self.wal.repair(replica.partition, good)
         except ScrubjayError as error:
             self.log_state(replica, replica.state, f"records from a peer were no use: {error}")

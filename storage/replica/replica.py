@@ -193,9 +193,12 @@ class Replica:
             self.keep_tree(SUSPECT)
             self.set_state(SUSPECT, reason)
 
-    def stop_at(self, record: Record) -> None:
-        """Its log holds what this version does not know. To skip it would be to serve something else than the log says."""
-        if self.status.move_tree(STOPPED, f"record kind {record.kind.name} at LSN {record.lsn} is not implemented by this version"):
+    def stop_at(self, record: Record, why: str = "") -> None:
+        """Its log holds what this version does not know. To skip it would be to serve something else than the log says. why: what is not understood in it."""
+        because = f" ({why})" if why else ""
+        if self.status.move_tree(
+            STOPPED, f"record {records.named(record)} at LSN {record.lsn} is not implemented by this version{because}"
+        ):
             self.checkpoints.abandon()
             self._drop_fresh()
             self._no_longer_serves()
@@ -347,29 +350,42 @@ class Replica:
         )
 
     def _apply(self, record: Record, now_us: int) -> bool:
-        """Apply one record. False: not now (the replica waits or is suspect)."""
+        """Apply one record. False: not now (the replica waits, is suspect or stops)."""
         kind = record.kind
         assert record.lsn == self.applied + 1, (record.lsn, self.applied)
         if kind not in records.IMPLEMENTED:
             self.stop_at(record)
             return False
-        if kind is Kind.DATA or kind is Kind.COMMIT:
+        effects: list[Effect] = []
+        seal = archived = None
+        try:
+            if kind is Kind.DATA or kind is Kind.COMMIT:
+                effects = records.effects(record)
+            elif kind is Kind.SEAL:
+                seal = records.decode_seal(record)
+            elif kind is Kind.ARCHIVED:
+                archived = records.decode_archived(record)
+        except Corrupt as error:
+            # Its checksum is right and a quorum chose it: it is what its leader wrote, and that was a later version (or one gone wrong).
+            self.stop_at(record, str(error))
+            return False
+        if effects:
             try:
-                for effect in records.effects(record):
+                for effect in effects:
                     self._apply_effect(effect, record)
             except Unavailable as error:
                 # Only the first effect can meet it, before anything was changed: the tree rested and the machine does not let it be opened now.
                 self.node.log_state(self, self.state, f"applying waits: {error}")
                 self.repairing_until_us = now_us + APPLY_RETRY_US
                 return False
-        elif kind is Kind.SEAL:
-            return self._apply_seal(record, now_us)
+        elif seal is not None:
+            return self._apply_seal(record, seal, now_us)
         since_us = self._since(record.stamp)
         self.segments.applied(record, since_us)
         self.applied, self.stamp = record.lsn, record.stamp
         self.checkpoints.touched(since_us, idle=not kind.is_content)
-        if kind is Kind.ARCHIVED:
-            self._apply_archived(records.decode_archived(record))
+        if archived is not None:
+            self._apply_archived(archived)
         return True
 
     def _since(self, stamp: int) -> int:
@@ -400,8 +416,7 @@ class Replica:
         if self.leading is not None:
             self.leading.applied(key, record.lsn)
 
-    def _apply_seal(self, record: Record, now_us: int) -> bool:
-        seal = records.decode_seal(record)
+    def _apply_seal(self, record: Record, seal: Seal, now_us: int) -> bool:
         first = Lsn(seal.first)
         try:
             raw = self.node.raw_sha256(self.partition, first, record.lsn)

@@ -110,7 +110,7 @@ class Reader:
         for _ in range(2):  # what fails once may have been spoilt on its way to us
             try:
                 data = body.file.handle.pread(body.offset, body.length)
-                records = tuple(decode_all(data, owner=body.state.owner))
+                records = tuple(decode_all(data, owner=body.state.owner, opaque=True))
             except Corrupt:
                 continue
             if len(records) == body.count and all(record.lsn == body.base + at for at, record in enumerate(records)):

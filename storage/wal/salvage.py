@@ -22,7 +22,7 @@ def salvage(body: bytes, *, first: int, count: int, owner: bytes) -> Iterator[tu
 
 def _decode_as(body: bytes, at: int, lsn: int, owner: bytes) -> Record | None:
     try:
-        record = decode(body, at, owner=owner)
+        record = decode(body, at, owner=owner, opaque=True)
     except Corrupt:
         return None
     return record if record.lsn == lsn else None

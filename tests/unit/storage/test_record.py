@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from base.checksum import crc32c_masked, crc32c_raw
 from base.errors import Corrupt
 from base.ids import Lsn, Stamp
 from storage import record as records
 from storage.record import Archived, Effect, Kind, Op, Seal
+from storage.wal.salvage import salvage
 
 OWNER = b"partit-1"
 EFFECTS = st.lists(st.builds(Effect, st.sampled_from(Op), st.binary(min_size=1, max_size=40), st.binary(max_size=80)), max_size=5)
@@ -67,3 +69,33 @@ def test_a_seal_that_starts_after_itself_is_refused() -> None:
     record = records.encode(owner=OWNER, lsn=2, stamp=2, kind=Kind.SEAL, payload=records.encode_seal(Seal(Lsn(3), Stamp(0), 0, bytes(16))))
     with pytest.raises(Corrupt):
         records.decode_seal(record)
+
+
+def _later(lsn: int, *, version: int = 1, kind: int = 16, flags: int = 0) -> bytes:
+    """A whole record as another version may write it."""
+    head = records.HEADER.pack(records.HEADER_SIZE, 0, version, kind, flags, 0, OWNER, lsn, 5, 5)
+    return head[:4] + crc32c_masked(head[8:], crc32c_raw(head[:4])).to_bytes(4, "little") + head[8:]
+
+
+@pytest.mark.parametrize(("fields", "named"), [({"kind": 8}, "kind 8"), ({"version": 2}, "version 2"), ({"flags": 1}, "flags 0x1")])
+def test_what_a_later_version_wrote_is_carried_and_never_read(fields: dict[str, int], named: str) -> None:
+    data = _later(3, **fields)
+    with pytest.raises(Corrupt, match="version, kind or flag unknown"):
+        records.decode(data, owner=OWNER)
+    with pytest.raises(Corrupt):
+        list(records.decode_all(data, owner=OWNER))
+    (record,) = records.decode_all(data, owner=OWNER, opaque=True)
+    assert (record.lsn, record.stamp, record.kind, record.data) == (3, 5, Kind.UNKNOWN, data)
+    assert record.kind not in records.IMPLEMENTED
+    assert named in records.named(record)
+    with pytest.raises(Corrupt, match="another partition"):
+        records.decode(data, owner=b"someoneX", opaque=True)
+    with pytest.raises(Corrupt, match="checksum"):
+        records.decode(data[:30] + b"?" + data[31:], owner=OWNER, opaque=True)
+
+
+def test_beside_a_damaged_record_one_of_a_later_version_is_none() -> None:
+    parts = [_later(1), _later(2, kind=200), _later(3), _later(4, flags=2)]
+    spoilt = b"".join([*parts[:2], parts[2][:40] + b"?" + parts[2][41:], parts[3]])
+    found = [record and int(record.lsn) for _, record in salvage(spoilt, first=1, count=4, owner=OWNER)]
+    assert found == [1, 2, None, 4]
