@@ -195,7 +195,7 @@ class Hosting:
         if log.vote == AMNESIAC:
             replica.amnesia(log.amnesia or "its log lost synced bytes before the last stop")
         elif log.damaged and replica.status.vote != AMNESIAC:
-            replica.log_damaged(log.damaged[0][0], Corrupt("damage found in the log at start", what="wal", ranges=log.damaged))
+            replica.repair.found(log.damaged[0][0], Corrupt("damage found in the log at start", what="wal", ranges=log.damaged))
 
         else:
             replica.checkpoints.trim()  # what is archived and in the tree need not be read at the next start

@@ -450,7 +450,7 @@ class Node:
         except ScrubjayError as error:
             self.log_state(replica, replica.state, f"records from a peer were no use: {error}")
             return
-        self.turn.after_sync(replica.repaired)
+        self.turn.after_sync(replica.repair.repaired)
 
     # ------------------------------------------------------------------ what replicas ask of their node
 

@@ -31,6 +31,7 @@ from storage.leading import Leading
 from storage.overlay import Overlay
 from storage.record import Archived, Effect, Kind, Op, Record, Seal
 from storage.replica.reads import Reads
+from storage.replica.repair import Repair
 from storage.replica.state import EXTRA_VERSION, ReplicaExtra
 from storage.replica.status import AMNESIAC, OK, OPENING, STOPPED, SUSPECT, VOTES, Status
 from storage.segments import ATTESTED_KEPT, OwnSegment, SegmentFacts, SegmentTracker, needs_seal
@@ -83,21 +84,13 @@ class Replica:
         self.written = Lsn(0)
         """Highest last LSN of a segment whose manifest a member says it has written."""
         self.reads = Reads(self)
+        self.repair = Repair(self)
         self.seal_waiters: list[SealWaiter] = []
-        self.repairing_until_us = 0
-        self._lost: dict[tuple[Lsn, Lsn], None] = {}
-        """Ranges of its log that were damaged, until they were all read back."""
-        self._refused = ""
-        """Why a peer's records were last not taken."""
-        self._damage_told = 0
-        """First damaged LSN that a finding was made of."""
         self.statements_at_us: int | None = None
         self.attest_at_us: int | None = None
         self.stopped = False
         self.logged = False
         """The WAL knows it, durably."""
-        self.damaged = False
-        """Records in the middle of its log are bad; peers are asked for them."""
         self.stuck = False
         """Its tree can take no more: neither applied to nor pinned at a seal."""
         self.behind = False
@@ -153,6 +146,11 @@ class Replica:
         return self.status.reason
 
     @property
+    def damaged(self) -> bool:
+        """Records in the middle of its log are bad; peers are asked for them."""
+        return self.repair.damaged
+
+    @property
     def usable(self) -> bool:
         """It has a tree that is applied to: serving, or suspect and kept comparable."""
         return self.tree is not None and self.state in (OK, SUSPECT) and not self.behind and not self.stuck
@@ -179,7 +177,7 @@ class Replica:
         group = self.group
         if group is not None:
             group.set_lead(False, self.node.now())
-            self._ended()
+            self.ended()
             self.node.dirty(self)
         self.reads.end(Unavailable("replica stopped serving", partition=self.partition, state=self.state))
 
@@ -214,7 +212,8 @@ class Replica:
         self.overlay.clear()
         self._drop_fresh()
 
-    def _ended(self) -> None:
+    def ended(self) -> None:
+        """It leads no more: whoever waits for what it proposed is told."""
         leading, self.leading = self.leading, None
         waiters, self.seal_waiters = self.seal_waiters, []
         if leading is not None:
@@ -245,7 +244,7 @@ class Replica:
             leading.begun = self._propose(Kind.NOOP, b"") is not None
 
     def deposed(self) -> None:
-        self._ended()
+        self.ended()
         if self.node.leaving is not None and self.group is not None:
             self.group.set_lead(False, self.node.now())
 
@@ -263,7 +262,7 @@ class Replica:
 
     def node_failed(self) -> None:
         """The node stops: whoever waits here is told, and goes on elsewhere."""
-        self._ended()
+        self.ended()
         self.reads.end(NotLeader("node is down", partition=self.partition))
 
     def install_from(self, leader: Member) -> None:
@@ -275,13 +274,7 @@ class Replica:
         self.node.arm(self)
 
     def log_failed(self, error: Corrupt) -> None:
-        """A record of its log fails its check, or one that came in a message does: that one says nothing of the log, and is not taken."""
-        if error.fields.get("what") == "message":
-            if self._refused != str(error):
-                self._refused = str(error)
-                self.node.log_state(self, self.state, f"a peer's records are not taken: {error}")
-            return
-        self.log_damaged(Lsn(int(error.fields.get("lsn", 0)) or self.applied + 1), error)
+        self.repair.log_failed(error)
 
     def left_behind(self) -> None:
         """The leader's log no longer reaches back to what this replica lacks: it needs a snapshot, which a heal brings. Nothing is wrong with its tree."""
@@ -323,7 +316,7 @@ class Replica:
                 self.left_behind()
                 return
             except Corrupt as error:
-                self._ask_repair(Lsn(self.applied + 1), Lsn(self.chosen + 1), error)
+                self.repair.ask(Lsn(self.applied + 1), Lsn(self.chosen + 1), error)
                 return
         now_us = self.node.boot_us()
         while self.fresh and not self._must_wait(self.fresh[0]):
@@ -376,7 +369,7 @@ class Replica:
             except Unavailable as error:
                 # Only the first effect can meet it, before anything was changed: the tree rested and the machine does not let it be opened now.
                 self.node.log_state(self, self.state, f"applying waits: {error}")
-                self.repairing_until_us = now_us + APPLY_RETRY_US
+                self.repair.until_us = now_us + APPLY_RETRY_US
                 return False
         elif seal is not None:
             return self._apply_seal(record, seal, now_us)
@@ -422,7 +415,7 @@ class Replica:
             raw = self.node.raw_sha256(self.partition, first, record.lsn)
         except (Corrupt, Missing) as error:
             if record.lsn > self.segments.facts.archived and isinstance(error, Corrupt):
-                self._ask_repair(first, Lsn(record.lsn + 1), error)
+                self.repair.ask(first, Lsn(record.lsn + 1), error)
                 return False
             self.set_state(SUSPECT, f"cannot read back its own log: {error}")
             self.give_up_tree()
@@ -513,60 +506,6 @@ class Replica:
         """A member found this generation of an archived segment bad: it does not count, and this node's agent looks again."""
         if self.attestations.refuted(last, generation, reason):
             self.node.archive_changed(self.partition)
-
-    def log_damaged(self, first: Lsn, error: ScrubjayError) -> None:
-        """Records in the middle of its log fail their check: no vote until peers have given them back. `first`: the lowest known to be bad."""
-        group = self.group
-        if group is None or self.status.vote == AMNESIAC:
-            return
-        if not self.damaged:
-            self.damaged = True
-            self.node.log_state(self, self.state, f"log damaged at {first}, no vote until it is repaired: {error}")
-            group.set_vote(False, self.node.now())
-            self._ended()
-            self.node.dirty(self)  # a leadership given up for it is to be said now
-        self._lost.update(dict.fromkeys(self.node.wal.damaged(self.partition)))
-        self._ask_repair(first, Lsn(group.last + 1), error)
-
-    def _ask_repair(self, first: Lsn, end: Lsn, error: ScrubjayError) -> None:
-        now_us = self.node.boot_us()
-        if now_us < self.repairing_until_us:
-            return
-        self.repairing_until_us = now_us + self.node.options.statement_retry_us
-        if self._damage_told != first:
-            self._damage_told = first
-            self.node.finding(self, kind="unreadable", found_by="seal", lsn=first, detail=f"log damaged: {error}")
-        self.node.ask_repair(self, first, end)
-        self.node.arm(self)
-
-    def repaired(self) -> None:
-        """Damaged log records were put back from a peer."""
-        self.repairing_until_us = 0
-        if self.damaged and self.group is not None:
-            left = self._still_damaged()
-            if left:
-                self._lost.update(dict.fromkeys(left))
-                self._ask_repair(left[0][0], Lsn(left[-1][1] + 1), Corrupt("more of the log is damaged", what="wal"))
-                return
-            self.damaged = False
-            self._lost.clear()
-            self.group.set_vote(self.status.vote == VOTES, self.node.now())
-            self.node.log_state(self, self.state, "log repaired from a peer; it votes again")
-            self.node.dirty(self)
-        self.apply_ready()
-
-    def _still_damaged(self) -> tuple[tuple[Lsn, Lsn], ...]:
-        """What is lacking yet of what was damaged: nothing counts as repaired before it was read back from the disk."""
-        wal = self.node.wal
-        left = wal.damaged(self.partition)
-        if left:
-            return left
-        for first, last in self._lost:
-            try:
-                wal.reread(self.partition, first, Lsn(last + 1))
-            except Corrupt:
-                return wal.damaged(self.partition) or ((first, last),)
-        return ()
 
     # ------------------------------------------------------------------ reading
 
@@ -807,8 +746,8 @@ class Replica:
         reads_due = self.reads.deadline()
         if reads_due is not None:
             due.append(reads_due)
-        if self.repairing_until_us:
-            due.append(self.repairing_until_us)
+        if self.repair.until_us:
+            due.append(self.repair.until_us)
         pin_due = self.checkpoints.pin_deadline()
         if pin_due is not None:
             due.append(pin_due)
@@ -830,11 +769,7 @@ class Replica:
         if self.usable:
             self.checkpoints.tick(now_us)
             self._maybe_seal(now_us)
-        if self.repairing_until_us and now_us >= self.repairing_until_us:
-            self.repairing_until_us = 0
-            if self.damaged:
-                self.repaired()  # of a suspect too: its log votes
-            self.apply_ready()
+        self.repair.tick(now_us)
         if self.statements_at_us is not None and now_us >= self.statements_at_us:
             self._ask_statements(now_us)
         if self.attest_at_us is not None and now_us >= self.attest_at_us:

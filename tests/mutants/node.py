@@ -35,9 +35,9 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "damaged-votes",
-        "storage/replica/replica.py",
-        "            group.set_vote(False, self.node.now())\n            self._ended()\n            self.node.dirty",
-        "            self._ended()\n            self.node.dirty",
+        "storage/replica/repair.py",
+        "            group.set_vote(False, replica.node.now())\n            replica.ended()\n",
+        "            replica.ended()\n",
         ("tests/sim/test_node_faults.py::test_a_member_with_a_damaged_log_has_no_vote_until_it_is_repaired",),
     ),
     Mutant(
@@ -49,7 +49,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "repaired-unread",
-        "storage/replica/replica.py",
+        "storage/replica/repair.py",
         "            left = self._still_damaged()\n",
         "            left: tuple[tuple[Lsn, Lsn], ...] = ()\n",
         ("tests/sim/test_log_damage.py",),
@@ -99,7 +99,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "message-is-own-damage",
-        "storage/replica/replica.py",
+        "storage/replica/repair.py",
         'if error.fields.get("what") == "message":',
         "if False:",
         ("tests/sim/test_node_faults.py::test_bad_records_in_a_message_are_not_taken_for_damage_of_the_own_log",),

@@ -90,8 +90,8 @@ def test_damage_met_while_running_keeps_the_vote_away_until_the_records_are_back
 
 
 def test_negative_control_a_repair_that_is_believed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    from storage.replica.replica import Replica
+    from storage.replica.repair import Repair
 
-    monkeypatch.setattr(Replica, "_still_damaged", lambda replica: ())
+    monkeypatch.setattr(Repair, "_still_damaged", lambda repair: ())
     with pytest.raises(AssertionError):
         damaged_while_running(monkeypatch, 1)
