@@ -30,6 +30,9 @@ RUNS_KEPT = 1000
 """Scrub reports kept for `scrub history`."""
 
 MEMORY = ":memory:"
+SCRUB = "scrub"
+WHOLE = "archive"
+"""Stands for what belongs to no partition: identity, epochs, closed objects, objects of unknown tables."""
 
 migrations = Migrations("scrubjay-ledger")
 
@@ -75,7 +78,8 @@ class Proof(NamedTuple):
 
 
 class PartitionProof(NamedTuple):
-    """A partition was scrubbed. depth: `scrub`. lsn, rows, digest: of the comparison, None if there was none. verdict: match | mismatch | unverified."""
+    """A partition was scrubbed (depth SCRUB), or its archive verified (depth: the level). lsn, rows, digest: of the comparison, None if there was none.
+    verdict: match | mismatch | unverified. partition WHOLE, table_id "": what a verify of everything found outside of any partition."""
 
     partition: str
     table_id: str
@@ -122,6 +126,8 @@ class Ledger(Protocol):
         ...
 
     async def scrubbed(self, proof: PartitionProof) -> None: ...
+
+    async def verified(self, proofs: Sequence[PartitionProof]) -> None: ...
 
     async def partitions(self) -> list[PartitionProof]: ...
 
@@ -182,6 +188,10 @@ class SqliteLedger:
     async def scrubbed(self, proof: PartitionProof) -> None:
         await self._run(lambda db: _write(db, "partitions", [{**proof._asdict(), "healed": int(proof.healed)}]))
 
+    async def verified(self, proofs: Sequence[PartitionProof]) -> None:
+        rows = [{**proof._asdict(), "healed": int(proof.healed)} for proof in proofs]
+        await self._run(lambda db: _write(db, "partitions", rows))
+
     async def partitions(self) -> list[PartitionProof]:
         rows = await self._run(lambda db: list(_table(db, "partitions").rows_where(order_by="partition, depth")))
         return [PartitionProof(**{**row, "healed": bool(row["healed"])}) for row in rows]
@@ -224,6 +234,21 @@ class SqliteLedger:
                     raise Unavailable("the ledger cannot be used", path=self.path, why=str(error)) from error
 
         return await self._tasks.blocking(locked)
+
+
+def last_verify(proofs: Sequence[PartitionProof]) -> tuple[int, str] | None:
+    """When one partition's archive was verified last, and what stands: a mismatch does until a verify at its level or deeper has passed since. Pure.
+
+    proofs: of that partition. None: it never was.
+    """
+    checks = [(LEVELS.index(one.depth), one) for one in proofs if one.depth in LEVELS]
+    if not checks:
+        return None
+    passed = [(level, one.at_us) for level, one in checks if one.verdict == "match"]
+    stands = any(
+        one.verdict != "match" and not any(deep >= level and at_us >= one.at_us for deep, at_us in passed) for level, one in checks
+    )
+    return max(one.at_us for _, one in checks), "mismatch" if stands else "match"
 
 
 def level_rank(level: str) -> int:

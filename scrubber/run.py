@@ -11,7 +11,7 @@ from base.errors import ScrubjayError, Unavailable
 from base.ids import PartitionId
 from scrubber.compare import ARCHIVE, CopyVerdict
 from scrubber.gather import in_lanes
-from scrubber.ledger import Ledger, PartitionProof, Proof
+from scrubber.ledger import SCRUB, Ledger, PartitionProof, Proof
 from scrubber.partition import PartitionScrub, ScrubOptions
 from scrubber.reference import References
 from scrubber.report import PartitionReport, ScrubReport, TableReport
@@ -49,7 +49,9 @@ def choose(tables: Sequence[TableMeta], *, chosen: Sequence[str] | None, partiti
 
 def order(targets: Sequence[Target], proofs: Sequence[PartitionProof]) -> list[Target]:
     """The least recently matched first; those never matched before all others. Pure."""
-    matched = {proof.partition: proof.at_us for proof in proofs if proof.verdict == Verdict.MATCH.value or proof.healed}
+    matched = {
+        proof.partition: proof.at_us for proof in proofs if proof.depth == SCRUB and (proof.verdict == Verdict.MATCH.value or proof.healed)
+    }
     return sorted(targets, key=lambda one: (matched.get(one.info.partition_id, -1), one.table.table_id, one.info.lo))
 
 
@@ -146,7 +148,7 @@ async def _remember(env: Env, ledger: Ledger | None, target: Target, report: Par
     proof = PartitionProof(
         report.partition,
         target.table.table_id,
-        "scrub",
+        SCRUB,
         env.clock.wall_us(),
         report.lsn,
         report.verdict.value,

@@ -17,7 +17,7 @@ from pitr.restore import RestoreOptions
 from pitr.service import RestoreService
 from pitr.source import ArchiveSource
 from scrubber.healer import Healer
-from scrubber.ledger import Proof, SqliteLedger
+from scrubber.ledger import WHOLE, PartitionProof, Proof, SqliteLedger
 from scrubber.partition import ScrubOptions
 from scrubber.rebuilt import ArchiveReferences
 from scrubber.service import ScrubService
@@ -122,7 +122,31 @@ class VerifyRuns:
         for finding in report.findings:
             if finding.object is not None:
                 self._index.distrust([finding.object], kind=finding.kind, detail=finding.detail, level=level)
+        tables = [one for one in self._control.service.tables() if table in (None, one.table_id)]
+        await self._ledger.verified(verdicts(report, tables, whole=table is None, at_us=self._env.clock.wall_us()))
         return report
+
+
+def verdicts(report: VerifyReport, tables: Sequence[TableMeta], *, whole: bool, at_us: int) -> list[PartitionProof]:
+    """What the ledger keeps of a verify: a verdict for each partition it covered. Of one that was cut off, only what it found. Pure.
+
+    tables: those it covered. whole: it covered everything, so what belongs to none of their partitions is told of as WHOLE.
+    """
+    if report.reason == "archive_gone":
+        return []  # that is a fact of its own, and says nothing about objects that are out of sight
+    places = {(table.table_id, info.partition_id) for table in tables for info in table.partitions}
+    bad = {(finding.table, finding.partition) for finding in report.findings}
+    proofs = []
+    for table_id, partition in sorted(places):
+        if (table_id, partition) in bad or (table_id, None) in bad:
+            proofs.append(PartitionProof(partition, table_id, report.level, at_us, None, "mismatch", False, None, None))
+        elif report.complete and not report.dropped_findings:
+            proofs.append(PartitionProof(partition, table_id, report.level, at_us, None, "match", False, None, None))
+    known = {table.table_id for table in tables}
+    elsewhere = any(place not in places and not (place[1] is None and place[0] in known) for place in bad)
+    if whole and (elsewhere or report.complete):
+        proofs.append(PartitionProof(WHOLE, "", report.level, at_us, None, "mismatch" if elsewhere else "match", False, None, None))
+    return proofs
 
 
 class LedgerMemory:

@@ -15,7 +15,7 @@ from base.env import Env, Task
 from base.errors import ScrubjayError
 from base.ids import NodeName, PartitionId
 from base.wrap.metered import MeteredStore
-from scrubber.ledger import Ledger, PartitionProof
+from scrubber.ledger import SCRUB, WHOLE, Ledger, PartitionProof, last_verify
 from server.control import Control
 from server.node import RESERVATION_US
 from server.ports import Report
@@ -124,6 +124,8 @@ class Health:
         self._since: dict[tuple[str, str], int] = {}
         self._shown: dict[tuple[str, str], Problem] = {}
         self._proofs: dict[str, PartitionProof] = {}
+        self._checks: dict[str, tuple[int, str]] = {}
+        """Of each partition, when its archive was verified last and what stands."""
         self._view: View | None = None
         self._view_boot_us = 0
         self._task: Task[None] | None = None
@@ -146,9 +148,15 @@ class Health:
 
     async def read_ledger(self) -> None:
         try:
-            self._proofs = {proof.partition: proof for proof in await self._ledger.partitions()}
+            proofs = await self._ledger.partitions()
         except ScrubjayError:
             return  # a ledger that cannot be read now: what it said last stands
+        self._proofs = {proof.partition: proof for proof in proofs if proof.depth == SCRUB}
+        by_partition: dict[str, list[PartitionProof]] = {}
+        for proof in proofs:
+            by_partition.setdefault(proof.partition, []).append(proof)
+        found = {partition: last_verify(some) for partition, some in by_partition.items()}
+        self._checks = {partition: check for partition, check in found.items() if check is not None}
 
     # ------------------------------------------------------------------ looking
 
@@ -236,6 +244,7 @@ class Health:
         proofs = [self._proofs[info.partition_id] for info in table.partitions if info.partition_id in self._proofs]
         verdicts = [proof.verdict for proof in proofs]
         verdict = next((word for word in ("mismatch", "unverified", "match") if word in verdicts), None)
+        checks = [self._checks[partition] for partition in ids if partition in self._checks]
         findings = [finding for info in table.partitions for finding in self._control.service.findings(info.partition_id)]
         suspects = [f"{one.kind} in the archive: {name}" for at in ids for name, one in self._index.suspects.of(table.table_id, at).items()]
         return TableFacts(
@@ -249,6 +258,8 @@ class Health:
             (*(f"{finding.kind} on {finding.copy}" for finding in findings), *suspects),
             verdict,
             _dropped(table),
+            min(at_us for at_us, _ in checks) if checks and len(checks) == len(ids) else None,
+            next((word for word in ("mismatch", "match") if any(found == word for _, found in checks)), None),
         )
 
     def _archive(self, now_us: int) -> ArchiveFacts:
@@ -268,6 +279,7 @@ class Health:
             state.requests_per_minute,
             failing,
             tuple(f"{one.kind}: {name}" for name, one in self._index.suspects.elsewhere().items()),
+            self._checks.get(WHOLE, (0, None))[1],
         )
 
     def _why_stopped(self) -> str:
@@ -338,7 +350,7 @@ class Health:
             "lag_seconds": None if facts.lag_s is None else round(facts.lag_s, 3),
             "last_scrub": time_text(min((proof.at_us for proof in proofs), default=None)),
             "last_verdict": facts.verdict,
-            "last_verify": None,
+            "last_verify": time_text(facts.verified_us),
             "oldest_unproven_seconds": round(max(0, view.at_us - oldest_us) / 1e6, 3),
         }
 

@@ -48,6 +48,7 @@ RULES: dict[str, Rule] = {
     "archive-fork": Rule("archive-fenced.md", found=True),
     "finding": Rule("scrub-mismatch.md", found=True),
     "scrub-mismatch": Rule("scrub-mismatch.md", found=True),
+    "verify-mismatch": Rule("scrub-mismatch.md", found=True),
 }
 """Every kind of problem. Kinds are never renamed: alarms name them."""
 
@@ -107,11 +108,14 @@ class ArchiveFacts(NamedTuple):
     agents: tuple[tuple[str, str], ...]
     findings: tuple[str, ...] = ()
     """Objects of no table that were found bad or gone, until they are sound again."""
+    verify: str | None = None
+    """What stands of the last verifies outside of any table; None without one."""
 
 
 class TableFacts(NamedTuple):
     """A table of users, or the metadata group. age_s: since it was created. lag_s: None while no window is proven. holes, forks: places, for people.
-    findings: kept since the last scrub that reported some. verdict: of its last scrub, None without one. dropped: only its history counts."""
+    findings: kept since the last scrub that reported some. verdict: of its last scrub, None without one. dropped: only its history counts.
+    verified_us, verify: when each of its partitions had been verified at least once since, and what stands of that; None without one."""
 
     name: str
     table_id: str
@@ -123,6 +127,8 @@ class TableFacts(NamedTuple):
     findings: tuple[str, ...]
     verdict: str | None
     dropped: bool = False
+    verified_us: int | None = None
+    verify: str | None = None
 
 
 class Facts(NamedTuple):
@@ -200,6 +206,8 @@ def _table(table: TableFacts) -> Iterator[Found]:
         yield Found("finding", table.table_id, f"table {table.name}: found outside a scrub: {_some(table.findings)}", table.name)
     if table.verdict == "mismatch" and not table.dropped:
         yield Found("scrub-mismatch", table.table_id, f"table {table.name}: the last scrub ended with mismatch", table.name)
+    if table.verify == "mismatch":
+        yield Found("verify-mismatch", table.table_id, f"table {table.name}: the last verify found damage in its archive", table.name)
 
 
 def _archive(facts: Facts) -> Iterator[Found]:
@@ -211,6 +219,8 @@ def _archive(facts: Facts) -> Iterator[Found]:
         yield Found("archive-unreachable", archive.url, f"the archive {archive.url} cannot be reached{said}", since_us=archive.since_us)
     if archive.findings:
         yield Found("finding", archive.url, f"the archive {archive.url} holds damage: {_some(archive.findings)}")
+    if archive.verify == "mismatch":
+        yield Found("verify-mismatch", archive.url, f"the archive {archive.url}: the last verify found damage outside of any table")
     answers = archive.reachable and archive.present is not False
     if archive.stopped in ("fenced", "diverged"):
         yield Found(f"archive-{archive.stopped}", archive.url, f"nothing is archived any more: {archive.why}")

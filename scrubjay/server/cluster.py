@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absen
 from storage.archive_source import NodeLogSource
 from storage.btree.lmdb_engine import READERS_OPEN_MAX, LmdbEngine
 from storage.consensus.options import ConsensusOptions
+from storage.control.findings import KEPT_MAX
 from storage.control.metadata import Metadata, metadata_table
 from storage.control.service import Service
 from storage.control.store import Store
@@ -136,8 +138,9 @@ async def open_cluster(
     nodes: dict[NodeName, Node] = {}
     disks: dict[NodeName, RealDisk] = {}
     services: list[Service] = []
+    early: deque[Finding] = deque(maxlen=KEPT_MAX)
     heard = Heard()
-    told = Told(finding=partial(_finding, env, services), state=partial(_state, heard))
+    told = Told(finding=partial(_finding, env, services, early), state=partial(_state, heard))
     for number, name in names.items():
         root = folder / "nodes" / name
         try:
@@ -194,6 +197,10 @@ async def open_cluster(
         pitr_default=config.pitr.default,
     )
     services.append(control.service)
+    while early:
+        control.service.note(early.popleft())
+    if control.service.found.trouble is not None:
+        _log.warning("findings", trouble=control.service.found.trouble)
     await control.up(start.waits)
     start.done("catalogue")
     for node in nodes.values():
@@ -201,8 +208,11 @@ async def open_cluster(
     return Cluster(running, nodes, control, heard, sizes, disks)
 
 
-def _finding(env: Env, services: list[Service], finding: Finding) -> None:
+def _finding(env: Env, services: list[Service], early: deque[Finding], finding: Finding) -> None:
+    """early: what is found while nobody is there yet to keep it."""
     _log.warning("finding", node=finding.copy, partition=finding.partition, kind=finding.kind, by=finding.found_by, detail=finding.detail)
+    if not services:
+        early.append(finding)
     for service in services:
         env.tasks.call_soon(partial(service.note, finding))
 

@@ -57,7 +57,22 @@ class Metrics(Collector):
                 used.add_metric((name,), self._cluster.wals[name].usage().used)
             full.add_metric((name,), int(node.full))
             failed.add_metric((name,), int(node.failed is not None))
-        return [states, leaders, used, full, failed]
+        return [states, leaders, used, full, failed, *self._findings()]
+
+    def _findings(self) -> list[Metric]:
+        service = self._cluster.service
+        heals = CounterMetricFamily("scrubjay_heals", "Copies rebuilt from the archive since the start", labels=("node", "outcome"))
+        for name in self._cluster.nodes:
+            for outcome in ("done", "failed"):
+                heals.add_metric((name, outcome), service.heals.get((name, outcome), 0))
+        kept = GaugeMetricFamily("scrubjay_findings", "Findings that no scrub has told of yet", value=len(service.found))
+        lost = CounterMetricFamily(
+            "scrubjay_findings_dropped", "Findings given up for want of room since the start", value=service.found.dropped
+        )
+        unkept = GaugeMetricFamily(
+            "scrubjay_findings_unwritten", "1 while findings.json takes no change", value=int(service.found.trouble is not None)
+        )
+        return [heals, kept, lost, unkept]
 
     def _archive(self) -> list[Metric]:
         requests = CounterMetricFamily("scrubjay_store_requests", "Requests to the object store", labels=("verb",))
@@ -96,6 +111,9 @@ class Metrics(Collector):
         for table in view.facts.tables:
             if table.lag_s is not None:
                 lag.add_metric((table.name,), round(table.lag_s, 3))
+        verdicts = GaugeMetricFamily("scrubjay_tables_by_verdict", "Tables by the verdict of their last scrub", labels=("verdict",))
+        for verdict in ("match", "mismatch", "unverified", "none"):
+            verdicts.add_metric((verdict,), sum((table.verdict or "none") == verdict for table in view.facts.tables if not table.dropped))
         archive = view.facts.archive
         present = GaugeMetricFamily(
             "scrubjay_archive_present", "0 if the archive was there and is gone", value=int(archive.present is not False)
@@ -107,4 +125,4 @@ class Metrics(Collector):
         down_s = 0.0 if archive.reachable or since is None else max(0, view.at_us - since) / 1e6
         silent = GaugeMetricFamily("scrubjay_store_unreachable_seconds", "How long the object store has not answered", value=down_s)
         pace = GaugeMetricFamily("scrubjay_store_requests_per_minute", "Requests to the object store", value=archive.requests_per_minute)
-        return [word, served, kept, wrong, limit, free, lag, present, fenced, silent, pace]
+        return [word, served, kept, wrong, limit, free, lag, verdicts, present, fenced, silent, pace]

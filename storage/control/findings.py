@@ -1,24 +1,27 @@
 """Findings made outside a scrub (by a read, a seal, an agent), kept over restarts until a scrub of their partition reports them.
 
-File `findings.json` in the data folder, written atomically at each change: {"version": 1, "findings": [...]}; bytes as hex. An unreadable file is set
-aside under a new name, never overwritten: it is evidence.
+File `findings.json` in the data folder, written atomically at each change: {"version": 1, "findings": [...]}; bytes as base64. An unreadable file is set
+aside under a new name, never overwritten: it is evidence, and `trouble` says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Collection, Iterable
 
 import msgspec
 
 from base.env import Disk
-from base.errors import DiskFull
+from base.errors import ScrubjayError
 from base.ids import PartitionId
 from storage.service_port import Finding
 
 FILE = "findings.json"
 KEPT_MAX = 1000
 """Per cluster. Beyond it the oldest of the copy with the most goes: one copy that rotted through must not push out the only word about another."""
+
+WINDOW_US = 35 * 86_400_000_000
+"""How long a finding about a dropped table is kept: no scrub will ever tell of it, and its history ends then."""
+VERSION = 1
 
 Identity = tuple[str, str, str, bytes | None, str | None, int | None]
 
@@ -29,22 +32,40 @@ class _File(msgspec.Struct):
 
 
 class Findings:
-    """One fault is kept once: the same (partition, copy, kind, and storage key, or object and LSN) found again only moves its time. dropped: for want of room."""
+    """One fault is kept once: the same (partition, copy, kind, and storage key, or object and LSN) found again only moves its time.
+
+    dropped: for want of room. trouble: why the file did not take the last change, or was not read at the start; None: all is well.
+    """
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self._kept: dict[Identity, Finding] = {}
         self.dropped = 0
-        data = disk.read_file(FILE)
-        if data is not None:
-            try:
-                for finding in msgspec.json.decode(data, type=_File).findings:
-                    self._kept[_identity(finding)] = finding
-            except msgspec.MsgspecError:
-                at = 1
-                while disk.exists(f"{FILE}.damaged-{at}"):
-                    at += 1
-                disk.rename(FILE, f"{FILE}.damaged-{at}")
+        self.trouble: str | None = None
+        try:
+            self._read()
+        except ScrubjayError as error:
+            self.trouble = f"{FILE} could not be read: {error}"
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def _read(self) -> None:
+        data = self._disk.read_file(FILE)
+        if data is None:
+            return
+        try:
+            read = msgspec.json.decode(data, type=_File)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            read = None
+        if read is not None and read.version == VERSION:
+            self._kept = {_identity(finding): finding for finding in read.findings}
+            return
+        at = 1
+        while self._disk.exists(aside := f"{FILE}.damaged-{at}"):
+            at += 1
+        self._disk.rename(FILE, aside)
+        self.trouble = f"{FILE} could not be understood and was set aside as {aside}: what was found before it is not told any more"
 
     def of(self, partition: PartitionId) -> list[Finding]:
         return [finding for finding in self._kept.values() if finding.partition == partition]
@@ -69,6 +90,14 @@ class Findings:
         if gone:
             self._write()
 
+    def expire(self, partitions: Collection[str], *, before_us: int) -> None:
+        """Forget what was found in `partitions` (of dropped tables) before then."""
+        gone = [identity for identity, one in self._kept.items() if one.partition in partitions and one.at_us < before_us]
+        for identity in gone:
+            del self._kept[identity]
+        if gone:
+            self._write()
+
     def _drop_one(self) -> None:
         count: dict[tuple[str, str], int] = {}
         for finding in self._kept.values():
@@ -78,9 +107,13 @@ class Findings:
         self.dropped += 1
 
     def _write(self) -> None:
-        """A full disk loses nothing: what could not be written stays in memory, is reported from there, and goes along with the next change."""
-        with suppress(DiskFull):
-            self._disk.write_file(FILE, msgspec.json.encode(_File(1, list(self._kept.values()))))
+        """A disk that takes nothing loses nothing: what could not be written stays in memory, is reported from there, and goes along with the next change."""
+        try:
+            self._disk.write_file(FILE, msgspec.json.encode(_File(VERSION, list(self._kept.values()))))
+        except ScrubjayError as error:
+            self.trouble = f"{FILE} could not be written: {error}"
+        else:
+            self.trouble = None
 
 
 def _identity(finding: Finding) -> Identity:

@@ -13,7 +13,7 @@ from base.errors import Corrupt, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from storage.btree.engine import PinnedTree, RowFact, ScanResult, Tree, TreeState
 from storage.control.catalogue import PartitionInfo, TableMeta
-from storage.control.findings import Findings
+from storage.control.findings import WINDOW_US, Findings
 from storage.control.metadata import Metadata
 from storage.control.store import Store
 from storage.digest import RangeDigest, Total
@@ -28,6 +28,8 @@ from storage.service_port import Copy, Finding, Pinned, SealPoint
 _POLL_S = 0.05
 _SEAL_GIVE_UP_US = 15_000_000
 _REREAD_GIVE_UP_US = 30_000_000
+EXPIRE_US = 3_600_000_000
+"""Between two looks for findings that have outlived the history they are about."""
 
 
 class Service:
@@ -50,6 +52,9 @@ class Service:
         self._node_path = node_folder
         self._tree_timeout_s = tree_timeout_s
         self._healing: dict[PartitionId, int] = {}
+        self.heals: dict[tuple[NodeName, str], int] = {}
+        """Heals since the start by node and outcome: `done`, `failed`."""
+        self._expire_due_us = 0
         self._loading: dict[PartitionId, int] = {}
         """Loads that a node's engine works on, asked for or not any more."""
 
@@ -90,8 +95,24 @@ class Service:
 
     # ------------------------------------------------------------------ findings
 
+    @property
+    def found(self) -> Findings:
+        """All that is kept, and how keeping it goes."""
+        return self._findings
+
     def findings(self, partition: PartitionId) -> list[Finding]:
+        self._expire()
         return self._findings.of(partition)
+
+    def _expire(self) -> None:
+        now_us = self._env.clock.boot_us()
+        if now_us < self._expire_due_us:
+            return
+        self._expire_due_us = now_us + EXPIRE_US
+        dropped = {
+            info.partition_id for table in self._metadata.tables.values() if table.dropped_at is not None for info in table.partitions
+        }
+        self._findings.expire(dropped, before_us=self._env.clock.wall_us() - WINDOW_US)
 
     def note(self, finding: Finding) -> None:
         if finding.key is None and finding.storage_key is not None:
@@ -213,9 +234,13 @@ class Service:
             raise Unavailable("no heal brings this copy back", partition=partition, node=node, state=replica.state, reason=replica.reason)
         self._healing[partition] = self._healing.get(partition, 0) + 1
         replica.checkpoints.hold(lsn)
+        outcome = "failed"
         try:
-            return await self._heal(replica, node, rows=rows, lsn=lsn, stamp=stamp, total=total, chain=chain, reason=reason)
+            evidence = await self._heal(replica, node, rows=rows, lsn=lsn, stamp=stamp, total=total, chain=chain, reason=reason)
+            outcome = "done"
+            return evidence
         finally:
+            self.heals[node, outcome] = self.heals.get((node, outcome), 0) + 1
             replica.checkpoints.release_hold(lsn)
             self._healing[partition] -= 1
 
@@ -383,6 +408,7 @@ class Service:
             await self._env.tasks.sleep(_POLL_S)
         await self._metadata.remove_table(table)
         for info in meta.partitions:
+            self._findings.forget(self._findings.of(info.partition_id))
             for node in self._members(info):
                 node.forget(info.partition_id)
 

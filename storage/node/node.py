@@ -330,7 +330,9 @@ class Node:
         self.fail(failure)
         if first:
             for replica in [at] if at is not None else list(self.replicas.values())[:1]:
-                self.finding(replica, kind="broken", found_by="node", lsn=replica.applied, detail=what)
+                self.finding(
+                    replica, kind="unreadable", found_by="read", lsn=replica.applied, detail=f"its node broke a rule of its own: {what}"
+                )
 
     def fail(self, error: ScrubjayError) -> None:
         """This node stops: its disk is not to be trusted any more, or it broke a rule. Its peers go on without it."""

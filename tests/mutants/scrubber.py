@@ -194,4 +194,32 @@ MUTANTS: list[Mutant] = [
         "        if False:",
         ("tests/unit/scrubber/test_scrub_archive.py::test_the_search_for_a_record_stops_at_a_kind_of_a_later_version",),
     ),
+    Mutant(
+        "any-match-clears-a-failed-verify",
+        "scrubber/ledger.py",
+        "any(deep >= level and at_us >= one.at_us for",
+        "any(at_us >= one.at_us for",
+        ("tests/unit/scrubber/test_ledger.py::test_a_failed_verify_stands_until_one_as_deep_has_passed",),
+    ),
+    Mutant(
+        "cut-off-verify-matches",
+        "server/durability.py",
+        "        elif report.complete and not report.dropped_findings:\n",
+        "        else:\n",
+        ("tests/unit/server/test_verify_verdicts.py::test_a_run_that_was_cut_off_proves_nothing_and_hides_nothing",),
+    ),
+    Mutant(
+        "stray-damage-of-no-table",
+        "server/durability.py",
+        '"mismatch" if elsewhere else "match"',
+        '"match"',
+        ("tests/unit/server/test_verify_verdicts.py::test_what_belongs_to_no_known_partition_stands_with_the_archive",),
+    ),
+    Mutant(
+        "live-findings-expire",
+        "storage/control/findings.py",
+        "if one.partition in partitions and one.at_us < before_us]",
+        "if one.at_us < before_us]",
+        ("tests/unit/control/test_findings_kept.py::test_what_was_found_in_a_dropped_table_goes_with_its_window_and_nothing_else_does",),
+    ),
 ]

@@ -73,7 +73,7 @@ def test_a_node_whose_rule_is_broken_fails_stop_and_its_peers_go_on(where: str, 
         failed = [(state, reason) for _, name, _, state, reason in story.cluster.states if name == victim.name and state == "failed"]
         assert len(failed) == 1, "said once"
         assert "AssertionError" in failed[0][1]
-        assert {(one.kind, one.copy) for one in story.cluster.findings} == {("broken", victim.name)}
+        assert {(one.kind, one.copy) for one in story.cluster.findings} == {("unreadable", victim.name)}
         before = [int(replica.applied) for replica in victim.replicas.values()]
         await story.sleep(5.0)
         assert [int(replica.applied) for replica in victim.replicas.values()] == before, "it stopped"

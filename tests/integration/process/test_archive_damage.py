@@ -155,8 +155,19 @@ def test_a_damaged_segment_under_a_running_server(server: ScrubjayServer, how: s
         victim.with_suffix(".json").unlink()
     name = victim.relative_to(archive).as_posix()
 
+    if how == "flip":  # whoever meets it first says so
+        code, report = server.cli_json("restore", "run", "--table", "birds", "--to", "met", "--at", rfc3339(times[-1]))
+        assert (code, report["state"], report["error"]["code"]) == (2, "failed", "Corrupt"), report
+        assert [finding["object"] for finding in report["findings"]] == [name], report
+        assert server.cli_json("restore", "cancel", "met")[0] == 0
+
     code, report = server.cli_json("verify")
     assert (code, report["verdict"]) == (2, "mismatch"), report
+    code, report = server.cli_json("status")
+    assert code == 2
+    assert "verify-mismatch" in {problem["kind"] for problem in report["problems"]}, report["problems"]
+    assert report["tables"][0]["last_verify"] is not None
+    code, report = server.cli_json("verify", "--table", "birds")
     if how == "flip":
         assert name in {finding["object"] for finding in report["findings"]}, report["findings"]
     else:  # with both objects of a segment gone nobody knows the hash in its name any more: the hole is named by its first LSN

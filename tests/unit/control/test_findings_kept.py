@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from base.errors import Unavailable
+from base.errors import Corrupt, Unavailable
 from base.ids import PartitionId
 from scrubber.ledger import MEMORY, SqliteLedger
 from sim.disk import SimDisk
-from storage.control.findings import KEPT_MAX, Findings
+from storage.control.findings import FILE, KEPT_MAX, WINDOW_US, Findings
 from storage.service_port import Finding
 from tests.unit.control.house import House
 
@@ -121,3 +121,62 @@ def test_a_copy_that_rotted_through_pushes_out_no_word_about_another() -> None:
         kept.add(finding("p", storage_key=number.to_bytes(20, "big"), at_us=number))
     found = kept.of(PartitionId("p"))
     assert (len(found), kept.dropped, found[0].copy) == (KEPT_MAX, 51, "n1")
+
+
+def test_what_was_found_in_a_dropped_table_goes_with_its_window_and_nothing_else_does() -> None:
+    house = House()
+    for name in ("gone", "here"):
+        house.create(name)
+    house_id = house.table("gone").table_id
+    dropped, lives = (house.table(name).partitions[0].partition_id for name in ("gone", "here"))
+    house.run(house.cluster.store.delete_table("gone"))
+    house.until(lambda: house.known(house_id).dropped_at is not None)
+    now_us = house.env.clock.wall_us()
+    for partition in (dropped, lives):
+        house.service.note(finding(partition, storage_key=b"old" * 8, at_us=now_us - WINDOW_US - 1))
+        house.service.note(finding(partition, storage_key=b"new" * 8, at_us=now_us))
+    house.restart_control()
+    house.pass_time(0.1)
+    assert [one.storage_key for one in house.service.findings(dropped)] == [b"new" * 8]
+    assert len(house.service.findings(lives)) == 2
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\0" * 64, b"[" * 100_000, b'{"version": 2, "findings": []}', b"{}", b'{"version": 1, "findings": [["\xff"]]}', b"null"]
+)
+def test_a_file_that_is_not_understood_is_set_aside_and_said(data: bytes) -> None:
+    home = disk()
+    home.write_file(FILE, data)
+    for at in (1, 2):
+        kept = Findings(home)
+        assert kept.trouble is not None
+        assert home.read_file(f"{FILE}.damaged-{at}") == data
+        kept.add(finding("p"))
+        assert kept.trouble is None
+        assert len(Findings(home)) == 1
+        home.write_file(FILE, data)
+
+
+class StubbornDisk:
+    """A disk whose file can be read and not written, or not even read."""
+
+    def __init__(self, *, reads: bool) -> None:
+        self._reads = reads
+
+    def read_file(self, path: str) -> bytes | None:
+        if not self._reads:
+            raise Corrupt("the disk failed: EIO", what=path)
+        return None
+
+    def write_file(self, path: str, data: bytes) -> None:
+        raise Unavailable("the machine refused: read-only file system", what=path)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_what_the_disk_does_not_take_is_kept_in_memory_and_said(*, reads: bool) -> None:
+    home: Any = StubbornDisk(reads=reads)
+    kept = Findings(home)
+    assert (kept.trouble is None) == reads
+    kept.add(finding("p"))
+    assert kept.trouble is not None
+    assert len(kept.of(PartitionId("p"))) == 1

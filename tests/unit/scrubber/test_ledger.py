@@ -12,7 +12,7 @@ import pytest
 from sqlite_utils import Database
 
 from base.errors import Invalid
-from scrubber.ledger import MEMORY, RUNS_KEPT, PartitionProof, Proof, SqliteLedger
+from scrubber.ledger import LEVELS, MEMORY, RUNS_KEPT, PartitionProof, Proof, SqliteLedger, last_verify
 from tests.fixtures.golden import Golden
 
 T = TypeVar("T")
@@ -139,3 +139,33 @@ def test_golden_ledger(golden: Golden, tmp_path: Path) -> None:
             "runs": [one._asdict() for one in run(ledger.runs(10))],
         }
     golden.check_json("ledger/ledger.json", read)
+
+
+def check(level: str, at_us: int, verdict: str) -> PartitionProof:
+    return PartitionProof("p1", "t1", level, at_us, None, verdict, False, None, None)
+
+
+@pytest.mark.parametrize(
+    ("checks", "stands"),
+    [
+        ([], None),
+        ([check("scrub", 5, "mismatch")], None),
+        ([check("records", 5, "match")], (5, "match")),
+        ([check("records", 5, "mismatch")], (5, "mismatch")),
+        ([check("records", 5, "mismatch"), check("listed", 9, "match")], (9, "mismatch")),
+        ([check("records", 5, "mismatch"), check("replayed", 9, "match")], (9, "match")),
+        ([check("records", 9, "mismatch"), check("replayed", 5, "match")], (9, "mismatch")),
+        ([check(level, at, "match") for at, level in enumerate(LEVELS)], (3, "match")),
+    ],
+)
+def test_a_failed_verify_stands_until_one_as_deep_has_passed(checks: list[PartitionProof], stands: tuple[int, str] | None) -> None:
+    assert last_verify(checks) == stands
+
+
+def test_verifies_and_scrubs_of_a_partition_are_kept_beside_each_other() -> None:
+    with opened(MEMORY) as ledger:
+        run(ledger.scrubbed(PartitionProof("p1", "t1", "scrub", 5, 9, "match", False, 3, "00ff")))
+        run(ledger.verified([check("records", 6, "mismatch"), check("listed", 7, "match")]))
+        run(ledger.verified([check("records", 8, "match")]))
+        found = {proof.depth: (proof.at_us, proof.verdict) for proof in run(ledger.partitions())}
+        assert found == {"scrub": (5, "match"), "records": (8, "match"), "listed": (7, "match")}

@@ -72,6 +72,7 @@ CASES: dict[str, Facts] = {
     "archive-fork": WELL._replace(tables=[TABLE._replace(forks=("partition p1 from lsn 7",))]),
     "finding": WELL._replace(tables=[TABLE._replace(findings=("unreadable on n2",))]),
     "scrub-mismatch": WELL._replace(tables=[TABLE._replace(verdict="mismatch")]),
+    "verify-mismatch": WELL._replace(tables=[TABLE._replace(verify="mismatch")]),
 }
 
 
