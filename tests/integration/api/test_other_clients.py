@@ -139,30 +139,30 @@ def aws(server: ApiCaller, *arguments: str, ok: bool = True) -> Any:
     return (json.loads(done.stdout) if done.stdout.strip() else None) if ok else done.stderr
 
 
-def test_the_aws_cli(server: ApiCaller) -> None:
+def test_the_aws_cli(process: ServerAt) -> None:
     aws(
-        server,
+        process,
         "create-table",
         "--table-name=cli",
         "--attribute-definitions=AttributeName=pk,AttributeType=S",
         "--key-schema=AttributeName=pk,KeyType=HASH",
         "--billing-mode=PAY_PER_REQUEST",
     )
-    aws(server, "wait", "table-exists", "--table-name=cli")
+    aws(process, "wait", "table-exists", "--table-name=cli")
     item = '{"pk": {"S": "a"}, "raw": {"B": "aGVsbG8="}, "n": {"N": "1.50"}}'
-    aws(server, "put-item", "--table-name=cli", f"--item={item}")
-    assert aws(server, "get-item", "--table-name=cli", '--key={"pk": {"S": "a"}}')["Item"] == {
+    aws(process, "put-item", "--table-name=cli", f"--item={item}")
+    assert aws(process, "get-item", "--table-name=cli", '--key={"pk": {"S": "a"}}')["Item"] == {
         "pk": {"S": "a"},
         # version 1 of the cli takes a blob as text and encodes it
         "raw": {"B": "YUdWc2JHOD0="},
         "n": {"N": "1.5"},
     }
-    assert aws(server, "scan", "--table-name=cli")["Count"] == 1
-    refused = aws(server, "put-item", "--table-name=cli", f"--item={item}", "--condition-expression=attribute_not_exists(pk)", ok=False)
+    assert aws(process, "scan", "--table-name=cli")["Count"] == 1
+    refused = aws(process, "put-item", "--table-name=cli", f"--item={item}", "--condition-expression=attribute_not_exists(pk)", ok=False)
     assert "ConditionalCheckFailedException" in refused
-    recovery = aws(server, "describe-continuous-backups", "--table-name=cli")["ContinuousBackupsDescription"]
+    recovery = aws(process, "describe-continuous-backups", "--table-name=cli")["ContinuousBackupsDescription"]
     assert recovery["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED"
-    assert aws(server, "delete-table", "--table-name=cli")["TableDescription"]["TableStatus"] == "DELETING"
+    assert aws(process, "delete-table", "--table-name=cli")["TableDescription"]["TableStatus"] == "DELETING"
 
 
 class City(Model):
@@ -184,6 +184,7 @@ class City(Model):
 
 def test_pynamodb(server: ApiCaller) -> None:
     City.Meta.host = server.url
+    City._connection = None  # kept per class: the other server's, else
     City.create_table(wait=True)
     assert City.exists()
     with City.batch_write() as batch:

@@ -25,6 +25,8 @@ from scrubjay.admin import AdminApi
 from server.ports import ProgressSink, Report
 from storage.api.limits import HTTP
 from storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, Key, Verifier
+from tests.fixtures import child
+from tests.fixtures.wait import wait_for
 from tests.unit.cli.fakes import FakeArchive, FakeRestore, FakeScrub, FakeServices, table
 
 ROOT = Path(__file__).parents[3]
@@ -195,15 +197,11 @@ def test_ctrl_c_detaches_with_130_and_the_work_goes_on(endpoint: Endpoint) -> No
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=child.in_the_foreground,
     )
-    waited = threading.Event()
-    for _ in range(200):
-        if endpoint.services.calls:
-            break
-        waited.wait(0.05)
-    waited.wait(0.2)
+    wait_for(lambda: endpoint.services.calls, timeout=60)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert json.loads(out)["error"]["code"] == "Interrupted"
     assert "Traceback" not in err

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,13 @@ import pytest
 from scrubjay.demo import client
 from scrubjay.demo import run as demo
 from scrubjay.demo.damage import Flip
+from scrubjay.demo.story import CheckFailed
 from scrubjay.verb import Call
+from tests.fixtures import child
 from tests.fixtures.process import scrubjay_command
 from tests.fixtures.s3 import S3Bucket
+from tests.fixtures.wait import wait_for
+from tests.integration.process.load import live_in_session
 
 pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.timeout(300)]
 
@@ -62,44 +65,34 @@ def test_on_s3_and_in_words(seaweed_bucket: S3Bucket) -> None:
 
 
 def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
-    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
-        process = subprocess.Popen(scrubjay_command("demo", "--data", str(folder)), stdout=out, stderr=err, start_new_session=True)
-    waiting = threading.Event()
-    for _ in range(600):
-        if b"2. Load" in (tmp_path / "out").read_bytes():
-            break
-        assert process.poll() is None, (tmp_path / "err").read_text()
-        waiting.wait(0.1)
-    waiting.wait(0.4)
+    """While the workers load: these, the server and its own workers end with it."""
+    folder, log = tmp_path / "demo", tmp_path / "err"
+    command = scrubjay_command("demo", "--rows", "50000", "--data", str(folder))
+    with (tmp_path / "out").open("wb") as out, log.open("wb") as err:
+        process = subprocess.Popen(command, stdout=out, stderr=err, start_new_session=True, preexec_fn=child.in_the_foreground)
+    child.wait_until(lambda: b"2. Load" in (tmp_path / "out").read_bytes(), timeout=120, what="the load", process=process, log=log)
+    # Two nodes have written some of it to their logs: the load is in full swing.
+    logs = folder / "data" / "nodes"
+    child.wait_until(
+        lambda: sum(b"Europe/" in path.read_bytes() for path in logs.glob("*/wal/*")) >= 2,
+        timeout=60,
+        what="rows",
+        process=process,
+        log=log,
+    )
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(60) == 130
-    shown = (tmp_path / "err").read_text()
+    assert process.wait(90) == 130
+    shown = log.read_text()
     assert "Traceback" not in shown, shown
     assert "interrupted" in shown
-    left = subprocess.run(["pgrep", "-f", str(folder)], capture_output=True, text=True, check=False).stdout
+    left = subprocess.run(["pgrep", "-f", "-a", str(folder)], capture_output=True, text=True, check=False).stdout
     assert left == "", "the server is gone"
+    # Its own workers; the keeper of their shared memory notices a moment later.
+    wait_for(lambda: not live_in_session(process.pid), timeout=20)
 
 
-def _in_process(folder: Path) -> dict[str, Any]:
-    code, document = demo.run_demo(Call(argparse.Namespace(rows=5000, data=str(folder), json=True, quiet=True)))
-    assert document is not None
-    assert code == 2, document["error"]
-    assert document["checked"] is False
-    assert document["error"]["code"] == "CheckFailed"
-    return document
-
-
-def _failed(document: dict[str, Any]) -> list[str]:
-    return [step["step"] for step in document["steps"] if not step["ok"]]
-
-
-def test_a_scrub_that_finds_nothing_is_not_called_good(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(demo, "flip_live_bit", lambda data, needle: Flip("n1", data, 0, 0, 0, 0))
-    assert _failed(_in_process(tmp_path / "demo")) == ["scrub"]
-
-
-def test_a_restored_table_that_differs_is_not_called_equal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_does_not_hold_is_not_called_good(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A scrub that finds nothing after the disk rotted, and a restored table that differs: each step fails by itself, and the demo with them."""
     restore = demo.Demo.restore
 
     def tampered(self: demo.Demo) -> None:
@@ -107,7 +100,21 @@ def test_a_restored_table_that_differs_is_not_called_equal(monkeypatch: pytest.M
         client.put_items(self.server.endpoint, demo.RESTORED, [{"country": {"S": "XX"}, "city": {"S": "nowhere"}}])
         client.delete_keys(self.server.endpoint, demo.RESTORED, [self.victim])
 
-    monkeypatch.setattr(demo.Demo, "restore", tampered)
-    document = _in_process(tmp_path / "demo")
-    assert _failed(document) == ["compare"]
+    def on_after_the_scrub(self: demo.Demo) -> None:
+        """`run`, but the first failure does not hide the second."""
+        for step in (self.start, self.load, self.change, self.break_table, self.rot_a_replica, self.verify_archive):
+            step()
+        with pytest.raises(CheckFailed):
+            self.scrub()
+        tampered(self)
+        self.compare()
+
+    monkeypatch.setattr(demo, "flip_live_bit", lambda data, needle: Flip("n1", data, 0, 0, 0, 0))
+    monkeypatch.setattr(demo.Demo, "run", on_after_the_scrub)
+    code, document = demo.run_demo(Call(argparse.Namespace(rows=5000, data=str(tmp_path / "demo"), json=True, quiet=True)))
+    assert document is not None
+    assert code == 2, document["error"]
+    assert document["checked"] is False
+    assert document["error"]["code"] == "CheckFailed"
+    assert [step["step"] for step in document["steps"] if not step["ok"]] == ["scrub", "compare"]
     assert "1 lacking, 0 different, 1 extra" in document["error"]["found"]

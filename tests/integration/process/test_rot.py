@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.fixtures.wait import wait_for
 from tests.integration.process.load import Connection, Item, make_table, put, query, scan
 from tests.integration.process.tree_bytes import PAGE, Spot, damage_page, entries, flip, free_bytes, spot_of, trees
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.timeout(400)]
 
 NODES = ("n1", "n2", "n3")
 SPECIES, BIRDS = 4, 240
@@ -24,7 +25,6 @@ QUICK = {
     "archive.seal_age": "1s",
     "archive.closed_interval": "1s",
 }
-Make = Callable[..., ScrubjayServer]
 
 
 def bird(number: int) -> Item:
@@ -90,6 +90,7 @@ class Flock:
 
     def heals(self, node: str, numbers: list[int]) -> None:
         """A scrub finds rot in this one copy, names every flipped bird, heals; the next finds nothing; the evidence is kept."""
+        kept = set(quarantine(self.server.data, node))
         code, report, findings = self.scrub()
         assert (code, report["verdict"], report["healed"]) == (2, "mismatch", True), report
         assert {finding["copy"] for finding in findings} == {node}, findings
@@ -97,15 +98,19 @@ class Flock:
         named = [finding["key"] for finding in findings]
         for number in numbers:
             assert name_of(number) in named, findings
-        assert list((self.server.data / "nodes" / node / "quarantine").iterdir())
+        assert set(quarantine(self.server.data, node)) > kept
         code, report, findings = self.scrub()
         assert (code, report["verdict"], report["healed"], findings) == (0, "match", False, []), report
         self.read_all(numbers, times=1)
 
 
-@pytest.fixture
-def flock(scrubjay_server: Make) -> Flock:
-    return Flock(scrubjay_server(settings=QUICK))
+@pytest.fixture(scope="module")
+def flock(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flock]:
+    """One for all: each test ends with a scrub that finds every copy whole again."""
+    server = ScrubjayServer(tmp_path_factory.mktemp("flock") / "data", settings=QUICK)
+    request.node.stash.setdefault(ScrubjayServer.STARTED, []).append(server)
+    with server:
+        yield Flock(server)
 
 
 def test_flipped_values_while_running(flock: Flock) -> None:
@@ -207,3 +212,8 @@ def test_negative_control_a_flip_in_free_space_is_no_rot(flock: Flock) -> None:
     flock.read_all([9])
     code, report, findings = flock.scrub()
     assert (code, findings) == (0, []), report
+
+
+def quarantine(data: Path, node: str) -> list[Path]:
+    """What was put aside as evidence."""
+    return sorted((data / "nodes" / node / "quarantine").glob("*"))
