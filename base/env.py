@@ -130,8 +130,11 @@ class Disk(Protocol):
         """With parents; no error if it exists. Durable when it returns."""
         ...
 
-    def open(self, path: str, *, create_size: int | None = None) -> File:
-        """Open for reading and writing. create_size: the file must not exist; it is made with that many real zero bytes (not a hole), synced."""
+    def open(self, path: str, *, create_size: int | None = None, head: bytes = b"") -> File:
+        """Open for reading and writing. create_size: the file must not exist; it is made with that many real zero bytes (not a hole), synced.
+
+        head: a new file begins with these bytes, at most create_size, in place of zeros.
+        """
         ...
 
     def exists(self, path: str) -> bool: ...
@@ -140,8 +143,8 @@ class Disk(Protocol):
     def remove_tree(self, path: str) -> None: ...
     def sync_dir(self, path: str) -> None: ...
 
-    def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None]) -> None:
-        """Make a file as `open` with create_size does, off the loop and beside the `write_sync`s; `done` runs on the loop, once.
+    def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None], *, head: bytes = b"") -> None:
+        """Make a file as `open` with create_size and head does, off the loop and beside the `write_sync`s; `done` runs on the loop, once.
 
         Under `path` it appears whole and durable or not at all; a crash may leave `.<name>.new` behind. done(Exists) if `path` is there, else as `open`.
         """

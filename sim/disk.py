@@ -272,7 +272,7 @@ class SimDisk:
         for count in range(1, len(parts) + 1):
             self._folders["/".join(parts[:count])] = self._durable_folders["/".join(parts[:count])] = None
 
-    def open(self, path: str, *, create_size: int | None = None) -> SimFile:
+    def open(self, path: str, *, create_size: int | None = None, head: bytes = b"") -> SimFile:
         inode = self._entries.get(path)
         if create_size is not None:
             if inode is not None:
@@ -280,6 +280,7 @@ class SimDisk:
             self._need_folder(path)
             self.charge(create_size)
             inode = self._entries[path] = _Inode(create_size)
+            inode.data[: len(head)] = inode.synced[: len(head)] = head
         if inode is None:
             raise Missing("no such file", what=path)
         return SimFile(self, path, inode, self._life)
@@ -329,7 +330,7 @@ class SimDisk:
                 else:
                     self._durable_folders.pop(one, None)
 
-    def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None]) -> None:
+    def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None], *, head: bytes = b"") -> None:
         life = self._life
         assert life is not None
         folder, _, name = path.rpartition("/")
@@ -342,7 +343,7 @@ class SimDisk:
             self._entries.pop(temporary, None)
             outcome: File | ScrubjayError
             try:
-                outcome = self.open(path, create_size=size)
+                outcome = self.open(path, create_size=size, head=head)
                 self.sync_dir(folder)
             except ScrubjayError as error:
                 outcome = error

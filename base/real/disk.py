@@ -168,7 +168,7 @@ class RealDisk:
         except OSError as error:
             raise error_of(error, path=path, action="mkdir") from error
 
-    def open(self, path: str, *, create_size: int | None = None) -> File:
+    def open(self, path: str, *, create_size: int | None = None, head: bytes = b"") -> File:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create_size is not None else 0)
         try:
             descriptor = os.open(self._at(path), flags, 0o644)
@@ -176,7 +176,8 @@ class RealDisk:
             raise error_of(error, path=path, action="open") from error
         if create_size:
             try:
-                for offset in range(0, create_size, len(_ZEROS)):
+                write_fully(descriptor, 0, [head])
+                for offset in range(len(head), create_size, len(_ZEROS)):
                     write_fully(descriptor, offset, [memoryview(_ZEROS)[: create_size - offset]])
                 os.fsync(descriptor)
             except OSError as error:
@@ -185,14 +186,14 @@ class RealDisk:
                 raise error_of(error, path=path, action="create") from error
         return RealFile(self, path, descriptor)
 
-    def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None]) -> None:
+    def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None], *, head: bytes = b"") -> None:
         made: list[File] = []
 
         def finish(error: ScrubjayError | None) -> None:
             done(error if error is not None else made[0])
 
         def work() -> None:
-            made.append(self._create_ahead(path, size))
+            made.append(self._create_ahead(path, size, head))
 
         if self._post is None:
             finish(_outcome(work))
@@ -201,13 +202,14 @@ class RealDisk:
             self._ahead = _Worker(self._post, "disk-ahead")
         self._ahead.put(work, finish)
 
-    def _create_ahead(self, path: str, size: int) -> RealFile:
+    def _create_ahead(self, path: str, size: int, head: bytes) -> RealFile:
         target = self._at(path)
         temporary = target.with_name(f".{target.name}.new")
         descriptor = -1
         try:
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-            for offset in range(0, size, AHEAD_SYNC_BYTES):
+            write_fully(descriptor, 0, [head])
+            for offset in range(len(head), size, AHEAD_SYNC_BYTES):
                 end = min(size, offset + AHEAD_SYNC_BYTES)
                 write_fully(descriptor, offset, [memoryview(_ZEROS)[: end - at] for at in range(offset, end, len(_ZEROS))])
                 os.fdatasync(descriptor)

@@ -20,7 +20,7 @@ from base.checksum import crc32c_masked, crc32c_raw
 from base.errors import Unsafe
 from storage.record import HEADER_SIZE as RECORD_HEADER_SIZE
 
-VERSION = 2
+VERSION = 3
 ALIGN = 512
 """Bytes. Batches start at multiples of it, so a write never touches a sector that holds synced bytes."""
 DATA_START = 4096
@@ -36,7 +36,8 @@ BATCH_SIZE = BATCH.size
 FRAME = struct.Struct("<HBBIII16sQQQQQQQQIBBH")
 """magic, type, flags, header crc, body length, body crc, partition, nth, ballot, a, b, promised, accepted, resigned, last, member, tree, vote, reserved."""
 FRAME_SIZE = FRAME.size
-MARK = struct.Struct("<4sI")
+MARK = struct.Struct("<4sIQQ")
+"""magic, crc, following, size; then a batch header."""
 MARK_SIZE = MARK.size + BATCH_SIZE
 _U64 = struct.Struct("<Q")
 _U32 = struct.Struct("<I")
@@ -212,17 +213,36 @@ def header_of(fields: tuple[Any, ...], sequence: int) -> FrameHeader | None:
     return header
 
 
-def encode_mark(header: bytes) -> bytes:
-    """The mark "this batch was synced": a second copy of its header, written only after the sync. header: encoded batch header."""
-    return MARK.pack(MARK_MAGIC, crc32c_masked(header)) + header
+class Mark(NamedTuple):
+    """What a mark slot says. header: this batch was synced; None in a blank. following: id of the file that comes next, which is durable under its name; 0: not
+    settled. size: bytes of the file, as it was made."""
+
+    header: BatchHeader | None
+    following: int
+    size: int
 
 
-def decode_mark(data: bytes, at: int) -> BatchHeader | None:
-    """The batch header in a mark slot, or None. Raises Unsafe, as `decode_batch_header`."""
+def encode_mark(header: bytes, *, following: int, size: int) -> bytes:
+    """The mark "this batch was synced": a second copy of its header, written only after the sync. header: encoded batch header, or zeros for a blank."""
+    rest = MARK.pack(MARK_MAGIC, 0, following, size)[8:] + header
+    return MARK_MAGIC + crc32c_masked(rest).to_bytes(4, "little") + rest
+
+
+def blank_head(size: int) -> bytes:
+    """What a file of `size` bytes is made with: a blank in both slots. So a slot that holds nothing is no slot of ours."""
+    blank = encode_mark(bytes(BATCH_SIZE), following=0, size=size)
+    return b"".join([blank.ljust(end - start, b"\0") for start, end in zip(MARK_SLOTS, (*MARK_SLOTS[1:], DATA_START), strict=True)])
+
+
+def decode_mark(data: bytes, at: int) -> Mark | None:
+    """What a slot says, or None if it cannot be read. Raises Unsafe, as `decode_batch_header`."""
     if len(data) - at < MARK_SIZE:
         return None
-    magic, crc = MARK.unpack_from(data, at)
-    header = data[at + MARK.size : at + MARK_SIZE]
-    if magic != MARK_MAGIC or crc32c_masked(header) != crc:
+    magic, crc, following, size = MARK.unpack_from(data, at)
+    if magic != MARK_MAGIC or crc32c_masked(data[at + 8 : at + MARK_SIZE]) != crc:
         return None
-    return decode_batch_header(header)
+    header = data[at + MARK.size : at + MARK_SIZE]
+    if not any(header):
+        return Mark(None, following, size)
+    decoded = decode_batch_header(header)
+    return Mark(decoded, following, size) if decoded is not None else None

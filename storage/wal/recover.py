@@ -6,14 +6,14 @@
   later frame of it tells by its running number and control state what was lost. Doubt that nothing settles is amnesia.
 - What a process left written and not synced is synced before it is read: the next life builds on it, so it must not be lost to a later power loss. A sync
   that failed may have left pages that read well, look clean and are not on the disk: the newest batch, the only one this can be, is written again.
-- If both copies of the mark are unreadable while the tail is bad, it cannot be known whether the tail was synced: amnesia.
+- If neither mark slot can be read it cannot be known whether more was synced, and if a file is gone that the one before names, not what was in it: amnesia.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from base.checksum import crc32c_masked
 from base.env import Disk
@@ -37,6 +37,7 @@ from storage.wal.format import (
     Type,
     bit_of,
     decode_frame_header,
+    encode_batch_header,
     encode_mark,
     header_of,
     pad8,
@@ -53,6 +54,16 @@ AMNESIAC = VOTES.index("amnesiac")
 
 def file_name(id_: int) -> str:
     return f"{id_:016x}.wal"
+
+
+class NewestBatch(NamedTuple):
+    """slot: where the newest mark of its file lies, if there is one (marked). following: the id of the file that this mark names as the next, 0: none."""
+
+    file: WalFile
+    header: bytes
+    slot: int
+    marked: bool
+    following: int
 
 
 class Replay:
@@ -73,8 +84,8 @@ class Replay:
         """What was read could not be made durable: the disk must not be used."""
         self.goes_on: WalFile | None = None
         """The newest file with batches, if nothing was torn or lost at its end: what comes next may be written into it."""
-        self.mark_slot = 0
-        """Where its newest mark lies."""
+        self.newest: NewestBatch | None = None
+        """The newest readable batch."""
         self.by_raw: dict[bytes, LogState] = {}
         """`states` by the partition's 16 bytes."""
 
@@ -178,11 +189,12 @@ def replay(disk: Disk, directory: str, *, said: Progress | None = None) -> Repla
     synced = max(player.newest, mark.sequence if mark is not None else 0)
     expected = player.expected if player.expected is not None else 1
     _tail(result, files, newest, expected, synced)
+    missing = _missing_file(result, files, player.newest_at)
     result.sequence = max(synced, expected - 1)
     if newest is not None and newest.end is None and newest.items[-1].end == newest.file.end and all(item.good for item in newest.items):
         facts = files.facts[files.files.index(newest.file)]
-        if expected > synced and not facts.unknown and files.unsynced is None:
-            result.goes_on, result.mark_slot = newest.file, facts.slot
+        if expected > synced and not facts.unknown and not missing and files.unsynced is None:
+            result.goes_on = newest.file
     _write_again(result, files, player.newest_at)
     _settle(result)
     return result
@@ -194,16 +206,20 @@ def _write_again(result: Replay, files: Files, newest: tuple[WalFile, BatchHeade
     Its mark comes first: a power loss in the midst of this leaves damage that is named, never a batch that is taken for torn.
     """
     mark = files.newest_mark()
-    if newest is None or files.unsynced is not None or (mark is not None and mark.sequence >= newest[1].sequence):
+    if newest is None:
         return
     file, header = newest
     facts = files.facts[files.files.index(file)]
+    following = facts.following[-1] if facts.following else 0
+    result.newest = NewestBatch(file, encode_batch_header(header), facts.slot, facts.mark is not None, following)
+    if files.unsynced is not None or (mark is not None and mark.sequence >= header.sequence):
+        return
     if facts.unknown:
         return  # in doubt already, and rot may not be written over
     slot = facts.slot ^ 1
     try:
         batch = file.handle.pread(header.offset, header.end - header.offset)
-        file.handle.write(MARK_SLOTS[slot], encode_mark(batch[:BATCH_SIZE]))
+        file.handle.write(MARK_SLOTS[slot], encode_mark(batch[:BATCH_SIZE], following=following, size=file.size))
         file.handle.sync()
         file.handle.write(header.offset, batch)
         file.handle.sync()
@@ -211,8 +227,21 @@ def _write_again(result: Replay, files: Files, newest: tuple[WalFile, BatchHeade
         result.unsynced = error
         result.findings.append(f"the newest batch cannot be made durable: {error}")
         return
-    if result.goes_on is file:
-        result.mark_slot = slot
+    result.newest = result.newest._replace(slot=slot, marked=True)
+
+
+def _missing_file(result: Replay, files: Files, newest: tuple[WalFile, BatchHeader] | None) -> bool:
+    """Whether a file is gone that a mark of the newest file with batches names as the next.
+
+    A mark names a file only when it is durable under its name, and it keeps that name at least until it is written: no crash takes it away.
+    """
+    if newest is None:
+        return False
+    there = {file.id for file in files.files}
+    gone = [id_ for id_ in files.facts[files.files.index(newest[0])].following if id_ not in there]
+    if gone:
+        _lost(result, None, f"{file_name(gone[-1])} is gone, and {newest[0].name} says that the log goes on there")
+    return bool(gone)
 
 
 def _tail(result: Replay, files: Files, newest: Scan | None, expected: int, synced: int) -> None:
@@ -232,7 +261,7 @@ def _tail(result: Replay, files: Files, newest: Scan | None, expected: int, sync
                 if holds and newest
                 else None
             )
-            _lost(result, bad, f"both marks of {file.name} are unreadable or cut off: whether more was synced cannot be known")
+            _lost(result, bad, f"both marks of {file.name} are unreadable, or it was cut off: whether more was synced cannot be known")
         if holds or facts.mark is not None:
             break
 

@@ -17,7 +17,6 @@ from storage.wal.format import (
     BATCH_MAGIC,
     BATCH_SIZE,
     DATA_START,
-    MARK_SIZE,
     MARK_SLOTS,
     BatchHeader,
     align,
@@ -50,11 +49,12 @@ class Scan(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What is known of a file without reading it all. mark: its newest valid mark of this life, in slot number `slot`. unknown: both copies are there and
-    unreadable, or the file is cut off before them. first: its first batch."""
+    """What is known of a file without reading it all. mark: its newest valid mark of this life, in slot number `slot`. following: ids of the files that its marks of
+    this life name as the next, the newest mark's last. unknown: neither slot can be read, or the file is shorter than it was made. first: its first batch."""
 
     mark: BatchHeader | None
     slot: int
+    following: tuple[int, ...]
     unknown: bool
     first: BatchHeader | None
 
@@ -136,10 +136,11 @@ class Files:
         self.size_bytes = 0
         for name in names:
             handle = disk.open(f"{directory}/{name}")
-            file = WalFile(int(name[:16], 16), name, handle, DATA_START)
+            file = WalFile(int(name[:16], 16), name, handle, DATA_START, handle.size())
             self._make_durable(handle)
             self.files.append(file)
             self.facts.append(_facts(file))
+            file.unfit = self.facts[-1].unknown
             self.size_bytes += handle.size()
         self._looked: tuple[int, int] | None = None
 
@@ -199,16 +200,19 @@ class Files:
 
 def _facts(file: WalFile) -> Facts:
     head = _pread(file.handle, 0, DATA_START)
-    mark: BatchHeader | None = None
-    newest = unreadable = 0
-    for slot, offset in enumerate(MARK_SLOTS):
-        found = decode_mark(head, offset)
-        if found is None:
-            unreadable += any(head[offset : offset + MARK_SIZE])
-        elif found.file == file.id and (mark is None or found.sequence > mark.sequence):
-            mark, newest = found, slot
+    slots = [(slot, mark) for slot, offset in enumerate(MARK_SLOTS) if (mark := decode_mark(head, offset)) is not None]
+    own = sorted(
+        [(mark.header.sequence, slot, mark) for slot, mark in slots if mark.header is not None and mark.header.file == file.id],
+        key=lambda one: one[:2],
+    )
     first = decode_batch_header(_pread(file.handle, DATA_START, BATCH_SIZE), file=file.id, offset=DATA_START)
     if first is not None and crc32c_masked(_pread(file.handle, DATA_START + BATCH_SIZE, first.length)) != first.body_crc:
         first = None
-    cut_off = file.handle.size() < DATA_START  # a file is whole and durable before it gets its name
-    return Facts(mark, newest, cut_off or unreadable == len(MARK_SLOTS), first)
+    cut_off = any(file.size < mark.size for _, mark in slots)  # a file is whole and durable, its slots too, before it gets its name
+    return Facts(
+        mark=own[-1][2].header if own else None,
+        slot=own[-1][1] if own else 0,
+        following=tuple(mark.following for _, _, mark in own if mark.following),
+        unknown=cut_off or not slots,
+        first=first,
+    )

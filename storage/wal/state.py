@@ -17,11 +17,11 @@ from storage.wal.format import PLACE, STAGED, FrameHeader, Type
 
 class WalFile:
     """One file of the log. id: rises with every life of a file. end: where the next batch goes. bodies: referenced bodies in it, in the order they came; live: their bytes.
-    old_name: the name it still has on the disk, if it is to be written under a new one."""
+    size: its bytes. old_name: the name it still has on the disk, if it is to be written under a new one."""
 
-    __slots__ = ("bodies", "end", "handle", "id", "live", "name", "old_name", "stated")
+    __slots__ = ("bodies", "end", "handle", "id", "live", "name", "old_name", "size", "stated", "unfit")
 
-    def __init__(self, id_: int, name: str, handle: File, end: int) -> None:
+    def __init__(self, id_: int, name: str, handle: File, end: int, size: int) -> None:
         self.id = id_
         self.name = name
         self.handle = handle
@@ -29,6 +29,9 @@ class WalFile:
         self.old_name = ""
         self.bodies: dict[Body, None] = {}
         self.live = 0
+        self.size = size
+        self.unfit = False
+        """Its marks cannot be read, or it was cut off: it is not written again under any name."""
         self.stated = False
         """Every partition's control state is durable in it, so older files hold nothing but records."""
 

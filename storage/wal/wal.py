@@ -19,7 +19,6 @@ from storage.wal.format import (
     BATCH_SIZE,
     DATA_START,
     FRAME_SIZE,
-    MARK_SLOTS,
     NODE,
     PLACE,
     STAGED,
@@ -28,7 +27,6 @@ from storage.wal.format import (
     FrameHeader,
     Type,
     bit_of,
-    encode_mark,
     pack_frame,
     pad8,
 )
@@ -48,6 +46,7 @@ from storage.wal.log import (
     SetVote,
     WalUsage,
 )
+from storage.wal.marks import Marks
 from storage.wal.reader import Reader, Told
 from storage.wal.recover import AMNESIAC, Progress, Replay, replay
 from storage.wal.state import Body, LogState, WalFile
@@ -107,7 +106,7 @@ class Wal:
             self._broken = Corrupt("the WAL could not be synced and is not written", what="wal", cause=str(replayed.unsynced))
         self._trimmed: dict[PartitionId, None] = {}
         self._reader = Reader()
-        self._mark_slot = replayed.mark_slot
+        self._marks = Marks()
         self._call_later: Callable[[float, Callable[[], object]], object] | None = None
         self._ahead_failed: WalFile | None = None
         self.short = False
@@ -119,8 +118,12 @@ class Wal:
         self._stated = False
         """This life has written the State frame of every replica."""
         self._files = list(replayed.files)
-        while self._files and self._files[-1].end == DATA_START and not self._files[-1].bodies:
+        while self._files and self._files[-1].end == DATA_START and not (self._files[-1].bodies or self._files[-1].unfit):
             self._pool.free.insert(0, self._files.pop())
+        if replayed.newest is not None:
+            file, header, slot, marked, following = replayed.newest
+            self._marks.recovered(file, header, slot=slot, named=following, any_=marked)
+            self._pool.lead(following)
         if self._files and self._files[-1] is replayed.goes_on and self._files[-1].handle.size() == file_size:
             self._current = self._files[-1]
 
@@ -327,9 +330,11 @@ class Wal:
         current = self._current
         if current is None or self._broken is not None:
             return
-        if current.end - DATA_START >= AHEAD_WHEN_FULL * (self._file_size - DATA_START) and self._ahead_failed is not current:
-            self._pool.make_ahead(len(self._files))
-        if self._plan_free > 0 and self._pool.shrink():
+        if current.end - DATA_START >= AHEAD_WHEN_FULL * (self._file_size - DATA_START):
+            if self._ahead_failed is not current:
+                self._pool.make_ahead(len(self._files))
+            self._pool.settle_ahead(current.id)
+        if self._plan_free > 0 and self._pool.shrink(current.id):
             self._plan_free -= 1
 
     def _arrived(self, error: ScrubjayError | None) -> None:
@@ -453,19 +458,26 @@ class Wal:
                 done(error)
                 return
             self._previous = (batch.file.id, batch.end)
+            self._marks.synced(batch.file, chunks[0])
             for body in batch.bodies:
                 self._written(body)
             if index + 1 < len(batches):
                 self._write(batches, index + 1, dying, done)
                 return
-            self._committed(batch, chunks[0], dying)
+            self._committed(batch, dying)
             done(None)
+
+        def named(error: ScrubjayError | None) -> None:
+            if error is not None:
+                written(error)
+                return
+            batch.file.handle.write_sync(batch.offset, chunks, written)
 
         def settled(error: ScrubjayError | None) -> None:
             if error is not None:
                 written(error)
                 return
-            batch.file.handle.write_sync(batch.offset, chunks, written)
+            self._marks.before(batch.file, self._pool.following(batch.file.id), named)
 
         self._pool.settle(batch.file, settled)
 
@@ -474,36 +486,33 @@ class Wal:
         if records is not None and body.refs:
             self._reader.remember(body, records)
 
-    def _committed(self, batch: Batch, header: bytes, dying: list[WalFile]) -> None:
+    def _committed(self, batch: Batch, dying: list[WalFile]) -> None:
         self._committing = False
         batch.file.stated = True
         if dying:
             self._files = self._files[len(dying) :]
             for file in dying:
                 file.stated = False
-            self._pool.free += dying
-            self._plan_free += len(dying)
+            for file in dying:
+                if file.unfit:
+                    self._pool.remove(file)
+                else:
+                    self._pool.free.append(file)
+                    self._plan_free += 1
         self._look_ahead()
         if self._queue:
             return  # the next batch will say that this one was synced
         if self._call_later is None:
-            self._mark(batch.file, header, self._sequence)
+            self._mark(batch.file, self._sequence)
         else:
             file, sequence = batch.file, self._sequence
-            self._call_later(MARK_AFTER_S, lambda: self._mark(file, header, sequence))
+            self._call_later(MARK_AFTER_S, lambda: self._mark(file, sequence))
 
-    def _mark(self, file: WalFile, header: bytes, sequence: int) -> None:
-        """Say in the mark that the batch was synced, unless a later batch says so. Two slots in turn: a torn mark leaves the one before readable."""
+    def _mark(self, file: WalFile, sequence: int) -> None:
+        """Say in the mark that the batch was synced, unless a later batch says so."""
         if self._broken is not None or self._committing or sequence != self._sequence:
             return
-        self._mark_slot ^= 1
-        if self._call_later is not None:
-            file.handle.write_sync(MARK_SLOTS[self._mark_slot], [encode_mark(header)], self._marked)
-            return
-        try:  # not synced: it may be lost in a crash, it cannot be wrong
-            file.handle.write(MARK_SLOTS[self._mark_slot], encode_mark(header))
-        except ScrubjayError as error:
-            self._marked(error)
+        self._marks.quiet(self._pool.following(file.id), self._marked, sync=self._call_later is not None)
 
     def _marked(self, error: ScrubjayError | None) -> None:
         if error is not None and self._broken is None:

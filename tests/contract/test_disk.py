@@ -94,6 +94,8 @@ def test_created_files_are_zeros_and_must_not_exist(subject: Subject) -> None:
     with pytest.raises(Missing):
         disk.open("a/b/g")
     assert disk.open("a/b/empty", create_size=0).size() == 0
+    headed = disk.open("a/b/headed", create_size=10_000, head=b"head" * 1000)
+    assert (headed.size(), headed.pread(0, 20_000)) == (10_000, b"head" * 1000 + bytes(6_000))
 
 
 def test_files_made_ahead_are_zeros_under_their_name_only_and_must_not_exist(subject: Subject) -> None:
@@ -115,6 +117,9 @@ def test_files_made_ahead_are_zeros_under_their_name_only_and_must_not_exist(sub
     disk.create_ahead("nowhere/f", 10, made.append)
     subject.until(lambda: len(made) == 3)
     assert isinstance(made[2], Missing)
+    disk.create_ahead("d/headed", 3 << 20, made.append, head=b"head" * 1000)
+    subject.until(lambda: len(made) == 4)
+    assert disk.read_file("d/headed") == b"head" * 1000 + bytes((3 << 20) - 4000)
 
 
 def test_renames_and_removals_off_the_loop_keep_their_order(subject: Subject) -> None:

@@ -120,10 +120,10 @@ class MemoryDisk:
 
     def mkdir(self, path: str) -> None: ...
 
-    def open(self, path: str, *, create_size: int | None = None) -> File:
+    def open(self, path: str, *, create_size: int | None = None, head: bytes = b"") -> File:
         if create_size is not None:
             assert path not in self.files
-            self.files[path] = bytearray(create_size)
+            self.files[path] = bytearray(head.ljust(create_size, b"\0"))
         return MemoryFile(self.files[path])
 
     def exists(self, path: str) -> bool:
@@ -141,7 +141,7 @@ class MemoryDisk:
 
     def sync_dir(self, path: str) -> None: ...
 
-    def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None]) -> None:
+    def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None], *, head: bytes = b"") -> None:
         raise AssertionError("not used here")
 
     def rename_sync(self, source: str, target: str, done: Callable[[ScrubjayError | None], None]) -> None:

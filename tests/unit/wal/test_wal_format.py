@@ -63,15 +63,15 @@ def test_golden_wal(golden: Golden) -> None:
     disk = MemoryDisk()
     life(disk)
     used = bytes(disk.copy().files[NAME].synced).rstrip(b"\0")
-    golden.check("v2/wal/life.wal", used)
+    golden.check("v3/wal/life.wal", used)
     found = MemoryDisk()
     content = Content()
-    content.synced = bytearray((used if golden.rewrite else golden.read("v2/wal/life.wal")).ljust(1 << 14, b"\0"))
+    content.synced = bytearray((used if golden.rewrite else golden.read("v3/wal/life.wal")).ljust(1 << 14, b"\0"))
     found.files[NAME] = content
     again, recovered = Wal.open(found, "wal", file_size=1 << 14, reserve_bytes=0)
     assert again.read(P, Lsn(3), Lsn(6)) == list(records(3, 6))
     golden.check_json(
-        "v2/wal/life.json",
+        "v3/wal/life.json",
         {
             "boot_count": recovered.boot_count,
             "reservation": recovered.reservation,
@@ -94,9 +94,13 @@ def test_every_flip_of_a_header_is_refused() -> None:
     data = wal_format.encode_batch_header(batch)
     assert wal_format.decode_batch_header(data) == batch
     assert not any(wal_format.decode_batch_header(bad) for bad in flipped(data))
-    mark = wal_format.encode_mark(data)
-    assert wal_format.decode_mark(mark, 0) == batch
-    assert not any(wal_format.decode_mark(bad, 0) for bad in flipped(mark))
+    for header, said in ((data, batch), (bytes(wal_format.BATCH_SIZE), None)):
+        mark = wal_format.encode_mark(header, following=77, size=1 << 24)
+        assert wal_format.decode_mark(mark, 0) == wal_format.Mark(said, 77, 1 << 24)
+        assert not any(wal_format.decode_mark(bad, 0) for bad in flipped(mark))
+    head = wal_format.blank_head(5000)
+    assert len(head) == wal_format.DATA_START
+    assert [wal_format.decode_mark(head, at) for at in wal_format.MARK_SLOTS] == [wal_format.Mark(None, 0, 5000)] * 2
     frame = FrameHeader(Type.ADOPT, 0, 0, 0, bytes(range(16)), 1, 2, 3, 4, 5, 6, 7, 8, 9, 2, 1)
     sealed = wal_format.seal_frame(wal_format.pack_frame(frame, b""), 12)
     back = wal_format.decode_frame_header(sealed, 0, 12)

@@ -70,7 +70,7 @@ class MemoryDisk:
         self.fail_sync = False
         self.limit = 1 << 40
         self.hold_ahead = False
-        self.held_ahead: list[tuple[str, int, Callable[[File | ScrubjayError], None]]] = []
+        self.held_ahead: list[tuple[str, int, Callable[[File | ScrubjayError], None], bytes]] = []
         self.ahead = 0
         """Files asked for ahead."""
         self.made_at_once = 0
@@ -104,13 +104,14 @@ class MemoryDisk:
     def mkdir(self, path: str) -> None:
         pass
 
-    def open(self, path: str, *, create_size: int | None = None) -> MemoryFile:
+    def open(self, path: str, *, create_size: int | None = None, head: bytes = b"") -> MemoryFile:
         if create_size is not None:
             self.made_at_once += 1
             assert path not in self.files
             if sum(len(content.synced) for content in self.files.values()) + create_size > self.limit:
                 raise DiskFull("no room")
             self.files[path] = Content(create_size)
+            self.files[path].synced[: len(head)] = head
         return MemoryFile(self, self.files[path])
 
     def exists(self, path: str) -> bool:
@@ -129,21 +130,21 @@ class MemoryDisk:
     def sync_dir(self, path: str) -> None:
         pass
 
-    def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None]) -> None:
+    def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None], *, head: bytes = b"") -> None:
         self.ahead += 1
         if self.hold_ahead:
-            self.held_ahead.append((path, size, done))
+            self.held_ahead.append((path, size, done, head))
             return
         self.made_at_once -= 1
         try:
-            done(self.open(path, create_size=size))
+            done(self.open(path, create_size=size, head=head))
         except DiskFull as error:
             done(error)
 
     def finish_ahead(self) -> None:
         held, self.held_ahead, self.hold_ahead = self.held_ahead, [], False
-        for path, size, done in held:
-            self.create_ahead(path, size, done)
+        for path, size, done, head in held:
+            self.create_ahead(path, size, done, head=head)
 
     def rename_sync(self, source: str, target: str, done: Callable[[ScrubjayError | None], None]) -> None:
         self.rename(source, target)
