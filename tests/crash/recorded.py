@@ -1,4 +1,4 @@
-"""Power loss by recorded writes: a process runs under strace, and what a disk may hold after a cut is built from its writes and syncs.
+"""Power loss by recorded writes: processes run under strace, and what a disk may hold after a cut is built from its writes and syncs.
 
 The model is harsher than a journalling file system. A write is durable by `fdatasync` or `fsync` of its file, or at once through a descriptor opened
 with O_DSYNC. A directory's entries are durable by `fsync` of that directory; what is not synced is kept per directory up to any point, in order.
@@ -20,10 +20,13 @@ from tests.fixtures.require import unavailable
 
 PAGE = 4096
 SECTOR = 512
-CALLS = "openat,open,close,mkdir,rename,unlink,unlinkat,rmdir,lseek,write,pwrite64,writev,pwritev,ftruncate,fdatasync,fsync,msync"
+CALLS = "openat,open,close,mkdir,rename,unlink,unlinkat,rmdir,lseek,write,pwrite64,writev,pwritev,pwritev2,ftruncate,fdatasync,fsync,msync"
 SAMPLE = 5
 """Images of one sort at most at one point."""
 _LINE = re.compile(r"^(\w+)\((.*)\)\s+= (-?\d+)")
+_BEGUN = re.compile(r"^(\w+)\((.*) <unfinished \.\.\.>$")
+_DONE = re.compile(r"^<\.\.\. \w+ resumed>(.*)$")
+_WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2")
 _STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 
 
@@ -64,16 +67,20 @@ Pending = Data | Entry | Move
 Event = Pending | Sync | Ack
 
 
-def strace(arguments: Sequence[str], trace: Path, *, cwd: Path) -> None:
-    """Run `arguments` and leave their trace. Skips the test where strace cannot be had."""
+def strace(arguments: Sequence[str], trace: Path, *, cwd: Path, threads: bool = False, killed_at: tuple[str, int] | None = None) -> None:
+    """Run `arguments` and leave their trace. Skips the test where strace cannot be had. killed_at: SIGKILL at the n-th of this call in a thread."""
     program = shutil.which("strace")
     if program is None:
         unavailable("strace", "not installed (Debian: apt-get install strace)")
-    command = [program, "-qq", "-xx", "-y", "-s", str(1 << 24), "-e", f"trace={CALLS}", "-e", "signal=none", "-o", str(trace), *arguments]
+    options = ["-f"] if threads else []
+    if killed_at is not None:
+        options += ["-e", f"inject={killed_at[0]}:signal=KILL:when={killed_at[1]}"]
+    options += ["-qq", "-xx", "-y", "-s", str(1 << 24), "-e", f"trace={CALLS}", "-e", "signal=none", "-o", str(trace)]
+    command = [program, *options, *arguments]
     result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
     if "Operation not permitted" in result.stderr and "trac" in result.stderr.lower():
         unavailable("strace", result.stderr.strip().splitlines()[0])
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == (0 if killed_at is None else -9), result.stderr
 
 
 def _text(escaped: str) -> bytes:
@@ -81,9 +88,12 @@ def _text(escaped: str) -> bytes:
 
 
 class Recording:
-    """The events of a trace below `root`. Nodes are numbers; 0 is `root`. Calls it does not know are an error, not a hole."""
+    """The events below `root` of processes that ran one after another. Nodes are numbers; 0 is `root`. Calls it does not know are an error, not a hole.
 
-    def __init__(self, trace: Path, root: Path, acks: Path) -> None:
+    Threads: a write counts from its beginning, anything else from its end. What a killed process wrote is pending still.
+    """
+
+    def __init__(self, traces: Path | Sequence[Path], root: Path, acks: Path) -> None:
         self.events: list[Event] = []
         self.folders = {0}
         self._root = str(root)
@@ -94,13 +104,35 @@ class Recording:
         self._ack_descriptors: set[int] = set()
         self._at: dict[int, int] = {}
         self._sizes: Counter[int] = Counter()
-        for line in trace.read_text().splitlines():
+        for trace in [traces] if isinstance(traces, Path) else traces:
+            for known in (self._open, self._at):
+                known.clear()
+            self._direct.clear()
+            self._ack_descriptors.clear()
+            self._read(trace)
+
+    def _read(self, trace: Path) -> None:
+        begun: dict[str, str] = {}
+        for numbered in trace.read_text().splitlines():
+            thread, _, line = numbered.partition(" ") if numbered[:1].isdigit() else ("", "", numbered)
+            line = line.lstrip()
+            if (half := _BEGUN.match(line)) is not None:
+                begun[thread] = f"{half[1]}({half[2]}"
+                if half[1] in _WRITES:
+                    self._call(half[1], half[2], None)
+                continue
+            if (rest := _DONE.match(line)) is not None:
+                line = begun.pop(thread) + rest[1]
+                if line.startswith(_WRITES):
+                    assert re.search(r"= \d+$", line), f"a write failed: {line[-80:]}"
+                    continue
             found = _LINE.match(line)
             if found is not None and int(found[3]) >= 0:
                 self._call(found[1], found[2], int(found[3]))
 
-    def _call(self, call: str, arguments: str, result: int) -> None:
+    def _call(self, call: str, arguments: str, result: int | None) -> None:
         if call in ("open", "openat"):
+            assert result is not None
             self._opened(arguments, result)
             return
         if call in ("mkdir", "rename", "unlink", "rmdir", "unlinkat"):
@@ -122,9 +154,11 @@ class Recording:
         elif descriptor in self._open:
             self._on_file(call, descriptor, arguments, result)
 
-    def _on_file(self, call: str, descriptor: int, arguments: str, result: int) -> None:
+    def _on_file(self, call: str, descriptor: int, arguments: str, result: int | None) -> None:
+        """result: None for a write that has begun; then all of it counts."""
         node = self._open[descriptor]
         if call == "lseek":
+            assert result is not None
             self._at[descriptor] = result
         elif call in ("fdatasync", "fsync"):
             self.events.append(Sync(node, call))
@@ -135,13 +169,13 @@ class Recording:
             self.events.append(Data(node, length, b""))
         else:
             data = b"".join(_text(part) for part in _STRING.findall(re.sub(r"<[^>]*>", "", arguments)))
-            assert len(data) == result, f"{call} wrote {result} bytes of {len(data)}"
-            if call in ("pwrite64", "pwritev"):
-                offset = int(arguments.rpartition(",")[2])
+            assert result in (None, len(data)), f"{call} wrote {result} bytes of {len(data)}"
+            if call in ("pwrite64", "pwritev", "pwritev2"):
+                offset = int(arguments.split(",")[-2 if call == "pwritev2" else -1])
             else:
                 offset = self._at.get(descriptor, 0)
-                self._at[descriptor] = offset + result
-            self._sizes[node] = max(self._sizes[node], offset + result)
+                self._at[descriptor] = offset + len(data)
+            self._sizes[node] = max(self._sizes[node], offset + len(data))
             self.events.append(Data(node, offset, data))
             if descriptor in self._direct:
                 self.events.append(Sync(node, "O_DSYNC"))
@@ -185,9 +219,10 @@ class Recording:
         if place is None:
             return
         node = self._names[place[0]].get(place[1])
-        assert re.search("O_TRUNC|O_APPEND", arguments) is None, arguments
         if node is None:
             node = self._new(place, folder=False)
+        else:
+            assert re.search("O_TRUNC|O_APPEND", arguments) is None, arguments
         self._open[descriptor] = node
         if "O_DSYNC" in arguments or "O_SYNC" in arguments:
             self._direct.add(descriptor)
@@ -251,6 +286,20 @@ class Image:
         for name, child in self.names.get(node, {}).items():
             self.write(path / name, child)
 
+    def listed(self, folder: str) -> dict[str, bytes]:
+        """The files of a folder right below the root, by name."""
+        node = self.names.get(0, {}).get(folder)
+        return {name: bytes(self.files.get(child, b"")) for name, child in self.names.get(node, {}).items()} if node is not None else {}
+
+
+def everything(recording: Recording) -> Image:
+    """What the folder holds in the end, by what was recorded: compared with the folder itself, it shows a call that was not recorded."""
+    image = Image(recording.folders)
+    for event in recording.events:
+        if isinstance(event, Data | Entry | Move):
+            image.apply(event)
+    return image
+
 
 class Cut(NamedTuple):
     """One image: acknowledged: steps answered before the power went. what: how it was made, for a person."""
@@ -291,14 +340,14 @@ def _some(durable: Image, parts: Sequence[Pending], rand: random.Random, share: 
     return image
 
 
-def _at(durable: Image, pending: Sequence[Pending], acknowledged: int, rand: random.Random) -> Iterator[Cut]:
+def _at(durable: Image, pending: Sequence[Pending], acknowledged: int, rand: random.Random, most: int) -> Iterator[Cut]:
     yield Cut(acknowledged, "nothing unsynced", durable.copy())
     pages = units(pending, PAGE)
     if not pages:
         return
 
     def sample(count: int) -> list[int]:
-        return sorted(rand.sample(range(count), min(count, SAMPLE)))
+        return sorted(rand.sample(range(count), min(count, most)))
 
     image, upto = durable.copy(), 0
     for cut in sorted({*(at + 1 for at in sample(len(pages))), len(pages)}):
@@ -318,8 +367,8 @@ def _at(durable: Image, pending: Sequence[Pending], acknowledged: int, rand: ran
         yield Cut(acknowledged, f"some of the sectors ({share})", _some(durable, units(pending, SECTOR), rand, share))
 
 
-def cuts(recording: Recording, *, seed: int, deaf: frozenset[str] = frozenset()) -> Iterator[Cut]:
-    """All images: one set before each sync, one after each answer. deaf: calls of syncs that do nothing (negative controls)."""
+def cuts(recording: Recording, *, seed: int, deaf: frozenset[str] = frozenset(), sample: int = SAMPLE) -> Iterator[Cut]:
+    """All images: one set before each sync, one after each answer. deaf: calls of syncs that do nothing (negative controls). sample: images of one sort at one point."""
     rand = random.Random(seed)
     durable = Image(recording.folders)
     pending: dict[int, list[tuple[int, Pending]]] = defaultdict(list)
@@ -328,9 +377,9 @@ def cuts(recording: Recording, *, seed: int, deaf: frozenset[str] = frozenset())
         match event:
             case Ack():
                 acknowledged += 1
-                yield from _at(durable, _ordered(pending), acknowledged, rand)
+                yield from _at(durable, _ordered(pending), acknowledged, rand, sample)
             case Sync(node, call):
-                yield from _at(durable, _ordered(pending), acknowledged, rand)
+                yield from _at(durable, _ordered(pending), acknowledged, rand, sample)
                 if call in deaf:
                     continue
                 done = [pending[node].pop()] if call == "O_DSYNC" else pending.pop(node, [])
