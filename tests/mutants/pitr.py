@@ -176,4 +176,11 @@ MUTANTS: list[Mutant] = [
         "FAILED",
         ("tests/unit/cli/test_cli_admin.py::test_exit_codes_of_a_failed_restore_by_what_ended_it",),
     ),
+    Mutant(
+        "claims-of-another-run",
+        "archiver/coverage.py",
+        "for run in found.runs if run.reach == expected - 1]",
+        "for run in found.runs]",
+        ("tests/unit/pitr/test_plan.py::test_what_is_closed_behind_a_hole_proves_nothing_in_front_of_it",),
+    ),
 ]

@@ -222,4 +222,32 @@ MUTANTS: list[Mutant] = [
         "if one.at_us < before_us]",
         ("tests/unit/control/test_findings_kept.py::test_what_was_found_in_a_dropped_table_goes_with_its_window_and_nothing_else_does",),
     ),
+    Mutant(
+        "no-reference-matches",
+        "scrubber/compare.py",
+        "        return _with(line, Verdict.UNVERIFIED, reference_reason)\n",
+        "        return line\n",
+        ("tests/unit/scrubber/test_compare.py::test_no_reference_is_never_match_and_heals_nothing",),
+    ),
+    Mutant(
+        "rows-not-counted",
+        "scrubber/compare.py",
+        "    return one.sums == other.sums and one.rows == other.rows\n",
+        "    return one.sums == other.sums\n",
+        ("tests/unit/scrubber/test_compare.py::test_rows_are_counted_beside_their_sum",),
+    ),
+    Mutant(
+        "rows-not-counted-in-a-range",
+        "scrubber/compare.py",
+        "if any(other.sums[index] != first.sums[index] or other.rows[index] != first.rows[index] for",
+        "if any(other.sums[index] != first.sums[index] for",
+        ("tests/unit/scrubber/test_compare.py::test_rows_are_counted_beside_their_sum",),
+    ),
+    Mutant(
+        "no-reference-archive-matches",
+        "scrubber/compare.py",
+        "Verdict.MISMATCH if rotten else Verdict.UNVERIFIED, reason)",
+        "Verdict.MISMATCH if rotten else Verdict.MATCH, reason)",
+        ("tests/unit/scrubber/test_compare.py::test_no_reference_is_never_match_and_heals_nothing",),
+    ),
 ]

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from archiver.coverage import Facts, Mark, Span, Start
+from archiver.coverage import Facts, Mark, Span, Start, coverage
 from base.errors import Invalid, Missing, Unavailable, Unsafe
 from base.hlc import last_stamp_at, stamp_of
 from base.ids import Lsn, PartitionId, Stamp
@@ -161,6 +161,16 @@ def test_what_is_lost_below_a_base_is_a_hole_and_not_a_lag(cut: int) -> None:
         with pytest.raises(Missing) as caught:
             plan_partition(one, stamp_of(cut))
         assert (caught.value.fields["lsn"], caught.value.fields["last"]) in ((11, 20), (11, 30))
+
+
+@pytest.mark.parametrize("cut", [1_050, 1_500, 1_990])
+def test_what_is_closed_behind_a_hole_proves_nothing_in_front_of_it(cut: int) -> None:
+    """The log goes on from a base behind the hole, and is closed there long after the moment asked for: that says nothing of the records that are lost."""
+    one = history([SEGMENTS[0], SEGMENTS[2]], (base(20),))
+    assert len(coverage(one.facts).runs) == 2
+    with pytest.raises(Missing) as caught:
+        plan_partition(one, stamp_of(cut))
+    assert (caught.value.fields["lsn"], caught.value.fields["last"]) == (11, 20)
 
 
 def test_a_moment_before_a_hole_is_proven_by_the_closed_timestamp_of_an_earlier_seal() -> None:

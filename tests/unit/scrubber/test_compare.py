@@ -79,6 +79,28 @@ def test_no_reference_is_never_match_and_heals_nothing() -> None:
     assert [(one.kind, one.copy) for one in outcome.differences] == [(Kind.LACKING, "n3")]
     clean = conclude(sides[:2], (), None, (), reference_reason="archive_lags")
     assert (clean.verdict, clean.reason) == (Verdict.UNVERIFIED, "archive_lags")
+    told = [(copy.copy, copy.verdict, copy.reason) for copy in clean.copies]
+    assert told == [(name, Verdict.UNVERIFIED, "archive_lags") for name in ("n1", "n2", "archive")]
+    told = [(copy.copy, copy.verdict, copy.reason) for copy in outcome.copies]
+    assert told == [
+        ("n1", Verdict.UNVERIFIED, "archive_lags"),
+        ("n2", Verdict.UNVERIFIED, "archive_lags"),
+        ("n3", Verdict.MISMATCH, None),
+        ("archive", Verdict.UNVERIFIED, "archive_lags"),
+    ]
+
+
+def test_rows_are_counted_beside_their_sum() -> None:
+    """The same sum over another number of rows is no match: a sum that comes out right by chance, or was made to, says nothing about how many there are."""
+    truth, other = digest({KEY: 9}), digest({KEY: 9})
+    other.rows[0] += 1
+    sides = [Side("n1", truth), Side("n2", other), Side("n3", truth)]
+    assert ranges_to_descend(sides, truth) == [0]
+    assert ranges_to_descend([Side("n1", truth)], other) == [0]
+    told = {copy.copy: copy.verdict for copy in conclude(sides, (), truth, ()).copies}
+    assert told == {"n1": Verdict.MATCH, "n2": Verdict.MISMATCH, "n3": Verdict.MATCH, "archive": Verdict.MATCH}
+    told = {copy.copy: copy.verdict for copy in conclude(sides, (), truth, (), unexplained=(0,)).copies}
+    assert told["n2"] is Verdict.UNVERIFIED
 
 
 def test_a_copy_out_of_reach_is_unverified_and_a_rotten_one_is_healed() -> None:
