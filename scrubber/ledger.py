@@ -220,7 +220,7 @@ class SqliteLedger:
                 row["finished_us"],
                 row["verdict"],
                 bool(row["healed"]),
-                None if row["report"] is None else json.loads(row["report"]),
+                _report(row["report"]),
             )
             for row in rows
         ]
@@ -256,6 +256,15 @@ def level_rank(level: str) -> int:
     if level not in LEVELS:
         raise Invalid("unknown level", asked=level, found=", ".join(LEVELS))
     return LEVELS.index(level) + 1
+
+
+def _report(text: str | None) -> dict[str, Any] | None:
+    """A run's report; None if it has none, or one that cannot be read any more (SQLite does not check what a row holds)."""
+    try:
+        found = None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _write(db: Database, table: str, rows: Sequence[dict[str, Any]]) -> None:

@@ -36,7 +36,8 @@ from storage.items.wire import value_to_json
 from storage.record import Seal
 from storage.service_port import Copy, Finding, Pinned, SealPoint, ServicePort
 
-Progress = Callable[[str], None]
+Progress = Callable[[str, int], None]
+"""(phase, bytes read of this partition so far: of the copies that are scanned, and of the log that the reference is rebuilt from)."""
 
 PASSING = ("behind",)
 """Reasons for which a copy could not be scanned that end by themselves."""
@@ -100,7 +101,11 @@ class PartitionScrub:
         self._info = info
         self._partition = info.partition_id
         self._options = options
-        self._progress = progress
+        self._tell = progress
+        self._phase = ""
+        self._read: dict[tuple[int, str], int] = {}
+        """Bytes by pass and source."""
+        self._passes = 0
         self._notes = notes
         self._let_go: list[Callable[[], None]] = []
 
@@ -143,6 +148,19 @@ class PartitionScrub:
                 self._discard(second)
         return self._report(known, outside, first, second, evidence, base)
 
+    def _progress(self, phase: str) -> None:
+        self._phase = phase
+        self._tell(phase, sum(self._read.values()))
+
+    def _moved(self, source: str, bytes_: int) -> None:
+        """So much of a source is read in this pass."""
+        self._read[self._passes, source] = bytes_
+        self._progress(self._phase)
+
+    def _reference_moved(self, facts: dict[str, Any]) -> None:
+        if isinstance(facts.get("raw_bytes"), int):
+            self._moved(ARCHIVE, facts["raw_bytes"])
+
     async def _quiet(self) -> None:
         """Wait for running heals. A copy that is still healing afterwards shows up as such among the copies."""
         try:
@@ -154,6 +172,7 @@ class PartitionScrub:
 
     async def _compare_once(self) -> _Pass:
         """Raises ScrubjayError: no seal could be had, so there is no LSN to compare at."""
+        self._passes += 1
         self._progress("seal")
         began_us = self._env.clock.wall_us()
         tag = self._env.rand.u64().to_bytes(8, "little") + self._env.rand.u64().to_bytes(8, "little")
@@ -219,13 +238,15 @@ class PartitionScrub:
     async def _scan_one(self, node: NodeName, lsn: Lsn, pins: dict[str, Pinned]) -> ScanResult:
         pin = await self._port.pin(self._partition, node, lsn, timeout_s=self._options.pin_wait_s)
         pins[node] = pin
-        return await pin.digest(bytes_per_second=self._options.rate_bytes)
+        scanned = await pin.digest(bytes_per_second=self._options.rate_bytes)
+        self._moved(node, scanned.bytes_read)
+        return scanned
 
     async def _reference(self, lsn: Lsn) -> Reference | _Fault:
         try:
             if not await self._port.wait_archived(self._partition, lsn, timeout_s=self._options.archive_wait_s):
                 return _Fault("archive_lags")
-            built = await self._references.rebuild(self._table, self._info, until=lsn, progress=None)
+            built = await self._references.rebuild(self._table, self._info, until=lsn, progress=self._reference_moved)
         except (Corrupt, Missing) as error:
             if error.fields.get("what") == "rowfile":
                 self._note(f"the reference's own file is damaged: {error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from base.env import Env
@@ -82,19 +83,25 @@ async def scrub(
             run = await ledger.begin_run(started)
         except ScrubjayError as error:
             notes.append(f"the ledger could not be used: {error}")
-    done = read = 0
+    done = read = shown = 0
+    under_way: dict[str, int] = {}
 
-    def tell(phase: str) -> None:
+    def tell(at: str, phase: str, moved: int) -> None:
+        """Bytes never go back, whatever a partition is at in the end counted with (raw bytes of log while it is read, stored ones in its report)."""
+        nonlocal shown
+        under_way[at] = moved
+        shown = read if done == len(targets) else max(shown, read + sum(under_way.values()))
         if progress is not None:
-            progress({"phase": phase, "done": done, "total": len(targets), "unit": "partitions", "bytes": read})
+            progress({"phase": phase, "done": done, "total": len(targets), "unit": "partitions", "bytes": shown})
 
     async def one(target: Target) -> PartitionReport:
         nonlocal done, read
-        report = await _scrub_one(env, port, references, target, options, tell, notes)
+        name = target.info.partition_id
+        report = await _scrub_one(env, port, references, target, options, partial(tell, name), notes)
         await _remember(env, ledger, target, report, notes)
         done += 1
         read += report.bytes
-        tell("partition done")
+        tell(name, "partition done", 0)
         return report
 
     reports = await in_lanes(env.tasks, one, targets, lanes=options.lanes, name="scrub")
@@ -128,7 +135,7 @@ async def _scrub_one(
     references: References,
     target: Target,
     options: ScrubOptions,
-    tell: Callable[[str], None],
+    tell: Callable[[str, int], None],
     notes: list[str],
 ) -> PartitionReport:
     """An error nobody foresaw leaves this partition unverified, not the run without a report; what was found there is then kept for the next run."""

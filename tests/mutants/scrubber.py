@@ -250,4 +250,11 @@ MUTANTS: list[Mutant] = [
         "Verdict.MISMATCH if rotten else Verdict.MATCH, reason)",
         ("tests/unit/scrubber/test_compare.py::test_no_reference_is_never_match_and_heals_nothing",),
     ),
+    Mutant(
+        "silent-until-the-end",
+        "scrubber/partition.py",
+        "until=lsn, progress=self._reference_moved)",
+        "until=lsn, progress=None)",
+        ("tests/unit/scrubber/test_scrub_service.py::test_bytes_move_while_the_only_partition_is_scrubbed",),
+    ),
 ]

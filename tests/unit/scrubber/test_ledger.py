@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -169,3 +171,14 @@ def test_verifies_and_scrubs_of_a_partition_are_kept_beside_each_other() -> None
         run(ledger.verified([check("records", 8, "match")]))
         found = {proof.depth: (proof.at_us, proof.verdict) for proof in run(ledger.partitions())}
         assert found == {"scrub": (5, "match"), "records": (8, "match"), "listed": (7, "match")}
+
+
+@pytest.mark.parametrize("report", ["", "{", "[]", '{"tables": [', "[" * 100_000])
+def test_a_report_that_rotted_in_its_row_is_a_run_without_one(tmp_path: Path, report: str) -> None:
+    path = str(tmp_path / "ledger.db")
+    with opened(path) as ledger:
+        run(ledger.end_run(run(ledger.begin_run(1)), finished_us=2, verdict="match", healed=False, report={"exit": 0}))
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("update runs set report = ?", [report])
+    with opened(path) as ledger:
+        assert [(one.finished_us, one.report) for one in run(ledger.runs(5))] == [(2, None)]

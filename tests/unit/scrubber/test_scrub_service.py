@@ -9,6 +9,8 @@ from base.gate import Gate
 from scrubber.ledger import MEMORY, SqliteLedger
 from scrubber.partition import ScrubOptions
 from scrubber.service import ScrubService
+from scrubjay.progress import shown_progress
+from tests.unit.control.house import House
 from tests.unit.scrubber.fake_tasks import Cancelled, FakeTasks, fake_env
 from tests.unit.scrubber.scrub_world import FakeReferences, FakeStore, storage_key, table_of
 
@@ -82,3 +84,19 @@ def test_a_cancelled_waiter_does_not_hold_up_the_others() -> None:
         except Cancelled:
             continue
         raise AssertionError(name)
+
+
+def test_bytes_move_while_the_only_partition_is_scrubbed() -> None:
+    house = House()
+    table = house.create("orders")
+    for key in range(20):
+        house.put(table, key, key)
+    house.checkpointed(table, 20)
+    told: list[dict[str, Any]] = []
+    report = house.scrub(progress=told.append, lanes=1)
+    assert report.exit_code == 0
+    running = [facts for facts in told if facts["done"] == 0]
+    assert [facts["bytes"] for facts in told[:-1]] == sorted(facts["bytes"] for facts in told[:-1])
+    assert len({facts["bytes"] for facts in running}) > 4, "each copy, and the log as it is read"
+    assert shown_progress({**running[-1], "total": 1}).endswith("B")
+    assert told[-1]["bytes"] == report.as_json()["totals"]["bytes"]
