@@ -25,7 +25,7 @@ from archiver.placing import Bad, Placer
 from archiver.publishing import ClosedPublisher
 from archiver.writer import Writer
 from base.env import Env, Future, Jobs, ObjectStore, Task
-from base.errors import Corrupt, Fenced, ScrubjayError, Unavailable
+from base.errors import Corrupt, Fenced, Missing, ScrubjayError, Unavailable
 from base.hlc import stamp_micros
 from base.ids import PartitionId
 from storage import chain as chains
@@ -325,7 +325,9 @@ class ArchiveAgent:
         refuted = self._source.refuted(segment.partition, segment.last)
         raw: bytes | None = None
         if not leads:
-            raw = await self._own(segment)
+            raw = await self._own(segment, age_us)
+            if raw is None:
+                return None
             generation, bad = await self._placer.compare(segment, raw, refuted=refuted)
             self._refute(segment, bad)
             if generation is not None:
@@ -340,12 +342,23 @@ class ArchiveAgent:
         # A leader that has just archived what comes before knows that nobody else writes here; everybody else looks first.
         if not leads or work.before is None:
             await self._check_rival(segment)
-        raw = raw if raw is not None else await self._own(segment)
+        raw = raw if raw is not None else await self._own(segment, age_us)
+        if raw is None:
+            return None
         return await self._place(segment, raw, work, refuted)
 
-    async def _own(self, segment: SealedSegment) -> bytes:
-        """This member's record bytes, proven to be what the members agreed on. Raises Corrupt: then it may neither upload nor judge what others uploaded."""
-        raw = self._source.read_raw(segment.partition, segment.first, segment.last)
+    async def _own(self, segment: SealedSegment, age_us: int) -> bytes | None:
+        """This member's record bytes, proven to be what the members agreed on. Raises Corrupt: then it may neither upload nor judge what others uploaded.
+
+        None: the log has let go of them. It lets go of what is archived alone, and after a restart the record that says so is applied again a moment later;
+        a segment of which that is not so after `backup_after_s` is a fault (Missing).
+        """
+        try:
+            raw = self._source.read_raw(segment.partition, segment.first, segment.last)
+        except Missing:
+            if age_us < self.options.backup_after_s * 1e6:
+                return None
+            raise
         found = await self._env.tasks.blocking(lambda: hashlib.sha256(raw).digest())
         if found != segment.raw_sha256:
             detail = f"the log's bytes of [{segment.first}, {segment.last}] differ from the agreed segment"

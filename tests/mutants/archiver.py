@@ -563,6 +563,13 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/archiver/test_archive_verify.py::test_what_one_listing_missed_is_looked_for_again_before_it_is_called_gone",),
     ),
     Mutant(
+        "agent-let-go-is-trouble",
+        "archiver/agent.py",
+        "            if age_us < self.options.backup_after_s * 1e6:\n                return None\n            raise\n",
+        "            raise\n",
+        ("tests/unit/archiver/test_archive_agent.py::test_after_a_restart_what_the_log_has_let_go_of_is_no_trouble_unless_it_stays_so",),
+    ),
+    Mutant(
         "localfs-gone-is-empty",
         "base/real/localfs.py",
         "        elif self._known:\n            raise _gone(self.root, key)\n",

@@ -16,7 +16,7 @@ from archiver.closed import decode_closed
 from archiver.layout import ClosedKey, EpochKey, IdentityKey, SegmentKey, build, parse
 from archiver.manifest import decode_manifest
 from archiver.writer import Writer
-from base.errors import Corrupt, DiskFull, ScrubjayError, Unavailable
+from base.errors import Corrupt, DiskFull, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from base.wrap.faulty import FaultyStore
 from base.wrap.retry import RetryingStore
@@ -346,6 +346,36 @@ def test_a_member_whose_wal_differs_says_so_and_overwrites_nothing() -> None:
     assert {key: data for key, data in bench.memory.objects.items() if "/log/" in key} == {
         k: v for k, v in before.items() if "/log/" in k
     } | {build(key): bench.memory.objects[build(key)] for key in bench.segment_keys() if key.last == 2}
+
+
+@pytest.mark.parametrize("leads", [False, True])
+def test_after_a_restart_what_the_log_has_let_go_of_is_no_trouble_unless_it_stays_so(leads: bool) -> None:
+    """The log lets go of what is archived; that it was is applied again a moment after the start."""
+    bench, sample = Bench(), history(segments=2)
+    bench.memory.objects.update(sample.objects())
+
+    def gone(segment: SealedSegment, raw: bytes) -> bytes:
+        if segment.first == 1:
+            raise Missing("records are not in the WAL", what=segment.partition, lsn=1)
+        return raw
+
+    said: list[str] = []
+    source = FakeSource(2, [sample], leads=leads)
+    source.raw_of = gone
+    agent = bench.agent(source, log=lambda level, line: said.append(f"{level} {line}"))
+    bench.loop.run_for(10)
+    assert (said, agent.state().trouble, source.announced) == ([], None, [])
+    source.archived_lsn[PartitionId(sample.partition)] = 2
+    bench.loop.run_for(20)
+    assert [last for _, _, last in source.announced] == [segment.last for segment in sample.segments[1:]]
+    assert (said, agent.state().trouble) == ([], None)
+
+    stuck = FakeSource(3, [sample], leads=leads)
+    stuck.raw_of = gone
+    agent = bench.agent(stuck, log=lambda level, line: said.append(f"{level} {line}"))
+    bench.loop.run_for(40)
+    assert [line for line in said if "not in the WAL" in line]
+    assert agent.state().trouble is not None
 
 
 def flip(segment: SealedSegment, raw: bytes) -> bytes:
