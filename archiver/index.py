@@ -204,6 +204,11 @@ class PartitionIndex:
         self.mark, self.named, self.listed_told, self.table_name = draft.mark, draft.named, draft.listed_told, draft.table_name
         self._summary = draft._summary if self.closed == draft.closed and self.credible == draft.credible else None
 
+    def damaged(self) -> bool:
+        """Something of it is absent, bad or forked."""
+        found = self.summary()
+        return bool(self.problems or found.window.holes or found.forks)
+
     def worse_than(self, before: PartitionIndex) -> bool:
         """Something is absent or bad that was not before: to be looked at again before anybody is told."""
         bad = {(one.object, one.kind) for one in before.problems}
@@ -393,6 +398,7 @@ class ArchiveIndex:
         self._reader = ShelfReader(store, cluster, tasks)
         self._gate = Gate(tasks)
         self._closed_seen: dict[str, str] = {}
+        self._again = ("", "")
         self.suspects = Suspects()
         self.partitions: dict[tuple[str, str], PartitionIndex] = {}
 
@@ -439,6 +445,21 @@ class ArchiveIndex:
                 index.believe(credible)
                 await self._read_tail(index, Mark(one.lsn, one.chain))
 
+    async def look_again(self, *, now_us: int, archived: Sequence[Archived] = (), limit: int = 8) -> None:
+        """Look anew at partitions of which something is absent or bad, at most `limit` of them, in turn: what was put back is seen. No request if there are
+        none. Raises Unavailable."""
+        async with self._gate:
+            await self.suspects.look(self._store)
+            bad = [key for key, index in sorted(self.partitions.items()) if index.damaged() or self.suspects.of(*key)]
+            turn = list(dict.fromkeys([*[key for key in bad if key > self._again], *bad]))[:limit]
+            ends = {(one.table, one.partition): one for one in archived}
+            for key in turn:
+                self._again = key
+                index = self._at(*key)
+                told = index.told
+                names = await names_of(self._store, self.cluster, *key)
+                await self._read(index, names, stamp_of(now_us + self.ahead_us), ends.get(key), told)
+
     def _known_end(self, one: Archived) -> int:
         index = self.partitions.get((one.table, one.partition))
         if index is None:
@@ -469,11 +490,15 @@ class ArchiveIndex:
         self, names: Iterable[str], *, kind: str = "unreadable", detail: str = "its bytes do not check", level: str = "records"
     ) -> None:
         """Somebody read these objects and they did not check (or were not there): named by status and not used until they are sound again."""
-        for name in names:
+        self.remember({name: Suspect(kind, detail, level) for name in names})
+
+    def remember(self, suspects: Mapping[str, Suspect]) -> None:
+        """Objects that were found bad, now or before a restart."""
+        for name, suspect in suspects.items():
             key = parse(name)
             if key is None:
                 continue
-            self.suspects.add(name, Suspect(kind, detail, level))
+            self.suspects.add(name, suspect)
             if isinstance(key, SegmentKey | BaseKey) and (index := self.partitions.get((key.table, key.partition))) is not None:
                 index.forget()
                 self._leave_out(index)
@@ -497,7 +522,7 @@ class ArchiveIndex:
         left = superseded(problems, index.rows)
         for problem in problems:
             if problem not in left:
-                del self.suspects.by_object[problem.object]
+                self.suspects.drop(problem.object)
         return left
 
     def newest_heard(self) -> list[str]:

@@ -35,17 +35,24 @@ class Suspects:
 
     def __init__(self) -> None:
         self.by_object: dict[str, Suspect] = {}
+        self.changes = 0
+        """Goes up with every change: whoever keeps them over restarts keeps them again."""
 
     def add(self, name: str, suspect: Suspect) -> None:
-        if name in self.by_object or len(self.by_object) < SUSPECTS_MAX:
+        if self.by_object.get(name) != suspect and (name in self.by_object or len(self.by_object) < SUSPECTS_MAX):
             self.by_object[name] = suspect
+            self.changes += 1
+
+    def drop(self, name: str) -> None:
+        if self.by_object.pop(name, None) is not None:
+            self.changes += 1
 
     def passed(self, names: Iterable[str], level: str) -> None:
         """These were read and are good, by a check at `level`."""
         for name in names:
             suspect = self.by_object.get(name)
             if suspect is not None and LEVELS.index(level) >= LEVELS.index(suspect.level):
-                del self.by_object[name]
+                self.drop(name)
 
     def of(self, table: str, partition: str) -> dict[str, Suspect]:
         found = {}
@@ -60,17 +67,15 @@ class Suspects:
         return {name: one for name, one in self.by_object.items() if not isinstance(parse(name), SegmentKey | BaseKey)}
 
     async def look(self, store: ObjectStore) -> None:
-        """Read again what may be sound by now, the oldest first. Raises Unavailable."""
+        """Read again what may be sound by now, the ones not looked at for longest first. Raises Unavailable."""
         again = [name for name, one in self.by_object.items() if one.kind != "forged"][:LOOKS_MAX]
         for name in again:
-            suspect = self.by_object.pop(name)
-            try:
-                sound = await _is_sound(store, name)
-            except BaseException:
-                self.by_object[name] = suspect
-                raise
-            if not sound:
-                self.by_object[name] = suspect
+            sound = await _is_sound(store, name)
+            suspect = self.by_object.pop(name, None)
+            if sound:
+                self.changes += 1
+            elif suspect is not None:
+                self.by_object[name] = suspect  # last, so that the others have their turn
 
 
 async def _is_sound(store: ObjectStore, name: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
@@ -62,6 +62,14 @@ def m001_objects_partitions_runs(db: Database) -> None:
         pk="id",
         not_null={"started_us"},
         strict=True,
+    )
+
+
+@migrations()
+def m002_suspects(db: Database) -> None:
+    """Version 2."""
+    _table(db, "suspects").create(
+        {"object": str, "kind": str, "detail": str, "level": str}, pk="object", not_null={"kind", "detail", "level"}, strict=True
     )
 
 
@@ -184,6 +192,22 @@ class SqliteLedger:
         query = "select distinct substr(object, 40, 36) as t, substr(object, 79, 36) as p from objects where object >= ? and object < ? order by 1, 2"
         prefix = f"{cluster}/t="
         return await self._run(lambda db: [(str(row["t"]), str(row["p"])) for row in db.query(query, [prefix, prefix + "\uffff"])])
+
+    async def suspects(self) -> dict[str, tuple[str, str, str]]:
+        """Objects that were found bad and have not been found sound since: (kind, detail, level), by key."""
+        query = "select object, kind, detail, level from suspects order by rowid"
+        return await self._run(lambda db: {row["object"]: (row["kind"], row["detail"], row["level"]) for row in db.query(query)})
+
+    async def keep_suspects(self, found: Mapping[str, tuple[str, str, str]]) -> None:
+        """These and no others."""
+        rows = [{"object": key, "kind": kind, "detail": detail, "level": level} for key, (kind, detail, level) in found.items()]
+
+        def work(db: Database) -> None:
+            with db.conn:
+                db.execute("delete from suspects")
+                _table(db, "suspects").insert_all(rows)
+
+        await self._run(work)
 
     async def scrubbed(self, proof: PartitionProof) -> None:
         await self._run(lambda db: _write(db, "partitions", [{**proof._asdict(), "healed": int(proof.healed)}]))

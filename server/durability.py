@@ -241,6 +241,7 @@ def open_durability(
         log(f"the ledger could not be read and was set aside; what was verified before is not remembered; kept: {ledger.set_aside}")
     index = ArchiveIndex(store, writer.cluster, tasks=env.tasks, ahead_us=ahead_us(options))
     windows = Windows(env, store, index, meter, url=options.archive_url, lag_alarm_us=options.lag_alarm_us, log=log)
+    windows.book = ledger
     windows.watch(control, agents)
     references = ArchiveReferences(
         env,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from archiver.agent import ArchiveAgent
 from archiver.index import Archived, ArchiveIndex
 from archiver.layout import IdentityKey, build
 from archiver.status import StoreFacts, TableFacts, archive_status, window_of_table
+from archiver.suspects import Suspect
 from archiver.verify_report import is_gone
 from archiver.writer import BLOCKED
 from base.env import Env, ObjectStore, Task
@@ -22,12 +24,22 @@ from storage.node import Node
 
 FOLLOW_S = 0.5
 """Between two cheap looks at the archive, which move the windows that the API shows: no request while nothing was archived."""
+AGAIN_S = 30.0
+"""Between two looks at what is damaged, while something is: what was put back is seen without being asked."""
 STATUS_PATIENCE_S = 10.0
 """How long `archive status` waits for a new look at the whole archive before it reports what is known, and says that it is not complete."""
 PRESENCE_PATIENCE_S = 10.0
 """How long it waits for the one answer that says whether the store is there at all."""
 
 Log = Callable[[str], None]
+
+
+class SuspectBook(Protocol):
+    """Keeps over restarts which objects of the archive were found bad (scrubber.ledger). Raises Unavailable."""
+
+    async def suspects(self) -> Mapping[str, tuple[str, str, str]]: ...
+
+    async def keep_suspects(self, found: Mapping[str, tuple[str, str, str]]) -> None: ...
 
 
 class Windows:
@@ -42,6 +54,10 @@ class Windows:
         self._look: Task[ScrubjayError | None] | None = None
         self._failed: tuple[str, int] | None = None
         """What the last look met, and since when one has been failing."""
+        self.book: SuspectBook | None = None
+        self._unkept = False
+        self._kept = -1
+        """Up to which change of the suspects the book knows them; -1: it has not been read yet."""
         self.control: Control | None = None
         self.agents: Sequence[ArchiveAgent] = ()
 
@@ -62,7 +78,9 @@ class Windows:
     async def _follow(self) -> None:
         """One look at everything, then only at what grows."""
         seen = False
+        again_us = self._env.clock.boot_us() + int(AGAIN_S * 1e6)
         while True:
+            await self._keep_suspects()
             try:
                 archived = self.archived()
                 if seen:
@@ -70,10 +88,34 @@ class Windows:
                 else:
                     await self.index.refresh(now_us=self._env.clock.wall_us(), archived=archived)
                     seen = True
+                if self._env.clock.boot_us() >= again_us:
+                    again_us = self._env.clock.boot_us() + int(AGAIN_S * 1e6)
+                    await self.index.look_again(now_us=self._env.clock.wall_us(), archived=self.archived())
                 self._note(None)
             except ScrubjayError as error:
                 self._note(error)
             await self._env.tasks.sleep(FOLLOW_S)
+
+    async def _keep_suspects(self) -> None:
+        """What was found bad stays so over a restart, until it is found sound. A ledger that does not take it is tried again at each look."""
+        suspects = self.index.suspects
+        if self.book is None or self._kept == suspects.changes:
+            return
+        try:
+            if self._kept < 0:
+                known = await self.book.suspects()
+                self.index.remember({name: Suspect(*one) for name, one in known.items()})
+                self._kept = 0
+            changes = suspects.changes
+            if changes != self._kept:
+                await self.book.keep_suspects(dict(suspects.by_object))
+            self._kept = changes
+        except ScrubjayError as error:
+            if not self._unkept:
+                self._log(f"what is bad in the archive cannot be kept over a restart: {error}")
+            self._unkept = True
+        else:
+            self._unkept = False
 
     def _note(self, error: ScrubjayError | None) -> None:
         """One line when looking begins to fail and one when it works again."""

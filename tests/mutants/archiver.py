@@ -570,6 +570,27 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/archiver/test_archive_agent.py::test_after_a_restart_what_the_log_has_let_go_of_is_no_trouble_unless_it_stays_so",),
     ),
     Mutant(
+        "suspects-not-kept",
+        "server/windows.py",
+        "                await self.book.keep_suspects(dict(suspects.by_object))\n",
+        "                pass\n",
+        ("tests/unit/server/test_windows.py::test_what_was_found_bad_is_bad_after_a_restart_until_it_is_found_sound",),
+    ),
+    Mutant(
+        "suspects-not-read",
+        "server/windows.py",
+        "                self.index.remember(",
+        "                dict(",
+        ("tests/unit/server/test_windows.py::test_what_was_found_bad_is_bad_after_a_restart_until_it_is_found_sound",),
+    ),
+    Mutant(
+        "damage-not-looked-at-again",
+        "server/windows.py",
+        "                if self._env.clock.boot_us() >= again_us:\n",
+        "                if False:\n",
+        ("tests/unit/server/test_windows.py::test_what_was_found_bad_is_bad_after_a_restart_until_it_is_found_sound",),
+    ),
+    Mutant(
         "localfs-gone-is-empty",
         "base/real/localfs.py",
         "        elif self._known:\n            raise _gone(self.root, key)\n",

@@ -410,7 +410,7 @@ def test_without_the_check_rot_is_archived(monkeypatch: pytest.MonkeyPatch) -> N
         honest = Sums.of(asked["raw"])  # type: ignore[arg-type]
         return Outgoing(data, decode_head(data, where="careless")[0], replace(honest, sha256=asked["raw_sha256"].hex()), Sums.of(data))  # type: ignore[attr-defined]
 
-    async def unproven(self: ArchiveAgent, segment: SealedSegment) -> bytes:
+    async def unproven(self: ArchiveAgent, segment: SealedSegment, _age_us: int) -> bytes:
         return self._source.read_raw(segment.partition, segment.first, segment.last)
 
     monkeypatch.setattr(archiver.agent, "prepare", careless)

@@ -114,8 +114,8 @@ def test_the_schema_is_migrated_once(tmp_path: Path) -> None:
         with opened(path):
             pass
     db = Database(path)
-    assert db["_sqlite_migrations"].count == 1
-    assert set(db.table_names()) == {"_sqlite_migrations", "objects", "partitions", "runs"}
+    assert db["_sqlite_migrations"].count == 2
+    assert set(db.table_names()) == {"_sqlite_migrations", "objects", "partitions", "runs", "suspects"}
     db.close()
 
 
