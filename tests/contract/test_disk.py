@@ -289,3 +289,51 @@ def test_the_thread_of_a_disk_that_nobody_closed_ends_with_it(tmp_path: Path) ->
     thread.join(5)
     assert not thread.is_alive()
     subject.loop.close()
+
+
+def test_what_is_durable_when_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of syncs and renames: content before its name, the name's folder before the answer."""
+    steps: list[str] = []
+    real_sync, real_data_sync, real_rename = os.fsync, os.fdatasync, Path.rename
+
+    def named(handle: int) -> str:
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        return str(path.relative_to(tmp_path))
+
+    def sync(handle: int) -> None:
+        steps.append(f"sync {named(handle)}")
+        real_sync(handle)
+
+    def data_sync(handle: int) -> None:
+        steps.append(f"data {named(handle)}")
+        real_data_sync(handle)
+
+    def rename(source: Path, target: Path) -> Path:
+        steps.append(f"rename {source.relative_to(tmp_path)} {Path(target).relative_to(tmp_path)}")
+        return real_rename(source, target)
+
+    disk = RealDisk(tmp_path)
+    disk.mkdir("a")
+    monkeypatch.setattr(real_disk.os, "fsync", sync)
+    monkeypatch.setattr(real_disk.os, "fdatasync", data_sync)
+    monkeypatch.setattr(Path, "rename", rename)
+
+    def said() -> list[str]:
+        taken = list(steps)
+        steps.clear()
+        return taken
+
+    disk.write_file("a/f", b"x")
+    assert said() == ["sync a/.f.new", "rename a/.f.new a/f", "sync a"]
+    outcomes: list[object] = []
+    disk.rename_sync("a/f", "a/g", outcomes.append)
+    assert said() == ["rename a/f a/g", "sync a"]
+    disk.remove_sync("a/g", outcomes.append)
+    assert said() == ["sync a"]
+    disk.create_ahead("a/log", 4096, outcomes.append)
+    assert said() == ["data a/.log.new", "sync a/.log.new", "rename a/.log.new a/log", "sync a"]
+    file = disk.open("a/log")
+    file.write_sync(0, [b"x"], outcomes.append)
+    assert said() == ["data a/log"]
+    file.close()
+    assert [one for one in outcomes if isinstance(one, ScrubjayError)] == []

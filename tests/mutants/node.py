@@ -104,4 +104,25 @@ MUTANTS: list[Mutant] = [
         "if False:",
         ("tests/sim/test_node_faults.py::test_bad_records_in_a_message_are_not_taken_for_damage_of_the_own_log",),
     ),
+    Mutant(
+        "backlog-jumped",
+        "storage/node/turn.py",
+        "        if self._backlog:\n            self._backlog.append(",
+        "        if False:\n            self._backlog.append(",
+        ("tests/sim/test_node_faults.py::test_the_backlog_of_a_full_log_is_bounded",),
+    ),
+    Mutant(
+        "backlog-bytes-kept",
+        "storage/node/turn.py",
+        "            self._backlog_bytes -= _size(waiting.frames)\n",
+        "",
+        ("tests/sim/test_node_faults.py::test_a_table_dropped_while_the_log_is_full_holds_nobody_up",),
+    ),
+    Mutant(
+        "gone-replicas-backlog",
+        "storage/node/turn.py",
+        "        if len(kept) < len(self._backlog):\n",
+        "        if False:\n",
+        ("tests/sim/test_node_faults.py::test_a_table_dropped_while_the_log_is_full_holds_nobody_up",),
+    ),
 ]

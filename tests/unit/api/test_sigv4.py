@@ -264,6 +264,50 @@ def test_signed_chunks(verifier: Verifier, trailers: dict[str, str] | None) -> N
             assert refusal(verifier, request | {"body": broken})[0] == "InvalidSignatureException"
 
 
+def test_trailers_without_a_signature_are_refused(verifier: Verifier) -> None:
+    request = signed(headers={"X-Amz-Content-SHA256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"})
+    body = chunked([b"{}"], request, {"x-amz-checksum-crc32": "AAAAAA=="})
+    bare = b"\r\n".join(line for line in body.split(b"\r\n") if not line.startswith(b"x-amz-trailer-signature:"))
+    assert bare != body
+    assert refusal(verifier, request | {"body": bare})[0] == "InvalidSignatureException"
+
+
+def test_a_header_that_was_signed_and_is_not_there_is_no_empty_one(verifier: Verifier) -> None:
+    request = signed(headers={"X-Amz-Meta": ""})
+    assert verifier.verify(**request).key_id == "AKID"
+    del request["headers"]["x-amz-meta"]
+    assert refusal(verifier, request)[0] == "InvalidSignatureException"
+
+
+def test_a_declared_hash_that_is_not_the_bodys_is_named(verifier: Verifier) -> None:
+    request = signed(headers={"X-Amz-Content-SHA256": hashlib.sha256(b"another").hexdigest()})
+    assert "x-amz-content-sha256 header does not match" in refusal(verifier, request)[1]
+
+
+def test_a_derived_key_is_of_one_region(verifier: Verifier) -> None:
+    assert verifier.verify(**signed()).region == "eu-north-1"
+    request = signed()
+    request["headers"]["authorization"] = request["headers"]["authorization"].replace("eu-north-1", "eu-south-1")
+    assert refusal(verifier, request)[0] == "InvalidSignatureException"
+    other = claim_of_another_region()
+    assert verifier.verify(**other).region == "us-east-1"
+
+
+def claim_of_another_region() -> dict[str, Any]:
+    with mock.patch("botocore.auth.SigV4Auth.__init__", autospec=True) as made:
+
+        def init(self: Any, credentials: Credentials, service_name: str, _region: str) -> None:
+            self.credentials, self._region_name, self._service_name = credentials, "us-east-1", service_name
+
+        made.side_effect = init
+        return signed()
+
+
+def test_the_query_is_signed_in_its_sorted_form(verifier: Verifier) -> None:
+    request = signed(path="/?b=2&a=1&A=3&b=1")
+    assert verifier.verify(**request).key_id == "AKID"
+
+
 def test_other_streams_are_refused(verifier: Verifier) -> None:
     request = signed(headers={"X-Amz-Content-SHA256": "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD"})
     assert "not supported" in refusal(verifier, request)[1]

@@ -114,3 +114,39 @@ def test_a_segment_may_not_be_set_larger_than_the_encoder_takes() -> None:
     with pytest.raises(Invalid, match="to 32MiB") as caught:
         load(sets=["archive.segment_bytes=33MiB"])
     assert caught.value.exit_code == 64
+
+
+@pytest.mark.parametrize(
+    ("sets", "key"),
+    [
+        (["storage.wal_limit=100MiB", "storage.wal_reserve=64MiB", "storage.wal_file=16MiB"], "storage.wal_limit"),
+        (
+            ["storage.wal_limit=70MiB", "storage.wal_reserve=10MiB", "storage.wal_file=1MiB", "archive.segment_bytes=31MiB"],
+            "archive.segment_bytes",
+        ),
+        (["consensus.lease=400ms", "consensus.support_interval=250ms"], "consensus.lease"),
+        (["s3.access_key_id=a"], "s3.access_key_id"),
+        (["s3.secret_access_key=a"], "s3.secret_access_key"),
+    ],
+)
+def test_values_that_do_not_work_together_are_named(sets: list[str], key: str) -> None:
+    with pytest.raises(Invalid, match="do not work together") as caught:
+        load(sets=sets)
+    assert caught.value.fields["asked"] == key
+
+
+def test_values_that_only_just_work_together() -> None:
+    load(sets=["storage.wal_limit=70MiB", "storage.wal_reserve=10MiB", "storage.wal_file=1MiB", "archive.segment_bytes=30MiB"])
+    load(sets=["consensus.lease=500ms", "consensus.support_interval=250ms"])
+    load(sets=["s3.access_key_id=a", "s3.secret_access_key=b"])
+
+
+def test_true_is_no_number_and_an_id_names_one_key(tmp_path: Path) -> None:
+    file = tmp_path / "scrubjay.toml"
+    for text in (
+        "[serve]\nport = true\n",
+        '[auth]\nkeys = [{id="a", secret="x", role="data"}, {id="a", secret="y", role="admin"}]\n',
+    ):
+        file.write_text(text)
+        with pytest.raises(Invalid):
+            load(path=str(file))

@@ -206,3 +206,28 @@ def test_a_grant_for_an_ask_that_was_never_sent_counts_for_nothing() -> None:
     for number in range(1, 200):
         a.tick(_later(number * OPTIONS.interval_us))
     assert len(a._asks) <= 4 * OPTIONS.grant_us // OPTIONS.interval_us + 1, "bounded"
+
+
+def test_a_grant_of_an_earlier_epoch_that_comes_late_takes_nothing_back() -> None:
+    a, b = _node(1), _node(2)
+    early = a.tick(START)[0].message
+    assert isinstance(early, Ask)
+    late = b.step(1, early, START)[0].message
+    after = _later(1_500_000)
+    moved = _exchange(a, b, after)
+    assert isinstance(late, Grant)
+    assert moved.epoch > late.epoch
+    a.step(2, Grant(moved.boot, moved.sent_us, late.epoch, late.acknowledged, late.clock), after)
+    assert a.credit(2).epoch == moved.epoch
+
+
+def test_a_clock_acknowledged_under_an_epoch_that_lapsed_counts_no_more() -> None:
+    a, b = _node(1), _node(2)
+    _exchange(a, b, START)
+    assert a.credit(2).clock > 0
+    after = _later(1_500_000)
+    ask = a.tick(after)[0].message
+    assert isinstance(ask, Ask)
+    a.step(2, Grant(ask.boot, ask.sent_us, 7 << 32, Stamp(5), Stamp(5)), after)
+    assert a.credit(2).epoch == 7 << 32
+    assert a.credit(2).clock == 5

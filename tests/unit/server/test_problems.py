@@ -110,6 +110,7 @@ def test_every_kind_has_a_page_that_names_it(kind: str) -> None:
         (PART._replace(takers=1), False),
         (PART._replace(roomy=False), False),
         (PART._replace(led=False), False),
+        (PART._replace(takers=2, copies=(*COPIES, CopyFacts("n4", "ok", ""))), False),  # half of four is no quorum
     ],
 )
 def test_what_serves(part: PartitionFacts, serves: bool) -> None:

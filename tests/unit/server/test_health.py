@@ -1,0 +1,179 @@
+"""What a server says of itself, from the real parts of a cluster in simulated time: since when, until when, of which copy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from archiver.index import ArchiveIndex
+from base.errors import ScrubjayError, Unavailable
+from base.hlc import stamp_of
+from base.ids import NodeName
+from base.wrap.faulty import FaultyStore
+from base.wrap.metered import MeteredStore
+from scrubber.ledger import MEMORY, PartitionProof, SqliteLedger
+from server.health import Health, HealthOptions, Heard, Problem, View
+from server.windows import archived_here
+from sim.whole.cluster import CLUSTER, NAMES
+from storage.control.catalogue import TableMeta
+from storage.node import Node
+from tests.unit.control.house import House
+
+URL = "sim://archive"
+
+
+class Watched:
+    """A house and its health. told: (kind, whether it is over), as logged."""
+
+    def __init__(self, partitions: int = 1) -> None:
+        self.house = House(partitions=partitions)
+        self.table: TableMeta = self.house.create("birds")
+        self.told: list[tuple[str, bool]] = []
+        self.heard = Heard()
+        self.store = FaultyStore(self.house.cluster.archive.client(self.house.env.tasks), self.house.env)
+        self.meter = MeteredStore(self.store, self.house.env)
+        self.ledger: SqliteLedger = self.house.run(SqliteLedger.open(self.house.env.tasks, MEMORY))
+        self.health = Health(
+            self.house.env,
+            control=self.house.cluster.parts,
+            heard=self.heard,
+            agents=list(self.house.agents.values()),
+            writer=self.house.writer,
+            meter=self.meter,
+            index=ArchiveIndex(self.meter, CLUSTER, tasks=self.house.env.tasks),
+            ledger=self.ledger,
+            free=lambda _name: None,
+            options=HealthOptions(URL, "1", {}, 1 << 20, 1 << 30, 1 << 60),
+            log=self._log,
+        )
+
+    def _log(self, problem: Problem, over: bool) -> None:
+        self.told.append((problem.found.kind, over))
+
+    def node(self, name: str) -> Node:
+        return next(node for node in self.house.cluster.nodes() if node.name == name)
+
+    def kinds(self) -> list[str]:
+        return [problem.found.kind for problem in self.look().problems]
+
+    def look(self) -> View:
+        return self.health.look()
+
+    def ask(self) -> None:
+        """One request to the store, whatever becomes of it."""
+
+        async def head() -> None:
+            try:
+                await self.meter.head("x")
+            except ScrubjayError:
+                return
+
+        self.house.run(head())
+
+    def status(self) -> dict[str, Any]:
+        return dict(self.house.run(self.health.status()))
+
+    def proven(self, number: int, verdict: str, *, ago_s: float) -> None:
+        info = self.table.partitions[number]
+        at_us = self.house.env.clock.wall_us() - int(ago_s * 1e6)
+        proof = PartitionProof(info.partition_id, self.table.table_id, "scrub", at_us, 1, verdict, False, 0, None)
+        self.house.run(self.ledger.scrubbed(proof))
+
+
+@pytest.fixture(scope="module")
+def two() -> Watched:
+    """Of a table with two partitions."""
+    return Watched(partitions=2)
+
+
+def test_a_problem_is_shown_once_it_lasts_with_the_moment_at_which_it_began() -> None:
+    watched = Watched()
+    assert watched.kinds() == []
+    clock = watched.node("n2").clock
+    clock.reserved(stamp_of(watched.house.env.clock.wall_us() + 90_000_000))
+    began = watched.house.env.clock.wall_us()
+    assert watched.kinds() == [], "it may pass by itself"
+    watched.house.pass_time(0.7)
+    assert watched.kinds() == []
+    watched.house.pass_time(0.7)
+    view = watched.look()
+    assert [(one.found.kind, one.found.subject, one.since_us) for one in view.problems] == [("clock-ahead", "n2", began)]
+    assert watched.told == [("clock-ahead", False)]
+    watched.house.pass_time(100)
+    assert watched.kinds() == []
+    assert watched.told == [("clock-ahead", False), ("clock-ahead", True)]
+
+
+def test_who_asks_twice_in_a_moment_gets_one_look_and_a_new_one_later() -> None:
+    watched = Watched()
+    view = watched.health.view()
+    assert watched.health.view() is view
+    watched.house.pass_time(0.3)
+    assert watched.health.view() is not view
+
+
+def test_members_whose_logs_are_full_take_no_writes() -> None:
+    watched = Watched()
+    leads = watched.house.cluster.store.leader(watched.table.partitions[0].partition_id)
+    assert leads is not None
+    others = [watched.node(name) for name in NAMES if name != leads.node.name]
+    others[0].turn.full = True
+    assert watched.look().serves, "two of three take writes"
+    others[1].turn.full = True
+    view = watched.look()
+    assert not view.serves
+    assert [one.found.kind for one in view.problems] == ["node-full", "node-full"]
+    assert view.health == "down"
+
+
+def test_an_archive_that_went_is_gone_and_not_out_of_reach() -> None:
+    watched = Watched()
+    watched.store.fault = lambda _verb, _key: Unavailable("the archive was here and is gone", error_code="ArchiveGone")
+    watched.ask()
+    assert watched.kinds() == ["archive-gone"]
+    archive = watched.status()["archive"]
+    assert (archive["reachable"], archive["present"]) == (True, False)
+    watched.store.fault = lambda _verb, _key: Unavailable("connection refused")
+    watched.ask()
+    watched.house.pass_time(4)
+    assert watched.kinds() == ["archive-unreachable"]
+
+
+def test_a_copy_that_is_well_again_has_nothing_to_explain() -> None:
+    heard = Heard()
+    name = NodeName("n1")
+    heard.told(name, None, "full", "no room")
+    assert heard.why("n1", None) == "no room"
+    heard.told(name, None, "ok", "")
+    assert heard.why("n1", None) == ""
+
+
+def test_one_partition_that_differs_is_a_table_that_differs(two: Watched) -> None:
+    two.proven(0, "match", ago_s=10)
+    two.proven(1, "mismatch", ago_s=10)
+    table = two.status()["tables"][0]
+    assert table["last_verdict"] == "mismatch"
+    assert "scrub-mismatch" in two.kinds()
+
+
+def test_a_table_is_proven_when_all_of_its_partitions_are(two: Watched) -> None:
+    two.house.pass_time(60)
+    two.proven(0, "match", ago_s=5)
+    two.proven(1, "mismatch", ago_s=5)
+    assert two.status()["tables"][0]["oldest_unproven_seconds"] > 59, "since it was made"
+    two.proven(1, "match", ago_s=8)
+    assert two.status()["tables"][0]["oldest_unproven_seconds"] == pytest.approx(8, abs=0.5)
+
+
+def test_what_the_cluster_knows_to_be_archived_is_what_its_furthest_member_knows() -> None:
+    watched = Watched()
+    house = watched.house
+    partition = watched.table.partitions[0].partition_id
+    house.put(watched.table, 1, 1)
+    house.until(lambda: all(watched.node(name).replicas[partition].segments.facts.archived for name in NAMES))
+    replicas = [watched.node(name).replicas[partition] for name in NAMES]
+    reached = max(one.segments.facts.archived for one in replicas)
+    replicas[0].segments.facts.archived = replicas[1].segments.facts.archived = 0
+    found = next(one for one in archived_here(house.cluster.parts) if one.partition == partition)
+    assert found.lsn == reached
