@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +23,8 @@ from storage.wal.log import Recovered
 from storage.wal.wal import Wal
 
 JOIN_POLL_S = 0.02
+NOTE_S = 10.0
+"""Between two notes of how far the logs have come; so old a copy of a node's folder may be, put back in the same life, before it is noticed."""
 RESERVATION_US = 3_000_000
 """How far ahead of the wall clock a reservation reaches by itself (base.hlc)."""
 
@@ -104,7 +106,7 @@ def open_node(
     )
     try:
         _check_owner(name, number, recovered)
-        founding.members.check_boots(name, recovered.boot_count)
+        founding.members.check_log(name, boots=recovered.boot_count, reserved=recovered.reservation)
         check_clock(env, name, recovered.reservation >> 12, options)
     except ScrubjayError:
         log.close()
@@ -176,6 +178,22 @@ def join(env: Env, members: Members, node: Node) -> None:
             node.joining = False
             return
     env.tasks.call_later(JOIN_POLL_S, lambda: join(env, members, node))
+
+
+def keep_noting(env: Env, members: Members, nodes: Sequence[Node]) -> None:
+    """Note now and then, outside the nodes' folders, how far their logs have come: a folder put back from a copy made in the same life is behind it."""
+
+    def note() -> None:
+        going = [node for node in nodes if node.started and node.running]
+        if not going:
+            return
+        try:
+            members.note({node.name: int(node.clock.reservation) for node in going})
+        except ScrubjayError as error:
+            going[0].log_state(None, "ok", f"an older copy of a node's folder would not be noticed: {error}")
+        env.tasks.call_later(NOTE_S, note)
+
+    env.tasks.call_later(NOTE_S, note)
 
 
 def absent_node(*, name: NodeName, number: int, env: Env, told: Told, failed: ScrubjayError) -> AbsentNode:

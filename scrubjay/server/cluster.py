@@ -22,7 +22,7 @@ from scrubjay.server.folder import ClusterFile
 from scrubjay.server.start import Start
 from server.control import Control, open_control
 from server.health import Heard
-from server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absent_node, join, open_node, start_node
+from server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absent_node, join, keep_noting, open_node, start_node
 from storage.archive_source import NodeLogSource
 from storage.btree.lmdb_engine import READERS_OPEN_MAX, LmdbEngine
 from storage.consensus.options import ConsensusOptions
@@ -178,6 +178,9 @@ async def open_cluster(
         start_node(node, founding.members, synced.set_result)
     for synced in booted:
         await synced
+    behind = founding.members.copy_to({name: disk for name, disk in disks.items() if nodes[name].running})
+    if behind:
+        _log.warning("a node's folder takes no copy of the list of members", nodes=behind)
     start.done("boot")
     bad = {node.name: str(node.failed) for node in nodes.values() if node.failed is not None}
     if 2 * len(bad) >= len(NODES):
@@ -205,6 +208,7 @@ async def open_cluster(
     start.done("catalogue")
     for node in nodes.values():
         join(env, founding.members, node)
+    keep_noting(env, founding.members, list(nodes.values()))
     return Cluster(running, nodes, control, heard, sizes, disks)
 
 

@@ -2,8 +2,11 @@
 
 `nodes/<node>/identity.json` says whose folder this is. `members.json`, beside it and outside every node's folder, says which identity each member joined
 with, and how often it has started. A folder without an identity, or with another one, is a new node whatever name it is started under: it must not take
-the place of a member whose promises it does not know. Nor may a member whose log starts fewer times than the cluster has seen: its disk was put back from
-an older copy, or its log was emptied. Until members can be replaced (CONFIG), such a node stays out and says why.
+the place of a member whose promises it does not know. Nor may a member whose log starts fewer times, or reserves its clock less far, than the cluster has
+seen: its disk was put back from an older copy, or its log was emptied. Until members can be replaced (CONFIG), such a node stays out and says why.
+
+Every node's folder holds a copy of the list as of the last start, so that losing the list, or putting back an older one, does not forget what each member
+had promised.
 
 Order of a first start: the identity is durable, then its seat is (`joined` false), then the node speaks; `joined` turns true once every log that it was
 asked to make is durable. Until then it may make logs anew: nobody can have counted on it. (docs/formats/metadata.md)
@@ -11,13 +14,14 @@ asked to make is durable. Until then it may make logs anew: nobody can have coun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
 
 from base.env import Disk
 from base.errors import Corrupt, ScrubjayError, Unsafe
+from base.hlc import COUNTER_BITS
 from base.ids import ClusterId, NodeName
 
 IDENTITY_FILE = "identity.json"
@@ -38,12 +42,14 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Seat(msgspec.Struct, frozen=True):
-    """id, incarnation: of the identity that joined. joined: its logs are made. boots: how often it is known to have started."""
+    """id, incarnation: of the identity that joined. joined: its logs are made. boots: how often it is known to have started. reserved: how far its clock is
+    known to be reserved, durably in its own log (a stamp); a log that is alive moves it on about every second, idle or not."""
 
     id: str
     incarnation: int
     joined: bool
     boots: int
+    reserved: int = 0
 
 
 class _Members(msgspec.Struct):
@@ -62,36 +68,49 @@ class Members:
         self._known = data is not None
         self.seats: dict[NodeName, Seat] = {}
         if data is not None:
-            try:
-                found = msgspec.json.decode(data, type=_Members)
-            except msgspec.MsgspecError as error:
-                raise Corrupt("the list of members cannot be read", what=MEMBERS_FILE, detail=str(error)) from error
-            if found.version != 1:
-                raise Corrupt("the list of members has an unknown version", what=MEMBERS_FILE, found=found.version)
-            if found.cluster_id != cluster_id:
-                raise Unsafe("the list of members is another cluster's", what=MEMBERS_FILE, expected=cluster_id, found=found.cluster_id)
-            self.seats = found.seats
+            self.seats = _seats(data, cluster_id)
 
     def recall(self, folders: Mapping[NodeName, Callable[[], Disk]]) -> bool:
-        """A list that is gone is written anew from the folders, strictly: every identity in them has joined, and who has none stays out. Call before `admit`.
+        """Take in what the nodes' folders remember. Call before `admit`. True if the list had to be written anew.
 
-        True if that was done. A first start, with neither list nor identities, is none of this. An identity that cannot be read stays out at `admit`.
+        A list that is there learns from the copies what it does not know of its own members (it was put back from an older one). A list that is gone is
+        written anew, strictly: every member that a copy or an identity names has joined, and who has no identity stays out. A first start, with neither list
+        nor identities, is none of this. An identity that cannot be read stays out at `admit`.
         """
-        if self.seats or self._known:
-            return False
         found: dict[NodeName, Seat] = {}
+        told: list[dict[NodeName, Seat]] = []
         spoke = False
         for node, opened in folders.items():
             with suppress(ScrubjayError):  # a folder that cannot be opened is said, by name, when its node is
                 disk = opened()
+                copied = disk.read_file(MEMBERS_FILE)
+                if copied is not None:
+                    with suppress(ScrubjayError):  # another cluster's, or rotten: it tells nothing
+                        told.append(_seats(copied, self.cluster_id))
                 identity = _read(disk)
                 if identity is not None and identity.cluster_id == self.cluster_id and identity.node == node:
                     found[node] = Seat(identity.id, identity.incarnation, joined=True, boots=0)
                     spoke = spoke or _has_log(disk)
+        if self.seats or self._known:
+            merged = {node: _newest(seat, told, node) for node, seat in self.seats.items()}
+            if merged != self.seats:
+                self._write(merged)
+            return False
         if not spoke:
             return False  # a first start that died before any node spoke
-        self._write({node: found.get(node, Seat("unknown", INCARNATION_FIRST, joined=True, boots=0)) for node in folders})
+        unknown = Seat("unknown", INCARNATION_FIRST, joined=True, boots=0)
+        self._write({node: _newest(_told(told, node) or found.get(node, unknown), told, node) for node in folders})
         return True
+
+    def copy_to(self, disks: Mapping[NodeName, Disk]) -> list[NodeName]:
+        """Leave a copy of the list in the folders of nodes that started. Returns the nodes whose folder did not take it."""
+        refused = []
+        for node, disk in disks.items():
+            try:
+                disk.write_file(MEMBERS_FILE, self._encoded(self.seats))
+            except ScrubjayError:
+                refused.append(node)
+        return refused
 
     def admit(self, disk: Disk, *, node: NodeName, number: int, mint: str, now_us: int) -> tuple[Identity, bool]:
         """Who the folder at `disk` says that `node` is, and whether it still joins. A folder that never was a node's gets an identity.
@@ -121,16 +140,30 @@ class Members:
             raise Unsafe("its folder is not the one that joined as this member: it stays out", node=node, member=seat.id, found=identity.id)
         return identity, not seat.joined
 
-    def check_boots(self, node: NodeName, boots: int) -> None:
-        """boots: how often the node has started, as its own log knows. Raises Unsafe if the cluster has seen more."""
-        seen = self.seats[node].boots
-        if boots < seen:
+    def check_log(self, node: NodeName, *, boots: int, reserved: int) -> None:
+        """boots, reserved: how often the node has started and how far its clock is reserved, as its own log knows. Raises Unsafe if the cluster has seen more."""
+        seat = self.seats[node]
+        if boots < seat.boots:
             what = "its log is gone" if boots == 0 else "its log is older than what this member has promised since"
-            raise Unsafe(f"{what} (put back from a copy, or emptied): it stays out", node=node, starts_known=seen, starts_in_log=boots)
+            raise Unsafe(
+                f"{what} (put back from a copy, or emptied): it stays out", node=node, starts_known=seat.boots, starts_in_log=boots
+            )
+        if reserved < seat.reserved:
+            raise Unsafe(
+                "its log is older than what this member has promised since (put back from a copy made in the same life): it stays out",
+                node=node,
+                seconds_lacking=round((seat.reserved - reserved >> COUNTER_BITS) / 1e6, 1),
+            )
 
     def booted(self, node: NodeName, boots: int) -> None:
         """The start is durable in the node's log."""
         self._put(node, msgspec.structs.replace(self.seats[node], boots=boots))
+
+    def note(self, reserved: Mapping[NodeName, int]) -> None:
+        """The nodes' clocks are reserved this far, durably in their own logs."""
+        seats = {node: seat for node, seat in self.seats.items() if reserved.get(node, 0) > seat.reserved}
+        if seats:
+            self._write({**self.seats, **{node: msgspec.structs.replace(seat, reserved=reserved[node]) for node, seat in seats.items()}})
 
     def joined(self, node: NodeName) -> None:
         """Every log that the node was asked to make is durable: from now on one that it does not know is lost."""
@@ -142,8 +175,37 @@ class Members:
             self._write({**self.seats, node: seat})
 
     def _write(self, seats: dict[NodeName, Seat]) -> None:
-        self._disk.write_file(MEMBERS_FILE, msgspec.json.format(msgspec.json.encode(_Members(1, self.cluster_id, seats)), indent=2))
+        self._disk.write_file(MEMBERS_FILE, self._encoded(seats))
         self.seats = seats
+
+    def _encoded(self, seats: dict[NodeName, Seat]) -> bytes:
+        return msgspec.json.format(msgspec.json.encode(_Members(1, self.cluster_id, seats)), indent=2)
+
+
+def _seats(data: bytes, cluster_id: ClusterId) -> dict[NodeName, Seat]:
+    try:
+        found = msgspec.json.decode(data, type=_Members)
+    except msgspec.MsgspecError as error:
+        raise Corrupt("the list of members cannot be read", what=MEMBERS_FILE, detail=str(error)) from error
+    if found.version != 1:
+        raise Corrupt("the list of members has an unknown version", what=MEMBERS_FILE, found=found.version)
+    if found.cluster_id != cluster_id:
+        raise Unsafe("the list of members is another cluster's", what=MEMBERS_FILE, expected=cluster_id, found=found.cluster_id)
+    return found.seats
+
+
+def _told(copies: Sequence[Mapping[NodeName, Seat]], node: NodeName) -> Seat | None:
+    """The seat of `node` as the copy that knows most of its starts has it."""
+    return max((seats[node] for seats in copies if node in seats), key=lambda seat: seat.boots, default=None)
+
+
+def _newest(seat: Seat, copies: Sequence[Mapping[NodeName, Seat]], node: NodeName) -> Seat:
+    """`seat` with the most that any copy knows of the same identity."""
+    same = [
+        one for seats in copies for name, one in seats.items() if name == node and (one.id, one.incarnation) == (seat.id, seat.incarnation)
+    ]
+    boots, reserved = max([seat.boots, *(one.boots for one in same)]), max([seat.reserved, *(one.reserved for one in same)])
+    return msgspec.structs.replace(seat, joined=seat.joined or any(one.joined for one in same), boots=boots, reserved=reserved)
 
 
 def _has_log(disk: Disk) -> bool:

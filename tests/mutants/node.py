@@ -62,6 +62,37 @@ MUTANTS: list[Mutant] = [
         ("tests/sim/test_node_faults.py::test_a_replica_stops_at_a_record_that_it_does_not_know",),
     ),
     Mutant(
+        "older-log-of-the-same-life-admitted",
+        "storage/node/identity.py",
+        "        if reserved < seat.reserved:\n",
+        "        if False:\n",
+        (
+            "tests/sim/test_node_identity.py::test_a_folder_put_back_from_a_copy_of_the_same_life_stays_out",
+            "tests/sim/test_node_identity.py::test_what_a_lost_or_older_list_does_not_know_the_other_folders_do",
+        ),
+    ),
+    Mutant(
+        "reservation-noted-before-it-is-durable",
+        "server/node.py",
+        "members.note({node.name: int(node.clock.reservation) for node in going})",
+        "members.note({node.name: int(node.clock.reservation) + (60_000_000 << 12) for node in going})",
+        ("tests/sim/test_node_identity.py::test_a_folder_put_back_from_a_copy_of_the_same_life_stays_out",),
+    ),
+    Mutant(
+        "lost-list-forgets-starts",
+        "storage/node/identity.py",
+        "        self._write({node: _newest(_told(told, node) or found.get(node, unknown), told, node) for node in folders})\n",
+        "        self._write({node: found.get(node, unknown) for node in folders})\n",
+        ("tests/sim/test_node_identity.py::test_what_a_lost_or_older_list_does_not_know_the_other_folders_do",),
+    ),
+    Mutant(
+        "older-list-believed",
+        "storage/node/identity.py",
+        "            if merged != self.seats:\n",
+        "            if False:\n",
+        ("tests/sim/test_node_identity.py::test_what_a_lost_or_older_list_does_not_know_the_other_folders_do",),
+    ),
+    Mutant(
         "later-kinds-refused-on-the-wire",
         "storage/consensus/acceptor.py",
         "decode_all(blob, owner=self._owner_tag, opaque=True)",

@@ -9,6 +9,7 @@ import pytest
 
 from base.errors import Corrupt, Exists, ScrubjayError, Unsafe
 from base.ids import ClusterId, Lsn, NodeName
+from server.node import NOTE_S, keep_noting
 from sim.disk import SimDisk
 from sim.whole.cluster import CLUSTER
 from sim.world import Life, World
@@ -131,6 +132,36 @@ def test_a_folder_put_back_from_an_older_copy_stays_out() -> None:
         host.start()
         await story.sleep(1.0)
         assert "older than what this member has promised" in str(story.cluster.absent[NodeName("n3")].failed)
+
+    tell(scene)
+
+
+def test_a_folder_put_back_from_a_copy_of_the_same_life_stays_out() -> None:
+    """It has started as often as the cluster knows; but its clock was reserved further since."""
+
+    async def scene(story: Story) -> None:
+        await story.begin()
+        nodes = [story.node(name) for name in ("n1", "n2", "n3")]
+        keep_noting(story.env, story.cluster.members, nodes)
+        host = story.host("n3")
+        old = copy_of(story, "n3")
+        await story.must_put(1, 1)
+        await story.sleep(NOTE_S + 2.0)
+        host.crash(power=False)
+        now = copy_of(story, "n3")
+        put_back(story, "n3", old)
+        await story.sleep(0.1)
+        host.start()
+        await story.sleep(1.0)
+        failed = story.cluster.absent[NodeName("n3")].failed
+        assert isinstance(failed, Unsafe)
+        assert "a copy made in the same life" in str(failed)
+        assert 5 < failed.fields["seconds_lacking"] < NOTE_S + 5
+        host.crash(power=False)
+        put_back(story, "n3", now)
+        host.start()
+        await story.until(lambda: len(story.cluster.nodes()) == 3)
+        assert await story.get(1) == 1
 
     tell(scene)
 
@@ -294,9 +325,9 @@ def test_a_join_that_is_cut_off_goes_on_and_ends_once() -> None:
     last = Members(home, CLUSTER)
     assert not admit(last, folder)
     assert (last.seats[NodeName("n1")].id, last.seats[NodeName("n1")].boots) == ("a", 3)
-    last.check_boots(NodeName("n1"), 3)
+    last.check_log(NodeName("n1"), boots=3, reserved=0)
     with pytest.raises(Unsafe, match="older than what this member has promised"):
-        last.check_boots(NodeName("n1"), 2)
+        last.check_log(NodeName("n1"), boots=2, reserved=0)
 
 
 def test_folders_that_may_not_speak() -> None:
@@ -353,3 +384,52 @@ def test_a_lost_list_is_written_anew_from_the_folders_and_lets_nobody_in() -> No
     assert not admit(again, folder), "it has joined"
     with pytest.raises(Unsafe, match="emptied or replaced"):
         admit(again, emptied, node="n2", number=2)
+
+
+def test_what_a_lost_or_older_list_does_not_know_the_other_folders_do() -> None:
+    """A list that is gone, or put back from an older copy, and with it a folder put back from an older copy: the log in it has started less often than its peers saw."""
+    members, home, folder = members_and_disks()
+    world = World(4)
+    peer = SimDisk(world, "n2", capacity=1 << 30)
+    peer.attach(Life(world))
+    first, second = NodeName("n1"), NodeName("n2")
+    disks = {first: folder, second: peer}
+    for number, (node, disk) in enumerate(disks.items(), 1):
+        assert members.admit(disk, node=node, number=number, mint=node, now_us=1)[1]
+        disk.mkdir("wal")
+        disk.write_file("wal/some", b"frames")
+    for boots in (1, 2):
+        for node in disks:
+            members.booted(node, boots)
+            members.joined(node)
+        assert members.copy_to(disks) == []
+        if boots == 1:
+            old = folder.read_file(MEMBERS_FILE), home.read_file(MEMBERS_FILE)
+    members.note({first: 9 << 12})
+    members.copy_to({second: peer})
+    folder.write_file(MEMBERS_FILE, old[0] or b"")
+    folders = {node: lambda disk=disk: disk for node, disk in disks.items()}
+    for kept in (None, old[1]):
+        home.remove(MEMBERS_FILE)
+        if kept is not None:
+            home.write_file(MEMBERS_FILE, kept)
+        again = Members(home, CLUSTER)
+        assert again.recall(folders) == (kept is None)
+        assert Members(home, CLUSTER).seats == again.seats, "durably"
+        assert not admit(again, folder)
+        with pytest.raises(Unsafe, match="older than what this member has promised"):
+            again.check_log(first, boots=1, reserved=9 << 12)
+        with pytest.raises(Unsafe, match="a copy made in the same life"):
+            again.check_log(first, boots=2, reserved=8 << 12)
+        again.check_log(first, boots=2, reserved=9 << 12)
+        again.check_log(second, boots=2, reserved=0)
+    # a copy that is another cluster's, rotten, or of another identity tells nothing
+    peer.write_file(MEMBERS_FILE, b"{")
+    home.remove(MEMBERS_FILE)
+    alone = Members(home, CLUSTER)
+    assert alone.recall(folders)
+    alone.check_log(first, boots=1, reserved=0)
+    emptied = SimDisk(world, "n1", capacity=1 << 30)
+    emptied.attach(Life(world))
+    with pytest.raises(Unsafe, match="emptied or replaced"):
+        alone.admit(emptied, node=first, number=1, mint="new", now_us=1)

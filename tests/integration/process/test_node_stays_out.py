@@ -113,6 +113,15 @@ def test_a_node_whose_folder_is_not_what_it_was_stays_out_and_the_others_serve(s
         assert failed(connection) == {"n1": False, "n2": True, "n3": False}
         assert all(has(connection, key) for key in acknowledged)
     assert "older than what this member has promised" in server.log_tail()
+    assert server.stop() == 0
+    # and that is not forgotten with the list of members: the others' folders know
+    (server.data / "members.json").unlink()
+    before = len(server.log.read_bytes())
+    server.start()
+    with contextlib.closing(Connection(server.port)) as connection:
+        assert failed(connection) == {"n1": False, "n2": True, "n3": False}
+        assert all(has(connection, key) for key in acknowledged)
+    assert b"older than what this member has promised" in server.log.read_bytes()[before:]
 
 
 @pytest.fixture
