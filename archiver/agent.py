@@ -108,6 +108,8 @@ class ArchiveAgent:
         self.status_now = AgentStatus()
         self.published: Callable[[ClosedObject], None] = _nobody
         """Told of every closed object that this agent has put into the archive."""
+        self.moved: Callable[[PartitionId], None] = _nobody
+        """Told of every partition whose archiving its node says went on."""
         self.options = options or AgentOptions()
         self.writer = writer
         self._env = env
@@ -207,6 +209,7 @@ class ArchiveAgent:
 
     def _changed(self, partition: PartitionId) -> None:
         """A segment became agreed here, a member wrote a manifest or found one bad, or an ARCHIVED record was applied."""
+        self.moved(partition)
         work = self._work.get(partition)
         now = self._env.clock.boot_us()
         if work is None:
@@ -488,5 +491,5 @@ class ArchiveAgent:
         return True
 
 
-def _nobody(closed: ClosedObject) -> None:
+def _nobody(_what: object) -> None:
     """Nobody listens."""

@@ -3,8 +3,8 @@ answers `scrubjay status`, `/healthz` and the metrics from the same facts. Asks 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from archiver.agent import ArchiveAgent
 from archiver.index import ArchiveIndex
@@ -43,6 +43,7 @@ FRESH_US = 200_000
 """Whoever asks meanwhile gets the last look if it is younger than this."""
 LEDGER_S = 10.0
 """Between two looks into the ledger."""
+Named = TypeVar("Named", PartitionFacts, Found)
 GONE = ("ArchiveGone", "BucketMissing")
 
 
@@ -298,13 +299,18 @@ class Health:
         view = self.look()
         found = [problem.found for problem in view.problems]
         archive = view.facts.archive
+        parts, mine = _by_table(view.facts.partitions), _by_table(found)
         since = min((problem.since_us for problem in view.problems if problem.found.kind.startswith("archive-")), default=archive.since_us)
         return {
             "exit": exit_of(found, serves=view.serves),
             "error": None,
             "health": view.health,
             "nodes": [self._node_json(facts, view) for facts in view.facts.nodes],
-            "tables": [self._table_json(facts, view) for facts in view.facts.tables if facts.name != METADATA_TABLE and not facts.dropped],
+            "tables": [
+                self._table_json(facts, parts.get(facts.name, []), mine.get(facts.name, []), view.at_us)
+                for facts in view.facts.tables
+                if facts.name != METADATA_TABLE and not facts.dropped
+            ],
             "archive": {
                 "url": archive.url,
                 "reachable": archive.reachable,
@@ -336,12 +342,10 @@ class Health:
             "version": self._options.version,
         }
 
-    def _table_json(self, facts: TableFacts, view: View) -> dict[str, Any]:
-        parts = [part for part in view.facts.partitions if part.table == facts.name]
-        mine = [problem.found for problem in view.problems if problem.found.table == facts.name]
+    def _table_json(self, facts: TableFacts, parts: Sequence[PartitionFacts], mine: Sequence[Found], at_us: int) -> dict[str, Any]:
         proofs = [self._proofs[part.partition] for part in parts if part.partition in self._proofs]
         proven = [proof.at_us for proof in proofs if proof.verdict == "match"]
-        oldest_us = min(proven) if len(proven) == len(parts) else view.at_us - int(facts.age_s * 1e6)
+        oldest_us = min(proven) if len(proven) == len(parts) else at_us - int(facts.age_s * 1e6)
         return {
             "table": facts.name,
             "table_id": facts.table_id,
@@ -351,8 +355,16 @@ class Health:
             "last_scrub": time_text(min((proof.at_us for proof in proofs), default=None)),
             "last_verdict": facts.verdict,
             "last_verify": time_text(facts.verified_us),
-            "oldest_unproven_seconds": round(max(0, view.at_us - oldest_us) / 1e6, 3),
+            "oldest_unproven_seconds": round(max(0, at_us - oldest_us) / 1e6, 3),
         }
+
+
+def _by_table(found: Iterable[Named]) -> dict[str | None, list[Named]]:
+    """By the table's name."""
+    sorted_: dict[str | None, list[Named]] = {}
+    for one in found:
+        sorted_.setdefault(one.table, []).append(one)
+    return sorted_
 
 
 def _dropped(table: TableMeta) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from archiver.agent import ArchiveAgent
@@ -26,6 +26,8 @@ FOLLOW_S = 0.5
 """Between two cheap looks at the archive, which move the windows that the API shows: no request while nothing was archived."""
 AGAIN_S = 30.0
 """Between two looks at what is damaged, while something is: what was put back is seen without being asked."""
+LOOK_ROUND_S = 60.0
+"""Between two rounds through all partitions, for whatever no node told of. Between rounds a look costs what moved, not what there is."""
 STATUS_PATIENCE_S = 10.0
 """How long `archive status` waits for a new look at the whole archive before it reports what is known, and says that it is not complete."""
 PRESENCE_PATIENCE_S = 10.0
@@ -60,12 +62,22 @@ class Windows:
         """Up to which change of the suspects the book knows them; -1: it has not been read yet."""
         self.control: Control | None = None
         self.agents: Sequence[ArchiveAgent] = ()
+        self._moved: dict[PartitionId, None] = {}
+        """Partitions of which a node said something since the last look: bounded by what there is."""
 
     def watch(self, control: Control, agents: Sequence[ArchiveAgent]) -> None:
         """Before `start`: whose archive this is, and the agents that write it here."""
         self.control, self.agents = control, agents
         for agent in agents:
-            agent.published = self.index.heard
+            self.hear(agent)
+
+    def hear(self, agent: ArchiveAgent) -> None:
+        """Listen to one more agent: a node's next life has a new one."""
+        agent.published = self.index.heard
+        agent.moved = self._note_moved
+
+    def _note_moved(self, partition: PartitionId) -> None:
+        self._moved[partition] = None
 
     def start(self) -> None:
         self._task = self._env.tasks.spawn(self._follow(), name="windows")
@@ -79,10 +91,14 @@ class Windows:
         """One look at everything, then only at what grows."""
         seen = False
         again_us = self._env.clock.boot_us() + int(AGAIN_S * 1e6)
+        round_us = 0
         while True:
             await self._keep_suspects()
+            now_us = self._env.clock.boot_us()
+            whole = not seen or now_us >= round_us
+            moved, self._moved = self._moved, {}
             try:
-                archived = self.archived()
+                archived = self.archived() if whole else self._archived_of(moved)
                 if seen:
                     await self.index.follow(now_us=self._env.clock.wall_us(), archived=archived)
                 else:
@@ -91,8 +107,11 @@ class Windows:
                 if self._env.clock.boot_us() >= again_us:
                     again_us = self._env.clock.boot_us() + int(AGAIN_S * 1e6)
                     await self.index.look_again(now_us=self._env.clock.wall_us(), archived=self.archived())
+                if whole:
+                    round_us = now_us + int(LOOK_ROUND_S * 1e6)
                 self._note(None)
             except ScrubjayError as error:
+                self._moved = {**moved, **self._moved}
                 self._note(error)
             await self._env.tasks.sleep(FOLLOW_S)
 
@@ -131,6 +150,9 @@ class Windows:
     def archived(self) -> list[Archived]:
         """What the nodes of this process know to be archived, by partition."""
         return [] if self.control is None else archived_here(self.control)
+
+    def _archived_of(self, partitions: Iterable[PartitionId]) -> list[Archived]:
+        return [] if self.control is None else [found for one in partitions if (found := _archived_of(self.control, one)) is not None]
 
     def window(self, table: TableMeta) -> tuple[int, int] | None:
         """See storage.control.store.Durability."""
@@ -215,9 +237,22 @@ def archived_here(control: Control) -> list[Archived]:
             if info.partition_id in finals:
                 known.append((finals[info.partition_id].lsn, bytes.fromhex(finals[info.partition_id].chain)))
             if known:
-                lsn, chain = max(known, key=lambda one: (one[0], one[1] is not None))
+                lsn, chain = max(known, key=_further)
                 found.append(Archived(table.table_id, info.partition_id, lsn, chain))
     return found
+
+
+def _archived_of(control: Control, partition: PartitionId) -> Archived | None:
+    """One partition, as the nodes of this process know it."""
+    holding = [node for node in control.nodes.values() if partition in node.replicas]
+    if not holding:
+        return None
+    lsn, chain = max([_end(node, partition) for node in holding], key=_further)
+    return Archived(holding[0].replicas[partition].table.table_id, partition, lsn, chain)
+
+
+def _further(end: tuple[int, bytes | None]) -> tuple[int, bool]:
+    return end[0], end[1] is not None
 
 
 def _end(node: Node, partition: PartitionId) -> tuple[int, bytes | None]:

@@ -24,6 +24,7 @@ from scrubber.partition import ScrubOptions
 from server.archive import Wrapped, claim_archive, start_agents, wrapped
 from server.control import Control, open_control
 from server.durability import Durability, DurabilityOptions, open_durability
+from server.health import Health, HealthOptions, Heard
 from server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absent_node, host_known, join, open_node, start_node
 from sim.clock import SimClock
 from sim.jobs import SimJobs
@@ -51,16 +52,18 @@ _POLL_S = 0.05
 _CLAIM_S = 5.0
 """How long a start of the control part waits for the archive, before it comes up without it."""
 _CLOCK_TRY_US = 500_000
+LAG_ALARM_US = 60_000_000
 
 
 @dataclass(slots=True)
 class ControlLife:
-    """One life of the control part. up: the catalogue is loaded. durability: None until its services run."""
+    """One life of the control part. up: the catalogue is loaded. durability, health: None until its services run."""
 
     parts: Control
     archive: Wrapped
     up: bool = False
     durability: Durability | None = None
+    health: Health | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ class WholeCluster:
         self.writer = Writer(CLUSTER)
         self.findings: list[Finding] = []
         self.states: list[tuple[int, str, str, str, str]] = []
+        self._heard = Heard()
         self.agents: dict[NodeName, ArchiveAgent] = {}
         self._running_agents: list[ArchiveAgent] = []
         self.on_node: list[Callable[[Host, RunningNode], None]] = []
@@ -166,6 +170,14 @@ class WholeCluster:
         if life is None or life.durability is None:
             raise Unavailable("the durability services are not up")
         return life.durability
+
+    @property
+    def health(self) -> Health:
+        """Raises Unavailable until the control part is up."""
+        life: ControlLife | None = self.control.process
+        if life is None or life.health is None:
+            raise Unavailable("the services are not up")
+        return life.health
 
     @property
     def ready(self) -> bool:
@@ -255,6 +267,8 @@ class WholeCluster:
             jobs = SimJobs(host.env.tasks, self.folder.disk, lambda _url: store)
             self.agents[host.name] = start_agents(host.env, store, {host.name: life.source}, self.writer, options=self._agent, jobs=jobs)[0]
             self._running_agents[:] = [agent for _, agent in sorted(self.agents.items())]
+            if up and (services := self.control.process.durability) is not None:
+                services.archive.hear(self.agents[host.name])
         for listener in self.on_node:
             listener(host, life)
 
@@ -301,7 +315,7 @@ class WholeCluster:
             ledger=self._ledger,
             options=DurabilityOptions(
                 archive_url=self.archive.url,
-                lag_alarm_us=60_000_000,
+                lag_alarm_us=LAG_ALARM_US,
                 max_offset_us=self.storage.max_clock_offset_us,
                 pitr_default=True,
                 scrub=ScrubOptions(archive_wait_s=self._archive_wait_s),
@@ -310,6 +324,27 @@ class WholeCluster:
             log=self.world.note,
             agents=self._running_agents,
         )
+        life.health = Health(
+            env,
+            control=life.parts,
+            heard=self._heard,
+            agents=self._running_agents,
+            writer=self.writer,
+            meter=life.archive.meter,
+            index=life.durability.archive.index,
+            ledger=self._ledger,
+            free=lambda name: self.world.hosts[name].disk.free_bytes(),
+            options=HealthOptions(
+                url=self.archive.url,
+                version="sim",
+                zones={name: name for name in NAMES},
+                wal_file=self._wal.file,
+                wal_limit=self._wal.limit,
+                lag_alarm_us=LAG_ALARM_US,
+            ),
+            log=lambda problem, over: self.world.note(f"problem {problem.found.kind} {problem.found.subject} over={over}"),
+        )
+        life.health.start()
 
     def claim(self, store: ObjectStore, writer: Writer) -> None:
         """Claim the archive from the control host, for those who bring their own agents."""
@@ -341,6 +376,7 @@ class WholeCluster:
         where = partition or ""
         self.world.note(f"state {node} {where} {state} {reason}")
         self.states.append((self.world.now, node, where, state, reason))
+        self._heard.told(node, partition, state, reason)
         life: RunningNode | None = next(host.process for host in self.hosts if host.name == node)
         failed = life.node.failed if life is not None else None
         if state == "failed" and isinstance(failed, Internal):

@@ -1,22 +1,19 @@
-"""What idle tables cost: an hour of many tables that nobody writes to must make no object beyond `closed/`, and still move every `latest`."""
+"""What idle tables cost: many tables that nobody writes to must make no object beyond `closed/`, and still move every `latest`.
+
+The cluster is what `server/` assembles: agents, windows, scrub, healer, restores and health run all the while, and every look at health is a good one.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
 
-from archiver.agent import ArchiveAgent
+from archiver.agent import AgentOptions
 from archiver.identity import attach
-from archiver.index import ArchiveIndex
-from archiver.writer import Writer
 from base.env import Env
-from base.wrap.metered import MeteredStore
-from base.wrap.retry import RetryingStore
-from server.node import RunningNode
-from server.windows import Windows
 from sim.whole.cluster import CLUSTER, WholeCluster
 from sim.whole.commands import SCHEMA, Put
-from sim.world import Host, World
+from sim.world import World
 from storage.api.backend import TableSpec
 from storage.control.catalogue import Throughput
 
@@ -25,8 +22,9 @@ SECOND = 1_000_000
 
 @dataclass
 class IdleResult:
-    """new_objects: keys made during the hour that are not in `closed/`. closed: objects made in `closed/`. lag_s: the worst `now - latest` at the end.
-    moved: tables whose latest moved, as the server shows it, which follows the archive all the while. puts to lists: requests to the store during the hour. frames: between nodes. syncs and events: of the simulator."""
+    """new_objects: keys made during the idle time that are not in `closed/`. closed: objects made in `closed/`. lag_s: the worst `now - latest` at the end.
+    moved: tables whose latest moved, as the server shows it. puts to lists: requests to the store in that time. frames: between nodes. events: of the simulator.
+    troubles: looks at health, one every ten seconds, that were not ok."""
 
     tables: int = 0
     new_objects: list[str] = field(default_factory=list)
@@ -40,6 +38,8 @@ class IdleResult:
     lists: int = 0
     frames: int = 0
     events: int = 0
+    looks: int = 0
+    troubles: list[str] = field(default_factory=list)
 
 
 class IdleRun:
@@ -47,11 +47,10 @@ class IdleRun:
 
     def __init__(self, *, idle: int, empty: int, seconds: int, seed: int = 1) -> None:
         self.world = World(seed)
-        self.cluster = WholeCluster(self.world, wal_file_bytes=1 << 20)
-        self.cluster.on_node.append(self._start_agent)
-        self._writer = Writer(CLUSTER)
+        self.cluster = WholeCluster(self.world, agent=AgentOptions(), wal_file_bytes=1 << 20)
         self._idle, self._empty, self._seconds = idle, empty, seconds
-        self._agents: list[ArchiveAgent] = []
+        self.idling = False
+        """Everything has come to rest and is watched."""
         self.result = IdleResult(tables=idle + empty)
 
     def run(self) -> IdleResult:
@@ -64,19 +63,37 @@ class IdleRun:
         self.result.events = self.world.events
         return self.result
 
-    def _start_agent(self, host: Host, life: RunningNode) -> None:
-        store = RetryingStore(self.cluster.archive.client(host.env.tasks), host.env)
-        agent = ArchiveAgent(host.env, store, life.source, self._writer)
-        agent.start()
-        self._agents.append(agent)
-
     async def _main(self, env: Env) -> None:
-        cluster, result = self.cluster, self.result
-        client = RetryingStore(cluster.archive.client(env.tasks), env)
-        await attach(client, env, cluster_id=CLUSTER, folder_is_new=True)
+        await self._at_rest(env)
+        result, index = self.result, self.cluster.durability.archive.index
+        before = dict.fromkeys(self.cluster.archive.objects)
+        latest = {key: found.window().latest_us for key, found in index.partitions.items()}
+        requests, frames = self.cluster.archive.requests, self.world.net.sent
+        puts, gets, lists, heads = requests.put, requests.get, requests.list, requests.head
+        self.idling = True
+        await self._watch(env)
+        self.idling = False
+        made = sorted(key for key in self.cluster.archive.objects if key not in before)
+        result.puts, result.gets, result.lists = requests.put - puts, requests.get - gets, requests.list - lists
+        result.heads = requests.head - heads
+        result.frames = self.world.net.sent - frames
+        closed = [key for key in made if "/closed/" in key]
+        result.closed, result.closed_bytes = len(closed), sum(len(self.cluster.archive.objects[key].data) for key in closed)
+        result.new_objects = [key for key in made if "/closed/" not in key]
+        now = env.clock.wall_us()
+        lags = []
+        for key, found in sorted(index.partitions.items()):
+            after, then = found.window().latest_us, latest.get(key)
+            result.moved += after is not None and then is not None and after > then
+            lags.append(now - after if after is not None else now)
+        result.lag_s = max(lags) / SECOND
+
+    async def _at_rest(self, env: Env) -> None:
+        """Every table is there, its rows are archived, and whatever that entails has come to rest."""
+        cluster = self.cluster
+        await attach(cluster.look, env, cluster_id=CLUSTER, folder_is_new=True)
         cluster.start()
         await cluster.up()
-        cluster.claim(client, self._writer)
         for number in range(self._idle + self._empty):
             await cluster.store.create_table(
                 TableSpec(name=f"t{number:05d}", key=SCHEMA, attributes=(("k", "S"),), billing="PAY_PER_REQUEST", throughput=Throughput())
@@ -91,34 +108,16 @@ class IdleRun:
             await future
         while cluster.store.unarchived_bytes():
             await env.tasks.sleep(1.0)
-        await env.tasks.sleep(60.0)  # attestations and their bookkeeping come to rest
-        index = ArchiveIndex(client, CLUSTER, tasks=env.tasks)
-        windows = Windows(
-            env, client, index, MeteredStore(client, env), url=cluster.archive.url, lag_alarm_us=60 * SECOND, log=self.world.note
-        )
-        windows.watch(cluster.parts, self._agents)
-        windows.start()
-        await env.tasks.sleep(30.0)
-        before = dict.fromkeys(cluster.archive.objects)
-        latest = {key: found.window().latest_us for key, found in index.partitions.items()}
-        requests, frames = cluster.archive.requests, self.world.net.sent
-        puts, gets, lists, heads = requests.put, requests.get, requests.list, requests.head
-        await env.tasks.sleep(float(self._seconds))
-        made = sorted(key for key in cluster.archive.objects if key not in before)
-        result.puts, result.gets, result.lists = requests.put - puts, requests.get - gets, requests.list - lists
-        result.heads = requests.head - heads
-        result.frames = self.world.net.sent - frames
-        closed = [key for key in made if "/closed/" in key]
-        result.closed, result.closed_bytes = len(closed), sum(len(cluster.archive.objects[key].data) for key in closed)
-        result.new_objects = [key for key in made if "/closed/" not in key]
-        now = env.clock.wall_us()
-        windows.stop()
-        lags = []
-        for key, found in sorted(index.partitions.items()):
-            after, then = found.window().latest_us, latest.get(key)
-            result.moved += after is not None and then is not None and after > then
-            lags.append(now - after if after is not None else now)
-        result.lag_s = max(lags) / SECOND
+        await env.tasks.sleep(90.0)
+
+    async def _watch(self, env: Env) -> None:
+        end_us = self.world.now + self._seconds * SECOND
+        while self.world.now < end_us:
+            await env.tasks.sleep(min(10.0, (end_us - self.world.now) / SECOND))
+            view = self.cluster.health.view()
+            self.result.looks += 1
+            if view.health != "ok" or not view.durable:
+                self.result.troubles.append(f"{view.health}: {view.problems}")
 
 
 def _settle(future: object, answer: object) -> None:

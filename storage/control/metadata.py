@@ -73,11 +73,21 @@ class Metadata:
         self.writer = WriterNotes()
         self._raw: dict[str, bytes] = {}
         self._by_name: dict[str, TableMeta] = {}
+        self._places: dict[PartitionId, TableId] = {}
         self.on_change: list[Callable[[TableMeta], None]] = []
 
     def by_name(self, name: str) -> TableMeta | None:
         """The table that owns the name now (dropped tables own none)."""
         return self._by_name.get(name)
+
+    def place(self, partition: PartitionId) -> tuple[TableMeta, PartitionInfo]:
+        """Whose partition this is; costs the same for any number of tables. Raises Unavailable if the catalogue does not know it."""
+        id_ = self._places.get(partition)
+        table = self.system if id_ is None else self.tables[id_]
+        for info in table.partitions:
+            if info.partition_id == partition:
+                return table, info
+        raise Unavailable("no such partition", partition=partition)
 
     async def load(self) -> None:
         """Read everything, strongly. Raises Unavailable while the metadata group has no leader."""
@@ -129,7 +139,11 @@ class Metadata:
         """Forget a table that was never published."""
         await self._put(f"table/{table_id}", None)
         gone = self.tables.pop(table_id, None)
-        if gone is not None and self._by_name.get(gone.name) is gone:
+        if gone is None:
+            return
+        for info in gone.partitions:
+            self._places.pop(info.partition_id, None)
+        if self._by_name.get(gone.name) is gone:
             del self._by_name[gone.name]
 
     async def put_writer(self, notes: WriterNotes) -> None:
@@ -180,8 +194,7 @@ class Metadata:
         name, text = _decoded(item)
         self._raw[name] = item
         if name.startswith("table/"):
-            table = _table(name, text)
-            self.tables[table.table_id] = table
+            self._keep(_table(name, text))
             return
         try:
             if name == _WRITER:
@@ -191,8 +204,13 @@ class Metadata:
         except (msgspec.MsgspecError, ValueError) as error:
             raise Corrupt("metadata item malformed", what="metadata", item=name) from error
 
-    def _changed(self, table: TableMeta) -> None:
+    def _keep(self, table: TableMeta) -> None:
         self.tables[table.table_id] = table
+        for info in table.partitions:
+            self._places[info.partition_id] = table.table_id
+
+    def _changed(self, table: TableMeta) -> None:
+        self._keep(table)
         owner = self._by_name.get(table.name)
         if table.status == "DROPPED":
             if owner is not None and owner.table_id == table.table_id:

@@ -64,7 +64,7 @@ class Service:
         return tuple(sorted((self._metadata.system, *self._metadata.tables.values()), key=lambda table: table.table_id))
 
     def copies(self, partition: PartitionId) -> list[Copy]:
-        _, info = self._find(partition)
+        _, info = self._metadata.place(partition)
         found: list[Copy] = []
         for node in self._members(info):
             replica = node.replicas.get(partition)
@@ -77,7 +77,7 @@ class Service:
         return found
 
     def archived(self, partition: PartitionId) -> Lsn:
-        _, info = self._find(partition)
+        _, info = self._metadata.place(partition)
         at = [node.replicas[partition].segments.facts.archived for node in self._members(info) if partition in node.replicas]
         return Lsn(max(at, default=0))
 
@@ -126,7 +126,7 @@ class Service:
 
     def key_of(self, partition: PartitionId, storage_key: bytes) -> dict[str, Any] | None:
         """The key attributes (DynamoDB JSON) of a row, from the good copies; None if none has it."""
-        table, info = self._find(partition)
+        table, info = self._metadata.place(partition)
         for node in self._members(info):
             replica = node.replicas.get(partition)
             if replica is None or not replica.status.serves or replica.tree is None:
@@ -172,7 +172,7 @@ class Service:
         return _PinnedCopy(self._env, self._nodes[node], replica, tree, lsn)
 
     def keep_log(self, partition: PartitionId, lsn: Lsn) -> Callable[[], None]:
-        _, info = self._find(partition)
+        _, info = self._metadata.place(partition)
         held = [node.replicas[partition] for node in self._members(info) if partition in node.replicas]
         for replica in held:
             replica.checkpoints.hold(lsn)
@@ -281,7 +281,7 @@ class Service:
 
     def _ended_closed(self, partition: PartitionId, lsn: Lsn) -> Stamp | None:
         """The closed timestamp of the seal `lsn` if it is the log's last: a copy rebuilt there must know that nothing follows."""
-        _, info = self._find(partition)
+        _, info = self._metadata.place(partition)
         facts = [node.replicas[partition].segments.facts for node in self._members(info) if partition in node.replicas]
         return next((Stamp(one.ended_closed) for one in facts if one.ended == lsn), None)
 
@@ -350,7 +350,7 @@ class Service:
         return await self._store.add_table(meta)
 
     async def load_base(self, partition: PartitionId, *, rows: str, total: Total) -> dict[NodeName, Total]:
-        _, info = self._find(partition)
+        _, info = self._metadata.place(partition)
         found: dict[NodeName, Total] = {}
         for node in self._members(info):
             replica = self._replica(partition, node.name)
@@ -419,13 +419,6 @@ class Service:
         return {key: job for key, job in sorted(self._metadata.jobs.items()) if key.startswith(prefix)}
 
     # ------------------------------------------------------------------
-
-    def _find(self, partition: PartitionId) -> tuple[TableMeta, PartitionInfo]:
-        for table in (self._metadata.system, *self._metadata.tables.values()):
-            for info in table.partitions:
-                if info.partition_id == partition:
-                    return table, info
-        raise Unavailable("no such partition", partition=partition)
 
     def _members(self, info: PartitionInfo) -> list[Node]:
         numbers = {member[0] for member in info.members}

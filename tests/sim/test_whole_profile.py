@@ -7,11 +7,14 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from typing import Any
 
 import pytest
 
+from base.ids import PartitionId
+from server import windows
 from sim.mutants import Mutant
-from sim.whole.idle import IdleRun
+from sim.whole.idle import IdleResult, IdleRun
 from sim.whole.mutants import KILLERS, MUTANT_SECONDS, UNNOTICED, WHOLE, hunt_whole
 from sim.whole.nemesis import COUNTED, KINDS
 from sim.whole.run import WholeRun
@@ -79,24 +82,46 @@ def test_what_is_not_noticed_is_named() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_an_hour_of_a_thousand_idle_tables_makes_nothing_but_closed_objects() -> None:
-    result = IdleRun(idle=1000, empty=10, seconds=3600).run()
-    assert result.new_objects == []
-    assert result.moved == 1011
-    assert result.lag_s <= 30
-    assert result.closed <= 3 * 3600 / 10 + 3
-    assert (result.lists, result.gets) == (0, 0)
-    assert result.puts + result.heads <= 1200, "requests an hour, for any number of idle tables"
+@pytest.mark.timeout(600)
+def test_hundreds_of_idle_tables_cost_what_a_few_do() -> None:
+    """Requests and objects depend on the time alone. Two rounds through all partitions, twelve intervals of closed timestamps."""
+    result = IdleRun(idle=490, empty=10, seconds=120).run()
+    assert result.moved == 501
+    _costs_nothing_of_its_own(result, seconds=120)
 
 
-def test_ten_minutes_of_idle_tables_make_nothing_but_closed_objects() -> None:
-    result = IdleRun(idle=20, empty=5, seconds=600).run()
-    assert result.new_objects == []
+@pytest.mark.slow
+def test_an_hour_of_idle_tables_makes_nothing_but_closed_objects() -> None:
+    result = IdleRun(idle=20, empty=5, seconds=3600).run()
     assert result.moved == 26
+    _costs_nothing_of_its_own(result, seconds=3600)
+
+
+def test_ten_minutes_of_idle_tables_make_nothing_but_closed_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = IdleRun(idle=20, empty=5, seconds=600)
+    looked_at = Counter[bool]()
+    end = windows._end
+
+    def counted(node: Any, partition: PartitionId) -> tuple[int, bytes | None]:
+        looked_at[run.idling] += 1
+        return end(node, partition)
+
+    monkeypatch.setattr(windows, "_end", counted)
+    result = run.run()
+    assert result.moved == 26
+    _costs_nothing_of_its_own(result, seconds=600)
+    rounds = 600 / windows.LOOK_ROUND_S + 600 / windows.AGAIN_S + 2
+    assert 0 < looked_at[True] <= 26 * 3 * rounds, "between rounds only what moved is looked at"
+
+
+def _costs_nothing_of_its_own(result: IdleResult, *, seconds: int) -> None:
+    assert result.new_objects == []
     assert result.lag_s <= 30
     assert (result.lists, result.gets) == (0, 0), (
         "nothing is listed or read while nothing happens, though the windows are followed all the while"
     )
+    assert result.closed <= 3 * seconds / 10 + 3
     assert result.puts == result.closed
-    assert (result.puts + result.heads) * 6 <= 1200, "requests an hour, for any number of idle tables"
+    assert result.puts + result.heads <= 1200 * seconds / 3600 + 3, "requests an hour, for any number of idle tables"
+    assert result.troubles == []
+    assert result.looks >= seconds // 10
