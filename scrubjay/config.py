@@ -355,20 +355,28 @@ def _check_together(config: Config) -> None:
 
 def _from_file(path: str) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file:
-            document = tomllib.load(file)
+        # Editors on Windows begin a file with a mark (BOM) that TOML does not know.
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            document = tomllib.loads(file.read())
     except OSError as error:
         raise Invalid(
             "cannot read the configuration file", asked=path, found=error.strerror, next="give an existing file with --config"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(
             "the configuration file is not TOML", asked=path, found=str(error), next="see docs/CONFIG.md for an example"
         ) from None
     values: dict[str, Any] = {}
     for section, content in document.items():
-        if section not in sections() or not isinstance(content, dict):
+        if section not in sections():
             raise _unknown(section, sections(), source=path)
+        if not isinstance(content, dict):
+            raise Invalid(
+                f"{section} is a section, not a value",
+                asked=f"{section} in {path}",
+                found=type(content).__name__,
+                next=f"write [{section}] on a line of its own and its keys below",
+            )
         for name, value in content.items():
             dotted = f"{section}.{name}"
             if dotted not in fields():

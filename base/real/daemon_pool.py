@@ -9,6 +9,9 @@ from concurrent.futures import Executor, Future
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
+from base.errors import Exhausted
+from base.real.limits import thread_limit
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -28,17 +31,26 @@ class DaemonPool(Executor):
         self._closed = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run in one of the threads, first come first served."""
+        """Run in one of the threads, first come first served. Raises Exhausted if there is none and the system starts none."""
         future: Future[T] = Future()
         with self._lock:
             if self._closed:
                 raise RuntimeError("the pool is closed")
-            self._waiting.put((future, lambda: fn(*args, **kwargs)))
             if not self._idle.acquire(blocking=False) and len(self._threads) < self._most:
-                thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                self._one_more()
+            self._waiting.put((future, lambda: fn(*args, **kwargs)))
         return future
+
+    def _one_more(self) -> None:
+        thread = threading.Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True)
+        try:
+            with thread_limit():
+                thread.start()
+        except Exhausted:
+            if not self._threads:
+                raise
+            return  # those that there are do it, one after the other
+        self._threads.append(thread)
 
     def _serve(self) -> None:
         while (work := self._waiting.get()) is not None:

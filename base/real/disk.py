@@ -19,9 +19,10 @@ from queue import SimpleQueue
 from threading import Thread
 
 from base.env import File
-from base.errors import Corrupt, Internal, ScrubjayError, Unavailable
+from base.errors import Corrupt, Exhausted, Internal, ScrubjayError, Unavailable
 from base.oserrors import error_of_os
 from base.real.folders import make_folder, sync_folder
+from base.real.limits import thread_limit
 
 Post = Callable[[Callable[[], None]], None]
 Buffer = bytes | bytearray | memoryview
@@ -150,8 +151,11 @@ class RealDisk:
         if self._post is None:
             done(_outcome(work))
             return
-        if self._worker is None:
-            self._worker = _Worker(self._post, "disk")
+        try:
+            self._worker = self._worker or _Worker(self._post, "disk")
+        except Exhausted as error:
+            done(error)
+            return
         self._worker.put(work, done)
 
     def listdir(self, path: str) -> list[str]:
@@ -198,8 +202,11 @@ class RealDisk:
         if self._post is None:
             finish(_outcome(work))
             return
-        if self._ahead is None:
-            self._ahead = _Worker(self._post, "disk-ahead")
+        try:
+            self._ahead = self._ahead or _Worker(self._post, "disk-ahead")
+        except Exhausted as error:
+            finish(error)
+            return
         self._ahead.put(work, finish)
 
     def _create_ahead(self, path: str, size: int, head: bytes) -> RealFile:
@@ -320,7 +327,8 @@ class _Worker:
     def __init__(self, post: Post, name: str) -> None:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._thread = Thread(target=_serve, args=(self._jobs, post), name=name, daemon=True)
-        self._thread.start()
+        with thread_limit():
+            self._thread.start()
         weakref.finalize(self, self._jobs.put, None)  # the thread ends with its disk, also with one nobody closed
 
     def put(self, work: Callable[[], None], done: Callable[[ScrubjayError | None], None]) -> None:

@@ -5,7 +5,9 @@ What a partition needs is nothing: its log lies in the node's WAL, and its tree 
 
 from __future__ import annotations
 
+import contextlib
 import resource
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from base.errors import Exhausted
@@ -41,3 +43,14 @@ def share_out(limit: int, *, nodes: int) -> Descriptors:
         raise Exhausted("too few file descriptors to start with: raise the limit (ulimit -n)", limit=limit, at_least=FEWEST)
     third = (limit - OWN) // 3
     return Descriptors(limit, third, third // (PER_TREE * nodes), third // nodes)
+
+
+@contextlib.contextmanager
+def thread_limit() -> Iterator[None]:
+    """Around what may start a thread: one that the system refuses (`ulimit -u`, `-v`, a cgroup's pids) raises Exhausted, not Python's nameless RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        raise Exhausted("the machine starts no more threads (ulimit -u, ulimit -v)", cause=str(error)) from error

@@ -22,6 +22,7 @@ from typing import NoReturn, TypeVar
 
 from base.env import ListPage, ObjectInfo
 from base.errors import Corrupt, DiskFull, Exists, Invalid, Missing, Unavailable, Unsafe
+from base.real.limits import thread_limit
 
 T = TypeVar("T")
 
@@ -88,7 +89,9 @@ class LocalStore:
     async def _run(self, work: Callable[[], T]) -> T:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="archive-file")
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        with thread_limit():
+            future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        return await future
 
     def close(self) -> None:
         """Let the threads go. The store may still be used: it makes new ones."""

@@ -17,6 +17,7 @@ import structlog
 import uvloop
 
 from base.env import Future, Timer
+from base.real.limits import thread_limit
 
 T = TypeVar("T")
 
@@ -107,7 +108,8 @@ class AsyncTasks:
 
     def blocking(self, work: Callable[[], T]) -> Awaitable[T]:
         """Run `work` in one of `BLOCKING_THREADS_MAX` threads."""
-        return self.loop.run_in_executor(self._threads, work)
+        with thread_limit():
+            return self.loop.run_in_executor(self._threads, work)
 
     def on_signal(self, number: signal.Signals, callback: Callable[[], object]) -> None:
         """Run `callback` on the loop when the process gets the signal."""

@@ -16,9 +16,11 @@ from base.real.folders import make_folder, sync_folder
 
 
 def data_folder(text: str) -> Path:
-    """The data folder as an absolute path, links followed. Raises Invalid."""
+    """The data folder as an absolute path, links followed. Raises Invalid, also for a name that is no UTF-8: it could not be told to workers, nor in JSON."""
     try:
-        return Path(os.path.realpath(text))
+        path = os.path.realpath(text)
+        path.encode()
+        return Path(path)
     except (OSError, ValueError) as error:
         raise unusable(Path(text), error) from error
 
@@ -29,7 +31,12 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 def unusable(folder: Path, error: OSError | ValueError) -> ScrubjayError:
     """Why `folder` cannot be the data folder."""
-    facts = {"asked": f"--data {folder}", "found": (error.strerror if isinstance(error, OSError) else None) or str(error)}
+    found = (
+        "a name that is no UTF-8"
+        if isinstance(error, UnicodeError)
+        else (error.strerror if isinstance(error, OSError) else None) or str(error)
+    )
+    facts = {"asked": f"--data {folder}", "found": found}
     if isinstance(error, ValueError) or error.errno in _NO_FOLDER:
         return Invalid("the data folder cannot be a folder", **facts, next="give a folder, or a place where one can be made, with --data")
     if error.errno in _NO_ROOM:

@@ -88,20 +88,21 @@ class Flock:
         findings = [finding for table in report["tables"] for partition in table["partitions"] for finding in partition["findings"]]
         return code, report, findings
 
-    def heals(self, node: str, numbers: list[int]) -> None:
-        """A scrub finds rot in this one copy, names every flipped bird, heals; the next finds nothing; the evidence is kept."""
-        kept = set(quarantine(self.server.data, node))
+    def heals(self, flipped: dict[str, list[int]]) -> None:
+        """flipped: numbers by node. A scrub names every flipped bird on its copy, and heals; the next finds nothing; the evidence is kept."""
+        kept = {node: set(quarantine(self.server.data, node)) for node in flipped}
         code, report, findings = self.scrub()
         assert (code, report["verdict"], report["healed"]) == (2, "mismatch", True), report
-        assert {finding["copy"] for finding in findings} == {node}, findings
+        assert {finding["copy"] for finding in findings} == set(flipped), findings
         assert {finding["action"] for finding in findings} == {"healed"}, findings
-        named = [finding["key"] for finding in findings]
-        for number in numbers:
-            assert name_of(number) in named, findings
-        assert set(quarantine(self.server.data, node)) > kept
+        for node, numbers in flipped.items():
+            named = [finding["key"] for finding in findings if finding["copy"] == node]
+            for number in numbers:
+                assert name_of(number) in named, findings
+            assert set(quarantine(self.server.data, node)) > kept[node]
         code, report, findings = self.scrub()
         assert (code, report["verdict"], report["healed"], findings) == (0, "match", False, []), report
-        self.read_all(numbers, times=1)
+        self.read_all([number for numbers in flipped.values() for number in numbers], times=1)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_flipped_values_while_running(flock: Flock) -> None:
             flip(spot.file, flock.song_offset(spot), bit)
         if turn < 2:
             flock.read_all(numbers)
-        flock.heals(node, numbers)
+        flock.heals({node: numbers})
 
 
 def test_flipped_while_stopped(flock: Flock) -> None:
@@ -134,7 +135,7 @@ def test_flipped_while_stopped(flock: Flock) -> None:
             flip(spot.file, flock.song_offset(spot))
         flock.server.start()
         flock.read_all(numbers)
-        flock.heals(node, numbers)
+        flock.heals({node: numbers})
 
 
 @pytest.mark.parametrize("stopped", [False, True])

@@ -11,8 +11,9 @@ import pytest
 from tests.fixtures.process import ScrubjayServer
 from tests.fixtures.wait import wait_for
 from tests.integration.process.load import Ledger, Writers, by_key, live_in_session, make_table, now_us, rfc3339, scan
+from tests.integration.process.test_restart import FILES_MAX
 
-ROUNDS = 20
+ROUNDS = 15
 START_SECONDS_MAX = 30.0
 """Ten on an idle machine; this is shared by whole test runs."""
 
@@ -29,7 +30,7 @@ def left_behind(server: ScrubjayServer, pid: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_twenty_kills_under_load(scrubjay_server: Make) -> None:
+def test_killed_under_load_again_and_again(scrubjay_server: Make) -> None:
     server = scrubjay_server(settings={"tables.initial_partitions": "2", "archive.segment_bytes": "64KiB", "archive.seal_age": "1s"})
     make_table(server.port, "birds")
     ledger = Ledger()
@@ -48,12 +49,13 @@ def test_twenty_kills_under_load(scrubjay_server: Make) -> None:
         began = time.monotonic()
         server.start(timeout=START_SECONDS_MAX)
         slowest = max(slowest, time.monotonic() - began)
+        assert len(list((server.data / "nodes").glob("*/wal/*.wal"))) <= FILES_MAX, f"round {turn}"
         found = by_key(scan(server.port, "birds"))
         assert ledger.compare(found) == [], f"round {turn}"
         ledger.settle(found)
         if turn % 5 == 4:
             remembered.append((now_us(), dict(found)))
-    assert ledger.acknowledged > 20 * 40
+    assert ledger.acknowledged > ROUNDS * 40
     print(f"{ledger.acknowledged} acknowledged writes, slowest start {slowest:.1f} s")
 
     code, report = server.cli_json("scrub", "run", timeout=240)

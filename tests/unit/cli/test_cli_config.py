@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,35 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
     broken.write_text("[archive\n")
     with pytest.raises(Invalid, match="not TOML"):
         load(path=str(broken))
+
+
+@pytest.mark.parametrize("raw", [b"\xef\xbb\xbf[serve]\r\nport = 81\r\n", b"[serve]\r\nport = 81", b"\xef\xbb\xbf[serve]\nport = 81\n"])
+def test_files_of_other_editors_are_read(tmp_path: Path, raw: bytes) -> None:
+    file = tmp_path / "scrubjay.toml"
+    file.write_bytes(raw)
+    assert load(path=str(file)).serve.port == 81
+
+
+@pytest.mark.parametrize(
+    ("raw", "said", "next_step"),
+    [
+        (b"serve = 3\n", "serve is a section, not a value", r"\[serve\]"),
+        (b"[[serve]]\nport = 3\n", "serve is a section, not a value", r"\[serve\]"),
+        (b"[sevre]\nport = 3\n", "unknown configuration key", "did you mean serve"),
+        (b"[serve]\nport = true\n", "serve.port takes a whole number", ""),
+        (b"[serve]\nport = {}\n", "serve.port takes a whole number", ""),
+        (b"[serve]\nport = 8000.0\n", "serve.port takes a whole number", ""),
+        (b"[archive]\nseal_age = 5\n", "archive.seal_age takes a duration", ""),
+        (b"\xff\xfe[\x00", "not TOML", ""),
+        (b"a = " + b"[" * 100_000, "not TOML", ""),
+    ],
+)
+def test_what_a_file_has_wrong_is_said(tmp_path: Path, raw: bytes, said: str, next_step: str) -> None:
+    file = tmp_path / "scrubjay.toml"
+    file.write_bytes(raw)
+    with pytest.raises(Invalid, match=said) as caught:
+        load(path=str(file))
+    assert re.search(next_step, str(caught.value.fields["next"]))
 
 
 def test_every_key_has_a_meaning_and_the_page_is_current() -> None:
