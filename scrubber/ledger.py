@@ -313,7 +313,10 @@ def _open(path: str) -> tuple[Database, str | None]:
                 raise
             return _begin_anew(path)
     except (OSError, sqlite3.OperationalError) as error:
-        raise Unavailable("the ledger cannot be opened", path=path, why=str(error)) from error
+        step = (
+            f"let the user that runs it read and write {path}, or move it away: it only remembers what was verified when, and is begun anew"
+        )
+        raise Unavailable("the ledger cannot be opened", path=path, why=str(error), next=step) from error
 
 
 def _begin_anew(path: str) -> tuple[Database, str]:

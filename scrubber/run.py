@@ -24,6 +24,8 @@ Progress = Callable[[dict[str, Any]], None]
 
 SCRUBBED = ("ACTIVE", "UPDATING")
 """Table states whose partitions have replicas that serve."""
+DROPPED = "table_dropped"
+"""Reason of a partition that could not be compared because its table was deleted meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ def choose(tables: Sequence[TableMeta], *, chosen: Sequence[str] | None, partiti
 
     Raises Unavailable with error_code ResourceNotFound: no such live table, or no such partition in what was chosen.
     """
-    live = [one for one in tables if one.status in SCRUBBED and (one.restore_of is None or not one.restore_of.in_progress)]
+    live = _live(tables)
     for name in chosen or ():
         if not any(name in (one.table_id, one.name) for one in live):
             raise Unavailable("no such table", error_code="ResourceNotFound", asked=name, found="no live table has that name or id")
@@ -46,6 +48,10 @@ def choose(tables: Sequence[TableMeta], *, chosen: Sequence[str] | None, partiti
     if partition is not None and not targets:
         raise Unavailable("no such partition", error_code="ResourceNotFound", asked=partition, found="no live table chosen has it")
     return targets
+
+
+def _live(tables: Sequence[TableMeta]) -> list[TableMeta]:
+    return [one for one in tables if one.status in SCRUBBED and (one.restore_of is None or not one.restore_of.in_progress)]
 
 
 def order(targets: Sequence[Target], proofs: Sequence[PartitionProof]) -> list[Target]:
@@ -98,6 +104,8 @@ async def scrub(
         nonlocal done, read
         name = target.info.partition_id
         report = await _scrub_one(env, port, references, target, options, partial(tell, name), notes)
+        if report.verdict is Verdict.UNVERIFIED and not any(one.table_id == target.table.table_id for one in _live(port.tables())):
+            report = replace(report, reason=DROPPED)
         await _remember(env, ledger, target, report, notes)
         done += 1
         read += report.bytes

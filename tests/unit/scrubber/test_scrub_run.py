@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from base.errors import Corrupt, Missing, Unavailable
-from base.ids import Lsn
+from base.ids import Lsn, PartitionId
 from scrubber.compare import Side, differences_in
 from scrubber.ledger import MEMORY, SqliteLedger
 from scrubber.partition import ScrubOptions
@@ -18,7 +19,7 @@ from scrubber.run import choose, order, scrub
 from scrubber.verdict import Verdict
 from storage.control.catalogue import RestoreOrigin
 from storage.record import Seal
-from storage.service_port import Finding
+from storage.service_port import Finding, SealPoint
 from tests.unit.scrubber.fake_tasks import FakeTasks, fake_env
 from tests.unit.scrubber.scrub_world import (
     NODES,
@@ -566,3 +567,21 @@ def test_rot_met_behind_the_last_scan_is_not_called_healed() -> None:
     assert len(world.store.findings(world.model.info.partition_id)) == 1, "the next run looks there again"
     world.references = FakeReferences(world.env, world.store)
     assert (world.scrub().exit_code, world.scrub().exit_code) == (2, 0)
+
+
+def test_a_partition_whose_table_is_dropped_meanwhile_says_so() -> None:
+    world = World(tables=2)
+    gone, here = world.tables
+    sealed = world.store.seal
+
+    async def seal(partition: PartitionId, *, reason: int, tag: bytes = bytes(16)) -> SealPoint:
+        if partition == gone.partitions[0].partition_id:
+            world.store._tables = [msgspec.structs.replace(gone, status="DROPPED", dropped_at=5), here]
+            raise Unavailable("no leader serves this partition")
+        return await sealed(partition, reason=reason, tag=tag)
+
+    world.store.seal = seal  # type: ignore[method-assign]
+    report = world.scrub()
+    told = {table.table_id: (table.partitions[0].verdict, table.partitions[0].reason) for table in report.tables}
+    assert told == {gone.table_id: (Verdict.UNVERIFIED, "table_dropped"), here.table_id: (Verdict.MATCH, None)}
+    assert report.exit_code == 3
