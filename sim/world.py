@@ -118,6 +118,13 @@ class World:
     def note(self, what: str) -> None:
         self.trace.note(self.now, what)
 
+    @property
+    def next_us(self) -> int | None:
+        """True time of the next event; None: nothing is left to happen."""
+        while self._heap and self._heap[0][2].callback is None:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
     def run(self, *, until_us: int, stop: Callable[[], bool] | None = None) -> bool:
         """Run events up to `until_us`. True as soon as `stop()` holds after an event; False at the end of the time."""
         heap, check = self._heap, self.after_event

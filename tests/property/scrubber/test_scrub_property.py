@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scrubber.partition import ScrubOptions
 from scrubber.run import scrub
 from scrubber.verdict import Verdict
-from tests.unit.scrubber.fake_tasks import fake_env
+from tests.unit.archiver.tiny_loop import TinyLoop
 from tests.unit.scrubber.scrub_world import NODES, FakeReferences, FakeStore, PartitionModel, item_of, random_history, storage_key, table_of
 
 FAULT = st.tuples(
@@ -30,7 +30,8 @@ FAULT = st.tuples(
 def test_every_fault_is_found_and_nothing_else(
     seed: int, partitions: int, steps: int, faults: list[tuple[int, str, int, str]], lanes: int
 ) -> None:
-    env, tasks = fake_env(seed)
+    loop = TinyLoop(seed)
+    env = loop.env()
     table = table_of(1, partitions)
     store = FakeStore(env, [table])
     models = list(store.models.values())
@@ -63,7 +64,7 @@ def test_every_fault_is_found_and_nothing_else(
             majority(model, key, expected) for key in {*expected, *(k for node in NODES for k in model.copies[node].rows)}
         )
     port: Any = store
-    report = tasks.run(scrub(env, port, FakeReferences(env, store), None, ScrubOptions(lanes=lanes)))
+    report = loop.run(scrub(env, port, FakeReferences(env, store), None, ScrubOptions(lanes=lanes)))
     for part in report.tables[0].partitions:
         bad = wrong[part.partition]  # type: ignore[index]
         named = {found.finding.copy for found in part.findings}
@@ -77,7 +78,7 @@ def test_every_fault_is_found_and_nothing_else(
             assert not part.healed
             assert not store.models[part.partition].heals or named - {"archive"}  # type: ignore[index]
     assert not FakeReferences.files
-    clean = tasks.run(scrub(env, port, FakeReferences(env, store), None, ScrubOptions()))
+    clean = loop.run(scrub(env, port, FakeReferences(env, store), None, ScrubOptions()))
     healed = {part.partition for part in report.tables[0].partitions if part.healed}
     for part in clean.tables[0].partitions:
         if part.partition in healed or not wrong[part.partition]:  # type: ignore[index]

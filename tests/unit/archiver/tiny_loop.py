@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from base.env import Env, File, JobContext, ListPage, ObjectInfo, ObjectStore
+from base.env import Env, File, JobContext, ListPage, ObjectInfo, ObjectStore, Task
 from base.errors import Corrupt, Exists, Missing, ScrubjayError
 from sim.clock import WALL_START_US, SimClock
 from sim.rand import SimRand
@@ -16,16 +16,33 @@ START_US = 1_760_000_000_000_000
 """Wall time at which every loop begins."""
 
 
+T = TypeVar("T")
+
+
+class _KeptTasks(SimTasks):
+    """Keeps the coroutines it was given, so that those of a life that ends can be let go quietly."""
+
+    def __init__(self, world: World, life: Life, clock: SimClock, *, name: str) -> None:
+        super().__init__(world, life, clock, name=name)
+        self.given: list[Coroutine[Any, Any, Any]] = []
+
+    def spawn(self, coro: Coroutine[Any, Any, T], *, name: str) -> Task[T]:
+        self.given.append(coro)
+        return super().spawn(coro, name=name)
+
+
 class TinyLoop:
     """One host of the simulator without a disk or a network: its clock, its random numbers and its tasks, and a way to wait for a coroutine."""
 
     Cancelled = Cancelled
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, *, start_us: int = START_US) -> None:
+        """start_us: wall time at its beginning."""
         self.world = World(seed)
         self.random = self.world.stream("test")
-        clock = SimClock(self.world, offset_us=START_US - WALL_START_US)
-        self.tasks = SimTasks(self.world, Life(self.world), clock, name="test")
+        self.clock = clock = SimClock(self.world, offset_us=start_us - WALL_START_US)
+        self._life = Life(self.world)
+        self.tasks = _KeptTasks(self.world, self._life, clock, name="test")
         self._env = Env(clock, SimRand(self.world.stream("rand")), self.tasks)
         self.failures = self.tasks.failures
         self.wall_us, self.boot_us = clock.wall_us, clock.boot_us
@@ -35,8 +52,24 @@ class TinyLoop:
     def now_us(self) -> int:
         return self.wall_us()
 
+    @now_us.setter
+    def now_us(self, value: int) -> None:
+        """The wall clock is put there; what waits goes on waiting as long as before."""
+        self.clock.jump(value - self.wall_us())
+
     def env(self) -> Env:
         return self._env
+
+    def drain(self) -> None:
+        """Until nothing is left to happen."""
+        while (due := self.world.next_us) is not None:
+            self.world.run(until_us=due)
+
+    def kill(self) -> None:
+        """The process is gone: nothing of it runs on."""
+        self._life.end()
+        for coro in self.tasks.given:
+            coro.close()
 
     def run(self, coro: Coroutine[Any, Any, Any], *, limit_s: float = 100_000) -> Any:
         """Run until this coroutine is done; other tasks run along."""

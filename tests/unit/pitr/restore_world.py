@@ -11,7 +11,6 @@ import msgspec
 
 from archiver.coverage import Facts, Span, Start
 from base.checksum import row_hash
-from base.env import Env
 from base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from base.hlc import last_stamp_at, stamp_micros, stamp_of
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
@@ -23,7 +22,7 @@ from pitr.target import Window
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.digest import MASK, Total
 from storage.service_port import Finding, SealPoint
-from tests.unit.scrubber.fake_tasks import FakeTasks, fake_env
+from tests.unit.archiver.tiny_loop import TinyLoop
 from tests.unit.scrubber.scrub_world import NODES, item_of, storage_key, table_of
 
 Rows = dict[bytes, bytes]
@@ -88,7 +87,8 @@ class RestoreWorld:
     """Durable: tables, jobs, loaded copies, uploaded bases, row files. `restart()` makes a new service over them."""
 
     def __init__(self, partitions: int = 2, seed: int = 1) -> None:
-        self.env, self.tasks = fake_env(seed)
+        self.loop = TinyLoop(seed)
+        self.env = self.loop.env()
         self.source = table_of(1, partitions)
         self.metas: dict[str, TableMeta] = {self.source.table_id: self.source}
         self.logs = {info.partition_id: SourceLog(info) for info in self.source.partitions}
@@ -107,7 +107,7 @@ class RestoreWorld:
         self.load_errors: list[ScrubjayError] = []
         self.rebuild_error: ScrubjayError | None = None
         self.archive_stuck = False
-        self.created_us = self.tasks.now_us
+        self.created_us = self.loop.now_us
         self.lines: list[str] = []
         self.found: list[Finding] = []
         for log in self.logs.values():
@@ -121,23 +121,20 @@ class RestoreWorld:
 
     @property
     def now_us(self) -> int:
-        return self.tasks.now_us
+        return self.loop.now_us
 
     @now_us.setter
     def now_us(self, value: int) -> None:
-        self.tasks.now_us = value
+        self.loop.now_us = value
 
     # life
 
     def restart(self) -> RestoreService:
         """A new process: nothing but what is durable is left."""
-        self.tasks.kill()
+        self.loop.kill()
         self.known_notes = dict(self.notes)
-        self.tasks = FakeTasks(self.tasks.now_us)
-        env, _ = fake_env(self.tasks.now_us & 0xFFFF)
-        clock: Any = type(env.clock)(self.tasks)  # type: ignore[call-arg]
-        tasks: Any = self.tasks
-        self.env = Env(clock, env.rand, tasks)
+        self.loop = TinyLoop(self.loop.now_us & 0xFFFF, start_us=self.loop.now_us)
+        self.env = self.loop.env()
         world: Any = self
         options = RestoreOptions(archive_wait_s=10.0, lanes=2)
         self.service = RestoreService(self.env, world, world, options, max_offset_us=500_000, log=self.lines.append)
@@ -153,11 +150,11 @@ class RestoreWorld:
         async def body() -> Any:
             return await work
 
-        return self.tasks.run(body())
+        return self.loop.run(body())
 
     def finish(self) -> None:
         """Run until the coordinators have ended."""
-        self.tasks.drain()
+        self.loop.drain()
 
     # the source
 

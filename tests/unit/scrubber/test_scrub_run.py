@@ -20,7 +20,7 @@ from scrubber.verdict import Verdict
 from storage.control.catalogue import RestoreOrigin
 from storage.record import Seal
 from storage.service_port import Finding, SealPoint
-from tests.unit.scrubber.fake_tasks import FakeTasks, fake_env
+from tests.unit.archiver.tiny_loop import TinyLoop
 from tests.unit.scrubber.scrub_world import (
     NODES,
     CopyModel,
@@ -37,7 +37,8 @@ from tests.unit.scrubber.scrub_world import (
 
 class World:
     def __init__(self, partitions: int = 1, tables: int = 1, seed: int = 1) -> None:
-        self.env, self.tasks = fake_env(seed)
+        self.loop = TinyLoop(seed)
+        self.env = self.loop.env()
         self.tables = [table_of(number, partitions) for number in range(1, tables + 1)]
         self.store = FakeStore(self.env, self.tables)
         self.references = FakeReferences(self.env, self.store)
@@ -58,7 +59,7 @@ class World:
     def scrub(self, ledger: Any = None, **options: Any) -> ScrubReport:
         filters = {name: options.pop(name) for name in ("tables", "partition") if name in options}
         port: Any = self.store
-        report = self.tasks.run(scrub(self.env, port, self.references, ledger, ScrubOptions(**options), **filters))
+        report = self.loop.run(scrub(self.env, port, self.references, ledger, ScrubOptions(**options), **filters))
         assert all(pin.released for pin in self.store.pins)
         assert not FakeReferences.files, "no row file is left behind"
         return report
@@ -183,12 +184,12 @@ def test_a_copy_that_differs_is_still_found_without_a_reference_but_not_healed()
 def test_an_archive_that_lags_leaves_everything_unverified_after_its_wait() -> None:
     world = World()
     world.model.archive_stuck = True
-    before = world.tasks.now_us
+    before = world.loop.now_us
     report = world.scrub(archive_wait_s=60.0)
     (part,) = report.tables[0].partitions
     assert (report.exit_code, part.reason, part.findings) == (3, "archive_lags", ())
     assert {copy.verdict for copy in part.copies} == {Verdict.UNVERIFIED}
-    assert 60_000_000 <= world.tasks.now_us - before < 62_000_000
+    assert 60_000_000 <= world.loop.now_us - before < 62_000_000
 
 
 @pytest.mark.parametrize("state", ["down", "amnesiac", "healing"])
@@ -196,7 +197,7 @@ def test_a_copy_out_of_reach_is_unverified(state: str) -> None:
     world = World()
     world.model.copies[NODES[1]].state = state
     if state == "healing":
-        world.model.healing_until_us = world.tasks.now_us + 10**12
+        world.model.healing_until_us = world.loop.now_us + 10**12
     report = world.scrub()
     (part,) = report.tables[0].partitions
     assert (report.exit_code, part.reason) == (3, state)
@@ -206,7 +207,7 @@ def test_a_copy_out_of_reach_is_unverified(state: str) -> None:
 def test_a_running_heal_is_waited_for() -> None:
     world = World()
     world.model.copies[NODES[1]].state = "healing"
-    world.model.healing_until_us = world.tasks.now_us + 20_000_000
+    world.model.healing_until_us = world.loop.now_us + 20_000_000
     assert world.scrub().exit_code == 0
 
 
@@ -439,18 +440,16 @@ def test_choice_and_order() -> None:
 
 def test_the_ledger_remembers_and_puts_the_stalest_first() -> None:
     world = World(tables=3)
-    tasks: Any = world.tasks
-    ledger = world.tasks.run(SqliteLedger.open(tasks, MEMORY))
+    ledger = world.loop.run(SqliteLedger.open(world.env.tasks, MEMORY))
     world.scrub(ledger, tables=["table1"])
     report = world.scrub(ledger)
-    (newest, first) = world.tasks.run(ledger.runs(5))
+    (newest, first) = world.loop.run(ledger.runs(5))
     assert newest.report == report.as_json()
     assert (first.verdict, newest.verdict) == ("match", "match")
-    proofs = world.tasks.run(ledger.partitions())
+    proofs = world.loop.run(ledger.partitions())
     assert len(proofs) == 3
     targets = choose(world.store.tables(), chosen=None, partition=None)
     assert order(targets, proofs[:1])[-1].table.name == "table1"
-    assert isinstance(world.tasks, FakeTasks)
 
 
 def one_way(facts: Any, reference: Any) -> Any:
