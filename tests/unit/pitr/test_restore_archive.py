@@ -260,10 +260,12 @@ def test_a_rotted_segment_fails_the_restore_and_publishes_nothing() -> None:
     (sample,) = world.samples.values()
     lsn = max(one.lsn for one in sample.records if one.kind == Kind.DATA)
     target = next(build(made.key()) for made in sample.manifests() if made.first <= lsn <= made.last)
-    data = bytearray(world.objects.objects[target])
+    sound = world.objects.objects[target]
+    data = bytearray(sound)
     data[len(data) // 2] ^= 1
     world.objects.objects[target] = bytes(data)
-    report = restore(world, Asked(at_us=window(world)[1]))
+    at = window(world)[1]
+    report = restore(world, Asked(at_us=at))
     assert (report["state"], report["error"]["code"]) == ("failed", "Corrupt")
     assert target in report["error"]["found"]
     assert report["error"]["next"].startswith(f"scrubjay verify --table {world.source.name} ")
@@ -277,6 +279,14 @@ def test_a_rotted_segment_fails_the_restore_and_publishes_nothing() -> None:
     world.service.resume_unfinished()
     assert world.service.status("new") is not None
     assert world.service.status("new")["findings"] == report["findings"], "noted, over a restart"  # type: ignore[index]
+    world.objects.objects[target] = sound
+    world.now_us += 60_000_000
+    world.run(world.service.resume("new"))
+    world.finish()
+    report = world.service.status("new") or {}
+    assert (report["state"], restore_answer(report)["exit"], report["error"]) == ("published", 0, None)
+    assert [one["object"] for one in report["findings"]] == [target], "what was met on the way stays told"
+    assert world.restored(report["to_id"]) == world.model(at)
 
 
 def test_a_segment_whose_object_is_gone_fails_the_restore_as_a_hole() -> None:
