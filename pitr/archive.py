@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from base.ids import Lsn, PartitionId, Stamp
+from archiver.coverage import Window
+from base.ids import Lsn, Stamp
 from pitr.plan import History, PartitionPlan
-from pitr.target import Window
 from scrubber.reference import Damage
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.digest import Total
@@ -15,21 +15,10 @@ from storage.digest import Total
 Progress = Callable[[dict[str, Any]], None]
 
 
-class Hole(NamedTuple):
-    """LSNs first..last of a partition are not in the archive: what happened between from_us and to_us (exclusive ends) cannot be restored."""
-
-    partition: PartitionId
-    first: int
-    last: int
-    from_us: int | None
-    to_us: int | None
-
-
 class TableArchive(NamedTuple):
-    """A table as the archive holds it. histories: one per partition of the table."""
+    """A table as the archive holds it. window: what is proven of it, and the holes. histories: one per partition of the table."""
 
     window: Window
-    holes: tuple[Hole, ...]
     histories: tuple[History, ...]
 
 

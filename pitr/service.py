@@ -16,7 +16,7 @@ from pitr.archive import RestoreArchive, TableArchive
 from pitr.job import CANCELLED, FAILED, PREFIX, PUBLISHED, RUNNING, AskedNote, RestoreJob, WindowNote, load_job, note
 from pitr.plan import Plan, plan_table
 from pitr.restore import POLL_S, Restore, RestoreOptions, ends_reached, folder_of, parts_of, rates_of, with_closed
-from pitr.target import Asked, Reach, Window, exactly_one, reach, resolve
+from pitr.target import Asked, Bounds, Reach, exactly_one, reach, resolve
 from scrubber.times import utc_text, utc_text_or_none
 from storage.control.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
 from storage.service_port import ServicePort
@@ -215,14 +215,13 @@ class RestoreService:
             source = next((table for table in self._port.tables() if table.table_id == source.table_id), source)
         return source
 
-    async def _look(self, source: TableMeta) -> tuple[TableArchive, Window]:
+    async def _look(self, source: TableMeta) -> tuple[TableArchive, Bounds]:
         """What the archive holds. Of a dropped table, nothing proven yet is waited for (bounded): its log may still be on the way."""
         give_up = self._env.clock.boot_us() + int(min(self._options.archive_wait_s, FIRST_LOOK_S) * 1e6)
-        ends_us = max((stamp_micros(Stamp(final.stamp)) for final in source.finals), default=None)
         while True:
             seen = await self._archive.look(source)
-            window = Window(seen.window.earliest_us, seen.window.latest_us, source.dropped_at is not None, ends_us)
-            if ends_us is None or seen.window.latest_us is not None or self._env.clock.boot_us() >= give_up:
+            window = bounds_of(source, seen)
+            if window.ends_us is None or seen.window.latest_us is not None or self._env.clock.boot_us() >= give_up:
                 return seen, window
             await self._env.tasks.sleep(POLL_S)
 
@@ -247,7 +246,7 @@ class RestoreService:
             )
             raise _explained(hole, shown) from None
 
-    def _reach(self, at_us: int, window: Window, shown: WindowNote, now_us: int) -> Reach:
+    def _reach(self, at_us: int, window: Bounds, shown: WindowNote, now_us: int) -> Reach:
         try:
             return reach(at_us, window, now_us=now_us)
         except Unsafe as error:
@@ -303,12 +302,12 @@ class RestoreService:
         elif asked.latest:
             same = job.asked.latest and job.unfinished
         else:
-            same = job.at_us == resolve(asked, Window(None, None), now_us=received_us)
+            same = job.at_us == resolve(asked, Bounds(None, None), now_us=received_us)
         if same and job.source_id == source.table_id:
             return await self.resume(job.target)
         seen = await self._archive.look(source)
         shown = window_note(seen)
-        at_us = resolve_in(asked, seen.window, shown, received_us)
+        at_us = resolve_in(asked, bounds_of(source, seen), shown, received_us)
         status = f"scrubjay restore status {job.target}, or restore cancel {job.target}"
         raise Conflict(
             f"{'an unfinished' if job.unfinished else 'a published'} restore to that name has another source or moment",
@@ -399,22 +398,28 @@ class RestoreService:
         return job.report(None if running is None else running[0].progress)
 
 
+def bounds_of(source: TableMeta, seen: TableArchive) -> Bounds:
+    """Between which moments a target may lie. Pure."""
+    ends_us = max((stamp_micros(Stamp(final.stamp)) for final in source.finals), default=None)
+    return Bounds(seen.window.earliest_us, seen.window.latest_us, source.dropped_at is not None, ends_us)
+
+
 def window_note(seen: TableArchive) -> WindowNote:
     """The window as it is printed."""
     holes = [
         {
             "partition": hole.partition,
-            "first_lsn": hole.first,
-            "last_lsn": hole.last,
+            "first_lsn": hole.first_lsn,
+            "last_lsn": hole.last_lsn,
             "from": utc_text_or_none(hole.from_us),
             "to": utc_text_or_none(hole.to_us),
         }
-        for hole in seen.holes
+        for hole in seen.window.holes
     ]
     return WindowNote(utc_text_or_none(seen.window.earliest_us), utc_text_or_none(seen.window.latest_us), holes)
 
 
-def resolve_in(asked: Asked, window: Window, shown: WindowNote, now_us: int) -> int:
+def resolve_in(asked: Asked, window: Bounds, shown: WindowNote, now_us: int) -> int:
     """`pitr.target.resolve` with the window in the refusal."""
     try:
         return resolve(asked, window, now_us=now_us)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from archiver.coverage import Facts, table_window
-from archiver.coverage import Window as ProvenWindow
+from archiver.coverage import Facts, Window, table_window
 from archiver.index import ArchiveIndex, PartitionIndex
 from archiver.layout import build, parse
 from archiver.rebuild import from_answer
@@ -11,10 +10,9 @@ from archiver.writer import Writer
 from base.env import Disk, Env, Jobs
 from base.errors import Corrupt, Missing
 from base.gate import Gate
-from base.ids import Lsn, PartitionId, Stamp
-from pitr.archive import Hole, Progress, RestoreArchive, RestoredRows, TableArchive
+from base.ids import Lsn, Stamp
+from pitr.archive import Progress, RestoreArchive, RestoredRows, TableArchive
 from pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
-from pitr.target import Window
 from scrubber.jobs import UPLOAD
 from scrubber.reference import Damage, error_kind, schema_text
 from storage import chain as chains
@@ -40,14 +38,9 @@ class ArchiveSource:
         async with self._gate:
             await self._index.refresh(now_us=self._env.clock.wall_us(), table=table.table_id)
             found = [(info, self._index.partitions.get((table.table_id, info.partition_id))) for info in table.partitions]
-            windows = [ProvenWindow(None, None, ()) if one is None else one.window() for _, one in found]
+            windows = [Window(None, None, ()) if one is None else one.window() for _, one in found]
             histories = tuple(history_of(info, one) for info, one in found)
-        window = table_window(windows)
-        return TableArchive(
-            Window(window.earliest_us, window.latest_us, table.dropped_at is not None),
-            tuple(Hole(PartitionId(one.partition), one.first_lsn, one.last_lsn, one.from_us, one.to_us) for one in window.holes),
-            histories,
-        )
+        return TableArchive(table_window(windows), histories)
 
     async def rebuild(
         self, table: TableMeta, info: PartitionInfo, plan: PartitionPlan, *, cut: Stamp, path: str, progress: Progress | None

@@ -19,8 +19,8 @@ class Asked(NamedTuple):
     latest: bool = False
 
 
-class Window(NamedTuple):
-    """The proven window of a table, microseconds, both inclusive; None until proven. dropped: the table lives no more, nothing can be sealed.
+class Bounds(NamedTuple):
+    """Between which moments of a table a target may lie: its proven window, microseconds, both inclusive, None until proven. dropped: it lives no more, nothing can be sealed.
 
     ends_us: of a dropped table whose end is known, its last moment. What lies between latest and that comes with the archive, or it is not given.
     """
@@ -43,7 +43,7 @@ class Reach(NamedTuple):
         return last_stamp_at(self.at_us)
 
 
-def resolve(asked: Asked, window: Window, *, now_us: int) -> int:
+def resolve(asked: Asked, window: Bounds, *, now_us: int) -> int:
     """The absolute instant, inclusive. `--before T` is the last microsecond before T. now_us: the server's clock when the question came.
 
     Raises Invalid (not exactly one, a moment no calendar has), Unsafe (latest of no window).
@@ -75,7 +75,7 @@ def exactly_one(asked: Asked) -> None:
         raise Invalid("exactly one target is needed", asked=f"{sum(given)} of --at, --minus, --before, --latest", next="give one of them")
 
 
-def reach(at_us: int, window: Window, *, now_us: int) -> Reach:
+def reach(at_us: int, window: Bounds, *, now_us: int) -> Reach:
     """Whether the instant may be restored. now_us: the server's clock after the window was looked up. Raises Unsafe with the window in its fields (asked, earliest, latest: microseconds or None)."""
     if at_us > max(now_us, window.latest_us or 0):  # what is proven has come, also where the cluster's time is ahead of this clock
         raise _outside(at_us, window, "the moment has not come yet")
@@ -88,5 +88,5 @@ def reach(at_us: int, window: Window, *, now_us: int) -> Reach:
     return Reach(at_us, at_us > window.latest_us)
 
 
-def _outside(at_us: int | None, window: Window, why: str) -> Unsafe:
+def _outside(at_us: int | None, window: Bounds, why: str) -> Unsafe:
     return Unsafe(f"outside the restorable window: {why}", asked=at_us, earliest=window.earliest_us, latest=window.latest_us)

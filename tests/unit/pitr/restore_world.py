@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from archiver.coverage import Facts, Span, Start
+from archiver.coverage import Facts, Span, Start, Window
 from base.checksum import row_hash
 from base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from base.hlc import last_stamp_at, stamp_micros, stamp_of
@@ -18,7 +18,6 @@ from pitr.archive import RestoredRows, TableArchive
 from pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
 from pitr.restore import RestoreOptions
 from pitr.service import RestoreService
-from pitr.target import Window
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.digest import MASK, Total
 from storage.service_port import Finding, SealPoint
@@ -212,7 +211,7 @@ class RestoreWorld:
             histories.append(History(info.partition_id, info.lo, info.hi, bases, segments, closed, facts))
         latest = min(stamp_micros(max(history.closed)[0]) - 1 for history in histories)
         earliest = max(stamp_micros(log.entries[0].stamp) for log in self.logs.values())
-        return TableArchive(Window(earliest, latest, table.dropped_at is not None), (), tuple(histories))
+        return TableArchive(Window(earliest, latest, ()), tuple(histories))
 
     async def rebuild(
         self, table: TableMeta, info: PartitionInfo, plan: PartitionPlan, *, cut: Stamp, path: str, progress: Any

@@ -11,9 +11,9 @@ from base.errors import Invalid, Missing, Unavailable, Unsafe
 from base.hlc import last_stamp_at, stamp_of
 from base.ids import Lsn, PartitionId, Stamp
 from pitr.plan import BaseFacts, History, Rates, SegmentFacts, learn, plan_partition, plan_table, predict
-from pitr.target import Asked, Window, reach, resolve
+from pitr.target import Asked, Bounds, reach, resolve
 
-WINDOW = Window(1_000, 9_000)
+WINDOW = Bounds(1_000, 9_000)
 PART = PartitionId("p")
 
 
@@ -55,11 +55,11 @@ def test_what_is_proven_has_come_whatever_this_clock_says() -> None:
     [
         (999, WINDOW),
         (10_001, WINDOW),
-        (5_000, Window(None, None)),
-        (9_001, Window(1_000, 9_000, dropped=True)),
+        (5_000, Bounds(None, None)),
+        (9_001, Bounds(1_000, 9_000, dropped=True)),
     ],
 )
-def test_outside_the_window(at: int, window: Window) -> None:
+def test_outside_the_window(at: int, window: Bounds) -> None:
     with pytest.raises(Unsafe) as caught:
         reach(at, window, now_us=10_000)
     assert caught.value.fields["earliest"] == window.earliest_us
@@ -68,7 +68,7 @@ def test_outside_the_window(at: int, window: Window) -> None:
 
 def test_no_latest_without_a_window() -> None:
     with pytest.raises(Unsafe):
-        resolve(Asked(latest=True), Window(None, None), now_us=5)
+        resolve(Asked(latest=True), Bounds(None, None), now_us=5)
 
 
 def link(lsn: int) -> bytes:
