@@ -243,12 +243,6 @@ def _content(manifest: BaseManifest) -> BaseManifest:
     return replace(manifest, epoch=0, owner="", supersedes=())
 
 
-async def read_base_manifest(store: ObjectStore, key: BaseKey) -> BaseManifest:
-    """Raises Missing, Corrupt, Unavailable."""
-    where = build(key._replace(part=None))
-    return decode_base(await store.get(where), where=where)
-
-
 async def fetch_base(store: ObjectStore, manifest: BaseManifest, disk: Disk, path: str) -> None:
     """Download the row file to `path` (replaced if it is there), every part checked before it is written, and make it durable. Raises Corrupt, Missing."""
     if disk.exists(path):

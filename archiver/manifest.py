@@ -5,7 +5,7 @@ A segment counts as archived when its manifest is there. Manifests are written a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from archiver import canonical
@@ -331,9 +331,3 @@ def check_follows(before: SegmentManifest, after: SegmentManifest, *, where: str
             expected=before.chain.hex(),
             found=after.chain_before.hex(),
         )
-
-
-def regenerate(manifest: SegmentManifest, *, generation: int, reason: str, stored: Sums) -> SegmentManifest:
-    """The same content under the next generation. reason: why the last one is bad."""
-    old = Superseded(manifest.generation, reason)
-    return replace(manifest, generation=generation, stored=stored, supersedes=(*manifest.supersedes, old))

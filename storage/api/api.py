@@ -32,7 +32,7 @@ from storage.api.http import (
     wants_gzip,
 )
 from storage.api.operations import OPERATIONS
-from storage.api.sigv4 import Identity, Key, Verifier, is_chunked
+from storage.api.sigv4 import Key, Verifier, is_chunked
 
 _decode_json = msgspec.json.Decoder().decode
 _APIS = ("DynamoDB_20120810", "DynamoDB_20111205")
@@ -161,10 +161,6 @@ class DynamoApi:
         if service not in _APIS or operation not in OPERATIONS:
             raise errors.unknown_operation()
         return operation
-
-    def authenticate(self, request: Request) -> Identity:
-        """Who signed a request of another route (the admin API). Raises ApiError."""
-        return self._verifier.verify(request.method, request.path, request.query, request.headers, request.body)
 
     def _other_method(self, request: Request, request_id: str) -> Response:
         if request.method == "OPTIONS" and "origin" in request.headers:

@@ -145,10 +145,6 @@ def table_busy(name: str, status: str) -> ApiError:
     )
 
 
-def limit_exceeded(message: str) -> ApiError:
-    return ApiError(_DYNAMO + "LimitExceededException", message)
-
-
 def backups_table_not_found(name: str) -> ApiError:
     return ApiError(_DYNAMO + "TableNotFoundException", f"Table not found: {name}")
 

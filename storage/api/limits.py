@@ -56,8 +56,6 @@ CLOCK_SKEW_MS_MAX = 15 * 60 * 1000
 PRESIGN_SECONDS_MAX = 7 * 24 * 3600
 
 # -- Requests --------------------------------------------------------------------------------------------------------------------------
-JSON_DEPTH_MAX = 400
-"""Nesting of a request body; deeper is a SerializationException (values themselves end at 32 levels)."""
 VALIDATION_ERRORS_MAX = 10
 """Constraint failures listed in one message."""
 TABLE_NAME_CHARS_MIN = 3
@@ -80,7 +78,6 @@ FIRST_WINDOW_MS_MAX = 10_000
 """How long DescribeContinuousBackups waits for the first restorable window of a table that is younger than FIRST_WINDOW_AGE_MS."""
 FIRST_WINDOW_AGE_MS = 30_000
 FIRST_WINDOW_POLL_MS = 50
-TABLES_MAX = 2_500
 RECOVERY_PERIOD_DAYS_MIN = 1
 RECOVERY_PERIOD_DAYS_MAX = 35
 

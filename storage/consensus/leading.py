@@ -86,7 +86,6 @@ class Leader(Campaigner):
     def __init__(self, **campaigner: Any) -> None:
         super().__init__(**campaigner)
         self._peers: dict[int, Peer] = {}
-        self._peer_nodes = tuple(peer.node for peer in self.peers)
         self._own_from: Lsn = Lsn(0)
         self._adopted_last: Lsn = Lsn(0)
         self._source = NONE

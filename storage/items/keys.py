@@ -56,9 +56,6 @@ def check_item_keys(schema: KeySchema, item: Item) -> None:
     check_key_sizes(schema, item)
 
 
-check_key_types = check_item_keys
-
-
 def check_key(schema: KeySchema, key: Item) -> None:
     """Check a Key parameter: exactly the key attributes, with the schema's types. Raises ItemError."""
     attributes = key_attributes(schema)

@@ -197,8 +197,3 @@ def _from_result(result: Decimal) -> str:
         raise ItemError(OVERFLOW)
     check_range(len(stripped), point)
     return ("-" if sign else "") + _plain(stripped, point)
-
-
-def from_int(number: int) -> str:
-    """Canonical text of an integer of at most 38 digits."""
-    return str(number)
