@@ -116,3 +116,17 @@ class Internal(ScrubjayError):
     """A broken invariant of ours."""
 
     code = "Internal"
+
+
+_BY_CODE: dict[str, type[ScrubjayError]] = {
+    kind.code: kind
+    for kind in (Invalid, Conflict, Unavailable, NotLeader, DiskFull, Exhausted, Fenced, Missing, Corrupt, Unsafe, Exists, Internal)
+}
+
+
+def from_code(code: str, message: str, fields: dict[str, Any]) -> ScrubjayError:
+    """The error that another process said as code, message and fields. A code this version does not know is an Internal that names it as `code`."""
+    kind = _BY_CODE.get(code)
+    error = Internal(message) if kind is None else kind(message)
+    error.fields = dict(fields) if kind is not None else {**fields, "code": code}
+    return error

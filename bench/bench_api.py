@@ -192,7 +192,7 @@ def main() -> None:
     parser.add_argument("--cpu-only", action="store_true")
     parser.add_argument("--slow", type=int, default=0)
     arguments = parser.parse_args()
-    with ApiServer() as server:
+    with ApiServer(backend_options={"wire": False}) as server:
         server.make_table(TABLE, "pk:S", "sk:S")
         if arguments.slow:
             _beside_slow_ones(server, arguments.slow, arguments.connections, arguments.seconds)

@@ -9,9 +9,9 @@ from sim.checkers.registers import RegisterLedger
 from sim.rand import Stream
 from sim.whole.clients import Clients, had_no_effect
 from sim.whole.cluster import WholeCluster
-from sim.whole.commands import SCHEMA, Put
+from sim.whole.commands import SCHEMA, put
 from storage.api.backend import TableSpec
-from storage.command import WriteAnswer
+from storage.commands.values import WriteAnswer
 from storage.control.catalogue import TableMeta, Throughput
 
 NAMES = ("extra-1", "extra-2")
@@ -90,7 +90,7 @@ class Churn:
         number, value = self._clients.next_()
         ledger.sent(key, number, value)
         future, settle = self._clients.call()
-        self._cluster.store.write(table, Put(key, value, blind=True), settle)
+        self._cluster.store.write(table, put(key, value, blind=True), settle)
         answer: Any = await future
         if isinstance(answer, WriteAnswer):
             ledger.acknowledged(key, number, answer.lsn)

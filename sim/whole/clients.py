@@ -13,9 +13,9 @@ from base.ids import PartitionId
 from sim.checkers.history import FOREVER, Kind, Operation
 from sim.checkers.registers import RegisterLedger
 from sim.whole.cluster import WholeCluster
-from sim.whole.commands import Cas, Put, key_of, number_of, value_of
+from sim.whole.commands import cas, key_of, number_of, put, value_of
 from sim.world import World
-from storage.command import RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer
+from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer
 from storage.control.catalogue import TableMeta
 
 CLIENT_TIMEOUT_S = 12.0
@@ -116,7 +116,7 @@ class Clients:
         start = self.world.now
         self.ledger.sent(key, id_, value)
         future, settle = self.call()
-        self.cluster.store.write(table, Put(key, value, blind=blind), settle)
+        self.cluster.store.write(table, put(key, value, blind=blind), settle)
         answer = await future
         operation = Operation(id_, client, key, Kind.WRITE, start, FOREVER, value=value)
         if isinstance(answer, WriteAnswer):
@@ -141,9 +141,10 @@ class Clients:
         start = self.world.now
         self.ledger.sent(key, id_, fresh, compare=True, expected=expected)
         future, settle = self.call()
-        self.cluster.store.write(table, Cas(key, expected, fresh), settle)
+        self.cluster.store.write(table, cas(key, expected, fresh), settle)
         answer = await future
         if isinstance(answer, WriteAnswer):
+            value_of(answer.outcome.old)  # an evaluation that saw a wrong byte is noticed, whatever came of it
             ok = answer.outcome.verdict is Verdict.PUT
             self._noted(answer)
             if ok:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from storage.command import Outcome, Verdict
+from storage.commands.values import DeleteCommand, PutCommand, WriteCommand
 from storage.control.catalogue import KeyAttribute, KeySchema
 from storage.items.encoding import decode_item, encode_item
+from storage.items.expressions.condition import Condition
+from storage.items.expressions.tree import And, Compare, FunctionNode, Not, PathNode, ValueNode
 from storage.items.keys import storage_key
 
 SCHEMA = KeySchema(KeyAttribute("k", "S"))
@@ -38,33 +40,17 @@ def value_of(item: bytes | None) -> int | None:
     return int(text)
 
 
-class Put:
+def put(key: int, value: int | None, *, blind: bool) -> WriteCommand:
     """Write `value`, or delete the key if it is None."""
-
-    def __init__(self, key: int, value: int | None, *, blind: bool) -> None:
-        self.key = key_of(key)
-        self.key_item = encode_item({"k": ("S", f"key-{key}")})
-        self.blind = blind and value is not None
-        self._new = None if value is None else item_of(key, value)
-
-    def evaluate(self, old: bytes | None) -> Outcome:
-        if self._new is None:
-            return Outcome(Verdict.UNCHANGED if old is None else Verdict.DELETE, old, None)
-        return Outcome(Verdict.PUT, old, self._new)
+    key_item = encode_item({"k": ("S", f"key-{key}")})
+    if value is None:
+        return DeleteCommand(key_of(key), key_item)
+    return PutCommand(key_of(key), key_item, item_of(key, value), blind=blind)
 
 
-class Cas:
+def cas(key: int, expected: int | None, value: int) -> WriteCommand:
     """Write `value` if the key's value is `expected` (None: absent)."""
-
-    blind = False
-
-    def __init__(self, key: int, expected: int | None, value: int) -> None:
-        self.key = key_of(key)
-        self.key_item = encode_item({"k": ("S", f"key-{key}")})
-        self._expected = expected
-        self._new = item_of(key, value)
-
-    def evaluate(self, old: bytes | None) -> Outcome:
-        if value_of(old) != self._expected:
-            return Outcome(Verdict.CONDITION_FAILED, old, old)
-        return Outcome(Verdict.PUT, old, self._new)
+    there = FunctionNode("attribute_exists", (PathNode(("k",)),))
+    same = Compare("=", PathNode(("v",)), ValueNode(("S", str(expected))))
+    condition = Condition(Not(there) if expected is None else And((there, same)))
+    return PutCommand(key_of(key), encode_item({"k": ("S", f"key-{key}")}), item_of(key, value), condition)

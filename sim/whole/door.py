@@ -1,6 +1,7 @@
 """A node as one life of the control part sees it: the node's present life, or a dead one.
 
-Nothing crosses from a life that ended: a dead control part asks nothing and hears nothing, a paused node is asked when it wakes.
+Nothing crosses from a life that ended: a dead control part asks nothing and hears nothing, a paused node is asked when it wakes. Commands and answers
+go through their codec: what the simulator proves holds for nodes in processes of their own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from base.ids import Lsn, NodeName, PartitionId
 from server.node import RunningNode
 from sim.world import Host, Life
 from storage.btree.engine import TreeEngine
-from storage.command import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
+from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from storage.node import Node
 from storage.replica import Replica
 
@@ -82,7 +84,8 @@ class Door:
             node.start_loaded(*arguments)
 
     def write(self, partition: PartitionId, command: WriteCommand, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
-        self._ask(lambda node, answer: node.write(partition, command, answer), done)
+        sent = encode_command(command)
+        self._ask(lambda node, answer: node.write(partition, decode_command(sent), answer), done)
 
     def read(
         self, partition: PartitionId, key: bytes, *, consistent: bool, min_lsn: Lsn, done: Callable[[ReadAnswer | ScrubjayError], None]
@@ -102,7 +105,8 @@ class Door:
             done(_DOWN)
             return
 
-        def answered(answer: A | ScrubjayError) -> None:
-            self._life.run(partial(done, answer))
+        def answered(answer: Any) -> None:
+            said: Any = decode_answer(encode_answer(answer))
+            self._life.run(partial(done, said))
 
         self._host.life.run(lambda: call(node, answered))

@@ -12,7 +12,7 @@ from archiver.agent import AgentOptions
 from archiver.identity import attach
 from base.env import Env
 from sim.whole.cluster import CLUSTER, WholeCluster
-from sim.whole.commands import SCHEMA, Put
+from sim.whole.commands import SCHEMA, put
 from sim.world import World
 from storage.api.backend import TableSpec
 from storage.control.catalogue import Throughput
@@ -104,7 +104,7 @@ class IdleRun:
             table = cluster.store.table(f"t{number:05d}")
             assert table is not None
             future = env.tasks.future()
-            cluster.store.write(table, Put(number, 1, blind=True), partial(_settle, future))
+            cluster.store.write(table, put(number, 1, blind=True), partial(_settle, future))
             await future
         while cluster.store.unarchived_bytes():
             await env.tasks.sleep(1.0)

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from base.errors import ScrubjayError
-from storage.command import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from storage.control.catalogue import KeySchema, PartitionInfo, TableMeta, TableStats, Throughput
 
 
@@ -45,8 +45,6 @@ class Backend(Protocol):
     def table(self, name: str) -> TableMeta | None:
         """The table now owning `name` as the API sees it (DELETING and restoring tables included), or None."""
         ...
-
-    def table_by_id(self, table_id: str) -> TableMeta | None: ...
 
     def table_names(self) -> Sequence[str]:
         """Sorted by UTF-8 bytes; system tables left out."""

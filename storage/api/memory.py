@@ -1,14 +1,15 @@
 """The store as a plain model in memory: what the router and everything behind it must be indistinguishable from.
 
 One sorted map a partition, one log position a partition, and every version ever written, so that a restore is a replay. Table states move with the
-clock: a table is CREATING, UPDATING or DELETING for `delay_us`. For tests; nothing here is durable and nothing is slow.
+clock: a table is CREATING, UPDATING or DELETING for `delay_us`. Commands and answers go through their codec, unless told otherwise, so that every test of
+the API is one of it too. For tests; nothing here is durable and nothing is slow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from sortedcontainers import SortedDict
@@ -17,10 +18,13 @@ from base.env import Env
 from base.errors import Conflict, Missing, ScrubjayError, Unsafe
 from base.ids import Member, PartitionId, TableId
 from storage.api.backend import ContinuousBackups, TableSpec
-from storage.command import RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer, WriteCommand
+from storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
+from storage.commands.evaluate import evaluate
+from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer, WriteCommand
 from storage.control.catalogue import PartitionInfo, RestoreOrigin, TableMeta, TableStats
 
 _HASH_SPACE = 1 << 128
+_A = TypeVar("_A", WriteAnswer, ReadAnswer, RangeAnswer)
 
 
 class Version(NamedTuple):
@@ -56,14 +60,15 @@ class MemoryBackend:
     """Implements `storage.api.backend.Backend`.
 
     initial_partitions: of tables created from now on. delay_us: how long a table operation shows. pitr_default: whether new tables have point-in-time
-    recovery on. fail: called before every data access with (table name, storage key or None); an error it returns is the answer.
+    recovery on. wire: whether commands and answers go through their codec. fail: called before every data access with (table name, storage key or None); an error it returns is the answer.
     """
 
-    def __init__(self, env: Env, *, initial_partitions: int = 1, delay_us: int = 0, pitr_default: bool = True) -> None:
+    def __init__(self, env: Env, *, initial_partitions: int = 1, delay_us: int = 0, pitr_default: bool = True, wire: bool = True) -> None:
         self._env = env
         self.initial_partitions = initial_partitions
         self.delay_us = delay_us
         self.pitr_default = pitr_default
+        self._wire = wire
         self.fail: Callable[[str, bytes | None], ScrubjayError | None] = lambda table, key: None
         self._tables: dict[str, TableMeta] = {}
         self._partitions: dict[str, Partition] = {}
@@ -109,9 +114,6 @@ class MemoryBackend:
 
     def table(self, name: str) -> TableMeta | None:
         return self._settle(name)
-
-    def table_by_id(self, table_id: str) -> TableMeta | None:
-        return next((meta for meta in self._tables.values() if meta.table_id == table_id), None)
 
     def table_names(self) -> Sequence[str]:
         return sorted((name for name in list(self._tables) if self._settle(name) is not None), key=str.encode)
@@ -245,12 +247,21 @@ class MemoryBackend:
             done(failure)
             return
         partition = self._partition(table, command.key)
-        outcome = command.evaluate(partition.rows.get(command.key))
+        sent = decode_command(encode_command(command)) if self._wire else command
+        outcome = evaluate(sent, partition.rows.get(sent.key))
         timestamp = None
         if outcome.verdict in (Verdict.PUT, Verdict.DELETE):
             timestamp = self._now_us()
-            partition.record(timestamp, command.key, outcome.new)
-        done(WriteAnswer(outcome, partition.info.partition_id, partition.lsn, timestamp))
+            partition.record(timestamp, sent.key, outcome.new)
+        done(self._said(WriteAnswer(outcome, partition.info.partition_id, partition.lsn, timestamp)))
+
+    def _said(self, answer: _A) -> _A:
+        """The answer as it is behind a wire."""
+        if not self._wire:
+            return answer
+        said = decode_answer(encode_answer(answer))
+        assert isinstance(said, type(answer))
+        return said
 
     def read(self, table: TableMeta, key: bytes, *, consistent: bool, done: Callable[[ReadAnswer | ScrubjayError], None]) -> None:
         failure = self.fail(table.name, key)
@@ -258,7 +269,7 @@ class MemoryBackend:
             done(failure)
             return
         partition = self._partition(table, key)
-        done(ReadAnswer(partition.rows.get(key), partition.info.partition_id, partition.lsn))
+        done(self._said(ReadAnswer(partition.rows.get(key), partition.info.partition_id, partition.lsn)))
 
     def read_range(
         self,
@@ -282,4 +293,4 @@ class MemoryBackend:
                 break
             rows.append((key, held.rows[key]))
             size += len(held.rows[key])
-        done(RangeAnswer(rows, more, partition.partition_id, held.lsn))
+        done(self._said(RangeAnswer(rows, more, partition.partition_id, held.lsn)))

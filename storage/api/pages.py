@@ -13,7 +13,7 @@ from base.errors import ScrubjayError
 from storage.api import limits
 from storage.api.backend import Backend
 from storage.api.call import Body, Trace
-from storage.command import RangeAnswer, RangeRead
+from storage.commands.values import RangeAnswer, RangeRead
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.items.encoding import decode_item
 from storage.items.expressions.condition import Condition

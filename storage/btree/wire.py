@@ -94,7 +94,7 @@ Request = Build | Open | Checkpoint | Close | Pin | Digest | Rows | Dump | Relea
 
 
 class Answer(msgspec.Struct, tag="answer", array_like=True):
-    """id 0: the worker is ready. error: class name of `base.errors`, or "" if it went well; then `value` is by request."""
+    """id 0: the worker is ready. error: code of `base.errors`, or "" if it went well; then `value` is by request."""
 
     id: int
     error: str
@@ -125,15 +125,14 @@ def decode_answer(body: bytes) -> Answer:
 
 
 def failure(id_: int, error: errors.ScrubjayError) -> Answer:
-    return Answer(id_, type(error).__name__, error.message, error.fields, None)
+    return Answer(id_, error.code, error.message, error.fields, None)
 
 
 def error_of(answer: Answer) -> errors.ScrubjayError | None:
     """The error an answer carries, as the class of `base.errors` it was."""
     if not answer.error:
         return None
-    kind = getattr(errors, answer.error, errors.Internal)
-    return kind(answer.message, **answer.fields)
+    return errors.from_code(answer.error, answer.message, answer.fields)
 
 
 class FrameReader:

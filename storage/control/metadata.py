@@ -16,7 +16,7 @@ import msgspec
 from base.env import Env
 from base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from base.ids import Member, PartitionId, TableId
-from storage.command import Outcome, RangeAnswer, RangeRead, Verdict, WriteAnswer
+from storage.commands.values import RangeAnswer, RangeRead, SwapCommand, Verdict, WriteAnswer
 from storage.control.catalogue import METADATA_TABLE, KeyAttribute, KeySchema, PartitionInfo, TableMeta, WriterNotes
 from storage.control.router import Router
 from storage.items.encoding import decode_item, encode_item
@@ -43,24 +43,12 @@ def metadata_table(table_id: TableId, partition_id: PartitionId, *, members: tup
     )
 
 
-class MetadataWrite:
-    """Compare-and-set of one metadata item. expect, new: canonical item bytes, None for absent."""
-
-    blind = False
-
-    def __init__(self, name: str, *, expect: bytes | None, value: str | None) -> None:
-        key = {"k": ("S", name)}
-        self.key = storage_key(SCHEMA, key)
-        self.key_item = encode_item(key)
-        self.new = None if value is None else encode_item({**key, "v": ("S", value)})
-        self._expect = expect
-
-    def evaluate(self, old: bytes | None) -> Outcome:
-        if old != self._expect:
-            return Outcome(Verdict.CONDITION_FAILED, old, old)
-        if self.new == old:
-            return Outcome(Verdict.UNCHANGED, old, old)
-        return Outcome(Verdict.DELETE if self.new is None else Verdict.PUT, old, self.new)
+def metadata_write(name: str, *, expect: bytes | None, value: str | None) -> SwapCommand:
+    """Compare-and-set of one metadata item. expect: canonical item bytes, None for absent. value: JSON, None to remove the item."""
+    key = {"k": ("S", name)}
+    return SwapCommand(
+        storage_key(SCHEMA, key), encode_item(key), expect, None if value is None else encode_item({**key, "v": ("S", value)})
+    )
 
 
 class Metadata:
@@ -162,7 +150,7 @@ class Metadata:
     # ------------------------------------------------------------------
 
     async def _put(self, name: str, value: str | None) -> None:
-        command = MetadataWrite(name, expect=self._raw.get(name), value=value)
+        command = metadata_write(name, expect=self._raw.get(name), value=value)
         answer = await self._write(command)
         found = answer.outcome.old
         if answer.outcome.verdict is Verdict.CONDITION_FAILED and found != command.new:
@@ -176,7 +164,7 @@ class Metadata:
         else:
             self._raw[name] = command.new
 
-    async def _write(self, command: MetadataWrite) -> WriteAnswer:
+    async def _write(self, command: SwapCommand) -> WriteAnswer:
         """Write, and again while the outcome is unknown: a compare-and-set that finds its own value has happened. Raises Unavailable."""
         for attempt in range(_TRIES):
             future = self._env.tasks.future()

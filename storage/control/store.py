@@ -19,7 +19,7 @@ from base.errors import Conflict, Exhausted, Missing, ScrubjayError, Unavailable
 from base.hlc import stamp_micros
 from base.ids import Member, NodeName, PartitionId, Stamp, TableId
 from storage.api.backend import ContinuousBackups, TableSpec
-from storage.command import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from storage.control.catalogue import FinalSeal, PartitionInfo, TableMeta, TableStats
 from storage.control.metadata import Metadata
 from storage.control.router import Router, stopping
@@ -194,9 +194,6 @@ class Store:
 
     def table(self, name: str) -> TableMeta | None:
         return self.metadata.by_name(name)
-
-    def table_by_id(self, table_id: str) -> TableMeta | None:
-        return self.metadata.tables.get(TableId(table_id))
 
     def table_names(self) -> Sequence[str]:
         return sorted((table.name for table in self.metadata.tables.values() if table.status != "DROPPED"), key=lambda name: name.encode())

@@ -13,9 +13,8 @@ from storage.control.catalogue import KeySchema
 from storage.items.errors import ItemError
 from storage.items.expressions.condition import Condition, key_names
 from storage.items.expressions.keycondition import WRONG_LENGTH, AttributeCondition, KeyCondition, bind
-from storage.items.expressions.parser import Action
 from storage.items.expressions.projection import Projection
-from storage.items.expressions.tree import And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode, order
+from storage.items.expressions.tree import Action, And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode, order
 from storage.items.expressions.update import Update
 from storage.items.values import SET_TYPES, Item, Value
 from storage.items.wire import check_name, value_from_json
@@ -30,7 +29,6 @@ _VALID_TYPES: dict[str, frozenset[str]] = {
     "BEGINS_WITH": frozenset(("S", "B")),
 }
 _BOUNDS_REVERSED = "The BETWEEN condition was provided a range where the lower bound is greater than the upper bound"
-TYPE_MISMATCH = "Type mismatch for attribute to update"
 
 
 # --- conditions ----------------------------------------------------------------------------------------------------------------------------
@@ -57,7 +55,7 @@ def parse_expected(expected: Mapping[str, Mapping[str, Any]], operator: str | No
     _check_names(expected)
     values = {name: _expected_values(condition) for name, condition in expected.items()}
     terms = [_expected_term(name, condition, *values[name]) for name, condition in expected.items()]
-    return _joined(terms, list(expected), operator)
+    return _joined(terms, operator)
 
 
 def _expected_values(condition: Mapping[str, Any]) -> tuple[Value | None, tuple[Value, ...] | None]:
@@ -95,7 +93,7 @@ def _expected_term(name: str, condition: Mapping[str, Any], value: Value | None,
 def parse_filter(conditions: Mapping[str, Mapping[str, Any]], operator: str | None = None) -> Condition:
     """QueryFilter or ScanFilter with its ConditionalOperator. Raises ItemError, SerializationError."""
     checked = _conditions(conditions)
-    return _joined([_comparison(name, *condition) for name, condition in checked.items()], list(checked), operator)
+    return _joined([_comparison(name, *condition) for name, condition in checked.items()], operator)
 
 
 def check_no_keys(conditions: Mapping[str, object], schema: KeySchema) -> None:
@@ -140,33 +138,31 @@ def check_arguments(operator: str, values: tuple[Value, ...]) -> None:
 
 
 def _path(name: str) -> PathNode:
-    node = PathNode([])
-    node.path = (name,)
-    return node
+    return PathNode((name,))
 
 
 def _call(name: str, arguments: list[Any]) -> FunctionNode:
-    return FunctionNode(name, arguments)
+    return FunctionNode(name, tuple(arguments))
 
 
 def _comparison(name: str, operator: str, values: tuple[Value, ...]) -> Any:
-    path, constants = _path(name), [ValueNode(None, value) for value in values]
+    path, constants = _path(name), [ValueNode(value) for value in values]
     if operator in _COMPARE:
         return Compare(_COMPARE[operator], path, constants[0])
     if operator == "NOT_CONTAINS":
         # An attribute that is not there contains nothing, and does not "not contain" anything either.
-        return And([_call("attribute_exists", [path]), Not(_call("contains", [path, constants[0]]))])
+        return And((_call("attribute_exists", [path]), Not(_call("contains", [path, constants[0]]))))
     if operator == "BETWEEN":
         return Between(path, constants[0], constants[1])
     if operator == "IN":
-        return In(path, constants)
+        return In(path, tuple(constants))
     function = {"NULL": "attribute_not_exists", "NOT_NULL": "attribute_exists", "CONTAINS": "contains", "BEGINS_WITH": "begins_with"}
     return _call(function[operator], [path, *constants])
 
 
-def _joined(terms: list[Any], names: list[str], operator: str | None) -> Condition:
-    join: Callable[[list[Any]], Any] = Or if operator == "OR" and terms else And
-    return Condition(terms[0] if len(terms) == 1 else join(terms), tuple([(name,) for name in names]))
+def _joined(terms: list[Any], operator: str | None) -> Condition:
+    join: Callable[[tuple[Any, ...]], Any] = Or if operator == "OR" and terms else And
+    return Condition(terms[0] if len(terms) == 1 else join(tuple(terms)))
 
 
 # --- keys ----------------------------------------------------------------------------------------------------------------------------------
@@ -206,8 +202,8 @@ def parse_attribute_updates(updates: Mapping[str, Mapping[str, Any]]) -> Update:
             raise ItemError(f"{_INVALID}DELETE action with value is not supported for the type {kind}")
         if action == "ADD" and kind not in SET_TYPES and kind not in ("N", "L"):
             raise ItemError(f"{_INVALID}ADD action is not supported for the type {kind}")
-        actions.append(Action("SET" if action == "PUT" else action, _path(name), ValueNode(None, value)))
-    return Update(actions, type_error=TYPE_MISMATCH)
+        actions.append(Action("SET" if action == "PUT" else action, _path(name), ValueNode(value)))
+    return Update(tuple(actions), legacy=True)
 
 
 # --- projections ---------------------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,9 @@ from storage.items.values import Item, Value
 
 ITEM_SIZE_MAX = 400 * 1024
 """Bytes."""
+ITEM_ENCODED_BYTES_MAX = 8 << 20
+"""Bytes of an item's canonical encoding, which a record of at most 16 MiB must hold. Only numbers far from the decimal point come near: DynamoDB counts
+1e125 as 2 bytes, written out it has 126."""
 ITEM_TOO_LARGE = "Item size has exceeded the maximum allowed size"
 UPDATE_TOO_LARGE = "Item size to update has exceeded the maximum allowed size"
 
@@ -64,6 +67,12 @@ def number_size(text: str) -> int:
     if whole == "0":
         return (len(fraction.lstrip("0")) + 1) // 2 + 1 + negative
     return (len(whole) + 1) // 2 + (len(fraction) + 1) // 2 + 1 + negative
+
+
+def check_encoded_size(data: bytes, *, update: bool = False) -> None:
+    """Raise ItemError if an item's canonical bytes are more than a record can hold. update: as for `check_item_size`."""
+    if len(data) > ITEM_ENCODED_BYTES_MAX:
+        raise ItemError(UPDATE_TOO_LARGE if update else ITEM_TOO_LARGE)
 
 
 def check_item_size(item: Item, *, update: bool = False) -> None:

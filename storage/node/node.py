@@ -22,7 +22,7 @@ from storage import messages as talk
 from storage import record as records
 from storage.attest import Attestation
 from storage.btree.engine import Tree, TreeEngine
-from storage.command import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from storage.consensus import messages as consensus
 from storage.consensus.liveness import Liveness
 from storage.consensus.options import ConsensusOptions

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from base.errors import Corrupt, ScrubjayError, Unavailable
 from base.ids import Lsn
-from storage.command import RangeAnswer, RangeRead, ReadAnswer
+from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer
 
 if TYPE_CHECKING:
     from storage.replica.replica import Replica

@@ -24,7 +24,8 @@ from storage.archive_port import facts_of
 from storage.attest import Attestation, Attestations
 from storage.btree.engine import Tree, TreeState
 from storage.checkpoints import Checkpoints
-from storage.command import Outcome, RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer, WriteCommand
+from storage.commands.evaluate import evaluate
+from storage.commands.values import Outcome, RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer, WriteCommand
 from storage.control.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
 from storage.digest import RangeDigest, Total
 from storage.leading import Leading
@@ -567,7 +568,7 @@ class Replica:
         except Unavailable as lack:
             done(lack)
             return
-        outcome = command.evaluate(old)
+        outcome = evaluate(command, old)
         verdict = outcome.verdict
         if verdict is Verdict.PUT or verdict is Verdict.DELETE:
             self._propose_effect(command, outcome, done)

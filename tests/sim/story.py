@@ -7,10 +7,10 @@ from typing import Any
 
 from base.ids import NodeName, PartitionId
 from sim.whole.cluster import WholeCluster
-from sim.whole.commands import SCHEMA, Put, key_of, value_of
+from sim.whole.commands import SCHEMA, key_of, put, value_of
 from sim.world import Host, World
 from storage.api.backend import TableSpec
-from storage.command import ReadAnswer, WriteAnswer
+from storage.commands.values import ReadAnswer, WriteAnswer
 from storage.control.catalogue import TableMeta, Throughput
 from storage.node import Node
 from storage.options import StorageOptions
@@ -58,7 +58,7 @@ class Story:
         return await future
 
     async def put(self, key: int, value: int, *, table: str = "t") -> Any:
-        return await self.ask(lambda done: self.cluster.store.write(self.table(table), Put(key, value, blind=True), done))
+        return await self.ask(lambda done: self.cluster.store.write(self.table(table), put(key, value, blind=True), done))
 
     async def must_put(self, key: int, value: int, *, table: str = "t") -> None:
         answer = await self.put(key, value, table=table)

@@ -10,7 +10,7 @@ import pytest
 from base.errors import Corrupt
 from base.ids import Lsn
 from sim.whole.cluster import WholeCluster
-from sim.whole.commands import SCHEMA, Put
+from sim.whole.commands import SCHEMA, put
 from sim.world import World
 from storage.api.backend import TableSpec
 from storage.control.catalogue import Throughput
@@ -52,7 +52,7 @@ def damaged_while_running(patch: pytest.MonkeyPatch, seed: int) -> None:
                 world.net.cut_link(slow.name, other.name)
                 world.net.cut_link(other.name, slow.name)
         for value in range(20):
-            await ask(lambda done, value=value: cluster.store.write(table, Put(value, value, blind=True), done))  # type: ignore[misc]
+            await ask(lambda done, value=value: cluster.store.write(table, put(value, value, blind=True), done))  # type: ignore[misc]
         await env.tasks.sleep(2.0)
         replica = lead.replicas[partition]
         assert replica.group is not None

@@ -9,12 +9,12 @@ import pytest
 from base.checksum import crc32c_masked, crc32c_raw
 from base.errors import Corrupt, DiskFull, Internal, NotLeader, ScrubjayError, Unavailable
 from base.ids import Lsn
-from sim.whole.commands import Put, key_of
+from sim.whole.commands import key_of, put
 from sim.whole.run import STORAGE
 from storage import record as records
 from storage.btree.memory_engine import MemoryTree
 from storage.checkpoints import Checkpoints
-from storage.command import RangeRead, WriteAnswer
+from storage.commands.values import RangeRead, WriteAnswer
 from storage.consensus import messages as consensus
 from storage.node.node import Node
 from storage.node.turn import BACKLOG_BYTES, Turn
@@ -91,7 +91,7 @@ def test_requests_that_wait_on_a_node_that_fails_are_told(monkeypatch: pytest.Mo
         leader = story.leader()
         heard: list[Any] = []
         leader.read(b"x" * 16, consistent=False, min_lsn=Lsn(leader.applied + 100), done=heard.append)
-        leader.write(Put(1, 1, blind=True), heard.append)
+        leader.write(put(1, 1, blind=True), heard.append)
         leader.node.broken(AssertionError("a rule"))
         assert sorted(type(one).__name__ for one in heard) == ["NotLeader", "Unavailable"]
         assert [one.fields.get("unknown") for one in heard if type(one) is Unavailable] == [True]
@@ -241,7 +241,7 @@ def test_writes_are_refused_by_name_while_trees_take_no_checkpoints_and_memory_i
             patch.setattr(MemoryTree, "checkpoint", full)
             for batch in range(30):
                 for key in range(100):
-                    story.cluster.store.write(story.table(), Put(batch * 100 + key, 5, blind=True), answers.append)
+                    story.cluster.store.write(story.table(), put(batch * 100 + key, 5, blind=True), answers.append)
                 await story.sleep(0.1)
                 for node in victims:
                     assert node.replicas[story.partition].overlay.size <= 2 * bound + 4_096

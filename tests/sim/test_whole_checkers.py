@@ -11,7 +11,7 @@ from sim.checkers.history import Kind
 from sim.whole.clients import KEYS, LAST_CLIENT, STRANGERS
 from sim.whole.commands import item_of, key_of
 from sim.whole.run import RESTORED, TABLE, WholeRun
-from storage.command import RangeAnswer, ReadAnswer
+from storage.commands.values import RangeAnswer, ReadAnswer
 
 Forge = Callable[["Forged", int], int | None]
 """Value to show for a key, given the run and the key."""

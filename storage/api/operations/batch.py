@@ -9,9 +9,8 @@ from base.errors import ScrubjayError, Unavailable
 from storage.api import errors, limits
 from storage.api.call import Body, Call, Trace
 from storage.api.capacity import consumed, read_units, stored_size, write_units
-from storage.api.commands import DeleteCommand, PutCommand
 from storage.api.operations.base import Operation, check_constraints, read_input
-from storage.api.operations.items import check_paths, shown, table_key
+from storage.api.operations.items import check_paths, encoded, shown, table_key
 from storage.api.parameters import Layer, check_mixing, placeholders_of, projection_of, worded
 from storage.api.shapes import (
     ATTRIBUTES_TO_GET,
@@ -27,7 +26,7 @@ from storage.api.shapes import (
     Str,
     Struct,
 )
-from storage.command import ReadAnswer, Verdict, WriteAnswer, WriteCommand
+from storage.commands.values import DeleteCommand, PutCommand, ReadAnswer, Verdict, WriteAnswer, WriteCommand
 from storage.control.catalogue import TableMeta
 from storage.items.encoding import encode_item
 from storage.items.errors import ItemError
@@ -291,7 +290,7 @@ def _command(meta: TableMeta, request: _Request, *, blind: bool) -> WriteCommand
         raise errors.validation(error.message) from None
     key = encode_item(key_item(meta.key, item))
     if request.put:
-        return PutCommand(storage_key(meta.key, item), key, encode_item(item), blind=blind)
+        return PutCommand(storage_key(meta.key, item), key, encoded(item), blind=blind)
     return DeleteCommand(storage_key(meta.key, item), key)
 
 

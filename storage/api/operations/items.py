@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from base.errors import Corrupt, ScrubjayError
+from base.errors import Corrupt, ScrubjayError, from_code
 from storage.api import errors, limits
 from storage.api.call import Body, Call, Trace
 from storage.api.capacity import consumed, read_units, stored_size, write_units
-from storage.api.commands import DeleteCommand, PutCommand, UpdateCommand
 from storage.api.operations.base import Operation, check_constraints, read_input
 from storage.api.parameters import (
     Layer,
@@ -39,7 +38,17 @@ from storage.api.shapes import (
     Struct,
     lower_first,
 )
-from storage.command import Outcome, ReadAnswer, Verdict, WriteAnswer, WriteCommand
+from storage.commands.values import (
+    DeleteCommand,
+    Failure,
+    Outcome,
+    PutCommand,
+    ReadAnswer,
+    UpdateCommand,
+    Verdict,
+    WriteAnswer,
+    WriteCommand,
+)
 from storage.control.catalogue import KeySchema, TableMeta
 from storage.items.encoding import decode_item, encode_item
 from storage.items.errors import ItemError
@@ -48,7 +57,7 @@ from storage.items.expressions.placeholders import Placeholders
 from storage.items.expressions.projection import Projection
 from storage.items.expressions.update import Update
 from storage.items.keys import check_item_keys, check_key, key_item, storage_key
-from storage.items.size import check_item_size
+from storage.items.size import check_encoded_size, check_item_size
 from storage.items.values import Item
 from storage.items.wire import item_bytes_to_json, item_from_json, item_to_json
 
@@ -260,13 +269,13 @@ class _Write:
         return item_to_json(self.touched.project_touched(decode_item(data))) or None
 
 
-def _refusal(error: Exception | None) -> Exception:
+def _refusal(failure: Failure | None) -> Exception:
     """What the leader refused: the item's own state is in the way, or its bytes are rotten."""
-    if isinstance(error, ItemError):
-        return errors.validation(error.message)
-    if isinstance(error, Corrupt):
+    if failure is None or failure.code == Corrupt.code:
         return errors.internal()
-    return error if error is not None else errors.internal()
+    if failure.code == ItemError.code:
+        return errors.validation(failure.message)
+    return from_code(failure.code, failure.message, failure.fields)
 
 
 def _finish_expressions(placeholders: Placeholders | None) -> None:
@@ -336,8 +345,18 @@ def put_item(call: Call) -> None:
     if condition is not None:
         check_paths(meta, condition)
     blind = len(data) == 2  # nothing is returned or weighed
-    command = PutCommand(storage_key(meta.key, item), encode_item(key_item(meta.key, item)), encode_item(item), condition, blind=blind)
+    command = PutCommand(storage_key(meta.key, item), encode_item(key_item(meta.key, item)), encoded(item), condition, blind=blind)
     _Write(call).send(meta, command)
+
+
+def encoded(item: Item) -> bytes:
+    """Canonical bytes of an item to be put. Raises ApiError (more than a record can hold)."""
+    data = encode_item(item)
+    try:
+        check_encoded_size(data)
+    except ItemError as error:
+        raise errors.validation(error.message) from None
+    return data
 
 
 def _check_size(call: Call, item: Item) -> None:
@@ -434,7 +453,7 @@ def update_item(call: Call) -> None:
         _check_update_keys(update, meta.key)
     storage = table_key(call, meta, key)
     check_paths(meta, condition, update)
-    _Write(call, update).send(meta, UpdateCommand(storage, encode_item(key), key, update, condition))
+    _Write(call, update).send(meta, UpdateCommand(storage, encode_item(key), update, condition))
 
 
 def _check_update_keys(update: Update, schema: KeySchema) -> None:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from storage.items.errors import ItemError
 from storage.items.expressions.lexer import Kind
-from storage.items.expressions.parser import OPERATORS_MAX, Arithmetic, Parser
+from storage.items.expressions.parser import OPERATORS_MAX, Parser
 from storage.items.expressions.paths import PATH_DEPTH_MAX, Path, show
 from storage.items.expressions.placeholders import Placeholders
 from storage.items.expressions.reserved import RESERVED
-from storage.items.expressions.tree import And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode
-from storage.items.values import Value
+from storage.items.expressions.tree import ARITY, FunctionNode, PathNode, UnboundPath, UnboundValue, ValueNode, rebuilt
 
 IN_OPERANDS_MAX = 100
 """With the operand before IN."""
 _NOTHING = Placeholders()
-FUNCTIONS = frozenset(
-    ("attribute_exists", "attribute_not_exists", "attribute_type", "begins_with", "contains", "size", "if_not_exists", "list_append")
-)
+FUNCTIONS = frozenset(ARITY)
 """Of all grammars: one of them in the wrong place is told as such, any other name as unknown."""
 INDEX_MAX = (1 << 32) - 2
 
@@ -27,35 +25,6 @@ INDEX_MAX = (1 << 32) - 2
 def invalid(kind: str, text: str) -> ItemError:
     """A fault of the expression in the request parameter `kind`."""
     return ItemError(f"Invalid {kind}: {text}")
-
-
-def walk(node: Any) -> list[Any]:
-    """Every node of a tree, parents first, in the order of the text."""
-    found: list[Any] = []
-    waiting = [node]
-    while waiting:
-        node = waiting.pop()
-        found.append(node)
-        if not isinstance(node, (PathNode, ValueNode)):
-            waiting.extend(reversed(children(node)))
-    return found
-
-
-def children(node: Any) -> list[Any]:
-    """Direct children, in the order of the text."""
-    if isinstance(node, (Compare, Arithmetic)):
-        return [node.left, node.right]
-    if isinstance(node, (And, Or)):
-        return node.terms
-    if isinstance(node, Not):
-        return [node.term]
-    if isinstance(node, Between):
-        return [node.operand, node.low, node.high]
-    if isinstance(node, In):
-        return [node.operand, *node.candidates]
-    if isinstance(node, FunctionNode):
-        return node.arguments
-    return []
 
 
 def check_limits(parser: Parser) -> None:
@@ -66,7 +35,7 @@ def check_limits(parser: Parser) -> None:
         raise parser.too_many_operators()
 
 
-def check_reserved(paths: list[PathNode], kind: str) -> None:
+def check_reserved(paths: list[UnboundPath], kind: str) -> None:
     """No bare name may be a reserved word. Paths without aliases get their final form on the way, for all uses of a shared tree."""
     for node in paths:
         for token in node.tokens:
@@ -75,14 +44,23 @@ def check_reserved(paths: list[PathNode], kind: str) -> None:
     for node in paths:
         if not any(token.kind is Kind.ALIAS for token in node.tokens):
             with suppress(ItemError):
-                resolve_path(node, _NOTHING, kind)
+                node.bound = bind_path(node, _NOTHING, kind)
 
 
-def resolve_path(node: PathNode, placeholders: Placeholders, kind: str) -> Path:
-    """Put names into a path node. Raises ItemError (undefined name, too deep, index out of range)."""
-    if node.path:
-        return node.path
-    path: list[Any] = []
+def bind(node: Any, placeholders: Placeholders, kind: str, inner: Callable[[Any], None] | None = None) -> Any:
+    """The tree with names and values put in, in the order of the text. inner: as for `rebuilt`. Raises ItemError."""
+
+    def leaf(node: UnboundPath | UnboundValue) -> PathNode | ValueNode:
+        return bind_path(node, placeholders, kind) if isinstance(node, UnboundPath) else bind_value(node, placeholders, kind)
+
+    return rebuilt(node, leaf, inner)
+
+
+def bind_path(node: UnboundPath, placeholders: Placeholders, kind: str) -> PathNode:
+    """Put names into a path. Raises ItemError (undefined name, too deep, index out of range)."""
+    if node.bound is not None:
+        return node.bound
+    path: list[str | int] = []
     for token in node.tokens:
         if token.kind is Kind.NAME:
             path.append(token.text)
@@ -98,34 +76,22 @@ def resolve_path(node: PathNode, placeholders: Placeholders, kind: str) -> Path:
             path.append(name)
     if len(path) > PATH_DEPTH_MAX:
         raise invalid(kind, f"The document path has too many nesting elements; nesting levels: {len(path)}")
-    node.path = tuple(path)
-    return node.path
+    return PathNode(tuple(path))
 
 
-def resolve_value(node: ValueNode, placeholders: Placeholders, kind: str) -> Value:
-    """Put the value into a value node. Raises ItemError (undefined)."""
-    if node.token is None:
-        assert node.value is not None
-        return node.value
+def bind_value(node: UnboundValue, placeholders: Placeholders, kind: str) -> ValueNode:
+    """Put in the value. Raises ItemError (undefined)."""
     value = placeholders.value(node.token.text)
     if value is None:
         raise invalid(kind, f"An expression attribute value used in expression is not defined; attribute value: {node.token.text}")
-    node.value = value
-    return value
-
-
-def resolve(node: Any, placeholders: Placeholders, kind: str) -> None:
-    """Put names and values into a path or value node; others are left alone."""
-    if isinstance(node, PathNode):
-        resolve_path(node, placeholders, kind)
-    elif isinstance(node, ValueNode):
-        resolve_value(node, placeholders, kind)
+    return ValueNode(value)
 
 
 def operand_type(node: Any) -> str | None:
     """The type an operand is known to have before any item is seen, or None."""
     if isinstance(node, ValueNode):
-        return None if node.value is None else node.value[0]
+        kind: str = node.value[0]
+        return kind
     if isinstance(node, FunctionNode) and node.name == "size":
         return "N"
     return None
@@ -149,7 +115,7 @@ def needs_path(kind: str, name: str) -> ItemError:
     return invalid(kind, f"Operator or function requires a document path; operator or function: {name}")
 
 
-def check_distinct(kind: str, operator: str, operands: list[Any]) -> None:
+def check_distinct(kind: str, operator: str, operands: Sequence[Any]) -> None:
     """The first operand may not occur again when it is a path."""
     first = operands[0]
     if isinstance(first, PathNode) and any(isinstance(other, PathNode) and _same(first.path, other.path) for other in operands[1:]):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
+
+import msgspec
 
 from storage.control.catalogue import KeySchema
 from storage.items.errors import ItemError
@@ -13,30 +15,47 @@ from storage.items.expressions.check import invalid, operand_type, wrong_count, 
 from storage.items.expressions.parser import ConditionParser
 from storage.items.expressions.paths import Path
 from storage.items.expressions.placeholders import Placeholders
-from storage.items.expressions.tree import EMPTY_ITEM, And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode, order
+from storage.items.expressions.tree import (
+    ARITY,
+    CONDITION_FUNCTIONS,
+    EMPTY_ITEM,
+    OPERAND_FUNCTIONS,
+    And,
+    Between,
+    Compare,
+    FunctionNode,
+    In,
+    Not,
+    Or,
+    PathNode,
+    Term,
+    UnboundPath,
+    ValueNode,
+    children,
+    order,
+    walk,
+)
 from storage.items.values import TYPES, Item, Value
 from storage.items.wire import value_to_json
 
-_FUNCTIONS = {"attribute_exists": 1, "attribute_not_exists": 1, "attribute_type": 2, "begins_with": 2, "contains": 2, "size": 1}
-"""Functions of a condition, with the number of their operands."""
 _UNORDERED = frozenset(("SS", "NS", "BS", "M", "L", "BOOL", "NULL"))
 _UNSIZED = frozenset(("N", "BOOL", "NULL"))
 _NO_PREFIX = frozenset(TYPES) - {"S", "B"}
 
 
-class Condition:
-    """A checked condition. paths: the document paths it reads, in the order of the text."""
+class Condition(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A checked condition."""
 
-    __slots__ = ("paths", "tree")
-
-    def __init__(self, tree: Any, paths: tuple[Path, ...]) -> None:
-        self.tree = tree
-        self.paths = paths
+    tree: Term
 
     def evaluate(self, item: Item | None) -> bool:
         """Whether `item` (None: there is none) meets the condition. Never raises."""
-        met: bool = self.tree.evaluate(EMPTY_ITEM if item is None else item)
-        return met
+        return self.tree.evaluate(EMPTY_ITEM if item is None else item)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The document paths it reads, in the order of the text."""
+        return tuple([node.path for node in walk(self.tree) if type(node) is PathNode])
 
 
 def as_placeholders(names: Mapping[str, str] | Placeholders | None, values: Mapping[str, Value] | None) -> Placeholders:
@@ -52,7 +71,7 @@ def parse_condition(
     kind: str = "ConditionExpression",
 ) -> Condition:
     """Parse and check a condition. names: the request's Placeholders, or a plain mapping beside `values`. Raises ItemError."""
-    return check_condition(parsed(text, kind).fresh(), kind, as_placeholders(names, values))
+    return bind_condition(parsed(text, kind), kind, as_placeholders(names, values))
 
 
 PARSED_KEPT = 1024
@@ -61,23 +80,22 @@ PARSED_KEPT = 1024
 
 @lru_cache(maxsize=PARSED_KEPT)
 def parsed(text: str, kind: str) -> Any:
-    """The tree of a condition, checked as far as names and values do not matter. Shared: use `fresh` copies. Raises ItemError."""
+    """The tree of a condition, checked as far as names and values do not matter. Shared by all uses. Raises ItemError."""
     parser = ConditionParser(text, kind)
     tree = parser.parse()
     check.check_limits(parser)
-    nodes = list(check.walk(tree))
+    nodes = walk(tree)
     for node in nodes:
         if isinstance(node, FunctionNode) and node.name not in check.FUNCTIONS:
             raise invalid(kind, f"Invalid function name; function: {node.name}")
     _check_use(tree, kind, as_condition=True)
-    check.check_reserved([node for node in nodes if isinstance(node, PathNode)], kind)
+    check.check_reserved([node for node in nodes if isinstance(node, UnboundPath)], kind)
     return tree
 
 
-def check_condition(tree: Any, kind: str, placeholders: Placeholders) -> Condition:
-    """Put names and values into a fresh tree and check it. Raises ItemError."""
-    _check_node(tree, placeholders, kind)
-    return Condition(tree, tuple([node.path for node in check.walk(tree) if isinstance(node, PathNode)]))
+def bind_condition(tree: Any, kind: str, placeholders: Placeholders) -> Condition:
+    """A parsed tree with names and values put in, checked. Raises ItemError."""
+    return Condition(check.bind(tree, placeholders, kind, partial(_check_node, kind)))
 
 
 def parse_filter(
@@ -118,26 +136,18 @@ def key_names(schema: KeySchema) -> tuple[str, ...]:
 def _check_use(node: Any, kind: str, *, as_condition: bool) -> None:
     """size() is an operand only, the others are conditions only; AWS says which one first from the outside in."""
     if isinstance(node, FunctionNode):
-        if node.name not in _FUNCTIONS or (node.name == "size") == as_condition:
+        if node.name not in (CONDITION_FUNCTIONS if as_condition else OPERAND_FUNCTIONS):
             raise check.misused(kind, node.name)
         as_condition = False
     elif isinstance(node, (Compare, Between, In)):
         as_condition = False
-    for child in check.children(node):
+    for child in children(node):
         _check_use(child, kind, as_condition=as_condition)
 
 
-def _check_node(node: Any, placeholders: Placeholders, kind: str) -> None:
-    """Children first, then the node: each operator and function is checked whole before the next one."""
-    operands = check.children(node)
-    for operand in operands:
-        if isinstance(operand, PathNode):
-            if not operand.path:
-                check.resolve_path(operand, placeholders, kind)
-        elif isinstance(operand, ValueNode):
-            check.resolve_value(operand, placeholders, kind)
-        else:
-            _check_node(operand, placeholders, kind)
+def _check_node(kind: str, node: Any) -> None:
+    """One bound node, its children checked before: each operator and function is checked whole before the next one."""
+    operands = children(node)
     if isinstance(node, FunctionNode):
         _check_function(node, kind)
     elif isinstance(node, Compare):
@@ -156,7 +166,7 @@ def _check_node(node: Any, placeholders: Placeholders, kind: str) -> None:
         assert isinstance(node, (And, Or, Not)), type(node)
 
 
-def _check_ordered(operator: str, operands: list[Any], kind: str) -> None:
+def _check_ordered(operator: str, operands: Sequence[Any], kind: str) -> None:
     for operand in operands:
         type_ = operand_type(operand)
         if type_ in _UNORDERED:
@@ -172,10 +182,7 @@ def show_operand(value: Value) -> str:
 def _check_bounds(node: Between, kind: str) -> None:
     if not isinstance(node.low, ValueNode) or not isinstance(node.high, ValueNode):
         return
-    low, high = node.low.value, node.high.value
-    assert low is not None
-    assert high is not None
-    check_bounds(low, high, kind)
+    check_bounds(node.low.value, node.high.value, kind)
 
 
 def check_bounds(low: Value, high: Value, kind: str) -> None:
@@ -189,7 +196,7 @@ def check_bounds(low: Value, high: Value, kind: str) -> None:
 
 def _check_function(node: FunctionNode, kind: str) -> None:
     name, arguments = node.name, node.arguments
-    if len(arguments) != _FUNCTIONS[name]:
+    if len(arguments) != ARITY[name]:
         raise wrong_count(kind, name, len(arguments))
     if name in ("attribute_exists", "attribute_not_exists"):
         if not isinstance(arguments[0], PathNode):
@@ -208,7 +215,7 @@ def _check_function(node: FunctionNode, kind: str) -> None:
     check.check_distinct(kind, name, arguments)
 
 
-def _check_attribute_type(arguments: list[Any], kind: str) -> None:
+def _check_attribute_type(arguments: Sequence[Any], kind: str) -> None:
     wanted = arguments[1]
     type_ = operand_type(wanted)
     if isinstance(wanted, PathNode):

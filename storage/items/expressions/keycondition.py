@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 from storage.control.catalogue import KeySchema
 from storage.items.errors import ItemError
-from storage.items.expressions import check
-from storage.items.expressions.condition import as_placeholders, check_condition, parsed
+from storage.items.expressions.condition import as_placeholders, bind_condition, parsed
 from storage.items.expressions.placeholders import Placeholders
-from storage.items.expressions.tree import And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode
+from storage.items.expressions.tree import And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode, children
 from storage.items.keys import check_key_sizes, check_not_empty, hash_prefix, key_attributes, key_bounds, sort_bounds
 from storage.items.values import Item, Value
 
@@ -76,7 +75,7 @@ def parse_key_expression(
     text: str, names: Mapping[str, str] | Placeholders | None = None, values: Mapping[str, Value] | None = None
 ) -> KeyExpression:
     """Stage one. names: the request's Placeholders, or a plain mapping beside `values`. Raises ItemError."""
-    return KeyExpression(check_condition(parsed(text, _KIND).fresh(), _KIND, as_placeholders(names, values)).tree)
+    return KeyExpression(bind_condition(parsed(text, _KIND), _KIND, as_placeholders(names, values)).tree)
 
 
 def parse_key_condition(
@@ -125,7 +124,7 @@ def _collect(node: Any, found: dict[str, AttributeCondition]) -> None:
         for term in node.terms:
             _collect(term, found)
         return
-    operator, operands = _operator(node), check.children(node)
+    operator, operands = _operator(node), children(node)
     if operator not in _INDEXABLE:
         raise ItemError(f"Invalid operator used in KeyConditionExpression: {operator}")
     if operator in ("BETWEEN", "begins_with") and isinstance(operands[0], ValueNode):
@@ -141,16 +140,14 @@ def _collect(node: Any, found: dict[str, AttributeCondition]) -> None:
                 raise ItemError("Invalid condition in KeyConditionExpression: Multiple attribute names used in one condition")
             if len(operand.path) > 1:
                 raise ItemError("KeyConditionExpressions cannot have conditions on nested attributes")
-            name = operand.path[0]
+            name = str(operand.path[0])
     if name is None:
         raise ItemError("Invalid condition in KeyConditionExpression: No key attribute specified")
     if name in found:
         raise ItemError("KeyConditionExpressions must only contain one condition per key")
     if isinstance(operands[0], ValueNode):
         operator = _MIRRORED[operator]
-    found[name] = AttributeCondition(
-        operator, tuple([operand.value for operand in operands if isinstance(operand, ValueNode) and operand.value is not None])
-    )
+    found[name] = AttributeCondition(operator, tuple([operand.value for operand in operands if isinstance(operand, ValueNode)]))
 
 
 def _operator(node: Any) -> str:

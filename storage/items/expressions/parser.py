@@ -9,11 +9,26 @@ from typing import Any
 
 from storage.items.errors import ItemError
 from storage.items.expressions.lexer import Kind, Token, tokenize
-from storage.items.expressions.tree import And, Between, Compare, FunctionNode, In, Not, Operand, Or, Paren, PathNode, ValueNode
+from storage.items.expressions.tree import (
+    SECTIONS,
+    Action,
+    And,
+    Arithmetic,
+    Between,
+    Compare,
+    FunctionNode,
+    In,
+    Not,
+    Or,
+    Paren,
+    UnboundPath,
+    UnboundValue,
+)
 
 _COMPARATORS = frozenset(("=", "<>", "<", "<=", ">", ">="))
 _CONDITION_WORDS = frozenset(("AND", "OR", "NOT", "IN", "BETWEEN"))
-_SECTIONS = frozenset(("SET", "REMOVE", "ADD", "DELETE"))
+_SECTIONS = frozenset(SECTIONS)
+_OPERANDS = (UnboundPath, UnboundValue, FunctionNode)
 _DEPTH_MAX = 160
 """Levels of parentheses and calls: more than 300 operators can fill without doubling parentheses. Bounds the recursion of parser and evaluation."""
 OPERATORS_MAX = 300
@@ -92,16 +107,16 @@ class Parser:
     def is_name(self, token: Token) -> bool:
         return token.kind is Kind.NAME and token.text.upper() not in self._keywords
 
-    def path(self) -> PathNode:
+    def path(self) -> UnboundPath:
         token = self.peek()
         if token.kind is not Kind.ALIAS and not self.is_name(token):
             raise self.syntax_error()
         self.at += 1
-        node = PathNode([token])
+        node = UnboundPath([token])
         self.path_rest(node)
         return node
 
-    def path_rest(self, node: PathNode) -> None:
+    def path_rest(self, node: UnboundPath) -> None:
         """Members and list elements behind a path."""
         while True:
             if self.symbol("."):
@@ -119,7 +134,7 @@ class Parser:
             if token.kind is Kind.INDEX:
                 self.expect("]")
 
-    def call_or_path(self) -> Operand:
+    def call_or_path(self) -> FunctionNode | UnboundPath:
         token = self.peek()
         if self.is_name(token):
             following = self.tokens[self.at + 1]
@@ -136,7 +151,7 @@ class Parser:
             arguments.append(bare(self.operand()))
         self.expect(")")
         self.higher()
-        return FunctionNode(name.text, arguments)
+        return FunctionNode(name.text, tuple(arguments))
 
     def operand(self) -> Any:
         """A value, path or call, perhaps in parentheses (then a Paren)."""
@@ -148,7 +163,7 @@ class Parser:
             return self.closed(inner)
         if self.peek().kind is Kind.VALUE:
             self.at += 1
-            return ValueNode(self.tokens[self.at - 1])
+            return UnboundValue(self.tokens[self.at - 1])
         return self.call_or_path()
 
     def closed(self, inner: Any) -> Any:
@@ -156,7 +171,7 @@ class Parser:
         if isinstance(inner, Paren):
             self.redundant = True
             inner = inner.inner
-        if isinstance(inner, PathNode):
+        if isinstance(inner, UnboundPath):
             parts = len(inner.tokens)
             self.path_rest(inner)
             if len(inner.tokens) != parts:
@@ -204,11 +219,11 @@ class ConditionParser(Parser):
             return node
         terms.append(bare(node))
         alternatives.append(terms)
-        ands = [And(group) if len(group) > 1 else group[0] for group in alternatives]
-        return Or(ands) if len(ands) > 1 else ands[0]
+        ands = [And(tuple(group)) if len(group) > 1 else group[0] for group in alternatives]
+        return Or(tuple(ands)) if len(ands) > 1 else ands[0]
 
     def must_be_condition(self, node: Any) -> None:
-        if isinstance(bare(node), (PathNode, ValueNode)):
+        if isinstance(bare(node), (UnboundPath, UnboundValue)):
             self.at -= 1
             raise self.syntax_error()
 
@@ -228,10 +243,10 @@ class ConditionParser(Parser):
             node = self.closed(inner)
         elif self.peek().kind is Kind.VALUE:
             self.at += 1
-            node = ValueNode(self.tokens[self.at - 1])
+            node = UnboundValue(self.tokens[self.at - 1])
         else:
             node = self.call_or_path()
-        if isinstance(bare(node), Operand):
+        if isinstance(bare(node), _OPERANDS):
             return self.comparison(node, nested=nested)
         return node
 
@@ -254,41 +269,12 @@ class ConditionParser(Parser):
             while self.symbol(","):
                 candidates.append(bare(self.operand()))
             self.expect(")")
-            return In(bare(node), candidates)
+            return In(bare(node), tuple(candidates))
         if isinstance(bare(node), FunctionNode):
             return node
         if nested and token.kind is Kind.SYMBOL and token.text == ")":
             return node
         raise self.syntax_error()
-
-
-class Action:
-    """One action of an update: section (SET, REMOVE, ADD, DELETE), target path, and for SET the operand, for ADD and DELETE the value."""
-
-    __slots__ = ("operand", "section", "target")
-
-    def __init__(self, section: str, target: PathNode, operand: Any) -> None:
-        self.section = section
-        self.target = target
-        self.operand = operand
-
-    def fresh(self) -> Action:
-        """As `Node.fresh`."""
-        return Action(self.section, self.target.fresh(), None if self.operand is None else self.operand.fresh())
-
-
-class Arithmetic(Operand):
-    """left + right or left - right. The update evaluates it."""
-
-    __slots__ = ("left", "operator", "right")
-
-    def __init__(self, operator: str, left: Any, right: Any) -> None:
-        self.operator = operator
-        self.left = left
-        self.right = right
-
-    def fresh(self) -> Arithmetic:
-        return Arithmetic(self.operator, self.left.fresh(), self.right.fresh())
 
 
 class UpdateParser(Parser):
@@ -317,7 +303,7 @@ class UpdateParser(Parser):
 
     def action(self, section: str) -> Action:
         self.operators += 1
-        target = self.path()
+        target: Any = self.path()
         if section == "REMOVE":
             return Action(section, target, None)
         if section == "SET":
@@ -327,7 +313,8 @@ class UpdateParser(Parser):
         if token.kind is not Kind.VALUE:
             raise self.syntax_error()
         self.at += 1
-        return Action(section, target, ValueNode(token))
+        operand: Any = UnboundValue(token)
+        return Action(section, target, operand)
 
     def sum(self) -> Any:
         """An operand, or one sum or difference of two."""
@@ -355,7 +342,7 @@ class ProjectionParser(Parser):
     def __init__(self, text: str) -> None:
         super().__init__(text, "ProjectionExpression", frozenset())
 
-    def parse(self) -> list[PathNode]:
+    def parse(self) -> list[UnboundPath]:
         """The paths, in order. Raises ItemError."""
         paths = [self.path()]
         while self.symbol(","):

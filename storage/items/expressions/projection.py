@@ -10,7 +10,7 @@ from storage.items.expressions.condition import PARSED_KEPT, as_placeholders
 from storage.items.expressions.parser import ProjectionParser
 from storage.items.expressions.paths import Path, check_disjoint, project
 from storage.items.expressions.placeholders import Placeholders
-from storage.items.expressions.tree import PathNode
+from storage.items.expressions.tree import UnboundPath
 from storage.items.values import Item
 
 _KIND = "ProjectionExpression"
@@ -35,14 +35,14 @@ class Projection:
 def parse_projection(text: str, names: Mapping[str, str] | Placeholders | None = None) -> Projection:
     """Parse and check a ProjectionExpression. Raises ItemError."""
     placeholders = as_placeholders(names, None)
-    paths = tuple([check.resolve_path(node.fresh(), placeholders, _KIND) for node in parsed(text)])
+    paths = tuple([check.bind_path(node, placeholders, _KIND).path for node in parsed(text)])
     check_disjoint(paths, _KIND)
     return Projection(paths)
 
 
 @lru_cache(maxsize=PARSED_KEPT)
-def parsed(text: str) -> list[PathNode]:
-    """The paths, reserved words checked. Shared: use `fresh` copies. Raises ItemError."""
+def parsed(text: str) -> list[UnboundPath]:
+    """The paths, reserved words checked. Shared by all uses. Raises ItemError."""
     nodes = ProjectionParser(text).parse()
     check.check_reserved(nodes, _KIND)
     return nodes

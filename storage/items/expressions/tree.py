@@ -1,13 +1,15 @@
-"""Trees of expressions. The parser makes them from tokens; `check` puts names and values in; then operands read and conditions evaluate.
+"""Trees of expressions, as plain data: what crosses to a partition's leader inside a command (docs/formats/command.md), and what evaluates there.
 
-Before the check a path holds tokens and a value node no value; nothing is evaluated before the check.
+The parser makes trees whose leaves are still tokens (`UnboundPath`, `UnboundValue`) and that all requests with the same text share; `bind` gives each
+request a tree of its own with names and values put in. Only bound trees are evaluated, and only they are data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from operator import is_
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
 
 from storage.items.expressions.lexer import Token
 from storage.items.expressions.paths import Path, read
@@ -17,84 +19,29 @@ from storage.items.values import Item, Value
 EMPTY_ITEM: Item = {}
 
 
-class Node:
-    """Any node. `fresh` gives a node of its own to each use of a parsed (and shared) tree: names and values are put into it."""
-
-    __slots__ = ()
-
-    def fresh(self) -> Any:
-        """This tree, with copies in place of all that depends on names and values; parts that do not are shared."""
-        raise AssertionError(type(self))
+# --- leaves before names and values are put in -----------------------------------------------------------------------------------------------
 
 
-# --- operands ------------------------------------------------------------------------------------------------------------------------------
+class UnboundPath:
+    """tokens: NAME, ALIAS and INDEX tokens in order. bound: the path, for all uses of the tree, if there is no ALIAS in it."""
 
-
-class Operand(Node):
-    __slots__ = ()
-
-    def read(self, item: Item) -> Value | None:
-        """The operand's value against `item`, None if it has none."""
-        raise AssertionError(type(self))
-
-
-class PathNode(Operand):
-    """tokens: NAME, ALIAS and INDEX tokens in order. path: set by the check; at once, for all uses, if there is no ALIAS in it."""
-
-    __slots__ = ("path", "tokens")
+    __slots__ = ("bound", "tokens")
 
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
-        self.path: Path = ()
-
-    def fresh(self) -> PathNode:
-        return self if self.path else PathNode(self.tokens)
-
-    def read(self, item: Item) -> Value | None:
-        path = self.path
-        return item.get(path[0]) if len(path) == 1 else read(item, path)
+        self.bound: PathNode | None = None
 
 
-class ValueNode(Operand):
-    """A ":value"; value: set by the check."""
+class UnboundValue:
+    """A ":value"."""
 
-    __slots__ = ("token", "value")
+    __slots__ = ("token",)
 
-    def __init__(self, token: Token | None, value: Value | None = None) -> None:
+    def __init__(self, token: Token) -> None:
         self.token = token
-        self.value = value
-
-    def fresh(self) -> ValueNode:
-        return ValueNode(self.token, self.value)
-
-    def read(self, item: Item) -> Value | None:
-        return self.value
 
 
-class FunctionNode(Operand):
-    """A call. As a condition it must be one of CONDITIONS, as an operand one of OPERANDS; the check says so."""
-
-    __slots__ = ("arguments", "name")
-
-    CONDITIONS: ClassVar[dict[str, Callable[[list[Any], Item], bool]]] = {}
-    OPERANDS: ClassVar[dict[str, Callable[[list[Any], Item], Value | None]]] = {}
-
-    def __init__(self, name: str, arguments: list[Any]) -> None:
-        self.name = name
-        self.arguments = arguments
-
-    def fresh(self) -> FunctionNode:
-        arguments = [argument.fresh() for argument in self.arguments]
-        return self if all(map(is_, arguments, self.arguments)) else FunctionNode(self.name, arguments)
-
-    def read(self, item: Item) -> Value | None:
-        return self.OPERANDS[self.name](self.arguments, item)
-
-    def evaluate(self, item: Item) -> bool:
-        return self.CONDITIONS[self.name](self.arguments, item)
-
-
-class Paren(Node):
+class Paren:
     """A pair of parentheses, kept until the parser has seen whether they are redundant."""
 
     __slots__ = ("inner",)
@@ -103,17 +50,60 @@ class Paren(Node):
         self.inner = inner
 
 
+# --- operands ------------------------------------------------------------------------------------------------------------------------------
+
+
+class PathNode(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
+    """A document path."""
+
+    path: tuple[str | int, ...]
+
+    def read(self, item: Item) -> Value | None:
+        """The value against `item`, None if it has none."""
+        path: Path = self.path
+        return item.get(path[0]) if len(path) == 1 else read(item, path)
+
+
+class ValueNode(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
+    """A constant."""
+
+    value: Any
+
+    def read(self, item: Item) -> Value | None:
+        value: Value = self.value
+        return value
+
+
+class FunctionNode(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):
+    """A call. As a condition it must be one of CONDITION_FUNCTIONS, as an operand one of OPERAND_FUNCTIONS or, in an update, one of its own; the check
+    says so."""
+
+    name: str
+    arguments: tuple[Operand, ...]
+
+    def read(self, item: Item) -> Value | None:
+        return OPERAND_FUNCTIONS[self.name](self.arguments, item)
+
+    def evaluate(self, item: Item) -> bool:
+        return CONDITION_FUNCTIONS[self.name](self.arguments, item)
+
+
+class Arithmetic(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4):
+    """left + right or left - right. Of updates, which evaluate it."""
+
+    operator: str
+    left: Operand
+    right: Operand
+
+    def read(self, item: Item) -> Value | None:
+        raise AssertionError("arithmetic stands in updates only")
+
+
 # --- conditions ----------------------------------------------------------------------------------------------------------------------------
 
 
-class And(Node):
-    __slots__ = ("terms",)
-
-    def __init__(self, terms: list[Any]) -> None:
-        self.terms = terms
-
-    def fresh(self) -> And:
-        return And([term.fresh() for term in self.terms])
+class And(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5):
+    terms: tuple[Term, ...]
 
     def evaluate(self, item: Item) -> bool:
         for term in self.terms:  # noqa: SIM110 (a generator per evaluation costs more than the loop)
@@ -122,14 +112,8 @@ class And(Node):
         return True
 
 
-class Or(Node):
-    __slots__ = ("terms",)
-
-    def __init__(self, terms: list[Any]) -> None:
-        self.terms = terms
-
-    def fresh(self) -> Or:
-        return Or([term.fresh() for term in self.terms])
+class Or(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
+    terms: tuple[Term, ...]
 
     def evaluate(self, item: Item) -> bool:
         for term in self.terms:  # noqa: SIM110
@@ -138,74 +122,116 @@ class Or(Node):
         return False
 
 
-class Not(Node):
+class Not(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=7):
     """One NOT or several in a row; odd: they negate."""
 
-    __slots__ = ("odd", "term")
-
-    def __init__(self, term: Any, *, odd: bool = True) -> None:
-        self.term = term
-        self.odd = odd
-
-    def fresh(self) -> Not:
-        return Not(self.term.fresh(), odd=self.odd)
+    term: Term
+    odd: bool = True
 
     def evaluate(self, item: Item) -> bool:
-        met: bool = self.term.evaluate(item)
-        return met is not self.odd
+        return self.term.evaluate(item) is not self.odd
 
 
-class Compare(Node):
-    __slots__ = ("left", "operator", "right", "run")
+class Compare(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=8):
+    """operator: one of COMPARISONS."""
 
-    def __init__(self, operator: str, left: Operand, right: Operand) -> None:
-        self.operator = operator
-        self.left = left
-        self.right = right
-        self.run = COMPARISONS[operator]
-
-    def fresh(self) -> Compare:
-        return Compare(self.operator, self.left.fresh(), self.right.fresh())
+    operator: str
+    left: Operand
+    right: Operand
 
     def evaluate(self, item: Item) -> bool:
-        return self.run(self.left.read(item), self.right.read(item))
+        return COMPARISONS[self.operator](self.left.read(item), self.right.read(item))
 
 
-class Between(Node):
-    __slots__ = ("high", "low", "operand")
-
-    def __init__(self, operand: Operand, low: Operand, high: Operand) -> None:
-        self.operand = operand
-        self.low = low
-        self.high = high
-
-    def fresh(self) -> Between:
-        return Between(self.operand.fresh(), self.low.fresh(), self.high.fresh())
+class Between(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=9):
+    operand: Operand
+    low: Operand
+    high: Operand
 
     def evaluate(self, item: Item) -> bool:
         value = self.operand.read(item)
         return is_between(value, self.low.read(item), self.high.read(item))
 
 
-class In(Node):
-    __slots__ = ("candidates", "operand")
-
-    def __init__(self, operand: Operand, candidates: list[Any]) -> None:
-        self.operand = operand
-        self.candidates = candidates
-
-    def fresh(self) -> In:
-        return In(self.operand.fresh(), [candidate.fresh() for candidate in self.candidates])
+class In(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=10):
+    operand: Operand
+    candidates: tuple[Operand, ...]
 
     def evaluate(self, item: Item) -> bool:
         value = self.operand.read(item)
         return value is not None and any(candidate.read(item) == value for candidate in self.candidates)
 
 
-# --- comparisons ---------------------------------------------------------------------------------------------------------------------------
+Operand = PathNode | ValueNode | FunctionNode | Arithmetic
+Term = And | Or | Not | Compare | Between | In | FunctionNode
 
-ORDERED_TYPES = ("S", "N", "B")
-"""Types that <, <=, >, >= and BETWEEN compare."""
+
+class Action(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One action of an update. section: one of SECTIONS. operand: what SET writes, the value of ADD and DELETE, None for REMOVE."""
+
+    section: str
+    target: PathNode
+    operand: Operand | None = None
+
+
+SECTIONS = ("SET", "REMOVE", "ADD", "DELETE")
+
+
+# --- what walks over trees -----------------------------------------------------------------------------------------------------------------
+
+
+def children(node: Any) -> Sequence[Any]:
+    """Direct children, in the order of the text."""
+    if isinstance(node, (Compare, Arithmetic)):
+        return (node.left, node.right)
+    if isinstance(node, (And, Or)):
+        return node.terms
+    if isinstance(node, Not):
+        return (node.term,)
+    if isinstance(node, Between):
+        return (node.operand, node.low, node.high)
+    if isinstance(node, In):
+        return (node.operand, *node.candidates)
+    if isinstance(node, FunctionNode):
+        return node.arguments
+    return ()
+
+
+def walk(node: Any) -> list[Any]:
+    """Every node of a tree, parents first, in the order of the text."""
+    found: list[Any] = []
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        waiting.extend(reversed(children(node)))
+    return found
+
+
+def rebuilt(node: Any, leaf: Callable[[Any], Any], inner: Callable[[Any], None] | None = None) -> Any:
+    """A copy of the tree with `leaf(node)` in place of each leaf. inner: told every other node of the copy, children first, in the order of the text."""
+    kind = type(node)
+    new: Any
+    if kind is Compare or kind is Arithmetic:
+        new = kind(node.operator, rebuilt(node.left, leaf, inner), rebuilt(node.right, leaf, inner))
+    elif kind is FunctionNode:
+        new = FunctionNode(node.name, tuple([rebuilt(argument, leaf, inner) for argument in node.arguments]))
+    elif kind is And or kind is Or:
+        new = kind(tuple([rebuilt(term, leaf, inner) for term in node.terms]))
+    elif kind is Not:
+        new = Not(rebuilt(node.term, leaf, inner), node.odd)
+    elif kind is Between:
+        new = Between(rebuilt(node.operand, leaf, inner), rebuilt(node.low, leaf, inner), rebuilt(node.high, leaf, inner))
+    elif kind is In:
+        new = In(rebuilt(node.operand, leaf, inner), tuple([rebuilt(candidate, leaf, inner) for candidate in node.candidates]))
+    else:
+        return leaf(node)
+    if inner is not None:
+        inner(new)
+    return new
+
+
+# --- comparisons ---------------------------------------------------------------------------------------------------------------------------
 
 
 def order(left: Value | None, right: Value | None) -> int | None:
@@ -300,13 +326,26 @@ def size_of(value: Value | None) -> Value | None:
     return "N", str(len(payload))
 
 
-FunctionNode.CONDITIONS.update(
-    {
-        "attribute_exists": lambda arguments, item: arguments[0].read(item) is not None,
-        "attribute_not_exists": lambda arguments, item: arguments[0].read(item) is None,
-        "attribute_type": lambda arguments, item: (arguments[0].read(item) or ("",))[0] == arguments[1].read(item)[1],
-        "begins_with": lambda arguments, item: begins_with(arguments[0].read(item), arguments[1].read(item)),
-        "contains": lambda arguments, item: contains(arguments[0].read(item), arguments[1].read(item)),
-    }
-)
-FunctionNode.OPERANDS["size"] = lambda arguments, item: size_of(arguments[0].read(item))
+CONDITION_FUNCTIONS: dict[str, Callable[[Sequence[Any], Item], bool]] = {
+    "attribute_exists": lambda arguments, item: arguments[0].read(item) is not None,
+    "attribute_not_exists": lambda arguments, item: arguments[0].read(item) is None,
+    "attribute_type": lambda arguments, item: (arguments[0].read(item) or ("",))[0] == arguments[1].read(item)[1],
+    "begins_with": lambda arguments, item: begins_with(arguments[0].read(item), arguments[1].read(item)),
+    "contains": lambda arguments, item: contains(arguments[0].read(item), arguments[1].read(item)),
+}
+OPERAND_FUNCTIONS: dict[str, Callable[[Sequence[Any], Item], Value | None]] = {
+    "size": lambda arguments, item: size_of(arguments[0].read(item)),
+}
+UPDATE_FUNCTIONS = ("if_not_exists", "list_append")
+"""Operands of updates, which evaluate them."""
+ARITY = {
+    "attribute_exists": 1,
+    "attribute_not_exists": 1,
+    "attribute_type": 2,
+    "begins_with": 2,
+    "contains": 2,
+    "size": 1,
+    "if_not_exists": 2,
+    "list_append": 2,
+}
+"""Operands of each function."""

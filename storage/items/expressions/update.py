@@ -9,39 +9,61 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
 from storage.control.catalogue import KeySchema
 from storage.items import numbers
 from storage.items.errors import ItemError
 from storage.items.expressions import check
 from storage.items.expressions.check import invalid, operand_type, wrong_count, wrong_type
 from storage.items.expressions.condition import PARSED_KEPT, as_placeholders, key_names
-from storage.items.expressions.parser import Action, Arithmetic, UpdateParser
+from storage.items.expressions.parser import UpdateParser
 from storage.items.expressions.paths import Path, check_disjoint, project, read
 from storage.items.expressions.placeholders import Placeholders
-from storage.items.expressions.tree import FunctionNode, PathNode, ValueNode
+from storage.items.expressions.tree import (
+    ARITY,
+    UPDATE_FUNCTIONS,
+    Action,
+    Arithmetic,
+    FunctionNode,
+    PathNode,
+    UnboundPath,
+    ValueNode,
+    children,
+    walk,
+)
 from storage.items.values import NESTING_MAX, SET_TYPES, Item, Value, is_deeper_than, make_set
 from storage.items.wire import TOO_DEEP
 
 _KIND = "UpdateExpression"
-_FUNCTIONS = ("if_not_exists", "list_append")
 _LONG_TYPES = {"S": "STRING", "N": "NUMBER", "B": "BINARY", "M": "MAP", "L": "LIST", "NULL": "NULL", "BOOL": "BOOLEAN"}
 
 INVALID_PATH = "The document path provided in the update expression is invalid for update"
 WRONG_TYPE = "An operand in the update expression has an incorrect data type"
+TYPE_MISMATCH = "Type mismatch for attribute to update"
 NO_ATTRIBUTE = "The provided expression refers to an attribute that does not exist in the item"
 
 
-class Update:
-    """A checked update. paths: its target paths, in the order of the text."""
+class Update(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A checked update. legacy: it comes from AttributeUpdates, which has its own word for a value of the wrong type in the item."""
 
-    __slots__ = ("actions", "paths", "reads", "type_error")
+    actions: tuple[Action, ...]
+    legacy: bool = False
 
-    def __init__(self, actions: list[Action], *, reads: tuple[Path, ...] = (), type_error: str = WRONG_TYPE) -> None:
-        """type_error: what is said when a value in the item has the wrong type for its action."""
-        self.actions = actions
-        self.paths: tuple[Path, ...] = tuple([action.target.path for action in actions])
-        self.reads = reads
-        self.type_error = type_error
+    @property
+    def type_error(self) -> str:
+        """What is said when a value in the item has the wrong type for its action."""
+        return TYPE_MISMATCH if self.legacy else WRONG_TYPE
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Its target paths, in the order of the text."""
+        return tuple([action.target.path for action in self.actions])
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The document paths its operands read."""
+        return tuple([node.path for action in self.actions for node in walk(action.operand) if type(node) is PathNode])
 
     def check_keys(self, schema: KeySchema) -> None:
         """Raise ItemError if a key attribute would be updated, or a path goes into one."""
@@ -79,7 +101,7 @@ class Update:
             else:
                 old = read(item, path)
                 combine = _added if section == "ADD" else _deleted
-                changes.append((path, combine(old, action.operand.value, self.type_error)))
+                changes.append((path, combine(old, _constant(action.operand), self.type_error)))
         return _write(item, changes)
 
     def project_touched(self, item: Item) -> Item:
@@ -88,8 +110,7 @@ class Update:
 
     def _operand(self, node: Any, item: Item) -> Value:
         if isinstance(node, ValueNode):
-            assert node.value is not None
-            return node.value
+            return _constant(node)
         if isinstance(node, PathNode):
             value = node.read(item)
             if value is None:
@@ -108,6 +129,11 @@ class Update:
         if head[0] != "L" or tail[0] != "L":
             raise ItemError(WRONG_TYPE)
         return "L", tuple(head[1]) + tuple(tail[1])
+
+
+def _constant(node: Any) -> Value:
+    value: Value = node.value
+    return value
 
 
 def _added(old: Value | None, value: Value, type_error: str) -> Value:
@@ -209,55 +235,49 @@ def _rewritten(old: Value | None, branch: _Branch) -> Value:
 def parse_update(text: str, names: Mapping[str, str] | Placeholders | None = None, values: Mapping[str, Value] | None = None) -> Update:
     """Parse and check an UpdateExpression. names: the request's Placeholders, or a plain mapping beside `values`. Raises ItemError."""
     placeholders = as_placeholders(names, values)
-    actions = [action.fresh() for action in parsed(text)]
-    nodes = _nodes(actions)
-    for node in nodes:
-        check.resolve(node, placeholders, _KIND)
+    actions = tuple([_bound(action, placeholders) for action in parsed(text)])
     check_disjoint([action.target.path for action in actions], _KIND)
     for action in actions:
         if action.section in ("ADD", "DELETE"):
-            _check_set_action(action.section, action.operand.value)
+            _check_set_action(action.section, _constant(action.operand))
     for action in actions:
         if action.section == "SET":
             _check_operand(action.operand)
-    targets = [action.target for action in actions]
-    reads = tuple([node.path for node in nodes if isinstance(node, PathNode) and node not in targets])
-    return Update(actions, reads=reads)
+    return Update(actions)
+
+
+def _bound(action: Action, placeholders: Placeholders) -> Action:
+    """With names and values put in."""
+    target: Any = action.target
+    target = check.bind_path(target, placeholders, _KIND)
+    return Action(action.section, target, None if action.operand is None else check.bind(action.operand, placeholders, _KIND))
 
 
 @lru_cache(maxsize=PARSED_KEPT)
 def parsed(text: str) -> list[Action]:
-    """The actions of an update, checked as far as names and values do not matter. Shared: use `fresh` copies. Raises ItemError."""
+    """The actions of an update, checked as far as names and values do not matter. Shared by all uses. Raises ItemError."""
     parser = UpdateParser(text)
     actions = parser.parse()
     check.check_limits(parser)
-    nodes = _nodes(actions)
+    nodes = [node for action in actions for node in (action.target, *([] if action.operand is None else walk(action.operand)))]
     for node in nodes:
         if isinstance(node, FunctionNode) and node.name not in check.FUNCTIONS:
             raise invalid(_KIND, f"Invalid function name; function: {node.name}")
     for action in actions:
         _check_use(action.operand, nested=False)
-    check.check_reserved([node for node in nodes if isinstance(node, PathNode)], _KIND)
+    check.check_reserved([node for node in nodes if isinstance(node, UnboundPath)], _KIND)
     if parser.repeated is not None:
         raise invalid(_KIND, f'The "{parser.repeated}" section can only be used once in an update expression;')
     return actions
 
 
-def _nodes(actions: list[Action]) -> list[Any]:
-    return [node for action in actions for node in (action.target, *_operand_nodes(action))]
-
-
-def _operand_nodes(action: Action) -> list[Any]:
-    return [] if action.operand is None else list(check.walk(action.operand))
-
-
 def _check_use(node: Any, *, nested: bool) -> None:
     """Functions of conditions have no place here, and list_append none inside another function."""
     if isinstance(node, FunctionNode):
-        if node.name not in _FUNCTIONS or (nested and node.name == "list_append"):
+        if node.name not in UPDATE_FUNCTIONS or (nested and node.name == "list_append"):
             raise check.misused(_KIND, node.name)
         nested = True
-    for child in check.children(node):
+    for child in children(node):
         _check_use(child, nested=nested)
 
 
@@ -269,11 +289,11 @@ def _check_set_action(section: str, value: Value) -> None:
 
 def _check_operand(node: Any) -> None:
     """Children first."""
-    for child in check.children(node):
+    for child in children(node):
         _check_operand(child)
     if isinstance(node, FunctionNode):
         name, arguments = node.name, node.arguments
-        if len(arguments) != 2:
+        if len(arguments) != ARITY[name]:
             raise wrong_count(_KIND, name, len(arguments))
         if name == "if_not_exists":
             if not isinstance(arguments[0], PathNode):

@@ -74,3 +74,26 @@ def test_batches_hand_back_what_could_not_be_done(server: ApiServer) -> None:
 def test_a_page_that_fails_half_way_is_no_page(server: ApiServer) -> None:
     plant(server, Unavailable("busy"), after=1)
     assert server.ask("Scan", {"TableName": "hash"})[0] == 500
+
+
+HUGE = {"L": [{"N": "1e125"}] * 70_000}
+"""210 KB as DynamoDB counts, 9 MB written out."""
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_"),
+    [
+        ("PutItem", {"TableName": "hash", "Item": ITEM | {"l": HUGE}}),
+        ("UpdateItem", {"TableName": "hash", "Key": ITEM, "AttributeUpdates": {"l": {"Value": HUGE}}}),
+        ("BatchWriteItem", {"RequestItems": {"hash": [{"PutRequest": {"Item": ITEM | {"l": HUGE}}}]}}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_item_that_no_record_can_hold_is_refused(server: ApiServer, operation: str, request_: dict[str, Any]) -> None:
+    status, body = server.ask(operation, request_)
+    if operation == "UpdateItem":
+        assert body["message"] == "Item size to update has exceeded the maximum allowed size"
+    else:
+        assert body["message"] == "Item size has exceeded the maximum allowed size"
+    assert (status, body["__type"].rpartition("#")[2]) == (400, "ValidationException")
+    assert server.ask("GetItem", {"TableName": "hash", "Key": ITEM}) == (200, {})

@@ -10,9 +10,8 @@ import pytest
 from base.env import Env
 from base.errors import Conflict, Missing, Unsafe
 from storage.api.backend import TableSpec
-from storage.api.commands import DeleteCommand, PutCommand
 from storage.api.memory import MemoryBackend
-from storage.command import RangeRead
+from storage.commands.values import DeleteCommand, PutCommand, RangeRead
 from storage.control.catalogue import KeyAttribute, KeySchema, TableMeta, Throughput
 
 

@@ -12,7 +12,7 @@ from archiver.agent import AgentOptions, ArchiveAgent
 from archiver.identity import attach
 from archiver.index import ArchiveIndex
 from archiver.writer import Writer
-from base.ids import NodeName
+from base.ids import NodeName, TableId
 from base.wrap.retry import RetryingStore
 from pitr.restore import RestoreOptions
 from pitr.service import RestoreService
@@ -26,11 +26,11 @@ from scrubber.shelves import StoreShelves
 from server.node import RunningNode
 from sim.jobs import SimJobs
 from sim.whole.cluster import CLUSTER, WholeCluster
-from sim.whole.commands import SCHEMA, Put, key_of, value_of
+from sim.whole.commands import SCHEMA, key_of, put, value_of
 from sim.whole.run import AGENT, CONSENSUS, STORAGE
 from sim.world import Host, World
 from storage.api.backend import TableSpec
-from storage.command import RangeRead, WriteAnswer
+from storage.commands.values import RangeRead, WriteAnswer
 from storage.control.catalogue import PartitionInfo, TableMeta, Throughput
 from storage.control.service import Service
 from storage.options import StorageOptions
@@ -138,14 +138,14 @@ class House:
         return found
 
     def known(self, table_id: str) -> TableMeta:
-        found = self.cluster.store.table_by_id(table_id)
+        found = self.cluster.metadata.tables.get(TableId(table_id))
         assert found is not None, table_id
         return found
 
     def ask(self, table: TableMeta, key: int, value: int | None) -> Any:
         """A future of the answer to one write."""
         future = self.env.tasks.future()
-        self.cluster.store.write(table, Put(key, value, blind=False), lambda answer: None if future.done() else future.set_result(answer))
+        self.cluster.store.write(table, put(key, value, blind=False), lambda answer: None if future.done() else future.set_result(answer))
         return future
 
     def put(self, table: TableMeta, key: int, value: int | None) -> WriteAnswer:

@@ -11,8 +11,8 @@ from base.errors import Corrupt, Missing, ScrubjayError, Unavailable
 from base.hlc import last_stamp_at, stamp_micros
 from pitr.target import Asked
 from scrubjay.admin import restore_answer
-from sim.whole.commands import Put, key_of
-from storage.command import WriteAnswer
+from sim.whole.commands import key_of, put
+from storage.commands.values import WriteAnswer
 from storage.control.catalogue import TableMeta
 from storage.record import Seal, decode_seal
 from tests.unit.control.house import House
@@ -241,8 +241,8 @@ def test_a_write_behind_a_proposed_last_seal_is_refused_in_the_same_moment() -> 
     sealed: list[Any] = []
     told: list[Any] = []
     leader.seal(Seal.DROP, bytes(16), sealed.append)
-    leader.write(Put(1, 2, blind=False), told.append)
-    leader.write(Put(7, None, blind=False), told.append)
+    leader.write(put(1, 2, blind=False), told.append)
+    leader.write(put(7, None, blind=False), told.append)
     assert [type(one) for one in told] == [Missing, Missing]
     house.until(lambda: bool(sealed))
     house.pass_time(5)

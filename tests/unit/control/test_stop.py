@@ -11,7 +11,7 @@ from base.ids import PartitionId
 from pitr.target import Asked
 from server.stop import planned_stop
 from sim.whole.commands import key_of
-from storage.command import WriteAnswer
+from storage.commands.values import WriteAnswer
 from storage.control.catalogue import TableMeta
 from tests.unit.control.house import SECOND, House
 

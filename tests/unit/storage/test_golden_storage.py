@@ -9,7 +9,7 @@ from base.errors import Corrupt
 from base.ids import Member, PartitionId, TableId
 from storage import messages as talk
 from storage.control.catalogue import FinalSeal, KeyAttribute, KeySchema, PartitionInfo, TableMeta, Throughput
-from storage.control.metadata import MetadataWrite
+from storage.control.metadata import metadata_write
 from storage.digest import RangeDigest
 from storage.replica import EXTRA_VERSION, ReplicaExtra
 from storage.segments import OwnSegment, SegmentFacts, Statement
@@ -74,7 +74,7 @@ def test_table_item(golden: Golden) -> None:
         archived_at=1_800_000_000_000_001,
     )
     text = msgspec.json.encode(table).decode()
-    write = MetadataWrite(f"table/{table.table_id}", expect=None, value=text)
+    write = metadata_write(f"table/{table.table_id}", expect=None, value=text)
     assert write.new is not None
     golden.check("v2/metadata/table.bin", write.new)
     golden.check_json("v2/metadata/table.json", msgspec.json.decode(text))

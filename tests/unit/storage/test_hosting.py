@@ -10,12 +10,12 @@ import pytest
 from base.errors import DiskFull, Exhausted, ScrubjayError, Unavailable
 from base.ids import PartitionId
 from sim.whole.cluster import WholeCluster
-from sim.whole.commands import SCHEMA, Put, key_of, value_of
+from sim.whole.commands import SCHEMA, key_of, put, value_of
 from sim.world import World
 from storage.api.backend import TableSpec
 from storage.btree.engine import Row
 from storage.btree.memory_engine import MemoryEngine, MemoryTree
-from storage.command import ReadAnswer, WriteAnswer
+from storage.commands.values import ReadAnswer, WriteAnswer
 from storage.control.catalogue import Throughput
 
 SECOND = 1_000_000
@@ -94,7 +94,7 @@ def test_a_tree_that_the_machine_does_not_let_us_open_is_opened_later(lack: Scru
         await hosted(cluster)
         table = cluster.store.table("t")
         assert table is not None
-        assert isinstance(await ask(cluster, lambda done: cluster.store.write(table, Put(1, 7, blind=True), done)), WriteAnswer)
+        assert isinstance(await ask(cluster, lambda done: cluster.store.write(table, put(1, 7, blind=True), done)), WriteAnswer)
         for host in cluster.hosts:
             host.crash(power=False)
         with monkeypatch.context() as patch:
@@ -126,7 +126,7 @@ def test_a_read_that_the_machine_does_not_let_us_do_says_so_and_a_record_is_appl
         await hosted(cluster)
         table = cluster.store.table("t")
         assert table is not None
-        assert isinstance(await ask(cluster, lambda done: cluster.store.write(table, Put(1, 7, blind=True), done)), WriteAnswer)
+        assert isinstance(await ask(cluster, lambda done: cluster.store.write(table, put(1, 7, blind=True), done)), WriteAnswer)
         await cluster.env.tasks.sleep(5.0)  # it goes down in a checkpoint: reads need the tree
         leader = cluster.store.leader(partition)
         assert leader is not None
@@ -141,7 +141,7 @@ def test_a_read_that_the_machine_does_not_let_us_do_says_so_and_a_record_is_appl
             replica.read(key_of(1), consistent=True, min_lsn=replica.applied, done=answers.append)
             assert answers == [short]
             written: list[Any] = []
-            cluster.store.write(table, Put(2, 8, blind=True), written.append)
+            cluster.store.write(table, put(2, 8, blind=True), written.append)
             await cluster.env.tasks.sleep(1.0)
             assert not any(isinstance(one, WriteAnswer) for one in written), "nothing that is not applied is answered"
         await cluster.env.tasks.sleep(3.0)

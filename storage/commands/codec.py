@@ -1,0 +1,245 @@
+"""Commands and answers as bytes (docs/formats/command.md): a version byte, then MessagePack, every struct an array behind its tag.
+
+Nothing here runs inside one process. Bytes that no encoder can have made raise Corrupt and nothing else; constants of expressions travel in the item's
+own encoding. There is no checksum: what carries these bytes between processes has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
+
+import msgspec
+
+from base.errors import Corrupt, Invalid, ScrubjayError, from_code
+from storage.commands.values import (
+    DeleteCommand,
+    Failure,
+    PutCommand,
+    RangeAnswer,
+    ReadAnswer,
+    Said,
+    SwapCommand,
+    UpdateCommand,
+    Verdict,
+    WriteAnswer,
+    WriteCommand,
+)
+from storage.items.encoding import decode_value, encode_value
+from storage.items.expressions.check import INDEX_MAX
+from storage.items.expressions.condition import Condition
+from storage.items.expressions.parser import OPERATORS_MAX
+from storage.items.expressions.paths import PATH_DEPTH_MAX
+from storage.items.expressions.tree import (
+    ARITY,
+    COMPARISONS,
+    CONDITION_FUNCTIONS,
+    OPERAND_FUNCTIONS,
+    SECTIONS,
+    UPDATE_FUNCTIONS,
+    Action,
+    And,
+    Arithmetic,
+    Compare,
+    FunctionNode,
+    Not,
+    Or,
+    PathNode,
+    ValueNode,
+    children,
+    rebuilt,
+)
+from storage.items.expressions.update import Update
+from storage.items.keys import HASH_BYTES, SORT_KEY_BYTES_MAX
+from storage.items.size import ITEM_ENCODED_BYTES_MAX
+from storage.items.values import NESTING_MAX, is_deeper_than
+
+VERSION = 1
+_VERSION_BYTE = bytes([VERSION])
+COMMAND_BYTES_MAX = 32 << 20
+"""Bytes. The item and the constants of its expressions come in one request body of 16 MiB."""
+ANSWER_BYTES_MAX = 32 << 20
+"""Bytes. Two images of one item, or a page of 1 MiB and one item more."""
+KEY_BYTES_MAX = HASH_BYTES + SORT_KEY_BYTES_MAX
+"""Bytes of a storage key."""
+EXPRESSION_DEPTH_MAX = OPERATORS_MAX + 1
+"""Nodes from the root of an expression to a leaf: every other node takes an operator."""
+
+_T = TypeVar("_T")
+_V = TypeVar("_V")
+_encode = msgspec.msgpack.Encoder(enc_hook=str).encode
+_commands: msgspec.msgpack.Decoder[WriteCommand] = msgspec.msgpack.Decoder(WriteCommand)
+_answers: msgspec.msgpack.Decoder[WriteAnswer | ReadAnswer | RangeAnswer | Failure] = msgspec.msgpack.Decoder(
+    WriteAnswer | ReadAnswer | RangeAnswer | Failure
+)
+
+
+# --- commands ------------------------------------------------------------------------------------------------------------------------------
+
+
+def encode_command(command: WriteCommand) -> bytes:
+    """Raises Invalid if it is too large, or no data."""
+    return _encoded(_outward, command, "command", COMMAND_BYTES_MAX)
+
+
+def _outward(command: WriteCommand) -> WriteCommand:
+    """The command with its constants as bytes. Trees are shared by all requests with the same text: a copy."""
+    if isinstance(command, SwapCommand) or (command.condition is None and not isinstance(command, UpdateCommand)):
+        return command
+    condition = None if command.condition is None else Condition(rebuilt(command.condition.tree, _leaf_outward))
+    if isinstance(command, PutCommand):
+        return PutCommand(command.key, command.key_item, command.item, condition, command.blind)
+    if isinstance(command, DeleteCommand):
+        return DeleteCommand(command.key, command.key_item, condition)
+    update = command.update
+    if update is not None:
+        update = Update(tuple([_action_outward(action) for action in update.actions]), update.legacy)
+    return UpdateCommand(command.key, command.key_item, update, condition)
+
+
+def _action_outward(action: Action) -> Action:
+    return action if action.operand is None else Action(action.section, action.target, rebuilt(action.operand, _leaf_outward))
+
+
+def _leaf_outward(node: PathNode | ValueNode) -> PathNode | ValueNode:
+    return ValueNode(encode_value(node.value)) if isinstance(node, ValueNode) else node
+
+
+def decode_command(data: bytes | memoryview) -> WriteCommand:
+    """Raises Corrupt on anything but what `encode_command` makes of a command that a router may send, as far as structure tells."""
+    command = _decoded(_commands, data, "command", COMMAND_BYTES_MAX)
+    if not 0 < len(command.key) <= KEY_BYTES_MAX:
+        raise _bad("command", "length of the key", len(command.key))
+    if isinstance(command, SwapCommand):
+        _check_item(command.new)
+        return command
+    if isinstance(command, PutCommand):
+        _check_item(command.item)
+    condition = command.condition
+    if condition is not None:
+        if command.blind:
+            raise _bad("command", "a condition that looks at nothing", 1)
+        _take_tree(condition.tree, CONDITION_FUNCTIONS)
+    if isinstance(command, UpdateCommand) and command.update is not None:
+        for action in command.update.actions:
+            _take_action(action)
+    return command
+
+
+def _check_item(item: bytes | None) -> None:
+    if item is not None and len(item) > ITEM_ENCODED_BYTES_MAX:
+        raise _bad("command", "size of an item", len(item))
+
+
+def _take_action(action: Action) -> None:
+    section, operand = action.section, action.operand
+    if section not in SECTIONS:
+        raise _bad("command", "section", section)
+    if (operand is None) != (section == "REMOVE") or (section in ("ADD", "DELETE") and type(operand) is not ValueNode):
+        raise _bad("command", "operand of a section", section)
+    _take_leaf(action.target)
+    if operand is not None:
+        _take_tree(operand, UPDATE_FUNCTIONS)
+
+
+def _take_tree(root: Any, functions: Collection[str]) -> None:
+    """Check a decoded tree and put its constants in place. functions: what may be called at its root. Without recursion: depth is what is checked."""
+    waiting: list[tuple[Any, Collection[str], int]] = [(root, functions, 1)]
+    while waiting:
+        node, functions, depth = waiting.pop()
+        if depth > EXPRESSION_DEPTH_MAX:
+            raise _bad("command", "depth of an expression", depth)
+        if isinstance(node, PathNode | ValueNode):
+            _take_leaf(node)
+            continue
+        if isinstance(node, Compare) and node.operator not in COMPARISONS:
+            raise _bad("command", "comparison", node.operator)
+        if isinstance(node, Arithmetic) and (functions is not UPDATE_FUNCTIONS or node.operator not in ("+", "-")):
+            raise _bad("command", "arithmetic", node.operator)
+        if isinstance(node, FunctionNode) and (node.name not in functions or len(node.arguments) != ARITY[node.name]):
+            raise _bad("command", "function", node.name)
+        if functions is CONDITION_FUNCTIONS and not isinstance(node, And | Or | Not):
+            functions = OPERAND_FUNCTIONS
+        waiting.extend([(child, functions, depth + 1) for child in children(node)])
+
+
+def _take_leaf(node: PathNode | ValueNode) -> None:
+    if isinstance(node, PathNode):
+        path = node.path
+        if not 0 < len(path) <= PATH_DEPTH_MAX or not isinstance(path[0], str):
+            raise _bad("command", "path", len(path))
+        if any(isinstance(step, int) and not 0 <= step <= INDEX_MAX for step in path):
+            raise _bad("command", "list index", max(step for step in path if isinstance(step, int)))
+        return
+    if type(node.value) is not bytes:
+        raise _bad("command", "constant", type(node.value).__name__)
+    value = decode_value(node.value)
+    if is_deeper_than(value, NESTING_MAX):
+        raise _bad("command", "depth of a constant", NESTING_MAX + 1)
+    # the node was decoded a moment ago and is nobody else's yet
+    msgspec.structs.force_setattr(node, "value", value)
+
+
+# --- answers -------------------------------------------------------------------------------------------------------------------------------
+
+
+def encode_answer(answer: Said) -> bytes:
+    """An answer, or the error that stands for one. Fields that are no data are said as text. Raises Invalid if it is too large."""
+    return _encoded(_said, answer, "answer", ANSWER_BYTES_MAX)
+
+
+def _said(answer: Said) -> WriteAnswer | ReadAnswer | RangeAnswer | Failure:
+    return Failure(answer.code, answer.message, answer.fields) if isinstance(answer, ScrubjayError) else answer
+
+
+def decode_answer(data: bytes | memoryview) -> Said:
+    """Raises Corrupt; an error that was sent is returned."""
+    said = _decoded(_answers, data, "answer", ANSWER_BYTES_MAX)
+    if isinstance(said, Failure):
+        return from_code(said.code, said.message, said.fields)
+    if isinstance(said, WriteAnswer):
+        _check_outcome(said)
+    return said
+
+
+def _check_outcome(answer: WriteAnswer) -> None:
+    """The parts of an outcome belong together: see the table of verdicts."""
+    outcome = answer.outcome
+    verdict = outcome.verdict
+    proposed = verdict in (Verdict.PUT, Verdict.DELETE)
+    if proposed == (answer.timestamp_us is None) or (verdict is Verdict.REFUSED) == (outcome.error is None):
+        raise _bad("answer", "parts of an outcome", verdict)
+    if (
+        outcome.new is None
+        if verdict is Verdict.PUT
+        else (outcome.new is not None if verdict is Verdict.DELETE else outcome.new != outcome.old)
+    ):
+        raise _bad("answer", "images of an outcome", verdict)
+
+
+# --- bytes ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def _encoded(outward: Callable[[_V], Any], value: _V, what: str, limit: int) -> bytes:
+    try:
+        data = _VERSION_BYTE + _encode(outward(value))
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise Invalid(f"{what} is no data", what=what, why=repr(error)) from error
+    if len(data) > limit:
+        raise Invalid(f"{what} too large", what=what, size=len(data), limit=limit)
+    return data
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[_T], data: bytes | memoryview, what: str, limit: int) -> _T:
+    if len(data) > limit:
+        raise _bad(what, "size", len(data))
+    if len(data) < 2 or data[0] != VERSION:
+        raise _bad(what, "version", data[0] if len(data) else None)
+    try:
+        return decoder.decode(memoryview(data)[1:])
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise _bad(what, "structure", str(error)) from None
+
+
+def _bad(what: str, why: str, found: object) -> Corrupt:
+    return Corrupt(f"{what} malformed: {why}", what=what, found=found)

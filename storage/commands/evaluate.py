@@ -1,0 +1,69 @@
+"""A command against the item as it is now. Pure, total, and run by a partition's leader only."""
+
+from __future__ import annotations
+
+from base.errors import Internal, ScrubjayError
+from storage.commands.values import DeleteCommand, Failure, Outcome, PutCommand, SwapCommand, UpdateCommand, Verdict, WriteCommand
+from storage.items.encoding import decode_item, encode_item
+from storage.items.errors import ItemError
+from storage.items.expressions.condition import Condition
+from storage.items.size import ITEM_SIZE_MAX, check_encoded_size, check_item_size
+
+
+def evaluate(command: WriteCommand, old: bytes | None) -> Outcome:
+    """old: the item's canonical bytes in the leader's speculative state, None if absent. Never raises: what it finds wrong it returns as REFUSED."""
+    try:
+        if type(command) is PutCommand:
+            if command.condition is not None and not _meets(command.condition, old):
+                return Outcome(Verdict.CONDITION_FAILED, old, old)
+            return Outcome(Verdict.PUT, old, command.item)
+        if type(command) is UpdateCommand:
+            return _updated(command, old)
+        if type(command) is DeleteCommand:
+            if command.condition is not None and not _meets(command.condition, old):
+                return Outcome(Verdict.CONDITION_FAILED, old, old)
+            return Outcome(Verdict.UNCHANGED, None, None) if old is None else Outcome(Verdict.DELETE, old, None)
+        assert type(command) is SwapCommand, type(command)
+        return _swapped(command, old)
+    except Exception as error:  # noqa: BLE001 the leader must not fall over a request
+        return Outcome(Verdict.REFUSED, old, old, failure_of(error))
+
+
+def _meets(condition: Condition, old: bytes | None) -> bool:
+    return condition.evaluate(None if old is None else decode_item(old))
+
+
+def _updated(command: UpdateCommand, old: bytes | None) -> Outcome:
+    item = None if old is None else decode_item(old)
+    if command.condition is not None and not command.condition.evaluate(item):
+        return Outcome(Verdict.CONDITION_FAILED, old, old)
+    if item is not None:
+        changed = item if command.update is None else command.update.update_item(item, item)
+    else:
+        key = decode_item(command.key_item)
+        changed = key if command.update is None else command.update.update_item(None, key)
+    if changed is None:
+        return Outcome(Verdict.UNCHANGED, None, None)
+    new = encode_item(changed)
+    if len(new) > ITEM_SIZE_MAX:
+        # the encoding is never shorter than the size, so only long ones are counted
+        check_item_size(changed, update=True)
+        check_encoded_size(new, update=True)
+    return Outcome(Verdict.UNCHANGED if new == old else Verdict.PUT, old, new)
+
+
+def _swapped(command: SwapCommand, old: bytes | None) -> Outcome:
+    if old != command.expect:
+        return Outcome(Verdict.CONDITION_FAILED, old, old)
+    if command.new == old:
+        return Outcome(Verdict.UNCHANGED, old, old)
+    return Outcome(Verdict.DELETE if command.new is None else Verdict.PUT, old, command.new)
+
+
+def failure_of(error: Exception) -> Failure:
+    """An error as code and fields; one that is neither ours nor DynamoDB's is a mistake of ours, and says which."""
+    if isinstance(error, ScrubjayError):
+        return Failure(error.code, error.message, error.fields)
+    if isinstance(error, ItemError):
+        return Failure(error.code, error.message)
+    return Failure(Internal.code, "a command cannot be evaluated", {"cause": repr(error)})

@@ -1,0 +1,152 @@
+"""Commands and answers: what a router sends to a partition's leader, and what comes back. Plain data, by the tables of docs/formats/command.md.
+
+The router has done all that needs no state of the partition (HTTP, signature, JSON, validation, parsing and checking of expressions, canonical bytes,
+storage key, sizes). `evaluate.evaluate` is the little that needs the item's present state. Inside one process these values are handed over as they are;
+whatever leaves a process goes through `codec`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, ClassVar
+
+import msgspec
+
+from base.errors import ScrubjayError
+from storage.items.expressions.condition import Condition
+from storage.items.expressions.update import Update
+
+# --- commands ------------------------------------------------------------------------------------------------------------------------------
+#
+# key: storage key. key_item: canonical encoding of the key attributes alone. condition: None: unconditional.
+
+
+class PutCommand(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
+    """Write `item` (canonical bytes) whole.
+
+    blind: neither the decision nor the answer depends on what was there before, so the leader need not look it up (`old` may then be None). Only
+    without a condition.
+    """
+
+    key: bytes
+    key_item: bytes
+    item: bytes
+    condition: Condition | None = None
+    blind: bool = False
+
+
+class UpdateCommand(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
+    """Apply `update` to the item, or to the bare key if there is none; what only removes makes no item. update None: make sure the item exists."""
+
+    blind: ClassVar[bool] = False
+
+    key: bytes
+    key_item: bytes
+    update: Update | None
+    condition: Condition | None = None
+
+
+class DeleteCommand(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):
+    """Remove the item, if it is there."""
+
+    blind: ClassVar[bool] = False
+
+    key: bytes
+    key_item: bytes
+    condition: Condition | None = None
+
+
+class SwapCommand(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4):
+    """Compare-and-set of a whole item. expect, new: canonical bytes, None: absent. The metadata group writes with it."""
+
+    blind: ClassVar[bool] = False
+
+    key: bytes
+    key_item: bytes
+    expect: bytes | None
+    new: bytes | None
+
+
+WriteCommand = PutCommand | UpdateCommand | DeleteCommand | SwapCommand
+"""A conditional write of one item."""
+
+
+# --- answers -------------------------------------------------------------------------------------------------------------------------------
+
+
+class Verdict(IntEnum):
+    """What evaluation decided. PUT and DELETE propose a record; the others propose nothing and are answered as a strong read."""
+
+    PUT = 1
+    DELETE = 2
+    UNCHANGED = 3
+    CONDITION_FAILED = 4
+    REFUSED = 5
+
+
+class Failure(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4):
+    """An error as code and fields. code: of the classes of `base.errors`, or what DynamoDB calls it (`storage.items.errors`)."""
+
+    code: str
+    message: str
+    fields: dict[str, Any] = {}
+
+
+class Outcome(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Result of one evaluation.
+
+    old: canonical item before, None if there was none. new: canonical item after (None after a delete; equal to old for UNCHANGED).
+    error: for REFUSED, what the router turns into its answer (for example "item size exceeds the maximum").
+    """
+
+    verdict: Verdict
+    old: bytes | None
+    new: bytes | None
+    error: Failure | None = None
+
+
+class WriteAnswer(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
+    """lsn: the commit LSN (of the last record seen when nothing was proposed). timestamp_us: effective time, None when nothing was proposed."""
+
+    outcome: Outcome
+    partition: str
+    lsn: int
+    timestamp_us: int | None
+
+
+class ReadAnswer(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
+    """item: canonical bytes or None. lsn: the applied LSN the read was served at."""
+
+    item: bytes | None
+    partition: str
+    lsn: int
+
+
+class RangeAnswer(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):
+    """rows: (storage key, canonical item). more: the range was not exhausted; go on after (before, if reverse) the last row's key."""
+
+    rows: list[tuple[bytes, bytes]]
+    more: bool
+    partition: str
+    lsn: int
+
+
+@dataclass(frozen=True, slots=True)
+class RangeRead:
+    """Rows of one partition in key order. Half-open [start, end); end None: to the end of the partition.
+
+    limit: rows at most. max_bytes: stop after the row with which the sum of item bytes reaches this (that row is included). reverse: from the end down.
+    """
+
+    start: bytes
+    end: bytes | None
+    limit: int
+    max_bytes: int
+    reverse: bool
+    consistent: bool
+
+
+Answer = WriteAnswer | ReadAnswer | RangeAnswer
+Said = Answer | ScrubjayError
+"""What a callback gets: NotLeader and Unavailable may be retried by the router, other errors are final."""
