@@ -48,7 +48,7 @@ class AgentOptions:
     rescan_s: float = 2.0
     backoff_s: float = 0.5
     backoff_cap_s: float = 10.0
-    closed_interval_s: float = 10.0
+    closed_interval_s: float = 16.0
     max_offset_us: int = 500_000
 
 

@@ -49,7 +49,7 @@ class ClaimOptions:
     """watch_s: between two looks while nothing is uploaded. fresh_s: a look this young is good enough before an upload. again_s, again_cap_s: between tries
     while the store or the metadata group does not answer. leaders_s: how long a start waits for partitions to have leaders before it goes on."""
 
-    watch_s: float = 40.0
+    watch_s: float = 14.0
     fresh_s: float = 5.0
     again_s: float = 0.5
     again_cap_s: float = 10.0
@@ -272,7 +272,8 @@ class Claiming:
             )
             if gone and not blocked:
                 self._log("error", self.writer.blocked)
-        self._checked_us = self._env.clock.boot_us()
+        if both or blocked:
+            self._checked_us = self._env.clock.boot_us()  # half a look is none before an upload
 
     # --- stopping ---
 

@@ -415,6 +415,8 @@ class ArchiveIndex:
     async def _refresh(self, now_us: int, table: str | None, partition: str | None, archived: Sequence[Archived]) -> None:
         await self._reader.epochs.read()
         await self._read_closed(now_us)
+        if table is None:
+            await self.check_closed(list(self._closed_seen))
         await self.suspects.look(self._store)
         credible = stamp_of(now_us + self.ahead_us)
         ends = {(one.table, one.partition): one for one in archived}
@@ -524,6 +526,20 @@ class ArchiveIndex:
             if problem not in left:
                 self.suspects.drop(problem.object)
         return left
+
+    async def check_closed(self, nodes: Iterable[str]) -> None:
+        """Whether the newest closed object of these nodes that this process knows of is still there: a request each. Raises Unavailable."""
+        for node in nodes:
+            key = self._closed_seen.get(node)
+            # Asked twice: one answer alone is no proof.
+            if key is not None and await self._store.head(key) is None and await self._store.head(key) is None:
+                self.distrust([key], kind="hole", detail="the object was written and is gone", level="listed")
+
+    def expect_closed(self, key: str) -> None:
+        """A closed object that was there in an earlier life of this process."""
+        parsed = parse(key)
+        if isinstance(parsed, ClosedKey):
+            self._closed_seen.setdefault(parsed.node, key)
 
     def newest_heard(self) -> list[str]:
         """Keys of the newest closed object of each node that this process knows of."""

@@ -193,6 +193,11 @@ class SqliteLedger:
         prefix = f"{cluster}/t="
         return await self._run(lambda db: [(str(row["t"]), str(row["p"])) for row in db.query(query, [prefix, prefix + "\uffff"])])
 
+    async def newest(self, prefix: str) -> str | None:
+        """The last in key order of the objects ever proven below `prefix`."""
+        query = "select max(object) as newest from objects where object >= ? and object < ?"
+        return await self._run(lambda db: cast("str | None", next(iter(db.query(query, [prefix, prefix + "\uffff"])))["newest"]))
+
     async def suspects(self) -> dict[str, tuple[str, str, str]]:
         """Objects that were found bad and have not been found sound since: (kind, detail, level), by key."""
         query = "select object, kind, detail, level from suspects order by rowid"

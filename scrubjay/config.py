@@ -96,7 +96,7 @@ class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True):
     closed_interval_us: Annotated[
         int,
         Key("closed_interval", "duration", "one object of closed timestamps per node and interval: moves `latest` of idle tables", 100_000),
-    ] = 10_000_000
+    ] = 16_000_000
     lag_alarm_us: Annotated[
         int, Key("lag_alarm", "duration", "`archive status` exits 3 when a table's latest is further back than this")
     ] = 120_000_000

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from archiver.agent import ArchiveAgent
 from archiver.index import Archived, ArchiveIndex
-from archiver.layout import IdentityKey, build
+from archiver.layout import ClosedKey, IdentityKey, build, closed_prefix, parse
 from archiver.status import StoreFacts, TableFacts, archive_status, window_of_table
 from archiver.suspects import Suspect
 from archiver.verify_report import is_gone
@@ -16,6 +16,7 @@ from base.env import Env, ObjectStore, Task
 from base.errors import ScrubjayError, Unavailable
 from base.ids import PartitionId
 from base.wrap.metered import MeteredStore
+from scrubber.ledger import Proof
 from server.control import Control
 from server.patience import within
 from server.ports import Report
@@ -28,6 +29,10 @@ AGAIN_S = 30.0
 """Between two looks at what is damaged, while something is: what was put back is seen without being asked."""
 LOOK_ROUND_S = 60.0
 """Between two rounds through all partitions, for whatever no node told of. Between rounds a look costs what moved, not what there is."""
+CLOSED_LOOK_S = 60.0
+"""Between two looks whether a node's newest closed object is still there, the nodes in turn: a request each."""
+CLOSED_KEPT_S = 600.0
+"""Between two notes of the newest closed objects in the book, so that the next start knows what must be there."""
 STATUS_PATIENCE_S = 10.0
 """How long `archive status` waits for a new look at the whole archive before it reports what is known, and says that it is not complete."""
 PRESENCE_PATIENCE_S = 10.0
@@ -36,8 +41,12 @@ PRESENCE_PATIENCE_S = 10.0
 Log = Callable[[str], None]
 
 
-class SuspectBook(Protocol):
-    """Keeps over restarts which objects of the archive were found bad (scrubber.ledger). Raises Unavailable."""
+class Book(Protocol):
+    """Keeps over restarts which objects of the archive were found bad, and which closed objects were there (scrubber.ledger). Raises Unavailable."""
+
+    async def newest(self, prefix: str) -> str | None: ...
+
+    async def proved(self, proofs: Sequence[Proof]) -> None: ...
 
     async def suspects(self) -> Mapping[str, tuple[str, str, str]]: ...
 
@@ -56,10 +65,14 @@ class Windows:
         self._look: Task[ScrubjayError | None] | None = None
         self._failed: tuple[str, int] | None = None
         """What the last look met, and since when one has been failing."""
-        self.book: SuspectBook | None = None
+        self.book: Book | None = None
         self._unkept = False
+        self._expected = False
+        self._closed_look_us = self._closed_kept_us = self._turn = 0
         self._kept = -1
         """Up to which change of the suspects the book knows them; -1: it has not been read yet."""
+        self.nodes: Sequence[str] = ()
+        """Whose closed objects the book may know."""
         self.control: Control | None = None
         self.agents: Sequence[ArchiveAgent] = ()
         self._moved: dict[PartitionId, None] = {}
@@ -67,7 +80,7 @@ class Windows:
 
     def watch(self, control: Control, agents: Sequence[ArchiveAgent]) -> None:
         """Before `start`: whose archive this is, and the agents that write it here."""
-        self.control, self.agents = control, agents
+        self.control, self.agents, self.nodes = control, agents, list(control.nodes)
         for agent in agents:
             self.hear(agent)
 
@@ -94,6 +107,7 @@ class Windows:
         round_us = 0
         while True:
             await self._keep_suspects()
+            await self._keep_closed()
             now_us = self._env.clock.boot_us()
             whole = not seen or now_us >= round_us
             moved, self._moved = self._moved, {}
@@ -104,6 +118,7 @@ class Windows:
                 else:
                     await self.index.refresh(now_us=self._env.clock.wall_us(), archived=archived)
                     seen = True
+                await self._check_closed()
                 if self._env.clock.boot_us() >= again_us:
                     again_us = self._env.clock.boot_us() + int(AGAIN_S * 1e6)
                     await self.index.look_again(now_us=self._env.clock.wall_us(), archived=self.archived())
@@ -135,6 +150,37 @@ class Windows:
             self._unkept = True
         else:
             self._unkept = False
+
+    async def _check_closed(self) -> None:
+        """One node's newest closed object, now and then. Raises Unavailable."""
+        now_us = self._env.clock.boot_us()
+        if now_us < self._closed_look_us:
+            return
+        self._closed_look_us = now_us + int(CLOSED_LOOK_S * 1e6)
+        nodes = [key.node for key in map(parse, self.index.newest_heard()) if isinstance(key, ClosedKey)]
+        if nodes:
+            self._turn += 1
+            await self.index.check_closed([nodes[self._turn % len(nodes)]])
+
+    async def _keep_closed(self) -> None:
+        """Newest closed objects go into the book at the first chance and then now and then; what it knew before this start is expected to be there."""
+        now_us = self._env.clock.boot_us()
+        if self.book is None or now_us < self._closed_kept_us:
+            return
+        try:
+            if not self._expected:
+                for node in self.nodes:
+                    known = await self.book.newest(closed_prefix(self.index.cluster, node))
+                    if known is not None:
+                        self.index.expect_closed(known)
+                self._expected = True
+            newest = [key for key in self.index.newest_heard() if key not in self.index.suspects.by_object]
+            if newest:
+                await self.book.proved([Proof(key, "listed", self._env.clock.wall_us()) for key in newest])
+                self._closed_kept_us = now_us + int(CLOSED_KEPT_S * 1e6)
+        except ScrubjayError as error:
+            self._closed_kept_us = now_us + int(CLOSED_LOOK_S * 1e6)
+            self._log(f"the newest closed objects cannot be noted: {error}")
 
     def _note(self, error: ScrubjayError | None) -> None:
         """One line when looking begins to fail and one when it works again."""

@@ -43,6 +43,8 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
     lines += [line for table in tables for hole in table["window"]["holes"] for line in _hole_lines(table["table"], hole)]
     for fork in document.get("forks") or ():
         lines += wrapped(f"FORK of partition {fork['partition']} from lsn {fork['first_lsn']} on, epochs {fork['epochs']}", rest="  ")
+    for one in document.get("findings") or ():
+        lines += wrapped(f"BAD ({one['kind']}) {one['object']}: {one['detail']}", rest="  ")
     lines += columns(("table", "lag", "unarchived", "segments", "stored", "holes"), rows)
     lines += ["", "can be restored to any moment"]
     for table in tables:
@@ -82,14 +84,15 @@ VERB = Verb(
     exits={
         0: "every table has a proven window, without a hole, and its lag is below archive.lag_alarm",
         1: "the cluster or the object store cannot be reached (the report is still printed), or no such table",
-        2: "a hole in a table's history",
-        3: "a table without a proven window yet, or lag above archive.lag_alarm",
+        2: "a hole or a fork in a table's history, an object that is known to be bad or gone (`findings`), or an archive that was there and is gone",
+        3: "a table without a proven window yet, agents that cannot work, or lag above archive.lag_alarm",
     },
     template={
         "tables": [],
         "forks": [],
+        "findings": [],
         "metadata": None,
-        "store": {"url": None, "reachable": None, "present": None, "fenced": None, "last_error": None, "since": None},
+        "store": {"url": None, "reachable": None, "present": None, "fenced": None, "last_error": None, "since": None, "complete": None},
     },
     options=_options,
     run=_run,

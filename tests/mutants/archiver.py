@@ -239,7 +239,7 @@ MUTANTS: list[Mutant] = [
         "                if owner is None or owner not in self._book.writer.owners:\n",
         "                if False:\n",
         (
-            "tests/unit/archiver/test_archive_claiming.py::test_a_live_cluster_sees_another_owner_within_a_minute_and_a_half_and_before_any_upload",
+            "tests/unit/archiver/test_archive_claiming.py::test_a_live_cluster_sees_another_owner_within_half_a_minute_and_before_any_upload",
         ),
     ),
     Mutant(
@@ -269,7 +269,7 @@ MUTANTS: list[Mutant] = [
         "        if self._env.clock.boot_us() - self._checked_us >= self.options.fresh_s * 1e6:\n",
         "        if False:\n",
         (
-            "tests/unit/archiver/test_archive_claiming.py::test_a_live_cluster_sees_another_owner_within_a_minute_and_a_half_and_before_any_upload",
+            "tests/unit/archiver/test_archive_claiming.py::test_a_live_cluster_sees_another_owner_within_half_a_minute_and_before_any_upload",
             "tests/unit/archiver/test_archive_claiming.py::test_two_copies_at_once_one_is_fenced",
         ),
     ),
@@ -589,6 +589,36 @@ MUTANTS: list[Mutant] = [
         "                if self._env.clock.boot_us() >= again_us:\n",
         "                if False:\n",
         ("tests/unit/server/test_windows.py::test_what_was_found_bad_is_bad_after_a_restart_until_it_is_found_sound",),
+    ),
+    Mutant(
+        "closed-loss-unlooked",
+        "server/windows.py",
+        "            await self.index.check_closed([nodes[self._turn % len(nodes)]])\n",
+        "            pass\n",
+        ("tests/unit/server/test_windows.py::test_closed_objects_that_are_gone_are_missed_unasked_and_at_the_next_start",),
+    ),
+    Mutant(
+        "closed-loss-unasked",
+        "archiver/index.py",
+        "            await self.check_closed(list(self._closed_seen))\n",
+        "            pass\n",
+        ("tests/unit/server/test_windows.py::test_closed_objects_that_are_gone_are_missed_unasked_and_at_the_next_start",),
+    ),
+    Mutant(
+        "closed-not-expected",
+        "server/windows.py",
+        "                        self.index.expect_closed(known)\n",
+        "                        pass\n",
+        ("tests/unit/server/test_windows.py::test_closed_objects_that_are_gone_are_missed_unasked_and_at_the_next_start",),
+    ),
+    Mutant(
+        "half-a-look-before-upload",
+        "archiver/claiming.py",
+        "        if both or blocked:\n            self._checked_us",
+        "        if True:\n            self._checked_us",
+        (
+            "tests/unit/archiver/test_archive_claiming.py::test_a_live_cluster_sees_another_owner_within_half_a_minute_and_before_any_upload",
+        ),
     ),
     Mutant(
         "localfs-gone-is-empty",

@@ -509,7 +509,7 @@ def test_closed_objects_one_per_interval_none_without_leadership() -> None:
     assert not [key for key in bench.memory.objects if "/closed/" in key]
     source.points = [ClosedPoint(sample.segments[0].table, PartitionId(sample.partition), Stamp(sample.stamp), Lsn(13), Lsn(15), bytes(32))]
     before = len(bench.store.calls)
-    bench.loop.run_for(100)
+    bench.loop.run_for(10 * bench.options.closed_interval_s)
     keys = [key for key in sorted(bench.memory.objects) if "/closed/" in key]
     assert 9 <= len(keys) <= 11
     assert all(isinstance(parse(key), ClosedKey) for key in keys)

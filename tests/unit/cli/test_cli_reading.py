@@ -132,6 +132,9 @@ def status_table(name: str, *, holes: int = 0, proven: bool = True, lag: float |
 
 STATUS = {
     "exit": 1,
+    "findings": [
+        {"object": f"{UUID.format(1)}/closed/n1/" + "2" * 60 + ".json", "kind": "hole", "detail": "the object was written and is gone"}
+    ],
     "tables": [
         status_table("healthy"),
         status_table("late", lag=4000.0),
@@ -243,6 +246,7 @@ def test_what_is_bad_stands_first() -> None:
     shown = list(archive_status.VERB.render({**archive_status.VERB.template, **STATUS}))
     named = [line.split()[1] for line in shown if line.startswith("  of ")]
     assert [name[:6] for name in named] == ["holed-", "new", "late", "health"]
+    assert any(line.startswith("BAD (hole)") for line in shown)
     assert next(at for at, line in enumerate(shown) if line.startswith("HOLE")) < next(
         at for at, line in enumerate(shown) if "healthy" in line
     )

@@ -2,26 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from archiver.agent import AgentOptions
+from archiver.claiming import ClaimOptions
 from archiver.index import ArchiveIndex
 from archiver.layout import build
+from archiver.status import StoreFacts, archive_status
 from base.errors import Unavailable
 from base.wrap.metered import MeteredStore
-from scrubber.ledger import MEMORY, SqliteLedger
-from server.windows import AGAIN_S, SuspectBook, Windows
+from scrubber.ledger import MEMORY, Proof, SqliteLedger
+from scrubjay.config import ArchiveConfig
+from server.windows import AGAIN_S, CLOSED_LOOK_S, Book, Windows
 from tests.unit.archiver.sample import CLUSTER
 from tests.unit.archiver.small_archive import SmallArchive
 
 
-def life(archive: SmallArchive, book: SuspectBook, said: list[str]) -> Windows:
+def life(archive: SmallArchive, book: Book, said: list[str]) -> Windows:
     index = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop.tasks)
     meter = MeteredStore(archive.store, archive.loop.env())
     windows = Windows(archive.loop.env(), archive.store, index, meter, url="memory://", lag_alarm_us=60_000_000, log=said.append)
-    windows.book = book
+    windows.book, windows.nodes = book, ["n1"]
     windows.start()
     archive.loop.run_for(2)
     return windows
+
+
+def told(windows: Windows) -> list[str]:
+    """What `archive status` says is bad, its exit code first."""
+    said = archive_status(windows.index, tables=(), store=StoreFacts("memory://", reachable=True), now_us=0, lag_alarm_s=60)
+    return [str(said["exit"]), *(f"{one['kind']} {one['object']}" for one in said["findings"])]
+
+
+def test_closed_objects_that_are_gone_are_missed_unasked_and_at_the_next_start() -> None:
+    archive, said = SmallArchive(), list[str]()
+    ledger = archive.loop.run(SqliteLedger.open(archive.loop.tasks, MEMORY))
+    closed = {key: data for key, data in archive.store.objects.items() if "/closed/" in key}
+    newest = max(closed)
+    first = life(archive, ledger, said)
+    archive.loop.run_for(CLOSED_LOOK_S)
+    assert told(first) == ["0"]
+    for key in closed:
+        del archive.store.objects[key]
+    archive.loop.run_for(CLOSED_LOOK_S)
+    assert told(first) == ["2", f"hole {newest}"], "by itself"
+    archive.store.objects.update(closed)
+    archive.loop.run_for(AGAIN_S)
+    assert told(first) == ["0"], "put back"
+    for key in closed:
+        del archive.store.objects[key]
+    archive.loop.run(first.index.refresh(now_us=archive.loop.wall_us()))
+    assert told(first) == ["2", f"hole {newest}"], "at once, when asked"
+    archive.store.objects.update(closed)
+    archive.loop.run_for(AGAIN_S)
+    assert told(first) == ["0"]
+    first.stop()
+    for key in closed:
+        del archive.store.objects[key]
+    assert told(life(archive, ledger, said)) == ["2", f"hole {newest}"], "it was there in an earlier life"
+    assert said == []
+
+
+def test_an_idle_hour_has_air() -> None:
+    """Requests of three nodes that each lead something: closed objects, the watch over the epoch, the look at closed objects."""
+    assert 3 * 3600 / AgentOptions().closed_interval_s + 3600 / ClaimOptions().watch_s + 3600 / CLOSED_LOOK_S <= 1000
+    assert 2 * ClaimOptions().watch_s <= 30, "an emptied bucket, or another writer, is seen this soon"
+    assert ArchiveConfig().closed_interval_us == AgentOptions().closed_interval_s * 1e6 <= 20e6, "`latest` is at most 30 s behind"
 
 
 def test_what_was_found_bad_is_bad_after_a_restart_until_it_is_found_sound() -> None:
@@ -61,6 +107,12 @@ class FullLedger:
         self.full = True
         self.found: Mapping[str, tuple[str, str, str]] = {}
 
+    async def newest(self, prefix: str) -> str | None:
+        raise Unavailable("the ledger cannot be used", why="cannot be read")
+
+    async def proved(self, proofs: Sequence[Proof]) -> None:
+        raise AssertionError("nothing was read")
+
     async def suspects(self) -> Mapping[str, tuple[str, str, str]]:
         return {}
 
@@ -76,8 +128,9 @@ def test_a_ledger_that_cannot_be_written_is_said_once_and_tried_again() -> None:
     key = build(archive.samples[0].manifest(archive.samples[0].segments[1])[0].key())
     windows.index.distrust([key])
     archive.loop.run_for(5)
-    assert [line for line in said if "disk full" in line] == said != []
-    assert len(said) == 1
+    assert len([line for line in said if "disk full" in line]) == 1
+    assert len([line for line in said if "cannot be read" in line]) == 1
+    assert len(said) == 2
     assert windows.index.partitions, "the archive is followed all the same"
     ledger.full = False
     archive.loop.run_for(1)
