@@ -1,7 +1,81 @@
-"""Mutants of this room: btree."""
+"""Mutants of this room: the tree's rows, fences and state, its engine and its workers."""
 
 from __future__ import annotations
 
 from tests.mutants.catalogue import Mutant
 
-MUTANTS: list[Mutant] = []
+_ENGINE = "tests/unit/btree/test_lmdb_engine.py"
+_MODEL = "tests/unit/btree/test_tree_model.py"
+
+MUTANTS: list[Mutant] = [
+    Mutant(
+        "lmdb-nosync",
+        "storage/btree/lmdb_tree.py",
+        "            sync=sync,\n            metasync=sync,",
+        "            sync=False,\n            metasync=False,",
+        ("tests/crash/test_tree_power_loss.py",),
+    ),
+    Mutant(
+        "worker-death-is-rot-at-once",
+        "storage/btree/lmdb_engine.py",
+        "    if len(deaths) > 1 and all(-status in FAULTS for status in deaths):",
+        "    if any(-status in FAULTS for status in deaths):",
+        (f"{_ENGINE}::test_deaths_that_have_another_cause_prove_nothing",),
+    ),
+    Mutant(
+        "any-worker-death-is-rot",
+        "storage/btree/lmdb_engine.py",
+        "all(-status in FAULTS for status in deaths):",
+        "True:",
+        (f"{_ENGINE}::test_deaths_that_have_another_cause_prove_nothing",),
+    ),
+    Mutant(
+        "checkpoint-anywhere",
+        "storage/btree/lmdb_tree.py",
+        "            if facts.state.applied != expected:\n",
+        "            if False:\n",
+        (f"{_MODEL}::test_a_checkpoint_is_refused_unless_it_continues_and_repeated_without_harm",),
+    ),
+    Mutant(
+        "absence-unproven",
+        "storage/btree/lmdb_tree.py",
+        "        if proven:\n            self.check_absent(key)\n",
+        "",
+        (_MODEL,),
+    ),
+    Mutant(
+        "range-of-unchecked-runs",
+        "storage/btree/lmdb_tree.py",
+        "        check_rows(fence, ((row.key, row.item) for row in rows), len(rows))\n",
+        "",
+        (_MODEL,),
+    ),
+    Mutant(
+        "opening-marker-ignored",
+        "storage/btree/worker.py",
+        "        deep = marker.exists()\n",
+        "        deep = False\n",
+        (f"{_ENGINE}::test_an_open_cut_short_leaves_a_marker_that_makes_the_next_one_thorough",),
+    ),
+    Mutant(
+        "another-partitions-tree-opened",
+        "storage/btree/lmdb_tree.py",
+        "    if owner != partition:\n",
+        "    if False:\n",
+        (f"{_ENGINE}::test_missing_and_damaged_trees_do_not_open", "tests/unit/btree/test_tree_format.py"),
+    ),
+    Mutant(
+        "want-of-memory-is-rot",
+        "storage/btree/lmdb_tree.py",
+        '    return error_of_os(number, what="tree", action=str(error))\n',
+        '    return Corrupt(f"LMDB: {error}", what="tree")\n',
+        (f"{_ENGINE}::test_lmdb_without_descriptors_or_memory_is_exhausted_not_corrupt",),
+    ),
+    Mutant(
+        "new-tree-unsynced",
+        "storage/btree/worker.py",
+        "                tree.environment.sync(True)\n",
+        "                pass\n",
+        ("tests/crash/test_tree_power_loss.py",),
+    ),
+]

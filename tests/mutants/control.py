@@ -1,7 +1,75 @@
-"""Mutants of this room: control."""
+"""Mutants of this room: tables made and dropped, copies healed and loaded, findings kept, the planned stop."""
 
 from __future__ import annotations
 
 from tests.mutants.catalogue import Mutant
 
-MUTANTS: list[Mutant] = []
+_DROP = "tests/unit/control/test_drop.py"
+_LOADED = "tests/unit/control/test_loaded_copies.py"
+_KEPT = "tests/unit/control/test_findings_kept.py"
+
+MUTANTS: list[Mutant] = [
+    Mutant(
+        "dropped-before-its-final-seal",
+        "storage/control/store.py",
+        "                    await self.seal(info.partition_id, Seal.DROP)\n",
+        "                    await self.seal(info.partition_id, Seal.AGE)\n",
+        (f"{_DROP}::test_the_catalogue_knows_where_each_log_ends_and_the_name_is_free_at_once",),
+    ),
+    Mutant(
+        "end-noted-on-one-members-word",
+        "storage/control/store.py",
+        "len(replica.segments.agreed(own)[0]) < 2):\n            return None\n",
+        "len(replica.segments.agreed(own)[0]) < 1):\n            return None\n",
+        (f"{_DROP}::test_the_end_is_noted_only_once_two_members_state_the_same_of_it",),
+    ),
+    Mutant(
+        "forgotten-before-archived",
+        "storage/control/store.py",
+        "            while self._archived(final.partition_id) < final.lsn:\n",
+        "            while False:\n",
+        (f"{_DROP}::test_until_the_archive_has_the_end_a_restore_waits_and_never_gives_less",),
+    ),
+    Mutant(
+        "healed-copy-not-compared",
+        "storage/control/service.py",
+        "            if digest.total() != total:\n                tree.close()\n                node.engine",
+        "            if False:\n                tree.close()\n                node.engine",
+        (f"{_LOADED}::test_a_healed_copy_that_is_not_its_reference_never_serves",),
+    ),
+    Mutant(
+        "restored-copy-not-compared",
+        "storage/control/service.py",
+        "                if digest.total() != total:\n                    tree.close()\n                    continue\n",
+        "",
+        (f"{_LOADED}::test_a_restored_copy_that_is_not_what_was_read_never_starts",),
+    ),
+    Mutant(
+        "unreadable-load-accepted",
+        "storage/control/service.py",
+        "        if result.bad or result.structure:\n",
+        "        if False:\n",
+        (_LOADED,),
+    ),
+    Mutant(
+        "finding-found-again-is-forgotten",
+        "storage/control/findings.py",
+        " and known.at_us <= finding.at_us\n",
+        "\n",
+        (f"{_KEPT}::test_a_fault_found_again_after_it_was_handed_out_is_kept",),
+    ),
+    Mutant(
+        "rebuilt-copy-forgets-the-end",
+        "storage/control/service.py",
+        "            ended = self._ended_closed(partition, lsn)\n",
+        "            ended = None\n",
+        (f"{_DROP}::test_a_copy_rebuilt_at_the_last_seal_knows_that_nothing_follows",),
+    ),
+    Mutant(
+        "stop-takes-writes-to-the-end",
+        "storage/control/store.py",
+        "        self._router.closed = True\n",
+        "",
+        ("tests/unit/control/test_stop.py",),
+    ),
+]
