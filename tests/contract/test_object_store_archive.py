@@ -29,7 +29,7 @@ from tests.contract.test_object_store import MARKED
 from tests.unit.archiver.sample import CLUSTER, history, other_partition, total_of
 from tests.unit.archiver.test_archive_agent import FakeSource
 from tests.unit.archiver.test_archive_claiming import MemoryBook
-from tests.unit.archiver.tiny_loop import MemoryDisk
+from tests.unit.archiver.tiny_loop import LoneDisk
 
 OPTIONS = AgentOptions(compare_after_s=0.05, rescan_s=0.05, closed_interval_s=0.2)
 
@@ -79,7 +79,7 @@ def test_an_archive_from_first_to_last(kind: Kind) -> None:
             assert found.window().latest_us is not None
         held = index.partitions[(sample.table, sample.partition)]
         segments = [row.key(CLUSTER, sample.table, sample.partition) for row in held.best()]
-        disk = MemoryDisk()
+        disk = LoneDisk()
         done = await rebuild(store, disk, base=None, segments=segments, cut=Cut(lsn=sample.segments[2].last), output="rows", work="w")
         assert done.total == total_of(sample.states[sample.segments[2].last])
         await upload_base(

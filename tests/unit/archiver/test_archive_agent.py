@@ -24,7 +24,7 @@ from storage.archive_port import ClosedPoint, History, PartitionFacts, SealedSeg
 from storage.attest import Attestation
 from storage.record import HEADER_SIZE
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample, history, other_partition
-from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryJobs, MemoryStore, TinyLoop
+from tests.unit.archiver.tiny_loop import LoneDisk, LoneJobs, MemoryStore, TinyLoop
 
 
 class FakeSource:
@@ -492,7 +492,7 @@ def test_memory_is_bounded_over_many_partitions() -> None:
 
 def test_jobs_do_the_checks_when_there_are_any() -> None:
     bench, sample = Bench(), history(segments=2)
-    jobs = MemoryJobs(bench.memory, MemoryDisk())
+    jobs = LoneJobs(bench.loop, bench.memory, LoneDisk())
     bench.agent(FakeSource(1, [sample], leads=True), jobs=jobs)
     bench.loop.run_for(5)
     assert complete(bench, sample)

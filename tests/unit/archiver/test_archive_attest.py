@@ -19,7 +19,7 @@ from base.ids import Lsn, PartitionId
 from storage.attest import KEPT_MAX, Attestation, Attestations
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample, history
 from tests.unit.archiver.test_archive_agent import Bench, FakeSource
-from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryStore, TinyLoop
+from tests.unit.archiver.tiny_loop import LoneDisk, MemoryStore, TinyLoop
 
 RAW, OTHER = bytes(32), bytes([1] * 32)
 
@@ -202,7 +202,7 @@ def test_a_spoilt_upload_is_never_archived_and_written_anew(spoil: Spoil, ending
     assert not any(source.own_faults for source in group.sources), "nobody honest is accused"
     # What counts as archived is whole: an independent reader proves it, and the bad object stays as evidence.
     report = bench.loop.run(
-        verify(bench.memory, MemoryDisk(), options=VerifyOptions(level="replayed", cluster=CLUSTER), now_us=bench.loop.boot_us, work="w")
+        verify(bench.memory, LoneDisk(), options=VerifyOptions(level="replayed", cluster=CLUSTER), now_us=bench.loop.boot_us, work="w")
     )
     assert {finding.object for finding in report.findings if finding.kind == "hole" and "/log/" in str(finding.object)} <= {target}
     keys = [key for key in map(parse, bench.memory.objects) if isinstance(key, SegmentKey) and key.first == sample.segments[1].first]
@@ -266,7 +266,7 @@ def test_a_member_alone_archives_nothing_however_often_it_says_so() -> None:
 # --- bases ---
 
 
-def upload(store: MemoryStore, disk: MemoryDisk, loop: TinyLoop, sample: Sample, writer: object = ATTACHED) -> str:
+def upload(store: MemoryStore, disk: LoneDisk, loop: TinyLoop, sample: Sample, writer: object = ATTACHED) -> str:
     facts = sample.facts
     done = loop.run(rebuild(store, disk, base=None, segments=sample.manifests(), cut=Cut(), output="rows", work="w"))
     made = loop.run(
@@ -281,7 +281,7 @@ def upload(store: MemoryStore, disk: MemoryDisk, loop: TinyLoop, sample: Sample,
 @pytest.mark.parametrize("part", [0, None], ids=["rows", "manifest"])
 @pytest.mark.parametrize("spoil", [flipped, truncated, emptied, deleted], ids=lambda one: one.__name__)
 def test_a_base_is_read_back_before_it_counts(spoil: Spoil, part: int | None) -> None:
-    loop, store, disk, sample = TinyLoop(), MemoryStore(), MemoryDisk(), history(segments=2)
+    loop, store, disk, sample = TinyLoop(), MemoryStore(), LoneDisk(), history(segments=2)
     store.objects.update(sample.objects())
     put, spoilt = store.put, [False]
 
@@ -304,7 +304,7 @@ def test_a_base_is_read_back_before_it_counts(spoil: Spoil, part: int | None) ->
 def test_a_base_that_an_earlier_term_wrote_is_found_and_kept() -> None:
     from archiver.identity import Attached
 
-    loop, store, disk, sample = TinyLoop(), MemoryStore(), MemoryDisk(), history(segments=2)
+    loop, store, disk, sample = TinyLoop(), MemoryStore(), LoneDisk(), history(segments=2)
     store.objects.update(sample.objects())
     first = upload(store, disk, loop, sample)
     before = dict(store.objects)

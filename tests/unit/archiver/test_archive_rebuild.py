@@ -14,26 +14,27 @@ from archiver.rebuild import from_answer, rebuild, rebuild_job
 from archiver.replay import Cut
 from base.errors import Corrupt, Invalid, Missing
 from base.ids import Lsn, Stamp
+from sim.jobs import SimJobContext
 from storage import chain as chains
 from storage.digest import Total
 from storage.record import IMPLEMENTED, Kind
 from storage.rowfile import read_rowfile
 from tests.unit.archiver.sample import ATTACHED, START_US, Sample, history, total_of
-from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryJobs, MemoryStore, TinyLoop
+from tests.unit.archiver.tiny_loop import LoneDisk, MemoryStore, TinyLoop
 
 
-def archive(sample: Sample) -> tuple[TinyLoop, MemoryStore, MemoryDisk]:
+def archive(sample: Sample) -> tuple[TinyLoop, MemoryStore, LoneDisk]:
     store = MemoryStore()
     store.objects.update(sample.objects())
-    return TinyLoop(), store, MemoryDisk()
+    return TinyLoop(), store, LoneDisk()
 
 
-def rows(disk: MemoryDisk, path: str = "out") -> dict[bytes, bytes]:
+def rows(disk: LoneDisk, path: str = "out") -> dict[bytes, bytes]:
     data = bytes(disk.files[path])
     return {row.key: row.item for row in read_rowfile(lambda at, length: data[at : at + length], len(data))}
 
 
-def make_base(loop: TinyLoop, store: MemoryStore, disk: MemoryDisk, sample: Sample, segment_index: int) -> BaseManifest:
+def make_base(loop: TinyLoop, store: MemoryStore, disk: LoneDisk, sample: Sample, segment_index: int) -> BaseManifest:
     segment = sample.segments[segment_index]
     done = loop.run(rebuild(store, disk, base=None, segments=sample.manifests(), cut=Cut(lsn=segment.last), output="base-rows", work="w"))
     facts = sample.facts
@@ -309,7 +310,7 @@ def test_the_first_state_of_a_restored_table() -> None:
 def test_as_a_job() -> None:
     sample = history(seed=13)
     loop, store, disk = archive(sample)
-    jobs = MemoryJobs(store, disk)
+    context = SimJobContext(disk, lambda _url: store, None)
     base = make_base(loop, store, disk, sample, 1)
     arguments = {
         "url": store.url,
@@ -319,7 +320,7 @@ def test_as_a_job() -> None:
         "output": "out",
         "work": "w",
     }
-    done = from_answer(loop.run(rebuild_job(jobs, arguments)))
+    done = from_answer(loop.run(rebuild_job(context, arguments)))
     assert rows(disk) == sample.states[31]
     assert done.total == total_of(sample.states[31])
 

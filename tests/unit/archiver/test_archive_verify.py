@@ -18,7 +18,7 @@ from storage import record as records
 from storage.record import HEADER_SIZE
 from tests.unit.archiver.sample import CLUSTER, OWNER, START_US
 from tests.unit.archiver.small_archive import SmallArchive
-from tests.unit.archiver.tiny_loop import MemoryJobs
+from tests.unit.archiver.tiny_loop import LoneJobs
 
 KEYS = sorted(SmallArchive().store.objects)
 OTHER = "0c1a5e00-0000-4000-8000-0000000000ff"
@@ -46,7 +46,7 @@ def check(archive: SmallArchive, *, jobs: bool = False, known: list[str] | None 
             options=VerifyOptions(**{"wall_us": START_US + 60_000_000, **options}),  # type: ignore[arg-type]
             now_us=archive.loop.boot_us,
             work="verify-work",
-            jobs=MemoryJobs(archive.store, archive.disk) if jobs else None,
+            jobs=LoneJobs(archive.loop, archive.store, archive.disk) if jobs else None,
             tasks=archive.loop if jobs else None,
             memory=Remembered(known) if known is not None else None,
         )

@@ -1,13 +1,15 @@
-"""The simulator's tasks under virtual time, a memory disk and a memory store: what the archive's coroutines run on in unit tests."""
+"""The simulator's tasks, disk and jobs for one host alone, and a store in memory: what coroutines of the archive, scrubs and restores run on in unit tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from base.env import Env, File, JobContext, ListPage, ObjectInfo, ObjectStore, Task
-from base.errors import Corrupt, Exists, Missing, ScrubjayError
+from base.env import Env, ListPage, ObjectInfo, ObjectStore, Task
+from base.errors import Corrupt, Exists, Missing
 from sim.clock import WALL_START_US, SimClock
+from sim.disk import SimDisk
+from sim.jobs import SimJobs
 from sim.rand import SimRand
 from sim.tasks import Cancelled, SimTasks
 from sim.world import Life, World
@@ -119,97 +121,26 @@ class MemoryStore:
         self.objects.pop(key, None)
 
 
-class MemoryFile:
-    def __init__(self, data: bytearray) -> None:
-        self.data = data
+class LoneDisk(SimDisk):
+    """The simulator's disk of a machine that never stops, in a world of its own. `put` and `files` are what lies on it, by path."""
 
-    def pread(self, offset: int, length: int) -> bytes:
-        return bytes(self.data[offset : offset + length])
-
-    def write_sync(
-        self, offset: int, chunks: Sequence[bytes | bytearray | memoryview], done: Callable[[ScrubjayError | None], None]
-    ) -> None:
-        raise AssertionError("not used here")
-
-    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        if offset > len(self.data):
-            self.data.extend(bytes(offset - len(self.data)))
-        self.data[offset : offset + len(data)] = data
-
-    def sync(self) -> None: ...
-
-    def size(self) -> int:
-        return len(self.data)
-
-    def close(self) -> None: ...
-
-
-class MemoryDisk:
     def __init__(self) -> None:
-        self.files: dict[str, bytearray] = {}
+        world = World(0)
+        super().__init__(world, "disk", capacity=1 << 34)
+        self.attach(Life(world))
 
-    def listdir(self, path: str) -> list[str]:
-        return sorted({key[len(path) + 1 :].split("/")[0] for key in self.files if key.startswith(path + "/")})
-
-    def mkdir(self, path: str) -> None: ...
-
-    def open(self, path: str, *, create_size: int | None = None, head: bytes = b"") -> File:
-        if create_size is not None:
-            assert path not in self.files
-            self.files[path] = bytearray(head.ljust(create_size, b"\0"))
-        return MemoryFile(self.files[path])
-
-    def exists(self, path: str) -> bool:
-        return path in self.files
-
-    def rename(self, source: str, target: str) -> None:
-        self.files[target] = self.files.pop(source)
-
-    def remove(self, path: str) -> None:
-        del self.files[path]
-
-    def remove_tree(self, path: str) -> None:
-        for key in [key for key in self.files if key.startswith(path)]:
-            del self.files[key]
-
-    def sync_dir(self, path: str) -> None: ...
-
-    def create_ahead(self, path: str, size: int, done: Callable[[File | ScrubjayError], None], *, head: bytes = b"") -> None:
-        raise AssertionError("not used here")
-
-    def rename_sync(self, source: str, target: str, done: Callable[[ScrubjayError | None], None]) -> None:
-        raise AssertionError("not used here")
-
-    def remove_sync(self, path: str, done: Callable[[ScrubjayError | None], None]) -> None:
-        raise AssertionError("not used here")
-
-    def free_bytes(self) -> int:
-        return 1 << 40
-
-    def read_file(self, path: str) -> bytes | None:
-        return bytes(self.files[path]) if path in self.files else None
-
-    def write_file(self, path: str, data: bytes) -> None:
-        self.files[path] = bytearray(data)
+    @property
+    def files(self) -> dict[str, bytes]:
+        return {path: self.read_file(path) or b"" for path in self.paths()}
 
 
-class MemoryJobs:
-    """Runs jobs inline."""
+class LoneJobs(SimJobs):
+    """The simulator's jobs over one store, whatever url they name. ran: their names."""
 
-    def __init__(self, store: ObjectStore, disk: MemoryDisk) -> None:
-        self.disk, self._store = disk, store
+    def __init__(self, loop: TinyLoop, store: ObjectStore, disk: LoneDisk) -> None:
+        super().__init__(loop.tasks, disk, lambda _url: store)
         self.ran: list[str] = []
 
-    def store(self, url: str) -> ObjectStore:
-        return self._store
-
-    def progress(self, facts: dict[str, Any]) -> None: ...
-
     async def run(self, job: str, arguments: dict[str, Any], *, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
-        import importlib
-
-        module, _, name = job.partition(":")
         self.ran.append(job)
-        context: JobContext = self
-        answer: dict[str, Any] = await getattr(importlib.import_module(module), name)(context, arguments)
-        return answer
+        return await super().run(job, arguments, progress=progress)

@@ -28,7 +28,7 @@ from storage.record import Effect, Kind, Op, Seal
 from storage.rowfile import RowFileWriter, read_rowfile
 from storage.service_port import SealPoint
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample
-from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryJobs, MemoryStore
+from tests.unit.archiver.tiny_loop import LoneDisk, LoneJobs, MemoryStore
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, Rows, total_of
 from tests.unit.scrubber.scrub_world import NODES, item_of, storage_key
 
@@ -38,7 +38,7 @@ class ArchivedWorld(RestoreWorld):
 
     def __init__(self, partitions: int = 2, seed: int = 1) -> None:
         self.objects = MemoryStore()
-        self.disk = MemoryDisk()
+        self.disk = LoneDisk()
         self.samples: dict[PartitionId, Sample] = {}
         super().__init__(partitions, seed)
         for info in self.source.partitions:
@@ -54,7 +54,7 @@ class ArchivedWorld(RestoreWorld):
 
     def restart(self) -> RestoreService:
         super().restart()
-        jobs: Any = MemoryJobs(self.objects, self.disk)
+        jobs: Any = LoneJobs(self.loop, self.objects, self.disk)
         disk: Any = self.disk
         source = ArchiveSource(
             self.env,

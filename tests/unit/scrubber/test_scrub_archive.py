@@ -31,7 +31,7 @@ from storage.record import Effect, Op, Seal
 from storage.rowfile import read_rowfile
 from storage.service_port import SealPoint
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample
-from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryJobs, MemoryStore, TinyLoop
+from tests.unit.archiver.tiny_loop import LoneDisk, LoneJobs, MemoryStore, TinyLoop
 from tests.unit.scrubber.scrub_world import KEY, NODES, CopyModel, FakeStore, key_of, storage_key
 
 
@@ -44,7 +44,7 @@ def manifest_of(segment: str) -> str:
 class ArchivedStore(FakeStore):
     """Copies follow a Sample's log; each seal is archived with real codecs."""
 
-    def __init__(self, env: Env, table: TableMeta, sample: Sample, objects: MemoryStore, disk: MemoryDisk) -> None:
+    def __init__(self, env: Env, table: TableMeta, sample: Sample, objects: MemoryStore, disk: LoneDisk) -> None:
         super().__init__(env, [table])
         self.sample = sample
         self.objects = objects
@@ -92,7 +92,7 @@ class World:
     def __init__(self, writes: int = 40) -> None:
         self.loop = TinyLoop()
         self.objects = MemoryStore()
-        self.disk = MemoryDisk()
+        self.disk = LoneDisk()
         sample = Sample()
         info = PartitionInfo(PartitionId(sample.partition), "00" * 16, "", ())
         table = TableMeta(
@@ -108,7 +108,7 @@ class World:
             self.lsns[number] = self.store.write(number, None if n % 9 == 8 else n)
             if n % 8 == 7:
                 self.store.archive()
-        jobs: Any = MemoryJobs(self.objects, self.disk)
+        jobs: Any = LoneJobs(self.loop, self.objects, self.disk)
         disk: Any = self.disk
         self.index = ArchiveIndex(self.objects, CLUSTER, tasks=self.loop)
         self.references = ArchiveReferences(
@@ -249,7 +249,7 @@ def test_the_search_for_a_record_stops_at_a_kind_of_a_later_version() -> None:
     number = world.present()
     world.store.sample.append(records.Kind.SPLIT, b"{}")
     world.store.archive()
-    jobs: Any = MemoryJobs(world.objects, world.disk)
+    jobs: Any = LoneJobs(world.loop, world.objects, world.disk)
     names = sorted((key for key in world.objects.objects if key.endswith(".seg")), reverse=True)
     arguments = {"url": "memory://", "keys": [storage_key(number)], "upto": 10**9}
     (place,) = world.loop.run(jobs.run(TRACE, {**arguments, "segments": names[1:]}))["places"]
