@@ -387,6 +387,15 @@ def keep_large_blocks_apart() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
 
 
+def _keep_out_others(root: Path) -> None:
+    """Hold the lock of a node's writer until this process ends. A disk that has no room for it ends the process with a line: it is tried again."""
+    try:
+        lock = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise SystemExit(f"storage worker: {root / LOCK_FILE}: {error.strerror}") from None
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+
 def main(arguments: list[str]) -> None:
     role, folder, parent = arguments
     tie_to_parent(int(parent))
@@ -395,9 +404,8 @@ def main(arguments: list[str]) -> None:
     root = Path(folder)
     answers = os.dup(1)
     os.dup2(2, 1)
-    lock = os.open(root / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644) if role == "write" else -1
-    if lock >= 0:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    if role == "write":
+        _keep_out_others(root)
     keep_large_blocks_apart()
     gc.freeze()
     _send(answers, wire.Answer(0, "", "", {}, os.getpid()))

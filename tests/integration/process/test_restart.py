@@ -1,6 +1,6 @@
 """Short lives under load, each ended by SIGKILL: every start comes up, says where its time went, and leaves no more files than the one before.
 
-`python -m bench.bench_restart` is the long form: thirty lives, with the figures. Fifteen lives with fewer writes each are in test_sigkill.py.
+`python -m bench.bench_restart` is the long form: thirty lives, with the figures. Twelve lives with fewer writes each are in test_sigkill.py.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from tests.fixtures.wait import wait_for
 from tests.integration.process.load import Ledger, Writers, by_key, live_in_session, make_table, now_us, rfc3339, scan
 from tests.integration.process.test_restart import FILES_MAX
 
-ROUNDS = 15
+ROUNDS = 12
 START_SECONDS_MAX = 30.0
 """Ten on an idle machine; this is shared by whole test runs."""
 

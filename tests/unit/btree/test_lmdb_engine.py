@@ -410,3 +410,10 @@ def test_workers_end_with_their_node(bench: Bench) -> None:
     bench.engine.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_writer_without_room_for_its_lock_ends_with_a_line(tmp_path: Path) -> None:
+    command = interpreter_arguments("storage.btree.worker", ["write", str(tmp_path / "gone"), str(os.getpid())])
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"storage worker: {tmp_path}/gone/storage-worker.lock: No such file or directory"]
