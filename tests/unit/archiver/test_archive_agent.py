@@ -15,7 +15,7 @@ from archiver.agent import AgentOptions, ArchiveAgent
 from archiver.closed import decode_closed
 from archiver.layout import ClosedKey, EpochKey, IdentityKey, SegmentKey, build, parse
 from archiver.manifest import decode_manifest
-from archiver.writer import Writer
+from archiver.writer import FENCED, Stopped, Writer
 from base.errors import Corrupt, DiskFull, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from base.wrap.faulty import FaultyStore
@@ -520,6 +520,30 @@ def test_closed_objects_one_per_interval_none_without_leadership() -> None:
         before_us = decode_closed(bench.memory.objects[later], where=later).before_us
         assert build(ClosedKey(CLUSTER, "n1", before_us or 0)) == earlier
     assert len(bench.store.calls) - before <= len(keys) + 4 + 2 * 4 * 2, "an idle partition costs a line in closed/ and nothing else"
+
+
+@pytest.mark.parametrize("why", ["fenced", "gone", "unknown"])
+def test_who_may_not_write_publishes_no_closed_object(why: str) -> None:
+    """Somebody else's archive, one that is not there, or one that is not claimed yet: a closed timestamp would be believed."""
+    bench, sample = Bench(), history(segments=1)
+    source = FakeSource(1, [sample], leads=True)
+    source.points = [ClosedPoint(sample.segments[0].table, PartitionId(sample.partition), Stamp(sample.stamp), Lsn(13), Lsn(15), bytes(32))]
+    writer = Writer(CLUSTER, None if why == "unknown" else ATTACHED)
+    if why == "fenced":
+        writer.stop(Stopped(FENCED, "another cluster holds this identity", 0))
+    elif why == "gone":
+        writer.blocked = "the archive has lost this cluster's epoch object"
+    agent = ArchiveAgent(bench.loop.env(), bench.store, source, writer, options=bench.options)
+    agent.start()
+    bench.loop.run_for(5 * bench.options.closed_interval_s)
+    assert [key for key in bench.memory.objects if "/closed/" in key] == []
+    assert bench.puts() == []
+    agent.stop()
+    if why == "gone":
+        writer.blocked = ""
+        bench.agent(source)
+        bench.loop.run_for(2 * bench.options.closed_interval_s)
+        assert [key for key in bench.memory.objects if "/closed/" in key], "the control: it has something to say"
 
 
 def test_a_restarted_agent_names_the_closed_object_before_it() -> None:

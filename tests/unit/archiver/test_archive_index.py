@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from archiver.closed import ClosedObject, encode_closed
 from archiver.index import Archived, ArchiveIndex, PartitionIndex
 from archiver.layout import build
@@ -114,6 +116,24 @@ def test_the_highest_generation_that_verifies_is_taken() -> None:
     kept, found = generations()
     assert kept == [1, 2, 1, 1]
     assert found.problems == [], "what was superseded is evidence and no news"
+
+
+@pytest.mark.parametrize("seen", [False, True], ids=["at the first look", "after a good one"])
+def test_a_segment_of_another_size_than_its_manifest_says_is_not_used(seen: bool) -> None:
+    archive = SmallArchive()
+    sample = archive.samples[1]
+    index = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop)
+    name = build(sample.manifest(sample.segments[1])[0].key())
+    good = archive.store.objects[name]
+    for wrong in (b"", good[:-1], good + b"\0"):
+        archive.store.objects[name] = good
+        if seen:
+            archive.loop.run(index.refresh(now_us=START_US + 30_000_000))
+        archive.store.objects[name] = wrong
+        archive.loop.run(index.refresh(now_us=START_US + 30_000_000))
+        found = index.partitions[(sample.table, sample.partition)]
+        assert [(problem.object, problem.kind) for problem in found.problems] == [(name, "unreadable")]
+        assert [(hole.first_lsn, hole.last_lsn) for hole in found.window().holes] == [(sample.segments[1].first, sample.segments[1].last)]
 
 
 def test_a_manifest_that_was_bad_is_looked_at_again() -> None:

@@ -119,6 +119,15 @@ def test_what_one_listing_missed_is_looked_for_again_before_it_is_called_gone() 
         assert report.findings == [], key
 
 
+def test_a_size_that_is_not_the_manifests_is_seen_by_names_alone() -> None:
+    for name in (key for key in KEYS if key.endswith(".seg")):
+        archive = SmallArchive()
+        archive.store.objects[name] += b"\0"
+        report = check(archive, level="listed")
+        assert named(report) == [name]
+        assert "bytes where its manifest says" in report.findings[0].detail
+
+
 def is_unseen(key: str) -> bool:
     """What no archive can know to have lost: a node's newest closed object."""
     return key == max(name for name in KEYS if "/closed/" in name)
