@@ -380,7 +380,7 @@ class ArchiveAgent:
         """Once in this process' life: the log continues the archive. Raises Fenced if it does not (for good), Unavailable."""
         if not leads or partition in self.writer.met:
             return
-        reason = await meet(self._store, self.writer.cluster, lambda: self._source.history(partition), taken_over=self.writer.taken_over)
+        reason = await meet(self._store, self.writer.cluster, self._source, partition, taken_over=self.writer.taken_over)
         if reason is not None:
             await self.writer.diverged(f"partition {partition}: {reason}")
             _ = self.writer.attached

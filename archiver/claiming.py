@@ -22,8 +22,7 @@ from archiver.meeting import meet
 from archiver.writer import DIVERGED, FENCED, Stopped, Writer
 from base.env import Env, ObjectStore, Task
 from base.errors import Conflict, Corrupt, Exists, Missing, ScrubjayError, Unavailable, Unsafe
-from base.ids import PartitionId
-from storage.archive_port import History, LogSource
+from storage.archive_port import LogSource
 from storage.control.catalogue import WriterNotes
 
 OWNERS_KEPT = 16
@@ -220,9 +219,7 @@ class Claiming:
                         missing = True
                         continue
                     try:
-                        reason = await meet(
-                            self._store, self.writer.cluster, _history(source, partition), taken_over=self.writer.taken_over
-                        )
+                        reason = await meet(self._store, self.writer.cluster, source, partition, taken_over=self.writer.taken_over)
                     except Unavailable:
                         if source.history(partition) is not None:
                             raise
@@ -303,7 +300,3 @@ class Claiming:
 
     async def _note(self, **changes: object) -> None:
         await self._book.put_writer(msgspec.structs.replace(self._book.writer, **changes))
-
-
-def _history(source: LogSource, partition: PartitionId) -> Callable[[], History | None]:
-    return lambda: source.history(partition)

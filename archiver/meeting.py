@@ -3,26 +3,28 @@ has the same numbers for other records. Compared is the chain value, at every se
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
 
 from archiver.layout import SegmentKey, build, log_prefix, parse
 from archiver.manifest import SegmentManifest, decode_manifest
 from base.env import ObjectStore
 from base.errors import Corrupt, Missing, Unavailable
-from storage.archive_port import History
+from base.ids import Lsn, PartitionId
+from storage.archive_port import History, LogSource
 
 AHEAD = "the archive is ahead of the log"
 OTHER = "the archive holds another history than the log"
 
 
-async def meet(store: ObjectStore, cluster: str, history: Callable[[], History | None], *, taken_over: int) -> str | None:
-    """Why the log does not continue the archive; None if it does. history: of the leader, asked for before and after the look at the archive, since the log
-    may grow meanwhile. taken_over: manifests of epochs up to this one do not count.
+async def meet(store: ObjectStore, cluster: str, source: LogSource, partition: PartitionId, *, taken_over: int) -> str | None:
+    """Why the log does not continue the archive; None if it does. source: the leader's, asked before and after the look at the archive, since the log may
+    grow meanwhile. taken_over: manifests of epochs up to this one do not count.
 
     One listing from the newest segment that the log knows to be archived, and the manifests listed. A tail that the archive lost is no matter here: it is a
-    hole, which coverage reports. Objects that do not decode say nothing. Raises Unavailable, also when this member does not lead (any more).
+    hole, which coverage reports. Objects that do not decode say nothing. A manifest over records that the log itself still holds, byte for byte, is no other
+    history, whatever else it says: it is forged, and blamed. Raises Unavailable, also when this member does not lead (any more).
     """
-    before = history()
+    before = source.history(partition)
     if before is None:
         raise Unavailable("nobody leads this partition here")
     prefix = log_prefix(cluster, before.table, before.partition)
@@ -32,10 +34,29 @@ async def meet(store: ObjectStore, cluster: str, history: Callable[[], History |
     for key in keys:
         groups.setdefault((key.first, key.last, key.sha16), []).append(key)
     found = [manifest for name in sorted(groups) if (manifest := await _readable(store, groups[name])) is not None]
-    after = history()
+    after = source.history(partition)
     if after is None:
         raise Unavailable("nobody leads this partition here any more")
-    return compare(after, [manifest for manifest in found if manifest.epoch > taken_over])
+    counted = [manifest for manifest in found if manifest.epoch > taken_over]
+    if compare(after, counted) is None:
+        return None
+    forged = [manifest for manifest in counted if compare(after, [manifest]) is not None and _holds(source, manifest)]
+    reason = compare(after, [manifest for manifest in counted if manifest not in forged])
+    if reason is None:
+        for manifest in forged:
+            where = build(manifest.key().twin())
+            detail = "the manifest is over records that our log holds, and says something else of them"
+            source.blame(partition, object=where, kind="forged", lsn=Lsn(manifest.first), detail=detail)
+    return reason
+
+
+def _holds(source: LogSource, manifest: SegmentManifest) -> bool:
+    """This member's log has exactly the records that the manifest is over. What the log has let go of proves nothing."""
+    try:
+        raw = source.read_raw(PartitionId(manifest.partition), Lsn(manifest.first), Lsn(manifest.last))
+    except (Corrupt, Missing):
+        return False
+    return hashlib.sha256(raw).hexdigest() == manifest.raw.sha256
 
 
 async def _readable(store: ObjectStore, group: list[SegmentKey]) -> SegmentManifest | None:

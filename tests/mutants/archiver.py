@@ -656,6 +656,22 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/archiver/test_archive_agent.py::test_who_may_not_write_publishes_no_closed_object",),
     ),
     Mutant(
+        "forged-manifest-stops-a-start",
+        "archiver/meeting.py",
+        "    forged = [manifest for manifest in counted if compare(after, [manifest]) is not None and _holds(source, manifest)]\n",
+        "    forged: list[SegmentManifest] = []\n",
+        (
+            "tests/unit/archiver/test_archive_claiming.py::test_a_forged_manifest_over_the_newest_archived_segment_stops_nobody_whose_log_holds_its_records",
+        ),
+    ),
+    Mutant(
+        "other-records-are-forged",
+        "archiver/meeting.py",
+        "    return hashlib.sha256(raw).hexdigest() == manifest.raw.sha256\n",
+        "    return True\n",
+        ("tests/unit/archiver/test_archive_claiming.py::test_a_log_that_went_its_own_way_from_the_same_numbers_is_refused",),
+    ),
+    Mutant(
         "localfs-gone-is-empty",
         "base/real/localfs.py",
         "        elif self._known:\n            raise _gone(self.root, key)\n",

@@ -64,7 +64,9 @@ class FakeSource:
 
     def read_raw(self, partition: PartitionId, first: Lsn, last: Lsn) -> bytes:
         sample = self.samples[partition]
-        segment = next(one for one in sample.segments if one.first == first)
+        segment = next((one for one in sample.segments if (one.first, one.last) == (first, last)), None)
+        if segment is None:
+            raise Missing("records are not in the WAL", what=partition, lsn=first)
         return self.raw_of(segment, sample.raw(segment))
 
     def hosted(self) -> list[PartitionId]:

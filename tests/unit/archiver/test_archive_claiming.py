@@ -14,10 +14,10 @@ from archiver.layout import EpochKey, IdentityKey, SegmentKey, build, parse
 from archiver.manifest import SegmentManifest, encode_manifest
 from archiver.meeting import compare
 from archiver.writer import BLOCKED, DIVERGED, FENCED, UNKNOWN, Writer
-from base.errors import Conflict, Fenced, ScrubjayError, Unavailable, Unsafe
+from base.errors import Conflict, Fenced, Missing, ScrubjayError, Unavailable, Unsafe
 from base.ids import Lsn, PartitionId, TableId
 from base.wrap.faulty import FaultyStore
-from storage.archive_port import History
+from storage.archive_port import History, SealedSegment
 from storage.control.catalogue import WriterNotes
 from tests.unit.archiver.sample import CLUSTER, OWNER, START_US, Sample, history
 from tests.unit.archiver.test_archive_agent import FakeSource
@@ -328,6 +328,36 @@ def test_a_log_put_back_from_an_older_snapshot_is_refused_before_it_claims() -> 
     assert "ahead of the log" in str(refused.value)
     assert "takeover" in str(refused.value.fields["next"])
     assert world.memory.objects == before
+
+
+@pytest.mark.parametrize("holds", [True, False], ids=["the log holds the records", "the log has let go of them"])
+@pytest.mark.parametrize("fact", ["schema", "last_stamp"])
+def test_a_forged_manifest_over_the_newest_archived_segment_stops_nobody_whose_log_holds_its_records(fact: str, holds: bool) -> None:
+    """No honest generation beside it. The same records with other facts are no other history; what the log no longer holds cannot be told from one."""
+    world, book, sample = World(), MemoryBook(), history(segments=1)
+    life = world.life(book, sample).start()
+    world.loop.run_for(5)
+    life.stop()
+    segment = sample.segments[-1]
+    honest, _ = sample.manifest(segment)
+    name = build(honest.key().twin())
+    lie = replace(honest, schema=honest.schema + " ") if fact == "schema" else replace(honest, last_stamp=honest.last_stamp + 1)
+    world.memory.objects[name] = encode_manifest(replace(lie, chain=lie.expected_chain()))  # consistent with itself
+    back = world.life(book, sample)
+    back.source.archived_lsn[PartitionId(sample.partition)] = segment.last
+    if not holds:
+
+        def gone(_segment: SealedSegment, _raw: bytes) -> bytes:
+            raise Missing("records are not in the WAL")
+
+        back.source.raw_of = gone
+        with pytest.raises(Unsafe, match="another history"):
+            back.begin()
+        assert back.source.findings == []
+        return
+    back.begin()
+    assert [finding for finding in back.source.findings if "our log holds" in finding and finding.startswith("forged")]
+    assert back.writer.state != DIVERGED
 
 
 def test_a_log_that_went_its_own_way_from_the_same_numbers_is_refused() -> None:
