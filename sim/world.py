@@ -100,6 +100,7 @@ class World:
         self.trace = Trace(show)
         self._heap: list[tuple[int, int, SimTimer]] = []
         self._sequence = 0
+        self._watchers: list[Callable[[str], object]] = []
         self.net = Net(self)
         self.hosts: dict[NodeName, Host] = {}
         self.after_event: Callable[[], None] | None = None
@@ -117,6 +118,36 @@ class World:
 
     def note(self, what: str) -> None:
         self.trace.note(self.now, what)
+        for watcher in self._watchers:
+            watcher(what)
+
+    def step(self) -> bool:
+        """Run the next event, and only that one: look at whatever you like between two. False if there is none."""
+        while self._heap:
+            at, _, timer = heapq.heappop(self._heap)
+            if timer.callback is None:
+                continue
+            self.now = at
+            self.events += 1
+            timer.callback()
+            if self.after_event is not None:
+                self.after_event()
+            return True
+        return False
+
+    def step_until(self, event: str, *, until_us: int) -> str | None:
+        """Step until something is noted that holds these words ("n1 crashes", "finding n2"): the line, with the world as it is just then. None: not by then."""
+        seen: list[str] = []
+        self._watchers.append(seen.append)
+        try:
+            while self._heap and self._heap[0][0] <= until_us and self.step():
+                for line in seen:
+                    if event in line:
+                        return line
+                seen.clear()
+        finally:
+            self._watchers.pop()
+        return None
 
     @property
     def next_us(self) -> int | None:

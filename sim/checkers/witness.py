@@ -18,7 +18,8 @@ def check_witness(operations: Sequence[Operation]) -> list[str]:
 
     1 no two writes share an LSN. 2 real time: what starts after an answer is served at that LSN or above (a write: above).
     3 a read at LSN s, weak ones too, returns the last write at or below s; a value of a write without answer is allowed if it could have been there: not before the write
-    began, and not again once a write above the LSN at which it was first read replaced it.
+    began, and not again once a write above the LSN at which it was first read replaced it. 4 what a condition expects is read just below the LSN at which it won; one
+    that was refused expects something that was not, or need not have been, there.
     """
     findings: list[str] = []
     answered = [one for one in operations if one.answered and one.lsn is not None and one.kind is not Kind.WEAK]
@@ -56,38 +57,63 @@ def _real_time(answered: list[Operation]) -> list[str]:
 def _values(operations: list[Operation]) -> list[str]:
     findings = []
     known = sorted([one for one in operations if _writes(one) and one.answered], key=lambda one: one.lsn or 0)
-    unknown = {one.value: one for one in operations if _writes(one) and not one.answered}
     writers = {one.value: one for one in known}
-    first_read: dict[int | None, int] = {}
+    unanswered = _Unanswered(operations)
     for one in operations:
-        if one.kind in _READS and one.answered and one.lsn is not None and one.value is not None and one.value in unknown:
-            first_read[one.value] = min(one.lsn, first_read.get(one.value, one.lsn))
-    for read in operations:
-        if not read.answered or read.lsn is None:
+        if not one.answered or one.lsn is None:
             continue
-        if read.kind in _READS:
-            seen = read.value
-        elif read.kind is Kind.CAS and read.ok is False:
-            before = _last(known, read.lsn)
-            if before is not None and before.value == read.expected and not unknown:
-                findings.append(f"cas {read.id} was refused at LSN {read.lsn} although the value was {read.expected}")
-            continue
-        else:
-            continue
-        before = _last(known, read.lsn)
-        expected = None if before is None else before.value
-        if seen == expected:
-            continue
-        if seen in unknown:
-            if unknown[seen].start > read.end:
-                findings.append(f"read {read.id} returned {seen} before operation {unknown[seen].id} began")
-            elif before is not None and first_read.get(seen, read.lsn) < (before.lsn or 0):
-                findings.append(f"read {read.id} at LSN {read.lsn} returned {seen}, which was there before LSN {before.lsn} replaced it")
-            continue
-        writer = writers.get(seen)
-        detail = "nobody wrote it" if writer is None and seen is not None else f"the last write below LSN {read.lsn} is {expected}"
-        findings.append(f"read {read.id} at LSN {read.lsn} returned {seen}: {detail}")
+        if one.kind in _READS:
+            findings += _saw(one, one.value, one.lsn, known, writers, unanswered)
+        elif one.kind is Kind.CAS and one.ok:
+            findings += _saw(one, one.expected, one.lsn - 1, known, writers, unanswered)
+        elif one.kind is Kind.CAS:
+            before = _last(known, one.lsn)
+            value = None if before is None else before.value
+            others = [other for other in unanswered.values() if other != value]
+            if value == one.expected and all(unanswered.fault(other, one, one.lsn, before) for other in others):
+                findings.append(f"cas {one.id} was refused at LSN {one.lsn} although the value was {one.expected}")
     return findings
+
+
+def _saw(
+    one: Operation, seen: int | None, lsn: int, known: list[Operation], writers: dict[int | None, Operation], unanswered: _Unanswered
+) -> list[str]:
+    """One operation saw a value at an LSN, or its condition held on it there."""
+    what = f"read {one.id} at LSN {lsn} returned" if one.kind in _READS else f"cas {one.id} at LSN {one.lsn} held on"
+    before = _last(known, lsn)
+    expected = None if before is None else before.value
+    if seen == expected:
+        return []
+    if seen in unanswered.values():
+        fault = unanswered.fault(seen, one, lsn, before)
+        return [f"{what} {seen}{fault}"] if fault else []
+    detail = "nobody wrote it" if seen not in writers and seen is not None else f"the last write below LSN {lsn + 1} is {expected}"
+    return [f"{what} {seen}: {detail}"]
+
+
+class _Unanswered:
+    """Writes of one key that had no answer, by their value."""
+
+    def __init__(self, operations: list[Operation]) -> None:
+        self._began: dict[int | None, Operation] = {}
+        self._first_read: dict[int | None, int] = {}
+        for one in operations:
+            if _writes(one) and not one.answered and (one.value not in self._began or one.start < self._began[one.value].start):
+                self._began[one.value] = one
+        for one in operations:
+            if one.kind in _READS and one.answered and one.lsn is not None and one.value is not None and one.value in self._began:
+                self._first_read[one.value] = min(one.lsn, self._first_read.get(one.value, one.lsn))
+
+    def values(self) -> list[int | None]:
+        return list(self._began)
+
+    def fault(self, value: int | None, seen_by: Operation, lsn: int, before: Operation | None) -> str:
+        """Why it cannot have been there at `lsn` for this operation, whose last known write below is `before`; "" if it can."""
+        if self._began[value].start > seen_by.end:
+            return f" before operation {self._began[value].id} began"
+        if before is not None and self._first_read.get(value, lsn) < (before.lsn or 0):
+            return f", which was there before LSN {before.lsn} replaced it"
+        return ""
 
 
 def _last(known: list[Operation], lsn: int) -> Operation | None:

@@ -14,7 +14,8 @@ from base.hlc import last_stamp_at
 from base.ids import Lsn, Stamp
 from pitr import restore
 from sim.mutants import Mutant, commit_early, replaced
-from sim.whole.run import WholeResult, WholeRun
+from sim.whole.run import AGENT, CONSENSUS, STORAGE, WholeResult, WholeRun
+from sim.whole.stories import STORIES
 from storage.attest import Attestation
 from storage.btree import memory_engine
 from storage.btree.engine import Change, Row
@@ -166,14 +167,20 @@ KILLERS: dict[str, int] = {
     "restore-cut-early": 2,
     "restore-cut-late": 4,
 }
-"""A seed that kills each mutant, as found by `python -m sim mutants`; tests try it first."""
+"""A seed that kills each mutant, as found by `python -m sim mutants`; tests try it first. Those that only a story brings to light (sim.whole.stories) have none."""
 
-UNNOTICED = frozenset({"sealed-forgotten"})
-"""Planted bugs that no seed of 1 to 39 notices under the present profile: another member's list of waiting segments stands in. To be planted where it bites."""
+
+def tell(name: str) -> str:
+    """The story for the planted bug of this name: the promise that was broken, "" if all held."""
+    return STORIES[name](1, storage=STORAGE, consensus=CONSENSUS, agent=AGENT)
 
 
 def hunt_whole(mutant: Mutant, seeds: Iterable[int]) -> tuple[WholeResult | None, int]:
-    """(the first run that notices the planted bug, seeds tried). The same seeds hold without it."""
+    """(the first run that notices the planted bug, seeds tried). The same seeds hold without it. Where a story is told of it, that is the run."""
+    if mutant.name in STORIES:
+        with mutant.plant():
+            broken = tell(mutant.name)
+        return (WholeResult(1, violation=broken) if broken else None), 1
     tried = 0
     for seed in seeds:
         tried += 1

@@ -96,6 +96,22 @@ class Snapshot:
     values: dict[int, list[int | None]]
 
 
+def but_for(report: dict[str, Any], lost_its_log: Callable[[NodeName], bool]) -> bool:
+    """A scrub's report is a match but for copies whose node lost its log: each partition that is none says which copy or which finding it is about."""
+    parts = [part for table in report["tables"] for part in table["partitions"]]
+    explained = []
+    for part in parts:
+        odd = [copy for copy in part["copies"] if copy["verdict"] != "match"]
+        explained += [copy["verdict"] == "unverified" and lost_its_log(NodeName(copy["copy"])) for copy in odd]
+        if part["verdict"] == "mismatch":
+            told = part["findings"]
+            explained += [one["kind"] == "unreadable" and one["found_by"] == "seal" and lost_its_log(NodeName(one["copy"])) for one in told]
+            explained.append(bool(told))
+        elif part["verdict"] != "match":
+            explained.append(bool(odd))
+    return bool(explained) and all(explained)
+
+
 class WholeRun:
     """One run. seconds: of faults. calm: none at all."""
 
@@ -334,12 +350,7 @@ class WholeRun:
 
     def _but_for_the_victim(self, report: dict[str, Any]) -> bool:
         """All that could be compared matches; what could not, or was told of, is the log of a node that lost what it must not lose."""
-        parts = [part for table in report["tables"] for part in table["partitions"]]
-        odd = [copy for part in parts for copy in part["copies"] if copy["verdict"] != "match"]
-        told = [found for part in parts if part["verdict"] == "mismatch" for found in part["findings"]]
-        return all(copy["verdict"] == "unverified" and self._lost_its_log(NodeName(copy["copy"])) for copy in odd) and all(
-            found["kind"] == "unreadable" and found["found_by"] == "seal" and self._lost_its_log(NodeName(found["copy"])) for found in told
-        )
+        return but_for(report, self._lost_its_log)
 
     async def _copies_hold(self) -> None:
         """Every copy that serves, asked by itself, holds what the ledger allows, and no two of them differ."""

@@ -10,7 +10,7 @@ import pytest
 from sim.checkers.history import Kind
 from sim.whole.clients import KEYS, LAST_CLIENT, STRANGERS
 from sim.whole.commands import item_of, key_of
-from sim.whole.run import RESTORED, TABLE, WholeRun
+from sim.whole.run import RESTORED, TABLE, WholeRun, but_for
 from storage.commands.values import RangeAnswer, ReadAnswer
 
 Forge = Callable[["Forged", int], int | None]
@@ -146,3 +146,26 @@ def test_the_same_worlds_hold_when_nothing_is_forged() -> None:
     assert run.forged == {}
     last = [one for one in run.clients.history if one.client == LAST_CLIENT]
     assert len(last) == 2 * KEYS + STRANGERS, "every key read alone and in a scan, as operations of the history"
+
+
+def _report(verdict: str, *, findings: tuple[dict[str, str], ...] = (), odd: str = "") -> dict[str, Any]:
+    copies = [{"copy": name, "verdict": "unverified" if name == odd else "match"} for name in ("n1", "n2", "n3")]
+    return {"tables": [{"partitions": [{"verdict": verdict, "copies": copies, "findings": list(findings)}]}]}
+
+
+def test_a_scrub_is_excused_only_for_what_it_says_of_the_node_that_lost_its_log() -> None:
+    told = {"kind": "unreadable", "found_by": "seal", "copy": "n2"}
+
+    def lost(name: str) -> bool:
+        return name == "n2"
+
+    assert but_for(_report("mismatch", findings=(told,)), lost)
+    assert but_for(_report("unverified", odd="n2"), lost)
+    assert not but_for(_report("mismatch"), lost), "a difference that nothing is said about"
+    assert not but_for(_report("mismatch", odd="n2"), lost), "a copy that could not be read is no difference"
+    assert not but_for(_report("unverified"), lost), "nobody says what could not be compared"
+    assert not but_for(_report("unverified", odd="n3"), lost)
+    assert not but_for(_report("mismatch", findings=({**told, "copy": "n1"},)), lost)
+    assert not but_for(_report("mismatch", findings=({**told, "kind": "different"},)), lost)
+    assert not but_for(_report("mismatch", findings=(told, {**told, "found_by": "scrub"})), lost)
+    assert not but_for({"tables": []}, lost)

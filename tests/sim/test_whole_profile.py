@@ -15,9 +15,10 @@ from base.ids import PartitionId
 from server import windows
 from sim.mutants import Mutant
 from sim.whole.idle import IdleResult, IdleRun
-from sim.whole.mutants import KILLERS, MUTANT_SECONDS, UNNOTICED, WHOLE, hunt_whole
+from sim.whole.mutants import KILLERS, MUTANT_SECONDS, WHOLE, hunt_whole, tell
 from sim.whole.nemesis import COUNTED, KINDS
 from sim.whole.run import WholeRun
+from sim.whole.stories import STORIES
 
 SEEDS = range(1, 21)
 STRUCK = (1, 3, 4, 7, 10, 11, 16)
@@ -68,7 +69,7 @@ def test_a_seed_is_the_same_in_another_process_with_another_hash_seed() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mutant", [mutant for mutant in WHOLE if mutant.name not in UNNOTICED], ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", [mutant for mutant in WHOLE if mutant.name in KILLERS], ids=lambda mutant: mutant.name)
 def test_a_planted_bug_is_noticed(mutant: Mutant) -> None:
     seed = KILLERS[mutant.name]
     control = WholeRun(seed, seconds=MUTANT_SECONDS).run()
@@ -77,8 +78,16 @@ def test_a_planted_bug_is_noticed(mutant: Mutant) -> None:
     assert result is not None, f"survived: {mutant.rule}"
 
 
-def test_what_is_not_noticed_is_named() -> None:
-    assert {mutant.name for mutant in WHOLE} == KILLERS.keys() | UNNOTICED
+@pytest.mark.parametrize("mutant", [mutant for mutant in WHOLE if mutant.name in STORIES], ids=lambda mutant: mutant.name)
+def test_a_story_brings_a_planted_bug_to_light(mutant: Mutant) -> None:
+    assert tell(mutant.name) == "", "the story must hold without the bug, or it proves nothing"
+    with mutant.plant():
+        assert tell(mutant.name) != "", f"survived: {mutant.rule}"
+
+
+def test_every_planted_bug_has_what_notices_it() -> None:
+    assert {mutant.name for mutant in WHOLE} == KILLERS.keys() | STORIES.keys()
+    assert not KILLERS.keys() & STORIES.keys()
 
 
 @pytest.mark.slow

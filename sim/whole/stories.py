@@ -1,0 +1,125 @@
+"""Planted bugs that no drawn fault brings to light: worlds that are led, step by step, to where each bites.
+
+A story returns the promise that was broken, "" if all held. It holds without the bug, or it proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from archiver.agent import AgentOptions
+from archiver.identity import attach
+from archiver.index import ArchiveIndex
+from base.ids import PartitionId
+from sim.whole.churn import spec_of
+from sim.whole.cluster import CLUSTER, WholeCluster
+from sim.whole.commands import put
+from sim.world import World
+from storage.commands.values import WriteAnswer
+from storage.consensus.options import ConsensusOptions
+from storage.options import StorageOptions
+from storage.replica import Replica
+
+SECOND = 1_000_000
+TABLE = "told"
+PATIENCE_S = 60
+
+
+class _Told:
+    """One cluster with one table, and agents that archive it."""
+
+    def __init__(self, seed: int, *, storage: StorageOptions, consensus: ConsensusOptions, agent: AgentOptions) -> None:
+        self.world = World(seed)
+        self.cluster = WholeCluster(self.world, storage=storage, consensus=consensus, agent=agent)
+
+    @property
+    def partition(self) -> PartitionId:
+        table = self.cluster.store.table(TABLE)
+        assert table is not None
+        return table.partitions[0].partition_id
+
+    def replicas(self) -> list[Replica]:
+        return [node.replicas[self.partition] for node in self.cluster.nodes() if self.partition in node.replicas]
+
+    def until(self, holds: Callable[[], bool], *, seconds: float = PATIENCE_S) -> bool:
+        """One event of the world after another, until it has come about."""
+        end = self.world.now + int(seconds * SECOND)
+        while not holds():
+            if self.world.now >= end or not self.world.step():
+                return False
+        return True
+
+    def begin(self) -> None:
+        cluster, tasks = self.cluster, self.cluster.env.tasks
+
+        async def founded() -> None:
+            await attach(cluster.look, cluster.env, cluster_id=CLUSTER, folder_is_new=True)
+            cluster.start()
+            await cluster.up()
+            await cluster.ask(cluster.store.create_table(spec_of(TABLE)), seconds=PATIENCE_S)
+
+        task = tasks.spawn(founded(), name="founded")
+        assert self.until(task.done), "the table was not made"
+        task.result()
+        assert self.comes_to_be_archived(), "nothing is archived"
+
+    def put(self, key: int, value: int) -> int:
+        """LSN of the acknowledged write."""
+        answers: list[Any] = []
+        table = self.cluster.store.table(TABLE)
+        assert table is not None
+        self.cluster.store.write(table, put(key, value, blind=True), answers.append)
+        assert self.until(lambda: bool(answers)), "the write was not answered"
+        assert isinstance(answers[0], WriteAnswer), answers[0]
+        return answers[0].lsn
+
+    def archived(self, lsn: int = 1) -> bool:
+        """What lies in the archive reaches so far without a hole, by a new look at all of it."""
+        index = ArchiveIndex(self.cluster.look, CLUSTER, tasks=self.cluster.env.tasks)
+        look = self.cluster.env.tasks.spawn(index.refresh(now_us=self.cluster.env.clock.wall_us()), name="look")
+        assert self.until(look.done)
+        look.result()
+        return any(found.partition == self.partition and found.reach() >= lsn for found in index.partitions.values())
+
+    def comes_to_be_archived(self, lsn: int = 1) -> bool:
+        end = self.world.now + PATIENCE_S * SECOND
+        while not self.archived(lsn):
+            if self.world.now >= end:
+                return False
+            self.world.run(until_us=self.world.now + SECOND)
+        return True
+
+
+def waiting_segments_outlast_a_blackout(seed: int, *, storage: StorageOptions, consensus: ConsensusOptions, agent: AgentOptions) -> str:
+    """The store is down; a segment is sealed and the checkpoint behind it is durable on every member; the power of the whole room fails. The segment is still
+    archived once the store is back."""
+    told = _Told(seed, storage=storage, consensus=consensus, agent=agent)
+    told.begin()
+    cluster = told.cluster
+    cluster.archive.faults.down = True
+    lsn = told.put(1, 1)
+
+    def sealed_and_committed() -> bool:
+        found = told.replicas()
+        return len(found) == len(cluster.hosts) and all(
+            replica.segments.facts.sealed and lsn <= replica.segments.facts.sealed[-1].statement.last <= replica.checkpoints.committed
+            for replica in found
+        )
+
+    assert told.until(sealed_and_committed), "it was never sealed and committed"
+    for host in cluster.hosts:
+        host.crash(power=True)
+    for host in cluster.hosts:
+        host.start()
+    cluster.archive.faults.down = False
+    told.put(2, 2)
+    return (
+        ""
+        if told.comes_to_be_archived(lsn)
+        else f"LSN {lsn}, acknowledged and sealed, is not archived {PATIENCE_S} s after the store came back"
+    )
+
+
+STORIES: Mapping[str, Callable[..., str]] = {"sealed-forgotten": waiting_segments_outlast_a_blackout}
+"""By the name of the planted bug that each brings to light."""
