@@ -128,11 +128,14 @@ class TreeEngine(Protocol):
         ...
 
     def set_aside(self, partition: PartitionId, reason: str) -> str:
-        """Move a (closed) tree to `quarantine/`; returns its new path. It is evidence and is never opened again."""
+        """Move a tree to `quarantine/`; returns its new path. It is evidence and is never opened again.
+
+        One that is open is closed: whoever held it is gone (a control part that died while it loaded the tree).
+        """
         ...
 
     def drop(self, partition: PartitionId) -> None:
-        """Remove a (closed) tree for good: its table was dropped and is archived."""
+        """Remove a tree for good: its table was dropped and is archived. One that is open is closed, as in `set_aside`."""
         ...
 
     def close(self) -> None: ...

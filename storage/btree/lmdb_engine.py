@@ -296,9 +296,13 @@ class LmdbEngine:
         if self._open.pop(partition, None) is not None:
             self._writer.tell(wire.Close(self._writer.next_id(), partition))
 
+    def _close_orphan(self, partition: PartitionId) -> None:
+        tree = self._open.get(partition)
+        if tree is not None:
+            tree.close()
+
     def set_aside(self, partition: PartitionId, reason: str) -> str:
-        if partition in self._open:
-            raise Internal("close the tree first", partition=partition)
+        self._close_orphan(partition)
         source = f"{self.folder(partition)}/btree"
         if not self._disk.exists(source):
             raise Missing("no such tree", what=partition)
@@ -315,8 +319,7 @@ class LmdbEngine:
         return target
 
     def drop(self, partition: PartitionId) -> None:
-        if partition in self._open:
-            raise Internal("close the tree first", partition=partition)
+        self._close_orphan(partition)
         self._writer.tell(wire.Close(self._writer.next_id(), partition))
         self._disk.remove_tree(self.folder(partition))
 

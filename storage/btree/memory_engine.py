@@ -170,8 +170,13 @@ class MemoryEngine:
 
         self.later(100, work)
 
+    def _close_orphan(self, partition: PartitionId) -> None:
+        tree = self._open.get(partition)
+        if tree is not None:
+            tree.close()
+
     def set_aside(self, partition: PartitionId, reason: str) -> str:
-        assert partition not in self._open, "close the tree first"
+        self._close_orphan(partition)
         content = self.trees.trees.pop(partition, None)
         if content is None:
             raise Missing("no such tree", what=partition)
@@ -181,7 +186,7 @@ class MemoryEngine:
         return path
 
     def drop(self, partition: PartitionId) -> None:
-        assert partition not in self._open, "close the tree first"
+        self._close_orphan(partition)
         self.trees.trees.pop(partition, None)
 
     def close(self) -> None:

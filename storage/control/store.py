@@ -29,6 +29,8 @@ from storage.replica import BASE, HEALING, OK, Replica
 
 _POLL_S = 0.02
 _DRAIN_POLL_S = 0.5
+HEAL_WAIT_S = 1_000.0
+"""How long a dropped table's copy is left to a heal under way: longer than any step of one may take (`Service`). The control part that began it may be dead."""
 _SEAL_TRIES_S = 0.2
 _HURRY_AGAIN_S = 1.0
 """Between two seals of one table for the sake of its first window."""
@@ -362,10 +364,15 @@ class Store:
         )
 
     async def _forget(self, table: TableMeta) -> None:
-        """Remove the replicas. One that is being healed is let finish: its tree is in other hands."""
+        """Remove the replicas. One that is being healed is let finish, for a bounded time: its tree is in other hands."""
+        give_up = self._env.clock.boot_us() + int(HEAL_WAIT_S * 1e6)
         for info in table.partitions:
             for node in self._members_of(info):
-                while (replica := node.replicas.get(info.partition_id)) is not None and replica.state == HEALING:
+                while (
+                    (replica := node.replicas.get(info.partition_id)) is not None
+                    and replica.state == HEALING
+                    and self._env.clock.boot_us() < give_up
+                ):
                     if self._stopping:
                         return
                     await self._env.tasks.sleep(_DRAIN_POLL_S)

@@ -78,4 +78,11 @@ MUTANTS: list[Mutant] = [
         "                pass\n",
         ("tests/crash/test_tree_power_loss.py",),
     ),
+    Mutant(
+        "orphaned-tree-stays-open",
+        "storage/btree/lmdb_engine.py",
+        "        tree = self._open.get(partition)\n        if tree is not None:\n            tree.close()\n",
+        "        return\n",
+        (f"{_ENGINE}::test_a_tree_that_nobody_closed_is_closed_before_it_is_set_aside_or_removed",),
+    ),
 ]

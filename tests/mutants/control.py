@@ -72,4 +72,32 @@ MUTANTS: list[Mutant] = [
         "",
         ("tests/unit/control/test_stop.py",),
     ),
+    Mutant(
+        "cut-off-heal-never-begun-anew",
+        "storage/control/service.py",
+        "if replica.status.tree == HEALING and self._healing.get(partition):",
+        "if replica.status.tree == HEALING:",
+        ("tests/unit/control/test_heal_races.py::test_a_heal_whose_control_part_died_is_begun_anew_and_the_copy_serves",),
+    ),
+    Mutant(
+        "dropped-under-a-running-heal",
+        "storage/control/store.py",
+        "                    and self._env.clock.boot_us() < give_up\n",
+        "                    and False\n",
+        ("tests/unit/control/test_heal_races.py::test_a_dropped_tables_copy_is_left_to_a_heal_for_a_bounded_time",),
+    ),
+    Mutant(
+        "dead-heal-awaited-for-ever",
+        "storage/control/store.py",
+        "                    and self._env.clock.boot_us() < give_up\n",
+        "",
+        ("tests/unit/control/test_heal_races.py::test_a_dropped_tables_copy_is_left_to_a_heal_for_a_bounded_time",),
+    ),
+    Mutant(
+        "stop-ends-though-something-is-unarchived",
+        "storage/control/store.py",
+        "        while self.unarchived_bytes() and self._env.clock.boot_us() < deadline_us:\n",
+        "        while self._leaders() and self.unarchived_bytes() and self._env.clock.boot_us() < deadline_us:\n",
+        ("tests/unit/control/test_stop.py::test_a_stop_begun_while_nobody_leads_waits_for_a_leader_and_seals",),
+    ),
 ]

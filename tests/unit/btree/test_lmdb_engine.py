@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from base.checksum import row_hash
-from base.errors import Corrupt, Exhausted, Exists, Missing, Unavailable
+from base.errors import Corrupt, Exhausted, Exists, Internal, Missing, Unavailable
 from base.ids import Lsn, PartitionId, Stamp, uuid_bytes
 from base.oserrors import error_of_os
 from base.real.child import interpreter_arguments
@@ -181,6 +181,20 @@ def test_load_replaces_a_tree_and_refuses_a_bad_file(bench: Bench) -> None:
 def _kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def test_a_tree_that_nobody_closed_is_closed_before_it_is_set_aside_or_removed(bench: Bench) -> None:
+    """Whoever loaded it is gone: the next heal, or the drop of its table, must not stop at that."""
+    engine = bench.engine
+    tree = bench.run(engine.create, P)
+    kept = engine.set_aside(P, "its holder died")
+    assert (bench.root / kept / "data.mdb").exists()
+    with pytest.raises(Internal, match="closed"):
+        tree.get(b"k" * 17)
+    bench.run(engine.create, P)
+    engine.drop(P)
+    assert not (bench.root / "replicas" / P).exists()
+    assert bench.run(engine.create, P).state == EMPTY
 
 
 def test_a_worker_killed_in_a_checkpoint_is_replaced_and_the_checkpoint_repeated(bench: Bench) -> None:
