@@ -409,7 +409,7 @@ class Node:
             if message.want:
                 for own in replica.segments.facts.sealed:
                     if own.statement.last == message.statement.last:
-                        self._talk(sender, talk.Say(message.partition, own.statement, want=False))
+                        self.say_statement(replica, own.statement, want=False, to=(sender,))
             replica.check_statements()
         elif isinstance(message, talk.Attest):
             replica.attested(sender, last=message.last, said=Attestation(message.raw_sha256, message.generation, message.read))
@@ -487,9 +487,11 @@ class Node:
         }
         return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
 
-    def say_statement(self, replica: Replica, statement: Statement, *, want: bool) -> None:
-        for number in self._peers:
-            self._talk(number, talk.Say(replica.partition, statement, want))
+    def say_statement(self, replica: Replica, statement: Statement, *, want: bool, to: Sequence[int] | None = None) -> None:
+        """to: node numbers, None: every peer. Nothing is said by a copy that does not know its digest, nor if it is asked."""
+        if not replica.digest_void:
+            for number in self._peers if to is None else to:
+                self._talk(number, talk.Say(replica.partition, statement, want))
 
     def attest(self, replica: Replica, *, first: int, last: int, said: Attestation) -> None:
         """This member's agent holds the archived segment for equal to its own WAL: tell every member (whoever leads logs it)."""

@@ -451,8 +451,6 @@ class Replica:
 
     def state_segment(self, own: OwnSegment, *, want: bool) -> None:
         """Tell the other members what this one has for a segment."""
-        if self.digest_void:
-            return
         self.node.say_statement(self, own.statement, want=want)
         self.statements_at_us = self.node.boot_us() + self.node.options.statement_retry_us
         self.check_statements()

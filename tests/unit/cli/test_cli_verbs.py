@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -248,7 +247,7 @@ def test_serve_says_ready_once(
         sys.stdout.flush()
         return 3
 
-    monkeypatch.setitem(sys.modules, "scrubjay.server.dev", SimpleNamespace(serve=serve))
+    monkeypatch.setattr("scrubjay.server.dev.serve", serve)
     assert cli.main(["serve", "--dev", "--port", "8123", "--archive", "s3://b/p", "--set", "tables.initial_partitions=3", *flags]) == 3
     out = capsys.readouterr().out
     assert (json.loads(out)["ready"] if flags else out) == ("http://127.0.0.1:8123" if flags else "ready http://127.0.0.1:8123\n")

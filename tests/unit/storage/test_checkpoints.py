@@ -1,81 +1,123 @@
-"""What the log may let go of after a checkpoint."""
+"""What the log may let go of after a checkpoint: on a real replica of a simulated cluster, whose checkpoints and seals come when the test says so."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+import pytest
 
-from base.ids import Lsn, PartitionId, Stamp
-from storage.checkpoints import Checkpoints
+from base.ids import Lsn, PartitionId
+from sim.whole.run import STORAGE
 from storage.options import StorageOptions
-from storage.overlay import Overlay
-from storage.segments import SegmentFacts
-from tests.unit.storage.test_overlay import DictTree
+from storage.record import Seal
+from storage.replica import Replica
+from tests.unit.control.house import House
+
+NEVER_US = 1 << 50
+
+
+def by_hand() -> StorageOptions:
+    named = {name: getattr(STORAGE, name) for name in STORAGE.__slots__}
+    named |= dict.fromkeys(("checkpoint_interval_us", "checkpoint_idle_interval_us", "seal_age_us"), NEVER_US)
+    return StorageOptions(**named | dict.fromkeys(("checkpoint_bytes", "seal_bytes"), 1 << 30))
 
 
 class Bench:
-    """A replica of which only what checkpoints touch is there. trimmed: the LSN below which the log was let go."""
+    """One table and the replica that leads it. Nothing is archived while the agents rest."""
 
     def __init__(self) -> None:
-        self.trimmed = 1
-        wal = SimpleNamespace(trim=lambda _partition, below: setattr(self, "trimmed", int(below)))
-        node: Any = SimpleNamespace(options=StorageOptions(), boot_us=lambda: 0, arm=lambda _: None, wal=wal, guarded=lambda work: work)
-        self.replica: Any = SimpleNamespace(
-            stopped=False,
-            node=node,
-            overlay=Overlay(),
-            tree=DictTree(),
-            usable=True,
-            applied=Lsn(0),
-            chosen=Lsn(0),
-            stamp=Stamp(0),
-            fresh=(),
-            partition=PartitionId("p"),
-            segments=SimpleNamespace(facts=SegmentFacts()),
-            group=SimpleNamespace(trimmed=lambda _: None),
-            extra=lambda: b"",
-        )
-        self.checkpoints = Checkpoints(self.replica)
+        self.house = House(storage=by_hand())
+        self.table = self.house.create("t")
+        self.partition: PartitionId = self.table.partitions[0].partition_id
+        self.written = 0
+        self.write()
+        self.archived_to(self.seal())
 
-    def checkpoint(self, applied: int, *, first: int, archived: int) -> None:
-        facts = self.replica.segments.facts
-        facts.first, facts.archived = first, archived
-        self.replica.applied = Lsn(applied)
-        self.checkpoints.freeze(pin=False)
+    @property
+    def replica(self) -> Replica:
+        found = self.house.cluster.store.leader(self.partition)
+        assert found is not None
+        return found
+
+    @property
+    def kept_from(self) -> int:
+        """First LSN that the log still holds."""
+        group = self.replica.group
+        assert group is not None
+        return int(group.first)
+
+    def write(self) -> None:
+        self.written += 1
+        self.house.put(self.table, self.written, self.written)
+
+    def seal(self) -> int:
+        """LSN of a new SEAL."""
+        return int(self.house.run(self.house.cluster.store.seal(self.partition, Seal.STOP)).lsn)
+
+    def archived_to(self, lsn: int) -> None:
+        self.house.until(lambda: all(node.replicas[self.partition].segments.facts.archived >= lsn for node in self.house.cluster.nodes()))
+
+    def checkpoint(self) -> int:
+        """The LSN that the tree is at then."""
+        self.write()
+        replica = self.replica
+        self.house.until(lambda: replica.applied == replica.chosen)
+        at = replica.applied
+        replica.checkpoints.freeze(pin=False)
+        self.house.until(lambda: replica.checkpoints.committed >= at)
+        return int(at)
 
 
-def test_the_log_is_kept_to_the_checkpoint_before_the_last_and_until_archived() -> None:
-    bench = Bench()
-    bench.checkpoint(10, first=1, archived=0)
-    bench.checkpoint(20, first=1, archived=0)
-    assert bench.trimmed == 1, "nothing is archived"
-    bench.checkpoint(30, first=16, archived=15)
-    assert bench.trimmed == 1, "the checkpoint before the last was taken inside the segment that began at 1"
-    bench.checkpoint(40, first=16, archived=15)
-    assert bench.trimmed == 16
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
 
 
-def test_a_segment_open_at_the_checkpoint_before_the_last_is_kept_whole_though_it_is_archived_since() -> None:
+def test_the_first_record_that_is_not_archived_is_kept(bench: Bench) -> None:
+    bench.house.stop_agents()
+    archived = bench.replica.segments.facts.archived
+    assert archived > 0
+    bench.write()
+    bench.seal()
+    for _ in range(4):
+        bench.checkpoint()
+    assert bench.kept_from == archived + 1
+
+
+def test_a_segment_open_at_the_checkpoint_before_the_last_is_kept_whole_though_it_is_archived_since(bench: Bench) -> None:
     """A restart goes on from a checkpoint inside that segment, meets its SEAL again and reads the segment back from its beginning."""
-    bench = Bench()
-    bench.checkpoint(10, first=11, archived=10)
-    bench.checkpoint(15, first=11, archived=10)
-    bench.checkpoint(25, first=21, archived=20)
-    assert bench.trimmed == 11, "LSN 15 lies inside the segment 11..20"
+    bench.checkpoint()
+    first = bench.seal()
+    bench.archived_to(first)
+    inside = bench.checkpoint()
+    second = bench.seal()
+    bench.archived_to(second)
+    assert first < inside < second
+    bench.checkpoint()
+    assert bench.replica.segments.facts.archived >= second
+    assert bench.kept_from == first + 1
+    bench.checkpoint()
+    assert bench.kept_from == second + 1, "one checkpoint later it may go"
 
 
-def test_a_hold_keeps_what_follows_it() -> None:
-    bench = Bench()
-    bench.checkpoints.hold(Lsn(5))
-    for applied in (10, 20, 30):
-        bench.checkpoint(applied, first=applied + 1, archived=applied)
-    assert bench.trimmed == 6
-    bench.checkpoints.release_hold(Lsn(5))
-    assert bench.trimmed == 21
+def test_a_hold_keeps_what_follows_it_until_the_last_who_asked_lets_go(bench: Bench) -> None:
+    held = bench.seal()
+    checkpoints = bench.replica.checkpoints
+    checkpoints.hold(Lsn(held))
+    checkpoints.hold(Lsn(held))
+    for _ in range(3):
+        bench.archived_to(bench.seal())
+        bench.checkpoint()
+    assert bench.kept_from == held + 1
+    checkpoints.release_hold(Lsn(held))
+    assert bench.kept_from == held + 1
+    checkpoints.release_hold(Lsn(held))
+    assert bench.kept_from > held + 1
 
 
-def test_the_first_record_that_is_not_archived_is_kept() -> None:
-    bench = Bench()
-    for applied in (10, 20, 30):
-        bench.checkpoint(applied, first=applied - 5, archived=4)
-    assert bench.trimmed == 5
+def test_a_checkpoint_of_a_tree_that_was_let_go_moves_nothing(bench: Bench) -> None:
+    replica = bench.replica
+    bench.write()
+    replica.checkpoints.freeze(pin=False)
+    before = replica.checkpoints.committed
+    replica.give_up_tree()
+    bench.house.pass_time(1.0)
+    assert replica.checkpoints.committed == before

@@ -50,3 +50,12 @@ def test_the_end_of_leadership_tells_who_may_try_again() -> None:
     assert isinstance(heard.told[1], Unavailable)
     assert heard.told[1].fields["unknown"] is True
     assert isinstance(heard.told[2], NotLeader)
+
+
+def test_a_later_write_of_a_key_stays_speculative_when_an_earlier_one_is_applied() -> None:
+    leading = Leading(Ballot(1))
+    leading.speculative[b"k"] = (Lsn(5), b"the later one")
+    leading.applied(b"k", Lsn(4))
+    assert leading.speculative == {b"k": (5, b"the later one")}
+    leading.applied(b"k", Lsn(5))
+    assert leading.speculative == {}

@@ -44,6 +44,9 @@ def test_two_equal_statements_agree_and_a_third_that_differs_is_outvoted() -> No
     assert three.agreed(owns[2]) == ((3,), False)  # one against one is no vote
     three.heard(2, owns[1].statement)
     assert three.agreed(owns[2]) == ((3,), True)
+    one.heard(3, owns[2].statement)
+    one.heard(4, owns[2].statement)
+    assert one.agreed(owns[0]) == ((1, 2), False)  # two against two outvote nobody
 
 
 def test_a_different_digest_under_equal_bytes_is_a_difference() -> None:
