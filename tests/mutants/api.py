@@ -190,8 +190,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "not-not-is-not",
         "storage/items/expressions/tree.py",
-        "return met is not self.odd",
-        "return not met",
+        "return self.term.evaluate(item) is not self.odd",
+        "return not self.term.evaluate(item)",
         ("tests/unit/items/test_condition.py::test_deep_expressions_are_refused_not_crashed_on",),
     ),
     Mutant(

@@ -443,4 +443,11 @@ MUTANTS: list[Mutant] = [
         "        self._clock.merge(Stamp(ask.clock), now.wall_us)\n",
         ("tests/unit/consensus/test_liveness.py::test_a_clock_too_far_ahead_gets_no_grant",),
     ),
+    Mutant(
+        "bound-prepare-only",
+        "storage/consensus/acceptor.py",
+        "            if self._bound_against(sender, now):\n",
+        '            if self._bound_against(sender, now) and __import__("sys")._getframe(1).f_code.co_name == "_on_prepare":\n',
+        ("tests/unit/consensus/test_guards.py::test_a_bound_member_refuses_every_message_of_another_owner_not_its_prepare_alone",),
+    ),
 ]

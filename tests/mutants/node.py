@@ -24,7 +24,7 @@ MUTANTS: list[Mutant] = [
         "storage/checkpoints.py",
         "return min(needed, min(self._holds) + 1) if self._holds else needed",
         "return needed",
-        ("tests/unit/storage/test_checkpoints.py::test_a_hold_keeps_what_follows_it",),
+        ("tests/unit/storage/test_checkpoints.py::test_a_hold_keeps_what_follows_it_until_the_last_who_asked_lets_go",),
     ),
     Mutant(
         "suspect-volatile",
@@ -346,5 +346,19 @@ MUTANTS: list[Mutant] = [
         "*(layer.changes for layer in reversed(self.frozen))]",
         "*(layer.changes for layer in self.frozen)]",
         ("tests/unit/storage/test_overlay.py::test_overlay_equals_dict",),
+    ),
+    Mutant(
+        "late-unchecked",
+        "storage/replica/reads.py",
+        "            late = replica.serves(consistent=consistent)\n",
+        "            late = None\n",
+        ("tests/sim/test_node_faults.py::test_a_lease_lost_during_a_read_is_noticed_before_the_answer",),
+    ),
+    Mutant(
+        "late-range-unchecked",
+        "storage/replica/reads.py",
+        "            late = replica.serves(consistent=request.consistent)\n",
+        "            late = None\n",
+        ("tests/sim/test_node_faults.py::test_a_lease_lost_during_a_read_is_noticed_before_the_answer",),
     ),
 ]

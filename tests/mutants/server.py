@@ -149,8 +149,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "end-of-chain-unknown",
         "server/windows.py",
-        "lsn, chain = max(known, key=lambda one: (one[0], one[1] is not None))",
-        "lsn, chain = min(known, key=lambda one: (one[0], one[1] is not None))",
+        "lsn, chain = max(known, key=_further)",
+        "lsn, chain = min(known, key=_further)",
         ("tests/unit/server/test_health.py::test_what_the_cluster_knows_to_be_archived_is_what_its_furthest_member_knows",),
     ),
     Mutant(

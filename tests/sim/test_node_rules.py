@@ -10,9 +10,9 @@ import pytest
 from base.errors import Missing, NotLeader
 from base.ids import Ballot, Lsn, Stamp
 from sim.disk import SimDisk
-from sim.whole.commands import Cas, Put, key_of
+from sim.whole.commands import cas, key_of, put
 from storage.btree.memory_engine import MemoryTree
-from storage.command import ReadAnswer, Verdict, WriteAnswer
+from storage.commands.values import ReadAnswer, Verdict, WriteAnswer
 from storage.consensus.group import Group
 from storage.leading import Leading
 from storage.messages import AskRecords
@@ -51,8 +51,8 @@ def test_an_answer_that_proposed_nothing_waits_for_what_it_rests_on() -> None:
         await story.begin()
         leader = story.leader()
         heard: list[Any] = []
-        leader.write(Put(1, 1, blind=True), heard.append)
-        leader.write(Cas(1, None, 5), heard.append)
+        leader.write(put(1, 1, blind=True), heard.append)
+        leader.write(cas(1, None, 5), heard.append)
         assert heard == [], "it was decided on a write that is not chosen yet"
         await story.until(lambda: len(heard) == 2)
         assert [one.outcome.verdict for one in heard] == [Verdict.PUT, Verdict.CONDITION_FAILED]
@@ -68,8 +68,8 @@ def test_an_answer_that_proposed_nothing_needs_the_lease_and_the_same_leadership
         group, leading = group_of(leader), leader.leading
         assert leading is not None
         heard: list[Any] = []
-        leader.write(Put(1, 1, blind=True), lambda _: None)
-        leader.write(Put(99, None, blind=False), heard.append)
+        leader.write(put(1, 1, blind=True), lambda _: None)
+        leader.write(put(99, None, blind=False), heard.append)
         if lost == "lease":
             group._lease, group._lease_version = (0, 0, 0), leader.node.liveness.version
         else:
@@ -86,7 +86,7 @@ def test_conditions_see_what_was_proposed_before_them() -> None:
         leader = story.leader()
         heard: list[Any] = []
         for expected, value in ((None, 5), (5, 6), (6, 7)):
-            leader.write(Cas(1, expected, value), heard.append)
+            leader.write(cas(1, expected, value), heard.append)
         await story.until(lambda: len(heard) == 3)
         assert [one.outcome.verdict for one in heard] == [Verdict.PUT] * 3
         assert await story.get(1) == 7
@@ -135,12 +135,12 @@ def test_a_log_that_ended_takes_no_content_under_this_leader_or_the_next() -> No
         sealed: list[Any] = []
         leader.seal(Seal.DROP, bytes(16), sealed.append)
         heard: list[Any] = []
-        leader.write(Put(2, 2, blind=True), heard.append)
+        leader.write(put(2, 2, blind=True), heard.append)
         assert [type(one) for one in heard] == [Missing], "the last seal is proposed, no more"
         await story.until(lambda: sealed)
         leader.node.hosting.replicas[story.partition].leave(frozenset())
         await story.until(lambda: story.cluster.store.leader(story.partition) not in (None, leader))
-        story.leader().write(Put(3, 3, blind=True), heard.append)
+        story.leader().write(put(3, 3, blind=True), heard.append)
         assert [type(one) for one in heard] == [Missing, Missing]
         story.leader().seal(Seal.STOP, bytes(16), heard.append)
         assert [type(one) for one in heard] == [Missing] * 3
@@ -193,7 +193,7 @@ def test_peers_are_given_only_records_that_are_chosen() -> None:
         leader = story.leader()
         node = leader.node
         await story.sleep(0.5)
-        leader.write(Put(2, 2, blind=True), lambda _: None)
+        leader.write(put(2, 2, blind=True), lambda _: None)
         node.turn.run()
         group = group_of(leader)
         assert group.last == leader.applied + 1
@@ -228,7 +228,7 @@ def test_what_found_no_room_in_the_log_is_acknowledged_to_nobody(monkeypatch: py
         await story.must_put(1, 1)
         logs = [FullLog(story.node(name), monkeypatch) for name in story.followers()]
         heard: list[Any] = []
-        story.leader().write(Put(2, 2, blind=True), heard.append)
+        story.leader().write(put(2, 2, blind=True), heard.append)
         await story.sleep(3.0)
         assert heard == []
         logs[0].full = False

@@ -8,6 +8,9 @@ import lmdb
 import pytest
 
 from base.errors import Corrupt, DiskFull, Exhausted, ScrubjayError, Unavailable
+from base.ids import PartitionId
+from sim.disk import SimDisk
+from sim.world import Life, World
 from storage.btree.lmdb_tree import error_of
 from storage.control.findings import FILE, Findings
 from storage.service_port import Finding
@@ -43,32 +46,20 @@ def test_an_lmdb_error_is_rot_only_if_it_speaks_of_bytes_that_were_read(error: l
     assert type(error_of(error)) is kind
 
 
-class SmallDisk:
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.full = False
-
-    def read_file(self, path: str) -> bytes | None:
-        return self.files.get(path)
-
-    def write_file(self, path: str, data: bytes) -> None:
-        if self.full:
-            raise DiskFull("the disk is full")
-        self.files[path] = data
-
-
 def finding(copy: str) -> Finding:
     return Finding("unreadable", copy, "p1", None, None, None, None, None, "read", "none", "", 5)
 
 
 def test_findings_on_a_full_disk_are_kept_and_written_with_the_next() -> None:
-    disk = SmallDisk()
-    findings = Findings(disk)  # type: ignore[arg-type]
-    disk.full = True
+    world = World(1)
+    disk = SimDisk(world, "n1", capacity=1 << 20)
+    disk.attach(Life(world))
+    findings = Findings(disk)
+    disk.capacity = 0
     assert findings.add(finding("n1"))
     assert not findings.add(finding("n1"))
-    assert FILE not in disk.files
-    disk.full = False
+    assert not disk.exists(FILE)
+    disk.capacity = 1 << 20
     findings.add(finding("n2"))
-    again = Findings(disk)  # type: ignore[arg-type]
-    assert [one.copy for one in again.of("p1")] == ["n1", "n2"]  # type: ignore[arg-type]
+    again = Findings(disk)
+    assert [one.copy for one in again.of(PartitionId("p1"))] == ["n1", "n2"]
