@@ -54,6 +54,7 @@ class Lives:
         self._settings = settings
         self._clients = [self._client() for _ in range(writers)]
         self._counts = [0] * writers
+        self._answered = [0] * writers
         self._stop = threading.Event()
 
     def _client(self) -> Any:
@@ -125,6 +126,12 @@ class Lives:
             except (BotoCoreError, ClientError):
                 continue
             self.acknowledged[key] = value
+            self._answered[number] += 1
+
+    @property
+    def answered(self) -> int:
+        """Puts that were acknowledged, in all lives."""
+        return sum(self._answered)
 
     def kill(self) -> None:
         if self.process is not None:
@@ -161,7 +168,7 @@ def main() -> int:
             parts = "  ".join(f"{name.removesuffix('_ms')} {value:.0f}" for name, value in start.parts.items())
             print(
                 f"start {life + 1:2d}: {start.seconds:5.2f} s  load {os.getloadavg()[0]:4.1f}  {start.wal_files:3d} WAL files, "
-                f"{start.wal_bytes / 1e6:.0f} MB  acknowledged {sum(lives._counts)}  ms: {parts}",
+                f"{start.wal_bytes / 1e6:.0f} MB  acknowledged {lives.answered}  ms: {parts}",
                 flush=True,
             )
         lost = lives.lost()
@@ -170,7 +177,8 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     seconds = [start.seconds for start in starts]
     print(
-        f"median {statistics.median(seconds):.2f} s, worst {max(seconds):.2f} s of {len(seconds)} starts; lost {len(lost)} of {len(lives.acknowledged)}"
+        f"median {statistics.median(seconds):.2f} s, worst {max(seconds):.2f} s of {len(seconds)} starts; at most {max(start.wal_files for start in starts)} WAL files, "
+        f"{max(start.wal_bytes for start in starts) / 1e6:.0f} MB; {lives.answered} puts acknowledged, lost {len(lost)} of the {len(lives.acknowledged)} items' last"
     )
     for name in dict.fromkeys(name for start in starts for name in start.parts):
         values = [start.parts[name] for start in starts if name in start.parts]

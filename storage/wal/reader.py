@@ -71,6 +71,11 @@ class Reader:
             at = stop
         return found
 
+    def tell(self, partition: PartitionId, error: ScrubjayError) -> None:
+        """Say that the log of a replica has a damaged record."""
+        if self.told is not None:
+            self.told(partition, error)
+
     def remember(self, body: Body, records: tuple[Record, ...]) -> None:
         """Keep the records of a body that was just written or read."""
         if body not in self._cache:
@@ -134,8 +139,8 @@ class Reader:
         if not lowest_bad:
             return good  # each checks by itself
         error = Corrupt("record is damaged in the WAL", what="wal", where=body.file.name, partition=state.partition, lsn=lowest_bad)
-        if lost and self.told is not None:
-            self.told(state.partition, error)
+        if lost:
+            self.tell(state.partition, error)
         if not good:
             raise Corrupt(error.message, **{**error.fields, "lsn": first})
         return good

@@ -218,6 +218,7 @@ class LogState:
         "resigned",
         "staged",
         "staged_ballot",
+        "staged_lost",
         "tree",
         "vote",
     )
@@ -238,6 +239,8 @@ class LogState:
         self.extents = ExtentMap()
         self.staged = ExtentMap()
         self.staged_ballot = 0
+        self.staged_lost: set[int] = set()
+        """Staged records that failed their check: with their adoption they are damaged records of the log."""
         self.doubt = ""
         self.partial = ""
         self.amnesia = ""
@@ -251,10 +254,11 @@ class LogState:
         match kind:
             case Type.APPEND if flags & STAGED:
                 if ballot != self.staged_ballot:
-                    self.staged.clear()
+                    self._unstage()
                     self.staged_ballot = ballot
                 if not flags & PLACE:
                     self.staged.cut_above(a - 1)
+                    self.staged_lost = {lsn for lsn in self.staged_lost if lsn < a}
                 for body in bodies:
                     self.staged.add(body.base, body.base + body.count, body)
             case Type.APPEND if flags & PLACE:
@@ -297,8 +301,7 @@ class LogState:
         if self.staged_ballot == ballot:
             for extent in self.staged:
                 self.extents.add(max(extent.first, cut_at + 1, self.first), min(extent.end, adopted_last + 1), extent.body)
-        self.staged.clear()
-        self.staged_ballot = 0
+        self._unstage()
         self.last = adopted_last
         self.accepted = ballot
         self.promised = max(self.promised, ballot)
@@ -314,16 +317,28 @@ class LogState:
 
     def _create(self, first: int, member: int, vote: int) -> None:
         self.extents.clear()
-        self.staged.clear()
-        self.staged_ballot = 0
+        self._unstage()
         self.member = member
         self.promised = self.accepted = self.resigned = self.tree = 0
         self.vote = vote
         self.first, self.last = first, first - 1
         self.doubt = self.partial = self.amnesia = ""
 
+    def _unstage(self) -> None:
+        self.staged.clear()
+        self.staged_ballot = 0
+        self.staged_lost = set()
+
+    def unstaged(self, first: int, last: int) -> bool:
+        """Whether some of the records first..last were never staged."""
+        return any(lsn not in self.staged_lost for low, high in self.staged.missing(first, last) for lsn in range(low, high + 1))
+
     def lose(self, lsn: int, body: Body) -> bool:
-        """The record `lsn` of `body` fails its check: if the log shows it there (True), it is damaged from now on."""
+        """The record `lsn` of `body` fails its check: if the log shows it there (True), it is damaged from now on. One that is only staged keeps no file either."""
+        staged = self.staged.at(lsn)
+        if staged is not None and staged.body is body:
+            self.staged.drop(lsn, lsn + 1)
+            self.staged_lost.add(lsn)
         extent = self.extents.at(lsn)
         if extent is None or extent.body is not body:
             return False

@@ -190,7 +190,10 @@ class Wal:
                 self._control(partition, Type.RESIGN, ballot=ballot)
             case Adopt(partition, ballot, cut_at, adopted_last):
                 self._check_adopt(frame)
+                lost = [lsn for lsn in self._state(partition).staged_lost if cut_at < lsn <= adopted_last]
                 self._control(partition, Type.ADOPT, ballot=ballot, a=cut_at, b=adopted_last)
+                if lost:
+                    self._reader.tell(partition, Corrupt("record is damaged in the WAL", what="wal", partition=partition, lsn=min(lost)))
             case Install(partition, lsn, ballot):
                 self._control(partition, Type.INSTALL, ballot=ballot, a=lsn)
             case SetTree(partition, word):
@@ -233,7 +236,7 @@ class Wal:
                 "adoption cuts outside the log", partition=frame.partition, cut_at=frame.cut_at, first=state.first, last=state.last
             )
         if frame.adopted_last > frame.cut_at and (
-            state.staged_ballot != frame.ballot or state.staged.missing(frame.cut_at + 1, frame.adopted_last)
+            state.staged_ballot != frame.ballot or state.unstaged(frame.cut_at + 1, frame.adopted_last)
         ):
             raise Internal("adoption of records that were not staged", partition=frame.partition, adopted_last=frame.adopted_last)
 
@@ -586,7 +589,7 @@ class Wal:
         self._broken = Corrupt("the WAL is closed", what="wal")
 
     def check_invariants(self) -> None:
-        """Invariants 1 to 3 of the class, for the simulator."""
+        """Invariants 1 to 3 of the class, for the simulator; and the index shows no record that is not in the log."""
         assert len({file.id for file in (*self._files, *self._pool.free)}) == len(self._files) + len(self._pool.free)
         assert all(one.id < two.id for one, two in zip(self._files, self._files[1:], strict=False))
         assert self._current is None or self._current is self._files[-1]
@@ -594,6 +597,8 @@ class Wal:
             assert not file.bodies, file.name
         counted: dict[WalFile, set[Body]] = {}
         for state in self._states.values():
+            for extent in state.extents:
+                assert state.first <= extent.first < extent.end <= state.last + 1, (state.partition, extent.first, extent.end)
             for extent in (*state.extents, *state.staged):
                 if extent.body.file is not None:
                     counted.setdefault(extent.body.file, set()).add(extent.body)

@@ -8,6 +8,7 @@ import pytest
 
 from base.ids import Ballot, Lsn, Member, PartitionId
 from storage.record import Kind, Record, encode
+from storage.wal import format as wal_format
 from storage.wal.format import DATA_START, MARK_SLOTS
 from storage.wal.log import Append, Boot, Create, Recovered
 from storage.wal.marks import Marks
@@ -146,6 +147,94 @@ def test_what_a_crash_leaves_is_no_lost_file(busy: bool) -> None:
             life.restart()
 
 
+def slots_unsynced(disk: MemoryDisk) -> int:
+    """Most mark slots of one file that a power loss may spoil now."""
+    return max(len({offset for offset, _ in content.pending if offset in MARK_SLOTS}) for content in disk.files.values())
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_never_are_both_slots_of_a_file_unsynced(busy: bool) -> None:
+    life = Life(busy=busy)
+    most = 0
+    for turn in range(80):
+        life.disk.finish_ahead()
+        life.disk.hold = life.disk.hold_ahead = True
+        life.last += 1
+        life.wal.queue(Append(P, Ballot(1), (record(life.last),), staged=False))
+        assert life.wal.commit(lambda error: None)
+        while life.disk.held:
+            most = max(most, slots_unsynced(life.disk))
+            life.disk.finish()
+        life.disk.hold = False
+        if turn % 13 == 5:
+            life.restart()
+    assert most == 1
+    assert life.disk.ahead > 1
+
+
+def test_a_mark_on_its_way_is_not_joined_by_another() -> None:
+    timers: list[Callable[[], object]] = []
+    disk = MemoryDisk()
+    wal, _ = Wal.open(disk, "wal", file_size=FILE, reserve_bytes=0, call_later=lambda after_s, timer: timers.append(timer))
+    wal.queue(Create(P, Member(1, 1), Lsn(1)))
+    commit(wal)
+    for lsn in range(1, 60):
+        disk.hold = True
+        while timers:
+            timers.pop()()
+        disk.finish_ahead()  # while the mark is on its way there is something new to say
+        disk.hold_ahead = True
+        wal.queue(Append(P, Ballot(1), (record(lsn),), staged=False))
+        assert wal.commit(lambda error: None)
+        assert slots_unsynced(disk) <= 1
+        while disk.held:
+            disk.finish()
+        disk.hold = False
+    assert wal._files[-1].id > 3
+
+
+def test_a_restart_goes_on_in_the_file_that_is_named_though_one_with_a_lower_id_came_late() -> None:
+    life = Life()
+    life.disk.hold_ahead = True
+    while not life.disk.held_ahead:
+        life.go_on()
+    life.wal._pool.make(len(life.wal._files))
+    named = life.wal._pool.free[0].id
+    life.disk.finish_ahead()
+    life.go_on()
+    assert life.wal._marks._named == named
+    assert [file.id for file in life.wal._pool.free] == [named, named - 1]
+    life.restart()
+    assert life.wal._pool.free[0].id == named
+    while life.wal._files[-1].id <= named:
+        life.go_on()
+    life.restart()
+
+
+@pytest.mark.parametrize("loss", [removed, zeroed])
+def test_a_file_entered_in_a_hurry_is_missed_too(loss: Loss) -> None:
+    """The next file was not made in time, or the first commit of a life finds a torn tail and enters one at once."""
+    life = Life()
+    for torn in (False, True):
+        before = life.newest
+        while life.newest == before:
+            life.disk.hold_ahead, life.disk.held_ahead = True, []
+            life.go_on()
+            if torn:
+                end = life.wal._files[-1].end
+                life.disk.files[life.newest].synced[end : end + 600] = life.disk.files[life.newest].synced[DATA_START : DATA_START + 600]
+                header = wal_format.encode_batch_header(
+                    wal_format.BatchHeader(1, life.wal._files[-1].id, life.wal._sequence + 1, end, 500, 1, 1, 1, 1, 1, 1)
+                )
+                life.disk.files[life.newest].synced[end : end + len(header)] = header
+                life.restart()
+                life.go_on()
+        disk = life.disk.copy()
+        loss(disk, life.newest)
+        _, found = opened(disk)
+        assert found.replicas[P].vote == "amnesiac", torn
+
+
 def test_naming_the_next_file_costs_no_sync_in_the_steady_state() -> None:
     life = Life()
     for _ in range(30):
@@ -192,8 +281,9 @@ def test_a_file_whose_marks_cannot_be_read_is_not_used_again() -> None:
         wal.queue(Append(P, Ballot(1), (record(lsn),), staged=False))
         commit(wal)
         wal.trim(P, Lsn(lsn - 5))
+        bad = [name for name, content in disk.files.items() if all(content.view()[at + 4 : at + 8] == b"\1" * 4 for at in MARK_SLOTS)]
+        assert set(bad) <= {spoilt}, "not under another name either"
     assert spoilt not in disk.files
-    assert all(content.synced[4:8] != b"\1" * 4 for content in disk.files.values()), "not under another name either"
 
 
 def test_a_file_made_ahead_and_never_written_is_no_loss_but_must_be_there_once_it_is_named() -> None:
@@ -226,6 +316,16 @@ def test_spare_files_are_removed_but_never_the_one_that_a_mark_names() -> None:
         wal, _ = opened(life.disk.copy())
         assert wal.findings == ()
     assert len(life.disk.files) < 8
+    while not life.wal._marks._named:
+        life.go_on()
+    named = life.wal._marks._named
+    for _ in range(8):  # as for a large reserve
+        life.wal._pool.make(len(life.wal._files))
+        life.wal._plan_free += 1
+    while life.wal._marks._named == named and life.wal._current is not None and life.wal._current.id < named:
+        assert f"wal/{named:016x}.wal" in life.disk.files
+        life.go_on(keep=1)
+    assert len(life.disk.files) < 13, "others were removed"
 
 
 def test_negative_control_a_log_that_names_no_next_file_loses_the_newest_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,7 +108,7 @@ class Model:
 
     def restart(self) -> None:
         self.commit()
-        self.disk = self.disk.copy()
+        self.disk = self.disk.copy() if self.draw.random() < 0.3 else self.disk.without_dead(self.wal)
         self.wal, recovered = self.open()
         assert self.wal.findings == ()
         assert set(recovered.replicas) == set(self.replicas)

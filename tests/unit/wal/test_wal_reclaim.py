@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import Corrupt, ScrubjayError
+from base.errors import Corrupt, Internal, ScrubjayError
 from base.ids import Ballot, Lsn, Member, PartitionId
 from base.real.disk import RealDisk
 from storage.record import Kind, Record, encode
 from storage.wal import wal as wal_module
 from storage.wal.format import BATCH_SIZE, BatchHeader, encode_batch_header
-from storage.wal.log import Append, Boot, Create, Recovered, Reserve
+from storage.wal.log import Adopt, Append, Boot, Create, Recovered, Reserve
 from storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk
 
@@ -130,6 +130,43 @@ def test_damage_met_while_copying_is_told_is_known_and_stops_nothing(repairs: bo
     assert busy(wal, 300) <= 8
     wal, found = opened(disk.copy())
     assert found.replicas[P].damaged == (() if repairs else ((2, 2),)), "a restart finds the same"
+
+
+@pytest.mark.parametrize("adopted", [True, False])
+def test_a_staged_record_that_is_damaged_keeps_no_file_and_is_damage_once_it_is_adopted(adopted: bool) -> None:
+    disk = MemoryDisk()
+    wal = born(disk)
+    told: list[tuple[PartitionId, object]] = []
+    wal.on_damage(lambda partition, error: told.append((partition, error.fields["lsn"])))
+    staged = tuple(record(lsn, P, 1000) for lsn in range(1, 5))
+    wal.queue(Append(P, Ballot(2), staged, staged=True))
+    commit(wal)
+    wal._reader.forget()
+    extent = wal._states[P].staged.at(2)
+    assert extent is not None
+    disk.files[f"wal/{wal._files[0].name}"].synced[extent.body.offset + 1048 + 60] ^= 1
+    assert busy(wal, 300) <= 8, "the file is let go of"
+    assert told == [], "it is not log yet"
+    with pytest.raises(Internal):
+        wal.queue(Adopt(P, Ballot(2), Lsn(0), Lsn(5)))
+    if not adopted:
+        wal.queue(Append(P, Ballot(3), staged, staged=True))
+        wal.queue(Adopt(P, Ballot(3), Lsn(0), Lsn(4)))
+        commit(wal)
+        assert wal.damaged(P) == ()
+        return
+    wal.queue(Adopt(P, Ballot(2), Lsn(0), Lsn(4)))
+    commit(wal)
+    assert told == [(P, 2)]
+    assert wal.damaged(P) == ((2, 2),)
+    again, found = opened(disk.copy())
+    assert (found.replicas[P].damaged, found.replicas[P].last, found.replicas[P].amnesia) == (((2, 2),), 4, "")
+    wal.repair(P, [staged[1]])
+    commit(wal)
+    wal.reread(P, Lsn(1), Lsn(5))
+    again, found = opened(disk.copy())
+    assert found.replicas[P].damaged == ()
+    assert again.read(P, Lsn(1), Lsn(5)) == list(staged)
 
 
 def test_a_repair_that_rots_before_it_is_read_back_is_none() -> None:

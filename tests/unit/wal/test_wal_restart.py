@@ -139,7 +139,7 @@ def test_an_idle_partition_beside_a_busy_one_whose_archive_lags(seed: int) -> No
             if not down and (last - kept) * size > lag + FILE // 2:
                 kept = last - lag // size
                 wal.trim(Q, Lsn(kept + 1))
-        disk = disk.copy()
+        disk = disk.without_dead(wal) if draw.random() < 0.7 else disk.copy()
         wal, found = opened(disk)
         assert wal.findings == ()
         assert {partition: (log.damaged, log.amnesia) for partition, log in found.replicas.items()} == {P: ((), ""), Q: ((), "")}
@@ -152,6 +152,33 @@ def test_an_idle_partition_beside_a_busy_one_whose_archive_lags(seed: int) -> No
         commit(wal)
         wal, found = opened(disk.copy())
         assert wal.read(P, Lsn(1), Lsn(6)) == list(records(1, 6)), "what was staged was copied forward as such"
+
+
+def test_a_replica_whose_state_frames_are_lost_starts_where_its_records_do_and_is_an_amnesiac() -> None:
+    disk = MemoryDisk()
+    wal, _ = opened(disk)
+    both(wal)
+    last = 0
+    while len(wal._files) < 2:
+        wal.queue(Append(P, Ballot(1), records(last + 1, last + 11, size=600), staged=False))
+        last += 10
+        commit(wal)
+    kept = last
+    for _ in range(2):
+        wal.queue(Append(P, Ballot(1), records(last + 1, last + 11, size=600), staged=False))
+        last += 10
+        commit(wal)
+    old, new = wal._files
+    disk = disk.copy()
+    disk.remove(f"wal/{old.name}")
+    data = disk.files[f"wal/{new.name}"].synced
+    end = data.find(b"SJWB", wal_format.DATA_START + 4)
+    data[wal_format.DATA_START : end] = bytes(end - wal_format.DATA_START)
+    wal, found = opened(disk)
+    log = found.replicas[P]
+    assert (log.vote, log.first, log.last) == ("amnesiac", kept + 1, last)
+    assert log.damaged == (), "below its first record nothing is known, and nothing is called damaged"
+    assert wal.read(P, log.first, Lsn(last + 1)) == list(records(kept + 1, last + 1, size=600))
 
 
 # --- the two words ---

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from base.env import File
 from base.errors import Corrupt, DiskFull, ScrubjayError
+from storage.wal.wal import Wal
 
 Buffer = bytes | bytearray | memoryview
 
@@ -92,6 +93,14 @@ class MemoryDisk:
             for offset, chunk in keep(name, content):
                 found.synced[offset : offset + len(chunk)] = chunk
             disk.files[name] = found
+        return disk
+
+    def without_dead(self, wal: Wal) -> MemoryDisk:
+        """As `copy`, and what is free was recycled or removed: the oldest file there is holds something the log needs."""
+        disk = self.copy()
+        for file in wal._pool.free:
+            if file.id < wal._files[-1].id:
+                disk.remove(f"wal/{file.name}")
         return disk
 
     def copy(self) -> MemoryDisk:
