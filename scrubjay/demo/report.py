@@ -19,7 +19,7 @@ def table_lines(document: Mapping[str, Any], *, width: int | None = None, color:
     from rich.text import Text
 
     color = sys.stdout.isatty() if color is None else color
-    width = width or max(WIDTH_MIN, min(WIDTH_MAX, shutil.get_terminal_size().columns if color else 120))
+    width = width or max(WIDTH_MIN, min(WIDTH_MAX, shutil.get_terminal_size().columns if color else WIDTH_MIN))
     table = Table(title="What happened", title_justify="left", show_lines=False)
     table.add_column("", justify="right")
     table.add_column("step", ratio=2)

@@ -10,6 +10,10 @@ from typing import Any
 from base.errors import ScrubjayError
 from scrubjay.machine import monotonic_s
 from scrubjay.output import FAILED, INCOMPLETE, MISMATCH, Failure
+from scrubjay.text import WIDTH, wrapped
+
+_UNDER = "     "
+"""Before every line below a step's number."""
 
 
 class CheckFailed(Exception):
@@ -73,14 +77,19 @@ class Story:
 
     def say(self, line: str) -> None:
         """A line under the present step."""
-        self._tell(f"     {line}")
+        self._told(line) if len(line) > WIDTH - len(_UNDER) else self._tell(_UNDER + line)
+
+    def _told(self, text: str, *, first: str = _UNDER) -> None:
+        """Text as lines that fit a narrow terminal."""
+        for line in wrapped(text, first=first, rest=_UNDER):
+            self._tell(line)
 
     @contextmanager
     def step(self, name: str, title: str) -> Iterator[Step]:
         """Time a step and keep its outcome. What goes wrong ends the story: CheckFailed is raised on."""
         step = Step(name, title)
         self.steps.append(step)
-        self._tell(f"{len(self.steps):>3}. {title}")
+        self._told(title, first=f"{len(self.steps):>3}. ")
         began = self._clock()
         try:
             yield step
@@ -95,7 +104,7 @@ class Story:
             raise
         finally:
             step.seconds = self._clock() - began
-            self._tell(f"     {'checked' if step.ok else 'FAILED'}: {step.checked if step.ok else step.failure} ({step.seconds:.1f} s)")
+            self._told(f"{'checked' if step.ok else 'FAILED'}: {step.checked if step.ok else step.failure} ({step.seconds:.1f} s)")
 
     def _fail(self, step: Step, error: Exception) -> None:
         if isinstance(error, CheckFailed | Failure):

@@ -151,6 +151,20 @@ def test_a_story_tells_and_keeps_what_was_checked() -> None:
     assert any("checked: 7 items" in line for line in lines)
 
 
+def test_what_it_tells_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    story, lines = _story()
+    with story.step("load", "Load " + "real data " * 12) as step:
+        story.say("a line that " * 10)
+        story.say("partition                             base  from")
+        step.proven("cities " * 20)
+    assert max(map(len, lines)) < 80
+    assert "     partition                             base  from" in lines, "columns stay columns"
+    assert " ".join(" ".join(lines).split()).count("real data") == 12
+    document = {"exit": 0, "steps": [one.as_json() for one in story.steps], "rows": 5, "seconds": 3.0, "data": None}
+    assert max(map(len, table_lines(document, color=False))) <= 80
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
