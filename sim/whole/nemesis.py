@@ -48,6 +48,8 @@ KINDS = (
 COUNTED = (
     "skew",
     "frames flipped",
+    "frames lost",
+    "frames doubled",
     "syncs failed",
     "restarts after a failure",
     "writes without room",
