@@ -189,7 +189,6 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 4 << 30
     wal_reserve_bytes: Annotated[int, Key("wal_reserve", "size", "part of the limit kept for control records")] = 64 << 20
-    tree_limit_bytes: Annotated[int, Key("tree_limit", "size", "address space of one replica's B-tree (LMDB map size)", 1 << 22)] = 64 << 30
 
 
 class PitrConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,10 +62,10 @@ MUTANTS: list[Mutant] = [
         ("tests/contract/api/test_store_faults.py::test_an_item_that_no_record_can_hold_is_refused",),
     ),
     Mutant(
-        "error-fields-as-arguments",
+        "error-unknown-code-unsaid",
         "base/errors.py",
-        "    error = Internal(message) if kind is None else kind(message)\n",
-        "    error = Internal(message, **fields) if kind is None else kind(message)\n",
+        'dict(fields) if kind is not None else {**fields, "code": code}',
+        "dict(fields)",
         (f"{TESTS}::test_an_error_of_a_later_version_is_an_internal_one_that_names_it",),
     ),
 ]

@@ -200,6 +200,7 @@ EXISTS = FunctionNode("attribute_exists", (A,))
         raw(Compare("=", PathNode(("a", *range(31))), ONE)),
         raw_update(Action("SET", A, Arithmetic("+", ONE, A)), Action("REMOVE", A), Action("ADD", A, ONE)),
     ],
+    ids=["depth", "constant", "and", "path", "update"],
 )
 def test_what_is_just_within_the_bounds_is_taken(data: bytes) -> None:
     assert isinstance(evaluate(decode_command(data), OLD), Outcome)
@@ -243,6 +244,7 @@ def test_what_is_just_within_the_bounds_is_taken(data: bytes) -> None:
         (raw_update(Action("SET", A, FunctionNode("size", (A,)))), "function"),
         (raw_update(Action("SET", PathNode((0,)), ONE)), "path"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_no_router_sends_is_refused_by_name(data: bytes, why: str) -> None:
     with pytest.raises(Corrupt, match=re.escape(why)):
