@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.docs.tree import ROOT, python_files, text_of
 from tests.mutants.catalogue import collect, faults
+from tests.mutants.scripts import LISTS
 
 AT_LEAST = 250
 
@@ -15,6 +16,12 @@ def test_every_mutant_fits_the_source_and_names_a_test_that_there_is() -> None:
     mutants = collect()
     assert faults(mutants, ROOT) == []
     assert len(mutants) >= AT_LEAST
+
+
+def test_every_mutation_made_by_hand_before_is_a_mutant_now() -> None:
+    names = {mutant.name for mutant in collect()}
+    assert [now for table in LISTS for now in table.values() if now not in names] == []
+    assert [len(table) for table in LISTS] == [30, 33, 3]
 
 
 # --- doubles
