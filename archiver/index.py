@@ -589,10 +589,14 @@ class ArchiveIndex:
         return draft
 
     async def _read_tail(self, index: PartitionIndex, mark: Mark | None) -> None:
-        """What was archived behind the contiguous log that is known: costs as much as there is new. What seems absent is looked for once more."""
+        """What was archived behind the contiguous log that is known: costs as much as there is new. What seems absent is looked for once more, among all
+        names of the partition: a restored table's first segment rests on a base, which is no part of the log."""
         draft = await self._drafted_tail(index, mark)
         if draft.worse_than(index):
-            draft = await self._drafted_tail(index, mark)
+            told = index.told
+            names = await names_of(self._store, self.cluster, index.table, index.partition)
+            end = Archived(index.table, index.partition, mark.lsn, mark.chain) if mark is not None else None
+            draft = await self._drafted(index, names, end, told)
         self._take(index, draft)
 
     async def _drafted_tail(self, index: PartitionIndex, mark: Mark | None) -> PartitionIndex:

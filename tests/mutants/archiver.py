@@ -672,6 +672,13 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/archiver/test_archive_claiming.py::test_a_log_that_went_its_own_way_from_the_same_numbers_is_refused",),
     ),
     Mutant(
+        "followed-without-its-base",
+        "archiver/index.py",
+        "            names = await names_of(self._store, self.cluster, index.table, index.partition)\n            end = Archived",
+        "            names = Names(index.table, index.partition, (await names_of(self._store, self.cluster, index.table, index.partition)).log)\n            end = Archived",
+        ("tests/unit/archiver/test_archive_index.py::test_a_restored_tables_first_segment_is_followed_together_with_the_base_it_rests_on",),
+    ),
+    Mutant(
         "localfs-gone-is-empty",
         "base/real/localfs.py",
         "        elif self._known:\n            raise _gone(self.root, key)\n",

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import pytest
 
+from archiver.base import upload_base
 from archiver.closed import ClosedObject, encode_closed
 from archiver.index import Archived, ArchiveIndex, PartitionIndex
 from archiver.layout import build
 from archiver.manifest import Superseded, encode_manifest
 from archiver.names import list_all, partitions_of
+from archiver.rebuild import rebuild
+from archiver.replay import Cut
 from archiver.rows import Rows, row_of
 from archiver.status import StoreFacts, TableFacts, archive_status, tables_in, time_text
 from base.env import ListPage
 from base.hlc import stamp_micros
 from base.ids import Lsn, PartitionId, Stamp, TableId
+from storage import chain as chains
 from storage.archive_port import ClosedPoint
 from storage.record import Seal
-from tests.unit.archiver.sample import CLUSTER, OWNER, PARTITION, START_US, TABLE, Sample, history, replace
+from tests.unit.archiver.sample import (
+    ATTACHED,
+    CLUSTER,
+    OWNER,
+    PARTITION,
+    START_US,
+    TABLE,
+    Sample,
+    history,
+    other_partition,
+    replace,
+    total_of,
+)
 from tests.unit.archiver.small_archive import SmallArchive
 
 # --- the index ---
@@ -334,6 +350,30 @@ def test_a_listing_that_missed_a_name_is_listed_again_before_anything_is_called_
         holes = [(hole.first_lsn, hole.last_lsn) for hole in found.window().holes]
         assert holes == ([] if blind == 1 else [(sample.segments[1].first, sample.segments[1].last)])
         assert during == [(len(sample.segments), 0)] * 2, "whoever asks meanwhile sees what was known before"
+
+
+@pytest.mark.parametrize("based", [True, False])
+def test_a_restored_tables_first_segment_is_followed_together_with_the_base_it_rests_on(based: bool) -> None:
+    """The base was put there since the last look at everything; without it the log's beginning is a hole, as ever."""
+    archive = SmallArchive()
+    index = refreshed(archive)
+    source = archive.samples[0]
+    loop, store, disk = archive.loop, archive.store, archive.disk
+    loop.run(rebuild(store, disk, base=None, segments=source.manifests(), cut=Cut(), output="restored", work="w", rebase=True))
+    restored = history(seed=12, segments=1, partition=other_partition(9), start=source.state)
+    store.objects.update(restored.objects())
+    if based:
+        loop.run(
+            upload_base(
+                store, disk, "restored", writer=ATTACHED, table=restored.table, partition=restored.partition, table_name="new", schema="{}",
+                lo="", hi="", lsn=0, stamp=0, chain=chains.START, total=total_of(source.state),
+            )
+        )  # fmt: skip
+    end = Archived(restored.table, restored.partition, restored.segments[-1].last, restored.segments[-1].chain)
+    loop.run(index.follow(now_us=START_US + 60_000_000, archived=[end]))
+    found = index.partitions[(restored.table, restored.partition)]
+    assert [hole.base for hole in found.window().holes] == ([] if based else [True])
+    assert [base.lsn for base in found.bases] == ([0] if based else [])
 
 
 def test_a_tail_that_the_cluster_knows_of_and_is_not_there_is_a_hole() -> None:
