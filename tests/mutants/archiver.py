@@ -544,8 +544,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "index-one-listing-is-proof",
         "archiver/index.py",
-        "        if draft.worse_than(index):\n            told = index.told\n",
-        "        if False:\n            told = index.told\n",
+        "        if draft.worse_than(index):\n            told = index.told\n            again =",
+        "        if False:\n            told = index.told\n            again =",
         ("tests/unit/archiver/test_archive_index.py::test_a_listing_that_missed_a_name_is_listed_again_before_anything_is_called_missing",),
     ),
     Mutant(
