@@ -79,6 +79,13 @@ MUTANTS: list[Mutant] = [
         ("tests/crash/test_tree_power_loss.py",),
     ),
     Mutant(
+        "build-no-dirsync",
+        "storage/btree/worker.py",
+        "        sync_folder(folder / LOADING)\n        (folder / LOADING).rename(folder / LOADED)\n        sync_folder(folder)\n",
+        "        (folder / LOADING).rename(folder / LOADED)\n",
+        ("tests/crash/test_tree_power_loss.py::test_no_cut_loses_what_a_tree_acknowledged",),
+    ),
+    Mutant(
         "orphaned-tree-stays-open",
         "storage/btree/lmdb_engine.py",
         "        tree = self._open.get(partition)\n        if tree is not None:\n            tree.close()\n",

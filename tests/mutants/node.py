@@ -143,6 +143,20 @@ MUTANTS: list[Mutant] = [
         ("tests/sim/test_node_faults.py::test_the_backlog_of_a_full_log_is_bounded",),
     ),
     Mutant(
+        "backlog-back-of-the-queue",
+        "storage/node/turn.py",
+        "self._backlog.appendleft(",
+        "self._backlog.append(",
+        ("tests/sim/test_node_faults.py::test_a_log_that_finds_room_for_a_part_goes_on_in_order",),
+    ),
+    Mutant(
+        "sync-error-swallowed",
+        "storage/node/turn.py",
+        "            if error is not None:\n                self._shell.fail(error)\n                return\n            for control",
+        "            for control",
+        ("tests/sim/test_node_faults.py::test_a_batch_whose_sync_failed_counts_for_nothing",),
+    ),
+    Mutant(
         "backlog-bytes-kept",
         "storage/node/turn.py",
         "            self._backlog_bytes -= _size(waiting.frames)\n",

@@ -29,7 +29,7 @@ CORE: dict[str, str] = {
     "ahead-no-dirsync": "ahead-no-dirsync",
     "no-fdatasync": "no-fdatasync",
     "lmdb-nosync": "lmdb-nosync",
-    "build-no-dirsync": "new-tree-unsynced",
+    "build-no-dirsync": "build-no-dirsync",
     "suspect-volatile": "suspect-volatile",
     "damaged-votes": "damaged-votes",
     "amnesiac-votes": "amnesiac-votes",

@@ -133,6 +133,13 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/server/test_health.py::test_an_archive_that_went_is_gone_and_not_out_of_reach",),
     ),
     Mutant(
+        "restoring-table-watched",
+        "server/health.py",
+        "for table in self._control.service.tables() if not _restoring(table)]",
+        "for table in self._control.service.tables()]",
+        ("tests/unit/server/test_health.py::test_a_table_that_is_being_restored_is_watched_from_its_publication_on",),
+    ),
+    Mutant(
         "ahead-unseen",
         "server/health.py",
         "return ahead_us / 1e6 if ahead_us > RESERVATION_US + node.options.max_clock_offset_us else 0.0",

@@ -143,20 +143,47 @@ def test_a_boot_that_cannot_be_made_durable_fails_the_node_and_says_so(monkeypat
     tell(scene)
 
 
+def test_a_batch_whose_sync_failed_counts_for_nothing() -> None:
+    """Of two members that hear each other one cannot sync: it says so, stops, and nothing is answered on its word."""
+
+    async def scene(story: Story) -> None:
+        await story.begin()
+        await story.must_put(1, 1)
+        name, away = story.followers()
+        leader, victim = story.leader(), story.node(name)
+        for other in (name, leader.node.name):
+            story.world.net.cut_link(away, other)
+            story.world.net.cut_link(other, away)
+        story.host(name).disk.faults.sync_error = 1.0
+        heard: list[Any] = []
+        leader.write(put(2, 2, blind=True), heard.append)
+        await story.until(lambda: victim.failed is not None or heard)
+        assert heard == []
+        assert isinstance(victim.failed, Corrupt)
+        assert "sync failed" in str(victim.failed)
+        await story.sleep(1.0)
+        assert not any(isinstance(one, WriteAnswer) for one in heard)
+
+    tell(scene)
+
+
 # ------------------------------------------------------------------ a full log
 
 
 class FullLog:
-    """One node's log takes no data while `full`; control frames go on."""
+    """One node's log takes no data while `full`, but for the next `room` appends; control frames go on."""
 
     def __init__(self, node: Node, patch: pytest.MonkeyPatch) -> None:
         self.full = True
+        self.room = 0
         wal: Any = node.wal
         real = wal.queue
 
         def queue(frame: Any) -> None:
             if self.full and isinstance(frame, Append):
-                raise DiskFull("the WAL is at its limit")
+                if not self.room:
+                    raise DiskFull("the WAL is at its limit")
+                self.room -= 1
             real(frame)
 
         patch.setattr(wal, "queue", queue)
@@ -210,6 +237,30 @@ def test_the_backlog_of_a_full_log_is_bounded(monkeypatch: pytest.MonkeyPatch) -
         log.full = False
         await story.until(lambda: node.replicas[story.partition].applied >= story.leader().applied, seconds=20)
         assert not node.full
+
+    tell(scene)
+
+
+def test_a_log_that_finds_room_for_a_part_goes_on_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What found no room again waits in front of what came after it."""
+
+    async def scene(story: Story) -> None:
+        await story.begin()
+        node = story.node(story.followers()[0])
+        replica = node.replicas[story.partition]
+        log = FullLog(node, monkeypatch)
+        for value in range(20):
+            await story.must_put(value, value)
+        assert len(node.turn._backlog) > 6
+        for _ in range(3):
+            log.room, before = 2, replica.applied
+            await story.until(lambda: log.room == 0)
+            await story.until(lambda before=before: replica.applied > before)  # type: ignore[misc]
+            assert node.full
+        log.full = False
+        await story.until(lambda: not node.full and replica.applied >= story.leader().applied)
+        assert node.failed is None
+        assert len(node.turn._backlog) == 0
 
     tell(scene)
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from archiver.index import ArchiveIndex
 from base.errors import ScrubjayError, Unavailable
 from base.hlc import stamp_of
-from base.ids import NodeName
+from base.ids import NodeName, PartitionId, TableId
 from base.wrap.faulty import FaultyStore
 from base.wrap.metered import MeteredStore
 from scrubber.ledger import MEMORY, PartitionProof, SqliteLedger
 from server.health import Health, HealthOptions, Heard, Problem, View
 from server.windows import archived_here
 from sim.whole.cluster import CLUSTER, NAMES
-from storage.control.catalogue import TableMeta
+from storage.control.catalogue import RestoreOrigin, TableMeta
 from storage.node import Node
 from tests.unit.control.house import House
 
@@ -125,6 +126,35 @@ def test_members_whose_logs_are_full_take_no_writes() -> None:
     assert not view.serves
     assert [one.found.kind for one in view.problems] == ["node-full", "node-full"]
     assert view.health == "down"
+
+
+def test_a_table_that_is_being_restored_is_watched_from_its_publication_on() -> None:
+    """Its copies wait for their base and nobody leads them: nobody asks them for anything yet, so that nothing is wrong."""
+    watched = Watched()
+    house, source = watched.house, watched.table
+    house.put(source, 1, 1)
+    at_us = house.env.clock.wall_us()
+    target = msgspec.structs.replace(
+        source,
+        table_id=TableId("7a1b0000-0000-4000-8000-000000000001"),
+        name="back",
+        status="CREATING",
+        partitions=tuple(msgspec.structs.replace(info, partition_id=PartitionId(house.env.rand.uuid())) for info in source.partitions),
+        created_at=at_us,
+        restore_of=RestoreOrigin(source.table_id, source.name, at_us, True),
+        version=1,
+    )
+    house.run(house.service.create_restoring(target))
+    for seconds in (0.1, 30.0):
+        house.pass_time(seconds)
+        view = watched.look()
+        assert view.problems == ()
+        assert view.serves
+        assert "back" not in {table["table"] for table in watched.status()["tables"]}
+    restored = house.table("back")
+    published = msgspec.structs.replace(restored, restore_of=RestoreOrigin(source.table_id, source.name, at_us, False))
+    house.run(house.cluster.parts.store.metadata.put_table(published))
+    assert not watched.look().serves, "as of now it is a table like any other, and nobody leads it"
 
 
 def test_an_archive_that_went_is_gone_and_not_out_of_reach() -> None:
