@@ -152,6 +152,30 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/archiver/test_archive_attest.py::test_what_is_kept_is_bounded",),
     ),
     Mutant(
+        "refutation-outlives-its-segment",
+        "storage/attest.py",
+        "        self._bad.pop(last, None)\n",
+        "",
+        (
+            "tests/unit/archiver/test_archive_attest.py::test_a_refutation_is_forgotten_with_its_segment",
+            "tests/unit/archiver/test_archive_attest.py::test_forgotten_refutations_give_their_place_up",
+        ),
+    ),
+    Mutant(
+        "words-outlive-their-segment",
+        "storage/attest.py",
+        "        self._said.pop(last, None)\n",
+        "",
+        ("tests/unit/archiver/test_archive_attest.py::test_a_refutation_is_forgotten_with_its_segment",),
+    ),
+    Mutant(
+        "refutations-unbounded",
+        "storage/attest.py",
+        "        if last not in self._bad and len(self._bad) >= KEPT_MAX:\n            return False\n",
+        "",
+        ("tests/unit/archiver/test_archive_attest.py::test_forgotten_refutations_give_their_place_up",),
+    ),
+    Mutant(
         "own-log-unproven",
         "archiver/agent.py",
         "        if found != segment.raw_sha256:\n",

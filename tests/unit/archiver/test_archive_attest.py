@@ -74,9 +74,28 @@ def test_a_refuted_generation_never_counts_whatever_was_said_of_it() -> None:
     made.attested(9, 1, Attestation(RAW, 2, False))
     made.attested(9, 3, Attestation(RAW, 2, True))
     assert made.archived(9, RAW) == (1, 3)
+
+
+def test_a_refutation_is_forgotten_with_its_segment() -> None:
+    """Once the segment is archived nothing about it is kept: neither words for it nor against it, and no others go with it."""
+    made = attest((1, 1, True))
+    for last in (9, 19):
+        made.refuted(last, 1, "cut short")
     made.forget(9)
     assert made.bad(9) == {}
-    assert made.lasts() == []
+    assert made.lasts() == [19]
+    assert made.bad(19) == {1: "cut short"}
+    assert made.refuted(9, 1, "said anew"), "it is news again"
+
+
+def test_forgotten_refutations_give_their_place_up() -> None:
+    made = Attestations()
+    for last in range(1, KEPT_MAX + 1):
+        assert made.refuted(last, 1, "bad")
+    assert not made.refuted(KEPT_MAX + 1, 1, "bad")
+    made.forget(1)
+    assert made.refuted(KEPT_MAX + 1, 1, "bad")
+    assert made.bad(KEPT_MAX + 1) == {1: "bad"}
 
 
 def test_what_is_kept_is_bounded() -> None:
