@@ -23,10 +23,10 @@ from base.real.rand import RealRand
 from base.real.stores import open_store
 from base.wrap.metered import MeteredStore
 from bench.bench_rebuild import fill
+from sim.lone import LoneStore
 from tests.unit.archiver.sample import CLUSTER, Sample
 from tests.unit.archiver.test_archive_agent import FakeSource
 from tests.unit.archiver.test_archive_claiming import MemoryBook
-from tests.unit.archiver.tiny_loop import MemoryStore
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
 
     async def whole(tasks: AsyncTasks) -> None:
         env = Env(RealClock(), RealRand(), tasks)
-        bare: Any = open_store(options.url) if options.url else MemoryStore()
+        bare: Any = open_store(options.url) if options.url else LoneStore()
         store = MeteredStore(bare, env)
         writer = Writer(CLUSTER)
         await attach(store, env, cluster_id=CLUSTER, folder_is_new=True)

@@ -14,9 +14,9 @@ import time
 from archiver.rebuild import rebuild
 from archiver.replay import Cut
 from base.ids import Lsn
+from sim.lone import LoneDisk, LoneHost, LoneStore
 from storage.record import Effect, Op
 from tests.unit.archiver.sample import ATTACHED, Sample
-from tests.unit.archiver.tiny_loop import MemoryDisk, MemoryStore, TinyLoop
 
 SEGMENT_BYTES = 8 << 20
 
@@ -44,7 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     sample = Sample(seed=1)
     fill(sample, options.segments, options.item, options.keys)
-    loop, store, disk = TinyLoop(), MemoryStore(), MemoryDisk()
+    loop, store, disk = LoneHost(), LoneStore(), LoneDisk()
     store.objects.update(sample.objects())
     manifests, base = sample.manifests(), None
     if options.base:

@@ -34,7 +34,7 @@ class StoreFaults:
 
 
 @dataclass(slots=True)
-class _Object:
+class SimObject:
     data: bytes
     made_us: int
 
@@ -63,7 +63,7 @@ class SimStore:
         self.faults = StoreFaults()
         self.requests = Requests()
         self._draw = world.stream(f"store/{name}")
-        self.objects: dict[str, _Object] = {}
+        self.objects: dict[str, SimObject] = {}
         self.on_put: Callable[[str], None] | None = None
         """Told of every object at the moment it exists: for checkers."""
 
@@ -137,7 +137,7 @@ class SimStoreClient:
         for other in store.objects:
             if other.startswith(key + "/") or key.startswith(other + "/"):
                 raise Invalid("one key is a prefix of another", key=key, other=other)
-        store.objects[key] = _Object(bytes(data), store.world.now)
+        store.objects[key] = SimObject(bytes(data), store.world.now)
         if store.on_put is not None:
             store.on_put(key)
         store.requests.put += 1

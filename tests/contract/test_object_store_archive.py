@@ -23,13 +23,13 @@ from base.ids import Lsn, PartitionId, Stamp
 from base.wrap.limit import LimitedStore
 from base.wrap.metered import MeteredStore
 from base.wrap.retry import RetryingStore
+from sim.lone import LoneDisk
 from storage.archive_port import ClosedPoint
 from tests.contract.object_store_kinds import Kind, make
 from tests.contract.test_object_store import MARKED
 from tests.unit.archiver.sample import CLUSTER, history, other_partition, total_of
 from tests.unit.archiver.test_archive_agent import FakeSource
 from tests.unit.archiver.test_archive_claiming import MemoryBook
-from tests.unit.archiver.tiny_loop import LoneDisk
 
 OPTIONS = AgentOptions(compare_after_s=0.05, rescan_s=0.05, closed_interval_s=0.2)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scrubber.partition import ScrubOptions
 from scrubber.run import scrub
 from scrubber.verdict import Verdict
-from tests.unit.archiver.tiny_loop import TinyLoop
+from sim.lone import LoneHost
 from tests.unit.scrubber.scrub_world import NODES, FakeReferences, FakeStore, PartitionModel, item_of, random_history, storage_key, table_of
 
 FAULT = st.tuples(
@@ -30,7 +30,7 @@ FAULT = st.tuples(
 def test_every_fault_is_found_and_nothing_else(
     seed: int, partitions: int, steps: int, faults: list[tuple[int, str, int, str]], lanes: int
 ) -> None:
-    loop = TinyLoop(seed)
+    loop = LoneHost(seed)
     env = loop.env()
     table = table_of(1, partitions)
     store = FakeStore(env, [table])

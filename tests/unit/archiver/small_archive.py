@@ -10,16 +10,16 @@ from archiver.layout import EpochKey, IdentityKey, build
 from archiver.rebuild import rebuild
 from archiver.replay import Cut
 from base.ids import Lsn, PartitionId, Stamp, TableId
+from sim.lone import LoneDisk, LoneHost, LoneStore
 from storage.archive_port import ClosedPoint
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, OWNER, START_US, Sample, history, other_partition
-from tests.unit.archiver.tiny_loop import LoneDisk, MemoryStore, TinyLoop
 
 
 class SmallArchive:
     """samples: what is in it. store, disk, loop: where."""
 
     def __init__(self, *, segments: int = 3, seed: int = 20) -> None:
-        self.loop, self.store, self.disk = TinyLoop(), MemoryStore(), LoneDisk()
+        self.loop, self.store, self.disk = LoneHost(), LoneStore(), LoneDisk()
         self.samples = [history(seed=seed, segments=segments), history(seed=seed + 1, segments=segments, partition=other_partition(7))]
         objects = self.store.objects
         objects[build(IdentityKey(CLUSTER))] = encode_identity(cluster=CLUSTER, created_us=START_US, parent=None)

@@ -20,11 +20,11 @@ from base.errors import Corrupt, DiskFull, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from base.wrap.faulty import FaultyStore
 from base.wrap.retry import RetryingStore
+from sim.lone import LoneDisk, LoneHost, LoneJobs, LoneStore
 from storage.archive_port import ClosedPoint, History, PartitionFacts, SealedSegment
 from storage.attest import Attestation
 from storage.record import HEADER_SIZE
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample, history, other_partition
-from tests.unit.archiver.tiny_loop import LoneDisk, LoneJobs, MemoryStore, TinyLoop
 
 
 class FakeSource:
@@ -127,8 +127,8 @@ class Bench:
     """A loop, a faulty store with an identity in it, and agents."""
 
     def __init__(self, *, options: AgentOptions | None = None, retries: bool = False) -> None:
-        self.loop = TinyLoop(seed=5)
-        self.memory = MemoryStore()
+        self.loop = LoneHost(seed=5)
+        self.memory = LoneStore()
         self.memory.objects[build(IdentityKey(CLUSTER))] = b"identity"
         self.memory.objects[build(EpochKey(CLUSTER, 1))] = b"epoch"
         self.store = FaultyStore(self.memory, self.loop.env())

@@ -16,10 +16,10 @@ from archiver.replay import Cut
 from archiver.verify import VerifyOptions, verify
 from archiver.writer import Writer
 from base.ids import Lsn, PartitionId
+from sim.lone import LoneDisk, LoneHost, LoneStore
 from storage.attest import KEPT_MAX, Attestation, Attestations
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample, history
 from tests.unit.archiver.test_archive_agent import Bench, FakeSource
-from tests.unit.archiver.tiny_loop import LoneDisk, MemoryStore, TinyLoop
 
 RAW, OTHER = bytes(32), bytes([1] * 32)
 
@@ -285,7 +285,7 @@ def test_a_member_alone_archives_nothing_however_often_it_says_so() -> None:
 # --- bases ---
 
 
-def upload(store: MemoryStore, disk: LoneDisk, loop: TinyLoop, sample: Sample, writer: object = ATTACHED) -> str:
+def upload(store: LoneStore, disk: LoneDisk, loop: LoneHost, sample: Sample, writer: object = ATTACHED) -> str:
     facts = sample.facts
     done = loop.run(rebuild(store, disk, base=None, segments=sample.manifests(), cut=Cut(), output="rows", work="w"))
     made = loop.run(
@@ -300,7 +300,7 @@ def upload(store: MemoryStore, disk: LoneDisk, loop: TinyLoop, sample: Sample, w
 @pytest.mark.parametrize("part", [0, None], ids=["rows", "manifest"])
 @pytest.mark.parametrize("spoil", [flipped, truncated, emptied, deleted], ids=lambda one: one.__name__)
 def test_a_base_is_read_back_before_it_counts(spoil: Spoil, part: int | None) -> None:
-    loop, store, disk, sample = TinyLoop(), MemoryStore(), LoneDisk(), history(segments=2)
+    loop, store, disk, sample = LoneHost(), LoneStore(), LoneDisk(), history(segments=2)
     store.objects.update(sample.objects())
     put, spoilt = store.put, [False]
 
@@ -323,7 +323,7 @@ def test_a_base_is_read_back_before_it_counts(spoil: Spoil, part: int | None) ->
 def test_a_base_that_an_earlier_term_wrote_is_found_and_kept() -> None:
     from archiver.identity import Attached
 
-    loop, store, disk, sample = TinyLoop(), MemoryStore(), LoneDisk(), history(segments=2)
+    loop, store, disk, sample = LoneHost(), LoneStore(), LoneDisk(), history(segments=2)
     store.objects.update(sample.objects())
     first = upload(store, disk, loop, sample)
     before = dict(store.objects)

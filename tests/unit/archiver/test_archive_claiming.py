@@ -1,4 +1,4 @@
-"""Who writes: owners, epochs, other clusters with our identity, logs that do not continue the archive. On virtual time, over a memory store."""
+"""Who writes: owners, epochs, other clusters with our identity, logs that do not continue the archive. On virtual time, over the simulator's store."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from archiver.writer import BLOCKED, DIVERGED, FENCED, UNKNOWN, Writer
 from base.errors import Conflict, Fenced, Missing, ScrubjayError, Unavailable, Unsafe
 from base.ids import Lsn, PartitionId, TableId
 from base.wrap.faulty import FaultyStore
+from sim.lone import LoneHost, LoneStore
 from storage.archive_port import History, SealedSegment
 from storage.control.catalogue import WriterNotes
 from tests.unit.archiver.sample import CLUSTER, OWNER, START_US, Sample, history
 from tests.unit.archiver.test_archive_agent import FakeSource
-from tests.unit.archiver.tiny_loop import MemoryStore, TinyLoop
 
 OTHER = "11111111-1111-4111-8111-111111111111"
 
@@ -45,8 +45,8 @@ class World:
     """One archive, and lives of clusters over it: `life(book, sample)` is a start with that folder's notes and log."""
 
     def __init__(self) -> None:
-        self.loop = TinyLoop(seed=9)
-        self.memory = MemoryStore()
+        self.loop = LoneHost(seed=9)
+        self.memory = LoneStore()
         self.memory.objects[build(IdentityKey(CLUSTER))] = b"identity"
         self.store = FaultyStore(self.memory, self.loop.env())
         self.lines: list[tuple[str, str]] = []
@@ -267,14 +267,15 @@ def test_an_archive_that_is_not_there_any_more_blocks_writing_until_it_is() -> N
     world, book, sample = World(), MemoryBook(), history(segments=1)
     life = world.life(book, sample).start()
     world.loop.run_for(10)
-    kept, world.memory.objects = world.memory.objects, {}
+    kept = dict(world.memory.objects)
+    world.memory.objects.clear()
     world.loop.run_for(100)
     assert life.writer.state == BLOCKED
     write(sample)
     life.source.changed(sample.partition)
     world.loop.run_for(60)
     assert world.memory.objects == {}, "nothing is written into another place"
-    world.memory.objects = kept
+    world.memory.objects.update(kept)
     world.loop.run_for(120)
     assert life.writer.state == ""
     assert len(world.segments()) == 2 * len(sample.segments)

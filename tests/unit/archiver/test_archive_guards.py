@@ -16,15 +16,15 @@ from archiver.publishing import ClosedPublisher
 from archiver.writer import Writer
 from base.errors import Corrupt
 from base.ids import Lsn, PartitionId, Stamp
+from sim.lone import LoneHost, LoneStore
 from storage import chain as chains
 from storage.archive_port import ClosedPoint, SealedSegment
 from storage.digest import Total
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample, history
 from tests.unit.archiver.test_archive_agent import Bench, FakeSource
-from tests.unit.archiver.tiny_loop import MemoryStore, TinyLoop
 
 
-def placer(loop: TinyLoop, store: MemoryStore) -> Placer:
+def placer(loop: LoneHost, store: LoneStore) -> Placer:
     return Placer(store, loop.env(), writer=Writer(CLUSTER, ATTACHED), node="n2")
 
 
@@ -36,7 +36,7 @@ def forged(manifest: SegmentManifest, **facts: Any) -> SegmentManifest:
 
 def test_records_that_are_not_the_ones_in_our_log_are_no_match() -> None:
     """The object and its manifest are whole; only the comparison with the log's own bytes tells."""
-    loop, store, sample = TinyLoop(), MemoryStore(), history(segments=1)
+    loop, store, sample = LoneHost(), LoneStore(), history(segments=1)
     store.objects.update(sample.objects())
     segment = sample.segments[1]
     raw = sample.raw(segment)
@@ -64,7 +64,7 @@ FACTS: dict[str, Any] = {
 
 @pytest.mark.parametrize("fact", FACTS)
 def test_a_manifest_that_says_something_else_than_the_seal_is_no_match_and_not_built_upon(fact: str) -> None:
-    loop, store, sample = TinyLoop(), MemoryStore(), history(segments=1)
+    loop, store, sample = LoneHost(), LoneStore(), history(segments=1)
     store.objects.update(sample.objects())
     segment = sample.segments[1]
     manifest, _ = sample.manifest(segment)
@@ -192,7 +192,7 @@ def point(sample: Sample, closed_us: int) -> ClosedPoint:
 
 
 def test_closed_timestamps_ahead_of_the_clock_are_kept_back() -> None:
-    loop, store, sample = TinyLoop(), MemoryStore(), history(segments=1)
+    loop, store, sample = LoneHost(), LoneStore(), history(segments=1)
     source = FakeSource(1, [sample], leads=True)
     told: list[Any] = []
     publisher = ClosedPublisher(loop.env(), store, source, Writer(CLUSTER, ATTACHED), max_offset_us=500_000, told=told.append)
@@ -224,7 +224,7 @@ def test_a_seal_whose_facts_are_not_those_of_its_record_never_leaves() -> None:
 
 
 def test_what_was_there_already_was_read_back_and_what_was_only_written_was_not() -> None:
-    loop, store, sample = TinyLoop(), MemoryStore(), history(segments=1)
+    loop, store, sample = LoneHost(), LoneStore(), history(segments=1)
     segment, mine = sample.segments[1], placer(loop, store)
 
     async def checked(generation: int) -> Outgoing:

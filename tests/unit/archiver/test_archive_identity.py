@@ -10,16 +10,16 @@ from archiver.probe import probe
 from archiver.reader import read_records
 from base.env import ListPage, ObjectInfo
 from base.errors import Corrupt, Missing, Unavailable, Unsafe
+from sim.lone import LoneHost, LoneStore
 from tests.fixtures.golden import Golden
 from tests.unit.archiver.sample import CLUSTER, history
 from tests.unit.archiver.test_archive_rebuild import archive
-from tests.unit.archiver.tiny_loop import MemoryStore, TinyLoop
 
 OTHER = "0c1a5e00-0000-4000-8000-0000000000ff"
 
 
 def test_a_new_folder_on_an_empty_prefix() -> None:
-    loop, store = TinyLoop(), MemoryStore()
+    loop, store = LoneHost(), LoneStore()
     cluster = loop.run(attach(store, loop.env(), cluster_id=None, folder_is_new=True))
     key = build(IdentityKey(cluster))
     assert decode_identity(store.objects[key], where=key) == cluster
@@ -28,14 +28,14 @@ def test_a_new_folder_on_an_empty_prefix() -> None:
 
 
 def test_a_first_start_that_was_killed_goes_on() -> None:
-    loop, store = TinyLoop(), MemoryStore()
+    loop, store = LoneHost(), LoneStore()
     loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True))
     assert loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True)) == CLUSTER
 
 
 @pytest.mark.parametrize("cluster_id", [None, CLUSTER])
 def test_an_empty_folder_on_a_used_prefix_is_refused(cluster_id: str | None) -> None:
-    loop, store = TinyLoop(), MemoryStore()
+    loop, store = LoneHost(), LoneStore()
     loop.run(attach(store, loop.env(), cluster_id=OTHER, folder_is_new=True))
     with pytest.raises(Unsafe) as caught:
         loop.run(attach(store, loop.env(), cluster_id=cluster_id, folder_is_new=True))
@@ -46,7 +46,7 @@ def test_an_empty_folder_on_a_used_prefix_is_refused(cluster_id: str | None) -> 
 
 @pytest.mark.parametrize("used", [False, True])
 def test_a_foreign_archive_is_refused(used: bool) -> None:
-    loop, store = TinyLoop(), MemoryStore()
+    loop, store = LoneHost(), LoneStore()
     if used:
         loop.run(attach(store, loop.env(), cluster_id=OTHER, folder_is_new=True))
     with pytest.raises(Unsafe) as caught:
@@ -56,14 +56,14 @@ def test_a_foreign_archive_is_refused(used: bool) -> None:
 
 
 def test_foreign_objects_are_no_cluster() -> None:
-    loop, store = TinyLoop(), MemoryStore()
+    loop, store = LoneHost(), LoneStore()
     store.objects.update({"readme.txt": b"x", "backup/2020/a": b"x", "zz/t=1": b"x"})
     cluster = loop.run(attach(store, loop.env(), cluster_id=None, folder_is_new=True))
     assert loop.run(clusters(store)) == [cluster]
 
 
 def test_a_lost_identity_is_written_again_at_start() -> None:
-    loop, store = TinyLoop(), MemoryStore()
+    loop, store = LoneHost(), LoneStore()
     loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True))
     store.objects[build(EpochKey(CLUSTER, 1))] = b"epoch"
     key = build(IdentityKey(CLUSTER))
@@ -73,13 +73,13 @@ def test_a_lost_identity_is_written_again_at_start() -> None:
 
 
 def test_a_rotted_identity_is_no_reason_to_stop() -> None:
-    loop, store = TinyLoop(), MemoryStore()
+    loop, store = LoneHost(), LoneStore()
     store.objects[build(IdentityKey(CLUSTER))] = b"rot"
     assert loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=False)) == CLUSTER
 
 
 def test_an_archive_of_format_version_1_is_refused_by_name(golden: Golden) -> None:
-    loop, store = TinyLoop(), MemoryStore()
+    loop, store = LoneHost(), LoneStore()
     store.objects[build(IdentityKey(CLUSTER))] = golden.read("v1/archive/identity.json")
     with pytest.raises(Unsafe, match="format version 1"):
         loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=False))
@@ -88,17 +88,17 @@ def test_an_archive_of_format_version_1_is_refused_by_name(golden: Golden) -> No
 # --- the probe: each lying store is refused by name ---
 
 
-class Careless(MemoryStore):
+class Careless(LoneStore):
     """Overwrites."""
 
     async def put(self, key: str, data: bytes) -> None:
         self.objects[key] = data
 
 
-class Racy(MemoryStore):
+class Racy(LoneStore):
     """Looks before it writes, with a gap in between."""
 
-    def __init__(self, loop: TinyLoop) -> None:
+    def __init__(self, loop: LoneHost) -> None:
         super().__init__()
         self._loop = loop
 
@@ -110,32 +110,32 @@ class Racy(MemoryStore):
         self.objects[key] = data
 
 
-class Stale(MemoryStore):
+class Stale(LoneStore):
     """Lists late."""
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> ListPage:
         return ListPage((), False)
 
 
-class Disorderly(MemoryStore):
+class Disorderly(LoneStore):
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> ListPage:
         page = await super().list(prefix, after=after, limit=limit)
         return ListPage(tuple(reversed(page.objects)), page.more)
 
 
-class Rotten(MemoryStore):
+class Rotten(LoneStore):
     async def get(self, key: str) -> bytes:
         return (await super().get(key))[:-1] + b"!"
 
 
-class Trusting(MemoryStore):
+class Trusting(LoneStore):
     """Does not look at checksums."""
 
     async def refuses_wrong_checksum(self, key: str) -> bool:
         return False
 
 
-class Clinging(MemoryStore):
+class Clinging(LoneStore):
     async def delete(self, key: str) -> None: ...
 
     async def head(self, key: str) -> ObjectInfo | None:
@@ -155,7 +155,7 @@ class Clinging(MemoryStore):
     ],
 )
 def test_a_store_that_lies_is_refused(make: object, name: str) -> None:
-    loop = TinyLoop()
+    loop = LoneHost()
     store = make(loop)  # type: ignore[operator]
     with pytest.raises(Unsafe) as caught:
         loop.run(probe(store, loop.env()))
@@ -164,12 +164,12 @@ def test_a_store_that_lies_is_refused(make: object, name: str) -> None:
 
 
 def test_an_honest_store_passes_and_is_left_clean() -> None:
-    loop, store = TinyLoop(), MemoryStore()
+    loop, store = LoneHost(), LoneStore()
     loop.run(probe(store, loop.env()))
     assert store.objects == {}
 
 
-class Dying(MemoryStore):
+class Dying(LoneStore):
     """Goes away after a few calls; counts what it is still asked."""
 
     calls = 0
@@ -188,7 +188,7 @@ class Dying(MemoryStore):
 
 def test_a_store_that_goes_away_in_the_probe_is_not_asked_again_to_clean_up() -> None:
     """Each such call may cost a whole patience: seven of them kept a start, and a stop, for minutes."""
-    loop, store = TinyLoop(), Dying()
+    loop, store = LoneHost(), Dying()
     with pytest.raises(Unavailable):
         loop.run(probe(store, loop.env()))
     assert store.calls <= 4 + 8, "the racers' calls were under way at once"

@@ -7,13 +7,13 @@ import pytest
 from archiver.layout import build
 from archiver.reader import read_records
 from base.errors import Corrupt, Missing
+from sim.lone import LoneHost, LoneStore
 from storage.record import Record
 from tests.unit.archiver.sample import Sample
-from tests.unit.archiver.tiny_loop import MemoryStore, TinyLoop
 
 
-def written(segments: int = 3) -> tuple[Sample, MemoryStore]:
-    sample, store = Sample(seed=7), MemoryStore()
+def written(segments: int = 3) -> tuple[Sample, LoneStore]:
+    sample, store = Sample(seed=7), LoneStore()
     for _ in range(segments):
         for _ in range(5):
             sample.random_write()
@@ -22,13 +22,13 @@ def written(segments: int = 3) -> tuple[Sample, MemoryStore]:
     return sample, store
 
 
-def read(store: MemoryStore, sample: Sample, *, first: int, last: int | None = None, skip: int | None = None) -> list[Record]:
+def read(store: LoneStore, sample: Sample, *, first: int, last: int | None = None, skip: int | None = None) -> list[Record]:
     manifests = [one for place, one in enumerate(sample.manifests()) if place != skip]
 
     async def whole() -> list[Record]:
         return [record async for record in read_records(store, manifests, first=first, last=last)]
 
-    return TinyLoop().run(whole())
+    return LoneHost().run(whole())
 
 
 @pytest.mark.parametrize(("first", "last"), [(1, None), (4, None), (6, 7), (7, 7), (1, 18), (13, 18)])

@@ -15,18 +15,18 @@ from archiver.replay import Cut
 from base.errors import Corrupt, Invalid, Missing
 from base.ids import Lsn, Stamp
 from sim.jobs import SimJobContext
+from sim.lone import LoneDisk, LoneHost, LoneStore
 from storage import chain as chains
 from storage.digest import Total
 from storage.record import IMPLEMENTED, Kind
 from storage.rowfile import read_rowfile
 from tests.unit.archiver.sample import ATTACHED, START_US, Sample, history, total_of
-from tests.unit.archiver.tiny_loop import LoneDisk, MemoryStore, TinyLoop
 
 
-def archive(sample: Sample) -> tuple[TinyLoop, MemoryStore, LoneDisk]:
-    store = MemoryStore()
+def archive(sample: Sample) -> tuple[LoneHost, LoneStore, LoneDisk]:
+    store = LoneStore()
     store.objects.update(sample.objects())
-    return TinyLoop(), store, LoneDisk()
+    return LoneHost(), store, LoneDisk()
 
 
 def rows(disk: LoneDisk, path: str = "out") -> dict[bytes, bytes]:
@@ -34,7 +34,7 @@ def rows(disk: LoneDisk, path: str = "out") -> dict[bytes, bytes]:
     return {row.key: row.item for row in read_rowfile(lambda at, length: data[at : at + length], len(data))}
 
 
-def make_base(loop: TinyLoop, store: MemoryStore, disk: LoneDisk, sample: Sample, segment_index: int) -> BaseManifest:
+def make_base(loop: LoneHost, store: LoneStore, disk: LoneDisk, sample: Sample, segment_index: int) -> BaseManifest:
     segment = sample.segments[segment_index]
     done = loop.run(rebuild(store, disk, base=None, segments=sample.manifests(), cut=Cut(lsn=segment.last), output="base-rows", work="w"))
     facts = sample.facts

@@ -14,11 +14,11 @@ from archiver.segment import SegmentHead, encode_segment
 from archiver.verify import LEVELS, VerifyOptions, VerifyReport, verify
 from base.env import ListPage
 from base.errors import Invalid, Unavailable
+from sim.lone import LoneJobs
 from storage import record as records
 from storage.record import HEADER_SIZE
 from tests.unit.archiver.sample import CLUSTER, OWNER, START_US
 from tests.unit.archiver.small_archive import SmallArchive
-from tests.unit.archiver.tiny_loop import LoneJobs
 
 KEYS = sorted(SmallArchive().store.objects)
 OTHER = "0c1a5e00-0000-4000-8000-0000000000ff"

@@ -17,11 +17,11 @@ from base.wrap.faulty import FaultyStore
 from base.wrap.limit import LimitedStore
 from base.wrap.metered import MeteredStore
 from base.wrap.retry import RetryingStore, RetryPolicy
-from tests.unit.archiver.tiny_loop import Cancelled, MemoryStore, TinyLoop
+from sim.lone import Cancelled, LoneHost, LoneStore
 
 
-def faulty() -> tuple[TinyLoop, MemoryStore, FaultyStore, RetryingStore]:
-    loop, memory = TinyLoop(), MemoryStore()
+def faulty() -> tuple[LoneHost, LoneStore, FaultyStore, RetryingStore]:
+    loop, memory = LoneHost(), LoneStore()
     bad = FaultyStore(memory, loop.env())
     return loop, memory, bad, RetryingStore(bad, loop.env())
 
@@ -86,8 +86,8 @@ def test_permanent_errors_are_not_retried(error: ScrubjayError) -> None:
 
 
 def test_pace_bounds_requests_in_flight() -> None:
-    loop = TinyLoop()
-    slow = FaultyStore(MemoryStore(), loop.env())
+    loop = LoneHost()
+    slow = FaultyStore(LoneStore(), loop.env())
     slow.slow_s = 1.0
     store = LimitedStore(slow, loop.env(), in_flight=3)
 
@@ -105,8 +105,8 @@ def test_pace_bounds_requests_in_flight() -> None:
 
 
 def test_pace_bounds_bytes() -> None:
-    loop = TinyLoop()
-    store = LimitedStore(MemoryStore(), loop.env(), bytes_per_second=1_000_000)
+    loop = LoneHost()
+    store = LimitedStore(LoneStore(), loop.env(), bytes_per_second=1_000_000)
 
     async def many() -> None:
         for number in range(10):
@@ -119,8 +119,8 @@ def test_pace_bounds_bytes() -> None:
 
 
 def test_a_cancelled_waiter_gives_its_place_back() -> None:
-    loop = TinyLoop()
-    slow = FaultyStore(MemoryStore(), loop.env())
+    loop = LoneHost()
+    slow = FaultyStore(LoneStore(), loop.env())
     slow.slow_s = 1.0
     store = LimitedStore(slow, loop.env(), in_flight=1)
 
@@ -141,8 +141,8 @@ def test_a_cancelled_waiter_gives_its_place_back() -> None:
 
 
 def test_the_meter_counts_bytes_errors_and_time() -> None:
-    loop = TinyLoop()
-    bad = FaultyStore(MemoryStore(), loop.env())
+    loop = LoneHost()
+    bad = FaultyStore(LoneStore(), loop.env())
     bad.slow_s = 0.002
     store = MeteredStore(bad, loop.env())
     loop.run(store.put("k", b"12345"))

@@ -10,11 +10,11 @@ from base.errors import Unavailable
 from base.gate import Gate
 from base.wrap.faulty import FaultyStore
 from base.wrap.limit import LimitedStore
-from tests.unit.archiver.tiny_loop import MemoryStore, TinyLoop
+from sim.lone import LoneHost, LoneStore
 
 
 def test_nobody_enters_while_somebody_is_inside_and_they_come_in_order() -> None:
-    loop = TinyLoop()
+    loop = LoneHost()
     gate = Gate(loop.tasks)
     inside: list[int] = []
     order: list[int] = []
@@ -39,7 +39,7 @@ def test_nobody_enters_while_somebody_is_inside_and_they_come_in_order() -> None
 
 @pytest.mark.parametrize("when_s", [0.05, 0.1], ids=["while it waits", "with the turn already given to it"])
 def test_the_turn_of_a_cancelled_visitor_goes_to_the_next(when_s: float) -> None:
-    loop = TinyLoop()
+    loop = LoneHost()
     gate = Gate(loop.tasks)
     ended: list[str] = []
 
@@ -63,7 +63,7 @@ def test_the_turn_of_a_cancelled_visitor_goes_to_the_next(when_s: float) -> None
 
 
 def test_a_turn_given_to_who_was_cancelled_in_the_same_moment_is_handed_on() -> None:
-    loop = TinyLoop()
+    loop = LoneHost()
     gate = Gate(loop.tasks)
     ended: list[str] = []
 
@@ -85,8 +85,8 @@ def test_a_turn_given_to_who_was_cancelled_in_the_same_moment_is_handed_on() -> 
 
 
 def test_a_request_that_fails_gives_its_place_back() -> None:
-    loop = TinyLoop()
-    store = LimitedStore(FaultyStore(MemoryStore(), loop.env()), loop.env(), in_flight=1)
+    loop = LoneHost()
+    store = LimitedStore(FaultyStore(LoneStore(), loop.env()), loop.env(), in_flight=1)
     store.inner.down = True  # type: ignore[attr-defined]
 
     async def main() -> None:
@@ -101,8 +101,8 @@ def test_a_request_that_fails_gives_its_place_back() -> None:
 
 
 def test_a_place_given_to_who_was_cancelled_in_the_same_moment_is_handed_on() -> None:
-    loop = TinyLoop()
-    store = LimitedStore(MemoryStore(), loop.env(), in_flight=1)
+    loop = LoneHost()
+    store = LimitedStore(LoneStore(), loop.env(), in_flight=1)
 
     async def main() -> None:
         await store._enter()

@@ -18,10 +18,10 @@ from pitr.archive import RestoredRows, TableArchive
 from pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
 from pitr.restore import RestoreOptions
 from pitr.service import RestoreService
+from sim.lone import LoneHost
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.digest import MASK, Total
 from storage.service_port import Finding, SealPoint
-from tests.unit.archiver.tiny_loop import TinyLoop
 from tests.unit.scrubber.scrub_world import NODES, item_of, storage_key, table_of
 
 Rows = dict[bytes, bytes]
@@ -86,7 +86,7 @@ class RestoreWorld:
     """Durable: tables, jobs, loaded copies, uploaded bases, row files. `restart()` makes a new service over them."""
 
     def __init__(self, partitions: int = 2, seed: int = 1) -> None:
-        self.loop = TinyLoop(seed)
+        self.loop = LoneHost(seed)
         self.env = self.loop.env()
         self.source = table_of(1, partitions)
         self.metas: dict[str, TableMeta] = {self.source.table_id: self.source}
@@ -132,7 +132,7 @@ class RestoreWorld:
         """A new process: nothing but what is durable is left."""
         self.loop.kill()
         self.known_notes = dict(self.notes)
-        self.loop = TinyLoop(self.loop.now_us & 0xFFFF, start_us=self.loop.now_us)
+        self.loop = LoneHost(self.loop.now_us & 0xFFFF, start_us=self.loop.now_us)
         self.env = self.loop.env()
         world: Any = self
         options = RestoreOptions(archive_wait_s=10.0, lanes=2)

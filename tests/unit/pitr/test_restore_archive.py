@@ -22,22 +22,22 @@ from pitr.service import RestoreService
 from pitr.source import ArchiveSource
 from pitr.target import Asked
 from scrubjay.admin import restore_answer
+from sim.lone import LoneDisk, LoneJobs, LoneStore
 from storage.archive_port import PartitionFacts
 from storage.digest import Total
 from storage.record import Effect, Kind, Op, Seal
 from storage.rowfile import RowFileWriter, read_rowfile
 from storage.service_port import SealPoint
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample
-from tests.unit.archiver.tiny_loop import LoneDisk, LoneJobs, MemoryStore
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, Rows, total_of
 from tests.unit.scrubber.scrub_world import NODES, item_of, storage_key
 
 
 class ArchivedWorld(RestoreWorld):
-    """The source's partitions are Samples; everything archived is real bytes in a memory store."""
+    """The source's partitions are Samples; everything archived is real bytes in the simulator's store."""
 
     def __init__(self, partitions: int = 2, seed: int = 1) -> None:
-        self.objects = MemoryStore()
+        self.objects = LoneStore()
         self.disk = LoneDisk()
         self.samples: dict[PartitionId, Sample] = {}
         super().__init__(partitions, seed)

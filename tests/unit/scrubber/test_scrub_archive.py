@@ -23,6 +23,7 @@ from scrubber.report import PartitionReport
 from scrubber.run import scrub
 from scrubber.shelves import StoreShelves
 from scrubber.verdict import Verdict
+from sim.lone import LoneDisk, LoneHost, LoneJobs, LoneStore
 from storage import record as records
 from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.digest import Total
@@ -31,7 +32,6 @@ from storage.record import Effect, Op, Seal
 from storage.rowfile import read_rowfile
 from storage.service_port import SealPoint
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample
-from tests.unit.archiver.tiny_loop import LoneDisk, LoneJobs, MemoryStore, TinyLoop
 from tests.unit.scrubber.scrub_world import KEY, NODES, CopyModel, FakeStore, key_of, storage_key
 
 
@@ -44,7 +44,7 @@ def manifest_of(segment: str) -> str:
 class ArchivedStore(FakeStore):
     """Copies follow a Sample's log; each seal is archived with real codecs."""
 
-    def __init__(self, env: Env, table: TableMeta, sample: Sample, objects: MemoryStore, disk: LoneDisk) -> None:
+    def __init__(self, env: Env, table: TableMeta, sample: Sample, objects: LoneStore, disk: LoneDisk) -> None:
         super().__init__(env, [table])
         self.sample = sample
         self.objects = objects
@@ -90,8 +90,8 @@ class ArchivedStore(FakeStore):
 
 class World:
     def __init__(self, writes: int = 40) -> None:
-        self.loop = TinyLoop()
-        self.objects = MemoryStore()
+        self.loop = LoneHost()
+        self.objects = LoneStore()
         self.disk = LoneDisk()
         sample = Sample()
         info = PartitionInfo(PartitionId(sample.partition), "00" * 16, "", ())

@@ -17,10 +17,10 @@ from scrubber.reference import Damage, base_due
 from scrubber.report import ScrubReport
 from scrubber.run import choose, order, scrub
 from scrubber.verdict import Verdict
+from sim.lone import LoneHost
 from storage.control.catalogue import RestoreOrigin
 from storage.record import Seal
 from storage.service_port import Finding, SealPoint
-from tests.unit.archiver.tiny_loop import TinyLoop
 from tests.unit.scrubber.scrub_world import (
     NODES,
     CopyModel,
@@ -37,7 +37,7 @@ from tests.unit.scrubber.scrub_world import (
 
 class World:
     def __init__(self, partitions: int = 1, tables: int = 1, seed: int = 1) -> None:
-        self.loop = TinyLoop(seed)
+        self.loop = LoneHost(seed)
         self.env = self.loop.env()
         self.tables = [table_of(number, partitions) for number in range(1, tables + 1)]
         self.store = FakeStore(self.env, self.tables)

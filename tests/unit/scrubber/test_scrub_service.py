@@ -10,13 +10,13 @@ from scrubber.ledger import MEMORY, SqliteLedger
 from scrubber.partition import ScrubOptions
 from scrubber.service import ScrubService
 from scrubjay.progress import shown_progress
-from tests.unit.archiver.tiny_loop import TinyLoop
+from sim.lone import LoneHost
 from tests.unit.control.house import House
 from tests.unit.scrubber.scrub_world import FakeReferences, FakeStore, storage_key, table_of
 
 
 def test_runs_queue_and_status_tells_of_both() -> None:
-    loop = TinyLoop()
+    loop = LoneHost()
     env = loop.env()
     store = FakeStore(env, [table_of(1)])
     (model,) = store.models.values()
@@ -57,7 +57,7 @@ def test_runs_queue_and_status_tells_of_both() -> None:
 
 
 def test_a_cancelled_waiter_does_not_hold_up_the_others() -> None:
-    loop = TinyLoop()
+    loop = LoneHost()
     gate = Gate(loop.tasks)
     order: list[str] = []
 

@@ -1,22 +1,21 @@
-"""The simulator's tasks, disk and jobs for one host alone, and a store in memory: what coroutines of the archive, scrubs and restores run on in unit tests."""
+"""One host of the simulator alone, for what needs no cluster: its tasks and clock, its disk, its jobs, and a store that answers at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 from typing import Any, TypeVar
 
-from base.env import Env, ListPage, ObjectInfo, ObjectStore, Task
-from base.errors import Corrupt, Exists, Missing
+from base.env import Env, ObjectStore, Task
 from sim.clock import WALL_START_US, SimClock
 from sim.disk import SimDisk
 from sim.jobs import SimJobs
 from sim.rand import SimRand
+from sim.store import SimObject, SimStore, SimStoreClient
 from sim.tasks import Cancelled, SimTasks
 from sim.world import Life, World
 
 START_US = 1_760_000_000_000_000
-"""Wall time at which every loop begins."""
-
+"""Wall time at which every host begins."""
 
 T = TypeVar("T")
 
@@ -33,7 +32,7 @@ class _KeptTasks(SimTasks):
         return super().spawn(coro, name=name)
 
 
-class TinyLoop:
+class LoneHost:
     """One host of the simulator without a disk or a network: its clock, its random numbers and its tasks, and a way to wait for a coroutine."""
 
     Cancelled = Cancelled
@@ -76,7 +75,6 @@ class TinyLoop:
     def run(self, coro: Coroutine[Any, Any, Any], *, limit_s: float = 100_000) -> Any:
         """Run until this coroutine is done; other tasks run along."""
         task = self.tasks.spawn(coro, name="main")
-        task.add_done_callback(lambda _: None)
         assert self.world.run(until_us=self.world.now + int(limit_s * 1e6), stop=task.done), "waits for ever, or took too long"
         return task.result()
 
@@ -86,39 +84,42 @@ class TinyLoop:
         assert not self.failures, self.failures
 
 
-class MemoryStore:
-    """The object store port on a dict."""
+class _Contents(MutableMapping[str, bytes]):
+    """The objects of a store as bytes by key, to read and to change behind its back."""
 
-    url = "memory://"
+    def __init__(self, store: SimStore) -> None:
+        self._store = store
+
+    def __getitem__(self, key: str) -> bytes:
+        return self._store.objects[key].data
+
+    def __setitem__(self, key: str, data: bytes) -> None:
+        self._store.objects[key] = SimObject(bytes(data), self._store.world.now)
+
+    def __delitem__(self, key: str) -> None:
+        del self._store.objects[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._store.objects)
+
+    def __len__(self) -> int:
+        return len(self._store.objects)
+
+
+class LoneStore(SimStoreClient):
+    """The simulator's store in a world of its own, which answers at once: it may be asked from any loop. objects: what lies in it."""
 
     def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
+        world = World(0)
+        store = SimStore(world, "lone")
+        super().__init__(store, SimTasks(world, Life(world), SimClock(world), name="store"))
+        self.objects: MutableMapping[str, bytes] = _Contents(store)
 
-    async def put(self, key: str, data: bytes) -> None:
-        if key in self.objects:
-            raise Exists("there", key=key)
-        self.objects[key] = bytes(data)
+    async def _begin(self) -> None:
+        self._store.begin()
 
-    async def get(self, key: str) -> bytes:
-        if key not in self.objects:
-            raise Missing("no such object", what=key)
-        return self.objects[key]
-
-    async def get_range(self, key: str, start: int, end: int) -> bytes:
-        data = await self.get(key)
-        if end > len(data):
-            raise Corrupt("short", where=key)
-        return data[start:end]
-
-    async def head(self, key: str) -> ObjectInfo | None:
-        return ObjectInfo(key, len(self.objects[key])) if key in self.objects else None
-
-    async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> ListPage:
-        keys = sorted(key for key in self.objects if key.startswith(prefix) and key > after)
-        return ListPage(tuple(ObjectInfo(key, len(self.objects[key])) for key in keys[:limit]), len(keys) > limit)
-
-    async def delete(self, key: str) -> None:
-        self.objects.pop(key, None)
+    async def _end(self) -> None:
+        self._store.end()
 
 
 class LoneDisk(SimDisk):
@@ -137,8 +138,8 @@ class LoneDisk(SimDisk):
 class LoneJobs(SimJobs):
     """The simulator's jobs over one store, whatever url they name. ran: their names."""
 
-    def __init__(self, loop: TinyLoop, store: ObjectStore, disk: LoneDisk) -> None:
-        super().__init__(loop.tasks, disk, lambda _url: store)
+    def __init__(self, host: LoneHost, store: ObjectStore, disk: LoneDisk) -> None:
+        super().__init__(host.tasks, disk, lambda _url: store)
         self.ran: list[str] = []
 
     async def run(self, job: str, arguments: dict[str, Any], *, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
