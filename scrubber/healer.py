@@ -103,6 +103,8 @@ class Healer:
             self.healed += 1
             self._failures.pop((partition, node), None)
             self._not_before_us.pop((partition, node), None)
-            self._log(f"{table.name} {partition} on {node} healed from the archive; evidence in {evidence}")
+            self._log(
+                f"{table.name} {partition} on {node} healed from the archive; evidence in {evidence or 'no place: its tree was gone'}"
+            )
         finally:
             let_go()

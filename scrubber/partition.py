@@ -6,7 +6,7 @@ Everything that could not be done becomes a reason on a copy or on the partition
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from base.env import Env
@@ -27,7 +27,7 @@ from scrubber.compare import (
 )
 from scrubber.gather import settle
 from scrubber.reference import Damage, Origin, Reference, References, base_due, error_kind
-from scrubber.report import Found, PartitionReport, merge_findings, same_fault
+from scrubber.report import Found, PartitionReport, fault_of, merge_findings, same_fault
 from scrubber.verdict import Verdict
 from storage.btree.engine import RowFact, ScanResult
 from storage.control.catalogue import KeySchema, PartitionInfo, TableMeta
@@ -130,9 +130,10 @@ class PartitionScrub:
         except ScrubjayError as error:
             return self._not_begun(known, error)
         try:
+            await self._survey(first)
             # Read again: what a checkpoint or a read ran into while the copies were compared belongs to this report, not to the next.
             known = self._port.findings(self._partition)
-            outside = await self._named([Found(one) for one in known], first.reference)
+            outside = await self._named([Found(one, one.evidence) for one in known], first.reference)
             if not first.outcome.heal:
                 base = await self._maybe_base(first)
                 return self._report(known, outside, first, None, {}, base)
@@ -432,8 +433,18 @@ class PartitionScrub:
             except ScrubjayError as error:
                 self._note(f"{copy} was not healed: {error}")
             else:
-                evidence[copy] = path if path.startswith("nodes/") else f"nodes/{copy}/{path}"
+                evidence[copy] = path or None
         return evidence
+
+    async def _survey(self, first: _Pass) -> None:
+        """A copy that will be healed though it could not be compared: what is rotten in it is noted before it is set aside."""
+        compared = {copy.copy for copy in first.outcome.copies if copy.rows is not None}
+        for copy in first.outcome.heal:
+            if copy not in compared:
+                try:
+                    await self._port.survey(self._partition, NodeName(copy))
+                except ScrubjayError as error:
+                    self._note(f"{copy} could not be surveyed before its heal: {error}")
 
     async def _again(self) -> _Pass | None:
         await self._quiet()
@@ -480,11 +491,16 @@ class PartitionScrub:
         own = [_settled(found, matched=matched, evidence=evidence) for found in first.findings]
         own += [] if second is None else second.findings
         own = [found for found in own if not _told_outside(found, outside)]
+        # The healer may have set a copy aside while it was compared here.
+        aside = {fault_of(one): one.evidence for one in self._port.findings(self._partition) if one.evidence is not None}
         findings = [
             found
             if found.finding.copy == ARCHIVE or any(same_fault(one, found.finding) for one in late)
             else _settled(found, matched=matched, evidence=evidence)
-            for found in merge_findings(outside, own)
+            for found in (
+                one if one.evidence is not None else replace(one, evidence=aside.get(fault_of(one.finding)))
+                for one in merge_findings(outside, own)
+            )
         ]
         verdict, reason = first.outcome.verdict, first.outcome.reason
         if findings and verdict is not Verdict.MISMATCH:
@@ -513,7 +529,7 @@ class PartitionScrub:
     def _not_begun(self, known: Sequence[Finding], error: ScrubjayError) -> PartitionReport:
         """Nothing was compared: what is known is told, and kept for the run that compares."""
         self._note(f"no seal: {error}")
-        outside = tuple(Found(one) for one in known)
+        outside = tuple(Found(one, one.evidence) for one in known)
         copies = [CopyVerdict(one.node, one.kind, None, None, Verdict.UNVERIFIED, "no_seal") for one in self._port.copies(self._partition)]
         copies.append(CopyVerdict(ARCHIVE, "reference", None, None, Verdict.UNVERIFIED, "no_seal"))
         verdict = Verdict.MISMATCH if outside else Verdict.UNVERIFIED
@@ -530,7 +546,7 @@ def _settled(found: Found, *, matched: Sequence[str], evidence: dict[str, str | 
         return found
     if copy in matched:
         return found.acted("healed", evidence.get(copy))
-    return found.acted("quarantined", evidence[copy]) if copy in evidence else found
+    return found.acted("quarantined", evidence.get(copy)) if copy in evidence or found.evidence is not None else found
 
 
 def _told_outside(found: Found, outside: Sequence[Found]) -> bool:

@@ -20,7 +20,8 @@ class Found:
     evidence: str | None = None
 
     def acted(self, action: str, evidence: str | None) -> Found:
-        return Found(self.finding._replace(action=action), evidence or self.evidence)
+        """evidence: of a heal since; what lies aside already is where it was found."""
+        return Found(self.finding._replace(action=action), self.evidence or evidence)
 
     def as_json(self) -> dict[str, Any]:
         one = self.finding
@@ -146,11 +147,13 @@ class ScrubReport:
 
 def same_fault(one: Finding, other: Finding) -> bool:
     """Two findings tell of one fault: found again by the scrub after a read or a seal found it first."""
-    return one.copy == other.copy and one.partition == other.partition and _place(one) == _place(other)
+    return fault_of(one) == fault_of(other)
 
 
-def _place(one: Finding) -> tuple[object, ...]:
-    return (one.storage_key,) if one.storage_key is not None else (one.kind, one.object, one.lsn)
+def fault_of(one: Finding) -> tuple[object, ...]:
+    """What it tells of, whoever found it: one item of a copy, or one place in it."""
+    place = (one.storage_key,) if one.storage_key is not None else (one.kind, one.object, one.lsn)
+    return one.copy, one.partition, *place
 
 
 def merge_findings(outside: Sequence[Found], own: Sequence[Found]) -> list[Found]:

@@ -42,6 +42,7 @@ class Finding(NamedTuple):
 
     kind: different | lacking | extra | unreadable | hole | forged. copy: node name or 'archive'. found_by: scrub | read | seal | agent | verify.
     action: healed | quarantined | none. storage_key: the raw tree key where only that is known yet (router-side code adds `key` from a good copy).
+    evidence: where the tree it was found in was set aside since, below the data folder; None: it was not.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class Finding(NamedTuple):
     action: str
     detail: str
     at_us: int
+    evidence: str | None = None
 
 
 class Pinned(Protocol):
@@ -110,7 +112,8 @@ class ServicePort(Protocol):
         ...
 
     async def survey(self, partition: PartitionId, node: NodeName) -> int:
-        """Before a copy that no scrub can compare any more is healed: note every row of its tree that fails its check. Returns how many; 0 if it has no tree."""
+        """Before a copy that no scrub has compared is healed: note every row of its tree that fails its check. Returns how many; 0 if it has no tree, or
+        serves."""
         ...
 
     async def healed(self, partition: PartitionId, *, timeout_s: float) -> None:
@@ -120,8 +123,9 @@ class ServicePort(Protocol):
     async def heal(
         self, partition: PartitionId, node: NodeName, *, rows: str, lsn: Lsn, stamp: Stamp, total: Total, chain: bytes, reason: str
     ) -> str:
-        """Set the replica's tree aside (returns its quarantine path), bulk-load the row file `rows` (below the data folder) as its state at the seal `lsn`,
-        replay the log above it, and serve again only if the recomputed digest equals `total`. Raises Corrupt if it does not."""
+        """Set the replica's tree aside (returns its quarantine path below the data folder, noted with what was found in it too; "": there was no tree),
+        bulk-load the row file `rows` (below the data folder) as its state at the seal `lsn`, replay the log above it, and serve again only if the
+        recomputed digest equals `total`. Raises Corrupt if it does not."""
         ...
 
     # --- restore: a new table is invisible (data operations answer ResourceNotFound) until published ---

@@ -80,6 +80,17 @@ class Findings:
         self._write()
         return new
 
+    def set_aside(self, partition: PartitionId, copy: str, evidence: str) -> None:
+        """The tree in which these faults of a copy were found lies there from now on. What was found in an earlier tree keeps its own place."""
+        found = {
+            identity: finding
+            for identity, finding in self._kept.items()
+            if (finding.partition, finding.copy, finding.evidence) == (partition, copy, None)
+        }
+        self._kept.update((identity, finding._replace(evidence=evidence)) for identity, finding in found.items())
+        if found:
+            self._write()
+
     def forget(self, reported: Iterable[Finding]) -> None:
         """A scrub has reported these. One that was found again after it was handed out stays."""
         gone = [

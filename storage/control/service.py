@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from base.env import Disk, Env, Future
-from base.errors import Corrupt, Missing, ScrubjayError, Unavailable
+from base.errors import Corrupt, Internal, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from storage.btree.engine import PinnedTree, RowFact, ScanResult, Tree, TreeState
 from storage.control.catalogue import PartitionInfo, TableMeta
@@ -26,6 +26,7 @@ from storage.replica import AMNESIAC, BASE, HEALING, OK, STOPPED, Replica, base_
 from storage.service_port import Copy, Finding, Pinned, SealPoint
 
 _POLL_S = 0.05
+_PINS_MAX = 20
 _SEAL_GIVE_UP_US = 15_000_000
 _REREAD_GIVE_UP_US = 30_000_000
 EXPIRE_US = 3_600_000_000
@@ -185,12 +186,11 @@ class Service:
 
     async def survey(self, partition: PartitionId, node: NodeName) -> int:
         replica = self._replica(partition, node)
-        tree = replica.tree
-        if tree is None or replica.usable:
+        if replica.status.serves:
             return 0
-        pinned = self._env.tasks.future()
-        tree.pin(tree.state.applied, lambda result: _settle(pinned, result))
-        pin: PinnedTree = await self._bounded(pinned)
+        pin = await self._pin_as_it_is(replica)
+        if pin is None:
+            return 0
         try:
             scanned = self._env.tasks.future()
             pin.digest(replica.lo, replica.hi, bytes_per_second=None, done=lambda result: _settle(scanned, result))
@@ -206,7 +206,7 @@ class Service:
                     key=None,
                     storage_key=key,
                     object=None,
-                    lsn=tree.state.applied,
+                    lsn=replica.applied,
                     segment=None,
                     found_by="read",
                     action="none",
@@ -215,6 +215,24 @@ class Service:
                 )
             )
         return len(result.bad)
+
+    async def _pin_as_it_is(self, replica: Replica) -> PinnedTree | None:
+        """The tree at whatever LSN it is; None if there is none. A suspect is still applied to: a checkpoint that came in between is a reason to ask again."""
+        for left in reversed(range(_PINS_MAX)):
+            tree = replica.tree
+            if tree is None:
+                return None
+            pinned = self._env.tasks.future()
+            tree.pin(tree.state.applied, lambda result, pinned=pinned: _settle(pinned, result))  # type: ignore[misc]
+            try:
+                pin: PinnedTree = await self._bounded(pinned)
+            except Unavailable as error:
+                if not left or "found" not in error.fields:
+                    raise
+                await self._env.tasks.sleep(_POLL_S)
+            else:
+                return pin
+        raise Internal("unreachable")
 
     async def healed(self, partition: PartitionId, *, timeout_s: float) -> None:
         deadline = self._env.clock.boot_us() + int(timeout_s * 1e6)
@@ -259,9 +277,11 @@ class Service:
         replica.keep_tree(HEALING, lambda: _settle(noted, None))
         await self._bounded(noted)
         try:
-            evidence = node.engine.set_aside(partition, reason)
+            evidence = f"nodes/{name}/{node.engine.set_aside(partition, reason)}"
         except Missing:
             evidence = ""  # the whole tree was gone: nothing to keep
+        else:
+            self._findings.set_aside(partition, name, evidence)
         try:
             tree, digest, size = await self._load(node, replica, rows, TreeState(lsn, stamp, b""))
             if digest.total() != total:

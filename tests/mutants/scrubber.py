@@ -257,4 +257,32 @@ MUTANTS: list[Mutant] = [
         "until=lsn, progress=None)",
         ("tests/unit/scrubber/test_scrub_service.py::test_bytes_move_while_the_only_partition_is_scrubbed",),
     ),
+    Mutant(
+        "healed-uncompared-and-unsurveyed",
+        "scrubber/partition.py",
+        "            await self._survey(first)\n",
+        "",
+        ("tests/unit/control/test_findings_kept.py::test_a_copy_that_a_scrub_heals_without_comparing_it_has_every_rotted_row_named",),
+    ),
+    Mutant(
+        "evidence-of-a-later-heal-told",
+        "scrubber/report.py",
+        "self.evidence or evidence)",
+        "evidence or self.evidence)",
+        ("tests/unit/scrubber/test_scrub_run.py::test_a_finding_keeps_the_evidence_of_the_tree_it_was_found_in",),
+    ),
+    Mutant(
+        "healers-evidence-not-looked-up",
+        "scrubber/partition.py",
+        "replace(one, evidence=aside.get(fault_of(one.finding)))",
+        "one",
+        ("tests/unit/scrubber/test_scrub_run.py::test_a_copy_that_the_healer_set_aside_while_it_was_compared_has_its_evidence_told",),
+    ),
+    Mutant(
+        "set-aside-by-the-healer-and-nothing-done",
+        "scrubber/partition.py",
+        " if copy in evidence or found.evidence is not None else found\n",
+        " if copy in evidence else found\n",
+        ("tests/unit/scrubber/test_scrub_run.py::test_what_was_set_aside_and_is_not_proven_since_is_called_quarantined",),
+    ),
 ]

@@ -88,9 +88,16 @@ class Flock:
         findings = [finding for table in report["tables"] for partition in table["partitions"] for finding in partition["findings"]]
         return code, report, findings
 
-    def heals(self, flipped: dict[str, list[int]]) -> None:
-        """flipped: numbers by node. A scrub names every flipped bird on its copy, and heals; the next finds nothing; the evidence is kept."""
-        kept = {node: set(quarantine(self.server.data, node)) for node in flipped}
+    def evidence(self) -> dict[str, set[Path]]:
+        """What lies in quarantine, by node."""
+        return {node: set(quarantine(self.server.data, node)) for node in NODES}
+
+    def heals(self, flipped: dict[str, list[int]], *, kept: dict[str, set[Path]] | None = None) -> None:
+        """flipped: numbers by node. A scrub names every flipped bird on its copy, and heals; the next finds nothing; the evidence is kept, and told where.
+
+        kept: what lay in quarantine before anything could be healed; None: nothing was healed yet.
+        """
+        kept = self.evidence() if kept is None else kept
         code, report, findings = self.scrub()
         assert (code, report["verdict"], report["healed"]) == (2, "mismatch", True), report
         assert {finding["copy"] for finding in findings} == set(flipped), findings
@@ -99,7 +106,9 @@ class Flock:
             named = [finding["key"] for finding in findings if finding["copy"] == node]
             for number in numbers:
                 assert name_of(number) in named, findings
-            assert set(quarantine(self.server.data, node)) > kept[node]
+            added = self.evidence()[node] - kept[node]
+            told = {self.server.data / str(finding["evidence"]) for finding in findings if finding["copy"] == node}
+            assert told == added, findings
         code, report, findings = self.scrub()
         assert (code, report["verdict"], report["healed"], findings) == (0, "match", False, []), report
         self.read_all([number for numbers in flipped.values() for number in numbers], times=1)
@@ -136,6 +145,24 @@ def test_flipped_while_stopped(flock: Flock) -> None:
         flock.server.start()
         flock.read_all(numbers)
         flock.heals({node: numbers})
+
+
+def test_flipped_in_every_copy_and_met_by_reads_before_any_scrub(flock: Flock) -> None:
+    """A key differs on each, so nobody serves once they were read: whoever heals the first copy, all that was rotten in it is named."""
+    flipped = {"n1": [12, 40, 200], "n2": [60], "n3": [100]}  # of one species, so in one partition
+    assert flock.server.stop() == 0
+    for node, numbers in flipped.items():
+        for number in numbers:
+            spot = flock.live(node, number)
+            flip(spot.file, flock.song_offset(spot))
+    kept = flock.evidence()
+    flock.server.start()
+    with contextlib.closing(Connection(flock.server.port)) as connection:
+        wanted = {"KeyConditionExpression": "k = :k", "ExpressionAttributeValues": {":k": {"S": "species-0"}}}
+        for strong in (True, *[False] * 6):
+            reply = connection.call("Query", {"TableName": "birds", "ConsistentRead": strong, **wanted})
+            assert reply.status >= 500 or reply.body["Items"] == FLOCK[::SPECIES], reply
+    flock.heals(flipped, kept=kept)
 
 
 @pytest.mark.parametrize("stopped", [False, True])

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
 
 from base.errors import Corrupt, Unavailable
-from base.ids import PartitionId
+from base.ids import Lsn, NodeName, PartitionId
+from scrubber.healer import Healer
 from scrubber.ledger import MEMORY, SqliteLedger
+from scrubber.report import ScrubReport
 from sim.disk import SimDisk
+from sim.whole.commands import key_of
+from storage.commands.values import RangeRead
+from storage.control.catalogue import TableMeta
 from storage.control.findings import FILE, KEPT_MAX, WINDOW_US, Findings
 from storage.service_port import Finding
 from tests.unit.control.house import House
@@ -180,3 +186,92 @@ def test_what_the_disk_does_not_take_is_kept_in_memory_and_said(*, reads: bool) 
     kept.add(finding("p"))
     assert kept.trouble is not None
     assert len(kept.of(PartitionId("p"))) == 1
+
+
+def read_all(house: House, partition: str, nodes: Collection[str]) -> None:
+    """A range over everything, as each of these copies alone answers it."""
+    for node in house.cluster.nodes():
+        if node.name in nodes:
+            answers: list[object] = []
+            whole = RangeRead(b"", None, 99, 1 << 20, reverse=False, consistent=False)
+            node.replicas[PartitionId(partition)].read_range(whole, min_lsn=Lsn(0), done=answers.append)
+            house.until(lambda answers=answers: bool(answers))  # type: ignore[misc]
+
+
+def planted(rotted: Mapping[str, Collection[int]]) -> tuple[House, TableMeta]:
+    """Twelve rows in one partition, some of them rotted: keys by node. Reads have met the first one of each node."""
+    house = House()
+    table = house.create("orders")
+    for key in range(12):
+        house.put(table, key, key)
+    house.checkpointed(table, 12)
+    for node, keys in rotted.items():
+        for key in keys:
+            house.rot(node, table, key)
+    partition = table.partitions[0].partition_id
+    house.until(lambda: house.service.archived(partition) > 0)
+    read_all(house, partition, rotted)
+    assert {copy.node for copy in house.service.copies(partition) if copy.state == "suspect"} == set(rotted)
+    return house, table
+
+
+def named(report: ScrubReport) -> dict[tuple[str, bytes | None], str | None]:
+    """Where the evidence lies, by copy and row."""
+    found = [found for table in report.tables for part in table.partitions for found in part.findings]
+    assert all(one.finding.key is not None and one.finding.action == "healed" for one in found), found
+    return {(one.finding.copy, one.finding.storage_key): one.evidence for one in found}
+
+
+def test_a_copy_healed_because_none_served_has_every_rotted_row_named_and_its_evidence_told() -> None:
+    """The healer cannot wait for a scrub: what no read had met is not carried off into quarantine unnamed, and the scrub says where it lies."""
+    rotted = {"n1": (1, 2), "n2": (5,), "n3": (7,)}
+    house, table = planted(rotted)
+    partition = table.partitions[0].partition_id
+    healer = Healer(house.env, house.service, house.references(), log=house.lines.append)
+    house.run(healer.look())
+    assert (healer.healed, [copy.state for copy in house.service.copies(partition)]) == (1, ["ok", "suspect", "suspect"]), house.lines
+    house.restart_control(power=True)
+    report = house.scrub()
+    assert (report.exit_code, report.healed) == (2, True)
+    assert named(report) == {(node, key_of(key)): f"nodes/{node}/quarantine/{partition}-1" for node, keys in rotted.items() for key in keys}
+    assert house.scrub().exit_code == 0
+
+
+def test_a_copy_that_a_scrub_heals_without_comparing_it_has_every_rotted_row_named() -> None:
+    """Its tree takes nothing more, so it cannot be pinned at the seal; the scrub comes before the healer."""
+    house, table = planted({"n2": (3, 8)})
+    partition = table.partitions[0].partition_id
+    (node,) = [one for one in house.cluster.nodes() if one.name == "n2"]
+    node.replicas[partition].give_up_tree()
+    report = house.scrub()
+    assert (report.exit_code, report.healed) == (2, True)
+    found = [found for one in report.tables for part in one.partitions for found in part.findings]
+    rows = {(one.finding.copy, one.finding.storage_key) for one in found if one.finding.storage_key is not None}
+    assert rows == {("n2", key_of(3)), ("n2", key_of(8))}
+    assert {one.evidence for one in found} == {f"nodes/n2/quarantine/{partition}-1"}
+    assert house.scrub().exit_code == 0
+
+
+def test_a_suspect_that_goes_on_applying_is_surveyed_whatever_checkpoint_comes_in_between() -> None:
+    house, table = planted({"n2": (3, 8)})
+    (info,) = table.partitions
+    (node,) = [one for one in house.cluster.nodes() if one.name == "n2"]
+    replica = node.replicas[info.partition_id]
+    before = house.tree("n2", info).state.applied
+    house.put(table, 100, 100)
+    house.until(lambda: replica.applied > before)
+    replica.checkpoints.freeze(pin=False)
+    assert house.tree("n2", info).state.applied == before, "it has only begun"
+    assert house.run(house.service.survey(info.partition_id, NodeName("n2"))) == 2
+    assert house.tree("n2", info).state.applied > before
+
+
+def test_what_was_found_in_an_earlier_tree_keeps_its_own_evidence() -> None:
+    kept = Findings(disk())
+    first, other, second = finding("p"), finding("p", copy="n3"), finding("p", storage_key=b"m" * 20)
+    kept.add(first)
+    kept.add(other)
+    kept.set_aside(PartitionId("p"), "n2", "nodes/n2/quarantine/p-1")
+    kept.add(second)
+    kept.set_aside(PartitionId("p"), "n2", "nodes/n2/quarantine/p-2")
+    assert [one.evidence for one in kept.of(PartitionId("p"))] == ["nodes/n2/quarantine/p-1", None, "nodes/n2/quarantine/p-2"]

@@ -91,6 +91,7 @@ class PartitionModel:
     heals: list[tuple[str, str]] = field(default_factory=list)
     heal_error: ScrubjayError | None = None
     heal_is_false: bool = False
+    healer_was_first: bool = False
     healing_until_us: int = 0
     seal_error: ScrubjayError | None = None
 
@@ -268,8 +269,12 @@ class FakeStore:
         if model.heal_error is not None:
             raise model.heal_error
         good = FakeReferences.files[rows]
+        if model.healer_was_first:
+            model.findings[:] = [one._replace(evidence=f"nodes/{one.copy}/quarantine/healer") for one in model.findings]
+            model.copies[node] = CopyModel(rows=dict(good))
+            raise Unavailable("this copy is being healed already")
         assert digest_of(model.info, good).total() == total
-        path = f"quarantine/{partition}-{len(model.heals)}"
+        path = f"nodes/{node}/quarantine/{partition}-{len(model.heals)}"
         if not model.heal_is_false:
             model.copies[node] = CopyModel(rows=dict(good))
         return path

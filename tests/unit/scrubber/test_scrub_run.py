@@ -261,6 +261,38 @@ def plant_second(world: World, node: str) -> int:
     return number
 
 
+def test_a_finding_keeps_the_evidence_of_the_tree_it_was_found_in() -> None:
+    world = World()
+    earlier = "nodes/n2/quarantine/before"
+    world.store.note(outside(world.model, storage_key=storage_key(world.present()), evidence=earlier))
+    other = plant_second(world, "n2")
+    (part,) = world.scrub().tables[0].partitions
+    assert [(one.finding.key, one.evidence) for one in part.findings] == [
+        (key_of(world.present()), earlier),
+        (key_of(other), f"nodes/n2/quarantine/{part.partition}-1"),
+    ]
+
+
+def test_a_copy_that_the_healer_set_aside_while_it_was_compared_has_its_evidence_told() -> None:
+    world = World()
+    number = plant(world, "unreadable", "n2")
+    world.store.note(outside(world.model, storage_key=storage_key(number)))
+    world.model.healer_was_first = True
+    report = world.scrub()
+    (found,) = report.tables[0].partitions[0].findings
+    assert (found.finding.action, found.evidence) == ("healed", "nodes/n2/quarantine/healer")
+    assert any("healed already" in note for note in report.notes)
+
+
+def test_what_was_set_aside_and_is_not_proven_since_is_called_quarantined() -> None:
+    world = World()
+    earlier = "nodes/n2/quarantine/before"
+    world.store.note(outside(world.model, storage_key=storage_key(world.present()), evidence=earlier))
+    world.model.archive_down = True
+    (found,) = world.scrub().tables[0].partitions[0].findings
+    assert (found.finding.action, found.evidence) == ("quarantined", earlier)
+
+
 def test_a_heal_that_fails_is_told_and_nothing_is_called_healed() -> None:
     world = World()
     plant(world, "different", "n1")
