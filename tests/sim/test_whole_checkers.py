@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from sim.checkers.history import Kind
@@ -73,7 +74,7 @@ class Forged(WholeRun):
                 if isinstance(answer, ReadAnswer) and table.name == self._table_forged:
                     value = self._show(names[key])
                     if value != KEEP:
-                        answer = answer._replace(item=None if value is None else item_of(names[key], value))
+                        answer = msgspec.structs.replace(answer, item=None if value is None else item_of(names[key], value))
                 done(answer)
 
             read(table, key, consistent=consistent, done=answered)
@@ -89,7 +90,7 @@ class Forged(WholeRun):
                         rows.pop(key_of(key), None)
                         if value is not None:
                             rows[key_of(key)] = item_of(key, value)
-                    answer = answer._replace(rows=sorted(rows.items()))
+                    answer = msgspec.structs.replace(answer, rows=sorted(rows.items()))
                 done(answer)
 
             read_range(table, info, request, answered)
@@ -128,7 +129,7 @@ class Spoilt(WholeRun):
         def forged(partition: Any, request: Any, *, min_lsn: Any, done: Any) -> None:
             def answered(answer: Any) -> None:
                 if isinstance(answer, RangeAnswer) and answer.rows and not request.consistent:
-                    answer = answer._replace(rows=answer.rows[1:])
+                    answer = msgspec.structs.replace(answer, rows=answer.rows[1:])
                 done(answer)
 
             read_range(partition, request, min_lsn=min_lsn, done=answered)
