@@ -152,7 +152,7 @@ WHOLE = tuple(
 MUTANT_SECONDS = 15
 
 KILLERS: dict[str, int] = {
-    "read-without-lease": 6,
+    "read-without-lease": 56,
     "answer-before-applied": 6,
     "evaluate-on-applied": 1,
     "digest-keeps-removed": 1,
