@@ -157,7 +157,7 @@ KILLERS: dict[str, int] = {
     "evaluate-on-applied": 1,
     "digest-keeps-removed": 1,
     "overlay-oldest-first": 1,
-    "row-hash-unchecked": 9,
+    "row-hash-unchecked": 17,
     "wal-trimmed-before-archived": 1,
     "messages-before-sync": 9,
     "retried-unknown": 6,
