@@ -125,7 +125,8 @@ class ServicePort(Protocol):
     ) -> str:
         """Set the replica's tree aside (returns its quarantine path below the data folder, noted with what was found in it too; "": there was no tree),
         bulk-load the row file `rows` (below the data folder) as its state at the seal `lsn`, replay the log above it, and serve again only if the
-        recomputed digest equals `total`. Raises Corrupt if it does not."""
+        recomputed digest equals `total`. Ends when the copy has followed the log up to what is archived, so that the log kept for it may go; bounded. Raises
+        Corrupt if the digest differs."""
         ...
 
     # --- restore: a new table is invisible (data operations answer ResourceNotFound) until published ---

@@ -1,6 +1,7 @@
 """What goes wrong in the profile "whole". Each seed draws some kinds; every strike is counted.
 
-Faults stay within what the cluster claims to survive: rot, amnesia and lost disks hit one node of a run (its `victim`), never two; clocks stay within what may be.
+Faults stay within what the cluster claims to survive: rot, amnesia and lost disks hit one node of a run (its `victim`), never two, and no log is taken while
+another copy waits for a heal (`sim.whole.copies`); clocks stay within what may be.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from server.stop import planned_stop
 from sim.rand import Stream
 from sim.whole.clients import Clients, Said
 from sim.whole.cluster import NAMES, Clocks, WholeCluster
+from sim.whole.copies import Copies
 from sim.world import Host, Life, World
 from storage.btree.memory_engine import MemoryTrees
 
@@ -84,6 +86,7 @@ class Nemesis:
         self._draw = world.stream("nemesis")
         self.kinds = [kind for kind in KINDS if self._draw.chance(0.4)] or ["crash"]
         self.victim: NodeName | None = None
+        self._copies = Copies(cluster)
         self.broken = ""
         """A promise that was found broken while striking."""
         self._offsets = {host.name: clocks[host.name].offset_us if host.name in clocks else 0 for host in (*cluster.hosts, cluster.control)}
@@ -307,9 +310,16 @@ class Nemesis:
                 self._world.note(f"rot {name} {info.partition_id} {key.hex()}")
 
     def _lose(self, kind: str, hit: Callable[[Host], bool]) -> None:
-        """Strike the victim's disk while its machine is off."""
+        """Strike the victim's disk while its machine is off; not while another copy still needs healing, for then that would be a second fault at once."""
         host = self._host() if self.victim is None else next(one for one in self._cluster.hosts if one.name == self.victim)
-        if not host.up or not host.disk.paths() or not self._falls(host.name):
+        if not host.up or not host.disk.paths():
+            return
+        unhealed = self._copies.unhealed(without=host.name)
+        if unhealed:
+            self._count("losses put off")
+            self._world.note(f"{kind} {host.name} is put off: {unhealed} is not healed")
+            return
+        if not self._falls(host.name):
             return
         host.crash(power=True)
         if hit(host):

@@ -29,6 +29,8 @@ _POLL_S = 0.05
 _PINS_MAX = 20
 _SEAL_GIVE_UP_US = 15_000_000
 _REREAD_GIVE_UP_US = 30_000_000
+_FOLLOW_STALL_US = 10_000_000
+"""A healed copy that learns nothing for so long is waited for no more: nobody leads, or its node is cut off."""
 EXPIRE_US = 3_600_000_000
 """Between two looks for findings that have outlived the history they are about."""
 
@@ -256,6 +258,7 @@ class Service:
         try:
             evidence = await self._heal(replica, node, rows=rows, lsn=lsn, stamp=stamp, total=total, chain=chain, reason=reason)
             outcome = "done"
+            await self._follows(replica)
             return evidence
         finally:
             self.heals[node, outcome] = self.heals.get((node, outcome), 0) + 1
@@ -298,6 +301,19 @@ class Service:
             raise
         replica.replace_tree(tree)
         return evidence
+
+    async def _follows(self, replica: Replica) -> None:
+        """Wait until a healed copy's log has all that the others may let go of, while they still hold it for this heal (`keep_log`). Left to itself before, it is
+        left behind again at once wherever more was archived while it was healed: under steady writes, for ever. Bounded."""
+        clock, reached = self._env.clock, replica.chosen
+        end_us = clock.boot_us() + int(self._tree_timeout_s * 1e6)
+        stalled_us = clock.boot_us() + _FOLLOW_STALL_US
+        while not replica.stopped and not replica.behind and replica.chosen < self.archived(replica.partition):
+            if replica.chosen > reached:
+                reached, stalled_us = replica.chosen, clock.boot_us() + _FOLLOW_STALL_US
+            if clock.boot_us() >= min(end_us, stalled_us):
+                return
+            await self._env.tasks.sleep(_POLL_S)
 
     def _ended_closed(self, partition: PartitionId, lsn: Lsn) -> Stamp | None:
         """The closed timestamp of the seal `lsn` if it is the log's last: a copy rebuilt there must know that nothing follows."""

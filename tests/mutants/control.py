@@ -31,6 +31,13 @@ MUTANTS: list[Mutant] = [
         (f"{_DROP}::test_until_the_archive_has_the_end_a_restore_waits_and_never_gives_less",),
     ),
     Mutant(
+        "healed-copy-left-before-it-follows",
+        "storage/control/service.py",
+        "            await self._follows(replica)\n",
+        "",
+        ("tests/unit/control/test_heal_races.py::test_a_copy_healed_while_more_was_archived_follows_the_log_that_was_kept_for_it",),
+    ),
+    Mutant(
         "healed-copy-not-compared",
         "storage/control/service.py",
         "            if digest.total() != total:\n                tree.close()\n                node.engine",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from base.errors import ScrubjayError
+from base.ids import PartitionId
 from storage.control import store
 from storage.control.catalogue import TableMeta
 from tests.unit.control.house import House
@@ -106,3 +107,41 @@ def test_a_dropped_tables_copy_is_left_to_a_heal_for_a_bounded_time(*, alive: bo
     assert not any(one.known(info.partition_id) for one in house.cluster.nodes())
     assert all(info.partition_id not in trees.trees for trees in house.cluster.trees.values())
     assert not house.cluster.broken
+
+
+def test_a_copy_healed_while_more_was_archived_follows_the_log_that_was_kept_for_it() -> None:
+    """The log kept for a heal goes as soon as the heal ends: a copy that has not followed it by then is left behind anew, and under steady writes for ever."""
+    house = House()
+    table, partition, _ = begin(house)
+    victim = next(host for host in house.cluster.hosts if host.name == VICTIM)
+    key = PartitionId(partition)
+
+    def archive_more() -> None:
+        house.put(table, 1, house.world.now)
+        sealed = house.run(house.service.seal(key, reason=0))
+        house.until(lambda: house.service.archived(key) >= sealed.lsn)
+
+    def kept_from() -> int:
+        leader = house.cluster.store.leader(key)
+        return leader.group.log.first if leader is not None and leader.group is not None else 0
+
+    had = victim.process.node.replicas[key].group.log.last
+    victim.crash(power=True)
+    while kept_from() <= had + 1:
+        archive_more()
+        house.pass_time(1.0)
+    victim.start()
+    house.until(lambda: any(copy.state == "behind" for copy in house.service.copies(key)))
+    replica = victim.process.node.replicas[key]
+    until = house.service.archived(key)
+    let_go = house.service.keep_log(key, until)
+    reference = house.run(house.references().rebuild(table, table.partitions[0], until=until, progress=None))
+    for _ in range(3):
+        archive_more()
+        house.pass_time(1.0)
+    assert kept_from() == until + 1
+    house.run(heal(house, partition, reference))
+    let_go()
+    house.pass_time(5.0)
+    assert kept_from() > until + 1, "the log went when it was not kept any more"
+    assert (replica.state, replica.behind, replica.applied >= house.service.archived(key)) == ("ok", False, True)

@@ -1,0 +1,82 @@
+"""Whether a partition could still be led if one machine lost its log: what the nemesis asks before it takes one.
+
+A cluster survives two faults one after the other, with healing between; a copy that its leader's log no longer reaches is a fault until it is healed. While
+there is such a copy, the log of another member is the only one besides the leader's that a quorum can be made of.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import NamedTuple
+
+from base.ids import NodeName, PartitionId
+from server.node import RunningNode
+from sim.whole.cluster import WholeCluster
+from sim.world import Host
+from storage.node import Node
+from storage.replica import Replica
+
+
+class Reach(NamedTuple):
+    """One copy as its node knew it last. first: the lowest LSN its log holds. chosen: its log holds all up to here, synced. committed: its durable tree does.
+    accepted: the ballot its log is of. behind: it waits for a heal."""
+
+    first: int
+    chosen: int
+    committed: int
+    accepted: int
+    behind: bool
+
+    def follows(self, leader: Reach) -> bool:
+        """`leader` could bring this copy to its own log, record by record, whatever lives end before that."""
+        agreed = self.chosen if self.accepted == leader.accepted else self.committed
+        return not self.behind and leader.first <= agreed + 1
+
+
+NOTHING = Reach(first=1, chosen=0, committed=0, accepted=0, behind=False)
+"""A copy that no life of its node has run yet."""
+
+
+def _reach(replica: Replica) -> Reach | None:
+    """None: its tree is being opened, and what it may say comes with that."""
+    group = replica.group
+    if group is None:
+        return None
+    return Reach(group.log.first, replica.chosen, replica.checkpoints.committed, group.accepted, replica.behind)
+
+
+class Copies:
+    """Follows every life of every node, so that a node that is down now is judged by what it knew when it ended."""
+
+    def __init__(self, cluster: WholeCluster) -> None:
+        self._cluster = cluster
+        self._lives: dict[NodeName, list[Node]] = {host.name: [] for host in cluster.hosts}
+        cluster.on_node.append(self._lives_anew)
+
+    def _lives_anew(self, host: Host, life: RunningNode) -> None:
+        self._lives[host.name].append(life.node)
+
+    def unhealed(self, without: NodeName) -> str:
+        """A copy that could not follow the other one that is left without this node; "" if there is none."""
+        left = [name for name in self._lives if name != without]
+        for partition in self._partitions(left):
+            for name, other in permutations(left, 2):
+                if not self._last_known(name, partition).follows(self._last_known(other, partition)):
+                    return f"{name} {partition}"
+        return ""
+
+    def _partitions(self, nodes: list[NodeName]) -> list[PartitionId]:
+        """Those of tables that are there, the metadata group's too; every one that was ever there, while nobody can say."""
+        seen = {partition for name in nodes for node in self._lives[name] for partition in node.replicas}
+        if self._cluster.ready:
+            tables = (self._cluster.system, *(table for table in self._cluster.metadata.tables.values() if table.status != "DROPPED"))
+            seen &= {PartitionId(info.partition_id) for table in tables for info in table.partitions}
+        return sorted(seen)
+
+    def _last_known(self, name: NodeName, partition: PartitionId) -> Reach:
+        for node in reversed(self._lives[name]):
+            replica = node.replicas.get(partition)
+            found = _reach(replica) if replica is not None else None
+            if found is not None:
+                return found
+        return NOTHING
