@@ -265,6 +265,8 @@ class ArchiveAgent:
         kept = dict.fromkeys(present)
         for partition in [partition for partition, work in self._work.items() if partition not in kept and not work.running]:
             del self._work[partition]
+        if self._trouble_now is not None and not self._work:
+            self._answered()  # what we could not archive another member did: nothing is left that we cannot do
 
     # --- one partition ---
 

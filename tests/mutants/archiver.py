@@ -6,6 +6,13 @@ from tests.mutants.catalogue import Mutant
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "trouble-outlives-its-work",
+        "archiver/agent.py",
+        "        if self._trouble_now is not None and not self._work:\n",
+        "        if False:\n",
+        ("tests/unit/archiver/test_archive_agent.py::test_trouble_ends_when_another_member_archived_what_was_left",),
+    ),
+    Mutant(
         "replay-last-seal-unchecked",
         "archiver/replay.py",
         "            if found != passed.total:\n",

@@ -380,6 +380,21 @@ def test_after_a_restart_what_the_log_has_let_go_of_is_no_trouble_unless_it_stay
     assert agent.state().trouble is not None
 
 
+def test_trouble_ends_when_another_member_archived_what_was_left() -> None:
+    """Nobody writes any more: without another try of our own, the trouble of the outage would stand for ever."""
+    bench, sample = Bench(), history(segments=1)
+    source = FakeSource(1, [sample], leads=True)
+    bench.store.down = True
+    agent = bench.agent(source)
+    bench.loop.run_for(60.0)  # its tries are further apart by now than the looks for forgotten partitions
+    assert agent.state().trouble is not None
+    source.archived_lsn[PartitionId(sample.partition)] = sample.segments[-1].last
+    bench.loop.run_for(30.0)
+    assert source.announced == [], "no try of its own succeeded"
+    assert agent.state().trouble is None
+    assert agent.state().reachable
+
+
 def flip(segment: SealedSegment, raw: bytes) -> bytes:
     """One bit of the payload of a record in the second segment."""
     at = len(raw) - HEADER_SIZE - 40
