@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from archiver.agent import ArchiveAgent
+from archiver.writer import UNKNOWN
 from base.env import Env
 from base.errors import ScrubjayError
 from server.patience import within
@@ -33,10 +34,17 @@ async def planned_stop(
     """
     store.refuse()
     await quiet()
+    await _claimed(env, store, agents, deadline_us=deadline_us)
     left = await store.stop(deadline_us=deadline_us)
     if not left:
         await last_words(env, store, agents, deadline_us=deadline_us, log=log)
     return left
+
+
+async def _claimed(env: Env, store: Store, agents: Sequence[ArchiveAgent], *, deadline_us: int) -> None:
+    """Wait until it is known whose archive this is: the claim is noted in the metadata log, which takes nothing more once the store stops."""
+    while any(agent.writer.state == UNKNOWN for agent in agents) and store.unarchived_bytes() and env.clock.boot_us() < deadline_us:
+        await env.tasks.sleep(_POLL_S)
 
 
 async def hand_over(env: Env, nodes: Sequence[Node]) -> None:

@@ -101,6 +101,13 @@ MUTANTS: list[Mutant] = [
         (f"{_KEPT}::test_what_was_found_in_an_earlier_tree_keeps_its_own_evidence",),
     ),
     Mutant(
+        "stop-before-the-claim-is-known",
+        "server/stop.py",
+        "    await _claimed(env, store, agents, deadline_us=deadline_us)\n",
+        "",
+        ("tests/unit/control/test_stop.py",),
+    ),
+    Mutant(
         "stop-takes-writes-to-the-end",
         "storage/control/store.py",
         "        self._router.closed = True\n",

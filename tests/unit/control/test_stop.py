@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from archiver.writer import UNKNOWN
 from base.errors import Unavailable
 from base.ids import PartitionId
 from pitr.target import Asked
@@ -60,6 +61,15 @@ def check_archived(house: House, load: Load) -> None:
     refused = [one for one in load.told().values() if not isinstance(one, WriteAnswer)]
     assert refused
     assert all(isinstance(one, Unavailable) and not one.fields.get("unknown") for one in refused), "they may be asked again"
+
+
+def test_at_once_after_the_start_it_waits_for_the_claim() -> None:
+    """The claim is noted in the metadata log: a stop that closed that log first could archive nothing."""
+    house = House()
+    assert house.writer.state == UNKNOWN
+    left, seconds = stop(house)
+    assert (left, house.writer.state) == (0, "")
+    assert seconds <= 5.0
 
 
 def test_under_load_it_ends_within_seconds_with_every_acknowledged_write_archived() -> None:
