@@ -1,7 +1,7 @@
 """Base snapshots: a partition's rows at one LSN as a row file, cut into objects, with a manifest written last (docs/formats/base.md).
 
 Every base is a verified one: it is what a rebuild proved equal to an agreed digest, or the first state of a restored table (`lsn` 0). The bytes of the
-parts, one after the other, are exactly the row file (storage.rowfile), so a replica loads what was downloaded as it is.
+parts, one after the other, are exactly the row file (storage.btree.rowfile), so a replica loads what was downloaded as it is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from archiver.manifest import Sums, Superseded
 from base.checksum import crc32c_raw
 from base.env import Disk, File, ObjectStore
 from base.errors import Corrupt, Exists, Missing
-from storage.digest import Total
+from storage.log.digest import Total
 
 FORMAT = "scrubjay base"
 VERSION = 2
@@ -40,7 +40,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseManifest:
-    """lsn, stamp, chain: of the last record in it (0, 0 and storage.chain.START for the first state of a restored table). parts: of the row file, in order.
+    """lsn, stamp, chain: of the last record in it (0, 0 and storage.log.chain.START for the first state of a restored table). parts: of the row file, in order.
     epoch, owner: in which term it was written (archiver.identity)."""
 
     cluster: str

@@ -23,7 +23,7 @@ from archiver.writer import DIVERGED, FENCED, Stopped, Writer
 from base.env import Env, ObjectStore, Task
 from base.errors import Conflict, Corrupt, Exists, Missing, ScrubjayError, Unavailable, Unsafe
 from storage.archive_port import LogSource
-from storage.control.catalogue import WriterNotes
+from storage.catalogue import WriterNotes
 
 OWNERS_KEPT = 16
 """Owners remembered: those whose claim may still be on its way."""

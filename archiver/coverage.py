@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from base.errors import Missing, Unavailable
 from base.hlc import last_stamp_at, stamp_micros
-from storage import chain as chains
+from storage.log import chain as chains
 
 
 class Span(NamedTuple):

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from base.errors import Corrupt
-from storage.digest import Total
+from storage.log.digest import Total
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HEX = re.compile(r"[0-9a-f]*")

@@ -18,8 +18,8 @@ from base.errors import Corrupt
 from base.hlc import last_stamp_at, stamp_micros
 from base.ids import ClusterId, PartitionId, TableId
 from storage.archive_port import PartitionFacts, SealedSegment
-from storage.chain import Link, next_chain
-from storage.digest import Total
+from storage.log.chain import Link, next_chain
+from storage.log.digest import Total
 
 FORMAT = "scrubjay manifest"
 VERSION = 2

@@ -15,9 +15,9 @@ from archiver.records import check_records
 from archiver.segment import SegmentHead, encode_segment
 from base.env import JobContext
 from base.errors import Corrupt
-from storage import chain as chains
 from storage.archive_port import PartitionFacts, SealedSegment
-from storage.digest import Total
+from storage.log import chain as chains
+from storage.log.digest import Total
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from archiver.rebuild import read_segment
 from archiver.records import check_against, check_records, walk
 from base.env import ObjectStore
 from base.errors import Missing
-from storage import record as records
-from storage.record import Record
+from storage.log import record as records
+from storage.log.record import Record
 
 
 async def read_records(

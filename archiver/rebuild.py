@@ -22,10 +22,10 @@ from archiver.segment import decode_segment
 from base.env import Disk, File, JobContext, ObjectStore
 from base.errors import Corrupt, Invalid, Missing
 from base.ids import Lsn, Stamp
-from storage import chain as chains
 from storage.btree.engine import Row
-from storage.digest import Total
-from storage.rowfile import RowFileWriter, read_rowfile
+from storage.btree.rowfile import RowFileWriter, read_rowfile
+from storage.log import chain as chains
+from storage.log.digest import Total
 
 Progress = Callable[[dict[str, Any]], None]
 Spoilt = tuple[str, str, int, str]

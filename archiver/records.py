@@ -14,8 +14,8 @@ from archiver.manifest import SegmentManifest
 from base.checksum import crc32c_masked, crc32c_raw
 from base.errors import Corrupt
 from base.ids import uuid_bytes
-from storage import record as records
-from storage.record import EFFECT, HEADER, HEADER_SIZE, RECORD_SIZE_MAX, Kind, Seal
+from storage.log import record as records
+from storage.log.record import EFFECT, HEADER, HEADER_SIZE, RECORD_SIZE_MAX, Kind, Seal
 
 _KINDS = frozenset(records.KINDS)
 _SEAL = int(Kind.SEAL)

@@ -16,8 +16,8 @@ from base.checksum import row_hash
 from base.errors import Corrupt, Missing
 from base.ids import Lsn, Stamp
 from storage.btree.engine import Row
-from storage.digest import MASK, Total
-from storage.record import EFFECT, HEADER_SIZE, IMPLEMENTED, Kind, Op
+from storage.log.digest import MASK, Total
+from storage.log.record import EFFECT, HEADER_SIZE, IMPLEMENTED, Kind, Op
 
 _DATA = int(Kind.DATA)
 _COMMIT = int(Kind.COMMIT)
@@ -63,7 +63,7 @@ class Replay:
     def __init__(
         self, *, partition: str, base_lsn: int, base_stamp: int, chain: bytes, base: Total, cut: Cut, rebase: bool = False
     ) -> None:
-        """base_lsn, base_stamp, chain, base: where the log goes on from (0, 0, storage.chain.START and an empty total without a base).
+        """base_lsn, base_stamp, chain, base: where the log goes on from (0, 0, storage.log.chain.START and an empty total without a base).
 
         rebase: rows of the result carry LSN and stamp 0, as rows that a new table starts with.
         """

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from archiver.coverage import Span
 from archiver.layout import SegmentKey
 from archiver.manifest import SegmentManifest
-from storage.digest import Total
+from storage.log.digest import Total
 
 _IDENT = struct.Struct(">QQI8s")
 """Big-endian, so that the bytes sort as the numbers do."""

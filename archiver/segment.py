@@ -1,7 +1,7 @@
 """The segment object: the raw bytes of the records [first, last] of one partition, compressed (docs/formats/segment.md).
 
 Header, frames, trailer; little-endian. Every frame has its own lengths and checksum, the trailer names CRC-32C and SHA-256 of the raw bytes. What is
-inside the raw bytes is `storage.record`'s business: this codec only guarantees that they come back as they went in.
+inside the raw bytes is `storage.log.record`'s business: this codec only guarantees that they come back as they went in.
 """
 
 from __future__ import annotations

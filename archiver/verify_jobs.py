@@ -14,8 +14,8 @@ from archiver.replay import Cut
 from base.checksum import row_hash
 from base.env import Disk, JobContext, Jobs, ObjectStore
 from base.errors import Corrupt, Missing
-from storage.digest import MASK, Total
-from storage.rowfile import read_rowfile
+from storage.btree.rowfile import read_rowfile
+from storage.log.digest import MASK, Total
 
 CHECK_JOB = "archiver.verify_jobs:check_job"
 

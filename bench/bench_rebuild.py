@@ -15,7 +15,7 @@ from archiver.rebuild import rebuild
 from archiver.replay import Cut
 from base.ids import Lsn
 from sim.lone import LoneDisk, LoneHost, LoneStore
-from storage.record import Effect, Op
+from storage.log.record import Effect, Op
 from tests.unit.archiver.sample import ATTACHED, Sample
 
 SEGMENT_BYTES = 8 << 20

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from base.ids import Ballot, Lsn, Member, PartitionId
 from base.real.disk import RealDisk
-from storage.record import Kind, encode
-from storage.wal.log import Append, Create
+from storage.log.record import Kind, encode
+from storage.wal.port import Append, Create
 from storage.wal.wal import Wal
 
 P = PartitionId("00000000-0000-4000-8000-00000000000a")

@@ -9,8 +9,8 @@ from archiver.coverage import Window
 from base.ids import Lsn, Stamp
 from pitr.plan import History, PartitionPlan
 from scrubber.reference import Damage
-from storage.control.catalogue import PartitionInfo, TableMeta
-from storage.digest import Total
+from storage.catalogue import PartitionInfo, TableMeta
+from storage.log.digest import Total
 
 Progress = Callable[[dict[str, Any]], None]
 

@@ -50,9 +50,9 @@ from scrubber.compare import ARCHIVE
 from scrubber.gather import in_lanes
 from scrubber.reference import Damage
 from scrubber.report import Found
-from storage.control.catalogue import PartitionInfo, TableMeta
-from storage.digest import Total
-from storage.record import Seal
+from storage.catalogue import PartitionInfo, TableMeta
+from storage.log.digest import Total
+from storage.log.record import Seal
 from storage.service_port import Finding, ServicePort
 
 T = TypeVar("T")

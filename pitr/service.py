@@ -18,7 +18,7 @@ from pitr.plan import Plan, plan_table
 from pitr.restore import POLL_S, Restore, RestoreOptions, ends_reached, folder_of, parts_of, rates_of, with_closed
 from pitr.target import Asked, Bounds, Reach, exactly_one, reach, resolve
 from scrubber.times import utc_text, utc_text_or_none
-from storage.control.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
+from storage.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
 from storage.service_port import ServicePort
 
 JOBS_KEPT = 50

@@ -15,8 +15,8 @@ from pitr.archive import Progress, RestoreArchive, RestoredRows, TableArchive
 from pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
 from scrubber.jobs import UPLOAD
 from scrubber.reference import Damage, error_kind, schema_text
-from storage import chain as chains
-from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.catalogue import PartitionInfo, TableMeta
+from storage.log import chain as chains
 
 REBUILD = "archiver.rebuild:rebuild_job"
 FOLDER = "tmp/restore"

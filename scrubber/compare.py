@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 from base.ids import Lsn
 from scrubber.verdict import Verdict, worst
 from storage.btree.engine import RowFact
-from storage.digest import RANGES, RangeDigest, Total
+from storage.log.digest import RANGES, RangeDigest, Total
 
 ARCHIVE: Final = "archive"
 """The name under which the reference, and any fault of the archive, is reported."""

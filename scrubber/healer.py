@@ -13,7 +13,7 @@ from base.env import Env, Task
 from base.errors import ScrubjayError
 from base.ids import NodeName
 from scrubber.reference import References
-from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.catalogue import PartitionInfo, TableMeta
 from storage.service_port import Copy, ServicePort
 
 PAUSE_MAX_S = 60.0

@@ -18,11 +18,11 @@ from base.checksum import row_hash
 from base.env import Disk, JobContext
 from base.errors import Corrupt, Missing
 from base.ids import Lsn
-from storage import record as records
 from storage.btree.engine import Row, RowFact
-from storage.digest import RangeDigest, Total
-from storage.record import IMPLEMENTED, Kind
-from storage.rowfile import read_rowfile
+from storage.btree.rowfile import read_rowfile
+from storage.log import record as records
+from storage.log.digest import RangeDigest, Total
+from storage.log.record import IMPLEMENTED, Kind
 
 REFERENCE = "scrubber.jobs:reference_job"
 FACTS = "scrubber.jobs:facts_job"

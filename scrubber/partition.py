@@ -30,10 +30,10 @@ from scrubber.reference import Damage, Origin, Reference, References, base_due, 
 from scrubber.report import Found, PartitionReport, fault_of, merge_findings, same_fault
 from scrubber.verdict import Verdict
 from storage.btree.engine import RowFact, ScanResult
-from storage.control.catalogue import KeySchema, PartitionInfo, TableMeta
+from storage.catalogue import KeySchema, PartitionInfo, TableMeta
 from storage.items.encoding import decode_item
 from storage.items.wire import value_to_json
-from storage.record import Seal
+from storage.log.record import Seal
 from storage.service_port import Copy, Finding, Pinned, SealPoint, ServicePort
 
 Progress = Callable[[str, int], None]

@@ -16,8 +16,8 @@ from scrubber.jobs import FACTS, ITEMS, REFERENCE, TRACE, UPLOAD, facts_of
 from scrubber.reference import Damage, Origin, Progress, Reference, error_kind, schema_text
 from scrubber.shelves import Shelf, ShelfBase, Shelves, problem_at
 from storage.btree.engine import RowFact
-from storage.control.catalogue import PartitionInfo, TableMeta
-from storage.digest import RangeDigest
+from storage.catalogue import PartitionInfo, TableMeta
+from storage.log.digest import RangeDigest
 
 FOLDER = "tmp/scrub"
 TRACE_SEGMENTS_MAX = 64

@@ -10,8 +10,8 @@ import msgspec
 from base.errors import Missing, ScrubjayError
 from base.ids import Lsn, Stamp
 from storage.btree.engine import RowFact
-from storage.control.catalogue import PartitionInfo, TableMeta
-from storage.digest import RangeDigest
+from storage.catalogue import PartitionInfo, TableMeta
+from storage.log.digest import RangeDigest
 
 Progress = Callable[[dict[str, Any]], None]
 

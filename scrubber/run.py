@@ -17,7 +17,7 @@ from scrubber.partition import PartitionScrub, ScrubOptions
 from scrubber.reference import References
 from scrubber.report import PartitionReport, ScrubReport, TableReport
 from scrubber.verdict import Verdict
-from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.catalogue import PartitionInfo, TableMeta
 from storage.service_port import ServicePort
 
 Progress = Callable[[dict[str, Any]], None]

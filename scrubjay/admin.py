@@ -27,7 +27,7 @@ from scrubjay.units import format_time
 from server.ports import ArchiveService, ProgressSink, Report, RestoreService, ScrubService, VerifyService
 from storage.api.errors import ApiError
 from storage.api.sigv4 import ROLE_ADMIN, Verifier
-from storage.control.catalogue import METADATA_TABLE, TableMeta
+from storage.catalogue import METADATA_TABLE, TableMeta
 
 PREFIX = "/admin/v1/"
 TABLE_NAME = re.compile(r"[a-zA-Z0-9_.-]{3,255}")

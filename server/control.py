@@ -8,7 +8,7 @@ from typing import Any
 
 from base.env import Disk, Env
 from base.ids import Member, NodeName
-from storage.control.catalogue import TableMeta
+from storage.catalogue import TableMeta
 from storage.control.metadata import Metadata
 from storage.control.router import Router
 from storage.control.service import Service

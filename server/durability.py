@@ -25,7 +25,7 @@ from scrubber.shelves import StoreShelves
 from server.control import Control
 from server.ports import ProgressSink, Report
 from server.windows import Windows, archived_here
-from storage.control.catalogue import TableMeta
+from storage.catalogue import TableMeta
 
 VERIFY_WORK = "tmp/verify"
 

@@ -34,7 +34,7 @@ from server.problems import (
     problems,
     serving,
 )
-from storage.control.catalogue import METADATA_TABLE, TableMeta
+from storage.catalogue import METADATA_TABLE, TableMeta
 from storage.node import Node
 
 LOOK_S = 1.0

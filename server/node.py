@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 from base.env import Disk, Env, Network
 from base.errors import ScrubjayError, Unsafe
 from base.ids import ClusterId, NodeName, PartitionId
-from storage.archive_source import NodeLogSource
 from storage.btree.engine import TreeEngine
+from storage.catalogue import TableMeta
 from storage.consensus.options import ConsensusOptions
-from storage.control.catalogue import TableMeta
 from storage.node import Node, NodeEvents
 from storage.node.absent import AbsentNode
+from storage.node.archive_source import NodeLogSource
 from storage.node.identity import Members
 from storage.options import StorageOptions
 from storage.replica import BASE, Replica
 from storage.service_port import Finding
-from storage.wal.log import Recovered
+from storage.wal.port import Recovered
 from storage.wal.wal import Wal
 
 JOIN_POLL_S = 0.02

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from base.ids import PartitionId, TableId
 from pitr.target import Asked
-from storage.control.catalogue import TableMeta
+from storage.catalogue import TableMeta
 
 Report = dict[str, Any]
 ProgressSink = Callable[[dict[str, Any]], None]

@@ -20,7 +20,7 @@ from scrubber.ledger import Proof
 from server.control import Control
 from server.patience import within
 from server.ports import Report
-from storage.control.catalogue import TableMeta
+from storage.catalogue import TableMeta
 from storage.node import Node
 
 FOLLOW_S = 0.5

@@ -22,10 +22,10 @@ from storage.consensus.liveness import Liveness
 from storage.consensus.messages import Chosen, Shell, decode_frame
 from storage.consensus.options import ConsensusOptions
 from storage.consensus.ready import Envelope, GroupState, Now
+from storage.log.record import Kind, Record, encode, owner_tag
 from storage.node.post import Post
 from storage.node.turn import Turn
-from storage.record import Kind, Record, encode, owner_tag
-from storage.wal import log as wal
+from storage.wal import port as wal
 
 if TYPE_CHECKING:
     from sim.world import Host

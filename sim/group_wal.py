@@ -1,7 +1,7 @@
 """A write-ahead log reduced to its meaning, for the consensus profile: frames become durable in order, a crash keeps a prefix of what was not synced.
 It has room for ever, and is otherwise what `storage.node.turn` needs of a WAL.
 
-It is written from the docstrings of `storage.wal.log`, not from `storage.wal`, and so is a second reading of the frame rules.
+It is written from the docstrings of `storage.wal.port`, not from `storage.wal`, and so is a second reading of the frame rules.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from base.errors import Missing, ScrubjayError
 from base.ids import Ballot, Lsn, PartitionId, Stamp
-from storage.record import Record
-from storage.wal import log as wal
+from storage.log.record import Record
+from storage.wal import port as wal
 
 if TYPE_CHECKING:
     from sim.world import Host

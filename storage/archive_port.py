@@ -8,17 +8,17 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from base.ids import ClusterId, Lsn, NodeName, PartitionId, Stamp, TableId
-from storage.attest import Attestation
-from storage.chain import place_of
-from storage.control.catalogue import PartitionInfo, TableMeta
-from storage.digest import Total
-from storage.record import Seal
+from storage.catalogue import PartitionInfo, TableMeta
+from storage.log.chain import place_of
+from storage.log.digest import Total
+from storage.log.record import Seal
+from storage.replica.attest import Attestation
 
 
 class SealedSegment(NamedTuple):
     """A segment [first, last] that this member applied, as it sees it; `last` is a SEAL.
 
-    raw_sha256: over the record bytes as read back from this member's WAL. total: state digest at `last`. chain_before, chain: 32 bytes each (storage.chain).
+    raw_sha256: over the record bytes as read back from this member's WAL. total: state digest at `last`. chain_before, chain: 32 bytes each (storage.log.chain).
     before: state digest in front of `first`. agreed: node numbers (rising, this one included) whose statements are equal; two or more make it archivable. suspect: this member differs from an agreed pair.
     """
 
@@ -81,7 +81,7 @@ class PartitionFacts(NamedTuple):
     hi: str
 
     def place(self) -> bytes:
-        """What the chain covers of it (storage.chain)."""
+        """What the chain covers of it (storage.log.chain)."""
         return place_of(
             cluster=self.cluster,
             table=self.table,
@@ -130,7 +130,7 @@ class LogSource(Protocol):
         ...
 
     def announce(self, partition: PartitionId, first: Lsn, last: Lsn, said: Attestation) -> None:
-        """Segment and manifest are in the archive and equal to this member's WAL: attest it. The leader collects and logs ARCHIVED (storage.attest)."""
+        """Segment and manifest are in the archive and equal to this member's WAL: attest it. The leader collects and logs ARCHIVED (storage.replica.attest)."""
         ...
 
     def refute(self, partition: PartitionId, last: Lsn, *, generation: int, object: str, kind: str, reason: str) -> None:  # noqa: A002

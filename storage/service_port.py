@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from storage.btree.engine import RowFact, ScanResult
-from storage.control.catalogue import TableMeta
-from storage.digest import Total
+from storage.catalogue import TableMeta
+from storage.log.digest import Total
 
 
 class Copy(NamedTuple):
@@ -80,7 +80,7 @@ class ServicePort(Protocol):
     def copies(self, partition: PartitionId) -> list[Copy]: ...
 
     async def seal(self, partition: PartitionId, *, reason: int, tag: bytes = bytes(16)) -> SealPoint:
-        """Have the leader propose a SEAL (storage.record.Seal.SCRUB, RESTORE, ...); returns once it is applied on the leader."""
+        """Have the leader propose a SEAL (storage.log.record.Seal.SCRUB, RESTORE, ...); returns once it is applied on the leader."""
         ...
 
     async def pin(self, partition: PartitionId, node: NodeName, lsn: Lsn, *, timeout_s: float) -> Pinned:

@@ -23,7 +23,6 @@ from scrubjay.server.start import Start
 from server.control import Control, open_control
 from server.health import Heard
 from server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absent_node, join, keep_noting, open_node, start_node
-from storage.archive_source import NodeLogSource
 from storage.btree.lmdb_engine import READERS_OPEN_MAX, LmdbEngine
 from storage.consensus.options import ConsensusOptions
 from storage.control.findings import KEPT_MAX
@@ -31,6 +30,7 @@ from storage.control.metadata import Metadata, metadata_table
 from storage.control.service import Service
 from storage.control.store import Store
 from storage.node import Node
+from storage.node.archive_source import NodeLogSource
 from storage.node.identity import INCARNATION_FIRST, Members
 from storage.options import StorageOptions
 from storage.service_port import Finding

@@ -10,9 +10,9 @@ from sim.rand import Stream
 from sim.whole.clients import Clients, had_no_effect
 from sim.whole.cluster import WholeCluster
 from sim.whole.commands import SCHEMA, put
-from storage.api.backend import TableSpec
+from storage.backend import TableSpec
+from storage.catalogue import TableMeta, Throughput
 from storage.commands.values import WriteAnswer
-from storage.control.catalogue import TableMeta, Throughput
 
 NAMES = ("extra-1", "extra-2")
 ASK_S = 15.0

@@ -15,8 +15,8 @@ from sim.checkers.registers import RegisterLedger
 from sim.whole.cluster import WholeCluster
 from sim.whole.commands import cas, key_of, number_of, put, value_of
 from sim.world import World
+from storage.catalogue import TableMeta
 from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer
-from storage.control.catalogue import TableMeta
 
 CLIENT_TIMEOUT_S = 12.0
 KEYS = 12

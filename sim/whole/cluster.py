@@ -32,7 +32,6 @@ from sim.store import SimStore
 from sim.whole.door import Door
 from sim.world import Host, World
 from storage.archive_port import LogSource
-from storage.archive_source import NodeLogSource
 from storage.btree.memory_engine import MemoryEngine, MemoryTrees
 from storage.consensus.options import ConsensusOptions
 from storage.control.metadata import Metadata, metadata_table
@@ -41,6 +40,7 @@ from storage.control.service import Service
 from storage.control.store import Store
 from storage.node import Node
 from storage.node.absent import AbsentNode
+from storage.node.archive_source import NodeLogSource
 from storage.node.identity import Members
 from storage.options import StorageOptions
 from storage.service_port import Finding

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from storage.catalogue import KeyAttribute, KeySchema
 from storage.commands.values import DeleteCommand, PutCommand, WriteCommand
-from storage.control.catalogue import KeyAttribute, KeySchema
 from storage.items.encoding import decode_item, encode_item
 from storage.items.expressions.condition import Condition
 from storage.items.expressions.tree import And, Compare, FunctionNode, Not, PathNode, ValueNode

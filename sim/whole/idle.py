@@ -14,8 +14,8 @@ from base.env import Env
 from sim.whole.cluster import CLUSTER, WholeCluster
 from sim.whole.commands import SCHEMA, put
 from sim.world import World
-from storage.api.backend import TableSpec
-from storage.control.catalogue import Throughput
+from storage.backend import TableSpec
+from storage.catalogue import Throughput
 
 SECOND = 1_000_000
 

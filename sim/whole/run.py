@@ -29,9 +29,9 @@ from sim.whole.cluster import CLUSTER, WholeCluster
 from sim.whole.commands import number_of, value_of
 from sim.whole.nemesis import SKEW_US, Nemesis, draw_clocks
 from sim.world import World
+from storage.catalogue import TableMeta
 from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer
 from storage.consensus.options import ConsensusOptions
-from storage.control.catalogue import TableMeta
 from storage.node import Node
 from storage.options import StorageOptions
 from storage.replica import Replica

@@ -13,7 +13,6 @@ import msgspec
 
 from base.env import Env
 from storage.api import aws_chunked, errors, limits
-from storage.api.backend import Backend
 from storage.api.call import Call, encode_json
 from storage.api.errors import ApiError
 from storage.api.http import (
@@ -33,6 +32,7 @@ from storage.api.http import (
 )
 from storage.api.operations import OPERATIONS
 from storage.api.sigv4 import Key, Verifier, is_chunked
+from storage.backend import Backend
 
 _decode_json = msgspec.json.Decoder().decode
 _APIS = ("DynamoDB_20120810", "DynamoDB_20111205")

@@ -14,7 +14,7 @@ from storage.api import errors
 from storage.api.errors import ApiError
 from storage.api.shapes import Struct
 from storage.api.sigv4 import Identity
-from storage.control.catalogue import TableMeta
+from storage.catalogue import TableMeta
 from storage.items.errors import ItemError, SerializationError
 
 if TYPE_CHECKING:

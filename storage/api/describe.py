@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from storage.api.call import Body
-from storage.control.catalogue import TableMeta, TableStats
+from storage.catalogue import TableMeta, TableStats
 
 
 def seconds(micros: int) -> float:

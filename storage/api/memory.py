@@ -17,11 +17,11 @@ from sortedcontainers import SortedDict
 from base.env import Env
 from base.errors import Conflict, Missing, ScrubjayError, Unsafe
 from base.ids import Member, PartitionId, TableId
-from storage.api.backend import ContinuousBackups, TableSpec
+from storage.backend import ContinuousBackups, TableSpec
+from storage.catalogue import PartitionInfo, RestoreOrigin, TableMeta, TableStats
 from storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
 from storage.commands.evaluate import evaluate
 from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer, WriteCommand
-from storage.control.catalogue import PartitionInfo, RestoreOrigin, TableMeta, TableStats
 
 _HASH_SPACE = 1 << 128
 _A = TypeVar("_A", WriteAnswer, ReadAnswer, RangeAnswer)
@@ -57,7 +57,7 @@ class Partition:
 
 
 class MemoryBackend:
-    """Implements `storage.api.backend.Backend`.
+    """Implements `storage.backend.Backend`.
 
     initial_partitions: of tables created from now on. delay_us: how long a table operation shows. pitr_default: whether new tables have point-in-time
     recovery on. wire: whether commands and answers go through their codec. fail: called before every data access with (table name, storage key or None); an error it returns is the answer.

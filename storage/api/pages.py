@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from base.errors import ScrubjayError
 from storage.api import limits
-from storage.api.backend import Backend
 from storage.api.call import Body, Trace
+from storage.backend import Backend
+from storage.catalogue import PartitionInfo, TableMeta
 from storage.commands.values import RangeAnswer, RangeRead
-from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.items.encoding import decode_item
 from storage.items.expressions.condition import Condition
 from storage.items.expressions.projection import Projection

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from base.errors import ScrubjayError
 from base.ids import Lsn, PartitionId, Stamp
-from storage.digest import RangeDigest, Total
+from storage.log.digest import RangeDigest, Total
 
 T = TypeVar("T")
 Done = Callable[[T | ScrubjayError], None]
@@ -89,7 +89,7 @@ class PinnedTree(Protocol):
         ...
 
     def dump(self, path: str, done: Done[Total]) -> None:
-        """Write all rows as a row file (storage.rowfile) at `path` below the node's folder. Corrupt if any row is bad."""
+        """Write all rows as a row file (storage.btree.rowfile) at `path` below the node's folder. Corrupt if any row is bad."""
         ...
 
     def release(self) -> None: ...

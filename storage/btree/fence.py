@@ -26,7 +26,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_intdigest
 
 from base.checksum import row_hash
 from base.errors import Corrupt
-from storage.digest import MASK
+from storage.log.digest import MASK
 
 VERSION = 1
 LAST = 1

@@ -23,7 +23,7 @@ from base.ids import Lsn, PartitionId, Stamp, uuid_bytes
 from storage.btree import wire
 from storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeState
 from storage.btree.lmdb_tree import OPENING, TreeReader, error_of, open_databases, open_environment
-from storage.digest import RangeDigest, Total
+from storage.log.digest import RangeDigest, Total
 
 SPAWNS_WITHOUT_HELLO_MAX = 3
 REPEATS = 2

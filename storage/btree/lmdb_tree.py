@@ -41,7 +41,7 @@ from storage.btree.fence import (
     moved,
 )
 from storage.btree.row import KEY_BYTES_MAX, decode_value, encode_value
-from storage.digest import MASK
+from storage.log.digest import MASK
 
 MAP_SIZE_MIN = 128 << 20
 """Bytes of address space of a small tree; a writer doubles the map when it is full."""

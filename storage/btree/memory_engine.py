@@ -17,8 +17,8 @@ from base.errors import Corrupt, Exists, Internal, Missing, ScrubjayError, Unava
 from base.ids import PartitionId
 from storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeState
 from storage.btree.row import corrupt_row, decode_value, encode_value, lsn_of
-from storage.digest import RangeDigest, Total
-from storage.rowfile import RowFileWriter, read_rowfile
+from storage.btree.rowfile import RowFileWriter, read_rowfile
+from storage.log.digest import RangeDigest, Total
 
 
 class TreeContent:

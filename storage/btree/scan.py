@@ -14,8 +14,8 @@ from storage.btree.engine import RowFact
 from storage.btree.fence import FIRST_START, Fence, decode_fence, key_hash
 from storage.btree.lmdb_tree import TreeReader
 from storage.btree.row import decode_value, lsn_of
-from storage.digest import MASK, RangeDigest, Total
-from storage.rowfile import RowFileWriter
+from storage.btree.rowfile import RowFileWriter
+from storage.log.digest import MASK, RangeDigest, Total
 
 YIELD_BYTES = 1 << 20
 FINDINGS_MAX = 1000

@@ -31,8 +31,8 @@ from base.oserrors import error_of_os
 from storage.btree import wire
 from storage.btree.engine import Change, Row, TreeState
 from storage.btree.lmdb_tree import FILE, OPENING, TreeFacts, TreeReader, TreeWriter, error_of, open_databases, open_environment
+from storage.btree.rowfile import read_rowfile
 from storage.btree.scan import scan_digest, scan_dump, scan_rows
-from storage.rowfile import read_rowfile
 
 LOCK_FILE = "storage-worker.lock"
 TREE = "btree"

@@ -21,8 +21,8 @@ from storage.consensus.messages import Accept, Accepted, Behind, Fetch, Fetched,
 from storage.consensus.options import ConsensusOptions
 from storage.consensus.quorum import quorum_of
 from storage.consensus.ready import Envelope, GroupState, LogReader, Now
-from storage.record import Record, decode_all, owner_tag
-from storage.wal import log as wal
+from storage.log.record import Record, decode_all, owner_tag
+from storage.wal import port as wal
 
 NONE = Ballot(0)
 

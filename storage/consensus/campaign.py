@@ -13,7 +13,7 @@ from base.ids import Ballot, Lsn, Member, Stamp, ballot, ballot_owner, ballot_ro
 from storage.consensus.acceptor import NONE, Acceptor, Staging
 from storage.consensus.messages import AskHealth, Fetch, Fetched, Health, Leads, Prepare, Promise, Question, Refused, Resign, Resigned
 from storage.consensus.ready import Now
-from storage.wal import log as wal
+from storage.wal import port as wal
 
 BACKOFF_MAX = 4
 OWNER_FIRST = 0.05

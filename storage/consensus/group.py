@@ -42,8 +42,8 @@ from storage.consensus.messages import (
 )
 from storage.consensus.options import ConsensusOptions
 from storage.consensus.ready import Envelope, GroupState, LogReader, Now, Ready
-from storage.record import Record
-from storage.wal import log as wal
+from storage.log.record import Record
+from storage.wal import port as wal
 
 __all__ = ["Group"]
 

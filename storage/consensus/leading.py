@@ -18,7 +18,7 @@ from storage.consensus.liveness import Credit
 from storage.consensus.messages import Accept, Accepted, Behind, Snapshot, Stage
 from storage.consensus.quorum import reached
 from storage.consensus.ready import NeedsSnapshot, Now
-from storage.record import Record
+from storage.log.record import Record
 
 UNKNOWN, STAGING, STREAMING, SNAPSHOT = range(4)
 FAR = 1 << 62

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from base.errors import Missing
 from base.ids import Lsn
 from storage.consensus.ready import LogReader
-from storage.record import Record
+from storage.log.record import Record
 
 
 def _size(records: Sequence[Record]) -> int:

@@ -1,7 +1,7 @@
 """Messages between nodes and the frame that carries them (docs/formats/messages.md).
 
 One frame carries many messages: those of the node pair (liveness) and those of partitions, so that everything of one turn leaves in one write.
-Records travel as the concatenation of their own bytes (storage.record), each with its own checksum; the frame has one too.
+Records travel as the concatenation of their own bytes (storage.log.record), each with its own checksum; the frame has one too.
 
 Frame, little-endian, 24-byte header then body:
 

@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 
 from base.ids import Ballot, Lsn, Member, Stamp
 from storage.consensus.messages import NodeMessage, PartitionMessage
-from storage.record import Record
-from storage.wal.log import Frame
+from storage.log.record import Record
+from storage.wal.port import Frame
 
 
 class Now(NamedTuple):

@@ -16,8 +16,8 @@ import msgspec
 from base.env import Env
 from base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from base.ids import Member, PartitionId, TableId
+from storage.catalogue import METADATA_TABLE, KeyAttribute, KeySchema, PartitionInfo, TableMeta, WriterNotes
 from storage.commands.values import RangeAnswer, RangeRead, SwapCommand, Verdict, WriteAnswer
-from storage.control.catalogue import METADATA_TABLE, KeyAttribute, KeySchema, PartitionInfo, TableMeta, WriterNotes
 from storage.control.router import Router
 from storage.items.encoding import decode_item, encode_item
 from storage.items.keys import storage_key

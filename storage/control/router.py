@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 from base.env import Env
 from base.errors import Corrupt, DiskFull, NotLeader, ScrubjayError, Unavailable
 from base.ids import Lsn, NodeName, PartitionId
+from storage.catalogue import PartitionInfo, TableMeta
 from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
-from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.node import Node
 
 A = TypeVar("A")

@@ -12,16 +12,16 @@ from base.env import Disk, Env, Future
 from base.errors import Corrupt, Internal, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from storage.btree.engine import PinnedTree, RowFact, ScanResult, Tree, TreeState
-from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.catalogue import PartitionInfo, TableMeta
 from storage.control.findings import WINDOW_US, Findings
 from storage.control.metadata import Metadata
 from storage.control.store import Store
-from storage.digest import RangeDigest, Total
 from storage.items.encoding import decode_item
 from storage.items.keys import key_item
 from storage.items.wire import item_to_json
+from storage.log.digest import RangeDigest, Total
+from storage.log.record import decode_seal
 from storage.node import Node
-from storage.record import decode_seal
 from storage.replica import AMNESIAC, BASE, HEALING, OK, STOPPED, Replica, base_state, healed_state
 from storage.service_port import Copy, Finding, Pinned, SealPoint
 

@@ -1,4 +1,4 @@
-"""The store behind the DynamoDB API: catalogue, table life cycle and data path, as `storage.api.backend.Backend`.
+"""The store behind the DynamoDB API: catalogue, table life cycle and data path, as `storage.backend.Backend`.
 
 Runs beside the metadata leader (in `--dev`: in the one process). Table life cycle: a table is written to the metadata group as CREATING, its replicas
 are hosted, and it becomes ACTIVE once every partition has a leader that serves. DeleteTable marks DELETING and has every partition sealed for the last
@@ -18,13 +18,13 @@ from base.env import Env
 from base.errors import Conflict, Exhausted, Missing, ScrubjayError, Unavailable
 from base.hlc import stamp_micros
 from base.ids import Member, NodeName, PartitionId, Stamp, TableId
-from storage.api.backend import ContinuousBackups, TableSpec
+from storage.backend import ContinuousBackups, TableSpec
+from storage.catalogue import FinalSeal, PartitionInfo, TableMeta, TableStats
 from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
-from storage.control.catalogue import FinalSeal, PartitionInfo, TableMeta, TableStats
 from storage.control.metadata import Metadata
 from storage.control.router import Router, stopping
+from storage.log.record import Record, Seal
 from storage.node import Node
-from storage.record import Record, Seal
 from storage.replica import BASE, HEALING, OK, Replica
 
 _POLL_S = 0.02

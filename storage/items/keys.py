@@ -10,7 +10,7 @@ from typing import Any
 
 import xxhash
 
-from storage.control.catalogue import KeyAttribute, KeySchema
+from storage.catalogue import KeyAttribute, KeySchema
 from storage.items.encoding import encode_value
 from storage.items.errors import ItemError
 from storage.items.numbers import order_bytes

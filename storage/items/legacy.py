@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from storage.control.catalogue import KeySchema
+from storage.catalogue import KeySchema
 from storage.items.errors import ItemError
 from storage.items.expressions.condition import Condition, key_names
 from storage.items.expressions.keycondition import WRONG_LENGTH, AttributeCondition, KeyCondition, bind

@@ -8,8 +8,8 @@ from base.env import Env
 from base.errors import NotLeader, ScrubjayError
 from base.ids import Lsn, NodeName, PartitionId
 from storage.btree.engine import Tree
+from storage.catalogue import PartitionInfo, TableMeta
 from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
-from storage.control.catalogue import PartitionInfo, TableMeta
 from storage.node.node import Node
 from storage.replica import Replica
 

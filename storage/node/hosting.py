@@ -8,12 +8,12 @@ from base.env import Timer
 from base.errors import Corrupt, Exists, Missing, ScrubjayError, Unavailable
 from base.ids import Ballot, Lsn, Member, PartitionId, Stamp
 from storage.btree.engine import EMPTY, Tree
+from storage.catalogue import PartitionInfo, TableMeta
 from storage.consensus.group import Group
 from storage.consensus.ready import GroupState
-from storage.control.catalogue import PartitionInfo, TableMeta
-from storage.record import Record
+from storage.log.record import Record
 from storage.replica import AMNESIAC, BASE, HEALING, SUSPECT, Replica
-from storage.wal.log import Create, Drop, Install, Recovered, ReplicaLog, WalLog
+from storage.wal.port import Create, Drop, Install, Recovered, ReplicaLog, WalLog
 
 if TYPE_CHECKING:
     from storage.node.node import Node

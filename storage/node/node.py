@@ -18,16 +18,15 @@ from base.env import Env, Network, Timer
 from base.errors import Corrupt, Internal, Missing, NotLeader, ScrubjayError, Unavailable
 from base.hlc import HybridClock
 from base.ids import ClusterId, Lsn, Member, NodeName, PartitionId, Stamp, uuid_bytes
-from storage import messages as talk
-from storage import record as records
-from storage.attest import Attestation
 from storage.btree.engine import Tree, TreeEngine
+from storage.catalogue import PartitionInfo, TableMeta
 from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from storage.consensus import messages as consensus
 from storage.consensus.liveness import Liveness
 from storage.consensus.options import ConsensusOptions
 from storage.consensus.ready import Envelope, Now
-from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.log import record as records
+from storage.node import talk as talk
 from storage.node.clockwatch import ClockWatch
 from storage.node.deadlines import PAUSE_MIN_US, Deadlines
 from storage.node.hosting import Hosting
@@ -35,8 +34,9 @@ from storage.node.post import Post
 from storage.node.turn import Turn
 from storage.options import StorageOptions
 from storage.replica import OK, Replica
-from storage.segments import Statement
-from storage.wal.log import Boot, Frame, Recovered, Reserve, WalLog
+from storage.replica.attest import Attestation
+from storage.replica.segments import Statement
+from storage.wal.port import Boot, Frame, Recovered, Reserve, WalLog
 
 P = ParamSpec("P")
 

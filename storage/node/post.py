@@ -7,9 +7,9 @@ from typing import cast
 
 from base.env import Network
 from base.ids import NodeName, PartitionId
-from storage import messages as talk
 from storage.consensus import messages as consensus
 from storage.consensus.ready import Envelope
+from storage.node import talk as talk
 
 
 class Post:

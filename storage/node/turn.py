@@ -23,8 +23,8 @@ from base.errors import Corrupt, DiskFull, ScrubjayError
 from base.ids import Member, PartitionId
 from storage.consensus.group import Group
 from storage.consensus.ready import Envelope, Ready
-from storage.record import Record
-from storage.wal.log import Append, Frame
+from storage.log.record import Record
+from storage.wal.port import Append, Frame
 
 P = ParamSpec("P")
 
@@ -67,7 +67,7 @@ class Driven(Protocol):
 
 
 class TurnWal(Protocol):
-    """What the turn needs of a WAL (`storage.wal.log.WalLog` is one)."""
+    """What the turn needs of a WAL (`storage.wal.port.WalLog` is one)."""
 
     @property
     def short(self) -> bool: ...

@@ -19,24 +19,24 @@ from base.checksum import row_hash
 from base.errors import Corrupt, DiskFull, Missing, NotLeader, ScrubjayError, Unavailable
 from base.hlc import last_stamp_at, stamp_micros
 from base.ids import Lsn, Member, PartitionId, Stamp, uuid_bytes
-from storage import record as records
 from storage.archive_port import facts_of
-from storage.attest import Attestation, Attestations
 from storage.btree.engine import Tree, TreeState
-from storage.checkpoints import Checkpoints
+from storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
 from storage.commands.evaluate import evaluate
 from storage.commands.values import Outcome, RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer, WriteCommand
-from storage.control.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
-from storage.digest import RangeDigest, Total
-from storage.leading import Leading
-from storage.overlay import Overlay
-from storage.record import Archived, Effect, Kind, Op, Record, Seal
+from storage.log import record as records
+from storage.log.digest import RangeDigest, Total
+from storage.log.record import Archived, Effect, Kind, Op, Record, Seal
+from storage.replica.attest import Attestation, Attestations
+from storage.replica.checkpoints import Checkpoints
+from storage.replica.overlay import Overlay
 from storage.replica.reads import Reads
 from storage.replica.repair import Repair
+from storage.replica.segments import ATTESTED_KEPT, OwnSegment, SegmentFacts, SegmentTracker, needs_seal
 from storage.replica.state import EXTRA_VERSION, ReplicaExtra
 from storage.replica.status import AMNESIAC, OK, OPENING, STOPPED, SUSPECT, VOTES, Status
-from storage.segments import ATTESTED_KEPT, OwnSegment, SegmentFacts, SegmentTracker, needs_seal
-from storage.wal.log import SetTree, SetVote
+from storage.replica.term import Leading
+from storage.wal.port import SetTree, SetVote
 
 if TYPE_CHECKING:
     from storage.consensus.group import Group
@@ -479,7 +479,7 @@ class Replica:
         self.node.arm(self)
 
     def _log_archived(self, *, complete_only: bool) -> None:
-        """Log ARCHIVED for what counts as archived (storage.attest). complete_only: only where all members attested it; otherwise with those that have."""
+        """Log ARCHIVED for what counts as archived (storage.replica.attest). complete_only: only where all members attested it; otherwise with those that have."""
         leading, group = self.leading, self.group
         if leading is None or group is None or not group.serving(self.node.now()):
             return

@@ -7,8 +7,8 @@ import msgspec
 from base.errors import Invalid
 from base.ids import Lsn, Stamp
 from storage.btree.engine import EMPTY, TreeState
-from storage.digest import RangeDigest
-from storage.segments import SegmentFacts
+from storage.log.digest import RangeDigest
+from storage.replica.segments import SegmentFacts
 
 EXTRA_VERSION = 2
 """Of `ReplicaExtra`: 2 since the chain covers every fact of a segment."""

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from base.checksum import crc32c_masked, crc32c_raw
 from base.errors import Unsafe
-from storage.record import HEADER_SIZE as RECORD_HEADER_SIZE
+from storage.log.record import HEADER_SIZE as RECORD_HEADER_SIZE
 
 VERSION = 3
 ALIGN = 512

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from base.errors import Corrupt, Missing, ScrubjayError
 from base.ids import Lsn, PartitionId
-from storage.record import Record, decode_all
+from storage.log.record import Record, decode_all
 from storage.wal.salvage import salvage
 from storage.wal.scan import read_tolerant
 from storage.wal.state import Body, ExtentMap, LogState

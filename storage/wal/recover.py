@@ -19,8 +19,8 @@ from base.checksum import crc32c_masked
 from base.env import Disk
 from base.errors import ScrubjayError
 from base.ids import Lsn, PartitionId, Stamp, uuid_text
-from storage.record import HEADER_SIZE as RECORD_HEADER_SIZE
-from storage.record import Record
+from storage.log.record import HEADER_SIZE as RECORD_HEADER_SIZE
+from storage.log.record import Record
 from storage.wal.format import (
     BATCH_SIZE,
     FRAME,
@@ -42,7 +42,7 @@ from storage.wal.format import (
     header_of,
     pad8,
 )
-from storage.wal.log import Recovered, ReplicaLog
+from storage.wal.port import Recovered, ReplicaLog
 from storage.wal.salvage import salvage
 from storage.wal.scan import Files, Item, Scan
 from storage.wal.state import Body, LogState, WalFile

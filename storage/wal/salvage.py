@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from base.errors import Corrupt
-from storage.record import HEADER, HEADER_SIZE, RECORD_SIZE_MAX, Record, decode
+from storage.log.record import HEADER, HEADER_SIZE, RECORD_SIZE_MAX, Record, decode
 
 
 def salvage(body: bytes, *, first: int, count: int, owner: bytes) -> Iterator[tuple[int, Record | None]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from base.env import File
 from base.ids import Ballot, Lsn, Member, PartitionId, uuid_bytes
-from storage.record import Record
+from storage.log.record import Record
 from storage.wal.format import PLACE, STAGED, FrameHeader, Type
 
 

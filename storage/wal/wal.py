@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from base.env import Disk
 from base.errors import Corrupt, DiskFull, Internal, Invalid, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, PartitionId
-from storage.record import Record, decode
+from storage.log.record import Record, decode
 from storage.wal.batch import Batch, Queued, split
 from storage.wal.files import SPARE_FILES_MAX, FilePool, clean
 from storage.wal.format import (
@@ -30,7 +30,8 @@ from storage.wal.format import (
     pack_frame,
     pad8,
 )
-from storage.wal.log import (
+from storage.wal.marks import Marks
+from storage.wal.port import (
     Adopt,
     Append,
     Boot,
@@ -46,7 +47,6 @@ from storage.wal.log import (
     SetVote,
     WalUsage,
 )
-from storage.wal.marks import Marks
 from storage.wal.reader import Reader, Told
 from storage.wal.recover import AMNESIAC, Progress, Replay, replay
 from storage.wal.state import Body, LogState, WalFile
@@ -70,7 +70,7 @@ AHEAD_WHEN_FULL = 0.25
 
 
 class Wal:
-    """Implements `storage.wal.log.WalLog`.
+    """Implements `storage.wal.port.WalLog`.
 
     Invariants: (1) at most one commit is under way; (2) file ids rise in the order the files are written; (3) a file is reused only after the
     trims and the control state that made it dead are durable elsewhere; (4) `Append` leaves a last part of the reserve to control frames, and says `short` when it takes of the rest.

@@ -11,11 +11,11 @@ import pytest
 
 from base.errors import Corrupt, Missing, Unsafe
 from base.ids import Ballot, Lsn, Member, PartitionId, Stamp
-from storage.record import Kind, Record, encode
+from storage.log.record import Kind, Record, encode
 from storage.wal import marks as marks_module
 from storage.wal import recover as recover_module
 from storage.wal import scan as scan_module
-from storage.wal.log import Adopt, Append, Boot, Create, Promise, ReplicaLog, Reserve
+from storage.wal.port import Adopt, Append, Boot, Create, Promise, ReplicaLog, Reserve
 from storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import Content, MemoryDisk
 
@@ -188,7 +188,7 @@ def test_every_bit_flip_is_found_or_harmless() -> None:
 
 def test_negative_control_without_record_and_batch_checksums_flips_come_out(monkeypatch: pytest.MonkeyPatch) -> None:
     blind: Callable[..., int] = lambda data, start=0: 7  # noqa: E731
-    for module in ("storage.wal.format", "storage.wal.batch", "storage.wal.scan", "storage.wal.recover", "storage.record"):
+    for module in ("storage.wal.format", "storage.wal.batch", "storage.wal.scan", "storage.wal.recover", "storage.log.record"):
         monkeypatch.setattr(f"{module}.crc32c_masked", blind)
     counts = flips(Life(), step=97)
     assert set(counts) - {"same", "named"}, "a WAL that checks nothing must be caught by this test"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from base.ids import Ballot, Lsn
-from storage.wal.log import Append
+from storage.wal.port import Append
 from storage.wal.wal import Wal
 from tests.crash import recorded
 from tests.crash.recorded import Ack, Cut, Move, Recording, Sync

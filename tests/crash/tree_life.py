@@ -17,7 +17,7 @@ from base.ids import Lsn, Stamp
 from storage.btree import wire, worker
 from storage.btree.engine import Row
 from storage.btree.lmdb_tree import OPENING, TreeWriter
-from storage.rowfile import RowFileWriter
+from storage.btree.rowfile import RowFileWriter
 from tests.unit.btree.engines import P
 
 LOADED_ROWS = 260

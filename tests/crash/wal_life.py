@@ -19,8 +19,8 @@ from typing import Any
 from base.errors import ScrubjayError
 from base.ids import Ballot, Lsn, Member, PartitionId, Stamp
 from base.real.disk import RealDisk
-from storage.record import Kind, Record, encode
-from storage.wal.log import Adopt, Append, Boot, Create, Promise, Reserve
+from storage.log.record import Kind, Record, encode
+from storage.wal.port import Adopt, Append, Boot, Create, Promise, Reserve
 from storage.wal.wal import Wal
 
 P = PartitionId("00000000-0000-4000-8000-00000000000a")

@@ -46,7 +46,7 @@ class Bench:
             if (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
-        modules = "base.errors, storage.record, tests.mutants.catalogue"
+        modules = "base.errors, storage.log.record, tests.mutants.catalogue"
         done = self._python("-c", f"import {modules}; print(*(one.__file__ for one in ({modules})), sep='\\n')")
         imported = done.stdout.split()
         if len(imported) != 3 or not all(Path(path).resolve().is_relative_to(folder.resolve()) for path in imported):

@@ -9,9 +9,9 @@ from base.ids import NodeName, PartitionId
 from sim.whole.cluster import WholeCluster
 from sim.whole.commands import SCHEMA, key_of, put, value_of
 from sim.world import Host, World
-from storage.api.backend import TableSpec
+from storage.backend import TableSpec
+from storage.catalogue import TableMeta, Throughput
 from storage.commands.values import ReadAnswer, WriteAnswer
-from storage.control.catalogue import TableMeta, Throughput
 from storage.node import Node
 from storage.options import StorageOptions
 from storage.replica import Replica

@@ -12,8 +12,8 @@ from sim.checkers.linear import check_linear
 from sim.checkers.registers import RegisterLedger, compare
 from sim.checkers.witness import check_witness
 from sim.rand import stream
-from storage.record import Kind as RecordKind
-from storage.record import Record, encode
+from storage.log.record import Kind as RecordKind
+from storage.log.record import Record, encode
 
 W, R, C = Kind.WRITE, Kind.READ, Kind.CAS
 

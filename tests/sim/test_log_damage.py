@@ -12,8 +12,8 @@ from base.ids import Lsn
 from sim.whole.cluster import WholeCluster
 from sim.whole.commands import SCHEMA, put
 from sim.world import World
-from storage.api.backend import TableSpec
-from storage.control.catalogue import Throughput
+from storage.backend import TableSpec
+from storage.catalogue import Throughput
 from storage.node.node import Node
 
 S = 1_000_000

@@ -11,17 +11,17 @@ from base.errors import Corrupt, DiskFull, Internal, NotLeader, ScrubjayError, U
 from base.ids import Lsn
 from sim.whole.commands import key_of, put
 from sim.whole.run import STORAGE
-from storage import record as records
 from storage.btree.memory_engine import MemoryTree
-from storage.checkpoints import Checkpoints
 from storage.commands.values import RangeRead, WriteAnswer
 from storage.consensus import messages as consensus
+from storage.log import record as records
+from storage.log.record import Kind, Record, Seal
 from storage.node.node import Node
 from storage.node.turn import BACKLOG_BYTES, Turn
 from storage.options import StorageOptions
-from storage.record import Kind, Record, Seal
 from storage.replica import Replica
-from storage.wal.log import Append, Boot
+from storage.replica.checkpoints import Checkpoints
+from storage.wal.port import Append, Boot
 from storage.wal.wal import Wal
 from tests.sim.story import Story, tell
 

@@ -14,11 +14,11 @@ from sim.whole.commands import cas, key_of, put
 from storage.btree.memory_engine import MemoryTree
 from storage.commands.values import ReadAnswer, Verdict, WriteAnswer
 from storage.consensus.group import Group
-from storage.leading import Leading
-from storage.messages import AskRecords
+from storage.log.record import Seal
 from storage.node.post import Post
-from storage.record import Seal
+from storage.node.talk import AskRecords
 from storage.replica import Replica
+from storage.replica.term import Leading
 from tests.sim.story import Story, tell
 from tests.sim.test_node_faults import FullLog
 

@@ -14,7 +14,7 @@ from sim.whole.commands import put
 from sim.whole.copies import Copies, Reach
 from sim.whole.mutants import MUTANT_SECONDS
 from sim.whole.run import TABLE, WholeRun
-from storage.control.catalogue import TableMeta
+from storage.catalogue import TableMeta
 
 SECOND = 1_000_000
 DOUBLE_FAULT = 200

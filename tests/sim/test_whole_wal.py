@@ -9,9 +9,9 @@ import pytest
 from base.errors import ScrubjayError
 from base.ids import Ballot, Lsn, Member, NodeName, PartitionId
 from sim.world import Host, World
-from storage.record import Kind, Record, encode
+from storage.log.record import Kind, Record, encode
 from storage.wal import recover, scan
-from storage.wal.log import Append, Boot, Create, Recovered
+from storage.wal.port import Append, Boot, Create, Recovered
 from storage.wal.wal import Wal
 
 P = PartitionId("00000000-0000-4000-8000-00000000000a")

@@ -8,7 +8,6 @@ from typing import Any
 
 from base.errors import Conflict, Invalid, Missing, Unsafe
 from storage.api import errors, limits
-from storage.api.backend import ContinuousBackups
 from storage.api.call import Body, Call
 from storage.api.operations.base import Operation, check_constraints, check_not_asked, read_input
 from storage.api.operations.table_shapes import (
@@ -22,7 +21,8 @@ from storage.api.operations.table_shapes import (
 )
 from storage.api.operations.tables import check_capacity, check_encryption, describe, on_demand_of
 from storage.api.shapes import BOOLEAN, NAME_PATTERN, TABLE_NAME_OR_ARN, Int, Str, Struct, Timestamp
-from storage.control.catalogue import TableMeta, Throughput
+from storage.backend import ContinuousBackups
+from storage.catalogue import TableMeta, Throughput
 
 _INVALID = "One or more parameter values were invalid: "
 _SECOND_US = 1_000_000

@@ -26,8 +26,8 @@ from storage.api.shapes import (
     Str,
     Struct,
 )
+from storage.catalogue import TableMeta
 from storage.commands.values import DeleteCommand, PutCommand, ReadAnswer, Verdict, WriteAnswer, WriteCommand
-from storage.control.catalogue import TableMeta
 from storage.items.encoding import encode_item
 from storage.items.errors import ItemError
 from storage.items.expressions.projection import Projection

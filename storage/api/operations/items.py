@@ -38,6 +38,7 @@ from storage.api.shapes import (
     Struct,
     lower_first,
 )
+from storage.catalogue import KeySchema, TableMeta
 from storage.commands.values import (
     DeleteCommand,
     Failure,
@@ -49,7 +50,6 @@ from storage.commands.values import (
     WriteAnswer,
     WriteCommand,
 )
-from storage.control.catalogue import KeySchema, TableMeta
 from storage.items.encoding import decode_item, encode_item
 from storage.items.errors import ItemError
 from storage.items.expressions.condition import Condition, check_key_paths

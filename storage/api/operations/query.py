@@ -28,7 +28,7 @@ from storage.api.shapes import (
     Int,
     Struct,
 )
-from storage.control.catalogue import PartitionInfo, TableMeta
+from storage.catalogue import PartitionInfo, TableMeta
 from storage.items.errors import ItemError
 from storage.items.expressions.condition import Condition, check_no_keys, parse_condition
 from storage.items.expressions.keycondition import WRONG_LENGTH, AttributeCondition, KeyCondition, KeyExpression, bind, parse_key_expression

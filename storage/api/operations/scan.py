@@ -38,7 +38,7 @@ from storage.api.shapes import (
     Int,
     Struct,
 )
-from storage.control.catalogue import TableMeta
+from storage.catalogue import TableMeta
 from storage.items.errors import ItemError
 
 _SPACE = 1 << 128

@@ -7,14 +7,14 @@ from typing import Any
 
 from base.errors import Conflict, Missing
 from storage.api import errors, limits
-from storage.api.backend import TableSpec
 from storage.api.call import Body, Call
 from storage.api.describe import deleted_description, table_description, throughput_description
 from storage.api.operations.base import Operation, check_constraints, check_not_asked, read_input
 from storage.api.operations.table_shapes import CREATE, DELETE, DESCRIBE, LIST, UPDATE
 from storage.api.operations.tags import check_tags
 from storage.api.shapes import Struct
-from storage.control.catalogue import KeyAttribute, KeySchema, TableMeta, Throughput
+from storage.backend import TableSpec
+from storage.catalogue import KeyAttribute, KeySchema, TableMeta, Throughput
 
 _INVALID = "One or more parameter values were invalid: "
 _MUST_BOTH = _INVALID + "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"

@@ -12,7 +12,7 @@ from storage.api.call import Body, Call
 from storage.api.operations.base import Operation, check_constraints, read_input
 from storage.api.operations.table_shapes import TAGS
 from storage.api.shapes import STRING, TABLE_NAME, ListOf, Struct
-from storage.control.catalogue import TableMeta
+from storage.catalogue import TableMeta
 
 _SIGNS = frozenset("_.:/=+-@")
 _TOO_MANY = "Number of Tags exceed the current limit for the provided ResourceArn"

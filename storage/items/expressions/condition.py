@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from storage.control.catalogue import KeySchema
+from storage.catalogue import KeySchema
 from storage.items.errors import ItemError
 from storage.items.expressions import check
 from storage.items.expressions.check import invalid, operand_type, wrong_count, wrong_type

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from storage.control.catalogue import KeySchema
+from storage.catalogue import KeySchema
 from storage.items.errors import ItemError
 from storage.items.expressions.condition import as_placeholders, bind_condition, parsed
 from storage.items.expressions.placeholders import Placeholders

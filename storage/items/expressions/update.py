@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from storage.control.catalogue import KeySchema
+from storage.catalogue import KeySchema
 from storage.items import numbers
 from storage.items.errors import ItemError
 from storage.items.expressions import check

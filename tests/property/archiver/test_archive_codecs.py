@@ -18,7 +18,7 @@ from archiver.segment import FRAME_RAW_BYTES, SegmentHead, decode_segment, encod
 from base.errors import Corrupt, Invalid
 from base.ids import Lsn, PartitionId, Stamp, TableId
 from storage.archive_port import ClosedPoint
-from storage.digest import Total
+from storage.log.digest import Total
 
 u64 = st.integers(0, (1 << 64) - 1)
 lsns = st.integers(1, (1 << 64) - 1)

@@ -14,7 +14,7 @@ from archiver.rows import row_of, state_of
 from base.errors import Corrupt, Missing
 from base.hlc import last_stamp_at
 from base.ids import Lsn
-from storage.record import Effect, Kind, Op, Seal
+from storage.log.record import Effect, Kind, Op, Seal
 from tests.unit.archiver.sample import Sample, total_of
 from tests.unit.archiver.test_archive_rebuild import archive, make_base, rows
 

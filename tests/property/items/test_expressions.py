@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.control.catalogue import KeyAttribute, KeySchema
+from storage.catalogue import KeyAttribute, KeySchema
 from storage.items.errors import ItemError
 from storage.items.expressions import Placeholders, parse_condition, parse_filter, parse_key_condition, parse_projection, parse_update
 from storage.items.values import Item, Value

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.control.catalogue import KeyAttribute, KeySchema
+from storage.catalogue import KeyAttribute, KeySchema
 from storage.items.keys import absolute_bounds, hash_prefix, sort_bounds, sort_bytes, storage_key
 from storage.items.values import Value
 from tests.property.items.strategies import numbers, texts

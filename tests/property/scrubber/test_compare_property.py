@@ -12,7 +12,7 @@ from base.ids import Lsn
 from scrubber.compare import Absentee, Comparison, Kind, Ruling, Side, conclude, differences_in, ranges_to_descend
 from scrubber.verdict import Verdict
 from storage.btree.engine import RowFact
-from storage.digest import RangeDigest
+from storage.log.digest import RangeDigest
 
 LO, HI = bytes(16), None
 NODES = ("n1", "n2", "n3")

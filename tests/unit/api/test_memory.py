@@ -9,10 +9,10 @@ import pytest
 
 from base.env import Env
 from base.errors import Conflict, Missing, Unsafe
-from storage.api.backend import TableSpec
 from storage.api.memory import MemoryBackend
+from storage.backend import TableSpec
+from storage.catalogue import KeyAttribute, KeySchema, TableMeta, Throughput
 from storage.commands.values import DeleteCommand, PutCommand, RangeRead
-from storage.control.catalogue import KeyAttribute, KeySchema, TableMeta, Throughput
 
 
 class Clock:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from archiver.coverage import Closed, Span, Start
 from base.hlc import stamp_of
-from storage import chain as chains
+from storage.log import chain as chains
 
 START_US = 1_760_000_000_000_000
 STEP_US = 1000

@@ -14,11 +14,11 @@ from archiver.segment import SegmentHead, encode_segment
 from base.checksum import row_hash
 from base.hlc import stamp_of
 from base.ids import ClusterId, Lsn, PartitionId, Stamp, TableId, uuid_bytes
-from storage import chain as chains
-from storage import record as records
 from storage.archive_port import PartitionFacts, SealedSegment
-from storage.digest import MASK, Total
-from storage.record import Effect, Kind, Op, Record, Seal
+from storage.log import chain as chains
+from storage.log import record as records
+from storage.log.digest import MASK, Total
+from storage.log.record import Effect, Kind, Op, Record, Seal
 
 CLUSTER = "0c1a5e00-0000-4000-8000-000000000001"
 OWNER = "0e4e0000-0000-4000-8000-000000000009"

@@ -22,8 +22,8 @@ from base.wrap.faulty import FaultyStore
 from base.wrap.retry import RetryingStore
 from sim.lone import LoneDisk, LoneHost, LoneJobs, LoneStore
 from storage.archive_port import ClosedPoint, History, PartitionFacts, SealedSegment
-from storage.attest import Attestation
-from storage.record import HEADER_SIZE
+from storage.log.record import HEADER_SIZE
+from storage.replica.attest import Attestation
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample, history, other_partition
 
 

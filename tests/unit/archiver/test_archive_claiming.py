@@ -19,7 +19,7 @@ from base.ids import Lsn, PartitionId, TableId
 from base.wrap.faulty import FaultyStore
 from sim.lone import LoneHost, LoneStore
 from storage.archive_port import History, SealedSegment
-from storage.control.catalogue import WriterNotes
+from storage.catalogue import WriterNotes
 from tests.unit.archiver.sample import CLUSTER, OWNER, START_US, Sample, history
 from tests.unit.archiver.test_archive_agent import FakeSource
 

@@ -18,7 +18,7 @@ from archiver.segment import SegmentHead, decode_segment, encode_segment
 from base.errors import Corrupt
 from base.ids import Lsn, PartitionId, Stamp, TableId
 from storage.archive_port import ClosedPoint
-from storage.digest import Total
+from storage.log.digest import Total
 from tests.docs.format_tables import assert_layout, find_table
 from tests.fixtures.golden import Golden
 from tests.unit.archiver.sample import CLUSTER, OWNER, PARTITION, START_US, TABLE, history

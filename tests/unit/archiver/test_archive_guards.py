@@ -17,9 +17,9 @@ from archiver.writer import Writer
 from base.errors import Corrupt
 from base.ids import Lsn, PartitionId, Stamp
 from sim.lone import LoneHost, LoneStore
-from storage import chain as chains
 from storage.archive_port import ClosedPoint, SealedSegment
-from storage.digest import Total
+from storage.log import chain as chains
+from storage.log.digest import Total
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample, history
 from tests.unit.archiver.test_archive_agent import Bench, FakeSource
 

@@ -17,9 +17,9 @@ from archiver.status import StoreFacts, TableFacts, archive_status, tables_in, t
 from base.env import ListPage
 from base.hlc import stamp_micros
 from base.ids import Lsn, PartitionId, Stamp, TableId
-from storage import chain as chains
 from storage.archive_port import ClosedPoint
-from storage.record import Seal
+from storage.log import chain as chains
+from storage.log.record import Seal
 from tests.unit.archiver.sample import (
     ATTACHED,
     CLUSTER,

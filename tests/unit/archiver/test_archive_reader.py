@@ -8,7 +8,7 @@ from archiver.layout import build
 from archiver.reader import read_records
 from base.errors import Corrupt, Missing
 from sim.lone import LoneHost, LoneStore
-from storage.record import Record
+from storage.log.record import Record
 from tests.unit.archiver.sample import Sample
 
 

@@ -16,10 +16,10 @@ from base.errors import Corrupt, Invalid, Missing
 from base.ids import Lsn, Stamp
 from sim.jobs import SimJobContext
 from sim.lone import LoneDisk, LoneHost, LoneStore
-from storage import chain as chains
-from storage.digest import Total
-from storage.record import IMPLEMENTED, Kind
-from storage.rowfile import read_rowfile
+from storage.btree.rowfile import read_rowfile
+from storage.log import chain as chains
+from storage.log.digest import Total
+from storage.log.record import IMPLEMENTED, Kind
 from tests.unit.archiver.sample import ATTACHED, START_US, Sample, history, total_of
 
 
@@ -293,7 +293,7 @@ def test_the_first_state_of_a_restored_table() -> None:
     loop.run(rebuild(store, disk, base=None, segments=source.manifests(), cut=Cut(), output="rows", work="w", rebase=True))
     restored = history(seed=12, partition="9a471710-0000-4000-8000-000000000009", start=source.state)
     store.objects.update(restored.objects())
-    from storage import chain as chains
+    from storage.log import chain as chains
 
     base = loop.run(
         upload_base(

@@ -15,8 +15,8 @@ from archiver.verify import LEVELS, VerifyOptions, VerifyReport, verify
 from base.env import ListPage
 from base.errors import Invalid, Unavailable
 from sim.lone import LoneJobs
-from storage import record as records
-from storage.record import HEADER_SIZE
+from storage.log import record as records
+from storage.log.record import HEADER_SIZE
 from tests.unit.archiver.sample import CLUSTER, OWNER, START_US
 from tests.unit.archiver.small_archive import SmallArchive
 

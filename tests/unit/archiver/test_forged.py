@@ -23,8 +23,8 @@ from archiver.verify import VerifyReport
 from base.errors import Corrupt, Missing, Unavailable
 from base.hlc import stamp_of
 from base.ids import Stamp
-from storage.digest import Total
-from storage.rowfile import read_rowfile
+from storage.btree.rowfile import read_rowfile
+from storage.log.digest import Total
 from tests.unit.archiver.sample import CLUSTER, START_US, Sample
 from tests.unit.archiver.small_archive import SmallArchive
 from tests.unit.archiver.test_archive_verify import check, named, without_closed

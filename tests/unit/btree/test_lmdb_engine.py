@@ -25,8 +25,8 @@ from storage.btree import lmdb_engine, wire, worker
 from storage.btree.engine import EMPTY, Change, Tree, TreeState
 from storage.btree.lmdb_engine import LmdbEngine
 from storage.btree.lmdb_tree import TreeWriter
-from storage.digest import MASK, RangeDigest
-from storage.rowfile import RowFileWriter
+from storage.btree.rowfile import RowFileWriter
+from storage.log.digest import MASK, RangeDigest
 from tests.unit.btree.engines import Bench, P
 
 LO = bytes(16)

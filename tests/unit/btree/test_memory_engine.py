@@ -13,7 +13,7 @@ from sim.disk import SimDisk
 from sim.world import Life, World
 from storage.btree.engine import EMPTY, Change, TreeState
 from storage.btree.memory_engine import MemoryEngine, MemoryTrees
-from storage.digest import RangeDigest
+from storage.log.digest import RangeDigest
 
 P = PartitionId("00000000-0000-4000-8000-00000000000a")
 

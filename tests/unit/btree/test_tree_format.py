@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 
 from base.errors import Corrupt, Invalid
 from base.ids import Lsn, Stamp
-from storage import rowfile
-from storage.btree import fence, lmdb_tree, row
+from storage.btree import fence, lmdb_tree, row, rowfile
 from storage.btree.engine import Row, TreeState
 from storage.btree.fence import Fence
 from storage.btree.lmdb_tree import TreeFacts
-from storage.digest import Total
+from storage.log.digest import Total
 from tests.docs.format_tables import assert_layout, parse_tables
 from tests.fixtures.golden import Golden
 

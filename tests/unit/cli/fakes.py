@@ -9,7 +9,7 @@ from base.errors import Unsafe
 from base.ids import Member, PartitionId, TableId
 from pitr.target import Asked
 from server.ports import ProgressSink, Report
-from storage.control.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
+from storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
 
 
 def table(name: str, number: int, *, dropped_at: int | None = None) -> TableMeta:

@@ -24,7 +24,7 @@ from scrubjay.jobs import RUNNING_MAX
 from scrubjay.output import Failure
 from server.ports import ProgressSink, Report
 from storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, Key, Verifier
-from storage.control.catalogue import METADATA_TABLE
+from storage.catalogue import METADATA_TABLE
 from tests.unit.cli.fakes import FakeArchive, FakeRestore, FakeScrub, FakeServices, table
 
 TABLES = [

@@ -12,7 +12,7 @@ from base.errors import Invalid
 from scrubjay.config import SEGMENT_BYTES_MAX, AuthKey, fields, load
 from scrubjay.reference import config_page
 from storage.consensus.options import ConsensusOptions
-from storage.record import RECORD_SIZE_MAX
+from storage.log.record import RECORD_SIZE_MAX
 
 DOCS = Path(__file__).parents[3] / "docs"
 

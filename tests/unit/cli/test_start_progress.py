@@ -7,8 +7,8 @@ from typing import Any
 
 from base.ids import Ballot, Lsn, Member, NodeName, PartitionId
 from scrubjay.server.start import SAY_EVERY_US, Start
-from storage.record import Kind, encode
-from storage.wal.log import Append, Create
+from storage.log.record import Kind, encode
+from storage.wal.port import Append, Create
 from storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk
 

@@ -8,8 +8,8 @@ from base.errors import Corrupt
 from base.ids import Ballot, Lsn, Member, Stamp, ballot, ballot_owner
 from storage.consensus.messages import Accept, Accepted, AskHealth, Prepare, Promise, Question, Refused, Resign, Resigned, Shell, Stage
 from storage.consensus.ready import GroupState
-from storage.record import Kind, encode
-from storage.wal import log as wal
+from storage.log.record import Kind, encode
+from storage.wal import port as wal
 from tests.unit.consensus.trio import OPTIONS, OWNER, Node, Trio
 
 

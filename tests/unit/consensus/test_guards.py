@@ -8,8 +8,8 @@ from base.errors import Corrupt
 from base.ids import Ballot, Lsn, Member, ballot, ballot_round
 from storage.consensus.messages import Accept, Accepted, Ask, Behind, Grant, Refused, Resign, Resigned, Stage
 from storage.consensus.ready import Envelope, GroupState
-from storage.record import Kind, Record
-from storage.wal import log as wal
+from storage.log.record import Kind, Record
+from storage.wal import port as wal
 from tests.unit.consensus.trio import Disk, Node, Trio
 
 

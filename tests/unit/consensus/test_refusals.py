@@ -24,8 +24,8 @@ from storage.consensus.messages import (
     Stage,
 )
 from storage.consensus.ready import Envelope, Now
-from storage.record import Kind, Record, encode
-from storage.wal import log as wal
+from storage.log.record import Kind, Record, encode
+from storage.wal import port as wal
 from tests.unit.consensus.trio import OPTIONS, OWNER, Node, Trio
 
 LIVENESS = Ask | Grant

@@ -12,8 +12,8 @@ from storage.consensus.liveness import Liveness
 from storage.consensus.messages import Ask, Chosen, Grant, Moved, PartitionMessage
 from storage.consensus.options import ConsensusOptions
 from storage.consensus.ready import Envelope, GroupState, NeedsSnapshot, Now
-from storage.record import Kind, Record, encode, owner_tag
-from storage.wal import log as wal
+from storage.log.record import Kind, Record, encode, owner_tag
+from storage.wal import port as wal
 
 PARTITION = PartitionId("11111111-2222-4333-8444-555555555555")
 OWNER = owner_tag(uuid_bytes(PARTITION))

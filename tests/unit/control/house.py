@@ -29,9 +29,9 @@ from sim.whole.cluster import CLUSTER, WholeCluster
 from sim.whole.commands import SCHEMA, key_of, put, value_of
 from sim.whole.run import AGENT, CONSENSUS, STORAGE
 from sim.world import Host, World
-from storage.api.backend import TableSpec
+from storage.backend import TableSpec
+from storage.catalogue import PartitionInfo, TableMeta, Throughput
 from storage.commands.values import RangeRead, WriteAnswer
-from storage.control.catalogue import PartitionInfo, TableMeta, Throughput
 from storage.control.service import Service
 from storage.options import StorageOptions
 

@@ -12,9 +12,9 @@ from base.hlc import last_stamp_at, stamp_micros
 from pitr.target import Asked
 from scrubjay.admin import restore_answer
 from sim.whole.commands import key_of, put
+from storage.catalogue import TableMeta
 from storage.commands.values import WriteAnswer
-from storage.control.catalogue import TableMeta
-from storage.record import Seal, decode_seal
+from storage.log.record import Seal, decode_seal
 from tests.unit.control.house import House
 
 

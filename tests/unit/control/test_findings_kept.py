@@ -14,8 +14,8 @@ from scrubber.ledger import MEMORY, SqliteLedger
 from scrubber.report import ScrubReport
 from sim.disk import SimDisk
 from sim.whole.commands import key_of
+from storage.catalogue import TableMeta
 from storage.commands.values import RangeRead
-from storage.control.catalogue import TableMeta
 from storage.control.findings import FILE, KEPT_MAX, WINDOW_US, Findings
 from storage.service_port import Finding
 from tests.unit.control.house import House

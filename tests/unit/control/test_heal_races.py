@@ -8,8 +8,8 @@ import pytest
 
 from base.errors import ScrubjayError
 from base.ids import PartitionId
+from storage.catalogue import TableMeta
 from storage.control import store
-from storage.control.catalogue import TableMeta
 from tests.unit.control.house import House
 
 VICTIM = "n2"

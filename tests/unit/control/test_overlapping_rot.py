@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pitr.target import Asked
 from sim.whole.commands import key_of
-from storage.control.catalogue import TableMeta
+from storage.catalogue import TableMeta
 from tests.unit.control.house import House
 
 ROTTEN = {"n1": (1, 2), "n2": (2, 3), "n3": (3, 1)}

@@ -14,8 +14,8 @@ from pitr.job import CONFIRM, PREFIX
 from pitr.restore import faults_of
 from pitr.target import Asked
 from sim.whole.commands import item_of, key_of
-from storage.digest import Total
-from storage.record import Seal
+from storage.log.digest import Total
+from storage.log.record import Seal
 from tests.unit.control.house import House
 
 ROWS = 12

@@ -5,8 +5,8 @@ from __future__ import annotations
 from base.ids import NodeName
 from sim.whole.commands import key_of, value_of
 from sim.world import Host
+from storage.catalogue import TableMeta
 from storage.commands.values import ReadAnswer, WriteAnswer
-from storage.control.catalogue import TableMeta
 from tests.unit.control.house import House
 
 

@@ -12,8 +12,8 @@ from base.ids import PartitionId
 from pitr.target import Asked
 from server.stop import planned_stop
 from sim.whole.commands import key_of
+from storage.catalogue import TableMeta
 from storage.commands.values import WriteAnswer
-from storage.control.catalogue import TableMeta
 from tests.unit.control.house import SECOND, House
 
 

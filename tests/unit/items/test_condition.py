@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from storage.control.catalogue import KeyAttribute, KeySchema
+from storage.catalogue import KeyAttribute, KeySchema
 from storage.items.errors import ItemError
 from storage.items.expressions import Placeholders, check_key_paths, parse_condition, parse_filter
 from storage.items.expressions.reserved import RESERVED

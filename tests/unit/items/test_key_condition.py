@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from storage.control.catalogue import KeyAttribute, KeySchema
+from storage.catalogue import KeyAttribute, KeySchema
 from storage.items.errors import ItemError
 from storage.items.expressions import parse_key_condition, parse_key_expression
 from storage.items.keys import storage_key

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storage.control.catalogue import KeyAttribute, KeySchema
+from storage.catalogue import KeyAttribute, KeySchema
 from storage.items.errors import ItemError
 from storage.items.keys import (
     HASH_BYTES,

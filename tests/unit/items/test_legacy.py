@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from storage.control.catalogue import KeyAttribute, KeySchema
+from storage.catalogue import KeyAttribute, KeySchema
 from storage.items import legacy
 from storage.items.errors import ItemError, SerializationError
 from storage.items.wire import item_from_json, item_to_json

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from storage.control.catalogue import KeyAttribute, KeySchema
+from storage.catalogue import KeyAttribute, KeySchema
 from storage.items.errors import ItemError
 from storage.items.expressions import parse_update
 from storage.items.values import Item

@@ -19,8 +19,8 @@ from pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
 from pitr.restore import RestoreOptions
 from pitr.service import RestoreService
 from sim.lone import LoneHost
-from storage.control.catalogue import PartitionInfo, TableMeta
-from storage.digest import MASK, Total
+from storage.catalogue import PartitionInfo, TableMeta
+from storage.log.digest import MASK, Total
 from storage.service_port import Finding, SealPoint
 from tests.unit.scrubber.scrub_world import NODES, item_of, storage_key, table_of
 

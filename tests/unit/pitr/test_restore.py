@@ -11,7 +11,7 @@ import pytest
 from base.errors import Conflict, Corrupt, Missing, Unavailable, Unsafe
 from base.ids import NodeName
 from pitr.target import Asked
-from storage.control.catalogue import METADATA_TABLE
+from storage.catalogue import METADATA_TABLE
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, Rows, total_of
 from tests.unit.scrubber.scrub_world import item_of, storage_key
 

@@ -24,9 +24,9 @@ from pitr.target import Asked
 from scrubjay.admin import restore_answer
 from sim.lone import LoneDisk, LoneJobs, LoneStore
 from storage.archive_port import PartitionFacts
-from storage.digest import Total
-from storage.record import Effect, Kind, Op, Seal
-from storage.rowfile import RowFileWriter, read_rowfile
+from storage.btree.rowfile import RowFileWriter, read_rowfile
+from storage.log.digest import Total
+from storage.log.record import Effect, Kind, Op, Seal
 from storage.service_port import SealPoint
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, Rows, total_of

@@ -13,9 +13,9 @@ from base.errors import Corrupt, ScrubjayError, Unavailable
 from base.ids import Lsn, Member, NodeName, PartitionId, Stamp, TableId
 from scrubber.reference import Origin, Reference
 from storage.btree.engine import RowFact, ScanResult
-from storage.control.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
-from storage.digest import RangeDigest, Total
+from storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
 from storage.items.encoding import encode_item
+from storage.log.digest import RangeDigest, Total
 from storage.service_port import Copy, Finding, SealPoint
 
 NODES = (NodeName("n1"), NodeName("n2"), NodeName("n3"))

@@ -19,7 +19,7 @@ from scrubber.compare import (
 )
 from scrubber.verdict import Verdict, exit_code, worst
 from storage.btree.engine import RowFact
-from storage.digest import RangeDigest
+from storage.log.digest import RangeDigest
 
 
 def digest(rows: dict[bytes, int]) -> RangeDigest:

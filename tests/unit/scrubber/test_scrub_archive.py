@@ -24,12 +24,12 @@ from scrubber.run import scrub
 from scrubber.shelves import StoreShelves
 from scrubber.verdict import Verdict
 from sim.lone import LoneDisk, LoneHost, LoneJobs, LoneStore
-from storage import record as records
-from storage.control.catalogue import PartitionInfo, TableMeta
-from storage.digest import Total
+from storage.btree.rowfile import read_rowfile
+from storage.catalogue import PartitionInfo, TableMeta
 from storage.items.encoding import encode_item
-from storage.record import Effect, Op, Seal
-from storage.rowfile import read_rowfile
+from storage.log import record as records
+from storage.log.digest import Total
+from storage.log.record import Effect, Op, Seal
 from storage.service_port import SealPoint
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample
 from tests.unit.scrubber.scrub_world import KEY, NODES, CopyModel, FakeStore, key_of, storage_key

@@ -18,8 +18,8 @@ from scrubber.report import ScrubReport
 from scrubber.run import choose, order, scrub
 from scrubber.verdict import Verdict
 from sim.lone import LoneHost
-from storage.control.catalogue import RestoreOrigin
-from storage.record import Seal
+from storage.catalogue import RestoreOrigin
+from storage.log.record import Seal
 from storage.service_port import Finding, SealPoint
 from tests.unit.scrubber.scrub_world import (
     NODES,

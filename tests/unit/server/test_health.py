@@ -17,7 +17,7 @@ from scrubber.ledger import MEMORY, PartitionProof, SqliteLedger
 from server.health import Health, HealthOptions, Heard, Problem, View
 from server.windows import archived_here
 from sim.whole.cluster import CLUSTER, NAMES
-from storage.control.catalogue import RestoreOrigin, TableMeta
+from storage.catalogue import RestoreOrigin, TableMeta
 from storage.node import Node
 from tests.unit.control.house import House
 

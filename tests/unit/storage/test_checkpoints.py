@@ -6,8 +6,8 @@ import pytest
 
 from base.ids import Lsn, PartitionId
 from sim.whole.run import STORAGE
+from storage.log.record import Seal
 from storage.options import StorageOptions
-from storage.record import Seal
 from storage.replica import Replica
 from tests.unit.control.house import House
 

@@ -7,12 +7,12 @@ import pytest
 
 from base.errors import Corrupt
 from base.ids import Member, PartitionId, TableId
-from storage import messages as talk
-from storage.control.catalogue import FinalSeal, KeyAttribute, KeySchema, PartitionInfo, TableMeta, Throughput
+from storage.catalogue import FinalSeal, KeyAttribute, KeySchema, PartitionInfo, TableMeta, Throughput
 from storage.control.metadata import metadata_write
-from storage.digest import RangeDigest
+from storage.log.digest import RangeDigest
+from storage.node import talk as talk
 from storage.replica import EXTRA_VERSION, ReplicaExtra
-from storage.segments import OwnSegment, SegmentFacts, Statement
+from storage.replica.segments import OwnSegment, SegmentFacts, Statement
 from tests.fixtures.golden import Golden
 
 STATEMENT = Statement(1, 9, bytes(range(32)), bytes(range(16)), 3, bytes(reversed(range(32))))

@@ -12,11 +12,11 @@ from base.ids import PartitionId
 from sim.whole.cluster import WholeCluster
 from sim.whole.commands import SCHEMA, key_of, put, value_of
 from sim.world import World
-from storage.api.backend import TableSpec
+from storage.backend import TableSpec
 from storage.btree.engine import Row
 from storage.btree.memory_engine import MemoryEngine, MemoryTree
+from storage.catalogue import Throughput
 from storage.commands.values import ReadAnswer, WriteAnswer
-from storage.control.catalogue import Throughput
 
 SECOND = 1_000_000
 

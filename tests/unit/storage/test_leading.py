@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base.errors import NotLeader, ScrubjayError, Unavailable
 from base.ids import Ballot, Lsn
-from storage.leading import Leading
+from storage.replica.term import Leading
 
 
 class Heard:

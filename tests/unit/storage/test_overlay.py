@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from base.errors import ScrubjayError
 from base.ids import Lsn, Stamp
 from storage.btree.engine import EMPTY, Change, PinnedTree, Row, TreeState
-from storage.overlay import Overlay, layer_changes
+from storage.replica.overlay import Overlay, layer_changes
 
 
 class DictTree:

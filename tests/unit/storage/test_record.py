@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from base.checksum import crc32c_masked, crc32c_raw
 from base.errors import Corrupt
 from base.ids import Lsn, Stamp
-from storage import record as records
-from storage.record import Archived, Effect, Kind, Op, Seal
+from storage.log import record as records
+from storage.log.record import Archived, Effect, Kind, Op, Seal
 from storage.wal.salvage import salvage
 
 OWNER = b"partit-1"

@@ -9,10 +9,10 @@ import pytest
 
 from base.errors import Corrupt
 from base.ids import Lsn, Stamp
-from storage import record as records
-from storage.digest import RangeDigest, Total
-from storage.record import Archived, Kind, Record, Seal
-from storage.segments import SegmentFacts, SegmentTracker, Statement, needs_seal
+from storage.log import record as records
+from storage.log.digest import RangeDigest, Total
+from storage.log.record import Archived, Kind, Record, Seal
+from storage.replica.segments import SegmentFacts, SegmentTracker, Statement, needs_seal
 
 OWNER = b"partit-1"
 

@@ -6,8 +6,8 @@ import pytest
 
 from base.errors import Corrupt, DiskFull, Internal, Invalid, Missing
 from base.ids import Ballot, Lsn, Member, PartitionId, Stamp
-from storage.record import Kind, Record, encode
-from storage.wal.log import Adopt, Append, Boot, Create, Drop, Install, Promise, Recovered, Reserve, Resign, SetTree
+from storage.log.record import Kind, Record, encode
+from storage.wal.port import Adopt, Append, Boot, Create, Drop, Install, Promise, Recovered, Reserve, Resign, SetTree
 from storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk
 

@@ -6,7 +6,7 @@ import pytest
 
 from base.ids import Ballot, Lsn, Member
 from storage.wal import reader
-from storage.wal.log import Append, Create, Drop, Promise
+from storage.wal.port import Append, Create, Drop, Promise
 from storage.wal.wal import Wal
 from tests.unit.wal.test_wal import P, Q, commit, fresh, records
 from tests.unit.wal.wal_disk import MemoryDisk

@@ -7,10 +7,10 @@ import struct
 import pytest
 
 from base.ids import Ballot, Lsn, Member, Stamp
-from storage import record
+from storage.log import record
 from storage.wal import format as wal_format
 from storage.wal.format import BatchHeader, FrameHeader, Type
-from storage.wal.log import Adopt, Append, Boot, Create, Install, Promise, Reserve, Resign, SetTree, SetVote
+from storage.wal.port import Adopt, Append, Boot, Create, Install, Promise, Reserve, Resign, SetTree, SetVote
 from storage.wal.wal import Wal
 from tests.docs.format_tables import assert_layout, parse_tables
 from tests.fixtures.golden import Golden

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from base.ids import Ballot, Lsn, Member, PartitionId
-from storage.record import Kind, Record, encode
+from storage.log.record import Kind, Record, encode
 from storage.wal import format as wal_format
 from storage.wal.format import DATA_START, MARK_SLOTS
-from storage.wal.log import Append, Boot, Create, Recovered
 from storage.wal.marks import Marks
+from storage.wal.port import Append, Boot, Create, Recovered
 from storage.wal.recover import FILE_NAME
 from storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from base.ids import Ballot, Lsn, Member, PartitionId
-from storage.record import Kind, Record, encode
-from storage.wal.log import Adopt, Append, Create, Drop, Install, Promise, Recovered
+from storage.log.record import Kind, Record, encode
+from storage.wal.port import Adopt, Append, Create, Drop, Install, Promise, Recovered
 from storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk
 

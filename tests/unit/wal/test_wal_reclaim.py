@@ -10,10 +10,10 @@ import pytest
 from base.errors import Corrupt, Internal, ScrubjayError
 from base.ids import Ballot, Lsn, Member, PartitionId
 from base.real.disk import RealDisk
-from storage.record import Kind, Record, encode
+from storage.log.record import Kind, Record, encode
 from storage.wal import wal as wal_module
 from storage.wal.format import BATCH_SIZE, BatchHeader, encode_batch_header
-from storage.wal.log import Adopt, Append, Boot, Create, Recovered, Reserve
+from storage.wal.port import Adopt, Append, Boot, Create, Recovered, Reserve
 from storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk
 

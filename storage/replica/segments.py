@@ -11,9 +11,9 @@ import msgspec
 
 from base.errors import Corrupt
 from base.ids import Lsn, Stamp
-from storage import chain as chains
-from storage.digest import Total
-from storage.record import Archived, Record, Seal
+from storage.log import chain as chains
+from storage.log.digest import Total
+from storage.log.record import Archived, Record, Seal
 
 
 class Statement(msgspec.Struct, frozen=True, array_like=True):
@@ -88,7 +88,7 @@ ATTESTED_KEPT = 16
 
 
 class SegmentTracker:
-    """One replica's segments. place: whose log it is (storage.chain.place_of). me: this member's node number."""
+    """One replica's segments. place: whose log it is (storage.log.chain.place_of). me: this member's node number."""
 
     def __init__(self, *, place: bytes, me: int, facts: SegmentFacts) -> None:
         self._place = place

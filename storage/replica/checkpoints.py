@@ -16,8 +16,8 @@ from base.errors import Corrupt, ScrubjayError, Unavailable
 from base.hlc import stamp_micros
 from base.ids import Lsn
 from storage.btree.engine import PinnedTree, TreeState
-from storage.overlay import Layer, layer_changes
-from storage.record import Record
+from storage.log.record import Record
+from storage.replica.overlay import Layer, layer_changes
 
 if TYPE_CHECKING:
     from storage.replica import Replica

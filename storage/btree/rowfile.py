@@ -16,7 +16,7 @@ from base.checksum import crc32c_masked, crc32c_raw, row_hash
 from base.errors import Corrupt, Invalid
 from base.ids import Lsn, Stamp
 from storage.btree.engine import Row
-from storage.digest import MASK, Total
+from storage.log.digest import MASK, Total
 
 VERSION = 1
 HEADER_MAGIC = b"SJROWS\r\n"

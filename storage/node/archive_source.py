@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from base.errors import Missing
 from base.ids import Lsn, PartitionId, Stamp
-from storage import record as records
 from storage.archive_port import ClosedPoint, History, PartitionFacts, SealedSegment
-from storage.attest import Attestation
+from storage.log import record as records
 from storage.node import Node
 from storage.replica import BASE, OK, Replica
-from storage.segments import OwnSegment
+from storage.replica.attest import Attestation
+from storage.replica.segments import OwnSegment
 
 
 class NodeLogSource:

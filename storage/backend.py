@@ -13,8 +13,8 @@ from typing import Protocol
 import msgspec
 
 from base.errors import ScrubjayError
+from storage.catalogue import KeySchema, PartitionInfo, TableMeta, TableStats, Throughput
 from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
-from storage.control.catalogue import KeySchema, PartitionInfo, TableMeta, TableStats, Throughput
 
 
 class TableSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import msgspec
 
 from base.checksum import crc32c_masked
 from base.errors import Corrupt
-from storage.segments import Statement
+from storage.replica.segments import Statement
 
 MAGIC = b"SJS2"
 _CRC = struct.Struct("<I")
@@ -46,7 +46,7 @@ class AskRecords(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class Records(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """Chosen records, encoded (storage.record), in LSN order."""
+    """Chosen records, encoded (storage.log.record), in LSN order."""
 
     partition: str
     records: list[bytes]

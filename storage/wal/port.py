@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from base.errors import ScrubjayError
 from base.ids import Ballot, Lsn, Member, PartitionId, Stamp
-from storage.record import Record
+from storage.log.record import Record
 
 
 class Boot(NamedTuple):
