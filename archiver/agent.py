@@ -28,9 +28,9 @@ from base.env import Env, Future, Jobs, ObjectStore, Task
 from base.errors import Corrupt, Fenced, Missing, ScrubjayError, Unavailable
 from base.hlc import stamp_micros
 from base.ids import PartitionId
-from storage.archive_port import LogSource, SealedSegment
+from storage.archive_port import Attestation, LogSource, SealedSegment
 from storage.log import chain as chains
-from storage.replica.attest import MEMBERS_MIN, Attestation
+from storage.replica.attest import MEMBERS_MIN
 
 PREPARE_JOB = "archiver.outgoing:prepare_job"
 

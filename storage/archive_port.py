@@ -12,7 +12,14 @@ from storage.catalogue import PartitionInfo, TableMeta
 from storage.log.chain import place_of
 from storage.log.digest import Total
 from storage.log.record import Seal
-from storage.replica.attest import Attestation
+
+
+class Attestation(NamedTuple):
+    """raw_sha256: of the records compared. generation: of the object. read: it was read back from the store, not only written."""
+
+    raw_sha256: bytes
+    generation: int
+    read: bool
 
 
 class SealedSegment(NamedTuple):

@@ -16,6 +16,7 @@ from pitr import restore
 from sim.mutants import Mutant, commit_early, replaced
 from sim.whole.run import AGENT, CONSENSUS, STORAGE, WholeResult, WholeRun
 from sim.whole.stories import STORIES
+from storage.archive_port import Attestation
 from storage.btree import memory_engine
 from storage.btree.engine import Change, Row
 from storage.btree.row import HEADER_SIZE, lsn_of
@@ -23,7 +24,6 @@ from storage.control import router
 from storage.log.digest import RangeDigest
 from storage.node.turn import Turn
 from storage.replica import Replica
-from storage.replica.attest import Attestation
 from storage.replica.checkpoints import Checkpoints
 from storage.replica.overlay import Overlay
 from storage.replica.term import Leading

@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 from base.errors import Missing
 from base.ids import Lsn, PartitionId, Stamp
-from storage.archive_port import ClosedPoint, History, PartitionFacts, SealedSegment
+from storage.archive_port import Attestation, ClosedPoint, History, PartitionFacts, SealedSegment
 from storage.log import record as records
 from storage.node import Node
 from storage.replica import BASE, OK, Replica
-from storage.replica.attest import Attestation
 from storage.replica.segments import OwnSegment
 
 

@@ -18,6 +18,7 @@ from base.env import Env, Network, Timer
 from base.errors import Corrupt, Internal, Missing, NotLeader, ScrubjayError, Unavailable
 from base.hlc import HybridClock
 from base.ids import ClusterId, Lsn, Member, NodeName, PartitionId, Stamp, uuid_bytes
+from storage.archive_port import Attestation
 from storage.btree.engine import Tree, TreeEngine
 from storage.catalogue import PartitionInfo, TableMeta
 from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
@@ -34,7 +35,6 @@ from storage.node.post import Post
 from storage.node.turn import Turn
 from storage.options import StorageOptions
 from storage.replica import OK, Replica
-from storage.replica.attest import Attestation
 from storage.replica.segments import Statement
 from storage.wal.port import Boot, Frame, Recovered, Reserve, WalLog
 

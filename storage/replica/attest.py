@@ -8,19 +8,11 @@ has its effect, an ARCHIVED record.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from storage.archive_port import Attestation
 
 MEMBERS_MIN = 2
 KEPT_MAX = 10_000
 """Segments; what is said of more is dropped and said again."""
-
-
-class Attestation(NamedTuple):
-    """raw_sha256: of the records compared. generation: of the object. read: it was read back from the store, not only written."""
-
-    raw_sha256: bytes
-    generation: int
-    read: bool
 
 
 class Attestations:

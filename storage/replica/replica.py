@@ -19,7 +19,7 @@ from base.checksum import row_hash
 from base.errors import Corrupt, DiskFull, Missing, NotLeader, ScrubjayError, Unavailable
 from base.hlc import last_stamp_at, stamp_micros
 from base.ids import Lsn, Member, PartitionId, Stamp, uuid_bytes
-from storage.archive_port import facts_of
+from storage.archive_port import Attestation, facts_of
 from storage.btree.engine import Tree, TreeState
 from storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
 from storage.commands.evaluate import evaluate
@@ -27,7 +27,7 @@ from storage.commands.values import Outcome, RangeAnswer, RangeRead, ReadAnswer,
 from storage.log import record as records
 from storage.log.digest import RangeDigest, Total
 from storage.log.record import Archived, Effect, Kind, Op, Record, Seal
-from storage.replica.attest import Attestation, Attestations
+from storage.replica.attest import Attestations
 from storage.replica.checkpoints import Checkpoints
 from storage.replica.overlay import Overlay
 from storage.replica.reads import Reads

@@ -21,9 +21,8 @@ from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from base.wrap.faulty import FaultyStore
 from base.wrap.retry import RetryingStore
 from sim.lone import LoneDisk, LoneHost, LoneJobs, LoneStore
-from storage.archive_port import ClosedPoint, History, PartitionFacts, SealedSegment
+from storage.archive_port import Attestation, ClosedPoint, History, PartitionFacts, SealedSegment
 from storage.log.record import HEADER_SIZE
-from storage.replica.attest import Attestation
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample, history, other_partition
 
 

@@ -17,7 +17,8 @@ from archiver.verify import VerifyOptions, verify
 from archiver.writer import Writer
 from base.ids import Lsn, PartitionId
 from sim.lone import LoneDisk, LoneHost, LoneStore
-from storage.replica.attest import KEPT_MAX, Attestation, Attestations
+from storage.archive_port import Attestation
+from storage.replica.attest import KEPT_MAX, Attestations
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample, history
 from tests.unit.archiver.test_archive_agent import Bench, FakeSource
 
