@@ -11,11 +11,11 @@ import argparse
 import time
 from typing import Any
 
-from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.claiming import Claiming
-from archiver.identity import attach
-from archiver.outgoing import prepare, request
-from archiver.writer import Writer
+from archiver.format.identity import attach
+from archiver.write.agent import AgentOptions, ArchiveAgent
+from archiver.write.claiming import Claiming
+from archiver.write.outgoing import prepare, request
+from archiver.write.writer import Writer
 from base.env import Env
 from base.real.clock import RealClock
 from base.real.loop import AsyncTasks, run

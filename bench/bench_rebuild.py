@@ -11,8 +11,8 @@ import argparse
 import hashlib
 import time
 
-from archiver.rebuild import rebuild
-from archiver.replay import Cut
+from archiver.read.rebuild import rebuild
+from archiver.read.replay import Cut
 from base.ids import Lsn
 from sim.lone import LoneDisk, LoneHost, LoneStore
 from storage.log.record import Effect, Op
@@ -48,7 +48,7 @@ def main() -> None:
     store.objects.update(sample.objects())
     manifests, base = sample.manifests(), None
     if options.base:
-        from archiver.base import upload_base
+        from archiver.format.base import upload_base
 
         half = manifests[len(manifests) // 2 - 1]
         done = loop.run(rebuild(store, disk, base=None, segments=manifests, cut=Cut(lsn=Lsn(half.last)), output="rows", work="w"))

@@ -1,12 +1,12 @@
-"""The real archive behind a restore: `archiver.index` says what is there, worker processes rebuild and upload, row files lie below `tmp/restore/`."""
+"""The real archive behind a restore: `archiver.read.index` says what is there, worker processes rebuild and upload, row files lie below `tmp/restore/`."""
 
 from __future__ import annotations
 
 from archiver.coverage import Facts, Window, table_window
-from archiver.index import ArchiveIndex, PartitionIndex
-from archiver.layout import build, parse
-from archiver.rebuild import from_answer
-from archiver.writer import Writer
+from archiver.format.layout import build, parse
+from archiver.read.index import ArchiveIndex, PartitionIndex
+from archiver.read.rebuild import from_answer
+from archiver.write.writer import Writer
 from base.env import Disk, Env, Jobs
 from base.errors import Corrupt, Missing
 from base.gate import Gate
@@ -18,7 +18,7 @@ from scrubber.reference import Damage, error_kind, schema_text
 from storage.catalogue import PartitionInfo, TableMeta
 from storage.log import chain as chains
 
-REBUILD = "archiver.rebuild:rebuild_job"
+REBUILD = "archiver.read.rebuild:rebuild_job"
 FOLDER = "tmp/restore"
 
 

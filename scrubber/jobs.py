@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from archiver.base import Origin, upload_base
-from archiver.identity import Attached
-from archiver.layout import build
-from archiver.rebuild import read_segment, rebuild_job, segment_keys
-from archiver.records import walk
+from archiver.format.base import Origin, upload_base
+from archiver.format.identity import Attached
+from archiver.format.layout import build
+from archiver.format.records import walk
+from archiver.read.rebuild import read_segment, rebuild_job, segment_keys
 from base.checksum import row_hash
 from base.env import Disk, JobContext
 from base.errors import Corrupt, Missing
@@ -34,7 +34,7 @@ HASH_BYTES = 16
 
 
 async def reference_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
-    """`archiver.rebuild:rebuild_job`, then the range digest recomputed from the row file that it wrote.
+    """`archiver.read.rebuild:rebuild_job`, then the range digest recomputed from the row file that it wrote.
 
     arguments: those of rebuild_job, and lo, hi (16 bytes; hi None: to the end). Answer: rebuild_job's, and digest (RangeDigest.encode).
     Raises what rebuild_job does; Corrupt if a row lies outside the partition or the rows do not add up to the rebuild's total.
@@ -136,7 +136,7 @@ def _rows(disk: Disk, path: str) -> Iterator[Row]:
 
 
 async def upload_base_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
-    """`archiver.base.upload_base` in a worker.
+    """`archiver.format.base.upload_base` in a worker.
 
     arguments: url, rows (path), cluster, epoch, owner, table, partition, table_name, schema, lo, hi, lsn, stamp, chain (hex), total {sum (hex), rows}, and origin:
     None or {cluster, table, partitions, at_us}. Answer: object (key of the base's manifest). May be run again. Raises Unavailable, Corrupt, DiskFull.

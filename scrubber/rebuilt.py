@@ -1,14 +1,14 @@
-"""References from the real archive: `archiver.rebuild` in worker processes, row files below `tmp/scrub/` of the data folder."""
+"""References from the real archive: `archiver.read.rebuild` in worker processes, row files below `tmp/scrub/` of the data folder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from archiver.index import Problem
-from archiver.layout import SegmentKey, build
-from archiver.rebuild import from_answer
-from archiver.writer import Writer
+from archiver.format.layout import SegmentKey, build
+from archiver.read.index import Problem
+from archiver.read.rebuild import from_answer
+from archiver.write.writer import Writer
 from base.env import Disk, Env, Jobs
 from base.errors import Corrupt, Internal, Missing, ScrubjayError
 from base.ids import Lsn, Stamp

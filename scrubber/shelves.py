@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from archiver.coverage import Coverage, Mark, coverage, path_to
-from archiver.index import ArchiveIndex, BaseEntry, PartitionIndex, Problem
-from archiver.layout import BaseKey, SegmentKey, build, log_prefix, parse
-from archiver.names import list_all
-from archiver.rows import Row
+from archiver.format.layout import BaseKey, SegmentKey, build, log_prefix, parse
+from archiver.read.index import ArchiveIndex, BaseEntry, PartitionIndex, Problem
+from archiver.read.names import list_all
+from archiver.read.rows import Row
 from base.env import Clock, ObjectStore
 from base.errors import Missing
 from base.ids import Lsn

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from archiver.identity import clusters
-from archiver.probe import probe
+from archiver.format.identity import clusters
+from archiver.write.probe import probe
 from base.env import Env, ObjectStore
 from base.errors import Invalid, ScrubjayError, Unsafe
 from base.real.clock import RealClock

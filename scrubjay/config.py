@@ -41,7 +41,7 @@ class Key:
 
 
 SEGMENT_BYTES_MAX = 32 << 20
-"""The encoder takes 64 MiB (archiver.segment): what is on its way when a segment reaches its size (8 MiB proposed, a record of 16 MiB) still fits."""
+"""The encoder takes 64 MiB (archiver.format.segment): what is on its way when a segment reaches its size (8 MiB proposed, a record of 16 MiB) still fits."""
 
 
 class ServeConfig(msgspec.Struct, frozen=True, kw_only=True):

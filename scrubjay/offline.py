@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from archiver.identity import clusters
-from archiver.index import ShelfReader
-from archiver.names import sweep
-from archiver.verify import VerifyOptions, verify
-from archiver.verify_report import is_gone
+from archiver.format.identity import clusters
+from archiver.read.index import ShelfReader
+from archiver.read.names import sweep
+from archiver.verify.report import is_gone
+from archiver.verify.run import VerifyOptions, verify
 from base.env import Env, ObjectStore
 from base.errors import Unavailable
 from base.real.clock import RealClock

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from archiver.identity import clusters, decode_epoch, epochs_after
+from archiver.format.identity import clusters, decode_epoch, epochs_after
 from base.env import Env, ObjectStore
 from base.errors import Corrupt, Missing, Unsafe
 from base.real.clock import RealClock

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.claiming import Book, Claiming, Log
-from archiver.writer import Writer
+from archiver.write.agent import AgentOptions, ArchiveAgent
+from archiver.write.claiming import Book, Claiming, Log
+from archiver.write.writer import Writer
 from base.env import Env, Jobs, ObjectStore
 from base.errors import Unavailable
 from base.ids import NodeName

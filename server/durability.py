@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from archiver.agent import ArchiveAgent
-from archiver.index import ArchiveIndex
-from archiver.verify import VerifyOptions, VerifyReport, verify
-from archiver.writer import Writer
+from archiver.read.index import ArchiveIndex
+from archiver.verify.run import VerifyOptions, VerifyReport, verify
+from archiver.write.agent import ArchiveAgent
+from archiver.write.writer import Writer
 from base.env import Disk, Env, Jobs, ObjectStore
 from base.gate import Gate
 from base.ids import TableId
@@ -150,7 +150,7 @@ def verdicts(report: VerifyReport, tables: Sequence[TableMeta], *, whole: bool, 
 
 
 class LedgerMemory:
-    """archiver.verify.Memory: what the ledger remembers."""
+    """archiver.verify.run.Memory: what the ledger remembers."""
 
     def __init__(self, ledger: SqliteLedger) -> None:
         self._ledger = ledger

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from archiver.agent import ArchiveAgent
-from archiver.index import ArchiveIndex
-from archiver.status import TableFacts as ArchivedTable
-from archiver.status import time_text, window_of_table
-from archiver.writer import Writer
+from archiver.read.index import ArchiveIndex
+from archiver.read.status import TableFacts as ArchivedTable
+from archiver.read.status import time_text, window_of_table
+from archiver.write.agent import ArchiveAgent
+from archiver.write.writer import Writer
 from base.env import Env, Task
 from base.errors import ScrubjayError
 from base.ids import NodeName, PartitionId

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from archiver.agent import ArchiveAgent
-from archiver.writer import UNKNOWN
+from archiver.write.agent import ArchiveAgent
+from archiver.write.writer import UNKNOWN
 from base.env import Env
 from base.errors import ScrubjayError
 from server.patience import within

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from archiver.agent import ArchiveAgent
-from archiver.index import Archived, ArchiveIndex
-from archiver.layout import ClosedKey, IdentityKey, build, closed_prefix, parse
-from archiver.status import StoreFacts, TableFacts, archive_status, window_of_table
-from archiver.suspects import Suspect
-from archiver.verify_report import is_gone
-from archiver.writer import BLOCKED
+from archiver.format.layout import ClosedKey, IdentityKey, build, closed_prefix, parse
+from archiver.read.index import Archived, ArchiveIndex
+from archiver.read.status import StoreFacts, TableFacts, archive_status, window_of_table
+from archiver.read.suspects import Suspect
+from archiver.verify.report import is_gone
+from archiver.write.agent import ArchiveAgent
+from archiver.write.writer import BLOCKED
 from base.env import Env, ObjectStore, Task
 from base.errors import ScrubjayError, Unavailable
 from base.ids import PartitionId

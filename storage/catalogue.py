@@ -98,7 +98,7 @@ class RestoreOrigin(msgspec.Struct, frozen=True):
 
 
 class WriterNotes(msgspec.Struct, frozen=True):
-    """Who of this cluster may write to its archive (archiver.claiming).
+    """Who of this cluster may write to its archive (archiver.write.claiming).
 
     owners: random ids, each written here before it claims an epoch; newest last. epoch: the highest that was noted as claimed by us. taken_over: up to this
     epoch, other owners and other histories were given up by a confirmed takeover. stopped: why nothing may be written any more, [kind, reason, since (us)].

@@ -1,4 +1,4 @@
-"""`s3://`: create-once objects in a bucket of MinIO, SeaweedFS, AWS or any S3 that passes `archiver.probe`.
+"""`s3://`: create-once objects in a bucket of MinIO, SeaweedFS, AWS or any S3 that passes `archiver.write.probe`.
 
 The data path is obstore (Rust, off the GIL): a PUT is one request with `If-None-Match: *` and a CRC64NVME of the content that the server checks before
 it stores anything. Listing, deletion and the checksum probe go through botocore in threads. Both are made from one `base.real.aws.Access` and made again

@@ -17,12 +17,12 @@ from typing import Any
 import msgspec
 import structlog
 
-from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.claiming import Claiming
-from archiver.identity import attach
-from archiver.probe import probe
-from archiver.verify_report import is_gone
-from archiver.writer import Writer
+from archiver.format.identity import attach
+from archiver.verify.report import is_gone
+from archiver.write.agent import AgentOptions, ArchiveAgent
+from archiver.write.claiming import Claiming
+from archiver.write.probe import probe
+from archiver.write.writer import Writer
 from base.env import Env, ObjectStore
 from base.errors import Unavailable, Unsafe
 from base.real import log

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from archiver.agent import ArchiveAgent
+from archiver.write.agent import ArchiveAgent
 from base.wrap.metered import MeteredStore
 from scrubjay.server.cluster import Cluster
 from server.health import Health

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.claiming import Claiming
-from archiver.writer import Writer
+from archiver.write.agent import AgentOptions, ArchiveAgent
+from archiver.write.claiming import Claiming
+from archiver.write.writer import Writer
 from base.env import Env, Future, ObjectStore
 from base.errors import Internal, ScrubjayError, Unavailable
 from base.ids import ClusterId, Member, NodeName, PartitionId, TableId

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-from archiver.agent import AgentOptions
-from archiver.identity import attach
+from archiver.format.identity import attach
+from archiver.write.agent import AgentOptions
 from base.env import Env
 from sim.whole.cluster import CLUSTER, WholeCluster
 from sim.whole.commands import SCHEMA, put

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
-from archiver.layout import build
-from archiver.manifest import encode_manifest, manifest_of
-from archiver.placing import Placer
+from archiver.format.layout import build
+from archiver.format.manifest import encode_manifest, manifest_of
+from archiver.write.placing import Placer
 from base.errors import NotLeader, ScrubjayError, Unavailable
 from base.hlc import last_stamp_at
 from base.ids import Lsn, Stamp

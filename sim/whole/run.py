@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from archiver.agent import AgentOptions
-from archiver.identity import attach
-from archiver.index import ArchiveIndex
+from archiver.format.identity import attach
+from archiver.read.index import ArchiveIndex
+from archiver.write.agent import AgentOptions
 from base.errors import ScrubjayError
 from base.ids import Lsn, NodeName, PartitionId
 from pitr.target import Asked

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from archiver.agent import AgentOptions
-from archiver.identity import attach
-from archiver.index import ArchiveIndex
+from archiver.format.identity import attach
+from archiver.read.index import ArchiveIndex
+from archiver.write.agent import AgentOptions
 from base.ids import PartitionId
 from sim.whole.churn import spec_of
 from sim.whole.cluster import CLUSTER, WholeCluster

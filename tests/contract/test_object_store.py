@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.probe import probe
+from archiver.write.probe import probe
 from base.env import Env, ObjectStore
 from base.errors import Corrupt, Exists, Invalid, Missing
 from base.wrap.limit import LimitedStore

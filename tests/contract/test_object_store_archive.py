@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.base import upload_base
-from archiver.claiming import Claiming
-from archiver.identity import attach
-from archiver.index import ArchiveIndex
-from archiver.layout import build
-from archiver.probe import probe
-from archiver.rebuild import rebuild
-from archiver.replay import Cut
-from archiver.verify import VerifyOptions, VerifyReport, verify
-from archiver.writer import Writer
+from archiver.format.base import upload_base
+from archiver.format.identity import attach
+from archiver.format.layout import build
+from archiver.read.index import ArchiveIndex
+from archiver.read.rebuild import rebuild
+from archiver.read.replay import Cut
+from archiver.verify.run import VerifyOptions, VerifyReport, verify
+from archiver.write.agent import AgentOptions, ArchiveAgent
+from archiver.write.claiming import Claiming
+from archiver.write.probe import probe
+from archiver.write.writer import Writer
 from base.env import Env, ObjectStore
 from base.ids import Lsn, PartitionId, Stamp
 from base.wrap.limit import LimitedStore

@@ -260,7 +260,7 @@ def named_in(text: str) -> set[str]:
 
 # Modules that no other module of the packages uses, and why they are there all the same; a test must use them.
 STANDING = {
-    "archiver/reader.py": "records instead of state: what history and diff read",
+    "archiver/read/reader.py": "records instead of state: what history and diff read",
     "base/wrap/faulty.py": "a store that fails, for the tests of everything above a store",
     "scrubjay/reference.py": "writes the generated pages: python -m scrubjay.reference docs",
     "storage/api/memory.py": "the backend port in memory, which the tests of the API run on",

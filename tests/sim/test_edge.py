@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
-from archiver.identity import attach
+from archiver.format.identity import attach
 from base.http import Request
 from scrubjay.admin import PREFIX, AdminApi
 from sim.checkers.registers import RegisterLedger

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from archiver.identity import attach
+from archiver.format.identity import attach
 from base.ids import PartitionId
 from sim.whole.churn import spec_of
 from sim.whole.cluster import CLUSTER

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from archiver import canonical
-from archiver.base import BaseManifest, Origin, decode_base, encode_base
-from archiver.closed import ClosedObject, decode_closed, encode_closed
-from archiver.layout import BaseKey, ClosedKey, EpochKey, IdentityKey, Key, SegmentKey, build, parse, time_text
-from archiver.manifest import SegmentManifest, Sums, Superseded, decode_manifest, encode_manifest
-from archiver.segment import FRAME_RAW_BYTES, SegmentHead, decode_segment, encode_segment
+from archiver.format import canonical
+from archiver.format.base import BaseManifest, Origin, decode_base, encode_base
+from archiver.format.closed import ClosedObject, decode_closed, encode_closed
+from archiver.format.layout import BaseKey, ClosedKey, EpochKey, IdentityKey, Key, SegmentKey, build, parse, time_text
+from archiver.format.manifest import SegmentManifest, Sums, Superseded, decode_manifest, encode_manifest
+from archiver.format.segment import FRAME_RAW_BYTES, SegmentHead, decode_segment, encode_segment
 from base.errors import Corrupt, Invalid
 from base.ids import Lsn, PartitionId, Stamp, TableId
 from storage.archive_port import ClosedPoint

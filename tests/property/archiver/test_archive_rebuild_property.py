@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archiver.coverage import Closed, Facts, Start, coverage
-from archiver.rebuild import rebuild
-from archiver.replay import Cut
-from archiver.rows import row_of, state_of
+from archiver.read.rebuild import rebuild
+from archiver.read.replay import Cut
+from archiver.read.rows import row_of, state_of
 from base.errors import Corrupt, Missing
 from base.hlc import last_stamp_at
 from base.ids import Lsn

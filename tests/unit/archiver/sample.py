@@ -7,10 +7,10 @@ import random
 import uuid
 from dataclasses import dataclass, field, replace
 
-from archiver.identity import Attached
-from archiver.layout import build
-from archiver.manifest import SegmentManifest, Sums, encode_manifest, manifest_of
-from archiver.segment import SegmentHead, encode_segment
+from archiver.format.identity import Attached
+from archiver.format.layout import build
+from archiver.format.manifest import SegmentManifest, Sums, encode_manifest, manifest_of
+from archiver.format.segment import SegmentHead, encode_segment
 from base.checksum import row_hash
 from base.hlc import stamp_of
 from base.ids import ClusterId, Lsn, PartitionId, Stamp, TableId, uuid_bytes

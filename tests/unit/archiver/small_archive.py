@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from archiver.base import BaseManifest, upload_base
-from archiver.closed import ClosedObject, encode_closed
-from archiver.identity import encode_epoch, encode_identity
-from archiver.index import Archived
-from archiver.layout import EpochKey, IdentityKey, build
-from archiver.rebuild import rebuild
-from archiver.replay import Cut
+from archiver.format.base import BaseManifest, upload_base
+from archiver.format.closed import ClosedObject, encode_closed
+from archiver.format.identity import encode_epoch, encode_identity
+from archiver.format.layout import EpochKey, IdentityKey, build
+from archiver.read.index import Archived
+from archiver.read.rebuild import rebuild
+from archiver.read.replay import Cut
 from base.ids import Lsn, PartitionId, Stamp, TableId
 from sim.lone import LoneDisk, LoneHost, LoneStore
 from storage.archive_port import ClosedPoint

@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.base import decode_base, fetch_base, upload_base
-from archiver.layout import BaseKey, SegmentKey, build, parse
-from archiver.manifest import decode_manifest
-from archiver.rebuild import rebuild
-from archiver.replay import Cut
-from archiver.verify import VerifyOptions, verify
-from archiver.writer import Writer
+from archiver.format.base import decode_base, fetch_base, upload_base
+from archiver.format.layout import BaseKey, SegmentKey, build, parse
+from archiver.format.manifest import decode_manifest
+from archiver.read.rebuild import rebuild
+from archiver.read.replay import Cut
+from archiver.verify.run import VerifyOptions, verify
+from archiver.write.agent import AgentOptions, ArchiveAgent
+from archiver.write.writer import Writer
 from base.ids import Lsn, PartitionId
 from sim.lone import LoneDisk, LoneHost, LoneStore
 from storage.archive_port import Attestation
@@ -322,7 +322,7 @@ def test_a_base_is_read_back_before_it_counts(spoil: Spoil, part: int | None) ->
 
 
 def test_a_base_that_an_earlier_term_wrote_is_found_and_kept() -> None:
-    from archiver.identity import Attached
+    from archiver.format.identity import Attached
 
     loop, store, disk, sample = LoneHost(), LoneStore(), LoneDisk(), history(segments=2)
     store.objects.update(sample.objects())

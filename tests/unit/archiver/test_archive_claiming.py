@@ -7,13 +7,13 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.claiming import OWNERS_KEPT, Claiming, ClaimOptions
-from archiver.identity import Attached, decode_epoch, encode_epoch
-from archiver.layout import EpochKey, IdentityKey, SegmentKey, build, parse
-from archiver.manifest import SegmentManifest, encode_manifest
-from archiver.meeting import compare
-from archiver.writer import BLOCKED, DIVERGED, FENCED, UNKNOWN, Writer
+from archiver.format.identity import Attached, decode_epoch, encode_epoch
+from archiver.format.layout import EpochKey, IdentityKey, SegmentKey, build, parse
+from archiver.format.manifest import SegmentManifest, encode_manifest
+from archiver.write.agent import AgentOptions, ArchiveAgent
+from archiver.write.claiming import OWNERS_KEPT, Claiming, ClaimOptions
+from archiver.write.meeting import compare
+from archiver.write.writer import BLOCKED, DIVERGED, FENCED, UNKNOWN, Writer
 from base.errors import Conflict, Fenced, Missing, ScrubjayError, Unavailable, Unsafe
 from base.ids import Lsn, PartitionId, TableId
 from base.wrap.faulty import FaultyStore

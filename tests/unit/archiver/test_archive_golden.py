@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from archiver import base, closed, identity, segment
-from archiver.base import BaseManifest, Origin, decode_base, encode_base
-from archiver.closed import ClosedObject, decode_closed, encode_closed
-from archiver.identity import Attached
-from archiver.layout import EpochKey, IdentityKey, build
-from archiver.manifest import Sums, Superseded, decode_manifest, encode_manifest
-from archiver.segment import SegmentHead, decode_segment, encode_segment
+from archiver.format import base, closed, identity, segment
+from archiver.format.base import BaseManifest, Origin, decode_base, encode_base
+from archiver.format.closed import ClosedObject, decode_closed, encode_closed
+from archiver.format.identity import Attached
+from archiver.format.layout import EpochKey, IdentityKey, build
+from archiver.format.manifest import Sums, Superseded, decode_manifest, encode_manifest
+from archiver.format.segment import SegmentHead, decode_segment, encode_segment
 from base.errors import Corrupt
 from base.ids import Lsn, PartitionId, Stamp, TableId
 from storage.archive_port import ClosedPoint

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.layout import build
-from archiver.manifest import SegmentManifest, encode_manifest
-from archiver.outgoing import Outgoing, prepare, request
-from archiver.placing import GENERATIONS_MAX, Placer
-from archiver.publishing import ClosedPublisher
-from archiver.writer import Writer
+from archiver.format.layout import build
+from archiver.format.manifest import SegmentManifest, encode_manifest
+from archiver.write.agent import AgentOptions, ArchiveAgent
+from archiver.write.outgoing import Outgoing, prepare, request
+from archiver.write.placing import GENERATIONS_MAX, Placer
+from archiver.write.publishing import ClosedPublisher
+from archiver.write.writer import Writer
 from base.errors import Corrupt
 from base.ids import Lsn, PartitionId, Stamp
 from sim.lone import LoneHost, LoneStore

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from archiver.identity import attach, clusters, decode_identity
-from archiver.layout import EpochKey, IdentityKey, build
-from archiver.probe import probe
-from archiver.reader import read_records
+from archiver.format.identity import attach, clusters, decode_identity
+from archiver.format.layout import EpochKey, IdentityKey, build
+from archiver.read.reader import read_records
+from archiver.write.probe import probe
 from base.env import ListPage, ObjectInfo
 from base.errors import Corrupt, Missing, Unavailable, Unsafe
 from sim.lone import LoneHost, LoneStore

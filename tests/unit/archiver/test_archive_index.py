@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from archiver.base import upload_base
-from archiver.closed import ClosedObject, encode_closed
-from archiver.index import Archived, ArchiveIndex, PartitionIndex
-from archiver.layout import build
-from archiver.manifest import Superseded, encode_manifest
-from archiver.names import list_all, partitions_of
-from archiver.rebuild import rebuild
-from archiver.replay import Cut
-from archiver.rows import Rows, row_of
-from archiver.status import StoreFacts, TableFacts, archive_status, tables_in, time_text
+from archiver.format.base import upload_base
+from archiver.format.closed import ClosedObject, encode_closed
+from archiver.format.layout import build
+from archiver.format.manifest import Superseded, encode_manifest
+from archiver.read.index import Archived, ArchiveIndex, PartitionIndex
+from archiver.read.names import list_all, partitions_of
+from archiver.read.rebuild import rebuild
+from archiver.read.replay import Cut
+from archiver.read.rows import Rows, row_of
+from archiver.read.status import StoreFacts, TableFacts, archive_status, tables_in, time_text
 from base.env import ListPage
 from base.hlc import stamp_micros
 from base.ids import Lsn, PartitionId, Stamp, TableId

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from archiver.layout import build
-from archiver.reader import read_records
+from archiver.format.layout import build
+from archiver.read.reader import read_records
 from base.errors import Corrupt, Missing
 from sim.lone import LoneHost, LoneStore
 from storage.log.record import Record

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-import archiver.replay
-from archiver.base import BaseManifest, encode_base, upload_base
-from archiver.layout import build
-from archiver.manifest import SegmentManifest, Superseded, encode_manifest
-from archiver.rebuild import from_answer, rebuild, rebuild_job
-from archiver.replay import Cut
+import archiver.read.replay
+from archiver.format.base import BaseManifest, encode_base, upload_base
+from archiver.format.layout import build
+from archiver.format.manifest import SegmentManifest, Superseded, encode_manifest
+from archiver.read.rebuild import from_answer, rebuild, rebuild_job
+from archiver.read.replay import Cut
 from base.errors import Corrupt, Invalid, Missing
 from base.ids import Lsn, Stamp
 from sim.jobs import SimJobContext
@@ -142,7 +142,7 @@ def test_every_seal_is_checked_the_last_one_too(which: int, fact: str) -> None:
 @pytest.mark.parametrize("off", [Total(1, 0), Total(0, 1)])
 def test_the_rows_that_were_written_are_compared_with_the_agreed_digest(off: Total) -> None:
     sample = history(seed=5, segments=2)
-    replay = archiver.replay.Replay(
+    replay = archiver.read.replay.Replay(
         partition=sample.partition, base_lsn=0, base_stamp=0, chain=chains.START, base=Total(0, 0), cut=Cut()
     )  # fmt: skip
     for manifest in sample.manifests():
@@ -242,7 +242,9 @@ def test_a_lied_digest_is_found() -> None:
 
 def test_without_the_seal_check_the_lie_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: the test above has teeth only because of this check."""
-    monkeypatch.setattr(archiver.replay.Replay, "_check_seals", lambda self, base, taken: setattr(self, "_result", self._passed[-1].total))
+    monkeypatch.setattr(
+        archiver.read.replay.Replay, "_check_seals", lambda self, base, taken: setattr(self, "_result", self._passed[-1].total)
+    )
     sample = history()
     loop, store, disk = archive(sample)
     segment = sample.segments[2]

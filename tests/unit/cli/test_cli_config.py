@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.segment import RAW_BYTES_MAX
+from archiver.format.segment import RAW_BYTES_MAX
 from base.errors import Invalid
 from scrubjay.config import SEGMENT_BYTES_MAX, AuthKey, fields, load
 from scrubjay.reference import config_page

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from archiver.agent import AgentOptions, ArchiveAgent
-from archiver.identity import attach
-from archiver.index import ArchiveIndex
-from archiver.writer import Writer
+from archiver.format.identity import attach
+from archiver.read.index import ArchiveIndex
+from archiver.write.agent import AgentOptions, ArchiveAgent
+from archiver.write.writer import Writer
 from base.ids import NodeName, TableId
 from base.wrap.retry import RetryingStore
 from pitr.restore import RestoreOptions

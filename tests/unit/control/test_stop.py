@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from archiver.writer import UNKNOWN
+from archiver.write.writer import UNKNOWN
 from base.errors import Unavailable
 from base.ids import PartitionId
 from pitr.target import Asked

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from archiver.base import upload_base
-from archiver.index import ArchiveIndex
-from archiver.layout import SegmentKey, build, parse
-from archiver.manifest import encode_manifest
-from archiver.writer import Writer
+from archiver.format.base import upload_base
+from archiver.format.layout import SegmentKey, build, parse
+from archiver.format.manifest import encode_manifest
+from archiver.read.index import ArchiveIndex
+from archiver.write.writer import Writer
 from base.errors import Unsafe
 from base.hlc import last_stamp_at, stamp_micros
 from base.ids import ClusterId, Lsn, NodeName, PartitionId, Stamp, TableId

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from archiver.coverage import path_to
-from archiver.index import ArchiveIndex
-from archiver.layout import BaseKey, SegmentKey, build, parse
-from archiver.manifest import decode_manifest, encode_manifest
-from archiver.writer import Writer
+from archiver.format.layout import BaseKey, SegmentKey, build, parse
+from archiver.format.manifest import decode_manifest, encode_manifest
+from archiver.read.index import ArchiveIndex
+from archiver.write.writer import Writer
 from base.checksum import row_hash
 from base.env import Env
 from base.errors import Missing

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from archiver.index import ArchiveIndex
+from archiver.read.index import ArchiveIndex
 from base.errors import ScrubjayError, Unavailable
 from base.hlc import stamp_of
 from base.ids import NodeName, PartitionId, TableId

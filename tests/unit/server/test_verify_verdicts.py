@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archiver.verify_report import Finding, VerifyReport
+from archiver.verify.report import Finding, VerifyReport
 from scrubber.ledger import WHOLE
 from server.durability import verdicts
 from tests.unit.scrubber.scrub_world import table_of

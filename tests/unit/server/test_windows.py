@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from archiver.agent import AgentOptions
-from archiver.claiming import ClaimOptions
-from archiver.index import ArchiveIndex
-from archiver.layout import build
-from archiver.status import StoreFacts, archive_status
+from archiver.format.layout import build
+from archiver.read.index import ArchiveIndex
+from archiver.read.status import StoreFacts, archive_status
+from archiver.write.agent import AgentOptions
+from archiver.write.claiming import ClaimOptions
 from base.errors import Unavailable
 from base.wrap.metered import MeteredStore
 from scrubber.ledger import MEMORY, Proof, SqliteLedger

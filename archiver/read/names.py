@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from archiver.layout import AFTER_ALL, BaseKey, SegmentKey, build, parse, partition_prefix, tables_prefix
+from archiver.format.layout import AFTER_ALL, BaseKey, SegmentKey, build, parse, partition_prefix, tables_prefix
 from base.env import ObjectStore, Tasks
 
 T = TypeVar("T")

@@ -11,15 +11,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from archiver.base import BaseManifest, decode_base
-from archiver.closed import ClosedObject, decode_closed, newest_closed
 from archiver.coverage import Closed, Coverage, Facts, Fork, Mark, Start, Window, coverage
-from archiver.identity import decode_epoch
-from archiver.layout import AFTER_ALL, BaseKey, ClosedKey, EpochKey, SegmentKey, build, closed_prefix, epoch_prefix, log_prefix, parse
-from archiver.manifest import SegmentManifest, decode_manifest
-from archiver.names import Names, bound, in_parallel, list_all, names_of, sweep
-from archiver.rows import Row, Rows, row_of, state_of
-from archiver.suspects import Suspect, Suspects
+from archiver.format.base import BaseManifest, decode_base
+from archiver.format.closed import ClosedObject, decode_closed, newest_closed
+from archiver.format.identity import decode_epoch
+from archiver.format.layout import (
+    AFTER_ALL,
+    BaseKey,
+    ClosedKey,
+    EpochKey,
+    SegmentKey,
+    build,
+    closed_prefix,
+    epoch_prefix,
+    log_prefix,
+    parse,
+)
+from archiver.format.manifest import SegmentManifest, decode_manifest
+from archiver.read.names import Names, bound, in_parallel, list_all, names_of, sweep
+from archiver.read.rows import Row, Rows, row_of, state_of
+from archiver.read.suspects import Suspect, Suspects
 from base.env import ObjectStore, Tasks
 from base.errors import Corrupt, Missing
 from base.gate import Gate

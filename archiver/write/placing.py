@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from archiver.layout import SegmentKey, build, log_prefix, parse
-from archiver.manifest import SegmentManifest, Sums, Superseded, decode_manifest, encode_manifest, manifest_of
-from archiver.outgoing import Outgoing
-from archiver.rebuild import open_segment
-from archiver.segment import decode_segment
-from archiver.writer import Writer
+from archiver.format.layout import SegmentKey, build, log_prefix, parse
+from archiver.format.manifest import SegmentManifest, Sums, Superseded, decode_manifest, encode_manifest, manifest_of
+from archiver.format.segment import decode_segment
+from archiver.read.rebuild import open_segment
+from archiver.write.outgoing import Outgoing
+from archiver.write.writer import Writer
 from base.env import Env, ObjectStore
 from base.errors import Corrupt, Exists, Missing, Unavailable
 from storage.archive_port import PartitionFacts, SealedSegment

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from archiver.base import BaseManifest, decode_base, fetch_base
-from archiver.layout import SegmentKey, build, log_prefix, parse
-from archiver.manifest import SegmentManifest, decode_manifest
-from archiver.names import list_all
-from archiver.replay import Cut, Replay
-from archiver.segment import decode_segment
+from archiver.format.base import BaseManifest, decode_base, fetch_base
+from archiver.format.layout import SegmentKey, build, log_prefix, parse
+from archiver.format.manifest import SegmentManifest, decode_manifest
+from archiver.format.segment import decode_segment
+from archiver.read.names import list_all
+from archiver.read.replay import Cut, Replay
 from base.env import Disk, File, JobContext, ObjectStore
 from base.errors import Corrupt, Invalid, Missing
 from base.ids import Lsn, Stamp

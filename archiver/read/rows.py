@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from archiver.coverage import Span
-from archiver.layout import SegmentKey
-from archiver.manifest import SegmentManifest
+from archiver.format.layout import SegmentKey
+from archiver.format.manifest import SegmentManifest
 from storage.log.digest import Total
 
 _IDENT = struct.Struct(">QQI8s")

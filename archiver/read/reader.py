@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from archiver.layout import build
-from archiver.manifest import SegmentManifest, check_follows
-from archiver.rebuild import read_segment
-from archiver.records import check_against, check_records, walk
+from archiver.format.layout import build
+from archiver.format.manifest import SegmentManifest, check_follows
+from archiver.format.records import check_against, check_records, walk
+from archiver.read.rebuild import read_segment
 from base.env import ObjectStore
 from base.errors import Missing
 from storage.log import record as records

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from archiver.base import decode_base
-from archiver.closed import decode_closed
-from archiver.identity import decode_epoch, decode_identity
-from archiver.layout import BaseKey, ClosedKey, EpochKey, IdentityKey, SegmentKey, build, parse
-from archiver.manifest import decode_manifest
-from archiver.verify_jobs import Item, check_segments
+from archiver.format.base import decode_base
+from archiver.format.closed import decode_closed
+from archiver.format.identity import decode_epoch, decode_identity
+from archiver.format.layout import BaseKey, ClosedKey, EpochKey, IdentityKey, SegmentKey, build, parse
+from archiver.format.manifest import decode_manifest
+from archiver.verify.jobs import Item, check_segments
 from base.env import ObjectStore
 from base.errors import Corrupt, Missing
 

@@ -10,9 +10,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from archiver.manifest import Sums
-from archiver.records import check_records
-from archiver.segment import SegmentHead, encode_segment
+from archiver.format.manifest import Sums
+from archiver.format.records import check_records
+from archiver.format.segment import SegmentHead, encode_segment
 from base.env import JobContext
 from base.errors import Corrupt
 from storage.archive_port import PartitionFacts, SealedSegment

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import hashlib
 
-from archiver.layout import SegmentKey, build, log_prefix, parse
-from archiver.manifest import SegmentManifest, decode_manifest
+from archiver.format.layout import SegmentKey, build, log_prefix, parse
+from archiver.format.manifest import SegmentManifest, decode_manifest
 from base.env import ObjectStore
 from base.errors import Corrupt, Missing, Unavailable
 from base.ids import Lsn, PartitionId

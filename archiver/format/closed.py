@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from archiver import canonical
-from archiver.fields import Fields, stamp_text
-from archiver.layout import ClosedKey, build, closed_prefix, time_text
+from archiver.format import canonical
+from archiver.format.fields import Fields, stamp_text
+from archiver.format.layout import ClosedKey, build, closed_prefix, time_text
 from base.env import ObjectStore
 from base.errors import Corrupt
 from base.ids import Lsn, PartitionId, Stamp, TableId
@@ -23,7 +23,7 @@ _ROW = ("partition", "table", "closed", "last_content", "last_seal", "chain", "a
 
 @dataclass(frozen=True, slots=True)
 class ClosedObject:
-    """points: sorted by partition. time_us: when it was published, on the node's clock. epoch, owner: in which term (archiver.identity).
+    """points: sorted by partition. time_us: when it was published, on the node's clock. epoch, owner: in which term (archiver.format.identity).
 
     before_us: time of the node's closed object before this one, None for its first: so the loss of one is seen from the next.
     """

@@ -1,6 +1,6 @@
 """In whose name this process writes to the archive, and whether it may: one value, shared by the agents and by whatever makes bases.
 
-`archiver.claiming` moves it: unknown until the epoch was claimed, claimed, blocked for now (the archive is not where it was), or stopped for good.
+`archiver.write.claiming` moves it: unknown until the epoch was claimed, claimed, blocked for now (the archive is not where it was), or stopped for good.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from archiver.identity import Attached
+from archiver.format.identity import Attached
 from base.env import ObjectStore
 from base.errors import Fenced, Unavailable
 

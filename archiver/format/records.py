@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from archiver.manifest import SegmentManifest
+from archiver.format.manifest import SegmentManifest
 from base.checksum import crc32c_masked, crc32c_raw
 from base.errors import Corrupt
 from base.ids import uuid_bytes

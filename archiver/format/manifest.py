@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from archiver import canonical
-from archiver.fields import Fields, read_total, stamp_text, total_fields
-from archiver.identity import Attached
-from archiver.layout import SegmentKey, build
-from archiver.segment import SegmentHead
+from archiver.format import canonical
+from archiver.format.fields import Fields, read_total, stamp_text, total_fields
+from archiver.format.identity import Attached
+from archiver.format.layout import SegmentKey, build
+from archiver.format.segment import SegmentHead
 from base.checksum import crc32c_raw, sha256_hex
 from base.errors import Corrupt
 from base.hlc import last_stamp_at, stamp_micros
@@ -66,7 +66,7 @@ class Superseded:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentManifest:
     """Stamps: 64-bit hybrid clock values. content: records that are content. before, total: state digest in front of `first` and at `last`. closed, reason,
-    tag: of the SEAL at `last`. members: those that had agreed. node, epoch, owner: who wrote this object, in which term (archiver.identity).
+    tag: of the SEAL at `last`. members: those that had agreed. node, epoch, owner: who wrote this object, in which term (archiver.format.identity).
 
     The chain covers all of it except what two honest writers may say differently: stored, members, generation, node, epoch, owner, supersedes.
     """

@@ -16,14 +16,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from archiver.agent_state import AgentState, PartitionQueue, Trouble
-from archiver.closed import ClosedObject
-from archiver.layout import build
-from archiver.meeting import meet
-from archiver.outgoing import Outgoing, from_job, prepare, request
-from archiver.placing import Bad, Placer
-from archiver.publishing import ClosedPublisher
-from archiver.writer import Writer
+from archiver.format.closed import ClosedObject
+from archiver.format.layout import build
+from archiver.write.agent_state import AgentState, PartitionQueue, Trouble
+from archiver.write.meeting import meet
+from archiver.write.outgoing import Outgoing, from_job, prepare, request
+from archiver.write.placing import Bad, Placer
+from archiver.write.publishing import ClosedPublisher
+from archiver.write.writer import Writer
 from base.env import Env, Future, Jobs, ObjectStore, Task
 from base.errors import Corrupt, Fenced, Missing, ScrubjayError, Unavailable
 from base.hlc import stamp_micros
@@ -32,7 +32,7 @@ from storage.archive_port import Attestation, LogSource, SealedSegment
 from storage.log import chain as chains
 from storage.replica.attest import MEMBERS_MIN
 
-PREPARE_JOB = "archiver.outgoing:prepare_job"
+PREPARE_JOB = "archiver.write.outgoing:prepare_job"
 
 
 @dataclass(frozen=True, slots=True)

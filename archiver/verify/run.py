@@ -17,12 +17,11 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from archiver.base import BaseManifest
-from archiver.closed import decode_closed
 from archiver.coverage import Closed, Coverage, Mark, Span, Start
-from archiver.identity import clusters, decode_epoch, decode_identity
-from archiver.index import PartitionIndex, Problem, ShelfReader, closed_fault, kind_of, superseded
-from archiver.layout import (
+from archiver.format.base import BaseManifest
+from archiver.format.closed import decode_closed
+from archiver.format.identity import clusters, decode_epoch, decode_identity
+from archiver.format.layout import (
     BaseKey,
     ClosedKey,
     EpochKey,
@@ -34,11 +33,12 @@ from archiver.layout import (
     parse,
     partition_prefix,
 )
-from archiver.manifest import SegmentManifest, place
-from archiver.names import Names, bound, in_parallel, list_all, names_of, seems_whole, sweep
-from archiver.rows import row_of
-from archiver.verify_jobs import Item, batches, run_check
-from archiver.verify_report import LEVELS, Finding, Memory, VerifyOptions, VerifyReport, is_gone
+from archiver.format.manifest import SegmentManifest, place
+from archiver.read.index import PartitionIndex, Problem, ShelfReader, closed_fault, kind_of, superseded
+from archiver.read.names import Names, bound, in_parallel, list_all, names_of, seems_whole, sweep
+from archiver.read.rows import row_of
+from archiver.verify.jobs import Item, batches, run_check
+from archiver.verify.report import LEVELS, Finding, Memory, VerifyOptions, VerifyReport, is_gone
 from base.env import Disk, Jobs, ObjectStore, Tasks
 from base.errors import Corrupt, Invalid, Missing, Unavailable
 from base.hlc import stamp_micros, stamp_of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from archiver.closed import ClosedObject, encode_closed, newest_closed
-from archiver.layout import ClosedKey, parse
-from archiver.writer import Writer
+from archiver.format.closed import ClosedObject, encode_closed, newest_closed
+from archiver.format.layout import ClosedKey, parse
+from archiver.write.writer import Writer
 from base.env import Env, Future, ObjectStore, Timer
 from base.errors import Exists
 from base.hlc import stamp_micros

@@ -1,4 +1,4 @@
-"""The merge behind `archiver.rebuild`: last record per key wins, and every seal passed is proven by its digest. Pure, no I/O.
+"""The merge behind `archiver.read.rebuild`: last record per key wins, and every seal passed is proven by its digest. Pure, no I/O.
 
 How the digest of every seal is checked although the base is only streamed once, at the end: each segment's net change of every key is hashed as it goes
 by. A key met for the first time may have a row in the base whose hash is not known yet; when the base streams by, that hash is taken off the seal at
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from archiver.manifest import SegmentManifest, place
-from archiver.records import PLACE_SIZE, Span, check_against, seal_of, walk
+from archiver.format.manifest import SegmentManifest, place
+from archiver.format.records import PLACE_SIZE, Span, check_against, seal_of, walk
 from base.checksum import row_hash
 from base.errors import Corrupt, Missing
 from base.ids import Lsn, Stamp

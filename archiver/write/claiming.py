@@ -2,7 +2,7 @@
 the claim is noted. An epoch object whose owner is not in our metadata log was made by another cluster that holds our identity: a copied folder, a restored
 machine image. Then nothing is written any more, over restarts, until a confirmed takeover.
 
-Before a claim every partition's log is compared with the archive's end (`archiver.meeting`): who cannot continue the history does not claim, so that a stale
+Before a claim every partition's log is compared with the archive's end (`archiver.write.meeting`): who cannot continue the history does not claim, so that a stale
 copy never fences the live cluster. While the store does not answer the epoch is unknown, and nothing is archived until it is known.
 
 One of these runs beside the metadata leader. An idle one costs a request every `watch_s`.
@@ -16,10 +16,10 @@ from typing import Protocol
 
 import msgspec
 
-from archiver.identity import Attached, decode_epoch, encode_epoch, epochs_after
-from archiver.layout import EpochKey, build
-from archiver.meeting import meet
-from archiver.writer import DIVERGED, FENCED, Stopped, Writer
+from archiver.format.identity import Attached, decode_epoch, encode_epoch, epochs_after
+from archiver.format.layout import EpochKey, build
+from archiver.write.meeting import meet
+from archiver.write.writer import DIVERGED, FENCED, Stopped, Writer
 from base.env import Env, ObjectStore, Task
 from base.errors import Conflict, Corrupt, Exists, Missing, ScrubjayError, Unavailable, Unsafe
 from storage.archive_port import LogSource

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from archiver.coverage import Fork, Hole, Window, table_window
-from archiver.index import ArchiveIndex, PartitionIndex
+from archiver.read.index import ArchiveIndex, PartitionIndex
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from archiver.index import AHEAD_US, Archived
+from archiver.read.index import AHEAD_US, Archived
 from base.errors import ScrubjayError
 
 LEVELS = ("listed", "objects", "records", "replayed")

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from archiver import canonical
-from archiver.fields import Fields, read_total, stamp_text, total_fields
-from archiver.identity import Attached
-from archiver.layout import BaseKey, build
-from archiver.manifest import Sums, Superseded
+from archiver.format import canonical
+from archiver.format.fields import Fields, read_total, stamp_text, total_fields
+from archiver.format.identity import Attached
+from archiver.format.layout import BaseKey, build
+from archiver.format.manifest import Sums, Superseded
 from base.checksum import crc32c_raw
 from base.env import Disk, File, ObjectStore
 from base.errors import Corrupt, Exists, Missing
@@ -41,7 +41,7 @@ class Origin:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseManifest:
     """lsn, stamp, chain: of the last record in it (0, 0 and storage.log.chain.START for the first state of a restored table). parts: of the row file, in order.
-    epoch, owner: in which term it was written (archiver.identity)."""
+    epoch, owner: in which term it was written (archiver.format.identity)."""
 
     cluster: str
     table: str

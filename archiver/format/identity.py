@@ -1,7 +1,7 @@
 """Who may write below an archive prefix: identity and epoch, both create-once (docs/formats/identity.md, INTERFACE section 2).
 
 The identity says that a cluster id lives here and was written by the data folder that holds the same id. An epoch object says in whose name that cluster
-writes from then on; `archiver.claiming` makes them and watches for those of others.
+writes from then on; `archiver.write.claiming` makes them and watches for those of others.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from archiver import canonical
-from archiver.fields import Fields
-from archiver.layout import AFTER_ALL, EpochKey, IdentityKey, build, cluster_of, parse
+from archiver.format import canonical
+from archiver.format.fields import Fields
+from archiver.format.layout import AFTER_ALL, EpochKey, IdentityKey, build, cluster_of, parse
 from base.env import Env, ObjectStore
 from base.errors import Corrupt, Exists, Missing, Unsafe
 
@@ -100,7 +100,7 @@ async def epochs_after(store: ObjectStore, cluster: str, number: int) -> list[st
 
 
 async def attach(store: ObjectStore, env: Env, *, cluster_id: str | None, folder_is_new: bool, parent: str | None = None) -> str:
-    """Make sure that this prefix is the data folder's own; the cluster id. Who writes is claimed apart from it (archiver.claiming).
+    """Make sure that this prefix is the data folder's own; the cluster id. Who writes is claimed apart from it (archiver.write.claiming).
 
     cluster_id: the data folder's id, None if it has none yet (then a new one is minted). folder_is_new: nothing was ever written in the data folder.
     parent: for a recovered cluster, the one it came from.
