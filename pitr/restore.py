@@ -46,7 +46,7 @@ from pitr.job import (
     note,
 )
 from pitr.plan import BaseFacts, History, PartitionPlan, Plan, Rates, learn, plan_table
-from scrubber.compare import ARCHIVE
+from scrubber.evidence import ARCHIVE
 from scrubber.gather import in_lanes
 from scrubber.reference import Damage
 from scrubber.report import Found

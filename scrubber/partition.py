@@ -12,19 +12,9 @@ from typing import Any
 from base.env import Env
 from base.errors import Corrupt, Internal, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, NodeName
-from scrubber.compare import (
-    ARCHIVE,
-    SUSPECT,
-    Absentee,
-    Comparison,
-    CopyVerdict,
-    Difference,
-    Ruling,
-    Side,
-    conclude,
-    differences_in,
-    ranges_to_descend,
-)
+from scrubber.compare import differences_in, ranges_to_descend
+from scrubber.conclude import Comparison, CopyVerdict, conclude
+from scrubber.evidence import ARCHIVE, SUSPECT, Absentee, Difference, Ruling, Side
 from scrubber.gather import settle
 from scrubber.reference import Damage, Origin, Reference, References, base_due, error_kind
 from scrubber.report import Found, PartitionReport, fault_of, merge_findings, same_fault

@@ -10,7 +10,8 @@ from typing import Any
 from base.env import Env
 from base.errors import ScrubjayError, Unavailable
 from base.ids import PartitionId
-from scrubber.compare import ARCHIVE, CopyVerdict
+from scrubber.conclude import CopyVerdict
+from scrubber.evidence import ARCHIVE
 from scrubber.gather import in_lanes
 from scrubber.ledger import SCRUB, Ledger, PartitionProof, Proof
 from scrubber.partition import PartitionScrub, ScrubOptions

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from base.checksum import row_hash
 from base.ids import Lsn
-from scrubber.compare import Absentee, Comparison, Kind, Ruling, Side, conclude, differences_in, ranges_to_descend
+from scrubber.compare import differences_in, ranges_to_descend
+from scrubber.conclude import Comparison, conclude
+from scrubber.evidence import Absentee, Kind, Ruling, Side
 from scrubber.verdict import Verdict
 from storage.btree.engine import RowFact
 from storage.log.digest import RangeDigest

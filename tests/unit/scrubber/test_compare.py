@@ -5,18 +5,10 @@ from __future__ import annotations
 import pytest
 
 from base.ids import Lsn
-from scrubber.compare import (
-    UNREADABLE,
-    Absentee,
-    Difference,
-    Kind,
-    Ruling,
-    Side,
-    conclude,
-    differences_in,
-    ranges_to_descend,
-    rule,
-)
+from scrubber.compare import differences_in, ranges_to_descend
+from scrubber.conclude import conclude
+from scrubber.evidence import UNREADABLE, Absentee, Difference, Kind, Ruling, Side
+from scrubber.judge import who_is_wrong
 from scrubber.verdict import Verdict, exit_code, worst
 from storage.btree.engine import RowFact
 from storage.log.digest import RangeDigest
@@ -63,7 +55,7 @@ def test_nothing_compared_is_unverified() -> None:
     ],
 )
 def test_ruling(values: dict[str, int], reference: int | None, expected: object) -> None:
-    assert rule(values, reference) == expected
+    assert who_is_wrong(values, reference) == expected
 
 
 def test_no_reference_is_never_match_and_heals_nothing() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from base.errors import Corrupt, Missing, Unavailable
 from base.ids import Lsn, PartitionId
-from scrubber.compare import Side, differences_in
+from scrubber.compare import differences_in
+from scrubber.evidence import Side
 from scrubber.ledger import MEMORY, SqliteLedger
 from scrubber.partition import ScrubOptions
 from scrubber.reference import Damage, base_due
