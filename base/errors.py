@@ -19,7 +19,12 @@ Bytes from a disk, the network or a store never meet `assert`: they raise these.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+UNREADABLE: Final = "unreadable"
+HOLE: Final = "hole"
+FORGED: Final = "forged"
+"""Kinds of fault (INTERFACE section 3): bytes that fail a checksum or a format; not there; sound bytes that do not belong there, or do not follow."""
 
 
 class ScrubjayError(Exception):
@@ -90,12 +95,22 @@ class Missing(ScrubjayError):
     code = "Missing"
     exit_code = 2
 
+    @property
+    def kind(self) -> str:
+        """Of the fault, as a finding about it says: a hole."""
+        return HOLE
+
 
 class Corrupt(ScrubjayError):
-    """Bytes failed a check. Never retried. Fields: `what`, `where`, `expected`, `found` as known."""
+    """Bytes failed a check. Never retried. Fields: `what`, `where`, `expected`, `found` as known, and `kind` where it is not `unreadable`."""
 
     code = "Corrupt"
     exit_code = 2
+
+    @property
+    def kind(self) -> str:
+        """Of the fault, as a finding about it says: unreadable (the bytes fail a checksum or a format) unless whoever raised it knew better."""
+        return FORGED if self.fields.get("kind") == FORGED else UNREADABLE
 
 
 class Unsafe(ScrubjayError):

@@ -14,7 +14,7 @@ from base.ids import Lsn, Stamp
 from pitr.archive import Progress, RestoreArchive, RestoredRows, TableArchive
 from pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
 from scrubber.jobs import UPLOAD
-from scrubber.reference import Damage, error_kind, schema_text
+from scrubber.reference import Damage, schema_text
 from storage.catalogue import PartitionInfo, TableMeta
 from storage.log import chain as chains
 
@@ -60,7 +60,7 @@ class ArchiveSource:
         except (Corrupt, Missing) as error:
             named = dict.fromkeys(str(error.fields.get(name, "")) for name in ("where", "what"))
             error.fields["damage"] = self._distrusted(
-                [Damage(error_kind(error), name, error.fields.get("lsn"), str(error)) for name in named if parse(name) is not None]
+                [Damage(error.kind, name, error.fields.get("lsn"), str(error)) for name in named if parse(name) is not None]
             )
             raise
         damage = self._distrusted([Damage(kind, name, first, detail) for kind, name, first, detail in rebuilt.spoilt])

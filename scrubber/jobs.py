@@ -119,7 +119,7 @@ def _touched(raw: bytes, partition: str, first: int, where: str, wanted: dict[by
         if lsn > upto:
             break
         if kind not in IMPLEMENTED:
-            raise Corrupt("a record kind of a later version", what="segment", where=where, lsn=lsn, kind=kind)
+            raise Corrupt("a record kind of a later version", what="segment", where=where, lsn=lsn, record_kind=kind)
         if kind in (Kind.DATA, Kind.COMMIT):
             for effect in records.effects(records.decode(raw, start)):
                 if effect.key in wanted:

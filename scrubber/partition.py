@@ -16,7 +16,7 @@ from scrubber.compare import differences_in, ranges_to_descend
 from scrubber.conclude import Comparison, CopyVerdict, conclude
 from scrubber.evidence import ARCHIVE, SUSPECT, Absentee, Difference, Ruling, Side
 from scrubber.gather import settle
-from scrubber.reference import Damage, Origin, Reference, References, base_due, error_kind
+from scrubber.reference import Damage, Origin, Reference, References, base_due
 from scrubber.report import Found, PartitionReport, fault_of, merge_findings, same_fault
 from scrubber.verdict import Verdict
 from storage.btree.engine import RowFact, ScanResult
@@ -242,7 +242,7 @@ class PartitionScrub:
             if error.fields.get("what") == "rowfile":
                 self._note(f"the reference's own file is damaged: {error}")
                 return _Fault("reference_lost")
-            damage = error.fields.get("damage") or (Damage(error_kind(error), "", error.fields.get("lsn"), str(error)),)
+            damage = error.fields.get("damage") or (Damage(error.kind, "", error.fields.get("lsn"), str(error)),)
             return _Fault("archive_damaged", tuple(damage))
         except ScrubjayError as error:
             self._note(f"no reference: {error}")

@@ -10,10 +10,10 @@ from archiver.read.index import Problem
 from archiver.read.rebuild import from_answer
 from archiver.write.writer import Writer
 from base.env import Disk, Env, Jobs
-from base.errors import Corrupt, Internal, Missing, ScrubjayError
+from base.errors import Corrupt, Internal, Missing
 from base.ids import Lsn, Stamp
 from scrubber.jobs import FACTS, ITEMS, REFERENCE, TRACE, UPLOAD, facts_of
-from scrubber.reference import Damage, Origin, Progress, Reference, error_kind, schema_text
+from scrubber.reference import Damage, Origin, Progress, Reference, schema_text
 from scrubber.shelves import Shelf, ShelfBase, Shelves, problem_at
 from storage.btree.engine import RowFact
 from storage.catalogue import PartitionInfo, TableMeta
@@ -115,9 +115,9 @@ class ArchiveReferences:
         self._bases[reference.rows] = None if base is None else build(base.key)
         return reference
 
-    async def _damage(self, table: TableMeta, info: PartitionInfo, shelf: Shelf, error: ScrubjayError) -> Damage:
+    async def _damage(self, table: TableMeta, info: PartitionInfo, shelf: Shelf, error: Corrupt | Missing) -> Damage:
         """Name the object behind a failed rebuild."""
-        kind, fields = error_kind(error), error.fields
+        kind, fields = error.kind, error.fields
         lsn = fields.get("lsn")
         named = [str(fields[name]) for name in ("where", "what") if "/" in str(fields.get(name, ""))]
         if named:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from base.errors import Missing, ScrubjayError
 from base.ids import Lsn, Stamp
 from storage.btree.engine import RowFact
 from storage.catalogue import PartitionInfo, TableMeta
@@ -84,18 +83,6 @@ class References(Protocol):
     def discard(self, reference: Reference) -> None:
         """Remove the row file."""
         ...
-
-
-_FORGED = ("chain", "another", "agreed digest", "differ", "does not follow", "do not rise", "names another")
-"""Words in errors about bytes whose checksums are good while what they say is not what belongs there."""
-
-
-def error_kind(error: ScrubjayError) -> str:
-    """hole: not there. forged: sound bytes that do not belong there, or do not follow. unreadable: bytes that fail a checksum or a format."""
-    if isinstance(error, Missing):
-        return "hole"
-    sound = not any(word in error.message for word in ("checksum", "CRC", "SHA"))
-    return "forged" if sound and any(word in error.message for word in _FORGED) else "unreadable"
 
 
 def schema_text(table: TableMeta) -> str:

@@ -18,7 +18,7 @@ from archiver.format.layout import BaseKey, build
 from archiver.format.manifest import Sums, Superseded
 from base.checksum import crc32c_raw
 from base.env import Disk, File, ObjectStore
-from base.errors import Corrupt, Exists, Missing
+from base.errors import FORGED, Corrupt, Exists, Missing
 from storage.log.digest import Total
 
 FORMAT = "scrubjay base"
@@ -145,9 +145,9 @@ def decode_base(data: bytes, *, where: str) -> BaseManifest:
         ),
     )
     if sum(part.size for part in manifest.parts) != manifest.file.size:
-        raise Corrupt("base parts and file size differ", what="base", where=where)
+        raise Corrupt("base parts and file size differ", kind=FORGED, what="base", where=where)
     if build(manifest.key()) != where:
-        raise Corrupt("base lies under another object's name", what="base", where=where, expected=build(manifest.key()))
+        raise Corrupt("base lies under another object's name", kind=FORGED, what="base", where=where, expected=build(manifest.key()))
     return manifest
 
 

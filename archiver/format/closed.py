@@ -12,7 +12,7 @@ from archiver.format import canonical
 from archiver.format.fields import Fields, stamp_text
 from archiver.format.layout import ClosedKey, build, closed_prefix, time_text
 from base.env import ObjectStore
-from base.errors import Corrupt
+from base.errors import FORGED, Corrupt
 from base.ids import Lsn, PartitionId, Stamp, TableId
 from storage.archive_port import ClosedPoint
 
@@ -100,7 +100,7 @@ def decode_closed(data: bytes, *, where: str) -> ClosedObject:
     if before is not None and before >= closed.time_us:
         raise f.bad("before")
     if closed.key() != where:
-        raise Corrupt("closed object lies under another name", what="closed", where=where, expected=closed.key())
+        raise Corrupt("closed object lies under another name", kind=FORGED, what="closed", where=where, expected=closed.key())
     return closed
 
 

@@ -13,7 +13,7 @@ from archiver.format import canonical
 from archiver.format.fields import Fields
 from archiver.format.layout import AFTER_ALL, EpochKey, IdentityKey, build, cluster_of, parse
 from base.env import Env, ObjectStore
-from base.errors import Corrupt, Exists, Missing, Unsafe
+from base.errors import FORGED, Corrupt, Exists, Missing, Unsafe
 
 IDENTITY_FORMAT = "scrubjay identity"
 EPOCH_FORMAT = "scrubjay epoch"
@@ -43,7 +43,7 @@ def decode_identity(data: bytes, *, where: str) -> str:
     f.integer("created")
     cluster = f.uuid("cluster")
     if build(IdentityKey(cluster)) != where:
-        raise Corrupt("identity lies under another cluster's name", what="identity", where=where, found=cluster)
+        raise Corrupt("identity lies under another cluster's name", kind=FORGED, what="identity", where=where, found=cluster)
     return cluster
 
 
@@ -62,7 +62,7 @@ def decode_epoch(data: bytes, *, where: str) -> Attached:
     f.integer("created")
     found = EpochKey(f.uuid("cluster"), f.integer("epoch", low=1))
     if build(found) != where:
-        raise Corrupt("epoch lies under another name", what="epoch", where=where)
+        raise Corrupt("epoch lies under another name", kind=FORGED, what="epoch", where=where)
     return Attached(found.cluster, found.number, owner)
 
 

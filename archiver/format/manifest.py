@@ -14,7 +14,7 @@ from archiver.format.identity import Attached
 from archiver.format.layout import SegmentKey, build
 from archiver.format.segment import SegmentHead
 from base.checksum import crc32c_raw, sha256_hex
-from base.errors import Corrupt
+from base.errors import FORGED, Corrupt
 from base.hlc import last_stamp_at, stamp_micros
 from base.ids import ClusterId, PartitionId, TableId
 from storage.archive_port import PartitionFacts, SealedSegment
@@ -230,29 +230,35 @@ def decode_manifest(data: bytes, *, where: str) -> SegmentManifest:
         supersedes=tuple(Superseded(old.integer("generation", low=1), old.text("reason")) for old in supersedes),
     )
     if manifest.first > manifest.last or f.integer("records") != manifest.records:
-        raise Corrupt("manifest's LSN range and record count differ", what="manifest", where=where)
+        raise Corrupt("manifest's LSN range and record count differ", kind=FORGED, what="manifest", where=where)
     if manifest.first_stamp > manifest.last_stamp or (manifest.first_stamp == manifest.last_stamp) != (manifest.records == 1):
-        raise Corrupt("manifest's stamps do not rise", what="manifest", where=where)
+        raise Corrupt("manifest's stamps do not rise", kind=FORGED, what="manifest", where=where)
     if manifest.content > manifest.records:
         raise f.bad("content")
     if list(manifest.members) != sorted(set(manifest.members)):
         raise f.bad("members")
     if manifest.content > manifest.records:
-        raise Corrupt("manifest counts content that its records cannot hold", what="manifest", where=where, found=manifest.content)
+        raise Corrupt(
+            "manifest counts content that its records cannot hold", kind=FORGED, what="manifest", where=where, found=manifest.content
+        )
     if (
         len(manifest.members) < 2
         or list(manifest.members) != sorted(set(manifest.members))
         or not 1 <= manifest.members[0] <= manifest.members[-1] <= 999
     ):
-        raise Corrupt("manifest names members that cannot have agreed", what="manifest", where=where, found=list(manifest.members))
+        raise Corrupt(
+            "manifest names members that cannot have agreed", kind=FORGED, what="manifest", where=where, found=list(manifest.members)
+        )
     if any(old.generation >= manifest.generation for old in manifest.supersedes):
-        raise Corrupt("manifest supersedes a generation that is not before it", what="manifest", where=where)
+        raise Corrupt("manifest supersedes a generation that is not before it", kind=FORGED, what="manifest", where=where)
     if manifest.closed > last_stamp_at(stamp_micros(manifest.last_stamp)):
-        raise Corrupt("manifest is closed behind its own seal", what="manifest", where=where, lsn=manifest.last)
+        raise Corrupt("manifest is closed behind its own seal", kind=FORGED, what="manifest", where=where, lsn=manifest.last)
     if manifest.chain != manifest.expected_chain():
-        raise Corrupt("manifest's chain value does not follow from its content", what="manifest", where=where)
+        raise Corrupt("manifest's chain value does not follow from its content", kind=FORGED, what="manifest", where=where)
     if build(manifest.key().twin()) != where:
-        raise Corrupt("manifest lies under another object's name", what="manifest", where=where, expected=build(manifest.key().twin()))
+        raise Corrupt(
+            "manifest lies under another object's name", kind=FORGED, what="manifest", where=where, expected=build(manifest.key().twin())
+        )
     return manifest
 
 
@@ -310,12 +316,20 @@ def place(manifest: SegmentManifest) -> tuple[str, str, str, str]:
 def check_follows(before: SegmentManifest, after: SegmentManifest, *, where: str) -> None:
     """Raises Corrupt unless `after` continues `before` in LSN, stamp, digest and chain. where: key of the later object."""
     if after.first != before.last + 1:
-        raise Corrupt("segment does not continue the one before", what="manifest", where=where, expected=before.last + 1, found=after.first)
+        raise Corrupt(
+            "segment does not continue the one before",
+            kind=FORGED,
+            what="manifest",
+            where=where,
+            expected=before.last + 1,
+            found=after.first,
+        )
     if after.first_stamp <= before.last_stamp:
-        raise Corrupt("stamps go back between segments", what="manifest", where=where, lsn=after.first)
+        raise Corrupt("stamps go back between segments", kind=FORGED, what="manifest", where=where, lsn=after.first)
     if after.before != before.total:
         raise Corrupt(
             "the state digest does not continue",
+            kind=FORGED,
             what="manifest",
             where=where,
             lsn=after.first,
@@ -325,6 +339,7 @@ def check_follows(before: SegmentManifest, after: SegmentManifest, *, where: str
     if after.chain_before != before.chain:
         raise Corrupt(
             "the chain is broken",
+            kind=FORGED,
             what="manifest",
             where=where,
             lsn=after.first,

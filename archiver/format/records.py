@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from archiver.format.manifest import SegmentManifest
 from base.checksum import crc32c_masked, crc32c_raw
-from base.errors import Corrupt
+from base.errors import FORGED, Corrupt
 from base.ids import uuid_bytes
 from storage.log import record as records
 from storage.log.record import EFFECT, HEADER, HEADER_SIZE, RECORD_SIZE_MAX, Kind, Seal
@@ -63,13 +63,13 @@ def walk(raw: bytes, *, partition: str, first: int, after_stamp: int, where: str
         if crc32c_masked(view[offset + 8 : stop], crc32c(view[offset : offset + 4])) != crc:
             raise Corrupt("record checksum differs", what="segment", where=where, offset=offset, lsn=lsn)
         if version != version_known or flags or kind not in kinds:
-            raise Corrupt("record version, kind or flag unknown", what="segment", where=where, offset=offset, lsn=lsn, kind=kind)
+            raise Corrupt("record version, kind or flag unknown", what="segment", where=where, offset=offset, lsn=lsn, record_kind=kind)
         if tag != owner:
-            raise Corrupt("record belongs to another partition", what="segment", where=where, offset=offset, lsn=lsn)
+            raise Corrupt("record belongs to another partition", kind=FORGED, what="segment", where=where, offset=offset, lsn=lsn)
         if found != lsn:
-            raise Corrupt("record out of order", what="segment", where=where, offset=offset, expected=lsn, found=found)
+            raise Corrupt("record out of order", kind=FORGED, what="segment", where=where, offset=offset, expected=lsn, found=found)
         if at <= stamp:
-            raise Corrupt("record's stamp does not rise", what="segment", where=where, offset=offset, lsn=lsn)
+            raise Corrupt("record's stamp does not rise", kind=FORGED, what="segment", where=where, offset=offset, lsn=lsn)
         yield (lsn, at, effective, kind, effects, offset, stop)
         offset, lsn, stamp = stop, lsn + 1, at
 
@@ -90,13 +90,13 @@ def check_records(raw: bytes, *, partition: str, first: int, last: int, where: s
                 if place > high:
                     high = place
         elif kind == _SEAL and lsn != last:
-            raise Corrupt("a seal lies inside the segment", what="segment", where=where, lsn=lsn)
+            raise Corrupt("a seal lies inside the segment", kind=FORGED, what="segment", where=where, lsn=lsn)
         if kind == _SCHEMA:
             schema = raw[begin + HEADER_SIZE : end]
     if lsn != last:
-        raise Corrupt("segment ends at another LSN", what="segment", where=where, expected=last, found=lsn)
+        raise Corrupt("segment ends at another LSN", kind=FORGED, what="segment", where=where, expected=last, found=lsn)
     if kind != _SEAL:
-        raise Corrupt("the segment's last record is no seal", what="segment", where=where, lsn=last)
+        raise Corrupt("the segment's last record is no seal", kind=FORGED, what="segment", where=where, lsn=last)
     seal = seal_of(raw, begin, first=first, where=where)
     return Span(first, last, first_stamp, stamp, content, seal, low, high, schema)
 
@@ -105,7 +105,7 @@ def seal_of(raw: bytes, begin: int, *, first: int, where: str) -> Seal:
     """The SEAL whose record begins at `begin`. Raises Corrupt unless it seals the segment that begins with `first`."""
     seal = records.decode_seal(records.decode(raw, begin))
     if seal.first != first:
-        raise Corrupt("the seal names another first record", what="segment", where=where, expected=first, found=seal.first)
+        raise Corrupt("the seal names another first record", kind=FORGED, what="segment", where=where, expected=first, found=seal.first)
     return seal
 
 
@@ -113,12 +113,12 @@ def check_against(span: Span, manifest: SegmentManifest, *, where: str) -> None:
     """Raises Corrupt (what: manifest) unless the manifest says of the records what they are: range, stamps, count, seal, keys in range, schema."""
     said = (manifest.first, manifest.last, manifest.first_stamp, manifest.last_stamp, manifest.content)
     if said != span[:5]:
-        raise Corrupt("manifest and records differ", what="manifest", where=where, expected=list(span[:5]), found=list(said))
+        raise Corrupt("manifest and records differ", kind=FORGED, what="manifest", where=where, expected=list(span[:5]), found=list(said))
     if (manifest.closed, manifest.reason, manifest.tag) != (span.seal.closed, span.seal.reason, span.seal.tag):
-        raise Corrupt("manifest and seal differ", what="manifest", where=where, lsn=manifest.last)
+        raise Corrupt("manifest and seal differ", kind=FORGED, what="manifest", where=where, lsn=manifest.last)
     lo, hi = bytes.fromhex(manifest.lo), bytes.fromhex(manifest.hi)
     if span.low and (span.low < lo or (hi and span.high >= hi)):
-        raise Corrupt("manifest names another range than the records' keys", what="manifest", where=where, lsn=manifest.first)
+        raise Corrupt("manifest names another range than the records' keys", kind=FORGED, what="manifest", where=where, lsn=manifest.first)
     if span.schema:
         _check_schema(span.schema, manifest, where=where)
 
@@ -142,4 +142,4 @@ def _check_schema(payload: bytes, manifest: SegmentManifest, *, where: str) -> N
     }
     for name, value in facts.items():
         if name in record and record[name] != value:
-            raise Corrupt("manifest and SCHEMA record differ", what="manifest", where=where, lsn=manifest.first, field=name)
+            raise Corrupt("manifest and SCHEMA record differ", kind=FORGED, what="manifest", where=where, lsn=manifest.first, field=name)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import zstandard
 
 from base.checksum import crc32c_masked, crc32c_raw
-from base.errors import Corrupt
+from base.errors import FORGED, Corrupt
 from base.ids import uuid_bytes, uuid_text
 
 MAGIC = b"SJsegmnt"
@@ -107,7 +107,7 @@ def decode_segment(data: bytes, *, where: str) -> Segment:
     if magic != END_MAGIC or crc32c_masked(memoryview(data)[end_at:-4]) != crc or zero != bytes(4):
         raise Corrupt("segment has no valid trailer", what="segment", where=where)
     if count != frames or raw_size_again != raw_size:
-        raise Corrupt("segment header and trailer differ", what="segment", where=where)
+        raise Corrupt("segment header and trailer differ", kind=FORGED, what="segment", where=where)
     view = memoryview(data)
     decompressor = zstandard.ZstdDecompressor()
     pieces = []
@@ -133,7 +133,7 @@ def decode_segment(data: bytes, *, where: str) -> Segment:
         pieces.append(piece)
         offset, left = body_at + stored, left - raw_length
     if offset != end_at or left:
-        raise Corrupt("segment frames and sizes differ", what="segment", where=where)
+        raise Corrupt("segment frames and sizes differ", kind=FORGED, what="segment", where=where)
     raw = b"".join(pieces)
     digest = hashlib.sha256(raw).digest()
     if crc32c_raw(raw) != raw_crc or digest != raw_sha:

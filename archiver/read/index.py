@@ -283,10 +283,8 @@ class ShelfReader:
         where = build(key._replace(manifest=True))
         try:
             found = decode_manifest(await self._store.get(where), where=where)
-        except Corrupt as error:
-            return Problem(where, kind_of(error), str(error), key.first, key.last)
-        except Missing as error:
-            return Problem(where, "hole", str(error), key.first, key.last)
+        except (Corrupt, Missing) as error:
+            return Problem(where, error.kind, str(error), key.first, key.last)
         fault = await self.epochs.fault(found.epoch, found.owner)
         return found if fault is None else Problem(where, "forged", fault, key.first, key.last)
 
@@ -296,7 +294,7 @@ class ShelfReader:
         try:
             found = decode_base(await self._store.get(where), where=where)
         except (Corrupt, Missing) as error:
-            return Problem(where, kind_of(error) if isinstance(error, Corrupt) else "hole", str(error), None, key.lsn)
+            return Problem(where, error.kind, str(error), None, key.lsn)
         for part, sums in enumerate(found.parts):
             name = build(found.key(part))
             if sizes.get(name) != sums.size:
@@ -379,11 +377,6 @@ class ShelfReader:
             if same is None or same.generation < entry.generation:
                 best[entry.lsn, entry.sha16, entry.chain] = entry
         return [best[ident] for ident in sorted(best)], problems, table_name
-
-
-def kind_of(error: Corrupt) -> str:
-    """unreadable: the bytes fail their own checksum or form. forged: they are sound, and what they say does not fit."""
-    return "forged" if error.fields.get("what") in ("manifest", "base", "closed", "epoch", "identity") else "unreadable"
 
 
 def superseded(problems: Sequence[Problem], rows: Rows) -> list[Problem]:

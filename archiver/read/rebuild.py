@@ -20,7 +20,7 @@ from archiver.format.segment import decode_segment
 from archiver.read.names import list_all
 from archiver.read.replay import Cut, Replay
 from base.env import Disk, File, JobContext, ObjectStore
-from base.errors import Corrupt, Invalid, Missing
+from base.errors import FORGED, Corrupt, Invalid, Missing
 from base.ids import Lsn, Stamp
 from storage.btree.engine import Row
 from storage.btree.rowfile import RowFileWriter, read_rowfile
@@ -129,8 +129,7 @@ async def _generations(store: ObjectStore, key: SegmentKey) -> list[SegmentKey]:
 def _spoilt(key: SegmentKey, error: Corrupt | Missing) -> Spoilt:
     named = str(error.fields.get("where", error.fields.get("what", "")))
     where = named if "/" in named else build(key)
-    kind = "hole" if isinstance(error, Missing) else "forged" if error.fields.get("what") == "manifest" else "unreadable"
-    return kind, where, key.first, str(error)
+    return error.kind, where, key.first, str(error)
 
 
 def open_segment(manifest: SegmentManifest, data: bytes) -> bytes:
@@ -139,9 +138,11 @@ def open_segment(manifest: SegmentManifest, data: bytes) -> bytes:
     manifest.stored.check(data, what="segment", where=where)
     segment = decode_segment(data, where=where)
     if segment.head != manifest.head():
-        raise Corrupt("segment and manifest differ", what="segment", where=where, expected=str(manifest.head()), found=str(segment.head))
+        raise Corrupt(
+            "segment and manifest differ", kind=FORGED, what="segment", where=where, expected=str(manifest.head()), found=str(segment.head)
+        )
     if segment.raw_sha256.hex() != manifest.raw.sha256 or len(segment.raw) != manifest.raw.size:
-        raise Corrupt("segment and manifest name different raw bytes", what="segment", where=where)
+        raise Corrupt("segment and manifest name different raw bytes", kind=FORGED, what="segment", where=where)
     return segment.raw
 
 

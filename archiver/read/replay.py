@@ -13,7 +13,7 @@ from typing import NamedTuple
 from archiver.format.manifest import SegmentManifest, place
 from archiver.format.records import PLACE_SIZE, Span, check_against, seal_of, walk
 from base.checksum import row_hash
-from base.errors import Corrupt, Missing
+from base.errors import FORGED, Corrupt, Missing
 from base.ids import Lsn, Stamp
 from storage.btree.engine import Row
 from storage.log.digest import MASK, Total
@@ -102,10 +102,14 @@ class Replay:
         if manifest.first != self.next_lsn:
             raise Missing("hole in the log", what="segment", lsn=self.next_lsn)
         if manifest.chain_before != self._chain:
-            raise Corrupt("the chain is broken", what="manifest", where=where, lsn=manifest.first)
+            raise Corrupt("the chain is broken", kind=FORGED, what="manifest", where=where, lsn=manifest.first)
         if self._place is not None and self._place != place(manifest):
             raise Corrupt(
-                "manifest names another table, schema or range than the one before", what="manifest", where=where, lsn=manifest.first
+                "manifest names another table, schema or range than the one before",
+                kind=FORGED,
+                what="manifest",
+                where=where,
+                lsn=manifest.first,
             )
         self._place = place(manifest)
         touched: dict[bytes, Version] = {}
@@ -134,11 +138,11 @@ class Replay:
                 if within is not None and kind == _COMMIT and not self._is_beyond(lsn, effective):
                     self._effects(raw, lsn, stamp, count, start, end, within, where)
             elif kind in _UNSUPPORTED:
-                raise Corrupt("record kind is not understood by this version", what="segment", where=where, lsn=lsn, kind=kind)
+                raise Corrupt("record kind is not understood by this version", what="segment", where=where, lsn=lsn, record_kind=kind)
             if within is None:
                 self.applied, self.stamp = lsn, stamp
         if (lsn, stamp, kind) != (manifest.last, manifest.last_stamp, _SEAL):
-            raise Corrupt("segment does not end with the seal that its manifest names", what="segment", where=where, lsn=lsn)
+            raise Corrupt("segment does not end with the seal that its manifest names", kind=FORGED, what="segment", where=where, lsn=lsn)
         low, high = (min(touched)[:PLACE_SIZE], max(touched)[:PLACE_SIZE]) if touched else (b"", b"")
         seal = seal_of(raw, start, first=manifest.first, where=where)
         check_against(Span(manifest.first, lsn, first_stamp, stamp, content, seal, low, high), manifest, where=where)
@@ -245,7 +249,9 @@ class Replay:
 
     def _check_seals(self, base: Total, taken: list[list[int]]) -> None:
         if base != self._base:
-            raise Corrupt("the base snapshot's rows differ from its digest", what="base", expected=list(self._base), found=list(base))
+            raise Corrupt(
+                "the base snapshot's rows differ from its digest", kind=FORGED, what="base", expected=list(self._base), found=list(base)
+            )
         gone_sum, gone_rows, before = 0, 0, base
         for passed, (sum_, rows) in zip(self._passed, taken, strict=True):
             gone_sum += sum_
@@ -254,12 +260,12 @@ class Replay:
             if found != passed.total:
                 raise Corrupt(
                     "the rebuilt state differs from the agreed digest",
-                    what="digest", where=passed.where, lsn=passed.last, expected=passed.total.hex, found=found.hex, rows=found.rows,
+                    kind=FORGED, what="digest", where=passed.where, lsn=passed.last, expected=passed.total.hex, found=found.hex, rows=found.rows,
                 )  # fmt: skip
             if passed.before != before:
                 raise Corrupt(
                     "the state in front of a segment differs from what its manifest says",
-                    what="digest", where=passed.where, lsn=passed.last, expected=passed.before.hex, found=before.hex,
+                    kind=FORGED, what="digest", where=passed.where, lsn=passed.last, expected=passed.before.hex, found=before.hex,
                 )  # fmt: skip
             self._result = before = found
         if not self._passed:
@@ -270,5 +276,10 @@ class Replay:
         assert self._result is not None, "merge was not run to its end"
         if not self._beyond and total != self._result:
             raise Corrupt(
-                "the written rows differ from the agreed digest", what="digest", lsn=self.sealed, expected=self._result.hex, found=total.hex
+                "the written rows differ from the agreed digest",
+                kind=FORGED,
+                what="digest",
+                lsn=self.sealed,
+                expected=self._result.hex,
+                found=total.hex,
             )

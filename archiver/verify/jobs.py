@@ -38,13 +38,8 @@ class Item(NamedTuple):
 
 def fault_of(error: Missing | Corrupt, *, where: str, lsn: int | None) -> Fault:
     """What an error from reading says about the archive. where: the object that was being read."""
-    if isinstance(error, Missing):
-        named = str(error.fields.get("what", where))
-        return Fault("hole", named if "/" in named else where, error.fields.get("lsn", lsn), str(error))
-    what = error.fields.get("what")
-    named = str(error.fields.get("where", where))
-    kind = "forged" if what in ("manifest", "digest") else "unreadable"
-    return Fault(kind, named if "/" in named else where, error.fields.get("lsn", lsn), str(error))
+    named = str(error.fields.get("what" if isinstance(error, Missing) else "where", where))
+    return Fault(error.kind, named if "/" in named else where, error.fields.get("lsn", lsn), str(error))
 
 
 async def check_segments(store: ObjectStore, items: Sequence[Item], *, deep: bool) -> list[Fault]:
@@ -99,7 +94,7 @@ async def check_base(store: ObjectStore, base: BaseManifest, *, deep: bool) -> l
     try:
         found = _total(_Parts(parts))
     except Corrupt as error:
-        return [Fault("unreadable", where, base.lsn, str(error))]
+        return [Fault(error.kind, where, base.lsn, str(error))]
     if found != base.total:
         return [Fault("forged", where, base.lsn, "the base's rows differ from its digest")]
     return []

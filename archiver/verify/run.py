@@ -34,7 +34,7 @@ from archiver.format.layout import (
     partition_prefix,
 )
 from archiver.format.manifest import SegmentManifest, place
-from archiver.read.index import PartitionIndex, Problem, ShelfReader, closed_fault, kind_of, superseded
+from archiver.read.index import PartitionIndex, Problem, ShelfReader, closed_fault, superseded
 from archiver.read.names import Names, bound, in_parallel, list_all, names_of, seems_whole, sweep
 from archiver.read.rows import row_of
 from archiver.verify.jobs import Item, batches, run_check
@@ -235,7 +235,7 @@ class Verifier:
         except Missing:
             self._find("hole", key, "the object is gone")
         except Corrupt as error:
-            self._find("unreadable", key, str(error))
+            self._find(error.kind, key, str(error))
 
     async def _closed(self) -> bool:
         """Every closed object (at `listed`: the newest of each node), several at a time. Whether there is any."""
@@ -270,7 +270,7 @@ class Verifier:
         except Missing:
             return self._find("hole", key, "the object is gone")
         except Corrupt as error:
-            return self._find(kind_of(error), key, str(error))
+            return self._find(error.kind, key, str(error))
         now_us = self._options.wall_us if self._options.wall_us is not None else closed.time_us
         fault = await closed_fault(closed, self._reader.epochs, now_us=now_us, ahead_us=self._options.ahead_us)
         if fault is not None:

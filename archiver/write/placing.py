@@ -109,7 +109,7 @@ class Placer:
             try:
                 said = await self._env.tasks.blocking(lambda: decode_manifest(there, where=name))
             except Corrupt as error:
-                return Bad(generation, name, "unreadable", str(error))
+                return Bad(generation, name, error.kind, str(error))
             if _content(said) != _content(manifest):
                 return Bad(generation, name, "forged", "the manifest says something else")
             return read
@@ -123,7 +123,7 @@ class Placer:
         try:
             segment = await self._env.tasks.blocking(lambda: decode_segment(there, where=key))
         except Corrupt as error:
-            return Bad(generation, key, "unreadable", str(error))
+            return Bad(generation, key, error.kind, str(error))
         if segment.raw_sha256.hex() != out.raw.sha256 or segment.head != out.head:
             return Bad(generation, key, "different", "the segment holds other records")
         return await self._env.tasks.blocking(lambda: Sums.of(there))
@@ -163,7 +163,7 @@ class Placer:
         try:
             manifest = await self._env.tasks.blocking(lambda: decode_manifest(data, where=name))
         except Corrupt as error:
-            return Bad(generation, name, "unreadable", str(error))
+            return Bad(generation, name, error.kind, str(error))
         if manifest.chain != segment.chain:  # it covers everything that the members agreed on
             return Bad(generation, name, "forged", "the manifest's chain value differs from what the members agreed on")
         try:
@@ -173,7 +173,7 @@ class Placer:
         try:
             found = await self._env.tasks.blocking(lambda: open_segment(manifest, there))
         except Corrupt as error:
-            return Bad(generation, data_key, "unreadable", str(error))
+            return Bad(generation, data_key, error.kind, str(error))
         if found != raw:
             return Bad(generation, data_key, "different", "the archived records differ from the log that the members agreed on")
         return True

@@ -137,7 +137,7 @@ def decode(buffer: bytes | memoryview, offset: int = 0, *, owner: bytes | None =
         raise Corrupt("record checksum differs", what="record", where=offset, lsn=lsn)
     known = KINDS.get(kind, Kind.UNKNOWN) if version == VERSION and flags == 0 else Kind.UNKNOWN
     if known is Kind.UNKNOWN and not opaque:
-        raise Corrupt("record version, kind or flag unknown", what="record", where=offset, version=version, kind=kind, flags=flags)
+        raise Corrupt("record version, kind or flag unknown", what="record", where=offset, version=version, record_kind=kind, flags=flags)
     if owner is not None and tag != owner:
         raise Corrupt("record belongs to another partition", what="record", where=offset, lsn=lsn, expected=owner.hex(), found=tag.hex())
     return Record(Lsn(lsn), Stamp(stamp), Stamp(effective), known, count, data)

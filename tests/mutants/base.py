@@ -152,4 +152,15 @@ MUTANTS: list[Mutant] = [
         'if path.startswith("/"):',
         ("tests/contract/test_disk.py::test_paths_stay_inside_the_folder",),
     ),
+    Mutant(
+        "kind-not-carried",
+        "base/errors.py",
+        '        return FORGED if self.fields.get("kind") == FORGED else UNREADABLE\n',
+        "        return UNREADABLE\n",
+        (
+            "tests/unit/base/test_errors.py::test_a_fault_keeps_its_kind",
+            "tests/unit/archiver/test_archive_verify.py::test_a_rotted_manifest_is_unreadable_and_a_lying_one_is_forged",
+            "tests/unit/scrubber/test_scrub_archive.py::test_a_forged_segment_with_sound_sums_is_named",
+        ),
+    ),
 ]

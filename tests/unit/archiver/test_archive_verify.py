@@ -502,3 +502,20 @@ def test_decoding_a_manifest_needs_its_own_name() -> None:
     manifest = archive.samples[0].manifests()[0]
     name = build(manifest.key().twin())
     assert decode_manifest(archive.store.objects[name], where=name) == manifest
+
+
+@pytest.mark.parametrize("level", ["objects", "replayed"])
+def test_a_rotted_manifest_is_unreadable_and_a_lying_one_is_forged(level: str) -> None:
+    """The kind comes with the error that was raised, whoever reads: one word for one fault."""
+    for lie, kind in ((False, "unreadable"), (True, "forged")):
+        archive = SmallArchive()
+        objects = archive.store.objects
+        manifest = archive.samples[0].manifests()[1]
+        name = build(manifest.key().twin())
+        data = objects[name]
+        at = data.index(b'"records"') + 1
+        objects[name] = (
+            encode_manifest(replace(manifest, last_stamp=manifest.first_stamp - 1)) if lie else data[:at] + b"R" + data[at + 1 :]
+        )
+        found = {finding.kind for finding in check(archive, level=level).findings if finding.object == name}
+        assert found == {kind}
