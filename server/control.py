@@ -13,13 +13,15 @@ from storage.control.metadata import Metadata
 from storage.control.router import Router
 from storage.control.service import Service
 from storage.control.store import Store
+from storage.node.port import NodePort
 
 
 @dataclass(slots=True)
 class Control:
-    """`await up()` before the store is used. nodes: every storage node by name, or whoever speaks for it."""
+    """`await up()` before the store is used. nodes: every storage node by name, or whoever speaks for it. ports: their ports."""
 
     nodes: Mapping[NodeName, Any]
+    ports: Mapping[NodeName, NodePort]
     system: TableMeta
     router: Router
     metadata: Metadata
@@ -36,6 +38,7 @@ def open_control(
     env: Env,
     *,
     nodes: Mapping[NodeName, Any],
+    ports: Mapping[NodeName, NodePort],
     system: TableMeta,
     members: tuple[Member, ...],
     disk: Disk,
@@ -44,8 +47,8 @@ def open_control(
     pitr_default: bool,
     tree_timeout_s: float = 900.0,
 ) -> Control:
-    """nodes: see Control. system: the metadata group. disk: where findings are kept."""
-    router = Router(env, nodes)
+    """nodes, ports: see Control. system: the metadata group. disk: where findings are kept."""
+    router = Router(env, ports)
     metadata = Metadata(env, router, system)
     store = Store(
         env,
@@ -57,4 +60,4 @@ def open_control(
         pitr_default=pitr_default,
     )
     service = Service(env, nodes=nodes, store=store, metadata=metadata, disk=disk, node_folder=node_folder, tree_timeout_s=tree_timeout_s)
-    return Control(nodes, system, router, metadata, store, service)
+    return Control(nodes, ports, system, router, metadata, store, service)

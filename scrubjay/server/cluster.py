@@ -32,6 +32,8 @@ from storage.control.store import Store
 from storage.node import Node
 from storage.node.archive_source import NodeLogSource
 from storage.node.identity import INCARNATION_FIRST, Members
+from storage.node.port import NodePort
+from storage.node.port_local import AbsentNode, LocalNode
 from storage.options import StorageOptions
 from storage.service_port import Finding
 from storage.wal.wal import Wal
@@ -136,6 +138,7 @@ async def open_cluster(
     system = metadata_table(cluster.metadata_table_id, cluster.metadata_partition_id, members=members, created_at=cluster.created_at)
     running: dict[NodeName, RunningNode] = {}
     nodes: dict[NodeName, Node] = {}
+    ports: dict[NodeName, NodePort] = {}
     disks: dict[NodeName, RealDisk] = {}
     services: list[Service] = []
     early: deque[Finding] = deque(maxlen=KEPT_MAX)
@@ -170,8 +173,10 @@ async def open_cluster(
             raise
         except ScrubjayError as error:
             nodes[name] = absent_node(name=name, number=number, env=env, told=told, failed=error)
+            ports[name] = AbsentNode(name=name, number=number, failed=error)
         else:
             nodes[name], disks[name] = running[name].node, disk
+            ports[name] = LocalNode(running[name].node)
     start.done("replay")
     booted = [tasks.future() for _ in nodes]
     for node, synced in zip(nodes.values(), booted, strict=True):
@@ -192,6 +197,7 @@ async def open_cluster(
     control = open_control(
         env,
         nodes=nodes,
+        ports=ports,
         system=system,
         members=members,
         disk=home,

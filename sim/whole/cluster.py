@@ -273,9 +273,11 @@ class WholeCluster:
             listener(host, life)
 
     def _build_control(self, host: Host) -> ControlLife:
+        doors = {one.name: Door(one, number, host) for number, one in enumerate(self.hosts, 1)}
         parts = open_control(
             host.env,
-            nodes={one.name: Door(one, number, host.life) for number, one in enumerate(self.hosts, 1)},
+            nodes=doors,
+            ports=doors,
             system=self.system,
             members=MEMBERS,
             disk=host.disk,

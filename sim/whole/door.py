@@ -1,36 +1,33 @@
 """A node as one life of the control part sees it: the node's present life, or a dead one.
 
-Nothing crosses from a life that ended: a dead control part asks nothing and hears nothing, a paused node is asked when it wakes. Commands and answers
-go through their codec: what the simulator proves holds for nodes in processes of their own.
+Nothing crosses from a life that ended: a dead control part asks nothing and hears nothing, a paused node is asked when it wakes. Every message
+goes through its codec: what the simulator proves holds for nodes in processes of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from base.errors import NotLeader, ScrubjayError
-from base.ids import Lsn, NodeName, PartitionId
+from base.ids import PartitionId
 from server.node import RunningNode
-from sim.world import Host, Life
+from sim.world import Host
 from storage.btree.engine import TreeEngine
-from storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
-from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from storage.node import Node
+from storage.node.port_remote import RemoteNode
+from storage.node.port_server import NodeServer
 from storage.replica import Replica
 
-A = TypeVar("A")
 _DOWN = NotLeader("node is down")
 
 
-class Door:
-    """host: the node's machine. life: of the control part that looks through this door."""
+class Door(RemoteNode):
+    """host: the node's machine. asker: the control part's, whose present life looks through this door."""
 
-    def __init__(self, host: Host, number: int, life: Life) -> None:
-        self._host, self._life = host, life
-        self.name: NodeName = host.name
-        self.number = number
+    def __init__(self, host: Host, number: int, asker: Host) -> None:
+        super().__init__(host.name, number, tasks=asker.env.tasks, send=self._sent, look=self._looked)
+        self._host, self._life = host, asker.life
 
     @property
     def node(self) -> Node | None:
@@ -83,30 +80,23 @@ class Door:
         if node is not None:
             node.start_loaded(*arguments)
 
-    def write(self, partition: PartitionId, command: WriteCommand, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
-        sent = encode_command(command)
-        self._ask(lambda node, answer: node.write(partition, decode_command(sent), answer), done)
-
-    def read(
-        self, partition: PartitionId, key: bytes, *, consistent: bool, min_lsn: Lsn, done: Callable[[ReadAnswer | ScrubjayError], None]
-    ) -> None:
-        self._ask(lambda node, answer: node.read(partition, key, consistent=consistent, min_lsn=min_lsn, done=answer), done)
-
-    def read_range(
-        self, partition: PartitionId, request: RangeRead, *, min_lsn: Lsn, done: Callable[[RangeAnswer | ScrubjayError], None]
-    ) -> None:
-        self._ask(lambda node, answer: node.read_range(partition, request, min_lsn=min_lsn, done=answer), done)
-
-    def _ask(self, call: Callable[[Node, Callable[[A | ScrubjayError], None]], None], done: Callable[[A | ScrubjayError], None]) -> None:
+    def _sent(self, data: bytes) -> bool:
         if not self._life.alive:
-            return
+            return True
         node = self.node
         if node is None:
-            done(_DOWN)
-            return
+            return False
+        self._host.life.run(lambda: NodeServer(node).frame(data, node.env.clock, self._replied))
+        return True
 
-        def answered(answer: Any) -> None:
-            said: Any = decode_answer(encode_answer(answer))
-            self._life.run(partial(done, said))
+    def _replied(self, data: bytes) -> None:
+        self._life.run(partial(self.heard, data))
 
-        self._host.life.run(lambda: call(node, answered))
+    def _looked(self, data: bytes) -> bytes | None:
+        """What a node tells is known here at once, of a paused one too."""
+        node = self.node
+        if node is None:
+            return None
+        said: list[bytes] = []
+        NodeServer(node).frame(data, node.env.clock, said.append)
+        return said[0]

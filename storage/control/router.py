@@ -15,10 +15,9 @@ from base.errors import Corrupt, DiskFull, NotLeader, ScrubjayError, Unavailable
 from base.ids import Lsn, NodeName, PartitionId
 from storage.catalogue import PartitionInfo, TableMeta
 from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
-from storage.node import Node
+from storage.node.port import Done, NodePort
 
 A = TypeVar("A")
-Done = Callable[[A | ScrubjayError], None]
 
 GIVE_UP_US = 10_000_000
 """How long a request is retried while no replica answers for its partition."""
@@ -29,7 +28,7 @@ _PAUSE_MAX_S = 0.1
 class Router:
     """nodes: every storage node by name, in the order reads are spread over them."""
 
-    def __init__(self, env: Env, nodes: Mapping[NodeName, Node]) -> None:
+    def __init__(self, env: Env, nodes: Mapping[NodeName, NodePort]) -> None:
         self.env = env
         self.nodes = dict(nodes)
         self.names = list(self.nodes)
@@ -72,7 +71,7 @@ class Router:
     def read(self, table: TableMeta, key: bytes, *, consistent: bool, done: Done[ReadAnswer]) -> None:
         partition = self.partition_of(table, key).partition_id
 
-        def ask(node: Node, answer: Done[ReadAnswer], *, strong: bool, min_lsn: Lsn) -> None:
+        def ask(node: NodePort, answer: Done[ReadAnswer], *, strong: bool, min_lsn: Lsn) -> None:
             node.read(partition, key, consistent=strong, min_lsn=min_lsn, done=answer)
 
         self._read(partition, ask, done, consistent=consistent)
@@ -80,7 +79,7 @@ class Router:
     def read_range(self, partition: PartitionId, request: RangeRead, done: Done[RangeAnswer]) -> None:
         weak = RangeRead(request.start, request.end, request.limit, request.max_bytes, request.reverse, consistent=False)
 
-        def ask(node: Node, answer: Done[RangeAnswer], *, strong: bool, min_lsn: Lsn) -> None:
+        def ask(node: NodePort, answer: Done[RangeAnswer], *, strong: bool, min_lsn: Lsn) -> None:
             node.read_range(partition, request if strong else weak, min_lsn=min_lsn, done=answer)
 
         self._read(partition, ask, done, consistent=request.consistent)
@@ -99,7 +98,7 @@ class Router:
                 else:
                     done(answer)
 
-            def to_leader(node: Node, answer: Done[A]) -> None:
+            def to_leader(node: NodePort, answer: Done[A]) -> None:
                 nonlocal first
                 first = node.name
                 ask(node, answer, strong=True, min_lsn=Lsn(0))
@@ -123,10 +122,9 @@ class Router:
         _AnyReplica(self, partition, ask, done, order, floor=min_lsn).attempt()
 
     def _has_applied(self, name: NodeName, partition: PartitionId, lsn: Lsn) -> bool:
-        replica = self.nodes[name].replicas.get(partition)
-        return replica is not None and replica.applied >= lsn
+        return self.nodes[name].applied(partition) >= lsn
 
-    def _ask_leader(self, partition: PartitionId, ask: Callable[[Node, Done[A]], None], done: Done[A], *, write: bool = False) -> None:
+    def _ask_leader(self, partition: PartitionId, ask: Callable[[NodePort, Done[A]], None], done: Done[A], *, write: bool = False) -> None:
         _Leader(self, partition, ask, done, self.leaders.get(partition) or self.names[0], write=write).attempt()
 
 
@@ -137,7 +135,14 @@ class _Leader(Generic[A]):
     __slots__ = ("_ask", "_deadline", "_done", "_name", "_partition", "_pause", "_router", "_tries", "_write")
 
     def __init__(
-        self, router: Router, partition: PartitionId, ask: Callable[[Node, Done[A]], None], done: Done[A], name: NodeName, *, write: bool
+        self,
+        router: Router,
+        partition: PartitionId,
+        ask: Callable[[NodePort, Done[A]], None],
+        done: Done[A],
+        name: NodeName,
+        *,
+        write: bool,
     ) -> None:
         self._write = write
         self._router, self._partition, self._ask, self._done, self._name = router, partition, ask, done, name

@@ -224,7 +224,7 @@ class Node:
     # ------------------------------------------------------------------ requests
 
     def write(self, partition: PartitionId, command: WriteCommand, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
-        replica = self._serving(partition)
+        replica = self.serving(partition)
         if isinstance(replica, ScrubjayError):
             done(replica)
         else:
@@ -233,7 +233,7 @@ class Node:
     def read(
         self, partition: PartitionId, key: bytes, *, consistent: bool, min_lsn: Lsn, done: Callable[[ReadAnswer | ScrubjayError], None]
     ) -> None:
-        replica = self._serving(partition)
+        replica = self.serving(partition)
         if isinstance(replica, ScrubjayError):
             done(replica)
         else:
@@ -242,13 +242,13 @@ class Node:
     def read_range(
         self, partition: PartitionId, request: RangeRead, *, min_lsn: Lsn, done: Callable[[RangeAnswer | ScrubjayError], None]
     ) -> None:
-        replica = self._serving(partition)
+        replica = self.serving(partition)
         if isinstance(replica, ScrubjayError):
             done(replica)
         else:
             replica.read_range(request, min_lsn=min_lsn, done=done)
 
-    def _serving(self, partition: PartitionId) -> Replica | ScrubjayError:
+    def serving(self, partition: PartitionId) -> Replica | ScrubjayError:
         if not self.running:
             return NotLeader("node is down", node=self.name)  # whoever asks goes on to another node, and does not wait for this one
         replica = self.replicas.get(partition)

@@ -1,0 +1,302 @@
+"""The node port: all that others may ask of a storage node, as values (docs/formats/node-port.md, ADR 0021).
+
+Control, servers and everything above know nodes by this module alone. What they hold is a `NodePort`; behind it stands the node itself in the same
+process (`storage.node.port_local`) or one at the other end of a connection (`storage.node.port_remote`), and nobody can tell. Requests and answers are
+structs without behaviour. An error is a code, a message and fields. No message names a path of a file system.
+
+Three ways to ask:
+    write, read, read_range     the data path: a call each, nothing is wrapped or encoded in one process
+    status, facts, applied      what the node has told of itself: answered at once, from what is known
+    ask                         everything else: a request, and one answer within a time limit
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from base.env import Tasks
+from base.errors import Internal, NotLeader, ScrubjayError, Unavailable, from_code
+from base.ids import Lsn, NodeName, PartitionId
+from storage.catalogue import FinalSeal, PartitionInfo, TableMeta
+from storage.commands.values import Failure, RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+
+A = TypeVar("A")
+
+DATA_WAIT_S = 30.0
+"""How long a write or a read may stay without any answer, when the node is in another process. Longer than a node keeps one (`StorageOptions.write_wait_us`):
+who waits so long has lost the node, or its answer."""
+ASK_WAIT_S = 10.0
+"""As DATA_WAIT_S, for a request that says nothing else."""
+
+
+# --- requests ------------------------------------------------------------------------------------------------------------------------------
+
+
+class Write(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
+    """A command (docs/formats/command.md) for the partition's leader. Answer: Answered."""
+
+    partition: PartitionId
+    command: bytes
+
+
+class Read(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
+    """One item. consistent: of the leader, its lease held. min_lsn: by a replica that has applied so far. Answer: Answered."""
+
+    partition: PartitionId
+    key: bytes
+    consistent: bool
+    min_lsn: Lsn
+
+
+class Range(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):
+    """Rows in key order: see RangeRead. Answer: Answered."""
+
+    partition: PartitionId
+    start: bytes
+    end: bytes | None
+    limit: int
+    max_bytes: int
+    reverse: bool
+    consistent: bool
+    min_lsn: Lsn
+
+
+class AskStatus(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4):
+    """Answer: NodeStatus."""
+
+
+class AskFacts(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5):
+    """partition: None: of every replica. Answer: Facts."""
+
+    partition: PartitionId | None
+
+
+class Seal(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
+    """Propose a SEAL; answered once it is applied. reason: `storage.log.record.Seal`. tag: 16 bytes. Answer: Sealed, or NotLeader, Unavailable, Missing
+    (the log takes nothing more)."""
+
+    partition: PartitionId
+    reason: int
+    tag: bytes
+
+
+class Host(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=7):
+    """Run the replica of a partition, made anew or as it was; again: take over what the catalogue says now. awaits_base: do nothing until a base is loaded.
+    only_known: only if the node's log knows it, or it runs. Answer: Hosted."""
+
+    table: TableMeta
+    info: PartitionInfo
+    awaits_base: bool = False
+    only_known: bool = False
+
+
+class Forget(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=8):
+    """Remove the replica for good; nothing happens if there is none. Answer: Fine."""
+
+    partition: PartitionId
+
+
+class HandOver(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=9):
+    """Before the node stops: what it leads goes to who can take it soonest. leaving: numbers of nodes that stop too. Answer: Fine, when it leads nothing
+    any more, durably."""
+
+    leaving: tuple[int, ...]
+
+
+Request = Write | Read | Range | AskStatus | AskFacts | Seal | Host | Forget | HandOver
+
+
+# --- answers -------------------------------------------------------------------------------------------------------------------------------
+
+
+class Answered(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
+    """A data answer (docs/formats/command.md), or the error that stands for one."""
+
+    answer: bytes
+
+
+class NodeStatus(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
+    """A node as it is. failed: why it runs no more, or None. full: its log refuses writes. joining: never a member before, not yet done with its logs. states: how many
+    replicas are in each state. leaders: how many of them lead. wal_used: bytes on disk in use. reserved_us: wall time its stamps may reach. offset_us: how
+    far clocks may be apart."""
+
+    name: NodeName
+    number: int
+    started: bool
+    failed: Failure | None = None
+    full: bool = False
+    joining: bool = False
+    boots: int = 0
+    states: dict[str, int] = {}
+    leaders: int = 0
+    wal_used: int = 0
+    reserved_us: int = 0
+    offset_us: int = 0
+
+    @property
+    def replicas(self) -> int:
+        """How many it runs."""
+        return sum(self.states.values())
+
+
+class ReplicaFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A replica as it is.
+
+    state: in one word; tree, vote, reason: see `storage.replica.status`. logged: its log is durable. lack: what the machine lacks to open its tree, or None.
+    serves: answers weak reads. answers: leads, and answers strong ones. leads: leads, if without a lease just now. usable: is applied to, can be pinned.
+    behind: lacks log that no member has any more.
+    rows, size: of its state, keys and items (bytes). waiting: answers that wait for a record. sealing: a SEAL is proposed and not applied yet.
+    archived, archived_chain: up to where its log is archived, and the chain value there if it is known still ("" if not, else as bytes).
+    content: records with content behind the last SEAL. last_content: LSN of the newest. last_seal: LSN. sealed: segments that wait for the archive.
+    unarchived: raw bytes, sealed or open with content, that have no manifest. archived_by: how many archived segments 1, 2, 3 members attested.
+    final: the end of the log of a dropped table, once two members have stated the same of it or it is archived. ended, ended_closed: LSN and closed stamp of
+    the log's last SEAL, 0 while it goes on. closed: (closed stamp, last content LSN below it, last SEAL) as may be published now, or None.
+    """
+
+    node: NodeName
+    partition: PartitionId
+    table: str
+    state: str
+    tree: str
+    vote: str
+    reason: str
+    logged: bool
+    lack: Failure | None
+    serves: bool
+    answers: bool
+    leads: bool
+    usable: bool
+    behind: bool
+    applied: Lsn
+    chosen: Lsn
+    rows: int
+    size: int
+    waiting: int
+    sealing: bool
+    archived: Lsn
+    archived_chain: bytes
+    content: int
+    last_content: Lsn
+    last_content_stamp: int
+    last_seal: Lsn
+    sealed: int
+    unarchived: int
+    archived_by: tuple[int, int, int]
+    final: FinalSeal | None
+    ended: Lsn
+    ended_closed: int
+    closed: tuple[int, Lsn, Lsn] | None
+
+
+class Facts(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):
+    """Of the replica asked for, or of all by partition; none if the node runs none."""
+
+    replicas: tuple[ReplicaFacts, ...]
+
+
+class Sealed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5):
+    """The SEAL that was applied. closed: the closed timestamp in it."""
+
+    lsn: Lsn
+    stamp: int
+    closed: int
+
+
+class Hosted(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
+    """here: it runs on this node now. False: it is gone for good, or (only_known) not known."""
+
+    here: bool
+
+
+class Fine(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=7):
+    """It is done."""
+
+
+Answer = Answered | NodeStatus | Facts | Sealed | Hosted | Fine
+"""An error comes in the place of any of them, as a Failure (tag 4, docs/formats/command.md)."""
+
+
+# --- who is asked --------------------------------------------------------------------------------------------------------------------------
+
+Done = Callable[[A | ScrubjayError], None]
+"""Called exactly once, perhaps at once."""
+
+
+class NodePort(Protocol):
+    """A node as everybody else sees it."""
+
+    @property
+    def name(self) -> NodeName: ...
+
+    @property
+    def number(self) -> int: ...
+
+    def write(self, partition: PartitionId, command: WriteCommand, done: Done[WriteAnswer]) -> None:
+        """NotLeader and other Unavailable: not proposed, unless the field `unknown` says that it may have been."""
+        ...
+
+    def read(self, partition: PartitionId, key: bytes, *, consistent: bool, min_lsn: Lsn, done: Done[ReadAnswer]) -> None: ...
+
+    def read_range(self, partition: PartitionId, request: RangeRead, *, min_lsn: Lsn, done: Done[RangeAnswer]) -> None: ...
+
+    def status(self) -> NodeStatus:
+        """What the node last told; of one that cannot be reached: that it is down (`failed`)."""
+        ...
+
+    def facts(self, partition: PartitionId) -> ReplicaFacts | None:
+        """What the node last told of its replica; None if it runs none, or cannot be reached. A failed node tells of its replicas still."""
+        ...
+
+    def all_facts(self) -> tuple[ReplicaFacts, ...]:
+        """Of every replica, by partition."""
+        ...
+
+    def applied(self, partition: PartitionId) -> Lsn:
+        """How far its replica is known to have applied; 0 if it runs none. Cheap: asked for each read."""
+        ...
+
+    def ask(self, request: Request, done: Done[Any], *, timeout_s: float = ASK_WAIT_S) -> None:
+        """done: with the answer that belongs to the request, or an error; with Unavailable (field `unknown`) if none came in time."""
+        ...
+
+
+async def asked(tasks: Tasks, port: NodePort, request: Request, expect: type[A], *, timeout_s: float = ASK_WAIT_S) -> A:
+    """The answer to a request, which must be an `expect`. Raises what the node answers, and Unavailable if nothing comes in time."""
+    future = tasks.future()
+
+    def answered(answer: Any) -> None:
+        if future.done():
+            return
+        if isinstance(answer, ScrubjayError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
+    port.ask(request, answered, timeout_s=timeout_s)
+    answer = await future
+    if not isinstance(answer, expect):
+        raise Internal("a node answered something else", node=port.name, request=type(request).__name__, answer=type(answer).__name__)
+    return answer
+
+
+def failure_of(error: ScrubjayError) -> Failure:
+    """An error as it crosses."""
+    return Failure(error.code, error.message, error.fields)
+
+
+def error_of(failure: Failure) -> ScrubjayError:
+    """The other way."""
+    return from_code(failure.code, failure.message, failure.fields)
+
+
+def node_down(name: NodeName) -> NotLeader:
+    """Whoever asks goes on to another node, and does not wait for this one."""
+    return NotLeader("node is down", node=name)
+
+
+def too_late(name: NodeName, request: str, seconds: float) -> Unavailable:
+    """No answer in time: what was asked for may happen yet."""
+    return Unavailable("the node did not answer in time", node=name, request=request, seconds=seconds, unknown=True)

@@ -1,0 +1,103 @@
+"""A node in this process behind its port, and one that could not start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from base.env import Tasks, Timer
+from base.errors import ScrubjayError
+from base.ids import Lsn, NodeName, PartitionId
+from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from storage.node.node import Node
+from storage.node.port import ASK_WAIT_S, Done, NodeStatus, ReplicaFacts, Request, failure_of, node_down, too_late
+from storage.node.port_server import NodeServer
+
+
+class Once:
+    """One request and the time it may take: `done` hears of its answer or of the delay, whichever is first."""
+
+    __slots__ = ("_done", "_timer")
+
+    def __init__(self, tasks: Tasks, name: NodeName, request: str, done: Done[Any], timeout_s: float) -> None:
+        self._done: Done[Any] | None = done
+        self._timer: Timer = tasks.call_later(timeout_s, lambda: self(too_late(name, request, timeout_s)))
+
+    @property
+    def over(self) -> bool:
+        return self._done is None
+
+    def __call__(self, answer: Any) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            self._timer.cancel()
+            done(answer)
+
+
+class LocalNode:
+    """Values are handed over as they are: nothing is encoded or copied, and a data request costs a call more than the node's own."""
+
+    def __init__(self, node: Node) -> None:
+        self._node, self._server = node, NodeServer(node)
+        self.name, self.number = node.name, node.number
+
+    def write(self, partition: PartitionId, command: WriteCommand, done: Done[WriteAnswer]) -> None:
+        self._node.write(partition, command, done)
+
+    def read(self, partition: PartitionId, key: bytes, *, consistent: bool, min_lsn: Lsn, done: Done[ReadAnswer]) -> None:
+        self._node.read(partition, key, consistent=consistent, min_lsn=min_lsn, done=done)
+
+    def read_range(self, partition: PartitionId, request: RangeRead, *, min_lsn: Lsn, done: Done[RangeAnswer]) -> None:
+        self._node.read_range(partition, request, min_lsn=min_lsn, done=done)
+
+    def status(self) -> NodeStatus:
+        return self._server.status()
+
+    def facts(self, partition: PartitionId) -> ReplicaFacts | None:
+        return self._server.facts(partition)
+
+    def all_facts(self) -> tuple[ReplicaFacts, ...]:
+        return self._server.all_facts()
+
+    def applied(self, partition: PartitionId) -> Lsn:
+        return self._server.applied(partition)
+
+    def ask(self, request: Request, done: Done[Any], *, timeout_s: float = ASK_WAIT_S) -> None:
+        self._server.ask(request, Once(self._node.env.tasks, self.name, type(request).__name__, done, timeout_s))
+
+
+class AbsentNode:
+    """A node that could not start, or that must stay out: it stands in the cluster's list of nodes so that it is seen, and so that everybody else goes on
+    without it. failed: why."""
+
+    def __init__(self, *, name: NodeName, number: int, failed: ScrubjayError) -> None:
+        self.name, self.number, self.failed = name, number, failed
+
+    def write(self, partition: PartitionId, command: WriteCommand, done: Done[WriteAnswer]) -> None:
+        del partition, command
+        done(node_down(self.name))
+
+    def read(self, partition: PartitionId, key: bytes, *, consistent: bool, min_lsn: Lsn, done: Done[ReadAnswer]) -> None:
+        del partition, key, consistent, min_lsn
+        done(node_down(self.name))
+
+    def read_range(self, partition: PartitionId, request: RangeRead, *, min_lsn: Lsn, done: Done[RangeAnswer]) -> None:
+        del partition, request, min_lsn
+        done(node_down(self.name))
+
+    def status(self) -> NodeStatus:
+        return NodeStatus(self.name, self.number, started=False, failed=failure_of(self.failed))
+
+    def facts(self, partition: PartitionId) -> ReplicaFacts | None:
+        del partition
+        return None
+
+    def all_facts(self) -> tuple[ReplicaFacts, ...]:
+        return ()
+
+    def applied(self, partition: PartitionId) -> Lsn:
+        del partition
+        return Lsn(0)
+
+    def ask(self, request: Request, done: Done[Any], *, timeout_s: float = ASK_WAIT_S) -> None:
+        del request, timeout_s
+        done(node_down(self.name))

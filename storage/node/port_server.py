@@ -1,0 +1,207 @@
+"""The port's half in the node's process: a request becomes calls on the node and its replicas, what they say becomes an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from base.env import Clock
+from base.errors import Corrupt, Internal, ScrubjayError
+from base.ids import Lsn, PartitionId
+from storage.catalogue import FinalSeal
+from storage.commands.codec import decode_command, encode_answer
+from storage.commands.values import RangeRead
+from storage.log.record import Record, decode_seal
+from storage.node import port
+from storage.node.node import Node
+from storage.node.port_codec import decode_request, encode_said
+from storage.replica import Replica
+
+Answered = Callable[[Any], None]
+
+
+class NodeServer:
+    """node: of this process. Requests come in as values (`ask`) or as frames (`frame`)."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self._handlers: dict[type[Any], Callable[[Any, Answered], None]] = {
+            port.AskStatus: lambda _, done: done(self.status()),
+            port.AskFacts: self._facts,
+            port.Seal: self._seal,
+            port.Host: self._host,
+            port.Forget: self._forget,
+            port.HandOver: self._hand_over,
+        }
+
+    # ------------------------------------------------------------------ being asked
+
+    def ask(self, request: port.Request, done: Answered) -> None:
+        """done, at most once: the answer, or a ScrubjayError."""
+        handler = self._handlers.get(type(request))
+        if handler is None:
+            done(Internal("nobody here answers this request", request=type(request).__name__))
+            return
+        try:
+            handler(request, done)
+        except ScrubjayError as error:
+            done(error)
+
+    def frame(self, data: bytes, clock: Clock, reply: Callable[[bytes], None]) -> None:
+        """A request as bytes; its answer as bytes to `reply`, unless whoever asked has given up by then. Raises Corrupt: nothing tells whom to answer."""
+        asked = decode_request(data)
+        until = clock.boot_us() + asked.left_us
+
+        def answered(answer: Any) -> None:
+            if clock.boot_us() <= until:
+                reply(encode_said(asked.id, answer))
+
+        def data_answered(answer: Any) -> None:
+            answered(port.Answered(encode_answer(answer)))
+
+        request, node = asked.request, self.node
+        if isinstance(request, port.Write):
+            try:
+                command = decode_command(request.command)
+            except Corrupt as error:
+                data_answered(error)
+            else:
+                node.write(request.partition, command, data_answered)
+        elif isinstance(request, port.Read):
+            node.read(request.partition, request.key, consistent=request.consistent, min_lsn=request.min_lsn, done=data_answered)
+        elif isinstance(request, port.Range):
+            rows = RangeRead(
+                request.start, request.end, request.limit, request.max_bytes, reverse=request.reverse, consistent=request.consistent
+            )
+            node.read_range(request.partition, rows, min_lsn=request.min_lsn, done=data_answered)
+        else:
+            self.ask(request, answered)
+
+    # ------------------------------------------------------------------ telling
+
+    def status(self) -> port.NodeStatus:
+        node = self.node
+        states: dict[str, int] = {}
+        for replica in node.replicas.values():
+            states[replica.state] = states.get(replica.state, 0) + 1
+        return port.NodeStatus(
+            node.name,
+            node.number,
+            node.started,
+            None if node.failed is None else port.failure_of(node.failed),
+            full=node.full,
+            joining=node.joining,
+            boots=node.boot_count,
+            states=states,
+            leaders=sum(replica.leading is not None for replica in node.replicas.values()),
+            wal_used=node.wal.usage().used if node.failed is None else 0,
+            reserved_us=node.clock.reservation >> 12,
+            offset_us=node.options.max_clock_offset_us,
+        )
+
+    def facts(self, partition: PartitionId) -> port.ReplicaFacts | None:
+        replica = self.node.replicas.get(partition)
+        return None if replica is None else self._facts_of(replica)
+
+    def all_facts(self) -> tuple[port.ReplicaFacts, ...]:
+        return tuple([self._facts_of(replica) for _, replica in sorted(self.node.replicas.items())])
+
+    def applied(self, partition: PartitionId) -> Lsn:
+        replica = self.node.replicas.get(partition)
+        return Lsn(0) if replica is None else replica.applied
+
+    def _facts(self, request: port.AskFacts, done: Answered) -> None:
+        if request.partition is None:
+            done(port.Facts(self.all_facts()))
+        else:
+            one = self.facts(request.partition)
+            done(port.Facts(() if one is None else (one,)))
+
+    def _facts_of(self, replica: Replica) -> port.ReplicaFacts:
+        node, status, segments, leading = self.node, replica.status, replica.segments.facts, replica.leading
+        lack = node.lack(replica.partition)
+        return port.ReplicaFacts(
+            node=node.name,
+            partition=replica.partition,
+            table=replica.table.table_id,
+            state=replica.state,
+            tree=status.tree,
+            vote=status.vote,
+            reason=replica.reason,
+            logged=replica.logged,
+            lack=None if lack is None else port.failure_of(lack),
+            serves=node.running and replica.serves(consistent=False) is None,
+            answers=node.running and replica.serves(consistent=True) is None,
+            leads=leading is not None and replica.group is not None,
+            usable=replica.usable,
+            behind=replica.behind,
+            applied=replica.applied,
+            chosen=replica.chosen,
+            rows=replica.total().rows,
+            size=replica.bytes,
+            waiting=0 if leading is None else len(leading.waiting),
+            sealing=leading is not None and leading.seal_at is not None,
+            archived=Lsn(segments.archived),
+            archived_chain=_chain_at_archived(replica),
+            content=segments.content,
+            last_content=Lsn(segments.last_content),
+            last_content_stamp=segments.last_content_stamp,
+            last_seal=Lsn(segments.last_seal),
+            sealed=len(segments.sealed),
+            unarchived=sum(own.raw_size for own in segments.sealed) + (segments.size if segments.content else 0),
+            archived_by=(segments.counts[0], segments.counts[1], segments.counts[2]),
+            final=_final(replica),
+            ended=Lsn(segments.ended),
+            ended_closed=segments.ended_closed,
+            closed=replica.closed_point(),
+        )
+
+    # ------------------------------------------------------------------ doing
+
+    def _seal(self, request: port.Seal, done: Answered) -> None:
+        replica = self.node.serving(request.partition)
+        if isinstance(replica, ScrubjayError):
+            done(replica)
+            return
+
+        def sealed(record: Record | ScrubjayError) -> None:
+            done(record if isinstance(record, ScrubjayError) else port.Sealed(record.lsn, record.stamp, decode_seal(record).closed))
+
+        replica.seal(request.reason, request.tag, sealed)
+
+    def _host(self, request: port.Host, done: Answered) -> None:
+        node, partition = self.node, request.info.partition_id
+        if request.only_known and not node.known(partition):
+            done(port.Hosted(here=False))
+        else:
+            replica = node.host(request.table, request.info, awaits_base=request.awaits_base)
+            done(port.Hosted(here=replica is not None))
+
+    def _forget(self, request: port.Forget, done: Answered) -> None:
+        if self.node.known(request.partition):
+            self.node.forget(request.partition)
+        done(port.Fine())
+
+    def _hand_over(self, request: port.HandOver, done: Answered) -> None:
+        self.node.hand_over(lambda: done(port.Fine()), leaving=frozenset(request.leaving))
+
+
+def _chain_at_archived(replica: Replica) -> bytes:
+    """The chain value at the archived LSN if the replica still has it, else b""."""
+    facts = replica.segments.facts
+    if facts.sealed and facts.sealed[0].statement.first == facts.archived + 1:
+        return facts.sealed[0].chain_before
+    return facts.chain if not facts.sealed and facts.last_seal == facts.archived else b""
+
+
+def _final(replica: Replica) -> FinalSeal | None:
+    """The end of a log once two members have stated the same of it, or it is archived (which takes as much)."""
+    facts = replica.segments.facts
+    if not facts.ended:
+        return None
+    own = next((own for own in facts.sealed if own.statement.last == facts.ended), None)
+    if facts.archived < facts.ended and (own is None or len(replica.segments.agreed(own)[0]) < 2):
+        return None
+    total = replica.total()
+    stamp = own.last_stamp if own is not None else facts.ended_closed
+    return FinalSeal(replica.partition, facts.ended, stamp, facts.chain.hex(), total.hex, total.rows)

@@ -1,0 +1,267 @@
+"""The codec of the node port: golden bytes, what it refuses, the page in step with the structs; ids, deadlines and loss between a client and a server half."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from base.errors import Corrupt, Invalid, NotLeader, Unavailable
+from base.ids import Lsn, Member, NodeName, PartitionId, TableId
+from storage.catalogue import FinalSeal, KeyAttribute, KeySchema, PartitionInfo, TableMeta
+from storage.commands.codec import encode_answer, encode_command
+from storage.commands.values import Failure, RangeRead, ReadAnswer, SwapCommand
+from storage.node import port, port_codec
+from storage.node.port import Answer, NodePort, Request
+from storage.node.port_codec import Asked, Said, decode_request, decode_said, encode_request, encode_said
+from storage.node.port_remote import RemoteNode
+from tests.fixtures.golden import Golden
+
+PAGE = Path("docs/formats/node-port.md")
+P = PartitionId("00000000-0000-4000-8000-000000000001")
+INFO = PartitionInfo(P, "0" * 32, "", (Member(1, 1), Member(2, 1)))
+TABLE = TableMeta(
+    table_id=TableId("00000000-0000-4000-8000-000000000002"),
+    name="t",
+    status="ACTIVE",
+    key=KeySchema(KeyAttribute("k", "S")),
+    attributes=(("k", "S"),),
+    partitions=(INFO,),
+    created_at=1,
+)
+FACTS = port.ReplicaFacts(
+    node=NodeName("n1"),
+    partition=P,
+    table=TABLE.table_id,
+    state="suspect",
+    tree="suspect",
+    vote="votes",
+    reason="rot",
+    logged=True,
+    lack=Failure("Exhausted", "no memory", {"want": 1}),
+    serves=True,
+    answers=False,
+    leads=True,
+    usable=True,
+    behind=False,
+    applied=Lsn(1 << 40),
+    chosen=Lsn(9),
+    rows=3,
+    size=4,
+    waiting=5,
+    sealing=True,
+    archived=Lsn(6),
+    archived_chain=b"c" * 32,
+    content=7,
+    last_content=Lsn(8),
+    last_content_stamp=1 << 62,
+    last_seal=Lsn(7),
+    sealed=2,
+    unarchived=11,
+    archived_by=(1, 2, 3),
+    final=FinalSeal(P, 1, 2, "aa", "bb", 3),
+    ended=Lsn(12),
+    ended_closed=13,
+    closed=(1 << 62, Lsn(8), Lsn(7)),
+)
+REQUESTS: dict[str, Request] = {
+    "write": port.Write(P, encode_command(SwapCommand(b"key", b"item", None, b"new"))),
+    "read": port.Read(P, b"key", True, Lsn(7)),
+    "range": port.Range(P, b"", None, 10, 1 << 20, False, True, Lsn(0)),
+    "ask_status": port.AskStatus(),
+    "ask_facts": port.AskFacts(P),
+    "ask_all_facts": port.AskFacts(None),
+    "seal": port.Seal(P, 2, bytes(range(16))),
+    "host": port.Host(TABLE, INFO, awaits_base=True),
+    "forget": port.Forget(P),
+    "hand_over": port.HandOver((1, 3)),
+}
+ANSWERS: dict[str, Answer] = {
+    "answered": port.Answered(encode_answer(ReadAnswer(b"item", P, 7))),
+    "status": port.NodeStatus(NodeName("n1"), 1, True, Failure("Corrupt", "disk", {"where": 1}), True, False, 3, {"ok": 2}, 1, 9, 10, 11),
+    "facts": port.Facts((FACTS,)),
+    "sealed": port.Sealed(Lsn(7), 1 << 62, 5),
+    "hosted": port.Hosted(True),
+    "fine": port.Fine(),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_golden_requests(golden: Golden, name: str) -> None:
+    golden.check(f"node_port/{name}.bin", encode_request(3, 1_000_000, REQUESTS[name]))
+    assert decode_request(golden.read(f"node_port/{name}.bin")) == Asked(3, 1_000_000, REQUESTS[name])
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_golden_answers(golden: Golden, name: str) -> None:
+    golden.check(f"node_port/{name}.bin", encode_said(4, ANSWERS[name]))
+    assert decode_said(golden.read(f"node_port/{name}.bin")) == Said(4, ANSWERS[name])
+
+
+def test_every_message_has_its_golden_file() -> None:
+    for union, known in ((Request, REQUESTS), (Answer, ANSWERS)):
+        assert set(union.__args__) == {type(one) for one in known.values()}
+
+
+def test_an_error_crosses_as_code_message_and_fields() -> None:
+    said = decode_said(encode_said(1, NotLeader("not here", hint="n2")))
+    assert said.answer == Failure("NotLeader", "not here", {"hint": "n2"})
+    back = port.error_of(said.answer)
+    assert type(back) is NotLeader
+    assert (back.message, back.fields) == ("not here", {"hint": "n2"})
+
+
+# --- the page ------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_and_the_structs_agree() -> None:
+    rows = re.findall(r"^\| (\d*) ?\| ([A-Z]\w+) \| ((?:[a-z_]+(?:, [a-z_]+)*)?) ?\|", PAGE.read_text(), re.MULTILINE)
+    wanted = {}
+    for room in (port, port_codec):
+        for one in vars(room).values():
+            if isinstance(one, type) and issubclass(one, msgspec.Struct) and one.__module__ == room.__name__:
+                tag = one.__struct_config__.tag
+                wanted[one.__name__] = ("" if tag is None else str(tag), ", ".join(one.__struct_fields__))
+    assert {name: (tag, fields) for tag, name, fields in rows} == wanted
+
+
+def test_the_page_names_the_bound() -> None:
+    assert f"at most {port_codec.MESSAGE_BYTES_MAX:,} bytes" in PAGE.read_text()
+
+
+def test_no_message_names_a_path() -> None:
+    names = {field for one in (*Request.__args__, *Answer.__args__, port.ReplicaFacts) for field in one.__struct_fields__}
+    assert not names & {"path", "folder", "file", "rows_path"}
+
+
+# --- refusals ------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "version"),
+        (b"\x02" + encode_request(1, 1, REQUESTS["read"])[1:], "version"),
+        (encode_request(1, 1, REQUESTS["read"])[:-1], "structure"),
+        (encode_request(1, 1, REQUESTS["read"]) + b"\x00", "structure"),
+        (encode_said(1, ANSWERS["fine"]), "structure"),
+        (b"\x01" + msgspec.msgpack.encode((1, 1, (99,))), "structure"),
+        (b"\x01" + msgspec.msgpack.encode((-1, 1, REQUESTS["read"])), "id or time left"),
+        (b"\x01" + msgspec.msgpack.encode((1, -1, REQUESTS["read"])), "id or time left"),
+    ],
+)
+def test_what_no_client_sends_is_refused_by_name(data: bytes, why: str) -> None:
+    with pytest.raises(Corrupt, match=re.escape(why)):
+        decode_request(data)
+
+
+def test_sizes_are_bounded_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode_request(1, 1, REQUESTS["write"])
+    monkeypatch.setattr(port_codec, "MESSAGE_BYTES_MAX", len(data) - 1)
+    with pytest.raises(Invalid, match="request too large"):
+        encode_request(1, 1, REQUESTS["write"])
+    with pytest.raises(Corrupt, match="size"):
+        decode_request(data)
+
+
+# --- ids, deadlines, loss ------------------------------------------------------------------------------------------------------------------
+
+
+class Timer:
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.callback: Callable[[], object] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class Later:
+    """Tasks whose timers run when told."""
+
+    def __init__(self) -> None:
+        self.timers: list[tuple[float, Timer]] = []
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        timer = Timer(callback)
+        self.timers.append((seconds, timer))
+        return timer
+
+    def all_due(self) -> None:
+        for _, timer in self.timers:
+            if timer.callback is not None:
+                timer.callback()
+
+
+class Wire:
+    """A client and the frames it sent. reachable: whether sending goes."""
+
+    def __init__(self) -> None:
+        self.tasks = Later()
+        self.sent: list[Asked] = []
+        self.reachable = True
+        self.heard: list[Any] = []
+        tasks: Any = self.tasks
+        self.remote = RemoteNode(NodeName("n1"), 1, tasks=tasks, send=self._send, look=lambda data: None)
+        self.node: NodePort = self.remote
+
+    def _send(self, data: bytes) -> bool:
+        self.sent.append(decode_request(data))
+        return self.reachable
+
+
+def test_answers_find_back_by_their_id_in_any_order() -> None:
+    wire = Wire()
+    for lsn in (1, 2):
+        wire.node.read(P, b"k", consistent=True, min_lsn=Lsn(lsn), done=wire.heard.append)
+    first, second = wire.sent
+    assert first.id != second.id
+    for one in (second, first):
+        assert isinstance(one.request, port.Read)
+        wire.remote.heard(encode_said(one.id, port.Answered(encode_answer(ReadAnswer(None, P, int(one.request.min_lsn))))))
+    assert [answer.lsn for answer in wire.heard] == [2, 1]
+    assert wire.remote.waiting == 0
+
+
+def test_a_lost_answer_is_told_as_unknown_and_a_late_one_is_dropped() -> None:
+    wire = Wire()
+    wire.node.write(P, SwapCommand(b"k", b"i", None, b"n"), wire.heard.append)
+    assert wire.sent[0].left_us == int(port.DATA_WAIT_S * 1e6)
+    wire.tasks.all_due()
+    late = encode_said(wire.sent[0].id, port.Answered(encode_answer(ReadAnswer(None, P, 1))))
+    wire.remote.heard(late)
+    assert len(wire.heard) == 1
+    assert isinstance(wire.heard[0], Unavailable)
+    assert wire.heard[0].fields["unknown"] is True
+    assert wire.remote.waiting == 0
+
+
+def test_an_answer_that_came_twice_is_heard_once() -> None:
+    wire = Wire()
+    wire.node.ask(port.Forget(P), wire.heard.append)
+    for _ in range(2):
+        wire.remote.heard(encode_said(wire.sent[0].id, port.Fine()))
+    wire.tasks.all_due()
+    assert wire.heard == [port.Fine()]
+
+
+def test_a_node_that_cannot_be_reached_is_told_at_once_and_nothing_was_asked_of_it() -> None:
+    wire = Wire()
+    wire.reachable = False
+    wire.node.read_range(P, RangeRead(b"", None, 1, 1, reverse=False, consistent=True), min_lsn=Lsn(0), done=wire.heard.append)
+    assert isinstance(wire.heard[0], NotLeader)
+    assert "unknown" not in wire.heard[0].fields
+    assert wire.node.status().failed is not None
+    assert wire.node.facts(P) is None
+    assert wire.node.all_facts() == ()
+
+
+def test_an_answer_that_cannot_be_read_leaves_the_outcome_unknown() -> None:
+    wire = Wire()
+    wire.node.write(P, SwapCommand(b"k", b"i", None, b"n"), wire.heard.append)
+    wire.remote.heard(encode_said(wire.sent[0].id, port.Answered(b"\x01\x00")))
+    assert isinstance(wire.heard[0], Unavailable)
+    assert wire.heard[0].fields["unknown"] is True
