@@ -331,7 +331,7 @@ class Health:
             "node": facts.name,
             "zone": self._options.zones.get(NodeName(facts.name)),
             "state": state,
-            "leaders": sum(replica.leading is not None for replica in node.replicas.values()) if facts.failed is None else 0,
+            "leaders": sum(replica.term is not None for replica in node.replicas.values()) if facts.failed is None else 0,
             "replicas": len(node.replicas),
             "wal_bytes": facts.used,
             "wal_limit_bytes": facts.limit,

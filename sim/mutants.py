@@ -21,7 +21,8 @@ from storage.consensus.liveness import Liveness
 from storage.consensus.messages import Stage
 from storage.consensus.quorum import reached
 from storage.consensus.ready import Now, Ready
-from storage.node.turn import Driven, Turn
+from storage.node.turn import Turn
+from storage.replica.host import Driven
 
 
 @contextmanager

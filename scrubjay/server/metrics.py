@@ -52,7 +52,7 @@ class Metrics(Collector):
                 count[replica.state] = count.get(replica.state, 0) + 1
             for state, number in sorted(count.items()):
                 states.add_metric((name, state), number)
-            leaders.add_metric((name,), sum(replica.leading is not None for replica in node.replicas.values()))
+            leaders.add_metric((name,), sum(replica.term is not None for replica in node.replicas.values()))
             if name in self._cluster.wals:
                 used.add_metric((name,), self._cluster.wals[name].usage().used)
             full.add_metric((name,), int(node.full))

@@ -24,9 +24,10 @@ from storage.control import router
 from storage.log.digest import RangeDigest
 from storage.node.turn import Turn
 from storage.replica import Replica
+from storage.replica.attest import Attest
 from storage.replica.checkpoints import Checkpoints
 from storage.replica.overlay import Overlay
-from storage.replica.term import Leading
+from storage.replica.term import Term
 
 
 def _planted(owner: type | ModuleType, name: str, value: Any) -> Callable[[], Any]:
@@ -34,13 +35,13 @@ def _planted(owner: type | ModuleType, name: str, value: Any) -> Callable[[], An
 
 
 def _serves_without_lease(self: Replica, *, consistent: bool) -> ScrubjayError | None:
-    if not self.status.serves or self.group is None or (consistent and self.leading is None):
+    if not self.status.serves or self.group is None or (consistent and self.term is None):
         return NotLeader("not here")
     return None
 
 
-def _applied_only(self: Replica, key: bytes, leading: Leading) -> bytes | None:
-    return self.find(key)
+def _applied_only(self: Term, key: bytes) -> bytes | None:
+    return self._replica.find(key)
 
 
 def _oldest_first(self: Overlay, key: bytes) -> Change | None:
@@ -55,11 +56,12 @@ def _unchecked(key: bytes, value: bytes) -> Row:
     return Row(key, lsn_of(value), Stamp(0), bytes(value[HEADER_SIZE:]))
 
 
-def _announced_early(self: Replica) -> None:
-    for own in self.segments.facts.sealed:
-        if len(self.segments.agreed(own)[0]) >= 2:
+def _announced_early(self: Attest) -> None:
+    segments, info = self._replica.segments, self._replica.info
+    for own in segments.facts.sealed:
+        if len(segments.agreed(own)[0]) >= 2:
             statement = own.statement
-            for member in self.info.members:
+            for member in info.members:
                 self.attested(member[0], last=statement.last, said=Attestation(statement.raw_sha256, 1, True))
 
 
@@ -106,9 +108,9 @@ WHOLE = tuple(
         (
             "answer-before-applied",
             "a refused condition is answered before what it rests on is applied",
-            _planted(Replica, "_may_answer", lambda self, last: True),
+            _planted(Term, "_may_answer", lambda self, last: True),
         ),
-        ("evaluate-on-applied", "conditions ignore what is proposed and not yet applied", _planted(Replica, "_present", _applied_only)),
+        ("evaluate-on-applied", "conditions ignore what is proposed and not yet applied", _planted(Term, "_present", _applied_only)),
         (
             "digest-keeps-removed",
             "the state digest does not take out what is replaced",
@@ -130,7 +132,7 @@ WHOLE = tuple(
         (
             "archived-before-manifest",
             "ARCHIVED is logged when members agree, before the manifest exists",
-            _planted(Replica, "check_statements", _announced_early),
+            _planted(Attest, "check", _announced_early),
         ),
         ("manifest-before-segment", "the manifest is written first", _planted(Placer, "_place", _manifest_first)),
         ("closed-over-nothing", "a closed timestamp names no content", _planted(Replica, "closed_point", _closed_over_nothing)),

@@ -219,7 +219,7 @@ class Nemesis:
 
     def _isolate(self) -> None:
         self._count("isolate")
-        leaders = [node.name for node in self._cluster.nodes() for replica in node.replicas.values() if replica.leading is not None]
+        leaders = [node.name for node in self._cluster.nodes() for replica in node.replicas.values() if replica.term is not None]
         leader = leaders[0] if leaders else self._host().name
         for peer in [name for name in NAMES if name != leader]:
             self._world.net.cut_link(leader, peer)

@@ -412,7 +412,7 @@ class Store:
         self._router.closed = True
         until = min(deadline_us, self._env.clock.boot_us() + int(SETTLE_S * 1e6))
         while (
-            any(replica.leading is not None and replica.leading.waiting for replica in self._leaders())
+            any(replica.term is not None and replica.term.pending.waiting for replica in self._leaders())
             and self._env.clock.boot_us() < until
         ):
             await self._env.tasks.sleep(_POLL_S)
@@ -432,7 +432,7 @@ class Store:
     def _seal_what_is_open(self) -> None:
         """Have every leader with content behind its last seal propose one, unless it has. Leaders may move: called again until nothing is open."""
         for replica in self._leaders():
-            if replica.segments.facts.content and replica.leading is not None and replica.leading.seal_at is None:
+            if replica.segments.facts.content and replica.term is not None and replica.term.seal_at is None:
                 replica.seal(Seal.STOP, bytes(16), lambda _: None)
 
     def closed_to_the_end(self) -> bool:
@@ -445,7 +445,7 @@ class Store:
             replica
             for node in self._nodes.values()
             for _, replica in sorted(node.replicas.items())
-            if replica.leading is not None and replica.group is not None
+            if replica.term is not None and replica.group is not None
         ]
 
     def unarchived_bytes(self) -> int:
@@ -534,10 +534,10 @@ class Store:
 
 def _further(replica: Replica) -> tuple[bool, bool, int]:
     """Leading, then serving, then applied furthest."""
-    return replica.leading is not None, replica.state == OK, replica.applied
+    return replica.term is not None, replica.state == OK, replica.applied
 
 
 def _pending(replica: Replica) -> int:
     facts = replica.segments.facts
-    behind = replica.chosen > replica.applied and replica.leading is None
+    behind = replica.chosen > replica.applied and replica.term is None
     return sum(own.raw_size for own in facts.sealed) + (facts.size if facts.content else 0) + int(behind)

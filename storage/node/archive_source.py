@@ -32,8 +32,7 @@ class NodeLogSource:
         return self._replica(partition).described
 
     def leads(self, partition: PartitionId) -> bool:
-        replica = self._replica(partition)
-        return replica.leading is not None and replica.group is not None and replica.group.serving(self._node.now())
+        return self._replica(partition).leads
 
     def archived(self, partition: PartitionId) -> Lsn:
         return Lsn(self._replica(partition).segments.facts.archived)
@@ -64,10 +63,10 @@ class NodeLogSource:
         self._node.refute(replica, last=last, generation=generation, object=object, reason=reason)
 
     def refuted(self, partition: PartitionId, last: Lsn) -> dict[int, str]:
-        return self._replica(partition).attestations.bad(last)
+        return self._replica(partition).attest.tally.bad(last)
 
     def written(self, partition: PartitionId) -> Lsn:
-        return self._replica(partition).written
+        return self._replica(partition).attest.written
 
     def faulty(self, partition: PartitionId, *, lsn: Lsn, detail: str) -> None:
         self._node.finding(self._replica(partition), kind="different", found_by="agent", lsn=lsn, detail=detail)
@@ -77,9 +76,8 @@ class NodeLogSource:
 
     def history(self, partition: PartitionId) -> History | None:
         replica = self._replica(partition)
-        group = replica.group
         # A leader serves only once a record of its own ballot is applied: then everything chosen before, and so every seal that anybody archived, is too.
-        if replica.state != OK or group is None or replica.leading is None or not group.serving(self._node.now()):
+        if replica.state != OK or not replica.leads:
             return None
         facts = replica.segments.facts
         return History(
@@ -97,14 +95,10 @@ class NodeLogSource:
         found: list[ClosedPoint] = []
         for partition in sorted(self._node.replicas):
             replica = self._node.replicas[partition]
-            if replica.state == OK and replica.leading is not None:
-                point = replica.closed_point()
-                if point is not None:
-                    found.append(
-                        ClosedPoint(
-                            replica.table.table_id, partition, *point, replica.segments.facts.chain, Lsn(replica.segments.facts.archived)
-                        )
-                    )
+            point = replica.closed_point()
+            if point is not None:
+                facts = replica.segments.facts
+                found.append(ClosedPoint(replica.table.table_id, partition, *point, facts.chain, Lsn(facts.archived)))
         return found
 
     def subscribe(self, changed: Callable[[PartitionId], None]) -> None:

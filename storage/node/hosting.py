@@ -184,8 +184,7 @@ class Hosting:
         if log is not None and log.tree in (SUSPECT, HEALING):
             replica.set_state(SUSPECT, "found suspect before the last stop")
         self._remember(replica, log)
-        for own in replica.segments.facts.sealed:
-            replica.state_segment(own, want=True)
+        replica.attest.state_all()
         node.dirty(replica)
 
     def _remember(self, replica: Replica, log: ReplicaLog | None) -> None:

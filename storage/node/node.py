@@ -5,14 +5,10 @@ Synchronous, on its loop. Everything that arrives in one turn leaves as one fram
 
 from __future__ import annotations
 
-import hashlib
-import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import NamedTuple, ParamSpec
-
-import msgspec
 
 from base.env import Env, Network, Timer
 from base.errors import Corrupt, Internal, Missing, NotLeader, ScrubjayError, Unavailable
@@ -35,13 +31,13 @@ from storage.node.post import Post
 from storage.node.turn import Turn
 from storage.options import StorageOptions
 from storage.replica import OK, Replica
+from storage.replica.host import Driven, Hosted
 from storage.replica.segments import Statement
 from storage.wal.port import Boot, Frame, Recovered, Reserve, WalLog
 
 P = ParamSpec("P")
 
 HAND_OVER_S = 1.0
-_RAW_SLICE_BYTES = 1 << 20
 _OVERDUE_PAUSE_US = 10_000
 _REPAIR_BYTES_MAX = 4 << 20
 
@@ -260,16 +256,16 @@ class Node:
 
     # ------------------------------------------------------------------ the turn
 
-    def dirty(self, replica: Replica) -> None:
+    def dirty(self, replica: Driven) -> None:
         """Something happened in this group: look at its Ready at the end of the turn."""
         self.turn.touch(replica)
 
-    def run_turn(self, replica: Replica) -> None:
+    def run_turn(self, replica: Driven) -> None:
         """Carry out what this group wants at once: what it persists stands in the log before whatever is queued next."""
         self.turn.touch(replica)
         self.guarded(self.turn.run)()
 
-    def soon(self, replica: Replica) -> None:
+    def soon(self, replica: Hosted) -> None:
         """Go on applying in a later turn (a long log is applied in slices)."""
         self.env.tasks.call_soon(self.guarded(lambda: None if replica.stopped or not self.running else replica.apply_ready()))
 
@@ -405,19 +401,13 @@ class Node:
         if replica is None or replica.stopped or replica.group is None:
             return
         if isinstance(message, talk.Say):
-            replica.segments.heard(sender, message.statement)
-            if message.want:
-                for own in replica.segments.facts.sealed:
-                    if own.statement.last == message.statement.last:
-                        self.say_statement(replica, own.statement, want=False, to=(sender,))
-            replica.check_statements()
+            replica.attest.heard(sender, message.statement, want=message.want)
         elif isinstance(message, talk.Attest):
-            replica.attested(sender, last=message.last, said=Attestation(message.raw_sha256, message.generation, message.read))
+            replica.attest.attested(sender, last=message.last, said=Attestation(message.raw_sha256, message.generation, message.read))
         elif isinstance(message, talk.Refute):
-            replica.refuted(last=message.last, generation=message.generation, reason=message.reason)
+            replica.attest.refuted(last=message.last, generation=message.generation, reason=message.reason)
         elif isinstance(message, talk.ManifestWritten):
-            replica.written = Lsn(max(replica.written, message.last))
-            self.events.archive(replica.partition)
+            replica.attest.manifest_written(message.last)
         elif isinstance(message, talk.AskRecords):
             self._answer_records(sender, replica, message)
         else:
@@ -456,42 +446,10 @@ class Node:
 
     # ------------------------------------------------------------------ what replicas ask of their node
 
-    def raw_sha256(self, partition: PartitionId, first: Lsn, last: Lsn) -> bytes:
-        """SHA-256 of records first..last as they lie on this node's disk, not as a cache remembers them. Raises Missing, Corrupt."""
-        self.wal.reread(partition, first, Lsn(last + 1))
-        digest = hashlib.sha256()
-        at = int(first)
-        while at <= last:
-            found = self.wal.read(partition, Lsn(at), Lsn(last + 1), max_bytes=_RAW_SLICE_BYTES)
-            for record in found:
-                if record.lsn != at:
-                    raise Missing("hole in the log", what="record", lsn=at)
-                digest.update(record.data)
-                at += 1
-        return digest.digest()
-
-    def schema_payload(self, replica: Replica) -> bytes:
-        """SCHEMA: canonical JSON of what the partition is. base: it starts from rows loaded at LSN 0, with this digest."""
-        table, info = replica.table, replica.info
-        total = replica.total()
-        facts = {
-            "attributes": [list(pair) for pair in table.attributes],
-            "base": None if total.rows == 0 and table.restore_of is None else {"rows": total.rows, "sum": total.hex},
-            "hi": info.hi,
-            "key": json.loads(msgspec.json.encode(table.key)),
-            "lo": info.lo,
-            "name": table.name,
-            "partition_id": info.partition_id,
-            "table_id": table.table_id,
-            "version": 1,
-        }
-        return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
-
-    def say_statement(self, replica: Replica, statement: Statement, *, want: bool, to: Sequence[int] | None = None) -> None:
-        """to: node numbers, None: every peer. Nothing is said by a copy that does not know its digest, nor if it is asked."""
-        if not replica.digest_void:
-            for number in self._peers if to is None else to:
-                self._talk(number, talk.Say(replica.partition, statement, want))
+    def say_statement(self, partition: PartitionId, statement: Statement, *, want: bool, to: Sequence[int] | None = None) -> None:
+        """to: node numbers, None: every peer."""
+        for number in self._peers if to is None else to:
+            self._talk(number, talk.Say(partition, statement, want))
 
     def attest(self, replica: Replica, *, first: int, last: int, said: Attestation) -> None:
         """This member's agent holds the archived segment for equal to its own WAL: tell every member (whoever leads logs it)."""
@@ -499,17 +457,17 @@ class Node:
             self._talk(number, talk.Attest(replica.partition, first, last, said.raw_sha256, said.generation, said.read))
             if not said.read:
                 self._talk(number, talk.ManifestWritten(replica.partition, first, last, said.raw_sha256))
-        replica.attested(self.number, last=last, said=said)
+        replica.attest.attested(self.number, last=last, said=said)
 
     def refute(self, replica: Replica, *, last: int, generation: int, object: str, reason: str) -> None:  # noqa: A002 - as in the message
         """This member's agent read an archived segment back and found this generation bad: tell every member, so that it never counts."""
         for number in self._peers:
             self._talk(number, talk.Refute(replica.partition, last, generation, object, reason))
-        replica.refuted(last=last, generation=generation, reason=reason)
+        replica.attest.refuted(last=last, generation=generation, reason=reason)
 
-    def ask_repair(self, replica: Replica, first: Lsn, end: Lsn) -> None:
+    def ask_repair(self, partition: PartitionId, first: Lsn, end: Lsn) -> None:
         for number in self._peers:
-            self._talk(number, talk.AskRecords(replica.partition, first, end))
+            self._talk(number, talk.AskRecords(partition, first, end))
 
     def hint(self, leader: Member | None) -> NodeName | None:
         return None if leader is None else self._names.get(leader[0])
@@ -519,7 +477,7 @@ class Node:
 
     def finding(
         self,
-        replica: Replica,
+        replica: Hosted,
         *,
         kind: str,
         found_by: str,
@@ -531,12 +489,12 @@ class Node:
         """object: the fault is the archive's, in the object with this key; None: this node's copy is at fault."""
         self.events.finding(self, replica, kind=kind, found_by=found_by, storage_key=storage_key, lsn=lsn, detail=detail, object=object)
 
-    def log_state(self, replica: Replica | None, state: str, reason: str) -> None:
+    def log_state(self, replica: Hosted | None, state: str, reason: str) -> None:
         self.events.state(self, replica, state, reason)
 
     # ------------------------------------------------------------------ time
 
-    def arm(self, replica: Replica, *, not_before: int = 0) -> None:
+    def arm(self, replica: Hosted, *, not_before: int = 0) -> None:
         """The replica's deadline may have moved. not_before: boot time; what could not be done just now is not tried again at once."""
         self.deadlines.arm(replica.partition, replica.deadline(), not_before=not_before)
 

@@ -20,10 +20,10 @@ from typing import NamedTuple, ParamSpec, Protocol
 
 from base.env import Tasks, Timer
 from base.errors import Corrupt, DiskFull, ScrubjayError
-from base.ids import Member, PartitionId
+from base.ids import PartitionId
 from storage.consensus.group import Group
 from storage.consensus.ready import Envelope, Ready
-from storage.log.record import Record
+from storage.replica.host import Driven
 from storage.wal.port import Append, Frame
 
 P = ParamSpec("P")
@@ -31,39 +31,6 @@ P = ParamSpec("P")
 RETRY_FULL_S = 0.5
 BACKLOG_BYTES = 16 << 20
 """Records accepted in memory that found no room in the log, over all partitions of a node."""
-
-
-class Driven(Protocol):
-    """A replica as the turn drives it. group: None until it runs. stopped: it is gone from this node; nothing of it is carried out any more."""
-
-    partition: PartitionId
-
-    @property
-    def group(self) -> Group | None: ...
-    @property
-    def stopped(self) -> bool: ...
-
-    def elected(self) -> None:
-        """Adoption is done: a record of the own ballot must be proposed."""
-        ...
-
-    def deposed(self) -> None: ...
-
-    def take_chosen(self, chosen: tuple[Record, ...]) -> None:
-        """Records chosen and in this member's own synced log, gap-free."""
-        ...
-
-    def install_from(self, leader: Member) -> None:
-        """The leader's log no longer reaches back to what this replica lacks."""
-        ...
-
-    def log_failed(self, error: Corrupt) -> None:
-        """A record of its log, or one that came in a message, fails its check."""
-        ...
-
-    def drained(self) -> None:
-        """Everything its group wanted is carried out: its deadline may have moved."""
-        ...
 
 
 class TurnWal(Protocol):

@@ -1,6 +1,6 @@
-"""Which members found an archived segment equal to their own log, and which found it bad: when a segment counts as archived.
+"""The word of one member on its segments: what it states of each, what the others state, and when a segment counts as archived.
 
-Pure. A segment counts when two members attest the same generation of its object and at least one of them read the object back and compared it with its own
+A statement is said when its SEAL is applied, and asked for again until two members agree. A segment counts when two members attest the same generation of its object and at least one of them read the object back and compared it with its own
 WAL: nothing is archived on the word of the one who uploaded it. A member that finds a generation bad refutes it: that generation never counts, whatever
 was attested of it before, and the next generation is written by whoever's WAL agrees with the seal. Nothing here is durable: it is said again until it
 has its effect, an ARCHIVED record.
@@ -8,15 +8,25 @@ has its effect, an ARCHIVED record.
 
 from __future__ import annotations
 
-from storage.archive_port import Attestation
+from typing import Protocol
 
+from base.ids import Lsn
+from storage.archive_port import Attestation
+from storage.catalogue import PartitionInfo
+from storage.log.record import Archived
+from storage.replica.host import Hosted, ReplicaHost
+from storage.replica.segments import ATTESTED_KEPT, OwnSegment, SegmentTracker, Statement
+from storage.replica.status import Status
+
+ASKED_MAX = 64
+"""Segments whose statements are asked for at once."""
 MEMBERS_MIN = 2
 KEPT_MAX = 10_000
 """Segments; what is said of more is dropped and said again."""
 
 
 class Attestations:
-    """One replica's memory of what was said, by the segment's last LSN."""
+    """Pure: which members found an archived segment equal to their own log, and which found it bad. One replica's memory of what was said, by the segment's last LSN."""
 
     def __init__(self) -> None:
         self._said: dict[int, dict[int, Attestation]] = {}
@@ -65,3 +75,124 @@ class Attestations:
     def forget(self, last: int) -> None:
         self._said.pop(last, None)
         self._bad.pop(last, None)
+
+
+class Attesting(Hosted, Protocol):
+    """What this part asks of its replica. digest_void: it does not know what its digest should be, and states nothing."""
+
+    node: ReplicaHost
+    info: PartitionInfo
+    status: Status
+
+    @property
+    def segments(self) -> SegmentTracker: ...
+    @property
+    def digest_void(self) -> bool: ...
+
+    def suspect(self, reason: str) -> None: ...
+
+    def log_archived(self, *, complete_only: bool) -> None:
+        """Whoever leads logs ARCHIVED for what counts as archived. complete_only: only where every member attested it."""
+        ...
+
+
+class Attest:
+    """tally: what was said of archived segments. written: highest last LSN of a segment whose manifest a member says it has written. Times on the boot clock."""
+
+    def __init__(self, replica: Attesting) -> None:
+        self._replica = replica
+        self.tally = Attestations()
+        self.written = Lsn(0)
+        self._ask_at_us: int | None = None
+        self._log_at_us: int | None = None
+
+    # ------------------------------------------------------------------ statements
+
+    def state(self, own: OwnSegment) -> None:
+        """Tell the other members what this one has for a segment, and ask for theirs."""
+        self._say(own, want=True)
+        self._ask_at_us = self._replica.node.boot_us() + self._replica.node.options.statement_retry_us
+        self.check()
+
+    def state_all(self) -> None:
+        """After a start or a heal: what is not archived yet is stated anew."""
+        for own in self._replica.segments.facts.sealed:
+            self.state(own)
+
+    def _say(self, own: OwnSegment, *, want: bool, to: tuple[int, ...] | None = None) -> None:
+        """Nothing is said by a copy that does not know its digest, nor if it is asked."""
+        if not self._replica.digest_void:
+            self._replica.node.say_statement(self._replica.partition, own.statement, want=want, to=to)
+
+    def heard(self, sender: int, statement: Statement, *, want: bool) -> None:
+        """A member's statement. want: it asks for ours."""
+        segments = self._replica.segments
+        segments.heard(sender, statement)
+        if want:
+            for own in segments.facts.sealed:
+                if own.statement.last == statement.last:
+                    self._say(own, want=False, to=(sender,))
+        self.check()
+
+    def check(self) -> None:
+        """Compare what was stated; announce agreement, notice being outvoted."""
+        replica = self._replica
+        if replica.digest_void or not replica.status.serves:
+            return
+        for own in replica.segments.facts.sealed:
+            agreed, outvoted = replica.segments.agreed(own)
+            if outvoted:
+                replica.node.finding(
+                    replica, kind="different", found_by="seal", lsn=Lsn(own.statement.last), detail="this member's statement was outvoted"
+                )
+                replica.suspect(f"its statement on the segment ending at {own.statement.last} was outvoted")
+                return
+            if len(agreed) >= MEMBERS_MIN:
+                replica.node.archive_changed(replica.partition)
+
+    def _ask(self, now_us: int) -> None:
+        replica = self._replica
+        open_ones = [own for own in replica.segments.facts.sealed if len(replica.segments.agreed(own)[0]) < MEMBERS_MIN]
+        self._ask_at_us = now_us + replica.node.options.statement_retry_us if open_ones else None
+        for own in open_ones[:ASKED_MAX]:
+            self._say(own, want=True)
+
+    # ------------------------------------------------------------------ attestations
+
+    def attested(self, node: int, *, last: int, said: Attestation) -> None:
+        """A member holds the archived segment for equal to its WAL. The leader collects these and logs ARCHIVED."""
+        replica = self._replica
+        self.tally.attested(last, node, said)
+        if self._log_at_us is None:
+            self._log_at_us = replica.node.boot_us() + replica.node.options.attest_wait_us
+        replica.log_archived(complete_only=True)
+        replica.node.arm(replica)
+
+    def refuted(self, *, last: int, generation: int, reason: str) -> None:
+        """A member found this generation of an archived segment bad: it does not count, and this node's agent looks again."""
+        if self.tally.refuted(last, generation, reason):
+            self._replica.node.archive_changed(self._replica.partition)
+
+    def manifest_written(self, last: int) -> None:
+        """A member says that it has written this segment's manifest."""
+        self.written = Lsn(max(self.written, last))
+        self._replica.node.archive_changed(self._replica.partition)
+
+    def on_archived(self, archived: Archived) -> None:
+        """ARCHIVED was applied: what was said of it needs no memory; a little is kept while not every member is named in it."""
+        done = [last for last in self.tally.lasts() if last <= archived.last]
+        whole = len(archived.members) >= len(self._replica.info.members)
+        for last in done if whole else done[:-ATTESTED_KEPT]:
+            self.tally.forget(last)
+
+    # ------------------------------------------------------------------ time
+
+    def deadline(self) -> int | None:
+        return min((at for at in (self._ask_at_us, self._log_at_us) if at is not None), default=None)
+
+    def tick(self, now_us: int) -> None:
+        if self._ask_at_us is not None and now_us >= self._ask_at_us:
+            self._ask(now_us)
+        if self._log_at_us is not None and now_us >= self._log_at_us:
+            self._log_at_us = None
+            self._replica.log_archived(complete_only=False)

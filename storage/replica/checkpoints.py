@@ -10,17 +10,16 @@ Invariants: committed_before <= committed <= frozen_at; at most one checkpoint o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from base.errors import Corrupt, ScrubjayError, Unavailable
 from base.hlc import stamp_micros
-from base.ids import Lsn
-from storage.btree.engine import PinnedTree, TreeState
+from base.ids import Lsn, Stamp
+from storage.btree.engine import PinnedTree, Tree, TreeState
 from storage.log.record import Record
-from storage.replica.overlay import Layer, layer_changes
-
-if TYPE_CHECKING:
-    from storage.replica import Replica
+from storage.replica.host import Hosted, ReplicaHost
+from storage.replica.overlay import Layer, Overlay, layer_changes
+from storage.replica.segments import SegmentTracker
 
 RETRY_US = 1_000_000
 """Pause before a checkpoint that failed (a full disk) is tried again."""
@@ -37,10 +36,41 @@ class Pin(NamedTuple):
     held: bool
 
 
+class Checkpointed(Hosted, Protocol):
+    """What this part asks of its replica."""
+
+    node: ReplicaHost
+    overlay: Overlay
+    tree: Tree | None
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def usable(self) -> bool: ...
+    @property
+    def applied(self) -> Lsn: ...
+    @property
+    def chosen(self) -> Lsn: ...
+    @property
+    def stamp(self) -> Stamp: ...
+    @property
+    def segments(self) -> SegmentTracker: ...
+
+    def extra(self) -> bytes:
+        """What is committed beside the rows, as of `applied`."""
+        ...
+
+    def found_rot(self, error: Corrupt, *, found_by: str) -> None: ...
+
+    def give_up_tree(self) -> None:
+        """The tree can follow the log no further."""
+        ...
+
+
 class Checkpoints:
     """frozen_at: applied LSN of the newest frozen layer. committed, committed_before: of the last two checkpoints. Times on the boot clock."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Checkpointed) -> None:
         self._replica = replica
         self.frozen_at = Lsn(0)
         self.committed = Lsn(0)

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from base.errors import Corrupt, ScrubjayError, Unavailable
 from base.ids import Lsn
+from storage.btree.engine import Tree
 from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer
+from storage.replica.host import Hosted, ReplicaHost
+from storage.replica.overlay import Overlay
 
-if TYPE_CHECKING:
-    from storage.replica.replica import Replica
+
+class Reading(Hosted, Protocol):
+    """What this part asks of its replica."""
+
+    node: ReplicaHost
+    lo: bytes
+    hi: bytes | None
+    overlay: Overlay
+    tree: Tree | None
+
+    @property
+    def applied(self) -> Lsn: ...
+
+    def find(self, key: bytes) -> bytes | None:
+        """The applied version of a key, proven. Raises Corrupt, Unavailable."""
+        ...
+
+    def serves(self, *, consistent: bool) -> ScrubjayError | None:
+        """None if a read may be answered now, else why not."""
+        ...
+
+    def found_rot(self, error: Corrupt, *, found_by: str) -> None: ...
 
 
 class _Waiter(NamedTuple):
@@ -24,7 +47,7 @@ class _Waiter(NamedTuple):
 class Reads:
     """The reads of one replica, those that wait included (bounded in number and time)."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Reading) -> None:
         self._replica = replica
         self._waiting: list[_Waiter] = []
 

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from base.errors import Corrupt, ScrubjayError
 from base.ids import Lsn
-from storage.replica.status import AMNESIAC, VOTES
+from storage.replica.host import Hosted, ReplicaHost
+from storage.replica.status import AMNESIAC, VOTES, Status
 
-if TYPE_CHECKING:
-    from storage.replica.replica import Replica
+
+class Damaged(Hosted, Protocol):
+    """What this part asks of its replica."""
+
+    node: ReplicaHost
+    status: Status
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def applied(self) -> Lsn: ...
+
+    def ended(self) -> None:
+        """It leads no more."""
+        ...
 
 
 class Repair:
     """damaged: records in the middle of the log are bad. until_us: boot time at which what waits is tried again, applying too; 0: nothing waits."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Damaged) -> None:
         self._replica = replica
         self.damaged = False
         self.until_us = 0
@@ -60,7 +74,7 @@ class Repair:
         if self._told != first:
             self._told = first
             replica.node.finding(replica, kind="unreadable", found_by="seal", lsn=first, detail=f"log damaged: {error}")
-        replica.node.ask_repair(replica, first, end)
+        replica.node.ask_repair(replica.partition, first, end)
         replica.node.arm(replica)
 
     def repaired(self) -> None:

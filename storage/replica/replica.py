@@ -11,52 +11,41 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from base.checksum import row_hash
-from base.errors import Corrupt, DiskFull, Missing, NotLeader, ScrubjayError, Unavailable
-from base.hlc import last_stamp_at, stamp_micros
+from base.errors import Corrupt, Missing, NotLeader, ScrubjayError, Unavailable
+from base.hlc import stamp_micros
 from base.ids import Lsn, Member, PartitionId, Stamp, uuid_bytes
-from storage.archive_port import Attestation, facts_of
+from storage.archive_port import facts_of
 from storage.btree.engine import Tree, TreeState
-from storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
-from storage.commands.evaluate import evaluate
-from storage.commands.values import Outcome, RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer, WriteCommand
+from storage.catalogue import PartitionInfo, TableMeta
+from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from storage.consensus.group import Group
 from storage.log import record as records
 from storage.log.digest import RangeDigest, Total
 from storage.log.record import Archived, Effect, Kind, Op, Record, Seal
-from storage.replica.attest import Attestations
+from storage.replica.attest import Attest
 from storage.replica.checkpoints import Checkpoints
+from storage.replica.host import ReplicaHost
 from storage.replica.overlay import Overlay
 from storage.replica.reads import Reads
 from storage.replica.repair import Repair
-from storage.replica.segments import ATTESTED_KEPT, OwnSegment, SegmentFacts, SegmentTracker, needs_seal
+from storage.replica.segments import SegmentFacts, SegmentTracker, raw_sha256
 from storage.replica.state import EXTRA_VERSION, ReplicaExtra
 from storage.replica.status import AMNESIAC, OK, OPENING, STOPPED, SUSPECT, VOTES, Status
-from storage.replica.term import Leading
+from storage.replica.term import Term
 from storage.wal.port import SetTree, SetVote
 
-if TYPE_CHECKING:
-    from storage.consensus.group import Group
-    from storage.node import Node
-
-BEGIN_RETRY_US = 20_000
-SEALS_WAITING_MAX, STATEMENTS_ASKED_MAX = 1_000, 64
 APPLY_RETRY_US = 200_000
 """Pause before a record is applied again that the machine did not let us apply."""
-
-
-class SealWaiter(NamedTuple):
-    lsn: Lsn
-    done: Callable[[Record | ScrubjayError], None]
 
 
 class Replica:
     """See the module. table, info: what the catalogue says (replaced as it changes). number: this node's number."""
 
-    def __init__(self, node: Node, table: TableMeta, info: PartitionInfo, *, member: Member) -> None:
+    def __init__(self, node: ReplicaHost, table: TableMeta, info: PartitionInfo, *, member: Member) -> None:
         self.node = node
         self.table = table
         self.info = info
@@ -80,15 +69,10 @@ class Replica:
         self.chosen = Lsn(0)
         self.fresh: deque[Record] = deque()
         self._fresh_bytes = 0
-        self.leading: Leading | None = None
-        self.attestations = Attestations()
-        self.written = Lsn(0)
-        """Highest last LSN of a segment whose manifest a member says it has written."""
+        self.term: Term | None = None
+        self.attest = Attest(self)
         self.reads = Reads(self)
         self.repair = Repair(self)
-        self.seal_waiters: list[SealWaiter] = []
-        self.statements_at_us: int | None = None
-        self.attest_at_us: int | None = None
         self.stopped = False
         self.logged = False
         """The WAL knows it, durably."""
@@ -215,12 +199,9 @@ class Replica:
 
     def ended(self) -> None:
         """It leads no more: whoever waits for what it proposed is told."""
-        leading, self.leading = self.leading, None
-        waiters, self.seal_waiters = self.seal_waiters, []
-        if leading is not None:
-            leading.end()
-        for waiter in waiters:
-            waiter.done(NotLeader("leadership ended before the seal was applied"))
+        term, self.term = self.term, None
+        if term is not None:
+            term.end()
 
     # ------------------------------------------------------------------ consensus events
 
@@ -231,18 +212,8 @@ class Replica:
         if not self.status.serves:
             group.resign(self.node.now())
             return
-        self.leading = Leading(group.ballot)
-        self._begin()
-
-    def _begin(self) -> None:
-        """Propose the first record of this ballot: SCHEMA in an empty log, else NOOP. Tried again until the lease allows it."""
-        leading, group = self.leading, self.group
-        if leading is None or leading.begun or group is None:
-            return
-        if group.next_lsn == 1:
-            leading.begun = self._propose(Kind.SCHEMA, self.node.schema_payload(self)) is not None
-        else:
-            leading.begun = self._propose(Kind.NOOP, b"") is not None
+        self.term = Term(self, group)
+        self.term.begin()
 
     def deposed(self) -> None:
         self.ended()
@@ -251,14 +222,11 @@ class Replica:
 
     def leave(self, leaving: frozenset[int]) -> None:
         """The node is about to stop: whoever can take over does, and this copy does not stand again. leaving: numbers of nodes that stop too."""
-        group, now = self.group, self.node.now()
+        group = self.group
         if group is None or self.stopped:
             return
-        heir = group.successor(now, besides=leaving) if self.leading is not None and self.leading.begun else None
-        if heir is not None:
-            group.transfer(heir, now)
-        else:
-            group.set_lead(False, now)
+        if self.term is None or not self.term.hand_over(leaving):
+            group.set_lead(False, self.node.now())
         self.node.dirty(self)
 
     def node_failed(self) -> None:
@@ -328,9 +296,8 @@ class Replica:
         assert group is not None
         if self.applied > group.applied:
             group.applied_to(self.applied)
-        leading = self.leading
-        if leading is not None:
-            leading.answer_to(self.applied)
+        if self.term is not None:
+            self.term.pending.answer_to(self.applied)
         self.reads.applied()
         if self.usable and not self.fresh and self.applied < self.chosen and self.overlay.size <= 2 * self.node.options.overlay_bytes:
             self.node.soon(self)
@@ -407,13 +374,13 @@ class Replica:
             self.overlay.put(key, record.lsn, record.stamp, effect.body)
         else:
             self.overlay.put(key, record.lsn, record.stamp, None)
-        if self.leading is not None:
-            self.leading.applied(key, record.lsn)
+        if self.term is not None:
+            self.term.pending.applied(key, record.lsn)
 
     def _apply_seal(self, record: Record, seal: Seal, now_us: int) -> bool:
         first = Lsn(seal.first)
         try:
-            raw = self.node.raw_sha256(self.partition, first, record.lsn)
+            raw = raw_sha256(self.node.wal, self.partition, first, record.lsn)
         except (Corrupt, Missing) as error:
             if record.lsn > self.segments.facts.archived and isinstance(error, Corrupt):
                 self.repair.ask(first, Lsn(record.lsn + 1), error)
@@ -427,84 +394,16 @@ class Replica:
         own = self.segments.sealed(record, seal, raw_sha256=raw, total=self.digest.total())
         if seal.reason == Seal.SCRUB:
             self.checkpoints.scrub_seal(record, now_us)
-        if self.leading is not None and self.leading.seal_at is not None and self.leading.seal_at <= record.lsn:
-            self.leading.seal_at = None
-        done, self.seal_waiters = (
-            [w for w in self.seal_waiters if w.lsn <= record.lsn],
-            [w for w in self.seal_waiters if w.lsn > record.lsn],
-        )
-        for waiter in done:
-            waiter.done(record)
-        self.state_segment(own, want=True)
+        if self.term is not None:
+            self.term.sealed(record)
+        self.attest.state(own)
         return True
 
     def _apply_archived(self, archived: Archived) -> None:
         self.segments.on_archived(archived)
-        done = [last for last in self.attestations.lasts() if last <= archived.last]
-        whole = len(archived.members) >= len(self.info.members)
-        for last in done if whole else done[:-ATTESTED_KEPT]:
-            self.attestations.forget(last)
+        self.attest.on_archived(archived)
         self.checkpoints.trim()
         self.node.archive_changed(self.partition)
-
-    # ------------------------------------------------------------------ segments: statements, attestations, repair
-
-    def state_segment(self, own: OwnSegment, *, want: bool) -> None:
-        """Tell the other members what this one has for a segment."""
-        self.node.say_statement(self, own.statement, want=want)
-        self.statements_at_us = self.node.boot_us() + self.node.options.statement_retry_us
-        self.check_statements()
-
-    def check_statements(self) -> None:
-        """Compare what was stated; announce agreement, notice being outvoted."""
-        if self.digest_void or not self.status.serves:
-            return
-        for own in self.segments.facts.sealed:
-            agreed, outvoted = self.segments.agreed(own)
-            if outvoted:
-                self.node.finding(
-                    self, kind="different", found_by="seal", lsn=Lsn(own.statement.last), detail="this member's statement was outvoted"
-                )
-                self.suspect(f"its statement on the segment ending at {own.statement.last} was outvoted")
-                return
-            if len(agreed) >= 2:
-                self.node.archive_changed(self.partition)
-
-    def attested(self, node: int, *, last: int, said: Attestation) -> None:
-        """A member holds the archived segment for equal to its WAL. The leader collects these and logs ARCHIVED."""
-        self.attestations.attested(last, node, said)
-        if self.attest_at_us is None:
-            self.attest_at_us = self.node.boot_us() + self.node.options.attest_wait_us
-        self._log_archived(complete_only=True)
-        self.node.arm(self)
-
-    def _log_archived(self, *, complete_only: bool) -> None:
-        """Log ARCHIVED for what counts as archived (storage.replica.attest). complete_only: only where all members attested it; otherwise with those that have."""
-        leading, group = self.leading, self.group
-        if leading is None or group is None or not group.serving(self.node.now()):
-            return
-        known = {own.statement.last: own.statement for own in self.segments.facts.sealed}
-        for last in self.attestations.lasts():
-            statement = known.get(last)
-            if statement is not None:
-                first, raw = statement.first, statement.raw_sha256
-            elif last in leading.archived_said:
-                first, raw = leading.archived_said[last][:2]
-            else:
-                continue
-            logged = leading.archived_said[last][2] if last in leading.archived_said else 0
-            members = self.attestations.archived(last, raw)
-            if len(members) <= logged or (complete_only and len(members) < len(self.info.members)):
-                continue
-            payload = records.encode_archived(Archived(Lsn(first), Lsn(last), raw, members))
-            if self._propose(Kind.ARCHIVED, payload) is None:
-                return
-            leading.archived_said[last] = (first, raw, len(members))
-
-    def refuted(self, *, last: int, generation: int, reason: str) -> None:
-        """A member found this generation of an archived segment bad: it does not count, and this node's agent looks again."""
-        if self.attestations.refuted(last, generation, reason):
-            self.node.archive_changed(self.partition)
 
     # ------------------------------------------------------------------ reading
 
@@ -534,7 +433,7 @@ class Replica:
         """None if a read may be answered now, else why not."""
         if not self.status.serves or self.group is None:
             return NotLeader("replica does not serve", partition=self.partition, state=self.state)
-        if consistent and (self.leading is None or not self.group.serving(self.node.now())):
+        if consistent and not self.leads:
             return NotLeader("not the leader, or its lease is not held", partition=self.partition, hint=self.node.hint(self.group.leader))
         return None
 
@@ -544,204 +443,61 @@ class Replica:
     def read_range(self, request: RangeRead, *, min_lsn: Lsn, done: Callable[[RangeAnswer | ScrubjayError], None]) -> None:
         self.reads.range(request, min_lsn=min_lsn, done=done)
 
-    # ------------------------------------------------------------------ leading
+    # ------------------------------------------------------------------ what a leader does
 
     def write(self, command: WriteCommand, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
-        """Evaluate on the speculative state, propose the resolved effect, answer when it is applied."""
-        leading, group = self.leading, self.group
-        refusal = self.serves(consistent=True)
-        if refusal is not None or leading is None or group is None:
+        """Evaluated and proposed by the leader; answered when it is applied."""
+        refusal, term = self.serves(consistent=True), self.term
+        if refusal is not None or term is None:
             done(refusal or NotLeader("not the leader", partition=self.partition))
-            return
-        if self.ending(leading):
-            done(Missing("the table is dropped: its log takes nothing more", what="table", table=self.table.name))
-            return
-        key = command.key
-        try:
-            old = None if command.blind else self._present(key, leading)
-        except Corrupt as rot:
-            self.found_rot(rot, found_by="read")
-            done(NotLeader("rot found while evaluating; this replica no longer leads", partition=self.partition))
-            return
-        except Unavailable as lack:
-            done(lack)
-            return
-        outcome = evaluate(command, old)
-        verdict = outcome.verdict
-        if verdict is Verdict.PUT or verdict is Verdict.DELETE:
-            self._propose_effect(command, outcome, done)
-            return
-        last = group.last
-
-        def answer(error: ScrubjayError | None) -> None:
-            if error is None:
-                error = self.serves(consistent=True)
-            if error is None and (self.leading is None or self.leading.ballot != leading.ballot):
-                error = NotLeader("leadership changed before the answer", partition=self.partition)
-            done(error if error is not None else WriteAnswer(outcome, self.partition, last, None))
-
-        if self._may_answer(last):
-            answer(None)
-        elif len(leading.waiting) >= self.node.options.answers_waiting_max:
-            done(Unavailable("too many answers wait for this partition", partition=self.partition))
         else:
-            leading.wait(last, answer, proposed=False, until_us=self.node.boot_us() + self.node.options.write_wait_us)
-
-    def _present(self, key: bytes, leading: Leading) -> bytes | None:
-        """A key's speculative version: proposed, else applied."""
-        entry = leading.speculative.get(key)
-        return entry[1] if entry is not None else self.find(key)
-
-    def _may_answer(self, last: Lsn) -> bool:
-        """What proposed nothing rests on everything proposed before it: it is answered once that is applied."""
-        return self.applied >= last
-
-    def _propose_effect(self, command: WriteCommand, outcome: Outcome, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
-        leading, group = self.leading, self.group
-        assert leading is not None
-        assert group is not None
-        key = command.key
-        if outcome.verdict is Verdict.PUT:
-            assert outcome.new is not None
-            effect = Effect(Op.PUT, key, outcome.new)
-        else:
-            effect = Effect(Op.DELETE, key, command.key_item)
-        payload = records.encode_effects((effect,))
-        if self.node.full and self.table.name != METADATA_TABLE:
-            # What the cluster notes of itself goes on, out of the reserve: without a claim noted there nothing is archived, and a full log would stay full.
-            done(DiskFull("the log has reached its limit; writes are refused until the archive catches up", partition=self.partition))
-            return
-        if self.overlay.size > self.node.options.overlay_bytes:
-            done(self._overlay_full())
-            return
-        if group.handing_over:
-            done(NotLeader("leadership is being handed over", partition=self.partition))
-            return
-        if not group.can_propose(len(payload) + records.HEADER_SIZE, self.node.now()):
-            done(Unavailable("too much is in flight for this partition", partition=self.partition))
-            return
-        try:
-            stamp = self.node.stamp()
-        except Unavailable as error:
-            done(error)
-            return
-        lsn = group.next_lsn
-        record = records.encode(owner=self.owner, lsn=lsn, stamp=stamp, kind=Kind.DATA, payload=payload, count=1)
-        group.propose((record,))
-        leading.speculative[key] = (lsn, outcome.new)
-        leading.content.append((stamp, lsn))
-
-        def answer(error: ScrubjayError | None) -> None:
-            done(error if error is not None else WriteAnswer(outcome, self.partition, lsn, stamp >> 12))
-
-        leading.wait(lsn, answer, proposed=True, until_us=self.node.boot_us() + self.node.options.write_wait_us)
-        self.node.dirty(self)
-
-    def _overlay_full(self) -> Unavailable:
-        failure = self.checkpoints.failure
-        kind = DiskFull if isinstance(failure, DiskFull) else Unavailable
-        return kind("the tree takes no checkpoints; writes are refused until it does", partition=self.partition, why=str(failure))
-
-    def _propose(self, kind: Kind, payload: bytes) -> Lsn | None:
-        """Propose a record of our own. None if it cannot be done now."""
-        return self._propose_stamped(kind, len(payload), lambda _: payload)
-
-    def _propose_stamped(self, kind: Kind, size: int, payload: Callable[[Stamp], bytes]) -> Lsn | None:
-        """As `_propose`, for a payload of `size` bytes that names its own record's stamp."""
-        group, leading = self.group, self.leading
-        if group is None or leading is None or not group.can_propose(size + records.HEADER_SIZE, self.node.now()):
-            return None
-        try:
-            stamp = self.node.stamp()
-        except Unavailable:
-            return None
-        lsn = group.next_lsn
-        group.propose((records.encode(owner=self.owner, lsn=lsn, stamp=stamp, kind=kind, payload=payload(stamp)),))
-        if kind.is_content:
-            leading.content.append((stamp, lsn))
-        self.node.dirty(self)
-        return lsn
-
-    def ending(self, leading: Leading) -> bool:
-        """The last SEAL of this log is applied or proposed: no content may follow it, under this leader or a later one. A leader serves only once it has
-        applied all that it took over, so one that took over the last SEAL knows."""
-        return leading.ended or self.segments.facts.ended > 0
+            term.write(command, done)
 
     def seal(self, reason: int, tag: bytes, done: Callable[[Record | ScrubjayError], None]) -> None:
-        """Propose a SEAL now; done with its record once it is applied here. Raises nothing: refusals go to `done`."""
-        refusal = self.serves(consistent=True)
-        if refusal is not None:
-            done(refusal)
-        elif self.leading is not None and self.ending(self.leading):
-            done(Missing("the table is dropped: its log takes nothing more", what="table", table=self.table.name))
-        elif len(self.seal_waiters) >= SEALS_WAITING_MAX:
-            done(Unavailable("too many seals wait for this partition", partition=self.partition))
-        elif self.leading is not None and self.leading.seal_at is not None:
-            self.seal_waiters.append(SealWaiter(self.leading.seal_at, lambda _: self.seal(reason, tag, done)))
+        """Seal the open segment now; done with the SEAL once it is applied here. Raises nothing: refusals go to `done`."""
+        refusal, term = self.serves(consistent=True), self.term
+        if refusal is not None or term is None:
+            done(refusal or NotLeader("not the leader", partition=self.partition))
         else:
-            lsn = self._propose_seal(reason, tag)
-            if lsn is None:
-                done(Unavailable("cannot propose a seal now", partition=self.partition))
-            else:
-                self.seal_waiters.append(SealWaiter(lsn, done))
+            term.seal(reason, tag, done)
 
-    def _propose_seal(self, reason: int, tag: bytes = bytes(16)) -> Lsn | None:
-        leading, group = self.leading, self.group
-        assert leading is not None
-        assert group is not None
-        closed = group.closed(self.node.now(), in_seal=True) or Stamp(0)
-        first = Lsn(self.segments.facts.first)
-
-        def payload(stamp: Stamp) -> bytes:
-            # Nothing follows the last SEAL, so it is closed at its own moment; a moment is a whole microsecond, and a write may lie in the same one.
-            return records.encode_seal(Seal(first, last_stamp_at(stamp_micros(stamp)) if reason == Seal.DROP else closed, reason, tag))
-
-        lsn = self._propose_stamped(Kind.SEAL, records.SEAL_PAYLOAD.size, payload)
-        if lsn is not None:
-            leading.seal_at = lsn
-            leading.ended = leading.ended or reason == Seal.DROP
-        return lsn
+    def log_archived(self, *, complete_only: bool) -> None:
+        """See `Term.log_archived`; whoever does not lead leaves it to who does."""
+        if self.term is not None:
+            self.term.log_archived(complete_only=complete_only)
 
     def closed_point(self) -> tuple[Stamp, Lsn, Lsn] | None:
         """(closed, last content LSN <= closed, last applied seal) as may be published now, or None."""
-        leading, group = self.leading, self.group
-        if not self.status.serves or leading is None or group is None or not group.serving(self.node.now()):
-            return None
-        closed = group.closed(self.node.now())
-        facts = self.segments.facts
-        if facts.ended:
-            return Stamp(facts.ended_closed), Lsn(facts.last_content), Lsn(facts.last_seal)
-        if closed is None:
-            return None
-        began = Lsn(facts.last_content) if facts.last_content_stamp <= closed else Lsn(0)
-        last_content = leading.last_content_at(closed, before=began)
-        if not last_content and facts.last_content:
-            return None
-        return closed, last_content, Lsn(facts.last_seal)
+        return None if self.term is None else self.term.closed_point()
+
+    @property
+    def leads(self) -> bool:
+        """It leads, holds the lease, and has applied a record of its own ballot."""
+        return self.term is not None and self.term.serving()
 
     # ------------------------------------------------------------------ time
 
     def deadline(self) -> int | None:
         """Boot time in microseconds at which `tick` has something to do, None if never."""
-        due = [at for at in (self.statements_at_us, self.attest_at_us) if at is not None]
+        due = []
+        attest_due = self.attest.deadline()
+        if attest_due is not None:
+            due.append(attest_due)
         if self.group is not None:
             group_due = self.group.deadline()
             if group_due is not None:
                 due.append(group_due)
-        options, segments = self.node.options, self.segments
-        if self.leading is not None:
-            if not self.leading.begun:
-                due.append(self.node.boot_us() + BEGIN_RETRY_US)
-            answer_due = self.leading.deadline()
-            if answer_due is not None:
-                due.append(answer_due)
+        if self.term is not None:
+            term_due = self.term.deadline()
+            if term_due is not None:
+                due.append(term_due)
         if self.usable:
             checkpoint_due = self.checkpoints.deadline()
             if checkpoint_due is not None:
                 due.append(checkpoint_due)
-            if self.leading is not None and self.leading.seal_at is None and segments.opened_at_us is not None:
-                first = not segments.facts.last_seal
-                due.append(segments.opened_at_us if first else segments.opened_at_us + options.seal_age_us)
+            seal_due = None if self.term is None else self.term.seal_deadline()
+            if seal_due is not None:
+                due.append(seal_due)
         reads_due = self.reads.deadline()
         if reads_due is not None:
             due.append(reads_due)
@@ -762,39 +518,16 @@ class Replica:
             if due is not None and due <= now_us:
                 group.tick(now)
                 self.node.dirty(self)
-        self._begin()
-        if self.leading is not None:
-            self.leading.expire(now_us)
+        if self.term is not None:
+            self.term.tick(now_us)
         if self.usable:
             self.checkpoints.tick(now_us)
-            self._maybe_seal(now_us)
+            if self.term is not None:
+                self.term.maybe_seal(now_us)
         self.repair.tick(now_us)
-        if self.statements_at_us is not None and now_us >= self.statements_at_us:
-            self._ask_statements(now_us)
-        if self.attest_at_us is not None and now_us >= self.attest_at_us:
-            self.attest_at_us = None
-            self._log_archived(complete_only=False)
+        self.attest.tick(now_us)
         self.reads.expire(now_us)
         self.checkpoints.expire_pins(now_us)
-
-    def _ask_statements(self, now_us: int) -> None:
-        open_ones = [own for own in self.segments.facts.sealed if len(self.segments.agreed(own)[0]) < 2]
-        self.statements_at_us = now_us + self.node.options.statement_retry_us if open_ones else None
-        for own in open_ones[:STATEMENTS_ASKED_MAX]:
-            self.node.say_statement(self, own.statement, want=True)
-
-    def _maybe_seal(self, now_us: int) -> None:
-        leading, group = self.leading, self.group
-        if leading is None or leading.seal_at is not None or group is None or not group.serving(self.node.now()) or self.ending(leading):
-            return
-        facts, options = self.segments.facts, self.node.options
-        if not facts.last_seal and facts.content:
-            self._propose_seal(Seal.SCHEMA)
-            return
-        opened = self.segments.opened_at_us
-        reason = needs_seal(facts, opened_at_us=opened, now_us=now_us, size_bytes=options.seal_bytes, age_us=options.seal_age_us)
-        if reason is not None:
-            self._propose_seal(reason)
 
     # ------------------------------------------------------------------ healing
 
@@ -816,8 +549,7 @@ class Replica:
         self.keep_tree(OK)
         self.node.dirty(self)
         self.apply_ready()
-        for own in self.segments.facts.sealed:
-            self.state_segment(own, want=True)
+        self.attest.state_all()
 
     def detach_tree(self) -> Tree | None:
         """Stop using the tree (it is about to be set aside)."""
@@ -832,7 +564,7 @@ class Replica:
         assert self.applied <= max(self.chosen, self.checkpoints.committed), (self.applied, self.chosen)
         assert self.checkpoints.committed_before <= self.checkpoints.committed
         assert self.digest_void or min(self.digest.rows) >= 0
-        assert self.status.serves or self.leading is None
+        assert self.status.serves or self.term is None
         assert not self.segments.facts.ended or not self.segments.facts.content, "content behind the last seal"
 
 

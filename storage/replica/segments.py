@@ -1,19 +1,24 @@
 """Where one member's log is cut into segments, what it states about each, and which statements agree.
 
-Pure. On applying a SEAL each member states two values: the hash of the segment's raw bytes in its WAL, and its digest at that LSN (and so the chain).
+Pure, but for reading the log back. On applying a SEAL each member states two values: the hash of the segment's raw bytes in its WAL, and its digest at that LSN (and so the chain).
 Two members that agree make a segment archivable; a member that differs from an agreed pair is suspect. What is durable here goes into the
 tree's state with every checkpoint (`dump`), so that a restart states the same.
 """
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
-from base.errors import Corrupt
-from base.ids import Lsn, Stamp
+from base.errors import Corrupt, Missing
+from base.ids import Lsn, PartitionId, Stamp
 from storage.log import chain as chains
 from storage.log.digest import Total
 from storage.log.record import Archived, Record, Seal
+from storage.wal.port import WalLog
+
+RAW_SLICE_BYTES = 1 << 20
 
 
 class Statement(msgspec.Struct, frozen=True, array_like=True):
@@ -206,3 +211,17 @@ def needs_seal(facts: SegmentFacts, *, opened_at_us: int | None, now_us: int, si
     if facts.content and opened_at_us is not None and now_us - opened_at_us >= age_us:
         return Seal.AGE
     return None
+
+
+def raw_sha256(wal: WalLog, partition: PartitionId, first: Lsn, last: Lsn) -> bytes:
+    """SHA-256 of records first..last as they lie on this node's disk, not as a cache remembers them. Raises Missing, Corrupt."""
+    wal.reread(partition, first, Lsn(last + 1))
+    digest = hashlib.sha256()
+    at = int(first)
+    while at <= last:
+        for record in wal.read(partition, Lsn(at), Lsn(last + 1), max_bytes=RAW_SLICE_BYTES):
+            if record.lsn != at:
+                raise Missing("hole in the log", what="record", lsn=at)
+            digest.update(record.data)
+            at += 1
+    return digest.digest()

@@ -1,86 +1,381 @@
-"""What a replica holds only while it leads under one ballot: speculative state, answers that wait, content not yet closed.
+"""What only a leader has: made when a term of leadership begins, under one ballot, and dropped when it ends. Nothing else asks whether this member leads.
 
-Conditions are evaluated against the speculative state (applied plus proposed), so writers of one key pipeline without latches. Every answer waits:
-a write for its record to be applied, an answer that proposed nothing for the last LSN proposed when it was evaluated. All of it is dropped when
-leadership ends; what waited is told to retry, and whether its record was proposed (then the outcome is unknown).
+Commands are evaluated on the speculative state and their resolved effects proposed; segments are sealed; ARCHIVED is logged; what is closed is published;
+before a planned stop the lead is handed over. What waited when the term ended is told to retry, and whether its record was proposed.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import json
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from base.errors import NotLeader, ScrubjayError, Unavailable
-from base.ids import Ballot, Lsn, Stamp
+import msgspec
+
+from base.errors import Corrupt, DiskFull, Missing, NotLeader, ScrubjayError, Unavailable
+from base.hlc import last_stamp_at, stamp_micros
+from base.ids import Lsn, Stamp
+from storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
+from storage.commands.evaluate import evaluate
+from storage.commands.values import Outcome, Verdict, WriteAnswer, WriteCommand
+from storage.consensus.group import Group
+from storage.log import record as records
+from storage.log.digest import Total
+from storage.log.record import Archived, Effect, Kind, Op, Record, Seal
+from storage.replica.attest import Attest
+from storage.replica.checkpoints import Checkpoints
+from storage.replica.host import Hosted, ReplicaHost
+from storage.replica.overlay import Overlay
+from storage.replica.pending import Pending
+from storage.replica.segments import SegmentTracker, needs_seal
+from storage.replica.status import Status
+
+BEGIN_RETRY_US = 20_000
+SEALS_WAITING_MAX = 1_000
 
 
-class Waiting(NamedTuple):
-    """answer(None): applied up to lsn. answer(error): leadership ended, or it took until `until_us` (boot time). proposed: a record of this request may
-    yet be chosen."""
-
+class SealWaiter(NamedTuple):
     lsn: Lsn
-    proposed: bool
-    until_us: int
-    answer: Callable[[ScrubjayError | None], None]
+    done: Callable[[Record | ScrubjayError], None]
 
 
-class Leading:
-    """begun: a record of this ballot was proposed. seal_at: LSN of a proposed SEAL that is not applied yet, None otherwise.
-    archived_said: per segment's last LSN, (first LSN, raw SHA-256, attestations already logged). ended: the log's last SEAL is proposed."""
+class Led(Hosted, Protocol):
+    """What a term asks of its replica. term: the one that is on now."""
 
-    def __init__(self, ballot: Ballot) -> None:
-        self.ballot = ballot
-        self.speculative: dict[bytes, tuple[Lsn, bytes | None]] = {}
-        self.waiting: deque[Waiting] = deque()
-        self.content: deque[tuple[Stamp, Lsn]] = deque()
-        self.closed_content: Lsn = Lsn(0)
-        self.seal_at: Lsn | None = None
-        self.archived_said: dict[int, tuple[int, bytes, int]] = {}
+    node: ReplicaHost
+    table: TableMeta
+    info: PartitionInfo
+    owner: bytes
+    status: Status
+    overlay: Overlay
+    checkpoints: Checkpoints
+    attest: Attest
+
+    @property
+    def term(self) -> object: ...
+    @property
+    def applied(self) -> Lsn: ...
+    @property
+    def segments(self) -> SegmentTracker: ...
+
+    def find(self, key: bytes) -> bytes | None:
+        """The applied version of a key. Raises Corrupt, Unavailable."""
+        ...
+
+    def total(self) -> Total: ...
+
+    def serves(self, *, consistent: bool) -> ScrubjayError | None:
+        """None if an answer may leave now, else why not."""
+        ...
+
+    def found_rot(self, error: Corrupt, *, found_by: str) -> None: ...
+
+
+class Term:
+    """begun: a record of this ballot was proposed. seal_at: LSN of a proposed SEAL that is not applied yet, None otherwise. ended: the log's last SEAL is
+    proposed. _archived_said: per segment's last LSN, (first LSN, raw SHA-256, attestations already logged)."""
+
+    def __init__(self, replica: Led, group: Group) -> None:
+        self._replica = replica
+        self._group = group
+        self.ballot = group.ballot
+        self.pending = Pending()
         self.begun = False
         self.ended = False
+        self.seal_at: Lsn | None = None
+        self._seal_waiters: list[SealWaiter] = []
+        self._archived_said: dict[int, tuple[int, bytes, int]] = {}
 
-    def wait(self, lsn: Lsn, answer: Callable[[ScrubjayError | None], None], *, proposed: bool, until_us: int) -> None:
-        """lsn, until_us: never below those of the answer queued before (all only rise)."""
-        assert not self.waiting or self.waiting[-1].lsn <= lsn
-        self.waiting.append(Waiting(lsn, proposed, until_us, answer))
+    # ------------------------------------------------------------------ life
 
-    def deadline(self) -> int | None:
-        """When the oldest answer has waited long enough."""
-        return self.waiting[0].until_us if self.waiting else None
+    def begin(self) -> None:
+        """Propose the first record of this ballot: SCHEMA in an empty log, else NOOP. Tried again until the lease allows it."""
+        if self.begun:
+            return
+        if self._group.next_lsn == 1:
+            self.begun = self._propose(Kind.SCHEMA, schema_payload(self._replica)) is not None
+        else:
+            self.begun = self._propose(Kind.NOOP, b"") is not None
 
-    def expire(self, now_us: int) -> None:
-        """A quorum that cannot write (two disks full, two nodes gone) must not keep its clients for ever: say that the outcome is unknown."""
-        while self.waiting and self.waiting[0].until_us <= now_us:
-            entry = self.waiting.popleft()
-            if entry.proposed:
-                entry.answer(Unavailable("no quorum has written this in time; it may or may not happen yet", unknown=True))
-            else:
-                entry.answer(Unavailable("what this answer rests on was not written in time"))
-
-    def applied(self, key: bytes, lsn: Lsn) -> None:
-        """The effect of `lsn` on `key` is applied: it is speculative no more, unless a later one is."""
-        entry = self.speculative.get(key)
-        if entry is not None and entry[0] <= lsn:
-            del self.speculative[key]
-
-    def answer_to(self, applied: Lsn) -> None:
-        """Give every answer that waited for an LSN up to `applied`."""
-        waiting = self.waiting
-        while waiting and waiting[0].lsn <= applied:
-            waiting.popleft().answer(None)
-
-    def last_content_at(self, closed: Stamp, *, before: Lsn) -> Lsn:
-        """The last content LSN with a stamp <= closed. before: last content LSN when this leadership began. Forgets what lies below."""
-        while self.content and self.content[0][0] <= closed:
-            self.closed_content = self.content.popleft()[1]
-        return max(self.closed_content, before)
+    def hand_over(self, leaving: frozenset[int]) -> bool:
+        """Give the lead to whoever can take it soonest, besides nodes that leave too. False: nobody can."""
+        now = self._replica.node.now()
+        heir = self._group.successor(now, besides=leaving) if self.begun else None
+        if heir is None:
+            return False
+        self._group.transfer(heir, now)
+        return True
 
     def end(self) -> None:
-        """Leadership is over: tell all who wait."""
-        waiting, self.waiting = self.waiting, deque()
-        for entry in waiting:
-            if entry.proposed:
-                entry.answer(Unavailable("leadership ended before the answer; the write may or may not have happened", unknown=True))
+        """The term is over: whoever waits for what it proposed is told."""
+        self.pending.end()
+        waiters, self._seal_waiters = self._seal_waiters, []
+        for waiter in waiters:
+            waiter.done(NotLeader("leadership ended before the seal was applied"))
+
+    def serving(self) -> bool:
+        """It holds the lease, and a record of its own ballot is applied."""
+        return self._group.serving(self._replica.node.now())
+
+    # ------------------------------------------------------------------ writing
+
+    def write(self, command: WriteCommand, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
+        """Evaluate on the speculative state, propose the resolved effect, answer when it is applied. The replica was just seen to serve."""
+        replica = self._replica
+        if self._ending():
+            done(Missing("the table is dropped: its log takes nothing more", what="table", table=replica.table.name))
+            return
+        try:
+            old = None if command.blind else self._present(command.key)
+        except Corrupt as rot:
+            replica.found_rot(rot, found_by="read")
+            done(NotLeader("rot found while evaluating; this replica no longer leads", partition=replica.partition))
+            return
+        except Unavailable as lack:
+            done(lack)
+            return
+        outcome = evaluate(command, old)
+        verdict = outcome.verdict
+        if verdict is Verdict.PUT or verdict is Verdict.DELETE:
+            self._propose_effect(command, outcome, done)
+        else:
+            self._answer_unproposed(outcome, done)
+
+    def _present(self, key: bytes) -> bytes | None:
+        """A key's speculative version: proposed, else applied."""
+        entry = self.pending.speculative.get(key)
+        return entry[1] if entry is not None else self._replica.find(key)
+
+    def _answer_unproposed(self, outcome: Outcome, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
+        """What proposed nothing is a strong read at the last LSN proposed: under this same term, with the lease held at its end."""
+        replica, options = self._replica, self._replica.node.options
+        last = self._group.last
+
+        def answer(error: ScrubjayError | None) -> None:
+            if error is None:
+                error = replica.serves(consistent=True)
+            if error is None and replica.term is not self:
+                error = NotLeader("leadership changed before the answer", partition=replica.partition)
+            done(error if error is not None else WriteAnswer(outcome, replica.partition, last, None))
+
+        if self._may_answer(last):
+            answer(None)
+        elif len(self.pending.waiting) >= options.answers_waiting_max:
+            done(Unavailable("too many answers wait for this partition", partition=replica.partition))
+        else:
+            self.pending.wait(last, answer, proposed=False, until_us=replica.node.boot_us() + options.write_wait_us)
+
+    def _may_answer(self, last: Lsn) -> bool:
+        """What proposed nothing rests on everything proposed before it: it is answered once that is applied."""
+        return self._replica.applied >= last
+
+    def _propose_effect(self, command: WriteCommand, outcome: Outcome, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
+        replica, group, node = self._replica, self._group, self._replica.node
+        partition, key = replica.partition, command.key
+        if outcome.verdict is Verdict.PUT:
+            assert outcome.new is not None
+            effect = Effect(Op.PUT, key, outcome.new)
+        else:
+            effect = Effect(Op.DELETE, key, command.key_item)
+        payload = records.encode_effects((effect,))
+        refusal = self._no_room(len(payload))
+        if refusal is not None:
+            done(refusal)
+            return
+        try:
+            stamp = node.stamp()
+        except Unavailable as error:
+            done(error)
+            return
+        lsn = group.next_lsn
+        group.propose((records.encode(owner=replica.owner, lsn=lsn, stamp=stamp, kind=Kind.DATA, payload=payload, count=1),))
+        pending = self.pending
+        pending.speculative[key] = (lsn, outcome.new)
+        pending.content.append((stamp, lsn))
+
+        def answer(error: ScrubjayError | None) -> None:
+            done(error if error is not None else WriteAnswer(outcome, partition, lsn, stamp >> 12))
+
+        pending.wait(lsn, answer, proposed=True, until_us=node.boot_us() + node.options.write_wait_us)
+        node.dirty(replica)
+
+    def _no_room(self, payload_bytes: int) -> ScrubjayError | None:
+        """Why a write of this size cannot be proposed now, or None."""
+        replica, node = self._replica, self._replica.node
+        if node.full and replica.table.name != METADATA_TABLE:
+            # What the cluster notes of itself goes on, out of the reserve: without a claim noted there nothing is archived, and a full log would stay full.
+            return DiskFull("the log has reached its limit; writes are refused until the archive catches up", partition=replica.partition)
+        if replica.overlay.size > node.options.overlay_bytes:
+            failure = replica.checkpoints.failure
+            kind = DiskFull if isinstance(failure, DiskFull) else Unavailable
+            return kind("the tree takes no checkpoints; writes are refused until it does", partition=replica.partition, why=str(failure))
+        if self._group.handing_over:
+            return NotLeader("leadership is being handed over", partition=replica.partition)
+        if not self._group.can_propose(payload_bytes + records.HEADER_SIZE, node.now()):
+            return Unavailable("too much is in flight for this partition", partition=replica.partition)
+        return None
+
+    def _propose(self, kind: Kind, payload: bytes) -> Lsn | None:
+        """Propose a record of our own. None if it cannot be done now."""
+        return self._propose_stamped(kind, len(payload), lambda _: payload)
+
+    def _propose_stamped(self, kind: Kind, size: int, payload: Callable[[Stamp], bytes]) -> Lsn | None:
+        """As `_propose`, for a payload of `size` bytes that names its own record's stamp."""
+        replica, group, node = self._replica, self._group, self._replica.node
+        if not group.can_propose(size + records.HEADER_SIZE, node.now()):
+            return None
+        try:
+            stamp = node.stamp()
+        except Unavailable:
+            return None
+        lsn = group.next_lsn
+        group.propose((records.encode(owner=replica.owner, lsn=lsn, stamp=stamp, kind=kind, payload=payload(stamp)),))
+        if kind.is_content:
+            self.pending.content.append((stamp, lsn))
+        node.dirty(replica)
+        return lsn
+
+    # ------------------------------------------------------------------ sealing
+
+    def _ending(self) -> bool:
+        """The last SEAL of this log is applied or proposed: no content may follow it, under this leader or a later one. A leader serves only once it has
+        applied all that it took over, so one that took over the last SEAL knows."""
+        return self.ended or self._replica.segments.facts.ended > 0
+
+    def seal(self, reason: int, tag: bytes, done: Callable[[Record | ScrubjayError], None]) -> None:
+        """Propose a SEAL now; done with its record once it is applied here. Raises nothing: refusals go to `done`."""
+        replica = self._replica
+        refusal = replica.serves(consistent=True)
+        if refusal is not None:
+            done(refusal)
+        elif self._ending():
+            done(Missing("the table is dropped: its log takes nothing more", what="table", table=replica.table.name))
+        elif len(self._seal_waiters) >= SEALS_WAITING_MAX:
+            done(Unavailable("too many seals wait for this partition", partition=replica.partition))
+        elif self.seal_at is not None:
+            self._seal_waiters.append(SealWaiter(self.seal_at, lambda _: self.seal(reason, tag, done)))
+        else:
+            lsn = self._propose_seal(reason, tag)
+            if lsn is None:
+                done(Unavailable("cannot propose a seal now", partition=replica.partition))
             else:
-                entry.answer(NotLeader("leadership ended before the answer"))
+                self._seal_waiters.append(SealWaiter(lsn, done))
+
+    def maybe_seal(self, now_us: int) -> None:
+        """Seal the open segment if it is time."""
+        replica = self._replica
+        if self.seal_at is not None or not self.serving() or self._ending():
+            return
+        facts, options = replica.segments.facts, replica.node.options
+        if not facts.last_seal and facts.content:
+            self._propose_seal(Seal.SCHEMA)
+            return
+        opened = replica.segments.opened_at_us
+        reason = needs_seal(facts, opened_at_us=opened, now_us=now_us, size_bytes=options.seal_bytes, age_us=options.seal_age_us)
+        if reason is not None:
+            self._propose_seal(reason)
+
+    def _propose_seal(self, reason: int, tag: bytes = bytes(16)) -> Lsn | None:
+        closed = self._group.closed(self._replica.node.now(), in_seal=True) or Stamp(0)
+        first = Lsn(self._replica.segments.facts.first)
+
+        def payload(stamp: Stamp) -> bytes:
+            # Nothing follows the last SEAL, so it is closed at its own moment; a moment is a whole microsecond, and a write may lie in the same one.
+            return records.encode_seal(Seal(first, last_stamp_at(stamp_micros(stamp)) if reason == Seal.DROP else closed, reason, tag))
+
+        lsn = self._propose_stamped(Kind.SEAL, records.SEAL_PAYLOAD.size, payload)
+        if lsn is not None:
+            self.seal_at = lsn
+            self.ended = self.ended or reason == Seal.DROP
+        return lsn
+
+    def sealed(self, record: Record) -> None:
+        """A SEAL was applied."""
+        if self.seal_at is not None and self.seal_at <= record.lsn:
+            self.seal_at = None
+        done, self._seal_waiters = (
+            [waiter for waiter in self._seal_waiters if waiter.lsn <= record.lsn],
+            [waiter for waiter in self._seal_waiters if waiter.lsn > record.lsn],
+        )
+        for waiter in done:
+            waiter.done(record)
+
+    def log_archived(self, *, complete_only: bool) -> None:
+        """Log ARCHIVED for what counts as archived (storage.replica.attest). complete_only: only where all members attested it; otherwise with those that have."""
+        replica = self._replica
+        if not self.serving():
+            return
+        tally, members_all = replica.attest.tally, len(replica.info.members)
+        known = {own.statement.last: own.statement for own in replica.segments.facts.sealed}
+        for last in tally.lasts():
+            statement, said = known.get(last), self._archived_said.get(last)
+            if statement is not None:
+                first, raw = statement.first, statement.raw_sha256
+            elif said is not None:
+                first, raw = said[:2]
+            else:
+                continue
+            logged = said[2] if said is not None else 0
+            members = tally.archived(last, raw)
+            if len(members) <= logged or (complete_only and len(members) < members_all):
+                continue
+            payload = records.encode_archived(Archived(Lsn(first), Lsn(last), raw, members))
+            if self._propose(Kind.ARCHIVED, payload) is None:
+                return
+            self._archived_said[last] = (first, raw, len(members))
+
+    def closed_point(self) -> tuple[Stamp, Lsn, Lsn] | None:
+        """(closed, last content LSN <= closed, last applied seal) as may be published now, or None."""
+        replica = self._replica
+        if not replica.status.serves or not self.serving():
+            return None
+        closed = self._group.closed(replica.node.now())
+        facts = replica.segments.facts
+        if facts.ended:
+            return Stamp(facts.ended_closed), Lsn(facts.last_content), Lsn(facts.last_seal)
+        if closed is None:
+            return None
+        began = Lsn(facts.last_content) if facts.last_content_stamp <= closed else Lsn(0)
+        last_content = self.pending.last_content_at(closed, before=began)
+        if not last_content and facts.last_content:
+            return None
+        return closed, last_content, Lsn(facts.last_seal)
+
+    # ------------------------------------------------------------------ time
+
+    def deadline(self) -> int | None:
+        """When `tick` has something to do, boot time; sealing apart."""
+        answer_due = self.pending.deadline()
+        if self.begun:
+            return answer_due
+        retry = self._replica.node.boot_us() + BEGIN_RETRY_US
+        return retry if answer_due is None else min(retry, answer_due)
+
+    def seal_deadline(self) -> int | None:
+        """When `maybe_seal` has something to do, boot time."""
+        segments = self._replica.segments
+        if self.seal_at is not None or segments.opened_at_us is None:
+            return None
+        return segments.opened_at_us + (self._replica.node.options.seal_age_us if segments.facts.last_seal else 0)
+
+    def tick(self, now_us: int) -> None:
+        self.begin()
+        self.pending.expire(now_us)
+
+
+def schema_payload(replica: Led) -> bytes:
+    """SCHEMA: canonical JSON of what the partition is. base: it starts from rows loaded at LSN 0, with this digest."""
+    table, info = replica.table, replica.info
+    total = replica.total()
+    facts = {
+        "attributes": [list(pair) for pair in table.attributes],
+        "base": None if total.rows == 0 and table.restore_of is None else {"rows": total.rows, "sum": total.hex},
+        "hi": info.hi,
+        "key": json.loads(msgspec.json.encode(table.key)),
+        "lo": info.lo,
+        "name": table.name,
+        "partition_id": info.partition_id,
+        "table_id": table.table_id,
+        "version": 1,
+    }
+    return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()

@@ -21,6 +21,7 @@ from storage.node.turn import BACKLOG_BYTES, Turn
 from storage.options import StorageOptions
 from storage.replica import Replica
 from storage.replica.checkpoints import Checkpoints
+from storage.replica.segments import raw_sha256
 from storage.wal.port import Append, Boot
 from storage.wal.wal import Wal
 from tests.sim.story import Story, tell
@@ -193,7 +194,7 @@ def test_a_table_dropped_while_the_log_is_full_holds_nobody_up(monkeypatch: pyte
     async def scene(story: Story) -> None:
         await story.begin(table="a")
         other = await story.create("b")
-        node = next(n for n in story.cluster.nodes() if n.replicas[story.partition].leading is None and n.replicas[other].leading is None)
+        node = next(n for n in story.cluster.nodes() if n.replicas[story.partition].term is None and n.replicas[other].term is None)
         log = FullLog(node, monkeypatch)
         await story.must_put(1, 1, table="a")
         await story.must_put(1, 1, table="b")
@@ -415,7 +416,7 @@ def test_leadership_moves_before_a_node_stops(seed: int) -> None:
         await story.must_put(1, 1)
         leaving = story.leader().node
         await story.ask(lambda done: leaving.hand_over(lambda: done(None), leaving=frozenset({leaving.number})))
-        assert not any(replica.leading for replica in leaving.replicas.values())
+        assert not any(replica.term for replica in leaving.replicas.values())
         assert not any(replica.group.may_lead for replica in leaving.replicas.values() if replica.group is not None), "it stands no more"
         leaving.stop()
         story.host(leaving.name).crash(power=False)
@@ -455,7 +456,7 @@ def test_a_hand_over_that_nobody_takes_ends_in_time() -> None:
         began = story.world.now
         await story.ask(lambda done: leaving.hand_over(lambda: done(None)))
         assert story.world.now - began < 1_500_000
-        assert not any(replica.leading for replica in leaving.replicas.values())
+        assert not any(replica.term for replica in leaving.replicas.values())
 
     tell(scene)
 
@@ -480,7 +481,7 @@ def test_a_statement_is_about_the_disk_not_about_the_cache() -> None:
         await story.until(lambda: done)
         await story.until(lambda: replica.applied >= done[0].lsn)
         assert [(one.copy, one.kind) for one in story.cluster.findings] == [(name, "unreadable")]
-        raw = {node.raw_sha256(story.partition, Lsn(1), done[0].lsn) for node in story.cluster.nodes()}
+        raw = {raw_sha256(node.wal, story.partition, Lsn(1), done[0].lsn) for node in story.cluster.nodes()}
         assert len(raw) == 1
         assert not replica.damaged
         assert replica.group is not None
@@ -536,7 +537,7 @@ def test_a_member_with_a_damaged_log_has_no_vote_until_it_is_repaired() -> None:
         record = replica.node.wal.read(story.partition, replica.applied, Lsn(replica.applied + 1))[0]
         assert _flip(story, name, record.data)
         with pytest.raises(Corrupt):
-            replica.node.raw_sha256(story.partition, record.lsn, record.lsn)
+            raw_sha256(replica.node.wal, story.partition, record.lsn, record.lsn)
         await story.until(lambda: replica.damaged)
         assert not group.may_vote
         await story.sleep(5.0)  # no peer answers: waiting repairs nothing

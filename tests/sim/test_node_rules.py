@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from base.errors import Missing, NotLeader
-from base.ids import Ballot, Lsn, Stamp
+from base.ids import Lsn, Stamp
 from sim.disk import SimDisk
 from sim.whole.commands import cas, key_of, put
 from storage.btree.memory_engine import MemoryTree
@@ -18,7 +18,7 @@ from storage.log.record import Seal
 from storage.node.post import Post
 from storage.node.talk import AskRecords
 from storage.replica import Replica
-from storage.replica.term import Leading
+from storage.replica.term import Term
 from tests.sim.story import Story, tell
 from tests.sim.test_node_faults import FullLog
 
@@ -65,16 +65,16 @@ def test_an_answer_that_proposed_nothing_needs_the_lease_and_the_same_leadership
     async def scene(story: Story) -> None:
         await story.begin()
         leader = story.leader()
-        group, leading = group_of(leader), leader.leading
-        assert leading is not None
+        group, term = group_of(leader), leader.term
+        assert term is not None
         heard: list[Any] = []
         leader.write(put(1, 1, blind=True), lambda _: None)
         leader.write(put(99, None, blind=False), heard.append)
         if lost == "lease":
             group._lease, group._lease_version = (0, 0, 0), leader.node.liveness.version
         else:
-            leader.leading = Leading(Ballot(leading.ballot + 1))
-        leading.answer_to(group.last)
+            leader.term = Term(leader, group)
+        term.pending.answer_to(group.last)
         assert [type(one) for one in heard] == [NotLeader]
 
     tell(scene)
@@ -177,9 +177,9 @@ def test_a_copy_that_does_not_serve_gives_an_election_up() -> None:
         await story.begin()
         leader = story.leader()
         leader.status.move_tree("suspect", "rot, found while it was being elected")
-        leader.leading = None
+        leader.term = None
         leader.elected()
-        assert leader.leading is None
+        assert leader.term is None
         assert not group_of(leader).leading
         await story.until(lambda: story.cluster.store.leader(story.partition) not in (None, leader))
 

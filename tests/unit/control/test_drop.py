@@ -277,7 +277,7 @@ def test_a_copy_rebuilt_at_the_last_seal_knows_that_nothing_follows() -> None:
     record = house.run(house.cluster.store.seal(info.partition_id, Seal.DROP))
     house.until(lambda: house.service.archived(info.partition_id) >= record.lsn)
     reference = house.run(house.references().rebuild(table, info, until=record.lsn, progress=None))
-    node = next(one for one in house.cluster.nodes() if one.replicas[info.partition_id].leading is None)
+    node = next(one for one in house.cluster.nodes() if one.replicas[info.partition_id].term is None)
     heal = house.service.heal(
         info.partition_id,
         node.name,

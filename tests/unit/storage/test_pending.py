@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from base.errors import NotLeader, ScrubjayError, Unavailable
-from base.ids import Ballot, Lsn
-from storage.replica.term import Leading
+from base.ids import Lsn
+from storage.replica.pending import Pending
 
 
 class Heard:
@@ -20,15 +20,15 @@ class Heard:
 
 
 def test_an_answer_waits_for_its_lsn_and_no_longer_than_its_time() -> None:
-    leading, heard = Leading(Ballot(1)), Heard()
+    pending, heard = Pending(), Heard()
     for number in range(1, 6):
-        leading.wait(Lsn(number), heard(number), proposed=number != 4, until_us=100 * number)  # type: ignore[arg-type]
-    leading.answer_to(Lsn(1))
+        pending.wait(Lsn(number), heard(number), proposed=number != 4, until_us=100 * number)  # type: ignore[arg-type]
+    pending.answer_to(Lsn(1))
     assert heard.told == {1: None}
-    assert leading.deadline() == 200
-    leading.expire(199)
+    assert pending.deadline() == 200
+    pending.expire(199)
     assert list(heard.told) == [1]
-    leading.expire(400)
+    pending.expire(400)
     assert list(heard.told) == [1, 2, 3, 4]
     for number in (2, 3):
         error = heard.told[number]
@@ -36,26 +36,26 @@ def test_an_answer_waits_for_its_lsn_and_no_longer_than_its_time() -> None:
         assert error.fields["unknown"] is True, "its record may yet be chosen: nobody may try it again unasked"
     assert type(heard.told[4]) is Unavailable
     assert "unknown" not in heard.told[4].fields
-    leading.answer_to(Lsn(4))  # the quorum came back: what was answered is not answered again
-    leading.end()
+    pending.answer_to(Lsn(4))  # the quorum came back: what was answered is not answered again
+    pending.end()
     assert type(heard.told[5]) is Unavailable
-    assert leading.deadline() is None
+    assert pending.deadline() is None
 
 
 def test_the_end_of_leadership_tells_who_may_try_again() -> None:
-    leading, heard = Leading(Ballot(1)), Heard()
-    leading.wait(Lsn(1), heard(1), proposed=True, until_us=9)  # type: ignore[arg-type]
-    leading.wait(Lsn(1), heard(2), proposed=False, until_us=9)  # type: ignore[arg-type]
-    leading.end()
+    pending, heard = Pending(), Heard()
+    pending.wait(Lsn(1), heard(1), proposed=True, until_us=9)  # type: ignore[arg-type]
+    pending.wait(Lsn(1), heard(2), proposed=False, until_us=9)  # type: ignore[arg-type]
+    pending.end()
     assert isinstance(heard.told[1], Unavailable)
     assert heard.told[1].fields["unknown"] is True
     assert isinstance(heard.told[2], NotLeader)
 
 
 def test_a_later_write_of_a_key_stays_speculative_when_an_earlier_one_is_applied() -> None:
-    leading = Leading(Ballot(1))
-    leading.speculative[b"k"] = (Lsn(5), b"the later one")
-    leading.applied(b"k", Lsn(4))
-    assert leading.speculative == {b"k": (5, b"the later one")}
-    leading.applied(b"k", Lsn(5))
-    assert leading.speculative == {}
+    pending = Pending()
+    pending.speculative[b"k"] = (Lsn(5), b"the later one")
+    pending.applied(b"k", Lsn(4))
+    assert pending.speculative == {b"k": (5, b"the later one")}
+    pending.applied(b"k", Lsn(5))
+    assert pending.speculative == {}
