@@ -93,7 +93,7 @@ class NodeServer:
             joining=node.joining,
             boots=node.boot_count,
             states=states,
-            leaders=sum(replica.leading is not None for replica in node.replicas.values()),
+            leaders=sum(replica.term is not None for replica in node.replicas.values()),
             wal_used=node.wal.usage().used if node.failed is None else 0,
             reserved_us=node.clock.reservation >> 12,
             offset_us=node.options.max_clock_offset_us,
@@ -118,7 +118,7 @@ class NodeServer:
             done(port.Facts(() if one is None else (one,)))
 
     def _facts_of(self, replica: Replica) -> port.ReplicaFacts:
-        node, status, segments, leading = self.node, replica.status, replica.segments.facts, replica.leading
+        node, status, segments, term = self.node, replica.status, replica.segments.facts, replica.term
         lack = node.lack(replica.partition)
         return port.ReplicaFacts(
             node=node.name,
@@ -132,15 +132,15 @@ class NodeServer:
             lack=None if lack is None else port.failure_of(lack),
             serves=node.running and replica.serves(consistent=False) is None,
             answers=node.running and replica.serves(consistent=True) is None,
-            leads=leading is not None and replica.group is not None,
+            leads=term is not None and replica.group is not None,
             usable=replica.usable,
             behind=replica.behind,
             applied=replica.applied,
             chosen=replica.chosen,
             rows=replica.total().rows,
             size=replica.bytes,
-            waiting=0 if leading is None else len(leading.waiting),
-            sealing=leading is not None and leading.seal_at is not None,
+            waiting=0 if term is None else len(term.pending.waiting),
+            sealing=term is not None and term.seal_at is not None,
             archived=Lsn(segments.archived),
             archived_chain=_chain_at_archived(replica),
             content=segments.content,
