@@ -14,7 +14,8 @@ from scrubber.conclude import CopyVerdict
 from scrubber.evidence import ARCHIVE
 from scrubber.gather import in_lanes
 from scrubber.ledger import SCRUB, Ledger, PartitionProof, Proof
-from scrubber.partition import PartitionScrub, ScrubOptions
+from scrubber.options import ScrubOptions
+from scrubber.partition import PartitionScrub
 from scrubber.reference import References
 from scrubber.report import PartitionReport, ScrubReport, TableReport
 from scrubber.verdict import Verdict
@@ -148,7 +149,7 @@ async def _scrub_one(
     notes: list[str],
 ) -> PartitionReport:
     """An error nobody foresaw leaves this partition unverified, not the run without a report; what was found there is then kept for the next run."""
-    scrubber = PartitionScrub(env, port, references, target.table, target.info, options, progress=tell, notes=notes)
+    scrubber = PartitionScrub(env, port, references, target.table, target.info, options, tell=tell, notes=notes)
     try:
         return await scrubber.run()
     except ScrubjayError as error:

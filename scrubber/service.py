@@ -10,7 +10,7 @@ from base.errors import ScrubjayError
 from base.gate import Gate
 from base.ids import PartitionId, TableId
 from scrubber.ledger import Ledger
-from scrubber.partition import ScrubOptions
+from scrubber.options import ScrubOptions
 from scrubber.reference import References
 from scrubber.run import scrub
 from scrubber.times import utc_text_or_none

@@ -18,7 +18,7 @@ from pitr.service import RestoreService
 from pitr.source import ArchiveSource
 from scrubber.healer import Healer
 from scrubber.ledger import WHOLE, PartitionProof, Proof, SqliteLedger
-from scrubber.partition import ScrubOptions
+from scrubber.options import ScrubOptions
 from scrubber.rebuilt import ArchiveReferences
 from scrubber.service import ScrubService
 from scrubber.shelves import StoreShelves

@@ -47,7 +47,7 @@ def decode(data: bytes, *, where: str, format: str, version: int) -> dict[str, A
     if whole.get("version") != version:
         raise Corrupt(
             f"{format} has version {whole.get('version')}, this release reads version {version}",
-            what=format, where=where, found=whole.get("version"), expected=version,
+            what=format, where=where, version=whole.get("version"), expected=version,
         )  # fmt: skip
     if whole.pop("mac", "absent") is not None:
         raise Corrupt(f"{format} has a MAC and no key is configured, or none where one must stand", what=format, where=where)

@@ -142,8 +142,8 @@ async def _claim_identity(store: ObjectStore, env: Env, cluster: str, parent: st
     try:
         decode_identity(data, where=key)
     except Corrupt as error:
-        version = error.fields.get("found")
-        if "has version" in str(error) and isinstance(version, int):
+        version = error.fields.get("version")  # it is told only where all else is sound
+        if isinstance(version, int):
             raise Unsafe(
                 f"the archive is of format version {version}, this release reads and writes version {VERSION} only: give another place with --archive",
                 archive=store.url,

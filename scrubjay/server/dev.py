@@ -38,7 +38,7 @@ from base.wrap.metered import MeteredStore
 from base.wrap.retry import RetryingStore
 from pitr.restore import RestoreOptions
 from scrubber.ledger import SqliteLedger
-from scrubber.partition import ScrubOptions
+from scrubber.options import ScrubOptions
 from scrubjay import __version__
 from scrubjay.config import Config
 from scrubjay.server.cluster import NODES, ZONES, Cluster, open_cluster

@@ -20,7 +20,7 @@ from base.ids import ClusterId, Member, NodeName, PartitionId, TableId
 from base.wrap.retry import RetryingStore
 from pitr.restore import RestoreOptions
 from scrubber.ledger import MEMORY, SqliteLedger
-from scrubber.partition import ScrubOptions
+from scrubber.options import ScrubOptions
 from server.archive import Wrapped, claim_archive, start_agents, wrapped
 from server.control import Control, open_control
 from server.durability import Durability, DurabilityOptions, open_durability

@@ -88,7 +88,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "base-on-minority",
-        "scrubber/partition.py",
+        "scrubber/outcome.py",
         "outcome.matched_copies * 2 > storage",
         "outcome.matched_copies > 0",
         ("tests/unit/scrubber/test_scrub_run.py::test_a_base_is_never_written_on_a_minoritys_word",),
@@ -102,7 +102,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "late-rot-called-healed",
-        "scrubber/partition.py",
+        "scrubber/outcome.py",
         "if one.at_us > last.began_us and one.copy in matched]",
         "if False]",
         ("tests/unit/scrubber/test_scrub_run.py::test_rot_met_behind_the_last_scan_is_not_called_healed",),
@@ -252,7 +252,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "silent-until-the-end",
-        "scrubber/partition.py",
+        "scrubber/passes.py",
         "until=lsn, progress=self._reference_moved)",
         "until=lsn, progress=None)",
         ("tests/unit/scrubber/test_scrub_service.py::test_bytes_move_while_the_only_partition_is_scrubbed",),
@@ -273,14 +273,14 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "healers-evidence-not-looked-up",
-        "scrubber/partition.py",
+        "scrubber/outcome.py",
         "replace(one, evidence=aside.get(fault_of(one.finding)))",
         "one",
         ("tests/unit/scrubber/test_scrub_run.py::test_a_copy_that_the_healer_set_aside_while_it_was_compared_has_its_evidence_told",),
     ),
     Mutant(
         "set-aside-by-the-healer-and-nothing-done",
-        "scrubber/partition.py",
+        "scrubber/outcome.py",
         " if copy in evidence or found.evidence is not None else found\n",
         " if copy in evidence else found\n",
         ("tests/unit/scrubber/test_scrub_run.py::test_what_was_set_aside_and_is_not_proven_since_is_called_quarantined",),

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scrubber.partition import ScrubOptions
+from scrubber.options import ScrubOptions
 from scrubber.run import scrub
 from scrubber.verdict import Verdict
 from sim.lone import LoneHost

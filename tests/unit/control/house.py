@@ -18,7 +18,7 @@ from pitr.restore import RestoreOptions
 from pitr.service import RestoreService
 from pitr.source import ArchiveSource
 from scrubber.ledger import Ledger
-from scrubber.partition import ScrubOptions
+from scrubber.options import ScrubOptions
 from scrubber.rebuilt import ArchiveReferences
 from scrubber.report import ScrubReport
 from scrubber.run import scrub

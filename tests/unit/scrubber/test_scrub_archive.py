@@ -17,7 +17,7 @@ from base.env import Env
 from base.errors import Missing
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from scrubber.jobs import TRACE
-from scrubber.partition import ScrubOptions
+from scrubber.options import ScrubOptions
 from scrubber.rebuilt import ArchiveReferences
 from scrubber.report import PartitionReport
 from scrubber.run import scrub

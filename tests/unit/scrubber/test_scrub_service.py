@@ -7,7 +7,7 @@ from typing import Any
 
 from base.gate import Gate
 from scrubber.ledger import MEMORY, SqliteLedger
-from scrubber.partition import ScrubOptions
+from scrubber.options import ScrubOptions
 from scrubber.service import ScrubService
 from scrubjay.progress import shown_progress
 from sim.lone import LoneHost

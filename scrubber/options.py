@@ -1,0 +1,19 @@
+"""How a scrub goes about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubOptions:
+    """rate_bytes: bytes per second read from one copy, None: no bound. lanes: partitions at once. findings_max: item-level findings per partition whose
+    keys are told; what differs beyond is judged key by key all the same. origins_max: findings per partition whose log record is searched for."""
+
+    archive_wait_s: float = 60.0
+    pin_wait_s: float = 30.0
+    heal_wait_s: float = 60.0
+    rate_bytes: int | None = None
+    lanes: int = 2
+    findings_max: int = 1000
+    origins_max: int = 200
