@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from base.errors import Conflict, Corrupt, DiskFull, Fenced, Missing, ScrubjayError
-from scrubber.times import utc_text, utc_text_or_none
+from base.times import utc_text, utc_text_or_none
 from storage.catalogue import TableMeta
 from storage.log.digest import MASK, Total
 from storage.service_port import ServicePort

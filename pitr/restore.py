@@ -28,6 +28,7 @@ from base.errors import Conflict, Corrupt, Missing, ScrubjayError, Unavailable
 from base.gate import Gate
 from base.hlc import last_stamp_at
 from base.ids import Lsn, NodeName, PartitionId, Stamp
+from base.together import in_parallel
 from pitr.archive import RestoreArchive, RestoredRows, TableArchive
 from pitr.job import (
     CONFIRM,
@@ -47,7 +48,6 @@ from pitr.job import (
 )
 from pitr.plan import BaseFacts, History, PartitionPlan, Plan, Rates, learn, plan_table
 from scrubber.evidence import ARCHIVE
-from scrubber.gather import in_lanes
 from scrubber.reference import Damage
 from scrubber.report import Found
 from storage.catalogue import PartitionInfo, TableMeta
@@ -209,7 +209,7 @@ class Restore:
         """Have every partition sealed behind the cut and archived. The closed timestamp of each. Raises Unavailable in time."""
         deadline = self._env.clock.boot_us() + int(self._options.archive_wait_s * 1e6)
         ids = [info.partition_id for info in self._source.partitions]
-        found = await in_lanes(self._env.tasks, lambda one: self._reach_one(one, deadline), ids, lanes=len(ids), name="restore seal")
+        found = await in_parallel(self._env.tasks, lambda one: self._reach_one(one, deadline), ids, lanes=len(ids), name="restore seal")
         return dict(zip(ids, found, strict=True))
 
     async def _reach_one(self, partition: PartitionId, deadline_us: int) -> tuple[Stamp, Lsn]:
@@ -238,7 +238,7 @@ class Restore:
         return closed, last_content
 
     async def _read(self) -> None:
-        await in_lanes(self._env.tasks, self._read_one, self.job.partitions, lanes=self._options.lanes, name="restore read")
+        await in_parallel(self._env.tasks, self._read_one, self.job.partitions, lanes=self._options.lanes, name="restore read")
 
     async def _read_one(self, part: PartitionJob) -> None:
         rows = await self._rebuild(part)
@@ -294,7 +294,7 @@ class Restore:
         return history._replace(bases=tuple(base for base in history.bases if base.object not in self._rotted))
 
     async def _load(self) -> None:
-        await in_lanes(self._env.tasks, self._load_one, self.job.partitions, lanes=self._options.lanes, name="restore load")
+        await in_parallel(self._env.tasks, self._load_one, self.job.partitions, lanes=self._options.lanes, name="restore load")
 
     async def _load_one(self, part: PartitionJob) -> None:
         total = self._proven[part.target]

@@ -12,12 +12,12 @@ from base.errors import Conflict, Missing, ScrubjayError, Unavailable, Unsafe
 from base.gate import Gate
 from base.hlc import stamp_micros
 from base.ids import PartitionId, Stamp, TableId
+from base.times import utc_text, utc_text_or_none
 from pitr.archive import RestoreArchive, TableArchive
 from pitr.job import CANCELLED, FAILED, PREFIX, PUBLISHED, RUNNING, AskedNote, RestoreJob, WindowNote, load_job, note
 from pitr.plan import Plan, plan_table
 from pitr.restore import POLL_S, Restore, RestoreOptions, ends_reached, folder_of, parts_of, rates_of, with_closed
 from pitr.target import Asked, Bounds, Reach, exactly_one, reach, resolve
-from scrubber.times import utc_text, utc_text_or_none
 from storage.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
 from storage.service_port import ServicePort
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from base.errors import Invalid, Unsafe
 from base.hlc import last_stamp_at
 from base.ids import Stamp
-from scrubber.times import FIRST_US
+from base.times import FIRST_US
 
 
 class Asked(NamedTuple):

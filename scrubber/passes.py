@@ -13,11 +13,11 @@ from typing import Any
 from base.env import Env
 from base.errors import Corrupt, Internal, Missing, ScrubjayError
 from base.ids import Lsn, NodeName
+from base.together import gather
 from scrubber.compare import differences_in, ranges_to_descend
 from scrubber.conclude import Comparison, conclude
 from scrubber.evidence import ARCHIVE, SUSPECT, Absentee, Difference, Ruling, Side
 from scrubber.findings import Naming
-from scrubber.gather import settle
 from scrubber.meter import Meter
 from scrubber.options import ScrubOptions
 from scrubber.outcome import Pass
@@ -121,7 +121,7 @@ class Passes:
             else:
                 absent.append(missed)
         self._meter.phase("scan")
-        results = await settle(
+        results = await gather(
             self._env.tasks, [self._scan_one(copy.node, lsn, pins) for copy in wanted], name=f"scrub scan {self._partition}"
         )
         sides: list[Side] = []
@@ -201,7 +201,7 @@ class Passes:
         if not sides:
             return {}, []
         start, end = sides[0].digest.bounds(index)
-        results = await settle(self._env.tasks, [pins[side.copy].rows(start, end) for side in sides], name="scrub rows")
+        results = await gather(self._env.tasks, [pins[side.copy].rows(start, end) for side in sides], name="scrub rows")
         facts: dict[str, list[RowFact]] = {}
         gone: list[Absentee] = []
         for side, result in zip(sides, results, strict=True):

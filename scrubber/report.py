@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from base.times import utc_text
 from scrubber.conclude import CopyVerdict
-from scrubber.times import utc_text
 from scrubber.verdict import Verdict, exit_code, worst
 from storage.service_port import Finding
 

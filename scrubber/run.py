@@ -10,9 +10,9 @@ from typing import Any
 from base.env import Env
 from base.errors import ScrubjayError, Unavailable
 from base.ids import PartitionId
+from base.together import in_parallel
 from scrubber.conclude import CopyVerdict
 from scrubber.evidence import ARCHIVE
-from scrubber.gather import in_lanes
 from scrubber.ledger import SCRUB, Ledger, PartitionProof, Proof
 from scrubber.options import ScrubOptions
 from scrubber.partition import PartitionScrub
@@ -114,7 +114,7 @@ async def scrub(
         tell(name, "partition done", 0)
         return report
 
-    reports = await in_lanes(env.tasks, one, targets, lanes=options.lanes, name="scrub")
+    reports = await in_parallel(env.tasks, one, targets, lanes=options.lanes, name="scrub")
     report = ScrubReport(_by_table(targets, reports), (env.clock.boot_us() - began) / 1e6, tuple(notes))
     kept = ledger is None
     if ledger is not None and run is not None:

@@ -9,11 +9,11 @@ from base.env import Env
 from base.errors import ScrubjayError
 from base.gate import Gate
 from base.ids import PartitionId, TableId
+from base.times import utc_text_or_none
 from scrubber.ledger import Ledger
 from scrubber.options import ScrubOptions
 from scrubber.reference import References
 from scrubber.run import scrub
-from scrubber.times import utc_text_or_none
 from storage.service_port import ServicePort
 
 Report = dict[str, Any]

@@ -18,12 +18,12 @@ from base.env import Env
 from base.errors import Conflict, Corrupt, Exists, Fenced, Missing, ScrubjayError, Unsafe
 from base.http import Request, Response
 from base.ids import PartitionId
+from base.times import utc_text
 from pitr.restore import ARCHIVE_LAGS
 from pitr.target import Asked
 from scrubjay.client import CLUSTER_HEADER
 from scrubjay.jobs import Job, JobBoard
 from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, Failure, answer, failure_of, merge_exits
-from scrubjay.units import format_time
 from server.ports import ArchiveService, ProgressSink, Report, RestoreService, ScrubService, VerifyService
 from storage.api.errors import ApiError
 from storage.api.sigv4 import ROLE_ADMIN, Verifier
@@ -346,7 +346,7 @@ def resolve_table(tables: Sequence[TableMeta], text: str) -> TableMeta:
             found="neither a name nor an id",
             next_step="scrubjay archive status lists all tables",
         )
-    ids = ", ".join(f"{table.table_id} (dropped {format_time(table.dropped_at)})" for table in named if table.dropped_at is not None)
+    ids = ", ".join(f"{table.table_id} (dropped {utc_text(table.dropped_at)})" for table in named if table.dropped_at is not None)
     raise Failure(
         "several dropped tables had that name",
         code="Ambiguous",

@@ -24,10 +24,10 @@ from base.real.ports import try_listening
 from base.real.rand import RealRand
 from base.real.s3 import S3Store
 from base.real.stores import open_store
+from base.together import within
 from scrubjay.config import Config
 from scrubjay.server.cluster import NODES
 from scrubjay.server.folder import read_cluster
-from server.patience import within
 
 PATIENCE_S = 20.0
 """How long the store may take for all that is asked of it."""

@@ -1,13 +1,12 @@
-"""Times, durations and sizes as people type and read them. Pure: `now` is never asked for here.
+"""Durations and sizes as people type and read them (points in time: `base/times.py`). Pure: `now` is never asked for here.
 
-Inside the system a time or duration is an integer of microseconds and a size an integer of bytes; this module is where text becomes one and back.
+Inside the system a duration is an integer of microseconds and a size an integer of bytes; this module is where text becomes one and back.
 All parsers raise `base.errors.Invalid` (exit 64) naming what was asked and an example of what is understood.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
 
 from base.errors import Invalid
 
@@ -28,8 +27,6 @@ _SIZE_BYTES = {
     "GB": 10**9,
     "TB": 10**12,
 }
-_TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})?")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_duration(text: str) -> int:
@@ -87,33 +84,3 @@ def human_size(size: int | None) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} TiB"
-
-
-def parse_time(text: str) -> int:
-    """Microseconds since the epoch of an RFC 3339 time with `Z` or an offset.
-
-    A time without either is refused, for at 2 a.m. nobody knows whose clock was meant. Digits below the microsecond must be zero.
-    """
-    match = _TIME.fullmatch(text.strip())
-    example = "write for example 2026-03-01T02:15:00Z or 2026-03-01T03:15:00.250000+01:00"
-    if match is None:
-        raise Invalid("not an RFC 3339 time", asked=text, found="another shape", next=example)
-    if match[4] is None:
-        raise Invalid("a time needs Z or an offset", asked=text, found="neither", next=example)
-    fraction = (match[3] or "").ljust(9, "0")
-    if fraction[6:].strip("0"):
-        raise Invalid("times go to the microsecond", asked=text, found="more digits", next=example)
-    try:
-        whole = datetime.fromisoformat(f"{match[1]}T{match[2]}" + ("+00:00" if match[4] in "Zz" else match[4]))
-        micros = (whole - _EPOCH) // timedelta(microseconds=1) + int(fraction[:6])
-    except (ValueError, OverflowError) as error:
-        raise Invalid("no such time", asked=text, found=str(error), next=example) from None
-    if micros < 0:
-        raise Invalid("no such time here", asked=text, found="before 1970", next=example)
-    return micros
-
-
-def format_time(us: int) -> str:
-    """UTC with microseconds: `2026-03-01T02:15:00.000000Z`."""
-    whole = _EPOCH + timedelta(microseconds=us)
-    return whole.strftime("%Y-%m-%dT%H:%M:%S.") + f"{us % SECOND_US:06d}Z"

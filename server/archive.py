@@ -11,10 +11,10 @@ from archiver.write.writer import Writer
 from base.env import Env, Jobs, ObjectStore
 from base.errors import Unavailable
 from base.ids import NodeName
+from base.together import within
 from base.wrap.limit import LimitedStore
 from base.wrap.metered import MeteredStore
 from base.wrap.retry import RetryingStore
-from server.patience import within
 from storage.archive_port import LogSource
 
 REQUESTS_IN_FLIGHT = 32

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from archiver.read.index import ArchiveIndex
 from archiver.read.status import TableFacts as ArchivedTable
-from archiver.read.status import time_text, window_of_table
+from archiver.read.status import window_of_table
 from archiver.write.agent import ArchiveAgent
 from archiver.write.writer import Writer
 from base.env import Env, Task
 from base.errors import ScrubjayError
 from base.ids import NodeName, PartitionId
+from base.times import utc_text_or_none
 from base.wrap.metered import MeteredStore
 from scrubber.ledger import SCRUB, WHOLE, Ledger, PartitionProof, last_verify
 from server.control import Control
@@ -66,7 +67,7 @@ class Problem(NamedTuple):
         return {
             "kind": self.found.kind,
             "what": self.found.what,
-            "since": time_text(self.since_us),
+            "since": utc_text_or_none(self.since_us),
             "runbook": f"runbooks/{RULES[self.found.kind].runbook}",
         }
 
@@ -317,7 +318,7 @@ class Health:
                 "present": archive.present,
                 "fenced": archive.stopped == "fenced",
                 "last_error": archive.last_error or archive.why or None,
-                "since": time_text(since),
+                "since": utc_text_or_none(since),
                 "requests_per_minute": archive.requests_per_minute,
             },
             "problems": [problem.as_json() for problem in view.problems],
@@ -350,11 +351,11 @@ class Health:
             "table": facts.name,
             "table_id": facts.table_id,
             "health": health_of(mine, serves=all(part.serves for part in parts)),
-            "latest": time_text(facts.latest_us),
+            "latest": utc_text_or_none(facts.latest_us),
             "lag_seconds": None if facts.lag_s is None else round(facts.lag_s, 3),
-            "last_scrub": time_text(min((proof.at_us for proof in proofs), default=None)),
+            "last_scrub": utc_text_or_none(min((proof.at_us for proof in proofs), default=None)),
             "last_verdict": facts.verdict,
-            "last_verify": time_text(facts.verified_us),
+            "last_verify": utc_text_or_none(facts.verified_us),
             "oldest_unproven_seconds": round(max(0, at_us - oldest_us) / 1e6, 3),
         }
 

@@ -10,7 +10,7 @@ from archiver.write.agent import ArchiveAgent
 from archiver.write.writer import UNKNOWN
 from base.env import Env
 from base.errors import ScrubjayError
-from server.patience import within
+from base.together import within
 from storage.control.store import Store
 from storage.node import Node
 

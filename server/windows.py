@@ -15,10 +15,10 @@ from archiver.write.writer import BLOCKED
 from base.env import Env, ObjectStore, Task
 from base.errors import ScrubjayError, Unavailable
 from base.ids import PartitionId
+from base.together import within
 from base.wrap.metered import MeteredStore
 from scrubber.ledger import Proof
 from server.control import Control
-from server.patience import within
 from server.ports import Report
 from storage.catalogue import TableMeta
 from storage.node import Node

@@ -47,7 +47,8 @@ class LoneHost:
         self._env = Env(clock, SimRand(self.world.stream("rand")), self.tasks)
         self.failures = self.tasks.failures
         self.wall_us, self.boot_us = clock.wall_us, clock.boot_us
-        self.spawn, self.sleep, self.call_soon = self.tasks.spawn, self.tasks.sleep, self.tasks.call_soon
+        self.spawn, self.sleep, self.future = self.tasks.spawn, self.tasks.sleep, self.tasks.future
+        self.call_soon, self.call_later = self.tasks.call_soon, self.tasks.call_later
 
     @property
     def now_us(self) -> int:

@@ -28,13 +28,14 @@ from archiver.format.layout import (
     parse,
 )
 from archiver.format.manifest import SegmentManifest, decode_manifest
-from archiver.read.names import Names, bound, in_parallel, list_all, names_of, sweep
+from archiver.read.names import PARALLEL, Names, list_all, names_of, sweep
 from archiver.read.rows import Row, Rows, row_of, state_of
 from archiver.read.suspects import Suspect, Suspects
 from base.env import ObjectStore, Tasks
 from base.errors import Corrupt, Missing
 from base.gate import Gate
 from base.hlc import stamp_micros, stamp_of
+from base.together import in_parallel
 
 CLOSED_KEPT = 16
 """Closed points of different LSNs remembered per partition: enough to find one that the archive has reached while it lags."""
@@ -331,7 +332,7 @@ class ShelfReader:
         table_name = ""
         for start in range(0, len(wanted), 64):
             some = wanted[start : start + 64]
-            read = await in_parallel(self._tasks, [bound(self.manifest, key) for key in some], "read manifests")
+            read = await in_parallel(self._tasks, self.manifest, some, lanes=PARALLEL, name="read manifests")
             for key, found in zip(some, read, strict=True):
                 data = build(key.twin())
                 if isinstance(found, Problem):

@@ -1,18 +1,15 @@
-"""Names in an archive: listings, grouped by partition, and many calls at once."""
+"""Names in an archive: listings, grouped by partition."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 from archiver.format.layout import AFTER_ALL, BaseKey, SegmentKey, build, parse, partition_prefix, tables_prefix
-from base.env import ObjectStore, Tasks
-
-T = TypeVar("T")
+from base.env import ObjectStore
 
 PARALLEL = 8
-"""Requests at a time."""
+"""Requests at a time (`base.together.in_parallel`)."""
 
 
 @dataclass(slots=True)
@@ -99,31 +96,3 @@ async def partitions_of(store: ObjectStore, cluster: str) -> list[tuple[str, str
         else:
             if not page.more:
                 return found
-
-
-async def in_parallel(tasks: Tasks | None, calls: Sequence[Callable[[], Coroutine[Any, Any, T]]], name: str) -> list[T]:
-    """Results in order, PARALLEL at a time. Without tasks (in a worker process): one after the other. The first error is raised after its batch ended."""
-    if tasks is None:
-        return [await call() for call in calls]
-    results: list[T] = []
-    for start in range(0, len(calls), PARALLEL):
-        running = [tasks.spawn(_outcome(call), name=name) for call in calls[start : start + PARALLEL]]
-        outcomes = [await one for one in running]
-        for value, error in outcomes:
-            if error is not None:
-                raise error
-            results.append(value)
-    return results
-
-
-async def _outcome(call: Callable[[], Coroutine[Any, Any, T]]) -> tuple[Any, BaseException | None]:
-    """Value or error, so that a failed sibling is never an exception that nobody awaited."""
-    try:
-        return await call(), None
-    except Exception as error:  # noqa: BLE001 - handed to in_parallel, which raises it
-        return None, error
-
-
-def bound(function: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> Callable[[], Coroutine[Any, Any, T]]:
-    """A call for `in_parallel`."""
-    return lambda: function(*arguments)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from archiver.coverage import Fork, Hole, Window, table_window
 from archiver.read.index import ArchiveIndex, PartitionIndex
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from base.times import utc_text_or_none
 
 
 class TableFacts(NamedTuple):
@@ -46,16 +44,9 @@ class StoreFacts(NamedTuple):
             "present": self.present,
             "fenced": self.fenced is not None,
             "last_error": self.fenced or self.last_error,
-            "since": time_text(self.since_us),
+            "since": utc_text_or_none(self.since_us),
             "complete": self.complete,
         }
-
-
-def time_text(micros: int | None) -> str | None:
-    """RFC 3339 in UTC with microseconds."""
-    if micros is None:
-        return None
-    return (_EPOCH + timedelta(microseconds=micros)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def tables_in(index: ArchiveIndex) -> list[TableFacts]:
@@ -90,10 +81,10 @@ def table_status(index: ArchiveIndex, table: TableFacts, *, now_us: int) -> dict
     return {
         "table": table.name,
         "table_id": table.table_id,
-        "dropped_at": time_text(table.dropped_at_us),
+        "dropped_at": utc_text_or_none(table.dropped_at_us),
         "window": {
-            "earliest": time_text(window.earliest_us),
-            "latest": time_text(window.latest_us),
+            "earliest": utc_text_or_none(window.earliest_us),
+            "latest": utc_text_or_none(window.latest_us),
             "holes": [hole_json(hole) for hole in window.holes],
         },
         "lag_seconds": None if window.latest_us is None else round(max(now_us - window.latest_us, 0) / 1e6, 3),
@@ -115,8 +106,8 @@ def hole_json(hole: Hole) -> dict[str, Any]:
         "partition": hole.partition,
         "first_lsn": hole.first_lsn,
         "last_lsn": hole.last_lsn,
-        "from": time_text(hole.from_us),
-        "to": time_text(hole.to_us),
+        "from": utc_text_or_none(hole.from_us),
+        "to": utc_text_or_none(hole.to_us),
     }
 
 

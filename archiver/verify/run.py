@@ -35,13 +35,14 @@ from archiver.format.layout import (
 )
 from archiver.format.manifest import SegmentManifest, place
 from archiver.read.index import PartitionIndex, Problem, ShelfReader, closed_fault, superseded
-from archiver.read.names import Names, bound, in_parallel, list_all, names_of, seems_whole, sweep
+from archiver.read.names import PARALLEL, Names, list_all, names_of, seems_whole, sweep
 from archiver.read.rows import row_of
 from archiver.verify.jobs import Item, batches, run_check
 from archiver.verify.report import LEVELS, Finding, Memory, VerifyOptions, VerifyReport, is_gone
 from base.env import Disk, Jobs, ObjectStore, Tasks
 from base.errors import Corrupt, Invalid, Missing, Unavailable
 from base.hlc import stamp_micros, stamp_of
+from base.together import in_parallel
 
 FINDINGS_MAX = 10_000
 """More are counted, not listed."""
@@ -255,7 +256,9 @@ class Verifier:
         for start in range(0, len(names), CHUNK):
             self._spend()
             some = [name for name in names[start : start + CHUNK] if name not in fresh]
-            await in_parallel(self._tasks, [bound(self._closed_one, name, sizes, last) for name in some], "read closed objects")
+            await in_parallel(
+                self._tasks, lambda name: self._closed_one(name, sizes, last), some, lanes=PARALLEL, name="read closed objects"
+            )
             await self._tell(some)
             self._say(phase="closed")
         return bool(keys)
@@ -346,7 +349,7 @@ class Verifier:
         for start in range(0, len(order), BATCH * 4):
             self._spend()
             keys = [key for ident in order[start : start + BATCH * 4] for key in groups[ident]]
-            read = await in_parallel(self._tasks, [bound(self._reader.manifest, key) for key in keys], "read manifests")
+            read = await in_parallel(self._tasks, self._reader.manifest, keys, lanes=PARALLEL, name="read manifests")
             found = dict(zip(keys, read, strict=True))
             items: list[Item] = []
             for ident in order[start : start + BATCH * 4]:

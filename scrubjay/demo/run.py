@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from base.times import parse_time
 from scrubjay.demo import client
 from scrubjay.demo.cities import SOURCE, key_item, load_cities
 from scrubjay.demo.damage import ArchiveDamage, Flip, copy_archive, damage_archive, flip_live_bit
@@ -19,7 +20,7 @@ from scrubjay.demo.server import Server
 from scrubjay.demo.story import CheckFailed, Step, Story
 from scrubjay.machine import monotonic_s, pause
 from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, Failure
-from scrubjay.units import human_size, parse_time
+from scrubjay.units import human_size
 from scrubjay.verb import Call, Result
 from scrubjay.verbs.restore_target import plan_lines
 

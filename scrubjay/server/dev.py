@@ -34,6 +34,7 @@ from base.real.limits import Descriptors, raise_descriptors, share_out
 from base.real.loop import AsyncTasks, run
 from base.real.rand import RealRand
 from base.real.stores import open_store, worker_environment
+from base.together import within
 from base.wrap.metered import MeteredStore
 from base.wrap.retry import RetryingStore
 from pitr.restore import RestoreOptions
@@ -50,7 +51,6 @@ from scrubjay.server.surface import http_limits, keys_of, surface
 from server.archive import claim_archive, start_agents, wrapped
 from server.durability import Durability, DurabilityOptions, open_durability
 from server.health import Health, HealthOptions, Problem
-from server.patience import within
 from server.stop import hand_over, planned_stop
 from storage.api.api import DynamoApi
 

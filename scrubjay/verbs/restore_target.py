@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from base.times import parse_time
 from scrubjay.progress import shown_progress
 from scrubjay.text import columns, facts, plural, seconds
-from scrubjay.units import human_size, parse_back, parse_time
+from scrubjay.units import human_size, parse_back
 from scrubjay.verb import Call
 from scrubjay.verbs.findings import finding_lines
 

@@ -11,6 +11,7 @@ from functools import partial
 from archiver.format.identity import attach
 from archiver.write.agent import AgentOptions
 from base.env import Env
+from base.together import settle
 from sim.whole.cluster import CLUSTER, WholeCluster
 from sim.whole.commands import SCHEMA, put
 from sim.world import World
@@ -104,7 +105,7 @@ class IdleRun:
             table = cluster.store.table(f"t{number:05d}")
             assert table is not None
             future = env.tasks.future()
-            cluster.store.write(table, put(number, 1, blind=True), partial(_settle, future))
+            cluster.store.write(table, put(number, 1, blind=True), partial(settle, future))
             await future
         while cluster.store.unarchived_bytes():
             await env.tasks.sleep(1.0)
@@ -118,7 +119,3 @@ class IdleRun:
             self.result.looks += 1
             if view.health != "ok" or not view.durable:
                 self.result.troubles.append(f"{view.health}: {view.problems}")
-
-
-def _settle(future: object, answer: object) -> None:
-    future.set_result(answer)  # type: ignore[attr-defined]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from base.errors import Internal, ScrubjayError
+from base.times import utc_text
 from storage.api import errors
 from storage.api.errors import ApiError
 from storage.api.shapes import Struct
@@ -132,24 +131,13 @@ def trace_headers(traces: Sequence[Trace]) -> list[tuple[str, str]]:
         ((partition, lsn, stamp),) = traces
         headers = [("x-scrubjay-partition", partition), ("x-scrubjay-lsn", str(lsn))]
         if stamp is not None:
-            headers.append(("x-scrubjay-timestamp", rfc3339(stamp)))
+            headers.append(("x-scrubjay-timestamp", utc_text(stamp)))
         return headers
     headers = [
         ("x-scrubjay-partition", ",".join([trace.partition for trace in traces])),
         ("x-scrubjay-lsn", ",".join([str(trace.lsn) for trace in traces])),
     ]
-    stamps = [rfc3339(trace.timestamp_us) for trace in traces if trace.timestamp_us is not None]
+    stamps = [utc_text(trace.timestamp_us) for trace in traces if trace.timestamp_us is not None]
     if stamps and len(stamps) == len(traces):
         headers.append(("x-scrubjay-timestamp", ",".join(stamps)))
     return headers
-
-
-@lru_cache(maxsize=64)
-def _whole_second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def rfc3339(micros: int) -> str:
-    """UTC with microseconds."""
-    seconds, fraction = divmod(micros, 1_000_000)
-    return f"{_whole_second(seconds)}.{fraction:06d}Z"

@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from base.env import Env
-from base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
+from base.errors import Conflict, Corrupt, Unavailable
 from base.ids import Member, PartitionId, TableId
+from base.together import settle
 from storage.catalogue import METADATA_TABLE, KeyAttribute, KeySchema, PartitionInfo, TableMeta, WriterNotes
 from storage.commands.values import RangeAnswer, RangeRead, SwapCommand, Verdict, WriteAnswer
 from storage.control.router import Router
@@ -87,7 +88,7 @@ class Metadata:
             self._router.read_range(
                 info.partition_id,
                 RangeRead(start, None, 10_000, _PAGE_BYTES, reverse=False, consistent=True),
-                partial(_settle, future),
+                partial(settle, future),
             )
             page: RangeAnswer = await future
             for key, item in page.rows:
@@ -105,7 +106,7 @@ class Metadata:
         while True:
             future = self._env.tasks.future()
             request = RangeRead(start, None, 10_000, _PAGE_BYTES, reverse=False, consistent=False)
-            self._router.read_range(self.system.partitions[0].partition_id, request, partial(_settle, future))
+            self._router.read_range(self.system.partitions[0].partition_id, request, partial(settle, future))
             page: RangeAnswer = await future
             for key, item in page.rows:
                 name, text = _decoded(item)
@@ -168,7 +169,7 @@ class Metadata:
         """Write, and again while the outcome is unknown: a compare-and-set that finds its own value has happened. Raises Unavailable."""
         for attempt in range(_TRIES):
             future = self._env.tasks.future()
-            self._router.write(self.system, command, partial(_settle, future))
+            self._router.write(self.system, command, partial(settle, future))
             try:
                 answer: WriteAnswer = await future
             except Unavailable as error:
@@ -223,12 +224,3 @@ def _table(name: str, text: str) -> TableMeta:
         return msgspec.json.decode(text, type=TableMeta)
     except (msgspec.MsgspecError, ValueError) as error:
         raise Corrupt("metadata item malformed", what="metadata", item=name) from error
-
-
-def _settle(future: Any, answer: Any) -> None:
-    if future.done():
-        return
-    if isinstance(answer, ScrubjayError):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)

@@ -11,6 +11,7 @@ import msgspec
 from base.env import Disk, Env, Future
 from base.errors import Corrupt, Internal, Missing, ScrubjayError, Unavailable
 from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from base.together import settle
 from storage.btree.engine import PinnedTree, RowFact, ScanResult, Tree, TreeState
 from storage.catalogue import PartitionInfo, TableMeta
 from storage.control.findings import WINDOW_US, Findings
@@ -165,7 +166,7 @@ class Service:
         )
 
         def done(result: PinnedTree | ScrubjayError) -> None:
-            _settle(future, result)
+            settle(future, result)
 
         replica.checkpoints.pinned(lsn, done)
         try:
@@ -195,7 +196,7 @@ class Service:
             return 0
         try:
             scanned = self._env.tasks.future()
-            pin.digest(replica.lo, replica.hi, bytes_per_second=None, done=lambda result: _settle(scanned, result))
+            pin.digest(replica.lo, replica.hi, bytes_per_second=None, done=lambda result: settle(scanned, result))
             result: ScanResult = await self._bounded(scanned)
         finally:
             pin.release()
@@ -225,7 +226,7 @@ class Service:
             if tree is None:
                 return None
             pinned = self._env.tasks.future()
-            tree.pin(tree.state.applied, lambda result, pinned=pinned: _settle(pinned, result))  # type: ignore[misc]
+            tree.pin(tree.state.applied, lambda result, pinned=pinned: settle(pinned, result))  # type: ignore[misc]
             try:
                 pin: PinnedTree = await self._bounded(pinned)
             except Unavailable as error:
@@ -277,7 +278,7 @@ class Service:
             old.close()
         # Durable before the tree goes: a node that dies half-way then knows at its next start why there is none.
         noted = self._env.tasks.future()
-        replica.keep_tree(HEALING, lambda: _settle(noted, None))
+        replica.keep_tree(HEALING, lambda: settle(noted, None))
         await self._bounded(noted)
         try:
             evidence = f"nodes/{name}/{node.engine.set_aside(partition, reason)}"
@@ -332,7 +333,7 @@ class Service:
             if loaded.done() and not isinstance(result, ScrubjayError):
                 result.close()  # whoever asked was cancelled, or has given up
             else:
-                _settle(loaded, result)
+                settle(loaded, result)
 
         node.engine.load(partition, self._node_path(node.name, rows), state, arrived)
         tree: Tree = await self._bounded(loaded)
@@ -346,11 +347,11 @@ class Service:
     async def _scan(self, tree: Tree, replica: Replica, applied: Lsn) -> ScanResult:
         """Every row of a loaded tree, from its bytes. Raises Corrupt if anything does not check."""
         pinned = self._env.tasks.future()
-        tree.pin(applied, lambda result: _settle(pinned, result))
+        tree.pin(applied, lambda result: settle(pinned, result))
         pin: PinnedTree = await self._bounded(pinned)
         try:
             scanned = self._env.tasks.future()
-            pin.digest(replica.lo, replica.hi, bytes_per_second=None, done=lambda result: _settle(scanned, result))
+            pin.digest(replica.lo, replica.hi, bytes_per_second=None, done=lambda result: settle(scanned, result))
             result: ScanResult = await self._bounded(scanned)
         finally:
             pin.release()
@@ -373,7 +374,7 @@ class Service:
 
     async def _commit_state(self, tree: Tree, state: TreeState) -> None:
         committed = self._env.tasks.future()
-        tree.checkpoint((), state, lambda result: _settle(committed, result))
+        tree.checkpoint((), state, lambda result: settle(committed, result))
         try:
             await self._bounded(committed)
         except BaseException:
@@ -476,15 +477,13 @@ class _PinnedCopy:
 
     async def digest(self, *, bytes_per_second: int | None) -> ScanResult:
         future = self._env.tasks.future()
-        self._tree.digest(
-            self._replica.lo, self._replica.hi, bytes_per_second=bytes_per_second, done=lambda result: _settle(future, result)
-        )
+        self._tree.digest(self._replica.lo, self._replica.hi, bytes_per_second=bytes_per_second, done=lambda result: settle(future, result))
         found: ScanResult = await future
         return found
 
     async def rows(self, start: bytes, end: bytes | None) -> list[RowFact]:
         future = self._env.tasks.future()
-        self._tree.rows(start, end, lambda result: _settle(future, result))
+        self._tree.rows(start, end, lambda result: settle(future, result))
         found: list[RowFact] = await future
         return found
 
@@ -494,14 +493,3 @@ class _PinnedCopy:
 
     def release(self) -> None:
         self._replica.checkpoints.unpin(self._lsn)
-
-
-def _settle(future: Any, result: Any) -> None:
-    if future.done():
-        if not isinstance(result, ScrubjayError) and hasattr(result, "release"):
-            result.release()
-        return
-    if isinstance(result, ScrubjayError):
-        future.set_exception(result)
-    else:
-        future.set_result(result)

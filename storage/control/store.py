@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -18,6 +19,7 @@ from base.env import Env
 from base.errors import Conflict, Exhausted, Missing, ScrubjayError, Unavailable
 from base.hlc import stamp_micros
 from base.ids import Member, NodeName, PartitionId, Stamp, TableId
+from base.together import settle
 from storage.backend import ContinuousBackups, TableSpec
 from storage.catalogue import FinalSeal, PartitionInfo, TableMeta, TableStats
 from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
@@ -386,14 +388,7 @@ class Store:
             raise Unavailable("no leader serves this partition", partition=partition)
         future = self._env.tasks.future()
 
-        def done(result: Record | ScrubjayError) -> None:
-            if future.done():
-                return
-            if isinstance(result, ScrubjayError):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-
+        done = partial(settle, future)
         timer = self._env.tasks.call_later(SEAL_WAIT_S, lambda: done(Unavailable("the seal was not applied in time", partition=partition)))
         try:
             replica.seal(reason, tag, done)

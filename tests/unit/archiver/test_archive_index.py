@@ -13,7 +13,7 @@ from archiver.read.names import list_all, partitions_of
 from archiver.read.rebuild import rebuild
 from archiver.read.replay import Cut
 from archiver.read.rows import Rows, row_of
-from archiver.read.status import StoreFacts, TableFacts, archive_status, tables_in, time_text
+from archiver.read.status import StoreFacts, TableFacts, archive_status, tables_in
 from base.env import ListPage
 from base.hlc import stamp_micros
 from base.ids import Lsn, PartitionId, Stamp, TableId
@@ -525,11 +525,6 @@ def test_status_exit_codes() -> None:
     found.rows.discard(sample.manifest(sample.segments[2])[0].key())
     found.forget()
     assert code([table], store=down) == 2
-
-
-def test_times_are_utc_with_microseconds() -> None:
-    assert time_text(START_US + 7) == "2025-10-09T08:53:20.000007Z"
-    assert time_text(None) is None
 
 
 def test_listing_pages() -> None:
