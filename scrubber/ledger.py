@@ -1,80 +1,21 @@
-"""The ledger: what was verified when, and to which level. SQLite below the data folder (docs/formats/ledger.md).
+"""The ledger: what was verified when, and to which level. What it remembers, and what verify, scrub and status ask of it; `scrubber.sqlite_ledger` keeps it.
 
-It is a memory that saves work and dates alarms, never a proof: losing it costs a re-reading of the archive, nothing else. A ledger file that SQLite
-cannot read is therefore set aside beside itself and begun anew, and `opened.set_aside` says so.
-
-All calls are coroutines; SQLite runs off the loop, one call at a time.
+It is a memory that saves work and dates alarms, never a proof: losing it costs a re-reading of the archive, nothing else.
 """
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from threading import Lock
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
-from sqlite_utils import Database, Migrations
-from sqlite_utils.db import Table
-
-from base.env import Tasks
-from base.errors import Invalid, Unavailable
-
-T = TypeVar("T")
+from base.errors import Invalid
 
 LEVELS = ("listed", "objects", "records", "replayed")
 """Levels of `verify`, each containing the one before."""
 
-RUNS_KEPT = 1000
-"""Scrub reports kept for `scrub history`."""
-
-MEMORY = ":memory:"
 SCRUB = "scrub"
 WHOLE = "archive"
 """Stands for what belongs to no partition: identity, epochs, closed objects, objects of unknown tables."""
-
-migrations = Migrations("scrubjay-ledger")
-
-
-@migrations()
-def m001_objects_partitions_runs(db: Database) -> None:
-    """Version 1."""
-    _table(db, "objects").create({"object": str, "level": int, "at_us": int}, pk=("object", "level"), not_null={"at_us"}, strict=True)
-    _table(db, "partitions").create(
-        {
-            "partition": str,
-            "table_id": str,
-            "depth": str,
-            "at_us": int,
-            "lsn": int,
-            "verdict": str,
-            "healed": int,
-            "rows": int,
-            "digest": str,
-        },
-        pk=("partition", "depth"),
-        not_null={"table_id", "at_us", "verdict", "healed"},
-        strict=True,
-    )
-    _table(db, "runs").create(
-        {"id": int, "started_us": int, "finished_us": int, "verdict": str, "healed": int, "report": str},
-        pk="id",
-        not_null={"started_us"},
-        strict=True,
-    )
-
-
-@migrations()
-def m002_suspects(db: Database) -> None:
-    """Version 2."""
-    _table(db, "suspects").create(
-        {"object": str, "kind": str, "detail": str, "level": str}, pk="object", not_null={"kind", "detail", "level"}, strict=True
-    )
-
-
-def _table(db: Database, name: str) -> Table:
-    return cast(Table, db[name])
 
 
 class Proof(NamedTuple):
@@ -148,123 +89,6 @@ class Ledger(Protocol):
         ...
 
 
-class SqliteLedger:
-    """A Ledger in one SQLite file. Made by `SqliteLedger.open`."""
-
-    def __init__(self, tasks: Tasks, path: str, db: Database, set_aside: str | None) -> None:
-        self._tasks = tasks
-        self.path = path
-        self._db = db
-        self._lock = Lock()
-        self.set_aside = set_aside
-        """Where a ledger that could not be read was moved when this one was opened; None if it was sound."""
-
-    @classmethod
-    async def open(cls, tasks: Tasks, path: str) -> SqliteLedger:
-        """path: of the file (made with its folder if absent), or MEMORY. Raises Unavailable (disk full, no rights)."""
-        db, set_aside = await tasks.blocking(lambda: _open(path))
-        return cls(tasks, path, db, set_aside)
-
-    async def close(self) -> None:
-        await self._run(lambda db: db.close())
-
-    async def skip(self, objects: Sequence[str], *, level: str, since_us: int) -> list[str]:
-        rank = level_rank(level)
-        query = "select o.object from objects o join json_each(?) j on o.object = j.value where o.level >= ? and o.at_us >= ?"
-        wanted = json.dumps(list(objects))
-        found = await self._run(lambda db: {row["object"] for row in db.query(query, [wanted, rank, since_us])})
-        return [one for one in objects if one in found]
-
-    async def proved(self, proofs: Sequence[Proof]) -> None:
-        rows = [{"object": one.object, "level": level_rank(one.level), "at_us": one.at_us} for one in proofs]
-        await self._run(lambda db: _write(db, "objects", rows))
-
-    async def failed(self, objects: Sequence[str]) -> None:
-        wanted = json.dumps(list(objects))
-        await self._run(lambda db: _execute(db, "update objects set at_us = -1 where object in (select value from json_each(?))", [wanted]))
-
-    async def known(self, prefix: str) -> list[str]:
-        query = "select distinct object from objects where object >= ? and object < ? order by object"
-        return await self._run(lambda db: [str(row["object"]) for row in db.query(query, [prefix, prefix + "\uffff"])])
-
-    async def known_partitions(self, cluster: str) -> list[tuple[str, str]]:
-        # <cluster>/t=<table>/p=<partition>/: ids have a fixed width.
-        query = "select distinct substr(object, 40, 36) as t, substr(object, 79, 36) as p from objects where object >= ? and object < ? order by 1, 2"
-        prefix = f"{cluster}/t="
-        return await self._run(lambda db: [(str(row["t"]), str(row["p"])) for row in db.query(query, [prefix, prefix + "\uffff"])])
-
-    async def newest(self, prefix: str) -> str | None:
-        """The last in key order of the objects ever proven below `prefix`."""
-        query = "select max(object) as newest from objects where object >= ? and object < ?"
-        return await self._run(lambda db: cast("str | None", next(iter(db.query(query, [prefix, prefix + "\uffff"])))["newest"]))
-
-    async def suspects(self) -> dict[str, tuple[str, str, str]]:
-        """Objects that were found bad and have not been found sound since: (kind, detail, level), by key."""
-        query = "select object, kind, detail, level from suspects order by rowid"
-        return await self._run(lambda db: {row["object"]: (row["kind"], row["detail"], row["level"]) for row in db.query(query)})
-
-    async def keep_suspects(self, found: Mapping[str, tuple[str, str, str]]) -> None:
-        """These and no others."""
-        rows = [{"object": key, "kind": kind, "detail": detail, "level": level} for key, (kind, detail, level) in found.items()]
-
-        def work(db: Database) -> None:
-            with db.conn:
-                db.execute("delete from suspects")
-                _table(db, "suspects").insert_all(rows)
-
-        await self._run(work)
-
-    async def scrubbed(self, proof: PartitionProof) -> None:
-        await self._run(lambda db: _write(db, "partitions", [{**proof._asdict(), "healed": int(proof.healed)}]))
-
-    async def verified(self, proofs: Sequence[PartitionProof]) -> None:
-        rows = [{**proof._asdict(), "healed": int(proof.healed)} for proof in proofs]
-        await self._run(lambda db: _write(db, "partitions", rows))
-
-    async def partitions(self) -> list[PartitionProof]:
-        rows = await self._run(lambda db: list(_table(db, "partitions").rows_where(order_by="partition, depth")))
-        return [PartitionProof(**{**row, "healed": bool(row["healed"])}) for row in rows]
-
-    async def begin_run(self, started_us: int) -> int:
-        def work(db: Database) -> int:
-            with db.conn:
-                at = _table(db, "runs").insert({"started_us": started_us, "healed": 0}).last_pk
-                db.execute("delete from runs where id <= (select max(id) from runs) - ?", [RUNS_KEPT])
-            return int(cast(int, at))
-
-        return await self._run(work)
-
-    async def end_run(self, run: int, *, finished_us: int, verdict: str, healed: bool, report: dict[str, Any]) -> None:
-        change = [finished_us, verdict, int(healed), json.dumps(report, sort_keys=True), run]
-        await self._run(
-            lambda db: _execute(db, "update runs set finished_us = ?, verdict = ?, healed = ?, report = ? where id = ?", change)
-        )
-
-    async def runs(self, limit: int) -> list[Run]:
-        rows = await self._run(lambda db: list(_table(db, "runs").rows_where(order_by="id desc", limit=limit)))
-        return [
-            Run(
-                row["id"],
-                row["started_us"],
-                row["finished_us"],
-                row["verdict"],
-                bool(row["healed"]),
-                _report(row["report"]),
-            )
-            for row in rows
-        ]
-
-    async def _run(self, work: Callable[[Database], T]) -> T:
-        def locked() -> T:
-            with self._lock:
-                try:
-                    return work(self._db)
-                except sqlite3.Error as error:
-                    raise Unavailable("the ledger cannot be used", path=self.path, why=str(error)) from error
-
-        return await self._tasks.blocking(locked)
-
-
 def last_verify(proofs: Sequence[PartitionProof]) -> tuple[int, str] | None:
     """When one partition's archive was verified last, and what stands: a mismatch does until a verify at its level or deeper has passed since. Pure.
 
@@ -285,71 +109,3 @@ def level_rank(level: str) -> int:
     if level not in LEVELS:
         raise Invalid("unknown level", asked=level, found=", ".join(LEVELS))
     return LEVELS.index(level) + 1
-
-
-def _report(text: str | None) -> dict[str, Any] | None:
-    """A run's report; None if it has none, or one that cannot be read any more (SQLite does not check what a row holds)."""
-    try:
-        found = None if text is None else json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _write(db: Database, table: str, rows: Sequence[dict[str, Any]]) -> None:
-    with db.conn:
-        _table(db, table).upsert_all(rows)
-
-
-def _execute(db: Database, sql: str, arguments: Sequence[Any]) -> None:
-    with db.conn:
-        db.execute(sql, arguments)
-
-
-def _open(path: str) -> tuple[Database, str | None]:
-    try:
-        if path == MEMORY:
-            return _connect(path), None
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return _connect(path), None
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
-            return _begin_anew(path)
-    except (OSError, sqlite3.OperationalError) as error:
-        step = (
-            f"let the user that runs it read and write {path}, or move it away: it only remembers what was verified when, and is begun anew"
-        )
-        raise Unavailable("the ledger cannot be opened", path=path, why=str(error), next=step) from error
-
-
-def _begin_anew(path: str) -> tuple[Database, str]:
-    """Move the unreadable file (and its journal) to the first free name beside it, and start an empty ledger."""
-    number = 1
-    while Path(f"{path}.corrupt-{number}").exists():
-        number += 1
-    aside = f"{path}.corrupt-{number}"
-    Path(path).rename(aside)
-    for suffix in ("-wal", "-shm"):
-        if Path(path + suffix).exists():
-            Path(path + suffix).rename(aside + suffix)
-    return _connect(path), aside
-
-
-def _connect(path: str) -> Database:
-    """Open, check every page, and bring the schema up to date. Raises sqlite3.DatabaseError if the file is damaged."""
-    connection = sqlite3.connect(path, check_same_thread=False)
-    try:
-        if path != MEMORY:
-            connection.execute("pragma journal_mode = wal")
-            connection.execute("pragma synchronous = normal")
-        found = connection.execute("pragma quick_check").fetchone()[0]
-        if found != "ok":
-            raise sqlite3.DatabaseError(found)
-        db = Database(connection)
-        migrations.apply(db)
-    except BaseException:
-        connection.close()
-        raise
-    return db

@@ -17,11 +17,12 @@ from pitr.restore import RestoreOptions
 from pitr.service import RestoreService
 from pitr.source import ArchiveSource
 from scrubber.healer import Healer
-from scrubber.ledger import WHOLE, PartitionProof, Proof, SqliteLedger
+from scrubber.ledger import WHOLE, PartitionProof, Proof
 from scrubber.options import ScrubOptions
 from scrubber.rebuilt import ArchiveReferences
 from scrubber.service import ScrubService
 from scrubber.shelves import StoreShelves
+from scrubber.sqlite_ledger import SqliteLedger
 from server.control import Control
 from server.ports import ProgressSink, Report
 from server.windows import Windows, archived_here

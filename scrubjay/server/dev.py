@@ -38,8 +38,8 @@ from base.together import within
 from base.wrap.metered import MeteredStore
 from base.wrap.retry import RetryingStore
 from pitr.restore import RestoreOptions
-from scrubber.ledger import SqliteLedger
 from scrubber.options import ScrubOptions
+from scrubber.sqlite_ledger import SqliteLedger
 from scrubjay import __version__
 from scrubjay.config import Config
 from scrubjay.server.cluster import NODES, ZONES, Cluster, open_cluster

@@ -19,8 +19,8 @@ from base.errors import Internal, ScrubjayError, Unavailable
 from base.ids import ClusterId, Member, NodeName, PartitionId, TableId
 from base.wrap.retry import RetryingStore
 from pitr.restore import RestoreOptions
-from scrubber.ledger import MEMORY, SqliteLedger
 from scrubber.options import ScrubOptions
+from scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from server.archive import Wrapped, claim_archive, start_agents, wrapped
 from server.control import Control, open_control
 from server.durability import Durability, DurabilityOptions, open_durability

@@ -10,8 +10,8 @@ import pytest
 from base.errors import Corrupt, Unavailable
 from base.ids import Lsn, NodeName, PartitionId
 from scrubber.healer import Healer
-from scrubber.ledger import MEMORY, SqliteLedger
 from scrubber.report import ScrubReport
+from scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from sim.disk import SimDisk
 from sim.whole.commands import key_of
 from storage.catalogue import TableMeta

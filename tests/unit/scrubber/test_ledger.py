@@ -14,7 +14,8 @@ import pytest
 from sqlite_utils import Database
 
 from base.errors import Invalid
-from scrubber.ledger import LEVELS, MEMORY, RUNS_KEPT, PartitionProof, Proof, SqliteLedger, last_verify
+from scrubber.ledger import LEVELS, PartitionProof, Proof, last_verify
+from scrubber.sqlite_ledger import MEMORY, RUNS_KEPT, SqliteLedger
 from tests.fixtures.golden import Golden
 
 T = TypeVar("T")

@@ -12,11 +12,11 @@ from base.errors import Corrupt, Missing, Unavailable
 from base.ids import Lsn, PartitionId
 from scrubber.compare import differences_in
 from scrubber.evidence import Side
-from scrubber.ledger import MEMORY, SqliteLedger
 from scrubber.options import ScrubOptions
 from scrubber.reference import Damage, base_due
 from scrubber.report import ScrubReport
 from scrubber.run import choose, order, scrub
+from scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubber.verdict import Verdict
 from sim.lone import LoneHost
 from storage.catalogue import RestoreOrigin

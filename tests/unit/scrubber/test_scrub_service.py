@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from base.gate import Gate
-from scrubber.ledger import MEMORY, SqliteLedger
 from scrubber.options import ScrubOptions
 from scrubber.service import ScrubService
+from scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.progress import shown_progress
 from sim.lone import LoneHost
 from tests.unit.control.house import House

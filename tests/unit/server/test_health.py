@@ -13,7 +13,8 @@ from base.hlc import stamp_of
 from base.ids import NodeName, PartitionId, TableId
 from base.wrap.faulty import FaultyStore
 from base.wrap.metered import MeteredStore
-from scrubber.ledger import MEMORY, PartitionProof, SqliteLedger
+from scrubber.ledger import PartitionProof
+from scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from server.health import Health, HealthOptions, Heard, Problem, View
 from server.windows import archived_here
 from sim.whole.cluster import CLUSTER, NAMES

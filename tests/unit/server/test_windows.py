@@ -11,7 +11,8 @@ from archiver.write.agent import AgentOptions
 from archiver.write.claiming import ClaimOptions
 from base.errors import Unavailable
 from base.wrap.metered import MeteredStore
-from scrubber.ledger import MEMORY, Proof, SqliteLedger
+from scrubber.ledger import Proof
+from scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.config import ArchiveConfig
 from server.windows import AGAIN_S, CLOSED_LOOK_S, Book, Windows
 from tests.unit.archiver.sample import CLUSTER
