@@ -20,9 +20,9 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from base.errors import Missing, Unavailable
-from base.hlc import last_stamp_at, stamp_micros
-from storage.log import chain as chains
+from scrubjay.base.errors import Missing, Unavailable
+from scrubjay.base.hlc import last_stamp_at, stamp_micros
+from scrubjay.storage.log import chain as chains
 
 
 class Span(NamedTuple):

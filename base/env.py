@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from base.errors import ScrubjayError
-from base.ids import NodeName
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import NodeName
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

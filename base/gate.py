@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from base.env import Future, Tasks
+from scrubjay.base.env import Future, Tasks
 
 
 class Gate:

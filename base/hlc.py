@@ -9,8 +9,8 @@ max(wall, reservation), so a stamp is never handed out twice.
 
 from __future__ import annotations
 
-from base.errors import Unavailable
-from base.ids import Stamp
+from scrubjay.base.errors import Unavailable
+from scrubjay.base.ids import Stamp
 
 COUNTER_BITS = 12
 _COUNTER_MASK = (1 << COUNTER_BITS) - 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from base.errors import Corrupt, DiskFull, Exhausted, Exists, Missing, ScrubjayError, Unavailable
+from scrubjay.base.errors import Corrupt, DiskFull, Exhausted, Exists, Missing, ScrubjayError, Unavailable
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 EXHAUSTED = {

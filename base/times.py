@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from base.errors import Invalid
+from scrubjay.base.errors import Invalid
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_US = -62_135_596_800_000_000

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from base.env import Future, Task, Tasks
-from base.errors import ScrubjayError, Unavailable
+from scrubjay.base.env import Future, Task, Tasks
+from scrubjay.base.errors import ScrubjayError, Unavailable
 
 T = TypeVar("T")
 A = TypeVar("A")

@@ -21,8 +21,8 @@ from typing import Any
 
 import uvloop
 
-from base.http import Request
-from storage.api.api import DynamoApi
+from scrubjay.base.http import Request
+from scrubjay.storage.api.api import DynamoApi
 from tests.api_server import ApiServer, request_headers
 
 TABLE = "bench"

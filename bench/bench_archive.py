@@ -11,19 +11,19 @@ import argparse
 import time
 from typing import Any
 
-from archiver.format.identity import attach
-from archiver.write.agent import AgentOptions, ArchiveAgent
-from archiver.write.claiming import Claiming
-from archiver.write.outgoing import prepare, request
-from archiver.write.writer import Writer
-from base.env import Env
-from base.real.clock import RealClock
-from base.real.loop import AsyncTasks, run
-from base.real.rand import RealRand
-from base.real.stores import open_store
-from base.wrap.metered import MeteredStore
 from bench.bench_rebuild import fill
-from sim.lone import LoneStore
+from scrubjay.archiver.format.identity import attach
+from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.claiming import Claiming
+from scrubjay.archiver.write.outgoing import prepare, request
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Env
+from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.loop import AsyncTasks, run
+from scrubjay.base.real.rand import RealRand
+from scrubjay.base.real.stores import open_store
+from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.sim.lone import LoneStore
 from tests.unit.archiver.sample import CLUSTER, Sample
 from tests.unit.archiver.test_archive_agent import FakeSource
 from tests.unit.archiver.test_archive_claiming import MemoryBook

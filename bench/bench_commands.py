@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable
 
 from bench.bench_api import ITEM
-from storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
-from storage.commands.evaluate import evaluate
-from storage.commands.values import DeleteCommand, PutCommand, UpdateCommand, Verdict, WriteAnswer, WriteCommand
-from storage.items.encoding import encode_item
-from storage.items.expressions import parse_condition, parse_update
-from storage.items.wire import item_from_json
+from scrubjay.storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
+from scrubjay.storage.commands.evaluate import evaluate
+from scrubjay.storage.commands.values import DeleteCommand, PutCommand, UpdateCommand, Verdict, WriteAnswer, WriteCommand
+from scrubjay.storage.items.encoding import encode_item
+from scrubjay.storage.items.expressions import parse_condition, parse_update
+from scrubjay.storage.items.wire import item_from_json
 
 COUNT = 5_000
 

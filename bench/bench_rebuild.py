@@ -11,11 +11,11 @@ import argparse
 import hashlib
 import time
 
-from archiver.read.rebuild import rebuild
-from archiver.read.replay import Cut
-from base.ids import Lsn
-from sim.lone import LoneDisk, LoneHost, LoneStore
-from storage.log.record import Effect, Op
+from scrubjay.archiver.read.rebuild import rebuild
+from scrubjay.archiver.read.replay import Cut
+from scrubjay.base.ids import Lsn
+from scrubjay.sim.lone import LoneDisk, LoneHost, LoneStore
+from scrubjay.storage.log.record import Effect, Op
 from tests.unit.archiver.sample import ATTACHED, Sample
 
 SEGMENT_BYTES = 8 << 20
@@ -48,7 +48,7 @@ def main() -> None:
     store.objects.update(sample.objects())
     manifests, base = sample.manifests(), None
     if options.base:
-        from archiver.format.base import upload_base
+        from scrubjay.archiver.format.base import upload_base
 
         half = manifests[len(manifests) // 2 - 1]
         done = loop.run(rebuild(store, disk, base=None, segments=manifests, cut=Cut(lsn=Lsn(half.last)), output="rows", work="w"))

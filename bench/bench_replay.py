@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from base.ids import Ballot, Lsn, Member, PartitionId
-from base.real.disk import RealDisk
-from storage.log.record import Kind, Record, encode
-from storage.wal.port import Append, Boot, Create
-from storage.wal.wal import Wal
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.wal.port import Append, Boot, Create
+from scrubjay.storage.wal.wal import Wal
 
 P = PartitionId("00000000-0000-4000-8000-00000000000a")
 Q = PartitionId("10000000-0000-4000-8000-00000000000b")

@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from base.ids import Lsn, Stamp
-from storage.btree.engine import Change, Row, TreeState
-from storage.btree.lmdb_tree import TreeWriter
-from storage.btree.row import encode_value
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree.engine import Change, Row, TreeState
+from scrubjay.storage.btree.lmdb_tree import TreeWriter
+from scrubjay.storage.btree.row import encode_value
 
 PARTITION = bytes(range(16))
 

@@ -12,11 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from base.ids import Ballot, Lsn, Member, PartitionId
-from base.real.disk import RealDisk
-from storage.log.record import Kind, encode
-from storage.wal.port import Append, Create
-from storage.wal.wal import Wal
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.storage.log.record import Kind, encode
+from scrubjay.storage.wal.port import Append, Create
+from scrubjay.storage.wal.wal import Wal
 
 P = PartitionId("00000000-0000-4000-8000-00000000000a")
 OWNER = bytes.fromhex(P.replace("-", ""))[:8]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from archiver.coverage import Window
-from base.ids import Lsn, Stamp
-from pitr.plan import History, PartitionPlan
-from scrubber.reference import Damage
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.log.digest import Total
+from scrubjay.archiver.coverage import Window
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.pitr.plan import History, PartitionPlan
+from scrubjay.scrubber.reference import Damage
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.log.digest import Total
 
 Progress = Callable[[dict[str, Any]], None]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from base.errors import Conflict, Corrupt, DiskFull, Fenced, Missing, ScrubjayError
-from base.times import utc_text, utc_text_or_none
-from storage.catalogue import TableMeta
-from storage.log.digest import MASK, Total
-from storage.service_port import ServicePort
+from scrubjay.base.errors import Conflict, Corrupt, DiskFull, Fenced, Missing, ScrubjayError
+from scrubjay.base.times import utc_text, utc_text_or_none
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.log.digest import MASK, Total
+from scrubjay.storage.service_port import ServicePort
 
 PREFIX = "restore/"
 VERSION = 3

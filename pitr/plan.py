@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from archiver.coverage import Facts, Span, Start, coverage, path_to
-from base.ids import Lsn, PartitionId, Stamp
+from scrubjay.archiver.coverage import Facts, Span, Start, coverage, path_to
+from scrubjay.base.ids import Lsn, PartitionId, Stamp
 
 
 class SegmentFacts(NamedTuple):

@@ -23,14 +23,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from base.env import Env
-from base.errors import Conflict, Corrupt, Missing, ScrubjayError, Unavailable
-from base.gate import Gate
-from base.hlc import last_stamp_at
-from base.ids import Lsn, NodeName, PartitionId, Stamp
-from base.together import in_parallel
-from pitr.archive import RestoreArchive, RestoredRows, TableArchive
-from pitr.job import (
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Conflict, Corrupt, Missing, ScrubjayError, Unavailable
+from scrubjay.base.gate import Gate
+from scrubjay.base.hlc import last_stamp_at
+from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp
+from scrubjay.base.together import in_parallel
+from scrubjay.pitr.archive import RestoreArchive, RestoredRows, TableArchive
+from scrubjay.pitr.job import (
     CONFIRM,
     DIFFERS,
     FAILED,
@@ -46,14 +46,14 @@ from pitr.job import (
     next_step,
     note,
 )
-from pitr.plan import BaseFacts, History, PartitionPlan, Plan, Rates, learn, plan_table
-from scrubber.evidence import ARCHIVE
-from scrubber.reference import Damage
-from scrubber.report import Found
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.log.digest import Total
-from storage.log.record import Seal
-from storage.service_port import Finding, ServicePort
+from scrubjay.pitr.plan import BaseFacts, History, PartitionPlan, Plan, Rates, learn, plan_table
+from scrubjay.scrubber.evidence import ARCHIVE
+from scrubjay.scrubber.reference import Damage
+from scrubjay.scrubber.report import Found
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.record import Seal
+from scrubjay.storage.service_port import Finding, ServicePort
 
 T = TypeVar("T")
 

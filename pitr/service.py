@@ -7,19 +7,19 @@ from typing import Any
 
 import msgspec
 
-from base.env import Env, Task
-from base.errors import Conflict, Missing, ScrubjayError, Unavailable, Unsafe
-from base.gate import Gate
-from base.hlc import stamp_micros
-from base.ids import PartitionId, Stamp, TableId
-from base.times import utc_text, utc_text_or_none
-from pitr.archive import RestoreArchive, TableArchive
-from pitr.job import CANCELLED, FAILED, PREFIX, PUBLISHED, RUNNING, AskedNote, RestoreJob, WindowNote, load_job, note
-from pitr.plan import Plan, plan_table
-from pitr.restore import POLL_S, Restore, RestoreOptions, ends_reached, folder_of, parts_of, rates_of, with_closed
-from pitr.target import Asked, Bounds, Reach, exactly_one, reach, resolve
-from storage.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
-from storage.service_port import ServicePort
+from scrubjay.base.env import Env, Task
+from scrubjay.base.errors import Conflict, Missing, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.gate import Gate
+from scrubjay.base.hlc import stamp_micros
+from scrubjay.base.ids import PartitionId, Stamp, TableId
+from scrubjay.base.times import utc_text, utc_text_or_none
+from scrubjay.pitr.archive import RestoreArchive, TableArchive
+from scrubjay.pitr.job import CANCELLED, FAILED, PREFIX, PUBLISHED, RUNNING, AskedNote, RestoreJob, WindowNote, load_job, note
+from scrubjay.pitr.plan import Plan, plan_table
+from scrubjay.pitr.restore import POLL_S, Restore, RestoreOptions, ends_reached, folder_of, parts_of, rates_of, with_closed
+from scrubjay.pitr.target import Asked, Bounds, Reach, exactly_one, reach, resolve
+from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
+from scrubjay.storage.service_port import ServicePort
 
 JOBS_KEPT = 50
 """Published restores remembered for `restore status`."""

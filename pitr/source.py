@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from archiver.coverage import Facts, Window, table_window
-from archiver.format.layout import build, parse
-from archiver.read.index import ArchiveIndex, PartitionIndex
-from archiver.read.rebuild import from_answer
-from archiver.write.writer import Writer
-from base.env import Disk, Env, Jobs
-from base.errors import Corrupt, Missing
-from base.gate import Gate
-from base.ids import Lsn, Stamp
-from pitr.archive import Progress, RestoreArchive, RestoredRows, TableArchive
-from pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
-from scrubber.jobs import UPLOAD
-from scrubber.reference import Damage, schema_text
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.log import chain as chains
+from scrubjay.archiver.coverage import Facts, Window, table_window
+from scrubjay.archiver.format.layout import build, parse
+from scrubjay.archiver.read.index import ArchiveIndex, PartitionIndex
+from scrubjay.archiver.read.rebuild import from_answer
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Disk, Env, Jobs
+from scrubjay.base.errors import Corrupt, Missing
+from scrubjay.base.gate import Gate
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.pitr.archive import Progress, RestoreArchive, RestoredRows, TableArchive
+from scrubjay.pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
+from scrubjay.scrubber.jobs import UPLOAD
+from scrubjay.scrubber.reference import Damage, schema_text
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.log import chain as chains
 
-REBUILD = "archiver.read.rebuild:rebuild_job"
+REBUILD = "scrubjay.archiver.read.rebuild:rebuild_job"
 FOLDER = "tmp/restore"
 
 

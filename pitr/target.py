@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from base.errors import Invalid, Unsafe
-from base.hlc import last_stamp_at
-from base.ids import Stamp
-from base.times import FIRST_US
+from scrubjay.base.errors import Invalid, Unsafe
+from scrubjay.base.hlc import last_stamp_at
+from scrubjay.base.ids import Stamp
+from scrubjay.base.times import FIRST_US
 
 
 class Asked(NamedTuple):

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from base.ids import Lsn
-from scrubber.evidence import ABSENT, ARCHIVE, UNREADABLE, Difference, Kind, Ruling, Side
-from scrubber.judge import who_is_wrong
-from storage.btree.engine import RowFact
-from storage.log.digest import RANGES, RangeDigest
+from scrubjay.base.ids import Lsn
+from scrubjay.scrubber.evidence import ABSENT, ARCHIVE, UNREADABLE, Difference, Kind, Ruling, Side
+from scrubjay.scrubber.judge import who_is_wrong
+from scrubjay.storage.btree.engine import RowFact
+from scrubjay.storage.log.digest import RANGES, RangeDigest
 
 
 def ranges_to_descend(sides: Sequence[Side], reference: RangeDigest | None) -> list[int]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from scrubber.compare import fold_strays
-from scrubber.evidence import ARCHIVE, SUSPECT, Absentee, Difference, Kind, Ruling, Side
-from scrubber.judge import may_heal
-from scrubber.verdict import Verdict, worst
-from storage.log.digest import RANGES, RangeDigest, Total
+from scrubjay.scrubber.compare import fold_strays
+from scrubjay.scrubber.evidence import ARCHIVE, SUSPECT, Absentee, Difference, Kind, Ruling, Side
+from scrubjay.scrubber.judge import may_heal
+from scrubjay.scrubber.verdict import Verdict, worst
+from scrubjay.storage.log.digest import RANGES, RangeDigest, Total
 
 
 @dataclass(frozen=True, slots=True)

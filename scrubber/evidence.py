@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from base.ids import Lsn
-from storage.log.digest import RangeDigest
+from scrubjay.base.ids import Lsn
+from scrubjay.storage.log.digest import RangeDigest
 
 ARCHIVE: Final = "archive"
 """The name under which the reference, and any fault of the archive, is reported."""

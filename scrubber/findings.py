@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from base.env import Clock
-from base.errors import Corrupt, Missing, ScrubjayError, Unavailable
-from scrubber.conclude import Comparison
-from scrubber.evidence import ARCHIVE, Difference, Ruling
-from scrubber.reference import Damage, Origin, Reference, References
-from scrubber.report import Found
-from storage.catalogue import KeySchema, PartitionInfo, TableMeta
-from storage.items.encoding import decode_item
-from storage.items.wire import value_to_json
-from storage.service_port import Finding, Pinned
+from scrubjay.base.env import Clock
+from scrubjay.base.errors import Corrupt, Missing, ScrubjayError, Unavailable
+from scrubjay.scrubber.conclude import Comparison
+from scrubjay.scrubber.evidence import ARCHIVE, Difference, Ruling
+from scrubjay.scrubber.reference import Damage, Origin, Reference, References
+from scrubjay.scrubber.report import Found
+from scrubjay.storage.catalogue import KeySchema, PartitionInfo, TableMeta
+from scrubjay.storage.items.encoding import decode_item
+from scrubjay.storage.items.wire import value_to_json
+from scrubjay.storage.service_port import Finding, Pinned
 
 
 class Naming:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from base.env import Env, Task
-from base.errors import ScrubjayError
-from base.ids import NodeName
-from scrubber.reference import References
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.service_port import Copy, ServicePort
+from scrubjay.base.env import Env, Task
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import NodeName
+from scrubjay.scrubber.reference import References
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.service_port import Copy, ServicePort
 
 PAUSE_MAX_S = 60.0
 LIVE = ("CREATING", "ACTIVE", "UPDATING", "DELETING")

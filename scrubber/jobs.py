@@ -9,26 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from archiver.format.base import Origin, upload_base
-from archiver.format.identity import Attached
-from archiver.format.layout import build
-from archiver.format.records import walk
-from archiver.read.rebuild import read_segment, rebuild_job, segment_keys
-from base.checksum import row_hash
-from base.env import Disk, JobContext
-from base.errors import Corrupt, Missing
-from base.ids import Lsn
-from storage.btree.engine import Row, RowFact
-from storage.btree.rowfile import read_rowfile
-from storage.log import record as records
-from storage.log.digest import RangeDigest, Total
-from storage.log.record import IMPLEMENTED, Kind
+from scrubjay.archiver.format.base import Origin, upload_base
+from scrubjay.archiver.format.identity import Attached
+from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.format.records import walk
+from scrubjay.archiver.read.rebuild import read_segment, rebuild_job, segment_keys
+from scrubjay.base.checksum import row_hash
+from scrubjay.base.env import Disk, JobContext
+from scrubjay.base.errors import Corrupt, Missing
+from scrubjay.base.ids import Lsn
+from scrubjay.storage.btree.engine import Row, RowFact
+from scrubjay.storage.btree.rowfile import read_rowfile
+from scrubjay.storage.log import record as records
+from scrubjay.storage.log.digest import RangeDigest, Total
+from scrubjay.storage.log.record import IMPLEMENTED, Kind
 
-REFERENCE = "scrubber.jobs:reference_job"
-FACTS = "scrubber.jobs:facts_job"
-ITEMS = "scrubber.jobs:items_job"
-TRACE = "scrubber.jobs:trace_job"
-UPLOAD = "scrubber.jobs:upload_base_job"
+REFERENCE = "scrubjay.scrubber.jobs:reference_job"
+FACTS = "scrubjay.scrubber.jobs:facts_job"
+ITEMS = "scrubjay.scrubber.jobs:items_job"
+TRACE = "scrubjay.scrubber.jobs:trace_job"
+UPLOAD = "scrubjay.scrubber.jobs:upload_base_job"
 
 HASH_BYTES = 16
 

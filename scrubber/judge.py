@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping
 
-from scrubber.evidence import UNREADABLE, Ruling
+from scrubjay.scrubber.evidence import UNREADABLE, Ruling
 
 
 def who_is_wrong(values: Mapping[str, Hashable], reference: Hashable | None) -> tuple[Ruling, tuple[str, ...]] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from base.errors import Invalid
+from scrubjay.base.errors import Invalid
 
 LEVELS = ("listed", "objects", "records", "replayed")
 """Levels of `verify`, each containing the one before."""

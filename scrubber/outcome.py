@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from scrubber.conclude import Comparison, CopyVerdict
-from scrubber.evidence import ARCHIVE, SUSPECT
-from scrubber.reference import Reference
-from scrubber.report import Found, PartitionReport, fault_of, merge_findings, same_fault
-from scrubber.verdict import Verdict
-from storage.service_port import Copy, Finding, SealPoint
+from scrubjay.scrubber.conclude import Comparison, CopyVerdict
+from scrubjay.scrubber.evidence import ARCHIVE, SUSPECT
+from scrubjay.scrubber.reference import Reference
+from scrubjay.scrubber.report import Found, PartitionReport, fault_of, merge_findings, same_fault
+from scrubjay.scrubber.verdict import Verdict
+from scrubjay.storage.service_port import Copy, Finding, SealPoint
 
 
 @dataclass(slots=True)

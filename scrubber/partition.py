@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from base.env import Env
-from base.errors import ScrubjayError, Unavailable
-from base.ids import NodeName
-from scrubber.findings import Naming
-from scrubber.meter import Meter, Tell
-from scrubber.options import ScrubOptions
-from scrubber.outcome import Pass, not_begun, proven, report_of
-from scrubber.passes import PASSING, Passes
-from scrubber.reference import References, base_due
-from scrubber.report import Found, PartitionReport
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.service_port import Finding, ServicePort
+from scrubjay.base.env import Env
+from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.ids import NodeName
+from scrubjay.scrubber.findings import Naming
+from scrubjay.scrubber.meter import Meter, Tell
+from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.outcome import Pass, not_begun, proven, report_of
+from scrubjay.scrubber.passes import PASSING, Passes
+from scrubjay.scrubber.reference import References, base_due
+from scrubjay.scrubber.report import Found, PartitionReport
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.service_port import Finding, ServicePort
 
 
 class PartitionScrub:

@@ -10,22 +10,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from base.env import Env
-from base.errors import Corrupt, Internal, Missing, ScrubjayError
-from base.ids import Lsn, NodeName
-from base.together import gather
-from scrubber.compare import differences_in, ranges_to_descend
-from scrubber.conclude import Comparison, conclude
-from scrubber.evidence import ARCHIVE, SUSPECT, Absentee, Difference, Ruling, Side
-from scrubber.findings import Naming
-from scrubber.meter import Meter
-from scrubber.options import ScrubOptions
-from scrubber.outcome import Pass
-from scrubber.reference import Damage, Reference, References
-from storage.btree.engine import RowFact, ScanResult
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.log.record import Seal
-from storage.service_port import Copy, Pinned, ServicePort
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Corrupt, Internal, Missing, ScrubjayError
+from scrubjay.base.ids import Lsn, NodeName
+from scrubjay.base.together import gather
+from scrubjay.scrubber.compare import differences_in, ranges_to_descend
+from scrubjay.scrubber.conclude import Comparison, conclude
+from scrubjay.scrubber.evidence import ARCHIVE, SUSPECT, Absentee, Difference, Ruling, Side
+from scrubjay.scrubber.findings import Naming
+from scrubjay.scrubber.meter import Meter
+from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.outcome import Pass
+from scrubjay.scrubber.reference import Damage, Reference, References
+from scrubjay.storage.btree.engine import RowFact, ScanResult
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.log.record import Seal
+from scrubjay.storage.service_port import Copy, Pinned, ServicePort
 
 PASSING = ("behind",)
 """Reasons for which a copy could not be scanned that end by themselves."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from archiver.format.layout import SegmentKey, build
-from archiver.read.index import Problem
-from archiver.read.rebuild import from_answer
-from archiver.write.writer import Writer
-from base.env import Disk, Env, Jobs
-from base.errors import Corrupt, Internal, Missing
-from base.ids import Lsn, Stamp
-from scrubber.jobs import FACTS, ITEMS, REFERENCE, TRACE, UPLOAD, facts_of
-from scrubber.reference import Damage, Origin, Progress, Reference, schema_text
-from scrubber.shelves import Shelf, ShelfBase, Shelves, problem_at
-from storage.btree.engine import RowFact
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.log.digest import RangeDigest
+from scrubjay.archiver.format.layout import SegmentKey, build
+from scrubjay.archiver.read.index import Problem
+from scrubjay.archiver.read.rebuild import from_answer
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Disk, Env, Jobs
+from scrubjay.base.errors import Corrupt, Internal, Missing
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.scrubber.jobs import FACTS, ITEMS, REFERENCE, TRACE, UPLOAD, facts_of
+from scrubjay.scrubber.reference import Damage, Origin, Progress, Reference, schema_text
+from scrubjay.scrubber.shelves import Shelf, ShelfBase, Shelves, problem_at
+from scrubjay.storage.btree.engine import RowFact
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.log.digest import RangeDigest
 
 FOLDER = "tmp/scrub"
 TRACE_SEGMENTS_MAX = 64

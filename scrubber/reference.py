@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from base.ids import Lsn, Stamp
-from storage.btree.engine import RowFact
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.log.digest import RangeDigest
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree.engine import RowFact
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.log.digest import RangeDigest
 
 Progress = Callable[[dict[str, Any]], None]
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from base.times import utc_text
-from scrubber.conclude import CopyVerdict
-from scrubber.verdict import Verdict, exit_code, worst
-from storage.service_port import Finding
+from scrubjay.base.times import utc_text
+from scrubjay.scrubber.conclude import CopyVerdict
+from scrubjay.scrubber.verdict import Verdict, exit_code, worst
+from scrubjay.storage.service_port import Finding
 
 
 @dataclass(frozen=True, slots=True)

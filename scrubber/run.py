@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from base.env import Env
-from base.errors import ScrubjayError, Unavailable
-from base.ids import PartitionId
-from base.together import in_parallel
-from scrubber.conclude import CopyVerdict
-from scrubber.evidence import ARCHIVE
-from scrubber.ledger import SCRUB, Ledger, PartitionProof, Proof
-from scrubber.options import ScrubOptions
-from scrubber.partition import PartitionScrub
-from scrubber.reference import References
-from scrubber.report import PartitionReport, ScrubReport, TableReport
-from scrubber.verdict import Verdict
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.service_port import ServicePort
+from scrubjay.base.env import Env
+from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.ids import PartitionId
+from scrubjay.base.together import in_parallel
+from scrubjay.scrubber.conclude import CopyVerdict
+from scrubjay.scrubber.evidence import ARCHIVE
+from scrubjay.scrubber.ledger import SCRUB, Ledger, PartitionProof, Proof
+from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.partition import PartitionScrub
+from scrubjay.scrubber.reference import References
+from scrubjay.scrubber.report import PartitionReport, ScrubReport, TableReport
+from scrubjay.scrubber.verdict import Verdict
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.service_port import ServicePort
 
 Progress = Callable[[dict[str, Any]], None]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from base.env import Env
-from base.errors import ScrubjayError
-from base.gate import Gate
-from base.ids import PartitionId, TableId
-from base.times import utc_text_or_none
-from scrubber.ledger import Ledger
-from scrubber.options import ScrubOptions
-from scrubber.reference import References
-from scrubber.run import scrub
-from storage.service_port import ServicePort
+from scrubjay.base.env import Env
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.gate import Gate
+from scrubjay.base.ids import PartitionId, TableId
+from scrubjay.base.times import utc_text_or_none
+from scrubjay.scrubber.ledger import Ledger
+from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.reference import References
+from scrubjay.scrubber.run import scrub
+from scrubjay.storage.service_port import ServicePort
 
 Report = dict[str, Any]
 ProgressSink = Callable[[dict[str, Any]], None]

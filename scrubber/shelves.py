@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from archiver.coverage import Coverage, Mark, coverage, path_to
-from archiver.format.layout import BaseKey, SegmentKey, build, log_prefix, parse
-from archiver.read.index import ArchiveIndex, BaseEntry, PartitionIndex, Problem
-from archiver.read.names import list_all
-from archiver.read.rows import Row
-from base.env import Clock, ObjectStore
-from base.errors import Missing
-from base.ids import Lsn
-from scrubber.reference import Damage
+from scrubjay.archiver.coverage import Coverage, Mark, coverage, path_to
+from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, log_prefix, parse
+from scrubjay.archiver.read.index import ArchiveIndex, BaseEntry, PartitionIndex, Problem
+from scrubjay.archiver.read.names import list_all
+from scrubjay.archiver.read.rows import Row
+from scrubjay.base.env import Clock, ObjectStore
+from scrubjay.base.errors import Missing
+from scrubjay.base.ids import Lsn
+from scrubjay.scrubber.reference import Damage
 
 Known = Callable[[str], Awaitable[list[str]]]
 """Object keys that begin with a prefix and were once proven to be there (the ledger's memory)."""

@@ -16,9 +16,9 @@ from typing import Any, TypeVar, cast
 from sqlite_utils import Database, Migrations
 from sqlite_utils.db import Table
 
-from base.env import Tasks
-from base.errors import Unavailable
-from scrubber.ledger import PartitionProof, Proof, Run, level_rank
+from scrubjay.base.env import Tasks
+from scrubjay.base.errors import Unavailable
+from scrubjay.scrubber.ledger import PartitionProof, Proof, Run, level_rank
 
 T = TypeVar("T")
 

@@ -14,20 +14,20 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from base.env import Env
-from base.errors import Conflict, Corrupt, Exists, Fenced, Missing, ScrubjayError, Unsafe
-from base.http import Request, Response
-from base.ids import PartitionId
-from base.times import utc_text
-from pitr.restore import ARCHIVE_LAGS
-from pitr.target import Asked
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Conflict, Corrupt, Exists, Fenced, Missing, ScrubjayError, Unsafe
+from scrubjay.base.http import Request, Response
+from scrubjay.base.ids import PartitionId
+from scrubjay.base.times import utc_text
 from scrubjay.client import CLUSTER_HEADER
 from scrubjay.jobs import Job, JobBoard
 from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, Failure, answer, failure_of, merge_exits
-from server.ports import ArchiveService, ProgressSink, Report, RestoreService, ScrubService, VerifyService
-from storage.api.errors import ApiError
-from storage.api.sigv4 import ROLE_ADMIN, Verifier
-from storage.catalogue import METADATA_TABLE, TableMeta
+from scrubjay.pitr.restore import ARCHIVE_LAGS
+from scrubjay.pitr.target import Asked
+from scrubjay.server.ports import ArchiveService, ProgressSink, Report, RestoreService, ScrubService, VerifyService
+from scrubjay.storage.api.errors import ApiError
+from scrubjay.storage.api.sigv4 import ROLE_ADMIN, Verifier
+from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
 
 PREFIX = "/admin/v1/"
 TABLE_NAME = re.compile(r"[a-zA-Z0-9_.-]{3,255}")

@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from archiver.format.identity import clusters
-from archiver.write.probe import probe
-from base.env import Env, ObjectStore
-from base.errors import Invalid, ScrubjayError, Unsafe
-from base.real.clock import RealClock
-from base.real.disk import RealDisk
-from base.real.limits import raise_descriptors, share_out
-from base.real.loop import AsyncTasks, run
-from base.real.ports import try_listening
-from base.real.rand import RealRand
-from base.real.s3 import S3Store
-from base.real.stores import open_store
-from base.together import within
+from scrubjay.archiver.format.identity import clusters
+from scrubjay.archiver.write.probe import probe
+from scrubjay.base.env import Env, ObjectStore
+from scrubjay.base.errors import Invalid, ScrubjayError, Unsafe
+from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.limits import raise_descriptors, share_out
+from scrubjay.base.real.loop import AsyncTasks, run
+from scrubjay.base.real.ports import try_listening
+from scrubjay.base.real.rand import RealRand
+from scrubjay.base.real.s3 import S3Store
+from scrubjay.base.real.stores import open_store
+from scrubjay.base.together import within
 from scrubjay.config import Config
-from scrubjay.server.cluster import NODES
-from scrubjay.server.folder import read_cluster
+from scrubjay.serving.cluster import NODES
+from scrubjay.serving.folder import read_cluster
 
 PATIENCE_S = 20.0
 """How long the store may take for all that is asked of it."""

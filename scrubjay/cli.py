@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from base.errors import ScrubjayError
 from scrubjay import __version__, streams
+from scrubjay.base.errors import ScrubjayError
 from scrubjay.output import (
     FAILED,
     INTERRUPTED,

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from base.errors import Invalid
+from scrubjay.base.errors import Invalid
 from scrubjay.units import format_duration, format_size, parse_duration, parse_size
 
 LOG_FILES_LEAST = 4

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from base.env import Env, Future
-from base.errors import Internal, ScrubjayError, Unavailable
+from scrubjay.base.env import Env, Future
+from scrubjay.base.errors import Internal, ScrubjayError, Unavailable
 from scrubjay.output import Failure, failure_of
-from server.ports import ProgressSink, Report
+from scrubjay.server.ports import ProgressSink, Report
 
 RUNNING_MAX = 16
 KEPT_MAX = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from base.real.clock import RealClock
+from scrubjay.base.real.clock import RealClock
 
 _CLOCK = RealClock()
 

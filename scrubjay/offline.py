@@ -7,19 +7,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from archiver.format.identity import clusters
-from archiver.read.index import ShelfReader
-from archiver.read.names import sweep
-from archiver.verify.report import is_gone
-from archiver.verify.run import VerifyOptions, verify
-from base.env import Env, ObjectStore
-from base.errors import Unavailable
-from base.real.clock import RealClock
-from base.real.disk import RealDisk
-from base.real.loop import AsyncTasks, run
-from base.real.rand import RealRand
-from base.real.stores import open_store
-from base.wrap.retry import RetryingStore
+from scrubjay.archiver.format.identity import clusters
+from scrubjay.archiver.read.index import ShelfReader
+from scrubjay.archiver.read.names import sweep
+from scrubjay.archiver.verify.report import is_gone
+from scrubjay.archiver.verify.run import VerifyOptions, verify
+from scrubjay.base.env import Env, ObjectStore
+from scrubjay.base.errors import Unavailable
+from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.loop import AsyncTasks, run
+from scrubjay.base.real.rand import RealRand
+from scrubjay.base.real.stores import open_store
+from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.config import Config
 from scrubjay.output import FAILED, USAGE, Failure
 from scrubjay.progress import Progress, told

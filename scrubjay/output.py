@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from base.errors import ScrubjayError
+from scrubjay.base.errors import ScrubjayError
 from scrubjay.text import wrapped
 
 SCHEMA = 1

@@ -9,18 +9,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from archiver.format.identity import clusters, decode_epoch, epochs_after
-from base.env import Env, ObjectStore
-from base.errors import Corrupt, Missing, Unsafe
-from base.real.clock import RealClock
-from base.real.disk import RealDisk
-from base.real.loop import AsyncTasks, run
-from base.real.rand import RealRand
-from base.real.stores import open_store
-from base.wrap.retry import RetryingStore
+from scrubjay.archiver.format.identity import clusters, decode_epoch, epochs_after
+from scrubjay.base.env import Env, ObjectStore
+from scrubjay.base.errors import Corrupt, Missing, Unsafe
+from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.loop import AsyncTasks, run
+from scrubjay.base.real.rand import RealRand
+from scrubjay.base.real.stores import open_store
+from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.config import Config
-from scrubjay.server.folder import Takeover, read_cluster, write_takeover
-from scrubjay.server.lock import FolderLock, data_folder
+from scrubjay.serving.folder import Takeover, read_cluster, write_takeover
+from scrubjay.serving.lock import FolderLock, data_folder
 
 UNREADABLE = "cannot be read"
 

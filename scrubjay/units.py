@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from base.errors import Invalid
+from scrubjay.base.errors import Invalid
 
 SECOND_US = 1_000_000
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from archiver.write.agent import AgentOptions, ArchiveAgent
-from archiver.write.claiming import Book, Claiming, Log
-from archiver.write.writer import Writer
-from base.env import Env, Jobs, ObjectStore
-from base.errors import Unavailable
-from base.ids import NodeName
-from base.together import within
-from base.wrap.limit import LimitedStore
-from base.wrap.metered import MeteredStore
-from base.wrap.retry import RetryingStore
-from storage.archive_port import LogSource
+from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.claiming import Book, Claiming, Log
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Env, Jobs, ObjectStore
+from scrubjay.base.errors import Unavailable
+from scrubjay.base.ids import NodeName
+from scrubjay.base.together import within
+from scrubjay.base.wrap.limit import LimitedStore
+from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.base.wrap.retry import RetryingStore
+from scrubjay.storage.archive_port import LogSource
 
 REQUESTS_IN_FLIGHT = 32
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from base.env import Disk, Env
-from base.ids import Member, NodeName
-from storage.catalogue import TableMeta
-from storage.control.metadata import Metadata
-from storage.control.router import Router
-from storage.control.service import Service
-from storage.control.store import Store
-from storage.node.port import NodePort
+from scrubjay.base.env import Disk, Env
+from scrubjay.base.ids import Member, NodeName
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.control.metadata import Metadata
+from scrubjay.storage.control.router import Router
+from scrubjay.storage.control.service import Service
+from scrubjay.storage.control.store import Store
+from scrubjay.storage.node.port import NodePort
 
 
 @dataclass(slots=True)

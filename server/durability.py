@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from archiver.read.index import ArchiveIndex
-from archiver.verify.run import VerifyOptions, VerifyReport, verify
-from archiver.write.agent import ArchiveAgent
-from archiver.write.writer import Writer
-from base.env import Disk, Env, Jobs, ObjectStore
-from base.gate import Gate
-from base.ids import TableId
-from base.wrap.metered import MeteredStore
-from pitr.restore import RestoreOptions
-from pitr.service import RestoreService
-from pitr.source import ArchiveSource
-from scrubber.healer import Healer
-from scrubber.ledger import WHOLE, PartitionProof, Proof
-from scrubber.options import ScrubOptions
-from scrubber.rebuilt import ArchiveReferences
-from scrubber.service import ScrubService
-from scrubber.shelves import StoreShelves
-from scrubber.sqlite_ledger import SqliteLedger
-from server.control import Control
-from server.ports import ProgressSink, Report
-from server.windows import Windows, archived_here
-from storage.catalogue import TableMeta
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.verify.run import VerifyOptions, VerifyReport, verify
+from scrubjay.archiver.write.agent import ArchiveAgent
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
+from scrubjay.base.gate import Gate
+from scrubjay.base.ids import TableId
+from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.pitr.restore import RestoreOptions
+from scrubjay.pitr.service import RestoreService
+from scrubjay.pitr.source import ArchiveSource
+from scrubjay.scrubber.healer import Healer
+from scrubjay.scrubber.ledger import WHOLE, PartitionProof, Proof
+from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.rebuilt import ArchiveReferences
+from scrubjay.scrubber.service import ScrubService
+from scrubjay.scrubber.shelves import StoreShelves
+from scrubjay.scrubber.sqlite_ledger import SqliteLedger
+from scrubjay.server.control import Control
+from scrubjay.server.ports import ProgressSink, Report
+from scrubjay.server.windows import Windows, archived_here
+from scrubjay.storage.catalogue import TableMeta
 
 VERIFY_WORK = "tmp/verify"
 
@@ -151,7 +151,7 @@ def verdicts(report: VerifyReport, tables: Sequence[TableMeta], *, whole: bool, 
 
 
 class LedgerMemory:
-    """archiver.verify.run.Memory: what the ledger remembers."""
+    """scrubjay.archiver.verify.run.Memory: what the ledger remembers."""
 
     def __init__(self, ledger: SqliteLedger) -> None:
         self._ledger = ledger

@@ -6,21 +6,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from archiver.read.index import ArchiveIndex
-from archiver.read.status import TableFacts as ArchivedTable
-from archiver.read.status import window_of_table
-from archiver.write.agent import ArchiveAgent
-from archiver.write.writer import Writer
-from base.env import Env, Task
-from base.errors import ScrubjayError
-from base.ids import NodeName, PartitionId
-from base.times import utc_text_or_none
-from base.wrap.metered import MeteredStore
-from scrubber.ledger import SCRUB, WHOLE, Ledger, PartitionProof, last_verify
-from server.control import Control
-from server.node import RESERVATION_US
-from server.ports import Report
-from server.problems import (
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.read.status import TableFacts as ArchivedTable
+from scrubjay.archiver.read.status import window_of_table
+from scrubjay.archiver.write.agent import ArchiveAgent
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Env, Task
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import NodeName, PartitionId
+from scrubjay.base.times import utc_text_or_none
+from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.scrubber.ledger import SCRUB, WHOLE, Ledger, PartitionProof, last_verify
+from scrubjay.server.control import Control
+from scrubjay.server.node import RESERVATION_US
+from scrubjay.server.ports import Report
+from scrubjay.server.problems import (
     RULES,
     ArchiveFacts,
     CopyFacts,
@@ -35,8 +35,8 @@ from server.problems import (
     problems,
     serving,
 )
-from storage.catalogue import METADATA_TABLE, TableMeta
-from storage.node import Node
+from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
+from scrubjay.storage.node import Node
 
 LOOK_S = 1.0
 """Between two looks at everything; a problem is known this soon."""

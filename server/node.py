@@ -6,21 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from base.env import Disk, Env, Network
-from base.errors import ScrubjayError, Unsafe
-from base.ids import ClusterId, NodeName, PartitionId
-from storage.btree.engine import TreeEngine
-from storage.catalogue import TableMeta
-from storage.consensus.options import ConsensusOptions
-from storage.node import Node, NodeEvents
-from storage.node.absent import AbsentNode
-from storage.node.archive_source import NodeLogSource
-from storage.node.identity import Members
-from storage.options import StorageOptions
-from storage.replica import BASE, Replica
-from storage.service_port import Finding
-from storage.wal.port import Recovered
-from storage.wal.wal import Wal
+from scrubjay.base.env import Disk, Env, Network
+from scrubjay.base.errors import ScrubjayError, Unsafe
+from scrubjay.base.ids import ClusterId, NodeName, PartitionId
+from scrubjay.storage.btree.engine import TreeEngine
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.consensus.options import ConsensusOptions
+from scrubjay.storage.node import Node, NodeEvents
+from scrubjay.storage.node.absent import AbsentNode
+from scrubjay.storage.node.archive_source import NodeLogSource
+from scrubjay.storage.node.identity import Members
+from scrubjay.storage.options import StorageOptions
+from scrubjay.storage.replica import BASE, Replica
+from scrubjay.storage.service_port import Finding
+from scrubjay.storage.wal.port import Recovered
+from scrubjay.storage.wal.wal import Wal
 
 JOIN_POLL_S = 0.02
 NOTE_S = 10.0

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from base.ids import PartitionId, TableId
-from pitr.target import Asked
-from storage.catalogue import TableMeta
+from scrubjay.base.ids import PartitionId, TableId
+from scrubjay.pitr.target import Asked
+from scrubjay.storage.catalogue import TableMeta
 
 Report = dict[str, Any]
 ProgressSink = Callable[[dict[str, Any]], None]

@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from archiver.write.agent import ArchiveAgent
-from archiver.write.writer import UNKNOWN
-from base.env import Env
-from base.errors import ScrubjayError
-from base.together import within
-from storage.control.store import Store
-from storage.node import Node
+from scrubjay.archiver.write.agent import ArchiveAgent
+from scrubjay.archiver.write.writer import UNKNOWN
+from scrubjay.base.env import Env
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.together import within
+from scrubjay.storage.control.store import Store
+from scrubjay.storage.node import Node
 
 LAST_WORDS_S = 1.0
 """How long a planned stop waits for the closed timestamps to reach the last write: a few support intervals."""

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from archiver.format.layout import ClosedKey, IdentityKey, build, closed_prefix, parse
-from archiver.read.index import Archived, ArchiveIndex
-from archiver.read.status import StoreFacts, TableFacts, archive_status, window_of_table
-from archiver.read.suspects import Suspect
-from archiver.verify.report import is_gone
-from archiver.write.agent import ArchiveAgent
-from archiver.write.writer import BLOCKED
-from base.env import Env, ObjectStore, Task
-from base.errors import ScrubjayError, Unavailable
-from base.ids import PartitionId
-from base.together import within
-from base.wrap.metered import MeteredStore
-from scrubber.ledger import Proof
-from server.control import Control
-from server.ports import Report
-from storage.catalogue import TableMeta
-from storage.node import Node
+from scrubjay.archiver.format.layout import ClosedKey, IdentityKey, build, closed_prefix, parse
+from scrubjay.archiver.read.index import Archived, ArchiveIndex
+from scrubjay.archiver.read.status import StoreFacts, TableFacts, archive_status, window_of_table
+from scrubjay.archiver.read.suspects import Suspect
+from scrubjay.archiver.verify.report import is_gone
+from scrubjay.archiver.write.agent import ArchiveAgent
+from scrubjay.archiver.write.writer import BLOCKED
+from scrubjay.base.env import Env, ObjectStore, Task
+from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.ids import PartitionId
+from scrubjay.base.together import within
+from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.scrubber.ledger import Proof
+from scrubjay.server.control import Control
+from scrubjay.server.ports import Report
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.node import Node
 
 FOLLOW_S = 0.5
 """Between two cheap looks at the archive, which move the windows that the API shows: no request while nothing was archived."""

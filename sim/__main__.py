@@ -1,8 +1,8 @@
-"""`python -m sim`: run seeds, replay one, hunt planted bugs.
+"""`python -m scrubjay.sim`: run seeds, replay one, hunt planted bugs.
 
-    python -m sim run --seed 7 --profile consensus --trace     one seed, every event shown
-    python -m sim run --seeds 1:200                            many seeds; prints a line each and the sums
-    python -m sim mutants                                      which seed kills each planted bug
+    python -m scrubjay.sim run --seed 7 --profile consensus --trace     one seed, every event shown
+    python -m scrubjay.sim run --seeds 1:200                            many seeds; prints a line each and the sums
+    python -m scrubjay.sim mutants                                      which seed kills each planted bug
 
 Exit code 0: all held; 1: a violation, or a mutant survived; 64: wrong usage.
 """
@@ -15,10 +15,10 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
 
-from sim.consensus_run import ConsensusRun
-from sim.mutants import CONSENSUS, hunt
-from sim.whole.mutants import WHOLE, hunt_whole
-from sim.whole.run import WholeRun
+from scrubjay.sim.consensus_run import ConsensusRun
+from scrubjay.sim.mutants import CONSENSUS, hunt
+from scrubjay.sim.whole.mutants import WHOLE, hunt_whole
+from scrubjay.sim.whole.run import WholeRun
 
 
 class Outcome(Protocol):
@@ -50,7 +50,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m sim", description="The simulated world.")
+    parser = _Parser(prog="python -m scrubjay.sim", description="The simulated world.")
     verbs = parser.add_subparsers(dest="verb", required=True, parser_class=_Parser)
     run = verbs.add_parser("run", help="run one seed or a range of seeds")
     run.add_argument("--seed", type=int, help="one seed")
@@ -93,7 +93,10 @@ def _report(args: argparse.Namespace, outcome: Outcome) -> None:
     else:
         print(f"seed {outcome.seed} {outcome.violation or 'ok'} trace {outcome.digest} events {outcome.events}")
     if outcome.violation:
-        print(f"replay: python -m sim run --profile {args.profile} --seed {outcome.seed} --seconds {args.seconds} --trace", file=sys.stderr)
+        print(
+            f"replay: python -m scrubjay.sim run --profile {args.profile} --seed {outcome.seed} --seconds {args.seconds} --trace",
+            file=sys.stderr,
+        )
 
 
 def _mutants(args: argparse.Namespace) -> int:

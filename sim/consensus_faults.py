@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
-from base.ids import NodeName, PartitionId
-from sim.group_node import GroupNode, Tree
-from sim.group_wal import GroupWal
-from sim.rand import Stream
-from sim.world import Host, World
+from scrubjay.base.ids import NodeName, PartitionId
+from scrubjay.sim.group_node import GroupNode, Tree
+from scrubjay.sim.group_wal import GroupWal
+from scrubjay.sim.rand import Stream
+from scrubjay.sim.world import Host, World
 
 SECOND = 1_000_000
 

@@ -11,20 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from base.ids import NodeName, PartitionId
-from sim.checkers.group import GroupChecker, Violation
-from sim.checkers.history import FOREVER, Operation
-from sim.checkers.history import Kind as OperationKind
-from sim.checkers.ledger import DurabilityLedger
-from sim.checkers.linear import check_linear
-from sim.checkers.witness import check_witness
-from sim.clock import SimClock
-from sim.consensus_faults import SECOND, Nemesis, Swarm, draw_swarm
-from sim.group_node import GroupNode, Request, decode_write
-from sim.group_wal import GroupWal
-from sim.rand import Stream
-from sim.world import Host, World
-from storage.consensus.options import ConsensusOptions
+from scrubjay.base.ids import NodeName, PartitionId
+from scrubjay.sim.checkers.group import GroupChecker, Violation
+from scrubjay.sim.checkers.history import FOREVER, Operation
+from scrubjay.sim.checkers.history import Kind as OperationKind
+from scrubjay.sim.checkers.ledger import DurabilityLedger
+from scrubjay.sim.checkers.linear import check_linear
+from scrubjay.sim.checkers.witness import check_witness
+from scrubjay.sim.clock import SimClock
+from scrubjay.sim.consensus_faults import SECOND, Nemesis, Swarm, draw_swarm
+from scrubjay.sim.group_node import GroupNode, Request, decode_write
+from scrubjay.sim.group_wal import GroupWal
+from scrubjay.sim.rand import Stream
+from scrubjay.sim.world import Host, World
+from scrubjay.storage.consensus.options import ConsensusOptions
 
 NODES = 3
 HEAL_US = 10 * SECOND
@@ -67,7 +67,7 @@ class Result:
 
     @property
     def replay(self) -> str:
-        return f"python -m sim run --profile consensus --seed {self.seed} --trace"
+        return f"python -m scrubjay.sim run --profile consensus --seed {self.seed} --trace"
 
 
 class ConsensusRun(Nemesis):

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError
+from scrubjay.base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError
 
 if TYPE_CHECKING:
-    from base.env import File
-    from sim.world import Life, World
+    from scrubjay.base.env import File
+    from scrubjay.sim.world import Life, World
 
 SECTOR = 512
 

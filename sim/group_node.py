@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, NamedTuple, ParamSpec
 
 import msgspec
 
-from base.env import Timer
-from base.errors import Corrupt, ScrubjayError, Unavailable
-from base.hlc import HybridClock
-from base.ids import Ballot, Lsn, Member, NodeName, PartitionId, Stamp, uuid_bytes
-from sim.checkers.group import CHAIN_START, GroupChecker, chain
-from sim.group_wal import GroupWal
-from storage.consensus.group import Group
-from storage.consensus.liveness import Liveness
-from storage.consensus.messages import Chosen, Shell, decode_frame
-from storage.consensus.options import ConsensusOptions
-from storage.consensus.ready import Envelope, GroupState, Now
-from storage.log.record import Kind, Record, encode, owner_tag
-from storage.node.post import Post
-from storage.node.turn import Turn
-from storage.wal import port as wal
+from scrubjay.base.env import Timer
+from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
+from scrubjay.base.hlc import HybridClock
+from scrubjay.base.ids import Ballot, Lsn, Member, NodeName, PartitionId, Stamp, uuid_bytes
+from scrubjay.sim.checkers.group import CHAIN_START, GroupChecker, chain
+from scrubjay.sim.group_wal import GroupWal
+from scrubjay.storage.consensus.group import Group
+from scrubjay.storage.consensus.liveness import Liveness
+from scrubjay.storage.consensus.messages import Chosen, Shell, decode_frame
+from scrubjay.storage.consensus.options import ConsensusOptions
+from scrubjay.storage.consensus.ready import Envelope, GroupState, Now
+from scrubjay.storage.log.record import Kind, Record, encode, owner_tag
+from scrubjay.storage.node.post import Post
+from scrubjay.storage.node.turn import Turn
+from scrubjay.storage.wal import port as wal
 
 if TYPE_CHECKING:
-    from sim.world import Host
+    from scrubjay.sim.world import Host
 
 P = ParamSpec("P")
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from base.errors import Missing, ScrubjayError
-from base.ids import Ballot, Lsn, PartitionId, Stamp
-from storage.log.record import Record
-from storage.wal import port as wal
+from scrubjay.base.errors import Missing, ScrubjayError
+from scrubjay.base.ids import Ballot, Lsn, PartitionId, Stamp
+from scrubjay.storage.log.record import Record
+from scrubjay.storage.wal import port as wal
 
 if TYPE_CHECKING:
-    from sim.world import Host
+    from scrubjay.sim.world import Host
 
 NONE = Ballot(0)
 

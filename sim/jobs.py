@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from base.env import Disk, ObjectStore, Tasks
+from scrubjay.base.env import Disk, ObjectStore, Tasks
 
 
 class SimJobContext:

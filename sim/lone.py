@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 from typing import Any, TypeVar
 
-from base.env import Env, ObjectStore, Task
-from sim.clock import WALL_START_US, SimClock
-from sim.disk import SimDisk
-from sim.jobs import SimJobs
-from sim.rand import SimRand
-from sim.store import SimObject, SimStore, SimStoreClient
-from sim.tasks import Cancelled, SimTasks
-from sim.world import Life, World
+from scrubjay.base.env import Env, ObjectStore, Task
+from scrubjay.sim.clock import WALL_START_US, SimClock
+from scrubjay.sim.disk import SimDisk
+from scrubjay.sim.jobs import SimJobs
+from scrubjay.sim.rand import SimRand
+from scrubjay.sim.store import SimObject, SimStore, SimStoreClient
+from scrubjay.sim.tasks import Cancelled, SimTasks
+from scrubjay.sim.world import Life, World
 
 START_US = 1_760_000_000_000_000
 """Wall time at which every host begins."""

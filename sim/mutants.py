@@ -10,19 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from base.hlc import HybridClock
-from base.ids import Ballot, Lsn, Stamp
-from sim.consensus_run import ConsensusRun, Result
-from sim.group_node import GroupNode, Replica, Waiting
-from storage.consensus.acceptor import Acceptor, Staging
-from storage.consensus.campaign import Campaign, Campaigner, Piece
-from storage.consensus.leading import Leader
-from storage.consensus.liveness import Liveness
-from storage.consensus.messages import Stage
-from storage.consensus.quorum import reached
-from storage.consensus.ready import Now, Ready
-from storage.node.turn import Turn
-from storage.replica.host import Driven
+from scrubjay.base.hlc import HybridClock
+from scrubjay.base.ids import Ballot, Lsn, Stamp
+from scrubjay.sim.consensus_run import ConsensusRun, Result
+from scrubjay.sim.group_node import GroupNode, Replica, Waiting
+from scrubjay.storage.consensus.acceptor import Acceptor, Staging
+from scrubjay.storage.consensus.campaign import Campaign, Campaigner, Piece
+from scrubjay.storage.consensus.leading import Leader
+from scrubjay.storage.consensus.liveness import Liveness
+from scrubjay.storage.consensus.messages import Stage
+from scrubjay.storage.consensus.quorum import reached
+from scrubjay.storage.consensus.ready import Now, Ready
+from scrubjay.storage.node.turn import Turn
+from scrubjay.storage.replica.host import Driven
 
 
 @contextmanager
@@ -227,7 +227,7 @@ KILLERS: dict[str, int] = {
     "bound-ignored": 68,
     "own-vote-unsynced": 17,
 }
-"""A seed that kills each mutant, as found by `python -m sim mutants`; tests try it first."""
+"""A seed that kills each mutant, as found by `python -m scrubjay.sim mutants`; tests try it first."""
 
 
 def run_seed(seed: int, *, seconds: int = 20) -> Result:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from base.ids import NodeName
+from scrubjay.base.ids import NodeName
 
 if TYPE_CHECKING:
-    from sim.world import Life, World
+    from scrubjay.sim.world import Life, World
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ class Net:
 
 
 class SimNetwork:
-    """base.env.Network: one host's port in one life."""
+    """scrubjay.base.env.Network: one host's port in one life."""
 
     def __init__(self, net: Net, name: NodeName, life: Life) -> None:
         self._net = net

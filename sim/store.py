@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from base.env import ListPage, ObjectInfo, Tasks
-from base.errors import Corrupt, Exists, Invalid, Missing, Unavailable
+from scrubjay.base.env import ListPage, ObjectInfo, Tasks
+from scrubjay.base.errors import Corrupt, Exists, Invalid, Missing, Unavailable
 
 if TYPE_CHECKING:
-    from sim.world import World
+    from scrubjay.sim.world import World
 
 _KEY = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*(/[A-Za-z0-9_=-][A-Za-z0-9._=-]*)*")
 

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from base.env import Future, Task, Timer
-from sim.clock import SimClock
+from scrubjay.base.env import Future, Task, Timer
+from scrubjay.sim.clock import SimClock
 
 if TYPE_CHECKING:
-    from sim.world import Life, World
+    from scrubjay.sim.world import Life, World
 
 T = TypeVar("T")
 

@@ -15,13 +15,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from base.env import Env
-from base.ids import NodeName
-from sim.clock import SimClock
-from sim.disk import SimDisk
-from sim.net import Net, SimNetwork
-from sim.rand import SimRand, Stream, stream
-from sim.tasks import SimTasks
+from scrubjay.base.env import Env
+from scrubjay.base.ids import NodeName
+from scrubjay.sim.clock import SimClock
+from scrubjay.sim.disk import SimDisk
+from scrubjay.sim.net import Net, SimNetwork
+from scrubjay.sim.rand import SimRand, Stream, stream
+from scrubjay.sim.tasks import SimTasks
 
 EPOCH_US = 1_800_000_000_000_000
 """True time at the start of every run, microseconds since the Unix epoch."""

@@ -7,11 +7,11 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from base.ids import ClusterId, Lsn, NodeName, PartitionId, Stamp, TableId
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.log.chain import place_of
-from storage.log.digest import Total
-from storage.log.record import Seal
+from scrubjay.base.ids import ClusterId, Lsn, NodeName, PartitionId, Stamp, TableId
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.log.chain import place_of
+from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.record import Seal
 
 
 class Attestation(NamedTuple):

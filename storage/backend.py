@@ -12,9 +12,9 @@ from typing import Protocol
 
 import msgspec
 
-from base.errors import ScrubjayError
-from storage.catalogue import KeySchema, PartitionInfo, TableMeta, TableStats, Throughput
-from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.storage.catalogue import KeySchema, PartitionInfo, TableMeta, TableStats, Throughput
+from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 
 
 class TableSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from base.ids import Member, PartitionId, TableId
+from scrubjay.base.ids import Member, PartitionId, TableId
 
 METADATA_TABLE = "_scrubjay_metadata"
 """Name of the system table that the metadata group keeps. Not visible in the DynamoDB API."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
-from storage.btree.engine import RowFact, ScanResult
-from storage.catalogue import TableMeta
-from storage.log.digest import Total
+from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from scrubjay.storage.btree.engine import RowFact, ScanResult
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.log.digest import Total
 
 
 class Copy(NamedTuple):

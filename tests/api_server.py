@@ -15,16 +15,16 @@ import boto3
 import uvloop
 from botocore.config import Config
 
-from base.env import Env
-from base.http import HttpLimits, Request, Response
-from base.real.clock import RealClock
-from base.real.http import HttpServer
-from base.real.loop import AsyncTasks
-from base.real.rand import RealRand
-from storage.api import limits
-from storage.api.api import DynamoApi
-from storage.api.memory import MemoryBackend
-from storage.api.sigv4 import Key
+from scrubjay.base.env import Env
+from scrubjay.base.http import HttpLimits, Request, Response
+from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.http import HttpServer
+from scrubjay.base.real.loop import AsyncTasks
+from scrubjay.base.real.rand import RealRand
+from scrubjay.storage.api import limits
+from scrubjay.storage.api.api import DynamoApi
+from scrubjay.storage.api.memory import MemoryBackend
+from scrubjay.storage.api.sigv4 import Key
 from tests.api_model import check_answer
 from tests.fixtures.wait import wait_for
 

@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterable
 
-from base import errors
+from scrubjay.base import errors
 
 EXIT_CODES = (0, 1, 2, 3, 4, 64, 130)
 

@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from archiver.format import canonical
-from archiver.format.fields import Fields, read_total, stamp_text, total_fields
-from archiver.format.identity import Attached
-from archiver.format.layout import BaseKey, build
-from archiver.format.manifest import Sums, Superseded
-from base.checksum import crc32c_raw
-from base.env import Disk, File, ObjectStore
-from base.errors import FORGED, Corrupt, Exists, Missing
-from storage.log.digest import Total
+from scrubjay.archiver.format import canonical
+from scrubjay.archiver.format.fields import Fields, read_total, stamp_text, total_fields
+from scrubjay.archiver.format.identity import Attached
+from scrubjay.archiver.format.layout import BaseKey, build
+from scrubjay.archiver.format.manifest import Sums, Superseded
+from scrubjay.base.checksum import crc32c_raw
+from scrubjay.base.env import Disk, File, ObjectStore
+from scrubjay.base.errors import FORGED, Corrupt, Exists, Missing
+from scrubjay.storage.log.digest import Total
 
 FORMAT = "scrubjay base"
 VERSION = 2

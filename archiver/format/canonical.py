@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from base.checksum import sha256_hex
-from base.errors import Corrupt
+from scrubjay.base.checksum import sha256_hex
+from scrubjay.base.errors import Corrupt
 
 
 def encode(fields: dict[str, Any]) -> bytes:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from archiver.format import canonical
-from archiver.format.fields import Fields, stamp_text
-from archiver.format.layout import ClosedKey, build, closed_prefix, time_text
-from base.env import ObjectStore
-from base.errors import FORGED, Corrupt
-from base.ids import Lsn, PartitionId, Stamp, TableId
-from storage.archive_port import ClosedPoint
+from scrubjay.archiver.format import canonical
+from scrubjay.archiver.format.fields import Fields, stamp_text
+from scrubjay.archiver.format.layout import ClosedKey, build, closed_prefix, time_text
+from scrubjay.base.env import ObjectStore
+from scrubjay.base.errors import FORGED, Corrupt
+from scrubjay.base.ids import Lsn, PartitionId, Stamp, TableId
+from scrubjay.storage.archive_port import ClosedPoint
 
 FORMAT = "scrubjay closed"
 VERSION = 2

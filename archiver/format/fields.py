@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from base.errors import Corrupt
-from storage.log.digest import Total
+from scrubjay.base.errors import Corrupt
+from scrubjay.storage.log.digest import Total
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HEX = re.compile(r"[0-9a-f]*")

@@ -9,11 +9,11 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from archiver.format import canonical
-from archiver.format.fields import Fields
-from archiver.format.layout import AFTER_ALL, EpochKey, IdentityKey, build, cluster_of, parse
-from base.env import Env, ObjectStore
-from base.errors import FORGED, Corrupt, Exists, Missing, Unsafe
+from scrubjay.archiver.format import canonical
+from scrubjay.archiver.format.fields import Fields
+from scrubjay.archiver.format.layout import AFTER_ALL, EpochKey, IdentityKey, build, cluster_of, parse
+from scrubjay.base.env import Env, ObjectStore
+from scrubjay.base.errors import FORGED, Corrupt, Exists, Missing, Unsafe
 
 IDENTITY_FORMAT = "scrubjay identity"
 EPOCH_FORMAT = "scrubjay epoch"

@@ -15,7 +15,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from base.errors import Invalid
+from scrubjay.base.errors import Invalid
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _NODE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"

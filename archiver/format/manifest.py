@@ -8,18 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from archiver.format import canonical
-from archiver.format.fields import Fields, read_total, stamp_text, total_fields
-from archiver.format.identity import Attached
-from archiver.format.layout import SegmentKey, build
-from archiver.format.segment import SegmentHead
-from base.checksum import crc32c_raw, sha256_hex
-from base.errors import FORGED, Corrupt
-from base.hlc import last_stamp_at, stamp_micros
-from base.ids import ClusterId, PartitionId, TableId
-from storage.archive_port import PartitionFacts, SealedSegment
-from storage.log.chain import Link, next_chain
-from storage.log.digest import Total
+from scrubjay.archiver.format import canonical
+from scrubjay.archiver.format.fields import Fields, read_total, stamp_text, total_fields
+from scrubjay.archiver.format.identity import Attached
+from scrubjay.archiver.format.layout import SegmentKey, build
+from scrubjay.archiver.format.segment import SegmentHead
+from scrubjay.base.checksum import crc32c_raw, sha256_hex
+from scrubjay.base.errors import FORGED, Corrupt
+from scrubjay.base.hlc import last_stamp_at, stamp_micros
+from scrubjay.base.ids import ClusterId, PartitionId, TableId
+from scrubjay.storage.archive_port import PartitionFacts, SealedSegment
+from scrubjay.storage.log.chain import Link, next_chain
+from scrubjay.storage.log.digest import Total
 
 FORMAT = "scrubjay manifest"
 VERSION = 2

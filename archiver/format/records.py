@@ -10,12 +10,12 @@ import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from archiver.format.manifest import SegmentManifest
-from base.checksum import crc32c_masked, crc32c_raw
-from base.errors import FORGED, Corrupt
-from base.ids import uuid_bytes
-from storage.log import record as records
-from storage.log.record import EFFECT, HEADER, HEADER_SIZE, RECORD_SIZE_MAX, Kind, Seal
+from scrubjay.archiver.format.manifest import SegmentManifest
+from scrubjay.base.checksum import crc32c_masked, crc32c_raw
+from scrubjay.base.errors import FORGED, Corrupt
+from scrubjay.base.ids import uuid_bytes
+from scrubjay.storage.log import record as records
+from scrubjay.storage.log.record import EFFECT, HEADER, HEADER_SIZE, RECORD_SIZE_MAX, Kind, Seal
 
 _KINDS = frozenset(records.KINDS)
 _SEAL = int(Kind.SEAL)

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import zstandard
 
-from base.checksum import crc32c_masked, crc32c_raw
-from base.errors import FORGED, Corrupt
-from base.ids import uuid_bytes, uuid_text
+from scrubjay.base.checksum import crc32c_masked, crc32c_raw
+from scrubjay.base.errors import FORGED, Corrupt
+from scrubjay.base.ids import uuid_bytes, uuid_text
 
 MAGIC = b"SJsegmnt"
 END_MAGIC = b"SJsegend"

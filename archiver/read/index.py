@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from archiver.coverage import Closed, Coverage, Facts, Fork, Mark, Start, Window, coverage
-from archiver.format.base import BaseManifest, decode_base
-from archiver.format.closed import ClosedObject, decode_closed, newest_closed
-from archiver.format.identity import decode_epoch
-from archiver.format.layout import (
+from scrubjay.archiver.coverage import Closed, Coverage, Facts, Fork, Mark, Start, Window, coverage
+from scrubjay.archiver.format.base import BaseManifest, decode_base
+from scrubjay.archiver.format.closed import ClosedObject, decode_closed, newest_closed
+from scrubjay.archiver.format.identity import decode_epoch
+from scrubjay.archiver.format.layout import (
     AFTER_ALL,
     BaseKey,
     ClosedKey,
@@ -27,15 +27,15 @@ from archiver.format.layout import (
     log_prefix,
     parse,
 )
-from archiver.format.manifest import SegmentManifest, decode_manifest
-from archiver.read.names import PARALLEL, Names, list_all, names_of, sweep
-from archiver.read.rows import Row, Rows, row_of, state_of
-from archiver.read.suspects import Suspect, Suspects
-from base.env import ObjectStore, Tasks
-from base.errors import Corrupt, Missing
-from base.gate import Gate
-from base.hlc import stamp_micros, stamp_of
-from base.together import in_parallel
+from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
+from scrubjay.archiver.read.names import PARALLEL, Names, list_all, names_of, sweep
+from scrubjay.archiver.read.rows import Row, Rows, row_of, state_of
+from scrubjay.archiver.read.suspects import Suspect, Suspects
+from scrubjay.base.env import ObjectStore, Tasks
+from scrubjay.base.errors import Corrupt, Missing
+from scrubjay.base.gate import Gate
+from scrubjay.base.hlc import stamp_micros, stamp_of
+from scrubjay.base.together import in_parallel
 
 CLOSED_KEPT = 16
 """Closed points of different LSNs remembered per partition: enough to find one that the archive has reached while it lags."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from archiver.format.layout import AFTER_ALL, BaseKey, SegmentKey, build, parse, partition_prefix, tables_prefix
-from base.env import ObjectStore
+from scrubjay.archiver.format.layout import AFTER_ALL, BaseKey, SegmentKey, build, parse, partition_prefix, tables_prefix
+from scrubjay.base.env import ObjectStore
 
 PARALLEL = 8
 """Requests at a time (`base.together.in_parallel`)."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from archiver.format.layout import build
-from archiver.format.manifest import SegmentManifest, check_follows
-from archiver.format.records import check_against, check_records, walk
-from archiver.read.rebuild import read_segment
-from base.env import ObjectStore
-from base.errors import Missing
-from storage.log import record as records
-from storage.log.record import Record
+from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.format.manifest import SegmentManifest, check_follows
+from scrubjay.archiver.format.records import check_against, check_records, walk
+from scrubjay.archiver.read.rebuild import read_segment
+from scrubjay.base.env import ObjectStore
+from scrubjay.base.errors import Missing
+from scrubjay.storage.log import record as records
+from scrubjay.storage.log.record import Record
 
 
 async def read_records(

@@ -13,19 +13,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from archiver.format.base import BaseManifest, decode_base, fetch_base
-from archiver.format.layout import SegmentKey, build, log_prefix, parse
-from archiver.format.manifest import SegmentManifest, decode_manifest
-from archiver.format.segment import decode_segment
-from archiver.read.names import list_all
-from archiver.read.replay import Cut, Replay
-from base.env import Disk, File, JobContext, ObjectStore
-from base.errors import FORGED, Corrupt, Invalid, Missing
-from base.ids import Lsn, Stamp
-from storage.btree.engine import Row
-from storage.btree.rowfile import RowFileWriter, read_rowfile
-from storage.log import chain as chains
-from storage.log.digest import Total
+from scrubjay.archiver.format.base import BaseManifest, decode_base, fetch_base
+from scrubjay.archiver.format.layout import SegmentKey, build, log_prefix, parse
+from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
+from scrubjay.archiver.format.segment import decode_segment
+from scrubjay.archiver.read.names import list_all
+from scrubjay.archiver.read.replay import Cut, Replay
+from scrubjay.base.env import Disk, File, JobContext, ObjectStore
+from scrubjay.base.errors import FORGED, Corrupt, Invalid, Missing
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree.engine import Row
+from scrubjay.storage.btree.rowfile import RowFileWriter, read_rowfile
+from scrubjay.storage.log import chain as chains
+from scrubjay.storage.log.digest import Total
 
 Progress = Callable[[dict[str, Any]], None]
 Spoilt = tuple[str, str, int, str]

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from archiver.format.manifest import SegmentManifest, place
-from archiver.format.records import PLACE_SIZE, Span, check_against, seal_of, walk
-from base.checksum import row_hash
-from base.errors import FORGED, Corrupt, Missing
-from base.ids import Lsn, Stamp
-from storage.btree.engine import Row
-from storage.log.digest import MASK, Total
-from storage.log.record import EFFECT, HEADER_SIZE, IMPLEMENTED, Kind, Op
+from scrubjay.archiver.format.manifest import SegmentManifest, place
+from scrubjay.archiver.format.records import PLACE_SIZE, Span, check_against, seal_of, walk
+from scrubjay.base.checksum import row_hash
+from scrubjay.base.errors import FORGED, Corrupt, Missing
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree.engine import Row
+from scrubjay.storage.log.digest import MASK, Total
+from scrubjay.storage.log.record import EFFECT, HEADER_SIZE, IMPLEMENTED, Kind, Op
 
 _DATA = int(Kind.DATA)
 _COMMIT = int(Kind.COMMIT)

@@ -6,10 +6,10 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from archiver.coverage import Span
-from archiver.format.layout import SegmentKey
-from archiver.format.manifest import SegmentManifest
-from storage.log.digest import Total
+from scrubjay.archiver.coverage import Span
+from scrubjay.archiver.format.layout import SegmentKey
+from scrubjay.archiver.format.manifest import SegmentManifest
+from scrubjay.storage.log.digest import Total
 
 _IDENT = struct.Struct(">QQI8s")
 """Big-endian, so that the bytes sort as the numbers do."""

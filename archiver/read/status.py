@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from archiver.coverage import Fork, Hole, Window, table_window
-from archiver.read.index import ArchiveIndex, PartitionIndex
-from base.times import utc_text_or_none
+from scrubjay.archiver.coverage import Fork, Hole, Window, table_window
+from scrubjay.archiver.read.index import ArchiveIndex, PartitionIndex
+from scrubjay.base.times import utc_text_or_none
 
 
 class TableFacts(NamedTuple):

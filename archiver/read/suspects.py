@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from archiver.format.base import decode_base
-from archiver.format.closed import decode_closed
-from archiver.format.identity import decode_epoch, decode_identity
-from archiver.format.layout import BaseKey, ClosedKey, EpochKey, IdentityKey, SegmentKey, build, parse
-from archiver.format.manifest import decode_manifest
-from archiver.verify.jobs import Item, check_segments
-from base.env import ObjectStore
-from base.errors import Corrupt, Missing
+from scrubjay.archiver.format.base import decode_base
+from scrubjay.archiver.format.closed import decode_closed
+from scrubjay.archiver.format.identity import decode_epoch, decode_identity
+from scrubjay.archiver.format.layout import BaseKey, ClosedKey, EpochKey, IdentityKey, SegmentKey, build, parse
+from scrubjay.archiver.format.manifest import decode_manifest
+from scrubjay.archiver.verify.jobs import Item, check_segments
+from scrubjay.base.env import ObjectStore
+from scrubjay.base.errors import Corrupt, Missing
 
 LEVELS = ("listed", "objects", "records", "replayed")
 """Of a verification, each containing the one before."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from archiver.format.base import BaseManifest, decode_base, encode_base
-from archiver.format.layout import SegmentKey, build
-from archiver.format.manifest import SegmentManifest, decode_manifest, encode_manifest
-from archiver.format.records import check_against, check_records
-from archiver.read.rebuild import fetch_segment, rebuild, segment_keys
-from archiver.read.replay import Cut
-from base.checksum import row_hash
-from base.env import Disk, JobContext, Jobs, ObjectStore
-from base.errors import Corrupt, Missing
-from storage.btree.rowfile import read_rowfile
-from storage.log.digest import MASK, Total
+from scrubjay.archiver.format.base import BaseManifest, decode_base, encode_base
+from scrubjay.archiver.format.layout import SegmentKey, build
+from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest, encode_manifest
+from scrubjay.archiver.format.records import check_against, check_records
+from scrubjay.archiver.read.rebuild import fetch_segment, rebuild, segment_keys
+from scrubjay.archiver.read.replay import Cut
+from scrubjay.base.checksum import row_hash
+from scrubjay.base.env import Disk, JobContext, Jobs, ObjectStore
+from scrubjay.base.errors import Corrupt, Missing
+from scrubjay.storage.btree.rowfile import read_rowfile
+from scrubjay.storage.log.digest import MASK, Total
 
-CHECK_JOB = "archiver.verify.jobs:check_job"
+CHECK_JOB = "scrubjay.archiver.verify.jobs:check_job"
 
 
 class Fault(NamedTuple):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from archiver.read.index import AHEAD_US, Archived
-from base.errors import ScrubjayError
+from scrubjay.archiver.read.index import AHEAD_US, Archived
+from scrubjay.base.errors import ScrubjayError
 
 LEVELS = ("listed", "objects", "records", "replayed")
 

@@ -17,11 +17,11 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from archiver.coverage import Closed, Coverage, Mark, Span, Start
-from archiver.format.base import BaseManifest
-from archiver.format.closed import decode_closed
-from archiver.format.identity import clusters, decode_epoch, decode_identity
-from archiver.format.layout import (
+from scrubjay.archiver.coverage import Closed, Coverage, Mark, Span, Start
+from scrubjay.archiver.format.base import BaseManifest
+from scrubjay.archiver.format.closed import decode_closed
+from scrubjay.archiver.format.identity import clusters, decode_epoch, decode_identity
+from scrubjay.archiver.format.layout import (
     BaseKey,
     ClosedKey,
     EpochKey,
@@ -33,16 +33,16 @@ from archiver.format.layout import (
     parse,
     partition_prefix,
 )
-from archiver.format.manifest import SegmentManifest, place
-from archiver.read.index import PartitionIndex, Problem, ShelfReader, closed_fault, superseded
-from archiver.read.names import PARALLEL, Names, list_all, names_of, seems_whole, sweep
-from archiver.read.rows import row_of
-from archiver.verify.jobs import Item, batches, run_check
-from archiver.verify.report import LEVELS, Finding, Memory, VerifyOptions, VerifyReport, is_gone
-from base.env import Disk, Jobs, ObjectStore, Tasks
-from base.errors import Corrupt, Invalid, Missing, Unavailable
-from base.hlc import stamp_micros, stamp_of
-from base.together import in_parallel
+from scrubjay.archiver.format.manifest import SegmentManifest, place
+from scrubjay.archiver.read.index import PartitionIndex, Problem, ShelfReader, closed_fault, superseded
+from scrubjay.archiver.read.names import PARALLEL, Names, list_all, names_of, seems_whole, sweep
+from scrubjay.archiver.read.rows import row_of
+from scrubjay.archiver.verify.jobs import Item, batches, run_check
+from scrubjay.archiver.verify.report import LEVELS, Finding, Memory, VerifyOptions, VerifyReport, is_gone
+from scrubjay.base.env import Disk, Jobs, ObjectStore, Tasks
+from scrubjay.base.errors import Corrupt, Invalid, Missing, Unavailable
+from scrubjay.base.hlc import stamp_micros, stamp_of
+from scrubjay.base.together import in_parallel
 
 FINDINGS_MAX = 10_000
 """More are counted, not listed."""

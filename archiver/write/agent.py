@@ -16,23 +16,23 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from archiver.format.closed import ClosedObject
-from archiver.format.layout import build
-from archiver.write.agent_state import AgentState, PartitionQueue, Trouble
-from archiver.write.meeting import meet
-from archiver.write.outgoing import Outgoing, from_job, prepare, request
-from archiver.write.placing import Bad, Placer
-from archiver.write.publishing import ClosedPublisher
-from archiver.write.writer import Writer
-from base.env import Env, Future, Jobs, ObjectStore, Task
-from base.errors import Corrupt, Fenced, Missing, ScrubjayError, Unavailable
-from base.hlc import stamp_micros
-from base.ids import PartitionId
-from storage.archive_port import Attestation, LogSource, SealedSegment
-from storage.log import chain as chains
-from storage.replica.attest import MEMBERS_MIN
+from scrubjay.archiver.format.closed import ClosedObject
+from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.write.agent_state import AgentState, PartitionQueue, Trouble
+from scrubjay.archiver.write.meeting import meet
+from scrubjay.archiver.write.outgoing import Outgoing, from_job, prepare, request
+from scrubjay.archiver.write.placing import Bad, Placer
+from scrubjay.archiver.write.publishing import ClosedPublisher
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Env, Future, Jobs, ObjectStore, Task
+from scrubjay.base.errors import Corrupt, Fenced, Missing, ScrubjayError, Unavailable
+from scrubjay.base.hlc import stamp_micros
+from scrubjay.base.ids import PartitionId
+from scrubjay.storage.archive_port import Attestation, LogSource, SealedSegment
+from scrubjay.storage.log import chain as chains
+from scrubjay.storage.replica.attest import MEMBERS_MIN
 
-PREPARE_JOB = "archiver.write.outgoing:prepare_job"
+PREPARE_JOB = "scrubjay.archiver.write.outgoing:prepare_job"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,14 @@ from typing import Protocol
 
 import msgspec
 
-from archiver.format.identity import Attached, decode_epoch, encode_epoch, epochs_after
-from archiver.format.layout import EpochKey, build
-from archiver.write.meeting import meet
-from archiver.write.writer import DIVERGED, FENCED, Stopped, Writer
-from base.env import Env, ObjectStore, Task
-from base.errors import Conflict, Corrupt, Exists, Missing, ScrubjayError, Unavailable, Unsafe
-from storage.archive_port import LogSource
-from storage.catalogue import WriterNotes
+from scrubjay.archiver.format.identity import Attached, decode_epoch, encode_epoch, epochs_after
+from scrubjay.archiver.format.layout import EpochKey, build
+from scrubjay.archiver.write.meeting import meet
+from scrubjay.archiver.write.writer import DIVERGED, FENCED, Stopped, Writer
+from scrubjay.base.env import Env, ObjectStore, Task
+from scrubjay.base.errors import Conflict, Corrupt, Exists, Missing, ScrubjayError, Unavailable, Unsafe
+from scrubjay.storage.archive_port import LogSource
+from scrubjay.storage.catalogue import WriterNotes
 
 OWNERS_KEPT = 16
 """Owners remembered: those whose claim may still be on its way."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import hashlib
 
-from archiver.format.layout import SegmentKey, build, log_prefix, parse
-from archiver.format.manifest import SegmentManifest, decode_manifest
-from base.env import ObjectStore
-from base.errors import Corrupt, Missing, Unavailable
-from base.ids import Lsn, PartitionId
-from storage.archive_port import History, LogSource
+from scrubjay.archiver.format.layout import SegmentKey, build, log_prefix, parse
+from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
+from scrubjay.base.env import ObjectStore
+from scrubjay.base.errors import Corrupt, Missing, Unavailable
+from scrubjay.base.ids import Lsn, PartitionId
+from scrubjay.storage.archive_port import History, LogSource
 
 AHEAD = "the archive is ahead of the log"
 OTHER = "the archive holds another history than the log"

@@ -10,14 +10,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from archiver.format.manifest import Sums
-from archiver.format.records import check_records
-from archiver.format.segment import SegmentHead, encode_segment
-from base.env import JobContext
-from base.errors import Corrupt
-from storage.archive_port import PartitionFacts, SealedSegment
-from storage.log import chain as chains
-from storage.log.digest import Total
+from scrubjay.archiver.format.manifest import Sums
+from scrubjay.archiver.format.records import check_records
+from scrubjay.archiver.format.segment import SegmentHead, encode_segment
+from scrubjay.base.env import JobContext
+from scrubjay.base.errors import Corrupt
+from scrubjay.storage.archive_port import PartitionFacts, SealedSegment
+from scrubjay.storage.log import chain as chains
+from scrubjay.storage.log.digest import Total
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from archiver.format.layout import SegmentKey, build, log_prefix, parse
-from archiver.format.manifest import SegmentManifest, Sums, Superseded, decode_manifest, encode_manifest, manifest_of
-from archiver.format.segment import decode_segment
-from archiver.read.rebuild import open_segment
-from archiver.write.outgoing import Outgoing
-from archiver.write.writer import Writer
-from base.env import Env, ObjectStore
-from base.errors import Corrupt, Exists, Missing, Unavailable
-from storage.archive_port import PartitionFacts, SealedSegment
+from scrubjay.archiver.format.layout import SegmentKey, build, log_prefix, parse
+from scrubjay.archiver.format.manifest import SegmentManifest, Sums, Superseded, decode_manifest, encode_manifest, manifest_of
+from scrubjay.archiver.format.segment import decode_segment
+from scrubjay.archiver.read.rebuild import open_segment
+from scrubjay.archiver.write.outgoing import Outgoing
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Env, ObjectStore
+from scrubjay.base.errors import Corrupt, Exists, Missing, Unavailable
+from scrubjay.storage.archive_port import PartitionFacts, SealedSegment
 
 GENERATIONS_MAX = 32
 """A store in which so many copies of one segment went bad is not written to any more."""

@@ -7,8 +7,8 @@ body is refused (S3 only) · deletion. A few small objects below `probe/<a rando
 
 from __future__ import annotations
 
-from base.env import Env, ObjectStore
-from base.errors import Corrupt, Exists, Missing, Unsafe
+from scrubjay.base.env import Env, ObjectStore
+from scrubjay.base.errors import Corrupt, Exists, Missing, Unsafe
 
 RACERS = 8
 LISTED = 5

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from archiver.format.closed import ClosedObject, encode_closed, newest_closed
-from archiver.format.layout import ClosedKey, parse
-from archiver.write.writer import Writer
-from base.env import Env, Future, ObjectStore, Timer
-from base.errors import Exists
-from base.hlc import stamp_micros
-from storage.archive_port import LogSource
+from scrubjay.archiver.format.closed import ClosedObject, encode_closed, newest_closed
+from scrubjay.archiver.format.layout import ClosedKey, parse
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Env, Future, ObjectStore, Timer
+from scrubjay.base.errors import Exists
+from scrubjay.base.hlc import stamp_micros
+from scrubjay.storage.archive_port import LogSource
 
 SOON_S = 0.5
 """How long after it is asked for an object out of turn is published; they are at least so far apart."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from archiver.format.identity import Attached
-from base.env import ObjectStore
-from base.errors import Fenced, Unavailable
+from scrubjay.archiver.format.identity import Attached
+from scrubjay.base.env import ObjectStore
+from scrubjay.base.errors import Fenced, Unavailable
 
 FENCED = "fenced"
 DIVERGED = "diverged"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from base.errors import Invalid, ScrubjayError, Unavailable
+from scrubjay.base.errors import Invalid, ScrubjayError, Unavailable
 
 CHECK_S = 1.0
 """How long an answer is used before files and expiry are looked at again."""

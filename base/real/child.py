@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import base
+import scrubjay
 
-PACKAGES_ROOT = str(Path(base.__path__[0]).resolve().parent)
+PACKAGES_ROOT = str(Path(scrubjay.__path__[0]).resolve().parent)
 """The folder that holds `base`, `storage` and the others."""
 
 _BETWEEN = "\x1f"

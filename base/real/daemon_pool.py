@@ -9,8 +9,8 @@ from concurrent.futures import Executor, Future
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
-from base.errors import Exhausted
-from base.real.limits import thread_limit
+from scrubjay.base.errors import Exhausted
+from scrubjay.base.real.limits import thread_limit
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -18,11 +18,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
-from base.env import File
-from base.errors import Corrupt, Exhausted, Internal, ScrubjayError, Unavailable
-from base.oserrors import error_of_os
-from base.real.folders import make_folder, sync_folder
-from base.real.limits import thread_limit
+from scrubjay.base.env import File
+from scrubjay.base.errors import Corrupt, Exhausted, Internal, ScrubjayError, Unavailable
+from scrubjay.base.oserrors import error_of_os
+from scrubjay.base.real.folders import make_folder, sync_folder
+from scrubjay.base.real.limits import thread_limit
 
 Post = Callable[[Callable[[], None]], None]
 Buffer = bytes | bytearray | memoryview

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from base import errors
+from scrubjay.base import errors
 
 FRAME_BYTES_MAX = 256 << 20
 LENGTH = struct.Struct("<I")

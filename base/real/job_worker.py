@@ -24,14 +24,14 @@ from typing import IO, Any
 
 import uvloop
 
-from base.env import Disk, Env, ObjectStore, Tasks
-from base.errors import Internal, Invalid
-from base.real import job_wire, log
-from base.real.clock import RealClock
-from base.real.disk import RealDisk
-from base.real.loop import AsyncTasks
-from base.real.rand import RealRand
-from base.wrap.retry import RetryingStore
+from scrubjay.base.env import Disk, Env, ObjectStore, Tasks
+from scrubjay.base.errors import Internal, Invalid
+from scrubjay.base.real import job_wire, log
+from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.loop import AsyncTasks
+from scrubjay.base.real.rand import RealRand
+from scrubjay.base.wrap.retry import RetryingStore
 
 PROGRESS_INTERVAL_S = 0.05
 _PR_SET_PDEATHSIG = 1
@@ -49,7 +49,7 @@ class WorkerContext:
 
     def store(self, url: str) -> ObjectStore:
         """The store at `url`, opened once per job; retries what is unavailable for a while."""
-        from base.real.stores import handed_on, open_store  # heavy, and most jobs need no store
+        from scrubjay.base.real.stores import handed_on, open_store  # heavy, and most jobs need no store
 
         if url not in self._stores:
             self._stores[url] = RetryingStore(open_store(url, settings=handed_on(), create=False), self._env)

@@ -17,10 +17,10 @@ from typing import Any
 
 import structlog
 
-from base.errors import ScrubjayError, Unavailable
-from base.oserrors import error_of_os
-from base.real import job_wire
-from base.real.child import interpreter_arguments
+from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.oserrors import error_of_os
+from scrubjay.base.real import job_wire
+from scrubjay.base.real.child import interpreter_arguments
 
 QUEUE_MAX = 256
 STOP_TIMEOUT_S = 2.0
@@ -148,7 +148,7 @@ class WorkerJobs:
             _log.warning("idle worker was gone", status=worker.process.returncode)
         try:
             process = await asyncio.create_subprocess_exec(
-                *interpreter_arguments("base.real.job_worker", [self._folder]),
+                *interpreter_arguments("scrubjay.base.real.job_worker", [self._folder]),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env=self._environment,

@@ -10,7 +10,7 @@ import resource
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from base.errors import Exhausted
+from scrubjay.base.errors import Exhausted
 
 OWN = 96
 """What the process needs whatever it holds: standard streams, event loop, ledger, pipes of the workers, connections to the object store."""

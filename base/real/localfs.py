@@ -20,9 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from base.env import ListPage, ObjectInfo
-from base.errors import Corrupt, DiskFull, Exists, Invalid, Missing, Unavailable, Unsafe
-from base.real.limits import thread_limit
+from scrubjay.base.env import ListPage, ObjectInfo
+from scrubjay.base.errors import Corrupt, DiskFull, Exists, Invalid, Missing, Unavailable, Unsafe
+from scrubjay.base.real.limits import thread_limit
 
 T = TypeVar("T")
 

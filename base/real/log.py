@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import msgspec
 import structlog
 
-from base.errors import Invalid
+from scrubjay.base.errors import Invalid
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 

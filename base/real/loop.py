@@ -16,8 +16,8 @@ from typing import Any, Generic, TypeVar
 import structlog
 import uvloop
 
-from base.env import Future, Timer
-from base.real.limits import thread_limit
+from scrubjay.base.env import Future, Timer
+from scrubjay.base.real.limits import thread_limit
 
 T = TypeVar("T")
 

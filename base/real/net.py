@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from base.env import Tasks
-from base.ids import NodeName
+from scrubjay.base.env import Tasks
+from scrubjay.base.ids import NodeName
 
 QUEUE_FRAMES_MAX = 65_536
 QUEUE_BYTES_MAX = 64 << 20

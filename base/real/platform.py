@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 
-from base.errors import Unsafe
+from scrubjay.base.errors import Unsafe
 
 NEEDED = ("fdatasync", "fsync", "pread", "pwritev")
 

@@ -27,13 +27,13 @@ from urllib.parse import urlsplit
 import obstore
 from obstore.exceptions import BaseError
 
-from base.checksum import crc32c_raw
-from base.env import ListPage, ObjectInfo
-from base.errors import Corrupt, Invalid, Missing, ScrubjayError, Unavailable
-from base.real.aws import Access, Resolver
-from base.real.daemon_pool import DaemonPool
-from base.real.localfs import check_key
-from base.real.s3_errors import CREDENTIALS, not_a_store, told, translate
+from scrubjay.base.checksum import crc32c_raw
+from scrubjay.base.env import ListPage, ObjectInfo
+from scrubjay.base.errors import Corrupt, Invalid, Missing, ScrubjayError, Unavailable
+from scrubjay.base.real.aws import Access, Resolver
+from scrubjay.base.real.daemon_pool import DaemonPool
+from scrubjay.base.real.localfs import check_key
+from scrubjay.base.real.s3_errors import CREDENTIALS, not_a_store, told, translate
 
 T = TypeVar("T")
 Entry = tuple[str, int]

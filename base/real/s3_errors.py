@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError, Unavailable, Unsafe
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>\s*([A-Za-z0-9.]+)\s*</Code>")

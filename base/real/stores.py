@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from base.errors import Invalid
-from base.real.aws import settings_from
-from base.real.localfs import LocalStore
-from base.real.s3 import S3Store
+from scrubjay.base.errors import Invalid
+from scrubjay.base.real.aws import settings_from
+from scrubjay.base.real.localfs import LocalStore
+from scrubjay.base.real.s3 import S3Store
 
 _PREFIX = re.compile(r"[A-Za-z0-9._=/-]*")
 

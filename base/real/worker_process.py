@@ -14,8 +14,8 @@ import subprocess
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from base.oserrors import error_of_os
-from base.real.child import interpreter_arguments
+from scrubjay.base.oserrors import error_of_os
+from scrubjay.base.real.child import interpreter_arguments
 
 READ_BYTES = 1 << 20
 PIPE_BYTES = 1 << 20

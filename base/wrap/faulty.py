@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from base.env import Env, ListPage, ObjectInfo, ObjectStore
-from base.errors import DiskFull, ScrubjayError, Unavailable
+from scrubjay.base.env import Env, ListPage, ObjectInfo, ObjectStore
+from scrubjay.base.errors import DiskFull, ScrubjayError, Unavailable
 
 Fault = Callable[[str, str], ScrubjayError | None]
 """fault(verb, key): the error to raise before anything happens, or None."""

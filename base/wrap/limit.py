@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from base.env import Env, Future, ListPage, ObjectInfo, ObjectStore
+from scrubjay.base.env import Env, Future, ListPage, ObjectInfo, ObjectStore
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from base.env import Env, ListPage, ObjectInfo, ObjectStore
-from base.errors import ScrubjayError, Unavailable
+from scrubjay.base.env import Env, ListPage, ObjectInfo, ObjectStore
+from scrubjay.base.errors import ScrubjayError, Unavailable
 
 T = TypeVar("T")
 

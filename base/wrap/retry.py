@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from base.env import Env, ListPage, ObjectInfo, ObjectStore
-from base.errors import DiskFull, Exists, Missing, Unavailable
+from scrubjay.base.env import Env, ListPage, ObjectInfo, ObjectStore
+from scrubjay.base.errors import DiskFull, Exists, Missing, Unavailable
 
 T = TypeVar("T")
 

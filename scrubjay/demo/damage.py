@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from base.real.loop import AsyncTasks, run
-from base.real.stores import open_store
+from scrubjay.base.real.loop import AsyncTasks, run
+from scrubjay.base.real.stores import open_store
 
 LIST_PAGE = 1000
 _SEGMENT = re.compile(r"/t=(?P<table>[^/]+)/p=(?P<partition>[^/]+)/log/(?P<first>[0-9a-f]{16})-(?P<last>[0-9a-f]{16})\.[^/]*\.seg$")

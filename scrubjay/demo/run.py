@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from base.times import parse_time
+from scrubjay.base.times import parse_time
 from scrubjay.demo import client
 from scrubjay.demo.cities import SOURCE, key_item, load_cities
 from scrubjay.demo.damage import ArchiveDamage, Flip, copy_archive, damage_archive, flip_live_bit

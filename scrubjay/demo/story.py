@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from base.errors import ScrubjayError
+from scrubjay.base.errors import ScrubjayError
 from scrubjay.machine import monotonic_s
 from scrubjay.output import FAILED, INCOMPLETE, MISMATCH, Failure
 from scrubjay.text import WIDTH, wrapped

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from base.times import parse_time
+from scrubjay.base.times import parse_time
 from scrubjay.progress import shown_progress
 from scrubjay.text import columns, facts, plural, seconds
 from scrubjay.units import human_size, parse_back

@@ -78,15 +78,15 @@ def _run(call: Call) -> Result:
 
 def _serve(config: Config) -> int:
     """The lock first: a restarted node keeps quiet for a while from when it is alone, and what takes long (imports, replay) had better happen meanwhile."""
-    from base.real.platform import check_platform
-    from scrubjay.server.lock import FolderLock, data_folder
+    from scrubjay.base.real.platform import check_platform
+    from scrubjay.serving.lock import FolderLock, data_folder
 
     check_platform()
     lock = FolderLock(data_folder(config.serve.data))
     try:
         # Compiling all of it again is the half of a start; its workers, which are isolated from the environment, keep what they compile too.
         sys.dont_write_bytecode = False
-        from scrubjay.server.dev import serve
+        from scrubjay.serving.dev import serve
 
         return serve(config, lock)
     finally:

@@ -6,7 +6,7 @@ import hashlib
 import heapq
 from collections.abc import Sequence
 
-from storage.log.record import Record
+from scrubjay.storage.log.record import Record
 
 CHAIN_START = bytes(16)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sim.checkers.history import FOREVER, Kind, Operation
+from scrubjay.sim.checkers.history import FOREVER, Kind, Operation
 
 STEPS_MAX = 2_000_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sim.checkers.history import Kind, Operation
+from scrubjay.sim.checkers.history import Kind, Operation
 
 _READS = (Kind.READ, Kind.WEAK)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from base.errors import ScrubjayError
-from sim.checkers.registers import RegisterLedger
-from sim.rand import Stream
-from sim.whole.clients import Clients, had_no_effect
-from sim.whole.cluster import WholeCluster
-from sim.whole.commands import SCHEMA, put
-from storage.backend import TableSpec
-from storage.catalogue import TableMeta, Throughput
-from storage.commands.values import WriteAnswer
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.sim.checkers.registers import RegisterLedger
+from scrubjay.sim.rand import Stream
+from scrubjay.sim.whole.clients import Clients, had_no_effect
+from scrubjay.sim.whole.cluster import WholeCluster
+from scrubjay.sim.whole.commands import SCHEMA, put
+from scrubjay.storage.backend import TableSpec
+from scrubjay.storage.catalogue import TableMeta, Throughput
+from scrubjay.storage.commands.values import WriteAnswer
 
 NAMES = ("extra-1", "extra-2")
 ASK_S = 15.0

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from base.env import Future
-from base.errors import ScrubjayError
-from base.ids import PartitionId
-from sim.checkers.history import FOREVER, Kind, Operation
-from sim.checkers.registers import RegisterLedger
-from sim.whole.cluster import WholeCluster
-from sim.whole.commands import cas, key_of, number_of, put, value_of
-from sim.world import World
-from storage.catalogue import TableMeta
-from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer
+from scrubjay.base.env import Future
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import PartitionId
+from scrubjay.sim.checkers.history import FOREVER, Kind, Operation
+from scrubjay.sim.checkers.registers import RegisterLedger
+from scrubjay.sim.whole.cluster import WholeCluster
+from scrubjay.sim.whole.commands import cas, key_of, number_of, put, value_of
+from scrubjay.sim.world import World
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer
 
 CLIENT_TIMEOUT_S = 12.0
 KEYS = 12

@@ -11,39 +11,39 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from archiver.write.agent import AgentOptions, ArchiveAgent
-from archiver.write.claiming import Claiming
-from archiver.write.writer import Writer
-from base.env import Env, Future, ObjectStore
-from base.errors import Internal, ScrubjayError, Unavailable
-from base.ids import ClusterId, Member, NodeName, PartitionId, TableId
-from base.wrap.retry import RetryingStore
-from pitr.restore import RestoreOptions
-from scrubber.options import ScrubOptions
-from scrubber.sqlite_ledger import MEMORY, SqliteLedger
-from server.archive import Wrapped, claim_archive, start_agents, wrapped
-from server.control import Control, open_control
-from server.durability import Durability, DurabilityOptions, open_durability
-from server.health import Health, HealthOptions, Heard
-from server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absent_node, host_known, join, open_node, start_node
-from sim.clock import SimClock
-from sim.jobs import SimJobs
-from sim.store import SimStore
-from sim.whole.door import Door
-from sim.world import Host, World
-from storage.archive_port import LogSource
-from storage.btree.memory_engine import MemoryEngine, MemoryTrees
-from storage.consensus.options import ConsensusOptions
-from storage.control.metadata import Metadata, metadata_table
-from storage.control.router import Router
-from storage.control.service import Service
-from storage.control.store import Store
-from storage.node import Node
-from storage.node.absent import AbsentNode
-from storage.node.archive_source import NodeLogSource
-from storage.node.identity import Members
-from storage.options import StorageOptions
-from storage.service_port import Finding
+from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.claiming import Claiming
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Env, Future, ObjectStore
+from scrubjay.base.errors import Internal, ScrubjayError, Unavailable
+from scrubjay.base.ids import ClusterId, Member, NodeName, PartitionId, TableId
+from scrubjay.base.wrap.retry import RetryingStore
+from scrubjay.pitr.restore import RestoreOptions
+from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
+from scrubjay.server.archive import Wrapped, claim_archive, start_agents, wrapped
+from scrubjay.server.control import Control, open_control
+from scrubjay.server.durability import Durability, DurabilityOptions, open_durability
+from scrubjay.server.health import Health, HealthOptions, Heard
+from scrubjay.server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absent_node, host_known, join, open_node, start_node
+from scrubjay.sim.clock import SimClock
+from scrubjay.sim.jobs import SimJobs
+from scrubjay.sim.store import SimStore
+from scrubjay.sim.whole.door import Door
+from scrubjay.sim.world import Host, World
+from scrubjay.storage.archive_port import LogSource
+from scrubjay.storage.btree.memory_engine import MemoryEngine, MemoryTrees
+from scrubjay.storage.consensus.options import ConsensusOptions
+from scrubjay.storage.control.metadata import Metadata, metadata_table
+from scrubjay.storage.control.router import Router
+from scrubjay.storage.control.service import Service
+from scrubjay.storage.control.store import Store
+from scrubjay.storage.node import Node
+from scrubjay.storage.node.absent import AbsentNode
+from scrubjay.storage.node.archive_source import NodeLogSource
+from scrubjay.storage.node.identity import Members
+from scrubjay.storage.options import StorageOptions
+from scrubjay.storage.service_port import Finding
 
 NAMES = (NodeName("n1"), NodeName("n2"), NodeName("n3"))
 MEMBERS = tuple(Member(number, 1) for number in range(1, len(NAMES) + 1))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from storage.catalogue import KeyAttribute, KeySchema
-from storage.commands.values import DeleteCommand, PutCommand, WriteCommand
-from storage.items.encoding import decode_item, encode_item
-from storage.items.expressions.condition import Condition
-from storage.items.expressions.tree import And, Compare, FunctionNode, Not, PathNode, ValueNode
-from storage.items.keys import storage_key
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema
+from scrubjay.storage.commands.values import DeleteCommand, PutCommand, WriteCommand
+from scrubjay.storage.items.encoding import decode_item, encode_item
+from scrubjay.storage.items.expressions.condition import Condition
+from scrubjay.storage.items.expressions.tree import And, Compare, FunctionNode, Not, PathNode, ValueNode
+from scrubjay.storage.items.keys import storage_key
 
 SCHEMA = KeySchema(KeyAttribute("k", "S"))
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from itertools import permutations
 from typing import NamedTuple
 
-from base.ids import NodeName, PartitionId
-from server.node import RunningNode
-from sim.whole.cluster import WholeCluster
-from sim.world import Host
-from storage.node import Node
-from storage.replica import Replica
+from scrubjay.base.ids import NodeName, PartitionId
+from scrubjay.server.node import RunningNode
+from scrubjay.sim.whole.cluster import WholeCluster
+from scrubjay.sim.world import Host
+from scrubjay.storage.node import Node
+from scrubjay.storage.replica import Replica
 
 
 class Reach(NamedTuple):

@@ -9,15 +9,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from base.errors import NotLeader, ScrubjayError
-from base.ids import PartitionId
-from server.node import RunningNode
-from sim.world import Host
-from storage.btree.engine import TreeEngine
-from storage.node import Node
-from storage.node.port_remote import RemoteNode
-from storage.node.port_server import NodeServer
-from storage.replica import Replica
+from scrubjay.base.errors import NotLeader, ScrubjayError
+from scrubjay.base.ids import PartitionId
+from scrubjay.server.node import RunningNode
+from scrubjay.sim.world import Host
+from scrubjay.storage.btree.engine import TreeEngine
+from scrubjay.storage.node import Node
+from scrubjay.storage.node.port_remote import RemoteNode
+from scrubjay.storage.node.port_server import NodeServer
+from scrubjay.storage.replica import Replica
 
 _DOWN = NotLeader("node is down")
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-from archiver.format.identity import attach
-from archiver.write.agent import AgentOptions
-from base.env import Env
-from base.together import settle
-from sim.whole.cluster import CLUSTER, WholeCluster
-from sim.whole.commands import SCHEMA, put
-from sim.world import World
-from storage.backend import TableSpec
-from storage.catalogue import Throughput
+from scrubjay.archiver.format.identity import attach
+from scrubjay.archiver.write.agent import AgentOptions
+from scrubjay.base.env import Env
+from scrubjay.base.together import settle
+from scrubjay.sim.whole.cluster import CLUSTER, WholeCluster
+from scrubjay.sim.whole.commands import SCHEMA, put
+from scrubjay.sim.world import World
+from scrubjay.storage.backend import TableSpec
+from scrubjay.storage.catalogue import Throughput
 
 SECOND = 1_000_000
 

@@ -6,28 +6,28 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
-from archiver.format.layout import build
-from archiver.format.manifest import encode_manifest, manifest_of
-from archiver.write.placing import Placer
-from base.errors import NotLeader, ScrubjayError, Unavailable
-from base.hlc import last_stamp_at
-from base.ids import Lsn, Stamp
-from pitr import restore
-from sim.mutants import Mutant, commit_early, replaced
-from sim.whole.run import AGENT, CONSENSUS, STORAGE, WholeResult, WholeRun
-from sim.whole.stories import STORIES
-from storage.archive_port import Attestation
-from storage.btree import memory_engine
-from storage.btree.engine import Change, Row
-from storage.btree.row import HEADER_SIZE, lsn_of
-from storage.control import router
-from storage.log.digest import RangeDigest
-from storage.node.turn import Turn
-from storage.replica import Replica
-from storage.replica.attest import Attest
-from storage.replica.checkpoints import Checkpoints
-from storage.replica.overlay import Overlay
-from storage.replica.term import Term
+from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.format.manifest import encode_manifest, manifest_of
+from scrubjay.archiver.write.placing import Placer
+from scrubjay.base.errors import NotLeader, ScrubjayError, Unavailable
+from scrubjay.base.hlc import last_stamp_at
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.pitr import restore
+from scrubjay.sim.mutants import Mutant, commit_early, replaced
+from scrubjay.sim.whole.run import AGENT, CONSENSUS, STORAGE, WholeResult, WholeRun
+from scrubjay.sim.whole.stories import STORIES
+from scrubjay.storage.archive_port import Attestation
+from scrubjay.storage.btree import memory_engine
+from scrubjay.storage.btree.engine import Change, Row
+from scrubjay.storage.btree.row import HEADER_SIZE, lsn_of
+from scrubjay.storage.control import router
+from scrubjay.storage.log.digest import RangeDigest
+from scrubjay.storage.node.turn import Turn
+from scrubjay.storage.replica import Replica
+from scrubjay.storage.replica.attest import Attest
+from scrubjay.storage.replica.checkpoints import Checkpoints
+from scrubjay.storage.replica.overlay import Overlay
+from scrubjay.storage.replica.term import Term
 
 
 def _planted(owner: type | ModuleType, name: str, value: Any) -> Callable[[], Any]:
@@ -169,7 +169,7 @@ KILLERS: dict[str, int] = {
     "restore-cut-early": 2,
     "restore-cut-late": 4,
 }
-"""A seed that kills each mutant, as found by `python -m sim mutants`; tests try it first. Those that only a story brings to light (sim.whole.stories) have none."""
+"""A seed that kills each mutant, as found by `python -m scrubjay.sim mutants`; tests try it first. Those that only a story brings to light (sim.whole.stories) have none."""
 
 
 def tell(name: str) -> str:

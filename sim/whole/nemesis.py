@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from base.errors import ScrubjayError
-from base.ids import NodeName, PartitionId
-from server.node import RunningNode
-from server.stop import planned_stop
-from sim.rand import Stream
-from sim.whole.clients import Clients, Said
-from sim.whole.cluster import NAMES, Clocks, WholeCluster
-from sim.whole.copies import Copies
-from sim.world import Host, Life, World
-from storage.btree.memory_engine import MemoryTrees
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import NodeName, PartitionId
+from scrubjay.server.node import RunningNode
+from scrubjay.server.stop import planned_stop
+from scrubjay.sim.rand import Stream
+from scrubjay.sim.whole.clients import Clients, Said
+from scrubjay.sim.whole.cluster import NAMES, Clocks, WholeCluster
+from scrubjay.sim.whole.copies import Copies
+from scrubjay.sim.world import Host, Life, World
+from scrubjay.storage.btree.memory_engine import MemoryTrees
 
 SECOND = 1_000_000
 SKEW_US = 120_000

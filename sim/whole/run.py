@@ -14,27 +14,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from archiver.format.identity import attach
-from archiver.read.index import ArchiveIndex
-from archiver.write.agent import AgentOptions
-from base.errors import ScrubjayError
-from base.ids import Lsn, NodeName, PartitionId
-from pitr.target import Asked
-from sim.checkers.linear import check_linear
-from sim.checkers.registers import compare
-from sim.checkers.witness import check_witness
-from sim.whole.churn import Churn, spec_of
-from sim.whole.clients import KEYS, LAST_CLIENT, LIMIT, STRANGERS, Clients, Said
-from sim.whole.cluster import CLUSTER, WholeCluster
-from sim.whole.commands import number_of, value_of
-from sim.whole.nemesis import SKEW_US, Nemesis, draw_clocks
-from sim.world import World
-from storage.catalogue import TableMeta
-from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer
-from storage.consensus.options import ConsensusOptions
-from storage.node import Node
-from storage.options import StorageOptions
-from storage.replica import Replica
+from scrubjay.archiver.format.identity import attach
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.write.agent import AgentOptions
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import Lsn, NodeName, PartitionId
+from scrubjay.pitr.target import Asked
+from scrubjay.sim.checkers.linear import check_linear
+from scrubjay.sim.checkers.registers import compare
+from scrubjay.sim.checkers.witness import check_witness
+from scrubjay.sim.whole.churn import Churn, spec_of
+from scrubjay.sim.whole.clients import KEYS, LAST_CLIENT, LIMIT, STRANGERS, Clients, Said
+from scrubjay.sim.whole.cluster import CLUSTER, WholeCluster
+from scrubjay.sim.whole.commands import number_of, value_of
+from scrubjay.sim.whole.nemesis import SKEW_US, Nemesis, draw_clocks
+from scrubjay.sim.world import World
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer
+from scrubjay.storage.consensus.options import ConsensusOptions
+from scrubjay.storage.node import Node
+from scrubjay.storage.options import StorageOptions
+from scrubjay.storage.replica import Replica
 
 SECOND = 1_000_000
 TABLE = "sim"
@@ -85,7 +85,7 @@ class WholeResult:
 
     @property
     def replay(self) -> str:
-        return f"python -m sim run --profile whole --seed {self.seed} --trace"
+        return f"python -m scrubjay.sim run --profile whole --seed {self.seed} --trace"
 
 
 @dataclass(slots=True)

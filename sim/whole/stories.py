@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from archiver.format.identity import attach
-from archiver.read.index import ArchiveIndex
-from archiver.write.agent import AgentOptions
-from base.ids import PartitionId
-from sim.whole.churn import spec_of
-from sim.whole.cluster import CLUSTER, WholeCluster
-from sim.whole.commands import put
-from sim.world import World
-from storage.commands.values import WriteAnswer
-from storage.consensus.options import ConsensusOptions
-from storage.options import StorageOptions
-from storage.replica import Replica
+from scrubjay.archiver.format.identity import attach
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.write.agent import AgentOptions
+from scrubjay.base.ids import PartitionId
+from scrubjay.sim.whole.churn import spec_of
+from scrubjay.sim.whole.cluster import CLUSTER, WholeCluster
+from scrubjay.sim.whole.commands import put
+from scrubjay.sim.world import World
+from scrubjay.storage.commands.values import WriteAnswer
+from scrubjay.storage.consensus.options import ConsensusOptions
+from scrubjay.storage.options import StorageOptions
+from scrubjay.storage.replica import Replica
 
 SECOND = 1_000_000
 TABLE = "told"

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from base.env import Env
-from storage.api import aws_chunked, errors, limits
-from storage.api.call import Call, encode_json
-from storage.api.errors import ApiError
-from storage.api.http import (
+from scrubjay.base.env import Env
+from scrubjay.storage.api import aws_chunked, errors, limits
+from scrubjay.storage.api.call import Call, encode_json
+from scrubjay.storage.api.errors import ApiError
+from scrubjay.storage.api.http import (
     JSON_1_0,
     JSON_1_1,
     PLAIN_JSON,
@@ -30,9 +30,9 @@ from storage.api.http import (
     gzip,
     wants_gzip,
 )
-from storage.api.operations import OPERATIONS
-from storage.api.sigv4 import Key, Verifier, is_chunked
-from storage.backend import Backend
+from scrubjay.storage.api.operations import OPERATIONS
+from scrubjay.storage.api.sigv4 import Key, Verifier, is_chunked
+from scrubjay.storage.backend import Backend
 
 _decode_json = msgspec.json.Decoder().decode
 _APIS = ("DynamoDB_20120810", "DynamoDB_20111205")

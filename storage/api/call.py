@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from base.errors import Internal, ScrubjayError
-from base.times import utc_text
-from storage.api import errors
-from storage.api.errors import ApiError
-from storage.api.shapes import Struct
-from storage.api.sigv4 import Identity
-from storage.catalogue import TableMeta
-from storage.items.errors import ItemError, SerializationError
+from scrubjay.base.errors import Internal, ScrubjayError
+from scrubjay.base.times import utc_text
+from scrubjay.storage.api import errors
+from scrubjay.storage.api.errors import ApiError
+from scrubjay.storage.api.shapes import Struct
+from scrubjay.storage.api.sigv4 import Identity
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.items.errors import ItemError, SerializationError
 
 if TYPE_CHECKING:
-    from storage.api.api import DynamoApi
+    from scrubjay.storage.api.api import DynamoApi
 
 encode_json = msgspec.json.Encoder().encode
 Body = dict[str, Any]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from storage.api import limits
-from storage.api.call import Body
-from storage.items.encoding import decode_item
-from storage.items.size import item_size
+from scrubjay.storage.api import limits
+from scrubjay.storage.api.call import Body
+from scrubjay.storage.items.encoding import decode_item
+from scrubjay.storage.items.size import item_size
 
 
 def stored_size(data: bytes | None) -> int:

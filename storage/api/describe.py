@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from storage.api.call import Body
-from storage.catalogue import TableMeta, TableStats
+from scrubjay.storage.api.call import Body
+from scrubjay.storage.catalogue import TableMeta, TableStats
 
 
 def seconds(micros: int) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from base.errors import Conflict, DiskFull, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.errors import Conflict, DiskFull, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
 
 _DYNAMO = "com.amazonaws.dynamodb.v20120810#"
 _SERVICE = "com.amazon.coral.service#"

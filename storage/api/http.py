@@ -10,8 +10,8 @@ import zlib
 from base64 import b32hexencode
 from collections.abc import Mapping
 
-from base.env import Rand
-from base.http import Application, Handler, Headers, Request, Respond, Response
+from scrubjay.base.env import Rand
+from scrubjay.base.http import Application, Handler, Headers, Request, Respond, Response
 
 __all__ = ["Application", "Handler", "Headers", "Request", "RequestIds", "Respond", "Response"]
 

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from sortedcontainers import SortedDict
 
-from base.env import Env
-from base.errors import Conflict, Missing, ScrubjayError, Unsafe
-from base.ids import Member, PartitionId, TableId
-from storage.backend import ContinuousBackups, TableSpec
-from storage.catalogue import PartitionInfo, RestoreOrigin, TableMeta, TableStats
-from storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
-from storage.commands.evaluate import evaluate
-from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer, WriteCommand
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Conflict, Missing, ScrubjayError, Unsafe
+from scrubjay.base.ids import Member, PartitionId, TableId
+from scrubjay.storage.backend import ContinuousBackups, TableSpec
+from scrubjay.storage.catalogue import PartitionInfo, RestoreOrigin, TableMeta, TableStats
+from scrubjay.storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
+from scrubjay.storage.commands.evaluate import evaluate
+from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer, WriteCommand
 
 _HASH_SPACE = 1 << 128
 _A = TypeVar("_A", WriteAnswer, ReadAnswer, RangeAnswer)

@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from base.errors import ScrubjayError
-from storage.api import limits
-from storage.api.call import Body, Trace
-from storage.backend import Backend
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.commands.values import RangeAnswer, RangeRead
-from storage.items.encoding import decode_item
-from storage.items.expressions.condition import Condition
-from storage.items.expressions.projection import Projection
-from storage.items.keys import key_item
-from storage.items.size import item_size
-from storage.items.values import Item
-from storage.items.wire import item_bytes_to_json, item_to_json
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.storage.api import limits
+from scrubjay.storage.api.call import Body, Trace
+from scrubjay.storage.backend import Backend
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.commands.values import RangeAnswer, RangeRead
+from scrubjay.storage.items.encoding import decode_item
+from scrubjay.storage.items.expressions.condition import Condition
+from scrubjay.storage.items.expressions.projection import Projection
+from scrubjay.storage.items.keys import key_item
+from scrubjay.storage.items.size import item_size
+from scrubjay.storage.items.values import Item
+from scrubjay.storage.items.wire import item_bytes_to_json, item_to_json
 
 
 class KeyRange(NamedTuple):

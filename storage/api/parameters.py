@@ -15,16 +15,16 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from storage.api import errors
-from storage.api.call import Body
-from storage.api.errors import ApiError
-from storage.items.errors import ItemError, SerializationError
-from storage.items.expressions.condition import Condition, parse_condition
-from storage.items.expressions.placeholders import Placeholders
-from storage.items.expressions.projection import Projection, parse_projection
-from storage.items.expressions.update import Update, parse_update
-from storage.items.legacy import check_conditional_operator, parse_attribute_updates, parse_attributes_to_get, parse_expected
-from storage.items.numbers import NOT_NUMERIC
+from scrubjay.storage.api import errors
+from scrubjay.storage.api.call import Body
+from scrubjay.storage.api.errors import ApiError
+from scrubjay.storage.items.errors import ItemError, SerializationError
+from scrubjay.storage.items.expressions.condition import Condition, parse_condition
+from scrubjay.storage.items.expressions.placeholders import Placeholders
+from scrubjay.storage.items.expressions.projection import Projection, parse_projection
+from scrubjay.storage.items.expressions.update import Update, parse_update
+from scrubjay.storage.items.legacy import check_conditional_operator, parse_attribute_updates, parse_attributes_to_get, parse_expected
+from scrubjay.storage.items.numbers import NOT_NUMERIC
 
 _INVALID = "One or more parameter values were invalid: "
 

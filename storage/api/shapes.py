@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from storage.api import limits
-from storage.items import wire
-from storage.items.errors import SerializationError
+from scrubjay.storage.api import limits
+from scrubjay.storage.items import wire
+from scrubjay.storage.items.errors import SerializationError
 
 _MODEL = "com.amazonaws.dynamodb.v20120810."
 

@@ -17,9 +17,9 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import quote, unquote_plus
 
-from base.env import Clock
-from storage.api import aws_chunked, errors, limits
-from storage.api.errors import ApiError
+from scrubjay.base.env import Clock
+from scrubjay.storage.api import aws_chunked, errors, limits
+from scrubjay.storage.api.errors import ApiError
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"

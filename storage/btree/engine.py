@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
-from base.errors import ScrubjayError
-from base.ids import Lsn, PartitionId, Stamp
-from storage.log.digest import RangeDigest, Total
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.storage.log.digest import RangeDigest, Total
 
 T = TypeVar("T")
 Done = Callable[[T | ScrubjayError], None]

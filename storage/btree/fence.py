@@ -24,9 +24,9 @@ from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest, xxh3_128_intdigest
 
-from base.checksum import row_hash
-from base.errors import Corrupt
-from storage.log.digest import MASK
+from scrubjay.base.checksum import row_hash
+from scrubjay.base.errors import Corrupt
+from scrubjay.storage.log.digest import MASK
 
 VERSION = 1
 LAST = 1

@@ -17,13 +17,13 @@ from typing import Any, Protocol
 
 import lmdb
 
-from base.env import Disk
-from base.errors import Corrupt, Exhausted, Exists, Internal, Missing, ScrubjayError, Unavailable
-from base.ids import Lsn, PartitionId, Stamp, uuid_bytes
-from storage.btree import wire
-from storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeState
-from storage.btree.lmdb_tree import OPENING, TreeReader, error_of, open_databases, open_environment
-from storage.log.digest import RangeDigest, Total
+from scrubjay.base.env import Disk
+from scrubjay.base.errors import Corrupt, Exhausted, Exists, Internal, Missing, ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn, PartitionId, Stamp, uuid_bytes
+from scrubjay.storage.btree import wire
+from scrubjay.storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeState
+from scrubjay.storage.btree.lmdb_tree import OPENING, TreeReader, error_of, open_databases, open_environment
+from scrubjay.storage.log.digest import RangeDigest, Total
 
 SPAWNS_WITHOUT_HELLO_MAX = 3
 REPEATS = 2
@@ -105,7 +105,7 @@ class _Worker:
             raise Unavailable("the tree engine is closed")
         if self._link is None:
             self._frames = wire.FrameReader()
-            self._link = self._spawn("storage.btree.worker", self._arguments, on_data=self._data, on_exit=self._exited)
+            self._link = self._spawn("scrubjay.storage.btree.worker", self._arguments, on_data=self._data, on_exit=self._exited)
         return self._link
 
     def _data(self, data: bytes) -> None:

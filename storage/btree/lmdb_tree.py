@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import lmdb
 from xxhash import xxh3_64_intdigest
 
-from base.checksum import row_hash
-from base.errors import Corrupt, DiskFull, Internal, Invalid, Missing, ScrubjayError, Unavailable
-from base.ids import Lsn, Stamp
-from base.oserrors import error_of_os
-from storage.btree.engine import Change, Row, TreeState
-from storage.btree.fence import (
+from scrubjay.base.checksum import row_hash
+from scrubjay.base.errors import Corrupt, DiskFull, Internal, Invalid, Missing, ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.base.oserrors import error_of_os
+from scrubjay.storage.btree.engine import Change, Row, TreeState
+from scrubjay.storage.btree.fence import (
     EMPTY_TREE,
     FIRST_START,
     RUN_MAX,
@@ -40,8 +40,8 @@ from storage.btree.fence import (
     key_hash,
     moved,
 )
-from storage.btree.row import KEY_BYTES_MAX, decode_value, encode_value
-from storage.log.digest import MASK
+from scrubjay.storage.btree.row import KEY_BYTES_MAX, decode_value, encode_value
+from scrubjay.storage.log.digest import MASK
 
 MAP_SIZE_MIN = 128 << 20
 """Bytes of address space of a small tree; a writer doubles the map when it is full."""

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 from sortedcontainers import SortedDict
 
-from base.checksum import row_hash
-from base.env import Disk, Tasks
-from base.errors import Corrupt, Exists, Internal, Missing, ScrubjayError, Unavailable
-from base.ids import PartitionId
-from storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeState
-from storage.btree.row import corrupt_row, decode_value, encode_value, lsn_of
-from storage.btree.rowfile import RowFileWriter, read_rowfile
-from storage.log.digest import RangeDigest, Total
+from scrubjay.base.checksum import row_hash
+from scrubjay.base.env import Disk, Tasks
+from scrubjay.base.errors import Corrupt, Exists, Internal, Missing, ScrubjayError, Unavailable
+from scrubjay.base.ids import PartitionId
+from scrubjay.storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeState
+from scrubjay.storage.btree.row import corrupt_row, decode_value, encode_value, lsn_of
+from scrubjay.storage.btree.rowfile import RowFileWriter, read_rowfile
+from scrubjay.storage.log.digest import RangeDigest, Total
 
 
 class TreeContent:

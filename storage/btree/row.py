@@ -16,9 +16,9 @@ import struct
 
 from xxhash import xxh3_64_intdigest
 
-from base.errors import Corrupt
-from base.ids import Lsn, Stamp
-from storage.btree.engine import Row
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree.engine import Row
 
 VERSION = 1
 HEADER = struct.Struct("<BBQQQ")

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import zstandard
 
-from base.checksum import crc32c_masked, crc32c_raw, row_hash
-from base.errors import Corrupt, Invalid
-from base.ids import Lsn, Stamp
-from storage.btree.engine import Row
-from storage.log.digest import MASK, Total
+from scrubjay.base.checksum import crc32c_masked, crc32c_raw, row_hash
+from scrubjay.base.errors import Corrupt, Invalid
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree.engine import Row
+from scrubjay.storage.log.digest import MASK, Total
 
 VERSION = 1
 HEADER_MAGIC = b"SJROWS\r\n"

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
-from base.checksum import row_hash
-from base.errors import Corrupt
-from storage.btree.engine import RowFact
-from storage.btree.fence import FIRST_START, Fence, decode_fence, key_hash
-from storage.btree.lmdb_tree import TreeReader
-from storage.btree.row import decode_value, lsn_of
-from storage.btree.rowfile import RowFileWriter
-from storage.log.digest import MASK, RangeDigest, Total
+from scrubjay.base.checksum import row_hash
+from scrubjay.base.errors import Corrupt
+from scrubjay.storage.btree.engine import RowFact
+from scrubjay.storage.btree.fence import FIRST_START, Fence, decode_fence, key_hash
+from scrubjay.storage.btree.lmdb_tree import TreeReader
+from scrubjay.storage.btree.row import decode_value, lsn_of
+from scrubjay.storage.btree.rowfile import RowFileWriter
+from scrubjay.storage.log.digest import MASK, RangeDigest, Total
 
 YIELD_BYTES = 1 << 20
 FINDINGS_MAX = 1000

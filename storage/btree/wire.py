@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from base import errors
+from scrubjay.base import errors
 
 LENGTH = struct.Struct("<I")
 FRAME_BYTES_MAX = 1 << 30

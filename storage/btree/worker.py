@@ -25,14 +25,14 @@ from typing import Any
 
 import lmdb
 
-from base.errors import Exhausted, Exists, Internal, Missing, ScrubjayError, Unavailable
-from base.ids import Lsn, Stamp, uuid_bytes
-from base.oserrors import error_of_os
-from storage.btree import wire
-from storage.btree.engine import Change, Row, TreeState
-from storage.btree.lmdb_tree import FILE, OPENING, TreeFacts, TreeReader, TreeWriter, error_of, open_databases, open_environment
-from storage.btree.rowfile import read_rowfile
-from storage.btree.scan import scan_digest, scan_dump, scan_rows
+from scrubjay.base.errors import Exhausted, Exists, Internal, Missing, ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn, Stamp, uuid_bytes
+from scrubjay.base.oserrors import error_of_os
+from scrubjay.storage.btree import wire
+from scrubjay.storage.btree.engine import Change, Row, TreeState
+from scrubjay.storage.btree.lmdb_tree import FILE, OPENING, TreeFacts, TreeReader, TreeWriter, error_of, open_databases, open_environment
+from scrubjay.storage.btree.rowfile import read_rowfile
+from scrubjay.storage.btree.scan import scan_digest, scan_dump, scan_rows
 
 LOCK_FILE = "storage-worker.lock"
 TREE = "btree"

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from base.errors import Corrupt, Invalid, ScrubjayError, from_code
-from storage.commands.values import (
+from scrubjay.base.errors import Corrupt, Invalid, ScrubjayError, from_code
+from scrubjay.storage.commands.values import (
     DeleteCommand,
     Failure,
     PutCommand,
@@ -25,12 +25,12 @@ from storage.commands.values import (
     WriteAnswer,
     WriteCommand,
 )
-from storage.items.encoding import decode_value, encode_value
-from storage.items.expressions.check import INDEX_MAX
-from storage.items.expressions.condition import Condition
-from storage.items.expressions.parser import OPERATORS_MAX
-from storage.items.expressions.paths import PATH_DEPTH_MAX
-from storage.items.expressions.tree import (
+from scrubjay.storage.items.encoding import decode_value, encode_value
+from scrubjay.storage.items.expressions.check import INDEX_MAX
+from scrubjay.storage.items.expressions.condition import Condition
+from scrubjay.storage.items.expressions.parser import OPERATORS_MAX
+from scrubjay.storage.items.expressions.paths import PATH_DEPTH_MAX
+from scrubjay.storage.items.expressions.tree import (
     ARITY,
     COMPARISONS,
     CONDITION_FUNCTIONS,
@@ -49,10 +49,10 @@ from storage.items.expressions.tree import (
     children,
     rebuilt,
 )
-from storage.items.expressions.update import Update
-from storage.items.keys import HASH_BYTES, SORT_KEY_BYTES_MAX
-from storage.items.size import ITEM_ENCODED_BYTES_MAX
-from storage.items.values import NESTING_MAX, is_deeper_than
+from scrubjay.storage.items.expressions.update import Update
+from scrubjay.storage.items.keys import HASH_BYTES, SORT_KEY_BYTES_MAX
+from scrubjay.storage.items.size import ITEM_ENCODED_BYTES_MAX
+from scrubjay.storage.items.values import NESTING_MAX, is_deeper_than
 
 VERSION = 1
 _VERSION_BYTE = bytes([VERSION])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from base.errors import Internal, ScrubjayError
-from storage.commands.values import DeleteCommand, Failure, Outcome, PutCommand, SwapCommand, UpdateCommand, Verdict, WriteCommand
-from storage.items.encoding import decode_item, encode_item
-from storage.items.errors import ItemError
-from storage.items.expressions.condition import Condition
-from storage.items.size import ITEM_SIZE_MAX, check_encoded_size, check_item_size
+from scrubjay.base.errors import Internal, ScrubjayError
+from scrubjay.storage.commands.values import DeleteCommand, Failure, Outcome, PutCommand, SwapCommand, UpdateCommand, Verdict, WriteCommand
+from scrubjay.storage.items.encoding import decode_item, encode_item
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions.condition import Condition
+from scrubjay.storage.items.size import ITEM_SIZE_MAX, check_encoded_size, check_item_size
 
 
 def evaluate(command: WriteCommand, old: bytes | None) -> Outcome:

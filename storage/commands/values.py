@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from base.errors import ScrubjayError
-from storage.items.expressions.condition import Condition
-from storage.items.expressions.update import Update
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.storage.items.expressions.condition import Condition
+from scrubjay.storage.items.expressions.update import Update
 
 # --- commands ------------------------------------------------------------------------------------------------------------------------------
 #

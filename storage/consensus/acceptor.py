@@ -12,17 +12,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from base.errors import Corrupt
-from base.hlc import HybridClock
-from base.ids import Ballot, Lsn, Member, PartitionId, Stamp, ballot_owner, uuid_bytes
-from storage.consensus.liveness import Liveness
-from storage.consensus.log import Log
-from storage.consensus.messages import Accept, Accepted, Behind, Fetch, Fetched, PartitionMessage, Prepare, Promise, Refused, Stage
-from storage.consensus.options import ConsensusOptions
-from storage.consensus.quorum import quorum_of
-from storage.consensus.ready import Envelope, GroupState, LogReader, Now
-from storage.log.record import Record, decode_all, owner_tag
-from storage.wal import port as wal
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.hlc import HybridClock
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp, ballot_owner, uuid_bytes
+from scrubjay.storage.consensus.liveness import Liveness
+from scrubjay.storage.consensus.log import Log
+from scrubjay.storage.consensus.messages import Accept, Accepted, Behind, Fetch, Fetched, PartitionMessage, Prepare, Promise, Refused, Stage
+from scrubjay.storage.consensus.options import ConsensusOptions
+from scrubjay.storage.consensus.quorum import quorum_of
+from scrubjay.storage.consensus.ready import Envelope, GroupState, LogReader, Now
+from scrubjay.storage.log.record import Record, decode_all, owner_tag
+from scrubjay.storage.wal import port as wal
 
 NONE = Ballot(0)
 

@@ -9,11 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from base.ids import Ballot, Lsn, Member, Stamp, ballot, ballot_owner, ballot_round
-from storage.consensus.acceptor import NONE, Acceptor, Staging
-from storage.consensus.messages import AskHealth, Fetch, Fetched, Health, Leads, Prepare, Promise, Question, Refused, Resign, Resigned
-from storage.consensus.ready import Now
-from storage.wal import port as wal
+from scrubjay.base.ids import Ballot, Lsn, Member, Stamp, ballot, ballot_owner, ballot_round
+from scrubjay.storage.consensus.acceptor import NONE, Acceptor, Staging
+from scrubjay.storage.consensus.messages import (
+    AskHealth,
+    Fetch,
+    Fetched,
+    Health,
+    Leads,
+    Prepare,
+    Promise,
+    Question,
+    Refused,
+    Resign,
+    Resigned,
+)
+from scrubjay.storage.consensus.ready import Now
+from scrubjay.storage.wal import port as wal
 
 BACKOFF_MAX = 4
 OWNER_FIRST = 0.05

@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from base.errors import Corrupt
-from base.hlc import HybridClock
-from base.ids import Lsn, Member, PartitionId, Stamp, ballot_owner
-from storage.consensus.acceptor import NONE
-from storage.consensus.leading import Leader
-from storage.consensus.liveness import Liveness
-from storage.consensus.messages import (
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.hlc import HybridClock
+from scrubjay.base.ids import Lsn, Member, PartitionId, Stamp, ballot_owner
+from scrubjay.storage.consensus.acceptor import NONE
+from scrubjay.storage.consensus.leading import Leader
+from scrubjay.storage.consensus.liveness import Liveness
+from scrubjay.storage.consensus.messages import (
     Accept,
     Accepted,
     AskHealth,
@@ -40,10 +40,10 @@ from storage.consensus.messages import (
     Snapshot,
     Stage,
 )
-from storage.consensus.options import ConsensusOptions
-from storage.consensus.ready import Envelope, GroupState, LogReader, Now, Ready
-from storage.log.record import Record
-from storage.wal import port as wal
+from scrubjay.storage.consensus.options import ConsensusOptions
+from scrubjay.storage.consensus.ready import Envelope, GroupState, LogReader, Now, Ready
+from scrubjay.storage.log.record import Record
+from scrubjay.storage.wal import port as wal
 
 __all__ = ["Group"]
 

@@ -10,15 +10,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from base.errors import Missing
-from base.ids import Ballot, Lsn, Member, Stamp
-from storage.consensus.acceptor import NONE
-from storage.consensus.campaign import Campaign, Campaigner, Standing
-from storage.consensus.liveness import Credit
-from storage.consensus.messages import Accept, Accepted, Behind, Snapshot, Stage
-from storage.consensus.quorum import reached
-from storage.consensus.ready import NeedsSnapshot, Now
-from storage.log.record import Record
+from scrubjay.base.errors import Missing
+from scrubjay.base.ids import Ballot, Lsn, Member, Stamp
+from scrubjay.storage.consensus.acceptor import NONE
+from scrubjay.storage.consensus.campaign import Campaign, Campaigner, Standing
+from scrubjay.storage.consensus.liveness import Credit
+from scrubjay.storage.consensus.messages import Accept, Accepted, Behind, Snapshot, Stage
+from scrubjay.storage.consensus.quorum import reached
+from scrubjay.storage.consensus.ready import NeedsSnapshot, Now
+from scrubjay.storage.log.record import Record
 
 UNKNOWN, STAGING, STREAMING, SNAPSHOT = range(4)
 FAR = 1 << 62

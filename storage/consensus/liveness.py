@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from base.hlc import HybridClock
-from base.ids import Ballot, Lsn, PartitionId, Stamp
-from storage.consensus.messages import Ask, Grant, Moved, NodeMessage
-from storage.consensus.options import ConsensusOptions
-from storage.consensus.ready import Envelope, Now
+from scrubjay.base.hlc import HybridClock
+from scrubjay.base.ids import Ballot, Lsn, PartitionId, Stamp
+from scrubjay.storage.consensus.messages import Ask, Grant, Moved, NodeMessage
+from scrubjay.storage.consensus.options import ConsensusOptions
+from scrubjay.storage.consensus.ready import Envelope, Now
 
 _ASKS_KEPT = 4
 """Asks are remembered for this many times D; a grant for an older one is of no use in any case."""

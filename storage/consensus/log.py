@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from base.errors import Missing
-from base.ids import Lsn
-from storage.consensus.ready import LogReader
-from storage.log.record import Record
+from scrubjay.base.errors import Missing
+from scrubjay.base.ids import Lsn
+from scrubjay.storage.consensus.ready import LogReader
+from scrubjay.storage.log.record import Record
 
 
 def _size(records: Sequence[Record]) -> int:

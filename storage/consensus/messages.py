@@ -25,9 +25,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from base.checksum import crc32c_masked, crc32c_raw
-from base.errors import Corrupt
-from base.ids import PartitionId
+from scrubjay.base.checksum import crc32c_masked, crc32c_raw
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import PartitionId
 
 VERSION = 1
 MAGIC = b"SJMF"

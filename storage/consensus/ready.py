@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from base.ids import Ballot, Lsn, Member, Stamp
-from storage.consensus.messages import NodeMessage, PartitionMessage
-from storage.log.record import Record
-from storage.wal.port import Frame
+from scrubjay.base.ids import Ballot, Lsn, Member, Stamp
+from scrubjay.storage.consensus.messages import NodeMessage, PartitionMessage
+from scrubjay.storage.log.record import Record
+from scrubjay.storage.wal.port import Frame
 
 
 class Now(NamedTuple):

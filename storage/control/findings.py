@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
-from base.env import Disk
-from base.errors import ScrubjayError
-from base.ids import PartitionId
-from storage.service_port import Finding
+from scrubjay.base.env import Disk
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import PartitionId
+from scrubjay.storage.service_port import Finding
 
 FILE = "findings.json"
 KEPT_MAX = 1000

@@ -13,15 +13,15 @@ from typing import Any
 
 import msgspec
 
-from base.env import Env
-from base.errors import Conflict, Corrupt, Unavailable
-from base.ids import Member, PartitionId, TableId
-from base.together import settle
-from storage.catalogue import METADATA_TABLE, KeyAttribute, KeySchema, PartitionInfo, TableMeta, WriterNotes
-from storage.commands.values import RangeAnswer, RangeRead, SwapCommand, Verdict, WriteAnswer
-from storage.control.router import Router
-from storage.items.encoding import decode_item, encode_item
-from storage.items.keys import storage_key
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Conflict, Corrupt, Unavailable
+from scrubjay.base.ids import Member, PartitionId, TableId
+from scrubjay.base.together import settle
+from scrubjay.storage.catalogue import METADATA_TABLE, KeyAttribute, KeySchema, PartitionInfo, TableMeta, WriterNotes
+from scrubjay.storage.commands.values import RangeAnswer, RangeRead, SwapCommand, Verdict, WriteAnswer
+from scrubjay.storage.control.router import Router
+from scrubjay.storage.items.encoding import decode_item, encode_item
+from scrubjay.storage.items.keys import storage_key
 
 SCHEMA = KeySchema(KeyAttribute("k", "S"))
 _PAGE_BYTES = 1 << 20

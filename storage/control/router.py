@@ -10,12 +10,12 @@ import bisect
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
-from base.env import Env
-from base.errors import Corrupt, DiskFull, NotLeader, ScrubjayError, Unavailable
-from base.ids import Lsn, NodeName, PartitionId
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
-from storage.node.port import Done, NodePort
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Corrupt, DiskFull, NotLeader, ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn, NodeName, PartitionId
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.storage.node.port import Done, NodePort
 
 A = TypeVar("A")
 

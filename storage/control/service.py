@@ -8,23 +8,23 @@ from typing import Any
 
 import msgspec
 
-from base.env import Disk, Env, Future
-from base.errors import Corrupt, Internal, Missing, ScrubjayError, Unavailable
-from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
-from base.together import settle
-from storage.btree.engine import PinnedTree, RowFact, ScanResult, Tree, TreeState
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.control.findings import WINDOW_US, Findings
-from storage.control.metadata import Metadata
-from storage.control.store import Store
-from storage.items.encoding import decode_item
-from storage.items.keys import key_item
-from storage.items.wire import item_to_json
-from storage.log.digest import RangeDigest, Total
-from storage.log.record import decode_seal
-from storage.node import Node
-from storage.replica import AMNESIAC, BASE, HEALING, OK, STOPPED, Replica, base_state, healed_state
-from storage.service_port import Copy, Finding, Pinned, SealPoint
+from scrubjay.base.env import Disk, Env, Future
+from scrubjay.base.errors import Corrupt, Internal, Missing, ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from scrubjay.base.together import settle
+from scrubjay.storage.btree.engine import PinnedTree, RowFact, ScanResult, Tree, TreeState
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.control.findings import WINDOW_US, Findings
+from scrubjay.storage.control.metadata import Metadata
+from scrubjay.storage.control.store import Store
+from scrubjay.storage.items.encoding import decode_item
+from scrubjay.storage.items.keys import key_item
+from scrubjay.storage.items.wire import item_to_json
+from scrubjay.storage.log.digest import RangeDigest, Total
+from scrubjay.storage.log.record import decode_seal
+from scrubjay.storage.node import Node
+from scrubjay.storage.replica import AMNESIAC, BASE, HEALING, OK, STOPPED, Replica, base_state, healed_state
+from scrubjay.storage.service_port import Copy, Finding, Pinned, SealPoint
 
 _POLL_S = 0.05
 _PINS_MAX = 20

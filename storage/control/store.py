@@ -15,19 +15,19 @@ from typing import Any, Protocol
 
 import msgspec
 
-from base.env import Env
-from base.errors import Conflict, Exhausted, Missing, ScrubjayError, Unavailable
-from base.hlc import stamp_micros
-from base.ids import Member, NodeName, PartitionId, Stamp, TableId
-from base.together import settle
-from storage.backend import ContinuousBackups, TableSpec
-from storage.catalogue import FinalSeal, PartitionInfo, TableMeta, TableStats
-from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
-from storage.control.metadata import Metadata
-from storage.control.router import Router, stopping
-from storage.log.record import Record, Seal
-from storage.node import Node
-from storage.replica import BASE, HEALING, OK, Replica
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Conflict, Exhausted, Missing, ScrubjayError, Unavailable
+from scrubjay.base.hlc import stamp_micros
+from scrubjay.base.ids import Member, NodeName, PartitionId, Stamp, TableId
+from scrubjay.base.together import settle
+from scrubjay.storage.backend import ContinuousBackups, TableSpec
+from scrubjay.storage.catalogue import FinalSeal, PartitionInfo, TableMeta, TableStats
+from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.storage.control.metadata import Metadata
+from scrubjay.storage.control.router import Router, stopping
+from scrubjay.storage.log.record import Record, Seal
+from scrubjay.storage.node import Node
+from scrubjay.storage.replica import BASE, HEALING, OK, Replica
 
 _POLL_S = 0.02
 _DRAIN_POLL_S = 0.5

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from base.errors import Corrupt
-from storage.items.values import Item, Value
+from scrubjay.base.errors import Corrupt
+from scrubjay.storage.items.values import Item, Value
 
 VERSION = 1
 _VERSION_BYTE = bytes([VERSION])

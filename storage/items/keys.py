@@ -10,13 +10,13 @@ from typing import Any
 
 import xxhash
 
-from storage.catalogue import KeyAttribute, KeySchema
-from storage.items.encoding import encode_value
-from storage.items.errors import ItemError
-from storage.items.numbers import order_bytes
-from storage.items.size import value_size
-from storage.items.values import Item, Value
-from storage.items.wire import item_from_json
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema
+from scrubjay.storage.items.encoding import encode_value
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.numbers import order_bytes
+from scrubjay.storage.items.size import value_size
+from scrubjay.storage.items.values import Item, Value
+from scrubjay.storage.items.wire import item_from_json
 
 HASH_BYTES = 16
 PARTITION_KEY_BYTES_MAX = 2048

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from storage.catalogue import KeySchema
-from storage.items.errors import ItemError
-from storage.items.expressions.condition import Condition, key_names
-from storage.items.expressions.keycondition import WRONG_LENGTH, AttributeCondition, KeyCondition, bind
-from storage.items.expressions.projection import Projection
-from storage.items.expressions.tree import Action, And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode, order
-from storage.items.expressions.update import Update
-from storage.items.values import SET_TYPES, Item, Value
-from storage.items.wire import check_name, value_from_json
+from scrubjay.storage.catalogue import KeySchema
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions.condition import Condition, key_names
+from scrubjay.storage.items.expressions.keycondition import WRONG_LENGTH, AttributeCondition, KeyCondition, bind
+from scrubjay.storage.items.expressions.projection import Projection
+from scrubjay.storage.items.expressions.tree import Action, And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode, order
+from scrubjay.storage.items.expressions.update import Update
+from scrubjay.storage.items.values import SET_TYPES, Item, Value
+from scrubjay.storage.items.wire import check_name, value_from_json
 
 _INVALID = "One or more parameter values were invalid: "
 _NO_VALUES = ("NULL", "NOT_NULL")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 
-from storage.items.errors import ItemError
+from scrubjay.storage.items.errors import ItemError
 
 DIGITS_MAX = 38
 EXPONENT_MAX = 125

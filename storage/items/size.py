@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from storage.items.errors import ItemError
-from storage.items.values import Item, Value
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.values import Item, Value
 
 ITEM_SIZE_MAX = 400 * 1024
 """Bytes."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from storage.items.numbers import sort_key
+from scrubjay.storage.items.numbers import sort_key
 
 Value = tuple[str, Any]
 Item = dict[str, Value]

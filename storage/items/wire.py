@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from storage.items.encoding import VERSION, WHOLE, bad_item
-from storage.items.errors import ItemError, SerializationError
-from storage.items.numbers import canonical
-from storage.items.values import NESTING_MAX, Item, Value, make_set
+from scrubjay.storage.items.encoding import VERSION, WHOLE, bad_item
+from scrubjay.storage.items.errors import ItemError, SerializationError
+from scrubjay.storage.items.numbers import canonical
+from scrubjay.storage.items.values import NESTING_MAX, Item, Value, make_set
 
 EMPTY = "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"
 SEVERAL = "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"

@@ -14,7 +14,7 @@ import hashlib
 import struct
 from typing import NamedTuple
 
-from storage.log.digest import Total
+from scrubjay.storage.log.digest import Total
 
 START = bytes(32)
 _LINK = struct.Struct("<16s32sQQQQQQQH16s32s")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from base.errors import Corrupt
+from scrubjay.base.errors import Corrupt
 
 RANGES = 256
 MASK = (1 << 128) - 1

@@ -29,9 +29,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, NamedTuple
 
-from base.checksum import crc32c_masked, crc32c_raw
-from base.errors import Corrupt
-from base.ids import Lsn, Stamp
+from scrubjay.base.checksum import crc32c_masked, crc32c_raw
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import Lsn, Stamp
 
 VERSION = 1
 HEADER = struct.Struct("<IIBBHI8sQQQ")

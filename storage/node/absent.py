@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from base.env import Env
-from base.errors import NotLeader, ScrubjayError
-from base.ids import Lsn, NodeName, PartitionId
-from storage.btree.engine import Tree
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
-from storage.node.node import Node
-from storage.replica import Replica
+from scrubjay.base.env import Env
+from scrubjay.base.errors import NotLeader, ScrubjayError
+from scrubjay.base.ids import Lsn, NodeName, PartitionId
+from scrubjay.storage.btree.engine import Tree
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.storage.node.node import Node
+from scrubjay.storage.replica import Replica
 
 
 class AbsentNode(Node):

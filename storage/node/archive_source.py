@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from base.errors import Missing
-from base.ids import Lsn, PartitionId, Stamp
-from storage.archive_port import Attestation, ClosedPoint, History, PartitionFacts, SealedSegment
-from storage.log import record as records
-from storage.node import Node
-from storage.replica import BASE, OK, Replica
-from storage.replica.segments import OwnSegment
+from scrubjay.base.errors import Missing
+from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.storage.archive_port import Attestation, ClosedPoint, History, PartitionFacts, SealedSegment
+from scrubjay.storage.log import record as records
+from scrubjay.storage.node import Node
+from scrubjay.storage.replica import BASE, OK, Replica
+from scrubjay.storage.replica.segments import OwnSegment
 
 
 class NodeLogSource:

@@ -6,7 +6,7 @@ the wall clock has caught up. That must be seen, with its name and its ways out 
 
 from __future__ import annotations
 
-from base.hlc import HybridClock
+from scrubjay.base.hlc import HybridClock
 
 
 class ClockWatch:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
-from base.env import Env, Timer
-from base.ids import PartitionId
+from scrubjay.base.env import Env, Timer
+from scrubjay.base.ids import PartitionId
 
 PAUSE_MIN_US = 1_000
 

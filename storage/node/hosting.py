@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from base.env import Timer
-from base.errors import Corrupt, Exists, Missing, ScrubjayError, Unavailable
-from base.ids import Ballot, Lsn, Member, PartitionId, Stamp
-from storage.btree.engine import EMPTY, Tree
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.consensus.group import Group
-from storage.consensus.ready import GroupState
-from storage.log.record import Record
-from storage.replica import AMNESIAC, BASE, HEALING, SUSPECT, Replica
-from storage.wal.port import Create, Drop, Install, Recovered, ReplicaLog, WalLog
+from scrubjay.base.env import Timer
+from scrubjay.base.errors import Corrupt, Exists, Missing, ScrubjayError, Unavailable
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
+from scrubjay.storage.btree.engine import EMPTY, Tree
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.consensus.group import Group
+from scrubjay.storage.consensus.ready import GroupState
+from scrubjay.storage.log.record import Record
+from scrubjay.storage.replica import AMNESIAC, BASE, HEALING, SUSPECT, Replica
+from scrubjay.storage.wal.port import Create, Drop, Install, Recovered, ReplicaLog, WalLog
 
 if TYPE_CHECKING:
-    from storage.node.node import Node
+    from scrubjay.storage.node.node import Node
 
 
 RETRY_MIN_S, RETRY_MAX_S = 0.1, 5.0

@@ -19,10 +19,10 @@ from contextlib import suppress
 
 import msgspec
 
-from base.env import Disk
-from base.errors import Corrupt, ScrubjayError, Unsafe
-from base.hlc import COUNTER_BITS
-from base.ids import ClusterId, NodeName
+from scrubjay.base.env import Disk
+from scrubjay.base.errors import Corrupt, ScrubjayError, Unsafe
+from scrubjay.base.hlc import COUNTER_BITS
+from scrubjay.base.ids import ClusterId, NodeName
 
 IDENTITY_FILE = "identity.json"
 MEMBERS_FILE = "members.json"

@@ -10,30 +10,30 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import NamedTuple, ParamSpec
 
-from base.env import Env, Network, Timer
-from base.errors import Corrupt, Internal, Missing, NotLeader, ScrubjayError, Unavailable
-from base.hlc import HybridClock
-from base.ids import ClusterId, Lsn, Member, NodeName, PartitionId, Stamp, uuid_bytes
-from storage.archive_port import Attestation
-from storage.btree.engine import Tree, TreeEngine
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
-from storage.consensus import messages as consensus
-from storage.consensus.liveness import Liveness
-from storage.consensus.options import ConsensusOptions
-from storage.consensus.ready import Envelope, Now
-from storage.log import record as records
-from storage.node import talk as talk
-from storage.node.clockwatch import ClockWatch
-from storage.node.deadlines import PAUSE_MIN_US, Deadlines
-from storage.node.hosting import Hosting
-from storage.node.post import Post
-from storage.node.turn import Turn
-from storage.options import StorageOptions
-from storage.replica import OK, Replica
-from storage.replica.host import Driven, Hosted
-from storage.replica.segments import Statement
-from storage.wal.port import Boot, Frame, Recovered, Reserve, WalLog
+from scrubjay.base.env import Env, Network, Timer
+from scrubjay.base.errors import Corrupt, Internal, Missing, NotLeader, ScrubjayError, Unavailable
+from scrubjay.base.hlc import HybridClock
+from scrubjay.base.ids import ClusterId, Lsn, Member, NodeName, PartitionId, Stamp, uuid_bytes
+from scrubjay.storage.archive_port import Attestation
+from scrubjay.storage.btree.engine import Tree, TreeEngine
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.storage.consensus import messages as consensus
+from scrubjay.storage.consensus.liveness import Liveness
+from scrubjay.storage.consensus.options import ConsensusOptions
+from scrubjay.storage.consensus.ready import Envelope, Now
+from scrubjay.storage.log import record as records
+from scrubjay.storage.node import talk as talk
+from scrubjay.storage.node.clockwatch import ClockWatch
+from scrubjay.storage.node.deadlines import PAUSE_MIN_US, Deadlines
+from scrubjay.storage.node.hosting import Hosting
+from scrubjay.storage.node.post import Post
+from scrubjay.storage.node.turn import Turn
+from scrubjay.storage.options import StorageOptions
+from scrubjay.storage.replica import OK, Replica
+from scrubjay.storage.replica.host import Driven, Hosted
+from scrubjay.storage.replica.segments import Statement
+from scrubjay.storage.wal.port import Boot, Frame, Recovered, Reserve, WalLog
 
 P = ParamSpec("P")
 

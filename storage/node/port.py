@@ -17,11 +17,11 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from base.env import Tasks
-from base.errors import Internal, NotLeader, ScrubjayError, Unavailable, from_code
-from base.ids import Lsn, NodeName, PartitionId
-from storage.catalogue import FinalSeal, PartitionInfo, TableMeta
-from storage.commands.values import Failure, RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.base.env import Tasks
+from scrubjay.base.errors import Internal, NotLeader, ScrubjayError, Unavailable, from_code
+from scrubjay.base.ids import Lsn, NodeName, PartitionId
+from scrubjay.storage.catalogue import FinalSeal, PartitionInfo, TableMeta
+from scrubjay.storage.commands.values import Failure, RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 
 A = TypeVar("A")
 

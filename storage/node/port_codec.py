@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import msgspec
 
-from base.errors import Corrupt, Invalid, ScrubjayError
-from storage.commands.codec import ANSWER_BYTES_MAX, COMMAND_BYTES_MAX
-from storage.commands.values import Failure
-from storage.node.port import Answer, Request, failure_of
+from scrubjay.base.errors import Corrupt, Invalid, ScrubjayError
+from scrubjay.storage.commands.codec import ANSWER_BYTES_MAX, COMMAND_BYTES_MAX
+from scrubjay.storage.commands.values import Failure
+from scrubjay.storage.node.port import Answer, Request, failure_of
 
 VERSION = 1
 _VERSION_BYTE = bytes([VERSION])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from base.env import Tasks, Timer
-from base.errors import ScrubjayError
-from base.ids import Lsn, NodeName, PartitionId
-from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
-from storage.node.node import Node
-from storage.node.port import ASK_WAIT_S, Done, NodeStatus, ReplicaFacts, Request, failure_of, node_down, too_late
-from storage.node.port_server import NodeServer
+from scrubjay.base.env import Tasks, Timer
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import Lsn, NodeName, PartitionId
+from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.storage.node.node import Node
+from scrubjay.storage.node.port import ASK_WAIT_S, Done, NodeStatus, ReplicaFacts, Request, failure_of, node_down, too_late
+from scrubjay.storage.node.port_server import NodeServer
 
 
 class Once:

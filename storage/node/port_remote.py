@@ -6,15 +6,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from base.env import Tasks
-from base.errors import Corrupt, ScrubjayError, Unavailable
-from base.ids import Lsn, NodeName, PartitionId
-from storage.commands.codec import decode_answer, encode_command
-from storage.commands.values import Failure, RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
-from storage.node import port
-from storage.node.port import ASK_WAIT_S, DATA_WAIT_S, Done, NodeStatus, ReplicaFacts, Request, error_of, failure_of, node_down
-from storage.node.port_codec import decode_said, encode_request
-from storage.node.port_local import Once
+from scrubjay.base.env import Tasks
+from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn, NodeName, PartitionId
+from scrubjay.storage.commands.codec import decode_answer, encode_command
+from scrubjay.storage.commands.values import Failure, RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.storage.node import port
+from scrubjay.storage.node.port import ASK_WAIT_S, DATA_WAIT_S, Done, NodeStatus, ReplicaFacts, Request, error_of, failure_of, node_down
+from scrubjay.storage.node.port_codec import decode_said, encode_request
+from scrubjay.storage.node.port_local import Once
 
 
 class RemoteNode:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from base.env import Clock
-from base.errors import Corrupt, Internal, ScrubjayError
-from base.ids import Lsn, PartitionId
-from storage.catalogue import FinalSeal
-from storage.commands.codec import decode_command, encode_answer
-from storage.commands.values import RangeRead
-from storage.log.record import Record, decode_seal
-from storage.node import port
-from storage.node.node import Node
-from storage.node.port_codec import decode_request, encode_said
-from storage.replica import Replica
+from scrubjay.base.env import Clock
+from scrubjay.base.errors import Corrupt, Internal, ScrubjayError
+from scrubjay.base.ids import Lsn, PartitionId
+from scrubjay.storage.catalogue import FinalSeal
+from scrubjay.storage.commands.codec import decode_command, encode_answer
+from scrubjay.storage.commands.values import RangeRead
+from scrubjay.storage.log.record import Record, decode_seal
+from scrubjay.storage.node import port
+from scrubjay.storage.node.node import Node
+from scrubjay.storage.node.port_codec import decode_request, encode_said
+from scrubjay.storage.replica import Replica
 
 Answered = Callable[[Any], None]
 

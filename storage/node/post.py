@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from base.env import Network
-from base.ids import NodeName, PartitionId
-from storage.consensus import messages as consensus
-from storage.consensus.ready import Envelope
-from storage.node import talk as talk
+from scrubjay.base.env import Network
+from scrubjay.base.ids import NodeName, PartitionId
+from scrubjay.storage.consensus import messages as consensus
+from scrubjay.storage.consensus.ready import Envelope
+from scrubjay.storage.node import talk as talk
 
 
 class Post:

@@ -10,9 +10,9 @@ import struct
 
 import msgspec
 
-from base.checksum import crc32c_masked
-from base.errors import Corrupt
-from storage.replica.segments import Statement
+from scrubjay.base.checksum import crc32c_masked
+from scrubjay.base.errors import Corrupt
+from scrubjay.storage.replica.segments import Statement
 
 MAGIC = b"SJS2"
 _CRC = struct.Struct("<I")

@@ -18,13 +18,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, ParamSpec, Protocol
 
-from base.env import Tasks, Timer
-from base.errors import Corrupt, DiskFull, ScrubjayError
-from base.ids import PartitionId
-from storage.consensus.group import Group
-from storage.consensus.ready import Envelope, Ready
-from storage.replica.host import Driven
-from storage.wal.port import Append, Frame
+from scrubjay.base.env import Tasks, Timer
+from scrubjay.base.errors import Corrupt, DiskFull, ScrubjayError
+from scrubjay.base.ids import PartitionId
+from scrubjay.storage.consensus.group import Group
+from scrubjay.storage.consensus.ready import Envelope, Ready
+from scrubjay.storage.replica.host import Driven
+from scrubjay.storage.wal.port import Append, Frame
 
 P = ParamSpec("P")
 

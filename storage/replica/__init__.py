@@ -1,8 +1,8 @@
 """A replica of one partition on one node."""
 
-from storage.replica.replica import Replica
-from storage.replica.state import EXTRA_VERSION, ReplicaExtra, base_state, healed_state
-from storage.replica.status import AMNESIAC, BASE, HEALING, OK, OPENING, STOPPED, SUSPECT
+from scrubjay.storage.replica.replica import Replica
+from scrubjay.storage.replica.state import EXTRA_VERSION, ReplicaExtra, base_state, healed_state
+from scrubjay.storage.replica.status import AMNESIAC, BASE, HEALING, OK, OPENING, STOPPED, SUSPECT
 
 __all__ = [
     "AMNESIAC",

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from base.ids import Lsn
-from storage.archive_port import Attestation
-from storage.catalogue import PartitionInfo
-from storage.log.record import Archived
-from storage.replica.host import Hosted, ReplicaHost
-from storage.replica.segments import ATTESTED_KEPT, OwnSegment, SegmentTracker, Statement
-from storage.replica.status import Status
+from scrubjay.base.ids import Lsn
+from scrubjay.storage.archive_port import Attestation
+from scrubjay.storage.catalogue import PartitionInfo
+from scrubjay.storage.log.record import Archived
+from scrubjay.storage.replica.host import Hosted, ReplicaHost
+from scrubjay.storage.replica.segments import ATTESTED_KEPT, OwnSegment, SegmentTracker, Statement
+from scrubjay.storage.replica.status import Status
 
 ASKED_MAX = 64
 """Segments whose statements are asked for at once."""

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from base.errors import Corrupt, ScrubjayError, Unavailable
-from base.hlc import stamp_micros
-from base.ids import Lsn, Stamp
-from storage.btree.engine import PinnedTree, Tree, TreeState
-from storage.log.record import Record
-from storage.replica.host import Hosted, ReplicaHost
-from storage.replica.overlay import Layer, Overlay, layer_changes
-from storage.replica.segments import SegmentTracker
+from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
+from scrubjay.base.hlc import stamp_micros
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree.engine import PinnedTree, Tree, TreeState
+from scrubjay.storage.log.record import Record
+from scrubjay.storage.replica.host import Hosted, ReplicaHost
+from scrubjay.storage.replica.overlay import Layer, Overlay, layer_changes
+from scrubjay.storage.replica.segments import SegmentTracker
 
 RETRY_US = 1_000_000
 """Pause before a checkpoint that failed (a full disk) is tried again."""

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ParamSpec, Protocol
 
-from base.env import Env
-from base.errors import Corrupt
-from base.ids import ClusterId, Lsn, Member, NodeName, PartitionId, Stamp
-from storage.consensus.group import Group
-from storage.consensus.ready import Now
-from storage.log.record import Record
-from storage.options import StorageOptions
-from storage.replica.segments import Statement
-from storage.wal.port import Frame, WalLog
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import ClusterId, Lsn, Member, NodeName, PartitionId, Stamp
+from scrubjay.storage.consensus.group import Group
+from scrubjay.storage.consensus.ready import Now
+from scrubjay.storage.log.record import Record
+from scrubjay.storage.options import StorageOptions
+from scrubjay.storage.replica.segments import Statement
+from scrubjay.storage.wal.port import Frame, WalLog
 
 P = ParamSpec("P")
 

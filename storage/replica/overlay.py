@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from sortedcontainers import SortedDict
 
-from base.ids import Lsn, Stamp
-from storage.btree.engine import Change, Row, Tree, TreeState
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree.engine import Change, Row, Tree, TreeState
 
 _CHANGE_OVERHEAD_BYTES = 120
 

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from base.errors import NotLeader, ScrubjayError, Unavailable
-from base.ids import Lsn, Stamp
+from scrubjay.base.errors import NotLeader, ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn, Stamp
 
 
 class Waiting(NamedTuple):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from base.errors import Corrupt, ScrubjayError, Unavailable
-from base.ids import Lsn
-from storage.btree.engine import Tree
-from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer
-from storage.replica.host import Hosted, ReplicaHost
-from storage.replica.overlay import Overlay
+from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn
+from scrubjay.storage.btree.engine import Tree
+from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer
+from scrubjay.storage.replica.host import Hosted, ReplicaHost
+from scrubjay.storage.replica.overlay import Overlay
 
 
 class Reading(Hosted, Protocol):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from base.errors import Corrupt, ScrubjayError
-from base.ids import Lsn
-from storage.replica.host import Hosted, ReplicaHost
-from storage.replica.status import AMNESIAC, VOTES, Status
+from scrubjay.base.errors import Corrupt, ScrubjayError
+from scrubjay.base.ids import Lsn
+from scrubjay.storage.replica.host import Hosted, ReplicaHost
+from scrubjay.storage.replica.status import AMNESIAC, VOTES, Status
 
 
 class Damaged(Hosted, Protocol):

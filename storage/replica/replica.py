@@ -14,29 +14,29 @@ from collections.abc import Callable
 
 import msgspec
 
-from base.checksum import row_hash
-from base.errors import Corrupt, Missing, NotLeader, ScrubjayError, Unavailable
-from base.hlc import stamp_micros
-from base.ids import Lsn, Member, PartitionId, Stamp, uuid_bytes
-from storage.archive_port import facts_of
-from storage.btree.engine import Tree, TreeState
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
-from storage.consensus.group import Group
-from storage.log import record as records
-from storage.log.digest import RangeDigest, Total
-from storage.log.record import Archived, Effect, Kind, Op, Record, Seal
-from storage.replica.attest import Attest
-from storage.replica.checkpoints import Checkpoints
-from storage.replica.host import ReplicaHost
-from storage.replica.overlay import Overlay
-from storage.replica.reads import Reads
-from storage.replica.repair import Repair
-from storage.replica.segments import SegmentFacts, SegmentTracker, raw_sha256
-from storage.replica.state import EXTRA_VERSION, ReplicaExtra
-from storage.replica.status import AMNESIAC, OK, OPENING, STOPPED, SUSPECT, VOTES, Status
-from storage.replica.term import Term
-from storage.wal.port import SetTree, SetVote
+from scrubjay.base.checksum import row_hash
+from scrubjay.base.errors import Corrupt, Missing, NotLeader, ScrubjayError, Unavailable
+from scrubjay.base.hlc import stamp_micros
+from scrubjay.base.ids import Lsn, Member, PartitionId, Stamp, uuid_bytes
+from scrubjay.storage.archive_port import facts_of
+from scrubjay.storage.btree.engine import Tree, TreeState
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.storage.consensus.group import Group
+from scrubjay.storage.log import record as records
+from scrubjay.storage.log.digest import RangeDigest, Total
+from scrubjay.storage.log.record import Archived, Effect, Kind, Op, Record, Seal
+from scrubjay.storage.replica.attest import Attest
+from scrubjay.storage.replica.checkpoints import Checkpoints
+from scrubjay.storage.replica.host import ReplicaHost
+from scrubjay.storage.replica.overlay import Overlay
+from scrubjay.storage.replica.reads import Reads
+from scrubjay.storage.replica.repair import Repair
+from scrubjay.storage.replica.segments import SegmentFacts, SegmentTracker, raw_sha256
+from scrubjay.storage.replica.state import EXTRA_VERSION, ReplicaExtra
+from scrubjay.storage.replica.status import AMNESIAC, OK, OPENING, STOPPED, SUSPECT, VOTES, Status
+from scrubjay.storage.replica.term import Term
+from scrubjay.storage.wal.port import SetTree, SetVote
 
 APPLY_RETRY_US = 200_000
 """Pause before a record is applied again that the machine did not let us apply."""

@@ -11,12 +11,12 @@ import hashlib
 
 import msgspec
 
-from base.errors import Corrupt, Missing
-from base.ids import Lsn, PartitionId, Stamp
-from storage.log import chain as chains
-from storage.log.digest import Total
-from storage.log.record import Archived, Record, Seal
-from storage.wal.port import WalLog
+from scrubjay.base.errors import Corrupt, Missing
+from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.storage.log import chain as chains
+from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.record import Archived, Record, Seal
+from scrubjay.storage.wal.port import WalLog
 
 RAW_SLICE_BYTES = 1 << 20
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from base.errors import Invalid
-from base.ids import Lsn, Stamp
-from storage.btree.engine import EMPTY, TreeState
-from storage.log.digest import RangeDigest
-from storage.replica.segments import SegmentFacts
+from scrubjay.base.errors import Invalid
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree.engine import EMPTY, TreeState
+from scrubjay.storage.log.digest import RangeDigest
+from scrubjay.storage.replica.segments import SegmentFacts
 
 EXTRA_VERSION = 2
 """Of `ReplicaExtra`: 2 since the chain covers every fact of a segment."""

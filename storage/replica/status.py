@@ -15,7 +15,7 @@ A replica serves only with an ok tree and a vote. Log damage that peers can repa
 
 from __future__ import annotations
 
-from base.errors import Internal
+from scrubjay.base.errors import Internal
 
 OPENING, BASE, OK, SUSPECT, HEALING, STOPPED = "opening", "base", "ok", "suspect", "healing", "stopped"
 VOTES, LEARNER, AMNESIAC = "votes", "learner", "amnesiac"

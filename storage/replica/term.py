@@ -12,23 +12,23 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from base.errors import Corrupt, DiskFull, Missing, NotLeader, ScrubjayError, Unavailable
-from base.hlc import last_stamp_at, stamp_micros
-from base.ids import Lsn, Stamp
-from storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
-from storage.commands.evaluate import evaluate
-from storage.commands.values import Outcome, Verdict, WriteAnswer, WriteCommand
-from storage.consensus.group import Group
-from storage.log import record as records
-from storage.log.digest import Total
-from storage.log.record import Archived, Effect, Kind, Op, Record, Seal
-from storage.replica.attest import Attest
-from storage.replica.checkpoints import Checkpoints
-from storage.replica.host import Hosted, ReplicaHost
-from storage.replica.overlay import Overlay
-from storage.replica.pending import Pending
-from storage.replica.segments import SegmentTracker, needs_seal
-from storage.replica.status import Status
+from scrubjay.base.errors import Corrupt, DiskFull, Missing, NotLeader, ScrubjayError, Unavailable
+from scrubjay.base.hlc import last_stamp_at, stamp_micros
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
+from scrubjay.storage.commands.evaluate import evaluate
+from scrubjay.storage.commands.values import Outcome, Verdict, WriteAnswer, WriteCommand
+from scrubjay.storage.consensus.group import Group
+from scrubjay.storage.log import record as records
+from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.record import Archived, Effect, Kind, Op, Record, Seal
+from scrubjay.storage.replica.attest import Attest
+from scrubjay.storage.replica.checkpoints import Checkpoints
+from scrubjay.storage.replica.host import Hosted, ReplicaHost
+from scrubjay.storage.replica.overlay import Overlay
+from scrubjay.storage.replica.pending import Pending
+from scrubjay.storage.replica.segments import SegmentTracker, needs_seal
+from scrubjay.storage.replica.status import Status
 
 BEGIN_RETRY_US = 20_000
 SEALS_WAITING_MAX = 1_000

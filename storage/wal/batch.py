@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from base.checksum import crc32c_masked
-from storage.log.record import Record
-from storage.wal.format import BATCH_SIZE, FRAME_SIZE, BatchHeader, align, encode_batch_header, pad8, seal_frame
-from storage.wal.state import Body, WalFile
+from scrubjay.base.checksum import crc32c_masked
+from scrubjay.storage.log.record import Record
+from scrubjay.storage.wal.format import BATCH_SIZE, FRAME_SIZE, BatchHeader, align, encode_batch_header, pad8, seal_frame
+from scrubjay.storage.wal.state import Body, WalFile
 
 
 class Queued:

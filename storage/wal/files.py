@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from base.env import Disk, File
-from base.errors import Corrupt, DiskFull, ScrubjayError
-from storage.wal.format import DATA_START, blank_head
-from storage.wal.recover import file_name
-from storage.wal.state import WalFile
+from scrubjay.base.env import Disk, File
+from scrubjay.base.errors import Corrupt, DiskFull, ScrubjayError
+from scrubjay.storage.wal.format import DATA_START, blank_head
+from scrubjay.storage.wal.recover import file_name
+from scrubjay.storage.wal.state import WalFile
 
 SPARE_FILES_MAX = 4
 """Free files kept beside those the reserve needs. What more there are, after a long time without trimming, is removed."""

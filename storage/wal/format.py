@@ -16,9 +16,9 @@ import struct
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from base.checksum import crc32c_masked, crc32c_raw
-from base.errors import Unsafe
-from storage.log.record import HEADER_SIZE as RECORD_HEADER_SIZE
+from scrubjay.base.checksum import crc32c_masked, crc32c_raw
+from scrubjay.base.errors import Unsafe
+from scrubjay.storage.log.record import HEADER_SIZE as RECORD_HEADER_SIZE
 
 VERSION = 3
 ALIGN = 512

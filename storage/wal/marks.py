@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from base.errors import ScrubjayError
-from storage.wal.format import MARK_SLOTS, encode_mark
-from storage.wal.state import WalFile
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.storage.wal.format import MARK_SLOTS, encode_mark
+from scrubjay.storage.wal.state import WalFile
 
 Done = Callable[[ScrubjayError | None], None]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from base.errors import ScrubjayError
-from base.ids import Ballot, Lsn, Member, PartitionId, Stamp
-from storage.log.record import Record
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
+from scrubjay.storage.log.record import Record
 
 
 class Boot(NamedTuple):

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from base.errors import Corrupt, Missing, ScrubjayError
-from base.ids import Lsn, PartitionId
-from storage.log.record import Record, decode_all
-from storage.wal.salvage import salvage
-from storage.wal.scan import read_tolerant
-from storage.wal.state import Body, ExtentMap, LogState
+from scrubjay.base.errors import Corrupt, Missing, ScrubjayError
+from scrubjay.base.ids import Lsn, PartitionId
+from scrubjay.storage.log.record import Record, decode_all
+from scrubjay.storage.wal.salvage import salvage
+from scrubjay.storage.wal.scan import read_tolerant
+from scrubjay.storage.wal.state import Body, ExtentMap, LogState
 
 CACHE_BYTES_MAX = 16 << 20
 """What the decoded extents kept for reads may cost in memory (`cost`)."""

@@ -15,13 +15,13 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from base.checksum import crc32c_masked
-from base.env import Disk
-from base.errors import ScrubjayError
-from base.ids import Lsn, PartitionId, Stamp, uuid_text
-from storage.log.record import HEADER_SIZE as RECORD_HEADER_SIZE
-from storage.log.record import Record
-from storage.wal.format import (
+from scrubjay.base.checksum import crc32c_masked
+from scrubjay.base.env import Disk
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import Lsn, PartitionId, Stamp, uuid_text
+from scrubjay.storage.log.record import HEADER_SIZE as RECORD_HEADER_SIZE
+from scrubjay.storage.log.record import Record
+from scrubjay.storage.wal.format import (
     BATCH_SIZE,
     FRAME,
     FRAME_MAGIC,
@@ -42,10 +42,10 @@ from storage.wal.format import (
     header_of,
     pad8,
 )
-from storage.wal.port import Recovered, ReplicaLog
-from storage.wal.salvage import salvage
-from storage.wal.scan import Files, Item, Scan
-from storage.wal.state import Body, LogState, WalFile
+from scrubjay.storage.wal.port import Recovered, ReplicaLog
+from scrubjay.storage.wal.salvage import salvage
+from scrubjay.storage.wal.scan import Files, Item, Scan
+from scrubjay.storage.wal.state import Body, LogState, WalFile
 
 Progress = Callable[[int, int], object]
 FILE_NAME = re.compile(r"^([0-9a-f]{16})\.wal$")

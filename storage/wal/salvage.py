@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from base.errors import Corrupt
-from storage.log.record import HEADER, HEADER_SIZE, RECORD_SIZE_MAX, Record, decode
+from scrubjay.base.errors import Corrupt
+from scrubjay.storage.log.record import HEADER, HEADER_SIZE, RECORD_SIZE_MAX, Record, decode
 
 
 def salvage(body: bytes, *, first: int, count: int, owner: bytes) -> Iterator[tuple[int, Record | None]]:

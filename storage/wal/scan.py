@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from base.checksum import crc32c_masked
-from base.env import Disk, File
-from base.errors import Corrupt, ScrubjayError
-from storage.wal.format import (
+from scrubjay.base.checksum import crc32c_masked
+from scrubjay.base.env import Disk, File
+from scrubjay.base.errors import Corrupt, ScrubjayError
+from scrubjay.storage.wal.format import (
     ALIGN,
     BATCH_MAGIC,
     BATCH_SIZE,
@@ -23,7 +23,7 @@ from storage.wal.format import (
     decode_batch_header,
     decode_mark,
 )
-from storage.wal.state import WalFile
+from scrubjay.storage.wal.state import WalFile
 
 _BLOCK = 4096
 _STRIDE = 1 << 20

@@ -9,10 +9,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 
-from base.env import File
-from base.ids import Ballot, Lsn, Member, PartitionId, uuid_bytes
-from storage.log.record import Record
-from storage.wal.format import PLACE, STAGED, FrameHeader, Type
+from scrubjay.base.env import File
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, uuid_bytes
+from scrubjay.storage.log.record import Record
+from scrubjay.storage.wal.format import PLACE, STAGED, FrameHeader, Type
 
 
 class WalFile:

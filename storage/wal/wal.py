@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from base.env import Disk
-from base.errors import Corrupt, DiskFull, Internal, Invalid, Missing, ScrubjayError, Unavailable
-from base.ids import Lsn, PartitionId
-from storage.log.record import Record, decode
-from storage.wal.batch import Batch, Queued, split
-from storage.wal.files import SPARE_FILES_MAX, FilePool, clean
-from storage.wal.format import (
+from scrubjay.base.env import Disk
+from scrubjay.base.errors import Corrupt, DiskFull, Internal, Invalid, Missing, ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn, PartitionId
+from scrubjay.storage.log.record import Record, decode
+from scrubjay.storage.wal.batch import Batch, Queued, split
+from scrubjay.storage.wal.files import SPARE_FILES_MAX, FilePool, clean
+from scrubjay.storage.wal.format import (
     ALIGN,
     BATCH_SIZE,
     DATA_START,
@@ -30,8 +30,8 @@ from storage.wal.format import (
     pack_frame,
     pad8,
 )
-from storage.wal.marks import Marks
-from storage.wal.port import (
+from scrubjay.storage.wal.marks import Marks
+from scrubjay.storage.wal.port import (
     Adopt,
     Append,
     Boot,
@@ -47,9 +47,9 @@ from storage.wal.port import (
     SetVote,
     WalUsage,
 )
-from storage.wal.reader import Reader, Told
-from storage.wal.recover import AMNESIAC, Progress, Replay, replay
-from storage.wal.state import Body, LogState, WalFile
+from scrubjay.storage.wal.reader import Reader, Told
+from scrubjay.storage.wal.recover import AMNESIAC, Progress, Replay, replay
+from scrubjay.storage.wal.state import Body, LogState, WalFile
 
 Done = Callable[[ScrubjayError | None], None]
 

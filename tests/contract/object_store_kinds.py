@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 
 from minio.error import ServerError
 
-from base.env import Env, ObjectStore
-from base.errors import Unavailable
-from base.ids import NodeName
-from base.real.clock import RealClock
-from base.real.loop import AsyncTasks, run
-from base.real.rand import RealRand
-from base.real.stores import open_store
+from scrubjay.base.env import Env, ObjectStore
+from scrubjay.base.errors import Unavailable
+from scrubjay.base.ids import NodeName
+from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.loop import AsyncTasks, run
+from scrubjay.base.real.rand import RealRand
+from scrubjay.base.real.stores import open_store
 from tests.fixtures.s3 import S3Server
 
 T = TypeVar("T")
@@ -65,8 +65,8 @@ def real(name: str, url: str, environment: dict[str, str]) -> Kind:
 
 
 def simulated() -> Kind:
-    from sim.store import SimStore
-    from sim.world import World
+    from scrubjay.sim.store import SimStore
+    from scrubjay.sim.world import World
 
     world = World(seed=7)
     store = SimStore(world)

@@ -12,12 +12,12 @@ from typing import Protocol
 
 import pytest
 
-from base.env import Disk, File
-from base.errors import Corrupt, DiskFull, Exists, Internal, Missing, ScrubjayError
-from base.real import disk as real_disk
-from base.real.disk import RealDisk
-from sim.disk import SimDisk
-from sim.world import Life, World
+from scrubjay.base.env import Disk, File
+from scrubjay.base.errors import Corrupt, DiskFull, Exists, Internal, Missing, ScrubjayError
+from scrubjay.base.real import disk as real_disk
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.sim.disk import SimDisk
+from scrubjay.sim.world import Life, World
 
 
 class Subject(Protocol):

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from archiver.write.probe import probe
-from base.env import Env, ObjectStore
-from base.errors import Corrupt, Exists, Invalid, Missing
-from base.wrap.limit import LimitedStore
-from base.wrap.metered import MeteredStore
-from base.wrap.retry import RetryingStore
+from scrubjay.archiver.write.probe import probe
+from scrubjay.base.env import Env, ObjectStore
+from scrubjay.base.errors import Corrupt, Exists, Invalid, Missing
+from scrubjay.base.wrap.limit import LimitedStore
+from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.base.wrap.retry import RetryingStore
 from tests.contract.object_store_kinds import Kind, make
 
 MARKED = [

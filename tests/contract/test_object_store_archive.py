@@ -7,24 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from archiver.format.base import upload_base
-from archiver.format.identity import attach
-from archiver.format.layout import build
-from archiver.read.index import ArchiveIndex
-from archiver.read.rebuild import rebuild
-from archiver.read.replay import Cut
-from archiver.verify.run import VerifyOptions, VerifyReport, verify
-from archiver.write.agent import AgentOptions, ArchiveAgent
-from archiver.write.claiming import Claiming
-from archiver.write.probe import probe
-from archiver.write.writer import Writer
-from base.env import Env, ObjectStore
-from base.ids import Lsn, PartitionId, Stamp
-from base.wrap.limit import LimitedStore
-from base.wrap.metered import MeteredStore
-from base.wrap.retry import RetryingStore
-from sim.lone import LoneDisk
-from storage.archive_port import ClosedPoint
+from scrubjay.archiver.format.base import upload_base
+from scrubjay.archiver.format.identity import attach
+from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.read.rebuild import rebuild
+from scrubjay.archiver.read.replay import Cut
+from scrubjay.archiver.verify.run import VerifyOptions, VerifyReport, verify
+from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.claiming import Claiming
+from scrubjay.archiver.write.probe import probe
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Env, ObjectStore
+from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.base.wrap.limit import LimitedStore
+from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.base.wrap.retry import RetryingStore
+from scrubjay.sim.lone import LoneDisk
+from scrubjay.storage.archive_port import ClosedPoint
 from tests.contract.object_store_kinds import Kind, make
 from tests.contract.test_object_store import MARKED
 from tests.unit.archiver.sample import CLUSTER, history, other_partition, total_of

@@ -6,14 +6,14 @@ import uuid
 
 import pytest
 
-from base.env import Env
-from base.errors import Invalid, ScrubjayError, Unavailable
-from base.real.aws import settings_from
-from base.real.clock import RealClock
-from base.real.loop import AsyncTasks, run
-from base.real.rand import RealRand
-from base.real.s3 import S3Store
-from base.real.stores import open_store
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Invalid, ScrubjayError, Unavailable
+from scrubjay.base.real.aws import settings_from
+from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.loop import AsyncTasks, run
+from scrubjay.base.real.rand import RealRand
+from scrubjay.base.real.s3 import S3Store
+from scrubjay.base.real.stores import open_store
 from tests.contract.object_store_kinds import settle, shared_bucket
 from tests.fixtures.s3 import S3Server
 

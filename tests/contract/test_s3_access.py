@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import Invalid, Unavailable
-from base.real.aws import AGAIN_S, CHECK_S
-from base.real.loop import AsyncTasks, run
-from base.real.s3 import S3Store
-from base.real.stores import handed_on, open_store, worker_environment
+from scrubjay.base.errors import Invalid, Unavailable
+from scrubjay.base.real.aws import AGAIN_S, CHECK_S
+from scrubjay.base.real.loop import AsyncTasks, run
+from scrubjay.base.real.s3 import S3Store
+from scrubjay.base.real.stores import handed_on, open_store, worker_environment
 from tests.fixtures.false_s3 import Answer, Asked, FalseS3, false_s3, refusal
 from tests.fixtures.s3 import S3Server
 

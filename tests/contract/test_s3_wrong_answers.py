@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError, Unavailable, Unsafe
-from base.real.loop import AsyncTasks, run
-from base.real.s3 import S3Store
+from scrubjay.base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.real.loop import AsyncTasks, run
+from scrubjay.base.real.s3 import S3Store
 from tests.contract.object_store_kinds import shared_bucket
 from tests.fixtures.false_s3 import Answer, Asked, FalseS3, false_s3, page, refusal
 from tests.fixtures.s3 import S3Server

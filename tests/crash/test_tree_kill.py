@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from storage.btree.lmdb_tree import TreeReader, open_databases, open_environment
+from scrubjay.storage.btree.lmdb_tree import TreeReader, open_databases, open_environment
 from tests.crash.tree_node import P, changes
 
 ROOT = Path(__file__).parent.parent.parent

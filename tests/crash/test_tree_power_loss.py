@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from base.ids import uuid_bytes
-from storage.btree import wire
-from storage.btree.lmdb_tree import TreeReader, open_databases, open_environment
-from storage.btree.worker import TREE, WriteRole, replica_folder
+from scrubjay.base.ids import uuid_bytes
+from scrubjay.storage.btree import wire
+from scrubjay.storage.btree.lmdb_tree import TreeReader, open_databases, open_environment
+from scrubjay.storage.btree.worker import TREE, WriteRole, replica_folder
 from tests.crash import recorded
 from tests.crash.recorded import Cut, Recording
 from tests.crash.tree_life import Step, ask, checkpoint, life, write_rows

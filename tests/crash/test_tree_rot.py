@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import Corrupt, ScrubjayError
-from base.ids import Lsn, Stamp
-from storage.btree import lmdb_tree
-from storage.btree.engine import Change, Row, TreeState
-from storage.btree.lmdb_tree import TreeReader, TreeWriter, open_databases, open_environment
+from scrubjay.base.errors import Corrupt, ScrubjayError
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree import lmdb_tree
+from scrubjay.storage.btree.engine import Change, Row, TreeState
+from scrubjay.storage.btree.lmdb_tree import TreeReader, TreeWriter, open_databases, open_environment
 
 PARTITION = bytes(range(16))
 PAGE = 4096

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from base.errors import Corrupt, Missing, Unsafe
-from base.ids import Ballot, Lsn, Member, PartitionId, Stamp
-from storage.log.record import Kind, Record, encode
-from storage.wal import marks as marks_module
-from storage.wal import recover as recover_module
-from storage.wal import scan as scan_module
-from storage.wal.port import Adopt, Append, Boot, Create, Promise, ReplicaLog, Reserve
-from storage.wal.wal import Wal
+from scrubjay.base.errors import Corrupt, Missing, Unsafe
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
+from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.wal import marks as marks_module
+from scrubjay.storage.wal import recover as recover_module
+from scrubjay.storage.wal import scan as scan_module
+from scrubjay.storage.wal.port import Adopt, Append, Boot, Create, Promise, ReplicaLog, Reserve
+from scrubjay.storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import Content, MemoryDisk
 
 P = PartitionId("00000000-0000-4000-8000-00000000000a")
@@ -188,7 +188,13 @@ def test_every_bit_flip_is_found_or_harmless() -> None:
 
 def test_negative_control_without_record_and_batch_checksums_flips_come_out(monkeypatch: pytest.MonkeyPatch) -> None:
     blind: Callable[..., int] = lambda data, start=0: 7  # noqa: E731
-    for module in ("storage.wal.format", "storage.wal.batch", "storage.wal.scan", "storage.wal.recover", "storage.log.record"):
+    for module in (
+        "scrubjay.storage.wal.format",
+        "scrubjay.storage.wal.batch",
+        "scrubjay.storage.wal.scan",
+        "scrubjay.storage.wal.recover",
+        "scrubjay.storage.log.record",
+    ):
         monkeypatch.setattr(f"{module}.crc32c_masked", blind)
     counts = flips(Life(), step=97)
     assert set(counts) - {"same", "named"}, "a WAL that checks nothing must be caught by this test"

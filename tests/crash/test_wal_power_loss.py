@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from base.ids import Ballot, Lsn
-from storage.wal.port import Append
-from storage.wal.wal import Wal
+from scrubjay.base.ids import Ballot, Lsn
+from scrubjay.storage.wal.port import Append
+from scrubjay.storage.wal.wal import Wal
 from tests.crash import recorded
 from tests.crash.recorded import Ack, Cut, Move, Recording, Sync
 from tests.crash.wal_life import FILE, KEPT, Facts, P, Q, record, salts

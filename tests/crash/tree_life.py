@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from base.ids import Lsn, Stamp
-from storage.btree import wire, worker
-from storage.btree.engine import Row
-from storage.btree.lmdb_tree import OPENING, TreeWriter
-from storage.btree.rowfile import RowFileWriter
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree import wire, worker
+from scrubjay.storage.btree.engine import Row
+from scrubjay.storage.btree.lmdb_tree import OPENING, TreeWriter
+from scrubjay.storage.btree.rowfile import RowFileWriter
 from tests.unit.btree.engines import P
 
 LOADED_ROWS = 260

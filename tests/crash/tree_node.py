@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from base.errors import Missing
-from base.ids import Lsn, Stamp
-from storage.btree.engine import Change, TreeState
+from scrubjay.base.errors import Missing
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree.engine import Change, TreeState
 from tests.unit.btree.engines import Bench, P
 
 WIDTH = 60

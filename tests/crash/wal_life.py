@@ -16,12 +16,12 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from base.errors import ScrubjayError
-from base.ids import Ballot, Lsn, Member, PartitionId, Stamp
-from base.real.disk import RealDisk
-from storage.log.record import Kind, Record, encode
-from storage.wal.port import Adopt, Append, Boot, Create, Promise, Reserve
-from storage.wal.wal import Wal
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.wal.port import Adopt, Append, Boot, Create, Promise, Reserve
+from scrubjay.storage.wal.wal import Wal
 
 P = PartitionId("00000000-0000-4000-8000-00000000000a")
 Q = PartitionId("10000000-0000-4000-8000-00000000000b")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base import errors
+from scrubjay.base import errors
 from tools.errorlist import all_classes, problems
 
 

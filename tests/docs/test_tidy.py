@@ -57,8 +57,20 @@ def test_every_package_is_in_the_architecture_the_linter_and_the_types() -> None
     assert sorted(set(found) - {"tests", "bench", "tools"}) == sorted(PACKAGES)
     for package in PACKAGES:
         assert f"`{package}/`" in architecture, f"docs/ARCHITECTURE.md does not say what {package}/ holds"
-        assert project.count(f'"{package}"') >= 2, f"{package} is missing in import-linter or mypy of pyproject.toml"
-        assert (ROOT / package / "py.typed").exists(), f"{package}/py.typed"
+        if package != "scrubjay":
+            assert f'    "{package}",\n' in project, f"{package} is missing in the layers of pyproject.toml"
+            link = ROOT / "scrubjay" / package
+            assert link.is_symlink(), f"scrubjay/{package} is no link"
+            assert link.readlink() == Path("..") / package
+    assert (ROOT / "scrubjay" / "py.typed").exists()
+
+
+def test_packages_are_imported_below_scrubjay_only() -> None:
+    """`import storage` would make a second copy of every class, beside the one that `scrubjay.storage` is."""
+    bare = re.compile(rf"^\s*(?:from|import) (?:{'|'.join(sorted(set(PACKAGES) - {'scrubjay'}))})\b(?! import __)", re.MULTILINE)
+    assert bare.search("    from storage.log import record")
+    assert not bare.search("from scrubjay.storage.log import record")
+    assert [str(name) for name in python_files() if bare.search(text_of(name) or "")] == []
 
 
 # --- words ---
@@ -243,7 +255,8 @@ def test_no_test_sleeps() -> None:
 
 
 def _module(name: Path) -> str:
-    return ".".join(name.with_suffix("").parts).removesuffix(".__init__")
+    dotted = ".".join(name.with_suffix("").parts).removesuffix(".__init__")
+    return f"scrubjay.{dotted}" if name.parts[0] in set(PACKAGES) - {"scrubjay"} else dotted
 
 
 def named_in(text: str) -> set[str]:

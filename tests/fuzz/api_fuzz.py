@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from storage.api import limits
+from scrubjay.storage.api import limits
 from tests.api_model import check_answer
 from tests.api_server import ApiServer, request_headers
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.api.call import Call
-from storage.api.operations import OPERATIONS
+from scrubjay.storage.api.call import Call
+from scrubjay.storage.api.operations import OPERATIONS
 from tests.api_server import ApiServer
 from tests.fuzz.api_fuzz import VECTORS, fuzz
 

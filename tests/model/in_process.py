@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from base.env import Env
-from base.http import Request
-from storage.api.api import DynamoApi
-from storage.api.memory import MemoryBackend
+from scrubjay.base.env import Env
+from scrubjay.base.http import Request
+from scrubjay.storage.api.api import DynamoApi
+from scrubjay.storage.api.memory import MemoryBackend
 from tests.api_server import request_headers
 from tests.model import generate
 from tests.model.dynamo_model import Item

@@ -43,10 +43,12 @@ class Bench:
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
         )
         for name in filter(None, listed.stdout.split("\0")):
-            if (ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).is_symlink():
+                (folder / name).symlink_to((ROOT / name).readlink())
+            elif (ROOT / name).is_file():
                 shutil.copy2(ROOT / name, folder / name)
-        modules = "base.errors, storage.log.record, tests.mutants.catalogue"
+        modules = "scrubjay.base.errors, scrubjay.storage.log.record, tests.mutants.catalogue"
         done = self._python("-c", f"import {modules}; print(*(one.__file__ for one in ({modules})), sep='\\n')")
         imported = done.stdout.split()
         if len(imported) != 3 or not all(Path(path).resolve().is_relative_to(folder.resolve()) for path in imported):

@@ -35,7 +35,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "folder-name-of-any-bytes",
-        "scrubjay/server/lock.py",
+        "scrubjay/serving/lock.py",
         "        path.encode()\n",
         "",
         (f"{_STARTING}::test_a_folder_whose_name_is_no_utf_8_is_refused_by_name",),

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from base.ids import NodeName, PartitionId
-from sim.whole.cluster import WholeCluster
-from sim.whole.commands import SCHEMA, key_of, put, value_of
-from sim.world import Host, World
-from storage.backend import TableSpec
-from storage.catalogue import TableMeta, Throughput
-from storage.commands.values import ReadAnswer, WriteAnswer
-from storage.node import Node
-from storage.options import StorageOptions
-from storage.replica import Replica
+from scrubjay.base.ids import NodeName, PartitionId
+from scrubjay.sim.whole.cluster import WholeCluster
+from scrubjay.sim.whole.commands import SCHEMA, key_of, put, value_of
+from scrubjay.sim.world import Host, World
+from scrubjay.storage.backend import TableSpec
+from scrubjay.storage.catalogue import TableMeta, Throughput
+from scrubjay.storage.commands.values import ReadAnswer, WriteAnswer
+from scrubjay.storage.node import Node
+from scrubjay.storage.options import StorageOptions
+from scrubjay.storage.replica import Replica
 
 SECOND = 1_000_000
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from base.ids import Stamp
-from sim.checkers.group import GroupChecker, Violation, chain
-from sim.checkers.history import FOREVER, Kind, Operation
-from sim.checkers.ledger import DurabilityLedger
-from sim.checkers.linear import check_linear
-from sim.checkers.registers import RegisterLedger, compare
-from sim.checkers.witness import check_witness
-from sim.rand import stream
-from storage.log.record import Kind as RecordKind
-from storage.log.record import Record, encode
+from scrubjay.base.ids import Stamp
+from scrubjay.sim.checkers.group import GroupChecker, Violation, chain
+from scrubjay.sim.checkers.history import FOREVER, Kind, Operation
+from scrubjay.sim.checkers.ledger import DurabilityLedger
+from scrubjay.sim.checkers.linear import check_linear
+from scrubjay.sim.checkers.registers import RegisterLedger, compare
+from scrubjay.sim.checkers.witness import check_witness
+from scrubjay.sim.rand import stream
+from scrubjay.storage.log.record import Kind as RecordKind
+from scrubjay.storage.log.record import Record, encode
 
 W, R, C = Kind.WRITE, Kind.READ, Kind.CAS
 

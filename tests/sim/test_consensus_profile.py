@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from sim.__main__ import main
-from sim.consensus_run import ConsensusRun
-from sim.mutants import CONSENSUS, KILLERS, hunt
+from scrubjay.sim.__main__ import main
+from scrubjay.sim.consensus_run import ConsensusRun
+from scrubjay.sim.mutants import CONSENSUS, KILLERS, hunt
 
 SEEDS = range(1, 13)
 
@@ -34,7 +34,7 @@ def test_the_seeds_are_not_idle() -> None:
 
 def _run(seed: int, hash_seed: str) -> dict[str, object]:
     done = subprocess.run(
-        [sys.executable, "-m", "sim", "run", "--seed", str(seed), "--seconds", "8", "--json"],
+        [sys.executable, "-m", "scrubjay.sim", "run", "--seed", str(seed), "--seconds", "8", "--json"],
         capture_output=True,
         text=True,
         check=True,
@@ -53,7 +53,7 @@ def test_a_seed_is_the_same_in_another_process_with_another_hash_seed(seed: int)
 
 @pytest.mark.parametrize("mutant", CONSENSUS, ids=lambda mutant: mutant.name)
 def test_a_planted_bug_is_noticed(mutant: object) -> None:
-    from sim.mutants import Mutant
+    from scrubjay.sim.mutants import Mutant
 
     assert isinstance(mutant, Mutant)
     first = KILLERS[mutant.name]

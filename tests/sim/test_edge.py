@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
-from archiver.format.identity import attach
-from base.http import Request
 from scrubjay.admin import PREFIX, AdminApi
-from sim.checkers.registers import RegisterLedger
-from sim.whole.cluster import CLUSTER, WholeCluster
-from sim.whole.run import AGENT, CONSENSUS, STORAGE
-from sim.world import World
-from storage.api.api import DynamoApi
+from scrubjay.archiver.format.identity import attach
+from scrubjay.base.http import Request
+from scrubjay.sim.checkers.registers import RegisterLedger
+from scrubjay.sim.whole.cluster import CLUSTER, WholeCluster
+from scrubjay.sim.whole.run import AGENT, CONSENSUS, STORAGE
+from scrubjay.sim.world import World
+from scrubjay.storage.api.api import DynamoApi
 from tests.api_server import request_headers
 
 SECOND = 1_000_000

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from base.errors import Corrupt
-from base.ids import Lsn
-from sim.whole.cluster import WholeCluster
-from sim.whole.commands import SCHEMA, put
-from sim.world import World
-from storage.backend import TableSpec
-from storage.catalogue import Throughput
-from storage.node.node import Node
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import Lsn
+from scrubjay.sim.whole.cluster import WholeCluster
+from scrubjay.sim.whole.commands import SCHEMA, put
+from scrubjay.sim.world import World
+from scrubjay.storage.backend import TableSpec
+from scrubjay.storage.catalogue import Throughput
+from scrubjay.storage.node.node import Node
 
 S = 1_000_000
 
@@ -90,7 +90,7 @@ def test_damage_met_while_running_keeps_the_vote_away_until_the_records_are_back
 
 
 def test_negative_control_a_repair_that_is_believed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    from storage.replica.repair import Repair
+    from scrubjay.storage.replica.repair import Repair
 
     monkeypatch.setattr(Repair, "_still_damaged", lambda repair: ())
     with pytest.raises(AssertionError):

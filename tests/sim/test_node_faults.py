@@ -6,24 +6,24 @@ from typing import Any
 
 import pytest
 
-from base.checksum import crc32c_masked, crc32c_raw
-from base.errors import Corrupt, DiskFull, Internal, NotLeader, ScrubjayError, Unavailable
-from base.ids import Lsn
-from sim.whole.commands import key_of, put
-from sim.whole.run import STORAGE
-from storage.btree.memory_engine import MemoryTree
-from storage.commands.values import RangeRead, WriteAnswer
-from storage.consensus import messages as consensus
-from storage.log import record as records
-from storage.log.record import Kind, Record, Seal
-from storage.node.node import Node
-from storage.node.turn import BACKLOG_BYTES, Turn
-from storage.options import StorageOptions
-from storage.replica import Replica
-from storage.replica.checkpoints import Checkpoints
-from storage.replica.segments import raw_sha256
-from storage.wal.port import Append, Boot
-from storage.wal.wal import Wal
+from scrubjay.base.checksum import crc32c_masked, crc32c_raw
+from scrubjay.base.errors import Corrupt, DiskFull, Internal, NotLeader, ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn
+from scrubjay.sim.whole.commands import key_of, put
+from scrubjay.sim.whole.run import STORAGE
+from scrubjay.storage.btree.memory_engine import MemoryTree
+from scrubjay.storage.commands.values import RangeRead, WriteAnswer
+from scrubjay.storage.consensus import messages as consensus
+from scrubjay.storage.log import record as records
+from scrubjay.storage.log.record import Kind, Record, Seal
+from scrubjay.storage.node.node import Node
+from scrubjay.storage.node.turn import BACKLOG_BYTES, Turn
+from scrubjay.storage.options import StorageOptions
+from scrubjay.storage.replica import Replica
+from scrubjay.storage.replica.checkpoints import Checkpoints
+from scrubjay.storage.replica.segments import raw_sha256
+from scrubjay.storage.wal.port import Append, Boot
+from scrubjay.storage.wal.wal import Wal
 from tests.sim.story import Story, tell
 
 # ------------------------------------------------------------------ fail stop
@@ -217,7 +217,7 @@ def test_a_table_dropped_while_the_log_is_full_holds_nobody_up(monkeypatch: pyte
 
 def test_the_backlog_of_a_full_log_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A follower that finds no room takes no more records once enough wait, whatever its peers send, and goes on where it stopped."""
-    monkeypatch.setattr("storage.node.turn.BACKLOG_BYTES", 2_000)
+    monkeypatch.setattr("scrubjay.storage.node.turn.BACKLOG_BYTES", 2_000)
     assert BACKLOG_BYTES <= 64 << 20
 
     async def scene(story: Story) -> None:

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from base.errors import Corrupt, Exists, ScrubjayError, Unsafe
-from base.ids import ClusterId, Lsn, NodeName
-from server.node import NOTE_S, keep_noting
-from sim.disk import SimDisk
-from sim.whole.cluster import CLUSTER
-from sim.world import Life, World
-from storage.btree.memory_engine import MemoryTrees
-from storage.node.identity import IDENTITY_FILE, MEMBERS_FILE, Members
-from storage.wal.wal import Wal
+from scrubjay.base.errors import Corrupt, Exists, ScrubjayError, Unsafe
+from scrubjay.base.ids import ClusterId, Lsn, NodeName
+from scrubjay.server.node import NOTE_S, keep_noting
+from scrubjay.sim.disk import SimDisk
+from scrubjay.sim.whole.cluster import CLUSTER
+from scrubjay.sim.world import Life, World
+from scrubjay.storage.btree.memory_engine import MemoryTrees
+from scrubjay.storage.node.identity import IDENTITY_FILE, MEMBERS_FILE, Members
+from scrubjay.storage.wal.wal import Wal
 from tests.sim.story import Story, tell
 
 

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from base.errors import Missing, NotLeader
-from base.ids import Lsn, Stamp
-from sim.disk import SimDisk
-from sim.whole.commands import cas, key_of, put
-from storage.btree.memory_engine import MemoryTree
-from storage.commands.values import ReadAnswer, Verdict, WriteAnswer
-from storage.consensus.group import Group
-from storage.log.record import Seal
-from storage.node.post import Post
-from storage.node.talk import AskRecords
-from storage.replica import Replica
-from storage.replica.term import Term
+from scrubjay.base.errors import Missing, NotLeader
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.sim.disk import SimDisk
+from scrubjay.sim.whole.commands import cas, key_of, put
+from scrubjay.storage.btree.memory_engine import MemoryTree
+from scrubjay.storage.commands.values import ReadAnswer, Verdict, WriteAnswer
+from scrubjay.storage.consensus.group import Group
+from scrubjay.storage.log.record import Seal
+from scrubjay.storage.node.post import Post
+from scrubjay.storage.node.talk import AskRecords
+from scrubjay.storage.replica import Replica
+from scrubjay.storage.replica.term import Term
 from tests.sim.story import Story, tell
 from tests.sim.test_node_faults import FullLog
 

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from sim.checkers.history import Kind
-from sim.whole.clients import KEYS, LAST_CLIENT, STRANGERS
-from sim.whole.commands import item_of, key_of
-from sim.whole.run import RESTORED, TABLE, WholeRun, but_for
-from storage.commands.values import RangeAnswer, ReadAnswer
+from scrubjay.sim.checkers.history import Kind
+from scrubjay.sim.whole.clients import KEYS, LAST_CLIENT, STRANGERS
+from scrubjay.sim.whole.commands import item_of, key_of
+from scrubjay.sim.whole.run import RESTORED, TABLE, WholeRun, but_for
+from scrubjay.storage.commands.values import RangeAnswer, ReadAnswer
 
 Forge = Callable[["Forged", int], int | None]
 """Value to show for a key, given the run and the key."""

@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-from archiver.format.identity import attach
-from base.ids import PartitionId
-from sim.whole.churn import spec_of
-from sim.whole.cluster import CLUSTER
-from sim.whole.commands import put
-from sim.whole.copies import Copies, Reach
-from sim.whole.mutants import MUTANT_SECONDS
-from sim.whole.run import TABLE, WholeRun
-from storage.catalogue import TableMeta
+from scrubjay.archiver.format.identity import attach
+from scrubjay.base.ids import PartitionId
+from scrubjay.sim.whole.churn import spec_of
+from scrubjay.sim.whole.cluster import CLUSTER
+from scrubjay.sim.whole.commands import put
+from scrubjay.sim.whole.copies import Copies, Reach
+from scrubjay.sim.whole.mutants import MUTANT_SECONDS
+from scrubjay.sim.whole.run import TABLE, WholeRun
+from scrubjay.storage.catalogue import TableMeta
 
 SECOND = 1_000_000
 DOUBLE_FAULT = 200

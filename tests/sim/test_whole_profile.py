@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from base.ids import PartitionId
-from server import windows
-from sim.mutants import Mutant
-from sim.whole.idle import IdleResult, IdleRun
-from sim.whole.mutants import KILLERS, MUTANT_SECONDS, WHOLE, hunt_whole, tell
-from sim.whole.nemesis import COUNTED, KINDS
-from sim.whole.run import WholeRun
-from sim.whole.stories import STORIES
+from scrubjay.base.ids import PartitionId
+from scrubjay.server import windows
+from scrubjay.sim.mutants import Mutant
+from scrubjay.sim.whole.idle import IdleResult, IdleRun
+from scrubjay.sim.whole.mutants import KILLERS, MUTANT_SECONDS, WHOLE, hunt_whole, tell
+from scrubjay.sim.whole.nemesis import COUNTED, KINDS
+from scrubjay.sim.whole.run import WholeRun
+from scrubjay.sim.whole.stories import STORIES
 
 SEEDS = range(1, 21)
 STRUCK = (1, 3, 4, 7, 10, 11, 16)
@@ -54,7 +54,7 @@ def test_without_faults_nothing_is_found() -> None:
 
 def _run(seed: int, hash_seed: str) -> dict[str, object]:
     done = subprocess.run(
-        [sys.executable, "-m", "sim", "run", "--profile", "whole", "--seed", str(seed), "--seconds", "8", "--json"],
+        [sys.executable, "-m", "scrubjay.sim", "run", "--profile", "whole", "--seed", str(seed), "--seconds", "8", "--json"],
         capture_output=True,
         text=True,
         check=True,

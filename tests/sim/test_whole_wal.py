@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from base.errors import ScrubjayError
-from base.ids import Ballot, Lsn, Member, NodeName, PartitionId
-from sim.world import Host, World
-from storage.log.record import Kind, Record, encode
-from storage.wal import recover, scan
-from storage.wal.port import Append, Boot, Create, Recovered
-from storage.wal.wal import Wal
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import Ballot, Lsn, Member, NodeName, PartitionId
+from scrubjay.sim.world import Host, World
+from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.wal import recover, scan
+from scrubjay.storage.wal.port import Append, Boot, Create, Recovered
+from scrubjay.storage.wal.wal import Wal
 
 P = PartitionId("00000000-0000-4000-8000-00000000000a")
 OWNER = bytes.fromhex(P.replace("-", ""))[:8]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError, Unavailable
-from base.ids import NodeName
-from sim.disk import SimDisk
-from sim.store import SimStore
-from sim.tasks import Cancelled
-from sim.world import Host, Life, World
+from scrubjay.base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError, Unavailable
+from scrubjay.base.ids import NodeName
+from scrubjay.sim.disk import SimDisk
+from scrubjay.sim.store import SimStore
+from scrubjay.sim.tasks import Cancelled
+from scrubjay.sim.world import Host, Life, World
 
 
 def _host(world: World, name: str = "n1") -> Host:

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from sim.checkers.history import FOREVER, Kind, Operation
-from sim.checkers.linear import check_linear
-from sim.checkers.registers import RegisterLedger, compare
-from sim.checkers.witness import check_witness
+from scrubjay.sim.checkers.history import FOREVER, Kind, Operation
+from scrubjay.sim.checkers.linear import check_linear
+from scrubjay.sim.checkers.registers import RegisterLedger, compare
+from scrubjay.sim.checkers.witness import check_witness
 
 W, R, C, K = Kind.WRITE, Kind.READ, Kind.CAS, Kind.WEAK
 Shown = dict[int, int | None]

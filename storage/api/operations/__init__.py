@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from storage.api.operations import backups, batch, items, query, scan, tables, tags
-from storage.api.operations.base import Operation
+from scrubjay.storage.api.operations import backups, batch, items, query, scan, tables, tags
+from scrubjay.storage.api.operations.base import Operation
 
 OPERATIONS: dict[str, Operation] = {
     **tables.OPERATIONS,

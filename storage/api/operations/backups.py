@@ -6,11 +6,11 @@ import re
 from collections.abc import Coroutine
 from typing import Any
 
-from base.errors import Conflict, Invalid, Missing, Unsafe
-from storage.api import errors, limits
-from storage.api.call import Body, Call
-from storage.api.operations.base import Operation, check_constraints, check_not_asked, read_input
-from storage.api.operations.table_shapes import (
+from scrubjay.base.errors import Conflict, Invalid, Missing, Unsafe
+from scrubjay.storage.api import errors, limits
+from scrubjay.storage.api.call import Body, Call
+from scrubjay.storage.api.operations.base import Operation, check_constraints, check_not_asked, read_input
+from scrubjay.storage.api.operations.table_shapes import (
     BILLING_MODE,
     ENCRYPTION,
     GLOBAL_INDEX_OVERRIDE,
@@ -19,10 +19,10 @@ from storage.api.operations.table_shapes import (
     PROVISIONED_THROUGHPUT,
     VECTOR_INDEXES,
 )
-from storage.api.operations.tables import check_capacity, check_encryption, describe, on_demand_of
-from storage.api.shapes import BOOLEAN, NAME_PATTERN, TABLE_NAME_OR_ARN, Int, Str, Struct, Timestamp
-from storage.backend import ContinuousBackups
-from storage.catalogue import TableMeta, Throughput
+from scrubjay.storage.api.operations.tables import check_capacity, check_encryption, describe, on_demand_of
+from scrubjay.storage.api.shapes import BOOLEAN, NAME_PATTERN, TABLE_NAME_OR_ARN, Int, Str, Struct, Timestamp
+from scrubjay.storage.backend import ContinuousBackups
+from scrubjay.storage.catalogue import TableMeta, Throughput
 
 _INVALID = "One or more parameter values were invalid: "
 _SECOND_US = 1_000_000

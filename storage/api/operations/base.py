@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-from storage.api import errors
-from storage.api.call import Body, Call
-from storage.api.shapes import Struct
+from scrubjay.storage.api import errors
+from scrubjay.storage.api.call import Body, Call
+from scrubjay.storage.api.shapes import Struct
 
 
 class Operation(NamedTuple):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from base.errors import ScrubjayError, Unavailable
-from storage.api import errors, limits
-from storage.api.call import Body, Call, Trace
-from storage.api.capacity import consumed, read_units, stored_size, write_units
-from storage.api.operations.base import Operation, check_constraints, read_input
-from storage.api.operations.items import check_paths, encoded, shown, table_key
-from storage.api.parameters import Layer, check_mixing, placeholders_of, projection_of, worded
-from storage.api.shapes import (
+from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.storage.api import errors, limits
+from scrubjay.storage.api.call import Body, Call, Trace
+from scrubjay.storage.api.capacity import consumed, read_units, stored_size, write_units
+from scrubjay.storage.api.operations.base import Operation, check_constraints, read_input
+from scrubjay.storage.api.operations.items import check_paths, encoded, shown, table_key
+from scrubjay.storage.api.parameters import Layer, check_mixing, placeholders_of, projection_of, worded
+from scrubjay.storage.api.shapes import (
     ATTRIBUTES_TO_GET,
     BOOLEAN,
     NAME_PATTERN,
@@ -26,15 +26,15 @@ from storage.api.shapes import (
     Str,
     Struct,
 )
-from storage.catalogue import TableMeta
-from storage.commands.values import DeleteCommand, PutCommand, ReadAnswer, Verdict, WriteAnswer, WriteCommand
-from storage.items.encoding import encode_item
-from storage.items.errors import ItemError
-from storage.items.expressions.projection import Projection
-from storage.items.keys import SCHEMA_MISMATCH, check_key_sizes, check_not_empty, key_attributes, key_item, storage_key
-from storage.items.size import check_item_size
-from storage.items.values import Item
-from storage.items.wire import item_from_json
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.commands.values import DeleteCommand, PutCommand, ReadAnswer, Verdict, WriteAnswer, WriteCommand
+from scrubjay.storage.items.encoding import encode_item
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions.projection import Projection
+from scrubjay.storage.items.keys import SCHEMA_MISMATCH, check_key_sizes, check_not_empty, key_attributes, key_item, storage_key
+from scrubjay.storage.items.size import check_item_size
+from scrubjay.storage.items.values import Item
+from scrubjay.storage.items.wire import item_from_json
 
 _DUPLICATES = "Provided list of item keys contains duplicates"
 _TABLE_KEY = Str(pattern=NAME_PATTERN, min_chars=limits.TABLE_NAME_CHARS_MIN, max_chars=limits.TABLE_NAME_CHARS_MAX)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from base.errors import Corrupt, ScrubjayError, from_code
-from storage.api import errors, limits
-from storage.api.call import Body, Call, Trace
-from storage.api.capacity import consumed, read_units, stored_size, write_units
-from storage.api.operations.base import Operation, check_constraints, read_input
-from storage.api.parameters import (
+from scrubjay.base.errors import Corrupt, ScrubjayError, from_code
+from scrubjay.storage.api import errors, limits
+from scrubjay.storage.api.call import Body, Call, Trace
+from scrubjay.storage.api.capacity import consumed, read_units, stored_size, write_units
+from scrubjay.storage.api.operations.base import Operation, check_constraints, read_input
+from scrubjay.storage.api.parameters import (
     Layer,
     check_mixing,
     condition_of,
@@ -20,7 +20,7 @@ from storage.api.parameters import (
     update_of,
     worded,
 )
-from storage.api.shapes import (
+from scrubjay.storage.api.shapes import (
     ATTRIBUTE_UPDATES,
     ATTRIBUTES_TO_GET,
     BOOLEAN,
@@ -38,8 +38,8 @@ from storage.api.shapes import (
     Struct,
     lower_first,
 )
-from storage.catalogue import KeySchema, TableMeta
-from storage.commands.values import (
+from scrubjay.storage.catalogue import KeySchema, TableMeta
+from scrubjay.storage.commands.values import (
     DeleteCommand,
     Failure,
     Outcome,
@@ -50,16 +50,16 @@ from storage.commands.values import (
     WriteAnswer,
     WriteCommand,
 )
-from storage.items.encoding import decode_item, encode_item
-from storage.items.errors import ItemError
-from storage.items.expressions.condition import Condition, check_key_paths
-from storage.items.expressions.placeholders import Placeholders
-from storage.items.expressions.projection import Projection
-from storage.items.expressions.update import Update
-from storage.items.keys import check_item_keys, check_key, key_item, storage_key
-from storage.items.size import check_encoded_size, check_item_size
-from storage.items.values import Item
-from storage.items.wire import item_bytes_to_json, item_from_json, item_to_json
+from scrubjay.storage.items.encoding import decode_item, encode_item
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions.condition import Condition, check_key_paths
+from scrubjay.storage.items.expressions.placeholders import Placeholders
+from scrubjay.storage.items.expressions.projection import Projection
+from scrubjay.storage.items.expressions.update import Update
+from scrubjay.storage.items.keys import check_item_keys, check_key, key_item, storage_key
+from scrubjay.storage.items.size import check_encoded_size, check_item_size
+from scrubjay.storage.items.values import Item
+from scrubjay.storage.items.wire import item_bytes_to_json, item_from_json, item_to_json
 
 _NEW_RETURN_VALUES = "Failed to satisfy constraint: Member must satisfy enum value set: [ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"
 _NEW_CONDITIONAL_OPERATOR = "Failed to satisfy constraint: Member must satisfy enum value set: [ALL, OR]"

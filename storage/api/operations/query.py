@@ -5,15 +5,15 @@ from __future__ import annotations
 import bisect
 from typing import Any
 
-from storage.api import errors
-from storage.api.call import Body, Call
-from storage.api.capacity import consumed, read_units
-from storage.api.errors import ApiError
-from storage.api.operations.base import Operation, check_constraints, read_input
-from storage.api.operations.items import check_paths
-from storage.api.pages import KeyRange, Page
-from storage.api.parameters import Layer, check_mixing, placeholders_of, projection_of, worded
-from storage.api.shapes import (
+from scrubjay.storage.api import errors
+from scrubjay.storage.api.call import Body, Call
+from scrubjay.storage.api.capacity import consumed, read_units
+from scrubjay.storage.api.errors import ApiError
+from scrubjay.storage.api.operations.base import Operation, check_constraints, read_input
+from scrubjay.storage.api.operations.items import check_paths
+from scrubjay.storage.api.pages import KeyRange, Page
+from scrubjay.storage.api.parameters import Layer, check_mixing, placeholders_of, projection_of, worded
+from scrubjay.storage.api.shapes import (
     ATTRIBUTES_TO_GET,
     BOOLEAN,
     CONDITIONAL_OPERATOR,
@@ -28,16 +28,23 @@ from storage.api.shapes import (
     Int,
     Struct,
 )
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.items.errors import ItemError
-from storage.items.expressions.condition import Condition, check_no_keys, parse_condition
-from storage.items.expressions.keycondition import WRONG_LENGTH, AttributeCondition, KeyCondition, KeyExpression, bind, parse_key_expression
-from storage.items.expressions.projection import Projection
-from storage.items.keys import check_key, storage_key
-from storage.items.legacy import check_conditional_operator, parse_filter, parse_key_conditions
-from storage.items.legacy import check_no_keys as check_no_filter_keys
-from storage.items.values import Item
-from storage.items.wire import item_from_json, item_to_json
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions.condition import Condition, check_no_keys, parse_condition
+from scrubjay.storage.items.expressions.keycondition import (
+    WRONG_LENGTH,
+    AttributeCondition,
+    KeyCondition,
+    KeyExpression,
+    bind,
+    parse_key_expression,
+)
+from scrubjay.storage.items.expressions.projection import Projection
+from scrubjay.storage.items.keys import check_key, storage_key
+from scrubjay.storage.items.legacy import check_conditional_operator, parse_filter, parse_key_conditions
+from scrubjay.storage.items.legacy import check_no_keys as check_no_filter_keys
+from scrubjay.storage.items.values import Item
+from scrubjay.storage.items.wire import item_from_json, item_to_json
 
 BAD_START_KEY = "The provided starting key is invalid"
 _ONE_EACH = "KeyConditionExpressions must only contain one condition per key"

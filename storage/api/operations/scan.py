@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from storage.api import errors, limits
-from storage.api.call import Body, Call
-from storage.api.operations.base import Operation, check_constraints, read_input
-from storage.api.operations.items import check_paths
-from storage.api.operations.query import (
+from scrubjay.storage.api import errors, limits
+from scrubjay.storage.api.call import Body, Call
+from scrubjay.storage.api.operations.base import Operation, check_constraints, read_input
+from scrubjay.storage.api.operations.items import check_paths
+from scrubjay.storage.api.operations.query import (
     BAD_START_KEY,
     answer_page,
     check_minimum,
@@ -21,9 +21,9 @@ from storage.api.operations.query import (
     no_index,
     start_key_of,
 )
-from storage.api.pages import KeyRange, Page
-from storage.api.parameters import Layer, check_mixing, placeholders_of, projection_of, worded
-from storage.api.shapes import (
+from scrubjay.storage.api.pages import KeyRange, Page
+from scrubjay.storage.api.parameters import Layer, check_mixing, placeholders_of, projection_of, worded
+from scrubjay.storage.api.shapes import (
     ATTRIBUTES_TO_GET,
     BOOLEAN,
     CONDITIONAL_OPERATOR,
@@ -38,8 +38,8 @@ from storage.api.shapes import (
     Int,
     Struct,
 )
-from storage.catalogue import TableMeta
-from storage.items.errors import ItemError
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.items.errors import ItemError
 
 _SPACE = 1 << 128
 

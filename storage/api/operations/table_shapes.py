@@ -4,8 +4,8 @@ SerializationException, anything else is refused by the member's name.
 
 from __future__ import annotations
 
-from storage.api import limits
-from storage.api.shapes import BOOLEAN, INDEX_NAME, NAME_PATTERN, STRING, TABLE_NAME, TABLE_NAME_OR_ARN, Int, ListOf, Str, Struct
+from scrubjay.storage.api import limits
+from scrubjay.storage.api.shapes import BOOLEAN, INDEX_NAME, NAME_PATTERN, STRING, TABLE_NAME, TABLE_NAME_OR_ARN, Int, ListOf, Str, Struct
 
 _LONG = "Long"
 LONG = Int(java=_LONG)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from base.errors import Conflict, Missing
-from storage.api import errors, limits
-from storage.api.call import Body, Call
-from storage.api.describe import deleted_description, table_description, throughput_description
-from storage.api.operations.base import Operation, check_constraints, check_not_asked, read_input
-from storage.api.operations.table_shapes import CREATE, DELETE, DESCRIBE, LIST, UPDATE
-from storage.api.operations.tags import check_tags
-from storage.api.shapes import Struct
-from storage.backend import TableSpec
-from storage.catalogue import KeyAttribute, KeySchema, TableMeta, Throughput
+from scrubjay.base.errors import Conflict, Missing
+from scrubjay.storage.api import errors, limits
+from scrubjay.storage.api.call import Body, Call
+from scrubjay.storage.api.describe import deleted_description, table_description, throughput_description
+from scrubjay.storage.api.operations.base import Operation, check_constraints, check_not_asked, read_input
+from scrubjay.storage.api.operations.table_shapes import CREATE, DELETE, DESCRIBE, LIST, UPDATE
+from scrubjay.storage.api.operations.tags import check_tags
+from scrubjay.storage.api.shapes import Struct
+from scrubjay.storage.backend import TableSpec
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema, TableMeta, Throughput
 
 _INVALID = "One or more parameter values were invalid: "
 _MUST_BOTH = _INVALID + "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"

@@ -6,13 +6,13 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from base.errors import Conflict, Missing
-from storage.api import errors, limits
-from storage.api.call import Body, Call
-from storage.api.operations.base import Operation, check_constraints, read_input
-from storage.api.operations.table_shapes import TAGS
-from storage.api.shapes import STRING, TABLE_NAME, ListOf, Struct
-from storage.catalogue import TableMeta
+from scrubjay.base.errors import Conflict, Missing
+from scrubjay.storage.api import errors, limits
+from scrubjay.storage.api.call import Body, Call
+from scrubjay.storage.api.operations.base import Operation, check_constraints, read_input
+from scrubjay.storage.api.operations.table_shapes import TAGS
+from scrubjay.storage.api.shapes import STRING, TABLE_NAME, ListOf, Struct
+from scrubjay.storage.catalogue import TableMeta
 
 _SIGNS = frozenset("_.:/=+-@")
 _TOO_MANY = "Number of Tags exceed the current limit for the provided ResourceArn"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from storage.items.expressions.condition import Condition, check_key_paths, check_no_keys, parse_condition, parse_filter
-from storage.items.expressions.keycondition import KeyCondition, KeyExpression, bind, parse_key_condition, parse_key_expression
-from storage.items.expressions.placeholders import Placeholders
-from storage.items.expressions.projection import Projection, parse_projection
-from storage.items.expressions.update import Update, parse_update
+from scrubjay.storage.items.expressions.condition import Condition, check_key_paths, check_no_keys, parse_condition, parse_filter
+from scrubjay.storage.items.expressions.keycondition import KeyCondition, KeyExpression, bind, parse_key_condition, parse_key_expression
+from scrubjay.storage.items.expressions.placeholders import Placeholders
+from scrubjay.storage.items.expressions.projection import Projection, parse_projection
+from scrubjay.storage.items.expressions.update import Update, parse_update
 
 __all__ = [
     "Condition",

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from storage.items.errors import ItemError
-from storage.items.expressions.lexer import Kind
-from storage.items.expressions.parser import OPERATORS_MAX, Parser
-from storage.items.expressions.paths import PATH_DEPTH_MAX, Path, show
-from storage.items.expressions.placeholders import Placeholders
-from storage.items.expressions.reserved import RESERVED
-from storage.items.expressions.tree import ARITY, FunctionNode, PathNode, UnboundPath, UnboundValue, ValueNode, rebuilt
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions.lexer import Kind
+from scrubjay.storage.items.expressions.parser import OPERATORS_MAX, Parser
+from scrubjay.storage.items.expressions.paths import PATH_DEPTH_MAX, Path, show
+from scrubjay.storage.items.expressions.placeholders import Placeholders
+from scrubjay.storage.items.expressions.reserved import RESERVED
+from scrubjay.storage.items.expressions.tree import ARITY, FunctionNode, PathNode, UnboundPath, UnboundValue, ValueNode, rebuilt
 
 IN_OPERANDS_MAX = 100
 """With the operand before IN."""

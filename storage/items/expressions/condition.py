@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
-from storage.catalogue import KeySchema
-from storage.items.errors import ItemError
-from storage.items.expressions import check
-from storage.items.expressions.check import invalid, operand_type, wrong_count, wrong_type
-from storage.items.expressions.parser import ConditionParser
-from storage.items.expressions.paths import Path
-from storage.items.expressions.placeholders import Placeholders
-from storage.items.expressions.tree import (
+from scrubjay.storage.catalogue import KeySchema
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions import check
+from scrubjay.storage.items.expressions.check import invalid, operand_type, wrong_count, wrong_type
+from scrubjay.storage.items.expressions.parser import ConditionParser
+from scrubjay.storage.items.expressions.paths import Path
+from scrubjay.storage.items.expressions.placeholders import Placeholders
+from scrubjay.storage.items.expressions.tree import (
     ARITY,
     CONDITION_FUNCTIONS,
     EMPTY_ITEM,
@@ -35,8 +35,8 @@ from storage.items.expressions.tree import (
     order,
     walk,
 )
-from storage.items.values import TYPES, Item, Value
-from storage.items.wire import value_to_json
+from scrubjay.storage.items.values import TYPES, Item, Value
+from scrubjay.storage.items.wire import value_to_json
 
 _UNORDERED = frozenset(("SS", "NS", "BS", "M", "L", "BOOL", "NULL"))
 _UNSIZED = frozenset(("N", "BOOL", "NULL"))

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from storage.catalogue import KeySchema
-from storage.items.errors import ItemError
-from storage.items.expressions.condition import as_placeholders, bind_condition, parsed
-from storage.items.expressions.placeholders import Placeholders
-from storage.items.expressions.tree import And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode, children
-from storage.items.keys import check_key_sizes, check_not_empty, hash_prefix, key_attributes, key_bounds, sort_bounds
-from storage.items.values import Item, Value
+from scrubjay.storage.catalogue import KeySchema
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions.condition import as_placeholders, bind_condition, parsed
+from scrubjay.storage.items.expressions.placeholders import Placeholders
+from scrubjay.storage.items.expressions.tree import And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode, children
+from scrubjay.storage.items.keys import check_key_sizes, check_not_empty, hash_prefix, key_attributes, key_bounds, sort_bounds
+from scrubjay.storage.items.values import Item, Value
 
 _KIND = "KeyConditionExpression"
 NOT_SUPPORTED = "Query key condition not supported"

@@ -9,7 +9,7 @@ import re
 from enum import IntEnum
 from typing import NamedTuple
 
-from storage.items.errors import ItemError
+from scrubjay.storage.items.errors import ItemError
 
 EXPRESSION_BYTES_MAX = 4096
 END_TEXT = "<EOF>"

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from storage.items.errors import ItemError
-from storage.items.expressions.lexer import Kind, Token, tokenize
-from storage.items.expressions.tree import (
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions.lexer import Kind, Token, tokenize
+from scrubjay.storage.items.expressions.tree import (
     SECTIONS,
     Action,
     And,

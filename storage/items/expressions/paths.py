@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from storage.items.errors import ItemError
-from storage.items.values import Item, Value
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.values import Item, Value
 
 Path = tuple[Any, ...]
 """Names (str) and list indexes (int); the first element is a name."""

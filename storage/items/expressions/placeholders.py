@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from storage.items.errors import ItemError
-from storage.items.values import Value
-from storage.items.wire import NAME_TOO_LONG, TOO_DEEP, check_item_shape, value_from_json
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.values import Value
+from scrubjay.storage.items.wire import NAME_TOO_LONG, TOO_DEEP, check_item_shape, value_from_json
 
 _NAME_KEY = re.compile(r"#[A-Za-z0-9_]+", re.ASCII)
 _VALUE_KEY = re.compile(r":[A-Za-z0-9_]+", re.ASCII)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from storage.items.expressions import check
-from storage.items.expressions.condition import PARSED_KEPT, as_placeholders
-from storage.items.expressions.parser import ProjectionParser
-from storage.items.expressions.paths import Path, check_disjoint, project
-from storage.items.expressions.placeholders import Placeholders
-from storage.items.expressions.tree import UnboundPath
-from storage.items.values import Item
+from scrubjay.storage.items.expressions import check
+from scrubjay.storage.items.expressions.condition import PARSED_KEPT, as_placeholders
+from scrubjay.storage.items.expressions.parser import ProjectionParser
+from scrubjay.storage.items.expressions.paths import Path, check_disjoint, project
+from scrubjay.storage.items.expressions.placeholders import Placeholders
+from scrubjay.storage.items.expressions.tree import UnboundPath
+from scrubjay.storage.items.values import Item
 
 _KIND = "ProjectionExpression"
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 
-from storage.items.expressions.lexer import Token
-from storage.items.expressions.paths import Path, read
-from storage.items.numbers import compare
-from storage.items.values import Item, Value
+from scrubjay.storage.items.expressions.lexer import Token
+from scrubjay.storage.items.expressions.paths import Path, read
+from scrubjay.storage.items.numbers import compare
+from scrubjay.storage.items.values import Item, Value
 
 EMPTY_ITEM: Item = {}
 

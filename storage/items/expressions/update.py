@@ -11,16 +11,16 @@ from typing import Any
 
 import msgspec
 
-from storage.catalogue import KeySchema
-from storage.items import numbers
-from storage.items.errors import ItemError
-from storage.items.expressions import check
-from storage.items.expressions.check import invalid, operand_type, wrong_count, wrong_type
-from storage.items.expressions.condition import PARSED_KEPT, as_placeholders, key_names
-from storage.items.expressions.parser import UpdateParser
-from storage.items.expressions.paths import Path, check_disjoint, project, read
-from storage.items.expressions.placeholders import Placeholders
-from storage.items.expressions.tree import (
+from scrubjay.storage.catalogue import KeySchema
+from scrubjay.storage.items import numbers
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions import check
+from scrubjay.storage.items.expressions.check import invalid, operand_type, wrong_count, wrong_type
+from scrubjay.storage.items.expressions.condition import PARSED_KEPT, as_placeholders, key_names
+from scrubjay.storage.items.expressions.parser import UpdateParser
+from scrubjay.storage.items.expressions.paths import Path, check_disjoint, project, read
+from scrubjay.storage.items.expressions.placeholders import Placeholders
+from scrubjay.storage.items.expressions.tree import (
     ARITY,
     UPDATE_FUNCTIONS,
     Action,
@@ -32,8 +32,8 @@ from storage.items.expressions.tree import (
     children,
     walk,
 )
-from storage.items.values import NESTING_MAX, SET_TYPES, Item, Value, is_deeper_than, make_set
-from storage.items.wire import TOO_DEEP
+from scrubjay.storage.items.values import NESTING_MAX, SET_TYPES, Item, Value, is_deeper_than, make_set
+from scrubjay.storage.items.wire import TOO_DEEP
 
 _KIND = "UpdateExpression"
 _LONG_TYPES = {"S": "STRING", "N": "NUMBER", "B": "BINARY", "M": "MAP", "L": "LIST", "NULL": "NULL", "BOOL": "BOOLEAN"}

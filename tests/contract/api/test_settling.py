@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from storage.api import limits
+from scrubjay.storage.api import limits
 from tests.api_server import ApiServer
 
 DELAY_US = 150_000

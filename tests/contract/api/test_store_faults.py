@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from base.errors import Corrupt, DiskFull, NotLeader, ScrubjayError, Unavailable
+from scrubjay.base.errors import Corrupt, DiskFull, NotLeader, ScrubjayError, Unavailable
 from tests.api_server import ApiServer
 
 ITEM = {"pk": {"S": "a"}}

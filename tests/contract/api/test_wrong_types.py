@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storage.api.operations import OPERATIONS
+from scrubjay.storage.api.operations import OPERATIONS
 from tests.api_model import service_model
 from tests.api_server import ApiServer
 

@@ -12,7 +12,7 @@ import pytest
 from boto3.dynamodb.conditions import Attr, Key
 from botocore.exceptions import ClientError
 
-from storage.api import sigv4
+from scrubjay.storage.api import sigv4
 from tests.api_model import check_answer
 from tests.api_server import ApiCaller, ApiServer, ServerAt
 from tests.fixtures.process import ScrubjayServer

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from storage.api import limits
+from scrubjay.storage.api import limits
 from tests.api_server import AUTHORIZATION, ApiCaller, ApiServer, ServerAt
 from tests.fixtures.process import ScrubjayServer
 

@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from base.env import Env
-from base.http import Headers, Request, Response
-from base.real.clock import RealClock
-from base.real.http import HttpServer
-from base.real.loop import AsyncTasks, run
-from base.real.rand import RealRand
 from scrubjay import cli
 from scrubjay.admin import AdminApi
-from server.ports import ProgressSink, Report
-from storage.api.limits import HTTP
-from storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, Key, Verifier
+from scrubjay.base.env import Env
+from scrubjay.base.http import Headers, Request, Response
+from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.http import HttpServer
+from scrubjay.base.real.loop import AsyncTasks, run
+from scrubjay.base.real.rand import RealRand
+from scrubjay.server.ports import ProgressSink, Report
+from scrubjay.storage.api.limits import HTTP
+from scrubjay.storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, Key, Verifier
 from tests.fixtures import child
 from tests.fixtures.wait import wait_for
 from tests.unit.cli.fakes import FakeArchive, FakeRestore, FakeScrub, FakeServices, table

@@ -85,7 +85,7 @@ def test_a_folder_it_may_not_write_is_named(tmp_path: Path) -> None:
     # The checkout may lie where nobody cannot read it: the imports happen first, then the user changes.
     code = (
         "import os, sys\n"
-        "from scrubjay import cli\nimport scrubjay.verbs, scrubjay.server.dev\n"
+        "from scrubjay import cli\nimport scrubjay.verbs, scrubjay.serving.dev\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "sys.exit(cli.main(sys.argv[1:]))"
     )

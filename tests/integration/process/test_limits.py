@@ -41,7 +41,7 @@ def untouched(server: ScrubjayServer) -> None:
 def workers_of(pid: int) -> list[int]:
     """The storage workers of a server."""
     out = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout.split()
-    return [int(child) for child in out if b"storage.btree.worker" in _command_line(child)]
+    return [int(child) for child in out if b"scrubjay.storage.btree.worker" in _command_line(child)]
 
 
 def _command_line(pid: str) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from archiver.format.layout import EpochKey, SegmentKey, parse
+from scrubjay.archiver.format.layout import EpochKey, SegmentKey, parse
 from tests.fixtures.process import ScrubjayServer, scrubjay_command
 from tests.fixtures.wait import wait_for
 from tests.integration.process.load import Item, by_key, make_table, put, scan

@@ -19,7 +19,7 @@ import pytest
 import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from archiver.format.identity import encode_epoch
+from scrubjay.archiver.format.identity import encode_epoch
 from scrubjay.demo.damage import flip_live_bit
 from tests.fixtures import child
 from tests.fixtures.faketime import FakeClock

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from storage.api import pages
-from storage.items import numbers, size
-from storage.items.expressions import paths, tree, update
+from scrubjay.storage.api import pages
+from scrubjay.storage.items import numbers, size
+from scrubjay.storage.items.expressions import paths, tree, update
 from tests.model import differ
 from tests.model.in_process import InProcess
 

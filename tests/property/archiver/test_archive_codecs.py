@@ -9,16 +9,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from archiver.format import canonical
-from archiver.format.base import BaseManifest, Origin, decode_base, encode_base
-from archiver.format.closed import ClosedObject, decode_closed, encode_closed
-from archiver.format.layout import BaseKey, ClosedKey, EpochKey, IdentityKey, Key, SegmentKey, build, parse, time_text
-from archiver.format.manifest import SegmentManifest, Sums, Superseded, decode_manifest, encode_manifest
-from archiver.format.segment import FRAME_RAW_BYTES, SegmentHead, decode_segment, encode_segment
-from base.errors import Corrupt, Invalid
-from base.ids import Lsn, PartitionId, Stamp, TableId
-from storage.archive_port import ClosedPoint
-from storage.log.digest import Total
+from scrubjay.archiver.format import canonical
+from scrubjay.archiver.format.base import BaseManifest, Origin, decode_base, encode_base
+from scrubjay.archiver.format.closed import ClosedObject, decode_closed, encode_closed
+from scrubjay.archiver.format.layout import BaseKey, ClosedKey, EpochKey, IdentityKey, Key, SegmentKey, build, parse, time_text
+from scrubjay.archiver.format.manifest import SegmentManifest, Sums, Superseded, decode_manifest, encode_manifest
+from scrubjay.archiver.format.segment import FRAME_RAW_BYTES, SegmentHead, decode_segment, encode_segment
+from scrubjay.base.errors import Corrupt, Invalid
+from scrubjay.base.ids import Lsn, PartitionId, Stamp, TableId
+from scrubjay.storage.archive_port import ClosedPoint
+from scrubjay.storage.log.digest import Total
 
 u64 = st.integers(0, (1 << 64) - 1)
 lsns = st.integers(1, (1 << 64) - 1)

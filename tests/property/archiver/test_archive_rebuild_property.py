@@ -7,14 +7,14 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archiver.coverage import Closed, Facts, Start, coverage
-from archiver.read.rebuild import rebuild
-from archiver.read.replay import Cut
-from archiver.read.rows import row_of, state_of
-from base.errors import Corrupt, Missing
-from base.hlc import last_stamp_at
-from base.ids import Lsn
-from storage.log.record import Effect, Kind, Op, Seal
+from scrubjay.archiver.coverage import Closed, Facts, Start, coverage
+from scrubjay.archiver.read.rebuild import rebuild
+from scrubjay.archiver.read.replay import Cut
+from scrubjay.archiver.read.rows import row_of, state_of
+from scrubjay.base.errors import Corrupt, Missing
+from scrubjay.base.hlc import last_stamp_at
+from scrubjay.base.ids import Lsn
+from scrubjay.storage.log.record import Effect, Kind, Op, Seal
 from tests.unit.archiver.sample import Sample, total_of
 from tests.unit.archiver.test_archive_rebuild import archive, make_base, rows
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
-from archiver.coverage import Closed, Facts, Mark, Span, Start, coverage, may_go, path_to
-from base.errors import Missing, Unavailable
-from base.hlc import last_stamp_at
+from scrubjay.archiver.coverage import Closed, Facts, Mark, Span, Start, coverage, may_go, path_to
+from scrubjay.base.errors import Missing, Unavailable
+from scrubjay.base.hlc import last_stamp_at
 from tests.unit.archiver.lines import PARTITION, START_US, STEP_US, Line, stamp_at
 
 

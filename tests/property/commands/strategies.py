@@ -6,9 +6,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from base import errors
-from base.errors import ScrubjayError
-from storage.commands.values import (
+from scrubjay.base import errors
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.storage.commands.values import (
     DeleteCommand,
     Failure,
     Outcome,
@@ -22,10 +22,10 @@ from storage.commands.values import (
     WriteAnswer,
     WriteCommand,
 )
-from storage.items.encoding import encode_item
-from storage.items.expressions.check import INDEX_MAX
-from storage.items.expressions.condition import Condition
-from storage.items.expressions.tree import (
+from scrubjay.storage.items.encoding import encode_item
+from scrubjay.storage.items.expressions.check import INDEX_MAX
+from scrubjay.storage.items.expressions.condition import Condition
+from scrubjay.storage.items.expressions.tree import (
     COMPARISONS,
     Action,
     And,
@@ -39,8 +39,8 @@ from storage.items.expressions.tree import (
     PathNode,
     ValueNode,
 )
-from storage.items.expressions.update import Update
-from storage.items.values import Item
+from scrubjay.storage.items.expressions.update import Update
+from scrubjay.storage.items.values import Item
 from tests.property.items.strategies import items, names, values
 
 images = items.map(encode_item)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from base.errors import Corrupt, ScrubjayError
-from storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
-from storage.commands.evaluate import evaluate
-from storage.commands.values import Outcome, Said, Verdict, WriteAnswer, WriteCommand
+from scrubjay.base.errors import Corrupt, ScrubjayError
+from scrubjay.storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
+from scrubjay.storage.commands.evaluate import evaluate
+from scrubjay.storage.commands.values import Outcome, Said, Verdict, WriteAnswer, WriteCommand
 from tests.property.commands.strategies import answers, commands, olds
 
 

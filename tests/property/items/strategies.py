@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from storage.items.numbers import canonical
-from storage.items.values import Item, Value, make_set
+from scrubjay.storage.items.numbers import canonical
+from scrubjay.storage.items.values import Item, Value, make_set
 
 texts = st.text(st.characters(codec="utf-8"), max_size=12)
 names = st.one_of(st.sampled_from(["a", "b", "c", "d"]), st.text(st.characters(codec="utf-8"), min_size=1, max_size=8))

@@ -9,12 +9,12 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.errors import Corrupt
-from storage.items.encoding import decode_item, decode_value, encode_item, encode_value, is_canonical
-from storage.items.errors import ItemError
-from storage.items.size import item_size, value_size
-from storage.items.values import Item, Value
-from storage.items.wire import item_bytes_to_json, item_from_json, item_to_json, value_from_json, value_to_json
+from scrubjay.base.errors import Corrupt
+from scrubjay.storage.items.encoding import decode_item, decode_value, encode_item, encode_value, is_canonical
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.size import item_size, value_size
+from scrubjay.storage.items.values import Item, Value
+from scrubjay.storage.items.wire import item_bytes_to_json, item_from_json, item_to_json, value_from_json, value_to_json
 from tests.property.items.strategies import items, plain_json, values
 
 

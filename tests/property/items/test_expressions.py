@@ -11,11 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.catalogue import KeyAttribute, KeySchema
-from storage.items.errors import ItemError
-from storage.items.expressions import Placeholders, parse_condition, parse_filter, parse_key_condition, parse_projection, parse_update
-from storage.items.values import Item, Value
-from storage.items.wire import item_from_json, item_to_json, value_from_json
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions import (
+    Placeholders,
+    parse_condition,
+    parse_filter,
+    parse_key_condition,
+    parse_projection,
+    parse_update,
+)
+from scrubjay.storage.items.values import Item, Value
+from scrubjay.storage.items.wire import item_from_json, item_to_json, value_from_json
 from tests.property.items.strategies import plain_json, scalars, values
 
 EXACT = Context(prec=300)

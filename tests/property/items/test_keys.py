@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.catalogue import KeyAttribute, KeySchema
-from storage.items.keys import absolute_bounds, hash_prefix, sort_bounds, sort_bytes, storage_key
-from storage.items.values import Value
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema
+from scrubjay.storage.items.keys import absolute_bounds, hash_prefix, sort_bounds, sort_bytes, storage_key
+from scrubjay.storage.items.values import Value
 from tests.property.items.strategies import numbers, texts
 
 SORTS: dict[str, tuple[st.SearchStrategy[Any], Any]] = {

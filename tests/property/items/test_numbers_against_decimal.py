@@ -7,8 +7,8 @@ from decimal import Context, Decimal
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from storage.items import numbers
-from storage.items.errors import ItemError
+from scrubjay.storage.items import numbers
+from scrubjay.storage.items.errors import ItemError
 from tests.property.items.strategies import decimals
 
 EXACT = Context(prec=400)

@@ -7,7 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pitr.target import Asked
+from scrubjay.pitr.target import Asked
 from tests.unit.pitr.restore_world import Killed, RestoreWorld
 
 

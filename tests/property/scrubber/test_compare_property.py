@@ -7,14 +7,14 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from base.checksum import row_hash
-from base.ids import Lsn
-from scrubber.compare import differences_in, ranges_to_descend
-from scrubber.conclude import Comparison, conclude
-from scrubber.evidence import Absentee, Kind, Ruling, Side
-from scrubber.verdict import Verdict
-from storage.btree.engine import RowFact
-from storage.log.digest import RangeDigest
+from scrubjay.base.checksum import row_hash
+from scrubjay.base.ids import Lsn
+from scrubjay.scrubber.compare import differences_in, ranges_to_descend
+from scrubjay.scrubber.conclude import Comparison, conclude
+from scrubjay.scrubber.evidence import Absentee, Kind, Ruling, Side
+from scrubjay.scrubber.verdict import Verdict
+from scrubjay.storage.btree.engine import RowFact
+from scrubjay.storage.log.digest import RangeDigest
 
 LO, HI = bytes(16), None
 NODES = ("n1", "n2", "n3")

@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scrubber.options import ScrubOptions
-from scrubber.run import scrub
-from scrubber.verdict import Verdict
-from sim.lone import LoneHost
+from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.run import scrub
+from scrubjay.scrubber.verdict import Verdict
+from scrubjay.sim.lone import LoneHost
 from tests.unit.scrubber.scrub_world import NODES, FakeReferences, FakeStore, PartitionModel, item_of, random_history, storage_key, table_of
 
 FAULT = st.tuples(

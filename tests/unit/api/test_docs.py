@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.api.operations import OPERATIONS
+from scrubjay.storage.api.operations import OPERATIONS
 from tests.api_model import service_model
 
 PAGE = (Path(__file__).parents[3] / "docs" / "API.md").read_text()

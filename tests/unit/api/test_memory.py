@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from base.env import Env
-from base.errors import Conflict, Missing, Unsafe
-from storage.api.memory import MemoryBackend
-from storage.backend import TableSpec
-from storage.catalogue import KeyAttribute, KeySchema, TableMeta, Throughput
-from storage.commands.values import DeleteCommand, PutCommand, RangeRead
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Conflict, Missing, Unsafe
+from scrubjay.storage.api.memory import MemoryBackend
+from scrubjay.storage.backend import TableSpec
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema, TableMeta, Throughput
+from scrubjay.storage.commands.values import DeleteCommand, PutCommand, RangeRead
 
 
 class Clock:

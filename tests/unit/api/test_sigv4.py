@@ -12,9 +12,9 @@ from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from storage.api import sigv4
-from storage.api.errors import ApiError
-from storage.api.sigv4 import Key, Verifier
+from scrubjay.storage.api import sigv4
+from scrubjay.storage.api.errors import ApiError
+from scrubjay.storage.api.sigv4 import Key, Verifier
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 KEYS = {"AKID": Key("secret/+=", "data"), "ADMIN": Key("other", "admin"), "TEMP": Key("temporary", "data", "session-token")}

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from archiver.coverage import Closed, Span, Start
-from base.hlc import stamp_of
-from storage.log import chain as chains
+from scrubjay.archiver.coverage import Closed, Span, Start
+from scrubjay.base.hlc import stamp_of
+from scrubjay.storage.log import chain as chains
 
 START_US = 1_760_000_000_000_000
 STEP_US = 1000

@@ -7,18 +7,18 @@ import random
 import uuid
 from dataclasses import dataclass, field, replace
 
-from archiver.format.identity import Attached
-from archiver.format.layout import build
-from archiver.format.manifest import SegmentManifest, Sums, encode_manifest, manifest_of
-from archiver.format.segment import SegmentHead, encode_segment
-from base.checksum import row_hash
-from base.hlc import stamp_of
-from base.ids import ClusterId, Lsn, PartitionId, Stamp, TableId, uuid_bytes
-from storage.archive_port import PartitionFacts, SealedSegment
-from storage.log import chain as chains
-from storage.log import record as records
-from storage.log.digest import MASK, Total
-from storage.log.record import Effect, Kind, Op, Record, Seal
+from scrubjay.archiver.format.identity import Attached
+from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.format.manifest import SegmentManifest, Sums, encode_manifest, manifest_of
+from scrubjay.archiver.format.segment import SegmentHead, encode_segment
+from scrubjay.base.checksum import row_hash
+from scrubjay.base.hlc import stamp_of
+from scrubjay.base.ids import ClusterId, Lsn, PartitionId, Stamp, TableId, uuid_bytes
+from scrubjay.storage.archive_port import PartitionFacts, SealedSegment
+from scrubjay.storage.log import chain as chains
+from scrubjay.storage.log import record as records
+from scrubjay.storage.log.digest import MASK, Total
+from scrubjay.storage.log.record import Effect, Kind, Op, Record, Seal
 
 CLUSTER = "0c1a5e00-0000-4000-8000-000000000001"
 OWNER = "0e4e0000-0000-4000-8000-000000000009"

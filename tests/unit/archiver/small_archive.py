@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from archiver.format.base import BaseManifest, upload_base
-from archiver.format.closed import ClosedObject, encode_closed
-from archiver.format.identity import encode_epoch, encode_identity
-from archiver.format.layout import EpochKey, IdentityKey, build
-from archiver.read.index import Archived
-from archiver.read.rebuild import rebuild
-from archiver.read.replay import Cut
-from base.ids import Lsn, PartitionId, Stamp, TableId
-from sim.lone import LoneDisk, LoneHost, LoneStore
-from storage.archive_port import ClosedPoint
+from scrubjay.archiver.format.base import BaseManifest, upload_base
+from scrubjay.archiver.format.closed import ClosedObject, encode_closed
+from scrubjay.archiver.format.identity import encode_epoch, encode_identity
+from scrubjay.archiver.format.layout import EpochKey, IdentityKey, build
+from scrubjay.archiver.read.index import Archived
+from scrubjay.archiver.read.rebuild import rebuild
+from scrubjay.archiver.read.replay import Cut
+from scrubjay.base.ids import Lsn, PartitionId, Stamp, TableId
+from scrubjay.sim.lone import LoneDisk, LoneHost, LoneStore
+from scrubjay.storage.archive_port import ClosedPoint
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, OWNER, START_US, Sample, history, other_partition
 
 

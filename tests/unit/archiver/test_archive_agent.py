@@ -9,20 +9,20 @@ from dataclasses import replace
 
 import pytest
 
-import archiver.write.agent
-import archiver.write.outgoing
-from archiver.format.closed import decode_closed
-from archiver.format.layout import ClosedKey, EpochKey, IdentityKey, SegmentKey, build, parse
-from archiver.format.manifest import decode_manifest
-from archiver.write.agent import AgentOptions, ArchiveAgent
-from archiver.write.writer import FENCED, Stopped, Writer
-from base.errors import Corrupt, DiskFull, Missing, ScrubjayError, Unavailable
-from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
-from base.wrap.faulty import FaultyStore
-from base.wrap.retry import RetryingStore
-from sim.lone import LoneDisk, LoneHost, LoneJobs, LoneStore
-from storage.archive_port import Attestation, ClosedPoint, History, PartitionFacts, SealedSegment
-from storage.log.record import HEADER_SIZE
+import scrubjay.archiver.write.agent
+import scrubjay.archiver.write.outgoing
+from scrubjay.archiver.format.closed import decode_closed
+from scrubjay.archiver.format.layout import ClosedKey, EpochKey, IdentityKey, SegmentKey, build, parse
+from scrubjay.archiver.format.manifest import decode_manifest
+from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.writer import FENCED, Stopped, Writer
+from scrubjay.base.errors import Corrupt, DiskFull, Missing, ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from scrubjay.base.wrap.faulty import FaultyStore
+from scrubjay.base.wrap.retry import RetryingStore
+from scrubjay.sim.lone import LoneDisk, LoneHost, LoneJobs, LoneStore
+from scrubjay.storage.archive_port import Attestation, ClosedPoint, History, PartitionFacts, SealedSegment
+from scrubjay.storage.log.record import HEADER_SIZE
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample, history, other_partition
 
 
@@ -416,9 +416,9 @@ def test_a_rotted_wal_is_never_archived() -> None:
 
 def test_without_the_check_rot_is_archived(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control."""
-    from archiver.format.manifest import Sums
-    from archiver.format.segment import SegmentHead, decode_head, encode_segment
-    from archiver.write.outgoing import Outgoing
+    from scrubjay.archiver.format.manifest import Sums
+    from scrubjay.archiver.format.segment import SegmentHead, decode_head, encode_segment
+    from scrubjay.archiver.write.outgoing import Outgoing
 
     def careless(asked: dict[str, object]) -> Outgoing:
         names = ("cluster", "table", "partition", "first", "last", "first_stamp", "last_stamp", "records", "generation")
@@ -429,7 +429,7 @@ def test_without_the_check_rot_is_archived(monkeypatch: pytest.MonkeyPatch) -> N
     async def unproven(self: ArchiveAgent, segment: SealedSegment, _age_us: int) -> bytes:
         return self._source.read_raw(segment.partition, segment.first, segment.last)
 
-    monkeypatch.setattr(archiver.write.agent, "prepare", careless)
+    monkeypatch.setattr(scrubjay.archiver.write.agent, "prepare", careless)
     monkeypatch.setattr(ArchiveAgent, "_own", unproven)
     bench, sample = Bench(), history(segments=1)
     source = FakeSource(1, [sample], leads=True)
@@ -464,7 +464,7 @@ def test_checks_before_upload(change: dict[str, object], says: str) -> None:
 
 
 def test_records_of_another_partition_or_order_are_refused() -> None:
-    from archiver.write.outgoing import prepare, request
+    from scrubjay.archiver.write.outgoing import prepare, request
 
     sample, foreign = history(segments=1), history(segments=1, partition=other_partition(1))
     segment = sample.segments[1]
@@ -512,7 +512,7 @@ def test_jobs_do_the_checks_when_there_are_any() -> None:
     bench.agent(FakeSource(1, [sample], leads=True), jobs=jobs)
     bench.loop.run_for(5)
     assert complete(bench, sample)
-    assert jobs.ran == [archiver.write.agent.PREPARE_JOB] * 3
+    assert jobs.ran == [scrubjay.archiver.write.agent.PREPARE_JOB] * 3
 
 
 def test_closed_objects_one_per_interval_none_without_leadership() -> None:

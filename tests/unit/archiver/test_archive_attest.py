@@ -7,18 +7,18 @@ from collections.abc import Callable
 
 import pytest
 
-from archiver.format.base import decode_base, fetch_base, upload_base
-from archiver.format.layout import BaseKey, SegmentKey, build, parse
-from archiver.format.manifest import decode_manifest
-from archiver.read.rebuild import rebuild
-from archiver.read.replay import Cut
-from archiver.verify.run import VerifyOptions, verify
-from archiver.write.agent import AgentOptions, ArchiveAgent
-from archiver.write.writer import Writer
-from base.ids import Lsn, PartitionId
-from sim.lone import LoneDisk, LoneHost, LoneStore
-from storage.archive_port import Attestation
-from storage.replica.attest import KEPT_MAX, Attestations
+from scrubjay.archiver.format.base import decode_base, fetch_base, upload_base
+from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, parse
+from scrubjay.archiver.format.manifest import decode_manifest
+from scrubjay.archiver.read.rebuild import rebuild
+from scrubjay.archiver.read.replay import Cut
+from scrubjay.archiver.verify.run import VerifyOptions, verify
+from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.ids import Lsn, PartitionId
+from scrubjay.sim.lone import LoneDisk, LoneHost, LoneStore
+from scrubjay.storage.archive_port import Attestation
+from scrubjay.storage.replica.attest import KEPT_MAX, Attestations
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample, history
 from tests.unit.archiver.test_archive_agent import Bench, FakeSource
 
@@ -322,7 +322,7 @@ def test_a_base_is_read_back_before_it_counts(spoil: Spoil, part: int | None) ->
 
 
 def test_a_base_that_an_earlier_term_wrote_is_found_and_kept() -> None:
-    from archiver.format.identity import Attached
+    from scrubjay.archiver.format.identity import Attached
 
     loop, store, disk, sample = LoneHost(), LoneStore(), LoneDisk(), history(segments=2)
     store.objects.update(sample.objects())

@@ -7,19 +7,19 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from archiver.format.identity import Attached, decode_epoch, encode_epoch
-from archiver.format.layout import EpochKey, IdentityKey, SegmentKey, build, parse
-from archiver.format.manifest import SegmentManifest, encode_manifest
-from archiver.write.agent import AgentOptions, ArchiveAgent
-from archiver.write.claiming import OWNERS_KEPT, Claiming, ClaimOptions
-from archiver.write.meeting import compare
-from archiver.write.writer import BLOCKED, DIVERGED, FENCED, UNKNOWN, Writer
-from base.errors import Conflict, Fenced, Missing, ScrubjayError, Unavailable, Unsafe
-from base.ids import Lsn, PartitionId, TableId
-from base.wrap.faulty import FaultyStore
-from sim.lone import LoneHost, LoneStore
-from storage.archive_port import History, SealedSegment
-from storage.catalogue import WriterNotes
+from scrubjay.archiver.format.identity import Attached, decode_epoch, encode_epoch
+from scrubjay.archiver.format.layout import EpochKey, IdentityKey, SegmentKey, build, parse
+from scrubjay.archiver.format.manifest import SegmentManifest, encode_manifest
+from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.claiming import OWNERS_KEPT, Claiming, ClaimOptions
+from scrubjay.archiver.write.meeting import compare
+from scrubjay.archiver.write.writer import BLOCKED, DIVERGED, FENCED, UNKNOWN, Writer
+from scrubjay.base.errors import Conflict, Fenced, Missing, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.ids import Lsn, PartitionId, TableId
+from scrubjay.base.wrap.faulty import FaultyStore
+from scrubjay.sim.lone import LoneHost, LoneStore
+from scrubjay.storage.archive_port import History, SealedSegment
+from scrubjay.storage.catalogue import WriterNotes
 from tests.unit.archiver.sample import CLUSTER, OWNER, START_US, Sample, history
 from tests.unit.archiver.test_archive_agent import FakeSource
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from archiver.format import base, closed, identity, segment
-from archiver.format.base import BaseManifest, Origin, decode_base, encode_base
-from archiver.format.closed import ClosedObject, decode_closed, encode_closed
-from archiver.format.identity import Attached
-from archiver.format.layout import EpochKey, IdentityKey, build
-from archiver.format.manifest import Sums, Superseded, decode_manifest, encode_manifest
-from archiver.format.segment import SegmentHead, decode_segment, encode_segment
-from base.errors import Corrupt
-from base.ids import Lsn, PartitionId, Stamp, TableId
-from storage.archive_port import ClosedPoint
-from storage.log.digest import Total
+from scrubjay.archiver.format import base, closed, identity, segment
+from scrubjay.archiver.format.base import BaseManifest, Origin, decode_base, encode_base
+from scrubjay.archiver.format.closed import ClosedObject, decode_closed, encode_closed
+from scrubjay.archiver.format.identity import Attached
+from scrubjay.archiver.format.layout import EpochKey, IdentityKey, build
+from scrubjay.archiver.format.manifest import Sums, Superseded, decode_manifest, encode_manifest
+from scrubjay.archiver.format.segment import SegmentHead, decode_segment, encode_segment
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import Lsn, PartitionId, Stamp, TableId
+from scrubjay.storage.archive_port import ClosedPoint
+from scrubjay.storage.log.digest import Total
 from tests.docs.format_tables import assert_layout, find_table
 from tests.fixtures.golden import Golden
 from tests.unit.archiver.sample import CLUSTER, OWNER, PARTITION, START_US, TABLE, history

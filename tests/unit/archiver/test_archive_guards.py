@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from archiver.format.layout import build
-from archiver.format.manifest import SegmentManifest, encode_manifest
-from archiver.write.agent import AgentOptions, ArchiveAgent
-from archiver.write.outgoing import Outgoing, prepare, request
-from archiver.write.placing import GENERATIONS_MAX, Placer
-from archiver.write.publishing import ClosedPublisher
-from archiver.write.writer import Writer
-from base.errors import Corrupt
-from base.ids import Lsn, PartitionId, Stamp
-from sim.lone import LoneHost, LoneStore
-from storage.archive_port import ClosedPoint, SealedSegment
-from storage.log import chain as chains
-from storage.log.digest import Total
+from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.format.manifest import SegmentManifest, encode_manifest
+from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.outgoing import Outgoing, prepare, request
+from scrubjay.archiver.write.placing import GENERATIONS_MAX, Placer
+from scrubjay.archiver.write.publishing import ClosedPublisher
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.sim.lone import LoneHost, LoneStore
+from scrubjay.storage.archive_port import ClosedPoint, SealedSegment
+from scrubjay.storage.log import chain as chains
+from scrubjay.storage.log.digest import Total
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample, history
 from tests.unit.archiver.test_archive_agent import Bench, FakeSource
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from archiver.format.identity import attach, clusters, decode_identity
-from archiver.format.layout import EpochKey, IdentityKey, build
-from archiver.read.reader import read_records
-from archiver.write.probe import probe
-from base.env import ListPage, ObjectInfo
-from base.errors import Corrupt, Missing, Unavailable, Unsafe
-from sim.lone import LoneHost, LoneStore
+from scrubjay.archiver.format.identity import attach, clusters, decode_identity
+from scrubjay.archiver.format.layout import EpochKey, IdentityKey, build
+from scrubjay.archiver.read.reader import read_records
+from scrubjay.archiver.write.probe import probe
+from scrubjay.base.env import ListPage, ObjectInfo
+from scrubjay.base.errors import Corrupt, Missing, Unavailable, Unsafe
+from scrubjay.sim.lone import LoneHost, LoneStore
 from tests.fixtures.golden import Golden
 from tests.unit.archiver.sample import CLUSTER, history
 from tests.unit.archiver.test_archive_rebuild import archive

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from archiver.format.base import upload_base
-from archiver.format.closed import ClosedObject, encode_closed
-from archiver.format.layout import build
-from archiver.format.manifest import Superseded, encode_manifest
-from archiver.read.index import Archived, ArchiveIndex, PartitionIndex
-from archiver.read.names import list_all, partitions_of
-from archiver.read.rebuild import rebuild
-from archiver.read.replay import Cut
-from archiver.read.rows import Rows, row_of
-from archiver.read.status import StoreFacts, TableFacts, archive_status, tables_in
-from base.env import ListPage
-from base.hlc import stamp_micros
-from base.ids import Lsn, PartitionId, Stamp, TableId
-from storage.archive_port import ClosedPoint
-from storage.log import chain as chains
-from storage.log.record import Seal
+from scrubjay.archiver.format.base import upload_base
+from scrubjay.archiver.format.closed import ClosedObject, encode_closed
+from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.format.manifest import Superseded, encode_manifest
+from scrubjay.archiver.read.index import Archived, ArchiveIndex, PartitionIndex
+from scrubjay.archiver.read.names import list_all, partitions_of
+from scrubjay.archiver.read.rebuild import rebuild
+from scrubjay.archiver.read.replay import Cut
+from scrubjay.archiver.read.rows import Rows, row_of
+from scrubjay.archiver.read.status import StoreFacts, TableFacts, archive_status, tables_in
+from scrubjay.base.env import ListPage
+from scrubjay.base.hlc import stamp_micros
+from scrubjay.base.ids import Lsn, PartitionId, Stamp, TableId
+from scrubjay.storage.archive_port import ClosedPoint
+from scrubjay.storage.log import chain as chains
+from scrubjay.storage.log.record import Seal
 from tests.unit.archiver.sample import (
     ATTACHED,
     CLUSTER,

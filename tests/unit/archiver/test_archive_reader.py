@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from archiver.format.layout import build
-from archiver.read.reader import read_records
-from base.errors import Corrupt, Missing
-from sim.lone import LoneHost, LoneStore
-from storage.log.record import Record
+from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.read.reader import read_records
+from scrubjay.base.errors import Corrupt, Missing
+from scrubjay.sim.lone import LoneHost, LoneStore
+from scrubjay.storage.log.record import Record
 from tests.unit.archiver.sample import Sample
 
 

@@ -6,20 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-import archiver.read.replay
-from archiver.format.base import BaseManifest, encode_base, upload_base
-from archiver.format.layout import build
-from archiver.format.manifest import SegmentManifest, Superseded, encode_manifest
-from archiver.read.rebuild import from_answer, rebuild, rebuild_job
-from archiver.read.replay import Cut
-from base.errors import Corrupt, Invalid, Missing
-from base.ids import Lsn, Stamp
-from sim.jobs import SimJobContext
-from sim.lone import LoneDisk, LoneHost, LoneStore
-from storage.btree.rowfile import read_rowfile
-from storage.log import chain as chains
-from storage.log.digest import Total
-from storage.log.record import IMPLEMENTED, Kind
+import scrubjay.archiver.read.replay
+from scrubjay.archiver.format.base import BaseManifest, encode_base, upload_base
+from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.format.manifest import SegmentManifest, Superseded, encode_manifest
+from scrubjay.archiver.read.rebuild import from_answer, rebuild, rebuild_job
+from scrubjay.archiver.read.replay import Cut
+from scrubjay.base.errors import Corrupt, Invalid, Missing
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.sim.jobs import SimJobContext
+from scrubjay.sim.lone import LoneDisk, LoneHost, LoneStore
+from scrubjay.storage.btree.rowfile import read_rowfile
+from scrubjay.storage.log import chain as chains
+from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.record import IMPLEMENTED, Kind
 from tests.unit.archiver.sample import ATTACHED, START_US, Sample, history, total_of
 
 
@@ -142,7 +142,7 @@ def test_every_seal_is_checked_the_last_one_too(which: int, fact: str) -> None:
 @pytest.mark.parametrize("off", [Total(1, 0), Total(0, 1)])
 def test_the_rows_that_were_written_are_compared_with_the_agreed_digest(off: Total) -> None:
     sample = history(seed=5, segments=2)
-    replay = archiver.read.replay.Replay(
+    replay = scrubjay.archiver.read.replay.Replay(
         partition=sample.partition, base_lsn=0, base_stamp=0, chain=chains.START, base=Total(0, 0), cut=Cut()
     )  # fmt: skip
     for manifest in sample.manifests():
@@ -243,7 +243,7 @@ def test_a_lied_digest_is_found() -> None:
 def test_without_the_seal_check_the_lie_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: the test above has teeth only because of this check."""
     monkeypatch.setattr(
-        archiver.read.replay.Replay, "_check_seals", lambda self, base, taken: setattr(self, "_result", self._passed[-1].total)
+        scrubjay.archiver.read.replay.Replay, "_check_seals", lambda self, base, taken: setattr(self, "_result", self._passed[-1].total)
     )
     sample = history()
     loop, store, disk = archive(sample)
@@ -295,7 +295,7 @@ def test_the_first_state_of_a_restored_table() -> None:
     loop.run(rebuild(store, disk, base=None, segments=source.manifests(), cut=Cut(), output="rows", work="w", rebase=True))
     restored = history(seed=12, partition="9a471710-0000-4000-8000-000000000009", start=source.state)
     store.objects.update(restored.objects())
-    from storage.log import chain as chains
+    from scrubjay.storage.log import chain as chains
 
     base = loop.run(
         upload_base(

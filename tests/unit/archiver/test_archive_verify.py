@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-import archiver.read.rebuild
-import archiver.verify.run
-from archiver.format.layout import BaseKey, IdentityKey, SegmentKey, build, parse
-from archiver.format.manifest import Sums, decode_manifest, encode_manifest
-from archiver.format.segment import SegmentHead, encode_segment
-from archiver.verify.run import LEVELS, VerifyOptions, VerifyReport, verify
-from base.env import ListPage
-from base.errors import Invalid, Unavailable
-from sim.lone import LoneJobs
-from storage.log import record as records
-from storage.log.record import HEADER_SIZE
+import scrubjay.archiver.read.rebuild
+import scrubjay.archiver.verify.run
+from scrubjay.archiver.format.layout import BaseKey, IdentityKey, SegmentKey, build, parse
+from scrubjay.archiver.format.manifest import Sums, decode_manifest, encode_manifest
+from scrubjay.archiver.format.segment import SegmentHead, encode_segment
+from scrubjay.archiver.verify.run import LEVELS, VerifyOptions, VerifyReport, verify
+from scrubjay.base.env import ListPage
+from scrubjay.base.errors import Invalid, Unavailable
+from scrubjay.sim.lone import LoneJobs
+from scrubjay.storage.log import record as records
+from scrubjay.storage.log.record import HEADER_SIZE
 from tests.unit.archiver.sample import CLUSTER, OWNER, START_US
 from tests.unit.archiver.small_archive import SmallArchive
 
@@ -228,7 +228,7 @@ def test_a_place_that_is_not_there_any_more_is_a_finding_online(code: str) -> No
 
 def test_an_old_closed_object_may_have_expired() -> None:
     archive = SmallArchive()
-    from archiver.format.closed import ClosedObject, encode_closed
+    from scrubjay.archiver.format.closed import ClosedObject, encode_closed
 
     late = ClosedObject(CLUSTER, "n9", 200_000_000_000, 1, OWNER, (), 100_000_000_000)
     archive.store.objects[late.key()] = encode_closed(late)
@@ -340,7 +340,7 @@ def test_a_base_off_the_chain_is_forged() -> None:
     archive = SmallArchive()
     sample = archive.samples[1]
     good = archive.add_base(sample, 1)
-    from archiver.format.base import encode_base
+    from scrubjay.archiver.format.base import encode_base
 
     lie = replace(good, chain=bytes(32))
     archive.store.objects[build(good.key())] = encode_base(lie)
@@ -376,7 +376,7 @@ def test_a_superseded_bad_object_is_evidence_and_no_finding() -> None:
     manifest, data = sample.manifest(sample.segments[1])
     archive.store.objects[build(manifest.key())] = data[:-1]
     second, data2 = sample.manifest(sample.segments[1], generation=2)
-    from archiver.format.manifest import Superseded
+    from scrubjay.archiver.format.manifest import Superseded
 
     second = replace(second, supersedes=(Superseded(1, "cut short"),))
     archive.store.objects[build(second.key())] = data2
@@ -479,9 +479,9 @@ def test_without_the_content_check_a_flip_passes(monkeypatch: pytest.MonkeyPatch
     """Negative control: the flips above are found because objects are compared with their manifests and their own sums."""
     good = dict(SmallArchive().store.objects)
     monkeypatch.setattr(
-        archiver.read.rebuild,
+        scrubjay.archiver.read.rebuild,
         "open_segment",
-        lambda manifest, data: archiver.read.rebuild.decode_segment(good[build(manifest.key())], where="").raw,
+        lambda manifest, data: scrubjay.archiver.read.rebuild.decode_segment(good[build(manifest.key())], where="").raw,
     )
     archive = SmallArchive()
     key = build(archive.samples[0].manifest(archive.samples[0].segments[1])[0].key())
@@ -492,7 +492,7 @@ def test_without_the_content_check_a_flip_passes(monkeypatch: pytest.MonkeyPatch
 
 def test_without_the_chain_check_a_forgery_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control for the forged segment."""
-    monkeypatch.setattr(archiver.verify.run.Verifier, "_strays", lambda *_: None)
+    monkeypatch.setattr(scrubjay.archiver.verify.run.Verifier, "_strays", lambda *_: None)
     with pytest.raises(AssertionError):
         test_a_whole_forged_segment_breaks_the_chain()
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from archiver.coverage import Coverage, Facts, Fork, Hole, Mark, Span, Start, Window, coverage, may_go, path_to, table_window
-from base.errors import Missing, Unavailable
-from base.hlc import stamp_of
+from scrubjay.archiver.coverage import Coverage, Facts, Fork, Hole, Mark, Span, Start, Window, coverage, may_go, path_to, table_window
+from scrubjay.base.errors import Missing, Unavailable
+from scrubjay.base.hlc import stamp_of
 from tests.unit.archiver.lines import PARTITION, START_US, STEP_US, Line, stamp_at, without
 
 LATE_US = 60_000_000

@@ -10,21 +10,21 @@ from dataclasses import replace
 
 import pytest
 
-import archiver.format.manifest
-from archiver.coverage import path_to
-from archiver.format.base import BaseManifest, encode_base
-from archiver.format.closed import ClosedObject, decode_closed, encode_closed
-from archiver.format.layout import build
-from archiver.format.manifest import SegmentManifest, Sums, encode_manifest
-from archiver.read.index import ArchiveIndex
-from archiver.read.rebuild import rebuild
-from archiver.read.replay import Cut
-from archiver.verify.run import VerifyReport
-from base.errors import Corrupt, Missing, Unavailable
-from base.hlc import stamp_of
-from base.ids import Stamp
-from storage.btree.rowfile import read_rowfile
-from storage.log.digest import Total
+import scrubjay.archiver.format.manifest
+from scrubjay.archiver.coverage import path_to
+from scrubjay.archiver.format.base import BaseManifest, encode_base
+from scrubjay.archiver.format.closed import ClosedObject, decode_closed, encode_closed
+from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.format.manifest import SegmentManifest, Sums, encode_manifest
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.read.rebuild import rebuild
+from scrubjay.archiver.read.replay import Cut
+from scrubjay.archiver.verify.run import VerifyReport
+from scrubjay.base.errors import Corrupt, Missing, Unavailable
+from scrubjay.base.hlc import stamp_of
+from scrubjay.base.ids import Stamp
+from scrubjay.storage.btree.rowfile import read_rowfile
+from scrubjay.storage.log.digest import Total
 from tests.unit.archiver.sample import CLUSTER, START_US, Sample
 from tests.unit.archiver.small_archive import SmallArchive
 from tests.unit.archiver.test_archive_verify import check, named, without_closed
@@ -62,7 +62,7 @@ LOOSE: dict[str, Change] = {
     "an owner that did not claim it": lambda m: replace(m, owner="0e4e0000-0000-4000-8000-0000000000ff"),
     "stored size": lambda m: replace(m, stored=Sums(m.stored.size + 1, m.stored.crc32c, m.stored.sha256)),
     "stored sum": lambda m: replace(m, stored=Sums(m.stored.size, m.stored.crc32c, "0" * 64)),
-    "supersedes itself": lambda m: replace(m, supersedes=(archiver.format.manifest.Superseded(1, "so it says"),)),
+    "supersedes itself": lambda m: replace(m, supersedes=(scrubjay.archiver.format.manifest.Superseded(1, "so it says"),)),
 }
 """Facts that it does not cover, because honest writers may differ in them."""
 ALL = {**COVERED, **LOOSE}
@@ -259,7 +259,7 @@ def test_members_that_do_not_exist() -> None:
 
 def test_without_the_comparison_with_the_records_the_newest_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control for the newest segment, which nothing else names."""
-    monkeypatch.setattr("archiver.verify.jobs.check_against", lambda *_, **__: None)
+    monkeypatch.setattr("scrubjay.archiver.verify.jobs.check_against", lambda *_, **__: None)
     archive = without_closed(SmallArchive())
     forge(archive, 3, COVERED["not closed"], rechain=True)
     assert check(archive).verdict == "match"

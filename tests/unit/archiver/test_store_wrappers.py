@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-import base.real.localfs
-from base.errors import Conflict, Corrupt, DiskFull, Exists, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
-from base.real.localfs import LocalStore
-from base.real.s3 import translate
-from base.wrap.faulty import FaultyStore
-from base.wrap.limit import LimitedStore
-from base.wrap.metered import MeteredStore
-from base.wrap.retry import RetryingStore, RetryPolicy
-from sim.lone import Cancelled, LoneHost, LoneStore
+import scrubjay.base.real.localfs
+from scrubjay.base.errors import Conflict, Corrupt, DiskFull, Exists, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.real.localfs import LocalStore
+from scrubjay.base.real.s3 import translate
+from scrubjay.base.wrap.faulty import FaultyStore
+from scrubjay.base.wrap.limit import LimitedStore
+from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.base.wrap.retry import RetryingStore, RetryPolicy
+from scrubjay.sim.lone import Cancelled, LoneHost, LoneStore
 
 
 def faulty() -> tuple[LoneHost, LoneStore, FaultyStore, RetryingStore]:
@@ -197,7 +197,7 @@ def test_an_interrupted_write_leaves_no_object(tmp_path: Path, monkeypatch: pyte
         raise OSError(errno.ENOSPC, "no space")
 
     with monkeypatch.context() as patch:
-        patch.setattr(base.real.localfs.os, "write", full)
+        patch.setattr(scrubjay.base.real.localfs.os, "write", full)
         with pytest.raises(DiskFull):
             asyncio.run(store.put("a/b", bytes(15)))
     assert asyncio.run(store.head("a/b")) is None
@@ -238,7 +238,7 @@ def test_without_hard_links_the_folder_is_refused(tmp_path: Path, monkeypatch: p
     def link(source: object, target: object) -> None:
         raise PermissionError(errno.EPERM, "no links here")
 
-    monkeypatch.setattr(base.real.localfs.os, "link", link)
+    monkeypatch.setattr(scrubjay.base.real.localfs.os, "link", link)
     store = LocalStore(tmp_path)
     with pytest.raises(Unsafe):
         asyncio.run(store.put("k", b"x"))
@@ -259,8 +259,8 @@ def test_the_object_and_its_folders_are_synced_before_the_answer(tmp_path: Path,
         steps.append("link")
         real_link(source, target)
 
-    monkeypatch.setattr(base.real.localfs.os, "fsync", sync)
-    monkeypatch.setattr(base.real.localfs.os, "link", link)
+    monkeypatch.setattr(scrubjay.base.real.localfs.os, "fsync", sync)
+    monkeypatch.setattr(scrubjay.base.real.localfs.os, "link", link)
     store = LocalStore(tmp_path)
     asyncio.run(store.put("a/b/k", b"x"))
     assert steps == ["sync content", "sync .", "sync a", "link", "sync a/b"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from base.errors import Unavailable
-from base.hlc import HybridClock, stamp_micros, stamp_of
-from base.ids import Stamp
+from scrubjay.base.errors import Unavailable
+from scrubjay.base.hlc import HybridClock, stamp_micros, stamp_of
+from scrubjay.base.ids import Stamp
 
 WALL = 1_800_000_000_000_000
 

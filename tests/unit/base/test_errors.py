@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from base.errors import FORGED, HOLE, UNREADABLE, Corrupt, Missing, ScrubjayError, from_code
-from base.real.job_wire import error_of, failure_of
+from scrubjay.base.errors import FORGED, HOLE, UNREADABLE, Corrupt, Missing, ScrubjayError, from_code
+from scrubjay.base.real.job_wire import error_of, failure_of
 
 
 @pytest.mark.parametrize(

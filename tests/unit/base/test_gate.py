@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from base.errors import Unavailable
-from base.gate import Gate
-from base.wrap.faulty import FaultyStore
-from base.wrap.limit import LimitedStore
-from sim.lone import LoneHost, LoneStore
+from scrubjay.base.errors import Unavailable
+from scrubjay.base.gate import Gate
+from scrubjay.base.wrap.faulty import FaultyStore
+from scrubjay.base.wrap.limit import LimitedStore
+from scrubjay.sim.lone import LoneHost, LoneStore
 
 
 def test_nobody_enters_while_somebody_is_inside_and_they_come_in_order() -> None:

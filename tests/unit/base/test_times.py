@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.errors import Invalid
-from base.times import parse_time, utc_text, utc_text_or_none
+from scrubjay.base.errors import Invalid
+from scrubjay.base.times import parse_time, utc_text, utc_text_or_none
 
 
 @pytest.mark.parametrize(

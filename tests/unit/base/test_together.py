@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from base.errors import Missing, Unavailable
-from base.together import gather, in_parallel, settle, within
-from sim.lone import LoneHost
+from scrubjay.base.errors import Missing, Unavailable
+from scrubjay.base.together import gather, in_parallel, settle, within
+from scrubjay.sim.lone import LoneHost
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from base.errors import ScrubjayError
-from base.ids import PartitionId
-from base.real.disk import RealDisk
-from base.real.worker_process import WorkerProcess
-from storage.btree.engine import TreeEngine
-from storage.btree.lmdb_engine import LmdbEngine
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import PartitionId
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.worker_process import WorkerProcess
+from scrubjay.storage.btree.engine import TreeEngine
+from scrubjay.storage.btree.lmdb_engine import LmdbEngine
 
 T = TypeVar("T")
 P = PartitionId("00000000-0000-4000-8000-00000000000a")

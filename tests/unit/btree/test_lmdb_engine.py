@@ -16,17 +16,17 @@ from typing import Any
 
 import pytest
 
-from base.checksum import row_hash
-from base.errors import Corrupt, Exhausted, Exists, Internal, Missing, Unavailable
-from base.ids import Lsn, PartitionId, Stamp, uuid_bytes
-from base.oserrors import error_of_os
-from base.real.child import interpreter_arguments
-from storage.btree import lmdb_engine, wire, worker
-from storage.btree.engine import EMPTY, Change, Tree, TreeState
-from storage.btree.lmdb_engine import LmdbEngine
-from storage.btree.lmdb_tree import TreeWriter
-from storage.btree.rowfile import RowFileWriter
-from storage.log.digest import MASK, RangeDigest
+from scrubjay.base.checksum import row_hash
+from scrubjay.base.errors import Corrupt, Exhausted, Exists, Internal, Missing, Unavailable
+from scrubjay.base.ids import Lsn, PartitionId, Stamp, uuid_bytes
+from scrubjay.base.oserrors import error_of_os
+from scrubjay.base.real.child import interpreter_arguments
+from scrubjay.storage.btree import lmdb_engine, wire, worker
+from scrubjay.storage.btree.engine import EMPTY, Change, Tree, TreeState
+from scrubjay.storage.btree.lmdb_engine import LmdbEngine
+from scrubjay.storage.btree.lmdb_tree import TreeWriter
+from scrubjay.storage.btree.rowfile import RowFileWriter
+from scrubjay.storage.log.digest import MASK, RangeDigest
 from tests.unit.btree.engines import Bench, P
 
 LO = bytes(16)
@@ -307,7 +307,7 @@ def test_a_worker_that_cannot_be_started_is_named_and_tried_again(bench: Bench, 
     engine._writer._link = None
 
     def refused(*_: Any, **__: Any) -> Any:
-        raise error_of_os(errno.EAGAIN, what="storage.btree.worker", action="start a worker process")
+        raise error_of_os(errno.EAGAIN, what="scrubjay.storage.btree.worker", action="start a worker process")
 
     with monkeypatch.context() as patch:
         patch.setattr(engine._writer, "_spawn", refused)
@@ -324,10 +324,10 @@ def test_lmdb_without_descriptors_or_memory_is_exhausted_not_corrupt(tmp_path: P
     """In a process of its own, with the real limit: both ways of opening."""
     script = f"""
 import resource, sys
-from base.errors import Exhausted
-from base.ids import Lsn, Stamp
-from storage.btree.engine import TreeState
-from storage.btree.lmdb_tree import TreeWriter, open_environment
+from scrubjay.base.errors import Exhausted
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree.engine import TreeState
+from scrubjay.storage.btree.lmdb_tree import TreeWriter, open_environment
 path = sys.argv[1]
 writer = TreeWriter(path, bytes(16), create=True)
 writer.create(TreeState(Lsn(0), Stamp(0), b""))
@@ -394,7 +394,10 @@ def test_a_folder_with_packages_named_like_ours_does_not_decide_what_workers_run
     for name in ("storage", "base", "lmdb", "runpy"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'a').write('{name} ')\nraise SystemExit(9)\n")
-    for module, arguments in (("storage.btree.worker", ["write", str(tmp_path), "1"]), ("base.real.job_worker", [str(tmp_path)])):
+    for module, arguments in (
+        ("scrubjay.storage.btree.worker", ["write", str(tmp_path), "1"]),
+        ("scrubjay.base.real.job_worker", [str(tmp_path)]),
+    ):
         command = interpreter_arguments(module, arguments)
         subprocess.run(
             command,
@@ -427,7 +430,7 @@ def test_workers_end_with_their_node(bench: Bench) -> None:
 
 
 def test_a_writer_without_room_for_its_lock_ends_with_a_line(tmp_path: Path) -> None:
-    command = interpreter_arguments("storage.btree.worker", ["write", str(tmp_path / "gone"), str(os.getpid())])
+    command = interpreter_arguments("scrubjay.storage.btree.worker", ["write", str(tmp_path / "gone"), str(os.getpid())])
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [f"storage worker: {tmp_path}/gone/storage-worker.lock: No such file or directory"]

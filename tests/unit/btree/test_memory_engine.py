@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from base.checksum import row_hash
-from base.errors import Corrupt, Exists, Missing, ScrubjayError, Unavailable
-from base.ids import Lsn, PartitionId, Stamp
-from sim.disk import SimDisk
-from sim.world import Life, World
-from storage.btree.engine import EMPTY, Change, TreeState
-from storage.btree.memory_engine import MemoryEngine, MemoryTrees
-from storage.log.digest import RangeDigest
+from scrubjay.base.checksum import row_hash
+from scrubjay.base.errors import Corrupt, Exists, Missing, ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.sim.disk import SimDisk
+from scrubjay.sim.world import Life, World
+from scrubjay.storage.btree.engine import EMPTY, Change, TreeState
+from scrubjay.storage.btree.memory_engine import MemoryEngine, MemoryTrees
+from scrubjay.storage.log.digest import RangeDigest
 
 P = PartitionId("00000000-0000-4000-8000-00000000000a")
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.errors import Corrupt, Invalid
-from base.ids import Lsn, Stamp
-from storage.btree import fence, lmdb_tree, row, rowfile
-from storage.btree.engine import Row, TreeState
-from storage.btree.fence import Fence
-from storage.btree.lmdb_tree import TreeFacts
-from storage.log.digest import Total
+from scrubjay.base.errors import Corrupt, Invalid
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree import fence, lmdb_tree, row, rowfile
+from scrubjay.storage.btree.engine import Row, TreeState
+from scrubjay.storage.btree.fence import Fence
+from scrubjay.storage.btree.lmdb_tree import TreeFacts
+from scrubjay.storage.log.digest import Total
 from tests.docs.format_tables import assert_layout, parse_tables
 from tests.fixtures.golden import Golden
 

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from base.errors import Corrupt, Internal
-from base.ids import Lsn, Stamp
-from storage.btree import fence as fences
-from storage.btree import lmdb_tree
-from storage.btree.engine import Change, Row, TreeState
-from storage.btree.fence import Fence, hashes_of
-from storage.btree.lmdb_tree import TreeReader, TreeWriter
+from scrubjay.base.errors import Corrupt, Internal
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree import fence as fences
+from scrubjay.storage.btree import lmdb_tree
+from scrubjay.storage.btree.engine import Change, Row, TreeState
+from scrubjay.storage.btree.fence import Fence, hashes_of
+from scrubjay.storage.btree.lmdb_tree import TreeReader, TreeWriter
 
 PARTITION = bytes(range(16))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from base.errors import Unsafe
-from base.ids import Member, PartitionId, TableId
-from pitr.target import Asked
-from server.ports import ProgressSink, Report
-from storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
+from scrubjay.base.errors import Unsafe
+from scrubjay.base.ids import Member, PartitionId, TableId
+from scrubjay.pitr.target import Asked
+from scrubjay.server.ports import ProgressSink, Report
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
 
 
 def table(name: str, number: int, *, dropped_at: int | None = None) -> TableMeta:

@@ -11,20 +11,20 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from base.env import Env
-from base.errors import Conflict, Corrupt, DiskFull, Exhausted, Fenced, Invalid, Missing, ScrubjayError, Unavailable
-from base.http import Request
-from base.real.clock import RealClock
-from base.real.loop import AsyncTasks, run
-from base.real.rand import RealRand
-from pitr.job import error_json
-from pitr.target import Asked
 from scrubjay.admin import AdminApi, resolve_table, restore_answer
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Conflict, Corrupt, DiskFull, Exhausted, Fenced, Invalid, Missing, ScrubjayError, Unavailable
+from scrubjay.base.http import Request
+from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.loop import AsyncTasks, run
+from scrubjay.base.real.rand import RealRand
 from scrubjay.jobs import RUNNING_MAX
 from scrubjay.output import Failure
-from server.ports import ProgressSink, Report
-from storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, Key, Verifier
-from storage.catalogue import METADATA_TABLE
+from scrubjay.pitr.job import error_json
+from scrubjay.pitr.target import Asked
+from scrubjay.server.ports import ProgressSink, Report
+from scrubjay.storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, Key, Verifier
+from scrubjay.storage.catalogue import METADATA_TABLE
 from tests.unit.cli.fakes import FakeArchive, FakeRestore, FakeScrub, FakeServices, table
 
 TABLES = [

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from archiver.format.segment import RAW_BYTES_MAX
-from base.errors import Invalid
+from scrubjay.archiver.format.segment import RAW_BYTES_MAX
+from scrubjay.base.errors import Invalid
 from scrubjay.config import SEGMENT_BYTES_MAX, AuthKey, fields, load
 from scrubjay.reference import config_page
-from storage.consensus.options import ConsensusOptions
-from storage.log.record import RECORD_SIZE_MAX
+from scrubjay.storage.consensus.options import ConsensusOptions
+from scrubjay.storage.log.record import RECORD_SIZE_MAX
 
 DOCS = Path(__file__).parents[3] / "docs"
 

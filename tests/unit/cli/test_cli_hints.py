@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from base import errors
-from base.errors import ScrubjayError
+from scrubjay.base import errors
+from scrubjay.base.errors import ScrubjayError
 from scrubjay.output import failure_of
 from scrubjay.parser import build
 from scrubjay.verbs import VERBS

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from base.real import log
 from scrubjay import cli, text
+from scrubjay.base.real import log
 from scrubjay.output import error_lines
 from scrubjay.parser import build
 from scrubjay.progress import LineProgress, amount, shown_progress, told
@@ -361,9 +361,7 @@ def test_help_in_a_terminal_fits() -> None:
 
 
 def test_log_lines_are_for_people_on_a_terminal_and_json_elsewhere() -> None:
-    program = (
-        "from base.real import log; import structlog; log.setup('INFO'); structlog.get_logger(part='serve').warning('state', node='n1')"
-    )
+    program = "from scrubjay.base.real import log; import structlog; log.setup('INFO'); structlog.get_logger(part='serve').warning('state', node='n1')"
     code, shown = in_terminal([sys.executable, "-c", program])
     assert code == 0
     plain = COLOUR.sub("", shown)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import DiskFull, Invalid, ScrubjayError, Unavailable, Unsafe
-from base.real import log, platform
 from scrubjay import cli
+from scrubjay.base.errors import DiskFull, Invalid, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.real import log, platform
 from scrubjay.client import AdminClient, split_endpoint
 from scrubjay.config import is_service_link, load
 from scrubjay.output import Failure, failure_of_machine
-from scrubjay.server.lock import FolderLock, data_folder, unusable
+from scrubjay.serving.lock import FolderLock, data_folder, unusable
 from scrubjay.verb import Call
 
 # -- Kubernetes service links ----------------------------------------------------------------------------------------------------------

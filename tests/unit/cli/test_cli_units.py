@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.errors import Invalid
+from scrubjay.base.errors import Invalid
 from scrubjay.units import format_duration, format_size, parse_back, parse_duration, parse_size
 
 

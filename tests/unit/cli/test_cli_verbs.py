@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from base.errors import Corrupt, Unsafe
 from scrubjay import cli
+from scrubjay.base.errors import Corrupt, Unsafe
 from scrubjay.output import EXIT_MEANING, Failure, answer, failure_of, merge_exits
 from scrubjay.parser import build
 from scrubjay.reference import cli_page
@@ -247,7 +247,7 @@ def test_serve_says_ready_once(
         sys.stdout.flush()
         return 3
 
-    monkeypatch.setattr("scrubjay.server.dev.serve", serve)
+    monkeypatch.setattr("scrubjay.serving.dev.serve", serve)
     assert cli.main(["serve", "--dev", "--port", "8123", "--archive", "s3://b/p", "--set", "tables.initial_partitions=3", *flags]) == 3
     out = capsys.readouterr().out
     assert (json.loads(out)["ready"] if flags else out) == ("http://127.0.0.1:8123" if flags else "ready http://127.0.0.1:8123\n")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from base.ids import Ballot, Lsn, Member, NodeName, PartitionId
-from scrubjay.server.start import SAY_EVERY_US, Start
-from storage.log.record import Kind, encode
-from storage.wal.port import Append, Create
-from storage.wal.wal import Wal
+from scrubjay.base.ids import Ballot, Lsn, Member, NodeName, PartitionId
+from scrubjay.serving.start import SAY_EVERY_US, Start
+from scrubjay.storage.log.record import Kind, encode
+from scrubjay.storage.wal.port import Append, Create
+from scrubjay.storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk
 
 P = PartitionId("00000000-0000-4000-8000-00000000000a")

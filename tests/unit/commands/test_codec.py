@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from base import errors
-from base.errors import Corrupt, Internal, Invalid, NotLeader, ScrubjayError, Unavailable
-from storage.commands import codec, values
-from storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
-from storage.commands.evaluate import evaluate
-from storage.commands.values import (
+from scrubjay.base import errors
+from scrubjay.base.errors import Corrupt, Internal, Invalid, NotLeader, ScrubjayError, Unavailable
+from scrubjay.storage.commands import codec, values
+from scrubjay.storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
+from scrubjay.storage.commands.evaluate import evaluate
+from scrubjay.storage.commands.values import (
     DeleteCommand,
     Failure,
     Outcome,
@@ -28,14 +28,14 @@ from storage.commands.values import (
     WriteAnswer,
     WriteCommand,
 )
-from storage.items import legacy
-from storage.items.encoding import encode_item, encode_value
-from storage.items.expressions import tree
-from storage.items.expressions.condition import Condition, parse_condition
-from storage.items.expressions.tree import Action, And, Arithmetic, Compare, FunctionNode, Not, PathNode, ValueNode
-from storage.items.expressions.update import Update, parse_update
-from storage.items.size import ITEM_ENCODED_BYTES_MAX
-from storage.items.values import Item
+from scrubjay.storage.items import legacy
+from scrubjay.storage.items.encoding import encode_item, encode_value
+from scrubjay.storage.items.expressions import tree
+from scrubjay.storage.items.expressions.condition import Condition, parse_condition
+from scrubjay.storage.items.expressions.tree import Action, And, Arithmetic, Compare, FunctionNode, Not, PathNode, ValueNode
+from scrubjay.storage.items.expressions.update import Update, parse_update
+from scrubjay.storage.items.size import ITEM_ENCODED_BYTES_MAX
+from scrubjay.storage.items.values import Item
 from tests.fixtures.golden import Golden
 
 PAGE = Path("docs/formats/command.md")

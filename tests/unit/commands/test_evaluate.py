@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from storage.commands.evaluate import evaluate
-from storage.commands.values import DeleteCommand, Failure, Outcome, PutCommand, SwapCommand, UpdateCommand, Verdict
-from storage.items.encoding import decode_item, encode_item
-from storage.items.errors import ItemError
-from storage.items.expressions.condition import parse_condition
-from storage.items.expressions.update import NO_ATTRIBUTE, parse_update
-from storage.items.values import Item
+from scrubjay.storage.commands.evaluate import evaluate
+from scrubjay.storage.commands.values import DeleteCommand, Failure, Outcome, PutCommand, SwapCommand, UpdateCommand, Verdict
+from scrubjay.storage.items.encoding import decode_item, encode_item
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions.condition import parse_condition
+from scrubjay.storage.items.expressions.update import NO_ATTRIBUTE, parse_update
+from scrubjay.storage.items.values import Item
 
 KEY: Item = {"pk": ("S", "k")}
 OLD = encode_item({**KEY, "n": ("N", "1")})

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from base.errors import Corrupt
-from base.ids import Ballot, Lsn, Member, Stamp, ballot, ballot_owner
-from storage.consensus.messages import Accept, Accepted, AskHealth, Prepare, Promise, Question, Refused, Resign, Resigned, Shell, Stage
-from storage.consensus.ready import GroupState
-from storage.log.record import Kind, encode
-from storage.wal import port as wal
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import Ballot, Lsn, Member, Stamp, ballot, ballot_owner
+from scrubjay.storage.consensus.messages import (
+    Accept,
+    Accepted,
+    AskHealth,
+    Prepare,
+    Promise,
+    Question,
+    Refused,
+    Resign,
+    Resigned,
+    Shell,
+    Stage,
+)
+from scrubjay.storage.consensus.ready import GroupState
+from scrubjay.storage.log.record import Kind, encode
+from scrubjay.storage.wal import port as wal
 from tests.unit.consensus.trio import OPTIONS, OWNER, Node, Trio
 
 

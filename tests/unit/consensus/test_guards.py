@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from base.errors import Corrupt
-from base.ids import Ballot, Lsn, Member, ballot, ballot_round
-from storage.consensus.messages import Accept, Accepted, Ask, Behind, Grant, Refused, Resign, Resigned, Stage
-from storage.consensus.ready import Envelope, GroupState
-from storage.log.record import Kind, Record
-from storage.wal import port as wal
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import Ballot, Lsn, Member, ballot, ballot_round
+from scrubjay.storage.consensus.messages import Accept, Accepted, Ask, Behind, Grant, Refused, Resign, Resigned, Stage
+from scrubjay.storage.consensus.ready import Envelope, GroupState
+from scrubjay.storage.log.record import Kind, Record
+from scrubjay.storage.wal import port as wal
 from tests.unit.consensus.trio import Disk, Node, Trio
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from base.hlc import HybridClock, stamp_of
-from base.ids import Ballot, Lsn, PartitionId, Stamp
-from storage.consensus.liveness import MOVED_MAX, Liveness
-from storage.consensus.log import Log
-from storage.consensus.messages import Ask, Grant, Moved
-from storage.consensus.options import ConsensusOptions
-from storage.consensus.quorum import quorum_of, reached
-from storage.consensus.ready import Now
+from scrubjay.base.hlc import HybridClock, stamp_of
+from scrubjay.base.ids import Ballot, Lsn, PartitionId, Stamp
+from scrubjay.storage.consensus.liveness import MOVED_MAX, Liveness
+from scrubjay.storage.consensus.log import Log
+from scrubjay.storage.consensus.messages import Ask, Grant, Moved
+from scrubjay.storage.consensus.options import ConsensusOptions
+from scrubjay.storage.consensus.quorum import quorum_of, reached
+from scrubjay.storage.consensus.ready import Now
 
 OPTIONS = ConsensusOptions(grant_us=1_000_000, interval_us=200_000, drift_us=10_000)
 WALL = 1_800_000_000_000_000

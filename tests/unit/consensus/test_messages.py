@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.errors import Corrupt
-from base.ids import PartitionId
-from storage.consensus import messages
-from storage.consensus.messages import HEADER, HEADER_SIZE, decode_frame, encode_frame
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import PartitionId
+from scrubjay.storage.consensus import messages
+from scrubjay.storage.consensus.messages import HEADER, HEADER_SIZE, decode_frame, encode_frame
 from tests.docs.format_tables import assert_layout, find_table
 from tests.fixtures.golden import Golden
 

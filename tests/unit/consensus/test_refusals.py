@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from base.ids import Ballot, Lsn, Member, Stamp, ballot, ballot_round
-from storage.consensus.campaign import Campaign, Standing
-from storage.consensus.messages import (
+from scrubjay.base.ids import Ballot, Lsn, Member, Stamp, ballot, ballot_round
+from scrubjay.storage.consensus.campaign import Campaign, Standing
+from scrubjay.storage.consensus.messages import (
     Accept,
     Accepted,
     Ask,
@@ -23,9 +23,9 @@ from storage.consensus.messages import (
     Snapshot,
     Stage,
 )
-from storage.consensus.ready import Envelope, Now
-from storage.log.record import Kind, Record, encode
-from storage.wal import port as wal
+from scrubjay.storage.consensus.ready import Envelope, Now
+from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.wal import port as wal
 from tests.unit.consensus.trio import OPTIONS, OWNER, Node, Trio
 
 LIVENESS = Ask | Grant

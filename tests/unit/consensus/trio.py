@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from base.errors import Missing
-from base.hlc import HybridClock, stamp_of
-from base.ids import Ballot, Lsn, Member, PartitionId, uuid_bytes
-from storage.consensus.group import Group
-from storage.consensus.liveness import Liveness
-from storage.consensus.messages import Ask, Chosen, Grant, Moved, PartitionMessage
-from storage.consensus.options import ConsensusOptions
-from storage.consensus.ready import Envelope, GroupState, NeedsSnapshot, Now
-from storage.log.record import Kind, Record, encode, owner_tag
-from storage.wal import port as wal
+from scrubjay.base.errors import Missing
+from scrubjay.base.hlc import HybridClock, stamp_of
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, uuid_bytes
+from scrubjay.storage.consensus.group import Group
+from scrubjay.storage.consensus.liveness import Liveness
+from scrubjay.storage.consensus.messages import Ask, Chosen, Grant, Moved, PartitionMessage
+from scrubjay.storage.consensus.options import ConsensusOptions
+from scrubjay.storage.consensus.ready import Envelope, GroupState, NeedsSnapshot, Now
+from scrubjay.storage.log.record import Kind, Record, encode, owner_tag
+from scrubjay.storage.wal import port as wal
 
 PARTITION = PartitionId("11111111-2222-4333-8444-555555555555")
 OWNER = owner_tag(uuid_bytes(PARTITION))

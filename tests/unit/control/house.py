@@ -8,32 +8,32 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from archiver.format.identity import attach
-from archiver.read.index import ArchiveIndex
-from archiver.write.agent import AgentOptions, ArchiveAgent
-from archiver.write.writer import Writer
-from base.ids import NodeName, TableId
-from base.wrap.retry import RetryingStore
-from pitr.restore import RestoreOptions
-from pitr.service import RestoreService
-from pitr.source import ArchiveSource
-from scrubber.ledger import Ledger
-from scrubber.options import ScrubOptions
-from scrubber.rebuilt import ArchiveReferences
-from scrubber.report import ScrubReport
-from scrubber.run import scrub
-from scrubber.shelves import StoreShelves
-from server.node import RunningNode
-from sim.jobs import SimJobs
-from sim.whole.cluster import CLUSTER, WholeCluster
-from sim.whole.commands import SCHEMA, key_of, put, value_of
-from sim.whole.run import AGENT, CONSENSUS, STORAGE
-from sim.world import Host, World
-from storage.backend import TableSpec
-from storage.catalogue import PartitionInfo, TableMeta, Throughput
-from storage.commands.values import RangeRead, WriteAnswer
-from storage.control.service import Service
-from storage.options import StorageOptions
+from scrubjay.archiver.format.identity import attach
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.ids import NodeName, TableId
+from scrubjay.base.wrap.retry import RetryingStore
+from scrubjay.pitr.restore import RestoreOptions
+from scrubjay.pitr.service import RestoreService
+from scrubjay.pitr.source import ArchiveSource
+from scrubjay.scrubber.ledger import Ledger
+from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.rebuilt import ArchiveReferences
+from scrubjay.scrubber.report import ScrubReport
+from scrubjay.scrubber.run import scrub
+from scrubjay.scrubber.shelves import StoreShelves
+from scrubjay.server.node import RunningNode
+from scrubjay.sim.jobs import SimJobs
+from scrubjay.sim.whole.cluster import CLUSTER, WholeCluster
+from scrubjay.sim.whole.commands import SCHEMA, key_of, put, value_of
+from scrubjay.sim.whole.run import AGENT, CONSENSUS, STORAGE
+from scrubjay.sim.world import Host, World
+from scrubjay.storage.backend import TableSpec
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta, Throughput
+from scrubjay.storage.commands.values import RangeRead, WriteAnswer
+from scrubjay.storage.control.service import Service
+from scrubjay.storage.options import StorageOptions
 
 T = TypeVar("T")
 SECOND = 1_000_000

@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from base.errors import Corrupt, Missing, ScrubjayError, Unavailable
-from base.hlc import last_stamp_at, stamp_micros
-from pitr.target import Asked
 from scrubjay.admin import restore_answer
-from sim.whole.commands import key_of, put
-from storage.catalogue import TableMeta
-from storage.commands.values import WriteAnswer
-from storage.log.record import Seal, decode_seal
+from scrubjay.base.errors import Corrupt, Missing, ScrubjayError, Unavailable
+from scrubjay.base.hlc import last_stamp_at, stamp_micros
+from scrubjay.pitr.target import Asked
+from scrubjay.sim.whole.commands import key_of, put
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.commands.values import WriteAnswer
+from scrubjay.storage.log.record import Seal, decode_seal
 from tests.unit.control.house import House
 
 

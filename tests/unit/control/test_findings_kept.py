@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from base.errors import Corrupt, Unavailable
-from base.ids import Lsn, NodeName, PartitionId
-from scrubber.healer import Healer
-from scrubber.report import ScrubReport
-from scrubber.sqlite_ledger import MEMORY, SqliteLedger
-from sim.disk import SimDisk
-from sim.whole.commands import key_of
-from storage.catalogue import TableMeta
-from storage.commands.values import RangeRead
-from storage.control.findings import FILE, KEPT_MAX, WINDOW_US, Findings
-from storage.service_port import Finding
+from scrubjay.base.errors import Corrupt, Unavailable
+from scrubjay.base.ids import Lsn, NodeName, PartitionId
+from scrubjay.scrubber.healer import Healer
+from scrubjay.scrubber.report import ScrubReport
+from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
+from scrubjay.sim.disk import SimDisk
+from scrubjay.sim.whole.commands import key_of
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.commands.values import RangeRead
+from scrubjay.storage.control.findings import FILE, KEPT_MAX, WINDOW_US, Findings
+from scrubjay.storage.service_port import Finding
 from tests.unit.control.house import House
 
 

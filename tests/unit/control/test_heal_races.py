@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from base.errors import ScrubjayError
-from base.ids import PartitionId
-from storage.catalogue import TableMeta
-from storage.control import store
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import PartitionId
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.control import store
 from tests.unit.control.house import House
 
 VICTIM = "n2"

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from base.errors import Corrupt
-from base.ids import NodeName, PartitionId
-from pitr.target import Asked
-from sim.whole.commands import item_of, key_of
-from storage.btree.memory_engine import MemoryTrees
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import NodeName, PartitionId
+from scrubjay.pitr.target import Asked
+from scrubjay.sim.whole.commands import item_of, key_of
+from scrubjay.storage.btree.memory_engine import MemoryTrees
 from tests.unit.control.house import House
 
 ROWS = 6

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pitr.target import Asked
-from sim.whole.commands import key_of
-from storage.catalogue import TableMeta
+from scrubjay.pitr.target import Asked
+from scrubjay.sim.whole.commands import key_of
+from scrubjay.storage.catalogue import TableMeta
 from tests.unit.control.house import House
 
 ROTTEN = {"n1": (1, 2), "n2": (2, 3), "n3": (3, 1)}

@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from base.errors import Conflict, Invalid, Unsafe
-from base.ids import NodeName
-from pitr.job import CONFIRM, PREFIX
-from pitr.restore import faults_of
-from pitr.target import Asked
-from sim.whole.commands import item_of, key_of
-from storage.log.digest import Total
-from storage.log.record import Seal
+from scrubjay.base.errors import Conflict, Invalid, Unsafe
+from scrubjay.base.ids import NodeName
+from scrubjay.pitr.job import CONFIRM, PREFIX
+from scrubjay.pitr.restore import faults_of
+from scrubjay.pitr.target import Asked
+from scrubjay.sim.whole.commands import item_of, key_of
+from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.record import Seal
 from tests.unit.control.house import House
 
 ROWS = 12

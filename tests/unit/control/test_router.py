@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from base.ids import NodeName
-from sim.whole.commands import key_of, value_of
-from sim.world import Host
-from storage.catalogue import TableMeta
-from storage.commands.values import ReadAnswer, WriteAnswer
+from scrubjay.base.ids import NodeName
+from scrubjay.sim.whole.commands import key_of, value_of
+from scrubjay.sim.world import Host
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.commands.values import ReadAnswer, WriteAnswer
 from tests.unit.control.house import House
 
 

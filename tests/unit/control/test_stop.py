@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from archiver.write.writer import UNKNOWN
-from base.errors import Unavailable
-from base.ids import PartitionId
-from pitr.target import Asked
-from server.stop import planned_stop
-from sim.whole.commands import key_of
-from storage.catalogue import TableMeta
-from storage.commands.values import WriteAnswer
+from scrubjay.archiver.write.writer import UNKNOWN
+from scrubjay.base.errors import Unavailable
+from scrubjay.base.ids import PartitionId
+from scrubjay.pitr.target import Asked
+from scrubjay.server.stop import planned_stop
+from scrubjay.sim.whole.commands import key_of
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.commands.values import WriteAnswer
 from tests.unit.control.house import SECOND, House
 
 

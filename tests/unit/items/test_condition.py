@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from storage.catalogue import KeyAttribute, KeySchema
-from storage.items.errors import ItemError
-from storage.items.expressions import Placeholders, check_key_paths, parse_condition, parse_filter
-from storage.items.expressions.reserved import RESERVED
-from storage.items.values import Item
-from storage.items.wire import item_from_json, value_from_json
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions import Placeholders, check_key_paths, parse_condition, parse_filter
+from scrubjay.storage.items.expressions.reserved import RESERVED
+from scrubjay.storage.items.values import Item
+from scrubjay.storage.items.wire import item_from_json, value_from_json
 
 RANGE = KeySchema(KeyAttribute("a", "S"), KeyAttribute("b", "S"))
 

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from base.errors import Corrupt
-from storage.items.encoding import decode_item, decode_value, encode_item, encode_value, is_canonical
-from storage.items.wire import item_from_json, item_to_json
+from scrubjay.base.errors import Corrupt
+from scrubjay.storage.items.encoding import decode_item, decode_value, encode_item, encode_value, is_canonical
+from scrubjay.storage.items.wire import item_from_json, item_to_json
 from tests.fixtures.golden import Golden
 
 GOLDEN_ITEMS: dict[str, Any] = {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from storage.catalogue import KeyAttribute, KeySchema
-from storage.items.errors import ItemError
-from storage.items.expressions import parse_key_condition, parse_key_expression
-from storage.items.keys import storage_key
-from storage.items.values import Value
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions import parse_key_condition, parse_key_expression
+from scrubjay.storage.items.keys import storage_key
+from scrubjay.storage.items.values import Value
 
 HASH = KeySchema(KeyAttribute("a", "S"))
 RANGE = KeySchema(KeyAttribute("a", "S"), KeyAttribute("b", "S"))

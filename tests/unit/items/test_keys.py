@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from storage.catalogue import KeyAttribute, KeySchema
-from storage.items.errors import ItemError
-from storage.items.keys import (
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.keys import (
     HASH_BYTES,
     absolute_bounds,
     after_prefix,
@@ -20,9 +20,9 @@ from storage.items.keys import (
     sort_bounds,
     storage_key,
 )
-from storage.items.numbers import order_bytes
-from storage.items.values import Value
-from storage.items.wire import item_from_json
+from scrubjay.storage.items.numbers import order_bytes
+from scrubjay.storage.items.values import Value
+from scrubjay.storage.items.wire import item_from_json
 from tests.docs.format_tables import ROOT, find_table
 from tests.fixtures.golden import Golden
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from storage.catalogue import KeyAttribute, KeySchema
-from storage.items import legacy
-from storage.items.errors import ItemError, SerializationError
-from storage.items.wire import item_from_json, item_to_json
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema
+from scrubjay.storage.items import legacy
+from scrubjay.storage.items.errors import ItemError, SerializationError
+from scrubjay.storage.items.wire import item_from_json, item_to_json
 
 INVALID = "One or more parameter values were invalid: "
 RANGE = KeySchema(KeyAttribute("a", "S"), KeyAttribute("b", "S"))

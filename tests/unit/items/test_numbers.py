@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from storage.items import numbers
-from storage.items.errors import ItemError
+from scrubjay.storage.items import numbers
+from scrubjay.storage.items.errors import ItemError
 
 NINES = "9" * 38
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from storage.items.errors import ItemError
-from storage.items.expressions import parse_projection
-from storage.items.wire import item_from_json, item_to_json
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions import parse_projection
+from scrubjay.storage.items.wire import item_from_json, item_to_json
 
 ITEM: dict[str, Any] = {
     "p": {"S": "key"},

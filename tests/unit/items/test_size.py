@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from storage.items.errors import ItemError
-from storage.items.size import ITEM_SIZE_MAX, check_item_size, item_size, number_size, value_size
-from storage.items.wire import item_from_json, value_from_json
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.size import ITEM_SIZE_MAX, check_item_size, item_size, number_size, value_size
+from scrubjay.storage.items.wire import item_from_json, value_from_json
 
 
 @pytest.mark.parametrize(

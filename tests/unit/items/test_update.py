@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from storage.catalogue import KeyAttribute, KeySchema
-from storage.items.errors import ItemError
-from storage.items.expressions import parse_update
-from storage.items.values import Item
-from storage.items.wire import item_from_json, item_to_json, value_from_json
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema
+from scrubjay.storage.items.errors import ItemError
+from scrubjay.storage.items.expressions import parse_update
+from scrubjay.storage.items.values import Item
+from scrubjay.storage.items.wire import item_from_json, item_to_json, value_from_json
 
 RANGE = KeySchema(KeyAttribute("a", "S"), KeyAttribute("b", "S"))
 PREFIX = "Invalid UpdateExpression: "

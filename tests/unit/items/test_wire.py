@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from base.errors import Corrupt
-from storage.items.encoding import encode_item
-from storage.items.errors import ItemError, SerializationError
-from storage.items.expressions.placeholders import Placeholders
-from storage.items.wire import item_bytes_to_json, item_from_json, item_to_json, value_from_json, value_to_json
+from scrubjay.base.errors import Corrupt
+from scrubjay.storage.items.encoding import encode_item
+from scrubjay.storage.items.errors import ItemError, SerializationError
+from scrubjay.storage.items.expressions.placeholders import Placeholders
+from scrubjay.storage.items.wire import item_bytes_to_json, item_from_json, item_to_json, value_from_json, value_to_json
 
 ALL_TYPES: dict[str, Any] = {
     "s": {"S": "text"},

@@ -10,15 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from base.errors import Corrupt, Invalid, NotLeader, Unavailable
-from base.ids import Lsn, Member, NodeName, PartitionId, TableId
-from storage.catalogue import FinalSeal, KeyAttribute, KeySchema, PartitionInfo, TableMeta
-from storage.commands.codec import encode_answer, encode_command
-from storage.commands.values import Failure, RangeRead, ReadAnswer, SwapCommand
-from storage.node import port, port_codec
-from storage.node.port import Answer, NodePort, Request
-from storage.node.port_codec import Asked, Said, decode_request, decode_said, encode_request, encode_said
-from storage.node.port_remote import RemoteNode
+from scrubjay.base.errors import Corrupt, Invalid, NotLeader, Unavailable
+from scrubjay.base.ids import Lsn, Member, NodeName, PartitionId, TableId
+from scrubjay.storage.catalogue import FinalSeal, KeyAttribute, KeySchema, PartitionInfo, TableMeta
+from scrubjay.storage.commands.codec import encode_answer, encode_command
+from scrubjay.storage.commands.values import Failure, RangeRead, ReadAnswer, SwapCommand
+from scrubjay.storage.node import port, port_codec
+from scrubjay.storage.node.port import Answer, NodePort, Request
+from scrubjay.storage.node.port_codec import Asked, Said, decode_request, decode_said, encode_request, encode_said
+from scrubjay.storage.node.port_remote import RemoteNode
 from tests.fixtures.golden import Golden
 
 PAGE = Path("docs/formats/node-port.md")

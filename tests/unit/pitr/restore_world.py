@@ -9,19 +9,19 @@ from typing import Any
 
 import msgspec
 
-from archiver.coverage import Facts, Span, Start, Window
-from base.checksum import row_hash
-from base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
-from base.hlc import last_stamp_at, stamp_micros, stamp_of
-from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
-from pitr.archive import RestoredRows, TableArchive
-from pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
-from pitr.restore import RestoreOptions
-from pitr.service import RestoreService
-from sim.lone import LoneHost
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.log.digest import MASK, Total
-from storage.service_port import Finding, SealPoint
+from scrubjay.archiver.coverage import Facts, Span, Start, Window
+from scrubjay.base.checksum import row_hash
+from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
+from scrubjay.base.hlc import last_stamp_at, stamp_micros, stamp_of
+from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from scrubjay.pitr.archive import RestoredRows, TableArchive
+from scrubjay.pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
+from scrubjay.pitr.restore import RestoreOptions
+from scrubjay.pitr.service import RestoreService
+from scrubjay.sim.lone import LoneHost
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.log.digest import MASK, Total
+from scrubjay.storage.service_port import Finding, SealPoint
 from tests.unit.scrubber.scrub_world import NODES, item_of, storage_key, table_of
 
 Rows = dict[bytes, bytes]

@@ -7,9 +7,9 @@ import json
 import msgspec
 import pytest
 
-from pitr.job import FAILED, LOAD, PUBLISHED, AskedNote, PartitionJob, RestoreJob, WindowNote, load_job
-from scrubber.report import Found
-from storage.service_port import Finding
+from scrubjay.pitr.job import FAILED, LOAD, PUBLISHED, AskedNote, PartitionJob, RestoreJob, WindowNote, load_job
+from scrubjay.scrubber.report import Found
+from scrubjay.storage.service_port import Finding
 from tests.fixtures.golden import Golden
 from tests.unit.scrubber.scrub_world import table_of
 

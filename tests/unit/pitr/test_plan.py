@@ -6,12 +6,12 @@ import random
 
 import pytest
 
-from archiver.coverage import Facts, Mark, Span, Start, coverage
-from base.errors import Invalid, Missing, Unavailable, Unsafe
-from base.hlc import last_stamp_at, stamp_of
-from base.ids import Lsn, PartitionId, Stamp
-from pitr.plan import BaseFacts, History, Rates, SegmentFacts, learn, plan_partition, plan_table, predict
-from pitr.target import Asked, Bounds, reach, resolve
+from scrubjay.archiver.coverage import Facts, Mark, Span, Start, coverage
+from scrubjay.base.errors import Invalid, Missing, Unavailable, Unsafe
+from scrubjay.base.hlc import last_stamp_at, stamp_of
+from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.pitr.plan import BaseFacts, History, Rates, SegmentFacts, learn, plan_partition, plan_table, predict
+from scrubjay.pitr.target import Asked, Bounds, reach, resolve
 
 WINDOW = Bounds(1_000, 9_000)
 PART = PartitionId("p")

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from base.errors import Conflict, Corrupt, Missing, Unavailable, Unsafe
-from base.ids import NodeName
-from pitr.target import Asked
-from storage.catalogue import METADATA_TABLE
+from scrubjay.base.errors import Conflict, Corrupt, Missing, Unavailable, Unsafe
+from scrubjay.base.ids import NodeName
+from scrubjay.pitr.target import Asked
+from scrubjay.storage.catalogue import METADATA_TABLE
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, Rows, total_of
 from tests.unit.scrubber.scrub_world import item_of, storage_key
 
@@ -394,7 +394,7 @@ def test_two_deaths_in_one_restore() -> None:
 
 def test_publishing_before_the_digests_agree_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: with the comparison switched off, the spoilt copy is published, so the test above does guard it."""
-    monkeypatch.setattr("pitr.restore.Restore._faults", lambda self, part: [])
+    monkeypatch.setattr("scrubjay.pitr.restore.Restore._faults", lambda self, part: [])
     world = world_with_history()
     world.spoil = lose_a_row
     assert restore(world, Asked(latest=True))["state"] == "published"

@@ -9,25 +9,25 @@ from typing import Any
 import msgspec
 import pytest
 
-from archiver.format.base import upload_base
-from archiver.format.layout import SegmentKey, build, parse
-from archiver.format.manifest import encode_manifest
-from archiver.read.index import ArchiveIndex
-from archiver.write.writer import Writer
-from base.errors import Unsafe
-from base.hlc import last_stamp_at, stamp_micros
-from base.ids import ClusterId, Lsn, NodeName, PartitionId, Stamp, TableId
-from pitr.restore import RestoreOptions
-from pitr.service import RestoreService
-from pitr.source import ArchiveSource
-from pitr.target import Asked
 from scrubjay.admin import restore_answer
-from sim.lone import LoneDisk, LoneJobs, LoneStore
-from storage.archive_port import PartitionFacts
-from storage.btree.rowfile import RowFileWriter, read_rowfile
-from storage.log.digest import Total
-from storage.log.record import Effect, Kind, Op, Seal
-from storage.service_port import SealPoint
+from scrubjay.archiver.format.base import upload_base
+from scrubjay.archiver.format.layout import SegmentKey, build, parse
+from scrubjay.archiver.format.manifest import encode_manifest
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.errors import Unsafe
+from scrubjay.base.hlc import last_stamp_at, stamp_micros
+from scrubjay.base.ids import ClusterId, Lsn, NodeName, PartitionId, Stamp, TableId
+from scrubjay.pitr.restore import RestoreOptions
+from scrubjay.pitr.service import RestoreService
+from scrubjay.pitr.source import ArchiveSource
+from scrubjay.pitr.target import Asked
+from scrubjay.sim.lone import LoneDisk, LoneJobs, LoneStore
+from scrubjay.storage.archive_port import PartitionFacts
+from scrubjay.storage.btree.rowfile import RowFileWriter, read_rowfile
+from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.record import Effect, Kind, Op, Seal
+from scrubjay.storage.service_port import SealPoint
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, Rows, total_of
 from tests.unit.scrubber.scrub_world import NODES, item_of, storage_key

@@ -7,8 +7,8 @@ import os
 import signal
 from typing import Any
 
-from base import errors
-from base.env import JobContext
+from scrubjay.base import errors
+from scrubjay.base.env import JobContext
 
 
 async def echo(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:

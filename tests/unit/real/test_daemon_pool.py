@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import Exhausted
-from base.real.daemon_pool import DaemonPool
-from base.real.disk import RealDisk
-from base.real.loop import AsyncTasks, run
-from base.real.stores import open_store
+from scrubjay.base.errors import Exhausted
+from scrubjay.base.real.daemon_pool import DaemonPool
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.loop import AsyncTasks, run
+from scrubjay.base.real.stores import open_store
 
 
 def test_work_is_done_by_a_few_threads_and_errors_come_back() -> None:
@@ -90,7 +90,7 @@ def test_other_pools_say_it_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_a_call_that_hangs_does_not_keep_the_process() -> None:
     code = (
         "import socket, concurrent.futures as f\n"
-        "from base.real.daemon_pool import DaemonPool\n"
+        "from scrubjay.base.real.daemon_pool import DaemonPool\n"
         "a, b = socket.socketpair()\n"
         "pool = {}(1)\n"
         "pool.submit(a.recv, 1)\n"

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from base import errors
-from base.real import job_wire, jobs
-from base.real.jobs import WorkerJobs
-from base.real.loop import AsyncTasks, RealTask, run
+from scrubjay.base import errors
+from scrubjay.base.real import job_wire, jobs
+from scrubjay.base.real.jobs import WorkerJobs
+from scrubjay.base.real.loop import AsyncTasks, RealTask, run
 
 SAMPLES = "tests.unit.real.job_samples"
 
@@ -226,8 +226,8 @@ def test_workers_die_with_a_killed_parent(tmp_path: Path, job: str) -> None:
     """SIGKILL leaves the parent no chance to clean up: the kernel and the closed pipe must do it."""
     script = (
         "import sys, asyncio\n"
-        "from base.real.jobs import WorkerJobs\n"
-        "from base.real.loop import run\n"
+        "from scrubjay.base.real.jobs import WorkerJobs\n"
+        "from scrubjay.base.real.loop import run\n"
         "async def main(tasks):\n"
         "    pool = WorkerJobs(sys.argv[1], workers=1)\n"
         f"    await pool.run('{SAMPLES}:{job}', {{}}, progress=lambda facts: print(facts['pid'], flush=True))\n"

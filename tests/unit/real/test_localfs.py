@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-import base.real.localfs
-from base.errors import Unavailable
-from base.real.localfs import LocalStore
+import scrubjay.base.real.localfs
+from scrubjay.base.errors import Unavailable
+from scrubjay.base.real.localfs import LocalStore
 
 
 def test_a_folder_that_went_is_neither_empty_nor_made_anew(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_read_only_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(*_: object, **__: object) -> int:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(base.real.localfs.os, "open", refuse)
+    monkeypatch.setattr(scrubjay.base.real.localfs.os, "open", refuse)
     with pytest.raises(Unavailable) as caught:
         asyncio.run(store.put("k", b"x"))
     assert caught.value.fields["error_code"] == "StoreNotWritable"

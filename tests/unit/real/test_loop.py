@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import structlog
 
-from base.real import log, loop
-from base.real.loop import AsyncTasks, run
+from scrubjay.base.real import log, loop
+from scrubjay.base.real.loop import AsyncTasks, run
 
 
 @pytest.fixture

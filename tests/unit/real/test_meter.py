@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from base.env import Env
-from base.errors import Missing, Unavailable
-from base.ids import NodeName
-from base.wrap.faulty import FaultyStore
-from base.wrap.metered import MeteredStore
-from sim.store import SimStore
-from sim.world import World
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Missing, Unavailable
+from scrubjay.base.ids import NodeName
+from scrubjay.base.wrap.faulty import FaultyStore
+from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.sim.store import SimStore
+from scrubjay.sim.world import World
 
 
 def simulate(main: Callable[[MeteredStore, FaultyStore, Env], Coroutine[Any, Any, None]]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from base.env import Timer
-from base.ids import NodeName
-from base.real import net
-from base.real.clock import RealClock
-from base.real.net import LocalHub
-from base.real.rand import RealRand
+from scrubjay.base.env import Timer
+from scrubjay.base.ids import NodeName
+from scrubjay.base.real import net
+from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.net import LocalHub
+from scrubjay.base.real.rand import RealRand
 
 A, B = NodeName("n1"), NodeName("n2")
 

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from base.checksum import row_hash
-from base.env import Env
-from base.errors import Corrupt, ScrubjayError, Unavailable
-from base.ids import Lsn, Member, NodeName, PartitionId, Stamp, TableId
-from scrubber.reference import Origin, Reference
-from storage.btree.engine import RowFact, ScanResult
-from storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
-from storage.items.encoding import encode_item
-from storage.log.digest import RangeDigest, Total
-from storage.service_port import Copy, Finding, SealPoint
+from scrubjay.base.checksum import row_hash
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn, Member, NodeName, PartitionId, Stamp, TableId
+from scrubjay.scrubber.reference import Origin, Reference
+from scrubjay.storage.btree.engine import RowFact, ScanResult
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
+from scrubjay.storage.items.encoding import encode_item
+from scrubjay.storage.log.digest import RangeDigest, Total
+from scrubjay.storage.service_port import Copy, Finding, SealPoint
 
 NODES = (NodeName("n1"), NodeName("n2"), NodeName("n3"))
 KEY = KeySchema(KeyAttribute("pk", "S"), KeyAttribute("sk", "N"))

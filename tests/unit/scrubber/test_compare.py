@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from base.ids import Lsn
-from scrubber.compare import differences_in, ranges_to_descend
-from scrubber.conclude import conclude
-from scrubber.evidence import UNREADABLE, Absentee, Difference, Kind, Ruling, Side
-from scrubber.judge import who_is_wrong
-from scrubber.verdict import Verdict, exit_code, worst
-from storage.btree.engine import RowFact
-from storage.log.digest import RangeDigest
+from scrubjay.base.ids import Lsn
+from scrubjay.scrubber.compare import differences_in, ranges_to_descend
+from scrubjay.scrubber.conclude import conclude
+from scrubjay.scrubber.evidence import UNREADABLE, Absentee, Difference, Kind, Ruling, Side
+from scrubjay.scrubber.judge import who_is_wrong
+from scrubjay.scrubber.verdict import Verdict, exit_code, worst
+from scrubjay.storage.btree.engine import RowFact
+from scrubjay.storage.log.digest import RangeDigest
 
 
 def digest(rows: dict[bytes, int]) -> RangeDigest:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from base.ids import Lsn, NodeName
-from scrubber.healer import due
-from storage.service_port import Copy
+from scrubjay.base.ids import Lsn, NodeName
+from scrubjay.scrubber.healer import due
+from scrubjay.storage.service_port import Copy
 
 
 def copy(number: int, state: str, *, applied: int = 10, scannable: bool = True) -> Copy:

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import pytest
 from sqlite_utils import Database
 
-from base.errors import Invalid
-from scrubber.ledger import LEVELS, PartitionProof, Proof, last_verify
-from scrubber.sqlite_ledger import MEMORY, RUNS_KEPT, SqliteLedger
+from scrubjay.base.errors import Invalid
+from scrubjay.scrubber.ledger import LEVELS, PartitionProof, Proof, last_verify
+from scrubjay.scrubber.sqlite_ledger import MEMORY, RUNS_KEPT, SqliteLedger
 from tests.fixtures.golden import Golden
 
 T = TypeVar("T")

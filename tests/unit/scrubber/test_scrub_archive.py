@@ -7,30 +7,30 @@ from typing import Any
 
 import pytest
 
-from archiver.coverage import path_to
-from archiver.format.layout import BaseKey, SegmentKey, build, parse
-from archiver.format.manifest import decode_manifest, encode_manifest
-from archiver.read.index import ArchiveIndex
-from archiver.write.writer import Writer
-from base.checksum import row_hash
-from base.env import Env
-from base.errors import Missing
-from base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
-from scrubber.jobs import TRACE
-from scrubber.options import ScrubOptions
-from scrubber.rebuilt import ArchiveReferences
-from scrubber.report import PartitionReport
-from scrubber.run import scrub
-from scrubber.shelves import StoreShelves
-from scrubber.verdict import Verdict
-from sim.lone import LoneDisk, LoneHost, LoneJobs, LoneStore
-from storage.btree.rowfile import read_rowfile
-from storage.catalogue import PartitionInfo, TableMeta
-from storage.items.encoding import encode_item
-from storage.log import record as records
-from storage.log.digest import Total
-from storage.log.record import Effect, Op, Seal
-from storage.service_port import SealPoint
+from scrubjay.archiver.coverage import path_to
+from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, parse
+from scrubjay.archiver.format.manifest import decode_manifest, encode_manifest
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.checksum import row_hash
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Missing
+from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from scrubjay.scrubber.jobs import TRACE
+from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.rebuilt import ArchiveReferences
+from scrubjay.scrubber.report import PartitionReport
+from scrubjay.scrubber.run import scrub
+from scrubjay.scrubber.shelves import StoreShelves
+from scrubjay.scrubber.verdict import Verdict
+from scrubjay.sim.lone import LoneDisk, LoneHost, LoneJobs, LoneStore
+from scrubjay.storage.btree.rowfile import read_rowfile
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.items.encoding import encode_item
+from scrubjay.storage.log import record as records
+from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.record import Effect, Op, Seal
+from scrubjay.storage.service_port import SealPoint
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample
 from tests.unit.scrubber.scrub_world import KEY, NODES, CopyModel, FakeStore, key_of, storage_key
 

@@ -8,20 +8,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from base.errors import Corrupt, Missing, Unavailable
-from base.ids import Lsn, PartitionId
-from scrubber.compare import differences_in
-from scrubber.evidence import Side
-from scrubber.options import ScrubOptions
-from scrubber.reference import Damage, base_due
-from scrubber.report import ScrubReport
-from scrubber.run import choose, order, scrub
-from scrubber.sqlite_ledger import MEMORY, SqliteLedger
-from scrubber.verdict import Verdict
-from sim.lone import LoneHost
-from storage.catalogue import RestoreOrigin
-from storage.log.record import Seal
-from storage.service_port import Finding, SealPoint
+from scrubjay.base.errors import Corrupt, Missing, Unavailable
+from scrubjay.base.ids import Lsn, PartitionId
+from scrubjay.scrubber.compare import differences_in
+from scrubjay.scrubber.evidence import Side
+from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.reference import Damage, base_due
+from scrubjay.scrubber.report import ScrubReport
+from scrubjay.scrubber.run import choose, order, scrub
+from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
+from scrubjay.scrubber.verdict import Verdict
+from scrubjay.sim.lone import LoneHost
+from scrubjay.storage.catalogue import RestoreOrigin
+from scrubjay.storage.log.record import Seal
+from scrubjay.storage.service_port import Finding, SealPoint
 from tests.unit.scrubber.scrub_world import (
     NODES,
     CopyModel,
@@ -493,7 +493,7 @@ def one_way(facts: Any, reference: Any) -> Any:
 
 def test_a_one_way_comparison_would_miss_extra_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: with it the extra row has no finding; it is not called a match all the same, for the digests differ."""
-    monkeypatch.setattr("scrubber.passes.differences_in", one_way)
+    monkeypatch.setattr("scrubjay.scrubber.passes.differences_in", one_way)
     world = World()
     plant(world, "extra", "n2")
     report = world.scrub()
@@ -511,7 +511,7 @@ def test_without_looking_at_bad_rows_an_unreadable_extra_row_would_pass(monkeypa
     world = World()
     number = plant(world, "extra", "n2")
     world.model.copies[NODES[1]].bad.add(storage_key(number))
-    monkeypatch.setattr("scrubber.passes.Side", lambda node, digest, bad, structure, suspect: Side(node, digest, (), structure))
+    monkeypatch.setattr("scrubjay.scrubber.passes.Side", lambda node, digest, bad, structure, suspect: Side(node, digest, (), structure))
     assert world.scrub().exit_code == 0
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from base.gate import Gate
-from scrubber.options import ScrubOptions
-from scrubber.service import ScrubService
-from scrubber.sqlite_ledger import MEMORY, SqliteLedger
+from scrubjay.base.gate import Gate
 from scrubjay.progress import shown_progress
-from sim.lone import LoneHost
+from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.service import ScrubService
+from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
+from scrubjay.sim.lone import LoneHost
 from tests.unit.control.house import House
 from tests.unit.scrubber.scrub_world import FakeReferences, FakeStore, storage_key, table_of
 

@@ -7,19 +7,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from archiver.read.index import ArchiveIndex
-from base.errors import ScrubjayError, Unavailable
-from base.hlc import stamp_of
-from base.ids import NodeName, PartitionId, TableId
-from base.wrap.faulty import FaultyStore
-from base.wrap.metered import MeteredStore
-from scrubber.ledger import PartitionProof
-from scrubber.sqlite_ledger import MEMORY, SqliteLedger
-from server.health import Health, HealthOptions, Heard, Problem, View
-from server.windows import archived_here
-from sim.whole.cluster import CLUSTER, NAMES
-from storage.catalogue import RestoreOrigin, TableMeta
-from storage.node import Node
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.hlc import stamp_of
+from scrubjay.base.ids import NodeName, PartitionId, TableId
+from scrubjay.base.wrap.faulty import FaultyStore
+from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.scrubber.ledger import PartitionProof
+from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
+from scrubjay.server.health import Health, HealthOptions, Heard, Problem, View
+from scrubjay.server.windows import archived_here
+from scrubjay.sim.whole.cluster import CLUSTER, NAMES
+from scrubjay.storage.catalogue import RestoreOrigin, TableMeta
+from scrubjay.storage.node import Node
 from tests.unit.control.house import House
 
 URL = "sim://archive"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.problems import (
+from scrubjay.server.problems import (
     RULES,
     ArchiveFacts,
     CopyFacts,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from archiver.verify.report import Finding, VerifyReport
-from scrubber.ledger import WHOLE
-from server.durability import verdicts
+from scrubjay.archiver.verify.report import Finding, VerifyReport
+from scrubjay.scrubber.ledger import WHOLE
+from scrubjay.server.durability import verdicts
 from tests.unit.scrubber.scrub_world import table_of
 
 ONE, TWO = table_of(1, 2), table_of(2, 1)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from archiver.format.layout import build
-from archiver.read.index import ArchiveIndex
-from archiver.read.status import StoreFacts, archive_status
-from archiver.write.agent import AgentOptions
-from archiver.write.claiming import ClaimOptions
-from base.errors import Unavailable
-from base.wrap.metered import MeteredStore
-from scrubber.ledger import Proof
-from scrubber.sqlite_ledger import MEMORY, SqliteLedger
+from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.read.status import StoreFacts, archive_status
+from scrubjay.archiver.write.agent import AgentOptions
+from scrubjay.archiver.write.claiming import ClaimOptions
+from scrubjay.base.errors import Unavailable
+from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.config import ArchiveConfig
-from server.windows import AGAIN_S, CLOSED_LOOK_S, Book, Windows
+from scrubjay.scrubber.ledger import Proof
+from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
+from scrubjay.server.windows import AGAIN_S, CLOSED_LOOK_S, Book, Windows
 from tests.unit.archiver.sample import CLUSTER
 from tests.unit.archiver.small_archive import SmallArchive
 

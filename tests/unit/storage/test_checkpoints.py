@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from base.ids import Lsn, PartitionId
-from sim.whole.run import STORAGE
-from storage.log.record import Seal
-from storage.options import StorageOptions
-from storage.replica import Replica
+from scrubjay.base.ids import Lsn, PartitionId
+from scrubjay.sim.whole.run import STORAGE
+from scrubjay.storage.log.record import Seal
+from scrubjay.storage.options import StorageOptions
+from scrubjay.storage.replica import Replica
 from tests.unit.control.house import House
 
 NEVER_US = 1 << 50

@@ -7,13 +7,13 @@ import errno
 import lmdb
 import pytest
 
-from base.errors import Corrupt, DiskFull, Exhausted, ScrubjayError, Unavailable
-from base.ids import PartitionId
-from sim.disk import SimDisk
-from sim.world import Life, World
-from storage.btree.lmdb_tree import error_of
-from storage.control.findings import FILE, Findings
-from storage.service_port import Finding
+from scrubjay.base.errors import Corrupt, DiskFull, Exhausted, ScrubjayError, Unavailable
+from scrubjay.base.ids import PartitionId
+from scrubjay.sim.disk import SimDisk
+from scrubjay.sim.world import Life, World
+from scrubjay.storage.btree.lmdb_tree import error_of
+from scrubjay.storage.control.findings import FILE, Findings
+from scrubjay.storage.service_port import Finding
 
 
 def numbered(error: lmdb.Error, code: int) -> lmdb.Error:

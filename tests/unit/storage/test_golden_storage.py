@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from base.errors import Corrupt
-from base.ids import Member, PartitionId, TableId
-from storage.catalogue import FinalSeal, KeyAttribute, KeySchema, PartitionInfo, TableMeta, Throughput
-from storage.control.metadata import metadata_write
-from storage.log.digest import RangeDigest
-from storage.node import talk as talk
-from storage.replica import EXTRA_VERSION, ReplicaExtra
-from storage.replica.segments import OwnSegment, SegmentFacts, Statement
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import Member, PartitionId, TableId
+from scrubjay.storage.catalogue import FinalSeal, KeyAttribute, KeySchema, PartitionInfo, TableMeta, Throughput
+from scrubjay.storage.control.metadata import metadata_write
+from scrubjay.storage.log.digest import RangeDigest
+from scrubjay.storage.node import talk as talk
+from scrubjay.storage.replica import EXTRA_VERSION, ReplicaExtra
+from scrubjay.storage.replica.segments import OwnSegment, SegmentFacts, Statement
 from tests.fixtures.golden import Golden
 
 STATEMENT = Statement(1, 9, bytes(range(32)), bytes(range(16)), 3, bytes(reversed(range(32))))

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from base.errors import DiskFull, Exhausted, ScrubjayError, Unavailable
-from base.ids import PartitionId
-from sim.whole.cluster import WholeCluster
-from sim.whole.commands import SCHEMA, key_of, put, value_of
-from sim.world import World
-from storage.backend import TableSpec
-from storage.btree.engine import Row
-from storage.btree.memory_engine import MemoryEngine, MemoryTree
-from storage.catalogue import Throughput
-from storage.commands.values import ReadAnswer, WriteAnswer
+from scrubjay.base.errors import DiskFull, Exhausted, ScrubjayError, Unavailable
+from scrubjay.base.ids import PartitionId
+from scrubjay.sim.whole.cluster import WholeCluster
+from scrubjay.sim.whole.commands import SCHEMA, key_of, put, value_of
+from scrubjay.sim.world import World
+from scrubjay.storage.backend import TableSpec
+from scrubjay.storage.btree.engine import Row
+from scrubjay.storage.btree.memory_engine import MemoryEngine, MemoryTree
+from scrubjay.storage.catalogue import Throughput
+from scrubjay.storage.commands.values import ReadAnswer, WriteAnswer
 
 SECOND = 1_000_000
 

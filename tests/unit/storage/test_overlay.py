@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.errors import ScrubjayError
-from base.ids import Lsn, Stamp
-from storage.btree.engine import EMPTY, Change, PinnedTree, Row, TreeState
-from storage.replica.overlay import Overlay, layer_changes
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.btree.engine import EMPTY, Change, PinnedTree, Row, TreeState
+from scrubjay.storage.replica.overlay import Overlay, layer_changes
 
 
 class DictTree:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from base.errors import NotLeader, ScrubjayError, Unavailable
-from base.ids import Lsn
-from storage.replica.pending import Pending
+from scrubjay.base.errors import NotLeader, ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn
+from scrubjay.storage.replica.pending import Pending
 
 
 class Heard:

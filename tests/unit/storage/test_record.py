@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.checksum import crc32c_masked, crc32c_raw
-from base.errors import Corrupt
-from base.ids import Lsn, Stamp
-from storage.log import record as records
-from storage.log.record import Archived, Effect, Kind, Op, Seal
-from storage.wal.salvage import salvage
+from scrubjay.base.checksum import crc32c_masked, crc32c_raw
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.log import record as records
+from scrubjay.storage.log.record import Archived, Effect, Kind, Op, Seal
+from scrubjay.storage.wal.salvage import salvage
 
 OWNER = b"partit-1"
 EFFECTS = st.lists(st.builds(Effect, st.sampled_from(Op), st.binary(min_size=1, max_size=40), st.binary(max_size=80)), max_size=5)

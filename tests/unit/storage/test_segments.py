@@ -7,12 +7,12 @@ import hashlib
 import msgspec
 import pytest
 
-from base.errors import Corrupt
-from base.ids import Lsn, Stamp
-from storage.log import record as records
-from storage.log.digest import RangeDigest, Total
-from storage.log.record import Archived, Kind, Record, Seal
-from storage.replica.segments import SegmentFacts, SegmentTracker, Statement, needs_seal
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.storage.log import record as records
+from scrubjay.storage.log.digest import RangeDigest, Total
+from scrubjay.storage.log.record import Archived, Kind, Record, Seal
+from scrubjay.storage.replica.segments import SegmentFacts, SegmentTracker, Statement, needs_seal
 
 OWNER = b"partit-1"
 

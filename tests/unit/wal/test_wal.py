@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from base.errors import Corrupt, DiskFull, Internal, Invalid, Missing
-from base.ids import Ballot, Lsn, Member, PartitionId, Stamp
-from storage.log.record import Kind, Record, encode
-from storage.wal.port import Adopt, Append, Boot, Create, Drop, Install, Promise, Recovered, Reserve, Resign, SetTree
-from storage.wal.wal import Wal
+from scrubjay.base.errors import Corrupt, DiskFull, Internal, Invalid, Missing
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
+from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.wal.port import Adopt, Append, Boot, Create, Drop, Install, Promise, Recovered, Reserve, Resign, SetTree
+from scrubjay.storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk
 
 P = PartitionId("00000000-0000-4000-8000-00000000000a")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from base.ids import Ballot, Lsn, Member
-from storage.wal import reader
-from storage.wal.port import Append, Create, Drop, Promise
-from storage.wal.wal import Wal
+from scrubjay.base.ids import Ballot, Lsn, Member
+from scrubjay.storage.wal import reader
+from scrubjay.storage.wal.port import Append, Create, Drop, Promise
+from scrubjay.storage.wal.wal import Wal
 from tests.unit.wal.test_wal import P, Q, commit, fresh, records
 from tests.unit.wal.wal_disk import MemoryDisk
 

@@ -6,12 +6,12 @@ import struct
 
 import pytest
 
-from base.ids import Ballot, Lsn, Member, Stamp
-from storage.log import record
-from storage.wal import format as wal_format
-from storage.wal.format import BatchHeader, FrameHeader, Type
-from storage.wal.port import Adopt, Append, Boot, Create, Install, Promise, Reserve, Resign, SetTree, SetVote
-from storage.wal.wal import Wal
+from scrubjay.base.ids import Ballot, Lsn, Member, Stamp
+from scrubjay.storage.log import record
+from scrubjay.storage.wal import format as wal_format
+from scrubjay.storage.wal.format import BatchHeader, FrameHeader, Type
+from scrubjay.storage.wal.port import Adopt, Append, Boot, Create, Install, Promise, Reserve, Resign, SetTree, SetVote
+from scrubjay.storage.wal.wal import Wal
 from tests.docs.format_tables import assert_layout, parse_tables
 from tests.fixtures.golden import Golden
 from tests.unit.wal.test_wal import P, commit, records

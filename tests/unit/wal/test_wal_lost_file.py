@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from base.ids import Ballot, Lsn, Member, PartitionId
-from storage.log.record import Kind, Record, encode
-from storage.wal import format as wal_format
-from storage.wal.format import DATA_START, MARK_SLOTS
-from storage.wal.marks import Marks
-from storage.wal.port import Append, Boot, Create, Recovered
-from storage.wal.recover import FILE_NAME
-from storage.wal.wal import Wal
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId
+from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.wal import format as wal_format
+from scrubjay.storage.wal.format import DATA_START, MARK_SLOTS
+from scrubjay.storage.wal.marks import Marks
+from scrubjay.storage.wal.port import Append, Boot, Create, Recovered
+from scrubjay.storage.wal.recover import FILE_NAME
+from scrubjay.storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk
 
 P = PartitionId("00000000-0000-4000-8000-00000000000a")
@@ -330,7 +330,7 @@ def test_spare_files_are_removed_but_never_the_one_that_a_mark_names() -> None:
 
 def test_negative_control_a_log_that_names_no_next_file_loses_the_newest_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Marks, "_lead_to", lambda marks, file, done: done(None))
-    monkeypatch.setattr("storage.wal.files.FilePool.following", lambda pool, above: 0)
+    monkeypatch.setattr("scrubjay.storage.wal.files.FilePool.following", lambda pool, above: 0)
     silent = 0
     life = Life()
     for _ in range(60):

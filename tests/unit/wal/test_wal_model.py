@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from base.ids import Ballot, Lsn, Member, PartitionId
-from storage.log.record import Kind, Record, encode
-from storage.wal.port import Adopt, Append, Create, Drop, Install, Promise, Recovered
-from storage.wal.wal import Wal
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId
+from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.wal.port import Adopt, Append, Create, Drop, Install, Promise, Recovered
+from scrubjay.storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk
 
 PARTITIONS = tuple(PartitionId(f"{number}0000000-0000-4000-8000-00000000000a") for number in range(1, 4))

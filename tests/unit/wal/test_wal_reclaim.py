@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import Corrupt, Internal, ScrubjayError
-from base.ids import Ballot, Lsn, Member, PartitionId
-from base.real.disk import RealDisk
-from storage.log.record import Kind, Record, encode
-from storage.wal import wal as wal_module
-from storage.wal.format import BATCH_SIZE, BatchHeader, encode_batch_header
-from storage.wal.port import Adopt, Append, Boot, Create, Recovered, Reserve
-from storage.wal.wal import Wal
+from scrubjay.base.errors import Corrupt, Internal, ScrubjayError
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.wal import wal as wal_module
+from scrubjay.storage.wal.format import BATCH_SIZE, BatchHeader, encode_batch_header
+from scrubjay.storage.wal.port import Adopt, Append, Boot, Create, Recovered, Reserve
+from scrubjay.storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk
 
 P = PartitionId("00000000-0000-4000-8000-00000000000a")
@@ -196,7 +196,7 @@ def test_a_repair_that_rots_before_it_is_read_back_is_none() -> None:
 
 
 def test_what_the_machine_refuses_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
-    from base.errors import Unavailable
+    from scrubjay.base.errors import Unavailable
     from tests.unit.wal.wal_disk import MemoryFile
 
     wal = born(MemoryDisk())

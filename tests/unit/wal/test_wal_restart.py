@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from base.errors import Internal, Unsafe
-from base.ids import Ballot, Lsn, Member, PartitionId
-from base.real.disk import RealDisk
-from storage.log.record import Kind, Record, encode
-from storage.wal import format as wal_format
-from storage.wal.format import BatchHeader, FrameHeader, Type
-from storage.wal.port import Adopt, Append, Boot, Create, Promise, Recovered, SetTree, SetVote
-from storage.wal.wal import Wal
+from scrubjay.base.errors import Internal, Unsafe
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.wal import format as wal_format
+from scrubjay.storage.wal.format import BatchHeader, FrameHeader, Type
+from scrubjay.storage.wal.port import Adopt, Append, Boot, Create, Promise, Recovered, SetTree, SetVote
+from scrubjay.storage.wal.wal import Wal
 from tests.fixtures.golden import Golden
 from tests.unit.wal.wal_disk import Content, MemoryDisk
 

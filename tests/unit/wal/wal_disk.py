@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from base.env import File
-from base.errors import Corrupt, DiskFull, ScrubjayError
-from storage.wal.wal import Wal
+from scrubjay.base.env import File
+from scrubjay.base.errors import Corrupt, DiskFull, ScrubjayError
+from scrubjay.storage.wal.wal import Wal
 
 Buffer = bytes | bytearray | memoryview
 

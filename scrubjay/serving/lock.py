@@ -10,9 +10,9 @@ import fcntl
 import os
 from pathlib import Path
 
-from base.errors import DiskFull, Invalid, ScrubjayError, Unavailable, Unsafe
-from base.real.clock import RealClock
-from base.real.folders import make_folder, sync_folder
+from scrubjay.base.errors import DiskFull, Invalid, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.folders import make_folder, sync_folder
 
 
 def data_folder(text: str) -> Path:

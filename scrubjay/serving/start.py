@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from base.env import Clock, Future, Tasks
-from base.ids import NodeName
+from scrubjay.base.env import Clock, Future, Tasks
+from scrubjay.base.ids import NodeName
 
 T = TypeVar("T")
 

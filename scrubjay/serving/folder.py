@@ -1,6 +1,6 @@
 """The data folder: one process at a time, and which cluster it belongs to.
 
-    DIR/lock            flock held by the serving process (scrubjay/server/lock.py)
+    DIR/lock            flock held by the serving process (scrubjay/serving/lock.py)
     DIR/cluster.json    {"version": 1, "cluster_id", "metadata_table_id", "metadata_partition_id", "created_at", "attached"}
     DIR/nodes/<node>/   a storage node each
     DIR/takeover.json   {"version": 1, "cluster_id", "epoch"}: an operator's word, for the next start (scrubjay.takeover)
@@ -17,9 +17,9 @@ from pathlib import Path
 
 import msgspec
 
-from base.env import Disk, Rand
-from base.errors import Corrupt
-from base.ids import ClusterId, PartitionId, TableId
+from scrubjay.base.env import Disk, Rand
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import ClusterId, PartitionId, TableId
 
 FILE = "cluster.json"
 TAKEOVER = "takeover.json"

@@ -9,34 +9,34 @@ from pathlib import Path
 
 import structlog
 
-from base.env import Env
-from base.errors import ScrubjayError, Unavailable
-from base.ids import Member, NodeName, PartitionId
-from base.real.disk import RealDisk
-from base.real.limits import Descriptors
-from base.real.loop import AsyncTasks
-from base.real.net import LocalHub
-from base.real.worker_process import WorkerProcess
+from scrubjay.base.env import Env
+from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.ids import Member, NodeName, PartitionId
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.limits import Descriptors
+from scrubjay.base.real.loop import AsyncTasks
+from scrubjay.base.real.net import LocalHub
+from scrubjay.base.real.worker_process import WorkerProcess
 from scrubjay.config import Config
-from scrubjay.server.folder import ClusterFile
-from scrubjay.server.start import Start
-from server.control import Control, open_control
-from server.health import Heard
-from server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absent_node, join, keep_noting, open_node, start_node
-from storage.btree.lmdb_engine import READERS_OPEN_MAX, LmdbEngine
-from storage.consensus.options import ConsensusOptions
-from storage.control.findings import KEPT_MAX
-from storage.control.metadata import Metadata, metadata_table
-from storage.control.service import Service
-from storage.control.store import Store
-from storage.node import Node
-from storage.node.archive_source import NodeLogSource
-from storage.node.identity import INCARNATION_FIRST, Members
-from storage.node.port import NodePort
-from storage.node.port_local import AbsentNode, LocalNode
-from storage.options import StorageOptions
-from storage.service_port import Finding
-from storage.wal.wal import Wal
+from scrubjay.server.control import Control, open_control
+from scrubjay.server.health import Heard
+from scrubjay.server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absent_node, join, keep_noting, open_node, start_node
+from scrubjay.serving.folder import ClusterFile
+from scrubjay.serving.start import Start
+from scrubjay.storage.btree.lmdb_engine import READERS_OPEN_MAX, LmdbEngine
+from scrubjay.storage.consensus.options import ConsensusOptions
+from scrubjay.storage.control.findings import KEPT_MAX
+from scrubjay.storage.control.metadata import Metadata, metadata_table
+from scrubjay.storage.control.service import Service
+from scrubjay.storage.control.store import Store
+from scrubjay.storage.node import Node
+from scrubjay.storage.node.archive_source import NodeLogSource
+from scrubjay.storage.node.identity import INCARNATION_FIRST, Members
+from scrubjay.storage.node.port import NodePort
+from scrubjay.storage.node.port_local import AbsentNode, LocalNode
+from scrubjay.storage.options import StorageOptions
+from scrubjay.storage.service_port import Finding
+from scrubjay.storage.wal.wal import Wal
 
 NODES = (NodeName("n1"), NodeName("n2"), NodeName("n3"))
 """One node per zone; node numbers are 1, 2, 3 in this order."""

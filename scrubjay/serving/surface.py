@@ -7,19 +7,19 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
-from base.env import Env
-from base.http import Handler, HttpLimits, Request, Response
-from base.real.limits import Descriptors
 from scrubjay import __version__
 from scrubjay.admin import PREFIX, AdminApi
+from scrubjay.base.env import Env
+from scrubjay.base.http import Handler, HttpLimits, Request, Response
+from scrubjay.base.real.limits import Descriptors
 from scrubjay.config import Config
-from scrubjay.server.cluster import Cluster
-from scrubjay.server.folder import ClusterFile
-from scrubjay.server.metrics import Metrics
-from server.durability import Durability
-from server.health import Health
-from storage.api import limits
-from storage.api.sigv4 import Key, Verifier
+from scrubjay.server.durability import Durability
+from scrubjay.server.health import Health
+from scrubjay.serving.cluster import Cluster
+from scrubjay.serving.folder import ClusterFile
+from scrubjay.serving.metrics import Metrics
+from scrubjay.storage.api import limits
+from scrubjay.storage.api.sigv4 import Key, Verifier
 
 
 def keys_of(config: Config) -> dict[str, Key] | None:

@@ -8,12 +8,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from archiver.write.agent import ArchiveAgent
-from base.wrap.metered import MeteredStore
-from scrubjay.server.cluster import Cluster
-from server.health import Health
-from server.problems import DEGRADED, DOWN, OK, RULES
-from storage.api.api import DynamoApi
+from scrubjay.archiver.write.agent import ArchiveAgent
+from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.server.health import Health
+from scrubjay.server.problems import DEGRADED, DOWN, OK, RULES
+from scrubjay.serving.cluster import Cluster
+from scrubjay.storage.api.api import DynamoApi
 
 
 class Metrics(Collector):

@@ -17,42 +17,42 @@ from typing import Any
 import msgspec
 import structlog
 
-from archiver.format.identity import attach
-from archiver.verify.report import is_gone
-from archiver.write.agent import AgentOptions, ArchiveAgent
-from archiver.write.claiming import Claiming
-from archiver.write.probe import probe
-from archiver.write.writer import Writer
-from base.env import Env, ObjectStore
-from base.errors import Unavailable, Unsafe
-from base.real import log
-from base.real.clock import RealClock
-from base.real.disk import RealDisk
-from base.real.http import HttpServer
-from base.real.jobs import WorkerJobs
-from base.real.limits import Descriptors, raise_descriptors, share_out
-from base.real.loop import AsyncTasks, run
-from base.real.rand import RealRand
-from base.real.stores import open_store, worker_environment
-from base.together import within
-from base.wrap.metered import MeteredStore
-from base.wrap.retry import RetryingStore
-from pitr.restore import RestoreOptions
-from scrubber.options import ScrubOptions
-from scrubber.sqlite_ledger import SqliteLedger
 from scrubjay import __version__
+from scrubjay.archiver.format.identity import attach
+from scrubjay.archiver.verify.report import is_gone
+from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.claiming import Claiming
+from scrubjay.archiver.write.probe import probe
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Env, ObjectStore
+from scrubjay.base.errors import Unavailable, Unsafe
+from scrubjay.base.real import log
+from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.http import HttpServer
+from scrubjay.base.real.jobs import WorkerJobs
+from scrubjay.base.real.limits import Descriptors, raise_descriptors, share_out
+from scrubjay.base.real.loop import AsyncTasks, run
+from scrubjay.base.real.rand import RealRand
+from scrubjay.base.real.stores import open_store, worker_environment
+from scrubjay.base.together import within
+from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.config import Config
-from scrubjay.server.cluster import NODES, ZONES, Cluster, open_cluster
-from scrubjay.server.folder import TAKEOVER, ClusterFile, empty_tmp, new_cluster, read_cluster, read_takeover, write_cluster
-from scrubjay.server.lock import FolderLock
-from scrubjay.server.metrics import Metrics
-from scrubjay.server.start import Start, unless_stopped
-from scrubjay.server.surface import http_limits, keys_of, surface
-from server.archive import claim_archive, start_agents, wrapped
-from server.durability import Durability, DurabilityOptions, open_durability
-from server.health import Health, HealthOptions, Problem
-from server.stop import hand_over, planned_stop
-from storage.api.api import DynamoApi
+from scrubjay.pitr.restore import RestoreOptions
+from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.sqlite_ledger import SqliteLedger
+from scrubjay.server.archive import claim_archive, start_agents, wrapped
+from scrubjay.server.durability import Durability, DurabilityOptions, open_durability
+from scrubjay.server.health import Health, HealthOptions, Problem
+from scrubjay.server.stop import hand_over, planned_stop
+from scrubjay.serving.cluster import NODES, ZONES, Cluster, open_cluster
+from scrubjay.serving.folder import TAKEOVER, ClusterFile, empty_tmp, new_cluster, read_cluster, read_takeover, write_cluster
+from scrubjay.serving.lock import FolderLock
+from scrubjay.serving.metrics import Metrics
+from scrubjay.serving.start import Start, unless_stopped
+from scrubjay.serving.surface import http_limits, keys_of, surface
+from scrubjay.storage.api.api import DynamoApi
 
 GC_THRESHOLDS = (50_000, 20, 50)
 """Allocations until a young collection, young until a middle one, middle until a full one. The request path leaves no cycles behind."""
