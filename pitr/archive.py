@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from scrubjay.archiver.coverage import Window
+from scrubjay.archiver.format.fault import Fault
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.pitr.plan import History, PartitionPlan
-from scrubjay.scrubber.reference import Damage
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import Total
 
@@ -31,7 +31,7 @@ class RestoredRows(NamedTuple):
     raw: int
     bytes: int
     proven: Lsn
-    damage: tuple[Damage, ...] = ()
+    damage: tuple[Fault, ...] = ()
 
 
 class RestoreArchive(Protocol):
@@ -46,7 +46,7 @@ class RestoreArchive(Protocol):
     ) -> RestoredRows:
         """Rows of one partition as of the cut into the row file `path`, every checksum, seal and the chain checked.
 
-        Raises Missing, Corrupt; if an object of the archive is to blame, with it in the field `damage` (a tuple of Damage).
+        Raises Missing, Corrupt; if an object of the archive is to blame, with it in the field `damage` (a tuple of Fault).
         """
         ...
 

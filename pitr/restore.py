@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from scrubjay.archiver.format.fault import Fault
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Corrupt, Missing, ScrubjayError, Unavailable
 from scrubjay.base.gate import Gate
@@ -48,7 +49,6 @@ from scrubjay.pitr.job import (
 )
 from scrubjay.pitr.plan import BaseFacts, History, PartitionPlan, Plan, Rates, learn, plan_table
 from scrubjay.scrubber.evidence import ARCHIVE
-from scrubjay.scrubber.reference import Damage
 from scrubjay.scrubber.report import Found
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import Total
@@ -277,7 +277,7 @@ class Restore:
             )
         return rows
 
-    def _met(self, part: PartitionJob, damage: Sequence[Damage]) -> None:
+    def _met(self, part: PartitionJob, damage: Sequence[Fault]) -> None:
         """Keep what was found bad in the archive: in the notes, and of a table that scrubs still cover with what they tell next."""
         for one in damage:
             object_ = one.object

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from scrubjay.archiver.coverage import Facts, Window, table_window
-from scrubjay.archiver.format.layout import build, parse
+from scrubjay.archiver.format.fault import Fault, fault_of
+from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.read.index import ArchiveIndex, PartitionIndex
 from scrubjay.archiver.read.rebuild import from_answer
 from scrubjay.archiver.write.writer import Writer
@@ -14,7 +17,7 @@ from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.pitr.archive import Progress, RestoreArchive, RestoredRows, TableArchive
 from scrubjay.pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
 from scrubjay.scrubber.jobs import UPLOAD
-from scrubjay.scrubber.reference import Damage, schema_text
+from scrubjay.scrubber.reference import schema_text
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log import chain as chains
 
@@ -58,15 +61,13 @@ class ArchiveSource:
         try:
             rebuilt = from_answer(await self._jobs.run(REBUILD, arguments, progress=progress))
         except (Corrupt, Missing) as error:
-            named = dict.fromkeys(str(error.fields.get(name, "")) for name in ("where", "what"))
-            error.fields["damage"] = self._distrusted(
-                [Damage(error.kind, name, error.fields.get("lsn"), str(error)) for name in named if parse(name) is not None]
-            )
+            fault = fault_of(error)
+            error.fields["damage"] = self._distrusted([fault] if fault.object else [])
             raise
-        damage = self._distrusted([Damage(kind, name, first, detail) for kind, name, first, detail in rebuilt.spoilt])
+        damage = self._distrusted(rebuilt.spoilt)
         return RestoredRows(path, rebuilt.total, rebuilt.raw_bytes, plan.bytes, Lsn(rebuilt.proven), damage)
 
-    def _distrusted(self, damage: list[Damage]) -> tuple[Damage, ...]:
+    def _distrusted(self, damage: Sequence[Fault]) -> tuple[Fault, ...]:
         """What was read and found bad: nobody in this process goes by it until it is sound again."""
         for one in damage:
             self._index.distrust([one.object], kind=one.kind, detail=one.detail)

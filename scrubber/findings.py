@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from scrubjay.archiver.format.fault import Fault
 from scrubjay.base.env import Clock
 from scrubjay.base.errors import Corrupt, Missing, ScrubjayError, Unavailable
 from scrubjay.scrubber.conclude import Comparison
 from scrubjay.scrubber.evidence import ARCHIVE, Difference, Ruling
-from scrubjay.scrubber.reference import Damage, Origin, Reference, References
+from scrubjay.scrubber.reference import Origin, Reference, References
 from scrubjay.scrubber.report import Found
 from scrubjay.storage.catalogue import KeySchema, PartitionInfo, TableMeta
 from scrubjay.storage.items.encoding import decode_item
@@ -84,7 +85,7 @@ class Naming:
                     items[key] = await _or_none(pins[node].item(key))
         return {key: None if item is None else key_json(item, self._table.key) for key, item in items.items()}
 
-    def of_archive(self, damage: Damage) -> Found:
+    def of_archive(self, damage: Fault) -> Found:
         """Something in the archive that is not as it must be."""
         object_ = damage.object or None
         segment = object_ if object_ is not None and "/log/" in object_ else None

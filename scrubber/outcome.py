@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from scrubjay.scrubber.conclude import Comparison, CopyVerdict
 from scrubjay.scrubber.evidence import ARCHIVE, SUSPECT
 from scrubjay.scrubber.reference import Reference
-from scrubjay.scrubber.report import Found, PartitionReport, fault_of, merge_findings, same_fault
+from scrubjay.scrubber.report import Found, PartitionReport, merge_findings, same_fault, subject_of
 from scrubjay.scrubber.verdict import Verdict
 from scrubjay.storage.service_port import Copy, Finding, SealPoint
 
@@ -46,13 +46,13 @@ def report_of(
     own += [] if second is None else second.findings
     own = [found for found in own if not _told_outside(found, outside)]
     # The healer may have set a copy aside while it was compared here.
-    aside = {fault_of(one): one.evidence for one in now if one.evidence is not None}
+    aside = {subject_of(one): one.evidence for one in now if one.evidence is not None}
     findings = [
         found
         if found.finding.copy == ARCHIVE or any(same_fault(one, found.finding) for one in late)
         else _settled(found, matched=matched, evidence=evidence)
         for found in (
-            one if one.evidence is not None else replace(one, evidence=aside.get(fault_of(one.finding)))
+            one if one.evidence is not None else replace(one, evidence=aside.get(subject_of(one.finding)))
             for one in merge_findings(outside, own)
         )
     ]

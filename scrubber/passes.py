@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Corrupt, Internal, Missing, ScrubjayError
 from scrubjay.base.ids import Lsn, NodeName
@@ -21,7 +22,7 @@ from scrubjay.scrubber.findings import Naming
 from scrubjay.scrubber.meter import Meter
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.outcome import Pass
-from scrubjay.scrubber.reference import Damage, Reference, References
+from scrubjay.scrubber.reference import Reference, References
 from scrubjay.storage.btree.engine import RowFact, ScanResult
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.record import Seal
@@ -34,11 +35,11 @@ RANGES_AT_ONCE = 16
 
 
 @dataclass(slots=True)
-class _Fault:
+class _NoReference:
     """Why there is no reference. damage: empty if the archive was merely out of reach."""
 
     reason: str
-    damage: tuple[Damage, ...] = ()
+    damage: tuple[Fault, ...] = ()
 
 
 class Passes:
@@ -88,14 +89,14 @@ class Passes:
             finally:
                 if not reference_task.done():
                     reference_task.cancel()
-            fault = built if isinstance(built, _Fault) else None
+            fault = built if isinstance(built, _NoReference) else None
             reference = built if isinstance(built, Reference) else None
             self._meter.phase("compare")
             try:
                 outcome = await self._descend(sides, absent, pins, reference, fault)
             except ScrubjayError as error:
                 self._note(f"the reference could not be read: {error}")
-                fault = _Fault("reference_lost")
+                fault = _NoReference("reference_lost")
                 outcome = await self._descend(sides, absent, pins, None, fault)
             findings = await self._naming.findings(outcome, pins, reference)
             damage = fault.damage if fault is not None else reference.damage if reference is not None else ()
@@ -142,27 +143,32 @@ class Passes:
         self._meter.moved(node, scanned.bytes_read)
         return scanned
 
-    async def _reference(self, lsn: Lsn) -> Reference | _Fault:
+    async def _reference(self, lsn: Lsn) -> Reference | _NoReference:
         try:
             if not await self._port.wait_archived(self._partition, lsn, timeout_s=self._options.archive_wait_s):
-                return _Fault("archive_lags")
+                return _NoReference("archive_lags")
             built = await self._references.rebuild(self._table, self._info, until=lsn, progress=self._reference_moved)
         except (Corrupt, Missing) as error:
             if error.fields.get("what") == "rowfile":
                 self._note(f"the reference's own file is damaged: {error}")
-                return _Fault("reference_lost")
-            damage = error.fields.get("damage") or (Damage(error.kind, "", error.fields.get("lsn"), str(error)),)
-            return _Fault("archive_damaged", tuple(damage))
+                return _NoReference("reference_lost")
+            damage = error.fields.get("damage") or (fault_of(error),)
+            return _NoReference("archive_damaged", tuple(damage))
         except ScrubjayError as error:
             self._note(f"no reference: {error}")
-            return _Fault("archive_unreachable")
+            return _NoReference("archive_unreachable")
         if built.lsn != lsn:
             self._references.discard(built)
             raise Internal("the rebuild stopped at another LSN", partition=self._partition, expected=lsn, found=built.lsn)
         return built
 
     async def _descend(
-        self, sides: Sequence[Side], absent: Sequence[Absentee], pins: dict[str, Pinned], reference: Reference | None, fault: _Fault | None
+        self,
+        sides: Sequence[Side],
+        absent: Sequence[Absentee],
+        pins: dict[str, Pinned],
+        reference: Reference | None,
+        fault: _NoReference | None,
     ) -> Comparison:
         truth = reference.digest if reference is not None else None
         differences: list[Difference] = []

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import SegmentKey, build
-from scrubjay.archiver.read.index import Problem
 from scrubjay.archiver.read.rebuild import from_answer
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Disk, Env, Jobs
-from scrubjay.base.errors import Corrupt, Internal, Missing
+from scrubjay.base.errors import FORGED, HOLE, Corrupt, Internal, Missing
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.scrubber.jobs import FACTS, ITEMS, REFERENCE, TRACE, UPLOAD, facts_of
-from scrubjay.scrubber.reference import Damage, Origin, Progress, Reference, schema_text
-from scrubjay.scrubber.shelves import Shelf, ShelfBase, Shelves, problem_at
+from scrubjay.scrubber.reference import Origin, Progress, Reference, schema_text
+from scrubjay.scrubber.shelves import Shelf, ShelfBase, Shelves, fault_at
 from scrubjay.storage.btree.engine import RowFact
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import RangeDigest
@@ -43,17 +43,17 @@ class ArchiveReferences:
             self._disk.remove(f"{FOLDER}/{name}")
 
     async def rebuild(self, table: TableMeta, info: PartitionInfo, *, until: Lsn, progress: Progress | None) -> Reference:
-        damage: list[Damage] = []
+        damage: list[Fault] = []
         without: tuple[str, ...] = ()
         while True:
             shelf = await self._shelves.shelf(table.table_id, info.partition_id, upto=until, without=without)
             for first, last in shelf.gaps:
                 lost = await self._shelves.lost(table.table_id, info.partition_id, first=first, last=last)
-                _note_damage(damage, Damage("hole", lost, first, f"records {first} to {last} are not in the archive"))
+                _note_damage(damage, Fault(HOLE, lost, first, f"records {first} to {last} are not in the archive"))
             for problem in shelf.problems:
-                _note_damage(damage, _of_problem(problem))
+                _note_damage(damage, problem)
             for name in shelf.astray:
-                _note_damage(damage, Damage("forged", name, None, "it belongs to no history that counts"))
+                _note_damage(damage, Fault(FORGED, name, None, "it belongs to no history that counts"))
             base = shelf.base
             try:
                 return await self._rebuild(info, shelf, base, until, damage, progress)
@@ -68,7 +68,7 @@ class ArchiveReferences:
                 without = (*without, build(base.key))  # a base that rotted is found, named and done without
 
     async def _rebuild(
-        self, info: PartitionInfo, shelf: Shelf, base: ShelfBase | None, until: Lsn, damage: list[Damage], progress: Progress | None
+        self, info: PartitionInfo, shelf: Shelf, base: ShelfBase | None, until: Lsn, damage: list[Fault], progress: Progress | None
     ) -> Reference:
         self._disk.mkdir(FOLDER)
         name = f"{FOLDER}/{self._env.rand.uuid()}"
@@ -94,8 +94,8 @@ class ArchiveReferences:
         digest.load(answer.pop("digest"))
         rebuilt = from_answer(answer)
         for spoilt in rebuilt.spoilt:
-            _note_damage(damage, Damage(*spoilt))
-            self._shelves.distrust(Damage(*spoilt))
+            _note_damage(damage, spoilt)
+            self._shelves.distrust(spoilt)
         reference = Reference(
             lsn=Lsn(rebuilt.applied),
             stamp=Stamp(rebuilt.stamp),
@@ -115,21 +115,17 @@ class ArchiveReferences:
         self._bases[reference.rows] = None if base is None else build(base.key)
         return reference
 
-    async def _damage(self, table: TableMeta, info: PartitionInfo, shelf: Shelf, error: Corrupt | Missing) -> Damage:
+    async def _damage(self, table: TableMeta, info: PartitionInfo, shelf: Shelf, error: Corrupt | Missing) -> Fault:
         """Name the object behind a failed rebuild."""
-        kind, fields = error.kind, error.fields
-        lsn = fields.get("lsn")
-        named = [str(fields[name]) for name in ("where", "what") if "/" in str(fields.get(name, ""))]
-        if named:
-            return Damage(kind, named[0], lsn, str(error))
-        if lsn is None:
-            return Damage(kind, "", None, str(error))
-        known = problem_at(shelf.problems, lsn)
+        fault = fault_of(error)
+        if fault.object or fault.lsn is None:
+            return fault
+        known = fault_at(shelf.problems, fault.lsn)
         if known is not None:
-            return _of_problem(known)
-        behind = min((one.row.first for one in shelf.segments if one.row.first > lsn), default=None)
-        lost = await self._shelves.lost(table.table_id, info.partition_id, first=lsn, last=None if behind is None else behind - 1)
-        return Damage(kind, lost, lsn, str(error))
+            return known
+        behind = min((one.row.first for one in shelf.segments if one.row.first > fault.lsn), default=None)
+        lost = await self._shelves.lost(table.table_id, info.partition_id, first=fault.lsn, last=None if behind is None else behind - 1)
+        return fault._replace(object=lost)
 
     async def facts(self, reference: Reference, ranges: Sequence[tuple[bytes, bytes | None]]) -> list[list[RowFact]]:
         answer = await self._jobs.run(FACTS, {"rows": reference.rows, "ranges": [list(pair) for pair in ranges]})
@@ -187,14 +183,10 @@ class ArchiveReferences:
                 self._disk.remove(path)
 
 
-def _note_damage(damage: list[Damage], found: Damage) -> None:
+def _note_damage(damage: list[Fault], found: Fault) -> None:
     """Each object once, by what was said of it first."""
     if not any(one.object == found.object for one in damage):
         damage.append(found)
-
-
-def _of_problem(problem: Problem) -> Damage:
-    return Damage(problem.kind, problem.object, problem.first, problem.detail)
 
 
 def _origin(key: bytes, lsn: Lsn | None, base: str | None, names: Sequence[SegmentKey], places: dict[bytes, tuple[int, str]]) -> Origin:

@@ -7,22 +7,13 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from scrubjay.archiver.format.fault import Fault
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.btree.engine import RowFact
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import RangeDigest
 
 Progress = Callable[[dict[str, Any]], None]
-
-
-class Damage(NamedTuple):
-    """Something in the archive that is not as it must be. kind: unreadable | hole | forged. object: its key (what is known of it). lsn: the first record
-    that cannot be had because of it, None if unknown."""
-
-    kind: str
-    object: str
-    lsn: int | None
-    detail: str
 
 
 class Reference(NamedTuple):
@@ -42,7 +33,7 @@ class Reference(NamedTuple):
     log_raw: int
     bytes: int
     objects: tuple[str, ...] = ()
-    damage: tuple[Damage, ...] = ()
+    damage: tuple[Fault, ...] = ()
 
 
 class Origin(NamedTuple):

@@ -147,10 +147,10 @@ class ScrubReport:
 
 def same_fault(one: Finding, other: Finding) -> bool:
     """Two findings tell of one fault: found again by the scrub after a read or a seal found it first."""
-    return fault_of(one) == fault_of(other)
+    return subject_of(one) == subject_of(other)
 
 
-def fault_of(one: Finding) -> tuple[object, ...]:
+def subject_of(one: Finding) -> tuple[object, ...]:
     """What it tells of, whoever found it: one item of a copy, or one place in it."""
     place = (one.storage_key,) if one.storage_key is not None else (one.kind, one.object, one.lsn)
     return one.copy, one.partition, *place

@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from scrubjay.archiver.coverage import Coverage, Mark, coverage, path_to
+from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, log_prefix, parse
-from scrubjay.archiver.read.index import ArchiveIndex, BaseEntry, PartitionIndex, Problem
+from scrubjay.archiver.read.index import ArchiveIndex, BaseEntry, PartitionIndex
 from scrubjay.archiver.read.names import list_all
 from scrubjay.archiver.read.rows import Row
 from scrubjay.base.env import Clock, ObjectStore
 from scrubjay.base.errors import Missing
 from scrubjay.base.ids import Lsn
-from scrubjay.scrubber.reference import Damage
 
 Known = Callable[[str], Awaitable[list[str]]]
 """Object keys that begin with a prefix and were once proven to be there (the ledger's memory)."""
@@ -43,7 +43,7 @@ class Shelf(NamedTuple):
 
     base: ShelfBase | None
     segments: tuple[ShelfSegment, ...]
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Fault, ...] = ()
     gaps: tuple[tuple[int, int], ...] = ()
     astray: tuple[str, ...] = ()
 
@@ -63,7 +63,7 @@ class Shelves(Protocol):
         """The key that the object with the record `first` should have; as much of it as can be known. last: the LSN before the next segment."""
         ...
 
-    def distrust(self, damage: Damage) -> None:
+    def distrust(self, damage: Fault) -> None:
         """An object was read and is bad, or was listed and is gone: no restore and no window may go by it until it is sound again. Never raises."""
         ...
 
@@ -85,7 +85,7 @@ class StoreShelves:
         found = coverage(facts)
         where = (self._index.cluster, table, partition)
         left = tuple(one.start() for one in index.bases if build(one.key(*where)) in without)
-        told = [(one.first, one.last) for one in index.problems if one.first is not None and one.last is not None]
+        told = [(one.lsn, one.last) for one in index.problems if one.lsn is not None and one.last is not None]
         gaps = [(hole.first_lsn, min(hole.last_lsn, upto)) for hole in found.window.holes if hole.first_lsn <= upto]
         try:
             path = path_to(facts, found, lsn=upto, without=left)
@@ -121,7 +121,7 @@ class StoreShelves:
                 return remembered[-1]
         return prefix if last is None else f"{prefix}{last:016x}"
 
-    def distrust(self, damage: Damage) -> None:
+    def distrust(self, damage: Fault) -> None:
         self._index.distrust([damage.object], kind=damage.kind, detail=damage.detail)
 
 
@@ -142,6 +142,6 @@ def untold(gap: tuple[int, int], told: Sequence[tuple[int, int]]) -> tuple[int, 
     return (at, last) if at <= last else None
 
 
-def problem_at(problems: tuple[Problem, ...], lsn: int) -> Problem | None:
-    """The problem that keeps record `lsn` from being read, if one is known."""
-    return next((one for one in problems if one.first is not None and one.last is not None and one.first <= lsn <= one.last), None)
+def fault_at(problems: tuple[Fault, ...], lsn: int) -> Fault | None:
+    """The fault that keeps record `lsn` from being read, if one is known."""
+    return next((one for one in problems if one.lsn is not None and one.last is not None and one.lsn <= lsn <= one.last), None)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from scrubjay.archiver.coverage import Closed, Coverage, Facts, Fork, Mark, Start, Window, coverage
 from scrubjay.archiver.format.base import BaseManifest, decode_base
 from scrubjay.archiver.format.closed import ClosedObject, decode_closed, newest_closed
+from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.identity import decode_epoch
 from scrubjay.archiver.format.layout import (
     AFTER_ALL,
@@ -32,7 +33,7 @@ from scrubjay.archiver.read.names import PARALLEL, Names, list_all, names_of, sw
 from scrubjay.archiver.read.rows import Row, Rows, row_of, state_of
 from scrubjay.archiver.read.suspects import Suspect, Suspects
 from scrubjay.base.env import ObjectStore, Tasks
-from scrubjay.base.errors import Corrupt, Missing
+from scrubjay.base.errors import FORGED, HOLE, UNREADABLE, Corrupt, Missing
 from scrubjay.base.gate import Gate
 from scrubjay.base.hlc import stamp_micros, stamp_of
 from scrubjay.base.together import in_parallel
@@ -43,16 +44,6 @@ CLOSED_COLD_READ = 4
 """At the first look so many of the newest closed objects of each node are read."""
 AHEAD_US = 5_000_000
 """No clock that wrote to an archive may be further ahead of the reader's than this (`max_clock_offset` and what a slow answer takes)."""
-
-
-class Problem(NamedTuple):
-    """An object that cannot be used. kind: `unreadable` (rot), `forged` (sums fit, content does not), `hole` (it is gone)."""
-
-    object: str
-    kind: str
-    detail: str
-    first: int | None
-    last: int | None
 
 
 class BaseEntry(NamedTuple):
@@ -115,7 +106,7 @@ class PartitionIndex:
     rows: Rows = field(default_factory=Rows)
     bases: list[BaseEntry] = field(default_factory=list)
     stored_bytes: int = 0
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Fault] = field(default_factory=list)
     closed: list[Closed] = field(default_factory=list)
     mark: Mark | None = None
     """From the cluster, or what names alone say."""
@@ -279,36 +270,35 @@ class ShelfReader:
         self._tasks = tasks
         self.epochs = Epochs(store, cluster)
 
-    async def manifest(self, key: SegmentKey) -> SegmentManifest | Problem:
+    async def manifest(self, key: SegmentKey) -> SegmentManifest | Fault:
         """Read one segment manifest. Raises Unavailable."""
         where = build(key._replace(manifest=True))
         try:
             found = decode_manifest(await self._store.get(where), where=where)
         except (Corrupt, Missing) as error:
-            return Problem(where, error.kind, str(error), key.first, key.last)
+            return Fault(error.kind, where, key.first, str(error), key.last)
         fault = await self.epochs.fault(found.epoch, found.owner)
-        return found if fault is None else Problem(where, "forged", fault, key.first, key.last)
+        return found if fault is None else Fault(FORGED, where, key.first, fault, key.last)
 
-    async def base(self, key: BaseKey, sizes: Mapping[str, int]) -> BaseManifest | Problem:
+    async def base(self, key: BaseKey, sizes: Mapping[str, int]) -> BaseManifest | Fault:
         """Read one base manifest; sizes: of the listed objects, for its parts. Raises Unavailable."""
         where = build(key._replace(part=None))
         try:
             found = decode_base(await self._store.get(where), where=where)
         except (Corrupt, Missing) as error:
-            return Problem(where, error.kind, str(error), None, key.lsn)
+            return Fault(error.kind, where, None, str(error))
         for part, sums in enumerate(found.parts):
             name = build(found.key(part))
             if sizes.get(name) != sums.size:
-                kind = "unreadable" if name in sizes else "hole"
-                return Problem(name, kind, "a part of a base is gone or has the wrong size", None, key.lsn)
+                return Fault(UNREADABLE if name in sizes else HOLE, name, None, "a part of a base is gone or has the wrong size")
         fault = await self.epochs.fault(found.epoch, found.owner)
-        return found if fault is None else Problem(where, "forged", fault, None, key.lsn)
+        return found if fault is None else Fault(FORGED, where, None, fault)
 
     async def table_name(self, names: Names) -> str | None:
         """The table's name, by the newest manifest of a log or base that can be read. Raises Unavailable."""
         for name in reversed([*names.base, *names.log]):
             key = parse(name)
-            found: SegmentManifest | BaseManifest | Problem | None = None
+            found: SegmentManifest | BaseManifest | Fault | None = None
             if isinstance(key, SegmentKey) and key.manifest:
                 found = await self.manifest(key)
             elif isinstance(key, BaseKey) and key.part is None:
@@ -317,12 +307,12 @@ class ShelfReader:
                 return found.table_name
         return None
 
-    async def log(self, sizes: Mapping[str, int], rows: Rows) -> tuple[list[Row], list[Problem], str]:
+    async def log(self, sizes: Mapping[str, int], rows: Rows) -> tuple[list[Row], list[Fault], str]:
         """Add to `rows` what a listing of `log/` has and they lack. Returns what was added, what cannot be used, and the table's name if any was read.
 
         A manifest whose segment is not there, or has another size, is a problem and no row.
         """
-        problems: list[Problem] = []
+        problems: list[Fault] = []
         wanted: list[SegmentKey] = []
         for name in sizes:
             key = parse(name)
@@ -335,13 +325,13 @@ class ShelfReader:
             read = await in_parallel(self._tasks, self.manifest, some, lanes=PARALLEL, name="read manifests")
             for key, found in zip(some, read, strict=True):
                 data = build(key.twin())
-                if isinstance(found, Problem):
+                if isinstance(found, Fault):
                     problems.append(found)
                 elif data not in sizes:
-                    problems.append(Problem(data, "hole", "the segment object is gone, its manifest is there", key.first, key.last))
+                    problems.append(Fault(HOLE, data, key.first, "the segment object is gone, its manifest is there", key.last))
                 elif sizes[data] != found.stored.size:
                     detail = f"{sizes[data]} bytes where its manifest says {found.stored.size}"
-                    problems.append(Problem(data, "unreadable", detail, key.first, key.last))
+                    problems.append(Fault(UNREADABLE, data, key.first, detail, key.last))
                 else:
                     row = row_of(found)
                     rows.add(row)
@@ -349,10 +339,10 @@ class ShelfReader:
                     table_name = found.table_name
         return added, superseded(problems, rows), table_name
 
-    async def bases(self, sizes: Mapping[str, int], known: Sequence[BaseEntry]) -> tuple[list[BaseEntry], list[Problem], str]:
+    async def bases(self, sizes: Mapping[str, int], known: Sequence[BaseEntry]) -> tuple[list[BaseEntry], list[Fault], str]:
         """Usable bases out of a listing of `base/`: all parts there, highest generation of each LSN and content, rising. known: read before."""
         best: dict[tuple[int, str, bytes], BaseEntry] = {}
-        problems: list[Problem] = []
+        problems: list[Fault] = []
         table_name = ""
         folders: dict[tuple[int, int, str], list[str]] = {}
         for name in sizes:
@@ -370,7 +360,7 @@ class ShelfReader:
             parts = [sizes[name] for name in names if name != where]
             if entry is None or len(parts) != entry.parts or sum(parts) != entry.size:
                 found = await self.base(key, sizes)
-                if isinstance(found, Problem):
+                if isinstance(found, Fault):
                     problems.append(found)
                     continue
                 entry, table_name = base_entry(found), found.table_name
@@ -380,7 +370,7 @@ class ShelfReader:
         return [best[ident] for ident in sorted(best)], problems, table_name
 
 
-def superseded(problems: Sequence[Problem], rows: Rows) -> list[Problem]:
+def superseded(problems: Sequence[Fault], rows: Rows) -> list[Fault]:
     """Without those that a higher good generation of the same range and content has replaced: these are evidence, not news."""
     good: dict[tuple[int, int, str], int] = {}
     for row in rows:
@@ -494,7 +484,7 @@ class ArchiveIndex:
             self._at(point.table, point.partition).note_closed(found, point.archived)
 
     def distrust(
-        self, names: Iterable[str], *, kind: str = "unreadable", detail: str = "its bytes do not check", level: str = "records"
+        self, names: Iterable[str], *, kind: str = UNREADABLE, detail: str = "its bytes do not check", level: str = "records"
     ) -> None:
         """Somebody read these objects and they did not check (or were not there): named by status and not used until they are sound again."""
         self.remember({name: Suspect(kind, detail, level) for name in names})
@@ -514,18 +504,18 @@ class ArchiveIndex:
         """These were read and are good, by a check at `level`."""
         self.suspects.passed(names, level)
 
-    def _leave_out(self, index: PartitionIndex) -> list[Problem]:
+    def _leave_out(self, index: PartitionIndex) -> list[Fault]:
         """Take out of a partition what is known to be bad; what a higher good generation has replaced is no news any more."""
         problems = []
         for name, suspect in self.suspects.of(index.table, index.partition).items():
             key = parse(name)
             if isinstance(key, SegmentKey):
                 index.rows.discard(key)
-                problems.append(Problem(name, suspect.kind, suspect.detail, key.first, key.last))
+                problems.append(Fault(suspect.kind, name, key.first, suspect.detail, key.last))
             elif isinstance(key, BaseKey):
                 ident = (key.lsn, key.generation, key.sha16)
                 index.bases = [one for one in index.bases if (one.lsn, one.generation, one.sha16) != ident]
-                problems.append(Problem(name, suspect.kind, suspect.detail, None, key.lsn))
+                problems.append(Fault(suspect.kind, name, None, suspect.detail))
         left = superseded(problems, index.rows)
         for problem in problems:
             if problem not in left:
@@ -538,7 +528,7 @@ class ArchiveIndex:
             key = self._closed_seen.get(node)
             # Asked twice: one answer alone is no proof.
             if key is not None and await self._store.head(key) is None and await self._store.head(key) is None:
-                self.distrust([key], kind="hole", detail="the object was written and is gone", level="listed")
+                self.distrust([key], kind=HOLE, detail="the object was written and is gone", level="listed")
 
     def expect_closed(self, key: str) -> None:
         """A closed object that was there in an earlier life of this process."""
@@ -686,4 +676,4 @@ def _is_new(name: str, added: Sequence[Row], index: PartitionIndex) -> bool:
     )
 
 
-__all__ = ["ArchiveIndex", "Archived", "BaseEntry", "PartitionIndex", "Problem", "ShelfReader", "closed_fault"]
+__all__ = ["ArchiveIndex", "Archived", "BaseEntry", "PartitionIndex", "ShelfReader", "closed_fault"]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scrubjay.archiver.format.base import BaseManifest, decode_base, fetch_base
+from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import SegmentKey, build, log_prefix, parse
 from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
 from scrubjay.archiver.format.segment import decode_segment
@@ -28,8 +29,6 @@ from scrubjay.storage.log import chain as chains
 from scrubjay.storage.log.digest import Total
 
 Progress = Callable[[dict[str, Any]], None]
-Spoilt = tuple[str, str, int, str]
-"""kind (unreadable | hole | forged), object key, first LSN, what is wrong."""
 WRITE_BYTES = 1 << 20
 EMPTY = Total(0, 0)
 
@@ -40,7 +39,7 @@ class Rebuilt:
 
     proven: LSN of the last seal whose digest was checked. exact: the result is the state at `sealed`, so `total` is an agreed digest itself.
     bytes: size of the row file. segments, records, raw_bytes: what was replayed. spoilt: objects that are bad and were done without, because another
-    generation of the same content is good: (kind, object key, first LSN, what is wrong).
+    generation of the same content is good.
     """
 
     total: Total
@@ -55,7 +54,7 @@ class Rebuilt:
     segments: int
     records: int
     raw_bytes: int
-    spoilt: tuple[Spoilt, ...] = ()
+    spoilt: tuple[Fault, ...] = ()
 
 
 class _Sink:
@@ -95,13 +94,13 @@ async def fetch_manifest(store: ObjectStore, key: SegmentKey) -> SegmentManifest
     return decode_manifest(await store.get(where), where=where)
 
 
-async def read_segment(store: ObjectStore, wanted: SegmentManifest | SegmentKey) -> tuple[SegmentManifest, bytes, list[Spoilt]]:
+async def read_segment(store: ObjectStore, wanted: SegmentManifest | SegmentKey) -> tuple[SegmentManifest, bytes, list[Fault]]:
     """Manifest and raw bytes of a segment; of its generations the highest from `wanted` on down that verifies by content, else any other of the same content.
 
     Also what is wrong with those that do not. Raises what is wrong with `wanted` if none verifies, and Unavailable.
     """
     key = wanted.key() if isinstance(wanted, SegmentManifest) else wanted
-    spoilt: list[Spoilt] = []
+    spoilt: list[Fault] = []
     tried = [key]
     first_error: Corrupt | Missing | None = None
     while tried:
@@ -110,7 +109,7 @@ async def read_segment(store: ObjectStore, wanted: SegmentManifest | SegmentKey)
             manifest = wanted if isinstance(wanted, SegmentManifest) and at == key else await fetch_manifest(store, at)
             return manifest, await fetch_segment(store, manifest), spoilt
         except (Corrupt, Missing) as error:
-            spoilt.append(_spoilt(at, error))
+            spoilt.append(fault_of(error, where=build(at), lsn=at.first))
             if first_error is None:
                 first_error = error
                 tried = await _generations(store, key)
@@ -124,12 +123,6 @@ async def _generations(store: ObjectStore, key: SegmentKey) -> list[SegmentKey]:
     found = [other for other in map(parse, await list_all(store, prefix)) if isinstance(other, SegmentKey) and other.manifest]
     others = [one.twin() for one in found if one.sha16 == key.sha16 and one.generation != key.generation]
     return sorted(others, key=lambda one: -one.generation)
-
-
-def _spoilt(key: SegmentKey, error: Corrupt | Missing) -> Spoilt:
-    named = str(error.fields.get("where", error.fields.get("what", "")))
-    where = named if "/" in named else build(key)
-    return error.kind, where, key.first, str(error)
 
 
 def open_segment(manifest: SegmentManifest, data: bytes) -> bytes:
@@ -198,7 +191,7 @@ async def _run(
     progress: Progress | None,
 ) -> Rebuilt:
     fed = 0
-    spoilt: list[Spoilt] = []
+    spoilt: list[Fault] = []
     for wanted in segments:
         if replay.done or (isinstance(wanted, SegmentManifest) and not replay.wants(wanted)):
             break
@@ -354,5 +347,5 @@ def from_answer(answer: dict[str, Any]) -> Rebuilt:
     fields = dict(answer)
     fields["total"] = Total(int(answer["total"]["sum"], 16), answer["total"]["rows"])
     fields["chain"] = bytes.fromhex(answer["chain"])
-    fields["spoilt"] = tuple((one[0], one[1], one[2], one[3]) for one in answer["spoilt"])
+    fields["spoilt"] = tuple(Fault(*one) for one in answer["spoilt"])
     return Rebuilt(**fields)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from scrubjay.archiver.format.base import BaseManifest, decode_base, encode_base
+from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import SegmentKey, build
 from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest, encode_manifest
 from scrubjay.archiver.format.records import check_against, check_records
@@ -13,20 +14,11 @@ from scrubjay.archiver.read.rebuild import fetch_segment, rebuild, segment_keys
 from scrubjay.archiver.read.replay import Cut
 from scrubjay.base.checksum import row_hash
 from scrubjay.base.env import Disk, JobContext, Jobs, ObjectStore
-from scrubjay.base.errors import Corrupt, Missing
+from scrubjay.base.errors import FORGED, Corrupt, Missing
 from scrubjay.storage.btree.rowfile import read_rowfile
 from scrubjay.storage.log.digest import MASK, Total
 
 CHECK_JOB = "scrubjay.archiver.verify.jobs:check_job"
-
-
-class Fault(NamedTuple):
-    """kind: unreadable | hole | forged. object: its key."""
-
-    kind: str
-    object: str
-    lsn: int | None
-    detail: str
 
 
 class Item(NamedTuple):
@@ -34,12 +26,6 @@ class Item(NamedTuple):
 
     manifest: SegmentManifest
     after_stamp: int
-
-
-def fault_of(error: Missing | Corrupt, *, where: str, lsn: int | None) -> Fault:
-    """What an error from reading says about the archive. where: the object that was being read."""
-    named = str(error.fields.get("what" if isinstance(error, Missing) else "where", where))
-    return Fault(error.kind, named if "/" in named else where, error.fields.get("lsn", lsn), str(error))
 
 
 async def check_segments(store: ObjectStore, items: Sequence[Item], *, deep: bool) -> list[Fault]:
@@ -96,7 +82,7 @@ async def check_base(store: ObjectStore, base: BaseManifest, *, deep: bool) -> l
     except Corrupt as error:
         return [Fault(error.kind, where, base.lsn, str(error))]
     if found != base.total:
-        return [Fault("forged", where, base.lsn, "the base's rows differ from its digest")]
+        return [Fault(FORGED, where, base.lsn, "the base's rows differ from its digest")]
     return []
 
 
@@ -127,9 +113,9 @@ async def check_replay(
         done = await rebuild(store, disk, base=base, segments=segments, cut=Cut(), output=None, work=work)
     except (Missing, Corrupt) as error:
         return [fault_of(error, where=where, lsn=None)]
-    faults = [Fault(kind, name, lsn, detail) for kind, name, lsn, detail in done.spoilt]
+    faults = list(done.spoilt)
     if follower is not None and done.sealed == follower.lsn and (done.total != follower.total or done.chain != follower.chain):
-        faults.append(Fault("forged", build(follower.key()), follower.lsn, "the base is not what the log before it gives"))
+        faults.append(Fault(FORGED, build(follower.key()), follower.lsn, "the base is not what the log before it gives"))
     return faults
 
 

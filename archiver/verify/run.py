@@ -20,6 +20,7 @@ from typing import Any
 from scrubjay.archiver.coverage import Closed, Coverage, Mark, Span, Start
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.closed import decode_closed
+from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.identity import clusters, decode_epoch, decode_identity
 from scrubjay.archiver.format.layout import (
     BaseKey,
@@ -34,13 +35,13 @@ from scrubjay.archiver.format.layout import (
     partition_prefix,
 )
 from scrubjay.archiver.format.manifest import SegmentManifest, place
-from scrubjay.archiver.read.index import PartitionIndex, Problem, ShelfReader, closed_fault, superseded
+from scrubjay.archiver.read.index import PartitionIndex, ShelfReader, closed_fault, superseded
 from scrubjay.archiver.read.names import PARALLEL, Names, list_all, names_of, seems_whole, sweep
 from scrubjay.archiver.read.rows import row_of
 from scrubjay.archiver.verify.jobs import Item, batches, run_check
 from scrubjay.archiver.verify.report import LEVELS, Finding, Memory, VerifyOptions, VerifyReport, is_gone
 from scrubjay.base.env import Disk, Jobs, ObjectStore, Tasks
-from scrubjay.base.errors import Corrupt, Invalid, Missing, Unavailable
+from scrubjay.base.errors import FORGED, HOLE, UNREADABLE, Corrupt, Invalid, Missing, Unavailable
 from scrubjay.base.hlc import stamp_micros, stamp_of
 from scrubjay.base.together import in_parallel
 
@@ -138,17 +139,17 @@ class Verifier:
                 low, high = (stamp_micros(stamp) for stamp in self._stamps)
                 if high - low > SILENT_US:
                     self._find(
-                        "hole", closed_prefix(self._cluster), "not one closed object is left of a cluster that published them for minutes"
+                        HOLE, closed_prefix(self._cluster), "not one closed object is left of a cluster that published them for minutes"
                     )
             for key in self._options.expected:
                 if self._options.table is None and key not in self._failed and await self._store.head(key) is None:
-                    self._find("hole", key, "the object was written and is gone")
+                    self._find(HOLE, key, "the object was written and is gone")
         except _Spent:
             self.report.complete, self.report.reason = False, "budget_spent"
         except Unavailable as error:
             if self._options.archived is None or not is_gone(error):
                 raise
-            self._find("hole", build(IdentityKey(self._cluster)), f"the archive was here and is gone: {error}")
+            self._find(HOLE, build(IdentityKey(self._cluster)), f"the archive was here and is gone: {error}")
             self.report.complete, self.report.reason = False, "archive_gone"
         self.report.failed = len(self._failed)
         return self.report
@@ -234,7 +235,7 @@ class Verifier:
             self.report.bytes += len(data)
             decode(data)
         except Missing:
-            self._find("hole", key, "the object is gone")
+            self._find(HOLE, key, "the object is gone")
         except Corrupt as error:
             self._find(error.kind, key, str(error))
 
@@ -271,17 +272,17 @@ class Verifier:
             self.report.bytes += len(data)
             closed = decode_closed(data, where=key)
         except Missing:
-            return self._find("hole", key, "the object is gone")
+            return self._find(HOLE, key, "the object is gone")
         except Corrupt as error:
             return self._find(error.kind, key, str(error))
         now_us = self._options.wall_us if self._options.wall_us is not None else closed.time_us
         fault = await closed_fault(closed, self._reader.epochs, now_us=now_us, ahead_us=self._options.ahead_us)
         if fault is not None:
-            return self._find("forged", key, fault)
+            return self._find(FORGED, key, fault)
         if closed.before_us is not None and newest[closed.node] - closed.before_us < EXPIRY_US_MIN:
             name = build(ClosedKey(closed.cluster, closed.node, closed.before_us))
             if name not in sizes and await self._store.head(name) is None:
-                self._find("hole", name, "the closed object is gone; the one after it names it")
+                self._find(HOLE, name, "the closed object is gone; the one after it names it")
         for point in closed.points:
             self._facts_of(point.table, point.partition).note_closed(
                 Closed(point.closed, point.last_content, point.last_seal, point.chain, closed.epoch), point.archived
@@ -299,7 +300,7 @@ class Verifier:
         if self._memory is not None:
             for key in await self._memory.objects(prefix):
                 if key not in listed and await self._store.head(key) is None:
-                    self._find("hole", key, "the object was proven earlier and is gone", table=table, partition=partition)
+                    self._find(HOLE, key, "the object was proven earlier and is gone", table=table, partition=partition)
 
     # --- one partition ---
 
@@ -325,7 +326,7 @@ class Verifier:
             1 for key in names.base if key.endswith("manifest.json")
         )
         for problem in (*problems, *more):
-            self._find(problem.kind, problem.object, problem.detail, lsn=problem.first, table=table, partition=partition)
+            self._find(problem.kind, problem.object, problem.detail, lsn=problem.lsn, table=table, partition=partition)
         index.named = max([0, *(key.last for key in map(parse, names.log) if isinstance(key, SegmentKey) and key.manifest)])
         found = index.coverage()
         self._orphans(names, found)
@@ -337,13 +338,13 @@ class Verifier:
         if self._at_least("replayed") and (found.thread or found.starts):
             await self._replay(index, found)
 
-    async def _log(self, names: Names, index: PartitionIndex) -> list[Problem]:
+    async def _log(self, names: Names, index: PartitionIndex) -> list[Fault]:
         """Every manifest, and at deeper levels the segments beside them. Of a range and content the highest generation that verifies is looked into."""
         groups: dict[tuple[int, int, str], list[SegmentKey]] = {}
         for key in map(parse, names.log):
             if isinstance(key, SegmentKey) and key.manifest:
                 groups.setdefault((key.first, key.last, key.sha16), []).append(key)
-        problems: list[Problem] = []
+        problems: list[Fault] = []
         order = sorted(groups)
         before: SegmentManifest | None = None
         for start in range(0, len(order), BATCH * 4):
@@ -360,17 +361,17 @@ class Verifier:
                 index.rows.add(row_of(best))
                 if self._options.members is not None and not self._options.members.issuperset(best.members):
                     detail = f"agreed by members {list(best.members)}, of whom not all exist"
-                    problems.append(Problem(build(best.key().twin()), "forged", detail, best.first, best.last))
+                    problems.append(Fault(FORGED, build(best.key().twin()), best.first, detail, best.last))
                 low, high = self._stamps or (best.first_stamp, best.last_stamp)
                 self._stamps = (min(low, best.first_stamp), max(high, best.last_stamp))
                 follows = before is not None and (before.last + 1, before.chain) == (best.first, best.chain_before)
                 items.append(Item(best, before.last_stamp if before is not None and follows else 0))
                 if before is not None and follows and place(before) != place(best):
                     detail = "it names another table, schema or range than the segment before"
-                    problems.append(Problem(build(best.key().twin()), "forged", detail, best.first, best.last))
+                    problems.append(Fault(FORGED, build(best.key().twin()), best.first, detail, best.last))
                 if before is not None and follows and best.first_stamp <= before.last_stamp:
                     problems.append(
-                        Problem(build(best.key().twin()), "forged", "stamps go back in front of this segment", best.first, best.last)
+                        Fault(FORGED, build(best.key().twin()), best.first, "stamps go back in front of this segment", best.last)
                     )
                 before = best
             await self._objects(items, names.table, names.partition)
@@ -425,7 +426,7 @@ class Verifier:
                 covered = any(one.first <= key.first and key.last <= one.last for one in found.thread)
                 if not covered and key.first <= last:
                     self._find(
-                        "hole",
+                        HOLE,
                         build(key.twin()),
                         "the manifest is gone, its segment is there",
                         lsn=key.first,
@@ -451,7 +452,7 @@ class Verifier:
             # Looked at again: a manifest that came meanwhile ends an upload that was under way.
             if whole.hexdigest()[:16] == keys[0].sha16 and await self._store.head(where) is None:
                 detail = "the base's manifest is gone, its rows are there"
-                self._find("hole", where, detail, lsn=keys[0].lsn, table=names.table, partition=names.partition)
+                self._find(HOLE, where, detail, lsn=keys[0].lsn, table=names.table, partition=names.partition)
 
     def _holes(self, index: PartitionIndex, found: Coverage) -> None:
         """What coverage calls absent. What is known of lost objects was said already; here the rest, one finding for each range."""
@@ -461,7 +462,7 @@ class Verifier:
                 named = f"{base_prefix(self._cluster, table, partition)}{hole.first_lsn:016x}"
                 if not any(key.startswith(named) for key in self._failed):
                     detail = f"the base at LSN {hole.first_lsn}, on which this log rests, is gone"
-                    self._find("hole", named, detail, lsn=hole.first_lsn, table=table, partition=partition)
+                    self._find(HOLE, named, detail, lsn=hole.first_lsn, table=table, partition=partition)
                 continue
             told = sorted(
                 (key.first, key.last) for key in map(parse, self._failed) if isinstance(key, SegmentKey) and key.partition == partition
@@ -472,7 +473,7 @@ class Verifier:
                     at = high + 1
             if at <= hole.last_lsn:
                 why = "are not in the archive" if any(span.first > hole.last_lsn for span in found.thread) else "were archived and are gone"
-                self._find("hole", None, f"records {at} to {hole.last_lsn} {why}", lsn=at, table=table, partition=partition)
+                self._find(HOLE, None, f"records {at} to {hole.last_lsn} {why}", lsn=at, table=table, partition=partition)
 
     def _strays(self, index: PartitionIndex, found: Coverage) -> None:
         """Forks, and what fits nowhere."""
@@ -482,15 +483,15 @@ class Verifier:
             if isinstance(one, Span):
                 name = build(rows[one].key(*where).twin())
                 detail = "it does not fit the chain of the history that counts"
-                self._find("forged", name, detail, lsn=one.first, table=index.table, partition=index.partition)
+                self._find(FORGED, name, detail, lsn=one.first, table=index.table, partition=index.partition)
             elif isinstance(one, Start):
                 for entry in index.bases:
                     if entry.start() == one:
                         detail = "the base is not on the chain of the history that counts"
-                        self._find("forged", build(entry.key(*where)), detail, lsn=one.lsn, table=index.table, partition=index.partition)
+                        self._find(FORGED, build(entry.key(*where)), detail, lsn=one.lsn, table=index.table, partition=index.partition)
         for fork in found.forks:
             detail = f"two histories from LSN {fork.first_lsn} on, epochs {', '.join(map(str, fork.epochs))}"
-            self._find("forged", None, detail, lsn=fork.first_lsn, table=index.table, partition=index.partition)
+            self._find(FORGED, None, detail, lsn=fork.first_lsn, table=index.table, partition=index.partition)
 
     async def _replay(self, index: PartitionIndex, found: Coverage) -> None:
         """Rebuild from every start to the next one and to the end: each seal's digest, and that each base is what the log before it gives."""
@@ -535,24 +536,24 @@ class Verifier:
             deep=deep,
             work=self._work,
         )
-        for kind, key, lsn, detail in faults:
-            self._find(kind, key, detail, lsn=lsn, table=table, partition=partition)
+        for fault in faults:
+            self._find(fault.kind, fault.object, fault.detail, lsn=fault.lsn, table=table, partition=partition)
 
 
 def _best(
-    group: Sequence[SegmentKey], found: Mapping[SegmentKey, SegmentManifest | Problem], sizes: Mapping[str, int]
-) -> tuple[SegmentManifest | None, list[Problem]]:
+    group: Sequence[SegmentKey], found: Mapping[SegmentKey, SegmentManifest | Fault], sizes: Mapping[str, int]
+) -> tuple[SegmentManifest | None, list[Fault]]:
     """The highest generation of one range and content that can be used, and what is wrong with those above it."""
-    problems: list[Problem] = []
+    problems: list[Fault] = []
     for key in sorted(group, key=lambda one: -one.generation):
         one, data = found[key], build(key.twin())
-        if isinstance(one, Problem):
+        if isinstance(one, Fault):
             problems.append(one)
         elif data not in sizes:
-            problems.append(Problem(data, "hole", "the segment object is gone, its manifest is there", key.first, key.last))
+            problems.append(Fault(HOLE, data, key.first, "the segment object is gone, its manifest is there", key.last))
         elif sizes[data] != one.stored.size:
             detail = f"{sizes[data]} bytes where its manifest says {one.stored.size}"
-            problems.append(Problem(data, "unreadable", detail, key.first, key.last))
+            problems.append(Fault(UNREADABLE, data, key.first, detail, key.last))
         else:
             return one, problems
     return None, problems

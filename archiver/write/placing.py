@@ -17,7 +17,7 @@ from scrubjay.archiver.read.rebuild import open_segment
 from scrubjay.archiver.write.outgoing import Outgoing
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, ObjectStore
-from scrubjay.base.errors import Corrupt, Exists, Missing, Unavailable
+from scrubjay.base.errors import FORGED, HOLE, Corrupt, Exists, Missing, Unavailable
 from scrubjay.storage.archive_port import PartitionFacts, SealedSegment
 
 GENERATIONS_MAX = 32
@@ -111,7 +111,7 @@ class Placer:
             except Corrupt as error:
                 return Bad(generation, name, error.kind, str(error))
             if _content(said) != _content(manifest):
-                return Bad(generation, name, "forged", "the manifest says something else")
+                return Bad(generation, name, FORGED, "the manifest says something else")
             return read
         return False
 
@@ -165,11 +165,11 @@ class Placer:
         except Corrupt as error:
             return Bad(generation, name, error.kind, str(error))
         if manifest.chain != segment.chain:  # it covers everything that the members agreed on
-            return Bad(generation, name, "forged", "the manifest's chain value differs from what the members agreed on")
+            return Bad(generation, name, FORGED, "the manifest's chain value differs from what the members agreed on")
         try:
             there = await self._store.get(data_key)
         except Missing:
-            return Bad(generation, data_key, "hole", "the segment object is gone, its manifest is there")
+            return Bad(generation, data_key, HOLE, "the segment object is gone, its manifest is there")
         try:
             found = await self._env.tasks.blocking(lambda: open_segment(manifest, there))
         except Corrupt as error:

@@ -183,7 +183,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "spoilt-generation-trusted",
         "scrubber/rebuilt.py",
-        "            self._shelves.distrust(Damage(*spoilt))\n",
+        "            self._shelves.distrust(spoilt)\n",
         "",
         ("tests/unit/scrubber/test_scrub_archive.py::test_a_bad_generation_that_a_scrub_read_is_left_out_of_what_restores_read",),
     ),
@@ -274,7 +274,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "healers-evidence-not-looked-up",
         "scrubber/outcome.py",
-        "replace(one, evidence=aside.get(fault_of(one.finding)))",
+        "replace(one, evidence=aside.get(subject_of(one.finding)))",
         "one",
         ("tests/unit/scrubber/test_scrub_run.py::test_a_copy_that_the_healer_set_aside_while_it_was_compared_has_its_evidence_told",),
     ),

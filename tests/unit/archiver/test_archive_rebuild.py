@@ -166,11 +166,11 @@ def test_another_generation_of_the_same_content_is_read_instead_of_a_rotted_one(
     keys[2] = second.key()
     done = loop.run(rebuild(store, disk, base=None, segments=keys, cut=Cut(), output="out", work="w"))
     assert rows(disk) == sample.state
-    assert [(kind, key) for kind, key, _, _ in done.spoilt] == [("unreadable", build(second.key()))]
+    assert [(one.kind, one.object) for one in done.spoilt] == [("unreadable", build(second.key()))]
     for name in (build(second.key()), build(second.key().twin())):
         kept = store.objects.pop(name)
         done = loop.run(rebuild(store, disk, base=None, segments=keys, cut=Cut(), output="out", work="w"))
-        assert [kind for kind, _, _, _ in done.spoilt] == ["hole"]
+        assert [one.kind for one in done.spoilt] == ["hole"]
         store.objects[name] = kept
     store.objects[build(good.key())] = data[:-1]
     with pytest.raises(Corrupt) as caught:

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from scrubjay.archiver.format.fault import Fault
 from scrubjay.base.errors import Corrupt, Missing, Unavailable
 from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.scrubber.compare import differences_in
 from scrubjay.scrubber.evidence import Side
 from scrubjay.scrubber.options import ScrubOptions
-from scrubjay.scrubber.reference import Damage, base_due
+from scrubjay.scrubber.reference import base_due
 from scrubjay.scrubber.report import ScrubReport
 from scrubjay.scrubber.run import choose, order, scrub
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
@@ -156,9 +157,9 @@ def test_no_majority_heals_nothing() -> None:
 @pytest.mark.parametrize(
     ("damage", "kind"),
     [
-        (Missing("a hole", damage=(Damage("hole", "t/p/log/7.seg", 7, ""),)), "hole"),
-        (Corrupt("bad checksum", damage=(Damage("unreadable", "t/p/log/7.seg", None, ""),)), "unreadable"),
-        (Corrupt("the chain is broken", damage=(Damage("forged", "t/p/log/7.seg", 7, ""),)), "forged"),
+        (Missing("a hole", damage=(Fault("hole", "t/p/log/7.seg", 7, ""),)), "hole"),
+        (Corrupt("bad checksum", damage=(Fault("unreadable", "t/p/log/7.seg", None, ""),)), "unreadable"),
+        (Corrupt("the chain is broken", damage=(Fault("forged", "t/p/log/7.seg", 7, ""),)), "forged"),
     ],
 )
 def test_damage_in_the_archive_is_a_finding_and_the_copies_are_unverified(damage: Any, kind: str) -> None:

@@ -1,0 +1,33 @@
+"""What is wrong with an object of the archive, as one value, whoever met it. Pure. The kind comes with the error (`base.errors`): nobody reads its words."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from scrubjay.archiver.format.layout import parse
+from scrubjay.base.errors import Corrupt, Missing
+
+
+class Fault(NamedTuple):
+    """kind: unreadable | hole | forged (base.errors). object: its key, "" if unknown (of a lost one: as much of it as can be known). lsn: the first record
+    that cannot be had because of it, None if unknown. last: the last one, None if it is not a range of the log."""
+
+    kind: str
+    object: str
+    lsn: int | None
+    detail: str
+    last: int | None = None
+
+
+def object_of(error: Missing | Corrupt) -> str | None:
+    """Key of the object that an error names, in `where` or else in `what`; None if it names none."""
+    for name in ("where", "what"):
+        said = error.fields.get(name)
+        if isinstance(said, str) and parse(said) is not None:
+            return said
+    return None
+
+
+def fault_of(error: Missing | Corrupt, *, where: str = "", lsn: int | None = None) -> Fault:
+    """What an error from reading says about the archive. where, lsn: of what was being read, for what the error itself does not name."""
+    return Fault(error.kind, object_of(error) or where, error.fields.get("lsn", lsn), str(error))
