@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import scrubjay.archiver
-import scrubjay.pitr
-import scrubjay.scrubber
+from scrubjay import archiver, pitr, scrubber
 from scrubjay.archiver.format.fault import Fault, fault_of, object_of
 from scrubjay.archiver.format.layout import SegmentKey, build
 from scrubjay.base.errors import FORGED, HOLE, Corrupt, Missing
