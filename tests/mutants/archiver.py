@@ -484,8 +484,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "closed-link-unchecked",
         "archiver/verify/run.py",
-        '            if name not in sizes and await self._store.head(name) is None:\n                self._find("hole", name, "the closed',
-        '            if False:\n                self._find("hole", name, "the closed',
+        '            if name not in sizes and await self._store.head(name) is None:\n                self._find(HOLE, name, "the closed',
+        '            if False:\n                self._find(HOLE, name, "the closed',
         ("tests/unit/archiver/test_archive_verify.py::test_a_deleted_object_is_found_and_named",),
     ),
     Mutant(
