@@ -9,6 +9,7 @@ from typing import Any
 from scrubjay.base.env import Disk, Env
 from scrubjay.base.ids import Member, NodeName
 from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.metadata import Metadata
 from scrubjay.storage.control.router import Router
 from scrubjay.storage.control.service import Service
@@ -23,6 +24,7 @@ class Control:
     nodes: Mapping[NodeName, Any]
     ports: Mapping[NodeName, NodePort]
     system: TableMeta
+    fleet: Fleet
     router: Router
     metadata: Metadata
     store: Store
@@ -30,8 +32,8 @@ class Control:
 
     async def up(self, waits: Callable[[str], object] = lambda why: None) -> None:
         """Host the metadata group, wait until it answers, however long that takes, load the catalogue and host every table. waits: told why it waits still."""
-        self.store.host(self.system)
-        await self.store.start(waits)
+        self.store.tables.host(self.system)
+        await self.store.tables.start(waits)
 
 
 def open_control(
@@ -48,16 +50,26 @@ def open_control(
     tree_timeout_s: float = 900.0,
 ) -> Control:
     """nodes, ports: see Control. system: the metadata group. disk: where findings are kept."""
+    fleet = Fleet(env, ports)
     router = Router(env, ports)
     metadata = Metadata(env, router, system)
     store = Store(
         env,
-        nodes=nodes,
+        fleet=fleet,
         router=router,
         metadata=metadata,
         members=members,
         initial_partitions=initial_partitions,
         pitr_default=pitr_default,
     )
-    service = Service(env, nodes=nodes, store=store, metadata=metadata, disk=disk, node_folder=node_folder, tree_timeout_s=tree_timeout_s)
-    return Control(nodes, ports, system, router, metadata, store, service)
+    service = Service(
+        env,
+        nodes=nodes,
+        fleet=fleet,
+        tables=store.tables,
+        metadata=metadata,
+        disk=disk,
+        node_folder=node_folder,
+        tree_timeout_s=tree_timeout_s,
+    )
+    return Control(nodes, ports, system, fleet, router, metadata, store, service)

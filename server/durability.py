@@ -107,7 +107,7 @@ class VerifyRuns:
                 budget_us=budget_us,
                 archived=archived,
                 expected=self._index.newest_heard(),
-                members=frozenset(node.number for node in self._control.nodes.values()),
+                members=frozenset(node.number for node in self._control.ports.values()),
                 wall_us=self._env.clock.wall_us(),
                 ahead_us=ahead_us(self._options),
             ),
@@ -183,7 +183,7 @@ def _merged(reports: Sequence[VerifyReport]) -> Report:
 
 
 class Durability:
-    """archive, verify, scrub, restore: what the admin API asks. Also what the store asks (storage.control.store.Durability)."""
+    """archive, verify, scrub, restore: what the admin API asks. Also what the store asks (storage.control.backups.Durability)."""
 
     def __init__(
         self,
@@ -202,7 +202,7 @@ class Durability:
         return self.archive.window(table)
 
     def hurry(self) -> None:
-        """See storage.control.store.Durability."""
+        """See storage.control.backups.Durability."""
         for agent in self._agents:
             agent.closed_soon()
 
@@ -266,7 +266,7 @@ def open_durability(
     healer = Healer(env, control.service, references, log=log)
     verify_runs = VerifyRuns(env, store, disk, jobs, ledger, control, index, options)
     durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents)
-    control.store.durability = durability
+    control.store.backups.durability = durability
     windows.start()
     healer.start()
     restore.resume_unfinished()

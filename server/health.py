@@ -36,7 +36,8 @@ from scrubjay.server.problems import (
     serving,
 )
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
-from scrubjay.storage.node import Node
+from scrubjay.storage.control.fleet import copy_of
+from scrubjay.storage.node.port import NodeStatus, ReplicaFacts, error_of
 
 LOOK_S = 1.0
 """Between two looks at everything; a problem is known this soon."""
@@ -129,6 +130,7 @@ class Health:
         self._checks: dict[str, tuple[int, str]] = {}
         """Of each partition, when its archive was verified last and what stands."""
         self._view: View | None = None
+        self._status: dict[NodeName, NodeStatus] = {}
         self._view_boot_us = 0
         self._task: Task[None] | None = None
 
@@ -192,47 +194,49 @@ class Health:
 
     def _facts(self, now_us: int) -> Facts:
         tables = [table for table in self._control.service.tables() if not _restoring(table)]
+        self._status = {name: node.status() for name, node in self._control.ports.items()}
+        copies = {(facts.node, facts.partition): facts for facts in self._control.fleet.all_facts()}
         return Facts(
-            [self._node(name) for name in self._control.nodes],
-            [part for table in tables if not _dropped(table) for part in self._partitions(table)],
+            [self._node(status) for status in self._status.values()],
+            [part for table in tables if not _dropped(table) for part in self._partitions(table, copies)],
             [self._table(table, now_us) for table in tables],
             self._archive(now_us),
             self._options.lag_alarm_us / 1e6,
         )
 
-    def _node(self, name: NodeName) -> NodeFacts:
-        node = self._control.nodes[name]
-        failed = None if node.failed is None else str(node.failed)
-        used = node.wal.usage().used if failed is None else 0
+    def _node(self, status: NodeStatus) -> NodeFacts:
         return NodeFacts(
-            name,
-            node.started,
-            failed,
-            node.full,
-            self._heard.why(name, None),
-            used,
+            status.name,
+            status.started,
+            None if status.failed is None else str(error_of(status.failed)),
+            status.full,
+            self._heard.why(status.name, None),
+            status.wal_used,
             self._options.wal_limit,
             self._options.wal_file,
-            self._free(name),
-            0.0 if failed is not None else self._ahead_s(node),
+            self._free(status.name),
+            0.0 if status.failed is not None else self._ahead_s(status),
         )
 
-    def _ahead_s(self, node: Node) -> float:
-        ahead_us = (node.clock.reservation >> 12) - self._env.clock.wall_us()
-        return ahead_us / 1e6 if ahead_us > RESERVATION_US + node.options.max_clock_offset_us else 0.0
+    def _ahead_s(self, status: NodeStatus) -> float:
+        ahead_us = status.reserved_us - self._env.clock.wall_us()
+        return ahead_us / 1e6 if ahead_us > RESERVATION_US + status.offset_us else 0.0
 
-    def _partitions(self, table: TableMeta) -> list[PartitionFacts]:
+    def _partitions(self, table: TableMeta, known: Mapping[tuple[NodeName, PartitionId], ReplicaFacts]) -> list[PartitionFacts]:
         found = []
         for info in table.partitions:
-            leader = self._control.store.leader(info.partition_id)
-            copies = self._control.service.copies(info.partition_id)
-            takers = sum(copy.state != "down" and not self._control.nodes[copy.node].full for copy in copies)
+            members = self._control.fleet.members(info)
+            copies = [copy_of(node, known.get((node.name, info.partition_id))) for node in members]
+            leader = next(
+                (name for name in self._status if (one := known.get((name, info.partition_id))) is not None and one.answers), None
+            )
+            takers = sum(copy.state != "down" and not self._status[copy.node].full for copy in copies)
             found.append(
                 PartitionFacts(
                     table.name,
                     info.partition_id,
                     leader is not None,
-                    leader is not None and not leader.node.full,
+                    leader is not None and not self._status[leader].full,
                     takers,
                     tuple(CopyFacts(copy.node, copy.state, self._heard.why(copy.node, info.partition_id)) for copy in copies),
                 )
@@ -325,15 +329,15 @@ class Health:
         }
 
     def _node_json(self, facts: NodeFacts, view: View) -> dict[str, Any]:
-        node = self._control.nodes[NodeName(facts.name)]
+        status = self._status[NodeName(facts.name)]
         state = "ok" if facts.started else "starting"
         state = "failed" if facts.failed is not None else "full" if facts.full else state
         return {
             "node": facts.name,
             "zone": self._options.zones.get(NodeName(facts.name)),
             "state": state,
-            "leaders": sum(replica.term is not None for replica in node.replicas.values()) if facts.failed is None else 0,
-            "replicas": len(node.replicas),
+            "leaders": status.leaders if facts.failed is None else 0,
+            "replicas": status.replicas,
             "wal_bytes": facts.used,
             "wal_limit_bytes": facts.limit,
             "full": facts.full,

@@ -4,7 +4,6 @@ by a deadline."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.writer import UNKNOWN
@@ -12,7 +11,7 @@ from scrubjay.base.env import Env
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.together import within
 from scrubjay.storage.control.store import Store
-from scrubjay.storage.node import Node
+from scrubjay.storage.node.port import HandOver, NodePort
 
 LAST_WORDS_S = 1.0
 """How long a planned stop waits for the closed timestamps to reach the last write: a few support intervals."""
@@ -47,14 +46,12 @@ async def _claimed(env: Env, store: Store, agents: Sequence[ArchiveAgent], *, de
         await env.tasks.sleep(_POLL_S)
 
 
-async def hand_over(env: Env, nodes: Sequence[Node]) -> None:
+async def hand_over(env: Env, nodes: Sequence[NodePort]) -> None:
     """Before these nodes stop: what they lead goes to nodes that go on, or is given up for anybody to take. Bounded (`storage.node.node.HAND_OVER_S`)."""
-    leaving = frozenset(node.number for node in nodes)
-    done = []
-    for node in nodes:
-        future = env.tasks.future()
-        done.append(future)
-        node.hand_over(partial(future.set_result, None), leaving=leaving)
+    request = HandOver(tuple(sorted(node.number for node in nodes)))
+    done = [env.tasks.future() for _ in nodes]
+    for node, future in zip(nodes, done, strict=True):
+        node.ask(request, future.set_result)
     for future in done:
         await future
 

@@ -21,7 +21,7 @@ from scrubjay.scrubber.ledger import Proof
 from scrubjay.server.control import Control
 from scrubjay.server.ports import Report
 from scrubjay.storage.catalogue import TableMeta
-from scrubjay.storage.node import Node
+from scrubjay.storage.node.port import ReplicaFacts
 
 FOLLOW_S = 0.5
 """Between two cheap looks at the archive, which move the windows that the API shows: no request while nothing was archived."""
@@ -80,7 +80,7 @@ class Windows:
 
     def watch(self, control: Control, agents: Sequence[ArchiveAgent]) -> None:
         """Before `start`: whose archive this is, and the agents that write it here."""
-        self.control, self.agents, self.nodes = control, agents, list(control.nodes)
+        self.control, self.agents, self.nodes = control, agents, list(control.ports)
         for agent in agents:
             self.hear(agent)
 
@@ -201,7 +201,7 @@ class Windows:
         return [] if self.control is None else [found for one in partitions if (found := _archived_of(self.control, one)) is not None]
 
     def window(self, table: TableMeta) -> tuple[int, int] | None:
-        """See storage.control.store.Durability."""
+        """See storage.control.backups.Durability."""
         found = window_of_table(self.index, _facts(table, None))
         if found.earliest_us is None or found.latest_us is None:
             return None
@@ -273,13 +273,14 @@ class Windows:
 
 
 def archived_here(control: Control) -> list[Archived]:
-    """Every partition that a node of this process holds, or whose end the catalogue knows, with the LSN up to which it was archived."""
+    """Every partition that a node holds, or whose end the catalogue knows, with the LSN up to which it was archived."""
     found: list[Archived] = []
+    copies = _by_partition(control)
     tables = {table.table_id: table for table in (*control.service.tables(), control.system)}
     for table in tables.values():
         finals = {final.partition_id: final for final in table.finals} if table.archived_at is not None else {}
         for info in table.partitions:
-            known = [_end(node, info.partition_id) for node in control.nodes.values() if info.partition_id in node.replicas]
+            known = [_end(facts) for facts in copies.get(info.partition_id, ())]
             if info.partition_id in finals:
                 known.append((finals[info.partition_id].lsn, bytes.fromhex(finals[info.partition_id].chain)))
             if known:
@@ -288,28 +289,29 @@ def archived_here(control: Control) -> list[Archived]:
     return found
 
 
+def _by_partition(control: Control) -> dict[PartitionId, list[ReplicaFacts]]:
+    found: dict[PartitionId, list[ReplicaFacts]] = {}
+    for facts in control.fleet.all_facts():
+        found.setdefault(facts.partition, []).append(facts)
+    return found
+
+
 def _archived_of(control: Control, partition: PartitionId) -> Archived | None:
-    """One partition, as the nodes of this process know it."""
-    holding = [node for node in control.nodes.values() if partition in node.replicas]
-    if not holding:
+    """One partition, as its nodes know it."""
+    copies = control.fleet.facts(partition)
+    if not copies:
         return None
-    lsn, chain = max([_end(node, partition) for node in holding], key=_further)
-    return Archived(holding[0].replicas[partition].table.table_id, partition, lsn, chain)
+    lsn, chain = max([_end(facts) for facts in copies], key=_further)
+    return Archived(copies[0].table, partition, lsn, chain)
 
 
 def _further(end: tuple[int, bytes | None]) -> tuple[int, bool]:
     return end[0], end[1] is not None
 
 
-def _end(node: Node, partition: PartitionId) -> tuple[int, bytes | None]:
+def _end(facts: ReplicaFacts) -> tuple[int, bytes | None]:
     """A replica's archived LSN, and the chain value there if it still has it."""
-    facts = node.replicas[partition].segments.facts
-    chain = None
-    if facts.sealed and facts.sealed[0].statement.first == facts.archived + 1:
-        chain = facts.sealed[0].chain_before
-    elif not facts.sealed and facts.last_seal == facts.archived:
-        chain = facts.chain
-    return facts.archived, chain
+    return facts.archived, facts.archived_chain or None
 
 
 def _facts(table: TableMeta, control: Control | None) -> TableFacts:
@@ -320,12 +322,11 @@ def _facts(table: TableMeta, control: Control | None) -> TableFacts:
     counts = {1: 0, 2: 0, 3: 0}
     known = False
     for partition in partitions:
-        replicas = [node.replicas[partition] for node in control.nodes.values() if partition in node.replicas]
-        if replicas:
+        copies = control.fleet.facts(partition)
+        if copies:
             known = True
-            best = max(replicas, key=lambda replica: (replica.segments.facts.archived, sum(replica.segments.facts.counts)))
-            facts = best.segments.facts
-            unarchived += sum(own.raw_size for own in facts.sealed) + (facts.size if facts.content else 0)
+            best = max(copies, key=lambda facts: (facts.archived, sum(facts.archived_by)))
+            unarchived += best.unarchived
             for number in (1, 2, 3):
-                counts[number] += facts.counts[number - 1]
+                counts[number] += best.archived_by[number - 1]
     return TableFacts(table.table_id, table.name, partitions, table.dropped_at, unarchived, counts if known else None)

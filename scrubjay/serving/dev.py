@@ -209,7 +209,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     deadline = env.clock.boot_us() + patience_us
     left = await planned_stop(env, cluster.store, agents, quiet=durability.quiet, deadline_us=deadline, log=_log.warning)
     await server.stop()
-    await hand_over(env, list(cluster.nodes.values()))
+    await hand_over(env, list(cluster.control.ports.values()))
     await _close(cluster, claiming, agents, jobs, durability)
     if left:
         with contextlib.suppress(OSError):

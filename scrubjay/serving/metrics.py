@@ -46,23 +46,21 @@ class Metrics(Collector):
         used = GaugeMetricFamily("scrubjay_wal_used_bytes", "WAL bytes on disk in use", labels=("node",))
         full = GaugeMetricFamily("scrubjay_node_full", "1 while the WAL limit refuses writes", labels=("node",))
         failed = GaugeMetricFamily("scrubjay_node_failed", "1 after the node stopped using its disk", labels=("node",))
-        for name, node in self._cluster.nodes.items():
-            count: dict[str, int] = {}
-            for replica in node.replicas.values():
-                count[replica.state] = count.get(replica.state, 0) + 1
-            for state, number in sorted(count.items()):
+        for name, node in self._cluster.control.ports.items():
+            status = node.status()
+            for state, number in sorted(status.states.items()):
                 states.add_metric((name, state), number)
-            leaders.add_metric((name,), sum(replica.term is not None for replica in node.replicas.values()))
-            if name in self._cluster.wals:
-                used.add_metric((name,), self._cluster.wals[name].usage().used)
-            full.add_metric((name,), int(node.full))
-            failed.add_metric((name,), int(node.failed is not None))
+            leaders.add_metric((name,), status.leaders)
+            if name in self._cluster.running:
+                used.add_metric((name,), status.wal_used)
+            full.add_metric((name,), int(status.full))
+            failed.add_metric((name,), int(status.failed is not None))
         return [states, leaders, used, full, failed, *self._findings()]
 
     def _findings(self) -> list[Metric]:
         service = self._cluster.service
         heals = CounterMetricFamily("scrubjay_heals", "Copies rebuilt from the archive since the start", labels=("node", "outcome"))
-        for name in self._cluster.nodes:
+        for name in self._cluster.control.ports:
             for outcome in ("done", "failed"):
                 heals.add_metric((name, outcome), service.heals.get((name, outcome), 0))
         kept = GaugeMetricFamily("scrubjay_findings", "Findings that no scrub has told of yet", value=len(service.found))

@@ -20,6 +20,7 @@ from scrubjay.serving.folder import ClusterFile
 from scrubjay.serving.metrics import Metrics
 from scrubjay.storage.api import limits
 from scrubjay.storage.api.sigv4 import Key, Verifier
+from scrubjay.storage.node.port import NodePort, error_of
 
 
 def keys_of(config: Config) -> dict[str, Key] | None:
@@ -60,17 +61,15 @@ def surface(
             "archive": archive_url,
             "version": __version__,
             "created_at_us": file.created_at,
-            "nodes": {
-                name: {
-                    "failed": str(node.failed) if node.failed is not None else None,
-                    "full": node.full,
-                    "replicas": {
-                        partition: {"state": replica.state, "reason": replica.reason, "applied": replica.applied}
-                        for partition, replica in sorted(node.replicas.items())
-                    },
-                }
-                for name, node in cluster.nodes.items()
-            },
+            "nodes": {name: shown(node) for name, node in cluster.control.ports.items()},
+        }
+
+    def shown(node: NodePort) -> dict[str, Any]:
+        status = node.status()
+        return {
+            "failed": None if status.failed is None else str(error_of(status.failed)),
+            "full": status.full,
+            "replicas": {one.partition: {"state": one.state, "reason": one.reason, "applied": one.applied} for one in node.all_facts()},
         }
 
     admin = AdminApi(

@@ -29,7 +29,7 @@ from scrubjay.server.node import ClockFault, Founding, RunningNode, Told, WalSiz
 from scrubjay.sim.clock import SimClock
 from scrubjay.sim.jobs import SimJobs
 from scrubjay.sim.store import SimStore
-from scrubjay.sim.whole.door import Door
+from scrubjay.sim.whole.door import Door, Wire
 from scrubjay.sim.world import Host, World
 from scrubjay.storage.archive_port import LogSource
 from scrubjay.storage.btree.memory_engine import MemoryEngine, MemoryTrees
@@ -43,6 +43,7 @@ from scrubjay.storage.node.absent import AbsentNode
 from scrubjay.storage.node.archive_source import NodeLogSource
 from scrubjay.storage.node.identity import Members
 from scrubjay.storage.options import StorageOptions
+from scrubjay.storage.replica import Replica
 from scrubjay.storage.service_port import Finding
 
 NAMES = (NodeName("n1"), NodeName("n2"), NodeName("n3"))
@@ -94,8 +95,11 @@ class WholeCluster:
         wal_limit_bytes: int = 64 << 20,
         checkpoint_s: float = 0.002,
         archive_wait_s: float = 60.0,
+        wire: Wire | None = None,
     ) -> None:
         self.world = world
+        self.wire = wire or Wire()
+        """Between the control part and the nodes."""
         self.storage = storage or StorageOptions()
         self.consensus = consensus or ConsensusOptions()
         self._agent = agent
@@ -273,7 +277,7 @@ class WholeCluster:
             listener(host, life)
 
     def _build_control(self, host: Host) -> ControlLife:
-        doors = {one.name: Door(one, number, host) for number, one in enumerate(self.hosts, 1)}
+        doors = {one.name: Door(self.world, one, number, host, self.wire) for number, one in enumerate(self.hosts, 1)}
         parts = open_control(
             host.env,
             nodes=doors,
@@ -360,6 +364,14 @@ class WholeCluster:
         """Nodes that run now."""
         lives: list[RunningNode | None] = [host.process for host in self.hosts]
         return [life.node for life in lives if life is not None and life.node.started]
+
+    def leader(self, partition: PartitionId) -> Replica | None:
+        """The replica that leads and serves now, as it really is: for those who look on."""
+        for node in self.nodes():
+            replica = node.replicas.get(partition)
+            if replica is not None and node.failed is None and replica.serves(consistent=True) is None:
+                return replica
+        return None
 
     def check_invariants(self) -> None:
         for node in self.nodes():

@@ -294,7 +294,7 @@ class Nemesis:
         if table is None:
             return
         info = draw.choice(table.partitions)
-        leader = cluster.store.leader(PartitionId(info.partition_id))
+        leader = cluster.leader(PartitionId(info.partition_id))
         name = leader.node.name if leader is not None and draw.chance(0.7) else self._host().name
         trees = cluster.trees[name]
         content = trees.trees.get(PartitionId(info.partition_id))

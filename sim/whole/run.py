@@ -27,6 +27,7 @@ from scrubjay.sim.whole.churn import Churn, spec_of
 from scrubjay.sim.whole.clients import KEYS, LAST_CLIENT, LIMIT, STRANGERS, Clients, Said
 from scrubjay.sim.whole.cluster import CLUSTER, WholeCluster
 from scrubjay.sim.whole.commands import number_of, value_of
+from scrubjay.sim.whole.door import Rough
 from scrubjay.sim.whole.nemesis import SKEW_US, Nemesis, draw_clocks
 from scrubjay.sim.world import World
 from scrubjay.storage.catalogue import TableMeta
@@ -60,6 +61,10 @@ STORAGE = StorageOptions(
     attest_wait_us=1_000_000,
 )
 AGENT = AgentOptions(backup_after_s=5.0, closed_interval_s=2.0, backoff_cap_s=3.0)
+
+
+ROUGH = 0.3
+"""In how many of the seeds the connections between control part and nodes are bad ones."""
 
 
 class Violation(AssertionError):
@@ -122,6 +127,9 @@ class WholeRun:
         self._calm = calm
         self._draw = self.world.stream("whole")
         clocks = {} if calm else draw_clocks(self.world.stream("clocks"))
+        draw = self.world.stream("wire")
+        self.wire = Rough(draw) if not calm and draw.chance(ROUGH) else None
+        """Between control part and nodes, where it loses and delays frames."""
         self.cluster = WholeCluster(
             self.world,
             storage=STORAGE,
@@ -131,6 +139,7 @@ class WholeRun:
             initial_partitions=self._draw.between(1, 2),
             wal_file_bytes=1 << 15,
             checkpoint_s=self._draw.choice((0.002, 0.05, 0.3)),
+            wire=self.wire,
         )
         self.env = self.cluster.env
         self.clients = Clients(self.world, self.cluster, TABLE)
@@ -279,6 +288,9 @@ class WholeRun:
     async def _calm_down(self) -> None:
         world, cluster = self.world, self.cluster
         self.nemesis.end()
+        if self.wire is not None:
+            self.wire.lost = 0.0
+            self.result.faults["requests lost"] = self.wire.count
         deadline = world.now + 30 * SECOND
         while not cluster.ready or cluster.store.unhosted():
             if world.now > deadline:
@@ -385,7 +397,7 @@ class WholeRun:
 
     async def _leader_of(self, partition: PartitionId) -> Replica:
         deadline = self.world.now + 30 * SECOND
-        while (leader := self.cluster.store.leader(partition)) is None:
+        while (leader := self.cluster.leader(partition)) is None:
             if self.world.now > deadline:
                 raise Violation(f"no leader of {partition} after the faults ended: " + self._where())
             await self.env.tasks.sleep(0.1)

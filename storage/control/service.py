@@ -15,15 +15,15 @@ from scrubjay.base.together import settle
 from scrubjay.storage.btree.engine import PinnedTree, RowFact, ScanResult, Tree, TreeState
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.control.findings import WINDOW_US, Findings
+from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.metadata import Metadata
-from scrubjay.storage.control.store import Store
+from scrubjay.storage.control.tables import Tables
 from scrubjay.storage.items.encoding import decode_item
 from scrubjay.storage.items.keys import key_item
 from scrubjay.storage.items.wire import item_to_json
 from scrubjay.storage.log.digest import RangeDigest, Total
-from scrubjay.storage.log.record import decode_seal
 from scrubjay.storage.node import Node
-from scrubjay.storage.replica import AMNESIAC, BASE, HEALING, OK, STOPPED, Replica, base_state, healed_state
+from scrubjay.storage.replica import AMNESIAC, BASE, HEALING, STOPPED, Replica, base_state, healed_state
 from scrubjay.storage.service_port import Copy, Finding, Pinned, SealPoint
 
 _POLL_S = 0.05
@@ -44,14 +44,15 @@ class Service:
         env: Env,
         *,
         nodes: Mapping[NodeName, Node],
-        store: Store,
+        fleet: Fleet,
+        tables: Tables,
         metadata: Metadata,
         disk: Disk,
         node_folder: Callable[[NodeName, str], str],
         tree_timeout_s: float = 900.0,
     ) -> None:
         """tree_timeout_s: the longest a node may take for one operation on a whole tree; a node that died in it never answers. node_folder(node, path): a path below the data folder as that node's engine wants it (relative to the node's own folder or absolute)."""
-        self._env, self._nodes, self._store, self._metadata = env, dict(nodes), store, metadata
+        self._env, self._nodes, self._fleet, self._tables, self._metadata = env, dict(nodes), fleet, tables, metadata
         self._findings = Findings(disk)
         self._node_path = node_folder
         self._tree_timeout_s = tree_timeout_s
@@ -68,26 +69,17 @@ class Service:
         return tuple(sorted((self._metadata.system, *self._metadata.tables.values()), key=lambda table: table.table_id))
 
     def copies(self, partition: PartitionId) -> list[Copy]:
-        _, info = self._metadata.place(partition)
-        found: list[Copy] = []
-        for node in self._members(info):
-            replica = node.replicas.get(partition)
-            if node.failed is not None or replica is None:
-                found.append(Copy(node.name, node.number, "storage", "down", Lsn(0), scannable=False))
-            else:
-                state = replica.state if replica.state in (OK, "suspect", "amnesiac", "healing") else "down"
-                state = "behind" if replica.behind and state in ("suspect", HEALING) else state
-                found.append(Copy(node.name, node.number, "storage", state, replica.applied, replica.usable))
-        return found
+        return self._fleet.copies(self._metadata.place(partition)[1])
 
     def archived(self, partition: PartitionId) -> Lsn:
-        _, info = self._metadata.place(partition)
-        at = [node.replicas[partition].segments.facts.archived for node in self._members(info) if partition in node.replicas]
-        return Lsn(max(at, default=0))
+        return self._fleet.archived(partition)
 
     def closed_point(self, partition: PartitionId) -> tuple[Stamp, Lsn, Lsn] | None:
-        replica = self._store.leader(partition)
-        return None if replica is None else replica.closed_point()
+        leader = self._fleet.leader(partition)
+        if leader is None or leader.closed is None:
+            return None
+        closed, content, seal = leader.closed
+        return Stamp(closed), content, seal
 
     async def wait_archived(self, partition: PartitionId, lsn: Lsn, *, timeout_s: float) -> bool:
         deadline = self._env.clock.boot_us() + int(timeout_s * 1e6)
@@ -149,13 +141,13 @@ class Service:
         give_up = self._env.clock.boot_us() + _SEAL_GIVE_UP_US
         while True:
             try:
-                record = await self._store.seal(partition, reason, tag)
+                sealed = await self._fleet.seal(partition, reason, tag)
             except Unavailable:
                 if self._env.clock.boot_us() >= give_up:
                     raise
                 await self._env.tasks.sleep(_POLL_S)
             else:
-                return SealPoint(record.lsn, record.stamp, decode_seal(record).closed)
+                return SealPoint(sealed.lsn, Stamp(sealed.stamp), Stamp(sealed.closed))
 
     async def pin(self, partition: PartitionId, node: NodeName, lsn: Lsn, *, timeout_s: float) -> Pinned:
         replica = self._replica(partition, node)
@@ -384,7 +376,7 @@ class Service:
     # ------------------------------------------------------------------ restore
 
     async def create_restoring(self, meta: TableMeta) -> TableMeta:
-        return await self._store.add_table(meta)
+        return await self._tables.add(meta)
 
     async def load_base(self, partition: PartitionId, *, rows: str, total: Total) -> dict[NodeName, Total]:
         _, info = self._metadata.place(partition)
@@ -422,13 +414,13 @@ class Service:
     async def publish(self, table: TableId) -> TableMeta:
         meta = self._metadata.tables[table]
         deadline = self._env.clock.boot_us() + _SEAL_GIVE_UP_US
-        while any(self._store.leader(info.partition_id) is None for info in meta.partitions):
+        while any(self._fleet.leader(info.partition_id) is None for info in meta.partitions):
             if self._env.clock.boot_us() >= deadline:
                 raise Unavailable("a partition of the restored table has no leader", table=meta.name)
             await self._env.tasks.sleep(_POLL_S)
         assert meta.restore_of is not None
         origin = msgspec.structs.replace(meta.restore_of, in_progress=False)
-        absent = self._store.without_log(meta)
+        absent = self._fleet.without_log(meta)
         return await self._metadata.put_table(msgspec.structs.replace(meta, status="ACTIVE", restore_of=origin, absent=absent))
 
     async def abandon(self, table: TableId) -> None:

@@ -13,13 +13,15 @@ Three ways to ask:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from scrubjay.base.env import Tasks
 from scrubjay.base.errors import Internal, NotLeader, ScrubjayError, Unavailable, from_code
-from scrubjay.base.ids import Lsn, NodeName, PartitionId
+from scrubjay.base.ids import Lsn, NodeName, PartitionId, TableId
+from scrubjay.base.together import settle
 from scrubjay.storage.catalogue import FinalSeal, PartitionInfo, TableMeta
 from scrubjay.storage.commands.values import Failure, RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 
@@ -146,7 +148,7 @@ class ReplicaFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A replica as it is.
 
     state: in one word; tree, vote, reason: see `storage.replica.status`. logged: its log is durable. lack: what the machine lacks to open its tree, or None.
-    serves: answers weak reads. answers: leads, and answers strong ones. leads: leads, if without a lease just now. usable: is applied to, can be pinned.
+    up: its node has not failed. serves: answers weak reads. answers: leads, and answers strong ones. leads: leads, if without a lease just now. usable: is applied to, can be pinned.
     behind: lacks log that no member has any more.
     rows, size: of its state, keys and items (bytes). waiting: answers that wait for a record. sealing: a SEAL is proposed and not applied yet.
     archived, archived_chain: up to where its log is archived, and the chain value there if it is known still ("" if not, else as bytes).
@@ -158,13 +160,14 @@ class ReplicaFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     node: NodeName
     partition: PartitionId
-    table: str
+    table: TableId
     state: str
     tree: str
     vote: str
     reason: str
     logged: bool
     lack: Failure | None
+    up: bool
     serves: bool
     answers: bool
     leads: bool
@@ -266,16 +269,7 @@ class NodePort(Protocol):
 async def asked(tasks: Tasks, port: NodePort, request: Request, expect: type[A], *, timeout_s: float = ASK_WAIT_S) -> A:
     """The answer to a request, which must be an `expect`. Raises what the node answers, and Unavailable if nothing comes in time."""
     future = tasks.future()
-
-    def answered(answer: Any) -> None:
-        if future.done():
-            return
-        if isinstance(answer, ScrubjayError):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
-
-    port.ask(request, answered, timeout_s=timeout_s)
+    port.ask(request, partial(settle, future), timeout_s=timeout_s)
     answer = await future
     if not isinstance(answer, expect):
         raise Internal("a node answered something else", node=port.name, request=type(request).__name__, answer=type(answer).__name__)

@@ -130,8 +130,9 @@ class NodeServer:
             reason=replica.reason,
             logged=replica.logged,
             lack=None if lack is None else port.failure_of(lack),
-            serves=node.running and replica.serves(consistent=False) is None,
-            answers=node.running and replica.serves(consistent=True) is None,
+            up=node.failed is None,
+            serves=node.failed is None and replica.serves(consistent=False) is None,
+            answers=node.failed is None and replica.serves(consistent=True) is None,
             leads=term is not None and replica.group is not None,
             usable=replica.usable,
             behind=replica.behind,
@@ -171,7 +172,10 @@ class NodeServer:
 
     def _host(self, request: port.Host, done: Answered) -> None:
         node, partition = self.node, request.info.partition_id
-        if request.only_known and not node.known(partition):
+        present = node.replicas.get(partition)
+        if present is not None and present.table.version > request.table.version:
+            done(port.Hosted(here=True))  # told again, late: what the catalogue said then is not what it says now
+        elif request.only_known and not node.known(partition):
             done(port.Hosted(here=False))
         else:
             replica = node.host(request.table, request.info, awaits_base=request.awaits_base)

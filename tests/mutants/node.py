@@ -375,4 +375,42 @@ MUTANTS: list[Mutant] = [
         "            late = None\n",
         ("tests/sim/test_node_faults.py::test_a_lease_lost_during_a_read_is_noticed_before_the_answer",),
     ),
+    Mutant(
+        "port-answers-who-has-given-up",
+        "storage/node/port_server.py",
+        "            if clock.boot_us() <= until:\n",
+        "            if until:\n",
+        ("tests/unit/control/test_fleet.py::test_no_answer_leaves_a_node_after_the_time_that_whoever_asked_had_left",),
+    ),
+    Mutant(
+        "port-older-catalogue-replaces-newer",
+        "storage/node/port_server.py",
+        "if present is not None and present.table.version > request.table.version:",
+        "if False:",
+        ("tests/unit/control/test_fleet.py::test_what_the_catalogue_said_before_does_not_replace_what_it_says_now",),
+    ),
+    Mutant(
+        "port-silence-is-a-refusal",
+        "storage/node/port.py",
+        "request=request, seconds=seconds, unknown=True)",
+        "request=request, seconds=seconds)",
+        (
+            "tests/unit/node/test_port_codec.py::test_a_lost_answer_is_told_as_unknown_and_a_late_one_is_dropped",
+            "tests/unit/control/test_fleet.py::test_a_write_whose_answer_is_lost_is_told_as_unknown_and_not_made_again",
+        ),
+    ),
+    Mutant(
+        "port-uses-an-id-twice",
+        "storage/node/port_remote.py",
+        "        self._last += 1\n",
+        "        self._last = 1\n",
+        ("tests/unit/node/test_port_codec.py::test_answers_find_back_by_their_id_in_any_order",),
+    ),
+    Mutant(
+        "port-forgets-no-request",
+        "storage/node/port_remote.py",
+        "        del self._waiting[id_]\n",
+        "",
+        ("tests/unit/node/test_port_codec.py::test_answers_find_back_by_their_id_in_any_order",),
+    ),
 ]

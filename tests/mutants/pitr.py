@@ -140,8 +140,8 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "forget-before-archived",
-        "storage/control/store.py",
-        "            while self._archived(final.partition_id) < final.lsn:\n",
+        "storage/control/drops.py",
+        "            while self._fleet.archived(final.partition_id) < final.lsn:\n",
         "            while False:\n",
         (
             "tests/unit/control/test_drop.py::test_the_last_acknowledged_writes_of_a_dropped_table_are_restored",
@@ -150,7 +150,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "end-on-one-members-word",
-        "storage/control/store.py",
+        "storage/node/port_server.py",
         "len(replica.segments.agreed(own)[0]) < 2",
         "len(replica.segments.agreed(own)[0]) < 1",
         ("tests/unit/control/test_drop.py::test_the_end_is_noted_only_once_two_members_state_the_same_of_it",),

@@ -114,7 +114,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "takers-though-full",
         "server/health.py",
-        'copy.state != "down" and not self._control.nodes[copy.node].full for',
+        'copy.state != "down" and not self._status[copy.node].full for',
         'copy.state != "down" for',
         ("tests/unit/server/test_health.py::test_members_whose_logs_are_full_take_no_writes",),
     ),
@@ -142,7 +142,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "ahead-unseen",
         "server/health.py",
-        "return ahead_us / 1e6 if ahead_us > RESERVATION_US + node.options.max_clock_offset_us else 0.0",
+        "return ahead_us / 1e6 if ahead_us > RESERVATION_US + status.offset_us else 0.0",
         "return 0.0",
         ("tests/unit/server/test_health.py::test_a_problem_is_shown_once_it_lasts_with_the_moment_at_which_it_began",),
     ),

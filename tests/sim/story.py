@@ -70,7 +70,7 @@ class Story:
         return (None if answer.item is None else value_of(answer.item)) if isinstance(answer, ReadAnswer) else answer
 
     def leader(self) -> Replica:
-        found = self.cluster.store.leader(self.partition)
+        found = self.cluster.leader(self.partition)
         assert found is not None
         return found
 

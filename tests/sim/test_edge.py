@@ -145,7 +145,7 @@ def test_what_the_api_answers_while_nodes_lose_power_is_true() -> None:
     async def blows() -> None:
         for _ in range(3):
             await edge.cluster.env.tasks.sleep(0.6)
-            leader = edge.cluster.store.leader(edge.cluster.store.table("edge").partitions[0].partition_id)  # type: ignore[union-attr]
+            leader = edge.cluster.leader(edge.cluster.store.table("edge").partitions[0].partition_id)  # type: ignore[union-attr]
             if leader is not None:
                 host = edge.world.hosts[leader.node.name]
                 host.crash(power=True)

@@ -42,7 +42,7 @@ def damaged_while_running(patch: pytest.MonkeyPatch, seed: int) -> None:
         table = cluster.store.table("t")
         assert table is not None
         partition = table.partitions[0].partition_id
-        leading = cluster.store.leader(partition)
+        leading = cluster.leader(partition)
         assert leading is not None
         lead = leading.node
         slow = next(node for node in cluster.nodes() if node is not lead)

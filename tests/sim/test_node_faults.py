@@ -67,7 +67,7 @@ def test_a_node_whose_rule_is_broken_fails_stop_and_its_peers_go_on(where: str, 
         await story.until(lambda: victim.failed is not None)
         assert isinstance(victim.failed, Internal)
         assert isinstance(victim.failed.__cause__, AssertionError)
-        await story.until(lambda: story.cluster.store.leader(story.partition) is not None)
+        await story.until(lambda: story.cluster.leader(story.partition) is not None)
         assert story.leader().node is not victim
         await story.must_put(3, 3)
         assert await story.get(1) == 1
@@ -207,7 +207,7 @@ def test_a_table_dropped_while_the_log_is_full_holds_nobody_up(monkeypatch: pyte
         await story.until(lambda: not node.full)
         for value in range(20):
             await story.must_put(value, value, table="b")
-        leader = story.cluster.store.leader(other)
+        leader = story.cluster.leader(other)
         assert leader is not None
         await story.until(lambda: node.replicas[other].applied >= leader.applied, seconds=10)
         assert (node.failed, len(node.turn._backlog), node.turn._backlog_bytes) == (None, 0, 0)
@@ -422,7 +422,7 @@ def test_leadership_moves_before_a_node_stops(seed: int) -> None:
         story.host(leaving.name).crash(power=False)
         began = story.world.now
         for partition in partitions:
-            await story.until(lambda partition=partition: story.cluster.store.leader(partition) is not None)  # type: ignore[misc]
+            await story.until(lambda partition=partition: story.cluster.leader(partition) is not None)  # type: ignore[misc]
         await story.must_put(2, 2)
         assert story.world.now - began < 300_000, "leases are 2 s, elections begin after 0.4 s"
         assert await story.get(1) == 1

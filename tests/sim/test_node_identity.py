@@ -67,7 +67,7 @@ def test_a_replaced_disk_costs_no_acknowledged_write(seed: int) -> None:
         assert "emptied or replaced" in str(story.cluster.absent[lost].failed)
         assert isinstance(await story.get(2), ScrubjayError), "nobody can know"
         story.host(late).start()
-        await story.until(lambda: story.cluster.store.leader(story.partition) is not None)
+        await story.until(lambda: story.cluster.leader(story.partition) is not None)
         assert await story.get(2) == 77
         await story.must_put(3, 3)  # two members go on without it
         assert ("failed", True) in {(state, "stays out" in reason) for _, node, _, state, reason in story.cluster.states if node == lost}
@@ -201,7 +201,7 @@ def test_a_member_that_was_down_when_a_table_was_made_may_begin_its_log_once() -
         host.start()
         await story.until(lambda: len(story.cluster.nodes()) == 3)
         await story.until(lambda: story.table("late").absent == ())
-        await story.until(lambda: story.replica("n3", late).applied >= story.cluster.store.leader(late).applied)  # type: ignore[union-attr]
+        await story.until(lambda: story.replica("n3", late).applied >= story.cluster.leader(late).applied)  # type: ignore[union-attr]
         story.node("n3").hosting.forget(late)
         await story.sleep(0.5)
         host.crash(power=False)
@@ -262,7 +262,7 @@ def test_an_amnesiac_stays_one_whatever_befalls_its_tree(tree: str) -> None:
         story.host(story.leader().node.name if story.leader().node.name != "n2" else "n1").crash(power=False)
         await story.sleep(8.0)
         assert replica.group.promised == promised, "it promises nothing to anybody"
-        assert story.cluster.store.leader(story.partition) is None
+        assert story.cluster.leader(story.partition) is None
         host.crash(power=False)
         host.disk.attach(Life(story.world))
         _, found = Wal.open(host.disk, "wal", file_size=1 << 18, limit_bytes=64 << 20, reserve_bytes=1 << 18)

@@ -139,7 +139,7 @@ def test_a_log_that_ended_takes_no_content_under_this_leader_or_the_next() -> No
         assert [type(one) for one in heard] == [Missing], "the last seal is proposed, no more"
         await story.until(lambda: sealed)
         leader.node.hosting.replicas[story.partition].leave(frozenset())
-        await story.until(lambda: story.cluster.store.leader(story.partition) not in (None, leader))
+        await story.until(lambda: story.cluster.leader(story.partition) not in (None, leader))
         story.leader().write(put(3, 3, blind=True), heard.append)
         assert [type(one) for one in heard] == [Missing, Missing]
         story.leader().seal(Seal.STOP, bytes(16), heard.append)
@@ -181,7 +181,7 @@ def test_a_copy_that_does_not_serve_gives_an_election_up() -> None:
         leader.elected()
         assert leader.term is None
         assert not group_of(leader).leading
-        await story.until(lambda: story.cluster.store.leader(story.partition) not in (None, leader))
+        await story.until(lambda: story.cluster.leader(story.partition) not in (None, leader))
 
     tell(scene)
 

@@ -44,7 +44,7 @@ class Staged:
         self.cluster.start()
         await self.cluster.up()
         await self.cluster.ask(self.cluster.store.create_table(spec_of(TABLE)), seconds=60.0)
-        await self.until(lambda: self.cluster.store.leader(self.partition) is not None)
+        await self.until(lambda: self.cluster.leader(self.partition) is not None)
 
     async def until(self, holds: Callable[[], bool]) -> None:
         end = self.run.world.now + 60 * SECOND
@@ -70,7 +70,7 @@ def test_no_log_is_taken_while_another_copy_is_left_behind() -> None:
 
     async def body() -> None:
         await staged.begin()
-        leader = cluster.store.leader(staged.partition)
+        leader = cluster.leader(staged.partition)
         assert leader is not None
         away, victim = [host for host in cluster.hosts if host.name != leader.node.name]
         nemesis.victim = victim.name

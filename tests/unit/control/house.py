@@ -27,6 +27,7 @@ from scrubjay.server.node import RunningNode
 from scrubjay.sim.jobs import SimJobs
 from scrubjay.sim.whole.cluster import CLUSTER, WholeCluster
 from scrubjay.sim.whole.commands import SCHEMA, key_of, put, value_of
+from scrubjay.sim.whole.door import Wire
 from scrubjay.sim.whole.run import AGENT, CONSENSUS, STORAGE
 from scrubjay.sim.world import Host, World
 from scrubjay.storage.backend import TableSpec
@@ -41,13 +42,22 @@ LIMIT_S = 600
 
 
 class House:
-    """One cluster. partitions: of every table made here."""
+    """One cluster. partitions: of every table made here. wire: between control part and nodes."""
 
     def __init__(
-        self, seed: int = 1, *, partitions: int = 1, storage: StorageOptions = STORAGE, agent: AgentOptions = AGENT, start: bool = True
+        self,
+        seed: int = 1,
+        *,
+        partitions: int = 1,
+        storage: StorageOptions = STORAGE,
+        agent: AgentOptions = AGENT,
+        start: bool = True,
+        wire: Wire | None = None,
     ) -> None:
         self.world = World(seed)
-        self.cluster = WholeCluster(self.world, storage=storage, consensus=CONSENSUS, initial_partitions=partitions, wal_file_bytes=1 << 15)
+        self.cluster = WholeCluster(
+            self.world, storage=storage, consensus=CONSENSUS, initial_partitions=partitions, wal_file_bytes=1 << 15, wire=wire
+        )
         self.partitions = partitions
         self._agent = agent
         self.cluster.on_node.append(self._start_agent)

@@ -14,7 +14,7 @@ from scrubjay.pitr.target import Asked
 from scrubjay.sim.whole.commands import key_of, put
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.commands.values import WriteAnswer
-from scrubjay.storage.log.record import Seal, decode_seal
+from scrubjay.storage.log.record import Seal
 from tests.unit.control.house import House
 
 
@@ -107,7 +107,7 @@ def test_the_last_seal_is_closed_at_its_own_moment_and_nothing_follows_it() -> N
     house.put(table, 1, 1)
     (info,) = table.partitions
     house.run(house.cluster.store.seal(info.partition_id, Seal.DROP))
-    leader = house.cluster.store.leader(info.partition_id)
+    leader = house.cluster.leader(info.partition_id)
     assert leader is not None
     facts = leader.segments.facts
     assert facts.ended == facts.last_seal == leader.applied
@@ -122,7 +122,7 @@ def test_the_last_seal_is_closed_at_its_own_moment_and_nothing_follows_it() -> N
     assert not any(replica.segments.facts.content for node in house.cluster.nodes() for replica in [node.replicas[info.partition_id]])
     old = leader.node.name
     next(host for host in house.cluster.hosts if host.name == old).crash(power=True)
-    house.until(lambda: house.cluster.store.leader(info.partition_id) is not None)
+    house.until(lambda: house.cluster.leader(info.partition_id) is not None)
     assert isinstance(house.run(house.ask(table, 1, 2)), Missing), "a later leader took over the last seal"
 
 
@@ -236,7 +236,7 @@ def test_a_write_behind_a_proposed_last_seal_is_refused_in_the_same_moment() -> 
     house = House()
     table = house.create("orders")
     house.put(table, 1, 1)
-    leader = house.cluster.store.leader(table.partitions[0].partition_id)
+    leader = house.cluster.leader(table.partitions[0].partition_id)
     assert leader is not None
     sealed: list[Any] = []
     told: list[Any] = []
@@ -254,13 +254,13 @@ def test_the_end_is_noted_only_once_two_members_state_the_same_of_it() -> None:
     table = house.create("orders")
     house.put(table, 1, 1)
     (info,) = table.partitions
-    leader = house.cluster.store.leader(info.partition_id)
+    leader = house.cluster.leader(info.partition_id)
     assert leader is not None
     leader.seal(Seal.DROP, bytes(16), lambda _: None)
     assert house.world.run(until_us=house.world.now + 5_000_000, stop=lambda: leader.segments.facts.ended > 0)
-    assert house.cluster.store._final(info.partition_id) is None
-    house.until(lambda: house.cluster.store._final(info.partition_id) is not None)
-    final = house.cluster.store._final(info.partition_id)
+    assert house.cluster.store.tables.drops.final(info.partition_id) is None
+    house.until(lambda: house.cluster.store.tables.drops.final(info.partition_id) is not None)
+    final = house.cluster.store.tables.drops.final(info.partition_id)
     assert final is not None
     assert {
         (replica.segments.facts.ended, replica.segments.facts.chain.hex(), replica.total().hex)
@@ -274,9 +274,9 @@ def test_a_copy_rebuilt_at_the_last_seal_knows_that_nothing_follows() -> None:
     table = house.create("orders")
     house.put(table, 1, 1)
     (info,) = table.partitions
-    record = house.run(house.cluster.store.seal(info.partition_id, Seal.DROP))
-    house.until(lambda: house.service.archived(info.partition_id) >= record.lsn)
-    reference = house.run(house.references().rebuild(table, info, until=record.lsn, progress=None))
+    sealed = house.run(house.cluster.store.seal(info.partition_id, Seal.DROP))
+    house.until(lambda: house.service.archived(info.partition_id) >= sealed.lsn)
+    reference = house.run(house.references().rebuild(table, info, until=sealed.lsn, progress=None))
     node = next(one for one in house.cluster.nodes() if one.replicas[info.partition_id].term is None)
     heal = house.service.heal(
         info.partition_id,
@@ -290,4 +290,4 @@ def test_a_copy_rebuilt_at_the_last_seal_knows_that_nothing_follows() -> None:
     )
     house.run(heal)
     facts = node.replicas[info.partition_id].segments.facts
-    assert (facts.ended, facts.ended_closed) == (record.lsn, decode_seal(record).closed)
+    assert (facts.ended, facts.ended_closed) == (sealed.lsn, sealed.closed)

@@ -9,7 +9,7 @@ import pytest
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import PartitionId
 from scrubjay.storage.catalogue import TableMeta
-from scrubjay.storage.control import store
+from scrubjay.storage.control import drops
 from tests.unit.control.house import House
 
 VICTIM = "n2"
@@ -88,7 +88,7 @@ def test_a_heal_whose_control_part_died_is_begun_anew_and_the_copy_serves(ms: in
 @pytest.mark.parametrize("alive", [True, False])
 def test_a_dropped_tables_copy_is_left_to_a_heal_for_a_bounded_time(*, alive: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tree in other hands is not taken away; whose control part died without a word is carried out by nobody: to wait for its end would be for ever."""
-    monkeypatch.setattr(store, "HEAL_WAIT_S", 8.0)
+    monkeypatch.setattr(drops, "HEAL_WAIT_S", 8.0)
     house = House()
     table, _partition, _ = begin(house)
     (info,) = table.partitions
@@ -122,7 +122,7 @@ def test_a_copy_healed_while_more_was_archived_follows_the_log_that_was_kept_for
         house.until(lambda: house.service.archived(key) >= sealed.lsn)
 
     def kept_from() -> int:
-        leader = house.cluster.store.leader(key)
+        leader = house.cluster.leader(key)
         return leader.group.log.first if leader is not None and leader.group is not None else 0
 
     had = victim.process.node.replicas[key].group.log.last

@@ -28,7 +28,7 @@ class Lagging:
         self.house.pass_time(0.2)
 
     def leading(self) -> NodeName:
-        replica = self.house.cluster.store.leader(self.table.partitions[0].partition_id)
+        replica = self.house.cluster.leader(self.table.partitions[0].partition_id)
         assert replica is not None
         return replica.node.name
 
@@ -76,7 +76,7 @@ def test_a_node_that_died_while_it_led_is_left_at_once() -> None:
     house = House()
     table = house.create("orders")
     house.put(table, 1, 1)
-    replica = house.cluster.store.leader(table.partitions[0].partition_id)
+    replica = house.cluster.leader(table.partitions[0].partition_id)
     assert replica is not None
     dead = replica.node.name
     next(host for host in house.cluster.hosts if host.name == dead).crash(power=False)
@@ -91,13 +91,13 @@ def test_a_node_that_failed_while_it_led_is_left_at_once() -> None:
     table = house.create("orders")
     house.put(table, 1, 1)
     (info,) = table.partitions
-    replica = house.cluster.store.leader(info.partition_id)
+    replica = house.cluster.leader(info.partition_id)
     assert replica is not None
     failed = replica.node
     next(host for host in house.cluster.hosts if host.name == failed.name).disk.faults.sync_error = 1.0
     house.run(house.ask(table, 1, 2))
     house.until(lambda: failed.failed is not None)
-    house.until(lambda: house.cluster.store.leader(info.partition_id) is not None)
+    house.until(lambda: house.cluster.leader(info.partition_id) is not None)
     house.cluster.router.leaders[info.partition_id] = failed.name
     began = house.world.now
     assert isinstance(house.run(house.ask(table, 1, 3)), WriteAnswer)

@@ -98,7 +98,7 @@ def test_a_leader_that_dies_in_the_middle_of_the_stop_leaves_nothing_behind() ->
     table = house.create("orders")
     load = Load(house, table)
     house.pass_time(1.0)
-    leader = house.cluster.store.leader(table.partitions[0].partition_id)
+    leader = house.cluster.leader(table.partitions[0].partition_id)
     assert leader is not None
     host = next(one for one in house.cluster.hosts if one.name == leader.node.name)
     house.world.after(30_000, lambda: host.crash(power=True))
@@ -144,10 +144,10 @@ def test_a_stop_begun_while_nobody_leads_waits_for_a_leader_and_seals() -> None:
     table = house.create("orders")
     (info,) = table.partitions
     house.put(table, 1, 1)
-    leader = house.cluster.store.leader(info.partition_id)
+    leader = house.cluster.leader(info.partition_id)
     assert leader is not None
     next(host for host in house.cluster.hosts if host.name == leader.node.name).crash(power=False)
-    assert house.cluster.store.leader(info.partition_id) is None
+    assert house.cluster.leader(info.partition_id) is None
     left, seconds = stop(house)
     assert left == 0
     assert seconds < 15.0
@@ -163,7 +163,7 @@ def test_a_stop_begun_while_nobody_can_lead_ends_when_its_time_is_up_and_says_wh
     house.until(lambda: house.cluster.store.unarchived_bytes() == 0)
     house.cluster.archive.faults.down = True
     house.put(table, 1, 1)
-    leader = house.cluster.store.leader(info.partition_id)
+    leader = house.cluster.leader(info.partition_id)
     assert leader is not None
     house.pass_time(0.3)
     for host in house.cluster.hosts:
@@ -171,7 +171,7 @@ def test_a_stop_begun_while_nobody_can_lead_ends_when_its_time_is_up_and_says_wh
             host.crash(power=False)
     house.cluster.archive.faults.down = False
     house.pass_time(5.0)
-    assert house.cluster.store.leader(info.partition_id) is None
+    assert house.cluster.leader(info.partition_id) is None
     left, seconds = stop(house, seconds=4.0)
     assert left > 0
     assert 3.9 <= seconds <= 6.5
@@ -182,7 +182,7 @@ def test_what_only_a_follower_knows_of_counts_as_unarchived_while_nobody_leads()
     table = house.create("orders")
     (info,) = table.partitions
     house.until(lambda: house.cluster.store.unarchived_bytes() == 0)
-    leader = house.cluster.store.leader(info.partition_id)
+    leader = house.cluster.leader(info.partition_id)
     assert leader is not None
     behind = next(host for host in house.cluster.hosts if host.name != leader.node.name)
     for other in house.cluster.hosts:
@@ -193,8 +193,8 @@ def test_what_only_a_follower_knows_of_counts_as_unarchived_while_nobody_leads()
     house.put(table, 1, 1)
     house.pass_time(0.3)
     next(host for host in house.cluster.hosts if host.name == leader.node.name).crash(power=False)
-    assert house.cluster.store.leader(info.partition_id) is None
+    assert house.cluster.leader(info.partition_id) is None
     assert house.cluster.store.unarchived_bytes() > 0, "whichever order the nodes come in"
-    order = house.cluster.store._nodes
-    house.cluster.store._nodes = dict(reversed(order.items()))
+    fleet = house.cluster.parts.fleet
+    fleet.ports = dict(reversed(fleet.ports.items()))
     assert house.cluster.store.unarchived_bytes() > 0

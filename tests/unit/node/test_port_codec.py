@@ -43,6 +43,7 @@ FACTS = port.ReplicaFacts(
     reason="rot",
     logged=True,
     lack=Failure("Exhausted", "no memory", {"want": 1}),
+    up=True,
     serves=True,
     answers=False,
     leads=True,

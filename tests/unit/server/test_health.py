@@ -117,7 +117,7 @@ def test_who_asks_twice_in_a_moment_gets_one_look_and_a_new_one_later() -> None:
 
 def test_members_whose_logs_are_full_take_no_writes() -> None:
     watched = Watched()
-    leads = watched.house.cluster.store.leader(watched.table.partitions[0].partition_id)
+    leads = watched.house.cluster.leader(watched.table.partitions[0].partition_id)
     assert leads is not None
     others = [watched.node(name) for name in NAMES if name != leads.node.name]
     others[0].turn.full = True

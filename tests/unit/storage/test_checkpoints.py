@@ -33,7 +33,7 @@ class Bench:
 
     @property
     def replica(self) -> Replica:
-        found = self.house.cluster.store.leader(self.partition)
+        found = self.house.cluster.leader(self.partition)
         assert found is not None
         return found
 

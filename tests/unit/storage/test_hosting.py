@@ -128,7 +128,7 @@ def test_a_read_that_the_machine_does_not_let_us_do_says_so_and_a_record_is_appl
         assert table is not None
         assert isinstance(await ask(cluster, lambda done: cluster.store.write(table, put(1, 7, blind=True), done)), WriteAnswer)
         await cluster.env.tasks.sleep(5.0)  # it goes down in a checkpoint: reads need the tree
-        leader = cluster.store.leader(partition)
+        leader = cluster.leader(partition)
         assert leader is not None
         replica = leader.node.replicas[partition] if hasattr(leader, "node") else leader.replicas[partition]
 

@@ -1,0 +1,185 @@
+"""The storage nodes as the control part sees them: who has a copy of a partition, who leads it, what they are told together.
+
+What nodes have told of themselves is read at once (`storage.node.port`: facts); whoever must not act on an old answer awaits `look`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from scrubjay.base.env import Env, Future
+from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn, NodeName, PartitionId
+from scrubjay.base.together import settle
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.node import port
+from scrubjay.storage.node.port import NodePort, ReplicaFacts, asked
+from scrubjay.storage.service_port import Copy
+
+LOOK_WAIT_S = 1.0
+"""How long `look` waits for a node before it takes what that one told last."""
+TELL_WAIT_S = 5.0
+TELLS_MAX = 5
+"""How often a node is told to host or forget a replica while no answer comes. A node that starts is told what to host anyhow."""
+SEAL_WAIT_S = 10.0
+"""How long a seal may take to be chosen and applied (a full log, no quorum)."""
+
+
+class Order(NamedTuple):
+    """What a node is to do with a replica. done: its answer, or an error."""
+
+    node: NodePort
+    partition: PartitionId
+    request: port.Request
+    done: Callable[[Any], None]
+
+
+class Fleet:
+    """ports: every storage node by name."""
+
+    def __init__(self, env: Env, ports: Mapping[NodeName, NodePort]) -> None:
+        self._env = env
+        self.ports = dict(ports)
+        self._orders: dict[tuple[NodeName, PartitionId], Order] = {}
+        """The newest order for a replica on a node, while it is not carried out: an older one that got lost is not given again."""
+
+    # ------------------------------------------------------------------ what is known
+
+    def members(self, info: PartitionInfo) -> list[NodePort]:
+        numbers = {member[0] for member in info.members}
+        return [node for node in self.ports.values() if node.number in numbers]
+
+    def facts(self, partition: PartitionId) -> list[ReplicaFacts]:
+        """Of every copy that some node runs, a failed node's too."""
+        return [facts for node in self.ports.values() if (facts := node.facts(partition)) is not None]
+
+    def all_facts(self) -> list[ReplicaFacts]:
+        return [facts for node in self.ports.values() for facts in node.all_facts()]
+
+    def leader(self, partition: PartitionId) -> ReplicaFacts | None:
+        """The replica that leads and serves, if one does."""
+        return next((facts for facts in self.facts(partition) if facts.answers), None)
+
+    def archived(self, partition: PartitionId) -> Lsn:
+        return Lsn(max((facts.archived for facts in self.facts(partition)), default=0))
+
+    def down(self) -> set[int]:
+        """Numbers of nodes that failed, or cannot be reached."""
+        return {node.number for node in self.ports.values() if node.status().failed is not None}
+
+    def without_log(self, table: TableMeta) -> tuple[int, ...]:
+        """Numbers of members that hold no durable log of some partition of the table (yet): nobody can have counted on them there."""
+        missing = {
+            node.number
+            for info in table.partitions
+            for node in self.members(info)
+            if (facts := node.facts(info.partition_id)) is None or not facts.logged
+        }
+        return tuple(sorted(missing))
+
+    def copies(self, info: PartitionInfo) -> list[Copy]:
+        return [copy_of(node, node.facts(info.partition_id)) for node in self.members(info)]
+
+    # ------------------------------------------------------------------ asking
+
+    async def look(self) -> list[ReplicaFacts]:
+        """Every replica as it is now. Of a node that does not answer in time: as it told last."""
+        looks = [(node, self._ask(node, port.AskFacts(None), LOOK_WAIT_S)) for node in self.ports.values()]
+        found: list[ReplicaFacts] = []
+        for node, look in looks:
+            answer = await look
+            found.extend(answer.replicas if isinstance(answer, port.Facts) else node.all_facts())
+        return found
+
+    def host(self, table: TableMeta, *, only_known: bool = False) -> Future[bool]:
+        """Run the replicas of a table on their nodes. Resolves when all members have answered or were given up: whether some replica runs now."""
+        awaits = table.restore_of is not None and table.restore_of.in_progress
+        return self._tell(
+            (node, info.partition_id, port.Host(table, info, awaits_base=awaits, only_known=only_known))
+            for info in table.partitions
+            for node in self.members(info)
+        )
+
+    def forget(self, partition: PartitionId, node: NodePort) -> Future[bool]:
+        """Remove a replica for good."""
+        return self._tell([(node, partition, port.Forget(partition))])
+
+    async def seal(self, partition: PartitionId, reason: int, tag: bytes = bytes(16)) -> port.Sealed:
+        """Have the leader propose a SEAL; it, once applied there. Raises Unavailable."""
+        leader = self.leader(partition)
+        if leader is None:
+            raise Unavailable("no leader serves this partition", partition=partition)
+        request = port.Seal(partition, reason, tag)
+        return await asked(self._env.tasks, self.ports[leader.node], request, port.Sealed, timeout_s=SEAL_WAIT_S)
+
+    def _ask(self, node: NodePort, request: port.Request, timeout_s: float) -> Future[Any]:
+        """The answer, or the error, as the future's value."""
+        future = self._env.tasks.future()
+        node.ask(request, lambda answer: None if future.done() else future.set_result(answer), timeout_s=timeout_s)
+        return future
+
+    def _tell(self, orders: Iterable[tuple[NodePort, PartitionId, port.Request]]) -> Future[bool]:
+        future = self._env.tasks.future()
+        left = 1
+        here = False
+
+        def answered(answer: Any) -> None:
+            nonlocal left, here
+            left -= 1
+            here = here or (isinstance(answer, port.Hosted) and answer.here)
+            if not left:
+                settle(future, here)
+
+        for node, partition, request in orders:
+            left += 1
+            self._insist(Order(node, partition, request, answered), TELLS_MAX)
+        answered(None)
+        return future
+
+    def _insist(self, order: Order, tries: int) -> None:
+        """Ask until there is an answer: to host and to forget may be told twice. Bounded; a node that is down is not waited for."""
+        place = order.node.name, order.partition
+        self._orders[place] = order
+
+        def heard(answer: Any) -> None:
+            newest = self._orders.get(place) is order
+            lost = isinstance(answer, ScrubjayError) and bool(answer.fields.get("unknown"))
+            if newest and lost and tries > 1:
+                self._insist(order, tries - 1)
+                return
+            if newest:
+                del self._orders[place]
+            order.done(answer)
+
+        order.node.ask(order.request, heard, timeout_s=TELL_WAIT_S)
+
+
+def copy_of(node: NodePort, facts: ReplicaFacts | None) -> Copy:
+    """A copy as the durability services see it."""
+    if facts is None or not facts.up:
+        return Copy(node.name, node.number, "storage", "down", Lsn(0), scannable=False)
+    state = facts.state if facts.state in ("ok", "suspect", "amnesiac", "healing") else "down"
+    state = "behind" if facts.behind and state in ("suspect", "healing") else state
+    return Copy(node.name, node.number, "storage", state, facts.applied, facts.usable)
+
+
+def leaders(facts: Iterable[ReplicaFacts]) -> list[ReplicaFacts]:
+    """Those that lead, if without a lease just now."""
+    return [one for one in facts if one.leads]
+
+
+def unarchived(facts: Iterable[ReplicaFacts]) -> int:
+    """Raw bytes, over all partitions, that hold content and have no manifest yet: as whoever leads sees it, else as the furthest replica does, to which
+    what is chosen above its applied LSN counts too."""
+    furthest: dict[PartitionId, ReplicaFacts] = {}
+    for one in facts:
+        known = furthest.get(one.partition)
+        if one.state != "base" and (known is None or _reach(one) > _reach(known)):
+            furthest[one.partition] = one
+    return sum(one.unarchived + int(one.chosen > one.applied and not one.leads) for one in furthest.values())
+
+
+def _reach(facts: ReplicaFacts) -> tuple[bool, bool, int]:
+    """Leading, then serving, then applied furthest."""
+    return facts.leads, facts.state == "ok", facts.applied

@@ -1,0 +1,242 @@
+"""The life of tables: hosted, made, changed (ADR 0012 and `storage.control.drops` for their end).
+
+A table is written to the metadata group as CREATING, its replicas are hosted, and it becomes ACTIVE once every partition has a leader that serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Conflict, Exhausted, Missing, ScrubjayError, Unavailable
+from scrubjay.base.ids import Member, PartitionId, TableId
+from scrubjay.storage.backend import TableSpec
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.control.drops import Drops
+from scrubjay.storage.control.fleet import Fleet
+from scrubjay.storage.control.metadata import Metadata
+from scrubjay.storage.control.router import stopping
+from scrubjay.storage.node.port import error_of
+
+_POLL_S = 0.02
+_WELCOME_POLL_S = 0.5
+_SETTLE_US = 1_000_000
+
+
+class Tables:
+    """members: the storage nodes that every new partition is placed on (node number, incarnation). initial_partitions: for tables created from now on."""
+
+    def __init__(
+        self,
+        env: Env,
+        *,
+        fleet: Fleet,
+        metadata: Metadata,
+        members: tuple[Member, ...],
+        initial_partitions: int,
+        pitr_default: bool,
+    ) -> None:
+        self._env, self._fleet, self.metadata = env, fleet, metadata
+        self._members = members
+        self._initial_partitions = initial_partitions
+        self._pitr_default = pitr_default
+        self._names_taken: set[str] = set()
+        self.drops = Drops(env, fleet=fleet, metadata=metadata, stopping=lambda: self.stopping)
+        self.stopping = False
+
+    # ------------------------------------------------------------------ start
+
+    async def start(self, waits: Callable[[str], object] = lambda why: None) -> None:
+        """Host every table of the catalogue and go on with what a stop interrupted. The metadata group must be hosted already.
+
+        A start never gives up: as long as nobody leads the metadata group it asks again, and says why through `waits`.
+
+        Raises Exhausted if all that keeps that group from a leader is what this machine has too little of: waiting brings none of it.
+        """
+        early = self._env.tasks.spawn(self._host_early(), name="host what was known")
+        while True:
+            try:
+                await self.metadata.load()
+                break
+            except Unavailable as error:
+                self._refuse_if_exhausted()
+                waits(f"{self.metadata.system.name}: {error}")
+        early.cancel()
+        for table_id in sorted(self.metadata.tables):
+            table = self.metadata.tables[table_id]
+            if table.status == "DROPPED":
+                self.drops.resume(table)
+                continue
+            self.host(table)
+            if table.status == "CREATING" and table.restore_of is None:
+                self._env.tasks.spawn(self._activate(table.table_id), name=f"activate {table.name}")
+            elif table.status == "DELETING":
+                self.drops.begin(table)
+
+    def _refuse_if_exhausted(self) -> None:
+        for info in self.metadata.system.partitions:
+            members = self._fleet.members(info)
+            facts = [node.facts(info.partition_id) for node in members]
+            lacks = [error_of(one.lack) for one in facts if one is not None and one.lack is not None]
+            exhausted = [lack for lack in lacks if isinstance(lack, Exhausted)]
+            if 2 * len(exhausted) > len(members):
+                raise exhausted[0]
+
+    async def _host_early(self) -> None:
+        """Open the trees of the tables that a replica of the metadata group knows by itself, while that group still elects its leader.
+
+        It may be behind: only what a node's own log knows is hosted, and `start` puts right what has changed since.
+        """
+        try:
+            known = await self.metadata.glimpse()
+        except ScrubjayError:
+            return
+        for table in known:
+            if table.status == "ACTIVE" and (table.restore_of is None or not table.restore_of.in_progress):
+                self._fleet.host(table, only_known=True)
+
+    def host(self, table: TableMeta) -> None:
+        """Run the replicas of a table on their nodes."""
+        self._fleet.host(table)
+        if table.absent:
+            self._env.tasks.spawn(self._welcome(table.table_id), name=f"late members of {table.name}")
+
+    async def _welcome(self, table_id: TableId) -> None:
+        """Members that were down when the table was made: as soon as their logs are durable, the catalogue never lets them be made again."""
+        while not self.stopping:
+            table = self.metadata.tables.get(table_id)
+            if table is None or not table.absent or table.status == "DROPPED":
+                return
+            left = tuple(number for number in table.absent if number in self._fleet.without_log(table))
+            if left != table.absent:
+                try:
+                    await self.metadata.put_table(msgspec.structs.replace(table, absent=left))
+                except (Conflict, Unavailable):
+                    continue
+            await self._env.tasks.sleep(_WELCOME_POLL_S)
+
+    def unhosted(self) -> list[PartitionId]:
+        """Partitions without a leader that serves: `serve` is ready when there are none."""
+        return [
+            info.partition_id
+            for table in (self.metadata.system, *self.metadata.tables.values())
+            if table.status not in ("DROPPED", "DELETING") and not (table.restore_of is not None and table.restore_of.in_progress)
+            for info in table.partitions
+            if self._fleet.leader(info.partition_id) is None
+        ]
+
+    # ------------------------------------------------------------------ made
+
+    def new_partitions(self, count: int) -> tuple[PartitionInfo, ...]:
+        """`count` partitions that split the hash space evenly."""
+        edges = [index * (1 << 128) // count for index in range(count)] + [0]
+        texts = [f"{edge:032x}" for edge in edges]
+        return tuple(
+            PartitionInfo(PartitionId(self._env.rand.uuid()), texts[index], texts[index + 1] if index + 1 < count else "", self._members)
+            for index in range(count)
+        )
+
+    async def create(self, spec: TableSpec) -> TableMeta:
+        """See `storage.backend.Backend.create_table`."""
+        self.check_open()
+        if self.metadata.by_name(spec.name) is not None or spec.name in self._names_taken:
+            raise Conflict("table already exists", table=spec.name)
+        now = self._env.clock.wall_us()
+        table = TableMeta(
+            table_id=TableId(self._env.rand.uuid()),
+            name=spec.name,
+            status="CREATING",
+            key=spec.key,
+            attributes=spec.attributes,
+            partitions=self.new_partitions(self._initial_partitions),
+            created_at=now,
+            billing=spec.billing,
+            billing_changed_at=now if spec.billing == "PAY_PER_REQUEST" else None,
+            throughput=spec.throughput,
+            deletion_protection=spec.deletion_protection,
+            table_class=spec.table_class,
+            tags=spec.tags,
+            on_demand=spec.on_demand,
+            pitr_enabled_at=now if self._pitr_default else None,
+        )
+        return await self.add(table)
+
+    async def add(self, table: TableMeta) -> TableMeta:
+        """Record a table and host its replicas; a plain one is then made ACTIVE, one that is restored is returned when its replicas wait for their base.
+        Raises Conflict if the name is taken."""
+        if self.metadata.by_name(table.name) is not None or table.name in self._names_taken:
+            raise Conflict("table already exists", table=table.name)
+        self._names_taken.add(table.name)
+        try:
+            table = await self.metadata.put_table(table)
+        finally:
+            self._names_taken.discard(table.name)
+        if table.restore_of is None:
+            self.host(table)
+            self._env.tasks.spawn(self._activate(table.table_id), name=f"activate {table.name}")
+        else:
+            await self._fleet.host(table)
+        return table
+
+    async def _activate(self, table_id: TableId) -> None:
+        table = self.metadata.tables[table_id]
+        while any(self._fleet.leader(info.partition_id) is None for info in table.partitions):
+            if self.stopping:
+                return
+            await self._env.tasks.sleep(_POLL_S)
+        await self._settled(table)
+        table = self.metadata.tables[table_id]
+        if table.status == "CREATING":
+            absent = self._fleet.without_log(table)
+            table = await self.metadata.put_table(msgspec.structs.replace(table, status="ACTIVE", absent=absent))
+            if table.absent:
+                await self._welcome(table_id)
+
+    async def _settled(self, table: TableMeta) -> None:
+        """Wait, for a moment, for members that run and have not made their log durable: quorum was faster."""
+        give_up = self._env.clock.boot_us() + _SETTLE_US
+        down = self._fleet.down()
+        while set(self._fleet.without_log(table)) - down and self._env.clock.boot_us() < give_up:
+            await self._env.tasks.sleep(_POLL_S)
+
+    # ------------------------------------------------------------------ changed
+
+    async def update(self, name: str, change: dict[str, object]) -> TableMeta:
+        """See `storage.backend.Backend.update_table`."""
+        self.check_open()
+        table = self.metadata.by_name(name)
+        if table is None:
+            raise Missing("no such table", what="table", table=name)
+        if table.status != "ACTIVE":
+            raise Conflict("table is not ACTIVE", table=name, status=table.status)
+        table = await self.metadata.put_table(msgspec.structs.replace(table, **change))
+        if table.status == "UPDATING":
+            self._env.tasks.spawn(self._settle_update(table.table_id), name=f"update {name}")
+        return table
+
+    async def _settle_update(self, table_id: TableId) -> None:
+        await self._env.tasks.sleep(_POLL_S)
+        table = self.metadata.tables[table_id]
+        if table.status == "UPDATING":
+            await self.metadata.put_table(msgspec.structs.replace(table, status="ACTIVE"))
+
+    async def delete(self, name: str) -> TableMeta:
+        """See `storage.backend.Backend.delete_table`."""
+        self.check_open()
+        table = self.metadata.by_name(name)
+        if table is None:
+            raise Missing("no such table", what="table", table=name)
+        if table.status != "ACTIVE":
+            raise Conflict("table is being created, updated or deleted", table=name, status=table.status)
+        table = await self.metadata.put_table(msgspec.structs.replace(table, status="DELETING"))
+        self.drops.begin(table)
+        return table
+
+    # ------------------------------------------------------------------ stopping
+
+    def check_open(self) -> None:
+        """Raises Unavailable once the store stops."""
+        if self.stopping:
+            raise stopping()

@@ -1,0 +1,175 @@
+"""The control part over a connection that loses frames: what is told again, what never is, and who hears of it. Ids, deadlines and orders of the node port."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from scrubjay.base.errors import Unavailable
+from scrubjay.base.ids import PartitionId
+from scrubjay.sim.whole.door import Wire
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.log.record import Seal
+from scrubjay.storage.node import port
+from scrubjay.storage.node.port import NodePort, asked
+from scrubjay.storage.node.port_codec import decode_request, decode_said, encode_request
+from scrubjay.storage.node.port_remote import RemoteNode
+from scrubjay.storage.node.port_server import NodeServer
+from tests.unit.control.house import House
+
+
+class Losing(Wire):
+    """Loses the next `left` requests of a kind, or their answers."""
+
+    def __init__(self) -> None:
+        self.kind: type[Any] | None = None
+        self.left = 0
+        self.answers = False
+        self.seen: dict[type[Any], int] = {}
+        self._lost: set[int] = set()
+
+    def lose(self, kind: type[Any], count: int = 1, *, answers: bool = False) -> None:
+        self.kind, self.left, self.answers = kind, count, answers
+        self.seen.clear()
+
+    def passage_us(self, data: bytes, *, back: bool) -> int | None:
+        if back:
+            id_ = decode_said(data).id
+            return None if id_ in self._lost and self._taken(id_) else 0
+        asked_ = decode_request(data)
+        self.seen[type(asked_.request)] = self.seen.get(type(asked_.request), 0) + 1
+        if type(asked_.request) is self.kind and self.left:
+            self.left -= 1
+            if not self.answers:
+                return None
+            self._lost.add(asked_.id)
+        return 0
+
+    def _taken(self, id_: int) -> bool:
+        self._lost.discard(id_)
+        return True
+
+
+def losing() -> tuple[House, Losing]:
+    wire = Losing()
+    return House(wire=wire), wire
+
+
+def a_table(house: House) -> tuple[TableMeta, PartitionInfo]:
+    """One that the catalogue does not know: nobody but the test tells nodes of it."""
+    like = house.create("orders")
+    info = PartitionInfo(PartitionId("00000000-0000-4000-8000-00000000aaaa"), "0" * 32, "", like.partitions[0].members)
+    return msgspec.structs.replace(like, partitions=(info,), version=5), info
+
+
+def first(house: House) -> NodePort:
+    return next(iter(house.cluster.parts.fleet.ports.values()))
+
+
+def test_a_lost_order_to_host_is_given_again() -> None:
+    house, wire = losing()
+    table, info = a_table(house)
+    wire.lose(port.Host)
+    hosted = house.cluster.parts.fleet.host(table)
+    assert not house.cluster.nodes()[0].known(info.partition_id)
+    assert house.run(hosted) is True
+    assert house.cluster.nodes()[0].known(info.partition_id)
+    assert wire.seen[port.Host] == 4, "three members, one of them told twice"
+
+
+def test_a_lost_answer_to_an_order_changes_nothing_when_it_is_given_again() -> None:
+    house, wire = losing()
+    table, info = a_table(house)
+    wire.lose(port.Host, answers=True)
+    hosted = house.cluster.parts.fleet.host(table)
+    replica = house.cluster.nodes()[0].replicas[info.partition_id]
+    assert house.run(hosted) is True
+    assert house.cluster.nodes()[0].replicas[info.partition_id] is replica
+
+
+def test_an_order_is_given_a_bounded_number_of_times() -> None:
+    house, wire = losing()
+    table, _ = a_table(house)
+    wire.lose(port.Host, 1_000)
+    assert house.run(house.cluster.parts.fleet.host(table)) is False
+    assert wire.seen[port.Host] == 3 * 5
+
+
+def test_an_order_that_got_lost_is_not_given_again_after_a_newer_one() -> None:
+    """A replica that was to be forgotten meanwhile would be made again."""
+    house, wire = losing()
+    table, info = a_table(house)
+    wire.lose(port.Host)
+    fleet = house.cluster.parts.fleet
+    fleet.host(table)
+    house.run(fleet.forget(info.partition_id, first(house)))
+    house.pass_time(30)
+    assert not house.cluster.nodes()[0].known(info.partition_id)
+
+
+def test_what_the_catalogue_said_before_does_not_replace_what_it_says_now() -> None:
+    house, _ = losing()
+    table, info = a_table(house)
+    fleet = house.cluster.parts.fleet
+    house.run(fleet.host(table))
+    house.run(fleet.host(msgspec.structs.replace(table, name="before", version=4)))
+    assert {node.replicas[info.partition_id].table.name for node in house.cluster.nodes()} == {table.name}
+    house.run(fleet.host(msgspec.structs.replace(table, name="after", version=6)))
+    assert {node.replicas[info.partition_id].table.name for node in house.cluster.nodes()} == {"after"}
+
+
+def test_a_write_whose_answer_is_lost_is_told_as_unknown_and_not_made_again() -> None:
+    house, wire = losing()
+    table = house.create("orders")
+    house.put(table, 1, 1)
+    wire.lose(port.Write, answers=True)
+    answer = house.run(house.ask(table, 1, 2))
+    assert isinstance(answer, Unavailable)
+    assert answer.fields["unknown"] is True
+    assert wire.seen[port.Write] == 1
+    assert list(house.rows(table).values()) == [2]
+
+
+def test_a_stop_does_not_end_on_a_lost_answer() -> None:
+    """A node that does not answer in time counts as it told last."""
+    house, wire = losing()
+    table = house.create("orders")
+    house.put(table, 1, 1)
+    wire.lose(port.AskFacts, 4)
+    left = house.run(house.cluster.store.stop(deadline_us=house.env.clock.boot_us() + 20_000_000))
+    assert left == 0
+    (info,) = table.partitions
+    assert all(node.replicas[info.partition_id].segments.facts.archived for node in house.cluster.nodes())
+
+
+def test_no_answer_leaves_a_node_after_the_time_that_whoever_asked_had_left() -> None:
+    house, _ = losing()
+    table = house.create("orders")
+    replica = house.cluster.leader(table.partitions[0].partition_id)
+    assert replica is not None
+    node: Any = replica.node
+    said: list[bytes] = []
+    request = port.Seal(table.partitions[0].partition_id, Seal.AGE, bytes(16))
+    house.put(table, 1, 1)
+    for id_, left_us in ((1, 10), (2, 10_000_000)):
+        NodeServer(node).frame(encode_request(id_, left_us, request), node.env.clock, said.append)
+    house.until(lambda: len(said) > 0)
+    house.pass_time(1)
+    assert [decode_said(one).id for one in said] == [2]
+
+
+def test_an_answer_of_another_kind_is_an_error_of_ours() -> None:
+    house, _ = losing()
+    node = first(house)
+    assert isinstance(node, RemoteNode)
+    found: list[str] = []
+
+    async def ask() -> None:
+        try:
+            await asked(house.env.tasks, node, port.AskStatus(), port.Sealed)
+        except Exception as error:
+            found.append(type(error).__name__)
+
+    house.run(ask())
+    assert found == ["Internal"]
