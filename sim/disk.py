@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from scrubjay.base.env import File
 from scrubjay.base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError
-
-if TYPE_CHECKING:
-    from scrubjay.base.env import File
-    from scrubjay.sim.world import Life, World
+from scrubjay.sim.events import Events, Life
 
 SECTOR = 512
 
@@ -120,7 +117,7 @@ class SimFile:
 class SimDisk:
     """base.env.Disk. It outlives the processes; `attach` gives it to the next one."""
 
-    def __init__(self, world: World, name: str, *, capacity: int) -> None:
+    def __init__(self, world: Events, name: str, *, capacity: int) -> None:
         self.world = world
         self.name = name
         self.capacity = capacity

@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 from scrubjay.base.env import Env, ObjectStore, Task
 from scrubjay.sim.clock import WALL_START_US, SimClock
 from scrubjay.sim.disk import SimDisk
+from scrubjay.sim.events import Life
 from scrubjay.sim.jobs import SimJobs
 from scrubjay.sim.rand import SimRand
 from scrubjay.sim.store import SimObject, SimStore, SimStoreClient
 from scrubjay.sim.tasks import Cancelled, SimTasks
-from scrubjay.sim.world import Life, World
+from scrubjay.sim.world import World
 
 START_US = 1_760_000_000_000_000
 """Wall time at which every host begins."""

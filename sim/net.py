@@ -6,12 +6,9 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from scrubjay.base.ids import NodeName
-
-if TYPE_CHECKING:
-    from scrubjay.sim.world import Life, World
+from scrubjay.sim.events import Events, Life
 
 
 @dataclass(slots=True)
@@ -29,7 +26,7 @@ class NetFaults:
 class Net:
     """All links. cut: ordered pairs (from, to) that carry nothing."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Events) -> None:
         self._world = world
         self._draw = world.stream("net")
         self._ports: dict[NodeName, SimNetwork] = {}

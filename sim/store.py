@@ -9,13 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from scrubjay.base.env import ListPage, ObjectInfo, Tasks
 from scrubjay.base.errors import Corrupt, Exists, Invalid, Missing, Unavailable
-
-if TYPE_CHECKING:
-    from scrubjay.sim.world import World
+from scrubjay.sim.events import Events
 
 _KEY = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*(/[A-Za-z0-9_=-][A-Za-z0-9._=-]*)*")
 
@@ -56,7 +53,7 @@ class Requests:
 class SimStore:
     """The store itself; `client(tasks)` is an `ObjectStore` for one process."""
 
-    def __init__(self, world: World, name: str = "store") -> None:
+    def __init__(self, world: Events, name: str = "store") -> None:
         self.world = world
         self.name = name
         self.url = f"sim://{name}"

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from scrubjay.base.env import Future, Task, Timer
 from scrubjay.sim.clock import SimClock
-
-if TYPE_CHECKING:
-    from scrubjay.sim.world import Life, World
+from scrubjay.sim.events import Events, Life
 
 T = TypeVar("T")
 
@@ -150,7 +148,7 @@ class SimTasks:
     Cancelled = Cancelled
     UNSEEN_GRACE_S = 1.0
 
-    def __init__(self, world: World, life: Life, clock: SimClock, *, name: str) -> None:
+    def __init__(self, world: Events, life: Life, clock: SimClock, *, name: str) -> None:
         self._world = world
         self._life = life
         self._clock = clock

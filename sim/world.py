@@ -1,178 +1,31 @@
-"""The event heap, virtual time, and the hosts that live in it.
+"""A world: the events, the network, and the hosts that live in it.
 
-Everything that happens is a callback on one heap, in the order of (time, sequence number): no thread, no asyncio, no wall clock. A run is a function of
-its seed. `Trace` hashes what happened, so that two runs can be compared.
-
-A host is a machine: a clock, a disk that survives, a port to the network. Its process is a *life*: `crash` ends the life (callbacks of a
-dead life never run), `start` builds the process anew on the same disk.
+A host is a machine: a clock, a disk that survives, a port to the network. Its process is a life (`sim/events.py`): `crash` ends the life, `start` builds
+the process anew on the same disk.
 """
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from scrubjay.base.env import Env
 from scrubjay.base.ids import NodeName
 from scrubjay.sim.clock import SimClock
 from scrubjay.sim.disk import SimDisk
+from scrubjay.sim.events import Events, Life
 from scrubjay.sim.net import Net, SimNetwork
-from scrubjay.sim.rand import SimRand, Stream, stream
+from scrubjay.sim.rand import SimRand
 from scrubjay.sim.tasks import SimTasks
 
-EPOCH_US = 1_800_000_000_000_000
-"""True time at the start of every run, microseconds since the Unix epoch."""
 
-
-class SimTimer:
-    """One heap entry. `cancel` leaves it in the heap, empty."""
-
-    __slots__ = ("callback",)
-
-    def __init__(self, callback: Callable[[], object]) -> None:
-        self.callback: Callable[[], object] | None = callback
-
-    def cancel(self) -> None:
-        self.callback = None
-
-
-class Trace:
-    """A running hash of what happened, and the lines themselves if somebody wants to see them."""
-
-    def __init__(self, show: Callable[[str], object] | None = None) -> None:
-        self._hash = hashlib.sha256()
-        self._show = show
-        self.lines = 0
-
-    def note(self, now: int, what: str) -> None:
-        line = f"{now} {what}"
-        self.lines += 1
-        self._hash.update(line.encode())
-        if self._show is not None:
-            self._show(line)
-
-    @property
-    def digest(self) -> str:
-        return self._hash.hexdigest()[:32]
-
-
-class Life:
-    """One run of a host's process. A dead life runs nothing; a paused one runs it later, in order."""
-
-    def __init__(self, world: World) -> None:
-        self.alive = True
-        self._world = world
-        self._paused = False
-        self._waiting: list[Callable[[], object]] = []
-
-    def run(self, callback: Callable[[], object]) -> None:
-        if not self.alive:
-            return
-        if self._paused:
-            self._waiting.append(callback)
-        else:
-            callback()
-
-    def pause(self) -> None:
-        self._paused = True
-
-    def resume(self) -> None:
-        self._paused = False
-        waiting, self._waiting = self._waiting, []
-        for callback in waiting:
-            self._world.after(0, partial(self.run, callback))
-
-    def end(self) -> None:
-        self.alive = False
-        self._waiting = []
-
-
-class World:
-    """seed: decides everything. now: true microseconds since the start."""
+class World(Events):
+    """Events with a network and hosts."""
 
     def __init__(self, seed: int, *, show: Callable[[str], object] | None = None) -> None:
-        self.seed = seed
-        self.now = 0
-        self.events = 0
-        self.trace = Trace(show)
-        self._heap: list[tuple[int, int, SimTimer]] = []
-        self._sequence = 0
-        self._watchers: list[Callable[[str], object]] = []
+        super().__init__(seed, show=show)
         self.net = Net(self)
         self.hosts: dict[NodeName, Host] = {}
-        self.after_event: Callable[[], None] | None = None
-        """Called after every event: the checkers."""
-
-    def stream(self, purpose: str) -> Stream:
-        return stream(self.seed, purpose)
-
-    def after(self, delay_us: int, callback: Callable[[], object]) -> SimTimer:
-        """Run `callback` in `delay_us` true microseconds, after everything due before or at the same time."""
-        timer = SimTimer(callback)
-        self._sequence += 1
-        heapq.heappush(self._heap, (self.now + max(0, delay_us), self._sequence, timer))
-        return timer
-
-    def note(self, what: str) -> None:
-        self.trace.note(self.now, what)
-        for watcher in self._watchers:
-            watcher(what)
-
-    def step(self) -> bool:
-        """Run the next event, and only that one: look at whatever you like between two. False if there is none."""
-        while self._heap:
-            at, _, timer = heapq.heappop(self._heap)
-            if timer.callback is None:
-                continue
-            self.now = at
-            self.events += 1
-            timer.callback()
-            if self.after_event is not None:
-                self.after_event()
-            return True
-        return False
-
-    def step_until(self, event: str, *, until_us: int) -> str | None:
-        """Step until something is noted that holds these words ("n1 crashes", "finding n2"): the line, with the world as it is just then. None: not by then."""
-        seen: list[str] = []
-        self._watchers.append(seen.append)
-        try:
-            while self._heap and self._heap[0][0] <= until_us and self.step():
-                for line in seen:
-                    if event in line:
-                        return line
-                seen.clear()
-        finally:
-            self._watchers.pop()
-        return None
-
-    @property
-    def next_us(self) -> int | None:
-        """True time of the next event; None: nothing is left to happen."""
-        while self._heap and self._heap[0][2].callback is None:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
-
-    def run(self, *, until_us: int, stop: Callable[[], bool] | None = None) -> bool:
-        """Run events up to `until_us`. True as soon as `stop()` holds after an event; False at the end of the time."""
-        heap, check = self._heap, self.after_event
-        while heap and heap[0][0] <= until_us:
-            at, _, timer = heapq.heappop(heap)
-            callback = timer.callback
-            if callback is None:
-                continue
-            self.now = at
-            self.events += 1
-            callback()
-            if check is not None:
-                check()
-            if stop is not None and stop():
-                return True
-        self.now = max(self.now, until_us)
-        return False
 
     def add_host(self, name: NodeName, *, build: Callable[[Host], Any], clock: SimClock | None = None, disk_bytes: int = 1 << 34) -> Host:
         """A machine with an empty disk; `build(host)` makes its process at each start."""

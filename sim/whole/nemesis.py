@@ -13,11 +13,12 @@ from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import NodeName, PartitionId
 from scrubjay.server.node import RunningNode
 from scrubjay.server.stop import planned_stop
+from scrubjay.sim.events import Life
 from scrubjay.sim.rand import Stream
 from scrubjay.sim.whole.clients import Clients, Said
 from scrubjay.sim.whole.cluster import NAMES, Clocks, WholeCluster
 from scrubjay.sim.whole.copies import Copies
-from scrubjay.sim.world import Host, Life, World
+from scrubjay.sim.world import Host, World
 from scrubjay.storage.btree.memory_engine import MemoryTrees
 
 SECOND = 1_000_000

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from scrubjay.base.env import Env
 from scrubjay.base.errors import Internal, ScrubjayError
 from scrubjay.base.times import utc_text
 from scrubjay.storage.api import errors
 from scrubjay.storage.api.errors import ApiError
 from scrubjay.storage.api.shapes import Struct
 from scrubjay.storage.api.sigv4 import Identity
+from scrubjay.storage.backend import Backend
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.items.errors import ItemError, SerializationError
-
-if TYPE_CHECKING:
-    from scrubjay.storage.api.api import DynamoApi
 
 encode_json = msgspec.json.Encoder().encode
 Body = dict[str, Any]
@@ -29,6 +28,26 @@ class Trace(NamedTuple):
     partition: str
     lsn: int
     timestamp_us: int | None = None
+
+
+class Api(Protocol):
+    """What an operation is given of the API that it came through (`storage/api/api.py`).
+
+    region, account: what ARNs say. endpoint: how clients name this server, "" for as they call it. log_unexpected(operation, error): of what became a 500.
+    """
+
+    backend: Backend
+    env: Env
+    region: str
+    account: str
+    endpoint: str
+    log_unexpected: Callable[[str, BaseException], None]
+
+    def table_arn(self, name: str) -> str: ...
+
+    def table_name(self, name_or_arn: str, operation: str) -> str:
+        """The name in a TableName parameter. Raises ApiError if that is an ARN of another account."""
+        ...
 
 
 Send = Callable[[int, bytes, Sequence[tuple[str, str]]], None]
@@ -45,7 +64,7 @@ class Call:
 
     def __init__(
         self,
-        api: DynamoApi,
+        api: Api,
         operation: str,
         shape: Struct,
         raw: Body,

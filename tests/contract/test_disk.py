@@ -17,7 +17,8 @@ from scrubjay.base.errors import Corrupt, DiskFull, Exists, Internal, Missing, S
 from scrubjay.base.real import disk as real_disk
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.sim.disk import SimDisk
-from scrubjay.sim.world import Life, World
+from scrubjay.sim.events import Life
+from scrubjay.sim.world import World
 
 
 class Subject(Protocol):

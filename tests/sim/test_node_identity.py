@@ -11,8 +11,9 @@ from scrubjay.base.errors import Corrupt, Exists, ScrubjayError, Unsafe
 from scrubjay.base.ids import ClusterId, Lsn, NodeName
 from scrubjay.server.node import NOTE_S, keep_noting
 from scrubjay.sim.disk import SimDisk
+from scrubjay.sim.events import Life
 from scrubjay.sim.whole.cluster import CLUSTER
-from scrubjay.sim.world import Life, World
+from scrubjay.sim.world import World
 from scrubjay.storage.btree.memory_engine import MemoryTrees
 from scrubjay.storage.node.identity import IDENTITY_FILE, MEMBERS_FILE, Members
 from scrubjay.storage.wal.wal import Wal

@@ -7,9 +7,10 @@ import pytest
 from scrubjay.base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError, Unavailable
 from scrubjay.base.ids import NodeName
 from scrubjay.sim.disk import SimDisk
+from scrubjay.sim.events import Life
 from scrubjay.sim.store import SimStore
 from scrubjay.sim.tasks import Cancelled
-from scrubjay.sim.world import Host, Life, World
+from scrubjay.sim.world import Host, World
 
 
 def _host(world: World, name: str = "n1") -> Host:

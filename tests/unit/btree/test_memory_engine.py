@@ -10,7 +10,8 @@ from scrubjay.base.checksum import row_hash
 from scrubjay.base.errors import Corrupt, Exists, Missing, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
 from scrubjay.sim.disk import SimDisk
-from scrubjay.sim.world import Life, World
+from scrubjay.sim.events import Life
+from scrubjay.sim.world import World
 from scrubjay.storage.btree.engine import EMPTY, Change, TreeState
 from scrubjay.storage.btree.memory_engine import MemoryEngine, MemoryTrees
 from scrubjay.storage.log.digest import RangeDigest

@@ -10,7 +10,8 @@ import pytest
 from scrubjay.base.errors import Corrupt, DiskFull, Exhausted, ScrubjayError, Unavailable
 from scrubjay.base.ids import PartitionId
 from scrubjay.sim.disk import SimDisk
-from scrubjay.sim.world import Life, World
+from scrubjay.sim.events import Life
+from scrubjay.sim.world import World
 from scrubjay.storage.btree.lmdb_tree import error_of
 from scrubjay.storage.control.findings import FILE, Findings
 from scrubjay.storage.service_port import Finding
