@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from scrubjay.base.env import Timer
 from scrubjay.base.errors import Corrupt, Exists, Missing, ScrubjayError, Unavailable
+from scrubjay.base.hlc import HybridClock
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
-from scrubjay.storage.btree.engine import EMPTY, Tree
+from scrubjay.storage.btree.engine import EMPTY, Tree, TreeEngine
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.consensus.group import Group
+from scrubjay.storage.consensus.liveness import Liveness
+from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.consensus.ready import GroupState
 from scrubjay.storage.log.record import Record
+from scrubjay.storage.node.deadlines import Deadlines
+from scrubjay.storage.node.turn import Turn
 from scrubjay.storage.replica import AMNESIAC, BASE, HEALING, SUSPECT, Replica
+from scrubjay.storage.replica.host import ReplicaHost
 from scrubjay.storage.wal.port import Create, Drop, Install, Recovered, ReplicaLog, WalLog
-
-if TYPE_CHECKING:
-    from scrubjay.storage.node.node import Node
-
 
 RETRY_MIN_S, RETRY_MAX_S = 0.1, 5.0
 """Pauses between tries to open a tree that the machine does not let us open now; doubled each time."""
@@ -38,11 +40,29 @@ def _holds_all(replica: Replica, log: ReplicaLog) -> bool:
     return log.first == 1 and replica.table.restore_of is None and (log.tree, log.vote) == ("ok", "votes")
 
 
+class House(ReplicaHost, Protocol):
+    """The node (`storage.node.node.Node`) as hosting needs it, beside what the replicas do.
+
+    joining: it never was a member before. failed: why it does nothing any more.
+    """
+
+    number: int
+    joining: bool
+    stopping: bool
+    failed: ScrubjayError | None
+    engine: TreeEngine
+    clock: HybridClock
+    liveness: Liveness
+    consensus_options: ConsensusOptions
+    deadlines: Deadlines
+    turn: Turn
+
+
 class Hosting:
     """replicas: what runs here. recovered: what the WAL knew at the start. blocked: replicas whose tree the machine does not let us open now, and why:
     neither a fault of theirs nor kept anywhere; it is tried again for as long as they are hosted."""
 
-    def __init__(self, node: Node, recovered: Recovered) -> None:
+    def __init__(self, node: House, recovered: Recovered) -> None:
         self._node = node
         self._logs: dict[PartitionId, ReplicaLog] = dict(recovered.replicas)
         self.replicas: dict[PartitionId, Replica] = {}
