@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from scrubjay.base.errors import Invalid, Unsafe
@@ -10,13 +11,20 @@ from scrubjay.base.ids import Stamp
 from scrubjay.base.times import FIRST_US
 
 
-class Asked(NamedTuple):
-    """Exactly one is set. Times in microseconds since the epoch; minus_us counts back from the server's clock at receipt."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Exactly one is set: there is no other Asked, so nobody behind the front door checks again. Times in microseconds since the epoch; minus_us counts back
+    from the server's clock at receipt. Raises Invalid."""
 
     at_us: int | None = None
     minus_us: int | None = None
     before_us: int | None = None
     latest: bool = False
+
+    def __post_init__(self) -> None:
+        given = sum((self.at_us is not None, self.minus_us is not None, self.before_us is not None, self.latest))
+        if given != 1:
+            raise Invalid("exactly one target is needed", asked=f"{given} of --at, --minus, --before, --latest", next="give one of them")
 
 
 class Bounds(NamedTuple):
@@ -46,9 +54,8 @@ class Reach(NamedTuple):
 def resolve(asked: Asked, window: Bounds, *, now_us: int) -> int:
     """The absolute instant, inclusive. `--before T` is the last microsecond before T. now_us: the server's clock when the question came.
 
-    Raises Invalid (not exactly one, a moment no calendar has), Unsafe (latest of no window).
+    Raises Invalid (a moment no calendar has), Unsafe (latest of no window).
     """
-    exactly_one(asked)
     if asked.at_us is not None:
         return asked.at_us
     if asked.minus_us is not None:
@@ -66,13 +73,6 @@ def resolve(asked: Asked, window: Bounds, *, now_us: int) -> int:
     if window.latest_us is None:
         raise _outside(None, window, "no window is proven yet")
     return window.latest_us
-
-
-def exactly_one(asked: Asked) -> None:
-    """Raises Invalid if not exactly one target is given."""
-    given = [asked.at_us is not None, asked.minus_us is not None, asked.before_us is not None, asked.latest]
-    if sum(given) != 1:
-        raise Invalid("exactly one target is needed", asked=f"{sum(given)} of --at, --minus, --before, --latest", next="give one of them")
 
 
 def reach(at_us: int, window: Bounds, *, now_us: int) -> Reach:

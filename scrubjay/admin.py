@@ -52,7 +52,7 @@ class ScrubRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RestoreRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Exactly one of at_us, minus_us, before_us, latest."""
+    """A target is one of at_us, minus_us, before_us, latest (`pitr.target.Asked`)."""
 
     table: str
     to: str
@@ -62,9 +62,7 @@ class RestoreRequest(msgspec.Struct, forbid_unknown_fields=True):
     latest: bool = False
 
     def asked(self) -> Asked:
-        given = [self.at_us is not None, self.minus_us is not None, self.before_us is not None, self.latest]
-        if sum(given) != 1:
-            raise _usage("exactly one target is needed", found=f"{sum(given)} of at, minus, before, latest")
+        """Raises Invalid unless exactly one is given."""
         return Asked(self.at_us, self.minus_us, self.before_us, self.latest)
 
 

@@ -69,6 +69,16 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/pitr/test_restore.py::test_a_target_id_that_belongs_to_another_table_is_left_alone",),
     ),
     Mutant(
+        "several-targets",
+        "pitr/target.py",
+        "        if given != 1:\n",
+        "        if not given:\n",
+        (
+            "tests/unit/pitr/test_plan.py::test_there_is_no_target_but_exactly_one",
+            "tests/unit/cli/test_cli_admin.py::test_wrong_questions_are_64",
+        ),
+    ),
+    Mutant(
         "dropped-beyond-ok",
         "pitr/target.py",
         "    if at_us > window.latest_us and window.dropped and",

@@ -83,7 +83,7 @@ def test_a_healed_copy_that_is_not_its_reference_never_serves(
 def test_a_restored_copy_that_is_not_what_was_read_never_starts(
     house: House, how: Callable[[MemoryTrees, PartitionId], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at = house.run(house.restore._look(house.table("orders")))[1].latest_us
+    at = house.run(house.restore.preparing.look(house.table("orders")))[1].latest_us
     spoil_loads(house, "n2", how, monkeypatch)
     house.run(house.restore.start(house.table("orders"), "back", Asked(at_us=at)))
     report = house.restored("back")

@@ -36,7 +36,7 @@ def moment(house: House) -> Asked:
     """A moment inside the proven window, behind every write."""
     report = house.run(house.restore.plan(house.table("orders"), "probe", Asked(latest=True)))
     assert report["beyond_latest"] is False
-    at = house.run(house.restore._look(house.table("orders")))[1].latest_us
+    at = house.run(house.restore.preparing.look(house.table("orders")))[1].latest_us
     assert at is not None
     return Asked(at_us=at)
 
@@ -203,7 +203,7 @@ def test_the_seal_behind_the_cut_is_read_and_checked(house: House) -> None:
     house.pass_time(6)
     report = house.run(house.restore.plan(source, "back", Asked(at_us=at)))
     ends = {part["partition"]: part["to_lsn"] for part in report["partitions"]}
-    seen = house.run(house.restore._look(source))[0]
+    seen = house.run(house.restore.preparing.look(source))[0]
     for history in seen.histories:
         last = next(one for one in history.segments if one.last == ends[history.partition])
         assert last.closed >> 12 >= at

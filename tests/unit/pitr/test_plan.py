@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -30,10 +31,15 @@ def test_targets(asked: Asked, at: int) -> None:
     assert resolve(asked, WINDOW, now_us=10_000) == at
 
 
-@pytest.mark.parametrize("asked", [Asked(), Asked(at_us=1, latest=True), Asked(minus_us=-5)])
-def test_targets_refused(asked: Asked) -> None:
+@pytest.mark.parametrize("given", [{}, {"at_us": 1, "latest": True}, {"minus_us": 5, "before_us": 0}, {"at_us": 0, "before_us": 0}])
+def test_there_is_no_target_but_exactly_one(given: dict[str, Any]) -> None:
+    with pytest.raises(Invalid, match="exactly one target"):
+        Asked(**given)
+
+
+def test_counting_back_into_the_future_is_refused() -> None:
     with pytest.raises(Invalid):
-        resolve(asked, WINDOW, now_us=10_000)
+        resolve(Asked(minus_us=-5), WINDOW, now_us=10_000)
 
 
 def test_reach() -> None:

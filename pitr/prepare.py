@@ -1,0 +1,151 @@
+"""From a question to a job: the source as it ends, the window, the target inside it, a first plan, and the notes of the new table. Changes nothing."""
+
+from __future__ import annotations
+
+import msgspec
+
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Conflict, Missing, Unavailable, Unsafe
+from scrubjay.base.ids import PartitionId, TableId
+from scrubjay.pitr.archive import RestoreArchive, TableArchive
+from scrubjay.pitr.job import AskedNote, RestoreJob, WindowNote
+from scrubjay.pitr.plan import Plan, plan_table
+from scrubjay.pitr.restore import POLL_S, RestoreOptions, ends_reached, parts_of, rates_of, with_closed
+from scrubjay.pitr.target import Asked, Bounds, Reach, reach
+from scrubjay.pitr.window import bounds_of, explained, resolve_in, window_note, window_text
+from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
+from scrubjay.storage.service_port import ServicePort
+
+FIRST_LOOK_S = 10.0
+"""How long a restore of a dropped table waits, before it answers, for the first of its log to arrive in the archive."""
+
+
+class Preparing:
+    """max_offset_us: `max_clock_offset`, printed with every plan. pitr_default: whether a restored table has point-in-time recovery on in the API."""
+
+    def __init__(
+        self, env: Env, port: ServicePort, archive: RestoreArchive, options: RestoreOptions, *, max_offset_us: int, pitr_default: bool
+    ) -> None:
+        self._env = env
+        self._port = port
+        self._archive = archive
+        self._options = options
+        self._max_offset_us = max_offset_us
+        self._pitr_default = pitr_default
+
+    async def job_for(
+        self, source: TableMeta, to: str, asked: Asked, received_us: int, *, overrides: dict[str, object] | None = None
+    ) -> tuple[RestoreJob, Plan]:
+        """received_us: the clock when the question came, which `--minus` counts back from. What is closed by now is judged by the clock after the look.
+
+        Raises Unsafe (outside the window), Conflict (the name is taken), Missing, Unavailable.
+        """
+        if source.name == METADATA_TABLE:
+            raise Unavailable(
+                "no such table", error_code="ResourceNotFound", asked=source.name, found="a system table is not restored as a table"
+            )
+        if source.restore_of is not None and source.restore_of.in_progress:
+            raise Unavailable("no such table", error_code="ResourceNotFound", asked=source.name, found="it is itself being restored")
+        source = await self._settled(source)
+        seen, window = await self.look(source)
+        shown = window_note(seen)
+        now_us = self._env.clock.wall_us()
+        if any(table.name == to and table.dropped_at is None for table in self._port.tables()):
+            raise Conflict(
+                "a table of that name exists: a restore writes only into a new one",
+                asked=to,
+                found=window_text(shown),
+                next="choose another name",
+                body={"to": to, "window": msgspec.to_builtins(shown)},
+            )
+        target = self._reach(resolve_in(asked, window, shown, received_us), window, shown, now_us)
+        plan = self._plan(source, seen, target, shown)
+        job = self._job(source, to, target, asked, shown, now_us, overrides or {})
+        job.partitions = parts_of(plan, source, job.target_meta)
+        job.predicted_seconds = plan.predicted_seconds
+        return job, plan
+
+    async def _settled(self, source: TableMeta) -> TableMeta:
+        """A table whose deletion is under way, once it is known where its logs end: until then nobody can say what its latest moment is. Raises Unavailable."""
+        give_up = self._env.clock.boot_us() + int(self._options.archive_wait_s * 1e6)
+        while source.status == "DELETING":
+            if self._env.clock.boot_us() >= give_up:
+                raise Unavailable("the table is being deleted and its log has not ended yet", asked=source.name, next="try again")
+            await self._env.tasks.sleep(POLL_S)
+            source = next((table for table in self._port.tables() if table.table_id == source.table_id), source)
+        return source
+
+    async def look(self, source: TableMeta) -> tuple[TableArchive, Bounds]:
+        """What the archive holds. Of a dropped table, nothing proven yet is waited for (bounded): its log may still be on the way."""
+        give_up = self._env.clock.boot_us() + int(min(self._options.archive_wait_s, FIRST_LOOK_S) * 1e6)
+        while True:
+            seen = await self._archive.look(source)
+            window = bounds_of(source, seen)
+            if window.ends_us is None or seen.window.latest_us is not None or self._env.clock.boot_us() >= give_up:
+                return seen, window
+            await self._env.tasks.sleep(POLL_S)
+
+    def _plan(self, source: TableMeta, seen: TableArchive, target: Reach, shown: WindowNote) -> Plan:
+        """A first plan; one beyond `latest` is made again once the archive has come so far. A moment inside a hole is outside the window."""
+        ends = ends_reached(source, seen)
+        try:
+            return plan_table(
+                [with_closed(history, ends) for history in seen.histories],
+                at_us=target.at_us,
+                cut=target.cut,
+                rates=rates_of(self._port),
+                workers=self._options.lanes,
+                preview=target.beyond_latest,
+            )
+        except Missing as error:
+            hole = Unsafe(
+                f"outside the restorable window: {error.message}",
+                earliest=seen.window.earliest_us,
+                latest=seen.window.latest_us,
+                **{**error.fields, "asked": target.at_us},
+            )
+            raise explained(hole, shown) from None
+
+    def _reach(self, at_us: int, window: Bounds, shown: WindowNote, now_us: int) -> Reach:
+        try:
+            return reach(at_us, window, now_us=now_us)
+        except Unsafe as error:
+            raise explained(error, shown) from None
+
+    def _job(
+        self, source: TableMeta, to: str, target: Reach, asked: Asked, shown: WindowNote, now_us: int, overrides: dict[str, object]
+    ) -> RestoreJob:
+        rand = self._env.rand
+        meta = msgspec.structs.replace(
+            source,
+            table_id=TableId(rand.uuid()),
+            name=to,
+            status="CREATING",
+            partitions=tuple(PartitionInfo(PartitionId(rand.uuid()), info.lo, info.hi, info.members) for info in source.partitions),
+            created_at=now_us,
+            billing_changed_at=now_us if overrides.get("billing", source.billing) == "PAY_PER_REQUEST" else None,
+            throughput_changed_at=(None, None),
+            table_class_changed_at=None,
+            deletion_protection=False,
+            tags=(),
+            pitr_enabled_at=now_us if self._pitr_default else None,
+            dropped_at=None,
+            restore_of=RestoreOrigin(source.table_id, source.name, target.at_us, True),
+            finals=(),
+            archived_at=None,
+            version=1,
+        )
+        meta = msgspec.structs.replace(meta, **overrides)
+        return RestoreJob(
+            source_id=source.table_id,
+            source_name=source.name,
+            target=to,
+            target_id=meta.table_id,
+            at_us=target.at_us,
+            asked=AskedNote(asked.minus_us, asked.latest),
+            beyond_latest=target.beyond_latest,
+            created_us=now_us,
+            meta=msgspec.to_builtins(meta),
+            window=shown,
+            max_offset_us=self._max_offset_us,
+        )

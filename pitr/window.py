@@ -1,0 +1,62 @@
+"""A table's proven window as a restore sees it and prints it: bounds of a target, notes, refusals. Pure. The window itself is `archiver.coverage`'s."""
+
+from __future__ import annotations
+
+import msgspec
+
+from scrubjay.base.errors import Unsafe
+from scrubjay.base.hlc import stamp_micros
+from scrubjay.base.ids import Stamp
+from scrubjay.base.times import utc_text, utc_text_or_none
+from scrubjay.pitr.archive import TableArchive
+from scrubjay.pitr.job import WindowNote
+from scrubjay.pitr.target import Asked, Bounds, resolve
+from scrubjay.storage.catalogue import TableMeta
+
+
+def bounds_of(source: TableMeta, seen: TableArchive) -> Bounds:
+    """Between which moments a target may lie. Pure."""
+    ends_us = max((stamp_micros(Stamp(final.stamp)) for final in source.finals), default=None)
+    return Bounds(seen.window.earliest_us, seen.window.latest_us, source.dropped_at is not None, ends_us)
+
+
+def window_note(seen: TableArchive) -> WindowNote:
+    """The window as it is printed."""
+    holes = [
+        {
+            "partition": hole.partition,
+            "first_lsn": hole.first_lsn,
+            "last_lsn": hole.last_lsn,
+            "from": utc_text_or_none(hole.from_us),
+            "to": utc_text_or_none(hole.to_us),
+        }
+        for hole in seen.window.holes
+    ]
+    return WindowNote(utc_text_or_none(seen.window.earliest_us), utc_text_or_none(seen.window.latest_us), holes)
+
+
+def resolve_in(asked: Asked, window: Bounds, shown: WindowNote, now_us: int) -> int:
+    """`pitr.target.resolve` with the window in the refusal."""
+    try:
+        return resolve(asked, window, now_us=now_us)
+    except Unsafe as error:
+        raise explained(error, shown) from None
+
+
+def window_text(shown: WindowNote) -> str:
+    if shown.earliest is None or shown.latest is None:
+        return "no proven window yet"
+    return f"proven window {shown.earliest} to {shown.latest}"
+
+
+def explained(error: Unsafe, shown: WindowNote) -> Unsafe:
+    fields = {name: value for name, value in error.fields.items() if name not in ("earliest", "latest")}
+    asked = fields.pop("asked", None)
+    return Unsafe(
+        error.message,
+        **fields,
+        asked=None if asked is None else utc_text(asked),
+        found=window_text(shown),
+        next="choose a moment inside the window",
+        body={"at": None if asked is None else utc_text(asked), "window": msgspec.to_builtins(shown)},
+    )
