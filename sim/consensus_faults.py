@@ -404,7 +404,7 @@ class Nemesis:
             if draw.chance(0.5):
                 replica.group.resign(node.now())
             else:
-                others = replica.group.peers
+                others = replica.group.members.peers
                 replica.group.transfer(others[draw.between(0, len(others) - 1)], node.now())
         node.soon()
 

@@ -295,7 +295,7 @@ class ConsensusRun(Nemesis):
                 target = len(self.checkers[partition].log) - 20
                 for node in self.nodes():
                     replica = node.replicas.get(partition)
-                    if replica is None or (replica.group.may_vote and replica.tree.lsn < target):
+                    if replica is None or (replica.group.state.may_vote and replica.tree.lsn < target):
                         return False
             return len(self.nodes()) == NODES
 
@@ -309,8 +309,8 @@ class ConsensusRun(Nemesis):
                 if replica is not None:
                     group = replica.group
                     words.append(
-                        f"{node.host.name}: leading {group.leading} promised {group.promised:x} accepted {group.accepted:x} resigned {group.resigned:x} "
-                        f"last {group.last} chosen {group.chosen} applied {replica.tree.lsn}"
+                        f"{node.host.name}: leading {group.leading} promised {group.state.promised:x} accepted {group.state.accepted:x} resigned {group.state.resigned:x} "
+                        f"last {group.last} chosen {group.log.chosen} applied {replica.tree.lsn}"
                     )
         return "; ".join(words)
 

@@ -17,11 +17,13 @@ from scrubjay.base.hlc import HybridClock
 from scrubjay.base.ids import Ballot, Lsn, Member, NodeName, PartitionId, Stamp, uuid_bytes
 from scrubjay.sim.checkers.group import CHAIN_START, GroupChecker, chain
 from scrubjay.sim.group_wal import GroupWal
+from scrubjay.storage.consensus.config import GroupConfig, GroupStart
 from scrubjay.storage.consensus.group import Group
 from scrubjay.storage.consensus.liveness import Liveness
+from scrubjay.storage.consensus.membership import Membership
 from scrubjay.storage.consensus.messages import Chosen, Shell, decode_frame
 from scrubjay.storage.consensus.options import ConsensusOptions
-from scrubjay.storage.consensus.ready import Envelope, GroupState, Now
+from scrubjay.storage.consensus.ready import Envelope, Now
 from scrubjay.storage.log.record import Kind, Record, encode, owner_tag
 from scrubjay.storage.node.post import Post
 from scrubjay.storage.node.turn import Turn
@@ -303,15 +305,16 @@ class GroupNode:
                 self.wal.queue(wal.Install(partition, tree.lsn, image.accepted))
             draw = self.host.world.stream(f"{self.host.name}/{partition}/{self.host.starts}")
             group = Group(
-                partition=partition,
-                me=Member(self.number, 1),
-                members=members,
-                state=GroupState(image.promised, image.accepted, image.resigned, image.first, image.last, tree.lsn, tree.stamp),
-                log=_Reader(self.wal, partition),
-                liveness=self.liveness,
-                clock=self.clock,
-                options=self.options,
-                jitter=draw.random,
+                GroupConfig(
+                    partition=partition,
+                    members=Membership(Member(self.number, 1), members),
+                    start=GroupStart(image.promised, image.accepted, image.resigned, image.first, image.last, tree.lsn, tree.stamp),
+                    reader=_Reader(self.wal, partition),
+                    liveness=self.liveness,
+                    clock=self.clock,
+                    options=self.options,
+                    jitter=draw.random,
+                )
             )
             self.replicas[partition] = Replica(self, partition, group, tree)
             if not self._may_vote():
@@ -402,7 +405,7 @@ class GroupNode:
             partition, raw = msgspec.msgpack.decode(message.body, type=tuple[str, bytes])
             replica = self.replicas[PartitionId(partition)]
             lsn, stamp, digest, values = _TREE.decode(raw)
-            if lsn > replica.group.applied and not replica.group.leading:
+            if lsn > replica.group.log.applied and not replica.group.leading:
                 self.host.world.note(f"{self.host.name} installs a snapshot at {lsn}")
                 replica.tree = Tree(Lsn(lsn), Stamp(stamp), digest, values)
                 self.trees[replica.partition] = Tree(Lsn(lsn), Stamp(stamp), digest, dict(values))
@@ -472,7 +475,7 @@ class GroupNode:
         for partition, replica in self.replicas.items():
             closed = replica.group.closed(now)
             if closed is not None:
-                self.checkers[partition].closed(self.host.name, closed, replica.group.chosen)
+                self.checkers[partition].closed(self.host.name, closed, replica.group.log.chosen)
 
 
 class _Reader:

@@ -14,13 +14,16 @@ from scrubjay.base.hlc import HybridClock
 from scrubjay.base.ids import Ballot, Lsn, Stamp
 from scrubjay.sim.consensus_run import ConsensusRun, Result
 from scrubjay.sim.group_node import GroupNode, Replica, Waiting
-from scrubjay.storage.consensus.acceptor import Acceptor, Staging
-from scrubjay.storage.consensus.campaign import Campaign, Campaigner, Piece
+from scrubjay.storage.consensus.acceptor import Acceptor
+from scrubjay.storage.consensus.allegiance import Allegiance
+from scrubjay.storage.consensus.campaign import Campaigner
+from scrubjay.storage.consensus.closed import ClosedTime
 from scrubjay.storage.consensus.leading import Leader
+from scrubjay.storage.consensus.lease import Lease
 from scrubjay.storage.consensus.liveness import Liveness
 from scrubjay.storage.consensus.messages import Stage
-from scrubjay.storage.consensus.quorum import reached
 from scrubjay.storage.consensus.ready import Now, Ready
+from scrubjay.storage.consensus.state import Campaign, Leadership, Piece, Staging
 from scrubjay.storage.node.turn import Turn
 from scrubjay.storage.replica.host import Driven
 
@@ -73,10 +76,11 @@ def _answer_unchecked(self: Replica, request: Any, value: int | None, lsn: Lsn, 
     request.done("ok", value, lsn)
 
 
-def _wall_read(self: Leader, now: Now) -> Stamp:
+def _wall_read(self: ClosedTime, now: Now) -> Stamp:
     """The leader's own clock, whatever the grants acknowledged."""
-    own = self.clock.read(now.wall_us)
-    self.clock.merge(own, now.wall_us)
+    clock = self._state.clock
+    own = clock.read(now.wall_us)
+    clock.merge(own, now.wall_us)
     return own
 
 
@@ -149,6 +153,12 @@ def _method(owner: type, name: str, value: Any) -> Callable[[], Any]:
     return lambda: replaced(owner, **{name: value})
 
 
+def _unsynced(self: Leader, leadership: Leadership) -> int:
+    marks = [int(follower.acked) for follower in leadership.followers.values() if follower.adopted]
+    marks.append(self._state.log.last)
+    return self._state.members.reached(marks)
+
+
 CONSENSUS = (
     Mutant("slot-wise", "a new leader mixes logs slot by slot", _method(Campaigner, "_plan_adoption", _slot_wise)),
     Mutant(
@@ -157,10 +167,12 @@ CONSENSUS = (
     Mutant(
         "count-unanswered",
         "a grant counts though the member never answered the ballot",
-        _method(Leader, "_confirmed", lambda self, peer, credit: True),
+        _method(Lease, "_confirmed", lambda self, follower, credit: True),
     ),
     Mutant(
-        "no-epoch", "an answer counts under any later epoch", _method(Leader, "_confirmed", lambda self, peer, credit: peer.answered != 0)
+        "no-epoch",
+        "an answer counts under any later epoch",
+        _method(Lease, "_confirmed", lambda self, follower, credit: follower.answered != 0),
     ),
     Mutant("forget-quiet", "a restarted node promises at once", _method(Liveness, "_quiet_us", lambda self: 0)),
     Mutant(
@@ -169,13 +181,17 @@ CONSENSUS = (
         _method(Liveness, "_credit_from_us", lambda self, grant, now: now.boot_us),
     ),
     Mutant("forgotten-epoch", "epochs repeat after a restart", _forgotten_epoch),
-    Mutant("publish-ahead", "closed at a time no grant acknowledged", _method(Leader, "_closable_clock", _wall_read)),
+    Mutant("publish-ahead", "closed at a time no grant acknowledged", _method(ClosedTime, "_closable_clock", _wall_read)),
     Mutant(
         "promise-no-clock",
         "the candidate ignores the clocks in promises",
         _method(Campaigner, "_merge_promise_clock", lambda self, clock, now: True),
     ),
-    Mutant("publish-early", "closed before a quorum has the leader's log", _method(Leader, "_own_log_accepted", lambda self: True)),
+    Mutant(
+        "publish-early",
+        "closed before a quorum has the leader's log",
+        _method(ClosedTime, "_own_log_accepted", lambda self, leadership: True),
+    ),
     Mutant("forgotten-clock", "the clock's reservation is forgotten over a restart", _forgotten_clock),
     Mutant("amnesiac-vote", "a replica that lost synced bytes votes on", _method(GroupNode, "_may_vote", lambda self: True)),
     Mutant("sync-skipped", "messages leave before the sync", _method(Turn, "_commit", commit_early)),
@@ -193,18 +209,10 @@ CONSENSUS = (
     Mutant(
         "bound-ignored",
         "promises to others while the owner is supported",
-        _method(Acceptor, "_bound_against", lambda self, candidate, now: False),
+        _method(Allegiance, "bound_against", lambda self, candidate, now: False),
     ),
-    Mutant(
-        "own-vote-unsynced", "the leader counts its own unsynced records", _method(Leader, "_quorum_accepted", lambda self: _unsynced(self))
-    ),
+    Mutant("own-vote-unsynced", "the leader counts its own unsynced records", _method(Leader, "_quorum_accepted", _unsynced)),
 )
-
-
-def _unsynced(self: Leader) -> int:
-    marks = [int(peer.acked) for peer in self._peers.values() if peer.adopted]
-    marks.append(self.log.last)
-    return reached(marks, len(self.members))
 
 
 KILLERS: dict[str, int] = {

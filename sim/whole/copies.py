@@ -42,7 +42,7 @@ def _reach(replica: Replica) -> Reach | None:
     group = replica.group
     if group is None:
         return None
-    return Reach(group.log.first, replica.chosen, replica.checkpoints.committed, group.accepted, replica.behind)
+    return Reach(group.log.first, replica.chosen, replica.checkpoints.committed, group.state.accepted, replica.behind)
 
 
 class Copies:

@@ -5,21 +5,26 @@
 Pipelining: `ready()` may be called again before `persisted()` of earlier tokens; frames go to the WAL in the order given. `persisted(token)` means every
 token up to it is synced.
 
-Invariants (check_invariants): 1 given <= min(chosen, synced last); 2 applied <= given; 3 chosen <= last; 4 accepted <= promised; 5 leading implies promised = accepted = own, not resigned;
-6 synced last <= last; 7 what is chosen on a leader was acknowledged by a quorum.
+Invariants (check_invariants): applied <= given <= min(chosen, synced); chosen <= last; synced <= last; accepted <= promised; leading implies promised = accepted =
+own, not resigned; what is chosen on a leader was acknowledged by a quorum.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from scrubjay.base.errors import Corrupt
-from scrubjay.base.hlc import HybridClock
-from scrubjay.base.ids import Lsn, Member, PartitionId, Stamp, ballot_owner
-from scrubjay.storage.consensus.acceptor import NONE
+from scrubjay.base.ids import Ballot, Lsn, Member, Stamp, ballot_owner
+from scrubjay.storage.consensus.acceptor import Acceptor
+from scrubjay.storage.consensus.allegiance import Allegiance
+from scrubjay.storage.consensus.campaign import Campaigner
+from scrubjay.storage.consensus.closed import ClosedTime
+from scrubjay.storage.consensus.config import GroupConfig
+from scrubjay.storage.consensus.election import Election
+from scrubjay.storage.consensus.handover import Handover
 from scrubjay.storage.consensus.leading import Leader
-from scrubjay.storage.consensus.liveness import Liveness
+from scrubjay.storage.consensus.lease import Lease
 from scrubjay.storage.consensus.messages import (
     Accept,
     Accepted,
@@ -40,145 +45,192 @@ from scrubjay.storage.consensus.messages import (
     Snapshot,
     Stage,
 )
-from scrubjay.storage.consensus.options import ConsensusOptions
-from scrubjay.storage.consensus.ready import Envelope, GroupState, LogReader, Now, Ready
+from scrubjay.storage.consensus.ready import Envelope, Now, Ready
+from scrubjay.storage.consensus.replication import Replication
+from scrubjay.storage.consensus.resignation import Resignation
+from scrubjay.storage.consensus.state import State
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.wal import port as wal
 
-__all__ = ["Group"]
 
+class Group:
+    """Wires the roles to one `State` and is all that a shell sees of them: events come in by methods, facts are read from `state`, `log` and `lease`."""
 
-class Group(Leader):
-    """The state machine. Everything that may raise is said at `step`; the rest is pure bookkeeping."""
-
-    def __init__(
-        self,
-        *,
-        partition: PartitionId,
-        me: Member,
-        members: tuple[Member, ...],
-        state: GroupState,
-        log: LogReader,
-        liveness: Liveness,
-        clock: HybridClock,
-        options: ConsensusOptions,
-        jitter: Callable[[], float],
-    ) -> None:
-        """jitter: uniform in [0, 1), a stream of this group's own. Call `tick` once soon after: `deadline()` is 0 until then."""
-        super().__init__(
-            partition=partition,
-            me=me,
-            members=members,
-            state=state,
-            log=log,
-            liveness=liveness,
-            clock=clock,
-            options=options,
-            jitter=jitter,
-        )
+    def __init__(self, config: GroupConfig) -> None:
+        """Call `tick` once soon after: `deadline()` is 0 until then."""
+        self.partition = config.partition
+        self.members = config.members
+        self.me = config.members.me
+        self.state = state = State(config)
+        self.log = state.log
+        self.lease = Lease(state)
+        self._closed = ClosedTime(state, self.lease)
+        allegiance = Allegiance(state, self.lease)
+        self._election = Election(state, allegiance, config.jitter)
+        self._resignation = Resignation(state, self._election)
+        acceptor = self._acceptor = Acceptor(state, allegiance, self._election, self._resignation)
+        self._campaigner = Campaigner(state, allegiance, self._election, self._resignation, acceptor)
+        self._handover = Handover(state, self._resignation)
+        self._replication = Replication(state)
+        self._leader = Leader(state, self.lease, self._election, self._resignation, self._handover, self._replication)
         self._started = False
-        self._handlers: dict[type, Callable[[Member, Any, Now], object]] = {
-            Accept: self._on_accept,
-            Accepted: self._on_accepted,
-            Prepare: self._on_prepare,
-            Promise: self._on_promise,
-            Refused: self._on_refused,
-            Fetch: self._on_fetch,
-            Fetched: self._on_fetched,
-            Stage: self._on_stage,
-            Behind: self._on_behind,
-            Chosen: self._on_chosen,
-            Resign: self._on_resign,
-            Resigned: self._on_resigned_at,
-            Question: self._on_question,
-            Leads: self._on_leads,
-            AskHealth: self._on_ask_health,
-            Health: self._on_health,
-            Snapshot: self._on_snapshot,
+        self._handlers: dict[type, Callable[[Member, Any, Now], None]] = {
+            Accept: acceptor.on_accept,
+            Accepted: self._leader.on_accepted,
+            Prepare: acceptor.on_prepare,
+            Promise: self._campaigner.on_promise,
+            Refused: self._campaigner.on_refused,
+            Fetch: acceptor.on_fetch,
+            Fetched: self._campaigner.on_fetched,
+            Stage: acceptor.on_stage,
+            Behind: self._leader.on_behind,
+            Chosen: acceptor.on_chosen,
+            Resign: self._campaigner.on_resign,
+            Resigned: self._resignation.on_resigned,
+            Question: self._resignation.on_question,
+            Leads: self._election.on_leads,
+            AskHealth: self._campaigner.on_ask_health,
+            Health: self._campaigner.on_health,
+            Snapshot: acceptor.on_snapshot,
         }
+        for peer in config.members.peers:
+            config.liveness.watch(peer.node)
+
+    # --- what is read from outside ---
+
+    @property
+    def leading(self) -> bool:
+        return self.state.leadership is not None
+
+    @property
+    def leader(self) -> Member | None:
+        """The member best known to lead, None if there is none."""
+        return self.state.leader
+
+    @property
+    def ballot(self) -> Ballot:
+        """The promised ballot: our own when leading."""
+        return self.state.promised
+
+    @property
+    def last(self) -> Lsn:
+        """Last LSN accepted here (queued, not necessarily synced)."""
+        return self.log.last
+
+    @property
+    def applied(self) -> Lsn:
+        """Last LSN that the shell said it applied."""
+        return self.log.applied
+
+    @property
+    def next_lsn(self) -> Lsn:
+        return Lsn(self.log.last + 1)
 
     # --- events ---
 
     def step(self, sender: int, message: PartitionMessage, now: Now) -> None:
         """A message from node `sender`. Raises Corrupt (records of the message, or of the log that had to be read, fail a check); state is unchanged then."""
-        self._now = now
-        member = self._by_node.get(sender)
-        if member is None or sender == self.me.node:
+        state = self.state
+        state.now = now
+        member = self.members.peer(sender)
+        if member is None:
             return
-        before = self.promised, self.accepted
+        promised, accepted = state.promised, state.accepted
         self._handlers[type(message)](member, message, now)
-        if (self.promised, self.accepted) != before:
-            self._watch_owner(now)
+        if state.promised != promised or state.accepted != accepted:
+            self._election.watch_owner(now)
 
     def tick(self, now: Now) -> None:
         """Time passed; call at or after `deadline()`."""
-        self._now = now
+        self.state.now = now
         if not self._started:
             self._started = True
-            self._election_at = None
-            self._begin(now)
-        self._tick_campaign(now)
-        self._tick_leader(now)
+            self._election.at = None
+            self._resignation.resign_after_restart(now)
+            self._election.watch_owner(now)
+        self._campaigner.tick_election(now)
+        self._campaigner.tick_campaign(now)
+        self._election.tick_question(now)
+        self._resignation.tick(now)
+        self._leader.tick(now)
 
     def deadline(self) -> int | None:
         """Boot clock at which `tick` is due; None: nothing to wait for, an idle group costs nothing."""
-        due: int | None = None
-        for at in (
-            self._election_at,
-            self._campaign_at,
-            self._question_at,
-            self._resign_at,
-            self._retry_at,
-            self._lease_at,
-            self._handover_at,
-        ):
-            if at is not None and (due is None or at < due):
-                due = at
-        return due
+        campaign, leadership = self.state.campaign, self.state.leadership
+        due: tuple[int | None, ...] = (self._election.at, self._election.question_at, self._resignation.at)
+        if campaign is not None:
+            due += (campaign.at,)
+        if leadership is not None:
+            due += (leadership.retry_at, leadership.lease_at, leadership.handover_at)
+        return min([at for at in due if at is not None], default=None)
 
     def on_liveness(self, now: Now) -> None:
         """Support, credit or epoch of a member's node changed (`Liveness.changed`)."""
-        self._now = now
-        if self.leading:
-            self._leader_on_liveness(now)
+        self.state.now = now
+        leadership = self.state.leadership
+        if leadership is not None:
+            self._leader.on_liveness(leadership, now)
         else:
-            self._watch_owner(now)
-        if self._resigning and self._resign_at is None:
-            self._resign_at = now.boot_us
+            self._election.watch_owner(now)
+        self._resignation.on_liveness(now)
 
     def set_vote(self, may_vote: bool, now: Now | None = None) -> None:
         """False: the log may have lost something synced, or is damaged: no promise, no acceptance, no candidacy; a leadership ends."""
-        now = self._now = now or self._now
-        self.may_vote = may_vote
+        now = self.state.now = now or self.state.now
+        self.state.may_vote = may_vote
         if not may_vote:
-            self.resign(now)
-        self._watch_owner(now)
+            self._resignation.resign(now)
+        self._election.watch_owner(now)
 
     def set_lead(self, may_lead: bool, now: Now) -> None:
         """False: this copy must not serve (its tree is suspect), so it does not campaign; a leadership ends. It votes on."""
-        self._now = now
-        self.may_lead = may_lead
+        self.state.now = now
+        self.state.may_lead = may_lead
         if not may_lead:
-            self.resign(now)
-        self._watch_owner(now)
+            self._resignation.resign(now)
+        self._election.watch_owner(now)
 
-    def _on_resigned_at(self, sender: Member, message: Resigned, now: Now) -> None:
-        self._on_resigned(sender, message)
+    def campaign(self, now: Now) -> None:
+        """Campaign at once, if this member may (`Election.may_campaign`)."""
+        self._campaigner.campaign(now)
 
-    def _on_chosen(self, sender: Member, message: Chosen, now: Now) -> None:
-        """The leader says how far its log is chosen; if ours does not reach there, say where we stand."""
-        if message.ballot != self.promised or ballot_owner(self.promised) != sender or not self.may_vote:
-            return
-        if self.accepted != message.ballot:
-            self._answer_behind(sender, now)
-            return
-        self._learn(message.last)
-        if message.last > self.log.last:
-            self._answer_accepted(sender, now, gap=True)
+    def resign(self, now: Now) -> None:
+        """Give our ballot up, if we lead or campaign under it."""
+        self._resignation.resign(now)
 
-    def _on_snapshot(self, sender: Member, message: Snapshot, now: Now) -> None:
-        if message.ballot == self.promised and message.lsn > self.chosen:
-            self._install_from = sender
+    # --- leading ---
+
+    def can_propose(self, size: int, now: Now) -> bool:
+        """See Leader."""
+        return self._leader.can_propose(size, now)
+
+    def propose(self, records: Sequence[Record]) -> None:
+        """See Leader."""
+        self._leader.propose(records)
+
+    def has_lease(self, now: Now) -> bool:
+        """No other member can lead until after `now`."""
+        return self.lease.held(now)
+
+    def serving(self, now: Now) -> bool:
+        """May answer strong reads."""
+        return self.lease.serving(now)
+
+    def closed(self, now: Now, *, in_seal: bool = False) -> Stamp | None:
+        """See ClosedTime."""
+        return self._closed.closed(now, in_seal=in_seal)
+
+    def transfer(self, to: Member, now: Now) -> None:
+        """Hand leadership to `to`: no more proposals; when it has the whole log and all is chosen, resign in its favour. Given up after campaign_us."""
+        self._handover.transfer(to, now)
+
+    @property
+    def handing_over(self) -> bool:
+        return self._handover.under_way
+
+    def successor(self, now: Now, *, besides: frozenset[int]) -> Member | None:
+        """The follower that could take over soonest, none on the nodes `besides`."""
+        return self._handover.successor(now, besides=besides)
 
     # --- the shell's reports ---
 
@@ -186,108 +238,69 @@ class Group(Leader):
         """What is to be done now, None if nothing. Raises Corrupt if the log cannot be read; what was queued before is given first, whatever the log holds:
         later tokens say of it that it is synced.
         """
-        if self.leading:
-            self._pump()
-            self._tell_chosen()
+        state, out = self.state, self.state.out
+        leadership = state.leadership
+        if leadership is not None:
+            self._replication.pump(leadership)
+            self._replication.tell_chosen(leadership)
         chosen: tuple[Record, ...] = ()
         damage: Corrupt | None = None
         try:
-            chosen = self._take_chosen()
+            chosen = self.log.take_chosen(state.options.chosen_bytes)
         except Corrupt as error:
             damage = error
-        token, frames = self._take_frames()
-        send, self._send_now = tuple(self._send_now), []
-        if not (frames or send or chosen or self._elected or self._deposed or self._snapshots or self._install_from):
+        token, frames = out.close_batch(state.accepted, self.log.last)
+        send = out.take_send_now()
+        elected = leadership.ballot if leadership is not None and not leadership.announced else None
+        if not (frames or send or chosen or elected or out.deposed or out.install_from):
             if damage is not None:
                 raise damage
             return None
-        ready = Ready(token, frames, send, chosen, self._elected, self._deposed, tuple(self._snapshots), self._install_from)
-        self._elected = None
-        self._deposed = False
-        self._snapshots = []
-        self._install_from = None
+        if leadership is not None:
+            leadership.announced = True
+        ready = Ready(token, frames, send, chosen, elected, out.deposed, out.install_from)
+        out.deposed = False
+        out.install_from = None
         return ready
-
-    def _tell_chosen(self) -> None:
-        """Followers that no Accept told: the node's next message does."""
-        nodes: tuple[int, ...] = ()
-        for peer in self._peers.values():
-            if peer.told < self.chosen:
-                peer.told = self.chosen
-                nodes += (peer.member.node,)
-        if nodes:
-            self.liveness.chosen_moved(self.partition, self.promised, self.chosen, peers=nodes, now=self._now)
-
-    def _take_chosen(self) -> tuple[Record, ...]:
-        end = min(self.chosen, self._synced_last)
-        if end <= self._given:
-            return ()
-        records = tuple(self.log.read(self._given + 1, end + 1, max_bytes=self.options.chosen_bytes))
-        assert records[0].lsn == self._given + 1
-        self._given = records[-1].lsn
-        return records
 
     def persisted(self, token: int) -> list[Envelope]:
         """Everything up to `token` is synced. Returns the messages that may leave now; call `ready()` afterwards."""
-        out: list[Envelope] = []
-        queue = self._outstanding
-        while queue and queue[0].token <= token:
-            pending = queue.popleft()
-            out += pending.messages
-            if pending.accepted == self.accepted and pending.last > self._synced_last:
-                self._synced_last = pending.last
+        state, log = self.state, self.log
+        messages: list[Envelope] = []
+        while (pending := state.out.pop_synced(token)) is not None:
+            messages += pending.messages
+            if pending.accepted == state.accepted and pending.last > log.synced:
+                log.synced = pending.last
             if pending.promises:
-                self._on_own_promise(pending.promises)
-            if pending.elects and self._campaign is not None and self._campaign.ballot == pending.elects:
-                self._lead(pending.elects, self._campaign)
-        if self.leading:
-            self._advance_chosen()
-        return out
+                self._campaigner.on_own_promise(pending.promises)
+            if pending.elects and state.campaign is not None and state.campaign.ballot == pending.elects:
+                self._leader.lead(state.campaign)
+        self._leader.advance_chosen()
+        return messages
 
     def applied_to(self, lsn: Lsn) -> None:
         """The shell applied up to here; memory below is let go once followers have it or it is more than they are worth."""
-        assert self.applied <= lsn <= self._given
-        self.applied = lsn
-        keep = lsn
-        if self.leading and self.log.memory_bytes <= self.options.tail_bytes:
-            for peer in self._peers.values():
-                keep = min(keep, peer.acked)
-        self.log.forget(Lsn(keep + 1))
+        assert self.log.applied <= lsn <= self.log.given
+        self.log.applied = lsn
+        self.log.forget(self._leader.keep_from(lsn))
+
+    def trimmed(self, below: Lsn) -> None:
+        """The WAL no longer holds records below this LSN."""
+        self.log.trim(below)
 
     def installed(self, lsn: Lsn, stamp: Stamp, now: Now | None = None) -> None:
         """A snapshot at `lsn` replaced the shell's state: the log restarts at lsn + 1 unless it reaches further. stamp: of the record at `lsn`."""
-        now = self._now = now or self._now
-        assert not self.leading
-        assert lsn > self.applied
-        self._save(wal.Install(self.partition, lsn, self.accepted))
-        self._staging = None
-        if self.log.last <= lsn:
-            self.log.restart(lsn)
-            self._synced_last = lsn
-        else:
-            self.log.first = max(self.log.first, Lsn(lsn + 1))
-            self.log.forget(Lsn(lsn + 1))
-            self._synced_last = max(self._synced_last, lsn)
-        self.chosen = max(self.chosen, lsn)
-        self.applied = self._given = lsn
-        self._applied_stamp = stamp
-        self.clock.merge(stamp, now.wall_us)
-        if self.promised != NONE and ballot_owner(self.promised).node != self.me.node and self.may_vote:
-            owner = self._by_node[ballot_owner(self.promised).node]
-            if self.accepted == self.promised:
-                self._answer_accepted(owner, now, gap=True)
-            else:
-                self._answer_behind(owner, now)
+        state = self.state
+        now = state.now = now or state.now
+        assert state.leadership is None
+        state.out.save(wal.Install(self.partition, lsn, state.accepted))
+        state.install(lsn, stamp)
+        state.clock.merge(stamp, now.wall_us)
+        self._acceptor.tell_standing(now)
 
     def check_invariants(self) -> None:
-        """Raises AssertionError on the first that does not hold (numbers in the module's docstring)."""
-        assert self._given <= min(self.chosen, self._synced_last), "invariant 1"
-        assert self.applied <= self._given, "invariant 2"
-        assert self.chosen <= self.log.last, "invariant 3"
-        assert self.accepted <= self.promised, "invariant 4"
-        if self.leading:
-            assert self.promised == self.accepted != self.resigned, "invariant 5"
-            assert ballot_owner(self.promised) == self.me, "invariant 5"
-            assert self.chosen <= max(self._quorum_accepted(), self._own_from - 1), "invariant 7"
-        assert self._synced_last <= self.log.last, "invariant 6"
+        """Raises AssertionError on the first that does not hold."""
+        assert self.state.accepted <= self.state.promised, "accepted more than promised"
+        assert self.state.leadership is None or ballot_owner(self.ballot) == self.me, "leads under another's ballot"
+        self._leader.check_invariants()
         self.log.check_invariants()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from scrubjay.base.ids import Ballot, Lsn, Member, Stamp
+from scrubjay.base.ids import Ballot, Lsn, Member
 from scrubjay.storage.consensus.messages import NodeMessage, PartitionMessage
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.wal.port import Frame
@@ -28,34 +28,12 @@ class Envelope(NamedTuple):
     message: PartitionMessage | NodeMessage
 
 
-class GroupState(NamedTuple):
-    """What a replica recovered. The log holds first..last (last == first - 1: none); applied (known chosen) <= last.
-
-    stamp: stamp of the record at `applied` as the tree knows it, for a log that no longer holds it; 0 if unknown.
-    """
-
-    promised: Ballot
-    accepted: Ballot
-    resigned: Ballot
-    first: Lsn
-    last: Lsn
-    applied: Lsn
-    stamp: Stamp = Stamp(0)
-
-
 class LogReader(Protocol):
     """Reads records back that are no longer in memory."""
 
     def read(self, first: Lsn, end: Lsn, *, max_bytes: int) -> list[Record]:
         """Log records [first, end), queued ones included; at least one, at most about max_bytes. Raises Missing (trimmed), Corrupt."""
         ...
-
-
-class NeedsSnapshot(NamedTuple):
-    """The leader's log no longer reaches back to what `peer` lacks: it needs a snapshot at or above `lsn`."""
-
-    peer: Member
-    lsn: Lsn
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +45,7 @@ class Ready:
     chosen: gap-free from the last record given; each is in this member's own synced log.
     elected: leadership began under this ballot; the shell must propose NOOP now (SCHEMA on an empty log).
     deposed: leadership ended; proposals that are not chosen yet may or may not survive.
-    snapshots: see NeedsSnapshot, on the leader. install_from: on a follower, the leader that told it to fetch a snapshot.
+    install_from: on a follower, the leader that told it to fetch a snapshot.
     """
 
     token: int
@@ -76,5 +54,4 @@ class Ready:
     chosen: tuple[Record, ...]
     elected: Ballot | None
     deposed: bool
-    snapshots: tuple[NeedsSnapshot, ...]
     install_from: Member | None

@@ -10,10 +10,11 @@ from scrubjay.base.hlc import HybridClock
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
 from scrubjay.storage.btree.engine import EMPTY, Tree, TreeEngine
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.consensus.config import GroupConfig, GroupStart
 from scrubjay.storage.consensus.group import Group
 from scrubjay.storage.consensus.liveness import Liveness
+from scrubjay.storage.consensus.membership import Membership
 from scrubjay.storage.consensus.options import ConsensusOptions
-from scrubjay.storage.consensus.ready import GroupState
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.node.deadlines import Deadlines
 from scrubjay.storage.node.turn import Turn
@@ -225,25 +226,26 @@ class Hosting:
         """install: the tree is a snapshot beyond the log, which restarts behind it (a heal whose Install was not synced when the node died). keep: durably."""
         node = self._node
         if log is None:
-            state = GroupState(Ballot(0), Ballot(0), Ballot(0), Lsn(1), Lsn(0), applied)
+            start = GroupStart(Ballot(0), Ballot(0), Ballot(0), Lsn(1), Lsn(0), applied)
         else:
             first, last = log.first, log.last
             if install:
                 first, last = Lsn(applied + 1), applied
                 if keep:
                     node.queue_control(Install(replica.partition, applied, log.accepted))
-            state = GroupState(log.promised, log.accepted, log.resigned, first, last, applied, stamp)
+            start = GroupStart(log.promised, log.accepted, log.resigned, first, last, applied, stamp)
         rand = node.env.rand
         replica.group = Group(
-            partition=replica.partition,
-            me=replica.member,
-            members=tuple(Member(*member) for member in replica.info.members),
-            state=state,
-            log=WalReader(node.wal, replica.partition),
-            liveness=node.liveness,
-            clock=node.clock,
-            options=node.consensus_options,
-            jitter=lambda: rand.uniform(0.0, 1.0),
+            GroupConfig(
+                partition=replica.partition,
+                members=Membership(replica.member, tuple(Member(*member) for member in replica.info.members)),
+                start=start,
+                reader=WalReader(node.wal, replica.partition),
+                liveness=node.liveness,
+                clock=node.clock,
+                options=node.consensus_options,
+                jitter=lambda: rand.uniform(0.0, 1.0),
+            )
         )
         replica.chosen = max(replica.chosen, applied)
         node.dirty(replica)

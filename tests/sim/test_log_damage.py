@@ -66,7 +66,7 @@ def damaged_while_running(patch: pytest.MonkeyPatch, seed: int) -> None:
         world.net.heal()
         await env.tasks.sleep(7.0)
         assert replica.damaged
-        assert not replica.group.may_vote
+        assert not replica.group.state.may_vote
         assert lead.wal.damaged(partition), "known, though recovery had nothing to do with it"
         with pytest.raises(Corrupt):
             lead.wal.read(partition, Lsn(extent.first), Lsn(extent.first + 1))
@@ -76,7 +76,7 @@ def damaged_while_running(patch: pytest.MonkeyPatch, seed: int) -> None:
                 break
             await env.tasks.sleep(0.1)
         assert not replica.damaged
-        assert replica.group.may_vote
+        assert replica.group.state.may_vote
         assert lead.wal.damaged(partition) == ()
         lead.wal.reread(partition, Lsn(1), Lsn(replica.group.log.last + 1))
 

@@ -391,12 +391,12 @@ def test_bad_records_in_a_message_are_not_taken_for_damage_of_the_own_log() -> N
         group = follower.group
         assert group is not None
         leads = story.leader()
-        message = consensus.Accept(group.promised, int(group.last) + 1, int(group.chosen), b"\x40\x00\x00\x00" + bytes(60))
+        message = consensus.Accept(group.state.promised, int(group.last) + 1, int(group.log.chosen), b"\x40\x00\x00\x00" + bytes(60))
         with pytest.raises(Corrupt) as caught:
             group.step(leads.member.node, message, follower.node.now())
         follower.log_failed(caught.value)
         assert not follower.damaged
-        assert group.may_vote
+        assert group.state.may_vote
         assert not story.cluster.findings
         assert "not taken" in story.cluster.states[-1][-1]
 
@@ -417,7 +417,9 @@ def test_leadership_moves_before_a_node_stops(seed: int) -> None:
         leaving = story.leader().node
         await story.ask(lambda done: leaving.hand_over(lambda: done(None), leaving=frozenset({leaving.number})))
         assert not any(replica.term for replica in leaving.replicas.values())
-        assert not any(replica.group.may_lead for replica in leaving.replicas.values() if replica.group is not None), "it stands no more"
+        assert not any(replica.group.state.may_lead for replica in leaving.replicas.values() if replica.group is not None), (
+            "it stands no more"
+        )
         leaving.stop()
         story.host(leaving.name).crash(power=False)
         began = story.world.now
@@ -485,7 +487,7 @@ def test_a_statement_is_about_the_disk_not_about_the_cache() -> None:
         assert len(raw) == 1
         assert not replica.damaged
         assert replica.group is not None
-        assert replica.group.may_vote
+        assert replica.group.state.may_vote
 
     tell(scene)
 
@@ -517,7 +519,7 @@ def test_a_suspicion_outlives_the_process() -> None:
         await story.until(lambda: story.replica("n2").group is not None)
         replica = story.replica("n2")
         assert replica.group is not None
-        assert (replica.state, replica.group.may_vote, replica.group.may_lead) == ("suspect", True, False)
+        assert (replica.state, replica.group.state.may_vote, replica.group.state.may_lead) == ("suspect", True, False)
 
     tell(scene)
 
@@ -539,13 +541,13 @@ def test_a_member_with_a_damaged_log_has_no_vote_until_it_is_repaired() -> None:
         with pytest.raises(Corrupt):
             raw_sha256(replica.node.wal, story.partition, record.lsn, record.lsn)
         await story.until(lambda: replica.damaged)
-        assert not group.may_vote
+        assert not group.state.may_vote
         await story.sleep(5.0)  # no peer answers: waiting repairs nothing
         assert replica.damaged
-        assert not group.may_vote
+        assert not group.state.may_vote
         story.world.net.heal()
         await story.until(lambda: not replica.damaged)
-        assert group.may_vote
+        assert group.state.may_vote
         assert len([one for one in story.cluster.findings if one.copy == name]) == 1, "one fault, one finding"
 
     tell(scene)
@@ -563,7 +565,7 @@ def test_a_lease_lost_during_a_read_is_noticed_before_the_answer(ranged: bool, m
         real_get, real_range = MemoryTree.get, MemoryTree.range
 
         def lose() -> None:
-            group._lease = (0, 0, 0)
+            group.lease._bounds = (0, 0, 0)
 
         def get(self: MemoryTree, *arguments: Any, **named: Any) -> Any:
             found = real_get(self, *arguments, **named)

@@ -252,17 +252,17 @@ def test_an_amnesiac_stays_one_whatever_befalls_its_tree(tree: str) -> None:
             await story.until(lambda: story.replica("n2").group is not None)
             replica = story.replica("n2")
             assert replica.group is not None
-            assert (replica.state, replica.status.vote, replica.group.may_vote, replica.group.may_lead) == (
+            assert (replica.state, replica.status.vote, replica.group.state.may_vote, replica.group.state.may_lead) == (
                 "amnesiac",
                 "amnesiac",
                 False,
                 False,
             )
         await story.sleep(3.0)
-        promised = replica.group.promised
+        promised = replica.group.state.promised
         story.host(story.leader().node.name if story.leader().node.name != "n2" else "n1").crash(power=False)
         await story.sleep(8.0)
-        assert replica.group.promised == promised, "it promises nothing to anybody"
+        assert replica.group.state.promised == promised, "it promises nothing to anybody"
         assert story.cluster.leader(story.partition) is None
         host.crash(power=False)
         host.disk.attach(Life(story.world))

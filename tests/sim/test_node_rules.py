@@ -71,7 +71,7 @@ def test_an_answer_that_proposed_nothing_needs_the_lease_and_the_same_leadership
         leader.write(put(1, 1, blind=True), lambda _: None)
         leader.write(put(99, None, blind=False), heard.append)
         if lost == "lease":
-            group._lease, group._lease_version = (0, 0, 0), leader.node.liveness.version
+            group.lease._bounds, group.lease._version = (0, 0, 0), leader.node.liveness.version
         else:
             leader.term = Term(leader, group)
         term.pending.answer_to(group.last)

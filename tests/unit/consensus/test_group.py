@@ -6,6 +6,7 @@ import pytest
 
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Ballot, Lsn, Member, Stamp, ballot, ballot_owner
+from scrubjay.storage.consensus.config import GroupStart
 from scrubjay.storage.consensus.messages import (
     Accept,
     Accepted,
@@ -17,9 +18,9 @@ from scrubjay.storage.consensus.messages import (
     Resign,
     Resigned,
     Shell,
+    Snapshot,
     Stage,
 )
-from scrubjay.storage.consensus.ready import GroupState
 from scrubjay.storage.log.record import Kind, encode
 from scrubjay.storage.wal import port as wal
 from tests.unit.consensus.trio import OPTIONS, OWNER, Node, Trio
@@ -47,14 +48,14 @@ def test_nothing_is_chosen_before_a_quorum_has_synced_it(trio: Trio) -> None:
         node.hold_sync = True
     trio.propose(leader, 3)
     trio.settle()
-    assert leader.group.chosen == 1
+    assert leader.group.log.chosen == 1
     assert not [one for one in trio.delivered if isinstance(one[2], Accepted) and one[2].last == 4]
     follower = next(node for node in trio.nodes.values() if node is not leader)
     trio.sync(follower)
     trio.settle()
-    assert leader.group.chosen == 1, "one synced copy is not a quorum"
+    assert leader.group.log.chosen == 1, "one synced copy is not a quorum"
     trio.sync(leader)
-    assert leader.group.chosen == 4
+    assert leader.group.log.chosen == 4
     assert len(leader.chosen) == 4
 
 
@@ -63,7 +64,7 @@ def test_chosen_is_given_only_from_the_own_synced_log(trio: Trio) -> None:
     leader.hold_sync = True
     trio.propose(leader, 2)
     trio.settle()
-    assert leader.group.chosen == 3, "two followers are a quorum"
+    assert leader.group.log.chosen == 3, "two followers are a quorum"
     assert len(leader.chosen) == 1
     trio.sync(leader)
     assert len(leader.chosen) == 3
@@ -87,7 +88,7 @@ def test_a_follower_that_missed_records_is_brought_up(trio: Trio) -> None:
     trio.drop = lambda sender, receiver, message: receiver == away.number and isinstance(message, Accept)
     trio.propose(leader, 30)
     trio.settle()
-    assert leader.group.chosen == 31
+    assert leader.group.log.chosen == 31
     trio.drop = lambda sender, receiver, message: False
     trio.advance(1_000_000)
     assert [record.data for record in away.chosen] == [record.data for record in leader.chosen]
@@ -130,7 +131,7 @@ def test_an_old_leaders_tail_is_replaced_not_mixed(trio: Trio) -> None:
     assert leader.deposed == 1
     assert not leader.group.leading
     assert [record.data for record in leader.chosen] == [record.data for record in after.chosen]
-    assert leader.group.accepted == after.group.ballot
+    assert leader.group.state.accepted == after.group.ballot
 
 
 def test_adoption_moves_the_ballot_only_when_every_piece_is_in(trio: Trio) -> None:
@@ -140,7 +141,7 @@ def test_adoption_moves_the_ballot_only_when_every_piece_is_in(trio: Trio) -> No
     trio.drop = lambda sender, receiver, message: receiver == other.number and isinstance(message, Accept)
     trio.propose(leader, 20)
     trio.settle()
-    old = other.group.accepted
+    old = other.group.state.accepted
     seen = 0
 
     def drop(sender: int, receiver: int, message: object) -> bool:
@@ -154,12 +155,12 @@ def test_adoption_moves_the_ballot_only_when_every_piece_is_in(trio: Trio) -> No
     trio.advance(4_000_000)
     assert seen > 1, "the script must see a log in pieces"
     assert one.group.leading
-    assert other.group.promised == one.group.ballot
-    assert other.group.accepted == old
+    assert other.group.state.promised == one.group.ballot
+    assert other.group.state.accepted == old
     assert [frame for frame in other.disk.frames if isinstance(frame, wal.Append) and frame.staged]
     trio.drop = lambda sender, receiver, message: False
     trio.advance(1_000_000)
-    assert other.group.accepted == one.group.ballot
+    assert other.group.state.accepted == one.group.ballot
     adopt = [frame for frame in other.disk.frames if isinstance(frame, wal.Adopt)][-1]
     staged = [
         record.lsn
@@ -192,7 +193,7 @@ def test_bound_members_refuse_others_while_the_owner_is_supported(trio: Trio) ->
     other.group.step(one.number, Prepare(forged), trio.now)
     trio.pump(other)
     trio.settle()
-    assert other.group.promised == leader.group.ballot
+    assert other.group.state.promised == leader.group.ballot
     assert [message for _, to, message in trio.delivered if isinstance(message, Refused) and to == one.number and message.hears]
     assert leader.group.has_lease(trio.now)
 
@@ -205,11 +206,11 @@ def test_a_restarted_node_promises_nothing_for_a_full_d(trio: Trio) -> None:
     other.group.tick(trio.now)
     other.group.step(one.number, Prepare(forged), trio.now)
     trio.pump(other)
-    assert other.group.promised != forged
+    assert other.group.state.promised != forged
     trio.drop = lambda sender, receiver, message: leader.number in {sender, receiver}
     trio.advance(OPTIONS.grant_us + 50_000)
     other.group.step(one.number, Prepare(forged), trio.now)
-    assert other.group.promised == forged
+    assert other.group.state.promised == forged
 
 
 def test_gray_failure_a_deaf_follower_does_not_depose_a_leader_that_others_hear(trio: Trio) -> None:
@@ -243,7 +244,7 @@ def test_resignation_is_durable_told_until_answered_and_asked_for(trio: Trio) ->
     assert leader.disk.frames[-1] == wal.Resign(leader.group.partition, given_up)
     assert leader.deposed == 1
     trio.advance(600_000)
-    assert all(node.group.promised == given_up for node in trio.nodes.values() if node is not leader), "bound: nobody knows"
+    assert all(node.group.state.promised == given_up for node in trio.nodes.values() if node is not leader), "bound: nobody knows"
     trio.drop = lambda sender, receiver, message: False
     trio.advance(2_000_000)
     assert trio.said(Resigned)
@@ -255,7 +256,7 @@ def test_a_restarted_owner_gives_up_what_it_led(trio: Trio) -> None:
     given_up = leader.group.ballot
     trio.restart(leader.number, boot=2)
     trio.advance(300_000)
-    assert all(node.group.resigned == given_up for node in trio.nodes.values())
+    assert all(node.group.state.resigned == given_up for node in trio.nodes.values())
 
 
 def test_transfer_goes_to_the_member_named_without_waiting_for_a_lapse(trio: Trio) -> None:
@@ -309,7 +310,7 @@ def test_closed_needs_lease_own_log_at_a_quorum_and_an_acknowledged_clock(trio: 
     trio.advance(500_000)
     closed = leader.group.closed(trio.now)
     assert closed is not None
-    acknowledged = max(leader.liveness.credit(peer.node).clock for peer in leader.group.peers)
+    acknowledged = max(leader.liveness.credit(peer.node).clock for peer in leader.group.members.peers)
     assert closed <= acknowledged
     for node in trio.nodes.values():
         node.hold_sync = True
@@ -344,14 +345,14 @@ def test_a_follower_below_the_log_is_told_to_fetch_a_snapshot(trio: Trio) -> Non
         leader.disk.log.pop(lsn, None)
     trio.drop = lambda sender, receiver, message: False
     trio.advance(1_000_000)
-    assert leader.snapshots[0].peer == away.group.me
+    assert [one for one in trio.said(Snapshot) if one[1] == away.number]
     assert away.install_from == leader.group.me
-    at = leader.group.chosen
+    at = leader.group.log.chosen
     away.group.installed(at, leader.chosen[-1].stamp, trio.now)
     trio.pump(away)
     trio.propose(leader, 2)
     trio.advance(1_000_000)
-    assert away.group.accepted == leader.group.ballot
+    assert away.group.state.accepted == leader.group.ballot
     assert away.chosen[-1].data == leader.chosen[-1].data
     assert [frame for frame in away.disk.frames if isinstance(frame, wal.Install)]
 
@@ -364,7 +365,7 @@ def test_an_amnesiac_neither_promises_nor_accepts_nor_campaigns(trio: Trio) -> N
     trio.propose(leader, 5)
     trio.advance(1_000_000)
     assert lost.group.last == last
-    assert leader.group.chosen == 6, "the other two are a quorum"
+    assert leader.group.log.chosen == 6, "the other two are a quorum"
     _cut_off(trio, leader)
     trio.advance(5_000_000)
     assert not any(node.group.leading for node in trio.nodes.values() if node is not leader), "one vote is none"
@@ -377,7 +378,7 @@ def test_a_clock_too_far_ahead_is_refused(trio: Trio) -> None:
     record = encode(owner=OWNER, lsn=last + 1, stamp=(trio.now.wall_us + 600_000) << 12, kind=Kind.NOOP, payload=b"")
     follower.group.step(leader.number, Accept(leader.group.ballot, last + 1, 0, record.data), trio.now)
     assert follower.group.last == last
-    assert follower.group.clock_refusals == 1
+    assert follower.group.state.clock_refusals == 1
 
 
 def test_damaged_or_foreign_records_change_nothing(trio: Trio) -> None:
@@ -401,9 +402,9 @@ def test_answers_of_another_incarnation_do_not_count(trio: Trio) -> None:
     trio.propose(leader, 1)
     trio.settle()
     leader.group.step(follower.number, Accepted(leader.group.ballot, 2, 1, leader.group.last, False), trio.now)
-    assert leader.group.chosen == 1
+    assert leader.group.log.chosen == 1
     leader.group.step(follower.number, Accepted(leader.group.ballot, 1, 1, leader.group.last, False), trio.now)
-    assert leader.group.chosen == 2
+    assert leader.group.log.chosen == 2
 
 
 def test_the_window_bounds_what_is_proposed_and_not_chosen(trio: Trio) -> None:
@@ -431,7 +432,7 @@ def test_a_group_of_one_needs_nobody() -> None:
     trio = Trio(size=1)
     leader = trio.elect()
     trio.propose(leader, 3)
-    assert leader.group.chosen == 4
+    assert leader.group.log.chosen == 4
     assert leader.group.serving(trio.now)
     assert leader.group.closed(trio.now)
 
@@ -442,8 +443,8 @@ def test_a_recovered_log_is_given_as_chosen_once_it_is_known_chosen(trio: Trio) 
     trio.advance(300_000)
     follower = next(node for node in trio.nodes.values() if node is not leader)
     group = follower.group
-    state = GroupState(group.promised, group.accepted, group.resigned, Lsn(1), group.last, Lsn(4), Stamp(0))
-    again = trio.nodes[follower.number] = Node(trio, follower.number, boot=2, state=state, disk=follower.disk)
+    start = GroupStart(group.state.promised, group.state.accepted, group.state.resigned, Lsn(1), group.last, Lsn(4), Stamp(0))
+    again = trio.nodes[follower.number] = Node(trio, follower.number, boot=2, start=start, disk=follower.disk)
     trio.advance(1_500_000)
     assert [record.lsn for record in again.chosen][:7] == [5, 6, 7, 8, 9, 10, 11]
 
@@ -452,13 +453,17 @@ def test_duplicates_and_late_messages_change_nothing(trio: Trio) -> None:
     leader = trio.elect()
     trio.propose(leader, 5)
     trio.advance(300_000)
-    before = [(node.group.promised, node.group.accepted, node.group.last, node.group.chosen) for node in trio.nodes.values()]
+    before = [
+        (node.group.state.promised, node.group.state.accepted, node.group.last, node.group.log.chosen) for node in trio.nodes.values()
+    ]
     for sender, to, message in list(trio.delivered):
         if isinstance(message, Accept | Accepted | Promise | Prepare | Stage):
             trio.queue.append((sender, to, message))
     trio.settle()
     trio.advance(300_000)
-    assert [(node.group.promised, node.group.accepted, node.group.last, node.group.chosen) for node in trio.nodes.values()] == before
+    assert [
+        (node.group.state.promised, node.group.state.accepted, node.group.last, node.group.log.chosen) for node in trio.nodes.values()
+    ] == before
     assert ballot_owner(Ballot(before[0][0])) == leader.group.me
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Ballot, Lsn, Member, ballot, ballot_round
+from scrubjay.storage.consensus.config import GroupStart
 from scrubjay.storage.consensus.messages import Accept, Accepted, Ask, Behind, Grant, Refused, Resign, Resigned, Stage
-from scrubjay.storage.consensus.ready import Envelope, GroupState
+from scrubjay.storage.consensus.ready import Envelope
 from scrubjay.storage.log.record import Kind, Record
 from scrubjay.storage.wal import port as wal
 from tests.unit.consensus.trio import Disk, Node, Trio
@@ -40,7 +41,7 @@ def test_an_answer_that_persists_nothing_waits_for_the_sync_of_what_it_rests_on(
     trio.settle()
     before = len(trio.said(Accepted))
     # the same question once more, while the record is queued and not synced
-    deliver(trio, leader, follower, Accept(leader.group.ballot, leader.group.last + 1, leader.group.chosen, b""))
+    deliver(trio, leader, follower, Accept(leader.group.ballot, leader.group.last + 1, leader.group.log.chosen, b""))
     assert not [one for one in trio.said(Accepted)[before:] if one[0] == follower.number], "said before it was durable"
     follower.hold_sync = False
     trio.sync(follower)
@@ -53,15 +54,15 @@ def test_a_bound_member_refuses_every_message_of_another_owner_not_its_prepare_a
     leader = trio.elect()
     follower, rival = others(trio, leader)
     group = follower.group
-    higher = ballot(ballot_round(group.promised) + 1, Member(rival.number, 1))
-    before = group.promised, group.accepted, group.last
+    higher = ballot(ballot_round(group.state.promised) + 1, Member(rival.number, 1))
+    before = group.state.promised, group.state.accepted, group.last
     message = (
-        Stage(higher, 0, int(group.chosen), int(group.last), int(group.last) + 1, b"")
+        Stage(higher, 0, int(group.log.chosen), int(group.last), int(group.last) + 1, b"")
         if kind == "stage"
         else Accept(higher, int(group.last) + 1, 0, b"")
     )
     deliver(trio, rival, follower, message)
-    assert (group.promised, group.accepted, group.last) == before
+    assert (group.state.promised, group.state.accepted, group.last) == before
     refused = [one[2] for one in trio.said(Refused) if one[0] == follower.number]
     assert refused
     assert isinstance(refused[-1], Refused)
@@ -77,10 +78,10 @@ def test_what_was_accepted_before_a_restart_is_not_chosen_for_that(trio: Trio) -
     trio.propose(leader, 2)
     trio.settle()
     group = follower.group
-    state = GroupState(group.promised, group.accepted, group.resigned, Lsn(1), group.last, Lsn(1))
+    start = GroupStart(group.state.promised, group.state.accepted, group.state.resigned, Lsn(1), group.last, Lsn(1))
     assert group.last == 3
-    again = Node(trio, follower.number, boot=2, state=state, disk=follower.disk)
-    assert again.group.chosen == 1
+    again = Node(trio, follower.number, boot=2, start=start, disk=follower.disk)
+    assert again.group.log.chosen == 1
     ready = again.group.ready()
     assert ready is None or not ready.chosen
 
@@ -92,9 +93,9 @@ def test_closed_lies_below_the_first_record_that_is_not_chosen(trio: Trio) -> No
     for node in trio.nodes.values():
         node.hold_sync = True
     trio.propose(leader, 2)
-    first = leader.group.log.read(leader.group.chosen + 1, leader.group.chosen + 2, max_bytes=1)[0]
+    first = leader.group.log.read(leader.group.log.chosen + 1, leader.group.log.chosen + 2, max_bytes=1)[0]
     trio.advance(700_000)  # grants acknowledge clocks far above that record
-    assert leader.group.chosen == first.lsn - 1
+    assert leader.group.log.chosen == first.lsn - 1
     closed = leader.group.closed(trio.now)
     assert closed is not None
     assert closed == first.stamp - 1, "closed at a stamp means: nothing with that stamp is to come"
@@ -110,17 +111,17 @@ def test_a_log_is_cut_only_where_it_is_known_to_agree(trio: Trio, where: str) ->
     trio.propose(leader, 4)
     trio.settle()
     group = follower.group
-    assert (group.chosen, group.last) == (1, 5)
+    assert (group.log.chosen, group.last) == (1, 5)
     # the leader gives up, so that nobody is bound; the heir comes with a log that it took elsewhere
-    deliver(trio, leader, follower, Resign(group.promised, 0))
-    higher = ballot(ballot_round(group.promised) + 1, Member(heir.number, 1))
-    accepted = group.accepted
+    deliver(trio, leader, follower, Resign(group.state.promised, 0))
+    higher = ballot(ballot_round(group.state.promised) + 1, Member(heir.number, 1))
+    accepted = group.state.accepted
     strange = ballot(1, Member(heir.number, 1))
     message = Stage(higher, strange, 3, 3, 4, b"") if where.startswith("beyond what") else Stage(higher, accepted, 4, 3, 4, b"")
     trio.drop = lambda sender, receiver, message: False
     deliver(trio, heir, follower, message)
-    assert group.promised == higher
-    assert (group.accepted, group.last) == (accepted, 5), "nothing was cut, nothing adopted"
+    assert group.state.promised == higher
+    assert (group.state.accepted, group.last) == (accepted, 5), "nothing was cut, nothing adopted"
     assert [one for one in trio.said(Behind) if one[0] == follower.number]
 
 
@@ -128,7 +129,7 @@ def test_a_resignation_is_in_the_log_before_it_is_acknowledged(trio: Trio) -> No
     leader = trio.elect()
     follower = others(trio, leader)[0]
     follower.hold_sync = True
-    given_up = follower.group.promised
+    given_up = follower.group.state.promised
     deliver(trio, leader, follower, Resign(given_up, 0))
     assert [frame for frame in follower.disk.frames if isinstance(frame, wal.Resign) and frame.ballot == given_up]
     assert not [one for one in trio.said(Resigned) if one[0] == follower.number], "said before it was durable"
@@ -150,8 +151,8 @@ def test_a_copy_that_must_not_lead_gives_its_leadership_up_at_once(trio: Trio) -
     assert trio.leader() is not leader
     trio.propose(trio.leader(), 1, kind=Kind.NOOP)
     trio.advance(100_000)
-    assert leader.group.chosen >= 2, "it votes on"
-    assert leader.group.resigned == ballot_ or leader.group.promised > ballot_
+    assert leader.group.log.chosen >= 2, "it votes on"
+    assert leader.group.state.resigned == ballot_ or leader.group.state.promised > ballot_
 
 
 def test_a_grant_of_an_earlier_life_is_worth_nothing_even_if_the_boot_clock_agrees() -> None:
@@ -189,8 +190,8 @@ def test_what_was_queued_is_not_lost_over_a_log_that_cannot_be_read(trio: Trio) 
     trio.propose(leader, 2)
     trio.advance(100_000)
     group = follower.group
-    state = GroupState(group.promised, group.accepted, group.resigned, Lsn(1), group.last, Lsn(1))
-    again = Node(trio, follower.number, boot=2, state=state, disk=RottenDisk())
+    start = GroupStart(group.state.promised, group.state.accepted, group.state.resigned, Lsn(1), group.last, Lsn(1))
+    again = Node(trio, follower.number, boot=2, start=start, disk=RottenDisk())
     trio.drop = lambda sender, receiver, message: follower.number in (sender, receiver)
     trio.propose(leader, 1)
     trio.advance(100_000)
@@ -204,4 +205,4 @@ def test_what_was_queued_is_not_lost_over_a_log_that_cannot_be_read(trio: Trio) 
     again.group.set_vote(False, trio.now)
     answers = [one.message for one in again.group.persisted(ready.token)]
     assert [one.last for one in answers if isinstance(one, Accepted)] == [record.lsn], "said once it is durable"
-    assert other.group.chosen == record.lsn
+    assert other.group.log.chosen == record.lsn

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from scrubjay.base.hlc import HybridClock, stamp_of
-from scrubjay.base.ids import Ballot, Lsn, PartitionId, Stamp
+from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
+from scrubjay.storage.consensus.group_log import GroupLog
 from scrubjay.storage.consensus.liveness import MOVED_MAX, Liveness
-from scrubjay.storage.consensus.log import Log
+from scrubjay.storage.consensus.membership import Membership, quorum_of
 from scrubjay.storage.consensus.messages import Ask, Grant, Moved
 from scrubjay.storage.consensus.options import ConsensusOptions
-from scrubjay.storage.consensus.quorum import quorum_of, reached
 from scrubjay.storage.consensus.ready import Now
 
 OPTIONS = ConsensusOptions(grant_us=1_000_000, interval_us=200_000, drift_us=10_000)
@@ -149,9 +149,13 @@ def test_one_message_carries_a_bounded_number_of_indexes() -> None:
 
 def test_quorums() -> None:
     assert [quorum_of(size) for size in range(1, 8)] == [1, 2, 2, 3, 3, 4, 4]
-    assert reached([5, 9], 3) == 5
-    assert reached([9], 3) == 0
-    assert reached([1, 2, 3, 4, 5], 5) == 3
+    three, five = (Membership(Member(1, 1), tuple([Member(number, 1) for number in range(1, size + 1)])) for size in (3, 5))
+    assert three.reached([5, 9]) == 5
+    assert three.reached([9]) == 0
+    assert five.reached([1, 2, 3, 4, 5]) == 3
+    assert [five.enough(others) for others in range(4)] == [False, False, True, True]
+    assert [five.hopeless(set(range(2, 2 + refused))) for refused in range(5)] == [False, False, False, True, True]
+    assert [five.peer(node) for node in (1, 2, 6)] == [None, Member(2, 1), None], "oneself is no peer"
 
 
 def test_the_log_forgets_cuts_and_reads_back() -> None:
@@ -161,7 +165,7 @@ def test_the_log_forgets_cuts_and_reads_back() -> None:
     records = trio.make(trio[1], 10)
     disk = Disk()
     disk.log = {record.lsn: record for record in records}
-    log = Log(disk, first=Lsn(1), last=Lsn(0))
+    log = GroupLog(disk, first=Lsn(1), last=Lsn(0), applied=Lsn(0))
     log.append(records[:6])
     log.append(records[6:])
     log.forget(Lsn(5))
@@ -177,7 +181,7 @@ def test_the_log_forgets_cuts_and_reads_back() -> None:
     log.check_invariants()
     log.skip_to(Lsn(10))
     assert [one.lsn for one in log.read(9, 11, max_bytes=1 << 20)] == [9, 10]
-    log.restart(Lsn(20))
+    log.install(Lsn(20))
     assert (log.first, log.last) == (21, 20)
     log.check_invariants()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scrubjay.base.ids import Ballot, Lsn, Member, Stamp, ballot, ballot_round
-from scrubjay.storage.consensus.campaign import Campaign, Standing
+from scrubjay.storage.consensus.follower import Standing
 from scrubjay.storage.consensus.messages import (
     Accept,
     Accepted,
@@ -24,6 +24,7 @@ from scrubjay.storage.consensus.messages import (
     Stage,
 )
 from scrubjay.storage.consensus.ready import Envelope, Now
+from scrubjay.storage.consensus.state import Campaign
 from scrubjay.storage.log.record import Kind, Record, encode
 from scrubjay.storage.wal import port as wal
 from tests.unit.consensus.trio import OPTIONS, OWNER, Node, Trio
@@ -56,7 +57,7 @@ def given_up(trio: Trio) -> tuple[Node, Node, Node, Ballot]:
     for node in (follower, heir):
         deliver(trio, leader.number, node, Resign(leader.group.ballot, 0))
     trio.drop = lambda sender, receiver, message: receiver in (leader.number, heir.number)
-    return leader, follower, heir, ballot(ballot_round(follower.group.promised) + 1, Member(heir.number, 1))
+    return leader, follower, heir, ballot(ballot_round(follower.group.state.promised) + 1, Member(heir.number, 1))
 
 
 # --- whose message it is
@@ -64,18 +65,18 @@ def given_up(trio: Trio) -> tuple[Node, Node, Node, Ballot]:
 
 def test_a_ballot_is_followed_only_from_its_owner(trio: Trio) -> None:
     leader, follower, heir, higher = given_up(trio)
-    before = follower.group.promised
+    before = follower.group.state.promised
     deliver(trio, leader.number, follower, Prepare(higher))
-    assert follower.group.promised == before
+    assert follower.group.state.promised == before
     deliver(trio, heir.number, follower, Prepare(higher))
-    assert follower.group.promised == higher
+    assert follower.group.state.promised == higher
 
 
 def test_nobody_resigns_anothers_ballot(trio: Trio) -> None:
     leader = trio.elect()
     follower, heir = others(trio, leader)
     deliver(trio, heir.number, follower, Resign(leader.group.ballot, 0))
-    assert follower.group.resigned != leader.group.ballot
+    assert follower.group.state.resigned != leader.group.ballot
     assert follower.group.leader == leader.group.me
 
 
@@ -86,11 +87,11 @@ def test_only_the_owner_says_how_far_its_log_is_chosen(trio: Trio) -> None:
         node.hold_sync = True
     trio.propose(leader, 2)
     trio.settle()
-    assert (follower.group.chosen, follower.group.last) == (1, 3)
-    follower.group.step(heir.number, Chosen(follower.group.promised, 3), trio.now)
-    assert follower.group.chosen == 1
-    follower.group.step(leader.number, Chosen(follower.group.promised, 3), trio.now)
-    assert follower.group.chosen == 3
+    assert (follower.group.log.chosen, follower.group.last) == (1, 3)
+    follower.group.step(heir.number, Chosen(follower.group.state.promised, 3), trio.now)
+    assert follower.group.log.chosen == 1
+    follower.group.step(leader.number, Chosen(follower.group.state.promised, 3), trio.now)
+    assert follower.group.log.chosen == 3
 
 
 def test_a_snapshot_is_fetched_at_the_word_of_the_present_leader_alone(trio: Trio) -> None:
@@ -116,7 +117,7 @@ def test_a_promise_of_another_incarnation_makes_no_quorum(trio: Trio) -> None:
     node = trio[1]
     node.group.campaign(trio.now)
     trio.pump(node)
-    own = node.group.promised
+    own = node.group.state.promised
     node.group.step(2, Promise(own, 2, 0, 0, 0, 1, 0, 0), trio.now)
     trio.pump(node)
     assert not node.group.leading
@@ -129,7 +130,7 @@ def test_a_log_is_handed_out_under_the_ballot_it_was_accepted_under_and_no_other
     leader, follower, heir, higher = given_up(trio)
     trio.drop = lambda sender, receiver, message: receiver == leader.number
     deliver(trio, heir.number, follower, Prepare(higher))
-    accepted = follower.group.accepted
+    accepted = follower.group.state.accepted
     before = len(trio.said(Fetched))
     deliver(trio, heir.number, follower, Fetch(higher, accepted + 1, 1, 1))
     assert len(trio.said(Fetched)) == before
@@ -142,22 +143,22 @@ def test_a_log_is_handed_out_under_the_ballot_it_was_accepted_under_and_no_other
 
 def test_the_ballot_does_not_move_while_the_last_record_of_an_adoption_is_lacking(trio: Trio) -> None:
     _, follower, heir, higher = given_up(trio)
-    accepted = follower.group.accepted
+    accepted = follower.group.state.accepted
     deliver(trio, heir.number, follower, Stage(higher, accepted, 1, 3, 2, record(trio, 2).data))
-    assert (follower.group.promised, follower.group.accepted, follower.group.last) == (higher, accepted, 1)
+    assert (follower.group.state.promised, follower.group.state.accepted, follower.group.last) == (higher, accepted, 1)
     deliver(trio, heir.number, follower, Stage(higher, accepted, 1, 3, 3, record(trio, 3).data))
-    assert (follower.group.accepted, follower.group.last) == (higher, 3)
+    assert (follower.group.state.accepted, follower.group.last) == (higher, 3)
 
 
 def test_what_was_staged_for_one_ballot_is_nothing_under_the_next(trio: Trio) -> None:
     _, follower, heir, higher = given_up(trio)
-    accepted = follower.group.accepted
+    accepted = follower.group.state.accepted
     deliver(trio, heir.number, follower, Stage(higher, accepted, 1, 3, 2, record(trio, 2).data))
     deliver(trio, heir.number, follower, Resign(higher, 0))
     highest = ballot(ballot_round(higher) + 1, Member(heir.number, 1))
     two, three = record(trio, 2, more_us=50), record(trio, 3, more_us=50)
     deliver(trio, heir.number, follower, Stage(highest, accepted, 1, 3, 2, two.data + three.data))
-    assert (follower.group.accepted, follower.group.last) == (highest, 3)
+    assert (follower.group.state.accepted, follower.group.last) == (highest, 3)
     assert [one.data for one in follower.group.log.read(2, 4, max_bytes=1 << 20)] == [two.data, three.data]
 
 
@@ -180,30 +181,32 @@ def test_a_sync_of_what_was_cut_since_says_nothing_of_the_log_that_took_its_plac
     trio.settle()
     first = follower.tokens[0]
     deliver(trio, leader.number, follower, Resign(leader.group.ballot, 0))
-    higher = ballot(ballot_round(follower.group.promised) + 1, Member(heir.number, 1))
+    higher = ballot(ballot_round(follower.group.state.promised) + 1, Member(heir.number, 1))
     trio.drop = lambda sender, receiver, message: True
-    chosen = int(follower.group.chosen)
+    chosen = int(follower.group.log.chosen)
     assert chosen == 1
     follower.group.step(
         heir.number, Stage(higher, 0, 1, 4, 2, b"".join([record(trio, lsn, more_us=90).data for lsn in (2, 3, 4)])), trio.now
     )
     trio.pump(follower)
-    assert (follower.group.accepted, follower.group.last) == (higher, 4)
+    assert (follower.group.state.accepted, follower.group.last) == (higher, 4)
     follower.group.persisted(first)
-    assert follower.group.synced == 1
+    assert follower.group.log.synced == 1
 
 
 def test_the_higher_ballot_is_adopted_before_the_longer_log_and_cut_at_what_is_chosen(trio: Trio) -> None:
     leader, follower, heir, higher = given_up(trio)
     group = follower.group
-    deliver(trio, leader.number, follower, Accept(group.promised, 2, 0, record(trio, 2).data + record(trio, 3).data))
-    assert (group.last, group.chosen) == (3, 1)
+    deliver(trio, leader.number, follower, Accept(group.state.promised, 2, 0, record(trio, 2).data + record(trio, 3).data))
+    assert (group.last, group.log.chosen) == (3, 1)
     campaign = Campaign(higher)
-    newer = Ballot(group.accepted + 1)
+    newer = Ballot(group.state.accepted + 1)
     campaign.answers[heir.group.me] = Standing(newer, Lsn(1), Lsn(2), Lsn(1), 1)
-    assert group._plan_adoption(campaign) == (newer, 1, [(heir.group.me, newer, 2, 2)])
-    campaign.answers[heir.group.me] = Standing(group.accepted, Lsn(1), Lsn(5), Lsn(1), 1)
-    assert group._plan_adoption(campaign) == (group.accepted, 3, [(heir.group.me, group.accepted, 4, 5)]), "the same log, longer"
+    assert group._campaigner._plan_adoption(campaign) == (newer, 1, [(heir.group.me, newer, 2, 2)])
+    campaign.answers[heir.group.me] = Standing(group.state.accepted, Lsn(1), Lsn(5), Lsn(1), 1)
+    assert group._campaigner._plan_adoption(campaign) == (group.state.accepted, 3, [(heir.group.me, group.state.accepted, 4, 5)]), (
+        "the same log, longer"
+    )
 
 
 # --- ballots of an earlier life
@@ -214,15 +217,15 @@ def test_a_ballot_that_one_no_longer_knows_is_never_used_again(trio: Trio) -> No
     node = others(trio, leader)[0]
     forgotten = ballot(50, node.group.me)
     deliver(trio, leader.number, node, Question(forgotten))
-    assert node.group.resigned == forgotten
+    assert node.group.state.resigned == forgotten
     assert [one for one in trio.said(Resign) if one[0] == node.number]
     trio.drop = lambda sender, receiver, message: leader.number in (sender, receiver) or isinstance(message, Prepare)
     trio.advance(2_000_000)
-    while ballot_round(node.group.promised) < 50:
+    while ballot_round(node.group.state.promised) < 50:
         trio.advance(100_000)
-        if node.group.promised != leader.group.ballot:
+        if node.group.state.promised != leader.group.ballot:
             break
-    assert ballot_round(node.group.promised) > 50
+    assert ballot_round(node.group.state.promised) > 50
 
 
 def test_a_restart_resigns_in_its_log_at_the_first_tick(trio: Trio) -> None:
@@ -242,9 +245,9 @@ def test_the_word_of_a_leader_from_before_its_restart_dispels_no_doubt(trio: Tri
     stamp = follower.clock.read(trio.now.wall_us)
     deliver(trio, leader.number, follower, Ask(2, trio.now.boot_us, stamp, ()))
     assert follower.group.deadline() is not None, "the owner's node restarted: it is asked whether it still leads"
-    deliver(trio, leader.number, follower, Leads(follower.group.promised, 1))
+    deliver(trio, leader.number, follower, Leads(follower.group.state.promised, 1))
     assert follower.group.deadline() is not None
-    deliver(trio, leader.number, follower, Leads(follower.group.promised, 2))
+    deliver(trio, leader.number, follower, Leads(follower.group.state.promised, 2))
     assert follower.group.deadline() is None
 
 
@@ -293,7 +296,7 @@ def test_a_lease_needs_the_members_answer_under_the_epoch_of_its_grant(trio: Tri
     trio.drop = lambda sender, receiver, message: not isinstance(message, LIVENESS)
     trio.advance(2 * OPTIONS.interval_us)
     assert leader.group.leading
-    assert any(leader.liveness.credited(peer.node, trio.now) for peer in leader.group.peers)
+    assert any(leader.liveness.credited(peer.node, trio.now) for peer in leader.group.members.peers)
     assert not leader.group.has_lease(trio.now), "support of a new epoch: it may have promised another meanwhile"
 
 
@@ -303,7 +306,7 @@ def test_leadership_goes_over_only_to_who_has_the_whole_log(trio: Trio) -> None:
     trio.drop = lambda sender, receiver, message: receiver == heir.number and isinstance(message, Accept)
     trio.propose(leader, 3)
     trio.settle()
-    assert leader.group.chosen == leader.group.last
+    assert leader.group.log.chosen == leader.group.last
     leader.group.transfer(heir.group.me, trio.now)
     trio.pump(leader)
     assert leader.group.leading, "the heir lacks records"
@@ -317,7 +320,7 @@ def test_what_is_chosen_gives_its_place_in_the_window_up(trio: Trio) -> None:
     leader = trio.elect()
     trio.propose(leader, 3)
     trio.advance(100_000)
-    assert leader.group.chosen == leader.group.last
+    assert leader.group.log.chosen == leader.group.last
     assert leader.group.can_propose(OPTIONS.window_bytes + 1, trio.now), "whatever its size, one record fits an empty window"
 
 
@@ -348,14 +351,14 @@ def test_a_member_that_a_snapshot_brought_beyond_the_adopted_log_is_taken_in(tri
     trio.drop = lambda sender, receiver, message: False
     trio.advance(1_000_000)
     assert away.install_from == leader.group.me
-    assert away.group.accepted != leader.group.ballot
-    assert leader.group.chosen == 44, "three more than the log that it adopted"
-    away.group.installed(leader.group.chosen, leader.chosen[-1].stamp, trio.now)
+    assert away.group.state.accepted != leader.group.ballot
+    assert leader.group.log.chosen == 44, "three more than the log that it adopted"
+    away.group.installed(leader.group.log.chosen, leader.chosen[-1].stamp, trio.now)
     trio.pump(away)
     trio.settle()
     trio.propose(leader, 2)
     trio.advance(1_000_000)
-    assert away.group.accepted == leader.group.ballot
+    assert away.group.state.accepted == leader.group.ballot
     assert away.chosen[-1].data == leader.chosen[-1].data
 
 
@@ -375,7 +378,7 @@ def test_a_lease_ends_with_the_second_longest_of_two_credits(five: Trio) -> None
     for _ in range(130):
         five.advance(10_000, step_us=10_000)
         leased = leader.group.has_lease(five.now)
-        until = sorted([leader.liveness.credit(peer.node).until_us for peer in leader.group.peers], reverse=True)
+        until = sorted([leader.liveness.credit(peer.node).until_us for peer in leader.group.members.peers], reverse=True)
         if leader.group.leading and until[1] <= five.now.boot_us < until[0]:
             checked += 1
             assert not leased
@@ -401,7 +404,7 @@ def test_closed_is_the_second_best_of_two_acknowledged_clocks(five: Trio) -> Non
     near = others(five, leader)[0]
     five.drop = lambda sender, receiver, message: not {sender, receiver} <= {leader.number, near.number}
     five.advance(300_000)
-    clocks = sorted([leader.liveness.credit(peer.node).clock for peer in leader.group.peers], reverse=True)
+    clocks = sorted([leader.liveness.credit(peer.node).clock for peer in leader.group.members.peers], reverse=True)
     assert clocks[0] > clocks[1]
     closed = leader.group.closed(five.now)
     assert closed is not None

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from scrubjay.base.errors import Missing
 from scrubjay.base.hlc import HybridClock, stamp_of
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, uuid_bytes
+from scrubjay.storage.consensus.config import GroupConfig, GroupStart
 from scrubjay.storage.consensus.group import Group
 from scrubjay.storage.consensus.liveness import Liveness
+from scrubjay.storage.consensus.membership import Membership
 from scrubjay.storage.consensus.messages import Ask, Chosen, Grant, Moved, PartitionMessage
 from scrubjay.storage.consensus.options import ConsensusOptions
-from scrubjay.storage.consensus.ready import Envelope, GroupState, NeedsSnapshot, Now
+from scrubjay.storage.consensus.ready import Envelope, Now
 from scrubjay.storage.log.record import Kind, Record, encode, owner_tag
 from scrubjay.storage.wal import port as wal
 
@@ -53,27 +55,27 @@ class Disk:
 
 
 class Node:
-    def __init__(self, trio: Trio, number: int, *, boot: int = 1, state: GroupState | None = None, disk: Disk | None = None) -> None:
+    def __init__(self, trio: Trio, number: int, *, boot: int = 1, start: GroupStart | None = None, disk: Disk | None = None) -> None:
         self.number = number
         self.disk = disk or Disk()
         self.clock = HybridClock(reservation=stamp_of(WALL + 10**12), max_offset_us=500_000)
         self.clock.latest = stamp_of(1)
         self.liveness = Liveness(me=number, boot_count=boot, clock=self.clock, options=OPTIONS, now=trio.now)
         self.group = Group(
-            partition=PARTITION,
-            me=Member(number, 1),
-            members=trio.members,
-            state=state or GroupState(Ballot(0), Ballot(0), Ballot(0), Lsn(1), Lsn(0), Lsn(0)),
-            log=self.disk,
-            liveness=self.liveness,
-            clock=self.clock,
-            options=OPTIONS,
-            jitter=lambda: 0.1 * number,
+            GroupConfig(
+                partition=PARTITION,
+                members=Membership(Member(number, 1), trio.members),
+                start=start or GroupStart(Ballot(0), Ballot(0), Ballot(0), Lsn(1), Lsn(0), Lsn(0)),
+                reader=self.disk,
+                liveness=self.liveness,
+                clock=self.clock,
+                options=OPTIONS,
+                jitter=lambda: 0.1 * number,
+            )
         )
         self.chosen: list[Record] = []
         self.elected: list[Ballot] = []
         self.deposed = 0
-        self.snapshots: list[NeedsSnapshot] = []
         self.install_from: Member | None = None
         self.tokens: list[int] = []
         self.hold_sync = False
@@ -105,7 +107,6 @@ class Trio:
             if ready.elected is not None:
                 node.elected.append(ready.elected)
             node.deposed += ready.deposed
-            node.snapshots += ready.snapshots
             node.install_from = ready.install_from or node.install_from
             if ready.chosen:
                 node.chosen += ready.chosen
@@ -197,9 +198,9 @@ class Trio:
         """The process ends; what was synced is back (here: all that was queued)."""
         old = self.nodes[number]
         group = old.group
-        lsn = group.applied
-        state = GroupState(group.promised, group.accepted, group.resigned, group.first, group.last, lsn)
+        state, log = group.state, group.log
+        start = GroupStart(state.promised, state.accepted, state.resigned, log.first, log.last, log.applied)
         self.queue = [one for one in self.queue if one[1] != number]
-        node = self.nodes[number] = Node(self, number, boot=boot, state=state, disk=old.disk)
+        node = self.nodes[number] = Node(self, number, boot=boot, start=start, disk=old.disk)
         node.chosen = list(old.chosen)
         return node

@@ -42,7 +42,7 @@ class Bench:
         """First LSN that the log still holds."""
         group = self.replica.group
         assert group is not None
-        return int(group.first)
+        return int(group.log.first)
 
     def write(self) -> None:
         self.written += 1
