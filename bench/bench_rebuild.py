@@ -48,7 +48,7 @@ def main() -> None:
     store.objects.update(sample.objects())
     manifests, base = sample.manifests(), None
     if options.base:
-        from scrubjay.archiver.format.base import upload_base
+        from scrubjay.archiver.write.bases import upload_base
 
         half = manifests[len(manifests) // 2 - 1]
         done = loop.run(rebuild(store, disk, base=None, segments=manifests, cut=Cut(lsn=Lsn(half.last)), output="rows", work="w"))

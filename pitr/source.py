@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scrubjay.archiver.coverage import Facts, Window, table_window
+from scrubjay.archiver.format.base import Origin
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import build
-from scrubjay.archiver.read.index import ArchiveIndex, PartitionIndex
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rebuild import from_answer
+from scrubjay.archiver.write.bases import upload
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Disk, Env, Jobs
 from scrubjay.base.errors import Corrupt, Missing
@@ -16,8 +19,6 @@ from scrubjay.base.gate import Gate
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.pitr.archive import Progress, RestoreArchive, RestoredRows, TableArchive
 from scrubjay.pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
-from scrubjay.scrubber.jobs import UPLOAD
-from scrubjay.scrubber.reference import schema_text
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log import chain as chains
 
@@ -76,26 +77,10 @@ class ArchiveSource:
     async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
         at = next(one.partition_id for one in source.partitions if one.lo == info.lo)
         who = self._writer.attached
-        arguments = {
-            "url": self._url,
-            "rows": rows.rows,
-            "cluster": who.cluster,
-            "epoch": who.epoch,
-            "owner": who.owner,
-            "table": target.table_id,
-            "partition": info.partition_id,
-            "table_name": target.name,
-            "schema": schema_text(target),
-            "lo": info.lo,
-            "hi": info.hi,
-            "lsn": 0,
-            "stamp": 0,
-            "chain": chains.START.hex(),
-            "total": {"sum": rows.total.hex, "rows": rows.total.rows},
-            "origin": {"cluster": who.cluster, "table": source.table_id, "partitions": [at], "at_us": at_us},
-        }
-        answer = await self._jobs.run(UPLOAD, arguments)
-        return str(answer["object"])
+        return await upload(
+            self._jobs, self._url, rows.rows, writer=who, table=target, info=info, lsn=0, stamp=0, chain=chains.START, total=rows.total,
+            origin=Origin(who.cluster, source.table_id, (at,), at_us),
+        )  # fmt: skip
 
     def discard(self, path: str) -> None:
         if self._disk.exists(path):

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from scrubjay.archiver.format.base import Origin, upload_base
-from scrubjay.archiver.format.identity import Attached
-from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.records import walk
-from scrubjay.archiver.read.rebuild import read_segment, rebuild_job, segment_keys
+from scrubjay.archiver.read.objects import read_segment
+from scrubjay.archiver.read.rebuild import rebuild_job, segment_keys
 from scrubjay.base.checksum import row_hash
 from scrubjay.base.env import Disk, JobContext
 from scrubjay.base.errors import Corrupt, Missing
@@ -21,14 +19,13 @@ from scrubjay.base.ids import Lsn
 from scrubjay.storage.btree.engine import Row, RowFact
 from scrubjay.storage.btree.rowfile import read_rowfile
 from scrubjay.storage.log import record as records
-from scrubjay.storage.log.digest import RangeDigest, Total
+from scrubjay.storage.log.digest import RangeDigest
 from scrubjay.storage.log.record import IMPLEMENTED, Kind
 
 REFERENCE = "scrubjay.scrubber.jobs:reference_job"
 FACTS = "scrubjay.scrubber.jobs:facts_job"
 ITEMS = "scrubjay.scrubber.jobs:items_job"
 TRACE = "scrubjay.scrubber.jobs:trace_job"
-UPLOAD = "scrubjay.scrubber.jobs:upload_base_job"
 
 HASH_BYTES = 16
 
@@ -133,24 +130,3 @@ def _rows(disk: Disk, path: str) -> Iterator[Row]:
         yield from read_rowfile(file.pread, file.size())
     finally:
         file.close()
-
-
-async def upload_base_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
-    """`archiver.format.base.upload_base` in a worker.
-
-    arguments: url, rows (path), cluster, epoch, owner, table, partition, table_name, schema, lo, hi, lsn, stamp, chain (hex), total {sum (hex), rows}, and origin:
-    None or {cluster, table, partitions, at_us}. Answer: object (key of the base's manifest). May be run again. Raises Unavailable, Corrupt, DiskFull.
-    """
-    one = dict(arguments)
-    store, path, origin, total = context.store(one.pop("url")), one.pop("rows"), one.pop("origin"), one.pop("total")
-    writer = Attached(one.pop("cluster"), one.pop("epoch"), one.pop("owner"))
-    manifest = await upload_base(
-        store,
-        context.disk,
-        path,
-        writer=writer,
-        **{**one, "chain": bytes.fromhex(one["chain"])},
-        total=Total(int(total["sum"], 16), total["rows"]),
-        origin=None if origin is None else Origin(origin["cluster"], origin["table"], tuple(origin["partitions"]), origin["at_us"]),
-    )
-    return {"object": build(manifest.key())}

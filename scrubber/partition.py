@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from scrubjay.archiver.write.bases import base_due
 from scrubjay.base.env import Env
 from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.ids import NodeName
@@ -16,7 +17,7 @@ from scrubjay.scrubber.meter import Meter, Tell
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.outcome import Pass, not_begun, proven, report_of
 from scrubjay.scrubber.passes import PASSING, Passes
-from scrubjay.scrubber.reference import References, base_due
+from scrubjay.scrubber.reference import References
 from scrubjay.scrubber.report import Found, PartitionReport
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.service_port import Finding, ServicePort

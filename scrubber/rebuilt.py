@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import SegmentKey, build
 from scrubjay.archiver.read.rebuild import from_answer
+from scrubjay.archiver.write.bases import upload
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Disk, Env, Jobs
 from scrubjay.base.errors import FORGED, HOLE, Corrupt, Internal, Missing
 from scrubjay.base.ids import Lsn, Stamp
-from scrubjay.scrubber.jobs import FACTS, ITEMS, REFERENCE, TRACE, UPLOAD, facts_of
-from scrubjay.scrubber.reference import Origin, Progress, Reference, schema_text
+from scrubjay.scrubber.jobs import FACTS, ITEMS, REFERENCE, TRACE, facts_of
+from scrubjay.scrubber.reference import Origin, Progress, Reference
 from scrubjay.scrubber.shelves import Shelf, ShelfBase, Shelves, fault_at
 from scrubjay.storage.btree.engine import RowFact
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
@@ -150,28 +150,10 @@ class ArchiveReferences:
         return [_origin(key, lsn, self._bases[reference.rows], names, places) for key, lsn in keys]
 
     async def write_base(self, table: TableMeta, info: PartitionInfo, reference: Reference) -> str:
-        total = reference.digest.total()
-        who = self._writer.attached
-        arguments: dict[str, Any] = {
-            "url": self._url,
-            "rows": reference.rows,
-            "cluster": who.cluster,
-            "epoch": who.epoch,
-            "owner": who.owner,
-            "table": table.table_id,
-            "partition": info.partition_id,
-            "table_name": table.name,
-            "schema": schema_text(table),
-            "lo": info.lo,
-            "hi": info.hi,
-            "lsn": reference.lsn,
-            "stamp": reference.stamp,
-            "chain": reference.chain.hex(),
-            "total": {"sum": total.hex, "rows": total.rows},
-            "origin": None,
-        }
-        answer = await self._jobs.run(UPLOAD, arguments)
-        return str(answer["object"])
+        return await upload(
+            self._jobs, self._url, reference.rows, writer=self._writer.attached, table=table, info=info,
+            lsn=reference.lsn, stamp=reference.stamp, chain=reference.chain, total=reference.digest.total(),
+        )  # fmt: skip
 
     def discard(self, reference: Reference) -> None:
         self._bases.pop(reference.rows, None)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
-
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.btree.engine import RowFact
@@ -74,25 +72,3 @@ class References(Protocol):
     def discard(self, reference: Reference) -> None:
         """Remove the row file."""
         ...
-
-
-def schema_text(table: TableMeta) -> str:
-    """Key schema and attributes as manifests carry them."""
-    return msgspec.json.encode({"key": table.key, "attributes": table.attributes}, order="deterministic").decode()
-
-
-BASE_RATIO = 0.5
-BASE_LOG_BYTES_MIN = 1 << 20
-"""Raw bytes of log below which only the first base is written."""
-
-
-def base_due(*, base_lsn: Lsn | None, base_raw: int, log_raw: int) -> bool:
-    """Whether a matched reference is worth a new base snapshot.
-
-    The first always is. After that the log since the last must be at least 1 MiB and half of what the last base holds: a restore then never reads more
-    log than that ratio allows beside its base, and bases written are bounded by the log written (at most 3 bytes of base per byte of log).
-    base_raw, log_raw: raw bytes.
-    """
-    if base_lsn is None:
-        return log_raw > 0
-    return log_raw >= BASE_LOG_BYTES_MIN and log_raw >= BASE_RATIO * base_raw

@@ -8,9 +8,10 @@ from typing import NamedTuple, Protocol
 from scrubjay.archiver.coverage import Coverage, Mark, coverage, path_to
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, log_prefix, parse
-from scrubjay.archiver.read.index import ArchiveIndex, BaseEntry, PartitionIndex
+from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.names import list_all
-from scrubjay.archiver.read.rows import Row
+from scrubjay.archiver.read.partition import PartitionIndex
+from scrubjay.archiver.read.rows import BaseEntry, Row
 from scrubjay.base.env import Clock, ObjectStore
 from scrubjay.base.errors import Missing
 from scrubjay.base.ids import Lsn

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from scrubjay.archiver.format.identity import clusters
+from scrubjay.archiver.read.names import clusters
 from scrubjay.archiver.write.probe import probe
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import Invalid, ScrubjayError, Unsafe

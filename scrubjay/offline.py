@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scrubjay.archiver.format.identity import clusters
-from scrubjay.archiver.read.index import ShelfReader
-from scrubjay.archiver.read.names import sweep
+from scrubjay.archiver.read.manifests import ManifestReader
+from scrubjay.archiver.read.names import clusters, sweep
 from scrubjay.archiver.verify.report import is_gone
 from scrubjay.archiver.verify.run import VerifyOptions, verify
 from scrubjay.base.env import Env, ObjectStore
@@ -97,7 +96,7 @@ async def _cluster(store: ObjectStore, asked: str | None) -> str:
 
 async def _table(store: ObjectStore, cluster: str, asked: str) -> str:
     """Id of the table with that id or name, by the names in the manifests. A name that several tables had is ambiguous: nobody here knows which one lives."""
-    reader = ShelfReader(store, cluster, None)
+    reader = ManifestReader(store, cluster, None)
     named: dict[str, None] = {}
     async for names in sweep(store, cluster):
         if names.table == asked:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from scrubjay.archiver.format.identity import clusters, decode_epoch, epochs_after
+from scrubjay.archiver.format.identity import decode_epoch
+from scrubjay.archiver.read.names import clusters, epochs_after
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import Corrupt, Missing, Unsafe
 from scrubjay.base.real.clock import RealClock

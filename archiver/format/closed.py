@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.fields import Fields, stamp_text
-from scrubjay.archiver.format.layout import ClosedKey, build, closed_prefix, time_text
-from scrubjay.base.env import ObjectStore
+from scrubjay.archiver.format.layout import ClosedKey, build
 from scrubjay.base.errors import FORGED, Corrupt
 from scrubjay.base.ids import Lsn, PartitionId, Stamp, TableId
 from scrubjay.storage.archive_port import ClosedPoint
@@ -102,24 +101,3 @@ def decode_closed(data: bytes, *, where: str) -> ClosedObject:
     if closed.key() != where:
         raise Corrupt("closed object lies under another name", kind=FORGED, what="closed", where=where, expected=closed.key())
     return closed
-
-
-LOOK_BACK_US = (3_600_000_000, 86_400_000_000, 36 * 86_400_000_000)
-"""How far back the search for a node's newest closed object goes, step by step, before it lists them all."""
-
-
-async def newest_closed(store: ObjectStore, cluster: str, node: str, *, now_us: int, count: int = 1) -> list[str]:
-    """Keys of a node's newest closed objects, rising, at most `count`, however long ago it last wrote. Raises Unavailable."""
-    prefix = closed_prefix(cluster, node)
-    for back in (*(back for back in LOOK_BACK_US if back < now_us), None):
-        found: list[str] = []
-        after = "" if back is None else prefix + time_text(now_us - back)
-        more = True
-        while more:
-            page = await store.list(prefix, after=after)
-            found = [*found, *(info.key for info in page.objects)][-count:]
-            after = found[-1] if page.objects else after
-            more = page.more and bool(page.objects)
-        if found:
-            return found
-    return []

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from scrubjay.archiver.format.layout import AFTER_ALL, BaseKey, SegmentKey, build, parse, partition_prefix, tables_prefix
+from scrubjay.archiver.format.layout import (
+    AFTER_ALL,
+    BaseKey,
+    EpochKey,
+    SegmentKey,
+    build,
+    closed_prefix,
+    cluster_of,
+    parse,
+    partition_prefix,
+    tables_prefix,
+    time_text,
+)
 from scrubjay.base.env import ObjectStore
 
 PARALLEL = 8
@@ -80,19 +92,59 @@ def seems_whole(names: Names, *, end: int) -> bool:
     return twins and reach >= end
 
 
-async def partitions_of(store: ObjectStore, cluster: str) -> list[tuple[str, str]]:
-    """(table, partition) of every partition with an object, sorted; one request for each."""
-    found: list[tuple[str, str]] = []
-    prefix, after = tables_prefix(cluster), ""
-    while True:
-        page = await store.list(prefix, after=after, limit=50)
+CLUSTERS_MAX = 100
+"""Clusters named in one error or listing; a prefix normally holds one."""
+
+
+async def clusters(store: ObjectStore) -> list[str]:
+    """Ids of the clusters that have objects below the prefix, sorted; at most CLUSTERS_MAX. Objects that are none of ours do not count."""
+    found: list[str] = []
+    after = ""
+    while len(found) < CLUSTERS_MAX:
+        page = await store.list("", after=after, limit=100)
+        if not page.objects:
+            break
         for info in page.objects:
-            after = info.key
-            key = parse(info.key)
-            if isinstance(key, SegmentKey | BaseKey):
-                found.append((key.table, key.partition))
-                after = f"{cluster}/t={key.table}/p={key.partition}/{AFTER_ALL}"
+            cluster = cluster_of(info.key)
+            if cluster is not None:
+                found.append(cluster)
+                after = f"{cluster}/{AFTER_ALL}"
                 break
+            after = info.key
         else:
             if not page.more:
-                return found
+                break
+    return found
+
+
+async def epochs_after(store: ObjectStore, cluster: str, number: int) -> list[str]:
+    """Keys of the epoch objects above `number`, rising."""
+    found: list[str] = []
+    after = build(EpochKey(cluster, number)) if number else ""
+    while True:
+        page = await store.list(f"{cluster}/epoch/", after=after)
+        found += [info.key for info in page.objects if isinstance(parse(info.key), EpochKey)]
+        if not page.more or not page.objects:
+            return found
+        after = page.objects[-1].key
+
+
+LOOK_BACK_US = (3_600_000_000, 86_400_000_000, 36 * 86_400_000_000)
+"""How far back the search for a node's newest closed object goes, step by step, before it lists them all."""
+
+
+async def newest_closed(store: ObjectStore, cluster: str, node: str, *, now_us: int, count: int = 1) -> list[str]:
+    """Keys of a node's newest closed objects, rising, at most `count`, however long ago it last wrote. Raises Unavailable."""
+    prefix = closed_prefix(cluster, node)
+    for back in (*(back for back in LOOK_BACK_US if back < now_us), None):
+        found: list[str] = []
+        after = "" if back is None else prefix + time_text(now_us - back)
+        more = True
+        while more:
+            page = await store.list(prefix, after=after)
+            found = [*found, *(info.key for info in page.objects)][-count:]
+            after = found[-1] if page.objects else after
+            more = page.more and bool(page.objects)
+        if found:
+            return found
+    return []

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import SegmentManifest, check_follows
 from scrubjay.archiver.format.records import check_against, check_records, walk
-from scrubjay.archiver.read.rebuild import read_segment
+from scrubjay.archiver.read.objects import read_segment
 from scrubjay.base.env import ObjectStore
 from scrubjay.base.errors import Missing
 from scrubjay.storage.log import record as records

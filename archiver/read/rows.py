@@ -6,8 +6,12 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from scrubjay.archiver.coverage import Span
-from scrubjay.archiver.format.layout import SegmentKey
+from scrubjay.archiver.coverage import Span, Start
+from scrubjay.archiver.format.base import BaseManifest
+from scrubjay.archiver.format.layout import (
+    BaseKey,
+    SegmentKey,
+)
 from scrubjay.archiver.format.manifest import SegmentManifest
 from scrubjay.storage.log.digest import Total
 
@@ -120,3 +124,31 @@ class Rows:
 
 def _ident(first: int, last: int, generation: int, sha16: str) -> bytes:
     return _IDENT.pack(first, last, generation, bytes.fromhex(sha16))
+
+
+class BaseEntry(NamedTuple):
+    """A base manifest's facts. size: of the row file; rows: state rows; parts: objects beside the manifest."""
+
+    lsn: int
+    stamp: int
+    chain: bytes
+    state: bytes
+    epoch: int
+    generation: int
+    sha16: str
+    size: int
+    rows: int
+    parts: int
+
+    def start(self) -> Start:
+        return Start(self.lsn, self.stamp, self.chain, self.state, self.epoch)
+
+    def key(self, cluster: str, table: str, partition: str) -> BaseKey:
+        """Key of the manifest."""
+        return BaseKey(cluster, table, partition, self.lsn, self.generation, self.sha16, None)
+
+
+def base_entry(m: BaseManifest) -> BaseEntry:
+    return BaseEntry(
+        m.lsn, m.stamp, m.chain, state_of(m.total), m.epoch, m.generation, m.file.sha256[:16], m.file.size, m.total.rows, len(m.parts)
+    )  # fmt: skip

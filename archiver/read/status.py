@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from scrubjay.archiver.coverage import Fork, Hole, Window, table_window
-from scrubjay.archiver.read.index import ArchiveIndex, PartitionIndex
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.base.times import utc_text_or_none
 
 

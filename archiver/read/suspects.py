@@ -10,7 +10,7 @@ from scrubjay.archiver.format.closed import decode_closed
 from scrubjay.archiver.format.identity import decode_epoch, decode_identity
 from scrubjay.archiver.format.layout import BaseKey, ClosedKey, EpochKey, IdentityKey, SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import decode_manifest
-from scrubjay.archiver.verify.jobs import Item, check_segments
+from scrubjay.archiver.read.check import Item, check_segments
 from scrubjay.base.env import ObjectStore
 from scrubjay.base.errors import Corrupt, Missing
 

@@ -10,8 +10,6 @@ from scrubjay.archiver.read.index import AHEAD_US, Archived
 from scrubjay.base.errors import ScrubjayError
 
 LEVELS = ("listed", "objects", "records", "replayed")
-
-
 GONE = ("ArchiveGone", "BucketMissing")
 """Error codes of stores whose folder or bucket is not there."""
 

@@ -21,7 +21,7 @@ from scrubjay.archiver.coverage import Closed, Coverage, Mark, Span, Start
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.closed import decode_closed
 from scrubjay.archiver.format.fault import Fault
-from scrubjay.archiver.format.identity import clusters, decode_epoch, decode_identity
+from scrubjay.archiver.format.identity import decode_epoch, decode_identity
 from scrubjay.archiver.format.layout import (
     BaseKey,
     ClosedKey,
@@ -35,10 +35,13 @@ from scrubjay.archiver.format.layout import (
     partition_prefix,
 )
 from scrubjay.archiver.format.manifest import SegmentManifest, place
-from scrubjay.archiver.read.index import PartitionIndex, ShelfReader, closed_fault, superseded
-from scrubjay.archiver.read.names import PARALLEL, Names, list_all, names_of, seems_whole, sweep
+from scrubjay.archiver.read.check import Item
+from scrubjay.archiver.read.epochs import closed_fault
+from scrubjay.archiver.read.manifests import ManifestReader, superseded
+from scrubjay.archiver.read.names import PARALLEL, Names, clusters, list_all, names_of, seems_whole, sweep
+from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import row_of
-from scrubjay.archiver.verify.jobs import Item, batches, run_check
+from scrubjay.archiver.verify.jobs import batches, run_check
 from scrubjay.archiver.verify.report import LEVELS, Finding, Memory, VerifyOptions, VerifyReport, is_gone
 from scrubjay.base.env import Disk, Jobs, ObjectStore, Tasks
 from scrubjay.base.errors import FORGED, HOLE, UNREADABLE, Corrupt, Invalid, Missing, Unavailable
@@ -122,7 +125,7 @@ class Verifier:
         self._memory = memory
         self._progress = progress
         self._failed: dict[str, None] = {}
-        self._reader = ShelfReader(store, cluster, tasks)
+        self._reader = ManifestReader(store, cluster, tasks)
         self._closed_facts: dict[tuple[str, str], PartitionIndex] = {}
         self._stamps: tuple[int, int] | None = None
         """First and last stamp met in the whole archive."""

@@ -16,8 +16,9 @@ from typing import Protocol
 
 import msgspec
 
-from scrubjay.archiver.format.identity import Attached, decode_epoch, encode_epoch, epochs_after
+from scrubjay.archiver.format.identity import Attached, decode_epoch, encode_epoch
 from scrubjay.archiver.format.layout import EpochKey, build
+from scrubjay.archiver.read.names import epochs_after
 from scrubjay.archiver.write.meeting import meet
 from scrubjay.archiver.write.writer import DIVERGED, FENCED, Stopped, Writer
 from scrubjay.base.env import Env, ObjectStore, Task

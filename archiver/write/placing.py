@@ -13,7 +13,7 @@ from typing import NamedTuple
 from scrubjay.archiver.format.layout import SegmentKey, build, log_prefix, parse
 from scrubjay.archiver.format.manifest import SegmentManifest, Sums, Superseded, decode_manifest, encode_manifest, manifest_of
 from scrubjay.archiver.format.segment import decode_segment
-from scrubjay.archiver.read.rebuild import open_segment
+from scrubjay.archiver.read.objects import open_segment
 from scrubjay.archiver.write.outgoing import Outgoing
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, ObjectStore

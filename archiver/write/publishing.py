@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scrubjay.archiver.format.closed import ClosedObject, encode_closed, newest_closed
+from scrubjay.archiver.format.closed import ClosedObject, encode_closed
 from scrubjay.archiver.format.layout import ClosedKey, parse
+from scrubjay.archiver.read.names import newest_closed
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Future, ObjectStore, Timer
 from scrubjay.base.errors import Exists

@@ -18,9 +18,9 @@ import msgspec
 import structlog
 
 from scrubjay import __version__
-from scrubjay.archiver.format.identity import attach
 from scrubjay.archiver.verify.report import is_gone
 from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.attach import attach
 from scrubjay.archiver.write.claiming import Claiming
 from scrubjay.archiver.write.probe import probe
 from scrubjay.archiver.write.writer import Writer

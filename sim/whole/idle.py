@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-from scrubjay.archiver.format.identity import attach
 from scrubjay.archiver.write.agent import AgentOptions
+from scrubjay.archiver.write.attach import attach
 from scrubjay.base.env import Env
 from scrubjay.base.together import settle
 from scrubjay.sim.whole.cluster import CLUSTER, WholeCluster

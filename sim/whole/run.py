@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scrubjay.archiver.format.identity import attach
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.write.agent import AgentOptions
+from scrubjay.archiver.write.attach import attach
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.pitr.target import Asked

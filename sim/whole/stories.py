@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from scrubjay.archiver.format.identity import attach
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.write.agent import AgentOptions
+from scrubjay.archiver.write.attach import attach
 from scrubjay.base.ids import PartitionId
 from scrubjay.sim.whole.churn import spec_of
 from scrubjay.sim.whole.cluster import CLUSTER, WholeCluster

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from scrubjay.archiver.format.base import upload_base
-from scrubjay.archiver.format.identity import attach
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.rebuild import rebuild
 from scrubjay.archiver.read.replay import Cut
 from scrubjay.archiver.verify.run import VerifyOptions, VerifyReport, verify
 from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.attach import attach
+from scrubjay.archiver.write.bases import upload_base
 from scrubjay.archiver.write.claiming import Claiming
 from scrubjay.archiver.write.probe import probe
 from scrubjay.archiver.write.writer import Writer

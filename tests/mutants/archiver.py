@@ -245,14 +245,14 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "base-not-read-back",
-        "archiver/format/base.py",
+        "archiver/write/bases.py",
         "        if await _read_back(store, key) != piece:\n",
         "        if False:\n",
         ("tests/unit/archiver/test_archive_attest.py::test_a_base_is_read_back_before_it_counts",),
     ),
     Mutant(
         "base-part-unchecked",
-        "archiver/format/base.py",
+        "archiver/read/objects.py",
         '            part.check(data, what="base", where=key)\n            whole',
         "            whole",
         ("tests/unit/scrubber/test_scrub_archive.py::test_a_base_that_rotted_is_named_and_done_without",),
@@ -469,14 +469,14 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "epoch-owner-unchecked",
-        "archiver/read/index.py",
+        "archiver/read/epochs.py",
         "        if known is not None and known != owner:\n",
         "        if False:\n",
         ("tests/unit/archiver/test_archive_index.py::test_written_in_the_name_of_somebody_else",),
     ),
     Mutant(
         "epoch-unclaimed-believed",
-        "archiver/read/index.py",
+        "archiver/read/epochs.py",
         "        if epoch > max(self._owners, default=epoch):\n",
         "        if False:\n",
         ("tests/unit/archiver/test_archive_index.py::test_written_in_the_name_of_somebody_else",),
@@ -570,7 +570,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "index-told-is-a-hole-anew",
-        "archiver/read/index.py",
+        "archiver/read/partition.py",
         "marks = [Mark(self.named, None), Mark(self.listed_told, None)]",
         "marks = [Mark(self.named, None), Mark(self.told, None)]",
         ("tests/unit/archiver/test_archive_index.py::test_what_is_archived_while_the_names_are_listed_is_no_hole",),
@@ -591,7 +591,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "index-half-a-look-is-seen",
-        "archiver/read/index.py",
+        "archiver/read/partition.py",
         "rows.extend(self.rows)",
         "rows = self.rows",
         ("tests/unit/archiver/test_archive_index.py::test_a_listing_that_missed_a_name_is_listed_again_before_anything_is_called_missing",),
@@ -663,7 +663,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "segment-size-unseen",
-        "archiver/read/index.py",
+        "archiver/read/manifests.py",
         "                elif sizes[data] != found.stored.size:\n",
         "                elif False:\n",
         ("tests/unit/archiver/test_archive_index.py::test_a_segment_of_another_size_than_its_manifest_says_is_not_used",),

@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from scrubjay.admin import PREFIX, AdminApi
-from scrubjay.archiver.format.identity import attach
+from scrubjay.archiver.write.attach import attach
 from scrubjay.base.http import Request
 from scrubjay.sim.checkers.registers import RegisterLedger
 from scrubjay.sim.whole.cluster import CLUSTER, WholeCluster

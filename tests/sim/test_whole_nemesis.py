@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from scrubjay.archiver.format.identity import attach
+from scrubjay.archiver.write.attach import attach
 from scrubjay.base.ids import PartitionId
 from scrubjay.sim.whole.churn import spec_of
 from scrubjay.sim.whole.cluster import CLUSTER

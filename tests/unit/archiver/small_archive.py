@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from scrubjay.archiver.format.base import BaseManifest, upload_base
+from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.closed import ClosedObject, encode_closed
 from scrubjay.archiver.format.identity import encode_epoch, encode_identity
 from scrubjay.archiver.format.layout import EpochKey, IdentityKey, build
 from scrubjay.archiver.read.index import Archived
 from scrubjay.archiver.read.rebuild import rebuild
 from scrubjay.archiver.read.replay import Cut
+from scrubjay.archiver.write.bases import upload_base
 from scrubjay.base.ids import Lsn, PartitionId, Stamp, TableId
 from scrubjay.sim.lone import LoneDisk, LoneHost, LoneStore
 from scrubjay.storage.archive_port import ClosedPoint

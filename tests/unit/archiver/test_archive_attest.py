@@ -7,13 +7,15 @@ from collections.abc import Callable
 
 import pytest
 
-from scrubjay.archiver.format.base import decode_base, fetch_base, upload_base
+from scrubjay.archiver.format.base import decode_base
 from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import decode_manifest
+from scrubjay.archiver.read.objects import fetch_base
 from scrubjay.archiver.read.rebuild import rebuild
 from scrubjay.archiver.read.replay import Cut
 from scrubjay.archiver.verify.run import VerifyOptions, verify
 from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.bases import upload_base
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.sim.lone import LoneDisk, LoneHost, LoneStore

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from scrubjay.archiver.format.identity import attach, clusters, decode_identity
+from scrubjay.archiver.format.identity import decode_identity
 from scrubjay.archiver.format.layout import EpochKey, IdentityKey, build
+from scrubjay.archiver.read.names import clusters
 from scrubjay.archiver.read.reader import read_records
+from scrubjay.archiver.write.attach import attach
 from scrubjay.archiver.write.probe import probe
 from scrubjay.base.env import ListPage, ObjectInfo
 from scrubjay.base.errors import Corrupt, Missing, Unavailable, Unsafe

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 import scrubjay.archiver.read.replay
-from scrubjay.archiver.format.base import BaseManifest, encode_base, upload_base
+from scrubjay.archiver.format.base import BaseManifest, encode_base
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import SegmentManifest, Superseded, encode_manifest
 from scrubjay.archiver.read.rebuild import from_answer, rebuild, rebuild_job
 from scrubjay.archiver.read.replay import Cut
+from scrubjay.archiver.write.bases import upload_base
 from scrubjay.base.errors import Corrupt, Invalid, Missing
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.sim.jobs import SimJobContext

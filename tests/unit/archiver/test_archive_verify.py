@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-import scrubjay.archiver.read.rebuild
+import scrubjay.archiver.read.objects
 import scrubjay.archiver.verify.run
 from scrubjay.archiver.format.layout import BaseKey, IdentityKey, SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import Sums, decode_manifest, encode_manifest
@@ -479,9 +479,9 @@ def test_without_the_content_check_a_flip_passes(monkeypatch: pytest.MonkeyPatch
     """Negative control: the flips above are found because objects are compared with their manifests and their own sums."""
     good = dict(SmallArchive().store.objects)
     monkeypatch.setattr(
-        scrubjay.archiver.read.rebuild,
+        scrubjay.archiver.read.objects,
         "open_segment",
-        lambda manifest, data: scrubjay.archiver.read.rebuild.decode_segment(good[build(manifest.key())], where="").raw,
+        lambda manifest, data: scrubjay.archiver.read.objects.decode_segment(good[build(manifest.key())], where="").raw,
     )
     archive = SmallArchive()
     key = build(archive.samples[0].manifest(archive.samples[0].segments[1])[0].key())

@@ -259,7 +259,7 @@ def test_members_that_do_not_exist() -> None:
 
 def test_without_the_comparison_with_the_records_the_newest_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control for the newest segment, which nothing else names."""
-    monkeypatch.setattr("scrubjay.archiver.verify.jobs.check_against", lambda *_, **__: None)
+    monkeypatch.setattr("scrubjay.archiver.read.check.check_against", lambda *_, **__: None)
     archive = without_closed(SmallArchive())
     forge(archive, 3, COVERED["not closed"], rechain=True)
     assert check(archive).verdict == "match"

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from scrubjay.archiver.format.identity import attach
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.attach import attach
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.ids import NodeName, TableId
 from scrubjay.base.wrap.retry import RetryingStore

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from scrubjay.admin import restore_answer
-from scrubjay.archiver.format.base import upload_base
 from scrubjay.archiver.format.layout import SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import encode_manifest
 from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.write.bases import upload_base
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.errors import Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_micros

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from scrubjay.archiver.format.fault import Fault
+from scrubjay.archiver.write.bases import base_due
 from scrubjay.base.errors import Corrupt, Missing, Unavailable
 from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.scrubber.compare import differences_in
 from scrubjay.scrubber.evidence import Side
 from scrubjay.scrubber.options import ScrubOptions
-from scrubjay.scrubber.reference import base_due
 from scrubjay.scrubber.report import ScrubReport
 from scrubjay.scrubber.run import choose, order, scrub
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger

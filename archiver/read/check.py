@@ -1,0 +1,91 @@
+"""Whole objects against what their manifests say: bytes, records, rows. Loops over records and rows: for worker processes, or a bounded few."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from scrubjay.archiver.format.base import BaseManifest
+from scrubjay.archiver.format.fault import Fault, fault_of
+from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.format.manifest import SegmentManifest
+from scrubjay.archiver.format.records import check_against, check_records
+from scrubjay.archiver.read.objects import fetch_segment
+from scrubjay.base.checksum import row_hash
+from scrubjay.base.env import ObjectStore
+from scrubjay.base.errors import FORGED, Corrupt, Missing
+from scrubjay.storage.btree.rowfile import read_rowfile
+from scrubjay.storage.log.digest import MASK, Total
+
+
+class Item(NamedTuple):
+    """A segment to check. after_stamp: stamp of the last record before it, 0 if unknown."""
+
+    manifest: SegmentManifest
+    after_stamp: int
+
+
+async def check_segments(store: ObjectStore, items: Sequence[Item], *, deep: bool) -> list[Fault]:
+    """Every object against its manifest; deep: every record too. Raises Unavailable."""
+    faults: list[Fault] = []
+    for manifest, after_stamp in items:
+        where = build(manifest.key())
+        try:
+            raw = await fetch_segment(store, manifest)
+            if deep:
+                span = check_records(
+                    raw, partition=manifest.partition, first=manifest.first, last=manifest.last, where=where, after_stamp=after_stamp
+                )
+                check_against(span, manifest, where=build(manifest.key().twin()))
+        except (Missing, Corrupt) as error:
+            faults.append(fault_of(error, where=where, lsn=manifest.first))
+    return faults
+
+
+class _Parts:
+    """The parts of a base as one file. Reads come in rising order, so the part that holds the last one is found at once."""
+
+    def __init__(self, parts: Sequence[bytes]) -> None:
+        self._parts = parts
+        self.size = sum(len(part) for part in parts)
+
+    def pread(self, offset: int, length: int) -> bytes:
+        found, start = [], 0
+        for part in self._parts:
+            low, high = max(offset - start, 0), offset + length - start
+            if high > 0 and low < len(part):
+                found.append(part[low : min(high, len(part))])
+            start += len(part)
+        return b"".join(found)
+
+
+async def check_base(store: ObjectStore, base: BaseManifest, *, deep: bool) -> list[Fault]:
+    """Every part against the manifest; deep: the rows against its digest too. Holds the base's stored bytes in memory. Raises Unavailable."""
+    faults: list[Fault] = []
+    parts: list[bytes] = []
+    for number, sums in enumerate(base.parts):
+        where = build(base.key(number))
+        try:
+            data = await store.get(where)
+            sums.check(data, what="base", where=where)
+            parts.append(data)
+        except (Missing, Corrupt) as error:
+            faults.append(fault_of(error, where=where, lsn=base.lsn))
+    if faults or not deep:
+        return faults
+    where = build(base.key())
+    try:
+        found = _total(_Parts(parts))
+    except Corrupt as error:
+        return [Fault(error.kind, where, base.lsn, str(error))]
+    if found != base.total:
+        return [Fault(FORGED, where, base.lsn, "the base's rows differ from its digest")]
+    return []
+
+
+def _total(parts: _Parts) -> Total:
+    sum_, rows = 0, 0
+    for row in read_rowfile(parts.pread, parts.size):
+        sum_ += row_hash(row.key, row.item)
+        rows += 1
+    return Total(sum_ & MASK, rows)

@@ -1,0 +1,143 @@
+"""The manifests of one partition out of a listing: which objects can be used, and what is wrong with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from scrubjay.archiver.format.base import BaseManifest, decode_base
+from scrubjay.archiver.format.fault import Fault
+from scrubjay.archiver.format.layout import (
+    BaseKey,
+    SegmentKey,
+    build,
+    parse,
+)
+from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
+from scrubjay.archiver.read.epochs import Epochs
+from scrubjay.archiver.read.names import PARALLEL, Names
+from scrubjay.archiver.read.rows import BaseEntry, Row, Rows, base_entry, row_of
+from scrubjay.base.env import ObjectStore, Tasks
+from scrubjay.base.errors import FORGED, HOLE, UNREADABLE, Corrupt, Missing
+from scrubjay.base.together import in_parallel
+
+
+class ManifestReader:
+    """Reads the manifests of one partition."""
+
+    def __init__(self, store: ObjectStore, cluster: str, tasks: Tasks | None) -> None:
+        self._store = store
+        self._cluster = cluster
+        self._tasks = tasks
+        self.epochs = Epochs(store, cluster)
+
+    async def manifest(self, key: SegmentKey) -> SegmentManifest | Fault:
+        """Read one segment manifest. Raises Unavailable."""
+        where = build(key._replace(manifest=True))
+        try:
+            found = decode_manifest(await self._store.get(where), where=where)
+        except (Corrupt, Missing) as error:
+            return Fault(error.kind, where, key.first, str(error), key.last)
+        fault = await self.epochs.fault(found.epoch, found.owner)
+        return found if fault is None else Fault(FORGED, where, key.first, fault, key.last)
+
+    async def base(self, key: BaseKey, sizes: Mapping[str, int]) -> BaseManifest | Fault:
+        """Read one base manifest; sizes: of the listed objects, for its parts. Raises Unavailable."""
+        where = build(key._replace(part=None))
+        try:
+            found = decode_base(await self._store.get(where), where=where)
+        except (Corrupt, Missing) as error:
+            return Fault(error.kind, where, None, str(error))
+        for part, sums in enumerate(found.parts):
+            name = build(found.key(part))
+            if sizes.get(name) != sums.size:
+                return Fault(UNREADABLE if name in sizes else HOLE, name, None, "a part of a base is gone or has the wrong size")
+        fault = await self.epochs.fault(found.epoch, found.owner)
+        return found if fault is None else Fault(FORGED, where, None, fault)
+
+    async def table_name(self, names: Names) -> str | None:
+        """The table's name, by the newest manifest of a log or base that can be read. Raises Unavailable."""
+        for name in reversed([*names.base, *names.log]):
+            key = parse(name)
+            found: SegmentManifest | BaseManifest | Fault | None = None
+            if isinstance(key, SegmentKey) and key.manifest:
+                found = await self.manifest(key)
+            elif isinstance(key, BaseKey) and key.part is None:
+                found = await self.base(key, names.base)
+            if isinstance(found, SegmentManifest | BaseManifest):
+                return found.table_name
+        return None
+
+    async def log(self, sizes: Mapping[str, int], rows: Rows) -> tuple[list[Row], list[Fault], str]:
+        """Add to `rows` what a listing of `log/` has and they lack. Returns what was added, what cannot be used, and the table's name if any was read.
+
+        A manifest whose segment is not there, or has another size, is a problem and no row.
+        """
+        problems: list[Fault] = []
+        wanted: list[SegmentKey] = []
+        for name in sizes:
+            key = parse(name)
+            if isinstance(key, SegmentKey) and key.manifest and not rows.has(key):
+                wanted.append(key)
+        added: list[Row] = []
+        table_name = ""
+        for start in range(0, len(wanted), 64):
+            some = wanted[start : start + 64]
+            read = await in_parallel(self._tasks, self.manifest, some, lanes=PARALLEL, name="read manifests")
+            for key, found in zip(some, read, strict=True):
+                data = build(key.twin())
+                if isinstance(found, Fault):
+                    problems.append(found)
+                elif data not in sizes:
+                    problems.append(Fault(HOLE, data, key.first, "the segment object is gone, its manifest is there", key.last))
+                elif sizes[data] != found.stored.size:
+                    detail = f"{sizes[data]} bytes where its manifest says {found.stored.size}"
+                    problems.append(Fault(UNREADABLE, data, key.first, detail, key.last))
+                else:
+                    row = row_of(found)
+                    rows.add(row)
+                    added.append(row)
+                    table_name = found.table_name
+        return added, superseded(problems, rows), table_name
+
+    async def bases(self, sizes: Mapping[str, int], known: Sequence[BaseEntry]) -> tuple[list[BaseEntry], list[Fault], str]:
+        """Usable bases out of a listing of `base/`: all parts there, highest generation of each LSN and content, rising. known: read before."""
+        best: dict[tuple[int, str, bytes], BaseEntry] = {}
+        problems: list[Fault] = []
+        table_name = ""
+        folders: dict[tuple[int, int, str], list[str]] = {}
+        for name in sizes:
+            key = parse(name)
+            if isinstance(key, BaseKey):
+                folders.setdefault((key.lsn, key.generation, key.sha16), []).append(name)
+        read = {(one.lsn, one.generation, one.sha16): one for one in known}
+        for ident, names in folders.items():
+            key = parse(names[0])
+            assert isinstance(key, BaseKey)
+            where = build(key._replace(part=None))
+            if where not in sizes:
+                continue  # rows without a manifest: an upload that did not finish, worth nothing and harmless
+            entry = read.get(ident)
+            parts = [sizes[name] for name in names if name != where]
+            if entry is None or len(parts) != entry.parts or sum(parts) != entry.size:
+                found = await self.base(key, sizes)
+                if isinstance(found, Fault):
+                    problems.append(found)
+                    continue
+                entry, table_name = base_entry(found), found.table_name
+            same = best.get((entry.lsn, entry.sha16, entry.chain))
+            if same is None or same.generation < entry.generation:
+                best[entry.lsn, entry.sha16, entry.chain] = entry
+        return [best[ident] for ident in sorted(best)], problems, table_name
+
+
+def superseded(problems: Sequence[Fault], rows: Rows) -> list[Fault]:
+    """Without those that a higher good generation of the same range and content has replaced: these are evidence, not news."""
+    good: dict[tuple[int, int, str], int] = {}
+    for row in rows:
+        good[row.first, row.last, row.sha16] = row.generation
+    left = []
+    for problem in problems:
+        key = parse(problem.object)
+        if not (isinstance(key, SegmentKey) and good.get((key.first, key.last, key.sha16), 0) > key.generation):
+            left.append(problem)
+    return left

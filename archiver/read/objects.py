@@ -1,0 +1,97 @@
+"""One object out of the archive, proven: sums, form, and that segment and manifest belong together. Of the generations of one content the highest that verifies."""
+
+from __future__ import annotations
+
+import hashlib
+
+from scrubjay.archiver.format.base import BaseManifest
+from scrubjay.archiver.format.fault import Fault, fault_of
+from scrubjay.archiver.format.layout import SegmentKey, build, log_prefix, parse
+from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
+from scrubjay.archiver.format.segment import decode_segment
+from scrubjay.archiver.read.names import list_all
+from scrubjay.base.env import Disk, ObjectStore
+from scrubjay.base.errors import FORGED, Corrupt, Missing
+
+
+async def fetch_base(store: ObjectStore, manifest: BaseManifest, disk: Disk, path: str) -> None:
+    """Download the row file to `path` (replaced if it is there), every part checked before it is written, and make it durable. Raises Corrupt, Missing."""
+    if disk.exists(path):
+        disk.remove(path)
+    file = disk.open(path, create_size=0)
+    try:
+        offset, whole = 0, hashlib.sha256()
+        for number, part in enumerate(manifest.parts):
+            key = build(manifest.key(number))
+            data = await store.get(key)
+            part.check(data, what="base", where=key)
+            whole.update(data)
+            file.write(offset, data)
+            offset += len(data)
+        if whole.hexdigest() != manifest.file.sha256:
+            raise Corrupt("the base's parts do not make its row file", what="base", where=build(manifest.key()))
+        file.sync()
+    finally:
+        file.close()
+    disk.sync_dir(path.rpartition("/")[0])
+
+
+async def fetch_segment(store: ObjectStore, manifest: SegmentManifest) -> bytes:
+    """Raw bytes of a segment, proven to be the ones that its manifest names. Raises Corrupt, Missing, Unavailable."""
+    where = build(manifest.key())
+    try:
+        data = await store.get(where)
+    except Missing as error:
+        raise Missing("a segment object is gone", what=where, lsn=manifest.first) from error
+    return open_segment(manifest, data)
+
+
+async def fetch_manifest(store: ObjectStore, key: SegmentKey) -> SegmentManifest:
+    """Raises Corrupt, Missing, Unavailable."""
+    where = build(key._replace(manifest=True))
+    return decode_manifest(await store.get(where), where=where)
+
+
+async def read_segment(store: ObjectStore, wanted: SegmentManifest | SegmentKey) -> tuple[SegmentManifest, bytes, list[Fault]]:
+    """Manifest and raw bytes of a segment; of its generations the highest from `wanted` on down that verifies by content, else any other of the same content.
+
+    Also what is wrong with those that do not. Raises what is wrong with `wanted` if none verifies, and Unavailable.
+    """
+    key = wanted.key() if isinstance(wanted, SegmentManifest) else wanted
+    spoilt: list[Fault] = []
+    tried = [key]
+    first_error: Corrupt | Missing | None = None
+    while tried:
+        at = tried.pop(0)
+        try:
+            manifest = wanted if isinstance(wanted, SegmentManifest) and at == key else await fetch_manifest(store, at)
+            return manifest, await fetch_segment(store, manifest), spoilt
+        except (Corrupt, Missing) as error:
+            spoilt.append(fault_of(error, where=build(at), lsn=at.first))
+            if first_error is None:
+                first_error = error
+                tried = await _generations(store, key)
+    assert first_error is not None
+    raise first_error
+
+
+async def _generations(store: ObjectStore, key: SegmentKey) -> list[SegmentKey]:
+    """The other generations of the same range and content that have a manifest, the highest first."""
+    prefix = f"{log_prefix(key.cluster, key.table, key.partition)}{key.first:016x}-{key.last:016x}."
+    found = [other for other in map(parse, await list_all(store, prefix)) if isinstance(other, SegmentKey) and other.manifest]
+    others = [one.twin() for one in found if one.sha16 == key.sha16 and one.generation != key.generation]
+    return sorted(others, key=lambda one: -one.generation)
+
+
+def open_segment(manifest: SegmentManifest, data: bytes) -> bytes:
+    """Raw bytes out of a segment object. data: the object. Raises Corrupt."""
+    where = build(manifest.key())
+    manifest.stored.check(data, what="segment", where=where)
+    segment = decode_segment(data, where=where)
+    if segment.head != manifest.head():
+        raise Corrupt(
+            "segment and manifest differ", kind=FORGED, what="segment", where=where, expected=str(manifest.head()), found=str(segment.head)
+        )
+    if segment.raw_sha256.hex() != manifest.raw.sha256 or len(segment.raw) != manifest.raw.size:
+        raise Corrupt("segment and manifest name different raw bytes", kind=FORGED, what="segment", where=where)
+    return segment.raw
