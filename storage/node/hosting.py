@@ -18,7 +18,7 @@ from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.node.deadlines import Deadlines
 from scrubjay.storage.node.turn import Turn
-from scrubjay.storage.replica import AMNESIAC, BASE, HEALING, SUSPECT, Replica
+from scrubjay.storage.replica import AMNESIAC, HEALING, SUSPECT, Replica
 from scrubjay.storage.replica.host import ReplicaHost
 from scrubjay.storage.wal.port import Create, Drop, Install, Recovered, ReplicaLog, WalLog
 
@@ -93,7 +93,7 @@ class Hosting:
         if log is not None:
             self._open(replica, log)
         elif awaits_base:
-            replica.status.move_tree(BASE, "waits for the base of a restored table")
+            replica.awaits_base()
         elif not self._may_begin(table):
             replica.amnesia(
                 f"its log is gone: the catalogue has this member since the table was made ({table.status}), and the WAL does not know it"
@@ -157,7 +157,7 @@ class Hosting:
         """No memory, no descriptors, a worker that was killed: says nothing about the tree."""
         node, partition = self._node, replica.partition
         if str(self.blocked.get(partition)) != str(error):
-            replica.status.reason = f"its tree cannot be opened now: {error}"
+            replica.note(f"its tree cannot be opened now: {error}")
             node.log_state(replica, replica.state, f"{replica.reason}; it is tried again")
         self.blocked[partition] = error
 
@@ -235,7 +235,7 @@ class Hosting:
                     node.queue_control(Install(replica.partition, applied, log.accepted))
             start = GroupStart(log.promised, log.accepted, log.resigned, first, last, applied, stamp)
         rand = node.env.rand
-        replica.group = Group(
+        group = Group(
             GroupConfig(
                 partition=replica.partition,
                 members=Membership(replica.member, tuple(Member(*member) for member in replica.info.members)),
@@ -247,8 +247,7 @@ class Hosting:
                 jitter=lambda: rand.uniform(0.0, 1.0),
             )
         )
-        replica.chosen = max(replica.chosen, applied)
-        node.dirty(replica)
+        replica.start(group, applied)
 
     def start_loaded(self, replica: Replica, tree: Tree) -> None:
         """A restored base is loaded (state at LSN 0): the replica begins its log."""

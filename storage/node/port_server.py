@@ -139,7 +139,7 @@ class NodeServer:
             applied=replica.applied,
             chosen=replica.chosen,
             rows=replica.total().rows,
-            size=replica.bytes,
+            size=replica.size,
             waiting=0 if term is None else len(term.pending.waiting),
             sealing=term is not None and term.seal_at is not None,
             archived=Lsn(segments.archived),

@@ -307,6 +307,10 @@ class Checkpoints:
             replica.node.wal.trim(replica.partition, Lsn(below))
             replica.group.trimmed(Lsn(below))
 
+    def check_invariants(self) -> None:
+        """Programmer errors only."""
+        assert self.committed_before <= self.committed <= self.frozen_at, (self.committed_before, self.committed, self.frozen_at)
+
     def _needed_from(self) -> int:
         """The lowest LSN whose record this replica may still need."""
         needed = min(self.committed_before + 1, self._first_before, self._replica.segments.facts.archived + 1)

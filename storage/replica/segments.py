@@ -22,7 +22,7 @@ RAW_SLICE_BYTES = 1 << 20
 
 
 class Statement(msgspec.Struct, frozen=True, array_like=True):
-    """What a member says of the segment that ends at `last`. sum: 16 bytes, little-endian."""
+    """What a member says of the segment that ends at `last`. sum: 16 bytes, little-endian. A log replica knows no digest: its `sum` and `chain` are empty."""
 
     first: int
     last: int
@@ -117,31 +117,19 @@ class SegmentTracker:
             if self.opened_at_us is None:
                 self.opened_at_us = now_us
 
-    def sealed(self, record: Record, seal: Seal, *, raw_sha256: bytes, total: Total) -> OwnSegment:
-        """The SEAL `record` was applied: close the segment and state it. Raises Corrupt if it does not start where the last one ended."""
+    def sealed(self, record: Record, seal: Seal, *, raw_sha256: bytes, total: Total | None) -> OwnSegment:
+        """The SEAL `record` was applied: close the segment and state it. total: state digest there, None where there is no state (a log replica). Raises Corrupt if it does not start where the last one ended."""
         facts = self.facts
         if seal.first != facts.first:
             raise Corrupt(
                 "seal does not continue the segment before it", what="log", lsn=record.lsn, expected=facts.first, found=seal.first
             )
-        link = chains.Link(
-            place=self._place,
-            first=seal.first,
-            last=record.lsn,
-            first_stamp=facts.first_stamp,
-            last_stamp=record.stamp,
-            content=facts.content,
-            raw_size=facts.size,
-            raw_sha256=raw_sha256,
-            before=Total(int.from_bytes(facts.sum, "little"), facts.rows),
-            total=total,
-            closed=seal.closed,
-            reason=seal.reason,
-            tag=seal.tag,
-        )
-        chain = chains.next_chain(facts.chain, link)
+        digest, chain = b"", b""
+        if total is not None:
+            digest = total.sum.to_bytes(16, "little")
+            chain = chains.next_chain(facts.chain, self._link(record, seal, raw_sha256=raw_sha256, total=total))
         own = OwnSegment(
-            statement=Statement(seal.first, record.lsn, raw_sha256, total.sum.to_bytes(16, "little"), total.rows, chain),
+            statement=Statement(seal.first, record.lsn, raw_sha256, digest, total.rows if total is not None else 0, chain),
             first_stamp=facts.first_stamp,
             last_stamp=record.stamp,
             records=facts.records,
@@ -158,11 +146,29 @@ class SegmentTracker:
             facts.sealed = [*facts.sealed, own]
         facts.first, facts.size, facts.records, facts.content = record.lsn + 1, 0, 0, 0
         facts.chain, facts.last_seal = chain, record.lsn
-        facts.sum, facts.rows = total.sum.to_bytes(16, "little"), total.rows
+        facts.sum, facts.rows = digest, own.statement.rows
         if seal.reason == Seal.DROP:
             facts.ended, facts.ended_closed = record.lsn, seal.closed
         self.opened_at_us = None
         return own
+
+    def _link(self, record: Record, seal: Seal, *, raw_sha256: bytes, total: Total) -> chains.Link:
+        facts = self.facts
+        return chains.Link(
+            place=self._place,
+            first=seal.first,
+            last=record.lsn,
+            first_stamp=facts.first_stamp,
+            last_stamp=record.stamp,
+            content=facts.content,
+            raw_size=facts.size,
+            raw_sha256=raw_sha256,
+            before=Total(int.from_bytes(facts.sum, "little"), facts.rows),
+            total=total,
+            closed=seal.closed,
+            reason=seal.reason,
+            tag=seal.tag,
+        )
 
     def heard(self, node: int, statement: Statement) -> None:
         """Another member's statement; kept while its segment is not archived."""

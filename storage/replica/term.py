@@ -2,6 +2,8 @@
 
 Commands are evaluated on the speculative state and their resolved effects proposed; segments are sealed; ARCHIVED is logged; what is closed is published;
 before a planned stop the lead is handed over. What waited when the term ended is told to retry, and whether its record was proposed.
+
+Invariants (check_invariants): 1 a SEAL that is waited for is not applied. 2 nor is what an answer waits for.
 """
 
 from __future__ import annotations
@@ -361,6 +363,12 @@ class Term:
     def tick(self, now_us: int) -> None:
         self.begin()
         self.pending.expire(now_us)
+
+    def check_invariants(self) -> None:
+        """Programmer errors only."""
+        applied, waiting = self._replica.applied, self.pending.waiting
+        assert self.seal_at is None or self.seal_at > applied, (self.seal_at, applied)
+        assert not waiting or waiting[0].lsn > applied, (waiting[0].lsn, applied)
 
 
 def schema_payload(replica: Led) -> bytes:

@@ -42,9 +42,9 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "amnesiac-votes",
-        "storage/replica/replica.py",
-        "            if self.group is not None:\n                self.group.set_vote(False, self.node.now())\n            self._no_longer_serves()",
-        "            self._no_longer_serves()",
+        "storage/replica/log_replica.py",
+        "            if self.group is not None:\n                self.group.set_vote(False, self.node.now())\n            self.no_longer_serves()",
+        "            self.no_longer_serves()",
         ("tests/sim/test_node_identity.py",),
     ),
     Mutant(
@@ -56,7 +56,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "apply-unknown-kind",
-        "storage/replica/replica.py",
+        "storage/replica/follow.py",
         "        if kind not in records.IMPLEMENTED:\n",
         "        if False:\n",
         ("tests/sim/test_node_faults.py::test_a_replica_stops_at_a_record_that_it_does_not_know",),
@@ -123,8 +123,8 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "payload-not-understood-breaks-the-node",
-        "storage/replica/replica.py",
-        "            self.stop_at(record, str(error))\n            return False\n",
+        "storage/replica/follow.py",
+        "            self._replica.stop_at(record, str(error))\n            return False\n",
         "            raise\n",
         ("tests/sim/test_node_faults.py::test_a_replica_stops_at_a_record_that_it_does_not_know",),
     ),
@@ -216,8 +216,8 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "overlay-unbounded",
-        "storage/replica/replica.py",
-        "return self.overlay.size > 2 * options.overlay_bytes or (",
+        "storage/replica/apply.py",
+        "return overlay.size > 2 * options.overlay_bytes or (",
         "return (",
         ("tests/sim/test_node_faults.py::test_writes_are_refused_by_name_while_trees_take_no_checkpoints_and_memory_is_bounded",),
     ),
@@ -293,8 +293,8 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "rotten-row-in-digest",
-        "storage/replica/replica.py",
-        "            self.digest_void = True\n            old = None",
+        "storage/replica/apply.py",
+        "            self.void = True\n            old = None",
         "            old = None",
         ("tests/sim/test_node_rules.py::test_what_an_overwritten_rotten_row_was_is_not_guessed_and_nothing_is_stated",),
     ),
@@ -315,7 +315,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "elected-while-suspect",
         "storage/replica/replica.py",
-        "        if not self.status.serves:\n            group.resign(self.node.now())\n            return\n",
+        "        if not self.status.serves:\n            super().elected()\n            return\n",
         "",
         ("tests/sim/test_node_rules.py::test_a_copy_that_does_not_serve_gives_an_election_up",),
     ),

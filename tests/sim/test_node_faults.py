@@ -307,7 +307,7 @@ def test_writes_are_refused_by_name_while_trees_take_no_checkpoints_and_memory_i
                 assert not refused, "one member's tree holds nobody up"
                 stuck = victims[0].replicas[story.partition]
                 assert stuck.applied < stuck.chosen
-                assert stuck._fresh_bytes <= 2 * options.apply_slice_bytes + options.apply_slice_bytes
+                assert stuck.follow._fresh_bytes <= 2 * options.apply_slice_bytes + options.apply_slice_bytes
             said = [reason for *_, reason in story.cluster.states if "checkpoint failed" in reason]
             assert 1 <= len(said) <= 2 * len(victims), "said when it begins, not at every try"
         await story.sleep(5.0)

@@ -1,0 +1,274 @@
+"""A replica of one partition on one node, as far as it needs no tree: a log, a vote, and a word on the segments that the log is cut into.
+
+A log replica is this and nothing more: it votes, follows what is chosen, states the bytes of its segments and attests archived ones, and never leads or serves.
+A storage replica (`storage.replica.replica`) is one of these with a tree.
+
+Synchronous: calls and events in, callbacks out; everything runs on the node's loop. What state it is in: `storage.replica.status`.
+
+Invariants: those of its parts (check_invariants of each).
+"""
+
+from __future__ import annotations
+
+from scrubjay.base.errors import Corrupt, Missing, NotLeader, ScrubjayError
+from scrubjay.base.ids import Lsn, Member, PartitionId, Stamp, uuid_bytes
+from scrubjay.storage.archive_port import facts_of
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.consensus.group import Group
+from scrubjay.storage.consensus.ready import Now
+from scrubjay.storage.log import record as records
+from scrubjay.storage.log.record import Record
+from scrubjay.storage.replica.attest import Attest
+from scrubjay.storage.replica.follow import Follow
+from scrubjay.storage.replica.host import ReplicaHost
+from scrubjay.storage.replica.repair import Repair
+from scrubjay.storage.replica.segments import SegmentTracker
+from scrubjay.storage.replica.status import AMNESIAC, LOG, STOPPED, SUSPECT, Status
+from scrubjay.storage.wal.port import SetVote
+
+
+class LogReplica:
+    """table, info: what the catalogue says (replaced as it changes). member: who this is in the group. group: None until it runs. logged: the WAL knows it,
+    durably. behind: it lacks records that no member's log holds any more. stopped: it is gone from this node.
+
+    More than 25 methods: it is what a turn drives and a node runs (`storage.replica.host`: twelve of them) and what its parts ask of it."""
+
+    follow: Follow
+
+    def __init__(self, node: ReplicaHost, table: TableMeta, info: PartitionInfo, *, member: Member) -> None:
+        self.node = node
+        self.table = table
+        self.info = info
+        self.partition: PartitionId = info.partition_id
+        self.member = member
+        self.owner = records.owner_tag(uuid_bytes(info.partition_id))
+        self.described = facts_of(node.cluster_id, table, info)
+        self.status = Status()
+        self.group: Group | None = None
+        self.attest = Attest(self)
+        self.repair = Repair(self)
+        self.follow = self._following()
+        self.stopped = False
+        self.logged = False
+        self.behind = False
+
+    def _following(self) -> Follow:
+        """What becomes of the records chosen."""
+        return Follow(self)
+
+    def start(self, group: Group, applied: Lsn) -> None:
+        """It takes part from now on. applied: as `group` knows it, at least."""
+        self.group = group
+        self.follow.chosen = max(self.follow.chosen, applied)
+        self.node.dirty(self)
+
+    # ------------------------------------------------------------------ what it is in
+
+    @property
+    def state(self) -> str:
+        """In one word: see `Status.word`."""
+        return self.status.word
+
+    @property
+    def reason(self) -> str:
+        return self.status.reason
+
+    @property
+    def damaged(self) -> bool:
+        """Records in the middle of its log are bad; peers are asked for them."""
+        return self.repair.damaged
+
+    @property
+    def usable(self) -> bool:
+        """It goes on following what is chosen."""
+        return self.state == LOG and not self.behind
+
+    @property
+    def applied(self) -> Lsn:
+        return self.follow.lsn
+
+    @property
+    def stamp(self) -> Stamp:
+        """Of the record at `applied`."""
+        return self.follow.stamp
+
+    @property
+    def chosen(self) -> Lsn:
+        return self.follow.chosen
+
+    @property
+    def segments(self) -> SegmentTracker:
+        return self.follow.segments
+
+    @property
+    def digest_void(self) -> bool:
+        """What its digest should be is unknown: it states nothing."""
+        return False
+
+    @property
+    def leads(self) -> bool:
+        """It leads, holds the lease, and has applied a record of its own ballot."""
+        return False
+
+    def serves(self, *, consistent: bool) -> ScrubjayError | None:
+        """None if a read may be answered now, else why not."""
+        return NotLeader("replica does not serve", partition=self.partition, state=self.state)
+
+    def note(self, reason: str) -> None:
+        """What keeps it from opening for now; its state stays what it is."""
+        self.status.note(reason)
+
+    # ------------------------------------------------------------------ changes of state
+
+    def set_state(self, tree: str, reason: str) -> None:
+        """The tree's state changes to one that does not serve. Leadership is given up, waiting reads are told. The vote is not touched."""
+        if self.status.move_tree(tree, reason):
+            self.no_longer_serves()
+
+    def amnesia(self, reason: str) -> None:
+        """Its log may lack what was synced once: it never votes again under this member id. Durable, whatever befalls its tree."""
+        if self.status.move_vote(AMNESIAC, reason):
+            self.node.queue_control(SetVote(self.partition, AMNESIAC))
+            if self.group is not None:
+                self.group.set_vote(False, self.node.now())
+            self.no_longer_serves()
+
+    def no_longer_serves(self) -> None:
+        self.node.log_state(self, self.state, self.reason)
+        if self.group is not None:
+            self.group.set_lead(False, self.node.now())
+            self.ended()
+            self.node.dirty(self)
+
+    def suspect(self, reason: str) -> None:
+        """Its statement was outvoted, or it cannot go on."""
+        if self.status.tree == LOG:
+            self.set_state(SUSPECT, reason)
+
+    def stop_at(self, record: Record, why: str = "") -> None:
+        """Its log holds what this version does not know. To skip it would be to serve something else than the log says. why: what is not understood in it."""
+        because = f" ({why})" if why else ""
+        if self.status.move_tree(
+            STOPPED, f"record {records.named(record)} at LSN {record.lsn} is not implemented by this version{because}"
+        ):
+            self.given_up()
+            self.no_longer_serves()
+
+    def given_up(self) -> None:
+        """It follows the log no further."""
+        self.follow.drop()
+
+    def cannot_reread(self, error: Corrupt | Missing) -> None:
+        """Its own log of a segment that it must state cannot be read back, and no peer is asked."""
+        self.set_state(SUSPECT, f"cannot read back its own log: {error}")
+        self.given_up()
+
+    def left_behind(self) -> None:
+        """The leader's log no longer reaches back to what this replica lacks: it needs a snapshot, which a heal brings. Nothing is wrong with its tree."""
+        if not self.behind:
+            self.behind = True
+            self.set_state(SUSPECT, "left behind: the leader's log no longer reaches back")
+
+    # ------------------------------------------------------------------ the turn (storage.replica.host.Driven)
+
+    def elected(self) -> None:
+        """It does not lead: somebody who can serve must."""
+        assert self.group is not None
+        self.group.resign(self.node.now())
+
+    def deposed(self) -> None:
+        self.ended()
+        if self.node.leaving is not None and self.group is not None:
+            self.group.set_lead(False, self.node.now())
+
+    def ended(self) -> None:
+        """It leads no more."""
+
+    def take_chosen(self, chosen: tuple[Record, ...]) -> None:
+        """Records chosen and in this member's own synced log, gap-free."""
+        self.follow.take(chosen)
+
+    def apply_ready(self) -> None:
+        """Apply what is chosen, in order, as far as it goes now."""
+        self.follow.go_on()
+
+    def install_from(self, leader: Member) -> None:
+        """The leader's log does not reach back to what this replica lacks."""
+        self.left_behind()
+
+    def log_failed(self, error: Corrupt) -> None:
+        self.repair.log_failed(error)
+
+    def drained(self) -> None:
+        """Everything the group wanted is carried out."""
+        self.node.arm(self)
+
+    # ------------------------------------------------------------------ the node
+
+    def leave(self, leaving: frozenset[int]) -> None:
+        """The node is about to stop: whoever can take over does, and this copy does not stand again. leaving: numbers of nodes that stop too."""
+        if self.group is None or self.stopped:
+            return
+        if not self.hand_over(leaving):
+            self.group.set_lead(False, self.node.now())
+        self.node.dirty(self)
+
+    def hand_over(self, leaving: frozenset[int]) -> bool:
+        """If it leads, give that to whoever can take it. False: it does not, or nobody can."""
+        return False
+
+    def node_failed(self) -> None:
+        """The node stops: whoever waits here is told, and goes on elsewhere."""
+        self.ended()
+
+    # ------------------------------------------------------------------ segments
+
+    def log_archived(self, *, complete_only: bool) -> None:
+        """Whoever leads logs ARCHIVED; not this one."""
+
+    def sealed(self, record: Record) -> None:
+        """A SEAL was applied."""
+
+    def trim(self) -> None:
+        """Let go of the log that is archived: nothing else here needs it."""
+        below = Lsn(self.segments.facts.archived + 1)
+        if self.group is not None and below > 1 and not self.stopped:
+            self.node.wal.trim(self.partition, below)
+            self.group.trimmed(below)
+
+    # ------------------------------------------------------------------ time
+
+    def deadline(self) -> int | None:
+        """Boot time in microseconds at which `tick` has something to do, None if never."""
+        group_due = None if self.group is None else self.group.deadline()
+        return earliest(group_due, self.attest.deadline(), self.repair.until_us or None)
+
+    def tick(self) -> None:
+        """Do what is due."""
+        now = self.node.now()
+        self._tick_group(now)
+        self._tick_log(now.boot_us)
+
+    def _tick_group(self, now: Now) -> None:
+        if self.group is not None:
+            due = self.group.deadline()
+            if due is not None and due <= now.boot_us:
+                self.group.tick(now)
+                self.node.dirty(self)
+
+    def _tick_log(self, now_us: int) -> None:
+        self.repair.tick(now_us)
+        self.attest.tick(now_us)
+
+    def check_invariants(self) -> None:
+        """Programmer errors only; called by the simulator after each step."""
+        self.follow.check_invariants()
+
+
+def earliest(*due: int | None) -> int | None:
+    """The first of several deadlines, None if none is set."""
+    first: int | None = None
+    for at in due:
+        if at is not None and (first is None or at < first):
+            first = at
+    return first
