@@ -8,7 +8,8 @@ import msgspec
 
 from scrubjay.base.errors import Conflict, Corrupt, DiskFull, Fenced, Missing, ScrubjayError
 from scrubjay.base.times import utc_text, utc_text_or_none
-from scrubjay.storage.catalogue import TableMeta
+from scrubjay.pitr.plan import PartitionPlan, Plan
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import MASK, Total
 from scrubjay.storage.service_port import ServicePort
 
@@ -57,6 +58,27 @@ class PartitionJob(msgspec.Struct):
             "from_lsn": self.from_lsn,
             "to_lsn": self.to_lsn,
         }
+
+
+def parts_of(plan: Plan, source: TableMeta, target: TableMeta) -> list[PartitionJob]:
+    """Each source partition with the target's partition of the same range."""
+    targets = {info.lo: info for info in target.partitions}
+    sources = {info.partition_id: info for info in source.partitions}
+    return [_part_of(part, targets[sources[part.partition].lo]) for part in plan.partitions]
+
+
+def _part_of(plan: PartitionPlan, target: PartitionInfo) -> PartitionJob:
+    return PartitionJob(
+        source=plan.partition,
+        target=target.partition_id,
+        base_lsn=plan.base_lsn,
+        segments=len(plan.segments),
+        bytes=plan.bytes,
+        raw=plan.raw,
+        requests=plan.requests,
+        from_lsn=plan.from_lsn,
+        to_lsn=plan.to_lsn,
+    )
 
 
 class WindowNote(msgspec.Struct):
@@ -155,6 +177,11 @@ class RestoreJob(msgspec.Struct, kw_only=True):
             "findings": list(self.findings),
             "error": self.error,
         }
+
+
+def folder_of(target_id: str) -> str:
+    """Where the row files of a restore lie, below the data folder."""
+    return f"tmp/restore/{target_id}"
 
 
 def load_job(notes: dict[str, Any]) -> RestoreJob | None:

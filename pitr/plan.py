@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from scrubjay.archiver.coverage import Facts, Span, Start, coverage, path_to
+from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.pitr.rates import Rates, predict
+from scrubjay.storage.catalogue import TableMeta
+
+FOR_GOOD = Stamp((1 << 63) - 1)
+"""Closed timestamp of a log that takes nothing more."""
 
 
 class SegmentFacts(NamedTuple):
@@ -82,16 +88,6 @@ class History(NamedTuple):
     facts: Facts
 
 
-class Rates(NamedTuple):
-    """Measured rates that predictions go by. read: raw bytes rebuilt a second per worker; load: raw bytes loaded a second per worker;
-    fixed: seconds a restore takes whatever its size; samples: restores they were learnt from (0: the built-in figures)."""
-
-    read: float = 20e6
-    load: float = 20e6
-    fixed: float = 1.5
-    samples: int = 0
-
-
 class PartitionPlan(NamedTuple):
     """base: None if the log is read from LSN 1. bytes: stored bytes to fetch. from_lsn..to_lsn: what is read, both inclusive; to_lsn is the seal
     closed at or after the cut, or the last there is (from_lsn > to_lsn: the base alone)."""
@@ -163,33 +159,28 @@ def plan_table(histories: Sequence[History], *, at_us: int, cut: Stamp, rates: R
     return Plan(at_us, cut, parts, sum(part.bytes for part in parts), sum(part.requests for part in parts), seconds, rates, workers)
 
 
-def predict(raw: Sequence[int], rates: Rates, *, workers: int) -> float:
-    """Seconds until published: partitions, largest first, on `workers` workers, each read and then loaded."""
-    lanes = [0.0] * max(1, workers)
-    for size in sorted(raw, reverse=True):
-        at = lanes.index(min(lanes))
-        lanes[at] += size / rates.read + size / rates.load
-    return round(rates.fixed + max(lanes), 3)
+def with_closed(history: History, closed: Mapping[PartitionId, tuple[Stamp, Lsn]]) -> History:
+    """A closed timestamp that is known from a leader, or from the noted plan, beside what the archive itself tells."""
+    said = closed.get(history.partition)
+    return history if said is None else history._replace(closed=(*history.closed, said))
 
 
-SAMPLE_BYTES_MIN = 1 << 20
-"""Raw bytes. A smaller restore says nothing about rates, only about the fixed part."""
+def ends_reached(source: TableMeta, histories: Sequence[History]) -> dict[PartitionId, tuple[Stamp, Lsn]]:
+    """Of a dropped table, the partitions whose log the archive holds at its very end: closed for good there, at any time. Pure.
 
-_WEIGHT = 0.3
-
-
-def learn(rates: Rates, *, raw: int, workers: int, read_seconds: float, load_seconds: float, total_seconds: float) -> Rates:
-    """Rates after one more restore, moved towards what it took (weight 0.3; the first sample replaces the built-in figures)."""
-    weight = 1.0 if rates.samples == 0 else _WEIGHT
-    busy = read_seconds + load_seconds
-    fixed = _towards(rates.fixed, max(0.0, total_seconds - busy), weight)
-    if raw < SAMPLE_BYTES_MIN:
-        return rates._replace(fixed=_towards(rates.fixed, total_seconds, weight), samples=rates.samples + 1)
-    lanes = max(1, workers)
-    read = _towards(rates.read, raw / lanes / max(read_seconds, 1e-3), weight)
-    load = _towards(rates.load, raw / lanes / max(load_seconds, 1e-3), weight)
-    return Rates(read, load, fixed, rates.samples + 1)
-
-
-def _towards(old: float, new: float, weight: float) -> float:
-    return old + weight * (new - old)
+    Raises Corrupt if the archive has another end there than the catalogue: another history, which proves nothing about this table.
+    """
+    finals = {final.partition_id: final for final in source.finals}
+    found: dict[PartitionId, tuple[Stamp, Lsn]] = {}
+    for history in histories:
+        final = finals.get(history.partition)
+        last = history.segments[-1] if history.segments else None
+        if final is None or last is None or last.last < final.lsn:
+            continue
+        if last.last != final.lsn or last.chain.hex() != final.chain:
+            raise Corrupt(
+                "the archive ends otherwise than the dropped table did",
+                what="chain", partition=history.partition, lsn=final.lsn, where=last.object, expected=final.chain, found=last.chain.hex(),
+            )  # fmt: skip
+        found[history.partition] = (FOR_GOOD, Lsn(final.lsn))
+    return found

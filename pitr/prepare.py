@@ -8,9 +8,10 @@ from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Missing, Unavailable, Unsafe
 from scrubjay.base.ids import PartitionId, TableId
 from scrubjay.pitr.archive import RestoreArchive, TableArchive
-from scrubjay.pitr.job import AskedNote, RestoreJob, WindowNote
-from scrubjay.pitr.plan import Plan, plan_table
-from scrubjay.pitr.restore import POLL_S, RestoreOptions, ends_reached, parts_of, rates_of, with_closed
+from scrubjay.pitr.job import AskedNote, RestoreJob, WindowNote, parts_of
+from scrubjay.pitr.options import POLL_S, RestoreOptions
+from scrubjay.pitr.plan import Plan, ends_reached, plan_table, with_closed
+from scrubjay.pitr.rates import rates_of
 from scrubjay.pitr.target import Asked, Bounds, Reach, reach
 from scrubjay.pitr.window import bounds_of, explained, resolve_in, window_note, window_text
 from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
@@ -87,7 +88,7 @@ class Preparing:
 
     def _plan(self, source: TableMeta, seen: TableArchive, target: Reach, shown: WindowNote) -> Plan:
         """A first plan; one beyond `latest` is made again once the archive has come so far. A moment inside a hole is outside the window."""
-        ends = ends_reached(source, seen)
+        ends = ends_reached(source, seen.histories)
         try:
             return plan_table(
                 [with_closed(history, ends) for history in seen.histories],

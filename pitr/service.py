@@ -14,9 +14,10 @@ from scrubjay.base.ids import TableId
 from scrubjay.base.times import utc_text
 from scrubjay.pitr.archive import RestoreArchive
 from scrubjay.pitr.book import Book
-from scrubjay.pitr.job import CANCELLED, FAILED, PUBLISHED, RUNNING, RestoreJob, note
+from scrubjay.pitr.job import CANCELLED, FAILED, PUBLISHED, RUNNING, RestoreJob, folder_of, note
+from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.prepare import Preparing
-from scrubjay.pitr.restore import Restore, RestoreOptions, folder_of
+from scrubjay.pitr.restore import Restore
 from scrubjay.pitr.target import Asked, Bounds, resolve
 from scrubjay.pitr.window import bounds_of, resolve_in, window_note, window_text
 from scrubjay.storage.catalogue import TableMeta

@@ -22,7 +22,7 @@ from scrubjay.base.times import utc_text
 from scrubjay.client import CLUSTER_HEADER
 from scrubjay.jobs import Job, JobBoard
 from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, Failure, answer, failure_of, merge_exits
-from scrubjay.pitr.restore import ARCHIVE_LAGS
+from scrubjay.pitr.options import ARCHIVE_LAGS
 from scrubjay.pitr.target import Asked
 from scrubjay.server.ports import ArchiveService, ProgressSink, Report, RestoreService, ScrubService, VerifyService
 from scrubjay.storage.api.errors import ApiError

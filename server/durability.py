@@ -13,7 +13,7 @@ from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
 from scrubjay.base.gate import Gate
 from scrubjay.base.ids import TableId
 from scrubjay.base.wrap.metered import MeteredStore
-from scrubjay.pitr.restore import RestoreOptions
+from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.service import RestoreService
 from scrubjay.pitr.source import ArchiveSource
 from scrubjay.scrubber.healer import Healer

@@ -39,7 +39,7 @@ from scrubjay.base.together import within
 from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.config import Config
-from scrubjay.pitr.restore import RestoreOptions
+from scrubjay.pitr.options import RestoreOptions
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.server.archive import claim_archive, start_agents, wrapped

@@ -18,7 +18,7 @@ from scrubjay.base.env import Env, Future, ObjectStore
 from scrubjay.base.errors import Internal, ScrubjayError, Unavailable
 from scrubjay.base.ids import ClusterId, Member, NodeName, PartitionId, TableId
 from scrubjay.base.wrap.retry import RetryingStore
-from scrubjay.pitr.restore import RestoreOptions
+from scrubjay.pitr.options import RestoreOptions
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.server.archive import Wrapped, claim_archive, start_agents, wrapped

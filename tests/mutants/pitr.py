@@ -7,14 +7,14 @@ from tests.mutants.catalogue import Mutant
 MUTANTS: list[Mutant] = [
     Mutant(
         "confirm-rows-only",
-        "pitr/restore.py",
+        "pitr/confirm.py",
         "        if found.sum != proven.sum or found.rows != proven.rows\n",
         "        if found.rows != proven.rows\n",
         ("tests/unit/control/test_restore_whole.py::test_copies_are_confirmed_by_digest_and_by_row_count",),
     ),
     Mutant(
         "confirm-digest-only",
-        "pitr/restore.py",
+        "pitr/confirm.py",
         "        if found.sum != proven.sum or found.rows != proven.rows\n",
         "        if found.sum != proven.sum\n",
         ("tests/unit/control/test_restore_whole.py::test_copies_are_confirmed_by_digest_and_by_row_count",),
@@ -49,14 +49,14 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "finals-unchecked",
-        "pitr/restore.py",
+        "pitr/plan.py",
         "        if last.last != final.lsn or last.chain.hex() != final.chain:\n",
         "        if False:\n",
         ("tests/unit/control/test_drop.py::test_an_archive_that_ends_otherwise_than_the_table_did_is_no_match",),
     ),
     Mutant(
         "finals-not-awaited",
-        "pitr/restore.py",
+        "pitr/plan.py",
         "if final is None or last is None or last.last < final.lsn:",
         "if final is None or last is None:",
         ("tests/unit/control/test_drop.py::test_until_the_archive_has_the_end_a_restore_waits_and_never_gives_less",),

@@ -14,7 +14,7 @@ from scrubjay.archiver.write.attach import attach
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.ids import NodeName, TableId
 from scrubjay.base.wrap.retry import RetryingStore
-from scrubjay.pitr.restore import RestoreOptions
+from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.service import RestoreService
 from scrubjay.pitr.source import ArchiveSource
 from scrubjay.scrubber.ledger import Ledger

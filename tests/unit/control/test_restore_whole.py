@@ -10,8 +10,8 @@ import pytest
 
 from scrubjay.base.errors import Conflict, Invalid, Unsafe
 from scrubjay.base.ids import NodeName
+from scrubjay.pitr.confirm import faults_of
 from scrubjay.pitr.job import CONFIRM, PREFIX
-from scrubjay.pitr.restore import faults_of
 from scrubjay.pitr.target import Asked
 from scrubjay.sim.whole.commands import item_of, key_of
 from scrubjay.storage.log.digest import Total

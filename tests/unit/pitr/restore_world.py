@@ -15,8 +15,8 @@ from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.hlc import last_stamp_at, stamp_micros, stamp_of
 from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from scrubjay.pitr.archive import RestoredRows, TableArchive
+from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
-from scrubjay.pitr.restore import RestoreOptions
 from scrubjay.pitr.service import RestoreService
 from scrubjay.sim.lone import LoneHost
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta

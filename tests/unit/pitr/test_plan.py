@@ -11,7 +11,8 @@ from scrubjay.archiver.coverage import Facts, Mark, Span, Start, coverage
 from scrubjay.base.errors import Invalid, Missing, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_of
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
-from scrubjay.pitr.plan import BaseFacts, History, Rates, SegmentFacts, learn, plan_partition, plan_table, predict
+from scrubjay.pitr.plan import BaseFacts, History, SegmentFacts, plan_partition, plan_table
+from scrubjay.pitr.rates import Rates, learn, predict
 from scrubjay.pitr.target import Asked, Bounds, reach, resolve
 
 WINDOW = Bounds(1_000, 9_000)

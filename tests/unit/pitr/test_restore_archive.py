@@ -18,7 +18,7 @@ from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.errors import Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.ids import ClusterId, Lsn, NodeName, PartitionId, Stamp, TableId
-from scrubjay.pitr.restore import RestoreOptions
+from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.service import RestoreService
 from scrubjay.pitr.source import ArchiveSource
 from scrubjay.pitr.target import Asked
