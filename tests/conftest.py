@@ -49,7 +49,11 @@ _FIRST = ("containers", "process", "s3")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rewrite-golden", action="store_true", help="write tests/golden/ anew from what the code produces now")
+    parser.addoption(
+        "--rewrite-golden",
+        action="store_true",
+        help="write tests/golden/ and the traces of tests/unit/consensus/ anew from what the code produces now",
+    )
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> HouseScheduling | None:
