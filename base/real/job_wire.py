@@ -1,19 +1,15 @@
-"""Frames between `base.real.jobs` and its worker processes, over pipes: u32 little-endian length, then msgpack. One machine, one build: no version.
-
-Both ends run the same code (the worker is started from the same interpreter), so the length is the only thing checked.
-"""
+"""What `base.real.jobs` and its worker processes say to each other: msgpack in frames (`base/frames.py`)."""
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import msgspec
 
 from scrubjay.base import errors
+from scrubjay.base.frames import framed
 
 FRAME_BYTES_MAX = 256 << 20
-LENGTH = struct.Struct("<I")
 
 
 class Request(msgspec.Struct, tag="run"):
@@ -36,9 +32,9 @@ class Result(msgspec.Struct, tag="result"):
 
 
 class Failure(msgspec.Struct, tag="failure"):
-    """Worker to parent: the job raised. name: class of `base.errors`; anything else travels as Internal with its traceback in `trace`."""
+    """Worker to parent: the job raised. code: of `base.errors`; anything else travels as Internal with its traceback in `trace`."""
 
-    name: str
+    code: str
     message: str
     fields: dict[str, Any]
     trace: str | None = None
@@ -53,10 +49,7 @@ _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 def encode(message: Request | Answer) -> bytes:
     """One frame. Raises Invalid if it exceeds `FRAME_BYTES_MAX`."""
-    body = _encoder.encode(message)
-    if len(body) > FRAME_BYTES_MAX:
-        raise errors.Invalid("job frame too large", size=len(body), limit=FRAME_BYTES_MAX)
-    return LENGTH.pack(len(body)) + body
+    return framed(_encoder.encode(message), most=FRAME_BYTES_MAX, what="job")
 
 
 def decode_request(body: bytes) -> Request:
@@ -70,18 +63,15 @@ def decode_answer(body: bytes) -> Answer:
 
 
 def failure_of(error: BaseException, trace: str) -> Failure:
-    """The error as it travels: class name, message and fields of a ScrubjayError; Internal for anything else."""
+    """The error as it travels: code, message and fields of a ScrubjayError; Internal for anything else."""
     if isinstance(error, errors.ScrubjayError):
-        return Failure(type(error).__name__, error.message, error.fields)
+        return Failure(error.code, error.message, error.fields)
     return Failure("Internal", f"{type(error).__name__}: {error}", {}, trace)
 
 
 def error_of(failure: Failure) -> errors.ScrubjayError:
-    """The same class with the same fields; Internal if the class is not one of `base.errors`."""
-    kind = getattr(errors, failure.name, errors.Internal)
-    if not (isinstance(kind, type) and issubclass(kind, errors.ScrubjayError)):
-        kind = errors.Internal
+    """The same class with the same fields; Internal if `base.errors` has no such code."""
     fields = dict(failure.fields)
     if failure.trace is not None:
         fields["trace"] = failure.trace
-    return kind(failure.message, **fields)
+    return errors.from_code(failure.code, failure.message, fields)

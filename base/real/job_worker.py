@@ -1,40 +1,36 @@
 """A worker process: runs one job after another for `base.real.jobs`, and never outlives the process that started it.
 
-Started as `python -m base.real.job_worker FOLDER`. Frames (`base.real.job_wire`) come on standard input and leave on the descriptor that was
-standard output; anything a job prints goes to standard error instead. Two ropes tie it to its parent: PR_SET_PDEATHSIG (the kernel kills it
-at once, also from a tight loop) and end of file on standard input.
+Started as `base.real.job_worker FOLDER PARENT`, isolated (base.real.child). Messages: `base.real.job_wire`. A process like all our workers (`base/worker.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import importlib
 import os
 import queue
-import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import uvloop
 
 from scrubjay.base.env import Disk, Env, ObjectStore, Tasks
-from scrubjay.base.errors import Internal, Invalid
+from scrubjay.base.errors import Invalid
 from scrubjay.base.real import job_wire, log
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.loop import AsyncTasks
 from scrubjay.base.real.rand import RealRand
+from scrubjay.base.worker import answer, become_worker, commands
 from scrubjay.base.wrap.retry import RetryingStore
 
 PROGRESS_INTERVAL_S = 0.05
-_PR_SET_PDEATHSIG = 1
 
 
 class WorkerContext:
@@ -76,36 +72,13 @@ def find(job: str) -> Callable[[Any, dict[str, Any]], Awaitable[dict[str, Any]]]
     return found
 
 
-def tie_to_parent() -> None:
-    """Have the kernel kill this process when its parent dies. Leaves at once if the parent is gone already."""
-    parent = os.getppid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise Internal("prctl(PR_SET_PDEATHSIG) failed", errno=ctypes.get_errno())
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def _read_exactly(stream: IO[bytes], size: int) -> bytes:
-    """`size` bytes, or fewer at end of file."""
-    parts = []
-    while size and (part := stream.read(size)):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
-
-
-def _read_requests(stream: IO[bytes], inbox: queue.SimpleQueue[job_wire.Request]) -> None:
+def _read_requests(inbox: queue.SimpleQueue[job_wire.Request]) -> None:
     """Thread: feed the inbox. End of file means that the parent is gone or has dropped us: leave without ceremony, mid-job too."""
-    while True:
-        head = _read_exactly(stream, job_wire.LENGTH.size)
-        if len(head) < job_wire.LENGTH.size:
-            os._exit(0)
-        (length,) = job_wire.LENGTH.unpack(head)
-        body = _read_exactly(stream, length)
-        if len(body) < length:
-            os._exit(0)
-        inbox.put(job_wire.decode_request(body))
+    try:
+        for body in commands():
+            inbox.put(job_wire.decode_request(body))
+    finally:
+        os._exit(0)
 
 
 def run_one(request: job_wire.Request, folder: str, send: Callable[[job_wire.Answer], None]) -> job_wire.Answer:
@@ -126,31 +99,27 @@ def run_one(request: job_wire.Request, folder: str, send: Callable[[job_wire.Ans
         return job_wire.failure_of(error, traceback.format_exc())
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Serve until standard input ends."""
-    tie_to_parent()
-    # The parent decides about our end: a Ctrl-C in the terminal reaches the whole group, but state must be left by the parent's order.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    folder, parent = arguments
+    answers = become_worker(int(parent))
     log.setup()
     lock = threading.Lock()
 
-    def send(answer: job_wire.Answer) -> None:
+    def send(outcome: job_wire.Answer) -> None:
         try:
-            frame = job_wire.encode(answer)
+            frame = job_wire.encode(outcome)
         except Exception as error:  # noqa: BLE001  an answer that cannot travel must still be answered
             frame = job_wire.encode(job_wire.failure_of(error, traceback.format_exc()))
         with lock:
-            out.write(frame)
-            out.flush()
+            answer(answers, frame)
 
     inbox: queue.SimpleQueue[job_wire.Request] = queue.SimpleQueue()
-    threading.Thread(target=_read_requests, args=(sys.stdin.buffer, inbox), daemon=True, name="requests").start()
+    threading.Thread(target=_read_requests, args=(inbox,), daemon=True, name="requests").start()
     while True:
         request = inbox.get()
         try:
-            send(run_one(request, sys.argv[1], send))
+            send(run_one(request, folder, send))
         except BrokenPipeError:
             os._exit(0)
         del request
@@ -158,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

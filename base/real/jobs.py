@@ -8,8 +8,7 @@ ends it with Unavailable; the next job gets a fresh one.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import struct
+import os
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -18,62 +17,71 @@ from typing import Any
 import structlog
 
 from scrubjay.base.errors import ScrubjayError, Unavailable
-from scrubjay.base.oserrors import error_of_os
+from scrubjay.base.frames import FrameReader
 from scrubjay.base.real import job_wire
-from scrubjay.base.real.child import interpreter_arguments
+from scrubjay.base.real.worker_process import WorkerProcess
+from scrubjay.base.together import settle
 
 QUEUE_MAX = 256
-STOP_TIMEOUT_S = 2.0
-READ_BUFFER_BYTES = 1 << 20
 
 _log = structlog.get_logger(part="jobs")
 
 
 class _Worker:
-    """One child process, as its parent sees it."""
+    """One child process and the one job that it is given at a time."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self.process = process
-        self._in = process.stdin
-        self._out = process.stdout
+    def __init__(self, folder: str, environment: dict[str, str] | None) -> None:
+        """Raises the typed error of what the machine lacks."""
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._frames = FrameReader()
+        self._outcome: asyncio.Future[job_wire.Result | job_wire.Failure] | None = None
+        self._progress: Callable[[dict[str, Any]], None] | None = None
+        self._job = ""
+        self.gone: asyncio.Future[int] = loop.create_future()
+        """The exit status, once it has ended."""
+        self.process = WorkerProcess(
+            "scrubjay.base.real.job_worker", [folder, str(os.getpid())], on_data=self._hear, on_exit=self._ended, environment=environment
+        )
 
     async def run(self, request: job_wire.Request, progress: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
-        """One job, to its outcome. Raises what the job raised, or Unavailable if the process died."""
+        """One job, to its outcome. Raises what the job or `progress` raised, or Unavailable if the process died."""
+        if self.gone.done():
+            raise self._died(request.job, self.gone.result())
+        self._job, self._progress = request.job, progress
+        outcome = self._outcome = self._loop.create_future()
+        self.process.send(job_wire.encode(request))
+        answer: job_wire.Result | job_wire.Failure = await outcome
+        if isinstance(answer, job_wire.Failure):
+            raise job_wire.error_of(answer)
+        return answer.value
+
+    def _hear(self, data: bytes) -> None:
+        outcome = self._outcome
+        if outcome is None or outcome.done():
+            return
         try:
-            self._in.write(job_wire.encode(request))
-            await self._in.drain()
-            while True:
-                (length,) = job_wire.LENGTH.unpack(await self._out.readexactly(job_wire.LENGTH.size))
-                answer = job_wire.decode_answer(await self._out.readexactly(length))
-                if isinstance(answer, job_wire.Result):
-                    return answer.value
-                if isinstance(answer, job_wire.Failure):
-                    raise job_wire.error_of(answer)
-                if progress is not None:
-                    progress(answer.facts)
-        except (asyncio.IncompleteReadError, ConnectionError, struct.error) as error:
-            status = await self.kill()
-            raise Unavailable("the worker process died", job=request.job, status=status) from error
+            for body in self._frames.feed(data):
+                answer = job_wire.decode_answer(body)
+                if not isinstance(answer, job_wire.Progress):
+                    settle(outcome, answer)
+                elif self._progress is not None:
+                    self._progress(answer.facts)
+        except Exception as error:  # noqa: BLE001  raised where the outcome is awaited
+            settle(outcome, error)
 
-    async def kill(self) -> int:
-        """End the process at once; its exit status."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        return await self.process.wait()
+    def _ended(self, status: int) -> None:
+        self.gone.set_result(status)
+        if self._outcome is not None:
+            settle(self._outcome, self._died(self._job, status))
 
-    async def stop(self) -> None:
-        """End an idle process: close its input and wait."""
-        self._in.close()
-        try:
-            await asyncio.wait_for(self.process.wait(), STOP_TIMEOUT_S)
-        except TimeoutError:
-            await self.kill()
+    def _died(self, job: str, status: int) -> Unavailable:
+        return Unavailable("the worker process died", job=job, status=status)
 
-    @property
-    def alive(self) -> bool:
-        return self.process.returncode is None
+    async def kill(self) -> None:
+        """End the process at once, and wait until it has gone."""
+        self.process.kill()
+        await asyncio.shield(self.gone)
 
 
 class WorkerJobs:
@@ -95,7 +103,7 @@ class WorkerJobs:
         try:
             if self._closed:
                 raise Unavailable("the worker pool is closed", job=job)
-            worker = await self._worker()
+            worker = self._worker()
             self._busy[worker.process.pid] = worker
             reusable = False
             try:
@@ -103,12 +111,12 @@ class WorkerJobs:
                 reusable = True
                 return value
             except ScrubjayError:
-                reusable = worker.alive
+                reusable = worker.process.alive
                 raise
             finally:
                 # Cancelled, or a callback of ours raised: the worker is in an unknown state in the middle of a job.
                 del self._busy[worker.process.pid]
-                if reusable and worker.alive and not self._closed:
+                if reusable and worker.process.alive and not self._closed:
                     self._idle.append(worker)
                 else:
                     await asyncio.shield(worker.kill())
@@ -140,29 +148,17 @@ class WorkerJobs:
                 return
         self._free += 1
 
-    async def _worker(self) -> _Worker:
+    def _worker(self) -> _Worker:
         while self._idle:
             worker = self._idle.pop()
-            if worker.alive:
+            if worker.process.alive:
                 return worker
-            _log.warning("idle worker was gone", status=worker.process.returncode)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *interpreter_arguments("scrubjay.base.real.job_worker", [self._folder]),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                env=self._environment,
-                limit=READ_BUFFER_BYTES,
-            )
-        except OSError as error:
-            raise error_of_os(error.errno, what="job worker", action="start a worker process") from error
-        return _Worker(process)
+            _log.warning("idle worker was gone")
+        return _Worker(self._folder, self._environment)
 
     async def close(self) -> None:
-        """End all workers: idle ones by closing their input, busy ones by force. Their jobs raise Unavailable."""
+        """End all workers at once: whatever a job does is safe to cut off. Busy ones' jobs raise Unavailable."""
         self._closed = True
         idle, self._idle = self._idle, []
-        for worker in idle:
-            await worker.stop()
-        for worker in list(self._busy.values()):
+        for worker in [*idle, *self._busy.values()]:
             await worker.kill()

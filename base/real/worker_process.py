@@ -1,7 +1,7 @@
 """A child process that a state machine talks to: spawn, send bytes, hear bytes, hear that it ended. Descriptors on the loop, no threads.
 
-The child runs the same interpreter, gets frames on standard input and answers on standard output; its standard error is ours. It is expected to end
-when its input ends (and by PR_SET_PDEATHSIG when we die).
+The child runs the same interpreter; what it does with its descriptors is in `base/worker.py`. Storage workers (`storage/btree/lmdb_engine.py`) and job workers
+(`base/real/jobs.py`) are both started here.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ class WorkerProcess:
         on_data: Callable[[bytes], None],
         on_exit: Callable[[int], None],
         loop: asyncio.AbstractEventLoop | None = None,
+        environment: dict[str, str] | None = None,
     ) -> None:
         """module: run as `__main__`, isolated (base.real.child). on_exit: once, with the exit status (negative: the signal), unless `close` came first.
+        environment: None: ours.
 
         Raises the typed error of what the machine lacks (memory, descriptors, processes).
         """
@@ -46,7 +48,7 @@ class WorkerProcess:
         self._ended = False
         try:
             self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and module)
-                interpreter_arguments(module, arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+                interpreter_arguments(module, arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environment
             )
         except OSError as error:
             raise error_of_os(error.errno, what=module, action="start a worker process") from error
@@ -63,6 +65,11 @@ class WorkerProcess:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """It has not ended, as far as the system knows."""
+        return not self._ended and self._process.poll() is None
 
     def send(self, data: bytes) -> None:
         """Queue bytes for the child. Dropped once it has ended: `on_exit` says so."""
@@ -119,6 +126,10 @@ class WorkerProcess:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+    def kill(self) -> None:
+        """End the child at once, in the middle of whatever it does; `on_exit` tells when it has gone."""
+        self._process.kill()
 
     def close(self) -> None:
         """End the child at once and wait for it; `on_exit` is not called. Safe at any moment: what it commits is atomic."""

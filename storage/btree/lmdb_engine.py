@@ -19,6 +19,7 @@ import lmdb
 
 from scrubjay.base.env import Disk
 from scrubjay.base.errors import Corrupt, Exhausted, Exists, Internal, Missing, ScrubjayError, Unavailable
+from scrubjay.base.frames import FrameReader
 from scrubjay.base.ids import Lsn, PartitionId, Stamp, uuid_bytes
 from scrubjay.storage.btree import wire
 from scrubjay.storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeState
@@ -72,7 +73,7 @@ class _Worker:
         self._arguments = tuple(arguments)
         self._in_order = in_order
         self._link: WorkerLink | None = None
-        self._frames = wire.FrameReader()
+        self._frames = FrameReader()
         self._calls: dict[int, _Call] = {}
         self._next = 1
         self._silent = 0
@@ -104,7 +105,7 @@ class _Worker:
         if self._closed:
             raise Unavailable("the tree engine is closed")
         if self._link is None:
-            self._frames = wire.FrameReader()
+            self._frames = FrameReader()
             self._link = self._spawn("scrubjay.storage.btree.worker", self._arguments, on_data=self._data, on_exit=self._exited)
         return self._link
 

@@ -1,18 +1,17 @@
-"""What a node and its storage workers say to each other: msgpack arrays in frames of u32 length. One machine, one build: no version, no checksum.
+"""What a node and its storage workers say to each other: msgpack arrays in frames (`base/frames.py`).
 
 `write` worker: Build, Open, Checkpoint, Close, answered in order. `scan` worker: Pin, Digest, Rows, Dump, Release, answered when done.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import msgspec
 
 from scrubjay.base import errors
+from scrubjay.base.frames import framed
 
-LENGTH = struct.Struct("<I")
 FRAME_BYTES_MAX = 1 << 30
 
 
@@ -110,10 +109,7 @@ _answers = msgspec.msgpack.Decoder(Answer)
 
 def encode(message: Request | Answer) -> bytes:
     """One frame."""
-    body = _encoder.encode(message)
-    if len(body) > FRAME_BYTES_MAX:
-        raise errors.Invalid("storage worker frame too large", size=len(body), limit=FRAME_BYTES_MAX)
-    return LENGTH.pack(len(body)) + body
+    return framed(_encoder.encode(message), most=FRAME_BYTES_MAX, what="storage worker")
 
 
 def decode_request(body: bytes) -> Request:
@@ -133,27 +129,3 @@ def error_of(answer: Answer) -> errors.ScrubjayError | None:
     if not answer.error:
         return None
     return errors.from_code(answer.error, answer.message, answer.fields)
-
-
-class FrameReader:
-    """Cuts a byte stream into frames."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Bodies that are complete now."""
-        buffer = self._buffer
-        buffer += data
-        bodies: list[bytes] = []
-        at = 0
-        while len(buffer) - at >= LENGTH.size:
-            (length,) = LENGTH.unpack_from(buffer, at)
-            end = at + LENGTH.size + length
-            if end > len(buffer):
-                break
-            bodies.append(bytes(buffer[at + LENGTH.size : end]))
-            at = end
-        if at:
-            del buffer[:at]
-        return bodies

@@ -2,8 +2,7 @@
 
 ROLE `write`: the only LMDB writer of a node. It holds a lock in the node's folder, so that an orphan and its successor never write side by side.
 ROLE `scan`: reads pinned snapshots for scrubs, at a bounded pace. FOLDER: the node's folder. PARENT: process id of the node.
-Messages (`storage.btree.wire`) come on standard input and leave on what was standard output; whatever is printed goes to standard error. Two ropes tie it
-to its node: PR_SET_PDEATHSIG and end of file on standard input. Being killed anywhere is safe: LMDB commits are atomic, new trees are built aside.
+Messages: `storage.btree.wire`. A process like all our workers (`base/worker.py`). Being killed anywhere is safe: LMDB commits are atomic, new trees are built aside.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import gc
 import os
 import select
 import shutil
-import signal
 import sys
 import time  # noqa: TID251  (a process shell: the pace of scans is measured here and nowhere else)
 from collections import OrderedDict
@@ -26,8 +24,10 @@ from typing import Any
 import lmdb
 
 from scrubjay.base.errors import Exhausted, Exists, Internal, Missing, ScrubjayError, Unavailable
+from scrubjay.base.frames import FrameReader
 from scrubjay.base.ids import Lsn, Stamp, uuid_bytes
 from scrubjay.base.oserrors import error_of_os
+from scrubjay.base.worker import COMMANDS, READ_BYTES, answer, become_worker, commands
 from scrubjay.storage.btree import wire
 from scrubjay.storage.btree.engine import Change, Row, TreeState
 from scrubjay.storage.btree.lmdb_tree import FILE, OPENING, TreeFacts, TreeReader, TreeWriter, error_of, open_databases, open_environment
@@ -41,10 +41,8 @@ LOADED = "btree.loaded"
 TREES_OPEN_MAX = 64
 """Trees open for writing at once: three descriptors and some memory each."""
 _FAILURES = (ScrubjayError, lmdb.Error, OSError, MemoryError)
-_PR_SET_PDEATHSIG = 1
 _M_MMAP_THRESHOLD = -3
 _MMAP_BYTES = 1 << 20
-_READ_BYTES = 1 << 20
 
 
 def replica_folder(root: Path, partition: str) -> Path:
@@ -334,50 +332,35 @@ def error_of_machine(error: ScrubjayError | lmdb.Error | OSError | MemoryError) 
     return error_of_os(error.errno, what=str(error.filename), action="use a tree's files")
 
 
-def run_write(root: Path, commands: int, answers: int) -> None:
+def run_write(root: Path, answers: int) -> None:
     """Serve until the input ends."""
     role = WriteRole(root)
-    frames = wire.FrameReader()
-    while data := os.read(commands, _READ_BYTES):
-        for body in frames.feed(data):
-            request = wire.decode_request(body)
-            answer = role.answer(request)
-            if not isinstance(request, wire.Close):
-                _send(answers, answer)
+    for body in commands():
+        request = wire.decode_request(body)
+        outcome = role.answer(request)
+        if not isinstance(request, wire.Close):
+            answer(answers, wire.encode(outcome))
 
 
-def run_scan(root: Path, commands: int, answers: int) -> None:
+def run_scan(root: Path, answers: int) -> None:
     """Serve until the input ends."""
     role = ScanRole(root)
-    frames = wire.FrameReader()
+    frames = FrameReader()
     wait: float | None = None
     while True:
-        readable, _, _ = select.select([commands], [], [], wait)
+        readable, _, _ = select.select([COMMANDS], [], [], wait)
         if readable:
-            data = os.read(commands, _READ_BYTES)
+            data = os.read(COMMANDS, READ_BYTES)
             if not data:
                 return
             for body in frames.feed(data):
-                answer = role.handle(wire.decode_request(body))
-                if answer is not None:
-                    _send(answers, answer)
+                outcome = role.handle(wire.decode_request(body))
+                if outcome is not None:
+                    answer(answers, wire.encode(outcome))
         ready, seconds = role.step()
-        for answer in ready:
-            _send(answers, answer)
+        for outcome in ready:
+            answer(answers, wire.encode(outcome))
         wait = seconds if role.busy() else None
-
-
-def _send(descriptor: int, answer: wire.Answer) -> None:
-    view = memoryview(wire.encode(answer))
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def tie_to_parent(parent: int) -> None:
-    """Die with the node, whatever this process is doing."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        raise SystemExit(3)
 
 
 def keep_large_blocks_apart() -> None:
@@ -398,19 +381,15 @@ def _keep_out_others(root: Path) -> None:
 
 def main(arguments: list[str]) -> None:
     role, folder, parent = arguments
-    tie_to_parent(int(parent))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    answers = become_worker(int(parent))
     root = Path(folder)
-    answers = os.dup(1)
-    os.dup2(2, 1)
     if role == "write":
         _keep_out_others(root)
     keep_large_blocks_apart()
     gc.freeze()
-    _send(answers, wire.Answer(0, "", "", {}, os.getpid()))
+    answer(answers, wire.encode(wire.Answer(0, "", "", {}, os.getpid())))
     with contextlib.suppress(BrokenPipeError):
-        (run_write if role == "write" else run_scan)(root, 0, answers)
+        (run_write if role == "write" else run_scan)(root, answers)
 
 
 if __name__ == "__main__":

@@ -205,4 +205,25 @@ MUTANTS: list[Mutant] = [
         "us",
         ("tests/unit/base/test_times.py::test_a_time_that_no_calendar_has_becomes_the_nearest_one_that_it_has",),
     ),
+    Mutant(
+        "frames-lose-the-rest",
+        "base/frames.py",
+        "        if at:\n            del buffer[:at]\n",
+        "        buffer.clear()\n",
+        ("tests/unit/base/test_frames.py::test_frames_come_out_whole_however_the_stream_is_cut",),
+    ),
+    Mutant(
+        "orphans-work-on",
+        "base/worker.py",
+        "    if os.getppid() != parent:\n",
+        "    if False:\n",
+        ("tests/unit/base/test_frames.py::test_a_worker_whose_parent_was_gone_before_it_was_tied_to_it_ends",),
+    ),
+    Mutant(
+        "dead-workers-are-waited-for",
+        "base/real/jobs.py",
+        "            settle(self._outcome, self._died(self._job, status))\n",
+        "            pass\n",
+        ("tests/unit/real/test_jobs.py::test_a_worker_that_dies_is_unavailable_and_replaced",),
+    ),
 ]

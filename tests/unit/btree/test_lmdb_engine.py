@@ -396,7 +396,7 @@ def test_a_folder_with_packages_named_like_ours_does_not_decide_what_workers_run
         (tmp_path / name / "__init__.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'a').write('{name} ')\nraise SystemExit(9)\n")
     for module, arguments in (
         ("scrubjay.storage.btree.worker", ["write", str(tmp_path), "1"]),
-        ("scrubjay.base.real.job_worker", [str(tmp_path)]),
+        ("scrubjay.base.real.job_worker", [str(tmp_path), "1"]),
     ):
         command = interpreter_arguments(module, arguments)
         subprocess.run(
