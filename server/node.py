@@ -188,7 +188,7 @@ def keep_noting(env: Env, members: Members, nodes: Sequence[Node]) -> None:
         if not going:
             return
         try:
-            members.note({node.name: int(node.clock.reservation) for node in going})
+            members.note({node.name: int(node.pulse.clock.reservation) for node in going})
         except ScrubjayError as error:
             going[0].log_state(None, "ok", f"an older copy of a node's folder would not be noticed: {error}")
         env.tasks.call_later(NOTE_S, note)
@@ -243,8 +243,8 @@ def host_known(node: Node, system: TableMeta, tables: Mapping[Any, TableMeta]) -
         awaits = table.restore_of is not None and table.restore_of.in_progress
         if table.archived_at is not None:
             for info in table.partitions:
-                if node.known(info.partition_id):
-                    node.forget(info.partition_id)
-        elif table.status != "DROPPED" or any(node.known(info.partition_id) for info in table.partitions):
+                if node.hosting.known(info.partition_id):
+                    node.hosting.forget(info.partition_id)
+        elif table.status != "DROPPED" or any(node.hosting.known(info.partition_id) for info in table.partitions):
             for info in table.partitions:
-                node.host(table, info, awaits_base=awaits)
+                node.hosting.host(table, info, awaits_base=awaits)

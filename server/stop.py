@@ -47,7 +47,7 @@ async def _claimed(env: Env, store: Store, agents: Sequence[ArchiveAgent], *, de
 
 
 async def hand_over(env: Env, nodes: Sequence[NodePort]) -> None:
-    """Before these nodes stop: what they lead goes to nodes that go on, or is given up for anybody to take. Bounded (`storage.node.node.HAND_OVER_S`)."""
+    """Before these nodes stop: what they lead goes to nodes that go on, or is given up for anybody to take. Bounded (`storage.node.departure.HAND_OVER_S`)."""
     request = HandOver(tuple(sorted(node.number for node in nodes)))
     done = [env.tasks.future() for _ in nodes]
     for node, future in zip(nodes, done, strict=True):

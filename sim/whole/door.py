@@ -85,28 +85,6 @@ class Door(RemoteNode):
             raise _DOWN
         return getattr(node, name)
 
-    def known(self, partition: PartitionId) -> bool:
-        node = self.node
-        return node is not None and node.known(partition)
-
-    def lack(self, partition: PartitionId) -> ScrubjayError | None:
-        node = self.node
-        return None if node is None else node.lack(partition)
-
-    def host(self, *arguments: Any, **options: Any) -> Replica | None:
-        node = self.node
-        return None if node is None else node.host(*arguments, **options)
-
-    def forget(self, partition: PartitionId) -> None:
-        node = self.node
-        if node is not None:
-            node.forget(partition)
-
-    def start_loaded(self, *arguments: Any) -> None:
-        node = self.node
-        if node is not None:
-            node.start_loaded(*arguments)
-
     def _sent(self, data: bytes) -> bool:
         if not self._life.alive:
             return True

@@ -391,7 +391,9 @@ class WholeRun:
 
     async def _copy_rows(self, node: Node, partition: PartitionId, least: Lsn) -> dict[int, int | None] | None:
         future, settle = self.clients.call()
-        node.read_range(partition, RangeRead(b"", None, LIMIT, 1 << 30, reverse=False, consistent=False), min_lsn=least, done=settle)
+        node.requests.read_range(
+            partition, RangeRead(b"", None, LIMIT, 1 << 30, reverse=False, consistent=False), min_lsn=least, done=settle
+        )
         answer = await future
         return {number_of(item): value_of(item) for _, item in answer.rows} if isinstance(answer, RangeAnswer) else None
 

@@ -392,7 +392,7 @@ class Service:
                 state = base_state(digest, size)
                 if state.extra:
                     await self._commit_state(tree, state)
-                node.start_loaded(replica, tree)
+                node.hosting.start_loaded(replica, tree)
             else:
                 found[node.name] = await self._reread(replica)
         return found
@@ -438,8 +438,8 @@ class Service:
         await self._metadata.remove_table(table)
         for info in meta.partitions:
             self._findings.forget(self._findings.of(info.partition_id))
-            for node in self._members(info):
-                node.forget(info.partition_id)
+            for node in self._fleet.members(info):
+                self._fleet.forget(info.partition_id, node)
 
     async def save_job(self, key: str, job: dict[str, Any] | None) -> None:
         await self._metadata.put_job(key, job)

@@ -55,12 +55,12 @@ class NodeLogSource:
         return b"".join(parts)
 
     def announce(self, partition: PartitionId, first: Lsn, last: Lsn, said: Attestation) -> None:
-        self._node.attest(self._replica(partition), first=first, last=last, said=said)
+        self._node.peers.attest(self._replica(partition), first=first, last=last, said=said)
 
     def refute(self, partition: PartitionId, last: Lsn, *, generation: int, object: str, kind: str, reason: str) -> None:  # noqa: A002
         replica = self._replica(partition)
         self._node.finding(replica, kind=kind, found_by="agent", lsn=last, detail=reason, object=object)
-        self._node.refute(replica, last=last, generation=generation, object=object, reason=reason)
+        self._node.peers.refute(replica, last=last, generation=generation, object=object, reason=reason)
 
     def refuted(self, partition: PartitionId, last: Lsn) -> dict[int, str]:
         return self._replica(partition).attest.tally.bad(last)

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from scrubjay.base.env import Timer
 from scrubjay.base.errors import Corrupt, Exists, Missing, ScrubjayError, Unavailable
-from scrubjay.base.hlc import HybridClock
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
-from scrubjay.storage.btree.engine import EMPTY, Tree, TreeEngine
+from scrubjay.storage.btree.engine import EMPTY, Tree
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.consensus.config import GroupConfig, GroupStart
 from scrubjay.storage.consensus.group import Group
-from scrubjay.storage.consensus.liveness import Liveness
 from scrubjay.storage.consensus.membership import Membership
-from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.log.record import Record
-from scrubjay.storage.node.deadlines import Deadlines
-from scrubjay.storage.node.turn import Turn
+from scrubjay.storage.node.home import Home
+from scrubjay.storage.node.pulse import Pulse
 from scrubjay.storage.replica import AMNESIAC, HEALING, SUSPECT, Replica
-from scrubjay.storage.replica.host import ReplicaHost
 from scrubjay.storage.wal.port import Create, Drop, Install, Recovered, ReplicaLog, WalLog
 
 RETRY_MIN_S, RETRY_MAX_S = 0.1, 5.0
@@ -41,30 +35,12 @@ def _holds_all(replica: Replica, log: ReplicaLog) -> bool:
     return log.first == 1 and replica.table.restore_of is None and (log.tree, log.vote) == ("ok", "votes")
 
 
-class House(ReplicaHost, Protocol):
-    """The node (`storage.node.node.Node`) as hosting needs it, beside what the replicas do.
-
-    joining: it never was a member before. failed: why it does nothing any more.
-    """
-
-    number: int
-    joining: bool
-    stopping: bool
-    failed: ScrubjayError | None
-    engine: TreeEngine
-    clock: HybridClock
-    liveness: Liveness
-    consensus_options: ConsensusOptions
-    deadlines: Deadlines
-    turn: Turn
-
-
 class Hosting:
     """replicas: what runs here. recovered: what the WAL knew at the start. blocked: replicas whose tree the machine does not let us open now, and why:
     neither a fault of theirs nor kept anywhere; it is tried again for as long as they are hosted."""
 
-    def __init__(self, node: House, recovered: Recovered) -> None:
-        self._node = node
+    def __init__(self, node: Home, recovered: Recovered, pulse: Pulse) -> None:
+        self._node, self._pulse = node, pulse
         self._logs: dict[PartitionId, ReplicaLog] = dict(recovered.replicas)
         self.replicas: dict[PartitionId, Replica] = {}
         self.blocked: dict[PartitionId, ScrubjayError] = {}
@@ -241,9 +217,9 @@ class Hosting:
                 members=Membership(replica.member, tuple(Member(*member) for member in replica.info.members)),
                 start=start,
                 reader=WalReader(node.wal, replica.partition),
-                liveness=node.liveness,
-                clock=node.clock,
-                options=node.consensus_options,
+                liveness=self._pulse.liveness,
+                clock=self._pulse.clock,
+                options=self._pulse.options,
                 jitter=lambda: rand.uniform(0.0, 1.0),
             )
         )

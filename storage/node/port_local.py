@@ -37,17 +37,17 @@ class LocalNode:
     """Values are handed over as they are: nothing is encoded or copied, and a data request costs a call more than the node's own."""
 
     def __init__(self, node: Node) -> None:
-        self._node, self._server = node, NodeServer(node)
+        self._node, self._requests, self._server = node, node.requests, NodeServer(node)
         self.name, self.number = node.name, node.number
 
     def write(self, partition: PartitionId, command: WriteCommand, done: Done[WriteAnswer]) -> None:
-        self._node.write(partition, command, done)
+        self._requests.write(partition, command, done)
 
     def read(self, partition: PartitionId, key: bytes, *, consistent: bool, min_lsn: Lsn, done: Done[ReadAnswer]) -> None:
-        self._node.read(partition, key, consistent=consistent, min_lsn=min_lsn, done=done)
+        self._requests.read(partition, key, consistent=consistent, min_lsn=min_lsn, done=done)
 
     def read_range(self, partition: PartitionId, request: RangeRead, *, min_lsn: Lsn, done: Done[RangeAnswer]) -> None:
-        self._node.read_range(partition, request, min_lsn=min_lsn, done=done)
+        self._requests.read_range(partition, request, min_lsn=min_lsn, done=done)
 
     def status(self) -> NodeStatus:
         return self._server.status()

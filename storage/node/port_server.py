@@ -59,21 +59,21 @@ class NodeServer:
         def data_answered(answer: Any) -> None:
             answered(port.Answered(encode_answer(answer)))
 
-        request, node = asked.request, self.node
+        request, requests = asked.request, self.node.requests
         if isinstance(request, port.Write):
             try:
                 command = decode_command(request.command)
             except Corrupt as error:
                 data_answered(error)
             else:
-                node.write(request.partition, command, data_answered)
+                requests.write(request.partition, command, data_answered)
         elif isinstance(request, port.Read):
-            node.read(request.partition, request.key, consistent=request.consistent, min_lsn=request.min_lsn, done=data_answered)
+            requests.read(request.partition, request.key, consistent=request.consistent, min_lsn=request.min_lsn, done=data_answered)
         elif isinstance(request, port.Range):
             rows = RangeRead(
                 request.start, request.end, request.limit, request.max_bytes, reverse=request.reverse, consistent=request.consistent
             )
-            node.read_range(request.partition, rows, min_lsn=request.min_lsn, done=data_answered)
+            requests.read_range(request.partition, rows, min_lsn=request.min_lsn, done=data_answered)
         else:
             self.ask(request, answered)
 
@@ -95,7 +95,7 @@ class NodeServer:
             states=states,
             leaders=sum(replica.term is not None for replica in node.replicas.values()),
             wal_used=node.wal.usage().used if node.failed is None else 0,
-            reserved_us=node.clock.reservation >> 12,
+            reserved_us=node.pulse.clock.reservation >> 12,
             offset_us=node.options.max_clock_offset_us,
         )
 
@@ -119,7 +119,7 @@ class NodeServer:
 
     def _facts_of(self, replica: Replica) -> port.ReplicaFacts:
         node, status, segments, term = self.node, replica.status, replica.segments.facts, replica.term
-        lack = node.lack(replica.partition)
+        lack = node.hosting.blocked.get(replica.partition)
         return port.ReplicaFacts(
             node=node.name,
             partition=replica.partition,
@@ -160,7 +160,7 @@ class NodeServer:
     # ------------------------------------------------------------------ doing
 
     def _seal(self, request: port.Seal, done: Answered) -> None:
-        replica = self.node.serving(request.partition)
+        replica = self.node.requests.replica(request.partition)
         if isinstance(replica, ScrubjayError):
             done(replica)
             return
@@ -175,19 +175,19 @@ class NodeServer:
         present = node.replicas.get(partition)
         if present is not None and present.table.version > request.table.version:
             done(port.Hosted(here=True))  # told again, late: what the catalogue said then is not what it says now
-        elif request.only_known and not node.known(partition):
+        elif request.only_known and not node.hosting.known(partition):
             done(port.Hosted(here=False))
         else:
-            replica = node.host(request.table, request.info, awaits_base=request.awaits_base)
+            replica = node.hosting.host(request.table, request.info, awaits_base=request.awaits_base)
             done(port.Hosted(here=replica is not None))
 
     def _forget(self, request: port.Forget, done: Answered) -> None:
-        if self.node.known(request.partition):
-            self.node.forget(request.partition)
+        if self.node.hosting.known(request.partition):
+            self.node.hosting.forget(request.partition)
         done(port.Fine())
 
     def _hand_over(self, request: port.HandOver, done: Answered) -> None:
-        self.node.hand_over(lambda: done(port.Fine()), leaving=frozenset(request.leaving))
+        self.node.departure.hand_over(lambda: done(port.Fine()), leaving=frozenset(request.leaving))
 
 
 def _chain_at_archived(replica: Replica) -> bytes:

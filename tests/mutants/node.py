@@ -74,8 +74,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "reservation-noted-before-it-is-durable",
         "server/node.py",
-        "members.note({node.name: int(node.clock.reservation) for node in going})",
-        "members.note({node.name: int(node.clock.reservation) + (60_000_000 << 12) for node in going})",
+        "members.note({node.name: int(node.pulse.clock.reservation) for node in going})",
+        "members.note({node.name: int(node.pulse.clock.reservation) + (60_000_000 << 12) for node in going})",
         ("tests/sim/test_node_identity.py::test_a_folder_put_back_from_a_copy_of_the_same_life_stays_out",),
     ),
     Mutant(
@@ -179,30 +179,30 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "choked-and-takes-more",
-        "storage/node/node.py",
+        "storage/node/peers.py",
         "if choked and isinstance(message, consensus.Accept | consensus.Stage):",
         "if False:",
         ("tests/sim/test_node_faults.py::test_the_backlog_of_a_full_log_is_bounded",),
     ),
     Mutant(
         "speaks-before-its-boot",
-        "storage/node/node.py",
-        "        if self.started:\n            self.boxes.send()",
+        "storage/node/peers.py",
+        "        if self._node.started:\n            self.boxes.send()",
         "        if True:\n            self.boxes.send()",
         ("tests/sim/test_node_rules.py::test_a_node_says_nothing_before_its_boot_is_durable",),
     ),
     Mutant(
         "unapplied-records-given",
-        "storage/node/node.py",
+        "storage/node/peers.py",
         "end = min(message.end, replica.applied + 1)",
         "end = min(message.end, replica.applied + 2)",
         ("tests/sim/test_node_rules.py::test_peers_are_given_only_records_that_are_chosen",),
     ),
     Mutant(
         "reserve-assumed",
-        "storage/node/node.py",
-        "self.queue_control(Reserve(want), lambda: self.clock.reserved(want))",
-        "self.queue_control(Reserve(want))\n            self.clock.reserved(want)",
+        "storage/node/pulse.py",
+        "self._node.queue_control(Reserve(want), lambda: self.clock.reserved(want))",
+        "self._node.queue_control(Reserve(want))\n            self.clock.reserved(want)",
         ("tests/sim/test_node_rules.py::test_no_stamp_rests_on_a_reservation_that_is_not_synced",),
     ),
     Mutant(

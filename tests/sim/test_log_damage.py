@@ -14,7 +14,7 @@ from scrubjay.sim.whole.commands import SCHEMA, put
 from scrubjay.sim.world import World
 from scrubjay.storage.backend import TableSpec
 from scrubjay.storage.catalogue import Throughput
-from scrubjay.storage.node.node import Node
+from scrubjay.storage.node.peers import Peers
 
 S = 1_000_000
 
@@ -24,7 +24,7 @@ def damaged_while_running(patch: pytest.MonkeyPatch, seed: int) -> None:
     world = World(seed)
     cluster = WholeCluster(world)
     env = cluster.env
-    take = Node._take_records
+    take = Peers._take_records
 
     async def ask(start: Callable[[Callable[[Any], None]], None]) -> Any:
         future = env.tasks.future()
@@ -62,7 +62,7 @@ def damaged_while_running(patch: pytest.MonkeyPatch, seed: int) -> None:
         replica.group.log._records.clear()
         replica.group.log._base = Lsn(replica.group.log.last + 1)
         replica.group.log.memory_bytes = 0
-        patch.setattr(Node, "_take_records", lambda node, replica, message: None)
+        patch.setattr(Peers, "_take_records", lambda peers, replica, message: None)
         world.net.heal()
         await env.tasks.sleep(7.0)
         assert replica.damaged
@@ -70,7 +70,7 @@ def damaged_while_running(patch: pytest.MonkeyPatch, seed: int) -> None:
         assert lead.wal.damaged(partition), "known, though recovery had nothing to do with it"
         with pytest.raises(Corrupt):
             lead.wal.read(partition, Lsn(extent.first), Lsn(extent.first + 1))
-        patch.setattr(Node, "_take_records", take)
+        patch.setattr(Peers, "_take_records", take)
         for _ in range(100):
             if not replica.damaged:
                 break

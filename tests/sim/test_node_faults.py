@@ -17,6 +17,7 @@ from scrubjay.storage.consensus import messages as consensus
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.record import Kind, Record, Seal
 from scrubjay.storage.node.node import Node
+from scrubjay.storage.node.peers import Peers
 from scrubjay.storage.node.turn import BACKLOG_BYTES, Turn
 from scrubjay.storage.options import StorageOptions
 from scrubjay.storage.replica import Replica
@@ -45,7 +46,7 @@ def _breaks(where: str, patch: pytest.MonkeyPatch, victim: Node) -> None:
     if where == "applying":
         on(Replica, "take_chosen", lambda self: self.node)
     elif where == "a message":
-        on(Node, "_after_liveness", lambda self: self)
+        on(Peers, "after_liveness", lambda self: self._node)
     elif where == "a timer":
         on(Replica, "tick", lambda self: self.node)
     elif where == "a checkpoint's end":
@@ -79,7 +80,7 @@ def test_a_node_whose_rule_is_broken_fails_stop_and_its_peers_go_on(where: str, 
         await story.sleep(5.0)
         assert [int(replica.applied) for replica in victim.replicas.values()] == before, "it stopped"
         answers: list[Any] = []
-        victim.read(story.partition, b"", consistent=False, min_lsn=Lsn(0), done=answers.append)
+        victim.requests.read(story.partition, b"", consistent=False, min_lsn=Lsn(0), done=answers.append)
         assert isinstance(answers[0], NotLeader)
 
     tell(scene)
@@ -202,7 +203,7 @@ def test_a_table_dropped_while_the_log_is_full_holds_nobody_up(monkeypatch: pyte
         assert node.full
         assert {waiting.driven.partition for waiting in node.turn._backlog} >= {story.partition, other}
         for each in story.cluster.nodes():
-            each.forget(story.partition)
+            each.hosting.forget(story.partition)
         log.full = False
         await story.until(lambda: not node.full)
         for value in range(20):
@@ -415,7 +416,7 @@ def test_leadership_moves_before_a_node_stops(seed: int) -> None:
         partitions = [story.partition, *[await story.create(f"t{number}") for number in range(4)]]
         await story.must_put(1, 1)
         leaving = story.leader().node
-        await story.ask(lambda done: leaving.hand_over(lambda: done(None), leaving=frozenset({leaving.number})))
+        await story.ask(lambda done: leaving.departure.hand_over(lambda: done(None), leaving=frozenset({leaving.number})))
         assert not any(replica.term for replica in leaving.replicas.values())
         assert not any(replica.group.state.may_lead for replica in leaving.replicas.values() if replica.group is not None), (
             "it stands no more"
@@ -439,7 +440,7 @@ def test_nodes_that_all_stop_give_their_partitions_up(monkeypatch: pytest.Monkey
         everybody = frozenset(node.number for node in nodes)
         left: list[str] = []
         for node in nodes:
-            node.hand_over(lambda node=node: left.append(node.name), leaving=everybody)  # type: ignore[misc]
+            node.departure.hand_over(lambda node=node: left.append(node.name), leaving=everybody)  # type: ignore[misc]
         await story.until(lambda: len(left) == 3, seconds=1.5)
         groups = [replica.group for node in nodes for replica in node.replicas.values()]
         assert not any(group.leading for group in groups if group is not None)
@@ -456,7 +457,7 @@ def test_a_hand_over_that_nobody_takes_ends_in_time() -> None:
         for other in story.followers():
             story.world.net.cut_link(leaving.name, other)
         began = story.world.now
-        await story.ask(lambda done: leaving.hand_over(lambda: done(None)))
+        await story.ask(lambda done: leaving.departure.hand_over(lambda: done(None)))
         assert story.world.now - began < 1_500_000
         assert not any(replica.term for replica in leaving.replicas.values())
 

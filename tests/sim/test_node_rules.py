@@ -71,7 +71,7 @@ def test_an_answer_that_proposed_nothing_needs_the_lease_and_the_same_leadership
         leader.write(put(1, 1, blind=True), lambda _: None)
         leader.write(put(99, None, blind=False), heard.append)
         if lost == "lease":
-            group.lease._bounds, group.lease._version = (0, 0, 0), leader.node.liveness.version
+            group.lease._bounds, group.lease._version = (0, 0, 0), leader.node.pulse.liveness.version
         else:
             leader.term = Term(leader, group)
         term.pending.answer_to(group.last)
@@ -197,10 +197,10 @@ def test_peers_are_given_only_records_that_are_chosen() -> None:
         node.turn.run()
         group = group_of(leader)
         assert group.last == leader.applied + 1
-        node._answer_records(2, leader, AskRecords(story.partition, int(leader.applied) + 1, int(group.last) + 1))
-        assert not node.boxes._talk
-        node._answer_records(2, leader, AskRecords(story.partition, int(leader.applied), int(group.last) + 1))
-        ((said,),) = node.boxes._talk.values()
+        node.peers._answer_records(2, leader, AskRecords(story.partition, int(leader.applied) + 1, int(group.last) + 1))
+        assert not node.peers.boxes._talk
+        node.peers._answer_records(2, leader, AskRecords(story.partition, int(leader.applied), int(group.last) + 1))
+        ((said,),) = node.peers.boxes._talk.values()
         assert len(said.records) == 1  # type: ignore[union-attr]
 
     tell(scene)
@@ -211,11 +211,11 @@ def test_no_stamp_rests_on_a_reservation_that_is_not_synced(monkeypatch: pytest.
         await story.begin()
         node = story.node("n1")
         await story.sleep(0.3)
-        before = node.clock.reservation
-        monkeypatch.setattr(node.clock, "wants_reservation", lambda _wall: Stamp(before + 4096))
-        node._reserve()
-        assert node.clock.reservation == before
-        await story.until(lambda: node.clock.reservation >= before + 4096)
+        before = node.pulse.clock.reservation
+        monkeypatch.setattr(node.pulse.clock, "wants_reservation", lambda _wall: Stamp(before + 4096))
+        node.pulse.reserve()
+        assert node.pulse.clock.reservation == before
+        await story.until(lambda: node.pulse.clock.reservation >= before + 4096)
 
     tell(scene)
 
@@ -250,6 +250,6 @@ def test_a_node_says_nothing_before_its_boot_is_durable(monkeypatch: pytest.Monk
             assert sent == []
             node.started = True
             node.send()
-            assert sent == [node.boxes]
+            assert sent == [node.peers.boxes]
 
     tell(scene)

@@ -124,7 +124,7 @@ class Spoilt(WholeRun):
     async def _scrub(self) -> None:
         await super()._scrub()
         node = self.cluster.nodes()[1]
-        read_range = node.read_range
+        read_range = node.requests.read_range
 
         def forged(partition: Any, request: Any, *, min_lsn: Any, done: Any) -> None:
             def answered(answer: Any) -> None:
@@ -134,7 +134,7 @@ class Spoilt(WholeRun):
 
             read_range(partition, request, min_lsn=min_lsn, done=answered)
 
-        node.read_range = forged  # type: ignore[method-assign]
+        node.requests.read_range = forged  # type: ignore[method-assign]
 
 
 def test_a_copy_that_lacks_a_row_is_noticed() -> None:

@@ -93,10 +93,10 @@ def test_the_catalogue_knows_where_each_log_ends_and_the_name_is_free_at_once() 
     house.pass_time(20)
     assert house.known(table.table_id).archived_at is None, "the store is down: logs are kept"
     assert house.cluster.store.unarchived_bytes() > 0
-    assert all(node.known(info.partition_id) for node in house.cluster.nodes() for info in table.partitions)
+    assert all(node.hosting.known(info.partition_id) for node in house.cluster.nodes() for info in table.partitions)
     house.cluster.archive.faults.down = False
     house.until(lambda: house.known(table.table_id).archived_at is not None)
-    assert not any(node.known(info.partition_id) for node in house.cluster.nodes() for info in table.partitions)
+    assert not any(node.hosting.known(info.partition_id) for node in house.cluster.nodes() for info in table.partitions)
     assert restore(house, house.known(table.table_id), "back", Asked(latest=True)) == {key_of(key): key for key in range(10)}
     assert house.rows(again) == {}
 
@@ -213,7 +213,7 @@ def test_killed_at_any_step_of_a_drop_it_is_carried_on(moment: int) -> None:
     house.restart_control(up=True)
     house.until(lambda: house.known(table.table_id).status == "DROPPED")
     house.until(lambda: house.known(table.table_id).archived_at is not None)
-    assert not any(node.known(info.partition_id) for node in house.cluster.nodes() for info in table.partitions)
+    assert not any(node.hosting.known(info.partition_id) for node in house.cluster.nodes() for info in table.partitions)
     assert house.cluster.store.table("orders") is None
     assert restore(house, house.known(table.table_id), "back", Asked(latest=True)) == {key_of(key): key for key in range(8)}
     house.cluster.check_invariants()
@@ -228,7 +228,7 @@ def test_a_node_that_was_down_while_the_others_forgot_forgets_too() -> None:
     dropped(house, table)
     away.start()
     house.pass_time(5)
-    assert not any(node.known(info.partition_id) for node in house.cluster.nodes() for info in table.partitions)
+    assert not any(node.hosting.known(info.partition_id) for node in house.cluster.nodes() for info in table.partitions)
     assert house.cluster.store.unarchived_bytes() == 0
 
 

@@ -72,9 +72,9 @@ def test_a_lost_order_to_host_is_given_again() -> None:
     table, info = a_table(house)
     wire.lose(port.Host)
     hosted = house.cluster.parts.fleet.host(table)
-    assert not house.cluster.nodes()[0].known(info.partition_id)
+    assert not house.cluster.nodes()[0].hosting.known(info.partition_id)
     assert house.run(hosted) is True
-    assert house.cluster.nodes()[0].known(info.partition_id)
+    assert house.cluster.nodes()[0].hosting.known(info.partition_id)
     assert wire.seen[port.Host] == 4, "three members, one of them told twice"
 
 
@@ -105,7 +105,7 @@ def test_an_order_that_got_lost_is_not_given_again_after_a_newer_one() -> None:
     fleet.host(table)
     house.run(fleet.forget(info.partition_id, first(house)))
     house.pass_time(30)
-    assert not house.cluster.nodes()[0].known(info.partition_id)
+    assert not house.cluster.nodes()[0].hosting.known(info.partition_id)
 
 
 def test_what_the_catalogue_said_before_does_not_replace_what_it_says_now() -> None:

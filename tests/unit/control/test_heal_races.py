@@ -58,7 +58,7 @@ def test_a_heal_racing_delete_table_ends_and_leaves_nothing_behind(ms: int) -> N
     house.run(house.cluster.store.delete_table("orders"))
     house.until(healing.done)
     house.until(lambda: house.known(table.table_id).archived_at is not None)
-    house.until(lambda: not any(node.known(partition) for node in house.cluster.nodes()))  # type: ignore[arg-type]
+    house.until(lambda: not any(node.hosting.known(partition) for node in house.cluster.nodes()))  # type: ignore[arg-type]
     assert not house.cluster.broken
     assert all(partition not in trees.trees for trees in house.cluster.trees.values()), "a tree that nobody will ever remove"
     assert house.service._healing.get(partition, 0) == 0  # type: ignore[call-overload]
@@ -104,7 +104,7 @@ def test_a_dropped_tables_copy_is_left_to_a_heal_for_a_bounded_time(*, alive: bo
         house.pass_time(2.0)
     else:
         house.pass_time(6.0)
-    assert not any(one.known(info.partition_id) for one in house.cluster.nodes())
+    assert not any(one.hosting.known(info.partition_id) for one in house.cluster.nodes())
     assert all(info.partition_id not in trees.trees for trees in house.cluster.trees.values())
     assert not house.cluster.broken
 

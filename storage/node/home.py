@@ -1,0 +1,34 @@
+"""The node (`storage.node.node.Node`) as its own parts need it, beside what its replicas do."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import PartitionId
+from scrubjay.storage.btree.engine import TreeEngine
+from scrubjay.storage.node.deadlines import Deadlines
+from scrubjay.storage.node.turn import Turn
+from scrubjay.storage.replica import Replica
+from scrubjay.storage.replica.host import ReplicaHost
+
+
+class Home(ReplicaHost, Protocol):
+    """boot_count: of this life. joining: it never was a member before. started: its boot is durable, it may speak. failed: why it does nothing any more.
+    replicas: what runs here."""
+
+    number: int
+    boot_count: int
+    joining: bool
+    started: bool
+    stopping: bool
+    failed: ScrubjayError | None
+    engine: TreeEngine
+    deadlines: Deadlines
+    turn: Turn
+    replicas: dict[PartitionId, Replica]
+
+    @property
+    def running(self) -> bool:
+        """It neither failed nor stops."""
+        ...
