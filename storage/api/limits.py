@@ -90,6 +90,8 @@ BATCH_GET_KEYS_MAX = 100
 BATCH_GET_BYTES_MAX = 16 * 1024 * 1024
 """Item bytes of one BatchGetItem answer; keys beyond it come back as UnprocessedKeys."""
 BATCH_WRITE_REQUESTS_MAX = 25
+AT_ONCE_BYTES_MAX = 1024 * 1024
+"""Longest body of a batch whose items are read in one go; of a longer one they are read one by one, with the loop's other work between them."""
 SCAN_SEGMENTS_MAX = 1_000_000
 READ_UNIT_BYTES = 4096
 WRITE_UNIT_BYTES = 1024

@@ -66,11 +66,11 @@ def _duplicates_text(raw: Any) -> str:
     if found is None or found[0] == "NS":
         return "Input collection contains duplicates."
     kind, members = found
-    seen: list[str] = []
+    seen: dict[str, None] = {}
     for member in members:
         if member in seen:
             break
-        seen.append(member)
+        seen[member] = None
     repeat = len(seen)
     order = sorted(seen, key=str.encode) if kind == "SS" else sorted(seen, key=_unbase64)
     shown = [f'"{member}"' for member in [*order, *members[repeat:]]]

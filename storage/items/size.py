@@ -61,9 +61,9 @@ def number_size(text: str) -> int:
     if text == "0":
         return 1
     negative = text[0] == "-"
+    if "." not in text:
+        return (len(text.rstrip("0")) - negative + 1) // 2 + 1 + negative
     whole, _, fraction = text[negative:].partition(".")
-    if not fraction:
-        return (len(whole.rstrip("0")) + 1) // 2 + 1 + negative
     if whole == "0":
         return (len(fraction.lstrip("0")) + 1) // 2 + 1 + negative
     return (len(whole) + 1) // 2 + (len(fraction) + 1) // 2 + 1 + negative

@@ -258,4 +258,18 @@ MUTANTS: list[Mutant] = [
         "len(operands) > check.IN_OPERANDS_MAX + 1",
         ("tests/unit/items/test_condition.py::test_in_takes_100_operands",),
     ),
+    Mutant(
+        "set-delete-quadratic",
+        "storage/items/expressions/update.py",
+        "gone = frozenset(value[1])",
+        "gone = value[1]",
+        ("tests/unit/api/test_request_cost.py::test_a_large_set_is_taken_from_a_large_set_in_proportion",),
+    ),
+    Mutant(
+        "long-batch-in-one-go",
+        "storage/api/operations/batch.py",
+        "if call.size > limits.AT_ONCE_BYTES_MAX:",
+        "if False:",
+        ("tests/unit/api/test_request_cost.py::test_a_long_batch_lets_others_have_their_turn",),
+    ),
 ]

@@ -156,7 +156,8 @@ def _deleted(old: Value | None, value: Value, type_error: str) -> Value | None:
         return None
     if old[0] != value[0]:
         raise ItemError(type_error)
-    left = tuple([element for element in old[1] if element not in value[1]])
+    gone = frozenset(value[1])
+    left = tuple([element for element in old[1] if element not in gone])
     return (old[0], left) if left else None
 
 
