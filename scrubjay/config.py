@@ -91,7 +91,10 @@ class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = 8 << 20
     seal_age_us: Annotated[int, Key("seal_age", "duration", "a segment with content in it is sealed at this age", 100_000)] = 10_000_000
     seal_age_max_us: Annotated[
-        int, Key("seal_age_max", "duration", "how far the age backs off for partitions that only trickle; bounds their RPO", 100_000)
+        int,
+        Key(
+            "seal_age_max", "duration", "how far the age doubles, seal by seal, for partitions that only trickle; bounds their RPO", 100_000
+        ),
     ] = 10_000_000
     closed_interval_us: Annotated[
         int,

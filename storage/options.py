@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StorageOptions:
-    """checkpoint_*: when the overlay goes down to the tree. seal_*: when a segment is cut. pin_timeout_us: how long a scrub may hold back checkpoints and WAL.
+    """checkpoint_*: when the overlay goes down to the tree. seal_*: when a segment is cut; seal_age_max_us: how far the age backs off for a partition that only trickles, 0: not at all. pin_timeout_us: how long a scrub may hold back checkpoints and WAL.
 
     read_wait_us: how long a replica may make a read wait until it has applied far enough. statement_retry_us: pause between asking for statements again.
     max_clock_offset_us: a clock further ahead than this is refused.
@@ -26,6 +26,7 @@ class StorageOptions:
     overlay_bytes: int = 64 << 20
     seal_bytes: int = 8 << 20
     seal_age_us: int = 10_000_000
+    seal_age_max_us: int = 0
     pin_timeout_us: int = 600_000_000
     read_wait_us: int = 2_000_000
     write_wait_us: int = 10_000_000

@@ -35,7 +35,7 @@ LOAD_UNTIL_S = 38.0
 """Seconds after the demo's start. No more is loaded then, so that the whole stays under two minutes on a slow machine too (what follows takes about as
 long as the load); the report says how much it was."""
 
-SETTINGS = ("tables.initial_partitions=2", "storage.checkpoint_age=2s", "archive.seal_age=5s")
+SETTINGS = ("tables.initial_partitions=2", "storage.checkpoint_age=2s", "archive.seal_age=5s", "archive.seal_age_max=5s")
 RECOUNTED = 1_000
 WRONG_COUNTRIES = ("DE",)
 DELETED_COUNTRIES = ("NL", "PT")

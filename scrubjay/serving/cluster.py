@@ -99,6 +99,7 @@ def storage_options(config: Config) -> StorageOptions:
         checkpoint_bytes=config.storage.checkpoint_bytes,
         seal_bytes=config.archive.segment_bytes,
         seal_age_us=config.archive.seal_age_us,
+        seal_age_max_us=config.archive.seal_age_max_us,
         max_clock_offset_us=config.consensus.max_clock_offset_us,
         clock_ahead_accepted_us=config.consensus.clock_ahead_accepted_us,
     )

@@ -21,7 +21,7 @@ from scrubjay.storage.log.record import Archived, Effect, Kind, Record, Seal
 from scrubjay.storage.replica.attest import Attest
 from scrubjay.storage.replica.host import Hosted, ReplicaHost
 from scrubjay.storage.replica.repair import Repair
-from scrubjay.storage.replica.segments import SegmentFacts, SegmentTracker, raw_sha256
+from scrubjay.storage.replica.segments import OwnSegment, SegmentFacts, SegmentTracker, raw_sha256
 
 
 class Followed(Hosted, Protocol):
@@ -50,7 +50,7 @@ class Followed(Hosted, Protocol):
         """Its own log of a segment that it must state cannot be read back, and no peer is asked."""
         ...
 
-    def sealed(self, record: Record) -> None:
+    def sealed(self, record: Record, own: OwnSegment) -> None:
         """A SEAL was applied."""
         ...
 
@@ -201,7 +201,7 @@ class Follow:
         self._counted(record, now_us, idle=False)
         own = self.segments.sealed(record, seal, raw_sha256=raw, total=self._total())
         self._cut(record, seal, now_us)
-        replica.sealed(record)
+        replica.sealed(record, own)
         replica.attest.state(own)
         return True
 

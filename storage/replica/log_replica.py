@@ -22,7 +22,7 @@ from scrubjay.storage.replica.attest import Attest
 from scrubjay.storage.replica.follow import Follow
 from scrubjay.storage.replica.host import ReplicaHost
 from scrubjay.storage.replica.repair import Repair
-from scrubjay.storage.replica.segments import SegmentTracker
+from scrubjay.storage.replica.segments import OwnSegment, SegmentTracker
 from scrubjay.storage.replica.status import AMNESIAC, LOG, STOPPED, SUSPECT, Status
 from scrubjay.storage.wal.port import SetVote
 
@@ -226,7 +226,7 @@ class LogReplica:
     def log_archived(self, *, complete_only: bool) -> None:
         """Whoever leads logs ARCHIVED; not this one."""
 
-    def sealed(self, record: Record) -> None:
+    def sealed(self, record: Record, own: OwnSegment) -> None:
         """A SEAL was applied."""
 
     def trim(self) -> None:

@@ -24,6 +24,7 @@ from scrubjay.storage.replica.host import ReplicaHost
 from scrubjay.storage.replica.log_replica import LogReplica, earliest
 from scrubjay.storage.replica.overlay import Overlay
 from scrubjay.storage.replica.reads import Reads
+from scrubjay.storage.replica.segments import OwnSegment
 from scrubjay.storage.replica.status import BASE, OK, OPENING, SUSPECT, VOTES
 from scrubjay.storage.replica.term import Term
 from scrubjay.storage.wal.port import SetTree
@@ -209,9 +210,9 @@ class Replica(LogReplica):
         if self.term is not None:
             self.term.pending.applied(key, lsn)
 
-    def sealed(self, record: Record) -> None:
+    def sealed(self, record: Record, own: OwnSegment) -> None:
         if self.term is not None:
-            self.term.sealed(record)
+            self.term.sealed(record, own)
 
     def reached(self, lsn: Lsn) -> None:
         """All up to `lsn` is applied: whoever waits for it is answered."""

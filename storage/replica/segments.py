@@ -210,6 +210,26 @@ class SegmentTracker:
         return sum(own.raw_size for own in self.facts.sealed) + self.facts.size
 
 
+TINY_PART = 128
+"""A segment sealed by its age below 1/128 of the size at which it would have been sealed anyway is tiny (64 KiB at 8 MiB)."""
+DOUBLINGS_MAX = 20
+
+
+def seal_age_us(facts: SegmentFacts, *, trickle: int, size_bytes: int, age_us: int, age_max_us: int) -> int:
+    """At which age the open segment is sealed. trickle: how many before it were sealed by their age and were tiny: each doubles it, up to `age_max_us`.
+
+    One that is no longer tiny waits no longer than `age_us`. age_max_us below age_us: nothing backs off.
+    """
+    if not is_tiny(facts.size, size_bytes):
+        return age_us
+    return max(age_us, min(age_us << min(trickle, DOUBLINGS_MAX), age_max_us))
+
+
+def is_tiny(size: int, size_bytes: int) -> bool:
+    """size: raw bytes of a segment. size_bytes: at which one is sealed."""
+    return size * TINY_PART < size_bytes
+
+
 def needs_seal(facts: SegmentFacts, *, opened_at_us: int | None, now_us: int, size_bytes: int, age_us: int) -> int | None:
     """Why the open segment should be sealed now (Seal.SIZE or Seal.AGE), or None. Bookkeeping alone never opens the timer."""
     if facts.size >= size_bytes and facts.records > 1:

@@ -29,7 +29,7 @@ from scrubjay.storage.replica.checkpoints import Checkpoints
 from scrubjay.storage.replica.host import Hosted, ReplicaHost
 from scrubjay.storage.replica.overlay import Overlay
 from scrubjay.storage.replica.pending import Pending
-from scrubjay.storage.replica.segments import SegmentTracker, needs_seal
+from scrubjay.storage.replica.segments import OwnSegment, SegmentTracker, is_tiny, needs_seal, seal_age_us
 from scrubjay.storage.replica.status import Status
 
 BEGIN_RETRY_US = 20_000
@@ -75,7 +75,7 @@ class Led(Hosted, Protocol):
 
 class Term:
     """begun: a record of this ballot was proposed. seal_at: LSN of a proposed SEAL that is not applied yet, None otherwise. ended: the log's last SEAL is
-    proposed. _archived_said: per segment's last LSN, (first LSN, raw SHA-256, attestations already logged)."""
+    proposed. _trickle: segments sealed by their age in a row that were tiny. _archived_said: per segment's last LSN, (first LSN, raw SHA-256, attestations already logged)."""
 
     def __init__(self, replica: Led, group: Group) -> None:
         self._replica = replica
@@ -86,6 +86,7 @@ class Term:
         self.ended = False
         self.seal_at: Lsn | None = None
         self._seal_waiters: list[SealWaiter] = []
+        self._trickle = 0
         self._archived_said: dict[int, tuple[int, bytes, int]] = {}
 
     # ------------------------------------------------------------------ life
@@ -273,9 +274,19 @@ class Term:
             self._propose_seal(Seal.SCHEMA)
             return
         opened = replica.segments.opened_at_us
-        reason = needs_seal(facts, opened_at_us=opened, now_us=now_us, size_bytes=options.seal_bytes, age_us=options.seal_age_us)
+        reason = needs_seal(facts, opened_at_us=opened, now_us=now_us, size_bytes=options.seal_bytes, age_us=self._seal_age_us())
         if reason is not None:
             self._propose_seal(reason)
+
+    def _seal_age_us(self) -> int:
+        options = self._replica.node.options
+        return seal_age_us(
+            self._replica.segments.facts,
+            trickle=self._trickle,
+            size_bytes=options.seal_bytes,
+            age_us=options.seal_age_us,
+            age_max_us=options.seal_age_max_us,
+        )
 
     def _propose_seal(self, reason: int, tag: bytes = bytes(16)) -> Lsn | None:
         closed = self._group.closed(self._replica.node.now(), in_seal=True) or Stamp(0)
@@ -291,8 +302,11 @@ class Term:
             self.ended = self.ended or reason == Seal.DROP
         return lsn
 
-    def sealed(self, record: Record) -> None:
+    def sealed(self, record: Record, own: OwnSegment) -> None:
         """A SEAL was applied."""
+        if own.reason in (Seal.AGE, Seal.SIZE):
+            tiny = own.reason == Seal.AGE and is_tiny(own.raw_size, self._replica.node.options.seal_bytes)
+            self._trickle = self._trickle + 1 if tiny else 0
         if self.seal_at is not None and self.seal_at <= record.lsn:
             self.seal_at = None
         done, self._seal_waiters = (
@@ -358,7 +372,7 @@ class Term:
         segments = self._replica.segments
         if self.seal_at is not None or segments.opened_at_us is None:
             return None
-        return segments.opened_at_us + (self._replica.node.options.seal_age_us if segments.facts.last_seal else 0)
+        return segments.opened_at_us + (self._seal_age_us() if segments.facts.last_seal else 0)
 
     def tick(self, now_us: int) -> None:
         self.begin()

@@ -6,6 +6,33 @@ from tests.mutants.catalogue import Mutant
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "trickle-not-counted",
+        "storage/replica/term.py",
+        "            self._trickle = self._trickle + 1 if tiny else 0\n",
+        "            self._trickle = 0\n",
+        ("tests/unit/storage/test_seal_age.py::test_the_age_of_a_trickle_doubles_up_to_its_bound",),
+    ),
+    Mutant(
+        "stream-waits-like-a-trickle",
+        "storage/replica/segments.py",
+        "    if not is_tiny(facts.size, size_bytes):\n",
+        "    if False:\n",
+        (
+            "tests/unit/storage/test_seal_age.py::test_a_trickle_that_becomes_a_stream_is_sealed_at_its_age_again",
+            "tests/unit/storage/test_seal_age.py::test_the_age_of_a_seal",
+        ),
+    ),
+    Mutant(
+        "seal-age-without-bound",
+        "storage/replica/segments.py",
+        "    return max(age_us, min(age_us << min(trickle, DOUBLINGS_MAX), age_max_us))\n",
+        "    return age_us << min(trickle, DOUBLINGS_MAX)\n",
+        (
+            "tests/unit/storage/test_seal_age.py::test_nothing_backs_off_without_a_bound_above_the_age",
+            "tests/unit/storage/test_seal_age.py::test_the_age_of_a_trickle_doubles_up_to_its_bound",
+        ),
+    ),
+    Mutant(
         "object-of-a-fault-by-what-alone",
         "archiver/format/fault.py",
         '    for name in ("where", "what"):\n',
