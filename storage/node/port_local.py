@@ -34,20 +34,12 @@ class Once:
 
 
 class LocalNode:
-    """Values are handed over as they are: nothing is encoded or copied, and a data request costs a call more than the node's own."""
+    """Values are handed over as they are: nothing is encoded or copied, and a data request is the node's own method."""
 
     def __init__(self, node: Node) -> None:
-        self._node, self._requests, self._server = node, node.requests, NodeServer(node)
+        self._tasks, self._server = node.env.tasks, NodeServer(node)
+        self.write, self.read, self.read_range = node.requests.write, node.requests.read, node.requests.read_range
         self.name, self.number = node.name, node.number
-
-    def write(self, partition: PartitionId, command: WriteCommand, done: Done[WriteAnswer]) -> None:
-        self._requests.write(partition, command, done)
-
-    def read(self, partition: PartitionId, key: bytes, *, consistent: bool, min_lsn: Lsn, done: Done[ReadAnswer]) -> None:
-        self._requests.read(partition, key, consistent=consistent, min_lsn=min_lsn, done=done)
-
-    def read_range(self, partition: PartitionId, request: RangeRead, *, min_lsn: Lsn, done: Done[RangeAnswer]) -> None:
-        self._requests.read_range(partition, request, min_lsn=min_lsn, done=done)
 
     def status(self) -> NodeStatus:
         return self._server.status()
@@ -62,7 +54,7 @@ class LocalNode:
         return self._server.applied(partition)
 
     def ask(self, request: Request, done: Done[Any], *, timeout_s: float = ASK_WAIT_S) -> None:
-        self._server.ask(request, Once(self._node.env.tasks, self.name, type(request).__name__, done, timeout_s))
+        self._server.ask(request, Once(self._tasks, self.name, type(request).__name__, done, timeout_s))
 
 
 class AbsentNode:
