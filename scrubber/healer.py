@@ -78,7 +78,7 @@ class Healer:
             await self._port.survey(partition, node)
         except ScrubjayError as error:
             self._log(f"{table.name} {partition} on {node} could not be surveyed: {error}")
-        let_go = self._port.keep_log(partition, until)
+        let_go = await self._port.keep_log(partition, until)
         try:
             reference = await self._references.rebuild(table, info, until=until, progress=None)
             try:

@@ -78,7 +78,7 @@ class Passes:
         began_us = self._env.clock.wall_us()
         tag = self._env.rand.u64().to_bytes(8, "little") + self._env.rand.u64().to_bytes(8, "little")
         seal = await self._port.seal(self._partition, reason=Seal.SCRUB, tag=tag)
-        self._keep(self._port.keep_log(self._partition, seal.lsn))
+        self._keep(await self._port.keep_log(self._partition, seal.lsn))
         pins: dict[str, Pinned] = {}
         reference: Reference | None = None
         try:

@@ -44,12 +44,13 @@ def open_control(
     system: TableMeta,
     members: tuple[Member, ...],
     disk: Disk,
-    node_folder: Callable[[NodeName, str], str],
+    scratch: Disk,
     initial_partitions: int,
     pitr_default: bool,
     tree_timeout_s: float = 900.0,
 ) -> Control:
-    """nodes, ports: see Control. system: the metadata group. disk: where findings are kept."""
+    """nodes, ports: see Control. system: the metadata group. disk: where findings are kept. scratch: the folder
+    below which the row files of this process's coordinators lie."""
     fleet = Fleet(env, ports)
     router = Router(env, ports)
     metadata = Metadata(env, router, system)
@@ -64,12 +65,11 @@ def open_control(
     )
     service = Service(
         env,
-        nodes=nodes,
         fleet=fleet,
         tables=store.tables,
         metadata=metadata,
         disk=disk,
-        node_folder=node_folder,
+        scratch=scratch,
         tree_timeout_s=tree_timeout_s,
     )
     return Control(nodes, ports, system, fleet, router, metadata, store, service)

@@ -131,6 +131,7 @@ def open_node(
         env=env,
         network=network,
         engine=opened,
+        disk=disk,
         wal=log,
         recovered=recovered,
         options=options,

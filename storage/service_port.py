@@ -107,8 +107,9 @@ class ServicePort(Protocol):
         """A scrub has reported exactly these, as `findings` returned them. One that was found again since is kept."""
         ...
 
-    def keep_log(self, partition: PartitionId, lsn: Lsn) -> Callable[[], None]:
-        """No replica lets go of its log above `lsn` until the returned function is called: a copy rebuilt at `lsn` must find what follows."""
+    async def keep_log(self, partition: PartitionId, lsn: Lsn) -> Callable[[], None]:
+        """No replica that can be reached lets go of its log above `lsn` until the returned function is called: a copy rebuilt at `lsn` must find what follows. If
+        the process that asked dies, it ends by itself."""
         ...
 
     async def survey(self, partition: PartitionId, node: NodeName) -> int:
@@ -124,7 +125,7 @@ class ServicePort(Protocol):
         self, partition: PartitionId, node: NodeName, *, rows: str, lsn: Lsn, stamp: Stamp, total: Total, chain: bytes, reason: str
     ) -> str:
         """Set the replica's tree aside (returns its quarantine path below the data folder, noted with what was found in it too; "": there was no tree),
-        bulk-load the row file `rows` (below the data folder) as its state at the seal `lsn`, replay the log above it, and serve again only if the
+        bulk-load the row file `rows` (below this process's data folder; its bytes are sent to the node) as its state at the seal `lsn`, replay the log above it, and serve again only if the
         recomputed digest equals `total`. Ends when the copy has followed the log up to what is archived, so that the log kept for it may go; bounded. Raises
         Corrupt if the digest differs."""
         ...
@@ -136,7 +137,7 @@ class ServicePort(Protocol):
         ...
 
     async def load_base(self, partition: PartitionId, *, rows: str, total: Total) -> dict[NodeName, Total]:
-        """Bulk-load the row file as the state at LSN 0 on every replica and start the group; the digest of each, recomputed from its bytes. May be called
+        """Bulk-load the row file (as of `heal`) as the state at LSN 0 on every replica and start the group; the digest of each, recomputed from its bytes. May be called
         again: a copy that is loaded already is read again. Raises Corrupt."""
         ...
 

@@ -202,7 +202,7 @@ async def open_cluster(
         system=system,
         members=members,
         disk=home,
-        node_folder=lambda _name, path: str(folder / path),
+        scratch=home,
         initial_partitions=config.tables.initial_partitions,
         pitr_default=config.pitr.default,
     )

@@ -241,7 +241,7 @@ class WholeCluster:
         return life
 
     def _open(self, host: Host, told: Told) -> RunningNode:
-        engine = partial(MemoryEngine, self.trees[host.name], host.env.tasks, self.folder.disk, seconds_base=self._checkpoint_s)
+        engine = partial(MemoryEngine, self.trees[host.name], host.env.tasks, host.disk, seconds_base=self._checkpoint_s)
         return open_node(
             name=host.name,
             names=dict(enumerate(NAMES, 1)),
@@ -285,7 +285,7 @@ class WholeCluster:
             system=self.system,
             members=MEMBERS,
             disk=host.disk,
-            node_folder=lambda _name, path: path,
+            scratch=self.folder.disk,
             initial_partitions=self._initial_partitions,
             pitr_default=True,
             tree_timeout_s=10.0,

@@ -84,8 +84,8 @@ class PinnedTree(Protocol):
         """Recompute the range digest of hash range [lo, hi) from the bytes; never stops at a bad row."""
         ...
 
-    def rows(self, start: bytes, end: bytes | None, done: Done[list[RowFact]]) -> None:
-        """What is there in a key range, good or not (for descending from a range to its keys)."""
+    def rows(self, start: bytes, end: bytes | None, limit: int, done: Done[list[RowFact]]) -> None:
+        """What is there in a key range, good or not (for descending from a range to its keys): its first rows, at most `limit`."""
         ...
 
     def dump(self, path: str, done: Done[Total]) -> None:

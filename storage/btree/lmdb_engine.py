@@ -522,14 +522,14 @@ class LmdbPin:
 
         self._scanner.call(wire.Digest(self._scanner.next_id(), self._pin, lo, hi, bytes_per_second), scanned)
 
-    def rows(self, start: bytes, end: bytes | None, done: Done[list[RowFact]]) -> None:
+    def rows(self, start: bytes, end: bytes | None, limit: int, done: Done[list[RowFact]]) -> None:
         def scanned(answer: Any | ScrubjayError) -> None:
             if isinstance(answer, ScrubjayError):
                 done(answer)
                 return
             done([RowFact(key, int.from_bytes(hash_, "little"), Lsn(lsn)) for key, hash_, lsn in answer])
 
-        self._scanner.call(wire.Rows(self._scanner.next_id(), self._pin, start, end), scanned)
+        self._scanner.call(wire.Rows(self._scanner.next_id(), self._pin, start, end, limit), scanned)
 
     def dump(self, path: str, done: Done[Total]) -> None:
         def dumped(answer: Any | ScrubjayError) -> None:

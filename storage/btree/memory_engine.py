@@ -335,10 +335,12 @@ class MemoryPin:
 
         self._engine.later(len(self._content.rows), work)
 
-    def rows(self, start: bytes, end: bytes | None, done: Done[list[RowFact]]) -> None:
+    def rows(self, start: bytes, end: bytes | None, limit: int, done: Done[list[RowFact]]) -> None:
         def work() -> None:
-            facts = []
+            facts: list[RowFact] = []
             for key in self._content.rows.irange(start, end, inclusive=(True, False)):
+                if len(facts) == limit:
+                    break
                 value = self._content.rows[key]
                 try:
                     row = decode_value(key, value)

@@ -20,7 +20,6 @@ from scrubjay.storage.log.digest import MASK, RangeDigest, Total
 YIELD_BYTES = 1 << 20
 FINDINGS_MAX = 1000
 """Bad keys and structure findings kept of one scan; more are counted in a last line."""
-ROWS_MAX = 100_000
 
 
 class Scanned(NamedTuple):
@@ -142,8 +141,8 @@ def _bounded(findings: list[str]) -> list[str]:
     return [*findings[:FINDINGS_MAX], f"and {len(findings) - FINDINGS_MAX} more"]
 
 
-def scan_rows(reader: TreeReader, start: bytes, end: bytes | None) -> Generator[int, None, list[RowFact]]:
-    """What is there in [start, end), good or not, at most ROWS_MAX rows."""
+def scan_rows(reader: TreeReader, start: bytes, end: bytes | None, limit: int) -> Generator[int, None, list[RowFact]]:
+    """What is there in [start, end), good or not, at most `limit` rows."""
     facts: list[RowFact] = []
     yield 0
     for key, value in reader.raw_rows(start, end):
@@ -152,7 +151,7 @@ def scan_rows(reader: TreeReader, start: bytes, end: bytes | None) -> Generator[
             facts.append(RowFact(key, row_hash(key, row.item), row.lsn))
         except Corrupt:
             facts.append(RowFact(key, 0, lsn_of(value)))
-        if len(facts) >= ROWS_MAX:
+        if len(facts) >= limit:
             break
     return facts
 

@@ -74,6 +74,7 @@ class Rows(msgspec.Struct, tag="rows", array_like=True):
     pin: int
     start: bytes
     end: bytes | None
+    limit: int
 
 
 class Dump(msgspec.Struct, tag="dump", array_like=True):

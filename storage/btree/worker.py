@@ -209,7 +209,9 @@ class ScanRole:
                     steps = scan_digest(reader, request.lo, request.hi)
                     self._jobs.append(_Job(request.id, steps, request.bytes_per_second))
                 case wire.Rows():
-                    self._jobs.append(_Job(request.id, _packed_rows(self._reader(request.pin), request.start, request.end), None))
+                    self._jobs.append(
+                        _Job(request.id, _packed_rows(self._reader(request.pin), request.start, request.end, request.limit), None)
+                    )
                 case wire.Dump():
                     self._jobs.append(_Job(request.id, self._dump(self._reader(request.pin), request.path), None))
                 case _:
@@ -316,8 +318,8 @@ class ScanRole:
         return answers, max(0.0, wait)
 
 
-def _packed_rows(reader: TreeReader, start: bytes, end: bytes | None) -> Generator[int, None, list[tuple[bytes, bytes, int]]]:
-    facts = yield from scan_rows(reader, start, end)
+def _packed_rows(reader: TreeReader, start: bytes, end: bytes | None, limit: int) -> Generator[int, None, list[tuple[bytes, bytes, int]]]:
+    facts = yield from scan_rows(reader, start, end, limit)
     return [(fact.key, fact.hash.to_bytes(16, "little"), fact.lsn) for fact in facts]  # msgpack integers end at 64 bits
 
 

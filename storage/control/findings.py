@@ -7,6 +7,7 @@ aside under a new name, never overwritten: it is evidence, and `trouble` says so
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import Any
 
 import msgspec
 
@@ -79,6 +80,14 @@ class Findings:
             self._drop_one()
         self._write()
         return new
+
+    def named(self, finding: Finding, key: dict[str, Any]) -> None:
+        """What the row of a finding is called. One that is kept no more stays forgotten."""
+        identity = _identity(finding)
+        kept = self._kept.get(identity)
+        if kept is not None and kept.key is None:
+            self._kept[identity] = kept._replace(key=key)
+            self._write()
 
     def set_aside(self, partition: PartitionId, copy: str, evidence: str) -> None:
         """The tree in which these faults of a copy were found lies there from now on. What was found in an earlier tree keeps its own place."""

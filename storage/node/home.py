@@ -32,3 +32,7 @@ class Home(ReplicaHost, Protocol):
     def running(self) -> bool:
         """It neither failed nor stops."""
         ...
+
+    def broken(self, error: Exception) -> None:
+        """Something failed that nobody expected to: the node stops, with a finding."""
+        ...

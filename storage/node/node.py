@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import NamedTuple, ParamSpec
 
-from scrubjay.base.env import Env, Network
+from scrubjay.base.env import Disk, Env, Network
 from scrubjay.base.errors import Corrupt, Internal, ScrubjayError
 from scrubjay.base.ids import ClusterId, Lsn, Member, NodeName, PartitionId, Stamp
 from scrubjay.storage.btree.engine import TreeEngine
@@ -23,6 +23,7 @@ from scrubjay.storage.node.hosting import Hosting
 from scrubjay.storage.node.peers import Peers
 from scrubjay.storage.node.pulse import Pulse
 from scrubjay.storage.node.requests import Requests
+from scrubjay.storage.node.services import Services
 from scrubjay.storage.node.turn import Turn
 from scrubjay.storage.options import StorageOptions
 from scrubjay.storage.replica.host import Driven, Hosted
@@ -58,6 +59,7 @@ class Node:
         env: Env,
         network: Network,
         engine: TreeEngine,
+        disk: Disk,
         wal: WalLog,
         recovered: Recovered,
         options: StorageOptions,
@@ -67,7 +69,7 @@ class Node:
         joining: bool = False,
         alone_since_us: int | None = None,
     ) -> None:
-        """joining: this node never was a member before (`storage.node.identity`). alone_since_us: boot time since which no earlier process of this node can
+        """disk: the node's own folder. joining: this node never was a member before (`storage.node.identity`). alone_since_us: boot time since which no earlier process of this node can
         have said anything; None: since now. It keeps quiet for one D from then."""
         self.name, self.number, self.env = name, number, env
         self.engine, self.wal, self.options, self.events = engine, wal, options, events
@@ -86,6 +88,7 @@ class Node:
         self.pulse.on_beat = self.peers.beat
         self.requests = Requests(self, self.hosting.blocked)
         self.departure = Departure(self)
+        self.services = Services(self, self.hosting, disk)
         self.deadlines = Deadlines(env, self.guarded(self._due))
         wal.on_damage(self._damage)
         network.listen(self.guarded(self.peers.receive))
@@ -111,6 +114,7 @@ class Node:
     def stop(self) -> None:
         """Stop speaking. What is durable stays; call after hand-over and last checkpoints."""
         self.stopping = True
+        self.services.stop()
         self.turn.stop()
         self.deadlines.stop()
         self.pulse.stop()

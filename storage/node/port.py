@@ -24,6 +24,7 @@ from scrubjay.base.ids import Lsn, NodeName, PartitionId, TableId
 from scrubjay.base.together import settle
 from scrubjay.storage.catalogue import FinalSeal, PartitionInfo, TableMeta
 from scrubjay.storage.commands.values import Failure, RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
+from scrubjay.storage.node import errand_messages
 
 A = TypeVar("A")
 
@@ -108,7 +109,7 @@ class HandOver(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=9):
     leaving: tuple[int, ...]
 
 
-Request = Write | Read | Range | AskStatus | AskFacts | Seal | Host | Forget | HandOver
+Request = Write | Read | Range | AskStatus | AskFacts | Seal | Host | Forget | HandOver | errand_messages.Request
 
 
 # --- answers -------------------------------------------------------------------------------------------------------------------------------
@@ -218,7 +219,7 @@ class Fine(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=7):
     """It is done."""
 
 
-Answer = Answered | NodeStatus | Facts | Sealed | Hosted | Fine
+Answer = Answered | NodeStatus | Facts | Sealed | Hosted | Fine | errand_messages.Answer
 """An error comes in the place of any of them, as a Failure (tag 4, docs/formats/command.md)."""
 
 

@@ -38,6 +38,9 @@ class NodeServer:
 
     def ask(self, request: port.Request, done: Answered) -> None:
         """done, at most once: the answer, or a ScrubjayError."""
+        if self.node.services.answers(request):
+            self.node.services.ask(request, lambda answer: done(port.Fine() if answer is None else answer))
+            return
         handler = self._handlers.get(type(request))
         if handler is None:
             done(Internal("nobody here answers this request", request=type(request).__name__))

@@ -263,6 +263,11 @@ class Checkpoints:
         else:
             pin.waiters.append(done)
 
+    def tree_at(self, lsn: Lsn) -> PinnedTree | None:
+        """The tree that is pinned at `lsn`; None if none is, yet or any more."""
+        pin = self._pins.get(lsn)
+        return None if pin is None else pin.tree
+
     def unpin(self, lsn: Lsn) -> None:
         """Let go of a pinned snapshot and of the log it held back."""
         pin = self._pins.pop(lsn, None)

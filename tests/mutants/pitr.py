@@ -143,8 +143,8 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "load-other-total-started",
-        "storage/control/service.py",
-        "                if digest.total() != total:\n                    tree.close()\n                    continue\n",
+        "storage/node/healing.py",
+        "            if digest.total() != request.total.total:\n                tree.close()\n                return Loaded(Sum.of(digest.total()))\n",
         "",
         ("tests/unit/control/test_loaded_copies.py::test_a_restored_copy_that_is_not_what_was_read_never_starts",),
     ),

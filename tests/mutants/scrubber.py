@@ -158,14 +158,14 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "heal-total-unchecked",
-        "storage/control/service.py",
-        "            if digest.total() != total:\n                tree.close()\n                node.engine.set_aside",
-        "            if False:\n                tree.close()\n                node.engine.set_aside",
+        "storage/node/healing.py",
+        "        if digest.total() != request.total.total:\n            tree.close()\n            self._node.engine.set_aside",
+        "        if False:\n            tree.close()\n            self._node.engine.set_aside",
         ("tests/unit/control/test_loaded_copies.py::test_a_healed_copy_that_is_not_its_reference_never_serves",),
     ),
     Mutant(
         "loaded-tree-unscanned",
-        "storage/control/service.py",
+        "storage/node/healing.py",
         '        if result.bad or result.structure:\n            raise Corrupt("the loaded copy does not check"',
         '        if False:\n            raise Corrupt("the loaded copy does not check"',
         (

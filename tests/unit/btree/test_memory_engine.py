@@ -87,7 +87,8 @@ def test_life() -> None:
         expected.add(key(n), row_hash(key(n), b"item%d" % n))
     assert result.digest.encode() == expected.encode()
     assert rig.run(pin.dump, "dump.rows") == expected.total()
-    assert len(rig.run(pin.rows, key(1), key(4))) == 3
+    assert [fact.lsn for fact in rig.run(pin.rows, key(1), key(4), 100)] == [1, 2, 3]
+    assert [fact.lsn for fact in rig.run(pin.rows, key(1), key(4), 2)] == [1, 2]
     with pytest.raises(Exists):
         rig.run(rig.engine.load, P, "dump.rows", at(50))
     tree.close()

@@ -134,7 +134,7 @@ def test_a_copy_healed_while_more_was_archived_follows_the_log_that_was_kept_for
     house.until(lambda: any(copy.state == "behind" for copy in house.service.copies(key)))
     replica = victim.process.node.replicas[key]
     until = house.service.archived(key)
-    let_go = house.service.keep_log(key, until)
+    let_go = house.run(house.service.keep_log(key, until))
     reference = house.run(house.references().rebuild(table, table.partitions[0], until=until, progress=None))
     for _ in range(3):
         archive_more()

@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from scrubjay.base.errors import Corrupt, Invalid, NotLeader, Unavailable
-from scrubjay.base.ids import Lsn, Member, NodeName, PartitionId, TableId
+from scrubjay.base.ids import Lsn, Member, NodeName, PartitionId, Stamp, TableId
 from scrubjay.storage.catalogue import FinalSeal, KeyAttribute, KeySchema, PartitionInfo, TableMeta
 from scrubjay.storage.commands.codec import encode_answer, encode_command
 from scrubjay.storage.commands.values import Failure, RangeRead, ReadAnswer, SwapCommand
+from scrubjay.storage.node import errand_messages as errands
 from scrubjay.storage.node import port, port_codec
 from scrubjay.storage.node.port import Answer, NodePort, Request
 from scrubjay.storage.node.port_codec import Asked, Said, decode_request, decode_said, encode_request, encode_said
@@ -69,6 +70,20 @@ FACTS = port.ReplicaFacts(
     ended_closed=13,
     closed=(1 << 62, Lsn(8), Lsn(7)),
 )
+SUM = errands.Sum(bytes(range(16)), 3)
+ERRANDS: dict[str, errands.Errand] = {
+    "heal": errands.Heal(P, 1, Lsn(7), Stamp(1 << 62), SUM, bytes(32), Lsn(6), None, "rot"),
+    "load": errands.Load(P, 1, SUM),
+    "reread": errands.Reread(P),
+    "survey": errands.Survey(P),
+    "digest": errands.Digest(P, Lsn(7), 1 << 20),
+}
+OUTCOMES: dict[str, errands.Outcome] = {
+    "healed": errands.Healed(),
+    "loaded": errands.Loaded(SUM),
+    "surveyed": errands.Surveyed(Lsn(7), (b"one", b"two")),
+    "scanned": errands.Scanned(bytes(6144), bytes(16), None, (b"bad",), ("fence",), 1 << 40),
+}
 REQUESTS: dict[str, Request] = {
     "write": port.Write(P, encode_command(SwapCommand(b"key", b"item", None, b"new"))),
     "read": port.Read(P, b"key", True, Lsn(7)),
@@ -80,6 +95,18 @@ REQUESTS: dict[str, Request] = {
     "host": port.Host(TABLE, INFO, awaits_base=True),
     "forget": port.Forget(P),
     "hand_over": port.HandOver((1, 3)),
+    **{f"begin_{name}": errands.Begin("id", errand) for name, errand in ERRANDS.items()},
+    "look": errands.Look("id", "note"),
+    "receive": errands.Receive(P, 1 << 40),
+    "chunk": errands.Chunk(1, 1 << 33, b"bytes", 0xFFFFFFFF),
+    "discard": errands.Discard(1),
+    "pin": errands.Pin(P, Lsn(7), 5_000_000),
+    "pinned_rows": errands.PinnedRows(P, Lsn(7), b"from", None),
+    "item": errands.Item(P, b"key", True),
+    "unpin": errands.Unpin(P, Lsn(7)),
+    "hold": errands.Hold(P, "lease", Lsn(7)),
+    "release": errands.Release(P, "lease"),
+    "settle": errands.Settle(P),
 }
 ANSWERS: dict[str, Answer] = {
     "answered": port.Answered(encode_answer(ReadAnswer(b"item", P, 7))),
@@ -88,6 +115,13 @@ ANSWERS: dict[str, Answer] = {
     "sealed": port.Sealed(Lsn(7), 1 << 62, 5),
     "hosted": port.Hosted(True),
     "fine": port.Fine(),
+    "receiving": errands.Receiving(1),
+    "received": errands.Received(1 << 33),
+    "running": errands.Running("note"),
+    **{f"ended_{name}": errands.Ended(outcome, None) for name, outcome in OUTCOMES.items()},
+    "ended_badly": errands.Ended(None, Failure("Corrupt", "no", {"what": "tree"})),
+    "rows": errands.Rows((errands.Fact(b"key", bytes(range(16)), Lsn(7)),), more=True),
+    "found": errands.Found(b"item"),
 }
 
 
@@ -106,6 +140,8 @@ def test_golden_answers(golden: Golden, name: str) -> None:
 def test_every_message_has_its_golden_file() -> None:
     for union, known in ((Request, REQUESTS), (Answer, ANSWERS)):
         assert set(union.__args__) == {type(one) for one in known.values()}
+    assert set(errands.Errand.__args__) == {type(one) for one in ERRANDS.values()}
+    assert set(errands.Outcome.__args__) == {type(one) for one in OUTCOMES.values()}
 
 
 def test_an_error_crosses_as_code_message_and_fields() -> None:
@@ -122,7 +158,7 @@ def test_an_error_crosses_as_code_message_and_fields() -> None:
 def test_the_page_and_the_structs_agree() -> None:
     rows = re.findall(r"^\| (\d*) ?\| ([A-Z]\w+) \| ((?:[a-z_]+(?:, [a-z_]+)*)?) ?\|", PAGE.read_text(), re.MULTILINE)
     wanted = {}
-    for room in (port, port_codec):
+    for room in (port, errands, port_codec):
         for one in vars(room).values():
             if isinstance(one, type) and issubclass(one, msgspec.Struct) and one.__module__ == room.__name__:
                 tag = one.__struct_config__.tag
@@ -135,7 +171,11 @@ def test_the_page_names_the_bound() -> None:
 
 
 def test_no_message_names_a_path() -> None:
-    names = {field for one in (*Request.__args__, *Answer.__args__, port.ReplicaFacts) for field in one.__struct_fields__}
+    names = {
+        field
+        for one in (*Request.__args__, *Answer.__args__, *errands.Errand.__args__, *errands.Outcome.__args__, port.ReplicaFacts)
+        for field in one.__struct_fields__
+    }
     assert not names & {"path", "folder", "file", "rows_path"}
 
 

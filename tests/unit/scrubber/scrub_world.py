@@ -238,7 +238,7 @@ class FakeStore:
         kept = self.models[partition].findings
         kept[:] = [one for one in kept if one not in findings]
 
-    def keep_log(self, partition: PartitionId, lsn: Lsn) -> Callable[[], None]:
+    async def keep_log(self, partition: PartitionId, lsn: Lsn) -> Callable[[], None]:
         self.kept[partition] = self.kept.get(partition, 0) + 1
 
         def let_go() -> None:

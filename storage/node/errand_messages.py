@@ -1,0 +1,288 @@
+"""What is asked of a node about one copy's tree as a whole: heal it, load it, scan it, pin it, keep its log. Values only; no path of a file system.
+
+Row files come in chunks (`Receive`, `Chunk`) and are kept in the node's spool until an errand uses them. What takes long is an *errand*: begun under an id
+that the asker chose (`Begin`), asked about until it is over (`Look`), so that no answer that is lost loses the outcome, and an asker that dies leaves nothing
+half done. Pins and holds of the log end by themselves if their owner is heard of no more. These are part of the node port (`storage.node.port`), which also has
+`Fine`, the answer of those that only say that it is done.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.storage.btree.engine import RowFact
+from scrubjay.storage.commands.values import Failure
+from scrubjay.storage.log.digest import Total
+
+NO_TREE = "-"
+"""The note of a heal that found nothing to set aside."""
+CHUNK_BYTES = (1 << 20) - 4096
+"""Of a row file in one message: with what is around it a frame stays below 1 MiB."""
+LOOK_S = 2.0
+"""How long a node keeps a `Look` at an errand about which there is nothing new."""
+LEASE_S = 60.0
+"""How long the log is held for somebody who is heard of no more."""
+RENEW_S = 15.0
+"""How often a hold is renewed by who wants it."""
+PAGE_ROWS = 4096
+"""Row facts in one answer."""
+KEYS_BYTES_MAX = 512 << 10
+"""Of the keys in one answer. Rows are told page by page; of rotten keys what exceeds it is not named: their rows are in no digest, so a comparison meets them."""
+
+
+class Sum(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """`storage.log.digest.Total` as it crosses. sum: 16 bytes, little-endian."""
+
+    sum: bytes
+    rows: int
+
+    @classmethod
+    def of(cls, total: Total) -> Sum:
+        return cls(total.sum.to_bytes(16, "little"), total.rows)
+
+    @property
+    def total(self) -> Total:
+        return Total(int.from_bytes(self.sum, "little"), self.rows)
+
+
+# --- errands -------------------------------------------------------------------------------------------------------------------------------
+
+
+class Heal(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
+    """Set the copy's tree aside and make it anew from the row file `spooled` (see `Receiving`): its state at the seal `lsn`. It serves again only if the digest
+    recomputed from the loaded bytes is `total`. archived: how far the log is archived as far as anybody knows. ended: closed stamp of the seal `lsn` if it
+    is the log's last, else None.
+
+    Its note: where the old tree lies now, below the node's folder; NO_TREE if there was none. Answer: Healed. Unavailable: it is healed already, or no heal
+    helps; Corrupt: the row file, or the digest.
+    """
+
+    partition: PartitionId
+    spooled: int
+    lsn: Lsn
+    stamp: Stamp
+    total: Sum
+    chain: bytes
+    archived: Lsn
+    ended: Stamp | None
+    reason: str
+
+
+class Load(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=2):
+    """Take the row file as the base of a restored table (state at LSN 0) and begin the log, if its digest is `total`. Answer: Loaded."""
+
+    partition: PartitionId
+    spooled: int
+    total: Sum
+
+
+class Reread(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):
+    """Recompute the digest of a copy from its bytes, whatever LSN it is at. Answer: Loaded."""
+
+    partition: PartitionId
+
+
+class Survey(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4):
+    """Every row of a copy that does not serve which fails its check. Answer: Surveyed."""
+
+    partition: PartitionId
+
+
+class Digest(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5):
+    """Scan the copy as it is pinned at `lsn`. bytes_per_second: pace, None: as fast as it goes. Answer: Scanned."""
+
+    partition: PartitionId
+    lsn: Lsn
+    bytes_per_second: int | None
+
+
+Errand = Heal | Load | Reread | Survey | Digest
+
+
+# --- requests ------------------------------------------------------------------------------------------------------------------------------
+
+
+class Begin(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=40):
+    """id: the asker's own, a UUID. Answer: Fine."""
+
+    id: str
+    errand: Errand
+
+
+class Look(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=41):
+    """How an errand goes. noted: the note that is known. Answer, as soon as there is something new and after LOOK_S at the latest: Running or Ended;
+    Unavailable: this life of the node knows nothing of it."""
+
+    id: str
+    noted: str
+
+
+class Receive(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=42):
+    """Make room for a row file of `size` bytes, for a copy. Answer: Receiving."""
+
+    partition: PartitionId
+    size: int
+
+
+class Chunk(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=43):
+    """Bytes of a row file from `offset` on. crc: masked CRC-32C of them. Answer: Received. Corrupt: not what was sent. Sent again: no harm."""
+
+    spooled: int
+    offset: int
+    data: bytes
+    crc: int
+
+
+class Discard(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=44):
+    """A row file is not wanted any more. Answer: Fine."""
+
+    spooled: int
+
+
+class Pin(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=45):
+    """Pin the copy's tree at exactly the scrub seal `lsn`. Answer: Fine, once it is."""
+
+    partition: PartitionId
+    lsn: Lsn
+    wait_us: int
+
+
+class Settle(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=51):
+    """Answer: Fine, once nothing works on the copy's tree; Unavailable (field `working`) if something does after LOOK_S still."""
+
+    partition: PartitionId
+
+
+class PinnedRows(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=46):
+    """What a pinned copy holds with start <= key < end, good or not, at most PAGE_ROWS. Answer: Rows."""
+
+    partition: PartitionId
+    lsn: Lsn
+    start: bytes
+    end: bytes | None
+
+
+class Item(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=47):
+    """The present version of a row, whatever state the copy is in. Answer: Found. Corrupt: it fails its check."""
+
+    partition: PartitionId
+    key: bytes
+    serving: bool
+    """Only from a copy that serves."""
+
+
+class Unpin(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=48):
+    """The pin, and the log that it held, may go. Answer: Fine."""
+
+    partition: PartitionId
+    lsn: Lsn
+
+
+class Hold(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=49):
+    """Keep the log above `lsn` for LEASE_S from now; again: so long from then. lease: the asker's own id, a UUID. Answer: Fine."""
+
+    partition: PartitionId
+    lease: str
+    lsn: Lsn
+
+
+class Release(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=50):
+    """Answer: Fine."""
+
+    partition: PartitionId
+    lease: str
+
+
+Request = Begin | Look | Receive | Chunk | Discard | Pin | PinnedRows | Item | Unpin | Hold | Release | Settle
+
+
+# --- answers -------------------------------------------------------------------------------------------------------------------------------
+
+
+class Receiving(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=41):
+    """spooled: the number of the row file in the node's spool."""
+
+    spooled: int
+
+
+class Received(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=42):
+    """upto: bytes of the file that are here, without a gap."""
+
+    upto: int
+
+
+class Running(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=43):
+    """note: what the errand has to say so far."""
+
+    note: str
+
+
+class Healed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=44):
+    """The copy serves."""
+
+
+class Loaded(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=45):
+    """total: recomputed from the copy's bytes."""
+
+    total: Sum
+
+
+class Surveyed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=46):
+    """applied: LSN up to which the copy had applied. bad: keys, as found, of rows that fail their check."""
+
+    applied: Lsn
+    bad: tuple[bytes, ...]
+
+
+class Scanned(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=47):
+    """As `storage.btree.engine.ScanResult`. digest: `RangeDigest.encode()`. lo, hi: the range it is over."""
+
+    digest: bytes
+    lo: bytes
+    hi: bytes | None
+    bad: tuple[bytes, ...]
+    structure: tuple[str, ...]
+    bytes_read: int
+
+
+Outcome = Healed | Loaded | Surveyed | Scanned
+
+
+class Ended(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=48):
+    """An errand is over: one of the two."""
+
+    outcome: Outcome | None
+    failure: Failure | None
+
+
+class Fact(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """`storage.btree.engine.RowFact` as it crosses. hash: 16 bytes, little-endian."""
+
+    key: bytes
+    hash: bytes
+    lsn: Lsn
+
+    @classmethod
+    def of(cls, fact: RowFact) -> Fact:
+        return cls(fact.key, fact.hash.to_bytes(16, "little"), fact.lsn)
+
+    @property
+    def fact(self) -> RowFact:
+        return RowFact(self.key, int.from_bytes(self.hash, "little"), self.lsn)
+
+
+class Rows(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=49):
+    """more: there are others behind the last one."""
+
+    rows: tuple[Fact, ...]
+    more: bool
+
+
+class Found(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=50):
+    """item: canonical bytes; None: there is no such row."""
+
+    item: bytes | None
+
+
+Answer = Receiving | Received | Running | Ended | Rows | Found

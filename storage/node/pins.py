@@ -1,0 +1,168 @@
+"""Copies pinned at a scrub's seal, what is read of them, and the log that is kept for somebody: all of it ends by itself.
+
+A pin is known by its partition and the LSN of the seal, which one scrub asked for; it ends at its time (`StorageOptions.pin_timeout_us`). A hold of the log is
+a lease: it ends LEASE_S after its owner was last heard of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scrubjay.base.env import Future, Timer
+from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.ids import Lsn, PartitionId
+from scrubjay.base.together import settle
+from scrubjay.storage.btree.engine import PinnedTree, RowFact, ScanResult
+from scrubjay.storage.node.errand_messages import (
+    KEYS_BYTES_MAX,
+    LEASE_S,
+    PAGE_ROWS,
+    Digest,
+    Fact,
+    Found,
+    Hold,
+    Item,
+    Pin,
+    PinnedRows,
+    Release,
+    Rows,
+    Scanned,
+    Unpin,
+)
+from scrubjay.storage.node.errands import Note
+from scrubjay.storage.node.home import Home
+from scrubjay.storage.replica import Replica
+
+HOLDS_MAX = 1000
+"""Of one node; whoever wants another asks again."""
+
+
+@dataclass(slots=True)
+class _Held:
+    replica: Replica
+    lsn: Lsn
+    timer: Timer
+
+
+class Pins:
+    """Of one node."""
+
+    def __init__(self, node: Home) -> None:
+        self._node = node
+        self._holds: dict[tuple[PartitionId, str], _Held] = {}
+
+    # ------------------------------------------------------------------ pins
+
+    async def pin(self, request: Pin) -> None:
+        """Raises Unavailable, or Corrupt (the tree cannot be opened)."""
+        replica = copy_on(self._node, request.partition)
+        future: Future[Any] = self._node.env.tasks.future()
+
+        def late() -> None:
+            if not future.done():
+                future.set_exception(Unavailable("the copy was not pinned in time", node=self._node.name, lsn=request.lsn))
+
+        def done(result: PinnedTree | ScrubjayError) -> None:
+            if not future.done():  # else the pin stays for whoever asks again, until its time
+                settle(future, result if isinstance(result, ScrubjayError) else None)
+
+        timer = self._node.env.tasks.call_later(request.wait_us / 1e6, late)
+        replica.checkpoints.pinned(request.lsn, done)
+        try:
+            await future
+        finally:
+            timer.cancel()
+
+    def unpin(self, request: Unpin) -> None:
+        replica = self._node.replicas.get(request.partition)
+        if replica is not None:
+            replica.checkpoints.unpin(request.lsn)
+
+    def _pinned(self, partition: PartitionId, lsn: Lsn) -> tuple[Replica, PinnedTree]:
+        replica = copy_on(self._node, partition)
+        tree = replica.checkpoints.tree_at(lsn)
+        if tree is None:
+            raise Unavailable("the copy is not pinned (any more)", partition=partition, node=self._node.name, lsn=lsn)
+        return replica, tree
+
+    def _still(self, replica: Replica, tree: PinnedTree, lsn: Lsn) -> None:
+        """What was read of a pin that has ended meanwhile may be anything."""
+        if replica.checkpoints.tree_at(lsn) is not tree:
+            raise Unavailable("the pin ended while it was read", partition=replica.partition, node=self._node.name, lsn=lsn)
+
+    async def digest(self, request: Digest, note: Note) -> Scanned:
+        """As slow as the pace that was asked for: bounded by the pin, which ends at its time, and the scan with it."""
+        replica, tree = self._pinned(request.partition, request.lsn)
+        future: Future[Any] = self._node.env.tasks.future()
+        tree.digest(replica.lo, replica.hi, bytes_per_second=request.bytes_per_second, done=lambda result: settle(future, result))
+        found: ScanResult = await future
+        self._still(replica, tree, request.lsn)
+        return Scanned(found.digest.encode(), replica.lo, replica.hi, named(found.bad), found.structure, found.bytes_read)
+
+    async def rows(self, request: PinnedRows) -> Rows:
+        replica, tree = self._pinned(request.partition, request.lsn)
+        future: Future[Any] = self._node.env.tasks.future()
+        tree.rows(request.start, request.end, PAGE_ROWS, lambda result: settle(future, result))
+        found: list[RowFact] = await future
+        self._still(replica, tree, request.lsn)
+        told = found[: within([fact.key for fact in found])]
+        return Rows(tuple([Fact.of(fact) for fact in told]), more=len(told) < len(found) or len(found) == PAGE_ROWS)
+
+    def item(self, request: Item) -> Found:
+        replica = copy_on(self._node, request.partition)
+        if replica.tree is None or (request.serving and not replica.status.serves):
+            raise Unavailable("this copy names no rows", partition=request.partition, node=self._node.name, state=replica.state)
+        return Found(replica.find(request.key))
+
+    # ------------------------------------------------------------------ the log
+
+    def hold(self, request: Hold) -> None:
+        """Keep the log above an LSN, or go on keeping it."""
+        replica = copy_on(self._node, request.partition)
+        name = request.partition, request.lease
+        timer = self._node.env.tasks.call_later(LEASE_S, lambda: self._let_go(name))
+        before = self._holds.get(name)
+        if before is not None and before.replica is replica and before.lsn == request.lsn:
+            before.timer.cancel()
+            before.timer = timer
+            return
+        if before is None and len(self._holds) >= HOLDS_MAX:
+            timer.cancel()
+            raise Unavailable("too much of the log is held for others", node=self._node.name, holds=len(self._holds))
+        replica.checkpoints.hold(request.lsn)
+        self._let_go(name)
+        self._holds[name] = _Held(replica, request.lsn, timer)
+
+    def release(self, request: Release) -> None:
+        self._let_go((request.partition, request.lease))
+
+    def _let_go(self, name: tuple[PartitionId, str]) -> None:
+        held = self._holds.pop(name, None)
+        if held is not None:
+            held.timer.cancel()
+            held.replica.checkpoints.release_hold(held.lsn)
+
+
+def copy_on(node: Home, partition: PartitionId) -> Replica:
+    """Raises Unavailable if it does not run there."""
+    replica = node.replicas.get(partition) if node.running else None
+    if replica is None:
+        raise Unavailable("this copy is down", partition=partition, node=node.name)
+    return replica
+
+
+def within(keys: Sequence[bytes]) -> int:
+    """How many of the keys, from the first on, one answer may hold."""
+    size = 0
+    for count, key in enumerate(keys):
+        size += len(key)
+        if size > KEYS_BYTES_MAX:
+            return count
+    return len(keys)
+
+
+def named(keys: Sequence[bytes]) -> tuple[bytes, ...]:
+    """As many of the keys as one answer may name."""
+    return tuple(keys[: within(keys)])
