@@ -22,6 +22,7 @@ from scrubjay.scrubber.findings import Naming
 from scrubjay.scrubber.meter import Meter
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.outcome import Pass
+from scrubjay.scrubber.plan import why_not_scanned
 from scrubjay.scrubber.reference import Reference, References
 from scrubjay.storage.btree.engine import RowFact, ScanResult
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
@@ -116,7 +117,7 @@ class Passes:
         absent: list[Absentee] = []
         wanted: list[Copy] = []
         for copy in sorted(self._port.copies(self._partition), key=lambda one: one.number):
-            missed = _not_scannable(copy)
+            missed = why_not_scanned(copy)
             if missed is None:
                 wanted.append(copy)
             else:
@@ -226,15 +227,6 @@ class Passes:
     def _reference_moved(self, facts: dict[str, Any]) -> None:
         if isinstance(facts.get("raw_bytes"), int):
             self._meter.moved(ARCHIVE, facts["raw_bytes"])
-
-
-def _not_scannable(copy: Copy) -> Absentee | None:
-    """Why a copy cannot be scanned; None if it can."""
-    if copy.kind != "storage":
-        return Absentee(copy.node, copy.kind, "log_not_read")
-    if copy.state == "ok" or (copy.state == SUSPECT and copy.scannable):
-        return None
-    return Absentee(copy.node, copy.kind, copy.state, rotten=copy.state == SUSPECT)
 
 
 def _absentee(copy: Copy, error: ScrubjayError) -> Absentee:

@@ -13,7 +13,7 @@ from scrubjay.base.env import Disk, Env, Jobs
 from scrubjay.base.errors import FORGED, HOLE, Corrupt, Internal, Missing
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.scrubber.jobs import FACTS, ITEMS, REFERENCE, TRACE, facts_of
-from scrubjay.scrubber.reference import Origin, Progress, Reference
+from scrubjay.scrubber.reference import Cost, Origin, Progress, Reference
 from scrubjay.scrubber.shelves import Shelf, ShelfBase, Shelves, fault_at
 from scrubjay.storage.btree.engine import RowFact
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
@@ -41,6 +41,15 @@ class ArchiveReferences:
         """At start: remove what a killed process left behind."""
         for name in self._disk.listdir(FOLDER):
             self._disk.remove(f"{FOLDER}/{name}")
+
+    def cost(self, table: TableMeta, info: PartitionInfo, *, until: Lsn) -> Cost | None:
+        shelf = self._shelves.seen(table.table_id, info.partition_id, upto=until)
+        if shelf is None:
+            return None
+        base = None if shelf.base is None else shelf.base.entry
+        size = 0 if base is None else base.size
+        stored, raw = (sum(one.row.stored for one in shelf.segments), sum(one.row.raw for one in shelf.segments))
+        return Cost(None if base is None else Lsn(base.lsn), len(shelf.segments), size + stored, size + raw)
 
     async def rebuild(self, table: TableMeta, info: PartitionInfo, *, until: Lsn, progress: Progress | None) -> Reference:
         damage: list[Fault] = []

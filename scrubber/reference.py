@@ -41,8 +41,21 @@ class Origin(NamedTuple):
     object: str | None
 
 
+class Cost(NamedTuple):
+    """What a rebuild reads. base_lsn: the base it begins with (None: the log from its beginning). stored: bytes to fetch, raw: what they hold."""
+
+    base_lsn: Lsn | None
+    segments: int
+    stored: int
+    raw: int
+
+
 class References(Protocol):
     """Rebuilds references. Every call may raise Unavailable."""
+
+    def cost(self, table: TableMeta, info: PartitionInfo, *, until: Lsn) -> Cost | None:
+        """Of a rebuild to `until`, by the archive as it was last seen; nobody is asked. None: nothing of the partition has been seen. Never raises."""
+        ...
 
     async def rebuild(self, table: TableMeta, info: PartitionInfo, *, until: Lsn, progress: Progress | None) -> Reference:
         """From the archive alone, every checksum, seal and the chain checked on the way.

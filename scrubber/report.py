@@ -8,6 +8,7 @@ from typing import Any
 
 from scrubjay.base.times import utc_text
 from scrubjay.scrubber.conclude import CopyVerdict
+from scrubjay.scrubber.plan import ScrubPlan
 from scrubjay.scrubber.verdict import Verdict, exit_code, worst
 from scrubjay.storage.service_port import Finding
 
@@ -107,11 +108,12 @@ class TableReport:
 
 @dataclass(frozen=True, slots=True)
 class ScrubReport:
-    """A whole run. seconds: wall time of the run."""
+    """A whole run. seconds: wall time of the run. plan: what it set out to do (None: it was not planned)."""
 
     tables: tuple[TableReport, ...]
     seconds: float
     notes: tuple[str, ...] = field(default=())
+    plan: ScrubPlan | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -141,6 +143,7 @@ class ScrubReport:
                 "bytes": sum(part.bytes for part in parts),
                 "seconds": round(self.seconds, 3),
             },
+            "plan": None if self.plan is None else self.plan.as_json(),
             "notes": list(self.notes),
         }
 

@@ -1,14 +1,14 @@
-"""A scrub run: which partitions, in which order, how many at once, and the report of all of them."""
+"""A scrub run: plans it, carries the plan out, some partitions at once, and reports all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from scrubjay.base.env import Env
-from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import PartitionId
 from scrubjay.base.together import in_parallel
 from scrubjay.scrubber.conclude import CopyVerdict
@@ -16,52 +16,16 @@ from scrubjay.scrubber.evidence import ARCHIVE
 from scrubjay.scrubber.ledger import SCRUB, Ledger, PartitionProof, Proof
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.partition import PartitionScrub
+from scrubjay.scrubber.plan import ScrubPlan, Target, choose, live, plan_scrub
 from scrubjay.scrubber.reference import References
 from scrubjay.scrubber.report import PartitionReport, ScrubReport, TableReport
 from scrubjay.scrubber.verdict import Verdict
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.service_port import ServicePort
 
 Progress = Callable[[dict[str, Any]], None]
 
-SCRUBBED = ("ACTIVE", "UPDATING")
-"""Table states whose partitions have replicas that serve."""
 DROPPED = "table_dropped"
 """Reason of a partition that could not be compared because its table was deleted meanwhile."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    table: TableMeta
-    info: PartitionInfo
-
-
-def choose(tables: Sequence[TableMeta], *, chosen: Sequence[str] | None, partition: str | None) -> list[Target]:
-    """The partitions a run covers. chosen: ids or names of live tables, None: all. Pure.
-
-    Raises Unavailable with error_code ResourceNotFound: no such live table, or no such partition in what was chosen.
-    """
-    live = _live(tables)
-    for name in chosen or ():
-        if not any(name in (one.table_id, one.name) for one in live):
-            raise Unavailable("no such table", error_code="ResourceNotFound", asked=name, found="no live table has that name or id")
-    wanted = [one for one in live if chosen is None or one.table_id in chosen or one.name in chosen]
-    targets = [Target(one, info) for one in wanted for info in one.partitions if partition in (None, info.partition_id)]
-    if partition is not None and not targets:
-        raise Unavailable("no such partition", error_code="ResourceNotFound", asked=partition, found="no live table chosen has it")
-    return targets
-
-
-def _live(tables: Sequence[TableMeta]) -> list[TableMeta]:
-    return [one for one in tables if one.status in SCRUBBED and (one.restore_of is None or not one.restore_of.in_progress)]
-
-
-def order(targets: Sequence[Target], proofs: Sequence[PartitionProof]) -> list[Target]:
-    """The least recently matched first; those never matched before all others. Pure."""
-    matched = {
-        proof.partition: proof.at_us for proof in proofs if proof.depth == SCRUB and (proof.verdict == Verdict.MATCH.value or proof.healed)
-    }
-    return sorted(targets, key=lambda one: (matched.get(one.info.partition_id, -1), one.table.table_id, one.info.lo))
 
 
 async def scrub(
@@ -74,23 +38,29 @@ async def scrub(
     tables: Sequence[str] | None = None,
     partition: str | None = None,
     progress: Progress | None = None,
+    planned: Callable[[ScrubPlan], None] | None = None,
 ) -> ScrubReport:
-    """Scrub every live partition chosen and report. Raises Unavailable (unknown table or partition); all else is in the report.
+    """Scrub every live partition chosen, by a plan, and report. planned: hears of the plan before it is carried out. Raises Unavailable (unknown table or partition); all else is in the report.
 
     What was found outside a scrub is given up only once the report that tells of it is in the ledger, and only what that report tells: a finding made
     since waits for the next run. If the ledger cannot be written, what this run itself found goes to the store's findings, so that it is not lost either.
     """
     began = env.clock.boot_us()
     started = env.clock.wall_us()
-    targets = choose(port.tables(), chosen=tables, partition=partition)
+    chosen = choose(port.tables(), chosen=tables, partition=partition)
     notes: list[str] = []
     run: int | None = None
+    proofs: Sequence[PartitionProof] = ()
     if ledger is not None:
         try:
-            targets = order(targets, await ledger.partitions())
+            proofs = await ledger.partitions()
             run = await ledger.begin_run(started)
         except ScrubjayError as error:
             notes.append(f"the ledger could not be used: {error}")
+    plan = _plan(port, references, chosen, proofs, options)
+    if planned is not None:
+        planned(plan)
+    targets = [one.target for one in plan.parts]
     done = read = shown = 0
     under_way: dict[str, int] = {}
 
@@ -106,7 +76,7 @@ async def scrub(
         nonlocal done, read
         name = target.info.partition_id
         report = await _scrub_one(env, port, references, target, options, partial(tell, name), notes)
-        if report.verdict is Verdict.UNVERIFIED and not any(one.table_id == target.table.table_id for one in _live(port.tables())):
+        if report.verdict is Verdict.UNVERIFIED and not any(one.table_id == target.table.table_id for one in live(port.tables())):
             report = replace(report, reason=DROPPED)
         await _remember(env, ledger, target, report, notes)
         done += 1
@@ -114,8 +84,8 @@ async def scrub(
         tell(name, "partition done", 0)
         return report
 
-    reports = await in_parallel(env.tasks, one, targets, lanes=options.lanes, name="scrub")
-    report = ScrubReport(_by_table(targets, reports), (env.clock.boot_us() - began) / 1e6, tuple(notes))
+    reports = await in_parallel(env.tasks, one, targets, lanes=plan.lanes, name="scrub")
+    report = ScrubReport(_by_table(targets, reports), (env.clock.boot_us() - began) / 1e6, tuple(notes), plan)
     kept = ledger is None
     if ledger is not None and run is not None:
         verdict = report.verdict.value
@@ -130,6 +100,21 @@ async def scrub(
         else:
             _hand_back(port, part)
     return report
+
+
+def _plan(
+    port: ServicePort, references: References, chosen: Sequence[Target], proofs: Sequence[PartitionProof], options: ScrubOptions
+) -> ScrubPlan:
+    """What is known without asking anybody: nothing is listed and nothing is sealed for a plan."""
+    ids = [one.info.partition_id for one in chosen]
+    costs = {one.info.partition_id: references.cost(one.table, one.info, until=port.archived(one.info.partition_id)) for one in chosen}
+    return plan_scrub(
+        chosen,
+        proofs,
+        copies={one: port.copies(one) for one in ids},
+        costs={partition: cost for partition, cost in costs.items() if cost is not None},
+        lanes=options.lanes,
+    )
 
 
 def _hand_back(port: ServicePort, part: PartitionReport) -> None:

@@ -63,6 +63,7 @@ class ScrubService:
                     tables=tables,
                     partition=partition,
                     progress=tell,
+                    planned=lambda plan: self._log(f"scrub planned: {plan}"),
                 )
             finally:
                 self._started_us = None

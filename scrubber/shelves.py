@@ -56,6 +56,10 @@ class Shelves(Protocol):
         """By a new look. A hole in front of `upto` ends the segments. without: object keys of base manifests not to use."""
         ...
 
+    def seen(self, table: str, partition: str, *, upto: Lsn) -> Shelf | None:
+        """As of the last look; None: there was none, or it saw nothing. Never raises."""
+        ...
+
     async def names(self, table: str, partition: str) -> list[SegmentKey]:
         """Every segment object that counts, rising; as of the last look."""
         ...
@@ -79,30 +83,11 @@ class StoreShelves:
     async def shelf(self, table: str, partition: str, *, upto: Lsn, without: tuple[str, ...] = ()) -> Shelf:
         await self._index.refresh(now_us=self._clock.wall_us(), table=table, partition=partition)
         index = self._index.partitions.get((table, partition))
-        if index is None:
-            return Shelf(None, (), (), ((1, upto),) if upto else ())
-        facts = index.facts()
-        facts = facts._replace(marks=[*facts.marks, Mark(upto, None)])  # the cluster says that it is archived up to there
-        found = coverage(facts)
-        where = (self._index.cluster, table, partition)
-        left = tuple(one.start() for one in index.bases if build(one.key(*where)) in without)
-        told = [(one.lsn, one.last) for one in index.problems if one.lsn is not None and one.last is not None]
-        gaps = [(hole.first_lsn, min(hole.last_lsn, upto)) for hole in found.window.holes if hole.first_lsn <= upto]
-        try:
-            path = path_to(facts, found, lsn=upto, without=left)
-            start, spans = path.start, path.spans
-        except Missing:
-            start, spans = None, found.thread
-        rows = {(row.first, row.last, row.chain): row for row in index.best()}
-        segments = [rows[one.first, one.last, one.chain] for one in spans if one.first <= upto]
-        bases = [one for one in index.bases if one.start() == start]
-        return Shelf(
-            ShelfBase(bases[-1], bases[-1].key(*where)) if bases else None,
-            tuple(ShelfSegment(row, row.key(*where)) for row in segments),
-            tuple(index.problems),
-            tuple(rest for gap in gaps if (rest := untold(gap, told)) is not None),
-            _astray(index, found),
-        )
+        return Shelf(None, (), (), ((1, upto),) if upto else ()) if index is None else shelf_of(index, upto=upto, without=without)
+
+    def seen(self, table: str, partition: str, *, upto: Lsn) -> Shelf | None:
+        index = self._index.partitions.get((table, partition))
+        return None if index is None else shelf_of(index, upto=upto)
 
     async def names(self, table: str, partition: str) -> list[SegmentKey]:
         index = self._index.partitions.get((table, partition))
@@ -124,6 +109,32 @@ class StoreShelves:
 
     def distrust(self, damage: Fault) -> None:
         self._index.distrust([damage.object], kind=damage.kind, detail=damage.detail)
+
+
+def shelf_of(index: PartitionIndex, *, upto: Lsn, without: tuple[str, ...] = ()) -> Shelf:
+    """What `archiver.coverage` says of the partition, as objects to read. Pure."""
+    facts = index.facts()
+    facts = facts._replace(marks=[*facts.marks, Mark(upto, None)])  # the cluster says that it is archived up to there
+    found = coverage(facts)
+    where = (index.cluster, index.table, index.partition)
+    left = tuple(one.start() for one in index.bases if build(one.key(*where)) in without)
+    told = [(one.lsn, one.last) for one in index.problems if one.lsn is not None and one.last is not None]
+    gaps = [(hole.first_lsn, min(hole.last_lsn, upto)) for hole in found.window.holes if hole.first_lsn <= upto]
+    try:
+        path = path_to(facts, found, lsn=upto, without=left)
+        start, spans = path.start, path.spans
+    except Missing:
+        start, spans = None, found.thread
+    rows = {(row.first, row.last, row.chain): row for row in index.best()}
+    segments = [rows[one.first, one.last, one.chain] for one in spans if one.first <= upto]
+    bases = [one for one in index.bases if one.start() == start]
+    return Shelf(
+        ShelfBase(bases[-1], bases[-1].key(*where)) if bases else None,
+        tuple(ShelfSegment(row, row.key(*where)) for row in segments),
+        tuple(index.problems),
+        tuple(rest for gap in gaps if (rest := untold(gap, told)) is not None),
+        _astray(index, found),
+    )
 
 
 def _astray(index: PartitionIndex, found: Coverage) -> tuple[str, ...]:

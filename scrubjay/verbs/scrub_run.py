@@ -90,6 +90,7 @@ VERB = Verb(
         "healed": None,
         "tables": [],
         "totals": {"partitions": None, "rows": None, "bytes": None, "seconds": None},
+        "plan": None,
     },
     options=_options,
     run=_run,

@@ -285,4 +285,25 @@ MUTANTS: list[Mutant] = [
         " if copy in evidence else found\n",
         ("tests/unit/scrubber/test_scrub_run.py::test_what_was_set_aside_and_is_not_proven_since_is_called_quarantined",),
     ),
+    Mutant(
+        "stalest-last",
+        "scrubber/plan.py",
+        "matched.get(one.info.partition_id, -1), ",
+        "-matched.get(one.info.partition_id, -1), ",
+        ("tests/unit/scrubber/test_scrub_plan.py::test_the_stalest_comes_first_and_a_mismatch_is_no_match",),
+    ),
+    Mutant(
+        "plan-not-followed",
+        "scrubber/run.py",
+        "    targets = [one.target for one in plan.parts]\n",
+        "    targets = [one.target for one in reversed(plan.parts)]\n",
+        ("tests/unit/scrubber/test_scrub_plan.py::test_what_is_done_is_what_was_planned",),
+    ),
+    Mutant(
+        "log-replicas-pinned",
+        "scrubber/plan.py",
+        '    if copy.kind != "storage":\n',
+        "    if False:\n",
+        ("tests/unit/scrubber/test_scrub_plan.py::test_each_copy_is_read_or_left_out_with_its_reason",),
+    ),
 ]

@@ -11,7 +11,7 @@ from scrubjay.base.checksum import row_hash
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, Member, NodeName, PartitionId, Stamp, TableId
-from scrubjay.scrubber.reference import Origin, Reference
+from scrubjay.scrubber.reference import Cost, Origin, Reference
 from scrubjay.storage.btree.engine import RowFact, ScanResult
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
 from scrubjay.storage.items.encoding import encode_item
@@ -289,6 +289,10 @@ class FakeReferences:
         self.made = 0
         self.discarded: list[str] = []
         self.lost = False
+
+    def cost(self, table: TableMeta, info: PartitionInfo, *, until: Lsn) -> Cost | None:
+        base = self.store.models[info.partition_id].bases[-1][0] if self.store.models[info.partition_id].bases else None
+        return Cost(Lsn(base) if base else None, 3, 5000, 20_000) if until else None
 
     async def rebuild(self, table: TableMeta, info: PartitionInfo, *, until: Lsn, progress: Any) -> Reference:
         model = self.store.models[info.partition_id]

@@ -304,6 +304,23 @@ def test_a_forged_segment_with_sound_sums_is_named() -> None:
     assert "forged" in {one.finding.kind for one in part.findings}
 
 
+def test_what_a_rebuild_will_read_is_known_before_it() -> None:
+    """From what was seen last; and what nobody has looked at yet is not guessed."""
+    world = World()
+    (table,) = world.store.tables()
+    info = table.partitions[0]
+    assert world.references.cost(table, info, until=Lsn(1)) is None
+    _, part = world.scrub()
+    assert part.lsn is not None
+    until = Lsn(part.lsn)
+    world.loop.run(world.index.refresh(now_us=world.loop.wall_us()))
+    cost = world.references.cost(table, info, until=until)
+    reference = world.loop.run(world.references.rebuild(table, info, until=until, progress=None))
+    assert cost is not None
+    assert (cost.base_lsn, cost.stored, cost.raw) == (reference.base_lsn, reference.bytes, reference.base_raw + reference.log_raw)
+    world.references.discard(reference)
+
+
 @pytest.mark.parametrize("damage", ["flip", "lose", "manifest"])
 def test_a_base_that_rotted_is_named_and_done_without(damage: str) -> None:
     world = World()

@@ -15,8 +15,9 @@ from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.scrubber.compare import differences_in
 from scrubjay.scrubber.evidence import Side
 from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.plan import choose, order
 from scrubjay.scrubber.report import ScrubReport
-from scrubjay.scrubber.run import choose, order, scrub
+from scrubjay.scrubber.run import scrub
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.scrubber.verdict import Verdict
 from scrubjay.sim.lone import LoneHost

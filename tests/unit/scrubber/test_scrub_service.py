@@ -39,6 +39,7 @@ def test_runs_queue_and_status_tells_of_both() -> None:
     assert told[-1] == {"phase": "partition done", "done": 1, "total": 1, "unit": "partitions", "bytes": first.result()["totals"]["bytes"]}
     seals = [lsn for lsn, *_ in store.seals]
     assert len(seals) == 2
+    assert [line for line in lines if line.startswith("scrub planned: 1 partitions")] == [f"scrub planned: {line}" for line in 2 * [PLAN]]
     model.copies[next(iter(model.copies))].bad.add(storage_key(1))
     report = loop.run(service.run())
     json.dumps(report)
@@ -54,6 +55,9 @@ def test_runs_queue_and_status_tells_of_both() -> None:
     loop.run(again.run())
     later = loop.run(again.history())
     assert [len(run["findings"]) for run in later["runs"]] == [0, 1, 0, 0], "what a scrub found stays readable after the next one"
+
+
+PLAN = "1 partitions, 2 at a time: 1 seals, 3 copies to read, 1 references to rebuild, about 65000 bytes"
 
 
 def test_a_cancelled_waiter_does_not_hold_up_the_others() -> None:
