@@ -14,8 +14,8 @@ import time
 
 from scrubjay.base.hlc import HybridClock, stamp_of
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, uuid_bytes
-from scrubjay.storage.consensus.config import GroupConfig, GroupStart
 from scrubjay.storage.consensus.group import Group
+from scrubjay.storage.consensus.group_config import GroupConfig, GroupStart
 from scrubjay.storage.consensus.liveness import Liveness
 from scrubjay.storage.consensus.membership import Membership
 from scrubjay.storage.consensus.messages import Chosen, NodeMessage, PartitionMessage, decode_frame, encode_frame

@@ -17,8 +17,8 @@ from scrubjay.base.hlc import HybridClock
 from scrubjay.base.ids import Ballot, Lsn, Member, NodeName, PartitionId, Stamp, uuid_bytes
 from scrubjay.sim.checkers.group import CHAIN_START, GroupChecker, chain
 from scrubjay.sim.group_wal import GroupWal
-from scrubjay.storage.consensus.config import GroupConfig, GroupStart
 from scrubjay.storage.consensus.group import Group
+from scrubjay.storage.consensus.group_config import GroupConfig, GroupStart
 from scrubjay.storage.consensus.liveness import Liveness
 from scrubjay.storage.consensus.membership import Membership
 from scrubjay.storage.consensus.messages import Chosen, Shell, decode_frame

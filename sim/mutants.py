@@ -18,12 +18,12 @@ from scrubjay.storage.consensus.acceptor import Acceptor
 from scrubjay.storage.consensus.allegiance import Allegiance
 from scrubjay.storage.consensus.campaign import Campaigner
 from scrubjay.storage.consensus.closed import ClosedTime
+from scrubjay.storage.consensus.group_state import Campaign, Leadership, Piece, Staging
 from scrubjay.storage.consensus.leading import Leader
 from scrubjay.storage.consensus.lease import Lease
 from scrubjay.storage.consensus.liveness import Liveness
 from scrubjay.storage.consensus.messages import Stage
 from scrubjay.storage.consensus.ready import Now, Ready
-from scrubjay.storage.consensus.state import Campaign, Leadership, Piece, Staging
 from scrubjay.storage.node.turn import Turn
 from scrubjay.storage.replica.host import Driven
 

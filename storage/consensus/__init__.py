@@ -1,6 +1,6 @@
 """The replication group of a partition as a pure state machine, and the grants between nodes under its leases. No I/O, no clock of its own, no coroutine.
 
-`group.Group` is the face: it wires the roles below to one `state.State` and is driven by a shell (`storage/node/turn.py`). From the top down:
+`group.Group` is the face: it wires the roles below to one `group_state.GroupState` and is driven by a shell (`storage/node/turn.py`). From the top down:
 
     group        events in, `Ready` out; which role a message is for
     leading      a leader: proposes, counts a quorum, keeps its table of followers     replication, handover: what it sends, how it goes
@@ -10,7 +10,7 @@
     election     whether (`Election.may_campaign`) and when a member campaigns
     allegiance   to whom a member is bound                                             closed: which stamps are closed
     lease        whether the leader's lease is held (`Lease.held`)                     adoption: how a log changes hands, and where it is cut
-    state        what the roles share: ballots, log, campaign, leadership
+    group_state  what the roles share: ballots, log, campaign, leadership
     membership   who is a member and what a quorum is; liveness: grants between nodes; follower: one, as its leader sees it; group_log; outbox: what waits for a sync
-    config, options, ready, messages: what is given to a group, and what passes between groups and shells
+    group_config, options, ready, messages: what is given to a group, and what passes between groups and shells
 """

@@ -10,11 +10,11 @@ from scrubjay.base.ids import Ballot, Lsn, Member, ballot_owner
 from scrubjay.storage.consensus.adoption import adopt, stage
 from scrubjay.storage.consensus.allegiance import Allegiance
 from scrubjay.storage.consensus.election import Election
+from scrubjay.storage.consensus.group_state import GroupState, Staging
 from scrubjay.storage.consensus.messages import Accept, Accepted, Behind, Chosen, Fetch, Fetched, Prepare, Promise, Refused, Snapshot, Stage
 from scrubjay.storage.consensus.outbox import NONE
 from scrubjay.storage.consensus.ready import Now
 from scrubjay.storage.consensus.resignation import Resignation
-from scrubjay.storage.consensus.state import Staging, State
 from scrubjay.storage.wal import port as wal
 
 
@@ -23,7 +23,7 @@ class Acceptor:
 
     __slots__ = ("_allegiance", "_election", "_resignation", "_state")
 
-    def __init__(self, state: State, allegiance: Allegiance, election: Election, resignation: Resignation) -> None:
+    def __init__(self, state: GroupState, allegiance: Allegiance, election: Election, resignation: Resignation) -> None:
         self._state = state
         self._allegiance = allegiance
         self._election = election

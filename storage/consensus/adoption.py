@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scrubjay.storage.consensus.state import Staging, State
+from scrubjay.storage.consensus.group_state import GroupState, Staging
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.wal import port as wal
 
 
-def stage(state: State, staging: Staging, records: Sequence[Record]) -> None:
+def stage(state: GroupState, staging: Staging, records: Sequence[Record]) -> None:
     """Queue records of an adoption; those staged already are skipped."""
     fresh = [record for record in records if record.lsn > staging.last]
     if not fresh:
@@ -27,7 +27,7 @@ def stage(state: State, staging: Staging, records: Sequence[Record]) -> None:
         staging.records = []
 
 
-def adopt(state: State, staging: Staging) -> None:
+def adopt(state: GroupState, staging: Staging) -> None:
     """The log changes hands: one frame, and the same step in memory."""
     assert staging.ballot == state.promised
     assert staging.ballot > state.accepted

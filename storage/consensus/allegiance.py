@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from scrubjay.base.ids import Member, ballot_owner
+from scrubjay.storage.consensus.group_state import GroupState
 from scrubjay.storage.consensus.lease import Lease
 from scrubjay.storage.consensus.outbox import NONE
 from scrubjay.storage.consensus.ready import Now
-from scrubjay.storage.consensus.state import State
 
 
 class Allegiance:
@@ -14,7 +14,7 @@ class Allegiance:
 
     __slots__ = ("_lease", "_state")
 
-    def __init__(self, state: State, lease: Lease) -> None:
+    def __init__(self, state: GroupState, lease: Lease) -> None:
         self._state = state
         self._lease = lease
 

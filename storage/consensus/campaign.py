@@ -12,10 +12,10 @@ from scrubjay.storage.consensus.adoption import adopt, stage
 from scrubjay.storage.consensus.allegiance import Allegiance
 from scrubjay.storage.consensus.election import Election
 from scrubjay.storage.consensus.follower import Standing
+from scrubjay.storage.consensus.group_state import Campaign, GroupState, Piece, Staging
 from scrubjay.storage.consensus.messages import AskHealth, Fetch, Fetched, Health, Prepare, Promise, Refused, Resign, Resigned
 from scrubjay.storage.consensus.ready import Now
 from scrubjay.storage.consensus.resignation import Resignation
-from scrubjay.storage.consensus.state import Campaign, Piece, Staging, State
 
 _FETCHES_MAX = 3
 """So many times a piece is asked for again before the campaign is given up."""
@@ -26,7 +26,7 @@ class Campaigner:
 
     __slots__ = ("_acceptor", "_allegiance", "_deaf", "_election", "_nonce", "_resignation", "_state")
 
-    def __init__(self, state: State, allegiance: Allegiance, election: Election, resignation: Resignation, acceptor: Acceptor) -> None:
+    def __init__(self, state: GroupState, allegiance: Allegiance, election: Election, resignation: Resignation, acceptor: Acceptor) -> None:
         self._state = state
         self._allegiance = allegiance
         self._election = election

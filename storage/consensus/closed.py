@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from scrubjay.base.ids import Stamp
+from scrubjay.storage.consensus.group_state import GroupState, Leadership
 from scrubjay.storage.consensus.lease import Lease
 from scrubjay.storage.consensus.ready import Now
-from scrubjay.storage.consensus.state import Leadership, State
 
 
 class ClosedTime:
@@ -13,7 +13,7 @@ class ClosedTime:
 
     __slots__ = ("_lease", "_state")
 
-    def __init__(self, state: State, lease: Lease) -> None:
+    def __init__(self, state: GroupState, lease: Lease) -> None:
         self._state = state
         self._lease = lease
 

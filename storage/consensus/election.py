@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from scrubjay.base.ids import Ballot, Member, ballot_owner, ballot_round
 from scrubjay.storage.consensus.allegiance import Allegiance
+from scrubjay.storage.consensus.group_state import GroupState
 from scrubjay.storage.consensus.messages import Leads, Question
 from scrubjay.storage.consensus.outbox import NONE
 from scrubjay.storage.consensus.ready import Now
-from scrubjay.storage.consensus.state import State
 
 _BACKOFF_MAX = 4
 _OWNER_FIRST = 0.05
@@ -22,7 +22,7 @@ class Election:
 
     __slots__ = ("_allegiance", "_deferred", "_doubt", "_failures", "_jitter", "_state", "_watched", "at", "question_at", "seen_round")
 
-    def __init__(self, state: State, allegiance: Allegiance, jitter: Callable[[], float]) -> None:
+    def __init__(self, state: GroupState, allegiance: Allegiance, jitter: Callable[[], float]) -> None:
         self._state = state
         self._allegiance = allegiance
         self._jitter = jitter

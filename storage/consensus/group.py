@@ -20,8 +20,9 @@ from scrubjay.storage.consensus.acceptor import Acceptor
 from scrubjay.storage.consensus.allegiance import Allegiance
 from scrubjay.storage.consensus.campaign import Campaigner
 from scrubjay.storage.consensus.closed import ClosedTime
-from scrubjay.storage.consensus.config import GroupConfig
 from scrubjay.storage.consensus.election import Election
+from scrubjay.storage.consensus.group_config import GroupConfig
+from scrubjay.storage.consensus.group_state import GroupState
 from scrubjay.storage.consensus.handover import Handover
 from scrubjay.storage.consensus.leading import Leader
 from scrubjay.storage.consensus.lease import Lease
@@ -48,20 +49,19 @@ from scrubjay.storage.consensus.messages import (
 from scrubjay.storage.consensus.ready import Envelope, Now, Ready
 from scrubjay.storage.consensus.replication import Replication
 from scrubjay.storage.consensus.resignation import Resignation
-from scrubjay.storage.consensus.state import State
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.wal import port as wal
 
 
 class Group:
-    """Wires the roles to one `State` and is all that a shell sees of them: events come in by methods, facts are read from `state`, `log` and `lease`."""
+    """Wires the roles to one `GroupState` and is all that a shell sees of them: events come in by methods, facts are read from `state`, `log` and `lease`."""
 
     def __init__(self, config: GroupConfig) -> None:
         """Call `tick` once soon after: `deadline()` is 0 until then."""
         self.partition = config.partition
         self.members = config.members
         self.me = config.members.me
-        self.state = state = State(config)
+        self.state = state = GroupState(config)
         self.log = state.log
         self.lease = Lease(state)
         self._closed = ClosedTime(state, self.lease)

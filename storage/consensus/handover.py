@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from scrubjay.base.ids import Member
+from scrubjay.storage.consensus.group_state import GroupState
 from scrubjay.storage.consensus.ready import Now
 from scrubjay.storage.consensus.resignation import Resignation
-from scrubjay.storage.consensus.state import State
 
 
 class Handover:
@@ -13,7 +13,7 @@ class Handover:
 
     __slots__ = ("_resignation", "_state")
 
-    def __init__(self, state: State, resignation: Resignation) -> None:
+    def __init__(self, state: GroupState, resignation: Resignation) -> None:
         self._state = state
         self._resignation = resignation
 

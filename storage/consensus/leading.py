@@ -10,23 +10,23 @@ from collections.abc import Sequence
 from scrubjay.base.ids import Ballot, Lsn, Member
 from scrubjay.storage.consensus.election import Election
 from scrubjay.storage.consensus.follower import STAGING, STREAMING, Follower, Standing
+from scrubjay.storage.consensus.group_state import Campaign, GroupState, Leadership
 from scrubjay.storage.consensus.handover import Handover
 from scrubjay.storage.consensus.lease import Lease
 from scrubjay.storage.consensus.messages import Accepted, Behind
 from scrubjay.storage.consensus.ready import Now
 from scrubjay.storage.consensus.replication import Replication
 from scrubjay.storage.consensus.resignation import Resignation
-from scrubjay.storage.consensus.state import Campaign, Leadership, State
 from scrubjay.storage.log.record import Record
 
 
 class Leader:
-    """Does nothing while `State.leadership` is None."""
+    """Does nothing while `GroupState.leadership` is None."""
 
     __slots__ = ("_election", "_handover", "_lease", "_replication", "_resignation", "_state")
 
     def __init__(
-        self, state: State, lease: Lease, election: Election, resignation: Resignation, handover: Handover, replication: Replication
+        self, state: GroupState, lease: Lease, election: Election, resignation: Resignation, handover: Handover, replication: Replication
     ) -> None:
         self._state = state
         self._lease = lease

@@ -9,9 +9,9 @@ Rules that the simulator breaks on purpose are methods of their own.
 from __future__ import annotations
 
 from scrubjay.storage.consensus.follower import Follower
+from scrubjay.storage.consensus.group_state import GroupState
 from scrubjay.storage.consensus.liveness import Credit
 from scrubjay.storage.consensus.ready import Now
-from scrubjay.storage.consensus.state import State
 
 _FAR = 1 << 62
 _VOID = (0, 0, 0)
@@ -22,7 +22,7 @@ class Lease:
 
     __slots__ = ("_bounds", "_state", "_version")
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: GroupState) -> None:
         self._state = state
         self._version = 0
         self._bounds = _VOID

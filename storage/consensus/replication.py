@@ -5,9 +5,9 @@ from __future__ import annotations
 from scrubjay.base.errors import Missing
 from scrubjay.base.ids import Lsn
 from scrubjay.storage.consensus.follower import SNAPSHOT, STAGING, STREAMING, Follower
+from scrubjay.storage.consensus.group_state import GroupState, Leadership
 from scrubjay.storage.consensus.messages import Accept, Snapshot, Stage
 from scrubjay.storage.consensus.ready import Now
-from scrubjay.storage.consensus.state import Leadership, State
 
 _Batches = dict[tuple[int, int], tuple[int, bytes]]
 """(first, end) asked for -> (last LSN, bytes): one encoding for all followers that lack the same."""
@@ -21,7 +21,7 @@ class Replication:
 
     __slots__ = ("_state",)
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: GroupState) -> None:
         self._state = state
 
     def pump(self, leadership: Leadership) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from scrubjay.base.ids import Ballot, Member, ballot_owner, ballot_round
 from scrubjay.storage.consensus.election import Election
+from scrubjay.storage.consensus.group_state import GroupState
 from scrubjay.storage.consensus.messages import Leads, Question, Resign, Resigned
 from scrubjay.storage.consensus.ready import Now
-from scrubjay.storage.consensus.state import State
 from scrubjay.storage.wal import port as wal
 
 
@@ -19,7 +19,7 @@ class Resignation:
 
     __slots__ = ("_election", "_state", "_telling", "at")
 
-    def __init__(self, state: State, election: Election) -> None:
+    def __init__(self, state: GroupState, election: Election) -> None:
         self._state = state
         self._election = election
         self._telling: dict[int, None] = {}

@@ -7,8 +7,8 @@ from scrubjay.base.errors import Corrupt, Exists, Missing, ScrubjayError, Unavai
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
 from scrubjay.storage.btree.engine import EMPTY, Tree
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
-from scrubjay.storage.consensus.config import GroupConfig, GroupStart
 from scrubjay.storage.consensus.group import Group
+from scrubjay.storage.consensus.group_config import GroupConfig, GroupStart
 from scrubjay.storage.consensus.membership import Membership
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.node.home import Home

@@ -94,7 +94,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "later-kinds-refused-on-the-wire",
-        "storage/consensus/state.py",
+        "storage/consensus/group_state.py",
         "decode_all(blob, owner=self._owner_tag, opaque=True)",
         "decode_all(blob, owner=self._owner_tag)",
         ("tests/sim/test_node_faults.py::test_a_replica_stops_at_a_record_that_it_does_not_know",),

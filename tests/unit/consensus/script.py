@@ -37,8 +37,8 @@ from collections.abc import Callable
 from scrubjay.base.hlc import HybridClock, stamp_of
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp, ballot_owner, ballot_round, uuid_bytes
 from scrubjay.sim.group_wal import ReplicaImage
-from scrubjay.storage.consensus.config import GroupConfig, GroupStart
 from scrubjay.storage.consensus.group import Group
+from scrubjay.storage.consensus.group_config import GroupConfig, GroupStart
 from scrubjay.storage.consensus.liveness import Liveness
 from scrubjay.storage.consensus.membership import Membership
 from scrubjay.storage.consensus.messages import Ask, Chosen, Grant, Moved, PartitionMessage

@@ -6,7 +6,7 @@ import pytest
 
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Ballot, Lsn, Member, Stamp, ballot, ballot_owner
-from scrubjay.storage.consensus.config import GroupStart
+from scrubjay.storage.consensus.group_config import GroupStart
 from scrubjay.storage.consensus.messages import (
     Accept,
     Accepted,

@@ -6,7 +6,7 @@ import pytest
 
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Ballot, Lsn, Member, ballot, ballot_round
-from scrubjay.storage.consensus.config import GroupStart
+from scrubjay.storage.consensus.group_config import GroupStart
 from scrubjay.storage.consensus.messages import Accept, Accepted, Ask, Behind, Grant, Refused, Resign, Resigned, Stage
 from scrubjay.storage.consensus.ready import Envelope
 from scrubjay.storage.log.record import Kind, Record

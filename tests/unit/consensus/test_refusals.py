@@ -6,6 +6,7 @@ import pytest
 
 from scrubjay.base.ids import Ballot, Lsn, Member, Stamp, ballot, ballot_round
 from scrubjay.storage.consensus.follower import Standing
+from scrubjay.storage.consensus.group_state import Campaign
 from scrubjay.storage.consensus.messages import (
     Accept,
     Accepted,
@@ -24,7 +25,6 @@ from scrubjay.storage.consensus.messages import (
     Stage,
 )
 from scrubjay.storage.consensus.ready import Envelope, Now
-from scrubjay.storage.consensus.state import Campaign
 from scrubjay.storage.log.record import Kind, Record, encode
 from scrubjay.storage.wal import port as wal
 from tests.unit.consensus.trio import OPTIONS, OWNER, Node, Trio

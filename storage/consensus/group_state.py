@@ -1,4 +1,4 @@
-"""What the roles of one group share: the durable facts, the log, and whether this member campaigns or leads. Each role is given the same `State`.
+"""What the roles of one group share: the durable facts, the log, and whether this member campaigns or leads. Each role is given the same `GroupState`.
 
 Who writes what: `acceptor` and `adoption` the ballots and the log, `campaign` the campaign, `leading` the leadership, `resignation` ends either.
 """
@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Ballot, Lsn, Member, Stamp, ballot_owner, uuid_bytes
-from scrubjay.storage.consensus.config import GroupConfig
 from scrubjay.storage.consensus.follower import Follower, Standing
+from scrubjay.storage.consensus.group_config import GroupConfig
 from scrubjay.storage.consensus.group_log import GroupLog
 from scrubjay.storage.consensus.outbox import NONE, Outbox
 from scrubjay.storage.consensus.ready import Now
@@ -99,7 +99,7 @@ class Leadership:
         self.handover_at: int | None = None
 
 
-class State:
+class GroupState:
     """More fields than other classes, because it is the one place for them.
 
     promised, accepted, resigned: the ballots that are durable. staging: a follower's adoption under way. may_vote, may_lead: the shell's word. campaign,
