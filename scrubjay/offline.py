@@ -9,8 +9,8 @@ from typing import Any
 
 from scrubjay.archiver.read.manifests import ManifestReader
 from scrubjay.archiver.read.names import clusters, sweep
-from scrubjay.archiver.verify.report import is_gone
-from scrubjay.archiver.verify.run import VerifyOptions, verify
+from scrubjay.archiver.verify.report import VerifyOptions, is_gone
+from scrubjay.archiver.verify.run import verify
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.real.clock import RealClock

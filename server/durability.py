@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from scrubjay.archiver.read.index import ArchiveIndex
-from scrubjay.archiver.verify.run import VerifyOptions, VerifyReport, verify
+from scrubjay.archiver.verify.report import VerifyOptions, VerifyReport
+from scrubjay.archiver.verify.run import verify
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
@@ -151,7 +152,7 @@ def verdicts(report: VerifyReport, tables: Sequence[TableMeta], *, whole: bool, 
 
 
 class LedgerMemory:
-    """scrubjay.archiver.verify.run.Memory: what the ledger remembers."""
+    """scrubjay.archiver.verify.report.Memory: what the ledger remembers."""
 
     def __init__(self, ledger: SqliteLedger) -> None:
         self._ledger = ledger

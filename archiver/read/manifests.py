@@ -84,19 +84,14 @@ class ManifestReader:
             some = wanted[start : start + 64]
             read = await in_parallel(self._tasks, self.manifest, some, lanes=PARALLEL, name="read manifests")
             for key, found in zip(some, read, strict=True):
-                data = build(key.twin())
-                if isinstance(found, Fault):
-                    problems.append(found)
-                elif data not in sizes:
-                    problems.append(Fault(HOLE, data, key.first, "the segment object is gone, its manifest is there", key.last))
-                elif sizes[data] != found.stored.size:
-                    detail = f"{sizes[data]} bytes where its manifest says {found.stored.size}"
-                    problems.append(Fault(UNREADABLE, data, key.first, detail, key.last))
+                manifest = usable(key, found, sizes)
+                if isinstance(manifest, Fault):
+                    problems.append(manifest)
                 else:
-                    row = row_of(found)
+                    row = row_of(manifest)
                     rows.add(row)
                     added.append(row)
-                    table_name = found.table_name
+                    table_name = manifest.table_name
         return added, superseded(problems, rows), table_name
 
     async def bases(self, sizes: Mapping[str, int], known: Sequence[BaseEntry]) -> tuple[list[BaseEntry], list[Fault], str]:
@@ -128,6 +123,19 @@ class ManifestReader:
             if same is None or same.generation < entry.generation:
                 best[entry.lsn, entry.sha16, entry.chain] = entry
         return [best[ident] for ident in sorted(best)], problems, table_name
+
+
+def usable(key: SegmentKey, found: SegmentManifest | Fault, sizes: Mapping[str, int]) -> SegmentManifest | Fault:
+    """The manifest that was read of `key` if its segment is listed with the size that it says, else what is wrong. sizes: of the listed objects."""
+    if isinstance(found, Fault):
+        return found
+    data = build(key.twin())
+    if data not in sizes:
+        return Fault(HOLE, data, key.first, "the segment object is gone, its manifest is there", key.last)
+    if sizes[data] != found.stored.size:
+        detail = f"{sizes[data]} bytes where its manifest says {found.stored.size}"
+        return Fault(UNREADABLE, data, key.first, detail, key.last)
+    return found
 
 
 def superseded(problems: Sequence[Fault], rows: Rows) -> list[Fault]:

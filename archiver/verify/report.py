@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, Protocol
 from scrubjay.archiver.read.index import AHEAD_US, Archived
 from scrubjay.base.errors import ScrubjayError
 
-LEVELS = ("listed", "objects", "records", "replayed")
 GONE = ("ArchiveGone", "BucketMissing")
 """Error codes of stores whose folder or bucket is not there."""
 

@@ -11,7 +11,8 @@ from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.rebuild import rebuild
 from scrubjay.archiver.read.replay import Cut
-from scrubjay.archiver.verify.run import VerifyOptions, VerifyReport, verify
+from scrubjay.archiver.verify.report import VerifyOptions, VerifyReport
+from scrubjay.archiver.verify.run import verify
 from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
 from scrubjay.archiver.write.attach import attach
 from scrubjay.archiver.write.bases import upload_base

@@ -13,7 +13,8 @@ from scrubjay.archiver.format.manifest import decode_manifest
 from scrubjay.archiver.read.objects import fetch_base
 from scrubjay.archiver.read.rebuild import rebuild
 from scrubjay.archiver.read.replay import Cut
-from scrubjay.archiver.verify.run import VerifyOptions, verify
+from scrubjay.archiver.verify.report import VerifyOptions
+from scrubjay.archiver.verify.run import verify
 from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
 from scrubjay.archiver.write.bases import upload_base
 from scrubjay.archiver.write.writer import Writer

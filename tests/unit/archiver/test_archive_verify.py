@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 
 import scrubjay.archiver.read.objects
-import scrubjay.archiver.verify.run
+import scrubjay.archiver.verify.partition
 from scrubjay.archiver.format.layout import BaseKey, IdentityKey, SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import Sums, decode_manifest, encode_manifest
 from scrubjay.archiver.format.segment import SegmentHead, encode_segment
-from scrubjay.archiver.verify.run import LEVELS, VerifyOptions, VerifyReport, verify
+from scrubjay.archiver.read.suspects import LEVELS
+from scrubjay.archiver.verify.report import VerifyOptions, VerifyReport
+from scrubjay.archiver.verify.run import verify
 from scrubjay.base.env import ListPage
 from scrubjay.base.errors import Invalid, Unavailable
 from scrubjay.sim.lone import LoneJobs
@@ -492,7 +494,7 @@ def test_without_the_content_check_a_flip_passes(monkeypatch: pytest.MonkeyPatch
 
 def test_without_the_chain_check_a_forgery_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control for the forged segment."""
-    monkeypatch.setattr(scrubjay.archiver.verify.run.Verifier, "_strays", lambda *_: None)
+    monkeypatch.setattr(scrubjay.archiver.verify.partition.PartitionCheck, "_strays", lambda *_: None)
     with pytest.raises(AssertionError):
         test_a_whole_forged_segment_breaks_the_chain()
 

@@ -19,7 +19,7 @@ from scrubjay.archiver.format.manifest import SegmentManifest, Sums, encode_mani
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.rebuild import rebuild
 from scrubjay.archiver.read.replay import Cut
-from scrubjay.archiver.verify.run import VerifyReport
+from scrubjay.archiver.verify.report import VerifyReport
 from scrubjay.base.errors import Corrupt, Missing, Unavailable
 from scrubjay.base.hlc import stamp_of
 from scrubjay.base.ids import Stamp

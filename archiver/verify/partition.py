@@ -1,0 +1,199 @@
+"""One partition: what is listed, what is absent, what fits nowhere, its bases, and its replay."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from scrubjay.archiver.coverage import Coverage, Mark, Span, Start
+from scrubjay.archiver.format.base import BaseManifest
+from scrubjay.archiver.format.layout import (
+    BaseKey,
+    SegmentKey,
+    base_prefix,
+    build,
+    parse,
+    partition_prefix,
+)
+from scrubjay.archiver.read.names import Names, list_all, names_of, seems_whole
+from scrubjay.archiver.read.partition import PartitionIndex
+from scrubjay.archiver.verify.log import LogCheck
+from scrubjay.archiver.verify.round import Round
+from scrubjay.base.errors import FORGED, HOLE, Missing
+from scrubjay.base.hlc import stamp_of
+
+
+class PartitionCheck:
+    """log: of the partition at hand."""
+
+    def __init__(self, round_: Round, log: LogCheck) -> None:
+        self._round = round_
+        self._log = log
+
+    async def run(self, names: Names, index: PartitionIndex) -> None:
+        """index: what closed objects say of it already."""
+        self._round.spend()
+        table, partition = names.table, names.partition
+        self._round.say(phase="log", table_id=table, partition=partition)
+        if self._round.options.wall_us is not None:
+            index.credible = stamp_of(self._round.options.wall_us + self._round.options.ahead_us)
+        for end in self._round.options.archived or ():
+            if (end.table, end.partition) == (table, partition):
+                index.mark = Mark(end.lsn, end.chain)
+        if not seems_whole(names, end=max(index.told, index.mark.lsn if index.mark is not None else 0)):
+            names = await names_of(self._round.store, self._round.cluster, table, partition)
+        index.listed_told = index.told
+        problems = await self._log.run(names, index)
+        index.bases, more, _ = await self._round.reader.bases(names.base, [])
+        if more:
+            names.base = (await names_of(self._round.store, self._round.cluster, table, partition)).base
+            index.bases, more, _ = await self._round.reader.bases(names.base, index.bases)
+        self._round.report.checked += sum(1 for key in names.log if key.endswith(".json")) + sum(
+            1 for key in names.base if key.endswith("manifest.json")
+        )
+        for problem in (*problems, *more):
+            self._round.find(problem.kind, problem.object, problem.detail, lsn=problem.lsn, table=table, partition=partition)
+        index.named = max([0, *(key.last for key in map(parse, names.log) if isinstance(key, SegmentKey) and key.manifest)])
+        found = index.coverage()
+        self._orphans(names, found)
+        await self._orphan_rows(names)
+        await self._round.remembered(partition_prefix(self._round.cluster, table, partition), {**names.log, **names.base}, table, partition)
+        self._strays(index, found)
+        self._holes(index, found)
+        await self._bases(index)
+        if self._round.at_least("replayed") and (found.thread or found.starts):
+            await self._replay(index, found)
+
+    async def _bases(self, index: PartitionIndex) -> None:
+        """Every base by content."""
+        for entry in index.bases:
+            key = entry.key(self._round.cluster, index.table, index.partition)
+            await self._round.tell([build(key)])
+            if not self._round.at_least("objects"):
+                continue
+            names = [build(key._replace(part=part)) for part in range(entry.parts)]
+            if len(await self._round.fresh(names)) < len(names):
+                self._round.spend()
+                base = await self._base(key)
+                if base is not None:
+                    await self._round.checked(index.table, index.partition, what="base", base=base, deep=self._round.at_least("records"))
+                    self._round.report.checked += len(names)
+                    self._round.report.bytes += base.file.size
+                    await self._round.tell(names)
+
+    async def _base(self, key: BaseKey) -> BaseManifest | None:
+        """A base's manifest, read again: it is not kept. None and a finding if it is bad by now."""
+        found = await self._round.reader.base(key, await list_all(self._round.store, key.folder()))
+        if isinstance(found, BaseManifest):
+            return found
+        self._round.find(found.kind, found.object, found.detail, lsn=key.lsn, table=key.table, partition=key.partition)
+        return None
+
+    def _orphans(self, names: Names, found: Coverage) -> None:
+        """A segment object without its manifest where the log goes on, or was archived: the manifest is gone (agents archive in order)."""
+        last = max([found.end, *(span.last for span in found.thread)])
+        for name in names.log:
+            key = parse(name)
+            if isinstance(key, SegmentKey) and not key.manifest and build(key.twin()) not in names.log:
+                covered = any(one.first <= key.first and key.last <= one.last for one in found.thread)
+                if not covered and key.first <= last:
+                    self._round.find(
+                        HOLE,
+                        build(key.twin()),
+                        "the manifest is gone, its segment is there",
+                        lsn=key.first,
+                        table=names.table,
+                        partition=names.partition,
+                    )
+
+    async def _orphan_rows(self, names: Names) -> None:
+        """Rows of a base that are complete (their hash is in their name) but have no manifest: it is gone. Incomplete ones are an upload cut off."""
+        folders: dict[str, list[BaseKey]] = {}
+        for key in map(parse, names.base):
+            if isinstance(key, BaseKey) and key.part is not None and build(key._replace(part=None)) not in names.base:
+                folders.setdefault(key.folder(), []).append(key)
+        for keys in folders.values():
+            self._round.spend()
+            whole = hashlib.sha256()
+            try:
+                for key in keys:
+                    whole.update(await self._round.store.get(build(key)))
+            except Missing:
+                continue
+            where = build(keys[0]._replace(part=None))
+            # Looked at again: a manifest that came meanwhile ends an upload that was under way.
+            if whole.hexdigest()[:16] == keys[0].sha16 and await self._round.store.head(where) is None:
+                detail = "the base's manifest is gone, its rows are there"
+                self._round.find(HOLE, where, detail, lsn=keys[0].lsn, table=names.table, partition=names.partition)
+
+    def _holes(self, index: PartitionIndex, found: Coverage) -> None:
+        """What coverage calls absent. What is known of lost objects was said already; here the rest, one finding for each range."""
+        table, partition = index.table, index.partition
+        for hole in found.window.holes:
+            if hole.base:
+                named = f"{base_prefix(self._round.cluster, table, partition)}{hole.first_lsn:016x}"
+                if not any(key.startswith(named) for key in self._round.failed):
+                    detail = f"the base at LSN {hole.first_lsn}, on which this log rests, is gone"
+                    self._round.find(HOLE, named, detail, lsn=hole.first_lsn, table=table, partition=partition)
+                continue
+            told = sorted(
+                (key.first, key.last)
+                for key in map(parse, self._round.failed)
+                if isinstance(key, SegmentKey) and key.partition == partition
+            )
+            at = hole.first_lsn
+            for low, high in told:
+                if low <= at <= high:
+                    at = high + 1
+            if at <= hole.last_lsn:
+                why = "are not in the archive" if any(span.first > hole.last_lsn for span in found.thread) else "were archived and are gone"
+                self._round.find(HOLE, None, f"records {at} to {hole.last_lsn} {why}", lsn=at, table=table, partition=partition)
+
+    def _strays(self, index: PartitionIndex, found: Coverage) -> None:
+        """Forks, and what fits nowhere."""
+        where = (self._round.cluster, index.table, index.partition)
+        rows = {row.span(): row for row in index.best()}
+        for one in found.astray:
+            if isinstance(one, Span):
+                name = build(rows[one].key(*where).twin())
+                detail = "it does not fit the chain of the history that counts"
+                self._round.find(FORGED, name, detail, lsn=one.first, table=index.table, partition=index.partition)
+            elif isinstance(one, Start):
+                for entry in index.bases:
+                    if entry.start() == one:
+                        detail = "the base is not on the chain of the history that counts"
+                        self._round.find(
+                            FORGED, build(entry.key(*where)), detail, lsn=one.lsn, table=index.table, partition=index.partition
+                        )
+        for fork in found.forks:
+            detail = f"two histories from LSN {fork.first_lsn} on, epochs {', '.join(map(str, fork.epochs))}"
+            self._round.find(FORGED, None, detail, lsn=fork.first_lsn, table=index.table, partition=index.partition)
+
+    async def _replay(self, index: PartitionIndex, found: Coverage) -> None:
+        """Rebuild from every start to the next one and to the end: each seal's digest, and that each base is what the log before it gives."""
+        where = (self._round.cluster, index.table, index.partition)
+        rows = {row.span(): row for row in index.best()}
+        entries = {entry.start(): entry for entry in index.bases}
+        begins: list[Start | None] = [*found.starts]
+        if found.thread and found.thread[0].first == 1 and not any(start.lsn == 0 for start in found.starts):
+            begins.insert(0, None)
+        for start, follower in zip(begins, [*begins[1:], None], strict=True):
+            self._round.spend()
+            low, high = start.lsn if start is not None else 0, follower.lsn if follower is not None else None
+            keys = [rows[span].key(*where) for span in _contiguous(found.thread, low, high)]
+            base = await self._base(entries[start].key(*where)) if start is not None else None
+            after = await self._base(entries[follower].key(*where)) if follower is not None else None
+            if (start is None or base is not None) and (keys or base is not None):
+                await self._round.checked(index.table, index.partition, what="replay", keys=keys, base=base, follower=after)
+            self._round.say(phase="replay", table_id=index.table, partition=index.partition)
+
+
+def _contiguous(thread: Sequence[Span], low: int, high: int | None) -> list[Span]:
+    """The segments that go on from LSN `low` without a hole, up to `high`."""
+    found: list[Span] = []
+    expected = low + 1
+    for span in thread:
+        if span.first == expected and (high is None or span.last <= high):
+            found.append(span)
+            expected = span.last + 1
+    return found

@@ -1,0 +1,145 @@
+"""One verification under way: what it was asked, its budget, and what it found so far. What checks something gets this, and says here what it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from scrubjay.archiver.format.base import BaseManifest
+from scrubjay.archiver.format.layout import (
+    SegmentKey,
+    build,
+    parse,
+)
+from scrubjay.archiver.read.check import Item
+from scrubjay.archiver.read.manifests import ManifestReader
+from scrubjay.archiver.read.suspects import LEVELS
+from scrubjay.archiver.verify.jobs import run_check
+from scrubjay.archiver.verify.report import Finding, Memory, VerifyOptions, VerifyReport
+from scrubjay.base.env import Disk, Jobs, ObjectStore, Tasks
+from scrubjay.base.errors import HOLE, Invalid
+
+FINDINGS_MAX = 10_000
+"""More are counted, not listed."""
+CHUNK = 500
+"""Objects asked of the ledger at a time."""
+Skip = Callable[[Sequence[str]], Awaitable[list[str]]]
+"""Those of some object keys that were proven at this level recently enough."""
+Proved = Callable[[Sequence[str], Sequence[str]], Awaitable[None]]
+"""Told what passed and what failed, object keys."""
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Spent(Exception):
+    """The budget is spent."""
+
+
+class Round:
+    """failed: keys of objects that are bad or gone. reader: of manifests, and who claimed which epoch."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        disk: Disk,
+        *,
+        cluster: str,
+        options: VerifyOptions,
+        now_us: Callable[[], int],
+        work: str,
+        jobs: Jobs | None = None,
+        tasks: Tasks | None = None,
+        skip: Skip | None = None,
+        proved: Proved | None = None,
+        memory: Memory | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """work: a scratch path on `disk`. now_us: for the budget; any clock that does not go back. tasks: to read several small objects at once."""
+        if options.level not in LEVELS:
+            raise Invalid("unknown level", asked=options.level, found=list(LEVELS))
+        self.report = VerifyReport(cluster, options.level, end_checked=options.archived is not None)
+        self.store, self.disk, self.cluster, self.options = store, disk, cluster, options
+        self.work, self.jobs, self.tasks, self.memory = work, jobs, tasks, memory
+        self.reader = ManifestReader(store, cluster, tasks)
+        self.failed: dict[str, None] = {}
+        self._depth = LEVELS.index(options.level)
+        self._now_us = now_us
+        self._end_us = None if options.budget_us is None else now_us() + options.budget_us
+        self._skip, self._proved, self._progress = skip, proved, progress
+
+    def at_least(self, level: str) -> bool:
+        return self._depth >= LEVELS.index(level)
+
+    def spend(self) -> None:
+        if self._end_us is not None and self._now_us() >= self._end_us:
+            raise Spent
+
+    def find(
+        self, kind: str, key: str | None, detail: str, *, lsn: int | None = None, table: str | None = None, partition: str | None = None
+    ) -> None:
+        if key is not None:
+            if key in self.failed:
+                return
+            self.failed[key] = None
+        if len(self.report.findings) >= FINDINGS_MAX:
+            self.report.dropped_findings += 1
+            return
+        parsed = parse(key) if key else None
+        segment = None
+        if isinstance(parsed, SegmentKey):
+            segment = build(parsed._replace(manifest=False))
+            lsn = parsed.first if lsn is None else lsn
+        self.report.findings.append(Finding(kind, key, lsn, segment, table, partition, detail))
+
+    async def fresh(self, keys: Sequence[str]) -> dict[str, None]:
+        """Those that need no look in this run."""
+        if self._skip is None:
+            return {}
+        found: dict[str, None] = {}
+        for start in range(0, len(keys), CHUNK):
+            found |= dict.fromkeys(await self._skip(keys[start : start + CHUNK]))
+        self.report.skipped_fresh += len(found)
+        return found
+
+    async def tell(self, keys: Sequence[str]) -> None:
+        """Report a few objects to the ledger: passed, unless they are known to have failed."""
+        if self._proved is not None and keys:
+            await self._proved([key for key in keys if key not in self.failed], [key for key in keys if key in self.failed])
+
+    def say(self, **facts: Any) -> None:
+        if self._progress is not None:
+            self._progress({**facts, "checked": self.report.checked, "bytes": self.report.bytes})
+
+    async def remembered(self, prefix: str, listed: Mapping[str, int], table: str | None, partition: str | None) -> None:
+        """Objects that were once proven to be there and are not listed any more."""
+        if self.memory is not None:
+            for key in await self.memory.objects(prefix):
+                if key not in listed and await self.store.head(key) is None:
+                    self.find(HOLE, key, "the object was proven earlier and is gone", table=table, partition=partition)
+
+    async def checked(
+        self,
+        table: str,
+        partition: str,
+        *,
+        what: str,
+        segments: Sequence[Item] = (),
+        keys: Sequence[SegmentKey] = (),
+        base: BaseManifest | None = None,
+        follower: BaseManifest | None = None,
+        deep: bool = False,
+    ) -> None:
+        """Run one check, here or in a worker, and note what it found."""
+        faults = await run_check(
+            self.store,
+            self.disk,
+            self.jobs,
+            what=what,
+            segments=segments,
+            keys=keys,
+            base=base,
+            follower=follower,
+            deep=deep,
+            work=self.work,
+        )
+        for fault in faults:
+            self.find(fault.kind, fault.object, fault.detail, lsn=fault.lsn, table=table, partition=partition)

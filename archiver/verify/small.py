@@ -1,0 +1,117 @@
+"""The small objects of a cluster: identity, epochs, closed timestamps. Each must be there, decode, and fit the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from scrubjay.archiver.coverage import Closed
+from scrubjay.archiver.format.closed import decode_closed
+from scrubjay.archiver.format.identity import decode_epoch, decode_identity
+from scrubjay.archiver.format.layout import (
+    ClosedKey,
+    EpochKey,
+    IdentityKey,
+    build,
+    closed_prefix,
+    parse,
+)
+from scrubjay.archiver.read.epochs import closed_fault
+from scrubjay.archiver.read.names import PARALLEL, list_all
+from scrubjay.archiver.read.partition import PartitionIndex
+from scrubjay.archiver.verify.round import CHUNK, Round
+from scrubjay.base.errors import FORGED, HOLE, Corrupt, Missing
+from scrubjay.base.together import in_parallel
+
+EXPIRY_US_MIN = 86_400_000_000
+"""No retention is shorter than a day: what is younger than that beside the newest cannot have expired."""
+LISTED_CLOSED = 16
+"""At level `listed` so many of each node's newest closed objects are read: the others are named by them, and prove nothing that these do not."""
+
+
+class SmallObjects:
+    """known: what closed objects say of each (table, partition)."""
+
+    def __init__(self, round_: Round) -> None:
+        self._round = round_
+        self.known: dict[tuple[str, str], PartitionIndex] = {}
+
+    async def identity(self) -> None:
+        """Identity, and every epoch up to the highest: they are claimed in order, each once."""
+        key = build(IdentityKey(self._round.cluster))
+        await self._small(key, lambda data: decode_identity(data, where=key))
+        epochs = await list_all(self._round.store, f"{self._round.cluster}/epoch/")
+        numbers = sorted(parsed.number for parsed in map(parse, epochs) if isinstance(parsed, EpochKey))
+        names = [build(EpochKey(self._round.cluster, number)) for number in range(1, max([1, *numbers]) + 1)]
+        for name in names:
+            await self._small(name, lambda data, name=name: decode_epoch(data, where=name))  # type: ignore[misc]
+        await self._round.tell([key, *names])
+
+    async def _small(self, key: str, decode: Callable[[bytes], Any]) -> None:
+        """A small object that must be there and decode."""
+        self._round.spend()
+        self._round.report.checked += 1
+        try:
+            data = await self._round.store.get(key)
+            self._round.report.bytes += len(data)
+            decode(data)
+        except Missing:
+            self._round.find(HOLE, key, "the object is gone")
+        except Corrupt as error:
+            self._round.find(error.kind, key, str(error))
+
+    async def closed(self) -> bool:
+        """Every closed object (at `listed`: the newest of each node), several at a time. Whether there is any."""
+        prefix = closed_prefix(self._round.cluster)
+        sizes = await list_all(self._round.store, prefix)
+        keys = [key for key in map(parse, sizes) if isinstance(key, ClosedKey)]
+        newest: dict[str, list[ClosedKey]] = {}
+        for key in keys:
+            newest.setdefault(key.node, []).append(key)
+        late = {build(key): None for some in newest.values() for key in some[-LISTED_CLOSED:]}
+        whole = self._round.at_least("objects") and self._round.options.table is None
+        names = [build(key) for key in keys if whole or build(key) in late]
+        fresh = await self._round.fresh([name for name in names if name not in late])
+        if self._round.options.table is None:
+            await self._round.remembered(prefix, sizes, None, None)
+        last = {node: some[-1].time_us for node, some in newest.items()}
+        for start in range(0, len(names), CHUNK):
+            self._round.spend()
+            some = [name for name in names[start : start + CHUNK] if name not in fresh]
+            await in_parallel(
+                self._round.tasks, lambda name: self._closed_one(name, sizes, last), some, lanes=PARALLEL, name="read closed objects"
+            )
+            await self._round.tell(some)
+            self._round.say(phase="closed")
+        return bool(keys)
+
+    async def _closed_one(self, key: str, sizes: Mapping[str, int], newest: Mapping[str, int]) -> None:
+        """One closed object: sound, credible, and the one that it names as the one before it is there, unless that may have expired."""
+        self._round.report.checked += 1
+        try:
+            data = await self._round.store.get(key)
+            self._round.report.bytes += len(data)
+            closed = decode_closed(data, where=key)
+        except Missing:
+            return self._round.find(HOLE, key, "the object is gone")
+        except Corrupt as error:
+            return self._round.find(error.kind, key, str(error))
+        now_us = self._round.options.wall_us if self._round.options.wall_us is not None else closed.time_us
+        fault = await closed_fault(closed, self._round.reader.epochs, now_us=now_us, ahead_us=self._round.options.ahead_us)
+        if fault is not None:
+            return self._round.find(FORGED, key, fault)
+        if closed.before_us is not None and newest[closed.node] - closed.before_us < EXPIRY_US_MIN:
+            name = build(ClosedKey(closed.cluster, closed.node, closed.before_us))
+            if name not in sizes and await self._round.store.head(name) is None:
+                self._round.find(HOLE, name, "the closed object is gone; the one after it names it")
+        for point in closed.points:
+            self._facts_of(point.table, point.partition).note_closed(
+                Closed(point.closed, point.last_content, point.last_seal, point.chain, closed.epoch), point.archived
+            )
+        return None
+
+    def _facts_of(self, table: str, partition: str) -> PartitionIndex:
+        key = (table, partition)
+        if key not in self.known:
+            self.known[key] = PartitionIndex(self._round.cluster, table, partition)
+        return self.known[key]
