@@ -12,7 +12,8 @@ import time
 from typing import Any
 
 from bench.bench_rebuild import fill
-from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.agent import ArchiveAgent
+from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.attach import attach
 from scrubjay.archiver.write.claiming import Claiming
 from scrubjay.archiver.write.outgoing import prepare, request

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.agent import ArchiveAgent
+from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.claiming import Book, Claiming, Log
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Jobs, ObjectStore

@@ -11,67 +11,21 @@ Guarantees: never two different objects under one name; a manifest only after it
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 from scrubjay.archiver.format.closed import ClosedObject
-from scrubjay.archiver.format.layout import build
-from scrubjay.archiver.write.agent_state import AgentState, PartitionQueue, Trouble
-from scrubjay.archiver.write.meeting import meet
-from scrubjay.archiver.write.outgoing import Outgoing, from_job, prepare, request
-from scrubjay.archiver.write.placing import Bad, Placer
+from scrubjay.archiver.write.agent_state import AgentOptions, AgentState, AgentStatus, PartitionQueue, Trouble
 from scrubjay.archiver.write.publishing import ClosedPublisher
+from scrubjay.archiver.write.settling import Settler
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Future, Jobs, ObjectStore, Task
-from scrubjay.base.errors import Corrupt, Fenced, Missing, ScrubjayError, Unavailable
+from scrubjay.base.errors import Fenced, ScrubjayError, Unavailable
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import PartitionId
-from scrubjay.storage.archive_port import Attestation, LogSource, SealedSegment
-from scrubjay.storage.log import chain as chains
+from scrubjay.storage.archive_port import LogSource, SealedSegment
 from scrubjay.storage.replica.attest import MEMBERS_MIN
-
-PREPARE_JOB = "scrubjay.archiver.write.outgoing:prepare_job"
-
-
-@dataclass(frozen=True, slots=True)
-class AgentOptions:
-    """parallel: segments in memory at a time. compare_after_s: how soon a member that does not lead looks for what the leader uploaded.
-    backup_after_s: when it uploads itself. closed_interval_s: between two `closed/` objects. again_after_s: when an announcement without effect is repeated.
-    backoff_s, backoff_cap_s: between tries while the store does not answer. max_offset_us: a closed timestamp further ahead of the clock is not published."""
-
-    parallel: int = 3
-    compare_after_s: float = 0.7
-    backup_after_s: float = 15.0
-    again_after_s: float = 10.0
-    rescan_s: float = 2.0
-    backoff_s: float = 0.5
-    backoff_cap_s: float = 10.0
-    closed_interval_s: float = 16.0
-    max_offset_us: int = 500_000
-
-
-@dataclass(slots=True)
-class AgentStatus:
-    """reachable: the latest call to the store was answered. stopped: why this agent writes no more (Fenced), "" if it does.
-
-    unarchived_bytes: raw bytes of sealed segments that are not archived yet; lag_us: age of the oldest of them. placed: segments found or made good in the
-    archive by this agent; refuted: generations that it found bad; closed_published: `closed/` objects; failures: tries that ended in an error.
-    """
-
-    reachable: bool = True
-    last_error: str | None = None
-    last_error_us: int = 0
-    stopped: str = ""
-    unarchived_bytes: int = 0
-    unarchived_segments: int = 0
-    lag_us: int = 0
-    placed: int = 0
-    compared: int = 0
-    refuted: int = 0
-    closed_published: int = 0
-    failures: int = 0
 
 
 @dataclass(slots=True)
@@ -113,11 +67,9 @@ class ArchiveAgent:
         self.options = options or AgentOptions()
         self.writer = writer
         self._env = env
-        self._store = store
         self._source = source
-        self._jobs = jobs
         self._log = log
-        self._placer = Placer(store, env, writer=writer, node=source.node)
+        self._settler = Settler(env, store, source, writer, options=self.options, status=self.status_now, jobs=jobs)
         self.publisher = ClosedPublisher(
             env, store, source, writer, max_offset_us=self.options.max_offset_us, told=lambda made: self.published(made)
         )
@@ -312,7 +264,7 @@ class ArchiveAgent:
             if segment.suspect or len(segment.agreed) < MEMBERS_MIN:
                 return self.options.rescan_s
             age_us = self._env.clock.boot_us() - work.seen[segment.last]
-            said = await self._settle(segment, work, age_us)
+            said = await self._settler.settle(segment, work.before, age_us)
             if said is None:
                 work.polls += 1
                 return min(self.options.compare_after_s * 2.0 ** min(work.polls, 10), self.options.backup_after_s / 3)
@@ -323,111 +275,6 @@ class ArchiveAgent:
             self._source.announce(partition, segment.first, segment.last, said)
             self._answered()
         return self.options.again_after_s
-
-    async def _settle(self, segment: SealedSegment, work: _Work, age_us: int) -> Attestation | None:
-        """See to it that the segment is archived and equal to ours. None: somebody else's turn still."""
-        leads = self._source.leads(segment.partition)
-        refuted = self._source.refuted(segment.partition, segment.last)
-        raw: bytes | None = None
-        if not leads:
-            raw = await self._own(segment, age_us)
-            if raw is None:
-                return None
-            generation, bad = await self._placer.compare(segment, raw, refuted=refuted)
-            self._refute(segment, bad)
-            if generation is not None:
-                self.status_now.compared += 1
-                return Attestation(segment.raw_sha256, generation, read=True)
-            if age_us < self.options.backup_after_s * 1e6:
-                return None
-            refuted = self._source.refuted(segment.partition, segment.last)
-        self._check_follows(segment, work)
-        await self.writer.assure(self._store)
-        await self._meet(segment.partition, leads)
-        # A leader that has just archived what comes before knows that nobody else writes here; everybody else looks first.
-        if not leads or work.before is None:
-            await self._check_rival(segment)
-        raw = raw if raw is not None else await self._own(segment, age_us)
-        if raw is None:
-            return None
-        return await self._place(segment, raw, work, refuted)
-
-    async def _own(self, segment: SealedSegment, age_us: int) -> bytes | None:
-        """This member's record bytes, proven to be what the members agreed on. Raises Corrupt: then it may neither upload nor judge what others uploaded.
-
-        None: the log has let go of them. It lets go of what is archived alone, and after a restart the record that says so is applied again a moment later;
-        a segment of which that is not so after `backup_after_s` is a fault (Missing).
-        """
-        try:
-            raw = self._source.read_raw(segment.partition, segment.first, segment.last)
-        except Missing:
-            if age_us < self.options.backup_after_s * 1e6:
-                return None
-            raise
-        found = await self._env.tasks.blocking(lambda: hashlib.sha256(raw).digest())
-        if found != segment.raw_sha256:
-            detail = f"the log's bytes of [{segment.first}, {segment.last}] differ from the agreed segment"
-            self._source.faulty(segment.partition, lsn=segment.first, detail=detail)
-            raise Corrupt(detail, what="segment", lsn=segment.first, expected=segment.raw_sha256.hex(), found=found.hex())
-        return raw
-
-    def _refute(self, segment: SealedSegment, bad: tuple[Bad, ...]) -> None:
-        for one in bad:
-            self.status_now.refuted += 1
-            self._source.refute(
-                segment.partition, segment.last, generation=one.generation, object=one.object, kind=one.kind, reason=one.reason
-            )
-
-    async def _meet(self, partition: PartitionId, leads: bool) -> None:
-        """Once in this process' life: the log continues the archive. Raises Fenced if it does not (for good), Unavailable."""
-        if not leads or partition in self.writer.met:
-            return
-        reason = await meet(self._store, self.writer.cluster, self._source, partition, taken_over=self.writer.taken_over)
-        if reason is not None:
-            await self.writer.diverged(f"partition {partition}: {reason}")
-            _ = self.writer.attached
-        self.writer.met[partition] = None
-
-    async def _check_rival(self, segment: SealedSegment) -> None:
-        """Raises Corrupt if another history of the same LSNs is archived in our own epoch or a later one. One of an earlier epoch is a branch that lost."""
-        rival = await self._placer.rival(segment)
-        if rival is None:
-            return
-        name = build(rival.key().twin())
-        detail = f"{name}: another history of the same LSNs is archived (epoch {rival.epoch}, owner {rival.owner})"
-        self._source.blame(segment.partition, object=name, kind="forged", lsn=segment.first, detail=detail)
-        if rival.epoch >= self.writer.attached.epoch:
-            raise Corrupt(detail, what="manifest", where=name, lsn=segment.first)
-
-    def _check_follows(self, segment: SealedSegment, work: _Work) -> None:
-        """Raises Corrupt unless the chain and the LSNs go on from the segment before, as far as it is known."""
-        before = work.before
-        if segment.first == 1 and segment.chain_before != chains.START:
-            raise Corrupt("the first segment's chain does not start at the start", what="segment", lsn=1)
-        if before is not None and before.last + 1 == segment.first and before.chain != segment.chain_before:
-            raise Corrupt(
-                "the chain does not continue",
-                what="segment",
-                lsn=segment.first,
-                expected=before.chain.hex(),
-                found=segment.chain_before.hex(),
-            )
-
-    async def _place(self, segment: SealedSegment, raw: bytes, work: _Work, refuted: dict[int, str]) -> Attestation:
-        follows = work.before is not None and work.before.last + 1 == segment.first
-        after_stamp = work.before.last_stamp if work.before is not None and follows else 0
-        facts = self._source.facts(segment.partition)
-
-        async def checked(generation: int) -> Outgoing:
-            asked = request(segment, facts, raw, generation=generation, after_stamp=after_stamp)
-            if self._jobs is not None:
-                return from_job(await self._jobs.run(PREPARE_JOB, asked))
-            return await self._env.tasks.blocking(lambda: prepare(asked))
-
-        placed = await self._placer.place(segment, facts, checked, refuted=refuted)
-        self._refute(segment, placed.bad)
-        self.status_now.placed += 1
-        return Attestation(segment.raw_sha256, placed.generation, placed.read)
 
     # --- the store's state ---
 

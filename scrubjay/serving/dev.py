@@ -19,7 +19,8 @@ import structlog
 
 from scrubjay import __version__
 from scrubjay.archiver.verify.report import is_gone
-from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.agent import ArchiveAgent
+from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.attach import attach
 from scrubjay.archiver.write.claiming import Claiming
 from scrubjay.archiver.write.probe import probe

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.agent import ArchiveAgent
+from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.claiming import Claiming
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Future, ObjectStore

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scrubjay.archiver.read.index import ArchiveIndex
-from scrubjay.archiver.write.agent import AgentOptions
+from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.attach import attach
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Lsn, NodeName, PartitionId

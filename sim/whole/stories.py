@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from scrubjay.archiver.read.index import ArchiveIndex
-from scrubjay.archiver.write.agent import AgentOptions
+from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.attach import attach
 from scrubjay.base.ids import PartitionId
 from scrubjay.sim.whole.churn import spec_of

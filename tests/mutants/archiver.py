@@ -221,7 +221,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "own-log-unproven",
-        "archiver/write/agent.py",
+        "archiver/write/settling.py",
         "        if found != segment.raw_sha256:\n",
         "        if False:\n",
         ("tests/unit/archiver/test_archive_attest.py::test_a_member_whose_own_log_rotted_accuses_nobody_and_attests_nothing",),
@@ -242,7 +242,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "no-rival",
-        "archiver/write/agent.py",
+        "archiver/write/settling.py",
         "        if rival is None:\n",
         "        if True:\n",
         (
@@ -251,14 +251,14 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "agent-follows-unchecked",
-        "archiver/write/agent.py",
-        "        self._check_follows(segment, work)\n",
+        "archiver/write/settling.py",
+        "        self._check_follows(segment, before)\n",
         "",
         ("tests/unit/archiver/test_archive_guards.py::test_an_agent_does_not_archive_a_segment_whose_chain_does_not_go_on",),
     ),
     Mutant(
         "first-chain-unchecked",
-        "archiver/write/agent.py",
+        "archiver/write/settling.py",
         "segment.first == 1 and segment.chain_before != chains.START",
         "False",
         ("tests/unit/archiver/test_archive_guards.py::test_a_first_segment_whose_chain_does_not_start_at_the_start_is_not_archived",),
@@ -370,7 +370,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "first-upload-unmet",
-        "archiver/write/agent.py",
+        "archiver/write/settling.py",
         "        await self._meet(segment.partition, leads)\n",
         "",
         (
@@ -632,7 +632,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "agent-let-go-is-trouble",
-        "archiver/write/agent.py",
+        "archiver/write/settling.py",
         "            if age_us < self.options.backup_after_s * 1e6:\n                return None\n            raise\n",
         "            raise\n",
         ("tests/unit/archiver/test_archive_agent.py::test_after_a_restart_what_the_log_has_let_go_of_is_no_trouble_unless_it_stays_so",),

@@ -9,12 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-import scrubjay.archiver.write.agent
 import scrubjay.archiver.write.outgoing
+import scrubjay.archiver.write.settling
 from scrubjay.archiver.format.closed import decode_closed
 from scrubjay.archiver.format.layout import ClosedKey, EpochKey, IdentityKey, SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import decode_manifest
-from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.agent import ArchiveAgent
+from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.writer import FENCED, Stopped, Writer
 from scrubjay.base.errors import Corrupt, DiskFull, Missing, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
@@ -429,8 +430,8 @@ def test_without_the_check_rot_is_archived(monkeypatch: pytest.MonkeyPatch) -> N
     async def unproven(self: ArchiveAgent, segment: SealedSegment, _age_us: int) -> bytes:
         return self._source.read_raw(segment.partition, segment.first, segment.last)
 
-    monkeypatch.setattr(scrubjay.archiver.write.agent, "prepare", careless)
-    monkeypatch.setattr(ArchiveAgent, "_own", unproven)
+    monkeypatch.setattr(scrubjay.archiver.write.settling, "prepare", careless)
+    monkeypatch.setattr(scrubjay.archiver.write.settling.Settler, "_own", unproven)
     bench, sample = Bench(), history(segments=1)
     source = FakeSource(1, [sample], leads=True)
     source.raw_of = flip
@@ -512,7 +513,7 @@ def test_jobs_do_the_checks_when_there_are_any() -> None:
     bench.agent(FakeSource(1, [sample], leads=True), jobs=jobs)
     bench.loop.run_for(5)
     assert complete(bench, sample)
-    assert jobs.ran == [scrubjay.archiver.write.agent.PREPARE_JOB] * 3
+    assert jobs.ran == [scrubjay.archiver.write.settling.PREPARE_JOB] * 3
 
 
 def test_closed_objects_one_per_interval_none_without_leadership() -> None:

@@ -15,7 +15,8 @@ from scrubjay.archiver.read.rebuild import rebuild
 from scrubjay.archiver.read.replay import Cut
 from scrubjay.archiver.verify.report import VerifyOptions
 from scrubjay.archiver.verify.run import verify
-from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.agent import ArchiveAgent
+from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.bases import upload_base
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.ids import Lsn, PartitionId

@@ -10,7 +10,8 @@ import pytest
 from scrubjay.archiver.format.identity import Attached, decode_epoch, encode_epoch
 from scrubjay.archiver.format.layout import EpochKey, IdentityKey, SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import SegmentManifest, encode_manifest
-from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.agent import ArchiveAgent
+from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.claiming import OWNERS_KEPT, Claiming, ClaimOptions
 from scrubjay.archiver.write.meeting import compare
 from scrubjay.archiver.write.writer import BLOCKED, DIVERGED, FENCED, UNKNOWN, Writer

@@ -9,7 +9,8 @@ import pytest
 
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import SegmentManifest, encode_manifest
-from scrubjay.archiver.write.agent import AgentOptions, ArchiveAgent
+from scrubjay.archiver.write.agent import ArchiveAgent
+from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.outgoing import Outgoing, prepare, request
 from scrubjay.archiver.write.placing import GENERATIONS_MAX, Placer
 from scrubjay.archiver.write.publishing import ClosedPublisher

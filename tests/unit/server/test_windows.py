@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.status import StoreFacts, archive_status
-from scrubjay.archiver.write.agent import AgentOptions
+from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.claiming import ClaimOptions
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.wrap.metered import MeteredStore
