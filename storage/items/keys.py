@@ -16,7 +16,6 @@ from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.numbers import order_bytes
 from scrubjay.storage.items.size import value_size
 from scrubjay.storage.items.values import Item, Value
-from scrubjay.storage.items.wire import item_from_json
 
 HASH_BYTES = 16
 PARTITION_KEY_BYTES_MAX = 2048
@@ -87,13 +86,6 @@ def check_key_sizes(schema: KeySchema, item: Item) -> None:
         raise ItemError(PARTITION_KEY_TOO_LONG)
     if schema.sort is not None and value_size(item[schema.sort.name]) > SORT_KEY_BYTES_MAX:
         raise ItemError(SORT_KEY_TOO_LONG)
-
-
-def extract_key(schema: KeySchema, obj: object, where: str = "Key") -> Item:
-    """The checked key item in the JSON of a Key parameter. Raises SerializationError, ItemError."""
-    key = item_from_json(obj, where)
-    check_key(schema, key)
-    return key
 
 
 def key_item(schema: KeySchema, item: Item) -> Item:

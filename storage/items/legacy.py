@@ -12,7 +12,7 @@ from typing import Any
 from scrubjay.storage.catalogue import KeySchema
 from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.expressions.condition import Condition, key_names
-from scrubjay.storage.items.expressions.keycondition import WRONG_LENGTH, AttributeCondition, KeyCondition, bind
+from scrubjay.storage.items.expressions.keycondition import WRONG_LENGTH, AttributeCondition
 from scrubjay.storage.items.expressions.projection import Projection
 from scrubjay.storage.items.expressions.tree import Action, And, Between, Compare, FunctionNode, In, Not, Or, PathNode, ValueNode, order
 from scrubjay.storage.items.expressions.update import Update
@@ -175,11 +175,6 @@ def parse_key_conditions(conditions: Mapping[str, Mapping[str, Any]]) -> dict[st
         raise ItemError(WRONG_LENGTH)
     words = {**_COMPARE, "BEGINS_WITH": "begins_with"}
     return {name: AttributeCondition(words.get(operator, operator), values) for name, (operator, values) in checked.items()}
-
-
-def key_condition(conditions: Mapping[str, Mapping[str, Any]], schema: KeySchema) -> KeyCondition:
-    """KeyConditions against the schema, in one go. Raises ItemError, SerializationError."""
-    return bind(parse_key_conditions(conditions), schema)
 
 
 # --- updates -------------------------------------------------------------------------------------------------------------------------------

@@ -141,30 +141,6 @@ def order_bytes(text: str) -> bytes:
     return _POSITIVE + bytes([point + _POINT_BIAS]) + body
 
 
-def from_order_bytes(data: bytes) -> str:
-    """The canonical text that `order_bytes` encoded. Raises ValueError on bytes it cannot have made."""
-    if data == _ZERO:
-        return "0"
-    if len(data) < 3 or data[:1] not in (_NEGATIVE, _POSITIVE):
-        raise ValueError("not the key bytes of a number")
-    negative = data[:1] == _NEGATIVE
-    if negative:
-        point = 0xFF - data[1] - _POINT_BIAS
-        pairs = [0xFE - byte for byte in data[2:-1]]
-    else:
-        point = data[1] - _POINT_BIAS
-        pairs = [byte - 1 for byte in data[2:]]
-    if not all(0 <= pair <= 99 for pair in pairs):
-        raise ValueError("not the key bytes of a number")
-    digits = "".join(f"{pair:02d}" for pair in pairs).rstrip("0")
-    if not digits or digits[0] == "0" or len(digits) > DIGITS_MAX:
-        raise ValueError("not the key bytes of a number")
-    text = ("-" if negative else "") + _plain(digits, point)
-    if order_bytes(text) != data:
-        raise ValueError("not the key bytes of a number")
-    return text
-
-
 # --- arithmetic ----------------------------------------------------------------------------------------------------------------------------
 
 _EXACT = Context(prec=300, Emax=999, Emin=-999, traps=[Inexact, InvalidOperation, Overflow])

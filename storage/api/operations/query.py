@@ -1,4 +1,4 @@
-"""Query, and what it shares with Scan."""
+"""Query: the rows of one partition key value, in the order of their sort keys."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from typing import Any
 
 from scrubjay.storage.api import errors
 from scrubjay.storage.api.call import Body, Call
-from scrubjay.storage.api.capacity import consumed, read_units
 from scrubjay.storage.api.errors import ApiError
 from scrubjay.storage.api.operations.base import Operation, check_constraints, read_input
 from scrubjay.storage.api.operations.items import check_paths
-from scrubjay.storage.api.pages import KeyRange, Page
+from scrubjay.storage.api.operations.paged import (
+    check_select,
+    check_start_key,
+    check_table_name_and_limit,
+    filter_of,
+    no_index,
+    read_page,
+    start_key_of,
+)
+from scrubjay.storage.api.pages import KeyRange
 from scrubjay.storage.api.parameters import Layer, check_mixing, placeholders_of, projection_of, worded
 from scrubjay.storage.api.shapes import (
     ATTRIBUTES_TO_GET,
@@ -40,13 +48,10 @@ from scrubjay.storage.items.expressions.keycondition import (
     parse_key_expression,
 )
 from scrubjay.storage.items.expressions.projection import Projection
-from scrubjay.storage.items.keys import check_key, storage_key
-from scrubjay.storage.items.legacy import check_conditional_operator, parse_filter, parse_key_conditions
+from scrubjay.storage.items.legacy import check_conditional_operator, parse_key_conditions
 from scrubjay.storage.items.legacy import check_no_keys as check_no_filter_keys
 from scrubjay.storage.items.values import Item
-from scrubjay.storage.items.wire import item_from_json, item_to_json
 
-BAD_START_KEY = "The provided starting key is invalid"
 _ONE_EACH = "KeyConditionExpressions must only contain one condition per key"
 _NEITHER = "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
 
@@ -75,84 +80,12 @@ _QUERY = Struct(
 )
 
 
-def check_minimum(data: Body, name: str, minimum: int) -> None:
-    """The current wording of a lower bound, told alone."""
-    value = data.get(name)
-    if value is not None and value < minimum:
-        raise errors.constraints(
-            [f"Value at '{name}' failed to satisfy constraint: Member must have value greater than or equal to {minimum}"]
-        )
-
-
-def check_select(data: Body, verb: str) -> None:
-    """What Select goes together with. Raises ApiError."""
-    select = data.get("Select")
-    if select is None:
-        return
-    asked = next((name for name in ("AttributesToGet", "ProjectionExpression") if name in data), None)
-    if select == "SPECIFIC_ATTRIBUTES":
-        if asked is None:
-            message = "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES"
-            raise errors.enveloped(message) if verb == "Querying" else errors.validation(message)
-    elif asked is not None:
-        what = "only the Count" if select == "COUNT" else select
-        message = f"Cannot specify the {asked} when choosing to get {what}"
-        raise errors.enveloped(message) if verb == "Querying" else errors.validation(message)
-    if select == "ALL_PROJECTED_ATTRIBUTES" and "IndexName" not in data:
-        message = f"One or more parameter values were invalid: ALL_PROJECTED_ATTRIBUTES can be used only when {verb} using an IndexName"
-        raise errors.validation(message)
-
-
-def no_index(data: Body) -> ApiError:
-    """No table has an index yet."""
-    return errors.validation(f"The table does not have the specified index: {data['IndexName']}")
-
-
-def start_key_of(data: Body) -> Item | None:
-    """ExclusiveStartKey, read but not yet held against the table. Raises ItemError."""
-    obj = data.get("ExclusiveStartKey")
-    return None if obj is None else item_from_json(obj, "ExclusiveStartKey")
-
-
-def check_start_key(meta: TableMeta, key: Item) -> bytes:
-    """The storage key to go on after."""
-    try:
-        check_key(meta.key, key)
-    except ItemError:
-        raise errors.validation(BAD_START_KEY) from None
-    return storage_key(meta.key, key)
-
-
-def filter_of(data: Body, placeholders: Any, legacy: str) -> Condition | None:
-    """FilterExpression, or the legacy filter in the member `legacy`. Raises ItemError."""
-    text = data.get("FilterExpression")
-    if text is not None:
-        return parse_condition(text, placeholders, kind="FilterExpression")
-    check_conditional_operator(data.get("ConditionalOperator"), data.get(legacy))
-    conditions = data.get(legacy)
-    return parse_filter(conditions, data.get("ConditionalOperator")) if conditions else None
-
-
 def partition_of(meta: TableMeta, key: bytes) -> PartitionInfo:
     """The partition whose range holds a storage key."""
     partitions = meta.partitions
     if len(partitions) == 1:
         return partitions[0]
     return partitions[bisect.bisect_right([info.lo for info in partitions], key[:16].hex()) - 1]
-
-
-def answer_page(call: Call, meta: TableMeta, page: Page, *, consistent: bool, count_only: bool) -> None:
-    """The answer of a Query or Scan."""
-    data = call.input
-    body: Body = {"Count": page.count, "ScannedCount": page.scanned}
-    if not count_only:
-        body["Items"] = page.items
-    if page.last is not None:
-        body["LastEvaluatedKey"] = item_to_json(page.last)
-    mode = data.get("ReturnConsumedCapacity")
-    if mode is not None and mode != "NONE":
-        body["ConsumedCapacity"] = consumed(mode, data["TableName"], read_units(page.size, consistent=consistent))
-    call.reply(body, page.traces)
 
 
 def query(call: Call) -> None:
@@ -188,9 +121,7 @@ def query(call: Call) -> None:
 
 
 def _check_query(call: Call, data: Body) -> None:
-    if data.get("TableName") == "":
-        raise errors.constraints(["Value at 'TableName' failed to satisfy constraint: Member must have length greater than or equal to 1"])
-    check_minimum(data, "Limit", 1)
+    check_table_name_and_limit(data)
     operator = data.get("ConditionalOperator")
     if operator is not None and operator not in ("AND", "OR") and "TableName" in data:
         raise errors.validation("Failed to satisfy constraint: Member must satisfy enum value set: [ALL, OR]")
@@ -242,28 +173,8 @@ def _run_query(
     start, end = key.bounds()
     if start_key is not None:
         start, end = _after_start_key(meta, key, start_key, start, end, reverse=reverse)
-    consistent: bool = data.get("ConsistentRead", False)
-    count_only = data.get("Select") == "COUNT"
-
-    def done(result: Page | BaseException) -> None:
-        if isinstance(result, Page):
-            answer_page(call, meta, result, consistent=consistent, count_only=count_only)
-        else:
-            call.fail(result)
-
-    Page(
-        call.api.backend,
-        meta,
-        [KeyRange(partition_of(meta, key.prefix()), start, end)],
-        limit=data.get("Limit"),
-        reverse=reverse,
-        consistent=consistent,
-        condition=condition,
-        projection=projection,
-        count_only=count_only,
-        measure=data.get("ReturnConsumedCapacity", "NONE") != "NONE",
-        done=call.guard(done),
-    ).start()
+    ranges = [KeyRange(partition_of(meta, key.prefix()), start, end)]
+    read_page(call, meta, ranges, condition=condition, projection=projection, reverse=reverse)
 
 
 def _after_start_key(

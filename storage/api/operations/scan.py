@@ -11,17 +11,18 @@ from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
 from scrubjay.storage.api.operations.base import Operation, check_constraints, read_input
 from scrubjay.storage.api.operations.items import check_paths
-from scrubjay.storage.api.operations.query import (
+from scrubjay.storage.api.operations.paged import (
     BAD_START_KEY,
-    answer_page,
     check_minimum,
     check_select,
     check_start_key,
+    check_table_name_and_limit,
     filter_of,
     no_index,
+    read_page,
     start_key_of,
 )
-from scrubjay.storage.api.pages import KeyRange, Page
+from scrubjay.storage.api.pages import KeyRange
 from scrubjay.storage.api.parameters import Layer, check_mixing, placeholders_of, projection_of, worded
 from scrubjay.storage.api.shapes import (
     ATTRIBUTES_TO_GET,
@@ -68,9 +69,7 @@ _SCAN = Struct(
 
 
 def _check_scan(call: Call, data: Body) -> None:
-    if data.get("TableName") == "":
-        raise errors.constraints(["Value at 'TableName' failed to satisfy constraint: Member must have length greater than or equal to 1"])
-    check_minimum(data, "Limit", 1)
+    check_table_name_and_limit(data)
     check_minimum(data, "Segment", 0)
     check_minimum(data, "TotalSegments", 1)
     check_constraints(call)
@@ -151,28 +150,7 @@ def scan(call: Call) -> None:
             )
         start = at + b"\x00"
     check_paths(meta, condition, None, projection)
-    consistent: bool = data.get("ConsistentRead", False)
-    count_only = data.get("Select") == "COUNT"
-
-    def done(result: Page | BaseException) -> None:
-        if isinstance(result, Page):
-            answer_page(call, meta, result, consistent=consistent, count_only=count_only)
-        else:
-            call.fail(result)
-
-    Page(
-        call.api.backend,
-        meta,
-        ranges_of(meta, start, end),
-        limit=data.get("Limit"),
-        reverse=False,
-        consistent=consistent,
-        condition=condition,
-        projection=projection,
-        count_only=count_only,
-        measure=data.get("ReturnConsumedCapacity", "NONE") != "NONE",
-        done=call.guard(done),
-    ).start()
+    read_page(call, meta, ranges_of(meta, start, end), condition=condition, projection=projection)
 
 
 OPERATIONS: dict[str, Any] = {"Scan": Operation(_SCAN, scan)}

@@ -72,12 +72,6 @@ def test_order(left: Decimal, right: Decimal) -> None:
     assert len(one_key) <= 22
 
 
-@given(decimals())
-def test_key_bytes_come_back(value: Decimal) -> None:
-    text = plain(value)
-    assert numbers.from_order_bytes(numbers.order_bytes(text)) == text
-
-
 @given(decimals(), st.integers(-3, 3))
 def test_close_numbers_keep_their_order(value: Decimal, steps: int) -> None:
     other = value + Decimal(steps).scaleb(value.adjusted() - 37, EXACT) if value else Decimal(steps)
@@ -96,12 +90,3 @@ def test_sums_and_differences(left: Decimal, right: Decimal) -> None:
         else:
             assert fits(exact)
             assert result == plain(exact)
-
-
-@given(st.binary(max_size=24))
-def test_foreign_key_bytes_are_refused_or_canonical(data: bytes) -> None:
-    try:
-        text = numbers.from_order_bytes(data)
-    except ValueError:
-        return
-    assert numbers.order_bytes(text) == data

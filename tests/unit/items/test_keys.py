@@ -14,7 +14,7 @@ from scrubjay.storage.items.keys import (
     absolute_bounds,
     after_prefix,
     check_item_keys,
-    extract_key,
+    check_key,
     hash_prefix,
     key_item,
     sort_bounds,
@@ -134,14 +134,14 @@ def test_largest_keys_are_accepted() -> None:
 )
 def test_a_key_has_the_schemas_attributes(key: dict[str, Any]) -> None:
     with pytest.raises(ItemError) as fault:
-        extract_key(RANGE, key)
+        check_key(RANGE, item_from_json(key))
     assert fault.value.message == "The provided key element does not match the schema"
 
 
 def test_empty_key_values() -> None:
     with pytest.raises(ItemError, match=r"cannot contain an empty string value\. Key: a"):
-        extract_key(RANGE, {"a": {"S": ""}, "b": {"S": "x"}})
-    assert extract_key(RANGE, {"a": {"S": "p"}, "b": {"S": "x"}}) == {"a": ("S", "p"), "b": ("S", "x")}
+        check_key(RANGE, item_from_json({"a": {"S": ""}, "b": {"S": "x"}}))
+    check_key(RANGE, item_from_json({"a": {"S": "p"}, "b": {"S": "x"}}))
     assert key_item(RANGE, {"c": ("N", "1"), "b": ("S", "x"), "a": ("S", "p")}) == {"a": ("S", "p"), "b": ("S", "x")}
     assert key_item(HASH, {"c": ("N", "1"), "a": ("S", "p")}) == {"a": ("S", "p")}
 

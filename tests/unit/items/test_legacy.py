@@ -9,6 +9,7 @@ import pytest
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema
 from scrubjay.storage.items import legacy
 from scrubjay.storage.items.errors import ItemError, SerializationError
+from scrubjay.storage.items.expressions.keycondition import KeyCondition, bind
 from scrubjay.storage.items.wire import item_from_json, item_to_json
 
 INVALID = "One or more parameter values were invalid: "
@@ -216,6 +217,10 @@ def key_condition(operator: str, *values: Any) -> dict[str, Any]:
 EQ = key_condition("EQ", ONE)
 
 
+def bound(conditions: dict[str, Any], schema: KeySchema) -> KeyCondition:
+    return bind(legacy.parse_key_conditions(conditions), schema)
+
+
 @pytest.mark.parametrize(
     ("schema", "conditions", "message"),
     [
@@ -245,13 +250,13 @@ EQ = key_condition("EQ", ONE)
     ],
 )
 def test_key_conditions_are_checked(schema: KeySchema, conditions: dict[str, Any], message: str) -> None:
-    assert message_of(legacy.key_condition, conditions, schema) == message
+    assert message_of(bound, conditions, schema) == message
 
 
 def test_key_conditions_ask_for_ranges() -> None:
-    found = legacy.key_condition({"b": key_condition("BEGINS_WITH", {"S": "aa"}), "a": EQ}, RANGE)
+    found = bound({"b": key_condition("BEGINS_WITH", {"S": "aa"}), "a": EQ}, RANGE)
     assert (found.hash_value, found.operator, found.sort_bounds()) == (("S", "a"), "begins_with", (b"aa", b"ab"))
-    assert legacy.key_condition({"a": EQ, "b": key_condition("GT", {"S": "x"})}, RANGE).sort_bounds() == (b"x\x00", None)
+    assert bound({"a": EQ, "b": key_condition("GT", {"S": "x"})}, RANGE).sort_bounds() == (b"x\x00", None)
 
 
 @pytest.mark.parametrize(

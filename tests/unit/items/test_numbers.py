@@ -86,22 +86,3 @@ def test_sums_are_exact_or_refused() -> None:
     with pytest.raises(ItemError) as fault:
         numbers.subtract(tiny, numbers.canonical("1e-130"))
     assert fault.value.message == numbers.UNDERFLOW
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\x00",
-        b"\x01\x00",
-        b"\x02\x80",
-        b"\x02\x80\x00",
-        b"\x02\x80\x0a\x01",
-        b"\x03\x80\x02",
-        b"\x00\x80\xfd",
-        b"\x02" + b"\x80" + b"\x64" * 20,
-    ],
-)
-def test_foreign_key_bytes_are_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match="not the key bytes"):
-        numbers.from_order_bytes(data)
