@@ -20,6 +20,7 @@ import msgspec
 from scrubjay.base.env import Disk, Rand
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import ClusterId, PartitionId, TableId
+from scrubjay.base.versioned import decode_versioned
 
 FILE = "cluster.json"
 TAKEOVER = "takeover.json"
@@ -40,15 +41,7 @@ class ClusterFile(msgspec.Struct, frozen=True):
 def read_cluster(disk: Disk) -> ClusterFile | None:
     """What the folder says it is; None for a new folder. Raises Corrupt if the file cannot be understood (never guessed, never replaced)."""
     data = disk.read_file(FILE)
-    if data is None:
-        return None
-    try:
-        found = msgspec.json.decode(data, type=ClusterFile)
-    except msgspec.MsgspecError as error:
-        raise Corrupt("the data folder's cluster.json cannot be read", what=FILE, detail=str(error)) from error
-    if found.version != 1:
-        raise Corrupt("the data folder's cluster.json has an unknown version", what=FILE, found=found.version)
-    return found
+    return None if data is None else decode_versioned(data, ClusterFile, version=1, what=f"the data folder's {FILE}", name=FILE)
 
 
 def new_cluster(rand: Rand, *, now_us: int) -> ClusterFile:
@@ -77,12 +70,9 @@ def read_takeover(disk: Disk, cluster_id: ClusterId) -> Takeover | None:
     data = disk.read_file(TAKEOVER)
     if data is None:
         return None
-    try:
-        found = msgspec.json.decode(data, type=Takeover)
-    except msgspec.MsgspecError as error:
-        raise Corrupt(f"the data folder's {TAKEOVER} cannot be read", what=TAKEOVER, detail=str(error)) from error
-    if found.version != 1 or found.cluster_id != cluster_id:
-        raise Corrupt(f"the data folder's {TAKEOVER} is of another version or cluster", what=TAKEOVER, found=found.cluster_id)
+    found = decode_versioned(data, Takeover, version=1, what=f"the data folder's {TAKEOVER}", name=TAKEOVER)
+    if found.cluster_id != cluster_id:
+        raise Corrupt(f"the data folder's {TAKEOVER} is of another cluster", what=TAKEOVER, found=found.cluster_id)
     return found
 
 

@@ -20,9 +20,10 @@ from contextlib import suppress
 import msgspec
 
 from scrubjay.base.env import Disk
-from scrubjay.base.errors import Corrupt, ScrubjayError, Unsafe
+from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.hlc import COUNTER_BITS
 from scrubjay.base.ids import ClusterId, NodeName
+from scrubjay.base.versioned import decode_versioned
 
 IDENTITY_FILE = "identity.json"
 MEMBERS_FILE = "members.json"
@@ -183,12 +184,7 @@ class Members:
 
 
 def _seats(data: bytes, cluster_id: ClusterId) -> dict[NodeName, Seat]:
-    try:
-        found = msgspec.json.decode(data, type=_Members)
-    except msgspec.MsgspecError as error:
-        raise Corrupt("the list of members cannot be read", what=MEMBERS_FILE, detail=str(error)) from error
-    if found.version != 1:
-        raise Corrupt("the list of members has an unknown version", what=MEMBERS_FILE, found=found.version)
+    found = decode_versioned(data, _Members, version=1, what="the list of members", name=MEMBERS_FILE)
     if found.cluster_id != cluster_id:
         raise Unsafe("the list of members is another cluster's", what=MEMBERS_FILE, expected=cluster_id, found=found.cluster_id)
     return found.seats
@@ -214,12 +210,4 @@ def _has_log(disk: Disk) -> bool:
 
 def _read(disk: Disk) -> Identity | None:
     data = disk.read_file(IDENTITY_FILE)
-    if data is None:
-        return None
-    try:
-        identity = msgspec.json.decode(data, type=Identity)
-    except msgspec.MsgspecError as error:
-        raise Corrupt("the node's identity cannot be read", what=IDENTITY_FILE, detail=str(error)) from error
-    if identity.version != 1:
-        raise Corrupt("the node's identity has an unknown version", what=IDENTITY_FILE, found=identity.version)
-    return identity
+    return None if data is None else decode_versioned(data, Identity, version=1, what="the node's identity", name=IDENTITY_FILE)

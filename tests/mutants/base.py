@@ -226,4 +226,11 @@ MUTANTS: list[Mutant] = [
         "            pass\n",
         ("tests/unit/real/test_jobs.py::test_a_worker_that_dies_is_unavailable_and_replaced",),
     ),
+    Mutant(
+        "any-version-will-do",
+        "base/versioned.py",
+        "    if found.version != version:\n",
+        "    if False:\n",
+        ("tests/unit/base/test_versioned.py::test_a_file_of_another_version_is_refused",),
+    ),
 ]
