@@ -143,7 +143,7 @@ class ConsensusRun(Nemesis):
             holders = []
             for node in nodes:
                 replica = node.replicas.get(partition)
-                if replica is not None and replica.group.leading and replica.group.has_lease(node.now()):
+                if replica is not None and replica.group.leading and replica.group.lease.held(node.now()):
                     holders.append((node.host.name, replica.group.last))
             if holders:
                 self.checkers[partition].leases(holders)

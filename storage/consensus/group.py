@@ -54,7 +54,10 @@ from scrubjay.storage.wal import port as wal
 
 
 class Group:
-    """Wires the roles to one `GroupState` and is all that a shell sees of them: events come in by methods, facts are read from `state`, `log` and `lease`."""
+    """Wires the roles to one `GroupState` and is all that a shell sees of them: events come in by methods, facts are read from `state`, `log` and `lease`.
+
+    It has more methods and fields than other classes because it is the face: most methods are one line that hands an event to a role, and a field is a role.
+    """
 
     def __init__(self, config: GroupConfig) -> None:
         """Call `tick` once soon after: `deadline()` is 0 until then."""
@@ -207,10 +210,6 @@ class Group:
     def propose(self, records: Sequence[Record]) -> None:
         """See Leader."""
         self._leader.propose(records)
-
-    def has_lease(self, now: Now) -> bool:
-        """No other member can lead until after `now`."""
-        return self.lease.held(now)
 
     def serving(self, now: Now) -> bool:
         """May answer strong reads."""

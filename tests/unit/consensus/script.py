@@ -239,7 +239,7 @@ class Player:
             words.append(f"resigned={_ballot(state.resigned)}")
         words.append(f"log={log.first}..{log.last} synced={log.synced} chosen={log.chosen} applied={log.applied}")
         if group.leading:
-            words.append("lease" if group.has_lease(self.now) else "no-lease")
+            words.append("lease" if group.lease.held(self.now) else "no-lease")
             words.append("serving" if group.serving(self.now) else "not-serving")
         if self.liveness.quiet(self.now):
             words.append("quiet")

@@ -195,7 +195,7 @@ def test_bound_members_refuse_others_while_the_owner_is_supported(trio: Trio) ->
     trio.settle()
     assert other.group.state.promised == leader.group.ballot
     assert [message for _, to, message in trio.delivered if isinstance(message, Refused) and to == one.number and message.hears]
-    assert leader.group.has_lease(trio.now)
+    assert leader.group.lease.held(trio.now)
 
 
 def test_a_restarted_node_promises_nothing_for_a_full_d(trio: Trio) -> None:
@@ -220,7 +220,7 @@ def test_gray_failure_a_deaf_follower_does_not_depose_a_leader_that_others_hear(
     trio.advance(5_000_000)
     assert trio.said(AskHealth)
     assert leader.group.leading
-    assert leader.group.has_lease(trio.now)
+    assert leader.group.lease.held(trio.now)
     assert not [one for one in trio.said(Prepare) if one[0] == deaf.number and one[2].ballot > leader.group.ballot]  # type: ignore[attr-defined]
 
 
@@ -276,7 +276,7 @@ def test_the_lease_ends_before_the_support_it_rests_on(trio: Trio) -> None:
     lapsed: dict[str, int] = {}
     for _ in range(200):
         trio.advance(10_000)
-        if not leader.group.has_lease(trio.now):
+        if not leader.group.lease.held(trio.now):
             lapsed.setdefault("lease", trio.now.boot_us)
         if not any(node.liveness.supports(leader.number, trio.now) for node in trio.nodes.values() if node is not leader):
             lapsed.setdefault("support", trio.now.boot_us)
@@ -285,9 +285,9 @@ def test_the_lease_ends_before_the_support_it_rests_on(trio: Trio) -> None:
 
 def test_the_lease_is_void_when_the_clocks_of_the_node_move_apart(trio: Trio) -> None:
     leader = trio.elect()
-    assert leader.group.has_lease(trio.now)
-    assert not leader.group.has_lease(trio.now._replace(wall_us=trio.now.wall_us + OPTIONS.drift_us + 1_000))
-    assert not leader.group.has_lease(trio.now._replace(wall_us=trio.now.wall_us - OPTIONS.drift_us - 1_000))
+    assert leader.group.lease.held(trio.now)
+    assert not leader.group.lease.held(trio.now._replace(wall_us=trio.now.wall_us + OPTIONS.drift_us + 1_000))
+    assert not leader.group.lease.held(trio.now._replace(wall_us=trio.now.wall_us - OPTIONS.drift_us - 1_000))
 
 
 def test_after_an_epoch_moved_the_member_is_asked_once_more(trio: Trio) -> None:
@@ -295,13 +295,13 @@ def test_after_an_epoch_moved_the_member_is_asked_once_more(trio: Trio) -> None:
     one, other = [node for node in trio.nodes.values() if node is not leader]
     trio.drop = lambda sender, receiver, message: leader.number in {sender, receiver}
     trio.advance(OPTIONS.grant_us + 100_000)
-    assert not leader.group.has_lease(trio.now)
+    assert not leader.group.lease.held(trio.now)
     stop = {one.number, other.number}
     trio.drop = lambda sender, receiver, message: sender in stop and receiver in stop
     trio.delivered.clear()
     trio.advance(500_000)
     if leader.group.leading:
-        assert leader.group.has_lease(trio.now)
+        assert leader.group.lease.held(trio.now)
         assert trio.said(Accepted)
 
 

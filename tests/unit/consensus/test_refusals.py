@@ -274,7 +274,7 @@ def test_a_resignation_is_told_until_it_is_answered(trio: Trio) -> None:
 def test_strong_reads_wait_for_a_record_of_the_own_ballot(trio: Trio) -> None:
     trio.advance(3_000_000)
     leader = trio.leader()
-    assert leader.group.has_lease(trio.now)
+    assert leader.group.lease.held(trio.now)
     assert not leader.group.serving(trio.now), "what was chosen before is not known to be applied"
     trio.propose(leader, 1, kind=Kind.NOOP)
     trio.advance(100_000)
@@ -297,7 +297,7 @@ def test_a_lease_needs_the_members_answer_under_the_epoch_of_its_grant(trio: Tri
     trio.advance(2 * OPTIONS.interval_us)
     assert leader.group.leading
     assert any(leader.liveness.credited(peer.node, trio.now) for peer in leader.group.members.peers)
-    assert not leader.group.has_lease(trio.now), "support of a new epoch: it may have promised another meanwhile"
+    assert not leader.group.lease.held(trio.now), "support of a new epoch: it may have promised another meanwhile"
 
 
 def test_leadership_goes_over_only_to_who_has_the_whole_log(trio: Trio) -> None:
@@ -377,7 +377,7 @@ def test_a_lease_ends_with_the_second_longest_of_two_credits(five: Trio) -> None
     checked = 0
     for _ in range(130):
         five.advance(10_000, step_us=10_000)
-        leased = leader.group.has_lease(five.now)
+        leased = leader.group.lease.held(five.now)
         until = sorted([leader.liveness.credit(peer.node).until_us for peer in leader.group.members.peers], reverse=True)
         if leader.group.leading and until[1] <= five.now.boot_us < until[0]:
             checked += 1
@@ -393,9 +393,9 @@ def test_a_lease_is_void_if_its_credits_were_given_under_clocks_too_far_apart(fi
     five.drop = lambda sender, receiver, message: not {sender, receiver} <= {leader.number, late.number}
     five.now = Now(five.now.boot_us, five.now.wall_us + 6_000)
     five.advance(250_000)
-    assert leader.group.has_lease(five.now), "6 ms is within the drift that is allowed for"
+    assert leader.group.lease.held(five.now), "6 ms is within the drift that is allowed for"
     five.now = Now(five.now.boot_us, five.now.wall_us + 6_000)
-    assert not leader.group.has_lease(five.now), "12 ms since the older of the two was asked for"
+    assert not leader.group.lease.held(five.now), "12 ms since the older of the two was asked for"
 
 
 def test_closed_is_the_second_best_of_two_acknowledged_clocks(five: Trio) -> None:

@@ -163,7 +163,7 @@ class Trio:
             self.settle()
 
     def leader(self) -> Node:
-        leading = [node for node in self.nodes.values() if node.group.leading and node.group.has_lease(self.now)]
+        leading = [node for node in self.nodes.values() if node.group.leading and node.group.lease.held(self.now)]
         assert len(leading) == 1, [node.number for node in leading]
         return leading[0]
 
