@@ -56,7 +56,7 @@ class Finding(NamedTuple):
 
 @dataclass(slots=True)
 class VerifyReport:
-    """complete: everything asked for was looked at (the budget was not spent). verdict: match | mismatch | unverified."""
+    """complete: everything asked for was looked at and all that was found is told; else `reason` says why not (budget_spent, too_many_findings, archive_gone). verdict: match | mismatch | unverified."""
 
     cluster: str
     level: str
@@ -68,7 +68,6 @@ class VerifyReport:
     complete: bool = True
     reason: str | None = None
     findings: list[Finding] = field(default_factory=list)
-    dropped_findings: int = 0
 
     @property
     def verdict(self) -> str:

@@ -80,8 +80,8 @@ class Round:
             if key in self.failed:
                 return
             self.failed[key] = None
-        if len(self.report.findings) >= FINDINGS_MAX:
-            self.report.dropped_findings += 1
+        if len(self.report.findings) >= FINDINGS_MAX:  # one more is known of and not told: whatever was not named is not proven by this run
+            self.report.complete, self.report.reason = False, self.report.reason or "too_many_findings"
             return
         parsed = parse(key) if key else None
         segment = None

@@ -760,4 +760,11 @@ MUTANTS: list[Mutant] = [
         "                temporary.unlink(missing_ok=True)\n",
         ("tests/unit/archiver/test_store_wrappers.py::test_the_object_and_its_folders_are_synced_before_the_answer",),
     ),
+    Mutant(
+        "findings-that-find-no-room-forgotten",
+        "archiver/verify/round.py",
+        '            self.report.complete, self.report.reason = False, self.report.reason or "too_many_findings"\n',
+        "",
+        ("tests/unit/archiver/test_archive_verify.py::test_more_findings_than_a_report_holds_make_it_incomplete",),
+    ),
 ]

@@ -521,3 +521,17 @@ def test_a_rotted_manifest_is_unreadable_and_a_lying_one_is_forged(level: str) -
         )
         found = {finding.kind for finding in check(archive, level=level).findings if finding.object == name}
         assert found == {kind}
+
+
+def test_more_findings_than_a_report_holds_make_it_incomplete(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not named is not proven either: nothing that such a run covers is called a match."""
+    monkeypatch.setattr("scrubjay.archiver.verify.round.FINDINGS_MAX", 1)
+    archive = SmallArchive()
+    damaged = [key for key in KEYS if key.endswith(".seg")][:2]
+    for at, key in enumerate(damaged, 1):
+        data = archive.store.objects[key]
+        archive.store.objects[key] = data[:-1] + bytes([data[-1] ^ 1])
+        report = check(archive)
+        assert (len(report.findings), report.failed) == (1, at)
+        assert (report.verdict, report.exit) == ("mismatch", 2)
+        assert (report.complete, report.reason) == ((True, None), (False, "too_many_findings"))[at > 1]
