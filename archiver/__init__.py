@@ -4,7 +4,8 @@ Rooms, each importing only from those to its right: `verify | write > read > cov
 of each other. A node is asked through `storage.archive_port` alone; nothing here imports scrubber, pitr or server.
 
 - `format/`    what the objects are: names, codecs, checks of single objects, kinds of fault. Pure, no store.
-- `coverage`   what the objects prove: window, holes, forks, paths, what may expire. One pure function; nobody else decides it.
+- `coverage`   what the objects prove: window, holes, forks, paths, what may expire. One pure function; nobody else decides it. It asks `branches` which history
+  counts where a log forks; `facts` are the values that both speak in.
 - `read/`      looking: listings, objects proven, the one index of what is there, records, rebuild, `archive status`.
 - `write/`     the agents that archive, who may write, uploads of segments, bases and closed timestamps.
 - `verify/`    `verify`: prove all of it from the objects alone.

@@ -17,124 +17,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
-from typing import NamedTuple
 
+from scrubjay.archiver.branches import first_of, history
+from scrubjay.archiver.facts import Closed, Coverage, Facts, Fork, Hole, Path, Run, Span, Start, Window
 from scrubjay.base.errors import Missing, Unavailable
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.storage.log import chain as chains
-
-
-class Span(NamedTuple):
-    """One usable segment: object and manifest are there. closed: closed timestamp in its SEAL (0: none). content: content records. state, state_before: the
-    agreed digest at `last`, and in front of `first`, as bytes. rests: state rows in front of `first`."""
-
-    first: int
-    last: int
-    first_stamp: int
-    last_stamp: int
-    closed: int
-    content: int
-    rests: int
-    epoch: int
-    chain_before: bytes
-    chain: bytes
-    state: bytes
-
-
-class Start(NamedTuple):
-    """A verified base snapshot. lsn 0: the first state of a restored table."""
-
-    lsn: int
-    stamp: int
-    chain: bytes
-    state: bytes
-    epoch: int = 0
-
-
-class Closed(NamedTuple):
-    """A closed point. chain: the chain value at `last_seal`, the newest SEAL that its author had applied."""
-
-    closed: int
-    last_content: int
-    last_seal: int
-    chain: bytes
-    epoch: int = 0
-
-
-class Mark(NamedTuple):
-    """Somebody who is trusted (the cluster, a ledger, a listed name) knows that the log up to `lsn` was archived. chain: the value there, None if not known."""
-
-    lsn: int
-    chain: bytes | None
-
-
-class Facts(NamedTuple):
-    """What is known of one partition. spans: usable segments, any order, also of several histories. expired: the last LSN that retention took away.
-    credible: the highest closed timestamp that can be true by now (a clock, and how far clocks may be apart); whoever claims more is not believed."""
-
-    partition: str
-    spans: Sequence[Span] = ()
-    starts: Sequence[Start] = ()
-    closed: Sequence[Closed] = ()
-    marks: Sequence[Mark] = ()
-    expired: int = 0
-    credible: int = (1 << 64) - 1
-
-
-class Hole(NamedTuple):
-    """Records [first_lsn, last_lsn] of a partition are not in the archive: moments between from_us and to_us, both exclusive (None: nothing before /
-    behind it can be restored either), are lost. base: no records: the base at that LSN, on which the log rests, is gone."""
-
-    partition: str
-    first_lsn: int
-    last_lsn: int
-    from_us: int | None
-    to_us: int | None
-    base: bool = False
-
-
-class Fork(NamedTuple):
-    """From first_lsn on there are two histories. epochs: who wrote them, rising."""
-
-    partition: str
-    first_lsn: int
-    epochs: tuple[int, ...]
-
-
-class Window(NamedTuple):
-    """Microseconds since the epoch, both inclusive; None until proven. holes: what is absent in between, and behind."""
-
-    earliest_us: int | None
-    latest_us: int | None
-    holes: tuple[Hole, ...]
-
-
-class Run(NamedTuple):
-    """Moments [low_us, high_us] that one start and the contiguous log behind it can restore. reach: last LSN of that log. closed: highest closed stamp."""
-
-    start: Start
-    reach: int
-    low_us: int
-    high_us: int
-    closed: int
-
-
-class Coverage(NamedTuple):
-    """thread: the segments that count, rising, holes between them. starts: bases that count. astray: segments and bases that are there and fit nowhere
-    (of another history, or doubtful). end: the last LSN known to have been archived."""
-
-    window: Window
-    forks: tuple[Fork, ...]
-    thread: tuple[Span, ...]
-    runs: tuple[Run, ...]
-    starts: tuple[Start, ...]
-    astray: tuple[Span | Start | Closed, ...]
-    end: int
-
-    def reach(self) -> int:
-        """Last LSN of the contiguous log from its lowest start (0: nothing)."""
-        return self.runs[0].reach if self.runs else 0
 
 
 def first_micros(stamp: int) -> int:
@@ -150,8 +38,7 @@ def last_micros(stamp: int) -> int:
 
 def coverage(facts: Facts) -> Coverage:
     """What the facts prove of one partition. Pure; at most O(n log n)."""
-    vouched = _vouched(facts)
-    thread, forks, astray = _history(facts, vouched)
+    thread, forks, astray = history(facts)
     at = {span.last: span for span in thread}
     behind = {span.first - 1: span for span in thread}
     starts: list[Start] = []
@@ -186,123 +73,13 @@ def table_window(windows: Sequence[Window]) -> Window:
 
 # --- one history ---
 
-_Node = tuple[int, bytes]
-"""(LSN, chain value there)."""
-
-
-def _vouched(facts: Facts) -> dict[_Node, None]:
-    """Places that something else than a segment names."""
-    nodes: dict[_Node, None] = {(0, chains.START): None}
-    nodes |= {(start.lsn, start.chain): None for start in facts.starts}
-    nodes |= {(point.last_seal, point.chain): None for point in facts.closed}
-    nodes |= {(mark.lsn, mark.chain): None for mark in facts.marks if mark.chain is not None}
-    return nodes
-
-
-class _Branch(NamedTuple):
-    """A way through the segments, from one root on: always the child that counts. key: what decides between branches, the greater counts."""
-
-    key: tuple[int, int, int, bytes]
-    spans: tuple[Span, ...]
-
-
-def _history(facts: Facts, vouched: dict[_Node, None]) -> tuple[list[Span], list[Fork], list[Span | Start | Closed]]:
-    """The segments that count, rising; where the log forks; and the segments that do not count."""
-    spans = sorted({span for span in facts.spans if span.last > facts.expired})
-    linear = all(before.last + 1 == after.first and before.chain == after.chain_before for before, after in pairwise(spans))
-    if linear and not _denied(spans, facts.marks):
-        return spans, [], []
-    forks: list[Fork] = []
-    branches, lesser = _branches(facts.partition, spans, vouched, forks)
-    thread: list[Span] = []
-    for branch in branches:
-        low, high = branch.spans[0].first, branch.spans[-1].last
-        at = bisect_right(thread, low, key=_first_of)
-        rival = (at > 0 and thread[at - 1].last >= low) or (at < len(thread) and thread[at].first <= high)
-        if not rival:
-            thread[at:at] = branch.spans
-            continue
-        # Where it left the history that counts cannot be known: all of it is doubtful.
-        epochs = {span.epoch for span in branch.spans} | {one.epoch for one in thread if one.last >= branch.spans[0].first}
-        forks.append(Fork(facts.partition, branch.spans[0].first, tuple(sorted(epochs))))
-        lesser += branch.spans
-    doubtful = _doubtful(thread, vouched, facts.marks)
-    lesser += doubtful
-    gone = dict.fromkeys(doubtful)
-    return [span for span in thread if span not in gone], forks, [*sorted(lesser)]
-
-
-def _branches(partition: str, spans: Sequence[Span], vouched: dict[_Node, None], forks: list[Fork]) -> tuple[list[_Branch], list[Span]]:
-    """Every root's way, the one that counts most first; and the segments off these ways. Adds to `forks`."""
-    children: dict[_Node, list[Span]] = {}
-    for span in spans:
-        children.setdefault((span.first - 1, span.chain_before), []).append(span)
-    keys: dict[Span, tuple[int, int, int, bytes]] = {}
-    chosen: dict[Span, Span] = {}
-    for span in sorted(spans, key=lambda one: -one.last):
-        vouches = int((span.last, span.chain) in vouched)
-        keys[span] = (span.epoch, vouches, span.last, span.chain)
-        some = children.get((span.last, span.chain), ())
-        if some:
-            best = max(some, key=lambda one: keys[one])
-            chosen[span] = best
-            epoch, more, last, chain = keys[best]
-            keys[span] = (max(epoch, span.epoch), vouches + more, last, chain)
-    ends = {(span.last, span.chain) for span in spans}
-    roots = [span for span in spans if (span.first - 1, span.chain_before) not in ends]
-    best_root: dict[_Node, Span] = {}
-    for root in roots:
-        node = (root.first - 1, root.chain_before)
-        if node not in best_root or keys[root] > keys[best_root[node]]:
-            best_root[node] = root
-    used: dict[Span, None] = {}
-    branches: list[_Branch] = []
-    for root in best_root.values():
-        way = [root]
-        while (following := chosen.get(way[-1])) is not None:
-            way.append(following)
-        used |= dict.fromkeys(way)
-        branches.append(_Branch(keys[root], tuple(way)))
-    for node, some in sorted(children.items()):
-        if len(some) > 1 and any(span in used for span in some):
-            epochs = {keys[span][0] for span in some}
-            forks.append(Fork(partition, node[0] + 1, tuple(sorted(epochs))))
-    branches.sort(key=lambda branch: branch.key, reverse=True)
-    return branches, [span for span in spans if span not in used]
-
-
-def _denied(spans: Iterable[Span], marks: Sequence[Mark]) -> list[Span]:
-    """Segments whose end has another chain value than somebody trusted knows, and a first one that does not start at the start."""
-    known = {mark.lsn: mark.chain for mark in marks if mark.chain is not None}
-    return [
-        span for span in spans if known.get(span.last, span.chain) != span.chain or (span.first == 1 and span.chain_before != chains.START)
-    ]
-
-
-def _doubtful(thread: Sequence[Span], vouched: dict[_Node, None], marks: Sequence[Mark]) -> list[Span]:
-    """Neighbours that do not fit each other: the one that nobody vouches for, or both. A follower on the chain vouches for what it follows."""
-    found = dict.fromkeys(_denied(thread, marks))
-    for number in range(1, len(thread)):
-        before, after = thread[number - 1], thread[number]
-        if before.last + 1 != after.first or before.chain == after.chain_before:
-            continue
-        follower = thread[number + 1] if number + 1 < len(thread) else None
-        followed = follower is not None and follower.first == after.last + 1 and follower.chain_before == after.chain
-        second = followed or (after.last, after.chain) in vouched or (before.last, after.chain_before) in vouched
-        first = (before.last, before.chain) in vouched
-        if first == second or not first:
-            found[before] = None
-        if first == second or not second:
-            found[after] = None
-    return list(found)
-
 
 def _on(start: Start, at: dict[int, Span], behind: dict[int, Span], thread: Sequence[Span]) -> bool:
     """The base is a state of the history that counts, as far as its neighbours can tell."""
     before, after = at.get(start.lsn), behind.get(start.lsn)
     if before is not None:
         return (before.chain, before.state, before.last_stamp) == (start.chain, start.state, start.stamp)
-    number = bisect_right(thread, start.lsn, key=_first_of)
+    number = bisect_right(thread, start.lsn, key=first_of)
     if number and thread[number - 1].last > start.lsn:
         return False  # no seal there: no base was ever made in the middle of a segment
     if start.lsn == 0 and start.chain != chains.START:
@@ -312,25 +89,21 @@ def _on(start: Start, at: dict[int, Span], behind: dict[int, Span], thread: Sequ
 
 def _contradicts(point: Closed, thread: Sequence[Span]) -> Span | None:
     """The segment that a closed point cannot have known: it has another chain value, or content behind the point that the point says cannot be."""
-    number = bisect_right(thread, point.last_seal, key=_first_of)
+    number = bisect_right(thread, point.last_seal, key=first_of)
     before = thread[number - 1] if number else None
     if before is not None and before.last == point.last_seal and before.chain != point.chain:
         return before
     if number < len(thread) and thread[number].first == point.last_seal + 1 and thread[number].chain_before != point.chain:
         return thread[number]
-    for number in range(bisect_right(thread, point.last_content, key=_first_of), len(thread)):
+    for number in range(bisect_right(thread, point.last_content, key=first_of), len(thread)):
         if thread[number].content:
             return thread[number] if thread[number].last_stamp <= point.closed else None
     return None
 
 
-def _first_of(span: Span) -> int:
-    return span.first
-
-
 def _closed(facts: Facts, thread: Sequence[Span], starts: Sequence[Start]) -> tuple[list[Closed], list[Fork]]:
     """The closed points of the history that counts, and where the others say that there is another."""
-    nodes: dict[_Node, None] = {(0, chains.START): None}
+    nodes: dict[tuple[int, bytes], None] = {(0, chains.START): None}
     nodes |= {(span.last, span.chain): None for span in thread}
     nodes |= {(span.first - 1, span.chain_before): None for span in thread}
     nodes |= {(start.lsn, start.chain): None for start in starts}
@@ -417,14 +190,6 @@ def _hole(partition: str, first: int, last: int, runs: Sequence[Run]) -> Hole:
 # --- how to get there ---
 
 
-class Path(NamedTuple):
-    """start: None is the empty partition. spans: contiguous behind it. reach: last LSN of them."""
-
-    start: Start | None
-    spans: tuple[Span, ...]
-    reach: int
-
-
 def path_to(
     facts: Facts,
     found: Coverage,
@@ -481,6 +246,15 @@ def _absent(facts: Facts, hole: tuple[int, int]) -> Missing:
 
 def _short(facts: Facts, lsn: int) -> Unavailable:
     return Unavailable("the archive does not reach the target", partition=facts.partition, lsn=lsn)
+
+
+def untold(gap: tuple[int, int], told: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
+    """What is left of an absent range of LSNs behind the ranges at its beginning that are told of otherwise; None if nothing is."""
+    at, last = gap
+    for low, high in sorted(told):
+        if low <= at <= high:
+            at = high + 1
+    return (at, last) if at <= last else None
 
 
 def may_go(found: Coverage, *, keep_from_us: int) -> int:

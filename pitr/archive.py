@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from scrubjay.archiver.coverage import Window
+from scrubjay.archiver.facts import Window
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.pitr.plan import History, PartitionPlan

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from scrubjay.archiver.coverage import Facts, Span, Start, coverage, path_to
+from scrubjay.archiver.coverage import coverage, path_to
+from scrubjay.archiver.facts import Facts, Span, Start
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
 from scrubjay.pitr.rates import Rates, predict

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scrubjay.archiver.coverage import Facts, Window, table_window
+from scrubjay.archiver.coverage import table_window
+from scrubjay.archiver.facts import Facts, Window
 from scrubjay.archiver.format.base import Origin
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import build
@@ -95,8 +96,8 @@ def history_of(info: PartitionInfo, index: PartitionIndex | None) -> History:
     if index is None:
         return History(info.partition_id, info.lo, info.hi, (), (), (), Facts(info.partition_id))
     where = (index.cluster, index.table, index.partition)
-    counts = dict.fromkeys(index.coverage().thread)
-    segments = tuple(SegmentFacts(row.span(), row.stored, row.raw, build(row.key(*where))) for row in index.best() if row.span() in counts)
+    counted = index.rows_of(index.coverage().thread)
+    segments = tuple(SegmentFacts(row.span(), row.stored, row.raw, build(row.key(*where))) for row in counted)
     bases = tuple(BaseFacts(one.start(), one.size, one.size, one.rows, one.parts + 1, build(one.key(*where))) for one in index.bases)
     return History(info.partition_id, info.lo, info.hi, bases, segments, (), index.facts())
 

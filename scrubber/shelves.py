@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
-from scrubjay.archiver.coverage import Coverage, Mark, coverage, path_to
+from scrubjay.archiver.coverage import coverage, path_to, untold
+from scrubjay.archiver.facts import Mark
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, log_prefix, parse
 from scrubjay.archiver.read.index import ArchiveIndex
@@ -93,8 +94,7 @@ class StoreShelves:
         index = self._index.partitions.get((table, partition))
         if index is None:
             return []
-        kept = {(span.first, span.last, span.chain) for span in index.coverage().thread}
-        return [row.key(self._index.cluster, table, partition) for row in index.best() if (row.first, row.last, row.chain) in kept]
+        return [row.key(self._index.cluster, table, partition) for row in index.rows_of(index.coverage().thread)]
 
     async def lost(self, table: str, partition: str, *, first: int, last: int | None) -> str:
         prefix = f"{log_prefix(self._index.cluster, table, partition)}{first:016x}-"
@@ -125,33 +125,15 @@ def shelf_of(index: PartitionIndex, *, upto: Lsn, without: tuple[str, ...] = ())
         start, spans = path.start, path.spans
     except Missing:
         start, spans = None, found.thread
-    rows = {(row.first, row.last, row.chain): row for row in index.best()}
-    segments = [rows[one.first, one.last, one.chain] for one in spans if one.first <= upto]
+    segments = index.rows_of([one for one in spans if one.first <= upto])
     bases = [one for one in index.bases if one.start() == start]
     return Shelf(
         ShelfBase(bases[-1], bases[-1].key(*where)) if bases else None,
         tuple(ShelfSegment(row, row.key(*where)) for row in segments),
         tuple(index.problems),
         tuple(rest for gap in gaps if (rest := untold(gap, told)) is not None),
-        _astray(index, found),
+        tuple(build(key) for key, _ in index.astray(found)),
     )
-
-
-def _astray(index: PartitionIndex, found: Coverage) -> tuple[str, ...]:
-    """Keys of segments and bases that are there and fit nowhere."""
-    lost = dict.fromkeys(found.astray)
-    where = (index.cluster, index.table, index.partition)
-    keys = [build(row.key(*where)) for row in index.best() if row.span() in lost]
-    return (*keys, *(build(one.key(*where)) for one in index.bases if one.start() in lost))
-
-
-def untold(gap: tuple[int, int], told: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    """What is left of an absent range behind the ranges at its beginning that are told of otherwise; None if nothing is."""
-    at, last = gap
-    for low, high in sorted(told):
-        if low <= at <= high:
-            at = high + 1
-    return (at, last) if at <= last else None
 
 
 def fault_at(problems: tuple[Fault, ...], lsn: int) -> Fault | None:

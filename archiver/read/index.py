@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from scrubjay.archiver.coverage import Closed, Mark
+from scrubjay.archiver.facts import Closed, Mark
 from scrubjay.archiver.format.closed import ClosedObject, decode_closed
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import (

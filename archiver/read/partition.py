@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from scrubjay.archiver.coverage import Closed, Coverage, Facts, Fork, Mark, Start, Window, coverage
+from scrubjay.archiver.coverage import coverage
+from scrubjay.archiver.facts import Closed, Coverage, Facts, Fork, Mark, Span, Start, Window
 from scrubjay.archiver.format.fault import Fault
+from scrubjay.archiver.format.layout import BaseKey, SegmentKey
 from scrubjay.archiver.read.rows import BaseEntry, Row, Rows
 
 CLOSED_KEPT = 16
@@ -59,6 +61,24 @@ class PartitionIndex:
             else:
                 found.append(row)
         return found
+
+    def rows_of(self, spans: Iterable[Span]) -> list[Row]:
+        """The segments that coverage means by `spans`, in their order; of each the highest generation."""
+        rows = {row.span(): row for row in self.best()}
+        return [rows[span] for span in spans]
+
+    def astray(self, found: Coverage) -> list[tuple[SegmentKey | BaseKey, Span | Start]]:
+        """What is there and fits nowhere: objects of segments and manifests of bases."""
+        where = (self.cluster, self.table, self.partition)
+        rows = {row.span(): row.key(*where) for row in self.best()}
+        bases = {base.start(): base.key(*where) for base in self.bases}
+        lost: list[tuple[SegmentKey | BaseKey, Span | Start]] = []
+        for one in found.astray:
+            if isinstance(one, Span) and one in rows:
+                lost.append((rows[one], one))
+            elif isinstance(one, Start) and one in bases:
+                lost.append((bases[one], one))
+        return lost
 
     def facts(self) -> Facts:
         marks = [Mark(self.named, None), Mark(self.listed_told, None)]

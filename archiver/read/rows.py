@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from scrubjay.archiver.coverage import Span, Start
+from scrubjay.archiver.facts import Span, Start
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.layout import (
     BaseKey,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from scrubjay.archiver.coverage import Fork, Hole, Window, table_window
+from scrubjay.archiver.coverage import table_window
+from scrubjay.archiver.facts import Fork, Hole, Window
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.base.times import utc_text_or_none

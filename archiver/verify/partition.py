@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from scrubjay.archiver.coverage import Coverage, Mark, Span, Start
+from scrubjay.archiver.coverage import untold
+from scrubjay.archiver.facts import Coverage, Mark, Span, Start
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.layout import (
     BaseKey,
@@ -141,30 +142,20 @@ class PartitionCheck:
                 for key in map(parse, self._round.failed)
                 if isinstance(key, SegmentKey) and key.partition == partition
             )
-            at = hole.first_lsn
-            for low, high in told:
-                if low <= at <= high:
-                    at = high + 1
-            if at <= hole.last_lsn:
+            left = untold((hole.first_lsn, hole.last_lsn), told)
+            if left is not None:
+                at = left[0]
                 why = "are not in the archive" if any(span.first > hole.last_lsn for span in found.thread) else "were archived and are gone"
                 self._round.find(HOLE, None, f"records {at} to {hole.last_lsn} {why}", lsn=at, table=table, partition=partition)
 
     def _strays(self, index: PartitionIndex, found: Coverage) -> None:
         """Forks, and what fits nowhere."""
-        where = (self._round.cluster, index.table, index.partition)
-        rows = {row.span(): row for row in index.best()}
-        for one in found.astray:
-            if isinstance(one, Span):
-                name = build(rows[one].key(*where).twin())
-                detail = "it does not fit the chain of the history that counts"
-                self._round.find(FORGED, name, detail, lsn=one.first, table=index.table, partition=index.partition)
-            elif isinstance(one, Start):
-                for entry in index.bases:
-                    if entry.start() == one:
-                        detail = "the base is not on the chain of the history that counts"
-                        self._round.find(
-                            FORGED, build(entry.key(*where)), detail, lsn=one.lsn, table=index.table, partition=index.partition
-                        )
+        for key, _ in index.astray(found):
+            if isinstance(key, SegmentKey):
+                name, lsn, detail = build(key.twin()), key.first, "it does not fit the chain of the history that counts"
+            else:
+                name, lsn, detail = build(key), key.lsn, "the base is not on the chain of the history that counts"
+            self._round.find(FORGED, name, detail, lsn=lsn, table=index.table, partition=index.partition)
         for fork in found.forks:
             detail = f"two histories from LSN {fork.first_lsn} on, epochs {', '.join(map(str, fork.epochs))}"
             self._round.find(FORGED, None, detail, lsn=fork.first_lsn, table=index.table, partition=index.partition)
@@ -172,7 +163,6 @@ class PartitionCheck:
     async def _replay(self, index: PartitionIndex, found: Coverage) -> None:
         """Rebuild from every start to the next one and to the end: each seal's digest, and that each base is what the log before it gives."""
         where = (self._round.cluster, index.table, index.partition)
-        rows = {row.span(): row for row in index.best()}
         entries = {entry.start(): entry for entry in index.bases}
         begins: list[Start | None] = [*found.starts]
         if found.thread and found.thread[0].first == 1 and not any(start.lsn == 0 for start in found.starts):
@@ -180,7 +170,7 @@ class PartitionCheck:
         for start, follower in zip(begins, [*begins[1:], None], strict=True):
             self._round.spend()
             low, high = start.lsn if start is not None else 0, follower.lsn if follower is not None else None
-            keys = [rows[span].key(*where) for span in _contiguous(found.thread, low, high)]
+            keys = [row.key(*where) for row in index.rows_of(_contiguous(found.thread, low, high))]
             base = await self._base(entries[start].key(*where)) if start is not None else None
             after = await self._base(entries[follower].key(*where)) if follower is not None else None
             if (start is None or base is not None) and (keys or base is not None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from scrubjay.archiver.coverage import Closed
+from scrubjay.archiver.facts import Closed
 from scrubjay.archiver.format.closed import decode_closed
 from scrubjay.archiver.format.identity import decode_epoch, decode_identity
 from scrubjay.archiver.format.layout import (

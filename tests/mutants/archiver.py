@@ -399,7 +399,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "window-chain-unchecked",
-        "archiver/coverage.py",
+        "archiver/branches.py",
         "all(before.last + 1 == after.first and before.chain == after.chain_before for",
         "all(before.last + 1 == after.first for",
         (
@@ -416,14 +416,14 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "lower-epoch-followed",
-        "archiver/coverage.py",
+        "archiver/branches.py",
         "            best = max(some, key=lambda one: keys[one])",
         "            best = min(some, key=lambda one: keys[one])",
         ("tests/unit/archiver/test_coverage.py::test_a_fork_is_reported_and_the_highest_epoch_is_followed",),
     ),
     Mutant(
         "fork-untold",
-        "archiver/coverage.py",
+        "archiver/branches.py",
         "        if len(some) > 1 and any(span in used for span in some):\n",
         "        if False:\n",
         ("tests/unit/archiver/test_coverage.py::test_a_fork_is_reported_and_the_highest_epoch_is_followed",),
@@ -444,7 +444,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "denied-end-believed",
-        "archiver/coverage.py",
+        "archiver/branches.py",
         "known.get(span.last, span.chain) != span.chain or",
         "False or",
         ("tests/unit/archiver/test_coverage.py::test_the_newest_segment_forged_is_denied_by_whoever_knows_the_end",),

@@ -7,7 +7,8 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scrubjay.archiver.coverage import Closed, Facts, Start, coverage
+from scrubjay.archiver.coverage import coverage
+from scrubjay.archiver.facts import Closed, Facts, Start
 from scrubjay.archiver.read.rebuild import rebuild
 from scrubjay.archiver.read.replay import Cut
 from scrubjay.archiver.read.rows import row_of, state_of

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from scrubjay.archiver.coverage import Closed, Facts, Mark, Span, Start, coverage, may_go, path_to
+from scrubjay.archiver.coverage import coverage, may_go, path_to
+from scrubjay.archiver.facts import Closed, Facts, Mark, Span, Start
 from scrubjay.base.errors import Missing, Unavailable
 from scrubjay.base.hlc import last_stamp_at
 from tests.unit.archiver.lines import PARTITION, START_US, STEP_US, Line, stamp_at

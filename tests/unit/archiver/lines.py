@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from scrubjay.archiver.coverage import Closed, Span, Start
+from scrubjay.archiver.facts import Closed, Span, Start
 from scrubjay.base.hlc import stamp_of
 from scrubjay.storage.log import chain as chains
 

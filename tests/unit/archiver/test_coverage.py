@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from scrubjay.archiver.coverage import Coverage, Facts, Fork, Hole, Mark, Span, Start, Window, coverage, may_go, path_to, table_window
+from scrubjay.archiver.coverage import coverage, may_go, path_to, table_window
+from scrubjay.archiver.facts import Coverage, Facts, Fork, Hole, Mark, Span, Start, Window
 from scrubjay.base.errors import Missing, Unavailable
 from scrubjay.base.hlc import stamp_of
 from tests.unit.archiver.lines import PARTITION, START_US, STEP_US, Line, stamp_at, without

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from scrubjay.archiver.coverage import Facts, Span, Start, Window
+from scrubjay.archiver.facts import Facts, Span, Start, Window
 from scrubjay.base.checksum import row_hash
 from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.hlc import last_stamp_at, stamp_micros, stamp_of

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from scrubjay.archiver.coverage import Facts, Mark, Span, Start, coverage
+from scrubjay.archiver.coverage import coverage
+from scrubjay.archiver.facts import Facts, Mark, Span, Start
 from scrubjay.base.errors import Invalid, Missing, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_of
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
