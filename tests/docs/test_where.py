@@ -9,7 +9,13 @@ from pathlib import Path
 from tests.docs.tree import ROOT, pages, text_of
 
 _PLACE = re.compile(r"`([\w/]+\.py):(\w+(?:\.\w+)*)`")
-_SECTION = re.compile(r"^## Where is it decided$(.*?)^## ", re.MULTILINE | re.DOTALL)
+
+
+def _section(title: str) -> str:
+    """The text of a chapter of the page."""
+    found = re.search(rf"^## {title}$(.*?)^## ", text_of(Path("docs/ARCHITECTURE.md")) or "", re.MULTILINE | re.DOTALL)
+    assert found is not None, title
+    return found[1]
 
 
 def _names(body: list[ast.stmt], name: str) -> list[ast.stmt] | None:
@@ -40,11 +46,25 @@ def test_every_place_is_there() -> None:
 
 
 def test_every_question_has_a_place() -> None:
-    section = _SECTION.search(text_of(Path("docs/ARCHITECTURE.md")) or "")
-    assert section is not None
-    rows = [line for line in section[1].splitlines() if line.startswith("|")][2:]
+    rows = [line for line in _section("Where is it decided").splitlines() if line.startswith("|")][2:]
     assert len(rows) >= 10
     assert [row for row in rows if not _PLACE.search(row)] == []
+
+
+def test_no_answer_takes_more_than_three_steps() -> None:
+    """A room, a file, a function: the file says the room, and a question has at most three places."""
+    rows = [line for line in _section("Where is it decided").splitlines() if line.startswith("|")][2:]
+    assert [row for row in rows if len(_PLACE.findall(row)) > 3] == []
+
+
+def test_every_walk_goes_on_without_going_back() -> None:
+    walks = _section("Six walks").split("\n- ")[1:]
+    assert len(walks) == 6
+    for walk in walks:
+        steps = _PLACE.findall(walk)
+        assert len(steps) >= 6, walk
+        assert walk.count("`") == 2 * len(steps), f"a step is no place: {walk}"
+        assert len(set(steps)) == len(steps), f"a step twice: {walk}"
 
 
 def test_a_place_that_is_not_there_is_found() -> None:
