@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from scrubjay.base.env import Disk, Env
 from scrubjay.base.ids import Member, NodeName
@@ -19,9 +18,8 @@ from scrubjay.storage.node.port import NodePort
 
 @dataclass(slots=True)
 class Control:
-    """`await up()` before the store is used. nodes: every storage node by name, or whoever speaks for it. ports: their ports."""
+    """`await up()` before the store is used. ports: of every storage node by name."""
 
-    nodes: Mapping[NodeName, Any]
     ports: Mapping[NodeName, NodePort]
     system: TableMeta
     fleet: Fleet
@@ -39,7 +37,6 @@ class Control:
 def open_control(
     env: Env,
     *,
-    nodes: Mapping[NodeName, Any],
     ports: Mapping[NodeName, NodePort],
     system: TableMeta,
     members: tuple[Member, ...],
@@ -49,7 +46,7 @@ def open_control(
     pitr_default: bool,
     tree_timeout_s: float = 900.0,
 ) -> Control:
-    """nodes, ports: see Control. system: the metadata group. disk: where findings are kept. scratch: the folder
+    """ports: see Control. system: the metadata group. disk: where findings are kept. scratch: the folder
     below which the row files of this process's coordinators lie."""
     fleet = Fleet(env, ports)
     router = Router(env, ports)
@@ -72,4 +69,4 @@ def open_control(
         scratch=scratch,
         tree_timeout_s=tree_timeout_s,
     )
-    return Control(nodes, ports, system, fleet, router, metadata, store, service)
+    return Control(ports, system, fleet, router, metadata, store, service)

@@ -13,9 +13,9 @@ from scrubjay.storage.btree.engine import TreeEngine
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.node import Node, NodeEvents
-from scrubjay.storage.node.absent import AbsentNode
 from scrubjay.storage.node.archive_source import NodeLogSource
 from scrubjay.storage.node.identity import Members
+from scrubjay.storage.node.port_local import AbsentNode, LocalNode
 from scrubjay.storage.options import StorageOptions
 from scrubjay.storage.replica import BASE, Replica
 from scrubjay.storage.service_port import Finding
@@ -50,9 +50,10 @@ class Told(NamedTuple):
 
 @dataclass(slots=True)
 class RunningNode:
-    """A node and what it stands on. `close` once it is stopped."""
+    """A node and what it stands on. port: what others see of it. `close` once it is stopped."""
 
     node: Node
+    port: LocalNode
     wal: Wal
     engine: TreeEngine
     source: NodeLogSource
@@ -141,7 +142,7 @@ def open_node(
         joining=joining,
         alone_since_us=alone_since_us,
     )
-    running.append(RunningNode(node, log, opened, NodeLogSource(node)))
+    running.append(RunningNode(node, LocalNode(node), log, opened, NodeLogSource(node)))
     return running[0]
 
 
@@ -197,10 +198,10 @@ def keep_noting(env: Env, members: Members, nodes: Sequence[Node]) -> None:
     env.tasks.call_later(NOTE_S, note)
 
 
-def absent_node(*, name: NodeName, number: int, env: Env, told: Told, failed: ScrubjayError) -> AbsentNode:
+def absent_node(*, name: NodeName, number: int, told: Told, failed: ScrubjayError) -> AbsentNode:
     """Stands for a node that cannot be opened, or must stay out."""
     told.state(name, None, "failed", f"this node stays out: {failed}")
-    return AbsentNode(name=name, number=number, env=env, failed=failed)
+    return AbsentNode(name=name, number=number, failed=failed)
 
 
 def check_clock(env: Env, name: NodeName, reservation_us: int, options: StorageOptions) -> None:

@@ -29,11 +29,9 @@ from scrubjay.storage.control.findings import KEPT_MAX
 from scrubjay.storage.control.metadata import Metadata, metadata_table
 from scrubjay.storage.control.service import Service
 from scrubjay.storage.control.store import Store
-from scrubjay.storage.node import Node
 from scrubjay.storage.node.archive_source import NodeLogSource
 from scrubjay.storage.node.identity import INCARNATION_FIRST, Members
-from scrubjay.storage.node.port import NodePort
-from scrubjay.storage.node.port_local import AbsentNode, LocalNode
+from scrubjay.storage.node.port import NodePort, error_of
 from scrubjay.storage.options import StorageOptions
 from scrubjay.storage.service_port import Finding
 from scrubjay.storage.wal.wal import Wal
@@ -52,8 +50,7 @@ class Cluster:
     """Everything of storage in this process. `close` in reverse order of making."""
 
     running: dict[NodeName, RunningNode]
-    nodes: dict[NodeName, Node]
-    """Every node of the cluster, also those that could not start."""
+    """The nodes that could be opened. `control.ports`: of every node of the cluster."""
     control: Control
     heard: Heard
     sizes: WalSizes
@@ -138,7 +135,6 @@ async def open_cluster(
     members = tuple(Member(number, INCARNATION_FIRST) for number in names)
     system = metadata_table(cluster.metadata_table_id, cluster.metadata_partition_id, members=members, created_at=cluster.created_at)
     running: dict[NodeName, RunningNode] = {}
-    nodes: dict[NodeName, Node] = {}
     ports: dict[NodeName, NodePort] = {}
     disks: dict[NodeName, RealDisk] = {}
     services: list[Service] = []
@@ -173,22 +169,20 @@ async def open_cluster(
         except ClockFault:
             raise
         except ScrubjayError as error:
-            nodes[name] = absent_node(name=name, number=number, env=env, told=told, failed=error)
-            ports[name] = AbsentNode(name=name, number=number, failed=error)
+            ports[name] = absent_node(name=name, number=number, told=told, failed=error)
         else:
-            nodes[name], disks[name] = running[name].node, disk
-            ports[name] = LocalNode(running[name].node)
+            ports[name], disks[name] = running[name].port, disk
     start.done("replay")
-    booted = [tasks.future() for _ in nodes]
-    for node, synced in zip(nodes.values(), booted, strict=True):
-        start_node(node, founding.members, synced.set_result)
+    booted = [tasks.future() for _ in running]
+    for one, synced in zip(running.values(), booted, strict=True):
+        start_node(one.node, founding.members, synced.set_result)
     for synced in booted:
         await synced
-    behind = founding.members.copy_to({name: disk for name, disk in disks.items() if nodes[name].running})
+    behind = founding.members.copy_to({name: disk for name, disk in disks.items() if running[name].node.running})
     if behind:
         _log.warning("a node's folder takes no copy of the list of members", nodes=behind)
     start.done("boot")
-    bad = {node.name: str(node.failed) for node in nodes.values() if node.failed is not None}
+    bad = {name: str(error_of(failed)) for name, port in ports.items() if (failed := port.status().failed) is not None}
     if 2 * len(bad) >= len(NODES):
         for one in running.values():
             one.node.stop()
@@ -197,7 +191,6 @@ async def open_cluster(
         raise Unavailable("too few nodes came up to serve", **bad, next=step)
     control = open_control(
         env,
-        nodes=nodes,
         ports=ports,
         system=system,
         members=members,
@@ -213,10 +206,11 @@ async def open_cluster(
         _log.warning("findings", trouble=control.service.found.trouble)
     await control.up(start.waits)
     start.done("catalogue")
-    for node in nodes.values():
+    nodes = [one.node for one in running.values()]
+    for node in nodes:
         join(env, founding.members, node)
-    keep_noting(env, founding.members, list(nodes.values()))
-    return Cluster(running, nodes, control, heard, sizes, disks)
+    keep_noting(env, founding.members, nodes)
+    return Cluster(running, control, heard, sizes, disks)
 
 
 def _finding(env: Env, services: list[Service], early: deque[Finding], finding: Finding) -> None:

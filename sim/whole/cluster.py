@@ -40,9 +40,9 @@ from scrubjay.storage.control.router import Router
 from scrubjay.storage.control.service import Service
 from scrubjay.storage.control.store import Store
 from scrubjay.storage.node import Node
-from scrubjay.storage.node.absent import AbsentNode
 from scrubjay.storage.node.archive_source import NodeLogSource
 from scrubjay.storage.node.identity import Members
+from scrubjay.storage.node.port_local import AbsentNode
 from scrubjay.storage.options import StorageOptions
 from scrubjay.storage.replica import Replica
 from scrubjay.storage.service_port import Finding
@@ -233,7 +233,7 @@ class WholeCluster:
             life = self._open(host, told)
         except ScrubjayError as error:
             number = NAMES.index(host.name) + 1
-            self.absent[host.name] = absent_node(name=host.name, number=number, env=host.env, told=told, failed=error)
+            self.absent[host.name] = absent_node(name=host.name, number=number, told=told, failed=error)
             if isinstance(error, ClockFault):
                 self.world.after(_CLOCK_TRY_US, partial(self._again, host))
             return None
@@ -281,7 +281,6 @@ class WholeCluster:
         doors = {one.name: Door(self.world, one, number, host, self.wire) for number, one in enumerate(self.hosts, 1)}
         parts = open_control(
             host.env,
-            nodes=doors,
             ports=doors,
             system=self.system,
             members=MEMBERS,

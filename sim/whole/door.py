@@ -8,24 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-from scrubjay.base.errors import NotLeader, ScrubjayError
-from scrubjay.base.ids import PartitionId
 from scrubjay.server.node import RunningNode
 from scrubjay.sim.rand import Stream
 from scrubjay.sim.world import Host, World
-from scrubjay.storage.btree.engine import TreeEngine
 from scrubjay.storage.node import Node
 from scrubjay.storage.node.port_remote import RemoteNode
 from scrubjay.storage.node.port_server import NodeServer
-from scrubjay.storage.replica import Replica
-
-_DOWN = NotLeader("node is down")
 
 
 class Wire:
-    """What lies between the control part and the nodes: nothing. See `Rough`."""
+    """What lies between the control part and the nodes: nothing. See `Rough`. stale_us: so old may be what a node told last."""
+
+    stale_us = 0
 
     def passage_us(self, data: bytes, *, back: bool) -> int | None:
         """How long a frame is under way; None: it is lost. back: it is an answer."""
@@ -34,11 +29,16 @@ class Wire:
 
 
 class Rough(Wire):
-    """Frames take their time, up to slow_us, and each is lost with the chance `lost`, on either way. count: how many were."""
+    """Frames take their time, up to slow_us, and each is lost with the chance `lost`, on either way. What nodes tell of themselves is old news. count: how many frames were lost."""
 
     def __init__(self, draw: Stream, *, slow_us: int = 3_000, lost: float = 0.002) -> None:
         self._draw, self._slow_us, self.lost = draw, slow_us, lost
+        self.stale_us = 50_000
         self.count = 0
+
+    def mend(self) -> None:
+        """From now on nothing is lost, and news is fresh."""
+        self.lost, self.stale_us = 0.0, 0
 
     def passage_us(self, data: bytes, *, back: bool) -> int | None:
         del data, back
@@ -55,35 +55,13 @@ class Door(RemoteNode):
         super().__init__(host.name, number, tasks=asker.env.tasks, send=self._sent, look=self._looked)
         self._world, self._host, self._life, self._wire = world, host, asker.life, wire
         self._free = [0, 0]
+        self._told: dict[bytes, tuple[int, Node | None, bytes]] = {}
+        """By what was looked for: when a node told it, which life of it, and what."""
 
     @property
     def node(self) -> Node | None:
         life: RunningNode | None = self._host.process
         return life.node if life is not None and life.node.started else None
-
-    @property
-    def failed(self) -> ScrubjayError | None:
-        node = self.node
-        return _DOWN if node is None else node.failed
-
-    @property
-    def replicas(self) -> dict[PartitionId, Replica]:
-        node = self.node
-        return {} if node is None else node.replicas
-
-    @property
-    def engine(self) -> TreeEngine:
-        life: RunningNode | None = self._host.process
-        if life is None:
-            raise _DOWN
-        return life.engine
-
-    def __getattr__(self, name: str) -> Any:
-        """Whatever else is asked of a node: of the present life, or nobody."""
-        node = self.node
-        if node is None:
-            raise _DOWN
-        return getattr(node, name)
 
     def _sent(self, data: bytes) -> bool:
         if not self._life.alive:
@@ -111,10 +89,14 @@ class Door(RemoteNode):
             self._world.after(at - self._world.now, deliver)
 
     def _looked(self, data: bytes) -> bytes | None:
-        """What a node tells is known here at once, of a paused one too."""
-        node = self.node
+        """What a node tells is known here at once, or a while later; of a paused one too."""
+        node, now = self.node, self._world.now
         if node is None:
             return None
+        at, of, told = self._told.get(data, (0, None, b""))
+        if of is node and now - at < self._wire.stale_us:
+            return told
         said: list[bytes] = []
         NodeServer(node).frame(data, node.env.clock, said.append)
+        self._told[data] = now, node, said[0]
         return said[0]

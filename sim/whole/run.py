@@ -289,7 +289,7 @@ class WholeRun:
         world, cluster = self.world, self.cluster
         self.nemesis.end()
         if self.wire is not None:
-            self.wire.lost = 0.0
+            self.wire.mend()
             self.result.faults["requests lost"] = self.wire.count
         deadline = world.now + 30 * SECOND
         while not cluster.ready or cluster.store.unhosted():

@@ -92,7 +92,7 @@ def two() -> Watched:
 def test_a_problem_is_shown_once_it_lasts_with_the_moment_at_which_it_began() -> None:
     watched = Watched()
     assert watched.kinds() == []
-    clock = watched.node("n2").clock
+    clock = watched.node("n2").pulse.clock
     clock.reserved(stamp_of(watched.house.env.clock.wall_us() + 90_000_000))
     began = watched.house.env.clock.wall_us()
     assert watched.kinds() == [], "it may pass by itself"
