@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,13 +18,13 @@ from scrubjay.base.real.net import LocalHub
 from scrubjay.base.real.worker_process import WorkerProcess
 from scrubjay.config import Config
 from scrubjay.server.control import Control, open_control
+from scrubjay.server.findings import FindingSink
 from scrubjay.server.health import Heard
 from scrubjay.server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absent_node, join, keep_noting, open_node, start_node
 from scrubjay.serving.folder import ClusterFile
 from scrubjay.serving.start import Start
 from scrubjay.storage.btree.lmdb_engine import READERS_OPEN_MAX, LmdbEngine
 from scrubjay.storage.consensus.options import ConsensusOptions
-from scrubjay.storage.control.findings import KEPT_MAX
 from scrubjay.storage.control.metadata import Metadata, metadata_table
 from scrubjay.storage.control.service import Service
 from scrubjay.storage.control.store import Store
@@ -138,9 +137,9 @@ async def open_cluster(
     ports: dict[NodeName, NodePort] = {}
     disks: dict[NodeName, RealDisk] = {}
     services: list[Service] = []
-    early: deque[Finding] = deque(maxlen=KEPT_MAX)
+    findings = FindingSink(keeper=lambda: services[0].note if services else None, heard=_heard)
     heard = Heard()
-    told = Told(finding=partial(_finding, env, services, early), state=partial(_state, heard))
+    told = Told(finding=findings, state=partial(_state, heard))
     for number, name in names.items():
         root = folder / "nodes" / name
         try:
@@ -200,8 +199,7 @@ async def open_cluster(
         pitr_default=config.pitr.default,
     )
     services.append(control.service)
-    while early:
-        control.service.note(early.popleft())
+    findings.hand_over()
     if control.service.found.trouble is not None:
         _log.warning("findings", trouble=control.service.found.trouble)
     await control.up(start.waits)
@@ -213,13 +211,8 @@ async def open_cluster(
     return Cluster(running, control, heard, sizes, disks)
 
 
-def _finding(env: Env, services: list[Service], early: deque[Finding], finding: Finding) -> None:
-    """early: what is found while nobody is there yet to keep it."""
+def _heard(finding: Finding) -> None:
     _log.warning("finding", node=finding.copy, partition=finding.partition, kind=finding.kind, by=finding.found_by, detail=finding.detail)
-    if not services:
-        early.append(finding)
-    for service in services:
-        env.tasks.call_soon(partial(service.note, finding))
 
 
 def _state(heard: Heard, node: NodeName, partition: PartitionId | None, state: str, reason: str) -> None:

@@ -25,6 +25,7 @@ from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.server.archive import Wrapped, claim_archive, start_agents, wrapped
 from scrubjay.server.control import Control, open_control
 from scrubjay.server.durability import Durability, DurabilityOptions, open_durability
+from scrubjay.server.findings import FindingSink
 from scrubjay.server.health import Health, HealthOptions, Heard
 from scrubjay.server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absent_node, host_known, join, open_node, start_node
 from scrubjay.sim.clock import SimClock
@@ -110,6 +111,7 @@ class WholeCluster:
         self.archive = SimStore(world)
         self.writer = Writer(CLUSTER)
         self.findings: list[Finding] = []
+        self._sink = FindingSink(keeper=lambda: None if self.control.process is None else self.service.note, heard=self._heard_finding)
         self.states: list[tuple[int, str, str, str, str]] = []
         self._heard = Heard()
         self.agents: dict[NodeName, ArchiveAgent] = {}
@@ -228,7 +230,7 @@ class WholeCluster:
             await self.env.tasks.sleep(_POLL_S)
 
     def _build(self, host: Host) -> RunningNode | None:
-        told = Told(finding=self._finding, state=self._state)
+        told = Told(finding=self._sink, state=self._state)
         try:
             life = self._open(host, told)
         except ScrubjayError as error:
@@ -295,6 +297,7 @@ class WholeCluster:
         return life
 
     async def _control_up(self, env: Env, life: ControlLife) -> None:
+        self._sink.hand_over()
         while True:
             try:
                 await life.parts.up()
@@ -380,11 +383,9 @@ class WholeCluster:
                 if replica.group is not None:
                     replica.group.check_invariants()
 
-    def _finding(self, finding: Finding) -> None:
+    def _heard_finding(self, finding: Finding) -> None:
         self.world.note(f"finding {finding.copy} {finding.kind} {finding.found_by} {finding.detail}")
         self.findings.append(finding)
-        if self.control.process is not None:
-            self.service.note(finding)
 
     def _state(self, node: NodeName, partition: PartitionId | None, state: str, reason: str) -> None:
         where = partition or ""

@@ -223,4 +223,11 @@ MUTANTS: list[Mutant] = [
         "        elif difflib",
         ("tests/unit/cli/test_cli_config.py::test_unknown_keys_in_file_and_environment_are_errors",),
     ),
+    Mutant(
+        "early-findings-wait-for-ever",
+        "server/findings.py",
+        "        while note is not None and self._early:\n",
+        "        while False:\n",
+        ("tests/unit/server/test_finding_sink.py::test_what_is_found_before_anybody_keeps_it_is_kept_in_order",),
+    ),
 ]
