@@ -62,7 +62,7 @@ class Service:
         self._naming = Naming(env, self._findings, self.key_of)
         self._healing: dict[PartitionId, int] = {}
         self.heals: dict[tuple[NodeName, str], int] = {}
-        """Heals since the start by node and outcome: `done`, `failed`; `refused`: the copy is healed already, or no heal helps it."""
+        """Heals since the start by node and outcome: `done`, `failed`. Not one that the node refused to begin."""
         self._expire_due_us = 0
 
     # ------------------------------------------------------------------ looking
@@ -216,10 +216,11 @@ class Service:
             return evidence[-1] if evidence else ""
         except Unavailable as error:
             if error.fields.get("refused"):
-                outcome = "refused"
+                outcome = ""
             raise
         finally:
-            self.heals[node, outcome] = self.heals.get((node, outcome), 0) + 1
+            if outcome:
+                self.heals[node, outcome] = self.heals.get((node, outcome), 0) + 1
             let_go()
             self._healing[partition] -= 1
 
