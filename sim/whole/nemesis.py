@@ -59,6 +59,7 @@ COUNTED = (
     "tables made",
     "tables dropped",
     "weak reads",
+    "requests lost",
 )
 """What must have been met too in the seeds of a CI run, though it is no strike."""
 

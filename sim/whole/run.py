@@ -127,7 +127,7 @@ class WholeRun:
         self._calm = calm
         self._draw = self.world.stream("whole")
         clocks = {} if calm else draw_clocks(self.world.stream("clocks"))
-        draw = self.world.stream("wire")
+        draw = self.world.stream("lines")
         self.wire = Rough(draw) if not calm and draw.chance(ROUGH) else None
         """Between control part and nodes, where it loses and delays frames."""
         self.cluster = WholeCluster(
