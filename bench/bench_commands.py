@@ -15,7 +15,7 @@ from collections.abc import Callable
 from bench.bench_api import ITEM
 from scrubjay.storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
 from scrubjay.storage.commands.evaluate import evaluate
-from scrubjay.storage.commands.values import DeleteCommand, PutCommand, UpdateCommand, Verdict, WriteAnswer, WriteCommand
+from scrubjay.storage.commands.values import Decision, DeleteCommand, PutCommand, UpdateCommand, WriteAnswer, WriteCommand
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.expressions import parse_condition, parse_update
 from scrubjay.storage.items.wire import item_from_json
@@ -62,7 +62,7 @@ def main() -> None:
         assert decode_command(data) == command
         outcome = evaluate(command, None if command.blind else old)
         rows = [(name, lambda one=command: encode_command(one), lambda one=data: decode_command(one), data)]
-        answer = WriteAnswer(outcome, "p" * 36, 7, 1 if outcome.verdict in (Verdict.PUT, Verdict.DELETE) else None)
+        answer = WriteAnswer(outcome, "p" * 36, 7, 1 if outcome.decision in (Decision.PUT, Decision.DELETE) else None)
         said = encode_answer(answer)
         rows.append(("  its answer", lambda one=answer: encode_answer(one), lambda one=said: decode_answer(one), said))
         for label, encode, decode, sent in rows:

@@ -14,7 +14,7 @@ STEPS_MAX = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Linearity:
     """outcome: ok | bad | unknown. key: the first key that is bad or unknown. steps: configurations visited in all."""
 
     outcome: str
@@ -22,7 +22,7 @@ class Verdict:
     key: int | None = None
 
 
-def check_linear(operations: Sequence[Operation], *, steps_max: int = STEPS_MAX) -> Verdict:
+def check_linear(operations: Sequence[Operation], *, steps_max: int = STEPS_MAX) -> Linearity:
     """Judge each key by itself (linearizability is local). Keys start absent (None)."""
     by_key: dict[int, list[Operation]] = {}
     for one in operations:
@@ -32,10 +32,10 @@ def check_linear(operations: Sequence[Operation], *, steps_max: int = STEPS_MAX)
         outcome, used = _check_key(by_key[key], steps_max)
         steps += used
         if outcome == "bad":
-            return Verdict("bad", steps, key)
+            return Linearity("bad", steps, key)
         if outcome == "unknown" and unknown is None:
             unknown = key
-    return Verdict("ok" if unknown is None else "unknown", steps, unknown)
+    return Linearity("ok" if unknown is None else "unknown", steps, unknown)
 
 
 def _apply(state: int | None, one: Operation) -> tuple[bool, int | None]:

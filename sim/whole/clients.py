@@ -16,7 +16,7 @@ from scrubjay.sim.whole.cluster import WholeCluster
 from scrubjay.sim.whole.commands import cas, key_of, number_of, put, value_of
 from scrubjay.sim.world import World
 from scrubjay.storage.catalogue import TableMeta
-from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer
+from scrubjay.storage.commands.values import Decision, RangeAnswer, RangeRead, ReadAnswer, WriteAnswer
 
 CLIENT_TIMEOUT_S = 12.0
 KEYS = 12
@@ -123,7 +123,7 @@ class Clients:
             self._noted(answer)
             self._last[key] = value
             self.acknowledged += 1
-            if answer.outcome.verdict is Verdict.UNCHANGED:
+            if answer.outcome.decision is Decision.UNCHANGED:
                 # a delete of an absent key proposes nothing: to the history it is a read of "absent"
                 self.ledger.failed(key, id_)
                 operation = Operation(id_, client, key, Kind.READ, start, self.world.now, value=None, lsn=answer.lsn)
@@ -145,7 +145,7 @@ class Clients:
         answer = await future
         if isinstance(answer, WriteAnswer):
             value_of(answer.outcome.old)  # an evaluation that saw a wrong byte is noticed, whatever came of it
-            ok = answer.outcome.verdict is Verdict.PUT
+            ok = answer.outcome.decision is Decision.PUT
             self._noted(answer)
             if ok:
                 self.ledger.acknowledged(key, id_, answer.lsn)

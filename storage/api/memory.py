@@ -21,7 +21,7 @@ from scrubjay.storage.backend import ContinuousBackups, TableSpec
 from scrubjay.storage.catalogue import PartitionInfo, RestoreOrigin, TableMeta, TableStats
 from scrubjay.storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
 from scrubjay.storage.commands.evaluate import evaluate
-from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, Verdict, WriteAnswer, WriteCommand
+from scrubjay.storage.commands.values import Decision, RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 
 _HASH_SPACE = 1 << 128
 _A = TypeVar("_A", WriteAnswer, ReadAnswer, RangeAnswer)
@@ -250,7 +250,7 @@ class MemoryBackend:
         sent = decode_command(encode_command(command)) if self._wire else command
         outcome = evaluate(sent, partition.rows.get(sent.key))
         timestamp = None
-        if outcome.verdict in (Verdict.PUT, Verdict.DELETE):
+        if outcome.decision in (Decision.PUT, Decision.DELETE):
             timestamp = self._now_us()
             partition.record(timestamp, sent.key, outcome.new)
         done(self._said(WriteAnswer(outcome, partition.info.partition_id, partition.lsn, timestamp)))

@@ -13,6 +13,7 @@ import msgspec
 
 from scrubjay.base.errors import Corrupt, Invalid, ScrubjayError, from_code
 from scrubjay.storage.commands.values import (
+    Decision,
     DeleteCommand,
     Failure,
     PutCommand,
@@ -21,7 +22,6 @@ from scrubjay.storage.commands.values import (
     Said,
     SwapCommand,
     UpdateCommand,
-    Verdict,
     WriteAnswer,
     WriteCommand,
 )
@@ -203,18 +203,18 @@ def decode_answer(data: bytes | memoryview) -> Said:
 
 
 def _check_outcome(answer: WriteAnswer) -> None:
-    """The parts of an outcome belong together: see the table of verdicts."""
+    """The parts of an outcome belong together: see the table of decisions."""
     outcome = answer.outcome
-    verdict = outcome.verdict
-    proposed = verdict in (Verdict.PUT, Verdict.DELETE)
-    if proposed == (answer.timestamp_us is None) or (verdict is Verdict.REFUSED) == (outcome.error is None):
-        raise _bad("answer", "parts of an outcome", verdict)
+    decision = outcome.decision
+    proposed = decision in (Decision.PUT, Decision.DELETE)
+    if proposed == (answer.timestamp_us is None) or (decision is Decision.REFUSED) == (outcome.error is None):
+        raise _bad("answer", "parts of an outcome", decision)
     if (
         outcome.new is None
-        if verdict is Verdict.PUT
-        else (outcome.new is not None if verdict is Verdict.DELETE else outcome.new != outcome.old)
+        if decision is Decision.PUT
+        else (outcome.new is not None if decision is Decision.DELETE else outcome.new != outcome.old)
     ):
-        raise _bad("answer", "images of an outcome", verdict)
+        raise _bad("answer", "images of an outcome", decision)
 
 
 # --- bytes ---------------------------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scrubjay.base.errors import Internal, ScrubjayError
-from scrubjay.storage.commands.values import DeleteCommand, Failure, Outcome, PutCommand, SwapCommand, UpdateCommand, Verdict, WriteCommand
+from scrubjay.storage.commands.values import Decision, DeleteCommand, Failure, Outcome, PutCommand, SwapCommand, UpdateCommand, WriteCommand
 from scrubjay.storage.items.encoding import decode_item, encode_item
 from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.expressions.condition import Condition
@@ -15,18 +15,18 @@ def evaluate(command: WriteCommand, old: bytes | None) -> Outcome:
     try:
         if type(command) is PutCommand:
             if command.condition is not None and not _meets(command.condition, old):
-                return Outcome(Verdict.CONDITION_FAILED, old, old)
-            return Outcome(Verdict.PUT, old, command.item)
+                return Outcome(Decision.CONDITION_FAILED, old, old)
+            return Outcome(Decision.PUT, old, command.item)
         if type(command) is UpdateCommand:
             return _updated(command, old)
         if type(command) is DeleteCommand:
             if command.condition is not None and not _meets(command.condition, old):
-                return Outcome(Verdict.CONDITION_FAILED, old, old)
-            return Outcome(Verdict.UNCHANGED, None, None) if old is None else Outcome(Verdict.DELETE, old, None)
+                return Outcome(Decision.CONDITION_FAILED, old, old)
+            return Outcome(Decision.UNCHANGED, None, None) if old is None else Outcome(Decision.DELETE, old, None)
         assert type(command) is SwapCommand, type(command)
         return _swapped(command, old)
     except Exception as error:  # noqa: BLE001 the leader must not fall over a request
-        return Outcome(Verdict.REFUSED, old, old, failure_of(error))
+        return Outcome(Decision.REFUSED, old, old, failure_of(error))
 
 
 def _meets(condition: Condition, old: bytes | None) -> bool:
@@ -36,28 +36,28 @@ def _meets(condition: Condition, old: bytes | None) -> bool:
 def _updated(command: UpdateCommand, old: bytes | None) -> Outcome:
     item = None if old is None else decode_item(old)
     if command.condition is not None and not command.condition.evaluate(item):
-        return Outcome(Verdict.CONDITION_FAILED, old, old)
+        return Outcome(Decision.CONDITION_FAILED, old, old)
     if item is not None:
         changed = item if command.update is None else command.update.update_item(item, item)
     else:
         key = decode_item(command.key_item)
         changed = key if command.update is None else command.update.update_item(None, key)
     if changed is None:
-        return Outcome(Verdict.UNCHANGED, None, None)
+        return Outcome(Decision.UNCHANGED, None, None)
     new = encode_item(changed)
     if len(new) > ITEM_SIZE_MAX:
         # the encoding is never shorter than the size, so only long ones are counted
         check_item_size(changed, update=True)
         check_encoded_size(new, update=True)
-    return Outcome(Verdict.UNCHANGED if new == old else Verdict.PUT, old, new)
+    return Outcome(Decision.UNCHANGED if new == old else Decision.PUT, old, new)
 
 
 def _swapped(command: SwapCommand, old: bytes | None) -> Outcome:
     if old != command.expect:
-        return Outcome(Verdict.CONDITION_FAILED, old, old)
+        return Outcome(Decision.CONDITION_FAILED, old, old)
     if command.new == old:
-        return Outcome(Verdict.UNCHANGED, old, old)
-    return Outcome(Verdict.DELETE if command.new is None else Verdict.PUT, old, command.new)
+        return Outcome(Decision.UNCHANGED, old, old)
+    return Outcome(Decision.DELETE if command.new is None else Decision.PUT, old, command.new)
 
 
 def failure_of(error: Exception) -> Failure:

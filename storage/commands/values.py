@@ -75,7 +75,7 @@ WriteCommand = PutCommand | UpdateCommand | DeleteCommand | SwapCommand
 # --- answers -------------------------------------------------------------------------------------------------------------------------------
 
 
-class Verdict(IntEnum):
+class Decision(IntEnum):
     """What evaluation decided. PUT and DELETE propose a record; the others propose nothing and are answered as a strong read."""
 
     PUT = 1
@@ -100,7 +100,7 @@ class Outcome(msgspec.Struct, array_like=True, frozen=True, gc=False):
     error: for REFUSED, what the router turns into its answer (for example "item size exceeds the maximum").
     """
 
-    verdict: Verdict
+    decision: Decision
     old: bytes | None
     new: bytes | None
     error: Failure | None = None

@@ -18,7 +18,7 @@ from scrubjay.base.errors import Conflict, Corrupt, Unavailable
 from scrubjay.base.ids import Member, PartitionId, TableId
 from scrubjay.base.together import settle
 from scrubjay.storage.catalogue import METADATA_TABLE, KeyAttribute, KeySchema, PartitionInfo, TableMeta, WriterNotes
-from scrubjay.storage.commands.values import RangeAnswer, RangeRead, SwapCommand, Verdict, WriteAnswer
+from scrubjay.storage.commands.values import Decision, RangeAnswer, RangeRead, SwapCommand, WriteAnswer
 from scrubjay.storage.control.router import Router
 from scrubjay.storage.items.encoding import decode_item, encode_item
 from scrubjay.storage.items.keys import storage_key
@@ -154,7 +154,7 @@ class Metadata:
         command = metadata_write(name, expect=self._raw.get(name), value=value)
         answer = await self._write(command)
         found = answer.outcome.old
-        if answer.outcome.verdict is Verdict.CONDITION_FAILED and found != command.new:
+        if answer.outcome.decision is Decision.CONDITION_FAILED and found != command.new:
             if found is None:
                 self._raw.pop(name, None)
             else:

@@ -19,7 +19,7 @@ from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
 from scrubjay.storage.commands.evaluate import evaluate
-from scrubjay.storage.commands.values import Outcome, Verdict, WriteAnswer, WriteCommand
+from scrubjay.storage.commands.values import Decision, Outcome, WriteAnswer, WriteCommand
 from scrubjay.storage.consensus.group import Group
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import Total
@@ -138,8 +138,8 @@ class Term:
             done(lack)
             return
         outcome = evaluate(command, old)
-        verdict = outcome.verdict
-        if verdict is Verdict.PUT or verdict is Verdict.DELETE:
+        decision = outcome.decision
+        if decision is Decision.PUT or decision is Decision.DELETE:
             self._propose_effect(command, outcome, done)
         else:
             self._answer_unproposed(outcome, done)
@@ -175,7 +175,7 @@ class Term:
     def _propose_effect(self, command: WriteCommand, outcome: Outcome, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
         replica, group, node = self._replica, self._group, self._replica.node
         partition, key = replica.partition, command.key
-        if outcome.verdict is Verdict.PUT:
+        if outcome.decision is Decision.PUT:
             assert outcome.new is not None
             effect = Effect(Op.PUT, key, outcome.new)
         else:

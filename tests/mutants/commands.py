@@ -39,7 +39,7 @@ MUTANTS: list[Mutant] = [
         (f"{TESTS}::test_a_shared_tree_is_not_changed_by_encoding",),
     ),
     Mutant("outcome-any-timestamp", CODEC, "proposed == (answer.timestamp_us is None) or ", "", (OUTCOMES,)),
-    Mutant("outcome-any-images", CODEC, '        raise _bad("answer", "images of an outcome", verdict)\n', "        pass\n", (OUTCOMES,)),
+    Mutant("outcome-any-images", CODEC, '        raise _bad("answer", "images of an outcome", decision)\n', "        pass\n", (OUTCOMES,)),
     Mutant(
         "swap-blind",
         EVALUATE,

@@ -12,7 +12,7 @@ from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.sim.disk import SimDisk
 from scrubjay.sim.whole.commands import cas, key_of, put
 from scrubjay.storage.btree.memory_engine import MemoryTree
-from scrubjay.storage.commands.values import ReadAnswer, Verdict, WriteAnswer
+from scrubjay.storage.commands.values import Decision, ReadAnswer, WriteAnswer
 from scrubjay.storage.consensus.group import Group
 from scrubjay.storage.log.record import Seal
 from scrubjay.storage.node.post import Post
@@ -55,7 +55,7 @@ def test_an_answer_that_proposed_nothing_waits_for_what_it_rests_on() -> None:
         leader.write(cas(1, None, 5), heard.append)
         assert heard == [], "it was decided on a write that is not chosen yet"
         await story.until(lambda: len(heard) == 2)
-        assert [one.outcome.verdict for one in heard] == [Verdict.PUT, Verdict.CONDITION_FAILED]
+        assert [one.outcome.decision for one in heard] == [Decision.PUT, Decision.CONDITION_FAILED]
 
     tell(scene)
 
@@ -88,7 +88,7 @@ def test_conditions_see_what_was_proposed_before_them() -> None:
         for expected, value in ((None, 5), (5, 6), (6, 7)):
             leader.write(cas(1, expected, value), heard.append)
         await story.until(lambda: len(heard) == 3)
-        assert [one.outcome.verdict for one in heard] == [Verdict.PUT] * 3
+        assert [one.outcome.decision for one in heard] == [Decision.PUT] * 3
         assert await story.get(1) == 7
 
     tell(scene)

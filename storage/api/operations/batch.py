@@ -27,7 +27,7 @@ from scrubjay.storage.api.shapes import (
     Struct,
 )
 from scrubjay.storage.catalogue import TableMeta
-from scrubjay.storage.commands.values import DeleteCommand, PutCommand, ReadAnswer, Verdict, WriteAnswer, WriteCommand
+from scrubjay.storage.commands.values import Decision, DeleteCommand, PutCommand, ReadAnswer, WriteAnswer, WriteCommand
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.expressions.projection import Projection
@@ -351,7 +351,7 @@ class _WriteRun:
         mode = self._call.input.get("ReturnConsumedCapacity")
         for request, answer in zip(self._requests, self._answers, strict=True):
             units.setdefault(request.table, 0.0)
-            if not isinstance(answer, WriteAnswer) or answer.outcome.verdict is Verdict.REFUSED:
+            if not isinstance(answer, WriteAnswer) or answer.outcome.decision is Decision.REFUSED:
                 unprocessed.setdefault(request.table, []).append(request.obj)
                 continue
             done.append(answer)

@@ -40,13 +40,13 @@ from scrubjay.storage.api.shapes import (
 )
 from scrubjay.storage.catalogue import KeySchema, TableMeta
 from scrubjay.storage.commands.values import (
+    Decision,
     DeleteCommand,
     Failure,
     Outcome,
     PutCommand,
     ReadAnswer,
     UpdateCommand,
-    Verdict,
     WriteAnswer,
     WriteCommand,
 )
@@ -238,11 +238,11 @@ class _Write:
         try:
             traces = (Trace(answer.partition, answer.lsn, answer.timestamp_us),)
             outcome = answer.outcome
-            if outcome.verdict is Verdict.CONDITION_FAILED:
+            if outcome.decision is Decision.CONDITION_FAILED:
                 wants_item = call.input.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
                 item = item_bytes_to_json(outcome.old) if wants_item and outcome.old is not None else None
                 call.fail(errors.conditional_check_failed(item), traces)
-            elif outcome.verdict is Verdict.REFUSED:
+            elif outcome.decision is Decision.REFUSED:
                 call.fail(_refusal(outcome.error), traces)
             else:
                 call.reply(self._body(outcome), traces)

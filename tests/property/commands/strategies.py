@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scrubjay.base import errors
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.storage.commands.values import (
+    Decision,
     DeleteCommand,
     Failure,
     Outcome,
@@ -18,7 +19,6 @@ from scrubjay.storage.commands.values import (
     Said,
     SwapCommand,
     UpdateCommand,
-    Verdict,
     WriteAnswer,
     WriteCommand,
 )
@@ -111,13 +111,13 @@ def _failed(kind: type[ScrubjayError], message: str, fields: dict[str, Any]) -> 
 
 @st.composite
 def outcomes(draw: st.DrawFn) -> Outcome:
-    verdict = draw(st.sampled_from(Verdict))
+    decision = draw(st.sampled_from(Decision))
     old = draw(st.none() | images)
-    if verdict is Verdict.PUT:
-        return Outcome(verdict, old, draw(images))
-    if verdict is Verdict.DELETE:
-        return Outcome(verdict, old, None)
-    return Outcome(verdict, old, old, draw(failures) if verdict is Verdict.REFUSED else None)
+    if decision is Decision.PUT:
+        return Outcome(decision, old, draw(images))
+    if decision is Decision.DELETE:
+        return Outcome(decision, old, None)
+    return Outcome(decision, old, old, draw(failures) if decision is Decision.REFUSED else None)
 
 
 numbers = st.integers(0, 2**63 - 1)
@@ -126,7 +126,7 @@ numbers = st.integers(0, 2**63 - 1)
 @st.composite
 def written(draw: st.DrawFn) -> WriteAnswer:
     outcome = draw(outcomes())
-    proposed = outcome.verdict in (Verdict.PUT, Verdict.DELETE)
+    proposed = outcome.decision in (Decision.PUT, Decision.DELETE)
     return WriteAnswer(outcome, draw(st.text(max_size=5)), draw(numbers), draw(numbers) if proposed else None)
 
 

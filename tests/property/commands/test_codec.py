@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scrubjay.base.errors import Corrupt, ScrubjayError
 from scrubjay.storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
 from scrubjay.storage.commands.evaluate import evaluate
-from scrubjay.storage.commands.values import Outcome, Said, Verdict, WriteAnswer, WriteCommand
+from scrubjay.storage.commands.values import Decision, Outcome, Said, WriteAnswer, WriteCommand
 from tests.property.commands.strategies import answers, commands, olds
 
 
@@ -23,7 +23,7 @@ def test_a_decoded_command_is_the_command_and_decides_the_same(command: WriteCom
     assert encode_command(decoded) == data
     outcome = evaluate(command, old)
     assert evaluate(decoded, old) == outcome
-    answer = WriteAnswer(outcome, "p", 7, 1 if outcome.verdict in (Verdict.PUT, Verdict.DELETE) else None)
+    answer = WriteAnswer(outcome, "p", 7, 1 if outcome.decision in (Decision.PUT, Decision.DELETE) else None)
     assert decode_answer(encode_answer(answer)) == answer
 
 

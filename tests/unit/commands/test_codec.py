@@ -15,6 +15,7 @@ from scrubjay.storage.commands import codec, values
 from scrubjay.storage.commands.codec import decode_answer, decode_command, encode_answer, encode_command
 from scrubjay.storage.commands.evaluate import evaluate
 from scrubjay.storage.commands.values import (
+    Decision,
     DeleteCommand,
     Failure,
     Outcome,
@@ -24,7 +25,6 @@ from scrubjay.storage.commands.values import (
     Said,
     SwapCommand,
     UpdateCommand,
-    Verdict,
     WriteAnswer,
     WriteCommand,
 )
@@ -70,11 +70,11 @@ COMMANDS: dict[str, WriteCommand] = {
     "swap": SwapCommand(STORAGE_KEY, K, None, NEW),
 }
 ANSWERS: dict[str, Said] = {
-    "written": WriteAnswer(Outcome(Verdict.PUT, OLD, NEW), "p", 7, 1_800_000_000_000_000),
-    "deleted": WriteAnswer(Outcome(Verdict.DELETE, OLD, None), "p", 8, 1_800_000_000_000_001),
-    "unchanged": WriteAnswer(Outcome(Verdict.UNCHANGED, None, None), "p", 8, None),
-    "condition_failed": WriteAnswer(Outcome(Verdict.CONDITION_FAILED, OLD, OLD), "p", 8, None),
-    "refused": WriteAnswer(Outcome(Verdict.REFUSED, OLD, OLD, Failure("ValidationException", "no such attribute")), "p", 8, None),
+    "written": WriteAnswer(Outcome(Decision.PUT, OLD, NEW), "p", 7, 1_800_000_000_000_000),
+    "deleted": WriteAnswer(Outcome(Decision.DELETE, OLD, None), "p", 8, 1_800_000_000_000_001),
+    "unchanged": WriteAnswer(Outcome(Decision.UNCHANGED, None, None), "p", 8, None),
+    "condition_failed": WriteAnswer(Outcome(Decision.CONDITION_FAILED, OLD, OLD), "p", 8, None),
+    "refused": WriteAnswer(Outcome(Decision.REFUSED, OLD, OLD, Failure("ValidationException", "no such attribute")), "p", 8, None),
     "read": ReadAnswer(OLD, "p", 9),
     "range": RangeAnswer([(STORAGE_KEY, OLD), (STORAGE_KEY + b"2", NEW)], True, "p", 9),
     "failed": NotLeader("not the leader", partition="p", hint="node2"),
@@ -123,8 +123,8 @@ def structs() -> dict[str, tuple[str, str]]:
 def test_the_page_and_the_structs_agree() -> None:
     rows = re.findall(r"^\| (\d*) ?\| ([A-Z]\w+) \| ([a-z_]+(?:, [a-z_]+)*) \|", PAGE.read_text(), re.MULTILINE)
     assert {name: (tag, fields) for tag, name, fields in rows} == structs()
-    verdicts = re.findall(r"^\| (\d) \| ([A-Z_]+) \| item", PAGE.read_text(), re.MULTILINE)
-    assert [(int(number), name) for number, name in verdicts] == [(one.value, one.name) for one in Verdict]
+    decisions = re.findall(r"^\| (\d) \| ([A-Z_]+) \| item", PAGE.read_text(), re.MULTILINE)
+    assert [(int(number), name) for number, name in decisions] == [(one.value, one.name) for one in Decision]
 
 
 def test_the_page_names_the_bounds() -> None:
@@ -254,15 +254,15 @@ def test_what_no_router_sends_is_refused_by_name(data: bytes, why: str) -> None:
 @pytest.mark.parametrize(
     ("outcome", "timestamp"),
     [
-        (Outcome(Verdict.PUT, OLD, None), 1),
-        (Outcome(Verdict.PUT, OLD, NEW), None),
-        (Outcome(Verdict.DELETE, OLD, NEW), 1),
-        (Outcome(Verdict.DELETE, OLD, None), None),
-        (Outcome(Verdict.UNCHANGED, OLD, NEW), None),
-        (Outcome(Verdict.UNCHANGED, OLD, OLD), 1),
-        (Outcome(Verdict.CONDITION_FAILED, OLD, None), None),
-        (Outcome(Verdict.REFUSED, OLD, OLD), None),
-        (Outcome(Verdict.PUT, OLD, NEW, Failure("Internal", "")), 1),
+        (Outcome(Decision.PUT, OLD, None), 1),
+        (Outcome(Decision.PUT, OLD, NEW), None),
+        (Outcome(Decision.DELETE, OLD, NEW), 1),
+        (Outcome(Decision.DELETE, OLD, None), None),
+        (Outcome(Decision.UNCHANGED, OLD, NEW), None),
+        (Outcome(Decision.UNCHANGED, OLD, OLD), 1),
+        (Outcome(Decision.CONDITION_FAILED, OLD, None), None),
+        (Outcome(Decision.REFUSED, OLD, OLD), None),
+        (Outcome(Decision.PUT, OLD, NEW, Failure("Internal", "")), 1),
     ],
 )
 def test_an_outcome_whose_parts_do_not_belong_together_is_refused(outcome: Outcome, timestamp: int | None) -> None:
