@@ -460,7 +460,7 @@ MUTANTS: list[Mutant] = [
         "storage/node/pins.py",
         "            before.timer.cancel()\n            before.timer = timer\n",
         "            timer.cancel()\n",
-        ("tests/unit/control/test_errands_cut_off.py::test_a_hold_of_the_log_ends_with_its_owner_and_not_before",),
+        ("tests/unit/control/test_errands_cut_off.py::test_a_hold_lives_from_its_last_renewal",),
     ),
     Mutant(
         "hold-not-renewed",

@@ -13,6 +13,7 @@ from scrubjay.storage.log.record import Seal
 from scrubjay.storage.node import errand_messages as messages
 from scrubjay.storage.node import pins as pins_module
 from scrubjay.storage.node.node import Node
+from scrubjay.storage.node.port import Fine
 from scrubjay.storage.node.spool import FOLDER, IDLE_S
 from scrubjay.storage.replica import Replica
 from tests.unit.control.house import House
@@ -106,6 +107,18 @@ def test_a_hold_of_the_log_ends_with_its_owner_and_not_before() -> None:
     assert [sorted(one.checkpoints._holds) for one in replicas] == [[2]] * 3
     house.pass_time(messages.LEASE_S)
     assert [sorted(one.checkpoints._holds) for one in replicas] == [[]] * 3
+
+
+def test_a_hold_lives_from_its_last_renewal() -> None:
+    house = House()
+    _, partition, _ = begin(house)
+    hold = messages.Hold(PartitionId(partition), "lease", Lsn(3))
+    for _ in range(2):
+        house.run(house.service._asking.ask(NodeName(VICTIM), hold, Fine))
+        house.pass_time(messages.LEASE_S - 5)
+    assert sorted(copy(house, partition).checkpoints._holds) == [3]
+    house.pass_time(10)
+    assert sorted(copy(house, partition).checkpoints._holds) == []
 
 
 def test_a_copy_that_comes_up_while_its_log_is_kept_keeps_it_too() -> None:
