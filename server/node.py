@@ -171,7 +171,7 @@ def join(env: Env, members: Members, node: Node) -> None:
     """A node that joins makes the logs it is asked for; once they are durable it has no others to make. Call it when everything is hosted."""
     if not node.joining or not node.running:
         return
-    if all(replica.logged for replica in node.replicas.values() if replica.state != BASE):
+    if all(replica.logged for replica in node.members.values() if replica.state != BASE):
         try:
             members.joined(node.name)
         except ScrubjayError as error:

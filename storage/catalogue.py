@@ -25,13 +25,15 @@ class KeySchema(msgspec.Struct, frozen=True):
     sort: KeyAttribute | None = None
 
 
-class PartitionInfo(msgspec.Struct, frozen=True):
-    """A contiguous range of a table's hash space: [lo, hi), 16-byte bounds as 32 hex digits; hi "" is the end of the space."""
+class PartitionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A contiguous range of a table's hash space: [lo, hi), 16-byte bounds as 32 hex digits; hi "" is the end of the space. logs: numbers of the nodes whose
+    member keeps the log alone (a log replica); the others are storage replicas."""
 
     partition_id: PartitionId
     lo: str
     hi: str
     members: tuple[Member, ...]
+    logs: tuple[int, ...] = ()
 
 
 class Throughput(msgspec.Struct, frozen=True):

@@ -378,7 +378,7 @@ class WholeCluster:
 
     def check_invariants(self) -> None:
         for node in self.nodes():
-            for replica in node.replicas.values():
+            for replica in node.members.values():
                 replica.check_invariants()
                 if replica.group is not None:
                     replica.group.check_invariants()

@@ -9,7 +9,7 @@ from scrubjay.base.ids import Lsn, PartitionId, Stamp
 from scrubjay.storage.archive_port import Attestation, ClosedPoint, History, PartitionFacts, SealedSegment
 from scrubjay.storage.log import record as records
 from scrubjay.storage.node import Node
-from scrubjay.storage.replica import BASE, OK, Replica
+from scrubjay.storage.replica import BASE, OK, LogReplica
 from scrubjay.storage.replica.segments import OwnSegment
 
 
@@ -23,10 +23,12 @@ class NodeLogSource:
         self._listeners: list[Callable[[PartitionId], None]] = []
 
     def partitions(self) -> list[PartitionId]:
-        return sorted(partition for partition, replica in self._node.replicas.items() if replica.segments.facts.sealed)
+        return sorted(
+            partition for partition, replica in self._node.members.items() if any(own.known for own in replica.segments.facts.sealed)
+        )
 
     def hosted(self) -> list[PartitionId]:
-        return sorted(partition for partition, replica in self._node.replicas.items() if replica.state != BASE)
+        return sorted(partition for partition, replica in self._node.members.items() if replica.state != BASE)
 
     def facts(self, partition: PartitionId) -> PartitionFacts:
         return self._replica(partition).described
@@ -39,7 +41,7 @@ class NodeLogSource:
 
     def sealed(self, partition: PartitionId) -> list[SealedSegment]:
         replica = self._replica(partition)
-        return [self._segment(replica, own) for own in replica.segments.facts.sealed]
+        return [self._segment(replica, own) for own in replica.segments.facts.sealed if own.known]
 
     def read_raw(self, partition: PartitionId, first: Lsn, last: Lsn) -> bytes:
         replica = self._replica(partition)
@@ -93,8 +95,8 @@ class NodeLogSource:
 
     def closed_points(self) -> list[ClosedPoint]:
         found: list[ClosedPoint] = []
-        for partition in sorted(self._node.replicas):
-            replica = self._node.replicas[partition]
+        for partition in sorted(self._node.members):
+            replica = self._node.members[partition]
             point = replica.closed_point()
             if point is not None:
                 facts = replica.segments.facts
@@ -109,13 +111,13 @@ class NodeLogSource:
         for listener in self._listeners:
             listener(partition)
 
-    def _replica(self, partition: PartitionId) -> Replica:
-        replica = self._node.replicas.get(partition)
+    def _replica(self, partition: PartitionId) -> LogReplica:
+        replica = self._node.members.get(partition)
         if replica is None:
             raise Missing("no such replica on this node", what="replica", partition=partition, node=self.node)
         return replica
 
-    def _segment(self, replica: Replica, own: OwnSegment) -> SealedSegment:
+    def _segment(self, replica: LogReplica, own: OwnSegment) -> SealedSegment:
         agreed, suspect = replica.segments.agreed(own)
         statement = own.statement
         return SealedSegment(

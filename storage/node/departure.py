@@ -28,7 +28,7 @@ class Departure:
             done()
             return
         self._done = done
-        for _, replica in sorted(node.replicas.items()):
+        for _, replica in sorted(node.members.items()):
             replica.leave(leaving)
         self._timer = node.env.tasks.call_later(HAND_OVER_S, node.guarded(self._give_up_leading))
         node.turn.schedule()
@@ -36,7 +36,7 @@ class Departure:
     def _give_up_leading(self) -> None:
         node = self._node
         self._timer = None
-        for _, replica in sorted(node.replicas.items()):
+        for _, replica in sorted(node.members.items()):
             if replica.group is not None and not replica.stopped:
                 replica.group.set_lead(False, node.now())
                 node.dirty(replica)
@@ -44,7 +44,7 @@ class Departure:
 
     def turned(self) -> None:
         """At the end of each turn: it may be over."""
-        if self._done is None or any(replica.group is not None and replica.group.leading for replica in self._node.replicas.values()):
+        if self._done is None or any(replica.group is not None and replica.group.leading for replica in self._node.members.values()):
             return
         done, self._done = self._done, None
         if self._timer is not None:

@@ -9,13 +9,13 @@ from scrubjay.base.ids import PartitionId
 from scrubjay.storage.btree.engine import TreeEngine
 from scrubjay.storage.node.deadlines import Deadlines
 from scrubjay.storage.node.turn import Turn
-from scrubjay.storage.replica import Replica
+from scrubjay.storage.replica import LogReplica, Replica
 from scrubjay.storage.replica.host import ReplicaHost
 
 
 class Home(ReplicaHost, Protocol):
     """boot_count: of this life. joining: it never was a member before. started: its boot is durable, it may speak. failed: why it does nothing any more.
-    replicas: what runs here."""
+    members: what runs here. replicas: of them the storage replicas."""
 
     number: int
     boot_count: int
@@ -26,6 +26,7 @@ class Home(ReplicaHost, Protocol):
     engine: TreeEngine
     deadlines: Deadlines
     turn: Turn
+    members: dict[PartitionId, LogReplica]
     replicas: dict[PartitionId, Replica]
 
     @property

@@ -13,7 +13,7 @@ from scrubjay.storage.consensus.membership import Membership
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.node.home import Home
 from scrubjay.storage.node.pulse import Pulse
-from scrubjay.storage.replica import AMNESIAC, HEALING, SUSPECT, Replica
+from scrubjay.storage.replica import AMNESIAC, HEALING, SUSPECT, LogReplica, Replica
 from scrubjay.storage.wal.port import Create, Drop, Install, Recovered, ReplicaLog, WalLog
 
 RETRY_MIN_S, RETRY_MAX_S = 0.1, 5.0
@@ -36,12 +36,13 @@ def _holds_all(replica: Replica, log: ReplicaLog) -> bool:
 
 
 class Hosting:
-    """replicas: what runs here. recovered: what the WAL knew at the start. blocked: replicas whose tree the machine does not let us open now, and why:
+    """members: what runs here. replicas: of them the storage replicas. recovered: what the WAL knew at the start. blocked: replicas whose tree the machine does not let us open now, and why:
     neither a fault of theirs nor kept anywhere; it is tried again for as long as they are hosted."""
 
     def __init__(self, node: Home, recovered: Recovered, pulse: Pulse) -> None:
         self._node, self._pulse = node, pulse
         self._logs: dict[PartitionId, ReplicaLog] = dict(recovered.replicas)
+        self.members: dict[PartitionId, LogReplica] = {}
         self.replicas: dict[PartitionId, Replica] = {}
         self.blocked: dict[PartitionId, ScrubjayError] = {}
         self._retries: dict[PartitionId, Timer] = {}
@@ -50,12 +51,12 @@ class Hosting:
 
     def known(self, partition: PartitionId) -> bool:
         """The WAL knows this replica from an earlier life, or it runs."""
-        return partition in self._logs or partition in self.replicas
+        return partition in self._logs or partition in self.members
 
-    def host(self, table: TableMeta, info: PartitionInfo, *, awaits_base: bool = False) -> Replica | None:
+    def host(self, table: TableMeta, info: PartitionInfo, *, awaits_base: bool = False) -> LogReplica | None:
         """Run the replica of `info` on this node, made anew or as it was; None if it is gone for good. awaits_base: do nothing until a base is loaded."""
         node = self._node
-        present = self.replicas.get(info.partition_id)
+        present = self.members.get(info.partition_id)
         if present is not None:
             present.table, present.info = table, info
             return present
@@ -63,18 +64,17 @@ class Hosting:
         if log is None and table.status == "DROPPED":
             return None
         member = next(member for member in info.members if member[0] == node.number)
+        if node.number in info.logs:
+            return self._host_log(LogReplica(node, table, info, member=Member(*member)), log)
         replica = Replica(node, table, info, member=Member(*member))
-        self.replicas[info.partition_id] = replica
+        self.members[info.partition_id] = self.replicas[info.partition_id] = replica
         replica.logged = log is not None
         if log is not None:
             self._open(replica, log)
         elif awaits_base:
             replica.awaits_base()
         elif not self._may_begin(table):
-            replica.amnesia(
-                f"its log is gone: the catalogue has this member since the table was made ({table.status}), and the WAL does not know it"
-            )
-            node.finding(replica, kind="unreadable", found_by="read", detail=f"replica stays out: {replica.reason}")
+            self._stays_out(replica)
         else:
             self._create_log(replica)
             if table.restore_of is not None and table.status != "CREATING":
@@ -85,6 +85,28 @@ class Hosting:
             else:
                 self._open(replica, None)
         return replica
+
+    def _host_log(self, replica: LogReplica, log: ReplicaLog | None) -> LogReplica:
+        """A log replica: nothing but its log has to be there, and it never leads."""
+        self.members[replica.partition] = replica
+        replica.logged = log is not None
+        if log is None and not self._may_begin(replica.table):
+            self._stays_out(replica)
+            return replica
+        if log is None:
+            self._create_log(replica)
+        first = Lsn(1) if log is None else log.first
+        replica.opened_log(first)
+        group = self._start_group(replica, log, Lsn(first - 1))
+        group.set_lead(False, self._node.now())
+        self._remember(replica, log)
+        return replica
+
+    def _stays_out(self, replica: LogReplica) -> None:
+        replica.amnesia(
+            f"its log is gone: the catalogue has this member since the table was made ({replica.table.status}), and the WAL does not know it"
+        )
+        self._node.finding(replica, kind="unreadable", found_by="read", detail=f"replica stays out: {replica.reason}")
 
     def _may_begin(self, table: TableMeta) -> bool:
         """A log that the WAL does not know is made only on the word of the catalogue: nobody can have counted on it yet."""
@@ -144,7 +166,7 @@ class Hosting:
 
         self._retries[partition] = node.env.tasks.call_later(pause_s, node.guarded(retry))
 
-    def _create_log(self, replica: Replica) -> None:
+    def _create_log(self, replica: LogReplica) -> None:
         """Make the replica known to the WAL; its log starts at LSN 1."""
 
         def durable() -> None:
@@ -184,7 +206,7 @@ class Hosting:
         replica.attest.state_all()
         node.dirty(replica)
 
-    def _remember(self, replica: Replica, log: ReplicaLog | None) -> None:
+    def _remember(self, replica: LogReplica, log: ReplicaLog | None) -> None:
         """What the WAL says of this replica's log, whatever became of its tree."""
         if log is None:
             return
@@ -194,11 +216,18 @@ class Hosting:
             replica.repair.found(log.damaged[0][0], Corrupt("damage found in the log at start", what="wal", ranges=log.damaged))
 
         else:
-            replica.checkpoints.trim()  # what is archived and in the tree need not be read at the next start
+            replica.trim()  # what is archived and in the tree need not be read at the next start
 
     def _start_group(
-        self, replica: Replica, log: ReplicaLog | None, applied: Lsn, stamp: Stamp = Stamp(0), *, install: bool = False, keep: bool = True
-    ) -> None:
+        self,
+        replica: LogReplica,
+        log: ReplicaLog | None,
+        applied: Lsn,
+        stamp: Stamp = Stamp(0),
+        *,
+        install: bool = False,
+        keep: bool = True,
+    ) -> Group:
         """install: the tree is a snapshot beyond the log, which restarts behind it (a heal whose Install was not synced when the node died). keep: durably."""
         node = self._node
         if log is None:
@@ -224,6 +253,7 @@ class Hosting:
             )
         )
         replica.start(group, applied)
+        return group
 
     def start_loaded(self, replica: Replica, tree: Tree) -> None:
         """A restored base is loaded (state at LSN 0): the replica begins its log."""
@@ -236,7 +266,8 @@ class Hosting:
     def forget(self, partition: PartitionId) -> None:
         """The table was dropped and its log is archived: remove the replica for good."""
         node = self._node
-        replica = self.replicas.pop(partition, None)
+        self.replicas.pop(partition, None)
+        replica = self.members.pop(partition, None)
         log = self._logs.pop(partition, None)
         logged = log is not None or partition in self._created
         self._created.discard(partition)
@@ -245,10 +276,7 @@ class Hosting:
         if retry is not None:
             retry.cancel()
         if replica is not None:
-            replica.stopped = True
-            tree = replica.detach_tree()
-            if tree is not None:
-                tree.close()
+            replica.forgotten()
             if logged:
                 node.queue_control(Drop(partition))
             node.engine.drop(partition)

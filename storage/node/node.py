@@ -83,7 +83,8 @@ class Node:
         self.turn = Turn(tasks=env.tasks, wal=wal, shell=self)
         self.pulse = Pulse(self, recovered=recovered, options=consensus_options, alone_since_us=alone_since_us)
         self.hosting = Hosting(self, recovered, self.pulse)
-        self.replicas = self.hosting.replicas
+        self.members, self.replicas = self.hosting.members, self.hosting.replicas
+        """What runs here, and of that the storage replicas."""
         self.peers = Peers(self, peers=peers, network=network, liveness=self.pulse.liveness)
         self.pulse.on_beat = self.peers.beat
         self.requests = Requests(self, self.hosting.blocked)
@@ -118,10 +119,8 @@ class Node:
         self.turn.stop()
         self.deadlines.stop()
         self.pulse.stop()
-        for replica in list(self.replicas.values()):
-            replica.stopped = True
-            if replica.tree is not None:
-                replica.tree.close()
+        for replica in list(self.members.values()):
+            replica.close()
 
     @property
     def running(self) -> bool:
@@ -202,13 +201,13 @@ class Node:
         where = traceback.extract_tb(error.__traceback__)[-1:]
         place = f" at {PurePath(where[0].filename).name}:{where[0].lineno}" if where else ""
         what = f"{type(error).__name__}{place}: {error}"
-        at = self.replicas.get(self.turn.at) if self.turn.at is not None else None
+        at = self.members.get(self.turn.at) if self.turn.at is not None else None
         failure = Internal("a rule of this node's own was broken; it stops", cause=what)
         failure.__cause__ = error
         first = self.failed is None
         self.fail(failure)
         if first:
-            for replica in [at] if at is not None else list(self.replicas.values())[:1]:
+            for replica in [at] if at is not None else list(self.members.values())[:1]:
                 self.finding(
                     replica, kind="unreadable", found_by="read", lsn=replica.applied, detail=f"its node broke a rule of its own: {what}"
                 )
@@ -219,7 +218,7 @@ class Node:
             self.failed = error
             stops = "this node stops" if isinstance(error, Internal) else "disk failed, this node stops using it"
             self.log_state(None, "failed", f"{stops}: {error}")
-            for _, replica in sorted(self.replicas.items()):
+            for _, replica in sorted(self.members.items()):
                 replica.node_failed()
             waiting, self._starting = self._starting, None
             if waiting is not None:
@@ -230,7 +229,7 @@ class Node:
         """A read of the log, or copying it forward, met damage: its replica hears of it in a turn of its own."""
 
         def tell() -> None:
-            replica = self.replicas.get(partition)
+            replica = self.members.get(partition)
             if self.running and replica is not None and replica.group is not None and isinstance(error, Corrupt):
                 replica.log_failed(error)
 
@@ -277,7 +276,7 @@ class Node:
         if not self.running:
             return
         for partition in partitions:
-            replica = self.replicas.get(partition)
+            replica = self.members.get(partition)
             if replica is not None and not replica.stopped:
                 replica.tick()
                 self.arm(replica, not_before=now_us + _OVERDUE_PAUSE_US)

@@ -15,7 +15,7 @@ from scrubjay.storage.log import record as records
 from scrubjay.storage.node import talk as talk
 from scrubjay.storage.node.home import Home
 from scrubjay.storage.node.post import Post
-from scrubjay.storage.replica import OK, Replica
+from scrubjay.storage.replica import LOG, OK, LogReplica
 from scrubjay.storage.replica.segments import Statement
 
 _REPAIR_BYTES_MAX = 4 << 20
@@ -63,7 +63,7 @@ class Peers:
         for partition, message in content.groups:
             if choked and isinstance(message, consensus.Accept | consensus.Stage):
                 continue
-            replica = node.replicas.get(partition)
+            replica = node.members.get(partition)
             if replica is not None and replica.group is not None and not replica.stopped:
                 try:
                     replica.group.step(number, message, now)
@@ -77,18 +77,18 @@ class Peers:
         node = self._node
         liveness = self._liveness
         for sender, partition, ballot, lsn in liveness.take_chosen():
-            replica = node.replicas.get(partition)
+            replica = node.members.get(partition)
             if replica is not None and replica.group is not None and not replica.stopped:
                 replica.group.step(sender, consensus.Chosen(ballot, lsn), now)
                 node.dirty(replica)
         if liveness.changed():
-            for replica in node.replicas.values():
+            for replica in node.members.values():
                 if replica.group is not None and not replica.stopped:
                     replica.group.on_liveness(now)
                     node.dirty(replica)
 
     def _on_talk(self, sender: int, message: talk.StorageMessage) -> None:
-        replica = self._node.replicas.get(PartitionId(message.partition))
+        replica = self._node.members.get(PartitionId(message.partition))
         if replica is None or replica.stopped or replica.group is None:
             return
         if isinstance(message, talk.Say):
@@ -104,8 +104,8 @@ class Peers:
         else:
             self._take_records(replica, message)
 
-    def _answer_records(self, sender: int, replica: Replica, message: talk.AskRecords) -> None:
-        if replica.state != OK:
+    def _answer_records(self, sender: int, replica: LogReplica, message: talk.AskRecords) -> None:
+        if replica.state not in (OK, LOG):
             return
         end = min(message.end, replica.applied + 1)
         if message.first >= end:
@@ -116,7 +116,7 @@ class Peers:
             return
         self._talk(sender, talk.Records(message.partition, [record.data for record in found]))
 
-    def _take_records(self, replica: Replica, message: talk.Records) -> None:
+    def _take_records(self, replica: LogReplica, message: talk.Records) -> None:
         node = self._node
         try:
             good = [records.decode(data, owner=replica.owner, opaque=True) for data in message.records]
@@ -149,7 +149,7 @@ class Peers:
         for number in self._peers if to is None else to:
             self._talk(number, talk.Say(partition, statement, want))
 
-    def attest(self, replica: Replica, *, first: int, last: int, said: Attestation) -> None:
+    def attest(self, replica: LogReplica, *, first: int, last: int, said: Attestation) -> None:
         """This member's agent holds the archived segment for equal to its own WAL: tell every member (whoever leads logs it)."""
         for number in self._peers:
             self._talk(number, talk.Attest(replica.partition, first, last, said.raw_sha256, said.generation, said.read))
@@ -157,7 +157,7 @@ class Peers:
                 self._talk(number, talk.ManifestWritten(replica.partition, first, last, said.raw_sha256))
         replica.attest.attested(self._node.number, last=last, said=said)
 
-    def refute(self, replica: Replica, *, last: int, generation: int, object: str, reason: str) -> None:  # noqa: A002 - as in the message
+    def refute(self, replica: LogReplica, *, last: int, generation: int, object: str, reason: str) -> None:  # noqa: A002 - as in the message
         """This member's agent read an archived segment back and found this generation bad: tell every member, so that it never counts."""
         for number in self._peers:
             self._talk(number, talk.Refute(replica.partition, last, generation, object, reason))

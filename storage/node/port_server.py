@@ -15,7 +15,7 @@ from scrubjay.storage.log.record import Record, decode_seal
 from scrubjay.storage.node import port
 from scrubjay.storage.node.node import Node
 from scrubjay.storage.node.port_codec import decode_request, encode_said
-from scrubjay.storage.replica import Replica
+from scrubjay.storage.replica import LogReplica
 
 Answered = Callable[[Any], None]
 
@@ -85,7 +85,7 @@ class NodeServer:
     def status(self) -> port.NodeStatus:
         node = self.node
         states: dict[str, int] = {}
-        for replica in node.replicas.values():
+        for replica in node.members.values():
             states[replica.state] = states.get(replica.state, 0) + 1
         return port.NodeStatus(
             node.name,
@@ -96,21 +96,21 @@ class NodeServer:
             joining=node.joining,
             boots=node.boot_count,
             states=states,
-            leaders=sum(replica.term is not None for replica in node.replicas.values()),
+            leaders=sum(replica.term is not None for replica in node.members.values()),
             wal_used=node.wal.usage().used if node.failed is None else 0,
             reserved_us=node.pulse.clock.reservation >> 12,
             offset_us=node.options.max_clock_offset_us,
         )
 
     def facts(self, partition: PartitionId) -> port.ReplicaFacts | None:
-        replica = self.node.replicas.get(partition)
+        replica = self.node.members.get(partition)
         return None if replica is None else self._facts_of(replica)
 
     def all_facts(self) -> tuple[port.ReplicaFacts, ...]:
-        return tuple([self._facts_of(replica) for _, replica in sorted(self.node.replicas.items())])
+        return tuple([self._facts_of(replica) for _, replica in sorted(self.node.members.items())])
 
     def applied(self, partition: PartitionId) -> Lsn:
-        replica = self.node.replicas.get(partition)
+        replica = self.node.members.get(partition)
         return Lsn(0) if replica is None else replica.applied
 
     def _facts(self, request: port.AskFacts, done: Answered) -> None:
@@ -120,7 +120,7 @@ class NodeServer:
             one = self.facts(request.partition)
             done(port.Facts(() if one is None else (one,)))
 
-    def _facts_of(self, replica: Replica) -> port.ReplicaFacts:
+    def _facts_of(self, replica: LogReplica) -> port.ReplicaFacts:
         node, status, segments, term = self.node, replica.status, replica.segments.facts, replica.term
         lack = node.hosting.blocked.get(replica.partition)
         return port.ReplicaFacts(
@@ -175,7 +175,7 @@ class NodeServer:
 
     def _host(self, request: port.Host, done: Answered) -> None:
         node, partition = self.node, request.info.partition_id
-        present = node.replicas.get(partition)
+        present = node.members.get(partition)
         if present is not None and present.table.version > request.table.version:
             done(port.Hosted(here=True))  # told again, late: what the catalogue said then is not what it says now
         elif request.only_known and not node.hosting.known(partition):
@@ -193,7 +193,7 @@ class NodeServer:
         self.node.departure.hand_over(lambda: done(port.Fine()), leaving=frozenset(request.leaving))
 
 
-def _chain_at_archived(replica: Replica) -> bytes:
+def _chain_at_archived(replica: LogReplica) -> bytes:
     """The chain value at the archived LSN if the replica still has it, else b""."""
     facts = replica.segments.facts
     if facts.sealed and facts.sealed[0].statement.first == facts.archived + 1:
@@ -201,7 +201,7 @@ def _chain_at_archived(replica: Replica) -> bytes:
     return facts.chain if not facts.sealed and facts.last_seal == facts.archived else b""
 
 
-def _final(replica: Replica) -> FinalSeal | None:
+def _final(replica: LogReplica) -> FinalSeal | None:
     """The end of a log once two members have stated the same of it, or it is archived (which takes as much)."""
     facts = replica.segments.facts
     if not facts.ended:

@@ -51,6 +51,7 @@ class Apply(Follow):
     nothing is stated until the copy is healed."""
 
     _replica: Applied
+    _digests = True
 
     def __init__(self, replica: Applied) -> None:
         super().__init__(replica)

@@ -16,7 +16,6 @@ from scrubjay.storage.catalogue import PartitionInfo
 from scrubjay.storage.log.record import Archived
 from scrubjay.storage.replica.host import Hosted, ReplicaHost
 from scrubjay.storage.replica.segments import ATTESTED_KEPT, OwnSegment, SegmentTracker, Statement
-from scrubjay.storage.replica.status import Status
 
 ASKED_MAX = 64
 """Segments whose statements are asked for at once."""
@@ -78,16 +77,18 @@ class Attestations:
 
 
 class Attesting(Hosted, Protocol):
-    """What this part asks of its replica. digest_void: it does not know what its digest should be, and states nothing."""
+    """What this part asks of its replica. digest_void: it does not know what its digest should be, and states nothing. compares: it minds what others state."""
 
     node: ReplicaHost
     info: PartitionInfo
-    status: Status
 
     @property
     def segments(self) -> SegmentTracker: ...
     @property
     def digest_void(self) -> bool: ...
+
+    @property
+    def compares(self) -> bool: ...
 
     def suspect(self, reason: str) -> None: ...
 
@@ -122,7 +123,7 @@ class Attest:
     def _say(self, own: OwnSegment, *, want: bool, to: tuple[int, ...] | None = None) -> None:
         """Nothing is said by a copy that does not know its digest, nor if it is asked."""
         if not self._replica.digest_void:
-            self._replica.node.say_statement(self._replica.partition, own.statement, want=want, to=to)
+            self._replica.node.say_statement(self._replica.partition, self._replica.segments.word(own), want=want, to=to)
 
     def heard(self, sender: int, statement: Statement, *, want: bool) -> None:
         """A member's statement. want: it asks for ours."""
@@ -137,7 +138,7 @@ class Attest:
     def check(self) -> None:
         """Compare what was stated; announce agreement, notice being outvoted."""
         replica = self._replica
-        if replica.digest_void or not replica.status.serves:
+        if not replica.compares:
             return
         for own in replica.segments.facts.sealed:
             agreed, outvoted = replica.segments.agreed(own)

@@ -25,7 +25,7 @@ from scrubjay.storage.replica.segments import OwnSegment, SegmentFacts, SegmentT
 
 
 class Followed(Hosted, Protocol):
-    """What following asks of its replica. usable: it goes on following."""
+    """What following asks of its replica. follows: it goes on."""
 
     node: ReplicaHost
     member: Member
@@ -34,7 +34,7 @@ class Followed(Hosted, Protocol):
     repair: Repair
 
     @property
-    def usable(self) -> bool: ...
+    def follows(self) -> bool: ...
     @property
     def state(self) -> str: ...
 
@@ -62,6 +62,8 @@ class Followed(Hosted, Protocol):
 class Follow:
     """lsn, stamp: of the last record applied. chosen: what may be. segments: what the log was cut into; replaced with the tree."""
 
+    _digests = False
+
     def __init__(self, replica: Followed) -> None:
         self._replica = replica
         self.lsn = Lsn(0)
@@ -81,7 +83,7 @@ class Follow:
         self.drop()
 
     def _tracker(self, facts: SegmentFacts) -> SegmentTracker:
-        return SegmentTracker(place=self._replica.described.place(), me=self._replica.member.node, facts=facts)
+        return SegmentTracker(place=self._replica.described.place(), me=self._replica.member.node, facts=facts, digests=self._digests)
 
     def drop(self) -> None:
         """Forget what was handed over and not applied: it is read back from the log when its turn comes."""
@@ -93,7 +95,7 @@ class Follow:
     def take(self, chosen: tuple[Record, ...]) -> None:
         """Records chosen and in this member's own synced log, gap-free."""
         self.chosen = chosen[-1].lsn
-        if not self._replica.usable:
+        if not self._replica.follows:
             return
         fresh = self._fresh
         reached = fresh[-1].lsn if fresh else self.lsn
@@ -106,7 +108,7 @@ class Follow:
     def go_on(self) -> None:
         """Apply what is chosen, in order, as far as it goes now."""
         replica = self._replica
-        if not replica.usable:
+        if not replica.follows:
             self.drop()
             return
         if self._fresh and self._fresh[0].lsn != self.lsn + 1:
@@ -123,7 +125,7 @@ class Follow:
         if self.lsn > group.applied:
             group.applied_to(self.lsn)
         self._reached()
-        if replica.usable and not self._fresh and self.lsn < self.chosen and self._has_room():
+        if replica.follows and not self._fresh and self.lsn < self.chosen and self._has_room():
             replica.node.soon(replica)
         replica.node.arm(replica)
 
@@ -190,6 +192,10 @@ class Follow:
 
     def _seal(self, record: Record, seal: Seal, now_us: int) -> bool:
         replica, first = self._replica, Lsn(seal.first)
+        if not self._digests and first < self.segments.facts.first:
+            self._counted(record, now_us, idle=False)
+            self.segments.passed(record, seal)
+            return True
         try:
             raw = raw_sha256(replica.node.wal, replica.partition, first, record.lsn)
         except (Corrupt, Missing) as error:

@@ -17,13 +17,15 @@ from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.consensus.group import Group
 from scrubjay.storage.consensus.ready import Now
 from scrubjay.storage.log import record as records
+from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.replica.attest import Attest
 from scrubjay.storage.replica.follow import Follow
 from scrubjay.storage.replica.host import ReplicaHost
 from scrubjay.storage.replica.repair import Repair
-from scrubjay.storage.replica.segments import OwnSegment, SegmentTracker
-from scrubjay.storage.replica.status import AMNESIAC, LOG, STOPPED, SUSPECT, Status
+from scrubjay.storage.replica.segments import OwnSegment, SegmentFacts, SegmentTracker
+from scrubjay.storage.replica.status import AMNESIAC, LOG, STOPPED, Status
+from scrubjay.storage.replica.term import Term
 from scrubjay.storage.wal.port import SetVote
 
 
@@ -62,6 +64,22 @@ class LogReplica:
         self.follow.chosen = max(self.follow.chosen, applied)
         self.node.dirty(self)
 
+    def opened_log(self, first: Lsn) -> None:
+        """Its log begins at `first`. What lies below was archived: only that is let go of."""
+        facts = SegmentFacts(first=first, archived=first - 1)
+        if first > 1 or self.table.restore_of is not None:
+            facts.chain, facts.sum = (b"" if first > 1 else facts.chain), b""
+        self.follow.restart(Lsn(first - 1), Stamp(0), facts)
+        self.status.move_tree(LOG, "")
+
+    def close(self) -> None:
+        """It is gone from this node, which stops."""
+        self.stopped = True
+
+    def forgotten(self) -> None:
+        """It is gone from this node for good."""
+        self.stopped = True
+
     # ------------------------------------------------------------------ what it is in
 
     @property
@@ -79,9 +97,19 @@ class LogReplica:
         return self.repair.damaged
 
     @property
-    def usable(self) -> bool:
+    def follows(self) -> bool:
         """It goes on following what is chosen."""
         return self.state == LOG and not self.behind
+
+    @property
+    def usable(self) -> bool:
+        """It has a tree that is applied to."""
+        return False
+
+    @property
+    def compares(self) -> bool:
+        """It minds what other members state of its segments."""
+        return self.follows
 
     @property
     def applied(self) -> Lsn:
@@ -141,9 +169,8 @@ class LogReplica:
             self.node.dirty(self)
 
     def suspect(self, reason: str) -> None:
-        """Its statement was outvoted, or it cannot go on."""
-        if self.status.tree == LOG:
-            self.set_state(SUSPECT, reason)
+        """Its statement was outvoted: of its log it is that something is wrong, there is nothing else."""
+        self.amnesia(reason)
 
     def stop_at(self, record: Record, why: str = "") -> None:
         """Its log holds what this version does not know. To skip it would be to serve something else than the log says. why: what is not understood in it."""
@@ -160,14 +187,15 @@ class LogReplica:
 
     def cannot_reread(self, error: Corrupt | Missing) -> None:
         """Its own log of a segment that it must state cannot be read back, and no peer is asked."""
-        self.set_state(SUSPECT, f"cannot read back its own log: {error}")
+        self.amnesia(f"cannot read back its own log: {error}")
         self.given_up()
 
     def left_behind(self) -> None:
-        """The leader's log no longer reaches back to what this replica lacks: it needs a snapshot, which a heal brings. Nothing is wrong with its tree."""
+        """The leader's log no longer reaches back to what this replica lacks. It votes on, with what it has."""
         if not self.behind:
             self.behind = True
-            self.set_state(SUSPECT, "left behind: the leader's log no longer reaches back")
+            self.note("left behind: the leader's log no longer reaches back")
+            self.node.log_state(self, self.state, self.reason)
 
     # ------------------------------------------------------------------ the turn (storage.replica.host.Driven)
 
@@ -220,6 +248,23 @@ class LogReplica:
     def node_failed(self) -> None:
         """The node stops: whoever waits here is told, and goes on elsewhere."""
         self.ended()
+
+    # ------------------------------------------------------------------ what only a storage replica has
+
+    term: Term | None = None
+
+    def total(self) -> Total:
+        """The digest kept at apply, as of `applied`."""
+        return Total(0, 0)
+
+    @property
+    def size(self) -> int:
+        """Bytes of keys and items."""
+        return 0
+
+    def closed_point(self) -> tuple[Stamp, Lsn, Lsn] | None:
+        """What may be published as closed now: nothing by who does not lead."""
+        return None
 
     # ------------------------------------------------------------------ segments
 

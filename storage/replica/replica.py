@@ -45,7 +45,6 @@ class Replica(LogReplica):
         self.tree: Tree | None = None
         self.overlay = Overlay()
         self.checkpoints = Checkpoints(self)
-        self.term: Term | None = None
         self.reads = Reads(self)
         self.stuck = False
 
@@ -108,10 +107,29 @@ class Replica(LogReplica):
         """Make the word for the tree durable (`suspect`, `healing`: it is being replaced, `ok`). The word for the log is another."""
         self.node.queue_control(SetTree(self.partition, word), synced)
 
+    def close(self) -> None:
+        super().close()
+        if self.tree is not None:
+            self.tree.close()
+
+    def forgotten(self) -> None:
+        super().forgotten()
+        tree = self.detach_tree()
+        if tree is not None:
+            tree.close()
+
     @property
     def usable(self) -> bool:
         """It has a tree that is applied to: serving, or suspect and kept comparable."""
         return self.tree is not None and self.state in (OK, SUSPECT) and not self.behind and not self.stuck
+
+    @property
+    def follows(self) -> bool:
+        return self.usable
+
+    @property
+    def compares(self) -> bool:
+        return self.status.serves and not self.follow.void
 
     @property
     def digest_void(self) -> bool:
@@ -146,6 +164,12 @@ class Replica(LogReplica):
     def cannot_reread(self, error: Corrupt | Missing) -> None:
         self.set_state(SUSPECT, f"cannot read back its own log: {error}")
         self.give_up_tree()
+
+    def left_behind(self) -> None:
+        """The leader's log no longer reaches back to what this replica lacks: it needs a snapshot, which a heal brings. Nothing is wrong with its tree."""
+        if not self.behind:
+            self.behind = True
+            self.set_state(SUSPECT, "left behind: the leader's log no longer reaches back")
 
     def no_longer_serves(self) -> None:
         super().no_longer_serves()

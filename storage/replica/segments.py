@@ -49,6 +49,11 @@ class OwnSegment(msgspec.Struct, frozen=True, array_like=True):
     rows_before: int
 
     @property
+    def known(self) -> bool:
+        """Digest and chain, in front of it and at its end, are known: always to a storage replica, to a log replica once it learned them."""
+        return bool(self.chain_before and self.sum_before and self.statement.sum)
+
+    @property
     def before(self) -> Total:
         """The state digest in front of the segment."""
         return Total(int.from_bytes(self.sum_before, "little"), self.rows_before)
@@ -92,11 +97,22 @@ class SegmentFacts(msgspec.Struct, array_like=True):
 ATTESTED_KEPT = 16
 
 
-class SegmentTracker:
-    """One replica's segments. place: whose log it is (storage.log.chain.place_of). me: this member's node number."""
+def _same_bytes(one: Statement, other: Statement) -> bool:
+    return (one.first, one.last, one.raw_sha256) == (other.first, other.last, other.raw_sha256)
 
-    def __init__(self, *, place: bytes, me: int, facts: SegmentFacts) -> None:
+
+def _alike(one: Statement, other: Statement) -> bool:
+    """They do not contradict each other: equal, or over the same bytes where one states no digest."""
+    return one == other or (not (one.sum and other.sum) and _same_bytes(one, other))
+
+
+class SegmentTracker:
+    """One replica's segments. place: whose log it is (storage.log.chain.place_of). me: this member's node number. digests: it knows the state's digest; a log
+    replica does not, states bytes alone, and learns digest and chain from two members that state them alike over the bytes it has."""
+
+    def __init__(self, *, place: bytes, me: int, facts: SegmentFacts, digests: bool = True) -> None:
         self._place = place
+        self._digests = digests
         self._me = me
         self.facts = facts
         self.opened_at_us: int | None = None
@@ -124,12 +140,9 @@ class SegmentTracker:
             raise Corrupt(
                 "seal does not continue the segment before it", what="log", lsn=record.lsn, expected=facts.first, found=seal.first
             )
-        digest, chain = b"", b""
-        if total is not None:
-            digest = total.sum.to_bytes(16, "little")
-            chain = chains.next_chain(facts.chain, self._link(record, seal, raw_sha256=raw_sha256, total=total))
+        sum_, rows = (b"", 0) if total is None else (total.sum.to_bytes(16, "little"), total.rows)
         own = OwnSegment(
-            statement=Statement(seal.first, record.lsn, raw_sha256, digest, total.rows if total is not None else 0, chain),
+            statement=Statement(seal.first, record.lsn, raw_sha256, sum_, rows, b""),
             first_stamp=facts.first_stamp,
             last_stamp=record.stamp,
             records=facts.records,
@@ -142,44 +155,88 @@ class SegmentTracker:
             sum_before=facts.sum,
             rows_before=facts.rows,
         )
+        if total is not None:
+            chain = chains.next_chain(facts.chain, self._link_of(own, own.statement))
+            own = msgspec.structs.replace(own, statement=msgspec.structs.replace(own.statement, chain=chain))
         if record.lsn > facts.archived:
             facts.sealed = [*facts.sealed, own]
         facts.first, facts.size, facts.records, facts.content = record.lsn + 1, 0, 0, 0
-        facts.chain, facts.last_seal = chain, record.lsn
-        facts.sum, facts.rows = digest, own.statement.rows
+        facts.chain, facts.last_seal = own.statement.chain, record.lsn
+        facts.sum, facts.rows = sum_, rows
         if seal.reason == Seal.DROP:
             facts.ended, facts.ended_closed = record.lsn, seal.closed
         self.opened_at_us = None
+        if not self._digests:
+            self._learn()
         return own
 
-    def _link(self, record: Record, seal: Seal, *, raw_sha256: bytes, total: Total) -> chains.Link:
-        facts = self.facts
-        return chains.Link(
-            place=self._place,
-            first=seal.first,
-            last=record.lsn,
-            first_stamp=facts.first_stamp,
-            last_stamp=record.stamp,
-            content=facts.content,
-            raw_size=facts.size,
-            raw_sha256=raw_sha256,
-            before=Total(int.from_bytes(facts.sum, "little"), facts.rows),
-            total=total,
-            closed=seal.closed,
-            reason=seal.reason,
-            tag=seal.tag,
-        )
+    def word(self, own: OwnSegment) -> Statement:
+        """What this member states of a segment: never what it only learned."""
+        return own.statement if self._digests else msgspec.structs.replace(own.statement, sum=b"", rows=0, chain=b"")
 
     def heard(self, node: int, statement: Statement) -> None:
         """Another member's statement; kept while its segment is not archived."""
         if statement.last > self.facts.archived and len(self._others) < 10_000:
             self._others.setdefault(statement.last, {})[node] = statement
+            if not self._digests:
+                self._learn()
+
+    def _learn(self) -> None:
+        """Complete what this log replica knows of its segments. A chain value that does not follow from the one before it and the bytes here is not taken."""
+        facts = self.facts
+        sealed = list(facts.sealed)
+        for at, own in enumerate(sealed):
+            if not own.statement.sum:
+                alike = [
+                    said for said in self._others.get(own.statement.last, {}).values() if said.sum and _same_bytes(said, own.statement)
+                ]
+                twice = next((said for said in alike if alike.count(said) >= 2), None)
+                if twice is None or (
+                    own.chain_before and own.sum_before and chains.next_chain(own.chain_before, self._link_of(own, twice)) != twice.chain
+                ):
+                    break
+                sealed[at] = own = msgspec.structs.replace(own, statement=twice)
+            said = own.statement
+            if at + 1 < len(sealed):
+                sealed[at + 1] = msgspec.structs.replace(
+                    sealed[at + 1], chain_before=said.chain, sum_before=said.sum, rows_before=said.rows
+                )
+            else:
+                facts.chain, facts.sum, facts.rows = said.chain, said.sum, said.rows
+        facts.sealed = sealed
+
+    def _link_of(self, own: OwnSegment, said: Statement) -> chains.Link:
+        return chains.Link(
+            place=self._place,
+            first=said.first,
+            last=said.last,
+            first_stamp=own.first_stamp,
+            last_stamp=own.last_stamp,
+            content=own.content,
+            raw_size=own.raw_size,
+            raw_sha256=said.raw_sha256,
+            before=own.before,
+            total=Total(int.from_bytes(said.sum, "little"), said.rows),
+            closed=own.closed,
+            reason=own.reason,
+            tag=own.tag,
+        )
+
+    def passed(self, record: Record, seal: Seal) -> None:
+        """A SEAL of a log replica whose log begins inside the segment: it was let go of, so it is archived. What follows is cut as ever."""
+        facts = self.facts
+        facts.first, facts.size, facts.records, facts.content = record.lsn + 1, 0, 0, 0
+        facts.last_seal = record.lsn
+        facts.archived = max(facts.archived, record.lsn)
+        if seal.reason == Seal.DROP:
+            facts.ended, facts.ended_closed = record.lsn, seal.closed
+        self.opened_at_us = None
 
     def agreed(self, own: OwnSegment) -> tuple[tuple[int, ...], bool]:
         """(members whose statement equals ours, rising; whether two others agree on something else)."""
         others = self._others.get(own.statement.last, {})
-        same = sorted([self._me, *(node for node, said in others.items() if said == own.statement)])
-        different = [said for _, said in sorted(others.items()) if said != own.statement]
+        same = sorted([self._me, *(node for node, said in others.items() if own.statement.sum and said == own.statement)])
+        different = [said for _, said in sorted(others.items()) if not _alike(said, own.statement)]
         outvoted = len(same) == 1 and any(different.count(said) >= 2 for said in different)
         return tuple(same), outvoted
 

@@ -27,7 +27,7 @@ TREE_MOVES: dict[str, frozenset[str]] = {
     OK: frozenset({SUSPECT, HEALING, STOPPED}),
     SUSPECT: frozenset({HEALING, STOPPED}),
     HEALING: frozenset({OK, SUSPECT}),
-    LOG: frozenset({SUSPECT, STOPPED}),
+    LOG: frozenset({STOPPED}),
     STOPPED: frozenset(),
 }
 VOTE_MOVES: dict[str, frozenset[str]] = {

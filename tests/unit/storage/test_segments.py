@@ -114,3 +114,76 @@ def test_range_digest_bounds_tile_the_partition() -> None:
             if start != edges[index][1]:
                 assert digest.range_of(start) == index
         assert edges[255][1] == (bytes.fromhex(hi) if hi else None)
+
+
+def log_tracker(facts: SegmentFacts | None = None) -> SegmentTracker:
+    return SegmentTracker(place=bytes(32), me=3, facts=facts or SegmentFacts(), digests=False)
+
+
+RAW = hashlib.sha256(b"the bytes").digest()
+
+
+def cut(track: SegmentTracker, *, at: int = 1, raw: bytes = RAW, total: Total | None = None) -> Statement:
+    """Feed a segment; what this member states of it."""
+    record = feed(track, at=at)
+    return track.word(track.sealed(record, records.decode_seal(record), raw_sha256=raw, total=total))
+
+
+def test_a_log_replica_states_bytes_alone_and_learns_the_rest_from_two_that_agree() -> None:
+    one, two, log = tracker(1), tracker(2), log_tracker()
+    said = [cut(one, total=Total(9, 3)), cut(two, total=Total(9, 3))]
+    word = cut(log)
+    assert (word.raw_sha256, word.sum, word.chain) == (RAW, b"", b"")
+    log.heard(1, said[0])
+    assert not log.facts.sealed[0].known, "one member's digest is nobody's"
+    log.heard(2, said[1])
+    learned = log.facts.sealed[0]
+    assert learned.known
+    assert learned == one.facts.sealed[0]
+    assert log.agreed(learned) == ((1, 2, 3), False)
+    assert log.word(learned) == word, "what it learned it does not state"
+    # the next segment goes on from there
+    said = [cut(one, at=5, total=Total(8, 2)), cut(two, at=5, total=Total(8, 2))]
+    cut(log, at=5)
+    for number, one_said in enumerate(said, 1):
+        log.heard(number, one_said)
+    assert log.facts.sealed[1] == one.facts.sealed[1]
+
+
+def test_the_word_of_a_log_replica_neither_confirms_nor_contradicts_a_digest() -> None:
+    one, log = tracker(1), log_tracker()
+    cut(one, total=Total(9, 3))
+    word = cut(log)
+    for node in (3, 4):
+        one.heard(node, word)
+    assert one.agreed(one.facts.sealed[0]) == ((1,), False)
+    other = cut(log_tracker(), raw=hashlib.sha256(b"other bytes").digest())
+    for node in (3, 4):
+        one.heard(node, other)
+    assert one.agreed(one.facts.sealed[0]) == ((1,), True), "two logs that are equal and differ from this one's do"
+
+
+def test_a_log_replica_takes_no_chain_that_does_not_follow_from_its_bytes() -> None:
+    one, log = tracker(1), log_tracker()
+    said = cut(one, total=Total(9, 3))
+    cut(log)
+    forged = msgspec.structs.replace(said, chain=bytes(32))
+    for node in (1, 2):
+        log.heard(node, forged)
+    assert not log.facts.sealed[0].known
+
+
+def test_a_log_that_begins_inside_a_segment_goes_on_behind_it() -> None:
+    one, two = tracker(1), tracker(2)
+    for track in (one, two):
+        cut(track, total=Total(9, 3))
+    log = log_tracker(SegmentFacts(first=3, archived=2, chain=b"", sum=b""))
+    seal = Seal(Lsn(1), Stamp(5), Seal.AGE, bytes(16))
+    log.passed(records.encode(owner=OWNER, lsn=4, stamp=40, kind=Kind.SEAL, payload=records.encode_seal(seal)), seal)
+    assert (log.facts.first, log.facts.archived, log.facts.sealed) == (5, 4, [])
+    for at, total in ((5, Total(8, 2)), (9, Total(7, 1))):
+        cut(log, at=at)
+        for number, track in enumerate((one, two), 1):
+            log.heard(number, cut(track, at=at, total=total))
+    assert [own.known for own in log.facts.sealed] == [False, True], "what lies in front of the first is not known"
+    assert log.facts.sealed[1] == one.facts.sealed[2]

@@ -1,0 +1,158 @@
+"""A group of two storage replicas and one log replica, of the real classes: the third votes, keeps the log, states and attests segments, and serves nobody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from scrubjay.base.errors import NotLeader
+from scrubjay.base.ids import Lsn, TableId
+from scrubjay.sim.whole.cluster import NAMES
+from scrubjay.sim.whole.commands import key_of, put
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.replica import LOG, LogReplica, Replica
+from scrubjay.storage.replica.attest import Attest
+from scrubjay.storage.replica.segments import Statement
+from tests.unit.control.house import House
+
+LOG_NODE = 3
+
+
+class Group:
+    """A table `t` of one partition, whose member on node 3 keeps the log alone."""
+
+    def __init__(self) -> None:
+        self.house = House()
+        plain = self.house.create("plain")
+        tables = self.house.cluster.store.tables
+        info = msgspec.structs.replace(tables.new_partitions(1)[0], logs=(LOG_NODE,))
+        table = msgspec.structs.replace(
+            plain, table_id=TableId(self.house.env.rand.uuid()), name="t", status="CREATING", partitions=(info,)
+        )
+        self.house.run(tables.add(table))
+        self.house.until(lambda: self.table.status == "ACTIVE")
+        self.partition = info.partition_id
+        self.keeper = self.house.cluster.hosts[LOG_NODE - 1]
+
+    @property
+    def table(self) -> TableMeta:
+        return self.house.table("t")
+
+    @property
+    def log(self) -> LogReplica:
+        found: LogReplica = self.keeper.process.node.members[self.partition]
+        return found
+
+    def storage(self) -> list[Replica]:
+        return [node.replicas[self.partition] for node in self.house.cluster.nodes() if self.partition in node.replicas]
+
+    def leader(self) -> Replica:
+        self.house.until(lambda: self.house.cluster.leader(self.partition) is not None)
+        found = self.house.cluster.leader(self.partition)
+        assert found is not None
+        return found
+
+    def other(self) -> Any:
+        """The host of the storage replica that does not lead."""
+        return next(host for host in self.house.cluster.hosts if host.name not in (self.leader().node.name, self.keeper.name))
+
+    def host(self, name: str) -> Any:
+        return next(host for host in self.house.cluster.hosts if host.name == name)
+
+    def archived_by_all(self, above: int) -> int:
+        """Wait until a segment above this LSN is archived on the word of three members; its last LSN."""
+
+        def last() -> int:
+            return max((last for last, members in self.leader().segments.facts.attested if members == 3), default=0)
+
+        self.house.until(lambda: last() > above)
+        return last()
+
+
+@pytest.fixture(scope="module")
+def group() -> Group:
+    return Group()
+
+
+def test_it_follows_the_log_and_serves_nobody(group: Group) -> None:
+    assert len(NAMES) == 3
+    for number in range(5):
+        group.house.put(group.table, number, number)
+    group.house.until(lambda: group.log.applied >= group.leader().applied)
+    log = group.log
+    assert type(log) is LogReplica
+    assert (log.state, log.status.vote) == (LOG, "votes")
+    assert group.partition not in group.keeper.process.node.replicas
+    assert not group.house.cluster.trees[group.keeper.name].trees.get(group.partition), "it has no tree"
+    node, heard = group.keeper.process.node, []
+    node.requests.read(group.partition, key_of(1), consistent=False, min_lsn=Lsn(0), done=heard.append)
+    node.requests.write(group.partition, put(1, 1, blind=True), heard.append)
+    assert [type(one) for one in heard] == [NotLeader, NotLeader]
+    log.check_invariants()
+
+
+def test_a_segment_is_archived_on_its_word_too_and_it_lets_go_of_the_log_behind(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Digest and chain it only learns, from two that agree over the bytes it has; what it states is bytes."""
+    said: list[Statement] = []
+    heard = Attest.heard
+
+    def listen(self: Attest, sender: int, statement: Statement, *, want: bool) -> None:
+        if sender == LOG_NODE and self._replica.partition == group.partition:
+            said.append(statement)
+        heard(self, sender, statement, want=want)
+
+    monkeypatch.setattr(Attest, "heard", listen)
+    before = group.archived_by_all(0)
+    group.house.put(group.table, 10, 10)
+    last = group.archived_by_all(before)
+    group.house.until(lambda: group.log.segments.facts.archived >= last)
+    assert said
+    assert all(not one.sum and not one.chain and one.raw_sha256 for one in said)
+    own_group = group.log.group
+    assert own_group is not None
+    group.house.until(lambda: own_group.log.first > 1)
+
+
+def test_with_it_alone_the_leader_has_a_quorum_and_the_other_copy_gets_what_was_written_from_it(group: Group) -> None:
+    """The write is acknowledged by the leader and the log replica; then the leader dies: who takes over must adopt the log from the one that has no tree."""
+    other = group.other()
+    other.crash(power=False)
+    group.house.put(group.table, 20, 42)
+    first = group.host(group.leader().node.name)
+    first.crash(power=False)
+    other.start()
+    group.house.until(lambda: group.house.cluster.leader(group.partition) is not None)
+    assert group.leader().node.name == other.name
+    assert group.house.rows(group.table)[key_of(20)] == 42
+    first.start()
+    group.house.until(lambda: len(group.storage()) == 2 and all(one.applied >= group.leader().applied for one in group.storage()))
+
+
+def test_it_never_leads(group: Group) -> None:
+    hosts = [host for host in group.house.cluster.hosts if host is not group.keeper]
+    for host in hosts:
+        host.crash(power=False)
+    group.house.pass_time(15.0)
+    own_group = group.log.group
+    assert own_group is not None
+    assert not own_group.leading
+    for host in hosts:
+        host.start()
+    group.leader()
+
+
+def test_a_restart_goes_on_with_the_log_that_is_left_and_attests_again(group: Group) -> None:
+    group.house.put(group.table, 30, 1)
+    before = group.archived_by_all(0)
+    group.keeper.crash(power=True)
+    group.keeper.start()
+    group.house.until(lambda: group.keeper.process is not None and group.partition in group.keeper.process.node.members)
+    group.house.until(lambda: group.log.applied >= group.leader().applied)
+    assert group.log.state == LOG
+    for number in range(3):
+        group.house.put(group.table, 40 + number, number)
+        group.house.pass_time(3.0)
+    assert group.archived_by_all(before) > before
+    group.log.check_invariants()
