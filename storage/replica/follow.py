@@ -246,4 +246,5 @@ class Follow:
         """The segment is cut at this SEAL."""
 
     def _reached(self) -> None:
-        """All that could be applied just now is."""
+        """All that could be applied just now is, and the group knows."""
+        self._replica.trim()

@@ -275,9 +275,11 @@ class LogReplica:
         """A SEAL was applied."""
 
     def trim(self) -> None:
-        """Let go of the log that is archived: nothing else here needs it."""
-        below = Lsn(self.segments.facts.archived + 1)
-        if self.group is not None and below > 1 and not self.stopped:
+        """Let go of the log that is archived and followed: nothing else here needs it. While a slice is followed the group does not know yet how far that came."""
+        if self.group is None or self.stopped:
+            return
+        below = Lsn(min(self.segments.facts.archived, self.group.applied) + 1)
+        if below > self.group.log.first:
             self.node.wal.trim(self.partition, below)
             self.group.trimmed(below)
 

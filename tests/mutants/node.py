@@ -540,6 +540,13 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/storage/test_segments.py", "tests/sim/test_log_replica.py"),
     ),
     Mutant(
+        "log-replica-lets-go-of-what-it-has-not-followed",
+        "storage/replica/log_replica.py",
+        "min(self.segments.facts.archived, self.group.applied) + 1",
+        "self.segments.facts.archived + 1",
+        ("tests/sim/test_log_replica.py::test_what_was_not_let_go_of_before_the_power_went_is_followed_again",),
+    ),
+    Mutant(
         "log-replica-learns-from-one",
         "storage/replica/segments.py",
         "if alike.count(said) >= 2)",

@@ -156,3 +156,22 @@ def test_a_restart_goes_on_with_the_log_that_is_left_and_attests_again(group: Gr
         group.house.pass_time(3.0)
     assert group.archived_by_all(before) > before
     group.log.check_invariants()
+
+
+def test_what_was_not_let_go_of_before_the_power_went_is_followed_again(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SEAL, and the word that its segment is archived, come in one slice of the log: the group learns how far that was followed only at its end."""
+    group.house.until(lambda: group.log.applied >= group.leader().applied)
+    before = group.archived_by_all(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(group.keeper.process.node.wal), "trim", lambda *_: None)
+        group.house.put(group.table, 50, 1)
+        archived = group.archived_by_all(before)
+        group.house.until(lambda: group.log.segments.facts.archived >= archived)
+        group.keeper.crash(power=True)
+    group.keeper.start()
+    group.house.until(lambda: group.keeper.process is not None and group.partition in group.keeper.process.node.members)
+    group.house.until(lambda: group.log.applied >= group.leader().applied)
+    assert group.log.segments.facts.archived >= archived
+    own_group = group.log.group
+    assert own_group is not None
+    assert own_group.log.first == group.log.segments.facts.archived + 1

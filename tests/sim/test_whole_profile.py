@@ -7,11 +7,9 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from typing import Any
 
 import pytest
 
-from scrubjay.base.ids import PartitionId
 from scrubjay.server import windows
 from scrubjay.sim.mutants import Mutant
 from scrubjay.sim.whole.idle import IdleResult, IdleRun
@@ -19,6 +17,7 @@ from scrubjay.sim.whole.mutants import KILLERS, MUTANT_SECONDS, WHOLE, hunt_whol
 from scrubjay.sim.whole.nemesis import COUNTED, KINDS
 from scrubjay.sim.whole.run import WholeRun
 from scrubjay.sim.whole.stories import STORIES
+from scrubjay.storage.node.port import ReplicaFacts
 
 SEEDS = range(1, 21)
 STRUCK = (1, 3, 4, 7, 10, 11, 13, 16)
@@ -111,9 +110,9 @@ def test_ten_minutes_of_idle_tables_make_nothing_but_closed_objects(monkeypatch:
     looked_at = Counter[bool]()
     end = windows._end
 
-    def counted(node: Any, partition: PartitionId) -> tuple[int, bytes | None]:
+    def counted(facts: ReplicaFacts) -> tuple[int, bytes | None]:
         looked_at[run.idling] += 1
-        return end(node, partition)
+        return end(facts)
 
     monkeypatch.setattr(windows, "_end", counted)
     result = run.run()
