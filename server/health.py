@@ -105,7 +105,10 @@ class Heard:
 
 
 class Health:
-    """`start()` once everything is wired. log(problem, over): one line when a problem appears and when it is over."""
+    """`start()` once everything is wired. log(problem, over): one line when a problem appears and when it is over.
+
+    More than 15 fields: everything that is looked at is wired here, once.
+    """
 
     def __init__(
         self,

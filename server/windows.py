@@ -54,7 +54,10 @@ class Book(Protocol):
 
 
 class Windows:
-    """Proven windows, kept up by what the nodes of this process say was archived and by what their agents publish."""
+    """Proven windows, kept up by what the nodes of this process say was archived and by what their agents publish.
+
+    More than 15 fields: whom it follows, and when each kind of look is due again.
+    """
 
     def __init__(
         self, env: Env, store: ObjectStore, index: ArchiveIndex, meter: MeteredStore, *, url: str, lag_alarm_us: int, log: Log

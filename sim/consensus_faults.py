@@ -80,7 +80,10 @@ def draw_swarm(draw: Stream, *, seconds: int) -> Swarm:
 
 
 class Nemesis:
-    """The faults of one run. Subclassed by the run, which owns what they strike."""
+    """The faults of one run. Subclassed by the run, which owns what they strike.
+
+    More than 25 methods: a fault each.
+    """
 
     def __init__(self, world: World, swarm: Swarm, names: dict[int, NodeName], partitions: tuple[PartitionId, ...]) -> None:
         self.world = world

@@ -236,7 +236,10 @@ class Replica:
 
 
 class GroupNode:
-    """A node's process. It is made anew at each start of its host; `wal` and `trees` are what the host kept."""
+    """A node's process. It is made anew at each start of its host; `wal` and `trees` are what the host kept.
+
+    More than 15 fields: a whole node's parts, without the rooms that a real one keeps them in.
+    """
 
     def __init__(
         self,

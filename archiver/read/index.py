@@ -50,7 +50,10 @@ class Archived(NamedTuple):
 
 
 class ArchiveIndex:
-    """The whole of one cluster's archive. `refresh` before use; `partitions` by (table, partition). One per process; one look at a time."""
+    """The whole of one cluster's archive. `refresh` before use; `partitions` by (table, partition). One per process; one look at a time.
+
+    More than 25 methods: what agents and nodes tell it, one each, beside the looks of its own.
+    """
 
     def __init__(self, store: ObjectStore, cluster: str, *, tasks: Tasks, ahead_us: int = AHEAD_US) -> None:
         self._store = store

@@ -58,6 +58,8 @@ class Replay:
     """Feed segments in order, then stream `merge`, then call `finish`.
 
     applied, stamp: of the last record within the cut. schema: as the manifest of the segment with the cut says. sealed, chain: of the last seal within the cut. done: a seal at or after the cut was passed.
+
+    More than 15 fields: the state of one pass over a log, half of them its results.
     """
 
     def __init__(

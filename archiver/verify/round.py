@@ -35,7 +35,10 @@ class Spent(Exception):
 
 
 class Round:
-    """failed: keys of objects that are bad or gone. reader: of manifests, and who claimed which epoch."""
+    """failed: keys of objects that are bad or gone. reader: of manifests, and who claimed which epoch.
+
+    More than 15 fields: what every part of one verify is given.
+    """
 
     def __init__(
         self,

@@ -45,7 +45,10 @@ class _Work:
 
 
 class ArchiveAgent:
-    """`start()` once the archive is attached; `stop()` before the node goes. Everything runs on the node's loop except checks and compression (jobs)."""
+    """`start()` once the archive is attached; `stop()` before the node goes. Everything runs on the node's loop except checks and compression (jobs).
+
+    More than 15 fields: what it was wired to, and of its work what status shows.
+    """
 
     def __init__(
         self,

@@ -37,7 +37,10 @@ class Said:
 
 
 class Clients:
-    """Clients of one table. They live on the machine that looks on: they outlive everything they talk to."""
+    """Clients of one table. They live on the machine that looks on: they outlive everything they talk to.
+
+    More than 15 fields: one run's clients and all that their history is checked by.
+    """
 
     def __init__(self, world: World, cluster: WholeCluster, table: str) -> None:
         self.world, self.cluster, self.table_name = world, cluster, table

@@ -82,6 +82,8 @@ class WholeCluster:
 
     agent: with it every node has an archiving agent, and the control part claims the archive (whose identity must be there) and runs its durability services.
     Without: storage alone. on_node: called with each new life of a node once it may speak.
+
+    More than 15 fields: a whole cluster with its machines, wired once.
     """
 
     def __init__(

@@ -72,7 +72,10 @@ def draw_clocks(draw: Stream) -> dict[str, Clocks]:
 
 
 class Nemesis:
-    """count: told of every strike. archived: says which acknowledged write is not in the archive, "" if none. kinds: those of this seed."""
+    """count: told of every strike. archived: says which acknowledged write is not in the archive, "" if none. kinds: those of this seed.
+
+    More than 25 methods: a fault each.
+    """
 
     def __init__(
         self,

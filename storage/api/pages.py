@@ -39,6 +39,8 @@ class Page:
     (bytes by DynamoDB's count).
 
     Rows are measured only if that is asked for or the page may be full: the encoding of an item is never shorter than its size.
+
+    More than 15 fields: one request's question, its results and where it stands; it lives as long as the request.
     """
 
     def __init__(

@@ -27,11 +27,13 @@ class Standing(NamedTuple):
 
 
 class Follower:
-    """One row of the leader's table, which is why it has more fields than other classes.
+    """One row of the leader's table.
 
     next: first LSN not sent yet. cut_at, target: the adoption under way (Stage.cut_at, Stage.adopted_last). acked: last LSN it accepted under our ballot, synced.
     adopted: its log is ours, under our ballot. answered: epoch it last named (0: none). asked: epoch for which it was asked anew. ask_again: the question where
     it stands is due. owed: it owes an answer since sent_us. told: chosen index it was last told. flying: (last LSN, bytes) of unanswered messages.
+
+    More than 15 fields: all that a leader knows of one follower is one row.
     """
 
     __slots__ = (

@@ -56,7 +56,7 @@ from scrubjay.storage.wal import port as wal
 class Group:
     """Wires the roles to one `GroupState` and is all that a shell sees of them: events come in by methods, facts are read from `state`, `log` and `lease`.
 
-    It has more methods and fields than other classes because it is the face: most methods are one line that hands an event to a role, and a field is a role.
+    More than 25 methods, more than 15 fields: it is the face; most methods are one line that hands an event to a role, and a field is a role.
     """
 
     def __init__(self, config: GroupConfig) -> None:

@@ -100,10 +100,10 @@ class Leadership:
 
 
 class GroupState:
-    """More fields than other classes, because it is the one place for them.
-
-    promised, accepted, resigned: the ballots that are durable. staging: a follower's adoption under way. may_vote, may_lead: the shell's word. campaign,
+    """promised, accepted, resigned: the ballots that are durable. staging: a follower's adoption under way. may_vote, may_lead: the shell's word. campaign,
     leadership: at most one of them. now: of the event at hand.
+
+    More than 15 fields: it is the one place for them.
     """
 
     __slots__ = (

@@ -41,7 +41,10 @@ EXPIRE_US = 3_600_000_000
 
 
 class Service:
-    """disk: where findings live. scratch: where the row files of this process's coordinators lie."""
+    """disk: where findings live. scratch: where the row files of this process's coordinators lie.
+
+    More than 25 methods: it is all of `ServicePort`, twenty of them, over its parts (asking, holds, naming, pinned).
+    """
 
     def __init__(
         self,

@@ -46,8 +46,7 @@ class NodeEvents(NamedTuple):
 class Node:
     """name, number: this node. peers: number -> name of the others. See the module.
 
-    Its methods are what replicas (`storage.replica.host.ReplicaHost`) and the turn (`storage.node.turn.Shell`) ask of their node, most of them one line; its
-    fields are the parts that share it. That is more of both than other classes have: what a node does itself is to start, to stop and to fail.
+    More than 25 methods, more than 15 fields: what replicas (`storage.replica.host`) and the turn ask of their node, most of it one line, and the parts that share it.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sortedcontainers import SortedDict
 
 from scrubjay.base.ids import Lsn, Stamp
-from scrubjay.storage.btree.engine import Change, Row, Tree, TreeState
+from scrubjay.storage.btree.engine import Change, Tree, TreeState
 
 _CHANGE_OVERHEAD_BYTES = 120
 
@@ -111,9 +111,4 @@ def layer_changes(layer: Layer) -> list[Change]:
     return list(layer.changes.values())
 
 
-def as_row(change: Change) -> Row | None:
-    """A change as a row, None for a deletion."""
-    return None if change.item is None else Row(change.key, change.lsn, change.stamp, change.item)
-
-
-__all__ = ["Layer", "Overlay", "as_row", "layer_changes"]
+__all__ = ["Layer", "Overlay", "layer_changes"]

@@ -199,6 +199,8 @@ class LogState:
 
     doubt: frames of it may have been lost in damage that no later frame has explained yet. partial: its first frames were not seen, and no State frame
     either. amnesia: synced state is lost for good.
+
+    More than 15 fields: all that the frames of one replica say, as recovery reads them and a commit writes them.
     """
 
     __slots__ = (

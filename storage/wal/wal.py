@@ -74,6 +74,8 @@ class Wal:
 
     Invariants: (1) at most one commit is under way; (2) file ids rise in the order the files are written; (3) a file is reused only after the
     trims and the control state that made it dead are durable elsewhere; (4) `Append` leaves a last part of the reserve to control frames, and says `short` when it takes of the rest.
+
+    More than 25 methods, more than 15 fields: files, states and queue change together in a commit, and what does not (pool, reader, marks, recovery) is elsewhere.
     """
 
     def __init__(self, disk: Disk, directory: str, replayed: Replay, *, file_size: int, limit_bytes: int, reserve_bytes: int) -> None:
