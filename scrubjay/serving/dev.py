@@ -83,7 +83,6 @@ class Archive:
 def serve(config: Config, lock: FolderLock) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code: 0, or 3 if something stayed unarchived. Raises Unsafe (4), Unavailable (1). lock: of the data folder."""
     log.setup(os.environ.get("SCRUBJAY_LOG") or "info")
-    gc.disable()  # until it is up: what a start makes stays
     start = Start(RealClock(), _log.info, alone_since_us=lock.alone_since_us)
     start.done("import")
     descriptors = share_out(raise_descriptors(), nodes=len(NODES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import io
 import sys
 from collections.abc import Mapping, Sequence
@@ -86,10 +87,12 @@ def _serve(config: Config) -> int:
     try:
         # Compiling all of it again is the half of a start; its workers, which are isolated from the environment, keep what they compile too.
         sys.dont_write_bytecode = False
+        gc.disable()  # until it is up: what a start makes stays, and walking it again and again is a tenth of the imports
         from scrubjay.serving.dev import serve
 
         return serve(config, lock)
     finally:
+        gc.enable()
         lock.release()
 
 
