@@ -337,9 +337,11 @@ class LmdbTree:
     """Implements `storage.btree.engine.Tree`: a read transaction of the last checkpoint, renewed after the next.
 
     It may rest: no environment is open then, and the next read opens it again (`LmdbEngine.admit`). used: it was read since the engine last looked.
+    What is on disk may be one checkpoint ahead of what is known here: from its commit in the worker until the answer, or for good if the answer was lost.
     """
 
     __slots__ = (
+        "_ahead",
         "_closed",
         "_committing",
         "_databases",
@@ -364,6 +366,8 @@ class LmdbTree:
         self._environment: Any = None
         self._databases: Any = None
         self._committing = False
+        self._ahead: TreeState | None = None
+        """Where the last checkpoint leads: the tree on disk is at `_state` or there, until its success is told."""
         self._closed = False
         self._generation = 0
         self._reader: TreeReader | None = None
@@ -372,7 +376,11 @@ class LmdbTree:
     # --- open, resting, closed ---
 
     def wake(self) -> TreeReader:
-        """Open the environment and a read transaction at the known state. Raises Corrupt if another state is there, Exhausted, Unavailable."""
+        """Open the environment and a read transaction at the known state, or at the one that is being committed.
+
+        Either is right to read: whoever checkpoints keeps in its overlay what is not known to be durable.
+        Raises Corrupt if another state is there, Exhausted, Unavailable.
+        """
         if self._closed:
             raise Internal("tree is closed", partition=self.partition)
         reader: TreeReader = self._engine.admit(self, self._opened)
@@ -386,7 +394,7 @@ class LmdbTree:
             databases = open_databases(environment, create=False)
             reader = TreeReader(_begin(environment), databases, self._raw)
             found = reader.facts().state
-            if found != self._state:
+            if found not in (self._state, self._ahead):
                 raise Corrupt(
                     "the tree is not at the state it had",
                     what="tree",
@@ -467,6 +475,7 @@ class LmdbTree:
         if self._committing:
             raise Internal("one checkpoint at a time", partition=self.partition)
         self._committing = True
+        self._ahead = state
 
         def committed(answer: Any | ScrubjayError) -> None:
             self._committing = False

@@ -133,6 +133,8 @@ def error_of(error: lmdb.Error) -> ScrubjayError:
     if isinstance(error, _LIMITS):
         return Unavailable(f"LMDB: {error}", what="tree")
     number = getattr(error, "code", 0)
+    if type(error) is lmdb.Error and number == 0:
+        return Unavailable(f"LMDB: {error}", what="tree")  # the binding refuses a call (open twice in this process): no byte was read
     if isinstance(error, _FACTS) or number <= 0 or number == errno.EINVAL:
         return Corrupt(f"LMDB: {error}", what="tree")
     return error_of_os(number, what="tree", action=str(error))

@@ -92,4 +92,25 @@ MUTANTS: list[Mutant] = [
         "        return\n",
         (f"{_ENGINE}::test_a_tree_that_nobody_closed_is_closed_before_it_is_set_aside_or_removed",),
     ),
+    Mutant(
+        "state-ahead-is-rot",
+        "storage/btree/lmdb_engine.py",
+        "            if found not in (self._state, self._ahead):",
+        "            if found != self._state:",
+        (f"{_ENGINE}::test_a_tree_that_is_woken_between_a_commit_and_its_answer_is_not_rot",),
+    ),
+    Mutant(
+        "any-state-will-do",
+        "storage/btree/lmdb_engine.py",
+        "            if found not in (self._state, self._ahead):",
+        "            if False:",
+        (f"{_ENGINE}::test_a_tree_that_was_changed_behind_a_resting_reader_is_found",),
+    ),
+    Mutant(
+        "binding-refusal-is-rot",
+        "storage/btree/lmdb_tree.py",
+        "    if type(error) is lmdb.Error and number == 0:",
+        "    if False:",
+        (f"{_ENGINE}::test_what_the_binding_refuses_says_nothing_of_bytes",),
+    ),
 ]

@@ -24,7 +24,7 @@ from scrubjay.base.real.child import interpreter_arguments
 from scrubjay.storage.btree import lmdb_engine, wire, worker
 from scrubjay.storage.btree.engine import EMPTY, Change, Tree, TreeState
 from scrubjay.storage.btree.lmdb_engine import LmdbEngine
-from scrubjay.storage.btree.lmdb_tree import TreeWriter
+from scrubjay.storage.btree.lmdb_tree import TreeWriter, open_environment
 from scrubjay.storage.btree.rowfile import RowFileWriter
 from scrubjay.storage.log.digest import MASK, RangeDigest
 from tests.unit.btree.engines import Bench, P
@@ -387,6 +387,62 @@ def test_a_tree_that_was_changed_behind_a_resting_reader_is_found(bench: Bench) 
     other.close()
     with pytest.raises(Corrupt, match="not at the state it had"):
         tree.get(key(1))
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["answered-late", "answer-lost"])
+def test_a_tree_that_is_woken_between_a_commit_and_its_answer_is_not_rot(bench: Bench, answered: bool) -> None:
+    """The worker has committed, the node does not know it yet, or never hears of it: the tree on disk is ahead of the known state, and right."""
+    engine = bench.engine
+    assert isinstance(engine, LmdbEngine)
+    tree = bench.run(engine.create, P)
+    bench.run(tree.checkpoint, [put(1, 1)], at(1))
+    ordinary = engine.checkpoint
+    replies: list[Any] = []
+    results: list[Any] = []
+
+    def held(partition: PartitionId, changes: Any, expected: TreeState, state: TreeState, done: Any) -> None:
+        replies.append(done)
+        ordinary(partition, changes, expected, state, reply)
+
+    reply: Any = None
+
+    def committed(done: Any) -> None:
+        nonlocal reply
+        reply = done
+        engine.checkpoint = held  # type: ignore[method-assign]
+        tree.checkpoint([put(1, 2), put(2, 2)], at(2), results.append)
+        engine.checkpoint = ordinary  # type: ignore[method-assign]
+
+    answer = bench.run(committed)
+    assert results == []
+    tree.rest()
+    assert tree.get(key(1)) == put(1, 2)
+    assert [row.key for row in tree.range(b"", None)] == [key(1), key(2)]
+    assert tree.state == at(1), "a checkpoint counts from its answer on"
+    replies[0](answer if answered else Unavailable("the storage worker died"))
+    if answered:
+        assert results == [None]
+    else:
+        assert isinstance(results[0], Unavailable)
+        tree.rest()
+        assert tree.get(key(2)) == put(2, 2)
+        bench.run(tree.checkpoint, [put(1, 2), put(2, 2)], at(2))  # tried again: it was done before
+    assert tree.state == at(2)
+    tree.rest()
+    assert tree.get(key(2)) == put(2, 2)
+    bench.run(tree.checkpoint, [put(3, 3)], at(3))
+    tree.rest()
+    other = TreeWriter(str(bench.root / "replicas" / P / "btree"), uuid_bytes(P))
+    other.checkpoint([put(4, 4)], at(4), expected=3)
+    other.close()
+    with pytest.raises(Corrupt, match="not at the state it had"):
+        tree.get(key(1))  # a state that nobody here asked for is still found
+
+
+def test_what_the_binding_refuses_says_nothing_of_bytes(bench: Bench) -> None:
+    bench.run(bench.engine.create, P)
+    with pytest.raises(Unavailable, match="already open in this process"):
+        open_environment(str(bench.root / "replicas" / P / "btree"), write=False)
 
 
 def test_a_folder_with_packages_named_like_ours_does_not_decide_what_workers_run(tmp_path: Path) -> None:
