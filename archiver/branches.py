@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from scrubjay.archiver.facts import Closed, Facts, Fork, Mark, Span, Start
+from scrubjay.archiver.facts import Closed, CoverageFacts, Fork, Mark, Span, Start
 from scrubjay.storage.log import chain as chains
 
 _Node = tuple[int, bytes]
 """(LSN, chain value there)."""
 
 
-def _vouched(facts: Facts) -> dict[_Node, None]:
+def _vouched(facts: CoverageFacts) -> dict[_Node, None]:
     """Places that something else than a segment names."""
     nodes: dict[_Node, None] = {(0, chains.START): None}
     nodes |= {(start.lsn, start.chain): None for start in facts.starts}
@@ -30,7 +30,7 @@ class _Branch(NamedTuple):
     spans: tuple[Span, ...]
 
 
-def history(facts: Facts) -> tuple[list[Span], list[Fork], list[Span | Start | Closed]]:
+def history(facts: CoverageFacts) -> tuple[list[Span], list[Fork], list[Span | Start | Closed]]:
     """The segments that count, rising; where the log forks; and the segments that do not count."""
     spans = sorted({span for span in facts.spans if span.last > facts.expired})
     linear = all(before.last + 1 == after.first and before.chain == after.chain_before for before, after in pairwise(spans))

@@ -19,7 +19,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from scrubjay.archiver.branches import first_of, history
-from scrubjay.archiver.facts import Closed, Coverage, Facts, Fork, Hole, Path, Run, Span, Start, Window
+from scrubjay.archiver.facts import Closed, Coverage, CoverageFacts, Fork, Hole, Path, RestorableRun, Span, Start, Window
 from scrubjay.base.errors import Missing, Unavailable
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.storage.log import chain as chains
@@ -36,7 +36,7 @@ def last_micros(stamp: int) -> int:
     return micros if last_stamp_at(micros) <= stamp else micros - 1
 
 
-def coverage(facts: Facts) -> Coverage:
+def coverage(facts: CoverageFacts) -> Coverage:
     """What the facts prove of one partition. Pure; at most O(n log n)."""
     thread, forks, astray = history(facts)
     at = {span.last: span for span in thread}
@@ -101,7 +101,7 @@ def _contradicts(point: Closed, thread: Sequence[Span]) -> Span | None:
     return None
 
 
-def _closed(facts: Facts, thread: Sequence[Span], starts: Sequence[Start]) -> tuple[list[Closed], list[Fork]]:
+def _closed(facts: CoverageFacts, thread: Sequence[Span], starts: Sequence[Start]) -> tuple[list[Closed], list[Fork]]:
     """The closed points of the history that counts, and where the others say that there is another."""
     nodes: dict[tuple[int, bytes], None] = {(0, chains.START): None}
     nodes |= {(span.last, span.chain): None for span in thread}
@@ -130,11 +130,11 @@ def _joined(forks: Sequence[Fork]) -> list[Fork]:
 # --- what it proves ---
 
 
-def _runs(facts: Facts, behind: dict[int, Span], starts: Sequence[Start], closed: Sequence[Closed]) -> list[Run]:
+def _runs(facts: CoverageFacts, behind: dict[int, Span], starts: Sequence[Start], closed: Sequence[Closed]) -> list[RestorableRun]:
     """One for every start, rising."""
     first = behind.get(0)
     begin = [Start(0, 0, chains.START, b"")] if first is not None and not first.rests and not facts.expired else []
-    runs: list[Run] = []
+    runs: list[RestorableRun] = []
     known: dict[int, int] = {}
     for start in [*begin, *(one for one in starts if not (begin and one.lsn == 0))]:
         lsn, low = start.lsn, start.stamp
@@ -153,11 +153,11 @@ def _runs(facts: Facts, behind: dict[int, Span], starts: Sequence[Start], closed
             reach = lsn
             points = (point.closed for point in closed if point.last_content <= reach and point.last_seal <= reach)
             top = max([top, *(one for one in points if one <= facts.credible)])
-        runs.append(Run(start, reach, first_micros(low), last_micros(top), top))
+        runs.append(RestorableRun(start, reach, first_micros(low), last_micros(top), top))
     return runs
 
 
-def _holes(facts: Facts, thread: Sequence[Span], runs: Sequence[Run], starts: Sequence[Start], end: int) -> list[Hole]:
+def _holes(facts: CoverageFacts, thread: Sequence[Span], runs: Sequence[RestorableRun], starts: Sequence[Start], end: int) -> list[Hole]:
     """Absent LSN ranges, each with the moments that they cost. A base inside a range divides it: its own moment can be restored."""
     holes: list[Hole] = []
     bases = sorted({start.lsn for start in starts})
@@ -179,7 +179,7 @@ def _holes(facts: Facts, thread: Sequence[Span], runs: Sequence[Run], starts: Se
     return holes
 
 
-def _hole(partition: str, first: int, last: int, runs: Sequence[Run]) -> Hole:
+def _hole(partition: str, first: int, last: int, runs: Sequence[RestorableRun]) -> Hole:
     """from_us: the last restorable moment in front of it, to_us: the first one behind it."""
     shown = [run for run in runs if run.low_us <= run.high_us]
     low = max((run.high_us for run in shown if run.reach < max(first, 1)), default=None)
@@ -191,7 +191,7 @@ def _hole(partition: str, first: int, last: int, runs: Sequence[Run]) -> Hole:
 
 
 def path_to(
-    facts: Facts,
+    facts: CoverageFacts,
     found: Coverage,
     *,
     stamp: int | None = None,
@@ -240,11 +240,11 @@ def path_to(
     return Path(start, tuple(spans), expected - 1)
 
 
-def _absent(facts: Facts, hole: tuple[int, int]) -> Missing:
+def _absent(facts: CoverageFacts, hole: tuple[int, int]) -> Missing:
     return Missing("a hole in the archived log", what="segment", partition=facts.partition, lsn=hole[0], last=hole[1])
 
 
-def _short(facts: Facts, lsn: int) -> Unavailable:
+def _short(facts: CoverageFacts, lsn: int) -> Unavailable:
     return Unavailable("the archive does not reach the target", partition=facts.partition, lsn=lsn)
 
 

@@ -50,7 +50,7 @@ class Mark(NamedTuple):
     chain: bytes | None
 
 
-class Facts(NamedTuple):
+class CoverageFacts(NamedTuple):
     """What is known of one partition. spans: usable segments, any order, also of several histories. expired: the last LSN that retention took away.
     credible: the highest closed timestamp that can be true by now (a clock, and how far clocks may be apart); whoever claims more is not believed."""
 
@@ -91,7 +91,7 @@ class Window(NamedTuple):
     holes: tuple[Hole, ...]
 
 
-class Run(NamedTuple):
+class RestorableRun(NamedTuple):
     """Moments [low_us, high_us] that one start and the contiguous log behind it can restore. reach: last LSN of that log. closed: highest closed stamp."""
 
     start: Start
@@ -108,7 +108,7 @@ class Coverage(NamedTuple):
     window: Window
     forks: tuple[Fork, ...]
     thread: tuple[Span, ...]
-    runs: tuple[Run, ...]
+    runs: tuple[RestorableRun, ...]
     starts: tuple[Start, ...]
     astray: tuple[Span | Start | Closed, ...]
     end: int

@@ -21,7 +21,7 @@ from scrubjay.storage.consensus.membership import Membership
 from scrubjay.storage.consensus.messages import Chosen, NodeMessage, PartitionMessage, decode_frame, encode_frame
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.consensus.ready import Now
-from scrubjay.storage.log.record import Kind, Record, encode, owner_tag
+from scrubjay.storage.log.record import Record, RecordKind, encode, owner_tag
 
 PARTITION = PartitionId("11111111-2222-4333-8444-555555555555")
 OWNER = owner_tag(uuid_bytes(PARTITION))
@@ -139,7 +139,7 @@ class World:
                 owner=OWNER,
                 lsn=leader.group.next_lsn + at,
                 stamp=leader.clock.tick(self.now.wall_us),
-                kind=Kind.DATA,
+                kind=RecordKind.DATA,
                 payload=bytes(RECORD),
             )
             for at in range(count)

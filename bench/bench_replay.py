@@ -17,7 +17,7 @@ from pathlib import Path
 
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId
 from scrubjay.base.real.disk import RealDisk
-from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.log.record import Record, RecordKind, encode
 from scrubjay.storage.wal.port import Append, Boot, Create
 from scrubjay.storage.wal.wal import Wal
 
@@ -32,7 +32,7 @@ class _Quick(RealDisk):
 
 def _record(lsn: int, partition: PartitionId, size: int) -> Record:
     owner = bytes.fromhex(partition.replace("-", ""))[:8]
-    return encode(owner=owner, lsn=lsn, stamp=lsn, kind=Kind.DATA, payload=bytes([lsn & 0xFF]) * size)
+    return encode(owner=owner, lsn=lsn, stamp=lsn, kind=RecordKind.DATA, payload=bytes([lsn & 0xFF]) * size)
 
 
 def _append(wal: Wal, partition: PartitionId, first: int, count: int, size: int) -> int:

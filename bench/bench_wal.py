@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId
 from scrubjay.base.real.disk import RealDisk
-from scrubjay.storage.log.record import Kind, encode
+from scrubjay.storage.log.record import RecordKind, encode
 from scrubjay.storage.wal.port import Append, Create
 from scrubjay.storage.wal.wal import Wal
 
@@ -47,7 +47,7 @@ def three(folder: Path) -> None:
                 if not left[0]:
                     future.set_result(None)
 
-            frames = tuple(encode(owner=OWNER, lsn=lsn + at, stamp=lsn + at, kind=Kind.DATA, payload=payload) for at in range(batch))
+            frames = tuple(encode(owner=OWNER, lsn=lsn + at, stamp=lsn + at, kind=RecordKind.DATA, payload=payload) for at in range(batch))
             lsn += batch
             begun = time.perf_counter()
             for wal in wals:
@@ -82,7 +82,9 @@ def main() -> None:
         turns = 40_000 // batch if batch > 1 else 3000
         frames = []
         for _ in range(turns):
-            frames.append(tuple(encode(owner=OWNER, lsn=lsn + at, stamp=lsn + at, kind=Kind.DATA, payload=payload) for at in range(batch)))
+            frames.append(
+                tuple(encode(owner=OWNER, lsn=lsn + at, stamp=lsn + at, kind=RecordKind.DATA, payload=payload) for at in range(batch))
+            )
             lsn += batch
         start = time.perf_counter()
         cpu = time.process_time()

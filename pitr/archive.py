@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from scrubjay.archiver.facts import Window
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.base.ids import Lsn, Stamp
-from scrubjay.pitr.plan import History, PartitionPlan
+from scrubjay.pitr.plan import PartitionHistory, PartitionPlan
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import Total
 
@@ -19,7 +19,7 @@ class TableArchive(NamedTuple):
     """A table as the archive holds it. window: what is proven of it, and the holes. histories: one per partition of the table."""
 
     window: Window
-    histories: tuple[History, ...]
+    histories: tuple[PartitionHistory, ...]
 
 
 class RestoredRows(NamedTuple):

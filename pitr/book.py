@@ -13,7 +13,7 @@ JOBS_KEPT = 50
 """Published restores remembered for `restore status`."""
 
 
-class Book:
+class RestoreBook:
     """live: the state of the restore to that table id if it runs here."""
 
     def __init__(self, port: ServicePort, *, live: Callable[[str], RestoreJob | None], log: Callable[[str], None]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from scrubjay.archiver.coverage import coverage, path_to
-from scrubjay.archiver.facts import Facts, Span, Start
+from scrubjay.archiver.facts import CoverageFacts, Span, Start
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
 from scrubjay.pitr.rates import Rates, predict
@@ -17,7 +17,7 @@ FOR_GOOD = Stamp((1 << 63) - 1)
 """Closed timestamp of a log that takes nothing more."""
 
 
-class SegmentFacts(NamedTuple):
+class PlannedSegment(NamedTuple):
     """One archived segment, as its manifest says. stored, raw: bytes. object: its key."""
 
     span: Span
@@ -73,7 +73,7 @@ class BaseFacts(NamedTuple):
         return Stamp(self.start.stamp)
 
 
-class History(NamedTuple):
+class PartitionHistory(NamedTuple):
     """What the archive holds of one partition. segments: those of the history that counts, rising. bases: those to begin with. lo, hi: its range as of the target.
 
     closed: (closed timestamp, LSN) known from somebody who is trusted, a leader: no content above that LSN carries, or will carry, a stamp at or below it.
@@ -84,9 +84,9 @@ class History(NamedTuple):
     lo: str
     hi: str
     bases: tuple[BaseFacts, ...]
-    segments: tuple[SegmentFacts, ...]
+    segments: tuple[PlannedSegment, ...]
     closed: tuple[tuple[Stamp, Lsn], ...]
-    facts: Facts
+    facts: CoverageFacts
 
 
 class PartitionPlan(NamedTuple):
@@ -95,7 +95,7 @@ class PartitionPlan(NamedTuple):
 
     partition: PartitionId
     base: BaseFacts | None
-    segments: tuple[SegmentFacts, ...]
+    segments: tuple[PlannedSegment, ...]
     bytes: int
     raw: int
     requests: int
@@ -132,7 +132,7 @@ class Plan:
     workers: int
 
 
-def plan_partition(history: History, cut: Stamp, *, preview: bool = False) -> PartitionPlan:
+def plan_partition(history: PartitionHistory, cut: Stamp, *, preview: bool = False) -> PartitionPlan:
     """The newest base at or before the cut, and every segment above it up to the first whose seal is closed at or after the cut.
 
     That seal says that nothing at or before the cut can follow it, and the rebuild is checked against the digest agreed there. Where no seal says so (a table
@@ -153,20 +153,20 @@ def plan_partition(history: History, cut: Stamp, *, preview: bool = False) -> Pa
     return PartitionPlan(history.partition, base, tuple(chosen), stored, raw, requests, Lsn(floor + 1), Lsn(expected - 1))
 
 
-def plan_table(histories: Sequence[History], *, at_us: int, cut: Stamp, rates: Rates, workers: int, preview: bool = False) -> Plan:
+def plan_table(histories: Sequence[PartitionHistory], *, at_us: int, cut: Stamp, rates: Rates, workers: int, preview: bool = False) -> Plan:
     """The plan of a whole table. workers: partitions rebuilt at once. Raises Missing, Unavailable."""
     parts = tuple(plan_partition(history, cut, preview=preview) for history in sorted(histories, key=lambda one: one.lo))
     seconds = predict([part.raw for part in parts], rates, workers=workers)
     return Plan(at_us, cut, parts, sum(part.bytes for part in parts), sum(part.requests for part in parts), seconds, rates, workers)
 
 
-def with_closed(history: History, closed: Mapping[PartitionId, tuple[Stamp, Lsn]]) -> History:
+def with_closed(history: PartitionHistory, closed: Mapping[PartitionId, tuple[Stamp, Lsn]]) -> PartitionHistory:
     """A closed timestamp that is known from a leader, or from the noted plan, beside what the archive itself tells."""
     said = closed.get(history.partition)
     return history if said is None else history._replace(closed=(*history.closed, said))
 
 
-def ends_reached(source: TableMeta, histories: Sequence[History]) -> dict[PartitionId, tuple[Stamp, Lsn]]:
+def ends_reached(source: TableMeta, histories: Sequence[PartitionHistory]) -> dict[PartitionId, tuple[Stamp, Lsn]]:
     """Of a dropped table, the partitions whose log the archive holds at its very end: closed for good there, at any time. Pure.
 
     Raises Corrupt if the archive has another end there than the catalogue: another history, which proves nothing about this table.

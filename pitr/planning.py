@@ -12,7 +12,7 @@ from scrubjay.base.ids import Lsn, PartitionId, Stamp
 from scrubjay.base.together import in_parallel
 from scrubjay.pitr.archive import RestoreArchive
 from scrubjay.pitr.options import ARCHIVE_LAGS, POLL_S, TRY_AGAIN_S, RestoreOptions
-from scrubjay.pitr.plan import History, Plan, ends_reached, plan_table, with_closed
+from scrubjay.pitr.plan import PartitionHistory, Plan, ends_reached, plan_table, with_closed
 from scrubjay.pitr.rates import rates_of
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.log.record import Seal
@@ -114,5 +114,5 @@ class Planning:
             )
         return closed, last_content
 
-    def _usable(self, history: History) -> History:
+    def _usable(self, history: PartitionHistory) -> PartitionHistory:
         return history._replace(bases=tuple(base for base in history.bases if base.object not in self._without))

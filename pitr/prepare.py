@@ -12,7 +12,7 @@ from scrubjay.pitr.job import AskedNote, RestoreJob, WindowNote, parts_of
 from scrubjay.pitr.options import POLL_S, RestoreOptions
 from scrubjay.pitr.plan import Plan, ends_reached, plan_table, with_closed
 from scrubjay.pitr.rates import rates_of
-from scrubjay.pitr.target import Asked, Bounds, Reach, reach
+from scrubjay.pitr.target import Bounds, Reach, RestoreTarget, reach
 from scrubjay.pitr.window import bounds_of, explained, resolve_in, window_note, window_text
 from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
 from scrubjay.storage.service_port import ServicePort
@@ -35,7 +35,7 @@ class Preparing:
         self._pitr_default = pitr_default
 
     async def job_for(
-        self, source: TableMeta, to: str, asked: Asked, received_us: int, *, overrides: dict[str, object] | None = None
+        self, source: TableMeta, to: str, asked: RestoreTarget, received_us: int, *, overrides: dict[str, object] | None = None
     ) -> tuple[RestoreJob, Plan]:
         """received_us: the clock when the question came, which `--minus` counts back from. What is closed by now is judged by the clock after the look.
 
@@ -114,7 +114,7 @@ class Preparing:
             raise explained(error, shown) from None
 
     def _job(
-        self, source: TableMeta, to: str, target: Reach, asked: Asked, shown: WindowNote, now_us: int, overrides: dict[str, object]
+        self, source: TableMeta, to: str, target: Reach, asked: RestoreTarget, shown: WindowNote, now_us: int, overrides: dict[str, object]
     ) -> RestoreJob:
         rand = self._env.rand
         meta = msgspec.structs.replace(

@@ -54,7 +54,7 @@ from scrubjay.pitr.plan import BaseFacts, PartitionPlan
 from scrubjay.pitr.planning import Planning
 from scrubjay.pitr.rates import RATES_KEY, learn, rates_of
 from scrubjay.scrubber.evidence import ARCHIVE
-from scrubjay.scrubber.report import Found
+from scrubjay.scrubber.report import ScrubFound
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.service_port import Finding, ServicePort
@@ -199,7 +199,7 @@ class Restore:
             if self._planning.lives():
                 self._port.note(found)
             if len(self.job.findings) < FINDINGS_MAX and not any(known["object"] == object_ for known in self.job.findings):
-                self.job.findings.append(Found(found).as_json())
+                self.job.findings.append(ScrubFound(found).as_json())
 
     async def _load(self) -> None:
         await in_parallel(self._env.tasks, self._load_one, self.job.partitions, lanes=self._options.lanes, name="restore load")

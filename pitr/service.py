@@ -13,12 +13,12 @@ from scrubjay.base.gate import Gate
 from scrubjay.base.ids import TableId
 from scrubjay.base.times import utc_text
 from scrubjay.pitr.archive import RestoreArchive
-from scrubjay.pitr.book import Book
+from scrubjay.pitr.book import RestoreBook
 from scrubjay.pitr.job import CANCELLED, FAILED, PUBLISHED, RUNNING, RestoreJob, folder_of, note
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.prepare import Preparing
 from scrubjay.pitr.restore import Restore
-from scrubjay.pitr.target import Asked, Bounds, resolve
+from scrubjay.pitr.target import Bounds, RestoreTarget, resolve
 from scrubjay.pitr.window import bounds_of, resolve_in, window_note, window_text
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.service_port import ServicePort
@@ -47,7 +47,7 @@ class RestoreService:
         self._options = options
         self._log = log
         self.preparing = Preparing(env, port, archive, options, max_offset_us=max_offset_us, pitr_default=pitr_default)
-        self._book = Book(port, live=self._live, log=log)
+        self._book = RestoreBook(port, live=self._live, log=log)
         self._running: dict[str, tuple[Restore, Task[RestoreJob]]] = {}
         self._starting: dict[str, Gate] = {}
         self._stopping = False
@@ -78,7 +78,7 @@ class RestoreService:
 
     # ------------------------------------------------------------------ verbs
 
-    async def plan(self, source: TableMeta, to: str, asked: Asked) -> Report:
+    async def plan(self, source: TableMeta, to: str, asked: RestoreTarget) -> Report:
         """What a restore would read. Changes nothing. Raises Unsafe (outside the window), Conflict (the name is taken), Missing, Unavailable."""
         job, plan = await self.preparing.job_for(source, to, asked, self._env.clock.wall_us())
         report = job.report()
@@ -93,7 +93,7 @@ class RestoreService:
             "rates": plan.rates._asdict(),
         }
 
-    async def start(self, source: TableMeta, to: str, asked: Asked, *, overrides: dict[str, object] | None = None) -> Report:
+    async def start(self, source: TableMeta, to: str, asked: RestoreTarget, *, overrides: dict[str, object] | None = None) -> Report:
         """Start; or attach to the unfinished restore that the same words began; or, if that one is published, say so.
 
         overrides: TableMeta fields of the target that differ from the source's. The target is recorded when this returns. Two that ask at once for one
@@ -108,7 +108,9 @@ class RestoreService:
             if gate.free:
                 self._starting.pop(to, None)
 
-    async def _start(self, source: TableMeta, to: str, asked: Asked, received_us: int, overrides: dict[str, object] | None) -> Report:
+    async def _start(
+        self, source: TableMeta, to: str, asked: RestoreTarget, received_us: int, overrides: dict[str, object] | None
+    ) -> Report:
         earlier = self._book.unfinished(to) or self._book.published(to)
         if earlier is not None:
             return await self._attach(earlier, source, asked, received_us)
@@ -162,7 +164,7 @@ class RestoreService:
         """RestoreTableToPointInTime. at_us None: the latest restorable time. Raises Conflict, Unsafe (fields earliest, latest), Unavailable."""
         if self._book.unfinished(target) is not None or self._book.published(target) is not None:
             raise Conflict("that name is taken, or a restore to it is under way", table=target)
-        asked = Asked(latest=True) if at_us is None else Asked(at_us=at_us)
+        asked = RestoreTarget(latest=True) if at_us is None else RestoreTarget(at_us=at_us)
         try:
             report = await self.start(source, target, asked, overrides=overrides)
         except Unsafe as error:
@@ -170,7 +172,7 @@ class RestoreService:
             raise Unsafe(error.message, earliest=window.earliest_us, latest=window.latest_us) from None
         return next(table for table in self._port.tables() if table.table_id == report["to_id"])
 
-    async def _attach(self, job: RestoreJob, source: TableMeta, asked: Asked, received_us: int) -> Report:
+    async def _attach(self, job: RestoreJob, source: TableMeta, asked: RestoreTarget, received_us: int) -> Report:
         """The earlier restore to that name, if the same was asked for. One that is done is not done again: the answer is 0 and says so.
 
         The same words mean the same restore: `--minus` and `--latest` name a moment only once. But a table that was published as of an earlier `latest` is

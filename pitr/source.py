@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scrubjay.archiver.coverage import table_window
-from scrubjay.archiver.facts import Facts, Window
-from scrubjay.archiver.format.base import Origin
+from scrubjay.archiver.facts import CoverageFacts, Window
+from scrubjay.archiver.format.base import BaseOrigin
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.read.index import ArchiveIndex
@@ -19,7 +19,7 @@ from scrubjay.base.errors import Corrupt, Missing
 from scrubjay.base.gate import Gate
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.pitr.archive import Progress, RestoreArchive, RestoredRows, TableArchive
-from scrubjay.pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
+from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PartitionPlan, PlannedSegment
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log import chain as chains
 
@@ -80,7 +80,7 @@ class ArchiveSource:
         who = self._writer.attached
         return await upload(
             self._jobs, self._url, rows.rows, writer=who, table=target, info=info, lsn=0, stamp=0, chain=chains.START, total=rows.total,
-            origin=Origin(who.cluster, source.table_id, (at,), at_us),
+            origin=BaseOrigin(who.cluster, source.table_id, (at,), at_us),
         )  # fmt: skip
 
     def discard(self, path: str) -> None:
@@ -91,15 +91,15 @@ class ArchiveSource:
                 self._disk.remove_tree(path)
 
 
-def history_of(info: PartitionInfo, index: PartitionIndex | None) -> History:
+def history_of(info: PartitionInfo, index: PartitionIndex | None) -> PartitionHistory:
     """A partition of the index as a plan wants it. Pure."""
     if index is None:
-        return History(info.partition_id, info.lo, info.hi, (), (), (), Facts(info.partition_id))
+        return PartitionHistory(info.partition_id, info.lo, info.hi, (), (), (), CoverageFacts(info.partition_id))
     where = (index.cluster, index.table, index.partition)
     counted = index.rows_of(index.coverage().thread)
-    segments = tuple(SegmentFacts(row.span(), row.stored, row.raw, build(row.key(*where))) for row in counted)
+    segments = tuple(PlannedSegment(row.span(), row.stored, row.raw, build(row.key(*where))) for row in counted)
     bases = tuple(BaseFacts(one.start(), one.size, one.size, one.rows, one.parts + 1, build(one.key(*where))) for one in index.bases)
-    return History(info.partition_id, info.lo, info.hi, bases, segments, (), index.facts())
+    return PartitionHistory(info.partition_id, info.lo, info.hi, bases, segments, (), index.facts())
 
 
 def _check_port(source: ArchiveSource) -> RestoreArchive:

@@ -12,7 +12,7 @@ from scrubjay.base.times import FIRST_US
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RestoreTarget:
     """Exactly one is set: there is no other Asked, so nobody behind the front door checks again. Times in microseconds since the epoch; minus_us counts back
     from the server's clock at receipt. Raises Invalid."""
 
@@ -51,7 +51,7 @@ class Reach(NamedTuple):
         return last_stamp_at(self.at_us)
 
 
-def resolve(asked: Asked, window: Bounds, *, now_us: int) -> int:
+def resolve(asked: RestoreTarget, window: Bounds, *, now_us: int) -> int:
     """The absolute instant, inclusive. `--before T` is the last microsecond before T. now_us: the server's clock when the question came.
 
     Raises Invalid (a moment no calendar has), Unsafe (latest of no window).

@@ -10,7 +10,7 @@ from scrubjay.base.ids import Stamp
 from scrubjay.base.times import utc_text, utc_text_or_none
 from scrubjay.pitr.archive import TableArchive
 from scrubjay.pitr.job import WindowNote
-from scrubjay.pitr.target import Asked, Bounds, resolve
+from scrubjay.pitr.target import Bounds, RestoreTarget, resolve
 from scrubjay.storage.catalogue import TableMeta
 
 
@@ -35,7 +35,7 @@ def window_note(seen: TableArchive) -> WindowNote:
     return WindowNote(utc_text_or_none(seen.window.earliest_us), utc_text_or_none(seen.window.latest_us), holes)
 
 
-def resolve_in(asked: Asked, window: Bounds, shown: WindowNote, now_us: int) -> int:
+def resolve_in(asked: RestoreTarget, window: Bounds, shown: WindowNote, now_us: int) -> int:
     """`pitr.target.resolve` with the window in the refusal."""
     try:
         return resolve(asked, window, now_us=now_us)

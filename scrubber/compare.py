@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from scrubjay.base.ids import Lsn
-from scrubjay.scrubber.evidence import ABSENT, ARCHIVE, UNREADABLE, Difference, Kind, Ruling, Side
+from scrubjay.scrubber.evidence import ABSENT, ARCHIVE, UNREADABLE, Difference, DifferenceKind, Ruling, Side
 from scrubjay.scrubber.judge import who_is_wrong
 from scrubjay.storage.btree.engine import RowFact
 from scrubjay.storage.log.digest import RANGES, RangeDigest
@@ -90,12 +90,12 @@ def _explain(
     return [Difference(_kind_of(values[copy], expected), copy, key, lsn, ruling) for copy in wrong]
 
 
-def _kind_of(held: int, expected: int) -> Kind:
+def _kind_of(held: int, expected: int) -> DifferenceKind:
     if held == UNREADABLE:
-        return Kind.UNREADABLE
+        return DifferenceKind.UNREADABLE
     if held == ABSENT:
-        return Kind.LACKING
-    return Kind.EXTRA if expected == ABSENT else Kind.DIFFERENT
+        return DifferenceKind.LACKING
+    return DifferenceKind.EXTRA if expected == ABSENT else DifferenceKind.DIFFERENT
 
 
 def fold_strays(differences: Sequence[Difference]) -> list[Difference]:
@@ -105,11 +105,11 @@ def fold_strays(differences: Sequence[Difference]) -> list[Difference]:
     """
     lacking: dict[str, list[int]] = {}
     for at, one in enumerate(differences):
-        if one.kind is Kind.LACKING:
+        if one.kind is DifferenceKind.LACKING:
             lacking.setdefault(one.copy, []).append(at)
     result: list[Difference | None] = list(differences)
     for at, one in enumerate(differences):
-        if one.kind is Kind.UNREADABLE and one.lsn is None and one.key is not None and lacking.get(one.copy):
+        if one.kind is DifferenceKind.UNREADABLE and one.lsn is None and one.key is not None and lacking.get(one.copy):
             home = lacking[one.copy].pop(0)
             result[at] = None
             result[home] = differences[home]._replace(detail=f"an unreadable row stands under the key {one.key.hex()} instead")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from scrubjay.scrubber.compare import fold_strays
-from scrubjay.scrubber.evidence import ARCHIVE, SUSPECT, Absentee, Difference, Kind, Ruling, Side
+from scrubjay.scrubber.evidence import ARCHIVE, SUSPECT, Absentee, Difference, DifferenceKind, Ruling, Side
 from scrubjay.scrubber.judge import may_heal
 from scrubjay.scrubber.verdict import Verdict, worst
 from scrubjay.storage.log.digest import RANGES, RangeDigest, Total
@@ -81,7 +81,7 @@ def _bad_elsewhere(sides: Sequence[Side], differences: Sequence[Difference]) -> 
     """Bad rows of the scan that no descended range accounts for: keys outside the partition, or rows that read well the second time."""
     named = {(one.copy, one.key) for one in differences}
     return [
-        Difference(Kind.UNREADABLE, side.copy, key, None, Ruling.COPY, "the row failed its check in the scan")
+        Difference(DifferenceKind.UNREADABLE, side.copy, key, None, Ruling.COPY, "the row failed its check in the scan")
         for side in sides
         for key in side.bad
         if (side.copy, key) not in named
@@ -89,21 +89,21 @@ def _bad_elsewhere(sides: Sequence[Side], differences: Sequence[Difference]) -> 
 
 
 def _structural(sides: Sequence[Side]) -> list[Difference]:
-    return [Difference(Kind.UNREADABLE, side.copy, None, None, Ruling.COPY, text) for side in sides for text in side.structure]
+    return [Difference(DifferenceKind.UNREADABLE, side.copy, None, None, Ruling.COPY, text) for side in sides for text in side.structure]
 
 
 def _suspects(sides: Sequence[Side], found: Sequence[Difference]) -> list[Difference]:
     """A suspect copy in which this scan saw nothing wrong is rebuilt all the same: what made it suspect was real."""
     named = {one.copy for one in found}
     return [
-        Difference(Kind.UNREADABLE, side.copy, None, None, Ruling.COPY, SUSPECT)
+        Difference(DifferenceKind.UNREADABLE, side.copy, None, None, Ruling.COPY, SUSPECT)
         for side in sides
         if side.suspect and side.copy not in named
     ]
 
 
 def _rotten(absent: Sequence[Absentee]) -> list[Difference]:
-    return [Difference(Kind.UNREADABLE, one.copy, None, None, Ruling.COPY, one.reason) for one in absent if one.rotten]
+    return [Difference(DifferenceKind.UNREADABLE, one.copy, None, None, Ruling.COPY, one.reason) for one in absent if one.rotten]
 
 
 def _equal(one: RangeDigest, other: RangeDigest) -> bool:

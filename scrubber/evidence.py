@@ -19,7 +19,7 @@ UNREADABLE: Final = -2
 """Values a copy may hold at a key beside a row hash (which is never negative)."""
 
 
-class Kind(StrEnum):
+class DifferenceKind(StrEnum):
     """What is wrong with a copy at a key."""
 
     DIFFERENT = "different"
@@ -63,7 +63,7 @@ class Absentee(NamedTuple):
 class Difference(NamedTuple):
     """One copy that is wrong, or may be, at one key. key None: the tree as a whole. lsn: of the record that made the row, None if unknown."""
 
-    kind: Kind
+    kind: DifferenceKind
     copy: str
     key: bytes | None
     lsn: Lsn | None

@@ -10,15 +10,15 @@ from scrubjay.base.env import Clock
 from scrubjay.base.errors import Corrupt, Missing, ScrubjayError, Unavailable
 from scrubjay.scrubber.conclude import Comparison
 from scrubjay.scrubber.evidence import ARCHIVE, Difference, Ruling
-from scrubjay.scrubber.reference import Origin, Reference, References
-from scrubjay.scrubber.report import Found
+from scrubjay.scrubber.reference import Reference, References, RowOrigin
+from scrubjay.scrubber.report import ScrubFound
 from scrubjay.storage.catalogue import KeySchema, PartitionInfo, TableMeta
 from scrubjay.storage.items.encoding import decode_item
 from scrubjay.storage.items.wire import value_to_json
 from scrubjay.storage.service_port import Finding, Pinned
 
 
-class Naming:
+class FindingNaming:
     """Of one partition. origins_max: findings whose log record is searched for. note: hears of what could not be named; the finding is told all the same."""
 
     def __init__(
@@ -31,17 +31,17 @@ class Naming:
         self._origins_max = origins_max
         self._note = note
 
-    async def findings(self, outcome: Comparison, pins: Mapping[str, Pinned], reference: Reference | None) -> list[Found]:
+    async def findings(self, outcome: Comparison, pins: Mapping[str, Pinned], reference: Reference | None) -> list[ScrubFound]:
         """One per difference that is told, in their order. pins: of the copies that are compared, to read keys from."""
         told = outcome.differences
         origins = await self._origins(told[: self._origins_max], reference)
         keys = await self._keys([one.key for one in told if one.key is not None], pins, reference)
-        found: list[Found] = []
+        found: list[ScrubFound] = []
         for at, one in enumerate(told):
-            origin = origins[at] if at < len(origins) else Origin(one.lsn or None, None)
+            origin = origins[at] if at < len(origins) else RowOrigin(one.lsn or None, None)
             key = None if one.key is None else keys[one.key]
             found.append(
-                Found(
+                ScrubFound(
                     self._finding(
                         one.kind.value,
                         one.copy,
@@ -56,17 +56,17 @@ class Naming:
             )
         return found
 
-    async def _origins(self, told: Sequence[Difference], reference: Reference | None) -> list[Origin]:
+    async def _origins(self, told: Sequence[Difference], reference: Reference | None) -> list[RowOrigin]:
         wanted = [one for one in told if one.key is not None]
         if reference is None or not wanted:
-            return [Origin(one.lsn or None, None) for one in told]
+            return [RowOrigin(one.lsn or None, None) for one in told]
         try:
             keys = [(one.key or b"", one.lsn) for one in wanted]
             found = iter(await self._references.origins(self._table, self._info, reference, keys))
         except ScrubjayError as error:
             self._note(f"the log records behind the findings were not found: {error}")
-            return [Origin(one.lsn or None, None) for one in told]
-        return [next(found) if one.key is not None else Origin(None, None) for one in told]
+            return [RowOrigin(one.lsn or None, None) for one in told]
+        return [next(found) if one.key is not None else RowOrigin(None, None) for one in told]
 
     async def _keys(
         self, keys: Sequence[bytes], pins: Mapping[str, Pinned], reference: Reference | None
@@ -85,18 +85,18 @@ class Naming:
                     items[key] = await _or_none(pins[node].item(key))
         return {key: None if item is None else key_json(item, self._table.key) for key, item in items.items()}
 
-    def of_archive(self, damage: Fault) -> Found:
+    def of_archive(self, damage: Fault) -> ScrubFound:
         """Something in the archive that is not as it must be."""
         object_ = damage.object or None
         segment = object_ if object_ is not None and "/log/" in object_ else None
-        return Found(self._finding(damage.kind, ARCHIVE, object_=object_, lsn=damage.lsn, segment=segment, detail=damage.detail))
+        return ScrubFound(self._finding(damage.kind, ARCHIVE, object_=object_, lsn=damage.lsn, segment=segment, detail=damage.detail))
 
-    async def named(self, outside: Sequence[Found], reference: Reference | None) -> list[Found]:
+    async def named(self, outside: Sequence[ScrubFound], reference: Reference | None) -> list[ScrubFound]:
         """Findings that know only a raw tree key get the key's attributes from the reference."""
         raw = [one.finding.storage_key for one in outside if one.finding.key is None and one.finding.storage_key is not None]
         keys = await self._keys(raw, {}, reference)
         return [
-            Found(one.finding._replace(key=keys[one.finding.storage_key]), one.evidence)
+            ScrubFound(one.finding._replace(key=keys[one.finding.storage_key]), one.evidence)
             if one.finding.key is None and one.finding.storage_key is not None
             else one
             for one in outside

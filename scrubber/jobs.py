@@ -20,7 +20,7 @@ from scrubjay.storage.btree.engine import Row, RowFact
 from scrubjay.storage.btree.rowfile import read_rowfile
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import RangeDigest
-from scrubjay.storage.log.record import IMPLEMENTED, Kind
+from scrubjay.storage.log.record import IMPLEMENTED, RecordKind
 
 REFERENCE = "scrubjay.scrubber.jobs:reference_job"
 FACTS = "scrubjay.scrubber.jobs:facts_job"
@@ -117,7 +117,7 @@ def _touched(raw: bytes, partition: str, first: int, where: str, wanted: dict[by
             break
         if kind not in IMPLEMENTED:
             raise Corrupt("a record kind of a later version", what="segment", where=where, lsn=lsn, record_kind=kind)
-        if kind in (Kind.DATA, Kind.COMMIT):
+        if kind in (RecordKind.DATA, RecordKind.COMMIT):
             for effect in records.effects(records.decode(raw, start)):
                 if effect.key in wanted:
                     found[effect.key] = lsn

@@ -41,7 +41,7 @@ class PartitionProof(NamedTuple):
     digest: str | None
 
 
-class Run(NamedTuple):
+class ScrubRun(NamedTuple):
     """A scrub run as remembered. finished_us None: it was cut off by the end of its process. report: the JSON answer of `scrub run`."""
 
     id: int
@@ -84,7 +84,7 @@ class Ledger(Protocol):
 
     async def end_run(self, run: int, *, finished_us: int, verdict: str, healed: bool, report: dict[str, Any]) -> None: ...
 
-    async def runs(self, limit: int) -> list[Run]:
+    async def runs(self, limit: int) -> list[ScrubRun]:
         """The newest first."""
         ...
 

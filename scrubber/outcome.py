@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from scrubjay.scrubber.conclude import Comparison, CopyVerdict
 from scrubjay.scrubber.evidence import ARCHIVE, SUSPECT
 from scrubjay.scrubber.reference import Reference
-from scrubjay.scrubber.report import Found, PartitionReport, merge_findings, same_fault, subject_of
+from scrubjay.scrubber.report import PartitionReport, ScrubFound, merge_findings, same_fault, subject_of
 from scrubjay.scrubber.verdict import Verdict
 from scrubjay.storage.service_port import Copy, Finding, SealPoint
 
@@ -21,7 +21,7 @@ class Pass:
     seal: SealPoint
     outcome: Comparison
     reference: Reference | None
-    findings: list[Found]
+    findings: list[ScrubFound]
     bytes: int
 
 
@@ -31,7 +31,7 @@ def report_of(
     second: Pass | None,
     *,
     known: Sequence[Finding],
-    outside: Sequence[Found],
+    outside: Sequence[ScrubFound],
     now: Sequence[Finding],
     evidence: Mapping[str, str | None],
     base: str | None,
@@ -83,14 +83,14 @@ def report_of(
 
 def not_begun(partition: str, known: Sequence[Finding], copies: Sequence[Copy]) -> PartitionReport:
     """No seal could be had, so nothing was compared: what is known is told, and kept for the run that compares."""
-    outside = tuple(Found(one, one.evidence) for one in known)
+    outside = tuple(ScrubFound(one, one.evidence) for one in known)
     lines = [CopyVerdict(one.node, one.kind, None, None, Verdict.UNVERIFIED, "no_seal") for one in copies]
     lines.append(CopyVerdict(ARCHIVE, "reference", None, None, Verdict.UNVERIFIED, "no_seal"))
     verdict = Verdict.MISMATCH if outside else Verdict.UNVERIFIED
     return PartitionReport(partition, None, verdict, "no_seal", False, tuple(lines), outside, 0, 0)
 
 
-def _settled(found: Found, *, matched: Sequence[str], evidence: Mapping[str, str | None]) -> Found:
+def _settled(found: ScrubFound, *, matched: Sequence[str], evidence: Mapping[str, str | None]) -> ScrubFound:
     """What became of a copy's finding: healed once the copy matches, quarantined if it was set aside and not proven since."""
     copy = found.finding.copy
     if copy == ARCHIVE:
@@ -100,13 +100,13 @@ def _settled(found: Found, *, matched: Sequence[str], evidence: Mapping[str, str
     return found.acted("quarantined", evidence.get(copy)) if copy in evidence or found.evidence is not None else found
 
 
-def _told_outside(found: Found, outside: Sequence[Found]) -> bool:
+def _told_outside(found: ScrubFound, outside: Sequence[ScrubFound]) -> bool:
     """That a copy is suspect says no more than the finding that made it so."""
     own = found.finding
     return own.detail == SUSPECT and own.storage_key is None and any(one.finding.copy == own.copy for one in outside)
 
 
-def _healed(found: Found) -> bool:
+def _healed(found: ScrubFound) -> bool:
     return found.finding.action == "healed"
 
 

@@ -12,13 +12,13 @@ from scrubjay.archiver.write.bases import base_due
 from scrubjay.base.env import Env
 from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.ids import NodeName
-from scrubjay.scrubber.findings import Naming
+from scrubjay.scrubber.findings import FindingNaming
 from scrubjay.scrubber.meter import Meter, Tell
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.outcome import Pass, not_begun, proven, report_of
 from scrubjay.scrubber.passes import PASSING, Passes
 from scrubjay.scrubber.reference import References
-from scrubjay.scrubber.report import Found, PartitionReport
+from scrubjay.scrubber.report import PartitionReport, ScrubFound
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.service_port import Finding, ServicePort
 
@@ -48,7 +48,7 @@ class PartitionScrub:
         self._meter = Meter(tell)
         self._notes = notes
         self._let_go: list[Callable[[], None]] = []
-        self._naming = Naming(env.clock, references, table, info, origins_max=options.origins_max, note=self._note)
+        self._naming = FindingNaming(env.clock, references, table, info, origins_max=options.origins_max, note=self._note)
         self._passes = Passes(
             env, port, references, table, info, options, naming=self._naming, meter=self._meter, note=self._note, keep=self._let_go.append
         )
@@ -78,7 +78,7 @@ class PartitionScrub:
             await self._survey(first)
             # Read again: what a checkpoint or a read ran into while the copies were compared belongs to this report, not to the next.
             known = self._port.findings(self._partition)
-            outside = await self._naming.named([Found(one, one.evidence) for one in known], first.reference)
+            outside = await self._naming.named([ScrubFound(one, one.evidence) for one in known], first.reference)
             if not first.outcome.heal:
                 base = await self._maybe_base(first)
                 return self._report(first, None, known, outside, {}, base)
@@ -170,7 +170,7 @@ class PartitionScrub:
         first: Pass,
         second: Pass | None,
         known: Sequence[Finding],
-        outside: Sequence[Found],
+        outside: Sequence[ScrubFound],
         evidence: dict[str, str | None],
         base: str | None,
     ) -> PartitionReport:

@@ -13,7 +13,7 @@ from scrubjay.base.env import Disk, Env, Jobs
 from scrubjay.base.errors import FORGED, HOLE, Corrupt, Internal, Missing
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.scrubber.jobs import FACTS, ITEMS, REFERENCE, TRACE, facts_of
-from scrubjay.scrubber.reference import Cost, Origin, Progress, Reference
+from scrubjay.scrubber.reference import Cost, Progress, Reference, RowOrigin
 from scrubjay.scrubber.shelves import Shelf, ShelfBase, Shelves, fault_at
 from scrubjay.storage.btree.engine import RowFact
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
@@ -148,7 +148,7 @@ class ArchiveReferences:
 
     async def origins(
         self, table: TableMeta, info: PartitionInfo, reference: Reference, keys: Sequence[tuple[bytes, Lsn | None]]
-    ) -> list[Origin]:
+    ) -> list[RowOrigin]:
         names = [one for one in await self._shelves.names(table.table_id, info.partition_id) if one.first <= reference.lsn]
         unknown = sorted({key for key, lsn in keys if lsn is None})
         places: dict[bytes, tuple[int, str]] = {}
@@ -180,12 +180,12 @@ def _note_damage(damage: list[Fault], found: Fault) -> None:
         damage.append(found)
 
 
-def _origin(key: bytes, lsn: Lsn | None, base: str | None, names: Sequence[SegmentKey], places: dict[bytes, tuple[int, str]]) -> Origin:
+def _origin(key: bytes, lsn: Lsn | None, base: str | None, names: Sequence[SegmentKey], places: dict[bytes, tuple[int, str]]) -> RowOrigin:
     """LSN 0 is a row that a restored table began with: it came with the base."""
     if lsn is None:
         place = places.get(key)
-        return Origin(None, None) if place is None else Origin(Lsn(place[0]), place[1])
+        return RowOrigin(None, None) if place is None else RowOrigin(Lsn(place[0]), place[1])
     if lsn == 0:
-        return Origin(None, base)
+        return RowOrigin(None, base)
     holder = next((one for one in names if one.first <= lsn <= one.last), None)
-    return Origin(lsn, None if holder is None else build(holder))
+    return RowOrigin(lsn, None if holder is None else build(holder))

@@ -34,7 +34,7 @@ class Reference(NamedTuple):
     damage: tuple[Fault, ...] = ()
 
 
-class Origin(NamedTuple):
+class RowOrigin(NamedTuple):
     """The log record that made (or removed) a row, and the archived object that holds it. lsn None: it came with a base snapshot."""
 
     lsn: Lsn | None
@@ -74,7 +74,7 @@ class References(Protocol):
 
     async def origins(
         self, table: TableMeta, info: PartitionInfo, reference: Reference, keys: Sequence[tuple[bytes, Lsn | None]]
-    ) -> list[Origin]:
+    ) -> list[RowOrigin]:
         """Where each (key, LSN of its row if known) comes from. Without an LSN the log is searched for the record that last touched the key."""
         ...
 

@@ -14,15 +14,15 @@ from scrubjay.storage.service_port import Finding
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ScrubFound:
     """A finding and where its evidence lies (quarantine path below the data folder; None: there is none)."""
 
     finding: Finding
     evidence: str | None = None
 
-    def acted(self, action: str, evidence: str | None) -> Found:
+    def acted(self, action: str, evidence: str | None) -> ScrubFound:
         """evidence: of a heal since; what lies aside already is where it was found."""
-        return Found(self.finding._replace(action=action), self.evidence or evidence)
+        return ScrubFound(self.finding._replace(action=action), self.evidence or evidence)
 
     def as_json(self) -> dict[str, Any]:
         one = self.finding
@@ -54,7 +54,7 @@ class PartitionReport:
     reason: str | None
     healed: bool
     copies: tuple[CopyVerdict, ...]
-    findings: tuple[Found, ...]
+    findings: tuple[ScrubFound, ...]
     rows: int
     bytes: int
     base: str | None = None
@@ -159,7 +159,7 @@ def subject_of(one: Finding) -> tuple[object, ...]:
     return one.copy, one.partition, *place
 
 
-def merge_findings(outside: Sequence[Found], own: Sequence[Found]) -> list[Found]:
+def merge_findings(outside: Sequence[ScrubFound], own: Sequence[ScrubFound]) -> list[ScrubFound]:
     """Those found outside first; one the scrub found again is told once, by who found it first, with what the scrub knows beside it."""
     merged = list(outside)
     for found in own:

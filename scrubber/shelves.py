@@ -12,7 +12,7 @@ from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, log_pref
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.names import list_all
 from scrubjay.archiver.read.partition import PartitionIndex
-from scrubjay.archiver.read.rows import BaseEntry, Row
+from scrubjay.archiver.read.rows import BaseEntry, SegmentRow
 from scrubjay.base.env import Clock, ObjectStore
 from scrubjay.base.errors import Missing
 from scrubjay.base.ids import Lsn
@@ -35,7 +35,7 @@ class ShelfBase(NamedTuple):
 class ShelfSegment(NamedTuple):
     """A segment and its key."""
 
-    row: Row
+    row: SegmentRow
     key: SegmentKey
 
 

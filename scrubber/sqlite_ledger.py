@@ -18,7 +18,7 @@ from sqlite_utils.db import Table
 
 from scrubjay.base.env import Tasks
 from scrubjay.base.errors import Unavailable
-from scrubjay.scrubber.ledger import PartitionProof, Proof, Run, level_rank
+from scrubjay.scrubber.ledger import PartitionProof, Proof, ScrubRun, level_rank
 
 T = TypeVar("T")
 
@@ -162,10 +162,10 @@ class SqliteLedger:
             lambda db: _execute(db, "update runs set finished_us = ?, verdict = ?, healed = ?, report = ? where id = ?", change)
         )
 
-    async def runs(self, limit: int) -> list[Run]:
+    async def runs(self, limit: int) -> list[ScrubRun]:
         rows = await self._run(lambda db: list(_table(db, "runs").rows_where(order_by="id desc", limit=limit)))
         return [
-            Run(
+            ScrubRun(
                 row["id"],
                 row["started_us"],
                 row["finished_us"],

@@ -21,12 +21,12 @@ from scrubjay.base.ids import PartitionId
 from scrubjay.base.times import utc_text
 from scrubjay.client import CLUSTER_HEADER
 from scrubjay.jobs import Job, JobBoard
-from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, Failure, answer, failure_of, merge_exits
+from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, VerbFailure, answer, failure_of, merge_exits
 from scrubjay.pitr.options import ARCHIVE_LAGS
-from scrubjay.pitr.target import Asked
-from scrubjay.server.ports import ArchiveService, ProgressSink, Report, RestoreService, ScrubService, VerifyService
+from scrubjay.pitr.target import RestoreTarget
+from scrubjay.server.ports import ArchiverPort, ProgressSink, Report, RestorePort, ScrubPort, VerifyPort
 from scrubjay.storage.api.errors import ApiError
-from scrubjay.storage.api.sigv4 import ROLE_ADMIN, Verifier
+from scrubjay.storage.api.sigv4 import ROLE_ADMIN, SignatureVerifier
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
 
 PREFIX = "/admin/v1/"
@@ -52,7 +52,7 @@ class ScrubRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RestoreRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A target is one of at_us, minus_us, before_us, latest (`pitr.target.Asked`)."""
+    """A target is one of at_us, minus_us, before_us, latest (`pitr.target.RestoreTarget`)."""
 
     table: str
     to: str
@@ -61,9 +61,9 @@ class RestoreRequest(msgspec.Struct, forbid_unknown_fields=True):
     before_us: int | None = None
     latest: bool = False
 
-    def asked(self) -> Asked:
+    def asked(self) -> RestoreTarget:
         """Raises Invalid unless exactly one is given."""
-        return Asked(self.at_us, self.minus_us, self.before_us, self.latest)
+        return RestoreTarget(self.at_us, self.minus_us, self.before_us, self.latest)
 
 
 class TargetRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,13 +78,13 @@ class AdminApi:
         env: Env,
         *,
         tables: Callable[[], Sequence[TableMeta]],
-        archive: ArchiveService,
-        verify: VerifyService,
-        scrub: ScrubService,
-        restore: RestoreService,
+        archive: ArchiverPort,
+        verify: VerifyPort,
+        scrub: ScrubPort,
+        restore: RestorePort,
         cluster: Callable[[], Mapping[str, Any]],
         status: Callable[[], Awaitable[Report]],
-        verifier: Verifier | None,
+        verifier: SignatureVerifier | None,
         log: Callable[[str, BaseException], None],
     ) -> None:
         """tables: every table, dropped ones included. cluster: facts for `GET cluster` (id, archive, version …). status: `scrubjay status`. verifier None: anyone may ask."""
@@ -124,26 +124,26 @@ class AdminApi:
             if refused is not None:
                 return refused
             report = await self._route(request)
-        except Failure as failure:
+        except VerbFailure as failure:
             return _failed(failure)
         except ScrubjayError as error:
             return _failed(failure_of(error, asked=f"{request.method} {request.path}"))
         except Exception as error:  # noqa: BLE001 - the last line of defence: one bad answer, not a dead connection
             self._log(f"admin {request.path}", error)
             return _failed(
-                Failure("a bug in the server", code="Internal", exit_code=FAILED, asked=request.path, found=type(error).__name__)
+                VerbFailure("a bug in the server", code="Internal", exit_code=FAILED, asked=request.path, found=type(error).__name__)
             )
         return _response(200, answer(int(report.get("exit", DONE)), report, template={}, error=report.get("error")))
 
     def _refusal(self, request: Request) -> Response | None:
         if "origin" in request.headers:
-            return _failed(Failure("not for web pages", code="AccessDenied", exit_code=FAILED, found="an Origin header"), status=403)
+            return _failed(VerbFailure("not for web pages", code="AccessDenied", exit_code=FAILED, found="an Origin header"), status=403)
         if self._verifier is None:
             return None
         try:
             identity = self._verifier.verify(request.method, request.path, request.query, request.headers, request.body)
         except ApiError as error:
-            denied = Failure(
+            denied = VerbFailure(
                 "the admin API needs the signature of an admin key",
                 code="AccessDenied",
                 exit_code=FAILED,
@@ -154,7 +154,7 @@ class AdminApi:
             return _failed(denied, status=403)
         if identity.role == ROLE_ADMIN:
             return None
-        low = Failure(
+        low = VerbFailure(
             "this key is no admin key",
             code="AccessDenied",
             exit_code=FAILED,
@@ -169,7 +169,7 @@ class AdminApi:
             return self._get_job(path.removeprefix("jobs/"))
         handler = self._routes.get((request.method, path))
         if handler is None:
-            raise Failure(
+            raise VerbFailure(
                 "no such admin call",
                 code="UnknownOperation",
                 exit_code=USAGE,
@@ -231,7 +231,7 @@ class AdminApi:
                 (table for table in self._tables() if any(part.partition_id == asked.partition for part in table.partitions)), None
             )
             if owner is None or (one is not None and one.table_id != owner.table_id):
-                raise Failure(
+                raise VerbFailure(
                     "no such partition",
                     code="ResourceNotFound",
                     exit_code=FAILED,
@@ -261,7 +261,7 @@ class AdminApi:
     async def _post_restore_run(self, request: Request) -> Report:
         return restore_answer(await self._targeted(request, self._restore.start))
 
-    async def _targeted(self, request: Request, ask: Callable[[TableMeta, str, Asked], Awaitable[Report]]) -> Report:
+    async def _targeted(self, request: Request, ask: Callable[[TableMeta, str, RestoreTarget], Awaitable[Report]]) -> Report:
         """Ask about a restore. A refusal names source and target too."""
         asked = _body(request, RestoreRequest)
         target = asked.asked()
@@ -297,7 +297,7 @@ class AdminApi:
     def _known(self, to: str) -> Report:
         report = self._restore.status(to)
         if report is None:
-            raise Failure(
+            raise VerbFailure(
                 "no such restore",
                 code="ResourceNotFound",
                 exit_code=FAILED,
@@ -311,7 +311,7 @@ class AdminApi:
     def _get_job(self, job_id: str) -> Report:
         job = self._board.get(job_id)
         if job is None:
-            raise Failure(
+            raise VerbFailure(
                 "no such job",
                 code="ResourceNotFound",
                 exit_code=FAILED,
@@ -336,7 +336,7 @@ def resolve_table(tables: Sequence[TableMeta], text: str) -> TableMeta:
     if len(live) == 1 or (not live and len(named) == 1):
         return (live or named)[0]
     if not named:
-        raise Failure(
+        raise VerbFailure(
             "no such table",
             code="ResourceNotFound",
             exit_code=FAILED,
@@ -345,7 +345,7 @@ def resolve_table(tables: Sequence[TableMeta], text: str) -> TableMeta:
             next_step="scrubjay archive status lists all tables",
         )
     ids = ", ".join(f"{table.table_id} (dropped {utc_text(table.dropped_at)})" for table in named if table.dropped_at is not None)
-    raise Failure(
+    raise VerbFailure(
         "several dropped tables had that name",
         code="Ambiguous",
         exit_code=USAGE,
@@ -373,8 +373,8 @@ def _started(job: Job) -> Report:
     return {"exit": DONE, "id": job.id, "kind": job.kind, "running": True}
 
 
-def _usage(message: str, *, asked: str | None = None, found: str | None = None) -> Failure:
-    return Failure(message, code="Usage", exit_code=USAGE, asked=asked, found=found, next_step="docs/ADMIN.md")
+def _usage(message: str, *, asked: str | None = None, found: str | None = None) -> VerbFailure:
+    return VerbFailure(message, code="Usage", exit_code=USAGE, asked=asked, found=found, next_step="docs/ADMIN.md")
 
 
 def _query(request: Request) -> dict[str, str]:
@@ -390,7 +390,7 @@ def _body(request: Request, kind: type[T]) -> T:
         raise _usage("the request is not understood", asked=request.path, found=str(error)) from None
 
 
-def _failed(failure: Failure, *, status: int | None = None) -> Response:
+def _failed(failure: VerbFailure, *, status: int | None = None) -> Response:
     if status is None:
         status = 404 if failure.error["code"] in ("ResourceNotFound", "UnknownOperation") else _STATUS.get(failure.exit_code, 500)
     return _response(status, answer(failure.exit_code, failure.body, template={}, error=failure.error))

@@ -15,7 +15,7 @@ from scrubjay.output import (
     INTERRUPTED,
     REFUSED,
     USAGE,
-    Failure,
+    VerbFailure,
     answer,
     error_lines,
     failure_of,
@@ -24,7 +24,7 @@ from scrubjay.output import (
 )
 from scrubjay.parser import HelpWanted, VersionWanted, WrongUsage, parse
 from scrubjay.text import RED, coloured, has_colour, painted, wrapped
-from scrubjay.verb import Call, Verb
+from scrubjay.verb import Verb, VerbCall
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,15 +63,15 @@ def _main(words: list[str], *, as_json: bool) -> int:
         return 0
     except WrongUsage as wrong:
         return _wrong_usage(wrong, words, as_json=as_json)
-    call = Call(options)
+    call = VerbCall(options)
     try:
         exit_code, body = verb.run(call)
     except KeyboardInterrupt:
-        interrupted = Failure(
+        interrupted = VerbFailure(
             "interrupted", code="Interrupted", exit_code=INTERRUPTED, asked=f"scrubjay {verb.name}", next_step=verb.interrupted
         )
         return _fail(interrupted, verb, as_json=as_json)
-    except Failure as failure:
+    except VerbFailure as failure:
         return _fail(failure, verb, as_json=as_json)
     except ScrubjayError as error:
         return _fail(failure_of(error, asked=f"scrubjay {' '.join(words)}", local=not call.asked), verb, as_json=as_json)
@@ -84,7 +84,7 @@ def _main(words: list[str], *, as_json: bool) -> int:
     return exit_code if body is None else _finish(verb, call, exit_code, body, as_json=as_json)
 
 
-def _finish(verb: Verb, call: Call, exit_code: int, body: dict[str, Any], *, as_json: bool) -> int:
+def _finish(verb: Verb, call: VerbCall, exit_code: int, body: dict[str, Any], *, as_json: bool) -> int:
     """Print a verb's report. A report may carry an `error` too (store unreachable: the report is still printed)."""
     document = answer(exit_code, body, template=verb.template, error=body.get("error"))
     if as_json:
@@ -98,7 +98,7 @@ def _finish(verb: Verb, call: Call, exit_code: int, body: dict[str, Any], *, as_
     return exit_code
 
 
-def _fail(failure: Failure, verb: Verb | None, *, as_json: bool) -> int:
+def _fail(failure: VerbFailure, verb: Verb | None, *, as_json: bool) -> int:
     if as_json:
         _print(to_json(answer(failure.exit_code, failure.body, template=verb.template if verb else {}, error=failure.error)))
     else:
@@ -109,7 +109,7 @@ def _fail(failure: Failure, verb: Verb | None, *, as_json: bool) -> int:
 def _wrong_usage(wrong: WrongUsage, words: list[str], *, as_json: bool) -> int:
     asked = " ".join(["scrubjay", *words])
     help_at = f"scrubjay {wrong.verb.name} -h" if wrong.verb else "scrubjay -h"
-    failure = Failure("wrong usage", code="Usage", exit_code=USAGE, asked=asked, found=str(wrong), next_step=help_at)
+    failure = VerbFailure("wrong usage", code="Usage", exit_code=USAGE, asked=asked, found=str(wrong), next_step=help_at)
     if not as_json:
         _complain([wrong.help_text.rstrip(), ""])
         _complain(wrapped(f"scrubjay: {wrong}", rest="  "), style=RED)
@@ -117,8 +117,8 @@ def _wrong_usage(wrong: WrongUsage, words: list[str], *, as_json: bool) -> int:
     return _fail(failure, wrong.verb, as_json=True)
 
 
-def _stripped() -> Failure:
-    return Failure(
+def _stripped() -> VerbFailure:
+    return VerbFailure(
         "refused to run with assertions switched off",
         code="Unsafe",
         exit_code=REFUSED,
@@ -128,12 +128,12 @@ def _stripped() -> Failure:
     )
 
 
-def _bug(error: Exception, words: list[str]) -> Failure:
+def _bug(error: Exception, words: list[str]) -> VerbFailure:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace is not None else ""  # noqa: PTH119
-    return Failure(
+    return VerbFailure(
         "a bug in scrubjay",
         code="Internal",
         exit_code=FAILED,

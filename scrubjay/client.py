@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from scrubjay.machine import monotonic_s, pause
-from scrubjay.output import FAILED, USAGE, Failure
+from scrubjay.output import FAILED, USAGE, VerbFailure
 from scrubjay.progress import Progress, told
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:8000"
@@ -38,7 +38,7 @@ def split_endpoint(endpoint: str) -> SplitResult:
         good = False
     if not good:
         step = f"write it with its scheme: http://{endpoint}" if "://" not in endpoint else f"write for example {DEFAULT_ENDPOINT}"
-        raise Failure("not an endpoint", code="Usage", exit_code=USAGE, asked=endpoint, found="no http://host:port", next_step=step)
+        raise VerbFailure("not an endpoint", code="Usage", exit_code=USAGE, asked=endpoint, found="no http://host:port", next_step=step)
     return parts
 
 
@@ -86,7 +86,7 @@ class AdminClient:
             try:
                 state = self.get(path, query)
                 heard = monotonic_s()
-            except Failure as failure:
+            except VerbFailure as failure:
                 if failure.error["code"] != "Unreachable" or monotonic_s() - heard > LOST_POLLS_S:
                     raise
                 progress.update("waiting for the server")
@@ -112,7 +112,7 @@ class AdminClient:
             status = response.status
             self.cluster = response.headers.get(CLUSTER_HEADER) or self.cluster
         except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a host name that cannot be one
-            raise Failure(
+            raise VerbFailure(
                 "cannot reach the cluster",
                 code="Unreachable",
                 exit_code=FAILED,
@@ -130,7 +130,7 @@ class AdminClient:
         except ValueError:
             document = None
         if not isinstance(document, dict) or "error" not in document:
-            raise Failure(
+            raise VerbFailure(
                 "the endpoint does not speak Scrubjay's admin API",
                 code="NotScrubjay",
                 exit_code=FAILED,
@@ -140,7 +140,7 @@ class AdminClient:
             )
         error = document["error"]
         if error is not None and status != 200:
-            raise Failure(
+            raise VerbFailure(
                 str(error.get("message")),
                 code=str(error.get("code")),
                 exit_code=int(document.get("exit") or FAILED),

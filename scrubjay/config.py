@@ -30,7 +30,7 @@ LOG_FILES_LEAST = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ConfigKey:
     """How a field is typed by users. kind: text | switch | count | duration | size | keys. low, high: inclusive bounds of the number."""
 
     name: str
@@ -47,14 +47,16 @@ SEGMENT_BYTES_MAX = 32 << 20
 class ServeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The process."""
 
-    data: Annotated[str, Key("data", "text", "data folder; one process at a time")] = "./scrubjay-data"
-    listen: Annotated[str, Key("listen", "text", "address to listen on; anything but loopback needs auth")] = "127.0.0.1"
-    port: Annotated[int, Key("port", "count", "TCP port of the DynamoDB API and the admin API; 0 takes a free one", 0, 65535)] = 8000
-    auth: Annotated[bool, Key("auth", "switch", "check signatures against auth.keys")] = False
-    insecure_listen: Annotated[bool, Key("insecure_listen", "switch", "allow listening beyond loopback without auth")] = False
+    data: Annotated[str, ConfigKey("data", "text", "data folder; one process at a time")] = "./scrubjay-data"
+    listen: Annotated[str, ConfigKey("listen", "text", "address to listen on; anything but loopback needs auth")] = "127.0.0.1"
+    port: Annotated[int, ConfigKey("port", "count", "TCP port of the DynamoDB API and the admin API; 0 takes a free one", 0, 65535)] = 8000
+    auth: Annotated[bool, ConfigKey("auth", "switch", "check signatures against auth.keys")] = False
+    insecure_listen: Annotated[bool, ConfigKey("insecure_listen", "switch", "allow listening beyond loopback without auth")] = False
     stop_timeout_us: Annotated[
         int,
-        Key("stop_timeout", "duration", "longest wait for the object store at a planned stop; what is unarchived then stays in the WAL"),
+        ConfigKey(
+            "stop_timeout", "duration", "longest wait for the object store at a planned stop; what is unarchived then stays in the WAL"
+        ),
     ] = 30_000_000
 
     @property
@@ -79,44 +81,48 @@ class AuthKey(msgspec.Struct, frozen=True, kw_only=True):
 class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Who may call."""
 
-    keys: Annotated[tuple[AuthKey, ...], Key("keys", "keys", "access keys: tables with id, secret and role (`data` or `admin`)")] = ()
+    keys: Annotated[tuple[AuthKey, ...], ConfigKey("keys", "keys", "access keys: tables with id, secret and role (`data` or `admin`)")] = ()
 
 
 class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The archive and its agents."""
 
-    url: Annotated[str, Key("url", "text", "file:///path or s3://bucket/prefix; empty: file://DATA/archive")] = ""
+    url: Annotated[str, ConfigKey("url", "text", "file:///path or s3://bucket/prefix; empty: file://DATA/archive")] = ""
     segment_bytes: Annotated[
-        int, Key("segment_bytes", "size", "a segment is sealed when it reaches this size; at most 32 MiB", 4096, SEGMENT_BYTES_MAX)
+        int, ConfigKey("segment_bytes", "size", "a segment is sealed when it reaches this size; at most 32 MiB", 4096, SEGMENT_BYTES_MAX)
     ] = 8 << 20
-    seal_age_us: Annotated[int, Key("seal_age", "duration", "a segment with content in it is sealed at this age", 100_000)] = 10_000_000
+    seal_age_us: Annotated[int, ConfigKey("seal_age", "duration", "a segment with content in it is sealed at this age", 100_000)] = (
+        10_000_000
+    )
     seal_age_max_us: Annotated[
         int,
-        Key(
+        ConfigKey(
             "seal_age_max", "duration", "how far the age doubles, seal by seal, for partitions that only trickle; bounds their RPO", 100_000
         ),
     ] = 10_000_000
     closed_interval_us: Annotated[
         int,
-        Key("closed_interval", "duration", "one object of closed timestamps per node and interval: moves `latest` of idle tables", 100_000),
+        ConfigKey(
+            "closed_interval", "duration", "one object of closed timestamps per node and interval: moves `latest` of idle tables", 100_000
+        ),
     ] = 16_000_000
     lag_alarm_us: Annotated[
-        int, Key("lag_alarm", "duration", "`archive status` exits 3 when a table's latest is further back than this")
+        int, ConfigKey("lag_alarm", "duration", "`archive status` exits 3 when a table's latest is further back than this")
     ] = 120_000_000
-    uploads: Annotated[int, Key("uploads", "count", "segments uploaded at once per node", 1, 64)] = 4
-    timeout_us: Annotated[int, Key("timeout", "duration", "one request to the object store", 1_000_000)] = 30_000_000
+    uploads: Annotated[int, ConfigKey("uploads", "count", "segments uploaded at once per node", 1, 64)] = 4
+    timeout_us: Annotated[int, ConfigKey("timeout", "duration", "one request to the object store", 1_000_000)] = 30_000_000
 
 
 class S3Config(msgspec.Struct, frozen=True, kw_only=True):
     """Credentials and endpoint of the object store where the usual AWS variables and files (profiles too) do not carry them. Keys are given as a pair, with
     their session token if they have one; then nothing of the AWS variables is mixed in."""
 
-    access_key_id: Annotated[str, Key("access_key_id", "text", "instead of AWS_ACCESS_KEY_ID")] = ""
-    secret_access_key: Annotated[str, Key("secret_access_key", "text", "instead of AWS_SECRET_ACCESS_KEY")] = ""
-    session_token: Annotated[str, Key("session_token", "text", "instead of AWS_SESSION_TOKEN, for temporary keys given here")] = ""
-    region: Annotated[str, Key("region", "text", "instead of AWS_REGION")] = ""
-    endpoint_url: Annotated[str, Key("endpoint_url", "text", "instead of AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL")] = ""
-    ca_bundle: Annotated[str, Key("ca_bundle", "text", "PEM file of the certificates to trust, instead of AWS_CA_BUNDLE")] = ""
+    access_key_id: Annotated[str, ConfigKey("access_key_id", "text", "instead of AWS_ACCESS_KEY_ID")] = ""
+    secret_access_key: Annotated[str, ConfigKey("secret_access_key", "text", "instead of AWS_SECRET_ACCESS_KEY")] = ""
+    session_token: Annotated[str, ConfigKey("session_token", "text", "instead of AWS_SESSION_TOKEN, for temporary keys given here")] = ""
+    region: Annotated[str, ConfigKey("region", "text", "instead of AWS_REGION")] = ""
+    endpoint_url: Annotated[str, ConfigKey("endpoint_url", "text", "instead of AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL")] = ""
+    ca_bundle: Annotated[str, ConfigKey("ca_bundle", "text", "PEM file of the certificates to trust, instead of AWS_CA_BUNDLE")] = ""
 
     @property
     def settings(self) -> dict[str, str]:
@@ -135,37 +141,41 @@ class ScrubConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Scrubs."""
 
     archive_wait_us: Annotated[
-        int, Key("archive_wait", "duration", "how long a scrub waits for the archive to reach its SEAL before it says `unverified`")
+        int, ConfigKey("archive_wait", "duration", "how long a scrub waits for the archive to reach its SEAL before it says `unverified`")
     ] = 60_000_000
-    pin_wait_us: Annotated[int, Key("pin_wait", "duration", "how long a scrub waits for a replica to pin its tree at the SEAL")] = (
+    pin_wait_us: Annotated[int, ConfigKey("pin_wait", "duration", "how long a scrub waits for a replica to pin its tree at the SEAL")] = (
         30_000_000
     )
-    heal_wait_us: Annotated[int, Key("heal_wait", "duration", "how long a scrub waits for running heals before it compares")] = 60_000_000
-    rate_bytes: Annotated[int, Key("rate", "size", "bytes per second read from one copy; 0: no bound")] = 0
+    heal_wait_us: Annotated[int, ConfigKey("heal_wait", "duration", "how long a scrub waits for running heals before it compares")] = (
+        60_000_000
+    )
+    rate_bytes: Annotated[int, ConfigKey("rate", "size", "bytes per second read from one copy; 0: no bound")] = 0
 
 
 class TablesConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Tables created from now on."""
 
     initial_partitions: Annotated[
-        int, Key("initial_partitions", "count", "the hash range of a new table is split evenly into so many", 1, 1024)
+        int, ConfigKey("initial_partitions", "count", "the hash range of a new table is split evenly into so many", 1, 1024)
     ] = 1
 
 
 class ConsensusConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Replication groups."""
 
-    support_interval_us: Annotated[int, Key("support_interval", "duration", "between two messages asking a node for support", 10_000)] = (
-        250_000
-    )
-    lease_us: Annotated[int, Key("lease", "duration", "D: how long a node's support holds from receipt", 100_000)] = 1_500_000
+    support_interval_us: Annotated[
+        int, ConfigKey("support_interval", "duration", "between two messages asking a node for support", 10_000)
+    ] = 250_000
+    lease_us: Annotated[int, ConfigKey("lease", "duration", "D: how long a node's support holds from receipt", 100_000)] = 1_500_000
     max_clock_offset_us: Annotated[
         int,
-        Key("max_clock_offset", "duration", "a node whose clock is further off is refused; the ± printed with every restore plan", 1_000),
+        ConfigKey(
+            "max_clock_offset", "duration", "a node whose clock is further off is refused; the ± printed with every restore plan", 1_000
+        ),
     ] = 500_000
     clock_ahead_accepted_us: Annotated[
         int,
-        Key(
+        ConfigKey(
             "clock_ahead_accepted",
             "duration",
             "how far the cluster's time may be ahead of this machine's clock, once that ran ahead and was set right (runbooks/clock-ahead.md)",
@@ -177,44 +187,50 @@ class ConsensusConfig(msgspec.Struct, frozen=True, kw_only=True):
 class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Write-ahead log and B-trees."""
 
-    checkpoint_bytes: Annotated[int, Key("checkpoint_bytes", "size", "a replica checkpoints when its overlay reaches this size", 4096)] = (
-        8 << 20
+    checkpoint_bytes: Annotated[
+        int, ConfigKey("checkpoint_bytes", "size", "a replica checkpoints when its overlay reaches this size", 4096)
+    ] = 8 << 20
+    checkpoint_age_us: Annotated[int, ConfigKey("checkpoint_age", "duration", "and when its oldest change reaches this age", 10_000)] = (
+        1_000_000
     )
-    checkpoint_age_us: Annotated[int, Key("checkpoint_age", "duration", "and when its oldest change reaches this age", 10_000)] = 1_000_000
-    wal_file_bytes: Annotated[int, Key("wal_file", "size", "size of one WAL file; files are recycled", 1 << 20, 1 << 30)] = 16 << 20
+    wal_file_bytes: Annotated[int, ConfigKey("wal_file", "size", "size of one WAL file; files are recycled", 1 << 20, 1 << 30)] = 16 << 20
     wal_limit_bytes: Annotated[
         int,
-        Key(
+        ConfigKey(
             "wal_limit",
             "size",
             "the WAL of a node grows to this while the store is down; then writes are refused, history never dropped",
             1 << 22,
         ),
     ] = 4 << 30
-    wal_reserve_bytes: Annotated[int, Key("wal_reserve", "size", "part of the limit kept for control records")] = 64 << 20
+    wal_reserve_bytes: Annotated[int, ConfigKey("wal_reserve", "size", "part of the limit kept for control records")] = 64 << 20
 
 
 class PitrConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Point-in-time recovery."""
 
-    default: Annotated[bool, Key("default", "switch", "what the API says of new tables; archiving is always on")] = True
-    days: Annotated[int, Key("days", "count", "length of the window in days", 1, 35)] = 35
+    default: Annotated[bool, ConfigKey("default", "switch", "what the API says of new tables; archiving is always on")] = True
+    days: Annotated[int, ConfigKey("days", "count", "length of the window in days", 1, 35)] = 35
     archive_wait_us: Annotated[
-        int, Key("archive_wait", "duration", "a restore to a moment after `latest` waits this long for the archive to reach it")
+        int, ConfigKey("archive_wait", "duration", "a restore to a moment after `latest` waits this long for the archive to reach it")
     ] = 60_000_000
-    parallel: Annotated[int, Key("parallel", "count", "partitions rebuilt at once", 1, 64)] = 2
+    parallel: Annotated[int, ConfigKey("parallel", "count", "partitions rebuilt at once", 1, 64)] = 2
 
 
 class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What one client may cost."""
 
-    connections: Annotated[int, Key("connections", "count", "open client connections", 1, 1 << 20)] = 1024
-    request_bytes: Annotated[int, Key("request_bytes", "size", "longest request body", 1 << 20)] = 16 << 20
-    header_timeout_us: Annotated[int, Key("header_timeout", "duration", "a request's headers must arrive within this", 1_000_000)] = (
+    connections: Annotated[int, ConfigKey("connections", "count", "open client connections", 1, 1 << 20)] = 1024
+    request_bytes: Annotated[int, ConfigKey("request_bytes", "size", "longest request body", 1 << 20)] = 16 << 20
+    header_timeout_us: Annotated[int, ConfigKey("header_timeout", "duration", "a request's headers must arrive within this", 1_000_000)] = (
         10_000_000
     )
-    body_timeout_us: Annotated[int, Key("body_timeout", "duration", "a request's body must arrive within this", 1_000_000)] = 30_000_000
-    idle_timeout_us: Annotated[int, Key("idle_timeout", "duration", "a silent connection is closed after this", 1_000_000)] = 120_000_000
+    body_timeout_us: Annotated[int, ConfigKey("body_timeout", "duration", "a request's body must arrive within this", 1_000_000)] = (
+        30_000_000
+    )
+    idle_timeout_us: Annotated[int, ConfigKey("idle_timeout", "duration", "a silent connection is closed after this", 1_000_000)] = (
+        120_000_000
+    )
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -257,7 +273,7 @@ class Field:
 
     section: str
     attribute: str
-    key: Key
+    key: ConfigKey
     default: Any
 
     @property
@@ -276,7 +292,7 @@ def fields() -> Mapping[str, Field]:
     for section, kind in typing.get_type_hints(Config).items():
         defaults = kind()
         for attribute, hint in typing.get_type_hints(kind, include_extras=True).items():
-            key = next(extra for extra in hint.__metadata__ if isinstance(extra, Key))
+            key = next(extra for extra in hint.__metadata__ if isinstance(extra, ConfigKey))
             entry = Field(section, attribute, key, getattr(defaults, attribute))
             found[entry.dotted] = entry
     return found

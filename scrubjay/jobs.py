@@ -9,7 +9,7 @@ from typing import Any
 
 from scrubjay.base.env import Env, Future
 from scrubjay.base.errors import Internal, ScrubjayError, Unavailable
-from scrubjay.output import Failure, failure_of
+from scrubjay.output import VerbFailure, failure_of
 from scrubjay.server.ports import ProgressSink, Report
 
 RUNNING_MAX = 16
@@ -30,7 +30,7 @@ class Job:
     progress: dict[str, Any] = field(default_factory=dict)
     finished_us: int | None = None
     result: Report | None = None
-    failure: Failure | None = None
+    failure: VerbFailure | None = None
 
 
 class JobBoard:
@@ -65,7 +65,7 @@ class JobBoard:
             await before.ended
         try:
             job.result = await work(job.progress.update)
-        except Failure as failure:
+        except VerbFailure as failure:
             job.failure = failure
         except ScrubjayError as error:
             job.failure = failure_of(error, asked=job.kind)

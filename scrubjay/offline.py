@@ -20,7 +20,7 @@ from scrubjay.base.real.rand import RealRand
 from scrubjay.base.real.stores import open_store
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.config import Config
-from scrubjay.output import FAILED, USAGE, Failure
+from scrubjay.output import FAILED, USAGE, VerbFailure
 from scrubjay.progress import Progress, told
 
 WORK = "verify"
@@ -74,7 +74,7 @@ async def _cluster(store: ObjectStore, asked: str | None) -> str:
     if asked in present:
         return str(asked)
     if not present or asked is not None:
-        raise Failure(
+        raise VerbFailure(
             "no such archive",
             code="ResourceNotFound",
             exit_code=FAILED,
@@ -83,7 +83,7 @@ async def _cluster(store: ObjectStore, asked: str | None) -> str:
             next_step="check the URL, the bucket's name and the credentials",
         )
     if len(present) > 1:
-        raise Failure(
+        raise VerbFailure(
             "several clusters wrote there",
             code="Ambiguous",
             exit_code=USAGE,
@@ -106,7 +106,7 @@ async def _table(store: ObjectStore, cluster: str, asked: str) -> str:
     if len(named) == 1:
         return next(iter(named))
     if not named:
-        raise Failure(
+        raise VerbFailure(
             "no such table",
             code="ResourceNotFound",
             exit_code=FAILED,
@@ -114,7 +114,7 @@ async def _table(store: ObjectStore, cluster: str, asked: str) -> str:
             found="no such name or id in the archive",
             next_step="leave --table out",
         )
-    raise Failure(
+    raise VerbFailure(
         "several tables had that name",
         code="Ambiguous",
         exit_code=USAGE,

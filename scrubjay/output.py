@@ -38,7 +38,7 @@ def merge_exits(codes: Iterable[int]) -> int:
     return next((code for code in (MISMATCH, FAILED, INCOMPLETE) if code in found), DONE)
 
 
-class Failure(Exception):
+class VerbFailure(Exception):
     """A verb ends without (or with a partial) report. `error` is the JSON `error` object; body: fields that are known all the same."""
 
     def __init__(
@@ -85,7 +85,7 @@ _NEXT_LOCAL = {
 """The same where none does: at a start, or for a verb that works alone."""
 
 
-def failure_of(error: ScrubjayError, *, asked: str | None = None, local: bool = False) -> Failure:
+def failure_of(error: ScrubjayError, *, asked: str | None = None, local: bool = False) -> VerbFailure:
     """The answer for an error of ours. Its fields `asked`, `found`, `next` are taken over; the others become part of `found`. local: no server was asked."""
     fields = dict(error.fields)
     known = {name: fields.pop(name, None) for name in ("asked", "found", "next")}
@@ -93,7 +93,7 @@ def failure_of(error: ScrubjayError, *, asked: str | None = None, local: bool = 
     body = fields.pop("body", None)
     facts = ", ".join(f"{name}={value}" for name, value in sorted(fields.items()))
     found = "; ".join(str(part) for part in (known["found"], facts) if part) or None
-    return Failure(
+    return VerbFailure(
         error.message,
         code=code,
         exit_code=error.exit_code,
@@ -128,10 +128,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 
 
-def failure_of_machine(error: OSError | MemoryError, *, asked: str) -> Failure:
+def failure_of_machine(error: OSError | MemoryError, *, asked: str) -> VerbFailure:
     """The answer when the operating system refuses something: never a bug of ours, and nothing that is known about data."""
     if isinstance(error, MemoryError):
-        return Failure(
+        return VerbFailure(
             "the machine has no more memory", code="Exhausted", exit_code=FAILED, asked=asked, found="out of memory", next_step=_AGAIN
         )
     number = error.errno
@@ -139,7 +139,7 @@ def failure_of_machine(error: OSError | MemoryError, *, asked: str) -> Failure:
     where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
     found = (error.strerror or str(error) or type(error).__name__) + where
     step = _NEXT_OF_ERRNO.get(number or 0, "the system's own log may say more")
-    return Failure("the operating system refused", code=code, exit_code=FAILED, asked=asked, found=found, next_step=step)
+    return VerbFailure("the operating system refused", code=code, exit_code=FAILED, asked=asked, found=found, next_step=step)
 
 
 def answer(

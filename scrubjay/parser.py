@@ -58,7 +58,7 @@ class _VersionAction(argparse.Action):
         raise VersionWanted
 
 
-class Parser(argparse.ArgumentParser):
+class VerbParser(argparse.ArgumentParser):
     """An ArgumentParser that raises instead of leaving the process."""
 
     def __init__(self, *, verb: Verb | None = None, **kwargs: Any) -> None:
@@ -70,25 +70,25 @@ class Parser(argparse.ArgumentParser):
         raise WrongUsage(message, help_text=self.format_help(), verb=self.verb)
 
 
-def build(verbs: Sequence[Verb]) -> tuple[Parser, dict[tuple[str, ...], Parser]]:
+def build(verbs: Sequence[Verb]) -> tuple[VerbParser, dict[tuple[str, ...], VerbParser]]:
     """The parser and each verb's own parser by its words."""
-    root = Parser(
+    root = VerbParser(
         prog="scrubjay",
         description="A replicated, DynamoDB-compatible store whose history cannot silently rot.",
         epilog="scrubjay VERB -h shows an example and the exit codes of a verb.",
     )
     root.add_argument("--version", action=_VersionAction, nargs=0, default=argparse.SUPPRESS, help="show the version and exit")
     _common(root, endpoint=True)
-    top = root.add_subparsers(metavar="VERB", title="verbs", parser_class=Parser)
+    top = root.add_subparsers(metavar="VERB", title="verbs", parser_class=VerbParser)
     groups: dict[str, Any] = {}
-    parsers: dict[tuple[str, ...], Parser] = {}
+    parsers: dict[tuple[str, ...], VerbParser] = {}
     for verb in verbs:
         where = top
         if len(verb.words) == 2:
             if verb.words[0] not in groups:
                 group = top.add_parser(verb.words[0], help=GROUPS[verb.words[0]], description=GROUPS[verb.words[0]])
                 _common(group, endpoint=True)
-                groups[verb.words[0]] = group.add_subparsers(metavar="VERB", title="verbs", parser_class=Parser)
+                groups[verb.words[0]] = group.add_subparsers(metavar="VERB", title="verbs", parser_class=VerbParser)
             where = groups[verb.words[0]]
         parser = where.add_parser(
             verb.words[-1], help=verb.summary, description="\n".join(wrapped(verb.summary)), epilog=_epilog(verb), verb=verb
@@ -125,7 +125,7 @@ def _group_help(group: str, verbs: Sequence[Verb]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _common(parser: Parser, *, endpoint: bool) -> None:
+def _common(parser: VerbParser, *, endpoint: bool) -> None:
     common = parser.add_argument_group("common options")
     common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one JSON object on stdout and nothing else")
     common.add_argument("--quiet", action="store_true", default=argparse.SUPPRESS, help="no progress on stderr")

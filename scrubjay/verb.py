@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class VerbCall:
     """One invocation: the parsed options and what they give access to."""
 
     options: argparse.Namespace
@@ -86,7 +86,7 @@ class Verb:
     exits: Mapping[int, str]
     template: Mapping[str, Any]
     options: Callable[[argparse.ArgumentParser], object]
-    run: Callable[[Call], Result]
+    run: Callable[[VerbCall], Result]
     render: Callable[[Mapping[str, Any]], Sequence[str]]
     talks_to_cluster: bool = True
     interrupted: str = "run the verb again"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.agent_state import AgentOptions
-from scrubjay.archiver.write.claiming import Book, Claiming, Log
+from scrubjay.archiver.write.claiming import ClaimBook, Claiming, Log
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Jobs, ObjectStore
 from scrubjay.base.errors import Unavailable
@@ -55,7 +55,7 @@ async def claim_archive(
     env: Env,
     store: ObjectStore,
     writer: Writer,
-    book: Book,
+    book: ClaimBook,
     sources: Mapping[NodeName, LogSource],
     *,
     patience_s: float,

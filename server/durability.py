@@ -68,7 +68,7 @@ class VerifyRuns:
     async def verify(
         self, *, tables: Sequence[TableId] | None, level: str, budget_us: int | None, max_age_us: int, progress: ProgressSink
     ) -> Report:
-        """See server.ports.VerifyService. One run at a time."""
+        """See server.ports.VerifyPort. One run at a time."""
         async with self._gate:
             self._disk.mkdir(VERIFY_WORK)
             try:
@@ -184,7 +184,7 @@ def _merged(reports: Sequence[VerifyReport]) -> Report:
 
 
 class Durability:
-    """archive, verify, scrub, restore: what the admin API asks. Also what the store asks (storage.control.backups.Durability)."""
+    """archive, verify, scrub, restore: what the admin API asks. Also what the store asks (storage.control.backups.DurabilityPort)."""
 
     def __init__(
         self,
@@ -203,7 +203,7 @@ class Durability:
         return self.archive.window(table)
 
     def hurry(self) -> None:
-        """See storage.control.backups.Durability."""
+        """See storage.control.backups.DurabilityPort."""
         for agent in self._agents:
             agent.closed_soon()
 

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from scrubjay.archiver.read.index import ArchiveIndex
-from scrubjay.archiver.read.status import TableFacts as ArchivedTable
-from scrubjay.archiver.read.status import window_of_table
+from scrubjay.archiver.read.status import ArchivedTable, window_of_table
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Task
@@ -22,13 +21,13 @@ from scrubjay.server.node import RESERVATION_US
 from scrubjay.server.ports import Report
 from scrubjay.server.problems import (
     RULES,
-    ArchiveFacts,
-    CopyFacts,
-    Facts,
-    Found,
-    NodeFacts,
-    PartitionFacts,
-    TableFacts,
+    ArchiveHealth,
+    CopyHealth,
+    FoundProblem,
+    HealthFacts,
+    NodeHealth,
+    PartitionHealth,
+    TableHealth,
     durable,
     exit_of,
     health_of,
@@ -45,7 +44,7 @@ FRESH_US = 200_000
 """Whoever asks meanwhile gets the last look if it is younger than this."""
 LEDGER_S = 10.0
 """Between two looks into the ledger."""
-Named = TypeVar("Named", PartitionFacts, Found)
+Named = TypeVar("Named", PartitionHealth, FoundProblem)
 GONE = ("ArchiveGone", "BucketMissing")
 
 
@@ -61,7 +60,7 @@ class HealthOptions(NamedTuple):
 
 
 class Problem(NamedTuple):
-    found: Found
+    found: FoundProblem
     since_us: int
 
     def as_json(self) -> dict[str, Any]:
@@ -77,7 +76,7 @@ class View(NamedTuple):
     """One look. problems: what has lasted beyond its grace."""
 
     at_us: int
-    facts: Facts
+    facts: HealthFacts
     serves: bool
     durable: bool
     problems: tuple[Problem, ...]
@@ -195,11 +194,11 @@ class Health:
         self._view_boot_us = self._env.clock.boot_us()
         return self._view
 
-    def _facts(self, now_us: int) -> Facts:
+    def _facts(self, now_us: int) -> HealthFacts:
         tables = [table for table in self._control.service.tables() if not _restoring(table)]
         self._status = {name: node.status() for name, node in self._control.ports.items()}
         copies = {(facts.node, facts.partition): facts for facts in self._control.fleet.all_facts()}
-        return Facts(
+        return HealthFacts(
             [self._node(status) for status in self._status.values()],
             [part for table in tables if not _dropped(table) for part in self._partitions(table, copies)],
             [self._table(table, now_us) for table in tables],
@@ -207,8 +206,8 @@ class Health:
             self._options.lag_alarm_us / 1e6,
         )
 
-    def _node(self, status: NodeStatus) -> NodeFacts:
-        return NodeFacts(
+    def _node(self, status: NodeStatus) -> NodeHealth:
+        return NodeHealth(
             status.name,
             status.started,
             None if status.failed is None else str(error_of(status.failed)),
@@ -225,7 +224,7 @@ class Health:
         ahead_us = status.reserved_us - self._env.clock.wall_us()
         return ahead_us / 1e6 if ahead_us > RESERVATION_US + status.offset_us else 0.0
 
-    def _partitions(self, table: TableMeta, known: Mapping[tuple[NodeName, PartitionId], ReplicaFacts]) -> list[PartitionFacts]:
+    def _partitions(self, table: TableMeta, known: Mapping[tuple[NodeName, PartitionId], ReplicaFacts]) -> list[PartitionHealth]:
         found = []
         for info in table.partitions:
             members = self._control.fleet.members(info)
@@ -235,18 +234,18 @@ class Health:
             )
             takers = sum(copy.state != "down" and not self._status[copy.node].full for copy in copies)
             found.append(
-                PartitionFacts(
+                PartitionHealth(
                     table.name,
                     info.partition_id,
                     leader is not None,
                     leader is not None and not self._status[leader].full,
                     takers,
-                    tuple(CopyFacts(copy.node, copy.state, self._heard.why(copy.node, info.partition_id)) for copy in copies),
+                    tuple(CopyHealth(copy.node, copy.state, self._heard.why(copy.node, info.partition_id)) for copy in copies),
                 )
             )
         return found
 
-    def _table(self, table: TableMeta, now_us: int) -> TableFacts:
+    def _table(self, table: TableMeta, now_us: int) -> TableHealth:
         ids = tuple(info.partition_id for info in table.partitions)
         window = window_of_table(self._index, ArchivedTable(table.table_id, table.name, ids))
         archived = [one for one in (self._index.partitions.get((table.table_id, partition)) for partition in ids) if one is not None]
@@ -256,7 +255,7 @@ class Health:
         checks = [self._checks[partition] for partition in ids if partition in self._checks]
         findings = [finding for info in table.partitions for finding in self._control.service.findings(info.partition_id)]
         suspects = [f"{one.kind} in the archive: {name}" for at in ids for name, one in self._index.suspects.of(table.table_id, at).items()]
-        return TableFacts(
+        return TableHealth(
             table.name,
             table.table_id,
             (now_us - table.created_at) / 1e6,
@@ -271,13 +270,13 @@ class Health:
             next((word for word in ("mismatch", "match") if any(found == word for _, found in checks)), None),
         )
 
-    def _archive(self, now_us: int) -> ArchiveFacts:
+    def _archive(self, now_us: int) -> ArchiveHealth:
         state = self._meter.state()
         stopped, why = self._writer.state, self._why_stopped()
         gone = state.code in GONE or stopped == "archive_gone"
         states = [agent.state() for agent in self._agents]
         failing = tuple((state.node, state.trouble.error) for state in states if state.trouble is not None)
-        return ArchiveFacts(
+        return ArchiveHealth(
             self._options.url,
             state.reachable or gone,
             False if gone else None if stopped == "unknown_epoch" else True,
@@ -331,7 +330,7 @@ class Health:
             "problems": [problem.as_json() for problem in view.problems],
         }
 
-    def _node_json(self, facts: NodeFacts, view: View) -> dict[str, Any]:
+    def _node_json(self, facts: NodeHealth, view: View) -> dict[str, Any]:
         status = self._status[NodeName(facts.name)]
         state = "ok" if facts.started else "starting"
         state = "failed" if facts.failed is not None else "full" if facts.full else state
@@ -350,7 +349,7 @@ class Health:
             "version": self._options.version,
         }
 
-    def _table_json(self, facts: TableFacts, parts: Sequence[PartitionFacts], mine: Sequence[Found], at_us: int) -> dict[str, Any]:
+    def _table_json(self, facts: TableHealth, parts: Sequence[PartitionHealth], mine: Sequence[FoundProblem], at_us: int) -> dict[str, Any]:
         proofs = [self._proofs[part.partition] for part in parts if part.partition in self._proofs]
         proven = [proof.at_us for proof in proofs if proof.verdict == "match"]
         oldest_us = min(proven) if len(proven) == len(parts) else at_us - int(facts.age_s * 1e6)

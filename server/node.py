@@ -41,7 +41,7 @@ class WalSizes(NamedTuple):
     reserve: int
 
 
-class Told(NamedTuple):
+class NodeListeners(NamedTuple):
     """Who hears what a node has to say. state(node, partition or None, state, reason)."""
 
     finding: Callable[[Finding], None]
@@ -83,7 +83,7 @@ def open_node(
     options: StorageOptions,
     consensus: ConsensusOptions,
     founding: Founding,
-    told: Told,
+    told: NodeListeners,
     replayed: Callable[[int, int], object] | None = None,
     alone_since_us: int | None = None,
 ) -> RunningNode:
@@ -198,7 +198,7 @@ def keep_noting(env: Env, members: Members, nodes: Sequence[Node]) -> None:
     env.tasks.call_later(NOTE_S, note)
 
 
-def absent_node(*, name: NodeName, number: int, told: Told, failed: ScrubjayError) -> AbsentNode:
+def absent_node(*, name: NodeName, number: int, told: NodeListeners, failed: ScrubjayError) -> AbsentNode:
     """Stands for a node that cannot be opened, or must stay out."""
     told.state(name, None, "failed", f"this node stays out: {failed}")
     return AbsentNode(name=name, number=number, failed=failed)

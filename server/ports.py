@@ -10,20 +10,20 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from scrubjay.base.ids import PartitionId, TableId
-from scrubjay.pitr.target import Asked
+from scrubjay.pitr.target import RestoreTarget
 from scrubjay.storage.catalogue import TableMeta
 
 Report = dict[str, Any]
 ProgressSink = Callable[[dict[str, Any]], None]
 
 
-class ArchiveService(Protocol):
+class ArchiverPort(Protocol):
     async def status(self, tables: Sequence[TableMeta]) -> Report:
         """`tables[]` and `store`. Never raises because the store is unreachable: that is in the report, exit 1."""
         ...
 
 
-class VerifyService(Protocol):
+class VerifyPort(Protocol):
     async def verify(
         self, *, tables: Sequence[TableId] | None, level: str, budget_us: int | None, max_age_us: int, progress: ProgressSink
     ) -> Report:
@@ -31,7 +31,7 @@ class VerifyService(Protocol):
         ...
 
 
-class ScrubService(Protocol):
+class ScrubPort(Protocol):
     async def run(self, *, tables: Sequence[TableId] | None, partition: PartitionId | None, progress: ProgressSink) -> Report:
         """One scrub; a second caller waits until the first is done."""
         ...
@@ -41,12 +41,12 @@ class ScrubService(Protocol):
         ...
 
 
-class RestoreService(Protocol):
+class RestorePort(Protocol):
     """Restores are remembered durably: they survive the server. A report has `to`, `state` (running | published | failed | differs | cancelled), `at`, …"""
 
-    async def plan(self, source: TableMeta, to: str, asked: Asked) -> Report: ...
+    async def plan(self, source: TableMeta, to: str, asked: RestoreTarget) -> Report: ...
 
-    async def start(self, source: TableMeta, to: str, asked: Asked) -> Report:
+    async def start(self, source: TableMeta, to: str, asked: RestoreTarget) -> Report:
         """Start, or attach to the unfinished restore of the same source, target and instant. Raises Unsafe, Conflict."""
         ...
 

@@ -53,7 +53,7 @@ RULES: dict[str, Rule] = {
 """Every kind of problem. Kinds are never renamed: alarms name them."""
 
 
-class NodeFacts(NamedTuple):
+class NodeHealth(NamedTuple):
     """why: the reason given with its last change of state. used, limit, file: bytes of its WAL. free: of its disk, None: not known. failed: why, or None.
     ahead_s: how far its time stamps run ahead of this machine's clock, beyond what is ordinary; 0 if they do not."""
 
@@ -69,7 +69,7 @@ class NodeFacts(NamedTuple):
     ahead_s: float = 0.0
 
 
-class CopyFacts(NamedTuple):
+class CopyHealth(NamedTuple):
     """state: as storage.service_port.Copy has it. why: the reason given with its last change of state."""
 
     node: str
@@ -77,7 +77,7 @@ class CopyFacts(NamedTuple):
     why: str
 
 
-class PartitionFacts(NamedTuple):
+class PartitionHealth(NamedTuple):
     """table: its name. led: a leader serves. roomy: that leader's node takes writes. takers: members whose node runs and has room."""
 
     table: str
@@ -85,7 +85,7 @@ class PartitionFacts(NamedTuple):
     led: bool
     roomy: bool
     takers: int
-    copies: tuple[CopyFacts, ...]
+    copies: tuple[CopyHealth, ...]
 
     @property
     def serves(self) -> bool:
@@ -93,7 +93,7 @@ class PartitionFacts(NamedTuple):
         return self.led and self.roomy and self.takers * 2 > len(self.copies)
 
 
-class ArchiveFacts(NamedTuple):
+class ArchiveHealth(NamedTuple):
     """present: our own objects are there, None: not looked yet. stopped: why nothing is written, "" if it may be: fenced | diverged | unknown_epoch |
     archive_gone; why: in words. last_error, since_us: of the store, None while there is none. agents: (node, error) of those that cannot go on."""
 
@@ -112,7 +112,7 @@ class ArchiveFacts(NamedTuple):
     """What stands of the last verifies outside of any table; None without one."""
 
 
-class TableFacts(NamedTuple):
+class TableHealth(NamedTuple):
     """A table of users, or the metadata group. age_s: since it was created. lag_s: None while no window is proven. holes, forks: places, for people.
     findings: kept since the last scrub that reported some. verdict: of its last scrub, None without one. dropped: only its history counts.
     verified_us, verify: when each of its partitions had been verified at least once since, and what stands of that; None without one."""
@@ -131,15 +131,15 @@ class TableFacts(NamedTuple):
     verify: str | None = None
 
 
-class Facts(NamedTuple):
-    nodes: Sequence[NodeFacts]
-    partitions: Sequence[PartitionFacts]
-    tables: Sequence[TableFacts]
-    archive: ArchiveFacts
+class HealthFacts(NamedTuple):
+    nodes: Sequence[NodeHealth]
+    partitions: Sequence[PartitionHealth]
+    tables: Sequence[TableHealth]
+    archive: ArchiveHealth
     lag_alarm_s: float
 
 
-class Found(NamedTuple):
+class FoundProblem(NamedTuple):
     """A problem as the rules find it. subject: of which thing; with the kind it says that it is the same problem as before. since_us: if the facts know."""
 
     kind: str
@@ -149,7 +149,7 @@ class Found(NamedTuple):
     since_us: int | None = None
 
 
-def problems(facts: Facts) -> Iterator[Found]:
+def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
     """All that is wrong, what stops tables first."""
     out = {node.name for node in facts.nodes if node.failed is not None or not node.started}
     for part in facts.partitions:
@@ -161,99 +161,109 @@ def problems(facts: Facts) -> Iterator[Found]:
     yield from _archive(facts)
 
 
-def serving(facts: Facts) -> bool:
+def serving(facts: HealthFacts) -> bool:
     """Reads and writes would be served, everywhere."""
     return all(part.serves for part in facts.partitions)
 
 
-def _partition(part: PartitionFacts, out: set[str]) -> Iterator[Found]:
+def _partition(part: PartitionHealth, out: set[str]) -> Iterator[FoundProblem]:
     """out: nodes that are a problem themselves; their copies need no line each."""
     where = f"table {part.table}, partition {part.partition}"
     if not part.led:
-        yield Found("no-leader", part.partition, f"{where}: no leader, so no writes and no consistent reads", part.table)
+        yield FoundProblem("no-leader", part.partition, f"{where}: no leader, so no writes and no consistent reads", part.table)
     for copy in part.copies:
         if copy.state != "ok" and copy.node not in out:
             why = f": {copy.why}" if copy.why else ""
-            yield Found(
+            yield FoundProblem(
                 f"copy-{copy.state}", f"{part.partition} {copy.node}", f"{where}: the copy on {copy.node} is {copy.state}{why}", part.table
             )
 
 
-def _node(node: NodeFacts) -> Iterator[Found]:
+def _node(node: NodeHealth) -> Iterator[FoundProblem]:
     if node.failed is not None:
-        yield Found("node-failed", node.name, f"node {node.name} has stopped: {node.failed}")
+        yield FoundProblem("node-failed", node.name, f"node {node.name} has stopped: {node.failed}")
         return
     if not node.started:
-        yield Found("node-not-started", node.name, f"node {node.name} has not started{f': {node.why}' if node.why else ''}")
+        yield FoundProblem("node-not-started", node.name, f"node {node.name} has not started{f': {node.why}' if node.why else ''}")
         return
     if node.full:
-        yield Found("node-full", node.name, f"node {node.name} takes no writes: {node.why or 'its log has no room'}")
+        yield FoundProblem("node-full", node.name, f"node {node.name} takes no writes: {node.why or 'its log has no room'}")
     elif node.used > WAL_NEAR_SHARE * node.limit:
         share = f"{100 * node.used // node.limit} % of its {_size(node.limit)}"
-        yield Found("wal-near-limit", node.name, f"the log of node {node.name} holds {share}: writes are refused when it is full")
+        yield FoundProblem("wal-near-limit", node.name, f"the log of node {node.name} holds {share}: writes are refused when it is full")
     if node.ahead_s > 0:
-        yield Found("clock-ahead", node.name, f"time stamps of node {node.name} run {_seconds(node.ahead_s)} ahead of this machine's clock")
+        yield FoundProblem(
+            "clock-ahead", node.name, f"time stamps of node {node.name} run {_seconds(node.ahead_s)} ahead of this machine's clock"
+        )
     if node.free is not None and node.free < DISK_LOW_FILES * node.file and not node.full:
-        yield Found("disk-low", node.name, f"the disk of node {node.name} has {_size(node.free)} left")
+        yield FoundProblem("disk-low", node.name, f"the disk of node {node.name} has {_size(node.free)} left")
 
 
-def _table(table: TableFacts) -> Iterator[Found]:
+def _table(table: TableHealth) -> Iterator[FoundProblem]:
     if table.holes:
-        yield Found("archive-hole", table.table_id, f"table {table.name}: history is missing: {_some(table.holes)}", table.name)
+        yield FoundProblem("archive-hole", table.table_id, f"table {table.name}: history is missing: {_some(table.holes)}", table.name)
     if table.forks:
-        yield Found("archive-fork", table.table_id, f"table {table.name}: two histories of the same LSNs: {_some(table.forks)}", table.name)
+        yield FoundProblem(
+            "archive-fork", table.table_id, f"table {table.name}: two histories of the same LSNs: {_some(table.forks)}", table.name
+        )
     if table.findings:
-        yield Found("finding", table.table_id, f"table {table.name}: found outside a scrub: {_some(table.findings)}", table.name)
+        yield FoundProblem("finding", table.table_id, f"table {table.name}: found outside a scrub: {_some(table.findings)}", table.name)
     if table.verdict == "mismatch" and not table.dropped:
-        yield Found("scrub-mismatch", table.table_id, f"table {table.name}: the last scrub ended with mismatch", table.name)
+        yield FoundProblem("scrub-mismatch", table.table_id, f"table {table.name}: the last scrub ended with mismatch", table.name)
     if table.verify == "mismatch":
-        yield Found("verify-mismatch", table.table_id, f"table {table.name}: the last verify found damage in its archive", table.name)
+        yield FoundProblem(
+            "verify-mismatch", table.table_id, f"table {table.name}: the last verify found damage in its archive", table.name
+        )
 
 
-def _archive(facts: Facts) -> Iterator[Found]:
+def _archive(facts: HealthFacts) -> Iterator[FoundProblem]:
     archive = facts.archive
     said = f": {told}" if (told := archive.last_error or archive.why) else ""
     if archive.present is False:
-        yield Found("archive-gone", archive.url, f"the archive {archive.url} was there and is gone{said}", since_us=archive.since_us)
+        yield FoundProblem("archive-gone", archive.url, f"the archive {archive.url} was there and is gone{said}", since_us=archive.since_us)
     elif not archive.reachable:
-        yield Found("archive-unreachable", archive.url, f"the archive {archive.url} cannot be reached{said}", since_us=archive.since_us)
+        yield FoundProblem(
+            "archive-unreachable", archive.url, f"the archive {archive.url} cannot be reached{said}", since_us=archive.since_us
+        )
     if archive.findings:
-        yield Found("finding", archive.url, f"the archive {archive.url} holds damage: {_some(archive.findings)}")
+        yield FoundProblem("finding", archive.url, f"the archive {archive.url} holds damage: {_some(archive.findings)}")
     if archive.verify == "mismatch":
-        yield Found("verify-mismatch", archive.url, f"the archive {archive.url}: the last verify found damage outside of any table")
+        yield FoundProblem("verify-mismatch", archive.url, f"the archive {archive.url}: the last verify found damage outside of any table")
     answers = archive.reachable and archive.present is not False
     if archive.stopped in ("fenced", "diverged"):
-        yield Found(f"archive-{archive.stopped}", archive.url, f"nothing is archived any more: {archive.why}")
+        yield FoundProblem(f"archive-{archive.stopped}", archive.url, f"nothing is archived any more: {archive.why}")
     elif archive.stopped == "unknown_epoch" and answers:
-        yield Found("archive-unclaimed", archive.url, f"nothing is archived yet: who may write to {archive.url} is not known{said}")
+        yield FoundProblem("archive-unclaimed", archive.url, f"nothing is archived yet: who may write to {archive.url} is not known{said}")
     elif answers:
         for node, error in archive.agents:
-            yield Found("archive-agent", node, f"the archive agent of node {node} cannot go on: {error}")
+            yield FoundProblem("archive-agent", node, f"the archive agent of node {node} cannot go on: {error}")
     for table in (one for one in facts.tables if not one.dropped):
         if table.lag_s is None and table.age_s > facts.lag_alarm_s:
-            yield Found(
+            yield FoundProblem(
                 "archive-lags",
                 table.table_id,
                 f"table {table.name}: no proven window yet, {_seconds(table.age_s)} after it was made",
                 table.name,
             )
         elif table.lag_s is not None and table.lag_s > facts.lag_alarm_s:
-            yield Found("archive-lags", table.table_id, f"table {table.name}: the archive is {_seconds(table.lag_s)} behind", table.name)
+            yield FoundProblem(
+                "archive-lags", table.table_id, f"table {table.name}: the archive is {_seconds(table.lag_s)} behind", table.name
+            )
 
 
-def health_of(found: Sequence[Found], *, serves: bool) -> str:
+def health_of(found: Sequence[FoundProblem], *, serves: bool) -> str:
     """One word."""
     return DOWN if not serves else DEGRADED if found else OK
 
 
-def exit_of(found: Sequence[Found], *, serves: bool) -> int:
+def exit_of(found: Sequence[FoundProblem], *, serves: bool) -> int:
     """0 all well; 2 rot, hole, fork or lost archive; 3 anything else."""
     if any(RULES[one.kind].found for one in found):
         return 2
     return 0 if serves and not found else 3
 
 
-def durable(facts: Facts, *, now_us: int) -> bool:
+def durable(facts: HealthFacts, *, now_us: int) -> bool:
     """What is written is being archived: the store is reachable (or has not been for less than the alarm), present, ours alone."""
     archive = facts.archive
     long = archive.since_us is not None and now_us - archive.since_us > facts.lag_alarm_s * 1e6

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from scrubjay.archiver.format.layout import ClosedKey, IdentityKey, build, closed_prefix, parse
-from scrubjay.archiver.read.index import Archived, ArchiveIndex
-from scrubjay.archiver.read.status import StoreFacts, TableFacts, archive_status, window_of_table
+from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
+from scrubjay.archiver.read.status import ArchivedTable, StoreFacts, archive_status, window_of_table
 from scrubjay.archiver.read.suspects import Suspect
 from scrubjay.archiver.verify.report import is_gone
 from scrubjay.archiver.write.agent import ArchiveAgent
@@ -41,7 +41,7 @@ PRESENCE_PATIENCE_S = 10.0
 Log = Callable[[str], None]
 
 
-class Book(Protocol):
+class WindowBook(Protocol):
     """Keeps over restarts which objects of the archive were found bad, and which closed objects were there (scrubber.ledger). Raises Unavailable."""
 
     async def newest(self, prefix: str) -> str | None: ...
@@ -68,7 +68,7 @@ class Windows:
         self._look: Task[ScrubjayError | None] | None = None
         self._failed: tuple[str, int] | None = None
         """What the last look met, and since when one has been failing."""
-        self.book: Book | None = None
+        self.book: WindowBook | None = None
         self._unkept = False
         self._expected = False
         self._closed_look_us = self._closed_kept_us = self._turn = 0
@@ -196,15 +196,15 @@ class Windows:
             self._log(f"the archive could not be followed: {error}")
         self._failed = (str(error), self._env.clock.wall_us() if self._failed is None else self._failed[1])
 
-    def archived(self) -> list[Archived]:
+    def archived(self) -> list[KnownArchived]:
         """What the nodes of this process know to be archived, by partition."""
         return [] if self.control is None else archived_here(self.control)
 
-    def _archived_of(self, partitions: Iterable[PartitionId]) -> list[Archived]:
+    def _archived_of(self, partitions: Iterable[PartitionId]) -> list[KnownArchived]:
         return [] if self.control is None else [found for one in partitions if (found := _archived_of(self.control, one)) is not None]
 
     def window(self, table: TableMeta) -> tuple[int, int] | None:
-        """See storage.control.backups.Durability."""
+        """See storage.control.backups.DurabilityPort."""
         found = window_of_table(self.index, _facts(table, None))
         if found.earliest_us is None or found.latest_us is None:
             return None
@@ -275,9 +275,9 @@ class Windows:
         return None
 
 
-def archived_here(control: Control) -> list[Archived]:
+def archived_here(control: Control) -> list[KnownArchived]:
     """Every partition that a node holds, or whose end the catalogue knows, with the LSN up to which it was archived."""
-    found: list[Archived] = []
+    found: list[KnownArchived] = []
     copies = _by_partition(control)
     tables = {table.table_id: table for table in (*control.service.tables(), control.system)}
     for table in tables.values():
@@ -288,7 +288,7 @@ def archived_here(control: Control) -> list[Archived]:
                 known.append((finals[info.partition_id].lsn, bytes.fromhex(finals[info.partition_id].chain)))
             if known:
                 lsn, chain = max(known, key=_further)
-                found.append(Archived(table.table_id, info.partition_id, lsn, chain))
+                found.append(KnownArchived(table.table_id, info.partition_id, lsn, chain))
     return found
 
 
@@ -299,13 +299,13 @@ def _by_partition(control: Control) -> dict[PartitionId, list[ReplicaFacts]]:
     return found
 
 
-def _archived_of(control: Control, partition: PartitionId) -> Archived | None:
+def _archived_of(control: Control, partition: PartitionId) -> KnownArchived | None:
     """One partition, as its nodes know it."""
     copies = control.fleet.facts(partition)
     if not copies:
         return None
     lsn, chain = max([_end(facts) for facts in copies], key=_further)
-    return Archived(copies[0].table, partition, lsn, chain)
+    return KnownArchived(copies[0].table, partition, lsn, chain)
 
 
 def _further(end: tuple[int, bytes | None]) -> tuple[int, bool]:
@@ -317,10 +317,10 @@ def _end(facts: ReplicaFacts) -> tuple[int, bytes | None]:
     return facts.archived, facts.archived_chain or None
 
 
-def _facts(table: TableMeta, control: Control | None) -> TableFacts:
+def _facts(table: TableMeta, control: Control | None) -> ArchivedTable:
     partitions = tuple(info.partition_id for info in table.partitions)
     if control is None:
-        return TableFacts(table.table_id, table.name, partitions, table.dropped_at)
+        return ArchivedTable(table.table_id, table.name, partitions, table.dropped_at)
     unarchived = 0
     counts = {1: 0, 2: 0, 3: 0}
     known = False
@@ -332,4 +332,4 @@ def _facts(table: TableMeta, control: Control | None) -> TableFacts:
             unarchived += best.unarchived
             for number in (1, 2, 3):
                 counts[number] += best.archived_by[number - 1]
-    return TableFacts(table.table_id, table.name, partitions, table.dropped_at, unarchived, counts if known else None)
+    return ArchivedTable(table.table_id, table.name, partitions, table.dropped_at, unarchived, counts if known else None)

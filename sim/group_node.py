@@ -21,10 +21,10 @@ from scrubjay.storage.consensus.group import Group
 from scrubjay.storage.consensus.group_config import GroupConfig, GroupStart
 from scrubjay.storage.consensus.liveness import Liveness
 from scrubjay.storage.consensus.membership import Membership
-from scrubjay.storage.consensus.messages import Chosen, Shell, decode_frame
+from scrubjay.storage.consensus.messages import Chosen, ShellMessage, decode_frame
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.consensus.ready import Envelope, Now
-from scrubjay.storage.log.record import Kind, Record, encode, owner_tag
+from scrubjay.storage.log.record import Record, RecordKind, encode, owner_tag
 from scrubjay.storage.node.post import Post
 from scrubjay.storage.node.turn import Turn
 from scrubjay.storage.wal import port as wal
@@ -134,7 +134,7 @@ class Replica:
 
     def install_from(self, leader: Member) -> None:
         """The log no longer reaches back to what is lacking here: ask for the leader's registers."""
-        self.node.boxes.node([Envelope(leader.node, Shell("snapshot?", self.partition.encode()))])
+        self.node.boxes.node([Envelope(leader.node, ShellMessage("snapshot?", self.partition.encode()))])
 
     def log_failed(self, error: Corrupt) -> None:
         """The reduced log never rots."""
@@ -166,7 +166,11 @@ class Replica:
         full = Write(write.id, self.spec_chain, write.key, write.value, closed)
         lsn = self.group.next_lsn
         record = encode(
-            owner=self.owner, lsn=lsn, stamp=stamp, kind=Kind.DATA if write.id else Kind.NOOP, payload=msgspec.msgpack.encode(full)
+            owner=self.owner,
+            lsn=lsn,
+            stamp=stamp,
+            kind=RecordKind.DATA if write.id else RecordKind.NOOP,
+            payload=msgspec.msgpack.encode(full),
         )
         self.group.propose((record,))
         self._speculate(record)
@@ -380,7 +384,7 @@ class GroupNode:
             return
         now = self.now()
         for message in frame.node:
-            if isinstance(message, Shell):
+            if isinstance(message, ShellMessage):
                 self._on_shell(frame.sender, message, now)
             else:
                 self.boxes.node(self.liveness.step(frame.sender, message, now))
@@ -399,11 +403,11 @@ class GroupNode:
             for replica in self.replicas.values():
                 replica.group.on_liveness(now)
 
-    def _on_shell(self, sender: int, message: Shell, now: Now) -> None:
+    def _on_shell(self, sender: int, message: ShellMessage, now: Now) -> None:
         if message.kind == "snapshot?":
             replica = self.replicas[PartitionId(message.body.decode())]
             body = msgspec.msgpack.encode((replica.partition, msgspec.msgpack.encode(replica.tree)))
-            self.boxes.node([Envelope(sender, Shell("snapshot", body))])
+            self.boxes.node([Envelope(sender, ShellMessage("snapshot", body))])
         elif message.kind == "snapshot":
             partition, raw = msgspec.msgpack.decode(message.body, type=tuple[str, bytes])
             replica = self.replicas[PartitionId(partition)]

@@ -48,7 +48,7 @@ class SealedSegment(NamedTuple):
     suspect: bool
 
 
-class History(NamedTuple):
+class ArchivedHistory(NamedTuple):
     """What a leader's log says of the archive. archived, archived_first, archived_chain: the newest segment that the log knows to be archived (its first LSN
     0 and its chain empty: not known). sealed: (last LSN, chain, SHA-256 of the records) of every segment above, rising. last_seal, chain: the newest seal applied."""
 
@@ -161,7 +161,7 @@ class LogSource(Protocol):
         """A finding about an object of the archive that is not a generation of one of our segments."""
         ...
 
-    def history(self, partition: PartitionId) -> History | None:
+    def history(self, partition: PartitionId) -> ArchivedHistory | None:
         """Where this member's log and the archive must meet; None unless it leads, with everything chosen before its term applied."""
         ...
 

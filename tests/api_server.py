@@ -24,7 +24,7 @@ from scrubjay.base.real.rand import RealRand
 from scrubjay.storage.api import limits
 from scrubjay.storage.api.api import DynamoApi
 from scrubjay.storage.api.memory import MemoryBackend
-from scrubjay.storage.api.sigv4 import Key
+from scrubjay.storage.api.sigv4 import AccessKey
 from tests.api_model import check_answer
 from tests.fixtures.wait import wait_for
 
@@ -118,7 +118,7 @@ class ApiServer(ApiCaller):
     def __init__(
         self,
         *,
-        keys: Mapping[str, Key] | None = None,
+        keys: Mapping[str, AccessKey] | None = None,
         http_limits: HttpLimits = limits.HTTP,
         backend_options: Mapping[str, Any] | None = None,
     ) -> None:

@@ -20,7 +20,7 @@ VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class BaseOrigin:
     """Where a base came from when it is not this partition's own log: a restore to `at_us` (microseconds, inclusive) of these partitions."""
 
     cluster: str
@@ -50,7 +50,7 @@ class BaseManifest:
     generation: int
     epoch: int
     owner: str
-    origin: Origin | None = None
+    origin: BaseOrigin | None = None
     supersedes: tuple[Superseded, ...] = ()
 
     def key(self, part: int | None = None) -> BaseKey:
@@ -127,7 +127,7 @@ def decode_base(data: bytes, *, where: str) -> BaseManifest:
         owner=f.uuid("owner"),
         origin=None
         if origin is None
-        else Origin(
+        else BaseOrigin(
             origin.uuid("cluster"), origin.uuid("table"), tuple(str(one) for one in origin.items("partitions")), origin.integer("at")
         ),
         supersedes=tuple(

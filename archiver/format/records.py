@@ -15,20 +15,20 @@ from scrubjay.base.checksum import crc32c_masked, crc32c_raw
 from scrubjay.base.errors import FORGED, Corrupt
 from scrubjay.base.ids import uuid_bytes
 from scrubjay.storage.log import record as records
-from scrubjay.storage.log.record import EFFECT, HEADER, HEADER_SIZE, RECORD_SIZE_MAX, Kind, Seal
+from scrubjay.storage.log.record import EFFECT, HEADER, HEADER_SIZE, RECORD_SIZE_MAX, RecordKind, Seal
 
 _KINDS = frozenset(records.KINDS)
-_SEAL = int(Kind.SEAL)
-_SCHEMA = int(Kind.SCHEMA)
-_DATA = int(Kind.DATA)
-_COMMIT = int(Kind.COMMIT)
+_SEAL = int(RecordKind.SEAL)
+_SCHEMA = int(RecordKind.SCHEMA)
+_DATA = int(RecordKind.DATA)
+_COMMIT = int(RecordKind.COMMIT)
 _KEY = HEADER_SIZE + EFFECT.size
 """Offset of the key of a record's first effect."""
 PLACE_SIZE = 16
 """Bytes of a storage key that say where in the key space it lies."""
 
 
-class Span(NamedTuple):
+class RecordsWalked(NamedTuple):
     """What a pass over a segment's records found. content: records that are content. seal: payload of the last record. low, high: lowest and highest place
     of the records' (first) keys, empty if none has one. schema: payload of a SCHEMA record, empty if there is none."""
 
@@ -74,7 +74,7 @@ def walk(raw: bytes, *, partition: str, first: int, after_stamp: int, where: str
         offset, lsn, stamp = stop, lsn + 1, at
 
 
-def check_records(raw: bytes, *, partition: str, first: int, last: int, where: str, after_stamp: int = 0) -> Span:
+def check_records(raw: bytes, *, partition: str, first: int, last: int, where: str, after_stamp: int = 0) -> RecordsWalked:
     """Check all records of one segment. Raises Corrupt."""
     content, first_stamp, lsn, stamp, kind, begin = 0, 0, first - 1, 0, 0, 0
     low, high, schema = b"", b"", b""
@@ -98,7 +98,7 @@ def check_records(raw: bytes, *, partition: str, first: int, last: int, where: s
     if kind != _SEAL:
         raise Corrupt("the segment's last record is no seal", kind=FORGED, what="segment", where=where, lsn=last)
     seal = seal_of(raw, begin, first=first, where=where)
-    return Span(first, last, first_stamp, stamp, content, seal, low, high, schema)
+    return RecordsWalked(first, last, first_stamp, stamp, content, seal, low, high, schema)
 
 
 def seal_of(raw: bytes, begin: int, *, first: int, where: str) -> Seal:
@@ -109,7 +109,7 @@ def seal_of(raw: bytes, begin: int, *, first: int, where: str) -> Seal:
     return seal
 
 
-def check_against(span: Span, manifest: SegmentManifest, *, where: str) -> None:
+def check_against(span: RecordsWalked, manifest: SegmentManifest, *, where: str) -> None:
     """Raises Corrupt (what: manifest) unless the manifest says of the records what they are: range, stamps, count, seal, keys in range, schema."""
     said = (manifest.first, manifest.last, manifest.first_stamp, manifest.last_stamp, manifest.content)
     if said != span[:5]:

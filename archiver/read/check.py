@@ -18,14 +18,14 @@ from scrubjay.storage.btree.rowfile import read_rowfile
 from scrubjay.storage.log.digest import MASK, Total
 
 
-class Item(NamedTuple):
+class SegmentToCheck(NamedTuple):
     """A segment to check. after_stamp: stamp of the last record before it, 0 if unknown."""
 
     manifest: SegmentManifest
     after_stamp: int
 
 
-async def check_segments(store: ObjectStore, items: Sequence[Item], *, deep: bool) -> list[Fault]:
+async def check_segments(store: ObjectStore, items: Sequence[SegmentToCheck], *, deep: bool) -> list[Fault]:
     """Every object against its manifest; deep: every record too. Raises Unavailable."""
     faults: list[Fault] = []
     for manifest, after_stamp in items:

@@ -27,7 +27,7 @@ from scrubjay.archiver.read.epochs import closed_fault
 from scrubjay.archiver.read.manifests import ManifestReader, superseded
 from scrubjay.archiver.read.names import Names, list_all, names_of, newest_closed, sweep
 from scrubjay.archiver.read.partition import PartitionIndex
-from scrubjay.archiver.read.rows import Row
+from scrubjay.archiver.read.rows import SegmentRow
 from scrubjay.archiver.read.suspects import Suspect, Suspects
 from scrubjay.base.env import ObjectStore, Tasks
 from scrubjay.base.errors import HOLE, UNREADABLE, Corrupt, Missing
@@ -40,7 +40,7 @@ AHEAD_US = 5_000_000
 """No clock that wrote to an archive may be further ahead of the reader's than this (`max_clock_offset` and what a slow answer takes)."""
 
 
-class Archived(NamedTuple):
+class KnownArchived(NamedTuple):
     """What the cluster itself knows: the table's partition was archived up to `lsn`. chain: the value there, None if not known."""
 
     table: str
@@ -67,7 +67,7 @@ class ArchiveIndex:
         self.partitions: dict[tuple[str, str], PartitionIndex] = {}
 
     async def refresh(
-        self, *, now_us: int, table: str | None = None, partition: str | None = None, archived: Sequence[Archived] = ()
+        self, *, now_us: int, table: str | None = None, partition: str | None = None, archived: Sequence[KnownArchived] = ()
     ) -> None:
         """Look at everything, or at one table or partition of it: names are listed anew (so what was deleted is missed), good manifests are not read again.
 
@@ -76,7 +76,7 @@ class ArchiveIndex:
         async with self._gate:
             await self._refresh(now_us, table, partition, archived)
 
-    async def _refresh(self, now_us: int, table: str | None, partition: str | None, archived: Sequence[Archived]) -> None:
+    async def _refresh(self, now_us: int, table: str | None, partition: str | None, archived: Sequence[KnownArchived]) -> None:
         await self._reader.epochs.read()
         await self._read_closed(now_us)
         if table is None:
@@ -97,7 +97,7 @@ class ArchiveIndex:
             if found.mark is None and not found.told and not found.closed:
                 del self.partitions[key]
 
-    async def follow(self, *, now_us: int, archived: Sequence[Archived] = ()) -> None:
+    async def follow(self, *, now_us: int, archived: Sequence[KnownArchived] = ()) -> None:
         """The cheap look: logs that the cluster says have grown, and nothing else; no request while none has. A deletion goes unseen until `refresh`."""
         credible = stamp_of(now_us + self.ahead_us)
         for index in self.partitions.values():
@@ -111,7 +111,7 @@ class ArchiveIndex:
                 index.believe(credible)
                 await self._read_tail(index, Mark(one.lsn, one.chain))
 
-    async def look_again(self, *, now_us: int, archived: Sequence[Archived] = (), limit: int = 8) -> None:
+    async def look_again(self, *, now_us: int, archived: Sequence[KnownArchived] = (), limit: int = 8) -> None:
         """Look anew at partitions of which something is absent or bad, at most `limit` of them, in turn: what was put back is seen. No request if there are
         none. Raises Unavailable."""
         async with self._gate:
@@ -126,7 +126,7 @@ class ArchiveIndex:
                 names = await names_of(self._store, self.cluster, *key)
                 await self._read(index, names, stamp_of(now_us + self.ahead_us), ends.get(key), told)
 
-    def _known_end(self, one: Archived) -> int:
+    def _known_end(self, one: KnownArchived) -> int:
         index = self.partitions.get((one.table, one.partition))
         if index is None:
             return 0
@@ -215,7 +215,7 @@ class ArchiveIndex:
             self.partitions[key] = PartitionIndex(self.cluster, table, partition)
         return self.partitions[key]
 
-    async def _read(self, index: PartitionIndex, names: Names, credible: int, end: Archived | None, told: int) -> None:
+    async def _read(self, index: PartitionIndex, names: Names, credible: int, end: KnownArchived | None, told: int) -> None:
         """Everything of one partition, by a listing made after `end` and `told` were known. What it seems to lack is looked for once more, by a listing of
         this partition alone: a listing is no snapshot, and a read can fail once."""
         index.believe(credible)
@@ -235,7 +235,7 @@ class ArchiveIndex:
             draft.forget()
         index.take(draft)
 
-    async def _drafted(self, index: PartitionIndex, names: Names, end: Archived | None, told: int) -> PartitionIndex:
+    async def _drafted(self, index: PartitionIndex, names: Names, end: KnownArchived | None, told: int) -> PartitionIndex:
         draft = index.draft()
         for row in list(draft.rows):
             key = row.key(self.cluster, index.table, index.partition)
@@ -259,7 +259,7 @@ class ArchiveIndex:
         if draft.worse_than(index):
             told = index.told
             names = await names_of(self._store, self.cluster, index.table, index.partition)
-            end = Archived(index.table, index.partition, mark.lsn, mark.chain) if mark is not None else None
+            end = KnownArchived(index.table, index.partition, mark.lsn, mark.chain) if mark is not None else None
             draft = await self._drafted(index, names, end, told)
         self._take(index, draft)
 
@@ -324,7 +324,7 @@ def _named(sizes: Mapping[str, int]) -> int:
     return max((key.last for key in map(parse, sizes) if isinstance(key, SegmentKey) and key.manifest), default=0)
 
 
-def _is_new(name: str, added: Sequence[Row], index: PartitionIndex) -> bool:
+def _is_new(name: str, added: Sequence[SegmentRow], index: PartitionIndex) -> bool:
     """The object belongs to a segment that was added just now."""
     key = parse(name)
     return isinstance(key, SegmentKey) and any(

@@ -15,7 +15,7 @@ from scrubjay.archiver.format.layout import (
 from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
 from scrubjay.archiver.read.epochs import Epochs
 from scrubjay.archiver.read.names import PARALLEL, Names
-from scrubjay.archiver.read.rows import BaseEntry, Row, Rows, base_entry, row_of
+from scrubjay.archiver.read.rows import BaseEntry, SegmentRow, SegmentRows, base_entry, row_of
 from scrubjay.base.env import ObjectStore, Tasks
 from scrubjay.base.errors import FORGED, HOLE, UNREADABLE, Corrupt, Missing
 from scrubjay.base.together import in_parallel
@@ -67,7 +67,7 @@ class ManifestReader:
                 return found.table_name
         return None
 
-    async def log(self, sizes: Mapping[str, int], rows: Rows) -> tuple[list[Row], list[Fault], str]:
+    async def log(self, sizes: Mapping[str, int], rows: SegmentRows) -> tuple[list[SegmentRow], list[Fault], str]:
         """Add to `rows` what a listing of `log/` has and they lack. Returns what was added, what cannot be used, and the table's name if any was read.
 
         A manifest whose segment is not there, or has another size, is a problem and no row.
@@ -78,7 +78,7 @@ class ManifestReader:
             key = parse(name)
             if isinstance(key, SegmentKey) and key.manifest and not rows.has(key):
                 wanted.append(key)
-        added: list[Row] = []
+        added: list[SegmentRow] = []
         table_name = ""
         for start in range(0, len(wanted), 64):
             some = wanted[start : start + 64]
@@ -138,7 +138,7 @@ def usable(key: SegmentKey, found: SegmentManifest | Fault, sizes: Mapping[str, 
     return found
 
 
-def superseded(problems: Sequence[Fault], rows: Rows) -> list[Fault]:
+def superseded(problems: Sequence[Fault], rows: SegmentRows) -> list[Fault]:
     """Without those that a higher good generation of the same range and content has replaced: these are evidence, not news."""
     good: dict[tuple[int, int, str], int] = {}
     for row in rows:

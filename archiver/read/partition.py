@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from scrubjay.archiver.coverage import coverage
-from scrubjay.archiver.facts import Closed, Coverage, Facts, Fork, Mark, Span, Start, Window
+from scrubjay.archiver.facts import Closed, Coverage, CoverageFacts, Fork, Mark, Span, Start, Window
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import BaseKey, SegmentKey
-from scrubjay.archiver.read.rows import BaseEntry, Row, Rows
+from scrubjay.archiver.read.rows import BaseEntry, SegmentRow, SegmentRows
 
 CLOSED_KEPT = 16
 """Closed points of different LSNs remembered per partition: enough to find one that the archive has reached while it lags."""
@@ -36,7 +36,7 @@ class PartitionIndex:
     table: str
     partition: str
     table_name: str = ""
-    rows: Rows = field(default_factory=Rows)
+    rows: SegmentRows = field(default_factory=SegmentRows)
     bases: list[BaseEntry] = field(default_factory=list)
     stored_bytes: int = 0
     problems: list[Fault] = field(default_factory=list)
@@ -52,9 +52,9 @@ class PartitionIndex:
     credible: int = (1 << 64) - 1
     _summary: Summary | None = None
 
-    def best(self) -> list[Row]:
+    def best(self) -> list[SegmentRow]:
         """Of each range and content the highest generation, rising."""
-        found: list[Row] = []
+        found: list[SegmentRow] = []
         for row in self.rows:
             if found and found[-1][:2] == row[:2] and found[-1].chain == row.chain:
                 found[-1] = row
@@ -62,7 +62,7 @@ class PartitionIndex:
                 found.append(row)
         return found
 
-    def rows_of(self, spans: Iterable[Span]) -> list[Row]:
+    def rows_of(self, spans: Iterable[Span]) -> list[SegmentRow]:
         """The segments that coverage means by `spans`, in their order; of each the highest generation."""
         rows = {row.span(): row for row in self.best()}
         return [rows[span] for span in spans]
@@ -80,11 +80,11 @@ class PartitionIndex:
                 lost.append((bases[one], one))
         return lost
 
-    def facts(self) -> Facts:
+    def facts(self) -> CoverageFacts:
         marks = [Mark(self.named, None), Mark(self.listed_told, None)]
         if self.mark is not None:
             marks.append(self.mark)
-        return Facts(
+        return CoverageFacts(
             self.partition, [row.span() for row in self.best()], [base.start() for base in self.bases], self.closed, marks, credible=self.credible
         )  # fmt: skip
 
@@ -105,7 +105,7 @@ class PartitionIndex:
         """Last LSN of the contiguous log from its lowest start (0: nothing)."""
         return self.summary().reach
 
-    def learned(self, rows: Sequence[Row] = ()) -> None:
+    def learned(self, rows: Sequence[SegmentRow] = ()) -> None:
         """Something was added: rows behind the reach that were put into `rows` just now, or a closed point. Judged from the end, if everything before fits."""
         old = self._summary
         if old is None:
@@ -116,7 +116,9 @@ class PartitionIndex:
         lsn = old.reach
         closed = [point for point in self.closed if point.last_seal >= lsn]
         marks = [mark for mark in (self.mark, Mark(self.named, None), Mark(self.listed_told, None)) if mark is not None and mark.lsn > lsn]
-        found = coverage(Facts(self.partition, [row.span() for row in rows], [old.tip], closed, marks, expired=lsn, credible=self.credible))
+        found = coverage(
+            CoverageFacts(self.partition, [row.span() for row in rows], [old.tip], closed, marks, expired=lsn, credible=self.credible)
+        )
         new = _summary(found)
         if new.clean:
             latest = max(old.window.latest_us, new.window.latest_us or 0)
@@ -148,7 +150,7 @@ class PartitionIndex:
 
     def draft(self) -> PartitionIndex:
         """A copy to read into: until `take`, whoever asks sees the state before, never half a look."""
-        rows = Rows()
+        rows = SegmentRows()
         rows.extend(self.rows)
         return replace(self, rows=rows, bases=list(self.bases), problems=list(self.problems), closed=list(self.closed))
 

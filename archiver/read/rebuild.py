@@ -18,7 +18,7 @@ from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import SegmentManifest
 from scrubjay.archiver.read.objects import fetch_base, read_segment
-from scrubjay.archiver.read.replay import Cut, Replay
+from scrubjay.archiver.read.replay import ArchiveReplay, Cut
 from scrubjay.base.env import Disk, File, JobContext, ObjectStore
 from scrubjay.base.errors import Invalid, Missing
 from scrubjay.base.ids import Lsn, Stamp
@@ -104,7 +104,7 @@ async def rebuild(
     if base is not None and cut.stamp is not None and cut.stamp < base.stamp:
         raise Invalid("the cut lies before the base", stamp=cut.stamp, base=base.stamp)
     partition = base.partition if base is not None else segments[0].partition
-    replay = Replay(
+    replay = ArchiveReplay(
         partition=partition,
         base_lsn=base.lsn if base else 0,
         base_stamp=base.stamp if base else 0,
@@ -120,7 +120,7 @@ async def rebuild(
 async def _run(
     store: ObjectStore,
     disk: Disk,
-    replay: Replay,
+    replay: ArchiveReplay,
     partition: str,
     base: BaseManifest | None,
     segments: Sequence[SegmentManifest | SegmentKey],
@@ -176,7 +176,13 @@ def _no_collector() -> Iterator[None]:
 
 
 async def _write(
-    store: ObjectStore, disk: Disk, base: BaseManifest | None, replay: Replay, output: str | None, work: str, progress: Progress | None
+    store: ObjectStore,
+    disk: Disk,
+    base: BaseManifest | None,
+    replay: ArchiveReplay,
+    output: str | None,
+    work: str,
+    progress: Progress | None,
 ) -> tuple[Total, int]:
     """Merge into the row file at `output`. Returns its total and size."""
     target: File | None = None

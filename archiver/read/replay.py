@@ -11,20 +11,20 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from scrubjay.archiver.format.manifest import SegmentManifest, place
-from scrubjay.archiver.format.records import PLACE_SIZE, Span, check_against, seal_of, walk
+from scrubjay.archiver.format.records import PLACE_SIZE, RecordsWalked, check_against, seal_of, walk
 from scrubjay.base.checksum import row_hash
 from scrubjay.base.errors import FORGED, Corrupt, Missing
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.log.digest import MASK, Total
-from scrubjay.storage.log.record import EFFECT, HEADER_SIZE, IMPLEMENTED, Kind, Op
+from scrubjay.storage.log.record import EFFECT, HEADER_SIZE, IMPLEMENTED, Op, RecordKind
 
-_DATA = int(Kind.DATA)
-_COMMIT = int(Kind.COMMIT)
-_SEAL = int(Kind.SEAL)
+_DATA = int(RecordKind.DATA)
+_COMMIT = int(RecordKind.COMMIT)
+_SEAL = int(RecordKind.SEAL)
 _PUT = int(Op.PUT)
 _DELETE = int(Op.DELETE)
-_UNSUPPORTED = {int(kind) for kind in Kind if kind not in IMPLEMENTED}
+_UNSUPPORTED = {int(kind) for kind in RecordKind if kind not in IMPLEMENTED}
 _unpack_effect = EFFECT.unpack_from
 _BOOKKEEPING = 16
 """Kinds below it are content."""
@@ -54,7 +54,7 @@ class _Passed(NamedTuple):
     rows: int
 
 
-class Replay:
+class ArchiveReplay:
     """Feed segments in order, then stream `merge`, then call `finish`.
 
     applied, stamp: of the last record within the cut. schema: as the manifest of the segment with the cut says. sealed, chain: of the last seal within the cut. done: a seal at or after the cut was passed.
@@ -147,7 +147,7 @@ class Replay:
             raise Corrupt("segment does not end with the seal that its manifest names", kind=FORGED, what="segment", where=where, lsn=lsn)
         low, high = (min(touched)[:PLACE_SIZE], max(touched)[:PLACE_SIZE]) if touched else (b"", b"")
         seal = seal_of(raw, start, first=manifest.first, where=where)
-        check_against(Span(manifest.first, lsn, first_stamp, stamp, content, seal, low, high), manifest, where=where)
+        check_against(RecordsWalked(manifest.first, lsn, first_stamp, stamp, content, seal, low, high), manifest, where=where)
         if self.applied >= manifest.first:  # it holds records within the cut, not only what is read on to the seal behind it
             self.schema = manifest.schema
         self._pass(manifest, touched, where)

@@ -21,7 +21,7 @@ _FACTS = struct.Struct("<QQQQQQQQB32s32s24s")
 _SIZE = _IDENT.size + _FACTS.size
 
 
-class Row(NamedTuple):
+class SegmentRow(NamedTuple):
     """A manifest's facts. sha16: first 16 hex digits of the raw SHA-256. stored, raw: bytes. members: how many agreed when it was written."""
 
     first: int
@@ -57,15 +57,15 @@ def state_of(total: Total) -> bytes:
     return total.sum.to_bytes(16, "little") + total.rows.to_bytes(8, "little")
 
 
-def row_of(manifest: SegmentManifest) -> Row:
+def row_of(manifest: SegmentManifest) -> SegmentRow:
     m = manifest
-    return Row(
+    return SegmentRow(
         m.first, m.last, m.generation, m.raw.sha256[:16], m.first_stamp, m.last_stamp, m.closed, m.content, m.before.rows, m.stored.size, m.raw.size,
         m.epoch, min(len(m.members), 255), m.chain_before, m.chain, state_of(m.total),
     )  # fmt: skip
 
 
-class Rows:
+class SegmentRows:
     """Rows by (first, last, generation, content), rising. Holds SIZE bytes a row and nothing else."""
 
     SIZE = _SIZE
@@ -76,16 +76,16 @@ class Rows:
     def __len__(self) -> int:
         return len(self._data) // _SIZE
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[SegmentRow]:
         for at in range(0, len(self._data), _SIZE):
             yield self._row(at)
 
-    def __getitem__(self, number: int) -> Row:
+    def __getitem__(self, number: int) -> SegmentRow:
         if not 0 <= number < len(self):
             raise IndexError(number)
         return self._row(number * _SIZE)
 
-    def extend(self, other: Rows) -> None:
+    def extend(self, other: SegmentRows) -> None:
         """Take over a copy of all rows; this one must be empty."""
         assert not self._data
         self._data[:] = other._data
@@ -93,7 +93,7 @@ class Rows:
     def has(self, key: SegmentKey) -> bool:
         return self._find(_ident(key.first, key.last, key.generation, key.sha16))[1]
 
-    def add(self, row: Row) -> None:
+    def add(self, row: SegmentRow) -> None:
         """A row that is there already is replaced."""
         ident = _ident(row.first, row.last, row.generation, row.sha16)
         at, found = self._find(ident)
@@ -104,9 +104,9 @@ class Rows:
         if found:
             del self._data[at : at + _SIZE]
 
-    def _row(self, at: int) -> Row:
+    def _row(self, at: int) -> SegmentRow:
         first, last, generation, sha = _IDENT.unpack_from(self._data, at)
-        return Row(first, last, generation, sha.hex(), *_FACTS.unpack_from(self._data, at + _IDENT.size))
+        return SegmentRow(first, last, generation, sha.hex(), *_FACTS.unpack_from(self._data, at + _IDENT.size))
 
     def _find(self, ident: bytes) -> tuple[int, bool]:
         """Offset of the row, or where it belongs."""

@@ -12,7 +12,7 @@ from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.base.times import utc_text_or_none
 
 
-class TableFacts(NamedTuple):
+class ArchivedTable(NamedTuple):
     """What the cluster says of a table; of one that only the archive knows (offline), partitions are those found there.
 
     attestations: segments by number of members that attested (1, 2, 3), None: not known here (then the manifests' members count).
@@ -51,24 +51,24 @@ class StoreFacts(NamedTuple):
         }
 
 
-def tables_in(index: ArchiveIndex) -> list[TableFacts]:
+def tables_in(index: ArchiveIndex) -> list[ArchivedTable]:
     """The tables that the archive itself knows, sorted by id."""
     partitions: dict[str, list[PartitionIndex]] = {}
     for (table, _), found in sorted(index.partitions.items()):
         partitions.setdefault(table, []).append(found)
     return [
-        TableFacts(table, next((one.table_name for one in some if one.table_name), ""), tuple(one.partition for one in some))
+        ArchivedTable(table, next((one.table_name for one in some if one.table_name), ""), tuple(one.partition for one in some))
         for table, some in partitions.items()
     ]
 
 
-def window_of_table(index: ArchiveIndex, table: TableFacts) -> Window:
+def window_of_table(index: ArchiveIndex, table: ArchivedTable) -> Window:
     """The proven window of a table: every partition of it counts, one without any object proves nothing."""
     found = [index.partitions.get((table.table_id, partition)) for partition in table.partitions]
     return table_window([one.window() if one is not None else Window(None, None, ()) for one in found])
 
 
-def table_status(index: ArchiveIndex, table: TableFacts, *, now_us: int) -> dict[str, Any]:
+def table_status(index: ArchiveIndex, table: ArchivedTable, *, now_us: int) -> dict[str, Any]:
     """One entry of `tables[]`."""
     window = window_of_table(index, table)
     mine = [index.partitions[key] for key in sorted(index.partitions) if key[0] == table.table_id]
@@ -114,7 +114,7 @@ def hole_json(hole: Hole) -> dict[str, Any]:
 
 
 def archive_status(
-    index: ArchiveIndex, *, tables: Sequence[TableFacts], store: StoreFacts, now_us: int, lag_alarm_s: float
+    index: ArchiveIndex, *, tables: Sequence[ArchivedTable], store: StoreFacts, now_us: int, lag_alarm_s: float
 ) -> dict[str, Any]:
     """The whole answer without `schema` and `error`; `exit` as INTERFACE has it."""
     entries = [table_status(index, table, now_us=now_us) for table in tables]

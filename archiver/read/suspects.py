@@ -10,7 +10,7 @@ from scrubjay.archiver.format.closed import decode_closed
 from scrubjay.archiver.format.identity import decode_epoch, decode_identity
 from scrubjay.archiver.format.layout import BaseKey, ClosedKey, EpochKey, IdentityKey, SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import decode_manifest
-from scrubjay.archiver.read.check import Item, check_segments
+from scrubjay.archiver.read.check import SegmentToCheck, check_segments
 from scrubjay.base.env import ObjectStore
 from scrubjay.base.errors import Corrupt, Missing
 
@@ -85,7 +85,7 @@ async def _is_sound(store: ObjectStore, name: str) -> bool:
         if isinstance(key, SegmentKey):
             where = build(key._replace(manifest=True))
             manifest = decode_manifest(await store.get(where), where=where)
-            return key.manifest or not await check_segments(store, [Item(manifest, 0)], deep=True)
+            return key.manifest or not await check_segments(store, [SegmentToCheck(manifest, 0)], deep=True)
         if isinstance(key, BaseKey):
             where = build(key._replace(part=None))
             base = decode_base(await store.get(where), where=where)

@@ -9,7 +9,7 @@ from scrubjay.archiver.format.base import BaseManifest, decode_base, encode_base
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import SegmentKey, build
 from scrubjay.archiver.format.manifest import decode_manifest, encode_manifest
-from scrubjay.archiver.read.check import Item, check_base, check_segments
+from scrubjay.archiver.read.check import SegmentToCheck, check_base, check_segments
 from scrubjay.archiver.read.rebuild import rebuild, segment_keys
 from scrubjay.archiver.read.replay import Cut
 from scrubjay.base.env import Disk, JobContext, Jobs, ObjectStore
@@ -52,7 +52,7 @@ async def run_check(
     jobs: Jobs | None,
     *,
     what: str,
-    segments: Sequence[Item] = (),
+    segments: Sequence[SegmentToCheck] = (),
     keys: Sequence[SegmentKey] = (),
     base: BaseManifest | None = None,
     follower: BaseManifest | None = None,
@@ -84,7 +84,7 @@ async def check_job(context: JobContext, arguments: dict[str, Any]) -> dict[str,
         context.store(arguments["url"]),
         context.disk,
         what=arguments["what"],
-        segments=[Item(decode_manifest(data, where=key), after) for key, data, after in arguments["segments"]],
+        segments=[SegmentToCheck(decode_manifest(data, where=key), after) for key, data, after in arguments["segments"]],
         keys=segment_keys(arguments["keys"]),
         base=_base(arguments["base"]),
         follower=_base(arguments["follower"]),
@@ -103,7 +103,7 @@ async def _check(
     disk: Disk,
     *,
     what: str,
-    segments: Sequence[Item],
+    segments: Sequence[SegmentToCheck],
     keys: Sequence[SegmentKey],
     base: BaseManifest | None,
     follower: BaseManifest | None,
@@ -119,9 +119,9 @@ async def _check(
     return await check_replay(store, disk, base, keys, follower, work=work)
 
 
-def batches(items: Sequence[Item], *, count: int, size: int) -> Iterator[list[Item]]:
+def batches(items: Sequence[SegmentToCheck], *, count: int, size: int) -> Iterator[list[SegmentToCheck]]:
     """Items in order, at most `count` and about `size` stored bytes at a time."""
-    batch: list[Item] = []
+    batch: list[SegmentToCheck] = []
     held = 0
     for item in items:
         if batch and (len(batch) >= count or held + item.manifest.stored.size > size):

@@ -11,7 +11,7 @@ from scrubjay.archiver.format.layout import (
     parse,
 )
 from scrubjay.archiver.format.manifest import SegmentManifest, place
-from scrubjay.archiver.read.check import Item
+from scrubjay.archiver.read.check import SegmentToCheck
 from scrubjay.archiver.read.manifests import superseded, usable
 from scrubjay.archiver.read.names import PARALLEL, Names
 from scrubjay.archiver.read.partition import PartitionIndex
@@ -47,7 +47,7 @@ class LogCheck:
             keys = [key for ident in order[start : start + BATCH * 4] for key in groups[ident]]
             read = await in_parallel(self._round.tasks, self._round.reader.manifest, keys, lanes=PARALLEL, name="read manifests")
             found = dict(zip(keys, read, strict=True))
-            items: list[Item] = []
+            items: list[SegmentToCheck] = []
             for ident in order[start : start + BATCH * 4]:
                 best, bad = _best(groups[ident], found, names.log)
                 problems += bad
@@ -60,7 +60,7 @@ class LogCheck:
                 low, high = self.stamps or (best.first_stamp, best.last_stamp)
                 self.stamps = (min(low, best.first_stamp), max(high, best.last_stamp))
                 follows = before is not None and (before.last + 1, before.chain) == (best.first, best.chain_before)
-                items.append(Item(best, before.last_stamp if before is not None and follows else 0))
+                items.append(SegmentToCheck(best, before.last_stamp if before is not None and follows else 0))
                 if before is not None and follows and place(before) != place(best):
                     detail = "it names another table, schema or range than the segment before"
                     problems.append(Fault(FORGED, build(best.key().twin()), best.first, detail, best.last))
@@ -72,7 +72,7 @@ class LogCheck:
             await self._objects(items, names.table, names.partition)
         return superseded(problems, index.rows)
 
-    async def _objects(self, items: Sequence[Item], table: str, partition: str) -> None:
+    async def _objects(self, items: Sequence[SegmentToCheck], table: str, partition: str) -> None:
         """Segments of one stretch, by content; the manifests beside them were read."""
         await self._round.tell([build(item.manifest.key().twin()) for item in items])
         if not self._round.at_least("objects"):

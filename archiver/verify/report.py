@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from scrubjay.archiver.read.index import AHEAD_US, Archived
+from scrubjay.archiver.read.index import AHEAD_US, KnownArchived
 from scrubjay.base.errors import ScrubjayError
 
 GONE = ("ArchiveGone", "BucketMissing")
@@ -25,7 +25,7 @@ class Memory(Protocol):
         ...
 
 
-class Finding(NamedTuple):
+class ArchiveFinding(NamedTuple):
     """kind: `unreadable` (its bytes fail a check) | `hole` (it is gone; `object` is the name it should have, null if that cannot be known) | `forged` (its
     sums fit, its content does not). table, partition: None outside a partition. lsn: first record concerned."""
 
@@ -67,7 +67,7 @@ class VerifyReport:
     bytes: int = 0
     complete: bool = True
     reason: str | None = None
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[ArchiveFinding] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
@@ -105,7 +105,7 @@ class VerifyOptions:
     cluster: str | None = None
     table: str | None = None
     budget_us: int | None = None
-    archived: Sequence[Archived] | None = None
+    archived: Sequence[KnownArchived] | None = None
     expected: Sequence[str] = ()
     members: frozenset[int] | None = None
     wall_us: int | None = None

@@ -11,11 +11,11 @@ from scrubjay.archiver.format.layout import (
     build,
     parse,
 )
-from scrubjay.archiver.read.check import Item
+from scrubjay.archiver.read.check import SegmentToCheck
 from scrubjay.archiver.read.manifests import ManifestReader
 from scrubjay.archiver.read.suspects import LEVELS
 from scrubjay.archiver.verify.jobs import run_check
-from scrubjay.archiver.verify.report import Finding, Memory, VerifyOptions, VerifyReport
+from scrubjay.archiver.verify.report import ArchiveFinding, Memory, VerifyOptions, VerifyReport
 from scrubjay.base.env import Disk, Jobs, ObjectStore, Tasks
 from scrubjay.base.errors import HOLE, Invalid
 
@@ -91,7 +91,7 @@ class Round:
         if isinstance(parsed, SegmentKey):
             segment = build(parsed._replace(manifest=False))
             lsn = parsed.first if lsn is None else lsn
-        self.report.findings.append(Finding(kind, key, lsn, segment, table, partition, detail))
+        self.report.findings.append(ArchiveFinding(kind, key, lsn, segment, table, partition, detail))
 
     async def fresh(self, keys: Sequence[str]) -> dict[str, None]:
         """Those that need no look in this run."""
@@ -125,7 +125,7 @@ class Round:
         partition: str,
         *,
         what: str,
-        segments: Sequence[Item] = (),
+        segments: Sequence[SegmentToCheck] = (),
         keys: Sequence[SegmentKey] = (),
         base: BaseManifest | None = None,
         follower: BaseManifest | None = None,

@@ -49,7 +49,7 @@ async def pick_cluster(store: ObjectStore, cluster: str | None) -> str:
     return present[0]
 
 
-class Verifier:
+class ArchiveVerifier:
     """One run. One partition at a time on purpose: a bounded pace, and in memory a row for each segment and a handful of manifests."""
 
     def __init__(self, round_: Round) -> None:
@@ -142,4 +142,4 @@ async def verify(
         memory=memory,
         progress=progress,
     )
-    return await Verifier(round_).run()
+    return await ArchiveVerifier(round_).run()

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from scrubjay.archiver.format.base import BaseManifest, Origin, decode_base, encode_base
+from scrubjay.archiver.format.base import BaseManifest, BaseOrigin, decode_base, encode_base
 from scrubjay.archiver.format.identity import Attached
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import Sums, Superseded
@@ -52,7 +52,7 @@ async def upload_base(
     stamp: int,
     chain: bytes,
     total: Total,
-    origin: Origin | None = None,
+    origin: BaseOrigin | None = None,
 ) -> BaseManifest:
     """Put the row file at `path` into the archive as a base; its manifest goes last. Every object is read back and compared before the next step, and a base
     counts only when its manifest did. May be run again: parts already there are compared, not sent.
@@ -135,7 +135,7 @@ async def upload(
     stamp: int,
     chain: bytes,
     total: Total,
-    origin: Origin | None = None,
+    origin: BaseOrigin | None = None,
 ) -> str:
     """`upload_base` in a worker process; the object key of the base's manifest. An equal one that is there already is fine.
 
@@ -180,7 +180,7 @@ async def upload_base_job(context: JobContext, arguments: dict[str, Any]) -> dic
         writer=writer,
         **{**one, "chain": bytes.fromhex(one["chain"])},
         total=Total(int(total["sum"], 16), total["rows"]),
-        origin=None if origin is None else Origin(origin["cluster"], origin["table"], tuple(origin["partitions"]), origin["at_us"]),
+        origin=None if origin is None else BaseOrigin(origin["cluster"], origin["table"], tuple(origin["partitions"]), origin["at_us"]),
     )
     return {"object": build(manifest.key())}
 

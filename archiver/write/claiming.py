@@ -36,7 +36,7 @@ WAYS_OUT = (
 )
 
 
-class Book(Protocol):
+class ClaimBook(Protocol):
     """The notes in the metadata log."""
 
     writer: WriterNotes
@@ -68,7 +68,7 @@ class Claiming:
         env: Env,
         store: ObjectStore,
         writer: Writer,
-        book: Book,
+        book: ClaimBook,
         sources: Callable[[], Sequence[LogSource]],
         *,
         log: Log,

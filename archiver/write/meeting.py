@@ -10,7 +10,7 @@ from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
 from scrubjay.base.env import ObjectStore
 from scrubjay.base.errors import Corrupt, Missing, Unavailable
 from scrubjay.base.ids import Lsn, PartitionId
-from scrubjay.storage.archive_port import History, LogSource
+from scrubjay.storage.archive_port import ArchivedHistory, LogSource
 
 AHEAD = "the archive is ahead of the log"
 OTHER = "the archive holds another history than the log"
@@ -70,7 +70,7 @@ async def _readable(store: ObjectStore, group: list[SegmentKey]) -> SegmentManif
     return None
 
 
-def compare(history: History, manifests: list[SegmentManifest]) -> str | None:
+def compare(history: ArchivedHistory, manifests: list[SegmentManifest]) -> str | None:
     """The pure part of `meet`. manifests: valid ones from the newest archived segment on.
 
     A manifest with our records and another chain value is forged, no other history: the agents refute it. One that agrees makes up for any beside it.

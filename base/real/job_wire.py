@@ -12,14 +12,14 @@ from scrubjay.base.frames import framed
 FRAME_BYTES_MAX = 256 << 20
 
 
-class Request(msgspec.Struct, tag="run"):
+class JobRequest(msgspec.Struct, tag="run"):
     """Parent to worker: run one job. Sent only while the worker is idle."""
 
     job: str
     arguments: dict[str, Any]
 
 
-class Progress(msgspec.Struct, tag="progress"):
+class JobProgress(msgspec.Struct, tag="progress"):
     """Worker to parent, any number before the outcome."""
 
     facts: dict[str, Any]
@@ -31,7 +31,7 @@ class Result(msgspec.Struct, tag="result"):
     value: dict[str, Any]
 
 
-class Failure(msgspec.Struct, tag="failure"):
+class JobFailure(msgspec.Struct, tag="failure"):
     """Worker to parent: the job raised. code: of `base.errors`; anything else travels as Internal with its traceback in `trace`."""
 
     code: str
@@ -40,19 +40,19 @@ class Failure(msgspec.Struct, tag="failure"):
     trace: str | None = None
 
 
-Answer = Progress | Result | Failure
+Answer = JobProgress | Result | JobFailure
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=repr)
-_requests = msgspec.msgpack.Decoder(Request)
+_requests = msgspec.msgpack.Decoder(JobRequest)
 _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 
-def encode(message: Request | Answer) -> bytes:
+def encode(message: JobRequest | Answer) -> bytes:
     """One frame. Raises Invalid if it exceeds `FRAME_BYTES_MAX`."""
     return framed(_encoder.encode(message), most=FRAME_BYTES_MAX, what="job")
 
 
-def decode_request(body: bytes) -> Request:
+def decode_request(body: bytes) -> JobRequest:
     """The body of a frame to a worker."""
     return _requests.decode(body)
 
@@ -62,14 +62,14 @@ def decode_answer(body: bytes) -> Answer:
     return _answers.decode(body)
 
 
-def failure_of(error: BaseException, trace: str) -> Failure:
+def failure_of(error: BaseException, trace: str) -> JobFailure:
     """The error as it travels: code, message and fields of a ScrubjayError; Internal for anything else."""
     if isinstance(error, errors.ScrubjayError):
-        return Failure(error.code, error.message, error.fields)
-    return Failure("Internal", f"{type(error).__name__}: {error}", {}, trace)
+        return JobFailure(error.code, error.message, error.fields)
+    return JobFailure("Internal", f"{type(error).__name__}: {error}", {}, trace)
 
 
-def error_of(failure: Failure) -> errors.ScrubjayError:
+def error_of(failure: JobFailure) -> errors.ScrubjayError:
     """The same class with the same fields; Internal if `base.errors` has no such code."""
     fields = dict(failure.fields)
     if failure.trace is not None:

@@ -56,7 +56,7 @@ class WorkerContext:
         now = time.monotonic()
         if now - self._last_progress >= PROGRESS_INTERVAL_S:
             self._last_progress = now
-            self._send(job_wire.Progress(facts))
+            self._send(job_wire.JobProgress(facts))
 
 
 def find(job: str) -> Callable[[Any, dict[str, Any]], Awaitable[dict[str, Any]]]:
@@ -72,7 +72,7 @@ def find(job: str) -> Callable[[Any, dict[str, Any]], Awaitable[dict[str, Any]]]
     return found
 
 
-def _read_requests(inbox: queue.SimpleQueue[job_wire.Request]) -> None:
+def _read_requests(inbox: queue.SimpleQueue[job_wire.JobRequest]) -> None:
     """Thread: feed the inbox. End of file means that the parent is gone or has dropped us: leave without ceremony, mid-job too."""
     try:
         for body in commands():
@@ -81,7 +81,7 @@ def _read_requests(inbox: queue.SimpleQueue[job_wire.Request]) -> None:
         os._exit(0)
 
 
-def run_one(request: job_wire.Request, folder: str, send: Callable[[job_wire.Answer], None]) -> job_wire.Answer:
+def run_one(request: job_wire.JobRequest, folder: str, send: Callable[[job_wire.Answer], None]) -> job_wire.Answer:
     """Run a job to its outcome. Never raises: what goes wrong is the outcome."""
     try:
         function = find(request.job)
@@ -114,7 +114,7 @@ def main(arguments: list[str]) -> None:
         with lock:
             answer(answers, frame)
 
-    inbox: queue.SimpleQueue[job_wire.Request] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[job_wire.JobRequest] = queue.SimpleQueue()
     threading.Thread(target=_read_requests, args=(inbox,), daemon=True, name="requests").start()
     while True:
         request = inbox.get()

@@ -35,7 +35,7 @@ class _Worker:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._frames = FrameReader()
-        self._outcome: asyncio.Future[job_wire.Result | job_wire.Failure] | None = None
+        self._outcome: asyncio.Future[job_wire.Result | job_wire.JobFailure] | None = None
         self._progress: Callable[[dict[str, Any]], None] | None = None
         self._job = ""
         self.gone: asyncio.Future[int] = loop.create_future()
@@ -44,15 +44,15 @@ class _Worker:
             "scrubjay.base.real.job_worker", [folder, str(os.getpid())], on_data=self._hear, on_exit=self._ended, environment=environment
         )
 
-    async def run(self, request: job_wire.Request, progress: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
+    async def run(self, request: job_wire.JobRequest, progress: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
         """One job, to its outcome. Raises what the job or `progress` raised, or Unavailable if the process died."""
         if self.gone.done():
             raise self._died(request.job, self.gone.result())
         self._job, self._progress = request.job, progress
         outcome = self._outcome = self._loop.create_future()
         self.process.send(job_wire.encode(request))
-        answer: job_wire.Result | job_wire.Failure = await outcome
-        if isinstance(answer, job_wire.Failure):
+        answer: job_wire.Result | job_wire.JobFailure = await outcome
+        if isinstance(answer, job_wire.JobFailure):
             raise job_wire.error_of(answer)
         return answer.value
 
@@ -63,7 +63,7 @@ class _Worker:
         try:
             for body in self._frames.feed(data):
                 answer = job_wire.decode_answer(body)
-                if not isinstance(answer, job_wire.Progress):
+                if not isinstance(answer, job_wire.JobProgress):
                     settle(outcome, answer)
                 elif self._progress is not None:
                     self._progress(answer.facts)
@@ -107,7 +107,7 @@ class WorkerJobs:
             self._busy[worker.process.pid] = worker
             reusable = False
             try:
-                value = await worker.run(job_wire.Request(job, arguments), progress)
+                value = await worker.run(job_wire.JobRequest(job, arguments), progress)
                 reusable = True
                 return value
             except ScrubjayError:

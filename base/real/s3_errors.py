@@ -48,7 +48,7 @@ CREDENTIALS = ("CredentialsExpired", "CredentialsRefused")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class S3Told:
     """status: 0 if there was no answer. code: S3's word, "" if none. region: where the bucket is, if said. text: all of it. brief: for people."""
 
     status: int
@@ -58,7 +58,7 @@ class Told:
     brief: str
 
 
-def told(error: BaseException) -> Told:
+def told(error: BaseException) -> S3Told:
     """What obstore or botocore know of an answer."""
     text = f"{error} {error.__cause__ or ''}"
     response: Any = getattr(error, "response", None)
@@ -78,7 +78,7 @@ def told(error: BaseException) -> Told:
         region = found[1] if found else ""
         if "redirect without LOCATION" in text or "error following redirect" in text:
             status = status or 301
-    return Told(status, code, region, text, " ".join(_NOISE.sub("", str(error).partition("Debug source:")[0]).split())[:300])
+    return S3Told(status, code, region, text, " ".join(_NOISE.sub("", str(error).partition("Debug source:")[0]).split())[:300])
 
 
 def translate(error: BaseException, key: str) -> ScrubjayError:
@@ -102,7 +102,7 @@ def translate(error: BaseException, key: str) -> ScrubjayError:
     return _by_word(answer, key) or _by_status(answer, key)
 
 
-def _by_word(answer: Told, key: str) -> ScrubjayError | None:
+def _by_word(answer: S3Told, key: str) -> ScrubjayError | None:
     code, brief = answer.code, answer.brief
     if code in ("RequestTimeTooSkewed", "RequestInTheFuture"):
         return _named(
@@ -142,7 +142,7 @@ def _by_word(answer: Told, key: str) -> ScrubjayError | None:
     return None
 
 
-def _by_status(answer: Told, key: str) -> ScrubjayError:
+def _by_status(answer: S3Told, key: str) -> ScrubjayError:
     if answer.status and not answer.code and answer.status < 500:
         return not_a_store(key, f"status {answer.status} without an S3 error in it: {answer.brief}")
     return Unavailable("the object store did not answer as it should", key=key, cause=answer.brief)

@@ -39,7 +39,7 @@ def decode(raw: bytes) -> Item:
     return item
 
 
-class Difference(NamedTuple):
+class ModelDifference(NamedTuple):
     """What a comparison found, as sorted keys."""
 
     lacking: tuple[Key, ...]
@@ -51,9 +51,9 @@ class Difference(NamedTuple):
         return len(self.lacking) + len(self.different) + len(self.extra)
 
 
-def compare(model: Mapping[Key, bytes], found: Mapping[Key, bytes]) -> Difference:
+def compare(model: Mapping[Key, bytes], found: Mapping[Key, bytes]) -> ModelDifference:
     """Both ways: what the table lacks, what is different in it, and what it has too much."""
-    return Difference(
+    return ModelDifference(
         tuple(sorted(key for key in model if key not in found)),
         tuple(sorted(key for key, raw in model.items() if key in found and found[key] != raw)),
         tuple(sorted(key for key in found if key not in model)),

@@ -19,9 +19,9 @@ from scrubjay.demo.model import Key, Model, canonical, compare, decode, merge
 from scrubjay.demo.server import Server
 from scrubjay.demo.story import CheckFailed, Step, Story
 from scrubjay.machine import monotonic_s, pause
-from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, Failure
+from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, VerbFailure
 from scrubjay.units import human_size
-from scrubjay.verb import Call, Result
+from scrubjay.verb import Result, VerbCall
 from scrubjay.verbs.restore_target import plan_lines
 
 TABLE = "cities"
@@ -42,13 +42,13 @@ DELETED_COUNTRIES = ("NL", "PT")
 UNTOUCHED_READS = 20
 
 
-def run_demo(call: Call) -> Result:
+def run_demo(call: VerbCall) -> Result:
     """Everything; exit 0 only if every claim was checked. The server is stopped whatever happens; a temporary folder stays only if a step failed."""
     tell = (lambda line: call.log(line)) if call.json else (lambda line: print(line, flush=True))
     story = Story(tell)
     given, rows = call.option("data"), call.option("rows")
     if rows is not None and rows < ROWS_MIN:
-        raise Failure(
+        raise VerbFailure(
             "too few cities to show anything",
             code="Usage",
             exit_code=USAGE,
@@ -84,7 +84,7 @@ def _folder(given: str | None) -> Path:
         return Path(tempfile.mkdtemp(prefix="scrubjay-demo-"))
     folder = Path(given).resolve()
     if folder.exists() and any(folder.iterdir()):
-        raise Failure(
+        raise VerbFailure(
             "the folder is not empty",
             code="Unsafe",
             exit_code=REFUSED,

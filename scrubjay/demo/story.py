@@ -9,7 +9,7 @@ from typing import Any
 
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.machine import monotonic_s
-from scrubjay.output import FAILED, INCOMPLETE, MISMATCH, Failure
+from scrubjay.output import FAILED, INCOMPLETE, MISMATCH, VerbFailure
 from scrubjay.text import WIDTH, wrapped
 
 _UNDER = "     "
@@ -107,7 +107,7 @@ class Story:
             self._told(f"{'checked' if step.ok else 'FAILED'}: {step.checked if step.ok else step.failure} ({step.seconds:.1f} s)")
 
     def _fail(self, step: Step, error: Exception) -> None:
-        if isinstance(error, CheckFailed | Failure):
+        if isinstance(error, CheckFailed | VerbFailure):
             self.exit_code = error.exit_code
         else:
             self.exit_code = error.exit_code if isinstance(error, ScrubjayError) else FAILED
@@ -121,7 +121,7 @@ class Story:
 
 
 def _in_words(error: Exception) -> str:
-    if isinstance(error, Failure):
+    if isinstance(error, VerbFailure):
         return f"{error} ({error.error['found']})" if error.error["found"] else str(error)
     if isinstance(error, CheckFailed):
         return str(error)

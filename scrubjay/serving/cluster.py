@@ -20,9 +20,20 @@ from scrubjay.config import Config
 from scrubjay.server.control import Control, open_control
 from scrubjay.server.findings import FindingSink
 from scrubjay.server.health import Heard
-from scrubjay.server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absent_node, join, keep_noting, open_node, start_node
+from scrubjay.server.node import (
+    ClockFault,
+    Founding,
+    NodeListeners,
+    RunningNode,
+    WalSizes,
+    absent_node,
+    join,
+    keep_noting,
+    open_node,
+    start_node,
+)
 from scrubjay.serving.folder import ClusterFile
-from scrubjay.serving.start import Start
+from scrubjay.serving.start import ServerStart
 from scrubjay.storage.btree.lmdb_engine import READERS_OPEN_MAX, LmdbEngine
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.control.metadata import Metadata, metadata_table
@@ -117,7 +128,7 @@ def wal_sizes(config: Config, descriptors: Descriptors) -> WalSizes:
 
 
 async def open_cluster(
-    tasks: AsyncTasks, env: Env, folder: Path, config: Config, cluster: ClusterFile, descriptors: Descriptors, *, start: Start
+    tasks: AsyncTasks, env: Env, folder: Path, config: Config, cluster: ClusterFile, descriptors: Descriptors, *, start: ServerStart
 ) -> Cluster:
     """Recover the nodes from their folders, start them and load the catalogue. descriptors: what this process may use. start: hears how far it is.
 
@@ -139,7 +150,7 @@ async def open_cluster(
     services: list[Service] = []
     findings = FindingSink(keeper=lambda: services[0].note if services else None, heard=_heard)
     heard = Heard()
-    told = Told(finding=findings, state=partial(_state, heard))
+    told = NodeListeners(finding=findings, state=partial(_state, heard))
     for number, name in names.items():
         root = folder / "nodes" / name
         try:

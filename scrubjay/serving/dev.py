@@ -51,7 +51,7 @@ from scrubjay.serving.cluster import NODES, ZONES, Cluster, open_cluster
 from scrubjay.serving.folder import TAKEOVER, ClusterFile, empty_tmp, new_cluster, read_cluster, read_takeover, write_cluster
 from scrubjay.serving.lock import FolderLock
 from scrubjay.serving.metrics import Metrics
-from scrubjay.serving.start import Start, unless_stopped
+from scrubjay.serving.start import ServerStart, unless_stopped
 from scrubjay.serving.surface import http_limits, keys_of, surface
 from scrubjay.storage.api.api import DynamoApi
 
@@ -83,13 +83,13 @@ class Archive:
 def serve(config: Config, lock: FolderLock) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code: 0, or 3 if something stayed unarchived. Raises Unsafe (4), Unavailable (1). lock: of the data folder."""
     log.setup(os.environ.get("SCRUBJAY_LOG") or "info")
-    start = Start(RealClock(), _log.info, alone_since_us=lock.alone_since_us)
+    start = ServerStart(RealClock(), _log.info, alone_since_us=lock.alone_since_us)
     start.done("import")
     descriptors = share_out(raise_descriptors(), nodes=len(NODES))
     return run(lambda tasks: _serve(tasks, lock.folder, config, descriptors, start))
 
 
-async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: Descriptors, start: Start) -> int:
+async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: Descriptors, start: ServerStart) -> int:
     stop = tasks.future()
     for number in (signal.SIGTERM, signal.SIGINT):
         tasks.on_signal(number, lambda: None if stop.done() else stop.set_result(None))
@@ -218,7 +218,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     return 0
 
 
-async def _announce(tasks: AsyncTasks, cluster: Cluster, port: int, listen: str, start: Start) -> None:
+async def _announce(tasks: AsyncTasks, cluster: Cluster, port: int, listen: str, start: ServerStart) -> None:
     """Print the one line that scripts wait for, once every partition has a leader."""
     while unhosted := cluster.store.unhosted():
         start.waits(f"leaders of {len(unhosted)} partitions, {unhosted[0]} among them")

@@ -14,7 +14,7 @@ SAY_EVERY_US = 2_000_000
 """A start that is busy says at least this often how far it is."""
 
 
-class Start:
+class ServerStart:
     """alone_since_us: boot time at which this process got the data folder. log(event, **facts): a line for people, at info."""
 
     def __init__(self, clock: Clock, log: Callable[..., object], *, alone_since_us: int) -> None:

@@ -19,15 +19,15 @@ from scrubjay.serving.cluster import Cluster
 from scrubjay.serving.folder import ClusterFile
 from scrubjay.serving.metrics import Metrics
 from scrubjay.storage.api import limits
-from scrubjay.storage.api.sigv4 import Key, Verifier
+from scrubjay.storage.api.sigv4 import AccessKey, SignatureVerifier
 from scrubjay.storage.node.port import NodePort, error_of
 
 
-def keys_of(config: Config) -> dict[str, Key] | None:
+def keys_of(config: Config) -> dict[str, AccessKey] | None:
     """The access keys to check against, None without `--auth`."""
     if not config.serve.auth:
         return None
-    return {key.id: Key(key.secret, key.role) for key in config.auth.keys}
+    return {key.id: AccessKey(key.secret, key.role) for key in config.auth.keys}
 
 
 def http_limits(config: Config, descriptors: Descriptors) -> HttpLimits:
@@ -81,7 +81,7 @@ def surface(
         restore=durability.restorer,
         cluster=facts,
         status=health.status,
-        verifier=Verifier(env.clock, keys) if keys is not None else None,
+        verifier=SignatureVerifier(env.clock, keys) if keys is not None else None,
         log=unexpected,
     )
 

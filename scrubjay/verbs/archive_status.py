@@ -8,14 +8,14 @@ from typing import Any
 
 from scrubjay.text import columns, count, seconds, wrapped
 from scrubjay.units import human_size
-from scrubjay.verb import Call, Result, Verb
+from scrubjay.verb import Result, Verb, VerbCall
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", metavar="T", help="name or id; default: every table")
 
 
-def _run(call: Call) -> Result:
+def _run(call: VerbCall) -> Result:
     document = call.client().get("archive/status", {"table": call.option("table")})
     return int(document["exit"]), document
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scrubjay.verb import Call, Result, Verb
+from scrubjay.verb import Result, Verb, VerbCall
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--confirm", action="store_true", help="do it; without, only say what it would do")
 
 
-def _run(call: Call) -> Result:
+def _run(call: VerbCall) -> Result:
     from scrubjay.takeover import take_over
 
     document = take_over(call.config(), call.option("archive"), data=call.option("data"), confirm=bool(call.option("confirm")))

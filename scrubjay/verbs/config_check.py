@@ -8,7 +8,7 @@ from typing import Any
 
 from scrubjay.output import DONE, REFUSED
 from scrubjay.text import wrapped
-from scrubjay.verb import Call, Result, Verb
+from scrubjay.verb import Result, Verb, VerbCall
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", metavar="S.KEY=V", action="append", help="any configuration key; may be given often")
 
 
-def _run(call: Call) -> Result:
+def _run(call: VerbCall) -> Result:
     from scrubjay.check import BAD, check_config
 
     given = {name: call.option(name.partition(".")[2]) for name in ("serve.data", "serve.port", "serve.listen")}

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scrubjay.verb import Call, Result, Verb
+from scrubjay.verb import Result, Verb, VerbCall
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _run(call: Call) -> Result:
+def _run(call: VerbCall) -> Result:
     from scrubjay.demo.run import run_demo
 
     return run_demo(call)

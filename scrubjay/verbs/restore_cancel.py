@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from scrubjay.verb import Call, Result, Verb
+from scrubjay.verb import Result, Verb, VerbCall
 from scrubjay.verbs.restore_target import RUN_TEMPLATE, state_lines
 
 
@@ -12,7 +12,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("to", metavar="NEW", help="name of the new table")
 
 
-def _run(call: Call) -> Result:
+def _run(call: VerbCall) -> Result:
     document = call.client().post("restore/cancel", {"to": call.option("to")})
     return int(document["exit"]), document
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from scrubjay.verb import Call, Result, Verb
+from scrubjay.verb import Result, Verb, VerbCall
 from scrubjay.verbs.restore_target import PLAN_TEMPLATE, plan_lines, target_options, target_request
 
 
-def _run(call: Call) -> Result:
+def _run(call: VerbCall) -> Result:
     document = call.client().post("restore/plan", target_request(call))
     return int(document["exit"]), document
 

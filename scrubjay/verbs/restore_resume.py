@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from scrubjay.verb import Call, Result, Verb
+from scrubjay.verb import Result, Verb, VerbCall
 from scrubjay.verbs.restore_target import RUN_TEMPLATE, state_lines, wait_options
 
 
@@ -13,7 +13,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     wait_options(parser)
 
 
-def _run(call: Call) -> Result:
+def _run(call: VerbCall) -> Result:
     client = call.client()
     document = client.post("restore/resume", {"to": call.option("to")})
     if call.option("wait"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from scrubjay.verb import Call, Result, Verb
+from scrubjay.verb import Result, Verb, VerbCall
 from scrubjay.verbs.restore_target import RUN_TEMPLATE, state_lines, target_options, target_request, wait_options
 
 
@@ -13,7 +13,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     wait_options(parser)
 
 
-def _run(call: Call) -> Result:
+def _run(call: VerbCall) -> Result:
     client = call.client()
     document = client.post("restore/run", target_request(call))
     call.log(f"restore of {document.get('table')} to {call.option('to')} as of {document.get('at')}")

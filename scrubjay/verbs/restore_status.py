@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scrubjay.text import columns
-from scrubjay.verb import Call, Result, Verb
+from scrubjay.verb import Result, Verb, VerbCall
 from scrubjay.verbs.restore_target import RUN_TEMPLATE, state_lines
 
 
@@ -15,7 +15,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("to", metavar="NEW", nargs="?", help="name of the new table; default: all restores the cluster remembers")
 
 
-def _run(call: Call) -> Result:
+def _run(call: VerbCall) -> Result:
     document = call.client().get("restore/status", {"to": call.option("to")})
     return int(document["exit"]), document
 

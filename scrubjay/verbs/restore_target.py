@@ -10,7 +10,7 @@ from scrubjay.base.times import parse_time
 from scrubjay.progress import shown_progress
 from scrubjay.text import columns, facts, plural, seconds
 from scrubjay.units import human_size, parse_back
-from scrubjay.verb import Call
+from scrubjay.verb import VerbCall
 from scrubjay.verbs.findings import finding_lines
 
 PLAN_TEMPLATE: dict[str, Any] = {
@@ -55,7 +55,7 @@ def wait_options(parser: argparse.ArgumentParser) -> None:
     wait.add_argument("--no-wait", dest="wait", action="store_false", help="start it and exit 3 with state running")
 
 
-def target_request(call: Call) -> dict[str, Any]:
+def target_request(call: VerbCall) -> dict[str, Any]:
     """The request body. Raises Invalid on a time without offset and the like."""
     request: dict[str, Any] = {"table": call.option("table"), "to": call.option("to")}
     if call.option("at") is not None:

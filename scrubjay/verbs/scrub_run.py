@@ -8,7 +8,7 @@ from typing import Any
 
 from scrubjay.text import columns, count, plural, seconds, wrapped
 from scrubjay.units import human_size
-from scrubjay.verb import Call, Result, Verb
+from scrubjay.verb import Result, Verb, VerbCall
 from scrubjay.verbs.findings import finding_lines
 
 
@@ -17,7 +17,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--partition", metavar="P", help="id of one partition")
 
 
-def _run(call: Call) -> Result:
+def _run(call: VerbCall) -> Result:
     request = {"table": call.option("table"), "partition": call.option("partition")}
     with call.progress() as progress:
         document = call.client().run_job("scrub", request, progress)

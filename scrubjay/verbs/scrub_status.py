@@ -7,11 +7,11 @@ from typing import Any
 
 from scrubjay.progress import shown_progress
 from scrubjay.text import wrapped
-from scrubjay.verb import Call, Result, Verb, no_options
+from scrubjay.verb import Result, Verb, VerbCall, no_options
 from scrubjay.verbs.scrub_run import render_scrub
 
 
-def _run(call: Call) -> Result:
+def _run(call: VerbCall) -> Result:
     document = call.client().get("scrub/status")
     return int(document["exit"]), document
 

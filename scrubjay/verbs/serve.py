@@ -10,8 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from scrubjay.output import DONE, REFUSED, USAGE, Failure, answer, to_json
-from scrubjay.verb import Call, Result, Verb
+from scrubjay.output import DONE, REFUSED, USAGE, VerbFailure, answer, to_json
+from scrubjay.verb import Result, Verb, VerbCall
 
 if TYPE_CHECKING:
     from scrubjay.config import Config
@@ -43,9 +43,9 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def _run(call: Call) -> Result:
+def _run(call: VerbCall) -> Result:
     if not call.option("dev"):
-        raise Failure(
+        raise VerbFailure(
             "say how to serve", code="Usage", exit_code=USAGE, asked="scrubjay serve", found="no --dev", next_step="scrubjay serve --dev"
         )
     options = {
@@ -54,7 +54,7 @@ def _run(call: Call) -> Result:
     }
     config = call.config({**options, "archive.url": call.option("archive")})
     if not is_loopback(config.serve.listen) and not config.serve.auth and not config.serve.insecure_listen:
-        raise Failure(
+        raise VerbFailure(
             "refused to serve other machines without authentication",
             code="Unsafe",
             exit_code=REFUSED,
@@ -63,7 +63,7 @@ def _run(call: Call) -> Result:
             next_step="add --auth with [auth.keys] in the configuration, or say --insecure-listen",
         )
     if config.serve.auth and not config.auth.keys:
-        raise Failure(
+        raise VerbFailure(
             "--auth without keys would refuse everybody",
             code="Usage",
             exit_code=USAGE,

@@ -7,13 +7,13 @@ from typing import Any
 
 from scrubjay.text import columns, plural, seconds, wrapped
 from scrubjay.units import human_size
-from scrubjay.verb import Call, Result, Verb, no_options
+from scrubjay.verb import Result, Verb, VerbCall, no_options
 
 SHOWN_MAX = 20
 """Problems shown to a person; what stops tables comes first."""
 
 
-def _run(call: Call) -> Result:
+def _run(call: VerbCall) -> Result:
     document = call.client().get("status")
     return int(document["exit"]), document
 

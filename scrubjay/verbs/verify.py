@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scrubjay.output import USAGE, Failure
+from scrubjay.output import USAGE, VerbFailure
 from scrubjay.text import count, facts
 from scrubjay.units import human_size, parse_duration
-from scrubjay.verb import Call, Result, Verb
+from scrubjay.verb import Result, Verb, VerbCall
 from scrubjay.verbs.findings import finding_lines
 
 LEVELS = ("listed", "objects", "records", "replayed")
@@ -24,10 +24,10 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-age", metavar="7d", help="skip objects proven at this level within this time; default: 0s")
 
 
-def _run(call: Call) -> Result:
+def _run(call: VerbCall) -> Result:
     archive = call.option("archive")
     if call.option("cluster") and not archive:
-        raise Failure(
+        raise VerbFailure(
             "--cluster goes with --archive", code="Usage", exit_code=USAGE, found="--cluster alone", next_step="scrubjay verify -h"
         )
     request = {

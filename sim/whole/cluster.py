@@ -27,7 +27,18 @@ from scrubjay.server.control import Control, open_control
 from scrubjay.server.durability import Durability, DurabilityOptions, open_durability
 from scrubjay.server.findings import FindingSink
 from scrubjay.server.health import Health, HealthOptions, Heard
-from scrubjay.server.node import ClockFault, Founding, RunningNode, Told, WalSizes, absent_node, host_known, join, open_node, start_node
+from scrubjay.server.node import (
+    ClockFault,
+    Founding,
+    NodeListeners,
+    RunningNode,
+    WalSizes,
+    absent_node,
+    host_known,
+    join,
+    open_node,
+    start_node,
+)
 from scrubjay.sim.clock import SimClock
 from scrubjay.sim.jobs import SimJobs
 from scrubjay.sim.store import SimStore
@@ -232,7 +243,7 @@ class WholeCluster:
             await self.env.tasks.sleep(_POLL_S)
 
     def _build(self, host: Host) -> RunningNode | None:
-        told = Told(finding=self._sink, state=self._state)
+        told = NodeListeners(finding=self._sink, state=self._state)
         try:
             life = self._open(host, told)
         except ScrubjayError as error:
@@ -245,7 +256,7 @@ class WholeCluster:
         start_node(life.node, self.members, lambda error: self._booted(host, life) if error is None else None)
         return life
 
-    def _open(self, host: Host, told: Told) -> RunningNode:
+    def _open(self, host: Host, told: NodeListeners) -> RunningNode:
         engine = partial(MemoryEngine, self.trees[host.name], host.env.tasks, host.disk, seconds_base=self._checkpoint_s)
         return open_node(
             name=host.name,

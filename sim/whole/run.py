@@ -19,7 +19,7 @@ from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.attach import attach
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
-from scrubjay.pitr.target import Asked
+from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.checkers.linear import check_linear
 from scrubjay.sim.checkers.registers import compare
 from scrubjay.sim.checkers.witness import check_witness
@@ -417,7 +417,7 @@ class WholeRun:
         self.result.snapshots = len(self.snapshots)
         snapshot = self._draw.choice(self.snapshots)
         restorer = self.cluster.durability.restorer
-        await self.cluster.ask(restorer.start(self._table(), RESTORED, Asked(at_us=snapshot.at_us)), seconds=120.0)
+        await self.cluster.ask(restorer.start(self._table(), RESTORED, RestoreTarget(at_us=snapshot.at_us)), seconds=120.0)
         deadline = self.world.now + 120 * SECOND
         while (report := restorer.status(RESTORED)) is not None and report["state"] == "running":
             if self.world.now > deadline:

@@ -31,7 +31,7 @@ from scrubjay.storage.api.http import (
     wants_gzip,
 )
 from scrubjay.storage.api.operations import OPERATIONS
-from scrubjay.storage.api.sigv4 import Key, Verifier, is_chunked
+from scrubjay.storage.api.sigv4 import AccessKey, SignatureVerifier, is_chunked
 from scrubjay.storage.backend import Backend
 
 _decode_json = msgspec.json.Decoder().decode
@@ -57,7 +57,7 @@ class DynamoApi:
         backend: Backend,
         env: Env,
         *,
-        keys: Mapping[str, Key] | None = None,
+        keys: Mapping[str, AccessKey] | None = None,
         region: str = "us-east-1",
         account: str = ACCOUNT,
         endpoint: str = "",
@@ -72,7 +72,7 @@ class DynamoApi:
         self.in_flight = 0
         self.counts: dict[tuple[str, int], int] = {}
         """Answers by (operation, status), for /metrics."""
-        self._verifier = Verifier(env.clock, keys)
+        self._verifier = SignatureVerifier(env.clock, keys)
         self._ids = RequestIds(env.rand)
 
     # -- names ------------------------------------------------------------------------------------------------------------------------

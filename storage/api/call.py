@@ -13,7 +13,7 @@ from scrubjay.base.times import utc_text
 from scrubjay.storage.api import errors
 from scrubjay.storage.api.errors import ApiError
 from scrubjay.storage.api.shapes import Struct
-from scrubjay.storage.api.sigv4 import Identity
+from scrubjay.storage.api.sigv4 import Signer
 from scrubjay.storage.backend import Backend
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.items.errors import ItemError, SerializationError
@@ -68,7 +68,7 @@ class Call:
         operation: str,
         shape: Struct,
         raw: Body,
-        identity: Identity,
+        identity: Signer,
         send: Send,
         *,
         host: str = "",

@@ -37,7 +37,7 @@ ROLE_DATA = "data"
 ROLE_ADMIN = "admin"
 
 
-class Key(NamedTuple):
+class AccessKey(NamedTuple):
     """A key of `[auth.keys]`. token: the session token that must come with it, None for a long-term key."""
 
     secret: str
@@ -45,7 +45,7 @@ class Key(NamedTuple):
     token: str | None = None
 
 
-class Identity(NamedTuple):
+class Signer(NamedTuple):
     """Who signed. key_id: as the request names it (unproven without a key table). role: None without a key table. region: of the scope."""
 
     key_id: str
@@ -70,26 +70,26 @@ class Claim(NamedTuple):
     token: str | None
 
 
-class Verifier:
+class SignatureVerifier:
     """keys: id to (secret, role), or None to check the form alone."""
 
-    def __init__(self, clock: Clock, keys: Mapping[str, Key] | None) -> None:
+    def __init__(self, clock: Clock, keys: Mapping[str, AccessKey] | None) -> None:
         self._clock = clock
         self._keys = keys
         self._derived: OrderedDict[tuple[str, str, str], bytes] = OrderedDict()
 
-    def verify(self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Identity:
+    def verify(self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Signer:
         """The signer. headers: names in lower case. Raises ApiError as AWS words it."""
         authorization = headers.get("authorization")
         if self._keys is None:
             if authorization is not None and not query:
                 return _glance(authorization, headers)
             claim = _claim(authorization, query, headers)
-            return Identity(claim.key_id, None, claim.region)
+            return Signer(claim.key_id, None, claim.region)
         claim = _claim(authorization, query, headers)
         return self._prove(claim, method, path, query, headers, body)
 
-    def _prove(self, claim: Claim, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Identity:
+    def _prove(self, claim: Claim, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Signer:
         signed_at = _parse_time(claim.timestamp)
         now_us = self._clock.wall_us()
         _check_time(claim, signed_at, now_us)
@@ -116,7 +116,7 @@ class Verifier:
         declared = headers.get("x-amz-content-sha256", "")
         if declared.startswith(_SIGNED_CHUNKS):
             _prove_chunks(body, signing_key, f"{timestamp}\n{scope}", claim.signature)
-        return Identity(claim.key_id, key.role, claim.region)
+        return Signer(claim.key_id, key.role, claim.region)
 
     def _signing_key(self, claim: Claim, secret: str) -> bytes:
         name = (claim.key_id, claim.date, claim.region)
@@ -138,13 +138,13 @@ _USUAL = re.compile(
 )
 
 
-def _glance(authorization: str, headers: Mapping[str, str]) -> Identity:
+def _glance(authorization: str, headers: Mapping[str, str]) -> Signer:
     """The common form, at a glance; everything else takes the long way."""
     match = _USUAL.fullmatch(authorization)
     if match is not None and ("x-amz-date" in headers or "date" in headers):
-        return Identity(match[1], None, match[2])
+        return Signer(match[1], None, match[2])
     claim = _claim(authorization, "", headers)
-    return Identity(claim.key_id, None, claim.region)
+    return Signer(claim.key_id, None, claim.region)
 
 
 def _claim(authorization: str | None, query: str, headers: Mapping[str, str]) -> Claim:

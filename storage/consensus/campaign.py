@@ -13,7 +13,7 @@ from scrubjay.storage.consensus.allegiance import Allegiance
 from scrubjay.storage.consensus.election import Election
 from scrubjay.storage.consensus.follower import Standing
 from scrubjay.storage.consensus.group_state import Campaign, GroupState, Piece, Staging
-from scrubjay.storage.consensus.messages import AskHealth, Fetch, Fetched, Health, Prepare, Promise, Refused, Resign, Resigned
+from scrubjay.storage.consensus.messages import AskHealth, Fetch, Fetched, LogHealth, Prepare, Promise, Refused, Resign, Resigned
 from scrubjay.storage.consensus.ready import Now
 from scrubjay.storage.consensus.resignation import Resignation
 
@@ -66,9 +66,9 @@ class Campaigner:
         )
         if hears:
             self._election.doubt_owner(now)
-        state.out.send(sender.node, Health(message.nonce, state.promised, hears, state.accepted, state.log.last))
+        state.out.send(sender.node, LogHealth(message.nonce, state.promised, hears, state.accepted, state.log.last))
 
-    def on_health(self, sender: Member, message: Health, now: Now) -> None:
+    def on_health(self, sender: Member, message: LogHealth, now: Now) -> None:
         """A quorum that does not hear the leader either, us included, lets us campaign."""
         state = self._state
         if message.nonce != self._nonce or not self._election.may_campaign(now):

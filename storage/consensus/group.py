@@ -34,8 +34,8 @@ from scrubjay.storage.consensus.messages import (
     Chosen,
     Fetch,
     Fetched,
-    Health,
     Leads,
+    LogHealth,
     PartitionMessage,
     Prepare,
     Promise,
@@ -93,7 +93,7 @@ class Group:
             Question: self._resignation.on_question,
             Leads: self._election.on_leads,
             AskHealth: self._campaigner.on_ask_health,
-            Health: self._campaigner.on_health,
+            LogHealth: self._campaigner.on_health,
             Snapshot: acceptor.on_snapshot,
         }
         for peer in config.members.peers:

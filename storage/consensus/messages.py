@@ -168,7 +168,7 @@ class AskHealth(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=14):
     nonce: int
 
 
-class Health(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=15):
+class LogHealth(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=15):
     """Answer to AskHealth, with the state of the log, so that the member with the best log goes first."""
 
     nonce: int
@@ -208,7 +208,7 @@ PartitionMessage = (
     | Question
     | Leads
     | AskHealth
-    | Health
+    | LogHealth
     | Snapshot
 )
 
@@ -238,14 +238,14 @@ class Moved(msgspec.Struct, array_like=True, frozen=True, tag=3):
     chosen: tuple[tuple[str, int, int], ...]
 
 
-class Shell(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4):
+class ShellMessage(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4):
     """A message of the node's shell (snapshot pieces, questions about membership): opaque here. kind: a stable word; body: its own bytes."""
 
     kind: str
     body: bytes
 
 
-NodeMessage = Ask | Grant | Moved | Shell
+NodeMessage = Ask | Grant | Moved | ShellMessage
 
 
 class _Body(msgspec.Struct, array_like=True, frozen=True):

@@ -19,7 +19,7 @@ NONE = Ballot(0)
 """No ballot."""
 
 
-class Pending:
+class PendingReady:
     """A Ready that is not synced yet: what it makes true and which messages wait for it. accepted, last: of the log when it was closed.
     promises: a ballot of our own whose promise is in it. elects: our ballot whose ADOPT is in it."""
 
@@ -59,7 +59,7 @@ class Outbox:
         self._appending_under = NONE
         self._send_now: list[Envelope] = []
         self._after_sync: list[Envelope] = []
-        self._outstanding: deque[Pending] = deque()
+        self._outstanding: deque[PendingReady] = deque()
         self._token = 0
         self.promises = NONE
         self.elects = NONE
@@ -103,7 +103,7 @@ class Outbox:
         if self._frames:
             frames, self._frames = tuple(self._frames), []
             self._token += 1
-            self._outstanding.append(Pending(self._token, accepted, last, messages, self.promises, self.elects))
+            self._outstanding.append(PendingReady(self._token, accepted, last, messages, self.promises, self.elects))
             self.promises = self.elects = NONE
             return self._token, frames
         if messages:
@@ -120,7 +120,7 @@ class Outbox:
         taken, self._send_now = self._send_now, []
         return tuple(taken)
 
-    def pop_synced(self, token: int) -> Pending | None:
+    def pop_synced(self, token: int) -> PendingReady | None:
         """The oldest batch that a sync of everything up to `token` covers; None: no more."""
         queue = self._outstanding
         return queue.popleft() if queue and queue[0].token <= token else None

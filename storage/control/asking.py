@@ -95,7 +95,7 @@ class Asking:
                     data = await self._env.tasks.blocking(partial(file.pread, offset, min(messages.CHUNK_BYTES, size - offset)))
                     if not data:
                         raise Corrupt("a row file became shorter while it was sent", what="rowfile", where=path, size=size, found=offset)
-                    offset = await self._chunk(node, messages.Chunk(there, offset, data, crc32c_masked(data)))
+                    offset = await self._chunk(node, messages.RowFileChunk(there, offset, data, crc32c_masked(data)))
             except BaseException:
                 self.tell(node, messages.Discard(there))
                 raise
@@ -114,7 +114,7 @@ class Asking:
                     raise
             await self._env.tasks.sleep(BUSY_POLL_S)
 
-    async def _chunk(self, node: NodeName, chunk: messages.Chunk) -> int:
+    async def _chunk(self, node: NodeName, chunk: messages.RowFileChunk) -> int:
         """Bytes that are there now. A chunk that came damaged, or of which nothing was heard, is sent again."""
         for left in reversed(range(CHUNK_TRIES)):
             try:

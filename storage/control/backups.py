@@ -19,7 +19,7 @@ _HURRY_AGAIN_S = 1.0
 """Between two seals of one table for the sake of its first window."""
 
 
-class Durability(Protocol):
+class DurabilityPort(Protocol):
     """What the store asks of the durability services above it."""
 
     def window(self, table: TableMeta) -> tuple[int, int] | None:
@@ -38,7 +38,7 @@ class Backups:
 
     def __init__(self, env: Env, *, fleet: Fleet, metadata: Metadata) -> None:
         self._env, self._fleet, self._metadata = env, fleet, metadata
-        self.durability: Durability | None = None
+        self.durability: DurabilityPort | None = None
         self._hurried: set[TableId] = set()
 
     def shown(self, table: TableMeta) -> ContinuousBackups:

@@ -89,7 +89,7 @@ class Fleet:
         found: list[ReplicaFacts] = []
         for node, look in looks:
             answer = await look
-            found.extend(answer.replicas if isinstance(answer, port.Facts) else node.all_facts())
+            found.extend(answer.replicas if isinstance(answer, port.FactsOfReplicas) else node.all_facts())
         return found
 
     def host(self, table: TableMeta, *, only_known: bool = False) -> Future[bool]:
@@ -110,7 +110,7 @@ class Fleet:
         leader = self.leader(partition)
         if leader is None:
             raise Unavailable("no leader serves this partition", partition=partition)
-        request = port.Seal(partition, reason, tag)
+        request = port.ProposeSeal(partition, reason, tag)
         return await asked(self._env.tasks, self.ports[leader.node], request, port.Sealed, timeout_s=SEAL_WAIT_S)
 
     def _ask(self, node: NodePort, request: port.Request, timeout_s: float) -> Future[Any]:
@@ -127,7 +127,7 @@ class Fleet:
         def answered(answer: Any) -> None:
             nonlocal left, here
             left -= 1
-            here = here or (isinstance(answer, port.Hosted) and answer.here)
+            here = here or (isinstance(answer, port.HostedHere) and answer.here)
             if not left:
                 settle(future, here)
 

@@ -8,7 +8,7 @@ from scrubjay.base.env import Env
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.storage.control.asking import Asking
-from scrubjay.storage.node.errand_messages import RENEW_S, Hold, Release
+from scrubjay.storage.node.errand_messages import RENEW_S, Hold, ReleaseHold
 from scrubjay.storage.node.port import Fine
 
 ASK_S = 5.0
@@ -37,7 +37,7 @@ async def hold_log(env: Env, asking: Asking, partition: PartitionId, nodes: Sequ
         if not renewing.done():
             renewing.cancel()
         for node in nodes:
-            asking.tell(node, Release(partition, lease))
+            asking.tell(node, ReleaseHold(partition, lease))
 
     return let_go
 

@@ -19,8 +19,8 @@ class PinnedCopy:
         self._asking, self._node, self._partition, self._lsn = asking, node, partition, lsn
 
     async def digest(self, *, bytes_per_second: int | None) -> ScanResult:
-        errand = messages.Digest(self._partition, self._lsn, bytes_per_second)
-        found = await self._asking.errand(self._node, errand, messages.Scanned, limit_s=DIGEST_LIMIT_S)
+        errand = messages.DigestCopy(self._partition, self._lsn, bytes_per_second)
+        found = await self._asking.errand(self._node, errand, messages.DigestScanned, limit_s=DIGEST_LIMIT_S)
         digest = RangeDigest(found.lo, found.hi)
         digest.load(found.digest)
         return ScanResult(digest, found.bad, found.structure, found.bytes_read)
@@ -29,7 +29,7 @@ class PinnedCopy:
         """Page by page."""
         rows: list[RowFact] = []
         while True:
-            page = await self._asking.ask(self._node, messages.PinnedRows(self._partition, self._lsn, start, end), messages.Rows)
+            page = await self._asking.ask(self._node, messages.PinnedRows(self._partition, self._lsn, start, end), messages.RowPage)
             rows += [one.fact for one in page.rows]
             if not page.more or not page.rows:
                 return rows
@@ -37,7 +37,7 @@ class PinnedCopy:
 
     async def item(self, key: bytes) -> bytes | None:
         """From the copy's live tree: what names a key does not change with versions."""
-        return (await self._asking.ask(self._node, messages.Item(self._partition, key, serving=False), messages.Found)).item
+        return (await self._asking.ask(self._node, messages.ReadRow(self._partition, key, serving=False), messages.FoundRow)).item
 
     def release(self) -> None:
         self._asking.tell(self._node, messages.Unpin(self._partition, self._lsn))

@@ -130,7 +130,7 @@ class Service:
             if facts is None or (facts.tree, facts.vote) != ("ok", "votes"):
                 continue
             try:
-                found = await self._asking.ask(node.name, messages.Item(partition, storage_key, serving=True), messages.Found)
+                found = await self._asking.ask(node.name, messages.ReadRow(partition, storage_key, serving=True), messages.FoundRow)
                 if found.item is not None:
                     return item_to_json(key_item(table.key, decode_item(found.item)))
             except ScrubjayError:
@@ -154,7 +154,7 @@ class Service:
     async def pin(self, partition: PartitionId, node: NodeName, lsn: Lsn, *, timeout_s: float) -> Pinned:
         copy = PinnedCopy(self._asking, node, partition, lsn)
         try:
-            request = messages.Pin(partition, lsn, int(timeout_s * 1e6))
+            request = messages.PinCopy(partition, lsn, int(timeout_s * 1e6))
             await self._asking.ask(node, request, Fine, timeout_s=timeout_s + _PIN_GRACE_S)
         except BaseException:
             copy.release()  # it may come yet, and nobody would read it

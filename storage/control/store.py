@@ -154,7 +154,7 @@ class Store:
         """Have every leader with content behind its last seal propose one, unless it has. Leaders may move: called again until nothing is open."""
         for one in leaders(facts):
             if one.content and not one.sealing:
-                self._fleet.ports[one.node].ask(port.Seal(one.partition, Seal.STOP, bytes(16)), lambda _: None)
+                self._fleet.ports[one.node].ask(port.ProposeSeal(one.partition, Seal.STOP, bytes(16)), lambda _: None)
 
     def closed_to_the_end(self) -> bool:
         """Every leader's closed timestamp, as it may be published now, covers its last write."""

@@ -44,7 +44,7 @@ RECORD_SIZE_MAX = 16 << 20
 assert HEADER_SIZE == 48
 
 
-class Kind(IntEnum):
+class RecordKind(IntEnum):
     """Record kinds. 1-15 are content, 16-31 bookkeeping. An unknown kind stops the reader.
 
     UNKNOWN is no number of any record: it is what a record of a kind, version or flag that this version does not know is carried as (`decode`, opaque).
@@ -68,7 +68,7 @@ class Kind(IntEnum):
         return self < 16
 
 
-IMPLEMENTED = frozenset({Kind.DATA, Kind.SCHEMA, Kind.COMMIT, Kind.NOOP, Kind.SEAL, Kind.ARCHIVED})
+IMPLEMENTED = frozenset({RecordKind.DATA, RecordKind.SCHEMA, RecordKind.COMMIT, RecordKind.NOOP, RecordKind.SEAL, RecordKind.ARCHIVED})
 """What this version knows how to apply. Whoever meets another kind stops there: to skip it would be to say something else than the log says."""
 
 
@@ -91,7 +91,7 @@ class Record(NamedTuple):
     lsn: Lsn
     stamp: Stamp
     effective: Stamp
-    kind: Kind
+    kind: RecordKind
     count: int  # type: ignore[assignment]  # hides tuple.count, which nobody calls on a record
     data: bytes
 
@@ -100,7 +100,7 @@ class Record(NamedTuple):
         return self.data[HEADER_SIZE:]
 
 
-KINDS: dict[int, Kind] = {int(kind): kind for kind in Kind if kind is not Kind.UNKNOWN}
+KINDS: dict[int, RecordKind] = {int(kind): kind for kind in RecordKind if kind is not RecordKind.UNKNOWN}
 """The kinds that this version can name, by number."""
 _OPS: dict[int, Op] = {int(op): op for op in Op}
 
@@ -110,7 +110,7 @@ def owner_tag(partition_raw: bytes) -> bytes:
     return partition_raw[:8]
 
 
-def encode(*, owner: bytes, lsn: int, stamp: int, kind: Kind, payload: bytes, count: int = 0, effective: int | None = None) -> Record:
+def encode(*, owner: bytes, lsn: int, stamp: int, kind: RecordKind, payload: bytes, count: int = 0, effective: int | None = None) -> Record:
     """Build a record. owner: 8 bytes from `owner_tag`."""
     length = HEADER_SIZE + len(payload)
     assert length <= RECORD_SIZE_MAX, length
@@ -135,8 +135,8 @@ def decode(buffer: bytes | memoryview, offset: int = 0, *, owner: bytes | None =
     data = bytes(buffer[offset : offset + length])
     if crc32c_masked(memoryview(data)[8:], crc32c_raw(data[:4])) != crc:
         raise Corrupt("record checksum differs", what="record", where=offset, lsn=lsn)
-    known = KINDS.get(kind, Kind.UNKNOWN) if version == VERSION and flags == 0 else Kind.UNKNOWN
-    if known is Kind.UNKNOWN and not opaque:
+    known = KINDS.get(kind, RecordKind.UNKNOWN) if version == VERSION and flags == 0 else RecordKind.UNKNOWN
+    if known is RecordKind.UNKNOWN and not opaque:
         raise Corrupt("record version, kind or flag unknown", what="record", where=offset, version=version, record_kind=kind, flags=flags)
     if owner is not None and tag != owner:
         raise Corrupt("record belongs to another partition", what="record", where=offset, lsn=lsn, expected=owner.hex(), found=tag.hex())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from scrubjay.base.errors import Missing
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
-from scrubjay.storage.archive_port import Attestation, ClosedPoint, History, PartitionFacts, SealedSegment
+from scrubjay.storage.archive_port import ArchivedHistory, Attestation, ClosedPoint, PartitionFacts, SealedSegment
 from scrubjay.storage.log import record as records
 from scrubjay.storage.node import Node
 from scrubjay.storage.replica import BASE, OK, LogReplica
@@ -76,13 +76,13 @@ class NodeLogSource:
     def blame(self, partition: PartitionId, *, object: str, kind: str, lsn: Lsn, detail: str) -> None:  # noqa: A002
         self._node.finding(self._replica(partition), kind=kind, found_by="agent", lsn=lsn, detail=detail, object=object)
 
-    def history(self, partition: PartitionId) -> History | None:
+    def history(self, partition: PartitionId) -> ArchivedHistory | None:
         replica = self._replica(partition)
         # A leader serves only once a record of its own ballot is applied: then everything chosen before, and so every seal that anybody archived, is too.
         if replica.state != OK or not replica.leads:
             return None
         facts = replica.segments.facts
-        return History(
+        return ArchivedHistory(
             replica.table.table_id,
             partition,
             Lsn(facts.archived),

@@ -1,6 +1,6 @@
 """What is asked of a node about one copy's tree as a whole: heal it, load it, scan it, pin it, keep its log. Values only; no path of a file system.
 
-Row files come in chunks (`Receive`, `Chunk`) and are kept in the node's spool until an errand uses them. What takes long is an *errand*: begun under an id
+Row files come in chunks (`Receive`, `RowFileChunk`) and are kept in the node's spool until an errand uses them. What takes long is an *errand*: begun under an id
 that the asker chose (`Begin`), asked about until it is over (`Look`), so that no answer that is lost loses the outcome, and an asker that dies leaves nothing
 half done. Pins and holds of the log end by themselves if their owner is heard of no more. These are part of the node port (`storage.node.port`), which also has
 `Fine`, the answer of those that only say that it is done.
@@ -89,15 +89,15 @@ class Survey(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4):
     partition: PartitionId
 
 
-class Digest(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5):
-    """Scan the copy as it is pinned at `lsn`. bytes_per_second: pace, None: as fast as it goes. Answer: Scanned."""
+class DigestCopy(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5):
+    """Scan the copy as it is pinned at `lsn`. bytes_per_second: pace, None: as fast as it goes. Answer: DigestScanned."""
 
     partition: PartitionId
     lsn: Lsn
     bytes_per_second: int | None
 
 
-Errand = Heal | Load | Reread | Survey | Digest
+Errand = Heal | Load | Reread | Survey | DigestCopy
 
 
 # --- requests ------------------------------------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Receive(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=42):
     size: int
 
 
-class Chunk(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=43):
+class RowFileChunk(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=43):
     """Bytes of a row file from `offset` on. crc: masked CRC-32C of them. Answer: Received. Corrupt: not what was sent. Sent again: no harm."""
 
     spooled: int
@@ -140,7 +140,7 @@ class Discard(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=44):
     spooled: int
 
 
-class Pin(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=45):
+class PinCopy(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=45):
     """Pin the copy's tree at exactly the scrub seal `lsn`. Answer: Fine, once it is."""
 
     partition: PartitionId
@@ -155,7 +155,7 @@ class Settle(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=51):
 
 
 class PinnedRows(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=46):
-    """What a pinned copy holds with start <= key < end, good or not, at most PAGE_ROWS. Answer: Rows."""
+    """What a pinned copy holds with start <= key < end, good or not, at most PAGE_ROWS. Answer: RowPage."""
 
     partition: PartitionId
     lsn: Lsn
@@ -163,8 +163,8 @@ class PinnedRows(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=46)
     end: bytes | None
 
 
-class Item(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=47):
-    """The present version of a row, whatever state the copy is in. Answer: Found. Corrupt: it fails its check."""
+class ReadRow(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=47):
+    """The present version of a row, whatever state the copy is in. Answer: FoundRow. Corrupt: it fails its check."""
 
     partition: PartitionId
     key: bytes
@@ -187,14 +187,14 @@ class Hold(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=49):
     lsn: Lsn
 
 
-class Release(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=50):
+class ReleaseHold(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=50):
     """Answer: Fine."""
 
     partition: PartitionId
     lease: str
 
 
-Request = Begin | Look | Receive | Chunk | Discard | Pin | PinnedRows | Item | Unpin | Hold | Release | Settle
+Request = Begin | Look | Receive | RowFileChunk | Discard | PinCopy | PinnedRows | ReadRow | Unpin | Hold | ReleaseHold | Settle
 
 
 # --- answers -------------------------------------------------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ class Surveyed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=46):
     bad: tuple[bytes, ...]
 
 
-class Scanned(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=47):
+class DigestScanned(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=47):
     """As `storage.btree.engine.ScanResult`. digest: `RangeDigest.encode()`. lo, hi: the range it is over."""
 
     digest: bytes
@@ -246,7 +246,7 @@ class Scanned(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=47):
     bytes_read: int
 
 
-Outcome = Healed | Loaded | Surveyed | Scanned
+Outcome = Healed | Loaded | Surveyed | DigestScanned
 
 
 class Ended(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=48):
@@ -272,17 +272,17 @@ class Fact(msgspec.Struct, array_like=True, frozen=True, gc=False):
         return RowFact(self.key, int.from_bytes(self.hash, "little"), self.lsn)
 
 
-class Rows(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=49):
+class RowPage(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=49):
     """more: there are others behind the last one."""
 
     rows: tuple[Fact, ...]
     more: bool
 
 
-class Found(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=50):
+class FoundRow(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=50):
     """item: canonical bytes; None: there is no such row."""
 
     item: bytes | None
 
 
-Answer = Receiving | Received | Running | Ended | Rows | Found
+Answer = Receiving | Received | Running | Ended | RowPage | FoundRow

@@ -93,7 +93,7 @@ class Peers:
             return
         if isinstance(message, talk.Say):
             replica.attest.heard(sender, message.statement, want=message.want)
-        elif isinstance(message, talk.Attest):
+        elif isinstance(message, talk.AttestSegment):
             replica.attest.attested(sender, last=message.last, said=Attestation(message.raw_sha256, message.generation, message.read))
         elif isinstance(message, talk.Refute):
             replica.attest.refuted(last=message.last, generation=message.generation, reason=message.reason)
@@ -152,7 +152,7 @@ class Peers:
     def attest(self, replica: LogReplica, *, first: int, last: int, said: Attestation) -> None:
         """This member's agent holds the archived segment for equal to its own WAL: tell every member (whoever leads logs it)."""
         for number in self._peers:
-            self._talk(number, talk.Attest(replica.partition, first, last, said.raw_sha256, said.generation, said.read))
+            self._talk(number, talk.AttestSegment(replica.partition, first, last, said.raw_sha256, said.generation, said.read))
             if not said.read:
                 self._talk(number, talk.ManifestWritten(replica.partition, first, last, said.raw_sha256))
         replica.attest.attested(self._node.number, last=last, said=said)

@@ -19,16 +19,16 @@ from scrubjay.storage.node.errand_messages import (
     KEYS_BYTES_MAX,
     LEASE_S,
     PAGE_ROWS,
-    Digest,
+    DigestCopy,
+    DigestScanned,
     Fact,
-    Found,
+    FoundRow,
     Hold,
-    Item,
-    Pin,
+    PinCopy,
     PinnedRows,
-    Release,
-    Rows,
-    Scanned,
+    ReadRow,
+    ReleaseHold,
+    RowPage,
     Unpin,
 )
 from scrubjay.storage.node.errands import Note
@@ -55,7 +55,7 @@ class Pins:
 
     # ------------------------------------------------------------------ pins
 
-    async def pin(self, request: Pin) -> None:
+    async def pin(self, request: PinCopy) -> None:
         """Raises Unavailable, or Corrupt (the tree cannot be opened)."""
         replica = copy_on(self._node, request.partition)
         future: Future[Any] = self._node.env.tasks.future()
@@ -92,29 +92,29 @@ class Pins:
         if replica.checkpoints.tree_at(lsn) is not tree:
             raise Unavailable("the pin ended while it was read", partition=replica.partition, node=self._node.name, lsn=lsn)
 
-    async def digest(self, request: Digest, note: Note) -> Scanned:
+    async def digest(self, request: DigestCopy, note: Note) -> DigestScanned:
         """As slow as the pace that was asked for: bounded by the pin, which ends at its time, and the scan with it."""
         replica, tree = self._pinned(request.partition, request.lsn)
         future: Future[Any] = self._node.env.tasks.future()
         tree.digest(replica.lo, replica.hi, bytes_per_second=request.bytes_per_second, done=lambda result: settle(future, result))
         found: ScanResult = await future
         self._still(replica, tree, request.lsn)
-        return Scanned(found.digest.encode(), replica.lo, replica.hi, named(found.bad), found.structure, found.bytes_read)
+        return DigestScanned(found.digest.encode(), replica.lo, replica.hi, named(found.bad), found.structure, found.bytes_read)
 
-    async def rows(self, request: PinnedRows) -> Rows:
+    async def rows(self, request: PinnedRows) -> RowPage:
         replica, tree = self._pinned(request.partition, request.lsn)
         future: Future[Any] = self._node.env.tasks.future()
         tree.rows(request.start, request.end, PAGE_ROWS, lambda result: settle(future, result))
         found: list[RowFact] = await future
         self._still(replica, tree, request.lsn)
         told = found[: within([fact.key for fact in found])]
-        return Rows(tuple([Fact.of(fact) for fact in told]), more=len(told) < len(found) or len(found) == PAGE_ROWS)
+        return RowPage(tuple([Fact.of(fact) for fact in told]), more=len(told) < len(found) or len(found) == PAGE_ROWS)
 
-    def item(self, request: Item) -> Found:
+    def item(self, request: ReadRow) -> FoundRow:
         replica = copy_on(self._node, request.partition)
         if replica.tree is None or (request.serving and not replica.status.serves):
             raise Unavailable("this copy names no rows", partition=request.partition, node=self._node.name, state=replica.state)
-        return Found(replica.find(request.key))
+        return FoundRow(replica.find(request.key))
 
     # ------------------------------------------------------------------ the log
 
@@ -135,7 +135,7 @@ class Pins:
         self._let_go(name)
         self._holds[name] = _Held(replica, request.lsn, timer)
 
-    def release(self, request: Release) -> None:
+    def release(self, request: ReleaseHold) -> None:
         self._let_go((request.partition, request.lease))
 
     def _let_go(self, name: tuple[PartitionId, str]) -> None:

@@ -72,12 +72,12 @@ class AskStatus(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4):
 
 
 class AskFacts(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5):
-    """partition: None: of every replica. Answer: Facts."""
+    """partition: None: of every replica. Answer: FactsOfReplicas."""
 
     partition: PartitionId | None
 
 
-class Seal(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
+class ProposeSeal(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
     """Propose a SEAL; answered once it is applied. reason: `storage.log.record.Seal`. tag: 16 bytes. Answer: Sealed, or NotLeader, Unavailable, Missing
     (the log takes nothing more)."""
 
@@ -88,7 +88,7 @@ class Seal(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
 
 class Host(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=7):
     """Run the replica of a partition, made anew or as it was; again: take over what the catalogue says now. awaits_base: do nothing until a base is loaded.
-    only_known: only if the node's log knows it, or it runs. Answer: Hosted."""
+    only_known: only if the node's log knows it, or it runs. Answer: HostedHere."""
 
     table: TableMeta
     info: PartitionInfo
@@ -109,7 +109,7 @@ class HandOver(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=9):
     leaving: tuple[int, ...]
 
 
-Request = Write | Read | Range | AskStatus | AskFacts | Seal | Host | Forget | HandOver | errand_messages.Request
+Request = Write | Read | Range | AskStatus | AskFacts | ProposeSeal | Host | Forget | HandOver | errand_messages.Request
 
 
 # --- answers -------------------------------------------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ class ReplicaFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     closed: tuple[int, Lsn, Lsn] | None
 
 
-class Facts(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):
+class FactsOfReplicas(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=3):
     """Of the replica asked for, or of all by partition; none if the node runs none."""
 
     replicas: tuple[ReplicaFacts, ...]
@@ -209,7 +209,7 @@ class Sealed(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=5):
     closed: int
 
 
-class Hosted(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
+class HostedHere(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=6):
     """here: it runs on this node now. False: it is gone for good, or (only_known) not known."""
 
     here: bool
@@ -219,7 +219,7 @@ class Fine(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=7):
     """It is done."""
 
 
-Answer = Answered | NodeStatus | Facts | Sealed | Hosted | Fine | errand_messages.Answer
+Answer = Answered | NodeStatus | FactsOfReplicas | Sealed | HostedHere | Fine | errand_messages.Answer
 """An error comes in the place of any of them, as a Failure (tag 4, docs/formats/command.md)."""
 
 

@@ -24,7 +24,7 @@ MESSAGE_BYTES_MAX = max(COMMAND_BYTES_MAX, ANSWER_BYTES_MAX) + ENVELOPE_BYTES
 _T = TypeVar("_T")
 
 
-class Asked(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class AskedFrame(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A request on its way. id: of one asker's life, never used twice in it. left_us: how long the asker still waits, microseconds from when it was sent."""
 
     id: int
@@ -32,7 +32,7 @@ class Asked(msgspec.Struct, array_like=True, frozen=True, gc=False):
     request: Request
 
 
-class Said(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class SaidFrame(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """An answer on its way. id: of the request."""
 
     id: int
@@ -41,16 +41,16 @@ class Said(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 _encode = msgspec.msgpack.Encoder(enc_hook=str).encode
 """Fields of errors that are no data are said as text."""
-_requests: msgspec.msgpack.Decoder[Asked] = msgspec.msgpack.Decoder(Asked)
-_answers: msgspec.msgpack.Decoder[Said] = msgspec.msgpack.Decoder(Said)
+_requests: msgspec.msgpack.Decoder[AskedFrame] = msgspec.msgpack.Decoder(AskedFrame)
+_answers: msgspec.msgpack.Decoder[SaidFrame] = msgspec.msgpack.Decoder(SaidFrame)
 
 
 def encode_request(id_: int, left_us: int, request: Request) -> bytes:
     """Raises Invalid if it is too large, or no data."""
-    return _encoded(Asked(id_, left_us, request), "request")
+    return _encoded(AskedFrame(id_, left_us, request), "request")
 
 
-def decode_request(data: bytes | memoryview) -> Asked:
+def decode_request(data: bytes | memoryview) -> AskedFrame:
     """Raises Corrupt."""
     asked = _decoded(_requests, data, "request")
     if asked.id < 0 or asked.left_us < 0:
@@ -60,15 +60,15 @@ def decode_request(data: bytes | memoryview) -> Asked:
 
 def encode_said(id_: int, answer: Answer | ScrubjayError) -> bytes:
     """As `encode_request`."""
-    return _encoded(Said(id_, failure_of(answer) if isinstance(answer, ScrubjayError) else answer), "answer")
+    return _encoded(SaidFrame(id_, failure_of(answer) if isinstance(answer, ScrubjayError) else answer), "answer")
 
 
-def decode_said(data: bytes | memoryview) -> Said:
+def decode_said(data: bytes | memoryview) -> SaidFrame:
     """Raises Corrupt."""
     return _decoded(_answers, data, "answer")
 
 
-def _encoded(value: Asked | Said, what: str) -> bytes:
+def _encoded(value: AskedFrame | SaidFrame, what: str) -> bytes:
     try:
         data = _VERSION_BYTE + _encode(value)
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:

@@ -89,11 +89,11 @@ class RemoteNode:
 
     def facts(self, partition: PartitionId) -> ReplicaFacts | None:
         found = self._known(port.AskFacts(partition))
-        return found.replicas[0] if isinstance(found, port.Facts) and found.replicas else None
+        return found.replicas[0] if isinstance(found, port.FactsOfReplicas) and found.replicas else None
 
     def all_facts(self) -> tuple[ReplicaFacts, ...]:
         found = self._known(port.AskFacts(None))
-        return found.replicas if isinstance(found, port.Facts) else ()
+        return found.replicas if isinstance(found, port.FactsOfReplicas) else ()
 
     def applied(self, partition: PartitionId) -> Lsn:
         facts = self.facts(partition)

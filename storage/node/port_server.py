@@ -28,7 +28,7 @@ class NodeServer:
         self._handlers: dict[type[Any], Callable[[Any, Answered], None]] = {
             port.AskStatus: lambda _, done: done(self.status()),
             port.AskFacts: self._facts,
-            port.Seal: self._seal,
+            port.ProposeSeal: self._seal,
             port.Host: self._host,
             port.Forget: self._forget,
             port.HandOver: self._hand_over,
@@ -115,10 +115,10 @@ class NodeServer:
 
     def _facts(self, request: port.AskFacts, done: Answered) -> None:
         if request.partition is None:
-            done(port.Facts(self.all_facts()))
+            done(port.FactsOfReplicas(self.all_facts()))
         else:
             one = self.facts(request.partition)
-            done(port.Facts(() if one is None else (one,)))
+            done(port.FactsOfReplicas(() if one is None else (one,)))
 
     def _facts_of(self, replica: LogReplica) -> port.ReplicaFacts:
         node, status, segments, term = self.node, replica.status, replica.segments.facts, replica.term
@@ -162,7 +162,7 @@ class NodeServer:
 
     # ------------------------------------------------------------------ doing
 
-    def _seal(self, request: port.Seal, done: Answered) -> None:
+    def _seal(self, request: port.ProposeSeal, done: Answered) -> None:
         replica = self.node.requests.replica(request.partition)
         if isinstance(replica, ScrubjayError):
             done(replica)
@@ -177,12 +177,12 @@ class NodeServer:
         node, partition = self.node, request.info.partition_id
         present = node.members.get(partition)
         if present is not None and present.table.version > request.table.version:
-            done(port.Hosted(here=True))  # told again, late: what the catalogue said then is not what it says now
+            done(port.HostedHere(here=True))  # told again, late: what the catalogue said then is not what it says now
         elif request.only_known and not node.hosting.known(partition):
-            done(port.Hosted(here=False))
+            done(port.HostedHere(here=False))
         else:
             replica = node.hosting.host(request.table, request.info, awaits_base=request.awaits_base)
-            done(port.Hosted(here=replica is not None))
+            done(port.HostedHere(here=replica is not None))
 
     def _forget(self, request: port.Forget, done: Answered) -> None:
         if self.node.hosting.known(request.partition):

@@ -34,14 +34,14 @@ class Services:
             messages.Receive: self._receive,
             messages.Discard: lambda request: self.spool.discard(request.spooled),
             messages.Unpin: self.pins.unpin,
-            messages.Item: self.pins.item,
+            messages.ReadRow: self.pins.item,
             messages.Hold: self.pins.hold,
-            messages.Release: self.pins.release,
+            messages.ReleaseHold: self.pins.release,
         }
         self._later: dict[type[Any], Callable[[Any], Coroutine[Any, Any, Any]]] = {
             messages.Look: lambda request: self.errands.look(request.id, request.noted),
-            messages.Chunk: self._chunk,
-            messages.Pin: self.pins.pin,
+            messages.RowFileChunk: self._chunk,
+            messages.PinCopy: self.pins.pin,
             messages.Settle: lambda request: self.healing.settled(request.partition),
             messages.PinnedRows: self.pins.rows,
         }
@@ -50,7 +50,7 @@ class Services:
             messages.Load: self.healing.load,
             messages.Reread: self.healing.reread,
             messages.Survey: self.healing.survey,
-            messages.Digest: self.pins.digest,
+            messages.DigestCopy: self.pins.digest,
         }
 
     def answers(self, request: Any) -> bool:
@@ -104,5 +104,5 @@ class Services:
         self.healing.refuse(request.partition)  # before anybody sends what nobody wants
         return messages.Receiving(self.spool.receive(request.size))
 
-    async def _chunk(self, request: messages.Chunk) -> messages.Received:
+    async def _chunk(self, request: messages.RowFileChunk) -> messages.Received:
         return messages.Received(await self.spool.chunk(request.spooled, request.offset, request.data, request.crc))

@@ -26,7 +26,7 @@ class Say(msgspec.Struct, frozen=True, array_like=True, tag=1):
     want: bool
 
 
-class Attest(msgspec.Struct, frozen=True, array_like=True, tag=2):
+class AttestSegment(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """The sender holds the archived segment for equal to its own WAL. generation: of the object. read: it read the object back and compared."""
 
     partition: str
@@ -71,7 +71,7 @@ class Refute(msgspec.Struct, frozen=True, array_like=True, tag=6):
     reason: str
 
 
-StorageMessage = Say | Attest | AskRecords | Records | ManifestWritten | Refute
+StorageMessage = Say | AttestSegment | AskRecords | Records | ManifestWritten | Refute
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[StorageMessage])

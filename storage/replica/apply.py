@@ -14,7 +14,7 @@ from scrubjay.base.errors import Corrupt, Unavailable
 from scrubjay.base.ids import Lsn
 from scrubjay.storage.btree.engine import TreeState
 from scrubjay.storage.log.digest import RangeDigest, Total
-from scrubjay.storage.log.record import Effect, Kind, Op, Record, Seal
+from scrubjay.storage.log.record import Effect, Op, Record, RecordKind, Seal
 from scrubjay.storage.replica.checkpoints import Checkpoints
 from scrubjay.storage.replica.follow import Follow, Followed
 from scrubjay.storage.replica.overlay import Overlay
@@ -86,7 +86,9 @@ class Apply(Follow):
     def _must_wait(self, record: Record) -> bool:
         """The tree must take a checkpoint before this is applied."""
         overlay, options = self._replica.overlay, self._replica.node.options
-        return overlay.size > 2 * options.overlay_bytes or (record.kind is Kind.SEAL and len(overlay.frozen) >= options.frozen_layers_max)
+        return overlay.size > 2 * options.overlay_bytes or (
+            record.kind is RecordKind.SEAL and len(overlay.frozen) >= options.frozen_layers_max
+        )
 
     def _has_room(self) -> bool:
         return self._replica.overlay.size <= 2 * self._replica.node.options.overlay_bytes

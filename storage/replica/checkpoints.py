@@ -18,7 +18,7 @@ from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.btree.engine import PinnedTree, Tree, TreeState
 from scrubjay.storage.log.record import Record
 from scrubjay.storage.replica.host import Hosted, ReplicaHost
-from scrubjay.storage.replica.overlay import Layer, Overlay, layer_changes
+from scrubjay.storage.replica.overlay import FrozenLayer, Overlay, layer_changes
 from scrubjay.storage.replica.segments import SegmentTracker
 
 RETRY_US = 1_000_000
@@ -27,7 +27,7 @@ STALE_SCRUB_US = 120_000_000
 """A scrub seal older than this (a replay after a restart or a heal) is nobody's any more: it is not pinned."""
 
 
-class Pin(NamedTuple):
+class SealPin(NamedTuple):
     """A tree pinned at a scrub seal, or the wait for it. held: the log above it is held too."""
 
     tree: PinnedTree | None
@@ -86,7 +86,7 @@ class Checkpoints:
         self.failure: ScrubjayError | None = None
         """Why the last checkpoint failed; None since one succeeded."""
         self._tree_life = 0
-        self._pins: dict[int, Pin] = {}
+        self._pins: dict[int, SealPin] = {}
         self._holds: dict[int, int] = {}
 
     # ------------------------------------------------------------------ when
@@ -162,7 +162,7 @@ class Checkpoints:
 
         tree.checkpoint(layer_changes(layer), layer.state, replica.node.guarded(done))
 
-    def _done(self, layer: Layer, result: ScrubjayError | None) -> None:
+    def _done(self, layer: FrozenLayer, result: ScrubjayError | None) -> None:
         replica = self._replica
         self._running = False
         if isinstance(result, Corrupt):
@@ -211,11 +211,11 @@ class Checkpoints:
         if lsn not in self._pins and stamp_micros(record.stamp) < replica.node.env.clock.wall_us() - STALE_SCRUB_US:
             return
         waiters = self._pins[lsn].waiters if lsn in self._pins else []
-        self._pins[lsn] = Pin(None, waiters, now_us + replica.node.options.pin_timeout_us, held=True)
+        self._pins[lsn] = SealPin(None, waiters, now_us + replica.node.options.pin_timeout_us, held=True)
         self.hold(lsn)
         self.freeze(pin=True)
 
-    def _pin(self, layer: Layer) -> None:
+    def _pin(self, layer: FrozenLayer) -> None:
         replica = self._replica
         tree = replica.tree
         assert tree is not None
@@ -251,10 +251,10 @@ class Checkpoints:
         if pin is None:
             if replica.usable and replica.tree is not None and replica.tree.state.applied == lsn and not self._running:
                 # A copy healed to exactly this seal: what its tree holds is what is asked for, whatever was applied above it since.
-                self._pins[lsn] = Pin(None, [done], replica.node.boot_us() + replica.node.options.pin_timeout_us, held=False)
-                self._pin(Layer(replica.overlay.active, replica.tree.state, pin=True))
+                self._pins[lsn] = SealPin(None, [done], replica.node.boot_us() + replica.node.options.pin_timeout_us, held=False)
+                self._pin(FrozenLayer(replica.overlay.active, replica.tree.state, pin=True))
             elif replica.usable and replica.applied < lsn:
-                self._pins[lsn] = Pin(None, [done], replica.node.boot_us() + replica.node.options.pin_timeout_us, held=False)
+                self._pins[lsn] = SealPin(None, [done], replica.node.boot_us() + replica.node.options.pin_timeout_us, held=False)
                 replica.node.arm(replica)
             else:
                 done(Unavailable("no snapshot is pinned at this LSN", partition=replica.partition, lsn=lsn, state=replica.state))

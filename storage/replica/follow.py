@@ -17,7 +17,7 @@ from scrubjay.base.ids import Lsn, Member, Stamp
 from scrubjay.storage.archive_port import PartitionFacts
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import Total
-from scrubjay.storage.log.record import Archived, Effect, Kind, Record, Seal
+from scrubjay.storage.log.record import Archived, Effect, Record, RecordKind, Seal
 from scrubjay.storage.replica.attest import Attest
 from scrubjay.storage.replica.host import Hosted, ReplicaHost
 from scrubjay.storage.replica.repair import Repair
@@ -154,11 +154,11 @@ class Follow:
         effects: list[Effect] = []
         seal = archived = None
         try:
-            if kind is Kind.DATA or kind is Kind.COMMIT:
+            if kind is RecordKind.DATA or kind is RecordKind.COMMIT:
                 effects = records.effects(record)
-            elif kind is Kind.SEAL:
+            elif kind is RecordKind.SEAL:
                 seal = records.decode_seal(record)
-            elif kind is Kind.ARCHIVED:
+            elif kind is RecordKind.ARCHIVED:
                 archived = records.decode_archived(record)
         except Corrupt as error:
             # Its checksum is right and a quorum chose it: it is what its leader wrote, and that was a later version (or one gone wrong).

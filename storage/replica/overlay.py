@@ -19,7 +19,7 @@ from scrubjay.storage.btree.engine import Change, Tree, TreeState
 _CHANGE_OVERHEAD_BYTES = 120
 
 
-class Layer(NamedTuple):
+class FrozenLayer(NamedTuple):
     """A frozen layer and the tree state it leads to. pin: the tree is to be pinned once this layer is committed (a scrub seal)."""
 
     changes: SortedDict
@@ -32,7 +32,7 @@ class Overlay:
 
     def __init__(self) -> None:
         self.active: SortedDict = SortedDict()
-        self.frozen: deque[Layer] = deque()
+        self.frozen: deque[FrozenLayer] = deque()
         self.active_bytes = 0
         self._frozen_bytes: deque[int] = deque()
 
@@ -55,9 +55,9 @@ class Overlay:
                 return change
         return None
 
-    def freeze(self, state: TreeState, *, pin: bool = False) -> Layer:
+    def freeze(self, state: TreeState, *, pin: bool = False) -> FrozenLayer:
         """Close the active layer as what leads to `state`."""
-        layer = Layer(self.active, state, pin)
+        layer = FrozenLayer(self.active, state, pin)
         self.frozen.append(layer)
         self._frozen_bytes.append(self.active_bytes)
         self.active = SortedDict()
@@ -106,9 +106,9 @@ def _ranked(changes: SortedDict, keys: Iterator[bytes], rank: int) -> Iterator[t
     return ((key, rank, changes[key].item) for key in keys)
 
 
-def layer_changes(layer: Layer) -> list[Change]:
+def layer_changes(layer: FrozenLayer) -> list[Change]:
     """The layer's changes in ascending key order."""
     return list(layer.changes.values())
 
 
-__all__ = ["Layer", "Overlay", "layer_changes"]
+__all__ = ["FrozenLayer", "Overlay", "layer_changes"]

@@ -23,7 +23,7 @@ from scrubjay.storage.commands.values import Decision, Outcome, WriteAnswer, Wri
 from scrubjay.storage.consensus.group import Group
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import Total
-from scrubjay.storage.log.record import Archived, Effect, Kind, Op, Record, Seal
+from scrubjay.storage.log.record import Archived, Effect, Op, Record, RecordKind, Seal
 from scrubjay.storage.replica.attest import Attest
 from scrubjay.storage.replica.checkpoints import Checkpoints
 from scrubjay.storage.replica.host import Hosted, ReplicaHost
@@ -96,9 +96,9 @@ class Term:
         if self.begun:
             return
         if self._group.next_lsn == 1:
-            self.begun = self._propose(Kind.SCHEMA, schema_payload(self._replica)) is not None
+            self.begun = self._propose(RecordKind.SCHEMA, schema_payload(self._replica)) is not None
         else:
-            self.begun = self._propose(Kind.NOOP, b"") is not None
+            self.begun = self._propose(RecordKind.NOOP, b"") is not None
 
     def hand_over(self, leaving: frozenset[int]) -> bool:
         """Give the lead to whoever can take it soonest, besides nodes that leave too. False: nobody can."""
@@ -191,7 +191,7 @@ class Term:
             done(error)
             return
         lsn = group.next_lsn
-        group.propose((records.encode(owner=replica.owner, lsn=lsn, stamp=stamp, kind=Kind.DATA, payload=payload, count=1),))
+        group.propose((records.encode(owner=replica.owner, lsn=lsn, stamp=stamp, kind=RecordKind.DATA, payload=payload, count=1),))
         pending = self.pending
         pending.speculative[key] = (lsn, outcome.new)
         pending.content.append((stamp, lsn))
@@ -218,11 +218,11 @@ class Term:
             return Unavailable("too much is in flight for this partition", partition=replica.partition)
         return None
 
-    def _propose(self, kind: Kind, payload: bytes) -> Lsn | None:
+    def _propose(self, kind: RecordKind, payload: bytes) -> Lsn | None:
         """Propose a record of our own. None if it cannot be done now."""
         return self._propose_stamped(kind, len(payload), lambda _: payload)
 
-    def _propose_stamped(self, kind: Kind, size: int, payload: Callable[[Stamp], bytes]) -> Lsn | None:
+    def _propose_stamped(self, kind: RecordKind, size: int, payload: Callable[[Stamp], bytes]) -> Lsn | None:
         """As `_propose`, for a payload of `size` bytes that names its own record's stamp."""
         replica, group, node = self._replica, self._group, self._replica.node
         if not group.can_propose(size + records.HEADER_SIZE, node.now()):
@@ -296,7 +296,7 @@ class Term:
             # Nothing follows the last SEAL, so it is closed at its own moment; a moment is a whole microsecond, and a write may lie in the same one.
             return records.encode_seal(Seal(first, last_stamp_at(stamp_micros(stamp)) if reason == Seal.DROP else closed, reason, tag))
 
-        lsn = self._propose_stamped(Kind.SEAL, records.SEAL_PAYLOAD.size, payload)
+        lsn = self._propose_stamped(RecordKind.SEAL, records.SEAL_PAYLOAD.size, payload)
         if lsn is not None:
             self.seal_at = lsn
             self.ended = self.ended or reason == Seal.DROP
@@ -336,7 +336,7 @@ class Term:
             if len(members) <= logged or (complete_only and len(members) < members_all):
                 continue
             payload = records.encode_archived(Archived(Lsn(first), Lsn(last), raw, members))
-            if self._propose(Kind.ARCHIVED, payload) is None:
+            if self._propose(RecordKind.ARCHIVED, payload) is None:
                 return
             self._archived_said[last] = (first, raw, len(members))
 

@@ -213,7 +213,7 @@ def header_of(fields: tuple[Any, ...], sequence: int) -> FrameHeader | None:
     return header
 
 
-class Mark(NamedTuple):
+class SyncMark(NamedTuple):
     """What a mark slot says. header: this batch was synced; None in a blank. following: id of the file that comes next, which is durable under its name; 0: not
     settled. size: bytes of the file, as it was made."""
 
@@ -234,7 +234,7 @@ def blank_head(size: int) -> bytes:
     return b"".join([blank.ljust(end - start, b"\0") for start, end in zip(MARK_SLOTS, (*MARK_SLOTS[1:], DATA_START), strict=True)])
 
 
-def decode_mark(data: bytes, at: int) -> Mark | None:
+def decode_mark(data: bytes, at: int) -> SyncMark | None:
     """What a slot says, or None if it cannot be read. Raises Unsafe, as `decode_batch_header`."""
     if len(data) - at < MARK_SIZE:
         return None
@@ -243,6 +243,6 @@ def decode_mark(data: bytes, at: int) -> Mark | None:
         return None
     header = data[at + MARK.size : at + MARK_SIZE]
     if not any(header):
-        return Mark(None, following, size)
+        return SyncMark(None, following, size)
     decoded = decode_batch_header(header)
-    return Mark(decoded, following, size) if decoded is not None else None
+    return SyncMark(decoded, following, size) if decoded is not None else None

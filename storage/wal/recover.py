@@ -44,7 +44,7 @@ from scrubjay.storage.wal.format import (
 )
 from scrubjay.storage.wal.port import Recovered, ReplicaLog
 from scrubjay.storage.wal.salvage import salvage
-from scrubjay.storage.wal.scan import Files, Item, Scan
+from scrubjay.storage.wal.scan import Files, Scan, Stretch
 from scrubjay.storage.wal.state import Body, LogState, WalFile
 
 Progress = Callable[[int, int], object]
@@ -66,7 +66,7 @@ class NewestBatch(NamedTuple):
     following: int
 
 
-class Replay:
+class LogReplay:
     """The state rebuilt so far, and where the log goes on. boot_count, reservation: from batch headers and frames, highest seen."""
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class _Player:
     unreadable: 1 behind a stretch of which not even the header can be read: if the next readable batch is the one after that, nothing else is missing.
     """
 
-    def __init__(self, result: Replay, files: Files) -> None:
+    def __init__(self, result: LogReplay, files: Files) -> None:
         self.result = result
         self.files = files
         self.expected: int | None = None
@@ -142,7 +142,7 @@ class _Player:
             else:
                 self._bad(file, data, item)
 
-    def _bad(self, file: WalFile, data: bytes, item: Item) -> None:
+    def _bad(self, file: WalFile, data: bytes, item: Stretch) -> None:
         header, result = item.header, self.result
         if self.expected is None:
             self.expected = max(1, self.files.first_readable - (header is None))
@@ -165,12 +165,12 @@ class _Player:
         result.previous_file, result.previous_end = file.id, header.end
 
 
-def replay(disk: Disk, directory: str, *, said: Progress | None = None) -> Replay:
+def replay(disk: Disk, directory: str, *, said: Progress | None = None) -> LogReplay:
     """Read all files of `directory`, in order, one in memory at a time. said: told (bytes read, bytes in all) after each file.
 
     Damage raises nothing: it is in the result. Raises Unsafe for a log that this version cannot read, and what the machine refuses (Unavailable).
     """
-    result = Replay()
+    result = LogReplay()
     files = Files(disk, directory, sorted(name for name in disk.listdir(directory) if FILE_NAME.match(name)))
     if files.unsynced is not None:
         result.unsynced = files.unsynced
@@ -200,7 +200,7 @@ def replay(disk: Disk, directory: str, *, said: Progress | None = None) -> Repla
     return result
 
 
-def _write_again(result: Replay, files: Files, newest: tuple[WalFile, BatchHeader] | None) -> None:
+def _write_again(result: LogReplay, files: Files, newest: tuple[WalFile, BatchHeader] | None) -> None:
     """Make the newest batch durable, unless a mark says that it is: its sync may have failed, and what is in memory then looks clean to any later sync.
 
     Its mark comes first: a power loss in the midst of this leaves damage that is named, never a batch that is taken for torn.
@@ -230,7 +230,7 @@ def _write_again(result: Replay, files: Files, newest: tuple[WalFile, BatchHeade
     result.newest = result.newest._replace(slot=slot, marked=True)
 
 
-def _missing_file(result: Replay, files: Files, newest: tuple[WalFile, BatchHeader] | None) -> bool:
+def _missing_file(result: LogReplay, files: Files, newest: tuple[WalFile, BatchHeader] | None) -> bool:
     """Whether a file is gone that a mark of the newest file with batches names as the next.
 
     A mark names a file only when it is durable under its name, and it keeps that name at least until it is written: no crash takes it away.
@@ -244,7 +244,7 @@ def _missing_file(result: Replay, files: Files, newest: tuple[WalFile, BatchHead
     return bool(gone)
 
 
-def _tail(result: Replay, files: Files, newest: Scan | None, expected: int, synced: int) -> None:
+def _tail(result: LogReplay, files: Files, newest: Scan | None, expected: int, synced: int) -> None:
     """What may be lacking behind the last readable batch."""
     mark = files.newest_mark()
     if expected <= synced and mark is not None:
@@ -266,7 +266,7 @@ def _tail(result: Replay, files: Files, newest: Scan | None, expected: int, sync
             break
 
 
-def _lost(result: Replay, header: BatchHeader | None, reason: str) -> None:
+def _lost(result: LogReplay, header: BatchHeader | None, reason: str) -> None:
     """Something synced may be lost: put the partitions concerned in doubt."""
     result.findings.append(reason)
     for state in result.states.values():
@@ -274,7 +274,7 @@ def _lost(result: Replay, header: BatchHeader | None, reason: str) -> None:
             state.doubt = state.doubt or reason
 
 
-def _play_good(result: Replay, file: WalFile, data: bytes, item: Item, header: BatchHeader) -> bool:
+def _play_good(result: LogReplay, file: WalFile, data: bytes, item: Stretch, header: BatchHeader) -> bool:
     """Apply the frames of a batch whose checksum is right (so theirs are). False if they are not what its header says."""
     if header.boot_count > result.boot_count:
         result.boot_count = header.boot_count
@@ -327,7 +327,7 @@ def _plain_append(state: LogState, file: WalFile, at: int, fields: tuple[Any, ..
     return True
 
 
-def _play_bad(result: Replay, file: WalFile, data: bytes, item: Item, sequence: int) -> bool:
+def _play_bad(result: LogReplay, file: WalFile, data: bytes, item: Stretch, sequence: int) -> bool:
     """Apply what can be read of a damaged batch, frame by frame. False if some may have been there that cannot be read."""
     header = item.header
     if header is not None:
@@ -350,7 +350,7 @@ def _play_bad(result: Replay, file: WalFile, data: bytes, item: Item, sequence: 
     return not gaps and not any(data[end : item.end])
 
 
-def _apply(result: Replay, file: WalFile, data: bytes, at: int, frame: FrameHeader, *, whole: bool) -> None:
+def _apply(result: LogReplay, file: WalFile, data: bytes, at: int, frame: FrameHeader, *, whole: bool) -> None:
     kind = frame.type
     if frame.partition == NODE:
         if kind is Type.BOOT:
@@ -441,7 +441,7 @@ def _placed(state: LogState, file: WalFile, offset: int, base: int, count: int, 
     return body
 
 
-def _settle(result: Replay) -> None:
+def _settle(result: LogReplay) -> None:
     for state in result.states.values():
         state.amnesia = state.amnesia or state.doubt or state.partial
         if state.vote == AMNESIAC:

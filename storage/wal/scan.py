@@ -30,7 +30,7 @@ _STRIDE = 1 << 20
 _ZEROS = bytes(_STRIDE)
 
 
-class Item(NamedTuple):
+class Stretch(NamedTuple):
     """One stretch of a file. header None: unreadable. good: its body checks."""
 
     offset: int
@@ -44,11 +44,11 @@ class Scan(NamedTuple):
 
     file: WalFile
     data: bytes
-    items: list[Item]
+    items: list[Stretch]
     end: int | None
 
 
-class Facts(NamedTuple):
+class FileFacts(NamedTuple):
     """What is known of a file without reading it all. mark: its newest valid mark of this life, in slot number `slot`. following: ids of the files that its marks of
     this life name as the next, the newest mark's last. unknown: neither slot can be read, or the file is shorter than it was made. first: its first batch."""
 
@@ -81,7 +81,7 @@ def _pread(handle: File, offset: int, length: int) -> bytes:
         return b""
 
 
-def batches(file: WalFile, data: bytes) -> Iterator[Item]:
+def batches(file: WalFile, data: bytes) -> Iterator[Stretch]:
     """The batches of this life of the file, in order, with the unreadable stretches between them. Raises Unsafe (another version)."""
     at, size, view, id_ = DATA_START, len(data), memoryview(data), file.id
     while at + BATCH_SIZE <= size:
@@ -92,10 +92,10 @@ def batches(file: WalFile, data: bytes) -> Iterator[Item]:
             following = _next_header(file, data, at + ALIGN)
             if following is None:
                 return
-            yield Item(at, following, None, good=False)
+            yield Stretch(at, following, None, good=False)
             at = following
             continue
-        yield Item(at, end, header, crc32c_masked(view[start : start + header.length]) == header.body_crc)
+        yield Stretch(at, end, header, crc32c_masked(view[start : start + header.length]) == header.body_crc)
         at = end
 
 
@@ -131,7 +131,7 @@ class Files:
     def __init__(self, disk: Disk, directory: str, names: list[str]) -> None:
         """names: in order. Every file is opened and synced: what a killed process wrote and did not sync reads like the rest, and the next life builds on it."""
         self.files: list[WalFile] = []
-        self.facts: list[Facts] = []
+        self.facts: list[FileFacts] = []
         self.unsynced: ScrubjayError | None = None
         self.size_bytes = 0
         for name in names:
@@ -154,7 +154,7 @@ class Files:
         for index, file in enumerate(self.files):
             data = _content(file.handle, file.handle.size())
             end = self._end(index)
-            items: list[Item] = []
+            items: list[Stretch] = []
             for item in batches(file, data):
                 if end is not None and item.offset >= end:
                     break
@@ -162,7 +162,7 @@ class Files:
             if end is not None:
                 reached = items[-1].end if items else DATA_START
                 if reached < end:
-                    items.append(Item(reached, end, None, good=False))
+                    items.append(Stretch(reached, end, None, good=False))
             yield Scan(file, data, items, end)
 
     def _end(self, index: int) -> int | None:
@@ -198,7 +198,7 @@ class Files:
         return max((facts.mark for facts in self.facts if facts.mark is not None), key=lambda mark: mark.sequence, default=None)
 
 
-def _facts(file: WalFile) -> Facts:
+def _facts(file: WalFile) -> FileFacts:
     head = _pread(file.handle, 0, DATA_START)
     slots = [(slot, mark) for slot, offset in enumerate(MARK_SLOTS) if (mark := decode_mark(head, offset)) is not None]
     own = sorted(
@@ -209,7 +209,7 @@ def _facts(file: WalFile) -> Facts:
     if first is not None and crc32c_masked(_pread(file.handle, DATA_START + BATCH_SIZE, first.length)) != first.body_crc:
         first = None
     cut_off = any(file.size < mark.size for _, mark in slots)  # a file is whole and durable, its slots too, before it gets its name
-    return Facts(
+    return FileFacts(
         mark=own[-1][2].header if own else None,
         slot=own[-1][1] if own else 0,
         following=tuple(mark.following for _, _, mark in own if mark.following),

@@ -48,7 +48,7 @@ from scrubjay.storage.wal.port import (
     WalUsage,
 )
 from scrubjay.storage.wal.reader import Reader, Told
-from scrubjay.storage.wal.recover import AMNESIAC, Progress, Replay, replay
+from scrubjay.storage.wal.recover import AMNESIAC, LogReplay, Progress, replay
 from scrubjay.storage.wal.state import Body, LogState, WalFile
 
 Done = Callable[[ScrubjayError | None], None]
@@ -78,7 +78,7 @@ class Wal:
     More than 25 methods, more than 15 fields: files, states and queue change together in a commit, and what does not (pool, reader, marks, recovery) is elsewhere.
     """
 
-    def __init__(self, disk: Disk, directory: str, replayed: Replay, *, file_size: int, limit_bytes: int, reserve_bytes: int) -> None:
+    def __init__(self, disk: Disk, directory: str, replayed: LogReplay, *, file_size: int, limit_bytes: int, reserve_bytes: int) -> None:
         self._disk = disk
         self._directory = directory
         self._file_size = file_size

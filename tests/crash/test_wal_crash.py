@@ -11,7 +11,7 @@ import pytest
 
 from scrubjay.base.errors import Corrupt, Missing, Unsafe
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
-from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.log.record import Record, RecordKind, encode
 from scrubjay.storage.wal import marks as marks_module
 from scrubjay.storage.wal import recover as recover_module
 from scrubjay.storage.wal import scan as scan_module
@@ -26,7 +26,7 @@ FILE = 1 << 14
 
 def record(lsn: int, partition: PartitionId = P, size: int = 40) -> Record:
     owner = bytes.fromhex(partition.replace("-", ""))[:8]
-    return encode(owner=owner, lsn=lsn, stamp=1000 + lsn, kind=Kind.DATA, payload=bytes((lsn * 31 + at) & 0xFF for at in range(size)))
+    return encode(owner=owner, lsn=lsn, stamp=1000 + lsn, kind=RecordKind.DATA, payload=bytes((lsn * 31 + at) & 0xFF for at in range(size)))
 
 
 def records(first: int, end: int, partition: PartitionId = P, size: int = 40) -> tuple[Record, ...]:

@@ -19,7 +19,7 @@ from typing import Any
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
 from scrubjay.base.real.disk import RealDisk
-from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.log.record import Record, RecordKind, encode
 from scrubjay.storage.wal.port import Adopt, Append, Boot, Create, Promise, Reserve
 from scrubjay.storage.wal.wal import Wal
 
@@ -33,7 +33,9 @@ KEPT = 25
 def record(partition: PartitionId, lsn: int, salt: int = 0) -> Record:
     owner = bytes.fromhex(partition.replace("-", ""))[:8]
     size = 600 if partition == P else 80
-    return encode(owner=owner, lsn=lsn, stamp=1000 * (salt + 1) + lsn, kind=Kind.DATA, payload=bytes([lsn & 0xFF, salt & 0xFF]) * size)
+    return encode(
+        owner=owner, lsn=lsn, stamp=1000 * (salt + 1) + lsn, kind=RecordKind.DATA, payload=bytes([lsn & 0xFF, salt & 0xFF]) * size
+    )
 
 
 class Facts:

@@ -742,8 +742,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "followed-without-its-base",
         "archiver/read/index.py",
-        "            names = await names_of(self._store, self.cluster, index.table, index.partition)\n            end = Archived",
-        "            names = Names(index.table, index.partition, (await names_of(self._store, self.cluster, index.table, index.partition)).log)\n            end = Archived",
+        "            names = await names_of(self._store, self.cluster, index.table, index.partition)\n            end = KnownArchived",
+        "            names = Names(index.table, index.partition, (await names_of(self._store, self.cluster, index.table, index.partition)).log)\n            end = KnownArchived",
         ("tests/unit/archiver/test_archive_index.py::test_a_restored_tables_first_segment_is_followed_together_with_the_base_it_rests_on",),
     ),
     Mutant(

@@ -117,8 +117,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "later-flags-taken-for-known",
         "storage/log/record.py",
-        "if version == VERSION and flags == 0 else Kind.UNKNOWN",
-        "if version == VERSION else Kind.UNKNOWN",
+        "if version == VERSION and flags == 0 else RecordKind.UNKNOWN",
+        "if version == VERSION else RecordKind.UNKNOWN",
         ("tests/unit/storage/test_record.py::test_what_a_later_version_wrote_is_carried_and_never_read",),
     ),
     Mutant(

@@ -71,8 +71,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "gone-only-if-reachable",
         "server/problems.py",
-        '    if archive.present is False:\n        yield Found("archive-gone"',
-        '    if archive.present is False and archive.reachable:\n        yield Found("archive-gone"',
+        '    if archive.present is False:\n        yield FoundProblem("archive-gone"',
+        '    if archive.present is False and archive.reachable:\n        yield FoundProblem("archive-gone"',
         ("tests/unit/server/test_problems.py::test_what_is_gone_is_not_unreachable_too",),
     ),
     Mutant(

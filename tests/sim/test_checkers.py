@@ -12,8 +12,7 @@ from scrubjay.sim.checkers.linear import check_linear
 from scrubjay.sim.checkers.registers import RegisterLedger, compare
 from scrubjay.sim.checkers.witness import check_witness
 from scrubjay.sim.rand import stream
-from scrubjay.storage.log.record import Kind as RecordKind
-from scrubjay.storage.log.record import Record, encode
+from scrubjay.storage.log.record import Record, RecordKind, encode
 
 W, R, C = Kind.WRITE, Kind.READ, Kind.CAS
 

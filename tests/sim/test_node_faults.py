@@ -15,7 +15,7 @@ from scrubjay.storage.btree.memory_engine import MemoryTree
 from scrubjay.storage.commands.values import RangeRead, WriteAnswer
 from scrubjay.storage.consensus import messages as consensus
 from scrubjay.storage.log import record as records
-from scrubjay.storage.log.record import Kind, Record, Seal
+from scrubjay.storage.log.record import Record, RecordKind, Seal
 from scrubjay.storage.node.node import Node
 from scrubjay.storage.node.peers import Peers
 from scrubjay.storage.node.turn import BACKLOG_BYTES, Turn
@@ -323,23 +323,23 @@ def test_writes_are_refused_by_name_while_trees_take_no_checkpoints_and_memory_i
 
 
 LATER: dict[str, dict[str, int]] = {
-    "kind CONFIG": {"kind": Kind.CONFIG},
-    "kind SPLIT": {"kind": Kind.SPLIT},
-    "kind PREPARE": {"kind": Kind.PREPARE},
-    "kind ABORT": {"kind": Kind.ABORT},
+    "kind CONFIG": {"kind": RecordKind.CONFIG},
+    "kind SPLIT": {"kind": RecordKind.SPLIT},
+    "kind PREPARE": {"kind": RecordKind.PREPARE},
+    "kind ABORT": {"kind": RecordKind.ABORT},
     "kind 9": {"kind": 9},
     "kind 31": {"kind": 31},
     "kind 255": {"kind": 255},
     "kind NOOP, version 2, flags 0x0": {"version": 2},
     "kind NOOP, version 1, flags 0x8000": {"flags": 0x8000},
-    "kind DATA": {"kind": Kind.DATA, "count": 1},
-    "kind SEAL": {"kind": Kind.SEAL},
-    "kind ARCHIVED": {"kind": Kind.ARCHIVED},
+    "kind DATA": {"kind": RecordKind.DATA, "count": 1},
+    "kind SEAL": {"kind": RecordKind.SEAL},
+    "kind ARCHIVED": {"kind": RecordKind.ARCHIVED},
 }
 """What a later version may write: how the replica names it, and the header's fields. The payload is none that this version understands."""
 
 
-def later(record: Record, *, version: int = records.VERSION, kind: int = Kind.NOOP, flags: int = 0, count: int = 0) -> Record:
+def later(record: Record, *, version: int = records.VERSION, kind: int = RecordKind.NOOP, flags: int = 0, count: int = 0) -> Record:
     """`record` with other words in its header, its checksum right."""
     fields = list(records.HEADER.unpack_from(record.data))
     fields[2:6] = version, kind, flags, count
@@ -359,7 +359,9 @@ def test_a_replica_stops_at_a_record_that_it_does_not_know(name: str) -> None:
         group = leader.group
         assert group is not None
         at = group.next_lsn
-        plain = records.encode(owner=leader.owner, lsn=at, stamp=leader.node.stamp(), kind=Kind.NOOP, payload=b"what a later version says")
+        plain = records.encode(
+            owner=leader.owner, lsn=at, stamp=leader.node.stamp(), kind=RecordKind.NOOP, payload=b"what a later version says"
+        )
         group.propose((later(plain, **LATER[name]),))
         leader.node.dirty(leader)
         await story.sleep(2.0)

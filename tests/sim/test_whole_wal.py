@@ -9,7 +9,7 @@ import pytest
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Ballot, Lsn, Member, NodeName, PartitionId
 from scrubjay.sim.world import Host, World
-from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.log.record import Record, RecordKind, encode
 from scrubjay.storage.wal import recover, scan
 from scrubjay.storage.wal.port import Append, Boot, Create, Recovered
 from scrubjay.storage.wal.wal import Wal
@@ -21,7 +21,7 @@ SEEDS = 8
 
 
 def record(lsn: int) -> Record:
-    return encode(owner=OWNER, lsn=lsn, stamp=1000 + lsn, kind=Kind.DATA, payload=lsn.to_bytes(4, "little") * (lsn % 90))
+    return encode(owner=OWNER, lsn=lsn, stamp=1000 + lsn, kind=RecordKind.DATA, payload=lsn.to_bytes(4, "little") * (lsn % 90))
 
 
 class Writer:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from scrubjay.storage.items.errors import ItemError
-from scrubjay.storage.items.expressions.lexer import Kind
+from scrubjay.storage.items.expressions.lexer import TokenKind
 from scrubjay.storage.items.expressions.parser import OPERATORS_MAX, Parser
 from scrubjay.storage.items.expressions.paths import PATH_DEPTH_MAX, Path, show
 from scrubjay.storage.items.expressions.placeholders import Placeholders
@@ -39,10 +39,10 @@ def check_reserved(paths: list[UnboundPath], kind: str) -> None:
     """No bare name may be a reserved word. Paths without aliases get their final form on the way, for all uses of a shared tree."""
     for node in paths:
         for token in node.tokens:
-            if token.kind is Kind.NAME and token.text.upper() in RESERVED:
+            if token.kind is TokenKind.NAME and token.text.upper() in RESERVED:
                 raise invalid(kind, f"Attribute name is a reserved keyword; reserved keyword: {token.text}")
     for node in paths:
-        if not any(token.kind is Kind.ALIAS for token in node.tokens):
+        if not any(token.kind is TokenKind.ALIAS for token in node.tokens):
             with suppress(ItemError):
                 node.bound = bind_path(node, _NOTHING, kind)
 
@@ -62,9 +62,9 @@ def bind_path(node: UnboundPath, placeholders: Placeholders, kind: str) -> PathN
         return node.bound
     path: list[str | int] = []
     for token in node.tokens:
-        if token.kind is Kind.NAME:
+        if token.kind is TokenKind.NAME:
             path.append(token.text)
-        elif token.kind is Kind.INDEX:
+        elif token.kind is TokenKind.INDEX:
             index = int(token.text) if len(token.text) <= 10 else INDEX_MAX + 1
             if index > INDEX_MAX:
                 raise invalid(kind, f"List index is not within the allowable range; index: [{token.text}]")

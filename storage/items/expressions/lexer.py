@@ -15,7 +15,7 @@ EXPRESSION_BYTES_MAX = 4096
 END_TEXT = "<EOF>"
 
 
-class Kind(IntEnum):
+class TokenKind(IntEnum):
     NAME = 1
     ALIAS = 2
     VALUE = 3
@@ -28,7 +28,7 @@ class Kind(IntEnum):
 class Token(NamedTuple):
     """text lies at [start, end) of the expression."""
 
-    kind: Kind
+    kind: TokenKind
     text: str
     start: int
     end: int
@@ -37,7 +37,7 @@ class Token(NamedTuple):
 _TOKEN = re.compile(
     r"[ \t\r\n\f]*(?:([A-Za-z][A-Za-z0-9_]*)|(#[A-Za-z0-9_]+)|(:[A-Za-z0-9_]+)|([0-9]+)|(<>|<=|>=|[=<>()\[\].,+\-])|(\S)|$)", re.ASCII
 )
-_KINDS = (Kind.END, Kind.NAME, Kind.ALIAS, Kind.VALUE, Kind.INDEX, Kind.SYMBOL, Kind.BAD)
+_KINDS = (TokenKind.END, TokenKind.NAME, TokenKind.ALIAS, TokenKind.VALUE, TokenKind.INDEX, TokenKind.SYMBOL, TokenKind.BAD)
 
 
 def tokenize(text: str, kind: str) -> list[Token]:
@@ -52,7 +52,7 @@ def tokenize(text: str, kind: str) -> list[Token]:
     while True:
         match = _TOKEN.match(text, at)
         if match is None or match.lastindex is None:
-            tokens.append(Token(Kind.END, END_TEXT, len(text), len(text)))
+            tokens.append(Token(TokenKind.END, END_TEXT, len(text), len(text)))
             return tokens
         group = match.lastindex
         start, at = match.span(group)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from scrubjay.storage.items.errors import ItemError
-from scrubjay.storage.items.expressions.lexer import Kind, Token, tokenize
+from scrubjay.storage.items.expressions.lexer import Token, TokenKind, tokenize
 from scrubjay.storage.items.expressions.tree import (
     SECTIONS,
     Action,
@@ -55,7 +55,7 @@ class Parser:
     def symbol(self, text: str) -> bool:
         """Take the symbol if it is next."""
         token = self.tokens[self.at]
-        if token.kind is Kind.SYMBOL and token.text == text:
+        if token.kind is TokenKind.SYMBOL and token.text == text:
             self.at += 1
             return True
         return False
@@ -67,13 +67,13 @@ class Parser:
     def keyword(self, word: str) -> bool:
         """Take the keyword (any case) if it is next."""
         token = self.tokens[self.at]
-        if token.kind is Kind.NAME and token.text.upper() == word:
+        if token.kind is TokenKind.NAME and token.text.upper() == word:
             self.at += 1
             return True
         return False
 
     def end(self) -> None:
-        if self.tokens[self.at].kind is not Kind.END:
+        if self.tokens[self.at].kind is not TokenKind.END:
             raise self.syntax_error()
 
     def syntax_error(self) -> ItemError:
@@ -105,11 +105,11 @@ class Parser:
     # operands
 
     def is_name(self, token: Token) -> bool:
-        return token.kind is Kind.NAME and token.text.upper() not in self._keywords
+        return token.kind is TokenKind.NAME and token.text.upper() not in self._keywords
 
     def path(self) -> UnboundPath:
         token = self.peek()
-        if token.kind is not Kind.ALIAS and not self.is_name(token):
+        if token.kind is not TokenKind.ALIAS and not self.is_name(token):
             raise self.syntax_error()
         self.at += 1
         node = UnboundPath([token])
@@ -121,24 +121,24 @@ class Parser:
         while True:
             if self.symbol("."):
                 token = self.peek()
-                if token.kind is not Kind.ALIAS and not self.is_name(token):
+                if token.kind is not TokenKind.ALIAS and not self.is_name(token):
                     raise self.syntax_error()
             elif self.symbol("["):
                 token = self.peek()
-                if token.kind is not Kind.INDEX:
+                if token.kind is not TokenKind.INDEX:
                     raise self.syntax_error()
             else:
                 return
             node.tokens.append(token)
             self.at += 1
-            if token.kind is Kind.INDEX:
+            if token.kind is TokenKind.INDEX:
                 self.expect("]")
 
     def call_or_path(self) -> FunctionNode | UnboundPath:
         token = self.peek()
         if self.is_name(token):
             following = self.tokens[self.at + 1]
-            if following.kind is Kind.SYMBOL and following.text == "(":
+            if following.kind is TokenKind.SYMBOL and following.text == "(":
                 self.at += 2
                 return self.call(token)
         return self.path()
@@ -161,7 +161,7 @@ class Parser:
             self.expect(")")
             self.higher()
             return self.closed(inner)
-        if self.peek().kind is Kind.VALUE:
+        if self.peek().kind is TokenKind.VALUE:
             self.at += 1
             return UnboundValue(self.tokens[self.at - 1])
         return self.call_or_path()
@@ -241,7 +241,7 @@ class ConditionParser(Parser):
             self.expect(")")
             self.higher()
             node = self.closed(inner)
-        elif self.peek().kind is Kind.VALUE:
+        elif self.peek().kind is TokenKind.VALUE:
             self.at += 1
             node = UnboundValue(self.tokens[self.at - 1])
         else:
@@ -252,7 +252,7 @@ class ConditionParser(Parser):
 
     def comparison(self, node: Any, *, nested: bool) -> Any:
         token = self.peek()
-        if token.kind is Kind.SYMBOL and token.text in _COMPARATORS:
+        if token.kind is TokenKind.SYMBOL and token.text in _COMPARATORS:
             self.at += 1
             self.operators += 1
             return Compare(token.text, bare(node), bare(self.operand()))
@@ -272,7 +272,7 @@ class ConditionParser(Parser):
             return In(bare(node), tuple(candidates))
         if isinstance(bare(node), FunctionNode):
             return node
-        if nested and token.kind is Kind.SYMBOL and token.text == ")":
+        if nested and token.kind is TokenKind.SYMBOL and token.text == ")":
             return node
         raise self.syntax_error()
 
@@ -289,7 +289,7 @@ class UpdateParser(Parser):
         while True:
             token = self.peek()
             section = token.text.upper()
-            if token.kind is not Kind.NAME or section not in _SECTIONS:
+            if token.kind is not TokenKind.NAME or section not in _SECTIONS:
                 raise self.syntax_error()
             self.at += 1
             if section in seen:
@@ -298,7 +298,7 @@ class UpdateParser(Parser):
             actions.append(self.action(section))
             while self.symbol(","):
                 actions.append(self.action(section))
-            if self.peek().kind is Kind.END:
+            if self.peek().kind is TokenKind.END:
                 return actions
 
     def action(self, section: str) -> Action:
@@ -310,7 +310,7 @@ class UpdateParser(Parser):
             self.expect("=")
             return Action(section, target, bare(self.sum()))
         token = self.peek()
-        if token.kind is not Kind.VALUE:
+        if token.kind is not TokenKind.VALUE:
             raise self.syntax_error()
         self.at += 1
         operand: Any = UnboundValue(token)

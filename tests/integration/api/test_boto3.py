@@ -490,7 +490,7 @@ def test_a_restore_with_other_settings(client: Any) -> None:
 
 
 def test_with_keys_only_signed_requests_pass() -> None:
-    keys = {"AKID": sigv4.Key("secret", "data"), "TEMP": sigv4.Key("secret2", "data", "token")}
+    keys = {"AKID": sigv4.AccessKey("secret", "data"), "TEMP": sigv4.AccessKey("secret2", "data", "token")}
     with ApiServer(keys=keys) as guarded:
         assert guarded.client(key="AKID", secret="secret").list_tables()["TableNames"] == []
         temporary = guarded.client(key="TEMP", secret="secret2", aws_session_token="token")

@@ -24,7 +24,7 @@ from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.rand import RealRand
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.storage.api.limits import HTTP
-from scrubjay.storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, Key, Verifier
+from scrubjay.storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, AccessKey, SignatureVerifier
 from tests.fixtures import child
 from tests.fixtures.wait import wait_for
 from tests.unit.cli.fakes import FakeArchive, FakeRestore, FakeScrub, FakeServices, table
@@ -43,7 +43,7 @@ class NoApi:
 class Endpoint:
     """An HTTP server in a thread of its own."""
 
-    def __init__(self, *, keys: dict[str, Key] | None = None, admin: bool = True) -> None:
+    def __init__(self, *, keys: dict[str, AccessKey] | None = None, admin: bool = True) -> None:
         self.services = FakeServices()
         self.url = ""
         self.tasks: AsyncTasks
@@ -66,7 +66,7 @@ class Endpoint:
             restore=FakeRestore(self.services),
             status=self.services.status,
             cluster=lambda: {"cluster": "c"},
-            verifier=Verifier(clock, self._keys) if self._keys is not None else None,
+            verifier=SignatureVerifier(clock, self._keys) if self._keys is not None else None,
             log=lambda what, error: None,
         )
         server = HttpServer("127.0.0.1", 0, NoApi(), {"/admin/v1/": api.handle} if self._admin else {}, limits=HTTP)
@@ -209,7 +209,7 @@ def test_ctrl_c_detaches_with_130_and_the_work_goes_on(endpoint: Endpoint) -> No
 
 
 def test_with_keys_the_cli_signs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    endpoint = Endpoint(keys={"boss": Key("s1", ROLE_ADMIN), "clerk": Key("s2", ROLE_DATA)})
+    endpoint = Endpoint(keys={"boss": AccessKey("s1", ROLE_ADMIN), "clerk": AccessKey("s2", ROLE_DATA)})
     try:
         monkeypatch.setenv("SCRUBJAY_ENDPOINT", endpoint.url)
         for prefix, key, secret, code in (

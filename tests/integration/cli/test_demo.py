@@ -16,7 +16,7 @@ from scrubjay.demo import client
 from scrubjay.demo import run as demo
 from scrubjay.demo.damage import Flip
 from scrubjay.demo.story import CheckFailed
-from scrubjay.verb import Call
+from scrubjay.verb import VerbCall
 from tests.fixtures import child
 from tests.fixtures.process import scrubjay_command
 from tests.fixtures.s3 import S3Bucket
@@ -111,7 +111,7 @@ def test_what_does_not_hold_is_not_called_good(monkeypatch: pytest.MonkeyPatch, 
 
     monkeypatch.setattr(demo, "flip_live_bit", lambda data, needle: Flip("n1", data, 0, 0, 0, 0))
     monkeypatch.setattr(demo.Demo, "run", on_after_the_scrub)
-    code, document = demo.run_demo(Call(argparse.Namespace(rows=5000, data=str(tmp_path / "demo"), json=True, quiet=True)))
+    code, document = demo.run_demo(VerbCall(argparse.Namespace(rows=5000, data=str(tmp_path / "demo"), json=True, quiet=True)))
     assert document is not None
     assert code == 2, document["error"]
     assert document["checked"] is False

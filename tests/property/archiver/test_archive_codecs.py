@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scrubjay.archiver.format import canonical
-from scrubjay.archiver.format.base import BaseManifest, Origin, decode_base, encode_base
+from scrubjay.archiver.format.base import BaseManifest, BaseOrigin, decode_base, encode_base
 from scrubjay.archiver.format.closed import ClosedObject, decode_closed, encode_closed
 from scrubjay.archiver.format.layout import BaseKey, ClosedKey, EpochKey, IdentityKey, Key, SegmentKey, build, parse, time_text
 from scrubjay.archiver.format.manifest import SegmentManifest, Sums, Superseded, decode_manifest, encode_manifest
@@ -200,7 +200,7 @@ def test_base_manifests_round_trip_and_refuse_damage(
     whole = Sums(sum(part.size for part in parts), "00000000", chain.hex())
     made = BaseManifest(
         cluster=cluster, table=table, partition=partition, table_name="t", schema="{}", lo="", hi="", lsn=lsn, stamp=stamp, chain=chain, total=total,
-        file=whole, parts=tuple(parts), generation=generation, epoch=7, owner=cluster, origin=Origin(cluster, table, (partition,), 5) if restored else None,
+        file=whole, parts=tuple(parts), generation=generation, epoch=7, owner=cluster, origin=BaseOrigin(cluster, table, (partition,), 5) if restored else None,
     )  # fmt: skip
     where = build(made.key())
     data = encode_base(made)

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scrubjay.archiver.coverage import coverage
-from scrubjay.archiver.facts import Closed, Facts, Start
+from scrubjay.archiver.facts import Closed, CoverageFacts, Start
 from scrubjay.archiver.read.rebuild import rebuild
 from scrubjay.archiver.read.replay import Cut
 from scrubjay.archiver.read.rows import row_of, state_of
 from scrubjay.base.errors import Corrupt, Missing
 from scrubjay.base.hlc import last_stamp_at
 from scrubjay.base.ids import Lsn
-from scrubjay.storage.log.record import Effect, Kind, Op, Seal
+from scrubjay.storage.log.record import Effect, Op, RecordKind, Seal
 from tests.unit.archiver.sample import Sample, total_of
 from tests.unit.archiver.test_archive_rebuild import archive, make_base, rows
 
@@ -23,12 +23,12 @@ from tests.unit.archiver.test_archive_rebuild import archive, make_base, rows
 def random_history(rng: random.Random) -> Sample:
     """Few keys, so that most are overwritten and deleted often; bookkeeping in between; empty segments too."""
     sample = Sample(seed=rng.randrange(1 << 30), keys=rng.choice((1, 5, 40)))
-    sample.append(Kind.SCHEMA, b"{}")
+    sample.append(RecordKind.SCHEMA, b"{}")
     sample.seal(reason=Seal.SCHEMA)
     for _ in range(rng.randrange(1, 6)):
         for _ in range(rng.randrange(0, 15)):
             if rng.random() < 0.15:
-                sample.append(Kind.NOOP, b"")
+                sample.append(RecordKind.NOOP, b"")
             elif rng.random() < 0.1:
                 sample.write([Effect(Op.DELETE, key, b"k") for key in sorted(sample.state)[:5]])
             else:
@@ -94,7 +94,7 @@ def test_every_moment_of_a_proven_window_can_be_restored(rng: random.Random) -> 
     kept = [one for one in sample.manifests() if rng.random() < 0.85]
     closed = [Closed(sample.stamp + (rng.randrange(1, 10_000) << 12), sample.lsn, sample.lsn, sample.chain)] if rng.random() < 0.7 else []
     starts = [Start(base.lsn, base.stamp, base.chain, state_of(base.total)) for base in bases]
-    window = coverage(Facts(sample.partition, [row_of(one).span() for one in kept], starts, closed)).window
+    window = coverage(CoverageFacts(sample.partition, [row_of(one).span() for one in kept], starts, closed)).window
     if window.earliest_us is None or window.latest_us is None:
         return
     assert window.earliest_us <= window.latest_us

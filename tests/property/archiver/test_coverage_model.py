@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from scrubjay.archiver.coverage import coverage, may_go, path_to
-from scrubjay.archiver.facts import Closed, Facts, Mark, Span, Start
+from scrubjay.archiver.facts import Closed, CoverageFacts, Mark, Span, Start
 from scrubjay.base.errors import Missing, Unavailable
 from scrubjay.base.hlc import last_stamp_at
 from tests.unit.archiver.lines import PARTITION, START_US, STEP_US, Line, stamp_at
@@ -111,7 +111,7 @@ def test_whatever_is_lost_the_holes_are_the_models(name: str, end_known: bool) -
     full = archive(lasts, bases, rows=rows, expired=expired, end_known=end_known)
     marks = (Mark(full.end, full.spans[-1].chain),) if end_known else ()
     for spans, starts, closed, what in losses(full):
-        found = coverage(Facts(PARTITION, spans, starts, closed, marks, expired))
+        found = coverage(CoverageFacts(PARTITION, spans, starts, closed, marks, expired))
         model = Model(full, spans, starts, closed)
         holes = found.window.holes
         lost = {lsn for hole in holes for lsn in range(hole.first_lsn, hole.last_lsn + 1)} - {expired}
@@ -139,7 +139,7 @@ def test_each_single_loss_is_seen(name: str) -> None:
     marks = (Mark(full.end, full.spans[-1].chain),)
     for span in full.spans:
         kept = [one for one in full.spans if one is not span]
-        found = coverage(Facts(PARTITION, kept, full.starts, full.closed, marks, expired))
+        found = coverage(CoverageFacts(PARTITION, kept, full.starts, full.closed, marks, expired))
         assert [(hole.first_lsn, hole.last_lsn) for hole in found.window.holes] == [(span.first, span.last)]
 
 
@@ -150,7 +150,7 @@ def test_a_path_is_found_for_what_counts_and_for_nothing_else(name: str) -> None
     full = archive(lasts, bases, rows=rows, expired=expired, end_known=True)
     marks = (Mark(full.end, full.spans[-1].chain),)
     for spans, starts, closed, what in losses(full):
-        facts = Facts(PARTITION, spans, starts, closed, marks, expired)
+        facts = CoverageFacts(PARTITION, spans, starts, closed, marks, expired)
         found = coverage(facts)
         model = Model(full, spans, starts, closed)
         for at_us in range(START_US + STEP_US, START_US + (lasts[-1] + 2) * STEP_US, STEP_US // 2):
@@ -171,7 +171,7 @@ def test_a_path_is_found_for_what_counts_and_for_nothing_else(name: str) -> None
 def test_what_may_go_leaves_every_moment_kept(name: str) -> None:
     lasts, bases, rows, expired = ARCHIVES[name]
     full = archive(lasts, bases, rows=rows, expired=expired, end_known=True)
-    facts = Facts(PARTITION, full.spans, full.starts, full.closed, (Mark(full.end, full.spans[-1].chain),), expired)
+    facts = CoverageFacts(PARTITION, full.spans, full.starts, full.closed, (Mark(full.end, full.spans[-1].chain),), expired)
     whole = coverage(facts)
     gone = set()
     for keep_us in range(START_US, START_US + (lasts[-1] + 2) * STEP_US, STEP_US // 2):
@@ -195,10 +195,10 @@ def test_nothing_may_go_below_a_hole_or_beside_a_fork(lost: int) -> None:
     starts = (line.base(5), line.base(10))
     kept = [span for number, span in enumerate(line.spans) if number != lost]
     marks = (Mark(14, line.spans[-1].chain),)
-    found = coverage(Facts(PARTITION, kept, starts, (line.closed(15_000),), marks, 0))
+    found = coverage(CoverageFacts(PARTITION, kept, starts, (line.closed(15_000),), marks, 0))
     upto = may_go(found, keep_from_us=START_US + 60_000_000)
     assert upto == (0 if line.spans[lost].last > 10 else 10)
     other = line.fork(5, 8, epoch=2)
-    forked = coverage(Facts(PARTITION, {*line.spans, *other.spans}, starts, (), marks, 0))
+    forked = coverage(CoverageFacts(PARTITION, {*line.spans, *other.spans}, starts, (), marks, 0))
     assert forked.forks
     assert may_go(forked, keep_from_us=START_US + 60_000_000) == 0

@@ -7,7 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scrubjay.pitr.target import Asked
+from scrubjay.pitr.target import RestoreTarget
 from tests.unit.pitr.restore_world import Killed, RestoreWorld
 
 
@@ -35,7 +35,7 @@ def test_restores_equal_the_model_whatever_happens(seed: int, partitions: int, s
             world.service.resume_unfinished()
             world.finish()
             if world.service.status("new") is None:
-                world.run(world.service.start(world.source, "new", Asked(at_us=at)))
+                world.run(world.service.start(world.source, "new", RestoreTarget(at_us=at)))
             world.finish()
         except Killed:
             world.kill_at = None
@@ -44,7 +44,7 @@ def test_restores_equal_the_model_whatever_happens(seed: int, partitions: int, s
     world.service.resume_unfinished()
     world.finish()
     if world.service.status("new") is None:
-        world.run(world.service.start(world.source, "new", Asked(at_us=at)))
+        world.run(world.service.start(world.source, "new", RestoreTarget(at_us=at)))
         world.finish()
     report = world.service.status("new")
     assert report is not None

@@ -11,7 +11,7 @@ from scrubjay.base.checksum import row_hash
 from scrubjay.base.ids import Lsn
 from scrubjay.scrubber.compare import differences_in, ranges_to_descend
 from scrubjay.scrubber.conclude import Comparison, conclude
-from scrubjay.scrubber.evidence import Absentee, Kind, Ruling, Side
+from scrubjay.scrubber.evidence import Absentee, DifferenceKind, Ruling, Side
 from scrubjay.scrubber.verdict import Verdict
 from scrubjay.storage.btree.engine import RowFact
 from scrubjay.storage.log.digest import RangeDigest
@@ -63,14 +63,14 @@ def plant(rng: random.Random, rows: Copy, faults: int) -> None:
                 rows[key_of(rng.randrange(10_000, 20_000))] = rng.getrandbits(128) | 1
 
 
-def expected_kind(held: int | None, truth: int | None) -> Kind | None:
+def expected_kind(held: int | None, truth: int | None) -> DifferenceKind | None:
     if held == truth:
         return None
     if held is None:
-        return Kind.LACKING
+        return DifferenceKind.LACKING
     if held == BAD:
-        return Kind.UNREADABLE
-    return Kind.EXTRA if truth is None else Kind.DIFFERENT
+        return DifferenceKind.UNREADABLE
+    return DifferenceKind.EXTRA if truth is None else DifferenceKind.DIFFERENT
 
 
 @settings(max_examples=150, deadline=None)
@@ -95,7 +95,7 @@ def test_every_divergence_from_the_reference_is_named(seed: int, rows: int, faul
     assert named <= wanted
     folded = [one for one in outcome.differences if one.detail]
     assert len(wanted - named) == len(folded), "only an unreadable stray may be folded, and only into a finding that tells of it"
-    assert all(kind is Kind.UNREADABLE and key not in reference for _, key, kind in wanted - named)
+    assert all(kind is DifferenceKind.UNREADABLE and key not in reference for _, key, kind in wanted - named)
     assert (outcome.verdict is Verdict.MATCH) == (not wanted and not any(one.ruling is Ruling.ARCHIVE for one in outcome.differences))
     for copy in outcome.copies:
         if copy.kind == "storage" and copy.verdict is Verdict.MATCH:

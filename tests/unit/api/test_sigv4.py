@@ -14,10 +14,14 @@ from botocore.credentials import Credentials
 
 from scrubjay.storage.api import sigv4
 from scrubjay.storage.api.errors import ApiError
-from scrubjay.storage.api.sigv4 import Key, Verifier
+from scrubjay.storage.api.sigv4 import AccessKey, SignatureVerifier
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
-KEYS = {"AKID": Key("secret/+=", "data"), "ADMIN": Key("other", "admin"), "TEMP": Key("temporary", "data", "session-token")}
+KEYS = {
+    "AKID": AccessKey("secret/+=", "data"),
+    "ADMIN": AccessKey("other", "admin"),
+    "TEMP": AccessKey("temporary", "data", "session-token"),
+}
 
 
 class Clock:
@@ -69,7 +73,7 @@ def signed(
     }
 
 
-def refusal(verifier: Verifier, request: dict[str, Any]) -> tuple[str, str]:
+def refusal(verifier: SignatureVerifier, request: dict[str, Any]) -> tuple[str, str]:
     with pytest.raises(ApiError) as caught:
         verifier.verify(**request)
     assert caught.value.status == 400
@@ -77,26 +81,26 @@ def refusal(verifier: Verifier, request: dict[str, Any]) -> tuple[str, str]:
 
 
 @pytest.fixture
-def verifier() -> Verifier:
-    return Verifier(Clock(), KEYS)
+def verifier() -> SignatureVerifier:
+    return SignatureVerifier(Clock(), KEYS)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"TableName":"\xc3\xa9"}', b"x" * 100_000])
-def test_botocore_signatures_are_taken(verifier: Verifier, body: bytes) -> None:
+def test_botocore_signatures_are_taken(verifier: SignatureVerifier, body: bytes) -> None:
     assert verifier.verify(**signed(body)) == ("AKID", "data", "eu-north-1")
 
 
-def test_presigned_by_botocore(verifier: Verifier) -> None:
+def test_presigned_by_botocore(verifier: SignatureVerifier) -> None:
     """botocore moves the body of a presigned request elsewhere, so there is none."""
     assert verifier.verify(**signed(b"", query=True)) == ("AKID", "data", "eu-north-1")
 
 
-def test_headers_with_spaces_and_paths_with_odd_characters(verifier: Verifier) -> None:
+def test_headers_with_spaces_and_paths_with_odd_characters(verifier: SignatureVerifier) -> None:
     request = signed(headers={"X-Amz-Meta": "  a   b  "}, path="/some%20path/./~x/../y/")
     assert verifier.verify(**request).key_id == "AKID"
 
 
-def test_roles_and_tokens(verifier: Verifier) -> None:
+def test_roles_and_tokens(verifier: SignatureVerifier) -> None:
     assert verifier.verify(**signed(key="ADMIN")).role == "admin"
     assert verifier.verify(**signed(key="TEMP", token="session-token")).key_id == "TEMP"
     assert refusal(verifier, signed(key="TEMP", token="another"))[0] == "UnrecognizedClientException"
@@ -104,7 +108,7 @@ def test_roles_and_tokens(verifier: Verifier) -> None:
     assert refusal(verifier, signed(token="surplus"))[0] == "UnrecognizedClientException"
 
 
-def test_every_signed_part_counts(verifier: Verifier) -> None:
+def test_every_signed_part_counts(verifier: SignatureVerifier) -> None:
     for change in (
         {"body": b"{ }"},
         {"path": "/other"},
@@ -123,13 +127,13 @@ def test_every_signed_part_counts(verifier: Verifier) -> None:
     assert refusal(verifier, request)[0] == "InvalidSignatureException"
 
 
-def test_who_is_not_known_is_told_so(verifier: Verifier) -> None:
+def test_who_is_not_known_is_told_so(verifier: SignatureVerifier) -> None:
     request = signed(key="NOBODY", secret="x")
     assert refusal(verifier, request) == ("UnrecognizedClientException", "The security token included in the request is invalid.")
     assert refusal(verifier, signed(secret="wrong"))[0] == "InvalidSignatureException"
 
 
-def test_clock_skew(verifier: Verifier) -> None:
+def test_clock_skew(verifier: SignatureVerifier) -> None:
     assert verifier.verify(**signed(at=NOW - timedelta(minutes=14))).key_id == "AKID"
     assert verifier.verify(**signed(at=NOW + timedelta(minutes=14))).key_id == "AKID"
     assert refusal(verifier, signed(at=NOW - timedelta(minutes=16))) == (
@@ -142,14 +146,14 @@ def test_clock_skew(verifier: Verifier) -> None:
     )
 
 
-def test_presigned_requests_expire(verifier: Verifier) -> None:
+def test_presigned_requests_expire(verifier: SignatureVerifier) -> None:
     assert verifier.verify(**signed(b"", query=True, at=NOW - timedelta(seconds=299))).key_id == "AKID"
     assert "Signature expired" in refusal(verifier, signed(b"", query=True, at=NOW - timedelta(seconds=301)))[1]
     assert verifier.verify(**signed(b"", query=True, expires=7 * 24 * 3600, at=NOW - timedelta(days=6))).key_id == "AKID"
     assert refusal(verifier, signed(b"", query=True, expires=7 * 24 * 3600 + 1))[0] == "IncompleteSignatureException"
 
 
-def test_scope(verifier: Verifier) -> None:
+def test_scope(verifier: SignatureVerifier) -> None:
     assert refusal(verifier, signed(service="s3")) == (
         "InvalidSignatureException",
         "Credential should be scoped to correct service: 'dynamodb'. ",
@@ -162,7 +166,7 @@ def test_scope(verifier: Verifier) -> None:
 
 
 def test_form() -> None:
-    for verifier in (Verifier(Clock(), None), Verifier(Clock(), KEYS)):
+    for verifier in (SignatureVerifier(Clock(), None), SignatureVerifier(Clock(), KEYS)):
         base: dict[str, Any] = {"method": "POST", "path": "/", "query": "", "headers": {}, "body": b""}
         assert refusal(verifier, base)[0] == "MissingAuthenticationTokenException"
         assert refusal(verifier, base | {"headers": {"authorization": "Basic abc"}})[0] == "MissingAuthenticationTokenException"
@@ -190,13 +194,13 @@ def test_form() -> None:
 
 
 def test_without_keys_values_are_not_looked_at() -> None:
-    verifier = Verifier(Clock(), None)
+    verifier = SignatureVerifier(Clock(), None)
     request = signed(at=NOW - timedelta(days=400), secret="wrong", service="anything")
     assert verifier.verify(**request | {"body": b"changed"}) == ("AKID", None, "eu-north-1")
     assert verifier.verify(**signed(b"", query=True, secret="wrong")) == ("AKID", None, "eu-north-1")
 
 
-def test_other_faults_of_the_date_and_algorithm(verifier: Verifier) -> None:
+def test_other_faults_of_the_date_and_algorithm(verifier: SignatureVerifier) -> None:
     request = signed()
     request["headers"]["x-amz-date"] = "201"
     assert refusal(verifier, request) == (
@@ -211,12 +215,12 @@ def test_other_faults_of_the_date_and_algorithm(verifier: Verifier) -> None:
     assert "must be a 'SignedHeader' in the AWS Authorization." in refusal(verifier, request)[1]
 
 
-def test_unsigned_payload(verifier: Verifier) -> None:
+def test_unsigned_payload(verifier: SignatureVerifier) -> None:
     request = signed(headers={"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"})
     assert verifier.verify(**request | {"body": b"anything"}).key_id == "AKID"
 
 
-def test_a_declared_hash_must_be_the_bodys(verifier: Verifier) -> None:
+def test_a_declared_hash_must_be_the_bodys(verifier: SignatureVerifier) -> None:
     digest = hashlib.sha256(b"{}").hexdigest()
     request = signed(headers={"X-Amz-Content-SHA256": digest})
     assert verifier.verify(**request).key_id == "AKID"
@@ -253,7 +257,7 @@ def chunked(parts: list[bytes], request: dict[str, Any], trailers: dict[str, str
 
 
 @pytest.mark.parametrize("trailers", [None, {"x-amz-checksum-crc32": "AAAAAA=="}])
-def test_signed_chunks(verifier: Verifier, trailers: dict[str, str] | None) -> None:
+def test_signed_chunks(verifier: SignatureVerifier, trailers: dict[str, str] | None) -> None:
     form = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" + ("-TRAILER" if trailers else "")
     request = signed(headers={"X-Amz-Content-SHA256": form})
     body = chunked([b'{"Limit"', b":1}"], request, trailers)
@@ -264,7 +268,7 @@ def test_signed_chunks(verifier: Verifier, trailers: dict[str, str] | None) -> N
             assert refusal(verifier, request | {"body": broken})[0] == "InvalidSignatureException"
 
 
-def test_trailers_without_a_signature_are_refused(verifier: Verifier) -> None:
+def test_trailers_without_a_signature_are_refused(verifier: SignatureVerifier) -> None:
     request = signed(headers={"X-Amz-Content-SHA256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"})
     body = chunked([b"{}"], request, {"x-amz-checksum-crc32": "AAAAAA=="})
     bare = b"\r\n".join(line for line in body.split(b"\r\n") if not line.startswith(b"x-amz-trailer-signature:"))
@@ -272,19 +276,19 @@ def test_trailers_without_a_signature_are_refused(verifier: Verifier) -> None:
     assert refusal(verifier, request | {"body": bare})[0] == "InvalidSignatureException"
 
 
-def test_a_header_that_was_signed_and_is_not_there_is_no_empty_one(verifier: Verifier) -> None:
+def test_a_header_that_was_signed_and_is_not_there_is_no_empty_one(verifier: SignatureVerifier) -> None:
     request = signed(headers={"X-Amz-Meta": ""})
     assert verifier.verify(**request).key_id == "AKID"
     del request["headers"]["x-amz-meta"]
     assert refusal(verifier, request)[0] == "InvalidSignatureException"
 
 
-def test_a_declared_hash_that_is_not_the_bodys_is_named(verifier: Verifier) -> None:
+def test_a_declared_hash_that_is_not_the_bodys_is_named(verifier: SignatureVerifier) -> None:
     request = signed(headers={"X-Amz-Content-SHA256": hashlib.sha256(b"another").hexdigest()})
     assert "x-amz-content-sha256 header does not match" in refusal(verifier, request)[1]
 
 
-def test_a_derived_key_is_of_one_region(verifier: Verifier) -> None:
+def test_a_derived_key_is_of_one_region(verifier: SignatureVerifier) -> None:
     assert verifier.verify(**signed()).region == "eu-north-1"
     request = signed()
     request["headers"]["authorization"] = request["headers"]["authorization"].replace("eu-north-1", "eu-south-1")
@@ -292,11 +296,11 @@ def test_a_derived_key_is_of_one_region(verifier: Verifier) -> None:
     assert verifier.verify(**signed(region="us-east-1")).region == "us-east-1"
 
 
-def test_the_query_is_signed_in_its_sorted_form(verifier: Verifier) -> None:
+def test_the_query_is_signed_in_its_sorted_form(verifier: SignatureVerifier) -> None:
     request = signed(path="/?b=2&a=1&A=3&b=1")
     assert verifier.verify(**request).key_id == "AKID"
 
 
-def test_other_streams_are_refused(verifier: Verifier) -> None:
+def test_other_streams_are_refused(verifier: SignatureVerifier) -> None:
     request = signed(headers={"X-Amz-Content-SHA256": "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD"})
     assert "not supported" in refusal(verifier, request)[1]

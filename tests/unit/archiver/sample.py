@@ -18,7 +18,7 @@ from scrubjay.storage.archive_port import PartitionFacts, SealedSegment
 from scrubjay.storage.log import chain as chains
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import MASK, Total
-from scrubjay.storage.log.record import Effect, Kind, Op, Record, Seal
+from scrubjay.storage.log.record import Effect, Op, Record, RecordKind, Seal
 
 CLUSTER = "0c1a5e00-0000-4000-8000-000000000001"
 OWNER = "0e4e0000-0000-4000-8000-000000000009"
@@ -62,7 +62,7 @@ class Sample:
     def lsn(self) -> int:
         return len(self.records)
 
-    def append(self, kind: Kind, payload: bytes, count: int = 0, step_us: int = 1000) -> Record:
+    def append(self, kind: RecordKind, payload: bytes, count: int = 0, step_us: int = 1000) -> Record:
         self.stamp = Stamp(self.stamp + (step_us << 12))
         owner = records.owner_tag(uuid_bytes(self.partition))
         made = records.encode(owner=owner, lsn=self.lsn + 1, stamp=self.stamp, kind=kind, payload=payload, count=count)
@@ -76,7 +76,7 @@ class Sample:
                 self.state[key] = body
             else:
                 self.state.pop(key, None)
-        return self.append(Kind.DATA, records.encode_effects(effects), len(effects))
+        return self.append(RecordKind.DATA, records.encode_effects(effects), len(effects))
 
     def random_write(self) -> Record:
         effects = []
@@ -90,7 +90,7 @@ class Sample:
 
     def seal(self, *, closed: int | None = None, agreed: tuple[int, ...] = (1, 2, 3), reason: int = Seal.AGE) -> SealedSegment:
         payload = records.encode_seal(Seal(Lsn(self.first), Stamp(self.stamp if closed is None else closed), reason, bytes(16)))
-        self.append(Kind.SEAL, payload)
+        self.append(RecordKind.SEAL, payload)
         mine = self.records[self.first - 1 :]
         raw = b"".join(one.data for one in mine)
         sha, total = hashlib.sha256(raw).digest(), total_of(self.state)
@@ -170,7 +170,7 @@ class Sample:
 def history(*, seed: int = 1, segments: int = 4, writes: int = 12, partition: str = PARTITION, start: State | None = None) -> Sample:
     """SCHEMA sealed at once, then segments of random writes."""
     sample = Sample(seed=seed, partition=partition, start_state=start or {})
-    sample.append(Kind.SCHEMA, b"{}")
+    sample.append(RecordKind.SCHEMA, b"{}")
     sample.seal(reason=Seal.SCHEMA)
     for _ in range(segments):
         for _ in range(writes):

@@ -6,7 +6,7 @@ from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.closed import ClosedObject, encode_closed
 from scrubjay.archiver.format.identity import encode_epoch, encode_identity
 from scrubjay.archiver.format.layout import EpochKey, IdentityKey, build
-from scrubjay.archiver.read.index import Archived
+from scrubjay.archiver.read.index import KnownArchived
 from scrubjay.archiver.read.rebuild import rebuild
 from scrubjay.archiver.read.replay import Cut
 from scrubjay.archiver.write.bases import upload_base
@@ -58,6 +58,6 @@ class SmallArchive:
             )
         )  # fmt: skip
 
-    def archived(self) -> list[Archived]:
+    def archived(self) -> list[KnownArchived]:
         """What the cluster knows to be archived."""
-        return [Archived(sample.table, sample.partition, sample.lsn, sample.chain) for sample in self.samples]
+        return [KnownArchived(sample.table, sample.partition, sample.lsn, sample.chain) for sample in self.samples]

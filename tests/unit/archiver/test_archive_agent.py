@@ -22,7 +22,7 @@ from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from scrubjay.base.wrap.faulty import FaultyStore
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.sim.lone import LoneDisk, LoneHost, LoneJobs, LoneStore
-from scrubjay.storage.archive_port import Attestation, ClosedPoint, History, PartitionFacts, SealedSegment
+from scrubjay.storage.archive_port import ArchivedHistory, Attestation, ClosedPoint, PartitionFacts, SealedSegment
 from scrubjay.storage.log.record import HEADER_SIZE
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample, history, other_partition
 
@@ -95,13 +95,13 @@ class FakeSource:
     def blame(self, partition: PartitionId, *, object: str, kind: str, lsn: Lsn, detail: str) -> None:  # noqa: A002
         self.findings.append(f"{kind} {detail}")
 
-    def history(self, partition: PartitionId) -> History | None:
+    def history(self, partition: PartitionId) -> ArchivedHistory | None:
         if not self.leading:
             return None
         sample = self.samples[partition]
         archived = self.archived_lsn[partition]
         newest = next((one for one in sample.segments if one.last == archived), None)
-        return History(
+        return ArchivedHistory(
             TableId(sample.table),
             partition,
             Lsn(archived),

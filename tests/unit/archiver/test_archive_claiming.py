@@ -19,7 +19,7 @@ from scrubjay.base.errors import Conflict, Fenced, Missing, ScrubjayError, Unava
 from scrubjay.base.ids import Lsn, PartitionId, TableId
 from scrubjay.base.wrap.faulty import FaultyStore
 from scrubjay.sim.lone import LoneHost, LoneStore
-from scrubjay.storage.archive_port import History, SealedSegment
+from scrubjay.storage.archive_port import ArchivedHistory, SealedSegment
 from scrubjay.storage.catalogue import WriterNotes
 from tests.unit.archiver.sample import CLUSTER, OWNER, START_US, Sample, history
 from tests.unit.archiver.test_archive_agent import FakeSource
@@ -454,10 +454,10 @@ def test_a_confirmed_takeover_goes_on_from_the_older_state() -> None:
     assert name in world.memory.objects
 
 
-def facts(sample: Sample, archived: int) -> History:
+def facts(sample: Sample, archived: int) -> ArchivedHistory:
     sealed = [one for one in sample.segments if one.last > archived]
     newest = next((one for one in sample.segments if one.last == archived), None)
-    return History(
+    return ArchivedHistory(
         TableId(sample.table), PartitionId(sample.partition), Lsn(archived), Lsn(newest.first if newest else 0), newest.chain if newest else b"",
         tuple((one.last, one.chain, one.raw_sha256) for one in sealed), sample.segments[-1].last, sample.chain,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scrubjay.archiver.format import base, closed, identity, segment
-from scrubjay.archiver.format.base import BaseManifest, Origin, decode_base, encode_base
+from scrubjay.archiver.format.base import BaseManifest, BaseOrigin, decode_base, encode_base
 from scrubjay.archiver.format.closed import ClosedObject, decode_closed, encode_closed
 from scrubjay.archiver.format.identity import Attached
 from scrubjay.archiver.format.layout import EpochKey, IdentityKey, build
@@ -78,7 +78,7 @@ def test_base(golden: Golden) -> None:
     made = BaseManifest(
         cluster=CLUSTER, table=TABLE, partition=PARTITION, table_name="ördérs", schema='{"key":{}}', lo="00" * 16, hi="80" + "00" * 15, lsn=0, stamp=0,
         chain=bytes(32), total=Total(1 << 127, 12), file=Sums(33554449, "deadbeef", "ef" * 32), parts=parts, generation=1, epoch=3, owner=OWNER,
-        origin=Origin(CLUSTER, TABLE, (PARTITION,), START_US),
+        origin=BaseOrigin(CLUSTER, TABLE, (PARTITION,), START_US),
     )  # fmt: skip
     golden.check("v2/archive/base.json", encode_base(made))
     again = decode_base(golden.read("v2/archive/base.json"), where=build(made.key()))

@@ -7,13 +7,13 @@ import pytest
 from scrubjay.archiver.format.closed import ClosedObject, encode_closed
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import Superseded, encode_manifest
-from scrubjay.archiver.read.index import Archived, ArchiveIndex
+from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
 from scrubjay.archiver.read.names import list_all
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rebuild import rebuild
 from scrubjay.archiver.read.replay import Cut
-from scrubjay.archiver.read.rows import Rows, row_of
-from scrubjay.archiver.read.status import StoreFacts, TableFacts, archive_status, tables_in
+from scrubjay.archiver.read.rows import SegmentRows, row_of
+from scrubjay.archiver.read.status import ArchivedTable, StoreFacts, archive_status, tables_in
 from scrubjay.archiver.write.bases import upload_base
 from scrubjay.base.env import ListPage
 from scrubjay.base.hlc import stamp_micros
@@ -213,7 +213,9 @@ def test_following_the_clusters_word_costs_nothing_while_nothing_grows() -> None
         segment = sample.seal()
         archive.store.objects.update(sample.objects())
         archive.loop.run(
-            index.follow(now_us=START_US + 41_000_000, archived=[Archived(sample.table, sample.partition, segment.last, segment.chain)])
+            index.follow(
+                now_us=START_US + 41_000_000, archived=[KnownArchived(sample.table, sample.partition, segment.last, segment.chain)]
+            )
         )
         assert asked == ["list", "get"]
         asked.clear()
@@ -260,14 +262,14 @@ def test_the_window_of_an_idle_table_moves_with_what_its_agent_publishes() -> No
         assert found.window().latest_us == START_US + seconds * 1_000_000 - 1
 
 
-def grow(archive: SmallArchive) -> tuple[Sample, Archived, dict[str, bytes]]:
+def grow(archive: SmallArchive) -> tuple[Sample, KnownArchived, dict[str, bytes]]:
     """One more segment, its objects not yet in the store."""
     sample = archive.samples[0]
     sample.stamp += 21_000_000 << 12
     sample.random_write()
     segment = sample.seal()
     made = {key: data for key, data in sample.objects().items() if key not in archive.store.objects}
-    return sample, Archived(sample.table, sample.partition, segment.last, segment.chain), made
+    return sample, KnownArchived(sample.table, sample.partition, segment.last, segment.chain), made
 
 
 def told_of(sample: Sample, seconds: int) -> ClosedObject:
@@ -369,7 +371,7 @@ def test_a_restored_tables_first_segment_is_followed_together_with_the_base_it_r
                 lo="", hi="", lsn=0, stamp=0, chain=chains.START, total=total_of(source.state),
             )
         )  # fmt: skip
-    end = Archived(restored.table, restored.partition, restored.segments[-1].last, restored.segments[-1].chain)
+    end = KnownArchived(restored.table, restored.partition, restored.segments[-1].last, restored.segments[-1].chain)
     loop.run(index.follow(now_us=START_US + 60_000_000, archived=[end]))
     found = index.partitions[(restored.table, restored.partition)]
     assert [hole.base for hole in found.window().holes] == ([] if based else [True])
@@ -380,7 +382,7 @@ def test_a_tail_that_the_cluster_knows_of_and_is_not_there_is_a_hole() -> None:
     archive = SmallArchive()
     index = refreshed(archive)
     sample = archive.samples[0]
-    end = Archived(sample.table, sample.partition, sample.lsn + 5, None)
+    end = KnownArchived(sample.table, sample.partition, sample.lsn + 5, None)
     archive.loop.run(index.follow(now_us=START_US + 41_000_000, archived=[end]))
     found = index.partitions[(sample.table, sample.partition)]
     assert [(hole.first_lsn, hole.last_lsn) for hole in found.window().holes] == [(sample.lsn + 1, sample.lsn + 5)]
@@ -450,14 +452,14 @@ def test_a_closed_timestamp_ahead_of_the_clock_is_not_believed() -> None:
 
 def test_rows_keep_every_fact_in_order() -> None:
     sample = history(segments=6)
-    rows, wanted = Rows(), [row_of(one) for one in sample.manifests()]
+    rows, wanted = SegmentRows(), [row_of(one) for one in sample.manifests()]
     for row in (*wanted[::2], *wanted[1::2], wanted[3]):
         rows.add(row)
     assert list(rows) == wanted
     assert all(rows.has(one.key()) for one in sample.manifests())
     rows.discard(sample.manifests()[2].key())
     assert list(rows) == [*wanted[:2], *wanted[3:]]
-    assert Rows.SIZE <= 200, "bytes that a segment costs in memory"
+    assert SegmentRows.SIZE <= 200, "bytes that a segment costs in memory"
 
 
 def test_an_upload_under_way_is_neither_archived_nor_a_problem() -> None:
@@ -507,14 +509,14 @@ def test_status_exit_codes() -> None:
     (table,) = tables_in(index)
     up, down = StoreFacts("m", True, None), StoreFacts("m", False, "refused")
 
-    def code(tables: list[TableFacts], store: StoreFacts = up, at: int = now_us) -> int:
+    def code(tables: list[ArchivedTable], store: StoreFacts = up, at: int = now_us) -> int:
         return int(archive_status(index, tables=tables, store=store, now_us=at, lag_alarm_s=60)["exit"])
 
     assert code([table]) == 0
     assert code([table], store=down) == 1
     assert code([table], at=now_us + 200_000_000) == 3
     assert code([table._replace(dropped_at_us=now_us)], at=now_us + 200_000_000) == 0
-    unknown = TableFacts("7ab1e000-0000-4000-8000-0000000000aa", "new", ("9a471710-0000-4000-8000-0000000000aa",))
+    unknown = ArchivedTable("7ab1e000-0000-4000-8000-0000000000aa", "new", ("9a471710-0000-4000-8000-0000000000aa",))
     assert code([table, unknown]) == 3
     assert code([table], store=up._replace(present=False)) == 2
     assert code([table], store=up._replace(fenced="a newer epoch")) == 3

@@ -20,7 +20,7 @@ from scrubjay.sim.lone import LoneDisk, LoneHost, LoneStore
 from scrubjay.storage.btree.rowfile import read_rowfile
 from scrubjay.storage.log import chain as chains
 from scrubjay.storage.log.digest import Total
-from scrubjay.storage.log.record import IMPLEMENTED, Kind
+from scrubjay.storage.log.record import IMPLEMENTED, RecordKind
 from tests.unit.archiver.sample import ATTACHED, START_US, Sample, history, total_of
 
 
@@ -97,7 +97,7 @@ def test_reads_nothing_behind_the_seal_after_the_cut() -> None:
 def test_a_seal_behind_the_cut_is_checked_too() -> None:
     """A restore reads on to the seal that is closed at or after its cut: a digest there that does not follow from what was read stops it."""
     sample = Sample(seed=5)
-    sample.append(Kind.SCHEMA, b"{}")
+    sample.append(RecordKind.SCHEMA, b"{}")
     for closed in (0, 0, 0, None):
         for _ in range(9):
             sample.random_write()
@@ -143,7 +143,7 @@ def test_every_seal_is_checked_the_last_one_too(which: int, fact: str) -> None:
 @pytest.mark.parametrize("off", [Total(1, 0), Total(0, 1)])
 def test_the_rows_that_were_written_are_compared_with_the_agreed_digest(off: Total) -> None:
     sample = history(seed=5, segments=2)
-    replay = scrubjay.archiver.read.replay.Replay(
+    replay = scrubjay.archiver.read.replay.ArchiveReplay(
         partition=sample.partition, base_lsn=0, base_stamp=0, chain=chains.START, base=Total(0, 0), cut=Cut()
     )  # fmt: skip
     for manifest in sample.manifests():
@@ -244,7 +244,9 @@ def test_a_lied_digest_is_found() -> None:
 def test_without_the_seal_check_the_lie_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: the test above has teeth only because of this check."""
     monkeypatch.setattr(
-        scrubjay.archiver.read.replay.Replay, "_check_seals", lambda self, base, taken: setattr(self, "_result", self._passed[-1].total)
+        scrubjay.archiver.read.replay.ArchiveReplay,
+        "_check_seals",
+        lambda self, base, taken: setattr(self, "_result", self._passed[-1].total),
     )
     sample = history()
     loop, store, disk = archive(sample)
@@ -348,8 +350,8 @@ def test_stamps_are_what_the_sample_says() -> None:
     assert encode_manifest(manifest)
 
 
-@pytest.mark.parametrize("kind", sorted(set(Kind) - IMPLEMENTED))
-def test_a_record_of_a_kind_that_is_not_implemented_stops_a_rebuild(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", sorted(set(RecordKind) - IMPLEMENTED))
+def test_a_record_of_a_kind_that_is_not_implemented_stops_a_rebuild(kind: RecordKind) -> None:
     """To pass over it would be to restore something else than the log says."""
     sample = history(seed=5, segments=1, writes=4)
     sample.append(kind, b"what a later version says")

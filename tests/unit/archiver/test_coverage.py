@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from scrubjay.archiver.coverage import coverage, may_go, path_to, table_window
-from scrubjay.archiver.facts import Coverage, Facts, Fork, Hole, Mark, Span, Start, Window
+from scrubjay.archiver.facts import Coverage, CoverageFacts, Fork, Hole, Mark, Span, Start, Window
 from scrubjay.base.errors import Missing, Unavailable
 from scrubjay.base.hlc import stamp_of
 from tests.unit.archiver.lines import PARTITION, START_US, STEP_US, Line, stamp_at, without
@@ -20,7 +20,7 @@ def look(
 ) -> Coverage:
     points = (line.closed(closed_at),) if closed_at is not None else ()
     marks = (Mark(line.spans[-1].last, line.spans[-1].chain),) if end else ()
-    return coverage(Facts(PARTITION, line.spans if spans is None else spans, starts, points, marks))
+    return coverage(CoverageFacts(PARTITION, line.spans if spans is None else spans, starts, points, marks))
 
 
 def ranges(found: Coverage) -> list[tuple[int, int]]:
@@ -40,7 +40,7 @@ def test_from_the_first_record_to_the_last_closed_timestamp() -> None:
 def test_a_closed_timestamp_beyond_the_archived_end_proves_nothing() -> None:
     line = Line().grow(2, 5, 9)
     beyond = line.closed(LATE_US)._replace(last_content=10)
-    found = coverage(Facts(PARTITION, line.spans, (), (beyond,)))
+    found = coverage(CoverageFacts(PARTITION, line.spans, (), (beyond,)))
     assert found.window.latest_us == us(9) - 1
     assert found.forks == ()
 
@@ -48,12 +48,12 @@ def test_a_closed_timestamp_beyond_the_archived_end_proves_nothing() -> None:
 def test_nothing_closed_is_no_window() -> None:
     line = Line().grow(2)
     spans = [span._replace(closed=0) for span in line.spans]
-    assert coverage(Facts(PARTITION, spans)).window == Window(None, None, ())
+    assert coverage(CoverageFacts(PARTITION, spans)).window == Window(None, None, ())
 
 
 def test_no_object_at_all() -> None:
-    assert coverage(Facts(PARTITION)).window == Window(None, None, ())
-    gone = coverage(Facts(PARTITION, marks=(Mark(9, None),)))
+    assert coverage(CoverageFacts(PARTITION)).window == Window(None, None, ())
+    gone = coverage(CoverageFacts(PARTITION, marks=(Mark(9, None),)))
     assert gone.window == Window(None, None, (Hole(PARTITION, 1, 9, None, None),))
 
 
@@ -75,7 +75,7 @@ def test_a_base_hides_no_hole_below_it(lost: tuple[int, ...]) -> None:
     assert found.window.latest_us == START_US + LATE_US - 1, "the base's own history goes on"
     cut = stamp_at(absent[0])
     with pytest.raises(Missing) as caught:
-        path_to(Facts(PARTITION, kept, (line.base(9),)), found, stamp=cut)
+        path_to(CoverageFacts(PARTITION, kept, (line.base(9),)), found, stamp=cut)
     assert caught.value.fields["lsn"] == absent[0]
 
 
@@ -83,12 +83,12 @@ def test_only_an_expired_object_makes_a_beginning_no_hole() -> None:
     line = Line().grow(2, 5, 9)
     spans = without(line.spans, 2, 5)
     assert ranges(look(line, spans=spans, starts=(line.base(5),))) == [(1, 5)]
-    found = coverage(Facts(PARTITION, spans, (line.base(5),), (line.closed(LATE_US),), expired=5))
+    found = coverage(CoverageFacts(PARTITION, spans, (line.base(5),), (line.closed(LATE_US),), expired=5))
     assert found.window == Window(us(5), START_US + LATE_US - 1, ())
-    lost = coverage(Facts(PARTITION, spans, (), (line.closed(LATE_US),), expired=5))
+    lost = coverage(CoverageFacts(PARTITION, spans, (), (line.closed(LATE_US),), expired=5))
     assert ranges(lost) == [(5, 5)], "the log begins behind its base: that is gone"
     assert lost.window.latest_us is None
-    short = coverage(Facts(PARTITION, spans, (line.base(5),), (), expired=2))
+    short = coverage(CoverageFacts(PARTITION, spans, (line.base(5),), (), expired=2))
     assert ranges(short) == [(2, 2), (3, 5)]
 
 
@@ -98,7 +98,7 @@ def test_a_restored_table_rests_on_its_base() -> None:
     assert lost.window == Window(None, None, (Hole(PARTITION, 0, 0, None, None, True),))
     assert look(line, starts=(line.base(0),)).window == Window(us(1), START_US + LATE_US - 1, ())
     with pytest.raises(Missing):
-        path_to(Facts(PARTITION, line.spans), lost, stamp=stamp_at(5))
+        path_to(CoverageFacts(PARTITION, line.spans), lost, stamp=stamp_at(5))
 
 
 def test_a_lost_tail_is_a_hole_if_anybody_remembers_it() -> None:
@@ -115,7 +115,7 @@ def test_a_lost_tail_is_a_hole_if_anybody_remembers_it() -> None:
 def test_a_fork_is_reported_and_the_highest_epoch_is_followed() -> None:
     old = Line().grow(2, 5, 9, 14)
     new = old.fork(5, 8, epoch=2)
-    found = coverage(Facts(PARTITION, {*old.spans, *new.spans}, (), (new.closed(LATE_US),)))
+    found = coverage(CoverageFacts(PARTITION, {*old.spans, *new.spans}, (), (new.closed(LATE_US),)))
     assert found.forks == (Fork(PARTITION, 6, (1, 2)),)
     assert [span.last for span in found.thread] == [2, 5, 8]
     assert found.window.latest_us == START_US + LATE_US - 1
@@ -126,7 +126,7 @@ def test_the_branch_that_holds_the_highest_epoch_counts_wherever_it_holds_it() -
     """The longer branch has one epoch, the other's first segment the same: what was written last decides."""
     old = Line().grow(2, 5, 9, 14)
     new = old.fork(5, 8, epoch=1).grow(10, epoch=3)
-    found = coverage(Facts(PARTITION, {*old.spans, *new.spans}))
+    found = coverage(CoverageFacts(PARTITION, {*old.spans, *new.spans}))
     assert [span.last for span in found.thread] == [2, 5, 8, 10]
     assert found.forks == (Fork(PARTITION, 6, (1, 3)),)
 
@@ -135,7 +135,7 @@ def test_a_closed_point_whose_seal_cannot_be_compared_proves_nothing() -> None:
     """Its last seal lies where the history has none: whose it is nobody can tell."""
     line = Line().grow(2, 5, 9)
     point = line.closed(LATE_US)._replace(last_seal=4, chain=bytes(31) + b"x")
-    found = coverage(Facts(PARTITION, line.spans, (), (point,)))
+    found = coverage(CoverageFacts(PARTITION, line.spans, (), (point,)))
     assert found.window.latest_us == us(9) - 1
 
 
@@ -146,7 +146,7 @@ def test_a_timestamp_that_cannot_be_true_yet_closes_nothing(ahead: int) -> None:
     honest = line.closed(LATE_US)._replace(closed=credible)
     point = honest._replace(closed=credible + ahead)
     claimed = [line.spans[0], line.spans[1]._replace(closed=credible + ahead)]
-    for facts in (Facts(PARTITION, line.spans, (), (honest, point)), Facts(PARTITION, claimed, (), (honest,))):
+    for facts in (CoverageFacts(PARTITION, line.spans, (), (honest, point)), CoverageFacts(PARTITION, claimed, (), (honest,))):
         found = coverage(facts._replace(credible=credible))
         assert max(run.closed for run in found.runs) == credible
         with pytest.raises(Unavailable):
@@ -158,7 +158,7 @@ def test_a_closed_point_of_the_other_history_proves_nothing() -> None:
     ahead = Line().grow(2, 5, 9)
     back = Line(spans=ahead.spans[:2])
     back.epoch = 2
-    found = coverage(Facts(PARTITION, ahead.spans, (), (back.closed(LATE_US),)))
+    found = coverage(CoverageFacts(PARTITION, ahead.spans, (), (back.closed(LATE_US),)))
     assert found.forks == (Fork(PARTITION, 6, (1, 2)),)
     assert found.window.latest_us == us(9) - 1, "only what the segments say themselves"
 
@@ -166,10 +166,10 @@ def test_a_closed_point_of_the_other_history_proves_nothing() -> None:
 def test_a_closed_point_with_another_chain_value_proves_nothing() -> None:
     line = Line().grow(2, 5, 9)
     other = line.fork(2, 5, 9, epoch=2)
-    found = coverage(Facts(PARTITION, line.spans, (), (other.closed(LATE_US),)))
+    found = coverage(CoverageFacts(PARTITION, line.spans, (), (other.closed(LATE_US),)))
     assert [fork.first_lsn for fork in found.forks] == [6]
     assert found.window.latest_us == us(9) - 1
-    behind = coverage(Facts(PARTITION, without(line.spans, 5), (line.base(5),), (other.closed(LATE_US, last_seal=5),)))
+    behind = coverage(CoverageFacts(PARTITION, without(line.spans, 5), (line.base(5),), (other.closed(LATE_US, last_seal=5),)))
     assert behind.forks == (Fork(PARTITION, 6, (1, 2)),)
 
 
@@ -178,7 +178,7 @@ def test_a_branch_cut_off_from_where_it_left_is_not_mixed_with_the_other(lost: t
     old = Line().grow(2, 5, 9, 14)
     new = old.fork(5, 8, 12, 16, epoch=2)
     spans = {*old.spans, *without(new.spans, *lost)}
-    found = coverage(Facts(PARTITION, spans, (), (new.closed(LATE_US),)))
+    found = coverage(CoverageFacts(PARTITION, spans, (), (new.closed(LATE_US),)))
     assert found.forks
     assert found.forks[0].epochs == (1, 2)
     threads = [{span for span in found.thread if span.last > 5} <= set(line.spans) for line in (old, new)]
@@ -195,9 +195,9 @@ def test_without_epochs_the_branch_that_is_vouched_for_counts() -> None:
         forged = line.fork(5, 9, epoch=1, seed=seed)
         spans = {*line.spans, *forged.spans}
         for facts in (
-            Facts(PARTITION, spans, (), (line.closed(LATE_US),)),
-            Facts(PARTITION, spans, (), (), (Mark(9, line.spans[-1].chain),)),
-            Facts(PARTITION, spans, (line.base(9),)),
+            CoverageFacts(PARTITION, spans, (), (line.closed(LATE_US),)),
+            CoverageFacts(PARTITION, spans, (), (), (Mark(9, line.spans[-1].chain),)),
+            CoverageFacts(PARTITION, spans, (line.base(9),)),
         ):
             found = coverage(facts)
             assert found.thread == tuple(line.spans)
@@ -210,7 +210,7 @@ def test_without_epochs_the_branch_that_is_vouched_for_counts() -> None:
 def test_a_forged_segment_in_the_middle_is_the_one_that_nobody_follows() -> None:
     line = Line().grow(2, 5, 9, 14)
     forged = line.fork(2, 5, epoch=1).spans[-1]
-    found = coverage(Facts(PARTITION, [line.spans[0], forged, *line.spans[2:]], (), (line.closed(LATE_US),)))
+    found = coverage(CoverageFacts(PARTITION, [line.spans[0], forged, *line.spans[2:]], (), (line.closed(LATE_US),)))
     assert forged in found.astray
     assert ranges(found) == [(3, 5)]
     assert found.window.latest_us == us(2) - 1
@@ -219,7 +219,7 @@ def test_a_forged_segment_in_the_middle_is_the_one_that_nobody_follows() -> None
 def test_a_forged_segment_that_continues_nothing() -> None:
     line = Line().grow(2, 5, 9, 14)
     wrong = replace(line.fork(2, 5, epoch=1), epoch=1).spans[-1]._replace(chain_before=bytes(31) + b"x")
-    found = coverage(Facts(PARTITION, [line.spans[0], wrong, *line.spans[2:]], (), (line.closed(LATE_US),)))
+    found = coverage(CoverageFacts(PARTITION, [line.spans[0], wrong, *line.spans[2:]], (), (line.closed(LATE_US),)))
     assert wrong in found.astray
     assert 5 not in [span.last for span in found.thread]
     assert (3, 5) in ranges(found) or ranges(found) == [(1, 5)]
@@ -228,10 +228,10 @@ def test_a_forged_segment_that_continues_nothing() -> None:
 def test_the_newest_segment_forged_is_denied_by_whoever_knows_the_end() -> None:
     line = Line().grow(2, 5, 9)
     forged = line.fork(5, 9, epoch=1)
-    found = coverage(Facts(PARTITION, forged.spans, (), (), (Mark(9, line.spans[-1].chain),)))
+    found = coverage(CoverageFacts(PARTITION, forged.spans, (), (), (Mark(9, line.spans[-1].chain),)))
     assert ranges(found) == [(6, 9)]
     assert found.astray == (forged.spans[-1],)
-    point = coverage(Facts(PARTITION, forged.spans, (), (line.closed(LATE_US),)))
+    point = coverage(CoverageFacts(PARTITION, forged.spans, (), (line.closed(LATE_US),)))
     assert point.forks == (Fork(PARTITION, 6, (1,)),)
     assert point.window.latest_us == us(9) - 1
 
@@ -245,13 +245,13 @@ def test_a_base_that_is_no_state_of_the_history_is_not_begun_with(lie: dict[str,
     found = look(line, starts=(base,))
     assert found.starts == ()
     assert base in found.astray
-    assert path_to(Facts(PARTITION, line.spans, (base,)), found, stamp=stamp_at(9)).start is None
+    assert path_to(CoverageFacts(PARTITION, line.spans, (base,)), found, stamp=stamp_at(9)).start is None
 
 
 def test_a_base_in_front_of_the_first_segment_must_be_what_that_continues() -> None:
     line = Line().grow(2, 5, 9)
     spans = without(line.spans, 2, 5)
-    facts = Facts(PARTITION, spans, (line.base(5)._replace(chain=bytes(32)),), (line.closed(LATE_US),), expired=5)
+    facts = CoverageFacts(PARTITION, spans, (line.base(5)._replace(chain=bytes(32)),), (line.closed(LATE_US),), expired=5)
     assert coverage(facts).window == Window(None, None, (Hole(PARTITION, 5, 5, None, None, True),))
 
 
@@ -260,7 +260,7 @@ def test_a_base_in_front_of_the_first_segment_must_be_what_that_continues() -> N
 
 def test_the_newest_base_at_or_before_the_cut() -> None:
     line = Line().grow(2, 5, 9, 14)
-    facts = Facts(PARTITION, line.spans, (line.base(5), line.base(9)), (line.closed(LATE_US),))
+    facts = CoverageFacts(PARTITION, line.spans, (line.base(5), line.base(9)), (line.closed(LATE_US),))
     found = coverage(facts)
     path = path_to(facts, found, stamp=stamp_at(10))
     assert path.start == line.base(9)
@@ -272,7 +272,7 @@ def test_the_newest_base_at_or_before_the_cut() -> None:
 
 def test_beyond_the_end_is_unavailable_and_not_a_hole() -> None:
     line = Line().grow(2, 5)
-    facts = Facts(PARTITION, line.spans, (), (line.closed(6_000),))
+    facts = CoverageFacts(PARTITION, line.spans, (), (line.closed(6_000),))
     found = coverage(facts)
     with pytest.raises(Unavailable):
         path_to(facts, found, stamp=stamp_of(START_US + 6_001))
@@ -296,7 +296,7 @@ def test_with_two_histories_nothing_may_go() -> None:
     """The history that counts is whole and has a base: what the other one is worth is not for retention to say."""
     line = Line().grow(2, 5, 9)
     other = line.fork(5, 8, 20, epoch=2)
-    facts = Facts(PARTITION, tuple({*line.spans, *other.spans}), (line.base(5),), ())
+    facts = CoverageFacts(PARTITION, tuple({*line.spans, *other.spans}), (line.base(5),), ())
     found = coverage(facts)
     assert (len(found.forks), found.reach(), found.end) == (1, 20, 20)
     assert may_go(found, keep_from_us=START_US + LATE_US) == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 from scrubjay.base.errors import Unsafe
 from scrubjay.base.ids import Member, PartitionId, TableId
-from scrubjay.pitr.target import Asked
+from scrubjay.pitr.target import RestoreTarget
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
 
@@ -87,7 +87,7 @@ class FakeRestore:
     def __init__(self, services: FakeServices) -> None:
         self.services = services
 
-    async def plan(self, source: TableMeta, to: str, asked: Asked) -> Report:
+    async def plan(self, source: TableMeta, to: str, asked: RestoreTarget) -> Report:
         self.services.calls.append(("plan", source.table_id, to, asked))
         if asked.at_us == 1:
             raise Unsafe(
@@ -95,7 +95,7 @@ class FakeRestore:
             )
         return {"exit": 0, "error": None, "to": to}
 
-    async def start(self, source: TableMeta, to: str, asked: Asked) -> Report:
+    async def start(self, source: TableMeta, to: str, asked: RestoreTarget) -> Report:
         self.services.calls.append(("start", source.table_id, to, asked))
         if to in self.services.restores:
             return self.services.restores[to]

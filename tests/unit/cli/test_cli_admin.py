@@ -19,11 +19,11 @@ from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.rand import RealRand
 from scrubjay.jobs import RUNNING_MAX
-from scrubjay.output import Failure
+from scrubjay.output import VerbFailure
 from scrubjay.pitr.job import error_json
-from scrubjay.pitr.target import Asked
+from scrubjay.pitr.target import RestoreTarget
 from scrubjay.server.ports import ProgressSink, Report
-from scrubjay.storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, Key, Verifier
+from scrubjay.storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, AccessKey, SignatureVerifier
 from scrubjay.storage.catalogue import METADATA_TABLE
 from tests.unit.cli.fakes import FakeArchive, FakeRestore, FakeScrub, FakeServices, table
 
@@ -38,7 +38,7 @@ TABLES = [
 
 
 class World:
-    def __init__(self, tasks: AsyncTasks, keys: dict[str, Key] | None = None) -> None:
+    def __init__(self, tasks: AsyncTasks, keys: dict[str, AccessKey] | None = None) -> None:
         self.services = FakeServices()
         self.logged: list[tuple[str, BaseException]] = []
         clock = RealClock()
@@ -52,7 +52,7 @@ class World:
             restore=FakeRestore(self.services),
             status=self.services.status,
             cluster=lambda: {"cluster": "c", "archive": "file:///x"},
-            verifier=Verifier(clock, keys) if keys is not None else None,
+            verifier=SignatureVerifier(clock, keys) if keys is not None else None,
             log=lambda what, error: self.logged.append((what, error)),
         )
 
@@ -74,7 +74,7 @@ class World:
             await self.tasks.sleep(0.001)
 
 
-def in_world(scenario: Callable[[World], Coroutine[Any, Any, None]], keys: dict[str, Key] | None = None) -> None:
+def in_world(scenario: Callable[[World], Coroutine[Any, Any, None]], keys: dict[str, AccessKey] | None = None) -> None:
     async def main(tasks: AsyncTasks) -> None:
         await scenario(World(tasks, keys))
 
@@ -89,10 +89,10 @@ def test_a_name_means_the_live_table_else_the_one_dropped() -> None:
 
 
 def test_unknown_and_ambiguous_names() -> None:
-    with pytest.raises(Failure) as unknown:
+    with pytest.raises(VerbFailure) as unknown:
         resolve_table(TABLES, "none")
     assert (unknown.value.exit_code, unknown.value.error["code"]) == (1, "ResourceNotFound")
-    with pytest.raises(Failure) as several:
+    with pytest.raises(VerbFailure) as several:
         resolve_table(TABLES, "twice")
     assert several.value.exit_code == 64
     assert all(TABLES[at].table_id in str(several.value.error["found"]) for at in (2, 3))
@@ -211,7 +211,7 @@ def test_restore_plan_carries_the_window_into_a_refusal() -> None:
     async def scenario(world: World) -> None:
         status, document = await world.ask("POST", "restore/plan", {"table": "cities", "to": "new", "minus_us": 300})
         assert (status, document["exit"]) == (200, 0)
-        assert world.services.calls[-1] == ("plan", TABLES[0].table_id, "new", Asked(minus_us=300))
+        assert world.services.calls[-1] == ("plan", TABLES[0].table_id, "new", RestoreTarget(minus_us=300))
         status, document = await world.ask("POST", "restore/plan", {"table": "cities", "to": "new", "at_us": 1})
         assert (status, document["exit"], document["window"]["earliest"]) == (409, 4, "2026-01-01T00:00:00.000000Z")
         assert (document["table"], document["to"]) == ("cities", "new")
@@ -309,7 +309,7 @@ def test_unknown_calls_and_web_pages_are_turned_away() -> None:
 
 
 def test_with_keys_only_an_admin_may_ask() -> None:
-    keys = {"boss": Key("s1", ROLE_ADMIN), "clerk": Key("s2", ROLE_DATA)}
+    keys = {"boss": AccessKey("s1", ROLE_ADMIN), "clerk": AccessKey("s2", ROLE_DATA)}
 
     def signed(key: str, secret: str) -> dict[str, str]:
         request = AWSRequest(method="GET", url="http://127.0.0.1:8000/admin/v1/cluster", headers={"Host": "127.0.0.1:8000"})

@@ -19,9 +19,9 @@ from scrubjay.base.errors import DiskFull, Invalid, ScrubjayError, Unavailable, 
 from scrubjay.base.real import log, platform
 from scrubjay.client import AdminClient, split_endpoint
 from scrubjay.config import is_service_link, load
-from scrubjay.output import Failure, failure_of_machine
+from scrubjay.output import VerbFailure, failure_of_machine
 from scrubjay.serving.lock import FolderLock, data_folder, unusable
-from scrubjay.verb import Call
+from scrubjay.verb import VerbCall
 
 # -- Kubernetes service links ----------------------------------------------------------------------------------------------------------
 
@@ -74,7 +74,7 @@ def test_our_own_keys_are_no_service_links() -> None:
 
 
 def endpoint(*, env: dict[str, str] | None = None, **options: str) -> str:
-    return Call(argparse.Namespace(**options), environ=env or {}).endpoint
+    return VerbCall(argparse.Namespace(**options), environ=env or {}).endpoint
 
 
 def test_the_servers_configuration_tells_the_verbs_where_it_listens(tmp_path: Path) -> None:
@@ -107,13 +107,13 @@ def test_the_servers_configuration_tells_the_verbs_where_it_listens(tmp_path: Pa
     ],
 )
 def test_what_is_no_endpoint_is_wrong_usage(text: str) -> None:
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(VerbFailure) as caught:
         split_endpoint(text)
     assert (caught.value.exit_code, caught.value.error["code"]) == (64, "Usage")
 
 
 def test_a_host_that_cannot_be_one_is_not_reached() -> None:
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(VerbFailure) as caught:
         AdminClient("http://..:80", environ={}).get("archive/status")
     assert (caught.value.exit_code, caught.value.error["code"]) == (1, "Unreachable")
 
@@ -188,10 +188,10 @@ def test_what_the_system_refuses_is_never_a_bug_of_ours(number: int) -> None:
 def test_an_error_of_the_system_out_of_a_verb_is_said_by_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for error, code in ((PermissionError(errno.EACCES, "Permission denied", "/x"), "Unavailable"), (MemoryError(), "Exhausted")):
 
-        def broken(_call: Call, error: BaseException = error) -> str:
+        def broken(_call: VerbCall, error: BaseException = error) -> str:
             raise error
 
-        monkeypatch.setattr(Call, "endpoint", property(broken))
+        monkeypatch.setattr(VerbCall, "endpoint", property(broken))
         assert cli.main(["archive", "status", "--json"]) == 1
         assert json.loads(capsys.readouterr().out)["error"]["code"] == code
 

@@ -14,7 +14,7 @@ import pytest
 
 from scrubjay import cli
 from scrubjay.base.errors import Corrupt, Unsafe
-from scrubjay.output import EXIT_MEANING, Failure, answer, failure_of, merge_exits
+from scrubjay.output import EXIT_MEANING, VerbFailure, answer, failure_of, merge_exits
 from scrubjay.parser import build
 from scrubjay.reference import cli_page
 from scrubjay.verb import Verb
@@ -217,7 +217,7 @@ def test_a_command_starts_without_heavy_libraries() -> None:
 
 def test_failures_show_what_was_asked_found_and_what_to_do(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise Failure(
+        raise VerbFailure(
             "no such table", code="ResourceNotFound", exit_code=1, asked="table x", found="a, b", next_step="scrubjay archive status"
         )
 

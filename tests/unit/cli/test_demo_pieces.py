@@ -15,7 +15,7 @@ from scrubjay.demo.damage import copy_archive, damage_archive, flip_live_bit, li
 from scrubjay.demo.model import canonical, compare, decode, merge
 from scrubjay.demo.report import table_lines
 from scrubjay.demo.story import CheckFailed, Story
-from scrubjay.output import Failure
+from scrubjay.output import VerbFailure
 
 PARIS = City(2988507, "FR", "Paris", 2138551, "48.85341", "2.3488", "Europe/Paris", "11", ("Lutetia", "Paris"))
 
@@ -171,7 +171,7 @@ def test_what_it_tells_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -
         (CheckFailed("differs"), 2),
         (CheckFailed("too slow", exit_code=3), 3),
         (OSError("gone"), 1),
-        (Failure("no", code="X", exit_code=4), 4),
+        (VerbFailure("no", code="X", exit_code=4), 4),
         (None, 3),
     ],
 )

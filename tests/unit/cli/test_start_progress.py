@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from scrubjay.base.ids import Ballot, Lsn, Member, NodeName, PartitionId
-from scrubjay.serving.start import SAY_EVERY_US, Start
-from scrubjay.storage.log.record import Kind, encode
+from scrubjay.serving.start import SAY_EVERY_US, ServerStart
+from scrubjay.storage.log.record import RecordKind, encode
 from scrubjay.storage.wal.port import Append, Create
 from scrubjay.storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk
@@ -29,10 +29,10 @@ class Slow:
         return self.now_us
 
 
-def busy_start() -> tuple[Start, Slow, list[tuple[str, dict[str, Any]]]]:
+def busy_start() -> tuple[ServerStart, Slow, list[tuple[str, dict[str, Any]]]]:
     clock = Slow()
     lines: list[tuple[str, dict[str, Any]]] = []
-    return Start(clock, lambda event, **facts: lines.append((event, facts)), alone_since_us=clock.now_us), clock, lines
+    return ServerStart(clock, lambda event, **facts: lines.append((event, facts)), alone_since_us=clock.now_us), clock, lines
 
 
 def test_a_log_that_takes_long_to_read_is_told_file_by_file_up_to_its_whole_size() -> None:
@@ -40,7 +40,7 @@ def test_a_log_that_takes_long_to_read_is_told_file_by_file_up_to_its_whole_size
     wal, _ = Wal.open(disk, "wal", file_size=FILE, reserve_bytes=0)
     wal.queue(Create(P, Member(1, 1), Lsn(1)))
     for lsn in range(1, 200):
-        data = encode(owner=bytes(8), lsn=lsn, stamp=1000 + lsn, kind=Kind.DATA, payload=bytes(1000))
+        data = encode(owner=bytes(8), lsn=lsn, stamp=1000 + lsn, kind=RecordKind.DATA, payload=bytes(1000))
         wal.queue(Append(P, Ballot(1), (data,), staged=False))
         wal.commit(lambda error: None)
     said: list[tuple[int, int]] = []

@@ -44,7 +44,7 @@ from scrubjay.storage.consensus.membership import Membership
 from scrubjay.storage.consensus.messages import Ask, Chosen, Grant, Moved, PartitionMessage
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.consensus.ready import Envelope, Now
-from scrubjay.storage.log.record import Kind, Record, decode_all, encode, owner_tag
+from scrubjay.storage.log.record import Record, RecordKind, decode_all, encode, owner_tag
 from scrubjay.storage.wal import port as wal
 
 PARTITION = PartitionId("11111111-2222-4333-8444-555555555555")
@@ -354,7 +354,7 @@ class Play:
             player.pump()
             self.settle()
             if player.group.can_propose(1, player.now):
-                self._propose(player, 1, 0, Kind.NOOP)
+                self._propose(player, 1, 0, RecordKind.NOOP)
                 self.settle()
                 return
         raise ScriptError(f"n{number} cannot be elected")
@@ -367,7 +367,7 @@ class Play:
         self[number].group.resign(self[number].now)
         self[number].pump()
 
-    def _propose(self, player: Player, count: int, size: int, kind: Kind = Kind.DATA) -> None:
+    def _propose(self, player: Player, count: int, size: int, kind: RecordKind = RecordKind.DATA) -> None:
         records = [
             encode(owner=OWNER, lsn=player.group.next_lsn + at, stamp=player.clock.tick(player.now.wall_us), kind=kind, payload=bytes(size))
             for at in range(count)

@@ -17,11 +17,11 @@ from scrubjay.storage.consensus.messages import (
     Refused,
     Resign,
     Resigned,
-    Shell,
+    ShellMessage,
     Snapshot,
     Stage,
 )
-from scrubjay.storage.log.record import Kind, encode
+from scrubjay.storage.log.record import RecordKind, encode
 from scrubjay.storage.wal import port as wal
 from tests.unit.consensus.trio import OPTIONS, OWNER, Node, Trio
 
@@ -110,7 +110,7 @@ def test_a_new_leader_adopts_the_best_log_of_its_quorum_whole(trio: Trio) -> Non
     after = trio.leader()
     assert after in (one, other)
     assert after.group.last >= 21
-    trio.propose(after, 1, kind=Kind.NOOP)
+    trio.propose(after, 1, kind=RecordKind.NOOP)
     trio.advance(500_000)
     assert [record.data for record in one.chosen[:21]] == [record.data for record in leader.chosen[:21]]
     assert [record.data for record in one.chosen] == [record.data for record in other.chosen]
@@ -375,7 +375,7 @@ def test_a_clock_too_far_ahead_is_refused(trio: Trio) -> None:
     leader = trio.elect()
     follower = next(node for node in trio.nodes.values() if node is not leader)
     last = follower.group.last
-    record = encode(owner=OWNER, lsn=last + 1, stamp=(trio.now.wall_us + 600_000) << 12, kind=Kind.NOOP, payload=b"")
+    record = encode(owner=OWNER, lsn=last + 1, stamp=(trio.now.wall_us + 600_000) << 12, kind=RecordKind.NOOP, payload=b"")
     follower.group.step(leader.number, Accept(leader.group.ballot, last + 1, 0, record.data), trio.now)
     assert follower.group.last == last
     assert follower.group.state.clock_refusals == 1
@@ -385,8 +385,8 @@ def test_damaged_or_foreign_records_change_nothing(trio: Trio) -> None:
     leader = trio.elect()
     follower = next(node for node in trio.nodes.values() if node is not leader)
     last = follower.group.last
-    good = encode(owner=OWNER, lsn=last + 1, stamp=follower.clock.tick(trio.now.wall_us), kind=Kind.NOOP, payload=b"")
-    foreign = encode(owner=b"elsewher", lsn=last + 1, stamp=good.stamp, kind=Kind.NOOP, payload=b"")
+    good = encode(owner=OWNER, lsn=last + 1, stamp=follower.clock.tick(trio.now.wall_us), kind=RecordKind.NOOP, payload=b"")
+    foreign = encode(owner=b"elsewher", lsn=last + 1, stamp=good.stamp, kind=RecordKind.NOOP, payload=b"")
     flipped = good.data[:30] + bytes([good.data[30] ^ 1]) + good.data[31:]
     for data in (foreign.data, flipped, good.data[:-1], good.data + good.data):
         with pytest.raises(Corrupt):
@@ -418,7 +418,7 @@ def test_the_window_bounds_what_is_proposed_and_not_chosen(trio: Trio) -> None:
                     owner=OWNER,
                     lsn=leader.group.next_lsn,
                     stamp=leader.clock.tick(trio.now.wall_us),
-                    kind=Kind.DATA,
+                    kind=RecordKind.DATA,
                     payload=bytes(1 << 20),
                 )
             ]
@@ -468,4 +468,4 @@ def test_duplicates_and_late_messages_change_nothing(trio: Trio) -> None:
 
 
 def test_shell_messages_pass_unread(trio: Trio) -> None:
-    assert trio[1].liveness.step(2, Shell("x", b""), trio.now) == []
+    assert trio[1].liveness.step(2, ShellMessage("x", b""), trio.now) == []

@@ -9,7 +9,7 @@ from scrubjay.base.ids import Ballot, Lsn, Member, ballot, ballot_round
 from scrubjay.storage.consensus.group_config import GroupStart
 from scrubjay.storage.consensus.messages import Accept, Accepted, Ask, Behind, Grant, Refused, Resign, Resigned, Stage
 from scrubjay.storage.consensus.ready import Envelope
-from scrubjay.storage.log.record import Kind, Record
+from scrubjay.storage.log.record import Record, RecordKind
 from scrubjay.storage.wal import port as wal
 from tests.unit.consensus.trio import Disk, Node, Trio
 
@@ -149,7 +149,7 @@ def test_a_copy_that_must_not_lead_gives_its_leadership_up_at_once(trio: Trio) -
     assert [frame for frame in leader.disk.frames if isinstance(frame, wal.Resign) and frame.ballot == ballot_]
     trio.advance(2_000_000)
     assert trio.leader() is not leader
-    trio.propose(trio.leader(), 1, kind=Kind.NOOP)
+    trio.propose(trio.leader(), 1, kind=RecordKind.NOOP)
     trio.advance(100_000)
     assert leader.group.log.chosen >= 2, "it votes on"
     assert leader.group.state.resigned == ballot_ or leader.group.state.promised > ballot_

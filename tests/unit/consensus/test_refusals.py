@@ -25,7 +25,7 @@ from scrubjay.storage.consensus.messages import (
     Stage,
 )
 from scrubjay.storage.consensus.ready import Envelope, Now
-from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.log.record import Record, RecordKind, encode
 from scrubjay.storage.wal import port as wal
 from tests.unit.consensus.trio import OPTIONS, OWNER, Node, Trio
 
@@ -47,7 +47,7 @@ def deliver(trio: Trio, sender: int, receiver: Node, message: object) -> None:
 
 
 def record(trio: Trio, lsn: int, *, more_us: int = 0) -> Record:
-    return encode(owner=OWNER, lsn=Lsn(lsn), stamp=Stamp((trio.now.wall_us + lsn + more_us) << 12), kind=Kind.NOOP, payload=b"")
+    return encode(owner=OWNER, lsn=Lsn(lsn), stamp=Stamp((trio.now.wall_us + lsn + more_us) << 12), kind=RecordKind.NOOP, payload=b"")
 
 
 def given_up(trio: Trio) -> tuple[Node, Node, Node, Ballot]:
@@ -276,7 +276,7 @@ def test_strong_reads_wait_for_a_record_of_the_own_ballot(trio: Trio) -> None:
     leader = trio.leader()
     assert leader.group.lease.held(trio.now)
     assert not leader.group.serving(trio.now), "what was chosen before is not known to be applied"
-    trio.propose(leader, 1, kind=Kind.NOOP)
+    trio.propose(leader, 1, kind=RecordKind.NOOP)
     trio.advance(100_000)
     assert leader.group.serving(trio.now)
 

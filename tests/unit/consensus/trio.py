@@ -14,7 +14,7 @@ from scrubjay.storage.consensus.membership import Membership
 from scrubjay.storage.consensus.messages import Ask, Chosen, Grant, Moved, PartitionMessage
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.consensus.ready import Envelope, Now
-from scrubjay.storage.log.record import Kind, Record, encode, owner_tag
+from scrubjay.storage.log.record import Record, RecordKind, encode, owner_tag
 from scrubjay.storage.wal import port as wal
 
 PARTITION = PartitionId("11111111-2222-4333-8444-555555555555")
@@ -171,23 +171,23 @@ class Trio:
         """Until somebody leads and its first record is chosen."""
         self.advance(3_000_000)
         node = self.leader()
-        self.propose(node, 1, kind=Kind.NOOP)
+        self.propose(node, 1, kind=RecordKind.NOOP)
         self.advance(100_000)
         return node
 
-    def make(self, node: Node, count: int, *, kind: Kind = Kind.DATA, size: int = 60) -> list[Record]:
+    def make(self, node: Node, count: int, *, kind: RecordKind = RecordKind.DATA, size: int = 60) -> list[Record]:
         return [
             encode(
                 owner=OWNER,
                 lsn=node.group.next_lsn + at,
                 stamp=node.clock.tick(self.now.wall_us),
                 kind=kind,
-                payload=b"" if kind is Kind.NOOP else bytes(size),
+                payload=b"" if kind is RecordKind.NOOP else bytes(size),
             )
             for at in range(count)
         ]
 
-    def propose(self, node: Node, count: int, *, kind: Kind = Kind.DATA) -> None:
+    def propose(self, node: Node, count: int, *, kind: RecordKind = RecordKind.DATA) -> None:
         node.group.propose(self.make(node, count, kind=kind))
         self.pump(node)
 

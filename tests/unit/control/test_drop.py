@@ -10,7 +10,7 @@ import pytest
 from scrubjay.admin import restore_answer
 from scrubjay.base.errors import Corrupt, Missing, ScrubjayError, Unavailable
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
-from scrubjay.pitr.target import Asked
+from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.whole.commands import key_of, put
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.commands.values import WriteAnswer
@@ -26,7 +26,7 @@ def dropped(house: House, table: TableMeta, *, archived: bool = True) -> TableMe
     return house.known(table.table_id)
 
 
-def restore(house: House, source: TableMeta, to: str, asked: Asked) -> dict[bytes, int | None]:
+def restore(house: House, source: TableMeta, to: str, asked: RestoreTarget) -> dict[bytes, int | None]:
     house.run(house.restore.start(source, to, asked))
     report = house.restored(to)
     assert (report["state"], report["verdict"], report["error"]) == ("published", "match", None), report
@@ -43,15 +43,15 @@ def test_the_last_acknowledged_writes_of_a_dropped_table_are_restored() -> None:
         acknowledged[key] = house.put(table, key, key)
     gone = dropped(house, table)
     want = {key_of(key): key for key in range(20)}
-    assert restore(house, gone, "latest", Asked(latest=True)) == want
+    assert restore(house, gone, "latest", RestoreTarget(latest=True)) == want
     last = max(answer.timestamp_us or 0 for answer in acknowledged.values())
-    assert restore(house, gone, "at-last", Asked(at_us=last)) == want
+    assert restore(house, gone, "at-last", RestoreTarget(at_us=last)) == want
     early = acknowledged[9].timestamp_us
     assert early is not None
-    assert restore(house, gone, "at-ten", Asked(at_us=early)) == {key_of(key): key for key in range(10)}
+    assert restore(house, gone, "at-ten", RestoreTarget(at_us=early)) == {key_of(key): key for key in range(10)}
     house.restart_control(power=True)
     house.pass_time(30)
-    assert restore(house, house.known(table.table_id), "after-restart", Asked(latest=True)) == want
+    assert restore(house, house.known(table.table_id), "after-restart", RestoreTarget(latest=True)) == want
 
 
 def test_a_write_that_races_the_drop_is_in_the_sealed_log_or_refused() -> None:
@@ -76,7 +76,7 @@ def test_a_write_that_races_the_drop_is_in_the_sealed_log_or_refused() -> None:
     assert taken
     assert refused
     assert taken | refused == set(outcome)
-    assert restore(house, house.known(table.table_id), "back", Asked(latest=True)) == {key_of(key): key for key in taken}
+    assert restore(house, house.known(table.table_id), "back", RestoreTarget(latest=True)) == {key_of(key): key for key in taken}
 
 
 def test_the_catalogue_knows_where_each_log_ends_and_the_name_is_free_at_once() -> None:
@@ -97,7 +97,7 @@ def test_the_catalogue_knows_where_each_log_ends_and_the_name_is_free_at_once() 
     house.cluster.archive.faults.down = False
     house.until(lambda: house.known(table.table_id).archived_at is not None)
     assert not any(node.hosting.known(info.partition_id) for node in house.cluster.nodes() for info in table.partitions)
-    assert restore(house, house.known(table.table_id), "back", Asked(latest=True)) == {key_of(key): key for key in range(10)}
+    assert restore(house, house.known(table.table_id), "back", RestoreTarget(latest=True)) == {key_of(key): key for key in range(10)}
     assert house.rows(again) == {}
 
 
@@ -136,7 +136,7 @@ def test_until_the_archive_has_the_end_a_restore_waits_and_never_gives_less() ->
         house.put(table, key, key)
     house.stop_agents()
     gone = dropped(house, table, archived=False)
-    house.run(house.restore.start(gone, "back", Asked(latest=True)))
+    house.run(house.restore.start(gone, "back", RestoreTarget(latest=True)))
     house.pass_time(10)
     report = house.restore.status("back")
     assert report is not None
@@ -157,7 +157,7 @@ def test_an_end_that_never_comes_is_unverified() -> None:
     (final,) = gone.finals
     for key in [key for key in sorted(house.cluster.archive.objects) if f"-{final.lsn:016x}." in key]:
         house.cluster.archive.lose(key)
-    house.run(house.restore.start(gone, "short", Asked(latest=True)))
+    house.run(house.restore.start(gone, "short", RestoreTarget(latest=True)))
     report = house.restored("short")
     assert (report["state"], report["verdict"], report["error"]["code"]) == ("failed", "unverified", "ArchiveLags"), report
     assert restore_answer(report)["exit"] == 3
@@ -173,7 +173,7 @@ def test_an_archive_that_ends_otherwise_than_the_table_did_is_no_match() -> None
     other = msgspec.structs.replace(final, chain="00" * 32)
     house.run(house.cluster.metadata.put_table(msgspec.structs.replace(gone, finals=(other,))))
     with pytest.raises(Corrupt) as caught:
-        house.run(house.restore.start(house.known(table.table_id), "other", Asked(latest=True)))
+        house.run(house.restore.start(house.known(table.table_id), "other", RestoreTarget(latest=True)))
     assert caught.value.fields["lsn"] == final.lsn
     assert house.cluster.store.table("other") is None
 
@@ -187,7 +187,7 @@ def test_a_restore_that_waits_for_a_table_lives_through_its_deletion() -> None:
     house.put(table, 4, 40)
     house.stop_agents()
     now = house.env.clock.wall_us()
-    house.run(house.restore.start(table, "back", Asked(at_us=now)))
+    house.run(house.restore.start(table, "back", RestoreTarget(at_us=now)))
     house.pass_time(1)
     gone = dropped(house, table, archived=False)
     house.pass_time(2)
@@ -215,7 +215,7 @@ def test_killed_at_any_step_of_a_drop_it_is_carried_on(moment: int) -> None:
     house.until(lambda: house.known(table.table_id).archived_at is not None)
     assert not any(node.hosting.known(info.partition_id) for node in house.cluster.nodes() for info in table.partitions)
     assert house.cluster.store.table("orders") is None
-    assert restore(house, house.known(table.table_id), "back", Asked(latest=True)) == {key_of(key): key for key in range(8)}
+    assert restore(house, house.known(table.table_id), "back", RestoreTarget(latest=True)) == {key_of(key): key for key in range(8)}
     house.cluster.check_invariants()
 
 

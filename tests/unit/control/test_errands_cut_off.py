@@ -8,7 +8,7 @@ import pytest
 
 from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
-from scrubjay.pitr.target import Asked
+from scrubjay.pitr.target import RestoreTarget
 from scrubjay.storage.log.record import Seal
 from scrubjay.storage.node import errand_messages as messages
 from scrubjay.storage.node import pins as pins_module
@@ -137,16 +137,16 @@ def test_a_chunk_that_came_damaged_or_was_not_answered_is_sent_again() -> None:
     _, partition, reference = begin(house)
     seen: list[str] = []
 
-    def spoil(chunk: messages.Chunk, done: Any, go_on: Any) -> None:
+    def spoil(chunk: messages.RowFileChunk, done: Any, go_on: Any) -> None:
         seen.append("chunk")
         if len(seen) == 1:
-            go_on(messages.Chunk(chunk.spooled, chunk.offset, chunk.data[:-1] + bytes([chunk.data[-1] ^ 1]), chunk.crc), done)
+            go_on(messages.RowFileChunk(chunk.spooled, chunk.offset, chunk.data[:-1] + bytes([chunk.data[-1] ^ 1]), chunk.crc), done)
         elif len(seen) == 2:
             go_on(chunk, lambda _: done(Unavailable("no answer in time", unknown=True)))
         else:
             go_on(chunk, done)
 
-    intercept(house, messages.Chunk, spoil)
+    intercept(house, messages.RowFileChunk, spoil)
     found = house.run(outcome(heal(house, partition, reference)))
     assert isinstance(found, str), found
     assert (len(seen), copy(house, partition).state, spooled(house)) == (3, "ok", [])
@@ -220,7 +220,7 @@ def test_an_abandoned_table_waits_for_loads_that_nobody_asks_about_any_more() ->
     house.pass_time(6)
     at = house.run(house.restore.preparing.look(table))[1].latest_us
     intercept(house, messages.Receive, lambda _, done, go_on: done(Unavailable("too many row files", files=16)))
-    house.run(house.restore.start(table, "back", Asked(at_us=at)))
+    house.run(house.restore.start(table, "back", RestoreTarget(at_us=at)))
     house.until(lambda: house.cluster.store.table("back") is not None and bool(house.table("back").partitions))
     target = house.table("back")
     partition = target.partitions[0].partition_id

@@ -150,7 +150,7 @@ def test_no_answer_leaves_a_node_after_the_time_that_whoever_asked_had_left() ->
     assert replica is not None
     node: Any = replica.node
     said: list[bytes] = []
-    request = port.Seal(table.partitions[0].partition_id, Seal.AGE, bytes(16))
+    request = port.ProposeSeal(table.partitions[0].partition_id, Seal.AGE, bytes(16))
     house.put(table, 1, 1)
     for id_, left_us in ((1, 10), (2, 10_000_000)):
         NodeServer(node).frame(encode_request(id_, left_us, request), node.env.clock, said.append)

@@ -9,7 +9,7 @@ import pytest
 
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import NodeName, PartitionId
-from scrubjay.pitr.target import Asked
+from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.whole.commands import item_of, key_of
 from scrubjay.storage.btree.memory_engine import MemoryTrees
 from tests.unit.control.house import House
@@ -85,7 +85,7 @@ def test_a_restored_copy_that_is_not_what_was_read_never_starts(
 ) -> None:
     at = house.run(house.restore.preparing.look(house.table("orders")))[1].latest_us
     spoil_loads(house, "n2", how, monkeypatch)
-    house.run(house.restore.start(house.table("orders"), "back", Asked(at_us=at)))
+    house.run(house.restore.start(house.table("orders"), "back", RestoreTarget(at_us=at)))
     report = house.restored("back")
     assert report["state"] in ("differs", "failed"), report
     restoring = house.table("back").restore_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scrubjay.pitr.target import Asked
+from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.whole.commands import key_of
 from scrubjay.storage.catalogue import TableMeta
 from tests.unit.control.house import House
@@ -45,7 +45,7 @@ def test_a_key_that_rotted_everywhere_is_told_and_nothing_is_set_aside_for_it() 
     assert house.service.heals == {}
     again = house.scrub()
     assert again.exit_code == 2, "outstanding until a person has seen to it"
-    house.run(house.restore.start(table, "back", Asked(latest=True)))
+    house.run(house.restore.start(table, "back", RestoreTarget(latest=True)))
     report = house.restored("back")
     assert (report["state"], report["rows"]) == ("published", 12)
     assert house.rows(house.table("back")) == {key_of(key): key for key in range(12)}

@@ -12,7 +12,7 @@ from scrubjay.base.errors import Conflict, Invalid, Unsafe
 from scrubjay.base.ids import NodeName
 from scrubjay.pitr.confirm import faults_of
 from scrubjay.pitr.job import CONFIRM, PREFIX
-from scrubjay.pitr.target import Asked
+from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.whole.commands import item_of, key_of
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Seal
@@ -32,13 +32,13 @@ def house() -> House:
     return house
 
 
-def moment(house: House) -> Asked:
+def moment(house: House) -> RestoreTarget:
     """A moment inside the proven window, behind every write."""
-    report = house.run(house.restore.plan(house.table("orders"), "probe", Asked(latest=True)))
+    report = house.run(house.restore.plan(house.table("orders"), "probe", RestoreTarget(latest=True)))
     assert report["beyond_latest"] is False
     at = house.run(house.restore.preparing.look(house.table("orders")))[1].latest_us
     assert at is not None
-    return Asked(at_us=at)
+    return RestoreTarget(at_us=at)
 
 
 def notes(house: House) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def test_two_that_ask_at_once_are_one_restore(house: House) -> None:
     asked = moment(house)
     source = house.table("orders")
     tasks = [house.env.tasks.spawn(house.restore.start(source, "back", asked), name="ask") for _ in range(3)]
-    other = house.env.tasks.spawn(house.restore.start(source, "back", Asked(at_us=(asked.at_us or 0) - 1)), name="ask")
+    other = house.env.tasks.spawn(house.restore.start(source, "back", RestoreTarget(at_us=(asked.at_us or 0) - 1)), name="ask")
     house.until(lambda: all(task.done() for task in (*tasks, other)))
     assert len({task.result()["to_id"] for task in tasks}) == 1
     with pytest.raises(Conflict):
@@ -132,29 +132,29 @@ def test_two_that_ask_at_once_are_one_restore(house: House) -> None:
 
 def test_the_same_words_again_mean_the_same_restore(house: House) -> None:
     source = house.table("orders")
-    first = house.run(house.restore.start(source, "back", Asked(minus_us=3_000_000)))
+    first = house.run(house.restore.start(source, "back", RestoreTarget(minus_us=3_000_000)))
     house.pass_time(0.05)
-    assert house.run(house.restore.start(source, "back", Asked(minus_us=3_000_000)))["to_id"] == first["to_id"]
+    assert house.run(house.restore.start(source, "back", RestoreTarget(minus_us=3_000_000)))["to_id"] == first["to_id"]
     assert house.restored("back")["state"] == "published"
     house.restart_control()
     house.pass_time(3)
-    again = house.run(house.restore.start(source, "back", Asked(minus_us=3_000_000)))
+    again = house.run(house.restore.start(source, "back", RestoreTarget(minus_us=3_000_000)))
     assert (again["to_id"], again["state"], again["at"]) == (first["to_id"], "published", first["at"])
-    for other in (Asked(minus_us=2_000_000), Asked(latest=True)):
+    for other in (RestoreTarget(minus_us=2_000_000), RestoreTarget(latest=True)):
         with pytest.raises(Conflict) as refused:
             house.run(house.restore.start(source, "back", other))
         assert "proven window" in refused.value.fields["found"]
     house.run(house.cluster.store.delete_table("back"))
     house.until(lambda: house.known(first["to_id"]).status == "DROPPED")
-    anew = house.run(house.restore.start(source, "back", Asked(minus_us=3_000_000)))
+    anew = house.run(house.restore.start(source, "back", RestoreTarget(minus_us=3_000_000)))
     assert anew["to_id"] != first["to_id"], "its table is gone: the name is free and it is restored anew"
     assert house.restored("back")["verdict"] == "match"
 
 
 def test_latest_attaches_while_it_runs(house: House) -> None:
     source = house.table("orders")
-    first = house.run(house.restore.start(source, "back", Asked(latest=True)))
-    assert house.run(house.restore.start(source, "back", Asked(latest=True)))["to_id"] == first["to_id"]
+    first = house.run(house.restore.start(source, "back", RestoreTarget(latest=True)))
+    assert house.run(house.restore.start(source, "back", RestoreTarget(latest=True)))["to_id"] == first["to_id"]
     assert house.restored("back")["verdict"] == "match"
 
 
@@ -165,7 +165,7 @@ def test_the_latest_moment_is_restorable_on_a_slow_store(house: House) -> None:
     for turn in range(8):
         house.put(source, 0, turn)
         house.pass_time(0.7)
-        report = house.run(house.restore.plan(source, f"probe{turn}", Asked(latest=True)))
+        report = house.run(house.restore.plan(source, f"probe{turn}", RestoreTarget(latest=True)))
         assert report["error"] is None
 
 
@@ -173,7 +173,7 @@ def test_the_latest_moment_is_restorable_on_a_slow_store(house: House) -> None:
 def test_further_back_than_there_is_anything_is_refused_with_the_window_and_the_moment_as_it_is(house: House, days: int) -> None:
     source = house.table("orders")
     with pytest.raises(Unsafe) as refused:
-        house.run(house.restore.plan(source, "back", Asked(minus_us=days * 86_400_000_000)))
+        house.run(house.restore.plan(source, "back", RestoreTarget(minus_us=days * 86_400_000_000)))
     assert refused.value.exit_code == 4
     assert refused.value.fields["body"]["window"]["earliest"] is not None
     assert refused.value.fields["asked"].startswith({99_999: "1753-", 30_000: "1944-"}[days])
@@ -181,7 +181,7 @@ def test_further_back_than_there_is_anything_is_refused_with_the_window_and_the_
 
 def test_further_back_than_any_calendar_is_wrong_usage(house: House) -> None:
     with pytest.raises(Invalid):
-        house.run(house.restore.plan(house.table("orders"), "back", Asked(minus_us=10_000_000 * 86_400_000_000)))
+        house.run(house.restore.plan(house.table("orders"), "back", RestoreTarget(minus_us=10_000_000 * 86_400_000_000)))
 
 
 def test_copies_are_confirmed_by_digest_and_by_row_count() -> None:
@@ -201,7 +201,7 @@ def test_the_seal_behind_the_cut_is_read_and_checked(house: House) -> None:
     for info in source.partitions:
         house.run(house.cluster.store.seal(info.partition_id, Seal.RESTORE))
     house.pass_time(6)
-    report = house.run(house.restore.plan(source, "back", Asked(at_us=at)))
+    report = house.run(house.restore.plan(source, "back", RestoreTarget(at_us=at)))
     ends = {part["partition"]: part["to_lsn"] for part in report["partitions"]}
     seen = house.run(house.restore.preparing.look(source))[0]
     for history in seen.histories:

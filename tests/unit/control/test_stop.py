@@ -9,7 +9,7 @@ import pytest
 from scrubjay.archiver.write.writer import UNKNOWN
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.ids import PartitionId
-from scrubjay.pitr.target import Asked
+from scrubjay.pitr.target import RestoreTarget
 from scrubjay.server.stop import planned_stop
 from scrubjay.sim.whole.commands import key_of
 from scrubjay.storage.catalogue import TableMeta
@@ -87,7 +87,7 @@ def test_under_load_it_ends_within_seconds_with_every_acknowledged_write_archive
     for node in house.cluster.hosts:
         node.start()
     house.until(lambda: not house.cluster.store.unhosted())
-    house.run(house.restore.start(house.table("orders"), "back", Asked(latest=True)))
+    house.run(house.restore.start(house.table("orders"), "back", RestoreTarget(latest=True)))
     assert house.restored("back")["verdict"] == "match"
     rows = house.rows(house.table("back"))
     assert set(load.acknowledged()) == {key for key in load.asked if key_of(key) in rows}

@@ -18,7 +18,7 @@ from scrubjay.storage.commands.values import Failure, RangeRead, ReadAnswer, Swa
 from scrubjay.storage.node import errand_messages as errands
 from scrubjay.storage.node import port, port_codec
 from scrubjay.storage.node.port import Answer, NodePort, Request
-from scrubjay.storage.node.port_codec import Asked, Said, decode_request, decode_said, encode_request, encode_said
+from scrubjay.storage.node.port_codec import AskedFrame, SaidFrame, decode_request, decode_said, encode_request, encode_said
 from scrubjay.storage.node.port_remote import RemoteNode
 from tests.fixtures.golden import Golden
 
@@ -76,13 +76,13 @@ ERRANDS: dict[str, errands.Errand] = {
     "load": errands.Load(P, 1, SUM),
     "reread": errands.Reread(P),
     "survey": errands.Survey(P),
-    "digest": errands.Digest(P, Lsn(7), 1 << 20),
+    "digest": errands.DigestCopy(P, Lsn(7), 1 << 20),
 }
 OUTCOMES: dict[str, errands.Outcome] = {
     "healed": errands.Healed(),
     "loaded": errands.Loaded(SUM),
     "surveyed": errands.Surveyed(Lsn(7), (b"one", b"two")),
-    "scanned": errands.Scanned(bytes(6144), bytes(16), None, (b"bad",), ("fence",), 1 << 40),
+    "scanned": errands.DigestScanned(bytes(6144), bytes(16), None, (b"bad",), ("fence",), 1 << 40),
 }
 REQUESTS: dict[str, Request] = {
     "write": port.Write(P, encode_command(SwapCommand(b"key", b"item", None, b"new"))),
@@ -91,50 +91,50 @@ REQUESTS: dict[str, Request] = {
     "ask_status": port.AskStatus(),
     "ask_facts": port.AskFacts(P),
     "ask_all_facts": port.AskFacts(None),
-    "seal": port.Seal(P, 2, bytes(range(16))),
+    "seal": port.ProposeSeal(P, 2, bytes(range(16))),
     "host": port.Host(TABLE, INFO, awaits_base=True),
     "forget": port.Forget(P),
     "hand_over": port.HandOver((1, 3)),
     **{f"begin_{name}": errands.Begin("id", errand) for name, errand in ERRANDS.items()},
     "look": errands.Look("id", "note"),
     "receive": errands.Receive(P, 1 << 40),
-    "chunk": errands.Chunk(1, 1 << 33, b"bytes", 0xFFFFFFFF),
+    "chunk": errands.RowFileChunk(1, 1 << 33, b"bytes", 0xFFFFFFFF),
     "discard": errands.Discard(1),
-    "pin": errands.Pin(P, Lsn(7), 5_000_000),
+    "pin": errands.PinCopy(P, Lsn(7), 5_000_000),
     "pinned_rows": errands.PinnedRows(P, Lsn(7), b"from", None),
-    "item": errands.Item(P, b"key", True),
+    "item": errands.ReadRow(P, b"key", True),
     "unpin": errands.Unpin(P, Lsn(7)),
     "hold": errands.Hold(P, "lease", Lsn(7)),
-    "release": errands.Release(P, "lease"),
+    "release": errands.ReleaseHold(P, "lease"),
     "settle": errands.Settle(P),
 }
 ANSWERS: dict[str, Answer] = {
     "answered": port.Answered(encode_answer(ReadAnswer(b"item", P, 7))),
     "status": port.NodeStatus(NodeName("n1"), 1, True, Failure("Corrupt", "disk", {"where": 1}), True, False, 3, {"ok": 2}, 1, 9, 10, 11),
-    "facts": port.Facts((FACTS,)),
+    "facts": port.FactsOfReplicas((FACTS,)),
     "sealed": port.Sealed(Lsn(7), 1 << 62, 5),
-    "hosted": port.Hosted(True),
+    "hosted": port.HostedHere(True),
     "fine": port.Fine(),
     "receiving": errands.Receiving(1),
     "received": errands.Received(1 << 33),
     "running": errands.Running("note"),
     **{f"ended_{name}": errands.Ended(outcome, None) for name, outcome in OUTCOMES.items()},
     "ended_badly": errands.Ended(None, Failure("Corrupt", "no", {"what": "tree"})),
-    "rows": errands.Rows((errands.Fact(b"key", bytes(range(16)), Lsn(7)),), more=True),
-    "found": errands.Found(b"item"),
+    "rows": errands.RowPage((errands.Fact(b"key", bytes(range(16)), Lsn(7)),), more=True),
+    "found": errands.FoundRow(b"item"),
 }
 
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_golden_requests(golden: Golden, name: str) -> None:
     golden.check(f"node_port/{name}.bin", encode_request(3, 1_000_000, REQUESTS[name]))
-    assert decode_request(golden.read(f"node_port/{name}.bin")) == Asked(3, 1_000_000, REQUESTS[name])
+    assert decode_request(golden.read(f"node_port/{name}.bin")) == AskedFrame(3, 1_000_000, REQUESTS[name])
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_golden_answers(golden: Golden, name: str) -> None:
     golden.check(f"node_port/{name}.bin", encode_said(4, ANSWERS[name]))
-    assert decode_said(golden.read(f"node_port/{name}.bin")) == Said(4, ANSWERS[name])
+    assert decode_said(golden.read(f"node_port/{name}.bin")) == SaidFrame(4, ANSWERS[name])
 
 
 def test_every_message_has_its_golden_file() -> None:
@@ -242,7 +242,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.tasks = Later()
-        self.sent: list[Asked] = []
+        self.sent: list[AskedFrame] = []
         self.reachable = True
         self.heard: list[Any] = []
         tasks: Any = self.tasks

@@ -104,7 +104,7 @@ def test_a_request_without_an_answer_ends_in_its_time(way: str, monkeypatch: pyt
     monkeypatch.setattr(replica, "seal", lambda reason, tag, done: held.append(done))
     before = both.house.world.now
     heard: list[Any] = []
-    node.ask(port.Seal(both.partition, Seal.AGE, bytes(16)), heard.append, timeout_s=2.0)
+    node.ask(port.ProposeSeal(both.partition, Seal.AGE, bytes(16)), heard.append, timeout_s=2.0)
     both.house.until(lambda: len(heard) > 0)
     assert isinstance(heard[0], Unavailable)
     assert heard[0].fields["unknown"] is True

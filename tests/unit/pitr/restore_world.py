@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 
-from scrubjay.archiver.facts import Facts, Span, Start, Window
+from scrubjay.archiver.facts import CoverageFacts, Span, Start, Window
 from scrubjay.base.checksum import row_hash
 from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.hlc import last_stamp_at, stamp_micros, stamp_of
 from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from scrubjay.pitr.archive import RestoredRows, TableArchive
 from scrubjay.pitr.options import RestoreOptions
-from scrubjay.pitr.plan import BaseFacts, History, PartitionPlan, SegmentFacts
+from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PartitionPlan, PlannedSegment
 from scrubjay.pitr.service import RestoreService
 from scrubjay.sim.lone import LoneHost
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
@@ -57,7 +57,7 @@ class SourceLog:
         self.entries.append(Entry(lsn, stamp, key, item, seal))
         return lsn
 
-    def segments(self) -> list[SegmentFacts]:
+    def segments(self) -> list[PlannedSegment]:
         found, first = [], 1
         for entry in self.entries:
             if entry.seal and entry.lsn <= self.archived:
@@ -66,7 +66,7 @@ class SourceLog:
                 facts = Span(
                     first, entry.lsn, span[0].stamp, entry.stamp, entry.stamp, len(span), 0, 1, chains[0], chains[1], chains[1][:24]
                 )  # fmt: skip
-                found.append(SegmentFacts(facts, 10 * len(span), 100 * len(span), f"seg{first}"))
+                found.append(PlannedSegment(facts, 10 * len(span), 100 * len(span), f"seg{first}"))
             if entry.seal:
                 first = entry.lsn + 1
         return found
@@ -207,8 +207,8 @@ class RestoreWorld:
             )
             segments = tuple(log.segments())
             closed = tuple((one.last_stamp, one.last) for one in segments)
-            facts = Facts(info.partition_id, [one.span for one in segments], [one.start for one in bases])
-            histories.append(History(info.partition_id, info.lo, info.hi, bases, segments, closed, facts))
+            facts = CoverageFacts(info.partition_id, [one.span for one in segments], [one.start for one in bases])
+            histories.append(PartitionHistory(info.partition_id, info.lo, info.hi, bases, segments, closed, facts))
         latest = min(stamp_micros(max(history.closed)[0]) - 1 for history in histories)
         earliest = max(stamp_micros(log.entries[0].stamp) for log in self.logs.values())
         return TableArchive(Window(earliest, latest, ()), tuple(histories))

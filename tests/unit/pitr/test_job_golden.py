@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from scrubjay.pitr.job import FAILED, LOAD, PUBLISHED, AskedNote, PartitionJob, RestoreJob, WindowNote, load_job
-from scrubjay.scrubber.report import Found
+from scrubjay.scrubber.report import ScrubFound
 from scrubjay.storage.service_port import Finding
 from tests.fixtures.golden import Golden
 from tests.unit.scrubber.scrub_world import table_of
@@ -62,7 +62,7 @@ def job(name: str) -> RestoreJob:
         object_ = f"c/t={made.source_id}/p=s0/log/0000000000000001-0000000000000002.0.00112233445566aa.seg"
         at_us = 1_760_000_008_000_000
         found = Finding("unreadable", "archive", "s0", None, None, object_, 1, object_, "read", "none", "CRC", at_us)
-        made.findings = [Found(found).as_json()]
+        made.findings = [ScrubFound(found).as_json()]
     return made
 
 

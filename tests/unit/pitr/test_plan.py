@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from scrubjay.archiver.coverage import coverage
-from scrubjay.archiver.facts import Facts, Mark, Span, Start
+from scrubjay.archiver.facts import CoverageFacts, Mark, Span, Start
 from scrubjay.base.errors import Invalid, Missing, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_of
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
-from scrubjay.pitr.plan import BaseFacts, History, SegmentFacts, plan_partition, plan_table
+from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PlannedSegment, plan_partition, plan_table
 from scrubjay.pitr.rates import Rates, learn, predict
-from scrubjay.pitr.target import Asked, Bounds, reach, resolve
+from scrubjay.pitr.target import Bounds, RestoreTarget, reach, resolve
 
 WINDOW = Bounds(1_000, 9_000)
 PART = PartitionId("p")
@@ -23,25 +23,25 @@ PART = PartitionId("p")
 @pytest.mark.parametrize(
     ("asked", "at"),
     [
-        (Asked(at_us=5_000), 5_000),
-        (Asked(minus_us=500), 9_500),
-        (Asked(before_us=5_000), 4_999),
-        (Asked(latest=True), 9_000),
+        (RestoreTarget(at_us=5_000), 5_000),
+        (RestoreTarget(minus_us=500), 9_500),
+        (RestoreTarget(before_us=5_000), 4_999),
+        (RestoreTarget(latest=True), 9_000),
     ],
 )
-def test_targets(asked: Asked, at: int) -> None:
+def test_targets(asked: RestoreTarget, at: int) -> None:
     assert resolve(asked, WINDOW, now_us=10_000) == at
 
 
 @pytest.mark.parametrize("given", [{}, {"at_us": 1, "latest": True}, {"minus_us": 5, "before_us": 0}, {"at_us": 0, "before_us": 0}])
 def test_there_is_no_target_but_exactly_one(given: dict[str, Any]) -> None:
     with pytest.raises(Invalid, match="exactly one target"):
-        Asked(**given)
+        RestoreTarget(**given)
 
 
 def test_counting_back_into_the_future_is_refused() -> None:
     with pytest.raises(Invalid):
-        resolve(Asked(minus_us=-5), WINDOW, now_us=10_000)
+        resolve(RestoreTarget(minus_us=-5), WINDOW, now_us=10_000)
 
 
 def test_reach() -> None:
@@ -76,7 +76,7 @@ def test_outside_the_window(at: int, window: Bounds) -> None:
 
 def test_no_latest_without_a_window() -> None:
     with pytest.raises(Unsafe):
-        resolve(Asked(latest=True), Bounds(None, None), now_us=5)
+        resolve(RestoreTarget(latest=True), Bounds(None, None), now_us=5)
 
 
 def link(lsn: int) -> bytes:
@@ -84,21 +84,23 @@ def link(lsn: int) -> bytes:
     return lsn.to_bytes(32, "big")
 
 
-def segment(first: int, last: int, *, closed: int | None = None) -> SegmentFacts:
+def segment(first: int, last: int, *, closed: int | None = None) -> PlannedSegment:
     at = stamp_of(last * 100 - 50) if closed is None else closed
     span = Span(
         first, last, stamp_of(first * 100), stamp_of(last * 100), at, last - first, 0, 1, link(first - 1), link(last), link(last)[:24]
     )
-    return SegmentFacts(span, 10, 100, f"s{first}")
+    return PlannedSegment(span, 10, 100, f"s{first}")
 
 
 def base(lsn: int) -> BaseFacts:
     return BaseFacts(Start(lsn, stamp_of(lsn * 100) if lsn else 0, link(lsn), link(lsn)[:24], 1), 5, 50, 1, 2, f"b{lsn}")
 
 
-def history(segments: list[SegmentFacts], bases: tuple[BaseFacts, ...] = (), closed: int = 0, closed_at: int = 0, end: int = 0) -> History:
-    facts = Facts(PART, [one.span for one in segments], [one.start for one in bases], (), (Mark(end, None),))
-    return History(PART, "00" * 16, "", bases, tuple(segments), ((stamp_of(closed), Lsn(closed_at)),), facts)
+def history(
+    segments: list[PlannedSegment], bases: tuple[BaseFacts, ...] = (), closed: int = 0, closed_at: int = 0, end: int = 0
+) -> PartitionHistory:
+    facts = CoverageFacts(PART, [one.span for one in segments], [one.start for one in bases], (), (Mark(end, None),))
+    return PartitionHistory(PART, "00" * 16, "", bases, tuple(segments), ((stamp_of(closed), Lsn(closed_at)),), facts)
 
 
 SEGMENTS = [segment(1, 10), segment(11, 20), segment(21, 30)]

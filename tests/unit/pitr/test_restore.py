@@ -10,7 +10,7 @@ import pytest
 
 from scrubjay.base.errors import Conflict, Corrupt, Missing, Unavailable, Unsafe
 from scrubjay.base.ids import NodeName
-from scrubjay.pitr.target import Asked
+from scrubjay.pitr.target import RestoreTarget
 from scrubjay.storage.catalogue import METADATA_TABLE
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, Rows, total_of
 from tests.unit.scrubber.scrub_world import item_of, storage_key
@@ -23,7 +23,7 @@ def world_with_history(seed: int = 1, partitions: int = 2, steps: int = 60) -> R
     return world
 
 
-def restore(world: RestoreWorld, asked: Asked, to: str = "new") -> dict[str, Any]:
+def restore(world: RestoreWorld, asked: RestoreTarget, to: str = "new") -> dict[str, Any]:
     world.run(world.service.start(world.source, to, asked))
     world.finish()
     report: dict[str, Any] | None = world.service.status(to)
@@ -41,7 +41,7 @@ def test_what_is_restored_is_what_was_there(seed: int) -> None:
     rng = random.Random(seed)
     world = world_with_history(seed, partitions=seed % 4 + 1)
     at = moment(world, rng)
-    report = restore(world, Asked(at_us=at))
+    report = restore(world, RestoreTarget(at_us=at))
     assert (report["state"], report["verdict"]) == ("published", "match"), report["error"]
     expected = world.model(at)
     restored = world.restored(report["to_id"])
@@ -60,9 +60,9 @@ def test_the_instant_is_inclusive_and_before_excludes_it() -> None:
     at = entry.stamp >> 12
     world.now_us += 1_000_000
     world.seal_all()
-    report = restore(world, Asked(at_us=at))
+    report = restore(world, RestoreTarget(at_us=at))
     assert world.restored(report["to_id"])[entry.key or b""] == entry.item
-    report = restore(world, Asked(before_us=at), to="other")
+    report = restore(world, RestoreTarget(before_us=at), to="other")
     assert world.restored(report["to_id"]) == world.model(at - 1)
     assert world.model(at - 1) != world.model(at)
 
@@ -72,15 +72,15 @@ def test_a_cut_that_is_off_by_one_is_seen() -> None:
     world = world_with_history()
     entry = [one for log in world.logs.values() for one in log.entries if one.item is not None][-1]
     world.cut_shift = -1 << 12
-    report = restore(world, Asked(at_us=entry.stamp >> 12))
+    report = restore(world, RestoreTarget(at_us=entry.stamp >> 12))
     assert world.restored(report["to_id"]) != world.model(entry.stamp >> 12)
 
 
 def test_the_report_has_the_fields_of_the_contract() -> None:
     world = world_with_history()
-    plan = world.run(world.service.plan(world.source, "new", Asked(latest=True)))
+    plan = world.run(world.service.plan(world.source, "new", RestoreTarget(latest=True)))
     assert world.notes == {}
-    report = restore(world, Asked(latest=True))
+    report = restore(world, RestoreTarget(latest=True))
     for answer in (plan, report):
         assert {"table", "to", "at", "window", "partitions", "bytes", "requests", "predicted_seconds"} <= answer.keys()
         assert {"earliest", "latest", "holes"} == answer["window"].keys()
@@ -97,7 +97,7 @@ def test_outside_the_window_nothing_is_written(where: str) -> None:
     world = world_with_history()
     at = world.created_us - 5 if where == "before" else world.now_us + 1_000_000_000
     with pytest.raises(Unsafe) as caught:
-        world.run(world.service.start(world.source, "new", Asked(at_us=at)))
+        world.run(world.service.start(world.source, "new", RestoreTarget(at_us=at)))
     assert caught.value.fields["body"]["window"]["earliest"] is not None
     with pytest.raises(Unsafe) as caught:
         world.run(world.service.restore_table(world.source, "new", at_us=at, overrides={}))
@@ -108,7 +108,7 @@ def test_outside_the_window_nothing_is_written(where: str) -> None:
 def test_never_into_an_existing_table() -> None:
     world = world_with_history()
     with pytest.raises(Conflict) as caught:
-        world.run(world.service.start(world.source, world.source.name, Asked(latest=True)))
+        world.run(world.service.start(world.source, world.source.name, RestoreTarget(latest=True)))
     assert caught.value.fields["body"]["window"]["latest"] is not None
     assert (world.notes, len(world.metas)) == ({}, 1)
 
@@ -117,7 +117,7 @@ def test_the_metadata_table_is_no_source() -> None:
     world = world_with_history()
     system = msgspec.structs.replace(world.source, name=METADATA_TABLE)
     with pytest.raises(Unavailable) as caught:
-        world.run(world.service.plan(system, "new", Asked(latest=True)))
+        world.run(world.service.plan(system, "new", RestoreTarget(latest=True)))
     assert caught.value.fields["error_code"] == "ResourceNotFound"
 
 
@@ -130,7 +130,7 @@ def test_after_latest_the_leaders_seal_and_the_archive_is_waited_for() -> None:
     log.append(world.now_us << 12, key, item_of(1, 4711))
     at = world.now_us
     world.now_us += 50_000
-    report = restore(world, Asked(at_us=at))
+    report = restore(world, RestoreTarget(at_us=at))
     assert (report["state"], report["beyond_latest"]) == ("published", True), report["error"]
     assert world.restored(report["to_id"]) == world.model(at)
     assert world.restored(report["to_id"])[key] == item_of(1, 4711)
@@ -144,7 +144,7 @@ def test_an_archive_that_does_not_come_fails_the_restore_which_can_be_resumed() 
     at = world.now_us
     world.now_us += 50_000
     world.archive_stuck = True
-    report = restore(world, Asked(at_us=at))
+    report = restore(world, RestoreTarget(at_us=at))
     assert (report["state"], report["phase"]) == ("failed", "plan")
     assert "archive" in report["error"]["message"]
     assert world.published == []
@@ -162,10 +162,10 @@ def test_a_dropped_table_can_be_restored_but_not_beyond_its_end() -> None:
     dropped = msgspec.structs.replace(world.source, status="DROPPED", dropped_at=world.now_us)
     world.metas[dropped.table_id] = world.source = dropped
     world.now_us += 10_000_000
-    report = restore(world, Asked(latest=True), to=dropped.name)
+    report = restore(world, RestoreTarget(latest=True), to=dropped.name)
     assert report["state"] == "published"
     with pytest.raises(Unsafe):
-        world.run(world.service.start(dropped, "later", Asked(at_us=world.now_us - 5)))
+        world.run(world.service.start(dropped, "later", RestoreTarget(at_us=world.now_us - 5)))
 
 
 def lose_a_row(node: NodeName, rows: Rows) -> None:
@@ -176,7 +176,7 @@ def lose_a_row(node: NodeName, rows: Rows) -> None:
 def test_a_copy_that_differs_keeps_the_table_unpublished() -> None:
     world = world_with_history()
     world.spoil = lose_a_row
-    report = restore(world, Asked(latest=True))
+    report = restore(world, RestoreTarget(latest=True))
     assert (report["state"], report["verdict"], world.published) == ("differs", "mismatch", [])
     assert "n3" in report["error"]["found"]
     world.run(world.service.cancel("new"))
@@ -194,7 +194,7 @@ def test_a_replica_that_gave_no_digest_keeps_the_table_unpublished() -> None:
         return found
 
     world.load_base = one_is_silent  # type: ignore[method-assign]
-    report = restore(world, Asked(latest=True))
+    report = restore(world, RestoreTarget(latest=True))
     assert (report["state"], report["error"]["code"], world.published) == ("failed", "Unavailable", [])
 
 
@@ -202,7 +202,7 @@ def test_a_target_id_that_belongs_to_another_table_is_left_alone() -> None:
     world = world_with_history()
     world.kill_at = world.changes + 6
     with pytest.raises(Killed):
-        restore(world, Asked(latest=True))
+        restore(world, RestoreTarget(latest=True))
     world.kill_at = None
     world.restart()
     (target,) = [meta for meta in world.metas.values() if meta.restore_of is not None]
@@ -217,13 +217,13 @@ def test_a_target_id_that_belongs_to_another_table_is_left_alone() -> None:
 def test_trouble_that_passes_is_waited_out() -> None:
     world = world_with_history()
     world.load_errors = [Unavailable("a node restarts") for _ in range(5)]
-    assert restore(world, Asked(latest=True))["state"] == "published"
+    assert restore(world, RestoreTarget(latest=True))["state"] == "published"
 
 
 def test_a_hole_fails_the_restore() -> None:
     world = world_with_history()
     world.rebuild_error = Missing("a segment object is gone", what="t/p/log/5.seg", lsn=5)
-    report = restore(world, Asked(latest=True))
+    report = restore(world, RestoreTarget(latest=True))
     assert (report["state"], report["error"]["code"], world.published) == ("failed", "Missing", [])
     world.rebuild_error = None
     world.run(world.service.resume("new"))
@@ -234,7 +234,7 @@ def test_a_hole_fails_the_restore() -> None:
 def test_a_rebuild_that_ends_before_the_seal_that_proves_it_is_not_loaded() -> None:
     world = world_with_history()
     world.proven_short = 1
-    world.run(world.service.start(world.source, "new", Asked(at_us=moment(world, random.Random(5)))))
+    world.run(world.service.start(world.source, "new", RestoreTarget(at_us=moment(world, random.Random(5)))))
     world.finish()
     report = world.service.status("new")
     assert report is not None
@@ -244,7 +244,7 @@ def test_a_rebuild_that_ends_before_the_seal_that_proves_it_is_not_loaded() -> N
 def test_a_row_file_that_rots_is_rebuilt() -> None:
     world = world_with_history()
     world.load_errors = [Corrupt("row file checksum differs", what="rows")]
-    report = restore(world, Asked(latest=True))
+    report = restore(world, RestoreTarget(latest=True))
     assert (report["state"], report["phase"]) == ("failed", "load")
     world.run(world.service.resume("new"))
     world.finish()
@@ -254,19 +254,19 @@ def test_a_row_file_that_rots_is_rebuilt() -> None:
 def test_the_same_target_again_attaches_and_another_moment_is_refused() -> None:
     world = world_with_history()
     at = moment(world, random.Random(5))
-    first = world.run(world.service.start(world.source, "new", Asked(at_us=at)))
-    again = world.run(world.service.start(world.source, "new", Asked(at_us=at)))
+    first = world.run(world.service.start(world.source, "new", RestoreTarget(at_us=at)))
+    again = world.run(world.service.start(world.source, "new", RestoreTarget(at_us=at)))
     assert (first["to_id"], first["state"]) == (again["to_id"], "running")
     with pytest.raises(Conflict):
-        world.run(world.service.start(world.source, "new", Asked(at_us=at - 1)))
+        world.run(world.service.start(world.source, "new", RestoreTarget(at_us=at - 1)))
     with pytest.raises(Conflict):
         world.run(world.service.restore_table(world.source, "new", at_us=at, overrides={}))
     world.finish()
     assert world.published == [first["to_id"]]
-    done = world.run(world.service.start(world.source, "new", Asked(at_us=at)))
+    done = world.run(world.service.start(world.source, "new", RestoreTarget(at_us=at)))
     assert (done["to_id"], done["state"], done["verdict"]) == (first["to_id"], "published", "match")
-    assert world.run(world.service.start(world.source, "new", Asked(before_us=at + 1)))["state"] == "published"
-    for other in (Asked(at_us=at - 1), Asked(latest=True), Asked(minus_us=7)):
+    assert world.run(world.service.start(world.source, "new", RestoreTarget(before_us=at + 1)))["state"] == "published"
+    for other in (RestoreTarget(at_us=at - 1), RestoreTarget(latest=True), RestoreTarget(minus_us=7)):
         with pytest.raises(Conflict) as refused:
             world.run(world.service.start(world.source, "new", other))
         assert "proven window" in refused.value.fields["found"]
@@ -278,13 +278,13 @@ def test_the_same_target_again_attaches_and_another_moment_is_refused() -> None:
 
 def test_cancel_while_it_runs_and_never_after_publication() -> None:
     world = world_with_history()
-    world.run(world.service.start(world.source, "new", Asked(latest=True)))
+    world.run(world.service.start(world.source, "new", RestoreTarget(latest=True)))
     world.run(world.env.tasks.sleep(0.25))
     report = world.run(world.service.cancel("new"))
     assert report["state"] == "cancelled"
     world.finish()
     assert (world.published, world.notes, list(world.metas)) == ([], {}, [world.source.table_id])
-    restore(world, Asked(latest=True))
+    restore(world, RestoreTarget(latest=True))
     with pytest.raises(Unsafe):
         world.run(world.service.cancel("new"))
     with pytest.raises(Unavailable):
@@ -294,7 +294,7 @@ def test_cancel_while_it_runs_and_never_after_publication() -> None:
 @pytest.mark.parametrize("moment", range(0, 700, 9))
 def test_cancel_at_any_moment_leaves_nothing(moment: int) -> None:
     world = world_with_history()
-    world.run(world.service.start(world.source, "new", Asked(latest=True)))
+    world.run(world.service.start(world.source, "new", RestoreTarget(latest=True)))
     world.run(world.env.tasks.sleep(moment / 1000))
     if world.published:
         return
@@ -306,7 +306,7 @@ def test_cancel_at_any_moment_leaves_nothing(moment: int) -> None:
     assert report["state"] == "cancelled"
     world.finish()
     assert ([key for key in world.notes if key.startswith("restore/")], list(world.metas)) == ([], [world.source.table_id])
-    assert restore(world, Asked(latest=True))["state"] == "published"
+    assert restore(world, RestoreTarget(latest=True))["state"] == "published"
 
 
 def test_the_api_restores_with_overrides_and_without_tags() -> None:
@@ -325,15 +325,15 @@ def test_the_api_restores_with_overrides_and_without_tags() -> None:
 
 def test_rates_are_learnt_and_kept() -> None:
     world = world_with_history()
-    restore(world, Asked(latest=True))
+    restore(world, RestoreTarget(latest=True))
     world.restart()
-    plan = world.run(world.service.plan(world.source, "other", Asked(latest=True)))
+    plan = world.run(world.service.plan(world.source, "other", RestoreTarget(latest=True)))
     assert plan["rates"]["samples"] == 1
 
 
 def test_a_restart_shows_what_was_restored_before() -> None:
     world = world_with_history()
-    report = restore(world, Asked(latest=True))
+    report = restore(world, RestoreTarget(latest=True))
     world.restart()
     assert world.service.resume_unfinished() == 0
     found = world.service.status("new")
@@ -344,7 +344,7 @@ def test_a_restart_shows_what_was_restored_before() -> None:
 def count_changes() -> int:
     world = world_with_history()
     before = world.changes
-    restore(world, Asked(latest=True))
+    restore(world, RestoreTarget(latest=True))
     return world.changes - before
 
 
@@ -354,7 +354,7 @@ def test_killed_at_any_point_it_is_carried_on(point: int) -> None:
     at = world.run(world.look(world.source)).window.latest_us
     world.kill_at = world.changes + point
     with pytest.raises(Killed):
-        restore(world, Asked(at_us=at))
+        restore(world, RestoreTarget(at_us=at))
     world.kill_at = None
     world.restart()
     unpublished = [meta for meta in world.metas.values() if meta.restore_of is not None and meta.restore_of.in_progress]
@@ -363,7 +363,7 @@ def test_killed_at_any_point_it_is_carried_on(point: int) -> None:
     world.finish()
     if not started and not world.published:
         assert list(world.metas) == [world.source.table_id], "what has no notes has no table"
-        restore(world, Asked(at_us=at))
+        restore(world, RestoreTarget(at_us=at))
     report = world.service.status("new")
     assert report is not None
     assert (report["state"], report["verdict"]) == ("published", "match")
@@ -378,7 +378,7 @@ def test_two_deaths_in_one_restore() -> None:
         at = world.run(world.look(world.source)).window.latest_us
         world.kill_at = world.changes + first
         with pytest.raises(Killed):
-            restore(world, Asked(at_us=at))
+            restore(world, RestoreTarget(at_us=at))
         world.restart()
         world.kill_at = world.changes + second
         world.service.resume_unfinished()
@@ -397,6 +397,6 @@ def test_publishing_before_the_digests_agree_is_caught(monkeypatch: pytest.Monke
     monkeypatch.setattr("scrubjay.pitr.restore.Restore._faults", lambda self, part: [])
     world = world_with_history()
     world.spoil = lose_a_row
-    assert restore(world, Asked(latest=True))["state"] == "published"
+    assert restore(world, RestoreTarget(latest=True))["state"] == "published"
     with pytest.raises(AssertionError):
         world.restored(world.published[0])

@@ -21,12 +21,12 @@ from scrubjay.base.ids import ClusterId, Lsn, NodeName, PartitionId, Stamp, Tabl
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.service import RestoreService
 from scrubjay.pitr.source import ArchiveSource
-from scrubjay.pitr.target import Asked
+from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.lone import LoneDisk, LoneJobs, LoneStore
 from scrubjay.storage.archive_port import PartitionFacts
 from scrubjay.storage.btree.rowfile import RowFileWriter, read_rowfile
 from scrubjay.storage.log.digest import Total
-from scrubjay.storage.log.record import Effect, Kind, Op, Seal
+from scrubjay.storage.log.record import Effect, Op, RecordKind, Seal
 from scrubjay.storage.service_port import SealPoint
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, Sample
 from tests.unit.pitr.restore_world import Killed, RestoreWorld, Rows, total_of
@@ -48,7 +48,7 @@ class ArchivedWorld(RestoreWorld):
             )
             sample.stamp = Stamp(self.now_us << 12)
             self.samples[info.partition_id] = sample
-            sample.append(Kind.SCHEMA, b"{}")
+            sample.append(RecordKind.SCHEMA, b"{}")
             self.now_us += 1000
             self.seal_one(sample, Seal.SCHEMA)
 
@@ -159,7 +159,7 @@ def window(world: ArchivedWorld) -> tuple[int, int]:
     return found.earliest_us, found.latest_us
 
 
-def restore(world: ArchivedWorld, asked: Asked, to: str = "new") -> dict[str, Any]:
+def restore(world: ArchivedWorld, asked: RestoreTarget, to: str = "new") -> dict[str, Any]:
     world.run(world.service.start(world.source, to, asked))
     world.finish()
     report: dict[str, Any] | None = world.service.status(to)
@@ -172,7 +172,7 @@ def test_what_is_restored_is_what_was_there(seed: int) -> None:
     rng = random.Random(seed)
     world = archived(seed, partitions=seed % 3 + 1)
     at = rng.randint(*window(world))
-    report = restore(world, Asked(at_us=at))
+    report = restore(world, RestoreTarget(at_us=at))
     assert (report["state"], report["verdict"]) == ("published", "match"), report["error"]
     expected, found = world.model(at), world.restored(report["to_id"])
     assert (found.keys() - expected.keys(), expected.keys() - found.keys()) == (set(), set())
@@ -186,9 +186,9 @@ def test_what_is_restored_is_what_was_there(seed: int) -> None:
 def test_every_instant_around_one_record() -> None:
     world = archived()
     sample = max(world.samples.values(), key=lambda one: one.lsn)
-    middle = [one for one in sample.records if one.kind == Kind.DATA][10]
+    middle = [one for one in sample.records if one.kind == RecordKind.DATA][10]
     for number, at in enumerate(range(stamp_micros(middle.stamp) - 1, stamp_micros(middle.stamp) + 2)):
-        report = restore(world, Asked(at_us=at), to=f"new{number}")
+        report = restore(world, RestoreTarget(at_us=at), to=f"new{number}")
         assert world.restored(report["to_id"]) == world.model(at)
     assert world.model(stamp_micros(middle.stamp) - 1) != world.model(stamp_micros(middle.stamp))
 
@@ -203,7 +203,7 @@ def test_beyond_latest() -> None:
     world.now_us = at = stamp_micros(sample.stamp) + 5
     world.now_us += 100_000
     assert at > window(world)[1]
-    report = restore(world, Asked(at_us=at))
+    report = restore(world, RestoreTarget(at_us=at))
     assert (report["state"], report["beyond_latest"]) == ("published", True), report["error"]
     assert key not in world.restored(report["to_id"])
     assert world.restored(report["to_id"]) == world.model(at)
@@ -213,7 +213,7 @@ def test_a_restored_table_can_be_restored_from_its_first_moment() -> None:
     """Its history begins with its base at LSN 0."""
     world = archived()
     at = window(world)[1]
-    report = restore(world, Asked(at_us=at))
+    report = restore(world, RestoreTarget(at_us=at))
     first = world.restored(report["to_id"])
     world.source = world.metas[report["to_id"]]
     for info in world.source.partitions:
@@ -227,14 +227,14 @@ def test_a_restored_table_can_be_restored_from_its_first_moment() -> None:
             **{name: one for name, one in world.samples.items() if one.table == world.source.table_id},
             info.partition_id: sample,
         }
-        sample.append(Kind.SCHEMA, b"{}")
+        sample.append(RecordKind.SCHEMA, b"{}")
         world.now_us = stamp_micros(sample.stamp) + 1
         world.seal_one(sample, Seal.SCHEMA)
     world.write(random.Random(3), 30)
     world.seal_all()
     earliest, latest = window(world)
     for to, moment in (("second", earliest), ("third", (earliest + latest) // 2), ("fourth", latest)):
-        again = restore(world, Asked(at_us=moment), to=to)
+        again = restore(world, RestoreTarget(at_us=moment), to=to)
         assert again["state"] == "published", again["error"]
         assert world.restored(again["to_id"]) == world.model(moment)
     assert world.model(earliest) == first
@@ -250,22 +250,22 @@ def test_a_hole_is_outside_the_window_and_named() -> None:
             del world.objects.objects[key]
     at = stamp_micros(gone.last_stamp)
     with pytest.raises(Unsafe) as caught:
-        world.run(world.service.start(world.source, "new", Asked(at_us=at)))
+        world.run(world.service.start(world.source, "new", RestoreTarget(at_us=at)))
     assert caught.value.fields["body"]["window"]["holes"][0]["first_lsn"] == gone.first
-    assert restore(world, Asked(at_us=window(world)[1]))["state"] == "published"
+    assert restore(world, RestoreTarget(at_us=window(world)[1]))["state"] == "published"
 
 
 def test_a_rotted_segment_fails_the_restore_and_publishes_nothing() -> None:
     world = archived(partitions=1)
     (sample,) = world.samples.values()
-    lsn = max(one.lsn for one in sample.records if one.kind == Kind.DATA)
+    lsn = max(one.lsn for one in sample.records if one.kind == RecordKind.DATA)
     target = next(build(made.key()) for made in sample.manifests() if made.first <= lsn <= made.last)
     sound = world.objects.objects[target]
     data = bytearray(sound)
     data[len(data) // 2] ^= 1
     world.objects.objects[target] = bytes(data)
     at = window(world)[1]
-    report = restore(world, Asked(at_us=at))
+    report = restore(world, RestoreTarget(at_us=at))
     assert (report["state"], report["error"]["code"]) == ("failed", "Corrupt")
     assert target in report["error"]["found"]
     assert report["error"]["next"].startswith(f"scrubjay verify --table {world.source.name} ")
@@ -292,7 +292,7 @@ def test_a_rotted_segment_fails_the_restore_and_publishes_nothing() -> None:
 def test_a_segment_whose_object_is_gone_fails_the_restore_as_a_hole() -> None:
     world = archived(partitions=1)
     at = window(world)[1]
-    world.run(world.service.start(world.source, "new", Asked(at_us=at)))
+    world.run(world.service.start(world.source, "new", RestoreTarget(at_us=at)))
     target = next(build(made.key()) for made in world.samples[world.source.partitions[0].partition_id].manifests())
     world.kill_at = None
     del world.objects.objects[target]
@@ -306,14 +306,14 @@ def test_a_segment_whose_object_is_gone_fails_the_restore_as_a_hole() -> None:
 def test_a_bad_generation_is_done_without_and_told_of() -> None:
     world = archived(partitions=1)
     (sample,) = world.samples.values()
-    lsn = max(one.lsn for one in sample.records if one.kind == Kind.DATA)
+    lsn = max(one.lsn for one in sample.records if one.kind == RecordKind.DATA)
     made = next(made for made in sample.manifests() if made.first <= lsn <= made.last)
     target = build(made.key())
     higher = made.key()._replace(generation=made.generation + 1)
     world.objects.objects[build(higher.twin())] = encode_manifest(replace(made, generation=higher.generation))
     world.objects.objects[build(higher)] = bytes(len(world.objects.objects[target]))
     at = window(world)[1]
-    report = restore(world, Asked(at_us=at))
+    report = restore(world, RestoreTarget(at_us=at))
     assert (report["state"], restore_answer(report)["exit"]) == ("published", 0), report["error"]
     assert world.restored(report["to_id"]) == world.model(at)
     assert [one["object"] for one in report["findings"]] == [build(higher)]
@@ -326,13 +326,13 @@ def test_killed_anywhere_it_is_carried_on_with_the_same_objects(point: int) -> N
     at = window(world)[1]
     world.kill_at = world.changes + point
     try:
-        restore(world, Asked(at_us=at))
+        restore(world, RestoreTarget(at_us=at))
     except Killed:
         world.kill_at = None
         world.restart()
         world.service.resume_unfinished()
         if world.service.status("new") is None:
-            world.run(world.service.start(world.source, "new", Asked(at_us=at)))
+            world.run(world.service.start(world.source, "new", RestoreTarget(at_us=at)))
         world.finish()
     report = world.service.status("new")
     assert report is not None
@@ -346,7 +346,7 @@ def test_killed_anywhere_it_is_carried_on_with_the_same_objects(point: int) -> N
 def test_a_base_that_rotted_is_done_without(damage: str) -> None:
     world = archived(partitions=1)
     at = window(world)[1]
-    first = restore(world, Asked(at_us=at))
+    first = restore(world, RestoreTarget(at_us=at))
     world.source = world.metas[first["to_id"]]
     before = world.restored(first["to_id"])
     (info,) = world.source.partitions
@@ -356,7 +356,7 @@ def test_a_base_that_rotted_is_done_without(damage: str) -> None:
     )
     sample.stamp = Stamp(world.now_us << 12)
     world.samples = {info.partition_id: sample}
-    sample.append(Kind.SCHEMA, b"{}")
+    sample.append(RecordKind.SCHEMA, b"{}")
     world.seal_one(sample, Seal.SCHEMA)
     world.write(random.Random(3), 20)
     world.seal_all()
@@ -371,7 +371,7 @@ def test_a_base_that_rotted_is_done_without(damage: str) -> None:
     else:
         del world.objects.objects[part]
     moment = window(world)[1]
-    report = restore(world, Asked(at_us=moment), to="second")
+    report = restore(world, RestoreTarget(at_us=moment), to="second")
     assert report["state"] == "published", report["error"]
     assert world.restored(report["to_id"]) == world.model(moment)
 
@@ -411,5 +411,5 @@ def test_the_dropped_source_of_a_job_is_still_found() -> None:
     world = archived()
     dropped = msgspec.structs.replace(world.source, status="DROPPED", dropped_at=world.now_us)
     world.metas[dropped.table_id] = world.source = dropped
-    report = restore(world, Asked(at_us=window(world)[1]), to="back")
+    report = restore(world, RestoreTarget(at_us=window(world)[1]), to="back")
     assert report["state"] == "published"

@@ -11,7 +11,7 @@ from scrubjay.base.checksum import row_hash
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, Member, NodeName, PartitionId, Stamp, TableId
-from scrubjay.scrubber.reference import Cost, Origin, Reference
+from scrubjay.scrubber.reference import Cost, Reference, RowOrigin
 from scrubjay.storage.btree.engine import RowFact, ScanResult
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
 from scrubjay.storage.items.encoding import encode_item
@@ -319,12 +319,12 @@ class FakeReferences:
 
     async def origins(
         self, table: TableMeta, info: PartitionInfo, reference: Reference, keys: Sequence[tuple[bytes, Lsn | None]]
-    ) -> list[Origin]:
+    ) -> list[RowOrigin]:
         log = self.store.models[info.partition_id].log
         found = []
         for key, lsn in keys:
             known = lsn or max((one for one, touched, _ in log if touched == key), default=None)
-            found.append(Origin(Lsn(known) if known else None, f"segment-of-{known}" if known else None))
+            found.append(RowOrigin(Lsn(known) if known else None, f"segment-of-{known}" if known else None))
         return found
 
     async def write_base(self, table: TableMeta, info: PartitionInfo, reference: Reference) -> str:

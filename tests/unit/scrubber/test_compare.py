@@ -7,7 +7,7 @@ import pytest
 from scrubjay.base.ids import Lsn
 from scrubjay.scrubber.compare import differences_in, ranges_to_descend
 from scrubjay.scrubber.conclude import conclude
-from scrubjay.scrubber.evidence import UNREADABLE, Absentee, Difference, Kind, Ruling, Side
+from scrubjay.scrubber.evidence import UNREADABLE, Absentee, Difference, DifferenceKind, Ruling, Side
 from scrubjay.scrubber.judge import who_is_wrong
 from scrubjay.scrubber.verdict import Verdict, exit_code, worst
 from scrubjay.storage.btree.engine import RowFact
@@ -68,7 +68,7 @@ def test_no_reference_is_never_match_and_heals_nothing() -> None:
     outcome = conclude(sides, (), None, found, reference_reason="archive_lags")
     assert outcome.verdict is Verdict.MISMATCH
     assert outcome.heal == ()
-    assert [(one.kind, one.copy) for one in outcome.differences] == [(Kind.LACKING, "n3")]
+    assert [(one.kind, one.copy) for one in outcome.differences] == [(DifferenceKind.LACKING, "n3")]
     clean = conclude(sides[:2], (), None, (), reference_reason="archive_lags")
     assert (clean.verdict, clean.reason) == (Verdict.UNVERIFIED, "archive_lags")
     told = [(copy.copy, copy.verdict, copy.reason) for copy in clean.copies]
@@ -110,16 +110,16 @@ def test_nothing_is_healed_while_anything_speaks_against_the_reference() -> None
     found = differences_in({"n1": [fact(9)], "n2": [fact(9)], "n3": [fact(9)]}, [fact(8)])
     found += differences_in({"n1": [], "n2": [], "n3": [fact(3, OTHER)]}, [])
     outcome = conclude(sides, (), digest(reference), found)
-    assert {(one.copy, one.kind) for one in outcome.differences} == {("archive", Kind.DIFFERENT), ("n3", Kind.EXTRA)}
+    assert {(one.copy, one.kind) for one in outcome.differences} == {("archive", DifferenceKind.DIFFERENT), ("n3", DifferenceKind.EXTRA)}
     assert outcome.heal == ()
     assert all(copy.verdict is not Verdict.MATCH for copy in outcome.copies)
 
 
 def test_archive_kinds_are_seen_from_the_archive() -> None:
     agree = {"n1": [fact(9)], "n2": [fact(9)]}
-    assert differences_in(agree, [])[0].kind is Kind.LACKING
-    assert differences_in({"n1": [], "n2": []}, [fact(9)])[0].kind is Kind.EXTRA
-    assert differences_in(agree, [fact(8)])[0].kind is Kind.DIFFERENT
+    assert differences_in(agree, [])[0].kind is DifferenceKind.LACKING
+    assert differences_in({"n1": [], "n2": []}, [fact(9)])[0].kind is DifferenceKind.EXTRA
+    assert differences_in(agree, [fact(8)])[0].kind is DifferenceKind.DIFFERENT
 
 
 def test_a_flipped_key_byte_is_one_finding_with_the_true_key() -> None:
@@ -127,7 +127,7 @@ def test_a_flipped_key_byte_is_one_finding_with_the_true_key() -> None:
     sides = [Side("n1", digest({KEY: 9})), Side("n2", digest({KEY: 9})), Side("n3", digest({}), bad=(stray,))]
     found = differences_in({"n1": [fact(9)], "n2": [fact(9)], "n3": [fact(0, stray)]}, [fact(9)])
     outcome = conclude(sides, (), digest({KEY: 9}), found)
-    assert [(one.kind, one.copy, one.key) for one in outcome.differences] == [(Kind.LACKING, "n3", KEY)]
+    assert [(one.kind, one.copy, one.key) for one in outcome.differences] == [(DifferenceKind.LACKING, "n3", KEY)]
     assert stray.hex() in outcome.differences[0].detail
     assert outcome.heal == ("n3",)
 
@@ -136,7 +136,7 @@ def test_a_bad_row_that_reads_well_again_is_still_a_finding() -> None:
     sides = [Side("n1", digest({KEY: 9})), Side("n2", digest({KEY: 9}), bad=(KEY,))]
     assert ranges_to_descend(sides, digest({KEY: 9})) == [0]
     outcome = conclude(sides, (), digest({KEY: 9}), differences_in({"n1": [fact(9)], "n2": [fact(9)]}, [fact(9)]))
-    assert [(one.kind, one.copy) for one in outcome.differences] == [(Kind.UNREADABLE, "n2")]
+    assert [(one.kind, one.copy) for one in outcome.differences] == [(DifferenceKind.UNREADABLE, "n2")]
     assert outcome.verdict is Verdict.MISMATCH
 
 
@@ -150,7 +150,9 @@ def test_digests_that_differ_over_equal_rows_are_not_called_a_match() -> None:
 def test_structure_faults_are_findings_without_a_key() -> None:
     sides = [Side("n1", digest({KEY: 9})), Side("n2", digest({KEY: 9}), structure=("fence at page 3 counts 5 rows, found 4",))]
     outcome = conclude(sides, (), digest({KEY: 9}), ())
-    assert outcome.differences == (Difference(Kind.UNREADABLE, "n2", None, None, Ruling.COPY, "fence at page 3 counts 5 rows, found 4"),)
+    assert outcome.differences == (
+        Difference(DifferenceKind.UNREADABLE, "n2", None, None, Ruling.COPY, "fence at page 3 counts 5 rows, found 4"),
+    )
     assert outcome.heal == ("n2",)
 
 
@@ -210,6 +212,6 @@ def test_every_side_is_looked_at_both_ways() -> None:
     """Guards the comparison itself: keys only the reference has, and keys only a copy has."""
     found = differences_in({"n1": [fact(1, b"a" * 17)], "n2": []}, [fact(2, b"b" * 17)])
     assert {(one.copy, one.key, one.kind) for one in found} == {
-        ("n1", b"a" * 17, Kind.EXTRA),
-        ("archive", b"b" * 17, Kind.EXTRA),
+        ("n1", b"a" * 17, DifferenceKind.EXTRA),
+        ("archive", b"b" * 17, DifferenceKind.EXTRA),
     }

@@ -99,7 +99,7 @@ class World:
             table_id=TableId(sample.table), name="orders", status="ACTIVE", key=KEY, attributes=(), partitions=(info,), created_at=1
         )
         self.store = ArchivedStore(self.loop.env(), table, sample, self.objects, self.disk)
-        sample.append(records.Kind.SCHEMA, b"{}")
+        sample.append(records.RecordKind.SCHEMA, b"{}")
         self.store.archive(Seal.SCHEMA)
         self.lsns: dict[int, int] = {}
         self.remembered: list[str] = []
@@ -247,7 +247,7 @@ def test_the_search_for_a_record_stops_at_a_kind_of_a_later_version() -> None:
     """The older record would be the wrong answer: what the later kind did to the key is not known."""
     world = World()
     number = world.present()
-    world.store.sample.append(records.Kind.SPLIT, b"{}")
+    world.store.sample.append(records.RecordKind.SPLIT, b"{}")
     world.store.archive()
     jobs: Any = LoneJobs(world.loop, world.objects, world.disk)
     names = sorted((key for key in world.objects.objects if key.endswith(".seg")), reverse=True)
@@ -281,7 +281,7 @@ def test_a_forged_segment_with_sound_sums_is_named() -> None:
     parsed = parse(target)
     assert isinstance(parsed, SegmentKey)
     forger = Sample(seed=99)
-    forger.append(records.Kind.SCHEMA, b"{}")
+    forger.append(records.RecordKind.SCHEMA, b"{}")
     forger.seal(reason=Seal.SCHEMA)
     forger.random_write()
     forger.seal(reason=Seal.AGE)

@@ -9,12 +9,12 @@ import pytest
 
 from scrubjay.server.problems import (
     RULES,
-    ArchiveFacts,
-    CopyFacts,
-    Facts,
-    NodeFacts,
-    PartitionFacts,
-    TableFacts,
+    ArchiveHealth,
+    CopyHealth,
+    HealthFacts,
+    NodeHealth,
+    PartitionHealth,
+    TableHealth,
     durable,
     exit_of,
     health_of,
@@ -24,20 +24,20 @@ from scrubjay.server.problems import (
 
 ROOT = Path(__file__).parents[3]
 MIB = 1 << 20
-COPIES = tuple(CopyFacts(name, "ok", "") for name in ("n1", "n2", "n3"))
-NODE = NodeFacts("n1", True, None, False, "", 10 * MIB, 100 * MIB, 2 * MIB, 1000 * MIB)
-PART = PartitionFacts("birds", "p1", True, True, 3, COPIES)
-TABLE = TableFacts("birds", "t1", 1000.0, 1, 2.0, (), (), (), None)
-STORE = ArchiveFacts("s3://b/p", True, True, "", "", None, None, 5, ())
-WELL = Facts([NODE], [PART], [TABLE], STORE, 120.0)
+COPIES = tuple(CopyHealth(name, "ok", "") for name in ("n1", "n2", "n3"))
+NODE = NodeHealth("n1", True, None, False, "", 10 * MIB, 100 * MIB, 2 * MIB, 1000 * MIB)
+PART = PartitionHealth("birds", "p1", True, True, 3, COPIES)
+TABLE = TableHealth("birds", "t1", 1000.0, 1, 2.0, (), (), (), None)
+STORE = ArchiveHealth("s3://b/p", True, True, "", "", None, None, 5, ())
+WELL = HealthFacts([NODE], [PART], [TABLE], STORE, 120.0)
 
 
-def kinds(facts: Facts) -> list[str]:
+def kinds(facts: HealthFacts) -> list[str]:
     return [found.kind for found in problems(facts)]
 
 
-def copies(state: str) -> tuple[CopyFacts, ...]:
-    return (CopyFacts("n2", state, "because"), *COPIES[1:])
+def copies(state: str) -> tuple[CopyHealth, ...]:
+    return (CopyHealth("n2", state, "because"), *COPIES[1:])
 
 
 def test_all_well() -> None:
@@ -48,7 +48,7 @@ def test_all_well() -> None:
     assert exit_of([], serves=True) == 0
 
 
-CASES: dict[str, Facts] = {
+CASES: dict[str, HealthFacts] = {
     "no-leader": WELL._replace(partitions=[PART._replace(led=False)]),
     "node-failed": WELL._replace(nodes=[NODE._replace(failed="EIO")]),
     "node-not-started": WELL._replace(nodes=[NODE._replace(started=False)]),
@@ -110,10 +110,10 @@ def test_every_kind_has_a_page_that_names_it(kind: str) -> None:
         (PART._replace(takers=1), False),
         (PART._replace(roomy=False), False),
         (PART._replace(led=False), False),
-        (PART._replace(takers=2, copies=(*COPIES, CopyFacts("n4", "ok", ""))), False),  # half of four is no quorum
+        (PART._replace(takers=2, copies=(*COPIES, CopyHealth("n4", "ok", ""))), False),  # half of four is no quorum
     ],
 )
-def test_what_serves(part: PartitionFacts, serves: bool) -> None:
+def test_what_serves(part: PartitionHealth, serves: bool) -> None:
     facts = WELL._replace(partitions=[PART, part])
     assert serving(facts) == serves
     assert health_of(list(problems(facts)), serves=serves) == ("ok" if serves else "down")

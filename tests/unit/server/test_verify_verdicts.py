@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scrubjay.archiver.verify.report import Finding, VerifyReport
+from scrubjay.archiver.verify.report import ArchiveFinding, VerifyReport
 from scrubjay.scrubber.ledger import WHOLE
 from scrubjay.server.durability import verdicts
 from tests.unit.scrubber.scrub_world import table_of
@@ -11,11 +11,11 @@ ONE, TWO = table_of(1, 2), table_of(2, 1)
 PARTS = [info.partition_id for table in (ONE, TWO) for info in table.partitions]
 
 
-def finding(table: str | None, partition: str | None) -> Finding:
-    return Finding("unreadable", "some/object", 5, None, table, partition, "CRC")
+def finding(table: str | None, partition: str | None) -> ArchiveFinding:
+    return ArchiveFinding("unreadable", "some/object", 5, None, table, partition, "CRC")
 
 
-def kept(*findings: Finding, complete: bool = True, whole: bool = True, reason: str | None = None) -> dict[str, str]:
+def kept(*findings: ArchiveFinding, complete: bool = True, whole: bool = True, reason: str | None = None) -> dict[str, str]:
     report = VerifyReport("c", "records", end_checked=True, complete=complete, reason=reason, findings=list(findings))
     proofs = verdicts(report, [ONE, TWO], whole=whole, at_us=7)
     assert all((proof.depth, proof.at_us) == ("records", 7) for proof in proofs)

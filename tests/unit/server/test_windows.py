@@ -14,12 +14,12 @@ from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.config import ArchiveConfig
 from scrubjay.scrubber.ledger import Proof
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
-from scrubjay.server.windows import AGAIN_S, CLOSED_LOOK_S, Book, Windows
+from scrubjay.server.windows import AGAIN_S, CLOSED_LOOK_S, WindowBook, Windows
 from tests.unit.archiver.sample import CLUSTER
 from tests.unit.archiver.small_archive import SmallArchive
 
 
-def life(archive: SmallArchive, book: Book, said: list[str]) -> Windows:
+def life(archive: SmallArchive, book: WindowBook, said: list[str]) -> Windows:
     index = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop.tasks)
     meter = MeteredStore(archive.store, archive.loop.env())
     windows = Windows(archive.loop.env(), archive.store, index, meter, url="memory://", lag_alarm_us=60_000_000, log=said.append)

@@ -41,7 +41,7 @@ def test_replica_state(golden: Golden) -> None:
 def test_statement_frame(golden: Golden) -> None:
     said: list[talk.StorageMessage] = [
         talk.Say(PARTITION, STATEMENT, want=True),
-        talk.Attest(PARTITION, 1, 9, bytes(32), 2, True),
+        talk.AttestSegment(PARTITION, 1, 9, bytes(32), 2, True),
         talk.AskRecords(PARTITION, 3, 5),
         talk.Records(PARTITION, [b"record"]),
         talk.ManifestWritten(PARTITION, 1, 9, bytes(32)),

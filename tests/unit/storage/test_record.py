@@ -10,7 +10,7 @@ from scrubjay.base.checksum import crc32c_masked, crc32c_raw
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.log import record as records
-from scrubjay.storage.log.record import Archived, Effect, Kind, Op, Seal
+from scrubjay.storage.log.record import Archived, Effect, Op, RecordKind, Seal
 from scrubjay.storage.wal.salvage import salvage
 
 OWNER = b"partit-1"
@@ -19,7 +19,9 @@ EFFECTS = st.lists(st.builds(Effect, st.sampled_from(Op), st.binary(min_size=1, 
 
 @given(EFFECTS, st.integers(1, 2**63), st.integers(0, 2**63))
 def test_data_round_trip(effects: list[Effect], lsn: int, stamp: int) -> None:
-    record = records.encode(owner=OWNER, lsn=lsn, stamp=stamp, kind=Kind.DATA, payload=records.encode_effects(effects), count=len(effects))
+    record = records.encode(
+        owner=OWNER, lsn=lsn, stamp=stamp, kind=RecordKind.DATA, payload=records.encode_effects(effects), count=len(effects)
+    )
     back = records.decode(record.data, owner=OWNER)
     assert back == record
     assert records.effects(back) == effects
@@ -28,7 +30,7 @@ def test_data_round_trip(effects: list[Effect], lsn: int, stamp: int) -> None:
 
 def test_every_flipped_bit_is_found() -> None:
     record = records.encode(
-        owner=OWNER, lsn=7, stamp=9, kind=Kind.DATA, payload=records.encode_effects([Effect(Op.PUT, b"k", b"v")]), count=1
+        owner=OWNER, lsn=7, stamp=9, kind=RecordKind.DATA, payload=records.encode_effects([Effect(Op.PUT, b"k", b"v")]), count=1
     )
     for bit in range(len(record.data) * 8):
         bad = bytearray(record.data)
@@ -43,13 +45,13 @@ def test_zero_bytes_are_no_record() -> None:
 
 
 def test_a_record_of_another_partition_is_refused() -> None:
-    record = records.encode(owner=b"someoneX", lsn=1, stamp=1, kind=Kind.NOOP, payload=b"")
+    record = records.encode(owner=b"someoneX", lsn=1, stamp=1, kind=RecordKind.NOOP, payload=b"")
     with pytest.raises(Corrupt, match="another partition"):
         records.decode(record.data, owner=OWNER)
 
 
 def test_a_cut_concatenation_is_refused() -> None:
-    parts = [records.encode(owner=OWNER, lsn=lsn, stamp=lsn, kind=Kind.NOOP, payload=b"") for lsn in (1, 2, 3)]
+    parts = [records.encode(owner=OWNER, lsn=lsn, stamp=lsn, kind=RecordKind.NOOP, payload=b"") for lsn in (1, 2, 3)]
     whole = b"".join(part.data for part in parts)
     assert list(records.decode_all(whole, owner=OWNER)) == parts
     with pytest.raises(Corrupt):
@@ -58,15 +60,17 @@ def test_a_cut_concatenation_is_refused() -> None:
 
 def test_seal_and_archived_round_trip() -> None:
     seal = Seal(Lsn(3), Stamp(77), Seal.SCRUB, bytes(range(16)))
-    record = records.encode(owner=OWNER, lsn=9, stamp=80, kind=Kind.SEAL, payload=records.encode_seal(seal))
+    record = records.encode(owner=OWNER, lsn=9, stamp=80, kind=RecordKind.SEAL, payload=records.encode_seal(seal))
     assert records.decode_seal(record) == seal
     archived = Archived(Lsn(3), Lsn(9), bytes(range(32)), (1, 2, 3))
-    record = records.encode(owner=OWNER, lsn=10, stamp=81, kind=Kind.ARCHIVED, payload=records.encode_archived(archived))
+    record = records.encode(owner=OWNER, lsn=10, stamp=81, kind=RecordKind.ARCHIVED, payload=records.encode_archived(archived))
     assert records.decode_archived(record) == archived
 
 
 def test_a_seal_that_starts_after_itself_is_refused() -> None:
-    record = records.encode(owner=OWNER, lsn=2, stamp=2, kind=Kind.SEAL, payload=records.encode_seal(Seal(Lsn(3), Stamp(0), 0, bytes(16))))
+    record = records.encode(
+        owner=OWNER, lsn=2, stamp=2, kind=RecordKind.SEAL, payload=records.encode_seal(Seal(Lsn(3), Stamp(0), 0, bytes(16)))
+    )
     with pytest.raises(Corrupt):
         records.decode_seal(record)
 
@@ -85,7 +89,7 @@ def test_what_a_later_version_wrote_is_carried_and_never_read(fields: dict[str, 
     with pytest.raises(Corrupt):
         list(records.decode_all(data, owner=OWNER))
     (record,) = records.decode_all(data, owner=OWNER, opaque=True)
-    assert (record.lsn, record.stamp, record.kind, record.data) == (3, 5, Kind.UNKNOWN, data)
+    assert (record.lsn, record.stamp, record.kind, record.data) == (3, 5, RecordKind.UNKNOWN, data)
     assert record.kind not in records.IMPLEMENTED
     assert named in records.named(record)
     with pytest.raises(Corrupt, match="another partition"):

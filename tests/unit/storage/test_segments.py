@@ -11,7 +11,7 @@ from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import RangeDigest, Total
-from scrubjay.storage.log.record import Archived, Kind, Record, Seal
+from scrubjay.storage.log.record import Archived, Record, RecordKind, Seal
 from scrubjay.storage.replica.segments import SegmentFacts, SegmentTracker, Statement, needs_seal
 
 OWNER = b"partit-1"
@@ -23,9 +23,9 @@ def tracker(me: int = 1) -> SegmentTracker:
 
 def feed(track: SegmentTracker, count: int = 3, *, at: int = 1) -> Record:
     for lsn in range(at, at + count):
-        track.applied(records.encode(owner=OWNER, lsn=lsn, stamp=lsn * 10, kind=Kind.DATA, payload=b""), 1000 + lsn)
+        track.applied(records.encode(owner=OWNER, lsn=lsn, stamp=lsn * 10, kind=RecordKind.DATA, payload=b""), 1000 + lsn)
     seal = Seal(Lsn(at), Stamp(5), Seal.AGE, bytes(16))
-    record = records.encode(owner=OWNER, lsn=at + count, stamp=(at + count) * 10, kind=Kind.SEAL, payload=records.encode_seal(seal))
+    record = records.encode(owner=OWNER, lsn=at + count, stamp=(at + count) * 10, kind=RecordKind.SEAL, payload=records.encode_seal(seal))
     track.applied(record, 2000)
     return record
 
@@ -75,7 +75,9 @@ def test_the_chain_links_segments_and_survives_a_dump() -> None:
 def test_a_seal_that_does_not_continue_is_refused() -> None:
     track = tracker()
     feed(track)
-    stray = records.encode(owner=OWNER, lsn=9, stamp=99, kind=Kind.SEAL, payload=records.encode_seal(Seal(Lsn(2), Stamp(0), 0, bytes(16))))
+    stray = records.encode(
+        owner=OWNER, lsn=9, stamp=99, kind=RecordKind.SEAL, payload=records.encode_seal(Seal(Lsn(2), Stamp(0), 0, bytes(16)))
+    )
     with pytest.raises(Corrupt):
         track.sealed(stray, records.decode_seal(stray), raw_sha256=bytes(32), total=Total(0, 0))
 
@@ -95,9 +97,9 @@ def test_archived_moves_the_mark_and_counts_attestations_once() -> None:
 
 def test_bookkeeping_alone_never_opens_the_timer() -> None:
     track = tracker()
-    track.applied(records.encode(owner=OWNER, lsn=1, stamp=1, kind=Kind.NOOP, payload=b""), 0)
+    track.applied(records.encode(owner=OWNER, lsn=1, stamp=1, kind=RecordKind.NOOP, payload=b""), 0)
     assert needs_seal(track.facts, opened_at_us=track.opened_at_us, now_us=10**12, size_bytes=1 << 20, age_us=1) is None
-    track.applied(records.encode(owner=OWNER, lsn=2, stamp=2, kind=Kind.DATA, payload=b""), 100)
+    track.applied(records.encode(owner=OWNER, lsn=2, stamp=2, kind=RecordKind.DATA, payload=b""), 100)
     assert needs_seal(track.facts, opened_at_us=track.opened_at_us, now_us=100, size_bytes=1 << 20, age_us=1) is None
     assert needs_seal(track.facts, opened_at_us=track.opened_at_us, now_us=101, size_bytes=1 << 20, age_us=1) == Seal.AGE
     assert needs_seal(track.facts, opened_at_us=track.opened_at_us, now_us=100, size_bytes=64, age_us=1) == Seal.SIZE
@@ -179,7 +181,7 @@ def test_a_log_that_begins_inside_a_segment_goes_on_behind_it() -> None:
         cut(track, total=Total(9, 3))
     log = log_tracker(SegmentFacts(first=3, archived=2, chain=b"", sum=b""))
     seal = Seal(Lsn(1), Stamp(5), Seal.AGE, bytes(16))
-    log.passed(records.encode(owner=OWNER, lsn=4, stamp=40, kind=Kind.SEAL, payload=records.encode_seal(seal)), seal)
+    log.passed(records.encode(owner=OWNER, lsn=4, stamp=40, kind=RecordKind.SEAL, payload=records.encode_seal(seal)), seal)
     assert (log.facts.first, log.facts.archived, log.facts.sealed) == (5, 4, [])
     for at, total in ((5, Total(8, 2)), (9, Total(7, 1))):
         cut(log, at=at)

@@ -6,7 +6,7 @@ import pytest
 
 from scrubjay.base.errors import Corrupt, DiskFull, Internal, Invalid, Missing
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
-from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.log.record import Record, RecordKind, encode
 from scrubjay.storage.wal.port import Adopt, Append, Boot, Create, Drop, Install, Promise, Recovered, Reserve, Resign, SetTree
 from scrubjay.storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk
@@ -19,7 +19,7 @@ FILE = 1 << 16
 def record(lsn: int, partition: PartitionId = P, *, size: int = 50, salt: int = 0) -> Record:
     owner = bytes.fromhex(partition.replace("-", ""))[:8]
     payload = (lsn * 7 + salt).to_bytes(8, "little") * (size // 8 + 1)
-    return encode(owner=owner, lsn=lsn, stamp=1000 + lsn * 10 + salt, kind=Kind.DATA, payload=payload[:size])
+    return encode(owner=owner, lsn=lsn, stamp=1000 + lsn * 10 + salt, kind=RecordKind.DATA, payload=payload[:size])
 
 
 def records(first: int, end: int, partition: PartitionId = P, *, size: int = 50, salt: int = 0) -> tuple[Record, ...]:

@@ -96,11 +96,11 @@ def test_every_flip_of_a_header_is_refused() -> None:
     assert not any(wal_format.decode_batch_header(bad) for bad in flipped(data))
     for header, said in ((data, batch), (bytes(wal_format.BATCH_SIZE), None)):
         mark = wal_format.encode_mark(header, following=77, size=1 << 24)
-        assert wal_format.decode_mark(mark, 0) == wal_format.Mark(said, 77, 1 << 24)
+        assert wal_format.decode_mark(mark, 0) == wal_format.SyncMark(said, 77, 1 << 24)
         assert not any(wal_format.decode_mark(bad, 0) for bad in flipped(mark))
     head = wal_format.blank_head(5000)
     assert len(head) == wal_format.DATA_START
-    assert [wal_format.decode_mark(head, at) for at in wal_format.MARK_SLOTS] == [wal_format.Mark(None, 0, 5000)] * 2
+    assert [wal_format.decode_mark(head, at) for at in wal_format.MARK_SLOTS] == [wal_format.SyncMark(None, 0, 5000)] * 2
     frame = FrameHeader(Type.ADOPT, 0, 0, 0, bytes(range(16)), 1, 2, 3, 4, 5, 6, 7, 8, 9, 2, 1)
     sealed = wal_format.seal_frame(wal_format.pack_frame(frame, b""), 12)
     back = wal_format.decode_frame_header(sealed, 0, 12)
@@ -123,11 +123,11 @@ def test_golden_records(golden: Golden) -> None:
     seal = record.encode_seal(record.Seal(Lsn(1), Stamp(9), record.Seal.SCRUB, bytes(range(16))))
     archived = record.encode_archived(record.Archived(Lsn(1), Lsn(3), bytes(range(32)), (1, 3)))
     payloads = [
-        (record.Kind.SCHEMA, b"{}", 0),
-        (record.Kind.DATA, effects, 2),
-        (record.Kind.SEAL, seal, 0),
-        (record.Kind.NOOP, b"", 0),
-        (record.Kind.ARCHIVED, archived, 0),
+        (record.RecordKind.SCHEMA, b"{}", 0),
+        (record.RecordKind.DATA, effects, 2),
+        (record.RecordKind.SEAL, seal, 0),
+        (record.RecordKind.NOOP, b"", 0),
+        (record.RecordKind.ARCHIVED, archived, 0),
     ]
     data = b"".join(
         record.encode(owner=owner, lsn=lsn, stamp=lsn << 12, kind=kind, payload=payload, count=count).data

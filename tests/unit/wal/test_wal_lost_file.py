@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId
-from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.log.record import Record, RecordKind, encode
 from scrubjay.storage.wal import format as wal_format
 from scrubjay.storage.wal.format import DATA_START, MARK_SLOTS
 from scrubjay.storage.wal.marks import Marks
@@ -40,7 +40,7 @@ def commit(wal: Wal) -> None:
 
 def record(lsn: int) -> Record:
     return encode(
-        owner=bytes.fromhex(P.replace("-", ""))[:8], lsn=lsn, stamp=1000 + lsn, kind=Kind.DATA, payload=bytes([lsn & 0xFF]) * SIZE
+        owner=bytes.fromhex(P.replace("-", ""))[:8], lsn=lsn, stamp=1000 + lsn, kind=RecordKind.DATA, payload=bytes([lsn & 0xFF]) * SIZE
     )
 
 

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId
-from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.log.record import Record, RecordKind, encode
 from scrubjay.storage.wal.port import Adopt, Append, Create, Drop, Install, Promise, Recovered
 from scrubjay.storage.wal.wal import Wal
 from tests.unit.wal.wal_disk import MemoryDisk
@@ -39,7 +39,11 @@ class Model:
         size = self.draw.choice((20, 60, 400))
         return tuple(
             encode(
-                owner=owner, lsn=lsn, stamp=self.salt * 1000 + lsn, kind=Kind.DATA, payload=self.salt.to_bytes(4, "little") * (size // 4)
+                owner=owner,
+                lsn=lsn,
+                stamp=self.salt * 1000 + lsn,
+                kind=RecordKind.DATA,
+                payload=self.salt.to_bytes(4, "little") * (size // 4),
             )
             for lsn in range(first, end)
         )

@@ -10,7 +10,7 @@ import pytest
 from scrubjay.base.errors import Corrupt, Internal, ScrubjayError
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId
 from scrubjay.base.real.disk import RealDisk
-from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.log.record import Record, RecordKind, encode
 from scrubjay.storage.wal import wal as wal_module
 from scrubjay.storage.wal.format import BATCH_SIZE, BatchHeader, encode_batch_header
 from scrubjay.storage.wal.port import Adopt, Append, Boot, Create, Recovered, Reserve
@@ -24,7 +24,7 @@ FILE = 1 << 17
 
 def record(lsn: int, partition: PartitionId, size: int) -> Record:
     owner = bytes.fromhex(partition.replace("-", ""))[:8]
-    return encode(owner=owner, lsn=lsn, stamp=1000 + lsn, kind=Kind.DATA, payload=bytes([lsn & 0xFF]) * size)
+    return encode(owner=owner, lsn=lsn, stamp=1000 + lsn, kind=RecordKind.DATA, payload=bytes([lsn & 0xFF]) * size)
 
 
 def commit(wal: Wal) -> None:

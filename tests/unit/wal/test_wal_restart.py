@@ -10,7 +10,7 @@ import pytest
 from scrubjay.base.errors import Internal, Unsafe
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId
 from scrubjay.base.real.disk import RealDisk
-from scrubjay.storage.log.record import Kind, Record, encode
+from scrubjay.storage.log.record import Record, RecordKind, encode
 from scrubjay.storage.wal import format as wal_format
 from scrubjay.storage.wal.format import BatchHeader, FrameHeader, Type
 from scrubjay.storage.wal.port import Adopt, Append, Boot, Create, Promise, Recovered, SetTree, SetVote
@@ -25,7 +25,7 @@ FILE = 1 << 16
 
 def record(lsn: int, partition: PartitionId, size: int) -> Record:
     owner = bytes.fromhex(partition.replace("-", ""))[:8]
-    return encode(owner=owner, lsn=lsn, stamp=1000 + lsn, kind=Kind.DATA, payload=bytes([lsn & 0xFF]) * size)
+    return encode(owner=owner, lsn=lsn, stamp=1000 + lsn, kind=RecordKind.DATA, payload=bytes([lsn & 0xFF]) * size)
 
 
 def records(first: int, end: int, partition: PartitionId = P, size: int = 100) -> tuple[Record, ...]:
