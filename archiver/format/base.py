@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.fields import Fields, read_total, stamp_text, total_fields
-from scrubjay.archiver.format.layout import BaseKey, build
+from scrubjay.archiver.format.layout import BaseKey
 from scrubjay.archiver.format.manifest import Sums, Superseded
 from scrubjay.base.errors import FORGED, Corrupt
 from scrubjay.storage.log.digest import Total
@@ -114,8 +114,8 @@ def decode_base(data: bytes, *, where: str) -> BaseManifest:
         partition=f.uuid("partition"),
         table_name=f.text("table_name"),
         schema=f.text("schema"),
-        lo=f.text("lo"),
-        hi=f.text("hi"),
+        lo=f.bound("lo"),
+        hi=f.bound("hi"),
         lsn=f.integer("lsn"),
         stamp=f.stamp("stamp"),
         chain=bytes.fromhex(f.hex("chain", 64)),
@@ -137,6 +137,5 @@ def decode_base(data: bytes, *, where: str) -> BaseManifest:
     )
     if sum(part.size for part in manifest.parts) != manifest.file.size:
         raise Corrupt("base parts and file size differ", kind=FORGED, what="base", where=where)
-    if build(manifest.key()) != where:
-        raise Corrupt("base lies under another object's name", kind=FORGED, what="base", where=where, expected=build(manifest.key()))
+    f.stands_at(manifest.key())
     return manifest

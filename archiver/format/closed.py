@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.fields import Fields, stamp_text
 from scrubjay.archiver.format.layout import ClosedKey, build
-from scrubjay.base.errors import FORGED, Corrupt
 from scrubjay.base.ids import Lsn, PartitionId, Stamp, TableId
 from scrubjay.storage.archive_port import ClosedPoint
 
@@ -98,6 +97,5 @@ def decode_closed(data: bytes, *, where: str) -> ClosedObject:
     )
     if before is not None and before >= closed.time_us:
         raise f.bad("before")
-    if closed.key() != where:
-        raise Corrupt("closed object lies under another name", kind=FORGED, what="closed", where=where, expected=closed.key())
+    f.stands_at(ClosedKey(closed.cluster, closed.node, closed.time_us))
     return closed

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from scrubjay.base.errors import Corrupt
+from scrubjay.archiver.format.layout import Key, build
+from scrubjay.base.errors import FORGED, Corrupt, Invalid
 from scrubjay.storage.log.digest import Total
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -53,6 +54,10 @@ class Fields:
             raise self.bad(name)
         return value
 
+    def bound(self, name: str) -> str:
+        """An end of a partition's range: 16 bytes in hex, or empty."""
+        return self.hex(name, 32 if self.text(name) else 0)
+
     def stamp(self, name: str) -> int:
         return int(self.hex(name, 16), 16)
 
@@ -72,6 +77,15 @@ class Fields:
         if name not in self.fields:
             raise self.bad(name)
         return None if self.fields[name] is None else self.object(name)
+
+    def stands_at(self, key: Key) -> None:
+        """Raises Corrupt unless the object lies under the name that its own fields make: another object's bytes under our name, or parts that make no name."""
+        try:
+            name: str | None = build(key)
+        except Invalid:
+            name = None
+        if name != self.where:
+            raise Corrupt(f"{self.what} lies under another object's name", kind=FORGED, what=self.what, where=self.where, expected=name)
 
     def integers(self, name: str) -> tuple[int, ...]:
         values = self.items(name)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.fields import Fields
-from scrubjay.archiver.format.layout import EpochKey, IdentityKey, build
-from scrubjay.base.errors import FORGED, Corrupt
+from scrubjay.archiver.format.layout import EpochKey, IdentityKey
 
 IDENTITY_FORMAT = "scrubjay identity"
 EPOCH_FORMAT = "scrubjay epoch"
@@ -38,8 +37,7 @@ def decode_identity(data: bytes, *, where: str) -> str:
     f.only("format", "version", "cluster", "created", "parent")
     f.integer("created")
     cluster = f.uuid("cluster")
-    if build(IdentityKey(cluster)) != where:
-        raise Corrupt("identity lies under another cluster's name", kind=FORGED, what="identity", where=where, found=cluster)
+    f.stands_at(IdentityKey(cluster))
     return cluster
 
 
@@ -57,6 +55,5 @@ def decode_epoch(data: bytes, *, where: str) -> Attached:
     owner = f.uuid("owner")
     f.integer("created")
     found = EpochKey(f.uuid("cluster"), f.integer("epoch", low=1))
-    if build(found) != where:
-        raise Corrupt("epoch lies under another name", kind=FORGED, what="epoch", where=where)
+    f.stands_at(found)
     return Attached(found.cluster, found.number, owner)

@@ -111,8 +111,11 @@ def closed_prefix(cluster: str, node: str | None = None) -> str:
 
 
 def time_text(time_us: int) -> str:
-    """UTC time as it stands in a `closed/` key; fixed width, sorts as time does."""
-    return (_EPOCH_START + timedelta(microseconds=time_us)).strftime("%Y%m%dT%H%M%S.%fZ")
+    """UTC time as it stands in a `closed/` key; fixed width, sorts as time does. Raises Invalid if no calendar has it."""
+    try:
+        return (_EPOCH_START + timedelta(microseconds=time_us)).strftime("%Y%m%dT%H%M%S.%fZ")
+    except OverflowError as error:
+        raise Invalid("no calendar has this moment", time_us=time_us) from error
 
 
 def _time_us(text: str) -> int:

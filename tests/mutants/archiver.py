@@ -767,4 +767,42 @@ MUTANTS: list[Mutant] = [
         "",
         ("tests/unit/archiver/test_archive_verify.py::test_more_findings_than_a_report_holds_make_it_incomplete",),
     ),
+    Mutant(
+        "name-of-another-accepted",
+        "archiver/format/fields.py",
+        "        if name != self.where:\n",
+        "        if False:\n",
+        (
+            "tests/unit/archiver/test_archive_verify.py::test_a_renamed_object_is_found",
+            "tests/unit/archiver/test_archive_verify.py::test_decoding_a_manifest_needs_its_own_name",
+        ),
+    ),
+    Mutant(
+        "parts-that-make-no-name-escape",
+        "archiver/format/fields.py",
+        "        except Invalid:\n            name = None\n",
+        "        except KeyError:\n            name = None\n",
+        ("tests/unit/archiver/test_forged.py::test_fields_that_make_no_name_are_a_finding_and_stop_nobody",),
+    ),
+    Mutant(
+        "time-of-no-calendar-escapes",
+        "archiver/format/layout.py",
+        "    except OverflowError as error:\n",
+        "    except KeyError as error:\n",
+        ("tests/unit/archiver/test_forged.py::test_fields_that_make_no_name_are_a_finding_and_stop_nobody",),
+    ),
+    Mutant(
+        "range-is-any-text",
+        "archiver/format/fields.py",
+        "        return self.hex(name, 32 if self.text(name) else 0)\n",
+        "        return self.text(name)\n",
+        ("tests/unit/archiver/test_forged.py::test_a_forged_fact_is_found",),
+    ),
+    Mutant(
+        "content-beyond-the-records",
+        "archiver/format/manifest.py",
+        "    if manifest.content > manifest.records:\n",
+        "    if False:\n",
+        ("tests/unit/archiver/test_forged.py::test_a_manifest_that_cannot_be_true_is_refused_before_its_segment_is_read",),
+    ),
 ]

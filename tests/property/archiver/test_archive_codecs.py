@@ -153,7 +153,7 @@ def manifests(draw: st.DrawFn) -> SegmentManifest:
     stamp = draw(st.integers(1, 1 << 62))
     made = SegmentManifest(
         cluster=draw(uuids), table=draw(uuids), partition=draw(uuids), table_name=draw(st.text(max_size=20)), schema=draw(st.text(max_size=20)),
-        lo=draw(st.text(max_size=4)), hi="", first=first, last=first + records - 1, first_stamp=stamp, last_stamp=stamp + records - 1,
+        lo=draw(st.sampled_from(("", "00" * 16, "8f" * 16))), hi="", first=first, last=first + records - 1, first_stamp=stamp, last_stamp=stamp + records - 1,
         content=draw(st.integers(0, records)), generation=draw(generations), raw=draw(sums), stored=draw(sums), before=draw(totals), total=draw(totals),
         members=tuple(sorted(draw(st.sets(st.integers(1, 9), min_size=2, max_size=3)))), chain_before=draw(sha256), chain=b"", closed=draw(st.integers(0, stamp)),
         reason=draw(st.integers(0, 6)), tag=draw(st.binary(min_size=16, max_size=16)), node=draw(nodes), epoch=draw(st.integers(1, 1 << 40)), owner=draw(uuids), supersedes=draw(olds),

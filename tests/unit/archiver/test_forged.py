@@ -5,6 +5,7 @@ Every forgery has good checksums; where the chain covers the fact, its chain val
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,10 +13,11 @@ import pytest
 
 import scrubjay.archiver.format.manifest
 from scrubjay.archiver.coverage import path_to
+from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.base import BaseManifest, encode_base
 from scrubjay.archiver.format.closed import ClosedObject, decode_closed, encode_closed
 from scrubjay.archiver.format.layout import build
-from scrubjay.archiver.format.manifest import SegmentManifest, Sums, encode_manifest
+from scrubjay.archiver.format.manifest import SegmentManifest, Sums, decode_manifest, encode_manifest
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.rebuild import rebuild
 from scrubjay.archiver.read.replay import Cut
@@ -62,6 +64,9 @@ LOOSE: dict[str, Change] = {
     "an owner that did not claim it": lambda m: replace(m, owner="0e4e0000-0000-4000-8000-0000000000ff"),
     "stored size": lambda m: replace(m, stored=Sums(m.stored.size + 1, m.stored.crc32c, m.stored.sha256)),
     "stored sum": lambda m: replace(m, stored=Sums(m.stored.size, m.stored.crc32c, "0" * 64)),
+    "a range that is no hex": lambda m: replace(m, lo="zz" * 16),
+    "a range of half a byte": lambda m: replace(m, hi="f" * 31),
+    "a generation that no name holds": lambda m: replace(m, generation=10**12),
     "supersedes itself": lambda m: replace(m, supersedes=(scrubjay.archiver.format.manifest.Superseded(1, "so it says"),)),
 }
 """Facts that it does not cover, because honest writers may differ in them."""
@@ -178,6 +183,43 @@ def test_a_base_at_an_lsn_without_a_seal_is_forged() -> None:
     archive.store.objects[build(lie.key())] = encode_base(lie)
     report = check(archive, level="listed")
     assert named(report) == [build(lie.key())]
+
+
+@pytest.mark.parametrize(
+    "change", [{"content": 10**6}, {"members": (1,)}, {"members": (3, 1)}, {"members": (1, 1000)}, {"generation": 2}], ids=str
+)
+def test_a_manifest_that_cannot_be_true_is_refused_before_its_segment_is_read(change: dict[str, object]) -> None:
+    """By its own bytes alone: forged, not unreadable, though its chain value is made to fit."""
+    archive = SmallArchive()
+    where = forge(archive, 2, lambda m: replace(m, **change), rechain=True)  # type: ignore[arg-type]
+    with pytest.raises(Corrupt) as caught:
+        decode_manifest(archive.store.objects[where], where=where)
+    assert caught.value.kind == "forged"
+
+
+MALFORMED: dict[str, tuple[str, dict[str, object]]] = {
+    "a base of a generation that no name holds": ("/base/", {"generation": 10**12}),
+    "a base with a range that is no hex": ("/base/", {"lo": "zz" * 16}),
+    "a closed object of a time that no calendar has": ("/closed/", {"time": 1 << 63}),
+    "a closed object of a node that no name holds": ("/closed/", {"node": "../n1"}),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_fields_that_make_no_name_are_a_finding_and_stop_nobody(name: str) -> None:
+    """Sums and form are right, the values are none that an object of ours has: said of that object, and everything else is read."""
+    archive = SmallArchive()
+    folder, lie = MALFORMED[name]
+    where = max(key for key in archive.store.objects if folder in key and key.endswith(".json"))
+    fields = json.loads(archive.store.objects[where])
+    del fields["checksum"], fields["mac"]
+    archive.store.objects[where] = canonical.encode({**fields, **lie})
+    report = check(archive, level="listed")
+    assert (report.exit, named(report)) == (2, [where])
+    assert report.complete
+    index = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop)
+    archive.loop.run(index.refresh(now_us=START_US + 60_000_000))
+    assert all(one.reach() == sample.lsn for one, sample in zip(index.partitions.values(), archive.samples, strict=True))
 
 
 def closed_of(archive: SmallArchive) -> ClosedObject:
