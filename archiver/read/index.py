@@ -25,7 +25,7 @@ from scrubjay.archiver.format.layout import (
 )
 from scrubjay.archiver.read.epochs import closed_fault
 from scrubjay.archiver.read.manifests import ManifestReader, superseded
-from scrubjay.archiver.read.names import Names, list_all, names_of, newest_closed, sweep
+from scrubjay.archiver.read.names import Names, closed_until, list_all, names_of, newest_closed, sweep
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import SegmentRow
 from scrubjay.archiver.read.suspects import Suspect, Suspects
@@ -281,19 +281,20 @@ class ArchiveIndex:
         for node in await self._closed_nodes():
             seen = self._closed_seen.get(node)
             keys = await (
-                newest_closed(self._store, self.cluster, node, now_us=now_us, count=CLOSED_COLD_READ)
+                newest_closed(self._store, self.cluster, node, now_us=now_us, ahead_us=self.ahead_us, count=CLOSED_COLD_READ)
                 if seen is None
-                else self._closed_after(node, seen)
+                else self._closed_after(node, seen, now_us + self.ahead_us)
             )
             for key in keys:
                 try:
                     closed = decode_closed(await self._store.get(key), where=key)
+                    if await self.closed_fault(closed, now_us=now_us) is None:
+                        self.heard(closed)
                 except (Corrupt, Missing):
-                    continue  # verify names it; a later one says more
-                finally:
-                    self._closed_seen[node] = key
-                if await self.closed_fault(closed, now_us=now_us) is None:
-                    self.heard(closed)
+                    pass  # verify names it; a later one says more
+                self._closed_seen[node] = max(
+                    self._closed_seen.get(node, ""), key
+                )  # not before: one that the store did not give is read again
 
     async def closed_fault(self, closed: ClosedObject, *, now_us: int) -> str | None:
         """Why a closed object, sound in itself, is not to be believed."""
@@ -312,11 +313,11 @@ class ArchiveIndex:
                     after = closed_prefix(self.cluster, key.node) + AFTER_ALL
                     break
             else:
-                if not page.more:
+                if not page.more or not page.objects:
                     return found
 
-    async def _closed_after(self, node: str, after: str) -> list[str]:
-        return list(await list_all(self._store, closed_prefix(self.cluster, node), after=after))
+    async def _closed_after(self, node: str, after: str, until_us: int) -> list[str]:
+        return closed_until(await list_all(self._store, closed_prefix(self.cluster, node), after=after), until_us)
 
 
 def _named(sizes: Mapping[str, int]) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 from scrubjay.archiver.format.layout import (
     AFTER_ALL,
     BaseKey,
+    ClosedKey,
     EpochKey,
     SegmentKey,
     build,
@@ -133,8 +134,15 @@ LOOK_BACK_US = (3_600_000_000, 86_400_000_000, 36 * 86_400_000_000)
 """How far back the search for a node's newest closed object goes, step by step, before it lists them all."""
 
 
-async def newest_closed(store: ObjectStore, cluster: str, node: str, *, now_us: int, count: int = 1) -> list[str]:
-    """Keys of a node's newest closed objects, rising, at most `count`, however long ago it last wrote. Raises Unavailable."""
+def closed_until(names: Iterable[str], until_us: int) -> list[str]:
+    """Of some names those of closed objects, none published after `until_us`: what is none of ours, or says a time that has not come, must not stand in front
+    of those that count."""
+    return [name for name in names if isinstance(key := parse(name), ClosedKey) and key.time_us <= until_us]
+
+
+async def newest_closed(store: ObjectStore, cluster: str, node: str, *, now_us: int, ahead_us: int, count: int = 1) -> list[str]:
+    """Keys of a node's newest closed objects, rising, at most `count`, however long ago it last wrote; none further ahead of the clock than `ahead_us`.
+    Raises Unavailable."""
     prefix = closed_prefix(cluster, node)
     for back in (*(back for back in LOOK_BACK_US if back < now_us), None):
         found: list[str] = []
@@ -142,8 +150,8 @@ async def newest_closed(store: ObjectStore, cluster: str, node: str, *, now_us: 
         more = True
         while more:
             page = await store.list(prefix, after=after)
-            found = [*found, *(info.key for info in page.objects)][-count:]
-            after = found[-1] if page.objects else after
+            found = [*found, *closed_until((info.key for info in page.objects), now_us + ahead_us)][-count:]
+            after = page.objects[-1].key if page.objects else after
             more = page.more and bool(page.objects)
         if found:
             return found

@@ -25,6 +25,8 @@ from scrubjay.base.together import in_parallel
 
 EXPIRY_US_MIN = 86_400_000_000
 """No retention is shorter than a day: what is younger than that beside the newest cannot have expired."""
+EPOCHS_NAMED = 16
+"""Of epochs that are absent in a row so many are looked for and named one by one. A name says any number: what is behind them is told as a range."""
 LISTED_CLOSED = 16
 """At level `listed` so many of each node's newest closed objects are read: the others are named by them, and prove nothing that these do not."""
 
@@ -41,8 +43,16 @@ class SmallObjects:
         key = build(IdentityKey(self._round.cluster))
         await self._small(key, lambda data: decode_identity(data, where=key))
         epochs = await list_all(self._round.store, f"{self._round.cluster}/epoch/")
-        numbers = sorted(parsed.number for parsed in map(parse, epochs) if isinstance(parsed, EpochKey))
-        names = [build(EpochKey(self._round.cluster, number)) for number in range(1, max([1, *numbers]) + 1)]
+        there = dict.fromkeys(parsed.number for parsed in map(parse, epochs) if isinstance(parsed, EpochKey))
+        names: list[str] = []
+        expected = 1
+        for number in [*sorted(there), *([] if there else [1])]:
+            named = min(number, expected + EPOCHS_NAMED)
+            names += [build(EpochKey(self._round.cluster, one)) for one in (*range(expected, named), number)]
+            if named < number:
+                lost = build(EpochKey(self._round.cluster, named))
+                self._round.find(HOLE, lost, f"epochs {named} to {number - 1} are not there, and a higher one is")
+            expected = number + 1
         for name in names:
             await self._small(name, lambda data, name=name: decode_epoch(data, where=name))  # type: ignore[misc]
         await self._round.tell([key, *names])

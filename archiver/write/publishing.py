@@ -84,7 +84,8 @@ class ClosedPublisher:
     async def _find_last(self) -> None:
         """The newest closed object of this node from before this start: the next one names it. Raises Unavailable."""
         now_us = max(self._env.clock.wall_us(), self._at_us)
-        for name in await newest_closed(self._store, self._writer.cluster, self._source.node, now_us=now_us):
+        node = self._source.node
+        for name in await newest_closed(self._store, self._writer.cluster, node, now_us=now_us, ahead_us=self._max_offset_us):
             key = parse(name)
             if isinstance(key, ClosedKey):
                 self._at_us = max(self._at_us, key.time_us)

@@ -805,4 +805,32 @@ MUTANTS: list[Mutant] = [
         "    if False:\n",
         ("tests/unit/archiver/test_forged.py::test_a_manifest_that_cannot_be_true_is_refused_before_its_segment_is_read",),
     ),
+    Mutant(
+        "junk-in-front-of-closed-objects",
+        "archiver/read/names.py",
+        "if isinstance(key := parse(name), ClosedKey) and key.time_us <= until_us]",
+        "if (key := parse(name)) is None or (isinstance(key, ClosedKey) and key.time_us <= until_us)]",
+        ("tests/unit/archiver/test_archive_index.py::test_names_that_do_not_count_stand_in_front_of_no_closed_object",),
+    ),
+    Mutant(
+        "future-in-front-of-closed-objects",
+        "archiver/read/names.py",
+        ", ClosedKey) and key.time_us <= until_us]",
+        ", ClosedKey)]",
+        ("tests/unit/archiver/test_archive_index.py::test_names_that_do_not_count_stand_in_front_of_no_closed_object",),
+    ),
+    Mutant(
+        "closed-seen-before-it-is-read",
+        "archiver/read/index.py",
+        "            for key in keys:\n                try:\n                    closed = decode_closed(",
+        "            for key in keys:\n                self._closed_seen[node] = key\n                try:\n                    closed = decode_closed(",
+        ("tests/unit/archiver/test_archive_index.py::test_a_closed_object_that_the_store_did_not_give_is_read_at_the_next_look",),
+    ),
+    Mutant(
+        "absent-epochs-untold",
+        "archiver/verify/small.py",
+        "            if named < number:\n",
+        "            if False:\n",
+        ("tests/unit/archiver/test_archive_verify.py::test_an_epoch_of_any_number_ends_a_verify_with_findings",),
+    ),
 ]

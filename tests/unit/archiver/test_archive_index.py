@@ -8,7 +8,7 @@ from scrubjay.archiver.format.closed import ClosedObject, encode_closed
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import Superseded, encode_manifest
 from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
-from scrubjay.archiver.read.names import list_all
+from scrubjay.archiver.read.names import list_all, newest_closed
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rebuild import rebuild
 from scrubjay.archiver.read.replay import Cut
@@ -16,6 +16,7 @@ from scrubjay.archiver.read.rows import SegmentRows, row_of
 from scrubjay.archiver.read.status import ArchivedTable, StoreFacts, archive_status, tables_in
 from scrubjay.archiver.write.bases import upload_base
 from scrubjay.base.env import ListPage
+from scrubjay.base.errors import Unavailable
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Lsn, PartitionId, Stamp, TableId
 from scrubjay.storage.archive_port import ClosedPoint
@@ -94,6 +95,44 @@ def test_following_reads_only_what_grew() -> None:
     archive.loop.run(index.listen(now_us=START_US + 42_000_000))
     assert sorted(read) == sorted([made.key(), *[key for key in new if key.endswith(".json")]])
     assert index.partitions[(sample.table, sample.partition)].reach() == sample.lsn
+
+
+@pytest.mark.parametrize("name", ["zzz", "99991231T235959.999999Z.json"], ids=["none of ours", "a time that has not come"])
+def test_names_that_do_not_count_stand_in_front_of_no_closed_object(name: str) -> None:
+    """They sort behind every one that a node will ever publish."""
+    archive = SmallArchive()
+    archive.store.objects[f"{CLUSTER}/closed/n1/{name}"] = b"junk"
+    index = refreshed(archive)
+    latest = {key: one.window().latest_us for key, one in index.partitions.items()}
+    points = tuple(
+        ClosedPoint(TableId(s.table), PartitionId(s.partition), Stamp(s.stamp + (30_000_000 << 12)), Lsn(s.lsn - 1), Lsn(s.lsn), s.chain)
+        for s in archive.samples
+    )
+    made = ClosedObject(CLUSTER, "n1", START_US + 31_000_000, 1, OWNER, points)
+    archive.store.objects[made.key()] = encode_closed(made)
+    archive.loop.run(index.listen(now_us=START_US + 32_000_000))
+    assert all((one.window().latest_us or 0) > (latest[key] or 0) for key, one in index.partitions.items())
+    keys = archive.loop.run(newest_closed(archive.store, CLUSTER, "n1", now_us=START_US + 32_000_000, ahead_us=0))
+    assert keys == [made.key()]
+
+
+def test_a_closed_object_that_the_store_did_not_give_is_read_at_the_next_look() -> None:
+    archive = SmallArchive()
+    newest = max(key for key in archive.store.objects if "/closed/" in key)
+    index, get, down = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop), archive.store.get, [newest]
+
+    async def failing(key: str) -> bytes:
+        if key in down:
+            raise Unavailable("the store does not answer")
+        return await get(key)
+
+    archive.store.get = failing  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        archive.loop.run(index.refresh(now_us=START_US + 30_000_000))
+    down.clear()
+    archive.loop.run(index.refresh(now_us=START_US + 30_000_000))
+    expected = refreshed(archive)
+    assert {key: one.closed for key, one in index.partitions.items()} == {key: one.closed for key, one in expected.partitions.items()}
 
 
 def test_a_refresh_misses_what_was_deleted() -> None:

@@ -8,12 +8,13 @@ import pytest
 
 import scrubjay.archiver.read.objects
 import scrubjay.archiver.verify.partition
-from scrubjay.archiver.format.layout import BaseKey, IdentityKey, SegmentKey, build, parse
+from scrubjay.archiver.format.layout import BaseKey, EpochKey, IdentityKey, SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import Sums, decode_manifest, encode_manifest
 from scrubjay.archiver.format.segment import SegmentHead, encode_segment
 from scrubjay.archiver.read.suspects import LEVELS
 from scrubjay.archiver.verify.report import VerifyOptions, VerifyReport
 from scrubjay.archiver.verify.run import verify
+from scrubjay.archiver.verify.small import EPOCHS_NAMED
 from scrubjay.base.env import ListPage
 from scrubjay.base.errors import Invalid, Unavailable
 from scrubjay.sim.lone import LoneJobs
@@ -281,6 +282,18 @@ def test_a_renamed_object_is_found() -> None:
     assert report.exit == 2
     assert any(finding.lsn == manifest.first and finding.kind == "hole" for finding in report.findings)
     assert build(manifest.key().twin()._replace(first=manifest.first + 1)) in named(report)
+
+
+def test_an_epoch_of_any_number_ends_a_verify_with_findings() -> None:
+    """A name alone: the epochs in front of it, which are not there, cannot be looked for one by one."""
+    archive = SmallArchive()
+    far = build(EpochKey(CLUSTER, (1 << 64) - 1))
+    archive.store.objects[far] = b"junk"
+    report = check(archive, level="listed")
+    assert report.exit == 2
+    assert far in named(report)
+    assert len(report.findings) == EPOCHS_NAMED + 2
+    assert build(EpochKey(CLUSTER, 2)) in named(report)
 
 
 def test_a_whole_forged_segment_breaks_the_chain() -> None:

@@ -15,7 +15,7 @@ from scrubjay.config import ArchiveConfig
 from scrubjay.scrubber.ledger import Proof
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.server.windows import AGAIN_S, CLOSED_LOOK_S, WindowBook, Windows
-from tests.unit.archiver.sample import CLUSTER
+from tests.unit.archiver.sample import CLUSTER, START_US
 from tests.unit.archiver.small_archive import SmallArchive
 
 
@@ -37,6 +37,7 @@ def told(windows: Windows) -> list[str]:
 
 def test_closed_objects_that_are_gone_are_missed_unasked_and_at_the_next_start() -> None:
     archive, said = SmallArchive(), list[str]()
+    archive.loop.now_us = START_US + 30_000_000  # behind what they were published at
     ledger = archive.loop.run(SqliteLedger.open(archive.loop.tasks, MEMORY))
     closed = {key: data for key, data in archive.store.objects.items() if "/closed/" in key}
     newest = max(closed)
