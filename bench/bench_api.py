@@ -21,7 +21,7 @@ from typing import Any
 
 import uvloop
 
-from scrubjay.base.http import Request
+from scrubjay.base.http_values import Request
 from scrubjay.storage.api.api import DynamoApi
 from tests.api_server import ApiServer, request_headers
 

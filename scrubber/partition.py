@@ -12,7 +12,7 @@ from scrubjay.archiver.write.bases import base_due
 from scrubjay.base.env import Env
 from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.ids import NodeName
-from scrubjay.scrubber.findings import FindingNaming
+from scrubjay.scrubber.finding_names import FindingNaming
 from scrubjay.scrubber.meter import Meter, Tell
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.outcome import Pass, not_begun, proven, report_of

@@ -18,7 +18,7 @@ from scrubjay.base.together import gather
 from scrubjay.scrubber.compare import differences_in, ranges_to_descend
 from scrubjay.scrubber.conclude import Comparison, conclude
 from scrubjay.scrubber.evidence import ARCHIVE, SUSPECT, Absentee, Difference, Ruling, Side
-from scrubjay.scrubber.findings import FindingNaming
+from scrubjay.scrubber.finding_names import FindingNaming
 from scrubjay.scrubber.meter import Meter
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.outcome import Pass

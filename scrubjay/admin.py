@@ -14,13 +14,13 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from scrubjay.admin_jobs import Job, JobBoard
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Corrupt, Exists, Fenced, Missing, ScrubjayError, Unsafe
-from scrubjay.base.http import Request, Response
+from scrubjay.base.http_values import Request, Response
 from scrubjay.base.ids import PartitionId
 from scrubjay.base.times import utc_text
 from scrubjay.client import CLUSTER_HEADER
-from scrubjay.jobs import Job, JobBoard
 from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, VerbFailure, answer, failure_of, merge_exits
 from scrubjay.pitr.options import ARCHIVE_LAGS
 from scrubjay.pitr.target import RestoreTarget

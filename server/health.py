@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from scrubjay.archiver.read.archive_status import ArchivedTable, window_of_table
 from scrubjay.archiver.read.index import ArchiveIndex
-from scrubjay.archiver.read.status import ArchivedTable, window_of_table
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Task

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from scrubjay.archiver.format.layout import ClosedKey, IdentityKey, build, closed_prefix, parse
+from scrubjay.archiver.read.archive_status import ArchivedTable, StoreFacts, archive_status, window_of_table
 from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
-from scrubjay.archiver.read.status import ArchivedTable, StoreFacts, archive_status, window_of_table
 from scrubjay.archiver.read.suspects import Suspect
 from scrubjay.archiver.verify.report import is_gone
 from scrubjay.archiver.write.agent import ArchiveAgent

@@ -16,9 +16,9 @@ import uvloop
 from botocore.config import Config
 
 from scrubjay.base.env import Env
-from scrubjay.base.http import HttpLimits, Request, Response
+from scrubjay.base.http_values import HttpLimits, Request, Response
 from scrubjay.base.real.clock import RealClock
-from scrubjay.base.real.http import HttpServer
+from scrubjay.base.real.http_server import HttpServer
 from scrubjay.base.real.loop import AsyncTasks
 from scrubjay.base.real.rand import RealRand
 from scrubjay.storage.api import limits

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 from scrubjay.base.errors import Exhausted
-from scrubjay.base.real.limits import thread_limit
+from scrubjay.base.real.open_files import thread_limit
 
 T = TypeVar("T")
 P = ParamSpec("P")

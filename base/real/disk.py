@@ -22,7 +22,7 @@ from scrubjay.base.env import File
 from scrubjay.base.errors import Corrupt, Exhausted, Internal, ScrubjayError, Unavailable
 from scrubjay.base.oserrors import error_of_os
 from scrubjay.base.real.folders import make_folder, sync_folder
-from scrubjay.base.real.limits import thread_limit
+from scrubjay.base.real.open_files import thread_limit
 
 Post = Callable[[Callable[[], None]], None]
 Buffer = bytes | bytearray | memoryview

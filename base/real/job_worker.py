@@ -22,7 +22,7 @@ import uvloop
 
 from scrubjay.base.env import Disk, Env, ObjectStore, Tasks
 from scrubjay.base.errors import Invalid
-from scrubjay.base.real import job_wire, log
+from scrubjay.base.real import job_wire, log_lines
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.loop import AsyncTasks
@@ -103,7 +103,7 @@ def main(arguments: list[str]) -> None:
     """Serve until standard input ends."""
     folder, parent = arguments
     answers = become_worker(int(parent))
-    log.setup()
+    log_lines.setup()
     lock = threading.Lock()
 
     def send(outcome: job_wire.Answer) -> None:

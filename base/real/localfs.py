@@ -22,7 +22,7 @@ from typing import NoReturn, TypeVar
 
 from scrubjay.base.env import ListPage, ObjectInfo
 from scrubjay.base.errors import Corrupt, DiskFull, Exists, Invalid, Missing, Unavailable, Unsafe
-from scrubjay.base.real.limits import thread_limit
+from scrubjay.base.real.open_files import thread_limit
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ import structlog
 import uvloop
 
 from scrubjay.base.env import Future, Timer
-from scrubjay.base.real.limits import thread_limit
+from scrubjay.base.real.open_files import thread_limit
 
 T = TypeVar("T")
 

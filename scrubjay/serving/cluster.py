@@ -12,13 +12,13 @@ from scrubjay.base.env import Env
 from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.ids import Member, NodeName, PartitionId
 from scrubjay.base.real.disk import RealDisk
-from scrubjay.base.real.limits import Descriptors
 from scrubjay.base.real.loop import AsyncTasks
 from scrubjay.base.real.net import LocalHub
+from scrubjay.base.real.open_files import Descriptors
 from scrubjay.base.real.worker_process import WorkerProcess
 from scrubjay.config import Config
 from scrubjay.server.control import Control, open_control
-from scrubjay.server.findings import FindingSink
+from scrubjay.server.finding_sink import FindingSink
 from scrubjay.server.health import Heard
 from scrubjay.server.node import (
     ClockFault,

@@ -27,13 +27,13 @@ from scrubjay.archiver.write.probe import probe
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import Unavailable, Unsafe
-from scrubjay.base.real import log
+from scrubjay.base.real import log_lines
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
-from scrubjay.base.real.http import HttpServer
+from scrubjay.base.real.http_server import HttpServer
 from scrubjay.base.real.jobs import WorkerJobs
-from scrubjay.base.real.limits import Descriptors, raise_descriptors, share_out
 from scrubjay.base.real.loop import AsyncTasks, run
+from scrubjay.base.real.open_files import Descriptors, raise_descriptors, share_out
 from scrubjay.base.real.rand import RealRand
 from scrubjay.base.real.stores import open_store, worker_environment
 from scrubjay.base.together import within
@@ -82,7 +82,7 @@ class Archive:
 
 def serve(config: Config, lock: FolderLock) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code: 0, or 3 if something stayed unarchived. Raises Unsafe (4), Unavailable (1). lock: of the data folder."""
-    log.setup(os.environ.get("SCRUBJAY_LOG") or "info")
+    log_lines.setup(os.environ.get("SCRUBJAY_LOG") or "info")
     start = ServerStart(RealClock(), _log.info, alone_since_us=lock.alone_since_us)
     start.done("import")
     descriptors = share_out(raise_descriptors(), nodes=len(NODES))

@@ -10,8 +10,8 @@ from urllib.parse import parse_qs
 from scrubjay import __version__
 from scrubjay.admin import PREFIX, AdminApi
 from scrubjay.base.env import Env
-from scrubjay.base.http import Handler, HttpLimits, Request, Response
-from scrubjay.base.real.limits import Descriptors
+from scrubjay.base.http_values import Handler, HttpLimits, Request, Response
+from scrubjay.base.real.open_files import Descriptors
 from scrubjay.config import Config
 from scrubjay.server.durability import Durability
 from scrubjay.server.health import Health

@@ -20,7 +20,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(call: VerbCall) -> Result:
-    from scrubjay.check import BAD, check_config
+    from scrubjay.config_check import BAD, check_config
 
     given = {name: call.option(name.partition(".")[2]) for name in ("serve.data", "serve.port", "serve.listen")}
     config = call.config({**given, "archive.url": call.option("archive")})

@@ -11,7 +11,7 @@ from scrubjay.progress import shown_progress
 from scrubjay.text import columns, facts, plural, seconds
 from scrubjay.units import human_size, parse_back
 from scrubjay.verb import VerbCall
-from scrubjay.verbs.findings import finding_lines
+from scrubjay.verbs.finding_lines import finding_lines
 
 PLAN_TEMPLATE: dict[str, Any] = {
     "table": None,

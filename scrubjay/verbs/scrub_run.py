@@ -9,7 +9,7 @@ from typing import Any
 from scrubjay.text import columns, count, plural, seconds, wrapped
 from scrubjay.units import human_size
 from scrubjay.verb import Result, Verb, VerbCall
-from scrubjay.verbs.findings import finding_lines
+from scrubjay.verbs.finding_lines import finding_lines
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

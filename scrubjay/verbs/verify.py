@@ -10,7 +10,7 @@ from scrubjay.output import USAGE, VerbFailure
 from scrubjay.text import count, facts
 from scrubjay.units import human_size, parse_duration
 from scrubjay.verb import Result, Verb, VerbCall
-from scrubjay.verbs.findings import finding_lines
+from scrubjay.verbs.finding_lines import finding_lines
 
 LEVELS = ("listed", "objects", "records", "replayed")
 

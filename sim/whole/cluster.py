@@ -25,7 +25,7 @@ from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.server.archive import Wrapped, claim_archive, start_agents, wrapped
 from scrubjay.server.control import Control, open_control
 from scrubjay.server.durability import Durability, DurabilityOptions, open_durability
-from scrubjay.server.findings import FindingSink
+from scrubjay.server.finding_sink import FindingSink
 from scrubjay.server.health import Health, HealthOptions, Heard
 from scrubjay.server.node import (
     ClockFault,

@@ -1,6 +1,6 @@
 """The HTTP face without the sockets: request ids, compression, media types and CORS, as DynamoDB's front does them.
 
-`base.real.http` reads and writes the bytes. Handlers of other routes (health, metrics, the admin API) are coroutines; the API itself answers through
+`base.real.http_server` reads and writes the bytes. Handlers of other routes (health, metrics, the admin API) are coroutines; the API itself answers through
 a callback and makes no task.
 """
 
@@ -11,7 +11,7 @@ from base64 import b32hexencode
 from collections.abc import Mapping
 
 from scrubjay.base.env import Rand
-from scrubjay.base.http import Application, Handler, Headers, Request, Respond, Response
+from scrubjay.base.http_values import Application, Handler, Headers, Request, Respond, Response
 
 __all__ = ["Application", "Handler", "Headers", "Request", "RequestIds", "Respond", "Response"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scrubjay.base.http import HttpLimits
+from scrubjay.base.http_values import HttpLimits
 
 # -- HTTP ------------------------------------------------------------------------------------------------------------------------------
 URL_BYTES_MAX = 8 * 1024

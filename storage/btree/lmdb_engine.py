@@ -21,7 +21,7 @@ from scrubjay.base.env import Disk
 from scrubjay.base.errors import Corrupt, Exhausted, Exists, Internal, Missing, ScrubjayError, Unavailable
 from scrubjay.base.frames import FrameReader
 from scrubjay.base.ids import Lsn, PartitionId, Stamp, uuid_bytes
-from scrubjay.storage.btree import wire
+from scrubjay.storage.btree import worker_wire
 from scrubjay.storage.btree.engine import EMPTY, Change, Done, PinnedTree, Row, RowFact, ScanResult, Tree, TreeState
 from scrubjay.storage.btree.lmdb_tree import OPENING, TreeReader, error_of, open_databases, open_environment
 from scrubjay.storage.log.digest import RangeDigest, Total
@@ -84,10 +84,10 @@ class _Worker:
         self._next += 1
         return self._next
 
-    def call(self, request: wire.Request, reply: Reply, *, repeat: int = 0) -> None:
+    def call(self, request: worker_wire.Request, reply: Reply, *, repeat: int = 0) -> None:
         """Send; `reply` gets the answer's value or its error. A request that was being served when the worker died is repeated `repeat` times."""
         try:
-            call = _Call(wire.encode(request), reply, repeat)
+            call = _Call(worker_wire.encode(request), reply, repeat)
             link = self._started()
         except ScrubjayError as error:
             reply(error)
@@ -95,10 +95,10 @@ class _Worker:
         self._calls[request.id] = call
         link.send(call.frame)
 
-    def tell(self, request: wire.Request) -> None:
+    def tell(self, request: worker_wire.Request) -> None:
         """Send what has no answer."""
         if self._link is not None:
-            self._link.send(wire.encode(request))
+            self._link.send(worker_wire.encode(request))
 
     def _started(self) -> WorkerLink:
         """Raises Unavailable, Exhausted."""
@@ -111,13 +111,13 @@ class _Worker:
 
     def _data(self, data: bytes) -> None:
         for body in self._frames.feed(data):
-            answer = wire.decode_answer(body)
+            answer = worker_wire.decode_answer(body)
             if answer.id == 0:
                 self._silent = 0
                 continue
             call = self._calls.pop(answer.id, None)
             if call is not None:
-                error = wire.error_of(answer)
+                error = worker_wire.error_of(answer)
                 call.reply(answer.value if error is None else error)
 
     def _exited(self, status: int) -> None:
@@ -198,7 +198,7 @@ class LmdbEngine:
         def built(answer: Any | ScrubjayError) -> None:
             done(answer if isinstance(answer, ScrubjayError) else self._read(partition, answer))
 
-        request = wire.Build(self._writer.next_id(), partition, path, state.applied, state.stamp, state.extra, replace)
+        request = worker_wire.Build(self._writer.next_id(), partition, path, state.applied, state.stamp, state.extra, replace)
         self._writer.call(request, built, repeat=REPEATS)
 
     def open(self, partition: PartitionId, done: Done[Tree]) -> None:
@@ -229,7 +229,7 @@ class LmdbEngine:
                     result = error
             done(result)
 
-        self._writer.call(wire.Open(self._writer.next_id(), partition), verified, repeat=REPEATS)
+        self._writer.call(worker_wire.Open(self._writer.next_id(), partition), verified, repeat=REPEATS)
 
     def _read(self, partition: PartitionId, facts: Sequence[Any]) -> Tree | ScrubjayError:
         path = os.path.join(self._root, self.folder(partition), "btree")  # noqa: PTH118
@@ -272,7 +272,7 @@ class LmdbEngine:
 
     def checkpoint(self, partition: PartitionId, changes: Sequence[Change], expected: TreeState, state: TreeState, reply: Reply) -> None:
         """Have the worker commit."""
-        request = wire.Checkpoint(
+        request = worker_wire.Checkpoint(
             self._writer.next_id(),
             partition,
             expected.applied,
@@ -290,12 +290,12 @@ class LmdbEngine:
         def pinned(answer: Any | ScrubjayError) -> None:
             done(answer if isinstance(answer, ScrubjayError) else LmdbPin(self._scanner, id_))
 
-        self._scanner.call(wire.Pin(id_, partition, applied), pinned)
+        self._scanner.call(worker_wire.Pin(id_, partition, applied), pinned)
 
     def closed(self, partition: PartitionId) -> None:
         """A tree was closed by its owner."""
         if self._open.pop(partition, None) is not None:
-            self._writer.tell(wire.Close(self._writer.next_id(), partition))
+            self._writer.tell(worker_wire.Close(self._writer.next_id(), partition))
 
     def _close_orphan(self, partition: PartitionId) -> None:
         tree = self._open.get(partition)
@@ -307,7 +307,7 @@ class LmdbEngine:
         source = f"{self.folder(partition)}/btree"
         if not self._disk.exists(source):
             raise Missing("no such tree", what=partition)
-        self._writer.tell(wire.Close(self._writer.next_id(), partition))
+        self._writer.tell(worker_wire.Close(self._writer.next_id(), partition))
         self._disk.mkdir("quarantine")
         taken = [name for name in self._disk.listdir("quarantine") if name.startswith(f"{partition}-")]
         target = f"quarantine/{partition}-{len(taken) + 1}"
@@ -321,7 +321,7 @@ class LmdbEngine:
 
     def drop(self, partition: PartitionId) -> None:
         self._close_orphan(partition)
-        self._writer.tell(wire.Close(self._writer.next_id(), partition))
+        self._writer.tell(worker_wire.Close(self._writer.next_id(), partition))
         self._disk.remove_tree(self.folder(partition))
 
     def close(self) -> None:
@@ -529,7 +529,7 @@ class LmdbPin:
             digest.load(encoded)
             done(ScanResult(digest, tuple(bad), tuple(structure), size))
 
-        self._scanner.call(wire.Digest(self._scanner.next_id(), self._pin, lo, hi, bytes_per_second), scanned)
+        self._scanner.call(worker_wire.Digest(self._scanner.next_id(), self._pin, lo, hi, bytes_per_second), scanned)
 
     def rows(self, start: bytes, end: bytes | None, limit: int, done: Done[list[RowFact]]) -> None:
         def scanned(answer: Any | ScrubjayError) -> None:
@@ -538,13 +538,13 @@ class LmdbPin:
                 return
             done([RowFact(key, int.from_bytes(hash_, "little"), Lsn(lsn)) for key, hash_, lsn in answer])
 
-        self._scanner.call(wire.Rows(self._scanner.next_id(), self._pin, start, end, limit), scanned)
+        self._scanner.call(worker_wire.Rows(self._scanner.next_id(), self._pin, start, end, limit), scanned)
 
     def dump(self, path: str, done: Done[Total]) -> None:
         def dumped(answer: Any | ScrubjayError) -> None:
             done(answer if isinstance(answer, ScrubjayError) else Total(answer[0] << 64 | answer[1], answer[2]))
 
-        self._scanner.call(wire.Dump(self._scanner.next_id(), self._pin, path), dumped)
+        self._scanner.call(worker_wire.Dump(self._scanner.next_id(), self._pin, path), dumped)
 
     def release(self) -> None:
-        self._scanner.tell(wire.Release(self._scanner.next_id(), self._pin))
+        self._scanner.tell(worker_wire.Release(self._scanner.next_id(), self._pin))

@@ -2,7 +2,7 @@
 
 ROLE `write`: the only LMDB writer of a node. It holds a lock in the node's folder, so that an orphan and its successor never write side by side.
 ROLE `scan`: reads pinned snapshots for scrubs, at a bounded pace. FOLDER: the node's folder. PARENT: process id of the node.
-Messages: `storage.btree.wire`. A process like all our workers (`base/worker.py`). Being killed anywhere is safe: LMDB commits are atomic, new trees are built aside.
+Messages: `storage.btree.worker_wire`. A process like all our workers (`base/worker.py`). Being killed anywhere is safe: LMDB commits are atomic, new trees are built aside.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from scrubjay.base.frames import FrameReader
 from scrubjay.base.ids import Lsn, Stamp, uuid_bytes
 from scrubjay.base.oserrors import error_of_os
 from scrubjay.base.worker import COMMANDS, READ_BYTES, answer, become_worker, commands
-from scrubjay.storage.btree import wire
+from scrubjay.storage.btree import worker_wire
 from scrubjay.storage.btree.engine import Change, Row, TreeState
 from scrubjay.storage.btree.lmdb_tree import FILE, OPENING, TreeFacts, TreeReader, TreeWriter, error_of, open_databases, open_environment
 from scrubjay.storage.btree.rowfile import read_rowfile
@@ -65,28 +65,28 @@ class WriteRole:
         self._root = root
         self._trees: OrderedDict[str, TreeWriter] = OrderedDict()
 
-    def answer(self, request: wire.Request) -> wire.Answer:
+    def answer(self, request: worker_wire.Request) -> worker_wire.Answer:
         """Handle; whatever goes wrong is in the answer."""
         try:
-            return wire.Answer(request.id, "", "", {}, self.handle(request))
+            return worker_wire.Answer(request.id, "", "", {}, self.handle(request))
         except _FAILURES as error:
-            if isinstance(request, wire.Checkpoint | wire.Open | wire.Build):
+            if isinstance(request, worker_wire.Checkpoint | worker_wire.Open | worker_wire.Build):
                 self._close(request.partition)  # LMDB refuses an environment in which a write failed: the next request opens it anew
-            return wire.failure(request.id, error_of_machine(error))
+            return worker_wire.failure(request.id, error_of_machine(error))
 
-    def handle(self, request: wire.Request) -> Any:
+    def handle(self, request: worker_wire.Request) -> Any:
         """The answer's value. Raises ScrubjayError, OSError, MemoryError."""
         match request:
-            case wire.Checkpoint():
+            case worker_wire.Checkpoint():
                 tree = self._opened(request.partition)
                 state = TreeState(Lsn(request.applied), Stamp(request.stamp), request.extra)
                 changes = [Change(key, Lsn(lsn), Stamp(stamp), item) for key, lsn, stamp, item in request.changes]
                 return _facts(tree.checkpoint(changes, state, expected=request.expected))
-            case wire.Open():
+            case worker_wire.Open():
                 return _facts(self._verified(request.partition))
-            case wire.Build():
+            case worker_wire.Build():
                 return _facts(self._build(request))
-            case wire.Close():
+            case worker_wire.Close():
                 self._close(request.partition)
                 return None
             case _:
@@ -134,7 +134,7 @@ class WriteRole:
             (folder / LOADED).rename(folder / TREE)
             sync_folder(folder)
 
-    def _build(self, request: wire.Build) -> TreeFacts:
+    def _build(self, request: worker_wire.Build) -> TreeFacts:
         folder = self._folder(request.partition)
         if not folder.exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -196,28 +196,28 @@ class ScanRole:
         self._environments: dict[str, tuple[Any, Any, int]] = {}
         self._jobs: list[_Job] = []
 
-    def handle(self, request: wire.Request) -> wire.Answer | None:
+    def handle(self, request: worker_wire.Request) -> worker_wire.Answer | None:
         """Start what was asked; an answer at once only for pins and errors."""
         try:
             match request:
-                case wire.Pin():
-                    return wire.Answer(request.id, "", "", {}, self._pin(request))
-                case wire.Release():
+                case worker_wire.Pin():
+                    return worker_wire.Answer(request.id, "", "", {}, self._pin(request))
+                case worker_wire.Release():
                     self._release(request.pin)
-                case wire.Digest():
+                case worker_wire.Digest():
                     reader = self._reader(request.pin)
                     steps = scan_digest(reader, request.lo, request.hi)
                     self._jobs.append(_Job(request.id, steps, request.bytes_per_second))
-                case wire.Rows():
+                case worker_wire.Rows():
                     self._jobs.append(
                         _Job(request.id, _packed_rows(self._reader(request.pin), request.start, request.end, request.limit), None)
                     )
-                case wire.Dump():
+                case worker_wire.Dump():
                     self._jobs.append(_Job(request.id, self._dump(self._reader(request.pin), request.path), None))
                 case _:
                     raise Internal("request is for the write worker", request=type(request).__name__)
         except _FAILURES as error:
-            return wire.failure(request.id, error_of_machine(error))
+            return worker_wire.failure(request.id, error_of_machine(error))
         return None
 
     def _reader(self, pin: int) -> TreeReader:
@@ -226,7 +226,7 @@ class ScanRole:
             raise Unavailable("no such pin", pin=pin)
         return found[2]
 
-    def _pin(self, request: wire.Pin) -> int:
+    def _pin(self, request: worker_wire.Pin) -> int:
         path = str(replica_folder(self._root, request.partition) / TREE)
         environment, databases, users = self._environments.get(path) or self._environment(path)
         try:
@@ -297,9 +297,9 @@ class ScanRole:
     def busy(self) -> bool:
         return bool(self._jobs)
 
-    def step(self) -> tuple[list[wire.Answer], float]:
+    def step(self) -> tuple[list[worker_wire.Answer], float]:
         """Advance every scan that may run now by one piece. Answers that are ready, and seconds until another may run."""
-        answers: list[wire.Answer] = []
+        answers: list[worker_wire.Answer] = []
         now = time.monotonic()
         for job in list(self._jobs):
             if job.not_before > now:
@@ -310,10 +310,10 @@ class ScanRole:
                     job.not_before = max(now, job.not_before) + read / job.rate
             except StopIteration as stop:
                 self._jobs.remove(job)
-                answers.append(wire.Answer(job.id, "", "", {}, stop.value))
+                answers.append(worker_wire.Answer(job.id, "", "", {}, stop.value))
             except _FAILURES as error:
                 self._jobs.remove(job)
-                answers.append(wire.failure(job.id, error_of_machine(error)))
+                answers.append(worker_wire.failure(job.id, error_of_machine(error)))
         wait = min((job.not_before for job in self._jobs), default=now) - time.monotonic()
         return answers, max(0.0, wait)
 
@@ -338,10 +338,10 @@ def run_write(root: Path, answers: int) -> None:
     """Serve until the input ends."""
     role = WriteRole(root)
     for body in commands():
-        request = wire.decode_request(body)
+        request = worker_wire.decode_request(body)
         outcome = role.answer(request)
-        if not isinstance(request, wire.Close):
-            answer(answers, wire.encode(outcome))
+        if not isinstance(request, worker_wire.Close):
+            answer(answers, worker_wire.encode(outcome))
 
 
 def run_scan(root: Path, answers: int) -> None:
@@ -356,12 +356,12 @@ def run_scan(root: Path, answers: int) -> None:
             if not data:
                 return
             for body in frames.feed(data):
-                outcome = role.handle(wire.decode_request(body))
+                outcome = role.handle(worker_wire.decode_request(body))
                 if outcome is not None:
-                    answer(answers, wire.encode(outcome))
+                    answer(answers, worker_wire.encode(outcome))
         ready, seconds = role.step()
         for outcome in ready:
-            answer(answers, wire.encode(outcome))
+            answer(answers, worker_wire.encode(outcome))
         wait = seconds if role.busy() else None
 
 
@@ -389,7 +389,7 @@ def main(arguments: list[str]) -> None:
         _keep_out_others(root)
     keep_large_blocks_apart()
     gc.freeze()
-    answer(answers, wire.encode(wire.Answer(0, "", "", {}, os.getpid())))
+    answer(answers, worker_wire.encode(worker_wire.Answer(0, "", "", {}, os.getpid())))
     with contextlib.suppress(BrokenPipeError):
         (run_write if role == "write" else run_scan)(root, answers)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from scrubjay.base.ids import uuid_bytes
-from scrubjay.storage.btree import wire
+from scrubjay.storage.btree import worker_wire
 from scrubjay.storage.btree.lmdb_tree import TreeReader, open_databases, open_environment
 from scrubjay.storage.btree.worker import TREE, WriteRole, replica_folder
 from tests.crash import recorded
@@ -50,7 +50,7 @@ def scratch() -> Iterator[Path]:
 
 def held(role: WriteRole, root: Path, rows: Step) -> str:
     """What is wrong with the tree on disk; nothing if it holds exactly what it holds after `rows`."""
-    ask(role, root, wire.Close(0, P))  # LMDB opens a file once in a process
+    ask(role, root, worker_wire.Close(0, P))  # LMDB opens a file once in a process
     environment = open_environment(str(replica_folder(root, P) / TREE), write=False)
     databases = open_databases(environment, create=False)
     with environment.begin() as transaction:
@@ -66,11 +66,11 @@ def held(role: WriteRole, root: Path, rows: Step) -> str:
 def look(root: Path, cut: Cut, steps: list[Step]) -> str:
     """Open an image as a node does, compare it with what may be there, and go on with it. What is wrong, or ""."""
     role = WriteRole(root)
-    answer = ask(role, root, wire.Open(900, P))
+    answer = ask(role, root, worker_wire.Open(900, P))
     if answer.error == "Missing":
         if cut.acknowledged:
             return "an acknowledged tree is gone"
-        made = ask(role, root, wire.Build(901, P, None, 0, 0, b"", False))
+        made = ask(role, root, worker_wire.Build(901, P, None, 0, 0, b"", False))
         return f"cannot be made again: {made.error} {made.message}" if made.error else held(role, root, steps[0])
     if answer.error:
         return f"does not open: {answer.error} {answer.message}"
@@ -144,7 +144,7 @@ def look_at(folder: Path, steps: list[Step], cuts: Iterable[Cut], out: int, enou
 def test_no_cut_loses_what_a_tree_acknowledged(tmp_path: Path, scratch: Path) -> None:
     recording, steps = record(tmp_path)
     kinds = Counter(type(event).__name__ if not isinstance(event, recorded.Sync) else event.call for event in recording.events)
-    checkpoints = sum(isinstance(step.request, wire.Checkpoint) for step in steps)
+    checkpoints = sum(isinstance(step.request, worker_wire.Checkpoint) for step in steps)
     assert min(kinds["fdatasync"], kinds["O_DSYNC"]) >= checkpoints, kinds
     assert (kinds["fsync"], kinds["Move"]) == (8, 4), kinds
     verdicts = judged(scratch, steps, lambda: recorded.cuts(recording, seed=11))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scrubjay.base.ids import Lsn, Stamp
-from scrubjay.storage.btree import wire, worker
+from scrubjay.storage.btree import worker, worker_wire
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.btree.lmdb_tree import OPENING, TreeWriter
 from scrubjay.storage.btree.rowfile import RowFileWriter
@@ -28,7 +28,7 @@ Contents = dict[bytes, Row]
 class Step(NamedTuple):
     """request: what the worker is asked. applied, rows: what the tree holds once it has answered."""
 
-    request: wire.Request
+    request: worker_wire.Request
     applied: int
     rows: Contents
 
@@ -61,20 +61,20 @@ def checkpoint(id_: int, before: Step, changes: dict[int, bytes | None], applied
             rows.pop(key(n), None)
         else:
             rows[key(n)] = Row(key(n), Lsn(applied), Stamp(stamp), item)
-    return Step(wire.Checkpoint(id_, P, before.applied, applied, stamp, b"extra %d" % applied, listed), applied, rows)
+    return Step(worker_wire.Checkpoint(id_, P, before.applied, applied, stamp, b"extra %d" % applied, listed), applied, rows)
 
 
 def life(rows: str) -> list[Step]:
     """Creates, grows by checkpoints of one row to hundreds, shrinks, opens again, is loaded anew in place, and goes on."""
     rand = random.Random(7)
-    steps = [Step(wire.Build(1, P, None, 0, 0, b"", False), 0, {})]
+    steps = [Step(worker_wire.Build(1, P, None, 0, 0, b"", False), 0, {})]
 
     def more(changes: dict[int, bytes | None]) -> None:
         last = steps[-1]
         steps.append(checkpoint(len(steps) + 1, last, changes, last.applied + 1))
 
     def again() -> None:
-        steps.append(steps[-1]._replace(request=wire.Open(len(steps) + 1, P)))
+        steps.append(steps[-1]._replace(request=worker_wire.Open(len(steps) + 1, P)))
 
     more({5: b"one"})
     more({n: b"%d " % n * 20 for n in range(40)})
@@ -84,7 +84,7 @@ def life(rows: str) -> list[Step]:
     more(dict.fromkeys(range(0, 200, 3)))
     more({n: b"new %d " % n * rand.randrange(1, 60) for n in rand.sample(range(600), 30)})
     more({3: None, 50: b"small"})
-    build = wire.Build(len(steps) + 1, P, rows, LOADED_AT, LOADED_AT, b"loaded", True)
+    build = worker_wire.Build(len(steps) + 1, P, rows, LOADED_AT, LOADED_AT, b"loaded", True)
     steps.append(Step(build, LOADED_AT, {row.key: row for row in loaded()}))
     more({n: b"after %d " % n * 10 for n in rand.sample(range(800), 60)})
     again()
@@ -96,10 +96,10 @@ def life(rows: str) -> list[Step]:
     return steps
 
 
-def ask(role: worker.WriteRole, root: Path, request: wire.Request) -> wire.Answer:
+def ask(role: worker.WriteRole, root: Path, request: worker_wire.Request) -> worker_wire.Answer:
     """As the engine does: the marker goes when the answer is there."""
     answer = role.answer(request)
-    if isinstance(request, wire.Open):
+    if isinstance(request, worker_wire.Open):
         (worker.replica_folder(root, P) / OPENING).unlink(missing_ok=True)
     return answer
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from scrubjay.base.env import Env
-from scrubjay.base.http import Request
+from scrubjay.base.http_values import Request
 from scrubjay.storage.api.api import DynamoApi
 from scrubjay.storage.api.memory import MemoryBackend
 from tests.api_server import request_headers

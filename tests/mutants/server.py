@@ -225,7 +225,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "early-findings-wait-for-ever",
-        "server/findings.py",
+        "server/finding_sink.py",
         "        while note is not None and self._early:\n",
         "        while False:\n",
         ("tests/unit/server/test_finding_sink.py::test_what_is_found_before_anybody_keeps_it_is_kept_in_order",),

@@ -28,7 +28,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "no-more-threads-has-no-name",
-        "base/real/limits.py",
+        "base/real/open_files.py",
         'if "start new thread" not in str(error):',
         "if True:",
         (f"{_POOL}::test_other_pools_say_it_too",),

@@ -12,7 +12,7 @@ from typing import Any
 
 from scrubjay.admin import PREFIX, AdminApi
 from scrubjay.archiver.write.attach import attach
-from scrubjay.base.http import Request
+from scrubjay.base.http_values import Request
 from scrubjay.sim.checkers.registers import RegisterLedger
 from scrubjay.sim.whole.cluster import CLUSTER, WholeCluster
 from scrubjay.sim.whole.run import AGENT, CONSENSUS, STORAGE

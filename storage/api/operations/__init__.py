@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scrubjay.storage.api.operations import backups, batch, items, query, scan, tables, tags
-from scrubjay.storage.api.operations.base import Operation
+from scrubjay.storage.api.operations.operation import Operation
 
 OPERATIONS: dict[str, Operation] = {
     **tables.OPERATIONS,

@@ -9,7 +9,7 @@ from typing import Any
 from scrubjay.base.errors import Conflict, Invalid, Missing, Unsafe
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
-from scrubjay.storage.api.operations.base import Operation, check_constraints, check_not_asked, read_input
+from scrubjay.storage.api.operations.operation import Operation, check_constraints, check_not_asked, read_input
 from scrubjay.storage.api.operations.table_shapes import (
     BILLING_MODE,
     ENCRYPTION,

@@ -9,8 +9,8 @@ from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call, Trace
 from scrubjay.storage.api.capacity import consumed, read_units, stored_size, write_units
-from scrubjay.storage.api.operations.base import Operation, check_constraints, read_input
 from scrubjay.storage.api.operations.items import check_paths, encoded, shown, table_key
+from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
 from scrubjay.storage.api.parameters import Layer, check_mixing, placeholders_of, projection_of, worded
 from scrubjay.storage.api.shapes import (
     ATTRIBUTES_TO_GET,

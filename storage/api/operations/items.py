@@ -9,7 +9,7 @@ from scrubjay.base.errors import Corrupt, ScrubjayError, from_code
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call, Trace
 from scrubjay.storage.api.capacity import consumed, read_units, stored_size, write_units
-from scrubjay.storage.api.operations.base import Operation, check_constraints, read_input
+from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
 from scrubjay.storage.api.parameters import (
     Layer,
     check_mixing,

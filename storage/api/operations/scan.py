@@ -9,8 +9,8 @@ from typing import Any
 
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
-from scrubjay.storage.api.operations.base import Operation, check_constraints, read_input
 from scrubjay.storage.api.operations.items import check_paths
+from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
 from scrubjay.storage.api.operations.paged import (
     BAD_START_KEY,
     check_minimum,

@@ -9,7 +9,7 @@ from scrubjay.base.errors import Conflict, Missing
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
 from scrubjay.storage.api.describe import deleted_description, table_description, throughput_description
-from scrubjay.storage.api.operations.base import Operation, check_constraints, check_not_asked, read_input
+from scrubjay.storage.api.operations.operation import Operation, check_constraints, check_not_asked, read_input
 from scrubjay.storage.api.operations.table_shapes import CREATE, DELETE, DESCRIBE, LIST, UPDATE
 from scrubjay.storage.api.operations.tags import check_tags
 from scrubjay.storage.api.shapes import Struct

@@ -9,7 +9,7 @@ from typing import Any
 from scrubjay.base.errors import Conflict, Missing
 from scrubjay.storage.api import errors, limits
 from scrubjay.storage.api.call import Body, Call
-from scrubjay.storage.api.operations.base import Operation, check_constraints, read_input
+from scrubjay.storage.api.operations.operation import Operation, check_constraints, read_input
 from scrubjay.storage.api.operations.table_shapes import TAGS
 from scrubjay.storage.api.shapes import STRING, TABLE_NAME, ListOf, Struct
 from scrubjay.storage.catalogue import TableMeta

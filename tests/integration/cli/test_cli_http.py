@@ -17,9 +17,9 @@ import pytest
 from scrubjay import cli
 from scrubjay.admin import AdminApi
 from scrubjay.base.env import Env
-from scrubjay.base.http import Headers, Request, Response
+from scrubjay.base.http_values import Headers, Request, Response
 from scrubjay.base.real.clock import RealClock
-from scrubjay.base.real.http import HttpServer
+from scrubjay.base.real.http_server import HttpServer
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.rand import RealRand
 from scrubjay.server.ports import ProgressSink, Report

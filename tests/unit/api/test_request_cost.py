@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scrubjay.base.env import Env
-from scrubjay.base.http import Request
+from scrubjay.base.http_values import Request
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.loop import AsyncTasks
 from scrubjay.base.real.rand import RealRand

@@ -7,13 +7,13 @@ import pytest
 from scrubjay.archiver.format.closed import ClosedObject, encode_closed
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import Superseded, encode_manifest
+from scrubjay.archiver.read.archive_status import ArchivedTable, StoreFacts, archive_status, tables_in
 from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
 from scrubjay.archiver.read.names import list_all, newest_closed
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rebuild import rebuild
 from scrubjay.archiver.read.replay import Cut
 from scrubjay.archiver.read.rows import SegmentRows, row_of
-from scrubjay.archiver.read.status import ArchivedTable, StoreFacts, archive_status, tables_in
 from scrubjay.archiver.write.bases import upload_base
 from scrubjay.base.env import ListPage
 from scrubjay.base.errors import Unavailable

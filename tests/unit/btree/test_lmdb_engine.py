@@ -21,7 +21,7 @@ from scrubjay.base.errors import Corrupt, Exhausted, Exists, Internal, Missing, 
 from scrubjay.base.ids import Lsn, PartitionId, Stamp, uuid_bytes
 from scrubjay.base.oserrors import error_of_os
 from scrubjay.base.real.child import interpreter_arguments
-from scrubjay.storage.btree import lmdb_engine, wire, worker
+from scrubjay.storage.btree import lmdb_engine, worker, worker_wire
 from scrubjay.storage.btree.engine import EMPTY, Change, Tree, TreeState
 from scrubjay.storage.btree.lmdb_engine import LmdbEngine
 from scrubjay.storage.btree.lmdb_tree import TreeWriter, open_environment
@@ -471,7 +471,7 @@ def test_every_folder_a_new_tree_makes_is_synced_into_its_parent(tmp_path: Path,
     synced: list[Path] = []
     sync_folder = worker.sync_folder
     monkeypatch.setattr(worker, "sync_folder", lambda path: (synced.append(path), sync_folder(path)))
-    worker.WriteRole(tmp_path).handle(wire.Build(1, P, None, 0, 0, b"", replace=False))
+    worker.WriteRole(tmp_path).handle(worker_wire.Build(1, P, None, 0, 0, b"", replace=False))
     made = tmp_path / "replicas" / P
     assert {tmp_path, tmp_path / "replicas", made} <= set(synced)
     assert synced.index(tmp_path / "replicas") < synced.index(made), "a folder is durable before what is put into it is relied on"

@@ -12,13 +12,13 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from scrubjay.admin import AdminApi, resolve_table, restore_answer
+from scrubjay.admin_jobs import RUNNING_MAX
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Corrupt, DiskFull, Exhausted, Fenced, Invalid, Missing, ScrubjayError, Unavailable
-from scrubjay.base.http import Request
+from scrubjay.base.http_values import Request
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.rand import RealRand
-from scrubjay.jobs import RUNNING_MAX
 from scrubjay.output import VerbFailure
 from scrubjay.pitr.job import error_json
 from scrubjay.pitr.target import RestoreTarget

@@ -10,7 +10,7 @@ import pytest
 from scrubjay.archiver.format.segment import RAW_BYTES_MAX
 from scrubjay.base.errors import Invalid
 from scrubjay.config import SEGMENT_BYTES_MAX, AuthKey, fields, load
-from scrubjay.reference import config_page
+from scrubjay.reference_pages import config_page
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.log.record import RECORD_SIZE_MAX
 
@@ -128,7 +128,7 @@ def test_what_a_file_has_wrong_is_said(tmp_path: Path, raw: bytes, said: str, ne
 
 def test_every_key_has_a_meaning_and_the_page_is_current() -> None:
     assert all(entry.key.doc for entry in fields().values())
-    assert (DOCS / "CONFIG.md").read_text(encoding="utf-8") == config_page(), "run: python -m scrubjay.reference docs"
+    assert (DOCS / "CONFIG.md").read_text(encoding="utf-8") == config_page(), "run: python -m scrubjay.reference_pages docs"
 
 
 def test_archive_defaults_below_the_data_folder(tmp_path: Path) -> None:

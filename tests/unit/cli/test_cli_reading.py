@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from scrubjay import cli, text
-from scrubjay.base.real import log
+from scrubjay.base.real import log_lines
 from scrubjay.output import error_lines
 from scrubjay.parser import build
 from scrubjay.progress import LineProgress, amount, shown_progress, told
@@ -361,7 +361,7 @@ def test_help_in_a_terminal_fits() -> None:
 
 
 def test_log_lines_are_for_people_on_a_terminal_and_json_elsewhere() -> None:
-    program = "from scrubjay.base.real import log; import structlog; log.setup('INFO'); structlog.get_logger(part='serve').warning('state', node='n1')"
+    program = "from scrubjay.base.real import log_lines; import structlog; log_lines.setup('INFO'); structlog.get_logger(part='serve').warning('state', node='n1')"
     code, shown = in_terminal([sys.executable, "-c", program])
     assert code == 0
     plain = COLOUR.sub("", shown)
@@ -376,6 +376,6 @@ def test_log_lines_are_for_people_on_a_terminal_and_json_elsewhere() -> None:
 def test_a_closed_stream_is_no_terminal() -> None:
     stream = io.StringIO()
     stream.close()
-    log.setup("info", stream)
-    log.setup("info", io.StringIO())
+    log_lines.setup("info", stream)
+    log_lines.setup("info", io.StringIO())
     assert not text.has_colour(stream)

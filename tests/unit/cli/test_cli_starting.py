@@ -16,7 +16,7 @@ import pytest
 
 from scrubjay import cli
 from scrubjay.base.errors import DiskFull, Invalid, ScrubjayError, Unavailable, Unsafe
-from scrubjay.base.real import log, platform
+from scrubjay.base.real import log_lines, platform
 from scrubjay.client import AdminClient, split_endpoint
 from scrubjay.config import is_service_link, load
 from scrubjay.output import VerbFailure, failure_of_machine
@@ -225,7 +225,7 @@ def test_serve_asks_before_it_touches_the_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("level", ["trace", "3", "warn ing"])
 def test_a_log_level_that_is_none_is_wrong_usage(level: str) -> None:
     with pytest.raises(Invalid) as caught:
-        log.setup(level, io.StringIO())
+        log_lines.setup(level, io.StringIO())
     assert caught.value.fields["next"] == "one of debug, info, warning, error"
 
 

@@ -16,7 +16,7 @@ from scrubjay import cli
 from scrubjay.base.errors import Corrupt, Unsafe
 from scrubjay.output import EXIT_MEANING, VerbFailure, answer, failure_of, merge_exits
 from scrubjay.parser import build
-from scrubjay.reference import cli_page
+from scrubjay.reference_pages import cli_page
 from scrubjay.verb import Verb
 from scrubjay.verbs import VERBS
 
@@ -130,7 +130,7 @@ def test_verbs_not_built_yet_are_absent_from_help() -> None:
 
 
 def test_the_page_of_the_command_line_is_current() -> None:
-    assert (ROOT / "docs" / "CLI.md").read_text(encoding="utf-8") == cli_page(), "run: python -m scrubjay.reference docs"
+    assert (ROOT / "docs" / "CLI.md").read_text(encoding="utf-8") == cli_page(), "run: python -m scrubjay.reference_pages docs"
 
 
 @pytest.mark.parametrize(("codes", "merged"), [([], 0), ([0, 0], 0), ([0, 3], 3), ([3, 1, 0], 1), ([1, 3, 2], 2)])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from scrubjay.base.real import log, loop
+from scrubjay.base.real import log_lines, loop
 from scrubjay.base.real.loop import AsyncTasks, run
 
 
@@ -20,7 +20,7 @@ from scrubjay.base.real.loop import AsyncTasks, run
 def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """What was logged so far."""
     stream = io.StringIO()
-    log.setup(stream=stream)
+    log_lines.setup(stream=stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     structlog.reset_defaults()
 
@@ -206,7 +206,7 @@ def test_log_lines_survive_odd_values(lines: Callable[[], list[dict[str, Any]]])
 
 def test_log_to_a_closed_stream_is_silent() -> None:
     stream = io.StringIO()
-    log.setup(stream=stream)
+    log_lines.setup(stream=stream)
     stream.close()
     structlog.get_logger().error("nobody listens")
     structlog.reset_defaults()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scrubjay.server.findings import FindingSink, Note
+from scrubjay.server.finding_sink import FindingSink, Note
 from scrubjay.storage.control.findings import KEPT_MAX
 from scrubjay.storage.service_port import Finding
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.read.archive_status import StoreFacts, archive_status
 from scrubjay.archiver.read.index import ArchiveIndex
-from scrubjay.archiver.read.status import StoreFacts, archive_status
 from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.claiming import ClaimOptions
 from scrubjay.base.errors import Unavailable

@@ -1,4 +1,4 @@
-"""HTTP requests and responses as values, shared by the server in `base.real.http` and what it serves."""
+"""HTTP requests and responses as values, shared by the server in `base.real.http_server` and what it serves."""
 
 from __future__ import annotations
 

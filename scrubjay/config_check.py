@@ -16,11 +16,11 @@ from scrubjay.archiver.read.names import clusters
 from scrubjay.archiver.write.probe import probe
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import Invalid, ScrubjayError, Unsafe
+from scrubjay.base.real.addresses import try_listening
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
-from scrubjay.base.real.limits import raise_descriptors, share_out
 from scrubjay.base.real.loop import AsyncTasks, run
-from scrubjay.base.real.ports import try_listening
+from scrubjay.base.real.open_files import raise_descriptors, share_out
 from scrubjay.base.real.rand import RealRand
 from scrubjay.base.real.s3 import S3Store
 from scrubjay.base.real.stores import open_store

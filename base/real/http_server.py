@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from scrubjay.base.http import Application, Handler, Headers, HttpLimits, Request, Respond
+from scrubjay.base.http_values import Application, Handler, Headers, HttpLimits, Request, Respond
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
