@@ -206,9 +206,11 @@ class Seal:
     SCHEMA: ClassVar[int] = 4
     RESTORE: ClassVar[int] = 5
     DROP: ClassVar[int] = 6
+    REASONS: ClassVar[range] = range(7)
 
 
 SEAL_PAYLOAD = struct.Struct("<QQHHI16s")
+SEAL_TAG_BYTES = 16
 
 
 def encode_seal(seal: Seal) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scrubjay.base.env import Timer
-from scrubjay.base.errors import Corrupt, Exists, Missing, ScrubjayError, Unavailable
+from scrubjay.base.errors import Corrupt, Exists, Invalid, Missing, ScrubjayError, Unavailable
 from scrubjay.base.ids import Ballot, Lsn, Member, PartitionId, Stamp
 from scrubjay.storage.btree.engine import EMPTY, Tree
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
@@ -54,7 +54,8 @@ class Hosting:
         return partition in self._logs or partition in self.members
 
     def host(self, table: TableMeta, info: PartitionInfo, *, awaits_base: bool = False) -> LogReplica | None:
-        """Run the replica of `info` on this node, made anew or as it was; None if it is gone for good. awaits_base: do nothing until a base is loaded."""
+        """Run the replica of `info` on this node, made anew or as it was; None if it is gone for good. awaits_base: do nothing until a base is loaded.
+        Raises Invalid if the node is none of its members."""
         node = self._node
         present = self.members.get(info.partition_id)
         if present is not None:
@@ -63,7 +64,9 @@ class Hosting:
         log = self._logs.get(info.partition_id)
         if log is None and table.status == "DROPPED":
             return None
-        member = next(member for member in info.members if member[0] == node.number)
+        member = next((member for member in info.members if member[0] == node.number), None)
+        if member is None:
+            raise Invalid("this node is no member of the partition", partition=info.partition_id, node=node.name)
         if node.number in info.logs:
             return self._host_log(LogReplica(node, table, info, member=Member(*member)), log)
         replica = Replica(node, table, info, member=Member(*member))

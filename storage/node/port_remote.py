@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from scrubjay.base.env import Tasks
 from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
@@ -15,6 +15,8 @@ from scrubjay.storage.node import port
 from scrubjay.storage.node.port import ASK_WAIT_S, DATA_WAIT_S, Done, NodeStatus, ReplicaFacts, Request, error_of, failure_of, node_down
 from scrubjay.storage.node.port_codec import decode_said, encode_request
 from scrubjay.storage.node.port_local import Once
+
+A = TypeVar("A")
 
 
 class RemoteNode:
@@ -45,16 +47,16 @@ class RemoteNode:
         except ScrubjayError as error:
             done(error)
         else:
-            self.ask(request, done, timeout_s=DATA_WAIT_S)
+            self.ask(request, _only(WriteAnswer, done), timeout_s=DATA_WAIT_S)
 
     def read(self, partition: PartitionId, key: bytes, *, consistent: bool, min_lsn: Lsn, done: Done[ReadAnswer]) -> None:
-        self.ask(port.Read(partition, key, consistent, min_lsn), done, timeout_s=DATA_WAIT_S)
+        self.ask(port.Read(partition, key, consistent, min_lsn), _only(ReadAnswer, done), timeout_s=DATA_WAIT_S)
 
     def read_range(self, partition: PartitionId, request: RangeRead, *, min_lsn: Lsn, done: Done[RangeAnswer]) -> None:
         sent = port.Range(
             partition, request.start, request.end, request.limit, request.max_bytes, request.reverse, request.consistent, min_lsn
         )
-        self.ask(sent, done, timeout_s=DATA_WAIT_S)
+        self.ask(sent, _only(RangeAnswer, done), timeout_s=DATA_WAIT_S)
 
     def ask(self, request: Request, done: Done[Any], *, timeout_s: float = ASK_WAIT_S) -> None:
         self._last += 1
@@ -103,8 +105,23 @@ class RemoteNode:
         data = self._look(encode_request(0, 0, request))
         if data is None:
             return None
-        said = decode_said(data).answer
+        try:
+            said = decode_said(data).answer
+        except Corrupt:
+            return None  # who cannot be understood cannot be reached
         return None if isinstance(said, Failure) else said
+
+
+def _only(expect: type[A], done: Done[A]) -> Done[A]:
+    """What answers a data request is an `expect`, or an error: anything else says nothing about what became of it."""
+
+    def answered(answer: Any) -> None:
+        if isinstance(answer, expect | ScrubjayError):
+            done(answer)
+        else:
+            done(Unavailable("a node answered something else", answer=type(answer).__name__, unknown=True))
+
+    return answered
 
 
 def _opened(answer: port.Answer | Failure) -> Any:

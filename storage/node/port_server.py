@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from scrubjay.base.env import Clock
-from scrubjay.base.errors import Corrupt, Internal, ScrubjayError
+from scrubjay.base.errors import Corrupt, Internal, Invalid, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.storage.catalogue import FinalSeal
 from scrubjay.storage.commands.codec import decode_command, encode_answer
 from scrubjay.storage.commands.values import RangeRead
-from scrubjay.storage.log.record import Record, decode_seal
+from scrubjay.storage.log.record import SEAL_TAG_BYTES, Record, Seal, decode_seal
 from scrubjay.storage.node import port
 from scrubjay.storage.node.node import Node
 from scrubjay.storage.node.port_codec import decode_request, encode_said
@@ -55,12 +55,15 @@ class NodeServer:
         asked = decode_request(data)
         until = clock.boot_us() + asked.left_us
 
-        def answered(answer: Any) -> None:
+        def said(answer: Callable[[], Any]) -> None:
             if clock.boot_us() <= until:
-                reply(encode_said(asked.id, answer))
+                reply(_said(asked.id, answer))
+
+        def answered(answer: Any) -> None:
+            said(lambda: answer)
 
         def data_answered(answer: Any) -> None:
-            answered(port.Answered(encode_answer(answer)))
+            said(lambda: port.Answered(encode_answer(answer)))
 
         request, requests = asked.request, self.node.requests
         if isinstance(request, port.Write):
@@ -163,6 +166,8 @@ class NodeServer:
     # ------------------------------------------------------------------ doing
 
     def _seal(self, request: port.ProposeSeal, done: Answered) -> None:
+        if request.reason not in Seal.REASONS or len(request.tag) != SEAL_TAG_BYTES:
+            raise Invalid("no such seal", reason=request.reason, tag=request.tag.hex())
         replica = self.node.requests.replica(request.partition)
         if isinstance(replica, ScrubjayError):
             done(replica)
@@ -191,6 +196,14 @@ class NodeServer:
 
     def _hand_over(self, request: port.HandOver, done: Answered) -> None:
         self.node.departure.hand_over(lambda: done(port.Fine()), leaving=frozenset(request.leaving))
+
+
+def _said(id_: int, answer: Callable[[], Any]) -> bytes:
+    """The frame of an answer. One that fits into none is an answer too: what was asked for has been done, and the node that did it goes on."""
+    try:
+        return encode_said(id_, answer())
+    except Invalid as error:
+        return encode_said(id_, Unavailable("the answer does not fit into a message", cause=str(error), unknown=True))
 
 
 def _chain_at_archived(replica: LogReplica) -> bytes:

@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
-from scrubjay.base.errors import Unavailable
-from scrubjay.base.ids import PartitionId
+from scrubjay.base.errors import Invalid, Unavailable
+from scrubjay.base.ids import Member, PartitionId
 from scrubjay.sim.whole.door import Wire
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.commands import codec
+from scrubjay.storage.commands.values import RangeRead
 from scrubjay.storage.log.record import Seal
-from scrubjay.storage.node import port
+from scrubjay.storage.node import port, port_codec
 from scrubjay.storage.node.port import NodePort, asked
 from scrubjay.storage.node.port_codec import decode_request, decode_said, encode_request
 from scrubjay.storage.node.port_remote import RemoteNode
 from scrubjay.storage.node.port_server import NodeServer
 from tests.unit.control.house import House
+
+STRANGE = PartitionId("00000000-0000-4000-8000-00000000aaaa")
 
 
 class Losing(Wire):
@@ -59,7 +64,7 @@ def losing() -> tuple[House, Losing]:
 def a_table(house: House) -> tuple[TableMeta, PartitionInfo]:
     """One that the catalogue does not know: nobody but the test tells nodes of it."""
     like = house.create("orders")
-    info = PartitionInfo(PartitionId("00000000-0000-4000-8000-00000000aaaa"), "0" * 32, "", like.partitions[0].members)
+    info = PartitionInfo(STRANGE, "0" * 32, "", like.partitions[0].members)
     return msgspec.structs.replace(like, partitions=(info,), version=5), info
 
 
@@ -173,3 +178,44 @@ def test_an_answer_of_another_kind_is_an_error_of_ours() -> None:
 
     house.run(ask())
     assert found == ["Internal"]
+
+
+def test_an_answer_that_fits_into_no_message_is_told_as_unknown_and_the_node_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks says how much it wants: nothing that is asked may stop a node."""
+    house, _ = losing()
+    table = house.create("orders")
+    for key in range(50):
+        house.put(table, key, key)
+    monkeypatch.setattr(codec, "ANSWER_BYTES_MAX", 1_000)
+    monkeypatch.setattr(port_codec, "MESSAGE_BYTES_MAX", 300)
+    request = RangeRead(b"", None, 10_000, 1 << 30, reverse=False, consistent=True)
+    (info,) = table.partitions
+    read, told = house.env.tasks.future(), house.env.tasks.future()
+    house.cluster.store.read_range(table, info, request, read.set_result)
+    first(house).ask(port.AskFacts(None), told.set_result)
+    for answer in (house.run(read), house.run(told)):
+        assert isinstance(answer, Unavailable)
+        assert answer.fields["unknown"] is True
+    assert not house.cluster.broken
+    assert all(node.running for node in house.cluster.nodes())
+
+
+def test_what_no_router_would_ask_is_refused_by_name_and_the_node_goes_on() -> None:
+    house, _ = losing()
+    table = house.create("orders")
+    (info,) = table.partitions
+    elsewhere = msgspec.structs.replace(info, partition_id=STRANGE, members=(Member(7, 1),))
+    leader = house.cluster.parts.fleet.leader(info.partition_id)
+    assert leader is not None
+    node = house.cluster.parts.fleet.ports[leader.node]
+    for request in (
+        port.Host(table, elsewhere),
+        port.ProposeSeal(info.partition_id, 99_999, bytes(16)),
+        port.ProposeSeal(info.partition_id, Seal.AGE, b"short"),
+    ):
+        heard = house.env.tasks.future()
+        node.ask(request, heard.set_result)
+        assert isinstance(house.run(heard), Invalid), request
+    house.put(table, 1, 1)
+    assert not house.cluster.broken
+    assert all(not one.hosting.known(STRANGE) for one in house.cluster.nodes())

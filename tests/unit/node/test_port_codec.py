@@ -14,7 +14,7 @@ from scrubjay.base.errors import Corrupt, Invalid, NotLeader, Unavailable
 from scrubjay.base.ids import Lsn, Member, NodeName, PartitionId, Stamp, TableId
 from scrubjay.storage.catalogue import FinalSeal, KeyAttribute, KeySchema, PartitionInfo, TableMeta
 from scrubjay.storage.commands.codec import encode_answer, encode_command
-from scrubjay.storage.commands.values import Failure, RangeRead, ReadAnswer, SwapCommand
+from scrubjay.storage.commands.values import Failure, RangeAnswer, RangeRead, ReadAnswer, SwapCommand
 from scrubjay.storage.node import errand_messages as errands
 from scrubjay.storage.node import port, port_codec
 from scrubjay.storage.node.port import Answer, NodePort, Request
@@ -287,6 +287,24 @@ def test_an_answer_that_came_twice_is_heard_once() -> None:
         wire.remote.heard(encode_said(wire.sent[0].id, port.Fine()))
     wire.tasks.all_due()
     assert wire.heard == [port.Fine()]
+
+
+def test_an_answer_of_another_kind_to_a_data_request_leaves_the_outcome_unknown() -> None:
+    """Never to be taken for an answer: a write would count as done."""
+    wire = Wire()
+    wire.node.write(P, SwapCommand(b"k", b"i", None, b"n"), wire.heard.append)
+    wire.node.read(P, b"k", consistent=True, min_lsn=Lsn(0), done=wire.heard.append)
+    wire.remote.heard(encode_said(wire.sent[0].id, port.Fine()))
+    wire.remote.heard(encode_said(wire.sent[1].id, port.Answered(encode_answer(RangeAnswer([], more=False, partition=P, lsn=1)))))
+    assert [type(one) for one in wire.heard] == [Unavailable, Unavailable]
+    assert all(one.fields["unknown"] is True for one in wire.heard)
+
+
+def test_a_node_that_tells_what_cannot_be_read_counts_as_out_of_reach() -> None:
+    tasks: Any = Later()
+    node = RemoteNode(NodeName("n1"), 1, tasks=tasks, send=lambda data: True, look=lambda data: b"\x01\x00")
+    assert (node.facts(P), node.all_facts(), node.applied(P)) == (None, (), 0)
+    assert node.status().failed is not None
 
 
 def test_a_node_that_cannot_be_reached_is_told_at_once_and_nothing_was_asked_of_it() -> None:
