@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from scrubjay.base.checksum import crc32c_masked
 from scrubjay.base.env import Disk, Env
@@ -58,11 +58,11 @@ class Asking:
         """Have a node do what takes long; its outcome. noted: told what the errand has to say on its way. Raises what it fails with; Unavailable if the node
         knows nothing of it any more, or it is not over in time (it goes on then)."""
         id_ = self._env.rand.uuid()
-        await self.ask(node, messages.Begin(id_, errand), Fine)
         end_us = self._env.clock.boot_us() + int((self.limit_s if limit_s is None else limit_s) * 1e6)
+        await self._again(node, messages.Begin(id_, errand), Fine, end_us)
         note = ""
         while True:
-            said = await self._look(node, messages.Look(id_, note), end_us)
+            said = await self._again(node, messages.Look(id_, note), object, end_us)
             if isinstance(said, messages.Running) and said.note != note:
                 note = said.note
                 noted(note)
@@ -71,11 +71,11 @@ class Asking:
             if self._env.clock.boot_us() >= end_us:
                 raise Unavailable("the node did not finish in time", node=node, errand=type(errand).__name__)
 
-    async def _look(self, node: NodeName, look: messages.Look, end_us: int) -> Any:
-        """An answer that is lost loses nothing: the same question gets the same answer."""
+    async def _again(self, node: NodeName, request: messages.Begin | messages.Look, expect: type[A], end_us: int) -> A:
+        """An answer that is lost loses nothing: the same question gets the same answer, and what was begun is not begun twice."""
         while True:
             try:
-                return await self.ask(node, look, object)
+                return await self.ask(node, request, expect)
             except Unavailable as error:
                 if not error.fields.get("unknown") or self._env.clock.boot_us() >= end_us:
                     raise

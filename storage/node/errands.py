@@ -69,8 +69,13 @@ class Errands:
         except Exception as error:  # noqa: BLE001  a bug of ours: the node stops, as for one anywhere else
             self._broken(error)
             errand.ended = Ended(None, Failure("Internal", "the node broke a rule of its own", {"cause": repr(error)}))
-        self._env.tasks.call_later(KEPT_S, lambda: self._known.pop(id_, None))
+        self._env.tasks.call_later(KEPT_S, lambda: self._forget(id_, errand))
         errand.wake()
+
+    def _forget(self, id_: str, errand: _Errand) -> None:
+        """Unless another was begun under its id, once this one had made room."""
+        if self._known.get(id_) is errand:
+            del self._known[id_]
 
     def _forget_ended(self) -> None:
         """Make room: the outcome that was known first goes."""

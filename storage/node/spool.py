@@ -43,7 +43,8 @@ class Spool:
     def __init__(self, env: Env, disk: Disk, *, room_bytes: int = ROOM_LEFT_BYTES) -> None:
         self._env, self._disk, self._room_bytes = env, disk, room_bytes
         self._files: dict[int, _Incoming] = {}
-        self._last = 0
+        self._last = env.clock.wall_us()
+        """The number of the file that came last. Each life of the node counts from elsewhere: what is still said of a file of an earlier one meets no other file."""
         self._left: set[str] = {FOLDER}
         """What is to be removed, and could not be yet: tried again before anything comes in."""
         self.trouble: ScrubjayError | None = None

@@ -519,6 +519,27 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/control/test_errands_cut_off.py::test_rows_of_a_pinned_copy_come_page_by_page",),
     ),
     Mutant(
+        "spool-counts-from-one-in-each-life",
+        "storage/node/spool.py",
+        "self._last = env.clock.wall_us()",
+        "self._last = 0",
+        ("tests/unit/node/test_spool.py::test_what_is_said_of_a_file_of_an_earlier_life_meets_no_other_file",),
+    ),
+    Mutant(
+        "old-errand-forgets-the-new-one",
+        "storage/node/errands.py",
+        "        if self._known.get(id_) is errand:\n            del self._known[id_]\n",
+        "        self._known.pop(id_, None)\n",
+        ("tests/unit/node/test_errands.py::test_an_errand_begun_anew_under_an_id_that_made_room_is_not_forgotten_with_the_old_one",),
+    ),
+    Mutant(
+        "lost-begin-loses-the-errand",
+        "storage/control/asking.py",
+        "await self._again(node, messages.Begin(id_, errand), Fine, end_us)",
+        "await self.ask(node, messages.Begin(id_, errand), Fine)",
+        ("tests/unit/control/test_errands_cut_off.py::test_that_an_errand_was_begun_may_be_lost_and_it_is_begun_once",),
+    ),
+    Mutant(
         "errand-begun-twice",
         "storage/node/errands.py",
         "        if id_ in self._known:\n            return\n",

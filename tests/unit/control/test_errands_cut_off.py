@@ -167,6 +167,21 @@ def test_answers_about_an_errand_may_be_lost() -> None:
     assert copy(house, partition).state == "ok"
 
 
+def test_that_an_errand_was_begun_may_be_lost_and_it_is_begun_once() -> None:
+    house = House()
+    _, partition, reference = begin(house)
+    begun: list[messages.Begin] = []
+
+    def lose(request: messages.Begin, done: Any, go_on: Any) -> None:
+        begun.append(request)
+        go_on(request, done if len(begun) > 1 else lambda _: done(Unavailable("no answer in time", unknown=True)))
+
+    intercept(house, messages.Begin, lose)
+    assert house.run(outcome(heal(house, partition, reference))) == f"nodes/{VICTIM}/quarantine/{partition}-1"
+    assert [one.id for one in begun] == [begun[0].id] * 2
+    assert copy(house, partition).state == "ok"
+
+
 def test_where_the_old_tree_lies_is_noted_though_the_heal_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     house = House()
     table, partition, reference = begin(house)

@@ -110,3 +110,18 @@ def test_no_more_than_so_many_at_once_and_what_has_ended_makes_room(place: Place
     with pytest.raises(Unavailable):
         place.errands.begin("too many", place.work)
     assert isinstance(place.run(place.errands.look("over", "")), Unavailable)
+
+
+def test_an_errand_begun_anew_under_an_id_that_made_room_is_not_forgotten_with_the_old_one(place: Place) -> None:
+    place.gate.set_result(None)
+    place.errands.begin("a", place.work)
+    place.pass_time(1)
+    place.gate = place.env.tasks.future()
+    for number in range(ERRANDS_MAX):
+        place.errands.begin(str(number), place.work)
+    place.gate.set_result(None)
+    place.pass_time(1)
+    place.gate = place.env.tasks.future()
+    place.errands.begin("a", place.work)
+    place.pass_time(KEPT_S - 1)
+    assert place.run(place.errands.look("a", "")) == Running("half way")

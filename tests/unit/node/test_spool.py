@@ -96,12 +96,11 @@ def test_a_start_removes_what_an_earlier_life_left(place: Place) -> None:
 
 
 def test_only_so_many_and_only_where_there_is_room(place: Place) -> None:
-    for _ in range(FILES_MAX):
-        place.spool.receive(8)
+    files = [place.spool.receive(8) for _ in range(FILES_MAX)]
     with pytest.raises(Unavailable) as refused:
         place.spool.receive(8)
     assert refused.value.fields["files"] == FILES_MAX
-    place.spool.discard(1)
+    place.spool.discard(files[0])
     place.host.disk.capacity = ROOM_LEFT_BYTES + 7
     with pytest.raises(DiskFull):
         place.spool.receive(8)
@@ -115,3 +114,16 @@ def test_a_disk_that_fills_while_a_file_comes_leaves_nothing_of_it(place: Place)
     place.host.disk.capacity = 4
     assert isinstance(place.send(file, 4, b"4567"), DiskFull)
     assert (len(place.spool), place.host.disk.listdir(FOLDER)) == (0, [])
+
+
+def test_what_is_said_of_a_file_of_an_earlier_life_meets_no_other_file(place: Place) -> None:
+    """Whoever brings a file when the node dies goes on with its next chunk, or gives the file up: another one's must not be filled, or go."""
+    before = place.spool.receive(10)
+    place.pass_time(0.1)
+    place.host.crash(power=False)
+    place.host.start()
+    now = place.spool.receive(10)
+    assert isinstance(place.send(before, 0, b"strange"), Missing)
+    place.spool.discard(before)
+    assert place.send(now, 0, b"0123456789") == 10
+    assert place.spool.take(now)
