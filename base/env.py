@@ -72,6 +72,11 @@ class Task(Protocol[T_co]):
 class Tasks(Protocol):
     """Who runs what when. One thread: nothing here needs a lock."""
 
+    @property
+    def Cancelled(self) -> type[BaseException]:  # noqa: N802  a class
+        """What is raised in a coroutine whose task is cancelled."""
+        ...
+
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Run after the present turn."""
         ...

@@ -87,7 +87,7 @@ class Restore:
         job.state, job.error, job.finished_us = RUNNING, None, None
         began = self._env.clock.boot_us()
         try:
-            await self._create()
+            await self._steadily(self._create)
             job.phase = CONFIRM if self._is_published() else PLAN
             await self._phase(PLAN, READ, self._plan)
             await self._phase(READ, LOAD, self._read)

@@ -118,8 +118,10 @@ class RestoreService:
         await note(self._port, job.key, job.as_notes())
         try:
             await self._port.create_restoring(job.target_meta)
-        except ScrubjayError:
-            if not any(table.table_id == job.target_id for table in self._port.tables()):
+        except ScrubjayError as error:
+            if error.fields.get("unknown"):
+                self._spawn(job, self._book.source_of(job))  # the target may be there, and takes its name: it is seen through
+            elif not any(table.table_id == job.target_id for table in self._port.tables()):
                 await note(self._port, job.key, None)
             raise
         self._spawn(job, self._book.source_of(job))

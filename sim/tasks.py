@@ -154,6 +154,8 @@ class SimTasks:
         self._clock = clock
         self.name = name
         self.failures: list[tuple[str, BaseException]] = []
+        self._unstarted: dict[SimTask[Any], None] = {}
+        self._over = False
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         self._world.after(0, lambda: self._life.run(callback))
@@ -167,8 +169,22 @@ class SimTasks:
 
     def spawn(self, coro: Coroutine[Any, Any, T], *, name: str) -> Task[T]:
         task = SimTask(self, coro, name)
-        self.call_soon(task._step)
+        if self._over or not self._life.alive:
+            coro.close()  # what a dead life leaves behind may still want to clean up: nothing of it runs
+        else:
+            self._unstarted[task] = None
+            self.call_soon(partial(self._start, task))
         return task
+
+    def _start(self, task: SimTask[Any]) -> None:
+        self._unstarted.pop(task, None)
+        task._step()
+
+    def __del__(self) -> None:
+        """The world ended between a spawn and the first step: nobody forgot to await, so nobody is to be told."""
+        self._over = True
+        for task in self._unstarted:
+            task._coro.close()
 
     def sleep(self, seconds: float) -> Awaitable[None]:
         future: SimFuture[None] = SimFuture(self.call_soon)

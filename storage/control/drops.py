@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from scrubjay.base.env import Env
-from scrubjay.base.errors import Conflict, Missing, Unavailable
+from scrubjay.base.errors import Missing, Unavailable
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import PartitionId, Stamp, TableId
 from scrubjay.storage.catalogue import FinalSeal, TableMeta
@@ -32,9 +32,13 @@ class Drops:
 
     def __init__(self, env: Env, *, fleet: Fleet, metadata: Metadata, stopping: Callable[[], bool]) -> None:
         self._env, self._fleet, self._metadata, self._stopping = env, fleet, metadata, stopping
+        self._begun: set[TableId] = set()
 
     def begin(self, table: TableMeta) -> None:
         """A table is DELETING: drop it, or go on."""
+        if table.table_id in self._begun:
+            return
+        self._begun.add(table.table_id)
         self._env.tasks.spawn(self._drop(table.table_id), name=f"drop {table.name}")
 
     def resume(self, table: TableMeta) -> None:
@@ -58,7 +62,7 @@ class Drops:
                     await self._env.tasks.sleep(_TRIES_S)
             finals.append(final)
         dropped_at = max(self._env.clock.wall_us(), *(stamp_micros(Stamp(final.stamp)) for final in finals))
-        table = await self._put_steadily(table_id, status="DROPPED", dropped_at=dropped_at, finals=tuple(finals))
+        table = await self._note(table_id, status="DROPPED", dropped_at=dropped_at, finals=tuple(finals))
         if table is not None:
             await self._drain(table)
 
@@ -67,14 +71,9 @@ class Drops:
         leader = self._fleet.leader(partition)
         return None if leader is None else leader.final
 
-    async def _put_steadily(self, table_id: TableId, **change: Any) -> TableMeta | None:
-        """Change a table of our own; tried again while the metadata group has no leader. None once the store stops."""
-        while not self._stopping():
-            try:
-                return await self._metadata.put_table(msgspec.structs.replace(self._metadata.tables[table_id], **change))
-            except (Unavailable, Conflict):
-                await self._env.tasks.sleep(_TRIES_S)
-        return None
+    async def _note(self, table_id: TableId, **change: Any) -> TableMeta | None:
+        """Change a table of our own. None once the store stops."""
+        return await self._metadata.change(table_id, lambda known: msgspec.structs.replace(known, **change), until=self._stopping)
 
     async def _resume_drain(self, table: TableMeta) -> None:
         if await self._fleet.host(table, only_known=True):
@@ -87,7 +86,7 @@ class Drops:
                 if self._stopping():
                     return
                 await self._env.tasks.sleep(_POLL_S)
-        gone = await self._put_steadily(table.table_id, archived_at=self._env.clock.wall_us())
+        gone = await self._note(table.table_id, archived_at=self._env.clock.wall_us())
         if gone is not None:
             await self._forget(gone)
 

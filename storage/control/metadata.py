@@ -2,6 +2,10 @@
 
 Item: k (S) = "table/<table id>", "job/<key>" or "writer", v (S) = JSON. Every write is a compare-and-set on the whole old item, so a second writer loses
 instead of overwriting. The map in memory is what the last read or write of this process saw.
+
+A write whose answer never came, or for which nobody waited to the end, may have happened: what is remembered of its item may be behind the log. Such a write
+is made again, by itself, until it is known what stands there (a compare-and-set that finds its own value has happened), and no other write of that item, and
+no new name, goes before that.
 """
 
 from __future__ import annotations
@@ -13,8 +17,9 @@ from typing import Any
 
 import msgspec
 
-from scrubjay.base.env import Env
-from scrubjay.base.errors import Conflict, Corrupt, Unavailable
+from scrubjay.base.env import Env, Task
+from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
+from scrubjay.base.gate import Gate
 from scrubjay.base.ids import Member, PartitionId, TableId
 from scrubjay.base.together import settle
 from scrubjay.storage.catalogue import METADATA_TABLE, KeyAttribute, KeySchema, PartitionInfo, TableMeta, WriterNotes
@@ -26,6 +31,8 @@ from scrubjay.storage.items.keys import storage_key
 SCHEMA = KeySchema(KeyAttribute("k", "S"))
 _PAGE_BYTES = 1 << 20
 _TRIES = 5
+_AGAIN_S, _AGAIN_MAX_S = 0.2, 5.0
+"""Between two tries at what has to be written in the end."""
 _WRITER = "writer"
 
 
@@ -53,7 +60,8 @@ def metadata_write(name: str, *, expect: bytes | None, value: str | None) -> Swa
 
 
 class Metadata:
-    """tables: by id, dropped ones too. `on_change` is called with each table written or read anew."""
+    """tables: by id, dropped ones too. `on_change` is called with each table written or read anew; `on_learned` with each table of which it became known late
+    what stands in the log, and whoever wrote it has given up."""
 
     def __init__(self, env: Env, router: Router, system: TableMeta) -> None:
         self._env, self._router, self.system = env, router, system
@@ -64,6 +72,11 @@ class Metadata:
         self._by_name: dict[str, TableMeta] = {}
         self._places: dict[PartitionId, TableId] = {}
         self.on_change: list[Callable[[TableMeta], None]] = []
+        self.on_learned: list[Callable[[TableMeta], None]] = []
+        self._unsure: dict[str, SwapCommand] = {}
+        """Writes whose outcome is not known, by item."""
+        self._finding_out = Gate(env.tasks)
+        self._finder: Task[None] | None = None
 
     def by_name(self, name: str) -> TableMeta | None:
         """The table that owns the name now (dropped tables own none)."""
@@ -83,6 +96,7 @@ class Metadata:
         info = self.system.partitions[0]
         start = b""
         self._raw.clear()
+        self._unsure.clear()
         while True:
             future = self._env.tasks.future()
             self._router.read_range(
@@ -116,8 +130,28 @@ class Metadata:
             if not page.more:
                 return tables
 
+    async def change(
+        self, table_id: TableId, of: Callable[[TableMeta], TableMeta | None], *, until: Callable[[], bool]
+    ) -> TableMeta | None:
+        """Change a table that is our own to change, from whatever stands there at the time; tried again while the metadata group has no leader.
+
+        of: the changed table, None if there is nothing to change (any more). None: that, or `until` came true first.
+        """
+        pause_s = _AGAIN_S
+        while not until():
+            table = self.tables.get(table_id)
+            changed = None if table is None else of(table)
+            if changed is None:
+                return None
+            try:
+                return await self.put_table(changed)
+            except (Unavailable, Conflict):
+                await self._env.tasks.sleep(pause_s)
+                pause_s = min(pause_s * 2, _AGAIN_MAX_S)
+        return None
+
     async def put_table(self, table: TableMeta) -> TableMeta:
-        """Write a table (version one above the last). Raises Conflict if someone else wrote it meanwhile."""
+        """Write a table (version one above the last). Raises Conflict if someone else wrote it meanwhile, Unavailable (`unknown`: it may have been written)."""
         before = self.tables.get(table.table_id)
         table = msgspec.structs.replace(table, version=(before.version if before is not None else 0) + 1)
         await self._put(f"table/{table.table_id}", msgspec.json.encode(table).decode())
@@ -127,13 +161,9 @@ class Metadata:
     async def remove_table(self, table_id: TableId) -> None:
         """Forget a table that was never published."""
         await self._put(f"table/{table_id}", None)
-        gone = self.tables.pop(table_id, None)
-        if gone is None:
-            return
-        for info in gone.partitions:
-            self._places.pop(info.partition_id, None)
-        if self._by_name.get(gone.name) is gone:
-            del self._by_name[gone.name]
+        gone = self.tables.get(table_id)
+        if gone is not None:
+            self._forget(gone)
 
     async def put_writer(self, notes: WriterNotes) -> None:
         """Who of this cluster may write to its archive. Raises Conflict if someone else wrote it meanwhile."""
@@ -151,33 +181,104 @@ class Metadata:
     # ------------------------------------------------------------------
 
     async def _put(self, name: str, value: str | None) -> None:
+        if name in self._unsure:
+            before = self._raw.get(name)
+            await self.settle()
+            stands = self._raw.get(name)
+            if stands == metadata_write(name, expect=None, value=value).new:
+                return
+            if stands != before:
+                raise Conflict("an earlier write of this came through after all", item=name)
         command = metadata_write(name, expect=self._raw.get(name), value=value)
-        answer = await self._write(command)
-        found = answer.outcome.old
-        if answer.outcome.decision is Decision.CONDITION_FAILED and found != command.new:
-            if found is None:
-                self._raw.pop(name, None)
-            else:
-                self._raw[name] = found
+        found = await self._swap(name, command)
+        if found != command.new:
+            self._stands(name, found)
             raise Conflict("metadata was changed by someone else", item=name)
-        if command.new is None:
-            self._raw.pop(name, None)
-        else:
-            self._raw[name] = command.new
+        self._remember(name, command.new)
+
+    async def _swap(self, name: str, command: SwapCommand) -> bytes | None:
+        """What stands in the item after a compare-and-set. If nobody gets to know that, it is found out later, whoever asked."""
+        try:
+            answer = await self._write(command)
+        except ScrubjayError as error:
+            if error.fields.get("unknown"):
+                self._doubt(name, command)
+            raise
+        except self._env.tasks.Cancelled:  # it is on its way
+            self._doubt(name, command)
+            raise
+        return answer.outcome.old if answer.outcome.decision is Decision.CONDITION_FAILED else command.new
 
     async def _write(self, command: SwapCommand) -> WriteAnswer:
-        """Write, and again while the outcome is unknown: a compare-and-set that finds its own value has happened. Raises Unavailable."""
-        for attempt in range(_TRIES):
+        """Write, and again while the outcome is unknown: a compare-and-set that finds its own value has happened. Raises Unavailable; `unknown`: it may have."""
+        unknown = False
+        for _ in range(_TRIES):
             future = self._env.tasks.future()
             self._router.write(self.system, command, partial(settle, future))
             try:
                 answer: WriteAnswer = await future
             except Unavailable as error:
-                if attempt + 1 == _TRIES or not error.fields.get("unknown"):
+                if not error.fields.get("unknown"):
+                    if unknown:
+                        error.fields["unknown"] = True  # of an earlier try
                     raise
+                unknown = True
             else:
                 return answer
-        raise Unavailable("metadata write has no known outcome", tries=_TRIES)
+        raise Unavailable("metadata write has no known outcome", tries=_TRIES, unknown=True)
+
+    # ------------------------------------------------------------------ what is not known
+
+    def _doubt(self, name: str, command: SwapCommand) -> None:
+        self._unsure[name] = command
+        if not self._router.closed and (self._finder is None or self._finder.done()):
+            self._finder = self._env.tasks.spawn(self._find_out(), name="metadata of unknown outcome")
+
+    async def _find_out(self) -> None:
+        """For as long as it takes: what stands in the log would come to light at the next start, as a table that is gone, or twice."""
+        pause_s = _AGAIN_S
+        while self._unsure and not self._router.closed:
+            await self._env.tasks.sleep(pause_s)
+            pause_s = min(pause_s * 2, _AGAIN_MAX_S)
+            try:
+                await self.settle()
+            except Unavailable:
+                continue
+
+    async def settle(self) -> None:
+        """Get to know what came of every write without an outcome. Raises Unavailable if that cannot be known now."""
+        async with self._finding_out:
+            for name, command in list(self._unsure.items()):
+                found = await self._swap(name, command)
+                del self._unsure[name]
+                self._stands(name, found)
+                table = self._table_of(name)
+                if table is not None:
+                    for listener in self.on_learned:
+                        listener(table)
+
+    def _stands(self, name: str, item: bytes | None) -> None:
+        """Take in what was found in an item."""
+        self._remember(name, item)
+        if item is not None:
+            self._take(item)
+            table = self._table_of(name)
+            if table is not None:
+                self._changed(table)
+        elif (gone := self._table_of(name)) is not None:
+            self._forget(gone)
+        else:
+            self.jobs.pop(name.removeprefix("job/"), None)
+
+    def _table_of(self, name: str) -> TableMeta | None:
+        """The table that an item is about."""
+        return self.tables.get(TableId(name.removeprefix("table/"))) if name.startswith("table/") else None
+
+    def _remember(self, name: str, item: bytes | None) -> None:
+        if item is None:
+            self._raw.pop(name, None)
+        else:
+            self._raw[name] = item
 
     def _take(self, item: bytes) -> None:
         name, text = _decoded(item)
@@ -197,6 +298,13 @@ class Metadata:
         self.tables[table.table_id] = table
         for info in table.partitions:
             self._places[info.partition_id] = table.table_id
+
+    def _forget(self, gone: TableMeta) -> None:
+        del self.tables[gone.table_id]
+        for info in gone.partitions:
+            self._places.pop(info.partition_id, None)
+        if self._by_name.get(gone.name) is gone:
+            del self._by_name[gone.name]
 
     def _changed(self, table: TableMeta) -> None:
         self._keep(table)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from scrubjay.base.env import Disk, Env
-from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.errors import Conflict, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.control.asking import Asking
@@ -281,11 +281,17 @@ class Service:
                 raise Unavailable("a partition of the restored table has no leader", table=meta.name)
             await self._env.tasks.sleep(_POLL_S)
         assert meta.restore_of is not None
+        if not meta.restore_of.in_progress:
+            return meta  # by a try whose answer was lost
         origin = msgspec.structs.replace(meta.restore_of, in_progress=False)
         absent = self._fleet.without_log(meta)
-        return await self._metadata.put_table(msgspec.structs.replace(meta, status="ACTIVE", restore_of=origin, absent=absent))
+        try:
+            return await self._metadata.put_table(msgspec.structs.replace(meta, status="ACTIVE", restore_of=origin, absent=absent))
+        except Conflict as error:
+            raise Unavailable("the table was changed meanwhile", table=meta.name, cause=str(error)) from error
 
     async def abandon(self, table: TableId) -> None:
+        await self._metadata.settle()  # it may have been published, and whoever did it was not told
         meta = self._metadata.tables.get(table)
         if meta is None:
             return

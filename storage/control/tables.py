@@ -45,6 +45,7 @@ class Tables:
         self._names_taken: set[str] = set()
         self.drops = Drops(env, fleet=fleet, metadata=metadata, stopping=lambda: self.stopping)
         self.stopping = False
+        metadata.on_learned.append(self._learned)
 
     # ------------------------------------------------------------------ start
 
@@ -165,7 +166,8 @@ class Tables:
 
     async def add(self, table: TableMeta) -> TableMeta:
         """Record a table and host its replicas; a plain one is then made ACTIVE, one that is restored is returned when its replicas wait for their base.
-        Raises Conflict if the name is taken."""
+        Raises Conflict if the name is taken; Unavailable, `unknown`: it may have been recorded, and is gone on with as soon as that is known."""
+        await self.metadata.settle()  # a table that may have been made has its name
         if self.metadata.by_name(table.name) is not None or table.name in self._names_taken:
             raise Conflict("table already exists", table=table.name)
         self._names_taken.add(table.name)
@@ -174,11 +176,23 @@ class Tables:
         finally:
             self._names_taken.discard(table.name)
         if table.restore_of is None:
-            self.host(table)
-            self._env.tasks.spawn(self._activate(table.table_id), name=f"activate {table.name}")
+            self._begin(table)
         else:
             await self._fleet.host(table)
         return table
+
+    def _begin(self, table: TableMeta) -> None:
+        self.host(table)
+        self._env.tasks.spawn(self._activate(table.table_id), name=f"activate {table.name}")
+
+    def _learned(self, table: TableMeta) -> None:
+        """The log holds a table in this state, though whoever wanted it so was not told: it is gone on with from here, not at the next start."""
+        if table.status == "CREATING" and table.restore_of is None:
+            self._begin(table)
+        elif table.status == "UPDATING":
+            self._env.tasks.spawn(self._settle_update(table.table_id), name=f"update {table.name}")
+        elif table.status == "DELETING":
+            self.drops.begin(table)
 
     async def _activate(self, table_id: TableId) -> None:
         table = self.metadata.tables[table_id]
@@ -187,12 +201,14 @@ class Tables:
                 return
             await self._env.tasks.sleep(_POLL_S)
         await self._settled(table)
-        table = self.metadata.tables[table_id]
-        if table.status == "CREATING":
-            absent = self._fleet.without_log(table)
-            table = await self.metadata.put_table(msgspec.structs.replace(table, status="ACTIVE", absent=absent))
-            if table.absent:
-                await self._welcome(table_id)
+
+        def active(known: TableMeta) -> TableMeta | None:
+            absent = self._fleet.without_log(known)
+            return msgspec.structs.replace(known, status="ACTIVE", absent=absent) if known.status == "CREATING" else None
+
+        made = await self.metadata.change(table_id, active, until=lambda: self.stopping)
+        if made is not None and made.absent:
+            await self._welcome(table_id)
 
     async def _settled(self, table: TableMeta) -> None:
         """Wait, for a moment, for members that run and have not made their log durable: quorum was faster."""
@@ -218,9 +234,11 @@ class Tables:
 
     async def _settle_update(self, table_id: TableId) -> None:
         await self._env.tasks.sleep(_POLL_S)
-        table = self.metadata.tables[table_id]
-        if table.status == "UPDATING":
-            await self.metadata.put_table(msgspec.structs.replace(table, status="ACTIVE"))
+
+        def active(known: TableMeta) -> TableMeta | None:
+            return msgspec.structs.replace(known, status="ACTIVE") if known.status == "UPDATING" else None
+
+        await self.metadata.change(table_id, active, until=lambda: self.stopping)
 
     async def delete(self, name: str) -> TableMeta:
         """See `storage.backend.Backend.delete_table`."""

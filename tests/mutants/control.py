@@ -7,6 +7,7 @@ from tests.mutants.catalogue import Mutant
 _DROP = "tests/unit/control/test_drop.py"
 _LOADED = "tests/unit/control/test_loaded_copies.py"
 _KEPT = "tests/unit/control/test_findings_kept.py"
+_LOST = "tests/unit/control/test_lost_answers.py"
 
 MUTANTS: list[Mutant] = [
     Mutant(
@@ -162,5 +163,54 @@ MUTANTS: list[Mutant] = [
         "            if newest and lost and tries > 1:\n",
         "            if False:\n",
         ("tests/unit/control/test_fleet.py::test_a_lost_order_to_host_is_given_again",),
+    ),
+    Mutant(
+        "unknown-outcome-left-so",
+        "storage/control/metadata.py",
+        '            if error.fields.get("unknown"):\n                self._doubt(name, command)\n',
+        "",
+        (f"{_LOST}::test_a_table_whose_making_was_not_answered_is_made_once",),
+    ),
+    Mutant(
+        "unknown-outcome-found-out-at-the-next-write",
+        "storage/control/metadata.py",
+        '            self._finder = self._env.tasks.spawn(self._find_out(), name="metadata of unknown outcome")\n',
+        "            pass\n",
+        (f"{_LOST}::test_a_table_whose_deletion_was_not_answered_does_not_live_on_until_the_next_start",),
+    ),
+    Mutant(
+        "cancelled-write-never-happened",
+        "storage/control/metadata.py",
+        "        except self._env.tasks.Cancelled:  # it is on its way\n            self._doubt(name, command)\n",
+        "        except self._env.tasks.Cancelled:  # it is on its way\n",
+        (f"{_LOST}::test_a_write_that_nobody_waits_for_any_more_is_known_all_the_same",),
+    ),
+    Mutant(
+        "name-given-while-a-table-may-have-it",
+        "storage/control/tables.py",
+        "        await self.metadata.settle()  # a table that may have been made has its name\n",
+        "",
+        (f"{_LOST}::test_a_table_whose_making_was_not_answered_is_made_once",),
+    ),
+    Mutant(
+        "learned-late-and-left",
+        "storage/control/tables.py",
+        '        elif table.status == "DELETING":\n            self.drops.begin(table)\n\n    async def _activate',
+        "\n    async def _activate",
+        (f"{_LOST}::test_a_table_whose_deletion_was_not_answered_does_not_live_on_until_the_next_start",),
+    ),
+    Mutant(
+        "active-given-up-when-unanswered",
+        "storage/control/metadata.py",
+        "            except (Unavailable, Conflict):\n                await self._env.tasks.sleep(pause_s)\n",
+        "            except (Unavailable, Conflict):\n                return None\n                await self._env.tasks.sleep(pause_s)\n",
+        (f"{_LOST}::test_a_table_becomes_active_after_refusals",),
+    ),
+    Mutant(
+        "conflict-not-taken-in",
+        "storage/control/metadata.py",
+        "            self._stands(name, found)\n            raise Conflict",
+        "            self._remember(name, found)\n            raise Conflict",
+        (f"{_LOST}::test_what_was_changed_meanwhile_is_taken_in_when_a_write_finds_it",),
     ),
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
+
 import pytest
 
 from scrubjay.base.errors import Corrupt, DiskFull, Exists, Missing, ScrubjayError, Unavailable
@@ -285,3 +288,21 @@ def test_lives_end_once() -> None:
     life.end()
     life.run(lambda: ran.append(2))
     assert ran == [1]
+
+
+def test_a_task_that_the_end_of_its_world_keeps_from_starting_is_nobodys_fault() -> None:
+    async def nap(host: Host) -> None:
+        await host.env.tasks.sleep(1)
+
+    def left() -> None:
+        world = World(1)
+        host = _host(world)
+        host.env.tasks.spawn(nap(host), name="never started")
+        host.crash(power=False)
+        host.env.tasks.spawn(nap(host), name="of a dead life")
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        left()
+        gc.collect()
+    assert [str(one.message) for one in seen] == []
