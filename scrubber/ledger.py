@@ -18,12 +18,19 @@ WHOLE = "archive"
 """Stands for what belongs to no partition: identity, epochs, closed objects, objects of unknown tables."""
 
 
+VERIFY = "verify"
+"""Kinds of run are SCRUB and VERIFY."""
+WINDOW_US = 35 * 86_400_000_000
+"""How long a run and its findings stay readable: as long as history can be restored."""
+
+
 class Proof(NamedTuple):
-    """An archived object was proven at a level. object: its key below the archive URL. at_us: when the check ended."""
+    """An archived object was proven at a level. object: its key below the archive URL. at_us: when the check ended. run: which run proved it, None: none."""
 
     object: str
     level: str
     at_us: int
+    run: int | None = None
 
 
 class PartitionProof(NamedTuple):
@@ -39,10 +46,11 @@ class PartitionProof(NamedTuple):
     healed: bool
     rows: int | None
     digest: str | None
+    run: int | None = None
 
 
-class ScrubRun(NamedTuple):
-    """A scrub run as remembered. finished_us None: it was cut off by the end of its process. report: the JSON answer of `scrub run`."""
+class LedgerRun(NamedTuple):
+    """A run as remembered. finished_us None: it was cut off by the end of its process. report: the JSON answer of its verb. kind: SCRUB | VERIFY."""
 
     id: int
     started_us: int
@@ -50,6 +58,7 @@ class ScrubRun(NamedTuple):
     verdict: str | None
     healed: bool
     report: dict[str, Any] | None
+    kind: str = SCRUB
 
 
 class Ledger(Protocol):
@@ -80,12 +89,12 @@ class Ledger(Protocol):
 
     async def partitions(self) -> list[PartitionProof]: ...
 
-    async def begin_run(self, started_us: int) -> int: ...
+    async def begin_run(self, started_us: int, *, kind: str = SCRUB) -> int: ...
 
     async def end_run(self, run: int, *, finished_us: int, verdict: str, healed: bool, report: dict[str, Any]) -> None: ...
 
-    async def runs(self, limit: int) -> list[ScrubRun]:
-        """The newest first."""
+    async def runs(self, limit: int, *, kind: str | None = None, since_us: int | None = None) -> list[LedgerRun]:
+        """The newest first. kind None: any. since_us: those that began then or later."""
         ...
 
 
@@ -102,6 +111,15 @@ def last_verify(proofs: Sequence[PartitionProof]) -> tuple[int, str] | None:
         one.verdict != "match" and not any(deep >= level and at_us >= one.at_us for deep, at_us in passed) for level, one in checks
     )
     return max(one.at_us for _, one in checks), "mismatch" if stands else "match"
+
+
+def findings_of(report: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Every finding of a run's report, each with its table where the report names it; of a run that was cut off, none. Pure."""
+    if report is None:
+        return []
+    tables = report.get("tables") or []
+    inside = [{"table": table["table"], **found} for table in tables for part in table["partitions"] for found in part["findings"]]
+    return inside + [dict(found) for found in report.get("findings") or []]
 
 
 def level_rank(level: str) -> int:

@@ -78,7 +78,7 @@ async def scrub(
         report = await _scrub_one(env, port, references, target, options, partial(tell, name), notes)
         if report.verdict is Verdict.UNVERIFIED and not any(one.table_id == target.table.table_id for one in live(port.tables())):
             report = replace(report, reason=DROPPED)
-        await _remember(env, ledger, target, report, notes)
+        await _remember(env, ledger, run, target, report, notes)
         done += 1
         read += report.bytes
         tell(name, "partition done", 0)
@@ -143,7 +143,7 @@ async def _scrub_one(
         return PartitionReport(target.info.partition_id, None, Verdict.UNVERIFIED, error.code, False, tuple(copies), (), 0, 0)
 
 
-async def _remember(env: Env, ledger: Ledger | None, target: Target, report: PartitionReport, notes: list[str]) -> None:
+async def _remember(env: Env, ledger: Ledger | None, run: int | None, target: Target, report: PartitionReport, notes: list[str]) -> None:
     if ledger is None:
         return
     reference = next((copy for copy in report.copies if copy.kind == "reference"), None)
@@ -157,10 +157,11 @@ async def _remember(env: Env, ledger: Ledger | None, target: Target, report: Par
         report.healed,
         None if reference is None else reference.rows,
         None if reference is None else reference.digest,
+        run,
     )
     try:
         await ledger.scrubbed(proof)
-        await ledger.proved([Proof(key, "replayed", proof.at_us) for key in report.objects])
+        await ledger.proved([Proof(key, "replayed", proof.at_us, run) for key in report.objects])
     except ScrubjayError as error:
         notes.append(f"the ledger could not be written: {error}")
 

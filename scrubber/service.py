@@ -10,25 +10,38 @@ from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.gate import Gate
 from scrubjay.base.ids import PartitionId, TableId
 from scrubjay.base.times import utc_text_or_none
-from scrubjay.scrubber.ledger import Ledger
+from scrubjay.scrubber.ledger import SCRUB, Ledger, LedgerRun, findings_of
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.reference import References
 from scrubjay.scrubber.run import scrub
+from scrubjay.scrubber.telling import Telling
 from scrubjay.storage.service_port import ServicePort
 
 Report = dict[str, Any]
 ProgressSink = Callable[[dict[str, Any]], None]
 Log = Callable[[str], None]
 
-HISTORY_MAX = 200
+HISTORY_SHOWN = 50
+"""Runs told of at once, unless more are asked for."""
+HISTORY_MAX = 2_000
+"""The most that is ever looked through."""
 
 
 class ScrubService:
-    """ledger None: nothing is remembered (tests). log: one line per note of a run."""
+    """ledger None: nothing is remembered (tests). log: one line per note of a run. telling: of each finding; None: in the log."""
 
     def __init__(
-        self, env: Env, port: ServicePort, references: References, ledger: Ledger | None, options: ScrubOptions, *, log: Log
+        self,
+        env: Env,
+        port: ServicePort,
+        references: References,
+        ledger: Ledger | None,
+        options: ScrubOptions,
+        *,
+        log: Log,
+        telling: Telling | None = None,
     ) -> None:
+        self._telling = telling or Telling(log)
         self._env = env
         self._port = port
         self._references = references
@@ -70,8 +83,7 @@ class ScrubService:
             for note in report.notes:
                 self._log(note)
             self._last, self._finished_us = report.as_json(), self._env.clock.wall_us()
-            for found in findings_of(self._last):
-                self._log(finding_line(found))
+            self._telling.tell(SCRUB, self._last)
             return self._last
 
     async def status(self) -> Report:
@@ -91,28 +103,17 @@ class ScrubService:
             "last": last,
         }
 
-    async def history(self, limit: int = 20) -> Report:
-        """`scrub history`: the newest runs first."""
-        runs = [] if self._ledger is None else await self._ledger.runs(min(limit, HISTORY_MAX))
-        return {
-            "exit": 0,
-            "error": None,
-            "runs": [
-                {
-                    "started": utc_text_or_none(run.started_us),
-                    "finished": utc_text_or_none(run.finished_us),
-                    "verdict": run.verdict,
-                    "healed": run.healed,
-                    "totals": None if run.report is None else run.report.get("totals"),
-                    "findings": findings_of(run.report),
-                }
-                for run in runs
-            ],
-        }
+    async def history(self, *, table: str | None = None, since_us: int | None = None, limit: int = HISTORY_SHOWN) -> Report:
+        """`scrub history`: the newest runs first, with their findings. table: id; only what they found in it, and only runs that covered it. since_us: begun then or later.
+
+        `more`: older runs are remembered that would fit. Raises Unavailable if the ledger cannot be read."""
+        runs = [] if self._ledger is None else await self._ledger.runs(HISTORY_MAX, kind=SCRUB, since_us=since_us)
+        told = [one for one in (_told(run, table) for run in runs) if one is not None]
+        return {"exit": 0, "error": None, "runs": told[:limit], "more": len(told) > limit}
 
     async def _remembered(self, ledger: Ledger) -> tuple[Report | None, int | None]:
         try:
-            runs = await ledger.runs(HISTORY_MAX)
+            runs = await ledger.runs(HISTORY_SHOWN, kind=SCRUB)
         except ScrubjayError as error:
             self._log(f"the ledger could not be read: {error}")
             return None, None
@@ -120,13 +121,19 @@ class ScrubService:
         return (None, None) if done is None else (done.report, done.finished_us)
 
 
-def findings_of(report: Report | None) -> list[dict[str, Any]]:
-    """Every finding of a run's report, each with its table; of a run that was cut off, none."""
-    tables = [] if report is None else report.get("tables", [])
-    return [{"table": table["table"], **found} for table in tables for part in table["partitions"] for found in part["findings"]]
-
-
-def finding_line(found: dict[str, Any]) -> str:
-    """A finding as one line of the log."""
-    where = found["object"] or f"{found['copy']} {found['partition']}"
-    return f"scrub of {found['table']}: {found['kind']} in {where}, key {found['key']}, found by {found['found_by']}, {found['action']}, evidence {found['evidence']}"
+def _told(run: LedgerRun, table: str | None) -> dict[str, Any] | None:
+    """A run as `scrub history` tells it; None if it did not cover `table`. Pure."""
+    parts = [] if run.report is None else [one for one in run.report.get("tables") or [] if table in (None, one["table_id"])]
+    if table is not None and not parts and run.report is not None:
+        return None
+    verdicts = [part["verdict"] for one in parts for part in one["partitions"]]
+    return {
+        "run": run.id,
+        "started": utc_text_or_none(run.started_us),
+        "finished": utc_text_or_none(run.finished_us),
+        "verdict": run.verdict if table is None else next((word for word in ("mismatch", "unverified", "match") if word in verdicts), None),
+        "healed": run.healed,
+        "tables": [one["table"] for one in parts],
+        "totals": None if run.report is None else run.report.get("totals"),
+        "findings": findings_of({"tables": parts}),
+    }

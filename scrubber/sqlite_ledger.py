@@ -1,7 +1,8 @@
 """A ledger in one SQLite file below the data folder (docs/formats/ledger.md).
 
-A file that SQLite cannot read is set aside beside itself and begun anew, and `set_aside` says so. All calls are coroutines; SQLite runs off the loop, one call
-at a time.
+A file that SQLite cannot read is set aside beside itself and begun anew, at the start or in the middle of its use, and `set_aside` says so. One that cannot be
+opened at all is replaced by a ledger in memory, and `trouble` says so: no scrub and no start waits for a ledger. All calls are coroutines; SQLite runs off the
+loop, one call at a time.
 """
 
 from __future__ import annotations
@@ -18,12 +19,21 @@ from sqlite_utils.db import Table
 
 from scrubjay.base.env import Tasks
 from scrubjay.base.errors import Unavailable
-from scrubjay.scrubber.ledger import PartitionProof, Proof, ScrubRun, level_rank
+from scrubjay.scrubber.ledger import SCRUB, WINDOW_US, LedgerRun, PartitionProof, Proof, level_rank
 
 T = TypeVar("T")
 
 RUNS_KEPT = 1000
-"""Scrub reports kept for `scrub history`."""
+"""So many of the newest runs are kept, and of those before them the ones that found something."""
+RUNS_MAX = 10_000
+"""Never more than this."""
+RUNS_LEAST = 100
+"""So many are kept however old they look: a clock that ran ahead must not end the history."""
+_LET_GO = (
+    "delete from runs where id <= :newest - :least and started_us < :begins",
+    "delete from runs where id <= :newest - :kept and verdict is not 'mismatch'",
+    "delete from runs where id <= :newest - :most",
+)
 
 MEMORY = ":memory:"
 
@@ -66,6 +76,14 @@ def m002_suspects(db: Database) -> None:
     )
 
 
+@migrations()
+def m003_which_run(db: Database) -> None:
+    """Version 3."""
+    db.execute("alter table runs add column kind text not null default 'scrub'")
+    db.execute("alter table objects add column run integer")
+    db.execute("alter table partitions add column run integer")
+
+
 def _table(db: Database, name: str) -> Table:
     return cast(Table, db[name])
 
@@ -79,13 +97,27 @@ class SqliteLedger:
         self._db = db
         self._lock = Lock()
         self.set_aside = set_aside
-        """Where a ledger that could not be read was moved when this one was opened; None if it was sound."""
+        """Where a ledger that could not be read was moved, when this one was opened or later; None if it was sound."""
+        self.trouble: str | None = None
+        """Why nothing is remembered beyond this process; None: it is."""
+        self.lost: Callable[[str], object] = lambda aside: None
+        """Called with the new place when a file is set aside in the middle of its use."""
 
     @classmethod
     async def open(cls, tasks: Tasks, path: str) -> SqliteLedger:
         """path: of the file (made with its folder if absent), or MEMORY. Raises Unavailable (disk full, no rights)."""
         db, set_aside = await tasks.blocking(lambda: _open(path))
         return cls(tasks, path, db, set_aside)
+
+    @classmethod
+    async def open_or_forget(cls, tasks: Tasks, path: str) -> SqliteLedger:
+        """As `open`; a file that cannot be opened makes a ledger in memory, with `trouble`: what it would have told is proven again, nothing else is lost."""
+        try:
+            return await cls.open(tasks, path)
+        except Unavailable as error:
+            ledger = await cls.open(tasks, MEMORY)
+            ledger.trouble = str(error)
+            return ledger
 
     async def close(self) -> None:
         await self._run(lambda db: db.close())
@@ -98,7 +130,7 @@ class SqliteLedger:
         return [one for one in objects if one in found]
 
     async def proved(self, proofs: Sequence[Proof]) -> None:
-        rows = [{"object": one.object, "level": level_rank(one.level), "at_us": one.at_us} for one in proofs]
+        rows = [{"object": one.object, "level": level_rank(one.level), "at_us": one.at_us, "run": one.run} for one in proofs]
         await self._run(lambda db: _write(db, "objects", rows))
 
     async def failed(self, objects: Sequence[str]) -> None:
@@ -147,12 +179,15 @@ class SqliteLedger:
         rows = await self._run(lambda db: list(_table(db, "partitions").rows_where(order_by="partition, depth")))
         return [PartitionProof(**{**row, "healed": bool(row["healed"])}) for row in rows]
 
-    async def begin_run(self, started_us: int) -> int:
+    async def begin_run(self, started_us: int, *, kind: str = SCRUB) -> int:
         def work(db: Database) -> int:
             with db.conn:
-                at = _table(db, "runs").insert({"started_us": started_us, "healed": 0}).last_pk
-                db.execute("delete from runs where id <= (select max(id) from runs) - ?", [RUNS_KEPT])
-            return int(cast(int, at))
+                at = _table(db, "runs").insert({"started_us": started_us, "healed": 0, "kind": kind}).last_pk
+                newest = int(cast(int, at))
+                bounds = {"newest": newest, "begins": started_us - WINDOW_US, "least": RUNS_LEAST, "kept": RUNS_KEPT, "most": RUNS_MAX}
+                for statement in _LET_GO:
+                    db.execute(statement, bounds)
+            return newest
 
         return await self._run(work)
 
@@ -162,29 +197,37 @@ class SqliteLedger:
             lambda db: _execute(db, "update runs set finished_us = ?, verdict = ?, healed = ?, report = ? where id = ?", change)
         )
 
-    async def runs(self, limit: int) -> list[ScrubRun]:
-        rows = await self._run(lambda db: list(_table(db, "runs").rows_where(order_by="id desc", limit=limit)))
-        return [
-            ScrubRun(
-                row["id"],
-                row["started_us"],
-                row["finished_us"],
-                row["verdict"],
-                bool(row["healed"]),
-                _report(row["report"]),
-            )
-            for row in rows
-        ]
+    async def runs(self, limit: int, *, kind: str | None = None, since_us: int | None = None) -> list[LedgerRun]:
+        where = "kind = coalesce(:kind, kind) and started_us >= coalesce(:since, started_us)"
+        asked = {"kind": kind, "since": since_us}
+        rows = await self._run(lambda db: list(_table(db, "runs").rows_where(where, asked, order_by="id desc", limit=limit)))
+        return [LedgerRun(**{**row, "healed": bool(row["healed"]), "report": _report(row["report"])}) for row in rows]
 
     async def _run(self, work: Callable[[Database], T]) -> T:
-        def locked() -> T:
+        def locked() -> tuple[T, str | None]:
             with self._lock:
                 try:
-                    return work(self._db)
+                    return work(self._db), None
                 except sqlite3.Error as error:
-                    raise Unavailable("the ledger cannot be used", path=self.path, why=str(error)) from error
+                    if not _rotten(error) or self.path == MEMORY:
+                        raise Unavailable("the ledger cannot be used", path=self.path, why=str(error)) from error
+                try:
+                    self._db.close()
+                    self._db, aside = _begin_anew(self.path)
+                    return work(self._db), aside
+                except (OSError, sqlite3.Error) as error:
+                    raise Unavailable("the ledger rotted and cannot be begun anew", path=self.path, why=str(error)) from error
 
-        return await self._tasks.blocking(locked)
+        result, aside = await self._tasks.blocking(locked)
+        if aside is not None:
+            self.set_aside = aside
+            self.lost(aside)
+        return result
+
+
+def _rotten(error: sqlite3.Error) -> bool:
+    """The file's own bytes are bad; no statement will do better."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _report(text: str | None) -> dict[str, Any] | None:

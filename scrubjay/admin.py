@@ -24,6 +24,7 @@ from scrubjay.client import CLUSTER_HEADER
 from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, VerbFailure, answer, failure_of, merge_exits
 from scrubjay.pitr.options import ARCHIVE_LAGS
 from scrubjay.pitr.target import RestoreTarget
+from scrubjay.scrubber.service import HISTORY_SHOWN
 from scrubjay.server.ports import ArchiverPort, ProgressSink, Report, RestorePort, ScrubPort, VerifyPort
 from scrubjay.storage.api.errors import ApiError
 from scrubjay.storage.api.sigv4 import ROLE_ADMIN, SignatureVerifier
@@ -106,6 +107,7 @@ class AdminApi:
             ("POST", "verify"): self._post_verify,
             ("POST", "scrub"): self._post_scrub,
             ("GET", "scrub/status"): self._get_scrub_status,
+            ("GET", "scrub/history"): self._get_scrub_history,
             ("POST", "restore/plan"): self._post_restore_plan,
             ("POST", "restore/run"): self._post_restore_run,
             ("GET", "restore/status"): self._get_restore_status,
@@ -253,6 +255,15 @@ class AdminApi:
     async def _get_scrub_status(self, request: Request) -> Report:
         return await self._scrub.status()
 
+    async def _get_scrub_history(self, request: Request) -> Report:
+        asked = _query(request)
+        one = self._named(asked.get("table"))
+        return await self._scrub.history(
+            table=None if one is None else one.table_id,
+            since_us=None if "since_us" not in asked else _number(asked["since_us"], "since_us"),
+            limit=max(1, _number(asked.get("limit", str(HISTORY_SHOWN)), "limit")),
+        )
+
     # -- restore ---------------------------------------------------------------------------------------------------------------------
 
     async def _post_restore_plan(self, request: Request) -> Report:
@@ -379,6 +390,13 @@ def _usage(message: str, *, asked: str | None = None, found: str | None = None) 
 
 def _query(request: Request) -> dict[str, str]:
     return dict(parse_qsl(request.query))
+
+
+def _number(text: str, name: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise _usage("not a whole number", asked=f"{name}={text}") from None
 
 
 def _body(request: Request, kind: type[T]) -> T:

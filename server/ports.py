@@ -40,6 +40,10 @@ class ScrubPort(Protocol):
         """`running`, `started`, `progress`, `finished`, `last`; over restarts too. exit: of the last result; 3 while one runs or none has finished."""
         ...
 
+    async def history(self, *, table: str | None, since_us: int | None, limit: int) -> Report:
+        """`runs[]`, newest first, with findings; `more`. table: id. Raises Unavailable if the ledger cannot be read."""
+        ...
+
 
 class RestorePort(Protocol):
     """Restores are remembered durably: they survive the server. A report has `to`, `state` (running | published | failed | differs | cancelled), `at`, …"""

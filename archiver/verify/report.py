@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -56,7 +56,8 @@ class ArchiveFinding(NamedTuple):
 
 @dataclass(slots=True)
 class VerifyReport:
-    """complete: everything asked for was looked at and all that was found is told; else `reason` says why not (budget_spent, too_many_findings, archive_gone). verdict: match | mismatch | unverified."""
+    """complete: everything asked for was looked at and all that was found is told; else `reason` says why not (budget_spent, too_many_findings, archive_gone,
+    or what `VerifyOptions.stop` said). covered: (table, partition) looked at whole before that. verdict: match | mismatch | unverified."""
 
     cluster: str
     level: str
@@ -68,6 +69,7 @@ class VerifyReport:
     complete: bool = True
     reason: str | None = None
     findings: list[ArchiveFinding] = field(default_factory=list)
+    covered: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
@@ -98,7 +100,7 @@ class VerifyOptions:
     """cluster: None picks the one there is. table: id, None for all. budget_us: of the clock that `now_us` reads; None: no end.
 
     archived: what the cluster says is archived, it must be there; None: offline. expected: keys of objects that are known to have been written.
-    members: numbers of the nodes there are, None: not known. wall_us: time of day at the start, for timestamps that cannot be true; None: not checked. ahead_us: how far clocks may be apart.
+    stop(bytes read): why the run must end here, None: it goes on. members: numbers of the nodes there are, None: not known. wall_us: time of day at the start, for timestamps that cannot be true; None: not checked. ahead_us: how far clocks may be apart.
     """
 
     level: str = "records"
@@ -110,6 +112,7 @@ class VerifyOptions:
     members: frozenset[int] | None = None
     wall_us: int | None = None
     ahead_us: int = AHEAD_US
+    stop: Callable[[int], str | None] | None = None
 
 
 def is_gone(error: ScrubjayError) -> bool:

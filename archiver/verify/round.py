@@ -31,7 +31,7 @@ Progress = Callable[[dict[str, Any]], None]
 
 
 class Spent(Exception):
-    """The budget is spent."""
+    """The budget is spent, or whoever asked wants no more; its text is the report's reason."""
 
 
 class Round:
@@ -74,7 +74,10 @@ class Round:
 
     def spend(self) -> None:
         if self._end_us is not None and self._now_us() >= self._end_us:
-            raise Spent
+            raise Spent("budget_spent")
+        why = None if self.options.stop is None else self.options.stop(self.report.bytes)
+        if why is not None:
+            raise Spent(why)
 
     def find(
         self, kind: str, key: str | None, detail: str, *, lsn: int | None = None, table: str | None = None, partition: str | None = None

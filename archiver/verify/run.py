@@ -77,8 +77,8 @@ class ArchiveVerifier:
             for key in self._round.options.expected:
                 if self._round.options.table is None and key not in self._round.failed and await self._round.store.head(key) is None:
                     self._round.find(HOLE, key, "the object was written and is gone")
-        except Spent:
-            self._round.report.complete, self._round.report.reason = False, "budget_spent"
+        except Spent as spent:
+            self._round.report.complete, self._round.report.reason = False, self._round.report.reason or str(spent)
         except Unavailable as error:
             if self._round.options.archived is None or not is_gone(error):
                 raise
@@ -105,6 +105,8 @@ class ArchiveVerifier:
         at = (names.table, names.partition)
         index = self._small.known.pop(at, None) or PartitionIndex(self._round.cluster, *at)
         await self._partition.run(names, index)
+        if self._round.report.complete:
+            self._round.report.covered.append(at)
 
 
 async def verify(

@@ -142,7 +142,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         meter=archive.meter,
         writer=archive.writer,
         jobs=jobs,
-        ledger=await SqliteLedger.open(env.tasks, str(folder / "ledger.db")),
+        ledger=await SqliteLedger.open_or_forget(env.tasks, str(folder / "ledger.db")),
         options=durability_options(config),
         log=_durability_log.info,
         agents=agents,
@@ -169,7 +169,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     )
     health.start()
     api = DynamoApi(cluster.store, env, keys=keys_of(config), log=_unexpected)
-    metrics = Metrics(cluster, api, archive.meter, agents, health)
+    metrics = Metrics(cluster, api, archive.meter, agents, health, durability)
     server = HttpServer(
         config.serve.listen,
         config.serve.port,

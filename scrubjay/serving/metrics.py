@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.server.durability import Durability
 from scrubjay.server.health import Health
 from scrubjay.server.problems import DEGRADED, DOWN, OK, RULES
 from scrubjay.serving.cluster import Cluster
@@ -19,8 +20,11 @@ from scrubjay.storage.api.api import DynamoApi
 class Metrics(Collector):
     """Reads the parts at each scrape."""
 
-    def __init__(self, cluster: Cluster, api: DynamoApi, meter: MeteredStore, agents: Sequence[ArchiveAgent], health: Health) -> None:
+    def __init__(
+        self, cluster: Cluster, api: DynamoApi, meter: MeteredStore, agents: Sequence[ArchiveAgent], health: Health, durability: Durability
+    ) -> None:
         self._cluster, self._api, self._meter, self._agents, self._health = cluster, api, meter, agents, health
+        self._durability = durability
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -31,7 +35,7 @@ class Metrics(Collector):
         return []
 
     def collect(self) -> list[Metric]:
-        return [*self._requests(), *self._storage(), *self._archive(), *self._problems()]
+        return [*self._requests(), *self._storage(), *self._archive(), *self._runs(), *self._problems()]
 
     def _requests(self) -> list[Metric]:
         answers = CounterMetricFamily("scrubjay_requests", "Answers of the DynamoDB API", labels=("operation", "status"))
@@ -90,6 +94,20 @@ class Metrics(Collector):
             value=max((agent.status().lag_us for agent in self._agents), default=0) / 1e6,
         )
         return [requests, errors, size, reachable, pending, lag]
+
+    def _runs(self) -> list[Metric]:
+        telling = self._durability.telling
+        ended = CounterMetricFamily("scrubjay_runs", "Scrubs and verifies that ended since the start", labels=("verb", "verdict"))
+        for (verb, verdict), count in sorted(telling.ended.items()):
+            ended.add_metric((verb, verdict), count)
+        found = CounterMetricFamily("scrubjay_findings_told", "Findings that they told of", labels=("verb", "kind"))
+        for (verb, kind), count in sorted(telling.found.items()):
+            found.add_metric((verb, kind), count)
+        ledger = self._durability.ledger
+        forgets = GaugeMetricFamily(
+            "scrubjay_ledger_unkept", "1 while what is verified is remembered by this process alone", value=int(ledger.trouble is not None)
+        )
+        return [ended, found, forgets]
 
     def _problems(self) -> list[Metric]:
         view = self._health.view()

@@ -81,6 +81,7 @@ VERB = Verb(
         "cluster": None,
         "level": None,
         "reason": None,
+        "left": None,
         "objects": {"checked": None, "skipped_fresh": None, "failed": None},
         "bytes": None,
         "end_checked": None,

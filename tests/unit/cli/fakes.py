@@ -82,6 +82,10 @@ class FakeScrub:
     async def status(self) -> Report:
         return self.services.scrub_status
 
+    async def history(self, *, table: str | None, since_us: int | None, limit: int) -> Report:
+        self.services.calls.append(("history", table, since_us, limit))
+        return {"exit": 0, "error": None, "runs": [], "more": False}
+
 
 class FakeRestore:
     def __init__(self, services: FakeServices) -> None:

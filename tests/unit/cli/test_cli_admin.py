@@ -129,6 +129,17 @@ def test_verify_runs_as_a_job_and_keeps_its_exit_code() -> None:
     in_world(scenario)
 
 
+def test_history_is_asked_by_table_and_moment() -> None:
+    async def scenario(world: World) -> None:
+        assert (await world.ask("GET", "scrub/history"))[0] == 200
+        assert (await world.ask("GET", "scrub/history", query="table=cities&since_us=7&limit=3"))[0] == 200
+        assert world.services.calls == [("history", None, None, 50), ("history", TABLES[0].table_id, 7, 3)]
+        assert (await world.ask("GET", "scrub/history", query="since_us=yesterday"))[0] == 400
+        assert (await world.ask("GET", "scrub/history", query="table=none"))[0] == 404
+
+    in_world(scenario)
+
+
 def test_scrubs_run_one_after_another() -> None:
     async def scenario(world: World) -> None:
         _, document = await world.ask("GET", "scrub/status")

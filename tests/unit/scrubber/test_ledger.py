@@ -14,8 +14,8 @@ import pytest
 from sqlite_utils import Database
 
 from scrubjay.base.errors import Invalid
-from scrubjay.scrubber.ledger import LEVELS, PartitionProof, Proof, last_verify
-from scrubjay.scrubber.sqlite_ledger import MEMORY, RUNS_KEPT, SqliteLedger
+from scrubjay.scrubber.ledger import LEVELS, SCRUB, VERIFY, WINDOW_US, PartitionProof, Proof, last_verify
+from scrubjay.scrubber.sqlite_ledger import MEMORY, RUNS_KEPT, RUNS_LEAST, SqliteLedger
 from tests.fixtures.golden import Golden
 
 T = TypeVar("T")
@@ -87,6 +87,72 @@ def test_runs_are_bounded() -> None:
         assert len(run(ledger.runs(RUNS_KEPT * 2))) == RUNS_KEPT
 
 
+def test_what_a_run_found_stays_for_the_window_and_dull_ones_make_room() -> None:
+    with opened(MEMORY) as ledger:
+        rotten = run(ledger.begin_run(1))
+        run(ledger.end_run(rotten, finished_us=2, verdict="mismatch", healed=True, report={"verdict": "mismatch"}))
+        for at in range(2, RUNS_KEPT + 20):
+            run(ledger.begin_run(at))
+        assert [one.id for one in run(ledger.runs(RUNS_KEPT * 2))][-2:] == [20, rotten], (
+            "it found something, and is not older than the window"
+        )
+        run(ledger.begin_run(WINDOW_US + 1))
+        assert run(ledger.runs(RUNS_KEPT * 2))[-1].id == rotten
+        for at in range(RUNS_LEAST):
+            run(ledger.begin_run(3 * WINDOW_US + at))
+        kept = [one.id for one in run(ledger.runs(RUNS_KEPT * 2))]
+        assert (rotten in kept, len(kept)) == (False, RUNS_LEAST), "what began in the last window"
+
+
+def test_a_clock_that_runs_ahead_does_not_end_the_history() -> None:
+    with opened(MEMORY) as ledger:
+        for at in range(RUNS_LEAST + 5):
+            run(ledger.begin_run(at))
+        run(ledger.begin_run(1000 * WINDOW_US))
+        assert len(run(ledger.runs(RUNS_KEPT))) == RUNS_LEAST
+
+
+def test_runs_are_told_by_kind_and_from_a_moment_on() -> None:
+    with opened(MEMORY) as ledger:
+        ids = [run(ledger.begin_run(at, kind=kind)) for at, kind in ((1, SCRUB), (2, VERIFY), (3, SCRUB))]
+        assert [one.id for one in run(ledger.runs(9))] == ids[::-1]
+        assert [one.id for one in run(ledger.runs(9, kind=VERIFY))] == [ids[1]]
+        assert [one.id for one in run(ledger.runs(9, kind=SCRUB, since_us=2))] == [ids[2]]
+
+
+def test_a_ledger_that_rots_while_it_is_open_is_begun_anew_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with opened(str(path)) as ledger:
+        told: list[str] = []
+        ledger.lost = told.append
+        run(ledger.proved([Proof(f"object-{n:05d}", "records", 100) for n in range(2000)]))
+        ledger._db.execute("pragma wal_checkpoint(truncate)")
+        ledger._db.execute("pragma shrink_memory")
+        size = path.stat().st_size
+        with path.open("r+b") as file:
+            file.seek(4096)
+            file.write(b"\xa5" * (size - 4096))
+        run(ledger.proved([Proof("after", "records", 7)]))
+        assert told == [ledger.set_aside] == [f"{path}.corrupt-1"]
+        assert run(ledger.skip(["after", "object-00001"], level="records", since_us=0)) == ["after"]
+    with opened(str(path)) as ledger:
+        assert run(ledger.skip(["after"], level="records", since_us=0)) == ["after"]
+
+
+def test_a_place_where_no_ledger_can_be_is_a_ledger_in_memory_that_says_why(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").mkdir()
+    tasks: Any = InlineTasks()
+    ledger = run(SqliteLedger.open_or_forget(tasks, str(tmp_path / "ledger.db")))
+    assert ledger.trouble is not None
+    assert "ledger.db" in ledger.trouble
+    run(ledger.proved([Proof("a", "records", 1)]))
+    assert run(ledger.skip(["a"], level="records", since_us=0)) == ["a"]
+    run(ledger.close())
+    sound = run(SqliteLedger.open_or_forget(tasks, str(tmp_path / "other.db")))
+    assert sound.trouble is None
+    run(sound.close())
+
+
 @pytest.mark.parametrize("damage", ["head", "middle", "text"])
 def test_a_damaged_file_is_set_aside_and_the_ledger_starts_anew(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "ledger.db"
@@ -115,7 +181,7 @@ def test_the_schema_is_migrated_once(tmp_path: Path) -> None:
         with opened(path):
             pass
     db = Database(path)
-    assert db["_sqlite_migrations"].count == 2
+    assert db["_sqlite_migrations"].count == 3
     assert set(db.table_names()) == {"_sqlite_migrations", "objects", "partitions", "runs", "suspects"}
     db.close()
 
@@ -141,6 +207,8 @@ def test_golden_ledger(golden: Golden, tmp_path: Path) -> None:
             "partitions": [one._asdict() for one in run(ledger.partitions())],
             "runs": [one._asdict() for one in run(ledger.runs(10))],
         }
+    assert {row.pop("run") for row in read["partitions"]} == {None}, "version 1 did not know which run"
+    assert {row.pop("kind") for row in read["runs"]} == {"scrub"}, "version 1 knew no other"
     golden.check_json("ledger/ledger.json", read)
 
 

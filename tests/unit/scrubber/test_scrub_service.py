@@ -55,6 +55,19 @@ def test_runs_queue_and_status_tells_of_both() -> None:
     loop.run(again.run())
     later = loop.run(again.history())
     assert [len(run["findings"]) for run in later["runs"]] == [0, 1, 0, 0], "what a scrub found stays readable after the next one"
+    assert again_telling(lines) == 1
+    number = later["runs"][1]["run"]
+    (proof,) = loop.run(ledger.partitions())
+    assert proof.run == later["runs"][0]["run"] > number, "by which run a partition was proven"
+    (table,) = store.tables()
+    covered = loop.run(again.history(table=table.table_id, limit=2))
+    assert ([run["verdict"] for run in covered["runs"]], covered["more"]) == (["match", "mismatch"], True)
+    assert loop.run(again.history(table="no such id"))["runs"] == []
+    assert loop.run(again.history(since_us=env.clock.wall_us() + 1))["runs"] == []
+
+
+def again_telling(lines: list[str]) -> int:
+    return sum("scrub of table1: unreadable in n1" in line for line in lines)
 
 
 PLAN = "1 partitions, 2 at a time: 1 seals, 3 copies to read, 1 references to rebuild, about 65000 bytes"

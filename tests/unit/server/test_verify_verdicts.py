@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from scrubjay.archiver.verify.report import ArchiveFinding, VerifyReport
 from scrubjay.scrubber.ledger import WHOLE
-from scrubjay.server.durability import verdicts
+from scrubjay.server.verifying import verdicts
 from tests.unit.scrubber.scrub_world import table_of
 
 ONE, TWO = table_of(1, 2), table_of(2, 1)
@@ -15,8 +17,12 @@ def finding(table: str | None, partition: str | None) -> ArchiveFinding:
     return ArchiveFinding("unreadable", "some/object", 5, None, table, partition, "CRC")
 
 
-def kept(*findings: ArchiveFinding, complete: bool = True, whole: bool = True, reason: str | None = None) -> dict[str, str]:
-    report = VerifyReport("c", "records", end_checked=True, complete=complete, reason=reason, findings=list(findings))
+def kept(
+    *findings: ArchiveFinding, complete: bool = True, whole: bool = True, reason: str | None = None, covered: Sequence[tuple[str, str]] = ()
+) -> dict[str, str]:
+    report = VerifyReport(
+        "c", "records", end_checked=True, complete=complete, reason=reason, findings=list(findings), covered=list(covered)
+    )
     proofs = verdicts(report, [ONE, TWO], whole=whole, at_us=7)
     assert all((proof.depth, proof.at_us) == ("records", 7) for proof in proofs)
     return {proof.partition: proof.verdict for proof in proofs}
@@ -41,6 +47,12 @@ def test_a_run_that_was_cut_off_proves_nothing_and_hides_nothing() -> None:
     assert kept(complete=False, reason="budget_spent") == {}
     assert kept(finding(ONE.table_id, PARTS[0]), complete=False, reason="budget_spent") == {PARTS[0]: "mismatch"}
     assert kept(finding(ONE.table_id, PARTS[0]), complete=False, reason="too_many_findings") == {PARTS[0]: "mismatch"}
+
+
+def test_a_run_that_was_cut_off_has_proven_the_partitions_it_was_through_with() -> None:
+    done = [(ONE.table_id, PARTS[0]), (ONE.table_id, PARTS[1])]
+    found = kept(finding(ONE.table_id, PARTS[0]), complete=False, reason="budget_spent", covered=done)
+    assert found == {PARTS[0]: "mismatch", PARTS[1]: "match"}
 
 
 def test_an_archive_that_is_out_of_sight_says_nothing_about_its_objects() -> None:

@@ -1,0 +1,39 @@
+"""Rot is told of three times: a row in the ledger (the run with its report), a line in the log, and a count for the metrics. Here the last two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from scrubjay.scrubber.ledger import findings_of
+
+Log = Callable[[str], None]
+
+
+class Telling:
+    """found: findings told of since the start, by (verb, kind). ended: runs, by (verb, verdict)."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.found: dict[tuple[str, str], int] = {}
+        self.ended: dict[tuple[str, str], int] = {}
+
+    def tell(self, verb: str, report: dict[str, Any]) -> None:
+        """A run has ended. verb: scrub | verify. report: its JSON answer."""
+        verdict = str(report["verdict"])
+        self.ended[verb, verdict] = self.ended.get((verb, verdict), 0) + 1
+        for found in findings_of(report):
+            kind = str(found["kind"])
+            self.found[verb, kind] = self.found.get((verb, kind), 0) + 1
+            self._log(finding_line(verb, found))
+
+
+def finding_line(verb: str, found: dict[str, Any]) -> str:
+    """A finding as one line of the log."""
+    of = found.get("table") or found.get("table_id") or "the archive"
+    where = found["object"] or f"{found['copy']} {found['partition']}"
+    detail = f", {found['detail']}" if verb == "verify" else ""
+    evidence = f", evidence {found['evidence']}" if "evidence" in found else ""
+    return (
+        f"{verb} of {of}: {found['kind']} in {where}, key {found['key']}, found by {found['found_by']}, {found['action']}{evidence}{detail}"
+    )

@@ -1,0 +1,227 @@
+"""`verify` as the server keeps it: one run at a time, remembered by the ledger, the archive's end compared with the cluster's archived LSNs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.verify.report import VerifyOptions, VerifyReport
+from scrubjay.archiver.verify.run import verify
+from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
+from scrubjay.base.errors import Unavailable
+from scrubjay.base.gate import Gate
+from scrubjay.base.ids import TableId
+from scrubjay.scrubber.ledger import VERIFY, WHOLE, Ledger, PartitionProof, Proof
+from scrubjay.scrubber.telling import Telling
+from scrubjay.server.control import Control
+from scrubjay.server.ports import ProgressSink, Report
+from scrubjay.server.windows import archived_here
+from scrubjay.storage.catalogue import TableMeta
+
+VERIFY_WORK = "tmp/verify"
+SKIP_MAX_US = 5 * 86_400_000_000
+"""A verify that skipped what was proven longer ago than this does not count as one of its partitions: else one could be called verified for ever."""
+
+T = TypeVar("T")
+Log = Callable[[str], None]
+
+
+class Pace(NamedTuple):
+    """How a run must go that nobody waits for. stop(bytes read): why it must end here, None: it goes on. rate_bytes: per second, None: no bound."""
+
+    stop: Callable[[int], str | None]
+    rate_bytes: int | None = None
+
+
+class VerifyRuns:
+    """`verify` against the server. A ledger that cannot be used costs the memory of the run, never the run: the log says so."""
+
+    def __init__(
+        self,
+        env: Env,
+        store: ObjectStore,
+        disk: Disk,
+        jobs: Jobs,
+        ledger: Ledger,
+        control: Control,
+        index: ArchiveIndex,
+        *,
+        ahead_us: int,
+        telling: Telling,
+        log: Log,
+    ) -> None:
+        """ahead_us: how far ahead of this clock a timestamp in the archive may be."""
+        self._env, self._store, self._disk, self._jobs = env, store, disk, jobs
+        self._ledger, self._control, self._index, self._ahead_us = ledger, control, index, ahead_us
+        self._telling, self._log = telling, log
+        self._gate = Gate(env.tasks)
+
+    async def verify(
+        self,
+        *,
+        tables: Sequence[TableId] | None,
+        level: str,
+        budget_us: int | None,
+        max_age_us: int,
+        progress: ProgressSink,
+        pace: Pace | None = None,
+    ) -> Report:
+        """See server.ports.VerifyPort. One run at a time. `left`: partitions of which it cannot say that it looked at all."""
+        async with self._gate:
+            memory = _Memory(self._ledger, self._log)
+            self._disk.mkdir(VERIFY_WORK)
+            began, started_us = self._env.clock.boot_us(), self._env.clock.wall_us()
+            run = await memory.told(self._ledger.begin_run(started_us, kind=VERIFY), None)
+            try:
+                reports: list[VerifyReport] = []
+                left = 0
+                for table in (None,) if tables is None else tables:
+                    rest_us = None if budget_us is None else max(0, budget_us - (self._env.clock.boot_us() - began))
+                    report = await self._one(table, level, rest_us, max_age_us, progress, pace, memory, run)
+                    reports.append(report)
+                    left += 0 if report.complete else len(self._places(table) - {*report.covered})
+            finally:
+                self._disk.remove_tree(VERIFY_WORK)
+            merged: Report = {**_merged(reports), "left": left}
+            self._telling.tell(VERIFY, merged)
+            if run is not None:
+                finished_us = self._env.clock.wall_us()
+                ended = self._ledger.end_run(run, finished_us=finished_us, verdict=str(merged["verdict"]), healed=False, report=merged)
+                await memory.told(ended, None)
+        return merged
+
+    def _tables(self, table: TableId | None) -> list[TableMeta]:
+        return [one for one in self._control.service.tables() if table in (None, one.table_id)]
+
+    def _places(self, table: TableId | None) -> set[tuple[str, str]]:
+        return {(one.table_id, info.partition_id) for one in self._tables(table) for info in one.partitions}
+
+    async def _one(
+        self,
+        table: TableId | None,
+        level: str,
+        budget_us: int | None,
+        max_age_us: int,
+        progress: ProgressSink,
+        pace: Pace | None,
+        memory: _Memory,
+        run: int | None,
+    ) -> VerifyReport:
+        archived = [one for one in archived_here(self._control) if table in (None, one.table)]
+        began, read = self._env.clock.boot_us(), 0
+
+        def tell(facts: Report) -> None:
+            nonlocal read
+            read = int(facts.get("bytes", read))
+            progress(facts)
+
+        async def skip(objects: Sequence[str]) -> list[str]:
+            if max_age_us <= 0:
+                return []
+            return await memory.told(self._ledger.skip(objects, level=level, since_us=self._env.clock.wall_us() - max_age_us), [])
+
+        async def proved(passed: Sequence[str], failed: Sequence[str]) -> None:
+            at_us = self._env.clock.wall_us()
+            if passed:
+                self._index.trust(passed, level=level)
+                await memory.told(self._ledger.proved([Proof(key, level, at_us, run) for key in passed]), None)
+            if failed:
+                self._index.distrust(failed, level=level)
+                await memory.told(self._ledger.failed(failed), None)
+            if pace is not None and pace.rate_bytes is not None:
+                ahead_s = read / pace.rate_bytes - (self._env.clock.boot_us() - began) / 1e6
+                await self._env.tasks.sleep(max(0.0, ahead_s))
+
+        report = await verify(
+            self._store,
+            self._disk,
+            options=VerifyOptions(
+                level=level,
+                cluster=self._index.cluster,
+                table=table,
+                budget_us=budget_us,
+                archived=archived,
+                expected=self._index.newest_heard(),
+                members=frozenset(node.number for node in self._control.ports.values()),
+                wall_us=self._env.clock.wall_us(),
+                ahead_us=self._ahead_us,
+                stop=None if pace is None else pace.stop,
+            ),
+            now_us=self._env.clock.boot_us,
+            work=f"{VERIFY_WORK}/base",
+            jobs=self._jobs,
+            tasks=self._env.tasks,
+            skip=skip,
+            proved=proved,
+            memory=memory,
+            progress=tell,
+        )
+        for finding in report.findings:
+            if finding.object is not None:
+                self._index.distrust([finding.object], kind=finding.kind, detail=finding.detail, level=level)
+        proofs = verdicts(report, self._tables(table), whole=table is None, at_us=self._env.clock.wall_us(), run=run)
+        if max_age_us > SKIP_MAX_US:
+            proofs = [proof for proof in proofs if proof.verdict != "match"]
+        await memory.told(self._ledger.verified(proofs), None)
+        return report
+
+
+def verdicts(report: VerifyReport, tables: Sequence[TableMeta], *, whole: bool, at_us: int, run: int | None = None) -> list[PartitionProof]:
+    """What the ledger keeps of a verify: a verdict for each partition it covered. Of one that was cut off, what it found, and those it had looked at whole. Pure.
+
+    tables: those it covered. whole: it covered everything, so what belongs to none of their partitions is told of as WHOLE.
+    """
+    if report.reason == "archive_gone":
+        return []  # that is a fact of its own, and says nothing about objects that are out of sight
+    places = {(table.table_id, info.partition_id) for table in tables for info in table.partitions}
+    bad = {(finding.table, finding.partition) for finding in report.findings}
+    proofs = []
+    for table_id, partition in sorted(places):
+        if (table_id, partition) in bad or (table_id, None) in bad:
+            proofs.append(PartitionProof(partition, table_id, report.level, at_us, None, "mismatch", False, None, None, run))
+        elif report.complete or (table_id, partition) in report.covered:
+            proofs.append(PartitionProof(partition, table_id, report.level, at_us, None, "match", False, None, None, run))
+    known = {table.table_id for table in tables}
+    elsewhere = any(place not in places and not (place[1] is None and place[0] in known) for place in bad)
+    if whole and (elsewhere or report.complete):
+        proofs.append(PartitionProof(WHOLE, "", report.level, at_us, None, "mismatch" if elsewhere else "match", False, None, None, run))
+    return proofs
+
+
+class _Memory:
+    """scrubjay.archiver.verify.report.Memory: what the ledger remembers, for one run. The first trouble with the ledger is one line."""
+
+    def __init__(self, ledger: Ledger, log: Log) -> None:
+        self._ledger, self._log = ledger, log
+        self._said = False
+
+    async def told(self, work: Awaitable[T], instead: T) -> T:
+        """What the ledger answers; `instead` if it cannot be used."""
+        try:
+            return await work
+        except Unavailable as error:
+            if not self._said:
+                self._log(f"the ledger could not be used, this verify is remembered only in part: {error}")
+            self._said = True
+            return instead
+
+    async def partitions(self, cluster: str) -> list[tuple[str, str]]:
+        return await self.told(self._ledger.known_partitions(cluster), [])
+
+    async def objects(self, prefix: str) -> list[str]:
+        return await self.told(self._ledger.known(prefix), [])
+
+
+def _merged(reports: Sequence[VerifyReport]) -> Report:
+    """One report of several runs: sums, the worst verdict."""
+    merged = reports[0]
+    for other in reports[1:]:
+        merged.checked += other.checked
+        merged.skipped_fresh += other.skipped_fresh
+        merged.failed += other.failed
+        merged.bytes += other.bytes
+        merged.findings += other.findings
+        merged.complete = merged.complete and other.complete
+        merged.reason = merged.reason or other.reason
+    return {**merged.as_json(), "error": None}

@@ -1,0 +1,122 @@
+"""`verify` in the server: what it proves and finds is a run in the ledger, and a ledger that fails costs the memory, never the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.base.errors import Unavailable
+from scrubjay.scrubber.ledger import VERIFY, Ledger
+from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
+from scrubjay.scrubber.telling import Telling
+from scrubjay.server.verifying import SKIP_MAX_US, Pace, VerifyRuns
+from scrubjay.sim.whole.cluster import CLUSTER
+from scrubjay.storage.catalogue import TableMeta
+from tests.unit.control.house import House
+
+
+class Verifying:
+    """A house with an archive, and its verify. lines: of the log."""
+
+    def __init__(self) -> None:
+        self.house = House(partitions=2)
+        self.table: TableMeta = self.house.create("birds")
+        for key in range(20):
+            self.house.put(self.table, key, key)
+        self.house.until(lambda: self.house.scrub().exit_code == 0, seconds=120)
+        self.lines: list[str] = []
+        self.telling = Telling(self.lines.append)
+        self.ledger = self.house.run(SqliteLedger.open(self.house.env.tasks, MEMORY))
+
+    def verify(self, ledger: Ledger | None = None, **asked: Any) -> dict[str, Any]:
+        house = self.house
+        runs = VerifyRuns(
+            house.env,
+            house.client(),
+            house.cluster.folder.disk,
+            house.jobs(),
+            ledger or self.ledger,
+            house.cluster.parts,
+            ArchiveIndex(house.client(), CLUSTER, tasks=house.env.tasks),
+            ahead_us=2_000_000,
+            telling=self.telling,
+            log=self.lines.append,
+        )
+        asked = {"tables": None, "level": "records", "budget_us": None, "max_age_us": 0, "progress": lambda _facts: None} | asked
+        return dict(house.run(runs.verify(**asked)))
+
+    def proven(self) -> dict[str, tuple[str, int | None]]:
+        """Of each partition of users, the verdict and the run of its last verify."""
+        here = {info.partition_id for info in self.table.partitions}
+        return {one.partition: (one.verdict, one.run) for one in self.house.run(self.ledger.partitions()) if one.partition in here}
+
+
+@pytest.fixture
+def one() -> Verifying:
+    return Verifying()
+
+
+def test_a_verify_is_a_run_with_its_findings_a_line_each_and_a_count(one: Verifying) -> None:
+    assert (one.verify()["verdict"], one.lines) == ("match", [])
+    archive = one.house.cluster.archive
+    rotten = min(key for key in archive.objects if f"t={one.table.table_id}" in key and key.endswith(".seg"))
+    data = archive.objects[rotten].data
+    archive.objects[rotten].data = data[:-1] + bytes([data[-1] ^ 1])
+    report = one.verify()
+    assert [(found["object"], found["kind"]) for found in report["findings"]] == [(rotten, "unreadable")]
+    newest, first = one.house.run(one.ledger.runs(9, kind=VERIFY))
+    assert (newest.verdict, first.verdict) == ("mismatch", "match")
+    assert newest.report is not None
+    assert newest.report["findings"] == report["findings"], "what a verify found stays readable"
+    assert [line for line in one.lines if rotten in line and "unreadable" in line] == one.lines != []
+    assert one.telling.found == {("verify", "unreadable"): 1}
+    assert one.telling.ended == {("verify", "match"): 1, ("verify", "mismatch"): 1}
+    assert sorted(one.proven().values()) == [("match", newest.id), ("mismatch", newest.id)], "by which run"
+
+
+class BrokenLedger(SqliteLedger):
+    """On a disk that takes nothing and gives nothing."""
+
+    async def _run(self, work: Any) -> Any:
+        raise Unavailable("the ledger cannot be used", why="disk I/O error")
+
+
+def test_a_ledger_that_fails_does_not_stop_a_verify_and_is_said_once(one: Verifying) -> None:
+    broken = one.house.run(BrokenLedger.open(one.house.env.tasks, MEMORY))
+    assert one.verify(broken)["verdict"] == "match"
+    assert [line for line in one.lines if "the ledger could not be used" in line] == one.lines
+    assert len(one.lines) == 1
+
+
+def test_a_run_that_is_told_to_stop_has_proven_what_it_was_through_with(one: Verifying) -> None:
+    whole = one.verify()
+    assert (whole["left"], one.house.run(one.ledger.partitions())[0].run) == (0, 1)
+    read: list[int] = []
+
+    def stop(bytes_: int) -> str | None:
+        read.append(bytes_)
+        return "window_over" if bytes_ >= whole["bytes"] // 2 else None
+
+    cut = one.verify(pace=Pace(stop))
+    assert (cut["verdict"], cut["reason"], cut["exit"]) == ("unverified", "window_over", 3)
+    assert 0 < cut["left"] < 3
+    through = [partition for partition, (_, run) in one.proven().items() if run == 2]
+    assert len(through) <= 3 - cut["left"], "nothing is called proven that it did not look at"
+    assert 0 < cut["bytes"] < whole["bytes"]
+
+
+def test_a_run_at_a_pace_takes_its_time(one: Verifying) -> None:
+    whole = one.verify()
+    began = one.house.world.now
+    one.verify(pace=Pace(lambda _bytes: None, rate_bytes=whole["bytes"] // 10))
+    assert one.house.world.now - began > 5_000_000
+
+
+def test_a_verify_that_skips_what_is_old_does_not_count_as_one_of_its_partitions(one: Verifying) -> None:
+    one.verify()
+    assert one.verify(max_age_us=SKIP_MAX_US)["objects"]["skipped_fresh"] > 0
+    assert {run for _, run in one.proven().values()} == {2}
+    one.verify(max_age_us=SKIP_MAX_US + 1)
+    assert {run for _, run in one.proven().values()} == {2}
