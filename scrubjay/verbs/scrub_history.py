@@ -9,7 +9,7 @@ from typing import Any
 from scrubjay.base.times import parse_time
 from scrubjay.text import plural, seconds, wrapped
 from scrubjay.verb import Result, Verb, VerbCall
-from scrubjay.verbs.findings import finding_lines
+from scrubjay.verbs.finding_lines import finding_lines
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
