@@ -62,8 +62,8 @@ class Replica(LogReplica):
         state = tree.state
         if state.applied > 0 and not state.extra:
             raise Corrupt("the tree was loaded but its load was never confirmed", what="tree", partition=self.partition)
-        self.tree = tree
         self.follow.load(state)
+        self.tree = tree  # not before: what cannot be loaded is closed by whoever opened it, and never applied to
         self.status.move_tree(OK, "")
 
     def replace_tree(self, tree: Tree) -> None:

@@ -12,7 +12,22 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-ROOMS = ("wal", "node", "consensus", "btree", "archiver", "scrubber", "pitr", "control", "base", "server", "api", "commands", "shell")
+ROOMS = (
+    "wal",
+    "node",
+    "consensus",
+    "replica",
+    "btree",
+    "archiver",
+    "scrubber",
+    "pitr",
+    "control",
+    "base",
+    "server",
+    "api",
+    "commands",
+    "shell",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,3 +152,31 @@ def test_a_read_that_the_machine_does_not_let_us_do_says_so_and_a_record_is_appl
         assert {node.replicas[partition].state for node in cluster.nodes()} == {"ok"}
 
     run(5, story)
+
+
+def test_a_tree_whose_state_is_malformed_is_suspect_and_takes_no_node_down() -> None:
+    """Rot in what lies beside the rows: the copy waits for its heal, and nothing is applied to the tree that was closed."""
+
+    async def story(world: World, cluster: WholeCluster) -> None:
+        cluster.start()
+        await cluster.up()
+        partition = await create(cluster)
+        await hosted(cluster)
+        for number in range(3):
+            await ask(cluster, lambda done, n=number: cluster.router.write(cluster.store.table("t"), put(n, n, blind=True), done))
+        host = cluster.hosts[0]
+        await cluster.env.tasks.sleep(3.0)
+        host.crash(power=False)
+        content = cluster.trees[host.name].trees[partition]
+        assert content.state.applied > 0
+        content.state = content.state._replace(extra=content.state.extra[:-3])
+        host.start()
+        while host.process is None or partition not in host.process.node.replicas:
+            await cluster.env.tasks.sleep(0.05)
+        await cluster.env.tasks.sleep(2.0)
+        node = host.process.node
+        assert node.failed is None
+        assert node.replicas[partition].state == "suspect"
+        assert "malformed" in node.replicas[partition].reason
+
+    run(1, story)
