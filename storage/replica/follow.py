@@ -46,8 +46,8 @@ class Followed(Hosted, Protocol):
         """This version does not know the record. why: what is not understood in it."""
         ...
 
-    def cannot_reread(self, error: Corrupt | Missing) -> None:
-        """Its own log of a segment that it must state cannot be read back, and no peer is asked."""
+    def cannot_seal(self, why: str) -> None:
+        """A segment that it must state cannot be: its own log cannot be read back and no peer is asked, or does not fit what the replica knows of it."""
         ...
 
     def sealed(self, record: Record, own: OwnSegment) -> None:
@@ -196,13 +196,16 @@ class Follow:
             self._counted(record, now_us, idle=False)
             self.segments.passed(record, seal)
             return True
+        if first != self.segments.facts.first:
+            replica.cannot_seal(f"the SEAL at {record.lsn} does not continue its segments: from {first}, not {self.segments.facts.first}")
+            return False
         try:
             raw = raw_sha256(replica.node.wal, replica.partition, first, record.lsn)
         except (Corrupt, Missing) as error:
             if record.lsn > self.segments.facts.archived and isinstance(error, Corrupt):
                 replica.repair.ask(first, Lsn(record.lsn + 1), error)
             else:
-                replica.cannot_reread(error)
+                replica.cannot_seal(f"cannot read back its own log: {error}")
             return False
         self._counted(record, now_us, idle=False)
         own = self.segments.sealed(record, seal, raw_sha256=raw, total=self._total())

@@ -10,7 +10,7 @@ Invariants: those of its parts (check_invariants of each).
 
 from __future__ import annotations
 
-from scrubjay.base.errors import Corrupt, Missing, NotLeader, ScrubjayError
+from scrubjay.base.errors import Corrupt, NotLeader, ScrubjayError
 from scrubjay.base.ids import Lsn, Member, PartitionId, Stamp, uuid_bytes
 from scrubjay.storage.archive_port import facts_of
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
@@ -185,9 +185,9 @@ class LogReplica:
         """It follows the log no further."""
         self.follow.drop()
 
-    def cannot_reread(self, error: Corrupt | Missing) -> None:
-        """Its own log of a segment that it must state cannot be read back, and no peer is asked."""
-        self.amnesia(f"cannot read back its own log: {error}")
+    def cannot_seal(self, why: str) -> None:
+        """A segment that it must state cannot be: of its log it is that something is wrong, there is nothing else."""
+        self.amnesia(why)
         self.given_up()
 
     def left_behind(self) -> None:

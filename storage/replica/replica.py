@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scrubjay.base.errors import Corrupt, Missing, NotLeader, ScrubjayError, Unavailable
+from scrubjay.base.errors import Corrupt, NotLeader, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, Member, Stamp
 from scrubjay.storage.btree.engine import Tree
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
@@ -161,8 +161,8 @@ class Replica(LogReplica):
         self.node.finding(self, kind="unreadable", found_by=found_by, storage_key=_key_of(error), lsn=self.applied, detail=error.message)
         self.suspect(f"rot in the tree: {error}")
 
-    def cannot_reread(self, error: Corrupt | Missing) -> None:
-        self.set_state(SUSPECT, f"cannot read back its own log: {error}")
+    def cannot_seal(self, why: str) -> None:
+        self.set_state(SUSPECT, why)
         self.give_up_tree()
 
     def left_behind(self) -> None:

@@ -12,4 +12,11 @@ MUTANTS: list[Mutant] = [
         "        self.tree = tree\n        self.follow.load(state)\n",
         ("tests/unit/storage/test_hosting.py::test_a_tree_whose_state_is_malformed_is_suspect_and_takes_no_node_down",),
     ),
+    Mutant(
+        "stray-seal-taken-for-damage",
+        "storage/replica/follow.py",
+        "        if first != self.segments.facts.first:\n",
+        "        if False:\n",
+        ("tests/sim/test_replica_rules.py::test_a_copy_whose_segments_a_seal_does_not_continue_is_suspect_and_applies_no_further",),
+    ),
 ]
