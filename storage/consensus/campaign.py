@@ -14,6 +14,7 @@ from scrubjay.storage.consensus.election import Election
 from scrubjay.storage.consensus.follower import Standing
 from scrubjay.storage.consensus.group_state import Campaign, GroupState, Piece, Staging
 from scrubjay.storage.consensus.messages import AskHealth, Fetch, Fetched, LogHealth, Prepare, Promise, Refused, Resign, Resigned
+from scrubjay.storage.consensus.outbox import NONE
 from scrubjay.storage.consensus.ready import Now
 from scrubjay.storage.consensus.resignation import Resignation
 
@@ -66,7 +67,9 @@ class Campaigner:
         )
         if hears:
             self._election.doubt_owner(now)
-        state.out.send(sender.node, LogHealth(message.nonce, state.promised, hears, state.accepted, state.log.last))
+        # Nobody waits for the better log of a member that will not stand itself: what it has is adopted from it.
+        accepted, last = (state.accepted, state.log.last) if state.may_lead and state.may_vote else (NONE, Lsn(0))
+        state.out.send(sender.node, LogHealth(message.nonce, state.promised, hears, accepted, last))
 
     def on_health(self, sender: Member, message: LogHealth, now: Now) -> None:
         """A quorum that does not hear the leader either, us included, lets us campaign."""

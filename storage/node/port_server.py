@@ -15,7 +15,7 @@ from scrubjay.storage.log.record import SEAL_TAG_BYTES, Record, Seal, decode_sea
 from scrubjay.storage.node import port
 from scrubjay.storage.node.node import Node
 from scrubjay.storage.node.port_codec import decode_request, encode_said
-from scrubjay.storage.replica import LogReplica
+from scrubjay.storage.replica import LOG, LogReplica
 
 Answered = Callable[[Any], None]
 
@@ -215,9 +215,9 @@ def _chain_at_archived(replica: LogReplica) -> bytes:
 
 
 def _final(replica: LogReplica) -> FinalSeal | None:
-    """The end of a log once two members have stated the same of it, or it is archived (which takes as much)."""
+    """The end of a log once two members have stated the same of it, or it is archived (which takes as much). None of who knows no state there."""
     facts = replica.segments.facts
-    if not facts.ended:
+    if not facts.ended or replica.status.tree == LOG:
         return None
     own = next((own for own in facts.sealed if own.statement.last == facts.ended), None)
     if facts.archived < facts.ended and (own is None or len(replica.segments.agreed(own)[0]) < 2):

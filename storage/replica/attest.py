@@ -89,6 +89,10 @@ class Attesting(Hosted, Protocol):
 
     @property
     def compares(self) -> bool: ...
+    @property
+    def follows(self) -> bool:
+        """It goes on following what is chosen: what is archived will be known to it."""
+        ...
 
     def suspect(self, reason: str) -> None: ...
 
@@ -152,7 +156,11 @@ class Attest:
                 replica.node.archive_changed(replica.partition)
 
     def _ask(self, now_us: int) -> None:
+        """One that follows no further is told of no end of it, and asks no more: a heal states all anew."""
         replica = self._replica
+        if not replica.follows:
+            self._ask_at_us = None
+            return
         open_ones = [own for own in replica.segments.facts.sealed if len(replica.segments.agreed(own)[0]) < MEMBERS_MIN]
         self._ask_at_us = now_us + replica.node.options.statement_retry_us if open_ones else None
         for own in open_ones[:ASKED_MAX]:

@@ -101,9 +101,9 @@ class Term:
             self.begun = self._propose(RecordKind.NOOP, b"") is not None
 
     def hand_over(self, leaving: frozenset[int]) -> bool:
-        """Give the lead to whoever can take it soonest, besides nodes that leave too. False: nobody can."""
+        """Give the lead to whoever can take it soonest, besides nodes that leave too, or keep the log alone. False: nobody can."""
         now = self._replica.node.now()
-        heir = self._group.successor(now, besides=leaving) if self.begun else None
+        heir = self._group.successor(now, besides=leaving.union(self._replica.info.logs)) if self.begun else None
         if heir is None:
             return False
         self._group.transfer(heir, now)

@@ -19,4 +19,32 @@ MUTANTS: list[Mutant] = [
         "        if False:\n",
         ("tests/sim/test_replica_rules.py::test_a_copy_whose_segments_a_seal_does_not_continue_is_suspect_and_applies_no_further",),
     ),
+    Mutant(
+        "lead-handed-to-a-log-replica",
+        "storage/replica/term.py",
+        "besides=leaving.union(self._replica.info.logs)",
+        "besides=leaving",
+        ("tests/sim/test_log_replica.py::test_the_lead_is_not_handed_to_it",),
+    ),
+    Mutant(
+        "log-replica-tells-an-end",
+        "storage/node/port_server.py",
+        "    if not facts.ended or replica.status.tree == LOG:\n",
+        "    if not facts.ended:\n",
+        ("tests/sim/test_log_replica.py",),
+    ),
+    Mutant(
+        "asks-for-ever",
+        "storage/replica/attest.py",
+        "        if not replica.follows:\n            self._ask_at_us = None\n            return\n",
+        "",
+        ("tests/sim/test_log_replica.py",),
+    ),
+    Mutant(
+        "first-try-left-to-who-never-stands",
+        "storage/consensus/campaign.py",
+        "(state.accepted, state.log.last) if state.may_lead and state.may_vote else (NONE, Lsn(0))",
+        "(state.accepted, state.log.last)",
+        ("tests/unit/consensus/test_traces.py",),
+    ),
 ]

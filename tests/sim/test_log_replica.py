@@ -130,6 +130,21 @@ def test_with_it_alone_the_leader_has_a_quorum_and_the_other_copy_gets_what_was_
     group.house.until(lambda: len(group.storage()) == 2 and all(one.applied >= group.leader().applied for one in group.storage()))
 
 
+def test_the_lead_is_not_handed_to_it(group: Group) -> None:
+    """Though it is the only one that has the whole log: nobody would lead, until the others notice."""
+    other, leader = group.other(), group.leader()
+    own = leader.group
+    assert own is not None
+    other.crash(power=False)
+    now = leader.node.now
+    group.house.until(lambda: own.successor(now(), besides=frozenset()) == group.log.member)
+    assert not leader.hand_over(frozenset())
+    assert not own.handing_over
+    assert leader.leads
+    other.start()
+    group.house.until(lambda: len(group.storage()) == 2 and all(one.applied >= leader.applied for one in group.storage()))
+
+
 def test_it_never_leads(group: Group) -> None:
     hosts = [host for host in group.house.cluster.hosts if host is not group.keeper]
     for host in hosts:
@@ -175,3 +190,38 @@ def test_what_was_not_let_go_of_before_the_power_went_is_followed_again(group: G
     own_group = group.log.group
     assert own_group is not None
     assert own_group.log.first == group.log.segments.facts.archived + 1
+
+
+def test_left_behind_it_asks_for_no_statements_any_more(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that it does not follow will ever be archived for it: there would be no end of asking."""
+    group.house.until(lambda: group.log.applied >= group.leader().applied)
+    log = group.log
+    now = group.keeper.process.node.boot_us
+    with monkeypatch.context() as patch:
+        patch.setattr(log.segments, "heard", lambda *_: None)
+        group.house.put(group.table, 60, 1)
+        group.house.until(lambda: any(not own.statement.sum for own in log.segments.facts.sealed))
+        log.attest.tick(log.attest.deadline() or now())
+        assert log.attest.deadline() is not None
+        log.left_behind()
+        log.attest.tick(log.attest.deadline() or now())
+        assert log.attest.deadline() is None
+    log.behind = False
+    log.apply_ready()
+    group.house.until(lambda: group.log.applied >= group.leader().applied)
+
+
+def test_where_the_log_of_a_dropped_table_ends_is_told_by_who_knows_the_state_there_and_it_goes_too(group: Group) -> None:
+    told: dict[str, Any] = {}
+
+    def look() -> bool:
+        for node in group.house.cluster.nodes():
+            facts = group.house.cluster.parts.fleet.ports[node.name].facts(group.partition)
+            if facts is not None and facts.ended:
+                told[node.name] = facts.final
+        return len(told) == 3
+
+    group.house.run(group.house.cluster.store.delete_table("t"))
+    group.house.until(look)
+    assert told[group.keeper.name] is None
+    group.house.until(lambda: all(group.partition not in node.members for node in group.house.cluster.nodes()), seconds=120.0)
