@@ -45,6 +45,8 @@ FRESH_US = 200_000
 LEDGER_S = 10.0
 """Between two looks into the ledger."""
 Named = TypeVar("Named", PartitionHealth, FoundProblem)
+MAKING_US = 60_000_000
+"""A table that is being made for longer has a problem."""
 GONE = ("ArchiveGone", "BucketMissing")
 
 
@@ -200,7 +202,7 @@ class Health:
         copies = {(facts.node, facts.partition): facts for facts in self._control.fleet.all_facts()}
         return HealthFacts(
             [self._node(status) for status in self._status.values()],
-            [part for table in tables if not _dropped(table) for part in self._partitions(table, copies)],
+            [part for table in tables if _in_use(table, now_us) for part in self._partitions(table, copies)],
             [self._table(table, now_us) for table in tables],
             self._archive(now_us),
             self._options.lag_alarm_us / 1e6,
@@ -377,6 +379,11 @@ def _by_table(found: Iterable[Named]) -> dict[str | None, list[Named]]:
 def _dropped(table: TableMeta) -> bool:
     """Nobody reads or writes it any more; its history still counts."""
     return table.status in ("DROPPED", "DELETING")
+
+
+def _in_use(table: TableMeta, now_us: int) -> bool:
+    """It is read and written, or should be by now: while a table is being made, every request for it has its answer."""
+    return not _dropped(table) and (table.status != "CREATING" or now_us - table.created_at > MAKING_US)
 
 
 def _restoring(table: TableMeta) -> bool:

@@ -105,7 +105,7 @@ class Claiming:
                 cluster=self.writer.cluster,
                 next=WAYS_OUT,
             )
-        if await self._foreign_epoch():
+        if await self._ours_up_to() is None:
             return
         if stopped is not None:
             await self._note(stopped=None)  # it was `diverged`, and the logs agree again: the right folder is back
@@ -155,14 +155,16 @@ class Claiming:
         if stopped is not None:
             self._stopped(Stopped(*stopped))
             return
-        if await self._foreign_epoch():
+        ours = await self._ours_up_to()
+        if ours is None:
             return
         reason = await self._meet_all(patience_s=0.0)
         if reason is not None:
             await self._diverged(reason)
             return
         owner = self._env.rand.uuid()
-        await self._note(owners=(*self._book.writer.owners, owner)[-OWNERS_KEPT:])
+        # Epochs of ours whose claim was cut off, or not answered, are noted along: their owners are forgotten one day, and would then be taken for somebody else.
+        await self._note(owners=(*self._book.writer.owners, owner)[-OWNERS_KEPT:], epoch=max(self._book.writer.epoch, ours))
         number = max(self._book.writer.epoch, self._book.writer.taken_over)
         for key in await epochs_after(self._store, self.writer.cluster, number):
             number = max(number, int(key.rpartition("/")[2], 16))
@@ -187,15 +189,18 @@ class Claiming:
             return
         raise Unavailable("every epoch tried was claimed by another term of this cluster", tries=TRIES)
 
-    async def _foreign_epoch(self) -> bool:
-        """Whether somebody else claimed an epoch above the highest that we know to be ours: then we are fenced. Raises Unavailable."""
+    async def _ours_up_to(self) -> int | None:
+        """The highest epoch, as far as is known; all are ours. None: somebody else claimed one above the highest that we know to be ours, and we are fenced.
+        Raises Unavailable."""
         notes = self._book.writer
-        for key in await epochs_after(self._store, self.writer.cluster, max(notes.epoch, notes.taken_over)):
+        highest = max(notes.epoch, notes.taken_over)
+        for key in await epochs_after(self._store, self.writer.cluster, highest):
             owner = await self._owner_of(key)
             if owner is None or owner not in notes.owners:
                 await self._fence(key, owner)
-                return True
-        return False
+                return None
+            highest = max(highest, int(key.rpartition("/")[2], 16))
+        return highest
 
     async def _owner_of(self, key: str, store: ObjectStore | None = None) -> str | None:
         """None: the object cannot be read, so it cannot be known to be ours."""

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -202,8 +203,9 @@ class LocalStore:
             folder.mkdir(parents=not self._known, exist_ok=True)
             oldest = time.time() - TEMPORARY_AGE_S_MAX
             for entry in os.scandir(folder):
-                if entry.stat().st_mtime < oldest:
-                    Path(entry.path).unlink(missing_ok=True)
+                with suppress(FileNotFoundError):  # another process writes here too, and its object has got its name meanwhile
+                    if entry.stat().st_mtime < oldest:
+                        Path(entry.path).unlink()
             self._swept = True
 
     def _read(self, key: str, start: int, length: int | None) -> bytes:

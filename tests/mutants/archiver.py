@@ -320,7 +320,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "owner-noted-after-the-claim",
         "archiver/write/claiming.py",
-        "        await self._note(owners=(*self._book.writer.owners, owner)[-OWNERS_KEPT:])\n",
+        "        await self._note(owners=(*self._book.writer.owners, owner)[-OWNERS_KEPT:], epoch=max(self._book.writer.epoch, ours))\n",
         "",
         ("tests/unit/archiver/test_archive_claiming.py::test_the_owner_is_noted_before_the_claim_and_the_claim_after_it",),
     ),
@@ -832,5 +832,12 @@ MUTANTS: list[Mutant] = [
         "            if named < number:\n",
         "            if False:\n",
         ("tests/unit/archiver/test_archive_verify.py::test_an_epoch_of_any_number_ends_a_verify_with_findings",),
+    ),
+    Mutant(
+        "own-epochs-forgotten-with-their-owners",
+        "archiver/write/claiming.py",
+        ", epoch=max(self._book.writer.epoch, ours))",
+        ")",
+        ("tests/unit/archiver/test_archive_claiming.py::test_claims_that_came_through_unanswered_are_ours_however_many_there_were",),
     ),
 ]

@@ -233,4 +233,11 @@ MUTANTS: list[Mutant] = [
         "    if False:\n",
         ("tests/unit/base/test_versioned.py::test_a_file_of_another_version_is_refused",),
     ),
+    Mutant(
+        "neighbours-temporary-file-is-trouble",
+        "base/real/localfs.py",
+        "                with suppress(FileNotFoundError):  # another",
+        "                with suppress(ZeroDivisionError):  # another",
+        ("tests/unit/real/test_localfs.py::test_a_neighbours_object_that_gets_its_name_while_we_look_round_is_no_trouble",),
+    ),
 ]

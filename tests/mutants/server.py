@@ -230,4 +230,18 @@ MUTANTS: list[Mutant] = [
         "        while False:\n",
         ("tests/unit/server/test_finding_sink.py::test_what_is_found_before_anybody_keeps_it_is_kept_in_order",),
     ),
+    Mutant(
+        "down-while-a-table-is-made",
+        "server/health.py",
+        'return not _dropped(table) and (table.status != "CREATING" or now_us - table.created_at > MAKING_US)',
+        "return not _dropped(table)",
+        ("tests/unit/server/test_health.py::test_a_table_that_is_being_made_takes_no_server_out_of_service",),
+    ),
+    Mutant(
+        "made-for-ever-unseen",
+        "server/health.py",
+        '(table.status != "CREATING" or now_us - table.created_at > MAKING_US)',
+        'table.status != "CREATING"',
+        ("tests/unit/server/test_health.py::test_a_table_that_is_being_made_takes_no_server_out_of_service",),
+    ),
 ]

@@ -145,6 +145,16 @@ def test_owners_are_bounded() -> None:
     assert len(book.writer.owners) == OWNERS_KEPT
 
 
+def test_claims_that_came_through_unanswered_are_ours_however_many_there_were() -> None:
+    """Each tries another owner, and of owners only so many are remembered."""
+    world, book, sample = World(), MemoryBook(), history(segments=1)
+    world.store.lose_answers = OWNERS_KEPT + 5
+    life = world.life(book, sample, agent=False).start()
+    world.loop.run_for(400)
+    assert life.writer.stopped is None, world.lines
+    assert life.writer.attached.epoch == OWNERS_KEPT + 6
+
+
 def test_a_claim_cut_off_before_its_note_is_ours_at_the_next_start() -> None:
     """Killed between the epoch object and the note: the owner in the log says that it was us."""
     world, book, sample = World(), MemoryBook(WriterNotes(owners=(OWNER,), epoch=3)), history(segments=1)

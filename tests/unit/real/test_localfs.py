@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,20 @@ def test_an_archive_that_must_be_there_is_not_made(tmp_path: Path) -> None:
     assert not root.exists()
     root.mkdir()
     asyncio.run(store.put("k", b"x"))
+    store.close()
+
+
+def test_a_neighbours_object_that_gets_its_name_while_we_look_round_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Job workers write to the same folder: what lay in `.tmp/` when it was listed may be gone when it is looked at."""
+    (tmp_path / ".tmp").mkdir()
+    passing = tmp_path / ".tmp" / "1-1-aa"
+    passing.write_bytes(b"x")
+    seen = list(os.scandir(tmp_path / ".tmp"))
+    passing.unlink()
+    monkeypatch.setattr(scrubjay.base.real.localfs.os, "scandir", lambda _: seen)
+    store = LocalStore(tmp_path)
+    asyncio.run(store.put("a/k", b"y"))
+    assert asyncio.run(store.get("a/k")) == b"y"
     store.close()
 
 

@@ -153,7 +153,7 @@ def test_a_table_that_is_being_restored_is_watched_from_its_publication_on() -> 
         assert view.serves
         assert "back" not in {table["table"] for table in watched.status()["tables"]}
     restored = house.table("back")
-    published = msgspec.structs.replace(restored, restore_of=RestoreOrigin(source.table_id, source.name, at_us, False))
+    published = msgspec.structs.replace(restored, status="ACTIVE", restore_of=RestoreOrigin(source.table_id, source.name, at_us, False))
     house.run(house.cluster.parts.store.metadata.put_table(published))
     assert not watched.look().serves, "as of now it is a table like any other, and nobody leads it"
 
@@ -208,3 +208,19 @@ def test_what_the_cluster_knows_to_be_archived_is_what_its_furthest_member_knows
     replicas[0].segments.facts.archived = replicas[1].segments.facts.archived = 0
     found = next(one for one in archived_here(house.cluster.parts) if one.partition == partition)
     assert found.lsn == reached
+
+
+def test_a_table_that_is_being_made_takes_no_server_out_of_service() -> None:
+    """Its partitions have no leaders yet: whoever asks for it has his answer all the same. One that is never done is a problem."""
+    watched = Watched()
+    house, metadata = watched.house, watched.house.cluster.metadata
+    like = msgspec.structs.replace(
+        watched.table, table_id=TableId("made"), name="made", status="CREATING", partitions=house.cluster.store.tables.new_partitions(1)
+    )
+    house.run(metadata.put_table(msgspec.structs.replace(like, created_at=house.env.clock.wall_us())))
+    assert watched.look().serves
+    assert watched.kinds() == []
+    house.pass_time(70)
+    assert not watched.look().serves
+    house.pass_time(4)
+    assert "no-leader" in watched.kinds()
