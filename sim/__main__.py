@@ -21,7 +21,7 @@ from scrubjay.sim.whole.mutants import WHOLE, hunt_whole
 from scrubjay.sim.whole.run import WholeRun
 
 
-class Outcome(Protocol):
+class RunOutcome(Protocol):
     """What a profile reports of a seed."""
 
     seed: int
@@ -32,15 +32,15 @@ class Outcome(Protocol):
     faults: dict[str, int]
 
 
-def _consensus(seed: int, seconds: int, show: Callable[[str], object] | None) -> Outcome:
+def _consensus(seed: int, seconds: int, show: Callable[[str], object] | None) -> RunOutcome:
     return ConsensusRun(seed, seconds=seconds, show=show).run()
 
 
-def _whole(seed: int, seconds: int, show: Callable[[str], object] | None) -> Outcome:
+def _whole(seed: int, seconds: int, show: Callable[[str], object] | None) -> RunOutcome:
     return WholeRun(seed, seconds=seconds, show=show).run()
 
 
-PROFILES: dict[str, Callable[[int, int, Callable[[str], object] | None], Outcome]] = {"consensus": _consensus, "whole": _whole}
+PROFILES: dict[str, Callable[[int, int, Callable[[str], object] | None], RunOutcome]] = {"consensus": _consensus, "whole": _whole}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -86,7 +86,7 @@ def _run(args: argparse.Namespace) -> int:
     return 1 if bad else 0
 
 
-def _report(args: argparse.Namespace, outcome: Outcome) -> None:
+def _report(args: argparse.Namespace, outcome: RunOutcome) -> None:
     if args.json:
         facts: dict[str, Any] = {name: getattr(outcome, name) for name in ("seed", "violation", "digest", "virtual_us", "events", "faults")}
         print(json.dumps(facts, sort_keys=True))

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 from scrubjay.base.ids import NodeName, PartitionId
-from scrubjay.sim.group_node import GroupNode, Tree
+from scrubjay.sim.group_node import GroupNode, GroupTree
 from scrubjay.sim.group_wal import GroupWal
 from scrubjay.sim.rand import Stream
-from scrubjay.sim.world import Host, World
+from scrubjay.sim.world import World, WorldHost
 
 SECOND = 1_000_000
 
@@ -79,7 +79,7 @@ def draw_swarm(draw: Stream, *, seconds: int) -> Swarm:
     return swarm
 
 
-class Nemesis:
+class ConsensusNemesis:
     """The faults of one run. Subclassed by the run, which owns what they strike.
 
     More than 25 methods: a fault each.
@@ -92,8 +92,8 @@ class Nemesis:
         self.faults: dict[str, int] = {}
         self._names = names
         self._wals: dict[NodeName, GroupWal] = {}
-        self._trees: dict[NodeName, dict[PartitionId, Tree]] = {}
-        self._old_trees: dict[NodeName, dict[PartitionId, Tree]] = {}
+        self._trees: dict[NodeName, dict[PartitionId, GroupTree]] = {}
+        self._old_trees: dict[NodeName, dict[PartitionId, GroupTree]] = {}
         self._faulting = True
         self._ambushes = world.stream("ambush")
         self._plot_until = 0
@@ -105,7 +105,7 @@ class Nemesis:
         """Processes that run."""
         return [host.process for host in self.world.hosts.values() if host.process is not None]
 
-    def _leader_hint(self, partition: PartitionId) -> Host | None:
+    def _leader_hint(self, partition: PartitionId) -> WorldHost | None:
         for node in self.nodes():
             replica = node.replicas.get(partition)
             if replica is not None and replica.group.leading:
@@ -147,10 +147,10 @@ class Nemesis:
 
         world.after(draw.between(300_000, 2_000_000), strike)
 
-    def _pick(self, draw: Stream) -> Host:
+    def _pick(self, draw: Stream) -> WorldHost:
         return self.world.hosts[self._names[draw.between(1, len(self._names))]]
 
-    def _restart_later(self, host: Host, delay_us: int) -> None:
+    def _restart_later(self, host: WorldHost, delay_us: int) -> None:
         self.world.after(delay_us, lambda: None if host.up else host.start())
 
     def _crashes(self, draw: Stream) -> None:
@@ -262,7 +262,7 @@ class Nemesis:
         plots = (self._plot_early, self._plot_deaf_candidate, self._plot_forgotten, self._plot_amnesia, self._plot_power)
         plots[draw.between(0, len(plots) - 1)](draw, leader, first, second)
 
-    def _plot_early(self, draw: Stream, leader: Host, first: Host, second: Host) -> None:
+    def _plot_early(self, draw: Stream, leader: WorldHost, first: WorldHost, second: WorldHost) -> None:
         """A leader is cut off with records of its own; the next one speaks of closed time and dies before anybody has its log; the first returns."""
         # Clients hold still for a moment, so that the followers know all that is chosen.
         self.hush_until = self.world.now + 120_000
@@ -283,7 +283,7 @@ class Nemesis:
 
         self._plot = hit
 
-    def _lift(self, draw: Stream, leader: Host, others: list[Host]) -> None:
+    def _lift(self, draw: Stream, leader: WorldHost, others: list[WorldHost]) -> None:
         """The leader's wall clock is ahead of the others', within what is allowed."""
         if self.swarm.skew:
             return
@@ -291,7 +291,7 @@ class Nemesis:
             host.clock.jump(by)
             self.world.after(4_000_000, lambda host=host, by=by: host.clock.jump(-by))  # type: ignore[misc]
 
-    def _plot_deaf_candidate(self, draw: Stream, leader: Host, first: Host, second: Host) -> None:
+    def _plot_deaf_candidate(self, draw: Stream, leader: WorldHost, first: WorldHost, second: WorldHost) -> None:
         """A follower that heard nothing of the leader's clock takes over at the very moment when the other has acknowledged it."""
         self._lift(draw, leader, [first, second])
         self._cut(leader.name, first.name, draw, 2_500_000, 3_000_000)
@@ -327,7 +327,7 @@ class Nemesis:
 
         self.world.after(draw.between(1_300_000, 1_800_000), wait)
 
-    def _plot_forgotten(self, draw: Stream, leader: Host, first: Host, second: Host) -> None:
+    def _plot_forgotten(self, draw: Stream, leader: WorldHost, first: WorldHost, second: WorldHost) -> None:
         """Both followers acknowledge the leader's clock, restart at once, and go on without it."""
         self._lift(draw, leader, [first, second])
 
@@ -344,14 +344,14 @@ class Nemesis:
 
         self.world.after(draw.between(900_000, 1_500_000), strike)
 
-    def _leave_out(self, draw: Stream, host: Host, low: int, high: int) -> None:
+    def _leave_out(self, draw: Stream, host: WorldHost, low: int, high: int) -> None:
         """Cut one host off from all others."""
         for other in self.world.hosts.values():
             if other is not host:
                 self._cut(host.name, other.name, draw, low, high)
                 self._cut(other.name, host.name, draw, low, high)
 
-    def _plot_amnesia(self, draw: Stream, leader: Host, first: Host, second: Host) -> None:
+    def _plot_amnesia(self, draw: Stream, leader: WorldHost, first: WorldHost, second: WorldHost) -> None:
         """What only the leader and one follower have is forgotten by the follower; the leader dies, the other returns."""
         if self._amnesiacs():
             return
@@ -367,7 +367,7 @@ class Nemesis:
 
         self.world.after(600_000, strike)
 
-    def _plot_power(self, draw: Stream, leader: Host, first: Host, second: Host) -> None:
+    def _plot_power(self, draw: Stream, leader: WorldHost, first: WorldHost, second: WorldHost) -> None:
         """Power fails for two while their disks are slow and the third is away."""
         self._leave_out(draw, second, 400_000, 500_000)
         for host in (leader, first):
@@ -422,12 +422,12 @@ class Nemesis:
     def _amnesiacs(self) -> bool:
         return any(wal.amnesiac for wal in self._wals.values())
 
-    def _remember(self, host: Host) -> None:
+    def _remember(self, host: WorldHost) -> None:
         """What a lying disk may fall back to."""
         self._wals[host.name].remember()
         self._old_trees[host.name] = dict(self._trees[host.name])
 
-    def _lose_synced(self, host: Host) -> None:
+    def _lose_synced(self, host: WorldHost) -> None:
         host.crash(power=True)
         wal = self._wals[host.name]
         wal.restart()

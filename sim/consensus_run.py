@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scrubjay.base.ids import NodeName, PartitionId
-from scrubjay.sim.checkers.group import GroupChecker, Violation
-from scrubjay.sim.checkers.history import FOREVER, Operation
+from scrubjay.sim.checkers.group import GroupChecker, GroupViolation
+from scrubjay.sim.checkers.history import FOREVER, HistoryOperation
 from scrubjay.sim.checkers.history import Kind as OperationKind
 from scrubjay.sim.checkers.ledger import DurabilityLedger
 from scrubjay.sim.checkers.linear import check_linear
 from scrubjay.sim.checkers.witness import check_witness
 from scrubjay.sim.clock import SimClock
-from scrubjay.sim.consensus_faults import SECOND, Nemesis, Swarm, draw_swarm
-from scrubjay.sim.group_node import GroupNode, Request, decode_write
+from scrubjay.sim.consensus_faults import SECOND, ConsensusNemesis, Swarm, draw_swarm
+from scrubjay.sim.group_node import GroupNode, GroupRequest, decode_write
 from scrubjay.sim.group_wal import GroupWal
 from scrubjay.sim.rand import Stream
-from scrubjay.sim.world import Host, World
+from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.consensus.options import ConsensusOptions
 
 NODES = 3
@@ -47,7 +47,7 @@ OPTIONS = ConsensusOptions(
 
 
 @dataclass
-class Result:
+class ConsensusResult:
     """Outcome of a run. violation: "" if all held. unknown: keys whose history could not be judged in the step limit."""
 
     seed: int
@@ -70,7 +70,7 @@ class Result:
         return f"python -m scrubjay.sim run --profile consensus --seed {self.seed} --trace"
 
 
-class ConsensusRun(Nemesis):
+class ConsensusRun(ConsensusNemesis):
     """One run."""
 
     def __init__(
@@ -88,10 +88,10 @@ class ConsensusRun(Nemesis):
         partitions = tuple([PartitionId(f"{index:08x}-0000-4000-8000-000000000000") for index in range(1, swarm.partitions + 1)])
         super().__init__(world, swarm, names, partitions)
         world.note(repr(dataclasses.astuple(swarm)))
-        self.result = Result(seed, swarm, faults=self.faults)
+        self.result = ConsensusResult(seed, swarm, faults=self.faults)
         self.checkers = {partition: GroupChecker() for partition in partitions}
         self.ledgers = {partition: DurabilityLedger() for partition in partitions}
-        self.history: dict[PartitionId, list[Operation]] = {partition: [] for partition in partitions}
+        self.history: dict[PartitionId, list[HistoryOperation]] = {partition: [] for partition in partitions}
         self._node = node
         self._operation = 0
         self._open: dict[int, Callable[[], None]] = {}
@@ -121,7 +121,7 @@ class ConsensusRun(Nemesis):
             return 900_000 if draw.chance(0.4) else -900_000
         return draw.between(-200_000, 200_000)
 
-    def _build(self, host: Host, number: int) -> GroupNode:
+    def _build(self, host: WorldHost, number: int) -> GroupNode:
         node = self._node(
             host,
             number=number,
@@ -180,7 +180,7 @@ class ConsensusRun(Nemesis):
 
             def record(end: int, value: int | None, ok: bool | None, lsn: int | None) -> None:
                 self.history[partition].append(
-                    Operation(id_, client, key, OperationKind(kind), start, end, value, expected if kind == "cas" else None, ok, lsn)
+                    HistoryOperation(id_, client, key, OperationKind(kind), start, end, value, expected if kind == "cas" else None, ok, lsn)
                 )
 
             def answered(outcome: str, value: int | None, lsn: int | None) -> None:
@@ -214,7 +214,7 @@ class ConsensusRun(Nemesis):
             def deliver() -> None:
                 if settled or host.process is None:
                     return
-                request = Request(id_, kind, key, id_, expected, answered)
+                request = GroupRequest(id_, kind, key, id_, expected, answered)
                 host.life.run(lambda: host.process.submit(partition, request))
 
             world.after(draw.between(100, 2_000), deliver)
@@ -242,7 +242,7 @@ class ConsensusRun(Nemesis):
 
     # --- the run ---
 
-    def run(self) -> Result:
+    def run(self) -> ConsensusResult:
         world, result = self.world, self.result
         for client in range(self.swarm.clients):
             self._client(client)
@@ -253,7 +253,7 @@ class ConsensusRun(Nemesis):
             self._heal()
             healed_at = world.now
             if not world.run(until_us=healed_at + HEAL_US, stop=self._settled(healed_at)):
-                raise Violation(f"liveness: no progress within {HEAL_US // SECOND} s after all faults ended: {self._state()}")
+                raise GroupViolation(f"liveness: no progress within {HEAL_US // SECOND} s after all faults ended: {self._state()}")
             result.healed_us = world.now - healed_at
             self._judge()
         except AssertionError as error:
@@ -323,16 +323,16 @@ class ConsensusRun(Nemesis):
             for node in self.nodes():
                 replica = node.replicas[partition]
                 if replica.tree.chain != checker.chains[replica.tree.lsn]:
-                    raise Violation(f"state: {node.host.name} applied another log up to LSN {replica.tree.lsn}")
+                    raise GroupViolation(f"state: {node.host.name} applied another log up to LSN {replica.tree.lsn}")
             findings = self.ledgers[partition].check(_writes_of(checker))
             history = self.history[partition]
             findings += check_witness(history)
             if findings:
-                raise Violation(f"history: {findings[0]} ({len(findings)} in all)")
+                raise GroupViolation(f"history: {findings[0]} ({len(findings)} in all)")
             verdict = check_linear(history, steps_max=200_000)
             result.operations += len(history)
             if verdict.outcome == "bad":
-                raise Violation(f"not linearizable: key {verdict.key}")
+                raise GroupViolation(f"not linearizable: key {verdict.key}")
             result.unknown += verdict.outcome == "unknown"
 
 

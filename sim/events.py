@@ -1,7 +1,7 @@
 """The event heap and virtual time.
 
 Everything that happens is a callback on one heap, in the order of (time, sequence number): no thread, no asyncio, no wall clock. A run is a function of
-its seed. `Trace` hashes what happened, so that two runs can be compared.
+its seed. `EventTrace` hashes what happened, so that two runs can be compared.
 
 A process is a *life*: callbacks of a dead life never run.
 """
@@ -28,7 +28,7 @@ class SimTimer:
         self.callback = None
 
 
-class Trace:
+class EventTrace:
     """A running hash of what happened, and the lines themselves if somebody wants to see them."""
 
     def __init__(self, show: Callable[[str], object] | None = None) -> None:
@@ -86,7 +86,7 @@ class Events:
         self.seed = seed
         self.now = 0
         self.events = 0
-        self.trace = Trace(show)
+        self.trace = EventTrace(show)
         self._heap: list[tuple[int, int, SimTimer]] = []
         self._sequence = 0
         self._watchers: list[Callable[[str], object]] = []

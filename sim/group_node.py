@@ -30,14 +30,14 @@ from scrubjay.storage.node.turn import Turn
 from scrubjay.storage.wal import port as wal
 
 if TYPE_CHECKING:
-    from scrubjay.sim.world import Host
+    from scrubjay.sim.world import WorldHost
 
 P = ParamSpec("P")
 
 CLUSTER = b"simulate"
 
 
-class Write(msgspec.Struct, array_like=True, frozen=True):
+class GroupWrite(msgspec.Struct, array_like=True, frozen=True):
     """Payload of a record. id: of the write, 0 for the shell's own. rests_on: hash of the log before it. closed: as in a SEAL, 0 if none."""
 
     id: int
@@ -47,7 +47,7 @@ class Write(msgspec.Struct, array_like=True, frozen=True):
     closed: int
 
 
-class Tree(NamedTuple):
+class GroupTree(NamedTuple):
     """Applied state: lsn, stamp and hash of the last record; the registers."""
 
     lsn: Lsn
@@ -56,7 +56,7 @@ class Tree(NamedTuple):
     values: dict[int, int]
 
 
-class Request(NamedTuple):
+class GroupRequest(NamedTuple):
     """kind: write | read | cas | weak. done(outcome, value, lsn): outcome ok | refused | retry (certainly no effect) | unknown."""
 
     id: int
@@ -67,20 +67,20 @@ class Request(NamedTuple):
     done: Callable[[str, int | None, int | None], None]
 
 
-class Waiting(NamedTuple):
+class GroupWaiting(NamedTuple):
     """An answer that waits for `lsn` to be applied under `ballot`."""
 
     lsn: Lsn
     ballot: Ballot
-    request: Request
+    request: GroupRequest
     outcome: str
     value: int | None
 
 
-_WRITE = msgspec.msgpack.Decoder(Write)
+_WRITE = msgspec.msgpack.Decoder(GroupWrite)
 
 
-def decode_write(record: Record) -> Write:
+def decode_write(record: Record) -> GroupWrite:
     """What a record of this profile says."""
     return _WRITE.decode(record.payload)
 
@@ -88,18 +88,18 @@ def decode_write(record: Record) -> Write:
 _TREE = msgspec.msgpack.Decoder(tuple[int, int, bytes, dict[int, int]])
 
 
-class Replica:
+class GroupReplica:
     """One partition on one node."""
 
-    def __init__(self, node: GroupNode, partition: PartitionId, group: Group, tree: Tree) -> None:
+    def __init__(self, node: GroupNode, partition: PartitionId, group: Group, tree: GroupTree) -> None:
         self.node = node
         self.partition = partition
         self.group = group
         self.owner = owner_tag(uuid_bytes(partition))
-        self.tree = Tree(tree.lsn, tree.stamp, tree.chain, dict(tree.values))
+        self.tree = GroupTree(tree.lsn, tree.stamp, tree.chain, dict(tree.values))
         self.spec_chain = CHAIN_START
         self.spec_values: dict[int, int] = {}
-        self.waiting: list[Waiting] = []
+        self.waiting: list[GroupWaiting] = []
         self.caught_up = False
         self.begun = True
         self.stopped = False
@@ -123,7 +123,7 @@ class Replica:
 
     def begin(self, now: Now) -> None:
         if not self.begun and self.group.can_propose(100, now):
-            self.begun = self.propose(Write(0, b"", 0, 0, 0), now) is not None
+            self.begun = self.propose(GroupWrite(0, b"", 0, 0, 0), now) is not None
 
     def deposed(self) -> None:
         self.begun = True
@@ -152,7 +152,7 @@ class Replica:
         if write.id:
             self.spec_values[write.key] = write.value
 
-    def propose(self, write: Write, now: Now) -> Lsn | None:
+    def propose(self, write: GroupWrite, now: Now) -> Lsn | None:
         """None if it cannot be proposed now."""
         if not self.group.can_propose(200, now):
             return None
@@ -163,7 +163,7 @@ class Replica:
             stamp = self.node.clock.tick(now.wall_us)
         except Unavailable:
             return None
-        full = Write(write.id, self.spec_chain, write.key, write.value, closed)
+        full = GroupWrite(write.id, self.spec_chain, write.key, write.value, closed)
         lsn = self.group.next_lsn
         record = encode(
             owner=self.owner,
@@ -178,7 +178,7 @@ class Replica:
 
     # --- requests ---
 
-    def handle(self, request: Request, now: Now) -> None:
+    def handle(self, request: GroupRequest, now: Now) -> None:
         group = self.group
         if request.kind == "weak":
             request.done("ok", self.tree.values.get(request.key), self.tree.lsn)
@@ -194,22 +194,22 @@ class Replica:
             return
         present = self.spec_values.get(request.key)
         if request.kind == "cas" and present != request.expected:
-            self.answer_negative(Waiting(Lsn(group.last), group.ballot, request, "refused", present), now)
+            self.answer_negative(GroupWaiting(Lsn(group.last), group.ballot, request, "refused", present), now)
             return
-        lsn = self.propose(Write(request.id, b"", request.key, request.value, 0), now)
+        lsn = self.propose(GroupWrite(request.id, b"", request.key, request.value, 0), now)
         if lsn is None:
             request.done("retry", None, None)
         else:
-            self.waiting.append(Waiting(lsn, group.ballot, request, "ok", request.value))
+            self.waiting.append(GroupWaiting(lsn, group.ballot, request, "ok", request.value))
 
-    def answer_read(self, request: Request, value: int | None, lsn: Lsn, now: Now) -> None:
+    def answer_read(self, request: GroupRequest, value: int | None, lsn: Lsn, now: Now) -> None:
         """The lease is checked after the read, before the answer."""
         if self.group.serving(now):
             request.done("ok", value, lsn)
         else:
             request.done("retry", None, None)
 
-    def answer_negative(self, waiting: Waiting, now: Now) -> None:
+    def answer_negative(self, waiting: GroupWaiting, now: Now) -> None:
         """What it was evaluated on may never be chosen: it waits like a write."""
         self.waiting.append(waiting)
         self._answer(now)
@@ -233,7 +233,7 @@ class Replica:
                 tree.values[write.key] = write.value
             if write.closed:
                 checker.closed(self.node.host.name, write.closed, record.lsn)
-            tree = Tree(record.lsn, record.stamp, chain(tree.chain, record.data), tree.values)
+            tree = GroupTree(record.lsn, record.stamp, chain(tree.chain, record.data), tree.values)
         self.tree = tree
         self.group.applied_to(tree.lsn)
         self._answer(self.node.now())
@@ -247,13 +247,13 @@ class GroupNode:
 
     def __init__(
         self,
-        host: Host,
+        host: WorldHost,
         *,
         number: int,
         names: dict[int, NodeName],
         partitions: tuple[PartitionId, ...],
         wal_: GroupWal,
-        trees: dict[PartitionId, Tree],
+        trees: dict[PartitionId, GroupTree],
         options: ConsensusOptions,
         checkers: dict[PartitionId, GroupChecker],
         max_offset_us: int,
@@ -267,7 +267,7 @@ class GroupNode:
         self.trees = trees
         self.options = options
         self.checkers = checkers
-        self.replicas: dict[PartitionId, Replica] = {}
+        self.replicas: dict[PartitionId, GroupReplica] = {}
         self.liveness: Liveness | None = None
         self.world = host.world
         self.turn = Turn(tasks=host.env.tasks, wal=wal_, shell=self)
@@ -307,7 +307,7 @@ class GroupNode:
         members = tuple([Member(number, 1) for number in sorted(self.names)])
         for partition in self.partitions:
             image = self.wal.replica(partition)
-            tree = self.trees.get(partition, Tree(Lsn(0), Stamp(0), CHAIN_START, {}))
+            tree = self.trees.get(partition, GroupTree(Lsn(0), Stamp(0), CHAIN_START, {}))
             if tree.lsn > image.last:
                 self.wal.queue(wal.Install(partition, tree.lsn, image.accepted))
             draw = self.host.world.stream(f"{self.host.name}/{partition}/{self.host.starts}")
@@ -323,7 +323,7 @@ class GroupNode:
                     jitter=draw.random,
                 )
             )
-            self.replicas[partition] = Replica(self, partition, group, tree)
+            self.replicas[partition] = GroupReplica(self, partition, group, tree)
             if not self._may_vote():
                 group.set_vote(False, now)
         self._tick()
@@ -414,8 +414,8 @@ class GroupNode:
             lsn, stamp, digest, values = _TREE.decode(raw)
             if lsn > replica.group.log.applied and not replica.group.leading:
                 self.host.world.note(f"{self.host.name} installs a snapshot at {lsn}")
-                replica.tree = Tree(Lsn(lsn), Stamp(stamp), digest, values)
-                self.trees[replica.partition] = Tree(Lsn(lsn), Stamp(stamp), digest, dict(values))
+                replica.tree = GroupTree(Lsn(lsn), Stamp(stamp), digest, values)
+                self.trees[replica.partition] = GroupTree(Lsn(lsn), Stamp(stamp), digest, dict(values))
                 replica.group.installed(Lsn(lsn), Stamp(stamp), now)
 
     # --- time ---
@@ -456,7 +456,7 @@ class GroupNode:
 
     # --- what the world asks of it ---
 
-    def submit(self, partition: PartitionId, request: Request) -> None:
+    def submit(self, partition: PartitionId, request: GroupRequest) -> None:
         replica = self.replicas.get(partition)
         if replica is None:
             request.done("retry", None, None)
@@ -471,7 +471,7 @@ class GroupNode:
             image = self.wal.durable.get(partition)
             if tree.lsn and image is not None and image.last >= tree.lsn and image.first <= tree.lsn + 1:
                 before = self.trees.get(partition)
-                self.trees[partition] = Tree(tree.lsn, tree.stamp, tree.chain, dict(tree.values))
+                self.trees[partition] = GroupTree(tree.lsn, tree.stamp, tree.chain, dict(tree.values))
                 if trim and before is not None:
                     self.wal.trim(partition, Lsn(before.lsn + 1))
                     replica.group.trimmed(Lsn(before.lsn + 1))

@@ -15,7 +15,7 @@ from scrubjay.storage.log.record import Record
 from scrubjay.storage.wal import port as wal
 
 if TYPE_CHECKING:
-    from scrubjay.sim.world import Host
+    from scrubjay.sim.world import WorldHost
 
 NONE = Ballot(0)
 
@@ -89,7 +89,7 @@ class ReplicaImage:
 class GroupWal:
     """One host's log. It survives the host's processes; `restart` makes the state of the next one."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: WorldHost) -> None:
         self._host = host
         self._draw = host.world.stream(f"{host.name}/wal")
         self.boot_count = 0

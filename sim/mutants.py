@@ -12,8 +12,8 @@ from typing import Any
 
 from scrubjay.base.hlc import HybridClock
 from scrubjay.base.ids import Ballot, Lsn, Stamp
-from scrubjay.sim.consensus_run import ConsensusRun, Result
-from scrubjay.sim.group_node import GroupNode, Replica, Waiting
+from scrubjay.sim.consensus_run import ConsensusResult, ConsensusRun
+from scrubjay.sim.group_node import GroupNode, GroupReplica, GroupWaiting
 from scrubjay.storage.consensus.acceptor import Acceptor
 from scrubjay.storage.consensus.allegiance import Allegiance
 from scrubjay.storage.consensus.campaign import Campaigner
@@ -68,11 +68,11 @@ def _some_staged(self: Acceptor, staging: Staging, message: Stage) -> bool:
     return staging.last > staging.cut_at or staging.last == message.adopted_last
 
 
-def _early_answer(self: Replica, waiting: Waiting, now: Now) -> None:
+def _early_answer(self: GroupReplica, waiting: GroupWaiting, now: Now) -> None:
     waiting.request.done(waiting.outcome, waiting.value, waiting.lsn)
 
 
-def _answer_unchecked(self: Replica, request: Any, value: int | None, lsn: Lsn, now: Now) -> None:
+def _answer_unchecked(self: GroupReplica, request: Any, value: int | None, lsn: Lsn, now: Now) -> None:
     request.done("ok", value, lsn)
 
 
@@ -204,7 +204,7 @@ CONSENSUS = (
     Mutant(
         "early-negative-answer",
         "a refused condition is answered from speculative state",
-        _method(Replica, "answer_negative", _early_answer),
+        _method(GroupReplica, "answer_negative", _early_answer),
     ),
     Mutant(
         "bound-ignored",
@@ -238,11 +238,11 @@ KILLERS: dict[str, int] = {
 """A seed that kills each mutant, as found by `python -m scrubjay.sim mutants`; tests try it first."""
 
 
-def run_seed(seed: int, *, seconds: int = 20) -> Result:
+def run_seed(seed: int, *, seconds: int = 20) -> ConsensusResult:
     return ConsensusRun(seed, seconds=seconds).run()
 
 
-def hunt(mutant: Mutant, seeds: Iterable[int], *, seconds: int = 20) -> tuple[Result | None, int]:
+def hunt(mutant: Mutant, seeds: Iterable[int], *, seconds: int = 20) -> tuple[ConsensusResult | None, int]:
     """The first run that notices (None if none does), and how many seeds were tried."""
     tried = 0
     with mutant.plant():

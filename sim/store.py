@@ -37,7 +37,7 @@ class SimObject:
 
 
 @dataclass(slots=True)
-class Requests:
+class StoreRequests:
     """Requests that had their effect, by kind."""
 
     put: int = 0
@@ -58,7 +58,7 @@ class SimStore:
         self.name = name
         self.url = f"sim://{name}"
         self.faults = StoreFaults()
-        self.requests = Requests()
+        self.requests = StoreRequests()
         self._draw = world.stream(f"store/{name}")
         self.objects: dict[str, SimObject] = {}
         self.on_put: Callable[[str], None] | None = None

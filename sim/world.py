@@ -25,19 +25,21 @@ class World(Events):
     def __init__(self, seed: int, *, show: Callable[[str], object] | None = None) -> None:
         super().__init__(seed, show=show)
         self.net = Net(self)
-        self.hosts: dict[NodeName, Host] = {}
+        self.hosts: dict[NodeName, WorldHost] = {}
 
-    def add_host(self, name: NodeName, *, build: Callable[[Host], Any], clock: SimClock | None = None, disk_bytes: int = 1 << 34) -> Host:
+    def add_host(
+        self, name: NodeName, *, build: Callable[[WorldHost], Any], clock: SimClock | None = None, disk_bytes: int = 1 << 34
+    ) -> WorldHost:
         """A machine with an empty disk; `build(host)` makes its process at each start."""
-        host = Host(self, name, build, clock or SimClock(self), disk_bytes)
+        host = WorldHost(self, name, build, clock or SimClock(self), disk_bytes)
         self.hosts[name] = host
         return host
 
 
-class Host:
+class WorldHost:
     """A machine of the world. process: what `build` returned, None while it is down."""
 
-    def __init__(self, world: World, name: NodeName, build: Callable[[Host], Any], clock: SimClock, disk_bytes: int) -> None:
+    def __init__(self, world: World, name: NodeName, build: Callable[[WorldHost], Any], clock: SimClock, disk_bytes: int) -> None:
         self.world = world
         self.name = name
         self.clock = clock

@@ -25,7 +25,7 @@ class JobProgress(msgspec.Struct, tag="progress"):
     facts: dict[str, Any]
 
 
-class Result(msgspec.Struct, tag="result"):
+class JobResult(msgspec.Struct, tag="result"):
     """Worker to parent: the job returned."""
 
     value: dict[str, Any]
@@ -40,7 +40,7 @@ class JobFailure(msgspec.Struct, tag="failure"):
     trace: str | None = None
 
 
-Answer = JobProgress | Result | JobFailure
+Answer = JobProgress | JobResult | JobFailure
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=repr)
 _requests = msgspec.msgpack.Decoder(JobRequest)

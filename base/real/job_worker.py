@@ -94,7 +94,7 @@ def run_one(request: job_wire.JobRequest, folder: str, send: Callable[[job_wire.
                 await tasks.close()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return job_wire.Result(runner.run(whole()))
+            return job_wire.JobResult(runner.run(whole()))
     except Exception as error:  # noqa: BLE001  the boundary: every error of a job becomes its answer
         return job_wire.failure_of(error, traceback.format_exc())
 

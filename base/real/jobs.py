@@ -35,7 +35,7 @@ class _Worker:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._frames = FrameReader()
-        self._outcome: asyncio.Future[job_wire.Result | job_wire.JobFailure] | None = None
+        self._outcome: asyncio.Future[job_wire.JobResult | job_wire.JobFailure] | None = None
         self._progress: Callable[[dict[str, Any]], None] | None = None
         self._job = ""
         self.gone: asyncio.Future[int] = loop.create_future()
@@ -51,7 +51,7 @@ class _Worker:
         self._job, self._progress = request.job, progress
         outcome = self._outcome = self._loop.create_future()
         self.process.send(job_wire.encode(request))
-        answer: job_wire.Result | job_wire.JobFailure = await outcome
+        answer: job_wire.JobResult | job_wire.JobFailure = await outcome
         if isinstance(answer, job_wire.JobFailure):
             raise job_wire.error_of(answer)
         return answer.value

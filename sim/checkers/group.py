@@ -16,7 +16,7 @@ def chain(before: bytes, data: bytes) -> bytes:
     return hashlib.blake2b(before + data, digest_size=16).digest()
 
 
-class Violation(AssertionError):
+class GroupViolation(AssertionError):
     """A safety property does not hold."""
 
 
@@ -36,18 +36,18 @@ class GroupChecker:
         if at <= len(self.log):
             known = self.log[at - 1]
             if known.data != record.data:
-                raise Violation(f"agreement: {who} applies another record at LSN {at}")
+                raise GroupViolation(f"agreement: {who} applies another record at LSN {at}")
             return
         if at != len(self.log) + 1:
-            raise Violation(f"order: {who} applies LSN {at} when {len(self.log)} are known")
+            raise GroupViolation(f"order: {who} applies LSN {at} when {len(self.log)} are known")
         if self.log and record.stamp <= self.log[-1].stamp:
-            raise Violation(f"rising: stamp of LSN {at} is not above the one before")
+            raise GroupViolation(f"rising: stamp of LSN {at} is not above the one before")
         if rests_on is not None and rests_on != self.chains[-1]:
-            raise Violation(f"rests: LSN {at} was evaluated on a record that is not there")
+            raise GroupViolation(f"rests: LSN {at} was evaluated on a record that is not there")
         while self._closed_later and self._closed_later[0][0] < at:
             self._closed_now = max(self._closed_now, heapq.heappop(self._closed_later)[1])
         if record.stamp <= self._closed_now:
-            raise Violation(f"closed: LSN {at} carries a stamp at or below a published closed timestamp")
+            raise GroupViolation(f"closed: LSN {at} carries a stamp at or below a published closed timestamp")
         self.log.append(record)
         self.chains.append(chain(self.chains[-1], record.data))
 
@@ -56,7 +56,7 @@ class GroupChecker:
         self.publications += 1
         if last < len(self.log):
             if self.log[last].stamp <= stamp:
-                raise Violation(f"closed: {who} closes at a stamp that LSN {last + 1} does not exceed")
+                raise GroupViolation(f"closed: {who} closes at a stamp that LSN {last + 1} does not exceed")
             self._closed_now = max(self._closed_now, stamp)
         else:
             heapq.heappush(self._closed_later, (last, stamp))
@@ -64,6 +64,6 @@ class GroupChecker:
     def leases(self, holders: Sequence[tuple[str, int]]) -> None:
         """holders: (member, last LSN of its log) of all that claim the lease at this instant."""
         if len(holders) > 1:
-            raise Violation(f"one lease: {' and '.join([name for name, _ in holders])} hold it")
+            raise GroupViolation(f"one lease: {' and '.join([name for name, _ in holders])} hold it")
         if holders and holders[0][1] < len(self.log):
-            raise Violation(f"fresh: {holders[0][0]} holds the lease and lacks LSN {len(self.log)}")
+            raise GroupViolation(f"fresh: {holders[0][0]} holds the lease and lacks LSN {len(self.log)}")

@@ -22,7 +22,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class HistoryOperation:
     """One operation of one client on one key. Times are true microseconds.
 
     start, end: call and answer; FOREVER if no answer came (effect unknown). value: written, or read. ok: for CAS, None if unknown.

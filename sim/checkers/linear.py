@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scrubjay.sim.checkers.history import FOREVER, Kind, Operation
+from scrubjay.sim.checkers.history import FOREVER, HistoryOperation, Kind
 
 STEPS_MAX = 2_000_000
 
@@ -22,9 +22,9 @@ class Linearity:
     key: int | None = None
 
 
-def check_linear(operations: Sequence[Operation], *, steps_max: int = STEPS_MAX) -> Linearity:
+def check_linear(operations: Sequence[HistoryOperation], *, steps_max: int = STEPS_MAX) -> Linearity:
     """Judge each key by itself (linearizability is local). Keys start absent (None)."""
-    by_key: dict[int, list[Operation]] = {}
+    by_key: dict[int, list[HistoryOperation]] = {}
     for one in operations:
         by_key.setdefault(one.key, []).append(one)
     steps, unknown = 0, None
@@ -38,7 +38,7 @@ def check_linear(operations: Sequence[Operation], *, steps_max: int = STEPS_MAX)
     return Linearity("ok" if unknown is None else "unknown", steps, unknown)
 
 
-def _apply(state: int | None, one: Operation) -> tuple[bool, int | None]:
+def _apply(state: int | None, one: HistoryOperation) -> tuple[bool, int | None]:
     """(possible, state after)."""
     if one.kind is Kind.WRITE:
         return True, one.value
@@ -51,7 +51,7 @@ def _apply(state: int | None, one: Operation) -> tuple[bool, int | None]:
     return True, one.value if state == one.expected else state
 
 
-def _check_key(operations: list[Operation], steps_max: int) -> tuple[str, int]:
+def _check_key(operations: list[HistoryOperation], steps_max: int) -> tuple[str, int]:
     # A read without an answer says nothing; a weak one promises nothing about time.
     history = [one for one in operations if (one.answered or one.kind is not Kind.READ) and one.kind is not Kind.WEAK]
     history.sort(key=lambda one: (one.start, one.end, one.id))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scrubjay.sim.checkers.history import Kind, Operation
+from scrubjay.sim.checkers.history import HistoryOperation, Kind
 
 _READS = (Kind.READ, Kind.WEAK)
 
 
-def _writes(operation: Operation) -> bool:
+def _writes(operation: HistoryOperation) -> bool:
     return operation.kind is Kind.WRITE or (operation.kind is Kind.CAS and operation.ok is not False)
 
 
-def check_witness(operations: Sequence[Operation]) -> list[str]:
+def check_witness(operations: Sequence[HistoryOperation]) -> list[str]:
     """Findings, empty if none. operations: one partition, values unique per key over all writes.
 
     1 no two writes share an LSN. 2 real time: what starts after an answer is served at that LSN or above (a write: above).
@@ -23,7 +23,7 @@ def check_witness(operations: Sequence[Operation]) -> list[str]:
     """
     findings: list[str] = []
     answered = [one for one in operations if one.answered and one.lsn is not None and one.kind is not Kind.WEAK]
-    commits: dict[int, Operation] = {}
+    commits: dict[int, HistoryOperation] = {}
     for one in answered:
         if _writes(one):
             other = commits.get(one.lsn or 0)
@@ -31,7 +31,7 @@ def check_witness(operations: Sequence[Operation]) -> list[str]:
                 findings.append(f"operations {other.id} and {one.id} share LSN {one.lsn}")
             commits[one.lsn or 0] = one
     findings += _real_time(answered)
-    by_key: dict[int, list[Operation]] = {}
+    by_key: dict[int, list[HistoryOperation]] = {}
     for one in operations:
         by_key.setdefault(one.key, []).append(one)
     for key in sorted(by_key):
@@ -39,7 +39,7 @@ def check_witness(operations: Sequence[Operation]) -> list[str]:
     return findings
 
 
-def _real_time(answered: list[Operation]) -> list[str]:
+def _real_time(answered: list[HistoryOperation]) -> list[str]:
     findings = []
     by_end = sorted(answered, key=lambda one: (one.end, one.id))
     highest, who, at = -1, -1, 0
@@ -54,7 +54,7 @@ def _real_time(answered: list[Operation]) -> list[str]:
     return findings
 
 
-def _values(operations: list[Operation]) -> list[str]:
+def _values(operations: list[HistoryOperation]) -> list[str]:
     findings = []
     known = sorted([one for one in operations if _writes(one) and one.answered], key=lambda one: one.lsn or 0)
     writers = {one.value: one for one in known}
@@ -76,7 +76,12 @@ def _values(operations: list[Operation]) -> list[str]:
 
 
 def _saw(
-    one: Operation, seen: int | None, lsn: int, known: list[Operation], writers: dict[int | None, Operation], unanswered: _Unanswered
+    one: HistoryOperation,
+    seen: int | None,
+    lsn: int,
+    known: list[HistoryOperation],
+    writers: dict[int | None, HistoryOperation],
+    unanswered: _Unanswered,
 ) -> list[str]:
     """One operation saw a value at an LSN, or its condition held on it there."""
     what = f"read {one.id} at LSN {lsn} returned" if one.kind in _READS else f"cas {one.id} at LSN {one.lsn} held on"
@@ -94,8 +99,8 @@ def _saw(
 class _Unanswered:
     """Writes of one key that had no answer, by their value."""
 
-    def __init__(self, operations: list[Operation]) -> None:
-        self._began: dict[int | None, Operation] = {}
+    def __init__(self, operations: list[HistoryOperation]) -> None:
+        self._began: dict[int | None, HistoryOperation] = {}
         self._first_read: dict[int | None, int] = {}
         for one in operations:
             if _writes(one) and not one.answered and (one.value not in self._began or one.start < self._began[one.value].start):
@@ -107,7 +112,7 @@ class _Unanswered:
     def values(self) -> list[int | None]:
         return list(self._began)
 
-    def fault(self, value: int | None, seen_by: Operation, lsn: int, before: Operation | None) -> str:
+    def fault(self, value: int | None, seen_by: HistoryOperation, lsn: int, before: HistoryOperation | None) -> str:
         """Why it cannot have been there at `lsn` for this operation, whose last known write below is `before`; "" if it can."""
         if self._began[value].start > seen_by.end:
             return f" before operation {self._began[value].id} began"
@@ -116,7 +121,7 @@ class _Unanswered:
         return ""
 
 
-def _last(known: list[Operation], lsn: int) -> Operation | None:
+def _last(known: list[HistoryOperation], lsn: int) -> HistoryOperation | None:
     low, high = 0, len(known)
     while low < high:
         middle = (low + high) // 2

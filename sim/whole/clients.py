@@ -10,7 +10,7 @@ from typing import Any
 from scrubjay.base.env import Future
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import PartitionId
-from scrubjay.sim.checkers.history import FOREVER, Kind, Operation
+from scrubjay.sim.checkers.history import FOREVER, HistoryOperation, Kind
 from scrubjay.sim.checkers.registers import RegisterLedger
 from scrubjay.sim.whole.cluster import WholeCluster
 from scrubjay.sim.whole.commands import cas, key_of, number_of, put, value_of
@@ -45,7 +45,7 @@ class Clients:
     def __init__(self, world: World, cluster: WholeCluster, table: str) -> None:
         self.world, self.cluster, self.table_name = world, cluster, table
         self.tasks = cluster.env.tasks
-        self.history: list[Operation] = []
+        self.history: list[HistoryOperation] = []
         self.ledger = RegisterLedger()
         self.said: list[Said] = []
         self.acknowledged = self.weak = 0
@@ -121,7 +121,7 @@ class Clients:
         future, settle = self.call()
         self.cluster.store.write(table, put(key, value, blind=blind), settle)
         answer = await future
-        operation = Operation(id_, client, key, Kind.WRITE, start, FOREVER, value=value)
+        operation = HistoryOperation(id_, client, key, Kind.WRITE, start, FOREVER, value=value)
         if isinstance(answer, WriteAnswer):
             self._noted(answer)
             self._last[key] = value
@@ -129,10 +129,10 @@ class Clients:
             if answer.outcome.decision is Decision.UNCHANGED:
                 # a delete of an absent key proposes nothing: to the history it is a read of "absent"
                 self.ledger.failed(key, id_)
-                operation = Operation(id_, client, key, Kind.READ, start, self.world.now, value=None, lsn=answer.lsn)
+                operation = HistoryOperation(id_, client, key, Kind.READ, start, self.world.now, value=None, lsn=answer.lsn)
             else:
                 self.ledger.acknowledged(key, id_, answer.lsn)
-                operation = Operation(id_, client, key, Kind.WRITE, start, self.world.now, value=value, lsn=answer.lsn)
+                operation = HistoryOperation(id_, client, key, Kind.WRITE, start, self.world.now, value=value, lsn=answer.lsn)
         elif had_no_effect(answer):
             self.ledger.failed(key, id_)
             return
@@ -157,12 +157,12 @@ class Clients:
             else:
                 self.ledger.failed(key, id_)
             self.history.append(
-                Operation(id_, client, key, Kind.CAS, start, self.world.now, value=fresh, expected=expected, ok=ok, lsn=answer.lsn)
+                HistoryOperation(id_, client, key, Kind.CAS, start, self.world.now, value=fresh, expected=expected, ok=ok, lsn=answer.lsn)
             )
         elif had_no_effect(answer):
             self.ledger.failed(key, id_)
         else:
-            self.history.append(Operation(id_, client, key, Kind.CAS, start, FOREVER, value=fresh, expected=expected))
+            self.history.append(HistoryOperation(id_, client, key, Kind.CAS, start, FOREVER, value=fresh, expected=expected))
 
     async def read(self, table: TableMeta, client: int, key: int) -> Any:
         """A strong read. Returns the answer."""
@@ -186,7 +186,7 @@ class Clients:
             self.weak += 1
             value = value_of(answer.item)
             self.ledger.read(key, value, answer.lsn)
-            self.history.append(Operation(id_, client, key, Kind.WEAK, start, self.world.now, value=value, lsn=answer.lsn))
+            self.history.append(HistoryOperation(id_, client, key, Kind.WEAK, start, self.world.now, value=value, lsn=answer.lsn))
 
     async def scan(self, table: TableMeta) -> dict[int, int | None] | str:
         """Every row of a table, by strong reads of its ranges; or why that could not be. Of the table under test they are operations of the history too."""
@@ -207,7 +207,7 @@ class Clients:
 
     def saw(self, client: int, id_: int, key: int, start: int, value: int | None, lsn: int) -> None:
         self.ledger.read(key, value, lsn)
-        self.history.append(Operation(id_, client, key, Kind.READ, start, self.world.now, value=value, lsn=lsn))
+        self.history.append(HistoryOperation(id_, client, key, Kind.READ, start, self.world.now, value=value, lsn=lsn))
 
     def partition(self, table: TableMeta, key: int) -> PartitionId:
         return PartitionId(self.cluster.router.partition_of(table, key_of(key)).partition_id)

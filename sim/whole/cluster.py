@@ -43,7 +43,7 @@ from scrubjay.sim.clock import SimClock
 from scrubjay.sim.jobs import SimJobs
 from scrubjay.sim.store import SimStore
 from scrubjay.sim.whole.door import Door, Wire
-from scrubjay.sim.world import Host, World
+from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.archive_port import LogSource
 from scrubjay.storage.btree.memory_engine import MemoryEngine, MemoryTrees
 from scrubjay.storage.consensus.options import ConsensusOptions
@@ -129,7 +129,7 @@ class WholeCluster:
         self._heard = Heard()
         self.agents: dict[NodeName, ArchiveAgent] = {}
         self._running_agents: list[ArchiveAgent] = []
-        self.on_node: list[Callable[[Host, RunningNode], None]] = []
+        self.on_node: list[Callable[[WorldHost, RunningNode], None]] = []
         self.absent: dict[NodeName, AbsentNode] = {}
         """Nodes that stay out, by name."""
         self.broken: list[ScrubjayError] = []
@@ -242,7 +242,7 @@ class WholeCluster:
         while not self.ready:
             await self.env.tasks.sleep(_POLL_S)
 
-    def _build(self, host: Host) -> RunningNode | None:
+    def _build(self, host: WorldHost) -> RunningNode | None:
         told = NodeListeners(finding=self._sink, state=self._state)
         try:
             life = self._open(host, told)
@@ -256,7 +256,7 @@ class WholeCluster:
         start_node(life.node, self.members, lambda error: self._booted(host, life) if error is None else None)
         return life
 
-    def _open(self, host: Host, told: NodeListeners) -> RunningNode:
+    def _open(self, host: WorldHost, told: NodeListeners) -> RunningNode:
         engine = partial(MemoryEngine, self.trees[host.name], host.env.tasks, host.disk, seconds_base=self._checkpoint_s)
         return open_node(
             name=host.name,
@@ -272,12 +272,12 @@ class WholeCluster:
             told=told,
         )
 
-    def _again(self, host: Host) -> None:
+    def _again(self, host: WorldHost) -> None:
         if host.up and host.process is None:
             host.crash(power=False)
             host.start()
 
-    def _booted(self, host: Host, life: RunningNode) -> None:
+    def _booted(self, host: WorldHost, life: RunningNode) -> None:
         up = self.control.process is not None
         host_known(life.node, self.system, self.metadata.tables if up else {})
         join(host.env, self.members, life.node)
@@ -292,7 +292,7 @@ class WholeCluster:
         for listener in self.on_node:
             listener(host, life)
 
-    def _build_control(self, host: Host) -> ControlLife:
+    def _build_control(self, host: WorldHost) -> ControlLife:
         doors = {one.name: Door(self.world, one, number, host, self.wire) for number, one in enumerate(self.hosts, 1)}
         parts = open_control(
             host.env,

@@ -12,12 +12,12 @@ from typing import NamedTuple
 from scrubjay.base.ids import NodeName, PartitionId
 from scrubjay.server.node import RunningNode
 from scrubjay.sim.whole.cluster import WholeCluster
-from scrubjay.sim.world import Host
+from scrubjay.sim.world import WorldHost
 from scrubjay.storage.node import Node
 from scrubjay.storage.replica import Replica
 
 
-class Reach(NamedTuple):
+class CopyReach(NamedTuple):
     """One copy as its node knew it last. first: the lowest LSN its log holds. chosen: its log holds all up to here, synced. committed: its durable tree does.
     accepted: the ballot its log is of. behind: it waits for a heal."""
 
@@ -27,22 +27,22 @@ class Reach(NamedTuple):
     accepted: int
     behind: bool
 
-    def follows(self, leader: Reach) -> bool:
+    def follows(self, leader: CopyReach) -> bool:
         """`leader` could bring this copy to its own log, record by record, whatever lives end before that."""
         agreed = self.chosen if self.accepted == leader.accepted else self.committed
         return not self.behind and leader.first <= agreed + 1
 
 
-NOTHING = Reach(first=1, chosen=0, committed=0, accepted=0, behind=False)
+NOTHING = CopyReach(first=1, chosen=0, committed=0, accepted=0, behind=False)
 """A copy that no life of its node has run yet."""
 
 
-def _reach(replica: Replica) -> Reach | None:
+def _reach(replica: Replica) -> CopyReach | None:
     """None: its tree is being opened, and what it may say comes with that."""
     group = replica.group
     if group is None:
         return None
-    return Reach(group.log.first, replica.chosen, replica.checkpoints.committed, group.state.accepted, replica.behind)
+    return CopyReach(group.log.first, replica.chosen, replica.checkpoints.committed, group.state.accepted, replica.behind)
 
 
 class Copies:
@@ -53,7 +53,7 @@ class Copies:
         self._lives: dict[NodeName, list[Node]] = {host.name: [] for host in cluster.hosts}
         cluster.on_node.append(self._lives_anew)
 
-    def _lives_anew(self, host: Host, life: RunningNode) -> None:
+    def _lives_anew(self, host: WorldHost, life: RunningNode) -> None:
         self._lives[host.name].append(life.node)
 
     def unhealed(self, without: NodeName) -> str:
@@ -73,7 +73,7 @@ class Copies:
             seen &= {PartitionId(info.partition_id) for table in tables for info in table.partitions}
         return sorted(seen)
 
-    def _last_known(self, name: NodeName, partition: PartitionId) -> Reach:
+    def _last_known(self, name: NodeName, partition: PartitionId) -> CopyReach:
         for node in reversed(self._lives[name]):
             replica = node.replicas.get(partition)
             found = _reach(replica) if replica is not None else None

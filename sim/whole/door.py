@@ -11,7 +11,7 @@ from functools import partial
 
 from scrubjay.server.node import RunningNode
 from scrubjay.sim.rand import Stream
-from scrubjay.sim.world import Host, World
+from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.node import Node
 from scrubjay.storage.node.port_remote import RemoteNode
 from scrubjay.storage.node.port_server import NodeServer
@@ -51,7 +51,7 @@ class Rough(Wire):
 class Door(RemoteNode):
     """host: the node's machine. asker: the control part's, whose present life looks through this door. wire: what lies between them."""
 
-    def __init__(self, world: World, host: Host, number: int, asker: Host, wire: Wire) -> None:
+    def __init__(self, world: World, host: WorldHost, number: int, asker: WorldHost, wire: Wire) -> None:
         super().__init__(host.name, number, tasks=asker.env.tasks, send=self._sent, look=self._looked)
         self._world, self._host, self._life, self._wire = world, host, asker.life, wire
         self._free = [0, 0]

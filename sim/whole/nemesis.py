@@ -18,7 +18,7 @@ from scrubjay.sim.rand import Stream
 from scrubjay.sim.whole.clients import Clients, Said
 from scrubjay.sim.whole.cluster import NAMES, Clocks, WholeCluster
 from scrubjay.sim.whole.copies import Copies
-from scrubjay.sim.world import Host, World
+from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.btree.memory_engine import MemoryTrees
 
 SECOND = 1_000_000
@@ -151,14 +151,14 @@ class Nemesis:
 
     # ------------------------------------------------------------------ machines
 
-    def _host(self) -> Host:
+    def _host(self) -> WorldHost:
         return self._draw.choice(self._cluster.hosts)
 
-    def _start(self, host: Host) -> None:
+    def _start(self, host: WorldHost) -> None:
         if not host.up:
             host.start()
 
-    def _restart(self, host: Host, life: Life, *, power: bool) -> None:
+    def _restart(self, host: WorldHost, life: Life, *, power: bool) -> None:
         if host.up and host.life is life:
             host.crash(power=power)
             self._start(host)
@@ -169,7 +169,7 @@ class Nemesis:
     def _power(self) -> None:
         self._kill(self._host(), power=True)
 
-    def _kill(self, host: Host, *, power: bool) -> None:
+    def _kill(self, host: WorldHost, *, power: bool) -> None:
         if host.up:
             self._count("power" if power else "crash")
             host.crash(power=power)
@@ -271,7 +271,7 @@ class Nemesis:
             host.disk.faults.sync_error = 1.0
             self._world.after(self._draw.between(5, 300) * 1000, partial(self._sync_again, host))
 
-    def _sync_again(self, host: Host) -> None:
+    def _sync_again(self, host: WorldHost) -> None:
         host.disk.faults.sync_error = 0.0
 
     def _full_disk(self) -> None:
@@ -283,7 +283,7 @@ class Nemesis:
             self._world.note(f"{host.name} disk full")
             self._world.after(self._draw.between(500, 6_000) * 1000, partial(self._room, host))
 
-    def _room(self, host: Host) -> None:
+    def _room(self, host: WorldHost) -> None:
         host.disk.capacity = 1 << 34
 
     def _falls(self, name: NodeName) -> bool:
@@ -314,7 +314,7 @@ class Nemesis:
                 self._count("rot")
                 self._world.note(f"rot {name} {info.partition_id} {key.hex()}")
 
-    def _lose(self, kind: str, hit: Callable[[Host], bool]) -> None:
+    def _lose(self, kind: str, hit: Callable[[WorldHost], bool]) -> None:
         """Strike the victim's disk while its machine is off; not while another copy still needs healing, for then that would be a second fault at once."""
         host = self._host() if self.victim is None else next(one for one in self._cluster.hosts if one.name == self.victim)
         if not host.up or not host.disk.paths():
@@ -335,7 +335,7 @@ class Nemesis:
     def _wal_rot(self) -> None:
         """Bits of the log flip."""
 
-        def hit(host: Host) -> bool:
+        def hit(host: WorldHost) -> bool:
             path = self._draw.choice([path for path in host.disk.paths() if path.startswith("wal/")] or [""])
             flipped = [host.disk.flip_bit(path, end=host.disk.used(path)) for _ in range(self._draw.between(1, 3))]
             return flipped[0] is not None
@@ -345,7 +345,7 @@ class Nemesis:
     def _amnesia(self) -> None:
         """The end of the log that was synced is not there any more."""
 
-        def hit(host: Host) -> bool:
+        def hit(host: WorldHost) -> bool:
             paths = [path for path in host.disk.paths() if path.startswith("wal/") and host.disk.used(path)]
             return bool(paths) and host.disk.lose_end(self._draw.choice(paths))
 
@@ -354,7 +354,7 @@ class Nemesis:
     def _empty_disk(self) -> None:
         """A new disk: nothing of the node is left."""
 
-        def hit(host: Host) -> bool:
+        def hit(host: WorldHost) -> bool:
             host.disk.wipe()
             self._cluster.trees[host.name] = MemoryTrees()
             return True

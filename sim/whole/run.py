@@ -67,7 +67,7 @@ ROUGH = 0.3
 """In how many of the seeds the connections between control part and nodes are bad ones."""
 
 
-class Violation(AssertionError):
+class WholeViolation(AssertionError):
     """A promise was broken."""
 
 
@@ -94,7 +94,7 @@ class WholeResult:
 
 
 @dataclass(slots=True)
-class Snapshot:
+class WorldSnapshot:
     """What was there at `at_us` while no client was active: per key the values it may have had then."""
 
     at_us: int
@@ -147,7 +147,7 @@ class WholeRun:
         self.nemesis = Nemesis(self.world, self.cluster, self.clients, clocks, self._count, self._not_archived)
         if clocks:
             self.result.faults["skew"] = len(clocks)
-        self.snapshots: list[Snapshot] = []
+        self.snapshots: list[WorldSnapshot] = []
         self._events = 0
         self._broken = ""
         self.world.after_event = self._step
@@ -160,9 +160,9 @@ class WholeRun:
         try:
             self.world.run(until_us=(self._seconds + 500) * SECOND, stop=main.done)
             if not main.done():
-                raise Violation("the run did not come to its end: " + self._where())
+                raise WholeViolation("the run did not come to its end: " + self._where())
             main.result()
-        except Violation as error:
+        except WholeViolation as error:
             result.violation = str(error)
         except AssertionError as error:
             result.violation = f"{type(error).__name__}: {error}"
@@ -223,7 +223,7 @@ class WholeRun:
     def _step(self) -> None:
         self._events += 1
         if self._broken or self.nemesis.broken:
-            raise Violation(self._broken or self.nemesis.broken)
+            raise WholeViolation(self._broken or self.nemesis.broken)
         if self._events % 64 == 0:
             self.cluster.check_invariants()
 
@@ -281,7 +281,7 @@ class WholeRun:
         while clients.active:
             await sleep(0.05)
         await sleep(2.2 * SKEW_US / 1e6)
-        self.snapshots.append(Snapshot(self.env.clock.wall_us(), clients.ledger.snapshot(range(KEYS))))
+        self.snapshots.append(WorldSnapshot(self.env.clock.wall_us(), clients.ledger.snapshot(range(KEYS))))
         await sleep(2.2 * SKEW_US / 1e6)
         clients.resting = False
 
@@ -294,7 +294,9 @@ class WholeRun:
         deadline = world.now + 30 * SECOND
         while not cluster.ready or cluster.store.unhosted():
             if world.now > deadline:
-                raise Violation(f"30 s after the faults ended: control part ready {cluster.ready}, a leader is missing: " + self._where())
+                raise WholeViolation(
+                    f"30 s after the faults ended: control part ready {cluster.ready}, a leader is missing: " + self._where()
+                )
             await self.env.tasks.sleep(0.1)
 
     def _table(self) -> TableMeta:
@@ -310,7 +312,7 @@ class WholeRun:
         for key in range(KEYS + STRANGERS):
             answer = await clients.read(self._table(), LAST_CLIENT, key)
             if not isinstance(answer, ReadAnswer):
-                raise Violation(f"key {key} cannot be read after the faults ended: {answer}")
+                raise WholeViolation(f"key {key} cannot be read after the faults ended: {answer}")
             found[key] = value_of(answer.item)
         scanned = await clients.scan(self._table())
         verdicts = {
@@ -321,7 +323,7 @@ class WholeRun:
         }
         bad = {checker: findings for checker, findings in verdicts.items() if findings}
         if bad:
-            raise Violation("; ".join(f"{checker}: {findings[0]} ({len(findings)} in all)" for checker, findings in bad.items()))
+            raise WholeViolation("; ".join(f"{checker}: {findings[0]} ({len(findings)} in all)" for checker, findings in bad.items()))
 
     def judge(self) -> dict[str, list[str]]:
         """What each checker of histories finds in the history so far."""
@@ -338,7 +340,7 @@ class WholeRun:
         deadline = self.world.now + 60 * SECOND
         while self._unsettled():
             if self.world.now > deadline:
-                raise Violation("not all copies serve 60 s after the faults ended: " + self._where())
+                raise WholeViolation("not all copies serve 60 s after the faults ended: " + self._where())
             await self.env.tasks.sleep(0.2)
 
     def _unsettled(self) -> bool:
@@ -353,12 +355,12 @@ class WholeRun:
         first = await self.cluster.ask(self.cluster.durability.scrub.run(), seconds=200.0)
         self.result.scrub = str(first["verdict"])
         if first["verdict"] == "unverified" and not self._but_for_the_victim(first):
-            raise Violation(f"the scrub could not compare everything: {first}")
+            raise WholeViolation(f"the scrub could not compare everything: {first}")
         second = await self.cluster.ask(self.cluster.durability.scrub.run(), seconds=200.0)
         if second["verdict"] != "match" and not self._but_for_the_victim(second):
-            raise Violation(f"the second scrub does not match: {second}")
+            raise WholeViolation(f"the second scrub does not match: {second}")
         if first["verdict"] == "mismatch" and self.nemesis.victim is None:
-            raise Violation(f"a scrub found a difference though nothing rotted: {first}")
+            raise WholeViolation(f"a scrub found a difference though nothing rotted: {first}")
 
     def _but_for_the_victim(self, report: dict[str, Any]) -> bool:
         """All that could be compared matches; what could not, or was told of, is the log of a node that lost what it must not lose."""
@@ -378,16 +380,16 @@ class WholeRun:
                     if self._lost_its_log(node.name):
                         break
                     if self.world.now > deadline:
-                        raise Violation(f"{node.name} cannot be read after scrub and heal: " + self._where())
+                        raise WholeViolation(f"{node.name} cannot be read after scrub and heal: " + self._where())
                     await self.env.tasks.sleep(0.2)
                 if rows is None:
                     continue
                 seen[node.name] = rows
                 findings = compare(mine, rows)
                 if findings:
-                    raise Violation(f"the copy on {node.name}: {findings[0]} ({len(findings)} in all)")
+                    raise WholeViolation(f"the copy on {node.name}: {findings[0]} ({len(findings)} in all)")
             if len({tuple(sorted(rows.items())) for rows in seen.values()}) > 1:
-                raise Violation(f"the copies of {info.partition_id} differ: {seen}")
+                raise WholeViolation(f"the copies of {info.partition_id} differ: {seen}")
 
     async def _copy_rows(self, node: Node, partition: PartitionId, least: Lsn) -> dict[int, int | None] | None:
         future, settle = self.clients.call()
@@ -401,7 +403,7 @@ class WholeRun:
         deadline = self.world.now + 30 * SECOND
         while (leader := self.cluster.leader(partition)) is None:
             if self.world.now > deadline:
-                raise Violation(f"no leader of {partition} after the faults ended: " + self._where())
+                raise WholeViolation(f"no leader of {partition} after the faults ended: " + self._where())
             await self.env.tasks.sleep(0.1)
         return leader
 
@@ -411,7 +413,7 @@ class WholeRun:
         )
         report: dict[str, Any] = await self.cluster.ask(work, seconds=200.0)
         if report["exit"] != 0:
-            raise Violation(f"verify: {report}")
+            raise WholeViolation(f"verify: {report}")
 
     async def _restore(self) -> None:
         self.result.snapshots = len(self.snapshots)
@@ -421,19 +423,19 @@ class WholeRun:
         deadline = self.world.now + 120 * SECOND
         while (report := restorer.status(RESTORED)) is not None and report["state"] == "running":
             if self.world.now > deadline:
-                raise Violation(f"the restore did not end: {report}")
+                raise WholeViolation(f"the restore did not end: {report}")
             await self.env.tasks.sleep(0.1)
         if self.cluster.absent and report is not None and report["state"] == "failed" and report["error"]["message"] == "this copy is down":
             self._count("restores that a node staying out held up")  # every copy loads its base, or the restore says whose does not
             return
         if report is None or report["state"] != "published":
-            raise Violation(f"the restore failed: {report}")
+            raise WholeViolation(f"the restore failed: {report}")
         restored = self.cluster.store.table(RESTORED)
         assert restored is not None
         found = await self.clients.scan(restored)
         if isinstance(found, str):
-            raise Violation(f"the restored table: {found}")
+            raise WholeViolation(f"the restored table: {found}")
         self.result.restored_rows = len(found)
         findings = compare(snapshot.values, found)
         if findings:
-            raise Violation(f"restored to {snapshot.at_us}: {findings[0]} ({len(findings)} in all)")
+            raise WholeViolation(f"restored to {snapshot.at_us}: {findings[0]} ({len(findings)} in all)")

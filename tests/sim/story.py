@@ -8,7 +8,7 @@ from typing import Any
 from scrubjay.base.ids import NodeName, PartitionId
 from scrubjay.sim.whole.cluster import WholeCluster
 from scrubjay.sim.whole.commands import SCHEMA, key_of, put, value_of
-from scrubjay.sim.world import Host, World
+from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.backend import TableSpec
 from scrubjay.storage.catalogue import TableMeta, Throughput
 from scrubjay.storage.commands.values import ReadAnswer, WriteAnswer
@@ -80,7 +80,7 @@ class Story:
     def node(self, name: str) -> Node:
         return next(node for node in self.cluster.nodes() if node.name == name)
 
-    def host(self, name: str) -> Host:
+    def host(self, name: str) -> WorldHost:
         return next(host for host in self.cluster.hosts if host.name == name)
 
     def followers(self) -> list[NodeName]:

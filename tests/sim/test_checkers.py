@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from scrubjay.base.ids import Stamp
-from scrubjay.sim.checkers.group import GroupChecker, Violation, chain
-from scrubjay.sim.checkers.history import FOREVER, Kind, Operation
+from scrubjay.sim.checkers.group import GroupChecker, GroupViolation, chain
+from scrubjay.sim.checkers.history import FOREVER, HistoryOperation, Kind
 from scrubjay.sim.checkers.ledger import DurabilityLedger
 from scrubjay.sim.checkers.linear import check_linear
 from scrubjay.sim.checkers.registers import RegisterLedger, compare
@@ -28,8 +28,8 @@ def op(
     expected: int | None = None,
     ok: bool | None = True,
     key: int = 0,
-) -> Operation:
-    return Operation(id_, id_, key, kind, start, end, value, expected, ok, lsn)
+) -> HistoryOperation:
+    return HistoryOperation(id_, id_, key, kind, start, end, value, expected, ok, lsn)
 
 
 GOOD = {
@@ -106,7 +106,7 @@ def test_beyond_the_step_limit_the_verdict_is_unknown_never_ok() -> None:
     assert verdict.key == 0
 
 
-def _atomic_history(seed: int, count: int) -> list[Operation]:
+def _atomic_history(seed: int, count: int) -> list[HistoryOperation]:
     """A history of a real register: each operation takes effect at a moment between its call and its answer."""
     draw = stream(seed, "history")
     points = sorted((draw.between(0, 400), number) for number in range(count))
@@ -158,7 +158,7 @@ def test_group_agreement_order_rising_and_rests() -> None:
         (_record(2, 10), None, "rising"),
         (_record(2, 20), bytes(16), "rests"),
     ):
-        with pytest.raises(Violation, match=word):
+        with pytest.raises(GroupViolation, match=word):
             checker.applied("n2", bad, rests)
     checker.applied("n2", _record(2, 20), chain(bytes(16), first.data))
 
@@ -167,14 +167,14 @@ def test_group_closed_timestamps() -> None:
     checker = GroupChecker()
     checker.applied("n1", _record(1, 10), None)
     checker.closed("n1", 15, 1)
-    with pytest.raises(Violation, match="closed"):
+    with pytest.raises(GroupViolation, match="closed"):
         checker.applied("n1", _record(2, 15), None)
     checker.applied("n1", _record(2, 16), None)
-    with pytest.raises(Violation, match="closed"):
+    with pytest.raises(GroupViolation, match="closed"):
         checker.closed("n1", 16, 1)
     checker.closed("n1", 40, 3)
     checker.applied("n1", _record(3, 30), None)
-    with pytest.raises(Violation, match="closed"):
+    with pytest.raises(GroupViolation, match="closed"):
         checker.applied("n1", _record(4, 40), None)
 
 
@@ -182,9 +182,9 @@ def test_group_leases() -> None:
     checker = GroupChecker()
     checker.applied("n1", _record(1, 10), None)
     checker.leases([("n1", 1)])
-    with pytest.raises(Violation, match="one lease"):
+    with pytest.raises(GroupViolation, match="one lease"):
         checker.leases([("n1", 1), ("n2", 1)])
-    with pytest.raises(Violation, match="fresh"):
+    with pytest.raises(GroupViolation, match="fresh"):
         checker.leases([("n2", 0)])
     assert Stamp(0) == 0
 
@@ -218,7 +218,7 @@ PLANTED = {
 """What was done; and what a last read of a key then shows, which no checker may let pass."""
 
 
-def _ledger(history: list[Operation]) -> RegisterLedger:
+def _ledger(history: list[HistoryOperation]) -> RegisterLedger:
     ledger = RegisterLedger()
     for one in history:
         ledger.sent(one.key, one.id, one.value, compare=one.kind is C, expected=one.expected)

@@ -11,7 +11,7 @@ from scrubjay.base.ids import PartitionId
 from scrubjay.sim.whole.churn import spec_of
 from scrubjay.sim.whole.cluster import CLUSTER
 from scrubjay.sim.whole.commands import put
-from scrubjay.sim.whole.copies import Copies, Reach
+from scrubjay.sim.whole.copies import Copies, CopyReach
 from scrubjay.sim.whole.mutants import MUTANT_SECONDS
 from scrubjay.sim.whole.run import TABLE, WholeRun
 from scrubjay.storage.catalogue import TableMeta
@@ -96,16 +96,16 @@ def test_no_log_is_taken_while_another_copy_is_left_behind() -> None:
 @pytest.mark.parametrize(
     ("copy", "follows"),
     [
-        (Reach(first=1, chosen=9, committed=3, accepted=7, behind=False), True),
-        (Reach(first=1, chosen=8, committed=8, accepted=7, behind=False), False),
-        (Reach(first=1, chosen=9, committed=3, accepted=6, behind=False), False),
-        (Reach(first=1, chosen=9, committed=9, accepted=6, behind=False), True),
-        (Reach(first=1, chosen=9, committed=9, accepted=7, behind=True), False),
+        (CopyReach(first=1, chosen=9, committed=3, accepted=7, behind=False), True),
+        (CopyReach(first=1, chosen=8, committed=8, accepted=7, behind=False), False),
+        (CopyReach(first=1, chosen=9, committed=3, accepted=6, behind=False), False),
+        (CopyReach(first=1, chosen=9, committed=9, accepted=6, behind=False), True),
+        (CopyReach(first=1, chosen=9, committed=9, accepted=7, behind=True), False),
     ],
     ids=["reaches", "a record short", "of another ballot and not in its tree", "of another ballot and in its tree", "waits for a heal"],
 )
-def test_whom_a_log_reaches(copy: Reach, *, follows: bool) -> None:
-    assert copy.follows(Reach(first=10, chosen=20, committed=18, accepted=7, behind=False)) is follows
+def test_whom_a_log_reaches(copy: CopyReach, *, follows: bool) -> None:
+    assert copy.follows(CopyReach(first=10, chosen=20, committed=18, accepted=7, behind=False)) is follows
 
 
 @pytest.mark.slow

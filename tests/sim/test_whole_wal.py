@@ -8,7 +8,7 @@ import pytest
 
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Ballot, Lsn, Member, NodeName, PartitionId
-from scrubjay.sim.world import Host, World
+from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.log.record import Record, RecordKind, encode
 from scrubjay.storage.wal import recover, scan
 from scrubjay.storage.wal.port import Append, Boot, Create, Recovered
@@ -27,7 +27,7 @@ def record(lsn: int) -> Record:
 class Writer:
     """One life: writes records as fast as the disk takes them, and trims so that a few files are in use."""
 
-    def __init__(self, run: Run, host: Host) -> None:
+    def __init__(self, run: Run, host: WorldHost) -> None:
         self.run = run
         self.wal, recovered = Wal.open(
             host.disk, "wal", file_size=FILE, limit_bytes=128 * FILE, reserve_bytes=FILE // 2, call_later=host.env.tasks.call_later
@@ -84,7 +84,7 @@ class Run:
         self.acknowledged = self.last = self.kept = self.files = self.most_files = 0
         self.first = self.trimmed = 1
         self.findings: tuple[str, ...] = ()
-        build: Callable[[Host], Writer] = lambda host: Writer(self, host)  # noqa: E731
+        build: Callable[[WorldHost], Writer] = lambda host: Writer(self, host)  # noqa: E731
         self.host = self.world.add_host(NodeName("n1"), build=build)
 
     def go(self, lives: int, *, syncs_fail: bool = False) -> None:

@@ -13,10 +13,10 @@ from scrubjay.sim.disk import SimDisk
 from scrubjay.sim.events import Life
 from scrubjay.sim.store import SimStore
 from scrubjay.sim.tasks import Cancelled
-from scrubjay.sim.world import Host, World
+from scrubjay.sim.world import World, WorldHost
 
 
-def _host(world: World, name: str = "n1") -> Host:
+def _host(world: World, name: str = "n1") -> WorldHost:
     host = world.add_host(NodeName(name), build=lambda host: object())
     host.start()
     return host
@@ -291,7 +291,7 @@ def test_lives_end_once() -> None:
 
 
 def test_a_task_that_the_end_of_its_world_keeps_from_starting_is_nobodys_fault() -> None:
-    async def nap(host: Host) -> None:
+    async def nap(host: WorldHost) -> None:
         await host.env.tasks.sleep(1)
 
     def left() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from scrubjay.sim.checkers.history import FOREVER, Kind, Operation
+from scrubjay.sim.checkers.history import FOREVER, HistoryOperation, Kind
 from scrubjay.sim.checkers.linear import check_linear
 from scrubjay.sim.checkers.registers import RegisterLedger, compare
 from scrubjay.sim.checkers.witness import check_witness
@@ -22,7 +22,7 @@ class Told:
     """What clients did, as sim.whole.clients writes it down: into the history and the ledger. One tick passes at every call and answer."""
 
     def __init__(self) -> None:
-        self.history: list[Operation] = []
+        self.history: list[HistoryOperation] = []
         self.ledger = RegisterLedger()
         self.at = self.ids = 0
 
@@ -40,7 +40,7 @@ class Told:
         self.ledger.sent(key, id_, value)
         if lsn is not None:
             self.ledger.acknowledged(key, id_, lsn)
-        self.history.append(Operation(id_, client, key, W, start, FOREVER if lsn is None else self._tick(), value, lsn=lsn))
+        self.history.append(HistoryOperation(id_, client, key, W, start, FOREVER if lsn is None else self._tick(), value, lsn=lsn))
 
     def cas(self, key: int, expected: int | None, value: int, *, lsn: int, ok: bool = True, client: int = 1) -> None:
         id_, start = self._id(), self._tick()
@@ -49,11 +49,11 @@ class Told:
             self.ledger.acknowledged(key, id_, lsn)
         else:
             self.ledger.failed(key, id_)
-        self.history.append(Operation(id_, client, key, C, start, self._tick(), value, expected, ok, lsn))
+        self.history.append(HistoryOperation(id_, client, key, C, start, self._tick(), value, expected, ok, lsn))
 
     def read(self, key: int, value: int | None, *, lsn: int, client: int = 2, kind: Kind = R) -> None:
         self.ledger.read(key, value, lsn)
-        self.history.append(Operation(self._id(), client, key, kind, self._tick(), self._tick(), value, lsn=lsn))
+        self.history.append(HistoryOperation(self._id(), client, key, kind, self._tick(), self._tick(), value, lsn=lsn))
 
     def weak(self, key: int, value: int | None, *, lsn: int) -> None:
         self.read(key, value, lsn=lsn, kind=K)
@@ -63,7 +63,7 @@ class Told:
         start, end = self._tick(), self._tick()
         for key in sorted({*keys, *shown}):
             self.ledger.read(key, shown.get(key), lsn)
-            self.history.append(Operation(self._id(), 3, key, R, start, end, shown.get(key), lsn=lsn))
+            self.history.append(HistoryOperation(self._id(), 3, key, R, start, end, shown.get(key), lsn=lsn))
 
     def judges(self) -> list[str]:
         """Names of the judges of histories that object."""

@@ -30,7 +30,7 @@ from scrubjay.sim.whole.cluster import CLUSTER, WholeCluster
 from scrubjay.sim.whole.commands import SCHEMA, key_of, put, value_of
 from scrubjay.sim.whole.door import Wire
 from scrubjay.sim.whole.run import AGENT, CONSENSUS, STORAGE
-from scrubjay.sim.world import Host, World
+from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.backend import TableSpec
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta, Throughput
 from scrubjay.storage.commands.values import RangeRead, WriteAnswer
@@ -110,7 +110,7 @@ class House:
     def client(self) -> RetryingStore:
         return RetryingStore(self.cluster.archive.client(self.env.tasks), self.env)
 
-    def _start_agent(self, host: Host, life: RunningNode) -> None:
+    def _start_agent(self, host: WorldHost, life: RunningNode) -> None:
         store = RetryingStore(self.cluster.archive.client(host.env.tasks), host.env)
         self.agents[host.name] = ArchiveAgent(host.env, store, life.source, self.writer, options=self._agent)
         self.agents[host.name].start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scrubjay.base.ids import NodeName
 from scrubjay.sim.whole.commands import key_of, value_of
-from scrubjay.sim.world import Host
+from scrubjay.sim.world import WorldHost
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.commands.values import ReadAnswer, WriteAnswer
 from tests.unit.control.house import House
@@ -32,7 +32,7 @@ class Lagging:
         assert replica is not None
         return replica.node.name
 
-    def host(self, name: NodeName) -> Host:
+    def host(self, name: NodeName) -> WorldHost:
         return next(host for host in self.house.cluster.hosts if host.name == name)
 
     def read(self, count: int = 6) -> list[int | None]:

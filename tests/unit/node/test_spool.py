@@ -9,7 +9,7 @@ import pytest
 
 from scrubjay.base.checksum import crc32c_masked
 from scrubjay.base.errors import Corrupt, DiskFull, Invalid, Missing, ScrubjayError, Unavailable
-from scrubjay.sim.world import Host, World
+from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.node.spool import FILES_MAX, FOLDER, IDLE_S, ROOM_LEFT_BYTES, Spool
 
 SECOND = 1_000_000
@@ -20,7 +20,7 @@ class Place:
 
     def __init__(self) -> None:
         self.world = World(1)
-        self.host: Host = self.world.add_host("n1", build=lambda host: Spool(host.env, host.disk))  # type: ignore[arg-type]
+        self.host: WorldHost = self.world.add_host("n1", build=lambda host: Spool(host.env, host.disk))  # type: ignore[arg-type]
         self.host.start()
 
     @property
