@@ -84,7 +84,8 @@ def _on(start: Start, at: dict[int, Span], behind: dict[int, Span], thread: Sequ
         return False  # no seal there: no base was ever made in the middle of a segment
     if start.lsn == 0 and start.chain != chains.START:
         return False
-    return after is None or after.chain_before == start.chain
+    # What is in front of it expired: what goes on from it must fit, in time and in rows too.
+    return after is None or ((after.chain_before, after.rests) == (start.chain, start.rows()) and after.first_stamp > start.stamp)
 
 
 def _contradicts(point: Closed, thread: Sequence[Span]) -> Span | None:

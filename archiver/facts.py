@@ -24,13 +24,16 @@ class Span(NamedTuple):
 
 
 class Start(NamedTuple):
-    """A verified base snapshot. lsn 0: the first state of a restored table."""
+    """A verified base snapshot. lsn 0: the first state of a restored table. state: its digest, 16 bytes of sum and 8 of rows, little-endian."""
 
     lsn: int
     stamp: int
     chain: bytes
     state: bytes
     epoch: int = 0
+
+    def rows(self) -> int:
+        return int.from_bytes(self.state[16:], "little")
 
 
 class Closed(NamedTuple):

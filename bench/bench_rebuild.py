@@ -54,8 +54,8 @@ def main() -> None:
         done = loop.run(rebuild(store, disk, base=None, segments=manifests, cut=Cut(lsn=Lsn(half.last)), output="rows", work="w"))
         base = loop.run(
             upload_base(
-                store, disk, "rows", writer=ATTACHED, table=sample.table, partition=sample.partition, table_name="t", schema="{}", lo="", hi="",
-                lsn=done.applied, stamp=done.stamp, chain=done.chain, total=done.total,
+                store, disk, "rows", writer=ATTACHED, table=sample.table, partition=sample.partition, table_name=sample.facts.table_name, schema=sample.facts.schema,
+                lo=sample.facts.lo, hi=sample.facts.hi, lsn=done.applied, stamp=done.stamp, chain=done.chain, total=done.total,
             )
         )  # fmt: skip
         manifests = [one for one in manifests if one.first > base.lsn]

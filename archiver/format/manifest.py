@@ -6,7 +6,7 @@ A segment counts as archived when its manifest is there. Manifests are written a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.fields import Fields, read_total, stamp_text, total_fields
@@ -301,8 +301,24 @@ def manifest_of(
     )
 
 
-def place(manifest: SegmentManifest) -> tuple[str, str, str, str]:
-    """What does not change while a partition lives: table name, schema and range."""
+class Described(Protocol):
+    """What a manifest says of its partition, of a segment or of a base."""
+
+    @property
+    def table_name(self) -> str: ...
+    @property
+    def schema(self) -> str: ...
+    @property
+    def lo(self) -> str: ...
+    @property
+    def hi(self) -> str: ...
+
+
+Place = tuple[str, str, str, str]
+
+
+def place(manifest: Described) -> Place:
+    """What does not change while a partition lives: table name, schema and range. A base's must be that of the log around it, which the chain covers."""
     return manifest.table_name, manifest.schema, manifest.lo, manifest.hi
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import SegmentManifest
 from scrubjay.archiver.format.records import check_against, check_records
-from scrubjay.archiver.read.objects import fetch_segment
+from scrubjay.archiver.read.objects import fetch_segment, not_its_file
 from scrubjay.base.checksum import row_hash
 from scrubjay.base.env import ObjectStore
 from scrubjay.base.errors import FORGED, Corrupt, Missing
@@ -71,21 +72,32 @@ async def check_base(store: ObjectStore, base: BaseManifest, *, deep: bool) -> l
             parts.append(data)
         except (Missing, Corrupt) as error:
             faults.append(fault_of(error, where=where, lsn=base.lsn))
-    if faults or not deep:
+    if faults:
         return faults
     where = build(base.key())
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(part)
+    if whole.hexdigest() != base.file.sha256:
+        return [fault_of(not_its_file(base), lsn=base.lsn)]
+    if not deep:
+        return []
     try:
-        found = _total(_Parts(parts))
+        why = _why_not(_Parts(parts), base)
     except Corrupt as error:
-        return [Fault(error.kind, where, base.lsn, str(error))]
-    if found != base.total:
-        return [Fault(FORGED, where, base.lsn, "the base's rows differ from its digest")]
-    return []
+        why = f"its rows do not check: {error}"  # though every sum fits
+    return [Fault(FORGED, where, base.lsn, why)] if why else []
 
 
-def _total(parts: _Parts) -> Total:
+def _why_not(parts: _Parts, base: BaseManifest) -> str:
+    """Why the rows are not what the manifest says of them; empty if they are. Raises Corrupt."""
+    lo, hi = bytes.fromhex(base.lo), bytes.fromhex(base.hi)
     sum_, rows = 0, 0
     for row in read_rowfile(parts.pread, parts.size):
+        if row.key < lo or (hi and row.key >= hi):
+            return "the base holds a row outside the range that it names"
+        if row.lsn > base.lsn or row.stamp > base.stamp:
+            return "the base holds a row of a later record than the one it is the state after"
         sum_ += row_hash(row.key, row.item)
         rows += 1
-    return Total(sum_ & MASK, rows)
+    return "" if Total(sum_ & MASK, rows) == base.total else "the base's rows differ from its digest"

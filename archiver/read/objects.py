@@ -29,11 +29,16 @@ async def fetch_base(store: ObjectStore, manifest: BaseManifest, disk: Disk, pat
             file.write(offset, data)
             offset += len(data)
         if whole.hexdigest() != manifest.file.sha256:
-            raise Corrupt("the base's parts do not make its row file", what="base", where=build(manifest.key()))
+            raise not_its_file(manifest)
         file.sync()
     finally:
         file.close()
     disk.sync_dir(path.rpartition("/")[0])
+
+
+def not_its_file(manifest: BaseManifest) -> Corrupt:
+    """The parts are what the manifest says of each, and together are not what it says of the file: so the manifest lies."""
+    return Corrupt("the base's parts do not make its row file", kind=FORGED, what="base", where=build(manifest.key()))
 
 
 async def fetch_segment(store: ObjectStore, manifest: SegmentManifest) -> bytes:

@@ -8,6 +8,7 @@ after the cut included, have been checked when it returns. It writes the result 
 from __future__ import annotations
 
 import gc
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,16 +21,14 @@ from scrubjay.archiver.format.manifest import SegmentManifest
 from scrubjay.archiver.read.objects import fetch_base, read_segment
 from scrubjay.archiver.read.replay import ArchiveReplay, Cut
 from scrubjay.base.env import Disk, File, JobContext, ObjectStore
-from scrubjay.base.errors import Invalid, Missing
+from scrubjay.base.errors import FORGED, Corrupt, Invalid, Missing
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.btree.rowfile import RowFileWriter, read_rowfile
-from scrubjay.storage.log import chain as chains
 from scrubjay.storage.log.digest import Total
 
 Progress = Callable[[dict[str, Any]], None]
 WRITE_BYTES = 1 << 20
-EMPTY = Total(0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,10 +105,7 @@ async def rebuild(
     partition = base.partition if base is not None else segments[0].partition
     replay = ArchiveReplay(
         partition=partition,
-        base_lsn=base.lsn if base else 0,
-        base_stamp=base.stamp if base else 0,
-        chain=base.chain if base else chains.START,
-        base=base.total if base else EMPTY,
+        base=base,
         cut=cut,
         rebase=rebase,
     )
@@ -193,7 +189,7 @@ async def _write(
         if base is not None:
             await fetch_base(store, base, disk, work)
             source = disk.open(work)
-            rows = read_rowfile(source.pread, source.size())
+            rows = _base_rows(source, base)
         if output is not None:
             if disk.exists(output):
                 disk.remove(output)
@@ -223,6 +219,19 @@ async def _write(
                 disk.sync_dir(output.rpartition("/")[0])
             elif disk.exists(output):
                 disk.remove(output)
+
+
+def _base_rows(file: File, base: BaseManifest) -> Iterator[Row]:
+    """The rows of a base that was fetched. Raises Corrupt: forged and of the base, if the file still holds the bytes that the base names, else of the file."""
+    try:
+        yield from read_rowfile(file.pread, file.size())
+    except Corrupt as error:
+        whole = hashlib.sha256()
+        for at in range(0, file.size(), WRITE_BYTES):
+            whole.update(file.pread(at, min(WRITE_BYTES, file.size() - at)))
+        if whole.hexdigest() != base.file.sha256:
+            raise
+        raise Corrupt(f"the base is no sound row file: {error}", kind=FORGED, what="base", where=build(base.key())) from error
 
 
 def _nowhere(data: bytes) -> None:

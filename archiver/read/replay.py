@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from scrubjay.archiver.format.manifest import SegmentManifest, place
+from scrubjay.archiver.format.base import BaseManifest
+from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.format.manifest import Place, SegmentManifest, place
 from scrubjay.archiver.format.records import PLACE_SIZE, RecordsWalked, check_against, seal_of, walk
 from scrubjay.base.checksum import row_hash
 from scrubjay.base.errors import FORGED, Corrupt, Missing
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.btree.engine import Row
+from scrubjay.storage.log import chain as chains
 from scrubjay.storage.log.digest import MASK, Total
 from scrubjay.storage.log.record import EFFECT, HEADER_SIZE, IMPLEMENTED, Op, RecordKind
 
@@ -62,13 +65,9 @@ class ArchiveReplay:
     More than 15 fields: the state of one pass over a log, half of them its results.
     """
 
-    def __init__(
-        self, *, partition: str, base_lsn: int, base_stamp: int, chain: bytes, base: Total, cut: Cut, rebase: bool = False
-    ) -> None:
-        """base_lsn, base_stamp, chain, base: where the log goes on from (0, 0, storage.log.chain.START and an empty total without a base).
-
-        rebase: rows of the result carry LSN and stamp 0, as rows that a new table starts with.
-        """
+    def __init__(self, *, partition: str, base: BaseManifest | None, cut: Cut, rebase: bool = False) -> None:
+        """base: where the log goes on from; None: the empty state. rebase: rows of the result carry LSN and stamp 0, as rows that a new table starts with."""
+        base_lsn, base_stamp, chain = (base.lsn, base.stamp, base.chain) if base is not None else (0, 0, chains.START)
         self.partition = partition
         self.cut = cut
         self.applied, self.stamp, self.schema = base_lsn, base_stamp, ""
@@ -78,9 +77,10 @@ class ArchiveReplay:
         self.raw_bytes = 0
         self.records = 0
         self._last_stamp = base_stamp
-        self._place: tuple[str, str, str, str] | None = None
+        self._place: Place | None = None
         self._chain = chain
         self._base = base
+        self._total = base.total if base is not None else Total(0, 0)
         self._rebase = rebase
         self._beyond = self.done
         """A record above the cut was met: only digests are kept from here on."""
@@ -113,6 +113,8 @@ class ArchiveReplay:
                 where=where,
                 lsn=manifest.first,
             )
+        if self._place is None and self._base is not None:
+            self._check_base(self._base, manifest)
         self._place = place(manifest)
         touched: dict[bytes, Version] = {}
         within: dict[bytes, Version] | None = None
@@ -158,6 +160,18 @@ class ArchiveReplay:
         self.done = self._is_end(manifest)
         self.raw_bytes += len(raw)
         self.records += manifest.records
+
+    def _check_base(self, base: BaseManifest, manifest: SegmentManifest) -> None:
+        """Raises Corrupt unless the base is what the first segment behind it says that it goes on from. The chain covers the segment's word, and not the base's."""
+        if place(base) != place(manifest):
+            raise self._no_base("the base names another table, schema or range than the log behind it", base)
+        if base.total != manifest.before:
+            raise self._no_base("the base's digest is not that of the state that the log behind it goes on from", base)
+
+    @staticmethod
+    def _no_base(why: str, base: BaseManifest | None) -> Corrupt:
+        where = "" if base is None else build(base.key())
+        return Corrupt(why, kind=FORGED, what="base", where=where)
 
     def wants(self, manifest: SegmentManifest) -> bool:
         """False if the result is complete and proven without this segment: the seal in front of it is at or after the cut's LSN, or closed at or after its
@@ -221,7 +235,10 @@ class ArchiveReplay:
         nothing: bytes | None = None
         key = next(changed, nothing)
         base_sum, base_rows = 0, 0
+        last, newest_stamp = (self._base.lsn, self._base.stamp) if self._base is not None else (0, 0)
         for row in base:
+            if row.lsn > last or row.stamp > newest_stamp:
+                raise self._no_base("the base holds a row of a later record than the one it is the state after", self._base)
             hash_ = row_hash(row.key, row.item)
             base_sum += hash_
             base_rows += 1
@@ -250,10 +267,8 @@ class ArchiveReplay:
         self._check_seals(Total(base_sum & MASK, base_rows), taken)
 
     def _check_seals(self, base: Total, taken: list[list[int]]) -> None:
-        if base != self._base:
-            raise Corrupt(
-                "the base snapshot's rows differ from its digest", kind=FORGED, what="base", expected=list(self._base), found=list(base)
-            )
+        if base != self._total:
+            raise self._no_base("the base snapshot's rows differ from its digest", self._base)
         gone_sum, gone_rows, before = 0, 0, base
         for passed, (sum_, rows) in zip(self._passed, taken, strict=True):
             gone_sum += sum_

@@ -12,7 +12,7 @@ from scrubjay.archiver.format.layout import (
     BaseKey,
     SegmentKey,
 )
-from scrubjay.archiver.format.manifest import SegmentManifest
+from scrubjay.archiver.format.manifest import Place, SegmentManifest, place
 from scrubjay.storage.log.digest import Total
 
 _IDENT = struct.Struct(">QQI8s")
@@ -127,7 +127,7 @@ def _ident(first: int, last: int, generation: int, sha16: str) -> bytes:
 
 
 class BaseEntry(NamedTuple):
-    """A base manifest's facts. size: of the row file; rows: state rows; parts: objects beside the manifest."""
+    """A base manifest's facts. size: of the row file; rows: state rows; parts: objects beside the manifest; place: whose state it is."""
 
     lsn: int
     stamp: int
@@ -139,6 +139,7 @@ class BaseEntry(NamedTuple):
     size: int
     rows: int
     parts: int
+    place: Place
 
     def start(self) -> Start:
         return Start(self.lsn, self.stamp, self.chain, self.state, self.epoch)
@@ -150,5 +151,5 @@ class BaseEntry(NamedTuple):
 
 def base_entry(m: BaseManifest) -> BaseEntry:
     return BaseEntry(
-        m.lsn, m.stamp, m.chain, state_of(m.total), m.epoch, m.generation, m.file.sha256[:16], m.file.size, m.total.rows, len(m.parts)
+        m.lsn, m.stamp, m.chain, state_of(m.total), m.epoch, m.generation, m.file.sha256[:16], m.file.size, m.total.rows, len(m.parts), place(m)
     )  # fmt: skip

@@ -10,7 +10,7 @@ from scrubjay.archiver.format.layout import (
     build,
     parse,
 )
-from scrubjay.archiver.format.manifest import SegmentManifest, place
+from scrubjay.archiver.format.manifest import Place, SegmentManifest, place
 from scrubjay.archiver.read.check import SegmentToCheck
 from scrubjay.archiver.read.manifests import superseded, usable
 from scrubjay.archiver.read.names import PARALLEL, Names
@@ -27,11 +27,12 @@ BATCH_BYTES = 64 << 20
 
 
 class LogCheck:
-    """stamps: first and last one met, in whatever log."""
+    """stamps: first and last one met, in whatever log. place: of the partition at hand, None if no manifest of it can be read."""
 
     def __init__(self, round_: Round) -> None:
         self._round = round_
         self.stamps: tuple[int, int] | None = None
+        self.place: Place | None = None
 
     async def run(self, names: Names, index: PartitionIndex) -> list[Fault]:
         """Every manifest, and at deeper levels the segments beside them. Of a range and content the highest generation that verifies is looked into."""
@@ -42,6 +43,7 @@ class LogCheck:
         problems: list[Fault] = []
         order = sorted(groups)
         before: SegmentManifest | None = None
+        self.place = None
         for start in range(0, len(order), BATCH * 4):
             self._round.spend()
             keys = [key for ident in order[start : start + BATCH * 4] for key in groups[ident]]
@@ -68,7 +70,7 @@ class LogCheck:
                     problems.append(
                         Fault(FORGED, build(best.key().twin()), best.first, "stamps go back in front of this segment", best.last)
                     )
-                before = best
+                before, self.place = best, self.place or place(best)
             await self._objects(items, names.table, names.partition)
         return superseded(problems, index.rows)
 

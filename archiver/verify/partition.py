@@ -69,6 +69,9 @@ class PartitionCheck:
         """Every base by content."""
         for entry in index.bases:
             key = entry.key(self._round.cluster, index.table, index.partition)
+            if self._log.place is not None and entry.place != self._log.place:
+                detail = "the base names another table, schema or range than the log"
+                self._round.find(FORGED, build(key), detail, lsn=entry.lsn, table=index.table, partition=index.partition)
             await self._round.tell([build(key)])
             if not self._round.at_least("objects"):
                 continue

@@ -10,8 +10,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
 from scrubjay.archiver.format.base import BaseManifest, BaseOrigin, decode_base, encode_base
 from scrubjay.archiver.format.identity import Attached
 from scrubjay.archiver.format.layout import build
@@ -19,7 +17,8 @@ from scrubjay.archiver.format.manifest import Sums, Superseded
 from scrubjay.base.checksum import crc32c_raw
 from scrubjay.base.env import Disk, File, JobContext, Jobs, ObjectStore
 from scrubjay.base.errors import Corrupt, Exists, Missing
-from scrubjay.base.ids import Lsn
+from scrubjay.base.ids import ClusterId, Lsn
+from scrubjay.storage.archive_port import facts_of
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import Total
 
@@ -141,6 +140,7 @@ async def upload(
 
     url: of the archive, as the workers open it. rows: the row file, below the data folder. Raises what `upload_base` does.
     """
+    facts = facts_of(ClusterId(writer.cluster), table, info)
     arguments: dict[str, Any] = {
         "url": url,
         "rows": rows,
@@ -149,10 +149,10 @@ async def upload(
         "owner": writer.owner,
         "table": table.table_id,
         "partition": info.partition_id,
-        "table_name": table.name,
-        "schema": schema_text(table),
-        "lo": info.lo,
-        "hi": info.hi,
+        "table_name": facts.table_name,
+        "schema": facts.schema,
+        "lo": facts.lo,
+        "hi": facts.hi,
         "lsn": lsn,
         "stamp": stamp,
         "chain": chain.hex(),
@@ -183,11 +183,6 @@ async def upload_base_job(context: JobContext, arguments: dict[str, Any]) -> dic
         origin=None if origin is None else BaseOrigin(origin["cluster"], origin["table"], tuple(origin["partitions"]), origin["at_us"]),
     )
     return {"object": build(manifest.key())}
-
-
-def schema_text(table: TableMeta) -> str:
-    """Key schema and attributes as manifests carry them."""
-    return msgspec.json.encode({"key": table.key, "attributes": table.attributes}, order="deterministic").decode()
 
 
 BASE_RATIO = 0.5

@@ -85,7 +85,7 @@ def test_an_archive_from_first_to_last(kind: Kind) -> None:
         done = await rebuild(store, disk, base=None, segments=segments, cut=Cut(lsn=sample.segments[2].last), output="rows", work="w")
         assert done.total == total_of(sample.states[sample.segments[2].last])
         await upload_base(
-            store, disk, "rows", writer=writer.attached, table=sample.table, partition=sample.partition, table_name="orders", schema="{}", lo="", hi="",
+            store, disk, "rows", writer=writer.attached, table=sample.table, partition=sample.partition, table_name="orders", schema=sample.facts.schema, lo=sample.facts.lo, hi=sample.facts.hi,
             lsn=done.applied, stamp=done.stamp, chain=done.chain, total=done.total,
         )  # fmt: skip
 

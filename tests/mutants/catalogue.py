@@ -19,6 +19,7 @@ ROOMS = (
     "replica",
     "btree",
     "archiver",
+    "forged",
     "scrubber",
     "pitr",
     "control",

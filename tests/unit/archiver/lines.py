@@ -35,7 +35,7 @@ class Line:
             first = before.last + 1 if before is not None else 1
             chain_before = before.chain if before is not None else chains.START
             chain = hashlib.sha256(f"{self.seed} {first} {last} ".encode() + chain_before).digest()
-            state = hashlib.sha256(b"state" + chain).digest()[:24]
+            state = hashlib.sha256(b"state" + chain).digest()[:16] + (1).to_bytes(8, "little")
             self.spans.append(
                 Span(
                     first, last, stamp_at(first), stamp_at(last), stamp_at(last) - 1, last - first, self.rows if first == 1 else 1, self.epoch,
@@ -54,7 +54,7 @@ class Line:
 
     def base(self, lsn: int) -> Start:
         if lsn == 0:
-            return Start(0, 0, chains.START, b"", 1)
+            return Start(0, 0, chains.START, bytes(16) + self.rows.to_bytes(8, "little"), 1)
         span = self.span(lsn)
         return Start(lsn, span.last_stamp, span.chain, span.state, span.epoch)
 

@@ -406,8 +406,8 @@ def test_a_restored_tables_first_segment_is_followed_together_with_the_base_it_r
     if based:
         loop.run(
             upload_base(
-                store, disk, "restored", writer=ATTACHED, table=restored.table, partition=restored.partition, table_name="new", schema="{}",
-                lo="", hi="", lsn=0, stamp=0, chain=chains.START, total=total_of(source.state),
+                store, disk, "restored", writer=ATTACHED, table=restored.table, partition=restored.partition, table_name=restored.facts.table_name,
+                schema=restored.facts.schema, lo=restored.facts.lo, hi=restored.facts.hi, lsn=0, stamp=0, chain=chains.START, total=total_of(source.state),
             )
         )  # fmt: skip
     end = KnownArchived(restored.table, restored.partition, restored.segments[-1].last, restored.segments[-1].chain)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 import scrubjay.archiver.read.replay
 from scrubjay.archiver.format.base import BaseManifest, encode_base
+from scrubjay.archiver.format.fault import object_of
 from scrubjay.archiver.format.layout import build
-from scrubjay.archiver.format.manifest import SegmentManifest, Superseded, encode_manifest
+from scrubjay.archiver.format.manifest import SegmentManifest, Sums, Superseded, encode_manifest
 from scrubjay.archiver.read.rebuild import from_answer, rebuild, rebuild_job
 from scrubjay.archiver.read.replay import Cut
 from scrubjay.archiver.write.bases import upload_base
@@ -144,7 +146,7 @@ def test_every_seal_is_checked_the_last_one_too(which: int, fact: str) -> None:
 def test_the_rows_that_were_written_are_compared_with_the_agreed_digest(off: Total) -> None:
     sample = history(seed=5, segments=2)
     replay = scrubjay.archiver.read.replay.ArchiveReplay(
-        partition=sample.partition, base_lsn=0, base_stamp=0, chain=chains.START, base=Total(0, 0), cut=Cut()
+        partition=sample.partition, base=None, cut=Cut()
     )  # fmt: skip
     for manifest in sample.manifests():
         replay.feed(manifest, sample.raw(next(one for one in sample.segments if one.first == manifest.first)), where="k")
@@ -256,7 +258,7 @@ def test_without_the_seal_check_the_lie_passes(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_base_that_is_not_the_log_state_is_found() -> None:
-    """A base whose rows differ from what the log gives (but whose own sums fit) breaks the digest of the next seal."""
+    """A base whose rows differ from what the log gives (but whose own sums fit) is not what the next segment goes on from."""
     sample = history(seed=9, segments=5)
     loop, store, disk = archive(sample)
     good = make_base(loop, store, disk, sample, 2)
@@ -270,8 +272,9 @@ def test_a_base_that_is_not_the_log_state_is_found() -> None:
         )
     )  # fmt: skip
     tail = [one for one in sample.manifests() if one.first > good.lsn]
-    with pytest.raises(Corrupt):
+    with pytest.raises(Corrupt) as caught:
         loop.run(rebuild(store, disk, base=forged, segments=tail, cut=Cut(), output="out", work="w"))
+    assert object_of(caught.value) == build(forged.key()), "and not the segment behind it, which is sound"
 
 
 def test_a_base_whose_rows_are_not_its_digest_is_not_built_upon() -> None:
@@ -291,6 +294,38 @@ def test_a_base_whose_rows_are_not_its_digest_is_not_built_upon() -> None:
         loop.run(rebuild(store, disk, base=lied, segments=[], cut=Cut(lsn=good.lsn), output="out", work="w"))
 
 
+def renamed(store: LoneStore, base: BaseManifest, **changes: Any) -> BaseManifest:
+    """The base with other words in its manifest, under the name that these make."""
+    lie = replace(base, **changes)
+    for part in range(len(base.parts)):
+        store.objects[build(lie.key(part))] = store.objects[build(base.key(part))]
+    store.objects[build(lie.key())] = encode_base(lie)
+    return lie
+
+
+def test_a_base_that_lies_of_itself_is_to_blame_and_not_the_log_behind_it() -> None:
+    sample = history(seed=9, segments=5)
+    loop, store, disk = archive(sample)
+    good = make_base(loop, store, disk, sample, 2)
+    tail = [one for one in sample.manifests() if one.first > good.lsn]
+    rows_of = store.objects[build(good.key(0))]
+    spoilt = rows_of[:40] + bytes([rows_of[40] ^ 1]) + rows_of[41:]
+    lies = {
+        "place": renamed(store, good, schema="{}"),
+        "digest": renamed(store, good, total=Total(good.total.sum ^ 1, good.total.rows)),
+        "later": renamed(store, good, stamp=sample.segments[1].last_stamp),
+        "no row file": replace(good, file=Sums.of(spoilt), parts=(Sums.of(spoilt),)),
+    }
+    for name, lie in lies.items():
+        if name == "no row file":
+            store.objects[build(lie.key(0))] = spoilt
+        store.objects[build(lie.key())] = encode_base(lie)
+        with pytest.raises(Corrupt) as caught:
+            loop.run(rebuild(store, disk, base=lie, segments=tail, cut=Cut(), output="out", work="w"))
+        assert (caught.value.kind, object_of(caught.value)) == ("forged", build(lie.key())), name
+        assert {"out", "w"}.isdisjoint(disk.files)
+
+
 def test_the_first_state_of_a_restored_table() -> None:
     """Base at LSN 0, then a log that starts at 1."""
     source = history(seed=11)
@@ -298,12 +333,11 @@ def test_the_first_state_of_a_restored_table() -> None:
     loop.run(rebuild(store, disk, base=None, segments=source.manifests(), cut=Cut(), output="rows", work="w", rebase=True))
     restored = history(seed=12, partition="9a471710-0000-4000-8000-000000000009", start=source.state)
     store.objects.update(restored.objects())
-    from scrubjay.storage.log import chain as chains
 
     base = loop.run(
         upload_base(
-            store, disk, "rows", writer=ATTACHED, table=restored.table, partition=restored.partition, table_name="new", schema="{}",
-            lo="", hi="", lsn=0, stamp=0, chain=chains.START, total=total_of(source.state),
+            store, disk, "rows", writer=ATTACHED, table=restored.table, partition=restored.partition, table_name=restored.facts.table_name, schema=restored.facts.schema,
+            lo=restored.facts.lo, hi=restored.facts.hi, lsn=0, stamp=0, chain=chains.START, total=total_of(source.state),
         )
     )  # fmt: skip
     done = loop.run(rebuild(store, disk, base=base, segments=restored.manifests(), cut=Cut(), output="out", work="w"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -248,10 +249,13 @@ def test_a_base_that_is_no_state_of_the_history_is_not_begun_with(lie: dict[str,
     assert path_to(CoverageFacts(PARTITION, line.spans, (base,)), found, stamp=stamp_at(9)).start is None
 
 
-def test_a_base_in_front_of_the_first_segment_must_be_what_that_continues() -> None:
+@pytest.mark.parametrize("lie", [{"chain": bytes(32)}, {"stamp": stamp_at(7)}, {"state": bytes(24)}], ids=["chain", "stamp", "rows"])
+def test_a_base_in_front_of_the_first_segment_must_be_what_that_continues(lie: dict[str, Any]) -> None:
     line = Line().grow(2, 5, 9)
     spans = without(line.spans, 2, 5)
-    facts = CoverageFacts(PARTITION, spans, (line.base(5)._replace(chain=bytes(32)),), (line.closed(LATE_US),), expired=5)
+    honest = CoverageFacts(PARTITION, spans, (line.base(5),), (line.closed(LATE_US),), expired=5)
+    assert coverage(honest).window.holes == ()
+    facts = honest._replace(starts=(line.base(5)._replace(**lie),))
     assert coverage(facts).window == Window(None, None, (Hole(PARTITION, 5, 5, None, None, True),))
 
 

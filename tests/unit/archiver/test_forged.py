@@ -18,6 +18,7 @@ from scrubjay.archiver.format.base import BaseManifest, encode_base
 from scrubjay.archiver.format.closed import ClosedObject, decode_closed, encode_closed
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import SegmentManifest, Sums, decode_manifest, encode_manifest
+from scrubjay.archiver.read.check import check_base
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.rebuild import rebuild
 from scrubjay.archiver.read.replay import Cut
@@ -25,7 +26,7 @@ from scrubjay.archiver.verify.report import VerifyReport
 from scrubjay.base.errors import Corrupt, Missing, Unavailable
 from scrubjay.base.hlc import stamp_of
 from scrubjay.base.ids import Stamp
-from scrubjay.storage.btree.rowfile import read_rowfile
+from scrubjay.storage.btree.rowfile import RowFileWriter, read_rowfile
 from scrubjay.storage.log.digest import Total
 from tests.unit.archiver.sample import CLUSTER, START_US, Sample
 from tests.unit.archiver.small_archive import SmallArchive
@@ -173,6 +174,53 @@ def test_a_forged_base_is_named_and_not_begun_with(change: dict[str, object]) ->
     found = index.partitions[(sample.table, sample.partition)]
     assert found.coverage().starts == ()
     assert found.window().holes == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "level"),
+    [
+        ({"table_name": "other"}, "listed"),
+        ({"schema": SCHEMA}, "listed"),
+        ({"lo": "01" + "00" * 15}, "listed"),
+        ({"hi": "f" * 32}, "listed"),
+        ({"file": None}, "objects"),
+    ],
+    ids=str,
+)
+def test_what_a_base_says_of_itself_is_compared(change: dict[str, object], level: str) -> None:
+    """No chain covers it: the log says whose state it is, and its parts which file they make."""
+    archive = SmallArchive()
+    base = archive.base
+    if "file" in change:
+        change = {"file": Sums(base.file.size, base.file.crc32c, base.file.sha256[:16] + "0" * 48)}
+    lie: BaseManifest = replace(base, **change)  # type: ignore[arg-type]
+    archive.store.objects[build(lie.key())] = encode_base(lie)
+    (found,) = check(archive, level=level).findings
+    assert (found.kind, found.object) == ("forged", build(lie.key()))
+
+
+@pytest.mark.parametrize(("lsn", "stamp", "key"), [(99, 0, b""), (0, 1, b""), (0, 0, bytes(15))], ids=["later LSN", "later stamp", "key"])
+def test_rows_that_are_not_of_the_base_that_holds_them(lsn: int, stamp: int, key: bytes) -> None:
+    """The digest is over keys and items alone: where a row came from, and whether it belongs there, is compared with what the base says."""
+    archive = SmallArchive()
+    base = archive.base
+    read = archive.store.objects[build(base.key(0))]
+    made: list[bytes] = []
+    writer = RowFileWriter(made.append)
+    for number, row in enumerate(read_rowfile(lambda at, length: read[at : at + length], len(read))):
+        if not number and key:
+            writer.add(key, 1, 1, b"item")
+        later = number == 0 and (lsn or stamp)
+        writer.add(row.key, lsn if later and lsn else row.lsn, base.stamp + 1 if later and stamp else row.stamp, row.item)
+    total = writer.finish()
+    rows = b"".join(made)
+    lo = "00" * 15 + "01" if key else base.lo
+    lie = replace(base, total=total, file=Sums.of(rows), parts=(Sums.of(rows),), lo=lo)
+    archive.store.objects[build(lie.key(0))] = rows
+    archive.store.objects[build(lie.key())] = encode_base(lie)
+    where = build(lie.key())
+    faults = archive.loop.run(check_base(archive.store, lie, deep=True))
+    assert [(one.kind, one.object) for one in faults] == [("forged", where)]
 
 
 def test_a_base_at_an_lsn_without_a_seal_is_forged() -> None:

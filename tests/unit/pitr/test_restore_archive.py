@@ -17,13 +17,13 @@ from scrubjay.archiver.write.bases import upload_base
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.errors import Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
-from scrubjay.base.ids import ClusterId, Lsn, NodeName, PartitionId, Stamp, TableId
+from scrubjay.base.ids import ClusterId, Lsn, NodeName, PartitionId, Stamp
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.service import RestoreService
 from scrubjay.pitr.source import ArchiveSource
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.lone import LoneDisk, LoneJobs, LoneStore
-from scrubjay.storage.archive_port import PartitionFacts
+from scrubjay.storage.archive_port import facts_of
 from scrubjay.storage.btree.rowfile import RowFileWriter, read_rowfile
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Effect, Op, RecordKind, Seal
@@ -43,9 +43,7 @@ class ArchivedWorld(RestoreWorld):
         super().__init__(partitions, seed)
         for info in self.source.partitions:
             sample = Sample(partition=info.partition_id, table=self.source.table_id, seed=seed)
-            sample.facts = PartitionFacts(
-                ClusterId(CLUSTER), TableId(self.source.table_id), self.source.name, PartitionId(info.partition_id), "{}", info.lo, info.hi
-            )
+            sample.facts = facts_of(ClusterId(CLUSTER), self.source, info)
             sample.stamp = Stamp(self.now_us << 12)
             self.samples[info.partition_id] = sample
             sample.append(RecordKind.SCHEMA, b"{}")
@@ -219,9 +217,7 @@ def test_a_restored_table_can_be_restored_from_its_first_moment() -> None:
     for info in world.source.partitions:
         rows = {key: item for key, item in first.items() if info.lo <= key[:16].hex() and (not info.hi or key[:16].hex() < info.hi)}
         sample = Sample(partition=info.partition_id, table=world.source.table_id, start_state=rows)
-        sample.facts = PartitionFacts(
-            ClusterId(CLUSTER), TableId(world.source.table_id), "new", PartitionId(info.partition_id), "{}", info.lo, info.hi
-        )
+        sample.facts = facts_of(ClusterId(CLUSTER), world.source, info)
         sample.stamp = Stamp(world.now_us << 12)
         world.samples = {
             **{name: one for name, one in world.samples.items() if one.table == world.source.table_id},
@@ -351,9 +347,7 @@ def test_a_base_that_rotted_is_done_without(damage: str) -> None:
     before = world.restored(first["to_id"])
     (info,) = world.source.partitions
     sample = Sample(partition=info.partition_id, table=world.source.table_id, start_state=before)
-    sample.facts = PartitionFacts(
-        ClusterId(CLUSTER), TableId(world.source.table_id), "new", PartitionId(info.partition_id), "{}", info.lo, info.hi
-    )
+    sample.facts = facts_of(ClusterId(CLUSTER), world.source, info)
     sample.stamp = Stamp(world.now_us << 12)
     world.samples = {info.partition_id: sample}
     sample.append(RecordKind.SCHEMA, b"{}")
@@ -393,8 +387,8 @@ def write_base(world: ArchivedWorld, sample: Sample) -> str:
             writer=ATTACHED,
             table=sample.table,
             partition=sample.partition,
-            table_name="new",
-            schema="{}",
+            table_name=sample.facts.table_name,
+            schema=sample.facts.schema,
             lo=sample.facts.lo,
             hi=sample.facts.hi,
             lsn=sample.lsn,

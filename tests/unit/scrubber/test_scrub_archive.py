@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from scrubjay.archiver.coverage import path_to
+from scrubjay.archiver.format.base import decode_base, encode_base
 from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import decode_manifest, encode_manifest
 from scrubjay.archiver.read.index import ArchiveIndex
@@ -15,7 +16,7 @@ from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.checksum import row_hash
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Missing
-from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from scrubjay.base.ids import ClusterId, Lsn, NodeName, PartitionId, Stamp, TableId
 from scrubjay.scrubber.jobs import TRACE
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.rebuilt import ArchiveReferences
@@ -24,6 +25,7 @@ from scrubjay.scrubber.run import scrub
 from scrubjay.scrubber.shelves import StoreShelves
 from scrubjay.scrubber.verdict import Verdict
 from scrubjay.sim.lone import LoneDisk, LoneHost, LoneJobs, LoneStore
+from scrubjay.storage.archive_port import facts_of
 from scrubjay.storage.btree.rowfile import read_rowfile
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.items.encoding import encode_item
@@ -98,6 +100,7 @@ class World:
         table = TableMeta(
             table_id=TableId(sample.table), name="orders", status="ACTIVE", key=KEY, attributes=(), partitions=(info,), created_at=1
         )
+        sample.facts = facts_of(ClusterId(CLUSTER), table, info)
         self.store = ArchivedStore(self.loop.env(), table, sample, self.objects, self.disk)
         sample.append(records.RecordKind.SCHEMA, b"{}")
         self.store.archive(Seal.SCHEMA)
@@ -340,6 +343,29 @@ def test_a_base_that_rotted_is_named_and_done_without(damage: str) -> None:
     (found_one,) = part.findings
     assert (code, found_one.finding.copy, found_one.finding.object, part.reason) == (2, "archive", named, "archive_damaged")
     assert [copy.verdict for copy in part.copies] == [Verdict.MATCH] * 4, "the log alone still proves the copies"
+
+
+@pytest.mark.parametrize("lie", [{"table_name": "other"}, {"lo": "01" + "00" * 15}, {"total": Total(1, 1)}], ids=str)
+def test_a_base_that_is_not_what_it_says_is_named_and_done_without(lie: dict[str, Any]) -> None:
+    """All its sums fit. What is false of it, it says itself: the log behind it is not to blame."""
+    world = World()
+    assert world.scrub()[0] == 0
+    world.store.write(3, 99)
+    world.store.archive()
+    objects = world.objects.objects
+    where = next(key for key in objects if isinstance(found := parse(key), BaseKey) and found.part is None)
+    base = decode_base(objects[where], where=where)
+    if "total" in lie:  # that it is another state than the segment that ends there would be seen from the names alone
+        for key in [key for key in objects if isinstance(found := parse(key), SegmentKey) and found.last <= base.lsn]:
+            del objects[key]
+        lie = {"total": Total(base.total.sum ^ 1, base.total.rows)}
+    objects[where] = encode_base(replace(base, **lie))
+    code, part = world.scrub()
+    assert (code, part.reason) == (2, "archive_damaged")
+    assert ("forged", where) in [(one.finding.kind, one.finding.object) for one in part.findings]
+    if "total" not in lie:
+        assert [copy.verdict for copy in part.copies] == [Verdict.MATCH] * 4, "the log alone still proves the copies"
+        assert len(part.findings) == 1
 
 
 @pytest.mark.parametrize("lose", ["segment", "manifest", "both", "first"])
