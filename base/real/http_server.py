@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from scrubjay.base.http_values import Application, Handler, Headers, HttpLimits, Request, Respond
+from scrubjay.base.real.addresses import listening
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -64,7 +65,7 @@ class HttpServer:
     async def start(self) -> None:
         """Bind and serve. Raises OSError if the address is taken."""
         self.loop = asyncio.get_running_loop()
-        self._server = await self.loop.create_server(lambda: _Connection(self), self.listen, self.port, backlog=1024)
+        self._server = await self.loop.create_server(lambda: _Connection(self), sock=listening(self.listen, self.port), backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
         self._sweep()
 

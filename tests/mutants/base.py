@@ -240,4 +240,11 @@ MUTANTS: list[Mutant] = [
         "                with suppress(ZeroDivisionError):  # another",
         ("tests/unit/real/test_localfs.py::test_a_neighbours_object_that_gets_its_name_while_we_look_round_is_no_trouble",),
     ),
+    Mutant(
+        "listening-left-to-the-loop",
+        "base/real/http_server.py",
+        "sock=listening(self.listen, self.port), ",
+        "host=self.listen, port=self.port, ",
+        ("tests/unit/real/test_addresses.py::test_listening_starts_no_threads",),
+    ),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import threading
@@ -147,6 +148,36 @@ def test_too_few_descriptors_are_refused_by_name(scrubjay_server: Make) -> None:
         server.start()
     assert "too few file descriptors" in server.log.read_text()
     assert not (server.data / "nodes").exists()
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_too_few_processes_are_said_by_name_and_the_next_start_is_whole(scrubjay_server: Make, tmp_path: Path) -> None:
+    """As under `ulimit -u`, which binds no root: from its third thread or process on a start gets none."""
+    server = scrubjay_server(settings=FAST)
+    make_table(server.port, "birds")
+    put(server.client(), "birds", "k")
+    server.kill()
+    calls = "clone,clone3,?vfork,?fork"
+    strace = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        str(tmp_path / "strace.out"),
+        "-e",
+        f"trace={calls}",
+        "-e",
+        f"inject={calls}:error=EAGAIN:when=3+",
+    ]
+    done = subprocess.run([*strace, *server.command()], capture_output=True, text=True, timeout=90, check=False)
+    if "PTRACE" in done.stderr:
+        pytest.skip(f"strace cannot trace: {done.stderr[:200]}")
+    assert done.returncode == 1, done.stderr
+    assert "starts no more threads (ulimit -u" in done.stderr
+    assert "bug" not in done.stderr
+    server.start()
+    assert holds(server.client(), "birds", "k")
+    untouched(server)
 
 
 @pytest.mark.timeout(120)
