@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests.fixtures import require
+from tests.fixtures.child import die_with_parent
 from tests.fixtures.ports import free_ports
-from tests.fixtures.s3 import S3Bucket, S3Server
+from tests.fixtures.s3 import ROOT, S3Bucket, S3Server
+from tests.fixtures.small_disk import small_disk
+from tests.fixtures.wait import wait_for
 
 
 def test_each_server_stores_and_lists(s3_bucket: S3Bucket) -> None:
@@ -44,3 +51,19 @@ def test_a_typo_in_the_requirement_is_an_error(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("SCRUBJAY_REQUIRE", "mino")
     with pytest.raises(ValueError, match="mino"):
         require.required("minio")
+
+
+def test_a_small_disk_goes_with_whoever_mounted_it_however_that_ends(tmp_path: Path) -> None:
+    with small_disk(tmp_path, "1m"):
+        assert os.path.ismount(tmp_path)
+    assert not os.path.ismount(tmp_path)
+    code = "import sys, time\nfrom pathlib import Path\nfrom tests.fixtures.small_disk import small_disk\n"
+    code += "with small_disk(Path(sys.argv[1]), '1m'):\n    print('mounted', flush=True)\n    time.sleep(60)\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT, preexec_fn=die_with_parent
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"mounted\n"
+        assert os.path.ismount(tmp_path)
+        other.kill()
+    wait_for(lambda: not os.path.ismount(tmp_path), timeout=20)

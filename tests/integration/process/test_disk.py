@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.process import ScrubjayServer
+from tests.fixtures.small_disk import small_disk
 from tests.fixtures.wait import wait_for
 from tests.integration.process.load import Connection, Ledger, Reply, Writers, by_key, make_table, scan
 from tests.integration.process.stores import MortalStore
@@ -133,22 +133,17 @@ def test_a_stop_and_a_kill_with_the_log_at_its_limit(scrubjay_server: Make, tmp_
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of 160 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("a small tmpfs needs root")
     folder = tmp_path / "small"
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(folder)], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"cannot mount a tmpfs: {done.stderr}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with small_disk(folder, "160m"):
+        yield folder
 
 
-def test_a_full_disk(scrubjay_server: Make, small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk(scrubjay_server: Make, small: Path, tmp_path: Path) -> None:
     """Log, trees and all on a disk that fills up: refused, not hung, not dead; room made, it goes on; nothing acknowledged is lost over a kill."""
-    ballast = small_disk / "ballast"
+    ballast = small / "ballast"
     ballast.write_bytes(bytes(64 << 20))
     server = scrubjay_server(
         "small/data", archive=(tmp_path / "archive").as_uri(), settings=QUICK | {"storage.wal_file": "2MiB", "storage.wal_reserve": "4MiB"}

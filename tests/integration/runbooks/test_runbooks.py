@@ -25,6 +25,7 @@ from tests.fixtures import child
 from tests.fixtures.faketime import FakeClock
 from tests.fixtures.process import ScrubjayServer
 from tests.fixtures.s3 import S3Bucket, start_seaweed
+from tests.fixtures.small_disk import small_disk
 from tests.integration.runbooks.pages import FOLDER, Command, Hand, pages, pieces
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
@@ -159,10 +160,7 @@ def _readable(bucket: S3Bucket, key: str) -> bool:
 def _disk_full(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     disk = tmp_path / "data"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(disk)], capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
-    try:
+    with small_disk(disk, "400m"):
         settings = QUICK | {"storage.wal_file": "4MiB", "storage.checkpoint_age": "60s"}
         scenario = Scenario(make(settings=settings, archive=(tmp_path / "archive").as_uri()))
         scenario.make_table()
@@ -177,8 +175,6 @@ def _disk_full(make: Make, tmp_path: Path) -> Iterator[Scenario]:
             item = scenario.client.get_item(TableName="orders", Key={"pk": {"S": key}}, ConsistentRead=True)["Item"]
             assert item["value"]["S"] == value, "an acknowledged write is lost"
         scenario.server.stop()
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def _archive_gone(make: Make, tmp_path: Path) -> Iterator[Scenario]:
