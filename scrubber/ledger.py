@@ -18,6 +18,8 @@ WHOLE = "archive"
 """Stands for what belongs to no partition: identity, epochs, closed objects, objects of unknown tables."""
 
 
+MATCHED = "matched"
+"""Depth of the last scrub that proved a partition equal to its reference, whatever a later one could not compare."""
 VERIFY = "verify"
 """Kinds of run are SCRUB and VERIFY."""
 WINDOW_US = 35 * 86_400_000_000
@@ -83,7 +85,9 @@ class Ledger(Protocol):
         """(table, partition) of every partition of an archive with an object that was ever proven, sorted."""
         ...
 
-    async def scrubbed(self, proof: PartitionProof) -> None: ...
+    async def scrubbed(self, proof: PartitionProof) -> None:
+        """depth SCRUB. One that matched, or was healed to match, is kept as MATCHED too."""
+        ...
 
     async def verified(self, proofs: Sequence[PartitionProof]) -> None: ...
 
@@ -96,6 +100,11 @@ class Ledger(Protocol):
     async def runs(self, limit: int, *, kind: str | None = None, since_us: int | None = None) -> list[LedgerRun]:
         """The newest first. kind None: any. since_us: those that began then or later."""
         ...
+
+
+def matched(proof: PartitionProof) -> bool:
+    """It was equal to its reference in the end."""
+    return proof.verdict == "match" or proof.healed
 
 
 def last_verify(proofs: Sequence[PartitionProof]) -> tuple[int, str] | None:

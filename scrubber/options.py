@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
 class ScrubOptions:
     """rate_bytes: bytes per second read from one copy, None: no bound. lanes: partitions at once. findings_max: item-level findings per partition whose
-    keys are told; what differs beyond is judged key by key all the same. origins_max: findings per partition whose log record is searched for."""
+    keys are told; what differs beyond is judged key by key all the same. origins_max: findings per partition whose log record is searched for. in_turn: the copies
+    of a partition are read one after another, not at once."""
 
     archive_wait_s: float = 60.0
     pin_wait_s: float = 30.0
@@ -17,3 +20,12 @@ class ScrubOptions:
     lanes: int = 2
     findings_max: int = 1000
     origins_max: int = 200
+    in_turn: bool = False
+
+
+class Turns(NamedTuple):
+    """A run that nobody waits for: it takes the partitions that had no turn since `round_us`, the least recently looked at first, until stop(bytes read) says why it
+    must end; asked before each."""
+
+    round_us: int
+    stop: Callable[[int], str | None]

@@ -13,6 +13,7 @@ from typing import Any
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Corrupt, Internal, Missing, ScrubjayError
+from scrubjay.base.gate import Gate
 from scrubjay.base.ids import Lsn, NodeName
 from scrubjay.base.together import gather
 from scrubjay.scrubber.compare import differences_in, ranges_to_descend
@@ -123,8 +124,9 @@ class Passes:
             else:
                 absent.append(missed)
         self._meter.phase("scan")
+        turn = Gate(self._env.tasks) if self._options.in_turn else None
         results = await gather(
-            self._env.tasks, [self._scan_one(copy.node, lsn, pins) for copy in wanted], name=f"scrub scan {self._partition}"
+            self._env.tasks, [self._scan_one(copy.node, lsn, pins, turn) for copy in wanted], name=f"scrub scan {self._partition}"
         )
         sides: list[Side] = []
         read = 0
@@ -137,10 +139,15 @@ class Passes:
                 absent.append(_absentee(since.get(copy.node, copy), result))
         return sides, absent, read
 
-    async def _scan_one(self, node: NodeName, lsn: Lsn, pins: dict[str, Pinned]) -> ScanResult:
+    async def _scan_one(self, node: NodeName, lsn: Lsn, pins: dict[str, Pinned], turn: Gate | None) -> ScanResult:
+        """All are pinned at once, at the seal; turn: they are read one at a time."""
         pin = await self._port.pin(self._partition, node, lsn, timeout_s=self._options.pin_wait_s)
         pins[node] = pin
-        scanned = await pin.digest(bytes_per_second=self._options.rate_bytes)
+        if turn is None:
+            scanned = await pin.digest(bytes_per_second=self._options.rate_bytes)
+        else:
+            async with turn:
+                scanned = await pin.digest(bytes_per_second=self._options.rate_bytes)
         self._meter.moved(node, scanned.bytes_read)
         return scanned
 

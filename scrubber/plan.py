@@ -14,9 +14,8 @@ from scrubjay.base.errors import Unavailable
 from scrubjay.base.ids import NodeName, PartitionId
 from scrubjay.base.times import utc_text_or_none
 from scrubjay.scrubber.evidence import SUSPECT, Absentee
-from scrubjay.scrubber.ledger import SCRUB, PartitionProof
+from scrubjay.scrubber.ledger import MATCHED, SCRUB, PartitionProof, matched
 from scrubjay.scrubber.reference import Cost
-from scrubjay.scrubber.verdict import Verdict
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.service_port import Copy
 
@@ -107,14 +106,16 @@ def plan_scrub(
     copies: Mapping[PartitionId, Sequence[Copy]],
     costs: Mapping[PartitionId, Cost],
     lanes: int,
+    as_given: bool = False,
 ) -> ScrubPlan:
-    """proofs: of the ledger, any. copies: of every target, as they are now. costs: of those whose archive has been seen."""
-    matched = last_matched(proofs)
-    return ScrubPlan(tuple(_planned(one, matched, copies, costs) for one in order(targets, proofs)), lanes)
+    """proofs: of the ledger, any. copies: of every target, as they are now. costs: of those whose archive has been seen. as_given: the targets are in order."""
+    proven = last_matched(proofs)
+    ordered = targets if as_given else order(targets, proofs)
+    return ScrubPlan(tuple(_planned(one, proven, copies, costs) for one in ordered), lanes)
 
 
 def _planned(
-    target: Target, matched: Mapping[str, int], copies: Mapping[PartitionId, Sequence[Copy]], costs: Mapping[PartitionId, Cost]
+    target: Target, proven: Mapping[str, int], copies: Mapping[PartitionId, Sequence[Copy]], costs: Mapping[PartitionId, Cost]
 ) -> PlannedPartition:
     partition = target.info.partition_id
     here = sorted(copies[partition], key=lambda one: one.number)
@@ -124,7 +125,7 @@ def _planned(
         tuple(node for node, why in missed if why is None),
         tuple(why for _, why in missed if why is not None),
         costs.get(partition),
-        matched.get(partition),
+        proven.get(partition),
     )
 
 
@@ -139,15 +140,25 @@ def why_not_scanned(copy: Copy) -> Absentee | None:
 
 def last_matched(proofs: Sequence[PartitionProof]) -> dict[str, int]:
     """When each partition was last proven equal to its reference, or healed to be so."""
-    return {
-        proof.partition: proof.at_us for proof in proofs if proof.depth == SCRUB and (proof.verdict == Verdict.MATCH.value or proof.healed)
-    }
+    found: dict[str, int] = {}
+    for proof in proofs:
+        if proof.depth in (SCRUB, MATCHED) and matched(proof):
+            found[proof.partition] = max(proof.at_us, found.get(proof.partition, proof.at_us))
+    return found
 
 
 def order(targets: Sequence[Target], proofs: Sequence[PartitionProof]) -> list[Target]:
     """The least recently matched first; those never matched before all others."""
-    matched = last_matched(proofs)
-    return sorted(targets, key=lambda one: (matched.get(one.info.partition_id, -1), one.table.table_id, one.info.lo))
+    proven = last_matched(proofs)
+    return sorted(targets, key=lambda one: (proven.get(one.info.partition_id, -1), one.table.table_id, one.info.lo))
+
+
+def of_round(targets: Sequence[Target], proofs: Sequence[PartitionProof], *, round_us: int, now_us: int) -> list[Target]:
+    """Those that were not looked at since `round_us`, whatever came of it, the least recently looked at first: one that is never matched must not take every
+    night. A look that is dated later than now was made by a clock that ran ahead, and says nothing."""
+    looked = {proof.partition: proof.at_us for proof in proofs if proof.depth == SCRUB and proof.at_us <= now_us}
+    left = [one for one in targets if looked.get(one.info.partition_id, -1) < round_us]
+    return sorted(left, key=lambda one: (looked.get(one.info.partition_id, -1), one.table.table_id, one.info.lo))
 
 
 def choose(tables: Sequence[TableMeta], *, chosen: Sequence[str] | None, partition: str | None) -> list[Target]:

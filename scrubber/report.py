@@ -108,12 +108,14 @@ class TableReport:
 
 @dataclass(frozen=True, slots=True)
 class ScrubReport:
-    """A whole run. seconds: wall time of the run. plan: what it set out to do (None: it was not planned)."""
+    """A whole run. seconds: wall time of the run. plan: what it set out to do (None: it was not planned). cut: why it ended with `left` partitions not begun."""
 
     tables: tuple[TableReport, ...]
     seconds: float
     notes: tuple[str, ...] = field(default=())
     plan: ScrubPlan | None = None
+    left: int = 0
+    cut: str | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -127,7 +129,7 @@ class ScrubReport:
 
     @property
     def exit_code(self) -> int:
-        return exit_code(self.verdict)
+        return exit_code(self.verdict) or (3 if self.left else 0)
 
     def as_json(self) -> dict[str, Any]:
         parts = [part for table in self.tables for part in table.partitions]
@@ -145,6 +147,8 @@ class ScrubReport:
             },
             "plan": None if self.plan is None else self.plan.as_json(),
             "notes": list(self.notes),
+            "left": self.left,
+            "cut": self.cut,
         }
 
 

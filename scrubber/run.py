@@ -14,9 +14,9 @@ from scrubjay.base.together import in_parallel
 from scrubjay.scrubber.conclude import CopyVerdict
 from scrubjay.scrubber.evidence import ARCHIVE
 from scrubjay.scrubber.ledger import SCRUB, Ledger, PartitionProof, Proof
-from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.options import ScrubOptions, Turns
 from scrubjay.scrubber.partition import PartitionScrub
-from scrubjay.scrubber.plan import ScrubPlan, Target, choose, live, plan_scrub
+from scrubjay.scrubber.plan import ScrubPlan, Target, choose, live, of_round, plan_scrub
 from scrubjay.scrubber.reference import References
 from scrubjay.scrubber.report import PartitionReport, ScrubReport, TableReport
 from scrubjay.scrubber.verdict import Verdict
@@ -39,8 +39,10 @@ async def scrub(
     partition: str | None = None,
     progress: Progress | None = None,
     planned: Callable[[ScrubPlan], None] | None = None,
+    turns: Turns | None = None,
 ) -> ScrubReport:
-    """Scrub every live partition chosen, by a plan, and report. planned: hears of the plan before it is carried out. Raises Unavailable (unknown table or partition); all else is in the report.
+    """Scrub every live partition chosen, by a plan, and report. planned: hears of the plan before it is carried out. turns: a run of the
+    schedule; None: all that was chosen. Raises Unavailable (unknown table or partition); all else is in the report.
 
     What was found outside a scrub is given up only once the report that tells of it is in the ledger, and only what that report tells: a finding made
     since waits for the next run. If the ledger cannot be written, what this run itself found goes to the store's findings, so that it is not lost either.
@@ -57,7 +59,9 @@ async def scrub(
             run = await ledger.begin_run(started)
         except ScrubjayError as error:
             notes.append(f"the ledger could not be used: {error}")
-    plan = _plan(port, references, chosen, proofs, options)
+    if turns is not None:
+        chosen = of_round(chosen, proofs, round_us=turns.round_us, now_us=started)
+    plan = _plan(port, references, chosen, proofs, options, as_given=turns is not None)
     if planned is not None:
         planned(plan)
     targets = [one.target for one in plan.parts]
@@ -72,8 +76,15 @@ async def scrub(
         if progress is not None:
             progress({"phase": phase, "done": done, "total": len(targets), "unit": "partitions", "bytes": shown})
 
-    async def one(target: Target) -> PartitionReport:
-        nonlocal done, read
+    cut: str | None = None
+
+    async def one(target: Target) -> PartitionReport | None:
+        """None: the run ended before its turn."""
+        nonlocal done, read, cut
+        if turns is not None:
+            cut = cut or turns.stop(shown)
+        if cut is not None:
+            return None
         name = target.info.partition_id
         report = await _scrub_one(env, port, references, target, options, partial(tell, name), notes)
         if report.verdict is Verdict.UNVERIFIED and not any(one.table_id == target.table.table_id for one in live(port.tables())):
@@ -84,8 +95,11 @@ async def scrub(
         tell(name, "partition done", 0)
         return report
 
-    reports = await in_parallel(env.tasks, one, targets, lanes=plan.lanes, name="scrub")
-    report = ScrubReport(_by_table(targets, reports), (env.clock.boot_us() - began) / 1e6, tuple(notes), plan)
+    ended = zip(targets, await in_parallel(env.tasks, one, targets, lanes=plan.lanes, name="scrub"), strict=True)
+    through = [(target, found) for target, found in ended if found is not None]
+    reports = [found for _, found in through]
+    seconds, left = (env.clock.boot_us() - began) / 1e6, len(targets) - len(through)
+    report = ScrubReport(_by_table([target for target, _ in through], reports), seconds, tuple(notes), plan, left, cut if left else None)
     kept = ledger is None
     if ledger is not None and run is not None:
         verdict = report.verdict.value
@@ -103,7 +117,13 @@ async def scrub(
 
 
 def _plan(
-    port: ServicePort, references: References, chosen: Sequence[Target], proofs: Sequence[PartitionProof], options: ScrubOptions
+    port: ServicePort,
+    references: References,
+    chosen: Sequence[Target],
+    proofs: Sequence[PartitionProof],
+    options: ScrubOptions,
+    *,
+    as_given: bool,
 ) -> ScrubPlan:
     """What is known without asking anybody: nothing is listed and nothing is sealed for a plan."""
     ids = [one.info.partition_id for one in chosen]
@@ -114,6 +134,7 @@ def _plan(
         copies={one: port.copies(one) for one in ids},
         costs={partition: cost for partition, cost in costs.items() if cost is not None},
         lanes=options.lanes,
+        as_given=as_given,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from scrubjay.base.env import Env
@@ -11,7 +12,7 @@ from scrubjay.base.gate import Gate
 from scrubjay.base.ids import PartitionId, TableId
 from scrubjay.base.times import utc_text_or_none
 from scrubjay.scrubber.ledger import SCRUB, Ledger, LedgerRun, findings_of
-from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.options import ScrubOptions, Turns
 from scrubjay.scrubber.reference import References
 from scrubjay.scrubber.run import scrub
 from scrubjay.scrubber.telling import Telling
@@ -55,9 +56,20 @@ class ScrubService:
         self._last: Report | None = None
 
     async def run(
-        self, *, tables: Sequence[TableId] | None = None, partition: PartitionId | None = None, progress: ProgressSink | None = None
+        self,
+        *,
+        tables: Sequence[TableId] | None = None,
+        partition: PartitionId | None = None,
+        progress: ProgressSink | None = None,
+        turns: Turns | None = None,
+        rate_bytes: int | None = None,
     ) -> Report:
-        """One scrub; the answer of `scrub run`. A second caller waits until the first is done. Raises Unavailable (ResourceNotFound)."""
+        """One scrub; the answer of `scrub run`. A second caller waits until the first is done. turns: a run of the schedule, which reads the copies of a partition in
+        turn. rate_bytes: per second and node, instead of what the configuration says. Raises Unavailable (ResourceNotFound)."""
+        options = self._options
+        if turns is not None:
+            rate = options.rate_bytes if rate_bytes is None else max(1, rate_bytes // options.lanes)
+            options = replace(options, in_turn=True, rate_bytes=rate)
 
         def tell(facts: dict[str, Any]) -> None:
             self._progress = facts
@@ -72,10 +84,11 @@ class ScrubService:
                     self._port,
                     self._references,
                     self._ledger,
-                    self._options,
+                    options,
                     tables=tables,
                     partition=partition,
                     progress=tell,
+                    turns=turns,
                     planned=lambda plan: self._log(f"scrub planned: {plan}"),
                 )
             finally:

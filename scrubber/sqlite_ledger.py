@@ -19,7 +19,7 @@ from sqlite_utils.db import Table
 
 from scrubjay.base.env import Tasks
 from scrubjay.base.errors import Unavailable
-from scrubjay.scrubber.ledger import SCRUB, WINDOW_US, LedgerRun, PartitionProof, Proof, level_rank
+from scrubjay.scrubber.ledger import MATCHED, SCRUB, WINDOW_US, LedgerRun, PartitionProof, Proof, level_rank, matched
 
 T = TypeVar("T")
 
@@ -169,7 +169,8 @@ class SqliteLedger:
         await self._run(work)
 
     async def scrubbed(self, proof: PartitionProof) -> None:
-        await self._run(lambda db: _write(db, "partitions", [{**proof._asdict(), "healed": int(proof.healed)}]))
+        kept = [proof, proof._replace(depth=MATCHED)] if matched(proof) else [proof]
+        await self.verified(kept)
 
     async def verified(self, proofs: Sequence[PartitionProof]) -> None:
         rows = [{**proof._asdict(), "healed": int(proof.healed)} for proof in proofs]

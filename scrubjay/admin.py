@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -24,8 +24,9 @@ from scrubjay.client import CLUSTER_HEADER
 from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, VerbFailure, answer, failure_of, merge_exits
 from scrubjay.pitr.options import ARCHIVE_LAGS
 from scrubjay.pitr.target import RestoreTarget
+from scrubjay.scrubber.schedule.settings import DEFAULTS, JobSettings
 from scrubjay.scrubber.service import HISTORY_SHOWN
-from scrubjay.server.ports import ArchiverPort, ProgressSink, Report, RestorePort, ScrubPort, VerifyPort
+from scrubjay.server.ports import ArchiverPort, ProgressSink, Report, RestorePort, SchedulePort, ScrubPort, VerifyPort
 from scrubjay.storage.api.errors import ApiError
 from scrubjay.storage.api.sigv4 import ROLE_ADMIN, SignatureVerifier
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
@@ -50,6 +51,28 @@ class VerifyRequest(msgspec.Struct, forbid_unknown_fields=True):
 class ScrubRequest(msgspec.Struct, forbid_unknown_fields=True):
     table: str | None = None
     partition: str | None = None
+
+
+class ScheduleRequest(msgspec.Struct, forbid_unknown_fields=True):
+    job: str
+    cron: str
+    timezone: str = "UTC"
+    window: str | None = None
+    rate_bytes: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    budget_us: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    budget_bytes: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    within_us: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class JobRequest(msgspec.Struct, forbid_unknown_fields=True):
+    job: str
+
+
+class PauseRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """job None: every job."""
+
+    job: str | None = None
+    paused: bool = True
 
 
 class RestoreRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,6 +106,7 @@ class AdminApi:
         verify: VerifyPort,
         scrub: ScrubPort,
         restore: RestorePort,
+        schedule: SchedulePort,
         cluster: Callable[[], Mapping[str, Any]],
         status: Callable[[], Awaitable[Report]],
         verifier: SignatureVerifier | None,
@@ -94,6 +118,7 @@ class AdminApi:
         self._verify = verify
         self._scrub = scrub
         self._restore = restore
+        self._schedule = schedule
         self._cluster = cluster
         self._status = status
         self._verifier = verifier
@@ -108,6 +133,10 @@ class AdminApi:
             ("POST", "scrub"): self._post_scrub,
             ("GET", "scrub/status"): self._get_scrub_status,
             ("GET", "scrub/history"): self._get_scrub_history,
+            ("GET", "schedule"): self._get_schedule,
+            ("POST", "schedule/set"): self._post_schedule_set,
+            ("POST", "schedule/run"): self._post_schedule_run,
+            ("POST", "schedule/pause"): self._post_schedule_pause,
             ("POST", "restore/plan"): self._post_restore_plan,
             ("POST", "restore/run"): self._post_restore_run,
             ("GET", "restore/status"): self._get_restore_status,
@@ -263,6 +292,31 @@ class AdminApi:
             since_us=None if "since_us" not in asked else _number(asked["since_us"], "since_us"),
             limit=max(1, _number(asked.get("limit", str(HISTORY_SHOWN)), "limit")),
         )
+
+    # -- schedule --------------------------------------------------------------------------------------------------------------------
+
+    async def _get_schedule(self, request: Request) -> Report:
+        return self._schedule.listed()
+
+    async def _post_schedule_set(self, request: Request) -> Report:
+        asked = _body(request, ScheduleRequest)
+        fields = {name: getattr(asked, name) for name in ("window", "rate_bytes", "budget_us", "budget_bytes")}
+        default = DEFAULTS.get(asked.job)
+        within_us = asked.within_us or (default.within_us if default is not None else 0)
+        return await self._schedule.set(asked.job, JobSettings(cron=asked.cron, within_us=within_us, timezone=asked.timezone, **fields))
+
+    async def _post_schedule_run(self, request: Request) -> Report:
+        job = _body(request, JobRequest).job
+
+        async def work(progress: ProgressSink) -> Report:
+            progress({"phase": f"{job} runs"})
+            return await self._schedule.run_now(job)
+
+        return _started(self._board.start(f"schedule {job}", work))
+
+    async def _post_schedule_pause(self, request: Request) -> Report:
+        asked = _body(request, PauseRequest)
+        return await self._schedule.pause(asked.job, paused=asked.paused)
 
     # -- restore ---------------------------------------------------------------------------------------------------------------------
 

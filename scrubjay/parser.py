@@ -16,6 +16,7 @@ GROUPS = {
     "config": "is the configuration good for this machine and store?",
     "archive": "the archive of every table's log",
     "scrub": "prove every replica equal to one rebuilt from the archive",
+    "schedule": "what runs by itself, and when",
     "cluster": "the cluster as a whole",
     "restore": "bring a table back as of any moment, as a new table",
 }

@@ -16,11 +16,13 @@ from scrubjay.pitr.source import ArchiveSource
 from scrubjay.scrubber.healer import Healer
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.rebuilt import ArchiveReferences
+from scrubjay.scrubber.schedule.scheduler import Alarm, Scheduler
 from scrubjay.scrubber.service import ScrubService
 from scrubjay.scrubber.shelves import StoreShelves
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.scrubber.telling import Telling
 from scrubjay.server.control import Control
+from scrubjay.server.nightly import open_schedule
 from scrubjay.server.verifying import VerifyRuns
 from scrubjay.server.windows import Windows
 from scrubjay.storage.catalogue import TableMeta
@@ -31,7 +33,7 @@ _FORGOTTEN = "what was verified before is not remembered"
 
 class DurabilityOptions(NamedTuple):
     """archive_url: as jobs open it. lag_alarm_us: age of unarchived content that is an alarm. max_offset_us: how far clocks may be apart.
-    clock_ahead_us: how far the cluster's time may be ahead of this machine's clock, because somebody said so."""
+    clock_ahead_us: how far the cluster's time may be ahead of this machine's clock, because somebody said so. since_us: when the cluster was made."""
 
     archive_url: str
     lag_alarm_us: int
@@ -40,6 +42,7 @@ class DurabilityOptions(NamedTuple):
     scrub: ScrubOptions
     restore: RestoreOptions
     clock_ahead_us: int = 0
+    since_us: int = 0
 
 
 class Durability:
@@ -55,8 +58,9 @@ class Durability:
         ledger: SqliteLedger,
         agents: Sequence[ArchiveAgent],
         telling: Telling,
+        schedule: Scheduler,
     ) -> None:
-        self.telling = telling
+        self.telling, self.schedule = telling, schedule
         self.archive, self.verify, self.scrub, self.restorer = windows, verify_runs, scrub, restore
         self._healer, self.ledger, self._agents = healer, ledger, agents
 
@@ -73,6 +77,7 @@ class Durability:
 
     async def quiet(self) -> None:
         """End what writes by itself; a restore under way is carried on at the next start."""
+        self.schedule.stop()
         self._healer.stop()
         await self.restorer.stop()
 
@@ -100,10 +105,11 @@ def open_durability(
     options: DurabilityOptions,
     log: Log,
     agents: Sequence[ArchiveAgent] = (),
+    alarm: Alarm | None = None,
 ) -> Durability:
     """Build the services and start them; what a stop interrupted is resumed. disk: rooted at the data folder, where jobs work too.
 
-    agents: those of this process, which can be asked to publish out of turn.
+    agents: those of this process, which can be asked to publish out of turn. alarm: what wakes the schedule; None: the timers of `env`.
     """
     telling = Telling(log)
     ledger.lost = lambda aside: log(f"the ledger could not be read and was set aside; {_FORGOTTEN}; kept: {aside}")
@@ -136,9 +142,11 @@ def open_durability(
     )
     healer = Healer(env, control.service, references, log=log)
     verify_runs = VerifyRuns(env, store, disk, jobs, ledger, control, index, ahead_us=ahead_us(options), telling=telling, log=log)
-    durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents, telling)
+    schedule = open_schedule(env, control, scrub, verify_runs, alarm=alarm, since_us=options.since_us, alone=True, log=log)
+    durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule)
     control.store.backups.durability = durability
     windows.start()
     healer.start()
+    schedule.start()
     restore.resume_unfinished()
     return durability

@@ -15,12 +15,17 @@ from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import NodeName, PartitionId
 from scrubjay.base.times import utc_text_or_none
 from scrubjay.base.wrap.metered import MeteredStore
-from scrubjay.scrubber.ledger import SCRUB, WHOLE, Ledger, PartitionProof, last_verify
+from scrubjay.scrubber.ledger import SCRUB, WHOLE, PartitionProof, last_verify
+from scrubjay.scrubber.plan import last_matched
+from scrubjay.scrubber.schedule.scheduler import Scheduler
+from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.server.control import Control
+from scrubjay.server.nightly import skipped_us
 from scrubjay.server.node import RESERVATION_US
 from scrubjay.server.ports import Report
 from scrubjay.server.problems import (
     RULES,
+    Allowed,
     ArchiveHealth,
     CopyHealth,
     FoundProblem,
@@ -121,16 +126,19 @@ class Health:
         writer: Writer,
         meter: MeteredStore,
         index: ArchiveIndex,
-        ledger: Ledger,
+        ledger: SqliteLedger,
         free: Callable[[NodeName], int | None],
         options: HealthOptions,
         log: Callable[[Problem, bool], None],
+        schedule: Scheduler | None = None,
     ) -> None:
+        self._schedule = schedule
         self._env, self._control, self._heard, self._agents, self._writer, self._meter = env, control, heard, agents, writer, meter
         self._index, self._ledger, self._free, self._options, self._log = index, ledger, free, options, log
         self._since: dict[tuple[str, str], int] = {}
         self._shown: dict[tuple[str, str], Problem] = {}
         self._proofs: dict[str, PartitionProof] = {}
+        self._matched: dict[str, int] = {}
         self._checks: dict[str, tuple[int, str]] = {}
         """Of each partition, when its archive was verified last and what stands."""
         self._view: View | None = None
@@ -160,6 +168,7 @@ class Health:
         except ScrubjayError:
             return  # a ledger that cannot be read now: what it said last stands
         self._proofs = {proof.partition: proof for proof in proofs if proof.depth == SCRUB}
+        self._matched = last_matched(proofs)
         by_partition: dict[str, list[PartitionProof]] = {}
         for proof in proofs:
             by_partition.setdefault(proof.partition, []).append(proof)
@@ -206,6 +215,8 @@ class Health:
             [self._table(table, now_us) for table in tables],
             self._archive(now_us),
             self._options.lag_alarm_us / 1e6,
+            None if self._schedule is None else allowed(self._schedule),
+            self._ledger.trouble,
         )
 
     def _node(self, status: NodeStatus) -> NodeHealth:
@@ -257,6 +268,10 @@ class Health:
         checks = [self._checks[partition] for partition in ids if partition in self._checks]
         findings = [finding for info in table.partitions for finding in self._control.service.findings(info.partition_id)]
         suspects = [f"{one.kind} in the archive: {name}" for at in ids for name, one in self._index.suspects.of(table.table_id, at).items()]
+        verified_us = min(at_us for at_us, _ in checks) if checks and len(checks) == len(ids) else None
+        began_us = table.created_at if self._schedule is None else max(table.created_at, self._schedule.since_us)
+        matched = [self._matched[partition] for partition in ids if partition in self._matched]
+        proven_us = min(matched) if len(matched) == len(ids) else began_us
         return TableHealth(
             table.name,
             table.table_id,
@@ -268,8 +283,10 @@ class Health:
             (*(f"{finding.kind} on {finding.copy}" for finding in findings), *suspects),
             verdict,
             _dropped(table),
-            min(at_us for at_us, _ in checks) if checks and len(checks) == len(ids) else None,
+            verified_us,
             next((word for word in ("mismatch", "match") if any(found == word for _, found in checks)), None),
+            max(0, now_us - proven_us) / 1e6,
+            max(0, now_us - (began_us if verified_us is None else verified_us)) / 1e6,
         )
 
     def _archive(self, now_us: int) -> ArchiveHealth:
@@ -316,7 +333,7 @@ class Health:
             "health": view.health,
             "nodes": [self._node_json(facts, view) for facts in view.facts.nodes],
             "tables": [
-                self._table_json(facts, parts.get(facts.name, []), mine.get(facts.name, []), view.at_us)
+                self._table_json(facts, parts.get(facts.name, []), mine.get(facts.name, []))
                 for facts in view.facts.tables
                 if facts.name != METADATA_TABLE and not facts.dropped
             ],
@@ -330,6 +347,7 @@ class Health:
                 "requests_per_minute": archive.requests_per_minute,
             },
             "problems": [problem.as_json() for problem in view.problems],
+            "paused": [] if self._schedule is None else self._schedule.paused(),
         }
 
     def _node_json(self, facts: NodeHealth, view: View) -> dict[str, Any]:
@@ -351,10 +369,8 @@ class Health:
             "version": self._options.version,
         }
 
-    def _table_json(self, facts: TableHealth, parts: Sequence[PartitionHealth], mine: Sequence[FoundProblem], at_us: int) -> dict[str, Any]:
+    def _table_json(self, facts: TableHealth, parts: Sequence[PartitionHealth], mine: Sequence[FoundProblem]) -> dict[str, Any]:
         proofs = [self._proofs[part.partition] for part in parts if part.partition in self._proofs]
-        proven = [proof.at_us for proof in proofs if proof.verdict == "match"]
-        oldest_us = min(proven) if len(proven) == len(parts) else at_us - int(facts.age_s * 1e6)
         return {
             "table": facts.name,
             "table_id": facts.table_id,
@@ -364,8 +380,14 @@ class Health:
             "last_scrub": utc_text_or_none(min((proof.at_us for proof in proofs), default=None)),
             "last_verdict": facts.verdict,
             "last_verify": utc_text_or_none(facts.verified_us),
-            "oldest_unproven_seconds": round(max(0, at_us - oldest_us) / 1e6, 3),
+            "oldest_unproven_seconds": round(facts.unproven_s, 3),
         }
+
+
+def allowed(schedule: Scheduler) -> Allowed:
+    """What the schedule's settings allow: a nightly verify leaves out what is fresh, so that all is read in time only if it comes soon enough again."""
+    verify = schedule.settings("verify")
+    return Allowed(schedule.settings("scrub").within_us / 1e6, (verify.within_us - skipped_us(verify)) / 1e6)
 
 
 def _by_table(found: Iterable[Named]) -> dict[str | None, list[Named]]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from scrubjay.base.ids import PartitionId, TableId
 from scrubjay.pitr.target import RestoreTarget
+from scrubjay.scrubber.schedule.settings import JobSettings
 from scrubjay.storage.catalogue import TableMeta
 
 Report = dict[str, Any]
@@ -61,3 +62,19 @@ class RestorePort(Protocol):
     async def resume(self, to: str) -> Report: ...
 
     async def cancel(self, to: str) -> Report: ...
+
+
+class SchedulePort(Protocol):
+    """Reports have `jobs[]`; a job that is not there raises Invalid."""
+
+    def listed(self) -> Report: ...
+
+    async def run_now(self, job: str) -> Report:
+        """`last` of the run, which this waits for. Raises Conflict: another process runs it."""
+        ...
+
+    async def set(self, job: str, settings: JobSettings) -> Report: ...
+
+    async def pause(self, job: str | None, *, paused: bool) -> Report:
+        """None: every job."""
+        ...

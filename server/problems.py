@@ -49,6 +49,9 @@ RULES: dict[str, Rule] = {
     "finding": Rule("scrub-mismatch.md", found=True),
     "scrub-mismatch": Rule("scrub-mismatch.md", found=True),
     "verify-mismatch": Rule("scrub-mismatch.md", found=True),
+    "scrub-overdue": Rule("unproven.md"),
+    "verify-overdue": Rule("unproven.md"),
+    "ledger-unkept": Rule("unproven.md"),
 }
 """Every kind of problem. Kinds are never renamed: alarms name them."""
 
@@ -115,7 +118,8 @@ class ArchiveHealth(NamedTuple):
 class TableHealth(NamedTuple):
     """A table of users, or the metadata group. age_s: since it was created. lag_s: None while no window is proven. holes, forks: places, for people.
     findings: kept since the last scrub that reported some. verdict: of its last scrub, None without one. dropped: only its history counts.
-    verified_us, verify: when each of its partitions had been verified at least once since, and what stands of that; None without one."""
+    verified_us, verify: when each of its partitions had been verified at least once since, and what stands of that; None without one. unproven_s: for how long not
+    every partition of it was proven equal to its archive; unverified_s: nor every one verified."""
 
     name: str
     table_id: str
@@ -129,14 +133,27 @@ class TableHealth(NamedTuple):
     dropped: bool = False
     verified_us: int | None = None
     verify: str | None = None
+    unproven_s: float = 0.0
+    unverified_s: float = 0.0
+
+
+class Allowed(NamedTuple):
+    """How old a proof may be by the schedule, in seconds: since the last scrub that matched, and since the last verify."""
+
+    scrub_s: float
+    verify_s: float
 
 
 class HealthFacts(NamedTuple):
+    """allowed None: there is no schedule. ledger: why nothing is remembered beyond this process, None: it is."""
+
     nodes: Sequence[NodeHealth]
     partitions: Sequence[PartitionHealth]
     tables: Sequence[TableHealth]
     archive: ArchiveHealth
     lag_alarm_s: float
+    allowed: Allowed | None = None
+    ledger: str | None = None
 
 
 class FoundProblem(NamedTuple):
@@ -158,7 +175,11 @@ def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
         yield from _node(node)
     for table in facts.tables:
         yield from _table(table)
+        if facts.allowed is not None and not table.dropped:
+            yield from _overdue(table, facts.allowed)
     yield from _archive(facts)
+    if facts.ledger is not None:
+        yield FoundProblem("ledger-unkept", "ledger", f"what is verified is remembered only until this process ends: {facts.ledger}")
 
 
 def serving(facts: HealthFacts) -> bool:
@@ -213,6 +234,19 @@ def _table(table: TableHealth) -> Iterator[FoundProblem]:
     if table.verify == "mismatch":
         yield FoundProblem(
             "verify-mismatch", table.table_id, f"table {table.name}: the last verify found damage in its archive", table.name
+        )
+
+
+def _overdue(table: TableHealth, allowed: Allowed) -> Iterator[FoundProblem]:
+    if table.unproven_s > allowed.scrub_s:
+        told = f"not every copy was proven equal to the archive for {_seconds(table.unproven_s)}"
+        yield FoundProblem(
+            "scrub-overdue", table.table_id, f"table {table.name}: {told}, {_seconds(allowed.scrub_s)} are allowed", table.name
+        )
+    if table.unverified_s > allowed.verify_s:
+        told = f"its archive was not verified for {_seconds(table.unverified_s)}"
+        yield FoundProblem(
+            "verify-overdue", table.table_id, f"table {table.name}: {told}, {_seconds(allowed.verify_s)} are allowed", table.name
         )
 
 

@@ -28,6 +28,7 @@ from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import Unavailable, Unsafe
 from scrubjay.base.real import log_lines
+from scrubjay.base.real.alarm import SchedulerAlarm
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.http_server import HttpServer
@@ -143,9 +144,10 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         writer=archive.writer,
         jobs=jobs,
         ledger=await SqliteLedger.open_or_forget(env.tasks, str(folder / "ledger.db")),
-        options=durability_options(config),
+        options=durability_options(config)._replace(since_us=cluster_file.created_at),
         log=_durability_log.info,
         agents=agents,
+        alarm=SchedulerAlarm(),
     )
     health = Health(
         env,
@@ -166,6 +168,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
             lag_alarm_us=config.archive.lag_alarm_us,
         ),
         log=_problem,
+        schedule=durability.schedule,
     )
     health.start()
     api = DynamoApi(cluster.store, env, keys=keys_of(config), log=_unexpected)

@@ -79,6 +79,7 @@ def surface(
         verify=durability.verify,
         scrub=durability.scrub,
         restore=durability.restorer,
+        schedule=durability.schedule,
         cluster=facts,
         status=health.status,
         verifier=SignatureVerifier(env.clock, keys) if keys is not None else None,

@@ -28,6 +28,7 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
         "",
         document["health"] if not document["problems"] else f"{document['health']}: {plural(len(document['problems']), 'problem')}",
     ]
+    lines += [f"{one['job']} is paused since {_second(one['since'])}: scrubjay schedule resume {one['job']}" for one in document["paused"]]
     for problem in document["problems"][:SHOWN_MAX]:
         lines += wrapped(problem["what"], first="  ", rest="    ")
         lines.append(f"    since {_second(problem['since'])}, see {problem['runbook']}")
@@ -84,7 +85,7 @@ VERB = Verb(
         2: "rot, a hole, a fork or a lost archive is outstanding",
         3: "a node, a copy or the archive is not as it should be, or something is not proven in time",
     },
-    template={"health": None, "nodes": [], "tables": [], "archive": None, "problems": []},
+    template={"health": None, "nodes": [], "tables": [], "archive": None, "problems": [], "paused": []},
     options=no_options,
     run=_run,
     render=_render,

@@ -39,7 +39,7 @@ from scrubjay.server.node import (
     open_node,
     start_node,
 )
-from scrubjay.sim.clock import SimClock
+from scrubjay.sim.clock import WALL_START_US, SimClock
 from scrubjay.sim.jobs import SimJobs
 from scrubjay.sim.store import SimStore
 from scrubjay.sim.whole.door import Door, Wire
@@ -342,6 +342,7 @@ class WholeCluster:
                 pitr_default=True,
                 scrub=ScrubOptions(archive_wait_s=self._archive_wait_s),
                 restore=RestoreOptions(archive_wait_s=self._archive_wait_s),
+                since_us=WALL_START_US,
             ),
             log=self.world.note,
             agents=self._running_agents,
@@ -364,6 +365,7 @@ class WholeCluster:
                 wal_limit=self._wal.limit,
                 lag_alarm_us=LAG_ALARM_US,
             ),
+            schedule=life.durability.schedule,
             log=lambda problem, over: self.world.note(f"problem {problem.found.kind} {problem.found.subject} over={over}"),
         )
         life.health.start()

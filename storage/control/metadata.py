@@ -23,7 +23,7 @@ from scrubjay.base.gate import Gate
 from scrubjay.base.ids import Member, PartitionId, TableId
 from scrubjay.base.together import settle
 from scrubjay.storage.catalogue import METADATA_TABLE, KeyAttribute, KeySchema, PartitionInfo, TableMeta, WriterNotes
-from scrubjay.storage.commands.values import Decision, RangeAnswer, RangeRead, SwapCommand, WriteAnswer
+from scrubjay.storage.commands.values import Decision, RangeAnswer, RangeRead, ReadAnswer, SwapCommand, WriteAnswer
 from scrubjay.storage.control.router import Router
 from scrubjay.storage.items.encoding import decode_item, encode_item
 from scrubjay.storage.items.keys import storage_key
@@ -177,6 +177,19 @@ class Metadata:
             self.jobs.pop(key, None)
         else:
             self.jobs[key] = job
+
+    async def fetch_job(self, key: str) -> dict[str, Any] | None:
+        """A coordinator's notes as they are now, strongly; `jobs` has them then. Raises Unavailable."""
+        name = f"job/{key}"
+        future = self._env.tasks.future()
+        self._router.read(self.system, storage_key(SCHEMA, {"k": ("S", name)}), consistent=True, done=partial(settle, future))
+        answer: ReadAnswer = await future
+        if answer.item is None:
+            self._raw.pop(name, None)
+            self.jobs.pop(key, None)
+        else:
+            self._take(answer.item)
+        return self.jobs.get(key)
 
     # ------------------------------------------------------------------
 

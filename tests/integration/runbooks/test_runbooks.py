@@ -119,6 +119,16 @@ def _scrub(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     assert any((scenario.server.data / "nodes").glob("*/quarantine/*")), "the evidence is kept"
 
 
+def _unproven(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    scenario = Scenario(make(settings=QUICK))
+    scenario.make_table()
+    scenario.status_is(0)
+    assert scenario.server.cli("schedule", "pause").returncode == 0
+    assert scenario.server.cli("schedule", "set", "scrub", "0 2 * * *", "--within", "1s").returncode == 0
+    scenario.until(lambda: "scrub-overdue" in scenario.server.cli("status", "--json").stdout)
+    yield scenario
+
+
 def _store_down(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     folder = tmp_path / "store"
     folder.mkdir()
@@ -308,6 +318,7 @@ SCENARIOS = {
     "clock-ahead": _clock_ahead,
     "restore-at-2am": _restore,
     "scrub-mismatch": _scrub,
+    "unproven": _unproven,
     "archive-lags-or-store-down": _store_down,
     "disk-full": _disk_full,
     "archive-gone": _archive_gone,

@@ -8,6 +8,7 @@ from typing import Any
 from scrubjay.base.errors import Unsafe
 from scrubjay.base.ids import Member, PartitionId, TableId
 from scrubjay.pitr.target import RestoreTarget
+from scrubjay.scrubber.schedule.settings import JobSettings
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
 
@@ -125,3 +126,23 @@ class FakeRestore:
     async def cancel(self, to: str) -> Report:
         self.services.calls.append(("cancel", to))
         return {**self.services.restores.pop(to), "state": "cancelled"}
+
+
+class FakeSchedule:
+    def __init__(self, services: FakeServices) -> None:
+        self.services = services
+
+    def listed(self) -> Report:
+        return {"exit": 3, "error": None, "jobs": []}
+
+    async def run_now(self, job: str) -> Report:
+        self.services.calls.append(("run", job))
+        return {"exit": 3, "error": None, "job": job, "last": None}
+
+    async def set(self, job: str, settings: JobSettings) -> Report:
+        self.services.calls.append(("set", job, settings))
+        return self.listed()
+
+    async def pause(self, job: str | None, *, paused: bool) -> Report:
+        self.services.calls.append(("pause", job, paused))
+        return self.listed()

@@ -22,10 +22,11 @@ from scrubjay.base.real.rand import RealRand
 from scrubjay.output import VerbFailure
 from scrubjay.pitr.job import error_json
 from scrubjay.pitr.target import RestoreTarget
+from scrubjay.scrubber.schedule.settings import DEFAULTS, JobSettings
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, AccessKey, SignatureVerifier
 from scrubjay.storage.catalogue import METADATA_TABLE
-from tests.unit.cli.fakes import FakeArchive, FakeRestore, FakeScrub, FakeServices, table
+from tests.unit.cli.fakes import FakeArchive, FakeRestore, FakeSchedule, FakeScrub, FakeServices, table
 
 TABLES = [
     table("cities", 1),
@@ -50,6 +51,7 @@ class World:
             verify=self.services,
             scrub=FakeScrub(self.services),
             restore=FakeRestore(self.services),
+            schedule=FakeSchedule(self.services),
             status=self.services.status,
             cluster=lambda: {"cluster": "c", "archive": "file:///x"},
             verifier=SignatureVerifier(clock, keys) if keys is not None else None,
@@ -136,6 +138,23 @@ def test_history_is_asked_by_table_and_moment() -> None:
         assert world.services.calls == [("history", None, None, 50), ("history", TABLES[0].table_id, 7, 3)]
         assert (await world.ask("GET", "scrub/history", query="since_us=yesterday"))[0] == 400
         assert (await world.ask("GET", "scrub/history", query="table=none"))[0] == 404
+
+    in_world(scenario)
+
+
+def test_the_schedule_is_told_set_and_paused_and_runs_as_a_job() -> None:
+    async def scenario(world: World) -> None:
+        assert (await world.ask("GET", "schedule"))[1]["exit"] == 3
+        asked = {"job": "scrub", "cron": "0 2 * * *", "window": "01:00-05:00", "budget_bytes": 7}
+        assert (await world.ask("POST", "schedule/set", asked))[0] == 200
+        assert (await world.ask("POST", "schedule/pause", {}))[0] == 200
+        assert (await world.ask("POST", "schedule/pause", {"job": "scrub", "paused": False}))[0] == 200
+        _, started = await world.ask("POST", "schedule/run", {"job": "verify"})
+        _, document = await world.finished(started["id"])
+        assert document["job"] == "verify"
+        settings = JobSettings("0 2 * * *", DEFAULTS["scrub"].within_us, window="01:00-05:00", budget_bytes=7)
+        assert world.services.calls == [("set", "scrub", settings), ("pause", None, True), ("pause", "scrub", False), ("run", "verify")]
+        assert (await world.ask("POST", "schedule/set", {**asked, "rate_bytes": 0}))[0] == 400
 
     in_world(scenario)
 

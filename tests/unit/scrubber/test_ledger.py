@@ -14,7 +14,8 @@ import pytest
 from sqlite_utils import Database
 
 from scrubjay.base.errors import Invalid
-from scrubjay.scrubber.ledger import LEVELS, SCRUB, VERIFY, WINDOW_US, PartitionProof, Proof, last_verify
+from scrubjay.scrubber.ledger import LEVELS, MATCHED, SCRUB, VERIFY, WINDOW_US, PartitionProof, Proof, last_verify
+from scrubjay.scrubber.plan import last_matched
 from scrubjay.scrubber.sqlite_ledger import MEMORY, RUNS_KEPT, RUNS_LEAST, SqliteLedger
 from tests.fixtures.golden import Golden
 
@@ -74,7 +75,7 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
     with opened(path) as ledger:
         assert ledger.set_aside is None
         assert run(ledger.skip(["a"], level="records", since_us=100)) == ["a"]
-        assert run(ledger.partitions()) == [proof]
+        assert run(ledger.partitions()) == [proof._replace(depth=MATCHED), proof]
         newest, older = run(ledger.runs(10))
         assert (newest.started_us, newest.finished_us, newest.report) == (9, None, None)
         assert (older.verdict, older.report) == ("match", {"verdict": "match"})
@@ -239,7 +240,19 @@ def test_verifies_and_scrubs_of_a_partition_are_kept_beside_each_other() -> None
         run(ledger.verified([check("records", 6, "mismatch"), check("listed", 7, "match")]))
         run(ledger.verified([check("records", 8, "match")]))
         found = {proof.depth: (proof.at_us, proof.verdict) for proof in run(ledger.partitions())}
-        assert found == {"scrub": (5, "match"), "records": (8, "match"), "listed": (7, "match")}
+        assert found == {"scrub": (5, "match"), MATCHED: (5, "match"), "records": (8, "match"), "listed": (7, "match")}
+
+
+def test_the_last_match_is_kept_when_a_later_scrub_could_not_compare() -> None:
+    with opened(MEMORY) as ledger:
+        run(ledger.scrubbed(PartitionProof("p1", "t1", "scrub", 5, 9, "match", False, 3, "00ff")))
+        run(ledger.scrubbed(PartitionProof("p1", "t1", "scrub", 8, 9, "unverified", False, None, None)))
+        assert {one.depth: (one.at_us, one.verdict) for one in run(ledger.partitions())} == {
+            "scrub": (8, "unverified"),
+            MATCHED: (5, "match"),
+        }
+        run(ledger.scrubbed(PartitionProof("p1", "t1", "scrub", 9, 9, "mismatch", True, 3, "00ff")))
+        assert last_matched(run(ledger.partitions())) == {"p1": 9}, "healed"
 
 
 @pytest.mark.parametrize("report", ["", "{", "[]", '{"tables": [', "[" * 100_000])

@@ -14,6 +14,7 @@ from scrubjay.base.errors import Corrupt, Missing, Unavailable
 from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.scrubber.compare import differences_in
 from scrubjay.scrubber.evidence import Side
+from scrubjay.scrubber.ledger import MATCHED, SCRUB
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.plan import choose, order
 from scrubjay.scrubber.report import ScrubReport
@@ -482,7 +483,7 @@ def test_the_ledger_remembers_and_puts_the_stalest_first() -> None:
     assert newest.report == report.as_json()
     assert (first.verdict, newest.verdict) == ("match", "match")
     proofs = world.loop.run(ledger.partitions())
-    assert len(proofs) == 3
+    assert sorted(proof.depth for proof in proofs) == [MATCHED] * 3 + [SCRUB] * 3
     targets = choose(world.store.tables(), chosen=None, partition=None)
     assert order(targets, proofs[:1])[-1].table.name == "table1"
 

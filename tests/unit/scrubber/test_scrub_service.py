@@ -7,6 +7,7 @@ from typing import Any
 
 from scrubjay.base.gate import Gate
 from scrubjay.progress import shown_progress
+from scrubjay.scrubber.ledger import SCRUB
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.service import ScrubService
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
@@ -57,7 +58,7 @@ def test_runs_queue_and_status_tells_of_both() -> None:
     assert [len(run["findings"]) for run in later["runs"]] == [0, 1, 0, 0], "what a scrub found stays readable after the next one"
     assert again_telling(lines) == 1
     number = later["runs"][1]["run"]
-    (proof,) = loop.run(ledger.partitions())
+    (proof,) = (one for one in loop.run(ledger.partitions()) if one.depth == SCRUB)
     assert proof.run == later["runs"][0]["run"] > number, "by which run a partition was proven"
     (table,) = store.tables()
     covered = loop.run(again.history(table=table.table_id, limit=2))

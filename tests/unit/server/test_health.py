@@ -107,6 +107,14 @@ def test_a_problem_is_shown_once_it_lasts_with_the_moment_at_which_it_began() ->
     assert watched.told == [("clock-ahead", False), ("clock-ahead", True)]
 
 
+def test_what_was_proven_stays_proven_when_a_later_scrub_could_not_compare(two: Watched) -> None:
+    for number in (0, 1):
+        two.proven(number, "match", ago_s=500)
+    two.proven(0, "unverified", ago_s=5)
+    (row,) = two.status()["tables"]
+    assert (row["last_verdict"], 499 < row["oldest_unproven_seconds"] < 502) == ("unverified", True)
+
+
 def test_who_asks_twice_in_a_moment_gets_one_look_and_a_new_one_later() -> None:
     watched = Watched()
     view = watched.health.view()

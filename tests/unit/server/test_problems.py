@@ -9,6 +9,7 @@ import pytest
 
 from scrubjay.server.problems import (
     RULES,
+    Allowed,
     ArchiveHealth,
     CopyHealth,
     HealthFacts,
@@ -29,7 +30,7 @@ NODE = NodeHealth("n1", True, None, False, "", 10 * MIB, 100 * MIB, 2 * MIB, 100
 PART = PartitionHealth("birds", "p1", True, True, 3, COPIES)
 TABLE = TableHealth("birds", "t1", 1000.0, 1, 2.0, (), (), (), None)
 STORE = ArchiveHealth("s3://b/p", True, True, "", "", None, None, 5, ())
-WELL = HealthFacts([NODE], [PART], [TABLE], STORE, 120.0)
+WELL = HealthFacts([NODE], [PART], [TABLE], STORE, 120.0, Allowed(3600.0, 7200.0))
 
 
 def kinds(facts: HealthFacts) -> list[str]:
@@ -73,7 +74,19 @@ CASES: dict[str, HealthFacts] = {
     "finding": WELL._replace(tables=[TABLE._replace(findings=("unreadable on n2",))]),
     "scrub-mismatch": WELL._replace(tables=[TABLE._replace(verdict="mismatch")]),
     "verify-mismatch": WELL._replace(tables=[TABLE._replace(verify="mismatch")]),
+    "scrub-overdue": WELL._replace(tables=[TABLE._replace(unproven_s=3601.0)]),
+    "verify-overdue": WELL._replace(tables=[TABLE._replace(unverified_s=7201.0)]),
+    "ledger-unkept": WELL._replace(ledger="disk full"),
 }
+
+
+def test_what_is_as_old_as_is_allowed_or_dropped_or_of_no_schedule_is_not_overdue() -> None:
+    old = TABLE._replace(unproven_s=3600.0, unverified_s=7200.0)
+    assert kinds(WELL._replace(tables=[old])) == []
+    older = old._replace(unproven_s=9e9, unverified_s=9e9)
+    assert kinds(WELL._replace(tables=[older])) == ["scrub-overdue", "verify-overdue"]
+    assert kinds(WELL._replace(tables=[older._replace(dropped=True)])) == []
+    assert kinds(WELL._replace(tables=[older], allowed=None)) == []
 
 
 def test_every_kind_has_a_case() -> None:

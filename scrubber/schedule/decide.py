@@ -1,0 +1,83 @@
+"""What is due, what comes next, what is overdue: pure rules over a job's note and the time.
+
+A fire is dealt with by one run, whenever that begins: fires that passed meanwhile (the process was down, another job ran, the window was shut, it was paused)
+are caught up by that same one. A run that a dead process left is taken up once more, then the next fire counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from scrubjay.scrubber.schedule.cron import in_window, next_fire, window_begin
+from scrubjay.scrubber.schedule.settings import HOUR_US, JobNote, JobSettings
+
+FIRST_US = HOUR_US
+"""A cluster younger than this has nothing that could be overdue."""
+BACK_US = 2 * HOUR_US
+"""A clock that was set back by less runs nothing twice; by more, and what was noted in its future is forgotten."""
+TRIES_MAX = 2
+
+NONE, ALIVE, DEAD = "none", "alive", "dead"
+
+
+class JobView(NamedTuple):
+    """run: NONE | ALIVE | DEAD, of `note.run`: whether its process still lives. since_us: from when on the job has been there."""
+
+    name: str
+    settings: JobSettings
+    note: JobNote
+    run: str
+    since_us: int
+
+
+class Decision(NamedTuple):
+    """due: jobs to run, in order. behind: jobs whose note lies in the future of the clock; it is to be set to now. wake_us: when something may become due."""
+
+    due: tuple[str, ...]
+    behind: tuple[str, ...]
+    wake_us: int | None
+
+
+def decide(jobs: Sequence[JobView], now_us: int) -> Decision:
+    due: list[tuple[int, int, str]] = []
+    behind: list[str] = []
+    wake: list[int] = []
+    for place, job in enumerate(jobs):
+        if (job.note.handled_us or 0) > now_us + BACK_US:
+            behind.append(job.name)
+            continue
+        if job.note.paused_us is not None or job.run == ALIVE:
+            continue
+        at_us = fire_of(job)
+        if at_us is None:
+            continue
+        if at_us > now_us:
+            wake.append(at_us)
+        elif in_window(job.settings, now_us):
+            due.append((at_us, place, job.name))
+        else:
+            wake.append(window_begin(job.settings, now_us))
+    return Decision(tuple(name for _, _, name in sorted(due)), tuple(behind), min(wake, default=None))
+
+
+def fire_of(job: JobView) -> int | None:
+    """The first fire that no run has dealt with; in the past if it was missed, or if a dead process left its run."""
+    note = job.note
+    if job.run == DEAD and note.run is not None and note.run.tries < TRIES_MAX:
+        return note.run.began_us
+    return next_fire(job.settings, since(job))
+
+
+def since(job: JobView) -> int:
+    """Fires up to then do not count."""
+    note = job.note
+    known = [at for at in (note.handled_us, note.set_us) if at is not None]
+    return max(known) if known else job.since_us + FIRST_US
+
+
+def overdue(job: JobView, now_us: int) -> bool:
+    """It is not done whole within the time its settings allow. One that is left in the middle of a round is not done."""
+    last = job.note.last
+    done_us = last.at_us if last is not None and last.left == 0 and last.verdict != "failed" else None
+    return now_us - max(job.since_us, done_us or 0) > job.settings.within_us

@@ -1,0 +1,357 @@
+"""The coordinator of the schedule: wakes, decides, runs what is due, one job at a time, and keeps how it went.
+
+Several processes may do so over the same notes: who writes its run into the note runs it; the others say so and wait, and take it up when its owner's beat has
+stopped. Their clocks are not compared: a waiter measures on its own how long the beat has stood still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from scrubjay.base.env import Clock, Env, Future, Task
+from scrubjay.base.errors import Conflict, Corrupt, Invalid, ScrubjayError
+from scrubjay.base.gate import Gate
+from scrubjay.base.times import utc_text_or_none
+from scrubjay.scrubber.schedule.book import ScheduleBook
+from scrubjay.scrubber.schedule.cron import check, window_end
+from scrubjay.scrubber.schedule.decide import ALIVE, DEAD, NONE, TRIES_MAX, JobView, decide, fire_of, overdue
+from scrubjay.scrubber.schedule.settings import DEFAULTS, JobNote, JobRun, JobSettings, LastRun
+
+LOOK_S = 60.0
+"""Between two looks at the clock, whatever the alarm does: a clock that jumps ahead is noticed this soon."""
+BEAT_S = 30.0
+STALE_US = 120_000_000
+"""A run whose beat stands still for so long, on the clock of whoever waits, is nobody's."""
+SOON_S = 5.0
+"""Between two tries when the metadata group does not answer."""
+
+Report = dict[str, Any]
+Log = Callable[[str], None]
+
+
+class Alarm(Protocol):
+    """Rings once at a moment of the wall clock, as well as it can; a new one takes the place of the old."""
+
+    def at(self, wall_us: int, ring: Callable[[], None]) -> None: ...
+    def stop(self) -> None: ...
+
+
+class Shift(NamedTuple):
+    """How a run goes. round_us: what was looked at since has had its turn. stop(bytes read): why it must end here, None: it goes on."""
+
+    settings: JobSettings
+    round_us: int
+    stop: Callable[[int], str | None]
+
+
+class Outcome(NamedTuple):
+    """verdict: match | mismatch | unverified | failed. done, left: partitions. why: it ended early."""
+
+    verdict: str
+    done: int
+    left: int
+    why: str | None = None
+
+
+Work = Callable[[Shift], Awaitable[Outcome]]
+
+
+class Scheduler:
+    """works: what each job does; a job without is not there.
+
+    since_us: when the cluster was made. alone: no other process can run jobs of this cluster, so a run that is not ours is a dead one's.
+    """
+
+    def __init__(
+        self, env: Env, book: ScheduleBook, works: Mapping[str, Work], *, alarm: Alarm, since_us: int, alone: bool, log: Log
+    ) -> None:
+        self._env, self._book, self._works, self._alarm, self._log = env, book, works, alarm, log
+        self.since_us, self._alone = since_us, alone
+        self._gate = Gate(env.tasks)
+        self._owner: str | None = None
+        self._others: dict[str, tuple[str, int, int]] = {}
+        """Of each job that another runs: owner, beat, and since when on our boot clock that is so."""
+        self._bell: Future[None] = env.tasks.future()
+        self._task: Task[None] | None = None
+        self._said: str | None = None
+        self._bad: set[str] = set()
+
+    def start(self) -> None:
+        self._task = self._env.tasks.spawn(self._watch(), name="schedule")
+
+    def stop(self) -> None:
+        """A run under way is cut off; the next life takes it up."""
+        self._alarm.stop()
+        if self._task is not None:
+            self._task.cancel()
+
+    # ------------------------------------------------------------------ by the clock
+
+    async def _watch(self) -> None:
+        while True:
+            pause_s = LOOK_S
+            try:
+                for job in await self._look():
+                    await self._turn(job)
+                self._said = None
+            except ScrubjayError as error:
+                pause_s = SOON_S
+                if self._said != error.code:
+                    self._log(f"the schedule cannot go on: {error}")
+                self._said = error.code
+            await self._sleep(pause_s)
+
+    async def _look(self) -> tuple[str, ...]:
+        """Jobs that are due."""
+        now_us = self._env.clock.wall_us()
+        views = []
+        for job in self._works:
+            try:
+                views.append(await self._seen(job))
+            except Corrupt as error:
+                if job not in self._bad:
+                    self._log(f"{job} is left out of the schedule until it is set anew: {error}")
+                self._bad.add(job)
+        found = decide(views, now_us)
+        for job in found.behind:
+            self._log(f"the clock was set back: the last run of {job} is dated later than now")
+            await self._book.change(job, lambda note: msgspec.structs.replace(note, handled_us=now_us))
+        if found.wake_us is not None:
+            self._alarm.at(found.wake_us, self._ring)
+        return found.due
+
+    async def _sleep(self, seconds: float) -> None:
+        timer = self._env.tasks.call_later(seconds, self._ring)
+        try:
+            await self._bell
+        finally:
+            timer.cancel()
+        self._bell = self._env.tasks.future()
+
+    def _ring(self) -> None:
+        if not self._bell.done():
+            self._bell.set_result(None)
+
+    async def _turn(self, job: str) -> None:
+        """Run what is due, unless somebody else came first."""
+        async with self._gate:
+            view = await self._seen(job)
+            if job not in decide([view], self._env.clock.wall_us()).due:
+                return
+            await self._run(view)
+
+    async def _seen(self, job: str) -> JobView:
+        """A job as it is now; another's run is looked at anew."""
+        note = self._book.note(job)
+        if note.run is not None and note.run.owner != self._owner and not self._alone:
+            note = await self._book.fresh(job)
+        return self._view(job, note)
+
+    def _view(self, job: str, note: JobNote) -> JobView:
+        return JobView(job, note.settings or DEFAULTS[job], note, self._state(job, note.run), self.since_us)
+
+    def _state(self, job: str, run: JobRun | None) -> str:
+        if run is None:
+            self._others.pop(job, None)
+            return NONE
+        if run.owner == self._owner:
+            return ALIVE
+        if self._alone:
+            return DEAD
+        now_us = self._env.clock.boot_us()
+        owner, beat, since_us = self._others.get(job, ("", 0, 0))
+        if owner != run.owner:
+            self._log(f"another durability process runs {job}; this one waits")
+        if (owner, beat) != (run.owner, run.beat):
+            self._others[job] = run.owner, run.beat, now_us
+            return ALIVE
+        return DEAD if now_us - since_us > STALE_US else ALIVE
+
+    # ------------------------------------------------------------------ a run
+
+    async def _run(self, view: JobView, *, by_hand: bool = False) -> LastRun | None:
+        """Claim it, do it, keep how it went. None: another process has it."""
+        job, began_us, boot_us = view.name, self._env.clock.wall_us(), self._env.clock.boot_us()
+        me = self._owner = self._owner or self._env.rand.uuid()
+        dead = view.note.run
+
+        def claim(note: JobNote) -> JobNote | None:
+            if note.run != dead:
+                return None  # another took it, or has done it
+            tries = dead.tries + 1 if dead is not None and dead.tries < TRIES_MAX else 1
+            round_us = began_us if note.round_us is None or note.round_us > began_us else note.round_us
+            return msgspec.structs.replace(note, handled_us=began_us, round_us=round_us, run=JobRun(me, began_us, 0, tries))
+
+        claimed = await self._book.change(job, claim)
+        if claimed is None:
+            self._view(job, self._book.note(job))
+            return None
+        closes_us = None if by_hand else window_end(view.settings, began_us)
+        paused_us = claimed.paused_us
+
+        def paused() -> bool:
+            return self.paused_us(job) not in (None, paused_us)
+
+        watch = _Watch(self._env.clock, view.settings, None if closes_us is None else closes_us - began_us, paused)
+        beats = self._env.tasks.spawn(self._beat(job, me, watch), name=f"beat of {job}")
+        self._log(f"{job} begins, by the schedule '{view.settings.cron}'")
+        assert claimed.round_us is not None
+        try:
+            outcome = await self._works[job](Shift(view.settings, claimed.round_us, watch.stop))
+        except ScrubjayError as error:
+            outcome = Outcome("failed", 0, 0, str(error))
+        finally:
+            beats.cancel()
+        seconds = round((self._env.clock.boot_us() - boot_us) / 1e6, 3)
+        last = LastRun(self._env.clock.wall_us(), outcome.verdict, seconds, outcome.done, outcome.left, outcome.why)
+
+        def ended(note: JobNote) -> JobNote | None:
+            if note.run is None or note.run.owner != me:
+                return None  # we were taken for dead, and another goes on
+            whole = outcome.left == 0 and outcome.verdict != "failed"
+            return msgspec.structs.replace(note, run=None, last=last, round_us=None if whole else note.round_us)
+
+        await self._book.change(job, ended)
+        why = f", cut: {outcome.why}" if outcome.why else ""
+        self._log(f"{job} ended: {outcome.verdict}, {outcome.done} partitions done, {outcome.left} left{why}")
+        return last
+
+    async def _beat(self, job: str, me: str, watch: _Watch) -> None:
+        """Tell the others that it lives, and hear from the note that it was paused, or taken from us."""
+
+        def beat(note: JobNote) -> JobNote | None:
+            watch.lost = note.run is None or note.run.owner != me
+            if note.run is None or watch.lost:
+                return None
+            return msgspec.structs.replace(note, run=msgspec.structs.replace(note.run, beat=note.run.beat + 1))
+
+        while True:
+            await self._env.tasks.sleep(BEAT_S)
+            try:
+                await self._book.change(job, beat)
+            except ScrubjayError as error:
+                self._log(f"the run of {job} cannot be noted: {error}")
+
+    # ------------------------------------------------------------------ by hand
+
+    async def run_now(self, job: str) -> Report:
+        """`schedule run`: at once, whatever the clock, window or a pause say; waits for a run under way here. Raises Conflict: another process runs it."""
+        self._known(job)
+        async with self._gate:
+            view = await self._seen(job)
+            if view.run == ALIVE:
+                raise Conflict("another durability process runs this job", job=job)
+            last = await self._run(view, by_hand=True)
+        if last is None:
+            raise Conflict("another durability process runs this job", job=job)
+        code = {"match": 0, "mismatch": 2, "failed": 1}.get(last.verdict, 3)
+        return {"exit": 3 if code == 0 and last.left else code, "error": None, "job": job, "last": last_json(last)}
+
+    async def set(self, job: str, settings: JobSettings) -> Report:
+        """Raises Invalid."""
+        self._known(job)
+        check(settings)
+        now_us = self._env.clock.wall_us()
+        await self._book.change(job, lambda note: msgspec.structs.replace(note, settings=settings, set_us=now_us), anew=True)
+        self._bad.discard(job)
+        self._ring()
+        return self.listed([job])
+
+    async def pause(self, job: str | None, *, paused: bool) -> Report:
+        """None: every job. A run under way ends after what it is at; resumed, it goes on where it stopped."""
+        names = list(self._works) if job is None else [job]
+        now_us = self._env.clock.wall_us()
+
+        def change(note: JobNote) -> JobNote | None:
+            if (note.paused_us is not None) == paused:
+                return None
+            return msgspec.structs.replace(note, paused_us=now_us if paused else None)
+
+        for name in names:
+            self._known(name)
+            await self._book.change(name, change)
+        self._ring()
+        return self.listed(names)
+
+    def _known(self, job: str) -> None:
+        if job not in self._works:
+            raise Invalid("no such job", asked=job, found=", ".join(self._works), next="scrubjay schedule list")
+
+    def paused_us(self, job: str) -> int | None:
+        """Since when it is paused; None: it is not."""
+        return self._book.note(job).paused_us
+
+    def paused(self) -> list[Report]:
+        """Jobs that are, and since when. One whose note is malformed is told of by the log."""
+        notes = {job: self._note(job).paused_us for job in self._works}
+        return [{"job": job, "since": utc_text_or_none(since_us)} for job, since_us in notes.items() if since_us is not None]
+
+    def settings(self, job: str) -> JobSettings:
+        return self._note(job).settings or DEFAULTS[job]
+
+    def _note(self, job: str) -> JobNote:
+        try:
+            return self._book.note(job)
+        except Corrupt:
+            return JobNote()
+
+    def listed(self, names: list[str] | None = None) -> Report:
+        """`schedule list`. exit 3: a job is overdue."""
+        now_us = self._env.clock.wall_us()
+        views = [self._view(job, self._book.note(job)) for job in names or self._works]
+        rows = [self._row(view, now_us) for view in views]
+        return {"exit": 3 if any(row["overdue"] for row in rows) else 0, "error": None, "jobs": rows}
+
+    def _row(self, view: JobView, now_us: int) -> Report:
+        note, settings = view.note, view.settings
+        at_us = None if note.paused_us is not None else fire_of(view)
+        return {
+            "job": view.name,
+            "cron": settings.cron,
+            "timezone": settings.timezone,
+            "window": settings.window,
+            "rate_bytes": settings.rate_bytes,
+            "budget_seconds": None if settings.budget_us is None else settings.budget_us / 1e6,
+            "budget_bytes": settings.budget_bytes,
+            "within_seconds": settings.within_us / 1e6,
+            "next": utc_text_or_none(at_us),
+            "running": utc_text_or_none(note.run.began_us if note.run is not None and view.run == ALIVE else None),
+            "paused": utc_text_or_none(note.paused_us),
+            "last": None if note.last is None else last_json(note.last),
+            "overdue": overdue(view, now_us),
+        }
+
+
+def last_json(last: LastRun) -> Report:
+    return {
+        "at": utc_text_or_none(last.at_us),
+        "verdict": last.verdict,
+        "seconds": last.seconds,
+        "done": last.done,
+        "left": last.left,
+        "why": last.why,
+    }
+
+
+class _Watch:
+    """Why a run must end before it is done: asked between two partitions."""
+
+    def __init__(self, clock: Clock, settings: JobSettings, window_us: int | None, paused: Callable[[], bool]) -> None:
+        self._clock, self._settings, self._window_us, self._paused = clock, settings, window_us, paused
+        self._boot_us = clock.boot_us()
+        self.lost = False
+
+    def stop(self, bytes_: int) -> str | None:
+        gone_us = self._clock.boot_us() - self._boot_us
+        if self.lost:
+            return "taken_over"
+        if self._paused():
+            return "paused"
+        if self._window_us is not None and gone_us >= self._window_us:
+            return "window_over"
+        budget_us, budget_bytes = self._settings.budget_us, self._settings.budget_bytes
+        spent = (budget_us is not None and gone_us >= budget_us) or (budget_bytes is not None and bytes_ >= budget_bytes)
+        return "budget_spent" if spent else None

@@ -1,0 +1,72 @@
+"""What the jobs of the schedule do: the scrub and the verify that a person would run, at the pace that was set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from scrubjay.base.env import Env, Timer
+from scrubjay.scrubber.options import Turns
+from scrubjay.scrubber.schedule.book import ScheduleBook
+from scrubjay.scrubber.schedule.scheduler import Alarm, Outcome, Scheduler, Shift, Work
+from scrubjay.scrubber.schedule.settings import DAY_US, JobSettings
+from scrubjay.scrubber.service import ScrubService
+from scrubjay.server.control import Control
+from scrubjay.server.verifying import SKIP_MAX_US, Pace, VerifyRuns
+
+Log = Callable[[str], None]
+
+
+class TaskAlarm:
+    """An alarm on the timers that coordinators have: what the simulator wakes by."""
+
+    def __init__(self, env: Env) -> None:
+        self._env = env
+        self._timer: Timer | None = None
+
+    def at(self, wall_us: int, ring: Callable[[], None]) -> None:
+        self.stop()
+        self._timer = self._env.tasks.call_later(max(0, wall_us - self._env.clock.wall_us()) / 1e6, ring)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def scrub_work(scrub: ScrubService) -> Work:
+    async def work(shift: Shift) -> Outcome:
+        turns = Turns(shift.round_us, shift.stop)
+        report = await scrub.run(turns=turns, rate_bytes=shift.settings.rate_bytes)
+        return Outcome(str(report["verdict"]), int(report["totals"]["partitions"]), int(report["left"]), report["cut"])
+
+    return work
+
+
+def skipped_us(settings: JobSettings) -> int:
+    """A nightly verify leaves out what was proven within so long: two nights before it would be too old, it is read again."""
+    early = 2 * DAY_US if settings.within_us >= 3 * DAY_US else settings.within_us // 2
+    return min(settings.within_us - early, SKIP_MAX_US)
+
+
+def verify_work(verify: VerifyRuns, control: Control) -> Work:
+    async def work(shift: Shift) -> Outcome:
+        def untold(_facts: dict[str, Any]) -> None:
+            """Nobody waits."""
+
+        pace = Pace(shift.stop, shift.settings.rate_bytes)
+        report = await verify.verify(
+            tables=None, level="records", budget_us=None, max_age_us=skipped_us(shift.settings), progress=untold, pace=pace
+        )
+        places = sum(len(table.partitions) for table in control.service.tables())
+        return Outcome(str(report["verdict"]), max(0, places - report["left"]), report["left"], report["reason"])
+
+    return work
+
+
+def open_schedule(
+    env: Env, control: Control, scrub: ScrubService, verify: VerifyRuns, *, alarm: Alarm | None, since_us: int, alone: bool, log: Log
+) -> Scheduler:
+    """alarm None: the timers of `env`. since_us, alone: see Scheduler."""
+    works = {"scrub": scrub_work(scrub), "verify": verify_work(verify, control)}
+    book = ScheduleBook(control.metadata)
+    return Scheduler(env, book, works, alarm=alarm or TaskAlarm(env), since_us=since_us, alone=alone, log=log)

@@ -1,0 +1,230 @@
+"""The schedule over the real metadata group, in simulated time: what runs when, by which of two processes, over pauses, cuts and deaths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from scrubjay.base.errors import Conflict, Invalid, Unavailable
+from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.schedule.book import ScheduleBook
+from scrubjay.scrubber.schedule.scheduler import STALE_US, Outcome, Scheduler, Shift, Work
+from scrubjay.scrubber.schedule.settings import DAY_US, JobSettings
+from scrubjay.scrubber.service import ScrubService
+from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
+from scrubjay.server.nightly import TaskAlarm, scrub_work
+from scrubjay.storage.control.metadata import Metadata
+from tests.unit.control.house import House
+
+OFTEN = JobSettings("*/10 * * * * *", DAY_US)
+
+
+class Nights:
+    """Processes of one cluster, each with its own view of the metadata. ran: (process, job), as they began."""
+
+    def __init__(self, partitions: int = 1) -> None:
+        self.house = House(partitions=partitions)
+        self.ran: list[str] = []
+        self.lines: list[str] = []
+        self.busy_s = 0.5
+
+    def process(self, name: str, *, alone: bool = False, work: Work | None = None) -> Scheduler:
+        metadata = Metadata(self.house.env, self.house.cluster.router, self.house.cluster.system)
+        self.house.run(metadata.load())
+
+        async def busy(shift: Shift) -> Outcome:
+            """Ten partitions, as long each as `busy_s`."""
+            self.ran.append(name)
+            for done in range(10):
+                why = shift.stop(done)
+                if why is not None:
+                    return Outcome("match", done, 10 - done, why)
+                await self.house.env.tasks.sleep(self.busy_s / 10)
+            return Outcome("match", 10, 0)
+
+        return Scheduler(
+            self.house.env,
+            ScheduleBook(metadata),
+            {"scrub": work or busy},
+            alarm=TaskAlarm(self.house.env),
+            since_us=self.house.env.clock.wall_us(),
+            alone=alone,
+            log=lambda line: self.lines.append(f"{name}: {line}"),
+        )
+
+    def said(self, word: str) -> list[str]:
+        return [line for line in self.lines if word in line]
+
+    def row(self, process: Scheduler) -> dict[str, Any]:
+        (row,) = process.listed()["jobs"]
+        return dict(row)
+
+    def until(self, holds: Callable[[], bool], *, seconds: float = 60.0) -> None:
+        self.house.until(holds, seconds=seconds)
+
+
+@pytest.fixture
+def nights() -> Nights:
+    return Nights()
+
+
+def test_a_fresh_cluster_does_nothing_and_writes_nothing(nights: Nights) -> None:
+    quiet = nights.process("a", alone=True)
+    quiet.start()
+    nights.house.pass_time(65)
+    assert (nights.ran, nights.lines) == ([], [])
+    assert nights.house.cluster.metadata.jobs == {}, "an idle cluster costs no record"
+    row = nights.row(quiet)
+    assert (row["next"], row["last"], row["overdue"]) == ("2027-01-16T02:00:00.000000Z", None, False)
+
+
+def test_a_job_runs_by_the_clock_and_what_a_dead_process_missed_is_caught_up_once(nights: Nights) -> None:
+    first = nights.process("a", alone=True)
+    first.start()
+    nights.house.run(first.set("scrub", OFTEN))
+    nights.until(lambda: nights.row(first)["last"] is not None)
+    assert nights.ran == ["a"]
+    last = nights.row(first)["last"]
+    assert last | {"at": "", "seconds": 0.5} == {"at": "", "verdict": "match", "seconds": 0.5, "done": 10, "left": 0, "why": None}
+    assert 0.5 <= last["seconds"] < 0.6
+    first.stop()
+    nights.house.pass_time(35)
+    second = nights.process("b", alone=True)
+    nights.house.run(second.set("scrub", OFTEN))
+    third = nights.process("c", alone=True)
+    assert nights.row(third)["last"]["verdict"] == "match", "kept in the metadata group"
+    nights.house.pass_time(15)
+    third.start()
+    nights.house.pass_time(4)
+    assert nights.ran == ["a", "c"], "at once, and once"
+
+
+def test_a_run_whose_process_dies_is_taken_up_once_by_its_next_life(nights: Nights) -> None:
+    nights.busy_s = 30.0
+    first = nights.process("a", alone=True)
+    first.start()
+    nights.house.run(first.set("scrub", JobSettings("0 * * * * *", DAY_US)))
+    nights.until(lambda: nights.ran == ["a"], seconds=65)
+    nights.house.pass_time(1)
+    first.stop()
+    second = nights.process("b", alone=True)
+    second.start()
+    nights.house.pass_time(1)
+    assert nights.ran == ["a", "b"]
+    second.stop()
+    third = nights.process("c", alone=True)
+    third.start()
+    nights.house.pass_time(5)
+    assert nights.ran == ["a", "b"], "what kills its process twice waits for its hour"
+    nights.until(lambda: nights.ran == ["a", "b", "c"], seconds=65)
+
+
+def test_of_two_processes_one_works_and_the_other_says_so_waits_and_takes_over_when_it_dies(nights: Nights) -> None:
+    nights.busy_s = 40.0
+    first, second = nights.process("a"), nights.process("b")
+    nights.house.run(first.set("scrub", JobSettings("0 0 * * * *", DAY_US)))
+    nights.house.run(second.pause("scrub", paused=False))
+    for process in (first, second):
+        process.start()
+    running = nights.house.env.tasks.spawn(first.run_now("scrub"), name="by hand")
+    nights.house.pass_time(1)
+    with pytest.raises(Conflict):
+        nights.house.run(second.run_now("scrub"))
+    assert len(nights.said("b: another durability process runs scrub")) == 1
+    nights.house.pass_time(35)
+    running.cancel()
+    first.stop()
+    nights.house.pass_time(30)
+    assert nights.ran == ["a"], "a beat that was late is no death"
+    nights.until(lambda: nights.ran == ["a", "b"], seconds=STALE_US / 1e6 + 130)
+    nights.until(lambda: nights.row(second)["last"] is not None)
+    assert nights.row(second)["last"]["left"] == 0
+    assert len(nights.said("b: another durability process runs scrub")) == 1
+
+
+def test_two_processes_that_wake_at_once_run_it_once(nights: Nights) -> None:
+    first, second = nights.process("a"), nights.process("b")
+    nights.house.run(first.set("scrub", JobSettings("0 * * * * *", DAY_US)))
+    second = nights.process("b")
+    for process in (first, second):
+        process.start()
+    nights.until(lambda: len(nights.ran) > 0, seconds=65)
+    nights.house.pass_time(20)
+    assert len(nights.ran) == 1
+
+
+def test_a_pause_ends_a_run_is_kept_and_is_no_bar_to_a_hand(nights: Nights) -> None:
+    nights.busy_s = 5.0
+    first = nights.process("a", alone=True)
+    first.start()
+    nights.house.run(first.set("scrub", OFTEN))
+    nights.until(lambda: nights.ran == ["a"])
+    nights.house.pass_time(1)
+    nights.house.run(first.pause("scrub", paused=True))
+    nights.until(lambda: nights.row(first)["last"] is not None)
+    last = nights.row(first)["last"]
+    assert (last["why"], last["done"] + last["left"]) == ("paused", 10)
+    assert 0 < last["done"] < 10
+    first.stop()
+    second = nights.process("b", alone=True)
+    second.start()
+    nights.house.pass_time(25)
+    assert (nights.ran, nights.row(second)["next"], nights.row(second)["paused"] is not None) == (["a"], None, True)
+    report = nights.house.run(second.run_now("scrub"))
+    assert (report["exit"], report["last"]["left"], nights.ran) == (0, 0, ["a", "b"])
+    nights.house.run(second.pause(None, paused=False))
+    nights.until(lambda: nights.ran == ["a", "b", "b"], seconds=20)
+
+
+def test_a_run_that_fails_is_kept_as_that_and_said(nights: Nights) -> None:
+    async def fails(_shift: Shift) -> Outcome:
+        raise Unavailable("the store is down")
+
+    process = nights.process("a", alone=True, work=fails)
+    report = nights.house.run(process.run_now("scrub"))
+    assert (report["exit"], report["last"]["verdict"]) == (1, "failed")
+    assert "the store is down" in report["last"]["why"]
+    assert nights.said("scrub ended: failed")
+    with pytest.raises(Invalid):
+        nights.house.run(process.run_now("drill:rot"))
+    with pytest.raises(Invalid):
+        nights.house.run(process.set("scrub", JobSettings("nightly", DAY_US)))
+
+
+def test_a_note_that_is_malformed_stops_nothing_else(nights: Nights) -> None:
+    nights.house.run(nights.house.cluster.metadata.put_job("schedule/scrub", {"handled_us": "yesterday"}))
+    process = nights.process("a", alone=True)
+    process.start()
+    nights.house.pass_time(200)
+    assert len(nights.said("is left out of the schedule")) == 1
+    assert nights.said("cannot go on") == []
+    nights.house.run(process.set("scrub", OFTEN))
+    nights.until(lambda: nights.ran == ["a"])
+
+
+def test_a_scrub_cut_by_its_budget_goes_on_where_it_stopped() -> None:
+    nights = Nights(partitions=4)
+    house = nights.house
+    table = house.create("birds")
+    for key in range(40):
+        house.put(table, key, key)
+    house.checkpointed(table, 40)
+    ledger = house.run(SqliteLedger.open(house.env.tasks, MEMORY))
+    scrub = ScrubService(house.env, house.service, house.references(), ledger, ScrubOptions(lanes=1), log=nights.lines.append)
+    process = nights.process("a", alone=True, work=scrub_work(scrub))
+    house.run(process.set("scrub", JobSettings("0 2 * * *", DAY_US, budget_bytes=1)))
+    seen: list[str] = []
+    for left in (4, 3, 2, 1, 0):
+        report = house.run(process.run_now("scrub"))
+        assert (report["last"]["done"], report["last"]["left"]) == (1, left)
+        assert (report["exit"], report["last"]["why"]) == ((3, "budget_spent") if left else (0, None))
+        (newest,) = house.run(ledger.runs(1))
+        assert newest.report is not None
+        seen += [part["partition"] for one in newest.report["tables"] for part in one["partitions"]]
+    assert len(set(seen)) == 5, "each of them once: four of the table and the metadata group's"
+    assert house.run(process.run_now("scrub"))["last"]["left"] == 4, "the next round begins"
+    (newest,) = house.run(ledger.runs(1))
+    assert newest.report is not None
+    assert newest.report["tables"][0]["partitions"][0]["partition"] == seen[0], "with the one looked at longest ago"
