@@ -64,7 +64,7 @@ class ScheduleRequest(msgspec.Struct, forbid_unknown_fields=True):
     within_us: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
-class JobRequest(msgspec.Struct, forbid_unknown_fields=True):
+class ScheduleJobRequest(msgspec.Struct, forbid_unknown_fields=True):
     job: str
 
 
@@ -306,7 +306,7 @@ class AdminApi:
         return await self._schedule.set(asked.job, JobSettings(cron=asked.cron, within_us=within_us, timezone=asked.timezone, **fields))
 
     async def _post_schedule_run(self, request: Request) -> Report:
-        job = _body(request, JobRequest).job
+        job = _body(request, ScheduleJobRequest).job
 
         async def work(progress: ProgressSink) -> Report:
             progress({"phase": f"{job} runs"})

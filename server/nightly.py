@@ -7,8 +7,8 @@ from typing import Any
 
 from scrubjay.base.env import Env, Timer
 from scrubjay.scrubber.options import Turns
-from scrubjay.scrubber.schedule.book import ScheduleBook
-from scrubjay.scrubber.schedule.scheduler import Alarm, Outcome, Scheduler, Shift, Work
+from scrubjay.scrubber.schedule.notes import ScheduleBook
+from scrubjay.scrubber.schedule.scheduler import Alarm, Scheduler, Shift, ShiftOutcome, Work
 from scrubjay.scrubber.schedule.settings import DAY_US, JobSettings
 from scrubjay.scrubber.service import ScrubService
 from scrubjay.server.control import Control
@@ -34,10 +34,10 @@ class TaskAlarm:
 
 
 def scrub_work(scrub: ScrubService) -> Work:
-    async def work(shift: Shift) -> Outcome:
+    async def work(shift: Shift) -> ShiftOutcome:
         turns = Turns(shift.round_us, shift.stop)
         report = await scrub.run(turns=turns, rate_bytes=shift.settings.rate_bytes)
-        return Outcome(str(report["verdict"]), int(report["totals"]["partitions"]), int(report["left"]), report["cut"])
+        return ShiftOutcome(str(report["verdict"]), int(report["totals"]["partitions"]), int(report["left"]), report["cut"])
 
     return work
 
@@ -49,7 +49,7 @@ def skipped_us(settings: JobSettings) -> int:
 
 
 def verify_work(verify: VerifyRuns, control: Control) -> Work:
-    async def work(shift: Shift) -> Outcome:
+    async def work(shift: Shift) -> ShiftOutcome:
         def untold(_facts: dict[str, Any]) -> None:
             """Nobody waits."""
 
@@ -58,7 +58,7 @@ def verify_work(verify: VerifyRuns, control: Control) -> Work:
             tables=None, level="records", budget_us=None, max_age_us=skipped_us(shift.settings), progress=untold, pace=pace
         )
         places = sum(len(table.partitions) for table in control.service.tables())
-        return Outcome(str(report["verdict"]), max(0, places - report["left"]), report["left"], report["reason"])
+        return ShiftOutcome(str(report["verdict"]), max(0, places - report["left"]), report["left"], report["reason"])
 
     return work
 

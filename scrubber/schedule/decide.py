@@ -31,7 +31,7 @@ class JobView(NamedTuple):
     since_us: int
 
 
-class Decision(NamedTuple):
+class DueJobs(NamedTuple):
     """due: jobs to run, in order. behind: jobs whose note lies in the future of the clock; it is to be set to now. wake_us: when something may become due."""
 
     due: tuple[str, ...]
@@ -39,7 +39,7 @@ class Decision(NamedTuple):
     wake_us: int | None
 
 
-def decide(jobs: Sequence[JobView], now_us: int) -> Decision:
+def decide(jobs: Sequence[JobView], now_us: int) -> DueJobs:
     due: list[tuple[int, int, str]] = []
     behind: list[str] = []
     wake: list[int] = []
@@ -58,7 +58,7 @@ def decide(jobs: Sequence[JobView], now_us: int) -> Decision:
             due.append((at_us, place, job.name))
         else:
             wake.append(window_begin(job.settings, now_us))
-    return Decision(tuple(name for _, _, name in sorted(due)), tuple(behind), min(wake, default=None))
+    return DueJobs(tuple(name for _, _, name in sorted(due)), tuple(behind), min(wake, default=None))
 
 
 def fire_of(job: JobView) -> int | None:

@@ -15,9 +15,9 @@ from scrubjay.base.env import Clock, Env, Future, Task
 from scrubjay.base.errors import Conflict, Corrupt, Invalid, ScrubjayError
 from scrubjay.base.gate import Gate
 from scrubjay.base.times import utc_text_or_none
-from scrubjay.scrubber.schedule.book import ScheduleBook
 from scrubjay.scrubber.schedule.cron import check, window_end
 from scrubjay.scrubber.schedule.decide import ALIVE, DEAD, NONE, TRIES_MAX, JobView, decide, fire_of, overdue
+from scrubjay.scrubber.schedule.notes import ScheduleBook
 from scrubjay.scrubber.schedule.settings import DEFAULTS, JobNote, JobRun, JobSettings, LastRun
 
 LOOK_S = 60.0
@@ -47,7 +47,7 @@ class Shift(NamedTuple):
     stop: Callable[[int], str | None]
 
 
-class Outcome(NamedTuple):
+class ShiftOutcome(NamedTuple):
     """verdict: match | mismatch | unverified | failed. done, left: partitions. why: it ended early."""
 
     verdict: str
@@ -56,7 +56,7 @@ class Outcome(NamedTuple):
     why: str | None = None
 
 
-Work = Callable[[Shift], Awaitable[Outcome]]
+Work = Callable[[Shift], Awaitable[ShiftOutcome]]
 
 
 class Scheduler:
@@ -202,7 +202,7 @@ class Scheduler:
         try:
             outcome = await self._works[job](Shift(view.settings, claimed.round_us, watch.stop))
         except ScrubjayError as error:
-            outcome = Outcome("failed", 0, 0, str(error))
+            outcome = ShiftOutcome("failed", 0, 0, str(error))
         finally:
             beats.cancel()
         seconds = round((self._env.clock.boot_us() - boot_us) / 1e6, 3)

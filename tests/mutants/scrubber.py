@@ -444,8 +444,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "stalest-last",
         "scrubber/plan.py",
-        "matched.get(one.info.partition_id, -1), ",
-        "-matched.get(one.info.partition_id, -1), ",
+        "proven.get(one.info.partition_id, -1), ",
+        "-proven.get(one.info.partition_id, -1), ",
         ("tests/unit/scrubber/test_scrub_plan.py::test_the_stalest_comes_first_and_a_mismatch_is_no_match",),
     ),
     Mutant(

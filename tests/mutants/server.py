@@ -93,8 +93,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "proven-by-some",
         "server/health.py",
-        "oldest_us = min(proven) if len(proven) == len(parts) else",
-        "oldest_us = min(proven) if proven else",
+        "proven_us = min(matched) if len(matched) == len(ids) else",
+        "proven_us = min(matched) if matched else",
         ("tests/unit/server/test_health.py::test_a_table_is_proven_when_all_of_its_partitions_are",),
     ),
     Mutant(

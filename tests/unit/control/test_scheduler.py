@@ -9,8 +9,8 @@ import pytest
 
 from scrubjay.base.errors import Conflict, Invalid, Unavailable
 from scrubjay.scrubber.options import ScrubOptions
-from scrubjay.scrubber.schedule.book import ScheduleBook
-from scrubjay.scrubber.schedule.scheduler import STALE_US, Outcome, Scheduler, Shift, Work
+from scrubjay.scrubber.schedule.notes import ScheduleBook
+from scrubjay.scrubber.schedule.scheduler import STALE_US, Scheduler, Shift, ShiftOutcome, Work
 from scrubjay.scrubber.schedule.settings import DAY_US, JobSettings
 from scrubjay.scrubber.service import ScrubService
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
@@ -34,15 +34,15 @@ class Nights:
         metadata = Metadata(self.house.env, self.house.cluster.router, self.house.cluster.system)
         self.house.run(metadata.load())
 
-        async def busy(shift: Shift) -> Outcome:
+        async def busy(shift: Shift) -> ShiftOutcome:
             """Ten partitions, as long each as `busy_s`."""
             self.ran.append(name)
             for done in range(10):
                 why = shift.stop(done)
                 if why is not None:
-                    return Outcome("match", done, 10 - done, why)
+                    return ShiftOutcome("match", done, 10 - done, why)
                 await self.house.env.tasks.sleep(self.busy_s / 10)
-            return Outcome("match", 10, 0)
+            return ShiftOutcome("match", 10, 0)
 
         return Scheduler(
             self.house.env,
@@ -179,7 +179,7 @@ def test_a_pause_ends_a_run_is_kept_and_is_no_bar_to_a_hand(nights: Nights) -> N
 
 
 def test_a_run_that_fails_is_kept_as_that_and_said(nights: Nights) -> None:
-    async def fails(_shift: Shift) -> Outcome:
+    async def fails(_shift: Shift) -> ShiftOutcome:
         raise Unavailable("the store is down")
 
     process = nights.process("a", alone=True, work=fails)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from scrubjay.base.errors import Invalid
@@ -14,6 +15,7 @@ from scrubjay.scrubber.schedule.cron import check, in_window, next_fire, window_
 from scrubjay.scrubber.schedule.decide import ALIVE, BACK_US, DEAD, FIRST_US, NONE, TRIES_MAX, JobView, decide, overdue
 from scrubjay.scrubber.schedule.settings import DAY_US, DEFAULTS, HOUR_US, JobNote, JobRun, JobSettings, LastRun
 from scrubjay.server.nightly import skipped_us
+from tests.fixtures.golden import Golden
 from tests.unit.scrubber.scrub_world import table_of
 from tests.unit.scrubber.test_scrub_plan import proof
 
@@ -222,3 +224,23 @@ def test_looks_dated_in_the_future_count_for_nothing() -> None:
     ids = [one.info.partition_id for one in targets]
     proofs = [proof(ids[0], 50), proof(ids[1], 1_000)]
     assert [one.info.partition_id for one in of_round(targets, proofs, round_us=60, now_us=100)] == [ids[1], ids[0]]
+
+
+@pytest.mark.parametrize("name", ["running", "set", "new"])
+def test_golden_notes(golden: Golden, name: str) -> None:
+    """A note as it was first written is read by every later version."""
+    written = GOLDEN[name]
+    golden.check_json(f"v3/schedule/{name}.json", msgspec.to_builtins(written))
+    assert msgspec.json.decode(golden.read(f"v3/schedule/{name}.json"), type=JobNote) == written
+
+
+GOLDEN = {
+    "new": JobNote(),
+    "set": JobNote(JobSettings("0 2 * * *", DAY_US, BERLIN, "01:00-05:00", 20 << 20, 7_200_000_000, 50 << 30), set_us=5, paused_us=7),
+    "running": JobNote(
+        handled_us=MADE,
+        round_us=MADE,
+        run=JobRun("00000000-0000-4000-8000-000000000007", MADE, 3, 2),
+        last=LastRun(MADE, "match", 1.5, 3, 2, "paused"),
+    ),
+}
