@@ -65,8 +65,8 @@ class Backups:
                 if leader is not None and leader.content and not leader.sealed:
                     await self._fleet.seal(info.partition_id, Seal.AGE)
             await self._env.tasks.sleep(_HURRY_AGAIN_S)
-        except Unavailable:
-            return  # whoever asked asks again
+        except (Unavailable, Missing):
+            return  # whoever asked asks again, unless the table is dropped
         finally:
             self._hurried.discard(table.table_id)
 

@@ -196,9 +196,9 @@ class Service:
     async def heal(
         self, partition: PartitionId, node: NodeName, *, rows: str, lsn: Lsn, stamp: Stamp, total: Total, chain: bytes, reason: str
     ) -> str:
+        let_go = await hold_log(self._env, self._asking, partition, [node], lsn)
         self._healing[partition] = self._healing.get(partition, 0) + 1
         outcome = "failed"
-        let_go = await hold_log(self._env, self._asking, partition, [node], lsn)
         try:
             there = await self._asking.bring(node, partition, self._scratch, rows)
             errand = messages.Heal(

@@ -22,6 +22,7 @@ from scrubjay.storage.node.port import error_of
 
 _POLL_S = 0.02
 _WELCOME_POLL_S = 0.5
+_TELL_AGAIN_US = 5_000_000
 _SETTLE_US = 1_000_000
 
 
@@ -73,6 +74,8 @@ class Tables:
             self.host(table)
             if table.status == "CREATING" and table.restore_of is None:
                 self._env.tasks.spawn(self._activate(table.table_id), name=f"activate {table.name}")
+            elif table.status == "UPDATING":
+                self._env.tasks.spawn(self._settle_update(table.table_id), name=f"update {table.name}")
             elif table.status == "DELETING":
                 self.drops.begin(table)
 
@@ -106,10 +109,15 @@ class Tables:
 
     async def _welcome(self, table_id: TableId) -> None:
         """Members that were down when the table was made: as soon as their logs are durable, the catalogue never lets them be made again."""
+        told_us = self._env.clock.boot_us()
         while not self.stopping:
             table = self.metadata.tables.get(table_id)
             if table is None or not table.absent or table.status == "DROPPED":
                 return
+            if self._env.clock.boot_us() - told_us >= _TELL_AGAIN_US:
+                # One that could not be reached when it was told what to host, and has gone on all the while, is told by nobody else.
+                told_us = self._env.clock.boot_us()
+                self._fleet.host(table)
             left = tuple(number for number in table.absent if number in self._fleet.without_log(table))
             if left != table.absent:
                 try:

@@ -16,7 +16,7 @@ class Departure:
     def __init__(self, node: Home) -> None:
         self._node = node
         self.leaving: frozenset[int] | None = None
-        self._done: Callable[[], None] | None = None
+        self._done: list[Callable[[], None]] = []
         self._timer: Timer | None = None
 
     def hand_over(self, done: Callable[[], None], *, leaving: frozenset[int] = frozenset()) -> None:
@@ -27,9 +27,11 @@ class Departure:
         if not node.running or not node.started:
             done()
             return
-        self._done = done
+        self._done.append(done)
         for _, replica in sorted(node.members.items()):
             replica.leave(leaving)
+        if self._timer is not None:
+            self._timer.cancel()
         self._timer = node.env.tasks.call_later(HAND_OVER_S, node.guarded(self._give_up_leading))
         node.turn.schedule()
 
@@ -44,15 +46,17 @@ class Departure:
 
     def turned(self) -> None:
         """At the end of each turn: it may be over."""
-        if self._done is None or any(replica.group is not None and replica.group.leading for replica in self._node.members.values()):
+        if not self._done or any(replica.group is not None and replica.group.leading for replica in self._node.members.values()):
             return
-        done, self._done = self._done, None
+        waiting, self._done = self._done, []
         if self._timer is not None:
             self._timer.cancel()
-        self._node.turn.after_sync(done)
+            self._timer = None
+        for done in waiting:
+            self._node.turn.after_sync(done)
 
     def failed(self) -> None:
         """The node failed: nobody need wait for it."""
-        done, self._done = self._done, None
-        if done is not None:
+        waiting, self._done = self._done, []
+        for done in waiting:
             done()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.catalogue import Mutant
 
+_STEADY = "tests/unit/control/test_steady.py"
 _DROP = "tests/unit/control/test_drop.py"
 _LOADED = "tests/unit/control/test_loaded_copies.py"
 _KEPT = "tests/unit/control/test_findings_kept.py"
@@ -156,6 +157,27 @@ MUTANTS: list[Mutant] = [
         "            if newest and lost and tries > 1:\n",
         "            if newest and lost:\n",
         ("tests/unit/control/test_fleet.py::test_an_order_is_given_a_bounded_number_of_times",),
+    ),
+    Mutant(
+        "update-cut-off-for-ever",
+        "storage/control/tables.py",
+        '            elif table.status == "UPDATING":\n',
+        "            elif False:\n",
+        (f"{_STEADY}::test_an_update_that_a_stop_cut_off_ends_at_the_next_start",),
+    ),
+    Mutant(
+        "late-member-told-once",
+        "storage/control/tables.py",
+        "            if self._env.clock.boot_us() - told_us >= _TELL_AGAIN_US:\n",
+        "            if False:\n",
+        (f"{_STEADY}::test_a_member_that_could_not_be_reached_when_a_table_was_made_is_told_again",),
+    ),
+    Mutant(
+        "hurry-breaks-on-a-dropped-table",
+        "storage/control/backups.py",
+        "        except (Unavailable, Missing):\n",
+        "        except Unavailable:\n",
+        (f"{_STEADY}::test_a_window_that_is_hurried_while_its_table_is_dropped_breaks_nothing",),
     ),
     Mutant(
         "lost-order-given-up",
