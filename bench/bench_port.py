@@ -3,7 +3,7 @@
     python -m bench.bench_port [--rounds 21]
 
 A leader of the simulated cluster (real node, replica and log); the ways take turns, forth and back, so that what the machine does besides hits all of them. Median of
-the rounds, with the best. Beside it: what a look at a replica's facts costs.
+the rounds, with the best. Beside it: what a look at a replica's facts costs while little moves.
 """
 
 from __future__ import annotations
@@ -66,12 +66,14 @@ def main() -> None:
     options = parser.parse_args()
     leader = Leader()
     local, answers = LocalNode(leader.node), list[Any]()
+    follower = LocalNode(next(node for node in leader.cluster.nodes() if node is not leader.node))
     commands = [put(number % 12, number, blind=True) for number in range(COUNT)]
     ways: dict[str, Callable[[int], object]] = {
         "write, of the node": lambda at: leader.node.requests.write(leader.partition, commands[at], answers.append),
         "write, of its port": lambda at: local.write(leader.partition, commands[at], answers.append),
         "write, in frames": lambda at: leader.door.write(leader.partition, commands[at], answers.append),
-        "facts, of its port": lambda _: local.facts(leader.partition),
+        "facts, of a leader": lambda _: local.facts(leader.partition),
+        "facts, of a follower": lambda _: follower.facts(leader.partition),
         "facts, in frames": lambda _: leader.door.facts(leader.partition),
     }
     took: dict[str, list[float]] = {name: [] for name in ways}

@@ -392,6 +392,9 @@ class WholeCluster:
         return None
 
     def check_invariants(self) -> None:
+        for host in self.hosts:
+            if host.process is not None and host.process.node.started:
+                host.process.port.check_invariants()
         for node in self.nodes():
             for replica in node.members.values():
                 replica.check_invariants()

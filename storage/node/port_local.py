@@ -53,6 +53,10 @@ class LocalNode:
     def applied(self, partition: PartitionId) -> Lsn:
         return self._server.applied(partition)
 
+    def check_invariants(self) -> None:
+        """See NodeServer."""
+        self._server.check_invariants()
+
     def ask(self, request: Request, done: Done[Any], *, timeout_s: float = ASK_WAIT_S) -> None:
         self._server.ask(request, Once(self._tasks, self.name, type(request).__name__, done, timeout_s))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from scrubjay.base.env import Clock
 from scrubjay.base.errors import Corrupt, Internal, Invalid, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, PartitionId
@@ -25,6 +27,8 @@ class NodeServer:
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        self._told: dict[PartitionId, tuple[tuple[Any, ...], port.ReplicaFacts]] = {}
+        """What was told last of each replica, and what it followed from (`_grounds`): a look costs what has moved, not what there is."""
         self._handlers: dict[type[Any], Callable[[Any, Answered], None]] = {
             port.AskStatus: lambda _, done: done(self.status()),
             port.AskFacts: self._facts,
@@ -110,6 +114,8 @@ class NodeServer:
         return None if replica is None else self._facts_of(replica)
 
     def all_facts(self) -> tuple[port.ReplicaFacts, ...]:
+        for gone in self._told.keys() - self.node.members.keys():
+            del self._told[gone]
         return tuple([self._facts_of(replica) for _, replica in sorted(self.node.members.items())])
 
     def applied(self, partition: PartitionId) -> Lsn:
@@ -123,9 +129,54 @@ class NodeServer:
             one = self.facts(request.partition)
             done(port.FactsOfReplicas(() if one is None else (one,)))
 
+    def check_invariants(self) -> None:
+        """Programmer errors only: nothing that is told of a replica is older than the replica."""
+        for facts in self.all_facts():
+            assert facts == self._fresh(self.node.members[facts.partition]), facts
+
     def _facts_of(self, replica: LogReplica) -> port.ReplicaFacts:
+        grounds = self._grounds(replica)
+        told = self._told.get(replica.partition)
+        if (
+            told is None or told[0] != grounds or replica.segments.facts.ended
+        ):  # how the log of a dropped table ended goes by what others say of it
+            facts = self._fresh(replica)
+        else:
+            facts = told[1]
+            if replica.term is None or (closed := replica.closed_point()) == facts.closed:
+                return facts
+            facts = msgspec.structs.replace(facts, closed=closed)
+        self._told[replica.partition] = grounds, facts
+        return facts
+
+    def _grounds(self, replica: LogReplica) -> tuple[Any, ...]:
+        """All that the facts of a replica follow from, but for the closed timestamp, which moves with the clock. What changes with records alone goes by how far
+        they are applied. Each is compared by its value, or is made anew when it changes."""
+        node, status, term, segments = self.node, replica.status, replica.term, replica.segments.facts
+        return (
+            replica,
+            replica.table,
+            replica.applied,
+            replica.chosen,
+            status.tree,
+            status.vote,
+            status.reason,
+            node.failed,
+            node.hosting.blocked.get(replica.partition),
+            replica.logged,
+            replica.usable,
+            replica.behind,
+            replica.group is None,
+            None if term is None else (len(term.pending.waiting), term.seal_at, term.serving()),
+            replica.size,
+            segments.sealed,
+            segments.chain,
+        )
+
+    def _fresh(self, replica: LogReplica) -> port.ReplicaFacts:
         node, status, segments, term = self.node, replica.status, replica.segments.facts, replica.term
         lack = node.hosting.blocked.get(replica.partition)
+        serves = node.failed is None and replica.status.serves and replica.group is not None
         return port.ReplicaFacts(
             node=node.name,
             partition=replica.partition,
@@ -137,8 +188,8 @@ class NodeServer:
             logged=replica.logged,
             lack=None if lack is None else port.failure_of(lack),
             up=node.failed is None,
-            serves=node.failed is None and replica.serves(consistent=False) is None,
-            answers=node.failed is None and replica.serves(consistent=True) is None,
+            serves=serves,
+            answers=serves and replica.leads,
             leads=term is not None and replica.group is not None,
             usable=replica.usable,
             behind=replica.behind,

@@ -51,6 +51,36 @@ def test_what_is_told_in_frames_is_what_is_told_in_the_process() -> None:
     assert (both.remote.applied(unknown), both.local.applied(unknown)) == (0, 0)
 
 
+def test_nothing_that_is_told_is_older_than_what_it_is_told_of() -> None:
+    """A look costs what has moved: what has moved is seen at once, whatever it is."""
+    both = Both()
+    house, local = both.house, both.local
+    assert isinstance(local, LocalNode)
+    replica = both.node.replicas[both.partition]
+    for value in range(12):
+        both.house.put(both.house.table("orders"), value, value)
+        local.check_invariants()
+        house.pass_time(0.3)
+        local.check_invariants()
+        assert local.facts(both.partition) is local.facts(both.partition), "nothing has moved"
+    before = local.facts(both.partition)
+    assert before is not None
+    assert before.answers
+    replica.suspect("a test")
+    after = local.facts(both.partition)
+    assert after is not None
+    assert (after.tree, after.reason, after.answers, after.serves) == (SUSPECT, "a test", False, False)
+    house.pass_time(1)
+    local.check_invariants()
+    assert house.cluster.leader(both.partition) is not replica
+    house.cluster.keep_broken = True
+    both.node.fail(Corrupt("a test", what="wal"))
+    failed = local.facts(both.partition)
+    assert failed is not None
+    assert not failed.up
+    local.check_invariants()
+
+
 def test_facts_say_who_leads_and_how_far_it_is() -> None:
     both = Both()
     for value in range(3):
