@@ -42,9 +42,10 @@ def coverage(facts: CoverageFacts) -> Coverage:
     at = {span.last: span for span in thread}
     behind = {span.first - 1: span for span in thread}
     starts: list[Start] = []
+    lowest = facts.expired + int(facts.gone)
     for start in sorted(set(facts.starts)):
-        if start.lsn < facts.expired or not _on(start, at, behind, thread):
-            if start.lsn >= facts.expired:
+        if start.lsn < lowest or not _on(start, at, behind, thread):
+            if start.lsn >= lowest:
                 astray.append(start)
             continue
         starts.append(start)
@@ -162,6 +163,8 @@ def _holes(facts: CoverageFacts, thread: Sequence[Span], runs: Sequence[Restorab
     """Absent LSN ranges, each with the moments that they cost. A base inside a range divides it: its own moment can be restored."""
     holes: list[Hole] = []
     bases = sorted({start.lsn for start in starts})
+    if facts.gone and end <= facts.expired:
+        return []  # all of it was taken away
     rests = facts.expired > 0 or any(span.first == 1 and span.rests for span in thread)
     if rests and facts.expired not in bases and end > 0:
         holes.append(_hole(facts.partition, facts.expired, facts.expired, runs)._replace(base=True))
@@ -258,12 +261,13 @@ def untold(gap: tuple[int, int], told: Iterable[tuple[int, int]]) -> tuple[int, 
     return (at, last) if at <= last else None
 
 
-def may_go(found: Coverage, *, keep_from_us: int) -> int:
+def may_go(found: Coverage, *, keep_from_us: int, upto: int | None = None) -> int:
     """The last LSN up to which the log, and bases below it, may be deleted so that every moment from `keep_from_us` on stays restorable; 0: nothing.
 
     That is the newest base at or before it from which the log goes on without a hole to its end. With a fork, or a hole behind the base, nothing may go.
+    upto: no base above this LSN (nobody has attested more).
     """
     if found.forks:
         return 0
     candidates = [run.start.lsn for run in found.runs if run.start.lsn > 0 and run.low_us <= keep_from_us and run.reach >= found.end]
-    return max(candidates, default=0)
+    return max((lsn for lsn in candidates if upto is None or lsn <= upto), default=0)

@@ -54,7 +54,8 @@ class Mark(NamedTuple):
 
 
 class CoverageFacts(NamedTuple):
-    """What is known of one partition. spans: usable segments, any order, also of several histories. expired: the last LSN that retention took away.
+    """What is known of one partition. spans: usable segments, any order, also of several histories. expired: the last LSN that retention took away; gone: and
+    nothing was to stay behind it, the table was dropped.
     credible: the highest closed timestamp that can be true by now (a clock, and how far clocks may be apart); whoever claims more is not believed."""
 
     partition: str
@@ -63,6 +64,7 @@ class CoverageFacts(NamedTuple):
     closed: Sequence[Closed] = ()
     marks: Sequence[Mark] = ()
     expired: int = 0
+    gone: bool = False
     credible: int = (1 << 64) - 1
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from scrubjay.archiver.expire.plan import RESTORE, Hold
 from scrubjay.base.env import Env, Task
 from scrubjay.base.errors import Conflict, ScrubjayError, Unsafe
 from scrubjay.base.gate import Gate
@@ -50,6 +51,8 @@ class RestoreService:
         self._book = RestoreBook(port, live=self._live, log=log)
         self._running: dict[str, tuple[Restore, Task[RestoreJob]]] = {}
         self._starting: dict[str, Gate] = {}
+        self._sources: dict[str, str] = {}
+        """Of each restore that is being planned and is not in the book yet, by target, the id of its source."""
         self._stopping = False
 
     # ------------------------------------------------------------------ life
@@ -103,7 +106,11 @@ class RestoreService:
         received_us = self._env.clock.wall_us()
         try:
             async with gate:
-                return await self._start(source, to, asked, received_us, overrides)
+                self._sources[to] = source.table_id
+                try:
+                    return await self._start(source, to, asked, received_us, overrides)
+                finally:
+                    del self._sources[to]
         finally:
             if gate.free:
                 self._starting.pop(to, None)
@@ -126,6 +133,10 @@ class RestoreService:
             raise
         self._spawn(job, self._book.source_of(job))
         return self._report(job)
+
+    def needs(self) -> list[Hold]:
+        """What restores read, or are about to: retention must leave it. Never waits."""
+        return [*self._book.needs(), *(Hold(source, 0, RESTORE, to) for to, source in self._sources.items())]
 
     def status(self, to: str) -> Report | None:
         """The newest restore to that name; None if none is remembered."""

@@ -152,7 +152,10 @@ class PartitionScrub:
         reference = one.reference
         if reference is None or not proven(one.outcome):
             return None
-        if not base_due(base_lsn=reference.base_lsn, base_raw=reference.base_raw, log_raw=reference.log_raw):
+        age_us = self._env.clock.wall_us() - reference.base_us
+        if not base_due(
+            base_lsn=reference.base_lsn, base_raw=reference.base_raw, log_raw=reference.log_raw, segments=reference.segments, age_us=age_us
+        ):
             return None
         self._meter.phase("base")
         try:

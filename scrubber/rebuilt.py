@@ -11,6 +11,7 @@ from scrubjay.archiver.write.bases import upload
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Disk, Env, Jobs
 from scrubjay.base.errors import FORGED, HOLE, Corrupt, Internal, Missing
+from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.scrubber.jobs import FACTS, ITEMS, REFERENCE, TRACE, facts_of
 from scrubjay.scrubber.reference import Cost, Progress, Reference, RowOrigin
@@ -117,6 +118,8 @@ class ArchiveReferences:
             bytes=sum(one.row.stored for one in shelf.segments) + (0 if base is None else base.entry.size),
             objects=(*objects, *segments, *(build(one.key.twin()) for one in shelf.segments)),
             damage=tuple(damage),
+            segments=rebuilt.segments,
+            base_us=0 if base is None else stamp_micros(Stamp(base.entry.stamp)),
         )
         if not rebuilt.exact:
             self.discard(reference)

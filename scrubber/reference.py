@@ -17,7 +17,8 @@ Progress = Callable[[dict[str, Any]], None]
 class Reference(NamedTuple):
     """A rebuilt partition. rows: its row file, relative to the data folder. chain: the chain value at `lsn`.
 
-    base_lsn, base_raw: the base snapshot it began with (None, 0: the log was read from LSN 1). log_raw: raw bytes of log read above it.
+    base_lsn, base_raw: the base snapshot it began with (None, 0: the log was read from LSN 1), base_us: when its last record was made. log_raw, segments: raw
+    bytes of log read above it, and segments.
     bytes: fetched from the archive. objects: keys of all objects that were read and proven. damage: what was met on the way and done without.
     """
 
@@ -32,6 +33,8 @@ class Reference(NamedTuple):
     bytes: int
     objects: tuple[str, ...] = ()
     damage: tuple[Fault, ...] = ()
+    segments: int = 0
+    base_us: int = 0
 
 
 class RowOrigin(NamedTuple):

@@ -137,6 +137,11 @@ class SqliteLedger:
         wanted = json.dumps(list(objects))
         await self._run(lambda db: _execute(db, "update objects set at_us = -1 where object in (select value from json_each(?))", [wanted]))
 
+    async def forget(self, objects: Sequence[str]) -> None:
+        """These went, as they should: nobody looks for them any more."""
+        wanted = json.dumps(list(objects))
+        await self._run(lambda db: _execute(db, "delete from objects where object in (select value from json_each(?))", [wanted]))
+
     async def known(self, prefix: str) -> list[str]:
         query = "select distinct object from objects where object >= ? and object < ? order by object"
         return await self._run(lambda db: [str(row["object"]) for row in db.query(query, [prefix, prefix + "\uffff"])])

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from scrubjay.admin_jobs import Job, JobBoard
+from scrubjay.archiver.expire.plan import KEEP_MAX_US, KEEP_MIN_US
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Corrupt, Exists, Fenced, Missing, ScrubjayError, Unsafe
 from scrubjay.base.http_values import Request, Response
@@ -26,7 +27,7 @@ from scrubjay.pitr.options import ARCHIVE_LAGS
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.scrubber.schedule.settings import DEFAULTS, JobSettings
 from scrubjay.scrubber.service import HISTORY_SHOWN
-from scrubjay.server.ports import ArchiverPort, ProgressSink, Report, RestorePort, SchedulePort, ScrubPort, VerifyPort
+from scrubjay.server.ports import ArchiverPort, ExpirePort, ProgressSink, Report, RestorePort, SchedulePort, ScrubPort, VerifyPort
 from scrubjay.storage.api.errors import ApiError
 from scrubjay.storage.api.sigv4 import ROLE_ADMIN, SignatureVerifier
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
@@ -75,6 +76,12 @@ class PauseRequest(msgspec.Struct, forbid_unknown_fields=True):
     paused: bool = True
 
 
+class ExpireRequest(msgspec.Struct, forbid_unknown_fields=True):
+    table: str | None = None
+    keep_us: int | None = None
+    confirm: bool = False
+
+
 class RestoreRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A target is one of at_us, minus_us, before_us, latest (`pitr.target.RestoreTarget`)."""
 
@@ -105,6 +112,7 @@ class AdminApi:
         archive: ArchiverPort,
         verify: VerifyPort,
         scrub: ScrubPort,
+        expire: ExpirePort,
         restore: RestorePort,
         schedule: SchedulePort,
         cluster: Callable[[], Mapping[str, Any]],
@@ -117,6 +125,7 @@ class AdminApi:
         self._archive = archive
         self._verify = verify
         self._scrub = scrub
+        self._expire = expire
         self._restore = restore
         self._schedule = schedule
         self._cluster = cluster
@@ -130,6 +139,7 @@ class AdminApi:
             ("GET", "status"): self._get_status,
             ("GET", "archive/status"): self._get_archive_status,
             ("POST", "verify"): self._post_verify,
+            ("POST", "expire"): self._post_expire,
             ("POST", "scrub"): self._post_scrub,
             ("GET", "scrub/status"): self._get_scrub_status,
             ("GET", "scrub/history"): self._get_scrub_history,
@@ -251,6 +261,22 @@ class AdminApi:
             return {**report, "url": self._cluster().get("archive"), "seconds": seconds}
 
         return _started(self._board.start("verify", work))
+
+    # -- expire ----------------------------------------------------------------------------------------------------------------------
+
+    async def _post_expire(self, request: Request) -> Report:
+        asked = _body(request, ExpireRequest)
+        if asked.keep_us is not None and not KEEP_MIN_US <= asked.keep_us <= KEEP_MAX_US:
+            raise _usage("a retention is 1 to 35 days", asked=f"{asked.keep_us / 1e6:g} s")
+        one = self._named(asked.table)
+
+        async def work(progress: ProgressSink) -> Report:
+            return await self._expire.expire(
+                tables=None if one is None else [one.table_id], keep_us=asked.keep_us, confirm=asked.confirm, progress=progress
+            )
+
+        # In the lane of scrubs: what one of them reads is not taken away meanwhile.
+        return _started(self._board.start("expire", work, lane="scrub"))
 
     # -- scrub -----------------------------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from scrubjay.scrubber.shelves import StoreShelves
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.scrubber.telling import Telling
 from scrubjay.server.control import Control
+from scrubjay.server.expiry import ExpireRuns
 from scrubjay.server.nightly import open_schedule
 from scrubjay.server.verifying import VerifyRuns
 from scrubjay.server.windows import Windows
@@ -46,7 +47,7 @@ class DurabilityOptions(NamedTuple):
 
 
 class Durability:
-    """archive, verify, scrub, restore: what the admin API asks. Also what the store asks (storage.control.backups.DurabilityPort)."""
+    """archive, verify, scrub, expire, restore: what the admin API asks. Also what the store asks (storage.control.backups.DurabilityPort)."""
 
     def __init__(
         self,
@@ -59,8 +60,9 @@ class Durability:
         agents: Sequence[ArchiveAgent],
         telling: Telling,
         schedule: Scheduler,
+        expire: ExpireRuns,
     ) -> None:
-        self.telling, self.schedule = telling, schedule
+        self.telling, self.schedule, self.expire = telling, schedule, expire
         self.archive, self.verify, self.scrub, self.restorer = windows, verify_runs, scrub, restore
         self._healer, self.ledger, self._agents = healer, ledger, agents
 
@@ -142,8 +144,9 @@ def open_durability(
     )
     healer = Healer(env, control.service, references, log=log)
     verify_runs = VerifyRuns(env, store, disk, jobs, ledger, control, index, ahead_us=ahead_us(options), telling=telling, log=log)
+    expire = ExpireRuns(env, store, disk, jobs, ledger, control, index, writer, needs=restore.needs, gate=verify_runs.gate, log=log)
     schedule = open_schedule(env, control, scrub, verify_runs, alarm=alarm, since_us=options.since_us, alone=True, log=log)
-    durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule)
+    durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire)
     control.store.backups.durability = durability
     windows.start()
     healer.start()

@@ -32,6 +32,13 @@ class VerifyPort(Protocol):
         ...
 
 
+class ExpirePort(Protocol):
+    async def expire(self, *, tables: Sequence[TableId] | None, keep_us: int | None, confirm: bool, progress: ProgressSink) -> Report:
+        """The plan; with confirm, what a run of it came to. tables None: all of them and the metadata group, and what belongs to none. keep_us None: each
+        table's own retention. Raises Unsafe (less than that; a clock that leapt), Fenced, Unavailable."""
+        ...
+
+
 class ScrubPort(Protocol):
     async def run(self, *, tables: Sequence[TableId] | None, partition: PartitionId | None, progress: ProgressSink) -> Report:
         """One scrub; a second caller waits until the first is done."""

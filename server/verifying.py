@@ -55,7 +55,7 @@ class VerifyRuns:
         self._env, self._store, self._disk, self._jobs = env, store, disk, jobs
         self._ledger, self._control, self._index, self._ahead_us = ledger, control, index, ahead_us
         self._telling, self._log = telling, log
-        self._gate = Gate(env.tasks)
+        self.gate = Gate(env.tasks)
 
     async def verify(
         self,
@@ -68,7 +68,7 @@ class VerifyRuns:
         pace: Pace | None = None,
     ) -> Report:
         """See server.ports.VerifyPort. One run at a time. `left`: partitions of which it cannot say that it looked at all."""
-        async with self._gate:
+        async with self.gate:
             memory = _Memory(self._ledger, self._log)
             self._disk.mkdir(VERIFY_WORK)
             began, started_us = self._env.clock.boot_us(), self._env.clock.wall_us()

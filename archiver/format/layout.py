@@ -4,7 +4,9 @@
     <cluster>/epoch/<n:016x>
     <cluster>/t=<table>/p=<partition>/log/<first:016x>-<last:016x>.<g>.<raw sha256, 16 hex>.seg | .json
     <cluster>/t=<table>/p=<partition>/base/<lsn:016x>.<g>.<sha256, 16 hex>/manifest.json | rows-<index:06d>
+    <cluster>/t=<table>/p=<partition>/expired/<up to lsn:016x>.<g>.json
     <cluster>/closed/<node>/<YYYYMMDDTHHMMSS.ffffffZ>.json
+    <cluster>/pins/…                                            of a later version: whatever lies there holds back what retention would take away
 
 Numbers have a fixed width, so listing order is number order. Generations start at 1.
 """
@@ -27,6 +29,7 @@ _IDENTITY = re.compile(rf"({_UUID})/identity")
 _EPOCH = re.compile(rf"({_UUID})/epoch/({_HEX16})")
 _SEGMENT = re.compile(rf"({_UUID})/t=({_UUID})/p=({_UUID})/log/({_HEX16})-({_HEX16})\.({_GENERATION})\.({_HEX16})\.(seg|json)")
 _BASE = re.compile(rf"({_UUID})/t=({_UUID})/p=({_UUID})/base/({_HEX16})\.({_GENERATION})\.({_HEX16})/(manifest\.json|rows-[0-9]{{6}})")
+_EXPIRED = re.compile(rf"({_UUID})/t=({_UUID})/p=({_UUID})/expired/({_HEX16})\.({_GENERATION})\.json")
 _CLOSED = re.compile(rf"({_UUID})/closed/({_NODE})/({_TIME})\.json")
 
 AFTER_ALL = "~"
@@ -75,6 +78,16 @@ class BaseKey(NamedTuple):
         return f"{partition_prefix(self.cluster, self.table, self.partition)}base/{self.lsn:016x}.{self.generation}.{self.sha16}/"
 
 
+class ExpiredKey(NamedTuple):
+    """lsn: up to which records were taken away."""
+
+    cluster: str
+    table: str
+    partition: str
+    lsn: int
+    generation: int
+
+
 class ClosedKey(NamedTuple):
     """time_us: microseconds since the epoch at which it was published."""
 
@@ -83,7 +96,7 @@ class ClosedKey(NamedTuple):
     time_us: int
 
 
-Key = IdentityKey | EpochKey | SegmentKey | BaseKey | ClosedKey
+Key = IdentityKey | EpochKey | SegmentKey | BaseKey | ExpiredKey | ClosedKey
 
 
 def partition_prefix(cluster: str, table: str, partition: str) -> str:
@@ -96,6 +109,14 @@ def log_prefix(cluster: str, table: str, partition: str) -> str:
 
 def base_prefix(cluster: str, table: str, partition: str) -> str:
     return partition_prefix(cluster, table, partition) + "base/"
+
+
+def expired_prefix(cluster: str, table: str, partition: str) -> str:
+    return partition_prefix(cluster, table, partition) + "expired/"
+
+
+def pins_prefix(cluster: str) -> str:
+    return f"{cluster}/pins/"
 
 
 def tables_prefix(cluster: str) -> str:
@@ -144,6 +165,8 @@ def _build(key: Key) -> str:
         return log_prefix(key.cluster, key.table, key.partition) + name
     if isinstance(key, BaseKey):
         return key.folder() + ("manifest.json" if key.part is None else f"rows-{key.part:06d}")
+    if isinstance(key, ExpiredKey):
+        return f"{expired_prefix(key.cluster, key.table, key.partition)}{key.lsn:016x}.{key.generation}.json"
     return f"{closed_prefix(key.cluster, key.node)}{time_text(key.time_us)}.json"
 
 
@@ -157,6 +180,9 @@ def parse(text: str) -> Key | None:
         cluster, table, partition, lsn, generation, sha16, name = match.groups()
         part = None if name == "manifest.json" else int(name[5:])
         return BaseKey(cluster, table, partition, int(lsn, 16), int(generation), sha16, part)
+    if match := _EXPIRED.fullmatch(text):
+        cluster, table, partition, lsn, generation = match.groups()
+        return ExpiredKey(cluster, table, partition, int(lsn, 16), int(generation))
     if match := _CLOSED.fullmatch(text):
         try:
             return ClosedKey(match[1], match[2], _time_us(match[3]))

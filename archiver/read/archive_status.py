@@ -99,6 +99,12 @@ def table_status(index: ArchiveIndex, table: ArchivedTable, *, now_us: int) -> d
     }
 
 
+def _ended(index: ArchiveIndex, table: ArchivedTable) -> bool:
+    """Nothing of the table is left, and nothing should be."""
+    found = [index.partitions.get((table.table_id, partition)) for partition in table.partitions]
+    return table.dropped_at_us is not None and bool(found) and all(one is not None and one.gone() for one in found)
+
+
 def fork_json(fork: Fork) -> dict[str, Any]:
     return {"partition": fork.partition, "first_lsn": fork.first_lsn, "epochs": list(fork.epochs)}
 
@@ -116,7 +122,9 @@ def hole_json(hole: Hole) -> dict[str, Any]:
 def archive_status(
     index: ArchiveIndex, *, tables: Sequence[ArchivedTable], store: StoreFacts, now_us: int, lag_alarm_s: float
 ) -> dict[str, Any]:
-    """The whole answer without `schema` and `error`; `exit` as INTERFACE has it."""
+    """The whole answer without `schema` and `error`; `exit` as INTERFACE has it. A dropped table whose window has ended, and which retention took away, is
+    listed no more."""
+    tables = [table for table in tables if not _ended(index, table)]
     entries = [table_status(index, table, now_us=now_us) for table in tables]
     forks = [fork for entry in entries for fork in entry["forks"]]
     found = {**index.suspects.elsewhere()}

@@ -14,7 +14,6 @@ from scrubjay.archiver.facts import Closed, Mark
 from scrubjay.archiver.format.closed import ClosedObject, decode_closed
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import (
-    AFTER_ALL,
     BaseKey,
     ClosedKey,
     SegmentKey,
@@ -25,7 +24,7 @@ from scrubjay.archiver.format.layout import (
 )
 from scrubjay.archiver.read.epochs import closed_fault
 from scrubjay.archiver.read.manifests import ManifestReader, superseded
-from scrubjay.archiver.read.names import Names, closed_until, list_all, names_of, newest_closed, sweep
+from scrubjay.archiver.read.names import Names, closed_nodes, closed_until, list_all, names_of, newest_closed, sweep
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import SegmentRow
 from scrubjay.archiver.read.suspects import Suspect, Suspects
@@ -178,6 +177,9 @@ class ArchiveIndex:
         problems = []
         for name, suspect in self.suspects.of(index.table, index.partition).items():
             key = parse(name)
+            if index.beginning is not None and index.beginning.took(name):
+                self.suspects.drop(name)  # it went, good or bad
+                continue
             if isinstance(key, SegmentKey):
                 index.rows.discard(key)
                 problems.append(Fault(suspect.kind, name, key.first, suspect.detail, key.last))
@@ -237,14 +239,17 @@ class ArchiveIndex:
 
     async def _drafted(self, index: PartitionIndex, names: Names, end: KnownArchived | None, told: int) -> PartitionIndex:
         draft = index.draft()
+        draft.beginning, unread = await self._reader.beginning(names.expired, draft.beginning)
+        draft.stored_bytes = names.size()
+        if draft.beginning is not None:
+            names = names.without(draft.beginning.took)
         for row in list(draft.rows):
             key = row.key(self.cluster, index.table, index.partition)
             if build(key.twin()) not in names.log or names.log.get(build(key)) != row.stored:
                 draft.rows.discard(key)
         _, problems, name = await self._reader.log(names.log, draft.rows)
         draft.bases, more, base_name = await self._reader.bases(names.base, draft.bases)
-        draft.problems = [*problems, *more]
-        draft.stored_bytes = sum(names.log.values()) + sum(names.base.values())
+        draft.problems = [*unread, *problems, *more]
         draft.named, draft.listed_told = _named(names.log), told
         if end is not None:
             draft.mark = Mark(end.lsn, end.chain)
@@ -278,7 +283,7 @@ class ArchiveIndex:
         return draft
 
     async def _read_closed(self, now_us: int) -> None:
-        for node in await self._closed_nodes():
+        for node in await closed_nodes(self._store, self.cluster):
             seen = self._closed_seen.get(node)
             keys = await (
                 newest_closed(self._store, self.cluster, node, now_us=now_us, ahead_us=self.ahead_us, count=CLOSED_COLD_READ)
@@ -299,22 +304,6 @@ class ArchiveIndex:
     async def closed_fault(self, closed: ClosedObject, *, now_us: int) -> str | None:
         """Why a closed object, sound in itself, is not to be believed."""
         return await closed_fault(closed, self._reader.epochs, now_us=now_us, ahead_us=self.ahead_us)
-
-    async def _closed_nodes(self) -> list[str]:
-        found: list[str] = []
-        prefix, after = closed_prefix(self.cluster), ""
-        while True:
-            page = await self._store.list(prefix, after=after, limit=10)
-            for info in page.objects:
-                after = info.key
-                key = parse(info.key)
-                if isinstance(key, ClosedKey):
-                    found.append(key.node)
-                    after = closed_prefix(self.cluster, key.node) + AFTER_ALL
-                    break
-            else:
-                if not page.more or not page.objects:
-                    return found
 
     async def _closed_after(self, node: str, after: str, until_us: int) -> list[str]:
         return closed_until(await list_all(self._store, closed_prefix(self.cluster, node), after=after), until_us)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from scrubjay.archiver.format.base import BaseManifest, decode_base
+from scrubjay.archiver.format.expired import decode_expired
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import (
     BaseKey,
+    ExpiredKey,
     SegmentKey,
     build,
     parse,
@@ -15,7 +17,7 @@ from scrubjay.archiver.format.layout import (
 from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
 from scrubjay.archiver.read.epochs import Epochs
 from scrubjay.archiver.read.names import PARALLEL, Names
-from scrubjay.archiver.read.rows import BaseEntry, SegmentRow, SegmentRows, base_entry, row_of
+from scrubjay.archiver.read.rows import BaseEntry, Beginning, SegmentRow, SegmentRows, base_entry, beginning_of, row_of
 from scrubjay.base.env import ObjectStore, Tasks
 from scrubjay.base.errors import FORGED, HOLE, UNREADABLE, Corrupt, Missing
 from scrubjay.base.together import in_parallel
@@ -53,6 +55,26 @@ class ManifestReader:
                 return Fault(UNREADABLE if name in sizes else HOLE, name, None, "a part of a base is gone or has the wrong size")
         fault = await self.epochs.fault(found.epoch, found.owner)
         return found if fault is None else Fault(FORGED, where, None, fault)
+
+    async def beginning(self, sizes: Mapping[str, int], known: Beginning | None) -> tuple[Beginning | None, list[Fault]]:
+        """What was taken away, by the furthest sound object out of a listing of `expired/`; and what is wrong with those above it. known: read before; it
+        holds even if its object is gone by now. Raises Unavailable."""
+        problems: list[Fault] = []
+        keys = [key for key in map(parse, sizes) if isinstance(key, ExpiredKey)]
+        for key in sorted(keys, key=lambda one: (-one.lsn, -one.generation)):
+            if known is not None and key.lsn <= known.lsn:
+                break
+            where = build(key)
+            try:
+                found = decode_expired(await self._store.get(where), where=where)
+            except (Corrupt, Missing) as error:
+                problems.append(Fault(error.kind, where, None, str(error)))
+                continue
+            fault = await self.epochs.fault(found.epoch, found.owner)
+            if fault is None:
+                return beginning_of(found), [one for one in problems if not _replaced(one, key)]
+            problems.append(Fault(FORGED, where, None, fault))
+        return known, problems
 
     async def table_name(self, names: Names) -> str | None:
         """The table's name, by the newest manifest of a log or base that can be read. Raises Unavailable."""
@@ -123,6 +145,12 @@ class ManifestReader:
             if same is None or same.generation < entry.generation:
                 best[entry.lsn, entry.sha16, entry.chain] = entry
         return [best[ident] for ident in sorted(best)], problems, table_name
+
+
+def _replaced(problem: Fault, by: ExpiredKey) -> bool:
+    """A lower generation of the same statement is evidence, not news."""
+    key = parse(problem.object)
+    return isinstance(key, ExpiredKey) and key.lsn == by.lsn and key.generation < by.generation
 
 
 def usable(key: SegmentKey, found: SegmentManifest | Fault, sizes: Mapping[str, int]) -> SegmentManifest | Fault:

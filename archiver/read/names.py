@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 
 from scrubjay.archiver.format.layout import (
@@ -10,6 +10,7 @@ from scrubjay.archiver.format.layout import (
     BaseKey,
     ClosedKey,
     EpochKey,
+    ExpiredKey,
     SegmentKey,
     build,
     closed_prefix,
@@ -27,12 +28,23 @@ PARALLEL = 8
 
 @dataclass(slots=True)
 class Names:
-    """The listed objects of one partition with their sizes: its log, and its bases."""
+    """The listed objects of one partition with their sizes: its log, its bases, and what says that a beginning was taken away."""
 
     table: str
     partition: str
     log: dict[str, int] = field(default_factory=dict)
     base: dict[str, int] = field(default_factory=dict)
+    expired: dict[str, int] = field(default_factory=dict)
+
+    def size(self) -> int:
+        """Bytes of all of them."""
+        return sum(sum(some.values()) for some in (self.log, self.base, self.expired))
+
+    def without(self, took: Callable[[str], bool]) -> Names:
+        """Without what was taken away and may still lie there; `expired` stays whole."""
+        log = {name: size for name, size in self.log.items() if not took(name)}
+        base = {name: size for name, size in self.base.items() if not took(name)}
+        return Names(self.table, self.partition, log, base, self.expired)
 
 
 async def list_all(store: ObjectStore, prefix: str, *, after: str = "") -> dict[str, int]:
@@ -61,13 +73,13 @@ async def sweep(store: ObjectStore, cluster: str, *, table: str | None = None, p
         for info in page.objects:
             after = info.key
             key = parse(info.key)
-            if not isinstance(key, SegmentKey | BaseKey):
+            if not isinstance(key, SegmentKey | BaseKey | ExpiredKey):
                 continue
             if at is None or (at.table, at.partition) != (key.table, key.partition):
                 if at is not None:
                     yield at
                 at = Names(key.table, key.partition)
-            (at.log if isinstance(key, SegmentKey) else at.base)[info.key] = info.size
+            (at.log if isinstance(key, SegmentKey) else at.base if isinstance(key, BaseKey) else at.expired)[info.key] = info.size
         if not page.more or not page.objects:
             break
     if at is not None:
@@ -80,11 +92,11 @@ async def names_of(store: ObjectStore, cluster: str, table: str, partition: str)
     return found[0] if found else Names(table, partition)
 
 
-def seems_whole(names: Names, *, end: int) -> bool:
-    """By the names alone: manifests from the first record to `end` without a gap, and a segment beside each. A listing is no snapshot: what seems to lack
+def seems_whole(names: Names, *, begin: int, end: int) -> bool:
+    """By the names alone: manifests from the first record behind `begin` to `end` without a gap, and a segment beside each. A listing is no snapshot: what seems to lack
     something is listed again before anybody is told."""
     manifests = sorted((key.first, key.last) for key in map(parse, names.log) if isinstance(key, SegmentKey) and key.manifest)
-    reach = 0
+    reach = begin
     for first, last in manifests:
         if first > reach + 1:
             return False
@@ -128,6 +140,24 @@ async def epochs_after(store: ObjectStore, cluster: str, number: int) -> list[st
         if not page.more or not page.objects:
             return found
         after = page.objects[-1].key
+
+
+async def closed_nodes(store: ObjectStore, cluster: str) -> list[str]:
+    """The nodes that have closed objects: a short listing each. Raises Unavailable."""
+    found: list[str] = []
+    prefix, after = closed_prefix(cluster), ""
+    while True:
+        page = await store.list(prefix, after=after, limit=10)
+        for info in page.objects:
+            after = info.key
+            key = parse(info.key)
+            if isinstance(key, ClosedKey):
+                found.append(key.node)
+                after = closed_prefix(cluster, key.node) + AFTER_ALL
+                break
+        else:
+            if not page.more or not page.objects:
+                return found
 
 
 LOOK_BACK_US = (3_600_000_000, 86_400_000_000, 36 * 86_400_000_000)

@@ -10,7 +10,7 @@ from scrubjay.archiver.coverage import coverage
 from scrubjay.archiver.facts import Closed, Coverage, CoverageFacts, Fork, Mark, Span, Start, Window
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import BaseKey, SegmentKey
-from scrubjay.archiver.read.rows import BaseEntry, SegmentRow, SegmentRows
+from scrubjay.archiver.read.rows import BaseEntry, Beginning, SegmentRow, SegmentRows
 
 CLOSED_KEPT = 16
 """Closed points of different LSNs remembered per partition: enough to find one that the archive has reached while it lags."""
@@ -50,6 +50,8 @@ class PartitionIndex:
     listed_told: int = 0
     """What `told` was before the last listing began. What was archived later is not in that listing and is no hole."""
     credible: int = (1 << 64) - 1
+    beginning: Beginning | None = None
+    """What retention took away; what is left over below it is no row, no base and no problem."""
     _summary: Summary | None = None
 
     def best(self) -> list[SegmentRow]:
@@ -84,9 +86,14 @@ class PartitionIndex:
         marks = [Mark(self.named, None), Mark(self.listed_told, None)]
         if self.mark is not None:
             marks.append(self.mark)
+        lsn, gone = (self.beginning.lsn, self.beginning.whole) if self.beginning is not None else (0, False)
         return CoverageFacts(
-            self.partition, [row.span() for row in self.best()], [base.start() for base in self.bases], self.closed, marks, credible=self.credible
+            self.partition, [row.span() for row in self.best()], [base.start() for base in self.bases], self.closed, marks, lsn, gone, self.credible
         )  # fmt: skip
+
+    def gone(self) -> bool:
+        """All of it was taken away, as it should be: nothing is there, and nothing is amiss."""
+        return self.beginning is not None and self.beginning.whole and self.summary().end <= self.beginning.lsn
 
     def coverage(self) -> Coverage:
         """Anew, from everything: some 10 microseconds a segment. Not kept."""
@@ -154,9 +161,17 @@ class PartitionIndex:
         rows.extend(self.rows)
         return replace(self, rows=rows, bases=list(self.bases), problems=list(self.problems), closed=list(self.closed))
 
+    def emptied(self) -> PartitionIndex:
+        """Only what others say of it, and what was taken away: to be read from the start."""
+        return PartitionIndex(
+            self.cluster, self.table, self.partition, closed=list(self.closed), mark=self.mark, told=self.told, credible=self.credible,
+            beginning=self.beginning,
+        )  # fmt: skip
+
     def take(self, draft: PartitionIndex) -> None:
         """What was read into `draft`. Closed points heard since it was made stay."""
         self.rows, self.bases, self.problems, self.stored_bytes = draft.rows, draft.bases, draft.problems, draft.stored_bytes
+        self.beginning = draft.beginning
         self.mark, self.named, self.listed_told, self.table_name = draft.mark, draft.named, draft.listed_told, draft.table_name
         self._summary = draft._summary if self.closed == draft.closed and self.credible == draft.credible else None
 

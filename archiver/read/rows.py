@@ -8,9 +8,12 @@ from typing import NamedTuple
 
 from scrubjay.archiver.facts import Span, Start
 from scrubjay.archiver.format.base import BaseManifest
+from scrubjay.archiver.format.expired import ExpiredObject
 from scrubjay.archiver.format.layout import (
     BaseKey,
+    ExpiredKey,
     SegmentKey,
+    parse,
 )
 from scrubjay.archiver.format.manifest import Place, SegmentManifest, place
 from scrubjay.storage.log.digest import Total
@@ -153,3 +156,27 @@ def base_entry(m: BaseManifest) -> BaseEntry:
     return BaseEntry(
         m.lsn, m.stamp, m.chain, state_of(m.total), m.epoch, m.generation, m.file.sha256[:16], m.file.size, m.total.rows, len(m.parts), place(m)
     )  # fmt: skip
+
+
+class Beginning(NamedTuple):
+    """What retention took away: records up to `lsn`, and every base below it; whole: and nothing was to stay. base: key of the base manifest on which the
+    rest stands. generation: of the object that says so."""
+
+    lsn: int
+    generation: int
+    whole: bool
+    base: str | None
+    keep_from_us: int
+
+    def took(self, name: str) -> bool:
+        """An object of this partition that goes, or went."""
+        key = parse(name)
+        if isinstance(key, SegmentKey):
+            return key.last <= self.lsn
+        if isinstance(key, BaseKey):
+            return key.lsn < self.lsn + int(self.whole)
+        return isinstance(key, ExpiredKey) and (key.lsn, key.generation) < (self.lsn, self.generation)
+
+
+def beginning_of(expired: ExpiredObject) -> Beginning:
+    return Beginning(expired.lsn, expired.generation, expired.whole, expired.base, expired.keep_from_us)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from scrubjay.archiver.coverage import untold
 from scrubjay.archiver.facts import Coverage, Mark, Span, Start
 from scrubjay.archiver.format.base import BaseManifest
+from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import (
     BaseKey,
     SegmentKey,
@@ -23,6 +24,9 @@ from scrubjay.archiver.verify.round import Round
 from scrubjay.base.errors import FORGED, HOLE, Missing
 from scrubjay.base.hlc import stamp_of
 
+LOOKS_MAX = 4
+"""Looks at one partition whose beginning is taken away meanwhile, again and again."""
+
 
 class PartitionCheck:
     """log: of the partition at hand."""
@@ -32,7 +36,20 @@ class PartitionCheck:
         self._log = log
 
     async def run(self, names: Names, index: PartitionIndex) -> None:
-        """index: what closed objects say of it already."""
+        """index: what closed objects say of it already. Where retention took more away while this was read, what was found is looked for once more."""
+        for _ in range(LOOKS_MAX):
+            before = self._round.mark()
+            await self._run(names, index)
+            if not self._round.found_since(before):
+                return
+            names = await names_of(self._round.store, self._round.cluster, names.table, names.partition)
+            beginning, _unread = await self._round.reader.beginning(names.expired, index.beginning)
+            if beginning == index.beginning:
+                return
+            self._round.take_back(before)
+            index = index.emptied()
+
+    async def _run(self, names: Names, index: PartitionIndex) -> None:
         self._round.spend()
         table, partition = names.table, names.partition
         self._round.say(phase="log", table_id=table, partition=partition)
@@ -41,29 +58,45 @@ class PartitionCheck:
         for end in self._round.options.archived or ():
             if (end.table, end.partition) == (table, partition):
                 index.mark = Mark(end.lsn, end.chain)
-        if not seems_whole(names, end=max(index.told, index.mark.lsn if index.mark is not None else 0)):
-            names = await names_of(self._round.store, self._round.cluster, table, partition)
+        names, unread = await self._begun(names, index)
+        begin = index.beginning.lsn if index.beginning is not None else 0
+        if unread or not seems_whole(names, begin=begin, end=max(index.told, index.mark.lsn if index.mark is not None else 0)):
+            names, unread = await self._begun(await names_of(self._round.store, self._round.cluster, table, partition), index)
         index.listed_told = index.told
         problems = await self._log.run(names, index)
         index.bases, more, _ = await self._round.reader.bases(names.base, [])
         if more:
-            names.base = (await names_of(self._round.store, self._round.cluster, table, partition)).base
+            again, unread = await self._begun(await names_of(self._round.store, self._round.cluster, table, partition), index)
+            names.base = again.base
             index.bases, more, _ = await self._round.reader.bases(names.base, index.bases)
         self._round.report.checked += sum(1 for key in names.log if key.endswith(".json")) + sum(
             1 for key in names.base if key.endswith("manifest.json")
         )
-        for problem in (*problems, *more):
+        for problem in (*unread, *problems, *more):
             self._round.find(problem.kind, problem.object, problem.detail, lsn=problem.lsn, table=table, partition=partition)
         index.named = max([0, *(key.last for key in map(parse, names.log) if isinstance(key, SegmentKey) and key.manifest)])
         found = index.coverage()
         self._orphans(names, found)
         await self._orphan_rows(names)
-        await self._round.remembered(partition_prefix(self._round.cluster, table, partition), {**names.log, **names.base}, table, partition)
+        await self._round.remembered(
+            partition_prefix(self._round.cluster, table, partition),
+            {**names.log, **names.base},
+            table,
+            partition,
+            index.beginning.took if index.beginning is not None else _nothing,
+        )
         self._strays(index, found)
         self._holes(index, found)
         await self._bases(index)
         if self._round.at_least("replayed") and (found.thread or found.starts):
             await self._replay(index, found)
+
+    async def _begun(self, names: Names, index: PartitionIndex) -> tuple[Names, list[Fault]]:
+        """The names behind what retention took away; and what is wrong with the objects that say so."""
+        index.beginning, unread = await self._round.reader.beginning(names.expired, index.beginning)
+        if index.beginning is None:
+            return names, unread
+        return names.without(index.beginning.took), unread
 
     async def _bases(self, index: PartitionIndex) -> None:
         """Every base by content."""
@@ -179,6 +212,11 @@ class PartitionCheck:
             if (start is None or base is not None) and (keys or base is not None):
                 await self._round.checked(index.table, index.partition, what="replay", keys=keys, base=base, follower=after)
             self._round.say(phase="replay", table_id=index.table, partition=index.partition)
+
+
+def _nothing(_name: str) -> bool:
+    """Retention has taken nothing away."""
+    return False
 
 
 def _contiguous(thread: Sequence[Span], low: int, high: int | None) -> list[Span]:

@@ -115,11 +115,26 @@ class Round:
         if self._progress is not None:
             self._progress({**facts, "checked": self.report.checked, "bytes": self.report.bytes})
 
-    async def remembered(self, prefix: str, listed: Mapping[str, int], table: str | None, partition: str | None) -> None:
-        """Objects that were once proven to be there and are not listed any more."""
+    def mark(self) -> tuple[int, tuple[str, ...]]:
+        """Where the findings stand now."""
+        return len(self.report.findings), tuple(self.failed)
+
+    def found_since(self, mark: tuple[int, tuple[str, ...]]) -> bool:
+        return self.mark() != mark
+
+    def take_back(self, mark: tuple[int, tuple[str, ...]]) -> None:
+        """What was found since is no finding: retention took it away while it was looked at."""
+        count, failed = mark
+        del self.report.findings[count:]
+        self.failed = dict.fromkeys(failed)
+
+    async def remembered(
+        self, prefix: str, listed: Mapping[str, int], table: str | None, partition: str | None, took: Callable[[str], bool]
+    ) -> None:
+        """Objects that were once proven to be there and are not listed any more. took: whether retention may have taken one away."""
         if self.memory is not None:
             for key in await self.memory.objects(prefix):
-                if key not in listed and await self.store.head(key) is None:
+                if key not in listed and not took(key) and await self.store.head(key) is None:
                     self.find(HOLE, key, "the object was proven earlier and is gone", table=table, partition=partition)
 
     async def checked(

@@ -82,9 +82,9 @@ class SmallObjects:
         whole = self._round.at_least("objects") and self._round.options.table is None
         names = [build(key) for key in keys if whole or build(key) in late]
         fresh = await self._round.fresh([name for name in names if name not in late])
-        if self._round.options.table is None:
-            await self._round.remembered(prefix, sizes, None, None)
         last = {node: some[-1].time_us for node, some in newest.items()}
+        if self._round.options.table is None:
+            await self._round.remembered(prefix, sizes, None, None, lambda name: _may_have_expired(name, last))
         for start in range(0, len(names), CHUNK):
             self._round.spend()
             some = [name for name in names[start : start + CHUNK] if name not in fresh]
@@ -110,9 +110,9 @@ class SmallObjects:
         fault = await closed_fault(closed, self._round.reader.epochs, now_us=now_us, ahead_us=self._round.options.ahead_us)
         if fault is not None:
             return self._round.find(FORGED, key, fault)
-        if closed.before_us is not None and newest[closed.node] - closed.before_us < EXPIRY_US_MIN:
+        if closed.before_us is not None:
             name = build(ClosedKey(closed.cluster, closed.node, closed.before_us))
-            if name not in sizes and await self._round.store.head(name) is None:
+            if name not in sizes and not _may_have_expired(name, newest) and await self._round.store.head(name) is None:
                 self._round.find(HOLE, name, "the closed object is gone; the one after it names it")
         for point in closed.points:
             self._facts_of(point.table, point.partition).note_closed(
@@ -125,3 +125,9 @@ class SmallObjects:
         if key not in self.known:
             self.known[key] = PartitionIndex(self._round.cluster, table, partition)
         return self.known[key]
+
+
+def _may_have_expired(name: str, newest: Mapping[str, int]) -> bool:
+    """A closed object so much older than its node's newest that retention may have taken it away. newest: time of each node's newest."""
+    key = parse(name)
+    return isinstance(key, ClosedKey) and newest.get(key.node, key.time_us) - key.time_us >= EXPIRY_US_MIN

@@ -190,13 +190,22 @@ BASE_LOG_BYTES_MIN = 1 << 20
 """Raw bytes of log below which only the first base is written."""
 
 
-def base_due(*, base_lsn: Lsn | None, base_raw: int, log_raw: int) -> bool:
+BASE_SEGMENTS = 1_000
+"""Segments above a base that are too many to be read at every scrub and restore, however little is in them,"""
+BASE_AGE_US = 7 * 86_400_000_000
+"""unless the base is younger than this."""
+
+
+def base_due(*, base_lsn: Lsn | None, base_raw: int, log_raw: int, segments: int = 0, age_us: int = 0) -> bool:
     """Whether a matched reference is worth a new base snapshot.
 
     The first always is. After that the log since the last must be at least 1 MiB and half of what the last base holds: a restore then never reads more
-    log than that ratio allows beside its base, and bases written are bounded by the log written (at most 3 bytes of base per byte of log).
-    base_raw, log_raw: raw bytes.
+    log than that ratio allows beside its base, and bases written are bounded by the log written (at most 3 bytes of base per byte of log). What only
+    trickles gets one a week if it has come to 1,000 segments: retention can take them away, and a window of 35 days never holds more than six for that reason.
+    base_raw, log_raw: raw bytes. segments: above the base. age_us: of the base's last record.
     """
     if base_lsn is None:
         return log_raw > 0
+    if segments >= BASE_SEGMENTS and age_us >= BASE_AGE_US:
+        return True
     return log_raw >= BASE_LOG_BYTES_MIN and log_raw >= BASE_RATIO * base_raw

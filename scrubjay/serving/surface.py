@@ -78,6 +78,7 @@ def surface(
         archive=durability.archive,
         verify=durability.verify,
         scrub=durability.scrub,
+        expire=durability.expire,
         restore=durability.restorer,
         schedule=durability.schedule,
         cluster=facts,

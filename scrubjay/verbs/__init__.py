@@ -8,6 +8,8 @@ from scrubjay.verbs import (
     cluster_takeover,
     config_check,
     demo,
+    expire_plan,
+    expire_run,
     restore_cancel,
     restore_plan,
     restore_resume,
@@ -50,5 +52,7 @@ VERBS: tuple[Verb, ...] = (
     restore_status.VERB,
     restore_resume.VERB,
     restore_cancel.VERB,
+    expire_plan.VERB,
+    expire_run.VERB,
     cluster_takeover.VERB,
 )

@@ -511,7 +511,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "closed-link-unchecked",
         "archiver/verify/small.py",
-        '            if name not in sizes and await self._round.store.head(name) is None:\n                self._round.find(HOLE, name, "the closed',
+        '            if name not in sizes and not _may_have_expired(name, newest) and await self._round.store.head(name) is None:\n                self._round.find(HOLE, name, "the closed',
         '            if False:\n                self._round.find(HOLE, name, "the closed',
         ("tests/unit/archiver/test_archive_verify.py::test_a_deleted_object_is_found_and_named",),
     ),
@@ -532,7 +532,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "memory-of-verify-unused",
         "archiver/verify/round.py",
-        "                if key not in listed and await self.store.head(key) is None:\n",
+        "                if key not in listed and not took(key) and await self.store.head(key) is None:\n",
         "                if False:\n",
         ("tests/unit/archiver/test_archive_verify.py::test_what_was_proven_once_is_missed_later",),
     ),
@@ -626,7 +626,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "verify-one-listing-is-proof",
         "archiver/verify/partition.py",
-        "        if not seems_whole(names,",
+        "        if unread or not seems_whole(names,",
         "        if False and not seems_whole(names,",
         ("tests/unit/archiver/test_archive_verify.py::test_what_one_listing_missed_is_looked_for_again_before_it_is_called_gone",),
     ),

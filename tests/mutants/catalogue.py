@@ -20,6 +20,7 @@ ROOMS = (
     "btree",
     "archiver",
     "forged",
+    "expire",
     "scrubber",
     "pitr",
     "control",

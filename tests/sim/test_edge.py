@@ -53,6 +53,7 @@ class Edge:
             archive=cluster.durability.archive,
             verify=cluster.durability.verify,
             scrub=cluster.durability.scrub,
+            expire=cluster.durability.expire,
             restore=cluster.durability.restorer,
             cluster=lambda: {"cluster_id": CLUSTER, "archive": cluster.archive.url},
             status=cluster.health.status,
@@ -94,7 +95,7 @@ class Edge:
         """The report of a job."""
         job = await self.ask("POST", path, body)
         assert job["exit"] == 0, job
-        while (found := await self.ask("GET", f"jobs/{job['id']}"))["running"]:
+        while (found := await self.ask("GET", f"jobs/{job['id']}")).get("running"):
             await self.cluster.env.tasks.sleep(0.1)
         return found
 

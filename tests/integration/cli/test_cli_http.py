@@ -63,6 +63,7 @@ class Endpoint:
             archive=FakeArchive(self.services),
             verify=self.services,
             scrub=FakeScrub(self.services),
+            expire=self.services,
             restore=FakeRestore(self.services),
             status=self.services.status,
             cluster=lambda: {"cluster": "c"},

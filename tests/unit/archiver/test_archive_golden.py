@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from scrubjay.archiver.format import base, closed, identity, segment
+from scrubjay.archiver.format import base, closed, expired, identity, segment
 from scrubjay.archiver.format.base import BaseManifest, BaseOrigin, decode_base, encode_base
 from scrubjay.archiver.format.closed import ClosedObject, decode_closed, encode_closed
+from scrubjay.archiver.format.expired import ExpiredObject, decode_expired, encode_expired
 from scrubjay.archiver.format.identity import Attached
-from scrubjay.archiver.format.layout import EpochKey, IdentityKey, build
+from scrubjay.archiver.format.layout import BaseKey, EpochKey, IdentityKey, build
 from scrubjay.archiver.format.manifest import Sums, Superseded, decode_manifest, encode_manifest
 from scrubjay.archiver.format.segment import SegmentHead, decode_segment, encode_segment
 from scrubjay.base.errors import Corrupt
@@ -102,6 +103,27 @@ def test_identity_and_epoch(golden: Golden) -> None:
     golden.check("v2/archive/epoch.json", identity.encode_epoch(cluster=CLUSTER, epoch=3, owner=PARTITION, created_us=START_US))
     assert identity.decode_identity(golden.read("v2/archive/identity.json"), where=build(IdentityKey(CLUSTER))) == CLUSTER
     assert identity.decode_epoch(golden.read("v2/archive/epoch.json"), where=build(EpochKey(CLUSTER, 3))) == Attached(CLUSTER, 3, PARTITION)
+
+
+def test_expired(golden: Golden) -> None:
+    base_key = BaseKey(CLUSTER, TABLE, PARTITION, 15, 1, "ab" * 8, None)
+    made = ExpiredObject(
+        cluster=CLUSTER, table=TABLE, partition=PARTITION, table_name="ördérs", lsn=15, stamp=(START_US << 12) + 7, chain=bytes(range(32)), base=build(base_key),
+        reason="retention", keep_from_us=START_US + 5, at_us=START_US + 9, objects=12, bytes=3456, generation=2, epoch=3, owner=OWNER,
+    )  # fmt: skip
+    whole = dataclasses.replace(made, chain=None, base=None, reason="dropped")
+    for name, one in (("expired", made), ("expired-dropped", whole)):
+        golden.check(f"v3/archive/{name}.json", encode_expired(one))
+        again = decode_expired(golden.read(f"v3/archive/{name}.json"), where=build(one.key()))
+        assert again == one
+        golden.check_json(f"v3/archive/{name}.decoded.json", plain(again))
+    assert expired.VERSION == 1
+    for wrong in (
+        dataclasses.replace(made, chain=None), dataclasses.replace(made, base=None), dataclasses.replace(made, reason="why not"),
+        dataclasses.replace(made, base=build(base_key._replace(lsn=14))), dataclasses.replace(made, lsn=16), dataclasses.replace(whole, chain=bytes(32)),
+    ):  # fmt: skip
+        with pytest.raises(Corrupt):
+            decode_expired(encode_expired(wrong), where=build(made.key()))
 
 
 def test_version_1_is_refused_by_name(golden: Golden) -> None:

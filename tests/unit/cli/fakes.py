@@ -29,7 +29,7 @@ def table(name: str, number: int, *, dropped_at: int | None = None) -> TableMeta
 
 
 class FakeServices:
-    """All four services. scrub_work: what a scrub does; calls: what was asked, in order."""
+    """All five services. scrub_work: what a scrub does; calls: what was asked, in order."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -53,6 +53,10 @@ class FakeServices:
 
     async def status(self) -> Report:
         return {"exit": 3, "error": None, "health": "degraded", "nodes": [], "tables": [], "archive": {"url": "file:///x"}, "problems": []}
+
+    async def expire(self, *, tables: Sequence[TableId] | None, keep_us: int | None, confirm: bool, progress: ProgressSink) -> Report:
+        self.calls.append(("expire", tables, keep_us, confirm))
+        return {"exit": 4, "error": None, "ran": confirm, "tables": []}
 
     async def verify(
         self, *, tables: Sequence[TableId] | None, level: str, budget_us: int | None, max_age_us: int, progress: ProgressSink

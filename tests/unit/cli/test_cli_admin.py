@@ -50,6 +50,7 @@ class World:
             archive=FakeArchive(self.services),
             verify=self.services,
             scrub=FakeScrub(self.services),
+            expire=self.services,
             restore=FakeRestore(self.services),
             schedule=FakeSchedule(self.services),
             status=self.services.status,

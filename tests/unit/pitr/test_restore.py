@@ -400,3 +400,30 @@ def test_publishing_before_the_digests_agree_is_caught(monkeypatch: pytest.Monke
     assert restore(world, RestoreTarget(latest=True))["state"] == "published"
     with pytest.raises(AssertionError):
         world.restored(world.published[0])
+
+
+def test_what_a_restore_reads_is_needed_from_before_it_looks_until_it_is_published() -> None:
+    """Retention asks this before it takes anything away (archiver.expire)."""
+    world = world_with_history()
+    at = moment(world, random.Random(3))
+    seen: list[list[tuple[str | None, int, str]]] = []
+    look = world.look
+
+    async def looking(table: Any) -> Any:
+        seen.append([(one.table, one.at_us, one.name) for one in world.service.needs()])
+        return await look(table)
+
+    world.look = looking  # type: ignore[method-assign]
+    assert world.service.needs() == []
+    world.run(world.service.start(world.source, "new", RestoreTarget(at_us=at)))
+    assert seen[0] == [(world.source.table_id, 0, "new")], "planned: any moment may be asked for"
+    assert [(one.table, one.at_us, one.name) for one in world.service.needs()] == [(world.source.table_id, at, "new")]
+    world.finish()
+    assert world.service.status("new")["state"] == "published"  # type: ignore[index]
+    assert world.service.needs() == []
+
+
+def test_notes_of_another_version_need_everything() -> None:
+    world = world_with_history()
+    world.run(world.save_job("restore/of-a-later-version", {"version": 99}))
+    assert [(one.table, one.at_us) for one in world.service.needs()] == [(None, 0)]

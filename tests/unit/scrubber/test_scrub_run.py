@@ -422,6 +422,10 @@ def test_base_rule() -> None:
     assert not base_due(base_lsn=Lsn(5), base_raw=100, log_raw=10_000)
     assert base_due(base_lsn=Lsn(5), base_raw=2 << 20, log_raw=1 << 20)
     assert not base_due(base_lsn=Lsn(5), base_raw=3 << 20, log_raw=1 << 20)
+    week_us = 7 * 86_400_000_000
+    assert base_due(base_lsn=Lsn(5), base_raw=1 << 40, log_raw=9, segments=1000, age_us=week_us)
+    assert not base_due(base_lsn=Lsn(5), base_raw=1 << 40, log_raw=9, segments=999, age_us=week_us)
+    assert not base_due(base_lsn=Lsn(5), base_raw=1 << 40, log_raw=9, segments=1000, age_us=week_us - 1)
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -1,0 +1,192 @@
+"""What retention may take away: pure, printable. A run does only what a plan made at that very moment says.
+
+Of a partition everything up to one base may go: the newest at or before the oldest moment that somebody still needs, from which the log goes on without a
+hole to its end (`archiver.coverage.may_go` says which). What is needed: every moment since `keep_from_us`, what a restore under way reads, what is pinned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from scrubjay.archiver.coverage import first_micros, may_go
+from scrubjay.archiver.facts import Coverage, Window
+from scrubjay.archiver.format.layout import BaseKey, ClosedKey, ExpiredKey, SegmentKey, build, parse
+from scrubjay.archiver.read.names import Names
+from scrubjay.archiver.read.partition import PartitionIndex
+from scrubjay.archiver.read.rows import BaseEntry, Beginning
+from scrubjay.base.hlc import stamp_micros
+from scrubjay.base.ids import Stamp
+from scrubjay.base.times import utc_text
+
+DAY_US = 86_400_000_000
+KEEP_MIN_US, KEEP_MAX_US = DAY_US, 35 * DAY_US
+CLOSED_KEPT = 32
+"""Of each node's closed objects so many of the newest stay, however old: twice what a verify reads of a node that went long ago."""
+
+UNPROVEN = Window(None, None, ())
+
+RESTORE, PIN, PROOF, ARCHIVE, LOCK, CHANGED = "restore", "pin", "proof", "archive", "lock", "changed"
+"""What holds something back: a restore under way; a pin; that no base was proven; that not two members have attested; the store refuses to delete;
+that things changed while it was looked at."""
+
+
+class Hold(NamedTuple):
+    """Somebody needs every moment of a table from at_us on. table: id, None: of every table. by: restore | pin."""
+
+    table: str | None
+    at_us: int
+    by: str
+    name: str
+
+
+class Held(NamedTuple):
+    """Why less goes than age alone allows."""
+
+    by: str
+    name: str
+    detail: str
+
+
+class Wanted(NamedTuple):
+    """A partition as the cluster knows it. archived: LSN up to which two members attested. keep_us: the table's retention. dropped_at_us: and final_lsn,
+    final_stamp, of its last seal, once all of its partitions were archived to their ends."""
+
+    table: str
+    table_name: str
+    partition: str
+    archived: int
+    keep_us: int
+    dropped_at_us: int | None = None
+    final_lsn: int | None = None
+    final_stamp: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PartPlan:
+    """lsn: up to which the partition goes by this plan, 0: its beginning stays where it is. base: on which the rest will stand, None with whole: nothing is
+    to stay. objects: key and size of what goes, in the order in which it must. window: as it is. earliest_us: where it will begin. refused: why nothing of
+    it may go although it is old."""
+
+    wanted: Wanted
+    keep_from_us: int
+    lsn: int = 0
+    base: BaseEntry | None = None
+    whole: bool = False
+    objects: tuple[tuple[str, int], ...] = ()
+    held: tuple[Held, ...] = ()
+    refused: str | None = None
+    window: Window = UNPROVEN
+    earliest_us: int | None = None
+
+    @property
+    def bytes(self) -> int:
+        return sum(size for _, size in self.objects)
+
+
+def plan_partition(wanted: Wanted, index: PartitionIndex, names: Names, *, now_us: int, holds: Sequence[Hold] = ()) -> PartPlan:
+    """What of one partition may go now. names: listed after `index` was read. holds: of any table."""
+    keep_from_us = now_us - wanted.keep_us
+    mine = [one for one in holds if one.table in (None, wanted.table)]
+    found = index.coverage()
+    if wanted.dropped_at_us is not None and wanted.dropped_at_us < keep_from_us:
+        return _plan_dropped(wanted, index, names, found, keep_from_us, mine)
+    floor = index.beginning.lsn if index.beginning is not None else 0
+    by_age = may_go(found, keep_from_us=keep_from_us)
+    lsn = may_go(found, keep_from_us=min([keep_from_us, *(one.at_us for one in mine)]), upto=wanted.archived)
+    held = _held(wanted, found, mine, by_age) if lsn < by_age and by_age > floor else []
+    refused = None
+    if by_age <= floor and any(stamp_micros(Stamp(span.last_stamp)) < keep_from_us for span in found.thread):
+        refused = _refusal(index, found)
+        if refused is None and by_age == 0:
+            detail = f"no verified base at or before {utc_text(keep_from_us)}: a scrub that matches makes one"
+            held.append(Held(PROOF, "", detail))
+    lsn = lsn if lsn > floor else 0
+    base = next((one for one in index.bases if one.lsn == max(lsn, floor)), None) if lsn or floor else None
+    if base is None:
+        return PartPlan(wanted, keep_from_us, held=tuple(held), refused=refused, window=found.window, earliest_us=found.window.earliest_us)
+    # What an earlier run left over goes as well, unless somebody came to need it before he could see that it is gone.
+    begins_us = first_micros(base.stamp)
+    needing = [one for one in mine if one.at_us < begins_us]
+    held += [Held(one.by, one.name, f"needs {utc_text(one.at_us)}; what is left over below stays") for one in needing if not lsn]
+    beginning = Beginning(base.lsn, 1 << 30, False, None, keep_from_us)
+    objects = () if needing else _going(names, beginning, index.beginning)
+    return PartPlan(
+        wanted, keep_from_us, lsn, base, False, objects, tuple(held), refused, found.window, max(begins_us, found.window.earliest_us or 0)
+    )
+
+
+def _plan_dropped(
+    wanted: Wanted, index: PartitionIndex, names: Names, found: Coverage, keep_from_us: int, holds: Sequence[Hold]
+) -> PartPlan:
+    """The window of a dropped table has ended: all of it goes, whatever it is like."""
+    held = [Held(one.by, one.name, f"needs {utc_text(one.at_us)}") for one in holds]
+    if wanted.final_lsn is None:
+        held.append(Held(ARCHIVE, "", "the end of the dropped table's log is not archived yet"))
+    refused = None
+    if wanted.final_lsn is not None and found.end > wanted.final_lsn:
+        refused = f"the archive holds records up to LSN {found.end} of a log that ended at {wanted.final_lsn}"
+    if held or refused is not None or wanted.final_lsn is None:
+        return PartPlan(wanted, keep_from_us, held=tuple(held), refused=refused, window=found.window, earliest_us=found.window.earliest_us)
+    beginning = Beginning(wanted.final_lsn, 1 << 30, True, None, keep_from_us)
+    said = index.beginning is not None and index.beginning.whole
+    objects = _going(names, beginning, index.beginning)
+    return PartPlan(wanted, keep_from_us, 0 if said else wanted.final_lsn, None, True, objects, window=found.window)
+
+
+def _held(wanted: Wanted, found: Coverage, holds: Sequence[Hold], by_age: int) -> list[Held]:
+    """What keeps the partition from going as far as its age allows."""
+    held = [Held(one.by, one.name, f"needs {utc_text(one.at_us)}") for one in holds if may_go(found, keep_from_us=one.at_us) < by_age]
+    if wanted.archived < by_age:
+        held.append(Held(ARCHIVE, "", f"two members have attested the log up to LSN {wanted.archived}, the base is at {by_age}"))
+    return held
+
+
+def _refusal(index: PartitionIndex, found: Coverage) -> str | None:
+    """Why old history must stay: without it, or behind it, something inside the window could not be restored."""
+    if found.forks:
+        return f"two histories from LSN {found.forks[0].first_lsn} on"
+    for hole in found.window.holes:
+        return (
+            f"the base at LSN {hole.first_lsn} is gone"
+            if hole.base
+            else f"records {hole.first_lsn} to {hole.last_lsn} are not in the archive"
+        )
+    for problem in index.problems:
+        if isinstance(parse(problem.object), BaseKey):
+            return f"a base cannot be used: {problem.object}: {problem.detail}"
+    return None
+
+
+def _going(names: Names, beginning: Beginning, said: Beginning | None) -> tuple[tuple[str, int], ...]:
+    """Manifests first, so that no manifest is ever there whose rows or records are gone; then these; then older words about what went. `said` itself stays
+    as long as it is the last word."""
+    manifests: list[tuple[str, int]] = []
+    bodies: list[tuple[str, int]] = []
+    for name, size in (*names.base.items(), *names.log.items()):
+        if beginning.took(name):
+            key = parse(name)
+            first = key.manifest if isinstance(key, SegmentKey) else isinstance(key, BaseKey) and key.part is None
+            (manifests if first else bodies).append((name, size))
+    older = [
+        (name, size)
+        for name, size in names.expired.items()
+        if said is not None and isinstance(key := parse(name), ExpiredKey) and (key.lsn, key.generation) < (said.lsn, said.generation)
+    ]
+    return (*manifests, *bodies, *older)
+
+
+def plan_closed(listed: Mapping[str, int], *, keep_from_us: int, now_us: int) -> tuple[tuple[str, int], ...]:
+    """Closed objects that may go: older than every window, and not among the newest of their node. What they say the later ones say too, of every partition
+    that has had a leader since. listed: all closed objects, or all of each node up to some time and its newest."""
+    by_node: dict[str, list[ClosedKey]] = {}
+    for name in listed:
+        key = parse(name)
+        # What claims to be of later than now stands for nothing: it is no newest one.
+        if isinstance(key, ClosedKey) and key.time_us <= now_us:
+            by_node.setdefault(key.node, []).append(key)
+    old = [
+        key for some in by_node.values() for key in sorted(some, key=lambda one: one.time_us)[:-CLOSED_KEPT] if key.time_us < keep_from_us
+    ]
+    return tuple((build(key), listed[build(key)]) for key in old)

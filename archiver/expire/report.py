@@ -1,0 +1,121 @@
+"""A plan, and what a run made of it, as plain data (INTERFACE section 3, `expire`). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from scrubjay.archiver.coverage import table_window
+from scrubjay.archiver.expire.plan import Held, PartPlan
+from scrubjay.archiver.facts import Window
+from scrubjay.base.times import utc_text, utc_text_or_none
+
+DONE, FAILED, INCOMPLETE, REFUSED = 0, 1, 3, 4
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run did with one partition. deleted, freed: objects and bytes. held, refused: beside what the plan says, what the run met. error: why it ended."""
+
+    plan: PartPlan
+    deleted: int = 0
+    freed: int = 0
+    held: list[Held] = field(default_factory=list)
+    refused: str | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class ExpireReport:
+    """keep_us: what was asked for, None: each table's own. closed: closed objects that go, with their bytes; closed_deleted: that went. ran: or only planned.
+    foreign: tables of the archive that the catalogue does not know."""
+
+    now_us: int
+    keep_us: int | None
+    ran: bool
+    outcomes: list[Outcome] = field(default_factory=list)
+    closed: tuple[tuple[str, int], ...] = ()
+    closed_deleted: int = 0
+    foreign: tuple[str, ...] = ()
+    error: str | None = None
+
+    @property
+    def exit(self) -> int:
+        """4: something old must stay because taking it away would be unsafe; 1: the store did not answer; 3: the store kept something that was to go."""
+        if any(one.plan.refused or one.refused for one in self.outcomes):
+            return REFUSED
+        if self.error is not None or any(one.error for one in self.outcomes):
+            return FAILED
+        return INCOMPLETE if self.ran and any(one.held for one in self.outcomes) else DONE
+
+    def as_json(self) -> dict[str, Any]:
+        tables: dict[str, list[Outcome]] = {}
+        for one in self.outcomes:
+            tables.setdefault(one.plan.wanted.table, []).append(one)
+        errors = [one.error for one in self.outcomes if one.error] + ([self.error] if self.error else [])
+        return {
+            "exit": self.exit,
+            "error": {
+                "code": "Unavailable",
+                "message": errors[0],
+                "asked": None,
+                "found": None,
+                "next": "run it again: it goes on where it ended",
+            }
+            if errors and self.exit == FAILED
+            else None,
+            "ran": self.ran,
+            "at": utc_text(self.now_us),
+            "tables": [_table(some) for _, some in sorted(tables.items(), key=lambda one: (one[1][0].plan.wanted.table_name, one[0]))],
+            "closed": {"objects": len(self.closed), "bytes": sum(size for _, size in self.closed), "deleted": self.closed_deleted},
+            "foreign": list(self.foreign),
+            "totals": {
+                "objects": sum(len(one.plan.objects) for one in self.outcomes) + len(self.closed),
+                "bytes": sum(one.plan.bytes for one in self.outcomes) + sum(size for _, size in self.closed),
+                "deleted": sum(one.deleted for one in self.outcomes) + self.closed_deleted,
+                "freed": sum(one.freed for one in self.outcomes),
+            },
+        }
+
+
+def _table(some: Sequence[Outcome]) -> dict[str, Any]:
+    first = some[0].plan
+    windows = [one.plan.window for one in some]
+    before = table_window(windows)
+    after = table_window([Window(one.plan.earliest_us, one.plan.window.latest_us if not one.plan.whole else None, ()) for one in some])
+    refused = [text for one in some for text in (one.plan.refused, one.refused) if text]
+    return {
+        "table": first.wanted.table_name,
+        "table_id": first.wanted.table,
+        "dropped_at": utc_text_or_none(first.wanted.dropped_at_us),
+        "keep_seconds": first.wanted.keep_us // 1_000_000,
+        "keep_from": utc_text(first.keep_from_us),
+        "objects": sum(len(one.plan.objects) for one in some),
+        "bytes": sum(one.plan.bytes for one in some),
+        "deleted": sum(one.deleted for one in some),
+        "window": _window(before),
+        "window_after": _window(after),
+        "held": [{"partition": one.plan.wanted.partition, **held._asdict()} for one in some for held in (*one.plan.held, *one.held)],
+        "refused": refused[0] if refused else None,
+        "partitions": [_part(one) for one in some],
+    }
+
+
+def _part(one: Outcome) -> dict[str, Any]:
+    plan = one.plan
+    return {
+        "partition": plan.wanted.partition,
+        "up_to_lsn": plan.lsn or None,
+        "base_lsn": plan.base.lsn if plan.base is not None else None,
+        "whole": plan.whole,
+        "objects": len(plan.objects),
+        "bytes": plan.bytes,
+        "deleted": one.deleted,
+        "refused": plan.refused or one.refused,
+        "error": one.error,
+    }
+
+
+def _window(window: Window) -> dict[str, Any]:
+    return {"earliest": utc_text_or_none(window.earliest_us), "latest": utc_text_or_none(window.latest_us)}

@@ -1,0 +1,266 @@
+"""Carrying a plan of retention out, one partition after the other.
+
+For each: look and plan; prove the base on which the rest will stand, row by row; look and plan again, and go on only if nothing has changed; say in
+`expired/` what goes, and read that back; look once more, as every reader does from now on, and delete what the plan made then says, manifests first.
+
+Whoever comes to need an older moment is either seen (`holds`) by the plan in front of a delete, or sees himself that the history begins later: he says
+what he needs before he looks, and this says what goes before it asks. A run that is cut off anywhere leaves a sound archive, and the next goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from scrubjay.archiver.expire.plan import (
+    CHANGED,
+    LOCK,
+    PIN,
+    Held,
+    Hold,
+    PartPlan,
+    Wanted,
+    plan_closed,
+    plan_partition,
+)
+from scrubjay.archiver.expire.report import ExpireReport, Outcome
+from scrubjay.archiver.format.base import BaseManifest, decode_base
+from scrubjay.archiver.format.expired import DROPPED, RETENTION, ExpiredObject, decode_expired, encode_expired
+from scrubjay.archiver.format.fault import Fault
+from scrubjay.archiver.format.layout import build, closed_prefix, pins_prefix, time_text
+from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
+from scrubjay.archiver.read.names import PARALLEL, Names, closed_nodes, names_of
+from scrubjay.archiver.read.partition import PartitionIndex
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Env, ObjectStore
+from scrubjay.base.errors import Corrupt, Exists, Fenced, Missing, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.together import in_parallel
+
+BATCH = 64
+"""Objects deleted between two looks at whether they still may go."""
+GENERATIONS_MAX = 16
+PINS_SHOWN = 100
+
+Prove = Callable[[BaseManifest], Awaitable[Sequence[Fault]]]
+"""Reads a base whole, every row against its digest; what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireParts:
+    """What a run is given. holds: what is needed now, asked again before every delete; never waits. forget: told of keys that are gone."""
+
+    env: Env
+    store: ObjectStore
+    index: ArchiveIndex
+    writer: Writer
+    prove: Prove
+    holds: Callable[[], Sequence[Hold]]
+    archived: Callable[[], Sequence[KnownArchived]]
+    forget: Callable[[Sequence[str]], Awaitable[None]]
+    progress: Callable[[dict[str, object]], None]
+
+
+class Expirer:
+    """One run, or one plan. keep_us: as it was asked for, None: each table's own."""
+
+    def __init__(self, parts: ExpireParts, *, keep_us: int | None) -> None:
+        self._parts = parts
+        self._store, self._index, self._writer = parts.store, parts.index, parts.writer
+        self._pins: list[Hold] = []
+        self._keep_us = keep_us
+
+    async def plan(self, wanted: Sequence[Wanted], *, closed_keep_us: int | None) -> ExpireReport:
+        """Changes nothing. closed_keep_us: the longest retention of any table; None: closed objects are left out. Raises Unavailable."""
+        report = await self._begin(ran=False)
+        for one in wanted:
+            report.outcomes.append(Outcome((await self._look(one))[0]))
+        await self._rest(report, wanted, closed_keep_us)
+        return report
+
+    async def run(self, wanted: Sequence[Wanted], *, closed_keep_us: int | None) -> ExpireReport:
+        """Take away what may go. A partition that fails does not keep the others; a store that does not answer ends the run. Raises Fenced, Unavailable."""
+        report = await self._begin(ran=True)
+        _ = self._writer.attached
+        for number, one in enumerate(wanted):
+            self._parts.progress({"phase": "expire", "done": number, "total": len(wanted), "unit": "partitions"})
+            outcome = Outcome(PartPlan(one, report.now_us - one.keep_us))
+            report.outcomes.append(outcome)
+            try:
+                await self._one(outcome)
+            except (Unavailable, Fenced) as error:
+                outcome.error = str(error)
+                return report
+            except ScrubjayError as error:
+                outcome.error = str(error)
+        try:
+            await self._rest(report, wanted, closed_keep_us)
+            await self._delete_closed(report)
+        except (Unavailable, Fenced) as error:
+            report.error = str(error)
+        return report
+
+    async def _begin(self, *, ran: bool) -> ExpireReport:
+        self._pins = await self._pinned()
+        return ExpireReport(self._now(), self._keep_us, ran)
+
+    def _now(self) -> int:
+        return self._parts.env.clock.wall_us()
+
+    def _holds(self) -> list[Hold]:
+        return [*self._parts.holds(), *self._pins]
+
+    async def _pinned(self) -> list[Hold]:
+        """Whatever lies below `pins/` was put there by a later version, to keep something; what it is this one cannot read: it holds everything."""
+        page = await self._store.list(pins_prefix(self._index.cluster), limit=PINS_SHOWN)
+        return [Hold(None, 0, PIN, info.key) for info in page.objects]
+
+    # --- one partition ---
+
+    async def _look(self, wanted: Wanted) -> tuple[PartPlan, PartitionIndex, Names]:
+        """By a new look at everything that lies there. Raises Unavailable."""
+        cluster = self._index.cluster
+        archived = [one for one in self._parts.archived() if (one.table, one.partition) == (wanted.table, wanted.partition)]
+        await self._index.refresh(now_us=self._now(), table=wanted.table, partition=wanted.partition, archived=archived)
+        index = self._index.partitions.get((wanted.table, wanted.partition)) or PartitionIndex(cluster, wanted.table, wanted.partition)
+        names = await names_of(self._store, cluster, wanted.table, wanted.partition)
+        return plan_partition(wanted, index, names, now_us=self._now(), holds=self._holds()), index, names
+
+    async def _one(self, outcome: Outcome) -> None:
+        plan, index, _ = await self._look(outcome.plan.wanted)
+        outcome.plan = plan
+        if plan.refused is not None or (not plan.lsn and not plan.objects):
+            return
+        if plan.lsn:
+            if plan.base is not None and not await self._proven(plan, outcome):
+                return
+            await self._writer.assure(self._store)
+            again, index, _ = await self._look(plan.wanted)
+            if (again.lsn, again.base, again.whole, again.refused) != (plan.lsn, plan.base, plan.whole, None):
+                outcome.held.append(Held(CHANGED, "", "what may go has changed while the base was proven: the next run sees to it"))
+                return
+            outcome.plan = again
+            await self._say(again, index)
+        await self._delete(outcome)
+
+    async def _proven(self, plan: PartPlan, outcome: Outcome) -> bool:
+        """The base was read, row by row, now. One that is bad is used by nobody any more."""
+        assert plan.base is not None
+        where = build(plan.base.key(self._index.cluster, plan.wanted.table, plan.wanted.partition))
+        try:
+            faults = await self._parts.prove(decode_base(await self._store.get(where), where=where))
+        except (Corrupt, Missing) as error:
+            faults = [Fault(error.kind, where, plan.base.lsn, str(error))]
+        for fault in faults:
+            self._index.distrust([fault.object], kind=fault.kind, detail=fault.detail)
+            outcome.refused = f"the base on which the rest would stand is not sound: {fault.object}: {fault.detail}"
+        return not faults
+
+    async def _say(self, plan: PartPlan, index: PartitionIndex) -> None:
+        """Put the word about what goes, and read it back. Raises Corrupt if the store keeps no generation of it as it was put."""
+        who = self._writer.attached
+        base = plan.base
+        for generation in range(1, GENERATIONS_MAX + 1):
+            made = ExpiredObject(
+                cluster=self._index.cluster, table=plan.wanted.table, partition=plan.wanted.partition,
+                table_name=index.table_name or plan.wanted.table_name, lsn=plan.lsn, stamp=base.stamp if base is not None else plan.wanted.final_stamp,
+                chain=base.chain if base is not None else None,
+                base=build(base.key(self._index.cluster, plan.wanted.table, plan.wanted.partition)) if base is not None else None,
+                reason=RETENTION if base is not None else DROPPED, keep_from_us=plan.keep_from_us, at_us=self._now(), objects=len(plan.objects),
+                bytes=plan.bytes, generation=generation, epoch=who.epoch, owner=who.owner,
+            )  # fmt: skip
+            where = build(made.key())
+            with suppress(Exists):
+                await self._store.put(where, encode_expired(made))
+            try:
+                there = decode_expired(await self._store.get(where), where=where)
+            except Corrupt:
+                continue
+            except Missing:
+                return  # somebody else has taken more away meanwhile, and this word with it: the look that follows says so
+            if (there.whole, there.chain, there.stamp) == (made.whole, made.chain, made.stamp):
+                return
+        raise Corrupt("no generation of what is to be said of expired history holds what was put there", what="expired", where=where)
+
+    async def _delete(self, outcome: Outcome) -> None:
+        """What the plan of this moment says may go: after the word about it was read by a look like everybody's."""
+        plan, index, _ = await self._look(outcome.plan.wanted)
+        said = index.beginning
+        if said is None or said.lsn < max(plan.lsn, outcome.plan.lsn):
+            raise Corrupt("what was said of expired history is not what readers find", what="expired", lsn=outcome.plan.lsn)
+        wanted = plan.wanted
+        # Manifests all before the first of what they describe.
+        manifests = [one for one in plan.objects if one[0].endswith(".json")]
+        bodies = [one for one in plan.objects if not one[0].endswith(".json")]
+        words = [one for one in manifests if "/expired/" in one[0]]
+        for some in ([one for one in manifests if one not in words], bodies, words):
+            for start in range(0, len(some), BATCH):
+                await self._writer.assure(self._store)
+                # Without waiting for anything in between: who needs it now is seen, who comes later sees that it is gone.
+                begins = plan.earliest_us if not plan.whole else None
+                needing = [one for one in self._holds() if one.table in (None, wanted.table) and (begins is None or one.at_us < begins)]
+                if needing:
+                    outcome.held += [Held(one.by, one.name, "came while it was being taken away: the rest stays") for one in needing]
+                    return
+                await self._batch([key for key, _ in some[start : start + BATCH]], outcome, dict(some))
+                self._parts.progress({"phase": "delete", "done": outcome.deleted, "total": len(plan.objects), "unit": "objects"})
+
+    async def _batch(self, keys: Sequence[str], outcome: Outcome, sizes: dict[str, int]) -> None:
+        gone = await self._delete_some(keys, outcome.held)
+        outcome.deleted += len(gone)
+        outcome.freed += sum(sizes[key] for key in gone)
+
+    async def _delete_some(self, keys: Sequence[str], held: list[Held]) -> list[str]:
+        """Those that are gone. One that the store refuses to delete (a lock) is noted, and stays."""
+
+        async def delete(key: str) -> str | None:
+            try:
+                await self._store.delete(key)
+            except Unsafe as error:
+                held.append(Held(LOCK, key, str(error)))
+                return None
+            return key
+
+        done = await in_parallel(self._parts.env.tasks, delete, keys, lanes=PARALLEL, name="expire")
+        gone = [key for key in done if key is not None]
+        for key in gone:
+            self._index.suspects.drop(key)
+        await self._parts.forget(gone)
+        return gone
+
+    # --- what belongs to no partition ---
+
+    async def _rest(self, report: ExpireReport, wanted: Sequence[Wanted], closed_keep_us: int | None) -> None:
+        if closed_keep_us is None:
+            return
+        known = {one.table for one in wanted}
+        report.foreign = tuple(sorted({table for table, _ in self._index.partitions} - known))
+        keep_from_us = min([self._now() - closed_keep_us, *(one.at_us for one in self._holds())])
+        report.closed = plan_closed(await self._closed(keep_from_us), keep_from_us=keep_from_us, now_us=self._now())
+
+    async def _closed(self, until_us: int) -> dict[str, int]:
+        """Closed objects up to `until_us`, and each node's newest: what lies between is not listed. Raises Unavailable."""
+        found: dict[str, int] = {}
+        for node in await closed_nodes(self._store, self._index.cluster):
+            prefix = closed_prefix(self._index.cluster, node)
+            after, end = "", prefix + time_text(max(until_us, 0))
+            while after < end:
+                page = await self._store.list(prefix, after=after)
+                found.update({info.key: info.size for info in page.objects if info.key < end})
+                if not page.more or not page.objects:
+                    found.update({info.key: info.size for info in page.objects})
+                    break
+                after = page.objects[-1].key
+            else:
+                # There are more than a page of later ones: none listed so far is among the newest.
+                later = await self._store.list(prefix, after=end)
+                found.update({info.key: info.size for info in later.objects})
+        return found
+
+    async def _delete_closed(self, report: ExpireReport) -> None:
+        keys = [key for key, _ in report.closed]
+        held: list[Held] = []
+        for start in range(0, len(keys), BATCH):
+            await self._writer.assure(self._store)
+            report.closed_deleted += len(await self._delete_some(keys[start : start + BATCH], held))
+            self._parts.progress({"phase": "closed", "done": report.closed_deleted, "total": len(keys), "unit": "objects"})

@@ -1,0 +1,70 @@
+"""What `expire plan` and `expire run` share: options, the call, and how a plan reads."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scrubjay.text import columns, count, plural, wrapped
+from scrubjay.units import human_size, parse_duration
+from scrubjay.verb import Result, VerbCall
+
+TEMPLATE: Mapping[str, Any] = {
+    "ran": None,
+    "at": None,
+    "tables": [],
+    "closed": {"objects": None, "bytes": None, "deleted": None},
+    "foreign": [],
+    "totals": {"objects": None, "bytes": None, "deleted": None, "freed": None},
+}
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--table", metavar="T", help="name or id; default: every table, the metadata group, and old closed objects")
+    parser.add_argument(
+        "--keep", metavar="35d", help="keep every moment since then; default: each table's own retention, 35d unless it was changed"
+    )
+
+
+def ask(call: VerbCall, *, confirm: bool) -> Result:
+    keep = call.option("keep")
+    request = {"table": call.option("table"), "keep_us": parse_duration(keep) if keep else None, "confirm": confirm}
+    with call.progress() as progress:
+        document = call.client().run_job("expire", request, progress)
+    return int(document["exit"]), document
+
+
+def render(document: Mapping[str, Any]) -> Sequence[str]:
+    """What goes, table by table; then why anything stays."""
+    tables, totals, ran = document["tables"], document["totals"], document["ran"]
+    goes = "went" if ran else "may go"
+    rows = [
+        (
+            one["table"] + (" (dropped)" if one["dropped_at"] else ""),
+            count(one["deleted"] if ran else one["objects"]),
+            human_size(one["bytes"]),
+            one["window"]["earliest"] or "-",
+            one["window_after"]["earliest"] or "-",
+        )
+        for one in tables
+    ]
+    lines = list(columns(("table", goes, "bytes", "window begins", "then"), rows))
+    for one in tables:
+        if one["refused"]:
+            lines += wrapped(f"REFUSED: {one['table']}: {one['refused']}", rest="  ")
+        for held in one["held"]:
+            lines += wrapped(
+                f"held: {one['table']}, by {' '.join(word for word in (held['by'], held['name']) if word)}: {held['detail']}", rest="  "
+            )
+    closed = document["closed"]
+    if closed["objects"]:
+        lines.append(f"closed objects: {plural(closed['objects'], 'object')}, {human_size(closed['bytes'])}")
+    if document["foreign"]:
+        lines += wrapped(f"not in the catalogue, and left alone: {', '.join(document['foreign'])}", rest="  ")
+    if ran:
+        return [*lines, f"{plural(totals['deleted'], 'object')} deleted"]
+    return [
+        *lines,
+        f"{plural(totals['objects'], 'object')}, {human_size(totals['bytes'])} may go; scrubjay expire run --confirm takes them away",
+    ]

@@ -1,0 +1,44 @@
+"""`expire` through the admin edge of the simulated cluster: what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scrubjay.archiver.expire.plan import DAY_US
+from tests.sim.test_edge import Edge
+
+
+async def _old_history(edge: Edge, *, weeks: int) -> None:
+    """Writes, a base, then every clock leaps by weeks."""
+    await edge.table()
+    for value in range(3):
+        status, _ = await edge.post("PutItem", {"TableName": "edge", "Item": {"k": {"S": "1"}, "v": {"N": str(value)}}})
+        assert status == 200
+    while (await edge.ask("GET", "archive/status"))["exit"] != 0:
+        await edge.cluster.env.tasks.sleep(1)
+    assert (await edge.work("scrub", {}))["exit"] == 0
+    assert (await edge.work("expire", {}))["totals"]["objects"] == 0, "nothing is old enough"
+    for host in (*edge.cluster.hosts, edge.cluster.control):
+        host.clock.jump(weeks * 7 * DAY_US)
+
+
+def test_a_clock_that_leapt_and_a_retention_below_the_tables_own_take_nothing_away() -> None:
+    edge = Edge(5)
+
+    async def story() -> None:
+        await _old_history(edge, weeks=6)
+        plan = await edge.work("expire", {"confirm": False})
+        assert plan["ran"] is False
+        before = set(edge.cluster.archive.keys())
+        refused = await edge.work("expire", {"confirm": True})
+        assert refused["exit"] == 4, refused
+        assert "leapt" in refused["error"]["message"]
+        assert {key for key in before if "/closed/" not in key} <= set(edge.cluster.archive.keys())
+        less: dict[str, Any] = await edge.work("expire", {"keep_us": 3 * DAY_US, "confirm": True})
+        assert less["exit"] == 4
+        assert "own retention" in less["error"]["message"]
+        wrong = await edge.ask("POST", "expire", {"keep_us": 36 * DAY_US})
+        assert wrong["exit"] == 64
+
+    edge.run(story(), seconds=600)
+    assert edge.bugs == []
