@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scrubjay.archiver.expire.plan import RESTORE, Hold
+from scrubjay.archiver.expire.plan import RESTORE, Need
 from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.pitr.job import PREFIX, PUBLISHED, RestoreJob, load_job, note
 from scrubjay.storage.catalogue import TableMeta
@@ -33,15 +33,15 @@ class RestoreBook:
                 found.append(job)
         return sorted(found, key=lambda job: (job.created_us, job.target_id))
 
-    def needs(self) -> list[Hold]:
+    def needs(self) -> list[Need]:
         """What unfinished restores read: every moment of their source from theirs on. Notes of another version may stand for one: they need everything."""
         found = []
         for key, notes in self._port.jobs(PREFIX).items():
             job = self._live(key.removeprefix(PREFIX)) or load_job(notes)
             if job is None:
-                found.append(Hold(None, 0, RESTORE, key))
+                found.append(Need(None, 0, RESTORE, key))
             elif job.unfinished:
-                found.append(Hold(job.source_id, job.at_us, RESTORE, job.target))
+                found.append(Need(job.source_id, job.at_us, RESTORE, job.target))
         return found
 
     def find(self, to: str) -> RestoreJob | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from scrubjay.archiver.expire.plan import RESTORE, Hold
+from scrubjay.archiver.expire.plan import RESTORE, Need
 from scrubjay.base.env import Env, Task
 from scrubjay.base.errors import Conflict, ScrubjayError, Unsafe
 from scrubjay.base.gate import Gate
@@ -134,9 +134,9 @@ class RestoreService:
         self._spawn(job, self._book.source_of(job))
         return self._report(job)
 
-    def needs(self) -> list[Hold]:
+    def needs(self) -> list[Need]:
         """What restores read, or are about to: retention must leave it. Never waits."""
-        return [*self._book.needs(), *(Hold(source, 0, RESTORE, to) for to, source in self._sources.items())]
+        return [*self._book.needs(), *(Need(source, 0, RESTORE, to) for to, source in self._sources.items())]
 
     def status(self, to: str) -> Report | None:
         """The newest restore to that name; None if none is remembered."""

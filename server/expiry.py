@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from scrubjay.archiver.expire.plan import DAY_US, KEEP_MAX_US, KEEP_MIN_US, Hold, Wanted
+from scrubjay.archiver.expire.plan import DAY_US, KEEP_MAX_US, KEEP_MIN_US, Need, Wanted
 from scrubjay.archiver.expire.run import ExpireParts, Expirer
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.fault import Fault
@@ -39,7 +39,7 @@ class ExpireRuns:
         index: ArchiveIndex,
         writer: Writer,
         *,
-        needs: Callable[[], Sequence[Hold]],
+        needs: Callable[[], Sequence[Need]],
         gate: Gate,
         log: Callable[[str], None],
     ) -> None:

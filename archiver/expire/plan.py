@@ -32,7 +32,7 @@ RESTORE, PIN, PROOF, ARCHIVE, LOCK, CHANGED = "restore", "pin", "proof", "archiv
 that things changed while it was looked at."""
 
 
-class Hold(NamedTuple):
+class Need(NamedTuple):
     """Somebody needs every moment of a table from at_us on. table: id, None: of every table. by: restore | pin."""
 
     table: str | None
@@ -85,7 +85,7 @@ class PartPlan:
         return sum(size for _, size in self.objects)
 
 
-def plan_partition(wanted: Wanted, index: PartitionIndex, names: Names, *, now_us: int, holds: Sequence[Hold] = ()) -> PartPlan:
+def plan_partition(wanted: Wanted, index: PartitionIndex, names: Names, *, now_us: int, holds: Sequence[Need] = ()) -> PartPlan:
     """What of one partition may go now. names: listed after `index` was read. holds: of any table."""
     keep_from_us = now_us - wanted.keep_us
     mine = [one for one in holds if one.table in (None, wanted.table)]
@@ -118,7 +118,7 @@ def plan_partition(wanted: Wanted, index: PartitionIndex, names: Names, *, now_u
 
 
 def _plan_dropped(
-    wanted: Wanted, index: PartitionIndex, names: Names, found: Coverage, keep_from_us: int, holds: Sequence[Hold]
+    wanted: Wanted, index: PartitionIndex, names: Names, found: Coverage, keep_from_us: int, holds: Sequence[Need]
 ) -> PartPlan:
     """The window of a dropped table has ended: all of it goes, whatever it is like."""
     held = [Held(one.by, one.name, f"needs {utc_text(one.at_us)}") for one in holds]
@@ -135,7 +135,7 @@ def _plan_dropped(
     return PartPlan(wanted, keep_from_us, 0 if said else wanted.final_lsn, None, True, objects, window=found.window)
 
 
-def _held(wanted: Wanted, found: Coverage, holds: Sequence[Hold], by_age: int) -> list[Held]:
+def _held(wanted: Wanted, found: Coverage, holds: Sequence[Need], by_age: int) -> list[Held]:
     """What keeps the partition from going as far as its age allows."""
     held = [Held(one.by, one.name, f"needs {utc_text(one.at_us)}") for one in holds if may_go(found, keep_from_us=one.at_us) < by_age]
     if wanted.archived < by_age:

@@ -15,7 +15,7 @@ DONE, FAILED, INCOMPLETE, REFUSED = 0, 1, 3, 4
 
 
 @dataclass(slots=True)
-class Outcome:
+class PartOutcome:
     """What a run did with one partition. deleted, freed: objects and bytes. held, refused: beside what the plan says, what the run met. error: why it ended."""
 
     plan: PartPlan
@@ -34,7 +34,7 @@ class ExpireReport:
     now_us: int
     keep_us: int | None
     ran: bool
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[PartOutcome] = field(default_factory=list)
     closed: tuple[tuple[str, int], ...] = ()
     closed_deleted: int = 0
     foreign: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class ExpireReport:
         return INCOMPLETE if self.ran and any(one.held for one in self.outcomes) else DONE
 
     def as_json(self) -> dict[str, Any]:
-        tables: dict[str, list[Outcome]] = {}
+        tables: dict[str, list[PartOutcome]] = {}
         for one in self.outcomes:
             tables.setdefault(one.plan.wanted.table, []).append(one)
         errors = [one.error for one in self.outcomes if one.error] + ([self.error] if self.error else [])
@@ -79,7 +79,7 @@ class ExpireReport:
         }
 
 
-def _table(some: Sequence[Outcome]) -> dict[str, Any]:
+def _table(some: Sequence[PartOutcome]) -> dict[str, Any]:
     first = some[0].plan
     windows = [one.plan.window for one in some]
     before = table_window(windows)
@@ -102,7 +102,7 @@ def _table(some: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def _part(one: Outcome) -> dict[str, Any]:
+def _part(one: PartOutcome) -> dict[str, Any]:
     plan = one.plan
     return {
         "partition": plan.wanted.partition,

@@ -18,13 +18,13 @@ from scrubjay.archiver.expire.plan import (
     LOCK,
     PIN,
     Held,
-    Hold,
+    Need,
     PartPlan,
     Wanted,
     plan_closed,
     plan_partition,
 )
-from scrubjay.archiver.expire.report import ExpireReport, Outcome
+from scrubjay.archiver.expire.report import ExpireReport, PartOutcome
 from scrubjay.archiver.format.base import BaseManifest, decode_base
 from scrubjay.archiver.format.expired import DROPPED, RETENTION, ExpiredObject, decode_expired, encode_expired
 from scrubjay.archiver.format.fault import Fault
@@ -55,7 +55,7 @@ class ExpireParts:
     index: ArchiveIndex
     writer: Writer
     prove: Prove
-    holds: Callable[[], Sequence[Hold]]
+    holds: Callable[[], Sequence[Need]]
     archived: Callable[[], Sequence[KnownArchived]]
     forget: Callable[[Sequence[str]], Awaitable[None]]
     progress: Callable[[dict[str, object]], None]
@@ -67,14 +67,14 @@ class Expirer:
     def __init__(self, parts: ExpireParts, *, keep_us: int | None) -> None:
         self._parts = parts
         self._store, self._index, self._writer = parts.store, parts.index, parts.writer
-        self._pins: list[Hold] = []
+        self._pins: list[Need] = []
         self._keep_us = keep_us
 
     async def plan(self, wanted: Sequence[Wanted], *, closed_keep_us: int | None) -> ExpireReport:
         """Changes nothing. closed_keep_us: the longest retention of any table; None: closed objects are left out. Raises Unavailable."""
         report = await self._begin(ran=False)
         for one in wanted:
-            report.outcomes.append(Outcome((await self._look(one))[0]))
+            report.outcomes.append(PartOutcome((await self._look(one))[0]))
         await self._rest(report, wanted, closed_keep_us)
         return report
 
@@ -84,7 +84,7 @@ class Expirer:
         _ = self._writer.attached
         for number, one in enumerate(wanted):
             self._parts.progress({"phase": "expire", "done": number, "total": len(wanted), "unit": "partitions"})
-            outcome = Outcome(PartPlan(one, report.now_us - one.keep_us))
+            outcome = PartOutcome(PartPlan(one, report.now_us - one.keep_us))
             report.outcomes.append(outcome)
             try:
                 await self._one(outcome)
@@ -107,13 +107,13 @@ class Expirer:
     def _now(self) -> int:
         return self._parts.env.clock.wall_us()
 
-    def _holds(self) -> list[Hold]:
+    def _holds(self) -> list[Need]:
         return [*self._parts.holds(), *self._pins]
 
-    async def _pinned(self) -> list[Hold]:
+    async def _pinned(self) -> list[Need]:
         """Whatever lies below `pins/` was put there by a later version, to keep something; what it is this one cannot read: it holds everything."""
         page = await self._store.list(pins_prefix(self._index.cluster), limit=PINS_SHOWN)
-        return [Hold(None, 0, PIN, info.key) for info in page.objects]
+        return [Need(None, 0, PIN, info.key) for info in page.objects]
 
     # --- one partition ---
 
@@ -126,7 +126,7 @@ class Expirer:
         names = await names_of(self._store, cluster, wanted.table, wanted.partition)
         return plan_partition(wanted, index, names, now_us=self._now(), holds=self._holds()), index, names
 
-    async def _one(self, outcome: Outcome) -> None:
+    async def _one(self, outcome: PartOutcome) -> None:
         plan, index, _ = await self._look(outcome.plan.wanted)
         outcome.plan = plan
         if plan.refused is not None or (not plan.lsn and not plan.objects):
@@ -143,7 +143,7 @@ class Expirer:
             await self._say(again, index)
         await self._delete(outcome)
 
-    async def _proven(self, plan: PartPlan, outcome: Outcome) -> bool:
+    async def _proven(self, plan: PartPlan, outcome: PartOutcome) -> bool:
         """The base was read, row by row, now. One that is bad is used by nobody any more."""
         assert plan.base is not None
         where = build(plan.base.key(self._index.cluster, plan.wanted.table, plan.wanted.partition))
@@ -182,7 +182,7 @@ class Expirer:
                 return
         raise Corrupt("no generation of what is to be said of expired history holds what was put there", what="expired", where=where)
 
-    async def _delete(self, outcome: Outcome) -> None:
+    async def _delete(self, outcome: PartOutcome) -> None:
         """What the plan of this moment says may go: after the word about it was read by a look like everybody's."""
         plan, index, _ = await self._look(outcome.plan.wanted)
         said = index.beginning
@@ -205,7 +205,7 @@ class Expirer:
                 await self._batch([key for key, _ in some[start : start + BATCH]], outcome, dict(some))
                 self._parts.progress({"phase": "delete", "done": outcome.deleted, "total": len(plan.objects), "unit": "objects"})
 
-    async def _batch(self, keys: Sequence[str], outcome: Outcome, sizes: dict[str, int]) -> None:
+    async def _batch(self, keys: Sequence[str], outcome: PartOutcome, sizes: dict[str, int]) -> None:
         gone = await self._delete_some(keys, outcome.held)
         outcome.deleted += len(gone)
         outcome.freed += sum(sizes[key] for key in gone)

@@ -137,14 +137,14 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "restore-needs-nothing-while-planned",
         "pitr/service.py",
-        "        return [*self._book.needs(), *(Hold(source, 0, RESTORE, to) for to, source in self._sources.items())]\n",
+        "        return [*self._book.needs(), *(Need(source, 0, RESTORE, to) for to, source in self._sources.items())]\n",
         "        return self._book.needs()\n",
         ("tests/unit/pitr/test_restore.py::test_what_a_restore_reads_is_needed_from_before_it_looks_until_it_is_published",),
     ),
     Mutant(
         "notes-of-another-version-need-nothing",
         "pitr/book.py",
-        "                found.append(Hold(None, 0, RESTORE, key))\n",
+        "                found.append(Need(None, 0, RESTORE, key))\n",
         "                continue\n",
         ("tests/unit/pitr/test_restore.py::test_notes_of_another_version_need_everything",),
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scrubjay.archiver.expire.plan import DAY_US, Hold, Wanted
+from scrubjay.archiver.expire.plan import DAY_US, Need, Wanted
 from scrubjay.archiver.expire.report import ExpireReport
 from scrubjay.archiver.expire.run import ExpireParts, Expirer
 from scrubjay.archiver.format.base import BaseManifest, decode_base
@@ -44,7 +44,7 @@ class ExpireWorld:
         self.loop, self.store, self.disk = LoneHost(start_us=START_US), LoneStore(), LoneDisk()
         self.sample = Sample(seed=seed, keys=keys)
         self.now_us = START_US + 60_000_000
-        self.holds: list[Hold] = []
+        self.holds: list[Need] = []
         self.forgotten: list[str] = []
         self.dropped_at_us: int | None = None
         self.keep_us = 10 * DAY_US

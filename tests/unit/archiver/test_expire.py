@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scrubjay.archiver.expire.plan import ARCHIVE, CLOSED_KEPT, DAY_US, LOCK, PIN, PROOF, RESTORE, Hold, PartPlan, plan_closed
+from scrubjay.archiver.expire.plan import ARCHIVE, CLOSED_KEPT, DAY_US, LOCK, PIN, PROOF, RESTORE, Need, PartPlan, plan_closed
 from scrubjay.archiver.expire.report import ExpireReport
 from scrubjay.archiver.format.layout import ClosedKey, ExpiredKey, SegmentKey, build, parse
 from scrubjay.base.errors import Fenced, Missing, Unavailable, Unsafe
@@ -130,7 +130,7 @@ def test_what_somebody_needs_stays(by: str) -> None:
     world = ExpireWorld()
     world.days(18, base_every=4)
     needed = world.now_us - 13 * DAY_US
-    world.holds = [Hold(world.sample.table, needed, by, "copy"), Hold("another-table", 0, by, "other")]
+    world.holds = [Need(world.sample.table, needed, by, "copy"), Need("another-table", 0, by, "other")]
     plan = one(world.plan())
     assert [(held.by, held.name) for held in plan.held] == [(by, "copy")]
     assert plan.earliest_us is not None
@@ -215,7 +215,7 @@ def test_a_restore_that_begins_meanwhile_keeps_what_is_left() -> None:
     world.days(18, base_every=4)
     store = Watched(world, [])
     needed = world.now_us - 13 * DAY_US
-    store.when = lambda: world.holds.append(Hold(world.sample.table, needed, RESTORE, "copy"))
+    store.when = lambda: world.holds.append(Need(world.sample.table, needed, RESTORE, "copy"))
     report = world.expire(store)
     outcome = report.outcomes[0]
     assert outcome.deleted < len(outcome.plan.objects)
@@ -240,7 +240,7 @@ def test_a_restore_that_had_planned_before_finishes() -> None:
     class AtTheWord(Watched):
         async def put(self, key: str, data: bytes) -> None:
             if "/expired/" in key and not planned:
-                world.holds.append(Hold(world.sample.table, needed, RESTORE, "copy"))
+                world.holds.append(Need(world.sample.table, needed, RESTORE, "copy"))
                 planned.extend(key for key in world.store.objects if "/log/" in key or "/base/" in key)
             await super().put(key, data)
 
@@ -362,7 +362,7 @@ def test_a_dropped_table_leaves_when_its_window_ends() -> None:
         world.expire()
         assert world.restored(dropped_us - 1000) == world.state_at(dropped_us)
     world.idle(1)
-    world.holds = [Hold(world.sample.table, dropped_us - 1, RESTORE, "copy")]
+    world.holds = [Need(world.sample.table, dropped_us - 1, RESTORE, "copy")]
     assert one(world.plan()).objects == ()
     world.holds = []
     report = world.expire()
