@@ -102,7 +102,10 @@ class TargetRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class AdminApi:
-    """Routes /admin/v1/ to the services. `handle` is the HTTP server's handler of that prefix."""
+    """Routes /admin/v1/ to the services. `handle` is the HTTP server's handler of that prefix.
+
+    More than 25 methods: one for each call of the page docs/ADMIN.md.
+    """
 
     def __init__(
         self,
