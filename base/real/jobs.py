@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import structlog
 
 from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.frames import FrameReader
+from scrubjay.base.places import Places
 from scrubjay.base.real import job_wire
 from scrubjay.base.real.worker_process import WorkerProcess
 from scrubjay.base.together import settle
@@ -88,18 +88,16 @@ class WorkerJobs:
     """Use inside the loop's thread. folder: the data folder, root of the jobs' `Disk`. workers: how many processes at most (0 < workers)."""
 
     def __init__(self, folder: str | Path, *, workers: int = 2, environment: dict[str, str] | None = None) -> None:
-        assert workers > 0
         self._folder = str(folder)
         self._environment = environment
-        self._free = workers
+        self._places = Places(workers, future=lambda: asyncio.get_running_loop().create_future(), waiting_max=QUEUE_MAX)
         self._idle: list[_Worker] = []
         self._busy: dict[int, _Worker] = {}
-        self._waiting: deque[asyncio.Future[None]] = deque()
         self._closed = False
 
     async def run(self, job: str, arguments: dict[str, Any], *, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
         """See `base.env.Jobs.run`. Raises Unavailable when the queue is full, the worker died, or the pool is closed."""
-        await self._take_slot()
+        await self._places.take()
         try:
             if self._closed:
                 raise Unavailable("the worker pool is closed", job=job)
@@ -121,32 +119,7 @@ class WorkerJobs:
                 else:
                     await asyncio.shield(worker.kill())
         finally:
-            self._give_slot()
-
-    async def _take_slot(self) -> None:
-        if self._free > 0 and not self._waiting:
-            self._free -= 1
-            return
-        if len(self._waiting) >= QUEUE_MAX:
-            raise Unavailable("too many jobs wait for a worker", limit=QUEUE_MAX)
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._give_slot()  # the slot was handed over in the same turn: pass it on
-            elif turn in self._waiting:
-                self._waiting.remove(turn)
-            raise
-
-    def _give_slot(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
+            self._places.give()
 
     def _worker(self) -> _Worker:
         while self._idle:

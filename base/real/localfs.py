@@ -23,6 +23,7 @@ from typing import NoReturn, TypeVar
 
 from scrubjay.base.env import ListPage, ObjectInfo
 from scrubjay.base.errors import Corrupt, DiskFull, Exists, Invalid, Missing, Unavailable, Unsafe
+from scrubjay.base.real.folders import sync_folder
 from scrubjay.base.real.open_files import thread_limit
 
 T = TypeVar("T")
@@ -151,11 +152,11 @@ class LocalStore:
                 if target.is_dir():
                     raise Invalid("the key is a folder of other objects", key=key) from None
                 # Whoever won may not have synced the folder yet; who is told "exists" may rely on it.
-                _sync_folder(target.parent)
+                sync_folder(target.parent)
                 raise Exists("the object is already there", key=key) from None
             finally:
                 temporary.unlink(missing_ok=True)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except NotADirectoryError as error:
             raise Invalid("another object is a prefix of the key", key=key) from error
         except OSError as error:
@@ -192,7 +193,7 @@ class LocalStore:
             folder = folder.parent
         for new in reversed(missing):
             new.mkdir(exist_ok=True)
-            _sync_folder(new.parent)
+            sync_folder(new.parent)
 
     def _sweep(self) -> None:
         """Once per process: make `.tmp/`, remove what a dead writer left there."""
@@ -254,7 +255,7 @@ class LocalStore:
             path.unlink(missing_ok=True)
             folder = path.parent
             while folder != self.root and folder.is_dir():
-                _sync_folder(folder)
+                sync_folder(folder)
                 folder.rmdir()  # an object store has no empty folders; fails with ENOTEMPTY where others are left
                 folder = folder.parent
         except (NotADirectoryError, FileNotFoundError):
@@ -280,11 +281,3 @@ def _walk(folder: Path, base: str, prefix: str, after: str) -> Iterator[tuple[st
                 yield from _walk(Path(path), key, prefix, after)
         elif key.startswith(prefix) and key > after:
             yield key, path
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

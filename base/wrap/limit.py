@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from scrubjay.base.env import Env, Future, ListPage, ObjectInfo, ObjectStore
+from scrubjay.base.env import Env, ListPage, ObjectInfo, ObjectStore
+from scrubjay.base.places import Places
 
 T = TypeVar("T")
 
@@ -18,39 +18,14 @@ class LimitedStore:
     """in_flight: requests at a time. bytes_per_second: of content, both ways together; None is no bound."""
 
     def __init__(self, inner: ObjectStore, env: Env, *, in_flight: int = 8, bytes_per_second: int | None = None) -> None:
-        assert in_flight >= 1
         assert bytes_per_second is None or bytes_per_second >= 1
         self.inner = inner
         self.url = inner.url
         self._env = env
-        self._free = in_flight
-        self._waiting: deque[Future[None]] = deque()
+        self._places = Places(in_flight, future=env.tasks.future)
         self._rate = bytes_per_second
         self._paid_until_us = 0
         """When the bytes sent so far will have been earned, on the boot clock."""
-
-    async def _enter(self) -> None:
-        if self._free:
-            self._free -= 1
-            return
-        turn = self._env.tasks.future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except BaseException:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-            elif turn.done():
-                self._leave()  # cancelled with the place already ours: hand it on
-            raise
-
-    def _leave(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
 
     async def _pay(self, size: int) -> None:
         if self._rate is None or size == 0:
@@ -62,13 +37,13 @@ class LimitedStore:
             await self._env.tasks.sleep((start - now) / 1e6)
 
     async def _within(self, before: int, call: Callable[[], Awaitable[T]], after: Callable[[T], int]) -> T:
-        await self._enter()
+        await self._places.take()
         try:
             await self._pay(before)
             answer = await call()
             await self._pay(after(answer))
         finally:
-            self._leave()
+            self._places.give()
         return answer
 
     async def put(self, key: str, data: bytes) -> None:

@@ -6,12 +6,13 @@ own encoding. There is no checksum: what carries these bytes between processes h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from collections.abc import Collection
+from typing import Any
 
 import msgspec
 
-from scrubjay.base.errors import Corrupt, Invalid, ScrubjayError, from_code
+from scrubjay.base.errors import ScrubjayError, from_code
+from scrubjay.base.packed import malformed, packed, unpacked
 from scrubjay.storage.commands.values import (
     Decision,
     DeleteCommand,
@@ -55,7 +56,6 @@ from scrubjay.storage.items.size import ITEM_ENCODED_BYTES_MAX
 from scrubjay.storage.items.values import NESTING_MAX, is_deeper_than
 
 VERSION = 1
-_VERSION_BYTE = bytes([VERSION])
 COMMAND_BYTES_MAX = 32 << 20
 """Bytes. The item and the constants of its expressions come in one request body of 16 MiB."""
 ANSWER_BYTES_MAX = 32 << 20
@@ -65,9 +65,6 @@ KEY_BYTES_MAX = HASH_BYTES + SORT_KEY_BYTES_MAX
 EXPRESSION_DEPTH_MAX = OPERATORS_MAX + 1
 """Nodes from the root of an expression to a leaf: every other node takes an operator."""
 
-_T = TypeVar("_T")
-_V = TypeVar("_V")
-_encode = msgspec.msgpack.Encoder(enc_hook=str).encode
 _commands: msgspec.msgpack.Decoder[WriteCommand] = msgspec.msgpack.Decoder(WriteCommand)
 _answers: msgspec.msgpack.Decoder[WriteAnswer | ReadAnswer | RangeAnswer | Failure] = msgspec.msgpack.Decoder(
     WriteAnswer | ReadAnswer | RangeAnswer | Failure
@@ -79,7 +76,7 @@ _answers: msgspec.msgpack.Decoder[WriteAnswer | ReadAnswer | RangeAnswer | Failu
 
 def encode_command(command: WriteCommand) -> bytes:
     """Raises Invalid if it is too large, or no data."""
-    return _encoded(_outward, command, "command", COMMAND_BYTES_MAX)
+    return packed(command, version=VERSION, what="command", limit=COMMAND_BYTES_MAX, outward=_outward)
 
 
 def _outward(command: WriteCommand) -> WriteCommand:
@@ -107,9 +104,9 @@ def _leaf_outward(node: PathNode | ValueNode) -> PathNode | ValueNode:
 
 def decode_command(data: bytes | memoryview) -> WriteCommand:
     """Raises Corrupt on anything but what `encode_command` makes of a command that a router may send, as far as structure tells."""
-    command = _decoded(_commands, data, "command", COMMAND_BYTES_MAX)
+    command = unpacked(_commands, data, version=VERSION, what="command", limit=COMMAND_BYTES_MAX)
     if not 0 < len(command.key) <= KEY_BYTES_MAX:
-        raise _bad("command", "length of the key", len(command.key))
+        raise malformed("command", "length of the key", len(command.key))
     if isinstance(command, SwapCommand):
         _check_item(command.new)
         return command
@@ -118,7 +115,7 @@ def decode_command(data: bytes | memoryview) -> WriteCommand:
     condition = command.condition
     if condition is not None:
         if command.blind:
-            raise _bad("command", "a condition that looks at nothing", 1)
+            raise malformed("command", "a condition that looks at nothing", 1)
         _take_tree(condition.tree, CONDITION_FUNCTIONS)
     if isinstance(command, UpdateCommand) and command.update is not None:
         for action in command.update.actions:
@@ -128,15 +125,15 @@ def decode_command(data: bytes | memoryview) -> WriteCommand:
 
 def _check_item(item: bytes | None) -> None:
     if item is not None and len(item) > ITEM_ENCODED_BYTES_MAX:
-        raise _bad("command", "size of an item", len(item))
+        raise malformed("command", "size of an item", len(item))
 
 
 def _take_action(action: Action) -> None:
     section, operand = action.section, action.operand
     if section not in SECTIONS:
-        raise _bad("command", "section", section)
+        raise malformed("command", "section", section)
     if (operand is None) != (section == "REMOVE") or (section in ("ADD", "DELETE") and type(operand) is not ValueNode):
-        raise _bad("command", "operand of a section", section)
+        raise malformed("command", "operand of a section", section)
     _take_leaf(action.target)
     if operand is not None:
         _take_tree(operand, UPDATE_FUNCTIONS)
@@ -148,16 +145,16 @@ def _take_tree(root: Any, functions: Collection[str]) -> None:
     while waiting:
         node, functions, depth = waiting.pop()
         if depth > EXPRESSION_DEPTH_MAX:
-            raise _bad("command", "depth of an expression", depth)
+            raise malformed("command", "depth of an expression", depth)
         if isinstance(node, PathNode | ValueNode):
             _take_leaf(node)
             continue
         if isinstance(node, Compare) and node.operator not in COMPARISONS:
-            raise _bad("command", "comparison", node.operator)
+            raise malformed("command", "comparison", node.operator)
         if isinstance(node, Arithmetic) and (functions is not UPDATE_FUNCTIONS or node.operator not in ("+", "-")):
-            raise _bad("command", "arithmetic", node.operator)
+            raise malformed("command", "arithmetic", node.operator)
         if isinstance(node, FunctionNode) and (node.name not in functions or len(node.arguments) != ARITY[node.name]):
-            raise _bad("command", "function", node.name)
+            raise malformed("command", "function", node.name)
         if functions is CONDITION_FUNCTIONS and not isinstance(node, And | Or | Not):
             functions = OPERAND_FUNCTIONS
         waiting.extend([(child, functions, depth + 1) for child in children(node)])
@@ -167,15 +164,15 @@ def _take_leaf(node: PathNode | ValueNode) -> None:
     if isinstance(node, PathNode):
         path = node.path
         if not 0 < len(path) <= PATH_DEPTH_MAX or not isinstance(path[0], str):
-            raise _bad("command", "path", len(path))
+            raise malformed("command", "path", len(path))
         if any(isinstance(step, int) and not 0 <= step <= INDEX_MAX for step in path):
-            raise _bad("command", "list index", max(step for step in path if isinstance(step, int)))
+            raise malformed("command", "list index", max(step for step in path if isinstance(step, int)))
         return
     if type(node.value) is not bytes:
-        raise _bad("command", "constant", type(node.value).__name__)
+        raise malformed("command", "constant", type(node.value).__name__)
     value = decode_value(node.value)
     if is_deeper_than(value, NESTING_MAX):
-        raise _bad("command", "depth of a constant", NESTING_MAX + 1)
+        raise malformed("command", "depth of a constant", NESTING_MAX + 1)
     # the node was decoded a moment ago and is nobody else's yet
     msgspec.structs.force_setattr(node, "value", value)
 
@@ -185,7 +182,7 @@ def _take_leaf(node: PathNode | ValueNode) -> None:
 
 def encode_answer(answer: Said) -> bytes:
     """An answer, or the error that stands for one. Fields that are no data are said as text. Raises Invalid if it is too large."""
-    return _encoded(_said, answer, "answer", ANSWER_BYTES_MAX)
+    return packed(answer, version=VERSION, what="answer", limit=ANSWER_BYTES_MAX, outward=_said)
 
 
 def _said(answer: Said) -> WriteAnswer | ReadAnswer | RangeAnswer | Failure:
@@ -194,7 +191,7 @@ def _said(answer: Said) -> WriteAnswer | ReadAnswer | RangeAnswer | Failure:
 
 def decode_answer(data: bytes | memoryview) -> Said:
     """Raises Corrupt; an error that was sent is returned."""
-    said = _decoded(_answers, data, "answer", ANSWER_BYTES_MAX)
+    said = unpacked(_answers, data, version=VERSION, what="answer", limit=ANSWER_BYTES_MAX)
     if isinstance(said, Failure):
         return from_code(said.code, said.message, said.fields)
     if isinstance(said, WriteAnswer):
@@ -208,38 +205,10 @@ def _check_outcome(answer: WriteAnswer) -> None:
     decision = outcome.decision
     proposed = decision in (Decision.PUT, Decision.DELETE)
     if proposed == (answer.timestamp_us is None) or (decision is Decision.REFUSED) == (outcome.error is None):
-        raise _bad("answer", "parts of an outcome", decision)
+        raise malformed("answer", "parts of an outcome", decision)
     if (
         outcome.new is None
         if decision is Decision.PUT
         else (outcome.new is not None if decision is Decision.DELETE else outcome.new != outcome.old)
     ):
-        raise _bad("answer", "images of an outcome", decision)
-
-
-# --- bytes ---------------------------------------------------------------------------------------------------------------------------------
-
-
-def _encoded(outward: Callable[[_V], Any], value: _V, what: str, limit: int) -> bytes:
-    try:
-        data = _VERSION_BYTE + _encode(outward(value))
-    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise Invalid(f"{what} is no data", what=what, why=repr(error)) from error
-    if len(data) > limit:
-        raise Invalid(f"{what} too large", what=what, size=len(data), limit=limit)
-    return data
-
-
-def _decoded(decoder: msgspec.msgpack.Decoder[_T], data: bytes | memoryview, what: str, limit: int) -> _T:
-    if len(data) > limit:
-        raise _bad(what, "size", len(data))
-    if len(data) < 2 or data[0] != VERSION:
-        raise _bad(what, "version", data[0] if len(data) else None)
-    try:
-        return decoder.decode(memoryview(data)[1:])
-    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise _bad(what, "structure", str(error)) from None
-
-
-def _bad(what: str, why: str, found: object) -> Corrupt:
-    return Corrupt(f"{what} malformed: {why}", what=what, found=found)
+        raise malformed("answer", "images of an outcome", decision)

@@ -97,8 +97,3 @@ _ELEMENT: dict[str, type] = {"SS": str, "NS": str, "BS": bytes}
 def _wrapped(wrapped: Any) -> Value:
     ((kind, payload),) = wrapped.items()
     return (kind, payload) if _PLAIN.get(kind) is type(payload) else _inward(kind, payload)
-
-
-def is_canonical(data: bytes | memoryview) -> bool:
-    """Whether `data` is exactly what `encode_item` makes of the item in it. Raises Corrupt if there is no item in it."""
-    return encode_item(decode_item(data)) == bytes(data)

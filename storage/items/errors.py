@@ -18,15 +18,8 @@ class ItemError(Exception):
         super().__init__(message)
         self.message = message
 
-    def prefixed(self, prefix: str) -> ItemError:
-        """The same error with `prefix` in front of its text; a SerializationError is left as it is."""
-        return ItemError(prefix + self.message)
-
 
 class SerializationError(ItemError):
     """A SerializationException: the JSON does not have the shape of the request. Wins over every ValidationException."""
 
     code: ClassVar[str] = "SerializationException"
-
-    def prefixed(self, prefix: str) -> ItemError:
-        return self

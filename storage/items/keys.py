@@ -57,16 +57,21 @@ def check_item_keys(schema: KeySchema, item: Item) -> None:
 
 def check_key(schema: KeySchema, key: Item) -> None:
     """Check a Key parameter: exactly the key attributes, with the schema's types. Raises ItemError."""
-    attributes = key_attributes(schema)
-    if len(key) != len(attributes):
+    if len(key) != len(key_attributes(schema)):
         raise ItemError(SCHEMA_MISMATCH)
+    check_key_attributes(schema, key)
+
+
+def check_key_attributes(schema: KeySchema, item: Item) -> None:
+    """Check the key attributes of an item, whatever else is in it, in the words for a key. Raises ItemError."""
+    attributes = key_attributes(schema)
     for attribute in attributes:
-        value = key.get(attribute.name)
+        value = item.get(attribute.name)
         if value is None or value[0] != attribute.type:
             raise ItemError(SCHEMA_MISMATCH)
     for attribute in attributes:
-        check_not_empty(attribute.name, key[attribute.name])
-    check_key_sizes(schema, key)
+        check_not_empty(attribute.name, item[attribute.name])
+    check_key_sizes(schema, item)
 
 
 def check_not_empty(name: str, value: Value) -> None:
@@ -127,13 +132,11 @@ def storage_key(schema: KeySchema, item: Item) -> bytes:
 
 # --- ranges --------------------------------------------------------------------------------------------------------------------------------
 
-OPERATORS = ("=", "<", "<=", ">", ">=", "BETWEEN", "begins_with")
-
 
 def sort_bounds(schema: KeySchema, operator: str | None, values: tuple[Value, ...] | list[Value]) -> tuple[bytes | None, bytes | None]:
     """The half-open range [start, end) of sort key bytes that a condition on the sort key asks for, behind the 16-byte hash prefix.
 
-    operator: one of OPERATORS, or None for no condition. values: one, two for BETWEEN. None is an open end.
+    operator: =, <, <=, >, >=, BETWEEN or begins_with, or None for no condition. values: one, two for BETWEEN. None is an open end.
     """
     if operator is None:
         return None, None

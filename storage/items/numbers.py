@@ -83,14 +83,6 @@ def _plain(digits: str, point: int) -> str:
     return digits[:point] + "." + digits[point:]
 
 
-def is_canonical(text: str) -> bool:
-    """Whether `text` is what `canonical` returns for some number."""
-    try:
-        return canonical(text) == text
-    except ItemError:
-        return False
-
-
 def parts(text: str) -> tuple[bool, str, int]:
     """(negative, significant digits without zeros at either end, point) of a canonical text: 0.digits * 10**point. Zero is (False, "", 0)."""
     negative = text[0] == "-"

@@ -6,22 +6,18 @@ between processes has one.
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import msgspec
 
-from scrubjay.base.errors import Corrupt, Invalid, ScrubjayError
+from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.packed import malformed, packed, unpacked
 from scrubjay.storage.commands.codec import ANSWER_BYTES_MAX, COMMAND_BYTES_MAX
 from scrubjay.storage.commands.values import Failure
 from scrubjay.storage.node.port import Answer, Request, failure_of
 
 VERSION = 1
-_VERSION_BYTE = bytes([VERSION])
 ENVELOPE_BYTES = 1 << 12
 MESSAGE_BYTES_MAX = max(COMMAND_BYTES_MAX, ANSWER_BYTES_MAX) + ENVELOPE_BYTES
 """Bytes: the largest command or answer, and what is around it."""
-
-_T = TypeVar("_T")
 
 
 class AskedFrame(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -39,55 +35,29 @@ class SaidFrame(msgspec.Struct, array_like=True, frozen=True, gc=False):
     answer: Answer | Failure
 
 
-_encode = msgspec.msgpack.Encoder(enc_hook=str).encode
-"""Fields of errors that are no data are said as text."""
 _requests: msgspec.msgpack.Decoder[AskedFrame] = msgspec.msgpack.Decoder(AskedFrame)
 _answers: msgspec.msgpack.Decoder[SaidFrame] = msgspec.msgpack.Decoder(SaidFrame)
 
 
 def encode_request(id_: int, left_us: int, request: Request) -> bytes:
     """Raises Invalid if it is too large, or no data."""
-    return _encoded(AskedFrame(id_, left_us, request), "request")
+    return packed(AskedFrame(id_, left_us, request), version=VERSION, what="request", limit=MESSAGE_BYTES_MAX)
 
 
 def decode_request(data: bytes | memoryview) -> AskedFrame:
     """Raises Corrupt."""
-    asked = _decoded(_requests, data, "request")
+    asked = unpacked(_requests, data, version=VERSION, what="request", limit=MESSAGE_BYTES_MAX)
     if asked.id < 0 or asked.left_us < 0:
-        raise _bad("request", "id or time left", min(asked.id, asked.left_us))
+        raise malformed("request", "id or time left", min(asked.id, asked.left_us))
     return asked
 
 
 def encode_said(id_: int, answer: Answer | ScrubjayError) -> bytes:
     """As `encode_request`."""
-    return _encoded(SaidFrame(id_, failure_of(answer) if isinstance(answer, ScrubjayError) else answer), "answer")
+    said = SaidFrame(id_, failure_of(answer) if isinstance(answer, ScrubjayError) else answer)
+    return packed(said, version=VERSION, what="answer", limit=MESSAGE_BYTES_MAX)
 
 
 def decode_said(data: bytes | memoryview) -> SaidFrame:
     """Raises Corrupt."""
-    return _decoded(_answers, data, "answer")
-
-
-def _encoded(value: AskedFrame | SaidFrame, what: str) -> bytes:
-    try:
-        data = _VERSION_BYTE + _encode(value)
-    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise Invalid(f"{what} is no data", what=what, why=repr(error)) from error
-    if len(data) > MESSAGE_BYTES_MAX:
-        raise Invalid(f"{what} too large", what=what, size=len(data), limit=MESSAGE_BYTES_MAX)
-    return data
-
-
-def _decoded(decoder: msgspec.msgpack.Decoder[_T], data: bytes | memoryview, what: str) -> _T:
-    if len(data) > MESSAGE_BYTES_MAX:
-        raise _bad(what, "size", len(data))
-    if len(data) < 2 or data[0] != VERSION:
-        raise _bad(what, "version", data[0] if len(data) else None)
-    try:
-        return decoder.decode(memoryview(data)[1:])
-    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise _bad(what, "structure", str(error)) from None
-
-
-def _bad(what: str, why: str, found: object) -> Corrupt:
-    return Corrupt(f"{what} malformed: {why}", what=what, found=found)
+    return unpacked(_answers, data, version=VERSION, what="answer", limit=MESSAGE_BYTES_MAX)

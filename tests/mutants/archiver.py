@@ -756,7 +756,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "localfs-folder-unsynced",
         "base/real/localfs.py",
-        "                temporary.unlink(missing_ok=True)\n            _sync_folder(target.parent)\n",
+        "                temporary.unlink(missing_ok=True)\n            sync_folder(target.parent)\n",
         "                temporary.unlink(missing_ok=True)\n",
         ("tests/unit/archiver/test_store_wrappers.py::test_the_object_and_its_folders_are_synced_before_the_answer",),
     ),

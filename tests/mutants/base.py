@@ -63,16 +63,23 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "limit-place-lost",
-        "base/wrap/limit.py",
-        "                self._leave()  # cancelled with the place already ours: hand it on",
+        "base/places.py",
+        "                self.give()  # cancelled with the place already ours: hand it on",
         "                pass",
         ("tests/unit/base/test_gate.py::test_a_place_given_to_who_was_cancelled_in_the_same_moment_is_handed_on",),
     ),
     Mutant(
+        "cancelled-while-a-place-is-given-makes-one-more",
+        "base/places.py",
+        "            if turn.given:\n",
+        "            if turn.future.done() and turn not in self._waiting:\n",
+        ("tests/unit/base/test_gate.py::test_a_turn_that_was_passed_over_because_it_was_cancelled_makes_no_place",),
+    ),
+    Mutant(
         "limit-errors-keep-a-place",
         "base/wrap/limit.py",
-        "        finally:\n            self._leave()\n        return answer",
-        "        finally:\n            pass\n        self._leave()\n        return answer",
+        "        finally:\n            self._places.give()\n        return answer",
+        "        finally:\n            pass\n        self._places.give()\n        return answer",
         ("tests/unit/base/test_gate.py::test_a_request_that_fails_gives_its_place_back",),
     ),
     Mutant(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.catalogue import Mutant
 
 CODEC = "storage/commands/codec.py"
+PACKED = "base/packed.py"
 EVALUATE = "storage/commands/evaluate.py"
 TESTS = "tests/unit/commands/test_codec.py"
 REFUSED = f"{TESTS}::test_what_no_router_sends_is_refused_by_name"
@@ -14,7 +15,7 @@ SIZES = f"{TESTS}::test_sizes_are_bounded_on_both_sides"
 EVALUATION = "tests/unit/commands/test_evaluate.py"
 
 MUTANTS: list[Mutant] = [
-    Mutant("command-any-version", CODEC, "if len(data) < 2 or data[0] != VERSION:", "if len(data) < 2:", (REFUSED,)),
+    Mutant("command-any-version", PACKED, "if len(data) < 2 or data[0] != version:", "if len(data) < 2:", (REFUSED,)),
     Mutant("command-any-depth", CODEC, "if depth > EXPRESSION_DEPTH_MAX:", "if depth > 9 * EXPRESSION_DEPTH_MAX:", (REFUSED,)),
     Mutant("command-depth-too-small", CODEC, "if depth > EXPRESSION_DEPTH_MAX:", "if depth >= EXPRESSION_DEPTH_MAX:", DEPTHS),
     Mutant("command-any-key", CODEC, "if not 0 < len(command.key) <= KEY_BYTES_MAX:", "if not command.key:", (REFUSED,)),
@@ -23,10 +24,16 @@ MUTANTS: list[Mutant] = [
     Mutant("command-deep-constant", CODEC, "if is_deeper_than(value, NESTING_MAX):", "if False:", (REFUSED,)),
     Mutant("command-any-index", CODEC, "not 0 <= step <= INDEX_MAX", "step > INDEX_MAX", (REFUSED,)),
     Mutant("command-any-place", CODEC, "            functions = OPERAND_FUNCTIONS\n", "            functions = ARITY\n", (REFUSED,)),
-    Mutant("command-any-size", CODEC, "    if len(data) > limit:\n        raise _bad(", "    if False:\n        raise _bad(", (SIZES,)),
+    Mutant(
+        "command-any-size",
+        PACKED,
+        "    if len(data) > limit:\n        raise malformed(",
+        "    if False:\n        raise malformed(",
+        (SIZES,),
+    ),
     Mutant(
         "command-sends-any-size",
-        CODEC,
+        PACKED,
         "    if len(data) > limit:\n        raise Invalid(",
         "    if False:\n        raise Invalid(",
         (SIZES,),
@@ -39,7 +46,9 @@ MUTANTS: list[Mutant] = [
         (f"{TESTS}::test_a_shared_tree_is_not_changed_by_encoding",),
     ),
     Mutant("outcome-any-timestamp", CODEC, "proposed == (answer.timestamp_us is None) or ", "", (OUTCOMES,)),
-    Mutant("outcome-any-images", CODEC, '        raise _bad("answer", "images of an outcome", decision)\n', "        pass\n", (OUTCOMES,)),
+    Mutant(
+        "outcome-any-images", CODEC, '        raise malformed("answer", "images of an outcome", decision)\n', "        pass\n", (OUTCOMES,)
+    ),
     Mutant(
         "swap-blind",
         EVALUATE,

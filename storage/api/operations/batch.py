@@ -31,7 +31,7 @@ from scrubjay.storage.commands.values import Decision, DeleteCommand, PutCommand
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.expressions.projection import Projection
-from scrubjay.storage.items.keys import SCHEMA_MISMATCH, check_key_sizes, check_not_empty, key_attributes, key_item, storage_key
+from scrubjay.storage.items.keys import check_key, check_key_attributes, key_item, storage_key
 from scrubjay.storage.items.size import check_item_size
 from scrubjay.storage.items.values import Item
 from scrubjay.storage.items.wire import item_from_json
@@ -295,17 +295,8 @@ def _batch_write(call: Call) -> Iterator[None]:
 def _command(meta: TableMeta, request: _Request, *, blind: bool) -> WriteCommand:
     """blind: no capacity is asked for, so what was there before does not matter."""
     item = request.item
-    attributes = key_attributes(meta.key)
     try:
-        if not request.put and len(item) != len(attributes):
-            raise ItemError(SCHEMA_MISMATCH)
-        for attribute in attributes:
-            value = item.get(attribute.name)
-            if value is None or value[0] != attribute.type:
-                raise ItemError(SCHEMA_MISMATCH)
-        for attribute in attributes:
-            check_not_empty(attribute.name, item[attribute.name])
-        check_key_sizes(meta.key, item)
+        (check_key_attributes if request.put else check_key)(meta.key, item)
     except ItemError as error:
         raise errors.validation(error.message) from None
     key = encode_item(key_item(meta.key, item))

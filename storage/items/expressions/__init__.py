@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scrubjay.storage.items.expressions.condition import Condition, check_key_paths, check_no_keys, parse_condition, parse_filter
-from scrubjay.storage.items.expressions.keycondition import KeyCondition, KeyExpression, bind, parse_key_condition, parse_key_expression
+from scrubjay.storage.items.expressions.keycondition import KeyCondition, KeyExpression, bind, parse_key_expression
 from scrubjay.storage.items.expressions.placeholders import Placeholders
 from scrubjay.storage.items.expressions.projection import Projection, parse_projection
 from scrubjay.storage.items.expressions.update import Update, parse_update
@@ -20,7 +20,6 @@ __all__ = [
     "check_no_keys",
     "parse_condition",
     "parse_filter",
-    "parse_key_condition",
     "parse_key_expression",
     "parse_projection",
     "parse_update",

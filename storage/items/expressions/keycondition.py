@@ -1,7 +1,7 @@
 """Key conditions of a Query: which partition key, which range of sort keys.
 
 DynamoDB finds their faults in three stages, with other parameters checked in between, so they are three calls: `parse_key_expression` (syntax, names,
-values), `KeyExpression.conditions` (shape, still without the table) and `bind` (against the table's schema). `parse_key_condition` is all three.
+values), `KeyExpression.conditions` (shape, still without the table) and `bind` (against the table's schema).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _INDEXABLE = frozenset(("=", "<", "<=", ">", ">=", "BETWEEN", "begins_with"))
 
 
 class AttributeCondition(NamedTuple):
-    """One condition: operator is one of keys.OPERATORS, or (legacy only) a comparison that no key can have; values: its constants."""
+    """One condition: operator is one that `keys.sort_bounds` knows, or (legacy only) a comparison that no key can have; values: its constants."""
 
     operator: str
     values: tuple[Value, ...]
 
 
 class KeyCondition(NamedTuple):
-    """What a Query asks for. operator: None when the sort key is free, else one of keys.OPERATORS with its sort_values."""
+    """What a Query asks for. operator: None when the sort key is free, else one that `keys.sort_bounds` knows, with its sort_values."""
 
     schema: KeySchema
     hash_value: Value
@@ -76,13 +76,6 @@ def parse_key_expression(
 ) -> KeyExpression:
     """Stage one. names: the request's Placeholders, or a plain mapping beside `values`. Raises ItemError."""
     return KeyExpression(bind_condition(parsed(text, _KIND), _KIND, as_placeholders(names, values)).tree)
-
-
-def parse_key_condition(
-    text: str, names: Mapping[str, str] | Placeholders | None, values: Mapping[str, Value] | None, schema: KeySchema
-) -> KeyCondition:
-    """All three stages. Raises ItemError."""
-    return bind(parse_key_expression(text, names, values).conditions(), schema)
 
 
 def bind(conditions: Mapping[str, AttributeCondition], schema: KeySchema) -> KeyCondition:

@@ -15,9 +15,10 @@ from scrubjay.storage.catalogue import KeyAttribute, KeySchema
 from scrubjay.storage.items.errors import ItemError
 from scrubjay.storage.items.expressions import (
     Placeholders,
+    bind,
     parse_condition,
     parse_filter,
-    parse_key_condition,
+    parse_key_expression,
     parse_projection,
     parse_update,
 )
@@ -493,7 +494,7 @@ def test_soup_raises_nothing_but_item_errors(text: str, item: Item) -> None:
         lambda: parse_update(text, given_names, given_values).apply(item),
         lambda: parse_update(text, given_names, given_values).update_item(None, {}),
         lambda: parse_projection(text, given_names).project(item),
-        lambda: parse_key_condition(text, given_names, given_values, RANGE).bounds(),
+        lambda: bind(parse_key_expression(text, given_names, given_values).conditions(), RANGE).bounds(),
     ]
     for attempt in attempts:
         try:

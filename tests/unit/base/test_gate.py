@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.gate import Gate
+from scrubjay.base.places import Places
 from scrubjay.base.wrap.faulty import FaultyStore
 from scrubjay.base.wrap.limit import LimitedStore
 from scrubjay.sim.lone import LoneHost, LoneStore
@@ -105,13 +107,45 @@ def test_a_place_given_to_who_was_cancelled_in_the_same_moment_is_handed_on() ->
     store = LimitedStore(LoneStore(), loop.env(), in_flight=1)
 
     async def main() -> None:
-        await store._enter()
+        await store._places.take()
         tasks = {name: loop.spawn(store.put(name, b"x"), name=name) for name in ("b", "c")}
         await loop.sleep(0.1)
-        store._leave()  # b has the place, and has not run yet
+        store._places.give()  # b has the place, and has not run yet
         tasks["b"].cancel()
         await tasks["c"]
         await store.put("d", b"x")
 
     loop.run(main(), limit_s=10)
     assert sorted(store.inner.objects) == ["c", "d"]  # type: ignore[attr-defined]
+
+
+def test_a_turn_that_was_passed_over_because_it_was_cancelled_makes_no_place() -> None:
+    """The caller is cancelled, and a place becomes free before it has run again: it gives back nothing, for it was given nothing."""
+
+    async def main() -> None:
+        places = Places(1, future=asyncio.get_running_loop().create_future)
+        await places.take()
+        waiting = asyncio.ensure_future(places.take())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        places.give()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await places.take()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(places.take(), 0.01)
+
+    asyncio.run(main())
+
+
+def test_no_more_wait_for_a_place_than_may() -> None:
+    async def main() -> None:
+        places = Places(1, future=asyncio.get_running_loop().create_future, waiting_max=1)
+        await places.take()
+        waiting = asyncio.ensure_future(places.take())
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="too many wait"):
+            await places.take()
+        places.give()
+        await waiting
+
+    asyncio.run(main())

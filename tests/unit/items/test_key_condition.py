@@ -6,7 +6,7 @@ import pytest
 
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema
 from scrubjay.storage.items.errors import ItemError
-from scrubjay.storage.items.expressions import parse_key_condition, parse_key_expression
+from scrubjay.storage.items.expressions import KeyCondition, bind, parse_key_expression
 from scrubjay.storage.items.keys import storage_key
 from scrubjay.storage.items.values import Value
 
@@ -17,9 +17,14 @@ TEXTS: dict[str, Value] = {":a": ("S", "1"), ":b": ("S", "2"), ":e": ("S", "")}
 ONES: dict[str, Value] = {":a": ("N", "1"), ":b": ("N", "1")}
 
 
+def all_stages(text: str, names: dict[str, str] | None, values: dict[str, Value], schema: KeySchema) -> KeyCondition:
+    """As a Query goes through them."""
+    return bind(parse_key_expression(text, names, values).conditions(), schema)
+
+
 def refused(text: str, values: dict[str, Value], schema: KeySchema = RANGE) -> str:
     with pytest.raises(ItemError) as fault:
-        parse_key_condition(text, None, values, schema)
+        all_stages(text, None, values, schema)
     return fault.value.message
 
 
@@ -166,7 +171,7 @@ def test_stage_three_schema(schema: KeySchema, text: str, values: dict[str, Valu
 )
 def test_ranges(text: str, operator: str | None, wanted: list[int]) -> None:
     values: dict[str, Value] = {":p": ("S", "part"), ":x": ("N", "5"), ":m": ("N", "-3")}
-    condition = parse_key_condition(text, None, values, NUMBERS)
+    condition = all_stages(text, None, values, NUMBERS)
     assert condition.operator == operator
     assert condition.hash_value == ("S", "part")
     start, end = condition.bounds()
@@ -178,6 +183,6 @@ def test_ranges(text: str, operator: str | None, wanted: list[int]) -> None:
 
 
 def test_names_by_alias() -> None:
-    condition = parse_key_condition("#p = :a AND begins_with(#s, :b)", {"#p": "a", "#s": "b"}, TEXTS, RANGE)
+    condition = all_stages("#p = :a AND begins_with(#s, :b)", {"#p": "a", "#s": "b"}, TEXTS, RANGE)
     assert (condition.operator, condition.sort_values) == ("begins_with", (("S", "2"),))
     assert condition.sort_bounds() == (b"2", b"3")

@@ -245,10 +245,10 @@ def test_a_slot_handed_over_to_a_cancelled_waiter_is_passed_on(tmp_path: Path) -
     """The race: the slot is given in the same turn in which its waiter is cancelled."""
 
     async def body(pool: WorkerJobs, tasks: AsyncTasks) -> Any:
-        await pool._take_slot()
-        waiter = asyncio.ensure_future(pool._take_slot())
+        await pool._places.take()
+        waiter = asyncio.ensure_future(pool._places.take())
         await tasks.sleep(0)
-        pool._give_slot()
+        pool._places.give()
         waiter.cancel()
         await asyncio.gather(waiter, return_exceptions=True)
         return await asyncio.wait_for(pool.run(f"{SAMPLES}:echo", {"n": 1}), 10)
