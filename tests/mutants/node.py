@@ -352,14 +352,14 @@ MUTANTS: list[Mutant] = [
         "storage/replica/overlay.py",
         "        for layer in reversed(self.frozen):\n            change",
         "        for layer in self.frozen:\n            change",
-        ("tests/unit/storage/test_overlay.py::test_overlay_equals_dict",),
+        ("tests/unit/storage/test_overlay.py::test_of_two_frozen_layers_the_newer_one_wins",),
     ),
     Mutant(
         "merged-frozen-order",
         "storage/replica/overlay.py",
         "*(layer.changes for layer in reversed(self.frozen))]",
         "*(layer.changes for layer in self.frozen)]",
-        ("tests/unit/storage/test_overlay.py::test_overlay_equals_dict",),
+        ("tests/unit/storage/test_overlay.py::test_of_two_frozen_layers_the_newer_one_wins",),
     ),
     Mutant(
         "late-unchecked",

@@ -16,7 +16,7 @@ from tests.fixtures.process import ScrubjayServer
 from tests.fixtures.wait import wait_for
 from tests.unit.cli.test_cli_starting import links
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(400)]
 FAST = {"archive.seal_age": "1s", "archive.closed_interval": "1s"}
 KEYS = {
     "AttributeDefinitions": [{"AttributeName": "k", "AttributeType": "S"}],

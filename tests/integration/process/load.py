@@ -24,6 +24,8 @@ _HEADERS = {
     f"SignedHeaders=host;x-amz-date;x-amz-target, Signature={'0' * 64}",
 }
 Item = dict[str, Any]
+REFUSED_MAX = 3
+"""One may be: what is under way when leadership moves, which a machine that stands still for longer than a lease makes it do, has no known outcome."""
 NOTHING = "null"
 """State of a key that has no item. States are canonical JSON, so that they can be in sets."""
 
@@ -172,7 +174,8 @@ class Writers:
     def __init__(
         self, ledger: Ledger, port: int, *, table: str, threads: int = 6, keys: int = 30, first: int = 0, keep_on: bool = False
     ) -> None:
-        """first: number of the first write, so that no two rounds write the same. keep_on: refused writes (5xx) are counted and the writer goes on."""
+        """first: number of the first write, so that no two rounds write the same. keep_on: however many of a writer's writes are refused (5xx) in a row, it goes on;
+        else it gives up at REFUSED_MAX of them."""
         self.ledger, self._port, self._table = ledger, port, table
         self._keys, self._first, self._keep_on = keys, first, keep_on
         self._stop = threading.Event()
@@ -205,7 +208,7 @@ class Writers:
 
     def _write(self, thread: int, connection: Connection) -> None:
         number = self._first + thread
-        turn = 0
+        turn = in_a_row = 0
         while not self._stop.is_set():
             key = f"t{thread}-{turn * 7 % self._keys}"
             kind = ("put", "add", "add", "put", "delete", "add")[turn % 6 if turn >= self._keys else 0]
@@ -215,6 +218,7 @@ class Writers:
                 reply = connection.call(*self._request(key, write))
             except (OSError, http.client.HTTPException, ValueError):
                 return
+            in_a_row = in_a_row + 1 if reply.status >= 500 else 0
             if reply.status == 200:
                 write.effective_us = reply.effective_us
                 if reply.effective_us is None:
@@ -224,7 +228,7 @@ class Writers:
                         self.surprises.append(f"{kind} of {key} answered without a time")
             elif reply.status >= 500:
                 self.refusals.append(reply)
-                if not self._keep_on:
+                if not self._keep_on and in_a_row >= REFUSED_MAX:
                     return
             else:
                 self.surprises.append(f"{reply.status} {reply.body}")

@@ -31,7 +31,7 @@ def count(client: Any) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_clock_stepped_ahead_and_back_while_running_is_said_and_has_a_way_out(scrubjay_server: Make, tmp_path: Path) -> None:
     clock = FakeClock(tmp_path)
     server = scrubjay_server(settings=FAST, env=clock.env)
@@ -61,7 +61,7 @@ def test_a_clock_stepped_ahead_and_back_while_running_is_said_and_has_a_way_out(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 def test_a_machine_that_starts_in_1970_goes_on_when_its_clock_is_set(scrubjay_server: Make, tmp_path: Path) -> None:
     clock = FakeClock(tmp_path, "@1970-01-01 00:01:00")
     server = scrubjay_server(settings=FAST, env=clock.env)
@@ -74,7 +74,7 @@ def test_a_machine_that_starts_in_1970_goes_on_when_its_clock_is_set(scrubjay_se
     assert count(server.client()) == 2
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(400)
 def test_a_clock_set_back_a_little_while_it_was_down_is_no_fault(scrubjay_server: Make, tmp_path: Path) -> None:
     clock = FakeClock(tmp_path)
     server = scrubjay_server(settings=FAST, env=clock.env)

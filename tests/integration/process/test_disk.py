@@ -86,7 +86,7 @@ def test_the_log_at_its_limit_refuses_writes_until_the_store_is_back(scrubjay_se
             began = time.monotonic()
             again = big(connection, 9999)
             assert again.status == refusal.status
-            assert time.monotonic() - began < 12, "a refusal does not hang"
+            assert time.monotonic() - began < 20, "a refusal does not hang"
             assert "no room for data" in server.log_tail()
             reads(server, connection, count)
             wait_for(lambda: connection.get("/healthz") == (503, "down\n"), timeout=20)  # at the limit a little room comes and goes

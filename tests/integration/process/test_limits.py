@@ -52,7 +52,7 @@ def _command_line(pid: str) -> bytes:
         return b""  # it has ended
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_tree_workers_killed_while_a_start_opens_the_trees(scrubjay_server: Make) -> None:
     server = scrubjay_server(settings=FAST | {"tables.initial_partitions": "4"})
     make_table(server.port, "birds")
@@ -87,7 +87,7 @@ def test_tree_workers_killed_while_a_start_opens_the_trees(scrubjay_server: Make
     untouched(server)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_too_little_address_space_fails_the_start_by_name_and_the_next_start_is_whole(scrubjay_server: Make) -> None:
     server = scrubjay_server(settings=FAST)
     make_table(server.port, "birds")
@@ -180,7 +180,7 @@ def test_too_few_processes_are_said_by_name_and_the_next_start_is_whole(scrubjay
     untouched(server)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 def test_a_start_in_a_folder_that_holds_packages_named_like_ours(scrubjay_server: Make, tmp_path: Path) -> None:
     odd = tmp_path / "odd"
     for name in ("base", "storage", "archiver", "scrubber", "pitr", "lmdb", "msgspec", "runpy"):

@@ -22,7 +22,7 @@ Make = Callable[..., ScrubjayServer]
 
 def left_behind(server: ScrubjayServer, pid: int) -> None:
     """No process of the killed server's session, nobody on its port."""
-    wait_for(lambda: not live_in_session(pid), timeout=10)
+    wait_for(lambda: not live_in_session(pid), timeout=30)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", server.port))

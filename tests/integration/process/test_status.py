@@ -22,7 +22,7 @@ from tests.integration.process.load import Connection, make_table
 from tests.integration.process.stores import MortalStore
 from tests.integration.runbooks.test_runbooks import claim_again
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 Make = Callable[..., ScrubjayServer]
 QUICK = {"archive.seal_age": "1s", "archive.closed_interval": "1s", "archive.timeout": "5s", "archive.lag_alarm": "12s"}
@@ -36,7 +36,7 @@ class Watched:
         make_table(server.port, "birds")
         self.put("first")
         wait_for(lambda: self.status()[0] == 0, timeout=60)
-        wait_for(lambda: self.health() == (200, "ok"), timeout=10)
+        wait_for(lambda: self.health() == (200, "ok"), timeout=30)
         assert self.health("?durable") == (200, "ok")
 
     def put(self, key: str) -> None:
@@ -81,7 +81,7 @@ class Watched:
         assert found == code, report
         (problem,) = [one for one in report["problems"] if one["kind"] == kind]
         assert (Path(__file__).parents[3] / problem["runbook"]).is_file()
-        wait_for(lambda: len(self.lines("problem", kind)) == 1, timeout=5)
+        wait_for(lambda: len(self.lines("problem", kind)) == 1, timeout=30)
         assert self.lines("problem", kind)[0]["level"] == "error"
         assert self.metric(f'scrubjay_problems{{kind="{kind}"}}') == 1
         shown = self.server.cli("status")

@@ -14,7 +14,7 @@ import pytest
 
 from tests.fixtures.process import ScrubjayServer
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(400)]
 
 AWS = Path(sys.executable).parent / "aws"
 SECOND_POLL_S = 20.0

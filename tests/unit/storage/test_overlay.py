@@ -92,3 +92,16 @@ def test_the_newest_layer_wins_over_older_ones_and_the_tree() -> None:
     assert overlay.active_bytes > 0
     overlay.clear()
     assert list(overlay.merged(tree, b"", None, reverse=False)) == [(b"k", b"tree")]
+
+
+def test_of_two_frozen_layers_the_newer_one_wins() -> None:
+    """Of a key in each, by name: what hypothesis draws finds it now and then."""
+    overlay, tree = Overlay(), DictTree()
+    for at, item in enumerate((b"old", b"new"), 1):
+        overlay.put(b"k", Lsn(at), Stamp(at), item)
+        overlay.freeze(TreeState(Lsn(at), Stamp(at), b""))
+    found = overlay.find(b"k")
+    assert found is not None
+    assert found.item == b"new"
+    for reverse in (False, True):
+        assert list(overlay.merged(tree, b"", None, reverse=reverse)) == [(b"k", b"new")]
