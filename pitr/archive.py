@@ -54,6 +54,14 @@ class RestoreArchive(Protocol):
         """The first base (LSN 0) of a new table's partition; returns its object key. An equal one that is there already is fine."""
         ...
 
+    def rows_path(self, target_id: str, partition: str) -> str:
+        """Where the row file of that partition of that target lies, below the data folder."""
+        ...
+
+    def loaded(self, path: str) -> None:
+        """Every replica holds that row file's rows now."""
+        ...
+
     def discard(self, path: str) -> None:
         """Remove a row file, or a folder of them; no error if it is not there."""
         ...

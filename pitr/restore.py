@@ -216,7 +216,7 @@ class Restore:
         self._copies[part.target] = copies
         part.copies = {node: (copies[node].hex, copies[node].rows) for node in sorted(copies)}
         await self._steadily(self._save)
-        self._archive.discard(path)
+        self._archive.loaded(path)
         self._tell(LOAD, len(self._copies))
 
     async def _confirm(self) -> None:
@@ -270,7 +270,7 @@ class Restore:
         return next(info for info in self.job.target_meta.partitions if info.partition_id == partition)
 
     def _path(self, part: PartitionJob) -> str:
-        return f"{folder_of(self.job.target_id)}/{part.target}.rows"
+        return self._archive.rows_path(self.job.target_id, part.target)
 
     async def _save(self) -> None:
         """One at a time: notes are compare-and-set, and two partitions that end at once must not take each other for a stranger."""

@@ -19,12 +19,12 @@ from scrubjay.base.errors import Corrupt, Missing
 from scrubjay.base.gate import Gate
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.pitr.archive import Progress, RestoreArchive, RestoredRows, TableArchive
+from scrubjay.pitr.job import folder_of
 from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PartitionPlan, PlannedSegment
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log import chain as chains
 
 REBUILD = "scrubjay.archiver.read.rebuild:rebuild_job"
-FOLDER = "tmp/restore"
 
 
 class ArchiveSource:
@@ -42,10 +42,7 @@ class ArchiveSource:
     async def look(self, table: TableMeta) -> TableArchive:
         async with self._gate:
             await self._index.refresh(now_us=self._env.clock.wall_us(), table=table.table_id)
-            found = [(info, self._index.partitions.get((table.table_id, info.partition_id))) for info in table.partitions]
-            windows = [Window(None, None, ()) if one is None else one.window() for _, one in found]
-            histories = tuple(history_of(info, one) for info, one in found)
-        return TableArchive(table_window(windows), histories)
+            return seen_of(self._index, table)
 
     async def rebuild(
         self, table: TableMeta, info: PartitionInfo, plan: PartitionPlan, *, cut: Stamp, path: str, progress: Progress | None
@@ -83,12 +80,25 @@ class ArchiveSource:
             origin=BaseOrigin(who.cluster, source.table_id, (at,), at_us),
         )  # fmt: skip
 
+    def rows_path(self, target_id: str, partition: str) -> str:
+        return f"{folder_of(target_id)}/{partition}.rows"
+
+    def loaded(self, path: str) -> None:
+        self.discard(path)
+
     def discard(self, path: str) -> None:
         if self._disk.exists(path):
             if path.endswith(".rows"):
                 self._disk.remove(path)
             else:
                 self._disk.remove_tree(path)
+
+
+def seen_of(index: ArchiveIndex, table: TableMeta) -> TableArchive:
+    """A table as the index knows it now. Pure."""
+    found = [(info, index.partitions.get((table.table_id, info.partition_id))) for info in table.partitions]
+    windows = [Window(None, None, ()) if one is None else one.window() for _, one in found]
+    return TableArchive(table_window(windows), tuple(history_of(info, one) for info, one in found))
 
 
 def history_of(info: PartitionInfo, index: PartitionIndex | None) -> PartitionHistory:

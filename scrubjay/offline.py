@@ -39,7 +39,7 @@ def verify_archive(config: Config, url: str, *, cluster: str | None, request: Ma
 
         store = RetryingStore(open_store(url, settings=config.s3.settings, create=False), env)
         began = env.clock.boot_us()
-        chosen = await _cluster(store, cluster)
+        chosen = await chosen_cluster(store, cluster)
         table = await _table(store, chosen, request["table"]) if request["table"] is not None else None
         with tempfile.TemporaryDirectory(prefix="scrubjay-verify-") as folder:
             report = await verify(
@@ -64,7 +64,8 @@ def verify_archive(config: Config, url: str, *, cluster: str | None, request: Ma
     return run(main)
 
 
-async def _cluster(store: ObjectStore, asked: str | None) -> str:
+async def chosen_cluster(store: ObjectStore, asked: str | None) -> str:
+    """The cluster that is meant: the one that was asked for, or the only one that wrote there. Raises Failure."""
     try:
         present = await clusters(store)
     except Unavailable as error:

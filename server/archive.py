@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from scrubjay.archiver.write.agent import ArchiveAgent
@@ -43,11 +43,24 @@ def start_agents(
     options: AgentOptions,
     jobs: Jobs | None,
     log: Log | None = None,
+    first: Callable[[], Awaitable[None]] | None = None,
 ) -> list[ArchiveAgent]:
-    """One running agent per node. writer: in whose name they write. log: told once when something cannot be archived, and when it can again."""
+    """One running agent per node. writer: in whose name they write. log: told once when something cannot be archived, and when it can again.
+    first: what has to be in the archive before they begin (`pitr.first_base`)."""
     agents = [ArchiveAgent(env, store, source, writer, options=options, jobs=jobs, log=log) for source in sources.values()]
-    for agent in agents:
-        agent.start()
+
+    def begin() -> None:
+        for agent in agents:
+            agent.start()
+
+    async def begin_behind(work: Callable[[], Awaitable[None]]) -> None:
+        await work()
+        begin()
+
+    if first is None:
+        begin()
+    else:
+        env.tasks.spawn(begin_behind(first), name="first bases")
     return agents
 
 

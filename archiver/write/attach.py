@@ -15,18 +15,18 @@ async def attach(store: ObjectStore, env: Env, *, cluster_id: str | None, folder
     """Make sure that this prefix is the data folder's own; the cluster id. Who writes is claimed apart from it (archiver.write.claiming).
 
     cluster_id: the data folder's id, None if it has none yet (then a new one is minted). folder_is_new: nothing was ever written in the data folder.
-    parent: for a recovered cluster, the one it came from.
+    parent: for a recovered cluster, the one it came from: it may write beside it.
     Raises Unsafe: an empty folder on a prefix that is in use, an archive that is not the folder's own, or one of another format version.
     """
     present = await clusters(store)
     if cluster_id is None or folder_is_new:
-        if present and cluster_id not in present:
+        if present and cluster_id not in present and parent not in present:
             raise Unsafe(
                 "the data folder is empty, but the archive already belongs to a cluster",
                 found=present,
                 archive=store.url,
-                next="give that cluster's own data folder with --data, or another place with --archive (recover, which makes a data folder"
-                " from an archive, is not built yet)",
+                next="give that cluster's own data folder with --data, or another place with --archive; if the folder is lost, scrubjay recover makes"
+                " a new one from the archive",
             )
         cluster_id = cluster_id or env.rand.uuid()
     elif cluster_id not in present:
@@ -35,7 +35,7 @@ async def attach(store: ObjectStore, env: Env, *, cluster_id: str | None, folder
             asked=cluster_id,
             found=present,
             archive=store.url,
-            next="give the right one with --archive (recover, which makes a new cluster from another's archive, is not built yet)",
+            next="give the right one with --archive (scrubjay recover makes a new cluster from another's archive)",
         )
     await _claim_identity(store, env, cluster_id, parent)
     return cluster_id

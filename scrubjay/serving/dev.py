@@ -41,6 +41,7 @@ from scrubjay.base.together import within
 from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.config import Config
+from scrubjay.pitr.first_base import FirstBases
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
@@ -49,7 +50,16 @@ from scrubjay.server.durability import Durability, DurabilityOptions, open_durab
 from scrubjay.server.health import Health, HealthOptions, Problem
 from scrubjay.server.stop import hand_over, planned_stop
 from scrubjay.serving.cluster import NODES, ZONES, Cluster, open_cluster
-from scrubjay.serving.folder import TAKEOVER, ClusterFile, empty_tmp, new_cluster, read_cluster, read_takeover, write_cluster
+from scrubjay.serving.folder import (
+    TAKEOVER,
+    ClusterFile,
+    empty_tmp,
+    new_cluster,
+    read_cluster,
+    read_takeover,
+    refuse_unfinished,
+    write_cluster,
+)
 from scrubjay.serving.lock import FolderLock
 from scrubjay.serving.metrics import Metrics
 from scrubjay.serving.start import ServerStart, unless_stopped
@@ -97,6 +107,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     env = Env(RealClock(), RealRand(), tasks)
     empty_tmp(folder)
     disk = RealDisk(folder, post=tasks.post)
+    refuse_unfinished(disk)
     archive, cluster_file = await _open_archive(env, disk, folder, config)
     taken = read_takeover(disk, cluster_file.cluster_id)
     start.done("archive")
@@ -122,6 +133,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         raise
     if taken is not None and archive.writer.taken_over >= taken.epoch:
         disk.remove(TAKEOVER)
+    bases = FirstBases(env, cluster.service, jobs, RealDisk(folder), url=config.archive_url, writer=archive.writer, log=_archive_line)
     agents = start_agents(
         env,
         archive.store,
@@ -134,6 +146,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         ),
         jobs=jobs,
         log=_archive_line,
+        first=bases.deliver if bases.owed else None,
     )
     durability = open_durability(
         env,
@@ -256,7 +269,7 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
             await probe(store, env)
             if known is None:
                 write_cluster(disk, file)
-            await attach(store, env, cluster_id=file.cluster_id, folder_is_new=True)
+            await attach(store, env, cluster_id=file.cluster_id, folder_is_new=True, parent=file.parent)
     except Unavailable as error:
         if not file.attached:
             raise

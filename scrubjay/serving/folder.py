@@ -4,6 +4,8 @@
     DIR/cluster.json    {"version": 1, "cluster_id", "metadata_table_id", "metadata_partition_id", "created_at", "attached"}
     DIR/nodes/<node>/   a storage node each
     DIR/takeover.json   {"version": 1, "cluster_id", "epoch"}: an operator's word, for the next start (scrubjay.takeover)
+    DIR/recover.json    {"version": 1, …}: the folder was made, or is half made, by `scrubjay recover`
+    DIR/first-bases/    rows that a recovered cluster's archive is still owed (scrubjay.pitr.first_base)
     DIR/tmp/            work files of jobs; emptied at start
     DIR/findings.json, DIR/ledger.db, DIR/archive/ (the default archive)
 
@@ -14,20 +16,24 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from scrubjay.base.env import Disk, Rand
-from scrubjay.base.errors import Corrupt
+from scrubjay.base.errors import Corrupt, Unsafe
 from scrubjay.base.ids import ClusterId, PartitionId, TableId
+from scrubjay.base.times import utc_text
 from scrubjay.base.versioned import decode_versioned
 
 FILE = "cluster.json"
 TAKEOVER = "takeover.json"
+RECOVER = "recover.json"
 
 
 class ClusterFile(msgspec.Struct, frozen=True):
-    """created_at: microseconds. attached: see the module. archive: the URL it was last attached to, "" for the folder's own `archive/` (the folder may be moved)."""
+    """created_at: microseconds. attached: see the module. archive: the URL it was last attached to, "" for the folder's own `archive/` (the folder may be moved).
+    parent: the cluster that this one was recovered from."""
 
     version: int
     cluster_id: ClusterId
@@ -36,6 +42,7 @@ class ClusterFile(msgspec.Struct, frozen=True):
     created_at: int
     attached: bool
     archive: str = ""
+    parent: ClusterId | None = None
 
 
 def read_cluster(disk: Disk) -> ClusterFile | None:
@@ -44,13 +51,49 @@ def read_cluster(disk: Disk) -> ClusterFile | None:
     return None if data is None else decode_versioned(data, ClusterFile, version=1, what=f"the data folder's {FILE}", name=FILE)
 
 
-def new_cluster(rand: Rand, *, now_us: int) -> ClusterFile:
+def new_cluster(rand: Rand, *, now_us: int, parent: ClusterId | None = None) -> ClusterFile:
     """Fresh ids for a new cluster."""
-    return ClusterFile(1, ClusterId(rand.uuid()), TableId(rand.uuid()), PartitionId(rand.uuid()), now_us, attached=False)
+    return ClusterFile(1, ClusterId(rand.uuid()), TableId(rand.uuid()), PartitionId(rand.uuid()), now_us, attached=False, parent=parent)
 
 
 def write_cluster(disk: Disk, cluster: ClusterFile) -> None:
     disk.write_file(FILE, msgspec.json.format(msgspec.json.encode(cluster), indent=2))
+
+
+class RecoverFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What `scrubjay recover` makes, or made, of this folder. asked_us: the moment that was asked for, None: the latest. at_us: what that came to. only: the tables
+    that were asked for, none: all. cluster: the new one's ids. report: of the finished recovery."""
+
+    version: int = 1
+    url: str
+    parent: ClusterId
+    asked_us: int | None
+    at_us: int
+    only: tuple[str, ...]
+    cluster: ClusterFile
+    done: bool = False
+    report: dict[str, Any] = {}
+
+
+def read_recover(disk: Disk) -> RecoverFile | None:
+    """None if the folder was not recovered. Raises Corrupt if the file cannot be understood."""
+    data = disk.read_file(RECOVER)
+    return None if data is None else decode_versioned(data, RecoverFile, version=1, what=f"the data folder's {RECOVER}", name=RECOVER)
+
+
+def write_recover(disk: Disk, recover: RecoverFile) -> None:
+    disk.write_file(RECOVER, msgspec.json.format(msgspec.json.encode(recover), indent=2))
+
+
+def refuse_unfinished(disk: Disk) -> None:
+    """Raises Unsafe if the folder is half of a recovery: what is not in it yet would be missed by everybody who is served from it."""
+    found = read_recover(disk)
+    if found is not None and not found.done:
+        raise Unsafe(
+            "recover is unfinished, run it again: not every table is in this data folder yet",
+            found=f"{RECOVER} of a recovery from cluster {found.parent} as of {utc_text(found.at_us)}",
+            next=f"scrubjay recover --archive {found.url} --cluster {found.parent} with the same --data goes on where it stopped",
+        )
 
 
 class Takeover(msgspec.Struct, frozen=True):

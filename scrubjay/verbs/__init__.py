@@ -10,6 +10,7 @@ from scrubjay.verbs import (
     demo,
     expire_plan,
     expire_run,
+    recover,
     restore_cancel,
     restore_plan,
     restore_resume,
@@ -54,5 +55,6 @@ VERBS: tuple[Verb, ...] = (
     restore_cancel.VERB,
     expire_plan.VERB,
     expire_run.VERB,
+    recover.VERB,
     cluster_takeover.VERB,
 )

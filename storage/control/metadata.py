@@ -123,9 +123,9 @@ class Metadata:
             self._router.read_range(self.system.partitions[0].partition_id, request, partial(settle, future))
             page: RangeAnswer = await future
             for key, item in page.rows:
-                name, text = _decoded(item)
+                name, text = metadata_item(item)
                 if name.startswith("table/"):
-                    tables.append(_table(name, text))
+                    tables.append(table_from(name, text))
                 start = key + b"\x00"
             if not page.more:
                 return tables
@@ -294,10 +294,10 @@ class Metadata:
             self._raw[name] = item
 
     def _take(self, item: bytes) -> None:
-        name, text = _decoded(item)
+        name, text = metadata_item(item)
         self._raw[name] = item
         if name.startswith("table/"):
-            self._keep(_table(name, text))
+            self._keep(table_from(name, text))
             return
         try:
             if name == _WRITER:
@@ -331,8 +331,8 @@ class Metadata:
             listener(table)
 
 
-def _decoded(item: bytes) -> tuple[str, str]:
-    """k and v of a metadata item."""
+def metadata_item(item: bytes) -> tuple[str, str]:
+    """k and v of a metadata item. Raises Corrupt."""
     values = decode_item(item)
     name, text = values["k"][1], values["v"][1]
     if not isinstance(name, str) or not isinstance(text, str):
@@ -340,7 +340,8 @@ def _decoded(item: bytes) -> tuple[str, str]:
     return name, text
 
 
-def _table(name: str, text: str) -> TableMeta:
+def table_from(name: str, text: str) -> TableMeta:
+    """What the item `name` says of its table. Raises Corrupt."""
     try:
         return msgspec.json.decode(text, type=TableMeta)
     except (msgspec.MsgspecError, ValueError) as error:

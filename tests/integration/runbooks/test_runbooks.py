@@ -315,7 +315,24 @@ def _clock_ahead(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     scenario.server.start()
 
 
+def _lose_everything(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    archive = (tmp_path / "bucket").as_uri()
+    scenario = Scenario(make(settings=QUICK, archive=archive))
+    scenario.make_table()
+    scenario.until(lambda: scenario.server.cli("archive", "status").returncode == 0)
+    assert scenario.server.stop() == 0
+    shutil.rmtree(scenario.server.data)
+    scenario.server = make("recovered", settings=QUICK, archive=archive, start=False)
+    scenario.variables |= {"ARCHIVE": archive, "DIR": str(scenario.server.data)}
+    scenario.hands["serve"] = lambda: scenario.server.start() and None
+    yield scenario
+    items = scenario.server.client().scan(TableName="orders", ConsistentRead=True)["Items"]
+    expected = {f"order-{number}": f"value {number}" for number in range(200)} | {"rots": NEEDLE}
+    assert {item["pk"]["S"]: item["value"]["S"] for item in items} == expected
+
+
 SCENARIOS = {
+    "lose-everything": _lose_everything,
     "clock-ahead": _clock_ahead,
     "restore-at-2am": _restore,
     "scrub-mismatch": _scrub,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from scrubjay.archiver.format.identity import decode_identity
@@ -44,6 +46,16 @@ def test_an_empty_folder_on_a_used_prefix_is_refused(cluster_id: str | None) -> 
     assert "recover" in str(caught.value)
     assert "--archive" in str(caught.value)
     assert OTHER in str(caught.value)
+
+
+def test_a_recovered_folder_may_write_beside_its_parent_and_beside_nobody_else() -> None:
+    loop, store = LoneHost(), LoneStore()
+    loop.run(attach(store, loop.env(), cluster_id=OTHER, folder_is_new=True))
+    stranger = "0c1a5e00-0000-4000-8000-0000000000aa"
+    with pytest.raises(Unsafe):
+        loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True, parent=stranger))
+    assert loop.run(attach(store, loop.env(), cluster_id=CLUSTER, folder_is_new=True, parent=OTHER)) == CLUSTER
+    assert json.loads(store.objects[build(IdentityKey(CLUSTER))])["parent"] == OTHER
 
 
 @pytest.mark.parametrize("used", [False, True])

@@ -15,6 +15,7 @@ from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.hlc import last_stamp_at, stamp_micros, stamp_of
 from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from scrubjay.pitr.archive import RestoredRows, TableArchive
+from scrubjay.pitr.job import folder_of
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PartitionPlan, PlannedSegment
 from scrubjay.pitr.service import RestoreService
@@ -237,6 +238,12 @@ class RestoreWorld:
         self.bases[key] = (rows.total, at_us)
         self.changing()
         return key
+
+    def rows_path(self, target_id: str, partition: str) -> str:
+        return f"{folder_of(target_id)}/{partition}.rows"
+
+    def loaded(self, path: str) -> None:
+        self.discard(path)
 
     def discard(self, path: str) -> None:
         self.files = {name: rows for name, rows in self.files.items() if name != path and not name.startswith(path + "/")}

@@ -1,0 +1,76 @@
+"""What a recovery says: before it begins, and what came of it (INTERFACE section 3). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from scrubjay.base.hlc import last_stamp_at
+from scrubjay.base.times import utc_text
+from scrubjay.pitr.plan import Plan, plan_table
+from scrubjay.pitr.rates import Rates, predict
+from scrubjay.pitr.recover.choose import Choice, hole_json
+from scrubjay.pitr.recover.moment import Lost
+from scrubjay.pitr.recover.parent import Parent
+from scrubjay.pitr.source import seen_of
+from scrubjay.storage.catalogue import TableMeta
+
+
+def plans_of(parent: Parent, choice: Choice, *, rates: Rates, workers: int) -> dict[str, Plan]:
+    """What each table with content reads, by its id. Raises Missing, Unavailable."""
+    cut = last_stamp_at(choice.at_us)
+    return {
+        table.table_id: plan_table(seen_of(parent.index, table).histories, at_us=choice.at_us, cut=cut, rates=rates, workers=workers)
+        for table in choice.tables
+        if table not in choice.empty
+    }
+
+
+def plan_report(parent: Parent, choice: Choice, plans: Mapping[str, Plan], *, rates: Rates, workers: int) -> dict[str, Any]:
+    """Everything that is known before anything is written. end_checked: that the newest objects are not lost, to which nothing later refers, nobody can tell here."""
+    raw = [part.raw for plan in plans.values() for part in plan.partitions]
+    pieces = [parent.system_piece(), *choice.pieces]
+    return {
+        "parent": parent.cluster,
+        "at": utc_text(choice.at_us),
+        "tables": [_planned(table, plans.get(table.table_id), choice.at_us) for table in choice.tables],
+        "left_out": [{"table": table.name, "table_id": table.table_id, "why": why} for table, why in choice.left_out],
+        "bytes": sum(plan.bytes for plan in plans.values()),
+        "raw_bytes": sum(raw),
+        "requests": sum(plan.requests for plan in plans.values()),
+        "predicted_seconds": predict(raw, rates, workers=workers),
+        "holes": [hole_json(Lost(piece.table, hole)) for piece in pieces if piece.found is not None for hole in piece.found.window.holes],
+        "forks": [
+            {"partition": fork.partition, "first_lsn": fork.first_lsn, "epochs": list(fork.epochs)}
+            for piece in pieces
+            if piece.found is not None
+            for fork in piece.found.forks
+        ],
+        "end_checked": False,
+    }
+
+
+def _planned(table: TableMeta, plan: Plan | None, at_us: int) -> dict[str, Any]:
+    return {
+        "table": table.name,
+        "table_id": None,
+        "source_id": table.table_id,
+        "at": utc_text(at_us),
+        "partitions": len(table.partitions),
+        "bytes": 0 if plan is None else plan.bytes,
+        "requests": 0 if plan is None else plan.requests,
+        "state": None,
+        "rows": None,
+        "digest": None,
+        "verdict": None,
+        "error": None,
+    }
+
+
+def findings_of(reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Damage that was met, each object once."""
+    found: dict[str, dict[str, Any]] = {}
+    for report in reports:
+        for finding in report["findings"]:
+            found.setdefault(str(finding["object"]), dict(finding))
+    return list(found.values())

@@ -1,0 +1,217 @@
+"""`recover`: the whole cluster from its archive alone, into a new data folder. The archive is only read; the folder is not served until all of it is there.
+
+Order, and what SIGKILL leaves: everything is chosen and planned before the folder is touched. Then `recover.json` (what is being recovered, and the new cluster's
+ids), then `cluster.json`, then the new cluster runs and restores each table. Until `recover.json` says that it is done, `serve` refuses the folder by name, and
+the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from scrubjay.admin import restore_answer
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Conflict, Unsafe
+from scrubjay.base.ids import ClusterId
+from scrubjay.base.real import log_lines
+from scrubjay.base.real.clock import RealClock
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.jobs import WorkerJobs
+from scrubjay.base.real.loop import AsyncTasks, run
+from scrubjay.base.real.open_files import raise_descriptors, share_out
+from scrubjay.base.real.platform import check_platform
+from scrubjay.base.real.rand import RealRand
+from scrubjay.base.real.stores import open_store, worker_environment
+from scrubjay.base.times import utc_text
+from scrubjay.config import Config
+from scrubjay.offline import AHEAD_US, chosen_cluster
+from scrubjay.output import DONE, FAILED, REFUSED, merge_exits
+from scrubjay.pitr.options import RestoreOptions
+from scrubjay.pitr.rates import Rates
+from scrubjay.pitr.recover.choose import Choice, Chooser
+from scrubjay.pitr.recover.parent import Parent
+from scrubjay.pitr.recover.parent_source import RecoverySource
+from scrubjay.pitr.recover.report import findings_of, plan_report, plans_of
+from scrubjay.pitr.recover.run import Brought, Recovery
+from scrubjay.progress import Progress, told
+from scrubjay.server.archive import wrapped
+from scrubjay.serving.cluster import NODES, open_cluster
+from scrubjay.serving.folder import RECOVER, RecoverFile, new_cluster, read_cluster, read_recover, write_cluster, write_recover
+from scrubjay.serving.lock import FolderLock, data_folder
+from scrubjay.serving.start import ServerStart
+
+OF_NO_ACCOUNT = ("lock",)
+"""Names in a data folder that hold nothing."""
+RATES = Rates(read=30e6, load=30e6, fixed=3.0)
+"""Where no restore was made yet on this machine; measured by bench/recover.py on two cores."""
+
+_log = structlog.get_logger(part="recover")
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverRequest:
+    """url: of the archive. cluster: whose, None: the only one there. at_us: None: the latest. only: tables by name or id, none: all."""
+
+    url: str
+    cluster: str | None
+    at_us: int | None
+    only: tuple[str, ...]
+
+
+def recover(config: Config, asked: RecoverRequest, *, data: str, plan_only: bool, progress: Progress) -> dict[str, Any]:
+    """The report, with its exit code. Raises VerbFailure (no such cluster, or several), Missing (a hole), Unsafe (the folder is in use; the moment is not proven),
+    Conflict (the folder is half of another recovery), Unavailable, Corrupt."""
+    check_platform()
+    log_lines.setup(os.environ.get("SCRUBJAY_LOG") or "warning")
+    folder = data_folder(data)
+    workers = max(2, os.cpu_count() or 1)
+
+    async def main(tasks: AsyncTasks) -> dict[str, Any]:
+        env = Env(RealClock(), RealRand(), tasks)
+        began_us = env.clock.boot_us()
+        store, _ = wrapped(open_store(asked.url, settings=config.s3.settings, create=False), env)
+        earlier = earlier_recovery(folder, asked)
+        if earlier is not None and earlier.done:
+            return {**earlier.report, "exit": DONE, "error": None}
+        progress.update("reading manifests")
+        with tempfile.TemporaryDirectory(prefix="scrubjay-recover-") as scratch:
+            cluster = await chosen_cluster(store, earlier.parent if earlier is not None else asked.cluster)
+            parent = Parent(env, store, RealDisk(Path(scratch)), cluster, ahead_us=AHEAD_US)
+            await parent.open()
+            chooser = Chooser(parent, only=asked.only, now_us=env.clock.wall_us())
+            choice = await chooser.choose(earlier.at_us if earlier is not None else asked.at_us)
+            plans = plans_of(parent, choice, rates=RATES, workers=workers)
+            report = plan_report(parent, choice, plans, rates=RATES, workers=workers)
+            planned_us = env.clock.boot_us()
+            report |= {"url": asked.url, "data": str(folder), "cluster": None, "findings": [], "exit": DONE, "error": None}
+            report["seconds"] = {"plan": _seconds(planned_us - began_us), "recover": None, "total": _seconds(planned_us - began_us)}
+            if plan_only:
+                return report
+            lock = FolderLock(folder)
+            try:
+                state = _begin(env, folder, asked, cluster, choice)
+                brought = await _bring(tasks, env, config, lock, state, parent, choice, progress, workers)
+                report |= _outcome(brought)
+                report["cluster"] = state.cluster.cluster_id
+                if report["exit"] != DONE:
+                    works = await chooser.settle(choice.at_us)
+                    report["works_at"] = None if works is None or works.at_us == choice.at_us else utc_text(works.at_us)
+                ended_us = env.clock.boot_us()
+                report["seconds"] |= {"recover": _seconds(ended_us - planned_us), "total": _seconds(ended_us - began_us)}
+                if report["exit"] == DONE:
+                    write_recover(RealDisk(folder), msgspec.structs.replace(state, done=True, report=report))
+            finally:
+                lock.release()
+            return report
+
+    return run(main)
+
+
+def earlier_recovery(folder: Path, asked: RecoverRequest) -> RecoverFile | None:
+    """The recovery that this folder is of, if the same was asked for. None: the folder is new. Raises Unsafe (it holds something else), Conflict (another one)."""
+    names = [path.name for path in (folder.iterdir() if folder.is_dir() else ()) if path.name not in OF_NO_ACCOUNT]
+    if not names:
+        return None
+    disk = RealDisk(folder)
+    found = read_recover(disk)
+    cluster = read_cluster(disk) if found is not None else None
+    if found is None or (cluster is not None and cluster.attached):
+        raise Unsafe(
+            "the data folder is not empty: recover makes a new one, and touches none that is there",
+            asked=f"--data {folder}",
+            found="a cluster that was recovered and has been served" if found is not None else ", ".join(sorted(names)[:5]),
+            next="give a folder that is not there yet with --data",
+        )
+    same = (asked.cluster in (None, found.parent), asked.at_us == found.asked_us or asked.at_us == found.at_us, asked.only == found.only)
+    if not all(same) or asked.url != found.url:
+        raise Conflict(
+            f"the data folder is of {'a finished' if found.done else 'an unfinished'} recovery that was asked for otherwise",
+            asked=f"{asked.url} as of {'latest' if asked.at_us is None else utc_text(asked.at_us)}, tables {', '.join(asked.only) or 'all'}",
+            found=f"{found.url}, cluster {found.parent}, as of {utc_text(found.at_us)}, tables {', '.join(found.only) or 'all'}",
+            next="ask for the same to go on with it, or give another folder with --data",
+        )
+    return found
+
+
+def _begin(env: Env, folder: Path, asked: RecoverRequest, parent: str, choice: Choice) -> RecoverFile:
+    """From here on the folder is this recovery's. Under its lock, so looked at again."""
+    disk = RealDisk(folder)
+    state = earlier_recovery(folder, asked)
+    if state is None:
+        made = new_cluster(env.rand, now_us=env.clock.wall_us(), parent=ClusterId(parent))
+        state = RecoverFile(
+            url=asked.url, parent=ClusterId(parent), asked_us=asked.at_us, at_us=choice.at_us, only=asked.only, cluster=made
+        )
+        write_recover(disk, state)
+    if not disk.exists("cluster.json"):
+        write_cluster(disk, state.cluster)
+    return state
+
+
+async def _bring(
+    tasks: AsyncTasks,
+    env: Env,
+    config: Config,
+    lock: FolderLock,
+    state: RecoverFile,
+    parent: Parent,
+    choice: Choice,
+    progress: Progress,
+    workers: int,
+) -> Sequence[Brought]:
+    """Run the new cluster, without archive and front door, for as long as it takes to restore every table into it."""
+    folder = lock.folder
+    start = ServerStart(env.clock, _log.info, alone_since_us=lock.alone_since_us)
+    cluster = await open_cluster(tasks, env, folder, config, state.cluster, share_out(raise_descriptors(), nodes=len(NODES)), start=start)
+    jobs = WorkerJobs(folder, workers=workers, environment=worker_environment(config.s3.settings))
+    try:
+        source = RecoverySource(env, cluster.service, jobs, RealDisk(folder, post=tasks.post), parent, url=state.url)
+        recovery = Recovery(
+            env,
+            cluster.service,
+            source,
+            RestoreOptions(lanes=workers),
+            choice,
+            max_offset_us=config.consensus.max_clock_offset_us,
+            tell=lambda facts: progress.update(*told(facts)),
+        )
+        brought = await recovery.run()
+        if all(one.published for one in brought):
+            await recovery.settled(brought)
+    finally:
+        await jobs.close()
+        cluster.close()
+    return brought
+
+
+def _outcome(brought: Sequence[Brought]) -> dict[str, Any]:
+    """tables[], findings[], exit and error of what came of it."""
+    bad = [one for one in brought if not one.published]
+    exits = [restore_answer(one.report)["exit"] for one in brought]
+    error = None
+    if bad:
+        error = {
+            "code": "Incomplete",
+            "message": f"{len(bad)} of {len(brought)} tables did not come back; the folder is not served until all have",
+            "asked": ", ".join(one.source.name for one in bad[:5]),
+            "found": "; ".join(f"{one.source.name}: {(one.report['error'] or {}).get('message')}" for one in bad[:3]),
+            "next": f"put right what is said and run the same command again; {RECOVER} remembers how far it came",
+        }
+    return {
+        "tables": [one.as_json() for one in brought],
+        "findings": findings_of([one.report for one in brought]),
+        "exit": merge_exits(FAILED if code == REFUSED else code for code in exits),
+        "error": error,
+    }
+
+
+def _seconds(us: int) -> float:
+    return round(us / 1e6, 3)

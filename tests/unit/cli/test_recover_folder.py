@@ -1,0 +1,75 @@
+"""The data folder while it is recovered: who may use it, and what is taken for the same recovery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from scrubjay.base.errors import Conflict, Corrupt, Unsafe
+from scrubjay.base.ids import ClusterId
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.rand import RealRand
+from scrubjay.recovery import RecoverRequest, earlier_recovery
+from scrubjay.serving.folder import RECOVER, RecoverFile, new_cluster, refuse_unfinished, write_cluster, write_recover
+
+PARENT = ClusterId("11111111-1111-4111-8111-111111111111")
+ASKED = RecoverRequest("file:///bucket", None, None, ())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "lock").touch()
+    return tmp_path
+
+
+def begun(folder: Path, *, done: bool = False, attached: bool = False) -> RealDisk:
+    disk = RealDisk(folder)
+    made = new_cluster(RealRand(), now_us=1, parent=PARENT)
+    write_recover(disk, RecoverFile(url="file:///bucket", parent=PARENT, asked_us=None, at_us=5, only=(), cluster=made, done=done))
+    write_cluster(disk, msgspec.structs.replace(made, attached=attached))
+    return disk
+
+
+def test_half_of_a_recovery_is_not_served(folder: Path) -> None:
+    refuse_unfinished(RealDisk(folder))
+    with pytest.raises(Unsafe, match="recover is unfinished, run it again") as refused:
+        refuse_unfinished(begun(folder))
+    assert f"--cluster {PARENT}" in refused.value.fields["next"]
+    refuse_unfinished(begun(folder, done=True))
+    (folder / RECOVER).write_text("{")
+    with pytest.raises(Corrupt):
+        refuse_unfinished(RealDisk(folder))
+
+
+def test_a_new_folder_and_one_that_is_not(folder: Path) -> None:
+    assert earlier_recovery(folder / "none", ASKED) is None
+    assert earlier_recovery(folder, ASKED) is None
+    (folder / "precious").touch()
+    with pytest.raises(Unsafe, match="not empty"):
+        earlier_recovery(folder, ASKED)
+
+
+def test_the_same_goes_on_and_another_is_refused(folder: Path) -> None:
+    begun(folder)
+    for same in (ASKED, RecoverRequest("file:///bucket", PARENT, None, ()), RecoverRequest("file:///bucket", None, 5, ())):
+        found = earlier_recovery(folder, same)
+        assert found is not None
+        assert found.at_us == 5
+    for other in (
+        RecoverRequest("file:///other", None, None, ()),
+        RecoverRequest("file:///bucket", "22222222-2222-4222-8222-222222222222", None, ()),
+        RecoverRequest("file:///bucket", None, 6, ()),
+        RecoverRequest("file:///bucket", None, None, ("birds",)),
+    ):
+        with pytest.raises(Conflict):
+            earlier_recovery(folder, other)
+
+
+def test_what_was_served_is_never_recovered_into(folder: Path) -> None:
+    begun(folder, done=True)
+    assert earlier_recovery(folder, ASKED) is not None, "it says what it did"
+    begun(folder, done=True, attached=True)
+    with pytest.raises(Unsafe, match="not empty"):
+        earlier_recovery(folder, ASKED)

@@ -1,0 +1,373 @@
+"""Recovery on the real classes: a cluster's tables out of its archive, into a cluster that has none of them any more (its own, after they were dropped)."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import msgspec
+import pytest
+
+from scrubjay.archiver.format.layout import SegmentKey, parse
+from scrubjay.base.errors import Corrupt, Missing, Unavailable, Unsafe
+from scrubjay.pitr import first_base
+from scrubjay.pitr.first_base import FOLDER, FirstBases
+from scrubjay.pitr.job import LOAD, PREFIX
+from scrubjay.pitr.options import RestoreOptions
+from scrubjay.pitr.rates import Rates
+from scrubjay.pitr.recover.choose import Choice, Chooser
+from scrubjay.pitr.recover.parent import Parent
+from scrubjay.pitr.recover.parent_source import RecoverySource
+from scrubjay.pitr.recover.report import plan_report, plans_of
+from scrubjay.pitr.recover.run import Brought, Recovery
+from scrubjay.server.archive import start_agents
+from scrubjay.sim.store import SimObject
+from scrubjay.sim.whole.cluster import CLUSTER
+from scrubjay.sim.whole.commands import key_of
+from scrubjay.sim.whole.run import AGENT
+from scrubjay.storage.catalogue import TableMeta
+from tests.unit.control.house import House
+
+ROWS = 8
+NAMES = ("blackbirds", "orders")
+TAGS = (("who", "birds"),)
+
+
+class Lost:
+    """A cluster whose tables are gone, and the moment before. `at`: when all was there and proven."""
+
+    def __init__(self, *, partitions: int = 2) -> None:
+        self.house = House(partitions=partitions)
+        self.want: dict[str, dict[bytes, int]] = {}
+        for name in NAMES:
+            table = self.house.create(name)
+            self.house.run(self.house.cluster.store.update_table(name, {"tags": TAGS}))
+            for key in range(ROWS):
+                self.house.put(table, key, key)
+            self.want[name] = {key_of(key): key for key in range(ROWS)}
+        self.house.pass_time(6)
+        self.parent = self.opened()
+        self.at = self.choose().at_us
+        for name in NAMES:
+            self.house.run(self.house.cluster.store.delete_table(name))
+        self.house.until(lambda: not self.house.cluster.store.table_names())
+        self.house.pass_time(6)
+        self.parent = self.opened()
+        self.source: RecoverySource | None = None
+
+    def opened(self) -> Parent:
+        house = self.house
+        parent = Parent(house.env, house.client(), house.cluster.folder.disk, CLUSTER, ahead_us=5_000_000)
+        house.run(parent.open())
+        return parent
+
+    def chooser(self, *only: str) -> Chooser:
+        return Chooser(self.parent, only=only, now_us=self.house.env.clock.wall_us())
+
+    def choose(self, at_us: int | None = None, *only: str) -> Choice:
+        return self.house.run(self.chooser(*only).choose(at_us))
+
+    def recovery(self, choice: Choice) -> Recovery:
+        """A new life of it, as the control part that runs now sees the cluster."""
+        house = self.house
+        self.source = RecoverySource(
+            house.env, house.service, house.jobs(), house.cluster.folder.disk, self.parent, url=house.cluster.archive.url
+        )
+        return Recovery(
+            house.env, house.service, self.source, RestoreOptions(lanes=2), choice, max_offset_us=500_000, tell=lambda facts: None
+        )
+
+    def bases(self) -> FirstBases:
+        house = self.house
+        return FirstBases(
+            house.env, house.service, house.jobs(), house.cluster.folder.disk, url=house.cluster.archive.url, writer=house.writer,
+            log=lambda level, line: house.lines.append(f"{level} {line}"),
+        )  # fmt: skip
+
+    def restart(self) -> None:
+        self.house.restart_control()
+        self.parent = self.opened()
+
+    def holds(self, brought: list[Brought]) -> None:
+        assert [(one.source.name, one.report["state"], one.report["verdict"], one.report["rows"]) for one in brought] == [
+            (name, "published", "match", ROWS) for name in NAMES
+        ], [one.report for one in brought]
+        for name in NAMES:
+            table = self.house.table(name)
+            self.house.until(lambda table=table: all(self.house.cluster.store.leader(info.partition_id) for info in table.partitions))  # type: ignore[misc]
+            assert self.house.rows(table) == self.want[name]
+            assert table.tags == TAGS
+
+
+@pytest.fixture
+def lost() -> Lost:
+    return Lost()
+
+
+def test_everything_comes_back_and_is_archived_from_then_on(lost: Lost) -> None:
+    choice = lost.choose(lost.at)
+    assert [table.name for table in choice.tables] == list(NAMES)
+    recovery = lost.recovery(choice)
+    brought = lost.house.run(recovery.run())
+    lost.holds(brought)
+    old = {table.table_id for table in choice.tables}
+    for name in NAMES:
+        table = lost.house.table(name)
+        assert table.table_id not in old
+        assert (table.restore_of.at, table.restore_of.in_progress) == (lost.at, False)  # type: ignore[union-attr]
+    lost.house.run(recovery.settled(brought))
+    assert lost.house.service.jobs(PREFIX) == {}
+    assert lost.bases().owed
+    lost.house.run(lost.bases().deliver())
+    assert not lost.bases().owed
+    assert lost.house.service.jobs(first_base.PREFIX) == {}
+    assert not lost.house.cluster.folder.disk.exists(FOLDER)
+    lost.house.pass_time(6)
+    report = lost.house.scrub()
+    assert report.verdict == "match", report
+
+
+def test_the_latest_moment_is_behind_the_drop(lost: Lost) -> None:
+    choice = lost.choose()
+    assert choice.tables == ()
+    assert choice.at_us > lost.at
+    assert sorted((table.name, why) for table, why in choice.left_out) == [(name, "dropped") for name in NAMES]
+
+
+def test_between_two_drops_one_is_there() -> None:
+    lost = Lost()
+    catalogue = lost.choose().catalogue
+    first, second = sorted(catalogue.tables, key=lambda table: table.dropped_at or 0)
+    between = (first.dropped_at or 0) + 1
+    assert between < (second.dropped_at or 0)
+    names = [table.name for table in lost.choose(between).tables]
+    assert first.name not in names
+
+
+def test_of_chosen_tables(lost: Lost) -> None:
+    choice = lost.choose(lost.at, "orders")
+    assert [table.name for table in choice.tables] == ["orders"]
+    with pytest.raises(Unavailable, match="no such table") as refused:
+        lost.choose(lost.at, "orders", "sparrows")
+    assert refused.value.fields["error_code"] == "ResourceNotFound"
+    assert refused.value.fields["asked"] == "sparrows"
+
+
+def test_outside_what_is_proven_nothing_is_chosen(lost: Lost) -> None:
+    for at in (1, lost.house.env.clock.wall_us() + 60_000_000):
+        with pytest.raises(Unsafe, match="outside what the archive proves") as refused:
+            lost.choose(at)
+        assert refused.value.fields["body"]["works_at"] is not None
+
+
+def segments(lost: Lost, table: TableMeta) -> list[str]:
+    """Keys of a table's segment objects."""
+    found = []
+    for name in sorted(lost.house.cluster.archive.objects):
+        key = parse(name)
+        if isinstance(key, SegmentKey) and not key.manifest and key.table == table.table_id:
+            found.append(name)
+    return found
+
+
+def test_a_hole_is_named_with_a_moment_that_works(lost: Lost) -> None:
+    orders = next(table for table in lost.choose(lost.at).tables if table.name == "orders")
+    gone = segments(lost, orders)[1]
+    del lost.house.cluster.archive.objects[gone]
+    lost.parent = lost.opened()
+    with pytest.raises(Missing, match="a hole where this moment needs it") as refused:
+        lost.choose(lost.at)
+    body: dict[str, Any] = refused.value.fields["body"]
+    key = parse(gone)
+    assert isinstance(key, SegmentKey)
+    assert [(one["table"], one["partition"], one["first_lsn"]) for one in body["holes"]] == [("orders", key.partition, key.first)]
+    works = lost.house.run(lost.chooser().settle(lost.at))
+    assert works is not None
+    assert works.at_us < lost.at
+    again = lost.choose(works.at_us)
+    assert again.at_us == works.at_us
+    assert lost.choose(lost.at, "blackbirds").at_us == lost.at, "the other table is whole"
+
+
+def test_a_lost_end_is_no_earlier_latest() -> None:
+    """The newest segment of a live table is gone: to go back silently to what is left would lose what was proven."""
+    house = House()
+    table = house.create("orders")
+    for key in range(ROWS):
+        house.put(table, key, key)
+        house.pass_time(2)
+    house.pass_time(6)
+    lost = Lost.__new__(Lost)
+    lost.house = house
+    lost.parent = lost.opened()
+    whole = lost.choose()
+    newest = segments(lost, table)[-1]
+    for name in (newest, newest.removesuffix(".seg") + ".json"):
+        house.cluster.archive.objects.pop(name, None)
+    lost.parent = lost.opened()
+    with pytest.raises(Missing) as refused:
+        lost.choose()
+    works = refused.value.fields["body"]["works_at"]
+    assert works is not None
+    found = house.run(lost.chooser().settle(whole.at_us))
+    assert found is not None
+    assert lost.choose(found.at_us).at_us < whole.at_us
+
+
+def test_damage_that_only_reading_finds(lost: Lost) -> None:
+    """The listing is whole and one object is rotten: its table does not come back, the other does; put back, the same again brings the rest."""
+    choice = lost.choose(lost.at)
+    orders = next(table for table in choice.tables if table.name == "orders")
+    rotten = segments(lost, orders)[1]
+    good = lost.house.cluster.archive.objects[rotten]
+    data = bytearray(good.data)
+    data[-9] ^= 4
+    lost.house.cluster.archive.objects[rotten] = SimObject(bytes(data), good.made_us)
+    brought = lost.house.run(lost.recovery(choice).run())
+    states = {one.source.name: one.report["state"] for one in brought}
+    assert states == {"blackbirds": "published", "orders": "failed"}
+    report = next(one.report for one in brought if one.source.name == "orders")
+    assert [finding["object"] for finding in report["findings"]] == [rotten]
+    works = lost.house.run(lost.chooser().settle(lost.at))
+    assert works is not None
+    assert works.at_us < lost.at, "what was found bad is no proof any more"
+    lost.house.cluster.archive.objects[rotten] = good
+    lost.parent = lost.opened()
+    lost.holds(lost.house.run(lost.recovery(lost.choose(lost.at)).run()))
+
+
+def test_a_table_that_was_just_being_made_comes_back_empty(lost: Lost) -> None:
+    choice = lost.choose(lost.at)
+    made = tuple(msgspec.structs.replace(table, status="CREATING") if table.name == "orders" else table for table in choice.tables)
+    begun = tuple(table for table in made if table.status == "CREATING")
+    brought = lost.house.run(lost.recovery(choice._replace(tables=made, empty=begun)).run())
+    assert {one.source.name: (one.report["state"], one.report["rows"]) for one in brought} == {
+        "blackbirds": ("published", ROWS),
+        "orders": ("published", 0),
+    }
+    assert lost.house.table("orders").status == "ACTIVE"
+    assert lost.house.rows(lost.house.table("orders")) == {}
+
+
+def test_the_log_itself_says_what_it_is(lost: Lost) -> None:
+    """A catalogue that says another schema than the SCHEMA record of the log: nothing is rebuilt by it."""
+    orders = next(table for table in lost.choose(lost.at).tables if table.name == "orders")
+    forged = msgspec.structs.replace(orders, attributes=(("k", "B"),))
+    lost.house.run(lost.parent.check_schema(orders, orders.partitions[0]))
+    with pytest.raises(Corrupt, match="SCHEMA record"):
+        lost.house.run(lost.parent.check_schema(forged, orders.partitions[0]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_and_run_again(lost: Lost, seed: int) -> None:
+    """The process dies, again and again, at moments that a seed picks; each life goes on and the last one has everything, once."""
+    rng = random.Random(seed)
+    for _ in range(3):
+        recovery = lost.recovery(lost.choose(lost.at))
+        lost.house.env.tasks.spawn(recovery.run(), name="recover")
+        lost.house.pass_time(rng.uniform(0.01, 1.5))
+        lost.restart()
+    lost.holds(lost.house.run(lost.recovery(lost.choose(lost.at)).run()))
+    assert lost.house.cluster.store.table_names() == sorted(NAMES)
+    lost.house.run(lost.bases().deliver())
+    lost.house.pass_time(6)
+    assert lost.house.scrub().verdict == "match"
+
+
+def test_what_was_read_is_not_read_again(lost: Lost) -> None:
+    recovery = lost.recovery(lost.choose(lost.at))
+    lost.house.env.tasks.spawn(recovery.run(), name="recover")
+
+    def read() -> bool:
+        """One table is read whole, and not loaded yet."""
+        return any(job["phase"] == LOAD for job in lost.house.service.jobs(PREFIX).values())
+
+    assert lost.house.world.run(until_us=lost.house.world.now + 60_000_000, stop=read)
+    lost.restart()
+    lost.holds(lost.house.run(lost.recovery(lost.choose(lost.at)).run()))
+    assert lost.source is not None
+    assert lost.source.reused >= lost.house.partitions
+
+
+def test_a_row_file_that_rots_between_two_lives_is_never_published(lost: Lost) -> None:
+    """What was noted beside it is no proof: each copy says what it holds. The life that meets it fails, the next reads it anew."""
+    recovery = lost.recovery(lost.choose(lost.at))
+    lost.house.env.tasks.spawn(recovery.run(), name="recover")
+    disk = lost.house.cluster.folder.disk
+
+    def rebuilt() -> list[str]:
+        return [name for name in disk.listdir(FOLDER) if name.endswith(".rows.json")]
+
+    assert lost.house.world.run(until_us=lost.house.world.now + 60_000_000, stop=lambda: bool(rebuilt()))
+    lost.restart()
+    path = f"{FOLDER}/{rebuilt()[0].removesuffix('.json')}"
+    file = disk.open(path)
+    data = file.pread(60, 1)
+    file.write(60, bytes([data[0] ^ 1]))
+    file.sync()
+    file.close()
+    brought = lost.house.run(lost.recovery(lost.choose(lost.at)).run())
+    assert any(not one.published for one in brought)
+    lost.restart()
+    lost.holds(lost.house.run(lost.recovery(lost.choose(lost.at)).run()))
+
+
+def test_the_plan_says_what_is_read(lost: Lost) -> None:
+    choice = lost.choose(lost.at)
+    plans = plans_of(lost.parent, choice, rates=Rates(), workers=2)
+    report = plan_report(lost.parent, choice, plans, rates=Rates(), workers=2)
+    assert [one["table"] for one in report["tables"]] == list(NAMES)
+    assert report["bytes"] == sum(one["bytes"] for one in report["tables"]) > 0
+    assert report["requests"] > 0
+    assert report["predicted_seconds"] >= Rates().fixed
+    assert (report["parent"], report["holes"], report["forks"], report["end_checked"]) == (CLUSTER, [], [], False)
+
+
+def test_nothing_else_is_archived_before_the_first_bases(lost: Lost) -> None:
+    """While the store is away they are owed, and tried again; it is told once."""
+    lost.house.run(lost.recovery(lost.choose(lost.at)).run())
+    lost.house.cluster.archive.faults.down = True
+    work = lost.house.env.tasks.spawn(lost.bases().deliver(), name="deliver")
+    lost.house.pass_time(20)
+    assert not work.done()
+    assert sum("first bases are not in the archive yet" in line for line in lost.house.lines) == 1
+    lost.house.cluster.archive.faults.down = False
+    lost.house.until(work.done)
+    assert not lost.bases().owed
+
+
+def test_a_row_file_of_another_moment_is_not_taken_for_this_one(lost: Lost) -> None:
+    table = next(table for table in lost.choose(lost.at).tables if table.name == "orders")
+    info = table.partitions[0]
+    lost.recovery(lost.choose(lost.at))
+    assert lost.source is not None
+    rows = []
+    for at in (lost.at, lost.at, table.created_at + 1_000_000):
+        choice = lost.choose(at)
+        plan = plans_of(lost.parent, choice, rates=Rates(), workers=1)[table.table_id]
+        (part,) = (part for part in plan.partitions if part.partition == info.partition_id)
+        work = lost.source.rebuild(table, info, part, cut=plan.cut, path=first_base.rows_path("here"), progress=None)
+        rows.append(lost.house.run(work).total)
+    assert rows[0] == rows[1]
+    assert lost.source.reused == 1, "the third is of another moment"
+
+
+def test_agents_begin_behind_the_first_bases() -> None:
+    house = House()
+    table = house.create("orders")
+    house.pass_time(6)
+    house.stop_agents()
+    before = set(house.cluster.archive.objects)
+    opened = house.env.tasks.future()
+
+    async def first() -> None:
+        await opened
+
+    start_agents(
+        house.env, house.client(), {one.node: one for one in house.cluster.sources()}, house.writer, options=AGENT, jobs=None, first=first
+    )
+    house.put(table, 1, 1)
+    house.pass_time(6)
+    assert set(house.cluster.archive.objects) == before
+    opened.set_result(None)
+    house.until(lambda: set(house.cluster.archive.objects) > before)
