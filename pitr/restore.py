@@ -22,7 +22,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from scrubjay.archiver.format.fault import Fault
+from scrubjay.archiver.format.fault import Fault, object_of
+from scrubjay.archiver.format.layout import BaseKey, is_of_base, parse, segment_of
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Corrupt, Missing, ScrubjayError, Unavailable
 from scrubjay.base.gate import Gate
@@ -192,7 +193,7 @@ class Restore:
         """Keep what was found bad in the archive: in the notes, and of a table that scrubs still cover with what they tell next."""
         for one in damage:
             object_ = one.object
-            segment = object_ if "/log/" in object_ else None
+            segment = segment_of(object_)
             found = Finding(
                 one.kind, ARCHIVE, part.source, None, None, object_, one.lsn, segment, "read", "none", one.detail, self._env.clock.wall_us()
             )
@@ -312,7 +313,7 @@ class Restore:
         self.progress = {"phase": phase, "done": done, "total": len(self.job.target_meta.partitions), "unit": "partitions"}
 
 
-def _is_of(error: ScrubjayError, base: BaseFacts) -> bool:
+def _is_of(error: Corrupt | Missing, base: BaseFacts) -> bool:
     """The error names an object of that base."""
-    folder = base.object.rpartition("/")[0] + "/"
-    return any(str(error.fields.get(name, "")).startswith(folder) for name in ("where", "what"))
+    key = parse(base.object)
+    return isinstance(key, BaseKey) and is_of_base(object_of(error) or "", key)

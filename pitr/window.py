@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from scrubjay.archiver.read.archive_status import hole_json
 from scrubjay.base.errors import Unsafe
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Stamp
@@ -22,16 +23,7 @@ def bounds_of(source: TableMeta, seen: TableArchive) -> Bounds:
 
 def window_note(seen: TableArchive) -> WindowNote:
     """The window as it is printed."""
-    holes = [
-        {
-            "partition": hole.partition,
-            "first_lsn": hole.first_lsn,
-            "last_lsn": hole.last_lsn,
-            "from": utc_text_or_none(hole.from_us),
-            "to": utc_text_or_none(hole.to_us),
-        }
-        for hole in seen.window.holes
-    ]
+    holes = [hole_json(hole) for hole in seen.window.holes]
     return WindowNote(utc_text_or_none(seen.window.earliest_us), utc_text_or_none(seen.window.latest_us), holes)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from scrubjay.archiver.format.fault import Fault
+from scrubjay.archiver.format.layout import segment_of
 from scrubjay.base.env import Clock
 from scrubjay.base.errors import Corrupt, Missing, ScrubjayError, Unavailable
 from scrubjay.scrubber.conclude import Comparison
@@ -88,7 +89,7 @@ class FindingNaming:
     def of_archive(self, damage: Fault) -> ScrubFound:
         """Something in the archive that is not as it must be."""
         object_ = damage.object or None
-        segment = object_ if object_ is not None and "/log/" in object_ else None
+        segment = segment_of(damage.object)
         return ScrubFound(self._finding(damage.kind, ARCHIVE, object_=object_, lsn=damage.lsn, segment=segment, detail=damage.detail))
 
     async def named(self, outside: Sequence[ScrubFound], reference: Reference | None) -> list[ScrubFound]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scrubjay.archiver.format.fault import Fault, fault_of
-from scrubjay.archiver.format.layout import SegmentKey, build
+from scrubjay.archiver.format.layout import SegmentKey, build, is_of_base
 from scrubjay.archiver.read.rebuild import from_answer
 from scrubjay.archiver.write.bases import upload
 from scrubjay.archiver.write.writer import Writer
@@ -72,7 +72,7 @@ class ArchiveReferences:
                 _note_damage(damage, found)
                 if error.fields.get("what") != "rowfile":  # that is our own file, not the archive's
                     self._shelves.distrust(found)
-                if base is None or not found.object.startswith(base.key.folder()):
+                if base is None or not is_of_base(found.object, base.key):
                     error.fields["damage"] = tuple(damage)
                     raise
                 without = (*without, build(base.key))  # a base that rotted is found, named and done without

@@ -102,7 +102,7 @@ class StoreShelves:
             if isinstance(key, SegmentKey):
                 return build(key.twin())
         if self._known is not None:
-            remembered = [name for name in await self._known(prefix) if name.endswith(".seg")]
+            remembered = [name for name in await self._known(prefix) if isinstance(key := parse(name), SegmentKey) and not key.manifest]
             if remembered:
                 return remembered[-1]
         return prefix if last is None else f"{prefix}{last:016x}"

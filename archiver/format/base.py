@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.fields import Fields, read_total, stamp_text, total_fields
 from scrubjay.archiver.format.layout import BaseKey
-from scrubjay.archiver.format.manifest import Sums, Superseded
+from scrubjay.archiver.format.manifest import Sums, Superseded, read_supersedes, read_whose, whose_fields
 from scrubjay.base.errors import FORGED, Corrupt
 from scrubjay.storage.log.digest import Total
 
@@ -70,14 +70,7 @@ def encode_base(manifest: BaseManifest) -> bytes:
         {
             "format": FORMAT,
             "version": VERSION,
-            "cluster": m.cluster,
-            "table": m.table,
-            "partition": m.partition,
-            "table_name": m.table_name,
-            "schema": m.schema,
-            "lo": m.lo,
-            "hi": m.hi,
-            "lineage": [],
+            **whose_fields(m),
             "lsn": m.lsn,
             "stamp": stamp_text(m.stamp),
             "chain": m.chain.hex(),
@@ -90,7 +83,7 @@ def encode_base(manifest: BaseManifest) -> bytes:
             "epoch": m.epoch,
             "owner": m.owner,
             "origin": origin,
-            "supersedes": [{"generation": old.generation, "reason": old.reason} for old in m.supersedes],
+            "supersedes": [old.fields() for old in m.supersedes],
         }
     )
 
@@ -105,24 +98,19 @@ def decode_base(data: bytes, *, where: str) -> BaseManifest:
     """where: its object key, which must be the manifest's. Raises Corrupt."""
     f = Fields(canonical.decode(data, where=where, format=FORMAT, version=VERSION), what="base", where=where)
     f.only(*_NAMES)
-    if f.items("lineage") or f.items("prepares") or f.maybe("encryption") is not None:
+    if f.items("prepares") or f.maybe("encryption") is not None:
         raise Corrupt("base uses a feature that is unknown", what="base", where=where)
     origin = f.maybe("origin")
+    generation = f.integer("generation", low=1)
     manifest = BaseManifest(
-        cluster=f.uuid("cluster"),
-        table=f.uuid("table"),
-        partition=f.uuid("partition"),
-        table_name=f.text("table_name"),
-        schema=f.text("schema"),
-        lo=f.bound("lo"),
-        hi=f.bound("hi"),
+        **read_whose(f),
         lsn=f.integer("lsn"),
         stamp=f.stamp("stamp"),
         chain=bytes.fromhex(f.hex("chain", 64)),
         total=read_total(f.object("digest")),
         file=Sums.read(f.object("file")),
         parts=tuple(Sums.read(Fields(part, what="base", where=where)) for part in f.items("parts")),
-        generation=f.integer("generation", low=1),
+        generation=generation,
         epoch=f.integer("epoch", low=1),
         owner=f.uuid("owner"),
         origin=None
@@ -130,10 +118,7 @@ def decode_base(data: bytes, *, where: str) -> BaseManifest:
         else BaseOrigin(
             origin.uuid("cluster"), origin.uuid("table"), tuple(str(one) for one in origin.items("partitions")), origin.integer("at")
         ),
-        supersedes=tuple(
-            Superseded(old.integer("generation", low=1), old.text("reason"))
-            for old in (Fields(one, what="base", where=where) for one in f.items("supersedes"))
-        ),
+        supersedes=read_supersedes(f, generation=generation),
     )
     if sum(part.size for part in manifest.parts) != manifest.file.size:
         raise Corrupt("base parts and file size differ", kind=FORGED, what="base", where=where)

@@ -195,6 +195,22 @@ def parse(text: str) -> Key | None:
     return None
 
 
+_LOG = re.compile(rf"{_UUID}/t={_UUID}/p={_UUID}/log/")
+
+
+def segment_of(text: str) -> str | None:
+    """The segment that an object of a log belongs to: its own key, a manifest's twin, of a lost one as much of it as is known. None: no object of a log."""
+    key = parse(text)
+    if isinstance(key, SegmentKey):
+        return build(key._replace(manifest=False))
+    return text if _LOG.match(text) else None
+
+
+def is_of_base(text: str, base: BaseKey) -> bool:
+    """The key is that of the base's manifest or of one of its parts."""
+    return isinstance(key := parse(text), BaseKey) and key.folder() == base.folder()
+
+
 def cluster_of(text: str) -> str | None:
     """The cluster id that an object key begins with, whatever follows; None if there is none."""
     match = re.match(rf"({_UUID})/", text)

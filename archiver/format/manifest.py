@@ -62,6 +62,69 @@ class Superseded:
     generation: int
     reason: str
 
+    def fields(self) -> dict[str, Any]:
+        return {"generation": self.generation, "reason": self.reason}
+
+
+def read_supersedes(f: Fields, *, generation: int) -> tuple[Superseded, ...]:
+    """Of the manifest of a segment or a base of that generation. Raises Corrupt."""
+    found = []
+    for one in f.items("supersedes"):
+        old = Fields(one, what=f.what, where=f.where)
+        found.append(Superseded(old.integer("generation", low=1), old.text("reason")))
+    if any(old.generation >= generation for old in found):
+        raise Corrupt(f"{f.what} supersedes a generation that is not before it", kind=FORGED, what=f.what, where=f.where)
+    return tuple(found)
+
+
+class Described(Protocol):
+    """What a manifest says of its partition, of a segment or of a base."""
+
+    @property
+    def cluster(self) -> str: ...
+    @property
+    def table(self) -> str: ...
+    @property
+    def partition(self) -> str: ...
+    @property
+    def table_name(self) -> str: ...
+    @property
+    def schema(self) -> str: ...
+    @property
+    def lo(self) -> str: ...
+    @property
+    def hi(self) -> str: ...
+
+
+Place = tuple[str, str, str, str]
+
+
+def place(manifest: Described) -> Place:
+    """What does not change while a partition lives: table name, schema and range. A base's must be that of the log around it, which the chain covers."""
+    return manifest.table_name, manifest.schema, manifest.lo, manifest.hi
+
+
+def whose_fields(m: Described) -> dict[str, Any]:
+    """Whose history an object holds, as every manifest says it: `read_whose` reads it. lineage: of splits, none so far."""
+    return {
+        "cluster": m.cluster,
+        "table": m.table,
+        "partition": m.partition,
+        "table_name": m.table_name,
+        "schema": m.schema,
+        "lo": m.lo,
+        "hi": m.hi,
+        "lineage": [],
+    }
+
+
+def read_whose(f: Fields) -> dict[str, str]:
+    """Raises Corrupt."""
+    if f.items("lineage"):
+        raise Corrupt(f"{f.what} has a lineage, which this version cannot follow", what=f.what, where=f.where)
+    ids = {name: f.uuid(name) for name in ("cluster", "table", "partition")}
+    return {**ids, "table_name": f.text("table_name"), "schema": f.text("schema"), "lo": f.bound("lo"), "hi": f.bound("hi")}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentManifest:
@@ -150,14 +213,7 @@ def encode_manifest(manifest: SegmentManifest) -> bytes:
         {
             "format": FORMAT,
             "version": VERSION,
-            "cluster": m.cluster,
-            "table": m.table,
-            "partition": m.partition,
-            "table_name": m.table_name,
-            "schema": m.schema,
-            "lo": m.lo,
-            "hi": m.hi,
-            "lineage": [],
+            **whose_fields(m),
             "first": m.first,
             "last": m.last,
             "first_stamp": stamp_text(m.first_stamp),
@@ -175,7 +231,7 @@ def encode_manifest(manifest: SegmentManifest) -> bytes:
             "node": m.node,
             "epoch": m.epoch,
             "owner": m.owner,
-            "supersedes": [{"generation": old.generation, "reason": old.reason} for old in m.supersedes],
+            "supersedes": [old.fields() for old in m.supersedes],
         }
     )
 
@@ -196,24 +252,16 @@ def decode_manifest(data: bytes, *, where: str) -> SegmentManifest:
     stored = f.object("stored")
     if stored.text("compression") != "zstd" or stored.maybe("encryption") is not None:
         raise Corrupt("manifest names a compression or encryption that is unknown", what="manifest", where=where)
-    if f.items("lineage"):
-        raise Corrupt("manifest has a lineage, which this version cannot follow", what="manifest", where=where)
     digest, seal = f.object("digest"), f.object("seal")
-    supersedes = [Fields(old, what="manifest", where=where) for old in f.items("supersedes")]
+    generation = f.integer("generation", low=1)
     manifest = SegmentManifest(
-        cluster=f.uuid("cluster"),
-        table=f.uuid("table"),
-        partition=f.uuid("partition"),
-        table_name=f.text("table_name"),
-        schema=f.text("schema"),
-        lo=f.bound("lo"),
-        hi=f.bound("hi"),
+        **read_whose(f),
         first=f.integer("first", low=1),
         last=f.integer("last", low=1),
         first_stamp=f.stamp("first_stamp"),
         last_stamp=f.stamp("last_stamp"),
         content=f.integer("content"),
-        generation=f.integer("generation", low=1),
+        generation=generation,
         raw=Sums.read(f.object("raw")),
         stored=Sums.read(stored),
         before=read_total(digest.object("before")),
@@ -227,7 +275,7 @@ def decode_manifest(data: bytes, *, where: str) -> SegmentManifest:
         node=f.text("node"),
         epoch=f.integer("epoch", low=1),
         owner=f.uuid("owner"),
-        supersedes=tuple(Superseded(old.integer("generation", low=1), old.text("reason")) for old in supersedes),
+        supersedes=read_supersedes(f, generation=generation),
     )
     if manifest.first > manifest.last or f.integer("records") != manifest.records:
         raise Corrupt("manifest's LSN range and record count differ", kind=FORGED, what="manifest", where=where)
@@ -245,8 +293,6 @@ def decode_manifest(data: bytes, *, where: str) -> SegmentManifest:
         raise Corrupt(
             "manifest names members that cannot have agreed", kind=FORGED, what="manifest", where=where, found=list(manifest.members)
         )
-    if any(old.generation >= manifest.generation for old in manifest.supersedes):
-        raise Corrupt("manifest supersedes a generation that is not before it", kind=FORGED, what="manifest", where=where)
     if manifest.closed > last_stamp_at(stamp_micros(manifest.last_stamp)):
         raise Corrupt("manifest is closed behind its own seal", kind=FORGED, what="manifest", where=where, lsn=manifest.last)
     if manifest.chain != manifest.expected_chain():
@@ -301,29 +347,8 @@ def manifest_of(
     )
 
 
-class Described(Protocol):
-    """What a manifest says of its partition, of a segment or of a base."""
-
-    @property
-    def table_name(self) -> str: ...
-    @property
-    def schema(self) -> str: ...
-    @property
-    def lo(self) -> str: ...
-    @property
-    def hi(self) -> str: ...
-
-
-Place = tuple[str, str, str, str]
-
-
-def place(manifest: Described) -> Place:
-    """What does not change while a partition lives: table name, schema and range. A base's must be that of the log around it, which the chain covers."""
-    return manifest.table_name, manifest.schema, manifest.lo, manifest.hi
-
-
 def check_follows(before: SegmentManifest, after: SegmentManifest, *, where: str) -> None:
-    """Raises Corrupt unless `after` continues `before` in LSN, stamp, digest and chain. where: key of the later object."""
+    """Raises Corrupt unless `after` continues `before` in LSN, place, stamp, digest and chain. where: key of the later object."""
     if after.first != before.last + 1:
         raise Corrupt(
             "segment does not continue the one before",
@@ -332,6 +357,10 @@ def check_follows(before: SegmentManifest, after: SegmentManifest, *, where: str
             where=where,
             expected=before.last + 1,
             found=after.first,
+        )
+    if place(after) != place(before):
+        raise Corrupt(
+            "it names another table, schema or range than the segment before", kind=FORGED, what="manifest", where=where, lsn=after.first
         )
     if after.first_stamp <= before.last_stamp:
         raise Corrupt("stamps go back between segments", kind=FORGED, what="manifest", where=where, lsn=after.first)

@@ -12,7 +12,7 @@ from scrubjay.archiver.format.layout import BaseKey, ClosedKey, EpochKey, Identi
 from scrubjay.archiver.format.manifest import decode_manifest
 from scrubjay.archiver.read.check import SegmentToCheck, check_segments
 from scrubjay.base.env import ObjectStore
-from scrubjay.base.errors import Corrupt, Missing
+from scrubjay.base.errors import FORGED, Corrupt, Missing
 
 LEVELS = ("listed", "objects", "records", "replayed")
 """Of a verification, each containing the one before."""
@@ -68,7 +68,7 @@ class Suspects:
 
     async def look(self, store: ObjectStore) -> None:
         """Read again what may be sound by now, the ones not looked at for longest first. Raises Unavailable."""
-        again = [name for name, one in self.by_object.items() if one.kind != "forged"][:LOOKS_MAX]
+        again = [name for name, one in self.by_object.items() if one.kind != FORGED][:LOOKS_MAX]
         for name in again:
             sound = await _is_sound(store, name)
             suspect = self.by_object.pop(name, None)

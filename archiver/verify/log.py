@@ -10,7 +10,7 @@ from scrubjay.archiver.format.layout import (
     build,
     parse,
 )
-from scrubjay.archiver.format.manifest import Place, SegmentManifest, place
+from scrubjay.archiver.format.manifest import Place, SegmentManifest, check_follows, place
 from scrubjay.archiver.read.check import SegmentToCheck
 from scrubjay.archiver.read.manifests import superseded, usable
 from scrubjay.archiver.read.names import PARALLEL, Names
@@ -18,7 +18,7 @@ from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import row_of
 from scrubjay.archiver.verify.jobs import batches
 from scrubjay.archiver.verify.round import Round
-from scrubjay.base.errors import FORGED
+from scrubjay.base.errors import FORGED, Corrupt
 from scrubjay.base.together import in_parallel
 
 BATCH = 16
@@ -63,13 +63,11 @@ class LogCheck:
                 self.stamps = (min(low, best.first_stamp), max(high, best.last_stamp))
                 follows = before is not None and (before.last + 1, before.chain) == (best.first, best.chain_before)
                 items.append(SegmentToCheck(best, before.last_stamp if before is not None and follows else 0))
-                if before is not None and follows and place(before) != place(best):
-                    detail = "it names another table, schema or range than the segment before"
-                    problems.append(Fault(FORGED, build(best.key().twin()), best.first, detail, best.last))
-                if before is not None and follows and best.first_stamp <= before.last_stamp:
-                    problems.append(
-                        Fault(FORGED, build(best.key().twin()), best.first, "stamps go back in front of this segment", best.last)
-                    )
+                if before is not None and follows:
+                    try:
+                        check_follows(before, best, where=build(best.key().twin()))
+                    except Corrupt as error:
+                        problems.append(Fault(error.kind, build(best.key().twin()), best.first, str(error), best.last))
                 before, self.place = best, self.place or place(best)
             await self._objects(items, names.table, names.partition)
         return superseded(problems, index.rows)

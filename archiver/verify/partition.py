@@ -69,9 +69,8 @@ class PartitionCheck:
             again, unread = await self._begun(await names_of(self._round.store, self._round.cluster, table, partition), index)
             names.base = again.base
             index.bases, more, _ = await self._round.reader.bases(names.base, index.bases)
-        self._round.report.checked += sum(1 for key in names.log if key.endswith(".json")) + sum(
-            1 for key in names.base if key.endswith("manifest.json")
-        )
+        keys = [parse(name) for name in (*names.log, *names.base)]
+        self._round.report.checked += sum(key.part is None if isinstance(key, BaseKey) else getattr(key, "manifest", False) for key in keys)
         for problem in (*unread, *problems, *more):
             self._round.find(problem.kind, problem.object, problem.detail, lsn=problem.lsn, table=table, partition=partition)
         index.named = max([0, *(key.last for key in map(parse, names.log) if isinstance(key, SegmentKey) and key.manifest)])

@@ -8,8 +8,8 @@ from typing import Any
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.layout import (
     SegmentKey,
-    build,
     parse,
+    segment_of,
 )
 from scrubjay.archiver.read.check import SegmentToCheck
 from scrubjay.archiver.read.manifests import ManifestReader
@@ -90,9 +90,8 @@ class Round:
             self.report.complete, self.report.reason = False, self.report.reason or "too_many_findings"
             return
         parsed = parse(key) if key else None
-        segment = None
+        segment = segment_of(key) if key else None
         if isinstance(parsed, SegmentKey):
-            segment = build(parsed._replace(manifest=False))
             lsn = parsed.first if lsn is None else lsn
         self.report.findings.append(ArchiveFinding(kind, key, lsn, segment, table, partition, detail))
 

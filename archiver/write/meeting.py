@@ -8,7 +8,7 @@ import hashlib
 from scrubjay.archiver.format.layout import SegmentKey, build, log_prefix, parse
 from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
 from scrubjay.base.env import ObjectStore
-from scrubjay.base.errors import Corrupt, Missing, Unavailable
+from scrubjay.base.errors import FORGED, Corrupt, Missing, Unavailable
 from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.storage.archive_port import ArchivedHistory, LogSource
 
@@ -46,7 +46,7 @@ async def meet(store: ObjectStore, cluster: str, source: LogSource, partition: P
         for manifest in forged:
             where = build(manifest.key().twin())
             detail = "the manifest is over records that our log holds, and says something else of them"
-            source.blame(partition, object=where, kind="forged", lsn=Lsn(manifest.first), detail=detail)
+            source.blame(partition, object=where, kind=FORGED, lsn=Lsn(manifest.first), detail=detail)
     return reason
 
 

@@ -15,7 +15,7 @@ from scrubjay.archiver.write.outgoing import Outgoing, from_job, prepare, reques
 from scrubjay.archiver.write.placing import Bad, Placer
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Jobs, ObjectStore
-from scrubjay.base.errors import Corrupt, Missing
+from scrubjay.base.errors import FORGED, Corrupt, Missing
 from scrubjay.base.ids import PartitionId
 from scrubjay.storage.archive_port import Attestation, LogSource, SealedSegment
 from scrubjay.storage.log import chain as chains
@@ -122,7 +122,7 @@ class Settler:
             return
         name = build(rival.key().twin())
         detail = f"{name}: another history of the same LSNs is archived (epoch {rival.epoch}, owner {rival.owner})"
-        self._source.blame(segment.partition, object=name, kind="forged", lsn=segment.first, detail=detail)
+        self._source.blame(segment.partition, object=name, kind=FORGED, lsn=segment.first, detail=detail)
         if rival.epoch >= self.writer.attached.epoch:
             raise Corrupt(detail, what="manifest", where=name, lsn=segment.first)
 

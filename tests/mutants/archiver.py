@@ -517,9 +517,9 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "stamps-back-unseen",
-        "archiver/verify/log.py",
-        "and follows and best.first_stamp <= before.last_stamp:",
-        "and False:",
+        "archiver/format/manifest.py",
+        "    if after.first_stamp <= before.last_stamp:\n",
+        "    if False:\n",
         ("tests/unit/archiver/test_forged.py::test_stamps_that_go_back_on_a_sound_chain",),
     ),
     Mutant(

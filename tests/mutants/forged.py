@@ -6,6 +6,48 @@ from tests.mutants.catalogue import Mutant
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "neighbours-unfitted-by-verify",
+        "archiver/verify/log.py",
+        "                        check_follows(before, best, where=build(best.key().twin()))\n",
+        "                        pass\n",
+        ("tests/unit/archiver/test_forged.py::test_stamps_that_go_back_on_a_sound_chain",),
+    ),
+    Mutant(
+        "digest-of-a-neighbour-uncompared",
+        "archiver/format/manifest.py",
+        "    if after.before != before.total:\n",
+        "    if False:\n",
+        ("tests/unit/archiver/test_forged.py::test_a_digest_that_does_not_go_on_is_seen_from_the_manifests",),
+    ),
+    Mutant(
+        "place-of-a-neighbour-uncompared",
+        "archiver/format/manifest.py",
+        "    if place(after) != place(before):\n",
+        "    if False:\n",
+        ("tests/unit/archiver/test_forged.py::test_a_digest_that_does_not_go_on_is_seen_from_the_manifests",),
+    ),
+    Mutant(
+        "superseded-by-itself",
+        "archiver/format/manifest.py",
+        "    if any(old.generation >= generation for old in found):\n",
+        "    if False:\n",
+        ("tests/unit/archiver/test_forged.py::test_what_a_base_says_of_itself_is_compared",),
+    ),
+    Mutant(
+        "segment-of-a-manifest",
+        "archiver/format/layout.py",
+        "        return build(key._replace(manifest=False))\n",
+        "        return text\n",
+        ("tests/unit/archiver/test_fault.py::test_whose_object_a_key_is",),
+    ),
+    Mutant(
+        "any-base-is-that-base",
+        "archiver/format/layout.py",
+        " and key.folder() == base.folder()\n",
+        "\n",
+        ("tests/unit/archiver/test_fault.py::test_whose_object_a_key_is",),
+    ),
+    Mutant(
         "name-of-another-accepted",
         "archiver/format/fields.py",
         "        if name != self.where:\n",

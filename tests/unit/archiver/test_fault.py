@@ -9,7 +9,7 @@ import pytest
 
 from scrubjay import archiver, pitr, scrubber
 from scrubjay.archiver.format.fault import Fault, fault_of, object_of
-from scrubjay.archiver.format.layout import SegmentKey, build
+from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, is_of_base, log_prefix, segment_of
 from scrubjay.base.errors import FORGED, HOLE, Corrupt, Missing
 
 IDS = ("00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b", "00000000-0000-4000-8000-00000000000c")
@@ -36,6 +36,19 @@ def test_what_was_being_read_stands_in_for_what_the_error_does_not_name() -> Non
     )
     assert fault_of(Missing("gone"), where=SEGMENT, lsn=1)[:3] == (HOLE, SEGMENT, 1)
     assert fault_of(Missing("gone", lsn=5), lsn=1)[:3] == (HOLE, "", 5)
+
+
+def test_whose_object_a_key_is() -> None:
+    log = log_prefix(*IDS)
+    segment = SegmentKey(*IDS, 1, 9, 1, "0" * 16, False)
+    base = BaseKey(*IDS, 9, 1, "0" * 16, None)
+    assert segment_of(build(segment)) == segment_of(build(segment.twin())) == build(segment)
+    assert segment_of(f"{log}{1:016x}-") == f"{log}{1:016x}-", "of a lost one as much as is known"
+    assert segment_of(build(base)) is segment_of(f"{IDS[0]}/closed/n1/log/x") is segment_of("") is None
+    assert is_of_base(build(base), base)
+    assert is_of_base(build(base._replace(part=3)), base)
+    assert not is_of_base(build(base._replace(generation=2)), base)
+    assert not is_of_base(build(segment), base)
 
 
 WORDS = re.compile(r"\bin (str\(\w+\)|\w+\.message)|(str\(error\)|\.message)\.(startswith|endswith|find)")

@@ -183,6 +183,7 @@ def test_a_forged_base_is_named_and_not_begun_with(change: dict[str, object]) ->
         ({"schema": SCHEMA}, "listed"),
         ({"lo": "01" + "00" * 15}, "listed"),
         ({"hi": "f" * 32}, "listed"),
+        ({"supersedes": (scrubjay.archiver.format.manifest.Superseded(1, "so it says"),)}, "listed"),
         ({"file": None}, "objects"),
     ],
     ids=str,
@@ -337,6 +338,18 @@ def test_stamps_that_go_back_on_a_sound_chain() -> None:
         report = check(archive, level=level)
         assert report.exit == 2
         assert build(sample.manifest(back)[0].key().twin()) in named(report)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda m: replace(m, before=Total(m.before.sum ^ 1, m.before.rows)), lambda m: replace(m, schema=SCHEMA)],
+    ids=["digest", "schema"],
+)
+def test_a_digest_that_does_not_go_on_is_seen_from_the_manifests(change: Change) -> None:
+    """Of the newest, which nobody follows: no replay is needed, and no record is read."""
+    archive = without_closed(SmallArchive())
+    where = forge(archive, 3, change, rechain=True)
+    assert named(check(archive, level="listed")) == [where]
 
 
 def test_members_that_do_not_exist() -> None:
