@@ -122,7 +122,9 @@ class Preparing:
             table_id=TableId(rand.uuid()),
             name=to,
             status="CREATING",
-            partitions=tuple(PartitionInfo(PartitionId(rand.uuid()), info.lo, info.hi, info.members) for info in source.partitions),
+            partitions=tuple(
+                PartitionInfo(PartitionId(rand.uuid()), info.lo, info.hi, info.members, info.logs) for info in source.partitions
+            ),
             created_at=now_us,
             billing_changed_at=now_us if overrides.get("billing", source.billing) == "PAY_PER_REQUEST" else None,
             throughput_changed_at=(None, None),

@@ -244,9 +244,10 @@ class Restore:
     def _faults(self, part: PartitionJob) -> list[str]:
         """What keeps a partition from being proven. Raises Unavailable if a replica gave no digest."""
         copies = self._copies.get(part.target, {})
-        members = len(self._info(part.target).members)
-        if len(copies) < members:
-            raise Unavailable("not every replica has loaded its rows", partition=part.target, expected=members, found=len(copies))
+        info = self._info(part.target)
+        loaded = len(info.members) - len(info.logs)
+        if len(copies) < loaded:
+            raise Unavailable("not every replica has loaded its rows", partition=part.target, expected=loaded, found=len(copies))
         return faults_of(part.target, self._proven[part.target], copies)
 
     async def _publish(self) -> None:

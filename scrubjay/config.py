@@ -340,6 +340,7 @@ def _check_together(config: Config) -> None:
     storage, consensus, archive = config.storage, config.consensus, config.archive
     data = storage.wal_limit_bytes - storage.wal_reserve_bytes
     least = LOG_FILES_LEAST * storage.wal_file_bytes
+    slowest_us = max(archive.seal_age_us, archive.seal_age_max_us)
     wrong: tuple[tuple[bool, str, str, str], ...] = (
         (
             data < least,
@@ -352,6 +353,12 @@ def _check_together(config: Config) -> None:
             "archive.segment_bytes",
             f"{format_size(archive.segment_bytes)}; a log takes {format_size(data)}",
             "two segments must fit into a log, or it is full before one is archived",
+        ),
+        (
+            slowest_us > archive.lag_alarm_us,
+            "archive.seal_age_max" if slowest_us == archive.seal_age_max_us else "archive.seal_age",
+            f"{format_duration(slowest_us)}; archive.lag_alarm is {format_duration(archive.lag_alarm_us)}",
+            "make it at most archive.lag_alarm, or a table that only trickles is an alarm in the ordinary course of things",
         ),
         (
             consensus.lease_us < 2 * consensus.support_interval_us,

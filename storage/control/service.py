@@ -261,6 +261,8 @@ class Service:
         _, info = self._metadata.place(partition)
         found: dict[NodeName, Total] = {}
         for node in self._members(info):
+            if node.number in info.logs:
+                continue  # it keeps the log alone, and that begins behind the base
             facts = node.facts(partition)
             if facts is None or not facts.up:
                 raise Unavailable("this copy is down", partition=partition, node=node.name)

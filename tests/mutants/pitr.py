@@ -6,6 +6,13 @@ from tests.mutants.catalogue import Mutant
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "restored-logs-become-copies",
+        "pitr/prepare.py",
+        "info.hi, info.members, info.logs) for info",
+        "info.hi, info.members) for info",
+        ("tests/sim/test_log_replica.py::test_a_restored_table_keeps_its_logs_where_its_source_keeps_them",),
+    ),
+    Mutant(
         "confirm-rows-only",
         "pitr/confirm.py",
         "        if found.sum != proven.sum or found.rows != proven.rows\n",
@@ -29,7 +36,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "one-replica-suffices",
         "pitr/restore.py",
-        "        if len(copies) < members:\n",
+        "        if len(copies) < loaded:\n",
         "        if not copies:\n",
         ("tests/unit/pitr/test_restore.py::test_a_replica_that_gave_no_digest_keeps_the_table_unpublished",),
     ),

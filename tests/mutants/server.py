@@ -175,6 +175,13 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/cli/test_cli_config.py::test_values_that_do_not_work_together_are_named",),
     ),
     Mutant(
+        "seal-later-than-the-alarm",
+        "scrubjay/config.py",
+        "            slowest_us > archive.lag_alarm_us,\n",
+        "            False,\n",
+        ("tests/unit/cli/test_cli_config.py::test_values_that_do_not_work_together_are_named",),
+    ),
+    Mutant(
         "lease-shorter-than-support",
         "scrubjay/config.py",
         "consensus.lease_us < 2 * consensus.support_interval_us",

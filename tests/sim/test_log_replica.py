@@ -9,6 +9,7 @@ import pytest
 
 from scrubjay.base.errors import NotLeader
 from scrubjay.base.ids import Lsn, TableId
+from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.whole.cluster import NAMES
 from scrubjay.sim.whole.commands import key_of, put
 from scrubjay.storage.catalogue import TableMeta
@@ -225,3 +226,23 @@ def test_where_the_log_of_a_dropped_table_ends_is_told_by_who_knows_the_state_th
     group.house.until(look)
     assert told[group.keeper.name] is None
     group.house.until(lambda: all(group.partition not in node.members for node in group.house.cluster.nodes()), seconds=120.0)
+
+
+def test_a_restored_table_keeps_its_logs_where_its_source_keeps_them() -> None:
+    """The member has nothing to load, and is no copy that must prove what it loaded."""
+    group = Group()
+    house = group.house
+    for key in range(8):
+        house.put(group.table, key, key)
+    house.pass_time(6)
+    house.run(house.restore.start(group.table, "back", RestoreTarget(latest=True)))
+    assert house.restored("back")["state"] == "published"
+    back = house.table("back")
+    (info,) = back.partitions
+    assert info.logs == (LOG_NODE,)
+    member = group.keeper.process.node.members[info.partition_id]
+    assert (type(member), member.status.tree) == (LogReplica, LOG)
+    assert house.rows(back) == house.rows(group.table)
+    house.put(back, 9, 9)
+    house.until(lambda: member.chosen >= house.cluster.leader(info.partition_id).applied)  # type: ignore[union-attr]
+    assert not house.cluster.broken

@@ -155,6 +155,8 @@ def test_a_segment_may_not_be_set_larger_than_the_encoder_takes() -> None:
             "archive.segment_bytes",
         ),
         (["consensus.lease=400ms", "consensus.support_interval=250ms"], "consensus.lease"),
+        (["archive.seal_age_max=3m"], "archive.seal_age_max"),
+        (["archive.seal_age=9s", "archive.seal_age_max=8s", "archive.lag_alarm=8s"], "archive.seal_age"),
         (["s3.access_key_id=a"], "s3.access_key_id"),
         (["s3.secret_access_key=a"], "s3.secret_access_key"),
     ],
