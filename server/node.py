@@ -10,7 +10,6 @@ from scrubjay.base.env import Disk, Env, Network
 from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.ids import ClusterId, NodeName, PartitionId
 from scrubjay.storage.btree.engine import TreeEngine
-from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.node import Node, NodeEvents
 from scrubjay.storage.node.archive_source import NodeLogSource
@@ -236,17 +235,3 @@ def finding_of(node: NodeName, partition: PartitionId, facts: Mapping[str, Any],
         detail=facts["detail"],
         at_us=at_us,
     )
-
-
-def host_known(node: Node, system: TableMeta, tables: Mapping[Any, TableMeta]) -> None:
-    """A node that started again is told what to host: the metadata group and every table, dropped ones only where their log is still known, and until they
-    are archived to their end."""
-    for table in (system, *(tables[key] for key in sorted(tables))):
-        awaits = table.restore_of is not None and table.restore_of.in_progress
-        if table.archived_at is not None:
-            for info in table.partitions:
-                if node.hosting.known(info.partition_id):
-                    node.hosting.forget(info.partition_id)
-        elif table.status != "DROPPED" or any(node.hosting.known(info.partition_id) for info in table.partitions):
-            for info in table.partitions:
-                node.hosting.host(table, info, awaits_base=awaits)

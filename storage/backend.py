@@ -1,6 +1,6 @@
 """The port between the DynamoDB API and the store behind it.
 
-`storage.api` knows nothing else of the store; `storage.control.router` implements it for real, `storage.api.memory` as a plain model (tests).
+`storage.api` knows nothing else of the store; `storage.control.router` implements it for real, `tests.fixtures.memory_backend` as a plain model.
 Data calls take a callback and make no task or future (DESIGN: no task per request); `done` is called exactly once, perhaps at once, with the
 answer or with a ScrubjayError. Control calls are coroutines.
 """

@@ -23,9 +23,9 @@ from scrubjay.base.real.loop import AsyncTasks
 from scrubjay.base.real.rand import RealRand
 from scrubjay.storage.api import limits
 from scrubjay.storage.api.api import DynamoApi
-from scrubjay.storage.api.memory import MemoryBackend
 from scrubjay.storage.api.sigv4 import AccessKey
 from tests.api_model import check_answer
+from tests.fixtures.memory_backend import MemoryBackend
 from tests.fixtures.wait import wait_for
 
 REGION = "us-east-1"

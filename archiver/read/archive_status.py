@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from scrubjay.archiver.coverage import table_window
 from scrubjay.archiver.facts import Fork, Hole, Window
 from scrubjay.archiver.read.index import ArchiveIndex
-from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.base.times import utc_text_or_none
 
 
@@ -49,17 +48,6 @@ class StoreFacts(NamedTuple):
             "since": utc_text_or_none(self.since_us),
             "complete": self.complete,
         }
-
-
-def tables_in(index: ArchiveIndex) -> list[ArchivedTable]:
-    """The tables that the archive itself knows, sorted by id."""
-    partitions: dict[str, list[PartitionIndex]] = {}
-    for (table, _), found in sorted(index.partitions.items()):
-        partitions.setdefault(table, []).append(found)
-    return [
-        ArchivedTable(table, next((one.table_name for one in some if one.table_name), ""), tuple(one.partition for one in some))
-        for table, some in partitions.items()
-    ]
 
 
 def window_of_table(index: ArchiveIndex, table: ArchivedTable) -> Window:

@@ -34,7 +34,6 @@ from scrubjay.server.node import (
     RunningNode,
     WalSizes,
     absent_node,
-    host_known,
     join,
     open_node,
     start_node,
@@ -46,6 +45,7 @@ from scrubjay.sim.whole.door import Door, Wire
 from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.archive_port import LogSource
 from scrubjay.storage.btree.memory_engine import MemoryEngine, MemoryTrees
+from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.control.metadata import Metadata, metadata_table
 from scrubjay.storage.control.router import Router
@@ -279,7 +279,7 @@ class WholeCluster:
 
     def _booted(self, host: WorldHost, life: RunningNode) -> None:
         up = self.control.process is not None
-        host_known(life.node, self.system, self.metadata.tables if up else {})
+        _host_known(life.node, self.system, self.metadata.tables if up else {})
         join(host.env, self.members, life.node)
         self._sources[host.name] = life.source
         if self._agent is not None:
@@ -416,3 +416,17 @@ class WholeCluster:
             self.broken.append(failed)
             if not self.keep_broken:
                 raise failed
+
+
+def _host_known(node: Node, system: TableMeta, tables: Mapping[Any, TableMeta]) -> None:
+    """A node that started again is told what to host: the metadata group and every table, dropped ones only where their log is still known, and until they
+    are archived to their end."""
+    for table in (system, *(tables[key] for key in sorted(tables))):
+        awaits = table.restore_of is not None and table.restore_of.in_progress
+        if table.archived_at is not None:
+            for info in table.partitions:
+                if node.hosting.known(info.partition_id):
+                    node.hosting.forget(info.partition_id)
+        elif table.status != "DROPPED" or any(node.hosting.known(info.partition_id) for info in table.partitions):
+            for info in table.partitions:
+                node.hosting.host(table, info, awaits_base=awaits)

@@ -276,7 +276,6 @@ STANDING = {
     "archiver/read/reader.py": "records instead of state: what history and diff read",
     "base/wrap/faulty.py": "a store that fails, for the tests of everything above a store",
     "scrubjay/reference_pages.py": "writes the generated pages: python -m scrubjay.reference_pages docs",
-    "storage/api/memory.py": "the backend port in memory, which the tests of the API run on",
 }
 
 

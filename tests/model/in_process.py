@@ -10,8 +10,8 @@ import msgspec
 from scrubjay.base.env import Env
 from scrubjay.base.http_values import Request
 from scrubjay.storage.api.api import DynamoApi
-from scrubjay.storage.api.memory import MemoryBackend
 from tests.api_server import request_headers
+from tests.fixtures.memory_backend import MemoryBackend
 from tests.model import generate
 from tests.model.dynamo_model import Item
 

@@ -9,10 +9,10 @@ import pytest
 
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Missing, Unsafe
-from scrubjay.storage.api.memory import MemoryBackend
 from scrubjay.storage.backend import TableSpec
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema, TableMeta, Throughput
 from scrubjay.storage.commands.values import DeleteCommand, PutCommand, RangeRead
+from tests.fixtures.memory_backend import MemoryBackend
 
 
 class Clock:

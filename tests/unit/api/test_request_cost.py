@@ -16,8 +16,8 @@ from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.loop import AsyncTasks
 from scrubjay.base.real.rand import RealRand
 from scrubjay.storage.api.api import DynamoApi
-from scrubjay.storage.api.memory import MemoryBackend
 from tests.api_server import request_headers
+from tests.fixtures.memory_backend import MemoryBackend
 from tests.model.in_process import InProcess, create_request
 
 ELEMENTS = 25_000

@@ -7,7 +7,7 @@ import pytest
 from scrubjay.archiver.format.closed import ClosedObject, encode_closed
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import Superseded, encode_manifest
-from scrubjay.archiver.read.archive_status import ArchivedTable, StoreFacts, archive_status, tables_in
+from scrubjay.archiver.read.archive_status import ArchivedTable, StoreFacts, archive_status
 from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
 from scrubjay.archiver.read.names import list_all, newest_closed
 from scrubjay.archiver.read.partition import PartitionIndex
@@ -38,6 +38,17 @@ from tests.unit.archiver.sample import (
 from tests.unit.archiver.small_archive import SmallArchive
 
 # --- the index ---
+
+
+def tables_in(index: ArchiveIndex) -> list[ArchivedTable]:
+    """The tables that the archive itself knows, sorted by id."""
+    partitions: dict[str, list[PartitionIndex]] = {}
+    for (table, _), found in sorted(index.partitions.items()):
+        partitions.setdefault(table, []).append(found)
+    return [
+        ArchivedTable(table, next((one.table_name for one in some if one.table_name), ""), tuple(one.partition for one in some))
+        for table, some in partitions.items()
+    ]
 
 
 def refreshed(archive: SmallArchive) -> ArchiveIndex:
