@@ -9,6 +9,7 @@ import pytest
 from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.pitr.target import RestoreTarget
+from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Seal
 from scrubjay.storage.node import errand_messages as messages
 from scrubjay.storage.node import pins as pins_module
@@ -248,3 +249,12 @@ def test_an_abandoned_table_waits_for_loads_that_nobody_asks_about_any_more() ->
     healing._work(partition, -1)
     house.until(abandoning.done)
     house.until(lambda: partition not in node_of(house).replicas)
+
+
+def test_a_copy_that_waits_for_no_base_takes_none() -> None:
+    house = House()
+    partition = house.create("orders").partitions[0].partition_id
+    load = messages.Load(partition, 1, messages.Sum.of(Total(0, 0)))
+    refused = house.run(outcome(house.service._asking.errand(NodeName(VICTIM), load, messages.Loaded)))
+    assert isinstance(refused, Unavailable)
+    assert refused.fields["state"] == copy(house, partition).state == "ok"

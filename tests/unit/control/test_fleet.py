@@ -8,11 +8,12 @@ import msgspec
 import pytest
 
 from scrubjay.base.errors import Invalid, Unavailable
-from scrubjay.base.ids import Member, PartitionId
+from scrubjay.base.ids import Lsn, Member, PartitionId
 from scrubjay.sim.whole.door import Wire
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.commands import codec
 from scrubjay.storage.commands.values import RangeRead
+from scrubjay.storage.control.fleet import unarchived
 from scrubjay.storage.log.record import Seal
 from scrubjay.storage.node import port, port_codec
 from scrubjay.storage.node.port import NodePort, asked
@@ -20,6 +21,7 @@ from scrubjay.storage.node.port_codec import decode_request, decode_said, encode
 from scrubjay.storage.node.port_remote import RemoteNode
 from scrubjay.storage.node.port_server import NodeServer
 from tests.unit.control.house import House
+from tests.unit.node.test_port_codec import FACTS
 
 STRANGE = PartitionId("00000000-0000-4000-8000-00000000aaaa")
 
@@ -219,3 +221,18 @@ def test_what_no_router_would_ask_is_refused_by_name_and_the_node_goes_on() -> N
     house.put(table, 1, 1)
     assert not house.cluster.broken
     assert all(not one.hosting.known(STRANGE) for one in house.cluster.nodes())
+
+
+def test_what_is_told_to_run_only_if_it_is_known_is_not_made() -> None:
+    house, _ = losing()
+    table, info = a_table(house)
+    assert house.run(house.cluster.parts.fleet.host(table, only_known=True)) is False
+    assert not any(node.hosting.known(info.partition_id) for node in house.cluster.nodes())
+
+
+def test_what_is_chosen_and_not_applied_is_not_archived_unless_who_leads_tells_of_it() -> None:
+    """A stop that asks while nobody leads must not end on what a follower has not looked at yet."""
+    behind = msgspec.structs.replace(FACTS, state="ok", leads=False, applied=Lsn(5), chosen=Lsn(9), unarchived=0)
+    assert unarchived([behind]) == 1
+    assert unarchived([behind, msgspec.structs.replace(behind, leads=True)]) == 0
+    assert unarchived([msgspec.structs.replace(behind, applied=Lsn(9))]) == 0

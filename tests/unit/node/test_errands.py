@@ -125,3 +125,19 @@ def test_an_errand_begun_anew_under_an_id_that_made_room_is_not_forgotten_with_t
     place.errands.begin("a", place.work)
     place.pass_time(KEPT_S - 1)
     assert place.run(place.errands.look("a", "")) == Running("half way")
+
+
+def test_what_runs_when_the_node_stops_is_let_go_of(place: Place) -> None:
+    let_go: list[str] = []
+
+    async def work(note: Note) -> Healed:
+        try:
+            return await place.work(note)
+        finally:
+            let_go.append("it")
+
+    place.errands.begin("a", work)
+    place.pass_time(1)
+    place.errands.stop()
+    place.pass_time(1)
+    assert let_go == ["it"]
