@@ -10,8 +10,17 @@ from scrubjay.base.ids import Ballot, Member, ballot_owner, ballot_round
 from scrubjay.storage.consensus.election import Election
 from scrubjay.storage.consensus.group_state import GroupState
 from scrubjay.storage.consensus.messages import Leads, Question, Resign, Resigned
-from scrubjay.storage.consensus.ready import Now
+from scrubjay.storage.consensus.ready import Envelope, Now
 from scrubjay.storage.wal import port as wal
+
+
+def resigned_for_good(sender: int, message: Question, me: int) -> list[Envelope]:
+    """What is answered to whoever is bound to a ballot of a member that has no group and never will again: its log is gone, so it acts under no ballot.
+
+    sender: number of the node that asks. me: of the one that was asked. Nothing is durable: that the log is not there is, and says the same at every start.
+    """
+    asked = Ballot(message.ballot)
+    return [Envelope(sender, Resign(asked, 0))] if ballot_owner(asked).node == me else []
 
 
 class Resignation:

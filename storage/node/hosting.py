@@ -107,7 +107,8 @@ class Hosting:
 
     def _stays_out(self, replica: LogReplica) -> None:
         replica.amnesia(
-            f"its log is gone: the catalogue has this member since the table was made ({replica.table.status}), and the WAL does not know it"
+            f"its log is gone: the catalogue has this member since the table was made ({replica.table.status}), and the WAL does not know it",
+            known=False,
         )
         self._node.finding(replica, kind="unreadable", found_by="read", detail=f"replica stays out: {replica.reason}")
 

@@ -11,6 +11,7 @@ from scrubjay.storage.archive_port import Attestation
 from scrubjay.storage.consensus import messages as consensus
 from scrubjay.storage.consensus.liveness import Liveness
 from scrubjay.storage.consensus.ready import Now
+from scrubjay.storage.consensus.resignation import resigned_for_good
 from scrubjay.storage.log import record as records
 from scrubjay.storage.node import talk as talk
 from scrubjay.storage.node.home import Home
@@ -70,6 +71,8 @@ class Peers:
                 except Corrupt as error:
                     replica.log_failed(error)
                 node.dirty(replica)
+            elif replica is not None and replica.out and isinstance(message, consensus.Question):
+                self.boxes.group(partition, resigned_for_good(number, message, node.number))
         node.turn.schedule()
 
     def after_liveness(self, now: Now) -> None:

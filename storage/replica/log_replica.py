@@ -102,6 +102,11 @@ class LogReplica:
         return self.state == LOG and not self.behind
 
     @property
+    def out(self) -> bool:
+        """Its log is gone: it takes no part and never will under this member id."""
+        return self.group is None and self.status.vote == AMNESIAC
+
+    @property
     def usable(self) -> bool:
         """It has a tree that is applied to."""
         return False
@@ -153,10 +158,12 @@ class LogReplica:
         if self.status.move_tree(tree, reason):
             self.no_longer_serves()
 
-    def amnesia(self, reason: str) -> None:
-        """Its log may lack what was synced once: it never votes again under this member id. Durable, whatever befalls its tree."""
+    def amnesia(self, reason: str, *, known: bool = True) -> None:
+        """Its log may lack what was synced once: it never votes again under this member id. Durable, whatever befalls its tree. known: the WAL knows it;
+        that it does not says as much at every start."""
         if self.status.move_vote(AMNESIAC, reason):
-            self.node.queue_control(SetVote(self.partition, AMNESIAC))
+            if known:
+                self.node.queue_control(SetVote(self.partition, AMNESIAC))
             if self.group is not None:
                 self.group.set_vote(False, self.node.now())
             self.no_longer_serves()

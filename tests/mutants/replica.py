@@ -47,4 +47,19 @@ MUTANTS: list[Mutant] = [
         "(state.accepted, state.log.last)",
         ("tests/unit/consensus/test_traces.py",),
     ),
+    Mutant(
+        "lost-log-takes-the-node-down",
+        "storage/node/hosting.py",
+        "            known=False,\n",
+        "",
+        ("tests/sim/test_node_identity.py::test_a_log_unknown_to_the_wal_is_made_only_while_its_table_is",),
+    ),
+    Mutant(
+        "lost-log-binds-its-peers",
+        "storage/node/peers.py",
+        "            elif replica is not None and replica.out and isinstance(message, consensus.Question):\n"
+        "                self.boxes.group(partition, resigned_for_good(number, message, node.number))\n",
+        "",
+        ("tests/sim/test_node_identity.py::test_a_log_unknown_to_the_wal_is_made_only_while_its_table_is",),
+    ),
 ]

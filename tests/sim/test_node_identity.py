@@ -182,8 +182,10 @@ def test_a_log_unknown_to_the_wal_is_made_only_while_its_table_is() -> None:
         host.start()
         await story.until(lambda: len(story.cluster.nodes()) == 3)
         replica = story.replica("n2")
+        await story.sleep(0.5)
         assert (replica.state, replica.group) == ("amnesiac", None)
         assert "its log is gone" in replica.reason
+        assert replica.node.failed is None, "the other copies of the node go on"
         assert [one.copy for one in story.cluster.findings if "stays out" in one.detail] == ["n2"]
         await story.must_put(2, 2)
         assert await story.get(2) == 2
