@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.claiming import Claiming
@@ -45,7 +47,7 @@ from scrubjay.sim.whole.door import Door, Wire
 from scrubjay.sim.world import World, WorldHost
 from scrubjay.storage.archive_port import LogSource
 from scrubjay.storage.btree.memory_engine import MemoryEngine, MemoryTrees
-from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.control.metadata import Metadata, metadata_table
 from scrubjay.storage.control.router import Router
@@ -88,11 +90,16 @@ class Clocks:
     rate_ppm: int = 0
 
 
+def _with_logs(made: Callable[[int], tuple[PartitionInfo, ...]], logs: tuple[int, ...], count: int) -> tuple[PartitionInfo, ...]:
+    return tuple(msgspec.structs.replace(info, logs=logs) for info in made(count))
+
+
 class WholeCluster:
     """clocks: of the machines by name; true ones where none is given. checkpoint_s: how long an operation of a tree's worker takes at least.
 
     agent: with it every node has an archiving agent, and the control part claims the archive (whose identity must be there) and runs its durability services.
-    Without: storage alone. on_node: called with each new life of a node once it may speak.
+    Without: storage alone. on_node: called with each new life of a node once it may speak. log_node: number of the node whose member of every new partition
+    keeps the log alone (nobody in production places log replicas yet); None: there is none.
 
     More than 15 fields: a whole cluster with its machines, wired once.
     """
@@ -111,8 +118,10 @@ class WholeCluster:
         checkpoint_s: float = 0.002,
         archive_wait_s: float = 60.0,
         wire: Wire | None = None,
+        log_node: int | None = None,
     ) -> None:
         self.world = world
+        self.log_node = log_node
         self.wire = wire or Wire()
         """Between the control part and the nodes."""
         self.storage = storage or StorageOptions()
@@ -305,6 +314,9 @@ class WholeCluster:
             pitr_default=True,
             tree_timeout_s=10.0,
         )
+        if self.log_node is not None:
+            tables = parts.store.tables
+            tables.new_partitions = partial(_with_logs, tables.new_partitions, (self.log_node,))  # type: ignore[method-assign]
         life = ControlLife(parts, wrapped(self.archive.client(host.env.tasks), host.env))
         host.env.tasks.call_soon(lambda: host.env.tasks.spawn(self._control_up(host.env, life), name="control"))
         return life

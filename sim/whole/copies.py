@@ -14,11 +14,11 @@ from scrubjay.server.node import RunningNode
 from scrubjay.sim.whole.cluster import WholeCluster
 from scrubjay.sim.world import WorldHost
 from scrubjay.storage.node import Node
-from scrubjay.storage.replica import Replica
+from scrubjay.storage.replica import LogReplica, Replica
 
 
 class CopyReach(NamedTuple):
-    """One copy as its node knew it last. first: the lowest LSN its log holds. chosen: its log holds all up to here, synced. committed: its durable tree does.
+    """One copy as its node knew it last. first: the lowest LSN its log holds. chosen: its log holds all up to here, synced. committed: its durable tree does, of a log replica what it let go of.
     accepted: the ballot its log is of. behind: it waits for a heal."""
 
     first: int
@@ -37,12 +37,13 @@ NOTHING = CopyReach(first=1, chosen=0, committed=0, accepted=0, behind=False)
 """A copy that no life of its node has run yet."""
 
 
-def _reach(replica: Replica) -> CopyReach | None:
+def _reach(replica: LogReplica) -> CopyReach | None:
     """None: its tree is being opened, and what it may say comes with that."""
     group = replica.group
     if group is None:
         return None
-    return CopyReach(group.log.first, replica.chosen, replica.checkpoints.committed, group.state.accepted, replica.behind)
+    committed = replica.checkpoints.committed if isinstance(replica, Replica) else group.log.first - 1
+    return CopyReach(group.log.first, replica.chosen, committed, group.state.accepted, replica.behind)
 
 
 class Copies:
@@ -67,7 +68,7 @@ class Copies:
 
     def _partitions(self, nodes: list[NodeName]) -> list[PartitionId]:
         """Those of tables that are there, the metadata group's too; every one that was ever there, while nobody can say."""
-        seen = {partition for name in nodes for node in self._lives[name] for partition in node.replicas}
+        seen = {partition for name in nodes for node in self._lives[name] for partition in node.members}
         if self._cluster.ready:
             tables = (self._cluster.system, *(table for table in self._cluster.metadata.tables.values() if table.status != "DROPPED"))
             seen &= {PartitionId(info.partition_id) for table in tables for info in table.partitions}
@@ -75,7 +76,7 @@ class Copies:
 
     def _last_known(self, name: NodeName, partition: PartitionId) -> CopyReach:
         for node in reversed(self._lives[name]):
-            replica = node.replicas.get(partition)
+            replica = node.members.get(partition)
             found = _reach(replica) if replica is not None else None
             if found is not None:
                 return found

@@ -316,7 +316,12 @@ class Nemesis:
 
     def _lose(self, kind: str, hit: Callable[[WorldHost], bool]) -> None:
         """Strike the victim's disk while its machine is off; not while another copy still needs healing, for then that would be a second fault at once."""
-        host = self._host() if self.victim is None else next(one for one in self._cluster.hosts if one.name == self.victim)
+        log_node = self._cluster.log_node
+        if log_node is not None:
+            # Nothing is archived on the digest of one storage replica: whoever loses its log has to be the one that keeps nothing else.
+            host = self._cluster.hosts[log_node - 1]
+        else:
+            host = self._host() if self.victim is None else next(one for one in self._cluster.hosts if one.name == self.victim)
         if not host.up or not host.disk.paths():
             return
         unhealed = self._copies.unhealed(without=host.name)

@@ -23,9 +23,10 @@ from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.checkers.linear import check_linear
 from scrubjay.sim.checkers.registers import compare
 from scrubjay.sim.checkers.witness import check_witness
+from scrubjay.sim.rand import Stream
 from scrubjay.sim.whole.churn import Churn, spec_of
 from scrubjay.sim.whole.clients import KEYS, LAST_CLIENT, LIMIT, STRANGERS, Clients, Said
-from scrubjay.sim.whole.cluster import CLUSTER, WholeCluster
+from scrubjay.sim.whole.cluster import CLUSTER, MEMBERS, WholeCluster
 from scrubjay.sim.whole.commands import number_of, value_of
 from scrubjay.sim.whole.door import Rough
 from scrubjay.sim.whole.nemesis import SKEW_US, Nemesis, draw_clocks
@@ -67,6 +68,14 @@ ROUGH = 0.3
 """In how many of the seeds the connections between control part and nodes are bad ones."""
 
 
+LOGS, LOGS_FROM = 0.5, 1_000
+"""In how many of the seeds, of those from LOGS_FROM on, a node keeps the log alone of every partition made; seeds below are what they were found for."""
+
+
+def draw_log_node(seed: int, draw: Stream) -> int | None:
+    return draw.choice(MEMBERS).node if seed >= LOGS_FROM and draw.chance(LOGS) else None
+
+
 class WholeViolation(AssertionError):
     """A promise was broken."""
 
@@ -102,12 +111,15 @@ class WorldSnapshot:
 
 
 def but_for(report: dict[str, Any], lost_its_log: Callable[[NodeName], bool]) -> bool:
-    """A scrub's report is a match but for copies whose node lost its log: each partition that is none says which copy or which finding it is about."""
+    """A scrub's report is a match but for copies whose node lost its log, and logs without a tree, which no scrub reads yet: each partition that is none says which
+    copy or which finding it is about."""
     parts = [part for table in report["tables"] for part in table["partitions"]]
     explained = []
     for part in parts:
         odd = [copy for copy in part["copies"] if copy["verdict"] != "match"]
-        explained += [copy["verdict"] == "unverified" and lost_its_log(NodeName(copy["copy"])) for copy in odd]
+        explained += [
+            copy["verdict"] == "unverified" and (copy["reason"] == "log_not_read" or lost_its_log(NodeName(copy["copy"]))) for copy in odd
+        ]
         if part["verdict"] == "mismatch":
             told = part["findings"]
             explained += [one["kind"] == "unreadable" and one["found_by"] == "seal" and lost_its_log(NodeName(one["copy"])) for one in told]
@@ -118,7 +130,10 @@ def but_for(report: dict[str, Any], lost_its_log: Callable[[NodeName], bool]) ->
 
 
 class WholeRun:
-    """One run. seconds: of faults. calm: none at all."""
+    """One run. seconds: of faults. calm: none at all.
+
+    More than 25 methods: a step of the run each, in order.
+    """
 
     def __init__(self, seed: int, *, seconds: int = 30, show: Callable[[str], object] | None = None, calm: bool = False) -> None:
         self.world = World(seed, show=show)
@@ -140,6 +155,7 @@ class WholeRun:
             wal_file_bytes=1 << 15,
             checkpoint_s=self._draw.choice((0.002, 0.05, 0.3)),
             wire=self.wire,
+            log_node=draw_log_node(seed, self.world.stream("logs")),
         )
         self.env = self.cluster.env
         self.clients = Clients(self.world, self.cluster, TABLE)
@@ -231,7 +247,7 @@ class WholeRun:
         return "; ".join(
             f"{node.name} {partition[:8]} {replica.state} applied {replica.applied} chosen {replica.chosen} {replica.reason}"
             for node in self.cluster.nodes()
-            for partition, replica in sorted(node.replicas.items())
+            for partition, replica in sorted(node.members.items())
         )
 
     # ------------------------------------------------------------------ the run
@@ -257,6 +273,7 @@ class WholeRun:
         await self._converged()
         await self._scrub()
         await self._copies_hold()
+        await self._logs_hold()
         await self._verify()
         await self._restore()
         watch.cancel()
@@ -376,6 +393,8 @@ class WholeRun:
             least = (await self._leader_of(PartitionId(info.partition_id))).applied
             mine = {key: may for key, may in allowed.items() if self.clients.partition(table, key) == info.partition_id}
             for node in self.cluster.nodes():
+                if node.number in info.logs:
+                    continue
                 while (rows := await self._copy_rows(node, PartitionId(info.partition_id), least)) is None:
                     if self._lost_its_log(node.name):
                         break
@@ -390,6 +409,31 @@ class WholeRun:
                     raise WholeViolation(f"the copy on {node.name}: {findings[0]} ({len(findings)} in all)")
             if len({tuple(sorted(rows.items())) for rows in seen.values()}) > 1:
                 raise WholeViolation(f"the copies of {info.partition_id} differ: {seen}")
+
+    async def _logs_hold(self) -> None:
+        """Every copy that keeps the log alone follows to its end, and has the very records that the leader has; it votes, unless its node lost what it must not lose."""
+        deadline = self.world.now + 60 * SECOND
+        for info in self._table().partitions:
+            leader = await self._leader_of(PartitionId(info.partition_id))
+            for node in [one for one in self.cluster.nodes() if one.number in info.logs]:
+                log = node.members[PartitionId(info.partition_id)]
+                if log.behind or self._lost_its_log(node.name):
+                    self._count("logs left behind")
+                    continue
+                while log.applied < leader.applied:
+                    if self.world.now > deadline:
+                        raise WholeViolation(f"the log on {node.name} does not follow: " + self._where())
+                    await self.env.tasks.sleep(0.2)
+                if (log.state, log.status.vote, log.damaged) != ("log", "votes", False):
+                    raise WholeViolation(f"the log on {node.name} is no whole log: " + self._where())
+                assert log.group is not None
+                assert leader.group is not None
+                first, end = max(log.group.log.first, leader.group.log.first), Lsn(log.applied + 1)
+                for lsn in range(first, end):
+                    mine, theirs = (one.wal.read(leader.partition, Lsn(lsn), Lsn(lsn + 1))[0].data for one in (node, leader.node))
+                    if mine != theirs:
+                        raise WholeViolation(f"the log on {node.name} differs from the leader's at LSN {lsn} of {leader.partition}")
+                self._count("logs compared")
 
     async def _copy_rows(self, node: Node, partition: PartitionId, least: Lsn) -> dict[int, int | None] | None:
         future, settle = self.clients.call()
