@@ -12,14 +12,16 @@ import pytest
 
 from scrubjay.server import windows
 from scrubjay.sim.mutants import Mutant
+from scrubjay.sim.rand import stream
 from scrubjay.sim.whole.idle import IdleResult, IdleRun
 from scrubjay.sim.whole.mutants import KILLERS, MUTANT_SECONDS, WHOLE, hunt_whole, tell
 from scrubjay.sim.whole.nemesis import COUNTED, KINDS
-from scrubjay.sim.whole.run import WholeRun
+from scrubjay.sim.whole.run import WholeRun, draw_log_node
 from scrubjay.sim.whole.stories import STORIES
 from scrubjay.storage.node.port import ReplicaFacts
 
 SEEDS = range(1, 21)
+LOGS = (1004, 1036)
 STRUCK = (1, 3, 4, 7, 10, 11, 13, 16)
 """Seeds in which, together, everything goes wrong that can."""
 
@@ -43,6 +45,17 @@ def test_the_seeds_are_not_idle_and_every_fault_strikes() -> None:
     for result in results:
         counts.update(result.faults)
     assert [fault for fault in (*KINDS, *COUNTED) if not counts[fault]] == [], dict(counts)
+
+
+def test_a_share_of_the_seeds_has_a_node_that_keeps_the_log_alone() -> None:
+    """Judged like the others, and its records by the leader's; seeds that something was found with stay what they were."""
+    drawn = {seed: draw_log_node(seed, stream(seed, "logs")) for seed in (*range(1_000), *LOGS)}
+    assert {seed for seed, node in drawn.items() if node} == {*LOGS}
+    assert {drawn[seed] for seed in LOGS} == {1, 2}
+    results = [WholeRun(seed, seconds=8).run() for seed in LOGS]
+    assert [result.violation for result in results if result.violation] == []
+    assert all(result.faults.get("logs compared") or result.faults.get("logs left behind") for result in results)
+    assert any(result.faults.get("logs compared") for result in results)
 
 
 def test_without_faults_nothing_is_found() -> None:
