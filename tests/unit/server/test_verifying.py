@@ -102,9 +102,26 @@ def test_a_run_that_is_told_to_stop_has_proven_what_it_was_through_with(one: Ver
     cut = one.verify(pace=Pace(stop))
     assert (cut["verdict"], cut["reason"], cut["exit"]) == ("unverified", "window_over", 3)
     assert 0 < cut["left"] < 3
-    through = [partition for partition, (_, run) in one.proven().items() if run == 2]
-    assert len(through) <= 3 - cut["left"], "nothing is called proven that it did not look at"
     assert 0 < cut["bytes"] < whole["bytes"]
+    for asked in range(1, len(read) + 1):
+        left, begun = cut_at(one, asked)
+        assert 3 - left <= len(begun), "nothing is called looked at that it had not begun to look at"
+
+
+def cut_at(one: Verifying, asked: int) -> tuple[int, set[str]]:
+    """A run that is stopped when it asks for that many-th time whether it must: the partitions left, and those begun."""
+    calls, begun = 0, set()
+
+    def stop(_bytes: int) -> str | None:
+        nonlocal calls
+        calls += 1
+        return "paused" if calls >= asked else None
+
+    def progress(facts: dict[str, Any]) -> None:
+        if "partition" in facts:
+            begun.add(str(facts["partition"]))
+
+    return int(one.verify(pace=Pace(stop), progress=progress)["left"]), begun
 
 
 def test_a_run_at_a_pace_takes_its_time(one: Verifying) -> None:
