@@ -51,7 +51,7 @@ from scrubjay.serving.start import ServerStart
 OF_NO_ACCOUNT = ("lock",)
 """Names in a data folder that hold nothing."""
 RATES = Rates(read=30e6, load=30e6, fixed=3.0)
-"""Where no restore was made yet on this machine; measured by bench/recover.py on two cores."""
+"""An estimate for two cores that do nothing else: what a prediction goes by. Not learnt from yet."""
 
 _log = structlog.get_logger(part="recover")
 
