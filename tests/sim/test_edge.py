@@ -55,6 +55,7 @@ class Edge:
             scrub=cluster.durability.scrub,
             expire=cluster.durability.expire,
             restore=cluster.durability.restorer,
+            schedule=cluster.durability.schedule,
             cluster=lambda: {"cluster_id": CLUSTER, "archive": cluster.archive.url},
             status=cluster.health.status,
             verifier=None,
