@@ -67,7 +67,7 @@ def test_no_text_names_a_verb_that_is_not_there() -> None:
 
 
 def test_the_hints_look_closely() -> None:
-    assert unknown_verbs("run scrubjay recover first") == ["recover first"]
+    assert unknown_verbs("run scrubjay mend first") == ["mend first"]
     assert unknown_verbs("scrubjay scrub diff shows it") == ["scrub diff"]
     assert unknown_verbs("scrubjay verify names it; then scrubjay scrub run, scrubjay restore status X") == []
 
