@@ -45,6 +45,7 @@ def test_the_tour_works_as_printed(scrubjay_server: Callable[..., ScrubjayServer
     env = _env(AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x", AWS_DEFAULT_REGION="us-east-1", SCRUBJAY_ENDPOINT=server.url)
 
     def typed(command: str) -> subprocess.CompletedProcess[str]:
+        command = command.replace("--archive URL", f"--archive {(server.data / 'archive').as_uri()}")
         return _typed(command.replace(ADDRESS, server.url), env, cwd=tmp_path)
 
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
@@ -62,7 +63,7 @@ def test_the_tour_works_as_printed(scrubjay_server: Callable[..., ScrubjayServer
 
     verbs = [line for line in _lines("scrubjay") if " serve " not in line and "--endpoint" not in line]
     assert all(line.startswith(".venv/bin/scrubjay ") for line in _lines("scrubjay"))
-    assert [line.split()[1] for line in verbs] == ["archive", "verify", "scrub", "restore", "restore"]
+    assert [line.split()[1] for line in verbs] == ["archive", "verify", "scrub", "expire", "restore", "restore", "recover", "recover"]
     for line in verbs:
         deadline = time.monotonic() + 45
         while (done := typed(line)).returncode in (3, 4) and time.monotonic() < deadline:
