@@ -150,7 +150,7 @@ def test_the_same_worlds_hold_when_nothing_is_forged() -> None:
 
 
 def _report(verdict: str, *, findings: tuple[dict[str, str], ...] = (), odd: str = "") -> dict[str, Any]:
-    copies = [{"copy": name, "verdict": "unverified" if name == odd else "match"} for name in ("n1", "n2", "n3")]
+    copies = [{"copy": name, "verdict": "unverified" if name == odd else "match", "reason": None} for name in ("n1", "n2", "n3")]
     return {"tables": [{"partitions": [{"verdict": verdict, "copies": copies, "findings": list(findings)}]}]}
 
 
