@@ -93,10 +93,13 @@ class FirstBases:
                 hopeless[key] = None
                 self._log("error", f"a recovered table has no first base in the archive and cannot be restored or healed from it: {error}")
         if not hopeless and self._disk.exists(FOLDER):
-            self._disk.remove_tree(FOLDER)
+            try:
+                self._disk.remove_tree(FOLDER)
+            except ScrubjayError as error:  # no reason to archive nothing: the next start tries again
+                self._log("warning", f"the folder of first bases could not be removed: {error}")
 
     async def _one(self, key: str) -> None:
-        """Raises Unavailable, Corrupt or Missing (the row file), Fenced."""
+        """The row file may have lain here for long: it is read whole before it goes. Raises Unavailable, Corrupt or Missing (the row file), Fenced."""
         try:
             base = msgspec.convert(self._port.jobs(PREFIX)[key], FirstBase)
         except msgspec.ValidationError as error:
@@ -111,7 +114,7 @@ class FirstBases:
             origin = BaseOrigin(base.cluster, base.of_table, (base.of_partition,), base.at_us)
             await upload(
                 self._jobs, self._url, base.rows, writer=self._writer.attached, table=table, info=info, lsn=0, stamp=0, chain=chains.START,
-                total=Total(int(base.sum, 16), base.count), origin=origin,
+                total=Total(int(base.sum, 16), base.count), origin=origin, prove=True,
             )  # fmt: skip
         await note(self._port, key, None)
         if self._disk.exists(base.rows):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,8 @@ from scrubjay.serving.folder import RECOVER, RecoverFile, new_cluster, read_clus
 from scrubjay.serving.lock import FolderLock, data_folder
 from scrubjay.serving.start import ServerStart
 
-OF_NO_ACCOUNT = ("lock",)
-"""Names in a data folder that hold nothing."""
+OF_NO_ACCOUNT = ("lock", f".{RECOVER}.new")
+"""Names in a data folder that hold nothing: the lock, and a first RECOVER that was being written when the process was killed."""
 RATES = Rates(read=30e6, load=30e6, fixed=3.0)
 """An estimate for two cores that do nothing else: what a prediction goes by. Not learnt from yet."""
 
@@ -98,16 +98,21 @@ def recover(config: Config, asked: RecoverRequest, *, data: str, plan_only: bool
             lock = FolderLock(folder)
             try:
                 state = _begin(env, folder, asked, cluster, choice)
-                brought = await _bring(tasks, env, config, lock, state, parent, choice, progress, workers)
-                report |= _outcome(brought)
-                report["cluster"] = state.cluster.cluster_id
+                if state.done:
+                    return {**state.report, "exit": DONE, "error": None}
+
+                def told_of(brought: Sequence[Brought]) -> None:
+                    """What came of it, into the report; if that is all there was to bring, for good."""
+                    ended_us = env.clock.boot_us()
+                    report.update(_outcome(brought), cluster=state.cluster.cluster_id)
+                    report["seconds"] |= {"recover": _seconds(ended_us - planned_us), "total": _seconds(ended_us - began_us)}
+                    if report["exit"] == DONE:
+                        write_recover(RealDisk(folder), msgspec.structs.replace(state, done=True, report=report))
+
+                await _bring(tasks, env, config, lock, state, parent, choice, progress, workers, told_of)
                 if report["exit"] != DONE:
                     works = await chooser.settle(choice.at_us)
                     report["works_at"] = None if works is None or works.at_us == choice.at_us else utc_text(works.at_us)
-                ended_us = env.clock.boot_us()
-                report["seconds"] |= {"recover": _seconds(ended_us - planned_us), "total": _seconds(ended_us - began_us)}
-                if report["exit"] == DONE:
-                    write_recover(RealDisk(folder), msgspec.structs.replace(state, done=True, report=report))
             finally:
                 lock.release()
             return report
@@ -166,8 +171,9 @@ async def _bring(
     choice: Choice,
     progress: Progress,
     workers: int,
-) -> Sequence[Brought]:
-    """Run the new cluster, without archive and front door, for as long as it takes to restore every table into it."""
+    tell: Callable[[Sequence[Brought]], None],
+) -> None:
+    """Run the new cluster, without archive and front door, for as long as it takes to restore every table into it. tell: what came of it, before notes go."""
     folder = lock.folder
     start = ServerStart(env.clock, _log.info, alone_since_us=lock.alone_since_us)
     cluster = await open_cluster(tasks, env, folder, config, state.cluster, share_out(raise_descriptors(), nodes=len(NODES)), start=start)
@@ -185,11 +191,12 @@ async def _bring(
         )
         brought = await recovery.run()
         if all(one.published for one in brought):
-            await recovery.settled(brought)
+            await recovery.settled(brought, lambda: tell(brought))
+        else:
+            tell(brought)
     finally:
         await jobs.close()
         cluster.close()
-    return brought
 
 
 def _outcome(brought: Sequence[Brought]) -> dict[str, Any]:

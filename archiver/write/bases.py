@@ -19,6 +19,7 @@ from scrubjay.base.env import Disk, File, JobContext, Jobs, ObjectStore
 from scrubjay.base.errors import Corrupt, Exists, Missing
 from scrubjay.base.ids import ClusterId, Lsn
 from scrubjay.storage.archive_port import facts_of
+from scrubjay.storage.btree.rowfile import read_index, read_rowfile
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import Total
 
@@ -33,6 +34,20 @@ def _pieces(file: File, size: int) -> Iterator[bytes]:
         if len(piece) != min(PART_BYTES, size - start):
             raise Corrupt("the row file is shorter than it was", what="rows", where=start)
         yield piece
+
+
+def _prove(file: File, size: int, total: Total) -> None:
+    """Raises Corrupt unless every row checks, and all of them come to `total`: the sums of an upload would only vouch for what rot has left."""
+    for _ in read_rowfile(file.pread, size):
+        pass
+    found = read_index(file.pread, size).total
+    if found != total:
+        raise Corrupt(
+            "the row file holds other rows than were proven",
+            what="rows",
+            expected=f"{total.rows} rows, {total.hex}",
+            found=f"{found.rows} rows, {found.hex}",
+        )
 
 
 async def upload_base(
@@ -52,15 +67,19 @@ async def upload_base(
     chain: bytes,
     total: Total,
     origin: BaseOrigin | None = None,
+    prove: bool = False,
 ) -> BaseManifest:
     """Put the row file at `path` into the archive as a base; its manifest goes last. Every object is read back and compared before the next step, and a base
     counts only when its manifest did. May be run again: parts already there are compared, not sent.
 
-    Reads the file twice (its hash is in the objects' names). Runs in a worker process. Raises Unavailable, DiskFull; Corrupt if every generation is spoilt.
+    Reads the file twice (its hash is in the objects' names). Runs in a worker process. prove: read it once more before, row by row: it lay on the disk for a while.
+    Raises Unavailable, DiskFull; Corrupt if every generation is spoilt, or if it is not those rows.
     """
     file = disk.open(path)
     try:
         size = file.size()
+        if prove:
+            _prove(file, size, total)
         parts = tuple(Sums.of(piece) for piece in _pieces(file, size))
         whole, crc = hashlib.sha256(), 0
         for piece in _pieces(file, size):
@@ -135,10 +154,11 @@ async def upload(
     chain: bytes,
     total: Total,
     origin: BaseOrigin | None = None,
+    prove: bool = False,
 ) -> str:
     """`upload_base` in a worker process; the object key of the base's manifest. An equal one that is there already is fine.
 
-    url: of the archive, as the workers open it. rows: the row file, below the data folder. Raises what `upload_base` does.
+    url: of the archive, as the workers open it. rows: the row file, below the data folder. prove: read every row of it before. Raises what `upload_base` does.
     """
     facts = facts_of(ClusterId(writer.cluster), table, info)
     arguments: dict[str, Any] = {
@@ -157,6 +177,7 @@ async def upload(
         "stamp": stamp,
         "chain": chain.hex(),
         "total": {"sum": total.hex, "rows": total.rows},
+        "prove": prove,
         "origin": origin
         and {"cluster": origin.cluster, "table": origin.table, "partitions": list(origin.partitions), "at_us": origin.at_us},
     }
@@ -167,7 +188,7 @@ async def upload(
 async def upload_base_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
     """`upload_base` in a worker.
 
-    arguments: url, rows (path), cluster, epoch, owner, table, partition, table_name, schema, lo, hi, lsn, stamp, chain (hex), total {sum (hex), rows}, and origin:
+    arguments: url, rows (path), cluster, epoch, owner, table, partition, table_name, schema, lo, hi, lsn, stamp, chain (hex), total {sum (hex), rows}, prove, and origin:
     None or {cluster, table, partitions, at_us}. Answer: object (key of the base's manifest). May be run again. Raises Unavailable, Corrupt, DiskFull.
     """
     one = dict(arguments)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from scrubjay.archiver.format.fault import object_of
 from scrubjay.base.errors import Corrupt, Missing, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.times import FIRST_US, utc_text, utc_text_or_none
-from scrubjay.pitr.recover.moment import Lost, NeededPart, begun, blocking, highest, lost_above, lost_at, present, why_left_out
+from scrubjay.pitr.recover.moment import Lost, NeededPart, begun, blocking, highest, lost_above, lost_at, lost_next, present, why_left_out
 from scrubjay.pitr.recover.parent import Catalogue, Parent
 from scrubjay.storage.catalogue import TableMeta
 
@@ -48,9 +48,13 @@ class Chooser:
             raise _refused(holes, None, None, "nothing is proven of the metadata group's log, which says what tables there were")
         if at_us is not None and at_us > max(self._now_us, latest):
             raise _refused([], at_us, await self.settle(latest), "the moment has not come yet")
+        ahead_us = self._parent.ahead_of_clock()
+        if at_us is None and ahead_us is not None:
+            raise _clock_behind(ahead_us, self._now_us, await self.settle(latest))
         wanted = latest if at_us is None else at_us
         choice = await self.settle(wanted)
-        if choice is not None and choice.at_us == wanted:
+        system = self._parent.system_piece()  # anew: what was read and found bad is left out of it by now
+        if at_us is not None and choice is not None and choice.at_us == wanted:
             return choice
         pieces = [system, *await self._wanted(wanted)]
         if at_us is not None:
@@ -59,7 +63,8 @@ class Chooser:
             raise _refused(lost_at(pieces, wanted), wanted, choice or await self.settle(latest), why)
         if choice is None:
             raise _refused(lost_at(pieces, wanted), wanted, None, "there is no moment at which everything is proven")
-        lost = lost_above(pieces, choice.at_us, end_us=wanted)
+        # A moment is looked for from what the metadata group proves: what it has lost behind that is no moment anybody could have hoped for, and is lost all the same.
+        lost = lost_above(pieces, choice.at_us, end_us=wanted) or lost_next(system, choice.at_us)
         if lost:
             raise _refused(lost, None, choice, "a hole in the archive")
         return choice
@@ -145,6 +150,19 @@ def _refused(lost: Sequence[Lost], asked_us: int | None, works: Choice | None, w
             "the archive has a hole where this moment needs it", what="segment", asked=asked, found=shown + more, next=step, body=body
         )
     return Unsafe(f"outside what the archive proves: {why}", asked=asked, found=f"proven up to {at}" if at else None, next=step, body=body)
+
+
+def _clock_behind(ahead_us: int, now_us: int, works: Choice | None) -> Unsafe:
+    """What lies ahead of this clock is not believed: the latest moment would be one of long ago, and everything since be lost without a word."""
+    at = None if works is None else utc_text(works.at_us)
+    return Unsafe(
+        "the archive holds records that are ahead of this machine's clock: which moment is the latest cannot be told here",
+        asked="--latest",
+        found=f"records of {utc_text(ahead_us)}, and this clock says {utc_text(now_us)}",
+        next="set this machine's clock right"
+        + (f"; or say with --at which moment it shall be (proven, by this clock, up to {at})" if at else ""),
+        body={"holes": [], "works_at": at},
+    )
 
 
 def _names(pieces: Sequence[NeededPart]) -> str:

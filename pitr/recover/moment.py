@@ -13,7 +13,7 @@ YOUNG_US = 60_000_000
 
 
 class NeededPart(NamedTuple):
-    """A partition that must be proven at the moment. found: what coverage says of it, None if the archive holds nothing of it."""
+    """A partition that must be proven at the moment. found: what coverage says of it, None if the archive says nothing of it."""
 
     table: TableMeta
     info: PartitionInfo
@@ -78,13 +78,23 @@ def lost_above(pieces: Iterable[NeededPart], at_us: int, *, end_us: int) -> list
     ]
 
 
+def lost_next(piece: NeededPart, at_us: int) -> list[Lost]:
+    """The holes in front of which the moment lies: what this piece proves would go on behind it, but for them."""
+    return [
+        Lost(piece.table, hole)
+        for hole in _holes(piece, at_us)
+        if hole.from_us is not None and hole.from_us <= at_us and (hole.to_us is None or hole.to_us > at_us)
+    ]
+
+
 def _runs(piece: NeededPart) -> Sequence[RestorableRun]:
     return [] if piece.found is None else [run for run in piece.found.runs if run.low_us <= run.high_us]
 
 
 def _holes(piece: NeededPart, at_us: int) -> Sequence[Hole]:
-    if piece.found is not None:
+    if piece.found is not None and piece.found.end > 0:
         return piece.found.window.holes
+    # Nothing of it ever arrived, as far as anybody says: a closed point, or a base with no log on it, proves no moment.
     if at_us - piece.table.created_at < YOUNG_US:
         return ()
     return (Hole(piece.info.partition_id, 1, 1, None, None),)

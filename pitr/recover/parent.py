@@ -23,7 +23,7 @@ from scrubjay.archiver.read.rebuild import rebuild, segment_keys
 from scrubjay.archiver.read.replay import Cut
 from scrubjay.base.env import Disk, Env, ObjectStore
 from scrubjay.base.errors import FORGED, Corrupt, Missing
-from scrubjay.base.hlc import last_stamp_at
+from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.ids import ClusterId, PartitionId, TableId
 from scrubjay.pitr.plan import plan_partition
 from scrubjay.pitr.recover.moment import NeededPart
@@ -87,6 +87,12 @@ class Parent:
     def pieces(self, tables: Iterable[TableMeta]) -> list[NeededPart]:
         return [self.piece(table, info) for table in tables for info in table.partitions]
 
+    def ahead_of_clock(self) -> int | None:
+        """The newest time in the archive's logs if it is further ahead of this machine's clock than is believed; None if none is. Microseconds."""
+        facts = [one.facts() for one in self.index.partitions.values()]
+        ahead = [span.last_stamp for one in facts for span in one.spans if span.last_stamp > one.credible]
+        return stamp_micros(max(ahead)) if ahead else None
+
     async def catalogue(self, at_us: int) -> Catalogue:
         """The catalogue as of a moment at which the metadata group is proven. Raises Corrupt, Missing (what was read is damaged; the index knows by then)."""
         if at_us not in self._kept:
@@ -148,11 +154,18 @@ class Parent:
             )  # fmt: skip
 
     async def _schema_of(self, index: PartitionIndex) -> dict[str, Any] | None:
-        """What the SCHEMA record at LSN 1 says; None if that part of the log is not there. Raises Corrupt, Missing."""
+        """What the SCHEMA record at LSN 1 says; None if that part of the log is not there, or cannot be read: nobody goes by it any more then, and who needs it
+        fails by it. A base behind it is as good as ever. Raises Corrupt (it is sound, and no beginning of a log), Unavailable."""
         first = next((row for row in index.rows_of(index.coverage().thread) if row.first == 1), None)
         if first is None:
             return None
-        manifest, raw, _ = await read_segment(self._store, first.key(index.cluster, index.table, index.partition))
+        key = first.key(index.cluster, index.table, index.partition)
+        try:
+            manifest, raw, _ = await read_segment(self._store, key)
+        except (Corrupt, Missing) as error:
+            fault = fault_of(error, where=build(key))
+            self.index.distrust([fault.object], kind=fault.kind, detail=fault.detail)
+            return None
         where = build(manifest.key())
         span = check_records(raw, partition=index.partition, first=manifest.first, last=manifest.last, where=where)
         check_against(span, manifest, where=where)

@@ -86,8 +86,10 @@ class Recovery:
         finally:
             telling.cancel()
 
-    async def settled(self, brought: Sequence[Brought]) -> None:
-        """All of it is there: what was noted on the way is let go of, so that the new cluster begins with no restores of its own."""
+    async def settled(self, brought: Sequence[Brought], done: Callable[[], None]) -> None:
+        """All of it is there: `done` says so for good. Only then is what was noted on the way let go of, so that the new cluster begins with no restores of its own:
+        a life that found tables and no notes of them would take them for strangers' and never end."""
+        done()
         for one in brought:
             await note(self._port, PREFIX + one.report["to_id"], None)
 

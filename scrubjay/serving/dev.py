@@ -301,7 +301,7 @@ def _remembered(config: Config) -> str:
 
 async def _attach(env: Env, store: ObjectStore, file: ClusterFile) -> None:
     await probe(store, env)
-    await attach(store, env, cluster_id=file.cluster_id, folder_is_new=False)
+    await attach(store, env, cluster_id=file.cluster_id, folder_is_new=False, parent=file.parent)
 
 
 def _archive_line(level: str, line: str) -> None:

@@ -46,6 +46,8 @@ def test_half_of_a_recovery_is_not_served(folder: Path) -> None:
 def test_a_new_folder_and_one_that_is_not(folder: Path) -> None:
     assert earlier_recovery(folder / "none", ASKED) is None
     assert earlier_recovery(folder, ASKED) is None
+    (folder / f".{RECOVER}.new").touch()
+    assert earlier_recovery(folder, ASKED) is None, "killed while it was written for the first time: nothing had begun"
     (folder / "precious").touch()
     with pytest.raises(Unsafe, match="not empty"):
         earlier_recovery(folder, ASKED)

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from scrubjay.archiver.format.layout import SegmentKey, parse
-from scrubjay.base.errors import Corrupt, Missing, Unavailable, Unsafe
+from scrubjay.base.errors import Corrupt, DiskFull, Missing, Unavailable, Unsafe
+from scrubjay.base.times import utc_text
 from scrubjay.pitr import first_base
 from scrubjay.pitr.first_base import FOLDER, FirstBases
 from scrubjay.pitr.job import LOAD, PREFIX
@@ -25,7 +26,7 @@ from scrubjay.sim.store import SimObject
 from scrubjay.sim.whole.cluster import CLUSTER
 from scrubjay.sim.whole.commands import key_of
 from scrubjay.sim.whole.run import AGENT
-from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
 from tests.unit.control.house import House
 
 ROWS = 8
@@ -36,7 +37,8 @@ TAGS = (("who", "birds"),)
 class Lost:
     """A cluster whose tables are gone, and the moment before. `at`: when all was there and proven."""
 
-    def __init__(self, *, partitions: int = 2) -> None:
+    def __init__(self, *, partitions: int = 2, scrubbed: bool = False) -> None:
+        """scrubbed: bases were made before that moment."""
         self.house = House(partitions=partitions)
         self.want: dict[str, dict[bytes, int]] = {}
         for name in NAMES:
@@ -45,6 +47,8 @@ class Lost:
             for key in range(ROWS):
                 self.house.put(table, key, key)
             self.want[name] = {key_of(key): key for key in range(ROWS)}
+        if scrubbed:
+            assert self.house.scrub().verdict == "match"
         self.house.pass_time(6)
         self.parent = self.opened()
         self.at = self.choose().at_us
@@ -115,7 +119,9 @@ def test_everything_comes_back_and_is_archived_from_then_on(lost: Lost) -> None:
         table = lost.house.table(name)
         assert table.table_id not in old
         assert (table.restore_of.at, table.restore_of.in_progress) == (lost.at, False)  # type: ignore[union-attr]
-    lost.house.run(recovery.settled(brought))
+    done: list[dict[str, Any]] = []
+    lost.house.run(recovery.settled(brought, lambda: done.append(lost.house.service.jobs(PREFIX))))
+    assert [len(notes) for notes in done] == [len(NAMES)]
     assert lost.house.service.jobs(PREFIX) == {}
     assert lost.bases().owed
     lost.house.run(lost.bases().deliver())
@@ -214,15 +220,78 @@ def test_a_lost_end_is_no_earlier_latest() -> None:
     assert lost.choose(found.at_us).at_us < whole.at_us
 
 
+def of_the_catalogue(lost: Lost) -> list[str]:
+    return segments(lost, lost.parent.system)
+
+
+def rot(lost: Lost, name: str) -> None:
+    """One bit of an object of the archive."""
+    good = lost.house.cluster.archive.objects[name]
+    data = bytearray(good.data)
+    data[-9] ^= 4
+    lost.house.cluster.archive.objects[name] = SimObject(bytes(data), good.made_us)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_lost_end_of_the_catalogue_is_no_earlier_latest(lost: Lost, gone: bool) -> None:
+    """Of the metadata group's log the newest segment is gone, or rotten, which only reading finds: what tables there were since is lost, and is not gone back over."""
+    whole = lost.choose()
+    newest = of_the_catalogue(lost)[-1]
+    if gone:
+        for name in (newest, newest.removesuffix(".seg") + ".json"):
+            lost.house.cluster.archive.objects.pop(name, None)
+    else:
+        rot(lost, newest)
+    lost.parent = lost.opened()
+    with pytest.raises(Missing) as refused:
+        lost.choose()
+    body = refused.value.fields["body"]
+    assert [one["table"] for one in body["holes"]] == [METADATA_TABLE]
+    works = lost.house.run(lost.chooser().settle(whole.at_us))
+    assert works is not None
+    assert works.at_us < whole.at_us
+    assert body["works_at"] == utc_text(works.at_us)
+    assert lost.choose(works.at_us).at_us == works.at_us
+
+
+def test_a_clock_that_is_behind_does_not_choose_the_latest(lost: Lost) -> None:
+    """What lies ahead of this machine's clock is not believed; a recovery to what was the latest by then would lose the rest without a word."""
+    house = lost.house
+    lost.parent = Parent(house.env, house.client(), house.cluster.folder.disk, CLUSTER, ahead_us=-9_000_000)
+    house.run(lost.parent.open())
+    with pytest.raises(Unsafe, match="ahead of this machine's clock") as refused:
+        lost.choose()
+    assert refused.value.fields["body"]["works_at"] is not None
+
+
+def test_a_beginning_that_rotted_below_a_base_costs_nothing() -> None:
+    """Of every log the first segment, with its SCHEMA record, cannot be read; what is restored begins behind it."""
+    lost = Lost(scrubbed=True)
+    for table in (lost.parent.system, *lost.choose(lost.at).tables):
+        for name in segments(lost, table):
+            key = parse(name)
+            if isinstance(key, SegmentKey) and key.first == 1:
+                rot(lost, name)
+    lost.parent = lost.opened()
+    lost.holds(lost.house.run(lost.recovery(lost.choose(lost.at)).run()))
+
+
+def test_a_beginning_that_rotted_is_named_by_whom_needs_it(lost: Lost) -> None:
+    first = of_the_catalogue(lost)[0]
+    rot(lost, first)
+    lost.parent = lost.opened()
+    with pytest.raises(Missing) as refused:
+        lost.choose()
+    assert [(one["table"], one["first_lsn"]) for one in refused.value.fields["body"]["holes"]] == [(METADATA_TABLE, 1)]
+
+
 def test_damage_that_only_reading_finds(lost: Lost) -> None:
     """The listing is whole and one object is rotten: its table does not come back, the other does; put back, the same again brings the rest."""
     choice = lost.choose(lost.at)
     orders = next(table for table in choice.tables if table.name == "orders")
     rotten = segments(lost, orders)[1]
     good = lost.house.cluster.archive.objects[rotten]
-    data = bytearray(good.data)
-    data[-9] ^= 4
-    lost.house.cluster.archive.objects[rotten] = SimObject(bytes(data), good.made_us)
+    rot(lost, rotten)
     brought = lost.house.run(lost.recovery(choice).run())
     states = {one.source.name: one.report["state"] for one in brought}
     assert states == {"blackbirds": "published", "orders": "failed"}
@@ -272,6 +341,20 @@ def test_killed_and_run_again(lost: Lost, seed: int) -> None:
     lost.house.run(lost.bases().deliver())
     lost.house.pass_time(6)
     assert lost.house.scrub().verdict == "match"
+
+
+def test_notes_go_only_when_it_is_said_that_all_is_done(lost: Lost) -> None:
+    """There is no room to say so, or the process dies: the next life knows its tables by their notes."""
+    recovery = lost.recovery(lost.choose(lost.at))
+    brought = lost.house.run(recovery.run())
+
+    def full() -> None:
+        raise DiskFull("no room")
+
+    with pytest.raises(DiskFull):
+        lost.house.run(recovery.settled(brought, full))
+    lost.restart()
+    lost.holds(lost.house.run(lost.recovery(lost.choose(lost.at)).run()))
 
 
 def test_what_was_read_is_not_read_again(lost: Lost) -> None:
@@ -334,6 +417,29 @@ def test_nothing_else_is_archived_before_the_first_bases(lost: Lost) -> None:
     lost.house.cluster.archive.faults.down = False
     lost.house.until(work.done)
     assert not lost.bases().owed
+
+
+@pytest.mark.parametrize("sound", [False, True])
+def test_a_row_file_that_rots_before_it_is_delivered_is_no_first_base(lost: Lost, sound: bool) -> None:
+    """It is read whole before it goes: what rot has left, or a sound file of other rows, is never vouched for. It is said, seen as a hole, and the others go on."""
+    lost.house.run(lost.recovery(lost.choose(lost.at)).run())
+    disk = lost.house.cluster.folder.disk
+    names = [name for name in disk.listdir(FOLDER) if name.endswith(".rows")]
+    assert len(names) == len(NAMES) * lost.house.partitions
+    held = {name: disk.read_file(f"{FOLDER}/{name}") or b"" for name in names}
+    other, *_, rotten = sorted(names, key=lambda name: len(held[name]))
+    bad = bytearray(held[rotten])
+    bad[60] ^= 1
+    disk.write_file(f"{FOLDER}/{rotten}", held[other] if sound else bytes(bad))
+    assert held[other] != held[rotten]
+    lost.house.run(lost.bases().deliver())
+    assert sum("has no first base in the archive" in line for line in lost.house.lines) == 1
+    partition = rotten.removesuffix(".rows")
+    assert list(lost.house.service.jobs(first_base.PREFIX)) == [first_base.PREFIX + partition], "the next start tries again"
+    assert [name for name in disk.listdir(FOLDER) if name.endswith(".rows")] == [rotten], "it stays as evidence"
+    lost.house.pass_time(6)
+    partitions = lost.opened().index.partitions
+    assert [(key[1], hole.base) for key, one in partitions.items() for hole in one.window().holes] == [(partition, True)]
 
 
 def test_a_row_file_of_another_moment_is_not_taken_for_this_one(lost: Lost) -> None:

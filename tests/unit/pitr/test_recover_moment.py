@@ -8,7 +8,18 @@ import pytest
 
 from scrubjay.archiver.facts import Coverage, Hole, RestorableRun, Start, Window
 from scrubjay.base.ids import PartitionId, TableId
-from scrubjay.pitr.recover.moment import YOUNG_US, NeededPart, begun, blocking, highest, lost_above, lost_at, present, why_left_out
+from scrubjay.pitr.recover.moment import (
+    YOUNG_US,
+    NeededPart,
+    begun,
+    blocking,
+    highest,
+    lost_above,
+    lost_at,
+    lost_next,
+    present,
+    why_left_out,
+)
 from scrubjay.storage.catalogue import METADATA_TABLE, KeyAttribute, KeySchema, PartitionInfo, RestoreOrigin, TableMeta
 
 INFO = PartitionInfo(PartitionId("p"), "0" * 32, "", ())
@@ -77,6 +88,22 @@ def test_a_table_without_any_object_is_lost_unless_it_is_young() -> None:
     old = NeededPart(table(created=100), INFO, None)
     assert len(lost_above([old], 99, end_us=100 + YOUNG_US)) == 1
     assert lost_above([old], 99, end_us=99 + YOUNG_US) == [], "its first segment was on its way"
+
+
+def test_a_table_of_which_only_others_tell_is_as_lost() -> None:
+    """A closed point names it, or a base lies there: no record of it was ever archived, as far as anybody says."""
+    told = NeededPart(table(created=100), INFO, Coverage(Window(None, None, ()), (), (), (), (), (), 0))
+    assert len(lost_above([told], 99, end_us=100 + YOUNG_US)) == 1
+    assert lost_above([told], 99, end_us=99 + YOUNG_US) == []
+
+
+def test_a_hole_that_begins_where_the_proof_ends() -> None:
+    tail = piece((100, 500), holes=((500, None),), of=table(METADATA_TABLE))
+    assert [lost.hole.first_lsn for lost in lost_next(tail, 500)] == [5]
+    assert lost_next(tail, 400) == [], "it was something else that kept the moment so early"
+    behind = piece((100, 500), (700, 900), holes=((500, 700),), of=table(METADATA_TABLE))
+    assert lost_next(behind, 900) == [], "bridged"
+    assert len(lost_next(behind, 600)) == 1
 
 
 def test_which_tables_come_back() -> None:
