@@ -161,7 +161,6 @@ KILLERS: dict[str, int] = {
     "overlay-oldest-first": 1,
     "row-hash-unchecked": 17,
     "wal-trimmed-before-archived": 1,
-    "messages-before-sync": 1,
     "retried-unknown": 6,
     "archived-before-manifest": 1,
     "manifest-before-segment": 1,

@@ -14,9 +14,9 @@ from scrubjay.archiver.write.attach import attach
 from scrubjay.base.ids import PartitionId
 from scrubjay.sim.whole.churn import spec_of
 from scrubjay.sim.whole.cluster import CLUSTER, WholeCluster
-from scrubjay.sim.whole.commands import put
+from scrubjay.sim.whole.commands import key_of, put, value_of
 from scrubjay.sim.world import World
-from scrubjay.storage.commands.values import WriteAnswer
+from scrubjay.storage.commands.values import ReadAnswer, WriteAnswer
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.options import StorageOptions
 from scrubjay.storage.replica import Replica
@@ -24,6 +24,7 @@ from scrubjay.storage.replica import Replica
 SECOND = 1_000_000
 TABLE = "told"
 PATIENCE_S = 60
+BLACKOUTS = 20
 
 
 class _Told:
@@ -42,7 +43,7 @@ class _Told:
     def replicas(self) -> list[Replica]:
         return [node.replicas[self.partition] for node in self.cluster.nodes() if self.partition in node.replicas]
 
-    def until(self, holds: Callable[[], bool], *, seconds: float = PATIENCE_S) -> bool:
+    def until(self, holds: Callable[[], bool | int], *, seconds: float = PATIENCE_S) -> bool:
         """One event of the world after another, until it has come about."""
         end = self.world.now + int(seconds * SECOND)
         while not holds():
@@ -73,6 +74,18 @@ class _Told:
         assert self.until(lambda: bool(answers)), "the write was not answered"
         assert isinstance(answers[0], WriteAnswer), answers[0]
         return answers[0].lsn
+
+    def get(self, key: int) -> int | None:
+        """The value of a key by a strong read, asked again until somebody serves it."""
+        table = self.cluster.store.table(TABLE)
+        assert table is not None
+        for _ in range(PATIENCE_S):
+            answers: list[Any] = []
+            self.cluster.store.read(table, key_of(key), consistent=True, done=answers.append)
+            assert self.until(answers.__len__), "the read was not answered"
+            if isinstance(answers[0], ReadAnswer):
+                return value_of(answers[0].item)
+        raise AssertionError("nobody serves reads")
 
     def archived(self, lsn: int = 1) -> bool:
         """What lies in the archive reaches so far without a hole, by a new look at all of it."""
@@ -121,5 +134,29 @@ def waiting_segments_outlast_a_blackout(seed: int, *, storage: StorageOptions, c
     )
 
 
-STORIES: Mapping[str, Callable[..., str]] = {"sealed-forgotten": waiting_segments_outlast_a_blackout}
+def what_was_acknowledged_outlasts_a_blackout(
+    seed: int, *, storage: StorageOptions, consensus: ConsensusOptions, agent: AgentOptions
+) -> str:
+    """Syncs are slow, and the power of the whole room fails at the very event that acknowledges a write. Once it is back, the write is there."""
+    told = _Told(seed, storage=storage, consensus=consensus, agent=agent)
+    told.begin()
+    for number in range(BLACKOUTS):
+        for host in told.cluster.hosts:
+            host.disk.faults.slow = 1.0
+        told.put(number, number)
+        for host in told.cluster.hosts:
+            host.disk.faults.slow = 0.0
+            host.crash(power=True)
+        for host in told.cluster.hosts:
+            host.start()
+        found = told.get(number)
+        if found != number:
+            return f"write {number}, acknowledged as the power failed, reads as {found} afterwards"
+    return ""
+
+
+STORIES: Mapping[str, Callable[..., str]] = {
+    "sealed-forgotten": waiting_segments_outlast_a_blackout,
+    "messages-before-sync": what_was_acknowledged_outlasts_a_blackout,
+}
 """By the name of the planted bug that each brings to light."""
