@@ -54,7 +54,7 @@ class ExpireRuns:
         closed_keep_us = max((one.keep_us for one in wanted), default=KEEP_MAX_US) if tables is None else None
         parts = ExpireParts(
             env=self._env, store=self._store, index=self._index, writer=self._writer, prove=self._prove, holds=self._needs,
-            archived=lambda: archived_here(self._control), forget=self._forget, progress=progress,
+            archived=lambda: archived_here(self._control), afresh=self._afresh, forget=self._forget, progress=progress,
         )  # fmt: skip
         async with self._gate:
             expirer = Expirer(parts, keep_us=keep_us)
@@ -103,6 +103,13 @@ class ExpireRuns:
                     )
                 )  # fmt: skip
         return wanted
+
+    def _afresh(self, wanted: Wanted) -> Wanted | None:
+        """Kept for as long as the catalogue says by now, if that is longer: a retention may be raised while a run goes on."""
+        table = next((one for one in self._control.service.tables() if one.table_id == wanted.table), None)
+        if table is None:
+            return None
+        return wanted._replace(keep_us=max(wanted.keep_us, own_retention_us(table)))
 
     async def _prove(self, base: BaseManifest) -> Sequence[Fault]:
         """In a worker process: it reads every row."""

@@ -93,6 +93,11 @@ def plan_partition(wanted: Wanted, index: PartitionIndex, names: Names, *, now_u
     if wanted.dropped_at_us is not None and wanted.dropped_at_us < keep_from_us:
         return _plan_dropped(wanted, index, names, found, keep_from_us, mine)
     floor = index.beginning.lsn if index.beginning is not None else 0
+    if wanted.archived < floor:
+        # Either it is not known yet how far this cluster's log was archived, or somebody with another log said so: what lies below may be all there is of ours.
+        detail = f"the history is said to begin at LSN {floor}; two members have attested the log up to LSN {wanted.archived}"
+        held = [Held(ARCHIVE, "", detail)]
+        return PartPlan(wanted, keep_from_us, held=tuple(held), window=found.window, earliest_us=found.window.earliest_us)
     by_age = may_go(found, keep_from_us=keep_from_us)
     lsn = may_go(found, keep_from_us=min([keep_from_us, *(one.at_us for one in mine)]), upto=wanted.archived)
     held = _held(wanted, found, mine, by_age) if lsn < by_age and by_age > floor else []
@@ -103,7 +108,8 @@ def plan_partition(wanted: Wanted, index: PartitionIndex, names: Names, *, now_u
             detail = f"no verified base at or before {utc_text(keep_from_us)}: a scrub that matches makes one"
             held.append(Held(PROOF, "", detail))
     lsn = lsn if lsn > floor else 0
-    base = next((one for one in index.bases if one.lsn == max(lsn, floor)), None) if lsn or floor else None
+    # Of the history that counts: beside it, at the same LSN, a base of another one may lie.
+    base = next((one for one in index.bases if one.lsn == max(lsn, floor) and one.start() in found.starts), None) if lsn or floor else None
     if base is None:
         return PartPlan(wanted, keep_from_us, held=tuple(held), refused=refused, window=found.window, earliest_us=found.window.earliest_us)
     # What an earlier run left over goes as well, unless somebody came to need it before he could see that it is gone.

@@ -47,7 +47,8 @@ class ExpireReport:
             return REFUSED
         if self.error is not None or any(one.error for one in self.outcomes):
             return FAILED
-        return INCOMPLETE if self.ran and any(one.held for one in self.outcomes) else DONE
+        left = any(one.held for one in self.outcomes) or self.closed_deleted < len(self.closed)
+        return INCOMPLETE if self.ran and left else DONE
 
     def as_json(self) -> dict[str, Any]:
         tables: dict[str, list[PartOutcome]] = {}

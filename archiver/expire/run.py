@@ -3,6 +3,8 @@
 For each: look and plan; prove the base on which the rest will stand, row by row; look and plan again, and go on only if nothing has changed; say in
 `expired/` what goes, and read that back; look once more, as every reader does from now on, and delete what the plan made then says, manifests first.
 
+How old anything is, is judged by the clock as it was when the run began: one that leaps ahead meanwhile ages nothing. How long it is kept is asked anew.
+
 Whoever comes to need an older moment is either seen (`holds`) by the plan in front of a delete, or sees himself that the history begins later: he says
 what he needs before he looks, and this says what goes before it asks. A run that is cut off anywhere leaves a sound archive, and the next goes on.
 """
@@ -48,7 +50,8 @@ Prove = Callable[[BaseManifest], Awaitable[Sequence[Fault]]]
 
 @dataclass(frozen=True, slots=True)
 class ExpireParts:
-    """What a run is given. holds: what is needed now, asked again before every delete; never waits. forget: told of keys that are gone."""
+    """What a run is given. holds: what is needed now, asked again before every delete; never waits. forget: told of keys that are gone. afresh: a partition as
+    the cluster has it by now, its retention above all, None: it has it no more; never waits."""
 
     env: Env
     store: ObjectStore
@@ -57,6 +60,7 @@ class ExpireParts:
     prove: Prove
     holds: Callable[[], Sequence[Need]]
     archived: Callable[[], Sequence[KnownArchived]]
+    afresh: Callable[[Wanted], Wanted | None]
     forget: Callable[[Sequence[str]], Awaitable[None]]
     progress: Callable[[dict[str, object]], None]
 
@@ -69,6 +73,7 @@ class Expirer:
         self._store, self._index, self._writer = parts.store, parts.index, parts.writer
         self._pins: list[Need] = []
         self._keep_us = keep_us
+        self._began_us = self._now()
 
     async def plan(self, wanted: Sequence[Wanted], *, closed_keep_us: int | None) -> ExpireReport:
         """Changes nothing. closed_keep_us: the longest retention of any table; None: closed objects are left out. Raises Unavailable."""
@@ -102,7 +107,7 @@ class Expirer:
 
     async def _begin(self, *, ran: bool) -> ExpireReport:
         self._pins = await self._pinned()
-        return ExpireReport(self._now(), self._keep_us, ran)
+        return ExpireReport(self._began_us, self._keep_us, ran)
 
     def _now(self) -> int:
         return self._parts.env.clock.wall_us()
@@ -124,7 +129,24 @@ class Expirer:
         await self._index.refresh(now_us=self._now(), table=wanted.table, partition=wanted.partition, archived=archived)
         index = self._index.partitions.get((wanted.table, wanted.partition)) or PartitionIndex(cluster, wanted.table, wanted.partition)
         names = await names_of(self._store, cluster, wanted.table, wanted.partition)
-        return plan_partition(wanted, index, names, now_us=self._now(), holds=self._holds()), index, names
+        now_us, fresh = self._dated(), self._parts.afresh(wanted)
+        if fresh is None:
+            return PartPlan(wanted, now_us - wanted.keep_us), index, names
+        return plan_partition(fresh, index, names, now_us=now_us, holds=self._holds()), index, names
+
+    def _dated(self) -> int:
+        """By which what lies there is old."""
+        return min(self._began_us, self._now())
+
+    def _needing(self, plan: PartPlan) -> list[Need]:
+        """Who needs now what the plan takes away."""
+        begins_us = None if plan.whole else plan.earliest_us
+        return [one for one in self._holds() if one.table in (None, plan.wanted.table) and (begins_us is None or one.at_us < begins_us)]
+
+    def _stands(self, plan: PartPlan) -> bool:
+        """Nobody has come to need what it takes away since it was made. Never waits."""
+        fresh = self._parts.afresh(plan.wanted)
+        return fresh is not None and fresh.keep_us <= plan.wanted.keep_us and not self._needing(plan)
 
     async def _one(self, outcome: PartOutcome) -> None:
         plan, index, _ = await self._look(outcome.plan.wanted)
@@ -134,9 +156,10 @@ class Expirer:
         if plan.lsn:
             if plan.base is not None and not await self._proven(plan, outcome):
                 return
-            await self._writer.assure(self._store)
             again, index, _ = await self._look(plan.wanted)
-            if (again.lsn, again.base, again.whole, again.refused) != (plan.lsn, plan.base, plan.whole, None):
+            await self._writer.assure(self._store)
+            same = (again.lsn, again.base, again.whole, again.refused) == (plan.lsn, plan.base, plan.whole, None)
+            if not same or not self._stands(again):
                 outcome.held.append(Held(CHANGED, "", "what may go has changed while the base was proven: the next run sees to it"))
                 return
             outcome.plan = again
@@ -186,9 +209,11 @@ class Expirer:
         """What the plan of this moment says may go: after the word about it was read by a look like everybody's."""
         plan, index, _ = await self._look(outcome.plan.wanted)
         said = index.beginning
-        if said is None or said.lsn < max(plan.lsn, outcome.plan.lsn):
+        if said is None or said.lsn < outcome.plan.lsn or (plan.whole and not said.whole):
             raise Corrupt("what was said of expired history is not what readers find", what="expired", lsn=outcome.plan.lsn)
-        wanted = plan.wanted
+        if plan.lsn > said.lsn:
+            outcome.held.append(Held(CHANGED, "", "what may go has changed since it was said: the next run sees to it"))
+            return
         # Manifests all before the first of what they describe.
         manifests = [one for one in plan.objects if one[0].endswith(".json")]
         bodies = [one for one in plan.objects if not one[0].endswith(".json")]
@@ -197,8 +222,7 @@ class Expirer:
             for start in range(0, len(some), BATCH):
                 await self._writer.assure(self._store)
                 # Without waiting for anything in between: who needs it now is seen, who comes later sees that it is gone.
-                begins = plan.earliest_us if not plan.whole else None
-                needing = [one for one in self._holds() if one.table in (None, wanted.table) and (begins is None or one.at_us < begins)]
+                needing = self._needing(plan)
                 if needing:
                     outcome.held += [Held(one.by, one.name, "came while it was being taken away: the rest stays") for one in needing]
                     return
@@ -235,8 +259,8 @@ class Expirer:
             return
         known = {one.table for one in wanted}
         report.foreign = tuple(sorted({table for table, _ in self._index.partitions} - known))
-        keep_from_us = min([self._now() - closed_keep_us, *(one.at_us for one in self._holds())])
-        report.closed = plan_closed(await self._closed(keep_from_us), keep_from_us=keep_from_us, now_us=self._now())
+        keep_from_us = min([self._dated() - closed_keep_us, *(one.at_us for one in self._holds())])
+        report.closed = plan_closed(await self._closed(keep_from_us), keep_from_us=keep_from_us, now_us=self._dated())
 
     async def _closed(self, until_us: int) -> dict[str, int]:
         """Closed objects up to `until_us`, and each node's newest: what lies between is not listed. Raises Unavailable."""

@@ -62,7 +62,7 @@ class ManifestReader:
         problems: list[Fault] = []
         keys = [key for key in map(parse, sizes) if isinstance(key, ExpiredKey)]
         for key in sorted(keys, key=lambda one: (-one.lsn, -one.generation)):
-            if known is not None and key.lsn <= known.lsn:
+            if known is not None and (key.lsn, key.generation) <= (known.lsn, known.generation):
                 break
             where = build(key)
             try:

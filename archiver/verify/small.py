@@ -88,28 +88,35 @@ class SmallObjects:
         for start in range(0, len(names), CHUNK):
             self._round.spend()
             some = [name for name in names[start : start + CHUNK] if name not in fresh]
-            await in_parallel(
+            read = await in_parallel(
                 self._round.tasks, lambda name: self._closed_one(name, sizes, last), some, lanes=PARALLEL, name="read closed objects"
             )
-            await self._round.tell(some)
+            await self._round.tell([name for name, looked in zip(some, read, strict=True) if looked])
             self._round.say(phase="closed")
         return bool(keys)
 
-    async def _closed_one(self, key: str, sizes: Mapping[str, int], newest: Mapping[str, int]) -> None:
-        """One closed object: sound, credible, and the one that it names as the one before it is there, unless that may have expired."""
+    async def _closed_one(self, key: str, sizes: Mapping[str, int], newest: Mapping[str, int]) -> bool:
+        """One closed object: sound, credible, and the one that it names as the one before it is there, unless that may have expired. False: it has itself
+        expired since it was listed."""
         self._round.report.checked += 1
         try:
             data = await self._round.store.get(key)
             self._round.report.bytes += len(data)
             closed = decode_closed(data, where=key)
         except Missing:
-            return self._round.find(HOLE, key, "the object is gone")
+            if _may_have_expired(key, newest) and await self._round.store.head(key) is None:
+                self._round.report.checked -= 1
+                return False
+            self._round.find(HOLE, key, "the object is gone")
+            return True
         except Corrupt as error:
-            return self._round.find(error.kind, key, str(error))
+            self._round.find(error.kind, key, str(error))
+            return True
         now_us = self._round.options.wall_us if self._round.options.wall_us is not None else closed.time_us
         fault = await closed_fault(closed, self._round.reader.epochs, now_us=now_us, ahead_us=self._round.options.ahead_us)
         if fault is not None:
-            return self._round.find(FORGED, key, fault)
+            self._round.find(FORGED, key, fault)
+            return True
         if closed.before_us is not None:
             name = build(ClosedKey(closed.cluster, closed.node, closed.before_us))
             if name not in sizes and not _may_have_expired(name, newest) and await self._round.store.head(name) is None:
@@ -118,7 +125,7 @@ class SmallObjects:
             self._facts_of(point.table, point.partition).note_closed(
                 Closed(point.closed, point.last_content, point.last_seal, point.chain, closed.epoch), point.archived
             )
-        return None
+        return True
 
     def _facts_of(self, table: str, partition: str) -> PartitionIndex:
         key = (table, partition)

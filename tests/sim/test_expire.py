@@ -42,3 +42,31 @@ def test_a_clock_that_leapt_and_a_retention_below_the_tables_own_take_nothing_aw
 
     edge.run(story(), seconds=600)
     assert edge.bugs == []
+
+
+def test_a_run_goes_by_the_retention_that_a_table_has_by_then() -> None:
+    edge = Edge(6)
+
+    async def days(count: int) -> None:
+        asked = {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": count}
+        status, _ = await edge.post("UpdateContinuousBackups", {"TableName": "edge", "PointInTimeRecoverySpecification": asked})
+        assert status == 200
+
+    async def story() -> None:
+        await edge.table()
+        runs = edge.cluster.durability.expire
+        await days(1)
+        wanted = next(one for one in runs._wanted(None, None) if one.table_name == "edge")
+        assert wanted.keep_us == DAY_US
+        await days(35)
+        fresh = runs._afresh(wanted)
+        assert fresh is not None
+        assert fresh.keep_us == 35 * DAY_US
+        await days(1)
+        less = runs._afresh(wanted._replace(keep_us=35 * DAY_US))
+        assert less is not None
+        assert less.keep_us == 35 * DAY_US, "what was asked for stays"
+        assert runs._afresh(wanted._replace(table="gone")) is None
+
+    edge.run(story())
+    assert edge.bugs == []

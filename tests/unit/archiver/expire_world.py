@@ -190,7 +190,7 @@ class ExpireWorld:
         index = self.index if store is None else ArchiveIndex(at, CLUSTER, tasks=self.loop.tasks)
         return ExpireParts(
             env=self.loop.env(), store=at, index=index, writer=self.writer, prove=prove, holds=lambda: list(self.holds),
-            archived=self.archived, forget=forget, progress=lambda facts: None,
+            archived=self.archived, afresh=lambda one: one._replace(keep_us=max(one.keep_us, self.keep_us)), forget=forget, progress=lambda facts: None,
         )  # fmt: skip
 
     def plan(self) -> ExpireReport:
