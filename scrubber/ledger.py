@@ -66,8 +66,9 @@ class LedgerRun(NamedTuple):
 class Ledger(Protocol):
     """What verify and scrub ask of it."""
 
-    async def skip(self, objects: Sequence[str], *, level: str, since_us: int) -> list[str]:
-        """Those of `objects` proven at `level` or deeper at or after `since_us`, in the order given. Raises Invalid (unknown level)."""
+    async def skip(self, objects: Sequence[str], *, level: str, since_us: int, until_us: int | None = None) -> list[str]:
+        """Those of `objects` proven at `level` or deeper at or after `since_us`, in the order given. until_us: and not after it: what is dated later than now was
+        dated by a clock that ran ahead, and would be skipped until that day. Raises Invalid (unknown level)."""
         ...
 
     async def proved(self, proofs: Sequence[Proof]) -> None: ...

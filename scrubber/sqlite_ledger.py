@@ -122,11 +122,13 @@ class SqliteLedger:
     async def close(self) -> None:
         await self._run(lambda db: db.close())
 
-    async def skip(self, objects: Sequence[str], *, level: str, since_us: int) -> list[str]:
-        rank = level_rank(level)
-        query = "select o.object from objects o join json_each(?) j on o.object = j.value where o.level >= ? and o.at_us >= ?"
-        wanted = json.dumps(list(objects))
-        found = await self._run(lambda db: {row["object"] for row in db.query(query, [wanted, rank, since_us])})
+    async def skip(self, objects: Sequence[str], *, level: str, since_us: int, until_us: int | None = None) -> list[str]:
+        query = (
+            "select o.object from objects o join json_each(:wanted) j on o.object = j.value"
+            " where o.level >= :rank and o.at_us >= :since and o.at_us <= coalesce(:until, o.at_us)"
+        )
+        asked = {"wanted": json.dumps(list(objects)), "rank": level_rank(level), "since": since_us, "until": until_us}
+        found = await self._run(lambda db: {row["object"] for row in db.query(query, asked)})
         return [one for one in objects if one in found]
 
     async def proved(self, proofs: Sequence[Proof]) -> None:
@@ -206,8 +208,13 @@ class SqliteLedger:
     async def runs(self, limit: int, *, kind: str | None = None, since_us: int | None = None) -> list[LedgerRun]:
         where = "kind = coalesce(:kind, kind) and started_us >= coalesce(:since, started_us)"
         asked = {"kind": kind, "since": since_us}
-        rows = await self._run(lambda db: list(_table(db, "runs").rows_where(where, asked, order_by="id desc", limit=limit)))
-        return [LedgerRun(**{**row, "healed": bool(row["healed"]), "report": _report(row["report"])}) for row in rows]
+
+        def work(db: Database) -> list[LedgerRun]:
+            """Reports are read here, off the loop: there may be megabytes of them."""
+            rows = _table(db, "runs").rows_where(where, asked, order_by="id desc", limit=limit)
+            return [LedgerRun(**{**row, "healed": bool(row["healed"]), "report": _report(row["report"])}) for row in rows]
+
+        return await self._run(work)
 
     async def _run(self, work: Callable[[Database], T]) -> T:
         def locked() -> tuple[T, str | None]:

@@ -119,7 +119,8 @@ class VerifyRuns:
         async def skip(objects: Sequence[str]) -> list[str]:
             if max_age_us <= 0:
                 return []
-            return await memory.told(self._ledger.skip(objects, level=level, since_us=self._env.clock.wall_us() - max_age_us), [])
+            now_us = self._env.clock.wall_us()
+            return await memory.told(self._ledger.skip(objects, level=level, since_us=now_us - max_age_us, until_us=now_us), [])
 
         async def proved(passed: Sequence[str], failed: Sequence[str]) -> None:
             at_us = self._env.clock.wall_us()

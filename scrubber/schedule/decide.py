@@ -44,7 +44,7 @@ def decide(jobs: Sequence[JobView], now_us: int) -> DueJobs:
     behind: list[str] = []
     wake: list[int] = []
     for place, job in enumerate(jobs):
-        if (job.note.handled_us or 0) > now_us + BACK_US:
+        if max(job.note.handled_us or 0, job.note.set_us or 0) > now_us + BACK_US:
             behind.append(job.name)
             continue
         if job.note.paused_us is not None or job.run == ALIVE:

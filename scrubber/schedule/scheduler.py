@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from scrubjay.base.env import Clock, Env, Future, Task
-from scrubjay.base.errors import Conflict, Corrupt, Invalid, ScrubjayError
+from scrubjay.base.env import Clock, Env, Future, Task, Timer
+from scrubjay.base.errors import Conflict, Corrupt, Invalid, ScrubjayError, Unavailable
 from scrubjay.base.gate import Gate
 from scrubjay.base.times import utc_text_or_none
 from scrubjay.scrubber.schedule.cron import check, window_end
@@ -27,6 +27,8 @@ STALE_US = 120_000_000
 """A run whose beat stands still for so long, on the clock of whoever waits, is nobody's."""
 SOON_S = 5.0
 """Between two tries when the metadata group does not answer."""
+END_TRIES = 12
+"""How often it is tried to note how a run ended; after that it is one that was left, and is taken up again."""
 
 Report = dict[str, Any]
 Log = Callable[[str], None]
@@ -72,10 +74,12 @@ class Scheduler:
         self.since_us, self._alone = since_us, alone
         self._gate = Gate(env.tasks)
         self._owner: str | None = None
+        self._at: str | None = None
+        """The job that this process runs now. A note alone does not say so: its end may be what could not be noted."""
         self._others: dict[str, tuple[str, int, int]] = {}
         """Of each job that another runs: owner, beat, and since when on our boot clock that is so."""
         self._bell: Future[None] = env.tasks.future()
-        self._task: Task[None] | None = None
+        self._task: Task[None] | Timer | None = None
         self._said: str | None = None
         self._bad: set[str] = set()
 
@@ -91,6 +95,14 @@ class Scheduler:
     # ------------------------------------------------------------------ by the clock
 
     async def _watch(self) -> None:
+        try:
+            await self._follow()
+        except Exception:
+            # A bug of ours, and it is told as one. It must not be the end of the schedule: that would be seen days later, as what is overdue.
+            self._task = self._env.tasks.call_later(LOOK_S, self.start)
+            raise
+
+    async def _follow(self) -> None:
         while True:
             pause_s = LOOK_S
             try:
@@ -117,8 +129,8 @@ class Scheduler:
                 self._bad.add(job)
         found = decide(views, now_us)
         for job in found.behind:
-            self._log(f"the clock was set back: the last run of {job} is dated later than now")
-            await self._book.change(job, lambda note: msgspec.structs.replace(note, handled_us=now_us))
+            self._log(f"the clock was set back: what is noted of {job} is dated later than now")
+            await self._book.change(job, lambda note: _dated(note, now_us))
         if found.wake_us is not None:
             self._alarm.at(found.wake_us, self._ring)
         return found.due
@@ -158,7 +170,7 @@ class Scheduler:
             self._others.pop(job, None)
             return NONE
         if run.owner == self._owner:
-            return ALIVE
+            return ALIVE if job == self._at else DEAD
         if self._alone:
             return DEAD
         now_us = self._env.clock.boot_us()
@@ -174,12 +186,19 @@ class Scheduler:
 
     async def _run(self, view: JobView, *, by_hand: bool = False) -> LastRun | None:
         """Claim it, do it, keep how it went. None: another process has it."""
+        self._at = view.name
+        try:
+            return await self._carry_out(view, by_hand=by_hand)
+        finally:
+            self._at = None
+
+    async def _carry_out(self, view: JobView, *, by_hand: bool) -> LastRun | None:
         job, began_us, boot_us = view.name, self._env.clock.wall_us(), self._env.clock.boot_us()
         me = self._owner = self._owner or self._env.rand.uuid()
         dead = view.note.run
 
         def claim(note: JobNote) -> JobNote | None:
-            if note.run != dead:
+            if note.run != dead or (note.handled_us != view.note.handled_us and not by_hand):
                 return None  # another took it, or has done it
             tries = dead.tries + 1 if dead is not None and dead.tries < TRIES_MAX else 1
             round_us = began_us if note.round_us is None or note.round_us > began_us else note.round_us
@@ -214,7 +233,7 @@ class Scheduler:
             whole = outcome.left == 0 and outcome.verdict != "failed"
             return msgspec.structs.replace(note, run=None, last=last, round_us=None if whole else note.round_us)
 
-        await self._book.change(job, ended)
+        await _note_end(self._env, self._book, job, ended)
         why = f", cut: {outcome.why}" if outcome.why else ""
         self._log(f"{job} ended: {outcome.verdict}, {outcome.done} partitions done, {outcome.left} left{why}")
         return last
@@ -323,6 +342,24 @@ class Scheduler:
             "last": None if note.last is None else last_json(note.last),
             "overdue": overdue(view, now_us),
         }
+
+
+async def _note_end(env: Env, book: ScheduleBook, job: str, ended: Callable[[JobNote], JobNote | None]) -> None:
+    """The metadata group may be without a leader just then. Raises Unavailable in the end."""
+    for left in reversed(range(END_TRIES)):
+        try:
+            await book.change(job, ended)
+        except Unavailable:
+            if not left:
+                raise
+            await env.tasks.sleep(SOON_S)
+        else:
+            return
+
+
+def _dated(note: JobNote, now_us: int) -> JobNote:
+    """Nothing in it is dated later than now."""
+    return msgspec.structs.replace(note, handled_us=now_us, set_us=None if note.set_us is None else min(note.set_us, now_us))
 
 
 def last_json(last: LastRun) -> Report:

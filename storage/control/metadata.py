@@ -230,7 +230,7 @@ class Metadata:
             self._router.write(self.system, command, partial(settle, future))
             try:
                 answer: WriteAnswer = await future
-            except Unavailable as error:
+            except ScrubjayError as error:
                 if not error.fields.get("unknown"):
                     if unknown:
                         error.fields["unknown"] = True  # of an earlier try
@@ -255,8 +255,8 @@ class Metadata:
             pause_s = min(pause_s * 2, _AGAIN_MAX_S)
             try:
                 await self.settle()
-            except Unavailable:
-                continue
+            except ScrubjayError:
+                continue  # of whatever kind: nobody else would find it out
 
     async def settle(self) -> None:
         """Get to know what came of every write without an outcome. Raises Unavailable if that cannot be known now."""

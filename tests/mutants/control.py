@@ -229,6 +229,20 @@ MUTANTS: list[Mutant] = [
         (f"{_LOST}::test_a_table_becomes_active_after_refusals",),
     ),
     Mutant(
+        "search-ended-by-another-error",
+        "storage/control/metadata.py",
+        "            except ScrubjayError:\n                continue",
+        "            except Unavailable:\n                continue",
+        (f"{_LOST}::test_no_kind_of_error_ends_the_search_for_what_is_not_known",),
+    ),
+    Mutant(
+        "doubt-forgotten-for-another-error",
+        "storage/control/metadata.py",
+        '            except ScrubjayError as error:\n                if not error.fields.get("unknown"):\n',
+        '            except Unavailable as error:\n                if not error.fields.get("unknown"):\n',
+        (f"{_LOST}::test_no_kind_of_error_ends_the_search_for_what_is_not_known",),
+    ),
+    Mutant(
         "conflict-not-taken-in",
         "storage/control/metadata.py",
         "            self._stands(name, found)\n            raise Conflict",

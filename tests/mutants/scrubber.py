@@ -288,7 +288,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "a-clock-set-back-far-stops-a-job",
         "scrubber/schedule/decide.py",
-        "if (job.note.handled_us or 0) > now_us + BACK_US:",
+        "if max(job.note.handled_us or 0, job.note.set_us or 0) > now_us + BACK_US:",
         "if False:",
         (
             "tests/unit/scrubber/test_schedule_decide.py::test_a_clock_set_back_a_little_runs_nothing_twice_and_one_set_back_far_stops_nothing",
@@ -325,9 +325,51 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "two-processes-both-run",
         "scrubber/schedule/scheduler.py",
-        "            if note.run != dead:\n                return None",
+        "            if note.run != dead or (note.handled_us != view.note.handled_us and not by_hand):\n                return None",
         "            if False:\n                return None",
         ("tests/unit/control/test_scheduler.py::test_two_processes_that_wake_at_once_run_it_once",),
+    ),
+    Mutant(
+        "what-another-has-done-is-done-again",
+        "scrubber/schedule/scheduler.py",
+        "if note.run != dead or (note.handled_us != view.note.handled_us and not by_hand):",
+        "if note.run != dead:",
+        ("tests/unit/control/test_scheduler.py::test_who_looks_once_another_has_done_it_does_not_do_it_again",),
+    ),
+    Mutant(
+        "a-run-whose-end-was-not-noted-is-ours-for-ever",
+        "scrubber/schedule/scheduler.py",
+        "return ALIVE if job == self._at else DEAD",
+        "return ALIVE",
+        ("tests/unit/control/test_scheduler.py::test_a_run_whose_end_is_never_noted_is_taken_up_again_by_the_same_process",),
+    ),
+    Mutant(
+        "the-end-of-a-run-is-noted-at-once-or-never",
+        "scrubber/schedule/scheduler.py",
+        "            if not left:\n                raise\n",
+        "            raise\n",
+        ("tests/unit/control/test_scheduler.py::test_a_run_that_ends_while_nothing_can_be_noted_is_noted_later",),
+    ),
+    Mutant(
+        "a-bug-in-a-job-ends-the-schedule",
+        "scrubber/schedule/scheduler.py",
+        "            self._task = self._env.tasks.call_later(LOOK_S, self.start)\n",
+        "",
+        ("tests/unit/control/test_scheduler.py::test_a_bug_in_a_job_is_told_and_is_not_the_end_of_the_schedule",),
+    ),
+    Mutant(
+        "settings-of-the-future-stay-so",
+        "scrubber/schedule/scheduler.py",
+        "set_us=None if note.set_us is None else min(note.set_us, now_us)",
+        "set_us=note.set_us",
+        ("tests/unit/control/test_scheduler.py::test_settings_that_were_set_by_a_clock_that_ran_ahead_do_not_wait_for_that_day",),
+    ),
+    Mutant(
+        "a-proof-of-the-future-is-fresh",
+        "server/verifying.py",
+        "since_us=now_us - max_age_us, until_us=now_us)",
+        "since_us=now_us - max_age_us)",
+        ("tests/unit/server/test_verifying.py::test_what_a_clock_that_ran_ahead_proved_is_read_again",),
     ),
     Mutant(
         "another-s-run-is-dead",

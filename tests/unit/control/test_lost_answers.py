@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from scrubjay.base.errors import Conflict, ScrubjayError, Unavailable
+from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from scrubjay.sim.whole.commands import SCHEMA
 from scrubjay.storage.backend import TableSpec
 from scrubjay.storage.catalogue import RestoreOrigin, TableMeta, Throughput
@@ -91,6 +91,31 @@ def test_a_table_becomes_active_after_refusals(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(house.cluster.router, "write", write)
     house.run(house.cluster.store.create_table(spec("orders")))
     house.until(lambda: house.table("orders").status == "ACTIVE")
+
+
+def test_no_kind_of_error_ends_the_search_for_what_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leader's tree is rotten just there, for a while: that says nothing about what an earlier try came to."""
+    house, _ = losing()
+    tried: list[SwapCommand] = []
+    go_on = house.cluster.router.write
+
+    def write(table: TableMeta, command: SwapCommand, done: Any) -> None:
+        if tried and command.key != tried[0].key:
+            go_on(table, command, done)  # of another item
+            return
+        tried.append(command)
+        if len(tried) == 1:
+            go_on(table, command, lambda _: done(Unavailable("no answer in time", unknown=True)))
+        elif len(tried) <= 3:
+            done(Corrupt("rot in the tree", what="tree"))
+        else:
+            go_on(table, command, done)
+
+    monkeypatch.setattr(house.cluster.router, "write", write)
+    error = refused(house, house.cluster.store.create_table(spec("orders")))
+    assert isinstance(error, Corrupt)
+    assert error.fields["unknown"] is True
+    house.until(lambda: [table.status for table in named(house, "orders")] == ["ACTIVE"])
 
 
 def test_a_write_that_nobody_waits_for_any_more_is_known_all_the_same() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from scrubjay.base.errors import Conflict, Invalid, Unavailable
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.schedule.notes import ScheduleBook
-from scrubjay.scrubber.schedule.scheduler import STALE_US, Scheduler, Shift, ShiftOutcome, Work
-from scrubjay.scrubber.schedule.settings import DAY_US, JobSettings
+from scrubjay.scrubber.schedule.scheduler import END_TRIES, SOON_S, STALE_US, Scheduler, Shift, ShiftOutcome, Work
+from scrubjay.scrubber.schedule.settings import DAY_US, JobNote, JobSettings
 from scrubjay.scrubber.service import ScrubService
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.server.nightly import TaskAlarm, scrub_work
@@ -153,6 +154,86 @@ def test_two_processes_that_wake_at_once_run_it_once(nights: Nights) -> None:
     nights.until(lambda: len(nights.ran) > 0, seconds=65)
     nights.house.pass_time(20)
     assert len(nights.ran) == 1
+
+
+def test_who_looks_once_another_has_done_it_does_not_do_it_again(nights: Nights) -> None:
+    first = nights.process("a")
+    nights.house.run(first.set("scrub", JobSettings("0 * * * * *", DAY_US)))
+    late = nights.process("b")
+    first.start()
+    nights.until(lambda: nights.row(first)["last"] is not None, seconds=65)
+    late.start()
+    nights.house.pass_time(5)
+    assert nights.ran == ["a"], "what it remembers is from before that run"
+
+
+class Leaderless:
+    """The metadata group takes no writes while `down`."""
+
+    def __init__(self, nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.down = False
+        go_on = nights.house.cluster.router.write
+
+        def write(table: Any, command: Any, done: Any) -> None:
+            if self.down:
+                done(Unavailable("no leader for this partition in time"))
+            else:
+                go_on(table, command, done)
+
+        monkeypatch.setattr(nights.house.cluster.router, "write", write)
+
+
+def test_a_run_that_ends_while_nothing_can_be_noted_is_noted_later(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    group, process = Leaderless(nights, monkeypatch), nights.process("a", alone=True)
+    process.start()
+    nights.house.run(process.set("scrub", JobSettings("0 * * * * *", DAY_US)))
+    nights.until(lambda: nights.ran == ["a"], seconds=65)
+    group.down = True
+    nights.house.pass_time(20)
+    assert nights.row(process)["running"] is not None
+    group.down = False
+    nights.until(lambda: nights.row(process)["last"] is not None, seconds=10)
+    assert (nights.ran, nights.row(process)["last"]["verdict"], nights.row(process)["running"]) == (["a"], "match", None)
+
+
+def test_a_run_whose_end_is_never_noted_is_taken_up_again_by_the_same_process(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its note says that we run it, for ever: nothing would be scrubbed any more until the next start."""
+    group, process = Leaderless(nights, monkeypatch), nights.process("a", alone=True)
+    process.start()
+    nights.house.run(process.set("scrub", JobSettings("0 0 * * * *", DAY_US)))
+    hand = nights.house.env.tasks.spawn(process.run_now("scrub"), name="by hand")
+    nights.until(lambda: nights.ran == ["a"])
+    group.down = True
+    nights.until(hand.done, seconds=END_TRIES * SOON_S + 10)
+    with pytest.raises(Unavailable):
+        hand.result()
+    assert nights.row(process)["running"] is None
+    group.down = False
+    nights.until(lambda: nights.row(process)["last"] is not None, seconds=70)
+    assert nights.ran == ["a", "a"]
+
+
+def test_a_bug_in_a_job_is_told_and_is_not_the_end_of_the_schedule(nights: Nights) -> None:
+    async def breaks_once(_shift: Shift) -> ShiftOutcome:
+        nights.ran.append("broken" if not nights.ran else "sound")
+        if nights.ran == ["broken"]:
+            raise KeyError("found_by")
+        return ShiftOutcome("match", 10, 0)
+
+    process = nights.process("a", alone=True, work=breaks_once)
+    process.start()
+    nights.house.run(process.set("scrub", JobSettings("0 * * * * *", DAY_US)))
+    nights.until(lambda: nights.row(process)["last"] is not None, seconds=140)
+    assert nights.ran == ["broken", "sound"]
+    assert [(name, type(error)) for name, error in nights.house.env.tasks.failures] == [("schedule", KeyError)]
+
+
+def test_settings_that_were_set_by_a_clock_that_ran_ahead_do_not_wait_for_that_day(nights: Nights) -> None:
+    note = JobNote(OFTEN, set_us=nights.house.env.clock.wall_us() + 365 * DAY_US)
+    nights.house.run(nights.house.cluster.metadata.put_job("schedule/scrub", msgspec.to_builtins(note)))
+    nights.process("a", alone=True).start()
+    nights.until(lambda: nights.ran == ["a"], seconds=80)
+    assert len(nights.said("the clock was set back")) == 1
 
 
 def test_a_pause_ends_a_run_is_kept_and_is_no_bar_to_a_hand(nights: Nights) -> None:

@@ -50,6 +50,8 @@ def test_a_deeper_and_fresh_proof_lets_an_object_be_skipped() -> None:
         assert run(ledger.skip(["c", "b", "a", "z"], level="objects", since_us=100)) == ["c", "a"]
         assert run(ledger.skip(["a", "c"], level="replayed", since_us=60)) == []
         assert run(ledger.skip(["a", "c"], level="replayed", since_us=50)) == ["c"]
+        assert run(ledger.skip(["a", "c"], level="records", since_us=0, until_us=100)) == ["a", "c"]
+        assert run(ledger.skip(["a", "c"], level="records", since_us=0, until_us=99)) == ["c"], "by its deeper one"
         run(ledger.failed(["c"]))
         assert run(ledger.skip(["a", "b", "c"], level="listed", since_us=0)) == ["a", "b"]
         with pytest.raises(Invalid):

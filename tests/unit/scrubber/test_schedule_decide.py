@@ -114,6 +114,9 @@ def test_a_clock_set_back_a_little_runs_nothing_twice_and_one_set_back_far_stops
     found = decide([view(ahead)], now_us)
     assert (found.due, found.behind) == ((), ("scrub",))
     assert decide([view(JobNote(handled_us=now_us))], at("2026-03-03 02:00")).due == ("scrub",)
+    assert decide([view(JobNote(set_us=at("2027-03-02 02:00")))], now_us).behind == ("scrub",), (
+        "or it is set, and does nothing until that day"
+    )
     edge = JobNote(handled_us=now_us + BACK_US)
     assert decide([view(edge)], now_us).behind == ()
 

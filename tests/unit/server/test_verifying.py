@@ -8,7 +8,8 @@ import pytest
 
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.base.errors import Unavailable
-from scrubjay.scrubber.ledger import VERIFY, Ledger
+from scrubjay.scrubber.ledger import VERIFY, Ledger, Proof
+from scrubjay.scrubber.schedule.settings import DAY_US
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.scrubber.telling import Telling
 from scrubjay.server.verifying import SKIP_MAX_US, Pace, VerifyRuns
@@ -129,6 +130,16 @@ def test_a_run_at_a_pace_takes_its_time(one: Verifying) -> None:
     began = one.house.world.now
     one.verify(pace=Pace(lambda _bytes: None, rate_bytes=whole["bytes"] // 10))
     assert one.house.world.now - began > 5_000_000
+
+
+def test_what_a_clock_that_ran_ahead_proved_is_read_again(one: Verifying) -> None:
+    """Else nobody looks at it until that day, and every verify in between is called a match."""
+    one.verify()
+    objects = one.house.run(one.ledger.known(""))
+    ahead_us = one.house.env.clock.wall_us() + 365 * DAY_US
+    one.house.run(one.ledger.proved([Proof(key, "records", ahead_us) for key in objects]))
+    assert one.verify(max_age_us=SKIP_MAX_US)["objects"]["skipped_fresh"] == 0
+    assert one.verify(max_age_us=SKIP_MAX_US)["objects"]["skipped_fresh"] > 0
 
 
 def test_a_verify_that_skips_what_is_old_does_not_count_as_one_of_its_partitions(one: Verifying) -> None:
