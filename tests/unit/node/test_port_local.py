@@ -63,6 +63,12 @@ def test_nothing_that_is_told_is_older_than_what_it_is_told_of() -> None:
         house.pass_time(0.3)
         local.check_invariants()
         assert local.facts(both.partition) is local.facts(both.partition), "nothing has moved"
+    for value in (100, 197, 294):  # of one size: nothing but how far it is applied tells them apart
+        house.put(house.table("orders"), 100, value)
+        house.pass_time(0.3)
+        known = local.facts(both.partition)
+        assert known is not None
+        assert (known.applied, known.chosen) == (replica.applied, replica.chosen)
     before = local.facts(both.partition)
     assert before is not None
     assert before.answers
