@@ -61,6 +61,10 @@ class ArchiveIndex:
         self._reader = ManifestReader(store, cluster, tasks)
         self._gate = Gate(tasks)
         self._closed_seen: dict[str, str] = {}
+        """By node, the newest closed object known to have been there."""
+        self._closed_read: dict[str, str] = {}
+        """By node, the closed object up to which they were read. Not what is seen: the ledger knows names of an earlier life, and what an agent publishes
+        first may say less than what lies before it."""
         self._again = ("", "")
         self.suspects = Suspects()
         self.partitions: dict[tuple[str, str], PartitionIndex] = {}
@@ -145,8 +149,11 @@ class ArchiveIndex:
 
     def heard(self, closed: ClosedObject) -> None:
         """A closed object that an agent of this process has just published."""
-        key = build(ClosedKey(closed.cluster, closed.node, closed.time_us))
-        self._closed_seen[closed.node] = max(self._closed_seen.get(closed.node, ""), key)
+        node, read = closed.node, parse(self._closed_read.get(closed.node, ""))
+        key = build(ClosedKey(closed.cluster, node, closed.time_us))
+        self._closed_seen[node] = max(self._closed_seen.get(node, ""), key)
+        if isinstance(read, ClosedKey) and read.time_us == closed.before_us:
+            self._closed_read[node] = key
         for point in closed.points:
             found = Closed(point.closed, point.last_content, point.last_seal, point.chain, closed.epoch)
             self._at(point.table, point.partition).note_closed(found, point.archived)
@@ -284,11 +291,11 @@ class ArchiveIndex:
 
     async def _read_closed(self, now_us: int) -> None:
         for node in await closed_nodes(self._store, self.cluster):
-            seen = self._closed_seen.get(node)
+            read = self._closed_read.get(node)
             keys = await (
                 newest_closed(self._store, self.cluster, node, now_us=now_us, ahead_us=self.ahead_us, count=CLOSED_COLD_READ)
-                if seen is None
-                else self._closed_after(node, seen, now_us + self.ahead_us)
+                if read is None
+                else self._closed_after(node, read, now_us + self.ahead_us)
             )
             for key in keys:
                 try:
@@ -297,9 +304,9 @@ class ArchiveIndex:
                         self.heard(closed)
                 except (Corrupt, Missing):
                     pass  # verify names it; a later one says more
-                self._closed_seen[node] = max(
-                    self._closed_seen.get(node, ""), key
-                )  # not before: one that the store did not give is read again
+                # Not before: one that the store did not give is read again.
+                self._closed_read[node] = max(self._closed_read.get(node, ""), key)
+                self._closed_seen[node] = max(self._closed_seen.get(node, ""), key)
 
     async def closed_fault(self, closed: ClosedObject, *, now_us: int) -> str | None:
         """Why a closed object, sound in itself, is not to be believed."""

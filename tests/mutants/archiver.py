@@ -680,6 +680,23 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/server/test_windows.py::test_closed_objects_that_are_gone_are_missed_unasked_and_at_the_next_start",),
     ),
     Mutant(
+        "closed-expected-taken-as-read",
+        "archiver/read/index.py",
+        "            read = self._closed_read.get(node)\n",
+        "            read = self._closed_seen.get(node)\n",
+        (
+            "tests/unit/server/test_windows.py::test_the_next_start_reads_the_closed_objects_that_its_ledger_knows_of",
+            "tests/unit/server/test_windows.py::test_an_agent_that_publishes_before_the_first_look_hides_nothing_that_was_published_earlier",
+        ),
+    ),
+    Mutant(
+        "closed-heard-out-of-turn-taken-as-read",
+        "archiver/read/index.py",
+        "        if isinstance(read, ClosedKey) and read.time_us == closed.before_us:\n",
+        "        if isinstance(read, ClosedKey):\n",
+        ("tests/unit/server/test_windows.py::test_what_was_heard_in_its_turn_is_not_read_again",),
+    ),
+    Mutant(
         "half-a-look-before-upload",
         "archiver/write/claiming.py",
         "        if both or blocked:\n            self._checked_us",

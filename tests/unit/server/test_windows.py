@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.format.closed import ClosedObject, encode_closed
+from scrubjay.archiver.format.layout import build, closed_prefix
 from scrubjay.archiver.read.archive_status import StoreFacts, archive_status
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.claiming import ClaimOptions
 from scrubjay.base.errors import Unavailable
+from scrubjay.base.hlc import stamp_micros
+from scrubjay.base.ids import Lsn, PartitionId, Stamp, TableId
 from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.config import ArchiveConfig
 from scrubjay.scrubber.ledger import Proof
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.server.windows import AGAIN_S, CLOSED_LOOK_S, WindowBook, Windows
-from tests.unit.archiver.sample import CLUSTER, START_US
+from scrubjay.storage.archive_port import ClosedPoint
+from tests.unit.archiver.sample import CLUSTER, OWNER, START_US
 from tests.unit.archiver.small_archive import SmallArchive
 
 
@@ -63,6 +67,68 @@ def test_closed_objects_that_are_gone_are_missed_unasked_and_at_the_next_start()
         del archive.store.objects[key]
     assert told(life(archive, ledger, said)) == ["2", f"hole {newest}"], "it was there in an earlier life"
     assert said == []
+
+
+def window_ends(windows: Windows) -> list[int | None]:
+    """The latest restorable moment of each partition."""
+    return [one.window().latest_us for one in windows.index.partitions.values()]
+
+
+def test_the_next_start_reads_the_closed_objects_that_its_ledger_knows_of() -> None:
+    """A name that was noted is no object that was read: the last words of a planned stop are proven in the next life too."""
+    archive, said = SmallArchive(), list[str]()
+    archive.loop.now_us = START_US + 30_000_000
+    ledger = archive.loop.run(SqliteLedger.open(archive.loop.tasks, MEMORY))
+    without = life(archive, FullLedger(), said)
+    proven = window_ends(without)
+    without.stop()
+    first = life(archive, ledger, said)
+    first.stop()
+    assert archive.loop.run(ledger.newest(closed_prefix(CLUSTER, "n1"))) == max(first.index.newest_heard()), "noted"
+    second = life(archive, ledger, said)
+    assert window_ends(second) == window_ends(first) == proven
+    newest = max(point.closed for one in second.index.partitions.values() for point in one.closed)
+    assert stamp_micros(newest) - 1 in proven, "by the last closed object, not by a seal"
+
+
+def test_an_agent_that_publishes_before_the_first_look_hides_nothing_that_was_published_earlier() -> None:
+    """It says less than the one before it: it does not lead the second partition, or not yet."""
+    archive, said = SmallArchive(), list[str]()
+    archive.loop.now_us = START_US + 30_000_000
+    proven = window_ends(life(archive, FullLedger(), said))
+    index = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop.tasks)
+    sample = archive.samples[0]
+    point = ClosedPoint(
+        TableId(sample.table), PartitionId(sample.partition), Stamp(sample.stamp), Lsn(sample.lsn - 1), Lsn(sample.lsn), sample.chain
+    )
+    early = ClosedObject(CLUSTER, "n1", START_US + 25_000_000, 1, OWNER, (point,), START_US + 20_000_000)
+    archive.store.objects[early.key()] = encode_closed(early)
+    index.heard(early)
+    archive.loop.run(index.refresh(now_us=archive.loop.wall_us()))
+    assert [one.window().latest_us for one in index.partitions.values()] == proven
+
+
+def test_what_was_heard_in_its_turn_is_not_read_again() -> None:
+    archive = SmallArchive()
+    archive.loop.now_us = START_US + 30_000_000
+    index = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop.tasks)
+    archive.loop.run(index.refresh(now_us=archive.loop.wall_us()))
+    read, get = list[str](), archive.store.get
+
+    async def noted(key: str) -> bytes:
+        read.append(key)
+        return await get(key)
+
+    archive.store.get = noted  # type: ignore[method-assign]
+    made = [
+        ClosedObject(CLUSTER, "n1", START_US + at * 1_000_000, 1, OWNER, (), START_US + before * 1_000_000)
+        for before, at in ((20, 25), (25, 28), (26, 29))
+    ]
+    for one in made:
+        archive.store.objects[one.key()] = encode_closed(one)
+        index.heard(one)
+    archive.loop.run(index.listen(now_us=archive.loop.wall_us()))
+    assert [key for key in read if "/closed/" in key] == [made[2].key()], "before it lies one that was not heard"
 
 
 def test_an_idle_hour_has_air() -> None:
