@@ -41,7 +41,10 @@ class RestoreService:
         max_offset_us: int,
         pitr_default: bool = True,
         log: Log,
+        ended: Callable[[str], object] | None = None,
     ) -> None:
+        """ended: told the state of each restore that ends."""
+        self._ended = ended
         self._env = env
         self._port = port
         self._archive = archive
@@ -228,6 +231,8 @@ class RestoreService:
         try:
             await restore.run()
             self._log(f"restore of {job.source_name} to {job.target} as of {utc_text(job.at_us)}: {job.state}")
+            if self._ended is not None:
+                self._ended(job.state)
             if job.state == PUBLISHED:
                 await self._book.forget_old()
         finally:

@@ -20,12 +20,15 @@ class Telling:
 
     def tell(self, verb: str, report: dict[str, Any]) -> None:
         """A run has ended. verb: scrub | verify. report: its JSON answer."""
-        verdict = str(report["verdict"])
-        self.ended[verb, verdict] = self.ended.get((verb, verdict), 0) + 1
+        self.over(verb, str(report["verdict"]))
         for found in findings_of(report):
             kind = str(found["kind"])
             self.found[verb, kind] = self.found.get((verb, kind), 0) + 1
             self._log(finding_line(verb, found))
+
+    def over(self, verb: str, verdict: str) -> None:
+        """Count a run that has ended. verb: also expire | restore."""
+        self.ended[verb, verdict] = self.ended.get((verb, verdict), 0) + 1
 
 
 def finding_line(verb: str, found: dict[str, Any]) -> str:

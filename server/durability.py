@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from scrubjay.archiver.read.index import ArchiveIndex
@@ -141,10 +142,13 @@ def open_durability(
         max_offset_us=options.max_offset_us,
         pitr_default=options.pitr_default,
         log=log,
+        ended=partial(telling.over, "restore"),
     )
     healer = Healer(env, control.service, references, log=log)
     verify_runs = VerifyRuns(env, store, disk, jobs, ledger, control, index, ahead_us=ahead_us(options), telling=telling, log=log)
-    expire = ExpireRuns(env, store, disk, jobs, ledger, control, index, writer, needs=restore.needs, gate=verify_runs.gate, log=log)
+    expire = ExpireRuns(
+        env, store, disk, jobs, ledger, control, index, writer, needs=restore.needs, gate=verify_runs.gate, log=log, telling=telling
+    )
     schedule = open_schedule(env, control, scrub, verify_runs, alarm=alarm, since_us=options.since_us, alone=True, log=log)
     durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire)
     control.store.backups.durability = durability

@@ -16,11 +16,14 @@ from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.gate import Gate
 from scrubjay.base.ids import TableId
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
+from scrubjay.scrubber.telling import Telling
 from scrubjay.server.control import Control
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.windows import archived_here
 from scrubjay.storage.catalogue import TableMeta
 
+WORDS = {0: "done", 1: "failed", 2: "mismatch", 3: "incomplete", 4: "refused"}
+"""What a run's exit code is called where runs are counted."""
 LEAP_US = 60_000_000
 """So much more or less than the time that passed the clock may have gone on since the start: one that leaps does not tell how old anything is."""
 
@@ -42,7 +45,9 @@ class ExpireRuns:
         needs: Callable[[], Sequence[Need]],
         gate: Gate,
         log: Callable[[str], None],
+        telling: Telling,
     ) -> None:
+        self._telling = telling
         self._env, self._store, self._disk, self._jobs = env, store, disk, jobs
         self._ledger, self._control, self._index, self._writer = ledger, control, index, writer
         self._needs, self._gate, self._log = needs, gate, log
@@ -63,6 +68,7 @@ class ExpireRuns:
             self._check_clock()
             report = await expirer.run(wanted, closed_keep_us=closed_keep_us)
         answer = report.as_json()
+        self._telling.over("expire", WORDS[int(answer["exit"])])
         self._log(
             f"expired {answer['totals']['deleted']} objects, {answer['totals']['freed']} bytes; exit {answer['exit']}"
             + "".join(f"; {one['table']}: {one['refused']}" for one in answer["tables"] if one["refused"])

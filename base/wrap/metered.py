@@ -1,4 +1,4 @@
-"""Counts what is asked of a store: requests, errors, bytes and time, by verb. What an archive costs is part of its design, so it is measured."""
+"""Counts what is asked of a store: requests by result, bytes and time, by verb. What an archive costs is part of its design, so it is measured."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from scrubjay.base.env import Env, ListPage, ObjectInfo, ObjectStore
-from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.errors import Exists, Missing, ScrubjayError, Unavailable
+from scrubjay.base.latency import Latency
 
 T = TypeVar("T")
 
 VERBS = ("put", "get", "get_range", "head", "list", "delete")
-BUCKETS = 24
-"""Latency buckets: bucket n counts calls that took less than 2^n microseconds (the last one: all longer)."""
+OK, EXISTS, MISSING, ERROR = "ok", "exists", "missing", "error"
+RESULTS = (OK, EXISTS, MISSING, ERROR)
+"""How a request ended. EXISTS: a conditional put lost, as the store was asked to refuse it; MISSING: there is no such object. Both are answers, not errors."""
 
 STALLED_US = 10_000_000
 
 
 @dataclass(slots=True)
 class VerbStats:
-    """requests includes failed ones. bytes: content sent or received. total_us, max_us: time of all calls. latency: see BUCKETS."""
+    """requests: all that were sent. ended: those that ended, by result. bytes: content sent or received."""
 
     requests: int = 0
-    errors: int = 0
     bytes: int = 0
-    total_us: int = 0
-    max_us: int = 0
-    latency: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    ended: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RESULTS, 0))
+    latency: Latency = field(default_factory=Latency)
 
 
 class StoreState(NamedTuple):
@@ -46,6 +46,10 @@ def _in_words(error: Unavailable) -> str:
     """For people: a cause with a name of its own needs no quotation of what a library said."""
     cause = error.fields.get("found") or (None if "error_code" in error.fields else error.fields.get("cause"))
     return f"{error.message}: {cause}" if cause else error.message
+
+
+def _result(error: ScrubjayError) -> str:
+    return EXISTS if isinstance(error, Exists) else MISSING if isinstance(error, Missing) else ERROR
 
 
 class MeteredStore:
@@ -117,15 +121,13 @@ class MeteredStore:
         try:
             answer = await call()
         except ScrubjayError as error:
-            stats.errors += 1
+            stats.ended[_result(error)] += 1
             self._answered(error if isinstance(error, Unavailable) else None)
             raise
         finally:
             del self._waiting[number]
-            took = max(self._env.clock.boot_us() - start, 0)
-            stats.total_us += took
-            stats.max_us = max(stats.max_us, took)
-            stats.latency[min(took.bit_length(), BUCKETS - 1)] += 1
+            stats.latency.took(self._env.clock.boot_us() - start)
+        stats.ended[OK] += 1
         self._answered(None)
         stats.bytes += size(answer)
         return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -46,6 +47,8 @@ from scrubjay.storage.options import StorageOptions
 from scrubjay.storage.service_port import Finding
 from scrubjay.storage.wal.wal import Wal
 
+QUARANTINE_LOOK = 1_000
+"""Trees of a quarantine that are looked at to tell how much it holds."""
 NODES = (NodeName("n1"), NodeName("n2"), NodeName("n3"))
 """One node per zone; node numbers are 1, 2, 3 in this order."""
 
@@ -53,6 +56,13 @@ _log = structlog.get_logger(part="node")
 
 
 ZONES = {name: f"z{number}" for number, name in enumerate(NODES, 1)}
+
+
+class Quarantine(NamedTuple):
+    """What a node has set aside. bytes: on disk; a tree is a file or a folder of files."""
+
+    trees: int
+    bytes: int
 
 
 @dataclass(slots=True)
@@ -65,6 +75,7 @@ class Cluster:
     heard: Heard
     sizes: WalSizes
     disks: dict[NodeName, RealDisk] = field(default_factory=dict)
+    folder: Path = Path()
 
     @property
     def sources(self) -> dict[NodeName, NodeLogSource]:
@@ -92,6 +103,15 @@ class Cluster:
             return self.disks[name].free_bytes()
         except (OSError, ScrubjayError, KeyError):
             return None
+
+    def quarantine(self, name: NodeName) -> Quarantine:
+        """Of a node; nothing if its disk does not say."""
+        place = self.folder / "nodes" / name / "quarantine"
+        try:
+            trees = sorted(place.iterdir())[:QUARANTINE_LOOK]
+            return Quarantine(len(trees), sum(file.stat().st_size for tree in trees for file in [tree, *tree.glob("*")] if file.is_file()))
+        except OSError:
+            return Quarantine(0, 0)
 
     def close(self) -> None:
         for one in self.running.values():
@@ -219,7 +239,7 @@ async def open_cluster(
     for node in nodes:
         join(env, founding.members, node)
     keep_noting(env, founding.members, nodes)
-    return Cluster(running, control, heard, sizes, disks)
+    return Cluster(running, control, heard, sizes, disks, folder)
 
 
 def _heard(finding: Finding) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from scrubjay.base.env import Env
+from scrubjay.base.latency import Latency
 from scrubjay.storage.api import aws_chunked, errors, limits
 from scrubjay.storage.api.call import Call, encode_json
 from scrubjay.storage.api.errors import ApiError
@@ -72,6 +73,8 @@ class DynamoApi:
         self.in_flight = 0
         self.counts: dict[tuple[str, int], int] = {}
         """Answers by (operation, status), for /metrics."""
+        self.latency: dict[str, Latency] = {}
+        """Of each operation, from the request's body being there to its answer."""
         self._verifier = SignatureVerifier(env.clock, keys)
         self._ids = RequestIds(env.rand)
 
@@ -114,12 +117,17 @@ class DynamoApi:
             return
         call: Call | None = None
         operation = ""
+        began_us = self.env.clock.boot_us()
 
         def send(status: int, body: bytes, headers: Sequence[tuple[str, str]]) -> None:
             if call is not None:
                 self.in_flight -= 1
             key = (operation, status)
             self.counts[key] = self.counts.get(key, 0) + 1
+            latency = self.latency.get(operation)
+            if latency is None:
+                latency = self.latency[operation] = Latency()
+            latency.took(self.env.clock.boot_us() - began_us)
             respond(*self._response(request, request_id, status, body, headers))
 
         try:

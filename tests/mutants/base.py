@@ -254,4 +254,11 @@ MUTANTS: list[Mutant] = [
         "host=self.listen, port=self.port, ",
         ("tests/unit/real/test_addresses.py::test_listening_starts_no_threads",),
     ),
+    Mutant(
+        "refusals-are-errors",
+        "base/wrap/metered.py",
+        "return EXISTS if isinstance(error, Exists) else MISSING",
+        "return ERROR if isinstance(error, Exists) else MISSING",
+        ("tests/unit/archiver/test_store_wrappers.py::test_the_meter_counts_bytes_errors_and_time",),
+    ),
 ]

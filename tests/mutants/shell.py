@@ -54,4 +54,18 @@ MUTANTS: list[Mutant] = [
         "        self._tell(first + text)",
         (f"{_DEMO}::test_what_it_tells_fits_a_narrow_terminal",),
     ),
+    Mutant(
+        "bucket-without-its-bound",
+        "scrubjay/serving/families.py",
+        "latency.counts[: bits + 1]",
+        "latency.counts[:bits]",
+        ("tests/unit/monitoring/test_monitoring.py::test_a_histogram_counts_what_took_at_most_its_bound",),
+    ),
+    Mutant(
+        "dropped-tables-told",
+        "scrubjay/serving/metrics.py",
+        "for table in view.facts.tables if not table.dropped",
+        "for table in view.facts.tables if True",
+        ("tests/integration/process/test_metrics.py::test_a_server_tells_what_the_page_says",),
+    ),
 ]

@@ -331,7 +331,19 @@ def _lose_everything(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     assert {item["pk"]["S"]: item["value"]["S"] for item in items} == expected
 
 
+def _server_down(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    scenario = Scenario(make(settings=QUICK))
+    scenario.make_table()
+    scenario.put("last", "acknowledged, then the process was killed")
+    scenario.server.kill()
+    scenario.hands["start"] = lambda: scenario.server.start() and None
+    yield scenario
+    item = scenario.client.get_item(TableName="orders", Key={"pk": {"S": "last"}}, ConsistentRead=True)["Item"]
+    assert item["value"]["S"] == "acknowledged, then the process was killed"
+
+
 SCENARIOS = {
+    "server-down": _server_down,
     "lose-everything": _lose_everything,
     "clock-ahead": _clock_ahead,
     "restore-at-2am": _restore,

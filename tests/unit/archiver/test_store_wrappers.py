@@ -156,13 +156,17 @@ def test_the_meter_counts_bytes_errors_and_time() -> None:
     assert not store.reachable
     assert "down" in str(store.last_error)
     get = store.stats["get"]
-    assert (get.requests, get.errors, get.bytes) == (3, 2, 5)
-    assert get.max_us == 2000
-    assert sum(get.latency) == 3
-    assert get.latency[(2000).bit_length()] == 3
+    assert (get.requests, get.bytes) == (3, 5)
+    assert get.ended == {"ok": 1, "exists": 0, "missing": 1, "error": 1}
+    assert get.latency.max_us == 2000
+    assert sum(get.latency.counts) == 3
+    assert get.latency.counts[(2000).bit_length()] == 3
     bad.down = False
     loop.run(store.head("k"))
     assert store.reachable
+    with pytest.raises(Exists):
+        loop.run(store.put("k", b"another"))
+    assert store.stats["put"].ended == {"ok": 1, "exists": 1, "missing": 0, "error": 0}, "a create-once object that is there is no error"
 
 
 @pytest.mark.parametrize(

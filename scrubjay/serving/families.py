@@ -1,0 +1,149 @@
+"""Every metric of `/metrics`, once: name, labels, what it tells. docs/METRICS.md is generated from here, and a test compares both with a real server.
+
+The labels of a family are bounded by what the cluster has: nodes, verbs, kinds of problem, webhooks; and tables, of which TABLES_MAX are told one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from scrubjay.base.latency import Latency
+
+COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
+TABLES_MAX = 500
+"""Tables with series of their own: the first by name. What concerns the rest is in `scrubjay_problems` and `scrubjay_tables_by_verdict` all the same."""
+LATENCY_BITS = range(9, 23)
+"""Bounds of the latency histograms: 2^n microseconds, from half a millisecond to four seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """name: without the `_total` of a counter. doc: of the `# HELP` line."""
+
+    name: str
+    kind: str
+    doc: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def series(self) -> str:
+        """As alerts name it: a counter ends with `_total`, a histogram's buckets with `_bucket`."""
+        return {COUNTER: f"{self.name}_total", GAUGE: self.name, HISTOGRAM: f"{self.name}_bucket"}[self.kind]
+
+
+SECTIONS: Mapping[str, tuple[Family, ...]] = {
+    "The server": (
+        Family("scrubjay_build_info", GAUGE, "Always 1; says which program answers", ("version", "python")),
+        Family("scrubjay_health", GAUGE, "0 ok, 1 degraded, 2 down"),
+        Family("scrubjay_serving", GAUGE, "1 while reads and writes would be served"),
+        Family("scrubjay_durable", GAUGE, "1 while what is written is being archived too"),
+        Family("scrubjay_problems", GAUGE, "Things that are wrong now, by kind (see scrubjay status)", ("kind",)),
+        Family("scrubjay_requests", COUNTER, "Answers of the DynamoDB API", ("operation", "status")),
+        Family("scrubjay_request_seconds", HISTOGRAM, "Time from a request to its answer", ("operation",)),
+        Family("scrubjay_requests_in_flight", GAUGE, "Requests under way"),
+    ),
+    "Nodes": (
+        Family("scrubjay_replicas", GAUGE, "Replicas by node and state", ("node", "state")),
+        Family("scrubjay_leaders", GAUGE, "Partitions led", ("node",)),
+        Family("scrubjay_wal_used_bytes", GAUGE, "WAL bytes on disk in use", ("node",)),
+        Family("scrubjay_wal_limit_bytes", GAUGE, "WAL bytes at which writes are refused", ("node",)),
+        Family("scrubjay_disk_free_bytes", GAUGE, "Room on the node's disk", ("node",)),
+        Family("scrubjay_node_full", GAUGE, "1 while the node takes no writes for want of room", ("node",)),
+        Family("scrubjay_node_failed", GAUGE, "1 after the node stopped using its disk", ("node",)),
+        Family("scrubjay_node_clock_ahead_seconds", GAUGE, "How far its time stamps run ahead of the clock; 0 in the ordinary", ("node",)),
+        Family("scrubjay_quarantine_trees", GAUGE, "Trees set aside as evidence", ("node",)),
+        Family("scrubjay_quarantine_bytes", GAUGE, "Room on disk that they take", ("node",)),
+        Family("scrubjay_heals", COUNTER, "Copies rebuilt from the archive since the start", ("node", "outcome")),
+    ),
+    "Tables": (
+        Family("scrubjay_table_latest_timestamp_seconds", GAUGE, "End of the table's proven window (Unix time)", ("table",)),
+        Family("scrubjay_table_lag_seconds", GAUGE, "Age of the end of a table's proven window", ("table",)),
+        Family("scrubjay_table_unproven_seconds", GAUGE, "For how long not every partition was proven equal to its archive", ("table",)),
+        Family("scrubjay_table_unverified_seconds", GAUGE, "For how long not all of its archive was verified", ("table",)),
+        Family("scrubjay_table_last_verdict", GAUGE, "Of its last scrub: 0 match, 2 mismatch, 3 unverified; absent before", ("table",)),
+        Family("scrubjay_table_findings", GAUGE, "Damage that is known and that no scrub has told of yet", ("table",)),
+        Family("scrubjay_tables_by_verdict", GAUGE, "Tables by the verdict of their last scrub", ("verdict",)),
+        Family("scrubjay_tables_untold", GAUGE, f"Tables without series of their own: there are more than {TABLES_MAX}"),
+    ),
+    "The archive": (
+        Family("scrubjay_store_reachable", GAUGE, "1 if the last request was answered"),
+        Family("scrubjay_store_unreachable_seconds", GAUGE, "How long the object store has not answered"),
+        Family("scrubjay_archive_present", GAUGE, "0 if the archive was there and is gone"),
+        Family("scrubjay_archive_fenced", GAUGE, "1 after another cluster took over our archive"),
+        Family("scrubjay_archive_lag_seconds", GAUGE, "Age of the oldest sealed record that is not archived"),
+        Family("scrubjay_unarchived_bytes", GAUGE, "Raw bytes of log without a manifest"),
+        Family("scrubjay_store_requests", COUNTER, "Requests to the object store that ended", ("verb", "result")),
+        Family("scrubjay_store_errors", COUNTER, "Those that failed; an expected refusal is none", ("verb",)),
+        Family("scrubjay_store_bytes", COUNTER, "Bytes to and from the object store", ("verb",)),
+        Family("scrubjay_store_request_seconds", HISTOGRAM, "Time of a request to the object store", ("verb",)),
+        Family("scrubjay_store_requests_per_minute", GAUGE, "Requests to the object store"),
+    ),
+    "Proof": (
+        Family("scrubjay_runs", COUNTER, "Scrubs, verifies, expiries and restores that ended since the start", ("verb", "verdict")),
+        Family("scrubjay_findings_told", COUNTER, "Findings that scrubs and verifies told of", ("verb", "kind")),
+        Family("scrubjay_findings", GAUGE, "Findings that no scrub has told of yet"),
+        Family("scrubjay_findings_dropped", COUNTER, "Findings given up for want of room since the start"),
+        Family("scrubjay_findings_unwritten", GAUGE, "1 while findings.json takes no change"),
+        Family("scrubjay_ledger_unkept", GAUGE, "1 while what is verified is remembered by this process alone"),
+        Family("scrubjay_job_overdue", GAUGE, "1 while a job of the schedule should have run and has not", ("name",)),
+        Family("scrubjay_job_paused", GAUGE, "1 while somebody has paused it", ("name",)),
+        Family("scrubjay_job_left", GAUGE, "What its last run left for the next", ("name",)),
+    ),
+}
+FAMILIES = {family.name: family for families in SECTIONS.values() for family in families}
+
+
+@dataclass(slots=True)
+class Exposition:
+    """One scrape. Every family is there, also one without a series."""
+
+    found: dict[str, Metric] = field(default_factory=lambda: {family.name: _empty(family) for family in FAMILIES.values()})
+
+    def tell(self, name: str, value: float, *labels: str) -> None:
+        """One series of a gauge or a counter."""
+        family = self.found[name]
+        assert isinstance(family, GaugeMetricFamily | CounterMetricFamily), name
+        family.add_metric(labels, value)
+
+    def took(self, name: str, latency: Latency, *labels: str) -> None:
+        """One series of a histogram."""
+        family = self.found[name]
+        assert isinstance(family, HistogramMetricFamily), name
+        below = [(str((1 << bits) / 1e6), float(sum(latency.counts[: bits + 1]))) for bits in LATENCY_BITS]
+        family.add_metric(labels, buckets=[*below, ("+Inf", float(sum(latency.counts)))], sum_value=latency.total_us / 1e6)
+
+    def families(self) -> list[Metric]:
+        return list(self.found.values())
+
+
+def _empty(family: Family) -> Metric:
+    kind = {COUNTER: CounterMetricFamily, GAUGE: GaugeMetricFamily, HISTOGRAM: HistogramMetricFamily}[family.kind]
+    metric: Metric = kind(family.name, family.doc, labels=family.labels)
+    return metric
+
+
+def metrics_page() -> str:
+    """docs/METRICS.md."""
+    lines = [
+        "<!-- Generated by `python -m scrubjay.reference_pages docs`. Do not edit. -->",
+        "# Metrics",
+        "",
+        "`GET /metrics` in Prometheus' text format, without a key. A counter's name ends with `_total`, a histogram's with `_bucket`, `_sum` and `_count`. Counters begin at 0",
+        "when the server starts. Alert rules and a Grafana board on these names lie in [monitoring/](../monitoring/README.md).",
+        "",
+        f"Labels are bounded: nodes, verbs, kinds; and tables, of which the first {TABLES_MAX} by name have series of their own. A table that was dropped has none.",
+        "What is wrong with the others is counted in `scrubjay_problems` all the same. `result` of a request to the store: `ok`; `exists`, a conditional put (412) that was",
+        "asked to be refused; `missing`, there is no such object (404); `error`. Only the last counts as an error.",
+        "",
+    ]
+    for section, families in SECTIONS.items():
+        lines += [f"## {section}", "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
+        lines += [
+            f"| `{family.name}{'_total' if family.kind == COUNTER else ''}` | {family.kind} | {', '.join(f'`{name}`' for name in family.labels)} | {family.doc} |"
+            for family in families
+        ]
+        lines.append("")
+    return "\n".join(lines)

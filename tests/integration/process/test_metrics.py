@@ -1,0 +1,66 @@
+"""`/metrics` of a real server, read by Prometheus' own parser: what docs/METRICS.md, the alert rules and the board say is there is there, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from scrubjay.server.problems import RULES
+from scrubjay.serving.families import COUNTER, FAMILIES
+from tests.fixtures.process import ScrubjayServer
+from tests.fixtures.wait import wait_for
+from tests.integration.process.load import Connection, make_table
+from tests.unit.monitoring.files import board_exprs, known_series, rules, series_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+class Scraped:
+    def __init__(self, port: int) -> None:
+        with contextlib.closing(Connection(port)) as connection:
+            status, text = connection.get("/metrics")
+        assert status == 200
+        self.families = {family.name: family for family in text_string_to_metric_families(text)}
+        self.series: Series = {}
+        for family in self.families.values():
+            for sample in family.samples:
+                place = (sample.name, frozenset(sample.labels.items()))
+                assert place not in self.series, f"two series of one name: {place}"
+                self.series[place] = sample.value
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.series.get((name, frozenset(labels.items())))
+
+
+def test_a_server_tells_what_the_page_says(module_server: ScrubjayServer) -> None:
+    make_table(module_server.port, "birds")
+    with contextlib.closing(Connection(module_server.port)) as connection:
+        connection.steadily("PutItem", {"TableName": "birds", "Item": {"k": {"S": "jay"}, "v": {"S": "x"}}})
+        connection.steadily("DeleteTable", {"TableName": "birds"})
+        wait_for(lambda: connection.call("DescribeTable", {"TableName": "birds"}).status != 200, timeout=60)
+    make_table(module_server.port, "birds")  # two tables had that name, one has it
+    wait_for(lambda: Scraped(module_server.port).value("scrubjay_table_lag_seconds", table="birds") is not None, timeout=60)
+    scraped = Scraped(module_server.port)
+    assert {name: family.type for name, family in scraped.families.items()} == {family.name: family.kind for family in FAMILIES.values()}
+    for name, family in scraped.families.items():
+        assert family.documentation == FAMILIES[name].doc
+        for sample in family.samples:
+            assert set(sample.labels) - {"le"} == set(FAMILIES[name].labels), sample
+    named = {series for expr in [*(rule.expr for rule in rules()), *board_exprs()] for series in series_of(expr)}
+    assert named <= known_series()
+    assert {kind for name, labels in scraped.series for _, kind in labels if name == "scrubjay_problems"} == set(RULES)
+    assert scraped.value("scrubjay_table_unproven_seconds", table="birds") is not None
+    assert len({labels for name, labels in scraped.series if name == "scrubjay_wal_limit_bytes"}) == 3
+    put = scraped.value("scrubjay_request_seconds_count", operation="PutItem")
+    assert put is not None
+    assert put >= 1
+    # The probe at every start asks for refusals, of which none is an error.
+    assert scraped.value("scrubjay_store_requests_total", verb="put", result="exists")
+    assert sum(scraped.value("scrubjay_store_errors_total", verb=verb) or 0 for verb in ("put", "get", "head")) == 0
+    with_samples = {name for name, family in scraped.families.items() if family.samples}
+    quiet = {name for name in FAMILIES if name not in with_samples and FAMILIES[name].kind != COUNTER}
+    assert quiet <= {"scrubjay_table_last_verdict", "scrubjay_job_left"}, "what no scrub and no job of the night has told yet"
