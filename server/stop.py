@@ -3,19 +3,24 @@ by a deadline."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.writer import UNKNOWN
 from scrubjay.base.env import Env
 from scrubjay.base.errors import ScrubjayError
+from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.base.together import within
+from scrubjay.storage.control.fleet import leaders
 from scrubjay.storage.control.store import Store
-from scrubjay.storage.node.port import HandOver, NodePort
+from scrubjay.storage.node.port import HandOver, NodePort, ReplicaFacts
 
-LAST_WORDS_S = 1.0
-"""How long a planned stop waits for the closed timestamps to reach the last write: a few support intervals."""
+LAST_WORDS_S = 10.0
+"""How long a planned stop waits for the closed timestamps to reach the last write: a few support intervals, or, on a machine that was held up for longer than a
+lease, an election."""
 _POLL_S = 0.02
+_AGAIN_S = 0.2
+"""Between two publications at the stop."""
 
 
 async def planned_stop(
@@ -57,16 +62,64 @@ async def hand_over(env: Env, nodes: Sequence[NodePort]) -> None:
 
 
 async def last_words(env: Env, store: Store, agents: Sequence[ArchiveAgent], *, deadline_us: int, log: Callable[[str], object]) -> None:
-    """Publish the closed timestamps once more, when they cover the last write: the archive of a stopped cluster then proves everything it holds."""
+    """Publish the closed timestamps until they cover the last write of every partition: the archive of a stopped cluster then proves everything it holds.
+
+    Leaders may move meanwhile, and one that could say it when it was looked at may not when it is asked: what counts is what was published. What it does not
+    cover when the time is up is told.
+    """
     until = min(deadline_us, env.clock.boot_us() + int(LAST_WORDS_S * 1e6))
-    while not store.closed_to_the_end() and env.clock.boot_us() < until:
-        await env.tasks.sleep(_POLL_S)
-    seconds = max(0.1, (deadline_us - env.clock.boot_us()) / 1e6)
-    for agent in agents:
-        try:
-            await within(
-                env.tasks, agent.publish_closed(), seconds=seconds, what="the store did not take the last closed timestamps in time"
-            )
-        except ScrubjayError as error:
-            log(f"closed timestamps were not published at the stop; the next start does: {error}")
+    while True:
+        facts = await store.look()
+        mute = not any(agent.writer.state == "" for agent in agents)
+        late = mute or env.clock.boot_us() >= until
+        if not late and unclosable(facts, said(agents)):
+            await env.tasks.sleep(_POLL_S)
+            continue
+        seconds = max(0.1, (deadline_us - env.clock.boot_us()) / 1e6)
+        for agent in agents:
+            try:
+                await within(
+                    env.tasks, agent.publish_closed(), seconds=seconds, what="the store did not take the last closed timestamps in time"
+                )
+            except ScrubjayError as error:
+                log(f"closed timestamps were not published at the stop; the next start does: {error}")
+                return
+        left = unclosed(facts, said(agents))
+        if not left:
             return
+        if late:
+            log(
+                f"the last writes of {len(left)} partitions are archived and not closed ({left[0]} among them): until the next start has closed them, "
+                "the restorable window ends before them"
+            )
+            return
+        await env.tasks.sleep(_AGAIN_S)
+
+
+def said(agents: Sequence[ArchiveAgent]) -> dict[PartitionId, Lsn]:
+    """By partition, the newest content record that a closed object of this life covers."""
+    found: dict[PartitionId, Lsn] = {}
+    for agent in agents:
+        for partition, lsn in agent.publisher.said.items():
+            found[partition] = max(found.get(partition, Lsn(0)), lsn)
+    return found
+
+
+def unclosed(facts: Iterable[ReplicaFacts], published: Mapping[PartitionId, Lsn]) -> list[PartitionId]:
+    """Partitions with a write that nothing published covers, whoever leads them. The last SEAL of a dropped table closes it by itself. Pure."""
+    ends: dict[PartitionId, Lsn] = {}
+    ended: dict[PartitionId, None] = {}
+    for one in facts:
+        ends[one.partition] = max(ends.get(one.partition, Lsn(0)), one.last_content)
+        if one.ended:
+            ended[one.partition] = None
+    return [partition for partition, end in sorted(ends.items()) if partition not in ended and end > published.get(partition, Lsn(0))]
+
+
+def unclosable(facts: Sequence[ReplicaFacts], published: Mapping[PartitionId, Lsn]) -> list[PartitionId]:
+    """Of these, those whose leader cannot close the last write yet, or that nobody leads just now. Pure."""
+    could = dict(published)
+    for one in leaders(facts):
+        if one.closed is not None:
+            could[one.partition] = max(could.get(one.partition, Lsn(0)), one.closed[1])
+    return unclosed(facts, could)

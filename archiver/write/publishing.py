@@ -10,7 +10,9 @@ from scrubjay.archiver.read.names import newest_closed
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Future, ObjectStore, Timer
 from scrubjay.base.errors import Exists
+from scrubjay.base.gate import Gate
 from scrubjay.base.hlc import stamp_micros
+from scrubjay.base.ids import Lsn, PartitionId
 from scrubjay.storage.archive_port import LogSource
 
 SOON_S = 0.5
@@ -30,7 +32,10 @@ class ClosedPublisher:
         self._wake: Future[None] | None = None
         self._soon: Timer | None = None
         self._told = told
+        self._gate = Gate(env.tasks)
         self.count = 0
+        self.said: dict[PartitionId, Lsn] = {}
+        """By partition, the newest content record that an object put in this life closes."""
 
     async def pause(self, seconds: float) -> None:
         """Until `seconds` have passed, or SOON_S after `soon`."""
@@ -58,7 +63,14 @@ class ClosedPublisher:
             self._wake.set_result(None)
 
     async def publish(self) -> bool:
-        """Publish now. False if there is nothing to say, or the epoch is not known yet. Raises Unavailable, Fenced."""
+        """Publish now. False if there is nothing to say, or the epoch is not known yet. Raises Unavailable, Fenced.
+
+        One at a time: two that began in one microsecond would want one name, and the later one, which says more, would be the one that is dropped.
+        """
+        async with self._gate:
+            return await self._publish()
+
+    async def _publish(self) -> bool:
         if self._writer.state and self._writer.stopped is None:
             return False
         who = self._writer.attached
@@ -78,6 +90,8 @@ class ClosedPublisher:
             return False
         self._at_us = time_us
         self.count += 1
+        for point in points:
+            self.said[point.partition] = max(self.said.get(point.partition, Lsn(0)), point.last_content)
         self._told(made)
         return True
 

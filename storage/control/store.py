@@ -156,6 +156,6 @@ class Store:
             if one.content and not one.sealing:
                 self._fleet.ports[one.node].ask(port.ProposeSeal(one.partition, Seal.STOP, bytes(16)), lambda _: None)
 
-    def closed_to_the_end(self) -> bool:
-        """Every leader's closed timestamp, as it may be published now, covers its last write."""
-        return all(one.closed is not None and one.closed[1] >= one.last_content for one in leaders(self._fleet.all_facts()))
+    async def look(self) -> list[ReplicaFacts]:
+        """Every replica as it is now (storage.control.fleet)."""
+        return await self._fleet.look()

@@ -727,6 +727,13 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/archiver/test_archive_verify.py::test_a_size_that_is_not_the_manifests_is_seen_by_names_alone",),
     ),
     Mutant(
+        "closed-objects-published-at-once",
+        "archiver/write/publishing.py",
+        "        async with self._gate:\n            return await self._publish()\n",
+        "        return await self._publish()\n",
+        ("tests/unit/archiver/test_archive_guards.py::test_two_that_publish_at_once_come_one_after_the_other_and_what_was_said_is_known",),
+    ),
+    Mutant(
         "fenced-publishes-closed",
         "archiver/write/publishing.py",
         "        who = self._writer.attached\n",

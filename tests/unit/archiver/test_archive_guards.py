@@ -204,6 +204,22 @@ def test_closed_timestamps_ahead_of_the_clock_are_kept_back() -> None:
     assert [len(made.points) for made in told] == [1]
 
 
+def test_two_that_publish_at_once_come_one_after_the_other_and_what_was_said_is_known() -> None:
+    """The last words of a stop and the interval's own: in one microsecond both would want one name, and the one that says more might be the one dropped."""
+    loop, store, sample = LoneHost(), LoneStore(), history(segments=1)
+    source = FakeSource(1, [sample], leads=True)
+    told: list[Any] = []
+    publisher = ClosedPublisher(loop.env(), store, source, Writer(CLUSTER, ATTACHED), max_offset_us=500_000, told=told.append)
+    source.points = [point(sample, loop.now_us)]
+    both = [loop.tasks.spawn(publisher.publish(), name=f"publish {number}") for number in range(2)]
+    loop.run_for(1)
+    assert [task.result() for task in both] == [True, True]
+    first, second = told
+    assert (first.before_us, second.before_us) == (None, first.time_us)
+    assert len(store.objects) == 2
+    assert publisher.said == {PartitionId(sample.partition): 1}
+
+
 def test_a_seal_whose_facts_are_not_those_of_its_record_never_leaves() -> None:
     sample = history(segments=1)
     segment, raw = sample.segments[1], sample.raw(sample.segments[1])

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.writer import UNKNOWN
-from scrubjay.base.errors import Unavailable
-from scrubjay.base.ids import PartitionId
+from scrubjay.base.errors import Exists, Unavailable
+from scrubjay.base.hlc import stamp_micros
+from scrubjay.base.ids import PartitionId, Stamp
 from scrubjay.pitr.target import RestoreTarget
-from scrubjay.server.stop import planned_stop
+from scrubjay.server.stop import LAST_WORDS_S, last_words, planned_stop, said, unclosed
+from scrubjay.sim.whole.cluster import CLUSTER
 from scrubjay.sim.whole.commands import key_of
+from scrubjay.sim.whole.run import AGENT
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.commands.values import WriteAnswer
 from tests.unit.control.house import SECOND, House
@@ -198,3 +205,98 @@ def test_what_only_a_follower_knows_of_counts_as_unarchived_while_nobody_leads()
     fleet = house.cluster.parts.fleet
     fleet.ports = dict(reversed(fleet.ports.items()))
     assert house.cluster.store.unarchived_bytes() > 0
+
+
+SELDOM = replace(AGENT, closed_interval_s=1_000.0)
+"""Nothing is published by the way: what is closed, the last words have closed."""
+
+
+def archived_house(*, partitions: int = 1) -> tuple[House, TableMeta]:
+    """A cluster whose every write is archived and closed by nothing but the seals, as a planned stop leaves it before its last words."""
+    house = House(partitions=partitions, agent=SELDOM)
+    table = house.create("orders")
+    for key in range(20):
+        house.put(table, key, key)
+    house.run(house.cluster.store.stop(deadline_us=house.env.clock.boot_us() + 30 * SECOND))
+    assert house.cluster.store.unarchived_bytes() == 0
+    return house, table
+
+
+def spoken(house: House, agents: Sequence[ArchiveAgent], *, seconds: float = 60.0) -> float:
+    """The virtual seconds that the last words took."""
+    began = house.world.now
+    deadline = house.env.clock.boot_us() + int(seconds * SECOND)
+    house.run(last_words(house.env, house.cluster.store, agents, deadline_us=deadline, log=house.lines.append))
+    return (house.world.now - began) / SECOND
+
+
+def check_proven(house: House, table: TableMeta) -> None:
+    """The archive alone proves every moment up to the last write."""
+    index = ArchiveIndex(house.client(), CLUSTER, tasks=house.env.tasks)
+    house.run(index.refresh(now_us=house.env.clock.wall_us()))
+    for info in table.partitions:
+        last = max(facts.last_content_stamp for facts in house.cluster.parts.fleet.facts(info.partition_id))
+        latest = index.partitions[table.table_id, info.partition_id].window().latest_us
+        assert latest is not None
+        assert latest >= stamp_micros(Stamp(last)), "written, archived and not proven"
+
+
+def leading(house: House, partition: PartitionId) -> str:
+    leader = house.cluster.leader(partition)
+    assert leader is not None
+    return leader.node.name
+
+
+def test_last_words_wait_for_a_partition_that_nobody_leads_just_now() -> None:
+    house, table = archived_house(partitions=3)
+    gone = leading(house, table.partitions[0].partition_id)
+    next(host for host in house.cluster.hosts if host.name == gone).crash(power=False)
+    agents = [agent for name, agent in house.agents.items() if name != gone]
+    assert unclosed(house.run(house.cluster.store.look()), said(agents)), "there is something to say"
+    assert house.cluster.store.leader(table.partitions[0].partition_id) is None
+    assert spoken(house, agents) < LAST_WORDS_S
+    check_proven(house, table)
+    assert house.lines == []
+
+
+def test_last_words_that_did_not_come_through_are_said_again() -> None:
+    """The name was taken, or leadership moved between the look and the word: nothing was raised, and nothing was said."""
+    house, table = archived_house()
+    agent = house.agents[leading(house, table.partitions[0].partition_id)]  # type: ignore[index]
+    store = agent.publisher._store
+    put, refused = store.put, list[str]()
+
+    async def taken(key: str, data: bytes) -> None:
+        if not refused:
+            refused.append(key)
+            raise Exists("taken", key=key)
+        await put(key, data)
+
+    store.put = taken  # type: ignore[method-assign]
+    assert spoken(house, list(house.agents.values())) < LAST_WORDS_S
+    assert len(refused) == 1
+    check_proven(house, table)
+
+
+def test_what_the_last_words_cannot_close_in_time_is_told() -> None:
+    house, table = archived_house()
+    (info,) = table.partitions
+    there = leading(house, info.partition_id)
+    for host in house.cluster.hosts:
+        if host.name != there:
+            host.crash(power=False)
+    house.pass_time(5.0)
+    agents = [agent for name, agent in house.agents.items() if name == there]
+    seconds = spoken(house, agents)
+    assert LAST_WORDS_S <= seconds < LAST_WORDS_S + 2.0
+    (line,) = house.lines
+    assert "the restorable window ends before them" in line
+    house.lines.clear()
+    assert spoken(house, agents, seconds=2.0) < 4.0, "no longer than the stop may take"
+
+
+def test_whoever_may_not_write_to_the_archive_does_not_keep_a_stop_waiting() -> None:
+    house, _ = archived_house()
+    house.writer.blocked = "the archive is not there"
+    assert spoken(house, list(house.agents.values())) < 2.0
+    assert len(house.lines) == 1
