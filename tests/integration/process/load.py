@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.fixtures.process import ScrubjayServer
+
 _HEADERS = {
     "Content-Type": "application/x-amz-json-1.0",
     "X-Amz-Date": "20260101T000000Z",
@@ -281,6 +283,13 @@ def put(port: int, table: str, items: list[Item]) -> int:
             assert reply.effective_us is not None
             last = reply.effective_us
     return last
+
+
+def proven(server: ScrubjayServer, table: str, at_us: int) -> bool:
+    """The archive proves the table as of that moment. That nothing is unarchived does not say so: what is archived is closed a little later, on a slow machine
+    seconds later, and until then `--latest` means a moment before it."""
+    code, report = server.cli_json("archive", "status", "--table", table, timeout=60)
+    return code == 0 and (report["tables"][0]["window"]["latest"] or "") >= rfc3339(at_us)
 
 
 def scan(port: int, table: str, *, strong: bool = True) -> list[Item]:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from tests.fixtures.process import ScrubjayServer
 from tests.fixtures.wait import wait_for
+from tests.integration.process.load import now_us, proven, rfc3339
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -57,21 +59,12 @@ def test_a_table_written_damaged_and_restored(scrubjay_server: Callable[..., Scr
     good = aws("scan", *birds, "--consistent-read")
     assert good["Count"] == 25
 
-    def latest() -> str:
-        found = aws("describe-continuous-backups", *birds)["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
-        return str(found.get("LatestRestorableDateTime", ""))
-
     # SDKs send whole seconds: the restore goes to the first full second after the last good write.
-    # (Asked for by boto3: a run of the cli takes a second.)
-    def reached() -> Any:
-        found = server.client().describe_continuous_backups(TableName="birds")["ContinuousBackupsDescription"]
-        return found["PointInTimeRecoveryDescription"].get("LatestRestorableDateTime")
-
-    wait_for(reached, timeout=60)
-    for _ in range(2):
-        before = reached()
-        wait_for(lambda before=before: reached() > before, timeout=60)  # type: ignore[misc]
-    good_time = latest()
+    good_us = (now_us() // 1_000_000 + 1) * 1_000_000
+    good_time = rfc3339(good_us)
+    wait_for(lambda: proven(server, "birds", good_us), timeout=60)
+    shown = aws("describe-continuous-backups", *birds)["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
+    assert datetime.fromisoformat(shown["LatestRestorableDateTime"]).timestamp() >= good_us // 1_000_000
     aws("delete-item", *birds, *key)
     aws("update-item", *birds, "--key", '{"k": {"S": "jay"}, "n": {"N": "4"}}', "--update-expression", "REMOVE seeds")
     assert aws("scan", *birds)["Count"] == 24

@@ -10,7 +10,7 @@ import pytest
 from tests.fixtures.faketime import FakeClock
 from tests.fixtures.process import ScrubjayServer
 from tests.fixtures.wait import wait_for
-from tests.integration.process.load import make_table
+from tests.integration.process.load import make_table, now_us, proven
 
 Make = Callable[..., ScrubjayServer]
 FAST = {"archive.seal_age": "1s", "archive.seal_age_max": "1s", "archive.closed_interval": "1s"}
@@ -55,6 +55,8 @@ def test_history_leaves_when_its_window_ends_and_what_is_inside_stays_right(scru
     assert server.cli_json("scrub", "run")[0] == 0
     code, refused = server.cli_json("restore", "run", "--table", "birds", "--to", "before", "--at", early)
     assert code == 4, refused
+    asked = now_us()
+    wait_for(lambda: proven(server, "birds", asked), timeout=60)
     code, restored = server.cli_json("restore", "run", "--table", "birds", "--to", "copy", "--latest")
     assert code == 0, restored
     items = client.scan(TableName="copy", ConsistentRead=True)["Items"]

@@ -16,7 +16,7 @@ from tests.fixtures import child
 from tests.fixtures.process import ScrubjayServer, scrubjay_command
 from tests.fixtures.s3 import S3Bucket
 from tests.fixtures.wait import wait_for
-from tests.integration.process.load import Connection, Item, by_key, make_table, put, rfc3339, scan
+from tests.integration.process.load import Connection, Item, by_key, make_table, proven, put, rfc3339, scan
 
 pytestmark = [pytest.mark.slow, pytest.mark.process, pytest.mark.timeout(400)]
 
@@ -44,16 +44,6 @@ def recover(url: str, data: Path, *arguments: str, env: Mapping[str, str]) -> tu
     document: dict[str, Any] = json.loads(done.stdout)
     assert document["exit"] == done.returncode
     return done.returncode, document
-
-
-def proven(server: ScrubjayServer, table: str, at_us: int) -> None:
-    """Wait until the archive proves the table as of that moment."""
-
-    def holds() -> bool:
-        code, report = server.cli_json("archive", "status", "--table", table)
-        return code == 0 and (report["tables"][0]["window"]["latest"] or "") >= rfc3339(at_us)
-
-    wait_for(holds, timeout=90)
 
 
 def names(server: ScrubjayServer) -> list[str]:
@@ -84,13 +74,13 @@ def test_everything_is_gone_but_the_bucket(scrubjay_server: Make, minio_bucket: 
     client.update_table(TableName="songs", DeletionProtectionEnabled=True)
     put(server.port, "mistakes", [bird(1)])
     first = put(server.port, "birds", [bird(number) for number in range(BIRDS)])
-    proven(server, "birds", first)
+    wait_for(lambda: proven(server, "birds", first), timeout=90)
     assert server.cli_json("restore", "run", "--table", "birds", "--to", "birds-before", "--at", rfc3339(first))[0] == 0
     client.delete_table(TableName="mistakes")
     put(server.port, "birds", [bird(number, 1) for number in range(0, BIRDS, 3)])
     last = put(server.port, "songs", [bird(number, 2) for number in range(50)])
     for name in ("birds", "songs", "birds-before", "_scrubjay_metadata"):
-        proven(server, name, last)
+        wait_for(lambda name=name: proven(server, name, last), timeout=90)  # type: ignore[misc]
     server.kill()
     shutil.rmtree(server.data)
     before = minio_bucket.keys()
@@ -128,7 +118,7 @@ def test_everything_is_gone_but_the_bucket(scrubjay_server: Make, minio_bucket: 
     assert client.list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"] == [{"Key": "who", "Value": "jays"}]
     assert client.describe_table(TableName="songs")["Table"]["DeletionProtectionEnabled"] is True
     after = put(new.port, "birds", [bird(number, 3) for number in range(20)])
-    proven(new, "birds", after)
+    wait_for(lambda: proven(new, "birds", after), timeout=90)
     code, scrubbed = new.cli_json("scrub", "run", timeout=240)
     assert (code, scrubbed["verdict"]) == (0, "match"), scrubbed
     assert not (data / "first-bases").exists()
@@ -152,9 +142,9 @@ def test_a_hole_and_what_is_refused(scrubjay_server: Make, tmp_path: Path) -> No
     env = server._env
     make_table(server.port, "birds")
     first = put(server.port, "birds", [bird(number) for number in range(40)])
-    proven(server, "birds", first)
+    wait_for(lambda: proven(server, "birds", first), timeout=90)
     last = put(server.port, "birds", [bird(number, 1) for number in range(40)])
-    proven(server, "birds", last)
+    wait_for(lambda: proven(server, "birds", last), timeout=90)
     table = server.client().describe_table(TableName="birds")["Table"]["TableId"]
     assert server.stop() == 0
     log = next(folder.glob(f"*/t={table}/p=*/log"))

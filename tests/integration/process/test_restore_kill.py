@@ -13,7 +13,7 @@ import pytest
 
 from tests.fixtures.process import ScrubjayServer, scrubjay_command
 from tests.fixtures.wait import wait_for
-from tests.integration.process.load import Connection, Item, by_key, make_table, put, rfc3339, scan
+from tests.integration.process.load import Connection, Item, by_key, make_table, proven, put, rfc3339, scan
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -69,12 +69,7 @@ def test_killed_at_many_moments(scrubjay_server: Make) -> None:
     at = put(server.port, "birds", [bird(number, 0) for number in range(BIRDS)])
     put(server.port, "birds", [bird(number, 1) for number in range(0, BIRDS, 3)])
     expected = by_key([bird(number, 0) for number in range(BIRDS)])
-
-    def proven() -> bool:
-        code, report = server.cli_json("archive", "status", "--table", "birds")
-        return code == 0 and report["tables"][0]["window"]["latest"] >= rfc3339(at)
-
-    wait_for(proven, timeout=60)
+    wait_for(lambda: proven(server, "birds", at), timeout=60)
     took = time.monotonic()
     code, report = server.cli_json("restore", "run", "--table", "birds", "--to", "whole", "--at", rfc3339(at))
     took = time.monotonic() - took
@@ -86,12 +81,13 @@ def test_killed_at_many_moments(scrubjay_server: Make) -> None:
         client = start_restore(server, name, at)
         wait_for(lambda name=name: visible(server, name) != "nothing", timeout=30)  # type: ignore[misc]
         until = time.monotonic() + took * rng.random()
-        while time.monotonic() < until and visible(server, name) == "restoring":
-            pass
+        seen = visible(server, name)
+        while time.monotonic() < until and seen == "restoring":
+            seen = visible(server, name)
         server.kill()
         client.wait(60)
         server.start()
-        carried_on += visible(server, name) == "restoring"
+        carried_on += "restoring" in (seen, visible(server, name))
         wait_for(lambda name=name: (visible(server, name), status(server, name)[0])[1] != 3, timeout=90)  # type: ignore[misc]
         code, report = status(server, name)
         assert (code, report["verdict"], report["rows"]) == (0, "match", BIRDS), report

@@ -14,7 +14,7 @@ import pytest
 from scrubjay.archiver.format.layout import EpochKey, SegmentKey, parse
 from tests.fixtures.process import ScrubjayServer, scrubjay_command
 from tests.fixtures.wait import wait_for
-from tests.integration.process.load import Item, by_key, make_table, put, scan
+from tests.integration.process.load import Item, by_key, make_table, now_us, proven, put, scan
 from tests.integration.process.stores import MortalStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -82,14 +82,16 @@ def bird(number: int, song: str) -> Item:
 
 
 def quiet(server: ScrubjayServer) -> None:
-    def proven() -> bool:
+    def archived() -> bool:
         code, report = server.cli_json("archive", "status")
         return code == 0 and all(table["unarchived_bytes"] == 0 for table in report["tables"])
 
-    wait_for(proven, timeout=60)
+    wait_for(archived, timeout=60)
 
 
 def restored(server: ScrubjayServer, name: str) -> dict[str, Item]:
+    asked = now_us()
+    wait_for(lambda: proven(server, "birds", asked), timeout=60)  # `--latest` is what is proven
     code, report = server.cli_json("restore", "run", "--table", "birds", "--to", name, "--latest", timeout=120)
     assert (code, report["verdict"]) == (0, "match"), report
     return by_key(scan(server.port, name))
