@@ -160,6 +160,8 @@ class LocalStore:
         except NotADirectoryError as error:
             raise Invalid("another object is a prefix of the key", key=key) from error
         except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                self._look(key)  # it went meanwhile
             if error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
                 raise Unsafe("the file system has no hard links: create-once cannot be kept", key=key) from error
             _raise(error, key, writing=True)
@@ -187,8 +189,9 @@ class LocalStore:
         os.link(temporary, target)
 
     def _make_folders(self, folder: Path) -> None:
+        """Never the archive's own folder: one that goes between the look and this would be made anew, and written into."""
         missing = []
-        while not folder.is_dir():
+        while folder != self.root and not folder.is_dir():
             missing.append(folder)
             folder = folder.parent
         for new in reversed(missing):

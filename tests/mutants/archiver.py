@@ -778,6 +778,13 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/real/test_localfs.py::test_a_folder_that_went_is_neither_empty_nor_made_anew",),
     ),
     Mutant(
+        "localfs-gone-is-made-anew",
+        "base/real/localfs.py",
+        "        while folder != self.root and not folder.is_dir():\n",
+        "        while not folder.is_dir():\n",
+        ("tests/unit/real/test_localfs.py::test_a_folder_that_goes_in_the_middle_of_a_put_is_not_made_anew",),
+    ),
+    Mutant(
         "localfs-folder-unsynced",
         "base/real/localfs.py",
         "                temporary.unlink(missing_ok=True)\n            sync_folder(target.parent)\n",

@@ -41,6 +41,35 @@ def test_a_folder_that_went_is_neither_empty_nor_made_anew(tmp_path: Path) -> No
     store.close()
 
 
+@pytest.mark.parametrize("step", ["_sweep", "_write", "_link"])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_folder_that_goes_in_the_middle_of_a_put_is_not_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, *, before: bool
+) -> None:
+    """Moved away between two steps: what would be made in its place stands in the way when it is put back."""
+    root = tmp_path / "archive"
+    store = LocalStore(root)
+    asyncio.run(store.put("a/k", b"x"))
+    done = getattr(store, step)
+
+    def at_the_step(*arguments: object) -> None:
+        if before:
+            root.rename(tmp_path / "away")
+        done(*arguments)
+        if not before:
+            root.rename(tmp_path / "away")
+
+    monkeypatch.setattr(store, step, at_the_step)
+    with pytest.raises(Unavailable) as caught:
+        asyncio.run(store.put("b/l", b"y"))
+    assert caught.value.fields["error_code"] == "ArchiveGone"
+    assert not root.exists()
+    monkeypatch.undo()
+    (tmp_path / "away").rename(root)
+    assert asyncio.run(store.get("a/k")) == b"x"
+    store.close()
+
+
 def test_an_archive_that_must_be_there_is_not_made(tmp_path: Path) -> None:
     root = tmp_path / "archive"
     store = LocalStore(root, create=False)
