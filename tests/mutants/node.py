@@ -691,6 +691,6 @@ MUTANTS: list[Mutant] = [
         "storage/replica/follow.py",
         "        if not self._digests and first < self.segments.facts.first:\n",
         "        if False:\n",
-        ("tests/sim/test_log_replica.py::test_a_restart_goes_on_with_the_log_that_is_left_and_attests_again",),
+        ("tests/sim/test_log_replica.py::test_a_log_that_begins_inside_an_archived_segment_is_followed_from_there",),
     ),
 ]

@@ -193,6 +193,46 @@ def test_what_was_not_let_go_of_before_the_power_went_is_followed_again(group: G
     assert own_group.log.first == group.log.segments.facts.archived + 1
 
 
+def test_a_log_that_begins_inside_an_archived_segment_is_followed_from_there(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who had to take the log from a copy that lets go of what its own tree holds, record by record, gets no whole segment first."""
+    group.house.until(lambda: group.log.applied >= group.leader().applied)
+    before, wal = group.archived_by_all(0), group.keeper.process.node.wal
+    trim = type(wal).trim
+    with monkeypatch.context() as patch:
+        patch.setattr(type(wal), "trim", lambda *_: None)
+        for number in range(4):
+            group.house.put(group.table, 70 + number, number)
+        group.house.until(lambda: group.log.segments.facts.archived > before)
+        archived = group.log.segments.facts.archived
+        inside = Lsn(archived - 1)
+        assert inside > before + 1
+        trim(wal, group.partition, inside)
+        wal._queue_trims()  # as when a file of the log is used again
+        group.house.put(group.table, 75, 1)
+        group.house.until(lambda: group.log.applied >= group.leader().applied)
+        group.keeper.crash(power=True)
+    opened: list[Lsn] = []
+    begins = LogReplica.opened_log
+
+    def noted(self: LogReplica, first: Lsn) -> None:
+        if self.partition == group.partition:
+            opened.append(first)
+        begins(self, first)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LogReplica, "opened_log", noted)
+        group.keeper.start()
+        group.house.until(lambda: group.keeper.process is not None and group.partition in group.keeper.process.node.members)
+    assert opened == [inside]
+    group.house.until(lambda: group.log.applied >= group.leader().applied)
+    assert (group.log.state, group.log.reason) == (LOG, "")
+    for number in range(3):
+        group.house.put(group.table, 80 + number, 1)
+        group.house.pass_time(3.0)
+    assert group.archived_by_all(archived) > archived, "it states and attests again what it has whole"
+    group.log.check_invariants()
+
+
 def test_left_behind_it_asks_for_no_statements_any_more(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that it does not follow will ever be archived for it: there would be no end of asking."""
     group.house.until(lambda: group.log.applied >= group.leader().applied)

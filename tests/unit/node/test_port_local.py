@@ -72,6 +72,11 @@ def test_nothing_that_is_told_is_older_than_what_it_is_told_of() -> None:
     before = local.facts(both.partition)
     assert before is not None
     assert before.answers
+    replica.note("a word")
+    noted = local.facts(both.partition)
+    assert noted is not None
+    assert (noted.reason, noted.state) == ("a word", before.state), "nothing else has moved"
+    replica.note("")
     replica.suspect("a test")
     after = local.facts(both.partition)
     assert after is not None
