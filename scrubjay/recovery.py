@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from scrubjay.base.real.stores import open_store, worker_environment
 from scrubjay.base.times import utc_text
 from scrubjay.config import Config
 from scrubjay.offline import AHEAD_US, chosen_cluster
-from scrubjay.output import DONE, FAILED, REFUSED, merge_exits
+from scrubjay.output import FAILED, MISMATCH, REFUSED, merge_exits
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.rates import Rates
 from scrubjay.pitr.recover.choose import Choice, Chooser
@@ -48,8 +48,9 @@ from scrubjay.serving.folder import RECOVER, RecoverFile, new_cluster, read_clus
 from scrubjay.serving.lock import FolderLock, data_folder
 from scrubjay.serving.start import ServerStart
 
-OF_NO_ACCOUNT = ("lock", f".{RECOVER}.new")
-"""Names in a data folder that hold nothing: the lock, and a first RECOVER that was being written when the process was killed."""
+OF_NO_ACCOUNT = ("lock", f".{RECOVER}.new", "lost+found")
+"""Names in a data folder that hold nothing of ours: the lock, a first RECOVER that was being written when the process was killed, and what a fresh disk comes with."""
+INCOMPLETE_CODE = "Incomplete"
 RATES = Rates(read=30e6, load=30e6, fixed=3.0)
 """An estimate for two cores that do nothing else: what a prediction goes by. Not learnt from yet."""
 
@@ -80,7 +81,7 @@ def recover(config: Config, asked: RecoverRequest, *, data: str, plan_only: bool
         store, _ = wrapped(open_store(asked.url, settings=config.s3.settings, create=False), env)
         earlier = earlier_recovery(folder, asked)
         if earlier is not None and earlier.done:
-            return {**earlier.report, "exit": DONE, "error": None}
+            return earlier.report
         progress.update("reading manifests")
         with tempfile.TemporaryDirectory(prefix="scrubjay-recover-") as scratch:
             cluster = await chosen_cluster(store, earlier.parent if earlier is not None else asked.cluster)
@@ -91,7 +92,7 @@ def recover(config: Config, asked: RecoverRequest, *, data: str, plan_only: bool
             plans = plans_of(parent, choice, rates=RATES, workers=workers)
             report = plan_report(parent, choice, plans, rates=RATES, workers=workers)
             planned_us = env.clock.boot_us()
-            report |= {"url": asked.url, "data": str(folder), "cluster": None, "findings": [], "exit": DONE, "error": None}
+            report |= {"url": asked.url, "data": str(folder), "cluster": None, "findings": []} | outcome([], report["forks"])
             report["seconds"] = {"plan": _seconds(planned_us - began_us), "recover": None, "total": _seconds(planned_us - began_us)}
             if plan_only:
                 return report
@@ -99,18 +100,20 @@ def recover(config: Config, asked: RecoverRequest, *, data: str, plan_only: bool
             try:
                 state = _begin(env, folder, asked, cluster, choice)
                 if state.done:
-                    return {**state.report, "exit": DONE, "error": None}
+                    return state.report
 
                 def told_of(brought: Sequence[Brought]) -> None:
                     """What came of it, into the report; if that is all there was to bring, for good."""
                     ended_us = env.clock.boot_us()
-                    report.update(_outcome(brought), cluster=state.cluster.cluster_id)
+                    report.update(
+                        outcome(brought, report["forks"]), tables=[one.as_json() for one in brought], cluster=state.cluster.cluster_id
+                    )
                     report["seconds"] |= {"recover": _seconds(ended_us - planned_us), "total": _seconds(ended_us - began_us)}
-                    if report["exit"] == DONE:
+                    if came_back(brought):
                         write_recover(RealDisk(folder), msgspec.structs.replace(state, done=True, report=report))
 
                 await _bring(tasks, env, config, lock, state, parent, choice, progress, workers, told_of)
-                if report["exit"] != DONE:
+                if report["error"] is not None and report["error"]["code"] == INCOMPLETE_CODE:
                     works = await chooser.settle(choice.at_us)
                     report["works_at"] = None if works is None or works.at_us == choice.at_us else utc_text(works.at_us)
             finally:
@@ -190,7 +193,7 @@ async def _bring(
             tell=lambda facts: progress.update(*told(facts)),
         )
         brought = await recovery.run()
-        if all(one.published for one in brought):
+        if came_back(brought):
             await recovery.settled(brought, lambda: tell(brought))
         else:
             tell(brought)
@@ -199,21 +202,35 @@ async def _bring(
         cluster.close()
 
 
-def _outcome(brought: Sequence[Brought]) -> dict[str, Any]:
-    """tables[], findings[], exit and error of what came of it."""
+def came_back(brought: Sequence[Brought]) -> bool:
+    """All of it: the folder may be served."""
+    return all(one.published for one in brought)
+
+
+def outcome(brought: Sequence[Brought], forks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """findings[], exit and error of what came of it so far. forks: places where the archive holds two histories; one was taken, and a person should look at the other."""
     bad = [one for one in brought if not one.published]
     exits = [restore_answer(one.report)["exit"] for one in brought]
-    error = None
+    error: dict[str, Any] | None = None
     if bad:
         error = {
-            "code": "Incomplete",
+            "code": INCOMPLETE_CODE,
             "message": f"{len(bad)} of {len(brought)} tables did not come back; the folder is not served until all have",
             "asked": ", ".join(one.source.name for one in bad[:5]),
             "found": "; ".join(f"{one.source.name}: {(one.report['error'] or {}).get('message')}" for one in bad[:3]),
             "next": f"put right what is said and run the same command again; {RECOVER} remembers how far it came",
         }
+    elif forks:
+        shown = "; ".join(f"partition {one['partition']} from LSN {one['first_lsn']} on, epochs {one['epochs']}" for one in forks[:3])
+        error = {
+            "code": "Forked",
+            "message": "two processes wrote different histories of the same records; what comes back is that of the later owner",
+            "asked": "one history",
+            "found": shown,
+            "next": "runbooks/archive-fenced.md says how it comes about; what only the other history holds is in this archive, and in nothing that was recovered",
+        }
+        exits.append(MISMATCH)
     return {
-        "tables": [one.as_json() for one in brought],
         "findings": findings_of([one.report for one in brought]),
         "exit": merge_exits(FAILED if code == REFUSED else code for code in exits),
         "error": error,

@@ -131,7 +131,10 @@ class Health:
         options: HealthOptions,
         log: Callable[[Problem, bool], None],
         schedule: Scheduler | None = None,
+        owed: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        """owed: partitions whose first base is not in the archive yet, each with the reason, "" without one (`pitr.first_base`)."""
+        self._owed = owed
         self._schedule = schedule
         self._env, self._control, self._heard, self._agents, self._writer, self._meter = env, control, heard, agents, writer, meter
         self._index, self._ledger, self._free, self._options, self._log = index, ledger, free, options, log
@@ -209,10 +212,11 @@ class Health:
         tables = [table for table in self._control.service.tables() if not _restoring(table)]
         self._status = {name: node.status() for name, node in self._control.ports.items()}
         copies = {(facts.node, facts.partition): facts for facts in self._control.fleet.all_facts()}
+        owed = self._owed()
         return HealthFacts(
             [self._node(status) for status in self._status.values()],
             [part for table in tables if _in_use(table, now_us) for part in self._partitions(table, copies)],
-            [self._table(table, now_us) for table in tables],
+            [self._table(table, now_us, owed) for table in tables],
             self._archive(now_us),
             self._options.lag_alarm_us / 1e6,
             None if self._schedule is None else allowed(self._schedule),
@@ -258,7 +262,7 @@ class Health:
             )
         return found
 
-    def _table(self, table: TableMeta, now_us: int) -> TableHealth:
+    def _table(self, table: TableMeta, now_us: int, owed: Mapping[str, str]) -> TableHealth:
         ids = tuple(info.partition_id for info in table.partitions)
         window = window_of_table(self._index, ArchivedTable(table.table_id, table.name, ids))
         archived = [one for one in (self._index.partitions.get((table.table_id, partition)) for partition in ids) if one is not None]
@@ -287,6 +291,7 @@ class Health:
             next((word for word in ("mismatch", "match") if any(found == word for _, found in checks)), None),
             max(0, now_us - proven_us) / 1e6,
             max(0, now_us - (began_us if verified_us is None else verified_us)) / 1e6,
+            tuple(f"partition {partition}{f', {owed[partition]}' if owed[partition] else ''}" for partition in ids if partition in owed),
         )
 
     def _archive(self, now_us: int) -> ArchiveHealth:

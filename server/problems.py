@@ -46,6 +46,7 @@ RULES: dict[str, Rule] = {
     "archive-lags": Rule("archive-lags-or-store-down.md"),
     "archive-hole": Rule("archive-gone.md", found=True),
     "archive-fork": Rule("archive-fenced.md", found=True),
+    "first-base-owed": Rule("lose-everything.md", grace_s=30.0),
     "finding": Rule("scrub-mismatch.md", found=True),
     "scrub-mismatch": Rule("scrub-mismatch.md", found=True),
     "verify-mismatch": Rule("scrub-mismatch.md", found=True),
@@ -119,7 +120,8 @@ class TableHealth(NamedTuple):
     """A table of users, or the metadata group. age_s: since it was created. lag_s: None while no window is proven. holes, forks: places, for people.
     findings: kept since the last scrub that reported some. verdict: of its last scrub, None without one. dropped: only its history counts.
     verified_us, verify: when each of its partitions had been verified at least once since, and what stands of that; None without one. unproven_s: for how long not
-    every partition of it was proven equal to its archive; unverified_s: nor every one verified."""
+    every partition of it was proven equal to its archive; unverified_s: nor every one verified. owed: first bases of a recovered table that its archive does not hold
+    yet, with the reason; for people."""
 
     name: str
     table_id: str
@@ -135,6 +137,7 @@ class TableHealth(NamedTuple):
     verify: str | None = None
     unproven_s: float = 0.0
     unverified_s: float = 0.0
+    owed: tuple[str, ...] = ()
 
 
 class Allowed(NamedTuple):
@@ -227,6 +230,9 @@ def _table(table: TableHealth) -> Iterator[FoundProblem]:
         yield FoundProblem(
             "archive-fork", table.table_id, f"table {table.name}: two histories of the same LSNs: {_some(table.forks)}", table.name
         )
+    if table.owed:
+        told = f"recovered, and not restorable or healable from its archive yet: {_some(table.owed)}"
+        yield FoundProblem("first-base-owed", table.table_id, f"table {table.name}: {told}", table.name)
     if table.findings:
         yield FoundProblem("finding", table.table_id, f"table {table.name}: found outside a scrub: {_some(table.findings)}", table.name)
     if table.verdict == "mismatch" and not table.dropped:

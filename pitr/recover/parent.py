@@ -132,12 +132,15 @@ class Parent:
 
     # ------------------------------------------------------------------ what a log says it is
 
-    async def check_schema(self, table: TableMeta, info: PartitionInfo) -> None:
-        """Raises Corrupt unless the partition's own first record says of it what the catalogue says. What retention took away cannot be asked."""
+    async def check_schema(self, table: TableMeta, info: PartitionInfo, base: str | None) -> None:
+        """Raises Corrupt unless the partition's own first record says of it what the catalogue says; where retention took that away, or it rotted, the base that is
+        rebuilt from (key of its manifest; None: from none) must. Raises Missing (that base is gone), Unavailable."""
         index = self.index.partitions.get((table.table_id, info.partition_id))
         said = None if index is None else await self._schema_of(index)
+        if said is None and base is not None:
+            said = await self._schema_of_base(base)
         if said is None:
-            return
+            return  # and without either nothing can be rebuilt
         expected = {
             "table_id": table.table_id,
             "partition_id": info.partition_id,
@@ -149,9 +152,17 @@ class Parent:
         found = {name: said.get(name) for name in expected}
         if found != expected:
             raise Corrupt(
-                "the log's SCHEMA record and the catalogue say different things of this partition",
+                "the log (its SCHEMA record, or the base behind that) and the catalogue say different things of this partition",
                 kind=FORGED, what="schema", table=table.name, partition=info.partition_id, expected=expected, found=found,
             )  # fmt: skip
+
+    async def _schema_of_base(self, key: str) -> dict[str, Any]:
+        manifest = decode_base(await self._store.get(key), where=key)
+        said = json.loads(manifest.schema)
+        if not isinstance(said, dict):
+            raise Corrupt("the schema is no JSON object", kind=FORGED, what="base", where=key)
+        whose = {"table_id": manifest.table, "partition_id": manifest.partition, "lo": manifest.lo, "hi": manifest.hi}
+        return said | whose
 
     async def _schema_of(self, index: PartitionIndex) -> dict[str, Any] | None:
         """What the SCHEMA record at LSN 1 says; None if that part of the log is not there, or cannot be read: nobody goes by it any more then, and who needs it

@@ -56,7 +56,7 @@ class RecoverySource:
             self.reused += 1
             return RestoredRows(path, Total(int(found.sum, 16), found.rows), found.raw, 0, Lsn(found.proven))
         self.discard(path)
-        await self._parent.check_schema(table, info)
+        await self._parent.check_schema(table, info, None if plan.base is None else plan.base.object)
         rows = await self._archive.rebuild(table, info, plan, cut=cut, path=path, progress=progress)
         made = _Made(1, made_from, rows.total.hex, rows.total.rows, rows.raw, rows.bytes, rows.proven)
         self._disk.write_file(_beside(path), msgspec.json.encode(made))

@@ -12,6 +12,7 @@ from scrubjay.pitr.rates import Rates, predict
 from scrubjay.pitr.recover.choose import Choice, hole_json
 from scrubjay.pitr.recover.moment import Lost
 from scrubjay.pitr.recover.parent import Parent
+from scrubjay.pitr.recover.schedules import carried
 from scrubjay.pitr.source import seen_of
 from scrubjay.storage.catalogue import TableMeta
 
@@ -46,6 +47,7 @@ def plan_report(parent: Parent, choice: Choice, plans: Mapping[str, Plan], *, ra
             if piece.found is not None
             for fork in piece.found.forks
         ],
+        "schedules": list(carried(choice.catalogue.jobs).said),
         "end_checked": False,
     }
 

@@ -20,6 +20,7 @@ from scrubjay.pitr.archive import RestoreArchive
 from scrubjay.pitr.job import PREFIX, PUBLISHED, AskedNote, PartitionJob, RestoreJob, WindowNote, load_job, note
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.recover.choose import Choice
+from scrubjay.pitr.recover.schedules import carried
 from scrubjay.pitr.restore import Restore
 from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
 from scrubjay.storage.service_port import ServicePort
@@ -73,6 +74,7 @@ class Recovery:
     ) -> None:
         self._env, self._port, self._archive, self._options = env, port, archive, options
         self._choice, self._max_offset_us, self._tell = choice, max_offset_us, tell
+        self.schedules = carried(choice.catalogue.jobs)
         self._running: dict[str, Restore] = {}
         self._done = 0
         system = next(table for table in port.tables() if table.name == METADATA_TABLE)
@@ -89,6 +91,9 @@ class Recovery:
     async def settled(self, brought: Sequence[Brought], done: Callable[[], None]) -> None:
         """All of it is there: `done` says so for good. Only then is what was noted on the way let go of, so that the new cluster begins with no restores of its own:
         a life that found tables and no notes of them would take them for strangers' and never end."""
+        for key, value in self.schedules.notes.items():
+            if self._port.jobs(key).get(key) != value:
+                await note(self._port, key, value)
         done()
         for one in brought:
             await note(self._port, PREFIX + one.report["to_id"], None)
@@ -137,7 +142,9 @@ class Recovery:
             source,
             table_id=TableId(rand.uuid()),
             status="CREATING",
-            partitions=tuple(PartitionInfo(PartitionId(rand.uuid()), info.lo, info.hi, self._members) for info in source.partitions),
+            partitions=tuple(
+                PartitionInfo(PartitionId(rand.uuid()), info.lo, info.hi, self._members, self._logs(info)) for info in source.partitions
+            ),
             dropped_at=None,
             restore_of=None if empty else RestoreOrigin(source.table_id, source.name, self._choice.at_us, True),
             finals=(),
@@ -145,6 +152,12 @@ class Recovery:
             absent=(),
             version=1,
         )
+
+    def _logs(self, info: PartitionInfo) -> tuple[int, ...]:
+        """Who keeps the log alone: in the new cluster's list of members those at the places of the parent's log replicas, so that each range has as many as before.
+        At least one member has the rows, whatever the parent's list looked like."""
+        places = [place for place, member in enumerate(info.members) if member.node in info.logs]
+        return tuple(self._members[place].node for place in places if place < len(self._members))[: len(self._members) - 1]
 
     async def _make(self, job: RestoreJob) -> None:
         """A table that was being created: made anew, empty. Raises Unavailable."""

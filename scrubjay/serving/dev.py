@@ -41,7 +41,6 @@ from scrubjay.base.together import within
 from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.config import Config
-from scrubjay.pitr.first_base import FirstBases
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
@@ -50,6 +49,7 @@ from scrubjay.server.durability import Durability, DurabilityOptions, open_durab
 from scrubjay.server.health import Health, HealthOptions, Problem
 from scrubjay.server.stop import hand_over, planned_stop
 from scrubjay.serving.cluster import NODES, ZONES, Cluster, open_cluster
+from scrubjay.serving.first_bases import first_bases
 from scrubjay.serving.folder import (
     TAKEOVER,
     ClusterFile,
@@ -133,7 +133,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         raise
     if taken is not None and archive.writer.taken_over >= taken.epoch:
         disk.remove(TAKEOVER)
-    bases = FirstBases(env, cluster.service, jobs, RealDisk(folder), url=config.archive_url, writer=archive.writer, log=_archive_line)
+    bases = first_bases(env, cluster.service, jobs, folder, config, writer=archive.writer, log=_archive_line)
     agents = start_agents(
         env,
         archive.store,
@@ -182,6 +182,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         ),
         log=_problem,
         schedule=durability.schedule,
+        owed=bases.left,
     )
     health.start()
     api = DynamoApi(cluster.store, env, keys=keys_of(config), log=_unexpected)

@@ -67,6 +67,8 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
             "predicted": seconds(document["predicted_seconds"]),
             "took": seconds(took["recover"]) if done else None,
             "left out": ", ".join(f"{one['table']} ({one['why']})" for one in document["left_out"]) or None,
+            "schedule": ", ".join(one["job"] if one["brought"] else f"{one['job']} NOT ({one['why']})" for one in document["schedules"])
+            or None,
             "end": "not compared: no cluster was asked, so the loss of a partition's newest objects cannot be seen",
             "what works": None if document["works_at"] is None else f"--at {document['works_at']} into another folder",
         }
@@ -87,7 +89,7 @@ VERB = Verb(
     exits={
         0: "every table is there, as of one moment, and its digests agree",
         1: "the object store cannot be reached, no such cluster or table in it, or the machine failed",
-        2: "a hole or damage in the archive: which table, partition, LSNs, and which --at would work",
+        2: "a hole or damage in the archive: which table, partition, LSNs, and which --at would work; or all is there, but the archive holds two histories of it (`forks`)",
         4: "refused: the data folder is not empty, or nothing proves that moment",
     },
     template={
@@ -105,6 +107,7 @@ VERB = Verb(
         "seconds": {"plan": None, "recover": None, "total": None},
         "holes": [],
         "forks": [],
+        "schedules": [],
         "end_checked": None,
         "works_at": None,
         "findings": [],

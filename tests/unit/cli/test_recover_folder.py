@@ -11,7 +11,7 @@ from scrubjay.base.errors import Conflict, Corrupt, Unsafe
 from scrubjay.base.ids import ClusterId
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.rand import RealRand
-from scrubjay.recovery import RecoverRequest, earlier_recovery
+from scrubjay.recovery import RecoverRequest, came_back, earlier_recovery, outcome
 from scrubjay.serving.folder import RECOVER, RecoverFile, new_cluster, refuse_unfinished, write_cluster, write_recover
 
 PARENT = ClusterId("11111111-1111-4111-8111-111111111111")
@@ -67,6 +67,31 @@ def test_the_same_goes_on_and_another_is_refused(folder: Path) -> None:
     ):
         with pytest.raises(Conflict):
             earlier_recovery(folder, other)
+
+
+def test_a_fresh_disk_is_an_empty_folder(folder: Path) -> None:
+    (folder / "lost+found").mkdir()
+    assert earlier_recovery(folder, ASKED) is None
+
+
+def test_killed_between_its_two_files(folder: Path) -> None:
+    """recover.json is there, cluster.json is not yet: the same goes on, with the ids that were noted first."""
+    begun(folder)
+    (folder / "cluster.json").unlink()
+    found = earlier_recovery(folder, ASKED)
+    assert found is not None
+    with pytest.raises(Unsafe, match="recover is unfinished"):
+        refuse_unfinished(RealDisk(folder))
+
+
+def test_two_histories_are_an_answer_of_their_own() -> None:
+    """All is there, and a person should look: not 0. What did not come back comes first."""
+    fork = {"partition": "p1", "first_lsn": 7, "epochs": [1, 2]}
+    assert outcome([], [])["exit"] == 0
+    forked = outcome([], [fork])
+    assert (forked["exit"], forked["error"]["code"]) == (2, "Forked")
+    assert "partition p1 from LSN 7" in forked["error"]["found"]
+    assert came_back([])
 
 
 def test_what_was_served_is_never_recovered_into(folder: Path) -> None:

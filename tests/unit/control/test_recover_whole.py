@@ -9,29 +9,36 @@ import msgspec
 import pytest
 
 from scrubjay.archiver.format.layout import SegmentKey, parse
-from scrubjay.base.errors import Corrupt, DiskFull, Missing, Unavailable, Unsafe
+from scrubjay.base.env import Jobs
+from scrubjay.base.errors import Corrupt, DiskFull, Exhausted, Internal, Missing, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.times import utc_text
 from scrubjay.pitr import first_base
+from scrubjay.pitr.archive import Progress
 from scrubjay.pitr.first_base import FOLDER, FirstBases
-from scrubjay.pitr.job import LOAD, PREFIX
+from scrubjay.pitr.job import LOAD, PREFIX, READ
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.rates import Rates
 from scrubjay.pitr.recover.choose import Choice, Chooser
 from scrubjay.pitr.recover.parent import Parent
 from scrubjay.pitr.recover.parent_source import RecoverySource
+from scrubjay.pitr.recover.remake import ParentRows
 from scrubjay.pitr.recover.report import plan_report, plans_of
 from scrubjay.pitr.recover.run import Brought, Recovery
+from scrubjay.pitr.recover.schedules import carried
+from scrubjay.scrubber.schedule.settings import JobNote, JobSettings, LastRun
 from scrubjay.server.archive import start_agents
-from scrubjay.sim.store import SimObject
+from scrubjay.sim.store import SimObject, StoreFaults
 from scrubjay.sim.whole.cluster import CLUSTER
 from scrubjay.sim.whole.commands import key_of
 from scrubjay.sim.whole.run import AGENT
-from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
+from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta, Throughput
 from tests.unit.control.house import House
 
 ROWS = 8
 NAMES = ("blackbirds", "orders")
 TAGS = (("who", "birds"),)
+SET = JobNote(settings=JobSettings(cron="5 3 * * *", within_us=7), set_us=11, paused_us=13)
+"""Of the schedule's job `scrub`, before everything was lost."""
 
 
 class Lost:
@@ -49,9 +56,12 @@ class Lost:
             self.want[name] = {key_of(key): key for key in range(ROWS)}
         if scrubbed:
             assert self.house.scrub().verdict == "match"
+        ran = msgspec.structs.replace(SET, handled_us=17, last=LastRun(19, "match", 1.0, 2, 0))
+        self.house.run(self.house.service.save_job("schedule/scrub", msgspec.to_builtins(ran)))
         self.house.pass_time(6)
         self.parent = self.opened()
         self.at = self.choose().at_us
+        self.house.run(self.house.service.save_job("schedule/scrub", None))
         for name in NAMES:
             self.house.run(self.house.cluster.store.delete_table(name))
         self.house.until(lambda: not self.house.cluster.store.table_names())
@@ -81,11 +91,13 @@ class Lost:
             house.env, house.service, self.source, RestoreOptions(lanes=2), choice, max_offset_us=500_000, tell=lambda facts: None
         )
 
-    def bases(self) -> FirstBases:
-        house = self.house
+    def bases(self, jobs: Jobs | None = None, *, remade: bool = False) -> FirstBases:
+        """remade: the parent's archive may be asked for rows that are no good here any more."""
+        house, disk = self.house, self.house.cluster.folder.disk
+        parent = ParentRows(house.env, house.jobs(), disk, disk, url=house.cluster.archive.url, opened=house.client, ahead_us=5_000_000)
         return FirstBases(
-            house.env, house.service, house.jobs(), house.cluster.folder.disk, url=house.cluster.archive.url, writer=house.writer,
-            log=lambda level, line: house.lines.append(f"{level} {line}"),
+            house.env, house.service, jobs or house.jobs(), disk, url=house.cluster.archive.url, writer=house.writer,
+            log=lambda level, line: house.lines.append(f"{level} {line}"), remake=parent.make if remade else None,
         )  # fmt: skip
 
     def restart(self) -> None:
@@ -101,6 +113,22 @@ class Lost:
             self.house.until(lambda table=table: all(self.house.cluster.store.leader(info.partition_id) for info in table.partitions))  # type: ignore[misc]
             assert self.house.rows(table) == self.want[name]
             assert table.tags == TAGS
+
+
+LIVES_MAX = 200
+
+
+class Failing:
+    """Jobs that fail while `error` is set. only: that partition's."""
+
+    def __init__(self, jobs: Jobs, error: ScrubjayError | None, *, only: str | None = None) -> None:
+        self.jobs, self.error, self.only, self.tries = jobs, error, only, 0
+
+    async def run(self, job: str, arguments: dict[str, Any], *, progress: Progress | None = None) -> dict[str, Any]:
+        self.tries += 1
+        if self.error is not None and self.only in (None, arguments["partition"]):
+            raise self.error
+        return await self.jobs.run(job, arguments, progress=progress)
 
 
 @pytest.fixture
@@ -322,9 +350,34 @@ def test_the_log_itself_says_what_it_is(lost: Lost) -> None:
     """A catalogue that says another schema than the SCHEMA record of the log: nothing is rebuilt by it."""
     orders = next(table for table in lost.choose(lost.at).tables if table.name == "orders")
     forged = msgspec.structs.replace(orders, attributes=(("k", "B"),))
-    lost.house.run(lost.parent.check_schema(orders, orders.partitions[0]))
+    lost.house.run(lost.parent.check_schema(orders, orders.partitions[0], None))
     with pytest.raises(Corrupt, match="SCHEMA record"):
-        lost.house.run(lost.parent.check_schema(forged, orders.partitions[0]))
+        lost.house.run(lost.parent.check_schema(forged, orders.partitions[0], None))
+
+
+def test_where_the_beginning_of_the_log_is_gone_the_base_says_what_it_is() -> None:
+    """Retention took LSN 1 away. What is rebuilt from the base must be of the schema that the catalogue says, as with the record itself."""
+    lost = Lost(scrubbed=True)
+    choice = lost.choose(lost.at)
+    orders = next(table for table in choice.tables if table.name == "orders")
+    for name in segments(lost, orders):
+        key = parse(name)
+        if isinstance(key, SegmentKey) and key.first == 1:
+            for one in (name, name.removesuffix(".seg") + ".json"):
+                lost.house.cluster.archive.objects.pop(one, None)
+    lost.parent = lost.opened()
+    plan = plans_of(lost.parent, choice, rates=Rates(), workers=1)[orders.table_id]
+    info = orders.partitions[0]
+    (part,) = (part for part in plan.partitions if part.partition == info.partition_id)
+    base = part.base.object if part.base is not None else None
+    forged = msgspec.structs.replace(orders, attributes=(("k", "B"),))
+    lost.house.run(lost.parent.check_schema(orders, info, base))
+    with pytest.raises(Corrupt, match="the base behind that"):
+        lost.house.run(lost.parent.check_schema(forged, info, base))
+    lost.recovery(choice)
+    assert lost.source is not None
+    with pytest.raises(Corrupt, match="the base behind that"):
+        lost.house.run(lost.source.rebuild(forged, info, part, cut=plan.cut, path=first_base.rows_path("here"), progress=None))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -341,6 +394,99 @@ def test_killed_and_run_again(lost: Lost, seed: int) -> None:
     lost.house.run(lost.bases().deliver())
     lost.house.pass_time(6)
     assert lost.house.scrub().verdict == "match"
+
+
+def test_killed_after_every_step() -> None:
+    """A life ends as soon as it has left anything behind that no life before it had: a note, a row file, a table, what a copy loaded. The last has everything, once."""
+    lost = Lost(partitions=1)
+    house = lost.house
+    seen: set[str] = set()
+
+    def moved() -> bool:
+        """Something is there now, noted or on a disk, that never was before."""
+        jobs = {
+            job["source_name"]: (job["phase"], job["state"], [(one["sum"], one["copies"]) for one in job["partitions"]])
+            for job in house.service.jobs(PREFIX).values()
+        }
+        tables = [(table.name, table.status, table.restore_of and table.restore_of.in_progress) for table in house.service.tables()]
+        disk = house.cluster.folder.disk
+        files = sorted(disk.listdir(FOLDER)) if disk.exists(FOLDER) else []
+        now = repr((sorted(jobs.items()), sorted(map(repr, tables)), files, sorted(house.service.jobs(first_base.PREFIX))))
+        new = now not in seen
+        seen.add(now)
+        return new
+
+    moved()
+    for _ in range(LIVES_MAX):
+        work = house.env.tasks.spawn(lost.recovery(lost.choose(lost.at)).run(), name="recover")
+        assert house.world.run(until_us=house.world.now + 120_000_000, stop=lambda: work.done() or moved())  # noqa: B023
+        if work.done():
+            break
+        lost.restart()
+    lost.holds(work.result())
+    assert len(seen) > 4 * len(NAMES) * house.partitions, "it went through in many steps"
+    house.run(lost.bases().deliver())
+    house.pass_time(6)
+    assert house.scrub().verdict == "match"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_store_is_away_in_the_middle(lost: Lost, seed: int) -> None:
+    """Slow-downs and lost answers on the way; then nothing answers any more (or the token has expired: every request is refused): the run ends, says so, and the same
+    again goes on when it is back."""
+    house = lost.house
+    house.cluster.archive.faults = StoreFaults(throttled=0.1, timeout_before=0.05, short_body=0.05)
+    work = house.env.tasks.spawn(lost.recovery(lost.choose(lost.at)).run(), name="recover")
+    house.until(lambda: any(job["phase"] == READ for job in house.service.jobs(PREFIX).values()))
+    house.pass_time(0.02 * seed)
+    house.cluster.archive.faults.down = True
+    house.until(work.done, seconds=900)
+    failed = [one.report for one in work.result() if not one.published]
+    assert failed, "it was away before everything had been read"
+    assert all(report["state"] == "failed" and report["error"]["code"] == "Unavailable" for report in failed), failed
+    house.cluster.archive.faults.down = False
+    lost.parent = lost.opened()
+    lost.holds(house.run(lost.recovery(lost.choose(lost.at)).run()))
+
+
+def test_what_was_set_of_the_schedule_comes_back(lost: Lost) -> None:
+    """Settings and pauses; not what its runs had reached, which was another cluster's. A note that is no good is said."""
+    choice = lost.choose(lost.at)
+    recovery = lost.recovery(choice)
+    brought = lost.house.run(recovery.run())
+    assert lost.house.service.jobs("schedule/") == {}
+    lost.house.run(recovery.settled(brought, lambda: None))
+    assert lost.house.service.jobs("schedule/") == {"schedule/scrub": msgspec.to_builtins(SET)}
+    assert recovery.schedules.said == ({"job": "scrub", "brought": True, "why": None},)
+    bad = carried({"schedule/verify": {"paused_us": "yes"}, "schedule/expire": {"handled_us": 3}, "pin/x": {}})
+    assert bad.notes == {}
+    assert [(one["job"], one["brought"]) for one in bad.said] == [("verify", False)]
+
+
+def test_log_replicas_are_as_many_as_before(lost: Lost) -> None:
+    choice = lost.choose(lost.at)
+    tables = tuple(
+        msgspec.structs.replace(table, partitions=tuple(msgspec.structs.replace(info, logs=(2,)) for info in table.partitions))
+        for table in choice.tables
+    )
+    brought = lost.house.run(lost.recovery(choice._replace(tables=tables)).run())
+    lost.holds(brought)
+    for name in NAMES:
+        assert [info.logs for info in lost.house.table(name).partitions] == [(2,)] * lost.house.partitions
+
+
+def test_all_that_users_set_stays(lost: Lost) -> None:
+    """Every field of a table is either as it was, or one of those that are the new cluster's own."""
+    table = msgspec.structs.replace(
+        next(iter(lost.choose(lost.at).tables)), billing="PAY_PER_REQUEST", billing_changed_at=3, throughput=Throughput(4, 5),
+        throughput_changed_at=(6, 7), deletion_protection=True, table_class="STANDARD_INFREQUENT_ACCESS", table_class_changed_at=8,
+        pitr_enabled_at=9, pitr_days=10, on_demand=Throughput(11, 12), created_at=13,
+    )  # fmt: skip
+    made = lost.recovery(lost.choose(lost.at)).target_of(table)
+    own = {"table_id", "status", "partitions", "restore_of", "dropped_at", "finals", "archived_at", "absent", "version"}
+    for field in msgspec.structs.fields(table):
+        if field.name not in own:
+            assert getattr(made, field.name) == getattr(table, field.name), field.name
 
 
 def test_notes_go_only_when_it_is_said_that_all_is_done(lost: Lost) -> None:
@@ -432,14 +578,70 @@ def test_a_row_file_that_rots_before_it_is_delivered_is_no_first_base(lost: Lost
     bad[60] ^= 1
     disk.write_file(f"{FOLDER}/{rotten}", held[other] if sound else bytes(bad))
     assert held[other] != held[rotten]
-    lost.house.run(lost.bases().deliver())
+    bases = lost.bases()
+    lost.house.run(bases.deliver())
     assert sum("has no first base in the archive" in line for line in lost.house.lines) == 1
     partition = rotten.removesuffix(".rows")
+    assert list(bases.left()) == [partition]
+    assert "row" in bases.left()[partition]
     assert list(lost.house.service.jobs(first_base.PREFIX)) == [first_base.PREFIX + partition], "the next start tries again"
     assert [name for name in disk.listdir(FOLDER) if name.endswith(".rows")] == [rotten], "it stays as evidence"
     lost.house.pass_time(6)
     partitions = lost.opened().index.partitions
     assert [(key[1], hole.base) for key, one in partitions.items() for hole in one.window().holes] == [(partition, True)]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_row_file_that_is_no_good_is_made_anew_from_the_parent(lost: Lost, gone: bool) -> None:
+    lost.house.run(lost.recovery(lost.choose(lost.at)).run())
+    disk = lost.house.cluster.folder.disk
+    path = f"{FOLDER}/{max(name for name in disk.listdir(FOLDER) if name.endswith('.rows'))}"
+    if gone:
+        disk.remove(path)
+    else:
+        data = bytearray(disk.read_file(path) or b"")
+        data[60] ^= 1
+        disk.write_file(path, bytes(data))
+    bases = lost.bases(remade=True)
+    lost.house.run(bases.deliver())
+    assert not bases.owed
+    assert bases.left() == {}
+    assert sum("was made anew" in line for line in lost.house.lines) == 1
+    lost.house.pass_time(6)
+    assert lost.house.scrub().verdict == "match"
+
+
+def test_what_keeps_a_base_from_the_archive_is_seen_and_tried_again(lost: Lost) -> None:
+    """Neither rot nor the store: a job that fails for any other reason keeps nobody else waiting, and is no verdict for ever."""
+    lost.house.run(lost.recovery(lost.choose(lost.at)).run())
+    jobs = Failing(lost.house.jobs(), Internal("a bug"))
+    bases = lost.bases(jobs)
+    lost.house.run(bases.deliver())
+    assert len(bases.left()) == len(NAMES) * lost.house.partitions
+    assert set(bases.left().values()) == {"a bug"}
+    assert sum("a bug" in line for line in lost.house.lines) == 1, "one line, not one for each"
+    lost.house.pass_time(first_base.LATER_S + 1)
+    assert bases.owed
+    tried = jobs.tries
+    jobs.error = None
+    lost.house.until(lambda: not bases.owed, seconds=4 * first_base.LATER_S)
+    assert bases.left() == {}
+    assert tried <= 2 * len(NAMES) * lost.house.partitions, "slower and slower"
+    assert any("is in the archive now" in line for line in lost.house.lines)
+
+
+def test_no_room_for_one_base_does_not_keep_the_others(lost: Lost) -> None:
+    lost.house.run(lost.recovery(lost.choose(lost.at)).run())
+    first = next(iter(lost.bases().left()))
+    jobs = Failing(lost.house.jobs(), Exhausted("no memory"), only=first)
+    bases = lost.bases(jobs)
+    work = lost.house.env.tasks.spawn(bases.deliver(), name="deliver")
+    lost.house.pass_time(20)
+    assert not work.done(), "nothing else is archived before it"
+    assert bases.left() == {first: "no memory"}
+    jobs.error = None
+    lost.house.until(work.done, seconds=2 * first_base.AGAIN_CAP_S)
+    assert not bases.owed
 
 
 def test_a_row_file_of_another_moment_is_not_taken_for_this_one(lost: Lost) -> None:

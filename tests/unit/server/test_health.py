@@ -32,6 +32,7 @@ class Watched:
         self.house = House(partitions=partitions)
         self.table: TableMeta = self.house.create("birds")
         self.told: list[tuple[str, bool]] = []
+        self.owed: dict[str, str] = {}
         self.heard = Heard()
         self.store = FaultyStore(self.house.cluster.archive.client(self.house.env.tasks), self.house.env)
         self.meter = MeteredStore(self.store, self.house.env)
@@ -48,6 +49,7 @@ class Watched:
             free=lambda _name: None,
             options=HealthOptions(URL, "1", {}, 1 << 20, 1 << 30, 1 << 60),
             log=self._log,
+            owed=lambda: self.owed,
         )
 
     def _log(self, problem: Problem, over: bool) -> None:
@@ -113,6 +115,21 @@ def test_what_was_proven_stays_proven_when_a_later_scrub_could_not_compare(two: 
     two.proven(0, "unverified", ago_s=5)
     (row,) = two.status()["tables"]
     assert (row["last_verdict"], 499 < row["oldest_unproven_seconds"] < 502) == ("unverified", True)
+
+
+def test_a_first_base_that_is_owed_is_a_problem_of_its_table() -> None:
+    """While a new cluster delivers them it is none; one that stays is, with the reason, until it is there."""
+    watched = Watched()
+    partition = watched.table.partitions[0].partition_id
+    watched.owed = {partition: ""}
+    assert watched.kinds() == []
+    watched.owed = {partition: "the disk is full"}
+    watched.house.pass_time(31)
+    (problem,) = watched.look().problems
+    assert (problem.found.kind, problem.found.table) == ("first-base-owed", "birds")
+    assert f"partition {partition}, the disk is full" in problem.found.what
+    watched.owed = {}
+    assert watched.kinds() == []
 
 
 def test_who_asks_twice_in_a_moment_gets_one_look_and_a_new_one_later() -> None:

@@ -76,6 +76,7 @@ CASES: dict[str, HealthFacts] = {
     "verify-mismatch": WELL._replace(tables=[TABLE._replace(verify="mismatch")]),
     "scrub-overdue": WELL._replace(tables=[TABLE._replace(unproven_s=3601.0)]),
     "verify-overdue": WELL._replace(tables=[TABLE._replace(unverified_s=7201.0)]),
+    "first-base-owed": WELL._replace(tables=[TABLE._replace(owed=("partition p1, the row file is gone",))]),
     "ledger-unkept": WELL._replace(ledger="disk full"),
 }
 
