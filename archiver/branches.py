@@ -33,6 +33,8 @@ class _Branch(NamedTuple):
 def history(facts: CoverageFacts) -> tuple[list[Span], list[Fork], list[Span | Start | Closed]]:
     """The segments that count, rising; where the log forks; and the segments that do not count."""
     spans = sorted({span for span in facts.spans if span.last > facts.expired})
+    if facts.given_up:
+        return _without_given_up(facts, spans)
     linear = all(before.last + 1 == after.first and before.chain == after.chain_before for before, after in pairwise(spans))
     if linear and not _denied(spans, facts.marks):
         return spans, [], []
@@ -55,6 +57,56 @@ def history(facts: CoverageFacts) -> tuple[list[Span], list[Fork], list[Span | S
     lesser += doubtful
     gone = dict.fromkeys(doubtful)
     return [span for span in thread if span not in gone], forks, [*sorted(lesser)]
+
+
+def given_up(facts: CoverageFacts) -> dict[_Node, None]:
+    """Everywhere that a history leads which was given up after its beginning had gone, so that nothing ties it to the one that counts."""
+    nodes = dict.fromkeys(facts.given_up)
+    if nodes:
+        for span in sorted(facts.spans):
+            if (span.first - 1, span.chain_before) in nodes:
+                nodes[span.last, span.chain] = None
+    return nodes
+
+
+def _without_given_up(facts: CoverageFacts, spans: Sequence[Span]) -> tuple[list[Span], list[Fork], list[Span | Start | Closed]]:
+    """`history` of the other spans; what was given up counts for nothing, wherever it lies."""
+    nodes = given_up(facts)
+    lost = [span for span in spans if (span.first - 1, span.chain_before) in nodes]
+    thread, forks, lesser = history(facts._replace(spans=[span for span in spans if span not in set(lost)], given_up=()))
+    if lost:
+        epochs = {span.epoch for span in [*lost, *thread]}
+        forks = [*forks, Fork(facts.partition, lost[0].first, tuple(sorted(epochs)))]
+    return thread, forks, [*lesser, *lost]
+
+
+def disowned(facts: CoverageFacts, *, chain: bytes | None, epoch: int) -> bool:
+    """Whether a word that everything up to `facts.expired` was taken away is of another history than the one that counts: what a copy of the cluster said of
+    its own log before a takeover gave it up. chain: the value there that the word names (None: it takes the end too), epoch: of who gave it.
+
+    Against it speak a log, or a closed point, that it does not fit, for it those that it fits; whoever came last is right, as where a log forks. A mark with
+    another chain value refutes it. What nobody speaks against stands. spans: at least those that reach the LSN or begin right behind it.
+    """
+    lsn = facts.expired
+    if chain is not None and any(mark.lsn == lsn and mark.chain not in (None, chain) for mark in facts.marks):
+        return True
+    fits, against = [epoch], [0]
+    thread, _, _ = history(facts)
+    if thread and thread[0].first <= lsn + 1:
+        # A base lies at a seal, so no segment of its own log begins in front of its LSN and ends behind it.
+        fit = chain is not None and (thread[0].first, thread[0].chain_before) == (lsn + 1, chain)
+        (fits if fit else against).append(max(span.epoch for span in thread))
+    elif thread and chain is None:
+        against.append(max(span.epoch for span in thread))
+    against += [span.epoch for span in facts.spans if span.last == lsn and chain not in (None, span.chain)]
+    for point in facts.closed:
+        if point.closed > facts.credible:
+            continue
+        if point.last_seal == lsn and chain in (None, point.chain):
+            fits.append(point.epoch)
+        elif point.last_seal <= lsn or chain is None:
+            against.append(point.epoch)  # in a later epoch the log ended in front of what had gone, or there as another one
+    return max(against) > max(fits)
 
 
 def _branches(partition: str, spans: Sequence[Span], vouched: dict[_Node, None], forks: list[Fork]) -> tuple[list[_Branch], list[Span]]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from scrubjay.archiver.branches import first_of, history
+from scrubjay.archiver.branches import first_of, given_up, history
 from scrubjay.archiver.facts import Closed, Coverage, CoverageFacts, Fork, Hole, Path, RestorableRun, Span, Start, Window
 from scrubjay.base.errors import Missing, Unavailable
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
@@ -43,8 +43,9 @@ def coverage(facts: CoverageFacts) -> Coverage:
     behind = {span.first - 1: span for span in thread}
     starts: list[Start] = []
     lowest = facts.expired + int(facts.gone)
+    lost = given_up(facts)
     for start in sorted(set(facts.starts)):
-        if start.lsn < lowest or not _on(start, at, behind, thread):
+        if start.lsn < lowest or (start.lsn, start.chain) in lost or not _on(start, at, behind, thread):
             if start.lsn >= lowest:
                 astray.append(start)
             continue

@@ -56,6 +56,7 @@ class Mark(NamedTuple):
 class CoverageFacts(NamedTuple):
     """What is known of one partition. spans: usable segments, any order, also of several histories. expired: the last LSN that retention took away; gone: and
     nothing was to stay behind it, the table was dropped.
+    given_up: (LSN, chain value) up to which somebody took his history away that does not count (`branches.disowned`).
     credible: the highest closed timestamp that can be true by now (a clock, and how far clocks may be apart); whoever claims more is not believed."""
 
     partition: str
@@ -65,6 +66,7 @@ class CoverageFacts(NamedTuple):
     marks: Sequence[Mark] = ()
     expired: int = 0
     gone: bool = False
+    given_up: Sequence[tuple[int, bytes]] = ()
     credible: int = (1 << 64) - 1
 
 

@@ -116,7 +116,7 @@ def plan_partition(wanted: Wanted, index: PartitionIndex, names: Names, *, now_u
     begins_us = first_micros(base.stamp)
     needing = [one for one in mine if one.at_us < begins_us]
     held += [Held(one.by, one.name, f"needs {utc_text(one.at_us)}; what is left over below stays") for one in needing if not lsn]
-    beginning = Beginning(base.lsn, 1 << 30, False, None, keep_from_us)
+    beginning = Beginning(base.lsn, 1 << 30, False, None, keep_from_us, base.chain, base.epoch)
     objects = () if needing else _going(names, beginning, index.beginning)
     return PartPlan(
         wanted, keep_from_us, lsn, base, False, objects, tuple(held), refused, found.window, max(begins_us, found.window.earliest_us or 0)
@@ -135,7 +135,7 @@ def _plan_dropped(
         refused = f"the archive holds records up to LSN {found.end} of a log that ended at {wanted.final_lsn}"
     if held or refused is not None or wanted.final_lsn is None:
         return PartPlan(wanted, keep_from_us, held=tuple(held), refused=refused, window=found.window, earliest_us=found.window.earliest_us)
-    beginning = Beginning(wanted.final_lsn, 1 << 30, True, None, keep_from_us)
+    beginning = Beginning(wanted.final_lsn, 1 << 30, True, None, keep_from_us, None, 0)
     said = index.beginning is not None and index.beginning.whole
     objects = _going(names, beginning, index.beginning)
     return PartPlan(wanted, keep_from_us, 0 if said else wanted.final_lsn, None, True, objects, window=found.window)

@@ -246,7 +246,9 @@ class ArchiveIndex:
 
     async def _drafted(self, index: PartitionIndex, names: Names, end: KnownArchived | None, told: int) -> PartitionIndex:
         draft = index.draft()
-        draft.beginning, unread = await self._reader.beginning(names.expired, draft.beginning)
+        if end is not None:
+            draft.mark = Mark(end.lsn, end.chain)
+        draft.beginning, draft.given_up, unread = await self._reader.beginning(names, draft, draft.rows)
         draft.stored_bytes = names.size()
         if draft.beginning is not None:
             names = names.without(draft.beginning.took)
@@ -258,8 +260,6 @@ class ArchiveIndex:
         draft.bases, more, base_name = await self._reader.bases(names.base, draft.bases)
         draft.problems = [*unread, *problems, *more]
         draft.named, draft.listed_told = _named(names.log), told
-        if end is not None:
-            draft.mark = Mark(end.lsn, end.chain)
         draft.table_name = name or draft.table_name or base_name
         draft.forget()
         return draft

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+from scrubjay.archiver.branches import disowned
+from scrubjay.archiver.facts import Span
 from scrubjay.archiver.format.base import BaseManifest, decode_base
 from scrubjay.archiver.format.expired import decode_expired
 from scrubjay.archiver.format.fault import Fault
@@ -17,10 +20,19 @@ from scrubjay.archiver.format.layout import (
 from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
 from scrubjay.archiver.read.epochs import Epochs
 from scrubjay.archiver.read.names import PARALLEL, Names
+from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import BaseEntry, Beginning, SegmentRow, SegmentRows, base_entry, beginning_of, row_of
 from scrubjay.base.env import ObjectStore, Tasks
 from scrubjay.base.errors import FORGED, HOLE, UNREADABLE, Corrupt, Missing
 from scrubjay.base.together import in_parallel
+
+
+class Begun(NamedTuple):
+    """given_up: see PartitionIndex. problems: what is wrong with words that might have counted."""
+
+    beginning: Beginning | None
+    given_up: tuple[tuple[int, bytes], ...]
+    problems: list[Fault]
 
 
 class ManifestReader:
@@ -56,25 +68,54 @@ class ManifestReader:
         fault = await self.epochs.fault(found.epoch, found.owner)
         return found if fault is None else Fault(FORGED, where, None, fault)
 
-    async def beginning(self, sizes: Mapping[str, int], known: Beginning | None) -> tuple[Beginning | None, list[Fault]]:
-        """What was taken away, by the furthest sound object out of a listing of `expired/`; and what is wrong with those above it. known: read before; it
-        holds even if its object is gone by now. Raises Unavailable."""
+    async def beginning(self, names: Names, index: PartitionIndex, rows: SegmentRows) -> Begun:
+        """What was taken away, by the furthest sound object in `expired/` that is of the history which counts (`branches.disowned`); and what is wrong with
+        those above it. The index's own, read before, is sound even if its object is gone by now. rows: of the log as read so far; the manifests that touch
+        the LSN are added. Raises Unavailable."""
         problems: list[Fault] = []
-        keys = [key for key in map(parse, sizes) if isinstance(key, ExpiredKey)]
-        for key in sorted(keys, key=lambda one: (-one.lsn, -one.generation)):
-            if known is not None and (key.lsn, key.generation) <= (known.lsn, known.generation):
-                break
-            where = build(key)
-            try:
-                found = decode_expired(await self._store.get(where), where=where)
-            except (Corrupt, Missing) as error:
-                problems.append(Fault(error.kind, where, None, str(error)))
-                continue
-            fault = await self.epochs.fault(found.epoch, found.owner)
-            if fault is None:
-                return beginning_of(found), [one for one in problems if not _replaced(one, key)]
-            problems.append(Fault(FORGED, where, None, fault))
-        return known, problems
+        given_up: list[tuple[int, bytes]] = []
+        known = index.beginning
+        places = {(key.lsn, key.generation) for key in map(parse, names.expired) if isinstance(key, ExpiredKey)}
+        if known is not None:
+            places.add((known.lsn, known.generation))
+        for lsn, generation in sorted(places, reverse=True):
+            if known is not None and (lsn, generation) == (known.lsn, known.generation):
+                word = known
+            else:
+                found = await self._word(ExpiredKey(self._cluster, names.table, names.partition, lsn, generation))
+                if isinstance(found, Fault):
+                    problems.append(found)
+                    continue
+                word = found
+            if not await self._disowned(word, names, index, rows):
+                return Begun(word, tuple(given_up), [one for one in problems if not _replaced(one, word)])
+            if word.chain is not None:
+                given_up.append((word.lsn, word.chain))
+        return Begun(None, tuple(given_up), problems)
+
+    async def _word(self, key: ExpiredKey) -> Beginning | Fault:
+        where = build(key)
+        try:
+            found = decode_expired(await self._store.get(where), where=where)
+        except (Corrupt, Missing) as error:
+            return Fault(error.kind, where, None, str(error))
+        fault = await self.epochs.fault(found.epoch, found.owner)
+        return beginning_of(found) if fault is None else Fault(FORGED, where, None, fault)
+
+    async def _disowned(self, word: Beginning, names: Names, index: PartitionIndex, rows: SegmentRows) -> bool:
+        """Costs the manifests that touch the LSN, one as a rule; where these are of two histories, all behind it."""
+        manifests = [key for key in map(parse, names.log) if isinstance(key, SegmentKey) and key.manifest and key.last >= word.lsn]
+        near = [key for key in manifests if key.first <= word.lsn + 1]
+        spans = await self._spans(near, names, rows)
+        if len({span.chain_before for span in spans if span.last > word.lsn}) > 1:
+            spans = await self._spans(manifests, names, rows)
+        return disowned(index.judged(spans, (), word)._replace(given_up=()), chain=word.chain, epoch=word.epoch)
+
+    async def _spans(self, keys: Sequence[SegmentKey], names: Names, rows: SegmentRows) -> list[Span]:
+        wanted = {name for key in keys for name in (build(key), build(key.twin()))}
+        await self.log({name: size for name, size in names.log.items() if name in wanted}, rows)
+        idents = {(key.first, key.last, key.sha16) for key in keys}
+        return [row.span() for row in rows if (row.first, row.last, row.sha16) in idents]
 
     async def table_name(self, names: Names) -> str | None:
         """The table's name, by the newest manifest of a log or base that can be read. Raises Unavailable."""
@@ -147,7 +188,7 @@ class ManifestReader:
         return [best[ident] for ident in sorted(best)], problems, table_name
 
 
-def _replaced(problem: Fault, by: ExpiredKey) -> bool:
+def _replaced(problem: Fault, by: Beginning) -> bool:
     """A lower generation of the same statement is evidence, not news."""
     key = parse(problem.object)
     return isinstance(key, ExpiredKey) and key.lsn == by.lsn and key.generation < by.generation

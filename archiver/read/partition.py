@@ -52,6 +52,8 @@ class PartitionIndex:
     credible: int = (1 << 64) - 1
     beginning: Beginning | None = None
     """What retention took away; what is left over below it is no row, no base and no problem."""
+    given_up: tuple[tuple[int, bytes], ...] = ()
+    """(LSN, chain value) up to which others took their history away, which is not the one that counts."""
     _summary: Summary | None = None
 
     def best(self) -> list[SegmentRow]:
@@ -83,13 +85,15 @@ class PartitionIndex:
         return lost
 
     def facts(self) -> CoverageFacts:
+        return self.judged([row.span() for row in self.best()], [base.start() for base in self.bases], self.beginning)
+
+    def judged(self, spans: Sequence[Span], starts: Sequence[Start], beginning: Beginning | None) -> CoverageFacts:
+        """These segments and bases, with what others say of the partition, if that is where it begins."""
         marks = [Mark(self.named, None), Mark(self.listed_told, None)]
         if self.mark is not None:
             marks.append(self.mark)
-        lsn, gone = (self.beginning.lsn, self.beginning.whole) if self.beginning is not None else (0, False)
-        return CoverageFacts(
-            self.partition, [row.span() for row in self.best()], [base.start() for base in self.bases], self.closed, marks, lsn, gone, self.credible
-        )  # fmt: skip
+        lsn, gone = (beginning.lsn, beginning.whole) if beginning is not None else (0, False)
+        return CoverageFacts(self.partition, spans, starts, self.closed, marks, lsn, gone, self.given_up, self.credible)
 
     def gone(self) -> bool:
         """All of it was taken away, as it should be: nothing is there, and nothing is amiss."""
@@ -165,13 +169,13 @@ class PartitionIndex:
         """Only what others say of it, and what was taken away: to be read from the start."""
         return PartitionIndex(
             self.cluster, self.table, self.partition, closed=list(self.closed), mark=self.mark, told=self.told, credible=self.credible,
-            beginning=self.beginning,
+            beginning=self.beginning, given_up=self.given_up,
         )  # fmt: skip
 
     def take(self, draft: PartitionIndex) -> None:
         """What was read into `draft`. Closed points heard since it was made stay."""
         self.rows, self.bases, self.problems, self.stored_bytes = draft.rows, draft.bases, draft.problems, draft.stored_bytes
-        self.beginning = draft.beginning
+        self.beginning, self.given_up = draft.beginning, draft.given_up
         self.mark, self.named, self.listed_told, self.table_name = draft.mark, draft.named, draft.listed_told, draft.table_name
         self._summary = draft._summary if self.closed == draft.closed and self.credible == draft.credible else None
 

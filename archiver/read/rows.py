@@ -160,13 +160,15 @@ def base_entry(m: BaseManifest) -> BaseEntry:
 
 class Beginning(NamedTuple):
     """What retention took away: records up to `lsn`, and every base below it; whole: and nothing was to stay. base: key of the base manifest on which the
-    rest stands. generation: of the object that says so."""
+    rest stands. generation: of the object that says so. chain: the value at `lsn`, None if nothing was to stay. epoch: of who said it."""
 
     lsn: int
     generation: int
     whole: bool
     base: str | None
     keep_from_us: int
+    chain: bytes | None
+    epoch: int
 
     def took(self, name: str) -> bool:
         """An object of this partition that goes, or went."""
@@ -179,4 +181,4 @@ class Beginning(NamedTuple):
 
 
 def beginning_of(expired: ExpiredObject) -> Beginning:
-    return Beginning(expired.lsn, expired.generation, expired.whole, expired.base, expired.keep_from_us)
+    return Beginning(expired.lsn, expired.generation, expired.whole, expired.base, expired.keep_from_us, expired.chain, expired.epoch)

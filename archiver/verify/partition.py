@@ -19,6 +19,7 @@ from scrubjay.archiver.format.layout import (
 )
 from scrubjay.archiver.read.names import Names, list_all, names_of, seems_whole
 from scrubjay.archiver.read.partition import PartitionIndex
+from scrubjay.archiver.read.rows import SegmentRows
 from scrubjay.archiver.verify.log import LogCheck
 from scrubjay.archiver.verify.round import Round
 from scrubjay.base.errors import FORGED, HOLE, Missing
@@ -43,8 +44,8 @@ class PartitionCheck:
             if not self._round.found_since(before):
                 return
             names = await names_of(self._round.store, self._round.cluster, names.table, names.partition)
-            beginning, _unread = await self._round.reader.beginning(names.expired, index.beginning)
-            if beginning == index.beginning:
+            begun = await self._round.reader.beginning(names, index, SegmentRows())
+            if begun.beginning == index.beginning:
                 return
             self._round.take_back(before)
             index = index.emptied()
@@ -92,7 +93,7 @@ class PartitionCheck:
 
     async def _begun(self, names: Names, index: PartitionIndex) -> tuple[Names, list[Fault]]:
         """The names behind what retention took away; and what is wrong with the objects that say so."""
-        index.beginning, unread = await self._round.reader.beginning(names.expired, index.beginning)
+        index.beginning, index.given_up, unread = await self._round.reader.beginning(names, index, SegmentRows())
         if index.beginning is None:
             return names, unread
         return names.without(index.beginning.took), unread
@@ -202,7 +203,7 @@ class PartitionCheck:
         begins: list[Start | None] = [*found.starts]
         if found.thread and found.thread[0].first == 1 and not any(start.lsn == 0 for start in found.starts):
             begins.insert(0, None)
-        for start, follower in zip(begins, [*begins[1:], None], strict=True):
+        for start, follower in zip(begins, [*begins, None][1:], strict=True):
             self._round.spend()
             low, high = start.lsn if start is not None else 0, follower.lsn if follower is not None else None
             keys = [row.key(*where) for row in index.rows_of(_contiguous(found.thread, low, high))]

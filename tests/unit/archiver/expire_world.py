@@ -10,7 +10,7 @@ from scrubjay.archiver.expire.run import ExpireParts, Expirer
 from scrubjay.archiver.format.base import BaseManifest, decode_base
 from scrubjay.archiver.format.closed import ClosedObject, encode_closed
 from scrubjay.archiver.format.fault import Fault
-from scrubjay.archiver.format.identity import encode_epoch, encode_identity
+from scrubjay.archiver.format.identity import Attached, encode_epoch, encode_identity
 from scrubjay.archiver.format.layout import EpochKey, IdentityKey, build
 from scrubjay.archiver.format.manifest import encode_manifest
 from scrubjay.archiver.read.check import check_base
@@ -34,6 +34,7 @@ from scrubjay.storage.catalogue import PartitionInfo
 from scrubjay.storage.log.record import RecordKind, Seal
 from tests.unit.archiver.sample import ATTACHED, CLUSTER, OWNER, START_US, Sample, State
 
+NEXT_OWNER = "0e4e0000-0000-4000-8000-00000000000a"
 CLOSED_EVERY_US = DAY_US // 4
 
 
@@ -93,7 +94,8 @@ class ExpireWorld:
         point = ClosedPoint(
             TableId(sample.table), PartitionId(sample.partition), Stamp(last_stamp_at(self.now_us - 1000)), Lsn(lsn - 1), Lsn(lsn), sample.chain, Lsn(lsn)
         )  # fmt: skip
-        made = ClosedObject(CLUSTER, "n1", self.now_us, 1, OWNER, (point,), self._closed_us)
+        writer = sample.attached
+        made = ClosedObject(CLUSTER, "n1", self.now_us, writer.epoch, writer.owner, (point,), self._closed_us)
         self._closed_us = self.now_us
         self.store.objects[made.key()] = encode_closed(made)
 
@@ -115,10 +117,23 @@ class ExpireWorld:
         facts = sample.facts
         return self.loop.run(
             upload_base(
-                self.store, self.disk, "rows", writer=ATTACHED, table=sample.table, partition=sample.partition, table_name=facts.table_name,
+                self.store, self.disk, "rows", writer=sample.attached, table=sample.table, partition=sample.partition, table_name=facts.table_name,
                 schema=facts.schema, lo=facts.lo, hi=facts.hi, lsn=done.applied, stamp=done.stamp, chain=done.chain, total=done.total,
             )
         )  # fmt: skip
+
+    def take_over(self, other: ExpireWorld, *, days: int, base_every: int) -> None:
+        """A copy of the other's cluster, put back from an older snapshot of the data folder, takes its identity over and writes on for so many days."""
+        before = set(self.store.objects)
+        self.sample.attached = Attached(CLUSTER, 2, NEXT_OWNER)
+        self.sample.rng.seed(f"taken over {self.sample.lsn}")
+        self.store.objects[build(EpochKey(CLUSTER, 2))] = encode_epoch(cluster=CLUSTER, epoch=2, owner=NEXT_OWNER, created_us=other.now_us)
+        self.now_us = other.now_us
+        self.index = self.new_index()
+        self.days(days, base_every=base_every)
+        other.store.objects.update({key: data for key, data in self.store.objects.items() if key not in before})
+        self.store, self.writer = other.store, Writer(CLUSTER, self.sample.attached)
+        self.index = self.new_index()
 
     # --- looking ---
 

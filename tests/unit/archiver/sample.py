@@ -43,6 +43,7 @@ class Sample:
     start_state: State = field(default_factory=dict)
     item_bytes: int = 40
     keys: int = 60
+    attached: Attached = ATTACHED
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -152,7 +153,9 @@ class Sample:
             generation,
         )
         data = encode_segment(head, raw)
-        made = manifest_of(segment, self.facts, writer=ATTACHED, node="n1", raw=Sums.of(raw), stored=Sums.of(data), generation=generation)
+        made = manifest_of(
+            segment, self.facts, writer=self.attached, node="n1", raw=Sums.of(raw), stored=Sums.of(data), generation=generation
+        )
         return made, data
 
     def manifests(self) -> list[SegmentManifest]:
