@@ -49,6 +49,7 @@ def test_whoever_came_last_is_right() -> None:
     copy = line.fork(4, 7, 14, epoch=2)
     back = line.fork(9, 12, 16, epoch=3, seed="")
     assert not told(line, copy, back)
+    assert not told(line, line.fork(4, 9, epoch=2), back), "the copy's log, that ended there, was given up in turn"
     assert not told(line, copy, closed=(copy.closed(20), Line(epoch=3, spans=line.spans[:2]).closed(30)))
 
 
