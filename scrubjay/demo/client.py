@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
-from scrubjay.demo.cities import KEY, City, Item, item_of, key_item, key_of
-from scrubjay.demo.model import Key, Model, canonical
+from scrubjay.demo.cities import KEY, City, item_of, key_item, key_of
+from scrubjay.drills.model import Item, Key, Model, canonical
 from scrubjay.machine import pause
 
 BATCH = 25

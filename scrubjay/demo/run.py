@@ -14,10 +14,11 @@ from typing import Any
 from scrubjay.base.times import parse_time
 from scrubjay.demo import client
 from scrubjay.demo.cities import SOURCE, key_item, load_cities
-from scrubjay.demo.damage import ArchiveDamage, Flip, copy_archive, damage_archive, flip_live_bit
-from scrubjay.demo.model import Key, Model, canonical, compare, decode, merge
+from scrubjay.demo.copying import copy_archive
 from scrubjay.demo.server import Server
 from scrubjay.demo.story import CheckFailed, Step, Story
+from scrubjay.drills.damage import ArchiveDamage, Flip, damage_archive, flip_live_bit
+from scrubjay.drills.model import Key, Model, canonical, compare, decode, merge
 from scrubjay.machine import monotonic_s, pause
 from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, VerbFailure
 from scrubjay.units import human_size

@@ -14,8 +14,8 @@ import pytest
 
 from scrubjay.demo import client
 from scrubjay.demo import run as demo
-from scrubjay.demo.damage import Flip
 from scrubjay.demo.story import CheckFailed
+from scrubjay.drills.damage import Flip
 from scrubjay.verb import VerbCall
 from tests.fixtures import child
 from tests.fixtures.process import scrubjay_command

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from scrubjay.demo.damage import copy_archive, damage_archive
+from scrubjay.demo.copying import copy_archive
+from scrubjay.drills.damage import damage_archive
 from tests.fixtures.process import ScrubjayServer, scrubjay_command
 
 

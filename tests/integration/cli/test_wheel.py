@@ -1,4 +1,4 @@
-"""What gets installed: one package, found by nobody else's name, without the simulated world, drills and tests."""
+"""What gets installed: one package, found by nobody else's name, without the simulated world and tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.docs.tree import ROOT, files
 
 pytestmark = pytest.mark.slow
-INSIDE = {"archiver", "base", "demo", "pitr", "scrubber", "server", "serving", "storage", "verbs"}
+INSIDE = {"archiver", "base", "demo", "drills", "pitr", "scrubber", "server", "serving", "storage", "verbs"}
 
 
 @pytest.fixture(scope="module")

@@ -218,7 +218,7 @@ def new_account(server: S3Server, key: str, secret: str) -> None:
 
 
 def test_rot_is_outstanding_until_a_scrub_finds_all_well(scrubjay_server: Make, tmp_path: Path) -> None:
-    from scrubjay.demo.damage import flip_live_bit
+    from scrubjay.drills.damage import flip_live_bit
 
     watched = Watched(scrubjay_server(archive=(tmp_path / "archive").as_uri(), settings=QUICK | {"storage.checkpoint_age": "1s"}))
     needle = "needle-in-the-tree-" + "z" * 40

@@ -20,7 +20,7 @@ import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from scrubjay.archiver.format.identity import encode_epoch
-from scrubjay.demo.damage import flip_live_bit
+from scrubjay.drills.damage import flip_live_bit
 from tests.fixtures import child
 from tests.fixtures.faketime import FakeClock
 from tests.fixtures.process import ScrubjayServer

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 
-from scrubjay.demo.cities import Item, number
-
+Item = dict[str, dict[str, Any]]
+"""An item as DynamoDB JSON."""
 Key = tuple[str, str]
 Model = dict[Key, bytes]
+
+
+def number(value: object) -> str:
+    """A number as DynamoDB gives it back: plain digits, no trailing zeros, no exponent."""
+    text = format(Decimal(str(value)), "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
 
 
 def canonical(item: Item) -> bytes:

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scrubjay.base.real.loop import AsyncTasks, run
-from scrubjay.base.real.stores import open_store
+from scrubjay.base.env import ObjectStore
 
 LIST_PAGE = 1000
 _SEGMENT = re.compile(r"/t=(?P<table>[^/]+)/p=(?P<partition>[^/]+)/log/(?P<first>[0-9a-f]{16})-(?P<last>[0-9a-f]{16})\.[^/]*\.seg$")
@@ -117,23 +116,18 @@ class ArchiveDamage(NamedTuple):
     removed: str
 
 
-def copy_archive(url: str, folder: Path) -> int:
-    """Copy every object of an archive into a folder that `file://` can read; how many."""
-
-    async def work(tasks: AsyncTasks) -> int:
-        store = open_store(url)
-        count, after = 0, ""
-        while True:
-            page = await store.list("", after=after, limit=LIST_PAGE)
-            for info in page.objects:
-                target = folder / info.key
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(await store.get(info.key))
-                count, after = count + 1, info.key
-            if not page.more:
-                return count
-
-    return run(work)
+async def copy_objects(store: ObjectStore, folder: Path) -> int:
+    """Copy every object of a store into a folder that `file://` can read; how many."""
+    count, after = 0, ""
+    while True:
+        page = await store.list("", after=after, limit=LIST_PAGE)
+        for info in page.objects:
+            target = folder / info.key
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(await store.get(info.key))
+            count, after = count + 1, info.key
+        if not page.more:
+            return count
 
 
 def damage_archive(folder: Path, table_id: str) -> ArchiveDamage:
