@@ -27,7 +27,17 @@ from scrubjay.pitr.options import ARCHIVE_LAGS
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.scrubber.schedule.settings import DEFAULTS, JobSettings
 from scrubjay.scrubber.service import HISTORY_SHOWN
-from scrubjay.server.ports import ArchiverPort, ExpirePort, ProgressSink, Report, RestorePort, SchedulePort, ScrubPort, VerifyPort
+from scrubjay.server.ports import (
+    ArchiverPort,
+    DrillPort,
+    ExpirePort,
+    ProgressSink,
+    Report,
+    RestorePort,
+    SchedulePort,
+    ScrubPort,
+    VerifyPort,
+)
 from scrubjay.storage.api.errors import ApiError
 from scrubjay.storage.api.sigv4 import ROLE_ADMIN, SignatureVerifier
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
@@ -76,6 +86,14 @@ class PauseRequest(msgspec.Struct, forbid_unknown_fields=True):
     paused: bool = True
 
 
+class DrillRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """tables: names or ids to choose from, none: any. seed None: a new one."""
+
+    scenario: str
+    tables: tuple[str, ...] = ()
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)] | None = None
+
+
 class ExpireRequest(msgspec.Struct, forbid_unknown_fields=True):
     table: str | None = None
     keep_us: int | None = None
@@ -118,6 +136,7 @@ class AdminApi:
         expire: ExpirePort,
         restore: RestorePort,
         schedule: SchedulePort,
+        drills: DrillPort,
         cluster: Callable[[], Mapping[str, Any]],
         status: Callable[[], Awaitable[Report]],
         verifier: SignatureVerifier | None,
@@ -131,6 +150,7 @@ class AdminApi:
         self._expire = expire
         self._restore = restore
         self._schedule = schedule
+        self._drills = drills
         self._cluster = cluster
         self._status = status
         self._verifier = verifier
@@ -150,6 +170,9 @@ class AdminApi:
             ("POST", "schedule/set"): self._post_schedule_set,
             ("POST", "schedule/run"): self._post_schedule_run,
             ("POST", "schedule/pause"): self._post_schedule_pause,
+            ("GET", "drill"): self._get_drill,
+            ("POST", "drill/run"): self._post_drill_run,
+            ("GET", "drill/report"): self._get_drill_report,
             ("POST", "restore/plan"): self._post_restore_plan,
             ("POST", "restore/run"): self._post_restore_run,
             ("GET", "restore/status"): self._get_restore_status,
@@ -346,6 +369,26 @@ class AdminApi:
     async def _post_schedule_pause(self, request: Request) -> Report:
         asked = _body(request, PauseRequest)
         return await self._schedule.pause(asked.job, paused=asked.paused)
+
+    # -- drills ----------------------------------------------------------------------------------------------------------------------
+
+    async def _get_drill(self, request: Request) -> Report:
+        return self._drills.listed()
+
+    async def _post_drill_run(self, request: Request) -> Report:
+        asked = _body(request, DrillRequest)
+        if asked.scenario not in [one["scenario"] for one in self._drills.listed()["scenarios"]]:
+            raise _usage("no such drill", asked=asked.scenario, found="scrubjay drill list names those that are there")
+        tables = [resolve_table(self._tables(), text) for text in asked.tables]
+
+        async def work(progress: ProgressSink) -> Report:
+            return await self._drills.run(asked.scenario, tables=tables, seed=asked.seed, progress=progress)
+
+        return _started(self._board.start(f"drill {asked.scenario}", work))
+
+    async def _get_drill_report(self, request: Request) -> Report:
+        report, runs = self._drills.report(_query(request).get("id"))
+        return {"report": report, "runs": runs}
 
     # -- restore ---------------------------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ GROUPS = {
     "archive": "the archive of every table's log",
     "scrub": "prove every replica equal to one rebuilt from the archive",
     "schedule": "what runs by itself, and when",
+    "drill": "rehearse a disaster, compare every item, keep the proof",
     "expire": "take away what has outlived its retention",
     "cluster": "the cluster as a whole",
     "restore": "bring a table back as of any moment, as a new table",

@@ -4,7 +4,7 @@ answers `scrubjay status`, `/healthz` and the metrics from the same facts. Asks 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from scrubjay.archiver.read.archive_status import ArchivedTable, window_of_table
 from scrubjay.archiver.read.index import ArchiveIndex
@@ -28,6 +28,7 @@ from scrubjay.server.problems import (
     Allowed,
     ArchiveHealth,
     CopyHealth,
+    DrillHealth,
     FoundProblem,
     HealthFacts,
     NodeHealth,
@@ -110,6 +111,14 @@ class Heard:
         return self._why.get((node, partition), "")
 
 
+class DrillWatch(Protocol):
+    """What health asks of the drills, which lie one room up."""
+
+    @property
+    def public_key(self) -> str | None: ...
+    def worse(self) -> Sequence[DrillHealth]: ...
+
+
 class Health:
     """`start()` once everything is wired. log(problem, over): one line when a problem appears and when it is over.
 
@@ -132,10 +141,11 @@ class Health:
         log: Callable[[Problem, bool], None],
         schedule: Scheduler | None = None,
         owed: Callable[[], Mapping[str, str]] = dict,
+        drills: DrillWatch | None = None,
     ) -> None:
         """owed: partitions whose first base is not in the archive yet, each with the reason, "" without one (`pitr.first_base`)."""
         self._owed = owed
-        self._schedule = schedule
+        self._schedule, self._drills = schedule, drills
         self._env, self._control, self._heard, self._agents, self._writer, self._meter = env, control, heard, agents, writer, meter
         self._index, self._ledger, self._free, self._options, self._log = index, ledger, free, options, log
         self._since: dict[tuple[str, str], int] = {}
@@ -221,6 +231,7 @@ class Health:
             self._options.lag_alarm_us / 1e6,
             None if self._schedule is None else allowed(self._schedule),
             self._ledger.trouble,
+            () if self._drills is None else self._drills.worse(),
         )
 
     def _node(self, status: NodeStatus) -> NodeHealth:
@@ -353,6 +364,7 @@ class Health:
             },
             "problems": [problem.as_json() for problem in view.problems],
             "paused": [] if self._schedule is None else self._schedule.paused(),
+            "drills": None if self._drills is None else {"public_key": self._drills.public_key},
         }
 
     def _node_json(self, facts: NodeHealth, view: View) -> dict[str, Any]:

@@ -71,6 +71,20 @@ class RestorePort(Protocol):
     async def cancel(self, to: str) -> Report: ...
 
 
+class DrillPort(Protocol):
+    def listed(self) -> Report:
+        """`scenarios[]`, `public_key`."""
+        ...
+
+    async def run(self, name: str, *, tables: Sequence[TableMeta] = (), seed: int | None = None, progress: ProgressSink) -> Report:
+        """One drill, one at a time; its signed report. tables: to choose from, none: any. Raises Invalid: no such scenario."""
+        ...
+
+    def report(self, drill: str | None) -> tuple[Report, list[Report]]:
+        """A kept report by its id, None: the newest; and those of its scenario up to it. Raises Missing."""
+        ...
+
+
 class SchedulePort(Protocol):
     """Reports have `jobs[]`; a job that is not there raises Invalid."""
 

@@ -53,6 +53,8 @@ RULES: dict[str, Rule] = {
     "scrub-overdue": Rule("unproven.md"),
     "verify-overdue": Rule("unproven.md"),
     "ledger-unkept": Rule("unproven.md"),
+    "drill-mismatch": Rule("drill-failed.md", found=True),
+    "drill-failed": Rule("drill-failed.md"),
 }
 """Every kind of problem. Kinds are never renamed: alarms name them."""
 
@@ -147,8 +149,16 @@ class Allowed(NamedTuple):
     verify_s: float
 
 
+class DrillHealth(NamedTuple):
+    """The last drill of a scenario did not come to what it should. found: content was not as it must be, or planted damage went unseen."""
+
+    scenario: str
+    what: str
+    found: bool
+
+
 class HealthFacts(NamedTuple):
-    """allowed None: there is no schedule. ledger: why nothing is remembered beyond this process, None: it is."""
+    """allowed None: there is no schedule. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem."""
 
     nodes: Sequence[NodeHealth]
     partitions: Sequence[PartitionHealth]
@@ -157,6 +167,7 @@ class HealthFacts(NamedTuple):
     lag_alarm_s: float
     allowed: Allowed | None = None
     ledger: str | None = None
+    drills: Sequence[DrillHealth] = ()
 
 
 class FoundProblem(NamedTuple):
@@ -181,6 +192,8 @@ def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
         if facts.allowed is not None and not table.dropped:
             yield from _overdue(table, facts.allowed)
     yield from _archive(facts)
+    for drill in facts.drills:
+        yield FoundProblem("drill-mismatch" if drill.found else "drill-failed", drill.scenario, drill.what)
     if facts.ledger is not None:
         yield FoundProblem("ledger-unkept", "ledger", f"what is verified is remembered only until this process ends: {facts.ledger}")
 

@@ -49,6 +49,7 @@ from scrubjay.server.durability import Durability, DurabilityOptions, open_durab
 from scrubjay.server.health import Health, HealthOptions, Problem
 from scrubjay.server.stop import hand_over, planned_stop
 from scrubjay.serving.cluster import NODES, ZONES, Cluster, open_cluster
+from scrubjay.serving.drilling import open_drills
 from scrubjay.serving.first_bases import first_bases
 from scrubjay.serving.folder import (
     TAKEOVER,
@@ -162,6 +163,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         agents=agents,
         alarm=SchedulerAlarm(),
     )
+    drills = open_drills(env, folder, cluster, durability, jobs, config, cluster_file, log=_durability_log.info)
     health = Health(
         env,
         control=cluster.control,
@@ -183,6 +185,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         log=_problem,
         schedule=durability.schedule,
         owed=bases.left,
+        drills=drills,
     )
     health.start()
     api = DynamoApi(cluster.store, env, keys=keys_of(config), log=_unexpected)
@@ -191,7 +194,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         config.serve.listen,
         config.serve.port,
         api,
-        surface(env, config, cluster, cluster_file, archive.url, durability, health, metrics, _unexpected),
+        surface(env, config, cluster, cluster_file, archive.url, durability, drills, health, metrics, _unexpected),
         limits=http_limits(config, descriptors),
     )
     try:
@@ -221,6 +224,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     _log.info("stopping")
     server.closing = True
     health.stop()
+    drills.stop()
     # Nothing is archived any more where another cluster holds our identity: there is nothing to wait for.
     patience_us = config.serve.stop_timeout_us if archive.writer.stopped is None else 0
     deadline = env.clock.boot_us() + patience_us

@@ -13,6 +13,7 @@ from scrubjay.base.env import Env
 from scrubjay.base.http_values import Handler, HttpLimits, Request, Response
 from scrubjay.base.real.open_files import Descriptors
 from scrubjay.config import Config
+from scrubjay.drills.runs import Drills
 from scrubjay.server.durability import Durability
 from scrubjay.server.health import Health
 from scrubjay.serving.cluster import Cluster
@@ -48,6 +49,7 @@ def surface(
     file: ClusterFile,
     archive_url: str,
     durability: Durability,
+    drills: Drills,
     health: Health,
     metrics: Metrics,
     unexpected: Callable[[str, BaseException], None],
@@ -81,6 +83,7 @@ def surface(
         expire=durability.expire,
         restore=durability.restorer,
         schedule=durability.schedule,
+        drills=drills,
         cluster=facts,
         status=health.status,
         verifier=SignatureVerifier(env.clock, keys) if keys is not None else None,

@@ -19,6 +19,7 @@ from scrubjay.sim.whole.run import AGENT, CONSENSUS, STORAGE
 from scrubjay.sim.world import World
 from scrubjay.storage.api.api import DynamoApi
 from tests.api_server import request_headers
+from tests.unit.cli.fakes import FakeDrills, FakeServices
 
 SECOND = 1_000_000
 TABLE = {
@@ -56,6 +57,7 @@ class Edge:
             expire=cluster.durability.expire,
             restore=cluster.durability.restorer,
             schedule=cluster.durability.schedule,
+            drills=FakeDrills(FakeServices()),
             cluster=lambda: {"cluster_id": CLUSTER, "archive": cluster.archive.url},
             status=cluster.health.status,
             verifier=None,

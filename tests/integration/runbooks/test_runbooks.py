@@ -130,6 +130,23 @@ def _unproven(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     yield scenario
 
 
+def _drill(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    scenario = Scenario(make(settings=QUICK))
+    assert scenario.server.cli("drill", "run", "restore-random").returncode == 3, "without a table there is no moment to restore"
+    assert "drill-failed" in scenario.server.cli("status", "--json").stdout
+    scenario.make_table()
+    scenario.status_is(0)
+    yield scenario
+    _, listed = scenario.server.cli_json("drill", "list")
+    assert (listed["scenarios"][0]["runs"], listed["scenarios"][0]["last"]["verdict"]) == (2, "match")
+    key = scenario.server.data / "drills/key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert scenario.server.cli_json("status")[1]["drills"]["public_key"] == listed["public_key"]
+    page = scenario.server.cli("drill", "report", "--format", "html").stdout
+    assert page.count("<svg") == 3
+    assert scenario.client.list_tables()["TableNames"] == ["orders"], "the scratch table is gone"
+
+
 def _store_down(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     folder = tmp_path / "store"
     folder.mkdir()
@@ -349,6 +366,7 @@ SCENARIOS = {
     "restore-at-2am": _restore,
     "scrub-mismatch": _scrub,
     "unproven": _unproven,
+    "drill-failed": _drill,
     "archive-lags-or-store-down": _store_down,
     "disk-full": _disk_full,
     "archive-gone": _archive_gone,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from scrubjay.base.errors import Unsafe
+from scrubjay.base.errors import Missing, Unsafe
 from scrubjay.base.ids import Member, PartitionId, TableId
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.scrubber.schedule.settings import JobSettings
@@ -130,6 +130,27 @@ class FakeRestore:
     async def cancel(self, to: str) -> Report:
         self.services.calls.append(("cancel", to))
         return {**self.services.restores.pop(to), "state": "cancelled"}
+
+
+class FakeDrills:
+    """One scenario, whose last run found a difference."""
+
+    def __init__(self, services: FakeServices) -> None:
+        self.services = services
+
+    def listed(self) -> Report:
+        row = {"scenario": "restore-random", "summary": "restore", "runs": 1, "last": None}
+        return {"exit": 0, "error": None, "scenarios": [row], "public_key": "k"}
+
+    async def run(self, name: str, *, tables: Sequence[TableMeta] = (), seed: int | None = None, progress: ProgressSink) -> Report:
+        self.services.calls.append(("drill", name, [table.table_id for table in tables], seed))
+        progress({"phase": "restore"})
+        return {"exit": 2, "error": None, "verdict": "mismatch"}
+
+    def report(self, drill: str | None) -> tuple[Report, list[Report]]:
+        if drill == "none":
+            raise Missing("no such drill", what="drill")
+        return {"id": drill}, [{"id": drill}]
 
 
 class FakeSchedule:

@@ -26,7 +26,7 @@ from scrubjay.scrubber.schedule.settings import DEFAULTS, JobSettings
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, AccessKey, SignatureVerifier
 from scrubjay.storage.catalogue import METADATA_TABLE
-from tests.unit.cli.fakes import FakeArchive, FakeRestore, FakeSchedule, FakeScrub, FakeServices, table
+from tests.unit.cli.fakes import FakeArchive, FakeDrills, FakeRestore, FakeSchedule, FakeScrub, FakeServices, table
 
 TABLES = [
     table("cities", 1),
@@ -53,6 +53,7 @@ class World:
             expire=self.services,
             restore=FakeRestore(self.services),
             schedule=FakeSchedule(self.services),
+            drills=FakeDrills(self.services),
             status=self.services.status,
             cluster=lambda: {"cluster": "c", "archive": "file:///x"},
             verifier=SignatureVerifier(clock, keys) if keys is not None else None,
@@ -156,6 +157,21 @@ def test_the_schedule_is_told_set_and_paused_and_runs_as_a_job() -> None:
         settings = JobSettings("0 2 * * *", DEFAULTS["scrub"].within_us, window="01:00-05:00", budget_bytes=7)
         assert world.services.calls == [("set", "scrub", settings), ("pause", None, True), ("pause", "scrub", False), ("run", "verify")]
         assert (await world.ask("POST", "schedule/set", {**asked, "rate_bytes": 0}))[0] == 400
+
+    in_world(scenario)
+
+
+def test_a_drill_runs_as_a_job_and_its_report_is_kept() -> None:
+    async def scenario(world: World) -> None:
+        assert (await world.ask("GET", "drill"))[1]["scenarios"][0]["scenario"] == "restore-random"
+        _, started = await world.ask("POST", "drill/run", {"scenario": "restore-random", "tables": ["cities"], "seed": 7})
+        _, document = await world.finished(started["id"])
+        assert (document["exit"], document["verdict"]) == (2, "mismatch")
+        assert world.services.calls == [("drill", "restore-random", [TABLES[0].table_id], 7)]
+        assert (await world.ask("POST", "drill/run", {"scenario": "none"}))[0] == 400
+        assert (await world.ask("POST", "drill/run", {"scenario": "restore-random", "tables": ["none"]}))[0] == 404
+        assert (await world.ask("GET", "drill/report", query="id=d1"))[1]["report"] == {"id": "d1"}
+        assert (await world.ask("GET", "drill/report", query="id=none"))[1]["exit"] == 2
 
     in_world(scenario)
 

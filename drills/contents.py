@@ -1,0 +1,152 @@
+"""What a partition must hold as of a moment, by two ways that are not the restore's own: the archive from another base, and the live copies, which never saw it.
+
+The comparison itself is the scrub's (`scrubber.compare`), and the rebuild is everybody's (`archiver.read.rebuild`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from scrubjay.archiver.facts import Window
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.read.rebuild import from_answer
+from scrubjay.base.env import Disk, Env, Jobs
+from scrubjay.base.errors import Missing, Unavailable
+from scrubjay.base.hlc import last_stamp_at
+from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.drills.scenario import Dice
+from scrubjay.pitr.plan import PartitionHistory, PartitionPlan, plan_partition
+from scrubjay.pitr.source import REBUILD, seen_of
+from scrubjay.scrubber.compare import differences_in
+from scrubjay.scrubber.jobs import FACTS, facts_of
+from scrubjay.storage.btree.engine import RowFact
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.log.digest import RANGES, RangeDigest
+from scrubjay.storage.log.record import Seal
+from scrubjay.storage.service_port import Pinned, ServicePort
+
+FOLDER = "tmp/drills"
+RANGES_AT_ONCE = 16
+"""Sub-ranges whose rows are held at a time."""
+PIN_WAIT_S = 30.0
+TRIES_MAX = 40
+TRY_AGAIN_S = 0.25
+
+Range = tuple[bytes, bytes | None]
+
+
+class Expected(NamedTuple):
+    """Rows of one partition as of a moment. rows: path of the row file. applied: LSN of the last record in it. another: it was read from another base than a restore
+    begins with."""
+
+    rows: str
+    applied: Lsn
+    another: bool
+
+
+class Compared(NamedTuple):
+    """rows: keys that both sides were asked for. differences: in words."""
+
+    rows: int
+    differences: list[str]
+
+
+def ranges_of(info: PartitionInfo) -> Iterator[list[Range]]:
+    """The key ranges of a partition, RANGES_AT_ONCE at a time."""
+    digest = RangeDigest(bytes.fromhex(info.lo), bytes.fromhex(info.hi) if info.hi else None)
+    for at in range(0, RANGES, RANGES_AT_ONCE):
+        yield [digest.bounds(index) for index in range(at, min(at + RANGES_AT_ONCE, RANGES))]
+
+
+def another_way(history: PartitionHistory, cut: Stamp) -> tuple[PartitionPlan, bool]:
+    """A plan that does without the base that a restore begins with, if one can be had; and whether it could. Pure. Raises Missing, Unavailable."""
+    usual = plan_partition(history, cut)
+    if usual.base is not None:
+        with suppress(Missing, Unavailable):
+            return plan_partition(history._replace(bases=tuple(base for base in history.bases if base != usual.base)), cut), True
+    return usual, False
+
+
+def against_live(expected: Sequence[RowFact], live: Sequence[RowFact], applied: Lsn) -> tuple[list[RowFact], list[RowFact]]:
+    """What both sides say of the moment: live rows that no record above `applied` wrote, and the expected rows that none has touched since. Pure.
+
+    A row that is gone from the live copy may have been deleted since: what the live copy lacks says nothing.
+    """
+    newer = {row.key for row in live if row.lsn > applied}
+    held = {row.key for row in live}
+    return [row for row in expected if row.key in held and row.key not in newer], [row for row in live if row.lsn <= applied]
+
+
+class Contents:
+    """url: of the archive, as the workers open it. disk: rooted at the data folder."""
+
+    def __init__(self, env: Env, port: ServicePort, index: ArchiveIndex, jobs: Jobs, disk: Disk, *, url: str) -> None:
+        self._env, self._port, self._index, self._jobs, self._disk, self._url = env, port, index, jobs, disk, url
+
+    async def window(self, table: TableMeta) -> Window:
+        """What is proven of a table by now. Raises Unavailable, Corrupt."""
+        await self._index.refresh(now_us=self._env.clock.wall_us(), table=table.table_id)
+        return seen_of(self._index, table).window
+
+    async def expected(self, table: TableMeta, info: PartitionInfo, *, at_us: int) -> Expected:
+        """Rebuild a partition as of a moment, inclusive. Raises Missing, Corrupt, Unavailable."""
+        cut = last_stamp_at(at_us)
+        history = next(one for one in seen_of(self._index, table).histories if one.partition == info.partition_id)
+        plan, another = another_way(history, cut)
+        self._disk.mkdir(FOLDER)
+        path = f"{FOLDER}/{self._env.rand.uuid()}.rows"
+        arguments = {
+            "url": self._url,
+            "base": None if plan.base is None else plan.base.object,
+            "segments": [segment.object for segment in plan.segments],
+            "stamp": cut,
+            "output": path,
+            "work": path + ".base",
+            "rebase": True,
+        }
+        rebuilt = from_answer(await self._jobs.run(REBUILD, arguments))
+        return Expected(path, Lsn(rebuilt.applied), another)
+
+    async def facts(self, expected: Expected, ranges: Sequence[Range]) -> list[list[RowFact]]:
+        return facts_of(await self._jobs.run(FACTS, {"rows": expected.rows, "ranges": [list(pair) for pair in ranges]}))
+
+    def discard(self, expected: Expected) -> None:
+        if self._disk.exists(expected.rows):
+            self._disk.remove(expected.rows)
+
+    async def pinned(self, partition: PartitionId, dice: Dice) -> Pinned:
+        """One sound copy as it is now, whichever the dice say. A leader may just be moving: tried for a while. Raises Unavailable, Corrupt."""
+        for left in reversed(range(TRIES_MAX)):
+            try:
+                copies = [one for one in self._port.copies(partition) if one.kind == "storage" and one.state == "ok" and one.scannable]
+                if not copies:
+                    raise Unavailable("no copy can be read", partition=partition)
+                tag = self._env.rand.u64().to_bytes(8, "little") + self._env.rand.u64().to_bytes(8, "little")
+                seal = await self._port.seal(partition, reason=Seal.SCRUB, tag=tag)
+                return await self._port.pin(partition, copies[dice.below(len(copies))].node, seal.lsn, timeout_s=PIN_WAIT_S)
+            except Unavailable:
+                if not left:
+                    raise
+                await self._env.tasks.sleep(TRY_AGAIN_S)
+        raise AssertionError("unreachable")
+
+    async def compare(self, expected: Expected, info: PartitionInfo, restored: Pinned, live: Pinned | None) -> tuple[Compared, int]:
+        """Every row of a restored partition with what the archive says, and with the live copy where that still holds it. The second number: rows of the live copy."""
+        rows = lived = 0
+        differences: list[str] = []
+        for ranges in ranges_of(info):
+            for bounds, truth in zip(ranges, await self.facts(expected, ranges), strict=True):
+                found = await restored.rows(*bounds)
+                rows += len({row.key for row in (*truth, *found)})
+                differences += [
+                    f"restored: {one.kind.value} key {(one.key or b'').hex()}" for one in differences_in({"restored": found}, truth)
+                ]
+                if live is not None:
+                    said, held = against_live(truth, await live.rows(*bounds), expected.applied)
+                    lived += len(held)
+                    differences += [
+                        f"live copy: {one.kind.value} key {(one.key or b'').hex()}" for one in differences_in({"live": held}, said)
+                    ]
+        return Compared(rows, differences), lived

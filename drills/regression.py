@@ -1,0 +1,53 @@
+"""What has become worse, from the reports alone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from scrubjay.drills.report import MATCH, MISMATCH
+from scrubjay.server.problems import DrillHealth
+
+EARLIER_MIN = 3
+"""So many earlier runs that matched make a median."""
+WORSE_FACTOR = 2.0
+WORSE_S = 10.0
+"""Much worse: more than WORSE_FACTOR times what it was, and more than WORSE_S above it. A drill of a second is nobody's alarm."""
+
+
+def slowness(report: Mapping[str, Any]) -> float | None:
+    """RTO as a multiple of what was predicted, where a prediction was made: tables are of all sizes."""
+    rto, predicted = report["rto_seconds"], report["predicted_seconds"]
+    return None if rto is None else float(rto) / max(1.0, float(predicted or 1.0))
+
+
+def worse(reports: Sequence[Mapping[str, Any]]) -> list[DrillHealth]:
+    """Of the last run of each scenario. reports: oldest first."""
+    found = []
+    for scenario in sorted({str(one["scenario"]) for one in reports}):
+        *earlier, last = [one for one in reports if one["scenario"] == scenario]
+        told = _worse(last, [one for one in earlier if one["verdict"] == MATCH])
+        if told is not None:
+            found.append(told)
+    return found
+
+
+def _worse(last: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> DrillHealth | None:
+    name = str(last["scenario"])
+    if last["detected"] < last["planted"]:
+        return DrillHealth(
+            name, f"drill {name}: {last['planted'] - last['detected']} of {last['planted']} planted faults were not found", True
+        )
+    if last["verdict"] != MATCH:
+        why = "; ".join(last["differences"][:2]) or (last["error"] or {}).get("message") or "nothing was compared"
+        return DrillHealth(name, f"drill {name} ended with {last['verdict']}: {why}", last["verdict"] == MISMATCH)
+    now = slowness(last)
+    before = [slow for one in earlier if (slow := slowness(one)) is not None]
+    if now is None or len(before) < EARLIER_MIN:
+        return None
+    usual = median(before)
+    usual_s = usual * max(1.0, float(last["predicted_seconds"] or 1.0))
+    if now > WORSE_FACTOR * usual and last["rto_seconds"] > usual_s + WORSE_S:
+        return DrillHealth(name, f"drill {name} took {last['rto_seconds']:.0f} s where {usual_s:.0f} s were usual for as much", False)
+    return None

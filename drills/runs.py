@@ -1,0 +1,171 @@
+"""Drills as a server runs them: one at a time, each with a report that is signed and kept, and what has become worse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from scrubjay.base.env import Env, Task
+from scrubjay.base.errors import Corrupt, Invalid, Missing, ScrubjayError
+from scrubjay.base.gate import Gate
+from scrubjay.base.times import utc_text
+from scrubjay.drills.kept import DrillBook
+from scrubjay.drills.regression import worse
+from scrubjay.drills.report import EXITS, FORMAT, MISMATCH, UNVERIFIED, VERSION, DrillOutcome, DrillSigner
+from scrubjay.drills.scenario import Dice, Drill, Progress, Scenario, Steps
+from scrubjay.pitr.job import error_json
+from scrubjay.scrubber.schedule.scheduler import Shift, ShiftOutcome, Work
+from scrubjay.server.problems import DrillHealth
+from scrubjay.storage.catalogue import TableMeta
+
+Report = dict[str, Any]
+Log = Callable[[str], None]
+SWEEP_AGAIN_S = 5.0
+SWEEPS_MAX = 60
+"""Tries after a start, while nobody leads yet; after that the next drill sweeps."""
+
+
+class Drills:
+    """facts: of this cluster and program, into every report. scenarios: in the order in which they are listed."""
+
+    def __init__(
+        self, env: Env, book: DrillBook, signer: DrillSigner, scenarios: Sequence[Scenario], *, facts: Mapping[str, Any], log: Log
+    ) -> None:
+        self._env, self._book, self._signer, self._log = env, book, signer, log
+        self._scenarios = {one.name: one for one in scenarios}
+        self._facts = dict(facts)
+        self._gate = Gate(env.tasks)
+        self._task: Task[None] | None = None
+        self._worse: list[DrillHealth] | None = None
+
+    # ------------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Sweep what an earlier life of this process left behind."""
+        self._task = self._env.tasks.spawn(self._sweep_at_start(), name="drill sweep")
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _sweep_at_start(self) -> None:
+        for _ in range(SWEEPS_MAX):
+            try:
+                async with self._gate:
+                    await self._sweep()
+            except ScrubjayError as error:
+                self._log(f"what a drill left behind is still there: {error}")
+                await self._env.tasks.sleep(SWEEP_AGAIN_S)
+            else:
+                return
+
+    async def _sweep(self) -> None:
+        for scenario in self._scenarios.values():
+            swept = await scenario.sweep()
+            if swept:
+                self._log(f"swept what {swept} interrupted drills {scenario.name} left behind")
+
+    # ------------------------------------------------------------------ verbs
+
+    def listed(self) -> Report:
+        """`drill list`."""
+        last = {one["scenario"]: one for one in self._book.all()}
+        return {
+            "exit": 0,
+            "error": None,
+            "public_key": self._signer.public_key,
+            "scenarios": [
+                {
+                    "scenario": scenario.name,
+                    "summary": scenario.summary,
+                    "runs": sum(one["scenario"] == scenario.name for one in self._book.all()),
+                    "last": None if scenario.name not in last else _short(last[scenario.name]),
+                }
+                for scenario in self._scenarios.values()
+            ],
+        }
+
+    def report(self, drill: str | None) -> tuple[Report, list[Report]]:
+        """A kept report, None: the newest; and all of its scenario up to it, oldest first. Raises Missing."""
+        found = self._book.find(drill)
+        if found is None:
+            raise Missing("no such drill" if drill else "no drill has been run yet", what="drill", asked=drill, next="scrubjay drill list")
+        runs = [one for one in self._book.all() if one["scenario"] == found["scenario"]]
+        return found, runs[: runs.index(found) + 1]
+
+    async def run(self, name: str, *, tables: Sequence[TableMeta] = (), seed: int | None = None, progress: Progress) -> Report:
+        """One drill, to its report; a second caller waits until the first is done. seed None: one that was not used. Raises Invalid (no such scenario)."""
+        scenario = self._scenarios.get(name)
+        if scenario is None:
+            raise Invalid("no such drill", asked=name, found=", ".join(self._scenarios), next="scrubjay drill list")
+        async with self._gate:
+            began_us, boot_us = self._env.clock.wall_us(), self._env.clock.boot_us()
+            seed = self._env.rand.u64() >> 12 if seed is None else seed
+            steps = Steps(self._env.clock, progress)
+            drill = Drill(self._env.rand.uuid(), seed, tables, steps, Dice(seed))
+            outcome, error = DrillOutcome([table.name for table in tables]), None
+            try:
+                with steps.step("sweep"):
+                    await self._sweep()
+                outcome = await scenario.run(drill)
+            except ScrubjayError as failed:
+                error = failed
+            verdict = outcome.verdict if error is None else MISMATCH if isinstance(error, (Corrupt, Missing)) else UNVERIFIED
+            report = self._signer.signed(
+                {
+                    "format": FORMAT,
+                    "version": VERSION,
+                    "id": drill.id,
+                    "scenario": name,
+                    "seed": seed,
+                    "started": utc_text(began_us),
+                    "seconds": round((self._env.clock.boot_us() - boot_us) / 1e6, 3),
+                    "verdict": verdict,
+                    "tables": outcome.tables,
+                    "rto_seconds": outcome.rto_seconds,
+                    "rpo_seconds": outcome.rpo_seconds,
+                    "predicted_seconds": None if outcome.predicted_seconds is None else round(outcome.predicted_seconds, 3),
+                    "rows_compared": outcome.rows_compared,
+                    "planted": outcome.planted,
+                    "detected": outcome.detected,
+                    "differences": outcome.differences,
+                    "facts": outcome.facts,
+                    "steps": [step._asdict() for step in steps.done],
+                    "error": None if error is None else error_json(error, asked=f"drill {name}", next_step="runbooks/drill-failed.md"),
+                    **self._facts,
+                }
+            )
+            self._book.keep(report, began_us=began_us)
+            self._worse = None
+        self._log(f"drill {name} ended with {verdict}: {outcome.rows_compared} items compared, seed {seed}, report {drill.id}")
+        return {**report, "exit": EXITS[verdict]}
+
+    def work(self, name: str) -> Work:
+        """The drill as a job of the schedule."""
+
+        async def work(shift: Shift) -> ShiftOutcome:
+            why = shift.stop(0)
+            if why is not None:
+                return ShiftOutcome(UNVERIFIED, 0, 1, why)
+            report = await self.run(name, progress=lambda _facts: None)
+            return ShiftOutcome(str(report["verdict"]), 1, 0, (report["error"] or {}).get("message"))
+
+        return work
+
+    # ------------------------------------------------------------------ health
+
+    @property
+    def public_key(self) -> str | None:
+        return self._signer.public_key
+
+    def worse(self) -> list[DrillHealth]:
+        """Of the last run of each scenario, what a person should know."""
+        if self._worse is None:
+            self._worse = worse(self._book.all())
+        return self._worse
+
+
+def _short(report: Mapping[str, Any]) -> Report:
+    return {
+        name: report[name] for name in ("id", "started", "verdict", "rto_seconds", "rpo_seconds", "rows_compared", "planted", "detected")
+    }

@@ -1,0 +1,83 @@
+"""What a scenario is given, and how it tells what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from scrubjay.base.env import Clock
+from scrubjay.drills.report import DrillOutcome
+from scrubjay.storage.catalogue import TableMeta
+
+DIFFERENCES_MAX = 20
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Dice:
+    """Choices that one seed gives again (splitmix64)."""
+
+    def __init__(self, seed: int) -> None:
+        self._state = seed & (2**64 - 1)
+
+    def below(self, bound: int) -> int:
+        """0 to bound - 1. bound: at least 1."""
+        self._state = (self._state + 0x9E3779B97F4A7C15) & (2**64 - 1)
+        mixed = self._state
+        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
+        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
+        return (mixed ^ (mixed >> 31)) % bound
+
+
+class DrillStep(NamedTuple):
+    """seconds: how long it took. ok: it was done whole."""
+
+    step: str
+    seconds: float
+    ok: bool
+
+
+class Steps:
+    """The steps so far. tell: whoever waits."""
+
+    def __init__(self, clock: Clock, tell: Progress) -> None:
+        self._clock, self._tell = clock, tell
+        self.done: list[DrillStep] = []
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time it and keep it, however it ends."""
+        self._tell({"phase": name})
+        began_us, ok = self._clock.boot_us(), False
+        try:
+            yield
+            ok = True
+        finally:
+            self.done.append(DrillStep(name, round((self._clock.boot_us() - began_us) / 1e6, 3), ok))
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """One run. tables: those to choose from, none: any."""
+
+    id: str
+    seed: int
+    tables: Sequence[TableMeta]
+    steps: Steps
+    dice: Dice
+
+
+class Scenario(Protocol):
+    """name: as typed. summary: for `drill list`. needs: what it uses beside the archive, in words."""
+
+    name: str
+    summary: str
+
+    def run(self, drill: Drill) -> Awaitable[DrillOutcome]:
+        """Raises ScrubjayError: it could not be carried out, and nothing is proven."""
+        ...
+
+    def sweep(self) -> Awaitable[int]:
+        """Take away what interrupted drills have left; how many things. Raises Unavailable."""
+        ...

@@ -1,0 +1,80 @@
+"""The drills of a server, and the key that signs their reports: `DIR/drills/key`, made at first use, readable by nobody else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from scrubjay import __version__
+from scrubjay.base.env import Env
+from scrubjay.base.oserrors import error_of_os
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.jobs import WorkerJobs
+from scrubjay.config import Config
+from scrubjay.drills.contents import Contents
+from scrubjay.drills.kept import DrillBook
+from scrubjay.drills.report import DrillSigner, new_secret
+from scrubjay.drills.restore_random import RestoreRandom
+from scrubjay.drills.runs import Drills
+from scrubjay.server.durability import Durability
+from scrubjay.serving.cluster import Cluster
+from scrubjay.serving.folder import ClusterFile
+
+KEY = "drills/key"
+SECRET_BYTES = 32
+
+Log = Callable[[str], None]
+
+
+class KeyFile:
+    """`drills.report.KeptSecret` in a file. One that cannot be understood is set aside: what was signed with it can still be checked, by its public half."""
+
+    def __init__(self, folder: Path, log: Log) -> None:
+        self._folder, self._log = folder, log
+        self._disk = RealDisk(folder)
+
+    def read(self) -> bytes | None:
+        kept = self._disk.read_file(KEY)
+        if kept is None:
+            return None
+        try:
+            secret = bytes.fromhex(kept.decode("ascii").strip())
+        except ValueError:
+            secret = b""
+        if len(secret) == SECRET_BYTES:
+            return secret
+        self._disk.rename(KEY, f"{KEY}.bad")
+        self._log(f"the key of the drills is not one; it was set aside as {KEY}.bad, and reports are signed with a new one from now on")
+        return None
+
+    def make(self) -> bytes:
+        secret = new_secret()
+        self._disk.mkdir(KEY.rpartition("/")[0])
+        path = self._folder / f"{KEY}.new"
+        try:
+            path.unlink(missing_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                os.write(descriptor, secret.hex().encode() + b"\n")
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise error_of_os(error.errno, what=KEY, action="keep the key of the drills") from error
+        self._disk.rename(f"{KEY}.new", KEY)
+        self._disk.sync_dir(KEY.rpartition("/")[0])
+        return secret
+
+
+def open_drills(
+    env: Env, folder: Path, cluster: Cluster, durability: Durability, jobs: WorkerJobs, config: Config, file: ClusterFile, *, log: Log
+) -> Drills:
+    """Build them and sweep what an earlier life left behind."""
+    disk = RealDisk(folder)
+    contents = Contents(env, cluster.service, durability.archive.index, jobs, disk, url=config.archive_url)
+    scenarios = [RestoreRandom(env, cluster.service, durability.restorer, contents, drop=cluster.store.delete_table)]
+    facts = {"cluster": file.cluster_id, "release": __version__}
+    drills = Drills(env, DrillBook(disk, log=log), DrillSigner(KeyFile(folder, log)), scenarios, facts=facts, log=log)
+    drills.start()
+    return drills

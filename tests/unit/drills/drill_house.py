@@ -1,0 +1,62 @@
+"""Drills over a whole cluster of the real classes, in simulated time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.drills.contents import Contents
+from scrubjay.drills.kept import DrillBook
+from scrubjay.drills.report import DrillSigner
+from scrubjay.drills.restore_random import PREFIX, RestoreRandom, Restores
+from scrubjay.drills.runs import Drills
+from scrubjay.sim.whole.cluster import CLUSTER
+from scrubjay.storage.catalogue import TableMeta
+from tests.unit.control.house import House
+
+
+class Secret:
+    """A key that is made once."""
+
+    def __init__(self) -> None:
+        self.made: bytes | None = None
+
+    def read(self) -> bytes | None:
+        return self.made
+
+    def make(self) -> bytes:
+        self.made = bytes(range(32))
+        return self.made
+
+
+class DrillHouse(House):
+    """A house with one table of `rows` items in two partitions, all of it archived."""
+
+    def __init__(self, seed: int = 1, *, rows: int = 20) -> None:
+        super().__init__(seed, partitions=2)
+        self.secret = Secret()
+        self.birds = self.create("birds")
+        for key in range(rows):
+            self.put(self.birds, key, key)
+        self.pass_time(20)
+        for key in range(0, rows, 3):
+            self.put(self.birds, key, 1000 + key)
+        self.put(self.birds, 1, None)
+        self.pass_time(20)
+
+    def drills(self, *, restores: Restores | None = None) -> Drills:
+        """Of this life of the control part."""
+        index = ArchiveIndex(self.client(), CLUSTER, tasks=self.env.tasks)
+        disk = self.cluster.folder.disk
+        contents = Contents(self.env, self.service, index, self.jobs(), disk, url=self.cluster.archive.url)
+        scenario = RestoreRandom(self.env, self.service, restores or self.restore, contents, drop=self.cluster.store.delete_table)
+        book = DrillBook(disk, log=self.lines.append)
+        return Drills(self.env, book, DrillSigner(self.secret), [scenario], facts={"cluster": CLUSTER}, log=self.lines.append)
+
+    def drill(self, drills: Drills, seed: int) -> dict[str, Any]:
+        report: dict[str, Any] = self.run(drills.run("restore-random", seed=seed, progress=lambda _facts: None))
+        return report
+
+    def scratch(self) -> list[TableMeta]:
+        """Scratch tables that are still there."""
+        return [one for one in self.service.tables() if one.name.startswith(PREFIX) and one.dropped_at is None and one.status != "DELETING"]

@@ -1,0 +1,125 @@
+"""`restore-random`, over real replicas and a real archive: what it proves, what it must not let pass, and that nothing of it stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.ids import Lsn
+from scrubjay.drills.contents import against_live
+from scrubjay.drills.report import check
+from scrubjay.drills.restore_random import NOTES
+from scrubjay.pitr.service import RestoreService
+from scrubjay.pitr.target import RestoreTarget
+from scrubjay.storage.btree.engine import RowFact
+from scrubjay.storage.catalogue import TableMeta
+from tests.unit.drills.drill_house import DrillHouse
+
+
+@pytest.fixture
+def house() -> DrillHouse:
+    return DrillHouse()
+
+
+def test_a_moment_is_restored_compared_and_nothing_of_it_stays(house: DrillHouse) -> None:
+    drills = house.drills()
+    assert drills.listed()["public_key"] is None, "no key before the first report"
+    before = house.rows(house.birds)
+    reports = [house.drill(drills, seed) for seed in (1, 2, 3)]
+    assert [one["verdict"] for one in reports] == ["match"] * 3, [one["error"] or one["differences"] for one in reports]
+    assert max(one["rows_compared"] for one in reports) == 20
+    assert max(one["facts"]["rows_live"] for one in reports) > 0, "the live copies were asked too"
+    assert len({one["facts"]["at"] for one in reports}) == 3
+    assert all(one["rto_seconds"] > 0 and one["rpo_seconds"] >= 0 and one["predicted_seconds"] > 0 for one in reports)
+    assert [step["step"] for step in reports[0]["steps"]] == ["sweep", "choose", "restore", "compare", "drop"]
+    assert house.rows(house.birds) == before, "the live table is as it was"
+    assert (house.scratch(), house.service.jobs(NOTES)) == ([], {})
+    assert house.cluster.folder.disk.listdir("tmp/drills") == []
+    for one in reports:
+        check({name: value for name, value in one.items() if name != "exit"})
+
+
+class WrongMoment:
+    """A restore that gives another moment than the one that was asked for: the drill must say so."""
+
+    def __init__(self, restores: RestoreService, at_us: int) -> None:
+        self._restores, self._at_us = restores, at_us
+
+    async def start(self, source: TableMeta, to: str, asked: RestoreTarget) -> dict[str, Any]:
+        return await self._restores.start(source, to, RestoreTarget(at_us=self._at_us))
+
+    def status(self, to: str) -> dict[str, Any] | None:
+        return self._restores.status(to)
+
+    async def cancel(self, to: str) -> dict[str, Any]:
+        return await self._restores.cancel(to)
+
+
+def test_a_restore_that_gives_another_moment_is_found_out(house: DrillHouse) -> None:
+    latest_us = house.env.clock.wall_us() - 5_000_000
+    for seed in (1, 2, 3):
+        report = house.drill(house.drills(restores=WrongMoment(house.restore, latest_us)), seed)
+        if report["verdict"] == "mismatch":
+            break
+    assert (report["verdict"], report["exit"]) == ("mismatch", 2)
+    assert any(one.startswith("restored: ") for one in report["differences"])
+    (told,) = house.drills().worse()
+    assert told.found
+    assert house.scratch() == []
+    assert house.drill(house.drills(), 4)["verdict"] == "match"
+    assert house.drills().worse() == [], "a drill that matches again ends it"
+
+
+@pytest.mark.parametrize("step", ["restore", "compare", "drop"])
+def test_killed_at_any_step_it_is_swept_at_the_next_start(house: DrillHouse, step: str) -> None:
+    phases: list[str] = []
+    drills = house.drills()
+    house.env.tasks.spawn(drills.run("restore-random", seed=5, progress=lambda facts: phases.append(facts["phase"])), name="drill")
+    house.until(lambda: step in phases)
+    house.restart_control()
+    assert house.service.jobs(NOTES) or step == "drop"
+    house.restore.resume_unfinished()
+    life = house.drills()
+    life.start()
+    house.until(lambda: not house.service.jobs(NOTES) and not house.scratch())
+    house.pass_time(5)
+    assert house.scratch() == []
+    assert house.drill(life, 6)["verdict"] == "match"
+
+
+def test_without_a_proven_window_nothing_is_claimed() -> None:
+    house = DrillHouse(rows=0)
+    house.stop_agents()
+    house.run(house.cluster.store.delete_table("birds"))
+    house.create("fresh")
+    report = house.drill(house.drills(), 1)
+    assert (report["verdict"], report["exit"], report["rows_compared"]) == ("unverified", 3, 0)
+    assert "no moment to restore" in report["error"]["message"]
+    (told,) = house.drills().worse()
+    assert not told.found
+
+
+def test_what_the_live_copy_says_of_a_moment() -> None:
+    """A row that was written since, or is gone, says nothing; every other must be the same."""
+    applied = Lsn(10)
+    expected = [RowFact(b"a", 1, Lsn(0)), RowFact(b"b", 2, Lsn(0)), RowFact(b"gone", 3, Lsn(0))]
+    live = [RowFact(b"a", 1, Lsn(4)), RowFact(b"b", 9, Lsn(11)), RowFact(b"late", 5, Lsn(12)), RowFact(b"old", 7, Lsn(10))]
+    said, held = against_live(expected, live, applied)
+    assert [row.key for row in said] == [b"a"]
+    assert [row.key for row in held] == [b"a", b"old"], "one that was there then and that the archive does not have is held against it"
+
+
+def test_a_report_is_as_it_was_signed(house: DrillHouse) -> None:
+    report = {name: value for name, value in house.drill(house.drills(), 1).items() if name != "exit"}
+    check(report)
+    for name, value in (("verdict", "mismatch"), ("rows_compared", 1), ("seed", 2)):
+        with pytest.raises(Corrupt):
+            check({**report, name: value})
+    book = "drills/reports"
+    disk = house.cluster.folder.disk
+    (kept,) = disk.listdir(book)
+    disk.write_file(f"{book}/{kept}", (disk.read_file(f"{book}/{kept}") or b"").replace(b'"match"', b'"mismatch"'))
+    assert house.drills().listed()["scenarios"][0]["runs"] == 0
+    assert any("left out" in line for line in house.lines)
