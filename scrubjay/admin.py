@@ -25,7 +25,7 @@ from scrubjay.client import CLUSTER_HEADER
 from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, VerbFailure, answer, failure_of, merge_exits
 from scrubjay.pitr.options import ARCHIVE_LAGS
 from scrubjay.pitr.target import RestoreTarget
-from scrubjay.scrubber.schedule.settings import DEFAULTS, JobSettings
+from scrubjay.scrubber.schedule.settings import JobSettings
 from scrubjay.scrubber.service import HISTORY_SHOWN
 from scrubjay.server.ports import (
     ArchiverPort,
@@ -353,8 +353,7 @@ class AdminApi:
     async def _post_schedule_set(self, request: Request) -> Report:
         asked = _body(request, ScheduleRequest)
         fields = {name: getattr(asked, name) for name in ("window", "rate_bytes", "budget_us", "budget_bytes")}
-        default = DEFAULTS.get(asked.job)
-        within_us = asked.within_us or (default.within_us if default is not None else 0)
+        within_us = asked.within_us or self._schedule.default(asked.job).within_us
         return await self._schedule.set(asked.job, JobSettings(cron=asked.cron, within_us=within_us, timezone=asked.timezone, **fields))
 
     async def _post_schedule_run(self, request: Request) -> Report:

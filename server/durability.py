@@ -24,7 +24,7 @@ from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.scrubber.telling import Telling
 from scrubjay.server.control import Control
 from scrubjay.server.expiry import ExpireRuns
-from scrubjay.server.nightly import open_schedule
+from scrubjay.server.nightly import nightly_jobs, open_schedule
 from scrubjay.server.verifying import VerifyRuns
 from scrubjay.server.windows import Windows
 from scrubjay.storage.catalogue import TableMeta
@@ -149,7 +149,8 @@ def open_durability(
     expire = ExpireRuns(
         env, store, disk, jobs, ledger, control, index, writer, needs=restore.needs, gate=verify_runs.gate, log=log, telling=telling
     )
-    schedule = open_schedule(env, control, scrub, verify_runs, alarm=alarm, since_us=options.since_us, alone=True, log=log)
+    table = nightly_jobs(scrub, verify_runs, control)
+    schedule = open_schedule(env, control, table, alarm=alarm, since_us=options.since_us, alone=True, log=log)
     durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire)
     control.store.backups.durability = durability
     windows.start()

@@ -1,20 +1,32 @@
-"""What the jobs of the schedule do: the scrub and the verify that a person would run, at the pace that was set."""
+"""The jobs of the schedule, in one table (`nightly_jobs`): name, settings until it is set, and what a run does, which is what a person would run, at the pace that was set."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from scrubjay.base.env import Env, Timer
 from scrubjay.scrubber.options import Turns
 from scrubjay.scrubber.schedule.notes import ScheduleBook
-from scrubjay.scrubber.schedule.scheduler import Alarm, Scheduler, Shift, ShiftOutcome, Work
-from scrubjay.scrubber.schedule.settings import DAY_US, JobSettings
+from scrubjay.scrubber.schedule.scheduler import Alarm, Job, Scheduler, Shift, ShiftOutcome, Work
+from scrubjay.scrubber.schedule.settings import DAY_US, HOUR_US, JobSettings
 from scrubjay.scrubber.service import ScrubService
 from scrubjay.server.control import Control
 from scrubjay.server.verifying import SKIP_MAX_US, Pace, VerifyRuns
 
 Log = Callable[[str], None]
+
+DEFAULTS = {
+    "scrub": JobSettings(cron="0 2 * * *", within_us=2 * DAY_US),
+    "verify": JobSettings(cron="0 4 * * *", within_us=7 * DAY_US, budget_us=2 * HOUR_US),
+}
+"""Right without a file."""
+
+
+def nightly_jobs(scrub: ScrubService, verify: VerifyRuns, control: Control) -> list[Job]:
+    """In the order in which they run when several are due. A new job is a line here, its settings in DEFAULTS, and a function that makes its Work."""
+    works = {"scrub": scrub_work(scrub), "verify": verify_work(verify, control)}
+    return [Job(name, DEFAULTS[name], work) for name, work in works.items()]
 
 
 class TaskAlarm:
@@ -64,9 +76,8 @@ def verify_work(verify: VerifyRuns, control: Control) -> Work:
 
 
 def open_schedule(
-    env: Env, control: Control, scrub: ScrubService, verify: VerifyRuns, *, alarm: Alarm | None, since_us: int, alone: bool, log: Log
+    env: Env, control: Control, table: Sequence[Job], *, alarm: Alarm | None, since_us: int, alone: bool, log: Log
 ) -> Scheduler:
     """alarm None: the timers of `env`. since_us, alone: see Scheduler."""
-    works = {"scrub": scrub_work(scrub), "verify": verify_work(verify, control)}
     book = ScheduleBook(control.metadata)
-    return Scheduler(env, book, works, alarm=alarm or TaskAlarm(env), since_us=since_us, alone=alone, log=log)
+    return Scheduler(env, book, table, alarm=alarm or TaskAlarm(env), since_us=since_us, alone=alone, log=log)

@@ -6,7 +6,7 @@ stopped. Their clocks are not compared: a waiter measures on its own how long th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -18,7 +18,7 @@ from scrubjay.base.times import utc_text_or_none
 from scrubjay.scrubber.schedule.cron import check, window_end
 from scrubjay.scrubber.schedule.decide import ALIVE, DEAD, NONE, TRIES_MAX, JobView, decide, fire_of, overdue
 from scrubjay.scrubber.schedule.notes import ScheduleBook
-from scrubjay.scrubber.schedule.settings import DEFAULTS, JobNote, JobRun, JobSettings, LastRun
+from scrubjay.scrubber.schedule.settings import JobNote, JobRun, JobSettings, LastRun
 
 LOOK_S = 60.0
 """Between two looks at the clock, whatever the alarm does: a clock that jumps ahead is noticed this soon."""
@@ -61,16 +61,23 @@ class ShiftOutcome(NamedTuple):
 Work = Callable[[Shift], Awaitable[ShiftOutcome]]
 
 
+class Job(NamedTuple):
+    """default: its settings until it is set. work: one run of it."""
+
+    name: str
+    default: JobSettings
+    work: Work
+
+
 class Scheduler:
-    """works: what each job does; a job without is not there.
+    """jobs: in the order in which they run when several are due.
 
     since_us: when the cluster was made. alone: no other process can run jobs of this cluster, so a run that is not ours is a dead one's.
     """
 
-    def __init__(
-        self, env: Env, book: ScheduleBook, works: Mapping[str, Work], *, alarm: Alarm, since_us: int, alone: bool, log: Log
-    ) -> None:
-        self._env, self._book, self._works, self._alarm, self._log = env, book, works, alarm, log
+    def __init__(self, env: Env, book: ScheduleBook, jobs: Sequence[Job], *, alarm: Alarm, since_us: int, alone: bool, log: Log) -> None:
+        self._env, self._book, self._alarm, self._log = env, book, alarm, log
+        self._jobs = {job.name: job for job in jobs}
         self.since_us, self._alone = since_us, alone
         self._gate = Gate(env.tasks)
         self._owner: str | None = None
@@ -120,7 +127,7 @@ class Scheduler:
         """Jobs that are due."""
         now_us = self._env.clock.wall_us()
         views = []
-        for job in self._works:
+        for job in self._jobs:
             try:
                 views.append(await self._seen(job))
             except Corrupt as error:
@@ -163,7 +170,7 @@ class Scheduler:
         return self._view(job, note)
 
     def _view(self, job: str, note: JobNote) -> JobView:
-        return JobView(job, note.settings or DEFAULTS[job], note, self._state(job, note.run), self.since_us)
+        return JobView(job, note.settings or self._jobs[job].default, note, self._state(job, note.run), self.since_us)
 
     def _state(self, job: str, run: JobRun | None) -> str:
         if run is None:
@@ -219,7 +226,7 @@ class Scheduler:
         self._log(f"{job} begins, by the schedule '{view.settings.cron}'")
         assert claimed.round_us is not None
         try:
-            outcome = await self._works[job](Shift(view.settings, claimed.round_us, watch.stop))
+            outcome = await self._jobs[job].work(Shift(view.settings, claimed.round_us, watch.stop))
         except ScrubjayError as error:
             outcome = ShiftOutcome("failed", 0, 0, str(error))
         finally:
@@ -281,7 +288,7 @@ class Scheduler:
 
     async def pause(self, job: str | None, *, paused: bool) -> Report:
         """None: every job. A run under way ends after what it is at; resumed, it goes on where it stopped."""
-        names = list(self._works) if job is None else [job]
+        names = list(self._jobs) if job is None else [job]
         now_us = self._env.clock.wall_us()
 
         def change(note: JobNote) -> JobNote | None:
@@ -296,8 +303,8 @@ class Scheduler:
         return self.listed(names)
 
     def _known(self, job: str) -> None:
-        if job not in self._works:
-            raise Invalid("no such job", asked=job, found=", ".join(self._works), next="scrubjay schedule list")
+        if job not in self._jobs:
+            raise Invalid("no such job", asked=job, found=", ".join(self._jobs), next="scrubjay schedule list")
 
     def paused_us(self, job: str) -> int | None:
         """Since when it is paused; None: it is not."""
@@ -305,11 +312,16 @@ class Scheduler:
 
     def paused(self) -> list[Report]:
         """Jobs that are, and since when. One whose note is malformed is told of by the log."""
-        notes = {job: self._note(job).paused_us for job in self._works}
+        notes = {job: self._note(job).paused_us for job in self._jobs}
         return [{"job": job, "since": utc_text_or_none(since_us)} for job, since_us in notes.items() if since_us is not None]
 
     def settings(self, job: str) -> JobSettings:
-        return self._note(job).settings or DEFAULTS[job]
+        return self._note(job).settings or self._jobs[job].default
+
+    def default(self, job: str) -> JobSettings:
+        """Raises Invalid: there is no such job."""
+        self._known(job)
+        return self._jobs[job].default
 
     def _note(self, job: str) -> JobNote:
         try:
@@ -320,7 +332,7 @@ class Scheduler:
     def listed(self, names: list[str] | None = None) -> Report:
         """`schedule list`. exit 3: a job is overdue."""
         now_us = self._env.clock.wall_us()
-        views = [self._view(job, self._book.note(job)) for job in names or self._works]
+        views = [self._view(job, self._book.note(job)) for job in names or self._jobs]
         rows = [self._row(view, now_us) for view in views]
         return {"exit": 3 if any(row["overdue"] for row in rows) else 0, "error": None, "jobs": rows}
 

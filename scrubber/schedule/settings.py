@@ -59,13 +59,6 @@ class JobNote(msgspec.Struct, frozen=True):
     last: LastRun | None = None
 
 
-DEFAULTS = {
-    "scrub": JobSettings(cron="0 2 * * *", within_us=2 * DAY_US),
-    "verify": JobSettings(cron="0 4 * * *", within_us=7 * DAY_US, budget_us=2 * HOUR_US),
-}
-"""In the order in which they run when both are due. Right without a file."""
-
-
 def window_minutes(window: str) -> tuple[int, int]:
     """Begin and end of a window in minutes of the day. Raises Invalid."""
     match = _WINDOW.fullmatch(window)

@@ -9,6 +9,7 @@ from scrubjay.base.errors import Missing, Unsafe
 from scrubjay.base.ids import Member, PartitionId, TableId
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.scrubber.schedule.settings import JobSettings
+from scrubjay.server.nightly import DEFAULTS
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta
 
@@ -167,6 +168,9 @@ class FakeSchedule:
     async def set(self, job: str, settings: JobSettings) -> Report:
         self.services.calls.append(("set", job, settings))
         return self.listed()
+
+    def default(self, job: str) -> JobSettings:
+        return DEFAULTS[job]
 
     async def pause(self, job: str | None, *, paused: bool) -> Report:
         self.services.calls.append(("pause", job, paused))

@@ -22,7 +22,8 @@ from scrubjay.base.real.rand import RealRand
 from scrubjay.output import VerbFailure
 from scrubjay.pitr.job import error_json
 from scrubjay.pitr.target import RestoreTarget
-from scrubjay.scrubber.schedule.settings import DEFAULTS, JobSettings
+from scrubjay.scrubber.schedule.settings import JobSettings
+from scrubjay.server.nightly import DEFAULTS
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, AccessKey, SignatureVerifier
 from scrubjay.storage.catalogue import METADATA_TABLE

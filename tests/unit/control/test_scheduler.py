@@ -11,11 +11,11 @@ import pytest
 from scrubjay.base.errors import Conflict, Invalid, Unavailable
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.schedule.notes import ScheduleBook
-from scrubjay.scrubber.schedule.scheduler import END_TRIES, SOON_S, STALE_US, Scheduler, Shift, ShiftOutcome, Work
+from scrubjay.scrubber.schedule.scheduler import END_TRIES, SOON_S, STALE_US, Job, Scheduler, Shift, ShiftOutcome, Work
 from scrubjay.scrubber.schedule.settings import DAY_US, JobNote, JobSettings
 from scrubjay.scrubber.service import ScrubService
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
-from scrubjay.server.nightly import TaskAlarm, scrub_work
+from scrubjay.server.nightly import DEFAULTS, TaskAlarm, scrub_work
 from scrubjay.storage.control.metadata import Metadata
 from tests.unit.control.house import House
 
@@ -48,7 +48,7 @@ class Nights:
         return Scheduler(
             self.house.env,
             ScheduleBook(metadata),
-            {"scrub": work or busy},
+            [Job("scrub", DEFAULTS["scrub"], work or busy)],
             alarm=TaskAlarm(self.house.env),
             since_us=self.house.env.clock.wall_us(),
             alone=alone,

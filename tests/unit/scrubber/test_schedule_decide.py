@@ -13,8 +13,8 @@ from scrubjay.base.errors import Invalid
 from scrubjay.scrubber.plan import Target, of_round
 from scrubjay.scrubber.schedule.cron import check, in_window, next_fire, window_begin, window_end
 from scrubjay.scrubber.schedule.decide import ALIVE, BACK_US, DEAD, FIRST_US, NONE, TRIES_MAX, JobView, decide, overdue
-from scrubjay.scrubber.schedule.settings import DAY_US, DEFAULTS, HOUR_US, JobNote, JobRun, JobSettings, LastRun
-from scrubjay.server.nightly import skipped_us
+from scrubjay.scrubber.schedule.settings import DAY_US, HOUR_US, JobNote, JobRun, JobSettings, LastRun
+from scrubjay.server.nightly import DEFAULTS, skipped_us
 from tests.fixtures.golden import Golden
 from tests.unit.scrubber.scrub_world import table_of
 from tests.unit.scrubber.test_scrub_plan import proof
