@@ -246,7 +246,7 @@ def _absentee(copy: Copy, error: ScrubjayError) -> Absentee:
 
 def _lost(node: str, error: ScrubjayError) -> Absentee:
     rotten = isinstance(error, Corrupt)
-    return Absentee(node, "storage", "unreadable" if rotten else "not_pinned", rotten=rotten)
+    return Absentee(node, "storage", "unreadable" if rotten else "pin_lost" if "pin" in error.fields else "not_pinned", rotten=rotten)
 
 
 def _bad_in(side: Side, index: int) -> bool:

@@ -153,11 +153,14 @@ def order(targets: Sequence[Target], proofs: Sequence[PartitionProof]) -> list[T
     return sorted(targets, key=lambda one: (proven.get(one.info.partition_id, -1), one.table.table_id, one.info.lo))
 
 
-def of_round(targets: Sequence[Target], proofs: Sequence[PartitionProof], *, round_us: int, now_us: int) -> list[Target]:
+def of_round(
+    targets: Sequence[Target], proofs: Sequence[PartitionProof], *, round_us: int, now_us: int, again: bool = False
+) -> list[Target]:
     """Those that were not looked at since `round_us`, whatever came of it, the least recently looked at first: one that is never matched must not take every
-    night. A look that is dated later than now was made by a clock that ran ahead, and says nothing."""
+    night. A look that is dated later than now was made by a clock that ran ahead, and says nothing. again: those that stayed unverified too, behind the others."""
     looked = {proof.partition: proof.at_us for proof in proofs if proof.depth == SCRUB and proof.at_us <= now_us}
-    left = [one for one in targets if looked.get(one.info.partition_id, -1) < round_us]
+    open_ = {proof.partition for proof in proofs if proof.depth == SCRUB and proof.verdict == "unverified"} if again else set[str]()
+    left = [one for one in targets if looked.get(one.info.partition_id, -1) < round_us or one.info.partition_id in open_]
     return sorted(left, key=lambda one: (looked.get(one.info.partition_id, -1), one.table.table_id, one.info.lo))
 
 

@@ -42,7 +42,7 @@ async def scrub(
     turns: Turns | None = None,
 ) -> ScrubReport:
     """Scrub every live partition chosen, by a plan, and report. planned: hears of the plan before it is carried out. turns: a run of the
-    schedule; None: all that was chosen. Raises Unavailable (unknown table or partition); all else is in the report.
+    schedule, which is none and leaves no trace where nothing is due; None: all that was chosen. Raises Unavailable (unknown table or partition); all else is in the report.
 
     What was found outside a scrub is given up only once the report that tells of it is in the ledger, and only what that report tells: a finding made
     since waits for the next run. If the ledger cannot be written, what this run itself found goes to the store's findings, so that it is not lost either.
@@ -56,11 +56,17 @@ async def scrub(
     if ledger is not None:
         try:
             proofs = await ledger.partitions()
-            run = await ledger.begin_run(started)
         except ScrubjayError as error:
             notes.append(f"the ledger could not be used: {error}")
     if turns is not None:
-        chosen = of_round(chosen, proofs, round_us=turns.round_us, now_us=started)
+        chosen = of_round(chosen, proofs, round_us=turns.round_us, now_us=started, again=turns.again)
+        if not chosen:
+            return ScrubReport((), 0.0, tuple(notes))
+    if ledger is not None:
+        try:
+            run = await ledger.begin_run(started)
+        except ScrubjayError as error:
+            notes.append(f"the ledger could not be used: {error}")
     plan = _plan(port, references, chosen, proofs, options, as_given=turns is not None)
     if planned is not None:
         planned(plan)

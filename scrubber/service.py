@@ -95,6 +95,8 @@ class ScrubService:
                 self._started_us = None
             for note in report.notes:
                 self._log(note)
+            if turns is not None and report.plan is None:
+                return report.as_json()  # nothing was due: that is no result, and hides none
             self._last, self._finished_us = report.as_json(), self._env.clock.wall_us()
             self._telling.tell(SCRUB, self._last)
             return self._last

@@ -348,12 +348,12 @@ class AdminApi:
     # -- schedule --------------------------------------------------------------------------------------------------------------------
 
     async def _get_schedule(self, request: Request) -> Report:
-        return self._schedule.listed()
+        return self._schedule.views.listed()
 
     async def _post_schedule_set(self, request: Request) -> Report:
         asked = _body(request, ScheduleRequest)
         fields = {name: getattr(asked, name) for name in ("window", "rate_bytes", "budget_us", "budget_bytes")}
-        within_us = asked.within_us or self._schedule.default(asked.job).within_us
+        within_us = asked.within_us or self._schedule.views.default(asked.job).within_us
         return await self._schedule.set(asked.job, JobSettings(cron=asked.cron, within_us=within_us, timezone=asked.timezone, **fields))
 
     async def _post_schedule_run(self, request: Request) -> Report:

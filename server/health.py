@@ -284,7 +284,7 @@ class Health:
         findings = [finding for info in table.partitions for finding in self._control.service.findings(info.partition_id)]
         suspects = [f"{one.kind} in the archive: {name}" for at in ids for name, one in self._index.suspects.of(table.table_id, at).items()]
         verified_us = min(at_us for at_us, _ in checks) if checks and len(checks) == len(ids) else None
-        began_us = table.created_at if self._schedule is None else max(table.created_at, self._schedule.since_us)
+        began_us = table.created_at if self._schedule is None else max(table.created_at, self._schedule.views.since_us)
         matched = [self._matched[partition] for partition in ids if partition in self._matched]
         proven_us = min(matched) if len(matched) == len(ids) else began_us
         return TableHealth(
@@ -363,7 +363,7 @@ class Health:
                 "requests_per_minute": archive.requests_per_minute,
             },
             "problems": [problem.as_json() for problem in view.problems],
-            "paused": [] if self._schedule is None else self._schedule.paused(),
+            "paused": [] if self._schedule is None else self._schedule.views.paused(),
             "drills": None if self._drills is None else {"public_key": self._drills.public_key},
         }
 
@@ -403,8 +403,8 @@ class Health:
 
 def allowed(schedule: Scheduler) -> Allowed:
     """What the schedule's settings allow: a nightly verify leaves out what is fresh, so that all is read in time only if it comes soon enough again."""
-    verify = schedule.settings("verify")
-    return Allowed(schedule.settings("scrub").within_us / 1e6, (verify.within_us - skipped_us(verify)) / 1e6)
+    verify = schedule.views.settings("verify")
+    return Allowed(schedule.views.settings("scrub").within_us / 1e6, (verify.within_us - skipped_us(verify)) / 1e6)
 
 
 def _by_table(found: Iterable[Named]) -> dict[str | None, list[Named]]:

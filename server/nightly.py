@@ -8,8 +8,9 @@ from typing import Any
 from scrubjay.base.env import Env, Timer
 from scrubjay.scrubber.options import Turns
 from scrubjay.scrubber.schedule.notes import ScheduleBook
-from scrubjay.scrubber.schedule.scheduler import Alarm, Job, Scheduler, Shift, ShiftOutcome, Work
+from scrubjay.scrubber.schedule.scheduler import Alarm, Scheduler
 from scrubjay.scrubber.schedule.settings import DAY_US, HOUR_US, JobSettings
+from scrubjay.scrubber.schedule.views import Job, Shift, ShiftOutcome, Work
 from scrubjay.scrubber.service import ScrubService
 from scrubjay.server.control import Control
 from scrubjay.server.verifying import SKIP_MAX_US, Pace, VerifyRuns
@@ -27,6 +28,11 @@ def nightly_jobs(scrub: ScrubService, verify: VerifyRuns, control: Control) -> l
     """In the order in which they run when several are due. A new job is a line here, its settings in DEFAULTS, and a function that makes its Work."""
     works = {"scrub": scrub_work(scrub), "verify": verify_work(verify, control)}
     return [Job(name, DEFAULTS[name], work) for name, work in works.items()]
+
+
+STORE_AWAY = ("archive_unreachable", "archive_lags")
+"""Reasons of a partition that could not be compared which pass with the store's bad hour."""
+STORE_WHY = (None, "archive_away")
 
 
 class TaskAlarm:
@@ -47,11 +53,22 @@ class TaskAlarm:
 
 def scrub_work(scrub: ScrubService) -> Work:
     async def work(shift: Shift) -> ShiftOutcome:
-        turns = Turns(shift.round_us, shift.stop)
+        turns = Turns(shift.round_us, shift.stop, shift.again)
         report = await scrub.run(turns=turns, rate_bytes=shift.settings.rate_bytes)
-        return ShiftOutcome(str(report["verdict"]), int(report["totals"]["partitions"]), int(report["left"]), report["cut"])
+        return scrub_outcome(report)
 
     return work
+
+
+def scrub_outcome(report: dict[str, Any]) -> ShiftOutcome:
+    """What came of a scrub of the schedule. A partition that the archive's absence kept from being compared is not done. Pure."""
+    if report["plan"] is None:
+        return ShiftOutcome("nothing_due", 0, 0)
+    parts = [part for table in report["tables"] for part in table["partitions"]]
+    away = sum(part["verdict"] == "unverified" and part["reason"] in STORE_AWAY for part in parts)
+    return ShiftOutcome(
+        str(report["verdict"]), len(parts) - away, int(report["left"]) + away, report["cut"] or STORE_WHY[away > 0], away > 0
+    )
 
 
 def skipped_us(settings: JobSettings) -> int:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StorageOptions:
-    """checkpoint_*: when the overlay goes down to the tree. seal_*: when a segment is cut; seal_age_max_us: how far the age backs off for a partition that only trickles, 0: not at all. pin_timeout_us: how long a scrub may hold back checkpoints and WAL.
+    """checkpoint_*: when the overlay goes down to the tree. seal_*: when a segment is cut; seal_age_max_us: how far the age backs off for a partition that only trickles, 0: not at all. pin_timeout_us: how long a scrub that is heard of no more may
+    hold back checkpoints and WAL.
 
     read_wait_us: how long a replica may make a read wait until it has applied far enough. statement_retry_us: pause between asking for statements again.
     max_clock_offset_us: a clock further ahead than this is refused.

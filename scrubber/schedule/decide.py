@@ -1,13 +1,16 @@
 """What is due, what comes next, what is overdue: pure rules over a job's note and the time.
 
 A fire is dealt with by one run, whenever that begins: fires that passed meanwhile (the process was down, another job ran, the window was shut, it was paused)
-are caught up by that same one. A run that a dead process left is taken up once more, then the next fire counts.
+are caught up by that same one. A run that a dead process left is taken up once more, then the next fire counts. One that the store kept from its work is tried again
+after a while, in its window, and longer each time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from msgspec import UNSET
 
 from scrubjay.scrubber.schedule.cron import in_window, next_fire, window_begin
 from scrubjay.scrubber.schedule.settings import HOUR_US, JobNote, JobSettings
@@ -17,6 +20,9 @@ FIRST_US = HOUR_US
 BACK_US = 2 * HOUR_US
 """A clock that was set back by less runs nothing twice; by more, and what was noted in its future is forgotten."""
 TRIES_MAX = 2
+RETRIES_MAX = 7
+"""A run that meets what passes by itself (the store is away) is tried again so often, in two hours; then the next fire counts."""
+MINUTE_US = 60_000_000
 
 NONE, ALIVE, DEAD = "none", "alive", "dead"
 
@@ -62,11 +68,17 @@ def decide(jobs: Sequence[JobView], now_us: int) -> DueJobs:
 
 
 def fire_of(job: JobView) -> int | None:
-    """The first fire that no run has dealt with; in the past if it was missed, or if a dead process left its run."""
+    """The first fire that no run has dealt with; in the past if it was missed, or if a dead process left its run; a try that is to come, if that is sooner."""
     note = job.note
     if job.run == DEAD and note.run is not None and note.run.tries < TRIES_MAX:
         return note.run.began_us
-    return next_fire(job.settings, since(job))
+    at_us = next_fire(job.settings, since(job))
+    return at_us if note.retry is UNSET else min(note.retry.at_us, at_us or note.retry.at_us)
+
+
+def retry_after_us(count: int) -> int:
+    """How long after a run that met what passes by itself it is tried for the `count`th time, from 1: a minute, then twice as long each time, an hour at most."""
+    return min(MINUTE_US << (count - 1), HOUR_US)
 
 
 def since(job: JobView) -> int:

@@ -6,31 +6,30 @@ stopped. Their clocks are not compared: a waiter measures on its own how long th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
+from msgspec import UNSET
 
 from scrubjay.base.env import Clock, Env, Future, Task, Timer
-from scrubjay.base.errors import Conflict, Corrupt, Invalid, ScrubjayError, Unavailable
+from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.gate import Gate
 from scrubjay.base.times import utc_text_or_none
 from scrubjay.scrubber.schedule.cron import check, window_end
-from scrubjay.scrubber.schedule.decide import ALIVE, DEAD, NONE, TRIES_MAX, JobView, decide, fire_of, overdue
+from scrubjay.scrubber.schedule.decide import ALIVE, RETRIES_MAX, TRIES_MAX, JobView, decide, retry_after_us
 from scrubjay.scrubber.schedule.notes import ScheduleBook
-from scrubjay.scrubber.schedule.settings import JobNote, JobRun, JobSettings, LastRun
+from scrubjay.scrubber.schedule.settings import JobNote, JobRun, JobSettings, LastRun, Retry
+from scrubjay.scrubber.schedule.views import Job, JobViews, Report, Shift, ShiftOutcome, last_json
 
 LOOK_S = 60.0
 """Between two looks at the clock, whatever the alarm does: a clock that jumps ahead is noticed this soon."""
 BEAT_S = 30.0
-STALE_US = 120_000_000
-"""A run whose beat stands still for so long, on the clock of whoever waits, is nobody's."""
 SOON_S = 5.0
 """Between two tries when the metadata group does not answer."""
 END_TRIES = 12
 """How often it is tried to note how a run ended; after that it is one that was left, and is taken up again."""
 
-Report = dict[str, Any]
 Log = Callable[[str], None]
 
 
@@ -41,50 +40,13 @@ class Alarm(Protocol):
     def stop(self) -> None: ...
 
 
-class Shift(NamedTuple):
-    """How a run goes. round_us: what was looked at since has had its turn. stop(bytes read): why it must end here, None: it goes on."""
-
-    settings: JobSettings
-    round_us: int
-    stop: Callable[[int], str | None]
-
-
-class ShiftOutcome(NamedTuple):
-    """verdict: match | mismatch | unverified | failed. done, left: partitions. why: it ended early."""
-
-    verdict: str
-    done: int
-    left: int
-    why: str | None = None
-
-
-Work = Callable[[Shift], Awaitable[ShiftOutcome]]
-
-
-class Job(NamedTuple):
-    """default: its settings until it is set. work: one run of it."""
-
-    name: str
-    default: JobSettings
-    work: Work
-
-
 class Scheduler:
-    """jobs: in the order in which they run when several are due.
-
-    since_us: when the cluster was made. alone: no other process can run jobs of this cluster, so a run that is not ours is a dead one's.
-    """
+    """jobs, since_us, alone: see JobViews."""
 
     def __init__(self, env: Env, book: ScheduleBook, jobs: Sequence[Job], *, alarm: Alarm, since_us: int, alone: bool, log: Log) -> None:
         self._env, self._book, self._alarm, self._log = env, book, alarm, log
-        self._jobs = {job.name: job for job in jobs}
-        self.since_us, self._alone = since_us, alone
+        self.views = JobViews(env, book, jobs, since_us=since_us, alone=alone, log=log)
         self._gate = Gate(env.tasks)
-        self._owner: str | None = None
-        self._at: str | None = None
-        """The job that this process runs now. A note alone does not say so: its end may be what could not be noted."""
-        self._others: dict[str, tuple[str, int, int]] = {}
-        """Of each job that another runs: owner, beat, and since when on our boot clock that is so."""
         self._bell: Future[None] = env.tasks.future()
         self._task: Task[None] | Timer | None = None
         self._said: str | None = None
@@ -127,9 +89,9 @@ class Scheduler:
         """Jobs that are due."""
         now_us = self._env.clock.wall_us()
         views = []
-        for job in self._jobs:
+        for job in self.views.jobs:
             try:
-                views.append(await self._seen(job))
+                views.append(await self.views.seen(job))
             except Corrupt as error:
                 if job not in self._bad:
                     self._log(f"{job} is left out of the schedule until it is set anew: {error}")
@@ -157,51 +119,24 @@ class Scheduler:
     async def _turn(self, job: str) -> None:
         """Run what is due, unless somebody else came first."""
         async with self._gate:
-            view = await self._seen(job)
+            view = await self.views.seen(job)
             if job not in decide([view], self._env.clock.wall_us()).due:
                 return
             await self._run(view)
-
-    async def _seen(self, job: str) -> JobView:
-        """A job as it is now; another's run is looked at anew."""
-        note = self._book.note(job)
-        if note.run is not None and note.run.owner != self._owner and not self._alone:
-            note = await self._book.fresh(job)
-        return self._view(job, note)
-
-    def _view(self, job: str, note: JobNote) -> JobView:
-        return JobView(job, note.settings or self._jobs[job].default, note, self._state(job, note.run), self.since_us)
-
-    def _state(self, job: str, run: JobRun | None) -> str:
-        if run is None:
-            self._others.pop(job, None)
-            return NONE
-        if run.owner == self._owner:
-            return ALIVE if job == self._at else DEAD
-        if self._alone:
-            return DEAD
-        now_us = self._env.clock.boot_us()
-        owner, beat, since_us = self._others.get(job, ("", 0, 0))
-        if owner != run.owner:
-            self._log(f"another durability process runs {job}; this one waits")
-        if (owner, beat) != (run.owner, run.beat):
-            self._others[job] = run.owner, run.beat, now_us
-            return ALIVE
-        return DEAD if now_us - since_us > STALE_US else ALIVE
 
     # ------------------------------------------------------------------ a run
 
     async def _run(self, view: JobView, *, by_hand: bool = False) -> LastRun | None:
         """Claim it, do it, keep how it went. None: another process has it."""
-        self._at = view.name
+        self.views.at = view.name
         try:
             return await self._carry_out(view, by_hand=by_hand)
         finally:
-            self._at = None
+            self.views.at = None
 
     async def _carry_out(self, view: JobView, *, by_hand: bool) -> LastRun | None:
         job, began_us, boot_us = view.name, self._env.clock.wall_us(), self._env.clock.boot_us()
-        me = self._owner = self._owner or self._env.rand.uuid()
+        me = self.views.owner = self.views.owner or self._env.rand.uuid()
         dead = view.note.run
 
         def claim(note: JobNote) -> JobNote | None:
@@ -213,22 +148,22 @@ class Scheduler:
 
         claimed = await self._book.change(job, claim)
         if claimed is None:
-            self._view(job, self._book.note(job))
+            self.views.look(job)
             return None
         closes_us = None if by_hand else window_end(view.settings, began_us)
         paused_us = claimed.paused_us
 
         def paused() -> bool:
-            return self.paused_us(job) not in (None, paused_us)
+            return self.views.paused_us(job) not in (None, paused_us)
 
         watch = _Watch(self._env.clock, view.settings, None if closes_us is None else closes_us - began_us, paused)
         beats = self._env.tasks.spawn(self._beat(job, me, watch), name=f"beat of {job}")
         self._log(f"{job} begins, by the schedule '{view.settings.cron}'")
         assert claimed.round_us is not None
         try:
-            outcome = await self._jobs[job].work(Shift(view.settings, claimed.round_us, watch.stop))
+            outcome = await self.views.jobs[job].work(Shift(view.settings, claimed.round_us, watch.stop, claimed.retry is not UNSET))
         except ScrubjayError as error:
-            outcome = ShiftOutcome("failed", 0, 0, str(error))
+            outcome = ShiftOutcome("failed", 0, 0, str(error), again=isinstance(error, Unavailable))
         finally:
             beats.cancel()
         seconds = round((self._env.clock.boot_us() - boot_us) / 1e6, 3)
@@ -237,12 +172,14 @@ class Scheduler:
         def ended(note: JobNote) -> JobNote | None:
             if note.run is None or note.run.owner != me:
                 return None  # we were taken for dead, and another goes on
-            whole = outcome.left == 0 and outcome.verdict != "failed"
-            return msgspec.structs.replace(note, run=None, last=last, round_us=None if whole else note.round_us)
+            return after(note, outcome, last)
 
         await _note_end(self._env, self._book, job, ended)
         why = f", cut: {outcome.why}" if outcome.why else ""
         self._log(f"{job} ended: {outcome.verdict}, {outcome.done} partitions done, {outcome.left} left{why}")
+        tried = self._book.note(job).retry
+        if tried is not UNSET and outcome.again:
+            self._log(f"{job} is tried again at {utc_text_or_none(tried.at_us)}: what kept it passes by itself")
         return last
 
     async def _beat(self, job: str, me: str, watch: _Watch) -> None:
@@ -265,30 +202,30 @@ class Scheduler:
 
     async def run_now(self, job: str) -> Report:
         """`schedule run`: at once, whatever the clock, window or a pause say; waits for a run under way here. Raises Conflict: another process runs it."""
-        self._known(job)
+        self.views.known(job)
         async with self._gate:
-            view = await self._seen(job)
+            view = await self.views.seen(job)
             if view.run == ALIVE:
                 raise Conflict("another durability process runs this job", job=job)
             last = await self._run(view, by_hand=True)
         if last is None:
             raise Conflict("another durability process runs this job", job=job)
-        code = {"match": 0, "mismatch": 2, "failed": 1}.get(last.verdict, 3)
+        code = {"match": 0, "nothing_due": 0, "mismatch": 2, "failed": 1}.get(last.verdict, 3)
         return {"exit": 3 if code == 0 and last.left else code, "error": None, "job": job, "last": last_json(last)}
 
     async def set(self, job: str, settings: JobSettings) -> Report:
         """Raises Invalid."""
-        self._known(job)
+        self.views.known(job)
         check(settings)
         now_us = self._env.clock.wall_us()
         await self._book.change(job, lambda note: msgspec.structs.replace(note, settings=settings, set_us=now_us), anew=True)
         self._bad.discard(job)
         self._ring()
-        return self.listed([job])
+        return self.views.listed([job])
 
     async def pause(self, job: str | None, *, paused: bool) -> Report:
         """None: every job. A run under way ends after what it is at; resumed, it goes on where it stopped."""
-        names = list(self._jobs) if job is None else [job]
+        names = list(self.views.jobs) if job is None else [job]
         now_us = self._env.clock.wall_us()
 
         def change(note: JobNote) -> JobNote | None:
@@ -297,63 +234,14 @@ class Scheduler:
             return msgspec.structs.replace(note, paused_us=now_us if paused else None)
 
         for name in names:
-            self._known(name)
-            await self._book.change(name, change)
+            self.views.known(name)
+            try:
+                await self._book.change(name, change)
+            except Corrupt:
+                if job is not None:
+                    raise  # of all jobs, one that is left out does not run anyway
         self._ring()
-        return self.listed(names)
-
-    def _known(self, job: str) -> None:
-        if job not in self._jobs:
-            raise Invalid("no such job", asked=job, found=", ".join(self._jobs), next="scrubjay schedule list")
-
-    def paused_us(self, job: str) -> int | None:
-        """Since when it is paused; None: it is not."""
-        return self._book.note(job).paused_us
-
-    def paused(self) -> list[Report]:
-        """Jobs that are, and since when. One whose note is malformed is told of by the log."""
-        notes = {job: self._note(job).paused_us for job in self._jobs}
-        return [{"job": job, "since": utc_text_or_none(since_us)} for job, since_us in notes.items() if since_us is not None]
-
-    def settings(self, job: str) -> JobSettings:
-        return self._note(job).settings or self._jobs[job].default
-
-    def default(self, job: str) -> JobSettings:
-        """Raises Invalid: there is no such job."""
-        self._known(job)
-        return self._jobs[job].default
-
-    def _note(self, job: str) -> JobNote:
-        try:
-            return self._book.note(job)
-        except Corrupt:
-            return JobNote()
-
-    def listed(self, names: list[str] | None = None) -> Report:
-        """`schedule list`. exit 3: a job is overdue."""
-        now_us = self._env.clock.wall_us()
-        views = [self._view(job, self._book.note(job)) for job in names or self._jobs]
-        rows = [self._row(view, now_us) for view in views]
-        return {"exit": 3 if any(row["overdue"] for row in rows) else 0, "error": None, "jobs": rows}
-
-    def _row(self, view: JobView, now_us: int) -> Report:
-        note, settings = view.note, view.settings
-        at_us = None if note.paused_us is not None else fire_of(view)
-        return {
-            "job": view.name,
-            "cron": settings.cron,
-            "timezone": settings.timezone,
-            "window": settings.window,
-            "rate_bytes": settings.rate_bytes,
-            "budget_seconds": None if settings.budget_us is None else settings.budget_us / 1e6,
-            "budget_bytes": settings.budget_bytes,
-            "within_seconds": settings.within_us / 1e6,
-            "next": utc_text_or_none(at_us),
-            "running": utc_text_or_none(note.run.began_us if note.run is not None and view.run == ALIVE else None),
-            "paused": utc_text_or_none(note.paused_us),
-            "last": None if note.last is None else last_json(note.last),
-            "overdue": overdue(view, now_us),
-        }
+        return self.views.listed(names)
 
 
 async def _note_end(env: Env, book: ScheduleBook, job: str, ended: Callable[[JobNote], JobNote | None]) -> None:
@@ -371,18 +259,18 @@ async def _note_end(env: Env, book: ScheduleBook, job: str, ended: Callable[[Job
 
 def _dated(note: JobNote, now_us: int) -> JobNote:
     """Nothing in it is dated later than now."""
-    return msgspec.structs.replace(note, handled_us=now_us, set_us=None if note.set_us is None else min(note.set_us, now_us))
+    return msgspec.structs.replace(note, handled_us=now_us, retry=UNSET, set_us=None if note.set_us is None else min(note.set_us, now_us))
 
 
-def last_json(last: LastRun) -> Report:
-    return {
-        "at": utc_text_or_none(last.at_us),
-        "verdict": last.verdict,
-        "seconds": last.seconds,
-        "done": last.done,
-        "left": last.left,
-        "why": last.why,
-    }
+def after(note: JobNote, outcome: ShiftOutcome, last: LastRun) -> JobNote:
+    """The note of a job whose run has ended. What passes by itself is tried again, so often and no more; then the round is over, so that the next night begins with
+    what was looked at longest ago. Pure."""
+    count = (0 if note.retry is UNSET else note.retry.count) + 1
+    if outcome.again and count <= RETRIES_MAX:
+        retry = Retry(last.at_us + retry_after_us(count), count)
+        return msgspec.structs.replace(note, run=None, last=last, retry=retry)
+    over = outcome.verdict != "failed" and (outcome.left == 0 or outcome.again)
+    return msgspec.structs.replace(note, run=None, last=last, retry=UNSET, round_us=None if over else note.round_us)
 
 
 class _Watch:

@@ -46,9 +46,16 @@ class LastRun(msgspec.Struct, frozen=True):
     why: str | None = None
 
 
+class Retry(msgspec.Struct, frozen=True):
+    """The run before met what passes by itself. at_us: when it is tried again. count: how often it was, with that one."""
+
+    at_us: int
+    count: int
+
+
 class JobNote(msgspec.Struct, frozen=True):
     """Everything of a job that outlives a process. settings None: the defaults. set_us: when they were set. handled_us: fires up to then are dealt with.
-    round_us: when the round began that the last run did not finish; what was looked at since has had its turn."""
+    round_us: when the round began that the last run did not finish; what was looked at since has had its turn. retry: unset, there is none to come."""
 
     settings: JobSettings | None = None
     set_us: int | None = None
@@ -57,6 +64,7 @@ class JobNote(msgspec.Struct, frozen=True):
     round_us: int | None = None
     run: JobRun | None = None
     last: LastRun | None = None
+    retry: Retry | msgspec.UnsetType = msgspec.UNSET
 
 
 def window_minutes(window: str) -> tuple[int, int]:

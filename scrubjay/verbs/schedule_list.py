@@ -26,6 +26,8 @@ def render_jobs(document: Mapping[str, Any]) -> Sequence[str]:
         lines += [f"{job['job']}: {', '.join(bounds)}"] if bounds else []
         lines += [f"{job['job']}: PAUSED since {_second(job['paused'])}"] if job["paused"] else []
         lines += [f"{job['job']}: running since {_second(job['running'])}"] if job["running"] else []
+        lines += [f"{job['job']}: LEFT OUT until it is set anew: {job['left_out']}"] if job["left_out"] else []
+        lines += [f"{job['job']}: tried again ({job['retries']}), the store was away"] if job["retries"] else []
         lines += [f"{job['job']}: OVERDUE, not done whole for {job['within_seconds'] / 3600:.1f} h"] if job["overdue"] else []
     return lines
 
@@ -43,7 +45,11 @@ VERB = Verb(
     words=("schedule", "list"),
     summary="show the jobs that run by themselves, when they run next, and how the last run of each went",
     example=("scrubjay schedule list --json",),
-    exits={0: "no job is overdue", 1: "the cluster cannot be reached", 3: "a job is overdue"},
+    exits={
+        0: "no job is overdue",
+        1: "the cluster cannot be reached",
+        3: "a job is overdue, or left out because its note cannot be understood",
+    },
     template={"jobs": []},
     options=no_options,
     run=_run,

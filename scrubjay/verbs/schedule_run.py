@@ -10,7 +10,7 @@ from scrubjay.verb import Result, Verb, VerbCall
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("job", metavar="JOB", help="scrub or verify")
+    parser.add_argument("job", metavar="JOB", help="as `schedule list` names it: scrub, verify")
 
 
 def _run(call: VerbCall) -> Result:
@@ -30,7 +30,7 @@ VERB = Verb(
     summary="run a job of the schedule now: with its rate and budget, going on where it stopped, even if it is paused",
     example=("scrubjay schedule run scrub",),
     exits={
-        0: "done whole, and all of it matched",
+        0: "done whole, and all of it matched, or nothing was due",
         1: "the cluster cannot be reached, or the run failed",
         2: "a mismatch was found: scrubjay scrub history",
         3: "something is left for the next run, or stayed unverified",

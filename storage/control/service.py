@@ -152,13 +152,14 @@ class Service:
                 return SealPoint(sealed.lsn, Stamp(sealed.stamp), Stamp(sealed.closed))
 
     async def pin(self, partition: PartitionId, node: NodeName, lsn: Lsn, *, timeout_s: float) -> Pinned:
-        copy = PinnedCopy(self._asking, node, partition, lsn)
+        copy = PinnedCopy(self._env, self._asking, node, partition, lsn)
         try:
             request = messages.PinCopy(partition, lsn, int(timeout_s * 1e6))
             await self._asking.ask(node, request, Fine, timeout_s=timeout_s + _PIN_GRACE_S)
         except BaseException:
             copy.release()  # it may come yet, and nobody would read it
             raise
+        copy.keep()
         return copy
 
     async def keep_log(self, partition: PartitionId, lsn: Lsn) -> Callable[[], None]:

@@ -179,6 +179,14 @@ class Unpin(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=48):
     lsn: Lsn
 
 
+class KeepPin(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=52):
+    """Whoever reads a pinned copy is there still: its pin ends `StorageOptions.pin_timeout_us` from now, and at the latest after `storage.replica.checkpoints.PIN_LIFE_US`.
+    Answer: Fine; Unavailable (field `pin`): it has ended, or ends now, because the node's log is full."""
+
+    partition: PartitionId
+    lsn: Lsn
+
+
 class Hold(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=49):
     """Keep the log above `lsn` for LEASE_S from now; again: so long from then. lease: the asker's own id, a UUID. Answer: Fine."""
 
@@ -194,7 +202,7 @@ class ReleaseHold(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=50
     lease: str
 
 
-Request = Begin | Look | Receive | RowFileChunk | Discard | PinCopy | PinnedRows | ReadRow | Unpin | Hold | ReleaseHold | Settle
+Request = Begin | Look | Receive | RowFileChunk | Discard | PinCopy | KeepPin | PinnedRows | ReadRow | Unpin | Hold | ReleaseHold | Settle
 
 
 # --- answers -------------------------------------------------------------------------------------------------------------------------------

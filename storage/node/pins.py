@@ -1,7 +1,7 @@
 """Copies pinned at a scrub's seal, what is read of them, and the log that is kept for somebody: all of it ends by itself.
 
-A pin is known by its partition and the LSN of the seal, which one scrub asked for; it ends at its time (`StorageOptions.pin_timeout_us`). A hold of the log is
-a lease: it ends LEASE_S after its owner was last heard of.
+A pin is known by its partition and the LSN of the seal, which one scrub asked for; it ends `StorageOptions.pin_timeout_us` after its owner was last heard of, and
+`PIN_LIFE_US` after it began. A hold of the log is a lease: it ends LEASE_S after its owner was last heard of.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from scrubjay.storage.node.errand_messages import (
     Fact,
     FoundRow,
     Hold,
+    KeepPin,
     PinCopy,
     PinnedRows,
     ReadRow,
@@ -80,33 +81,51 @@ class Pins:
         if replica is not None:
             replica.checkpoints.unpin(request.lsn)
 
+    def keep(self, request: KeepPin) -> None:
+        """A scrub may be slow for as long as it costs no write: a node whose log is full gives its pins up. Raises Unavailable."""
+        checkpoints = copy_on(self._node, request.partition).checkpoints
+        if self._node.full:
+            checkpoints.unpin(request.lsn)
+        if not checkpoints.keep_pin(request.lsn, self._node.env.clock.boot_us()):
+            raise self._lost("the copy is not pinned any more", request.partition, request.lsn)
+
+    def _lost(self, what: str, partition: PartitionId, lsn: Lsn) -> Unavailable:
+        """Field `pin`: this is about the pin, and says nothing about the copy."""
+        return Unavailable(what, partition=partition, node=self._node.name, lsn=lsn, pin="lost")
+
     def _pinned(self, partition: PartitionId, lsn: Lsn) -> tuple[Replica, PinnedTree]:
         replica = copy_on(self._node, partition)
         tree = replica.checkpoints.tree_at(lsn)
         if tree is None:
-            raise Unavailable("the copy is not pinned (any more)", partition=partition, node=self._node.name, lsn=lsn)
+            raise self._lost("the copy is not pinned (any more)", partition, lsn)
         return replica, tree
 
-    def _still(self, replica: Replica, tree: PinnedTree, lsn: Lsn) -> None:
-        """What was read of a pin that has ended meanwhile may be anything."""
+    async def _read(self, found: Future[Any], replica: Replica, tree: PinnedTree, lsn: Lsn) -> Any:
+        """What was read of a pin that has ended meanwhile may be anything, damage too."""
+        outcome: Any
+        try:
+            outcome = await found
+        except ScrubjayError as error:
+            outcome = error
         if replica.checkpoints.tree_at(lsn) is not tree:
-            raise Unavailable("the pin ended while it was read", partition=replica.partition, node=self._node.name, lsn=lsn)
+            raise self._lost("the pin ended while it was read", replica.partition, lsn)
+        if isinstance(outcome, ScrubjayError):
+            raise outcome
+        return outcome
 
     async def digest(self, request: DigestCopy, note: Note) -> DigestScanned:
         """As slow as the pace that was asked for: bounded by the pin, which ends at its time, and the scan with it."""
         replica, tree = self._pinned(request.partition, request.lsn)
         future: Future[Any] = self._node.env.tasks.future()
         tree.digest(replica.lo, replica.hi, bytes_per_second=request.bytes_per_second, done=lambda result: settle(future, result))
-        found: ScanResult = await future
-        self._still(replica, tree, request.lsn)
+        found: ScanResult = await self._read(future, replica, tree, request.lsn)
         return DigestScanned(found.digest.encode(), replica.lo, replica.hi, named(found.bad), found.structure, found.bytes_read)
 
     async def rows(self, request: PinnedRows) -> RowPage:
         replica, tree = self._pinned(request.partition, request.lsn)
         future: Future[Any] = self._node.env.tasks.future()
         tree.rows(request.start, request.end, PAGE_ROWS, lambda result: settle(future, result))
-        found: list[RowFact] = await future
-        self._still(replica, tree, request.lsn)
+        found: list[RowFact] = await self._read(future, replica, tree, request.lsn)
         told = found[: within([fact.key for fact in found])]
         return RowPage(tuple([Fact.of(fact) for fact in told]), more=len(told) < len(found) or len(found) == PAGE_ROWS)
 

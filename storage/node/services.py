@@ -34,6 +34,7 @@ class Services:
             messages.Receive: self._receive,
             messages.Discard: lambda request: self.spool.discard(request.spooled),
             messages.Unpin: self.pins.unpin,
+            messages.KeepPin: self.pins.keep,
             messages.ReadRow: self.pins.item,
             messages.Hold: self.pins.hold,
             messages.ReleaseHold: self.pins.release,

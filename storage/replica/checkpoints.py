@@ -23,16 +23,19 @@ from scrubjay.storage.replica.segments import SegmentTracker
 
 RETRY_US = 1_000_000
 """Pause before a checkpoint that failed (a full disk) is tried again."""
+PIN_LIFE_US = 24 * 3600 * 1_000_000
+"""A pin ends then, whoever wants it still: a tree that is pinned keeps every page that was replaced since."""
 STALE_SCRUB_US = 120_000_000
 """A scrub seal older than this (a replay after a restart or a heal) is nobody's any more: it is not pinned."""
 
 
 class SealPin(NamedTuple):
-    """A tree pinned at a scrub seal, or the wait for it. held: the log above it is held too."""
+    """A tree pinned at a scrub seal, or the wait for it. held: the log above it is held too. ends_us: at the latest, however often it is kept on."""
 
     tree: PinnedTree | None
     waiters: list[Callable[[PinnedTree | ScrubjayError], None]]
     until_us: int
+    ends_us: int
     held: bool
 
 
@@ -211,7 +214,7 @@ class Checkpoints:
         if lsn not in self._pins and stamp_micros(record.stamp) < replica.node.env.clock.wall_us() - STALE_SCRUB_US:
             return
         waiters = self._pins[lsn].waiters if lsn in self._pins else []
-        self._pins[lsn] = SealPin(None, waiters, now_us + replica.node.options.pin_timeout_us, held=True)
+        self._pins[lsn] = self._begun(waiters, held=True)
         self.hold(lsn)
         self.freeze(pin=True)
 
@@ -251,10 +254,10 @@ class Checkpoints:
         if pin is None:
             if replica.usable and replica.tree is not None and replica.tree.state.applied == lsn and not self._running:
                 # A copy healed to exactly this seal: what its tree holds is what is asked for, whatever was applied above it since.
-                self._pins[lsn] = SealPin(None, [done], replica.node.boot_us() + replica.node.options.pin_timeout_us, held=False)
+                self._pins[lsn] = self._begun([done], held=False)
                 self._pin(FrozenLayer(replica.overlay.active, replica.tree.state, pin=True))
             elif replica.usable and replica.applied < lsn:
-                self._pins[lsn] = SealPin(None, [done], replica.node.boot_us() + replica.node.options.pin_timeout_us, held=False)
+                self._pins[lsn] = self._begun([done], held=False)
                 replica.node.arm(replica)
             else:
                 done(Unavailable("no snapshot is pinned at this LSN", partition=replica.partition, lsn=lsn, state=replica.state))
@@ -262,6 +265,18 @@ class Checkpoints:
             done(pin.tree)
         else:
             pin.waiters.append(done)
+
+    def _begun(self, waiters: list[Callable[[PinnedTree | ScrubjayError], None]], *, held: bool) -> SealPin:
+        node = self._replica.node
+        now_us = node.boot_us()
+        return SealPin(None, waiters, now_us + node.options.pin_timeout_us, now_us + PIN_LIFE_US, held)
+
+    def keep_pin(self, lsn: Lsn, now_us: int) -> bool:
+        """Whoever wants it is there still. False: there is no such pin any more."""
+        pin = self._pins.get(lsn)
+        if pin is not None:
+            self._pins[lsn] = pin._replace(until_us=min(now_us + self._replica.node.options.pin_timeout_us, pin.ends_us))
+        return pin is not None
 
     def tree_at(self, lsn: Lsn) -> PinnedTree | None:
         """The tree that is pinned at `lsn`; None if none is, yet or any more."""

@@ -323,6 +323,77 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/scrubber/test_schedule_decide.py::test_looks_dated_in_the_future_count_for_nothing",),
     ),
     Mutant(
+        "a-store-that-was-away-costs-the-night",
+        "scrubber/schedule/scheduler.py",
+        "    if outcome.again and count <= RETRIES_MAX:",
+        "    if False:",
+        ("tests/unit/control/test_scheduler.py::test_what_the_store_kept_from_its_work_is_tried_again_the_same_night",),
+    ),
+    Mutant(
+        "tries-without-end",
+        "scrubber/schedule/scheduler.py",
+        "    if outcome.again and count <= RETRIES_MAX:",
+        "    if outcome.again:",
+        (
+            "tests/unit/scrubber/test_schedule_decide.py::test_what_the_store_kept_from_its_work_is_tried_again_in_its_window_longer_each_time_and_not_for_ever",
+        ),
+    ),
+    Mutant(
+        "tries-without-a-pause",
+        "scrubber/schedule/decide.py",
+        "MINUTE_US << (count - 1)",
+        "MINUTE_US << 0",
+        (
+            "tests/unit/scrubber/test_schedule_decide.py::test_what_the_store_kept_from_its_work_is_tried_again_in_its_window_longer_each_time_and_not_for_ever",
+        ),
+    ),
+    Mutant(
+        "every-failure-is-tried-again",
+        "scrubber/schedule/scheduler.py",
+        "again=isinstance(error, Unavailable)",
+        "again=True",
+        ("tests/unit/control/test_scheduler.py::test_what_is_no_matter_of_time_is_not_tried_again",),
+    ),
+    Mutant(
+        "a-try-takes-only-what-had-no-turn",
+        "scrubber/plan.py",
+        "or one.info.partition_id in open_]",
+        "]",
+        ("tests/unit/scrubber/test_schedule_decide.py::test_a_second_try_takes_what_stayed_unverified_behind_what_had_no_turn",),
+    ),
+    Mutant(
+        "what-the-store-kept-away-is-done",
+        "server/nightly.py",
+        'part["verdict"] == "unverified" and part["reason"] in STORE_AWAY',
+        "False",
+        (
+            "tests/unit/control/test_scheduler.py::test_partitions_that_the_store_kept_from_being_compared_are_done_when_it_is_back_and_nothing_due_is_said_as_that",
+        ),
+    ),
+    Mutant(
+        "nothing-due-is-a-result",
+        "scrubber/run.py",
+        "        if not chosen:\n            return ScrubReport((), 0.0, tuple(notes))\n",
+        "",
+        (
+            "tests/unit/control/test_scheduler.py::test_partitions_that_the_store_kept_from_being_compared_are_done_when_it_is_back_and_nothing_due_is_said_as_that",
+        ),
+    ),
+    Mutant(
+        "a-malformed-note-hides-every-job",
+        "scrubber/schedule/views.py",
+        "        except Corrupt as error:\n            left_out",
+        "        except Invalid as error:\n            left_out",
+        ("tests/unit/control/test_scheduler.py::test_a_note_that_is_malformed_stops_nothing_else",),
+    ),
+    Mutant(
+        "a-malformed-note-stops-a-pause-of-all",
+        "scrubber/schedule/scheduler.py",
+        "                if job is not None:\n                    raise  # of",
+        "                raise  # of",
+        ("tests/unit/control/test_scheduler.py::test_a_note_that_is_malformed_stops_nothing_else",),
+    ),
+    Mutant(
         "two-processes-both-run",
         "scrubber/schedule/scheduler.py",
         "            if note.run != dead or (note.handled_us != view.note.handled_us and not by_hand):\n                return None",
@@ -338,8 +409,8 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "a-run-whose-end-was-not-noted-is-ours-for-ever",
-        "scrubber/schedule/scheduler.py",
-        "return ALIVE if job == self._at else DEAD",
+        "scrubber/schedule/views.py",
+        "return ALIVE if job == self.at else DEAD",
         "return ALIVE",
         ("tests/unit/control/test_scheduler.py::test_a_run_whose_end_is_never_noted_is_taken_up_again_by_the_same_process",),
     ),
@@ -373,7 +444,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "another-s-run-is-dead",
-        "scrubber/schedule/scheduler.py",
+        "scrubber/schedule/views.py",
         "return DEAD if now_us - since_us > STALE_US else ALIVE",
         "return DEAD",
         ("tests/unit/control/test_scheduler.py::test_of_two_processes_one_works_and_the_other_says_so_waits_and_takes_over_when_it_dies",),
@@ -388,7 +459,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "a-cut-round-begins-again",
         "scrubber/schedule/scheduler.py",
-        "round_us=None if whole else note.round_us",
+        "round_us=None if over else note.round_us",
         "round_us=None",
         ("tests/unit/control/test_scheduler.py::test_a_scrub_cut_by_its_budget_goes_on_where_it_stopped",),
     ),

@@ -158,6 +158,10 @@ class FakeSchedule:
     def __init__(self, services: FakeServices) -> None:
         self.services = services
 
+    @property
+    def views(self) -> FakeSchedule:
+        return self
+
     def listed(self) -> Report:
         return {"exit": 3, "error": None, "jobs": []}
 

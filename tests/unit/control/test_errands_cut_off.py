@@ -9,6 +9,8 @@ import pytest
 from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.pitr.target import RestoreTarget
+from scrubjay.sim.whole.run import STORAGE
+from scrubjay.storage.control.pinned import KEEP_S
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.log.record import Seal
 from scrubjay.storage.node import errand_messages as messages
@@ -16,7 +18,7 @@ from scrubjay.storage.node import pins as pins_module
 from scrubjay.storage.node.node import Node
 from scrubjay.storage.node.port import Fine
 from scrubjay.storage.node.spool import FOLDER, IDLE_S
-from scrubjay.storage.replica import Replica
+from scrubjay.storage.replica import Replica, checkpoints
 from tests.unit.control.house import House
 from tests.unit.control.test_heal_races import MOMENTS_MS, VICTIM, begin, heal, outcome
 
@@ -258,3 +260,78 @@ def test_a_copy_that_waits_for_no_base_takes_none() -> None:
     refused = house.run(outcome(house.service._asking.errand(NodeName(VICTIM), load, messages.Loaded)))
     assert isinstance(refused, Unavailable)
     assert refused.fields["state"] == copy(house, partition).state == "ok"
+
+
+def pins_of(house: House, partition: str) -> list[int]:
+    return sorted(copy(house, partition).checkpoints._pins)
+
+
+def pinned(house: House, partition: str) -> tuple[Lsn, Any]:
+    seal = house.run(house.service.seal(PartitionId(partition), reason=Seal.SCRUB))
+    return seal.lsn, house.run(house.service.pin(PartitionId(partition), NodeName(VICTIM), seal.lsn, timeout_s=20.0))
+
+
+def test_a_pin_lives_as_long_as_it_is_read_and_ends_with_its_reader() -> None:
+    house = House()
+    _, partition, _ = begin(house)
+    lsn, pin = pinned(house, partition)
+    house.pass_time(3 * STORAGE.pin_timeout_us / 1e6)
+    assert house.run(pin.digest(bytes_per_second=None)).bytes_read > 0
+    pin.release()
+    house.pass_time(1)
+    assert pins_of(house, partition) == []
+    lsn, pin = pinned(house, partition)
+    house.cluster.control.crash(power=False)
+    house.pass_time(STORAGE.pin_timeout_us / 1e6 - 20)
+    assert pins_of(house, partition) == [lsn]
+    house.pass_time(40)
+    assert pins_of(house, partition) == []
+
+
+def test_a_pin_has_a_longest_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "PIN_LIFE_US", 2 * STORAGE.pin_timeout_us)
+    house = House()
+    _, partition, _ = begin(house)
+    _, pin = pinned(house, partition)
+    house.pass_time(2 * STORAGE.pin_timeout_us / 1e6 + 1)
+    ended = house.run(outcome(pin.digest(bytes_per_second=None)))
+    assert isinstance(ended, Unavailable)
+    assert ended.fields["pin"] == "lost"
+
+
+def test_a_node_whose_log_is_full_gives_its_pins_up_before_their_time() -> None:
+    house = House()
+    _, partition, _ = begin(house)
+    _, pin = pinned(house, partition)
+    node_of(house).turn.full = True
+    house.pass_time(KEEP_S + 5)
+    assert pins_of(house, partition) == []
+    assert isinstance(house.run(outcome(pin.rows(b"", None))), Unavailable)
+
+
+def test_damage_that_was_met_in_a_pin_that_had_ended_is_none() -> None:
+    house = House()
+    _, partition, _ = begin(house)
+    lsn, pin = pinned(house, partition)
+    (tree,) = [one.tree for one in copy(house, partition).checkpoints._pins.values()]
+    asked: list[Any] = []
+    tree.digest = lambda lo, hi, *, bytes_per_second, done: asked.append(done)  # type: ignore[union-attr, method-assign, misc]
+    scan = house.env.tasks.spawn(outcome(pin.digest(bytes_per_second=None)), name="scan")
+    house.until(lambda: bool(asked))
+    copy(house, partition).checkpoints.unpin(lsn)
+    asked.pop()(Corrupt("a page of it was used again", what="tree"))
+    house.until(scan.done)
+    assert isinstance(scan.result(), Unavailable), scan.result()
+
+
+def test_a_released_pin_is_asked_about_no_more() -> None:
+    house = House()
+    _, partition, _ = begin(house)
+    asked: list[Any] = []
+    _, pin = pinned(house, partition)
+    intercept(house, messages.KeepPin, lambda request, done, go_on: (asked.append(request), go_on(request, done)))
+    house.pass_time(KEEP_S + 1)
+    assert len(asked) == 1
+    pin.release()
+    house.pass_time(3 * KEEP_S)
+    assert len(asked) == 1

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
-from scrubjay.base.errors import Conflict, Invalid, Unavailable
-from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.base.errors import Conflict, Corrupt, Invalid, Unavailable, Unsafe
+from scrubjay.scrubber.options import ScrubOptions, Turns
 from scrubjay.scrubber.schedule.notes import ScheduleBook
-from scrubjay.scrubber.schedule.scheduler import END_TRIES, SOON_S, STALE_US, Job, Scheduler, Shift, ShiftOutcome, Work
+from scrubjay.scrubber.schedule.scheduler import END_TRIES, SOON_S, Scheduler
 from scrubjay.scrubber.schedule.settings import DAY_US, JobNote, JobSettings
+from scrubjay.scrubber.schedule.views import STALE_US, Job, Shift, ShiftOutcome, Work
 from scrubjay.scrubber.service import ScrubService
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
-from scrubjay.server.nightly import DEFAULTS, TaskAlarm, scrub_work
+from scrubjay.server.nightly import DEFAULTS, TaskAlarm, scrub_outcome, scrub_work
 from scrubjay.storage.control.metadata import Metadata
 from tests.unit.control.house import House
 
@@ -59,7 +61,7 @@ class Nights:
         return [line for line in self.lines if word in line]
 
     def row(self, process: Scheduler) -> dict[str, Any]:
-        (row,) = process.listed()["jobs"]
+        (row,) = process.views.listed()["jobs"]
         return dict(row)
 
     def until(self, holds: Callable[[], bool], *, seconds: float = 60.0) -> None:
@@ -281,8 +283,78 @@ def test_a_note_that_is_malformed_stops_nothing_else(nights: Nights) -> None:
     nights.house.pass_time(200)
     assert len(nights.said("is left out of the schedule")) == 1
     assert nights.said("cannot go on") == []
+    listed = process.views.listed()
+    assert (listed["exit"], "malformed" in listed["jobs"][0]["left_out"], listed["jobs"][0]["next"]) == (3, True, None)
+    nights.house.run(process.pause(None, paused=True))
+    with pytest.raises(Corrupt):
+        nights.house.run(process.pause("scrub", paused=True))
     nights.house.run(process.set("scrub", OFTEN))
+    assert nights.row(process)["left_out"] is None
     nights.until(lambda: nights.ran == ["a"])
+
+
+def test_what_the_store_kept_from_its_work_is_tried_again_the_same_night(nights: Nights) -> None:
+    begun: list[tuple[int, bool]] = []
+
+    async def away(shift: Shift) -> ShiftOutcome:
+        begun.append((nights.house.env.clock.wall_us(), shift.again))
+        if len(begun) < 4:
+            raise Unavailable("the store is down")
+        return ShiftOutcome("match", 10, 0)
+
+    process = nights.process("a", alone=True, work=away)
+    process.start()
+    nights.house.run(process.set("scrub", JobSettings("2 * * * *", DAY_US)))
+    nights.until(lambda: len(begun) == 2, seconds=3800)
+    nights.house.pass_time(1)
+    assert (nights.row(process)["retries"], nights.row(process)["last"]["verdict"]) == (2, "failed")
+    assert len(nights.said("is tried again at")) == 2
+    nights.until(lambda: len(begun) == 4, seconds=500)
+    nights.house.pass_time(1)
+    pauses = [(later[0] - sooner[0]) // 1_000_000 for sooner, later in itertools.pairwise(begun)]
+    assert all(wanted <= pause <= wanted + 61 for pause, wanted in zip(pauses, (60, 120, 240), strict=True)), pauses
+    assert [again for _, again in begun] == [False, True, True, True]
+    assert (nights.row(process)["retries"], nights.row(process)["last"]["verdict"]) == (0, "match")
+
+
+def test_what_is_no_matter_of_time_is_not_tried_again(nights: Nights) -> None:
+    async def broken(_shift: Shift) -> ShiftOutcome:
+        raise Unsafe("this clock has leapt")
+
+    process = nights.process("a", alone=True, work=broken)
+    nights.house.run(process.run_now("scrub"))
+    assert (nights.row(process)["retries"], nights.row(process)["last"]["verdict"]) == (0, "failed")
+
+
+def test_partitions_that_the_store_kept_from_being_compared_are_done_when_it_is_back_and_nothing_due_is_said_as_that() -> None:
+    nights = Nights(partitions=2)
+    house = nights.house
+    table = house.create("birds")
+    for key in range(20):
+        house.put(table, key, key)
+    house.checkpointed(table, 20)
+    ledger = house.run(SqliteLedger.open(house.env.tasks, MEMORY))
+    scrub = ScrubService(
+        house.env, house.service, house.references(), ledger, ScrubOptions(lanes=1, archive_wait_s=2.0), log=nights.lines.append
+    )
+    process = nights.process("a", alone=True, work=scrub_work(scrub))
+    house.run(process.set("scrub", JobSettings("0 2 * * *", DAY_US)))
+    house.stop_agents()
+    report = house.run(process.run_now("scrub"))
+    assert (report["exit"], report["last"] | {"at": "", "seconds": 0}) == (
+        3,
+        {"at": "", "verdict": "unverified", "seconds": 0, "done": 0, "left": 3, "why": "archive_away"},
+    )
+    assert nights.row(process)["retries"] == 1
+    house.start_agents()
+    report = house.run(process.run_now("scrub"))
+    assert (report["exit"], report["last"]["done"], report["last"]["left"]) == (0, 3, 0)
+    runs = house.run(ledger.runs(10))
+    turns = Turns(house.env.clock.wall_us() - 3600 * 1_000_000, lambda _: None)
+    before = house.run(scrub.status())
+    empty = scrub_outcome(house.run(scrub.run(turns=turns)))
+    assert (empty.verdict, empty.left) == ("nothing_due", 0)
+    assert (house.run(ledger.runs(10)), house.run(scrub.status())) == (runs, before), "it leaves no trace"
 
 
 def test_a_scrub_cut_by_its_budget_goes_on_where_it_stopped() -> None:

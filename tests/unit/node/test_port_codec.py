@@ -104,6 +104,7 @@ REQUESTS: dict[str, Request] = {
     "pinned_rows": errands.PinnedRows(P, Lsn(7), b"from", None),
     "item": errands.ReadRow(P, b"key", True),
     "unpin": errands.Unpin(P, Lsn(7)),
+    "keep_pin": errands.KeepPin(P, Lsn(7)),
     "hold": errands.Hold(P, "lease", Lsn(7)),
     "release": errands.ReleaseHold(P, "lease"),
     "settle": errands.Settle(P),

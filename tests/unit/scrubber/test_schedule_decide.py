@@ -8,12 +8,27 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from scrubjay.base.errors import Invalid
 from scrubjay.scrubber.plan import Target, of_round
 from scrubjay.scrubber.schedule.cron import check, in_window, next_fire, window_begin, window_end
-from scrubjay.scrubber.schedule.decide import ALIVE, BACK_US, DEAD, FIRST_US, NONE, TRIES_MAX, JobView, decide, overdue
-from scrubjay.scrubber.schedule.settings import DAY_US, HOUR_US, JobNote, JobRun, JobSettings, LastRun
+from scrubjay.scrubber.schedule.decide import (
+    ALIVE,
+    BACK_US,
+    DEAD,
+    FIRST_US,
+    MINUTE_US,
+    NONE,
+    RETRIES_MAX,
+    TRIES_MAX,
+    JobView,
+    decide,
+    overdue,
+)
+from scrubjay.scrubber.schedule.scheduler import after
+from scrubjay.scrubber.schedule.settings import DAY_US, HOUR_US, JobNote, JobRun, JobSettings, LastRun, Retry
+from scrubjay.scrubber.schedule.views import ShiftOutcome
 from scrubjay.server.nightly import DEFAULTS, skipped_us
 from tests.fixtures.golden import Golden
 from tests.unit.scrubber.scrub_world import table_of
@@ -229,7 +244,42 @@ def test_looks_dated_in_the_future_count_for_nothing() -> None:
     assert [one.info.partition_id for one in of_round(targets, proofs, round_us=60, now_us=100)] == [ids[1], ids[0]]
 
 
-@pytest.mark.parametrize("name", ["running", "set", "new"])
+def test_what_the_store_kept_from_its_work_is_tried_again_in_its_window_longer_each_time_and_not_for_ever() -> None:
+    settings = JobSettings("0 2 * * *", DAY_US, window="01:00-05:00")
+    began = at("2026-03-02 02:00")
+    note = JobNote(handled_us=began, round_us=began)
+    away = ShiftOutcome("unverified", 3, 2, "archive_away", again=True)
+    pauses = []
+    for count in range(1, RETRIES_MAX + 1):
+        now_us = at("2026-03-02 02:10")
+        note = after(note, away, LastRun(now_us, "unverified", 1.0, 3, 2, "archive_away"))
+        assert note.retry is not UNSET
+        assert (note.retry.count, note.round_us) == (count, began), "the round goes on"
+        assert decide([view(note, settings=settings)], note.retry.at_us).due == ("scrub",)
+        assert decide([view(note, settings=settings)], note.retry.at_us - 1).wake_us == note.retry.at_us
+        pauses.append((note.retry.at_us - now_us) // MINUTE_US)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60]
+    late = view(note, settings=settings)
+    assert decide([late], at("2026-03-02 05:00")).due == ()
+    assert utc(decide([late], at("2026-03-02 05:00")).wake_us) == "03-03 01:00:00"
+    given_up = after(note, away, LastRun(began, "unverified", 1.0, 3, 2, "archive_away"))
+    assert (given_up.retry, given_up.round_us) == (UNSET, None), "the next night begins with what was looked at longest ago"
+    assert utc(decide([view(given_up, settings=settings)], began).wake_us) == "03-03 02:00:00"
+    failed = after(note, ShiftOutcome("failed", 0, 0, "down", again=True), LastRun(began, "failed", 1.0, 0, 0, "down"))
+    assert (failed.retry, failed.round_us) == (UNSET, began), "nothing was looked at"
+    assert after(note, ShiftOutcome("match", 5, 0), LastRun(began, "match", 1.0, 5, 0)).retry is UNSET
+
+
+def test_a_second_try_takes_what_stayed_unverified_behind_what_had_no_turn() -> None:
+    table = table_of(1, 3)
+    targets = [Target(table, info) for info in table.partitions]
+    ids = [info.partition_id for info in table.partitions]
+    proofs = [proof(ids[0], 70, verdict="unverified"), proof(ids[1], 71)]
+    assert [one.info.partition_id for one in of_round(targets, proofs, round_us=60, now_us=100)] == [ids[2]]
+    assert [one.info.partition_id for one in of_round(targets, proofs, round_us=60, now_us=100, again=True)] == [ids[2], ids[0]]
+
+
+@pytest.mark.parametrize("name", ["running", "set", "new", "retried"])
 def test_golden_notes(golden: Golden, name: str) -> None:
     """A note as it was first written is read by every later version."""
     written = GOLDEN[name]
@@ -238,6 +288,9 @@ def test_golden_notes(golden: Golden, name: str) -> None:
 
 
 GOLDEN = {
+    "retried": JobNote(
+        handled_us=MADE, round_us=MADE, last=LastRun(MADE, "unverified", 1.5, 3, 2, "archive_away"), retry=Retry(MADE + 5, 3)
+    ),
     "new": JobNote(),
     "set": JobNote(JobSettings("0 2 * * *", DAY_US, BERLIN, "01:00-05:00", 20 << 20, 7_200_000_000, 50 << 30), set_us=5, paused_us=7),
     "running": JobNote(
