@@ -139,7 +139,7 @@ class Metrics(Collector):
         out.tell("scrubjay_findings_dropped", kept.dropped)
         out.tell("scrubjay_findings_unwritten", int(kept.trouble is not None))
         out.tell("scrubjay_ledger_unkept", int(self._durability.ledger.trouble is not None))
-        for job in self._durability.schedule.listed()["jobs"]:
+        for job in self._durability.schedule.views.listed()["jobs"]:
             out.tell("scrubjay_job_overdue", int(job["overdue"]), job["job"])
             out.tell("scrubjay_job_paused", int(job["paused"] is not None), job["job"])
             if job["last"] is not None:
