@@ -10,7 +10,7 @@ from scrubjay.scrubber.options import Turns
 from scrubjay.scrubber.schedule.notes import ScheduleBook
 from scrubjay.scrubber.schedule.scheduler import Alarm, Scheduler
 from scrubjay.scrubber.schedule.settings import DAY_US, HOUR_US, JobSettings
-from scrubjay.scrubber.schedule.views import Job, Shift, ShiftOutcome, Work
+from scrubjay.scrubber.schedule.views import NightJob, Shift, ShiftOutcome, Work
 from scrubjay.scrubber.service import ScrubService
 from scrubjay.server.control import Control
 from scrubjay.server.verifying import SKIP_MAX_US, Pace, VerifyRuns
@@ -24,10 +24,10 @@ DEFAULTS = {
 """Right without a file."""
 
 
-def nightly_jobs(scrub: ScrubService, verify: VerifyRuns, control: Control) -> list[Job]:
+def nightly_jobs(scrub: ScrubService, verify: VerifyRuns, control: Control) -> list[NightJob]:
     """In the order in which they run when several are due. A new job is a line here, its settings in DEFAULTS, and a function that makes its Work."""
     works = {"scrub": scrub_work(scrub), "verify": verify_work(verify, control)}
-    return [Job(name, DEFAULTS[name], work) for name, work in works.items()]
+    return [NightJob(name, DEFAULTS[name], work) for name, work in works.items()]
 
 
 STORE_AWAY = ("archive_unreachable", "archive_lags")
@@ -93,7 +93,7 @@ def verify_work(verify: VerifyRuns, control: Control) -> Work:
 
 
 def open_schedule(
-    env: Env, control: Control, table: Sequence[Job], *, alarm: Alarm | None, since_us: int, alone: bool, log: Log
+    env: Env, control: Control, table: Sequence[NightJob], *, alarm: Alarm | None, since_us: int, alone: bool, log: Log
 ) -> Scheduler:
     """alarm None: the timers of `env`. since_us, alone: see Scheduler."""
     book = ScheduleBook(control.metadata)

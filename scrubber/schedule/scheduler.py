@@ -20,7 +20,7 @@ from scrubjay.scrubber.schedule.cron import check, window_end
 from scrubjay.scrubber.schedule.decide import ALIVE, RETRIES_MAX, TRIES_MAX, JobView, decide, retry_after_us
 from scrubjay.scrubber.schedule.notes import ScheduleBook
 from scrubjay.scrubber.schedule.settings import JobNote, JobRun, JobSettings, LastRun, Retry
-from scrubjay.scrubber.schedule.views import Job, JobViews, Report, Shift, ShiftOutcome, last_json
+from scrubjay.scrubber.schedule.views import JobViews, NightJob, Report, Shift, ShiftOutcome, last_json
 
 LOOK_S = 60.0
 """Between two looks at the clock, whatever the alarm does: a clock that jumps ahead is noticed this soon."""
@@ -43,7 +43,9 @@ class Alarm(Protocol):
 class Scheduler:
     """jobs, since_us, alone: see JobViews."""
 
-    def __init__(self, env: Env, book: ScheduleBook, jobs: Sequence[Job], *, alarm: Alarm, since_us: int, alone: bool, log: Log) -> None:
+    def __init__(
+        self, env: Env, book: ScheduleBook, jobs: Sequence[NightJob], *, alarm: Alarm, since_us: int, alone: bool, log: Log
+    ) -> None:
         self._env, self._book, self._alarm, self._log = env, book, alarm, log
         self.views = JobViews(env, book, jobs, since_us=since_us, alone=alone, log=log)
         self._gate = Gate(env.tasks)

@@ -45,7 +45,7 @@ class ShiftOutcome(NamedTuple):
 Work = Callable[[Shift], Awaitable[ShiftOutcome]]
 
 
-class Job(NamedTuple):
+class NightJob(NamedTuple):
     """default: its settings until it is set. work: one run of it."""
 
     name: str
@@ -57,7 +57,7 @@ class JobViews:
     """jobs: in the order in which they run when several are due. since_us: when the cluster was made. alone: no other process can run jobs of this cluster, so a run
     that is not ours is a dead one's."""
 
-    def __init__(self, env: Env, book: ScheduleBook, jobs: Sequence[Job], *, since_us: int, alone: bool, log: Log) -> None:
+    def __init__(self, env: Env, book: ScheduleBook, jobs: Sequence[NightJob], *, since_us: int, alone: bool, log: Log) -> None:
         self._env, self._book, self._log = env, book, log
         self.jobs = {job.name: job for job in jobs}
         self.since_us, self._alone = since_us, alone

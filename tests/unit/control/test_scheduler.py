@@ -14,7 +14,7 @@ from scrubjay.scrubber.options import ScrubOptions, Turns
 from scrubjay.scrubber.schedule.notes import ScheduleBook
 from scrubjay.scrubber.schedule.scheduler import END_TRIES, SOON_S, Scheduler
 from scrubjay.scrubber.schedule.settings import DAY_US, JobNote, JobSettings
-from scrubjay.scrubber.schedule.views import STALE_US, Job, Shift, ShiftOutcome, Work
+from scrubjay.scrubber.schedule.views import STALE_US, NightJob, Shift, ShiftOutcome, Work
 from scrubjay.scrubber.service import ScrubService
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.server.nightly import DEFAULTS, TaskAlarm, scrub_outcome, scrub_work
@@ -50,7 +50,7 @@ class Nights:
         return Scheduler(
             self.house.env,
             ScheduleBook(metadata),
-            [Job("scrub", DEFAULTS["scrub"], work or busy)],
+            [NightJob("scrub", DEFAULTS["scrub"], work or busy)],
             alarm=TaskAlarm(self.house.env),
             since_us=self.house.env.clock.wall_us(),
             alone=alone,
