@@ -14,7 +14,7 @@ from scrubjay.drills.regression import worse
 from scrubjay.drills.report import EXITS, FORMAT, MISMATCH, UNVERIFIED, VERSION, DrillOutcome, DrillSigner
 from scrubjay.drills.scenario import Dice, Drill, Progress, Scenario, Steps
 from scrubjay.pitr.job import error_json
-from scrubjay.scrubber.schedule.scheduler import Shift, ShiftOutcome, Work
+from scrubjay.scrubber.schedule.views import Shift, ShiftOutcome, Work
 from scrubjay.server.problems import DrillHealth
 from scrubjay.storage.catalogue import TableMeta
 
