@@ -25,6 +25,7 @@ from scrubjay.archiver.format.layout import (
 from scrubjay.archiver.read.epochs import closed_fault
 from scrubjay.archiver.read.manifests import ManifestReader, superseded
 from scrubjay.archiver.read.names import Names, closed_nodes, closed_until, list_all, names_of, newest_closed, sweep
+from scrubjay.archiver.read.older import OlderClosed
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import SegmentRow
 from scrubjay.archiver.read.suspects import Suspect, Suspects
@@ -65,6 +66,7 @@ class ArchiveIndex:
         self._closed_read: dict[str, str] = {}
         """By node, the closed object up to which they were read. Not what is seen: the ledger knows names of an earlier life, and what an agent publishes
         first may say less than what lies before it."""
+        self._older = OlderClosed(store, cluster)
         self._again = ("", "")
         self.suspects = Suspects()
         self.partitions: dict[tuple[str, str], PartitionIndex] = {}
@@ -99,6 +101,7 @@ class ArchiveIndex:
             found = self.partitions[key]
             if found.mark is None and not found.told and not found.closed:
                 del self.partitions[key]
+        await self._older.seek(self.partitions.values, lambda key: self._read_one(key, now_us))
 
     async def follow(self, *, now_us: int, archived: Sequence[KnownArchived] = ()) -> None:
         """The cheap look: logs that the cluster says have grown, and nothing else; no request while none has. A deletion goes unseen until `refresh`."""
@@ -298,15 +301,21 @@ class ArchiveIndex:
                 else self._closed_after(node, read, now_us + self.ahead_us)
             )
             for key in keys:
-                try:
-                    closed = decode_closed(await self._store.get(key), where=key)
-                    if await self.closed_fault(closed, now_us=now_us) is None:
-                        self.heard(closed)
-                except (Corrupt, Missing):
-                    pass  # verify names it; a later one says more
+                await self._read_one(key, now_us)
                 # Not before: one that the store did not give is read again.
                 self._closed_read[node] = max(self._closed_read.get(node, ""), key)
                 self._closed_seen[node] = max(self._closed_seen.get(node, ""), key)
+            if read is None:
+                self._older.begun(keys)
+
+    async def _read_one(self, key: str, now_us: int) -> None:
+        """What one closed object says. One that cannot be believed says nothing: verify names it, and a later one says more. Raises Unavailable."""
+        try:
+            closed = decode_closed(await self._store.get(key), where=key)
+            if await self.closed_fault(closed, now_us=now_us) is None:
+                self.heard(closed)
+        except (Corrupt, Missing):
+            pass
 
     async def closed_fault(self, closed: ClosedObject, *, now_us: int) -> str | None:
         """Why a closed object, sound in itself, is not to be believed."""

@@ -690,6 +690,20 @@ MUTANTS: list[Mutant] = [
         ),
     ),
     Mutant(
+        "older-closed-objects-never-sought",
+        "archiver/read/index.py",
+        "        await self._older.seek(self.partitions.values, lambda key: self._read_one(key, now_us))\n",
+        "",
+        ("tests/unit/server/test_windows.py::test_a_start_proves_what_was_proven_of_a_partition_that_nobody_has_led_since",),
+    ),
+    Mutant(
+        "older-closed-objects-sought-without-end",
+        "archiver/read/older.py",
+        "any(_ends_us(one) < self._oldest[node] for one in partitions() if _wants(one))",
+        "any(_wants(one) for one in partitions())",
+        ("tests/unit/server/test_windows.py::test_a_start_goes_back_no_further_than_something_can_be_said_there",),
+    ),
+    Mutant(
         "closed-heard-out-of-turn-taken-as-read",
         "archiver/read/index.py",
         "        if isinstance(read, ClosedKey) and read.time_us == closed.before_us:\n",

@@ -102,8 +102,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "closed-seen-before-it-is-read",
         "archiver/read/index.py",
-        "            for key in keys:\n                try:\n                    closed = decode_closed(",
-        "            for key in keys:\n                self._closed_read[node] = key\n                try:\n                    closed = decode_closed(",
+        "            for key in keys:\n                await self._read_one(",
+        "            for key in keys:\n                self._closed_read[node] = key\n                await self._read_one(",
         ("tests/unit/archiver/test_archive_index.py::test_a_closed_object_that_the_store_did_not_give_is_read_at_the_next_look",),
     ),
     Mutant(

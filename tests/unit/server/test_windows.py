@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pytest
+
 from scrubjay.archiver.format.closed import ClosedObject, encode_closed
-from scrubjay.archiver.format.layout import build, closed_prefix
+from scrubjay.archiver.format.layout import ClosedKey, build, closed_prefix, parse
 from scrubjay.archiver.read.archive_status import StoreFacts, archive_status
-from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.read.index import CLOSED_COLD_READ, ArchiveIndex
+from scrubjay.archiver.read.older import BACK_STEP
 from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.claiming import ClaimOptions
 from scrubjay.base.errors import Unavailable
@@ -106,6 +109,64 @@ def test_an_agent_that_publishes_before_the_first_look_hides_nothing_that_was_pu
     index.heard(early)
     archive.loop.run(index.refresh(now_us=archive.loop.wall_us()))
     assert [one.window().latest_us for one in index.partitions.values()] == proven
+
+
+def closed_now(archive: SmallArchive, *, since: int, many: int) -> None:
+    """Closed objects, a second after another, of a node that leads the first partition and not the second one any more."""
+    sample = archive.samples[0]
+    for at in range(since, since + many):
+        point = ClosedPoint(
+            TableId(sample.table), PartitionId(sample.partition), Stamp((START_US + at * 1_000_000) << 12), Lsn(sample.lsn - 1), Lsn(sample.lsn),
+            sample.chain,
+        )  # fmt: skip
+        made = ClosedObject(CLUSTER, "n1", START_US + at * 1_000_000, 1, OWNER, (point,), START_US + (at - 1) * 1_000_000)
+        archive.store.objects[made.key()] = encode_closed(made)
+
+
+def closed_read(archive: SmallArchive, index: ArchiveIndex) -> int:
+    """How many closed objects one look read."""
+    read, get = list[str](), archive.store.get
+
+    async def noted(key: str) -> bytes:
+        read.append(key)
+        return await get(key)
+
+    archive.store.get = noted  # type: ignore[method-assign]
+    archive.loop.run(index.refresh(now_us=archive.loop.wall_us()))
+    archive.store.get = get  # type: ignore[method-assign]
+    return len([key for key in read if "/closed/" in key])
+
+
+@pytest.mark.parametrize("later", [1, 6, 90])
+def test_a_start_proves_what_was_proven_of_a_partition_that_nobody_has_led_since(later: int) -> None:
+    """Of a table with such a partition, `--latest` must not mean an older moment after a start than before the stop."""
+    archive = SmallArchive()
+    archive.loop.now_us = START_US + 200_000_000
+    before = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop.tasks)
+    archive.loop.run(before.refresh(now_us=archive.loop.wall_us()))
+    closed_now(archive, since=21, many=later)
+    archive.loop.run(before.refresh(now_us=archive.loop.wall_us()))
+    after = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop.tasks)
+    archive.loop.run(after.refresh(now_us=archive.loop.wall_us()))
+    proven = {key: one.window().latest_us for key, one in before.partitions.items()}
+    assert {key: one.window().latest_us for key, one in after.partitions.items()} == proven
+    assert closed_read(archive, after) == 0, "once"
+
+
+def test_a_start_goes_back_no_further_than_something_can_be_said_there() -> None:
+    archive = SmallArchive()
+    archive.loop.now_us = START_US + 200_000_000
+    closed_now(archive, since=21, many=90)
+    archive.samples[0], archive.samples[1] = archive.samples[1], archive.samples[0]
+    closed_now(archive, since=150, many=1)
+    assert closed_read(archive, ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop.tasks)) == CLOSED_COLD_READ, "each was led lately"
+    for key in [key for key in archive.store.objects if "/closed/" in key and key < build(ClosedKey(CLUSTER, "n1", START_US + 21_000_000))]:
+        del archive.store.objects[key]
+    del archive.store.objects[max(key for key in archive.store.objects if "/closed/" in key)]
+    ended = max(stamp_micros(sample.stamp) for sample in archive.samples)
+    behind = [key for key in archive.store.objects if "/closed/" in key and parse(key).time_us > ended]  # type: ignore[union-attr]
+    index = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop.tasks)
+    assert len(behind) <= closed_read(archive, index) < len(behind) + BACK_STEP, "not before its last seal"
 
 
 def test_what_was_heard_in_its_turn_is_not_read_again() -> None:
