@@ -211,6 +211,13 @@ def test_two_that_publish_at_once_come_one_after_the_other_and_what_was_said_is_
     told: list[Any] = []
     publisher = ClosedPublisher(loop.env(), store, source, Writer(CLUSTER, ATTACHED), max_offset_us=500_000, told=told.append)
     source.points = [point(sample, loop.now_us)]
+    put = store.put
+
+    async def slow(key: str, data: bytes) -> None:
+        await loop.tasks.sleep(0.1)
+        await put(key, data)
+
+    store.put = slow  # type: ignore[method-assign]
     both = [loop.tasks.spawn(publisher.publish(), name=f"publish {number}") for number in range(2)]
     loop.run_for(1)
     assert [task.result() for task in both] == [True, True]
