@@ -50,7 +50,7 @@ def verify_archive(config: Config, url: str, *, cluster: str | None, request: Ma
                     cluster=chosen,
                     table=table,
                     budget_us=request["budget_us"],
-                    wall_us=env.clock.wall_us(),
+                    wall_us=env.clock.wall_us,
                     ahead_us=AHEAD_US,
                 ),
                 now_us=env.clock.boot_us,

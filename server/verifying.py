@@ -145,7 +145,7 @@ class VerifyRuns:
                 archived=archived,
                 expected=self._index.newest_heard(),
                 members=frozenset(node.number for node in self._control.ports.values()),
-                wall_us=self._env.clock.wall_us(),
+                wall_us=self._env.clock.wall_us,
                 ahead_us=self._ahead_us,
                 stop=None if pace is None else pace.stop,
             ),

@@ -55,7 +55,7 @@ class PartitionCheck:
         table, partition = names.table, names.partition
         self._round.say(phase="log", table_id=table, partition=partition)
         if self._round.options.wall_us is not None:
-            index.credible = stamp_of(self._round.options.wall_us + self._round.options.ahead_us)
+            index.credible = stamp_of(self._round.options.wall_us() + self._round.options.ahead_us)
         for end in self._round.options.archived or ():
             if (end.table, end.partition) == (table, partition):
                 index.mark = Mark(end.lsn, end.chain)

@@ -100,7 +100,9 @@ class VerifyOptions:
     """cluster: None picks the one there is. table: id, None for all. budget_us: of the clock that `now_us` reads; None: no end.
 
     archived: what the cluster says is archived, it must be there; None: offline. expected: keys of objects that are known to have been written.
-    stop(bytes read): why the run must end here, None: it goes on. members: numbers of the nodes there are, None: not known. wall_us: time of day at the start, for timestamps that cannot be true; None: not checked. ahead_us: how far clocks may be apart.
+    stop(bytes read): why the run must end here, None: it goes on. members: numbers of the nodes there are, None: not known.
+    wall_us: the time of day, asked for each object: what was written while the run went on is not ahead of it; None: no timestamp is called untrue.
+    ahead_us: how far clocks may be apart.
     """
 
     level: str = "records"
@@ -110,7 +112,7 @@ class VerifyOptions:
     archived: Sequence[KnownArchived] | None = None
     expected: Sequence[str] = ()
     members: frozenset[int] | None = None
-    wall_us: int | None = None
+    wall_us: Callable[[], int] | None = None
     ahead_us: int = AHEAD_US
     stop: Callable[[int], str | None] | None = None
 

@@ -112,7 +112,7 @@ class SmallObjects:
         except Corrupt as error:
             self._round.find(error.kind, key, str(error))
             return True
-        now_us = self._round.options.wall_us if self._round.options.wall_us is not None else closed.time_us
+        now_us = self._round.options.wall_us() if self._round.options.wall_us is not None else closed.time_us
         fault = await closed_fault(closed, self._round.reader.epochs, now_us=now_us, ahead_us=self._round.options.ahead_us)
         if fault is not None:
             self._round.find(FORGED, key, fault)

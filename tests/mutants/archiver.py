@@ -690,6 +690,13 @@ MUTANTS: list[Mutant] = [
         ),
     ),
     Mutant(
+        "verify-by-the-clock-of-its-start",
+        "archiver/verify/small.py",
+        "self._round.options.wall_us() if",
+        'self.__dict__.setdefault("at", self._round.options.wall_us()) if',
+        ("tests/unit/archiver/test_archive_verify.py::test_what_was_published_while_a_verify_went_on_is_not_ahead_of_it",),
+    ),
+    Mutant(
         "older-closed-objects-never-sought",
         "archiver/read/index.py",
         "        await self._older.seek(self.partitions.values, lambda key: self._read_one(key, now_us))\n",

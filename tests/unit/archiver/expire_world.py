@@ -177,7 +177,7 @@ class ExpireWorld:
 
     def verify(self, level: str = "replayed", *, offline: bool = False) -> VerifyReport:
         options = VerifyOptions(
-            level=level, cluster=CLUSTER, archived=None if offline else self.archived(), wall_us=self.now_us, ahead_us=5_000_000
+            level=level, cluster=CLUSTER, archived=None if offline else self.archived(), wall_us=lambda: self.now_us, ahead_us=5_000_000
         )
         return self.loop.run(  # type: ignore[no-any-return]
             verify(self.store, self.disk, options=options, now_us=lambda: 0, work="v", tasks=self.loop.tasks)

@@ -46,7 +46,7 @@ def check(archive: SmallArchive, *, jobs: bool = False, known: list[str] | None 
         verify(
             archive.store,
             archive.disk,
-            options=VerifyOptions(**{"wall_us": START_US + 60_000_000, **options}),  # type: ignore[arg-type]
+            options=VerifyOptions(**{"wall_us": lambda: START_US + 60_000_000, **options}),  # type: ignore[arg-type]
             now_us=archive.loop.boot_us,
             work="verify-work",
             jobs=LoneJobs(archive.loop, archive.store, archive.disk) if jobs else None,
@@ -197,7 +197,18 @@ def test_all_closed_objects_gone() -> None:
     late.random_write()
     late.seal()
     archive.store.objects.update(late.objects())
-    assert named(check(archive, wall_us=START_US + 500_000_000)) == [f"{CLUSTER}/closed/"]
+    assert named(check(archive, wall_us=lambda: START_US + 500_000_000)) == [f"{CLUSTER}/closed/"]
+
+
+def test_what_was_published_while_a_verify_went_on_is_not_ahead_of_it() -> None:
+    """On a slow store the first closed object is read long after the run began."""
+    archive = SmallArchive()
+    times = iter(range(START_US + 10_000_000, START_US + 3_600_000_000, 15_000_000))
+    report = check(archive, wall_us=lambda: next(times), ahead_us=1_500_000)
+    assert (report.verdict, named(report)) == ("match", [])
+    assert next(times) > START_US + 30_000_000, "the clock was asked"
+    forged = check(archive, wall_us=lambda: START_US + 1_000_000, ahead_us=1_500_000)
+    assert set(named(forged)) == {key for key in KEYS if "/closed/" in key}, "ahead of any clock it is no less untrue"
 
 
 def test_an_archive_that_is_gone_is_a_finding_and_no_usage_error() -> None:
