@@ -11,7 +11,10 @@ from scrubjay.archiver.facts import Closed, Coverage, CoverageFacts, Fork, Mark,
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import BaseKey, SegmentKey
 from scrubjay.archiver.read.rows import BaseEntry, Beginning, SegmentRow, SegmentRows
+from scrubjay.base.hlc import stamp_of
 
+EARLIER = stamp_of(900_000_000)
+"""So much earlier a look may have begun (a quarter of an hour, as stamps differ). A bound that is lower still is that of a clock that was set back."""
 CLOSED_KEPT = 16
 """Closed points of different LSNs remembered per partition: enough to find one that the archive has reached while it lags."""
 
@@ -150,7 +153,9 @@ class PartitionIndex:
         self.learned()
 
     def believe(self, credible: int) -> None:
-        """The clock went on: what was ahead of it may be true by now."""
+        """The clock went on: what was ahead of it may be true by now. A look that began before another one, and ends after it, takes nothing back."""
+        if credible < self.credible <= credible + EARLIER:
+            return
         if any(point.closed > self.credible for point in self.closed):
             self._summary = None
         self.credible = credible

@@ -697,6 +697,20 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/archiver/test_archive_verify.py::test_what_was_published_while_a_verify_went_on_is_not_ahead_of_it",),
     ),
     Mutant(
+        "earlier-look-takes-back",
+        "archiver/read/partition.py",
+        "        if credible < self.credible <= credible + EARLIER:\n            return\n",
+        "",
+        ("tests/unit/archiver/test_archive_index.py::test_a_look_that_began_earlier_takes_nothing_back",),
+    ),
+    Mutant(
+        "clock-set-back-never-counts",
+        "archiver/read/partition.py",
+        "        if credible < self.credible <= credible + EARLIER:\n",
+        "        if credible < self.credible < (1 << 64) - 1:\n",
+        ("tests/unit/archiver/test_archive_index.py::test_a_look_that_began_earlier_takes_nothing_back",),
+    ),
+    Mutant(
         "older-closed-objects-never-sought",
         "archiver/read/index.py",
         "        await self._older.seek(self.partitions.values, lambda key: self._read_one(key, now_us))\n",

@@ -71,6 +71,21 @@ def test_the_index_finds_everything() -> None:
     assert [base.lsn for base in index.partitions[(TABLE, PARTITION)].bases] == [archive.base.lsn]
 
 
+def test_a_look_that_began_earlier_takes_nothing_back() -> None:
+    """Two looks at a time, the longer one begun first: what was shown as restorable meanwhile stays so. A clock that was set back does count."""
+    archive = SmallArchive()
+    index = refreshed(archive)
+    found = index.partitions[(TABLE, PARTITION)]
+    latest = found.window().latest_us
+    assert latest is not None
+    archive.loop.run(index.refresh(now_us=START_US + 8_000_000))
+    assert found.window().latest_us == latest
+    archive.loop.run(index.refresh(now_us=START_US + 40_000_000))
+    assert found.window().latest_us == latest
+    archive.loop.run(index.refresh(now_us=START_US - 1_000_000_000))
+    assert (found.window().latest_us or 0) < latest
+
+
 def test_following_reads_only_what_grew() -> None:
     archive = SmallArchive()
     index = refreshed(archive)
