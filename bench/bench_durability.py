@@ -28,7 +28,7 @@ BATCH = 25
 CONNECTIONS = 8
 
 
-async def _call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+async def call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, operation: str, body: dict[str, Any]) -> dict[str, Any]:
     writer.write(request(operation, json.dumps(body).encode()))
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = int(head.split(b"content-length:")[1].split(b"\r")[0])
@@ -36,10 +36,10 @@ async def _call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, oper
     return answer
 
 
-async def _load(port: int, items: int) -> float:
+async def load_items(port: int, items: int) -> float:
     """Seconds for `items` puts in batches over CONNECTIONS connections."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    await _call(
+    await call(
         reader,
         writer,
         "CreateTable",
@@ -50,7 +50,7 @@ async def _load(port: int, items: int) -> float:
             "BillingMode": "PAY_PER_REQUEST",
         },
     )
-    while (await _call(reader, writer, "DescribeTable", {"TableName": "bench"}))["Table"]["TableStatus"] != "ACTIVE":
+    while (await call(reader, writer, "DescribeTable", {"TableName": "bench"}))["Table"]["TableStatus"] != "ACTIVE":
         await asyncio.sleep(0.1)
     draw = random.Random(1)
     words = [f"{draw.getrandbits(40):010x}" for _ in range(500)]
@@ -68,7 +68,7 @@ async def _load(port: int, items: int) -> float:
                 for number in batch
             ]
             while puts:
-                answer = await _call(reader, writer, "BatchWriteItem", {"RequestItems": {"bench": puts}})
+                answer = await call(reader, writer, "BatchWriteItem", {"RequestItems": {"bench": puts}})
                 puts = answer.get("UnprocessedItems", {}).get("bench", [])
 
     began = time.perf_counter()
@@ -76,7 +76,7 @@ async def _load(port: int, items: int) -> float:
     return time.perf_counter() - began
 
 
-def _verb(endpoint: str, *words: str) -> tuple[float, dict[str, Any]]:
+def verb(endpoint: str, *words: str) -> tuple[float, dict[str, Any]]:
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "scrubjay", *words, "--endpoint", endpoint, "--json"], capture_output=True, text=True)
     took = time.perf_counter() - began
@@ -88,7 +88,7 @@ def _verb(endpoint: str, *words: str) -> tuple[float, dict[str, Any]]:
 def measure(port: int, megabytes: int) -> dict[str, Any]:
     items = megabytes * 1_000_000 // ITEM_BYTES
     endpoint = f"http://127.0.0.1:{port}"
-    load = uvloop.run(_load(port, items))
+    load = uvloop.run(load_items(port, items))
     began = time.perf_counter()
     while True:
         status = json.loads(
@@ -101,10 +101,10 @@ def measure(port: int, megabytes: int) -> dict[str, Any]:
         time.sleep(0.2)
     caught_up = time.perf_counter() - began
     raw = status["tables"][0]["bytes_raw"] / 1e6
-    verify, _ = _verb(endpoint, "verify", "--table", "bench")
-    replay, _ = _verb(endpoint, "verify", "--table", "bench", "--level", "replayed")
-    scrub, scrubbed = _verb(endpoint, "scrub", "run", "--table", "bench")
-    restore, restored = _verb(endpoint, "restore", "run", "--table", "bench", "--to", "bench2", "--latest")
+    verify, _ = verb(endpoint, "verify", "--table", "bench")
+    replay, _ = verb(endpoint, "verify", "--table", "bench", "--level", "replayed")
+    scrub, scrubbed = verb(endpoint, "scrub", "run", "--table", "bench")
+    restore, restored = verb(endpoint, "restore", "run", "--table", "bench", "--to", "bench2", "--latest")
     return {
         "items": items,
         "raw_mb": round(raw, 1),

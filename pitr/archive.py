@@ -34,12 +34,24 @@ class RestoredRows(NamedTuple):
     damage: tuple[Fault, ...] = ()
 
 
-class RestoreArchive(Protocol):
+class ArchiveView(Protocol):
     """Every call may raise Unavailable."""
 
     async def look(self, table: TableMeta) -> TableArchive:
         """List what is there now. Raises Corrupt (a manifest)."""
         ...
+
+
+class TimelineArchive(ArchiveView, Protocol):
+    """What time travel asks of the archive."""
+
+    async def read(self, job: str, arguments: dict[str, Any], *, progress: Progress | None) -> dict[str, Any]:
+        """Run a job that only reads the archive; its argument `url` is added. Raises what it raises."""
+        ...
+
+
+class RestoreArchive(ArchiveView, Protocol):
+    """What a restore asks of it."""
 
     async def rebuild(
         self, table: TableMeta, info: PartitionInfo, plan: PartitionPlan, *, cut: Stamp, path: str, progress: Progress | None

@@ -10,7 +10,7 @@ from scrubjay.base.errors import Missing, Unavailable
 from scrubjay.base.hlc import last_stamp_at
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
 from scrubjay.base.together import in_parallel
-from scrubjay.pitr.archive import RestoreArchive
+from scrubjay.pitr.archive import ArchiveView
 from scrubjay.pitr.options import ARCHIVE_LAGS, POLL_S, TRY_AGAIN_S, RestoreOptions
 from scrubjay.pitr.plan import PartitionHistory, Plan, ends_reached, plan_table, with_closed
 from scrubjay.pitr.rates import rates_of
@@ -23,7 +23,7 @@ class Planning:
     """Plans one restore, as often as asked. at_us: inclusive."""
 
     def __init__(
-        self, env: Env, port: ServicePort, archive: RestoreArchive, options: RestoreOptions, source: TableMeta, *, at_us: int
+        self, env: Env, port: ServicePort, archive: ArchiveView, options: RestoreOptions, source: TableMeta, *, at_us: int
     ) -> None:
         self._env = env
         self._port = port

@@ -5,15 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from scrubjay.base.env import Env
-from scrubjay.base.errors import Conflict, Missing, Unavailable, Unsafe
+from scrubjay.base.errors import Conflict, Missing, Unavailable
 from scrubjay.base.ids import PartitionId, TableId
 from scrubjay.pitr.archive import RestoreArchive, TableArchive
 from scrubjay.pitr.job import AskedNote, RestoreJob, WindowNote, parts_of
 from scrubjay.pitr.options import POLL_S, RestoreOptions
 from scrubjay.pitr.plan import Plan, ends_reached, plan_table, with_closed
 from scrubjay.pitr.rates import rates_of
-from scrubjay.pitr.target import Bounds, Reach, RestoreTarget, reach
-from scrubjay.pitr.window import bounds_of, explained, resolve_in, window_note, window_text
+from scrubjay.pitr.target import Bounds, Reach, RestoreTarget
+from scrubjay.pitr.window import bounds_of, in_a_hole, reach_in, resolve_in, window_note, window_text
 from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
 from scrubjay.storage.service_port import ServicePort
 
@@ -41,13 +41,7 @@ class Preparing:
 
         Raises Unsafe (outside the window), Conflict (the name is taken), Missing, Unavailable.
         """
-        if source.name == METADATA_TABLE:
-            raise Unavailable(
-                "no such table", error_code="ResourceNotFound", asked=source.name, found="a system table is not restored as a table"
-            )
-        if source.restore_of is not None and source.restore_of.in_progress:
-            raise Unavailable("no such table", error_code="ResourceNotFound", asked=source.name, found="it is itself being restored")
-        source = await self._settled(source)
+        source = await self.settled(source)
         seen, window = await self.look(source)
         shown = window_note(seen)
         now_us = self._env.clock.wall_us()
@@ -59,15 +53,22 @@ class Preparing:
                 next="choose another name",
                 body={"to": to, "window": msgspec.to_builtins(shown)},
             )
-        target = self._reach(resolve_in(asked, window, shown, received_us), window, shown, now_us)
+        target = reach_in(resolve_in(asked, window, shown, received_us), window, shown, now_us=now_us)
         plan = self._plan(source, seen, target, shown)
         job = self._job(source, to, target, asked, shown, now_us, overrides or {})
         job.partitions = parts_of(plan, source, job.target_meta)
         job.predicted_seconds = plan.predicted_seconds
         return job, plan
 
-    async def _settled(self, source: TableMeta) -> TableMeta:
-        """A table whose deletion is under way, once it is known where its logs end: until then nobody can say what its latest moment is. Raises Unavailable."""
+    async def settled(self, source: TableMeta) -> TableMeta:
+        """A table whose past may be asked for. Of one whose deletion is under way, once it is known where its logs end: until then nobody can say what its latest
+        moment is. Raises Unavailable."""
+        if source.name == METADATA_TABLE:
+            raise Unavailable(
+                "no such table", error_code="ResourceNotFound", asked=source.name, found="a system table is not restored as a table"
+            )
+        if source.restore_of is not None and source.restore_of.in_progress:
+            raise Unavailable("no such table", error_code="ResourceNotFound", asked=source.name, found="it is itself being restored")
         give_up = self._env.clock.boot_us() + int(self._options.archive_wait_s * 1e6)
         while source.status == "DELETING":
             if self._env.clock.boot_us() >= give_up:
@@ -99,19 +100,7 @@ class Preparing:
                 preview=target.beyond_latest,
             )
         except Missing as error:
-            hole = Unsafe(
-                f"outside the restorable window: {error.message}",
-                earliest=seen.window.earliest_us,
-                latest=seen.window.latest_us,
-                **{**error.fields, "asked": target.at_us},
-            )
-            raise explained(hole, shown) from None
-
-    def _reach(self, at_us: int, window: Bounds, shown: WindowNote, now_us: int) -> Reach:
-        try:
-            return reach(at_us, window, now_us=now_us)
-        except Unsafe as error:
-            raise explained(error, shown) from None
+            raise in_a_hole(error, shown, at_us=target.at_us) from None
 
     def _job(
         self, source: TableMeta, to: str, target: Reach, asked: RestoreTarget, shown: WindowNote, now_us: int, overrides: dict[str, object]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from scrubjay.archiver.coverage import table_window
 from scrubjay.archiver.facts import CoverageFacts, Window
@@ -18,7 +19,7 @@ from scrubjay.base.env import Disk, Env, Jobs
 from scrubjay.base.errors import Corrupt, Missing
 from scrubjay.base.gate import Gate
 from scrubjay.base.ids import Lsn, Stamp
-from scrubjay.pitr.archive import Progress, RestoreArchive, RestoredRows, TableArchive
+from scrubjay.pitr.archive import Progress, RestoreArchive, RestoredRows, TableArchive, TimelineArchive
 from scrubjay.pitr.job import folder_of
 from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PartitionPlan, PlannedSegment
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
@@ -49,7 +50,6 @@ class ArchiveSource:
     ) -> RestoredRows:
         self._disk.mkdir(path.rpartition("/")[0])
         arguments = {
-            "url": self._url,
             "base": None if plan.base is None else plan.base.object,
             "segments": [segment.object for segment in plan.segments],
             "stamp": cut,
@@ -57,17 +57,22 @@ class ArchiveSource:
             "work": path + ".base",
             "rebase": True,
         }
+        answer = await self.read(REBUILD, arguments, progress=progress)
+        rebuilt = from_answer(answer)
+        return RestoredRows(path, rebuilt.total, rebuilt.raw_bytes, plan.bytes, Lsn(rebuilt.proven), rebuilt.spoilt)
+
+    async def read(self, job: str, arguments: dict[str, Any], *, progress: Progress | None) -> dict[str, Any]:
+        """Run a job that reads the archive. What it found bad (the error, or `spoilt` in its answer) nobody in this process goes by until it is sound again."""
         try:
-            rebuilt = from_answer(await self._jobs.run(REBUILD, arguments, progress=progress))
+            answer = await self._jobs.run(job, {"url": self._url, **arguments}, progress=progress)
         except (Corrupt, Missing) as error:
             fault = fault_of(error)
             error.fields["damage"] = self._distrusted([fault] if fault.object else [])
             raise
-        damage = self._distrusted(rebuilt.spoilt)
-        return RestoredRows(path, rebuilt.total, rebuilt.raw_bytes, plan.bytes, Lsn(rebuilt.proven), damage)
+        self._distrusted([Fault(*one) for one in answer["spoilt"]])
+        return answer
 
     def _distrusted(self, damage: Sequence[Fault]) -> tuple[Fault, ...]:
-        """What was read and found bad: nobody in this process goes by it until it is sound again."""
         for one in damage:
             self._index.distrust([one.object], kind=one.kind, detail=one.detail)
         return tuple(damage)
@@ -112,6 +117,6 @@ def history_of(info: PartitionInfo, index: PartitionIndex | None) -> PartitionHi
     return PartitionHistory(info.partition_id, info.lo, info.hi, bases, segments, (), index.facts())
 
 
-def _check_port(source: ArchiveSource) -> RestoreArchive:
-    """For the type checker: an ArchiveSource is a RestoreArchive."""
-    return source
+def _check_port(source: ArchiveSource) -> tuple[RestoreArchive, TimelineArchive]:
+    """For the type checker: an ArchiveSource is both."""
+    return source, source

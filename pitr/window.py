@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from scrubjay.archiver.read.archive_status import hole_json
-from scrubjay.base.errors import Unsafe
+from scrubjay.base.errors import Missing, Unsafe
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Stamp
 from scrubjay.base.times import utc_text, utc_text_or_none
 from scrubjay.pitr.archive import TableArchive
 from scrubjay.pitr.job import WindowNote
-from scrubjay.pitr.target import Bounds, RestoreTarget, resolve
+from scrubjay.pitr.target import Bounds, Reach, RestoreTarget, reach, resolve
 from scrubjay.storage.catalogue import TableMeta
 
 
@@ -33,6 +33,19 @@ def resolve_in(asked: RestoreTarget, window: Bounds, shown: WindowNote, now_us: 
         return resolve(asked, window, now_us=now_us)
     except Unsafe as error:
         raise explained(error, shown) from None
+
+
+def reach_in(at_us: int, window: Bounds, shown: WindowNote, *, now_us: int) -> Reach:
+    """`pitr.target.reach` with the window in the refusal."""
+    try:
+        return reach(at_us, window, now_us=now_us)
+    except Unsafe as error:
+        raise explained(error, shown) from None
+
+
+def in_a_hole(error: Missing, shown: WindowNote, *, at_us: int) -> Unsafe:
+    """A moment that a plan cannot reach because something is absent in front of it: it is outside the window."""
+    return explained(Unsafe(f"outside the restorable window: {error.message}", **{**error.fields, "asked": at_us}), shown)
 
 
 def window_text(shown: WindowNote) -> str:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from scrubjay.admin_asked import body_of, resolve_table, usage
 from scrubjay.admin_jobs import Job, JobBoard
+from scrubjay.admin_timeline import TimelineCalls
 from scrubjay.archiver.expire.plan import KEEP_MAX_US, KEEP_MIN_US
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Corrupt, Exists, Fenced, Missing, ScrubjayError, Unsafe
 from scrubjay.base.http_values import Request, Response
 from scrubjay.base.ids import PartitionId
-from scrubjay.base.times import utc_text
 from scrubjay.client import CLUSTER_HEADER
 from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, VerbFailure, answer, failure_of, merge_exits
 from scrubjay.pitr.options import ARCHIVE_LAGS
@@ -36,6 +37,7 @@ from scrubjay.server.ports import (
     RestorePort,
     SchedulePort,
     ScrubPort,
+    TimelinePort,
     VerifyPort,
 )
 from scrubjay.storage.api.errors import ApiError
@@ -48,8 +50,6 @@ LEVELS = ("listed", "objects", "records", "replayed")
 _STATUS = {USAGE: 400, REFUSED: 409, MISMATCH: 500, INCOMPLETE: 503, FAILED: 503, DONE: 200}
 _EXIT_OF_CODE: Mapping[str | None, int] = {kind.code: kind.exit_code for kind in (Corrupt, Missing, Conflict, Exists, Unsafe, Fenced)}
 """Exit codes of failed restores, by what ended them, where it is not 1."""
-
-T = TypeVar("T")
 
 
 class VerifyRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -135,6 +135,7 @@ class AdminApi:
         scrub: ScrubPort,
         expire: ExpirePort,
         restore: RestorePort,
+        timeline: TimelinePort,
         schedule: SchedulePort,
         drills: DrillPort,
         cluster: Callable[[], Mapping[str, Any]],
@@ -178,6 +179,7 @@ class AdminApi:
             ("GET", "restore/status"): self._get_restore_status,
             ("POST", "restore/resume"): self._post_restore_resume,
             ("POST", "restore/cancel"): self._post_restore_cancel,
+            **TimelineCalls(self._board, tables, timeline).routes,
         }
 
     async def handle(self, request: Request) -> Response:
@@ -267,11 +269,11 @@ class AdminApi:
         return {**report, "tables": [entry for entry in entries if entry is not system], "metadata": system}
 
     async def _post_verify(self, request: Request) -> Report:
-        asked = _body(request, VerifyRequest)
+        asked = body_of(request, VerifyRequest)
         if asked.level not in LEVELS:
-            raise _usage("no such level", asked=asked.level, found="none of " + ", ".join(LEVELS))
+            raise usage("no such level", asked=asked.level, found="none of " + ", ".join(LEVELS))
         if asked.max_age_us < 0 or (asked.budget_us is not None and asked.budget_us < 0):
-            raise _usage("a duration cannot be negative")
+            raise usage("a duration cannot be negative")
         one = self._named(asked.table)
 
         async def work(progress: ProgressSink) -> Report:
@@ -291,9 +293,9 @@ class AdminApi:
     # -- expire ----------------------------------------------------------------------------------------------------------------------
 
     async def _post_expire(self, request: Request) -> Report:
-        asked = _body(request, ExpireRequest)
+        asked = body_of(request, ExpireRequest)
         if asked.keep_us is not None and not KEEP_MIN_US <= asked.keep_us <= KEEP_MAX_US:
-            raise _usage("a retention is 1 to 35 days", asked=f"{asked.keep_us / 1e6:g} s")
+            raise usage("a retention is 1 to 35 days", asked=f"{asked.keep_us / 1e6:g} s")
         one = self._named(asked.table)
 
         async def work(progress: ProgressSink) -> Report:
@@ -307,7 +309,7 @@ class AdminApi:
     # -- scrub -----------------------------------------------------------------------------------------------------------------------
 
     async def _post_scrub(self, request: Request) -> Report:
-        asked = _body(request, ScrubRequest)
+        asked = body_of(request, ScrubRequest)
         one = self._named(asked.table)
         if asked.partition is not None:
             owner = next(
@@ -351,13 +353,13 @@ class AdminApi:
         return self._schedule.views.listed()
 
     async def _post_schedule_set(self, request: Request) -> Report:
-        asked = _body(request, ScheduleRequest)
+        asked = body_of(request, ScheduleRequest)
         fields = {name: getattr(asked, name) for name in ("window", "rate_bytes", "budget_us", "budget_bytes")}
         within_us = asked.within_us or self._schedule.views.default(asked.job).within_us
         return await self._schedule.set(asked.job, JobSettings(cron=asked.cron, within_us=within_us, timezone=asked.timezone, **fields))
 
     async def _post_schedule_run(self, request: Request) -> Report:
-        job = _body(request, ScheduleJobRequest).job
+        job = body_of(request, ScheduleJobRequest).job
 
         async def work(progress: ProgressSink) -> Report:
             progress({"phase": f"{job} runs"})
@@ -366,7 +368,7 @@ class AdminApi:
         return _started(self._board.start(f"schedule {job}", work))
 
     async def _post_schedule_pause(self, request: Request) -> Report:
-        asked = _body(request, PauseRequest)
+        asked = body_of(request, PauseRequest)
         return await self._schedule.pause(asked.job, paused=asked.paused)
 
     # -- drills ----------------------------------------------------------------------------------------------------------------------
@@ -375,9 +377,9 @@ class AdminApi:
         return self._drills.listed()
 
     async def _post_drill_run(self, request: Request) -> Report:
-        asked = _body(request, DrillRequest)
+        asked = body_of(request, DrillRequest)
         if asked.scenario not in [one["scenario"] for one in self._drills.listed()["scenarios"]]:
-            raise _usage("no such drill", asked=asked.scenario, found="scrubjay drill list names those that are there")
+            raise usage("no such drill", asked=asked.scenario, found="scrubjay drill list names those that are there")
         tables = [resolve_table(self._tables(), text) for text in asked.tables]
 
         async def work(progress: ProgressSink) -> Report:
@@ -399,10 +401,10 @@ class AdminApi:
 
     async def _targeted(self, request: Request, ask: Callable[[TableMeta, str, RestoreTarget], Awaitable[Report]]) -> Report:
         """Ask about a restore. A refusal names source and target too."""
-        asked = _body(request, RestoreRequest)
+        asked = body_of(request, RestoreRequest)
         target = asked.asked()
         if not TABLE_NAME.fullmatch(asked.to):
-            raise _usage("not a table name", asked=f"--to {asked.to}", found="names have 3 to 255 of a-z, A-Z, 0-9, _ . -")
+            raise usage("not a table name", asked=f"--to {asked.to}", found="names have 3 to 255 of a-z, A-Z, 0-9, _ . -")
         source = resolve_table(self._tables(), asked.table)
         try:
             return await ask(source, asked.to, target)
@@ -420,12 +422,12 @@ class AdminApi:
         return restore_answer(self._known(to))
 
     async def _post_restore_resume(self, request: Request) -> Report:
-        to = _body(request, TargetRequest).to
+        to = body_of(request, TargetRequest).to
         self._known(to)
         return restore_answer(await self._restore.resume(to))
 
     async def _post_restore_cancel(self, request: Request) -> Report:
-        to = _body(request, TargetRequest).to
+        to = body_of(request, TargetRequest).to
         self._known(to)
         report = await self._restore.cancel(to)
         return {**report, "exit": DONE, "error": None, "running": False}
@@ -462,35 +464,6 @@ class AdminApi:
         return {**(job.result or {}), "id": job.id, "kind": job.kind, "running": False}
 
 
-def resolve_table(tables: Sequence[TableMeta], text: str) -> TableMeta:
-    """A table by id; else the live one of that name; else the one dropped table that had it. Raises Failure: ResourceNotFound (1), Ambiguous (64)."""
-    for table in tables:
-        if table.table_id == text:
-            return table
-    named = [table for table in tables if table.name == text]
-    live = [table for table in named if table.dropped_at is None]
-    if len(live) == 1 or (not live and len(named) == 1):
-        return (live or named)[0]
-    if not named:
-        raise VerbFailure(
-            "no such table",
-            code="ResourceNotFound",
-            exit_code=FAILED,
-            asked=f"table {text}",
-            found="neither a name nor an id",
-            next_step="scrubjay archive status lists all tables",
-        )
-    ids = ", ".join(f"{table.table_id} (dropped {utc_text(table.dropped_at)})" for table in named if table.dropped_at is not None)
-    raise VerbFailure(
-        "several dropped tables had that name",
-        code="Ambiguous",
-        exit_code=USAGE,
-        asked=f"table {text}",
-        found=ids,
-        next_step="say which by its id",
-    )
-
-
 def restore_answer(report: Report) -> Report:
     """A restore's report with its exit code: 0 published, 2 digests differ or damage in the archive stopped it, 3 running or not proven for want of the archive's
     arrival, 4 refused (its name was taken, its writer fenced), 1 failed otherwise."""
@@ -509,10 +482,6 @@ def _started(job: Job) -> Report:
     return {"exit": DONE, "id": job.id, "kind": job.kind, "running": True}
 
 
-def _usage(message: str, *, asked: str | None = None, found: str | None = None) -> VerbFailure:
-    return VerbFailure(message, code="Usage", exit_code=USAGE, asked=asked, found=found, next_step="docs/ADMIN.md")
-
-
 def _query(request: Request) -> dict[str, str]:
     return dict(parse_qsl(request.query))
 
@@ -521,16 +490,7 @@ def _number(text: str, name: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise _usage("not a whole number", asked=f"{name}={text}") from None
-
-
-def _body(request: Request, kind: type[T]) -> T:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise _usage("a JSON body is needed", asked=request.path, found=request.headers.get("content-type", "no content type"))
-    try:
-        return msgspec.json.decode(request.body, type=kind)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise _usage("the request is not understood", asked=request.path, found=str(error)) from None
+        raise usage("not a whole number", asked=f"{name}={text}") from None
 
 
 def _failed(failure: VerbFailure, *, status: int | None = None) -> Response:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from scrubjay.archiver.expire.plan import Need
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.writer import Writer
@@ -14,6 +15,7 @@ from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.service import RestoreService
 from scrubjay.pitr.source import ArchiveSource
+from scrubjay.pitr.timeline.service import TimelineService
 from scrubjay.scrubber.healer import Healer
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.rebuilt import ArchiveReferences
@@ -48,7 +50,7 @@ class DurabilityOptions(NamedTuple):
 
 
 class Durability:
-    """archive, verify, scrub, expire, restore: what the admin API asks. Also what the store asks (storage.control.backups.DurabilityPort)."""
+    """archive, verify, scrub, expire, restore, timeline: what the admin API asks. Also what the store asks (storage.control.backups.DurabilityPort)."""
 
     def __init__(
         self,
@@ -62,9 +64,10 @@ class Durability:
         telling: Telling,
         schedule: Scheduler,
         expire: ExpireRuns,
+        timeline: TimelineService,
     ) -> None:
         self.telling, self.schedule, self.expire = telling, schedule, expire
-        self.archive, self.verify, self.scrub, self.restorer = windows, verify_runs, scrub, restore
+        self.archive, self.verify, self.scrub, self.restorer, self.timeline = windows, verify_runs, scrub, restore, timeline
         self._healer, self.ledger, self._agents = healer, ledger, agents
 
     def window(self, table: TableMeta) -> tuple[int, int] | None:
@@ -134,24 +137,31 @@ def open_durability(
     )
     references.sweep()
     scrub = ScrubService(env, control.service, references, ledger, options.scrub, log=log, telling=telling)
+    source = ArchiveSource(env, jobs, disk, index, url=options.archive_url, writer=writer)
     restore = RestoreService(
         env,
         control.service,
-        ArchiveSource(env, jobs, disk, index, url=options.archive_url, writer=writer),
+        source,
         options.restore,
         max_offset_us=options.max_offset_us,
         pitr_default=options.pitr_default,
         log=log,
         ended=partial(telling.over, "restore"),
     )
+    timeline = TimelineService(env, control.service, restore.preparing, source, options.restore, control.store, disk, log=log)
+    timeline.sweep()
     healer = Healer(env, control.service, references, log=log)
     verify_runs = VerifyRuns(env, store, disk, jobs, ledger, control, index, ahead_us=ahead_us(options), telling=telling, log=log)
+
+    def needs() -> list[Need]:
+        return [*restore.needs(), *timeline.needs()]
+
     expire = ExpireRuns(
-        env, store, disk, jobs, ledger, control, index, writer, needs=restore.needs, gate=verify_runs.gate, log=log, telling=telling
+        env, store, disk, jobs, ledger, control, index, writer, needs=needs, gate=verify_runs.gate, log=log, telling=telling
     )
     table = nightly_jobs(scrub, verify_runs, control)
     schedule = open_schedule(env, control, table, alarm=alarm, since_us=options.since_us, alone=True, log=log)
-    durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire)
+    durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, timeline)
     control.store.backups.durability = durability
     windows.start()
     healer.start()

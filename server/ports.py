@@ -91,6 +91,26 @@ class ScheduleViewPort(Protocol):
     def default(self, job: str) -> JobSettings: ...
 
 
+class TimelinePort(Protocol):
+    """What was, and putting it back. from_us, to_us: inclusive; to_us None: now. key, prefix: DynamoDB JSON. All raise Invalid, Unsafe (outside the window), Unavailable."""
+
+    async def history(
+        self, source: TableMeta, *, key: Any, from_us: int | None, to_us: int | None, limit: int, progress: ProgressSink
+    ) -> Report: ...
+
+    async def diff(self, source: TableMeta, *, from_us: int, to_us: int | None, key: Any, prefix: Any, progress: ProgressSink) -> Report:
+        """`totals`, and `result`: under which name its changes are fetched."""
+        ...
+
+    def changes(self, result: str, at: str) -> tuple[list[bytes], str | None]:
+        """Some of the changes, each as JSON, and where the next ones begin (None: that was all). at: "" at first. Raises Unavailable (ResourceNotFound)."""
+        ...
+
+    async def undo(
+        self, source: TableMeta, *, from_us: int, to_us: int | None, key: Any, prefix: Any, confirm: bool, progress: ProgressSink
+    ) -> Report: ...
+
+
 class SchedulePort(Protocol):
     """Reports have `jobs[]`; a job that is not there raises Invalid."""
 

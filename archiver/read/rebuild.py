@@ -55,7 +55,7 @@ class Rebuilt:
     spoilt: tuple[Fault, ...] = ()
 
 
-class _Sink:
+class Sink:
     """Bytes into a file, a MiB at a time."""
 
     def __init__(self, file: File) -> None:
@@ -109,7 +109,7 @@ async def rebuild(
         cut=cut,
         rebase=rebase,
     )
-    with _no_collector():
+    with no_collector():
         return await _run(store, disk, replay, partition, base, segments, output, work, progress)
 
 
@@ -160,7 +160,7 @@ async def _run(
 
 
 @contextmanager
-def _no_collector() -> Iterator[None]:
+def no_collector() -> Iterator[None]:
     """Millions of tuples and no cycle: the cyclic collector would only walk them again and again (a fifth of the time)."""
     was = gc.isenabled()
     gc.disable()
@@ -189,12 +189,12 @@ async def _write(
         if base is not None:
             await fetch_base(store, base, disk, work)
             source = disk.open(work)
-            rows = _base_rows(source, base)
+            rows = base_rows(source, base)
         if output is not None:
             if disk.exists(output):
                 disk.remove(output)
             target = disk.open(output, create_size=0)
-        sink = _Sink(target) if target is not None else None
+        sink = Sink(target) if target is not None else None
         writer = RowFileWriter(sink if sink is not None else _nowhere)
         add = writer.add
         for count, (key, lsn, stamp, item) in enumerate(replay.merge(rows), 1):
@@ -221,7 +221,7 @@ async def _write(
                 disk.remove(output)
 
 
-def _base_rows(file: File, base: BaseManifest) -> Iterator[Row]:
+def base_rows(file: File, base: BaseManifest) -> Iterator[Row]:
     """The rows of a base that was fetched. Raises Corrupt: forged and of the base, if the file still holds the bytes that the base names, else of the file."""
     try:
         yield from read_rowfile(file.pread, file.size())

@@ -288,6 +288,11 @@ class ArchiveReplay:
         if not self._passed:
             self._result = base
 
+    def removed(self, key: bytes) -> tuple[int, int] | None:
+        """(lsn, stamp) of the record within the cut that deleted the key and was the last to touch it; None if no such record was fed."""
+        found = self._newest.get(key)
+        return None if found is None or found[2] is not None else (found[0], found[1])
+
     def finish(self, total: Total) -> None:
         """total: of the rows that `merge` gave out, as the writer counted them. Raises Corrupt unless it is the agreed one where the cut is at a seal."""
         assert self._result is not None, "merge was not run to its end"

@@ -82,6 +82,7 @@ def surface(
         scrub=durability.scrub,
         expire=durability.expire,
         restore=durability.restorer,
+        timeline=durability.timeline,
         schedule=durability.schedule,
         drills=drills,
         cluster=facts,

@@ -89,7 +89,14 @@ def plan_lines(document: Mapping[str, Any]) -> Sequence[str]:
         ),
         "",
         *columns(("partition", "base", "from", "to", "segments", "bytes"), rows),
+        "",
+        exact_line(document),
     ]
+
+
+def exact_line(document: Mapping[str, Any]) -> str:
+    """The command that means this very moment, whatever the words were that named it. Not wrapped: it is there to be copied."""
+    return f"scrubjay restore run --table {document['table']} --to {document['to']} --at {document['at']}"
 
 
 def state_lines(document: Mapping[str, Any]) -> Sequence[str]:
@@ -106,6 +113,8 @@ def state_lines(document: Mapping[str, Any]) -> Sequence[str]:
             "took": ", ".join(parts) or None,
         }
     )
+    if document["state"] == "running":
+        lines.append(f"this attaches to it: {exact_line(document)}")
     if document["verdict"] is not None:
         lines.append(f"verdict {document['verdict']}: {plural(document['rows'], 'row')}, digest {document['digest']}")
     return lines

@@ -56,6 +56,7 @@ class Edge:
             scrub=cluster.durability.scrub,
             expire=cluster.durability.expire,
             restore=cluster.durability.restorer,
+            timeline=cluster.durability.timeline,
             schedule=cluster.durability.schedule,
             drills=FakeDrills(FakeServices()),
             cluster=lambda: {"cluster_id": CLUSTER, "archive": cluster.archive.url},

@@ -65,6 +65,7 @@ class Endpoint:
             scrub=FakeScrub(self.services),
             expire=self.services,
             restore=FakeRestore(self.services),
+            timeline=self.services,
             schedule=FakeSchedule(self.services),
             drills=FakeDrills(self.services),
             status=self.services.status,

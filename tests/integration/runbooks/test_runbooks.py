@@ -98,6 +98,7 @@ def _restore(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     scenario = Scenario(make(settings=QUICK))
     scenario.make_table()
     scenario.variables["AT"] = scenario.put("last-good", "written just before the bad job")
+    scenario.variables["KEY"] = '{"pk": {"S": "order-7"}}'
     for number in range(200):
         scenario.put(f"order-{number}", "damaged")
     scenario.status_is(0)

@@ -65,6 +65,26 @@ class FakeServices:
         self.calls.append(("verify", tables, level, budget_us, max_age_us))
         return {"exit": 2, "error": None, "verdict": "mismatch", "findings": [{"kind": "lacking"}]}
 
+    async def history(
+        self, source: TableMeta, *, key: Any, from_us: int | None, to_us: int | None, limit: int, progress: ProgressSink
+    ) -> Report:
+        self.calls.append(("history of", source.table_id, key, from_us, to_us, limit))
+        return {"exit": 3, "error": None, "versions": [], "unproven": [{"reason": "hole"}]}
+
+    async def diff(self, source: TableMeta, *, from_us: int, to_us: int | None, key: Any, prefix: Any, progress: ProgressSink) -> Report:
+        self.calls.append(("diff", source.table_id, from_us, to_us, key, prefix))
+        return {"exit": 0, "error": None, "totals": {"added": 2, "removed": 0, "changed": 0, "same": 0}, "result": "r"}
+
+    def changes(self, result: str, at: str) -> tuple[list[bytes], str | None]:
+        self.calls.append(("changes", result, at))
+        return ([b'{"key":{"pk":{"S":"a"}}}'], "0:5") if not at else ([b'{"key":{"pk":{"S":"b"}}}'], None)
+
+    async def undo(
+        self, source: TableMeta, *, from_us: int, to_us: int | None, key: Any, prefix: Any, confirm: bool, progress: ProgressSink
+    ) -> Report:
+        self.calls.append(("undo", source.table_id, from_us, to_us, key, prefix, confirm))
+        raise Unsafe("outside the restorable window", body={"window": {"earliest": None, "latest": None, "holes": []}})
+
 
 class FakeArchive:
     def __init__(self, services: FakeServices) -> None:

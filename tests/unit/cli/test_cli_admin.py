@@ -11,7 +11,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from scrubjay.admin import AdminApi, resolve_table, restore_answer
+from scrubjay.admin import AdminApi, restore_answer
+from scrubjay.admin_asked import resolve_table
 from scrubjay.admin_jobs import RUNNING_MAX
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Corrupt, DiskFull, Exhausted, Fenced, Invalid, Missing, ScrubjayError, Unavailable
@@ -53,6 +54,7 @@ class World:
             scrub=FakeScrub(self.services),
             expire=self.services,
             restore=FakeRestore(self.services),
+            timeline=self.services,
             schedule=FakeSchedule(self.services),
             drills=FakeDrills(self.services),
             status=self.services.status,
@@ -130,6 +132,36 @@ def test_verify_runs_as_a_job_and_keeps_its_exit_code() -> None:
         assert (document["url"], document["seconds"] >= 0) == ("file:///x", True)
         assert world.services.calls == [("verify", [TABLES[0].table_id], "objects", 5, 7)]
         assert (await world.ask("GET", "jobs/none"))[0] == 404
+
+    in_world(scenario)
+
+
+def test_time_travel_runs_as_jobs_and_is_fetched_by_pages() -> None:
+    async def scenario(world: World) -> None:
+        key = {"pk": {"S": "a"}}
+        _, started = await world.ask("POST", "history", {"table": "cities", "key": key, "to_us": 9})
+        status, document = await world.finished(started["id"])
+        assert (status, document["exit"], document["unproven"]) == (200, 3, [{"reason": "hole"}])
+        _, started = await world.ask("POST", "diff", {"table": "cities", "from_us": 1, "prefix": key})
+        _, document = await world.finished(started["id"])
+        _, page = await world.ask("GET", "diff/changes", query=f"result={document['result']}")
+        assert (page["changes"], page["next"]) == ([{"key": {"pk": {"S": "a"}}}], "0:5")
+        _, page = await world.ask("GET", "diff/changes", query="result=r&at=0:5")
+        assert (page["changes"], page["next"]) == ([{"key": {"pk": {"S": "b"}}}], None)
+        _, started = await world.ask("POST", "undo", {"table": "cities", "from_us": 1, "to_us": 2, "confirm": True})
+        status, document = await world.finished(started["id"])
+        assert (status, document["exit"], document["table"]) == (409, 4, "cities")
+        assert "earliest" in document["window"]
+        cities = TABLES[0].table_id
+        assert world.services.calls == [
+            ("history of", cities, key, None, 9, 1000),
+            ("diff", cities, 1, None, None, key),
+            ("changes", "r", ""),
+            ("changes", "r", "0:5"),
+            ("undo", cities, 1, 2, None, None, True),
+        ]
+        assert (await world.ask("POST", "diff", {"table": "cities", "from_us": 1, "key": "a"}))[0] == 400
+        assert (await world.ask("POST", "history", {"table": "none", "key": key}))[0] == 404
 
     in_world(scenario)
 

@@ -1,0 +1,96 @@
+"""History, diff and undo of one table on a real `serve --dev`, beside a restore of the same table to the same moment.
+
+    .venv/bin/python -m bench.bench_timetravel [--items 100000] [--bad 9490] [--partitions 2]
+
+Loads items of 900 bytes, spoils some of them, then times the command line's verbs as a user would (a process each, seal and archive included where an end is `now`).
+Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from bench.bench_durability import BATCH, ITEM_BYTES, call, load_items, verb
+from scrubjay.base.times import utc_text
+
+
+async def _spoil(port: int, bad: int) -> str:
+    """Overwrite the first `bad` items. The moment before."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    began_us = time.time_ns() // 1000
+    await asyncio.sleep(0.05)
+    for first in range(0, bad, BATCH):
+        puts = [
+            {"PutRequest": {"Item": {"id": {"S": f"k{number:09d}"}, "v": {"S": "bad"}}}} for number in range(first, min(bad, first + BATCH))
+        ]
+        while puts:
+            answer = await call(reader, writer, "BatchWriteItem", {"RequestItems": {"bench": puts}})
+            puts = answer.get("UnprocessedItems", {}).get("bench", [])
+    writer.close()
+    return utc_text(began_us)
+
+
+def measure(port: int, items: int, bad: int, folder: Path) -> dict[str, Any]:
+    endpoint = f"http://127.0.0.1:{port}"
+    uvloop.run(load_items(port, items))
+    good = uvloop.run(_spoil(port, bad))
+    key = json.dumps({"id": {"S": "k000000000"}})
+    sealing, _ = verb(endpoint, "history", "bench", "--key", key, "--limit", "1")
+    first, told = verb(endpoint, "history", "bench", "--key", key, "--limit", "1", "--to", good)
+    whole, all_of_it = verb(endpoint, "history", "bench", "--key", key)
+    spoilt, _ = verb(endpoint, "diff", "bench", "--from", good, "--to", "now")
+    diff, compared = verb(endpoint, "diff", "bench", "--from", good, "--to", "now", "--output", str(folder / "changes"))
+    plan, _ = verb(endpoint, "undo", "bench", "--from", good, "--to", compared["to"])
+    undo, undone = verb(endpoint, "undo", "bench", "--from", good, "--to", compared["to"], "--confirm")
+    restore, restored = verb(endpoint, "restore", "run", "--table", "bench", "--to", "bench2", "--at", good)
+    assert compared["totals"]["changed"] == undone["totals"]["restored"] == bad, (compared["totals"], undone["totals"])
+    return {
+        "items": items,
+        "raw_mb": round(items * ITEM_BYTES / 1e6, 1),
+        "history_of_now_s": round(sealing, 2),
+        "history_limit_1_s": round(first, 2),
+        "history_read": told["read"],
+        "history_whole_s": round(whole, 2),
+        "history_whole_read": all_of_it["read"],
+        "diff_first_s": round(spoilt, 2),
+        "diff_s": round(diff, 2),
+        "undo_plan_s": round(plan, 2),
+        "undo_s": round(undo, 2),
+        "undo_items_per_second": round(bad / undo),
+        "restore_s": round(restore, 2),
+        "restore_phases": restored["seconds"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--bad", type=int, default=9490)
+    parser.add_argument("--partitions", type=int, default=2)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "scrubjay", "serve", "--dev", "--data", f"{folder}/data", "--port", "0"]
+        command += ["--set", f"tables.initial_partitions={options.partitions}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "SCRUBJAY_LOG": "error"}) as server:
+            assert server.stdout is not None
+            port = int(server.stdout.readline().rsplit(":", 1)[1])
+            try:
+                print(json.dumps(measure(port, options.items, options.bad, Path(folder)), indent=2))
+            finally:
+                server.send_signal(signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

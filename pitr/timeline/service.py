@@ -1,0 +1,362 @@
+"""The verbs of time travel as the server keeps them: `history`, `diff` and its pages, `undo`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import msgspec
+
+from scrubjay.archiver.expire.plan import RESTORE, Need
+from scrubjay.archiver.format.fault import Fault
+from scrubjay.base.env import Disk, Env
+from scrubjay.base.errors import Invalid, Missing, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.gate import Gate
+from scrubjay.base.hlc import last_stamp_at
+from scrubjay.base.ids import Stamp
+from scrubjay.base.times import utc_text
+from scrubjay.base.together import in_parallel
+from scrubjay.pitr.archive import Progress, TimelineArchive
+from scrubjay.pitr.job import WindowNote
+from scrubjay.pitr.options import RestoreOptions
+from scrubjay.pitr.plan import PartitionPlan, Plan
+from scrubjay.pitr.planning import Planning
+from scrubjay.pitr.prepare import Preparing
+from scrubjay.pitr.timeline import jobs
+from scrubjay.pitr.timeline.results import ResultPage, Results, folder_of
+from scrubjay.pitr.timeline.selection import EVERYTHING, Selection, beginning, one_key
+from scrubjay.pitr.timeline.undo import LiveTable, Undo
+from scrubjay.pitr.timeline.what_to_read import TwoPaths, holes_in, newest_first, two_paths, unproven
+from scrubjay.pitr.window import in_a_hole, reach_in, window_note, window_text
+from scrubjay.storage.btree.rowfile import read_rowfile
+from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.items.keys import key_attributes
+from scrubjay.storage.items.wire import item_bytes_to_json
+from scrubjay.storage.service_port import ServicePort
+
+Report = dict[str, Any]
+DIFF = "scrubjay.pitr.timeline.jobs:diff_job"
+HISTORY = "scrubjay.pitr.timeline.jobs:history_job"
+LIMIT_MAX = 10_000
+"""Versions in one answer."""
+
+
+class Ends(NamedTuple):
+    """Two moments, inclusive, both proven. window: as printed."""
+
+    from_us: int
+    to_us: int
+    window: WindowNote
+    paths: tuple[TwoPaths, ...]
+
+    def facts(self, table: TableMeta) -> Report:
+        return {
+            "table": table.name,
+            "table_id": table.table_id,
+            "from": utc_text(self.from_us),
+            "to": utc_text(self.to_us),
+            "window": msgspec.to_builtins(self.window),
+        }
+
+
+class TimelineService:
+    """preparing, archive, options: of the restores. writer: the live tables, for an undo. disk: rooted at the data folder. log: an undo is noted there before its
+    first write and when it ends."""
+
+    def __init__(
+        self,
+        env: Env,
+        port: ServicePort,
+        preparing: Preparing,
+        archive: TimelineArchive,
+        options: RestoreOptions,
+        writer: LiveTable,
+        disk: Disk,
+        *,
+        log: Callable[[str], None],
+    ) -> None:
+        self._env, self._port, self._preparing, self._archive, self._options = env, port, preparing, archive, options
+        self._writer, self._disk, self._log = writer, disk, log
+        self._results = Results(env, disk)
+        self._undoing = Gate(env.tasks)
+        self._reading: dict[object, Need] = {}
+
+    def sweep(self) -> None:
+        """At start."""
+        self._results.sweep()
+
+    def needs(self) -> list[Need]:
+        """What is being read: retention must leave it. Never waits."""
+        return list(self._reading.values())
+
+    # ------------------------------------------------------------------ history
+
+    async def history(
+        self, source: TableMeta, *, key: Any, from_us: int | None, to_us: int | None, limit: int, progress: Progress
+    ) -> Report:
+        """to_us None: now. Raises Invalid (the key, the range), Unsafe (outside the window), Unavailable."""
+        received_us = self._env.clock.wall_us()
+        if not 1 <= limit <= LIMIT_MAX:
+            raise Invalid("so many versions do not come in one answer", asked=str(limit), found=f"1 to {LIMIT_MAX}")
+        source = await self._preparing.settled(source)
+        selection = one_key(source.key, key)
+        end_us = received_us if to_us is None else to_us
+        seen, bounds = await self._preparing.look(source)
+        shown = window_note(seen)
+        _check_order(from_us or 0, end_us, shown)
+        end = reach_in(end_us, bounds, shown, now_us=self._env.clock.wall_us())
+        (info,) = selection.among(source.partitions)
+        planning = Planning(self._env, self._port, self._archive, self._options, source, at_us=end_us)
+        begin_us = from_us or 0
+        missing: list[dict[str, Any]] = []
+        upto: int | None = None
+        done = self._need(source, begin_us, "history")
+        try:
+            try:
+                plan = await (planning.beyond() if end.beyond_latest else planning.once({}))
+                upto = _of(plan, info.partition_id).to_lsn
+            except Unavailable as error:
+                missing.append(unproven("archive_lags", info.partition_id, from_us=seen.window.latest_us, to_us=end_us))
+                self._log(f"history of {source.name}: its end is not proven: {error}")
+            except Missing:
+                pass  # a hole: named below
+            seen = await self._archive.look(planning.source)
+            history = next(one for one in seen.histories if one.partition == info.partition_id)
+            missing += holes_in(history, seen.window.holes, from_us=begin_us, to_us=end_us)
+            earliest = seen.window.earliest_us
+            if from_us is not None and history.facts.expired and earliest is not None and from_us < earliest:
+                missing.append(unproven("expired", info.partition_id, from_us=from_us, to_us=earliest))
+            sources = newest_first(history, from_us=begin_us, upto_lsn=upto, to_cut=last_stamp_at(end_us))
+            with self._scratch() as folder:
+                answer = await self._archive.read(
+                    HISTORY,
+                    {
+                        "key": selection.low.hex(),
+                        "sources": [one.object for one in sources],
+                        "from_us": begin_us,
+                        "to_us": end_us,
+                        "limit": limit,
+                        "begun_us": source.created_at,
+                        "work": f"{folder}/base",
+                    },
+                    progress=progress,
+                )
+        finally:
+            done()
+        for bad in map(_fault, answer["bad"]):
+            missing.append(unproven("damaged", info.partition_id, from_us=None, to_us=None, object=bad.object))
+        versions = [
+            {
+                "lsn": lsn,
+                "at": utc_text(at_us),
+                "op": op,
+                "item": None if item is None else item_bytes_to_json(item),
+                "partition": info.partition_id,
+                "object": object_,
+            }
+            for lsn, at_us, op, item, object_ in answer["versions"]
+        ]
+        return {
+            "exit": 3 if missing else 0,
+            "error": None,
+            "table": source.name,
+            "table_id": source.table_id,
+            "key": key,
+            "from": None if from_us is None else utc_text(from_us),
+            "to": utc_text(end_us),
+            "window": msgspec.to_builtins(window_note(seen)),
+            "versions": versions,
+            "more": answer["more"],
+            "unproven": missing,
+            "read": {"segments": answer["segments"], "of": len(sources), "raw_bytes": answer["raw_bytes"]},
+        }
+
+    # ------------------------------------------------------------------ diff
+
+    async def diff(self, source: TableMeta, *, from_us: int, to_us: int | None, key: Any, prefix: Any, progress: Progress) -> Report:
+        """The totals, and in `result` under which name the changes are fetched (`changes`). to_us None: now. Raises Invalid, Unsafe, Missing, Corrupt, Unavailable."""
+        received_us = self._env.clock.wall_us()
+        source = await self._preparing.settled(source)
+        selection = _selected(source, key, prefix)
+        done = self._need(source, from_us, "diff")
+        ident = self._results.begin()
+        kept = False
+        try:
+            between = await self._between(source, selection, from_us, received_us if to_us is None else to_us)
+            totals, files, size = await self._compare(source, selection, between, ident, jobs.SHOWN, progress)
+            self._results.keep(ident, files)
+            kept = True
+        finally:
+            done()
+            if not kept:
+                self._results.drop(ident)
+        parts = [path.as_json() for path in between.paths]
+        return {
+            "exit": 0, "error": None, **between.facts(source), "partitions": parts, "totals": totals, "result": ident, "bytes": size,
+        }  # fmt: skip
+
+    def changes(self, result: str, at: str) -> ResultPage:
+        """A page of what a diff found. Raises Unavailable (ResourceNotFound), Corrupt."""
+        return self._results.page(result, at)
+
+    async def _between(self, source: TableMeta, selection: Selection, from_us: int, to_us: int) -> Ends:
+        """Both moments proven to be in the archive, and what is read. Raises Invalid, Unsafe, Unavailable."""
+        seen, bounds = await self._preparing.look(source)
+        shown = window_note(seen)
+        _check_order(from_us, to_us, shown)
+        now_us = self._env.clock.wall_us()
+        reach_in(from_us, bounds, shown, now_us=now_us)
+        end = reach_in(to_us, bounds, shown, now_us=now_us)
+        planning = Planning(self._env, self._port, self._archive, self._options, source, at_us=to_us)
+        wanted = {info.partition_id for info in selection.among(source.partitions)}
+        at_us = to_us
+        try:
+            plan = await (planning.beyond() if end.beyond_latest else planning.once({}))
+            seen = await self._archive.look(planning.source)
+            at_us = from_us
+            paths = tuple(
+                two_paths(history, _of(plan, history.partition), before_cut=last_stamp_at(from_us), after_cut=Stamp(last_stamp_at(to_us)))
+                for history in sorted(seen.histories, key=lambda one: one.lo)
+                if history.partition in wanted
+            )
+        except Missing as error:
+            raise in_a_hole(error, shown, at_us=at_us) from None
+        return Ends(from_us, to_us, window_note(seen), paths)
+
+    async def _compare(
+        self, source: TableMeta, selection: Selection, between: Ends, ident: str, form: str, progress: Progress
+    ) -> tuple[dict[str, int], list[str], int]:
+        """Totals; the files, in the order of storage keys; their bytes."""
+        names = [one.name for one in key_attributes(source.key)]
+        cuts = (last_stamp_at(between.from_us), last_stamp_at(between.to_us))
+
+        async def one(number: int) -> dict[str, Any]:
+            path = between.paths[number]
+            sides = [
+                {"base": None if plan.base is None else plan.base.object, "segments": [one.object for one in plan.segments], "cut": cut}
+                for plan, cut in zip((path.before, path.after), cuts, strict=True)
+            ]
+            return await self._archive.read(
+                DIFF,
+                {
+                    "partition": path.partition,
+                    "before": sides[0],
+                    "after": sides[1],
+                    "shared": path.shared,
+                    "low": selection.low.hex(),
+                    "high": None if selection.high is None else selection.high.hex(),
+                    "names": names,
+                    "form": form,
+                    "output": f"{folder_of(ident)}/{number:06d}",
+                    "work": f"{folder_of(ident)}/base{number}",
+                },
+                progress=progress,
+            )
+
+        numbers = range(len(between.paths))
+        answers = await in_parallel(self._env.tasks, one, numbers, lanes=self._options.lanes, name="diff")
+        totals = {name: sum(answer["totals"][name] for answer in answers) for name in ("added", "removed", "changed", "same")}
+        return totals, [f"{folder_of(ident)}/{number:06d}" for number in numbers], sum(answer["bytes"] for answer in answers)
+
+    # ------------------------------------------------------------------ undo
+
+    async def undo(
+        self, source: TableMeta, *, from_us: int, to_us: int | None, key: Any, prefix: Any, confirm: bool, progress: Progress
+    ) -> Report:
+        """One at a time. Raises as diff does, and Unavailable with the totals so far: the same again does what is left."""
+        received_us = self._env.clock.wall_us()
+        source = await self._preparing.settled(source)
+        if source.dropped_at is not None or source.status in ("DELETING", "DROPPED"):
+            raise Unsafe(
+                "the table is dropped: there is nothing to put back into", asked=source.name, next="scrubjay restore run brings it back"
+            )
+        selection = _selected(source, key, prefix)
+        async with self._undoing:
+            done = self._need(source, from_us, "undo")
+            ident = self._results.begin()
+            try:
+                between = await self._between(source, selection, from_us, received_us if to_us is None else to_us)
+                _, files, _ = await self._compare(source, selection, between, ident, jobs.KEPT, progress)
+                return await self._put_back(source, between, files, confirm, progress)
+            finally:
+                done()
+                self._results.drop(ident)
+
+    async def _put_back(self, source: TableMeta, between: Ends, files: Sequence[str], confirm: bool, progress: Progress) -> Report:
+        names = [one.name for one in key_attributes(source.key)]
+        undo = Undo(self._env.tasks, self._writer, source, confirm=confirm)
+        what = f"undo of {source.name} ({source.table_id}) from {utc_text(between.from_us)} to {utc_text(between.to_us)}"
+        if confirm:
+            self._log(f"{what}: begins")
+        try:
+            for path in files:
+                file = self._disk.open(path)
+                try:
+                    await undo.put_back(read_rowfile(file.pread, file.size()), progress)
+                finally:
+                    file.close()
+        except ScrubjayError as error:
+            error.fields["body"] = {**between.facts(source), "totals": undo.done.totals, "written": confirm}
+            raise
+        finally:
+            if confirm:
+                self._log(f"{what}: {', '.join(f'{count} {name}' for name, count in undo.done.totals.items())}")
+        conflicts = [one.as_json(names) for one in undo.done.conflicts]
+        return {
+            "exit": 3 if confirm and undo.done.totals["conflicts"] else 0,
+            "error": None,
+            **between.facts(source),
+            "written": confirm,
+            "totals": undo.done.totals,
+            "conflicts": conflicts,
+        }
+
+    # ------------------------------------------------------------------ helpers
+
+    def _need(self, source: TableMeta, from_us: int, what: str) -> Callable[[], None]:
+        """Retention leaves what is behind `from_us` until the returned function is called."""
+        token = object()
+        self._reading[token] = Need(source.table_id, from_us, RESTORE, f"{what} of {source.name}")
+
+        def over() -> None:
+            self._reading.pop(token, None)
+
+        return over
+
+    @contextmanager
+    def _scratch(self) -> Iterator[str]:
+        ident = self._results.begin()
+        try:
+            yield folder_of(ident)
+        finally:
+            self._results.drop(ident)
+
+
+def _selected(source: TableMeta, key: Any, prefix: Any) -> Selection:
+    """Raises Invalid."""
+    if key is not None and prefix is not None:
+        raise Invalid("one or the other", asked="--key and --prefix", next="give one of them")
+    if key is not None:
+        return one_key(source.key, key)
+    return EVERYTHING if prefix is None else beginning(source.key, prefix)
+
+
+def _of(plan: Plan, partition: str) -> PartitionPlan:
+    return next(one for one in plan.partitions if one.partition == partition)
+
+
+def _fault(found: Sequence[Any]) -> Fault:
+    return Fault(*found)
+
+
+def _check_order(from_us: int, to_us: int, shown: WindowNote) -> None:
+    """Raises Invalid, with the window in the answer."""
+    if from_us > to_us:
+        raise Invalid(
+            "the range ends before it begins",
+            asked=f"{utc_text(from_us)} to {utc_text(to_us)}",
+            found=window_text(shown),
+            next="give the earlier moment as --from",
+            body={"window": msgspec.to_builtins(shown)},
+        )

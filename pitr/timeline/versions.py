@@ -1,0 +1,49 @@
+"""The versions of one key that a segment holds. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from scrubjay.archiver.format.manifest import SegmentManifest
+from scrubjay.archiver.format.records import check_against, check_records, walk
+from scrubjay.base.hlc import stamp_micros
+from scrubjay.storage.log import record as records
+from scrubjay.storage.log.record import Op, RecordKind
+
+PUT, DELETE, BASE = "put", "delete", "base"
+_HOLDING = (int(RecordKind.DATA), int(RecordKind.COMMIT))
+
+
+class Version(NamedTuple):
+    """at_us: its effective time. item: canonical bytes, None: absent. op: put | delete | base (what a base snapshot holds, where no record tells)."""
+
+    lsn: int
+    at_us: int
+    op: str
+    item: bytes | None
+
+
+def versions_in(manifest: SegmentManifest, raw: bytes, key: bytes, *, where: str) -> list[Version]:
+    """Every version of the key in a segment, in LSN order. raw: proven to be the bytes that the manifest names, so a segment in which the key's bytes
+    are not does not hold it, and its records need not be looked at. Raises Corrupt."""
+    if key not in raw:
+        return []
+    walked = check_records(raw, partition=manifest.partition, first=manifest.first, last=manifest.last, where=where)
+    check_against(walked, manifest, where=where)
+    found = []
+    for lsn, _, effective, kind, _, start, end in walk(raw, partition=manifest.partition, first=manifest.first, after_stamp=0, where=where):
+        if kind not in _HOLDING or raw.find(key, start, end) < 0:
+            continue
+        last = None
+        for effect in records.effects(records.decode(raw, start)):
+            if effect.key == key:
+                last = effect  # of two in one record the later one stands
+        if last is not None:
+            put = last.op == Op.PUT
+            found.append(Version(lsn, stamp_micros(effective), PUT if put else DELETE, last.body if put else None))
+    return found
+
+
+def item_at(versions: list[Version], at_us: int) -> bytes | None:
+    """What the key was at a moment, inclusive. versions: newest first, nothing left out. Pure."""
+    return next((one.item for one in versions if one.at_us <= at_us), None)
