@@ -69,6 +69,15 @@ class Task(Protocol[T_co]):
     def __await__(self) -> Generator[Any, None, T_co]: ...
 
 
+class FallenLoop(NamedTuple):
+    """A loop that met a bug and was taken up again. error: the latest. since_us: of the first, on the wall clock. times: how often it fell since."""
+
+    name: str
+    error: str
+    since_us: int
+    times: int
+
+
 class Tasks(Protocol):
     """Who runs what when. One thread: nothing here needs a lock."""
 
@@ -87,6 +96,14 @@ class Tasks(Protocol):
 
     def spawn(self, coro: Coroutine[Any, Any, T], *, name: str) -> Task[T]:
         """Run a coroutine. An exception nobody awaits is logged under `name`, never lost."""
+        ...
+
+    def keep(self, loop: Callable[[], Coroutine[Any, Any, None]], *, name: str) -> Task[None]:
+        """Run a loop that goes on for as long as the process: if it falls over a bug it is told of, and taken up again (`base.kept`). name: no other's."""
+        ...
+
+    def fallen(self) -> Sequence[FallenLoop]:
+        """Kept loops that fell and do not go well yet."""
         ...
 
     def sleep(self, seconds: float) -> Awaitable[None]: ...

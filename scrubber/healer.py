@@ -45,7 +45,7 @@ class Healer:
         self._not_before_us: dict[tuple[str, str], int] = {}
 
     def start(self) -> None:
-        self._task = self._env.tasks.spawn(self._run(), name="healer")
+        self._task = self._env.tasks.keep(self._run, name="healer")
 
     def stop(self) -> None:
         if self._task is not None:

@@ -160,7 +160,7 @@ class Health:
         self._task: Task[None] | None = None
 
     def start(self) -> None:
-        self._task = self._env.tasks.spawn(self._watch(), name="health")
+        self._task = self._env.tasks.keep(self._watch, name="health")
 
     def stop(self) -> None:
         if self._task is not None:
@@ -232,6 +232,7 @@ class Health:
             None if self._schedule is None else allowed(self._schedule),
             self._ledger.trouble,
             () if self._drills is None else self._drills.worse(),
+            self._env.tasks.fallen(),
         )
 
     def _node(self, status: NodeStatus) -> NodeHealth:

@@ -192,7 +192,8 @@ def keep_noting(env: Env, members: Members, nodes: Sequence[Node]) -> None:
             members.note({node.name: int(node.pulse.clock.reservation) for node in going})
         except ScrubjayError as error:
             going[0].log_state(None, "ok", f"an older copy of a node's folder would not be noticed: {error}")
-        env.tasks.call_later(NOTE_S, note)
+        finally:
+            env.tasks.call_later(NOTE_S, note)
 
     env.tasks.call_later(NOTE_S, note)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from scrubjay.base.env import FallenLoop
+
 OK, DEGRADED, DOWN = "ok", "degraded", "down"
 WAL_NEAR_SHARE = 0.75
 """A log that holds this share of what it may hold is a problem, before it refuses writes."""
@@ -55,6 +57,7 @@ RULES: dict[str, Rule] = {
     "ledger-unkept": Rule("unproven.md"),
     "drill-mismatch": Rule("drill-failed.md", found=True),
     "drill-failed": Rule("drill-failed.md"),
+    "loop-fallen": Rule("loop-fallen.md"),
 }
 """Every kind of problem. Kinds are never renamed: alarms name them."""
 
@@ -158,7 +161,7 @@ class DrillHealth(NamedTuple):
 
 
 class HealthFacts(NamedTuple):
-    """allowed None: there is no schedule. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem."""
+    """allowed None: there is no schedule. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem. loops: that fell over a bug."""
 
     nodes: Sequence[NodeHealth]
     partitions: Sequence[PartitionHealth]
@@ -168,6 +171,7 @@ class HealthFacts(NamedTuple):
     allowed: Allowed | None = None
     ledger: str | None = None
     drills: Sequence[DrillHealth] = ()
+    loops: Sequence[FallenLoop] = ()
 
 
 class FoundProblem(NamedTuple):
@@ -196,6 +200,11 @@ def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
         yield FoundProblem("drill-mismatch" if drill.found else "drill-failed", drill.scenario, drill.what)
     if facts.ledger is not None:
         yield FoundProblem("ledger-unkept", "ledger", f"what is verified is remembered only until this process ends: {facts.ledger}")
+    for loop in facts.loops:
+        often = f", {loop.times} times" if loop.times > 1 else ""
+        yield FoundProblem(
+            "loop-fallen", loop.name, f"a loop of the server, {loop.name}, fell over a bug{often}: {loop.error}", since_us=loop.since_us
+        )
 
 
 def serving(facts: HealthFacts) -> bool:

@@ -96,7 +96,7 @@ class Windows:
         self._moved[partition] = None
 
     def start(self) -> None:
-        self._task = self._env.tasks.spawn(self._follow(), name="windows")
+        self._task = self._env.tasks.keep(self._follow, name="windows")
 
     def stop(self) -> None:
         for task in (self._task, self._look):

@@ -5,11 +5,12 @@ Order is the heap's: a future that is done resumes its waiters by heap events in
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
-from scrubjay.base.env import Future, Task, Timer
+from scrubjay.base.env import FallenLoop, Future, Task, Timer
+from scrubjay.base.kept import KeptLoops
 from scrubjay.sim.clock import SimClock
 from scrubjay.sim.events import Events, Life
 
@@ -156,6 +157,7 @@ class SimTasks:
         self.failures: list[tuple[str, BaseException]] = []
         self._unstarted: dict[SimTask[Any], None] = {}
         self._over = False
+        self._kept = KeptLoops(self, clock, self._fell)
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         self._world.after(0, lambda: self._life.run(callback))
@@ -175,6 +177,17 @@ class SimTasks:
             self._unstarted[task] = None
             self.call_soon(partial(self._start, task))
         return task
+
+    def keep(self, loop: Callable[[], Coroutine[Any, Any, None]], *, name: str) -> Task[None]:
+        return self._kept.keep(loop, name)
+
+    def fallen(self) -> Sequence[FallenLoop]:
+        return self._kept.fallen()
+
+    def _fell(self, name: str, error: BaseException) -> None:
+        """It goes on, as in a server; and it is a failure of the run all the same."""
+        self._world.note(f"{self.name} loop {name} fell: {error!r}")
+        self.failures.append((name, error))
 
     def _start(self, task: SimTask[Any]) -> None:
         self._unstarted.pop(task, None)

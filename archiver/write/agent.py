@@ -11,7 +11,7 @@ Guarantees: never two different objects under one name; a manifest only after it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,11 +91,8 @@ class ArchiveAgent:
     def start(self) -> None:
         """Begin to archive. Subscribes to the source."""
         self._source.subscribe(self._changed)
-        for name, loop in (("dispatch", self._dispatch()), ("closed", self._publish())):
-            self._tasks.append(self._spawn(loop, name))
-
-    def _spawn(self, coro: Coroutine[Any, Any, None], name: str) -> Task[None]:
-        return self._env.tasks.spawn(coro, name=f"archive {name} {self._source.node}")
+        for name, loop in (("dispatch", self._dispatch), ("closed", self._publish)):
+            self._tasks.append(self._env.tasks.keep(loop, name=f"archive {name} {self._source.node}"))
 
     def stop(self) -> None:
         """Stop at the next step; nothing half-done needs cleaning up."""
@@ -195,7 +192,7 @@ class ArchiveAgent:
                 for _, partition in due[: max(free, 0)]:
                     self._work[partition].running = True
                     self._running += 1
-                    self._spawn(self._one(partition), f"partition {partition}")
+                    self._env.tasks.spawn(self._one(partition), name=f"archive partition {partition} {self._source.node}")
             await self._rest(now, rescan_us)
 
     async def _rest(self, now: int, rescan_us: int) -> None:
@@ -241,6 +238,11 @@ class ArchiveAgent:
             self._failed(error)
             work.trouble = self._noted(work.trouble, f"partition {partition}: {error}")
             wait_s = self.options.backoff_cap_s
+        except Exception as error:
+            # A bug. It is logged as one where tasks end; here it is a trouble that lasts, and holds up no other partition.
+            work.trouble = self._noted(work.trouble, f"partition {partition}: a bug: {error!r}")
+            work.due_us = self._env.clock.boot_us() + int(self.options.backoff_cap_s * 1e6)
+            raise
         finally:
             work.running = False
             self._running -= 1

@@ -81,6 +81,8 @@ class Claiming:
         self._task: Task[None] | None = None
         self._checked_us = 0
         self._turn = 0
+        self._claimed = False
+        """Nothing more is to be done to become the writer: it is claimed, or cannot be."""
         writer.assure = self.assure
         writer.diverged = self._diverged
 
@@ -111,14 +113,16 @@ class Claiming:
             await self._note(stopped=None)  # it was `diverged`, and the logs agree again: the right folder is back
 
     def start(self) -> None:
-        self._task = self._env.tasks.spawn(self._run(), name="claim the archive")
+        self._task = self._env.tasks.keep(self._run, name="claim the archive")
 
     def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
     async def _run(self) -> None:
-        await self._until_claimed()
+        if not self._claimed:  # a look that fell over a bug begins here again
+            await self._until_claimed()
+        self._claimed = True
         while self.writer.stopped is None:
             await self._env.tasks.sleep(self.options.watch_s)
             try:

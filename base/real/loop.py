@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 import structlog
 import uvloop
 
-from scrubjay.base.env import Future, Timer
+from scrubjay.base.env import FallenLoop, Future, Task, Timer
+from scrubjay.base.kept import KeptLoops
+from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.open_files import thread_limit
 
 T = TypeVar("T")
@@ -70,6 +72,7 @@ class AsyncTasks:
         self.loop = loop or asyncio.get_running_loop()
         # Strong references: the loop itself keeps only weak ones, and a collected task vanishes half-way.
         self._running: dict[asyncio.Task[Any], RealTask[Any]] = {}
+        self._kept = KeptLoops(self, RealClock(), _fell)
         self._threads = ThreadPoolExecutor(max_workers=BLOCKING_THREADS_MAX, thread_name_prefix="blocking")
 
     def call_soon(self, callback: Callable[[], object]) -> None:
@@ -103,6 +106,12 @@ class AsyncTasks:
             else:
                 self.loop.call_later(UNSEEN_GRACE_S, task.log_if_unseen)
 
+    def keep(self, loop: Callable[[], Coroutine[Any, Any, None]], *, name: str) -> Task[None]:
+        return self._kept.keep(loop, name)
+
+    def fallen(self) -> Sequence[FallenLoop]:
+        return self._kept.fallen()
+
     def sleep(self, seconds: float) -> Awaitable[None]:
         return asyncio.sleep(seconds)
 
@@ -125,6 +134,10 @@ class AsyncTasks:
             if not inner.cancelled():
                 task.log_if_unseen()
         self._threads.shutdown(wait=True)
+
+
+def _fell(name: str, error: BaseException) -> None:
+    _log.error("a loop fell over a bug and is taken up again", loop=name, error=repr(error), exc_info=error)
 
 
 def _on_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -7,12 +7,13 @@ stopped. Their clocks are not compared: a waiter measures on its own how long th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
 from msgspec import UNSET
 
-from scrubjay.base.env import Clock, Env, Future, Task, Timer
+from scrubjay.base.env import Clock, Env, Future, Task
 from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.gate import Gate
 from scrubjay.base.times import utc_text_or_none
@@ -50,12 +51,12 @@ class Scheduler:
         self.views = JobViews(env, book, jobs, since_us=since_us, alone=alone, log=log)
         self._gate = Gate(env.tasks)
         self._bell: Future[None] = env.tasks.future()
-        self._task: Task[None] | Timer | None = None
+        self._task: Task[None] | None = None
         self._said: str | None = None
         self._bad: set[str] = set()
 
     def start(self) -> None:
-        self._task = self._env.tasks.spawn(self._watch(), name="schedule")
+        self._task = self._env.tasks.keep(self._follow, name="schedule")
 
     def stop(self) -> None:
         """A run under way is cut off; the next life takes it up."""
@@ -64,14 +65,6 @@ class Scheduler:
             self._task.cancel()
 
     # ------------------------------------------------------------------ by the clock
-
-    async def _watch(self) -> None:
-        try:
-            await self._follow()
-        except Exception:
-            # A bug of ours, and it is told as one. It must not be the end of the schedule: that would be seen days later, as what is overdue.
-            self._task = self._env.tasks.call_later(LOOK_S, self.start)
-            raise
 
     async def _follow(self) -> None:
         while True:
@@ -159,7 +152,7 @@ class Scheduler:
             return self.views.paused_us(job) not in (None, paused_us)
 
         watch = _Watch(self._env.clock, view.settings, None if closes_us is None else closes_us - began_us, paused)
-        beats = self._env.tasks.spawn(self._beat(job, me, watch), name=f"beat of {job}")
+        beats = self._env.tasks.keep(partial(self._beat, job, me, watch), name=f"beat of {job}")
         self._log(f"{job} begins, by the schedule '{view.settings.cron}'")
         assert claimed.round_us is not None
         try:

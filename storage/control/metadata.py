@@ -245,7 +245,7 @@ class Metadata:
     def _doubt(self, name: str, command: SwapCommand) -> None:
         self._unsure[name] = command
         if not self._router.closed and (self._finder is None or self._finder.done()):
-            self._finder = self._env.tasks.spawn(self._find_out(), name="metadata of unknown outcome")
+            self._finder = self._env.tasks.keep(self._find_out, name="metadata of unknown outcome")
 
     async def _find_out(self) -> None:
         """For as long as it takes: what stands in the log would come to light at the next start, as a table that is gone, or twice."""

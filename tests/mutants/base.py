@@ -261,4 +261,25 @@ MUTANTS: list[Mutant] = [
         "return ERROR if isinstance(error, Exists) else MISSING",
         ("tests/unit/archiver/test_store_wrappers.py::test_the_meter_counts_bytes_errors_and_time",),
     ),
+    Mutant(
+        "fallen-loop-stays-down",
+        "base/kept.py",
+        "                self._told(name, error)\n            else:",
+        "                self._told(name, error)\n                return\n            else:",
+        ("tests/unit/base/test_kept.py::test_a_loop_that_falls_is_told_of_and_taken_up_again_later_each_time",),
+    ),
+    Mutant(
+        "fallen-loop-spins",
+        "base/kept.py",
+        "            await self._tasks.sleep(pause_s)",
+        "            await self._tasks.sleep(AGAIN_S)",
+        ("tests/unit/base/test_kept.py::test_a_loop_that_falls_is_told_of_and_taken_up_again_later_each_time",),
+    ),
+    Mutant(
+        "fallen-for-ever",
+        "base/kept.py",
+        "if now_us - one[1] < WELL_US + int(AGAIN_MAX_S * 1e6)",
+        "if True",
+        ("tests/unit/base/test_kept.py::test_a_loop_that_falls_is_told_of_and_taken_up_again_later_each_time",),
+    ),
 ]

@@ -224,7 +224,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "unknown-outcome-found-out-at-the-next-write",
         "storage/control/metadata.py",
-        '            self._finder = self._env.tasks.spawn(self._find_out(), name="metadata of unknown outcome")\n',
+        '            self._finder = self._env.tasks.keep(self._find_out, name="metadata of unknown outcome")\n',
         "            pass\n",
         (f"{_LOST}::test_a_table_whose_deletion_was_not_answered_does_not_live_on_until_the_next_start",),
     ),

@@ -424,8 +424,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "a-bug-in-a-job-ends-the-schedule",
         "scrubber/schedule/scheduler.py",
-        "            self._task = self._env.tasks.call_later(LOOK_S, self.start)\n",
-        "",
+        'self._env.tasks.keep(self._follow, name="schedule")',
+        'self._env.tasks.spawn(self._follow(), name="schedule")',
         ("tests/unit/control/test_scheduler.py::test_a_bug_in_a_job_is_told_and_is_not_the_end_of_the_schedule",),
     ),
     Mutant(

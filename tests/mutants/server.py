@@ -251,4 +251,11 @@ MUTANTS: list[Mutant] = [
         'table.status != "CREATING"',
         ("tests/unit/server/test_health.py::test_a_table_that_is_being_made_takes_no_server_out_of_service",),
     ),
+    Mutant(
+        "fallen-loops-untold",
+        "server/health.py",
+        "            self._env.tasks.fallen(),\n",
+        "            (),\n",
+        ("tests/unit/server/test_health.py::test_a_loop_that_fell_is_a_problem",),
+    ),
 ]

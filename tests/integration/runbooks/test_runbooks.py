@@ -360,7 +360,44 @@ def _server_down(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     assert item["value"]["S"] == "acknowledged, then the process was killed"
 
 
+HEALER_FALLS = """
+import os
+from scrubjay.scrubber import healer
+
+sound = healer.Healer.look
+
+
+async def look(self):
+    if os.path.exists({flag!r}):
+        raise KeyError("a bug")
+    await sound(self)
+
+
+healer.Healer.look = look
+"""
+
+
+def _loop_fallen(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    flag, code = tmp_path / "bug", tmp_path / "code"
+    flag.touch()
+    code.mkdir()
+    (code / "sitecustomize.py").write_text(HEALER_FALLS.format(flag=str(flag)))
+    scenario = Scenario(make(settings=QUICK, env={"PYTHONPATH": str(code)}))
+    scenario.make_table()
+    scenario.variables["LOG"] = str(scenario.server.log)
+    scenario.until(lambda: "loop-fallen" in scenario.server.cli("status", "--json").stdout)
+
+    def restart() -> None:
+        flag.unlink()
+        scenario.server.stop()
+        scenario.server.start()
+
+    scenario.hands["restart"] = restart
+    yield scenario
+
+
 SCENARIOS = {
+    "loop-fallen": _loop_fallen,
     "server-down": _server_down,
     "lose-everything": _lose_everything,
     "clock-ahead": _clock_ahead,

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
+from scrubjay.base import kept
 from scrubjay.base.real import log_lines, loop
 from scrubjay.base.real.loop import AsyncTasks, run
 
@@ -210,3 +211,25 @@ def test_log_to_a_closed_stream_is_silent() -> None:
     stream.close()
     structlog.get_logger().error("nobody listens")
     structlog.reset_defaults()
+
+
+def test_a_kept_loop_that_falls_is_logged_with_its_traceback_and_taken_up_again(
+    lines: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "AGAIN_S", 0.01)
+    tries: list[int] = []
+
+    async def falls() -> None:
+        tries.append(len(tries))
+        if len(tries) == 1:
+            raise ZeroDivisionError("a bug")
+
+    async def main(tasks: AsyncTasks) -> list[str]:
+        await tasks.keep(falls, name="falls")
+        return [one.name for one in tasks.fallen()]
+
+    assert run(main) == ["falls"]
+    assert tries == [0, 1]
+    (line,) = [line for line in lines() if line.get("loop") == "falls"]
+    assert line["level"] == "error"
+    assert "ZeroDivisionError" in line["exception"]

@@ -249,3 +249,17 @@ def test_a_table_that_is_being_made_takes_no_server_out_of_service() -> None:
     assert not watched.look().serves
     house.pass_time(4)
     assert "no-leader" in watched.kinds()
+
+
+def test_a_loop_that_fell_is_a_problem() -> None:
+    watched = Watched()
+
+    async def falls() -> None:
+        raise KeyError("a bug")
+
+    watched.house.env.tasks.keep(falls, name="looks at something")
+    watched.house.pass_time(0.5)
+    (problem,) = watched.look().problems
+    assert problem.found.kind == "loop-fallen"
+    assert "looks at something, fell over a bug: KeyError('a bug')" in problem.found.what
+    assert problem.since_us <= watched.house.env.clock.wall_us() - 400_000

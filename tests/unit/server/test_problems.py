@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scrubjay.base.env import FallenLoop
 from scrubjay.server.problems import (
     RULES,
     Allowed,
@@ -51,6 +52,7 @@ def test_all_well() -> None:
 
 
 CASES: dict[str, HealthFacts] = {
+    "loop-fallen": WELL._replace(loops=[FallenLoop("healer", "KeyError(1)", 1, 2)]),
     "no-leader": WELL._replace(partitions=[PART._replace(led=False)]),
     "node-failed": WELL._replace(nodes=[NODE._replace(failed="EIO")]),
     "node-not-started": WELL._replace(nodes=[NODE._replace(started=False)]),
