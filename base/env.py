@@ -99,7 +99,7 @@ class Tasks(Protocol):
         ...
 
     def keep(self, loop: Callable[[], Coroutine[Any, Any, None]], *, name: str) -> Task[None]:
-        """Run a loop that goes on for as long as the process: if it falls over a bug it is told of, and taken up again (`base.kept`). name: no other's."""
+        """Run a loop that goes on for as long as the process: if it falls over a bug it is told of, and taken up again (`base.kept_loops`). name: no other's."""
         ...
 
     def fallen(self) -> Sequence[FallenLoop]:

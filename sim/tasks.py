@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 from scrubjay.base.env import FallenLoop, Future, Task, Timer
-from scrubjay.base.kept import KeptLoops
+from scrubjay.base.kept_loops import KeptLoops
 from scrubjay.sim.clock import SimClock
 from scrubjay.sim.events import Events, Life
 

@@ -17,7 +17,7 @@ import structlog
 import uvloop
 
 from scrubjay.base.env import FallenLoop, Future, Task, Timer
-from scrubjay.base.kept import KeptLoops
+from scrubjay.base.kept_loops import KeptLoops
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.open_files import thread_limit
 

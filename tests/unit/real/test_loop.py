@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from scrubjay.base import kept
+from scrubjay.base import kept_loops
 from scrubjay.base.real import log_lines, loop
 from scrubjay.base.real.loop import AsyncTasks, run
 
@@ -216,7 +216,7 @@ def test_log_to_a_closed_stream_is_silent() -> None:
 def test_a_kept_loop_that_falls_is_logged_with_its_traceback_and_taken_up_again(
     lines: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "AGAIN_S", 0.01)
+    monkeypatch.setattr(kept_loops, "AGAIN_S", 0.01)
     tries: list[int] = []
 
     async def falls() -> None:

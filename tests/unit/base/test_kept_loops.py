@@ -6,7 +6,7 @@ import pytest
 
 from scrubjay.base.env import FallenLoop
 from scrubjay.base.errors import Unavailable
-from scrubjay.base.kept import AGAIN_MAX_S
+from scrubjay.base.kept_loops import AGAIN_MAX_S
 from scrubjay.sim.lone import LoneHost
 
 
