@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from scrubjay.base.checksum import row_hash
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.btree.engine import Change, Row, TreeState
 from scrubjay.storage.btree.lmdb_tree import TreeWriter
@@ -44,7 +45,12 @@ def main() -> None:
     item = rand.randbytes(1000)
     writer = TreeWriter(str(folder / "btree"), PARTITION, create=True, sync=False)
     state = TreeState(Lsn(1), Stamp(1), b"")
-    timed("bulk load with fences", rows, lambda: writer.load((Row(k, Lsn(1), Stamp(1), item) for k in keys), state), repeat=1)
+    timed(
+        "bulk load with fences",
+        rows,
+        lambda: writer.load(((Row(k, Lsn(1), Stamp(1), item), row_hash(k, item)) for k in keys), state),
+        repeat=1,
+    )
     writer.close()
     writer = TreeWriter(str(folder / "btree"), PARTITION)
     print(f"file: {(folder / 'btree' / 'data.mdb').stat().st_size / rows:.0f} bytes a row; facts {writer.facts()[1:3]}")

@@ -35,13 +35,13 @@ from scrubjay.config import Config
 from scrubjay.offline import AHEAD_US, chosen_cluster
 from scrubjay.output import FAILED, MISMATCH, REFUSED, merge_exits
 from scrubjay.pitr.options import RestoreOptions
-from scrubjay.pitr.rates import Rates
 from scrubjay.pitr.recover.choose import Choice, Chooser
 from scrubjay.pitr.recover.parent import Parent
 from scrubjay.pitr.recover.parent_source import RecoverySource
 from scrubjay.pitr.recover.report import findings_of, plan_report, plans_of
 from scrubjay.pitr.recover.run import Brought, Recovery
 from scrubjay.progress import Progress, told
+from scrubjay.recovery_sample import UNMEASURED, measured
 from scrubjay.server.archive import wrapped
 from scrubjay.serving.cluster import NODES, open_cluster
 from scrubjay.serving.folder import RECOVER, RecoverFile, new_cluster, read_cluster, read_recover, write_cluster, write_recover
@@ -51,8 +51,6 @@ from scrubjay.serving.start import ServerStart
 OF_NO_ACCOUNT = ("lock", f".{RECOVER}.new", "lost+found")
 """Names in a data folder that hold nothing of ours: the lock, a first RECOVER that was being written when the process was killed, and what a fresh disk comes with."""
 INCOMPLETE_CODE = "Incomplete"
-RATES = Rates(read=30e6, load=30e6, fixed=3.0)
-"""An estimate for two cores that do nothing else: what a prediction goes by. Not learnt from yet."""
 
 _log = structlog.get_logger(part="recover")
 
@@ -89,8 +87,17 @@ def recover(config: Config, asked: RecoverRequest, *, data: str, plan_only: bool
             await parent.open()
             chooser = Chooser(parent, only=asked.only, now_us=env.clock.wall_us())
             choice = await chooser.choose(earlier.at_us if earlier is not None else asked.at_us)
-            plans = plans_of(parent, choice, rates=RATES, workers=workers)
-            report = plan_report(parent, choice, plans, rates=RATES, workers=workers)
+            plans = plans_of(parent, choice, rates=UNMEASURED, workers=workers)
+            rates = UNMEASURED
+            if earlier is None:
+                progress.update("measuring this machine")
+                jobs = WorkerJobs(Path(scratch), workers=workers, environment=worker_environment(config.s3.settings))
+                try:
+                    notes = choice.catalogue.jobs
+                    rates = await measured(tasks, jobs, plans, url=asked.url, root=Path(scratch), workers=workers, notes=notes)
+                finally:
+                    await jobs.close()
+            report = plan_report(parent, choice, plans, rates=rates, workers=workers, copies=len(NODES))
             planned_us = env.clock.boot_us()
             report |= {"url": asked.url, "data": str(folder), "cluster": None, "findings": []} | outcome([], report["forks"])
             report["seconds"] = {"plan": _seconds(planned_us - began_us), "recover": None, "total": _seconds(planned_us - began_us)}

@@ -8,7 +8,7 @@ from typing import Any
 from scrubjay.base.hlc import last_stamp_at
 from scrubjay.base.times import utc_text
 from scrubjay.pitr.plan import Plan, plan_table
-from scrubjay.pitr.rates import Rates, predict
+from scrubjay.pitr.rates import Rates, predict_copies
 from scrubjay.pitr.recover.choose import Choice, hole_json
 from scrubjay.pitr.recover.moment import Lost
 from scrubjay.pitr.recover.parent import Parent
@@ -27,8 +27,8 @@ def plans_of(parent: Parent, choice: Choice, *, rates: Rates, workers: int) -> d
     }
 
 
-def plan_report(parent: Parent, choice: Choice, plans: Mapping[str, Plan], *, rates: Rates, workers: int) -> dict[str, Any]:
-    """Everything that is known before anything is written. end_checked: that the newest objects are not lost, to which nothing later refers, nobody can tell here."""
+def plan_report(parent: Parent, choice: Choice, plans: Mapping[str, Plan], *, rates: Rates, workers: int, copies: int) -> dict[str, Any]:
+    """copies: of every partition of the new cluster. Everything that is known before anything is written. end_checked: that the newest objects are not lost, to which nothing later refers, nobody can tell here."""
     raw = [part.raw for plan in plans.values() for part in plan.partitions]
     pieces = [parent.system_piece(), *choice.pieces]
     return {
@@ -39,7 +39,8 @@ def plan_report(parent: Parent, choice: Choice, plans: Mapping[str, Plan], *, ra
         "bytes": sum(plan.bytes for plan in plans.values()),
         "raw_bytes": sum(raw),
         "requests": sum(plan.requests for plan in plans.values()),
-        "predicted_seconds": predict(raw, rates, workers=workers),
+        "predicted_seconds": predict_copies(raw, rates, workers=workers, copies=copies),
+        "rates": rates._asdict(),
         "holes": [hole_json(Lost(piece.table, hole)) for piece in pieces if piece.found is not None for hole in piece.found.window.holes],
         "forks": [
             {"partition": fork.partition, "first_lsn": fork.first_lsn, "epochs": list(fork.epochs)}

@@ -104,6 +104,7 @@ VERB = Verb(
         "raw_bytes": None,
         "requests": None,
         "predicted_seconds": None,
+        "rates": None,
         "seconds": {"plan": None, "recover": None, "total": None},
         "holes": [],
         "forks": [],

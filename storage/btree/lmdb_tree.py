@@ -468,15 +468,15 @@ class TreeWriter:
         self._write(work)
         return result[0]
 
-    def load(self, rows: Iterable[Row], state: TreeState) -> TreeFacts:
-        """Fill a new, empty tree with rows in key order. Durable only after `environment.sync(True)` if it was opened without sync."""
+    def load(self, rows: Iterable[tuple[Row, int]], state: TreeState) -> TreeFacts:
+        """Fill a new, empty tree with rows, each with its hash, in key order. Durable only after `environment.sync(True)` if it was opened without sync."""
         fences: list[Fence] = []
         run: list[RowHashes] = []
         start = FIRST_START
         source = iter(rows)
         total = 0
         while chunk := list(islice(source, LOAD_ROWS_PER_COMMIT)):
-            values = [(row.key, encode_value(row.key, row.lsn, row.stamp, row.item)) for row in chunk]
+            values = [(row.key, encode_value(*row)) for row, _ in chunk]
             if len(max((key for key, _ in values), key=len)) > KEY_BYTES_MAX:
                 raise Corrupt("key too long for the tree", what="row")
 
@@ -484,11 +484,11 @@ class TreeWriter:
                 transaction.cursor(self._databases.rows).putmulti(values, append=True)
 
             self._write(work)
-            for row in chunk:
+            for row, hash_ in chunk:
                 if len(run) == RUN_TARGET:
                     fences.append(_fence_over(start, row.key, run))
                     start, run = row.key, []
-                run.append(hashes_of(row.key, row.item))
+                run.append(RowHashes(row.key, key_hash(row.key), hash_))
             total += len(chunk)
         fences.append(_fence_over(start, None, run))
         facts = TreeFacts(

@@ -159,6 +159,12 @@ def read_index(read: Callable[[int, int], bytes], size: int) -> RowFileIndex:
 
 def read_rowfile(read: Callable[[int, int], bytes], size: int) -> Iterator[Row]:
     """All rows, in key order. Raises Corrupt at the first thing that fails; the total of all rows is checked behind the last one."""
+    for row, _ in read_hashed(read, size):
+        yield row
+
+
+def read_hashed(read: Callable[[int, int], bytes], size: int) -> Iterator[tuple[Row, int]]:
+    """`read_rowfile` with each row's hash, for who needs it too: it was computed for the total."""
     index = read_index(read, size)
     decompressor = zstandard.ZstdDecompressor()
     hashes = seen = 0
@@ -182,13 +188,32 @@ def read_rowfile(read: Callable[[int, int], bytes], size: int) -> Iterator[Row]:
                 raise _corrupt("row out of order or out of bounds", entry.offset)
             item = raw[middle:position]
             last = key
-            hashes += row_hash(key, item)
+            hash_ = row_hash(key, item)
+            hashes += hash_
             seen += 1
-            yield Row(key, Lsn(lsn), Stamp(stamp), item)
+            yield Row(key, Lsn(lsn), Stamp(stamp), item), hash_
         if position != len(raw):
             raise _corrupt("bytes behind the last row of a block", entry.offset)
     if at != index.end or Total(hashes & MASK, seen) != index.total:
         raise _corrupt("rows do not add up to the total", at)
+
+
+def read_beginning(data: bytes) -> Iterator[Row]:
+    """The rows of all whole blocks at the beginning of a row file of which the rest is not here: enough to measure by, and no proof. Raises Corrupt."""
+    decompressor = zstandard.ZstdDecompressor()
+    at = HEADER.size
+    while (
+        len(data) - at >= BLOCK.size and at + BLOCK.size + BLOCK.unpack_from(data, at)[2] <= len(data) and data[at : at + 4] == BLOCK_MAGIC
+    ):
+        raw, rows, at = _read_block(lambda offset, length: data[offset : offset + length], decompressor, at, len(data))
+        position = 0
+        for _ in range(rows):
+            if len(raw) - position < ROW.size:
+                raise _corrupt("row cut short", at)
+            key_length, item_length, lsn, stamp = ROW.unpack_from(raw, position)
+            middle = position + ROW.size + key_length
+            yield Row(raw[position + ROW.size : middle], Lsn(lsn), Stamp(stamp), raw[middle : middle + item_length])
+            position = middle + item_length
 
 
 def _read_block(read: Callable[[int, int], bytes], decompressor: zstandard.ZstdDecompressor, at: int, end: int) -> tuple[bytes, int, int]:

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from scrubjay.base.env import Disk, Env
-from scrubjay.base.errors import Conflict, ScrubjayError, Unavailable
+from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
+from scrubjay.base.together import gather
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.control.asking import Asking
 from scrubjay.storage.control.findings import WINDOW_US, Findings
@@ -260,21 +261,23 @@ class Service:
 
     async def load_base(self, partition: PartitionId, *, rows: str, total: Total) -> dict[NodeName, Total]:
         _, info = self._metadata.place(partition)
-        found: dict[NodeName, Total] = {}
-        for node in self._members(info):
-            if node.number in info.logs:
-                continue  # it keeps the log alone, and that begins behind the base
-            facts = node.facts(partition)
-            if facts is None or not facts.up:
-                raise Unavailable("this copy is down", partition=partition, node=node.name)
-            errand: messages.Errand
-            if facts.state == "base":
-                there = await self._asking.bring(node.name, partition, self._scratch, rows)
-                errand = messages.Load(partition, there, messages.Sum.of(total))
-            else:
-                errand = messages.Reread(partition)
-            found[node.name] = (await self._asking.errand(node.name, errand, messages.Loaded)).total.total
-        return found
+        # A log replica keeps the log alone, and that begins behind the base.
+        nodes = [node for node in self._members(info) if node.number not in info.logs]
+        loaded = await gather(self._env.tasks, [self._load_on(node, partition, rows, total) for node in nodes], name="load base")
+        wrong = [one for one in loaded if isinstance(one, ScrubjayError)]
+        if wrong:  # rows that are no good are no better for whom they did not reach
+            raise next((error for error in wrong if isinstance(error, Corrupt)), wrong[0])
+        return {node.name: one for node, one in zip(nodes, loaded, strict=True) if not isinstance(one, ScrubjayError)}
+
+    async def _load_on(self, node: NodePort, partition: PartitionId, rows: str, total: Total) -> Total:
+        facts = node.facts(partition)
+        if facts is None or not facts.up:
+            raise Unavailable("this copy is down", partition=partition, node=node.name)
+        errand: messages.Errand = messages.Reread(partition)
+        if facts.state == "base":
+            there = await self._asking.bring(node.name, partition, self._scratch, rows)
+            errand = messages.Load(partition, there, messages.Sum.of(total))
+        return (await self._asking.errand(node.name, errand, messages.Loaded)).total.total
 
     async def publish(self, table: TableId) -> TableMeta:
         meta = self._metadata.tables[table]

@@ -446,6 +446,20 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/server/test_health.py::test_a_first_base_that_is_owed_is_a_problem_of_its_table",),
     ),
     Mutant(
+        "copies-are-loaded-one-after-another",
+        "storage/control/service.py",
+        '        loaded = await gather(self._env.tasks, [self._load_on(node, partition, rows, total) for node in nodes], name="load base")\n',
+        "        loaded: list[Total | ScrubjayError] = [await self._load_on(node, partition, rows, total) for node in nodes]\n",
+        ("tests/unit/control/test_loaded_copies.py::test_the_copies_of_a_partition_are_loaded_beside_each_other",),
+    ),
+    Mutant(
+        "recover-predicts-one-copy",
+        "pitr/rates.py",
+        "copies * size / rates.load",
+        "size / rates.load",
+        ("tests/unit/pitr/test_plan.py::test_a_prediction_by_cores_and_copies",),
+    ),
+    Mutant(
         "first-base-goes-unread",
         "pitr/first_base.py",
         "origin=origin, prove=True,",

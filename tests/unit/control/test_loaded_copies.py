@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -94,3 +95,22 @@ def test_a_restored_copy_that_is_not_what_was_read_never_starts(
     (info,) = house.table("back").partitions
     (node,) = [one for one in house.cluster.nodes() if one.name == "n2"]
     assert node.replicas[info.partition_id].state == "base"
+
+
+def test_the_copies_of_a_partition_are_loaded_beside_each_other(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No node waits for another to have its rows: each load is held back until all three have begun."""
+    held: list[Callable[[], None]] = []
+
+    def hold(load: Callable[..., None], *arguments: Any) -> None:
+        held.append(lambda: load(*arguments))
+        if len(held) == 3:
+            for one in held:
+                one()
+
+    for node in house.cluster.nodes():
+        engine: Any = node.engine
+        monkeypatch.setattr(engine, "load", partial(hold, engine.load))
+    source = house.table("orders")
+    house.run(house.restore.start(source, "again", RestoreTarget(latest=True)))
+    assert house.restored("again")["state"] == "published"
+    assert len(held) == 3

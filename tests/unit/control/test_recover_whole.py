@@ -544,7 +544,7 @@ def test_a_row_file_that_rots_between_two_lives_is_never_published(lost: Lost) -
 def test_the_plan_says_what_is_read(lost: Lost) -> None:
     choice = lost.choose(lost.at)
     plans = plans_of(lost.parent, choice, rates=Rates(), workers=2)
-    report = plan_report(lost.parent, choice, plans, rates=Rates(), workers=2)
+    report = plan_report(lost.parent, choice, plans, rates=Rates(), workers=2, copies=3)
     assert [one["table"] for one in report["tables"]] == list(NAMES)
     assert report["bytes"] == sum(one["bytes"] for one in report["tables"]) > 0
     assert report["requests"] > 0
