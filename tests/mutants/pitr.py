@@ -453,6 +453,20 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/control/test_loaded_copies.py::test_the_copies_of_a_partition_are_loaded_beside_each_other",),
     ),
     Mutant(
+        "recover-measures-alone",
+        "scrubjay/recovery_sample.py",
+        "for number in range(workers)], name",
+        "for number in range(1)], name",
+        ("tests/unit/cli/test_recovery_sample.py::test_what_is_measured_counts_and_else_what_was_learnt",),
+    ),
+    Mutant(
+        "recover-counts-no-base-of-its-sample",
+        "scrubjay/recovery_sample.py",
+        "rebuilt.raw_bytes + (0 if base is None else base.file.size)",
+        "rebuilt.raw_bytes",
+        ("tests/unit/cli/test_recovery_sample.py::test_a_piece_is_read_and_loaded",),
+    ),
+    Mutant(
         "recover-predicts-one-copy",
         "pitr/rates.py",
         "copies * size / rates.load",
