@@ -63,7 +63,17 @@ def test_the_tour_works_as_printed(scrubjay_server: Callable[..., ScrubjayServer
 
     verbs = [line for line in _lines("scrubjay") if " serve " not in line and "--endpoint" not in line]
     assert all(line.startswith(".venv/bin/scrubjay ") for line in _lines("scrubjay"))
-    assert [line.split()[1] for line in verbs] == ["archive", "verify", "scrub", "expire", "restore", "restore", "recover", "recover"]
+    assert [line.split()[1] for line in verbs] == [
+        "archive",
+        "verify",
+        "scrub",
+        "expire",
+        "history",
+        "restore",
+        "restore",
+        "recover",
+        "recover",
+    ]
     for line in verbs:
         deadline = time.monotonic() + 45
         while (done := typed(line)).returncode in (3, 4) and time.monotonic() < deadline:
