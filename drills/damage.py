@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,6 +128,16 @@ async def copy_objects(store: ObjectStore, folder: Path) -> int:
             count, after = count + 1, info.key
         if not page.more:
             return count
+
+
+async def flip_object(store: ObjectStore, key: str, below: Callable[[int], int]) -> bytes:
+    """Flip one bit of an object, whichever `below` draws; its bytes as they were. For copies: it is taken away and put there anew."""
+    sound = await store.get(key)
+    rotten = bytearray(sound)
+    rotten[below(len(rotten))] ^= 1 << below(8)
+    await store.delete(key)
+    await store.put(key, bytes(rotten))
+    return sound
 
 
 def damage_archive(folder: Path, table_id: str) -> ArchiveDamage:

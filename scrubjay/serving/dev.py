@@ -45,7 +45,7 @@ from scrubjay.pitr.options import RestoreOptions
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.server.archive import claim_archive, start_agents, wrapped
-from scrubjay.server.durability import Durability, DurabilityOptions, open_durability
+from scrubjay.server.durability import Durability, DurabilityOptions, ahead_us, open_durability
 from scrubjay.server.health import Health, HealthOptions, Problem
 from scrubjay.server.stop import hand_over, planned_stop
 from scrubjay.serving.cluster import NODES, ZONES, Cluster, open_cluster
@@ -163,7 +163,18 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         agents=agents,
         alarm=SchedulerAlarm(),
     )
-    drills = open_drills(env, folder, cluster, durability, jobs, config, cluster_file, log=_durability_log.info)
+    drills = open_drills(
+        env,
+        folder,
+        cluster,
+        durability,
+        jobs,
+        config,
+        cluster_file,
+        store=archive.store,
+        ahead_us=ahead_us(durability_options(config)),
+        log=_durability_log.info,
+    )
     health = Health(
         env,
         control=cluster.control,

@@ -7,16 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scrubjay import __version__
-from scrubjay.base.env import Env
+from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.oserrors import error_of_os
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.jobs import WorkerJobs
+from scrubjay.base.real.stores import open_store
+from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.config import Config
 from scrubjay.drills.contents import Contents
 from scrubjay.drills.kept import DrillBook
 from scrubjay.drills.report import DrillSigner, new_secret
 from scrubjay.drills.restore_random import RestoreRandom
+from scrubjay.drills.rot import Rot
 from scrubjay.drills.runs import Drills
+from scrubjay.drills.scenario import Scenario
 from scrubjay.server.durability import Durability
 from scrubjay.serving.cluster import Cluster
 from scrubjay.serving.folder import ClusterFile
@@ -68,12 +72,29 @@ class KeyFile:
 
 
 def open_drills(
-    env: Env, folder: Path, cluster: Cluster, durability: Durability, jobs: WorkerJobs, config: Config, file: ClusterFile, *, log: Log
+    env: Env,
+    folder: Path,
+    cluster: Cluster,
+    durability: Durability,
+    jobs: WorkerJobs,
+    config: Config,
+    file: ClusterFile,
+    *,
+    store: ObjectStore,
+    ahead_us: int,
+    log: Log,
 ) -> Drills:
-    """Build them and sweep what an earlier life left behind."""
+    """Build them and sweep what an earlier life left behind. store: of the archive. ahead_us: how far ahead of this clock a timestamp in it may be."""
     disk = RealDisk(folder)
     contents = Contents(env, cluster.service, durability.archive.index, jobs, disk, url=config.archive_url)
-    scenarios = [RestoreRandom(env, cluster.service, durability.restorer, contents, drop=cluster.store.delete_table)]
+
+    def copies(place: str) -> ObjectStore:
+        return RetryingStore(open_store((folder / place).as_uri()), env)
+
+    scenarios: list[Scenario] = [
+        RestoreRandom(env, cluster.service, durability.restorer, contents, drop=cluster.store.delete_table),
+        Rot(env, store, copies, jobs, disk, cluster=file.cluster_id, ahead_us=ahead_us),
+    ]
     facts = {"cluster": file.cluster_id, "release": __version__}
     drills = Drills(env, DrillBook(disk, log=log), DrillSigner(KeyFile(folder, log)), scenarios, facts=facts, log=log)
     drills.start()

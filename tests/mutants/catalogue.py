@@ -26,6 +26,7 @@ ROOMS = (
     "control",
     "base",
     "server",
+    "drills",
     "api",
     "commands",
     "shell",

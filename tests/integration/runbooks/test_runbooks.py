@@ -138,6 +138,9 @@ def _drill(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     scenario.make_table()
     scenario.status_is(0)
     yield scenario
+    code, rotten = scenario.server.cli_json("drill", "run", "rot")
+    assert (code, rotten["detected"]) == (0, rotten["planted"]), rotten
+    assert set(rotten["facts"]["found_seconds"]) >= {"segment", "manifest", "closed"}
     _, listed = scenario.server.cli_json("drill", "list")
     assert (listed["scenarios"][0]["runs"], listed["scenarios"][0]["last"]["verdict"]) == (2, "match")
     key = scenario.server.data / "drills/key"

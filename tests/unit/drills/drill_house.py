@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.drills.contents import Contents
 from scrubjay.drills.kept import DrillBook
 from scrubjay.drills.report import DrillSigner
 from scrubjay.drills.restore_random import PREFIX, RestoreRandom, Restores
+from scrubjay.drills.rot import Rot
 from scrubjay.drills.runs import Drills
+from scrubjay.sim.jobs import SimJobs
+from scrubjay.sim.store import SimStore
 from scrubjay.sim.whole.cluster import CLUSTER
 from scrubjay.storage.catalogue import TableMeta
 from tests.unit.control.house import House
@@ -35,6 +39,7 @@ class DrillHouse(House):
     def __init__(self, seed: int = 1, *, rows: int = 20) -> None:
         super().__init__(seed, partitions=2)
         self.secret = Secret()
+        self.copies: dict[str, SimStore] = {}
         self.birds = self.create("birds")
         for key in range(rows):
             self.put(self.birds, key, key)
@@ -44,17 +49,31 @@ class DrillHouse(House):
         self.put(self.birds, 1, None)
         self.pass_time(20)
 
-    def drills(self, *, restores: Restores | None = None) -> Drills:
+    def drills(self, *, restores: Restores | None = None, level: str = "records") -> Drills:
         """Of this life of the control part."""
         index = ArchiveIndex(self.client(), CLUSTER, tasks=self.env.tasks)
         disk = self.cluster.folder.disk
         contents = Contents(self.env, self.service, index, self.jobs(), disk, url=self.cluster.archive.url)
         scenario = RestoreRandom(self.env, self.service, restores or self.restore, contents, drop=self.cluster.store.delete_table)
+        rot = Rot(self.env, self.client(), self.copy, self.both(), disk, cluster=CLUSTER, ahead_us=1_000_000, level=level)
         book = DrillBook(disk, log=self.lines.append)
-        return Drills(self.env, book, DrillSigner(self.secret), [scenario], facts={"cluster": CLUSTER}, log=self.lines.append)
+        return Drills(self.env, book, DrillSigner(self.secret), [scenario, rot], facts={"cluster": CLUSTER}, log=self.lines.append)
 
-    def drill(self, drills: Drills, seed: int) -> dict[str, Any]:
-        report: dict[str, Any] = self.run(drills.run("restore-random", seed=seed, progress=lambda _facts: None))
+    def copy(self, place: str) -> RetryingStore:
+        """A store of its own by each name."""
+        store = self.copies.setdefault(place, SimStore(self.world, place.replace("/", "-")))
+        return RetryingStore(store.client(self.env.tasks), self.env)
+
+    def both(self) -> SimJobs:
+        """Workers that open the archive and the copies of it by their URLs."""
+
+        def opened(url: str) -> RetryingStore:
+            return next((self.copy(place) for place, one in self.copies.items() if one.url == url), self.client())
+
+        return SimJobs(self.env.tasks, self.cluster.folder.disk, opened)
+
+    def drill(self, drills: Drills, seed: int, scenario: str = "restore-random") -> dict[str, Any]:
+        report: dict[str, Any] = self.run(drills.run(scenario, seed=seed, progress=lambda _facts: None))
         return report
 
     def scratch(self) -> list[TableMeta]:

@@ -1,0 +1,143 @@
+"""`rot`: in a copy of the archive, one object of each kind rots by one bit, one after another; verify must name it, and nothing before it was planted.
+
+What it leaves when it is killed: a folder below `tmp/`, which every start empties and every drill sweeps. The archive itself is only read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scrubjay.archiver.format.layout import BaseKey, ClosedKey, SegmentKey, is_of_base, parse
+from scrubjay.archiver.read.names import list_all
+from scrubjay.archiver.verify.report import VerifyOptions, VerifyReport
+from scrubjay.archiver.verify.run import verify
+from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
+from scrubjay.base.errors import Missing, Unavailable
+from scrubjay.drills.contents import FOLDER
+from scrubjay.drills.damage import flip_object
+from scrubjay.drills.report import DrillOutcome
+from scrubjay.drills.scenario import DIFFERENCES_MAX, Drill
+
+KINDS = ("segment", "manifest", "base", "closed")
+COPY_BYTES_MAX = 1 << 30
+"""A larger archive is not copied."""
+SPARE_BYTES = 256 << 20
+"""So much of the disk must stay free beside the copy."""
+_PREFIX = "rot-"
+
+
+class Rot:
+    """store: of the archive. copies: a store in a folder of `disk`, which is rooted at the data folder. level: of the verify that must find what is planted."""
+
+    name = "rot"
+    summary = "let a segment, a manifest, a base and a closed object rot in a copy of the archive; verify must name each"
+
+    def __init__(
+        self,
+        env: Env,
+        store: ObjectStore,
+        copies: Callable[[str], ObjectStore],
+        jobs: Jobs,
+        disk: Disk,
+        *,
+        cluster: str,
+        ahead_us: int,
+        level: str = "records",
+    ) -> None:
+        self._env, self._store, self._copies, self._jobs, self._disk = env, store, copies, jobs, disk
+        self._cluster, self._ahead_us, self._level = cluster, ahead_us, level
+
+    async def run(self, drill: Drill) -> DrillOutcome:
+        """See Scenario. The copy is of the whole cluster: --table does not narrow it."""
+        place = f"{FOLDER}/{_PREFIX}{drill.id}"
+        try:
+            with drill.steps.step("copy"):
+                copy = self._copies(place)
+                sizes = await self._copied(copy, place)
+            outcome = DrillOutcome(facts={"objects": len(sizes), "bytes": sum(sizes.values()), "found_seconds": {}, "not_there": []})
+            with drill.steps.step("verify"):
+                clean = await self._verify(copy, place)
+            if clean.verdict != "match":
+                outcome.differences += [f"the copy, before anything was planted: {one.kind} {one.object}" for one in clean.findings]
+                outcome.differences = outcome.differences[:DIFFERENCES_MAX]
+                if not outcome.differences:
+                    raise Unavailable(f"the copy could not be verified: {clean.reason}")
+                return outcome
+            for kind in KINDS:
+                with drill.steps.step(f"rot of a {kind}"):
+                    await self._one(drill, copy, place, kind, sorted(sizes), outcome)
+        finally:
+            self._disk.remove_tree(place)
+        return outcome
+
+    async def _copied(self, copy: ObjectStore, place: str) -> dict[str, int]:
+        """Keys and sizes of what was copied. Closed objects come before the logs they tell of, as names sort: what they name is there. Raises Unavailable."""
+        found = await list_all(self._store, f"{self._cluster}/")
+        size = sum(found.values())
+        if size > min(COPY_BYTES_MAX, self._disk.free_bytes() - SPARE_BYTES):
+            raise Unavailable("there is no room for a copy of the archive", asked=f"{size} bytes", found=f"at most {COPY_BYTES_MAX}")
+        self._disk.mkdir(place)
+        copied: dict[str, int] = {}
+        for key in found:
+            try:
+                data = await self._store.get(key)
+            except Missing:
+                if await self._store.head(key) is not None:
+                    raise
+                continue  # retention took it away meanwhile
+            await copy.put(key, data)
+            copied[key] = len(data)
+        return copied
+
+    async def _verify(self, copy: ObjectStore, place: str) -> VerifyReport:
+        return await verify(
+            copy,
+            self._disk,
+            options=VerifyOptions(level=self._level, cluster=self._cluster, wall_us=self._env.clock.wall_us(), ahead_us=self._ahead_us),
+            now_us=self._env.clock.boot_us,
+            work=f"{place}.work",
+            jobs=self._jobs,
+            tasks=self._env.tasks,
+        )
+
+    async def _one(self, drill: Drill, copy: ObjectStore, place: str, kind: str, keys: list[str], outcome: DrillOutcome) -> None:
+        """Plant, look, put right again."""
+        those = [key for key in keys if kind_of(key) == kind]
+        if not those:
+            outcome.facts["not_there"].append(kind)
+            return
+        key = those[drill.dice.below(len(those))]
+        sound = await flip_object(copy, key, drill.dice.below)
+        outcome.planted += 1
+        began_us = self._env.clock.boot_us()
+        found = await self._verify(copy, place)
+        outcome.facts["found_seconds"][kind] = round((self._env.clock.boot_us() - began_us) / 1e6, 3)
+        if any(_names(one.object, key) for one in found.findings):
+            outcome.detected += 1
+        else:
+            outcome.differences.append(f"one flipped bit in the {kind} {key} was not found")
+        await copy.delete(key)
+        await copy.put(key, sound)
+
+    async def sweep(self) -> int:
+        """See Scenario."""
+        left = [name for name in self._disk.listdir(FOLDER) if name.startswith(_PREFIX)]
+        for name in left:
+            self._disk.remove_tree(f"{FOLDER}/{name}")
+        return len(left)
+
+
+def kind_of(name: str) -> str | None:
+    """Of KINDS; None: none of them. Pure."""
+    key = parse(name)
+    if isinstance(key, SegmentKey):
+        return "manifest" if key.manifest else "segment"
+    if isinstance(key, BaseKey):
+        return "base" if key.part is not None else None
+    return "closed" if isinstance(key, ClosedKey) else None
+
+
+def _names(found: str | None, key: str) -> bool:
+    """A finding is about that object; of a base, about any part of it."""
+    base = parse(key)
+    return found is not None and (found == key or (isinstance(base, BaseKey) and is_of_base(found, base)))

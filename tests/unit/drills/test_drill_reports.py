@@ -1,0 +1,119 @@
+"""Reports of drills: verdicts, what has become worse, the page, and those that are kept."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from xml.dom.minidom import parseString
+
+import pytest
+
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.drills.kept import FOLDER, KEPT_MAX, DrillBook
+from scrubjay.drills.page import page
+from scrubjay.drills.regression import EARLIER_MIN, worse
+from scrubjay.drills.report import FORMAT, VERSION, DrillOutcome, DrillSigner
+from scrubjay.drills.scenario import Dice
+from tests.unit.drills.drill_house import Secret
+
+
+def report(number: int = 0, **fields: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "id": f"d{number}",
+        "scenario": "restore-random",
+        "seed": number,
+        "started": f"2026-03-{number + 1:02}T02:00:00Z",
+        "seconds": 5.0,
+        "verdict": "match",
+        "tables": ["birds"],
+        "rto_seconds": 20.0,
+        "rpo_seconds": 1.5,
+        "predicted_seconds": 10.0,
+        "rows_compared": 100,
+        "planted": 0,
+        "detected": 0,
+        "differences": [],
+        "facts": {"at": "2026-03-01T01:00:00Z"},
+        "steps": [{"step": "restore", "seconds": 4.0, "ok": True}],
+        "error": None,
+        "cluster": "c",
+    }
+    return DrillSigner(Secret()).signed({**plain, **fields})
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verdict"),
+    [
+        (DrillOutcome(), "unverified"),
+        (DrillOutcome(rows_compared=1), "match"),
+        (DrillOutcome(rows_compared=1, differences=["x"]), "mismatch"),
+        (DrillOutcome(planted=6, detected=6), "match"),
+        (DrillOutcome(planted=6, detected=5, rows_compared=9), "mismatch"),
+    ],
+)
+def test_a_verdict_rests_on_what_was_compared(outcome: DrillOutcome, verdict: str) -> None:
+    assert outcome.verdict == verdict
+
+
+def test_much_slower_than_usual_for_as_much_is_told() -> None:
+    usual = [report(number) for number in range(EARLIER_MIN)]
+    assert worse([*usual, report(9, rto_seconds=39.0)]) == []
+    (told,) = worse([*usual, report(9, rto_seconds=41.0)])
+    assert (told.scenario, told.found) == ("restore-random", False)
+    assert "41 s where 20 s were usual" in told.what
+    assert worse([*usual, report(9, rto_seconds=400.0, predicted_seconds=200.0)]) == [], "a larger table takes longer"
+    assert worse([*usual[1:], report(9, rto_seconds=400.0)]) == [], "two earlier ones make no median"
+    assert worse([*usual, report(9, rto_seconds=11.0, predicted_seconds=0.1)]) == [], "nobody is woken for seconds"
+
+
+def test_what_failed_is_told_until_it_matches_again() -> None:
+    missed = report(1, verdict="mismatch", planted=6, detected=5)
+    assert [(one.found, "1 of 6" in one.what) for one in worse([missed])] == [(True, True)]
+    failed = report(2, verdict="unverified", error={"message": "no archive"})
+    assert [(one.found, "no archive" in one.what) for one in worse([missed, failed])] == [(False, True)]
+    assert worse([missed, failed, report(3)]) == []
+    other = report(4, scenario="rot")
+    assert [one.scenario for one in worse([missed, other])] == ["restore-random"], "each scenario by its own last run"
+
+
+def test_the_page_is_one_file_and_escapes_what_it_shows() -> None:
+    evil = "<script>alert('x')</script>"
+    runs = [report(number, rto_seconds=None if number == 2 else 20.0 + number) for number in range(6)]
+    last = report(7, tables=[evil], differences=[evil], verdict="mismatch", error={"message": evil}, facts={evil: evil})
+    text = page(last, [*runs, last])
+    assert "<script" not in text
+    assert text.count("&lt;script&gt;") == 5
+    assert not re.search(r"(?:href|src)=|url\(|@import", text), "nothing outside of it"
+    assert text.count("<svg") == 3
+    for drawing in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
+        parseString(drawing)
+    assert page(runs[0], runs[:1]).count("<circle") == 3, "one run is a trend of one"
+
+
+def test_the_oldest_reports_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("scrubjay.drills.kept.KEPT_MAX", 3)
+    assert KEPT_MAX > 100
+    disk, lines = RealDisk(tmp_path), list[str]()
+    book = DrillBook(disk, log=lines.append)
+    for number in range(5):
+        book.keep(report(number), began_us=number)
+    assert [one["id"] for one in book.all()] == ["d2", "d3", "d4"]
+    again = DrillBook(disk, log=lines.append)
+    assert again.all() == book.all()
+    assert (again.find("d3") or {})["seed"] == 3
+    assert (again.find(None) or {})["id"] == "d4"
+    assert (again.find("d0"), lines) == (None, [])
+    assert len(disk.listdir(FOLDER)) == 3
+
+
+def test_a_seed_draws_the_same_again() -> None:
+    dice = Dice(7)
+    drawn = [dice.below(1000) for _ in range(50)]
+    again = Dice(7)
+    assert drawn == [again.below(1000) for _ in range(50)]
+    assert len(set(drawn)) > 40
+    assert drawn != [Dice(8).below(1000) for _ in range(50)]
+    assert {Dice(seed).below(2) for seed in range(20)} == {0, 1}
