@@ -47,6 +47,13 @@ class RestoreRandom:
     ) -> None:
         self._env, self._port, self._restores, self._contents, self._drop = env, port, restores, contents, drop
 
+    async def due(self) -> bool:
+        """See Scenario: a table has a proven moment."""
+        for table in self._port.tables():
+            if _usable(table) and (await self._contents.window(table)).latest_us is not None:
+                return True
+        return False
+
     async def run(self, drill: Drill) -> DrillOutcome:
         """See Scenario."""
         with drill.steps.step("choose"):

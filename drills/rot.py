@@ -47,6 +47,10 @@ class Rot:
         self._env, self._store, self._copies, self._jobs, self._disk = env, store, copies, jobs, disk
         self._cluster, self._ahead_us, self._level = cluster, ahead_us, level
 
+    async def due(self) -> bool:
+        """See Scenario."""
+        return bool(await list_all(self._store, f"{self._cluster}/"))
+
     async def run(self, drill: Drill) -> DrillOutcome:
         """See Scenario. The copy is of the whole cluster: --table does not narrow it."""
         place = f"{FOLDER}/{_PREFIX}{drill.id}"

@@ -14,12 +14,16 @@ from scrubjay.drills.regression import worse
 from scrubjay.drills.report import EXITS, FORMAT, MISMATCH, UNVERIFIED, VERSION, DrillOutcome, DrillSigner
 from scrubjay.drills.scenario import Dice, Drill, Progress, Scenario, Steps
 from scrubjay.pitr.job import error_json
-from scrubjay.scrubber.schedule.views import Shift, ShiftOutcome, Work
+from scrubjay.scrubber.schedule.settings import DAY_US, JobSettings
+from scrubjay.scrubber.schedule.views import NightJob, Shift, ShiftOutcome
 from scrubjay.server.problems import DrillHealth
 from scrubjay.storage.catalogue import TableMeta
 
 Report = dict[str, Any]
 Log = Callable[[str], None]
+WEEKLY = JobSettings(cron="0 6 * * sun", within_us=15 * DAY_US)
+"""Until it is set: once a week, and one that was missed is no alarm yet."""
+NOTHING_DUE = "nothing_due"
 SWEEP_AGAIN_S = 5.0
 SWEEPS_MAX = 60
 """Tries after a start, while nobody leads yet; after that the next drill sweeps."""
@@ -140,17 +144,20 @@ class Drills:
         self._log(f"drill {name} ended with {verdict}: {outcome.rows_compared} items compared, seed {seed}, report {drill.id}")
         return {**report, "exit": EXITS[verdict]}
 
-    def work(self, name: str) -> Work:
-        """The drill as a job of the schedule."""
+    def weekly(self, name: str) -> NightJob:
+        """The drill as a job of the schedule. A cluster without anything to rehearse it on has no report, and is no alarm."""
 
         async def work(shift: Shift) -> ShiftOutcome:
             why = shift.stop(0)
             if why is not None:
                 return ShiftOutcome(UNVERIFIED, 0, 1, why)
+            if not await self._scenarios[name].due():
+                return ShiftOutcome(NOTHING_DUE, 0, 0)
             report = await self.run(name, progress=lambda _facts: None)
-            return ShiftOutcome(str(report["verdict"]), 1, 0, (report["error"] or {}).get("message"))
+            error = (report["error"] or {}).get("message")
+            return ShiftOutcome(str(report["verdict"]), 1, 0, error, again=report["verdict"] == UNVERIFIED)
 
-        return work
+        return NightJob(f"drill:{name}", WEEKLY, work)
 
     # ------------------------------------------------------------------ health
 

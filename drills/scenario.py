@@ -74,6 +74,10 @@ class Scenario(Protocol):
     name: str
     summary: str
 
+    def due(self) -> Awaitable[bool]:
+        """There is something to rehearse it on: asked before a run that nobody asked for. Raises ScrubjayError."""
+        ...
+
     def run(self, drill: Drill) -> Awaitable[DrillOutcome]:
         """Raises ScrubjayError: it could not be carried out, and nothing is proven."""
         ...

@@ -55,6 +55,10 @@ class Scheduler:
         self._said: str | None = None
         self._bad: set[str] = set()
 
+    def add(self, job: NightJob) -> None:
+        """A job that a room above brings along. Before the schedule first looks."""
+        self.views.jobs[job.name] = job
+
     def start(self) -> None:
         self._task = self._env.tasks.keep(self._follow, name="schedule")
 

@@ -97,5 +97,6 @@ def open_drills(
     ]
     facts = {"cluster": file.cluster_id, "release": __version__}
     drills = Drills(env, DrillBook(disk, log=log), DrillSigner(KeyFile(folder, log)), scenarios, facts=facts, log=log)
+    durability.schedule.add(drills.weekly(RestoreRandom.name))
     drills.start()
     return drills

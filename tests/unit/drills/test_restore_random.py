@@ -13,6 +13,8 @@ from scrubjay.drills.report import check
 from scrubjay.drills.restore_random import NOTES
 from scrubjay.pitr.service import RestoreService
 from scrubjay.pitr.target import RestoreTarget
+from scrubjay.scrubber.schedule.cron import check as check_settings
+from scrubjay.scrubber.schedule.views import Shift, ShiftOutcome
 from scrubjay.storage.btree.engine import RowFact
 from scrubjay.storage.catalogue import TableMeta
 from tests.unit.drills.drill_house import DrillHouse
@@ -87,6 +89,19 @@ def test_killed_at_any_step_it_is_swept_at_the_next_start(house: DrillHouse, ste
     house.pass_time(5)
     assert house.scratch() == []
     assert house.drill(life, 6)["verdict"] == "match"
+
+
+def test_by_the_schedule_it_runs_where_there_is_something_to_rehearse_it_on(house: DrillHouse) -> None:
+    drills = house.drills()
+    job = drills.weekly("restore-random")
+    shift = Shift(job.default, 0, lambda _bytes: None)
+    assert house.run(job.work(shift)) == ShiftOutcome("match", 1, 0)
+    assert house.run(job.work(shift._replace(stop=lambda _bytes: "paused"))) == ShiftOutcome("unverified", 0, 1, "paused")
+    house.run(house.cluster.store.delete_table("birds"))
+    house.pass_time(5)
+    assert house.run(job.work(shift)) == ShiftOutcome("nothing_due", 0, 0)
+    assert drills.listed()["scenarios"][0]["runs"] == 1, "only the first was a drill"
+    check_settings(job.default)
 
 
 def test_without_a_proven_window_nothing_is_claimed() -> None:
