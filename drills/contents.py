@@ -16,7 +16,7 @@ from scrubjay.base.env import Disk, Env, Jobs
 from scrubjay.base.errors import Missing, Unavailable
 from scrubjay.base.hlc import last_stamp_at
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
-from scrubjay.drills.scenario import Dice
+from scrubjay.drills.scenario import DIFFERENCES_MAX, Dice
 from scrubjay.pitr.plan import PartitionHistory, PartitionPlan, plan_partition
 from scrubjay.pitr.source import REBUILD, seen_of
 from scrubjay.scrubber.compare import differences_in
@@ -47,7 +47,7 @@ class Expected(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """rows: keys that both sides were asked for. differences: in words."""
+    """rows: keys that both sides were asked for. differences: in words, the first DIFFERENCES_MAX."""
 
     rows: int
     differences: list[str]
@@ -149,4 +149,5 @@ class Contents:
                     differences += [
                         f"live copy: {one.kind.value} key {(one.key or b'').hex()}" for one in differences_in({"live": held}, said)
                     ]
+                del differences[DIFFERENCES_MAX:]
         return Compared(rows, differences), lived

@@ -14,6 +14,11 @@ from scrubjay.base.errors import Corrupt
 MATCH, MISMATCH, UNVERIFIED = "match", "mismatch", "unverified"
 EXITS = {MATCH: 0, MISMATCH: 2, UNVERIFIED: 3}
 FORMAT, VERSION = "scrubjay-drill", 1
+FIELDS = (
+    "id", "scenario", "seed", "started", "seconds", "verdict", "tables", "rto_seconds", "rpo_seconds", "predicted_seconds", "rows_compared", "planted", "detected",
+    "differences", "facts", "steps", "error",
+)  # fmt: skip
+"""What every report of this version has; more may be there."""
 
 
 @dataclass(slots=True)
@@ -113,6 +118,9 @@ def decode(data: bytes, *, where: str) -> dict[str, Any]:
         raise Corrupt("a drill's report is no JSON", what="drill report", where=where) from error
     if not isinstance(report, dict) or (report.get("format"), report.get("version")) != (FORMAT, VERSION):
         raise Corrupt("not a drill's report of this version", what="drill report", where=where)
+    lacking = [name for name in FIELDS if name not in report]
+    if lacking:
+        raise Corrupt("a drill's report lacks fields", what="drill report", where=where, found=", ".join(lacking))
     check(report)
     return report
 

@@ -97,7 +97,7 @@ class Rot:
         return await verify(
             copy,
             self._disk,
-            options=VerifyOptions(level=self._level, cluster=self._cluster, wall_us=self._env.clock.wall_us(), ahead_us=self._ahead_us),
+            options=VerifyOptions(level=self._level, cluster=self._cluster, wall_us=self._env.clock.wall_us, ahead_us=self._ahead_us),
             now_us=self._env.clock.boot_us,
             work=f"{place}.work",
             jobs=self._jobs,

@@ -59,6 +59,13 @@ MUTANTS: list[Mutant] = [
         (f"{_RANDOM}::test_a_report_is_as_it_was_signed",),
     ),
     Mutant(
+        "drill-report-without-fields",
+        "drills/report.py",
+        "    if lacking:\n",
+        "    if False:\n",
+        (f"{_REPORTS}::test_what_is_no_report_counts_for_nothing",),
+    ),
+    Mutant(
         "drill-slow-is-no-alarm",
         "drills/regression.py",
         "    if now > WORSE_FACTOR * usual and",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,20 @@ def test_the_oldest_reports_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert (again.find(None) or {})["id"] == "d4"
     assert (again.find("d0"), lines) == (None, [])
     assert len(disk.listdir(FOLDER)) == 3
+
+
+def test_what_is_no_report_counts_for_nothing(tmp_path: Path) -> None:
+    """Neither one that lacks a field, whoever signed it, nor one that was cut short."""
+    disk, lines = RealDisk(tmp_path), list[str]()
+    book = DrillBook(disk, log=lines.append)
+    for number in range(3):
+        book.keep(report(number), began_us=number)
+    first, second, _ = disk.listdir(FOLDER)
+    without = {name: value for name, value in report(0).items() if name not in ("planted", "signature")}
+    disk.write_file(f"{FOLDER}/{first}", json.dumps(DrillSigner(Secret()).signed(without)).encode())
+    disk.write_file(f"{FOLDER}/{second}", (disk.read_file(f"{FOLDER}/{second}") or b"")[:-20])
+    assert [one["id"] for one in DrillBook(disk, log=lines.append).all()] == ["d2"]
+    assert sum("left out" in line for line in lines) == 2
 
 
 def test_a_seed_draws_the_same_again() -> None:
