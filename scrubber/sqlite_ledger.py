@@ -20,6 +20,7 @@ from sqlite_utils.db import Table
 from scrubjay.base.env import Tasks
 from scrubjay.base.errors import Unavailable
 from scrubjay.scrubber.ledger import MATCHED, SCRUB, WINDOW_US, LedgerRun, PartitionProof, Proof, level_rank, matched
+from scrubjay.scrubber.ledger_keeping import RebuiltLedger
 
 T = TypeVar("T")
 
@@ -99,7 +100,9 @@ class SqliteLedger:
         self.set_aside = set_aside
         """Where a ledger that could not be read was moved, when this one was opened or later; None if it was sound."""
         self.trouble: str | None = None
-        """Why nothing is remembered beyond this process; None: it is."""
+        """Why nothing is remembered beyond this process, or what was last to be remembered is not; None: it is. Only what could be written ends it."""
+        self.rebuilt: RebuiltLedger | None = None
+        """Since when in this life of the process it holds no more than it could be begun anew with; None: it was not lost."""
         self.lost: Callable[[str], object] = lambda aside: None
         """Called with the new place when a file is set aside in the middle of its use."""
 
@@ -119,6 +122,10 @@ class SqliteLedger:
             ledger.trouble = str(error)
             return ledger
 
+    async def empty(self) -> bool:
+        query = "select exists(select 1 from objects) or exists(select 1 from partitions) or exists(select 1 from runs) as told"
+        return await self._run(lambda db: not next(iter(db.query(query)))["told"])
+
     async def close(self) -> None:
         await self._run(lambda db: db.close())
 
@@ -133,16 +140,20 @@ class SqliteLedger:
 
     async def proved(self, proofs: Sequence[Proof]) -> None:
         rows = [{"object": one.object, "level": level_rank(one.level), "at_us": one.at_us, "run": one.run} for one in proofs]
-        await self._run(lambda db: _write(db, "objects", rows))
+        await self._run(lambda db: _write(db, "objects", rows), writes=True)
 
     async def failed(self, objects: Sequence[str]) -> None:
         wanted = json.dumps(list(objects))
-        await self._run(lambda db: _execute(db, "update objects set at_us = -1 where object in (select value from json_each(?))", [wanted]))
+        await self._run(
+            lambda db: _execute(db, "update objects set at_us = -1 where object in (select value from json_each(?))", [wanted]), writes=True
+        )
 
     async def forget(self, objects: Sequence[str]) -> None:
         """These went, as they should: nobody looks for them any more."""
         wanted = json.dumps(list(objects))
-        await self._run(lambda db: _execute(db, "delete from objects where object in (select value from json_each(?))", [wanted]))
+        await self._run(
+            lambda db: _execute(db, "delete from objects where object in (select value from json_each(?))", [wanted]), writes=True
+        )
 
     async def known(self, prefix: str) -> list[str]:
         query = "select distinct object from objects where object >= ? and object < ? order by object"
@@ -173,7 +184,7 @@ class SqliteLedger:
                 db.execute("delete from suspects")
                 _table(db, "suspects").insert_all(rows)
 
-        await self._run(work)
+        await self._run(work, writes=True)
 
     async def scrubbed(self, proof: PartitionProof) -> None:
         kept = [proof, proof._replace(depth=MATCHED)] if matched(proof) else [proof]
@@ -181,7 +192,7 @@ class SqliteLedger:
 
     async def verified(self, proofs: Sequence[PartitionProof]) -> None:
         rows = [{**proof._asdict(), "healed": int(proof.healed)} for proof in proofs]
-        await self._run(lambda db: _write(db, "partitions", rows))
+        await self._run(lambda db: _write(db, "partitions", rows), writes=True)
 
     async def partitions(self) -> list[PartitionProof]:
         rows = await self._run(lambda db: list(_table(db, "partitions").rows_where(order_by="partition, depth")))
@@ -197,12 +208,13 @@ class SqliteLedger:
                     db.execute(statement, bounds)
             return newest
 
-        return await self._run(work)
+        return await self._run(work, writes=True)
 
     async def end_run(self, run: int, *, finished_us: int, verdict: str, healed: bool, report: dict[str, Any]) -> None:
         change = [finished_us, verdict, int(healed), json.dumps(report, sort_keys=True), run]
         await self._run(
-            lambda db: _execute(db, "update runs set finished_us = ?, verdict = ?, healed = ?, report = ? where id = ?", change)
+            lambda db: _execute(db, "update runs set finished_us = ?, verdict = ?, healed = ?, report = ? where id = ?", change),
+            writes=True,
         )
 
     async def runs(self, limit: int, *, kind: str | None = None, since_us: int | None = None) -> list[LedgerRun]:
@@ -216,7 +228,7 @@ class SqliteLedger:
 
         return await self._run(work)
 
-    async def _run(self, work: Callable[[Database], T]) -> T:
+    async def _run(self, work: Callable[[Database], T], *, writes: bool = False) -> T:
         def locked() -> tuple[T, str | None]:
             with self._lock:
                 try:
@@ -231,7 +243,13 @@ class SqliteLedger:
                 except (OSError, sqlite3.Error) as error:
                     raise Unavailable("the ledger rotted and cannot be begun anew", path=self.path, why=str(error)) from error
 
-        result, aside = await self._tasks.blocking(locked)
+        try:
+            result, aside = await self._tasks.blocking(locked)
+        except Unavailable as error:
+            self.trouble = str(error)
+            raise
+        if writes and self.path != MEMORY:
+            self.trouble = None
         if aside is not None:
             self.set_aside = aside
             self.lost(aside)

@@ -17,9 +17,11 @@ from scrubjay.pitr.service import RestoreService
 from scrubjay.pitr.source import ArchiveSource
 from scrubjay.pitr.timeline.service import TimelineService
 from scrubjay.scrubber.healer import Healer
+from scrubjay.scrubber.ledger_keeping import LedgerKeeping
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.rebuilt import ArchiveReferences
 from scrubjay.scrubber.schedule.scheduler import Alarm, Scheduler
+from scrubjay.scrubber.schedule.settings import HOUR_US
 from scrubjay.scrubber.service import ScrubService
 from scrubjay.scrubber.shelves import StoreShelves
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
@@ -37,7 +39,7 @@ _FORGOTTEN = "what was verified before is not remembered"
 
 class DurabilityOptions(NamedTuple):
     """archive_url: as jobs open it. lag_alarm_us: age of unarchived content that is an alarm. max_offset_us: how far clocks may be apart.
-    clock_ahead_us: how far the cluster's time may be ahead of this machine's clock, because somebody said so. since_us: when the cluster was made."""
+    clock_ahead_us: how far the cluster's time may be ahead of this machine's clock, because somebody said so. since_us: when the cluster was made, 0: not known."""
 
     archive_url: str
     lag_alarm_us: int
@@ -118,9 +120,17 @@ def open_durability(
     agents: those of this process, which can be asked to publish out of turn. alarm: what wakes the schedule; None: the timers of `env`.
     """
     telling = Telling(log)
-    ledger.lost = lambda aside: log(f"the ledger could not be read and was set aside; {_FORGOTTEN}; kept: {aside}")
+    keeping = LedgerKeeping(env, ledger, control.metadata, store, cluster=writer.cluster, tables=control.service.tables, log=log)
+
+    def lost(aside: str) -> None:
+        log(f"the ledger could not be read and was set aside; {_FORGOTTEN}; kept: {aside}")
+        env.tasks.spawn(keeping.rebuild(lost=True), name="ledger")
+
+    ledger.lost = lost
     if ledger.set_aside is not None:
         ledger.lost(ledger.set_aside)
+    elif options.since_us and env.clock.wall_us() - options.since_us > HOUR_US:
+        env.tasks.spawn(keeping.rebuild(), name="ledger")
     if ledger.trouble is not None:
         log(f"{_FORGOTTEN}, and what is verified now is remembered only until this process ends: {ledger.trouble}")
     index = ArchiveIndex(store, writer.cluster, tasks=env.tasks, ahead_us=ahead_us(options))
@@ -159,7 +169,7 @@ def open_durability(
     expire = ExpireRuns(
         env, store, disk, jobs, ledger, control, index, writer, needs=needs, gate=verify_runs.gate, log=log, telling=telling
     )
-    table = nightly_jobs(scrub, verify_runs, control)
+    table = nightly_jobs(scrub, verify_runs, control, keep=keeping.keep)
     schedule = open_schedule(env, control, table, alarm=alarm, since_us=options.since_us, alone=True, log=log)
     durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, timeline)
     control.store.backups.durability = durability

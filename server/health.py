@@ -363,9 +363,19 @@ class Health:
                 "since": utc_text_or_none(since),
                 "requests_per_minute": archive.requests_per_minute,
             },
+            "ledger": self._ledger_json(),
             "problems": [problem.as_json() for problem in view.problems],
             "paused": [] if self._schedule is None else self._schedule.views.paused(),
             "drills": None if self._drills is None else {"public_key": self._drills.public_key},
+        }
+
+    def _ledger_json(self) -> dict[str, Any]:
+        rebuilt = self._ledger.rebuilt
+        return {
+            "kept": self._ledger.trouble is None,
+            "rebuilt": None if rebuilt is None else utc_text_or_none(rebuilt.at_us),
+            "proofs": None if rebuilt is None else rebuilt.proofs,
+            "objects": None if rebuilt is None else rebuilt.objects,
         }
 
     def _node_json(self, facts: NodeHealth, view: View) -> dict[str, Any]:

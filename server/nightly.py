@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from scrubjay.base.env import Env, Timer
@@ -24,9 +24,9 @@ DEFAULTS = {
 """Right without a file."""
 
 
-def nightly_jobs(scrub: ScrubService, verify: VerifyRuns, control: Control) -> list[NightJob]:
-    """In the order in which they run when several are due. A new job is a line here, its settings in DEFAULTS, and a function that makes its Work."""
-    works = {"scrub": scrub_work(scrub), "verify": verify_work(verify, control)}
+def nightly_jobs(scrub: ScrubService, verify: VerifyRuns, control: Control, *, keep: Callable[[], Awaitable[None]]) -> list[NightJob]:
+    """In the order in which they run when several are due. keep: after each that the ledger remembers, has what it says kept elsewhere too. A new job is a line here, its settings in DEFAULTS, and a function that makes its Work."""
+    works = {"scrub": kept(scrub_work(scrub), keep), "verify": kept(verify_work(verify, control), keep)}
     return [NightJob(name, DEFAULTS[name], work) for name, work in works.items()]
 
 
@@ -49,6 +49,16 @@ class TaskAlarm:
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+
+def kept(work: Work, keep: Callable[[], Awaitable[None]]) -> Work:
+    async def whole(shift: Shift) -> ShiftOutcome:
+        try:
+            return await work(shift)
+        finally:
+            await keep()
+
+    return whole
 
 
 def scrub_work(scrub: ScrubService) -> Work:

@@ -12,7 +12,7 @@ from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.gate import Gate
 from scrubjay.base.ids import TableId
-from scrubjay.scrubber.ledger import VERIFY, WHOLE, Ledger, PartitionProof, Proof
+from scrubjay.scrubber.ledger import LEVELS, VERIFY, WHOLE, Ledger, PartitionProof, Proof
 from scrubjay.scrubber.telling import Telling
 from scrubjay.server.control import Control
 from scrubjay.server.ports import ProgressSink, Report
@@ -20,6 +20,10 @@ from scrubjay.server.windows import archived_here
 from scrubjay.storage.catalogue import TableMeta
 
 VERIFY_WORK = "tmp/verify"
+PACE_LEAST_S = 0.001
+"""A wait that is shorter than the clock can tell is no wait."""
+PACE_S = 1.0
+"""A run that is ahead of its pace waits no longer than this before it asks again whether it must end: behind a large object the wait is long."""
 SKIP_MAX_US = 5 * 86_400_000_000
 """A verify that skipped what was proven longer ago than this does not count as one of its partitions: else one could be called verified for ever."""
 
@@ -97,6 +101,16 @@ class VerifyRuns:
     def _places(self, table: TableId | None) -> set[tuple[str, str]]:
         return {(one.table_id, info.partition_id) for one in self._tables(table) for info in one.partitions}
 
+    async def _oldest_first(self, table: TableId | None, memory: _Memory) -> list[tuple[str, str]]:
+        """Partitions, the one verified longest ago first: a night that is too short for all of them must not leave out the same ones each time. What is dated later
+        than now was dated by a clock that ran ahead."""
+        now_us = self._env.clock.wall_us()
+        at: dict[str, int] = {}
+        for proof in await memory.told(self._ledger.partitions(), []):
+            if proof.depth in LEVELS and proof.at_us <= now_us:
+                at[proof.partition] = max(proof.at_us, at.get(proof.partition, 0))
+        return sorted(self._places(table), key=lambda place: (at.get(place[1], -1), place))
+
     async def _one(
         self,
         table: TableId | None,
@@ -130,9 +144,11 @@ class VerifyRuns:
             if failed:
                 self._index.distrust(failed, level=level)
                 await memory.told(self._ledger.failed(failed), None)
-            if pace is not None and pace.rate_bytes is not None:
+            while pace is not None and pace.rate_bytes is not None and pace.stop(read) is None:
                 ahead_s = read / pace.rate_bytes - (self._env.clock.boot_us() - began) / 1e6
-                await self._env.tasks.sleep(max(0.0, ahead_s))
+                if ahead_s <= 0:
+                    break
+                await self._env.tasks.sleep(min(max(ahead_s, PACE_LEAST_S), PACE_S))
 
         report = await verify(
             self._store,
@@ -148,6 +164,7 @@ class VerifyRuns:
                 wall_us=self._env.clock.wall_us,
                 ahead_us=self._ahead_us,
                 stop=None if pace is None else pace.stop,
+                first=() if pace is None else await self._oldest_first(table, memory),
             ),
             now_us=self._env.clock.boot_us,
             work=f"{VERIFY_WORK}/base",

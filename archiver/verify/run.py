@@ -20,7 +20,7 @@ from scrubjay.archiver.format.layout import (
     build,
     closed_prefix,
 )
-from scrubjay.archiver.read.names import Names, clusters, sweep
+from scrubjay.archiver.read.names import Names, clusters, names_of, sweep
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.verify.log import LogCheck
 from scrubjay.archiver.verify.partition import PartitionCheck
@@ -94,11 +94,17 @@ class ArchiveVerifier:
         missed |= {key: None for key, facts in self._small.known.items() if facts.told}
         if self._round.memory is not None:
             missed |= dict.fromkeys(await self._round.memory.partitions(self._round.cluster))
+        first = dict.fromkeys(at for at in self._round.options.first if wanted in (None, at[0]))
+        for table, partition in first:
+            names = await names_of(self._round.store, self._round.cluster, table, partition)
+            if names.log or names.base or names.expired or (table, partition) in missed:
+                await self._one(names)
         async for names in sweep(self._round.store, self._round.cluster, table=wanted):
             missed.pop((names.table, names.partition), None)
-            await self._one(names)
+            if (names.table, names.partition) not in first:
+                await self._one(names)
         for table, partition in sorted(missed):
-            if wanted in (None, table):
+            if wanted in (None, table) and (table, partition) not in first:
                 await self._one(Names(table, partition))
 
     async def _one(self, names: Names) -> None:

@@ -28,6 +28,10 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
         "",
         document["health"] if not document["problems"] else f"{document['health']}: {plural(len(document['problems']), 'problem')}",
     ]
+    if document["ledger"]["rebuilt"]:
+        lines += wrapped(
+            f"the ledger was lost and rebuilt at {_second(document['ledger']['rebuilt'])}: the next verify reads all again", rest="  "
+        )
     lines += [f"{one['job']} is paused since {_second(one['since'])}: scrubjay schedule resume {one['job']}" for one in document["paused"]]
     for problem in document["problems"][:SHOWN_MAX]:
         lines += wrapped(problem["what"], first="  ", rest="    ")

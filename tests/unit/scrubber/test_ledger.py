@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 from sqlite_utils import Database
 
-from scrubjay.base.errors import Invalid
+from scrubjay.base.errors import Invalid, Unavailable
 from scrubjay.scrubber.ledger import LEVELS, MATCHED, SCRUB, VERIFY, WINDOW_US, PartitionProof, Proof, last_verify
 from scrubjay.scrubber.plan import last_matched
 from scrubjay.scrubber.sqlite_ledger import MEMORY, RUNS_KEPT, RUNS_LEAST, SqliteLedger
@@ -140,6 +140,20 @@ def test_a_ledger_that_rots_while_it_is_open_is_begun_anew_and_says_so(tmp_path:
         assert run(ledger.skip(["after", "object-00001"], level="records", since_us=0)) == ["after"]
     with opened(str(path)) as ledger:
         assert run(ledger.skip(["after"], level="records", since_us=0)) == ["after"]
+
+
+def test_a_ledger_that_takes_no_more_while_it_is_open_says_so_until_it_does(tmp_path: Path) -> None:
+    with opened(str(tmp_path / "ledger.db")) as ledger:
+        run(ledger.proved([Proof("a", "objects", 1)]))
+        ledger._db.execute("pragma max_page_count = 1")  # as a full disk: SQLite takes the size it has for the bound
+        with pytest.raises(Unavailable):
+            run(ledger.proved([Proof(f"{number:0200}", "objects", 1) for number in range(1000)]))
+        assert "full" in (ledger.trouble or "")
+        assert run(ledger.known("a")) == ["a"]
+        assert ledger.trouble is not None, "that it can be read does not make it remember"
+        ledger._db.execute("pragma max_page_count = 100000")
+        run(ledger.proved([Proof("b", "objects", 1)]))
+        assert ledger.trouble is None
 
 
 def test_a_place_where_no_ledger_can_be_is_a_ledger_in_memory_that_says_why(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.base.errors import Unavailable
-from scrubjay.scrubber.ledger import VERIFY, Ledger, Proof
+from scrubjay.scrubber.ledger import VERIFY, Ledger, PartitionProof, Proof
 from scrubjay.scrubber.schedule.settings import DAY_US
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.scrubber.telling import Telling
@@ -80,7 +80,7 @@ def test_a_verify_is_a_run_with_its_findings_a_line_each_and_a_count(one: Verify
 class BrokenLedger(SqliteLedger):
     """On a disk that takes nothing and gives nothing."""
 
-    async def _run(self, work: Any) -> Any:
+    async def _run(self, work: Any, *, writes: bool = False) -> Any:
         raise Unavailable("the ledger cannot be used", why="disk I/O error")
 
 
@@ -130,6 +130,31 @@ def test_a_run_at_a_pace_takes_its_time(one: Verifying) -> None:
     began = one.house.world.now
     one.verify(pace=Pace(lambda _bytes: None, rate_bytes=whole["bytes"] // 10))
     assert one.house.world.now - began > 5_000_000
+
+
+def test_a_run_that_is_far_ahead_of_its_pace_ends_when_it_must(one: Verifying) -> None:
+    """At a byte a second a wait of hours stands behind the first object, and neither a pause nor the end of the window would be heard."""
+    clock, began = one.house.env.clock, one.house.env.clock.boot_us()
+    cut = one.verify(pace=Pace(lambda _bytes: "window_over" if clock.boot_us() - began > 30_000_000 else None, rate_bytes=1))
+    assert cut["reason"] == "window_over"
+    assert 30_000_000 < clock.boot_us() - began < 33_000_000
+
+
+def test_a_night_begins_with_the_partition_that_was_verified_longest_ago(one: Verifying) -> None:
+    """Else the nights that are too short leave out the same ones each time."""
+    one.verify()
+    here = sorted(info.partition_id for info in one.table.partitions)
+    for oldest in here:
+        rows = [
+            PartitionProof(part, one.table.table_id, "records", 1 if part == oldest else 2, None, "match", False, None, None)
+            for part in here
+        ]
+        one.house.run(one.ledger.verified(rows))
+        told: list[dict[str, Any]] = []
+        report = one.verify(pace=Pace(lambda _bytes: None), progress=told.append)
+        seen = [facts["partition"] for facts in told if facts["phase"] == "log" and facts.get("partition") in here]
+        assert (seen[0], report["verdict"], report["left"]) == (oldest, "match", 0)
+        assert sorted(seen) == here, "each once"
 
 
 def test_what_a_clock_that_ran_ahead_proved_is_read_again(one: Verifying) -> None:

@@ -1,0 +1,164 @@
+"""What the ledger says of each partition, kept with the metadata too (docs/formats/ledger.md): a ledger that is lost begins with that, and with the names of what lies in
+the archive. What a run found, and to which depth each object was proven, is not kept twice: the next verify reads all of it anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from scrubjay.archiver.format.layout import parse
+from scrubjay.base.env import Env, ObjectStore
+from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.scrubber.ledger import WHOLE, PartitionProof, Proof
+from scrubjay.scrubber.schedule.notes import Notes
+from scrubjay.storage.catalogue import TableMeta
+
+PREFIX = "ledger/"
+AGAIN_S = 60.0
+"""Between two tries to list an archive that does not answer."""
+TRIES = 30
+CHUNK = 1_000
+
+Log = Callable[[str], None]
+
+
+class KeptLedger(Protocol):
+    """See scrubber.sqlite_ledger.SqliteLedger. Raises Unavailable."""
+
+    rebuilt: RebuiltLedger | None
+
+    async def empty(self) -> bool: ...
+
+    async def partitions(self) -> list[PartitionProof]: ...
+
+    async def verified(self, proofs: Sequence[PartitionProof]) -> None: ...
+
+    async def proved(self, proofs: Sequence[Proof]) -> None: ...
+
+
+class RebuiltLedger(NamedTuple):
+    """at_us: when it was begun anew. proofs: partitions' proofs that came from the metadata. objects: names that came from the archive, None: not yet."""
+
+    at_us: int
+    proofs: int
+    objects: int | None
+
+
+class KeptProof(msgspec.Struct, frozen=True):
+    """A PartitionProof without its run: that is a row of the ledger that was lost."""
+
+    partition: str
+    depth: str
+    at_us: int
+    lsn: int | None
+    verdict: str
+    healed: bool
+    rows: int | None
+    digest: str | None
+
+
+class KeptProofs(msgspec.Struct, frozen=True):
+    """Of one table, by partition and depth."""
+
+    proofs: tuple[KeptProof, ...]
+
+
+class LedgerKeeping:
+    """tables: those there are. Neither of the two raises: a ledger saves work, and nothing waits for it."""
+
+    def __init__(
+        self,
+        env: Env,
+        ledger: KeptLedger,
+        notes: Notes,
+        store: ObjectStore,
+        *,
+        cluster: str,
+        tables: Callable[[], Sequence[TableMeta]],
+        log: Log,
+    ) -> None:
+        self._env, self._ledger, self._notes, self._store = env, ledger, notes, store
+        self._cluster, self._tables, self._log = cluster, tables, log
+
+    async def keep(self) -> None:
+        """After a run: one item for each table of which the ledger says something new."""
+        try:
+            proofs = await self._ledger.partitions()
+            wanted = kept_notes(proofs, {WHOLE, *(table.table_id for table in self._tables())})
+            gone = [key for key in self._notes.jobs if key.startswith(PREFIX) and key not in wanted]
+            for key in gone:
+                await self._notes.put_job(key, None)
+            for key, note in wanted.items():
+                if self._notes.jobs.get(key) != note:
+                    await self._notes.put_job(key, note)
+        except ScrubjayError as error:
+            self._log(f"what the ledger says could not be kept with the metadata: {error}")
+
+    async def rebuild(self, *, lost: bool = False) -> None:
+        """lost: it was begun anew just now; else only one that holds nothing is."""
+        try:
+            if not lost and not await self._ledger.empty():
+                return
+            now_us = self._env.clock.wall_us()
+            there = {(one.partition, one.depth) for one in await self._ledger.partitions()}
+            proofs = [one for one in self._noted() if (one.partition, one.depth) not in there and one.at_us <= now_us]
+            await self._ledger.verified(proofs)
+            self._ledger.rebuilt = RebuiltLedger(now_us, len(proofs), None)
+            self._log(f"the ledger begins anew: {len(proofs)} proofs of partitions come from the metadata; what is archived is read again")
+            objects = await self._names()
+            self._ledger.rebuilt = RebuiltLedger(now_us, len(proofs), objects)
+            self._log(f"the ledger knows the names of {objects} objects from the archive; what was gone before is not missed")
+        except ScrubjayError as error:
+            self._log(f"the ledger could not be rebuilt, the next verify does the rest: {error}")
+
+    def _noted(self) -> list[PartitionProof]:
+        found: list[PartitionProof] = []
+        for key, note in sorted(self._notes.jobs.items()):
+            if not key.startswith(PREFIX):
+                continue
+            table = key.removeprefix(PREFIX)
+            try:
+                kept = msgspec.convert(note, KeptProofs).proofs
+            except msgspec.ValidationError as error:
+                self._log(f"what was kept of the ledger is malformed for {table}, and left out: {error}")
+                continue
+            found += [PartitionProof(table_id="" if table == WHOLE else table, **msgspec.structs.asdict(one)) for one in kept]
+        return found
+
+    async def _names(self) -> int:
+        """Objects of the archive. Raises Unavailable."""
+        for left in reversed(range(TRIES)):
+            try:
+                return await self._list()
+            except Unavailable:
+                if not left:
+                    raise
+                await self._env.tasks.sleep(AGAIN_S)
+        raise AssertionError("the last try returns or raises")
+
+    async def _list(self) -> int:
+        count, after, prefix = 0, "", f"{self._cluster}/"
+        while True:
+            page = await self._store.list(prefix, after=after, limit=CHUNK)
+            now_us = self._env.clock.wall_us()
+            if page.objects:
+                proofs = [Proof(info.key, "listed", now_us) for info in page.objects if parse(info.key) is not None]
+                await self._ledger.proved(proofs)
+                count, after = count + len(proofs), page.objects[-1].key
+            if not page.more or not page.objects:
+                return count
+
+
+def kept_notes(proofs: Sequence[PartitionProof], tables: set[str]) -> dict[str, dict[str, Any]]:
+    """Items by key. tables: those of which something is kept. Pure."""
+    found: dict[str, list[KeptProof]] = {}
+    for one in sorted(proofs, key=lambda one: (one.partition, one.depth)):
+        table = one.table_id or WHOLE
+        if table in tables:
+            fields = one._asdict()
+            del fields["table_id"], fields["run"]
+            found.setdefault(table, []).append(KeptProof(**fields))
+    return {PREFIX + table: msgspec.to_builtins(KeptProofs(tuple(kept))) for table, kept in found.items()}
