@@ -89,7 +89,7 @@ VERB = Verb(
         2: "rot, a hole, a fork or a lost archive is outstanding",
         3: "a node, a copy or the archive is not as it should be, or something is not proven in time",
     },
-    template={"health": None, "nodes": [], "tables": [], "archive": None, "problems": [], "paused": [], "drills": None},
+    template={"health": None, "nodes": [], "tables": [], "archive": None, "problems": [], "paused": [], "drills": None, "ledger": None},
     options=no_options,
     run=_run,
     render=_render,
