@@ -20,7 +20,7 @@ from scrubjay.scrubber.telling import Telling
 from scrubjay.server.control import Control
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.windows import archived_here
-from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
 
 WORDS = {0: "done", 1: "failed", 2: "mismatch", 3: "incomplete", 4: "refused"}
 """What a run's exit code is called where runs are counted."""
@@ -85,14 +85,15 @@ class ExpireRuns:
             )
 
     def _wanted(self, tables: Sequence[TableId] | None, keep_us: int | None) -> list[Wanted]:
-        """Every partition of the tables as the catalogue has them. Raises Unsafe if less is to be kept than a table's own retention."""
+        """Every partition of the tables as the catalogue has them. The metadata group keeps what it keeps, whatever is asked of the tables: a recovery to any
+        of their moments needs it. Raises Unsafe if less is to be kept than a table's own retention."""
         archived = {(one.table, one.partition): one.lsn for one in archived_here(self._control)}
         wanted = []
         for table in self._control.service.tables():
             if tables is not None and table.table_id not in tables:
                 continue
             own_us = own_retention_us(table)
-            if keep_us is not None and keep_us < own_us:
+            if keep_us is not None and keep_us < own_us and table.name != METADATA_TABLE:
                 raise Unsafe(
                     "less than the table's own retention: its window would shrink",
                     asked=f"--keep {keep_us / DAY_US:g}d",
@@ -104,7 +105,7 @@ class ExpireRuns:
                 final = finals.get(info.partition_id)
                 wanted.append(
                     Wanted(
-                        table.table_id, table.name, info.partition_id, archived.get((table.table_id, info.partition_id), 0), keep_us or own_us,
+                        table.table_id, table.name, info.partition_id, archived.get((table.table_id, info.partition_id), 0), max(keep_us or 0, own_us),
                         table.dropped_at, final.lsn if final is not None else None, final.stamp if final is not None else 0,
                     )
                 )  # fmt: skip

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scrubjay.archiver.coverage import table_window
+from scrubjay.archiver.expire.lived import Lived
 from scrubjay.archiver.expire.plan import Held, PartPlan
 from scrubjay.archiver.facts import Window
 from scrubjay.base.times import utc_text, utc_text_or_none
 
+LIVED = Lived(0)
 DONE, FAILED, INCOMPLETE, REFUSED = 0, 1, 3, 4
 
 
@@ -29,7 +31,7 @@ class PartOutcome:
 @dataclass(slots=True)
 class ExpireReport:
     """keep_us: what was asked for, None: each table's own. closed: closed objects that go, with their bytes; closed_deleted: that went. ran: or only planned.
-    foreign: tables of the archive that the catalogue does not know."""
+    foreign: tables of the archive that the catalogue does not know. lived: how much of the time nobody saw pass."""
 
     now_us: int
     keep_us: int | None
@@ -39,14 +41,16 @@ class ExpireReport:
     closed_deleted: int = 0
     foreign: tuple[str, ...] = ()
     error: str | None = None
+    lived: Lived = LIVED
 
     @property
     def exit(self) -> int:
-        """4: something old must stay because taking it away would be unsafe; 1: the store did not answer; 3: the store kept something that was to go."""
-        if any(one.plan.refused or one.refused for one in self.outcomes):
-            return REFUSED
+        """1: the store did not answer, or a fault of ours, whatever else was found; 4: something old must stay because taking it away would be unsafe; 3: the
+        store kept something that was to go."""
         if self.error is not None or any(one.error for one in self.outcomes):
             return FAILED
+        if self.lived.doubt is not None or any(one.plan.refused or one.refused for one in self.outcomes):
+            return REFUSED
         left = any(one.held for one in self.outcomes) or self.closed_deleted < len(self.closed)
         return INCOMPLETE if self.ran and left else DONE
 
@@ -57,17 +61,10 @@ class ExpireReport:
         errors = [one.error for one in self.outcomes if one.error] + ([self.error] if self.error else [])
         return {
             "exit": self.exit,
-            "error": {
-                "code": "Unavailable",
-                "message": errors[0],
-                "asked": None,
-                "found": None,
-                "next": "run it again: it goes on where it ended",
-            }
-            if errors and self.exit == FAILED
-            else None,
+            "error": self._error(errors),
             "ran": self.ran,
             "at": utc_text(self.now_us),
+            "unlived_seconds": self.lived.unlived_us // 1_000_000,
             "tables": [_table(some) for _, some in sorted(tables.items(), key=lambda one: (one[1][0].plan.wanted.table_name, one[0]))],
             "closed": {"objects": len(self.closed), "bytes": sum(size for _, size in self.closed), "deleted": self.closed_deleted},
             "foreign": list(self.foreign),
@@ -78,6 +75,19 @@ class ExpireReport:
                 "freed": sum(one.freed for one in self.outcomes),
             },
         }
+
+    def _error(self, errors: Sequence[str]) -> dict[str, Any] | None:
+        if errors:
+            code, message, then = "Unavailable", errors[0], "run it again: it goes on where it ended"
+        elif self.lived.doubt is not None:
+            code, message, then = (
+                "Unsafe",
+                self.lived.doubt,
+                "see to the clock; if it is right, nothing is to be done: what is kept too long goes later",
+            )
+        else:
+            return None
+        return {"code": code, "message": message, "asked": None, "found": None, "next": then}
 
 
 def _table(some: Sequence[PartOutcome]) -> dict[str, Any]:

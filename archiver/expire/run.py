@@ -3,7 +3,8 @@
 For each: look and plan; prove the base on which the rest will stand, row by row; look and plan again, and go on only if nothing has changed; say in
 `expired/` what goes, and read that back; look once more, as every reader does from now on, and delete what the plan made then says, manifests first.
 
-How old anything is, is judged by the clock as it was when the run began: one that leaps ahead meanwhile ages nothing. How long it is kept is asked anew.
+How old anything is, is judged by the clock as it was when the run began, less what nobody saw pass (`lived`): one that leaps ahead, meanwhile or at a start,
+ages nothing. How long it is kept is asked anew.
 
 Whoever comes to need an older moment is either seen (`holds`) by the plan in front of a delete, or sees himself that the history begins later: he says
 what he needs before he looks, and this says what goes before it asks. A run that is cut off anywhere leaves a sound archive, and the next goes on.
@@ -15,8 +16,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from scrubjay.archiver.expire.lived import Lived, lived
 from scrubjay.archiver.expire.plan import (
     CHANGED,
+    KEEP_MAX_US,
     LOCK,
     PIN,
     Held,
@@ -74,10 +77,13 @@ class Expirer:
         self._pins: list[Need] = []
         self._keep_us = keep_us
         self._began_us = self._now()
+        self._lived = Lived(0)
 
     async def plan(self, wanted: Sequence[Wanted], *, closed_keep_us: int | None) -> ExpireReport:
         """Changes nothing. closed_keep_us: the longest retention of any table; None: closed objects are left out. Raises Unavailable."""
-        report = await self._begin(ran=False)
+        report = await self._begin(closed_keep_us, ran=False)
+        if report.lived.doubt is not None:
+            return report
         for one in wanted:
             report.outcomes.append(PartOutcome((await self._look(one))[0]))
         await self._rest(report, wanted, closed_keep_us)
@@ -85,11 +91,13 @@ class Expirer:
 
     async def run(self, wanted: Sequence[Wanted], *, closed_keep_us: int | None) -> ExpireReport:
         """Take away what may go. A partition that fails does not keep the others; a store that does not answer ends the run. Raises Fenced, Unavailable."""
-        report = await self._begin(ran=True)
         _ = self._writer.attached
+        report = await self._begin(closed_keep_us, ran=True)
+        if report.lived.doubt is not None:
+            return report
         for number, one in enumerate(wanted):
             self._parts.progress({"phase": "expire", "done": number, "total": len(wanted), "unit": "partitions"})
-            outcome = PartOutcome(PartPlan(one, report.now_us - one.keep_us))
+            outcome = PartOutcome(PartPlan(one, self._dated() - one.keep_us))
             report.outcomes.append(outcome)
             try:
                 await self._one(outcome)
@@ -105,9 +113,10 @@ class Expirer:
             report.error = str(error)
         return report
 
-    async def _begin(self, *, ran: bool) -> ExpireReport:
+    async def _begin(self, closed_keep_us: int | None, *, ran: bool) -> ExpireReport:
         self._pins = await self._pinned()
-        return ExpireReport(self._began_us, self._keep_us, ran)
+        self._lived = await lived(self._store, self._index.cluster, now_us=self._began_us, keep_us=closed_keep_us or KEEP_MAX_US)
+        return ExpireReport(self._began_us, self._keep_us, ran, lived=self._lived)
 
     def _now(self) -> int:
         return self._parts.env.clock.wall_us()
@@ -135,8 +144,8 @@ class Expirer:
         return plan_partition(fresh, index, names, now_us=now_us, holds=self._holds()), index, names
 
     def _dated(self) -> int:
-        """By which what lies there is old."""
-        return min(self._began_us, self._now())
+        """By which what lies there is old: a time that nobody saw pass ages nothing."""
+        return min(self._began_us, self._now()) - self._lived.unlived_us
 
     def _needing(self, plan: PartPlan) -> list[Need]:
         """Who needs now what the plan takes away."""

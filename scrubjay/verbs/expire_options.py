@@ -13,6 +13,7 @@ from scrubjay.verb import Result, VerbCall
 TEMPLATE: Mapping[str, Any] = {
     "ran": None,
     "at": None,
+    "unlived_seconds": None,
     "tables": [],
     "closed": {"objects": None, "bytes": None, "deleted": None},
     "foreign": [],
@@ -57,6 +58,11 @@ def render(document: Mapping[str, Any]) -> Sequence[str]:
             lines += wrapped(
                 f"held: {one['table']}, by {' '.join(word for word in (held['by'], held['name']) if word)}: {held['detail']}", rest="  "
             )
+    if document["unlived_seconds"]:
+        lines += wrapped(
+            f"{document['unlived_seconds'] / 86_400:.1f} days in which nobody published anything make nothing older: the cluster was off, or a clock leapt",
+            rest="  ",
+        )
     closed = document["closed"]
     if closed["objects"]:
         lines.append(f"closed objects: {plural(closed['objects'], 'object')}, {human_size(closed['bytes'])}")

@@ -17,7 +17,7 @@ VERB = Verb(
     exits={
         0: "the plan; nothing was changed",
         1: "the cluster or the object store cannot be reached, or no such table",
-        4: "something old must stay: a hole or a fork behind it, a base that is not sound; or --keep is less than a table's own retention",
+        4: "something old must stay: a hole or a fork behind it, a base that is not sound; --keep is less than a table's own retention; or nobody knows whether the clock is right",
     },
     template=TEMPLATE,
     options=options,

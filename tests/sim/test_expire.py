@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scrubjay.archiver.expire.plan import DAY_US
+from scrubjay.storage.catalogue import METADATA_TABLE
 from tests.sim.test_edge import Edge
 
 
@@ -58,6 +59,8 @@ def test_a_run_goes_by_the_retention_that_a_table_has_by_then() -> None:
         await days(1)
         wanted = next(one for one in runs._wanted(None, None) if one.table_name == "edge")
         assert wanted.keep_us == DAY_US
+        asked = {one.table_name: one.keep_us for one in runs._wanted(None, 3 * DAY_US)}
+        assert asked == {"edge": 3 * DAY_US, METADATA_TABLE: 35 * DAY_US}, "the metadata group keeps its own"
         await days(35)
         fresh = runs._afresh(wanted)
         assert fresh is not None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from scrubjay.archiver.expire.plan import ARCHIVE, CHANGED, DAY_US, RESTORE, Need, PartPlan, Wanted
-from scrubjay.archiver.expire.report import ExpireReport
+from scrubjay.archiver.expire.report import ExpireReport, PartOutcome
 from scrubjay.archiver.expire.run import Expirer
 from scrubjay.archiver.format.base import decode_base, encode_base
 from scrubjay.archiver.format.layout import build, parse
@@ -227,3 +227,13 @@ def test_a_closed_object_that_expires_while_somebody_verifies_is_no_hole() -> No
         report = world.verify("records", offline=True)
         assert lost not in store.objects
         assert [(one.kind, one.object) for one in report.findings] == ([("hole", lost)] if found else [])
+
+
+def test_a_store_that_does_not_answer_is_told_before_what_is_refused() -> None:
+    report = ExpireReport(0, None, True)
+    plan = PartPlan(ExpireWorld().wanted(), 0, refused="two histories")
+    report.outcomes = [PartOutcome(plan), PartOutcome(plan, error="the store does not answer")]
+    assert report.exit == 1
+    assert report.as_json()["error"]["code"] == "Unavailable"
+    report.outcomes.pop()
+    assert report.exit == 4

@@ -11,8 +11,10 @@ from tests.unit.archiver.expire_world import ExpireWorld
 
 DAYS = 400
 KEEP_DAYS = 35
-FACTOR_MAX = 3.0
-"""Bytes of log and bases that lie in the archive, over what the window must hold: its log and the rows at its beginning."""
+FACTOR_MAX = 2.0
+"""Bytes of log and bases that lie in the archive, over what the window must hold: its log and the rows at its beginning. Measured: 1.52."""
+LIVE_MAX = 80.0
+"""The same bytes over the rows that live: here each is written anew every six days or so, so that a window's log alone is most of it. Measured: 65."""
 
 
 def due(world: ExpireWorld) -> bool:
@@ -73,6 +75,7 @@ def test_400_days() -> None:
     assert deleted > 500
     assert max(sizes[-40:]) <= 1.2 * max(sizes[:40]), "what is stored grows"
     assert worst <= FACTOR_MAX, f"{worst:.2f} bytes stored for each that the window must hold"
+    assert over_live <= LIVE_MAX, f"{over_live:.1f} bytes stored for each that lives"
     print(
         f"400 days: {bases} bases, {deleted} objects deleted, stored at most {worst:.2f} of what the window must hold, {over_live:.1f} of the live rows"
     )
