@@ -17,8 +17,9 @@ from scrubjay.pitr.window import bounds_of, in_a_hole, reach_in, resolve_in, win
 from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, RestoreOrigin, TableMeta
 from scrubjay.storage.service_port import ServicePort
 
-FIRST_LOOK_S = 10.0
-"""How long a restore of a dropped table waits, before it answers, for the first of its log to arrive in the archive."""
+FIRST_LOOK_S = 25.0
+"""How long a restore of a dropped table waits, before it answers, for the first of its log to arrive in the archive: claimed anew after a start, sealed, read back.
+Less than SDKs wait for an answer."""
 
 
 class Preparing:
