@@ -154,6 +154,7 @@ class Health:
         self._matched: dict[str, int] = {}
         self._checks: dict[str, tuple[int, str]] = {}
         """Of each partition, when its archive was verified last and what stands."""
+        self._began_us = env.clock.boot_us()
         self._view: View | None = None
         self._status: dict[NodeName, NodeStatus] = {}
         self._view_boot_us = 0
@@ -233,6 +234,7 @@ class Health:
             self._ledger.trouble,
             () if self._drills is None else self._drills.worse(),
             self._env.tasks.fallen(),
+            (self._env.clock.boot_us() - self._began_us) / 1e6,
         )
 
     def _node(self, status: NodeStatus) -> NodeHealth:

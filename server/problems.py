@@ -6,6 +6,7 @@ Not covered: anything that only a scrub or a verify can find; their results are 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import NamedTuple
 
 from scrubjay.base.env import FallenLoop
@@ -161,7 +162,8 @@ class DrillHealth(NamedTuple):
 
 
 class HealthFacts(NamedTuple):
-    """allowed None: there is no schedule. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem. loops: that fell over a bug."""
+    """allowed None: there is no schedule. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem. loops: that fell over a bug.
+    up_s: since this process began to look. What it has not looked at long enough is not called late: at a start nothing of the archive is known yet."""
 
     nodes: Sequence[NodeHealth]
     partitions: Sequence[PartitionHealth]
@@ -172,6 +174,7 @@ class HealthFacts(NamedTuple):
     ledger: str | None = None
     drills: Sequence[DrillHealth] = ()
     loops: Sequence[FallenLoop] = ()
+    up_s: float = inf
 
 
 class FoundProblem(NamedTuple):
@@ -299,7 +302,8 @@ def _archive(facts: HealthFacts) -> Iterator[FoundProblem]:
     elif answers:
         for node, error in archive.agents:
             yield FoundProblem("archive-agent", node, f"the archive agent of node {node} cannot go on: {error}")
-    for table in (one for one in facts.tables if not one.dropped):
+    watched = facts.up_s > facts.lag_alarm_s
+    for table in (one for one in facts.tables if watched and not one.dropped):
         if table.lag_s is None and table.age_s > facts.lag_alarm_s:
             yield FoundProblem(
                 "archive-lags",

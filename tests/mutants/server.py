@@ -6,6 +6,23 @@ from tests.mutants.catalogue import Mutant
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "late-at-the-start",
+        "server/problems.py",
+        "    watched = facts.up_s > facts.lag_alarm_s\n",
+        "    watched = True\n",
+        (
+            "tests/unit/server/test_problems.py",
+            "tests/unit/server/test_health.py::test_a_server_that_has_just_begun_calls_nothing_late_that_it_has_not_looked_at",
+        ),
+    ),
+    Mutant(
+        "uptime-unknown",
+        "server/health.py",
+        "            (self._env.clock.boot_us() - self._began_us) / 1e6,\n",
+        "",
+        ("tests/unit/server/test_health.py::test_a_server_that_has_just_begun_calls_nothing_late_that_it_has_not_looked_at",),
+    ),
+    Mutant(
         "exit-0-though-not-serving",
         "server/problems.py",
         "return 0 if serves and not found else 3",

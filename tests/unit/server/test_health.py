@@ -28,7 +28,7 @@ URL = "sim://archive"
 class Watched:
     """A house and its health. told: (kind, whether it is over), as logged."""
 
-    def __init__(self, partitions: int = 1) -> None:
+    def __init__(self, partitions: int = 1, *, lag_alarm_us: int = 1 << 60) -> None:
         self.house = House(partitions=partitions)
         self.table: TableMeta = self.house.create("birds")
         self.told: list[tuple[str, bool]] = []
@@ -37,7 +37,12 @@ class Watched:
         self.store = FaultyStore(self.house.cluster.archive.client(self.house.env.tasks), self.house.env)
         self.meter = MeteredStore(self.store, self.house.env)
         self.ledger: SqliteLedger = self.house.run(SqliteLedger.open(self.house.env.tasks, MEMORY))
-        self.health = Health(
+        self._lag_alarm_us = lag_alarm_us
+        self.health = self.begun()
+
+    def begun(self) -> Health:
+        """Of a process that begins now."""
+        return Health(
             self.house.env,
             control=self.house.cluster.parts,
             heard=self.heard,
@@ -47,7 +52,7 @@ class Watched:
             index=ArchiveIndex(self.meter, CLUSTER, tasks=self.house.env.tasks),
             ledger=self.ledger,
             free=lambda _name: None,
-            options=HealthOptions(URL, "1", {}, 1 << 20, 1 << 30, 1 << 60),
+            options=HealthOptions(URL, "1", {}, 1 << 20, 1 << 30, self._lag_alarm_us),
             log=self._log,
             owed=lambda: self.owed,
         )
@@ -181,6 +186,17 @@ def test_a_table_that_is_being_restored_is_watched_from_its_publication_on() -> 
     published = msgspec.structs.replace(restored, status="ACTIVE", restore_of=RestoreOrigin(source.table_id, source.name, at_us, False))
     house.run(house.cluster.parts.store.metadata.put_table(published))
     assert not watched.look().serves, "as of now it is a table like any other, and nobody leads it"
+
+
+def test_a_server_that_has_just_begun_calls_nothing_late_that_it_has_not_looked_at() -> None:
+    watched = Watched(lag_alarm_us=5_000_000)
+    watched.house.pass_time(20)
+    watched.health = watched.begun()
+    assert "archive-lags" not in watched.kinds(), "a table that is older than the alarm, at a start"
+    watched.house.pass_time(4.5)
+    assert "archive-lags" not in watched.kinds()
+    watched.house.pass_time(1)
+    assert "archive-lags" in watched.kinds(), "nobody has looked since"
 
 
 def test_an_archive_that_went_is_gone_and_not_out_of_reach() -> None:

@@ -161,6 +161,11 @@ def test_a_table_without_a_window_is_given_its_time() -> None:
     young = WELL._replace(tables=[TABLE._replace(lag_s=None, age_s=119.0)])
     assert kinds(young) == []
     assert kinds(WELL._replace(tables=[TABLE._replace(lag_s=None, age_s=121.0)])) == ["archive-lags"]
+    for old in (TABLE._replace(lag_s=None, age_s=1e6), TABLE._replace(lag_s=1e6, age_s=1e6)):
+        assert kinds(WELL._replace(tables=[old], up_s=119.0)) == [], (
+            "a process that has just begun knows of no window yet, and has published none"
+        )
+        assert kinds(WELL._replace(tables=[old], up_s=121.0)) == ["archive-lags"]
     assert kinds(WELL._replace(tables=[TABLE._replace(lag_s=120.0)])) == []
 
 
