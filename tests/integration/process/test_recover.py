@@ -176,6 +176,18 @@ def test_a_hole_and_what_is_refused(scrubjay_server: Make, tmp_path: Path) -> No
         assert (found, report["error"]["code"]) == (code, word), report
     code, report = recover(url, data, "--at", rfc3339(last), env=env)
     assert (code, report["error"]["code"]) == (4, "Conflict"), "the folder is another moment's"
+    # What it left for its own archive rots before it is served: it is read anew from the parent's, and everything is archived.
+    (rows,) = (data / "first-bases").glob("*.rows")
+    spoilt = bytearray(rows.read_bytes())
+    spoilt[60] ^= 1
+    rows.write_bytes(spoilt)
+    new = scrubjay_server(data.name, archive=url, settings=QUICK)
+    written = put(new.port, "birds", [bird(41)])
+    wait_for(lambda: proven(new, "birds", written), timeout=90)
+    assert not (data / "first-bases").exists()
+    assert "was made anew from the archive of cluster" in new.log.read_text()
+    problems = [one["kind"] for one in new.cli_json("status")[1]["problems"]]
+    assert "first-base-owed" not in problems, problems
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "precious").write_text("mine")
     code, report = recover(url, tmp_path / "full", env=env)
