@@ -61,6 +61,15 @@ class Preparing:
         job.predicted_seconds = plan.predicted_seconds
         return job, plan
 
+    async def moment_of(self, source: TableMeta, asked: RestoreTarget, received_us: int) -> int:
+        """The instant that was asked for, if it can be restored or will be once the archive has come so far. Raises Unsafe (outside the window, a hole), Unavailable."""
+        source = await self.settled(source)
+        seen, window = await self.look(source)
+        shown = window_note(seen)
+        target = reach_in(resolve_in(asked, window, shown, received_us), window, shown, now_us=self._env.clock.wall_us())
+        self._plan(source, seen, target, shown)
+        return target.at_us
+
     async def settled(self, source: TableMeta) -> TableMeta:
         """A table whose past may be asked for. Of one whose deletion is under way, once it is known where its logs end: until then nobody can say what its latest
         moment is. Raises Unavailable."""

@@ -7,14 +7,14 @@ refused: a page a person happens to open must not reach the admin API of their m
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from scrubjay.admin_asked import body_of, resolve_table, usage
+from scrubjay.admin_asked import body_of, check_name, resolve_table, usage
+from scrubjay.admin_backups import BackupCalls
 from scrubjay.admin_jobs import Job, JobBoard
 from scrubjay.admin_timeline import TimelineCalls
 from scrubjay.archiver.expire.plan import KEEP_MAX_US, KEEP_MIN_US
@@ -30,6 +30,7 @@ from scrubjay.scrubber.schedule.settings import JobSettings
 from scrubjay.scrubber.service import HISTORY_SHOWN
 from scrubjay.server.ports import (
     ArchiverPort,
+    BackupPort,
     DrillPort,
     ExpirePort,
     ProgressSink,
@@ -45,7 +46,6 @@ from scrubjay.storage.api.sigv4 import ROLE_ADMIN, SignatureVerifier
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
 
 PREFIX = "/admin/v1/"
-TABLE_NAME = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
 LEVELS = ("listed", "objects", "records", "replayed")
 _STATUS = {USAGE: 400, REFUSED: 409, MISMATCH: 500, INCOMPLETE: 503, FAILED: 503, DONE: 200}
 _EXIT_OF_CODE: Mapping[str | None, int] = {kind.code: kind.exit_code for kind in (Corrupt, Missing, Conflict, Exists, Unsafe, Fenced)}
@@ -136,6 +136,7 @@ class AdminApi:
         expire: ExpirePort,
         restore: RestorePort,
         timeline: TimelinePort,
+        backups: BackupPort,
         schedule: SchedulePort,
         drills: DrillPort,
         cluster: Callable[[], Mapping[str, Any]],
@@ -180,6 +181,7 @@ class AdminApi:
             ("POST", "restore/resume"): self._post_restore_resume,
             ("POST", "restore/cancel"): self._post_restore_cancel,
             **TimelineCalls(self._board, tables, timeline).routes,
+            **BackupCalls(self._board, tables, backups, restore_answer).routes,
         }
 
     async def handle(self, request: Request) -> Response:
@@ -403,8 +405,7 @@ class AdminApi:
         """Ask about a restore. A refusal names source and target too."""
         asked = body_of(request, RestoreRequest)
         target = asked.asked()
-        if not TABLE_NAME.fullmatch(asked.to):
-            raise usage("not a table name", asked=f"--to {asked.to}", found="names have 3 to 255 of a-z, A-Z, 0-9, _ . -")
+        check_name(asked.to, "a table", f"--to {asked.to}")
         source = resolve_table(self._tables(), asked.table)
         try:
             return await ask(source, asked.to, target)

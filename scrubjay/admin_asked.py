@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from scrubjay.base.times import utc_text
 from scrubjay.output import FAILED, USAGE, VerbFailure
 from scrubjay.storage.catalogue import TableMeta
 
+TABLE_NAME = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
 T = TypeVar("T")
 
 
@@ -55,3 +57,9 @@ def body_of(request: Request, kind: type[T]) -> T:
 
 def usage(message: str, *, asked: str | None = None, found: str | None = None) -> VerbFailure:
     return VerbFailure(message, code="Usage", exit_code=USAGE, asked=asked, found=found, next_step="docs/ADMIN.md")
+
+
+def check_name(text: str, whose: str, asked: str) -> None:
+    """Raises Failure unless it can name a table, or a backup."""
+    if not TABLE_NAME.fullmatch(text):
+        raise usage(f"not {whose} name", asked=asked, found="names have 3 to 255 of a-z, A-Z, 0-9, _ . -")

@@ -21,6 +21,7 @@ GROUPS = {
     "expire": "take away what has outlived its retention",
     "cluster": "the cluster as a whole",
     "restore": "bring a table back as of any moment, as a new table",
+    "backup": "moments of a table, kept by name beyond its retention",
 }
 """First words that only group verbs."""
 

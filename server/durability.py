@@ -12,6 +12,7 @@ from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
 from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.pitr.backups import BackupService
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.service import RestoreService
 from scrubjay.pitr.source import ArchiveSource
@@ -26,6 +27,7 @@ from scrubjay.scrubber.service import ScrubService
 from scrubjay.scrubber.shelves import StoreShelves
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.scrubber.telling import Telling
+from scrubjay.server.backups import NamedBackups
 from scrubjay.server.control import Control
 from scrubjay.server.expiry import ExpireRuns
 from scrubjay.server.nightly import nightly_jobs, open_schedule
@@ -67,7 +69,9 @@ class Durability:
         schedule: Scheduler,
         expire: ExpireRuns,
         timeline: TimelineService,
+        named: NamedBackups,
     ) -> None:
+        self.named = named
         self.telling, self.schedule, self.expire = telling, schedule, expire
         self.archive, self.verify, self.scrub, self.restorer, self.timeline = windows, verify_runs, scrub, restore, timeline
         self._healer, self.ledger, self._agents = healer, ledger, agents
@@ -77,8 +81,7 @@ class Durability:
 
     def hurry(self) -> None:
         """See storage.control.backups.DurabilityPort."""
-        for agent in self._agents:
-            agent.closed_soon()
+        hurry(self._agents)
 
     async def restore(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta:
         return await self.restorer.restore_table(source, target, at_us=at_us, overrides=overrides)
@@ -93,6 +96,11 @@ class Durability:
         await self.quiet()
         self.archive.stop()
         await self.ledger.close()
+
+
+def hurry(agents: Sequence[ArchiveAgent]) -> None:
+    for agent in agents:
+        agent.closed_soon()
 
 
 def ahead_us(options: DurabilityOptions) -> int:
@@ -160,18 +168,20 @@ def open_durability(
     )
     timeline = TimelineService(env, control.service, restore.preparing, source, options.restore, control.store, disk, log=log)
     timeline.sweep()
+    backups = BackupService(env, control.service, source, store, writer, restore, options.restore, hurry=lambda: hurry(agents))
+    named = NamedBackups(env, backups, stats=control.store.stats, tables=control.service.tables, proven=windows.window)
     healer = Healer(env, control.service, references, log=log)
     verify_runs = VerifyRuns(env, store, disk, jobs, ledger, control, index, ahead_us=ahead_us(options), telling=telling, log=log)
 
     def needs() -> list[Need]:
-        return [*restore.needs(), *timeline.needs()]
+        return [*restore.needs(), *timeline.needs(), *backups.needs()]
 
     expire = ExpireRuns(
         env, store, disk, jobs, ledger, control, index, writer, needs=needs, gate=verify_runs.gate, log=log, telling=telling
     )
     table = nightly_jobs(scrub, verify_runs, control, keep=keeping.keep)
     schedule = open_schedule(env, control, table, alarm=alarm, since_us=options.since_us, alone=True, log=log)
-    durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, timeline)
+    durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, timeline, named)
     control.store.backups.durability = durability
     windows.start()
     healer.start()

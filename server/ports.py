@@ -111,6 +111,28 @@ class TimelinePort(Protocol):
     ) -> Report: ...
 
 
+class BackupPort(Protocol):
+    """Backups by name. name: a backup's name, id or ARN. Raises Unavailable (no such backup: ResourceNotFound), Invalid (several have that name)."""
+
+    async def make(self, table: TableMeta, name: str, asked: RestoreTarget | None, progress: ProgressSink) -> Report:
+        """asked None: now. exit 3: the archive does not prove the moment yet; the backup stands. Raises Unsafe, Fenced."""
+        ...
+
+    async def listed(self, table: TableMeta | None) -> Report:
+        """`backups[]`, oldest first; `unread[]`: what lies among them and cannot be read."""
+        ...
+
+    async def show(self, name: str) -> Report: ...
+
+    async def remove(self, name: str, *, confirm: bool) -> Report:
+        """Without confirm: which one it would be."""
+        ...
+
+    async def bring_back(self, name: str, to: str) -> Report:
+        """The report of a restore that was started, or is under way; with `backup` and `backup_id`. Raises Conflict, Unsafe."""
+        ...
+
+
 class SchedulePort(Protocol):
     """Reports have `jobs[]`; a job that is not there raises Invalid."""
 

@@ -41,6 +41,38 @@ class ContinuousBackups(msgspec.Struct, frozen=True):
     latest_us: int | None
 
 
+class BackupInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A backup by name. status: CREATING (its moment is not proven by the archive yet) | AVAILABLE | DELETED. table: as it was then. rows, bytes: of its leaders, then."""
+
+    id: str
+    name: str
+    status: str
+    created_us: int
+    table: TableMeta
+    rows: int
+    bytes: int
+
+
+class TableBackups(Protocol):
+    """Backups by name. Every call but `create` may raise Missing (no such backup), and every one Unavailable (the object store)."""
+
+    async def create(self, table: TableMeta, name: str) -> BackupInfo:
+        """As of now. Raises Unsafe (too many), Fenced."""
+        ...
+
+    async def list(self) -> Sequence[BackupInfo]:
+        """Oldest first."""
+        ...
+
+    async def describe(self, id_: str) -> BackupInfo: ...
+
+    async def delete(self, id_: str) -> BackupInfo: ...
+
+    async def restore(self, id_: str, target: str, overrides: dict[str, object]) -> TableMeta:
+        """Start a restore to a new table. overrides: fields of TableMeta it shall have otherwise than the backup. Raises Conflict (target exists), Unsafe."""
+        ...
+
+
 class Backend(Protocol):
     def table(self, name: str) -> TableMeta | None:
         """The table now owning `name` as the API sees it (DELETING and restoring tables included), or None."""
@@ -74,6 +106,10 @@ class Backend(Protocol):
 
     async def restore_table(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta:
         """Start a restore to a new table (at_us None: the latest). Raises Conflict (target exists), Unsafe (outside the window: fields earliest, latest)."""
+        ...
+
+    def table_backups(self) -> TableBackups:
+        """Raises Unavailable if the service does not run."""
         ...
 
     def write(self, table: TableMeta, command: WriteCommand, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None: ...

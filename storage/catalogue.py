@@ -90,13 +90,14 @@ class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
     absent: tuple[int, ...] = ()
 
 
-class RestoreOrigin(msgspec.Struct, frozen=True):
-    """Where a restored table came from. at: the target instant, microseconds, inclusive. in_progress: digests not yet agreed."""
+class RestoreOrigin(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a restored table came from. at: the target instant, microseconds, inclusive. in_progress: digests not yet agreed. backup: id of the backup, if it was one."""
 
     table_id: TableId
     table_name: str
     at: int
     in_progress: bool
+    backup: str | None = None
 
 
 class WriterNotes(msgspec.Struct, frozen=True):

@@ -33,7 +33,8 @@ from scrubjay.archiver.expire.report import ExpireReport, PartOutcome
 from scrubjay.archiver.format.base import BaseManifest, decode_base
 from scrubjay.archiver.format.expired import DROPPED, RETENTION, ExpiredObject, decode_expired, encode_expired
 from scrubjay.archiver.format.fault import Fault
-from scrubjay.archiver.format.layout import build, closed_prefix, pins_prefix, time_text
+from scrubjay.archiver.format.layout import build, closed_prefix, time_text
+from scrubjay.archiver.read.backup_pins import PinReader
 from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
 from scrubjay.archiver.read.names import PARALLEL, Names, closed_nodes, names_of
 from scrubjay.archiver.read.partition import PartitionIndex
@@ -45,7 +46,6 @@ from scrubjay.base.together import in_parallel
 BATCH = 64
 """Objects deleted between two looks at whether they still may go."""
 GENERATIONS_MAX = 16
-PINS_SHOWN = 100
 
 Prove = Callable[[BaseManifest], Awaitable[Sequence[Fault]]]
 """Reads a base whole, every row against its digest; what is wrong with it."""
@@ -125,9 +125,10 @@ class Expirer:
         return [*self._parts.holds(), *self._pins]
 
     async def _pinned(self) -> list[Need]:
-        """Whatever lies below `pins/` was put there by a later version, to keep something; what it is this one cannot read: it holds everything."""
-        page = await self._store.list(pins_prefix(self._index.cluster), limit=PINS_SHOWN)
-        return [Need(None, 0, PIN, info.key) for info in page.objects]
+        """Every moment from a backup's on. What cannot be read, damaged or of a later version, keeps nobody knows what: it holds everything."""
+        found = await PinReader(self._parts.env.tasks, self._store, self._index.cluster).all()
+        needs = [Need(one.table.table_id, one.at_us, PIN, f"{one.name} ({one.id})") for one in found.pins]
+        return [*needs, *(Need(None, 0, PIN, one.object) for one in found.unread)]
 
     # --- one partition ---
 
@@ -268,7 +269,9 @@ class Expirer:
             return
         known = {one.table for one in wanted}
         report.foreign = tuple(sorted({table for table, _ in self._index.partitions} - known))
-        keep_from_us = min([self._dated() - closed_keep_us, *(one.at_us for one in self._holds())])
+        # What a backup needs of them the later ones say too, and the seals; where nobody knows what is needed, all stay.
+        needs = [one.at_us for one in self._holds() if one.by != PIN or one.table is None]
+        keep_from_us = min([self._dated() - closed_keep_us, *needs])
         report.closed = plan_closed(await self._closed(keep_from_us), keep_from_us=keep_from_us, now_us=self._dated())
 
     async def _closed(self, until_us: int) -> dict[str, int]:

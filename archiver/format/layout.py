@@ -6,7 +6,7 @@
     <cluster>/t=<table>/p=<partition>/base/<lsn:016x>.<g>.<sha256, 16 hex>/manifest.json | rows-<index:06d>
     <cluster>/t=<table>/p=<partition>/expired/<up to lsn:016x>.<g>.json
     <cluster>/closed/<node>/<YYYYMMDDTHHMMSS.ffffffZ>.json
-    <cluster>/pins/…                                            of a later version: whatever lies there holds back what retention would take away
+    <cluster>/pins/<created, ms, 14 digits>-<8 hex>.json        a backup; whatever else lies below pins/ is of a later version, and holds everything
 
 Numbers have a fixed width, so listing order is number order. Generations start at 1.
 """
@@ -30,6 +30,8 @@ _EPOCH = re.compile(rf"({_UUID})/epoch/({_HEX16})")
 _SEGMENT = re.compile(rf"({_UUID})/t=({_UUID})/p=({_UUID})/log/({_HEX16})-({_HEX16})\.({_GENERATION})\.({_HEX16})\.(seg|json)")
 _BASE = re.compile(rf"({_UUID})/t=({_UUID})/p=({_UUID})/base/({_HEX16})\.({_GENERATION})\.({_HEX16})/(manifest\.json|rows-[0-9]{{6}})")
 _EXPIRED = re.compile(rf"({_UUID})/t=({_UUID})/p=({_UUID})/expired/({_HEX16})\.({_GENERATION})\.json")
+PIN_ID = re.compile(r"[0-9]{14}-[0-9a-f]{8}")
+_PIN = re.compile(rf"({_UUID})/pins/({PIN_ID.pattern})\.json")
 _CLOSED = re.compile(rf"({_UUID})/closed/({_NODE})/({_TIME})\.json")
 
 AFTER_ALL = "~"
@@ -96,7 +98,14 @@ class ClosedKey(NamedTuple):
     time_us: int
 
 
-Key = IdentityKey | EpochKey | SegmentKey | BaseKey | ExpiredKey | ClosedKey
+class PinKey(NamedTuple):
+    """id: of the backup, as its ARN ends: milliseconds since the epoch at which it was made, and random bits."""
+
+    cluster: str
+    id: str
+
+
+Key = IdentityKey | EpochKey | SegmentKey | BaseKey | ExpiredKey | ClosedKey | PinKey
 
 
 def partition_prefix(cluster: str, table: str, partition: str) -> str:
@@ -167,6 +176,8 @@ def _build(key: Key) -> str:
         return key.folder() + ("manifest.json" if key.part is None else f"rows-{key.part:06d}")
     if isinstance(key, ExpiredKey):
         return f"{expired_prefix(key.cluster, key.table, key.partition)}{key.lsn:016x}.{key.generation}.json"
+    if isinstance(key, PinKey):
+        return f"{pins_prefix(key.cluster)}{key.id}.json"
     return f"{closed_prefix(key.cluster, key.node)}{time_text(key.time_us)}.json"
 
 
@@ -188,6 +199,8 @@ def parse(text: str) -> Key | None:
             return ClosedKey(match[1], match[2], _time_us(match[3]))
         except Invalid:
             return None
+    if match := _PIN.fullmatch(text):
+        return PinKey(match[1], match[2])
     if match := _EPOCH.fullmatch(text):
         return EpochKey(match[1], int(match[2], 16))
     if match := _IDENTITY.fullmatch(text):

@@ -63,6 +63,7 @@ class ArchiveVerifier:
         try:
             if self._round.options.table is None:
                 await self._small.identity()
+                await self._small.pins()
             await self._round.reader.epochs.read()
             closed = await self._small.closed()
             await self._partitions()

@@ -1,4 +1,4 @@
-"""The small objects of a cluster: identity, epochs, closed timestamps. Each must be there, decode, and fit the others."""
+"""The small objects of a cluster: identity, epochs, closed timestamps, backups. Each must be there, decode, and fit the others."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from scrubjay.archiver.format.layout import (
     closed_prefix,
     parse,
 )
+from scrubjay.archiver.read.backup_pins import PinReader
 from scrubjay.archiver.read.epochs import closed_fault
 from scrubjay.archiver.read.names import PARALLEL, list_all
 from scrubjay.archiver.read.partition import PartitionIndex
@@ -69,6 +70,13 @@ class SmallObjects:
             self._round.find(HOLE, key, "the object is gone")
         except Corrupt as error:
             self._round.find(error.kind, key, str(error))
+
+    async def pins(self) -> None:
+        """Every backup. One that cannot be read keeps retention from taking anything away, and is none."""
+        found = await PinReader(self._round.tasks, self._round.store, self._round.cluster).all()
+        self._round.report.checked += len(found.pins) + len(found.unread)
+        for fault in found.unread:
+            self._round.find(fault.kind, fault.object, fault.detail)
 
     async def closed(self) -> bool:
         """Every closed object (at `listed`: the newest of each node), several at a time. Whether there is any."""

@@ -83,6 +83,7 @@ def surface(
         expire=durability.expire,
         restore=durability.restorer,
         timeline=durability.timeline,
+        backups=durability.named,
         schedule=durability.schedule,
         drills=drills,
         cluster=facts,

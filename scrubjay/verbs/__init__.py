@@ -5,6 +5,11 @@ from __future__ import annotations
 from scrubjay.verb import Verb
 from scrubjay.verbs import (
     archive_status,
+    backup_create,
+    backup_delete,
+    backup_list,
+    backup_restore,
+    backup_show,
     cluster_takeover,
     config_check,
     demo,
@@ -59,6 +64,11 @@ VERBS: tuple[Verb, ...] = (
     restore_status.VERB,
     restore_resume.VERB,
     restore_cancel.VERB,
+    backup_create.VERB,
+    backup_list.VERB,
+    backup_show.VERB,
+    backup_restore.VERB,
+    backup_delete.VERB,
     drill_list.VERB,
     drill_run.VERB,
     drill_report.VERB,

@@ -48,6 +48,10 @@ def table_description(meta: TableMeta, stats: TableStats, arn: str, source_arn: 
     return result
 
 
+def backup_arn(table_arn: str, id_: str) -> str:
+    return f"{table_arn}/backup/{id_}"
+
+
 def throughput_description(meta: TableMeta) -> Body:
     """The member ProvisionedThroughput alone."""
     increased, decreased = meta.throughput_changed_at
@@ -79,6 +83,8 @@ def _restore_summary(meta: TableMeta, source_arn: str | None) -> Body:
     summary: Body = {"RestoreDateTime": seconds(meta.restore_of.at), "RestoreInProgress": meta.restore_of.in_progress}
     if source_arn is not None:
         summary["SourceTableArn"] = source_arn
+        if meta.restore_of.backup is not None:
+            summary["SourceBackupArn"] = backup_arn(source_arn, meta.restore_of.backup)
     return summary
 
 

@@ -157,6 +157,18 @@ def table_in_use(message: str) -> ApiError:
     return ApiError(_DYNAMO + "TableInUseException", message)
 
 
+def backup_not_found(arn: str) -> ApiError:
+    return ApiError(_DYNAMO + "BackupNotFoundException", f"Backup not found: {arn}")
+
+
+def backup_in_use(message: str) -> ApiError:
+    return ApiError(_DYNAMO + "BackupInUseException", message)
+
+
+def limit_exceeded(message: str) -> ApiError:
+    return ApiError(_DYNAMO + "LimitExceededException", message)
+
+
 def continuous_backups_unavailable(message: str) -> ApiError:
     return ApiError(_DYNAMO + "ContinuousBackupsUnavailableException", message)
 

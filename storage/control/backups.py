@@ -9,7 +9,7 @@ import msgspec
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Missing, Unavailable
 from scrubjay.base.ids import TableId
-from scrubjay.storage.backend import ContinuousBackups
+from scrubjay.storage.backend import ContinuousBackups, TableBackups
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.metadata import Metadata
@@ -31,6 +31,11 @@ class DurabilityPort(Protocol):
         ...
 
     async def restore(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta: ...
+
+    @property
+    def named(self) -> TableBackups:
+        """Backups by name."""
+        ...
 
 
 class Backups:
@@ -69,6 +74,11 @@ class Backups:
             return  # whoever asked asks again, unless the table is dropped
         finally:
             self._hurried.discard(table.table_id)
+
+    def named(self) -> TableBackups:
+        if self.durability is None:
+            raise Unavailable("the durability service does not run")
+        return self.durability.named
 
     async def set(self, name: str, *, enabled: bool, days: int | None) -> ContinuousBackups:
         table = self._metadata.by_name(name)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from scrubjay.base.env import Env
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Member, PartitionId
-from scrubjay.storage.backend import ContinuousBackups, TableSpec
+from scrubjay.storage.backend import ContinuousBackups, TableBackups, TableSpec
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta, TableStats
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from scrubjay.storage.control.backups import Backups
@@ -72,7 +72,7 @@ class Store:
     async def delete_table(self, name: str) -> TableMeta:
         return await self.tables.delete(name)
 
-    # ------------------------------------------------------------------ continuous backups
+    # ------------------------------------------------------------------ backups
 
     def continuous_backups(self, table: TableMeta) -> ContinuousBackups:
         return self.backups.shown(table)
@@ -87,6 +87,10 @@ class Store:
     async def restore_table(self, source: TableMeta, target: str, *, at_us: int | None, overrides: dict[str, object]) -> TableMeta:
         self.tables.check_open()
         return await self.backups.restore(source, target, at_us=at_us, overrides=overrides)
+
+    def table_backups(self) -> TableBackups:
+        self.tables.check_open()
+        return self.backups.named()
 
     # ------------------------------------------------------------------ data
 

@@ -67,6 +67,11 @@ SEEDS: list[tuple[str, dict[str, Any]]] = [
     ("DescribeContinuousBackups", {"TableName": "fuzz"}),
     ("UpdateContinuousBackups", {"TableName": "fuzz", "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": 3}}),
     ("RestoreTableToPointInTime", {"SourceTableName": "absent", "TargetTableName": "target", "RestoreDateTime": 1.5, "BillingModeOverride": "PROVISIONED"}),
+    ("CreateBackup", {"TableName": "absent", "BackupName": "quarter"}),
+    ("DescribeBackup", {"BackupArn": "arn:aws:dynamodb:us-east-1:000000000000:table/fuzz/backup/01489602797149-73d8d5bc"}),
+    ("DeleteBackup", {"BackupArn": "arn:aws:dynamodb:us-east-1:000000000000:table/fuzz/backup/01489602797149-73d8d5bc"}),
+    ("ListBackups", {"TableName": "fuzz", "Limit": 3, "TimeRangeLowerBound": 1.5, "TimeRangeUpperBound": 2, "BackupType": "ALL"}),
+    ("RestoreTableFromBackup", {"TargetTableName": "target", "BackupArn": "arn:aws:dynamodb:us-east-1:000000000000:table/fuzz/backup/01489602797149-73d8d5bc", "BillingModeOverride": "PROVISIONED"}),
 ]  # fmt: skip
 
 _STRINGS = [

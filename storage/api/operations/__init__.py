@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scrubjay.storage.api.operations import backups, batch, items, query, scan, tables, tags
+from scrubjay.storage.api.operations import backups, batch, items, query, scan, table_backups, tables, tags
 from scrubjay.storage.api.operations.operation import Operation
 
 OPERATIONS: dict[str, Operation] = {
@@ -13,6 +13,7 @@ OPERATIONS: dict[str, Operation] = {
     **query.OPERATIONS,
     **scan.OPERATIONS,
     **backups.OPERATIONS,
+    **table_backups.OPERATIONS,
 }
 
 __all__ = ["OPERATIONS", "Operation"]

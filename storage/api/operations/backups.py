@@ -26,7 +26,7 @@ from scrubjay.storage.catalogue import TableMeta, Throughput
 
 _INVALID = "One or more parameter values were invalid: "
 _SECOND_US = 1_000_000
-_TARGET_NAME = Str(pattern=NAME_PATTERN, min_chars=limits.TABLE_NAME_CHARS_MIN, max_chars=limits.TABLE_NAME_CHARS_MAX)
+TARGET_NAME = Str(pattern=NAME_PATTERN, min_chars=limits.TABLE_NAME_CHARS_MIN, max_chars=limits.TABLE_NAME_CHARS_MAX)
 
 _DESCRIBE = Struct("DescribeContinuousBackupsInput", {"TableName": TABLE_NAME_OR_ARN}, required=("TableName",))
 _UPDATE = Struct(
@@ -49,7 +49,7 @@ _RESTORE = Struct(
     {
         "SourceTableArn": Str(min_chars=1, max_chars=limits.TABLE_ARN_CHARS_MAX),
         "SourceTableName": TABLE_NAME_OR_ARN,
-        "TargetTableName": _TARGET_NAME,
+        "TargetTableName": TARGET_NAME,
         "UseLatestRestorableTime": BOOLEAN,
         "RestoreDateTime": Timestamp(),
         "BillingModeOverride": BILLING_MODE,
@@ -85,17 +85,23 @@ def continuous_backups_description(backups: ContinuousBackups) -> Body:
     return {"ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": recovery}
 
 
-def _source(call: Call, name: str) -> TableMeta:
+def backed_up_table(call: Call, name: str) -> TableMeta:
     meta = call.api.backend.table(call.api.table_name(name, call.operation))
     if meta is None or meta.status == "DELETING":
         raise errors.backups_table_not_found(name)
     return meta
 
 
+def check_settled(meta: TableMeta) -> None:
+    """Raises TableInUseException of a table that is being made."""
+    if meta.status not in ("ACTIVE", "UPDATING") or (meta.restore_of is not None and meta.restore_of.in_progress):
+        raise errors.table_in_use(f"Table is being {meta.status.lower().removesuffix('ing')}ed: {meta.name}")
+
+
 def describe_continuous_backups(call: Call) -> Coroutine[Any, Any, None] | None:
     data = read_input(call)
     check_constraints(call)
-    meta = _source(call, data["TableName"])
+    meta = backed_up_table(call, data["TableName"])
     description = _backups(call, meta)
     if _window_is_due(call, meta, description):
         return _describe_with_window(call, meta)
@@ -136,7 +142,7 @@ async def update_continuous_backups(call: Call) -> None:
     days: int | None = specification.get("RecoveryPeriodInDays")
     if days is not None and not enabled:
         raise errors.validation(_INVALID + "RecoveryPeriodInDays can only be specified when PointInTimeRecoveryEnabled is true")
-    meta = _source(call, data["TableName"])
+    meta = backed_up_table(call, data["TableName"])
     if meta.status == "CREATING" or (meta.restore_of is not None and meta.restore_of.in_progress):
         raise errors.continuous_backups_unavailable(f"Backups are being enabled for the table: {meta.name}. Please retry later")
     try:
@@ -177,7 +183,7 @@ def _target_time(data: Body) -> int | None:
     return at_us
 
 
-def _overrides(data: Body, source: TableMeta) -> dict[str, object]:
+def restore_overrides(data: Body, source: TableMeta) -> dict[str, object]:
     """Fields of TableMeta that the new table has otherwise than its source."""
     result: dict[str, object] = {}
     billing: str = data.get("BillingModeOverride", source.billing)
@@ -212,12 +218,11 @@ async def restore_table_to_point_in_time(call: Call) -> None:
     check_not_asked(data, "GlobalSecondaryIndexOverride", "LocalSecondaryIndexOverride", "VectorIndexOverride")
     check_encryption(data, "SSESpecificationOverride")
     backend = call.api.backend
-    source = _source(call, source_name)
-    overrides = _overrides(data, source)
+    source = backed_up_table(call, source_name)
+    overrides = restore_overrides(data, source)
     if backend.table(target) is not None:
         raise errors.table_already_exists(target)
-    if source.status not in ("ACTIVE", "UPDATING"):
-        raise errors.table_in_use(f"Table is being {source.status.lower().removesuffix('ing')}ed: {source_name}")
+    check_settled(source)
     backups = backend.continuous_backups(source)
     if not backups.enabled:
         raise errors.point_in_time_recovery_unavailable(source_name)

@@ -27,6 +27,7 @@ def schema(*keys: str) -> list[dict[str, str]]:
 
 INDEX = {"IndexName": "index", "KeySchema": schema("pk:HASH"), "Projection": {"ProjectionType": "ALL"}}
 
+NO_BACKUP = "arn:aws:dynamodb:us-east-1:000000000000:table/hash/backup/01489602797149-73d8d5bc"
 TABLES = [
     (table(TableName=None), V, "The parameter 'TableName' is required but was not present in the request"),
     (
@@ -148,6 +149,34 @@ TABLES = [
         "Invalid TableArn: Invalid ResourceArn provided as input not-a-valid-arn",
     ),
     (("DescribeContinuousBackups", {"TableName": "absent"}), "TableNotFoundException", "Table not found: absent"),
+    (("CreateBackup", {"TableName": "absent", "BackupName": "quarter"}), "TableNotFoundException", "Table not found: absent"),
+    (
+        ("CreateBackup", {"TableName": "hash", "BackupName": "q"}),
+        V,
+        f"{ONE}Value 'q' at 'backupName' failed to satisfy constraint: Member must have length greater than or equal to 3",
+    ),
+    (("DescribeBackup", {"BackupArn": NO_BACKUP}), "BackupNotFoundException", f"Backup not found: {NO_BACKUP}"),
+    (("DeleteBackup", {"BackupArn": NO_BACKUP}), "BackupNotFoundException", f"Backup not found: {NO_BACKUP}"),
+    (
+        ("DeleteBackup", {"BackupArn": "arn:aws:dynamodb:us-east-1:000000000000:table/hash"}),
+        V,
+        "Invalid BackupArn: Invalid ResourceArn provided as input arn:aws:dynamodb:us-east-1:000000000000:table/hash",
+    ),
+    (
+        ("ListBackups", {"Limit": 101}),
+        V,
+        f"{ONE}Value '101' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 100",
+    ),
+    (
+        ("RestoreTableFromBackup", {"BackupArn": NO_BACKUP, "TargetTableName": "fresh"}),
+        "BackupNotFoundException",
+        f"Backup not found: {NO_BACKUP}",
+    ),
+    (
+        ("RestoreTableFromBackup", {"BackupArn": NO_BACKUP, "TargetTableName": "hash"}),
+        "TableAlreadyExistsException",
+        "Table already exists: hash",
+    ),
     (
         ("UpdateContinuousBackups", {"TableName": "hash"}),
         V,

@@ -489,6 +489,62 @@ def test_a_restore_with_other_settings(client: Any) -> None:
     assert table["ProvisionedThroughput"]["WriteCapacityUnits"] == 4
 
 
+def test_backups_by_name(client: Any) -> None:
+    name = make(client, "backed", sort=None)
+    before = {"TableName": name, "Item": {"pk": {"S": "kept"}, "v": {"N": "1"}}}
+    client.put_item(**before)
+    made = client.create_backup(TableName=name, BackupName="quarter")["BackupDetails"]
+    client.put_item(TableName=name, Item={"pk": {"S": "kept"}, "v": {"N": "2"}})
+    assert (made["BackupName"], made["BackupStatus"], made["BackupType"]) == ("quarter", "CREATING", "USER")
+    arn = made["BackupArn"]
+    assert f":table/{name}/backup/" in arn
+    second = client.create_backup(TableName=name, BackupName="quarter")["BackupDetails"]["BackupArn"]
+    assert second != arn, "names are not unique"
+    wait_for(
+        lambda: client.describe_backup(BackupArn=arn)["BackupDescription"]["BackupDetails"]["BackupStatus"] == "AVAILABLE",
+        timeout=30,
+    )
+    source = client.describe_backup(BackupArn=arn)["BackupDescription"]["SourceTableDetails"]
+    assert (source["TableName"], source["ItemCount"], source["BillingMode"]) == (name, 1, "PAY_PER_REQUEST")
+    assert source["KeySchema"] == [{"AttributeName": "pk", "KeyType": "HASH"}]
+
+    listed = client.list_backups(TableName=name)["BackupSummaries"]
+    assert [one["BackupArn"] for one in listed] == [arn, second]
+    page = client.list_backups(TableName=name, Limit=1)
+    assert page["LastEvaluatedBackupArn"] == arn
+    rest = client.list_backups(TableName=name, Limit=1, ExclusiveStartBackupArn=arn)
+    assert [one["BackupArn"] for one in rest["BackupSummaries"]] == [second]
+    assert "LastEvaluatedBackupArn" not in rest
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    for nothing in ({"TimeRangeLowerBound": tomorrow}, {"TimeRangeUpperBound": tomorrow - timedelta(days=2)}, {"BackupType": "SYSTEM"}):
+        assert client.list_backups(TableName=name, **nothing)["BackupSummaries"] == []
+    assert len(client.list_backups(TableName=name, TimeRangeUpperBound=tomorrow, BackupType="ALL")["BackupSummaries"]) == 2
+
+    assert error_of(client.restore_table_from_backup, BackupArn=arn, TargetTableName=name) == (
+        "TableAlreadyExistsException",
+        f"Table already exists: {name}",
+    )
+    restored = client.restore_table_from_backup(
+        BackupArn=arn,
+        TargetTableName="backed-again",
+        BillingModeOverride="PROVISIONED",
+        ProvisionedThroughputOverride={"ReadCapacityUnits": 3, "WriteCapacityUnits": 4},
+    )["TableDescription"]
+    assert restored["RestoreSummary"]["SourceBackupArn"] == arn
+    assert restored["RestoreSummary"]["RestoreInProgress"] is True
+    client.get_waiter("table_exists").wait(TableName="backed-again", WaiterConfig=WAIT)
+    assert client.scan(TableName="backed-again", ConsistentRead=True)["Items"] == [before["Item"]]
+    table = client.describe_table(TableName="backed-again")["Table"]
+    assert (table["ProvisionedThroughput"]["WriteCapacityUnits"], table["RestoreSummary"]["SourceBackupArn"]) == (4, arn)
+
+    assert client.delete_backup(BackupArn=arn)["BackupDescription"]["BackupDetails"]["BackupStatus"] == "DELETED"
+    for call in (client.describe_backup, client.delete_backup):
+        assert error_of(call, BackupArn=arn) == ("BackupNotFoundException", f"Backup not found: {arn}")
+    assert error_of(client.describe_backup, BackupArn=second.replace("/backed/", "/other/"))[0] == "BackupNotFoundException"
+    assert error_of(client.create_backup, TableName="absent", BackupName="quarter")[0] == "TableNotFoundException"
+    assert [one["BackupArn"] for one in client.list_backups(TableName=name)["BackupSummaries"]] == [second]
+
+
 def test_with_keys_only_signed_requests_pass() -> None:
     keys = {"AKID": sigv4.AccessKey("secret", "data"), "TEMP": sigv4.AccessKey("secret2", "data", "token")}
     with ApiServer(keys=keys) as guarded:

@@ -27,7 +27,7 @@ from scrubjay.storage.api.limits import HTTP
 from scrubjay.storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, AccessKey, SignatureVerifier
 from tests.fixtures import child
 from tests.fixtures.wait import wait_for
-from tests.unit.cli.fakes import FakeArchive, FakeDrills, FakeRestore, FakeSchedule, FakeScrub, FakeServices, table
+from tests.unit.cli.fakes import FakeArchive, FakeBackups, FakeDrills, FakeRestore, FakeSchedule, FakeScrub, FakeServices, table
 
 ROOT = Path(__file__).parents[3]
 
@@ -66,6 +66,7 @@ class Endpoint:
             expire=self.services,
             restore=FakeRestore(self.services),
             timeline=self.services,
+            backups=FakeBackups(self.services),
             schedule=FakeSchedule(self.services),
             drills=FakeDrills(self.services),
             status=self.services.status,

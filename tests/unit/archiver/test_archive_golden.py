@@ -6,19 +6,22 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
-from scrubjay.archiver.format import base, closed, expired, identity, segment
+from scrubjay.archiver.format import base, closed, expired, identity, pin, segment
 from scrubjay.archiver.format.base import BaseManifest, BaseOrigin, decode_base, encode_base
 from scrubjay.archiver.format.closed import ClosedObject, decode_closed, encode_closed
 from scrubjay.archiver.format.expired import ExpiredObject, decode_expired, encode_expired
 from scrubjay.archiver.format.identity import Attached
 from scrubjay.archiver.format.layout import BaseKey, EpochKey, IdentityKey, build
 from scrubjay.archiver.format.manifest import Sums, Superseded, decode_manifest, encode_manifest
+from scrubjay.archiver.format.pin import BackupPin, decode_pin, encode_pin
 from scrubjay.archiver.format.segment import SegmentHead, decode_segment, encode_segment
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Lsn, PartitionId, Stamp, TableId
 from scrubjay.storage.archive_port import ClosedPoint
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta, Throughput
 from scrubjay.storage.log.digest import Total
 from tests.docs.format_tables import assert_layout, find_table
 from tests.fixtures.golden import Golden
@@ -124,6 +127,42 @@ def test_expired(golden: Golden) -> None:
     ):  # fmt: skip
         with pytest.raises(Corrupt):
             decode_expired(encode_expired(wrong), where=build(made.key()))
+
+
+def test_pin(golden: Golden) -> None:
+    key = KeySchema(KeyAttribute("pk", "S"), KeyAttribute("sört", "N"))
+    halves = (
+        PartitionInfo(PartitionId(PARTITION), "00" * 16, "80" + "00" * 15, ()),
+        PartitionInfo(PartitionId(OWNER), "80" + "00" * 15, "", ()),
+    )
+    table = TableMeta(
+        table_id=TableId(TABLE), name="orders", status="ACTIVE", key=key, attributes=(("pk", "S"), ("sört", "N")), partitions=halves, created_at=START_US,
+        throughput=Throughput(5, 7), table_class="STANDARD_INFREQUENT_ACCESS",
+    )  # fmt: skip
+    made = BackupPin(
+        cluster=CLUSTER, id="01760000000123-00c0ffee", name="before.the-migration", at_us=START_US + 123_456, created_us=START_US + 123_999, table=table,
+        rows=12, bytes=3456, epoch=3, owner=OWNER,
+    )  # fmt: skip
+    small = dataclasses.replace(
+        made,
+        table=msgspec.structs.replace(
+            table, key=KeySchema(key.partition), partitions=(PartitionInfo(PartitionId(PARTITION), "00" * 16, "", ()),), billing="PAY_PER_REQUEST",
+            throughput=Throughput(), on_demand=Throughput(-1, 40), table_class="STANDARD",
+        ),
+    )  # fmt: skip
+    for name, one in (("pin", made), ("pin-on-demand", small)):
+        golden.check(f"v3/archive/{name}.json", encode_pin(one))
+        assert decode_pin(golden.read(f"v3/archive/{name}.json"), where=build(one.key())) == one
+    assert pin.VERSION == 1
+    no_type = KeySchema(KeyAttribute("pk", "X"))
+    for wrong in (
+        dataclasses.replace(made, id="01760000000124-00c0ffee"), dataclasses.replace(made, epoch=0),
+        *(dataclasses.replace(made, table=msgspec.structs.replace(table, **change)) for change in (
+            {"partitions": ()}, {"key": no_type}, {"billing": "FREE"}, {"throughput": Throughput(-2, 1)}, {"table_id": "orders"},
+        )),
+    ):  # fmt: skip
+        with pytest.raises(Corrupt):
+            decode_pin(encode_pin(wrong), where=build(made.key()))
 
 
 def test_version_1_is_refused_by_name(golden: Golden) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from scrubjay.base.errors import Missing, Unsafe
+from scrubjay.base.errors import Missing, Unavailable, Unsafe
 from scrubjay.base.ids import Member, PartitionId, TableId
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.scrubber.schedule.settings import JobSettings
@@ -111,6 +111,42 @@ class FakeScrub:
     async def history(self, *, table: str | None, since_us: int | None, limit: int) -> Report:
         self.services.calls.append(("history", table, since_us, limit))
         return {"exit": 0, "error": None, "runs": [], "more": False}
+
+
+class FakeBackups:
+    """One backup, "kept" of the first table."""
+
+    def __init__(self, services: FakeServices) -> None:
+        self.services = services
+
+    def _report(self, state: str, code: int) -> Report:
+        return {"exit": code, "error": None, "backup": "kept", "backup_id": "00000000000001-00000001", "table": "cities", "state": state}
+
+    async def make(self, table: TableMeta, name: str, asked: RestoreTarget | None, progress: ProgressSink) -> Report:
+        self.services.calls.append(("make", table.table_id, name, asked))
+        return self._report("creating", 3)
+
+    async def listed(self, table: TableMeta | None) -> Report:
+        self.services.calls.append(("listed", None if table is None else table.table_id))
+        return {"exit": 0, "error": None, "backups": [], "unread": []}
+
+    def _known(self, name: str) -> None:
+        if name != "kept":
+            raise Unavailable("no such backup", error_code="ResourceNotFound", asked=name)
+
+    async def show(self, name: str) -> Report:
+        self._known(name)
+        return self._report("available", 0)
+
+    async def remove(self, name: str, *, confirm: bool) -> Report:
+        self._known(name)
+        self.services.calls.append(("remove", name, confirm))
+        return {**self._report("deleted" if confirm else "kept", 0), "deleted": confirm}
+
+    async def bring_back(self, name: str, to: str) -> Report:
+        self._known(name)
+        self.services.calls.append(("bring_back", name, to))
+        return {"to": to, "table": "cities", "state": "running", "at": "2026-01-01T00:00:00.000000Z", "verdict": None, "backup": name}
 
 
 class FakeRestore:

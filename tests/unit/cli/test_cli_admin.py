@@ -28,7 +28,7 @@ from scrubjay.server.nightly import DEFAULTS
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, AccessKey, SignatureVerifier
 from scrubjay.storage.catalogue import METADATA_TABLE
-from tests.unit.cli.fakes import FakeArchive, FakeDrills, FakeRestore, FakeSchedule, FakeScrub, FakeServices, table
+from tests.unit.cli.fakes import FakeArchive, FakeBackups, FakeDrills, FakeRestore, FakeSchedule, FakeScrub, FakeServices, table
 
 TABLES = [
     table("cities", 1),
@@ -55,6 +55,7 @@ class World:
             expire=self.services,
             restore=FakeRestore(self.services),
             timeline=self.services,
+            backups=FakeBackups(self.services),
             schedule=FakeSchedule(self.services),
             drills=FakeDrills(self.services),
             status=self.services.status,
@@ -205,6 +206,33 @@ def test_a_drill_runs_as_a_job_and_its_report_is_kept() -> None:
         assert (await world.ask("POST", "drill/run", {"scenario": "restore-random", "tables": ["none"]}))[0] == 404
         assert (await world.ask("GET", "drill/report", query="id=d1"))[1]["report"] == {"id": "d1"}
         assert (await world.ask("GET", "drill/report", query="id=none"))[1]["exit"] == 2
+
+    in_world(scenario)
+
+
+def test_backups_are_made_listed_shown_restored_and_deleted() -> None:
+    async def scenario(world: World) -> None:
+        _, started = await world.ask("POST", "backup/create", {"table": "cities", "name": "kept"})
+        _, document = await world.finished(started["id"])
+        assert (document["exit"], document["state"]) == (3, "creating")
+        await world.finished((await world.ask("POST", "backup/create", {"table": "old", "name": "kept", "at_us": 7}))[1]["id"])
+        assert (await world.ask("GET", "backup/list"))[1]["backups"] == []
+        assert (await world.ask("GET", "backup/list", query="table=old"))[0] == 200
+        assert (await world.ask("GET", "backup/show", query="name=kept"))[1]["state"] == "available"
+        _, document = await world.ask("POST", "backup/restore", {"name": "kept", "to": "back"})
+        assert (document["running"], document["exit"], document["backup"]) == (True, 3, "kept")
+        assert (await world.ask("POST", "backup/delete", {"name": "kept"}))[1]["deleted"] is False
+        assert (await world.ask("POST", "backup/delete", {"name": "kept", "confirm": True}))[1]["deleted"] is True
+        cities, old = TABLES[0].table_id, TABLES[1].table_id
+        assert world.services.calls == [
+            ("make", cities, "kept", None), ("make", old, "kept", RestoreTarget(at_us=7)), ("listed", None), ("listed", old), ("bring_back", "kept", "back"),
+            ("remove", "kept", False), ("remove", "kept", True),
+        ]  # fmt: skip
+        for path, body, status in (
+            ("backup/create", {"table": "cities", "name": "a b"}, 400), ("backup/create", {"table": "none", "name": "kept"}, 404),
+            ("backup/restore", {"name": "kept"}, 400), ("backup/restore", {"name": "other", "to": "back"}, 404), ("backup/delete", {"name": "other"}, 404),
+        ):  # fmt: skip
+            assert (await world.ask("POST", path, body))[0] == status, path
 
     in_world(scenario)
 

@@ -1,0 +1,136 @@
+"""The `pins/` object: a backup by name. No copy: it says which moment of which table has to stay restorable, and retention leaves what that needs (docs/formats/pin.md).
+
+It says enough of the table to make it anew where nobody remembers it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from scrubjay.archiver.format import canonical
+from scrubjay.archiver.format.fields import Fields
+from scrubjay.archiver.format.layout import PinKey
+from scrubjay.base.ids import PartitionId, TableId
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, TableMeta, Throughput
+
+FORMAT = "scrubjay pin"
+VERSION = 1
+_BILLING = ("PROVISIONED", "PAY_PER_REQUEST")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupPin:
+    """id: see PinKey. name: as its maker called it, not unique. at_us: the moment, inclusive. created_us: when it was made. table: as it was then: key,
+    attributes, partitions (without members), billing, throughput, class; its status is ACTIVE. rows, bytes: of its leaders, then. epoch, owner: as in every object.
+    """
+
+    cluster: str
+    id: str
+    name: str
+    at_us: int
+    created_us: int
+    table: TableMeta
+    rows: int
+    bytes: int
+    epoch: int
+    owner: str
+
+    def key(self) -> PinKey:
+        return PinKey(self.cluster, self.id)
+
+
+def encode_pin(pin: BackupPin) -> bytes:
+    table = pin.table
+    return canonical.encode(
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "cluster": pin.cluster,
+            "id": pin.id,
+            "name": pin.name,
+            "at": pin.at_us,
+            "created": pin.created_us,
+            "table": table.table_id,
+            "table_name": table.name,
+            "table_created": table.created_at,
+            "key": [[one.name, one.type] for one in (table.key.partition, table.key.sort) if one is not None],
+            "attributes": [list(one) for one in table.attributes],
+            "partitions": [[one.partition_id, one.lo, one.hi] for one in table.partitions],
+            "billing": table.billing,
+            "throughput": [table.throughput.read, table.throughput.write],
+            "on_demand": None if table.on_demand is None else [table.on_demand.read, table.on_demand.write],
+            "table_class": table.table_class,
+            "rows": pin.rows,
+            "bytes": pin.bytes,
+            "epoch": pin.epoch,
+            "owner": pin.owner,
+        }
+    )
+
+
+_NAMES = (
+    "format", "version", "cluster", "id", "name", "at", "created", "table", "table_name", "table_created", "key", "attributes", "partitions", "billing", "throughput",
+    "on_demand", "table_class", "rows", "bytes", "epoch", "owner",
+)  # fmt: skip
+
+
+def decode_pin(data: bytes, *, where: str) -> BackupPin:
+    """where: its object key. Raises Corrupt."""
+    f = Fields(canonical.decode(data, where=where, format=FORMAT, version=VERSION), what="pin", where=where)
+    f.only(*_NAMES)
+    pin = BackupPin(
+        cluster=f.uuid("cluster"),
+        id=f.text("id"),
+        name=f.text("name"),
+        at_us=f.integer("at"),
+        created_us=f.integer("created"),
+        table=_table(f),
+        rows=f.integer("rows"),
+        bytes=f.integer("bytes"),
+        epoch=f.integer("epoch", low=1),
+        owner=f.uuid("owner"),
+    )
+    f.stands_at(pin.key())
+    return pin
+
+
+def _table(f: Fields) -> TableMeta:
+    keys = [KeyAttribute(name, kind) for name, kind in _rows(f, "key", 2)]
+    partitions = []
+    for row in _rows(f, "partitions", 3):
+        part = Fields(dict(zip(("partition", "lo", "hi"), row, strict=True)), what=f.what, where=f.where)
+        partitions.append(PartitionInfo(PartitionId(part.uuid("partition")), part.bound("lo"), part.bound("hi"), ()))
+    billing, on_demand = f.text("billing"), f.fields.get("on_demand", "")
+    if not 1 <= len(keys) <= 2 or not partitions or any(one.type not in ("S", "N", "B") for one in keys):
+        raise f.bad("key")
+    if billing not in _BILLING:
+        raise f.bad("billing")
+    return TableMeta(
+        table_id=TableId(f.uuid("table")),
+        name=f.text("table_name"),
+        status="ACTIVE",
+        key=KeySchema(*keys),
+        attributes=tuple((name, kind) for name, kind in _rows(f, "attributes", 2)),
+        partitions=tuple(partitions),
+        created_at=f.integer("table_created"),
+        billing=billing,
+        throughput=_units(f, "throughput"),
+        on_demand=None if on_demand is None else _units(f, "on_demand"),
+        table_class=f.text("table_class"),
+    )
+
+
+def _rows(f: Fields, name: str, columns: int) -> list[list[str]]:
+    rows = f.items(name)
+    if any(not isinstance(row, list) or len(row) != columns or any(not isinstance(one, str) for one in row) for row in rows):
+        raise f.bad(name)
+    return rows
+
+
+def _units(f: Fields, name: str) -> Throughput:
+    """Read and write units; -1 in an on-demand ceiling is none."""
+    pair: list[Any] = f.items(name)
+    if len(pair) != 2 or any(not isinstance(one, int) or isinstance(one, bool) or one < -1 for one in pair):
+        raise f.bad(name)
+    return Throughput(*pair)

@@ -1,0 +1,200 @@
+"""Backups by name: a pin in the archive says which moment of a table has to stay restorable. No copy is made; retention reads the pins (`archiver.expire`).
+
+A pin is one create-once object. It is there or it is not, wherever a process is killed; whether its moment is proven is asked of the archive anew each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import msgspec
+
+from scrubjay.archiver.expire.plan import PIN, Need
+from scrubjay.archiver.format.layout import PIN_ID, build, pins_prefix
+from scrubjay.archiver.format.pin import BackupPin, encode_pin
+from scrubjay.archiver.read.backup_pins import PinReader, PinsFound
+from scrubjay.archiver.read.names import list_all
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Env, ObjectStore
+from scrubjay.base.errors import Corrupt, Exists, Invalid, Missing, Unavailable, Unsafe
+from scrubjay.base.hlc import last_stamp_at, stamp_micros
+from scrubjay.base.together import in_parallel
+from scrubjay.pitr.archive import RestoreArchive
+from scrubjay.pitr.options import TRY_AGAIN_S, RestoreOptions
+from scrubjay.pitr.plan import ends_reached, plan_table, with_closed
+from scrubjay.pitr.rates import rates_of
+from scrubjay.pitr.service import Report, RestoreService
+from scrubjay.pitr.target import RestoreTarget
+from scrubjay.storage.catalogue import RestoreOrigin, TableMeta, TableStats
+from scrubjay.storage.log.record import Seal
+from scrubjay.storage.service_port import ServicePort
+
+BACKUPS_MAX = 10_000
+"""Of one cluster. Each is read once by whoever lists them, and by every run of retention."""
+CREATING, AVAILABLE, DAMAGED = "creating", "available", "damaged"
+
+
+class BackupState(NamedTuple):
+    """word: CREATING: the archive does not prove the moment yet; AVAILABLE: it can be restored; DAMAGED: it cannot, `detail` says why."""
+
+    word: str
+    detail: str | None = None
+
+
+class BackupService:
+    """hurry: have the archive moved on soon. restorer: restores to a new table, and says between which moments a backup may lie."""
+
+    def __init__(
+        self,
+        env: Env,
+        port: ServicePort,
+        archive: RestoreArchive,
+        store: ObjectStore,
+        writer: Writer,
+        restorer: RestoreService,
+        options: RestoreOptions,
+        *,
+        hurry: Callable[[], None],
+    ) -> None:
+        self._env, self._port, self._archive, self._store = env, port, archive, store
+        self._writer, self._restorer, self._options, self._hurry = writer, restorer, options, hurry
+        self._reader = PinReader(env.tasks, store, writer.cluster)
+        self._held: dict[str, Need] = {}
+        """What the backups that this process made need, by id, from before their pin is put: a run of retention that listed the pins before sees it all the same."""
+
+    def needs(self) -> list[Need]:
+        """What retention must leave beside what it finds below `pins/` itself. Never waits."""
+        return list(self._held.values())
+
+    # ------------------------------------------------------------------ making and deleting
+
+    async def create(self, table: TableMeta, name: str, *, asked: RestoreTarget | None, stats: TableStats) -> BackupPin:
+        """asked None: now (of a dropped table: its last moment): the leaders seal first, so whatever was acknowledged before this was called is in.
+
+        Returns once the pin is there; see `state` for whether its moment is proven. Raises Unsafe (outside the window, too many), Fenced, Unavailable: a pin
+        whose put was not answered may be there all the same, and is then in the list.
+        """
+        table = await self._restorer.preparing.settled(table)
+        now_us = self._env.clock.wall_us()
+        id_ = f"{now_us // 1000:014d}-{self._env.rand.u64() & 0xFFFFFFFF:08x}"
+        there = len(await list_all(self._store, pins_prefix(self._writer.cluster)))
+        if there >= BACKUPS_MAX:
+            raise Unsafe("there are as many backups as there may be", found=there, next="delete some: scrubjay backup list")
+        # Said before the archive is looked at: retention says what goes before it asks who needs what, so one of the two sees the other.
+        self._held[id_] = Need(table.table_id, 0, PIN, f"{name} ({id_})")
+        try:
+            at_us = await self._moment(table, asked, now_us)
+            who = self._writer.attached
+            pin = BackupPin(
+                cluster=who.cluster, id=id_, name=name, at_us=at_us, created_us=now_us, table=_as_pinned(table), rows=stats.rows, bytes=stats.bytes,
+                epoch=who.epoch, owner=who.owner,
+            )  # fmt: skip
+            self._held[id_] = Need(table.table_id, at_us, PIN, f"{name} ({id_})")
+            await self._put(pin)
+        except BaseException:
+            del self._held[id_]
+            raise
+        return pin
+
+    async def _moment(self, table: TableMeta, asked: RestoreTarget | None, now_us: int) -> int:
+        if asked is not None or table.dropped_at is not None:
+            return await self._restorer.preparing.moment_of(table, asked or RestoreTarget(latest=True), now_us)
+        ids = [info.partition_id for info in table.partitions]
+        seals = await in_parallel(
+            self._env.tasks, lambda one: self._port.seal(one, reason=Seal.RESTORE), ids, lanes=self._options.lanes, name="backup seal"
+        )
+        return max(stamp_micros(seal.stamp) for seal in seals)
+
+    async def _put(self, pin: BackupPin) -> None:
+        where, data = build(pin.key()), encode_pin(pin)
+        await self._writer.assure(self._store)
+        with suppress(Exists):  # of a try of ours that was not answered
+            await self._store.put(where, data)
+        if await self._store.get(where) != data:
+            raise Corrupt("the pin does not hold what was put there", what="pin", where=where, next="delete the object, then try again")
+
+    async def delete(self, pin: BackupPin) -> None:
+        """Raises Unsafe (the store keeps it: a lock), Fenced, Unavailable. A restore from it that has begun goes on."""
+        _ = self._writer.attached
+        await self._writer.assure(self._store)
+        await self._store.delete(build(pin.key()))
+        self._held.pop(pin.id, None)
+
+    # ------------------------------------------------------------------ looking
+
+    async def all(self) -> PinsFound:
+        """By a new listing. Raises Unavailable."""
+        return await self._reader.all()
+
+    async def one(self, id_: str) -> BackupPin | None:
+        """None: there is no such backup. Raises Corrupt, Unavailable."""
+        return await self._reader.one(id_) if PIN_ID.fullmatch(id_) else None
+
+    async def find(self, text: str) -> BackupPin:
+        """By id, by ARN, or by name if one backup alone has it. Raises Unavailable (ResourceNotFound, or the store), Invalid (several have it), Corrupt."""
+        id_ = text.rpartition("/backup/")[2]
+        by_id = await self.one(id_)
+        named = [by_id] if by_id is not None else [one for one in (await self.all()).pins if one.name == text]
+        if not named:
+            raise Unavailable("no such backup", error_code="ResourceNotFound", asked=text, next="scrubjay backup list")
+        if len(named) > 1:
+            found = ", ".join(f"{one.id} (of {one.table.name})" for one in named)
+            raise Invalid("several backups have that name", asked=text, found=found, next="say which by its id")
+        return named[0]
+
+    async def state(self, pin: BackupPin) -> BackupState:
+        """By a new look at the archive. Raises Unavailable (the store)."""
+        source = self._source(pin)
+        if source is None:
+            return BackupState(DAMAGED, "the table is not in the catalogue")
+        seen = await self._archive.look(source)
+        try:
+            ends = ends_reached(source, seen.histories)
+            histories = [with_closed(history, ends) for history in seen.histories]
+            plan_table(histories, at_us=pin.at_us, cut=last_stamp_at(pin.at_us), rates=rates_of(self._port), workers=self._options.lanes)
+        except Unavailable as error:
+            return BackupState(CREATING, str(error))
+        except (Missing, Corrupt) as error:
+            return BackupState(DAMAGED, str(error))
+        return BackupState(AVAILABLE)
+
+    async def settled(self, pin: BackupPin) -> BackupState:
+        """Its state once the archive proves it, or after `archive_wait_s`. The pin stands whatever comes of it."""
+        give_up = self._env.clock.boot_us() + int(self._options.archive_wait_s * 1e6)
+        while True:
+            self._hurry()
+            try:
+                state = await self.state(pin)
+            except Unavailable as error:
+                state = BackupState(CREATING, str(error))
+            if state.word != CREATING or self._env.clock.boot_us() >= give_up:
+                return state
+            await self._env.tasks.sleep(TRY_AGAIN_S)
+
+    def _source(self, pin: BackupPin) -> TableMeta | None:
+        return next((table for table in self._port.tables() if table.table_id == pin.table.table_id), None)
+
+    # ------------------------------------------------------------------ restoring
+
+    async def restore(self, pin: BackupPin, to: str, overrides: dict[str, object] | None = None) -> Report:
+        """Start, or attach to the unfinished restore of the same moment to that name. The new table has the settings of the backup. Raises Conflict, Unsafe, Missing, Unavailable."""
+        source = self._source(pin)
+        if source is None:
+            raise Missing("the table of that backup is not in the catalogue", what="table", asked=pin.table.table_id)
+        settings: dict[str, Any] = {name: getattr(pin.table, name) for name in ("billing", "throughput", "on_demand", "table_class")}
+        settings["restore_of"] = RestoreOrigin(source.table_id, source.name, pin.at_us, True, pin.id)
+        return await self._restorer.start(source, to, RestoreTarget(at_us=pin.at_us), overrides={**settings, **(overrides or {})})
+
+
+def _as_pinned(table: TableMeta) -> TableMeta:
+    """What a pin keeps of a table. Pure."""
+    kept = {
+        name: getattr(table, name)
+        for name in (
+            "table_id", "name", "key", "attributes", "created_at", "billing", "throughput", "on_demand", "table_class",
+        )
+    }  # fmt: skip
+    partitions = tuple(msgspec.structs.replace(info, members=(), logs=()) for info in table.partitions)
+    return TableMeta(status="ACTIVE", partitions=partitions, **kept)

@@ -1,0 +1,152 @@
+"""Backups by name as a server shows them: to the DynamoDB API (`storage.backend.TableBackups`), and to the admin API as reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from scrubjay.archiver.format.pin import BackupPin
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Conflict, Missing
+from scrubjay.base.times import utc_text, utc_text_or_none
+from scrubjay.base.together import within
+from scrubjay.pitr.backups import AVAILABLE, CREATING, DAMAGED, BackupService, BackupState
+from scrubjay.pitr.target import RestoreTarget
+from scrubjay.server.ports import ProgressSink, Report
+from scrubjay.storage.backend import BackupInfo, TableBackups
+from scrubjay.storage.catalogue import TableMeta, TableStats
+
+CREATE_PATIENCE_S = 20.0
+"""A client that waits longer sends the call again."""
+FOLLOWED_MAX = 32
+"""Backups that are seen on their way into the archive at a time. Those beyond it come at the archive's own pace."""
+EXITS = {AVAILABLE: 0, CREATING: 3, DAMAGED: 2}
+
+
+class NamedBackups:
+    """stats: of a table's leaders. tables: every table, dropped ones included. proven: the end of a table's proven window as it is known now, without looking."""
+
+    def __init__(
+        self,
+        env: Env,
+        service: BackupService,
+        *,
+        stats: Callable[[TableMeta], TableStats],
+        tables: Callable[[], Sequence[TableMeta]],
+        proven: Callable[[TableMeta], tuple[int, int] | None],
+    ) -> None:
+        self._env, self._service = env, service
+        self._stats, self._tables, self._proven = stats, tables, proven
+        self._followed = 0
+
+    # ------------------------------------------------------------------ the DynamoDB API
+
+    async def create(self, table: TableMeta, name: str) -> BackupInfo:
+        made = self._service.create(table, name, asked=None, stats=self._stats(table))
+        pin = await within(self._env.tasks, made, seconds=CREATE_PATIENCE_S, what="the archive does not answer in time")
+        if self._followed < FOLLOWED_MAX:
+            self._followed += 1
+            self._env.tasks.spawn(self._follow(pin), name=f"backup {name}")
+        return _info(pin, "CREATING")
+
+    async def _follow(self, pin: BackupPin) -> None:
+        """Nobody waits for it: what comes of it is asked when somebody describes it."""
+        try:
+            await self._service.settled(pin)
+        finally:
+            self._followed -= 1
+
+    async def list(self) -> Sequence[BackupInfo]:
+        return [_info(pin, await self._status(pin)) for pin in (await self._service.all()).pins]
+
+    async def describe(self, id_: str) -> BackupInfo:
+        pin = await self._one(id_)
+        return _info(pin, await self._status(pin))
+
+    async def delete(self, id_: str) -> BackupInfo:
+        pin = await self._one(id_)
+        await self._service.delete(pin)
+        return _info(pin, "DELETED")
+
+    async def restore(self, id_: str, target: str, overrides: dict[str, object]) -> TableMeta:
+        pin = await self._one(id_)
+        if any(table.name == target and table.dropped_at is None for table in self._tables()):
+            raise Conflict("table already exists", table=target)
+        report = await self._service.restore(pin, target, overrides)
+        return next(table for table in self._tables() if table.table_id == report["to_id"])
+
+    async def _one(self, id_: str) -> BackupPin:
+        pin = await self._service.one(id_)
+        if pin is None:
+            raise Missing("no such backup", what="backup", backup=id_)
+        return pin
+
+    async def _status(self, pin: BackupPin) -> str:
+        """The API has no word for a damaged one: it cannot be restored, as one that is not there yet."""
+        state = await self._state(pin)
+        return "AVAILABLE" if state.word == AVAILABLE else "CREATING"
+
+    async def _state(self, pin: BackupPin) -> BackupState:
+        """As the window is known, if it has come so far; else by a look. Raises Unavailable."""
+        source = next((table for table in self._tables() if table.table_id == pin.table.table_id), None)
+        window = self._proven(source) if source is not None else None
+        if window is not None and window[0] <= pin.at_us <= window[1]:
+            return BackupState(AVAILABLE)
+        return await self._service.state(pin)
+
+    # ------------------------------------------------------------------ the admin API (server.ports.BackupPort)
+
+    async def make(self, table: TableMeta, name: str, asked: RestoreTarget | None, progress: ProgressSink) -> Report:
+        progress({"phase": "seal"})
+        pin = await self._service.create(table, name, asked=asked, stats=self._stats(table))
+        progress({"phase": "archive"})
+        return self._report(pin, await self._service.settled(pin))
+
+    async def listed(self, table: TableMeta | None) -> Report:
+        found = await self._service.all()
+        wanted = [pin for pin in found.pins if table is None or pin.table.table_id == table.table_id]
+        shown = [self._shown(pin, await self._state(pin)) for pin in wanted]
+        unread = [{"object": one.object, "kind": one.kind, "detail": one.detail} for one in found.unread]
+        return {"exit": 2 if unread else 0, "error": None, "backups": shown, "unread": unread}
+
+    async def show(self, name: str) -> Report:
+        pin = await self._service.find(name)
+        return self._report(pin, await self._service.state(pin))
+
+    async def remove(self, name: str, *, confirm: bool) -> Report:
+        pin = await self._service.find(name)
+        if confirm:
+            await self._service.delete(pin)
+        return {**self._shown(pin, BackupState("deleted" if confirm else "kept")), "exit": 0, "error": None, "deleted": confirm}
+
+    async def bring_back(self, name: str, to: str) -> Report:
+        pin = await self._service.find(name)
+        return {**await self._service.restore(pin, to), "backup": pin.name, "backup_id": pin.id}
+
+    def _report(self, pin: BackupPin, state: BackupState) -> Report:
+        return {**self._shown(pin, state), "exit": EXITS[state.word], "error": None}
+
+    def _shown(self, pin: BackupPin, state: BackupState) -> dict[str, Any]:
+        source = next((table for table in self._tables() if table.table_id == pin.table.table_id), None)
+        return {
+            "backup": pin.name,
+            "backup_id": pin.id,
+            "table": pin.table.name,
+            "table_id": pin.table.table_id,
+            "table_dropped_at": utc_text_or_none(source.dropped_at) if source is not None else None,
+            "at": utc_text(pin.at_us),
+            "created": utc_text(pin.created_us),
+            "state": state.word,
+            "detail": state.detail,
+            "rows": pin.rows,
+            "bytes": pin.bytes,
+        }
+
+
+def _info(pin: BackupPin, status: str) -> BackupInfo:
+    return BackupInfo(id=pin.id, name=pin.name, status=status, created_us=pin.created_us, table=pin.table, rows=pin.rows, bytes=pin.bytes)
+
+
+def _check_port(backups: NamedBackups) -> TableBackups:
+    """For the type checker: NamedBackups are TableBackups."""
+    return backups

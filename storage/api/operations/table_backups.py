@@ -1,0 +1,196 @@
+"""Backups by name, in DynamoDB's words. What is behind them: `storage.backend.TableBackups`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from scrubjay.base.errors import Conflict, Missing, ScrubjayError, Unsafe
+from scrubjay.storage.api import errors, limits
+from scrubjay.storage.api.call import Body, Call
+from scrubjay.storage.api.describe import backup_arn, key_schema, seconds
+from scrubjay.storage.api.operations.backups import TARGET_NAME, backed_up_table, check_settled, restore_overrides
+from scrubjay.storage.api.operations.operation import Operation, check_constraints, check_not_asked, read_input
+from scrubjay.storage.api.operations.table_shapes import (
+    BILLING_MODE,
+    ENCRYPTION,
+    GLOBAL_INDEX_OVERRIDE,
+    LOCAL_INDEX_OVERRIDE,
+    ON_DEMAND_THROUGHPUT,
+    PROVISIONED_THROUGHPUT,
+    VECTOR_INDEXES,
+)
+from scrubjay.storage.api.operations.tables import check_encryption, describe
+from scrubjay.storage.api.shapes import NAME_PATTERN, TABLE_NAME_OR_ARN, Int, Str, Struct, Timestamp
+from scrubjay.storage.backend import BackupInfo
+
+_ARN = Str(min_chars=limits.BACKUP_ARN_CHARS_MIN, max_chars=limits.BACKUP_ARN_CHARS_MAX)
+_NAME = Str(pattern=NAME_PATTERN, min_chars=limits.TABLE_NAME_CHARS_MIN, max_chars=limits.TABLE_NAME_CHARS_MAX)
+_PARTS = re.compile(r"arn:[^:]*:dynamodb:[^:]*:[^:]*:table/([a-zA-Z0-9_.-]{3,255})/backup/([a-zA-Z0-9-]{1,64})")
+
+_CREATE = Struct("CreateBackupInput", {"TableName": TABLE_NAME_OR_ARN, "BackupName": _NAME}, required=("TableName", "BackupName"))
+_DESCRIBE = Struct("DescribeBackupInput", {"BackupArn": _ARN}, required=("BackupArn",))
+_DELETE = Struct("DeleteBackupInput", {"BackupArn": _ARN}, required=("BackupArn",))
+_LIST = Struct(
+    "ListBackupsInput",
+    {
+        "TableName": TABLE_NAME_OR_ARN,
+        "Limit": Int(minimum=1, maximum=limits.LIST_BACKUPS_MAX),
+        "TimeRangeLowerBound": Timestamp(),
+        "TimeRangeUpperBound": Timestamp(),
+        "ExclusiveStartBackupArn": _ARN,
+        "BackupType": Str(enum=("AWS_BACKUP", "ALL", "USER", "SYSTEM")),
+    },
+)
+_RESTORE = Struct(
+    "RestoreTableFromBackupInput",
+    {
+        "TargetTableName": TARGET_NAME,
+        "BackupArn": _ARN,
+        "BillingModeOverride": BILLING_MODE,
+        "GlobalSecondaryIndexOverride": GLOBAL_INDEX_OVERRIDE,
+        "LocalSecondaryIndexOverride": LOCAL_INDEX_OVERRIDE,
+        "VectorIndexOverride": VECTOR_INDEXES,
+        "ProvisionedThroughputOverride": PROVISIONED_THROUGHPUT,
+        "OnDemandThroughputOverride": ON_DEMAND_THROUGHPUT,
+        "SSESpecificationOverride": ENCRYPTION,
+    },
+    required=("TargetTableName", "BackupArn"),
+)
+
+
+def _id_of(arn: str) -> tuple[str, str]:
+    """Table name and id in a BackupArn. Raises ValidationException."""
+    match = _PARTS.fullmatch(arn)
+    if match is None:
+        raise errors.validation(f"Invalid BackupArn: Invalid ResourceArn provided as input {arn}")
+    return match[1], match[2]
+
+
+async def _found(call: Call, arn: str) -> BackupInfo:
+    table, id_ = _id_of(arn)
+    try:
+        info = await call.api.backend.table_backups().describe(id_)
+    except Missing:
+        raise errors.backup_not_found(arn) from None
+    if info.table.name != table:
+        raise errors.backup_not_found(arn)
+    return info
+
+
+def _details(call: Call, info: BackupInfo) -> Body:
+    return {
+        "BackupArn": backup_arn(call.api.table_arn(info.table.name), info.id),
+        "BackupName": info.name,
+        "BackupSizeBytes": info.bytes,
+        "BackupStatus": info.status,
+        "BackupType": "USER",
+        "BackupCreationDateTime": seconds(info.created_us),
+    }
+
+
+def _description(call: Call, info: BackupInfo) -> Body:
+    table = info.table
+    source: Body = {
+        "TableName": table.name,
+        "TableId": table.table_id,
+        "TableArn": call.api.table_arn(table.name),
+        "TableSizeBytes": info.bytes,
+        "KeySchema": key_schema(table),
+        "TableCreationDateTime": seconds(table.created_at),
+        "ProvisionedThroughput": {"ReadCapacityUnits": table.throughput.read, "WriteCapacityUnits": table.throughput.write},
+        "ItemCount": info.rows,
+        "BillingMode": table.billing,
+    }
+    if table.on_demand is not None:
+        source["OnDemandThroughput"] = {"MaxReadRequestUnits": table.on_demand.read, "MaxWriteRequestUnits": table.on_demand.write}
+    return {"BackupDetails": _details(call, info), "SourceTableDetails": source, "SourceTableFeatureDetails": {}}
+
+
+async def create_backup(call: Call) -> None:
+    data = read_input(call)
+    check_constraints(call)
+    meta = backed_up_table(call, data["TableName"])
+    check_settled(meta)
+    try:
+        info = await call.api.backend.table_backups().create(meta, data["BackupName"])
+    except Unsafe as error:
+        raise errors.limit_exceeded(error.message) from None
+    except ScrubjayError as error:
+        raise errors.internal(f"The backup was not made: {error.message}") from error
+    call.reply({"BackupDetails": _details(call, info)})
+
+
+async def describe_backup(call: Call) -> None:
+    data = read_input(call)
+    check_constraints(call)
+    call.reply({"BackupDescription": _description(call, await _found(call, data["BackupArn"]))})
+
+
+async def delete_backup(call: Call) -> None:
+    data = read_input(call)
+    check_constraints(call)
+    info = await _found(call, data["BackupArn"])
+    try:
+        gone = await call.api.backend.table_backups().delete(info.id)
+    except Missing:
+        raise errors.backup_not_found(data["BackupArn"]) from None
+    call.reply({"BackupDescription": _description(call, gone)})
+
+
+async def list_backups(call: Call) -> None:
+    data = read_input(call)
+    check_constraints(call)
+    name = data.get("TableName")
+    table = None if name is None else call.api.table_name(name, call.operation)
+    after = _id_of(data["ExclusiveStartBackupArn"])[1] if "ExclusiveStartBackupArn" in data else ""
+    low, high = data.get("TimeRangeLowerBound"), data.get("TimeRangeUpperBound")
+    limit: int = data.get("Limit", limits.LIST_BACKUPS_MAX)
+    found = [
+        info
+        for info in await call.api.backend.table_backups().list()
+        if (table is None or info.table.name == table)
+        and info.id > after
+        and (low is None or info.created_us >= low)
+        and (high is None or info.created_us < high)
+        and data.get("BackupType", "USER") in ("USER", "ALL")
+    ]
+    answer: Body = {"BackupSummaries": [_summary(call, info) for info in found[:limit]]}
+    if len(found) > limit:
+        answer["LastEvaluatedBackupArn"] = answer["BackupSummaries"][-1]["BackupArn"]
+    call.reply(answer)
+
+
+def _summary(call: Call, info: BackupInfo) -> Body:
+    table = info.table
+    return {"TableName": table.name, "TableId": table.table_id, "TableArn": call.api.table_arn(table.name), **_details(call, info)}
+
+
+async def restore_table_from_backup(call: Call) -> None:
+    data = read_input(call)
+    check_constraints(call)
+    arn, target = data["BackupArn"], data["TargetTableName"]
+    check_not_asked(data, "GlobalSecondaryIndexOverride", "LocalSecondaryIndexOverride", "VectorIndexOverride")
+    check_encryption(data, "SSESpecificationOverride")
+    if call.api.backend.table(target) is not None:
+        raise errors.table_already_exists(target)
+    info = await _found(call, arn)
+    overrides = restore_overrides(data, info.table)
+    if info.status != "AVAILABLE":
+        raise errors.backup_in_use(f"Backup is not available to be restored yet: {arn}")
+    try:
+        meta = await call.api.backend.table_backups().restore(info.id, target, overrides)
+    except Conflict:
+        raise errors.table_already_exists(target) from None
+    except Missing:
+        raise errors.backup_not_found(arn) from None
+    call.reply({"TableDescription": describe(call, meta, "CREATING")})
+
+
+OPERATIONS: dict[str, Any] = {
+    "CreateBackup": Operation(_CREATE, create_backup),
+    "DescribeBackup": Operation(_DESCRIBE, describe_backup),
+    "ListBackups": Operation(_LIST, list_backups),
+    "DeleteBackup": Operation(_DELETE, delete_backup),
+    "RestoreTableFromBackup": Operation(_RESTORE, restore_table_from_backup),
+}

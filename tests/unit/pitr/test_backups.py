@@ -1,0 +1,263 @@
+"""Backups by name over a world of lists: what was acknowledged is in, a death at any request leaves a pin or none, and nothing is promised that is not proven."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import msgspec
+import pytest
+
+from scrubjay.archiver.expire.plan import PIN
+from scrubjay.archiver.format.identity import Attached
+from scrubjay.archiver.write.writer import FENCED, Stopped, Writer
+from scrubjay.base.errors import Conflict, Corrupt, Fenced, Invalid, Missing, Unavailable, Unsafe
+from scrubjay.base.ids import TableId
+from scrubjay.pitr import backups as module
+from scrubjay.pitr.backups import AVAILABLE, CREATING, DAMAGED, BackupService
+from scrubjay.pitr.options import RestoreOptions
+from scrubjay.pitr.target import RestoreTarget
+from scrubjay.sim.lone import LoneStore
+from scrubjay.storage.catalogue import METADATA_TABLE, TableStats, Throughput
+from tests.unit.archiver.sample import CLUSTER, OWNER
+from tests.unit.pitr.restore_world import Killed, RestoreWorld
+
+STATS = TableStats(3, 400)
+
+
+class DyingStore(LoneStore):
+    """The process dies at request number `dies` (0: never), before or after its effect."""
+
+    dies, after, count = 0, False, 0
+
+    async def _begin(self) -> None:
+        self.count += 1
+        if self.count == self.dies and not self.after:
+            raise Killed
+        await super()._begin()
+
+    async def _end(self) -> None:
+        if self.count == self.dies and self.after:
+            raise Killed
+        await super()._end()
+
+
+class BackupWorld(RestoreWorld):
+    def __init__(self, partitions: int = 2, seed: int = 1) -> None:
+        self.store = DyingStore()
+        self.writer = Writer(CLUSTER, Attached(CLUSTER, 1, OWNER))
+        self.hurried = 0
+        super().__init__(partitions, seed)
+        self.write(random.Random(seed), 40)
+        self.seal_all()
+        self.backups = self.again()
+
+    def again(self) -> BackupService:
+        def hurry() -> None:
+            self.hurried += 1
+
+        world: Any = self
+        options = RestoreOptions(archive_wait_s=5.0, lanes=2)
+        self.backups = BackupService(self.env, world, world, self.store, self.writer, self.service, options, hurry=hurry)
+        return self.backups
+
+    def create(self, name: str = "quarter", asked: RestoreTarget | None = None) -> Any:
+        return self.run(self.backups.create(self.source, name, asked=asked, stats=STATS))
+
+    def arrive(self) -> None:
+        """The archive and the closed timestamps come behind whatever is sealed."""
+        self.now_us += 1_000_000
+        self.seal_all()
+
+    def window(self) -> tuple[int, int]:
+        found = self.run(self.look(self.source)).window
+        return found.earliest_us, found.latest_us
+
+
+def test_what_was_acknowledged_before_is_in_and_what_comes_later_is_not() -> None:
+    world = BackupWorld(partitions=3)
+    now_us = world.now_us
+    expected = world.model(now_us)
+    pin = world.create()
+    assert now_us <= pin.at_us
+    assert world.model(pin.at_us) == expected
+    assert world.run(world.backups.state(pin)).word == CREATING
+    world.arrive()
+    world.write(random.Random(9), 30)
+    world.arrive()
+    assert world.run(world.backups.settled(pin)).word == AVAILABLE
+    report = world.run(world.backups.restore(pin, "back"))
+    world.finish()
+    assert world.restored(report["to_id"]) == expected != world.model(world.now_us)
+    assert world.run(world.backups.restore(pin, "back"))["state"] == "published", "the same again is done already"
+
+
+def test_its_name_and_everything_else_come_back_as_they_were_put() -> None:
+    world = BackupWorld()
+    first, second = world.create(), world.create()
+    assert (first.name, second.name) == ("quarter", "quarter")
+    assert first.id < second.id or first.id[:14] == second.id[:14]
+    again = world.again()
+    assert {one.id for one in world.run(again.all()).pins} == {first.id, second.id}
+    assert world.run(again.one(first.id)) == first
+    assert world.run(again.find(f"arn:aws:dynamodb:us-east-1:000000000000:table/table1/backup/{second.id}")) == second
+    with pytest.raises(Invalid, match="several"):
+        world.run(again.find("quarter"))
+    world.run(again.delete(first))
+    assert world.run(again.find("quarter")) == second
+    assert world.run(again.one(first.id)) is None
+    for name in ("eighth", first.id, "../epoch"):
+        with pytest.raises(Unavailable, match="no such backup"):
+            world.run(again.find(name))
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_every_request_it_is_there_or_it_is_not(after: bool) -> None:
+    counted = BackupWorld()
+    counted.create()
+    seen = set()
+    for dies in range(1, counted.store.count + 1):
+        world = BackupWorld()
+        world.store.dies, world.store.after = dies, after
+        with pytest.raises(Killed):
+            world.create()
+        world.restart()
+        found = world.run(world.again().all())
+        assert found.unread == ()
+        seen.add(len(found.pins))
+        world.arrive()
+        for pin in found.pins:
+            assert world.run(world.backups.state(pin)).word == AVAILABLE
+    assert seen == {0, 1}
+
+
+def test_what_it_needs_is_said_before_it_looks_and_taken_back_if_nothing_comes_of_it() -> None:
+    world = BackupWorld()
+    said: list[list[int]] = []
+    look = world.look
+
+    async def watched(table: Any) -> Any:
+        said.append([need.at_us for need in world.backups.needs() if (need.table, need.by) == (table.table_id, PIN)])
+        return await look(table)
+
+    world.look = watched  # type: ignore[method-assign]
+    at_us = world.window()[0] + 5
+    said.clear()
+    pin = world.create(asked=RestoreTarget(at_us=at_us))
+    assert said[0] == [0], "everything, until the moment is known"
+    assert [need.at_us for need in world.backups.needs()] == [pin.at_us] == [at_us]
+    earliest_us, _ = world.window()
+    for refused in (RestoreTarget(at_us=earliest_us - 1), RestoreTarget(at_us=world.now_us + 9_000_000)):
+        with pytest.raises(Unsafe, match="outside"):
+            world.create(asked=refused)
+    assert len(world.backups.needs()) == len(world.store.objects) == 1
+    world.run(world.backups.delete(pin))
+    assert world.backups.needs() == []
+
+
+def test_where_the_store_is_away_nothing_is_made_and_the_next_try_works() -> None:
+    world = BackupWorld()
+
+    async def away(store: Any) -> None:
+        raise Unavailable("the object store does not answer")
+
+    sure, world.writer.assure = world.writer.assure, away
+    with pytest.raises(Unavailable):
+        world.create()
+    assert (len(world.store.objects), world.backups.needs()) == (0, [])
+    world.writer.assure = sure
+    pin = world.create()
+    world.writer.assure = away
+    with pytest.raises(Unavailable):
+        world.run(world.backups.delete(pin))
+    assert world.run(world.backups.one(pin.id)) == pin
+
+
+def test_fenced_makes_and_deletes_none() -> None:
+    world = BackupWorld()
+    pin = world.create()
+    world.writer.stop(Stopped(FENCED, "another cluster writes here", 1))
+    with pytest.raises(Fenced):
+        world.create("later")
+    with pytest.raises(Fenced):
+        world.run(world.backups.delete(pin))
+    assert len(world.store.objects) == 1
+
+
+def test_a_store_that_keeps_other_bytes_is_found_out() -> None:
+    world = BackupWorld()
+    put = world.store.put
+
+    async def lying(key: str, data: bytes) -> None:
+        await put(key, data.replace(b"quarter", b"quartes"))
+
+    world.store.put = lying  # type: ignore[method-assign]
+    with pytest.raises(Corrupt, match="what was put"):
+        world.create()
+    assert world.backups.needs() == []
+    assert len(world.run(world.backups.all()).unread) == 1
+
+
+def test_there_is_an_end_to_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BACKUPS_MAX", 2)
+    world = BackupWorld()
+    first = world.create()
+    world.create()
+    with pytest.raises(Unsafe, match="as many backups"):
+        world.create()
+    world.run(world.backups.delete(first))
+    world.create()
+
+
+def test_a_dropped_table_is_kept_as_of_its_end_and_no_table_that_is_not_there_yet() -> None:
+    world = BackupWorld()
+    world.arrive()
+    dropped = msgspec.structs.replace(world.source, status="DROPPED", dropped_at=world.now_us)
+    world.metas[dropped.table_id] = world.source = dropped
+    pin = world.create()
+    assert pin.at_us == world.window()[1]
+    assert world.run(world.backups.state(pin)).word == AVAILABLE
+    report = world.run(world.backups.restore(pin, dropped.name))
+    world.finish()
+    assert world.restored(report["to_id"]) == world.model(pin.at_us)
+    del world.metas[TableId(pin.table.table_id)]
+    assert world.run(world.backups.state(pin)).word == DAMAGED
+    with pytest.raises(Missing):
+        world.run(world.backups.restore(pin, "nowhere"))
+    for meta in (msgspec.structs.replace(dropped, name=METADATA_TABLE), world.metas[report["to_id"]]):
+        origin = None if meta.restore_of is None else msgspec.structs.replace(meta.restore_of, in_progress=True)
+        with pytest.raises(Unavailable, match="no such table"):
+            world.run(world.backups.create(msgspec.structs.replace(meta, restore_of=origin), "never", asked=None, stats=STATS))
+
+
+def test_the_settings_come_back_too_unless_others_are_asked_for() -> None:
+    world = BackupWorld()
+    table = msgspec.structs.replace(world.source, billing="PROVISIONED", throughput=Throughput(5, 7))
+    world.metas[table.table_id] = world.source = table
+    pin = world.create()
+    world.metas[table.table_id] = msgspec.structs.replace(table, billing="PAY_PER_REQUEST", throughput=Throughput())
+    world.arrive()
+    report = world.run(world.backups.restore(pin, "as-then"))
+    meta = world.metas[report["to_id"]]
+    assert (meta.billing, meta.throughput) == ("PROVISIONED", Throughput(5, 7))
+    assert meta.restore_of is not None
+    assert (meta.restore_of.backup, meta.restore_of.at, meta.restore_of.in_progress) == (pin.id, pin.at_us, True)
+    other = world.run(world.backups.restore(pin, "otherwise", {"throughput": Throughput(1, 1)}))
+    assert world.metas[other["to_id"]].throughput == Throughput(1, 1)
+    with pytest.raises(Conflict):
+        world.run(world.backups.restore(world.create("later"), "as-then"))
+
+
+def test_damage_at_its_moment_is_told_and_waited_for_in_vain() -> None:
+    world = BackupWorld(partitions=1)
+    pin = world.create()
+    began_us = world.env.clock.boot_us()
+    assert world.run(world.backups.settled(pin)).word == CREATING
+    assert world.env.clock.boot_us() - began_us >= 5_000_000
+    assert world.hurried > 5
+    world.arrive()
+    (log,) = world.logs.values()
+    segments, log.bases = log.segments, []
+    log.segments = lambda: segments()[:1] + segments()[2:]  # type: ignore[method-assign]
+    found = world.run(world.backups.settled(pin))
+    assert (found.word, "hole" in str(found.detail)) == (DAMAGED, True)
