@@ -112,6 +112,6 @@ MUTANTS: list[Mutant] = [
         "drills/rot.py",
         '            self._disk.remove_tree(f"{FOLDER}/{name}")',
         "            pass",
-        (f"{_ROT}::test_what_a_killed_drill_left_goes_with_the_next",),
+        (f"{_ROT}::test_what_a_killed_drill_left_goes_with_the_next_start",),
     ),
 ]
