@@ -141,10 +141,11 @@ class AdminApi:
         drills: DrillPort,
         cluster: Callable[[], Mapping[str, Any]],
         status: Callable[[], Awaitable[Report]],
+        alerts: Callable[[], Awaitable[Report]] | None = None,
         verifier: SignatureVerifier | None,
         log: Callable[[str, BaseException], None],
     ) -> None:
-        """tables: every table, dropped ones included. cluster: facts for `GET cluster` (id, archive, version …). status: `scrubjay status`. verifier None: anyone may ask."""
+        """tables: every table, dropped ones included. cluster: facts for `GET cluster` (id, archive, version …). status: `scrubjay status`. alerts: `alerts test`; None: there is no such call. verifier None: anyone may ask."""
         self._tables = tables
         self._archive = archive
         self._verify = verify
@@ -183,6 +184,9 @@ class AdminApi:
             **TimelineCalls(self._board, tables, timeline).routes,
             **BackupCalls(self._board, tables, backups, restore_answer).routes,
         }
+
+        if alerts is not None:
+            self._routes["POST", "alerts/test"] = lambda _request: alerts()
 
     async def handle(self, request: Request) -> Response:
         """Answer one request; never raises. Every answer names the cluster it is of, in a header."""

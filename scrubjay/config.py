@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -31,7 +32,7 @@ LOG_FILES_LEAST = 4
 
 @dataclass(frozen=True, slots=True)
 class ConfigKey:
-    """How a field is typed by users. kind: text | switch | count | duration | size | keys. low, high: inclusive bounds of the number."""
+    """How a field is typed by users. kind: text | switch | count | duration | size | keys | urls. low, high: inclusive bounds of the number."""
 
     name: str
     kind: str
@@ -40,6 +41,7 @@ class ConfigKey:
     high: int = 1 << 62
 
 
+URLS_MAX = 16
 SEGMENT_BYTES_MAX = 32 << 20
 """The encoder takes 64 MiB (archiver.format.segment): what is on its way when a segment reaches its size (8 MiB proposed, a record of 16 MiB) still fits."""
 
@@ -217,6 +219,19 @@ class PitrConfig(msgspec.Struct, frozen=True, kw_only=True):
     parallel: Annotated[int, ConfigKey("parallel", "count", "partitions rebuilt at once", 1, 64)] = 2
 
 
+class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is told when a problem begins and when it is over. A notice is a JSON object: `event` (`problem` | `over` | `test`), `id`, `at`, `cluster`, `version`, `kind`,
+    `what`, `since`, `runbook`."""
+
+    webhooks: Annotated[
+        tuple[str, ...], ConfigKey("webhooks", "urls", "http or https URLs that notices are posted to; in one text: with commas between")
+    ] = ()
+    secret: Annotated[
+        str, ConfigKey("secret", "text", "notices are signed with it: `X-Scrubjay-Signature: sha256=` and the HMAC of the body")
+    ] = ""
+    timeout_us: Annotated[int, ConfigKey("timeout", "duration", "one notice to one webhook", 100_000)] = 10_000_000
+
+
 class LimitsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What one client may cost."""
 
@@ -246,6 +261,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     storage: StorageConfig = StorageConfig()
     pitr: PitrConfig = PitrConfig()
     limits: LimitsConfig = LimitsConfig()
+    alerts: AlertsConfig = AlertsConfig()
 
     @property
     def archive_url(self) -> str:
@@ -457,6 +473,8 @@ def _convert(entry: Field, value: Any, *, source: str) -> Any:
         return _switch(entry, value, source)
     if kind == "keys":
         return _keys(entry, value, source)
+    if kind == "urls":
+        return _urls(entry, value, source)
     return _number(entry, value, source)
 
 
@@ -532,6 +550,33 @@ def _keys(entry: Field, value: Any, source: str) -> tuple[AuthKey, ...]:
     return tuple(keys)
 
 
+def _urls(entry: Field, value: Any, source: str) -> tuple[str, ...]:
+    """A list of texts, or one text with commas between. What is refused is not shown: a URL may hold a secret."""
+    urls = [url.strip() for url in value.split(",") if url.strip()] if isinstance(value, str) else value
+    if not isinstance(urls, list) or len(urls) > URLS_MAX:
+        raise _wrong(entry, "(not shown)", source, f"at most {URLS_MAX} URLs")
+    for number, url in enumerate(urls, start=1):
+        if not isinstance(url, str) or not _is_url(url):
+            raise _wrong(entry, f"number {number} (not shown)", source, "http or https URLs, without a user and without spaces")
+    return tuple(urls)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and "@" not in parts.netloc
+            and text.isascii()
+            and text.isprintable()
+            and " " not in text
+        )
+    except ValueError:
+        return False
+
+
 def _format(kind: str, value: Any) -> str:
     if kind == "duration":
         return format_duration(value)
@@ -539,7 +584,7 @@ def _format(kind: str, value: Any) -> str:
         return format_size(value)
     if kind == "switch":
         return "true" if value else "false"
-    if kind == "keys":
+    if kind in ("keys", "urls"):
         return "none"
     return str(value)
 

@@ -16,6 +16,7 @@ GROUPS = {
     "config": "is the configuration good for this machine and store?",
     "archive": "the archive of every table's log",
     "scrub": "prove every replica equal to one rebuilt from the archive",
+    "alerts": "who is told when something is wrong",
     "schedule": "what runs by itself, and when",
     "drill": "rehearse a disaster, compare every item, keep the proof",
     "expire": "take away what has outlived its retention",
@@ -71,7 +72,8 @@ class VerbParser(argparse.ArgumentParser):
         self.add_argument("-h", "--help", action=_HelpAction, nargs=0, default=argparse.SUPPRESS, help="show this help and exit")
 
     def error(self, message: str) -> NoReturn:
-        raise WrongUsage(message, help_text=self.format_help(), verb=self.verb)
+        # The help above the message lists what there is to choose from; one screen has no room for it twice.
+        raise WrongUsage(message.partition(" (choose from ")[0], help_text=self.format_help(), verb=self.verb)
 
 
 def build(verbs: Sequence[Verb]) -> tuple[VerbParser, dict[tuple[str, ...], VerbParser]]:

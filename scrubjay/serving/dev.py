@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.open_files import Descriptors, raise_descriptors, share_out
 from scrubjay.base.real.rand import RealRand
 from scrubjay.base.real.stores import open_store, worker_environment
+from scrubjay.base.real.webhook import post
 from scrubjay.base.together import within
 from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.base.wrap.retry import RetryingStore
@@ -48,6 +50,7 @@ from scrubjay.server.archive import claim_archive, start_agents, wrapped
 from scrubjay.server.durability import Durability, DurabilityOptions, ahead_us, open_durability
 from scrubjay.server.health import Health, HealthOptions, Problem
 from scrubjay.server.stop import hand_over, planned_stop
+from scrubjay.server.webhooks import Webhooks
 from scrubjay.serving.cluster import NODES, ZONES, Cluster, open_cluster
 from scrubjay.serving.drilling import open_drills
 from scrubjay.serving.first_bases import first_bases
@@ -175,6 +178,16 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         ahead_us=ahead_us(durability_options(config)),
         log=_durability_log.info,
     )
+    webhooks = Webhooks(
+        env,
+        config.alerts.webhooks,
+        post,
+        secret=config.alerts.secret,
+        timeout_s=config.alerts.timeout_us / 1e6,
+        facts={"cluster": cluster_file.cluster_id, "version": __version__},
+        log=_alert_line,
+    )
+    webhooks.start()
     health = Health(
         env,
         control=cluster.control,
@@ -193,19 +206,19 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
             wal_limit=cluster.sizes.limit,
             lag_alarm_us=config.archive.lag_alarm_us,
         ),
-        log=_problem,
+        log=partial(_problem, webhooks),
         schedule=durability.schedule,
         owed=bases.left,
         drills=drills,
     )
     health.start()
     api = DynamoApi(cluster.store, env, keys=keys_of(config), log=_unexpected)
-    metrics = Metrics(cluster, api, archive.meter, agents, health, durability)
+    metrics = Metrics(cluster, api, archive.meter, agents, health, durability, webhooks)
     server = HttpServer(
         config.serve.listen,
         config.serve.port,
         api,
-        surface(env, config, cluster, cluster_file, archive.url, durability, drills, health, metrics, _unexpected),
+        surface(env, config, cluster, cluster_file, archive.url, durability, drills, health, metrics, webhooks, _unexpected),
         limits=http_limits(config, descriptors),
     )
     try:
@@ -235,6 +248,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     _log.info("stopping")
     server.closing = True
     health.stop()
+    webhooks.stop()
     drills.stop()
     # Nothing is archived any more where another cluster holds our identity: there is nothing to wait for.
     patience_us = config.serve.stop_timeout_us if archive.writer.stopped is None else 0
@@ -320,6 +334,10 @@ async def _attach(env: Env, store: ObjectStore, file: ClusterFile) -> None:
     await attach(store, env, cluster_id=file.cluster_id, folder_is_new=False, parent=file.parent)
 
 
+def _alert_line(level: str, line: str) -> None:
+    getattr(_health_log, level)(line)
+
+
 def _archive_line(level: str, line: str) -> None:
     getattr(_archive_log, level)(line)
 
@@ -345,8 +363,9 @@ def _store_settings(config: Config) -> dict[str, str]:
     return {**config.s3.settings, "timeout": str(config.archive.timeout_us / 1e6)}
 
 
-def _problem(problem: Problem, over: bool) -> None:
-    """One line when something begins to be wrong, one when it is over."""
+def _problem(webhooks: Webhooks, problem: Problem, over: bool) -> None:
+    """One line when something begins to be wrong, one when it is over; and whoever wants to be told is."""
+    webhooks.tell(problem, over)
     facts = problem.as_json()
     if over:
         _health_log.info("problem over", **facts)

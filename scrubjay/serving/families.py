@@ -92,6 +92,12 @@ SECTIONS: Mapping[str, tuple[Family, ...]] = {
         Family("scrubjay_job_paused", GAUGE, "1 while somebody has paused it", ("name",)),
         Family("scrubjay_job_left", GAUGE, "What its last run left for the next", ("name",)),
     ),
+    "Webhooks": (
+        Family("scrubjay_webhook_posts", COUNTER, "Notices posted, by what came of it", ("webhook", "result")),
+        Family("scrubjay_webhook_dropped", COUNTER, "Notices given up: too many waited, or for too long", ("webhook",)),
+        Family("scrubjay_webhook_waiting", GAUGE, "Notices that wait to be taken", ("webhook",)),
+        Family("scrubjay_webhook_failing", GAUGE, "1 after the last notice was not taken", ("webhook",)),
+    ),
 }
 FAMILIES = {family.name: family for families in SECTIONS.values() for family in families}
 

@@ -18,6 +18,7 @@ from scrubjay.server.durability import Durability
 from scrubjay.server.expiry import WORDS
 from scrubjay.server.health import Health, View
 from scrubjay.server.problems import DEGRADED, DOWN, OK, RULES
+from scrubjay.server.webhooks import Webhooks
 from scrubjay.serving.cluster import Cluster
 from scrubjay.serving.families import TABLES_MAX, Exposition
 from scrubjay.storage.api.api import DynamoApi
@@ -37,10 +38,17 @@ class Metrics(Collector):
     """Reads the parts at each scrape."""
 
     def __init__(
-        self, cluster: Cluster, api: DynamoApi, meter: MeteredStore, agents: Sequence[ArchiveAgent], health: Health, durability: Durability
+        self,
+        cluster: Cluster,
+        api: DynamoApi,
+        meter: MeteredStore,
+        agents: Sequence[ArchiveAgent],
+        health: Health,
+        durability: Durability,
+        webhooks: Webhooks,
     ) -> None:
         self._cluster, self._api, self._meter, self._agents, self._health = cluster, api, meter, agents, health
-        self._durability = durability
+        self._durability, self._webhooks = durability, webhooks
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -57,6 +65,12 @@ class Metrics(Collector):
         self._tables(out, view)
         self._archive(out, view)
         self._proof(out)
+        for hook in self._webhooks.hooks:
+            out.tell("scrubjay_webhook_posts", hook.taken, hook.name, "taken")
+            out.tell("scrubjay_webhook_posts", hook.failed, hook.name, "failed")
+            out.tell("scrubjay_webhook_dropped", hook.dropped, hook.name)
+            out.tell("scrubjay_webhook_waiting", len(hook.queue), hook.name)
+            out.tell("scrubjay_webhook_failing", int(hook.error is not None), hook.name)
         return out.families()
 
     def _server(self, out: Exposition, view: View) -> None:

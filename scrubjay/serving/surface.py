@@ -16,6 +16,7 @@ from scrubjay.config import Config
 from scrubjay.drills.runs import Drills
 from scrubjay.server.durability import Durability
 from scrubjay.server.health import Health
+from scrubjay.server.webhooks import Webhooks
 from scrubjay.serving.cluster import Cluster
 from scrubjay.serving.folder import ClusterFile
 from scrubjay.serving.metrics import Metrics
@@ -52,6 +53,7 @@ def surface(
     drills: Drills,
     health: Health,
     metrics: Metrics,
+    webhooks: Webhooks,
     unexpected: Callable[[str, BaseException], None],
 ) -> Mapping[str, Handler]:
     """Routes by path prefix."""
@@ -88,6 +90,7 @@ def surface(
         drills=drills,
         cluster=facts,
         status=health.status,
+        alerts=webhooks.test,
         verifier=SignatureVerifier(env.clock, keys) if keys is not None else None,
         log=unexpected,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scrubjay.verb import Verb
 from scrubjay.verbs import (
+    alerts_test,
     archive_status,
     backup_create,
     backup_delete,
@@ -54,6 +55,7 @@ VERBS: tuple[Verb, ...] = (
     scrub_history.VERB,
     scrub_pause.VERB,
     scrub_resume.VERB,
+    alerts_test.VERB,
     schedule_list.VERB,
     schedule_set.VERB,
     schedule_run.VERB,

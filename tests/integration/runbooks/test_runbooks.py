@@ -24,6 +24,7 @@ from scrubjay.drills.damage import flip_live_bit
 from tests.fixtures import child
 from tests.fixtures.faketime import FakeClock
 from tests.fixtures.process import ScrubjayServer
+from tests.fixtures.receiver import Receiver
 from tests.fixtures.s3 import S3Bucket, start_seaweed
 from tests.fixtures.small_disk import small_disk
 from tests.integration.runbooks.pages import FOLDER, Command, Hand, pages, pieces
@@ -399,7 +400,18 @@ def _loop_fallen(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     yield scenario
 
 
+def _webhook_failing(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    with Receiver() as receiver:
+        receiver.status = 500
+        scenario = Scenario(make(settings=QUICK | {"alerts.webhooks": receiver.url}))
+        scenario.until(lambda: scenario.server.cli("status").returncode == 0)
+        scenario.hands["mend"] = lambda: setattr(receiver, "status", 204)
+        yield scenario
+        assert [notice["event"] for notice in receiver.taken] == ["test", "test"]
+
+
 SCENARIOS = {
+    "webhook-failing": _webhook_failing,
     "loop-fallen": _loop_fallen,
     "server-down": _server_down,
     "lose-everything": _lose_everything,
