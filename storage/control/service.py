@@ -13,7 +13,7 @@ import msgspec
 from scrubjay.base.env import Disk, Env
 from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
-from scrubjay.base.together import gather
+from scrubjay.base.together import in_parallel
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.control.asking import Asking
 from scrubjay.storage.control.findings import WINDOW_US, Findings
@@ -263,7 +263,14 @@ class Service:
         _, info = self._metadata.place(partition)
         # A log replica keeps the log alone, and that begins behind the base.
         nodes = [node for node in self._members(info) if node.number not in info.logs]
-        loaded = await gather(self._env.tasks, [self._load_on(node, partition, rows, total) for node in nodes], name="load base")
+
+        async def load(node: NodePort) -> Total | ScrubjayError:
+            try:
+                return await self._load_on(node, partition, rows, total)
+            except ScrubjayError as error:  # the others go on: what they load counts when this is asked again
+                return error
+
+        loaded = await in_parallel(self._env.tasks, load, nodes, lanes=len(nodes), name="load base")
         wrong = [one for one in loaded if isinstance(one, ScrubjayError)]
         if wrong:  # rows that are no good are no better for whom they did not reach
             raise next((error for error in wrong if isinstance(error, Corrupt)), wrong[0])
