@@ -448,8 +448,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "copies-are-loaded-one-after-another",
         "storage/control/service.py",
-        '        loaded = await gather(self._env.tasks, [self._load_on(node, partition, rows, total) for node in nodes], name="load base")\n',
-        "        loaded: list[Total | ScrubjayError] = [await self._load_on(node, partition, rows, total) for node in nodes]\n",
+        "load, nodes, lanes=len(nodes), name",
+        "load, nodes, lanes=1, name",
         ("tests/unit/control/test_loaded_copies.py::test_the_copies_of_a_partition_are_loaded_beside_each_other",),
     ),
     Mutant(
