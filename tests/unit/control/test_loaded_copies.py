@@ -100,8 +100,10 @@ def test_a_restored_copy_that_is_not_what_was_read_never_starts(
 def test_the_copies_of_a_partition_are_loaded_beside_each_other(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """No node waits for another to have its rows: each load is held back until all three have begun."""
     held: list[Callable[[], None]] = []
+    began_us: list[int] = []
 
     def hold(load: Callable[..., None], *arguments: Any) -> None:
+        began_us.append(house.world.now)
         held.append(lambda: load(*arguments))
         if len(held) == 3:
             for one in held:
@@ -114,3 +116,4 @@ def test_the_copies_of_a_partition_are_loaded_beside_each_other(house: House, mo
     house.run(house.restore.start(source, "again", RestoreTarget(latest=True)))
     assert house.restored("again")["state"] == "published"
     assert len(held) == 3
+    assert began_us[2] - began_us[0] < 60_000_000, "and not when a load that was waited for has timed out"
