@@ -57,6 +57,7 @@ class Edge:
             expire=cluster.durability.expire,
             restore=cluster.durability.restorer,
             timeline=cluster.durability.timeline,
+            backups=cluster.durability.named,
             schedule=cluster.durability.schedule,
             drills=FakeDrills(FakeServices()),
             cluster=lambda: {"cluster_id": CLUSTER, "archive": cluster.archive.url},
