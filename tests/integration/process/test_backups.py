@@ -46,6 +46,7 @@ def test_backups_outlive_a_kill_and_their_table(scrubjay_server: Make) -> None:
         lambda: client.describe_backup(BackupArn=arn)["BackupDescription"]["BackupDetails"]["BackupStatus"] == "AVAILABLE",
         timeout=60,
     )
+    client.get_waiter("table_not_exists").wait(TableName="birds", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
 
     restored = client.restore_table_from_backup(TargetTableName="birds", BackupArn=arn)["TableDescription"]
     assert restored["RestoreSummary"]["SourceBackupArn"] == arn
