@@ -62,7 +62,7 @@ class ExpireRuns:
             archived=lambda: archived_here(self._control), afresh=self._afresh, forget=self._forget, progress=progress,
         )  # fmt: skip
         async with self._gate:
-            expirer = Expirer(parts, keep_us=keep_us)
+            expirer = Expirer(parts, keep_us=keep_us, attended=True)
             if not confirm:
                 return (await expirer.plan(wanted, closed_keep_us=closed_keep_us)).as_json()
             self._check_clock()

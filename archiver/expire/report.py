@@ -31,7 +31,7 @@ class PartOutcome:
 @dataclass(slots=True)
 class ExpireReport:
     """keep_us: what was asked for, None: each table's own. closed: closed objects that go, with their bytes; closed_deleted: that went. ran: or only planned.
-    foreign: tables of the archive that the catalogue does not know. lived: how much of the time nobody saw pass."""
+    foreign: tables of the archive that the catalogue does not know. lived: how much of the time nobody saw pass. attended: see Expirer."""
 
     now_us: int
     keep_us: int | None
@@ -42,6 +42,12 @@ class ExpireReport:
     foreign: tuple[str, ...] = ()
     error: str | None = None
     lived: Lived = LIVED
+    attended: bool = False
+
+    @property
+    def doubted(self) -> bool:
+        """Nobody vouches for the clock, and what the archive witnesses does not either."""
+        return self.lived.doubt is not None and not self.attended
 
     @property
     def exit(self) -> int:
@@ -49,7 +55,7 @@ class ExpireReport:
         store kept something that was to go."""
         if self.error is not None or any(one.error for one in self.outcomes):
             return FAILED
-        if self.lived.doubt is not None or any(one.plan.refused or one.refused for one in self.outcomes):
+        if self.doubted or any(one.plan.refused or one.refused for one in self.outcomes):
             return REFUSED
         left = any(one.held for one in self.outcomes) or self.closed_deleted < len(self.closed)
         return INCOMPLETE if self.ran and left else DONE
@@ -65,6 +71,7 @@ class ExpireReport:
             "ran": self.ran,
             "at": utc_text(self.now_us),
             "unlived_seconds": self.lived.unlived_us // 1_000_000,
+            "clock": self.lived.doubt,
             "tables": [_table(some) for _, some in sorted(tables.items(), key=lambda one: (one[1][0].plan.wanted.table_name, one[0]))],
             "closed": {"objects": len(self.closed), "bytes": sum(size for _, size in self.closed), "deleted": self.closed_deleted},
             "foreign": list(self.foreign),
@@ -79,10 +86,10 @@ class ExpireReport:
     def _error(self, errors: Sequence[str]) -> dict[str, Any] | None:
         if errors:
             code, message, then = "Unavailable", errors[0], "run it again: it goes on where it ended"
-        elif self.lived.doubt is not None:
+        elif self.doubted:
             code, message, then = (
                 "Unsafe",
-                self.lived.doubt,
+                str(self.lived.doubt),
                 "see to the clock; if it is right, nothing is to be done: what is kept too long goes later",
             )
         else:

@@ -3,8 +3,8 @@
 For each: look and plan; prove the base on which the rest will stand, row by row; look and plan again, and go on only if nothing has changed; say in
 `expired/` what goes, and read that back; look once more, as every reader does from now on, and delete what the plan made then says, manifests first.
 
-How old anything is, is judged by the clock as it was when the run began, less what nobody saw pass (`lived`): one that leaps ahead, meanwhile or at a start,
-ages nothing. How long it is kept is asked anew.
+How old anything is, is judged by the clock as it was when the run began, and where no person vouches for that, less what nobody saw pass (`lived`). How
+long it is kept is asked anew.
 
 Whoever comes to need an older moment is either seen (`holds`) by the plan in front of a delete, or sees himself that the history begins later: he says
 what he needs before he looks, and this says what goes before it asks. A run that is cut off anywhere leaves a sound archive, and the next goes on.
@@ -69,20 +69,23 @@ class ExpireParts:
 
 
 class Expirer:
-    """One run, or one plan. keep_us: as it was asked for, None: each table's own."""
+    """One run, or one plan. keep_us: as it was asked for, None: each table's own.
 
-    def __init__(self, parts: ExpireParts, *, keep_us: int | None) -> None:
+    attended: a person sees the plan and vouches for this machine's clock by confirming it. Where nobody does, a time that nobody saw pass ages nothing.
+    """
+
+    def __init__(self, parts: ExpireParts, *, keep_us: int | None, attended: bool) -> None:
         self._parts = parts
         self._store, self._index, self._writer = parts.store, parts.index, parts.writer
         self._pins: list[Need] = []
-        self._keep_us = keep_us
+        self._keep_us, self._attended = keep_us, attended
         self._began_us = self._now()
         self._lived = Lived(0)
 
     async def plan(self, wanted: Sequence[Wanted], *, closed_keep_us: int | None) -> ExpireReport:
         """Changes nothing. closed_keep_us: the longest retention of any table; None: closed objects are left out. Raises Unavailable."""
         report = await self._begin(closed_keep_us, ran=False)
-        if report.lived.doubt is not None:
+        if report.doubted:
             return report
         for one in wanted:
             report.outcomes.append(PartOutcome((await self._look(one))[0]))
@@ -93,7 +96,7 @@ class Expirer:
         """Take away what may go. A partition that fails does not keep the others; a store that does not answer ends the run. Raises Fenced, Unavailable."""
         _ = self._writer.attached
         report = await self._begin(closed_keep_us, ran=True)
-        if report.lived.doubt is not None:
+        if report.doubted:
             return report
         for number, one in enumerate(wanted):
             self._parts.progress({"phase": "expire", "done": number, "total": len(wanted), "unit": "partitions"})
@@ -116,7 +119,7 @@ class Expirer:
     async def _begin(self, closed_keep_us: int | None, *, ran: bool) -> ExpireReport:
         self._pins = await self._pinned()
         self._lived = await lived(self._store, self._index.cluster, now_us=self._began_us, keep_us=closed_keep_us or KEEP_MAX_US)
-        return ExpireReport(self._began_us, self._keep_us, ran, lived=self._lived)
+        return ExpireReport(self._began_us, self._keep_us, ran, lived=self._lived, attended=self._attended)
 
     def _now(self) -> int:
         return self._parts.env.clock.wall_us()
@@ -145,8 +148,8 @@ class Expirer:
         return plan_partition(fresh, index, names, now_us=now_us, holds=self._holds()), index, names
 
     def _dated(self) -> int:
-        """By which what lies there is old: a time that nobody saw pass ages nothing."""
-        return min(self._began_us, self._now()) - self._lived.unlived_us
+        """By which what lies there is old."""
+        return min(self._began_us, self._now()) - (0 if self._attended else self._lived.unlived_us)
 
     def _needing(self, plan: PartPlan) -> list[Need]:
         """Who needs now what the plan takes away."""

@@ -14,6 +14,7 @@ TEMPLATE: Mapping[str, Any] = {
     "ran": None,
     "at": None,
     "unlived_seconds": None,
+    "clock": None,
     "tables": [],
     "closed": {"objects": None, "bytes": None, "deleted": None},
     "foreign": [],
@@ -60,9 +61,12 @@ def render(document: Mapping[str, Any]) -> Sequence[str]:
             )
     if document["unlived_seconds"]:
         lines += wrapped(
-            f"{document['unlived_seconds'] / 86_400:.1f} days in which nobody published anything make nothing older: the cluster was off, or a clock leapt",
+            f"{document['unlived_seconds'] / 86_400:.1f} days in which nobody published anything: the cluster was off, or this machine's clock leapt (then nothing"
+            " of this is old)",
             rest="  ",
         )
+    if document["clock"]:
+        lines += wrapped(f"see to the clock before anything is confirmed: {document['clock']}", rest="  ")
     closed = document["closed"]
     if closed["objects"]:
         lines.append(f"closed objects: {plural(closed['objects'], 'object')}, {human_size(closed['bytes'])}")

@@ -300,16 +300,23 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "expire-by-a-clock-that-nobody-saw",
         "archiver/expire/run.py",
-        "        return min(self._began_us, self._now()) - self._lived.unlived_us\n",
+        "        return min(self._began_us, self._now()) - (0 if self._attended else self._lived.unlived_us)\n",
         "        return min(self._began_us, self._now())\n",
         ("tests/unit/archiver/test_expire_clock.py::test_a_machine_that_boots_with_its_clock_ahead_takes_nothing_of_the_window",),
     ),
     Mutant(
         "expire-in-doubt-of-the-clock",
         "archiver/expire/run.py",
-        "        report = await self._begin(closed_keep_us, ran=True)\n        if report.lived.doubt is not None:\n",
+        "        report = await self._begin(closed_keep_us, ran=True)\n        if report.doubted:\n",
         "        report = await self._begin(closed_keep_us, ran=True)\n        if False:\n",
         ("tests/unit/archiver/test_expire_clock.py::test_a_machine_that_is_months_ahead_is_refused_by_name",),
+    ),
+    Mutant(
+        "expire-older-for-nobody",
+        "archiver/expire/run.py",
+        " - (0 if self._attended else self._lived.unlived_us)\n",
+        " - self._lived.unlived_us\n",
+        ("tests/unit/archiver/test_expire_clock.py::test_whoever_confirms_vouches_for_the_clock",),
     ),
     Mutant(
         "lived-from-inside-a-gap",

@@ -208,15 +208,17 @@ class ExpireWorld:
             archived=self.archived, afresh=lambda one: one._replace(keep_us=max(one.keep_us, self.keep_us)), forget=forget, progress=lambda facts: None,
         )  # fmt: skip
 
-    def plan(self) -> ExpireReport:
-        self.loop.now_us = self.now_us
-        found: ExpireReport = self.loop.run(Expirer(self.parts(), keep_us=None).plan([self.wanted()], closed_keep_us=self.keep_us))
-        return found
-
-    def expire(self, store: ObjectStore | None = None, wanted: Sequence[Wanted] | None = None) -> ExpireReport:
+    def plan(self, *, attended: bool = False) -> ExpireReport:
         self.loop.now_us = self.now_us
         found: ExpireReport = self.loop.run(
-            Expirer(self.parts(store), keep_us=None).run(wanted or [self.wanted()], closed_keep_us=self.keep_us)
+            Expirer(self.parts(), keep_us=None, attended=attended).plan([self.wanted()], closed_keep_us=self.keep_us)
+        )
+        return found
+
+    def expire(self, store: ObjectStore | None = None, wanted: Sequence[Wanted] | None = None, *, attended: bool = False) -> ExpireReport:
+        self.loop.now_us = self.now_us
+        found: ExpireReport = self.loop.run(
+            Expirer(self.parts(store), keep_us=None, attended=attended).run(wanted or [self.wanted()], closed_keep_us=self.keep_us)
         )
         return found
 

@@ -93,6 +93,23 @@ def test_a_machine_that_is_months_ahead_is_refused_by_name() -> None:
     assert kept <= set(world.store.objects)
 
 
+@pytest.mark.parametrize("off", [40, 90])
+def test_whoever_confirms_vouches_for_the_clock(off: int) -> None:
+    """The cluster was off, and what it wrote before is as old as it is: the plan says what it goes by."""
+    world = ExpireWorld()
+    world.days(18, base_every=4)
+    world.now_us += off * DAY_US
+    world.close()
+    plan = world.plan(attended=True)
+    assert (plan.exit, plan.lived.unlived_us > 0 or plan.lived.doubt is not None) == (0, True)
+    assert plan.as_json()["error"] is None
+    assert plan.as_json()["clock"] == plan.lived.doubt
+    assert len(plan.outcomes[0].plan.objects) > 0
+    done = world.expire(attended=True)
+    assert (done.exit, done.outcomes[0].deleted) == (0, len(plan.outcomes[0].plan.objects))
+    check(world)
+
+
 def test_after_a_while_off_everything_goes_on_by_itself() -> None:
     world = ExpireWorld()
     world.keep_us = 5 * DAY_US

@@ -29,7 +29,7 @@ def in_turn(world: ExpireWorld, then: Callable[[], None], *, closed_keep_us: int
 
     world.loop.now_us = world.now_us
     wanted: list[Wanted] = [world.wanted()._replace(partition=ELSEWHERE), world.wanted()]
-    run = Expirer(replace(world.parts(), progress=progress), keep_us=None).run(wanted, closed_keep_us=closed_keep_us)
+    run = Expirer(replace(world.parts(), progress=progress), keep_us=None, attended=False).run(wanted, closed_keep_us=closed_keep_us)
     found: ExpireReport = world.loop.run(run)
     return found
 
