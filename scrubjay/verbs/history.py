@@ -54,7 +54,7 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
 VERB = Verb(
     words=("history",),
     summary="show what an item was, newest version first: when it was good, and what became of it",
-    example=("""scrubjay history cities --key '{"id": {"S": "oslo"}}' --from 2026-03-01T00:00:00Z""",),
+    example=("""scrubjay history cities --key '{"id": {"S": "oslo"}}' --limit 5""",),
     exits={
         0: "told, and nothing in the range is missing",
         1: "the cluster or the archive cannot be reached, or no such table",

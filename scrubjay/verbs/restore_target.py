@@ -8,7 +8,7 @@ from typing import Any
 
 from scrubjay.base.times import parse_time
 from scrubjay.progress import shown_progress
-from scrubjay.text import columns, facts, plural, seconds
+from scrubjay.text import WIDTH, columns, facts, plural, seconds
 from scrubjay.units import human_size, parse_back
 from scrubjay.verb import VerbCall
 from scrubjay.verbs.finding_lines import finding_lines
@@ -90,13 +90,17 @@ def plan_lines(document: Mapping[str, Any]) -> Sequence[str]:
         "",
         *columns(("partition", "base", "from", "to", "segments", "bytes"), rows),
         "",
-        exact_line(document),
+        *exact_line(document),
     ]
 
 
-def exact_line(document: Mapping[str, Any]) -> str:
-    """The command that means this very moment, whatever the words were that named it. Not wrapped: it is there to be copied."""
-    return f"scrubjay restore run --table {document['table']} --to {document['to']} --at {document['at']}"
+def exact_line(document: Mapping[str, Any]) -> Sequence[str]:
+    """The command that means this very moment, whatever the words were that named it. Where it is too wide, in lines that a shell takes as one: it is there to
+    be copied."""
+    words = ("scrubjay restore run", f"--table {document['table']}", f"--to {document['to']}", f"--at {document['at']}")
+    if len(" ".join(words)) <= WIDTH:
+        return [" ".join(words)]
+    return [f"{words[0]} \\", *(f"  {word.replace(' ', '=')} \\" for word in words[1:-1]), f"  {words[-1]}"]
 
 
 def state_lines(document: Mapping[str, Any]) -> Sequence[str]:
@@ -114,7 +118,7 @@ def state_lines(document: Mapping[str, Any]) -> Sequence[str]:
         }
     )
     if document["state"] == "running":
-        lines.append(f"this attaches to it: {exact_line(document)}")
+        lines += ["this attaches to it:", *exact_line(document)]
     if document["verdict"] is not None:
         lines.append(f"verdict {document['verdict']}: {plural(document['rows'], 'row')}, digest {document['digest']}")
     return lines

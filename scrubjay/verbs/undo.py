@@ -41,8 +41,8 @@ VERB = Verb(
     words=("undo",),
     summary="put back what changed between two moments, unless it was written since; without --confirm, say what that is",
     example=(
-        "scrubjay undo cities --from 2026-03-01T02:00:00Z --to 2026-03-01T02:20:00Z",
-        "scrubjay undo cities --from 2026-03-01T02:00:00Z --to 2026-03-01T02:20:00Z --confirm",
+        "scrubjay undo cities --from 2026-03-01T02:00:00Z --to now",
+        "scrubjay undo cities --from 2026-03-01T02:00:00Z --to now --confirm",
     ),
     exits={
         0: "every key that differed is as it was; or the plan, nothing was written",
