@@ -5,6 +5,8 @@ What a plan reads is decided by `pitr.plan`, and there by `archiver.coverage`; h
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Missing, Unavailable
 from scrubjay.base.hlc import last_stamp_at
@@ -20,10 +22,18 @@ from scrubjay.storage.service_port import ServicePort
 
 
 class Planning:
-    """Plans one restore, as often as asked. at_us: inclusive."""
+    """Plans one restore, as often as asked. at_us: inclusive. only: the partitions that are asked about (None: all): what others lack does not matter."""
 
     def __init__(
-        self, env: Env, port: ServicePort, archive: ArchiveView, options: RestoreOptions, source: TableMeta, *, at_us: int
+        self,
+        env: Env,
+        port: ServicePort,
+        archive: ArchiveView,
+        options: RestoreOptions,
+        source: TableMeta,
+        *,
+        at_us: int,
+        only: Collection[PartitionId] | None = None,
     ) -> None:
         self._env = env
         self._port = port
@@ -33,6 +43,7 @@ class Planning:
         """As the catalogue had it when it was last asked."""
         self._at_us = at_us
         self._cut = last_stamp_at(at_us)
+        self._only = only
         self._without: list[str] = []
 
     def do_without(self, base: str) -> None:
@@ -43,8 +54,9 @@ class Planning:
         """Raises Missing (a hole), Unavailable (the archive does not reach the cut)."""
         self.lives()
         seen = await self._archive.look(self.source)
-        closed = {**closed, **ends_reached(self.source, seen.histories)}
-        histories = [self._usable(with_closed(history, closed)) for history in seen.histories]
+        asked = [history for history in seen.histories if self._only is None or history.partition in self._only]
+        closed = {**closed, **ends_reached(self.source, asked)}
+        histories = [self._usable(with_closed(history, closed)) for history in asked]
         return plan_table(histories, at_us=self._at_us, cut=self._cut, rates=rates_of(self._port), workers=self._options.lanes)
 
     async def beyond(self) -> Plan:
@@ -85,7 +97,7 @@ class Planning:
     async def _reach(self) -> dict[PartitionId, tuple[Stamp, Lsn]]:
         """Have every partition sealed behind the cut and archived. The closed timestamp of each. Raises Unavailable in time."""
         deadline = self._env.clock.boot_us() + int(self._options.archive_wait_s * 1e6)
-        ids = [info.partition_id for info in self.source.partitions]
+        ids = [info.partition_id for info in self.source.partitions if self._only is None or info.partition_id in self._only]
         found = await in_parallel(self._env.tasks, lambda one: self._reach_one(one, deadline), ids, lanes=len(ids), name="restore seal")
         return dict(zip(ids, found, strict=True))
 

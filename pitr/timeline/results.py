@@ -11,8 +11,8 @@ FOLDER = "tmp/timeline"
 KEPT = 4
 """Results that wait to be fetched. The oldest goes first."""
 PAGE_BYTES = 1 << 20
-LINE_BYTES_MAX = 16 << 20
-"""Of one change: two items of 400 KiB, all of it escaped."""
+LINE_BYTES_MAX = 64 << 20
+"""Of one change: two items of ITEM_ENCODED_BYTES_MAX, written out."""
 
 
 class ResultPage(NamedTuple):

@@ -64,13 +64,7 @@ def beginning(schema: KeySchema, asked: Any) -> Selection:
             raise ItemError(keys.SCHEMA_MISMATCH)
     except ItemError as error:
         raise _not_a_key(schema, asked, error.message) from None
-    return Selection(start, behind(start))
-
-
-def behind(start: bytes) -> bytes | None:
-    """The first key behind all that begin with `start`; None if there is none."""
-    stem = start.rstrip(b"\xff")
-    return stem[:-1] + bytes([stem[-1] + 1]) if stem else None
+    return Selection(start, keys.after_prefix(start))
 
 
 def _not_a_key(schema: KeySchema, asked: Any, why: str) -> Invalid:

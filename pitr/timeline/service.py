@@ -23,6 +23,7 @@ from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.plan import PartitionPlan, Plan
 from scrubjay.pitr.planning import Planning
 from scrubjay.pitr.prepare import Preparing
+from scrubjay.pitr.target import Bounds
 from scrubjay.pitr.timeline import jobs
 from scrubjay.pitr.timeline.results import ResultPage, Results, folder_of
 from scrubjay.pitr.timeline.selection import EVERYTHING, Selection, beginning, one_key
@@ -101,13 +102,13 @@ class TimelineService:
             raise Invalid("so many versions do not come in one answer", asked=str(limit), found=f"1 to {LIMIT_MAX}")
         source = await self._preparing.settled(source)
         selection = one_key(source.key, key)
-        end_us = received_us if to_us is None else to_us
         seen, bounds = await self._preparing.look(source)
+        end_us = _end(to_us, bounds, received_us)
         shown = window_note(seen)
         _check_order(from_us or 0, end_us, shown)
         end = reach_in(end_us, bounds, shown, now_us=self._env.clock.wall_us())
         (info,) = selection.among(source.partitions)
-        planning = Planning(self._env, self._port, self._archive, self._options, source, at_us=end_us)
+        planning = Planning(self._env, self._port, self._archive, self._options, source, at_us=end_us, only={info.partition_id})
         begin_us = from_us or 0
         missing: list[dict[str, Any]] = []
         upto: int | None = None
@@ -119,8 +120,9 @@ class TimelineService:
             except Unavailable as error:
                 missing.append(unproven("archive_lags", info.partition_id, from_us=seen.window.latest_us, to_us=end_us))
                 self._log(f"history of {source.name}: its end is not proven: {error}")
-            except Missing:
-                pass  # a hole: named below
+            except Missing:  # a hole: named below
+                if end.beyond_latest:  # and nobody has seen to what came after it
+                    missing.append(unproven("archive_lags", info.partition_id, from_us=seen.window.latest_us, to_us=end_us))
             seen = await self._archive.look(planning.source)
             history = next(one for one in seen.histories if one.partition == info.partition_id)
             missing += holes_in(history, seen.window.holes, from_us=begin_us, to_us=end_us)
@@ -179,11 +181,11 @@ class TimelineService:
         received_us = self._env.clock.wall_us()
         source = await self._preparing.settled(source)
         selection = _selected(source, key, prefix)
-        done = self._need(source, from_us, "diff")
         ident = self._results.begin()
+        done = self._need(source, from_us, "diff")
         kept = False
         try:
-            between = await self._between(source, selection, from_us, received_us if to_us is None else to_us)
+            between = await self._between(source, selection, from_us, to_us, received_us)
             totals, files, size = await self._compare(source, selection, between, ident, jobs.SHOWN, progress)
             self._results.keep(ident, files)
             kept = True
@@ -200,16 +202,17 @@ class TimelineService:
         """A page of what a diff found. Raises Unavailable (ResourceNotFound), Corrupt."""
         return self._results.page(result, at)
 
-    async def _between(self, source: TableMeta, selection: Selection, from_us: int, to_us: int) -> Ends:
-        """Both moments proven to be in the archive, and what is read. Raises Invalid, Unsafe, Unavailable."""
+    async def _between(self, source: TableMeta, selection: Selection, from_us: int, asked_us: int | None, received_us: int) -> Ends:
+        """Both moments proven to be in the archive, and what is read. asked_us: the later one, None: now. Raises Invalid, Unsafe, Unavailable."""
         seen, bounds = await self._preparing.look(source)
+        to_us = _end(asked_us, bounds, received_us)
         shown = window_note(seen)
         _check_order(from_us, to_us, shown)
         now_us = self._env.clock.wall_us()
         reach_in(from_us, bounds, shown, now_us=now_us)
         end = reach_in(to_us, bounds, shown, now_us=now_us)
-        planning = Planning(self._env, self._port, self._archive, self._options, source, at_us=to_us)
         wanted = {info.partition_id for info in selection.among(source.partitions)}
+        planning = Planning(self._env, self._port, self._archive, self._options, source, at_us=to_us, only=wanted)
         at_us = to_us
         try:
             plan = await (planning.beyond() if end.beyond_latest else planning.once({}))
@@ -273,10 +276,10 @@ class TimelineService:
             )
         selection = _selected(source, key, prefix)
         async with self._undoing:
-            done = self._need(source, from_us, "undo")
             ident = self._results.begin()
+            done = self._need(source, from_us, "undo")
             try:
-                between = await self._between(source, selection, from_us, received_us if to_us is None else to_us)
+                between = await self._between(source, selection, from_us, to_us, received_us)
                 _, files, _ = await self._compare(source, selection, between, ident, jobs.KEPT, progress)
                 return await self._put_back(source, between, files, confirm, progress)
             finally:
@@ -340,6 +343,13 @@ def _selected(source: TableMeta, key: Any, prefix: Any) -> Selection:
     if key is not None:
         return one_key(source.key, key)
     return EVERYTHING if prefix is None else beginning(source.key, prefix)
+
+
+def _end(asked_us: int | None, bounds: Bounds, received_us: int) -> int:
+    """The later moment. None: now, which for a dropped table is its last moment, as `--latest` of a restore is. Pure."""
+    if asked_us is not None:
+        return asked_us
+    return received_us if bounds.ends_us is None else bounds.ends_us
 
 
 def _of(plan: Plan, partition: str) -> PartitionPlan:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -27,11 +26,13 @@ from scrubjay.storage.items.wire import item_bytes_to_json
 LANES = 64
 """Writes under way at once."""
 BATCH = 512
-"""Rows read ahead of them."""
+BATCH_BYTES = 8 << 20
+"""Rows read ahead of them, and their bytes: whichever comes first. A row holds two items."""
 TRIES = 5
 """Of a write whose outcome nobody could tell."""
 CONFLICTS_SHOWN = 1000
-"""Named one by one; all are counted."""
+CONFLICT_BYTES = 8 << 20
+"""So many, or so large, are named one by one; all are counted."""
 
 RESTORED, DELETED, UNCHANGED, CONFLICT = "restored", "deleted", "unchanged", "conflicts"
 
@@ -64,16 +65,18 @@ class Clash(NamedTuple):
 
 
 class Undone:
-    """What became of the keys so far. conflicts: the first CONFLICTS_SHOWN of them."""
+    """What became of the keys so far. conflicts: the first CONFLICTS_SHOWN of them, as long as their items come to less than CONFLICT_BYTES."""
 
     def __init__(self) -> None:
         self.totals = {RESTORED: 0, DELETED: 0, UNCHANGED: 0, CONFLICT: 0}
         self.conflicts: list[Clash] = []
+        self._bytes = 0
 
     def note(self, outcome: str, conflict: Clash | None) -> None:
         self.totals[outcome] += 1
-        if conflict is not None and len(self.conflicts) < CONFLICTS_SHOWN:
+        if conflict is not None and len(self.conflicts) < CONFLICTS_SHOWN and self._bytes < CONFLICT_BYTES:
             self.conflicts.append(conflict)
+            self._bytes += sum(len(item or b"") for item in (conflict.before, conflict.after, conflict.found))
 
 
 class Undo:
@@ -85,7 +88,7 @@ class Undo:
 
     async def put_back(self, rows: Iterator[Row], progress: Callable[[dict[str, Any]], None]) -> None:
         """rows: in the form `jobs.KEPT`. Raises Unavailable (what was done so far is in `done`), Corrupt."""
-        while batch := list(islice(rows, BATCH)):
+        for batch in _batches(rows):
             await in_parallel(self._tasks, self._one, batch, lanes=LANES, name="undo")
             progress({"phase": "put back" if self._confirm else "look", "done": sum(self.done.totals.values()), "unit": "items"})
 
@@ -136,6 +139,19 @@ class Undo:
             return encode_item(key_item(self._table.key, decode_item(item)))
         except (KeyError, msgspec.MsgspecError) as error:
             raise Corrupt("a kept item has not the table's key", what="item") from error
+
+
+def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += len(row.item)
+        if len(batch) >= BATCH or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _put_back(before: bytes | None) -> str:

@@ -70,10 +70,10 @@ def newest_first(history: PartitionHistory, *, from_us: int, upto_lsn: int | Non
     for one in history.segments:
         base = bases.get(one.span.first - 1) if one.span.first != expected or one.span.first == 1 else None
         expected = one.span.last + 1
-        if (one.first > upto_lsn) if upto_lsn is not None else (one.first_stamp > to_cut):
-            break
         if base is not None and base.stamp <= to_cut and stamp_micros(one.last_stamp) >= from_us:
             found.append(base)
+        if (one.first > upto_lsn) if upto_lsn is not None else (one.first_stamp > to_cut):
+            break
         if stamp_micros(one.last_stamp) >= from_us:
             found.append(one)
     if not history.segments and history.bases and history.bases[-1].stamp <= to_cut:

@@ -30,6 +30,9 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
         lines += wrapped(f"CONFLICT {compact(one['key'])}: it was written since", rest="  ")
         for label in ("before", "expected", "found"):
             lines += wrapped(compact(one[label]), first=f"  {label + ':':<10}", rest=" " * 12)
+    if totals["conflicts"] > len(document["conflicts"]):
+        more = totals["conflicts"] - len(document["conflicts"])
+        lines.append(f"and {count(more)} more conflicts: --key or --prefix shows them")
     told = ", ".join(f"{count(totals[name])} {name}" for name in ("restored", "deleted", "unchanged", "conflicts"))
     if document["written"]:
         return [*lines, told]

@@ -568,8 +568,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "history-silent-about-its-end",
         "pitr/timeline/service.py",
-        '                missing.append(unproven("archive_lags"',
-        '                print(unproven("archive_lags"',
+        '            except Unavailable as error:\n                missing.append(unproven("archive_lags"',
+        '            except Unavailable as error:\n                print(unproven("archive_lags"',
         ("tests/unit/pitr/test_timeline.py::test_an_end_that_does_not_come_to_the_archive_is_unproven",),
     ),
     Mutant(
@@ -582,9 +582,59 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "history-reads-what-cannot-matter",
         "pitr/timeline/what_to_read.py",
-        "            found.append(base)\n        if stamp_micros(one.last_stamp) >= from_us:\n",
-        "            found.append(base)\n        if True:\n",
+        "            break\n        if stamp_micros(one.last_stamp) >= from_us:\n",
+        "            break\n        if True:\n",
         ("tests/unit/pitr/test_timeline.py::test_a_part_of_a_history_reads_a_part_of_the_segments",),
+    ),
+    Mutant(
+        "history-plans-the-whole-table",
+        "pitr/timeline/service.py",
+        ", at_us=end_us, only={info.partition_id})",
+        ", at_us=end_us)",
+        ("tests/unit/pitr/test_timeline.py::test_what_another_partition_lacks_hides_nothing_of_this_key",),
+    ),
+    Mutant(
+        "diff-plans-the-whole-table",
+        "pitr/timeline/service.py",
+        ", at_us=to_us, only=wanted)",
+        ", at_us=to_us)",
+        ("tests/unit/pitr/test_timeline.py::test_what_another_partition_lacks_hides_nothing_of_this_key",),
+    ),
+    Mutant(
+        "history-silent-about-what-is-behind-a-hole",
+        "pitr/timeline/service.py",
+        "                if end.beyond_latest:",
+        "                if False:",
+        ("tests/unit/pitr/test_timeline.py::test_what_another_partition_lacks_hides_nothing_of_this_key",),
+    ),
+    Mutant(
+        "history-stops-in-front-of-a-base",
+        "pitr/timeline/what_to_read.py",
+        "    for one in history.segments:\n        base = ",
+        "    for one in history.segments:\n"
+        "        if (one.first > upto_lsn) if upto_lsn is not None else (one.first_stamp > to_cut):\n            break\n        base = ",
+        ("tests/unit/pitr/test_timeline.py::test_a_base_is_read_though_the_log_behind_it_begins_after_the_moment",),
+    ),
+    Mutant(
+        "timeline-of-a-dropped-table-has-no-end",
+        "pitr/timeline/service.py",
+        "    return received_us if bounds.ends_us is None else bounds.ends_us\n",
+        "    return received_us\n",
+        ("tests/unit/pitr/test_timeline.py::test_the_now_of_a_dropped_table_is_its_last_moment",),
+    ),
+    Mutant(
+        "undo-reads-ahead-by-rows-alone",
+        "pitr/timeline/undo.py",
+        " or size >= BATCH_BYTES:",
+        ":",
+        ("tests/unit/pitr/test_timeline.py::test_what_an_undo_holds_of_large_items_is_bounded",),
+    ),
+    Mutant(
+        "undo-keeps-conflicts-of-any-size",
+        "pitr/timeline/undo.py",
+        " and self._bytes < CONFLICT_BYTES:",
+        ":",
+        ("tests/unit/pitr/test_timeline.py::test_what_an_undo_holds_of_large_items_is_bounded",),
     ),
     Mutant(
         "results-kept-for-ever",

@@ -261,3 +261,13 @@ def test_one_version_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"scrubjay {project['version']}\n"
+
+
+def test_an_undo_says_how_many_conflicts_it_does_not_name() -> None:
+    (verb,) = [one for one in VERBS if one.name == "undo"]
+    totals = {"restored": 0, "deleted": 0, "unchanged": 0, "conflicts": 1_002}
+    conflict = {"key": {"id": {"S": "a"}}, "before": None, "expected": None, "found": None}
+    told = verb.render({**verb.template, "written": True, "totals": totals, "conflicts": [conflict]})
+    assert "and 1,001 more conflicts: --key or --prefix shows them" in told
+    told = verb.render({**verb.template, "written": True, "totals": {**totals, "conflicts": 1}, "conflicts": [conflict]})
+    assert not [line for line in told if "more conflicts" in line]

@@ -6,15 +6,18 @@ import json
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from scrubjay.archiver.format.layout import BaseKey, build, parse
 from scrubjay.base.errors import Invalid, ScrubjayError, Unavailable, Unsafe
-from scrubjay.base.hlc import stamp_micros
+from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.times import parse_time, utc_text
 from scrubjay.pitr.timeline import results
-from scrubjay.pitr.timeline.selection import EVERYTHING, Selection, beginning, behind, one_key
-from scrubjay.storage.catalogue import KeyAttribute, KeySchema
+from scrubjay.pitr.timeline import undo as undoing
+from scrubjay.pitr.timeline.selection import EVERYTHING, Selection, beginning, one_key
+from scrubjay.pitr.timeline.what_to_read import newest_first
+from scrubjay.storage.catalogue import FinalSeal, KeyAttribute, KeySchema
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.wire import item_from_json
 from tests.unit.pitr.test_restore_archive import window
@@ -304,6 +307,76 @@ def test_an_end_that_does_not_come_to_the_archive_is_unproven() -> None:
     assert all(one["item"] is None or one["item"]["v"] != {"N": "77"} for one in report["versions"])
 
 
+def test_what_another_partition_lacks_hides_nothing_of_this_key() -> None:
+    world = made(9, partitions=2)
+    holed = world.samples[min(world.source.partitions, key=lambda one: one.lo).partition_id]
+    mine = next(number for number in range(KEYS) if world.sample_of(key_of(number)) is not holed)
+    theirs = next(number for number in range(KEYS) if world.sample_of(key_of(number)) is holed)
+    before = window(world)[1]
+    world.put(theirs, 3)
+    world.seal_one(holed)
+    gone = world.objects_of(holed)[-1][0]
+    world.put(theirs, 4)
+    world.seal_one(holed)
+    del world.objects.objects[build(gone)]
+    del world.objects.objects[build(gone.twin())]
+    world.restart()
+    world.put(mine, 77)  # not archived yet
+    report = history(world, mine)
+    assert (report["exit"], report["unproven"], report["versions"][0]["item"]["v"]) == (0, [], {"N": "77"})
+    _, (change,) = diff(world, before, None, key=key_json(mine))
+    assert change["after"]["v"] == {"N": "77"}
+    report = history(world, theirs)
+    assert report["exit"] == 3
+    assert [one["reason"] for one in report["unproven"]] == ["archive_lags", "hole"], "nor is it known what came behind the hole"
+
+
+def test_a_base_is_read_though_the_log_behind_it_begins_after_the_moment() -> None:
+    world = made(7, partitions=1)
+    (sample,) = world.samples.values()
+    world.seal_one(sample)
+    world.snapshot(sample)
+    at, moment = sample.lsn, stamp_micros(sample.stamp)
+    world.put(1, 6)
+    world.seal_all()
+    for key, name in world.objects_of(sample):
+        if key.last <= at:
+            del world.objects.objects[name]
+            del world.objects.objects[build(key.twin())]
+    world.restart()
+    (found,) = world.run(world.source_archive.look(world.source)).histories
+    for upto in (at, None):
+        (base,) = newest_first(found, from_us=0, upto_lsn=upto, to_cut=last_stamp_at(moment))
+        key = parse(base.object)
+        assert isinstance(key, BaseKey)
+        assert key.lsn == at
+
+
+def test_the_now_of_a_dropped_table_is_its_last_moment() -> None:
+    world = made(4)
+    low = window(world)[0]
+    whole = history(world, 1)["versions"]
+    _, changes = diff(world, low, None)
+    world.seal_all()
+    finals = tuple(
+        FinalSeal(info.partition_id, sample.lsn, sample.stamp, sample.chain.hex(), sample.before.hex, sample.before.rows)
+        for info in world.source.partitions
+        for sample in (world.samples[info.partition_id],)
+    )
+    world.now_us += 1000
+    world.source = msgspec.structs.replace(world.source, status="DROPPED", dropped_at=world.now_us, finals=finals)
+    world.metas[world.source.table_id] = world.source
+    world.now_us += 60_000_000
+    end = utc_text(max(stamp_micros(one.stamp) for one in finals))
+    report = history(world, 1)
+    assert (report["exit"], report["to"], report["versions"]) == (0, end, whole)
+    report, found = diff(world, low, None)
+    assert (report["to"], found) == (end, changes)
+    with pytest.raises(Unsafe, match="dropped"):
+        undo(world, low, None)
+    assert world.timeline.needs() == []
+
+
 # --- undo ---
 
 
@@ -384,6 +457,21 @@ def test_a_write_that_nobody_told_of_is_not_a_conflict() -> None:
     assert world.live() == before
 
 
+def test_what_an_undo_holds_of_large_items_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(undoing, "BATCH_BYTES", 1)
+    monkeypatch.setattr(undoing, "CONFLICT_BYTES", 1)
+    world = made(1)
+    first, second = bad_job(world)
+    world.put(2, 1000)
+    world.put(4, 1000)
+    told: list[dict[str, Any]] = []
+    asked: dict[str, Any] = {"key": None, "prefix": None, "confirm": True}
+    report = world.run(world.timeline.undo(world.source, from_us=first, to_us=second, progress=told.append, **asked))
+    assert (report["exit"], report["totals"]["conflicts"], len(report["conflicts"])) == (3, 2, 1), "all are counted"
+    steps = [facts["done"] for facts in told if facts["phase"] == "put back"]
+    assert steps == list(range(1, sum(report["totals"].values()) + 1)), "one row at a time"
+
+
 def test_only_what_was_chosen_is_put_back() -> None:
     world = made(4)
     first, second = bad_job(world)
@@ -399,13 +487,10 @@ def test_only_what_was_chosen_is_put_back() -> None:
 
 
 def test_ranges_of_keys() -> None:
-    assert behind(b"ab") == b"ac"
-    assert behind(b"a\xff\xff") == b"b"
-    assert behind(b"\xff") is None
     text = KeySchema(KeyAttribute("pk", "S"), KeyAttribute("sk", "S"))
     low, high = beginning(text, {"pk": {"S": "a"}, "sk": {"S": "2026-"}})
     assert high is not None
-    assert low[16:] == b"2026-"
+    assert (low[16:], high) == (b"2026-", low[:-1] + b".")
     assert Selection(low, high).holds(low + b"11")
     assert not Selection(low, high).holds(low[:16] + b"2027")
     one = one_key(text, {"pk": {"S": "a"}, "sk": {"S": "2026-"}})
