@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from scrubjay.archiver.expire.plan import PIN, Need
+from scrubjay.archiver.expire.plan import PIN, Need, pin_need
 from scrubjay.archiver.format.layout import PIN_ID, build, pins_prefix
 from scrubjay.archiver.format.pin import BackupPin, encode_pin
 from scrubjay.archiver.read.backup_pins import PinReader, PinsFound
@@ -62,7 +62,8 @@ class BackupService:
         self._writer, self._restorer, self._options, self._hurry = writer, restorer, options, hurry
         self._reader = PinReader(env.tasks, store, writer.cluster)
         self._held: dict[str, Need] = {}
-        """What the backups that this process made need, by id, from before their pin is put: a run of retention that listed the pins before sees it all the same."""
+        """What the backups that this process made need, by id, from before their pin is put: a run of retention that listed the pins before sees it all the same.
+        One whose put was tried and not answered stays in it until the process ends: its pin may be there."""
 
     def needs(self) -> list[Need]:
         """What retention must leave beside what it finds below `pins/` itself. Never waits."""
@@ -79,11 +80,12 @@ class BackupService:
         table = await self._restorer.preparing.settled(table)
         now_us = self._env.clock.wall_us()
         id_ = f"{now_us // 1000:014d}-{self._env.rand.u64() & 0xFFFFFFFF:08x}"
-        there = len(await list_all(self._store, pins_prefix(self._writer.cluster)))
+        there = max(len(await list_all(self._store, pins_prefix(self._writer.cluster))), len(self._held))
         if there >= BACKUPS_MAX:
             raise Unsafe("there are as many backups as there may be", found=there, next="delete some: scrubjay backup list")
         # Said before the archive is looked at: retention says what goes before it asks who needs what, so one of the two sees the other.
         self._held[id_] = Need(table.table_id, 0, PIN, f"{name} ({id_})")
+        tried = False
         try:
             at_us = await self._moment(table, asked, now_us)
             who = self._writer.attached
@@ -91,10 +93,13 @@ class BackupService:
                 cluster=who.cluster, id=id_, name=name, at_us=at_us, created_us=now_us, table=_as_pinned(table), rows=stats.rows, bytes=stats.bytes,
                 epoch=who.epoch, owner=who.owner,
             )  # fmt: skip
-            self._held[id_] = Need(table.table_id, at_us, PIN, f"{name} ({id_})")
+            self._held[id_] = pin_need(pin)
+            await self._writer.assure(self._store)
+            tried = True
             await self._put(pin)
         except BaseException:
-            del self._held[id_]
+            if not tried:
+                del self._held[id_]
             raise
         return pin
 
@@ -109,7 +114,6 @@ class BackupService:
 
     async def _put(self, pin: BackupPin) -> None:
         where, data = build(pin.key()), encode_pin(pin)
-        await self._writer.assure(self._store)
         with suppress(Exists):  # of a try of ours that was not answered
             await self._store.put(where, data)
         if await self._store.get(where) != data:
@@ -133,15 +137,23 @@ class BackupService:
         return await self._reader.one(id_) if PIN_ID.fullmatch(id_) else None
 
     async def find(self, text: str) -> BackupPin:
-        """By id, by ARN, or by name if one backup alone has it. Raises Unavailable (ResourceNotFound, or the store), Invalid (several have it), Corrupt."""
+        """By id, by ARN, or by name if one backup alone has it. Raises Unavailable (ResourceNotFound, or the store), Invalid (several have it), Corrupt (its pin,
+        or of a name that none has, a pin that cannot be read: it may be that one)."""
         id_ = text.rpartition("/backup/")[2]
         by_id = await self.one(id_)
-        named = [by_id] if by_id is not None else [one for one in (await self.all()).pins if one.name == text]
+        found = await self.all() if by_id is None else PinsFound((by_id,), ())
+        named = [one for one in found.pins if by_id is not None or one.name == text]
+        if not named and found.unread and not PIN_ID.fullmatch(id_):
+            bad = found.unread[0]
+            raise Corrupt(
+                "none of the backups that can be read has that name, and one cannot be read",
+                what="pin", where=bad.object, detail=bad.detail, asked=text, next="scrubjay backup list",
+            )  # fmt: skip
         if not named:
             raise Unavailable("no such backup", error_code="ResourceNotFound", asked=text, next="scrubjay backup list")
         if len(named) > 1:
-            found = ", ".join(f"{one.id} (of {one.table.name})" for one in named)
-            raise Invalid("several backups have that name", asked=text, found=found, next="say which by its id")
+            those = ", ".join(f"{one.id} (of {one.table.name})" for one in named)
+            raise Invalid("several backups have that name", asked=text, found=those, next="say which by its id")
         return named[0]
 
     async def state(self, pin: BackupPin) -> BackupState:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from scrubjay.archiver.expire.plan import UNPROVEN
+from scrubjay.archiver.facts import Window
 from scrubjay.archiver.format.pin import BackupPin
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Missing
@@ -24,7 +26,7 @@ EXITS = {AVAILABLE: 0, CREATING: 3, DAMAGED: 2}
 
 
 class NamedBackups:
-    """stats: of a table's leaders. tables: every table, dropped ones included. proven: the end of a table's proven window as it is known now, without looking."""
+    """stats: of a table's leaders. tables: every table, dropped ones included. proven: a table's window as it is known now, without looking."""
 
     def __init__(
         self,
@@ -33,7 +35,7 @@ class NamedBackups:
         *,
         stats: Callable[[TableMeta], TableStats],
         tables: Callable[[], Sequence[TableMeta]],
-        proven: Callable[[TableMeta], tuple[int, int] | None],
+        proven: Callable[[TableMeta], Window],
     ) -> None:
         self._env, self._service = env, service
         self._stats, self._tables, self._proven = stats, tables, proven
@@ -87,10 +89,11 @@ class NamedBackups:
         return "AVAILABLE" if state.word == AVAILABLE else "CREATING"
 
     async def _state(self, pin: BackupPin) -> BackupState:
-        """As the window is known, if it has come so far; else by a look. Raises Unavailable."""
+        """As the window is known, if it has come so far and no hole is in it; else by a look. Raises Unavailable."""
         source = next((table for table in self._tables() if table.table_id == pin.table.table_id), None)
-        window = self._proven(source) if source is not None else None
-        if window is not None and window[0] <= pin.at_us <= window[1]:
+        window = self._proven(source) if source is not None else UNPROVEN
+        low, high = window.earliest_us, window.latest_us
+        if low is not None and high is not None and low <= pin.at_us <= high and not window.holes:
             return BackupState(AVAILABLE)
         return await self._service.state(pin)
 

@@ -169,7 +169,7 @@ def open_durability(
     timeline = TimelineService(env, control.service, restore.preparing, source, options.restore, control.store, disk, log=log)
     timeline.sweep()
     backups = BackupService(env, control.service, source, store, writer, restore, options.restore, hurry=lambda: hurry(agents))
-    named = NamedBackups(env, backups, stats=control.store.stats, tables=control.service.tables, proven=windows.window)
+    named = NamedBackups(env, backups, stats=control.store.stats, tables=control.service.tables, proven=windows.proven)
     healer = Healer(env, control.service, references, log=log)
     verify_runs = VerifyRuns(env, store, disk, jobs, ledger, control, index, ahead_us=ahead_us(options), telling=telling, log=log)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from scrubjay.archiver.facts import Window
 from scrubjay.archiver.format.layout import ClosedKey, IdentityKey, build, closed_prefix, parse
 from scrubjay.archiver.read.archive_status import ArchivedTable, StoreFacts, archive_status, window_of_table
 from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
@@ -203,9 +204,13 @@ class Windows:
     def _archived_of(self, partitions: Iterable[PartitionId]) -> list[KnownArchived]:
         return [] if self.control is None else [found for one in partitions if (found := _archived_of(self.control, one)) is not None]
 
+    def proven(self, table: TableMeta) -> Window:
+        """As it is known now, with its holes; looks at nothing."""
+        return window_of_table(self.index, _facts(table, None))
+
     def window(self, table: TableMeta) -> tuple[int, int] | None:
         """See storage.control.backups.DurabilityPort."""
-        found = window_of_table(self.index, _facts(table, None))
+        found = self.proven(table)
         if found.earliest_us is None or found.latest_us is None:
             return None
         return found.earliest_us, found.latest_us

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from scrubjay.archiver.coverage import first_micros, may_go
 from scrubjay.archiver.facts import Coverage, Window
 from scrubjay.archiver.format.layout import BaseKey, ClosedKey, ExpiredKey, SegmentKey, build, parse
+from scrubjay.archiver.format.pin import BackupPin
 from scrubjay.archiver.read.names import Names
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import BaseEntry, Beginning
@@ -39,6 +40,11 @@ class Need(NamedTuple):
     at_us: int
     by: str
     name: str
+
+
+def pin_need(pin: BackupPin) -> Need:
+    """Every moment of its table from a backup's on."""
+    return Need(pin.table.table_id, pin.at_us, PIN, f"{pin.name} ({pin.id})")
 
 
 class Held(NamedTuple):

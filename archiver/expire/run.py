@@ -26,6 +26,7 @@ from scrubjay.archiver.expire.plan import (
     Need,
     PartPlan,
     Wanted,
+    pin_need,
     plan_closed,
     plan_partition,
 )
@@ -125,12 +126,12 @@ class Expirer:
         return self._parts.env.clock.wall_us()
 
     def _holds(self) -> list[Need]:
-        return [*self._parts.holds(), *self._pins]
+        return list(dict.fromkeys([*self._parts.holds(), *self._pins]))  # a backup made by this process is in both
 
     async def _pinned(self) -> list[Need]:
-        """Every moment from a backup's on. What cannot be read, damaged or of a later version, keeps nobody knows what: it holds everything."""
+        """What backups need. What cannot be read, damaged or of a later version, keeps nobody knows what: it holds everything."""
         found = await PinReader(self._parts.env.tasks, self._store, self._index.cluster).all()
-        needs = [Need(one.table.table_id, one.at_us, PIN, f"{one.name} ({one.id})") for one in found.pins]
+        needs = [pin_need(one) for one in found.pins]
         return [*needs, *(Need(None, 0, PIN, one.object) for one in found.unread)]
 
     # --- one partition ---

@@ -53,4 +53,7 @@ class PinReader:
         except Corrupt as error:
             return Fault(error.kind, where, None, str(error))
         except Missing:
-            return None  # deleted since it was listed
+            # Deleted since it was listed; or listed still, and not to be had: then nobody knows what it keeps.
+            again = await self._store.list(where, limit=1)
+            listed = any(info.key == where for info in again.objects)
+            return Fault(UNREADABLE, where, None, "it is listed, and the store does not have it") if listed else None

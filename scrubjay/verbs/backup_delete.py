@@ -33,6 +33,7 @@ VERB = Verb(
     exits={
         0: "deleted; or, without --confirm, which one it would be",
         1: "the cluster or the object store cannot be reached, or no such backup",
+        2: "the backup cannot be read, or none that can be read has that name",
         4: "refused: the store keeps it (a lock), or another cluster writes to the archive",
     },
     template={**TEMPLATE, "deleted": None},

@@ -60,8 +60,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "expire-pins-unseen",
         "archiver/expire/run.py",
-        "        return [*self._parts.holds(), *self._pins]",
-        "        return [*self._parts.holds()]",
+        "        return list(dict.fromkeys([*self._parts.holds(), *self._pins]))",
+        "        return list(dict.fromkeys(self._parts.holds()))",
         ("tests/unit/archiver/test_expire.py::test_whatever_lies_below_pins_holds_everything",),
     ),
     Mutant(
@@ -373,6 +373,20 @@ MUTANTS: list[Mutant] = [
         "        except Corrupt as error:\n            return Fault(",
         "        except Corrupt as error:\n            return None and Fault(",
         ("tests/unit/archiver/test_pins.py::test_a_pin_that_rots_holds_everything_and_verify_names_it",),
+    ),
+    Mutant(
+        "expire-takes-a-pin-that-is-listed-and-lost-for-a-deleted-one",
+        "archiver/read/backup_pins.py",
+        "            listed = any(",
+        "            listed = False and any(",
+        ("tests/unit/archiver/test_pins.py::test_a_pin_that_is_listed_and_not_to_be_had_holds_everything_unless_it_was_deleted",),
+    ),
+    Mutant(
+        "expire-names-a-backup-twice",
+        "archiver/expire/run.py",
+        "list(dict.fromkeys([*self._parts.holds(), *self._pins]))",
+        "[*self._parts.holds(), *self._pins]",
+        ("tests/unit/archiver/test_pins.py::test_a_backup_that_this_process_made_is_named_once",),
     ),
     Mutant(
         "expire-keeps-closed-objects-for-backups",

@@ -660,16 +660,30 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "backup-looks-before-it-says-what-it-needs",
         "pitr/backups.py",
-        '        self._held[id_] = Need(table.table_id, 0, PIN, f"{name} ({id_})")\n        try:\n            at_us = await self._moment(table, asked, now_us)\n',
-        '        try:\n            at_us = await self._moment(table, asked, now_us)\n            self._held[id_] = Need(table.table_id, 0, PIN, f"{name} ({id_})")\n',
+        '        self._held[id_] = Need(table.table_id, 0, PIN, f"{name} ({id_})")\n        tried = False\n        try:\n            at_us = await self._moment(table, asked, now_us)\n',
+        '        tried = False\n        try:\n            at_us = await self._moment(table, asked, now_us)\n            self._held[id_] = Need(table.table_id, 0, PIN, f"{name} ({id_})")\n',
         ("tests/unit/pitr/test_backups.py::test_what_it_needs_is_said_before_it_looks_and_taken_back_if_nothing_comes_of_it",),
     ),
     Mutant(
         "backup-needs-for-ever-what-was-refused",
         "pitr/backups.py",
-        "        except BaseException:\n            del self._held[id_]\n            raise\n",
-        "        except BaseException:\n            raise\n",
+        "            if not tried:\n                del self._held[id_]\n            raise\n",
+        "            raise\n",
         ("tests/unit/pitr/test_backups.py::test_what_it_needs_is_said_before_it_looks_and_taken_back_if_nothing_comes_of_it",),
+    ),
+    Mutant(
+        "backup-needs-nothing-where-its-put-was-not-answered",
+        "pitr/backups.py",
+        "            if not tried:\n",
+        "            if True:\n",
+        ("tests/unit/pitr/test_backups.py::test_what_it_needs_stays_said_where_its_put_was_not_answered",),
+    ),
+    Mutant(
+        "backup-none-of-that-name-though-one-is-unreadable",
+        "pitr/backups.py",
+        "        if not named and found.unread and",
+        "        if not named and found.unread and False and",
+        ("tests/unit/pitr/test_backups.py::test_a_store_that_keeps_other_bytes_is_found_out",),
     ),
     Mutant(
         "backup-not-read-back",
@@ -681,8 +695,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "backup-made-while-fenced-or-away",
         "pitr/backups.py",
-        "        where, data = build(pin.key()), encode_pin(pin)\n        await self._writer.assure(self._store)\n",
-        "        where, data = build(pin.key()), encode_pin(pin)\n",
+        "            await self._writer.assure(self._store)\n            tried = True\n",
+        "            tried = True\n",
         ("tests/unit/pitr/test_backups.py::test_where_the_store_is_away_nothing_is_made_and_the_next_try_works",),
     ),
     Mutant(

@@ -317,4 +317,11 @@ MUTANTS: list[Mutant] = [
         "if error is not None:",
         ("tests/unit/server/test_webhooks.py::test_what_a_500_did_not_take_is_told_in_order_once_it_does",),
     ),
+    Mutant(
+        "backup-available-in-a-hole",
+        "server/backups.py",
+        " and not window.holes:",
+        ":",
+        ("tests/unit/server/test_named_backups.py::test_a_moment_in_a_hole_is_damaged_wherever_it_is_shown",),
+    ),
 ]

@@ -117,7 +117,7 @@ async def create_backup(call: Call) -> None:
     except Unsafe as error:
         raise errors.limit_exceeded(error.message) from None
     except ScrubjayError as error:
-        raise errors.internal(f"The backup was not made: {error.message}") from error
+        raise errors.internal(f"The backup was not made, or ListBackups shows it: {error.message}") from error
     call.reply({"BackupDetails": _details(call, info)})
 
 

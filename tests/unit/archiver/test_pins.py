@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scrubjay.archiver.expire.plan import CLOSED_KEPT, DAY_US, PIN
+from scrubjay.archiver.expire.plan import CLOSED_KEPT, DAY_US, PIN, Need
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.pin import BackupPin, encode_pin
 from scrubjay.base.errors import Missing, Unavailable
@@ -110,3 +110,32 @@ def test_a_pin_that_rots_holds_everything_and_verify_names_it() -> None:
     assert (report.outcomes[0].deleted, report.closed_deleted) == (0, 0)
     assert [one.name for one in report.outcomes[0].plan.held] == [where]
     assert [(one.kind, one.object) for one in world.verify("listed").findings] == [("unreadable", where)]
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["lost", "deleted"])
+def test_a_pin_that_is_listed_and_not_to_be_had_holds_everything_unless_it_was_deleted(deleted: bool) -> None:
+    world = ExpireWorld()
+    world.days(18, base_every=4)
+    where = pinned(world, world.now_us - DAY_US)
+    get = world.store.get
+
+    async def without(key: str) -> bytes:
+        if key != where:
+            return await get(key)
+        if deleted:
+            world.store.objects.pop(where, None)
+        raise Missing("no such object", what=key)
+
+    world.store.get = without  # type: ignore[method-assign]
+    outcome = world.expire().outcomes[0]
+    assert [one.name for one in outcome.plan.held if one.by == PIN] == ([] if deleted else [where])
+    assert bool(outcome.deleted) is deleted
+
+
+def test_a_backup_that_this_process_made_is_named_once() -> None:
+    world = ExpireWorld()
+    world.days(18, base_every=4)
+    at_us = world.now_us - 17 * DAY_US
+    pinned(world, at_us)
+    world.holds.append(Need(world.sample.table, at_us, PIN, f"quarter ({at_us // 1000:014d}-00000001)"))
+    assert [one.name for one in world.plan().outcomes[0].plan.held if one.by == PIN] == [world.holds[0].name]

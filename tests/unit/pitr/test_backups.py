@@ -173,6 +173,24 @@ def test_where_the_store_is_away_nothing_is_made_and_the_next_try_works() -> Non
     assert world.run(world.backups.one(pin.id)) == pin
 
 
+@pytest.mark.parametrize("done", [False, True], ids=["refused", "not answered"])
+def test_what_it_needs_stays_said_where_its_put_was_not_answered(done: bool) -> None:
+    world = BackupWorld()
+    at_us = world.window()[0] + 5
+    put = world.store.put
+
+    async def unanswered(key: str, data: bytes) -> None:
+        if done:
+            await put(key, data)
+        raise Unavailable("the object store does not answer")
+
+    world.store.put = unanswered  # type: ignore[method-assign]
+    with pytest.raises(Unavailable, match="does not answer"):
+        world.create(asked=RestoreTarget(at_us=at_us))
+    assert [(need.table, need.at_us) for need in world.backups.needs()] == [(world.source.table_id, at_us)]
+    assert len(world.run(world.backups.all()).pins) == done
+
+
 def test_fenced_makes_and_deletes_none() -> None:
     world = BackupWorld()
     pin = world.create()
@@ -194,8 +212,13 @@ def test_a_store_that_keeps_other_bytes_is_found_out() -> None:
     world.store.put = lying  # type: ignore[method-assign]
     with pytest.raises(Corrupt, match="what was put"):
         world.create()
-    assert world.backups.needs() == []
-    assert len(world.run(world.backups.all()).unread) == 1
+    assert len(world.backups.needs()) == 1, "nobody knows what the next one reads there"
+    (bad,) = world.run(world.backups.all()).unread
+    with pytest.raises(Corrupt, match="cannot be read") as told:
+        world.run(world.backups.find("quarter"))
+    assert told.value.fields["where"] == bad.object
+    with pytest.raises(Unavailable, match="no such backup"):
+        world.run(world.backups.find("0" * 14 + "-00000000"))
 
 
 def test_there_is_an_end_to_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
