@@ -305,8 +305,8 @@ class ArchiveIndex:
                 # Not before: one that the store did not give is read again.
                 self._closed_read[node] = max(self._closed_read.get(node, ""), key)
                 self._closed_seen[node] = max(self._closed_seen.get(node, ""), key)
-            if read is None:
-                self._older.begun(keys)
+                if read is None:
+                    self._older.begun(key)
 
     async def _read_one(self, key: str, now_us: int) -> None:
         """What one closed object says. One that cannot be believed says nothing: verify names it, and a later one says more. Raises Unavailable."""

@@ -1,15 +1,17 @@
-"""Going back through `closed/`, for partitions that none of the newest objects names: nobody has led them since.
+"""Going back through `closed/`, for partitions of which the newest objects prove nothing: nobody has led them since, or what these name is not archived yet.
 
-A look that begins cold reads the newest closed objects of each node, and those name what was led lately. What an earlier one closed was proven then and is
-proven now: without it a table's window would end at that partition's last seal, before moments that were shown as restorable. Where every partition is led
-nothing is read here. Not covered: what lies further back than BACK_MAX objects of a node.
+A look that begins cold reads the newest closed objects of each node, and those name what was led lately, up to the last write. What an earlier one closed was
+proven then and is proven now: without it a table's window would end at that partition's last seal, before moments that were shown as restorable. Where the
+newest ones prove of every partition more than its last seal does nothing is read here. Objects are read in the order of their times, whoever published them,
+so that of each partition the newest that can be reached counts. Not covered: what lies further back than BACK_MAX objects of a node.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 
-from scrubjay.archiver.format.layout import ClosedKey, parse
+from scrubjay.archiver.coverage import last_micros
+from scrubjay.archiver.format.layout import ClosedKey, build, parse
 from scrubjay.archiver.read.names import newest_closed
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.base.env import ObjectStore
@@ -17,7 +19,7 @@ from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Stamp
 
 BACK_STEP = 32
-"""Closed objects of one node read at a time on the way back."""
+"""Closed objects of one node listed at a time on the way back."""
 BACK_MAX = 1_024
 """Of each node in all: some hours of them."""
 
@@ -29,28 +31,60 @@ class OlderClosed:
         self._store, self._cluster = store, cluster
         self._oldest: dict[str, int] = {}
         self._read: dict[str, int] = {}
+        self._next: dict[str, list[ClosedKey]] = {}
+        """By node, those that are listed and not read yet, rising; at most BACK_STEP."""
 
-    def begun(self, keys: Iterable[str]) -> None:
-        """Of one node, the first that were read."""
-        for key in map(parse, keys):
-            if isinstance(key, ClosedKey):
-                self._oldest[key.node] = min(self._oldest.get(key.node, key.time_us), key.time_us)
+    def begun(self, key: str) -> None:
+        """One of the first that were read."""
+        found = parse(key)
+        if isinstance(found, ClosedKey):
+            self._oldest[found.node] = min(self._oldest.get(found.node, found.time_us), found.time_us)
 
     async def seek(self, partitions: Callable[[], Iterable[PartitionIndex]], read: Callable[[str], Awaitable[None]]) -> None:
-        """Go back until every partition has a closed point, or nothing older can say more of it. read: takes in what one object says. Raises Unavailable."""
+        """Go back until every partition is proven behind its last seal, or nothing older can say more of it. read: takes in what one object says. Raises
+        Unavailable: what was read until then stays."""
+        while wanted := sorted((one for one in partitions() if _wants(one)), key=_ends_us, reverse=True):
+            found = await self._listed(_ends_us(wanted[-1]))
+            if not found:
+                return
+            while True:
+                while wanted and not _wants(wanted[-1]):
+                    wanted.pop()
+                if not wanted:
+                    break
+                key = max(found.values(), key=lambda one: one.time_us)
+                if key.time_us <= _ends_us(wanted[-1]):
+                    return
+                await read(build(key))
+                self._oldest[key.node] = key.time_us
+                self._read[key.node] = self._read.get(key.node, 0) + 1
+                left = self._next[key.node]
+                left.pop()
+                if not left:
+                    break  # what comes next of this node has to be listed
+                found[key.node] = left[-1]
+
+    async def _listed(self, until_us: int) -> dict[str, ClosedKey]:
+        """By node, the newest of its objects that was not read, where there is one behind `until_us`."""
         for node in sorted(self._oldest):
-            while self._read.get(node, 0) < BACK_MAX and any(_ends_us(one) < self._oldest[node] for one in partitions() if _wants(one)):
+            if not self._next.get(node) and self._read.get(node, 0) < BACK_MAX and until_us < self._oldest[node]:
                 before_us = self._oldest[node] - 1
-                keys = await newest_closed(self._store, self._cluster, node, now_us=before_us, ahead_us=0, count=BACK_STEP)
-                for key in reversed(keys):
-                    await read(key)
-                self.begun(keys)
-                self._read[node] = self._read.get(node, 0) + len(keys) if keys else BACK_MAX
+                names = await newest_closed(self._store, self._cluster, node, now_us=before_us, ahead_us=0, count=BACK_STEP)
+                self._next[node] = [key for key in map(parse, names) if isinstance(key, ClosedKey)]
+                if not names:
+                    self._read[node] = BACK_MAX
+        return {node: keys[-1] for node, keys in self._next.items() if keys and keys[-1].time_us > until_us}
 
 
 def _wants(index: PartitionIndex) -> bool:
-    """Something is archived, and neither a closed point nor its own last seal (a dropped table's) closes it."""
-    return not index.closed and len(index.rows) > 0 and index.rows[len(index.rows) - 1].closed < index.rows[len(index.rows) - 1].last_stamp
+    """Something is archived, and nothing closes it behind its last seal; nor does that seal itself (a dropped table's)."""
+    if not len(index.rows):
+        return False
+    last = index.rows[len(index.rows) - 1]
+    if last.closed >= last.last_stamp:
+        return False
+    latest = index.window().latest_us
+    return not index.closed if latest is None else latest <= last_micros(last.closed)
 
 
 def _ends_us(index: PartitionIndex) -> int:

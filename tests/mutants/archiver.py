@@ -720,9 +720,30 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "older-closed-objects-sought-without-end",
         "archiver/read/older.py",
-        "any(_ends_us(one) < self._oldest[node] for one in partitions() if _wants(one))",
-        "any(_wants(one) for one in partitions())",
+        "                if key.time_us <= _ends_us(wanted[-1]):\n",
+        "                if False:\n",
         ("tests/unit/server/test_windows.py::test_a_start_goes_back_no_further_than_something_can_be_said_there",),
+    ),
+    Mutant(
+        "closed-of-what-is-not-archived-taken-for-proof",
+        "archiver/read/older.py",
+        "    return not index.closed if latest is None else latest <= last_micros(last.closed)\n",
+        "    return not index.closed\n",
+        ("tests/unit/server/test_windows.py::test_a_start_proves_what_was_proven_before_the_writes_that_are_not_archived_yet",),
+    ),
+    Mutant(
+        "older-closed-objects-of-one-node-after-another",
+        "archiver/read/older.py",
+        "                key = max(found.values(), key=lambda one: one.time_us)\n",
+        "                key = min(found.values(), key=lambda one: one.node)\n",
+        ("tests/unit/server/test_windows.py::test_of_what_several_nodes_closed_the_newest_counts",),
+    ),
+    Mutant(
+        "search-for-older-closed-objects-lost-to-a-failed-read",
+        "archiver/read/index.py",
+        "                if read is None:\n",
+        "                if read is None and key == keys[-1]:\n",
+        ("tests/unit/server/test_windows.py::test_a_store_that_fails_in_the_first_look_ends_no_search",),
     ),
     Mutant(
         "closed-heard-out-of-turn-taken-as-read",

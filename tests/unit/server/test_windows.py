@@ -10,7 +10,6 @@ from scrubjay.archiver.format.closed import ClosedObject, encode_closed
 from scrubjay.archiver.format.layout import build, closed_prefix
 from scrubjay.archiver.read.archive_status import StoreFacts, archive_status
 from scrubjay.archiver.read.index import CLOSED_COLD_READ, ArchiveIndex
-from scrubjay.archiver.read.older import BACK_STEP
 from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.claiming import ClaimOptions
 from scrubjay.base.errors import Unavailable
@@ -111,15 +110,18 @@ def test_an_agent_that_publishes_before_the_first_look_hides_nothing_that_was_pu
     assert [one.window().latest_us for one in index.partitions.values()] == proven
 
 
-def closed_now(archive: SmallArchive, *, since: int, many: int) -> None:
-    """Closed objects, a second after another, of a node that leads the first partition and not the second one any more."""
-    sample = archive.samples[0]
-    for at in range(since, since + many):
-        point = ClosedPoint(
-            TableId(sample.table), PartitionId(sample.partition), Stamp((START_US + at * 1_000_000) << 12), Lsn(sample.lsn - 1), Lsn(sample.lsn),
-            sample.chain,
+def closed_now(archive: SmallArchive, *, since: int, many: int, node: str = "n1", of: Sequence[int] = (0,), ahead: int = 0) -> None:
+    """Closed objects, a second after another, of a node that leads these partitions and no other one any more. ahead: records that are written and not archived."""
+    for number in range(many):
+        at_us = START_US + since * 1_000_000 + number * 1_000_000
+        points = tuple(
+            ClosedPoint(
+                TableId(sample.table), PartitionId(sample.partition), Stamp(at_us << 12), Lsn(sample.lsn - 1 if not ahead else sample.lsn + ahead),
+                Lsn(sample.lsn), sample.chain,
+            )
+            for sample in (archive.samples[one] for one in of)
         )  # fmt: skip
-        made = ClosedObject(CLUSTER, "n1", START_US + at * 1_000_000, 1, OWNER, (point,), START_US + (at - 1) * 1_000_000)
+        made = ClosedObject(CLUSTER, node, at_us, 1, OWNER, points, at_us - 1_000_000)
         archive.store.objects[made.key()] = encode_closed(made)
 
 
@@ -162,8 +164,69 @@ def test_a_start_goes_back_no_further_than_something_can_be_said_there() -> None
     closed_now(archive, since=-200, many=150)  # before anything of the second partition was sealed
     closed_now(archive, since=21, many=10)
     index = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop.tasks)
-    assert closed_read(archive, index) == CLOSED_COLD_READ + BACK_STEP, "one step beyond its last seal"
+    assert closed_read(archive, index) == 10, "all behind its last seal, and none before it"
     assert closed_read(archive, index) == 0
+
+
+def proven_of(index: ArchiveIndex) -> dict[tuple[str, str], int | None]:
+    return {key: one.window().latest_us for key, one in index.partitions.items()}
+
+
+def test_a_start_proves_what_was_proven_before_the_writes_that_are_not_archived_yet() -> None:
+    """A table that rested for long was written to as the archive lagged: the newest closed objects name what the archive does not hold."""
+    archive = SmallArchive()
+    archive.loop.now_us = START_US + 200_000_000
+    before = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop.tasks)
+    closed_now(archive, since=100, many=2, of=(0, 1))
+    archive.loop.run(before.refresh(now_us=archive.loop.wall_us()))
+    closed_now(archive, since=103, many=6, of=(0, 1), ahead=1)
+    archive.loop.run(before.refresh(now_us=archive.loop.wall_us()))
+    after = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop.tasks)
+    assert closed_read(archive, after) == CLOSED_COLD_READ + 3, "up to the newest that the archive has reached"
+    assert proven_of(after) == proven_of(before)
+    assert set(proven_of(after).values()) == {START_US + 101_000_000 - 1}
+
+
+def test_of_what_several_nodes_closed_the_newest_counts() -> None:
+    """Who led the partition earlier comes first by name."""
+    archive = SmallArchive()
+    archive.loop.now_us = START_US + 200_000_000
+    before = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop.tasks)
+    archive.loop.run(before.refresh(now_us=archive.loop.wall_us()))
+    closed_now(archive, since=30, many=1, of=(1,))
+    closed_now(archive, since=60, many=1, of=(1,), node="n2")
+    archive.loop.run(before.refresh(now_us=archive.loop.wall_us()))
+    for node in ("n1", "n2"):
+        closed_now(archive, since=70, many=6, node=node)
+    archive.loop.run(before.refresh(now_us=archive.loop.wall_us()))
+    after = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop.tasks)
+    assert closed_read(archive, after) == 2 * CLOSED_COLD_READ + 5
+    assert proven_of(after) == proven_of(before)
+
+
+@pytest.mark.parametrize("failing", [1, 2, 6])
+def test_a_store_that_fails_in_the_first_look_ends_no_search(failing: int) -> None:
+    archive = SmallArchive()
+    archive.loop.now_us = START_US + 200_000_000
+    closed_now(archive, since=21, many=8)
+    whole = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop.tasks)
+    archive.loop.run(whole.refresh(now_us=archive.loop.wall_us()))
+    get, asked = archive.store.get, list[str]()
+
+    async def once(key: str) -> bytes:
+        if "/closed/" in key:
+            asked.append(key)
+            if len(asked) == failing:
+                raise Unavailable("no answer")
+        return await get(key)
+
+    archive.store.get = once  # type: ignore[method-assign]
+    after = ArchiveIndex(archive.store, CLUSTER, tasks=archive.loop.tasks)
+    with pytest.raises(Unavailable):
+        archive.loop.run(after.refresh(now_us=archive.loop.wall_us()))
+    archive.loop.run(after.refresh(now_us=archive.loop.wall_us()))
+    assert proven_of(after) == proven_of(whole)
+    assert len(asked) == CLOSED_COLD_READ + 5 + 1, "none is read again but the one that was not given"
 
 
 def test_what_was_heard_in_its_turn_is_not_read_again() -> None:
