@@ -107,10 +107,17 @@ def said(agents: Sequence[ArchiveAgent]) -> dict[PartitionId, Lsn]:
 
 def unclosed(facts: Iterable[ReplicaFacts], published: Mapping[PartitionId, Lsn]) -> list[PartitionId]:
     """Partitions with a write that nothing published covers, whoever leads them. The last SEAL of a dropped table closes it by itself. Pure."""
+    some = list(facts)
+    reached: dict[PartitionId, Lsn] = {}
+    for one in some:
+        if one.last_content != one.last_seal:
+            reached[one.partition] = max(reached.get(one.partition, Lsn(0)), one.last_seal)
     ends: dict[PartitionId, Lsn] = {}
     ended: dict[PartitionId, None] = {}
-    for one in facts:
-        ends[one.partition] = max(ends.get(one.partition, Lsn(0)), one.last_content)
+    for one in some:
+        # A copy that was rebuilt at a SEAL takes that for its last write until another comes. Who applied that SEAL as a record knows better.
+        if one.last_content != one.last_seal or one.last_seal > reached.get(one.partition, Lsn(0)):
+            ends[one.partition] = max(ends.get(one.partition, Lsn(0)), one.last_content)
         if one.ended:
             ended[one.partition] = None
     return [partition for partition, end in sorted(ends.items()) if partition not in ended and end > published.get(partition, Lsn(0))]

@@ -112,9 +112,16 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "last-words-only-of-who-leads",
         "server/stop.py",
-        "    for one in facts:\n        ends[",
-        "    for one in leaders(facts):\n        ends[",
+        "    some = list(facts)\n",
+        "    some = leaders(facts)\n",
         ("tests/unit/control/test_stop.py::test_last_words_wait_for_a_partition_that_nobody_leads_just_now",),
+    ),
+    Mutant(
+        "last-words-wait-for-what-a-healed-copy-takes-for-a-write",
+        "server/stop.py",
+        "        if one.last_content != one.last_seal or one.last_seal > reached.get(one.partition, Lsn(0)):\n",
+        "        if True:\n",
+        ("tests/unit/control/test_stop.py::test_a_copy_that_was_healed_does_not_keep_a_stop_waiting",),
     ),
     Mutant(
         "last-words-said-once",

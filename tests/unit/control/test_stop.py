@@ -13,7 +13,7 @@ from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.writer import UNKNOWN
 from scrubjay.base.errors import Exists, Unavailable
 from scrubjay.base.hlc import stamp_micros
-from scrubjay.base.ids import PartitionId, Stamp
+from scrubjay.base.ids import NodeName, PartitionId, Stamp
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.server.stop import LAST_WORDS_S, last_words, planned_stop, said, unclosed
 from scrubjay.sim.whole.cluster import CLUSTER
@@ -300,3 +300,31 @@ def test_whoever_may_not_write_to_the_archive_does_not_keep_a_stop_waiting() -> 
     house.writer.blocked = "the archive is not there"
     assert spoken(house, list(house.agents.values())) < 2.0
     assert len(house.lines) == 1
+
+
+def test_a_copy_that_was_healed_does_not_keep_a_stop_waiting() -> None:
+    """It takes the SEAL that it was rebuilt at for its last write, and the table rested since: no leader will ever say that this one is closed."""
+    house = House(agent=SELDOM)
+    table = house.create("orders")
+    (info,) = table.partitions
+    for key in range(20):
+        house.put(table, key, key)
+    sealed = house.run(house.service.seal(info.partition_id, reason=0))
+    house.until(lambda: house.service.archived(info.partition_id) >= sealed.lsn)
+    there = leading(house, info.partition_id)
+    victim = next(host.name for host in house.cluster.hosts if host.name != there)
+    reference = house.run(house.references().rebuild(table, info, until=sealed.lsn, progress=None))
+    house.run(
+        house.service.heal(
+            info.partition_id, NodeName(victim), rows=reference.rows, lsn=reference.lsn, stamp=reference.stamp, total=reference.digest.total(),
+            chain=reference.chain, reason="a test",
+        )
+    )  # fmt: skip
+    facts = {one.node: one for one in house.run(house.cluster.store.look()) if one.partition == info.partition_id}
+    assert facts[NodeName(victim)].last_content == sealed.lsn > facts[NodeName(there)].last_content
+    left, seconds = stop(house)
+    assert (left, seconds < LAST_WORDS_S) == (0, True), seconds
+    assert not any("not closed" in line for line in house.lines)
+    check_proven(house, table)
+    only = [facts[NodeName(victim)]]
+    assert unclosed(only, {}) == [info.partition_id], "where nobody knows better, its word stands"
