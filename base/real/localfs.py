@@ -23,7 +23,7 @@ from typing import NoReturn, TypeVar
 
 from scrubjay.base.env import ListPage, ObjectInfo
 from scrubjay.base.errors import Corrupt, DiskFull, Exists, Invalid, Missing, Unavailable, Unsafe
-from scrubjay.base.real.folders import sync_folder
+from scrubjay.base.real.folders import make_folder, sync_folder
 from scrubjay.base.real.open_files import thread_limit
 
 T = TypeVar("T")
@@ -199,12 +199,14 @@ class LocalStore:
             sync_folder(new.parent)
 
     def _sweep(self) -> None:
-        """Once per process: make `.tmp/`, remove what a dead writer left there."""
+        """Once per process: make `.tmp/` (and a new archive's own folder, durably), remove what a dead writer left there."""
         with self._lock:
             folder = self.root / TEMPORARY
             if self._swept and folder.is_dir():
                 return
-            folder.mkdir(parents=not self._known, exist_ok=True)
+            if not self._known:
+                make_folder(self.root)
+            folder.mkdir(exist_ok=True)
             oldest = time.time() - TEMPORARY_AGE_S_MAX
             for entry in os.scandir(folder):
                 with suppress(FileNotFoundError):  # another process writes here too, and its object has got its name meanwhile

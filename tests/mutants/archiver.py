@@ -848,6 +848,13 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/archiver/test_store_wrappers.py::test_the_object_and_its_folders_are_synced_before_the_answer",),
     ),
     Mutant(
+        "localfs-new-archive-unsynced",
+        "base/real/localfs.py",
+        "                make_folder(self.root)\n",
+        "                self.root.mkdir(parents=True)\n",
+        ("tests/unit/archiver/test_store_wrappers.py::test_the_object_and_its_folders_are_synced_before_the_answer",),
+    ),
+    Mutant(
         "findings-that-find-no-room-forgotten",
         "archiver/verify/round.py",
         '            self.report.complete, self.report.reason = False, self.report.reason or "too_many_findings"\n',

@@ -269,6 +269,11 @@ def test_the_object_and_its_folders_are_synced_before_the_answer(tmp_path: Path,
     asyncio.run(store.put("a/b/k", b"x"))
     assert steps == ["sync content", "sync .", "sync a", "link", "sync a/b"]
     store.close()
+    steps.clear()
+    fresh = LocalStore(tmp_path / "new" / "archive")
+    asyncio.run(fresh.put("k", b"x"))
+    assert steps == ["sync .", "sync new", "sync content", "link", "sync new/archive"], "a new archive's own folder too"
+    fresh.close()
 
 
 def test_an_unreadable_medium_is_corrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
