@@ -7,6 +7,7 @@ the same command goes on where it stopped.
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ from scrubjay.base.ids import ClusterId
 from scrubjay.base.real import log_lines
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
-from scrubjay.base.real.jobs import WorkerJobs
+from scrubjay.base.real.jobs import QUEUE_MAX, WorkerJobs
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.open_files import raise_descriptors, share_out
 from scrubjay.base.real.platform import check_platform
@@ -194,7 +195,7 @@ async def _bring(
             env,
             cluster.service,
             source,
-            RestoreOptions(lanes=workers),
+            RestoreOptions(lanes=lanes_of(workers)),
             choice,
             max_offset_us=config.consensus.max_clock_offset_us,
             tell=lambda facts: progress.update(*told(facts)),
@@ -207,6 +208,11 @@ async def _bring(
     finally:
         await jobs.close()
         cluster.close()
+
+
+def lanes_of(workers: int) -> int:
+    """Tables at once, and partitions of each: no more than that everything they ask of the workers at one time finds room in their queue."""
+    return min(workers, math.isqrt(QUEUE_MAX))
 
 
 def came_back(brought: Sequence[Brought]) -> bool:

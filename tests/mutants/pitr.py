@@ -404,6 +404,13 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/cli/test_recover_folder.py::test_a_fresh_disk_is_an_empty_folder",),
     ),
     Mutant(
+        "recover-asks-for-more-than-may-wait",
+        "scrubjay/recovery.py",
+        "    return min(workers, math.isqrt(QUEUE_MAX))\n",
+        "    return workers\n",
+        ("tests/unit/cli/test_recover_folder.py::test_a_machine_of_many_cores_asks_its_workers_for_no_more_than_they_let_wait",),
+    ),
+    Mutant(
         "first-base-is-not-made-anew",
         "pitr/first_base.py",
         "                await self._anew(base, error)\n",

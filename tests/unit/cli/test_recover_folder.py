@@ -10,8 +10,9 @@ import pytest
 from scrubjay.base.errors import Conflict, Corrupt, Unsafe
 from scrubjay.base.ids import ClusterId
 from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.jobs import QUEUE_MAX
 from scrubjay.base.real.rand import RealRand
-from scrubjay.recovery import RecoverRequest, came_back, earlier_recovery, outcome
+from scrubjay.recovery import RecoverRequest, came_back, earlier_recovery, lanes_of, outcome
 from scrubjay.serving.folder import RECOVER, RecoverFile, new_cluster, refuse_unfinished, write_cluster, write_recover
 
 PARENT = ClusterId("11111111-1111-4111-8111-111111111111")
@@ -100,3 +101,9 @@ def test_what_was_served_is_never_recovered_into(folder: Path) -> None:
     begun(folder, done=True, attached=True)
     with pytest.raises(Unsafe, match="not empty"):
         earlier_recovery(folder, ASKED)
+
+
+def test_a_machine_of_many_cores_asks_its_workers_for_no_more_than_they_let_wait() -> None:
+    """Tables are brought back beside each other, and partitions of each: a queue that refused one would fail its table."""
+    assert [lanes_of(workers) for workers in (2, 4)] == [2, 4]
+    assert all(lanes_of(workers) ** 2 <= QUEUE_MAX for workers in (16, 18, 96))
