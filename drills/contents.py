@@ -13,9 +13,10 @@ from scrubjay.archiver.facts import Window
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.rebuild import from_answer
 from scrubjay.base.env import Disk, Env, Jobs
-from scrubjay.base.errors import Missing, Unavailable
+from scrubjay.base.errors import Corrupt, Missing, ScrubjayError, Unavailable
 from scrubjay.base.hlc import last_stamp_at
-from scrubjay.base.ids import Lsn, PartitionId, Stamp
+from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp
+from scrubjay.base.together import gather
 from scrubjay.drills.scenario import DIFFERENCES_MAX, Dice
 from scrubjay.pitr.plan import PartitionHistory, PartitionPlan, plan_partition
 from scrubjay.pitr.source import REBUILD, seen_of
@@ -30,6 +31,10 @@ from scrubjay.storage.service_port import Pinned, ServicePort
 FOLDER = "tmp/drills"
 RANGES_AT_ONCE = 16
 """Sub-ranges whose rows are held at a time."""
+SPARE_BYTES = 256 << 20
+"""So much of the disk must stay free beside what a drill writes: no rehearsal may be what fills it."""
+BESIDE_COPIES = 3
+"""What a restore writes beside the copies of the scratch table: its first base in the archive, which may lie on the same disk, a row file, and a base that was fetched."""
 PIN_WAIT_S = 30.0
 TRIES_MAX = 40
 TRY_AGAIN_S = 0.25
@@ -90,6 +95,19 @@ class Contents:
         await self._index.refresh(now_us=self._env.clock.wall_us(), table=table.table_id)
         return seen_of(self._index, table).window
 
+    def check_room(self, table: TableMeta, *, at_us: int) -> None:
+        """A restore to that moment and the comparison fit on the disk, by what the archive held at the last look (`window`). Raises Unavailable."""
+        cut, raw = last_stamp_at(at_us), 0
+        for history in seen_of(self._index, table).histories:
+            with suppress(Missing, Unavailable):  # the restore says so
+                raw += plan_partition(history, cut).raw
+        copies = max([len(info.members) for info in table.partitions], default=0)
+        needed, free = SPARE_BYTES + (copies + BESIDE_COPIES) * raw, self._disk.free_bytes()
+        if needed > free:
+            raise Unavailable(
+                "there is no room to rehearse a restore of this table", table=table.name, needed_bytes=needed, free_bytes=free
+            )
+
     async def expected(self, table: TableMeta, info: PartitionInfo, *, at_us: int) -> Expected:
         """Rebuild a partition as of a moment, inclusive. Raises Missing, Corrupt, Unavailable."""
         cut = last_stamp_at(at_us)
@@ -110,7 +128,11 @@ class Contents:
         return Expected(path, Lsn(rebuilt.applied), another)
 
     async def facts(self, expected: Expected, ranges: Sequence[Range]) -> list[list[RowFact]]:
-        return facts_of(await self._jobs.run(FACTS, {"rows": expected.rows, "ranges": [list(pair) for pair in ranges]}))
+        """Of the row file that was made here: one that cannot be read says nothing about the archive. Raises Unavailable."""
+        try:
+            return facts_of(await self._jobs.run(FACTS, {"rows": expected.rows, "ranges": [list(pair) for pair in ranges]}))
+        except (Corrupt, Missing) as error:
+            raise Unavailable(f"the drill's own row file cannot be read: {error}", path=expected.rows) from error
 
     def discard(self, expected: Expected) -> None:
         if self._disk.exists(expected.rows):
@@ -120,17 +142,31 @@ class Contents:
         """One sound copy as it is now, whichever the dice say. A leader may just be moving: tried for a while. Raises Unavailable, Corrupt."""
         for left in reversed(range(TRIES_MAX)):
             try:
-                copies = [one for one in self._port.copies(partition) if one.kind == "storage" and one.state == "ok" and one.scannable]
-                if not copies:
+                copies = [one for one in self._port.copies(partition) if one.kind == "storage" and one.scannable]
+                sound = [one.node for one in copies if one.state == "ok"]
+                if not sound:
                     raise Unavailable("no copy can be read", partition=partition)
                 tag = self._env.rand.u64().to_bytes(8, "little") + self._env.rand.u64().to_bytes(8, "little")
                 seal = await self._port.seal(partition, reason=Seal.SCRUB, tag=tag)
-                return await self._port.pin(partition, copies[dice.below(len(copies))].node, seal.lsn, timeout_s=PIN_WAIT_S)
+                return await self._alone(partition, sound[dice.below(len(sound))], [one.node for one in copies], seal.lsn)
             except Unavailable:
                 if not left:
                     raise
                 await self._env.tasks.sleep(TRY_AGAIN_S)
         raise AssertionError("unreachable")
+
+    async def _alone(self, partition: PartitionId, chosen: NodeName, nodes: Sequence[NodeName], lsn: Lsn) -> Pinned:
+        """The copy on one node. Every replica pins its tree at a scrub's seal, and holds its log above it, until somebody lets go or `pin_timeout` is over: those that
+        nobody reads are let go at once. Raises Unavailable, Corrupt."""
+        work = [self._port.pin(partition, node, lsn, timeout_s=PIN_WAIT_S) for node in nodes]
+        found = await gather(self._env.tasks, work, name=f"drill pin {partition}")
+        for node, other in zip(nodes, found, strict=True):
+            if node != chosen and not isinstance(other, ScrubjayError):
+                other.release()
+        wanted = found[nodes.index(chosen)]
+        if isinstance(wanted, ScrubjayError):
+            raise wanted
+        return wanted
 
     async def compare(self, expected: Expected, info: PartitionInfo, restored: Pinned, live: Pinned | None) -> tuple[Compared, int]:
         """Every row of a restored partition with what the archive says, and with the live copy where that still holds it. The second number: rows of the live copy."""

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from scrubjay.base.env import Disk
-from scrubjay.base.errors import Corrupt
+from scrubjay.base.errors import ScrubjayError
 from scrubjay.drills.report import decode
 
 FOLDER = "drills/reports"
@@ -25,12 +25,13 @@ class DrillBook:
     def all(self) -> list[dict[str, Any]]:
         """Oldest first."""
         if self._reports is None:
-            self._reports = []
+            reports = []
             for name in self._names():
                 try:
-                    self._reports.append(decode(self._disk.read_file(f"{FOLDER}/{name}") or b"", where=name))
-                except Corrupt as error:
+                    reports.append(decode(self._disk.read_file(f"{FOLDER}/{name}") or b"", where=name))
+                except ScrubjayError as error:  # of the machine too: `status` is asked in the worst of times, and must answer
                     self._log(f"{FOLDER}/{name} is left out: {error}")
+            self._reports = reports
         return self._reports
 
     def find(self, drill: str | None) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -22,15 +22,35 @@ def slowness(report: Mapping[str, Any]) -> float | None:
     return None if rto is None else float(rto) / max(1.0, float(predicted or 1.0))
 
 
-def worse(reports: Sequence[Mapping[str, Any]]) -> list[DrillHealth]:
-    """Of the last run of each scenario. reports: oldest first."""
+def worse(reports: Sequence[Mapping[str, Any]], *, live: Collection[str] | None = None) -> list[DrillHealth]:
+    """What stands of each scenario. reports: oldest first. live: names of the tables that are there, None: all are."""
     found = []
     for scenario in sorted({str(one["scenario"]) for one in reports}):
-        *earlier, last = [one for one in reports if one["scenario"] == scenario]
-        told = _worse(last, [one for one in earlier if one["verdict"] == MATCH])
+        runs = [one for one in reports if one["scenario"] == scenario]
+        *earlier, last = runs
+        stands = _standing(runs, live)
+        if stands is None and last["verdict"] == MISMATCH:
+            continue  # of a table that is gone
+        told = _worse(stands or last, [one for one in earlier if one["verdict"] == MATCH])
         if told is not None:
             found.append(told)
     return found
+
+
+def _standing(runs: Sequence[Mapping[str, Any]], live: Collection[str] | None) -> Mapping[str, Any] | None:
+    """The newest mismatch that no later match has ended. A match of another table ends nothing, nor does a run that proved nothing; a table that is gone ends it."""
+    proven: set[str] = set()
+    matched = False
+    one: Mapping[str, Any]
+    for one in reversed(runs):
+        if one["verdict"] == MATCH:
+            proven.update(one["tables"])
+            matched = True
+        elif one["verdict"] == MISMATCH:
+            still = [table for table in one["tables"] if table not in proven and (live is None or table in live)]
+            if still or not (one["tables"] or matched):
+                return one
+    return None
 
 
 def _worse(last: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> DrillHealth | None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from scrubjay.base.errors import Corrupt
+from scrubjay.base.errors import Corrupt, ScrubjayError
 
 MATCH, MISMATCH, UNVERIFIED = "match", "mismatch", "unverified"
 EXITS = {MATCH: 0, MISMATCH: 2, UNVERIFIED: 3}
@@ -73,9 +73,12 @@ class DrillSigner:
 
     @property
     def public_key(self) -> str | None:
-        """Base64; None: no report was ever signed."""
+        """Base64; None: no report was ever signed, or the key cannot be read just now, which the next report that wants it says."""
         if self._public is None:
-            secret = self._kept.read()
+            try:
+                secret = self._kept.read()
+            except ScrubjayError:
+                return None
             self._public = None if secret is None else _text(_private(secret).public_key().public_bytes_raw())
         return self._public
 

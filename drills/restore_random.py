@@ -17,7 +17,7 @@ from scrubjay.drills.scenario import DIFFERENCES_MAX, Drill
 from scrubjay.pitr.job import DIFFERS, PUBLISHED, RUNNING
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
-from scrubjay.storage.service_port import ServicePort
+from scrubjay.storage.service_port import Pinned, ServicePort
 
 NOTES = "drill/"
 PREFIX = "drill-"
@@ -58,6 +58,9 @@ class RestoreRandom:
         """See Scenario."""
         with drill.steps.step("choose"):
             source, at_us, latest_us = await self._choose(drill)
+            drill.outcome.tables, drill.outcome.facts = [source.name], {"at": utc_text(at_us)}
+            drill.outcome.rpo_seconds = round(max(0, self._env.clock.wall_us() - latest_us) / 1e6, 3)
+            self._contents.check_room(source, at_us=at_us)
         target = f"{PREFIX}{drill.id}"
         await self._port.save_job(NOTES + drill.id, {"target": target})
         try:
@@ -65,7 +68,6 @@ class RestoreRandom:
         except ScrubjayError:
             await self._undo(drill.id, target)
             raise
-        outcome.rpo_seconds = round(max(0, self._env.clock.wall_us() - latest_us) / 1e6, 3)
         with drill.steps.step("drop"):
             await self._undo(drill.id, target)
         return outcome
@@ -82,7 +84,7 @@ class RestoreRandom:
         raise Unavailable("no table has a proven window yet, so there is no moment to restore", next="scrubjay archive status")
 
     async def _carried_out(self, drill: Drill, source: TableMeta, target: str, at_us: int) -> DrillOutcome:
-        outcome = DrillOutcome([source.name], facts={"at": utc_text(at_us)})
+        outcome = drill.outcome
         with drill.steps.step("restore"):
             report = await self._restored(source, target, at_us)
         outcome.rto_seconds, outcome.predicted_seconds = report["seconds"]["total"], report["predicted_seconds"]
@@ -120,11 +122,12 @@ class RestoreRandom:
             expected = await self._contents.expected(source, info, at_us=at_us)
             try:
                 copy = await self._contents.pinned(targets[info.lo].partition_id, drill.dice)
+                live: Pinned | None = None
                 try:
-                    live = await self._contents.pinned(info.partition_id, drill.dice)
-                except ScrubjayError:
-                    live, unasked = None, unasked + 1
-                try:
+                    try:
+                        live = await self._contents.pinned(info.partition_id, drill.dice)
+                    except Unavailable:
+                        unasked += 1
                     compared, held = await self._contents.compare(expected, info, copy, live)
                 finally:
                     copy.release()

@@ -13,7 +13,7 @@ from scrubjay.archiver.verify.report import VerifyOptions, VerifyReport
 from scrubjay.archiver.verify.run import verify
 from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
 from scrubjay.base.errors import Missing, Unavailable
-from scrubjay.drills.contents import FOLDER
+from scrubjay.drills.contents import FOLDER, SPARE_BYTES
 from scrubjay.drills.damage import flip_object
 from scrubjay.drills.report import DrillOutcome
 from scrubjay.drills.scenario import DIFFERENCES_MAX, Drill
@@ -21,8 +21,6 @@ from scrubjay.drills.scenario import DIFFERENCES_MAX, Drill
 KINDS = ("segment", "manifest", "base", "closed")
 COPY_BYTES_MAX = 1 << 30
 """A larger archive is not copied."""
-SPARE_BYTES = 256 << 20
-"""So much of the disk must stay free beside the copy."""
 _PREFIX = "rot-"
 
 
@@ -54,11 +52,13 @@ class Rot:
     async def run(self, drill: Drill) -> DrillOutcome:
         """See Scenario. The copy is of the whole cluster: --table does not narrow it."""
         place = f"{FOLDER}/{_PREFIX}{drill.id}"
+        outcome = drill.outcome
+        outcome.tables = []
         try:
             with drill.steps.step("copy"):
                 copy = self._copies(place)
                 sizes = await self._copied(copy, place)
-            outcome = DrillOutcome(facts={"objects": len(sizes), "bytes": sum(sizes.values()), "found_seconds": {}, "not_there": []})
+            outcome.facts = {"objects": len(sizes), "bytes": sum(sizes.values()), "found_seconds": {}, "not_there": []}
             with drill.steps.step("verify"):
                 clean = await self._verify(copy, place)
             if clean.verdict != "match":
@@ -112,9 +112,9 @@ class Rot:
             return
         key = those[drill.dice.below(len(those))]
         sound = await flip_object(copy, key, drill.dice.below)
-        outcome.planted += 1
         began_us = self._env.clock.boot_us()
         found = await self._verify(copy, place)
+        outcome.planted += 1  # not before: where verify could not look, nothing was missed
         outcome.facts["found_seconds"][kind] = round((self._env.clock.boot_us() - began_us) / 1e6, 3)
         if any(_names(one.object, key) for one in found.findings):
             outcome.detected += 1

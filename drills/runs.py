@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from scrubjay.base.env import Env, Task
-from scrubjay.base.errors import Corrupt, Invalid, Missing, ScrubjayError
+from scrubjay.base.errors import Corrupt, Invalid, Missing, ScrubjayError, Unavailable
 from scrubjay.base.gate import Gate
 from scrubjay.base.times import utc_text
 from scrubjay.drills.kept import DrillBook
@@ -30,17 +30,24 @@ SWEEPS_MAX = 60
 
 
 class Drills:
-    """facts: of this cluster and program, into every report. scenarios: in the order in which they are listed."""
+    """facts: of this cluster and program, into every report. scenarios: in the order in which they are listed. live: names of the tables that are there."""
 
     def __init__(
-        self, env: Env, book: DrillBook, signer: DrillSigner, scenarios: Sequence[Scenario], *, facts: Mapping[str, Any], log: Log
+        self,
+        env: Env,
+        book: DrillBook,
+        signer: DrillSigner,
+        scenarios: Sequence[Scenario],
+        *,
+        facts: Mapping[str, Any],
+        live: Callable[[], Collection[str]],
+        log: Log,
     ) -> None:
         self._env, self._book, self._signer, self._log = env, book, signer, log
         self._scenarios = {one.name: one for one in scenarios}
-        self._facts = dict(facts)
+        self._facts, self._live = dict(facts), live
         self._gate = Gate(env.tasks)
         self._task: Task[None] | None = None
-        self._worse: list[DrillHealth] | None = None
 
     # ------------------------------------------------------------------ life
 
@@ -90,10 +97,11 @@ class Drills:
         }
 
     def report(self, drill: str | None) -> tuple[Report, list[Report]]:
-        """A kept report, None: the newest; and all of its scenario up to it, oldest first. Raises Missing."""
+        """A kept report, None: the newest; and all of its scenario up to it, oldest first. Raises Unavailable (ResourceNotFound)."""
         found = self._book.find(drill)
         if found is None:
-            raise Missing("no such drill" if drill else "no drill has been run yet", what="drill", asked=drill, next="scrubjay drill list")
+            what = "no such drill" if drill else "no drill has been run yet"
+            raise Unavailable(what, error_code="ResourceNotFound", asked=drill, next="scrubjay drill list")
         runs = [one for one in self._book.all() if one["scenario"] == found["scenario"]]
         return found, runs[: runs.index(found) + 1]
 
@@ -106,15 +114,16 @@ class Drills:
             began_us, boot_us = self._env.clock.wall_us(), self._env.clock.boot_us()
             seed = self._env.rand.u64() >> 12 if seed is None else seed
             steps = Steps(self._env.clock, progress)
-            drill = Drill(self._env.rand.uuid(), seed, tables, steps, Dice(seed))
-            outcome, error = DrillOutcome([table.name for table in tables]), None
+            drill = Drill(self._env.rand.uuid(), seed, tables, steps, Dice(seed), DrillOutcome([table.name for table in tables]))
+            outcome, error = drill.outcome, None
             try:
                 with steps.step("sweep"):
                     await self._sweep()
                 outcome = await scenario.run(drill)
             except ScrubjayError as failed:
                 error = failed
-            verdict = outcome.verdict if error is None else MISMATCH if isinstance(error, (Corrupt, Missing)) else UNVERIFIED
+            wrong = outcome.differences or isinstance(error, (Corrupt, Missing))
+            verdict = outcome.verdict if error is None else MISMATCH if wrong else UNVERIFIED
             report = self._signer.signed(
                 {
                     "format": FORMAT,
@@ -140,7 +149,6 @@ class Drills:
                 }
             )
             self._book.keep(report, began_us=began_us)
-            self._worse = None
         self._log(f"drill {name} ended with {verdict}: {outcome.rows_compared} items compared, seed {seed}, report {drill.id}")
         return {**report, "exit": EXITS[verdict]}
 
@@ -166,10 +174,8 @@ class Drills:
         return self._signer.public_key
 
     def worse(self) -> list[DrillHealth]:
-        """Of the last run of each scenario, what a person should know."""
-        if self._worse is None:
-            self._worse = worse(self._book.all())
-        return self._worse
+        """What a person should know, of each scenario."""
+        return worse(self._book.all(), live=self._live())
 
 
 def _short(report: Mapping[str, Any]) -> Report:

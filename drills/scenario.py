@@ -59,13 +59,14 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """One run. tables: those to choose from, none: any."""
+    """One run. tables: those to choose from, none: any. outcome: what is found, as it is found: what was found before an error counts."""
 
     id: str
     seed: int
     tables: Sequence[TableMeta]
     steps: Steps
     dice: Dice
+    outcome: DrillOutcome
 
 
 class Scenario(Protocol):

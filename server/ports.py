@@ -81,7 +81,7 @@ class DrillPort(Protocol):
         ...
 
     def report(self, drill: str | None) -> tuple[Report, list[Report]]:
-        """A kept report by its id, None: the newest; and those of its scenario up to it. Raises Missing."""
+        """A kept report by its id, None: the newest; and those of its scenario up to it. Raises Unavailable (ResourceNotFound)."""
         ...
 
 

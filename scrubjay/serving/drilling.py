@@ -96,7 +96,11 @@ def open_drills(
         Rot(env, store, copies, jobs, disk, cluster=file.cluster_id, ahead_us=ahead_us),
     ]
     facts = {"cluster": file.cluster_id, "release": __version__}
-    drills = Drills(env, DrillBook(disk, log=log), DrillSigner(KeyFile(folder, log)), scenarios, facts=facts, log=log)
+
+    def live() -> set[str]:
+        return {table.name for table in cluster.service.tables() if table.dropped_at is None}
+
+    drills = Drills(env, DrillBook(disk, log=log), DrillSigner(KeyFile(folder, log)), scenarios, facts=facts, live=live, log=log)
     durability.schedule.add(drills.weekly(RestoreRandom.name))
     drills.start()
     return drills

@@ -89,8 +89,8 @@ VERB = Verb(
     example=("scrubjay drill report", "scrubjay drill report --format html > drill.html"),
     exits={
         0: "told, and the signature fits",
-        1: "the cluster cannot be reached",
-        2: "no such drill, or its signature does not fit",
+        1: "the cluster cannot be reached, or no such drill",
+        2: "its signature does not fit",
     },
     template=REPORT,
     options=_options,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from scrubjay.base.errors import Missing, Unavailable, Unsafe
+from scrubjay.base.errors import Unavailable, Unsafe
 from scrubjay.base.ids import Member, PartitionId, TableId
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.scrubber.schedule.settings import JobSettings
@@ -206,7 +206,7 @@ class FakeDrills:
 
     def report(self, drill: str | None) -> tuple[Report, list[Report]]:
         if drill == "none":
-            raise Missing("no such drill", what="drill")
+            raise Unavailable("no such drill", error_code="ResourceNotFound")
         return {"id": drill}, [{"id": drill}]
 
 

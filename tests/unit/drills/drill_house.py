@@ -49,15 +49,27 @@ class DrillHouse(House):
         self.put(self.birds, 1, None)
         self.pass_time(20)
 
+    def contents(self) -> Contents:
+        index = ArchiveIndex(self.client(), CLUSTER, tasks=self.env.tasks)
+        return Contents(self.env, self.service, index, self.jobs(), self.cluster.folder.disk, url=self.cluster.archive.url)
+
     def drills(self, *, restores: Restores | None = None, level: str = "records") -> Drills:
         """Of this life of the control part."""
-        index = ArchiveIndex(self.client(), CLUSTER, tasks=self.env.tasks)
         disk = self.cluster.folder.disk
-        contents = Contents(self.env, self.service, index, self.jobs(), disk, url=self.cluster.archive.url)
-        scenario = RestoreRandom(self.env, self.service, restores or self.restore, contents, drop=self.cluster.store.delete_table)
+        scenario = RestoreRandom(self.env, self.service, restores or self.restore, self.contents(), drop=self.cluster.store.delete_table)
         rot = Rot(self.env, self.client(), self.copy, self.both(), disk, cluster=CLUSTER, ahead_us=1_000_000, level=level)
         book = DrillBook(disk, log=self.lines.append)
-        return Drills(self.env, book, DrillSigner(self.secret), [scenario, rot], facts={"cluster": CLUSTER}, log=self.lines.append)
+        signer, facts = DrillSigner(self.secret), {"cluster": CLUSTER}
+        return Drills(self.env, book, signer, [scenario, rot], facts=facts, live=self.live, log=self.lines.append)
+
+    def live(self) -> list[str]:
+        return [one.name for one in self.service.tables() if one.dropped_at is None]
+
+    def held(self, table: TableMeta) -> list[tuple[list[int], list[int]]]:
+        """Of every copy of a table: where its tree is pinned, and above what its log is held."""
+        partitions = [info.partition_id for info in table.partitions]
+        checkpoints = [node.replicas[partition].checkpoints for node in self.cluster.nodes() for partition in partitions]
+        return [(sorted(one._pins), sorted(one._holds)) for one in checkpoints]
 
     def copy(self, place: str) -> RetryingStore:
         """A store of its own by each name."""

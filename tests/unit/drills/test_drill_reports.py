@@ -10,6 +10,7 @@ from xml.dom.minidom import parseString
 
 import pytest
 
+from scrubjay.base.errors import Unavailable
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.drills.kept import FOLDER, KEPT_MAX, DrillBook
 from scrubjay.drills.page import page
@@ -74,10 +75,39 @@ def test_what_failed_is_told_until_it_matches_again() -> None:
     missed = report(1, verdict="mismatch", planted=6, detected=5)
     assert [(one.found, "1 of 6" in one.what) for one in worse([missed])] == [(True, True)]
     failed = report(2, verdict="unverified", error={"message": "no archive"})
-    assert [(one.found, "no archive" in one.what) for one in worse([missed, failed])] == [(False, True)]
+    assert [(one.found, "1 of 6" in one.what) for one in worse([missed, failed])] == [(True, True)], "what proved nothing ends nothing"
+    assert [(one.found, "no archive" in one.what) for one in worse([report(0), failed])] == [(False, True)]
     assert worse([missed, failed, report(3)]) == []
     other = report(4, scenario="rot")
     assert [one.scenario for one in worse([missed, other])] == ["restore-random"], "each scenario by its own last run"
+
+
+def test_a_match_of_another_table_ends_no_mismatch() -> None:
+    wrong = report(1, verdict="mismatch", tables=["birds"], differences=["restored: lacking key 00"])
+    other = report(2, tables=["plants"])
+    assert [(one.found, "lacking" in one.what) for one in worse([wrong, other])] == [(True, True)]
+    assert worse([wrong, other, report(3, tables=["birds"])]) == []
+    assert worse([wrong, other], live=["plants"]) == [], "a table that is gone cannot be tried again"
+    assert worse([other, wrong], live=["plants"]) == []
+    both = report(1, verdict="mismatch", tables=["birds", "plants"])
+    assert len(worse([both, other])) == 1
+    assert worse([both, other, report(3, tables=["birds"])], live=["birds", "plants"]) == []
+
+
+class Unreadable(Secret):
+    def read(self) -> bytes | None:
+        raise Unavailable("the machine refused")
+
+
+def test_what_cannot_be_read_does_not_keep_status_from_answering(tmp_path: Path) -> None:
+    disk, lines = RealDisk(tmp_path), list[str]()
+    DrillBook(disk, log=lines.append).keep(report(1), began_us=1)
+    disk.mkdir(f"{FOLDER}/{2:016x}-d2.json")
+    assert [one["id"] for one in DrillBook(disk, log=lines.append).all()] == ["d1"]
+    assert "left out" in lines[0]
+    assert DrillSigner(Unreadable()).public_key is None
+    with pytest.raises(Unavailable):
+        DrillSigner(Unreadable()).signed({})
 
 
 def test_the_page_is_one_file_and_escapes_what_it_shows() -> None:

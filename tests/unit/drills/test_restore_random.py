@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from scrubjay.base.errors import Corrupt
+from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn
-from scrubjay.drills.contents import against_live
+from scrubjay.drills.contents import SPARE_BYTES, Compared, Contents, against_live
 from scrubjay.drills.report import check
 from scrubjay.drills.restore_random import NOTES
 from scrubjay.pitr.service import RestoreService
@@ -28,6 +28,9 @@ def house() -> DrillHouse:
 def test_a_moment_is_restored_compared_and_nothing_of_it_stays(house: DrillHouse) -> None:
     drills = house.drills()
     assert drills.listed()["public_key"] is None, "no key before the first report"
+    with pytest.raises(Unavailable) as none:
+        drills.report(None)
+    assert none.value.fields["error_code"] == "ResourceNotFound", "that there is none yet is no mismatch"
     before = house.rows(house.birds)
     reports = [house.drill(drills, seed) for seed in (1, 2, 3)]
     assert [one["verdict"] for one in reports] == ["match"] * 3, [one["error"] or one["differences"] for one in reports]
@@ -41,6 +44,76 @@ def test_a_moment_is_restored_compared_and_nothing_of_it_stays(house: DrillHouse
     assert house.cluster.folder.disk.listdir("tmp/drills") == []
     for one in reports:
         check({name: value for name, value in one.items() if name != "exit"})
+
+
+def test_no_copy_stays_pinned_and_no_log_stays_held(house: DrillHouse) -> None:
+    """Every replica pins at a scrub's seal and holds its log: those that no drill reads would for ten minutes, and a busy table's log would fill."""
+    assert house.drill(house.drills(), 1)["verdict"] == "match"
+    house.pass_time(1)
+    assert house.held(house.birds) == [([], [])] * 6
+
+
+def test_a_drill_is_not_what_fills_the_disk(house: DrillHouse) -> None:
+    disk = house.cluster.folder.disk
+    roomy, disk.capacity = disk.capacity, SPARE_BYTES + 1000
+    report = house.drill(house.drills(), 1)
+    assert (report["verdict"], report["tables"]) == ("unverified", ["birds"])
+    assert "no room" in report["error"]["message"]
+    assert "needed_bytes=" in report["error"]["found"]
+    assert [step["step"] for step in report["steps"]] == ["sweep", "choose"], "no table was made"
+    disk.capacity = roomy
+    assert house.drill(house.drills(), 1)["verdict"] == "match"
+
+
+def test_a_difference_that_was_found_before_an_error_counts(house: DrillHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [(Compared(3, ["restored: lacking key 00"]), 0)]
+
+    async def compared(*_: Any) -> Any:
+        if answers:
+            return answers.pop()
+        raise Unavailable("the pin ended while it was read")
+
+    monkeypatch.setattr(Contents, "compare", compared)
+    report = house.drill(house.drills(), 1)
+    assert (report["verdict"], report["exit"], report["differences"]) == ("mismatch", 2, ["restored: lacking key 00"])
+    assert (report["tables"], report["rows_compared"]) == (["birds"], 3)
+    assert report["facts"]["at"].endswith("Z"), "which moment it was"
+    assert "the pin ended" in report["error"]["message"]
+    assert house.scratch() == []
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(Corrupt("the tree cannot be opened"), "mismatch"), (Unavailable("it is down"), "match")])
+def test_a_live_copy_that_is_rotten_is_not_one_that_is_away(
+    house: DrillHouse, monkeypatch: pytest.MonkeyPatch, error: ScrubjayError, verdict: str
+) -> None:
+    monkeypatch.setattr("scrubjay.drills.contents.TRIES_MAX", 2)
+    live = {info.partition_id for info in house.birds.partitions}
+    pin = house.service.pin
+
+    async def refused(partition: Any, *where: Any, **options: Any) -> Any:
+        if partition in live:
+            raise error
+        return await pin(partition, *where, **options)
+
+    monkeypatch.setattr(house.service, "pin", refused)
+    report = house.drill(house.drills(), 2)
+    assert report["verdict"] == verdict
+    assert verdict == "mismatch" or report["facts"]["partitions_without_live_copy"] == 2
+    assert house.scratch() == []
+
+
+def test_a_row_file_of_our_own_that_is_damaged_says_nothing_about_the_archive(house: DrillHouse) -> None:
+    contents, disk = house.contents(), house.cluster.folder.disk
+    at_us = house.run(contents.window(house.birds)).latest_us
+    assert at_us is not None
+    expected = house.run(contents.expected(house.birds, house.birds.partitions[0], at_us=at_us))
+    assert house.run(contents.facts(expected, [(b"", None)]))[0]
+    disk.write_file(expected.rows, b"rot")
+    with pytest.raises(Unavailable):
+        house.run(contents.facts(expected, [(b"", None)]))
+    contents.discard(expected)
+    with pytest.raises(Unavailable):
+        house.run(contents.facts(expected, [(b"", None)]))
 
 
 class WrongMoment:
@@ -57,6 +130,24 @@ class WrongMoment:
 
     async def cancel(self, to: str) -> dict[str, Any]:
         return await self._restores.cancel(to)
+
+
+class SlowRestores(WrongMoment):
+    """A restore of the right moment that takes a minute."""
+
+    def __init__(self, house: DrillHouse) -> None:
+        super().__init__(house.restore, 0)
+        self._tasks = house.env.tasks
+
+    async def start(self, source: TableMeta, to: str, asked: RestoreTarget) -> dict[str, Any]:
+        await self._tasks.sleep(60.0)
+        return await self._restores.start(source, to, asked)
+
+
+def test_what_would_be_lost_does_not_grow_with_the_drill(house: DrillHouse) -> None:
+    report = house.drill(house.drills(restores=SlowRestores(house)), 1)
+    assert report["verdict"] == "match"
+    assert report["rpo_seconds"] < 45 < 60 <= report["seconds"]
 
 
 def test_a_restore_that_gives_another_moment_is_found_out(house: DrillHouse) -> None:
