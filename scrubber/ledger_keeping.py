@@ -4,7 +4,7 @@ the archive. What a run found, and to which depth each object was proven, is not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from scrubjay.archiver.format.layout import parse
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.gate import Gate
 from scrubjay.scrubber.ledger import WHOLE, PartitionProof, Proof
 from scrubjay.scrubber.schedule.notes import Notes
 from scrubjay.storage.catalogue import TableMeta
@@ -67,7 +68,7 @@ class KeptProofs(msgspec.Struct, frozen=True):
 
 
 class LedgerKeeping:
-    """tables: those there are. Neither of the two raises: a ledger saves work, and nothing waits for it."""
+    """tables: those there are. Nothing here raises: a ledger saves work, and nothing waits for it."""
 
     def __init__(
         self,
@@ -82,20 +83,38 @@ class LedgerKeeping:
     ) -> None:
         self._env, self._ledger, self._notes, self._store = env, ledger, notes, store
         self._cluster, self._tables, self._log = cluster, tables, log
+        self._gate = Gate(env.tasks)
 
-    async def keep(self) -> None:
-        """After a run: one item for each table of which the ledger says something new."""
+    def unsound(self) -> None:
+        """A run did not end with a match, and it may have been one by hand, of which nothing is kept else: what is kept already must not be better than that."""
+        if any(key.startswith(PREFIX) for key in self._notes.jobs):
+            self._env.tasks.spawn(self.keep(worse=True), name="ledger kept")
+
+    async def keep(self, *, worse: bool = False) -> None:
+        """After a run: one item for each table of which the ledger says something new. Of what it does not speak that stays which is kept: it may have been lost
+        a moment ago, and is about to be rebuilt from there. worse: only where what is kept says match and the ledger does not any more."""
         try:
-            proofs = await self._ledger.partitions()
-            wanted = kept_notes(proofs, {WHOLE, *(table.table_id for table in self._tables())})
-            gone = [key for key in self._notes.jobs if key.startswith(PREFIX) and key not in wanted]
-            for key in gone:
-                await self._notes.put_job(key, None)
-            for key, note in wanted.items():
-                if self._notes.jobs.get(key) != note:
-                    await self._notes.put_job(key, note)
+            async with self._gate:
+                await self._keep(worse=worse)
         except ScrubjayError as error:
             self._log(f"what the ledger says could not be kept with the metadata: {error}")
+
+    async def _keep(self, *, worse: bool) -> None:
+        proofs = await self._ledger.partitions()
+        there = {(one.partition, one.depth) for one in proofs}
+        before = [one for one in self._noted() if (one.partition, one.depth) not in there]
+        places: dict[str, Collection[str]] = {WHOLE: {WHOLE}}
+        for table in self._tables():
+            places[table.table_id] = {info.partition_id for info in table.partitions}
+        wanted = kept_notes([*proofs, *before], places)
+        if worse:
+            wanted = {key: note for key, note in wanted.items() if _worse(note, self._notes.jobs.get(key))}
+        else:
+            for key in [key for key in self._notes.jobs if key.startswith(PREFIX) and key not in wanted]:
+                await self._notes.put_job(key, None)
+        for key, note in wanted.items():
+            if self._notes.jobs.get(key) != note:
+                await self._notes.put_job(key, note)
 
     async def rebuild(self, *, lost: bool = False) -> None:
         """lost: it was begun anew just now; else only one that holds nothing is."""
@@ -152,13 +171,20 @@ class LedgerKeeping:
                 return count
 
 
-def kept_notes(proofs: Sequence[PartitionProof], tables: set[str]) -> dict[str, dict[str, Any]]:
-    """Items by key. tables: those of which something is kept. Pure."""
+def _worse(note: dict[str, Any], kept: dict[str, Any] | None) -> bool:
+    """Something in it is no match, and is not kept yet beside what is. Pure."""
+    proofs = None if kept is None else kept.get("proofs")
+    return isinstance(proofs, list) and any(one["verdict"] != "match" and one not in proofs for one in note["proofs"])
+
+
+def kept_notes(proofs: Sequence[PartitionProof], places: Mapping[str, Collection[str]]) -> dict[str, dict[str, Any]]:
+    """Items by key. places: tables of which something is kept, each with its partitions: one that was split is no more. Pure."""
     found: dict[str, list[KeptProof]] = {}
     for one in sorted(proofs, key=lambda one: (one.partition, one.depth)):
         table = one.table_id or WHOLE
-        if table in tables:
+        if one.partition in places.get(table, ()):
             fields = one._asdict()
             del fields["table_id"], fields["run"]
             found.setdefault(table, []).append(KeptProof(**fields))
-    return {PREFIX + table: msgspec.to_builtins(KeptProofs(tuple(kept))) for table, kept in found.items()}
+    # Lists, as they are read: a tuple would differ from what was kept by an earlier life, and be written again.
+    return {PREFIX + table: {"proofs": msgspec.to_builtins(kept)} for table, kept in found.items()}

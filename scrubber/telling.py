@@ -17,6 +17,8 @@ class Telling:
         self._log = log
         self.found: dict[tuple[str, str], int] = {}
         self.ended: dict[tuple[str, str], int] = {}
+        self.unsound: Callable[[], object] = lambda: None
+        """Called after each run that did not end with a match, whoever asked for it."""
 
     def tell(self, verb: str, report: dict[str, Any]) -> None:
         """A run has ended. verb: scrub | verify. report: its JSON answer."""
@@ -25,6 +27,8 @@ class Telling:
             kind = str(found["kind"])
             self.found[verb, kind] = self.found.get((verb, kind), 0) + 1
             self._log(finding_line(verb, found))
+        if report["verdict"] != "match":
+            self.unsound()
 
     def over(self, verb: str, verdict: str) -> None:
         """Count a run that has ended. verb: also expire | restore."""

@@ -135,6 +135,7 @@ def open_durability(
         env.tasks.spawn(keeping.rebuild(lost=True), name="ledger")
 
     ledger.lost = lost
+    telling.unsound = keeping.unsound
     if ledger.set_aside is not None:
         ledger.lost(ledger.set_aside)
     elif options.since_us and env.clock.wall_us() - options.since_us > HOUR_US:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from scrubjay.base.env import Env, Timer
+from scrubjay.base.errors import ScrubjayError
 from scrubjay.scrubber.options import Turns
 from scrubjay.scrubber.schedule.notes import ScheduleBook
 from scrubjay.scrubber.schedule.scheduler import Alarm, Scheduler
@@ -53,10 +54,14 @@ class TaskAlarm:
 
 def kept(work: Work, keep: Callable[[], Awaitable[None]]) -> Work:
     async def whole(shift: Shift) -> ShiftOutcome:
+        """One that is cut off by the stop of its process writes nothing more: the log is about to be sealed."""
         try:
-            return await work(shift)
-        finally:
+            outcome = await work(shift)
+        except ScrubjayError:
             await keep()
+            raise
+        await keep()
+        return outcome
 
     return whole
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
 
-from scrubjay.base.errors import Conflict, Corrupt, Unavailable
-from scrubjay.scrubber.schedule.settings import JobNote
+from scrubjay.base.errors import Conflict, Corrupt, Invalid, Unavailable
+from scrubjay.scrubber.schedule.cron import check
+from scrubjay.scrubber.schedule.settings import JobNote, JobSettings
 
 PREFIX = "schedule/"
 _TRIES = 5
@@ -67,6 +69,15 @@ def _decoded(job: str, value: Mapping[str, Any] | None) -> JobNote:
     if value is None:
         return JobNote()
     try:
-        return msgspec.convert(value, JobNote)
-    except msgspec.ValidationError as error:
+        note = msgspec.convert(value, JobNote)
+        if note.settings is not None:
+            _understood(note.settings)
+    except (msgspec.ValidationError, Invalid) as error:
         raise Corrupt("a job of the schedule is malformed", what="schedule", job=job, why=str(error)) from None
+    return note
+
+
+@lru_cache(maxsize=64)
+def _understood(settings: JobSettings) -> None:
+    """Settings that were sound where they were set need not be here: this machine may not know their time zone. Raises Invalid."""
+    check(settings)

@@ -181,7 +181,7 @@ class Unpin(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=48):
 
 class KeepPin(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=52):
     """Whoever reads a pinned copy is there still: its pin ends `StorageOptions.pin_timeout_us` from now, and at the latest after `storage.replica.checkpoints.PIN_LIFE_US`.
-    Answer: Fine; Unavailable (field `pin`): it has ended, or ends now, because the node's log is full."""
+    Answer: Fine; Unavailable (field `pin`): it has ended, or ends now, because the node's log is full or the copy's tree takes no checkpoints."""
 
     partition: PartitionId
     lsn: Lsn

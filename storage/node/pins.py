@@ -82,9 +82,10 @@ class Pins:
             replica.checkpoints.unpin(request.lsn)
 
     def keep(self, request: KeepPin) -> None:
-        """A scrub may be slow for as long as it costs no write: a node whose log is full gives its pins up. Raises Unavailable."""
+        """A scrub may be slow for as long as it costs no write: a node whose log is full gives its pins up, and a copy whose tree takes no checkpoints its own, for
+        a pin keeps every page that was replaced since. Raises Unavailable."""
         checkpoints = copy_on(self._node, request.partition).checkpoints
-        if self._node.full:
+        if self._node.full or checkpoints.failure is not None:
             checkpoints.unpin(request.lsn)
         if not checkpoints.keep_pin(request.lsn, self._node.env.clock.boot_us()):
             raise self._lost("the copy is not pinned any more", request.partition, request.lsn)

@@ -326,6 +326,13 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/archiver/test_expire_clock.py::test_a_leap_of_which_no_beginning_is_seen_is_refused",),
     ),
     Mutant(
+        "lived-steps-into-a-gap",
+        "archiver/expire/lived.py",
+        "            at_us, unlived_us = found_us, found_us - begin_us\n",
+        "            at_us = begin_us\n",
+        ("tests/unit/archiver/test_expire_clock.py::test_what_tells_where_a_gap_begins_stays_for_the_next_look",),
+    ),
+    Mutant(
         "lived-what-is-to-come",
         "archiver/expire/lived.py",
         "        seen_us = min(now_us, found_us)\n",

@@ -591,9 +591,16 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "pin-fills-the-log",
         "storage/node/pins.py",
-        "        if self._node.full:\n            checkpoints.unpin(request.lsn)\n",
-        "",
+        "        if self._node.full or checkpoints.failure is not None:\n",
+        "        if checkpoints.failure is not None:\n",
         ("tests/unit/control/test_errands_cut_off.py::test_a_node_whose_log_is_full_gives_its_pins_up_before_their_time",),
+    ),
+    Mutant(
+        "pin-fills-the-disk",
+        "storage/node/pins.py",
+        "        if self._node.full or checkpoints.failure is not None:\n",
+        "        if self._node.full:\n",
+        ("tests/unit/control/test_errands_cut_off.py::test_a_copy_whose_tree_takes_no_checkpoints_gives_its_pin_up",),
     ),
     Mutant(
         "damage-of-an-ended-pin-is-believed",

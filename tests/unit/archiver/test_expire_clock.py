@@ -50,6 +50,22 @@ def test_a_leap_of_which_no_beginning_is_seen_is_refused() -> None:
     assert saw(*range(10), *range(100, 136), now=136) == Lived(0), "it is over once it is older than every window"
 
 
+@pytest.mark.parametrize("gap", [1.1, 1.5, 1.9])
+def test_what_tells_where_a_gap_begins_stays_for_the_next_look(gap: float) -> None:
+    """Closed objects go by what is found here: one gap that is seen from inside and missed from in front of it must not leave itself without a beginning."""
+    world = ExpireWorld()
+    hours = [hour / 24 for hour in range(24 * 10) if not 1 < hour / 24 < 1 + gap]
+    at = {START_US + round(day * DAY_US): build(ClosedKey(CLUSTER, "n1", START_US + round(day * DAY_US))) for day in hours}
+    world.store.objects.update(dict.fromkeys(at.values(), b"named so"))
+    for step in range(60):
+        now_us, keep_us = START_US + round((5.9 + step / 20) * DAY_US), 5 * DAY_US
+        found: Lived = world.loop.run(lived(world.store, CLUSTER, now_us=now_us, keep_us=keep_us))
+        assert found.doubt is None, step
+        for time_us, key in at.items():
+            if time_us < now_us - found.unlived_us - keep_us:
+                world.store.objects.pop(key, None)
+
+
 def test_what_is_left_of_a_node_that_went_long_ago_is_no_gap() -> None:
     """Its newest closed objects stay, those of the others went."""
     assert saw(*[day / 8 for day in range(32)], *range(30, 66), now=65) == Lived(0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
+from scrubjay.base.errors import Corrupt, DiskFull, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.whole.run import STORAGE
@@ -304,6 +304,20 @@ def test_a_node_whose_log_is_full_gives_its_pins_up_before_their_time() -> None:
     _, partition, _ = begin(house)
     _, pin = pinned(house, partition)
     node_of(house).turn.full = True
+    house.pass_time(KEEP_S + 5)
+    assert pins_of(house, partition) == []
+    assert isinstance(house.run(outcome(pin.rows(b"", None))), Unavailable)
+
+
+def test_a_copy_whose_tree_takes_no_checkpoints_gives_its_pin_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pin keeps every page that was replaced since, and writes are refused in the end while there is room in the log."""
+    house = House()
+    table, partition, _ = begin(house)
+    _, pin = pinned(house, partition)
+    monkeypatch.setattr(type(copy(house, partition).tree), "checkpoint", lambda tree, changes, state, done: done(DiskFull("no room")))
+    house.put(table, 5, 6)
+    house.until(lambda: copy(house, partition).checkpoints.failure is not None)
+    assert not node_of(house).full
     house.pass_time(KEEP_S + 5)
     assert pins_of(house, partition) == []
     assert isinstance(house.run(outcome(pin.rows(b"", None))), Unavailable)

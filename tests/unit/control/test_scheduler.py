@@ -17,7 +17,7 @@ from scrubjay.scrubber.schedule.settings import DAY_US, JobNote, JobSettings
 from scrubjay.scrubber.schedule.views import STALE_US, NightJob, Shift, ShiftOutcome, Work
 from scrubjay.scrubber.service import ScrubService
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
-from scrubjay.server.nightly import DEFAULTS, TaskAlarm, scrub_outcome, scrub_work
+from scrubjay.server.nightly import DEFAULTS, TaskAlarm, kept, scrub_outcome, scrub_work
 from scrubjay.storage.control.metadata import Metadata
 from tests.unit.control.house import House
 
@@ -276,8 +276,12 @@ def test_a_run_that_fails_is_kept_as_that_and_said(nights: Nights) -> None:
         nights.house.run(process.set("scrub", JobSettings("nightly", DAY_US)))
 
 
-def test_a_note_that_is_malformed_stops_nothing_else(nights: Nights) -> None:
-    nights.house.run(nights.house.cluster.metadata.put_job("schedule/scrub", {"handled_us": "yesterday"}))
+@pytest.mark.parametrize(
+    "note", [{"handled_us": "yesterday"}, {"settings": {"cron": "0 2 * * *", "within_us": DAY_US, "timezone": "Mars/Olympus"}}]
+)
+def test_a_note_that_is_malformed_stops_nothing_else(nights: Nights, note: dict[str, Any]) -> None:
+    """Or that was sound where it was set, and not on this machine."""
+    nights.house.run(nights.house.cluster.metadata.put_job("schedule/scrub", note))
     process = nights.process("a", alone=True)
     process.start()
     nights.house.pass_time(200)
@@ -315,6 +319,33 @@ def test_what_the_store_kept_from_its_work_is_tried_again_the_same_night(nights:
     assert all(wanted <= pause <= wanted + 61 for pause, wanted in zip(pauses, (60, 120), strict=True)), pauses
     assert [again for _, again in begun] == [False, True, True]
     assert (nights.row(process)["retries"], nights.row(process)["last"]["verdict"]) == (0, "match")
+
+
+def test_what_a_run_proved_is_kept_when_it_ends_and_not_by_one_that_is_cut_off(nights: Nights) -> None:
+    """At a stop the log is about to be sealed: nothing more is written then."""
+    written: list[str] = []
+
+    async def keep() -> None:
+        written.append("kept")
+
+    async def failing(shift: Shift) -> ShiftOutcome:
+        raise Unavailable("the store is down")
+
+    async def slow(shift: Shift) -> ShiftOutcome:
+        await nights.house.env.tasks.sleep(10)
+        return ShiftOutcome("match", 1, 0)
+
+    shift = Shift(OFTEN, 0, lambda _: None)
+    with pytest.raises(Unavailable):
+        nights.house.run(kept(failing, keep)(shift))
+    assert written == ["kept"]
+    assert nights.house.run(kept(slow, keep)(shift)).verdict == "match"
+    assert written == ["kept"] * 2
+    running = nights.house.env.tasks.spawn(kept(slow, keep)(shift), name="shift")  # type: ignore[arg-type]
+    nights.house.pass_time(1)
+    running.cancel()
+    nights.house.pass_time(1)
+    assert (running.done(), written) == (True, ["kept"] * 2)
 
 
 def test_what_is_no_matter_of_time_is_not_tried_again(nights: Nights) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from scrubjay.archiver.format.layout import parse
@@ -109,6 +110,53 @@ def test_nothing_new_is_no_record_and_a_table_that_is_gone_leaves_no_note(one: K
     assert len(one.noted) == 1
 
 
+def test_a_ledger_that_is_lost_as_it_is_asked_takes_nothing_from_what_is_kept(one: Kept) -> None:
+    """The read that finds it rotten may be the one that keeps: what it would be rebuilt from must be there still."""
+    house = one.house
+    house.run(one.keeping(one.ledger).keep())
+    kept, proofs = one.noted, [proof._replace(run=None) for proof in house.run(one.ledger.partitions())]
+    anew = one.new()
+    newer = proofs[0]._replace(at_us=proofs[0].at_us + 1, verdict="mismatch")
+    house.run(anew.verified([newer]))
+    house.run(one.keeping(anew).keep())
+    assert sorted(one.noted) == sorted(kept)
+    house.run(one.keeping(anew).rebuild(lost=True))
+    assert house.run(anew.partitions()) == [newer, *proofs[1:]]
+    last = one.new()
+    house.run(one.keeping(last).rebuild())
+    assert house.run(last.partitions()) == [newer, *proofs[1:]]
+
+
+def test_a_partition_that_is_no_more_is_kept_no_more(one: Kept) -> None:
+    house, keeping = one.house, one.keeping(one.ledger)
+    house.run(keeping.keep())
+    left = one.table.partitions[1]
+    keeping._tables = lambda: [msgspec.structs.replace(one.table, partitions=(left,))]
+    house.run(keeping.keep())
+    assert {proof["partition"] for proof in one.noted[PREFIX + one.table.table_id]["proofs"]} == {left.partition_id}
+
+
+def test_what_a_run_by_hand_found_is_kept_at_once_where_a_match_was(one: Kept) -> None:
+    house, keeping = one.house, one.keeping(one.ledger)
+    found = PartitionProof(one.table.partitions[0].partition_id, one.table.table_id, "records", 5, None, "mismatch", False, None, None)
+    house.run(one.ledger.verified([found]))
+    keeping.unsound()
+    house.pass_time(5)
+    assert one.noted == {}, "nothing is kept that could be better"
+    house.run(one.ledger.verified([found._replace(verdict="match")]))
+    house.run(keeping.keep())
+    others = {key: note for key, note in one.noted.items() if key != PREFIX + one.table.table_id}
+    matched = [proof._replace(at_us=proof.at_us + 1) for proof in house.run(one.ledger.partitions()) if proof.table_id != found.table_id]
+    house.run(one.ledger.verified([found, *matched]))
+    keeping.unsound()
+    house.pass_time(5)
+    assert matched
+    assert others == {key: note for key, note in one.noted.items() if key in others}, "what matches again is kept by the night"
+    anew = one.new()
+    house.run(one.keeping(anew).rebuild())
+    assert found in house.run(anew.partitions())
+
+
 def test_a_store_that_is_away_and_a_note_that_is_malformed_keep_nobody(one: Kept) -> None:
     house = one.house
     house.run(one.keeping(one.ledger).keep())
@@ -138,4 +186,4 @@ def test_golden_note(golden: Golden) -> None:
             "00000000-0000-4000-8000-000000000002", table, "records", 1_772_366_500_000_000, None, "mismatch", False, None, None
         ),
     ]
-    golden.check_json("v3/ledger/kept.json", kept_notes(proofs, {table})[PREFIX + table])
+    golden.check_json("v3/ledger/kept.json", kept_notes(proofs, {table: {proofs[0].partition}})[PREFIX + table])
