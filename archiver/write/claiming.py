@@ -169,9 +169,8 @@ class Claiming:
         owner = self._env.rand.uuid()
         # Epochs of ours whose claim was cut off, or not answered, are noted along: their owners are forgotten one day, and would then be taken for somebody else.
         await self._note(owners=(*self._book.writer.owners, owner)[-OWNERS_KEPT:], epoch=max(self._book.writer.epoch, ours))
+        # Not behind what is listed by now: whose an epoch is that came up since the look is asked before anything above it is claimed.
         number = max(self._book.writer.epoch, self._book.writer.taken_over)
-        for key in await epochs_after(self._store, self.writer.cluster, number):
-            number = max(number, int(key.rpartition("/")[2], 16))
         for _ in range(TRIES):
             number += 1
             made = Attached(self.writer.cluster, number, owner)

@@ -302,6 +302,16 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/archiver/test_archive_claiming.py::test_an_epoch_claimed_between_our_look_and_our_claim_fences",),
     ),
     Mutant(
+        "claim-above-whoever-came-first",
+        "archiver/write/claiming.py",
+        "        number = max(self._book.writer.epoch, self._book.writer.taken_over)\n        for _ in range(TRIES):\n",
+        "        number = max(self._book.writer.epoch, self._book.writer.taken_over)\n"
+        "        for key in await epochs_after(self._store, self.writer.cluster, number):\n"
+        '            number = max(number, int(key.rpartition("/")[2], 16))\n'
+        "        for _ in range(TRIES):\n",
+        ("tests/unit/archiver/test_archive_claiming.py::test_an_epoch_claimed_while_our_owner_is_noted_fences",),
+    ),
+    Mutant(
         "live-foreign-owner-accepted",
         "archiver/write/claiming.py",
         "                if owner is None or owner not in self._book.writer.owners:\n",

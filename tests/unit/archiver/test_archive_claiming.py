@@ -523,6 +523,29 @@ def test_an_epoch_claimed_between_our_look_and_our_claim_fences() -> None:
     assert not world.segments()
 
 
+@pytest.mark.parametrize("ours", [0, 1], ids=["first", "later"])
+def test_an_epoch_claimed_while_our_owner_is_noted_fences(ours: int) -> None:
+    """Two copies start at once, and both have looked before either claims: whoever claims first is the writer, the other does not go on above it."""
+    world, book, sample = World(), MemoryBook(), history(segments=1)
+    if ours:
+        before = world.life(book, sample, agent=False).start()
+        world.loop.run_for(1)
+        before.stop()
+    put = book.put_writer
+
+    async def overtaken(notes: WriterNotes) -> None:
+        world.foreign(ours + 1)
+        await put(notes)
+
+    book.put_writer = overtaken  # type: ignore[method-assign]
+    life = world.life(book, sample)
+    life.start()
+    world.loop.run_for(20)
+    assert life.writer.state == FENCED
+    assert [one.owner for one in world.epochs()][ours:] == [OTHER]
+    assert not world.segments()
+
+
 def test_a_partition_that_had_no_leader_at_the_start_is_compared_before_its_first_upload() -> None:
     world, sample = World(), history(segments=3)
     world.memory.objects.update(sample.objects())
