@@ -105,6 +105,8 @@ class Webhooks:
         async def one(hook: Hook) -> dict[str, Any]:
             began_us = self._env.clock.boot_us()
             status, error = await self._send(hook, body)
+            if error is None and not hook.queue:
+                self._heard(hook, None)  # what it did not take was given up since, and may be the last for long
             seconds = round((self._env.clock.boot_us() - began_us) / 1e6, 3)
             return {"webhook": hook.name, "status": status, "seconds": seconds, "error": error, "waiting": len(hook.queue)}
 

@@ -38,7 +38,7 @@ from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.open_files import Descriptors, raise_descriptors, share_out
 from scrubjay.base.real.rand import RealRand
 from scrubjay.base.real.stores import open_store, worker_environment
-from scrubjay.base.real.webhook import post
+from scrubjay.base.real.webhook import WebhookPosts
 from scrubjay.base.together import within
 from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.base.wrap.retry import RetryingStore
@@ -181,7 +181,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     webhooks = Webhooks(
         env,
         config.alerts.webhooks,
-        post,
+        WebhookPosts().post,
         secret=config.alerts.secret,
         timeout_s=config.alerts.timeout_us / 1e6,
         facts={"cluster": cluster_file.cluster_id, "version": __version__},

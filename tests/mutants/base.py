@@ -282,4 +282,50 @@ MUTANTS: list[Mutant] = [
         "if True",
         ("tests/unit/base/test_kept_loops.py::test_a_loop_that_falls_is_told_of_and_taken_up_again_later_each_time",),
     ),
+    Mutant(
+        "webhook-looked-up-by-the-loop",
+        "base/real/webhook.py",
+        "in await self._off_loop((host, port), partial(_addresses, host, port)):",
+        "in _addresses(host, port):",
+        ("tests/unit/server/test_webhooks.py::test_a_name_that_nobody_answers_for_holds_up_neither_the_others_nor_a_stop",),
+    ),
+    Mutant(
+        "webhook-a-thread-for-each-try",
+        "base/real/webhook.py",
+        "if running is None or running.done():",
+        "if True:",
+        ("tests/unit/server/test_webhooks.py::test_a_name_that_nobody_answers_for_holds_up_neither_the_others_nor_a_stop",),
+    ),
+    Mutant(
+        "webhook-authorities-read-each-time",
+        "base/real/webhook.py",
+        "if secure and self._trusted is None:",
+        "if secure:",
+        (
+            "tests/unit/server/test_webhooks.py::test_who_speaks_https_is_who_the_url_names_and_authorities_are_read_once_and_not_by_the_loop",
+        ),
+    ),
+    Mutant(
+        "webhook-any-host-will-do",
+        "base/real/webhook.py",
+        "server_hostname=host if secure else None",
+        'server_hostname="localhost" if secure else None',
+        (
+            "tests/unit/server/test_webhooks.py::test_who_speaks_https_is_who_the_url_names_and_authorities_are_read_once_and_not_by_the_loop",
+        ),
+    ),
+    Mutant(
+        "webhook-body-undoes-an-answer",
+        "base/real/webhook.py",
+        "            if not answer.whole:\n                raise  #",
+        "            raise  #",
+        ("tests/unit/server/test_webhooks.py::test_what_follows_the_head_of_an_answer_changes_nothing_of_it",),
+    ),
+    Mutant(
+        "webhook-no-name-is-a-bug",
+        "base/real/webhook.py",
+        "except (OSError, UnicodeError) as error:",
+        "except OSError as error:",
+        ("tests/unit/server/test_webhooks.py::test_a_host_that_is_no_name_cannot_be_reached",),
+    ),
 ]

@@ -324,4 +324,11 @@ MUTANTS: list[Mutant] = [
         ":",
         ("tests/unit/server/test_named_backups.py::test_a_moment_in_a_hole_is_damaged_wherever_it_is_shown",),
     ),
+    Mutant(
+        "webhook-mended-alarm-stays",
+        "server/webhooks.py",
+        "if error is None and not hook.queue:",
+        "if False:",
+        ("tests/unit/server/test_webhooks.py::test_a_notice_nobody_took_for_a_day_is_given_up",),
+    ),
 ]

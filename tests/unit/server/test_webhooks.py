@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
+import socket
+import ssl
+import threading
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.rand import RealRand
-from scrubjay.base.real.webhook import post
+from scrubjay.base.real.webhook import WebhookPosts
 from scrubjay.server import webhooks as module
 from scrubjay.server.health import Problem
 from scrubjay.server.problems import FoundProblem
@@ -43,7 +54,7 @@ def with_hooks(urls: list[str], work: Callable[[Webhooks, AsyncTasks], Coroutine
         hooks = Webhooks(
             Env(RealClock(), RealRand(), tasks),
             urls,
-            post,
+            WebhookPosts().post,
             secret="between us",
             timeout_s=timeout_s,
             facts={"cluster": "c"},
@@ -129,6 +140,99 @@ def test_one_that_is_not_there_is_told_when_it_comes() -> None:
     with_hooks([f"http://127.0.0.1:{port}/hook"], work)
 
 
+def test_a_name_that_nobody_answers_for_holds_up_neither_the_others_nor_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    over, asked, gave_up = threading.Event(), list[str](), list[str]()
+    sound = socket.getaddrinfo
+
+    def look_up(host: str, *args: Any, **kwargs: Any) -> Any:
+        if host == "127.0.0.1":
+            return sound(host, *args, **kwargs)
+        asked.append(host)
+        over.wait(10)
+        gave_up.append(host)
+        raise socket.gaierror(socket.EAI_AGAIN, "no name server answers")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with Receiver() as takes:
+
+        async def work(hooks: Webhooks, tasks: AsyncTasks) -> None:
+            hooks.tell(problem(1), False)
+            await until(tasks, lambda: len(takes.taken) == 1)
+            await until(tasks, lambda: hooks.hooks[0].failed >= 3)
+            assert "in time" in str(hooks.hooks[0].error)
+
+        with_hooks(["http://hook.invalid/", takes.url], work, timeout_s=0.2)
+        assert gave_up == [], "the name is being looked up still, and nothing has waited for it"
+        assert asked == ["hook.invalid"], "by one thread, however often it was tried"
+        over.set()
+
+
+def certificate(folder: Path) -> Path:
+    """Of `localhost`, by nobody else, with its key."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    now = datetime.now(UTC)
+    made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    path = folder / "certificate.pem"
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(made.sign(key, SHA256()).public_bytes(Encoding.PEM) + secret)
+    return path
+
+
+def test_who_speaks_https_is_who_the_url_names_and_authorities_are_read_once_and_not_by_the_loop(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made, readers = certificate(tmp_path), list[threading.Thread]()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(made)
+    sound = ssl.create_default_context
+
+    def read() -> ssl.SSLContext:
+        readers.append(threading.current_thread())
+        return sound(cafile=str(made))
+
+    monkeypatch.setattr(ssl, "create_default_context", read)
+    with Receiver(tls=tls) as receiver:
+
+        async def work(hooks: Webhooks, tasks: AsyncTasks) -> None:
+            hooks.tell(problem(1), False)
+            await until(tasks, lambda: len(receiver.taken) == 1)
+            await until(tasks, lambda: hooks.hooks[1].failed >= 2)
+            assert "certificate" in str(hooks.hooks[1].error).lower(), "it names a host that this is not"
+
+        with_hooks([receiver.url, receiver.url.replace("localhost", "127.0.0.1")], work)
+    assert len(readers) == 1
+    assert readers[0] is not threading.main_thread()
+
+
+def test_what_follows_the_head_of_an_answer_changes_nothing_of_it() -> None:
+    """A 204 with a body breaks HTTP, and has taken the notice."""
+
+    async def main(_tasks: AsyncTasks) -> int:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b'HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n{"ok": true}')
+            await writer.drain()
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            return await WebhookPosts().post(f"http://127.0.0.1:{port}/", b"", {})
+
+    assert run(main) == 204
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".b"])
+def test_a_host_that_is_no_name_cannot_be_reached(host: str) -> None:
+
+    async def main(_tasks: AsyncTasks) -> int:
+        return await WebhookPosts().post(f"http://{host}/", b"", {})
+
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        run(main)
+
+
 def test_a_test_notice_says_what_came_back_from_each() -> None:
     with Receiver() as takes, Receiver() as refuses:
         refuses.status = 403
@@ -177,10 +281,12 @@ def test_a_notice_nobody_took_for_a_day_is_given_up(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "AGAIN_MAX_S", 300.0)
     host = LoneHost()
 
-    async def refuse(_url: str, _body: bytes, _headers: object) -> int:
-        return 500
+    status = 500
 
-    hooks = Webhooks(host.env(), ["http://h/"], refuse, secret="", timeout_s=60, facts={}, log=lambda *_: None)
+    async def answer(_url: str, _body: bytes, _headers: object) -> int:
+        return status
+
+    hooks = Webhooks(host.env(), ["http://h/"], answer, secret="", timeout_s=60, facts={}, log=lambda *_: None)
     (hook,) = hooks.hooks
     hooks.start()
     hooks.tell(problem(0), False)
@@ -188,3 +294,8 @@ def test_a_notice_nobody_took_for_a_day_is_given_up(monkeypatch: pytest.MonkeyPa
     assert (len(hook.queue), hook.dropped) == (1, 0)
     host.run_for(1_000)
     assert (len(hook.queue), hook.dropped) == (0, 1)
+    assert hook.error is not None
+    assert host.run(hooks.test())["exit"] == 3
+    status = 204
+    assert host.run(hooks.test())["exit"] == 0
+    assert hook.error is None, "nothing waits that could find out that it takes notices again"
