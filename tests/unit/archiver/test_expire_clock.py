@@ -56,6 +56,8 @@ def test_what_tells_where_a_gap_begins_stays_for_the_next_look(gap: float) -> No
     world = ExpireWorld()
     hours = [hour / 24 for hour in range(24 * 10) if not 1 < hour / 24 < 1 + gap]
     at = {START_US + round(day * DAY_US): build(ClosedKey(CLUSTER, "n1", START_US + round(day * DAY_US))) for day in hours}
+    world.store.objects.clear()  # the world's own first closed object would be a beginning for ever
+    world.store.objects[build(ClosedKey(CLUSTER, "n0", START_US - 20 * DAY_US))] = b"left of a node that went long ago"
     world.store.objects.update(dict.fromkeys(at.values(), b"named so"))
     for step in range(60):
         now_us, keep_us = START_US + round((5.9 + step / 20) * DAY_US), 5 * DAY_US
