@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,18 @@ class Staged:
             key += 1
             await self.cluster.env.tasks.sleep(0.02)
 
+    async def left_behind(self) -> tuple[Any, Any]:
+        """One copy is down, and what it lacks is in no log any more; the nemesis has its eye on another. (the host that is away, the victim)."""
+        await self.begin()
+        leader = self.cluster.leader(self.partition)
+        assert leader is not None
+        away, victim = [host for host in self.cluster.hosts if host.name != leader.node.name]
+        self.nemesis.victim = victim.name
+        group = away.process.node.replicas[self.partition].group
+        away.crash(power=True)
+        await self.until(lambda: leader.group is not None and leader.group.log.first > group.log.last + 1)
+        return away, victim
+
     def states(self) -> set[str]:
         """Of the copies of all partitions; writes go on all the while."""
         partitions = (*self.cluster.system.partitions, *self.table.partitions)
@@ -66,14 +79,7 @@ def test_no_log_is_taken_while_another_copy_is_left_behind() -> None:
     cluster, nemesis = staged.cluster, staged.nemesis
 
     async def body() -> None:
-        await staged.begin()
-        leader = cluster.leader(staged.partition)
-        assert leader is not None
-        away, victim = [host for host in cluster.hosts if host.name != leader.node.name]
-        nemesis.victim = victim.name
-        group = away.process.node.replicas[staged.partition].group
-        away.crash(power=True)
-        await staged.until(lambda: leader.group is not None and leader.group.log.first > group.log.last + 1)
+        away, victim = await staged.left_behind()
         await nemesis.strike()
         assert staged.struck() == (0, 1), "it is down, and what it lacks is in no log any more"
         away.start()
@@ -112,14 +118,7 @@ def test_it_is_that_rule_alone_which_puts_the_loss_off(monkeypatch: pytest.Monke
     cluster, nemesis = staged.cluster, staged.nemesis
 
     async def body() -> None:
-        await staged.begin()
-        leader = cluster.leader(staged.partition)
-        assert leader is not None
-        away, victim = [host for host in cluster.hosts if host.name != leader.node.name]
-        nemesis.victim = victim.name
-        group = away.process.node.replicas[staged.partition].group
-        away.crash(power=True)
-        await staged.until(lambda: leader.group is not None and leader.group.log.first > group.log.last + 1)
+        await staged.left_behind()
         await nemesis.strike()
         assert staged.struck() == (1, 0)
 
