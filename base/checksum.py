@@ -3,6 +3,7 @@
 - `crc32c_masked`: records, frames, segments: fast, finds every burst up to 32 bits. Masked (rotated and offset) so that a CRC over
   bytes that contain a CRC is not degenerate, and so that zero bytes never check as valid.
 - `row_hash`: 128-bit xxh3 of (key, item), the unit of state digests. Finds faults, not attackers.
+- `key_hash`: 128-bit xxh3 of a storage key, for key filters.
 - `sha256_hex`: content identity of archived objects.
 """
 
@@ -32,6 +33,11 @@ def crc32c_raw(data: bytes | memoryview, start: int = 0) -> int:
 def row_hash(key: bytes, item: bytes) -> int:
     """128-bit hash of one row, framed so that (key, item) is unambiguous. key: storage key; item: canonical encoding."""
     return xxhash.xxh3_128_intdigest(_LENGTH.pack(len(key)) + key + item)
+
+
+def key_hash(key: bytes) -> int:
+    """128-bit hash of a storage key, from which the places in a segment's key filter follow. Written into manifests: it never changes."""
+    return xxhash.xxh3_128_intdigest(key)
 
 
 def sha256_hex(data: bytes | memoryview) -> str:

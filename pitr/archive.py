@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from scrubjay.archiver.facts import Window
@@ -47,6 +47,10 @@ class TimelineArchive(ArchiveView, Protocol):
 
     async def read(self, job: str, arguments: dict[str, Any], *, progress: Progress | None) -> dict[str, Any]:
         """Run a job that only reads the archive; its argument `url` is added. Raises what it raises."""
+        ...
+
+    async def without(self, key: bytes, objects: Sequence[str]) -> list[str]:
+        """Those of some segments, newest first, that are known not to hold a key. objects: keys of segments and of base manifests."""
         ...
 
 

@@ -9,7 +9,7 @@ from scrubjay.archiver.coverage import table_window
 from scrubjay.archiver.facts import CoverageFacts, Window
 from scrubjay.archiver.format.base import BaseOrigin
 from scrubjay.archiver.format.fault import Fault, fault_of
-from scrubjay.archiver.format.layout import build
+from scrubjay.archiver.format.layout import SegmentKey, build, parse
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rebuild import from_answer
@@ -71,6 +71,10 @@ class ArchiveSource:
             raise
         self._distrusted([Fault(*one) for one in answer["spoilt"]])
         return answer
+
+    async def without(self, key: bytes, objects: Sequence[str]) -> list[str]:
+        segments = [one for one in map(parse, objects) if isinstance(one, SegmentKey)]
+        return [build(one) for one in await self._index.filters.without(key, segments)]
 
     def _distrusted(self, damage: Sequence[Fault]) -> tuple[Fault, ...]:
         for one in damage:

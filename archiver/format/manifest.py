@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.fields import Fields, read_total, stamp_text, total_fields
 from scrubjay.archiver.format.identity import Attached
+from scrubjay.archiver.format.keyfilter import KeyFilter
 from scrubjay.archiver.format.layout import SegmentKey
 from scrubjay.archiver.format.segment import SegmentHead
 from scrubjay.base.checksum import crc32c_raw, sha256_hex
@@ -131,7 +132,10 @@ class SegmentManifest:
     """Stamps: 64-bit hybrid clock values. content: records that are content. before, total: state digest in front of `first` and at `last`. closed, reason,
     tag: of the SEAL at `last`. members: those that had agreed. node, epoch, owner: who wrote this object, in which term (archiver.format.identity).
 
-    The chain covers all of it except what two honest writers may say differently: stored, members, generation, node, epoch, owner, supersedes.
+    keys: filter of the keys that the records touch, None if it says nothing of them.
+
+    The chain covers all of it except what two honest writers may say differently: stored, members, generation, node, epoch, owner, supersedes; and `keys`, which
+    follows from the records (`records.check_keys`).
     """
 
     cluster: str
@@ -161,6 +165,7 @@ class SegmentManifest:
     epoch: int
     owner: str
     supersedes: tuple[Superseded, ...] = ()
+    keys: KeyFilter | None = None
 
     @property
     def records(self) -> int:
@@ -232,6 +237,7 @@ def encode_manifest(manifest: SegmentManifest) -> bytes:
             "epoch": m.epoch,
             "owner": m.owner,
             "supersedes": [old.fields() for old in m.supersedes],
+            **({} if m.keys is None else {"keys": m.keys.fields()}),
         }
     )
 
@@ -239,6 +245,7 @@ def encode_manifest(manifest: SegmentManifest) -> bytes:
 _NAMES = (
     "format", "version", "cluster", "table", "partition", "table_name", "schema", "lo", "hi", "lineage", "first", "last", "first_stamp", "last_stamp",
     "records", "content", "generation", "raw", "stored", "digest", "members", "chain_before", "chain", "seal", "node", "epoch", "owner", "supersedes",
+    "keys",
 )  # fmt: skip
 
 
@@ -276,6 +283,7 @@ def decode_manifest(data: bytes, *, where: str) -> SegmentManifest:
         epoch=f.integer("epoch", low=1),
         owner=f.uuid("owner"),
         supersedes=read_supersedes(f, generation=generation),
+        keys=KeyFilter.read(f.object("keys")) if "keys" in f.fields else None,
     )
     if manifest.first > manifest.last or f.integer("records") != manifest.records:
         raise Corrupt("manifest's LSN range and record count differ", kind=FORGED, what="manifest", where=where)
@@ -309,10 +317,12 @@ def manifest_of(
     node: str,
     raw: Sums,
     stored: Sums,
+    keys: KeyFilter | None,
     generation: int = 1,
     supersedes: tuple[Superseded, ...] = (),
 ) -> SegmentManifest:
-    """The manifest of a sealed segment as this member sees it. writer: in whose name. raw, stored: sums of the record bytes and of the segment object."""
+    """The manifest of a sealed segment as this member sees it. writer: in whose name. raw, stored: sums of the record bytes and of the segment object. keys: the
+    records' filter."""
     assert raw.sha256 == segment.raw_sha256.hex()
     assert raw.size == segment.raw_size
     assert facts.cluster == writer.cluster
@@ -344,6 +354,7 @@ def manifest_of(
         epoch=writer.epoch,
         owner=writer.owner,
         supersedes=supersedes,
+        keys=keys,
     )
 
 

@@ -10,7 +10,7 @@ from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import SegmentManifest
-from scrubjay.archiver.format.records import check_against, check_records
+from scrubjay.archiver.format.records import check_against, check_keys, check_records
 from scrubjay.archiver.read.objects import fetch_segment, not_its_file
 from scrubjay.base.checksum import row_hash
 from scrubjay.base.env import ObjectStore
@@ -38,6 +38,7 @@ async def check_segments(store: ObjectStore, items: Sequence[SegmentToCheck], *,
                     raw, partition=manifest.partition, first=manifest.first, last=manifest.last, where=where, after_stamp=after_stamp
                 )
                 check_against(span, manifest, where=build(manifest.key().twin()))
+                check_keys(span, manifest, where=build(manifest.key().twin()))
         except (Missing, Corrupt) as error:
             faults.append(fault_of(error, where=where, lsn=manifest.first))
     return faults

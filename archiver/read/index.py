@@ -23,6 +23,7 @@ from scrubjay.archiver.format.layout import (
     parse,
 )
 from scrubjay.archiver.read.epochs import closed_fault
+from scrubjay.archiver.read.keyfilters import KeyFilters
 from scrubjay.archiver.read.manifests import ManifestReader, superseded
 from scrubjay.archiver.read.names import Names, closed_nodes, closed_until, list_all, names_of, newest_closed, sweep
 from scrubjay.archiver.read.older import OlderClosed
@@ -59,7 +60,8 @@ class ArchiveIndex:
         self._store = store
         self.cluster = cluster
         self.ahead_us = ahead_us
-        self._reader = ManifestReader(store, cluster, tasks)
+        self.filters = KeyFilters(store, tasks)
+        self._reader = ManifestReader(store, cluster, tasks, self.filters)
         self._gate = Gate(tasks)
         self._closed_seen: dict[str, str] = {}
         """By node, the newest closed object known to have been there."""

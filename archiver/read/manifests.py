@@ -19,6 +19,7 @@ from scrubjay.archiver.format.layout import (
 )
 from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
 from scrubjay.archiver.read.epochs import Epochs
+from scrubjay.archiver.read.keyfilters import KeyFilters
 from scrubjay.archiver.read.names import PARALLEL, Names
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import BaseEntry, Beginning, SegmentRow, SegmentRows, base_entry, beginning_of, row_of
@@ -38,8 +39,10 @@ class Begun(NamedTuple):
 class ManifestReader:
     """Reads the manifests of one partition."""
 
-    def __init__(self, store: ObjectStore, cluster: str, tasks: Tasks | None) -> None:
+    def __init__(self, store: ObjectStore, cluster: str, tasks: Tasks | None, filters: KeyFilters | None = None) -> None:
+        """filters: told of every manifest that goes into the rows of a log."""
         self._store = store
+        self._filters = filters
         self._cluster = cluster
         self._tasks = tasks
         self.epochs = Epochs(store, cluster)
@@ -151,6 +154,8 @@ class ManifestReader:
                 if isinstance(manifest, Fault):
                     problems.append(manifest)
                 else:
+                    if self._filters is not None:
+                        self._filters.note(manifest)
                     row = row_of(manifest)
                     rows.add(row)
                     added.append(row)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
 
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.fault import Fault, fault_of
@@ -12,6 +14,8 @@ from scrubjay.archiver.format.segment import decode_segment
 from scrubjay.archiver.read.names import list_all
 from scrubjay.base.env import Disk, ObjectStore
 from scrubjay.base.errors import FORGED, Corrupt, Missing
+from scrubjay.storage.btree.engine import Row
+from scrubjay.storage.btree.rowfile import FOOTER, block_span, find_row, index_span, read_index_alone
 
 
 async def fetch_base(store: ObjectStore, manifest: BaseManifest, disk: Disk, path: str) -> None:
@@ -34,6 +38,45 @@ async def fetch_base(store: ObjectStore, manifest: BaseManifest, disk: Disk, pat
     finally:
         file.close()
     disk.sync_dir(path.rpartition("/")[0])
+
+
+async def row_of_base(store: ObjectStore, manifest: BaseManifest, key: bytes) -> Row | None:
+    """One row of a base: fetches the parts that hold its index and the one block that can hold the key, each part proven by its own sums. The rows' total is not
+    recomputed: `verify` does. Raises Corrupt, Missing, Unavailable."""
+    starts = [0, *accumulate(part.size for part in manifest.parts)]
+    parts: dict[int, bytes] = {}
+
+    async def fetch(start: int, end: int) -> None:
+        for number in range(max(bisect_right(starts, start) - 1, 0), bisect_left(starts, end)):
+            if number not in parts:
+                where = build(manifest.key(number))
+                data = await store.get(where)
+                manifest.parts[number].check(data, what="base", where=where)
+                parts[number] = data
+
+    def read(offset: int, length: int) -> bytes:
+        """Of what was fetched: a gap ends it."""
+        found, at = [], offset
+        while at < offset + length and (number := bisect_right(starts, at) - 1) in parts:
+            piece = parts[number][at - starts[number] : offset + length - starts[number]]
+            found.append(piece)
+            at += len(piece)
+        return b"".join(found)
+
+    size = manifest.file.size
+    try:
+        await fetch(max(size - FOOTER.size, 0), size)
+        await fetch(*index_span(read, size))
+        index = read_index_alone(read, size)
+        span = block_span(index, key)
+        if span is None:
+            return None
+        await fetch(*span)
+        return find_row(read, index, key)
+    except Corrupt as error:
+        if parse(str(error.fields.get("where"))) is not None:
+            raise
+        raise Corrupt(error.message, kind=FORGED, what="base", where=build(manifest.key())) from error
 
 
 def not_its_file(manifest: BaseManifest) -> Corrupt:

@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from scrubjay.archiver.format.keyfilter import KeyFilter
 from scrubjay.archiver.format.manifest import Sums
 from scrubjay.archiver.format.records import check_records
 from scrubjay.archiver.format.segment import SegmentHead, encode_segment
@@ -22,12 +23,13 @@ from scrubjay.storage.log.digest import Total
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A checked segment: its object's bytes, what its head says, and the sums of both forms."""
+    """A checked segment: its object's bytes, what its head says, the sums of both forms, and the filter of its keys."""
 
     data: bytes
     head: SegmentHead
     raw: Sums
     stored: Sums
+    keys: KeyFilter | None
 
 
 def request(segment: SealedSegment, facts: PartitionFacts, raw: bytes, *, generation: int, after_stamp: int) -> dict[str, Any]:
@@ -95,7 +97,7 @@ def prepare(asked: dict[str, Any]) -> Outgoing:
         asked["records"], asked["generation"],
     )  # fmt: skip
     data = encode_segment(head, raw)
-    return Outgoing(data, head, Sums.of(raw), Sums.of(data))
+    return Outgoing(data, head, Sums.of(raw), Sums.of(data), span.filter())
 
 
 def _total(said: list[Any]) -> Total:
@@ -105,8 +107,10 @@ def _total(said: list[Any]) -> Total:
 async def prepare_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
     """`prepare` in a worker process."""
     made = prepare(arguments)
-    return {"data": made.data, "head": list(made.head), "raw": made.raw.fields(), "stored": made.stored.fields()}
+    keys = None if made.keys is None else [made.keys.count, made.keys.hashes, made.keys.bits]
+    return {"data": made.data, "head": list(made.head), "raw": made.raw.fields(), "stored": made.stored.fields(), "keys": keys}
 
 
 def from_job(answer: dict[str, Any]) -> Outgoing:
-    return Outgoing(answer["data"], SegmentHead(*answer["head"]), Sums(**answer["raw"]), Sums(**answer["stored"]))
+    keys = None if answer["keys"] is None else KeyFilter(*answer["keys"])
+    return Outgoing(answer["data"], SegmentHead(*answer["head"]), Sums(**answer["raw"]), Sums(**answer["stored"]), keys)

@@ -98,6 +98,7 @@ class Placer:
             node=self._node,
             raw=out.raw,
             stored=stored,
+            keys=out.keys,
             generation=generation,
             supersedes=spoilt,
         )
@@ -110,7 +111,7 @@ class Placer:
                 said = await self._env.tasks.blocking(lambda: decode_manifest(there, where=name))
             except Corrupt as error:
                 return Bad(generation, name, error.kind, str(error))
-            if _content(said) != _content(manifest):
+            if _content(said) != _content(manifest) or (said.keys is not None and said.keys != manifest.keys):
                 return Bad(generation, name, FORGED, "the manifest says something else")
             return read
         return False
@@ -202,5 +203,6 @@ class Placer:
 
 
 def _content(manifest: SegmentManifest) -> SegmentManifest:
-    """A manifest without what two honest writers may say differently: who wrote it, in which term, who had agreed by then, and what they knew to be bad."""
-    return replace(manifest, node="", epoch=0, owner="", members=(), supersedes=())
+    """A manifest without what two honest writers may say differently: who wrote it, in which term, who had agreed by then, what they knew to be bad, and
+    whether it filters keys at all."""
+    return replace(manifest, node="", epoch=0, owner="", members=(), supersedes=(), keys=None)

@@ -13,7 +13,8 @@ import msgspec
 from scrubjay.archiver.format.base import BaseManifest, decode_base
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, parse
-from scrubjay.archiver.read.objects import fetch_base, read_segment
+from scrubjay.archiver.format.manifest import SegmentManifest
+from scrubjay.archiver.read.objects import fetch_base, fetch_manifest, read_segment, row_of_base
 from scrubjay.archiver.read.rebuild import Sink, base_rows, no_collector, segment_keys
 from scrubjay.archiver.read.replay import ArchiveReplay, Cut
 from scrubjay.base.checksum import row_hash
@@ -169,30 +170,39 @@ def shown(one: Altered, names: Sequence[str]) -> dict[str, Any]:
 async def history_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
     """Versions of one key, newest first.
 
-    arguments: url; key (hex storage key); sources (object keys of segments and of base manifests, newest first); from_us, to_us (effective time, both inclusive);
-    limit; begun_us (effective time of the rows that a table began with); work (scratch path). Answer: versions [[lsn, at_us, op, item, object]]; more: some were
-    left out; bad: faults of what could not be read, and of which nothing is proven; spoilt: those, and what was done without; raw_bytes, segments: what was read.
+    arguments: url; key (hex storage key); sources (object keys of segments and of base manifests, newest first); absent (those of which a key filter has told
+    already that they do not hold the key); from_us, to_us (effective time, both inclusive);
+    limit; begun_us (effective time of the rows that a table began with). Answer: versions [[lsn, at_us, op, item, object]]; more: some were
+    left out; bad: faults of what could not be read, and of which nothing is proven; spoilt: those, and what was done without; raw_bytes, segments: what was read;
+    skipped: segments that were not, because their key filter tells that they do not hold the key.
     Raises Unavailable.
     """
     store = context.store(arguments["url"])
     key = bytes.fromhex(arguments["key"])
+    absent = frozenset(arguments["absent"])
     from_us, to_us, limit = arguments["from_us"], arguments["to_us"], arguments["limit"]
     found: list[tuple[Version, str]] = []
     bad: list[Fault] = []
     spoilt: list[Fault] = []
-    size = raw_bytes = segments = 0
+    size = raw_bytes = segments = skipped = 0
     more = False
     sources = arguments["sources"]
     for number, source in enumerate(sources):
         if len(found) > limit or size > ANSWER_BYTES_MAX:
             more = True
             break
+        if source in absent:
+            skipped += 1
+            continue
         try:
             if isinstance(parse(source), BaseKey):
-                version = await _in_base(store, context.disk, source, key, arguments, oldest=number == len(sources) - 1)
+                version = await _in_base(store, source, key, arguments, oldest=number == len(sources) - 1)
                 versions = [] if version is None else [version]
             else:
-                (wanted,) = segment_keys([source])
+                wanted = await _described(store, source)
+                if isinstance(wanted, SegmentManifest) and wanted.keys is not None and not wanted.keys.may_hold(key):
+                    skipped += 1
+                    continue
                 manifest, raw, worse = await read_segment(store, wanted)
                 spoilt += worse
                 raw_bytes += len(raw)
@@ -218,12 +228,21 @@ async def history_job(context: JobContext, arguments: dict[str, Any]) -> dict[st
         "spoilt": [list(one) for one in (*spoilt, *bad)],
         "raw_bytes": raw_bytes,
         "segments": segments,
+        "skipped": skipped,
     }
+
+
+async def _described(store: ObjectStore, segment: str) -> SegmentManifest | SegmentKey:
+    """The segment's manifest; its key where that is no good, which whoever reads the segment tells. Raises Unavailable."""
+    (key,) = segment_keys([segment])
+    try:
+        return await fetch_manifest(store, key)
+    except (Corrupt, Missing):
+        return key
 
 
 async def _in_base(
     store: ObjectStore,
-    disk: Disk,
     where: str,
     key: bytes,
     arguments: dict[str, Any],
@@ -232,14 +251,7 @@ async def _in_base(
 ) -> Version | None:
     """What a base holds of the key: the version itself, of the record that wrote it; that it is absent tells something only where there is a gap in front."""
     manifest = decode_base(await store.get(where), where=where)
-    work: str = arguments["work"]
-    await fetch_base(store, manifest, disk, work)
-    file = disk.open(work)
-    try:
-        row = next((one for one in base_rows(file, manifest) if one.key >= key), None)
-    finally:
-        file.close()
-        disk.remove(work)
-    if row is not None and row.key == key:
+    row = await row_of_base(store, manifest, key)
+    if row is not None:
         return Version(row.lsn, stamp_micros(row.stamp) if row.stamp else arguments["begun_us"], BASE, row.item)
     return None if oldest else Version(manifest.lsn, stamp_micros(manifest.stamp), BASE, None)

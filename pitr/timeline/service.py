@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -130,20 +129,20 @@ class TimelineService:
             if from_us is not None and history.facts.expired and earliest is not None and from_us < earliest:
                 missing.append(unproven("expired", info.partition_id, from_us=from_us, to_us=earliest))
             sources = newest_first(history, from_us=begin_us, upto_lsn=upto, to_cut=last_stamp_at(end_us))
-            with self._scratch() as folder:
-                answer = await self._archive.read(
-                    HISTORY,
-                    {
-                        "key": selection.low.hex(),
-                        "sources": [one.object for one in sources],
-                        "from_us": begin_us,
-                        "to_us": end_us,
-                        "limit": limit,
-                        "begun_us": source.created_at,
-                        "work": f"{folder}/base",
-                    },
-                    progress=progress,
-                )
+            objects = [one.object for one in sources]
+            answer = await self._archive.read(
+                HISTORY,
+                {
+                    "key": selection.low.hex(),
+                    "sources": objects,
+                    "absent": await self._archive.without(selection.low, objects),
+                    "from_us": begin_us,
+                    "to_us": end_us,
+                    "limit": limit,
+                    "begun_us": source.created_at,
+                },
+                progress=progress,
+            )
         finally:
             done()
         for bad in map(_fault, answer["bad"]):
@@ -171,7 +170,7 @@ class TimelineService:
             "versions": versions,
             "more": answer["more"],
             "unproven": missing,
-            "read": {"segments": answer["segments"], "of": len(sources), "raw_bytes": answer["raw_bytes"]},
+            "read": {"segments": answer["segments"], "skipped": answer["skipped"], "of": len(sources), "raw_bytes": answer["raw_bytes"]},
         }
 
     # ------------------------------------------------------------------ diff
@@ -326,14 +325,6 @@ class TimelineService:
             self._reading.pop(token, None)
 
         return over
-
-    @contextmanager
-    def _scratch(self) -> Iterator[str]:
-        ident = self._results.begin()
-        try:
-            yield folder_of(ident)
-        finally:
-            self._results.drop(ident)
 
 
 def _selected(source: TableMeta, key: Any, prefix: Any) -> Selection:

@@ -47,7 +47,9 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
         text = f"UNPROVEN: {one['reason']}, partition {one['partition']} {where}, between {one['from'] or 'the beginning'} and {one['to'] or 'the end'}"
         lines += wrapped(text, rest="  ")
     read = document["read"]
-    lines.append(f"read {count(read['segments'])} of {count(read['of'])} objects that may hold it")
+    lines.append(
+        f"read {count(read['segments'])} of {count(read['of'])} objects; {count(read['skipped'])} do not hold it, by their key filters"
+    )
     return lines
 
 
@@ -67,7 +69,7 @@ VERB = Verb(
         "versions": [],
         "more": None,
         "unproven": [],
-        "read": {"segments": None, "of": None, "raw_bytes": None},
+        "read": {"segments": None, "skipped": None, "of": None, "raw_bytes": None},
     },
     options=_options,
     run=_run,

@@ -92,6 +92,7 @@ async def _manifest_first(self: Placer, segment: Any, facts: Any, generation: in
         node=self._node,
         raw=out.raw,
         stored=out.stored,
+        keys=out.keys,
         generation=generation,
         supersedes=spoilt,
     )

@@ -7,6 +7,7 @@ count and the state digest total of all rows. Writing and reading are streaming:
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -119,6 +120,24 @@ class RowFileWriter:
         return total
 
 
+def index_span(read: Callable[[int, int], bytes], size: int) -> tuple[int, int]:
+    """[start, end) of the index, by the footer. Raises Corrupt."""
+    _, _, _, offset, length, _ = _footer(read, size)
+    return offset, offset + length
+
+
+def _footer(read: Callable[[int, int], bytes], size: int) -> tuple[int, int, bytes, int, int, int]:
+    """(blocks, rows, digest sum, offset and length of the index, its crc). Raises Corrupt."""
+    start = size - FOOTER.size
+    foot = read(start, FOOTER.size) if start >= HEADER.size else b""
+    if len(foot) < FOOTER.size or crc32c_masked(foot[:-4]) != int.from_bytes(foot[-4:], "little"):
+        raise _corrupt("footer checksum differs", max(start, 0))
+    magic, version, flags, blocks, rows, sum_, offset, length, crc, _ = FOOTER.unpack(foot)
+    if magic != FOOTER_MAGIC or version != VERSION or flags or offset < HEADER.size or offset + length != start:
+        raise _corrupt("footer malformed", start)
+    return blocks, rows, sum_, offset, length, crc
+
+
 class RowFileIndex(NamedTuple):
     total: Total
     blocks: tuple[BlockEntry, ...]
@@ -134,13 +153,12 @@ def read_index(read: Callable[[int, int], bytes], size: int) -> RowFileIndex:
     magic, version, flags, _ = HEADER.unpack(head)
     if magic != HEADER_MAGIC or version != VERSION or flags:
         raise _corrupt("header magic, version or flag unknown", 0)
-    start = size - FOOTER.size
-    foot = read(start, FOOTER.size) if start >= HEADER.size else b""
-    if len(foot) < FOOTER.size or crc32c_masked(foot[:-4]) != int.from_bytes(foot[-4:], "little"):
-        raise _corrupt("footer checksum differs", max(start, 0))
-    magic, version, flags, blocks, rows, sum_, offset, length, crc, _ = FOOTER.unpack(foot)
-    if magic != FOOTER_MAGIC or version != VERSION or flags or offset < HEADER.size or offset + length != start:
-        raise _corrupt("footer malformed", start)
+    return read_index_alone(read, size)
+
+
+def read_index_alone(read: Callable[[int, int], bytes], size: int) -> RowFileIndex:
+    """Check footer and index, where the file's beginning is not here. Raises Corrupt."""
+    blocks, rows, sum_, offset, length, crc = _footer(read, size)
     index = read(offset, length)
     if len(index) < length or crc32c_masked(index) != crc:
         raise _corrupt("index checksum differs", offset)
@@ -155,6 +173,50 @@ def read_index(read: Callable[[int, int], bytes], size: int) -> RowFileIndex:
     if at != length or len(entries) != blocks or sum(entry.rows for entry in entries) != rows:
         raise _corrupt("index does not agree with the footer", offset)
     return RowFileIndex(Total(int.from_bytes(sum_, "little"), rows), tuple(entries), offset)
+
+
+def find_row(read: Callable[[int, int], bytes], index: RowFileIndex, key: bytes) -> Row | None:
+    """One row, by the index: reads the one block that can hold it (`block_span`). Raises Corrupt; the total of all rows is not checked."""
+    number = _block_of(index, key)
+    if number is None:
+        return None
+    entry = index.blocks[number]
+    raw, rows, _ = _read_block(read, zstandard.ZstdDecompressor(), entry.offset, index.end)
+    if rows != entry.rows:
+        raise _corrupt("block and index differ in rows", entry.offset)
+    return next((row for row in _rows_of(raw, entry) if row.key == key), None)
+
+
+def block_span(index: RowFileIndex, key: bytes) -> tuple[int, int] | None:
+    """[start, end) of the block that can hold the key; None: no block can."""
+    number = _block_of(index, key)
+    if number is None:
+        return None
+    return index.blocks[number].offset, index.blocks[number + 1].offset if number + 1 < len(index.blocks) else index.end
+
+
+def _block_of(index: RowFileIndex, key: bytes) -> int | None:
+    number = bisect_right(index.blocks, key, key=lambda one: one.first_key) - 1
+    return number if number >= 0 else None
+
+
+def _rows_of(raw: bytes, entry: BlockEntry, *, after: bytes = b"") -> Iterator[Row]:
+    """The rows of one block, which has as many as its entry says. after: the key before the first one. Raises Corrupt."""
+    position = 0
+    last = after
+    for number in range(entry.rows):
+        if len(raw) - position < ROW.size:
+            raise _corrupt("row cut short", entry.offset)
+        key_length, item_length, lsn, stamp = ROW.unpack_from(raw, position)
+        middle = position + ROW.size + key_length
+        key = raw[position + ROW.size : middle]
+        position = middle + item_length
+        if position > len(raw) or key <= last or (number == 0 and key != entry.first_key):
+            raise _corrupt("row out of order or out of bounds", entry.offset)
+        last = key
+        yield Row(key, Lsn(lsn), Stamp(stamp), raw[middle:position])
+    if position != len(raw):
+        raise _corrupt("bytes behind the last row of a block", entry.offset)
 
 
 def read_rowfile(read: Callable[[int, int], bytes], size: int) -> Iterator[Row]:
@@ -176,24 +238,12 @@ def read_hashed(read: Callable[[int, int], bytes], size: int) -> Iterator[tuple[
         raw, rows, at = _read_block(read, decompressor, at, index.end)
         if rows != entry.rows:
             raise _corrupt("block and index differ in rows", entry.offset)
-        position = 0
-        for number in range(rows):
-            if len(raw) - position < ROW.size:
-                raise _corrupt("row cut short", entry.offset)
-            key_length, item_length, lsn, stamp = ROW.unpack_from(raw, position)
-            middle = position + ROW.size + key_length
-            key = raw[position + ROW.size : middle]
-            position = middle + item_length
-            if position > len(raw) or key <= last or (number == 0 and key != entry.first_key):
-                raise _corrupt("row out of order or out of bounds", entry.offset)
-            item = raw[middle:position]
-            last = key
-            hash_ = row_hash(key, item)
+        for row in _rows_of(raw, entry, after=last):
+            last = row.key
+            hash_ = row_hash(last, row.item)
             hashes += hash_
             seen += 1
-            yield Row(key, Lsn(lsn), Stamp(stamp), item), hash_
-        if position != len(raw):
-            raise _corrupt("bytes behind the last row of a block", entry.offset)
+            yield row, hash_
     if at != index.end or Total(hashes & MASK, seen) != index.total:
         raise _corrupt("rows do not add up to the total", at)
 

@@ -23,6 +23,7 @@ ROOMS = (
     "expire",
     "scrubber",
     "pitr",
+    "timeline",
     "control",
     "base",
     "server",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.base import BaseManifest, BaseOrigin, decode_base, encode_base
 from scrubjay.archiver.format.closed import ClosedObject, decode_closed, encode_closed
+from scrubjay.archiver.format.keyfilter import key_filter
 from scrubjay.archiver.format.layout import BaseKey, ClosedKey, EpochKey, IdentityKey, Key, SegmentKey, build, parse, time_text
 from scrubjay.archiver.format.manifest import SegmentManifest, Sums, Superseded, decode_manifest, encode_manifest
 from scrubjay.archiver.format.segment import FRAME_RAW_BYTES, SegmentHead, decode_segment, encode_segment
@@ -157,6 +158,7 @@ def manifests(draw: st.DrawFn) -> SegmentManifest:
         content=draw(st.integers(0, records)), generation=draw(generations), raw=draw(sums), stored=draw(sums), before=draw(totals), total=draw(totals),
         members=tuple(sorted(draw(st.sets(st.integers(1, 9), min_size=2, max_size=3)))), chain_before=draw(sha256), chain=b"", closed=draw(st.integers(0, stamp)),
         reason=draw(st.integers(0, 6)), tag=draw(st.binary(min_size=16, max_size=16)), node=draw(nodes), epoch=draw(st.integers(1, 1 << 40)), owner=draw(uuids), supersedes=draw(olds),
+        keys=draw(st.none() | st.sets(st.binary(min_size=1, max_size=9), max_size=9).map(key_filter)),
     )  # fmt: skip
     # Only an earlier generation can be superseded.
     made = dataclasses.replace(made, supersedes=tuple(old for old in made.supersedes if old.generation < made.generation))

@@ -8,10 +8,13 @@ import uuid
 from dataclasses import dataclass, field, replace
 
 from scrubjay.archiver.format.identity import Attached
+from scrubjay.archiver.format.keyfilter import KeyFilter
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import SegmentManifest, Sums, encode_manifest, manifest_of
+from scrubjay.archiver.format.records import check_records
 from scrubjay.archiver.format.segment import SegmentHead, encode_segment
 from scrubjay.base.checksum import row_hash
+from scrubjay.base.errors import Corrupt
 from scrubjay.base.hlc import stamp_of
 from scrubjay.base.ids import ClusterId, Lsn, PartitionId, Stamp, TableId, uuid_bytes
 from scrubjay.storage.archive_port import PartitionFacts, SealedSegment
@@ -154,9 +157,24 @@ class Sample:
         )
         data = encode_segment(head, raw)
         made = manifest_of(
-            segment, self.facts, writer=self.attached, node="n1", raw=Sums.of(raw), stored=Sums.of(data), generation=generation
+            segment,
+            self.facts,
+            writer=self.attached,
+            node="n1",
+            raw=Sums.of(raw),
+            stored=Sums.of(data),
+            keys=self.filter(segment),
+            generation=generation,
         )
         return made, data
+
+    def filter(self, segment: SealedSegment) -> KeyFilter | None:
+        """None also for records of which no agent would make a manifest."""
+        try:
+            walked = check_records(self.raw(segment), partition=self.partition, first=segment.first, last=segment.last, where="sample")
+        except Corrupt:
+            return None
+        return walked.filter()
 
     def manifests(self) -> list[SegmentManifest]:
         return [self.manifest(segment)[0] for segment in self.segments]

@@ -425,7 +425,9 @@ def test_without_the_check_rot_is_archived(monkeypatch: pytest.MonkeyPatch) -> N
         names = ("cluster", "table", "partition", "first", "last", "first_stamp", "last_stamp", "records", "generation")
         data = encode_segment(SegmentHead(*(asked[name] for name in names)), asked["raw"])  # type: ignore[arg-type]
         honest = Sums.of(asked["raw"])  # type: ignore[arg-type]
-        return Outgoing(data, decode_head(data, where="careless")[0], replace(honest, sha256=asked["raw_sha256"].hex()), Sums.of(data))  # type: ignore[attr-defined]
+        return Outgoing(
+            data, decode_head(data, where="careless")[0], replace(honest, sha256=asked["raw_sha256"].hex()), Sums.of(data), None
+        )  # type: ignore[attr-defined]
 
     async def unproven(self: ArchiveAgent, segment: SealedSegment, _age_us: int) -> bytes:
         return self._source.read_raw(segment.partition, segment.first, segment.last)

@@ -62,6 +62,10 @@ def test_segment_and_manifest(golden: Golden) -> None:
     manifest = dataclasses.replace(
         manifest, stored=Sums.of(stored), supersedes=(Superseded(1, "segment frame checksum differs"),), generation=2
     )
+    assert manifest.keys is not None
+    golden.check("v2/archive/manifest-keys.json", encode_manifest(manifest))
+    golden.check_json("v2/archive/manifest-keys.decoded.json", plain(manifest))
+    manifest = dataclasses.replace(manifest, keys=None)  # as it was before there were filters
     golden.check("v2/archive/manifest.json", encode_manifest(manifest))
     again = decode_manifest(golden.read("v2/archive/manifest.json"), where=build(manifest.key().twin()))
     assert again == manifest

@@ -16,6 +16,7 @@ from scrubjay.archiver.coverage import path_to
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.base import BaseManifest, encode_base
 from scrubjay.archiver.format.closed import ClosedObject, decode_closed, encode_closed
+from scrubjay.archiver.format.keyfilter import KeyFilter, key_filter
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import SegmentManifest, Sums, decode_manifest, encode_manifest
 from scrubjay.archiver.read.check import check_base
@@ -71,7 +72,20 @@ LOOSE: dict[str, Change] = {
     "supersedes itself": lambda m: replace(m, supersedes=(scrubjay.archiver.format.manifest.Superseded(1, "so it says"),)),
 }
 """Facts that it does not cover, because honest writers may differ in them."""
+FILTERED: dict[str, Change] = {
+    "a filter that holds nothing": lambda m: replace(m, keys=key_filter(())),
+    "a filter of other keys": lambda m: replace(m, keys=key_filter((b"x" * 16,))),
+    "a filter that lacks one bit": lambda m: replace(m, keys=_without_a_bit(m)),
+}
+"""Facts that follow from the records alone, so that no reader of the records is led astray by them."""
 ALL = {**COVERED, **LOOSE}
+
+
+def _without_a_bit(manifest: SegmentManifest) -> KeyFilter:
+    keys = manifest.keys
+    assert keys is not None
+    at = next(at for at, byte in enumerate(keys.bits) if byte)
+    return replace(keys, bits=keys.bits[:at] + bytes([keys.bits[at] & keys.bits[at] - 1]) + keys.bits[at + 1 :])
 
 
 def forge(archive: SmallArchive, number: int, change: Change, *, rechain: bool) -> str:
@@ -127,6 +141,19 @@ def test_nothing_forged_is_restored(name: str, number: int) -> None:
             if rows is not None:
                 lsn = max(one.lsn for one in sample.records if one.stamp <= cut)
                 assert rows == sample.states[lsn], (name, cut)
+
+
+@pytest.mark.parametrize("number", [2, 3], ids=["middle", "newest"])
+@pytest.mark.parametrize("name", FILTERED)
+def test_a_key_filter_that_lies_is_found_by_reading_the_records(name: str, number: int) -> None:
+    """The chain says nothing of it, and a restore does not look at it: but a history would not see what it hides."""
+    archive = SmallArchive()
+    where = forge(archive, number, FILTERED[name], rechain=False)
+    assert check(archive, level="objects").exit == 0
+    report = check(archive, level="records")
+    assert (report.exit, [(one.kind, one.object) for one in report.findings]) == (2, [("forged", where)])
+    archive.store.objects[where] = encode_manifest(replace(archive.samples[1].manifests()[number], keys=None))
+    assert check(archive, level="records").exit == 0, "none at all is no lie"
 
 
 def restored(archive: SmallArchive, sample: Sample, cut: int) -> dict[bytes, bytes] | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
 from scrubjay.archiver.format.layout import BaseKey, build, parse
+from scrubjay.archiver.format.manifest import decode_manifest, encode_manifest
+from scrubjay.archiver.read.keyfilters import ENTRY_BYTES, KeyFilters
 from scrubjay.base.errors import Invalid, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.times import parse_time, utc_text
@@ -240,6 +243,60 @@ def test_a_part_of_a_history_reads_a_part_of_the_segments() -> None:
         history(world, 1, limit=0)
     with pytest.raises(Invalid, match="ends before"):
         history(world, 1, from_us=last, to_us=first)
+
+
+def test_segments_that_cannot_hold_the_key_are_not_read() -> None:
+    """By the filters in their manifests: with them, and in an archive from before there were any, a history is the same."""
+    world = made(5, partitions=1, steps=160)
+    end = window(world)[1]
+    segments = len(world.objects_of(next(iter(world.samples.values()))))
+    told = {number: history(world, number, to_us=end) for number in range(0, KEYS, 4)}
+    gets: list[str] = []
+    get = world.objects.get
+
+    async def watched(key: str) -> bytes:
+        gets.append(key)
+        return await get(key)
+
+    world.objects.get = watched  # type: ignore[method-assign]
+    for number, report in told.items():
+        holding = {one["object"] for one in report["versions"]}
+        read = report["read"]
+        assert read["segments"] + read["skipped"] == read["of"]
+        assert len(holding) <= read["segments"] <= len(holding) + 2, "a false alarm in a hundred"
+        assert read["skipped"] > segments // 3
+        gets.clear()
+        history(world, number, to_us=end)
+        assert len([one for one in gets if one.endswith(".seg")]) == read["segments"]
+        assert len([one for one in gets if one.endswith(".json") and "/log/" in one]) <= read["segments"], "filters are kept"
+    for key, _ in world.objects_of(next(iter(world.samples.values()))):
+        where = build(key.twin())
+        plain = replace(decode_manifest(world.objects.objects[where], where=where), keys=None)
+        world.objects.objects[where] = encode_manifest(plain)
+    world.restart()
+    for number, report in told.items():
+        again = history(world, number, to_us=end)
+        assert (again["versions"], again["exit"]) == (report["versions"], 0)
+        assert (again["read"]["segments"], again["read"]["skipped"]) == (again["read"]["of"], 0)
+
+
+def test_what_keeps_a_filter_from_being_read_skips_nothing() -> None:
+    world = made(5, partitions=1, steps=120)
+    end = window(world)[1]
+    (sample,) = world.samples.values()
+    whole = history(world, 1, to_us=end)
+    where = build(world.objects_of(sample)[-1][0].twin())
+    key = key_of(1)
+    segments = [one for one, _ in world.objects_of(sample)][::-1]
+    fresh = KeyFilters(world.objects, world.env.tasks)
+    absent = world.run(fresh.without(key, segments))
+    assert len(absent) == whole["read"]["skipped"]
+    world.objects.objects[where] = world.objects.objects[where][:-2]
+    fresh = KeyFilters(world.objects, world.env.tasks)
+    assert world.run(fresh.without(key, segments)) == absent - {segments[0]}
+    small = KeyFilters(world.objects, world.env.tasks, bytes_kept=5 * ENTRY_BYTES)
+    assert world.run(small.without(key, segments)) == absent - {segments[0]}
+    assert len(small._kept) <= 5
 
 
 def test_a_hole_and_rot_are_said_and_the_rest_is_told() -> None:

@@ -1,0 +1,57 @@
+"""Mutants of time travel: key filters, and what a part of a table is."""
+
+from __future__ import annotations
+
+from tests.mutants.catalogue import Mutant
+
+MUTANTS: list[Mutant] = [
+    Mutant(
+        "key-filter-unproven",
+        "archiver/read/check.py",
+        "                check_keys(span, manifest, where=build(manifest.key().twin()))\n",
+        "",
+        ("tests/unit/archiver/test_forged.py::test_a_key_filter_that_lies_is_found_by_reading_the_records",),
+    ),
+    Mutant(
+        "key-filter-of-first-keys-only",
+        "archiver/format/records.py",
+        "                    keys.update(_keys(raw, begin + HEADER_SIZE, end, effects))\n",
+        "                    keys.update(list(_keys(raw, begin + HEADER_SIZE, end, effects))[:1])\n",
+        ("tests/property/archiver/test_key_filter.py::test_the_records_of_a_segment_give_all_their_keys",),
+    ),
+    Mutant(
+        "key-filter-asks-for-one-bit-more-than-was-set",
+        "archiver/format/keyfilter.py",
+        "for at in _places(key, self.hashes, size))\n",
+        "for at in _places(key, self.hashes + 1, size))\n",
+        ("tests/property/archiver/test_key_filter.py::test_no_key_of_the_records_is_ever_said_to_be_absent",),
+    ),
+    Mutant(
+        "one-part-too-few-of-a-base",
+        "archiver/read/objects.py",
+        "bisect_left(starts, end)):",
+        "bisect_left(starts, end) - 1):",
+        ("tests/unit/archiver/test_base_row.py::test_a_row_is_found_as_by_a_scan",),
+    ),
+    Mutant(
+        "parts-of-a-base-unproven",
+        "archiver/read/objects.py",
+        '                manifest.parts[number].check(data, what="base", where=where)\n',
+        "",
+        ("tests/unit/archiver/test_base_row.py::test_a_part_that_is_not_what_the_manifest_says_is_no_answer",),
+    ),
+    Mutant(
+        "no-filter-skips-all",
+        "archiver/read/keyfilters.py",
+        "            if keys is not None and not keys.may_hold(key):\n",
+        "            if keys is None or not keys.may_hold(key):\n",
+        ("tests/unit/pitr/test_timeline.py::test_what_keeps_a_filter_from_being_read_skips_nothing",),
+    ),
+    Mutant(
+        "key-filters-unasked",
+        "archiver/read/keyfilters.py",
+        "            if keys is not None and not keys.may_hold(key):\n",
+        "            if False:\n",
+        ("tests/unit/pitr/test_timeline.py::test_what_keeps_a_filter_from_being_read_skips_nothing",),
+    ),
+]
