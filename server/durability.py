@@ -180,7 +180,7 @@ def open_durability(
     expire = ExpireRuns(
         env, store, disk, jobs, ledger, control, index, writer, needs=needs, gate=verify_runs.gate, log=log, telling=telling
     )
-    table = nightly_jobs(scrub, verify_runs, control, keep=keeping.keep)
+    table = nightly_jobs(scrub, verify_runs, expire, control, keep=keeping.keep)
     schedule = open_schedule(env, control, table, alarm=alarm, since_us=options.since_us, alone=True, log=log)
     durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, timeline, named)
     control.store.backups.durability = durability

@@ -1,10 +1,13 @@
-"""Retention as a server runs it: over its catalogue, one run at a time, never beside a verify of its own."""
+"""Retention as a server runs it: over its catalogue, one run at a time, never beside a verify of its own. By hand a person sees the plan and vouches for it
+(`expire`); by the schedule nobody does (`nightly`)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from scrubjay.archiver.expire.plan import DAY_US, KEEP_MAX_US, KEEP_MIN_US, Need, Wanted
+from scrubjay.archiver.expire.plan import DAY_US, KEEP_MAX_US, Need, Wanted
+from scrubjay.archiver.expire.report import DONE, FAILED, INCOMPLETE, REFUSED
 from scrubjay.archiver.expire.run import ExpireParts, Expirer
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.fault import Fault
@@ -15,17 +18,18 @@ from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
 from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.gate import Gate
 from scrubjay.base.ids import TableId
+from scrubjay.scrubber.schedule.views import Shift, ShiftOutcome, Work
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.scrubber.telling import Telling
 from scrubjay.server.control import Control
+from scrubjay.server.leaps import LeapWatch
 from scrubjay.server.ports import ProgressSink, Report
+from scrubjay.server.retentions import Retentions, own_retention_us
 from scrubjay.server.windows import archived_here
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
 
-WORDS = {0: "done", 1: "failed", 2: "mismatch", 3: "incomplete", 4: "refused"}
+WORDS = {DONE: "done", FAILED: "failed", INCOMPLETE: "incomplete", REFUSED: "refused"}
 """What a run's exit code is called where runs are counted."""
-LEAP_US = 60_000_000
-"""So much more or less than the time that passed the clock may have gone on since the start: one that leaps does not tell how old anything is."""
 
 
 class ExpireRuns:
@@ -51,47 +55,93 @@ class ExpireRuns:
         self._env, self._store, self._disk, self._jobs = env, store, disk, jobs
         self._ledger, self._control, self._index, self._writer = ledger, control, index, writer
         self._needs, self._gate, self._log = needs, gate, log
-        self._began = (env.clock.wall_us(), env.clock.boot_us())
+        self._leaps = LeapWatch(env.clock)
+        self._retentions = Retentions(control.metadata)
+        self._cut_at: Wanted | None = None
+        """Where the last run of the schedule was cut off."""
 
     async def expire(self, *, tables: Sequence[TableId] | None, keep_us: int | None, confirm: bool, progress: ProgressSink) -> Report:
         """See server.ports.ExpirePort."""
         wanted = self._wanted(tables, keep_us)
-        closed_keep_us = max((one.keep_us for one in wanted), default=KEEP_MAX_US) if tables is None else None
-        parts = ExpireParts(
+        async with self._gate:
+            expirer = Expirer(self._parts(progress), keep_us=keep_us, attended=True)
+            closed_keep_us = _closed_keep_us(wanted) if tables is None else None
+            if not confirm:
+                report = await expirer.plan(wanted, closed_keep_us=closed_keep_us)
+                return self._told(report.as_json())
+            self._check_clock()
+            if keep_us is None:
+                await self._retentions.confirm(self._tables(tables))
+            report = await expirer.run(wanted, closed_keep_us=closed_keep_us)
+        return self._over(report.as_json())
+
+    async def nightly(self, shift: Shift) -> Report:
+        """A run that nobody looks at: it goes by what it is sure of. Where it was cut off the next one begins. Raises Unsafe (the clock has leapt), Fenced, Unavailable."""
+
+        def untold(_facts: dict[str, Any]) -> None:
+            """Nobody waits."""
+
+        async with self._gate:
+            self._check_clock()
+            now_us = self._env.clock.wall_us() - self._leaps.ahead_us
+            for table, shortened in await self._retentions.settle(self._tables(None), now_us=now_us):
+                told, counts = shortened.told_us / DAY_US, shortened.counts_us / DAY_US
+                self._log(
+                    f"{table.name} is to keep {told:g} days: what the {counts:g} before asked for stays until {shortened.as_json()['until']},"
+                    " unless expire run is confirmed"
+                )
+            wanted = [one._replace(keep_us=self._keeps_us(one)) for one in self._wanted(None, None)]
+            first = next((number for number, one in enumerate(wanted) if self._same_place(one)), 0)
+            expirer = Expirer(self._parts(untold), keep_us=None, attended=False, ahead_us=self._leaps.ahead_us, stop=shift.stop)
+            report = await expirer.run([*wanted[first:], *wanted[:first]], closed_keep_us=_closed_keep_us(wanted))
+        self._cut_at = report.left[0] if report.left else None
+        return self._over(report.as_json())
+
+    def _parts(self, progress: ProgressSink) -> ExpireParts:
+        return ExpireParts(
             env=self._env, store=self._store, index=self._index, writer=self._writer, prove=self._prove, holds=self._needs,
             archived=lambda: archived_here(self._control), afresh=self._afresh, forget=self._forget, progress=progress,
         )  # fmt: skip
-        async with self._gate:
-            expirer = Expirer(parts, keep_us=keep_us, attended=True)
-            if not confirm:
-                return (await expirer.plan(wanted, closed_keep_us=closed_keep_us)).as_json()
-            self._check_clock()
-            report = await expirer.run(wanted, closed_keep_us=closed_keep_us)
-        answer = report.as_json()
+
+    def _over(self, answer: Report) -> Report:
         self._telling.over("expire", WORDS[int(answer["exit"])])
+        error = f"; {answer['error']['message']}" if answer["error"] else ""
         self._log(
-            f"expired {answer['totals']['deleted']} objects, {answer['totals']['freed']} bytes; exit {answer['exit']}"
+            f"expired {answer['totals']['deleted']} objects, {answer['totals']['freed']} bytes; exit {answer['exit']}{error}"
             + "".join(f"; {one['table']}: {one['refused']}" for one in answer["tables"] if one["refused"])
         )
+        return self._told(answer)
+
+    def _told(self, answer: Report) -> Report:
+        """With what is not visible in the archive: which tables were told to keep less than what counts."""
+        shortened = {table.table_id: self._retentions.shortened(table) for table in self._tables(None)}
+        for one in answer["tables"]:
+            found = shortened.get(one["table_id"])
+            one["shortened"] = None if found is None else found.as_json()
         return answer
 
     def _check_clock(self) -> None:
-        wall, boot = self._env.clock.wall_us() - self._began[0], self._env.clock.boot_us() - self._began[1]
-        if abs(wall - boot) > LEAP_US:
-            raise Unsafe(
-                "this machine's clock has leapt since the server began: nobody can tell how old anything is",
-                found=f"{(wall - boot) / 1e6:+.0f} s",
-                next="see to the clock, then start the server again",
-            )
+        self._leaps.look()
+        if self._leaps.doubt is not None:
+            raise Unsafe(self._leaps.doubt, next="see to the clock; if it is right, nothing is to be done: this ends by itself")
+
+    def _tables(self, asked: Sequence[TableId] | None) -> list[TableMeta]:
+        return [table for table in self._control.service.tables() if asked is None or table.table_id in asked]
+
+    def _keeps_us(self, wanted: Wanted) -> int:
+        """What counts where nobody looks."""
+        table = next((one for one in self._tables(None) if one.table_id == wanted.table), None)
+        return wanted.keep_us if table is None else max(wanted.keep_us, self._retentions.keep_us(table))
+
+    def _same_place(self, wanted: Wanted) -> bool:
+        return self._cut_at is not None and (wanted.table, wanted.partition) == (self._cut_at.table, self._cut_at.partition)
 
     def _wanted(self, tables: Sequence[TableId] | None, keep_us: int | None) -> list[Wanted]:
         """Every partition of the tables as the catalogue has them. The metadata group keeps what it keeps, whatever is asked of the tables: a recovery to any
         of their moments needs it. Raises Unsafe if less is to be kept than a table's own retention."""
         archived = {(one.table, one.partition): one.lsn for one in archived_here(self._control)}
         wanted = []
-        for table in self._control.service.tables():
-            if tables is not None and table.table_id not in tables:
-                continue
+        for table in self._tables(tables):
             own_us = own_retention_us(table)
             if keep_us is not None and keep_us < own_us and table.name != METADATA_TABLE:
                 raise Unsafe(
@@ -113,7 +163,7 @@ class ExpireRuns:
 
     def _afresh(self, wanted: Wanted) -> Wanted | None:
         """Kept for as long as the catalogue says by now, if that is longer: a retention may be raised while a run goes on."""
-        table = next((one for one in self._control.service.tables() if one.table_id == wanted.table), None)
+        table = next((one for one in self._tables(None) if one.table_id == wanted.table), None)
         if table is None:
             return None
         return wanted._replace(keep_us=max(wanted.keep_us, own_retention_us(table)))
@@ -129,6 +179,35 @@ class ExpireRuns:
             self._log(f"the ledger goes on remembering what has expired: {error}")
 
 
-def own_retention_us(table: TableMeta) -> int:
-    """How far back a table is kept: its RecoveryPeriodInDays, 35 unless it was told otherwise, never outside of 1 to 35."""
-    return min(max(table.pitr_days * DAY_US, KEEP_MIN_US), KEEP_MAX_US)
+def _closed_keep_us(wanted: Sequence[Wanted]) -> int:
+    """Closed objects are of all tables: the longest retention of any."""
+    return max((one.keep_us for one in wanted), default=KEEP_MAX_US)
+
+
+# --- by the schedule ---
+
+
+def expire_work(expire: ExpireRuns) -> Work:
+    async def work(shift: Shift) -> ShiftOutcome:
+        try:
+            return expire_outcome(await expire.nightly(shift))
+        except Unsafe as error:
+            return ShiftOutcome(WORDS[REFUSED], 0, 1, str(error))
+
+    return work
+
+
+def expire_outcome(report: Report) -> ShiftOutcome:
+    """What came of a run of the schedule. What was refused is not done: if that lasts, the job is overdue. What the store kept for now goes later. Pure."""
+    parts = [part for table in report["tables"] for part in table["partitions"]]
+    bad = sum(part["refused"] is not None or part["error"] is not None for part in parts)
+    word, why = WORDS[int(report["exit"])], report["cut"]
+    if report["exit"] == DONE and not report["totals"]["deleted"]:
+        word = "nothing_due"
+    if report["error"] is not None:
+        why, bad = report["error"]["message"], max(bad, 1)
+    elif report["exit"] in (INCOMPLETE, REFUSED):
+        refused = [f"{one['table']}: {one['refused']}" for one in report["tables"] if one["refused"]]
+        held = [f"{one['table']}: {held['by']} {held['name']}: {held['detail']}" for one in report["tables"] for held in one["held"]]
+        why = next(iter([*refused, *held]), "the store kept what was to go")
+    return ShiftOutcome(word, len(parts) - bad if len(parts) > bad else 0, bad + report["left"], why, report["exit"] == FAILED)

@@ -235,6 +235,7 @@ class Health:
             () if self._drills is None else self._drills.worse(),
             self._env.tasks.fallen(),
             (self._env.clock.boot_us() - self._began_us) / 1e6,
+            None if self._schedule is None else stopped_retention(self._schedule),
         )
 
     def _node(self, status: NodeStatus) -> NodeHealth:
@@ -418,6 +419,12 @@ def allowed(schedule: Scheduler) -> Allowed:
     """What the schedule's settings allow: a nightly verify leaves out what is fresh, so that all is read in time only if it comes soon enough again."""
     verify = schedule.views.settings("verify")
     return Allowed(schedule.views.settings("scrub").within_us / 1e6, (verify.within_us - skipped_us(verify)) / 1e6)
+
+
+def stopped_retention(schedule: Scheduler) -> str | None:
+    """Why the last run of `expire` by the schedule took away less than it should; None: it did not."""
+    last = schedule.views.ended("expire")
+    return (last.why or last.verdict) if last is not None and last.verdict in ("refused", "failed") else None
 
 
 def _by_table(found: Iterable[Named]) -> dict[str | None, list[Named]]:

@@ -14,6 +14,7 @@ from scrubjay.scrubber.schedule.settings import DAY_US, HOUR_US, JobSettings
 from scrubjay.scrubber.schedule.views import NightJob, Shift, ShiftOutcome, Work
 from scrubjay.scrubber.service import ScrubService
 from scrubjay.server.control import Control
+from scrubjay.server.expiry import ExpireRuns, expire_work
 from scrubjay.server.verifying import SKIP_MAX_US, Pace, VerifyRuns
 
 Log = Callable[[str], None]
@@ -21,13 +22,16 @@ Log = Callable[[str], None]
 DEFAULTS = {
     "scrub": JobSettings(cron="0 2 * * *", within_us=2 * DAY_US),
     "verify": JobSettings(cron="0 4 * * *", within_us=7 * DAY_US, budget_us=2 * HOUR_US),
+    "expire": JobSettings(cron="0 7 * * *", within_us=3 * DAY_US),
 }
 """Right without a file."""
 
 
-def nightly_jobs(scrub: ScrubService, verify: VerifyRuns, control: Control, *, keep: Callable[[], Awaitable[None]]) -> list[NightJob]:
+def nightly_jobs(
+    scrub: ScrubService, verify: VerifyRuns, expire: ExpireRuns, control: Control, *, keep: Callable[[], Awaitable[None]]
+) -> list[NightJob]:
     """In the order in which they run when several are due. keep: after each that the ledger remembers, has what it says kept elsewhere too. A new job is a line here, its settings in DEFAULTS, and a function that makes its Work."""
-    works = {"scrub": kept(scrub_work(scrub), keep), "verify": kept(verify_work(verify, control), keep)}
+    works = {"scrub": kept(scrub_work(scrub), keep), "verify": kept(verify_work(verify, control), keep), "expire": expire_work(expire)}
     return [NightJob(name, DEFAULTS[name], work) for name, work in works.items()]
 
 

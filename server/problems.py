@@ -56,6 +56,7 @@ RULES: dict[str, Rule] = {
     "scrub-overdue": Rule("unproven.md"),
     "verify-overdue": Rule("unproven.md"),
     "ledger-unkept": Rule("unproven.md"),
+    "retention-stopped": Rule("retention-stopped.md"),
     "drill-mismatch": Rule("drill-failed.md", found=True),
     "drill-failed": Rule("drill-failed.md"),
     "loop-fallen": Rule("loop-fallen.md"),
@@ -162,7 +163,8 @@ class DrillHealth(NamedTuple):
 
 
 class HealthFacts(NamedTuple):
-    """allowed None: there is no schedule. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem. loops: that fell over a bug.
+    """allowed None: there is no schedule. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem. loops: that fell over a bug. retention: why what
+    has outlived its window stays, None: it goes.
     up_s: since this process began to look. What it has not looked at long enough is not called late: at a start nothing of the archive is known yet."""
 
     nodes: Sequence[NodeHealth]
@@ -175,6 +177,7 @@ class HealthFacts(NamedTuple):
     drills: Sequence[DrillHealth] = ()
     loops: Sequence[FallenLoop] = ()
     up_s: float = inf
+    retention: str | None = None
 
 
 class FoundProblem(NamedTuple):
@@ -203,6 +206,8 @@ def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
         yield FoundProblem("drill-mismatch" if drill.found else "drill-failed", drill.scenario, drill.what)
     if facts.ledger is not None:
         yield FoundProblem("ledger-unkept", "ledger", f"what is verified is remembered only until this process ends: {facts.ledger}")
+    if facts.retention is not None:
+        yield FoundProblem("retention-stopped", "expire", f"what has outlived its retention stays in the archive: {facts.retention}")
     for loop in facts.loops:
         often = f", {loop.times} times" if loop.times > 1 else ""
         yield FoundProblem(

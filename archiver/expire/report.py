@@ -8,8 +8,9 @@ from typing import Any
 
 from scrubjay.archiver.coverage import table_window
 from scrubjay.archiver.expire.lived import Lived
-from scrubjay.archiver.expire.plan import Held, PartPlan
+from scrubjay.archiver.expire.plan import Held, PartPlan, Wanted
 from scrubjay.archiver.facts import Window
+from scrubjay.archiver.format.fault import Fault
 from scrubjay.base.times import utc_text, utc_text_or_none
 
 LIVED = Lived(0)
@@ -31,7 +32,8 @@ class PartOutcome:
 @dataclass(slots=True)
 class ExpireReport:
     """keep_us: what was asked for, None: each table's own. closed: closed objects that go, with their bytes; closed_deleted: that went. ran: or only planned.
-    foreign: tables of the archive that the catalogue does not know. lived: how much of the time nobody saw pass. attended: see Expirer."""
+    foreign: tables of the archive that the catalogue does not know. lived: how much of the time nobody saw pass. attended: see Expirer.
+    unread: what lies below `pins/` and cannot be read, so that nothing may go. cut: why the run ended in front of `left`, None: it went through."""
 
     now_us: int
     keep_us: int | None
@@ -43,6 +45,9 @@ class ExpireReport:
     error: str | None = None
     lived: Lived = LIVED
     attended: bool = False
+    unread: tuple[Fault, ...] = ()
+    cut: str | None = None
+    left: tuple[Wanted, ...] = ()
 
     @property
     def doubted(self) -> bool:
@@ -55,7 +60,7 @@ class ExpireReport:
         store kept something that was to go."""
         if self.error is not None or any(one.error for one in self.outcomes):
             return FAILED
-        if self.doubted or any(one.plan.refused or one.refused for one in self.outcomes):
+        if self.doubted or self.unread or any(one.plan.refused or one.refused for one in self.outcomes):
             return REFUSED
         left = any(one.held for one in self.outcomes) or self.closed_deleted < len(self.closed)
         return INCOMPLETE if self.ran and left else DONE
@@ -75,6 +80,8 @@ class ExpireReport:
             "tables": [_table(some) for _, some in sorted(tables.items(), key=lambda one: (one[1][0].plan.wanted.table_name, one[0]))],
             "closed": {"objects": len(self.closed), "bytes": sum(size for _, size in self.closed), "deleted": self.closed_deleted},
             "foreign": list(self.foreign),
+            "cut": self.cut,
+            "left": len(self.left),
             "totals": {
                 "objects": sum(len(one.plan.objects) for one in self.outcomes) + len(self.closed),
                 "bytes": sum(one.plan.bytes for one in self.outcomes) + sum(size for _, size in self.closed),
@@ -92,6 +99,11 @@ class ExpireReport:
                 str(self.lived.doubt),
                 "see to the clock; if it is right, nothing is to be done: what is kept too long goes later",
             )
+        elif self.unread:
+            bad = self.unread[0]
+            more = f", and {len(self.unread) - 1} more" if len(self.unread) > 1 else ""
+            code, then = "Unsafe", "runbooks/retention-stopped.md"
+            message = f"a pin cannot be read, and nobody knows what it keeps: nothing may go: {bad.object}: {bad.detail}{more}"
         else:
             return None
         return {"code": code, "message": message, "asked": None, "found": None, "next": then}

@@ -72,14 +72,18 @@ class ExpireParts:
 class Expirer:
     """One run, or one plan. keep_us: as it was asked for, None: each table's own.
 
-    attended: a person sees the plan and vouches for this machine's clock by confirming it. Where nobody does, a time that nobody saw pass ages nothing.
+    attended: a person sees the plan and vouches for this machine's clock by confirming it. Where nobody does, a time that nobody saw pass ages nothing; ahead_us:
+    nor does so much by which the clock is known to have leapt. stop(bytes read): why a run must end in front of its next partition, None: it goes on.
     """
 
-    def __init__(self, parts: ExpireParts, *, keep_us: int | None, attended: bool) -> None:
+    def __init__(
+        self, parts: ExpireParts, *, keep_us: int | None, attended: bool, ahead_us: int = 0, stop: Callable[[int], str | None] | None = None
+    ) -> None:
         self._parts = parts
         self._store, self._index, self._writer = parts.store, parts.index, parts.writer
         self._pins: list[Need] = []
         self._keep_us, self._attended = keep_us, attended
+        self._ahead_us, self._stop, self._read = ahead_us, stop, 0
         self._began_us = self._now()
         self._lived = Lived(0)
 
@@ -100,6 +104,10 @@ class Expirer:
         if report.doubted:
             return report
         for number, one in enumerate(wanted):
+            report.cut = None if self._stop is None else self._stop(self._read)
+            if report.cut is not None:
+                report.left = tuple(wanted[number:])
+                return report
             self._parts.progress({"phase": "expire", "done": number, "total": len(wanted), "unit": "partitions"})
             outcome = PartOutcome(PartPlan(one, self._dated() - one.keep_us))
             report.outcomes.append(outcome)
@@ -118,21 +126,18 @@ class Expirer:
         return report
 
     async def _begin(self, closed_keep_us: int | None, *, ran: bool) -> ExpireReport:
-        self._pins = await self._pinned()
-        self._lived = await lived(self._store, self._index.cluster, now_us=self._began_us, keep_us=closed_keep_us or KEEP_MAX_US)
-        return ExpireReport(self._began_us, self._keep_us, ran, lived=self._lived, attended=self._attended)
+        found = await PinReader(self._parts.env.tasks, self._store, self._index.cluster).all()
+        # What cannot be read, damaged or of a later version, keeps nobody knows what: it holds everything.
+        self._pins = [*(pin_need(one) for one in found.pins), *(Need(None, 0, PIN, one.object) for one in found.unread)]
+        seen = await lived(self._store, self._index.cluster, now_us=self._began_us, keep_us=closed_keep_us or KEEP_MAX_US)
+        self._lived = seen._replace(unlived_us=max(seen.unlived_us, self._ahead_us))
+        return ExpireReport(self._began_us, self._keep_us, ran, lived=self._lived, attended=self._attended, unread=found.unread)
 
     def _now(self) -> int:
         return self._parts.env.clock.wall_us()
 
     def _holds(self) -> list[Need]:
         return list(dict.fromkeys([*self._parts.holds(), *self._pins]))  # a backup made by this process is in both
-
-    async def _pinned(self) -> list[Need]:
-        """What backups need. What cannot be read, damaged or of a later version, keeps nobody knows what: it holds everything."""
-        found = await PinReader(self._parts.env.tasks, self._store, self._index.cluster).all()
-        needs = [pin_need(one) for one in found.pins]
-        return [*needs, *(Need(None, 0, PIN, one.object) for one in found.unread)]
 
     # --- one partition ---
 
@@ -184,6 +189,7 @@ class Expirer:
         """The base was read, row by row, now. One that is bad is used by nobody any more."""
         assert plan.base is not None
         where = build(plan.base.key(self._index.cluster, plan.wanted.table, plan.wanted.partition))
+        self._read += plan.base.size
         try:
             faults = await self._parts.prove(decode_base(await self._store.get(where), where=where))
         except (Corrupt, Missing) as error:

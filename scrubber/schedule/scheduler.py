@@ -209,7 +209,7 @@ class Scheduler:
             last = await self._run(view, by_hand=True)
         if last is None:
             raise Conflict("another durability process runs this job", job=job)
-        code = {"match": 0, "nothing_due": 0, "mismatch": 2, "failed": 1}.get(last.verdict, 3)
+        code = {"match": 0, "done": 0, "nothing_due": 0, "mismatch": 2, "failed": 1, "refused": 4}.get(last.verdict, 3)
         return {"exit": 3 if code == 0 and last.left else code, "error": None, "job": job, "last": last_json(last)}
 
     async def set(self, job: str, settings: JobSettings) -> Report:

@@ -32,7 +32,7 @@ class Shift(NamedTuple):
 
 
 class ShiftOutcome(NamedTuple):
-    """verdict: match | mismatch | unverified | failed | nothing_due. done, left: partitions. why: it ended early. again: what it met passes by itself (the store was
+    """verdict: match | mismatch | unverified | failed | nothing_due; of what proves nothing done | incomplete | refused. done, left: partitions. why: it ended early. again: what it met passes by itself (the store was
     away): another try in a while is worth it."""
 
     verdict: str
@@ -115,6 +115,11 @@ class JobViews:
 
     def settings(self, job: str) -> JobSettings:
         return self._note(job).settings or self.jobs[job].default
+
+    def ended(self, job: str) -> LastRun | None:
+        """Its last run; None: there was none, there is no such job, or it is tried again by itself."""
+        note = self._note(job)
+        return note.last if job in self.jobs and note.retry is UNSET else None
 
     def paused_us(self, job: str) -> int | None:
         """Since when it is paused; None: it is not."""

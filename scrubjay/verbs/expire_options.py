@@ -18,6 +18,8 @@ TEMPLATE: Mapping[str, Any] = {
     "tables": [],
     "closed": {"objects": None, "bytes": None, "deleted": None},
     "foreign": [],
+    "cut": None,
+    "left": None,
     "totals": {"objects": None, "bytes": None, "deleted": None, "freed": None},
 }
 
@@ -59,6 +61,8 @@ def render(document: Mapping[str, Any]) -> Sequence[str]:
             lines += wrapped(
                 f"held: {one['table']}, by {' '.join(word for word in (held['by'], held['name']) if word)}: {held['detail']}", rest="  "
             )
+        if one["shortened"]:
+            lines += wrapped(_shortened(one["table"], one["shortened"]), rest="  ")
     if document["unlived_seconds"]:
         lines += wrapped(
             f"{document['unlived_seconds'] / 86_400:.1f} days in which nobody published anything: the cluster was off, or this machine's clock leapt (then nothing"
@@ -78,3 +82,9 @@ def render(document: Mapping[str, Any]) -> Sequence[str]:
         *lines,
         f"{plural(totals['objects'], 'object')}, {human_size(totals['bytes'])} may go; scrubjay expire run --confirm takes them away",
     ]
+
+
+def _shortened(table: str, facts: Mapping[str, Any]) -> str:
+    days, before = (facts[name] / 86_400 for name in ("told_seconds", "keeps_seconds"))
+    until = f"until {facts['until']}" if facts["until"] else "for three days from its next run on"
+    return f"{table} is to keep {days:g} days: the schedule goes by the {before:g} before {until}; expire run --confirm goes by the {days:g} at once"

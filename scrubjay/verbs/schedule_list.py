@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scrubjay.text import columns
+from scrubjay.text import columns, wrapped
 from scrubjay.units import human_size
 from scrubjay.verb import Result, Verb, VerbCall, no_options
 
@@ -28,8 +28,17 @@ def render_jobs(document: Mapping[str, Any]) -> Sequence[str]:
         lines += [f"{job['job']}: running since {_second(job['running'])}"] if job["running"] else []
         lines += [f"{job['job']}: LEFT OUT until it is set anew: {job['left_out']}"] if job["left_out"] else []
         lines += [f"{job['job']}: tried again ({job['retries']}), the store was away"] if job["retries"] else []
+        lines += _unwell(job)
         lines += [f"{job['job']}: OVERDUE, not done whole for {job['within_seconds'] / 3600:.1f} h"] if job["overdue"] else []
     return lines
+
+
+def _unwell(job: Mapping[str, Any]) -> Sequence[str]:
+    """What kept the last run from its work."""
+    last = job["last"] or {}
+    if last.get("verdict") not in ("failed", "refused", "incomplete") or not last.get("why"):
+        return []
+    return wrapped(f"{job['job']}: {last['verdict']}: {last['why']}", rest="  ")
 
 
 def _row(job: Mapping[str, Any]) -> tuple[object, ...]:

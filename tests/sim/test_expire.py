@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from scrubjay.archiver.expire.plan import DAY_US
+from scrubjay.scrubber.schedule.settings import JobSettings
+from scrubjay.scrubber.schedule.views import Shift
 from scrubjay.storage.catalogue import METADATA_TABLE
 from tests.sim.test_edge import Edge
 
@@ -35,6 +37,10 @@ def test_a_clock_that_leapt_and_a_retention_below_the_tables_own_take_nothing_aw
         assert refused["exit"] == 4, refused
         assert "leapt" in refused["error"]["message"]
         assert {key for key in before if "/closed/" not in key} <= set(edge.cluster.archive.keys())
+        night = await edge.work("schedule/run", {"job": "expire"})
+        assert (night["exit"], night["last"]["verdict"]) == (4, "refused"), "nor does the schedule"
+        assert "leapt" in night["last"]["why"]
+        assert "retention-stopped" in [problem["kind"] for problem in (await edge.ask("GET", "status"))["problems"]]
         less: dict[str, Any] = await edge.work("expire", {"keep_us": 3 * DAY_US, "confirm": True})
         assert less["exit"] == 4
         assert "own retention" in less["error"]["message"]
@@ -70,6 +76,64 @@ def test_a_run_goes_by_the_retention_that_a_table_has_by_then() -> None:
         assert less is not None
         assert less.keep_us == 35 * DAY_US, "what was asked for stays"
         assert runs._afresh(wanted._replace(table="gone")) is None
+
+    edge.run(story())
+    assert edge.bugs == []
+
+
+def test_a_retention_that_was_shortened_is_told_before_the_schedule_goes_by_it() -> None:
+    edge = Edge(7)
+
+    async def days(count: int) -> None:
+        asked = {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": count}
+        status, _ = await edge.post("UpdateContinuousBackups", {"TableName": "edge", "PointInTimeRecoverySpecification": asked})
+        assert status == 200
+
+    def kept(report: dict[str, Any]) -> int:
+        return next(one["keep_seconds"] for one in report["tables"] if one["table"] == "edge") // 86_400
+
+    async def story() -> None:
+        await edge.table()
+        while (await edge.ask("GET", "archive/status"))["exit"] != 0:
+            await edge.cluster.env.tasks.sleep(1)
+        await days(1)
+        shift = Shift(JobSettings("0 7 * * *", DAY_US), 0, lambda read: None)
+        runs = edge.cluster.durability.expire
+        night = await runs.nightly(shift)
+        assert (night["exit"], kept(night)) == (0, 35), night
+        plan = await edge.work("expire", {"confirm": False})
+        shortened = next(one["shortened"] for one in plan["tables"] if one["table"] == "edge")
+        assert (shortened["keeps_seconds"], shortened["told_seconds"]) == (35 * 86_400, 86_400)
+        assert shortened["until"] is not None
+        assert kept(await runs.nightly(shift)) == 35, "the night after"
+        assert kept(await edge.work("expire", {"keep_us": 20 * DAY_US, "confirm": True})) == 20
+        assert kept(await runs.nightly(shift)) == 35, "that confirmed 20 days, and not what the table is told"
+        assert kept(await edge.work("expire", {"confirm": True})) == 1, "somebody has seen the plan"
+        night = await runs.nightly(shift)
+        assert kept(night) == 1
+        assert [one["shortened"] for one in night["tables"]] == [None, None]
+        assert next(one["keep_seconds"] for one in night["tables"] if one["table"] == METADATA_TABLE) == 35 * 86_400
+
+    edge.run(story())
+    assert edge.bugs == []
+
+
+def test_a_run_that_is_cut_goes_on_where_it_stopped() -> None:
+    edge = Edge(8)
+
+    async def story() -> None:
+        await edge.table()
+        while (await edge.ask("GET", "archive/status"))["exit"] != 0:
+            await edge.cluster.env.tasks.sleep(1)
+        asked = iter([None, "window_over"])
+        settings = JobSettings("0 7 * * *", DAY_US)
+        runs = edge.cluster.durability.expire
+        first = await runs.nightly(Shift(settings, 0, lambda read: next(asked)))
+        assert (first["cut"], first["left"], len(first["tables"])) == ("window_over", 1, 1)
+        asked = iter([None, "window_over"])
+        second = await runs.nightly(Shift(settings, 0, lambda read: next(asked)))
+        assert second["left"] == 1
+        assert {one["table"] for one in (*first["tables"], *second["tables"])} == {"edge", METADATA_TABLE}
 
     edge.run(story())
     assert edge.bugs == []

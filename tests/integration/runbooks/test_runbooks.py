@@ -133,6 +133,21 @@ def _unproven(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     yield scenario
 
 
+def _retention_stopped(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    scenario = Scenario(make(settings=QUICK))
+    scenario.make_table(rows=5)
+    scenario.status_is(0)
+    assert scenario.server.cli("backup", "create", "orders", "quarter").returncode == 0
+    pin = next(scenario.server.data.rglob("pins/*.json"))
+    sound = pin.read_bytes()
+    pin.write_bytes(sound.replace(b"quarter", b"quartet"))
+    assert scenario.server.cli("schedule", "run", "expire").returncode == 4
+    scenario.until(lambda: "retention-stopped" in scenario.server.cli("status", "--json").stdout)
+    scenario.hands["put-back"] = lambda: pin.write_bytes(sound) and None
+    yield scenario
+    assert scenario.server.cli("expire", "plan").returncode == 0
+
+
 def _drill(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     scenario = Scenario(make(settings=QUICK))
     assert scenario.server.cli("drill", "run", "restore-random").returncode == 3, "without a table there is no moment to restore"
@@ -422,6 +437,7 @@ SCENARIOS = {
     "scrub-mismatch": _scrub,
     "unproven": _unproven,
     "drill-failed": _drill,
+    "retention-stopped": _retention_stopped,
     "archive-lags-or-store-down": _store_down,
     "disk-full": _disk_full,
     "archive-gone": _archive_gone,

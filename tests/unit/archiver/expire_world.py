@@ -208,10 +208,10 @@ class ExpireWorld:
             archived=self.archived, afresh=lambda one: one._replace(keep_us=max(one.keep_us, self.keep_us)), forget=forget, progress=lambda facts: None,
         )  # fmt: skip
 
-    def plan(self, *, attended: bool = False) -> ExpireReport:
+    def plan(self, *, attended: bool = False, ahead_us: int = 0) -> ExpireReport:
         self.loop.now_us = self.now_us
         found: ExpireReport = self.loop.run(
-            Expirer(self.parts(), keep_us=None, attended=attended).plan([self.wanted()], closed_keep_us=self.keep_us)
+            Expirer(self.parts(), keep_us=None, attended=attended, ahead_us=ahead_us).plan([self.wanted()], closed_keep_us=self.keep_us)
         )
         return found
 

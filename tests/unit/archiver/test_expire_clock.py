@@ -140,3 +140,15 @@ def test_after_a_while_off_everything_goes_on_by_itself() -> None:
     assert report.lived == Lived(0)
     assert report.outcomes[0].deleted > 0
     check(world)
+
+
+def test_a_leap_that_the_server_saw_ages_nothing_where_nobody_confirms() -> None:
+    """One of less than a day leaves no trace in the archive."""
+    world = ExpireWorld()
+    world.days(11, base_every=1)
+    world.idle(2)
+    true = world.plan().outcomes[0].plan
+    assert true.lsn > 0
+    world.now_us += 20 * DAY_US // 24
+    assert world.plan(ahead_us=20 * DAY_US // 24).outcomes[0].plan.keep_from_us == true.keep_from_us
+    assert world.plan(ahead_us=20 * DAY_US // 24, attended=True).outcomes[0].plan.keep_from_us > true.keep_from_us

@@ -108,6 +108,9 @@ def test_a_pin_that_rots_holds_everything_and_verify_names_it() -> None:
     world.store.objects[where] = data.replace(b"quarter", b"quartes")
     report = world.expire()
     assert (report.outcomes[0].deleted, report.closed_deleted) == (0, 0)
+    for told in (report, world.plan(attended=True)):
+        assert told.exit == 4, "it is seen, and not only in what is held"
+        assert where in told.as_json()["error"]["message"]
     assert [one.name for one in report.outcomes[0].plan.held] == [where]
     assert [(one.kind, one.object) for one in world.verify("listed").findings] == [("unreadable", where)]
 

@@ -1,15 +1,184 @@
-"""Which retention a table has, and that nobody goes below it."""
+"""Which retention counts, when a leap of the clock is over, and what a run of the schedule comes to."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import msgspec
 import pytest
 
-from scrubjay.archiver.expire.plan import DAY_US
-from scrubjay.server.expiry import own_retention_us
+from scrubjay.archiver.expire.plan import DAY_US, KEEP_MAX_US
+from scrubjay.scrubber.schedule.views import ShiftOutcome
+from scrubjay.server.expiry import expire_outcome
+from scrubjay.server.leaps import SETTLE_US, LeapWatch
+from scrubjay.server.retentions import GRACE_US, PREFIX, RetentionNote, Retentions, own_retention_us, settled
+from scrubjay.sim.clock import SimClock
 from tests.unit.cli.fakes import table
+
+HOUR_US = 3_600_000_000
+WEEKS_US = 42 * DAY_US
+
+
+class Time:
+    """True time, in microseconds, as a clock of the simulator reads it."""
+
+    now = 0
+
+
+def watched(rate_ppm: int = 0) -> tuple[Time, SimClock, LeapWatch]:
+    time = Time()
+    clock = SimClock(time, rate_ppm=rate_ppm)
+    return time, clock, LeapWatch(clock)
+
+
+class NotesHere:
+    """The notes of the metadata group, without the group."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, dict[str, Any]] = {}
+
+    async def put_job(self, key: str, job: dict[str, Any] | None) -> None:
+        if job is None:
+            del self.jobs[key]
+        else:
+            self.jobs[key] = job
+
+
+def done(work: Any) -> Any:
+    """What comes of a coroutine that waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waits")
 
 
 @pytest.mark.parametrize(("days", "kept"), [(35, 35), (7, 7), (1, 1), (0, 1), (400, 35)])
 def test_a_table_keeps_what_it_was_told_between_1_and_35_days(days: int, kept: int) -> None:
     assert own_retention_us(msgspec.structs.replace(table("cities", 1), pitr_days=days)) == kept * DAY_US
+
+
+# --- a retention that was shortened ---
+
+
+def test_a_shorter_retention_counts_once_its_grace_is_over_and_a_longer_one_at_once() -> None:
+    notes = NotesHere()
+    retentions = Retentions(notes)
+    told = msgspec.structs.replace(table("cities", 1), pitr_days=1)
+    assert retentions.keep_us(told) == 35 * DAY_US, "before any run has seen it"
+    assert retentions.shortened(told).as_json() == {"keeps_seconds": 35 * 86400, "told_seconds": 86400, "until": None}  # type: ignore[union-attr]
+    begun = done(retentions.settle([told], now_us=DAY_US))
+    assert [(one.name, shortened.since_us) for one, shortened in begun] == [("cities", DAY_US)]
+    assert done(retentions.settle([told], now_us=2 * DAY_US)) == [], "told once"
+    assert Retentions(notes).keep_us(told) == 35 * DAY_US, "over a restart too"
+    done(retentions.settle([told], now_us=DAY_US + GRACE_US - 1))
+    assert retentions.keep_us(told) == 35 * DAY_US
+    done(retentions.settle([told], now_us=DAY_US + GRACE_US))
+    assert retentions.keep_us(told) == DAY_US
+    assert retentions.shortened(told) is None
+    longer = msgspec.structs.replace(told, pitr_days=20)
+    assert retentions.keep_us(longer) == 20 * DAY_US
+    done(retentions.settle([longer], now_us=9 * DAY_US))
+    assert retentions.keep_us(told) == 20 * DAY_US, "and from there on it is the one that a shorter one waits for"
+    done(retentions.settle([msgspec.structs.replace(told, pitr_days=35)], now_us=9 * DAY_US))
+    assert notes.jobs == {}, "the longest needs no note"
+
+
+def test_a_slip_that_is_taken_back_or_changed_begins_a_new_grace() -> None:
+    seen = settled(RetentionNote(), DAY_US, now_us=100)
+    assert seen == RetentionNote(KEEP_MAX_US, DAY_US, 100)
+    assert settled(seen, KEEP_MAX_US, now_us=200) == RetentionNote()
+    assert settled(seen, 2 * DAY_US, now_us=100 + GRACE_US) == RetentionNote(KEEP_MAX_US, 2 * DAY_US, 100 + GRACE_US)
+    assert settled(seen, DAY_US, now_us=50) == RetentionNote(KEEP_MAX_US, DAY_US, 50), "what is dated later than now says nothing"
+
+
+def test_who_confirms_a_run_confirms_the_retention_of_its_tables() -> None:
+    retentions = Retentions(NotesHere())
+    told, other = (msgspec.structs.replace(table(name, number), pitr_days=1) for number, name in enumerate(("cities", "birds"), 1))
+    done(retentions.confirm([told]))
+    assert (retentions.keep_us(told), retentions.keep_us(other)) == (DAY_US, 35 * DAY_US)
+
+
+def test_a_note_that_is_malformed_shortens_nothing() -> None:
+    notes = NotesHere()
+    told = msgspec.structs.replace(table("cities", 1), pitr_days=1)
+    notes.jobs[PREFIX + told.table_id] = {"keep_us": "a day"}
+    assert Retentions(notes).keep_us(told) == 35 * DAY_US
+
+
+# --- a clock that leapt ---
+
+
+@pytest.mark.parametrize("leap_us", [WEEKS_US, -WEEKS_US, 61_000_000, -61_000_000])
+def test_a_leap_is_told_until_it_has_settled_and_then_is_over_by_itself(leap_us: int) -> None:
+    time, clock, leaps = watched()
+    time.now = HOUR_US
+    clock.jump(leap_us)
+    leaps.look()
+    assert leaps.doubt is not None
+    assert f"{leap_us / 1e6:+.0f} s" in leaps.doubt
+    time.now += SETTLE_US - 1
+    leaps.look()
+    assert leaps.doubt is not None
+    time.now += 1
+    leaps.look()
+    assert leaps.doubt is None
+
+
+def test_what_seems_older_by_a_leap_seems_so_until_it_has_left_every_window() -> None:
+    time, clock, leaps = watched()
+    clock.jump(3 * HOUR_US)
+    leaps.look()
+    clock.jump(2 * HOUR_US)
+    leaps.look()
+    assert leaps.ahead_us == 5 * HOUR_US
+    time.now += KEEP_MAX_US
+    leaps.look()
+    assert leaps.ahead_us == 5 * HOUR_US
+    time.now += 1
+    leaps.look()
+    assert leaps.ahead_us == 0
+    clock.jump(-HOUR_US)
+    leaps.look()
+    assert leaps.ahead_us == 0, "a clock that was set back makes nothing older"
+
+
+def test_a_clock_that_goes_wrong_slowly_has_not_leapt() -> None:
+    """Two clocks that drift apart by a minute a month: over a year that is no leap."""
+    time, clock, leaps = watched()
+    for _ in range(400):
+        time.now += DAY_US
+        clock.jump(2_000_000)
+        leaps.look()
+    assert (leaps.doubt, leaps.ahead_us) == (None, 0)
+
+
+# --- what a run came to ---
+
+
+def report(exit_code: int, *, deleted: int = 0, refused: str | None = None, error: str | None = None, left: int = 0) -> dict[str, Any]:
+    parts = [{"refused": refused, "error": error}, {"refused": None, "error": None}]
+    return {
+        "exit": exit_code,
+        "error": None if error is None else {"message": error},
+        "tables": [{"table": "cities", "refused": refused, "held": [], "partitions": parts}],
+        "totals": {"deleted": deleted},
+        "cut": "window_over" if left else None,
+        "left": left,
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "outcome"),
+    [
+        (report(0), ShiftOutcome("nothing_due", 2, 0)),
+        (report(0, deleted=7), ShiftOutcome("done", 2, 0)),
+        (report(0, deleted=7, left=3), ShiftOutcome("done", 2, 3, "window_over")),
+        (report(4, refused="two histories"), ShiftOutcome("refused", 1, 1, "cities: two histories")),
+        (report(4, error="a pin cannot be read"), ShiftOutcome("refused", 1, 1, "a pin cannot be read")),
+        (report(1, error="connection refused"), ShiftOutcome("failed", 1, 1, "connection refused", True)),
+        (report(3, deleted=7), ShiftOutcome("incomplete", 2, 0, "the store kept what was to go")),
+    ],
+)
+def test_what_a_run_of_the_schedule_came_to(found: dict[str, Any], outcome: ShiftOutcome) -> None:
+    assert expire_outcome(found) == outcome
