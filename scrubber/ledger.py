@@ -20,6 +20,8 @@ WHOLE = "archive"
 
 MATCHED = "matched"
 """Depth of the last scrub that proved a partition equal to its reference, whatever a later one could not compare."""
+READ = "read"
+"""Depth of a proof of WHOLE, dated at a moment since which everything that lies in the archive has been read, and found to be as it should or told of."""
 VERIFY = "verify"
 """Kinds of run are SCRUB and VERIFY."""
 WINDOW_US = 35 * 86_400_000_000

@@ -25,8 +25,9 @@ class ScrubOptions:
 
 class Turns(NamedTuple):
     """A run that nobody waits for: it takes the partitions that had no turn since `round_us`, the least recently looked at first, until stop(bytes read) says why it
-    must end; asked before each. again: and those that had one and stayed unverified."""
+    must end; asked before each. again: and those that had one and stayed unverified. only: of all these no others; None: all."""
 
     round_us: int
     stop: Callable[[int], str | None]
     again: bool = False
+    only: frozenset[str] | None = None

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -154,13 +154,20 @@ def order(targets: Sequence[Target], proofs: Sequence[PartitionProof]) -> list[T
 
 
 def of_round(
-    targets: Sequence[Target], proofs: Sequence[PartitionProof], *, round_us: int, now_us: int, again: bool = False
+    targets: Sequence[Target],
+    proofs: Sequence[PartitionProof],
+    *,
+    round_us: int,
+    now_us: int,
+    again: bool = False,
+    only: Collection[str] | None = None,
 ) -> list[Target]:
     """Those that were not looked at since `round_us`, whatever came of it, the least recently looked at first: one that is never matched must not take every
-    night. A look that is dated later than now was made by a clock that ran ahead, and says nothing. again: those that stayed unverified too, behind the others."""
+    night. A look that is dated later than now was made by a clock that ran ahead, and says nothing. again: those that stayed unverified too, behind the others. only: no partitions but these; None: any."""
     looked = {proof.partition: proof.at_us for proof in proofs if proof.depth == SCRUB and proof.at_us <= now_us}
     open_ = {proof.partition for proof in proofs if proof.depth == SCRUB and proof.verdict == "unverified"} if again else set[str]()
-    left = [one for one in targets if looked.get(one.info.partition_id, -1) < round_us or one.info.partition_id in open_]
+    wanted = [one for one in targets if only is None or one.info.partition_id in only]
+    left = [one for one in wanted if looked.get(one.info.partition_id, -1) < round_us or one.info.partition_id in open_]
     return sorted(left, key=lambda one: (looked.get(one.info.partition_id, -1), one.table.table_id, one.info.lo))
 
 

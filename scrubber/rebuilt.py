@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import SegmentKey, build, is_of_base
 from scrubjay.archiver.read.rebuild import from_answer
-from scrubjay.archiver.write.bases import upload
+from scrubjay.archiver.write.bases import base_due, upload
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Disk, Env, Jobs
 from scrubjay.base.errors import FORGED, HOLE, Corrupt, Internal, Missing
@@ -51,6 +51,20 @@ class ArchiveReferences:
         size = 0 if base is None else base.size
         stored, raw = (sum(one.row.stored for one in shelf.segments), sum(one.row.raw for one in shelf.segments))
         return Cost(None if base is None else Lsn(base.lsn), len(shelf.segments), size + stored, size + raw)
+
+    def base_due(self, table: TableMeta, info: PartitionInfo, *, until: Lsn) -> bool:
+        """Whether a scrub that matches at `until` would make a new base, by the archive as it was last seen; nobody is asked."""
+        shelf = self._shelves.seen(table.table_id, info.partition_id, upto=until)
+        if shelf is None:
+            return False
+        base = None if shelf.base is None else shelf.base.entry
+        return base_due(
+            base_lsn=None if base is None else Lsn(base.lsn),
+            base_raw=0 if base is None else base.size,
+            log_raw=sum(one.row.raw for one in shelf.segments),
+            segments=len(shelf.segments),
+            age_us=0 if base is None else self._env.clock.wall_us() - stamp_micros(Stamp(base.stamp)),
+        )
 
     async def rebuild(self, table: TableMeta, info: PartitionInfo, *, until: Lsn, progress: Progress | None) -> Reference:
         damage: list[Fault] = []

@@ -59,7 +59,7 @@ async def scrub(
         except ScrubjayError as error:
             notes.append(f"the ledger could not be used: {error}")
     if turns is not None:
-        chosen = of_round(chosen, proofs, round_us=turns.round_us, now_us=started, again=turns.again)
+        chosen = of_round(chosen, proofs, round_us=turns.round_us, now_us=started, again=turns.again, only=turns.only)
         if not chosen:
             return ScrubReport((), 0.0, tuple(notes))
     if ledger is not None:

@@ -20,6 +20,7 @@ from scrubjay.pitr.timeline.service import TimelineService
 from scrubjay.scrubber.healer import Healer
 from scrubjay.scrubber.ledger_keeping import LedgerKeeping
 from scrubjay.scrubber.options import ScrubOptions
+from scrubjay.scrubber.plan import live
 from scrubjay.scrubber.rebuilt import ArchiveReferences
 from scrubjay.scrubber.schedule.scheduler import Alarm, Scheduler
 from scrubjay.scrubber.schedule.settings import HOUR_US
@@ -41,7 +42,8 @@ _FORGOTTEN = "what was verified before is not remembered"
 
 class DurabilityOptions(NamedTuple):
     """archive_url: as jobs open it. lag_alarm_us: age of unarchived content that is an alarm. max_offset_us: how far clocks may be apart.
-    clock_ahead_us: how far the cluster's time may be ahead of this machine's clock, because somebody said so. since_us: when the cluster was made, 0: not known."""
+    clock_ahead_us: how far the cluster's time may be ahead of this machine's clock, because somebody said so. since_us: when the cluster was made, 0: not known.
+    alone: no other process can run jobs of this cluster (this one holds the lock of the only folder); else it waits for a run that is not its own until its beat stops."""
 
     archive_url: str
     lag_alarm_us: int
@@ -51,6 +53,7 @@ class DurabilityOptions(NamedTuple):
     restore: RestoreOptions
     clock_ahead_us: int = 0
     since_us: int = 0
+    alone: bool = False
 
 
 class Durability:
@@ -180,8 +183,14 @@ def open_durability(
     expire = ExpireRuns(
         env, store, disk, jobs, ledger, control, index, writer, needs=needs, gate=verify_runs.gate, log=log, telling=telling
     )
-    table = nightly_jobs(scrub, verify_runs, expire, control, keep=keeping.keep)
-    schedule = open_schedule(env, control, table, alarm=alarm, since_us=options.since_us, alone=True, log=log)
+
+    def base_due() -> frozenset[str]:
+        parts = [(table, info) for table in live(control.service.tables()) for info in table.partitions]
+        until = control.service.archived
+        return frozenset(info.partition_id for table, info in parts if references.base_due(table, info, until=until(info.partition_id)))
+
+    table = nightly_jobs(env, scrub, verify_runs, expire, control, base_due=base_due, keep=keeping.keep)
+    schedule = open_schedule(env, control, table, alarm=alarm, since_us=options.since_us, alone=options.alone, log=log)
     durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, timeline, named)
     control.store.backups.durability = durability
     windows.start()

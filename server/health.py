@@ -15,7 +15,7 @@ from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import NodeName, PartitionId
 from scrubjay.base.times import utc_text_or_none
 from scrubjay.base.wrap.metered import MeteredStore
-from scrubjay.scrubber.ledger import SCRUB, WHOLE, PartitionProof, last_verify
+from scrubjay.scrubber.ledger import READ, SCRUB, WHOLE, PartitionProof, last_verify
 from scrubjay.scrubber.plan import last_matched
 from scrubjay.scrubber.schedule.scheduler import Scheduler
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
@@ -153,6 +153,8 @@ class Health:
         self._proofs: dict[str, PartitionProof] = {}
         self._matched: dict[str, int] = {}
         self._checks: dict[str, tuple[int, str]] = {}
+        self._read_us = 0
+        """Since then all that lies in the archive was read; 0: that is not known."""
         """Of each partition, when its archive was verified last and what stands."""
         self._began_us = env.clock.boot_us()
         self._view: View | None = None
@@ -187,6 +189,7 @@ class Health:
         for proof in proofs:
             by_partition.setdefault(proof.partition, []).append(proof)
         found = {partition: last_verify(some) for partition, some in by_partition.items()}
+        self._read_us = max((one.at_us for one in proofs if one.depth == READ), default=0)
         self._checks = {partition: check for partition, check in found.items() if check is not None}
 
     # ------------------------------------------------------------------ looking
@@ -327,6 +330,7 @@ class Health:
             failing,
             tuple(f"{one.kind}: {name}" for name, one in self._index.suspects.elsewhere().items()),
             self._checks.get(WHOLE, (0, None))[1],
+            0.0 if self._schedule is None else max(0, now_us - max(self._read_us, self._schedule.views.since_us)) / 1e6,
         )
 
     def _why_stopped(self) -> str:

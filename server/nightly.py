@@ -18,20 +18,30 @@ from scrubjay.server.expiry import ExpireRuns, expire_work
 from scrubjay.server.verifying import SKIP_MAX_US, Pace, VerifyRuns
 
 Log = Callable[[str], None]
+BaseDue = Callable[[], frozenset[str]]
 
 DEFAULTS = {
     "scrub": JobSettings(cron="0 2 * * *", within_us=2 * DAY_US),
     "verify": JobSettings(cron="0 4 * * *", within_us=7 * DAY_US, budget_us=2 * HOUR_US),
+    "base": JobSettings(cron="30 6 * * *", within_us=7 * DAY_US),
     "expire": JobSettings(cron="0 7 * * *", within_us=3 * DAY_US),
 }
 """Right without a file."""
 
 
 def nightly_jobs(
-    scrub: ScrubService, verify: VerifyRuns, expire: ExpireRuns, control: Control, *, keep: Callable[[], Awaitable[None]]
+    env: Env,
+    scrub: ScrubService,
+    verify: VerifyRuns,
+    expire: ExpireRuns,
+    control: Control,
+    *,
+    base_due: BaseDue,
+    keep: Callable[[], Awaitable[None]],
 ) -> list[NightJob]:
-    """In the order in which they run when several are due. keep: after each that the ledger remembers, has what it says kept elsewhere too. A new job is a line here, its settings in DEFAULTS, and a function that makes its Work."""
-    works = {"scrub": kept(scrub_work(scrub), keep), "verify": kept(verify_work(verify, control), keep), "expire": expire_work(expire)}
+    """In the order in which they run when several are due. base_due: of which partitions the archive needs a new base. keep: after each that the ledger remembers, has what it says kept elsewhere too. A new job is a line here, its settings in DEFAULTS, and a function that makes its Work."""
+    works = {"scrub": scrub_work(scrub), "verify": verify_work(env, verify, control), "base": base_work(scrub, base_due)}
+    works = {name: kept(work, keep) for name, work in works.items()} | {"expire": expire_work(expire)}
     return [NightJob(name, DEFAULTS[name], work) for name, work in works.items()]
 
 
@@ -71,12 +81,36 @@ def kept(work: Work, keep: Callable[[], Awaitable[None]]) -> Work:
 
 
 def scrub_work(scrub: ScrubService) -> Work:
+    away: frozenset[str] | None = None
+    """What the store kept the last run of this process from; None: not known."""
+
     async def work(shift: Shift) -> ShiftOutcome:
-        turns = Turns(shift.round_us, shift.stop, shift.again)
-        report = await scrub.run(turns=turns, rate_bytes=shift.settings.rate_bytes)
-        return scrub_outcome(report)
+        """A try after a run that the store kept from its work looks once more at that, and not at what stays unverified for another reason."""
+        nonlocal away
+        only = None if not shift.again or away is None else away
+        away = None
+        report = await scrub.run(turns=Turns(shift.round_us, shift.stop, shift.again, only), rate_bytes=shift.settings.rate_bytes)
+        outcome = scrub_outcome(report)
+        away = away_in(report) if outcome.again and report["cut"] is None else None
+        return outcome
 
     return work
+
+
+def base_work(scrub: ScrubService, due: BaseDue) -> Work:
+    """A base is a reference that matched: those partitions are scrubbed whose log since the last base is worth one, and no others."""
+
+    async def work(shift: Shift) -> ShiftOutcome:
+        turns = Turns(shift.round_us, shift.stop, shift.again, due())
+        return scrub_outcome(await scrub.run(turns=turns, rate_bytes=shift.settings.rate_bytes))
+
+    return work
+
+
+def away_in(report: dict[str, Any]) -> frozenset[str]:
+    """Partitions that the archive's absence kept from being compared. Pure."""
+    parts = [part for table in report["tables"] for part in table["partitions"]]
+    return frozenset(part["partition"] for part in parts if part["verdict"] == "unverified" and part["reason"] in STORE_AWAY)
 
 
 def scrub_outcome(report: dict[str, Any]) -> ShiftOutcome:
@@ -84,7 +118,7 @@ def scrub_outcome(report: dict[str, Any]) -> ShiftOutcome:
     if report["plan"] is None:
         return ShiftOutcome("nothing_due", 0, 0)
     parts = [part for table in report["tables"] for part in table["partitions"]]
-    away = sum(part["verdict"] == "unverified" and part["reason"] in STORE_AWAY for part in parts)
+    away = len(away_in(report))
     return ShiftOutcome(
         str(report["verdict"]), len(parts) - away, int(report["left"]) + away, report["cut"] or STORE_WHY[away > 0], away > 0
     )
@@ -96,15 +130,24 @@ def skipped_us(settings: JobSettings) -> int:
     return min(settings.within_us - early, SKIP_MAX_US)
 
 
-def verify_work(verify: VerifyRuns, control: Control) -> Work:
+READ_AGAIN_US = 28 * DAY_US
+"""A round of verifies that takes longer than this reads again what it read first, though it is not through: all is to be read within the window of 35 days."""
+
+
+def turn_us(settings: JobSettings, *, round_us: int, now_us: int) -> int:
+    """What was read within so long has had its turn: it is fresh, or was read in this round. A night that is too short for all of it goes on where the last one
+    stopped, and not with what has become old meanwhile: else what comes last would never be read. Pure."""
+    return max(skipped_us(settings), min(now_us - round_us, READ_AGAIN_US))
+
+
+def verify_work(env: Env, verify: VerifyRuns, control: Control) -> Work:
     async def work(shift: Shift) -> ShiftOutcome:
         def untold(_facts: dict[str, Any]) -> None:
             """Nobody waits."""
 
         pace = Pace(shift.stop, shift.settings.rate_bytes)
-        report = await verify.verify(
-            tables=None, level="records", budget_us=None, max_age_us=skipped_us(shift.settings), progress=untold, pace=pace
-        )
+        age_us = turn_us(shift.settings, round_us=shift.round_us, now_us=env.clock.wall_us())
+        report = await verify.verify(tables=None, level="records", budget_us=None, max_age_us=age_us, progress=untold, pace=pace)
         places = sum(len(table.partitions) for table in control.service.tables())
         return ShiftOutcome(str(report["verdict"]), max(0, places - report["left"]), report["left"], report["reason"])
 

@@ -14,6 +14,8 @@ from scrubjay.base.env import FallenLoop
 OK, DEGRADED, DOWN = "ok", "degraded", "down"
 WAL_NEAR_SHARE = 0.75
 """A log that holds this share of what it may hold is a problem, before it refuses writes."""
+UNREAD_S = 35 * 86_400.0
+"""Everything that lies in the archive is read again within this, the longest window there is."""
 DISK_LOW_FILES = 4
 """A disk with less room than this many WAL files is a problem."""
 
@@ -55,6 +57,7 @@ RULES: dict[str, Rule] = {
     "verify-mismatch": Rule("scrub-mismatch.md", found=True),
     "scrub-overdue": Rule("unproven.md"),
     "verify-overdue": Rule("unproven.md"),
+    "archive-unread": Rule("unproven.md"),
     "ledger-unkept": Rule("unproven.md"),
     "retention-stopped": Rule("retention-stopped.md"),
     "drill-mismatch": Rule("drill-failed.md", found=True),
@@ -121,6 +124,8 @@ class ArchiveHealth(NamedTuple):
     """Objects of no table that were found bad or gone, until they are sound again."""
     verify: str | None = None
     """What stands of the last verifies outside of any table; None without one."""
+    unread_s: float = 0.0
+    """For how long not everything that lies there was read."""
 
 
 class TableHealth(NamedTuple):
@@ -297,6 +302,9 @@ def _archive(facts: HealthFacts) -> Iterator[FoundProblem]:
         )
     if archive.findings:
         yield FoundProblem("finding", archive.url, f"the archive {archive.url} holds damage: {_some(archive.findings)}")
+    if facts.allowed is not None and archive.unread_s > UNREAD_S:
+        told = f"for {archive.unread_s / 86_400:.0f} days no verify came to the end of all that lies there, {UNREAD_S / 86_400:.0f} are allowed"
+        yield FoundProblem("archive-unread", archive.url, f"the archive {archive.url}: {told}")
     if archive.verify == "mismatch":
         yield FoundProblem("verify-mismatch", archive.url, f"the archive {archive.url}: the last verify found damage outside of any table")
     answers = archive.reachable and archive.present is not False

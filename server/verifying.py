@@ -12,7 +12,7 @@ from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.gate import Gate
 from scrubjay.base.ids import TableId
-from scrubjay.scrubber.ledger import LEVELS, VERIFY, WHOLE, Ledger, PartitionProof, Proof
+from scrubjay.scrubber.ledger import LEVELS, READ, VERIFY, WHOLE, Ledger, PartitionProof, Proof, level_rank
 from scrubjay.scrubber.telling import Telling
 from scrubjay.server.control import Control
 from scrubjay.server.ports import ProgressSink, Report
@@ -25,7 +25,8 @@ PACE_LEAST_S = 0.001
 PACE_S = 1.0
 """A run that is ahead of its pace waits no longer than this before it asks again whether it must end: behind a large object the wait is long."""
 SKIP_MAX_US = 5 * 86_400_000_000
-"""A verify that skipped what was proven longer ago than this does not count as one of its partitions: else one could be called verified for ever."""
+"""A proof of a partition by a verify that skipped what was proven longer ago than this is dated by the oldest that it may have skipped, and not by its end: else a
+partition could be called verified for ever."""
 
 T = TypeVar("T")
 Log = Callable[[str], None]
@@ -71,7 +72,7 @@ class VerifyRuns:
         progress: ProgressSink,
         pace: Pace | None = None,
     ) -> Report:
-        """See server.ports.VerifyPort. One run at a time. `left`: partitions of which it cannot say that it looked at all."""
+        """See server.ports.VerifyPort. One run at a time. `left`: partitions of which it cannot say that it looked at all; at least 1 if anything is left."""
         async with self.gate:
             memory = _Memory(self._ledger, self._log)
             self._disk.mkdir(VERIFY_WORK)
@@ -84,7 +85,8 @@ class VerifyRuns:
                     rest_us = None if budget_us is None else max(0, budget_us - (self._env.clock.boot_us() - began))
                     report = await self._one(table, level, rest_us, max_age_us, progress, pace, memory, run)
                     reports.append(report)
-                    left += 0 if report.complete else len(self._places(table) - {*report.covered})
+                    # What belongs to no table that is there (a dropped one, closed objects) is left too: a round is through when all is read.
+                    left += 0 if report.complete else max(1, len(self._places(table) - {*report.covered}))
             finally:
                 self._disk.remove_tree(VERIFY_WORK)
             merged: Report = {**_merged(reports), "left": left}
@@ -178,11 +180,22 @@ class VerifyRuns:
         for finding in report.findings:
             if finding.object is not None:
                 self._index.distrust([finding.object], kind=finding.kind, detail=finding.detail, level=level)
-        proofs = verdicts(report, self._tables(table), whole=table is None, at_us=self._env.clock.wall_us(), run=run)
-        if max_age_us > SKIP_MAX_US:
-            proofs = [proof for proof in proofs if proof.verdict != "match"]
-        await memory.told(self._ledger.verified(proofs), None)
+        await self._remember(report, table, max_age_us, memory, run)
         return report
+
+    async def _remember(self, report: VerifyReport, table: TableId | None, max_age_us: int, memory: _Memory, run: int | None) -> None:
+        """A proof for each partition. One that says match is dated as READ is, where what was skipped may be old, and takes the place of no newer one."""
+        now_us = self._env.clock.wall_us()
+        proofs = verdicts(report, self._tables(table), whole=table is None, at_us=now_us, run=run)
+        since_us = now_us - max_age_us
+        if max_age_us > SKIP_MAX_US:
+            proofs = [proof._replace(at_us=since_us) if proof.verdict == "match" else proof for proof in proofs]
+        if table is None and report.complete and level_rank(report.level) >= level_rank("objects"):
+            proofs.append(PartitionProof(WHOLE, "", READ, since_us, None, report.verdict, False, None, None, run))
+        known = await memory.told(self._ledger.partitions(), [])
+        newer = {(one.partition, one.depth) for one in known if since_us < one.at_us <= now_us}
+        dated = [one for one in proofs if one.at_us == now_us or (one.partition, one.depth) not in newer]
+        await memory.told(self._ledger.verified(dated), None)
 
 
 def verdicts(report: VerifyReport, tables: Sequence[TableMeta], *, whole: bool, at_us: int, run: int | None = None) -> list[PartitionProof]:

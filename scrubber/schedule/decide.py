@@ -89,7 +89,8 @@ def since(job: JobView) -> int:
 
 
 def overdue(job: JobView, now_us: int) -> bool:
-    """It is not done whole within the time its settings allow. One that is left in the middle of a round is not done."""
+    """It is not done whole within the time its settings allow. One that is left in the middle of a round is not done, and takes nothing from the one before it."""
     last = job.note.last
-    done_us = last.at_us if last is not None and last.left == 0 and last.verdict != "failed" else None
+    whole_us = last.at_us if last is not None and last.left == 0 and last.verdict != "failed" else None
+    done_us = whole_us if job.note.done_us is UNSET else job.note.done_us
     return now_us - max(job.since_us, done_us or 0) > job.settings.within_us

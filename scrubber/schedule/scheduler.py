@@ -149,18 +149,20 @@ class Scheduler:
         if claimed is None:
             self.views.look(job)
             return None
+        before = None if claimed.retry is UNSET else claimed.retry
         closes_us = None if by_hand else window_end(view.settings, began_us)
         paused_us = claimed.paused_us
 
         def paused() -> bool:
             return self.views.paused_us(job) not in (None, paused_us)
 
-        watch = _Watch(self._env.clock, view.settings, None if closes_us is None else closes_us - began_us, paused)
+        window_us = None if closes_us is None else closes_us - began_us
+        watch = _Watch(self._env.clock, view.settings, window_us, paused, before=None if by_hand else before)
         beats = self._env.tasks.keep(partial(self._beat, job, me, watch), name=f"beat of {job}")
         self._log(f"{job} begins, by the schedule '{view.settings.cron}'")
         assert claimed.round_us is not None
         try:
-            outcome = await self.views.jobs[job].work(Shift(view.settings, claimed.round_us, watch.stop, claimed.retry is not UNSET))
+            outcome = await self.views.jobs[job].work(Shift(view.settings, claimed.round_us, watch.stop, before is not None))
         except ScrubjayError as error:
             outcome = ShiftOutcome("failed", 0, 0, str(error), again=isinstance(error, Unavailable))
         finally:
@@ -171,7 +173,7 @@ class Scheduler:
         def ended(note: JobNote) -> JobNote | None:
             if note.run is None or note.run.owner != me:
                 return None  # we were taken for dead, and another goes on
-            return after(note, outcome, last)
+            return after(note, outcome, last, spent=watch.spent())
 
         await _note_end(self._env, self._book, job, ended)
         why = f", cut: {outcome.why}" if outcome.why else ""
@@ -261,27 +263,36 @@ def _dated(note: JobNote, now_us: int) -> JobNote:
     return msgspec.structs.replace(note, handled_us=now_us, retry=UNSET, set_us=None if note.set_us is None else min(note.set_us, now_us))
 
 
-def after(note: JobNote, outcome: ShiftOutcome, last: LastRun) -> JobNote:
-    """The note of a job whose run has ended. What passes by itself is tried again, so often and no more; then the round is over, so that the next night begins with
+def after(note: JobNote, outcome: ShiftOutcome, last: LastRun, *, spent: tuple[int, int] = (0, 0)) -> JobNote:
+    """The note of a job whose run has ended. spent: microseconds and bytes of its budget, tries before it included: one night has one budget. What passes by itself is tried again, so often and no more; then the round is over, so that the next night begins with
     what was looked at longest ago. Pure."""
     count = (0 if note.retry is UNSET else note.retry.count) + 1
     if outcome.again and count <= RETRIES_MAX:
-        retry = Retry(last.at_us + retry_after_us(count), count)
+        retry = Retry(last.at_us + retry_after_us(count), count, *spent)
         return msgspec.structs.replace(note, run=None, last=last, retry=retry)
     over = outcome.verdict != "failed" and (outcome.left == 0 or outcome.again)
-    return msgspec.structs.replace(note, run=None, last=last, retry=UNSET, round_us=None if over else note.round_us)
+    done_us = last.at_us if outcome.verdict != "failed" and outcome.left == 0 else note.done_us
+    return msgspec.structs.replace(note, run=None, last=last, retry=UNSET, round_us=None if over else note.round_us, done_us=done_us)
 
 
 class _Watch:
-    """Why a run must end before it is done: asked between two partitions."""
+    """Why a run must end before it is done: asked between two partitions. before: it tries again what a run before it was kept from, with what that left of the budget."""
 
-    def __init__(self, clock: Clock, settings: JobSettings, window_us: int | None, paused: Callable[[], bool]) -> None:
+    def __init__(
+        self, clock: Clock, settings: JobSettings, window_us: int | None, paused: Callable[[], bool], *, before: Retry | None
+    ) -> None:
         self._clock, self._settings, self._window_us, self._paused = clock, settings, window_us, paused
         self._boot_us = clock.boot_us()
+        self._before = (0, 0) if before is None else (before.spent_us, before.spent_bytes)
+        self._bytes = 0
         self.lost = False
 
+    def spent(self) -> tuple[int, int]:
+        """Microseconds and bytes of the budget."""
+        return self._before[0] + self._clock.boot_us() - self._boot_us, self._before[1] + self._bytes
+
     def stop(self, bytes_: int) -> str | None:
-        gone_us = self._clock.boot_us() - self._boot_us
+        gone_us, self._bytes = self._clock.boot_us() - self._boot_us, bytes_
         if self.lost:
             return "taken_over"
         if self._paused():
@@ -289,5 +300,6 @@ class _Watch:
         if self._window_us is not None and gone_us >= self._window_us:
             return "window_over"
         budget_us, budget_bytes = self._settings.budget_us, self._settings.budget_bytes
-        spent = (budget_us is not None and gone_us >= budget_us) or (budget_bytes is not None and bytes_ >= budget_bytes)
+        all_us, all_bytes = self.spent()
+        spent = (budget_us is not None and all_us >= budget_us) or (budget_bytes is not None and all_bytes >= budget_bytes)
         return "budget_spent" if spent else None

@@ -46,16 +46,20 @@ class LastRun(msgspec.Struct, frozen=True):
     why: str | None = None
 
 
-class Retry(msgspec.Struct, frozen=True):
-    """The run before met what passes by itself. at_us: when it is tried again. count: how often it was, with that one."""
+class Retry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The run before met what passes by itself. at_us: when it is tried again. count: how often it was, with that one. spent_us, spent_bytes: of the budget, by that
+    run and the tries before it."""
 
     at_us: int
     count: int
+    spent_us: int = 0
+    spent_bytes: int = 0
 
 
 class JobNote(msgspec.Struct, frozen=True):
     """Everything of a job that outlives a process. settings None: the defaults. set_us: when they were set. handled_us: fires up to then are dealt with.
-    round_us: when the round began that the last run did not finish; what was looked at since has had its turn. retry: unset, there is none to come."""
+    round_us: when the round began that the last run did not finish; what was looked at since has had its turn. retry: unset, there is none to come.
+    done_us: when a run last ended with nothing left; unset: none did."""
 
     settings: JobSettings | None = None
     set_us: int | None = None
@@ -65,6 +69,7 @@ class JobNote(msgspec.Struct, frozen=True):
     run: JobRun | None = None
     last: LastRun | None = None
     retry: Retry | msgspec.UnsetType = msgspec.UNSET
+    done_us: int | msgspec.UnsetType = msgspec.UNSET
 
 
 def window_minutes(window: str) -> tuple[int, int]:

@@ -161,7 +161,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         writer=archive.writer,
         jobs=jobs,
         ledger=await SqliteLedger.open_or_forget(env.tasks, str(folder / "ledger.db")),
-        options=durability_options(config)._replace(since_us=cluster_file.created_at),
+        options=durability_options(config)._replace(since_us=cluster_file.created_at, alone=True),
         log=_durability_log.info,
         agents=agents,
         alarm=SchedulerAlarm(),

@@ -355,6 +355,7 @@ class WholeCluster:
                 scrub=ScrubOptions(archive_wait_s=self._archive_wait_s),
                 restore=RestoreOptions(archive_wait_s=self._archive_wait_s),
                 since_us=WALL_START_US,
+                alone=True,
             ),
             log=self.world.note,
             agents=self._running_agents,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -17,7 +17,7 @@ from scrubjay.scrubber.schedule.settings import DAY_US, JobNote, JobSettings
 from scrubjay.scrubber.schedule.views import STALE_US, NightJob, Shift, ShiftOutcome, Work
 from scrubjay.scrubber.service import ScrubService
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
-from scrubjay.server.nightly import DEFAULTS, TaskAlarm, kept, scrub_outcome, scrub_work
+from scrubjay.server.nightly import DEFAULTS, TaskAlarm, base_work, kept, scrub_outcome, scrub_work
 from scrubjay.storage.control.metadata import Metadata
 from tests.unit.control.house import House
 
@@ -321,6 +321,41 @@ def test_what_the_store_kept_from_its_work_is_tried_again_the_same_night(nights:
     assert (nights.row(process)["retries"], nights.row(process)["last"]["verdict"]) == (0, "match")
 
 
+def test_tries_of_one_night_have_one_budget(nights: Nights) -> None:
+    """An hour's budget was eight hours, where the store was away for two."""
+    asked: list[str | None] = []
+
+    async def away(shift: Shift) -> ShiftOutcome:
+        why = shift.stop(60)
+        asked.append(why)
+        return ShiftOutcome("unverified", 1, 1, why or "archive_away", again=True)
+
+    process = nights.process("a", alone=True, work=away)
+    process.start()
+    nights.house.run(process.set("scrub", JobSettings("2 * * * *", DAY_US, budget_bytes=100)))
+    nights.until(lambda: len(asked) == 2, seconds=300)
+    assert asked == [None, "budget_spent"]
+    assert nights.house.run(process.run_now("scrub"))["last"]["why"] == "archive_away", "a hand has a budget of its own"
+
+
+def test_a_bug_in_one_job_keeps_no_other_from_its_night(nights: Nights) -> None:
+    async def breaks(_shift: Shift) -> ShiftOutcome:
+        nights.ran.append("broken")
+        raise KeyError("found_by")
+
+    async def sound(_shift: Shift) -> ShiftOutcome:
+        nights.ran.append("sound")
+        return ShiftOutcome("match", 1, 0)
+
+    process = nights.process("a", alone=True, work=breaks)
+    process.add(NightJob("verify", DEFAULTS["verify"], sound))
+    process.start()
+    for job in ("scrub", "verify"):
+        nights.house.run(process.set(job, JobSettings("0 * * * * *", DAY_US)))
+    nights.until(lambda: nights.ran[-1:] == ["sound"], seconds=75)
+    assert nights.ran == ["broken", "broken", "sound"], "taken up once more, then the others have their turn"
+
+
 def test_what_a_run_proved_is_kept_when_it_ends_and_not_by_one_that_is_cut_off(nights: Nights) -> None:
     """At a stop the log is about to be sealed: nothing more is written then."""
     written: list[str] = []
@@ -386,6 +421,67 @@ def test_partitions_that_the_store_kept_from_being_compared_are_done_when_it_is_
     empty = scrub_outcome(house.run(scrub.run(turns=turns)))
     assert (empty.verdict, empty.left) == ("nothing_due", 0)
     assert (house.run(ledger.runs(10)), house.run(scrub.status())) == (runs, before), "it leaves no trace"
+
+
+class Scrubs(NamedTuple):
+    """What a ScrubService is asked, and answers."""
+
+    asked: list[Turns]
+    answers: list[dict[str, Any]]
+
+    async def run(self, *, turns: Turns, rate_bytes: int | None) -> dict[str, Any]:
+        self.asked.append(turns)
+        return self.answers.pop(0)
+
+
+def test_a_try_takes_what_the_store_kept_it_from_and_no_more(nights: Nights) -> None:
+    def answer(**reasons: str) -> dict[str, Any]:
+        parts = [{"partition": at, "verdict": "unverified", "reason": why} for at, why in reasons.items()]
+        return {"plan": {}, "verdict": "unverified", "tables": [{"partitions": parts}], "left": 0, "cut": None}
+
+    scrubs = Scrubs(
+        [], [answer(p1="archive_lags", p2="copies_disagree"), answer(p1="archive_lags"), answer(p1="copies_disagree"), answer()]
+    )
+    work = scrub_work(scrubs)  # type: ignore[arg-type]
+    for again in (False, True, True, False):
+        nights.house.run(work(Shift(OFTEN, 0, lambda _: None, again)))
+    assert [turns.only for turns in scrubs.asked] == [None, {"p1"}, {"p1"}, None]
+
+
+def test_the_job_base_makes_a_base_where_the_log_is_worth_one_and_nowhere_else() -> None:
+    nights = Nights(partitions=2)
+    house = nights.house
+    table = house.create("birds")
+    for key in range(40):
+        house.put(table, key, key)
+    house.checkpointed(table, 40)
+    house.until(lambda: all(house.service.archived(info.partition_id) >= 2 for info in table.partitions))
+    references = house.references()
+    scrub = ScrubService(house.env, house.service, references, None, ScrubOptions(lanes=1), log=nights.lines.append)
+
+    def due() -> frozenset[str]:
+        parts = [info for info in table.partitions if references.base_due(table, info, until=house.service.archived(info.partition_id))]
+        return frozenset(info.partition_id for info in parts)
+
+    def bases() -> list[str]:
+        return sorted({key.split("/p=")[1][:36] for key in house.cluster.archive.objects if "/base/" in key})
+
+    def look() -> None:
+        for info in table.partitions:
+            house.run(references._shelves.shelf(table.table_id, info.partition_id, upto=house.service.archived(info.partition_id)))
+
+    assert due() == frozenset(), "nothing is known of the archive yet"
+    look()
+    wanted = sorted(info.partition_id for info in table.partitions)
+    assert (sorted(due()), bases()) == (wanted, [])
+    process = nights.process("a", alone=True, work=base_work(scrub, due))
+    last = house.run(process.run_now("scrub"))["last"]
+    assert (last["verdict"], last["done"], last["left"]) == ("match", 2, 0)
+    look()
+    assert (sorted(bases()), due()) == (wanted, frozenset()), "and not of the metadata group"
+    before = dict(house.cluster.archive.objects)
+    assert house.run(process.run_now("scrub"))["last"]["verdict"] == "nothing_due"
+    assert [key for key in house.cluster.archive.objects if key not in before and "/base/" in key] == []
 
 
 def test_a_scrub_cut_by_its_budget_goes_on_where_it_stopped() -> None:

@@ -224,6 +224,22 @@ def test_overdue_is_what_was_not_done_whole_in_time() -> None:
         assert overdue(view(JobNote(last=cut)), at("2026-03-04 03:00")), "it is not done"
 
 
+def test_a_run_that_fails_after_one_that_was_whole_takes_nothing_from_it() -> None:
+    """A job paused in the middle of its second night was called overdue since the cluster was made."""
+    began = at("2026-03-02 02:00")
+    whole = after(JobNote(), ShiftOutcome("match", 3, 0), LastRun(began, "match", 1.0, 3, 0))
+    for outcome in (ShiftOutcome("match", 1, 2, "paused"), ShiftOutcome("failed", 0, 0, "down", again=True)):
+        note = after(whole, outcome, LastRun(began + DAY_US, outcome.verdict, 1.0, outcome.done, outcome.left, outcome.why))
+        assert note.done_us == began
+        assert not overdue(view(note), began + 2 * DAY_US)
+        assert overdue(view(note), began + 2 * DAY_US + 1)
+
+
+def test_tries_of_one_night_share_its_budget() -> None:
+    note = after(JobNote(), ShiftOutcome("unverified", 3, 2, "archive_away", again=True), LastRun(5, "unverified", 1.0, 3, 2), spent=(7, 9))
+    assert note.retry == Retry(5 + MINUTE_US, 1, 7, 9)
+
+
 def test_a_round_takes_the_least_recently_looked_at_first_and_each_once() -> None:
     table = table_of(1, 4)
     targets = [Target(table, info) for info in table.partitions]
@@ -277,6 +293,8 @@ def test_a_second_try_takes_what_stayed_unverified_behind_what_had_no_turn() -> 
     proofs = [proof(ids[0], 70, verdict="unverified"), proof(ids[1], 71)]
     assert [one.info.partition_id for one in of_round(targets, proofs, round_us=60, now_us=100)] == [ids[2]]
     assert [one.info.partition_id for one in of_round(targets, proofs, round_us=60, now_us=100, again=True)] == [ids[2], ids[0]]
+    only = of_round(targets, proofs, round_us=60, now_us=100, again=True, only={ids[0]})
+    assert [one.info.partition_id for one in only] == [ids[0]], "what the store kept it from, and no more"
 
 
 @pytest.mark.parametrize("name", ["running", "set", "new", "retried"])

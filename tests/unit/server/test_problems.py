@@ -10,6 +10,7 @@ import pytest
 from scrubjay.base.env import FallenLoop
 from scrubjay.server.problems import (
     RULES,
+    UNREAD_S,
     Allowed,
     ArchiveHealth,
     CopyHealth,
@@ -79,6 +80,7 @@ CASES: dict[str, HealthFacts] = {
     "verify-mismatch": WELL._replace(tables=[TABLE._replace(verify="mismatch")]),
     "scrub-overdue": WELL._replace(tables=[TABLE._replace(unproven_s=3601.0)]),
     "verify-overdue": WELL._replace(tables=[TABLE._replace(unverified_s=7201.0)]),
+    "archive-unread": WELL._replace(archive=STORE._replace(unread_s=UNREAD_S + 1)),
     "first-base-owed": WELL._replace(tables=[TABLE._replace(owed=("partition p1, the row file is gone",))]),
     "ledger-unkept": WELL._replace(ledger="disk full"),
     "retention-stopped": WELL._replace(retention="a pin cannot be read"),
@@ -94,6 +96,8 @@ def test_what_is_as_old_as_is_allowed_or_dropped_or_of_no_schedule_is_not_overdu
     assert kinds(WELL._replace(tables=[older])) == ["scrub-overdue", "verify-overdue"]
     assert kinds(WELL._replace(tables=[older._replace(dropped=True)])) == []
     assert kinds(WELL._replace(tables=[older], allowed=None)) == []
+    assert kinds(WELL._replace(archive=STORE._replace(unread_s=UNREAD_S))) == []
+    assert kinds(WELL._replace(archive=STORE._replace(unread_s=9e9), allowed=None)) == []
 
 
 def test_every_kind_has_a_case() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.base.errors import Unavailable
-from scrubjay.scrubber.ledger import VERIFY, Ledger, PartitionProof, Proof
+from scrubjay.scrubber.ledger import READ, VERIFY, WHOLE, Ledger, PartitionProof, Proof
 from scrubjay.scrubber.schedule.settings import DAY_US
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.scrubber.telling import Telling
@@ -173,3 +173,35 @@ def test_a_verify_that_skips_what_is_old_does_not_count_as_one_of_its_partitions
     assert {run for _, run in one.proven().values()} == {2}
     one.verify(max_age_us=SKIP_MAX_US + 1)
     assert {run for _, run in one.proven().values()} == {2}
+
+
+def test_what_skips_more_is_dated_by_the_oldest_that_it_may_have_skipped(one: Verifying) -> None:
+    one.verify(max_age_us=SKIP_MAX_US + 1)
+    now_us = one.house.env.clock.wall_us()
+    found = {(proof.partition, proof.depth): proof.at_us for proof in one.house.run(one.ledger.partitions())}
+    assert {(now_us - at_us) // DAY_US for at_us in found.values()} == {5}
+    assert (WHOLE, READ) in found
+    one.verify()
+    whole = {(proof.partition, proof.depth): proof.at_us for proof in one.house.run(one.ledger.partitions())}
+    assert all(whole[place] > at_us for place, at_us in found.items())
+    one.verify(max_age_us=SKIP_MAX_US + 1)
+    assert whole == {(proof.partition, proof.depth): proof.at_us for proof in one.house.run(one.ledger.partitions())}, "the newer stand"
+
+
+def test_what_is_cut_off_at_its_very_end_or_looks_at_names_alone_does_not_say_that_all_was_read(one: Verifying) -> None:
+    asked: list[int] = []
+    one.verify(ledger=one.house.run(SqliteLedger.open(one.house.env.tasks, MEMORY)), pace=Pace(asked.append))  # type: ignore[arg-type]
+    one.verify(level="listed")
+    one.verify(tables=[one.table.table_id])
+    left = len(asked)
+
+    def late(_bytes: int) -> str | None:
+        nonlocal left
+        left -= 1
+        return None if left else "budget_spent"
+
+    cut = one.verify(pace=Pace(late))
+    assert (cut["reason"], cut["left"]) == ("budget_spent", 1)
+    assert not [proof for proof in one.house.run(one.ledger.partitions()) if proof.depth == READ]
+    one.verify()
+    assert [proof for proof in one.house.run(one.ledger.partitions()) if proof.depth == READ]
