@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from scrubjay.archiver.facts import Window
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.base.ids import Lsn, Stamp
+from scrubjay.pitr.part import PartAsked
 from scrubjay.pitr.plan import PartitionHistory, PartitionPlan
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import Total
@@ -24,7 +25,8 @@ class TableArchive(NamedTuple):
 
 class RestoredRows(NamedTuple):
     """A rebuilt partition: its row file (below the data folder) and the digest that the rebuild proved. raw: bytes replayed; bytes: fetched.
-    proven: LSN of the last seal on whose agreed digest the rebuild was checked (of the base, if there was no seal). damage: met on the way and done without."""
+    proven: LSN of the last seal on whose agreed digest the rebuild was checked (of the base, if there was no seal). damage: met on the way and done without.
+    of: where only a part was asked for, the digest of all rows that it was chosen from."""
 
     rows: str
     total: Total
@@ -32,6 +34,7 @@ class RestoredRows(NamedTuple):
     bytes: int
     proven: Lsn
     damage: tuple[Fault, ...] = ()
+    of: Total | None = None
 
 
 class ArchiveView(Protocol):
@@ -58,9 +61,17 @@ class RestoreArchive(ArchiveView, Protocol):
     """What a restore asks of it."""
 
     async def rebuild(
-        self, table: TableMeta, info: PartitionInfo, plan: PartitionPlan, *, cut: Stamp, path: str, progress: Progress | None
+        self,
+        table: TableMeta,
+        info: PartitionInfo,
+        plan: PartitionPlan,
+        *,
+        cut: Stamp,
+        path: str,
+        part: PartAsked | None,
+        progress: Progress | None,
     ) -> RestoredRows:
-        """Rows of one partition as of the cut into the row file `path`, every checksum, seal and the chain checked.
+        """Rows of one partition as of the cut into the row file `path`, every checksum, seal and the chain checked. part: only these, None: all.
 
         Raises Missing, Corrupt; if an object of the archive is to blame, with it in the field `damage` (a tuple of Fault).
         """

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from scrubjay.base.errors import Conflict, Corrupt, DiskFull, Fenced, Missing, ScrubjayError
 from scrubjay.base.times import utc_text, utc_text_or_none
+from scrubjay.pitr.part import PartAsked
 from scrubjay.pitr.plan import PartitionPlan, Plan
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import MASK, Total
@@ -27,7 +29,8 @@ FINDINGS_MAX = 100
 
 
 class PartitionJob(msgspec.Struct):
-    """One partition of the target. sum, rows: proven by the rebuild (None until read). copies: recomputed digest and rows of each replica, once loaded."""
+    """One partition of the target. sum, rows: proven by the rebuild (None until read); of a part of a table those of the rows chosen, and of_sum, of_rows those of
+    all rows that it was chosen from. copies: recomputed digest and rows of each replica, once loaded."""
 
     source: str
     target: str
@@ -42,10 +45,16 @@ class PartitionJob(msgspec.Struct):
     rows: int | None = None
     base: str | None = None
     copies: dict[str, tuple[str, int]] | None = None
+    of_sum: str | None = None
+    of_rows: int | None = None
 
     @property
     def total(self) -> Total | None:
-        return None if self.sum is None or self.rows is None else Total(int(self.sum, 16), self.rows)
+        return _total(self.sum, self.rows)
+
+    @property
+    def of(self) -> Total | None:
+        return _total(self.of_sum, self.of_rows)
 
     def plan_json(self) -> dict[str, Any]:
         return {
@@ -99,7 +108,7 @@ class AskedNote(msgspec.Struct, frozen=True):
 class RestoreJob(msgspec.Struct, kw_only=True):
     """version: of this layout. asked: the target as it was put. meta: the target as it was first asked for (TableMeta as plain data). seconds: per phase, summed over resumptions.
 
-    findings: damage that was met in the archive, each object once, as they are printed; the restore went on without it or ended there.
+    findings: damage that was met in the archive, each object once, as they are printed; the restore went on without it or ended there. part: which items, None: all.
     """
 
     version: int = VERSION
@@ -122,6 +131,7 @@ class RestoreJob(msgspec.Struct, kw_only=True):
     finished_us: int | None = None
     error: dict[str, Any] | None = None
     findings: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    part: PartAsked | None = None
 
     @property
     def key(self) -> str:
@@ -141,11 +151,14 @@ class RestoreJob(msgspec.Struct, kw_only=True):
 
     def proven(self) -> Total | None:
         """Sum over all partitions, None until every one is read."""
-        totals = [part.total for part in self.partitions]
-        known = [total for total in totals if total is not None]
-        if not totals or len(known) != len(totals):
+        return _sum([part.total for part in self.partitions])
+
+    def part_json(self) -> dict[str, Any] | None:
+        """What of the table was asked for, and the digest and rows of all that it was chosen from, proven as those of a whole restore are."""
+        if self.part is None:
             return None
-        return Total(sum(total.sum for total in known) & MASK, sum(total.rows for total in known))
+        of = _sum([part.of for part in self.partitions])
+        return {**self.part.as_json(), "of_rows": None if of is None else of.rows, "of_digest": None if of is None else of.hex}
 
     def report(self, progress: dict[str, Any] | None = None) -> dict[str, Any]:
         """The answer of `restore run|status` (INTERFACE section 3)."""
@@ -161,6 +174,7 @@ class RestoreJob(msgspec.Struct, kw_only=True):
             "max_clock_offset": self.max_offset_us / 1e6,
             "beyond_latest": self.beyond_latest,
             "window": msgspec.to_builtins(self.window),
+            "part": self.part_json(),
             "partitions": [part.plan_json() for part in self.partitions],
             "bytes": sum(part.bytes for part in self.partitions),
             "requests": sum(part.requests for part in self.partitions),
@@ -177,6 +191,18 @@ class RestoreJob(msgspec.Struct, kw_only=True):
             "findings": list(self.findings),
             "error": self.error,
         }
+
+
+def _total(sum_: str | None, rows: int | None) -> Total | None:
+    return None if sum_ is None or rows is None else Total(int(sum_, 16), rows)
+
+
+def _sum(totals: Sequence[Total | None]) -> Total | None:
+    """None until every one is known."""
+    known = [total for total in totals if total is not None]
+    if not totals or len(known) != len(totals):
+        return None
+    return Total(sum(total.sum for total in known) & MASK, sum(total.rows for total in known))
 
 
 def folder_of(target_id: str) -> str:

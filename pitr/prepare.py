@@ -10,6 +10,7 @@ from scrubjay.base.ids import PartitionId, TableId
 from scrubjay.pitr.archive import RestoreArchive, TableArchive
 from scrubjay.pitr.job import AskedNote, RestoreJob, WindowNote, parts_of
 from scrubjay.pitr.options import POLL_S, RestoreOptions
+from scrubjay.pitr.part import part_of
 from scrubjay.pitr.plan import Plan, ends_reached, plan_table, with_closed
 from scrubjay.pitr.rates import rates_of
 from scrubjay.pitr.target import Bounds, Reach, RestoreTarget
@@ -40,8 +41,10 @@ class Preparing:
     ) -> tuple[RestoreJob, Plan]:
         """received_us: the clock when the question came, which `--minus` counts back from. What is closed by now is judged by the clock after the look.
 
-        Raises Unsafe (outside the window), Conflict (the name is taken), Missing, Unavailable.
+        Raises Invalid (the part), Unsafe (outside the window), Conflict (the name is taken), Missing, Unavailable.
         """
+        if asked.part is not None:
+            part_of(source.key, asked.part)
         source = await self.settled(source)
         seen, window = await self.look(source)
         shown = window_note(seen)
@@ -150,4 +153,5 @@ class Preparing:
             meta=msgspec.to_builtins(meta),
             window=shown,
             max_offset_us=self._max_offset_us,
+            part=asked.part,
         )

@@ -147,6 +147,7 @@ class Restore:
             known = noted.get(part.target)
             if known is not None:
                 part.sum, part.rows, part.base, part.copies = known.sum, known.rows, known.base, known.copies
+                part.of_sum, part.of_rows = known.of_sum, known.of_rows
         self.job.predicted_seconds = plan.predicted_seconds
 
     async def _read(self) -> None:
@@ -158,6 +159,8 @@ class Restore:
         if part.base is None:
             part.base = await self._archive.upload_base(self._planning.source, self.job.target_meta, info, rows, at_us=self.job.at_us)
         part.sum, part.rows = rows.total.hex, rows.total.rows
+        if rows.of is not None:
+            part.of_sum, part.of_rows = rows.of.hex, rows.of.rows
         self._proven[part.target] = rows.total
         await self._steadily(self._save)
         self._tell(READ, len(self._proven))
@@ -168,7 +171,13 @@ class Restore:
             plan = self._plans[part.source]
             try:
                 rows = await self._archive.rebuild(
-                    self._planning.source, source, plan, cut=self._cut, path=self._path(part), progress=self._tell_read
+                    self._planning.source,
+                    source,
+                    plan,
+                    cut=self._cut,
+                    path=self._path(part),
+                    part=self.job.part,
+                    progress=self._tell_read,
                 )
             except (Corrupt, Missing) as error:
                 self._met(part, error.fields.get("damage", ()))

@@ -17,6 +17,7 @@ from scrubjay.pitr.archive import RestoreArchive
 from scrubjay.pitr.book import RestoreBook
 from scrubjay.pitr.job import CANCELLED, FAILED, PUBLISHED, RUNNING, RestoreJob, folder_of, note
 from scrubjay.pitr.options import RestoreOptions
+from scrubjay.pitr.part import PartAsked
 from scrubjay.pitr.prepare import Preparing
 from scrubjay.pitr.restore import Restore
 from scrubjay.pitr.target import Bounds, RestoreTarget, resolve
@@ -89,7 +90,7 @@ class RestoreService:
         job, plan = await self.preparing.job_for(source, to, asked, self._env.clock.wall_us())
         report = job.report()
         return {
-            **{name: report[name] for name in ("table", "table_id", "to", "at", "max_clock_offset", "window", "beyond_latest")},
+            **{name: report[name] for name in ("table", "table_id", "to", "at", "max_clock_offset", "window", "part", "beyond_latest")},
             "exit": 0,
             "error": None,
             "partitions": [part.as_json() for part in plan.partitions],
@@ -200,16 +201,16 @@ class RestoreService:
             same = job.asked.latest and job.unfinished
         else:
             same = job.at_us == resolve(asked, Bounds(None, None), now_us=received_us)
-        if same and job.source_id == source.table_id:
+        if same and job.source_id == source.table_id and job.part == asked.part:
             return await self.resume(job.target)
         seen = await self._archive.look(source)
         shown = window_note(seen)
         at_us = resolve_in(asked, bounds_of(source, seen), shown, received_us)
         status = f"scrubjay restore status {job.target}, or restore cancel {job.target}"
         raise Conflict(
-            f"{'an unfinished' if job.unfinished else 'a published'} restore to that name has another source or moment",
-            asked=f"{source.name} as of {utc_text(at_us)}",
-            found=f"{job.source_name} as of {utc_text(job.at_us)}; {window_text(shown)}",
+            f"{'an unfinished' if job.unfinished else 'a published'} restore to that name has another source, moment or part",
+            asked=f"{source.name} as of {utc_text(at_us)}{_which(asked.part)}",
+            found=f"{job.source_name} as of {utc_text(job.at_us)}{_which(job.part)}; {window_text(shown)}",
             next=status if job.unfinished else "choose another name",
             body={"to": job.target, "window": msgspec.to_builtins(shown)},
         )
@@ -250,3 +251,8 @@ class RestoreService:
         if running is None and job.state == RUNNING and not self._stopping:
             job = msgspec.structs.replace(job, state=FAILED)
         return job.report(None if running is None else running[0].progress)
+
+
+def _which(part: PartAsked | None) -> str:
+    """A part in an error's words, as far as it is short."""
+    return "" if part is None else f", {str(part.as_json())[:200]}"

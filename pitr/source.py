@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from scrubjay.archiver.coverage import table_window
 from scrubjay.archiver.facts import CoverageFacts, Window
 from scrubjay.archiver.format.base import BaseOrigin
@@ -21,11 +23,13 @@ from scrubjay.base.gate import Gate
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.pitr.archive import Progress, RestoreArchive, RestoredRows, TableArchive, TimelineArchive
 from scrubjay.pitr.job import folder_of
+from scrubjay.pitr.part import PartAsked
 from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PartitionPlan, PlannedSegment
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log import chain as chains
 
 REBUILD = "scrubjay.archiver.read.rebuild:rebuild_job"
+REBUILD_PART = "scrubjay.pitr.part_job:rebuild_part_job"
 
 
 class ArchiveSource:
@@ -46,7 +50,15 @@ class ArchiveSource:
             return seen_of(self._index, table)
 
     async def rebuild(
-        self, table: TableMeta, info: PartitionInfo, plan: PartitionPlan, *, cut: Stamp, path: str, progress: Progress | None
+        self,
+        table: TableMeta,
+        info: PartitionInfo,
+        plan: PartitionPlan,
+        *,
+        cut: Stamp,
+        path: str,
+        part: PartAsked | None,
+        progress: Progress | None,
     ) -> RestoredRows:
         self._disk.mkdir(path.rpartition("/")[0])
         arguments = {
@@ -57,9 +69,14 @@ class ArchiveSource:
             "work": path + ".base",
             "rebase": True,
         }
-        answer = await self.read(REBUILD, arguments, progress=progress)
+        if part is None:
+            answer = await self.read(REBUILD, arguments, progress=progress)
+        else:
+            chosen = {"part": msgspec.to_builtins(part), "schema": msgspec.to_builtins(table.key)}
+            answer = await self.read(REBUILD_PART, {**arguments, **chosen}, progress=progress)
         rebuilt = from_answer(answer)
-        return RestoredRows(path, rebuilt.total, rebuilt.raw_bytes, plan.bytes, Lsn(rebuilt.proven), rebuilt.spoilt)
+        of = None if part is None else rebuilt.of
+        return RestoredRows(path, rebuilt.total, rebuilt.raw_bytes, plan.bytes, Lsn(rebuilt.proven), rebuilt.spoilt, of)
 
     async def read(self, job: str, arguments: dict[str, Any], *, progress: Progress | None) -> dict[str, Any]:
         """Run a job that reads the archive. What it found bad (the error, or `spoilt` in its answer) nobody in this process goes by until it is sound again."""

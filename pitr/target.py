@@ -9,17 +9,19 @@ from scrubjay.base.errors import Invalid, Unsafe
 from scrubjay.base.hlc import last_stamp_at
 from scrubjay.base.ids import Stamp
 from scrubjay.base.times import FIRST_US
+from scrubjay.pitr.part import PartAsked
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreTarget:
-    """Exactly one is set: there is no other Asked, so nobody behind the front door checks again. Times in microseconds since the epoch; minus_us counts back
-    from the server's clock at receipt. Raises Invalid."""
+    """Exactly one moment is set: there is no other Asked, so nobody behind the front door checks again. Times in microseconds since the epoch; minus_us counts back
+    from the server's clock at receipt. part: which items, None: all. Raises Invalid."""
 
     at_us: int | None = None
     minus_us: int | None = None
     before_us: int | None = None
     latest: bool = False
+    part: PartAsked | None = None
 
     def __post_init__(self) -> None:
         given = sum((self.at_us is not None, self.minus_us is not None, self.before_us is not None, self.latest))

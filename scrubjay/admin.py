@@ -25,6 +25,7 @@ from scrubjay.base.ids import PartitionId
 from scrubjay.client import CLUSTER_HEADER
 from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, VerbFailure, answer, failure_of, merge_exits
 from scrubjay.pitr.options import ARCHIVE_LAGS
+from scrubjay.pitr.part import PartAsked
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.scrubber.schedule.settings import JobSettings
 from scrubjay.scrubber.service import HISTORY_SHOWN
@@ -101,7 +102,7 @@ class ExpireRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RestoreRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A target is one of at_us, minus_us, before_us, latest (`pitr.target.RestoreTarget`)."""
+    """A target is one of at_us, minus_us, before_us, latest (`pitr.target.RestoreTarget`). part: without, the whole table."""
 
     table: str
     to: str
@@ -109,10 +110,11 @@ class RestoreRequest(msgspec.Struct, forbid_unknown_fields=True):
     minus_us: int | None = None
     before_us: int | None = None
     latest: bool = False
+    part: PartAsked | None = None
 
     def asked(self) -> RestoreTarget:
         """Raises Invalid unless exactly one is given."""
-        return RestoreTarget(self.at_us, self.minus_us, self.before_us, self.latest)
+        return RestoreTarget(self.at_us, self.minus_us, self.before_us, self.latest, self.part)
 
 
 class TargetRequest(msgspec.Struct, forbid_unknown_fields=True):

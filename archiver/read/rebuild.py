@@ -20,27 +20,31 @@ from scrubjay.archiver.format.layout import SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import SegmentManifest
 from scrubjay.archiver.read.objects import fetch_base, read_segment
 from scrubjay.archiver.read.replay import ArchiveReplay, Cut
+from scrubjay.base.checksum import row_hash
 from scrubjay.base.env import Disk, File, JobContext, ObjectStore
 from scrubjay.base.errors import FORGED, Corrupt, Invalid, Missing
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.btree.rowfile import RowFileWriter, read_rowfile
-from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.digest import MASK, Total
 
 Progress = Callable[[dict[str, Any]], None]
+Chosen = Callable[[bytes, bytes], bool]
+"""Whether a row, storage key and item, is wanted."""
 WRITE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rebuilt:
-    """applied, stamp: of the last record in the result. schema: as of there, from the manifests. sealed, chain: of the last seal in it.
+    """total: of the rows that were written; of: of all rows, the same where none was left out. applied, stamp: of the last record in the result. schema: as of there, from the manifests. sealed, chain: of the last seal in it.
 
-    proven: LSN of the last seal whose digest was checked. exact: the result is the state at `sealed`, so `total` is an agreed digest itself.
+    proven: LSN of the last seal whose digest was checked. exact: the result is the state at `sealed`, so `of` is an agreed digest itself.
     bytes: size of the row file. segments, records, raw_bytes: what was replayed. spoilt: objects that are bad and were done without, because another
     generation of the same content is good.
     """
 
     total: Total
+    of: Total
     applied: int
     stamp: int
     sealed: int
@@ -86,6 +90,7 @@ async def rebuild(
     output: str | None,
     work: str,
     rebase: bool = False,
+    chosen: Chosen | None = None,
     progress: Progress | None = None,
 ) -> Rebuilt:
     """Rebuild one partition.
@@ -93,7 +98,8 @@ async def rebuild(
     base: where to start, None from the empty state. segments: manifests, or their keys, in LSN order from the base's LSN + 1 on; those behind the cut's seal
     are not read, and a manifest that is given by its key is read just before its segment. One that is bad is replaced by another generation of its content.
     cut: inclusive; neither stamp nor lsn: everything given. output: path of the row file on `disk` (replaced); None: prove, write nothing.
-    work: path of a scratch file on `disk` for the downloaded base. rebase: the rows are a new table's first state (LSN and stamp 0).
+    work: path of a scratch file on `disk` for the downloaded base. rebase: the rows are a new table's first state (LSN and stamp 0). chosen: whether a row is written;
+    all rows are rebuilt and proven, whichever are.
     Raises Missing (lsn: first absent record, or what: object key), Corrupt (where: object key), Invalid (nothing to rebuild from), Unavailable.
     """
     if base is None and not segments:
@@ -110,7 +116,7 @@ async def rebuild(
         rebase=rebase,
     )
     with no_collector():
-        return await _run(store, disk, replay, partition, base, segments, output, work, progress)
+        return await _run(store, disk, replay, partition, base, segments, output, work, chosen, progress)
 
 
 async def _run(
@@ -122,6 +128,7 @@ async def _run(
     segments: Sequence[SegmentManifest | SegmentKey],
     output: str | None,
     work: str,
+    chosen: Chosen | None,
     progress: Progress | None,
 ) -> Rebuilt:
     fed = 0
@@ -141,9 +148,10 @@ async def _run(
             progress({"phase": "read", "segments": fed, "raw_bytes": replay.raw_bytes, "lsn": replay.next_lsn - 1})
     if replay.cut.lsn is not None and replay.next_lsn <= replay.cut.lsn:
         raise Missing("the log ends before the cut", what="segment", lsn=replay.next_lsn)
-    total, size = await _write(store, disk, base, replay, output, work, progress)
+    total, of, size = await _write(store, disk, base, replay, output, work, chosen, progress)
     return Rebuilt(
         total=total,
+        of=of,
         applied=replay.applied,
         stamp=replay.stamp,
         sealed=replay.sealed,
@@ -178,9 +186,10 @@ async def _write(
     replay: ArchiveReplay,
     output: str | None,
     work: str,
+    chosen: Chosen | None,
     progress: Progress | None,
-) -> tuple[Total, int]:
-    """Merge into the row file at `output`. Returns its total and size."""
+) -> tuple[Total, Total, int]:
+    """Merge into the row file at `output`. Returns its total, that of all rows, and its size."""
     target: File | None = None
     source: File | None = None
     done = False
@@ -197,17 +206,23 @@ async def _write(
         sink = Sink(target) if target is not None else None
         writer = RowFileWriter(sink if sink is not None else _nowhere)
         add = writer.add
+        left = left_rows = 0
         for count, (key, lsn, stamp, item) in enumerate(replay.merge(rows), 1):
-            add(key, lsn, stamp, item)
+            if chosen is None or chosen(key, item):
+                add(key, lsn, stamp, item)
+            else:
+                left += row_hash(key, item)
+                left_rows += 1
             if progress is not None and not count & 0xFFFF:
                 progress({"phase": "write", "rows": count})
         total = writer.finish()
-        replay.finish(total)
+        of = Total((total.sum + left) & MASK, total.rows + left_rows)
+        replay.finish(of)
         if sink is not None and target is not None:
             sink.flush()
             target.sync()
         done = True
-        return total, sink.offset if sink is not None else 0
+        return total, of, sink.offset if sink is not None else 0
     finally:
         for file in (source, target):
             if file is not None:
@@ -254,8 +269,13 @@ async def rebuild_job(context: JobContext, arguments: dict[str, Any]) -> dict[st
 
     arguments: url; base (object key of a base manifest, or None); segments (object keys in LSN order); stamp or lsn (the cut, None: all); output (path
     below the data folder, or None); work (scratch path); rebase.
-    Answer: the fields of `Rebuilt`, with total as {sum: hex, rows} and chain as hex.
+    Answer: the fields of `Rebuilt`, with total and of as {sum: hex, rows} and chain as hex.
     """
+    return await run_rebuild(context, arguments)
+
+
+async def run_rebuild(context: JobContext, arguments: dict[str, Any], *, chosen: Chosen | None = None) -> dict[str, Any]:
+    """`rebuild_job`, of all rows or of those chosen."""
     store = context.store(arguments["url"])
     base = None
     if arguments.get("base"):
@@ -271,6 +291,7 @@ async def rebuild_job(context: JobContext, arguments: dict[str, Any]) -> dict[st
         output=arguments.get("output"),
         work=arguments["work"],
         rebase=bool(arguments.get("rebase")),
+        chosen=chosen,
         progress=context.progress,
     )
     return as_answer(rebuilt)
@@ -280,6 +301,7 @@ def as_answer(rebuilt: Rebuilt) -> dict[str, Any]:
     """A `Rebuilt` as plain data."""
     return {
         "total": {"sum": rebuilt.total.hex, "rows": rebuilt.total.rows},
+        "of": {"sum": rebuilt.of.hex, "rows": rebuilt.of.rows},
         "applied": rebuilt.applied,
         "stamp": rebuilt.stamp,
         "sealed": rebuilt.sealed,
@@ -298,7 +320,8 @@ def as_answer(rebuilt: Rebuilt) -> dict[str, Any]:
 def from_answer(answer: dict[str, Any]) -> Rebuilt:
     """The other way."""
     fields = dict(answer)
-    fields["total"] = Total(int(answer["total"]["sum"], 16), answer["total"]["rows"])
+    for name in ("total", "of"):
+        fields[name] = Total(int(answer[name]["sum"], 16), answer[name]["rows"])
     fields["chain"] = bytes.fromhex(answer["chain"])
     fields["spoilt"] = tuple(Fault(*one) for one in answer["spoilt"])
     return Rebuilt(**fields)

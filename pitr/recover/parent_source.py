@@ -15,6 +15,7 @@ from scrubjay.base.env import Disk, Env, Jobs
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.pitr.archive import Progress, RestoreArchive, RestoredRows, TableArchive
 from scrubjay.pitr.first_base import FOLDER, FirstBase, owe, rows_path
+from scrubjay.pitr.part import PartAsked
 from scrubjay.pitr.plan import PartitionPlan
 from scrubjay.pitr.recover.parent import Parent
 from scrubjay.pitr.source import ArchiveSource, seen_of
@@ -48,8 +49,18 @@ class RecoverySource:
         return seen_of(self._parent.index, table)
 
     async def rebuild(
-        self, table: TableMeta, info: PartitionInfo, plan: PartitionPlan, *, cut: Stamp, path: str, progress: Progress | None
+        self,
+        table: TableMeta,
+        info: PartitionInfo,
+        plan: PartitionPlan,
+        *,
+        cut: Stamp,
+        path: str,
+        part: PartAsked | None = None,
+        progress: Progress | None,
     ) -> RestoredRows:
+        """part: a recovered table is whole."""
+        assert part is None
         made_from = _hash(plan, cut)
         found = self._made(path)
         if found is not None and found.made_from == made_from and self._disk.exists(path):
@@ -57,7 +68,7 @@ class RecoverySource:
             return RestoredRows(path, Total(int(found.sum, 16), found.rows), found.raw, 0, Lsn(found.proven))
         self.discard(path)
         await self._parent.check_schema(table, info, None if plan.base is None else plan.base.object)
-        rows = await self._archive.rebuild(table, info, plan, cut=cut, path=path, progress=progress)
+        rows = await self._archive.rebuild(table, info, plan, cut=cut, path=path, part=None, progress=progress)
         made = _Made(1, made_from, rows.total.hex, rows.total.rows, rows.raw, rows.bytes, rows.proven)
         self._disk.write_file(_beside(path), msgspec.json.encode(made))
         return rows

@@ -41,4 +41,4 @@ class ParentRows:
         await parent.check_schema(table, info, None if plan.base is None else plan.base.object)
         source = ArchiveSource(self._env, self._jobs, self._disk, parent.index, url=self._url, writer=Writer(parent.cluster))
         source.discard(path)
-        await source.rebuild(table, info, plan, cut=cut, path=path, progress=None)
+        await source.rebuild(table, info, plan, cut=cut, path=path, part=None, progress=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from scrubjay.pitr.timeline.selection import Selection
+from scrubjay.pitr.selection import Selection
 from scrubjay.storage.btree.engine import Row
 
 

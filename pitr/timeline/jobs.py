@@ -23,8 +23,8 @@ from scrubjay.base.errors import Corrupt, Missing
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Stamp
 from scrubjay.base.times import utc_text
+from scrubjay.pitr.selection import Selection
 from scrubjay.pitr.timeline.changes import Altered, Counted, changes
-from scrubjay.pitr.timeline.selection import Selection
 from scrubjay.pitr.timeline.versions import BASE, Version, versions_in
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.btree.rowfile import RowFileWriter

@@ -22,10 +22,10 @@ from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.plan import PartitionPlan, Plan
 from scrubjay.pitr.planning import Planning
 from scrubjay.pitr.prepare import Preparing
+from scrubjay.pitr.selection import EVERYTHING, Selection, beginning, one_key
 from scrubjay.pitr.target import Bounds
 from scrubjay.pitr.timeline import jobs
 from scrubjay.pitr.timeline.results import ResultPage, Results, folder_of
-from scrubjay.pitr.timeline.selection import EVERYTHING, Selection, beginning, one_key
 from scrubjay.pitr.timeline.undo import LiveTable, Undo
 from scrubjay.pitr.timeline.what_to_read import TwoPaths, holes_in, newest_first, two_paths, unproven
 from scrubjay.pitr.window import in_a_hole, reach_in, window_note, window_text

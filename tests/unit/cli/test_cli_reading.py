@@ -155,6 +155,7 @@ PLAN = {
     "to": "cities-good",
     "at": T1,
     "max_clock_offset": 0.5,
+    "part": None,
     "window": {"earliest": T1, "latest": T2, "holes": []},
     "partitions": [{"partition": UUID.format(1), "base_lsn": 1, "from_lsn": 2, "to_lsn": 123456789, "segments": 1234, "bytes": 1 << 33}],
     "bytes": 1 << 33,

@@ -215,7 +215,7 @@ class RestoreWorld:
         return TableArchive(Window(earliest, latest, ()), tuple(histories))
 
     async def rebuild(
-        self, table: TableMeta, info: PartitionInfo, plan: PartitionPlan, *, cut: Stamp, path: str, progress: Any
+        self, table: TableMeta, info: PartitionInfo, plan: PartitionPlan, *, cut: Stamp, path: str, part: Any, progress: Any
     ) -> RestoredRows:
         await self.env.tasks.sleep(0.2)
         if self.rebuild_error is not None:

@@ -16,9 +16,9 @@ from scrubjay.archiver.read.keyfilters import ENTRY_BYTES, KeyFilters
 from scrubjay.base.errors import Invalid, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.times import parse_time, utc_text
+from scrubjay.pitr.selection import EVERYTHING, Selection, beginning, one_key
 from scrubjay.pitr.timeline import results
 from scrubjay.pitr.timeline import undo as undoing
-from scrubjay.pitr.timeline.selection import EVERYTHING, Selection, beginning, one_key
 from scrubjay.pitr.timeline.what_to_read import newest_first
 from scrubjay.storage.catalogue import FinalSeal, KeyAttribute, KeySchema
 from scrubjay.storage.items.encoding import encode_item
