@@ -31,7 +31,7 @@ from scrubjay.base.hlc import last_stamp_at
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
 from scrubjay.base.together import in_parallel
 from scrubjay.pitr.archive import RestoreArchive, RestoredRows
-from scrubjay.pitr.confirm import faults_of
+from scrubjay.pitr.confirm import check_proven, faults_of
 from scrubjay.pitr.job import (
     CONFIRM,
     DIFFERS,
@@ -189,8 +189,7 @@ class Restore:
             else:
                 self._met(part, rows.damage)
                 break
-        if rows.proven < plan.to_lsn:
-            raise Corrupt("the rebuild ended before the seal that proves it", what="rows", lsn=plan.to_lsn, found=rows.proven)
+        check_proven(rows.proven, plan.to_lsn)
         known = part.total
         if known is not None and rows.total != known:
             raise Corrupt(

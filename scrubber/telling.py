@@ -31,7 +31,7 @@ class Telling:
             self.unsound()
 
     def over(self, verb: str, verdict: str) -> None:
-        """Count a run that has ended. verb: also expire | restore."""
+        """Count a run that has ended. verb: also expire | restore | export | import."""
         self.ended[verb, verdict] = self.ended.get((verb, verdict), 0) + 1
 
 

@@ -17,6 +17,7 @@ from scrubjay.admin_asked import body_of, check_name, resolve_table, usage
 from scrubjay.admin_backups import BackupCalls
 from scrubjay.admin_jobs import Job, JobBoard
 from scrubjay.admin_timeline import TimelineCalls
+from scrubjay.admin_transfers import TransferCalls
 from scrubjay.archiver.expire.plan import KEEP_MAX_US, KEEP_MIN_US
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Corrupt, Exists, Fenced, Missing, ScrubjayError, Unsafe
@@ -40,6 +41,7 @@ from scrubjay.server.ports import (
     SchedulePort,
     ScrubPort,
     TimelinePort,
+    TransferPort,
     VerifyPort,
 )
 from scrubjay.storage.api.errors import ApiError
@@ -139,6 +141,7 @@ class AdminApi:
         restore: RestorePort,
         timeline: TimelinePort,
         backups: BackupPort,
+        transfers: TransferPort,
         schedule: SchedulePort,
         drills: DrillPort,
         cluster: Callable[[], Mapping[str, Any]],
@@ -185,6 +188,7 @@ class AdminApi:
             ("POST", "restore/cancel"): self._post_restore_cancel,
             **TimelineCalls(self._board, tables, timeline).routes,
             **BackupCalls(self._board, tables, backups, restore_answer).routes,
+            **TransferCalls(tables, transfers).routes,
         }
 
         if alerts is not None:

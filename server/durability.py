@@ -17,6 +17,7 @@ from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.service import RestoreService
 from scrubjay.pitr.source import ArchiveSource
 from scrubjay.pitr.timeline.service import TimelineService
+from scrubjay.pitr.transfer.exports import Exports
 from scrubjay.scrubber.healer import Healer
 from scrubjay.scrubber.ledger_keeping import LedgerKeeping
 from scrubjay.scrubber.options import ScrubOptions
@@ -32,8 +33,10 @@ from scrubjay.server.backups import NamedBackups
 from scrubjay.server.control import Control
 from scrubjay.server.expiry import ExpireRuns
 from scrubjay.server.nightly import nightly_jobs, open_schedule
+from scrubjay.server.transfers import Transfers
 from scrubjay.server.verifying import VerifyRuns
 from scrubjay.server.windows import Windows
+from scrubjay.storage.api.describe import table_arn
 from scrubjay.storage.catalogue import TableMeta
 
 Log = Callable[[str], None]
@@ -73,8 +76,9 @@ class Durability:
         expire: ExpireRuns,
         timeline: TimelineService,
         named: NamedBackups,
+        transfers: Transfers,
     ) -> None:
-        self.named = named
+        self.named, self.transfers = named, transfers
         self.telling, self.schedule, self.expire = telling, schedule, expire
         self.archive, self.verify, self.scrub, self.restorer, self.timeline = windows, verify_runs, scrub, restore, timeline
         self._healer, self.ledger, self._agents = healer, ledger, agents
@@ -94,6 +98,7 @@ class Durability:
         self.schedule.stop()
         self._healer.stop()
         await self.restorer.stop()
+        await self.transfers.stop()
 
     async def close(self) -> None:
         await self.quiet()
@@ -174,11 +179,15 @@ def open_durability(
     timeline.sweep()
     backups = BackupService(env, control.service, source, store, writer, restore, options.restore, hurry=lambda: hurry(agents))
     named = NamedBackups(env, backups, stats=control.store.stats, tables=control.service.tables, proven=windows.proven)
+    exports = Exports(
+        env, control.service, source, jobs, options.restore, restore.preparing, timeline, archive_url=options.archive_url, arn=table_arn,
+        log=log, ended=partial(telling.over, "export"),
+    )  # fmt: skip
     healer = Healer(env, control.service, references, log=log)
     verify_runs = VerifyRuns(env, store, disk, jobs, ledger, control, index, ahead_us=ahead_us(options), telling=telling, log=log)
 
     def needs() -> list[Need]:
-        return [*restore.needs(), *timeline.needs(), *backups.needs()]
+        return [*restore.needs(), *timeline.needs(), *backups.needs(), *exports.needs()]
 
     expire = ExpireRuns(
         env, store, disk, jobs, ledger, control, index, writer, needs=needs, gate=verify_runs.gate, log=log, telling=telling
@@ -191,10 +200,13 @@ def open_durability(
 
     table = nightly_jobs(env, scrub, verify_runs, expire, control, base_due=base_due, keep=keeping.keep)
     schedule = open_schedule(env, control, table, alarm=alarm, since_us=options.since_us, alone=options.alone, log=log)
-    durability = Durability(windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, timeline, named)
+    durability = Durability(
+        windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, timeline, named, Transfers(exports)
+    )
     control.store.backups.durability = durability
     windows.start()
     healer.start()
     schedule.start()
     restore.resume_unfinished()
+    exports.resume_unfinished()
     return durability

@@ -133,6 +133,18 @@ class BackupPort(Protocol):
         ...
 
 
+class TransferPort(Protocol):
+    """Exports and imports. A report has `running`, `state`, and of one that ended its exit code."""
+
+    async def export(self, source: TableMeta, *, url: str, format: str, at_us: int | None, from_us: int | None) -> Report:  # noqa: A002
+        """Start, or attach to the one under way that the same words began. at_us None: now. Raises Invalid, Unsafe, Unavailable."""
+        ...
+
+    def export_status(self, id_: str) -> Report:
+        """Raises Unavailable (ResourceNotFound)."""
+        ...
+
+
 class SchedulePort(Protocol):
     """Reports have `jobs[]`; a job that is not there raises Invalid."""
 

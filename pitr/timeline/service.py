@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -36,6 +36,7 @@ from scrubjay.storage.items.wire import item_bytes_to_json
 from scrubjay.storage.service_port import ServicePort
 
 Report = dict[str, Any]
+T = TypeVar("T")
 DIFF = "scrubjay.pitr.timeline.jobs:diff_job"
 HISTORY = "scrubjay.pitr.timeline.jobs:history_job"
 LIMIT_MAX = 10_000
@@ -200,6 +201,27 @@ class TimelineService:
     def changes(self, result: str, at: str) -> ResultPage:
         """A page of what a diff found. Raises Unavailable (ResourceNotFound), Corrupt."""
         return self._results.page(result, at)
+
+    async def with_changes(
+        self,
+        source: TableMeta,
+        *,
+        from_us: int,
+        to_us: int,
+        progress: Progress,
+        use: Callable[[Sequence[tuple[str, str]]], Awaitable[T]],
+    ) -> T:
+        """What differs between two moments, for an export. use: told (partition, row file of the form `jobs.KEPT`), which are gone when it returns. Raises as diff does,
+        and what `use` raises."""
+        ident = self._results.begin()
+        done = self._need(source, from_us, "export")
+        try:
+            between = await self._between(source, EVERYTHING, from_us, to_us, self._env.clock.wall_us())
+            _, files, _ = await self._compare(source, EVERYTHING, between, ident, jobs.KEPT, progress)
+            return await use([(path.partition, file) for path, file in zip(between.paths, files, strict=True)])
+        finally:
+            done()
+            self._results.drop(ident)
 
     async def _between(self, source: TableMeta, selection: Selection, from_us: int, asked_us: int | None, received_us: int) -> Ends:
         """Both moments proven to be in the archive, and what is read. asked_us: the later one, None: now. Raises Invalid, Unsafe, Unavailable."""

@@ -86,6 +86,7 @@ def surface(
         restore=durability.restorer,
         timeline=durability.timeline,
         backups=durability.named,
+        transfers=durability.transfers,
         schedule=durability.schedule,
         drills=drills,
         cluster=facts,

@@ -67,7 +67,7 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
 
 VERB = Verb(
     words=("verify",),
-    summary="read the archive, and nothing but the archive, and prove that it is whole",
+    summary="read the archive alone, and prove that it is whole",
     example=("scrubjay verify --level records", "scrubjay verify --archive s3://bucket/prefix --json"),
     exits={
         0: "everything asked for was read and is whole",

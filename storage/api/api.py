@@ -15,6 +15,7 @@ from scrubjay.base.env import Env
 from scrubjay.base.latency import Latency
 from scrubjay.storage.api import aws_chunked, errors, limits
 from scrubjay.storage.api.call import Call, encode_json
+from scrubjay.storage.api.describe import ACCOUNT, REGION, table_arn
 from scrubjay.storage.api.errors import ApiError
 from scrubjay.storage.api.http import (
     JSON_1_0,
@@ -38,7 +39,6 @@ from scrubjay.storage.backend import Backend
 _decode_json = msgspec.json.Decoder().decode
 _APIS = ("DynamoDB_20120810", "DynamoDB_20111205")
 DEEP_BRACES = 62
-ACCOUNT = "000000000000"
 """What ARNs say by default, as those of DynamoDB's own local version do."""
 _CONTENT_TYPES = (JSON_1_0, PLAIN_JSON, JSON_1_1)
 
@@ -59,7 +59,7 @@ class DynamoApi:
         env: Env,
         *,
         keys: Mapping[str, AccessKey] | None = None,
-        region: str = "us-east-1",
+        region: str = REGION,
         account: str = ACCOUNT,
         endpoint: str = "",
         log: Callable[[str, BaseException], None] = _ignore,
@@ -81,7 +81,7 @@ class DynamoApi:
     # -- names ------------------------------------------------------------------------------------------------------------------------
 
     def table_arn(self, name: str) -> str:
-        return f"arn:aws:dynamodb:{self.region}:{self.account}:table/{name}"
+        return table_arn(name, region=self.region, account=self.account)
 
     def table_name(self, name_or_arn: str, operation: str) -> str:
         """The name in a TableName parameter, which may be an ARN. Raises ApiError if that is of another account (no policy of its tables is known here)."""

@@ -7,6 +7,9 @@ from typing import Any
 from scrubjay.storage.api.call import Body
 from scrubjay.storage.catalogue import TableMeta, TableStats
 
+REGION, ACCOUNT = "us-east-1", "000000000000"
+"""In every ARN, as DynamoDB's own local version has them."""
+
 
 def seconds(micros: int) -> float:
     """A timestamp of an answer: seconds since the epoch, to the millisecond."""
@@ -46,6 +49,10 @@ def table_description(meta: TableMeta, stats: TableStats, arn: str, source_arn: 
         result["RestoreSummary"] = _restore_summary(meta, source_arn)
     result["DeletionProtectionEnabled"] = meta.deletion_protection
     return result
+
+
+def table_arn(name: str, *, region: str = REGION, account: str = ACCOUNT) -> str:
+    return f"arn:aws:dynamodb:{region}:{account}:table/{name}"
 
 
 def backup_arn(table_arn: str, id_: str) -> str:

@@ -49,10 +49,13 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "rebuild-short-of-its-seal",
-        "pitr/restore.py",
-        "        if rows.proven < plan.to_lsn:\n",
-        "        if False:\n",
-        ("tests/unit/pitr/test_restore.py::test_a_rebuild_that_ends_before_the_seal_that_proves_it_is_not_loaded",),
+        "pitr/confirm.py",
+        "    if proven < to_lsn:\n",
+        "    if False:\n",
+        (
+            "tests/unit/pitr/test_restore.py::test_a_rebuild_that_ends_before_the_seal_that_proves_it_is_not_loaded",
+            "tests/unit/pitr/test_exports.py::test_a_rebuild_that_is_not_proven_to_its_end_is_no_export",
+        ),
     ),
     Mutant(
         "finals-unchecked",

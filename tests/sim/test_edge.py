@@ -58,6 +58,7 @@ class Edge:
             restore=cluster.durability.restorer,
             timeline=cluster.durability.timeline,
             backups=cluster.durability.named,
+            transfers=cluster.durability.transfers,
             schedule=cluster.durability.schedule,
             drills=FakeDrills(FakeServices()),
             cluster=lambda: {"cluster_id": CLUSTER, "archive": cluster.archive.url},

@@ -27,7 +27,17 @@ from scrubjay.storage.api.limits import HTTP
 from scrubjay.storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, AccessKey, SignatureVerifier
 from tests.fixtures import child
 from tests.fixtures.wait import wait_for
-from tests.unit.cli.fakes import FakeArchive, FakeBackups, FakeDrills, FakeRestore, FakeSchedule, FakeScrub, FakeServices, table
+from tests.unit.cli.fakes import (
+    FakeArchive,
+    FakeBackups,
+    FakeDrills,
+    FakeRestore,
+    FakeSchedule,
+    FakeScrub,
+    FakeServices,
+    FakeTransfers,
+    table,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -67,6 +77,7 @@ class Endpoint:
             restore=FakeRestore(self.services),
             timeline=self.services,
             backups=FakeBackups(self.services),
+            transfers=FakeTransfers(self.services),
             schedule=FakeSchedule(self.services),
             drills=FakeDrills(self.services),
             status=self.services.status,

@@ -113,6 +113,32 @@ class FakeScrub:
         return {"exit": 0, "error": None, "runs": [], "more": False}
 
 
+class FakeTransfers:
+    """One export, "1-a", that is done."""
+
+    def __init__(self, services: FakeServices) -> None:
+        self.services = services
+
+    async def export(self, source: TableMeta, *, url: str, format: str, at_us: int | None, from_us: int | None) -> Report:  # noqa: A002
+        self.services.calls.append(("export", source.table_id, url, format, at_us, from_us))
+        return {"exit": 3, "error": None, "running": True, "export": "1-a", "table": source.name, "at": "2026-01-01T00:00:00.000000Z"}
+
+    def export_status(self, id_: str) -> Report:
+        if id_ != "1-a":
+            raise Unavailable("no such export", error_code="ResourceNotFound", asked=id_)
+        return {
+            "exit": 0,
+            "error": None,
+            "running": False,
+            "export": id_,
+            "state": "completed",
+            "rows": 3,
+            "manifest": "m",
+            "files": 1,
+            "bytes": 9,
+        }
+
+
 class FakeBackups:
     """One backup, "kept" of the first table."""
 

@@ -28,7 +28,17 @@ from scrubjay.server.nightly import DEFAULTS
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.storage.api.sigv4 import ROLE_ADMIN, ROLE_DATA, AccessKey, SignatureVerifier
 from scrubjay.storage.catalogue import METADATA_TABLE
-from tests.unit.cli.fakes import FakeArchive, FakeBackups, FakeDrills, FakeRestore, FakeSchedule, FakeScrub, FakeServices, table
+from tests.unit.cli.fakes import (
+    FakeArchive,
+    FakeBackups,
+    FakeDrills,
+    FakeRestore,
+    FakeSchedule,
+    FakeScrub,
+    FakeServices,
+    FakeTransfers,
+    table,
+)
 
 TABLES = [
     table("cities", 1),
@@ -56,6 +66,7 @@ class World:
             restore=FakeRestore(self.services),
             timeline=self.services,
             backups=FakeBackups(self.services),
+            transfers=FakeTransfers(self.services),
             schedule=FakeSchedule(self.services),
             drills=FakeDrills(self.services),
             status=self.services.status,
@@ -233,6 +244,21 @@ def test_backups_are_made_listed_shown_restored_and_deleted() -> None:
             ("backup/restore", {"name": "kept"}, 400), ("backup/restore", {"name": "other", "to": "back"}, 404), ("backup/delete", {"name": "other"}, 404),
         ):  # fmt: skip
             assert (await world.ask("POST", path, body))[0] == status, path
+
+    in_world(scenario)
+
+
+def test_exports_are_started_and_told_of() -> None:
+    async def scenario(world: World) -> None:
+        _, document = await world.ask("POST", "export", {"table": "cities", "url": "s3://b", "format": "csv", "at_us": 7})
+        assert (document["exit"], document["running"], document["export"]) == (3, True, "1-a")
+        _, document = await world.ask("POST", "export", {"table": "old", "url": "s3://b", "format": "dynamodb-json", "from_us": 5})
+        assert (await world.ask("GET", "export/status", query="id=1-a"))[1]["state"] == "completed"
+        assert (await world.ask("GET", "export/status", query="id=none"))[0] == 404
+        assert (await world.ask("POST", "export", {"table": "none", "url": "s3://b", "format": "csv"}))[0] == 404
+        assert (await world.ask("POST", "export", {"table": "cities", "format": "csv"}))[0] == 400
+        cities, old = TABLES[0].table_id, TABLES[1].table_id
+        assert world.services.calls == [("export", cities, "s3://b", "csv", 7, None), ("export", old, "s3://b", "dynamodb-json", None, 5)]
 
     in_world(scenario)
 

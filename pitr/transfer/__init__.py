@@ -1,0 +1,5 @@
+"""Tables out of the cluster and into it: exports in the layout of DynamoDB's own, read from the archive and never from the live table, and imports into a new table.
+
+`aws_layout` names and manifests · `formats` items as lines of a format · `export_files` one partition's rows to data files, read back: a job · `export_notes` what is
+remembered of an export · `exports` the whole of it.
+"""
