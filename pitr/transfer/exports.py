@@ -238,7 +238,9 @@ class Exports:
             path = self._archive.rows_path(job.id, info.partition_id)
             part = plans[info.partition_id]
             rows = await self._again(
-                lambda: self._archive.rebuild(source, info, part, cut=last_stamp_at(job.at_us), path=path, progress=progress.update)
+                lambda: self._archive.rebuild(
+                    source, info, part, cut=last_stamp_at(job.at_us), path=path, part=None, progress=progress.update
+                )
             )
             check_proven(rows.proven, part.to_lsn)
             files, found = await self._written(job, source, info.partition_id, path)
