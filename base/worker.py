@@ -28,7 +28,7 @@ def become_worker(parent: int) -> int:
 
     A Ctrl-C in the terminal, or a SIGTERM for a whole service, reaches the workers too: the parent decides when they end. parent: its process id.
     """
-    _tie_to(parent)
+    tie_to(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     answers = os.dup(1)
@@ -36,7 +36,8 @@ def become_worker(parent: int) -> int:
     return answers
 
 
-def _tie_to(parent: int) -> None:
+def tie_to(parent: int) -> None:
+    """The kernel kills this process as soon as the thread that started it has ended. Ends the process if that is so already. parent: its process id."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise Internal("prctl(PR_SET_PDEATHSIG) failed", errno=ctypes.get_errno())
     if os.getppid() != parent:

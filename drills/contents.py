@@ -5,7 +5,7 @@ The comparison itself is the scrub's (`scrubber.compare`), and the rebuild is ev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -17,20 +17,23 @@ from scrubjay.base.errors import Corrupt, Missing, ScrubjayError, Unavailable
 from scrubjay.base.hlc import last_stamp_at
 from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp
 from scrubjay.base.together import gather
-from scrubjay.drills.scenario import DIFFERENCES_MAX, Dice
+from scrubjay.drills.against import AGAINST
+from scrubjay.drills.scenario import DIFFERENCES_MAX, Dice, Drill
 from scrubjay.pitr.plan import PartitionHistory, PartitionPlan, plan_partition
-from scrubjay.pitr.source import REBUILD, seen_of
-from scrubjay.scrubber.compare import differences_in
-from scrubjay.scrubber.jobs import FACTS, facts_of
+from scrubjay.pitr.source import seen_of
+from scrubjay.scrubber.compare import ranges_to_descend
+from scrubjay.scrubber.evidence import Side
+from scrubjay.scrubber.jobs import HASH_BYTES, REFERENCE
 from scrubjay.storage.btree.engine import RowFact
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
-from scrubjay.storage.log.digest import RANGES, RangeDigest
+from scrubjay.storage.log.digest import RangeDigest
 from scrubjay.storage.log.record import Seal
 from scrubjay.storage.service_port import Pinned, ServicePort
 
 FOLDER = "tmp/drills"
-RANGES_AT_ONCE = 16
-"""Sub-ranges whose rows are held at a time."""
+RESTORED, LIVE = "restored", "live copy"
+ROWS_AT_ONCE = 20_000
+"""So many rows of sub-ranges that differ go to a worker at a time: some milliseconds to pack."""
 SPARE_BYTES = 256 << 20
 """So much of the disk must stay free beside what a drill writes: no rehearsal may be what fills it."""
 BESIDE_COPIES = 3
@@ -43,10 +46,11 @@ Range = tuple[bytes, bytes | None]
 
 
 class Expected(NamedTuple):
-    """Rows of one partition as of a moment. rows: path of the row file. applied: LSN of the last record in it. another: it was read from another base than a restore
-    begins with."""
+    """Rows of one partition as of a moment. rows: path of the row file. digest: recomputed from it. applied: LSN of the last record in it. another: it was read from another
+    base than a restore begins with."""
 
     rows: str
+    digest: RangeDigest
     applied: Lsn
     another: bool
 
@@ -58,11 +62,13 @@ class Compared(NamedTuple):
     differences: list[str]
 
 
-def ranges_of(info: PartitionInfo) -> Iterator[list[Range]]:
-    """The key ranges of a partition, RANGES_AT_ONCE at a time."""
-    digest = RangeDigest(bytes.fromhex(info.lo), bytes.fromhex(info.hi) if info.hi else None)
-    for at in range(0, RANGES, RANGES_AT_ONCE):
-        yield [digest.bounds(index) for index in range(at, min(at + RANGES_AT_ONCE, RANGES))]
+def bounds_of(info: PartitionInfo) -> dict[str, bytes | None]:
+    """The hash range of a partition, as jobs take it."""
+    return {"lo": bytes.fromhex(info.lo), "hi": bytes.fromhex(info.hi) if info.hi else None}
+
+
+def empty_digest(info: PartitionInfo) -> RangeDigest:
+    return RangeDigest(bytes.fromhex(info.lo), bytes.fromhex(info.hi) if info.hi else None)
 
 
 def another_way(history: PartitionHistory, cut: Stamp) -> tuple[PartitionPlan, bool]:
@@ -74,20 +80,13 @@ def another_way(history: PartitionHistory, cut: Stamp) -> tuple[PartitionPlan, b
     return usual, False
 
 
-def against_live(expected: Sequence[RowFact], live: Sequence[RowFact], applied: Lsn) -> tuple[list[RowFact], list[RowFact]]:
-    """What both sides say of the moment: live rows that no record above `applied` wrote, and the expected rows that none has touched since. Pure.
-
-    A row that is gone from the live copy may have been deleted since: what the live copy lacks says nothing.
-    """
-    newer = {row.key for row in live if row.lsn > applied}
-    held = {row.key for row in live}
-    return [row for row in expected if row.key in held and row.key not in newer], [row for row in live if row.lsn <= applied]
-
-
 class Contents:
-    """url: of the archive, as the workers open it. disk: rooted at the data folder."""
+    """url: of the archive, as the workers open it. disk: rooted at the data folder. rate_bytes: per second read of one copy, None: no bound."""
 
-    def __init__(self, env: Env, port: ServicePort, index: ArchiveIndex, jobs: Jobs, disk: Disk, *, url: str) -> None:
+    def __init__(
+        self, env: Env, port: ServicePort, index: ArchiveIndex, jobs: Jobs, disk: Disk, *, url: str, rate_bytes: int | None = None
+    ) -> None:
+        self._rate_bytes = rate_bytes
         self._env, self._port, self._index, self._jobs, self._disk, self._url = env, port, index, jobs, disk, url
 
     async def window(self, table: TableMeta) -> Window:
@@ -123,16 +122,12 @@ class Contents:
             "output": path,
             "work": path + ".base",
             "rebase": True,
+            **bounds_of(info),
         }
-        rebuilt = from_answer(await self._jobs.run(REBUILD, arguments))
-        return Expected(path, Lsn(rebuilt.applied), another)
-
-    async def facts(self, expected: Expected, ranges: Sequence[Range]) -> list[list[RowFact]]:
-        """Of the row file that was made here: one that cannot be read says nothing about the archive. Raises Unavailable."""
-        try:
-            return facts_of(await self._jobs.run(FACTS, {"rows": expected.rows, "ranges": [list(pair) for pair in ranges]}))
-        except (Corrupt, Missing) as error:
-            raise Unavailable(f"the drill's own row file cannot be read: {error}", path=expected.rows) from error
+        answer = await self._jobs.run(REFERENCE, arguments)
+        digest = empty_digest(info)
+        digest.load(answer.pop("digest"))
+        return Expected(path, digest, Lsn(from_answer(answer).applied), another)
 
     def discard(self, expected: Expected) -> None:
         if self._disk.exists(expected.rows):
@@ -168,22 +163,40 @@ class Contents:
             raise wanted
         return wanted
 
-    async def compare(self, expected: Expected, info: PartitionInfo, restored: Pinned, live: Pinned | None) -> tuple[Compared, int]:
-        """Every row of a restored partition with what the archive says, and with the live copy where that still holds it. The second number: rows of the live copy."""
-        rows = lived = 0
-        differences: list[str] = []
-        for ranges in ranges_of(info):
-            for bounds, truth in zip(ranges, await self.facts(expected, ranges), strict=True):
-                found = await restored.rows(*bounds)
-                rows += len({row.key for row in (*truth, *found)})
-                differences += [
-                    f"restored: {one.kind.value} key {(one.key or b'').hex()}" for one in differences_in({"restored": found}, truth)
-                ]
-                if live is not None:
-                    said, held = against_live(truth, await live.rows(*bounds), expected.applied)
-                    lived += len(held)
-                    differences += [
-                        f"live copy: {one.kind.value} key {(one.key or b'').hex()}" for one in differences_in({"live": held}, said)
-                    ]
-                del differences[DIFFERENCES_MAX:]
-        return Compared(rows, differences), lived
+    async def compare(self, drill: Drill, expected: Expected, restored: Pinned) -> Compared:
+        """Every row of a restored partition with what the archive says. Raises Unavailable, Corrupt, CutOff."""
+        return await self._against(drill, expected, restored, RESTORED)
+
+    async def compare_live(self, drill: Drill, expected: Expected, live: Pinned) -> Compared:
+        """The rows of a live copy that nothing wrote since the moment, with what the archive says of it. Raises Unavailable, Corrupt, CutOff."""
+        return await self._against(drill, expected, live, LIVE)
+
+    async def _against(self, drill: Drill, expected: Expected, copy: Pinned, what: str) -> Compared:
+        """Digests first, at the scrub's pace; rows only of sub-ranges in which they differ, some at a time, and those in a worker."""
+        scanned = await copy.digest(bytes_per_second=self._rate_bytes)
+        left = ranges_to_descend([Side(what, scanned.digest, scanned.bad, scanned.structure)], expected.digest)
+        differing = set(left)
+        rows = sum(count for index, count in enumerate(expected.digest.rows) if index not in differing)
+        differences = [f"{what}: {one}" for one in scanned.structure]
+        while left:
+            drill.go_on()
+            asked: list[Range] = []
+            found: list[list[RowFact]] = []
+            while left and sum(map(len, found)) < ROWS_AT_ONCE:
+                asked.append(expected.digest.bounds(left.pop(0)))
+                found.append(await copy.rows(*asked[-1]))
+            answer = await self.ruled(expected, asked, found, what)
+            rows += answer.rows
+            differences += answer.differences
+        return Compared(rows, differences[:DIFFERENCES_MAX])
+
+    async def ruled(self, expected: Expected, ranges: Sequence[Range], found: Sequence[Sequence[RowFact]], what: str) -> Compared:
+        """Rows of some ranges, in a worker. A row file of our own that cannot be read says nothing about the archive. Raises Unavailable."""
+        packed = [[(row.key, row.hash.to_bytes(HASH_BYTES, "little"), row.lsn) for row in some] for some in found]
+        applied = expected.applied if what == LIVE else None
+        arguments = {"rows": expected.rows, "ranges": [list(pair) for pair in ranges], "found": packed, "applied": applied, "what": what}
+        try:
+            answer = await self._jobs.run(AGAINST, arguments)
+        except (Corrupt, Missing) as error:
+            raise Unavailable(f"the drill's own row file cannot be read: {error}", path=expected.rows) from error
+        return Compared(answer["rows"], answer["differences"])

@@ -11,6 +11,8 @@ import msgspec
 Item = dict[str, dict[str, Any]]
 """An item as DynamoDB JSON."""
 Key = tuple[str, str]
+KEY = ("country", "city")
+"""Attributes of the key of such a table: partition key and sort key, both strings."""
 Model = dict[Key, bytes]
 
 
@@ -46,6 +48,15 @@ def decode(raw: bytes) -> Item:
     """The item of canonical bytes."""
     item: Item = msgspec.json.decode(raw)
     return item
+
+
+def key_of(item: Item) -> Key:
+    return item[KEY[0]]["S"], item[KEY[1]]["S"]
+
+
+def key_item(key: Key) -> Item:
+    """The key as DynamoDB JSON."""
+    return {name: {"S": text} for name, text in zip(KEY, key, strict=True)}
 
 
 class ModelDifference(NamedTuple):

@@ -13,7 +13,7 @@ from scrubjay.base.errors import Conflict, Corrupt, Missing, ScrubjayError, Unav
 from scrubjay.base.times import utc_text
 from scrubjay.drills.contents import TRIES_MAX, TRY_AGAIN_S, Contents
 from scrubjay.drills.report import DrillOutcome
-from scrubjay.drills.scenario import DIFFERENCES_MAX, Drill
+from scrubjay.drills.scenario import Drill
 from scrubjay.pitr.job import DIFFERS, PUBLISHED, RUNNING
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
@@ -50,7 +50,7 @@ class RestoreRandom:
     async def due(self) -> bool:
         """See Scenario: a table has a proven moment."""
         for table in self._port.tables():
-            if _usable(table) and (await self._contents.window(table)).latest_us is not None:
+            if usable(table) and (await self._contents.window(table)).latest_us is not None:
                 return True
         return False
 
@@ -74,7 +74,7 @@ class RestoreRandom:
 
     async def _choose(self, drill: Drill) -> tuple[TableMeta, int, int]:
         """A table, a moment of its proven window, and the latest moment of that. Raises Unavailable: no table has one."""
-        tables = [one for one in drill.tables or self._port.tables() if _usable(one)]
+        tables = [one for one in drill.tables or self._port.tables() if usable(one)]
         while tables:
             source = tables.pop(drill.dice.below(len(tables)))
             window = await self._contents.window(source)
@@ -86,7 +86,7 @@ class RestoreRandom:
     async def _carried_out(self, drill: Drill, source: TableMeta, target: str, at_us: int) -> DrillOutcome:
         outcome = drill.outcome
         with drill.steps.step("restore"):
-            report = await self._restored(source, target, at_us)
+            report = await self._restored(drill, source, target, at_us)
         outcome.rto_seconds, outcome.predicted_seconds = report["seconds"]["total"], report["predicted_seconds"]
         if report["state"] != PUBLISHED:
             error = report["error"] or {}
@@ -103,11 +103,12 @@ class RestoreRandom:
             await self._compare(drill, source, restored, at_us, outcome)
         return outcome
 
-    async def _restored(self, source: TableMeta, target: str, at_us: int) -> Report:
+    async def _restored(self, drill: Drill, source: TableMeta, target: str, at_us: int) -> Report:
         """The report of the restore at its end. Raises Unavailable."""
         give_up_us = self._env.clock.boot_us() + RESTORE_MAX_US
         report: Report | None = await self._restores.start(source, target, RestoreTarget(at_us=at_us))
         while report is not None and report["state"] == RUNNING and self._env.clock.boot_us() < give_up_us:
+            drill.go_on()
             await self._env.tasks.sleep(POLL_S)
             report = self._restores.status(target)
         if report is None or report["state"] == RUNNING:
@@ -128,16 +129,20 @@ class RestoreRandom:
                         live = await self._contents.pinned(info.partition_id, drill.dice)
                     except Unavailable:
                         unasked += 1
-                    compared, held = await self._contents.compare(expected, info, copy, live)
+                    compared = await self._contents.compare(drill, expected, copy)
+                    outcome.rows_compared += compared.rows
+                    drill.differ(compared.differences)
+                    if live is not None:
+                        beside = await self._contents.compare_live(drill, expected, live)
+                        lived += beside.rows
+                        drill.differ(beside.differences)
                 finally:
                     copy.release()
                     if live is not None:
                         live.release()
             finally:
                 self._contents.discard(expected)
-            lived, another = lived + held, another + int(expected.another)
-            outcome.rows_compared += compared.rows
-            outcome.differences += compared.differences[: max(0, DIFFERENCES_MAX - len(outcome.differences))]
+            another += int(expected.another)
         outcome.facts |= {
             "rows_live": lived,
             "partitions": len(source.partitions),
@@ -190,7 +195,7 @@ class RestoreRandom:
         return False
 
 
-def _usable(table: TableMeta) -> bool:
+def usable(table: TableMeta) -> bool:
     """A live table of users, and no scratch table."""
     live = table.dropped_at is None and table.status == "ACTIVE" and not (table.restore_of is not None and table.restore_of.in_progress)
     return live and table.name != METADATA_TABLE and not table.name.startswith(PREFIX)

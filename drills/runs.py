@@ -12,7 +12,7 @@ from scrubjay.base.times import utc_text
 from scrubjay.drills.kept import DrillBook
 from scrubjay.drills.regression import worse
 from scrubjay.drills.report import EXITS, FORMAT, MISMATCH, UNVERIFIED, VERSION, DrillOutcome, DrillSigner
-from scrubjay.drills.scenario import Dice, Drill, Progress, Scenario, Steps
+from scrubjay.drills.scenario import CutOff, Dice, Drill, Progress, Scenario, Steps, Stop, go_on
 from scrubjay.pitr.job import error_json
 from scrubjay.scrubber.schedule.settings import DAY_US, JobSettings
 from scrubjay.scrubber.schedule.views import NightJob, Shift, ShiftOutcome
@@ -105,8 +105,19 @@ class Drills:
         runs = [one for one in self._book.all() if one["scenario"] == found["scenario"]]
         return found, runs[: runs.index(found) + 1]
 
-    async def run(self, name: str, *, tables: Sequence[TableMeta] = (), seed: int | None = None, progress: Progress) -> Report:
-        """One drill, to its report; a second caller waits until the first is done. seed None: one that was not used. Raises Invalid (no such scenario)."""
+    async def run(
+        self,
+        name: str,
+        *,
+        tables: Sequence[TableMeta] = (),
+        seed: int | None = None,
+        faults: int | None = None,
+        progress: Progress,
+        stop: Stop = go_on,
+        by_itself: bool = False,
+    ) -> Report:
+        """One drill, to its report; a second caller waits until the first is done. seed None: one that was not used. stop, faults: see Drill. Raises Invalid (no such
+        scenario), CutOff: it was to end before its end, and had found nothing: that is worth no report; nor is, where nobody asked (by_itself), that there was nothing to compare."""
         scenario = self._scenarios.get(name)
         if scenario is None:
             raise Invalid("no such drill", asked=name, found=", ".join(self._scenarios), next="scrubjay drill list")
@@ -114,16 +125,24 @@ class Drills:
             began_us, boot_us = self._env.clock.wall_us(), self._env.clock.boot_us()
             seed = self._env.rand.u64() >> 12 if seed is None else seed
             steps = Steps(self._env.clock, progress)
-            drill = Drill(self._env.rand.uuid(), seed, tables, steps, Dice(seed), DrillOutcome([table.name for table in tables]))
-            outcome, error = drill.outcome, None
+            outcome = DrillOutcome([table.name for table in tables])
+            drill = Drill(self._env.rand.uuid(), seed, tables, steps, Dice(seed), outcome, stop, faults)
+            error: ScrubjayError | None = None
             try:
                 with steps.step("sweep"):
                     await self._sweep()
                 outcome = await scenario.run(drill)
+            except CutOff as cut:
+                if not outcome.differences:
+                    self._log(f"drill {name} was cut off: {cut.fields['why']}")
+                    raise
+                error = cut
             except ScrubjayError as failed:
                 error = failed
             wrong = outcome.differences or isinstance(error, (Corrupt, Missing))
             verdict = outcome.verdict if error is None else MISMATCH if wrong else UNVERIFIED
+            if by_itself and error is None and verdict == UNVERIFIED:
+                raise CutOff("there was nothing to compare", why=NOTHING_DUE)
             report = self._signer.signed(
                 {
                     "format": FORMAT,
@@ -161,7 +180,12 @@ class Drills:
                 return ShiftOutcome(UNVERIFIED, 0, 1, why)
             if not await self._scenarios[name].due():
                 return ShiftOutcome(NOTHING_DUE, 0, 0)
-            report = await self.run(name, progress=lambda _facts: None)
+            try:
+                report = await self.run(name, progress=lambda _facts: None, stop=lambda: shift.stop(0), by_itself=True)
+            except CutOff as cut:
+                if cut.fields["why"] == NOTHING_DUE:
+                    return ShiftOutcome(NOTHING_DUE, 0, 0)
+                return ShiftOutcome(UNVERIFIED, 0, 1, str(cut.fields["why"]))
             error = (report["error"] or {}).get("message")
             return ShiftOutcome(str(report["verdict"]), 1, 0, error, again=report["verdict"] == UNVERIFIED)
 

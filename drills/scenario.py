@@ -8,11 +8,24 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from scrubjay.base.env import Clock
+from scrubjay.base.errors import Unavailable
 from scrubjay.drills.report import DrillOutcome
 from scrubjay.storage.catalogue import TableMeta
 
 DIFFERENCES_MAX = 20
+
+
+class CutOff(Unavailable):
+    """The schedule wants the drill to end here: its window closes, its budget is spent, it is paused. That is no fault of anything."""
+
+
 Progress = Callable[[dict[str, Any]], None]
+Stop = Callable[[], str | None]
+
+
+def go_on() -> str | None:
+    """Nobody cuts it off."""
+    return None
 
 
 class Dice:
@@ -45,6 +58,10 @@ class Steps:
         self._clock, self._tell = clock, tell
         self.done: list[DrillStep] = []
 
+    def told(self, facts: dict[str, Any]) -> None:
+        """What a job says on its way."""
+        self._tell(facts)
+
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time it and keep it, however it ends."""
@@ -59,7 +76,8 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """One run. tables: those to choose from, none: any. outcome: what is found, as it is found: what was found before an error counts."""
+    """One run. tables: those to choose from, none: any. outcome: what is found, as it is found: what was found before an error counts. stop: why it must end here,
+    None: it goes on. faults: how many to plant of each kind, None: the scenario's own choice."""
 
     id: str
     seed: int
@@ -67,6 +85,18 @@ class Drill:
     steps: Steps
     dice: Dice
     outcome: DrillOutcome
+    stop: Stop = go_on
+    faults: int | None = None
+
+    def go_on(self) -> None:
+        """Asked wherever it may be cut off. Raises CutOff."""
+        why = self.stop()
+        if why is not None:
+            raise CutOff("the drill was cut off", why=why)
+
+    def differ(self, found: Sequence[str]) -> None:
+        """Keep what is not as it must be, up to DIFFERENCES_MAX, before anything else can go wrong."""
+        self.outcome.differences += found[: max(0, DIFFERENCES_MAX - len(self.outcome.differences))]
 
 
 class Scenario(Protocol):

@@ -17,7 +17,7 @@ from scrubjay.base.env import Disk, JobContext
 from scrubjay.base.errors import Corrupt, Missing
 from scrubjay.base.ids import Lsn
 from scrubjay.storage.btree.engine import Row, RowFact
-from scrubjay.storage.btree.rowfile import read_rowfile
+from scrubjay.storage.btree.rowfile import read_between, read_rowfile
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import RangeDigest
 from scrubjay.storage.log.record import IMPLEMENTED, RecordKind
@@ -57,7 +57,7 @@ async def facts_job(context: JobContext, arguments: dict[str, Any]) -> dict[str,
     ranges = arguments["ranges"]
     facts: list[list[list[Any]]] = [[] for _ in ranges]
     at = 0
-    for row in _rows(context.disk, arguments["rows"]):
+    for row in _rows_between(context.disk, arguments["rows"], ranges[0][0], ranges[-1][1]) if ranges else ():
         while at < len(ranges) and ranges[at][1] is not None and row.key >= ranges[at][1]:
             at += 1
         if at == len(ranges):
@@ -122,6 +122,14 @@ def _touched(raw: bytes, partition: str, first: int, where: str, wanted: dict[by
                 if effect.key in wanted:
                     found[effect.key] = lsn
     return found
+
+
+def _rows_between(disk: Disk, path: str, start: bytes, end: bytes | None) -> Iterator[Row]:
+    file = disk.open(path)
+    try:
+        yield from read_between(file.pread, file.size(), start, end)
+    finally:
+        file.close()
 
 
 def _rows(disk: Disk, path: str) -> Iterator[Row]:

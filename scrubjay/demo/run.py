@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from scrubjay.base.times import parse_time
-from scrubjay.demo import client
-from scrubjay.demo.cities import SOURCE, key_item, load_cities
+from scrubjay.demo.cities import SOURCE, load_cities
+from scrubjay.demo.client import RECOUNT_MORE, put_cities, recount
 from scrubjay.demo.copying import copy_archive
-from scrubjay.demo.server import Server
 from scrubjay.demo.story import CheckFailed, Step, Story
 from scrubjay.drills.damage import ArchiveDamage, Flip, damage_archive, flip_live_bit
-from scrubjay.drills.model import Key, Model, canonical, compare, decode, merge
+from scrubjay.drills.model import Key, Model, canonical, compare, decode, key_item, merge
 from scrubjay.machine import monotonic_s, pause
 from scrubjay.output import DONE, FAILED, INCOMPLETE, MISMATCH, REFUSED, USAGE, VerbFailure
+from scrubjay.scratch import client
+from scrubjay.scratch.server import Server
 from scrubjay.units import human_size
 from scrubjay.verb import Result, VerbCall
 from scrubjay.verbs.restore_target import plan_lines
@@ -149,7 +150,7 @@ class Demo:
         with self.story.step("load", "Load real data with boto3: the cities of the world, key country + city") as step:
             available, wanted = self._cities.result()
             began = monotonic_s()
-            self.model = merge(self._spread(client.put_cities, _chunks(wanted, CHUNK), until=began + LOAD_UNTIL_S - self.story.seconds))
+            self.model = merge(self._spread(put_cities, _chunks(wanted, CHUNK), until=began + LOAD_UNTIL_S - self.story.seconds))
             seconds = monotonic_s() - began
             self.rows = len(self.model)
             self.largest = [key for key in ((city.country, city.sort) for city in wanted[:RECOUNTED]) if key in self.model]
@@ -169,10 +170,10 @@ class Demo:
         with self.story.step("change", "Count the largest cities again, one UpdateItem each, and note the time") as step:
             chosen = self.largest
             remarks = [(key, f"counted again by the demo, sheet {number:06d} of {key[1]}") for number, key in enumerate(chosen)]
-            updated = merge(self._spread(client.recount, _chunks(remarks, RECOUNTED // (2 * WORKERS))))
+            updated = merge(self._spread(recount, _chunks(remarks, RECOUNTED // (2 * WORKERS))))
             for key, remark in remarks:
                 item = decode(self.model[key])
-                item["population"] = {"N": str(int(item["population"]["N"]) + client.RECOUNT_MORE)}
+                item["population"] = {"N": str(int(item["population"]["N"]) + RECOUNT_MORE)}
                 item["remark"] = {"S": remark}
                 self.model[key] = canonical(item)
                 step.expect(updated[key] == self.model[key], f"the answer to the update of {key} is not what was to be expected")
@@ -228,10 +229,10 @@ class Demo:
             copy = self.folder / "damaged-copy"
             objects = copy_archive(self.archive or (self.server.data / "archive").as_uri(), copy)
             damage = damage_archive(copy, self.table_id)
-            code, bad = self.server.verb(step, "verify", "--archive", copy.as_uri())
+            code, bad = self._verb(step, "verify", "--archive", copy.as_uri())
             step.expect(code == MISMATCH, f"verify of the damaged copy ended with {code}, not 2: {bad['error'] or bad['verdict']}")
             _expect_found(step, bad["findings"], damage)
-            code, good = self.server.verb(step, "verify")
+            code, good = self._verb(step, "verify")
             step.expect(
                 code == DONE,
                 f"verify of the real archive ended with {code}: {good['error'] or good['findings'] or good['verdict']}",
@@ -248,7 +249,7 @@ class Demo:
 
     def scrub(self) -> None:
         with self.story.step("scrub", "Scrub: compare every replica with one rebuilt from the archive alone") as step:
-            code, first = self.server.verb(step, "scrub", "run", "--table", TABLE)
+            code, first = self._verb(step, "scrub", "run", "--table", TABLE)
             step.expect(
                 code == MISMATCH, f"the scrub ended with {code}, not 2: {first['error'] or first['verdict']}", exit_code=code or MISMATCH
             )
@@ -261,7 +262,7 @@ class Demo:
             self.story.say(
                 f"found on {mine[0]['copy']}: {mine[0]['kind']} {self.victim[1]}, by {mine[0]['found_by']}; action: {mine[0]['action']}"
             )
-            code, second = self.server.verb(step, "scrub", "run", "--table", TABLE)
+            code, second = self._verb(step, "scrub", "run", "--table", TABLE)
             step.expect(
                 code == DONE, f"the second scrub ended with {code}: {second['error'] or second['verdict']}", exit_code=code or FAILED
             )
@@ -278,11 +279,11 @@ class Demo:
         with self.story.step("restore", f"Restore to {self.noted}, before the bad job, as a new table") as step:
             assert self.noted is not None
             target = ("--table", TABLE, "--to", RESTORED, "--at", self.noted)
-            code, plan = self.server.verb(step, "restore", "plan", *target)
+            code, plan = self._verb(step, "restore", "plan", *target)
             step.expect(code == DONE, f"the plan ended with {code}: {plan['error']}", exit_code=code or FAILED)
             for line in plan_lines(plan):
                 self.story.say(line)
-            code, done = self.server.verb(step, "restore", "run", *target)
+            code, done = self._verb(step, "restore", "run", *target)
             step.expect(code == DONE, f"the restore ended with {code}: {done['error'] or done['verdict']}", exit_code=code or FAILED)
             step.expect(done["state"] == "published", f"state {done['state']}")
             step.expect(done["rows"] == len(self.model), f"{done['rows']} rows restored, {len(self.model)} expected")
@@ -313,11 +314,17 @@ class Demo:
             step.expect(code == DONE, f"it left with {code}", exit_code=INCOMPLETE if code == INCOMPLETE else FAILED)
             step.proven("it left with 0: everything acknowledged is in the archive")
 
+    def _verb(self, step: Step, *words: str) -> tuple[int, dict[str, Any]]:
+        """A verb against the server, noted in the step."""
+        code, document = self.server.verb(*words)
+        step.commands.append({"command": "scrubjay " + " ".join(words), "exit": code})
+        return code, document
+
     # -- helpers ---------------------------------------------------------------------------------------------------------------------
 
     def _wait_archived(self, step: Step) -> None:
         def caught_up() -> bool:
-            code, status = self.server.verb(step, "archive", "status", "--table", TABLE)
+            code, status = self._verb(step, "archive", "status", "--table", TABLE)
             step.expect(code in (DONE, INCOMPLETE), f"archive status ended with {code}: {status['error']}", exit_code=code or FAILED)
             tables = status["tables"]
             return bool(tables) and tables[0]["unarchived_bytes"] == 0

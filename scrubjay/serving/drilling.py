@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from scrubjay import __version__
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.oserrors import error_of_os
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.jobs import WorkerJobs
-from scrubjay.base.real.stores import open_store
+from scrubjay.base.real.stores import open_store, worker_environment
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.config import Config
 from scrubjay.drills.contents import Contents
 from scrubjay.drills.kept import DrillBook
+from scrubjay.drills.lose_cluster import LoseCluster
 from scrubjay.drills.report import DrillSigner, new_secret
 from scrubjay.drills.restore_random import RestoreRandom
 from scrubjay.drills.rot import Rot
 from scrubjay.drills.runs import Drills
 from scrubjay.drills.scenario import Scenario
+from scrubjay.drills.scratch import ScratchPlace
+from scrubjay.scratch import recovered
 from scrubjay.server.durability import Durability
 from scrubjay.serving.cluster import Cluster
 from scrubjay.serving.folder import ClusterFile
@@ -71,6 +75,20 @@ class KeyFile:
         return secret
 
 
+class OwnProcess:
+    """`base.env.Jobs`: each in a worker process of its own, which ends with it, and with it all that it started. Nobody else's job waits behind a drill's."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._folder, self._environment = folder, environment
+
+    async def run(self, job: str, arguments: dict[str, Any], *, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+        pool = WorkerJobs(self._folder, workers=1, environment=self._environment)
+        try:
+            return await pool.run(job, arguments, progress=progress)
+        finally:
+            await pool.close()
+
+
 def open_drills(
     env: Env,
     folder: Path,
@@ -86,7 +104,10 @@ def open_drills(
 ) -> Drills:
     """Build them and sweep what an earlier life left behind. store: of the archive. ahead_us: how far ahead of this clock a timestamp in it may be."""
     disk = RealDisk(folder)
-    contents = Contents(env, cluster.service, durability.archive.index, jobs, disk, url=config.archive_url)
+    contents = Contents(
+        env, cluster.service, durability.archive.index, jobs, disk, url=config.archive_url, rate_bytes=config.scrub.rate_bytes or None
+    )
+    place = ScratchPlace(env, OwnProcess(folder, worker_environment(config.s3.settings)), disk, root=str(folder))
 
     def copies(place: str) -> ObjectStore:
         return RetryingStore(open_store((folder / place).as_uri()), env)
@@ -94,6 +115,7 @@ def open_drills(
     scenarios: list[Scenario] = [
         RestoreRandom(env, cluster.service, durability.restorer, contents, drop=cluster.store.delete_table),
         Rot(env, store, copies, jobs, disk, cluster=file.cluster_id, ahead_us=ahead_us),
+        LoseCluster(env, cluster.service, contents, place, url=config.archive_url, cluster=file.cluster_id, jobs=recovered.JOBS),
     ]
     facts = {"cluster": file.cluster_id, "release": __version__}
 

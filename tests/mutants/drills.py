@@ -6,19 +6,20 @@ from tests.mutants.catalogue import Mutant
 
 _RANDOM = "tests/unit/drills/test_restore_random.py"
 _ROT = "tests/unit/drills/test_rot.py"
+_LOSE = "tests/unit/drills/test_lose_cluster.py"
 _REPORTS = "tests/unit/drills/test_drill_reports.py"
 
 MUTANTS: list[Mutant] = [
     Mutant(
         "drill-compares-the-restore-with-itself",
         "drills/contents.py",
-        'for one in differences_in({"restored": found}, truth)',
-        'for one in differences_in({"restored": truth}, truth)',
+        "        left = ranges_to_descend([Side(what, scanned.digest, scanned.bad, scanned.structure)], expected.digest)",
+        "        left = ranges_to_descend([Side(what, expected.digest, scanned.bad, scanned.structure)], expected.digest)",
         (f"{_RANDOM}::test_a_restore_that_gives_another_moment_is_found_out",),
     ),
     Mutant(
         "drill-live-copy-written-since",
-        "drills/contents.py",
+        "drills/against.py",
         "[row for row in live if row.lsn <= applied]",
         "list(live)",
         (f"{_RANDOM}::test_what_the_live_copy_says_of_a_moment",),
@@ -169,5 +170,54 @@ MUTANTS: list[Mutant] = [
         '            self._disk.remove_tree(f"{FOLDER}/{name}")',
         "            pass",
         (f"{_ROT}::test_what_a_killed_drill_left_goes_with_the_next_start",),
+    ),
+    Mutant(
+        "lose-cluster-live-copies-unasked",
+        "drills/lose_cluster.py",
+        "            drill.differ(compared.differences)",
+        "            pass",
+        (f"{_LOSE}::test_a_live_copy_that_differs_from_the_archive_is_a_mismatch",),
+    ),
+    Mutant(
+        "lose-cluster-fills-the-disk",
+        "drills/scratch.py",
+        "        if needed + SPARE_BYTES > free:",
+        "        if False:",
+        (f"{_LOSE}::test_without_room_nothing_is_recovered",),
+    ),
+    Mutant(
+        "lose-cluster-folder-stays",
+        "drills/scratch.py",
+        '            self._disk.remove_tree(f"{FOLDER}/{one}")',
+        "            pass",
+        (f"{_LOSE}::test_what_a_killed_drill_left_goes_with_the_next_start",),
+    ),
+    Mutant(
+        "lose-cluster-extra-items-are-none",
+        "scrubjay/scratch/recovered.py",
+        '            wrong, key = "extra", here[0]',
+        '            wrong, key = "", here[0]',
+        (f"{_LOSE}::test_a_merge_names_what_is_lacking_extra_and_different",),
+    ),
+    Mutant(
+        "lose-cluster-any-item-will-do",
+        "scrubjay/scratch/recovered.py",
+        "here[1] == there[1]",
+        "here[0] == there[0]",
+        (f"{_LOSE}::test_a_merge_names_what_is_lacking_extra_and_different",),
+    ),
+    Mutant(
+        "drill-goes-on-in-spite-of-a-pause",
+        "drills/scenario.py",
+        "        if why is not None:",
+        "        if False:",
+        (f"{_RANDOM}::test_a_pause_ends_a_drill_under_way_and_nothing_of_it_stays",),
+    ),
+    Mutant(
+        "drill-empty-table-is-an-alarm",
+        "drills/runs.py",
+        "            if by_itself and error is None and verdict == UNVERIFIED:",
+        "            if False:",
+        (f"{_RANDOM}::test_a_table_without_items_is_no_alarm_on_sundays",),
     ),
 ]

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrubjay.demo.cities import City, item_of, key_of, load_cities
+from scrubjay.demo.cities import City, item_of, load_cities
 from scrubjay.demo.copying import copy_archive
 from scrubjay.demo.report import table_lines
 from scrubjay.demo.story import CheckFailed, Story
 from scrubjay.drills.damage import damage_archive, flip_live_bit, live_offset
-from scrubjay.drills.model import canonical, compare, decode, merge, number
+from scrubjay.drills.model import canonical, compare, decode, key_of, merge, number
 from scrubjay.output import VerbFailure
 
 PARIS = City(2988507, "FR", "Paris", 2138551, "48.85341", "2.3488", "Europe/Paris", "11", ("Lutetia", "Paris"))

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.base.env import Jobs
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.drills.contents import Contents
 from scrubjay.drills.kept import DrillBook
+from scrubjay.drills.lose_cluster import LoseCluster, LoseJobs
 from scrubjay.drills.report import DrillSigner
 from scrubjay.drills.restore_random import PREFIX, RestoreRandom, Restores
 from scrubjay.drills.rot import Rot
 from scrubjay.drills.runs import Drills
+from scrubjay.drills.scenario import Scenario
+from scrubjay.drills.scratch import ScratchPlace
 from scrubjay.sim.jobs import SimJobs
 from scrubjay.sim.store import SimStore
 from scrubjay.sim.whole.cluster import CLUSTER
@@ -58,9 +62,22 @@ class DrillHouse(House):
         disk = self.cluster.folder.disk
         scenario = RestoreRandom(self.env, self.service, restores or self.restore, self.contents(), drop=self.cluster.store.delete_table)
         rot = Rot(self.env, self.client(), self.copy, self.both(), disk, cluster=CLUSTER, ahead_us=1_000_000, level=level)
-        book = DrillBook(disk, log=self.lines.append)
-        signer, facts = DrillSigner(self.secret), {"cluster": CLUSTER}
-        return Drills(self.env, book, signer, [scenario, rot], facts=facts, live=self.live, log=self.lines.append)
+        return self.with_scenarios(scenario, rot)
+
+    def lose_cluster(self, own: Jobs) -> Drills:
+        """`lose-cluster` with jobs of a process of its own."""
+        disk = self.cluster.folder.disk
+        place = ScratchPlace(self.env, own, disk, root="/data")
+        jobs = LoseJobs("plan", "recover")
+        url = self.cluster.archive.url
+        scenario = LoseCluster(self.env, self.service, self.contents(), place, url=url, cluster=CLUSTER, jobs=jobs)
+        return self.with_scenarios(scenario)
+
+    def with_scenarios(self, *scenarios: Scenario) -> Drills:
+        book = DrillBook(self.cluster.folder.disk, log=self.lines.append)
+        return Drills(
+            self.env, book, DrillSigner(self.secret), scenarios, facts={"cluster": CLUSTER}, live=self.live, log=self.lines.append
+        )
 
     def live(self) -> list[str]:
         return [one.name for one in self.service.tables() if one.dropped_at is None]

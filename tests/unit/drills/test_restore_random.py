@@ -8,7 +8,8 @@ import pytest
 
 from scrubjay.base.errors import Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.ids import Lsn
-from scrubjay.drills.contents import SPARE_BYTES, Compared, Contents, against_live
+from scrubjay.drills.against import against_live
+from scrubjay.drills.contents import RESTORED, SPARE_BYTES, Compared, Contents
 from scrubjay.drills.report import check
 from scrubjay.drills.restore_random import NOTES
 from scrubjay.pitr.service import RestoreService
@@ -66,7 +67,7 @@ def test_a_drill_is_not_what_fills_the_disk(house: DrillHouse) -> None:
 
 
 def test_a_difference_that_was_found_before_an_error_counts(house: DrillHouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = [(Compared(3, ["restored: lacking key 00"]), 0)]
+    answers = [Compared(3, ["restored: lacking key 00"])]
 
     async def compared(*_: Any) -> Any:
         if answers:
@@ -74,6 +75,8 @@ def test_a_difference_that_was_found_before_an_error_counts(house: DrillHouse, m
         raise Unavailable("the pin ended while it was read")
 
     monkeypatch.setattr(Contents, "compare", compared)
+    monkeypatch.setattr("scrubjay.drills.contents.TRIES_MAX", 2)
+    monkeypatch.setattr(Contents, "compare_live", compared)
     report = house.drill(house.drills(), 1)
     assert (report["verdict"], report["exit"], report["differences"]) == ("mismatch", 2, ["restored: lacking key 00"])
     assert (report["tables"], report["rows_compared"]) == (["birds"], 3)
@@ -107,13 +110,14 @@ def test_a_row_file_of_our_own_that_is_damaged_says_nothing_about_the_archive(ho
     at_us = house.run(contents.window(house.birds)).latest_us
     assert at_us is not None
     expected = house.run(contents.expected(house.birds, house.birds.partitions[0], at_us=at_us))
-    assert house.run(contents.facts(expected, [(b"", None)]))[0]
+    asked = [(b"", None)], [[]], RESTORED
+    assert house.run(contents.ruled(expected, *asked)).differences
     disk.write_file(expected.rows, b"rot")
     with pytest.raises(Unavailable):
-        house.run(contents.facts(expected, [(b"", None)]))
+        house.run(contents.ruled(expected, *asked))
     contents.discard(expected)
     with pytest.raises(Unavailable):
-        house.run(contents.facts(expected, [(b"", None)]))
+        house.run(contents.ruled(expected, *asked))
 
 
 class WrongMoment:
@@ -193,6 +197,26 @@ def test_by_the_schedule_it_runs_where_there_is_something_to_rehearse_it_on(hous
     assert house.run(job.work(shift)) == ShiftOutcome("nothing_due", 0, 0)
     assert drills.listed()["scenarios"][0]["runs"] == 1, "only the first was a drill"
     check_settings(job.default)
+
+
+def test_a_table_without_items_is_no_alarm_on_sundays() -> None:
+    house = DrillHouse(rows=0)
+    drills = house.drills()
+    job = drills.weekly("restore-random")
+    assert house.run(job.work(Shift(job.default, 0, lambda _bytes: None))) == ShiftOutcome("nothing_due", 0, 0)
+    assert (drills.listed()["scenarios"][0]["runs"], drills.worse()) == (0, [])
+    assert house.drill(drills, 1)["verdict"] == "unverified", "who asked is told that nothing was proven"
+
+
+def test_a_pause_ends_a_drill_under_way_and_nothing_of_it_stays(house: DrillHouse) -> None:
+    """The window closes while it restores: no report, no alarm, no scratch table."""
+    drills = house.drills()
+    job = drills.weekly("restore-random")
+    until_us = house.env.clock.boot_us() + 500_000
+    shift = Shift(job.default, 0, lambda _bytes: "window" if house.env.clock.boot_us() > until_us else None)
+    assert house.run(job.work(shift)) == ShiftOutcome("unverified", 0, 1, "window")
+    assert (house.scratch(), house.service.jobs(NOTES), drills.listed()["scenarios"][0]["runs"]) == ([], {}, 0)
+    assert house.held(house.birds) == [([], [])] * 6
 
 
 def test_without_a_proven_window_nothing_is_claimed() -> None:

@@ -1,0 +1,134 @@
+"""`lose-cluster`: the data folder is gone. A new cluster is recovered from the archive alone into a scratch folder, served, and read back whole through its front door.
+
+Every item that it gives is compared with the archive as of that moment, read from another base than the recovery began with wherever there is one; and that reading with a live
+copy of the same partition, of every row that nothing wrote since. The recovered cluster has an id of its own and archives into the scratch folder: the archive is only read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Unavailable
+from scrubjay.base.times import parse_time
+from scrubjay.drills.contents import Contents, Expected
+from scrubjay.drills.report import DrillOutcome
+from scrubjay.drills.restore_random import usable
+from scrubjay.drills.scenario import Drill
+from scrubjay.drills.scratch import ScratchPlace
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.service_port import ServicePort
+
+COPIES = 3
+BESIDE_COPIES = 4
+"""Copies of everything that lie on the disk beside the recovered cluster's own: its first bases, their objects, the row files it is compared with, and its logs."""
+
+
+class LoseJobs(NamedTuple):
+    """Names of the jobs: what would be recovered (arguments url, cluster), and that it is (and at, tables)."""
+
+    plan: str
+    recover: str
+
+
+class LoseCluster:
+    """url, cluster: the archive, and whose."""
+
+    name = "lose-cluster"
+    summary = "recover the whole cluster from the archive alone in a scratch folder, serve it, compare every item"
+
+    def __init__(
+        self, env: Env, port: ServicePort, contents: Contents, place: ScratchPlace, *, url: str, cluster: str, jobs: LoseJobs
+    ) -> None:
+        self._env, self._port, self._contents, self._place = env, port, contents, place
+        self._archive, self._jobs = {"url": url, "cluster": cluster}, jobs
+
+    async def due(self) -> bool:
+        """See Scenario: a table has a proven moment."""
+        for table in self._port.tables():
+            if usable(table) and (await self._contents.window(table)).latest_us is not None:
+                return True
+        return False
+
+    async def run(self, drill: Drill) -> DrillOutcome:
+        """See Scenario. It is of the whole cluster: --table does not narrow it."""
+        outcome = drill.outcome
+        outcome.tables = []
+        lost_us = self._env.clock.wall_us()
+        place = self._place.place(drill, self.name)
+        try:
+            plan = (await self._place.run(drill, self._jobs.plan, place, self._archive))["plan"]
+            at_us = parse_time(plan["at"])
+            outcome.rpo_seconds = round(max(0, lost_us - at_us) / 1e6, 3)
+            outcome.predicted_seconds = plan["predicted_seconds"]
+            outcome.facts |= {"at": plan["at"], "raw_bytes": plan["raw_bytes"]}
+            self._place.check_room((COPIES + BESIDE_COPIES) * plan["raw_bytes"])
+            await self._compared(drill, place, plan, at_us)
+        finally:
+            await self._place.remove(place)
+        return outcome
+
+    async def _compared(self, drill: Drill, place: str, plan: Mapping[str, Any], at_us: int) -> None:
+        known = {table.table_id: table for table in self._port.tables()}
+        tables = [known[one["source_id"]] for one in plan["tables"] if one["source_id"] in known]
+        made: list[tuple[PartitionInfo, Expected]] = []
+        try:
+            asked = []
+            with drill.steps.step("read the archive another way"):
+                for table in tables:
+                    files = await self._expected(drill, table, at_us)
+                    made += files
+                    if len(files) == len(table.partitions):
+                        asked.append(_asked(table, files))
+            drill.outcome.tables = [one["table"] for one in asked]
+            drill.outcome.facts |= {
+                "tables_recovered": len(plan["tables"]),
+                "partitions_from_another_base": sum(expected.another for _, expected in made),
+            }
+            await self._place.run(drill, self._jobs.recover, place, {**self._archive, "at": plan["at"], "tables": asked})
+            with drill.steps.step("compare with live copies"):
+                await self._live(drill, made)
+        finally:
+            for _, expected in made:
+                self._contents.discard(expected)
+
+    async def _expected(self, drill: Drill, table: TableMeta, at_us: int) -> list[tuple[PartitionInfo, Expected]]:
+        """Row files of a table as of the moment. None of a table that was only just being made: nothing of it is in the archive. Raises Unavailable, Corrupt, Missing."""
+        window = await self._contents.window(table)
+        if window.earliest_us is None or window.earliest_us > at_us:
+            return []
+        files = []
+        for info in table.partitions:
+            drill.go_on()
+            files.append((info, await self._contents.expected(table, info, at_us=at_us)))
+        return files
+
+    async def _live(self, drill: Drill, made: list[tuple[PartitionInfo, Expected]]) -> None:
+        """Of tables that are gone since there is no copy left to ask: told as such."""
+        lived = unasked = 0
+        for info, expected in made:
+            drill.go_on()
+            try:
+                live = await self._contents.pinned(info.partition_id, drill.dice)
+            except Unavailable:
+                unasked += 1
+                continue
+            try:
+                compared = await self._contents.compare_live(drill, expected, live)
+            finally:
+                live.release()
+            lived += compared.rows
+            drill.differ(compared.differences)
+        drill.outcome.facts |= {"rows_live": lived, "partitions_without_live_copy": unasked}
+
+    async def sweep(self) -> int:
+        """See Scenario."""
+        return self._place.sweep(self.name)
+
+
+def _asked(table: TableMeta, files: list[tuple[PartitionInfo, Expected]]) -> dict[str, Any]:
+    """A table for the job: its key's attributes as (name, type), and its row files in the order of their keys."""
+    key = [(one.name, one.type) for one in (table.key.partition, table.key.sort) if one is not None]
+    ordered = sorted(files, key=lambda one: one[0].lo)
+    return {"table": table.name, "key": key, "rows": [expected.rows for _, expected in ordered]}

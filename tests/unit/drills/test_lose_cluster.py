@@ -1,0 +1,137 @@
+"""`lose-cluster` over a real archive: what is asked of the process that recovers, what is compared beside it, and that nothing of it stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from scrubjay.base.errors import Corrupt, Unavailable
+from scrubjay.base.times import utc_text
+from scrubjay.drills.contents import FOLDER, SPARE_BYTES, Contents
+from scrubjay.drills.report import DrillOutcome
+from scrubjay.drills.scratch import answer_of
+from scrubjay.scratch.recovered import Pair, compared
+from scrubjay.storage.btree.rowfile import read_rowfile
+from tests.unit.drills.drill_house import DrillHouse
+
+
+@pytest.fixture
+def house() -> DrillHouse:
+    return DrillHouse()
+
+
+class Process:
+    """The process that recovers, by what it must answer: it reads the row files that it is given as it would, and finds what `wrong` says."""
+
+    def __init__(self, house: DrillHouse, *, raw_bytes: int = 1000, wrong: tuple[str, ...] = (), error: str | None = None) -> None:
+        self._house, self._raw_bytes, self._wrong, self._error = house, raw_bytes, wrong, error
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.seen: list[str] = []
+
+    async def run(self, job: str, arguments: dict[str, Any], *, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+        disk = self._house.cluster.folder.disk
+        self.asked.append((job, arguments))
+        self.seen = disk.listdir(FOLDER)
+        assert progress is not None
+        progress({"phase": job})
+        outcome = DrillOutcome()
+        if job == "plan":
+            at_us = self._house.env.clock.wall_us() - 15_000_000
+            tables = [{"source_id": self._house.birds.table_id}, {"source_id": "of nobody"}]
+            plan = {"at": utc_text(at_us), "predicted_seconds": 4.0, "raw_bytes": self._raw_bytes, "tables": tables}
+            return {**answer_of(outcome, [], None), "plan": plan}
+        outcome.rto_seconds = 6.0
+        for table in arguments["tables"]:
+            for path in table["rows"]:
+                file = disk.open(path)
+                outcome.rows_compared += len(list(read_rowfile(file.pread, file.size())))
+                file.close()
+        outcome.differences += self._wrong
+        return answer_of(outcome, [], self._error)
+
+
+def test_everything_is_compared_and_nothing_of_it_stays(house: DrillHouse) -> None:
+    process = Process(house)
+    report = house.drill(house.lose_cluster(process), 1, "lose-cluster")
+    assert report["verdict"] == "match", report["error"] or report["differences"]
+    (planned, (job, asked)) = process.asked
+    assert planned[0] == "plan"
+    assert (job, asked["url"], asked["at"]) == ("recover", house.cluster.archive.url, report["facts"]["at"])
+    (table,) = asked["tables"]
+    assert (table["table"], table["key"], len(table["rows"])) == ("birds", [("k", "S")], 2)
+    assert report["rows_compared"] == 19, "20 items, of which one was deleted"
+    assert report["facts"]["rows_live"] == 19
+    assert report["facts"]["tables_recovered"] == 2
+    assert (report["rto_seconds"], report["predicted_seconds"]) == (6.0, 4.0)
+    assert 15 <= report["rpo_seconds"] < 20
+    assert any(name.startswith("lose-cluster-") for name in process.seen), "its folder is there while it works"
+    assert house.cluster.folder.disk.listdir(FOLDER) == []
+    house.pass_time(1)
+    assert house.held(house.birds) == [([], [])] * 6
+
+
+def test_what_the_recovered_cluster_gives_wrong_is_a_mismatch_whatever_comes_next(house: DrillHouse) -> None:
+    process = Process(house, wrong=("recovered birds: lacking key 00",), error="the server left")
+    report = house.drill(house.lose_cluster(process), 1, "lose-cluster")
+    assert (report["verdict"], report["differences"]) == ("mismatch", ["recovered birds: lacking key 00"])
+    assert "the server left" in report["error"]["message"]
+    assert house.cluster.folder.disk.listdir(FOLDER) == []
+
+
+def test_a_live_copy_that_differs_from_the_archive_is_a_mismatch(house: DrillHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The archive read another way is what the recovered cluster is compared with: that it is right is not taken on trust."""
+    expected = Contents.expected
+    other = house.env.clock.wall_us() - 25_000_000
+
+    async def of_another_moment(self: Contents, table: Any, info: Any, *, at_us: int) -> Any:
+        return (await expected(self, table, info, at_us=other))._replace(applied=1 << 40)
+
+    monkeypatch.setattr(Contents, "expected", of_another_moment)
+    report = house.drill(house.lose_cluster(Process(house)), 1, "lose-cluster")
+    assert report["verdict"] == "mismatch"
+    assert any(one.startswith("live copy: ") for one in report["differences"])
+
+
+def test_without_room_nothing_is_recovered(house: DrillHouse) -> None:
+    disk = house.cluster.folder.disk
+    disk.capacity = SPARE_BYTES + 10_000_000
+    process = Process(house, raw_bytes=100_000_000)
+    report = house.drill(house.lose_cluster(process), 1, "lose-cluster")
+    assert (report["verdict"], [job for job, _ in process.asked]) == ("unverified", ["plan"])
+    assert "no room" in report["error"]["message"]
+
+
+def test_what_a_killed_drill_left_goes_with_the_next_start(house: DrillHouse) -> None:
+    disk = house.cluster.folder.disk
+    disk.mkdir(f"{FOLDER}/lose-cluster-1/data")
+    disk.mkdir(f"{FOLDER}/of-another")
+    house.lose_cluster(Process(house)).start()
+    house.until(lambda: disk.listdir(FOLDER) == ["of-another"], seconds=10)
+
+
+def pairs(*keys: bytes) -> list[Pair]:
+    return [(key, b"item " + key) for key in keys]
+
+
+def test_a_merge_names_what_is_lacking_extra_and_different() -> None:
+    both = pairs(b"a", b"b", b"c")
+    assert compared(iter(both), iter(both)) == (3, [])
+    assert compared(iter([]), iter([])) == (0, [])
+    assert compared(iter(both[1:]), iter(both)) == (3, ["lacking key 61"])
+    assert compared(iter(both[:2]), iter(both)) == (3, ["lacking key 63"])
+    assert compared(iter(both), iter(both[::2])) == (3, ["extra key 62"])
+    assert compared(iter(both), iter(both[:2])) == (3, ["extra key 63"])
+    assert compared(iter(both), iter([both[0], (b"b", b"other"), both[2]])) == (3, ["different key 62"])
+    with pytest.raises(Corrupt):
+        compared(iter(pairs(b"b", b"a")), iter(both))
+
+
+def test_an_own_row_file_that_rots_says_nothing() -> None:
+    from scrubjay.scratch.recovered import truth
+
+    house = DrillHouse(rows=0)
+    house.cluster.folder.disk.write_file("rows", b"rot")
+    with pytest.raises(Unavailable):
+        list(truth(house.cluster.folder.disk, ["rows"]))
