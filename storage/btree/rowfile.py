@@ -252,14 +252,14 @@ def read_between(read: Callable[[int, int], bytes], size: int, start: bytes, end
     """Rows with start <= key < end (None: to the end), of the blocks that may hold some: the others are not read, so the total is not checked. Raises Corrupt."""
     index = read_index(read, size)
     decompressor = zstandard.ZstdDecompressor()
-    first = max(0, bisect_right(index.blocks, start, key=lambda entry: entry.first_key) - 1)
+    first = _block_of(index, start) or 0
     for entry in index.blocks[first:]:
         if end is not None and entry.first_key >= end:
             return
         raw, rows, _ = _read_block(read, decompressor, entry.offset, index.end)
         if rows != entry.rows:
             raise _corrupt("block and index differ in rows", entry.offset)
-        yield from (row for row in _rows_of(raw, rows, entry.offset) if start <= row.key and (end is None or row.key < end))
+        yield from (row for row in _rows_of(raw, entry) if start <= row.key and (end is None or row.key < end))
 
 
 def read_beginning(data: bytes) -> Iterator[Row]:
@@ -270,19 +270,14 @@ def read_beginning(data: bytes) -> Iterator[Row]:
         len(data) - at >= BLOCK.size and at + BLOCK.size + BLOCK.unpack_from(data, at)[2] <= len(data) and data[at : at + 4] == BLOCK_MAGIC
     ):
         raw, rows, at = _read_block(lambda offset, length: data[offset : offset + length], decompressor, at, len(data))
-        yield from _rows_of(raw, rows, at)
-
-
-def _rows_of(raw: bytes, rows: int, where: int) -> Iterator[Row]:
-    """The rows of a block whose checksum held."""
-    position = 0
-    for _ in range(rows):
-        if len(raw) - position < ROW.size:
-            raise _corrupt("row cut short", where)
-        key_length, item_length, lsn, stamp = ROW.unpack_from(raw, position)
-        middle = position + ROW.size + key_length
-        yield Row(raw[position + ROW.size : middle], Lsn(lsn), Stamp(stamp), raw[middle : middle + item_length])
-        position = middle + item_length
+        position = 0
+        for _ in range(rows):
+            if len(raw) - position < ROW.size:
+                raise _corrupt("row cut short", at)
+            key_length, item_length, lsn, stamp = ROW.unpack_from(raw, position)
+            middle = position + ROW.size + key_length
+            yield Row(raw[position + ROW.size : middle], Lsn(lsn), Stamp(stamp), raw[middle : middle + item_length])
+            position = middle + item_length
 
 
 def _read_block(read: Callable[[int, int], bytes], decompressor: zstandard.ZstdDecompressor, at: int, end: int) -> tuple[bytes, int, int]:

@@ -13,7 +13,7 @@ from scrubjay.drills.contents import FOLDER, SPARE_BYTES, Contents
 from scrubjay.drills.report import DrillOutcome
 from scrubjay.drills.scratch import answer_of
 from scrubjay.scratch.recovered import Pair, compared
-from scrubjay.storage.btree.rowfile import read_rowfile
+from scrubjay.storage.btree.rowfile import RowFileWriter, read_between, read_rowfile
 from tests.unit.drills.drill_house import DrillHouse
 
 
@@ -135,3 +135,25 @@ def test_an_own_row_file_that_rots_says_nothing() -> None:
     house.cluster.folder.disk.write_file("rows", b"rot")
     with pytest.raises(Unavailable):
         list(truth(house.cluster.folder.disk, ["rows"]))
+
+
+def test_a_part_of_a_row_file_is_read_by_its_blocks_alone() -> None:
+    pieces: list[bytes] = []
+    writer = RowFileWriter(pieces.append)
+    keys = [number.to_bytes(4, "big") for number in range(3000)]
+    for key in keys:
+        writer.add(key, 1, 1, key * 60)
+    writer.finish()
+    data = b"".join(pieces)
+    asked: list[int] = []
+
+    def read(offset: int, length: int) -> bytes:
+        asked.append(length)
+        return data[offset : offset + length]
+
+    for start, end in ((b"", None), (keys[7], keys[9]), (keys[2500], None), (b"\x00", keys[1]), (keys[9], keys[9]), (b"\xff", None)):
+        found = [row.key for row in read_between(read, len(data), start, end)]
+        assert found == [key for key in keys if key >= start and (end is None or key < end)]
+    asked.clear()
+    list(read_between(read, len(data), keys[7], keys[9]))
+    assert sum(asked) < len(data) * 0.8, "the other blocks are not read"
