@@ -1,7 +1,8 @@
 """Putting back: for every key that differs, what it had before, by a compare-and-set that the partition's leader decides.
 
-A write is taken only where the item still is what it was at the later moment. What somebody wrote since stays, and is named; what an earlier run put back is
-found as it should be and left alone. So a run may be cut off anywhere, and the same run again does what is left.
+A write is taken only where the item still is what it was at the later moment, written by the same record: the same value written again since is another version.
+What somebody wrote since stays, and is named; what an earlier run put back is found as it should be and left alone. So a run may be cut off anywhere, and the same
+run again does what is left. Only of an absence no record is kept: a key that came and went again since is absent, as it was.
 """
 
 from __future__ import annotations
@@ -94,12 +95,13 @@ class Undo:
 
     async def _one(self, row: Row) -> None:
         before, after = images_of(row)
-        outcome, found = await (self._swap(row.key, before, after) if self._confirm else self._would(row.key, before, after))
+        outcome, found = await (self._swap(row, before, after) if self._confirm else self._would(row.key, before, after))
         self.done.note(outcome, Clash(row.key, before, after, found) if outcome == CONFLICT else None)
 
-    async def _swap(self, key: bytes, before: bytes | None, after: bytes | None) -> tuple[str, bytes | None]:
+    async def _swap(self, row: Row, before: bytes | None, after: bytes | None) -> tuple[str, bytes | None]:
         """Raises Unavailable, also if nobody can tell what became of it."""
-        command = SwapCommand(key, self._key_item(before, after), after, before)
+        lsn = row.lsn if row.lsn and after is not None else None  # of an absence no record is kept
+        command = SwapCommand(row.key, self._key_item(before, after), after, before, lsn)
         unknown = False
         for _ in range(TRIES):
             future = self._tasks.future()

@@ -10,8 +10,9 @@ from scrubjay.storage.items.expressions.condition import Condition
 from scrubjay.storage.items.size import ITEM_SIZE_MAX, check_encoded_size, check_item_size
 
 
-def evaluate(command: WriteCommand, old: bytes | None) -> Outcome:
-    """old: the item's canonical bytes in the leader's speculative state, None if absent. Never raises: what it finds wrong it returns as REFUSED."""
+def evaluate(command: WriteCommand, old: bytes | None, *, lsn: int | None = None) -> Outcome:
+    """old: the item's canonical bytes in the leader's speculative state, None if absent. lsn: of the record that wrote it, where the command asks for one. Never
+    raises: what it finds wrong it returns as REFUSED."""
     try:
         if type(command) is PutCommand:
             if command.condition is not None and not _meets(command.condition, old):
@@ -24,7 +25,7 @@ def evaluate(command: WriteCommand, old: bytes | None) -> Outcome:
                 return Outcome(Decision.CONDITION_FAILED, old, old)
             return Outcome(Decision.UNCHANGED, None, None) if old is None else Outcome(Decision.DELETE, old, None)
         assert type(command) is SwapCommand, type(command)
-        return _swapped(command, old)
+        return _swapped(command, old, lsn)
     except Exception as error:  # noqa: BLE001 the leader must not fall over a request
         return Outcome(Decision.REFUSED, old, old, failure_of(error))
 
@@ -52,8 +53,8 @@ def _updated(command: UpdateCommand, old: bytes | None) -> Outcome:
     return Outcome(Decision.UNCHANGED if new == old else Decision.PUT, old, new)
 
 
-def _swapped(command: SwapCommand, old: bytes | None) -> Outcome:
-    if old != command.expect:
+def _swapped(command: SwapCommand, old: bytes | None, lsn: int | None) -> Outcome:
+    if old != command.expect or (command.lsn is not None and lsn != command.lsn):
         return Outcome(Decision.CONDITION_FAILED, old, old)
     if command.new == old:
         return Outcome(Decision.UNCHANGED, old, old)

@@ -58,7 +58,8 @@ class DeleteCommand(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=
 
 
 class SwapCommand(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4):
-    """Compare-and-set of a whole item. expect, new: canonical bytes, None: absent. The metadata group writes with it."""
+    """Compare-and-set of a whole item. expect, new: canonical bytes, None: absent. lsn: of the record that must have written the item as it is: the same value
+    written again is another version (None: the value alone counts). The metadata group writes with it, and undos."""
 
     blind: ClassVar[bool] = False
 
@@ -66,6 +67,7 @@ class SwapCommand(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=4)
     key_item: bytes
     expect: bytes | None
     new: bytes | None
+    lsn: int | None = None
 
 
 WriteCommand = PutCommand | UpdateCommand | DeleteCommand | SwapCommand

@@ -267,6 +267,15 @@ class Replica(LogReplica):
         row = tree.get(key, proven=proven)
         return None if row is None else row.item
 
+    def written_by(self, key: bytes) -> Lsn | None:
+        """LSN of the record that wrote (or, as far as that is still known, deleted) the applied version of a key; 0: a row that its table began with. Raises Corrupt."""
+        change = self.overlay.find(key)
+        if change is not None:
+            return change.lsn
+        assert self.tree is not None
+        row = self.tree.get(key)
+        return None if row is None else row.lsn
+
     def read(self, key: bytes, *, consistent: bool, min_lsn: Lsn, done: Callable[[ReadAnswer | ScrubjayError], None]) -> None:
         self.reads.one(key, consistent=consistent, min_lsn=min_lsn, done=done)
 

@@ -19,7 +19,7 @@ from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
 from scrubjay.storage.commands.evaluate import evaluate
-from scrubjay.storage.commands.values import Decision, Outcome, WriteAnswer, WriteCommand
+from scrubjay.storage.commands.values import Decision, Outcome, SwapCommand, WriteAnswer, WriteCommand
 from scrubjay.storage.consensus.group import Group
 from scrubjay.storage.log import record as records
 from scrubjay.storage.log.digest import Total
@@ -62,6 +62,10 @@ class Led(Hosted, Protocol):
 
     def find(self, key: bytes) -> bytes | None:
         """The applied version of a key. Raises Corrupt, Unavailable."""
+        ...
+
+    def written_by(self, key: bytes) -> Lsn | None:
+        """LSN of the record that wrote the applied version of a key. Raises Corrupt."""
         ...
 
     def total(self) -> Total: ...
@@ -130,6 +134,7 @@ class Term:
             return
         try:
             old = None if command.blind else self._present(command.key)
+            lsn = self._written_by(command.key) if isinstance(command, SwapCommand) and command.lsn is not None else None
         except Corrupt as rot:
             replica.found_rot(rot, found_by="read")
             done(NotLeader("rot found while evaluating; this replica no longer leads", partition=replica.partition))
@@ -137,7 +142,7 @@ class Term:
         except Unavailable as lack:
             done(lack)
             return
-        outcome = evaluate(command, old)
+        outcome = evaluate(command, old, lsn=lsn)
         decision = outcome.decision
         if decision is Decision.PUT or decision is Decision.DELETE:
             self._propose_effect(command, outcome, done)
@@ -148,6 +153,11 @@ class Term:
         """A key's speculative version: proposed, else applied."""
         entry = self.pending.speculative.get(key)
         return entry[1] if entry is not None else self._replica.find(key)
+
+    def _written_by(self, key: bytes) -> Lsn | None:
+        """LSN of the record that wrote a key's speculative version; None if there is none to write it."""
+        entry = self.pending.speculative.get(key)
+        return entry[0] if entry is not None else self._replica.written_by(key)
 
     def _answer_unproposed(self, outcome: Outcome, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
         """What proposed nothing is a strong read at the last LSN proposed: under this same term, with the lease held at its end."""

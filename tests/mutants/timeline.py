@@ -96,4 +96,25 @@ MUTANTS: list[Mutant] = [
         "            pass\n",
         ("tests/unit/pitr/test_restore_part.py::test_what_is_no_part_is_refused_before_anything_is_written",),
     ),
+    Mutant(
+        "an-undo-goes-by-the-value-alone",
+        "pitr/timeline/undo.py",
+        "self._key_item(before, after), after, before, lsn)\n",
+        "self._key_item(before, after), after, before)\n",
+        ("tests/unit/pitr/test_timeline.py::test_the_same_value_written_again_since_stays",),
+    ),
+    Mutant(
+        "a-swap-does-not-ask-who-wrote",
+        "storage/commands/evaluate.py",
+        " or (command.lsn is not None and lsn != command.lsn):\n",
+        ":\n",
+        ("tests/unit/pitr/test_timeline.py::test_the_same_value_written_again_since_stays",),
+    ),
+    Mutant(
+        "a-leader-does-not-look-who-wrote",
+        "storage/replica/term.py",
+        "        outcome = evaluate(command, old, lsn=lsn)\n",
+        "        outcome = evaluate(command, old, lsn=getattr(command, 'lsn', None))\n",
+        ("tests/integration/process/test_timeline.py::test_a_bad_job_is_found_and_undone_and_what_was_written_meanwhile_stays",),
+    ),
 ]

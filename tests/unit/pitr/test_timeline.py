@@ -487,6 +487,24 @@ def test_what_was_written_since_stays() -> None:
     assert live == before
 
 
+def test_the_same_value_written_again_since_stays() -> None:
+    """Who wrote it meant it: that it is what it was at the later moment does not make it that version."""
+    world = made(1)
+    first, second = bad_job(world)
+    world.put(2, 666)
+    world.put(4, 5)
+    world.put(4, 666)
+    spoilt = world.live()
+    report = undo(world, first, second)
+    assert (report["exit"], report["totals"]["conflicts"]) == (3, 2)
+    assert [one["key"] for one in report["conflicts"]] == sorted(map(key_json, (2, 4)), key=lambda one: key_of(int(one["sk"]["N"])))
+    assert all(one["expected"] == one["found"] for one in report["conflicts"])
+    live = world.live()
+    assert {key for key, item in live.items() if item == spoilt.get(key)} >= {key_of(2), key_of(4)}
+    again = undo(world, first, second)
+    assert (again["totals"]["conflicts"], again["totals"]["restored"]) == (2, 0)
+
+
 def test_an_undo_that_was_cut_off_is_finished_by_the_next() -> None:
     world = made(2)
     before = world.live()

@@ -119,13 +119,18 @@ class TimelineWorld(ArchivedWorld):
 
     def write_item(self, command: WriteCommand) -> WriteAnswer:
         sample = self.sample_of(command.key)
-        outcome = evaluate(command, sample.state.get(command.key))
+        outcome = evaluate(command, sample.state.get(command.key), lsn=self.written_by(command.key))
         if outcome.decision in (Decision.PUT, Decision.DELETE):
             self.catch_up(sample)
             put = outcome.decision is Decision.PUT
             sample.write([Effect(Op.PUT if put else Op.DELETE, command.key, (outcome.new or b"") if put else command.key_item)])
             self.writes += 1
         return WriteAnswer(outcome, sample.partition, sample.lsn, stamp_micros(sample.stamp))
+
+    def written_by(self, key: bytes) -> int | None:
+        return next(
+            (one.lsn for one in reversed(self.sample_of(key).records) if one.kind == RecordKind.DATA and effects(one)[0].key == key), None
+        )
 
     def answer(self, command: WriteCommand) -> WriteAnswer | ScrubjayError:
         if self.give_up_after is not None and self.writes >= self.give_up_after:
