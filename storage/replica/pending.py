@@ -34,6 +34,11 @@ class Pending:
         self.content: deque[tuple[Stamp, Lsn]] = deque()
         self.closed_content: Lsn = Lsn(0)
 
+    def written_by(self, key: bytes) -> Lsn | None:
+        """LSN of the record proposed that writes a key last, None if none does."""
+        entry = self.speculative.get(key)
+        return None if entry is None else entry[0]
+
     def wait(self, lsn: Lsn, answer: Callable[[ScrubjayError | None], None], *, proposed: bool, until_us: int) -> None:
         """lsn, until_us: never below those of the answer queued before (all only rise)."""
         assert not self.waiting or self.waiting[-1].lsn <= lsn

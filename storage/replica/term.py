@@ -134,7 +134,11 @@ class Term:
             return
         try:
             old = None if command.blind else self._present(command.key)
-            lsn = self._written_by(command.key) if isinstance(command, SwapCommand) and command.lsn is not None else None
+            lsn = (
+                self.pending.written_by(command.key) or self._replica.written_by(command.key)
+                if isinstance(command, SwapCommand) and command.lsn is not None
+                else None
+            )
         except Corrupt as rot:
             replica.found_rot(rot, found_by="read")
             done(NotLeader("rot found while evaluating; this replica no longer leads", partition=replica.partition))
@@ -153,11 +157,6 @@ class Term:
         """A key's speculative version: proposed, else applied."""
         entry = self.pending.speculative.get(key)
         return entry[1] if entry is not None else self._replica.find(key)
-
-    def _written_by(self, key: bytes) -> Lsn | None:
-        """LSN of the record that wrote a key's speculative version; None if there is none to write it."""
-        entry = self.pending.speculative.get(key)
-        return entry[0] if entry is not None else self._replica.written_by(key)
 
     def _answer_unproposed(self, outcome: Outcome, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None:
         """What proposed nothing is a strong read at the last LSN proposed: under this same term, with the lease held at its end."""
