@@ -52,8 +52,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "swap-blind",
         EVALUATE,
-        "if old != command.expect:",
-        "if command.expect is not None and old != command.expect:",
+        "if old != command.expect or ",
+        "if (command.expect is not None and old != command.expect) or ",
         (f"{EVALUATION}::test_swap",),
     ),
     Mutant(

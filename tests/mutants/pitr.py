@@ -500,9 +500,9 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "undo-without-a-condition",
         "pitr/timeline/undo.py",
-        "SwapCommand(key, self._key_item(before, after), after, before)",
-        "(SwapCommand(key, b'', after, before) if before is None else "
-        "__import__('scrubjay.storage.commands.values', fromlist=['x']).PutCommand(key, b'', before))",
+        "SwapCommand(row.key, self._key_item(before, after), after, before, lsn)",
+        "(SwapCommand(row.key, b'', after, before) if before is None else "
+        "__import__('scrubjay.storage.commands.values', fromlist=['x']).PutCommand(row.key, b'', before))",
         ("tests/unit/pitr/test_timeline.py::test_what_was_written_since_stays",),
     ),
     Mutant(
@@ -522,8 +522,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "undo-plan-writes",
         "pitr/timeline/undo.py",
-        "self._swap(row.key, before, after) if self._confirm else",
-        "self._swap(row.key, before, after) if True else",
+        "self._swap(row, before, after) if self._confirm else",
+        "self._swap(row, before, after) if True else",
         ("tests/unit/pitr/test_timeline.py::test_an_undo_puts_back_what_was_there",),
     ),
     Mutant(
