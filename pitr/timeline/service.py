@@ -27,7 +27,7 @@ from scrubjay.pitr.target import Bounds
 from scrubjay.pitr.timeline import jobs
 from scrubjay.pitr.timeline.results import ResultPage, Results, folder_of
 from scrubjay.pitr.timeline.undo import LiveTable, Undo
-from scrubjay.pitr.timeline.what_to_read import TwoPaths, holes_in, newest_first, two_paths, unproven
+from scrubjay.pitr.timeline.what_to_read import TwoPaths, forks_in, holes_in, newest_first, two_paths, unproven
 from scrubjay.pitr.window import in_a_hole, reach_in, window_note, window_text
 from scrubjay.storage.btree.rowfile import read_rowfile
 from scrubjay.storage.catalogue import TableMeta
@@ -44,12 +44,13 @@ LIMIT_MAX = 10_000
 
 
 class Ends(NamedTuple):
-    """Two moments, inclusive, both proven. window: as printed."""
+    """Two moments, inclusive, both proven. window: as printed. forks: of what is read, as `unproven[]` says them."""
 
     from_us: int
     to_us: int
     window: WindowNote
     paths: tuple[TwoPaths, ...]
+    forks: list[Report]
 
     def facts(self, table: TableMeta) -> Report:
         return {
@@ -58,6 +59,7 @@ class Ends(NamedTuple):
             "from": utc_text(self.from_us),
             "to": utc_text(self.to_us),
             "window": msgspec.to_builtins(self.window),
+            "unproven": self.forks,
         }
 
 
@@ -125,6 +127,7 @@ class TimelineService:
                     missing.append(unproven("archive_lags", info.partition_id, from_us=seen.window.latest_us, to_us=end_us))
             seen = await self._archive.look(planning.source)
             history = next(one for one in seen.histories if one.partition == info.partition_id)
+            missing += forks_in(history)
             missing += holes_in(history, seen.window.holes, from_us=begin_us, to_us=end_us)
             earliest = seen.window.earliest_us
             if from_us is not None and history.facts.expired and earliest is not None and from_us < earliest:
@@ -195,7 +198,7 @@ class TimelineService:
                 self._results.drop(ident)
         parts = [path.as_json() for path in between.paths]
         return {
-            "exit": 0, "error": None, **between.facts(source), "partitions": parts, "totals": totals, "result": ident, "bytes": size,
+            "exit": 3 if between.forks else 0, "error": None, **between.facts(source), "partitions": parts, "totals": totals, "result": ident, "bytes": size,
         }  # fmt: skip
 
     def changes(self, result: str, at: str) -> ResultPage:
@@ -246,7 +249,8 @@ class TimelineService:
             )
         except Missing as error:
             raise in_a_hole(error, shown, at_us=at_us) from None
-        return Ends(from_us, to_us, window_note(seen), paths)
+        forks = [one for history in seen.histories if history.partition in wanted for one in forks_in(history)]
+        return Ends(from_us, to_us, window_note(seen), paths, forks)
 
     async def _compare(
         self, source: TableMeta, selection: Selection, between: Ends, ident: str, form: str, progress: Progress
@@ -328,7 +332,7 @@ class TimelineService:
                 self._log(f"{what}: {', '.join(f'{count} {name}' for name, count in undo.done.totals.items())}")
         conflicts = [one.as_json(names) for one in undo.done.conflicts]
         return {
-            "exit": 3 if confirm and undo.done.totals["conflicts"] else 0,
+            "exit": 3 if (confirm and undo.done.totals["conflicts"]) or between.forks else 0,
             "error": None,
             **between.facts(source),
             "written": confirm,

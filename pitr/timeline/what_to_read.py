@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from scrubjay.archiver.coverage import coverage
 from scrubjay.archiver.facts import Hole
 from scrubjay.archiver.read.archive_status import hole_json
 from scrubjay.base.hlc import stamp_micros
@@ -92,8 +93,16 @@ def holes_in(history: PartitionHistory, holes: tuple[Hole, ...], *, from_us: int
     ]
 
 
+def forks_in(history: PartitionHistory) -> list[dict[str, Any]]:
+    """Where the partition's log forks: what is told is of the history that counts (`archiver.coverage`), and another one says otherwise from there on."""
+    return [
+        {**unproven("fork", history.partition, from_us=None, to_us=None), "first_lsn": fork.first_lsn, "epochs": list(fork.epochs)}
+        for fork in coverage(history.facts).forks
+    ]
+
+
 def unproven(reason: str, partition: str, *, from_us: int | None, to_us: int | None, object: str | None = None) -> dict[str, Any]:  # noqa: A002
-    """A part of the range of which nothing is proven. reason: archive_lags | expired | damaged (object: what is). LSNs are not known of it."""
+    """A part of the range of which nothing is proven. reason: archive_lags | expired | fork | damaged (object: what is). LSNs are not known of it."""
     return {
         "reason": reason,
         "partition": partition,

@@ -76,6 +76,7 @@ VERB = Verb(
         0: "told, and both moments are proven",
         1: "the cluster or the archive cannot be reached, or no such table",
         2: "the archive is damaged where it was read",
+        3: "told, but the log forks there: of the history that counts (`unproven`)",
         4: "refused: a moment lies outside the proven window",
     },
     template={

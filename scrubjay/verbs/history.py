@@ -42,10 +42,6 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
         lines.append("no version in this range")
     if document["more"]:
         lines.append("and older ones: --limit, or --to with the oldest time above")
-    for one in document["unproven"]:
-        where = one["object"] or (f"LSN {one['first_lsn']} to {one['last_lsn']}" if one["first_lsn"] is not None else "")
-        text = f"UNPROVEN: {one['reason']}, partition {one['partition']} {where}, between {one['from'] or 'the beginning'} and {one['to'] or 'the end'}"
-        lines += wrapped(text, rest="  ")
     read = document["read"]
     lines.append(
         f"read {count(read['segments'])} of {count(read['of'])} objects; {count(read['skipped'])} do not hold it, by their key filters"
@@ -68,7 +64,6 @@ VERB = Verb(
         "key": None,
         "versions": [],
         "more": None,
-        "unproven": [],
         "read": {"segments": None, "skipped": None, "of": None, "raw_bytes": None},
     },
     options=_options,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scrubjay.base.errors import Invalid
 from scrubjay.base.times import parse_time
 from scrubjay.client import typed
-from scrubjay.text import facts
+from scrubjay.text import facts, wrapped
 from scrubjay.verb import VerbCall
 
 NOW = "now"
@@ -20,6 +20,7 @@ BETWEEN: dict[str, Any] = {
     "from": None,
     "to": None,
     "window": {"earliest": None, "latest": None, "holes": []},
+    "unproven": [],
 }
 
 
@@ -81,7 +82,15 @@ def between_lines(document: Mapping[str, Any]) -> list[str]:
             "to": document["to"],
             "proven window": f"{window['earliest']} to {window['latest']}" if window["latest"] else None,
         }
-    )
+    ) + [line for one in document["unproven"] for line in unproven_lines(one)]
+
+
+def unproven_lines(one: Mapping[str, Any]) -> Sequence[str]:
+    """A part of what was asked for of which nothing is proven."""
+    last = one["last_lsn"] if one["last_lsn"] is not None else "the end"
+    where = one["object"] or (f"LSN {one['first_lsn']} to {last}" if one["first_lsn"] is not None else "")
+    text = f"UNPROVEN: {one['reason']}, partition {one['partition']} {where}, between {one['from'] or 'the beginning'} and {one['to'] or 'the end'}"
+    return wrapped(text, rest="  ")
 
 
 def compact(value: Any) -> str:

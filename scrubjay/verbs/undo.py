@@ -51,7 +51,7 @@ VERB = Verb(
         0: "every key that differed is as it was; or the plan, nothing was written",
         1: "the cluster or the archive cannot be reached, or no such table; the same again does what is left",
         2: "the archive is damaged where it was read; nothing was written",
-        3: "done, but keys that were written since stay as they are (`conflicts`)",
+        3: "done, but keys that were written since stay as they are (`conflicts`); or the log forks there (`unproven`)",
         4: "refused, nothing written: a moment lies outside the proven window, or the table is dropped",
     },
     template={

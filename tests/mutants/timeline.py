@@ -117,4 +117,11 @@ MUTANTS: list[Mutant] = [
         "        outcome = evaluate(command, old, lsn=getattr(command, 'lsn', None))\n",
         ("tests/integration/process/test_timeline.py::test_a_bad_job_is_found_and_undone_and_what_was_written_meanwhile_stays",),
     ),
+    Mutant(
+        "forks-untold",
+        "pitr/timeline/what_to_read.py",
+        "        for fork in coverage(history.facts).forks\n",
+        "        for fork in coverage(history.facts).forks[:0]\n",
+        ("tests/unit/pitr/test_timeline.py::test_where_the_log_forks_is_said",),
+    ),
 ]

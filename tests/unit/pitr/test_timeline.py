@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from dataclasses import replace
@@ -23,8 +24,9 @@ from scrubjay.pitr.timeline.what_to_read import newest_first
 from scrubjay.storage.catalogue import FinalSeal, KeyAttribute, KeySchema
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.wire import item_from_json
+from scrubjay.storage.log.record import Effect, Op
 from tests.unit.pitr.test_restore_archive import window
-from tests.unit.pitr.timeline_world import KEYS, TimelineWorld, key_json, key_of, made
+from tests.unit.pitr.timeline_world import KEYS, TimelineWorld, item_of, key_json, key_of, made
 from tests.unit.scrubber.scrub_world import KEY
 
 Rows = dict[bytes, bytes]
@@ -346,6 +348,24 @@ def test_a_base_tells_what_the_log_in_front_of_it_does_not() -> None:
     assert (base["lsn"], base["at"], base["item"]["v"]) == (wrote.lsn, utc_text(stamp_micros(wrote.stamp)), {"N": "5"})
     assert isinstance(parse(base["object"]), BaseKey)
     assert history(world, 2, to_us=end)["versions"] == []
+
+
+def test_where_the_log_forks_is_said() -> None:
+    """What is told is of the history that counts: the other one is there too, and says otherwise."""
+    world = made(6, partitions=1, steps=60)
+    (sample,) = world.samples.values()
+    low = window(world)[0]
+    other = copy.deepcopy(sample)
+    for branch, version in ((sample, 1), (other, 2)):
+        branch.write([Effect(Op.PUT, key_of(1), encode_item(item_of(1, version)))])
+    first = sample.first
+    world.archive(other, other.seal(agreed=(1, 2)))
+    world.seal_one(sample)
+    world.seal_one(sample)
+    end = window(world)[1]
+    for report in (history(world, 1, to_us=end), diff(world, low, end)[0], undo(world, low, end, confirm=False)):
+        assert report["exit"] == 3
+        assert [(one["reason"], one["first_lsn"]) for one in report["unproven"]] == [("fork", first)]
 
 
 def test_an_end_that_does_not_come_to_the_archive_is_unproven() -> None:
