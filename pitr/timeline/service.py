@@ -9,8 +9,9 @@ import msgspec
 
 from scrubjay.archiver.expire.plan import RESTORE, Need
 from scrubjay.archiver.format.fault import Fault
+from scrubjay.archiver.format.layout import BaseKey, parse
 from scrubjay.base.env import Disk, Env
-from scrubjay.base.errors import Invalid, Missing, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.errors import Corrupt, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.gate import Gate
 from scrubjay.base.hlc import last_stamp_at
 from scrubjay.base.ids import Stamp
@@ -41,6 +42,8 @@ DIFF = "scrubjay.pitr.timeline.jobs:diff_job"
 HISTORY = "scrubjay.pitr.timeline.jobs:history_job"
 LIMIT_MAX = 10_000
 """Versions in one answer."""
+BASES_DONE_WITHOUT = 4
+"""Rotten bases of which one comparison does without, one after the other."""
 
 
 class Ends(NamedTuple):
@@ -61,6 +64,15 @@ class Ends(NamedTuple):
             "window": msgspec.to_builtins(self.window),
             "unproven": self.forks,
         }
+
+
+class Compared(NamedTuple):
+    """What differs, in the result `ident`. files: in the order of storage keys; bytes: of them."""
+
+    ident: str
+    totals: dict[str, int]
+    files: list[str]
+    bytes: int
 
 
 class TimelineService:
@@ -184,22 +196,21 @@ class TimelineService:
         received_us = self._env.clock.wall_us()
         source = await self._preparing.settled(source)
         selection = _selected(source, key, prefix)
-        ident = self._results.begin()
         done = self._need(source, from_us, "diff")
-        kept = False
         try:
-            between = await self._between(source, selection, from_us, to_us, received_us)
-            totals, files, size = await self._compare(source, selection, between, ident, jobs.SHOWN, progress)
-            self._results.keep(ident, files)
-            kept = True
+            between, found = await self._read(source, selection, from_us, to_us, received_us, jobs.SHOWN, progress)
         finally:
             done()
-            if not kept:
-                self._results.drop(ident)
-        parts = [path.as_json() for path in between.paths]
+        self._results.keep(found.ident, found.files)
         return {
-            "exit": 3 if between.forks else 0, "error": None, **between.facts(source), "partitions": parts, "totals": totals, "result": ident, "bytes": size,
-        }  # fmt: skip
+            "exit": 3 if between.forks else 0,
+            "error": None,
+            **between.facts(source),
+            "partitions": [path.as_json() for path in between.paths],
+            "totals": found.totals,
+            "result": found.ident,
+            "bytes": found.bytes,
+        }
 
     def changes(self, result: str, at: str) -> ResultPage:
         """A page of what a diff found. Raises Unavailable (ResourceNotFound), Corrupt."""
@@ -216,15 +227,45 @@ class TimelineService:
     ) -> T:
         """What differs between two moments, for an export. use: told (partition, row file of the form `jobs.KEPT`), which are gone when it returns. Raises as diff does,
         and what `use` raises."""
-        ident = self._results.begin()
         done = self._need(source, from_us, "export")
         try:
-            between = await self._between(source, EVERYTHING, from_us, to_us, self._env.clock.wall_us())
-            _, files, _ = await self._compare(source, EVERYTHING, between, ident, jobs.KEPT, progress)
-            return await use([(path.partition, file) for path, file in zip(between.paths, files, strict=True)])
+            received_us = self._env.clock.wall_us()
+            between, found = await self._read(source, EVERYTHING, from_us, to_us, received_us, jobs.KEPT, progress)
+            try:
+                return await use([(path.partition, file) for path, file in zip(between.paths, found.files, strict=True)])
+            finally:
+                self._results.drop(found.ident)
         finally:
             done()
-            self._results.drop(ident)
+
+    async def _read(
+        self,
+        source: TableMeta,
+        selection: Selection,
+        from_us: int,
+        to_us: int | None,
+        received_us: int,
+        form: str,
+        progress: Progress,
+    ) -> tuple[Ends, Compared]:
+        """Both moments and what differs between them, in a result that the caller keeps or drops. A base that has rotted is done without: whoever read it has said so, and
+        the next plan begins with an older one, or with the log. Raises what `_between` does, Missing, Corrupt."""
+        for left in reversed(range(BASES_DONE_WITHOUT + 1)):
+            ident = self._results.begin()
+            kept = False
+            try:
+                between = await self._between(source, selection, from_us, to_us, received_us)
+                found = await self._compare(source, selection, between, ident, form, progress)
+                kept = True
+                return between, found
+            except (Corrupt, Missing) as error:
+                if not left or not any(isinstance(parse(one.object), BaseKey) for one in error.fields.get("damage", ())):
+                    raise
+                self._log(f"comparing moments of {source.name}: done without a base: {error}")
+            finally:
+                if not kept:
+                    self._results.drop(ident)
+        raise AssertionError("the last try returns or raises")
 
     async def _between(self, source: TableMeta, selection: Selection, from_us: int, asked_us: int | None, received_us: int) -> Ends:
         """Both moments proven to be in the archive, and what is read. asked_us: the later one, None: now. Raises Invalid, Unsafe, Unavailable."""
@@ -252,10 +293,7 @@ class TimelineService:
         forks = [one for history in seen.histories if history.partition in wanted for one in forks_in(history)]
         return Ends(from_us, to_us, window_note(seen), paths, forks)
 
-    async def _compare(
-        self, source: TableMeta, selection: Selection, between: Ends, ident: str, form: str, progress: Progress
-    ) -> tuple[dict[str, int], list[str], int]:
-        """Totals; the files, in the order of storage keys; their bytes."""
+    async def _compare(self, source: TableMeta, selection: Selection, between: Ends, ident: str, form: str, progress: Progress) -> Compared:
         names = [one.name for one in key_attributes(source.key)]
         cuts = (last_stamp_at(between.from_us), last_stamp_at(between.to_us))
 
@@ -285,7 +323,9 @@ class TimelineService:
         numbers = range(len(between.paths))
         answers = await in_parallel(self._env.tasks, one, numbers, lanes=self._options.lanes, name="diff")
         totals = {name: sum(answer["totals"][name] for answer in answers) for name in ("added", "removed", "changed", "same")}
-        return totals, [f"{folder_of(ident)}/{number:06d}" for number in numbers], sum(answer["bytes"] for answer in answers)
+        return Compared(
+            ident, totals, [f"{folder_of(ident)}/{number:06d}" for number in numbers], sum(answer["bytes"] for answer in answers)
+        )
 
     # ------------------------------------------------------------------ undo
 
@@ -301,15 +341,15 @@ class TimelineService:
             )
         selection = _selected(source, key, prefix)
         async with self._undoing:
-            ident = self._results.begin()
             done = self._need(source, from_us, "undo")
             try:
-                between = await self._between(source, selection, from_us, to_us, received_us)
-                _, files, _ = await self._compare(source, selection, between, ident, jobs.KEPT, progress)
-                return await self._put_back(source, between, files, confirm, progress)
+                between, found = await self._read(source, selection, from_us, to_us, received_us, jobs.KEPT, progress)
+                try:
+                    return await self._put_back(source, between, found.files, confirm, progress)
+                finally:
+                    self._results.drop(found.ident)
             finally:
                 done()
-                self._results.drop(ident)
 
     async def _put_back(self, source: TableMeta, between: Ends, files: Sequence[str], confirm: bool, progress: Progress) -> Report:
         names = [one.name for one in key_attributes(source.key)]

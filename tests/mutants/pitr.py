@@ -557,8 +557,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "diff-leaves-its-files",
         "pitr/timeline/service.py",
-        "            if not kept:\n                self._results.drop(ident)\n",
-        "            pass\n",
+        "                if not kept:\n                    self._results.drop(ident)\n",
+        "                pass\n",
         ("tests/unit/pitr/test_timeline.py::test_a_damaged_segment_is_no_difference",),
     ),
     Mutant(

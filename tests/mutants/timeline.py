@@ -124,4 +124,11 @@ MUTANTS: list[Mutant] = [
         "        for fork in coverage(history.facts).forks[:0]\n",
         ("tests/unit/pitr/test_timeline.py::test_where_the_log_forks_is_said",),
     ),
+    Mutant(
+        "a-rotten-base-ends-a-comparison",
+        "pitr/timeline/service.py",
+        "                if not left or not any(",
+        "                if True or not any(",
+        ("tests/unit/pitr/test_timeline.py::test_a_base_that_is_no_good_is_done_without",),
+    ),
 ]

@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from scrubjay.archiver.format.base import decode_base, encode_base
 from scrubjay.archiver.format.layout import BaseKey, build, parse
 from scrubjay.archiver.format.manifest import decode_manifest, encode_manifest
 from scrubjay.archiver.read.keyfilters import ENTRY_BYTES, KeyFilters
-from scrubjay.base.errors import Invalid, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.errors import Corrupt, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.times import parse_time, utc_text
 from scrubjay.pitr.selection import EVERYTHING, Selection, beginning, one_key
@@ -105,6 +106,45 @@ def test_a_diff_leads_from_one_state_to_the_other(seed: int) -> None:
             assert utc_text(stamp_micros(record.stamp)) == one["at"]
             assert key in record.data
             assert first < parse_time(one["at"]) <= second
+    assert {name.rpartition("/")[0] for name in world.disk.files} <= {f"{results.FOLDER}/{one}" for one in world.timeline._results._kept}
+
+
+@pytest.mark.parametrize("kind", ["rotten", "lying", "gone"])
+def test_a_base_that_is_no_good_is_done_without(kind: str) -> None:
+    """The log tells the same, from an older base or from its beginning."""
+    world = made(1, partitions=1, steps=60)
+    (sample,) = world.samples.values()
+    world.snapshot(sample)
+    low = world.now_us
+    for number in range(4):
+        world.put(number, 7)
+    world.seal_all()
+    high = window(world)[1]
+    good = diff(world, low, high)
+    (part,) = good[0]["partitions"]
+    assert part["before"]["base_lsn"] > 0
+    for name in [one for one in world.objects.objects if isinstance(parse(one), BaseKey)]:
+        key = parse(name)
+        assert isinstance(key, BaseKey)
+        if key.lsn != part["before"]["base_lsn"]:
+            continue
+        data = world.objects.objects[name]
+        if kind == "lying" and key.part is None:
+            manifest = decode_base(data, where=name)
+            world.objects.objects[name] = encode_base(replace(manifest, total=manifest.total._replace(sum=manifest.total.sum ^ 1)))
+        elif kind == "rotten" and key.part is not None:
+            world.objects.objects[name] = data[:-1] + bytes([data[-1] ^ 1])
+        elif kind == "gone" and key.part is not None:
+            del world.objects.objects[name]
+    report, changes = diff(world, low, high)
+    assert (report["exit"], changes) == (0, good[1])
+    assert report["partitions"][0]["before"]["base_lsn"] < part["before"]["base_lsn"]
+    assert undo(world, low, high)["totals"]["restored"] == sum(one["before"] is not None for one in changes)
+    segments = world.objects_of(sample)
+    data = world.objects.objects[segments[-1][1]]
+    world.objects.objects[segments[-1][1]] = data[:-1] + bytes([data[-1] ^ 1])
+    with pytest.raises((Corrupt, Missing)):
+        diff(world, low, high)
     assert {name.rpartition("/")[0] for name in world.disk.files} <= {f"{results.FOLDER}/{one}" for one in world.timeline._results._kept}
 
 
