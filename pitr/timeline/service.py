@@ -66,7 +66,7 @@ class Ends(NamedTuple):
         }
 
 
-class Compared(NamedTuple):
+class Differences(NamedTuple):
     """What differs, in the result `ident`. files: in the order of storage keys; bytes: of them."""
 
     ident: str
@@ -247,7 +247,7 @@ class TimelineService:
         received_us: int,
         form: str,
         progress: Progress,
-    ) -> tuple[Ends, Compared]:
+    ) -> tuple[Ends, Differences]:
         """Both moments and what differs between them, in a result that the caller keeps or drops. A base that has rotted is done without: whoever read it has said so, and
         the next plan begins with an older one, or with the log. Raises what `_between` does, Missing, Corrupt."""
         for left in reversed(range(BASES_DONE_WITHOUT + 1)):
@@ -293,7 +293,9 @@ class TimelineService:
         forks = [one for history in seen.histories if history.partition in wanted for one in forks_in(history)]
         return Ends(from_us, to_us, window_note(seen), paths, forks)
 
-    async def _compare(self, source: TableMeta, selection: Selection, between: Ends, ident: str, form: str, progress: Progress) -> Compared:
+    async def _compare(
+        self, source: TableMeta, selection: Selection, between: Ends, ident: str, form: str, progress: Progress
+    ) -> Differences:
         names = [one.name for one in key_attributes(source.key)]
         cuts = (last_stamp_at(between.from_us), last_stamp_at(between.to_us))
 
@@ -323,7 +325,7 @@ class TimelineService:
         numbers = range(len(between.paths))
         answers = await in_parallel(self._env.tasks, one, numbers, lanes=self._options.lanes, name="diff")
         totals = {name: sum(answer["totals"][name] for answer in answers) for name in ("added", "removed", "changed", "same")}
-        return Compared(
+        return Differences(
             ident, totals, [f"{folder_of(ident)}/{number:06d}" for number in numbers], sum(answer["bytes"] for answer in answers)
         )
 
