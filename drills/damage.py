@@ -30,12 +30,12 @@ class Flip(NamedTuple):
     after: int
 
 
-def flip_live_bit(data: Path, needle: bytes, *, bit: int = 0) -> Flip | None:
-    """Flip one bit in the first replica (by node, partition) whose *live* tree holds `needle` in a value. None if no checkpoint has it yet."""
-    for file in sorted((data / "nodes").glob("*/replicas/*/btree/data.mdb")):
+def flip_live_bit(data: Path, needle: bytes, *, bit: int = 0, node: str = "*") -> Flip | None:
+    """Flip one bit in the first replica (by node, partition) whose *live* tree holds `needle` in a value; node: only of that one. None if no checkpoint has it yet."""
+    for file in sorted((data / "nodes").glob(f"{node}/replicas/*/btree/data.mdb")):
         offset = live_offset(file, needle)
         if offset is not None:
-            return _flip(file, offset + len(needle) // 2, bit)
+            return Flip(file.parts[-5], file, offset + len(needle) // 2, bit, *flip_bit(file, offset + len(needle) // 2, bit))
     return None
 
 
@@ -97,7 +97,8 @@ def _file_offset(address: int, file: Path) -> int:
     raise OSError(f"{file} is not mapped at {address:#x}")
 
 
-def _flip(file: Path, offset: int, bit: int) -> Flip:
+def flip_bit(file: Path, offset: int, bit: int) -> tuple[int, int]:
+    """At once on the disk; the byte before and after."""
     descriptor = os.open(file, os.O_RDWR)
     try:
         before = os.pread(descriptor, 1, offset)[0]
@@ -106,7 +107,7 @@ def _flip(file: Path, offset: int, bit: int) -> Flip:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return Flip(file.parts[-5], file, offset, bit, before, after)
+    return before, after
 
 
 class ArchiveDamage(NamedTuple):

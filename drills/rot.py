@@ -1,4 +1,5 @@
-"""`rot`: in a copy of the archive, one object of each kind rots by one bit, one after another; verify must name it, and nothing before it was planted.
+"""`rot`: in a copy of the archive, objects of each kind rot by one bit, one after another; verify must name each, and nothing before it was planted. Then the trees and the
+logs of a scratch cluster rot (the job `replicas`), and the scrub and the recovery of the log must say so.
 
 What it leaves when it is killed: a folder below `tmp/`, which every start empties and every drill sweeps. The archive itself is only read.
 """
@@ -17,6 +18,7 @@ from scrubjay.drills.contents import FOLDER, SPARE_BYTES
 from scrubjay.drills.damage import flip_object
 from scrubjay.drills.report import DrillOutcome
 from scrubjay.drills.scenario import DIFFERENCES_MAX, Drill
+from scrubjay.drills.scratch import ROOM_BYTES, ScratchPlace
 
 KINDS = ("segment", "manifest", "base", "closed")
 COPY_BYTES_MAX = 1 << 30
@@ -24,11 +26,27 @@ COPY_BYTES_MAX = 1 << 30
 _PREFIX = "rot-"
 
 
+class Replicas:
+    """Rot in a cluster of its own. job: its name (drills.scratch)."""
+
+    def __init__(self, place: ScratchPlace, job: str) -> None:
+        self._place, self._job = place, job
+
+    async def rot(self, drill: Drill) -> None:
+        """Raises Unavailable, CutOff."""
+        self._place.check_room(ROOM_BYTES)
+        place = self._place.place(drill, _PREFIX.rstrip("-"))
+        try:
+            await self._place.run(drill, self._job, place, {})
+        finally:
+            await self._place.remove(place)
+
+
 class Rot:
-    """store: of the archive. copies: a store in a folder of `disk`, which is rooted at the data folder. level: of the verify that must find what is planted."""
+    """replicas: where trees and logs rot, None: they do not. store: of the archive. copies: a store in a folder of `disk`, which is rooted at the data folder. level: of the verify that must find what is planted."""
 
     name = "rot"
-    summary = "let a segment, a manifest, a base and a closed object rot in a copy of the archive; verify must name each"
+    summary = "let objects of each kind rot in a copy of the archive, and trees and logs of a scratch cluster; each must be found"
 
     def __init__(
         self,
@@ -41,9 +59,11 @@ class Rot:
         cluster: str,
         ahead_us: int,
         level: str = "records",
+        replicas: Replicas | None = None,
     ) -> None:
         self._env, self._store, self._copies, self._jobs, self._disk = env, store, copies, jobs, disk
         self._cluster, self._ahead_us, self._level = cluster, ahead_us, level
+        self._replicas = replicas
 
     async def due(self) -> bool:
         """See Scenario."""
@@ -58,7 +78,7 @@ class Rot:
             with drill.steps.step("copy"):
                 copy = self._copies(place)
                 sizes = await self._copied(copy, place)
-            outcome.facts = {"objects": len(sizes), "bytes": sum(sizes.values()), "found_seconds": {}, "not_there": []}
+            outcome.facts = {"objects": len(sizes), "bytes": sum(sizes.values()), "found_seconds": {}, "not_there": [], "false_alarms": 0}
             with drill.steps.step("verify"):
                 clean = await self._verify(copy, place)
             if clean.verdict != "match":
@@ -69,9 +89,21 @@ class Rot:
                 return outcome
             for kind in KINDS:
                 with drill.steps.step(f"rot of a {kind}"):
-                    await self._one(drill, copy, place, kind, sorted(sizes), outcome)
+                    keys = sorted(key for key in sizes if kind_of(key) == kind)
+                    for number in range((drill.faults or 1) if keys else 0):
+                        drill.go_on()
+                        drill.steps.told({"phase": f"rot of a {kind}", "done": number, "total": drill.faults or 1})
+                        await self._one(drill, copy, place, kind, keys, outcome)
+                    if not keys:
+                        outcome.facts["not_there"].append(kind)
+            with drill.steps.step("verify what was put right"):
+                outcome.facts["false_alarms"] = len((await self._verify(copy, place)).findings)
+            if outcome.facts["false_alarms"]:
+                drill.differ([f"{outcome.facts['false_alarms']} findings in a copy in which everything was put right again"])
         finally:
             self._disk.remove_tree(place)
+        if self._replicas is not None:
+            await self._replicas.rot(drill)
         return outcome
 
     async def _copied(self, copy: ObjectStore, place: str) -> dict[str, int]:
@@ -106,20 +138,17 @@ class Rot:
 
     async def _one(self, drill: Drill, copy: ObjectStore, place: str, kind: str, keys: list[str], outcome: DrillOutcome) -> None:
         """Plant, look, put right again."""
-        those = [key for key in keys if kind_of(key) == kind]
-        if not those:
-            outcome.facts["not_there"].append(kind)
-            return
-        key = those[drill.dice.below(len(those))]
+        key = keys[drill.dice.below(len(keys))]
         sound = await flip_object(copy, key, drill.dice.below)
         began_us = self._env.clock.boot_us()
         found = await self._verify(copy, place)
         outcome.planted += 1  # not before: where verify could not look, nothing was missed
-        outcome.facts["found_seconds"][kind] = round((self._env.clock.boot_us() - began_us) / 1e6, 3)
+        longest = outcome.facts["found_seconds"].get(kind, 0.0)
+        outcome.facts["found_seconds"][kind] = max(longest, round((self._env.clock.boot_us() - began_us) / 1e6, 3))
         if any(_names(one.object, key) for one in found.findings):
             outcome.detected += 1
         else:
-            outcome.differences.append(f"one flipped bit in the {kind} {key} was not found")
+            drill.differ([f"one flipped bit in the {kind} {key} was not found"])
         await copy.delete(key)
         await copy.put(key, sound)
 

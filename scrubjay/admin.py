@@ -90,11 +90,12 @@ class PauseRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class DrillRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """tables: names or ids to choose from, none: any. seed None: a new one."""
+    """tables: names or ids to choose from, none: any. seed None: a new one. faults: to plant of each kind, None: as many as the drill plants by itself."""
 
     scenario: str
     tables: tuple[str, ...] = ()
     seed: Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)] | None = None
+    faults: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
 
 
 class ExpireRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -395,7 +396,7 @@ class AdminApi:
         tables = [resolve_table(self._tables(), text) for text in asked.tables]
 
         async def work(progress: ProgressSink) -> Report:
-            return await self._drills.run(asked.scenario, tables=tables, seed=asked.seed, progress=progress)
+            return await self._drills.run(asked.scenario, tables=tables, seed=asked.seed, faults=asked.faults, progress=progress)
 
         return _started(self._board.start(f"drill {asked.scenario}", work))
 

@@ -76,8 +76,10 @@ class DrillPort(Protocol):
         """`scenarios[]`, `public_key`."""
         ...
 
-    async def run(self, name: str, *, tables: Sequence[TableMeta] = (), seed: int | None = None, progress: ProgressSink) -> Report:
-        """One drill, one at a time; its signed report. tables: to choose from, none: any. Raises Invalid: no such scenario."""
+    async def run(
+        self, name: str, *, tables: Sequence[TableMeta] = (), seed: int | None = None, faults: int | None = None, progress: ProgressSink
+    ) -> Report:
+        """One drill, one at a time; its signed report. tables: to choose from, none: any. faults: to plant of each kind. Raises Invalid: no such scenario."""
         ...
 
     def report(self, drill: str | None) -> tuple[Report, list[Report]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scrubjay.base.env import Env, ListPage, ObjectInfo, ObjectStore
-from scrubjay.base.errors import DiskFull, ScrubjayError, Unavailable
+from scrubjay.base.errors import DiskFull, Missing, ScrubjayError, Unavailable
 
 Fault = Callable[[str, str], ScrubjayError | None]
 """fault(verb, key): the error to raise before anything happens, or None."""
@@ -15,7 +15,8 @@ class FaultyStore:
     """Switches, all off at first.
 
     down: every call fails. full: puts fail with DiskFull. slow_s: every call takes this long. lose_answers: so many puts take effect and then fail.
-    flip: bytes of an object are damaged on their way back, flip(key, data) -> data. fault: decides call by call. calls: (verb, key) of all calls so far.
+    flip: bytes of an object are damaged on their way back, flip(key, data) -> data. denied: keys that are said not to be there, in
+    listings too. fault: decides call by call. calls: (verb, key) of all calls so far.
     """
 
     def __init__(self, inner: ObjectStore, env: Env) -> None:
@@ -27,6 +28,7 @@ class FaultyStore:
         self.lose_answers = 0
         self.fault: Fault | None = None
         self.flip: Callable[[str, bytes], bytes] | None = None
+        self.denied: set[str] = set()
         self.calls: list[tuple[str, str]] = []
         self._env = env
 
@@ -36,6 +38,8 @@ class FaultyStore:
             await self._env.tasks.sleep(self.slow_s)
         if self.down:
             raise Unavailable("the store is down", key=key)
+        if key in self.denied and verb in ("get", "get_range"):
+            raise Missing("no such object", key=key)
         if self.fault is not None and (error := self.fault(verb, key)) is not None:
             raise error
 
@@ -61,11 +65,12 @@ class FaultyStore:
 
     async def head(self, key: str) -> ObjectInfo | None:
         await self._before("head", key)
-        return await self.inner.head(key)
+        return None if key in self.denied else await self.inner.head(key)
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> ListPage:
         await self._before("list", prefix)
-        return await self.inner.list(prefix, after=after, limit=limit)
+        page = await self.inner.list(prefix, after=after, limit=limit)
+        return page._replace(objects=type(page.objects)(one for one in page.objects if one.key not in self.denied)) if self.denied else page
 
     async def delete(self, key: str) -> None:
         await self._before("delete", key)

@@ -20,17 +20,24 @@ from scrubjay.drills.kept import DrillBook
 from scrubjay.drills.lose_cluster import LoseCluster
 from scrubjay.drills.report import DrillSigner, new_secret
 from scrubjay.drills.restore_random import RestoreRandom
-from scrubjay.drills.rot import Rot
+from scrubjay.drills.rot import Replicas, Rot
 from scrubjay.drills.runs import Drills
 from scrubjay.drills.scenario import Scenario
-from scrubjay.drills.scratch import ScratchPlace
-from scrubjay.scratch import recovered
+from scrubjay.drills.scratch import ScratchPlace, ScratchScenario
+from scrubjay.scratch import clone, lost_nodes, lying_store, recovered, rotten
 from scrubjay.server.durability import Durability
 from scrubjay.serving.cluster import Cluster
 from scrubjay.serving.folder import ClusterFile
 
 KEY = "drills/key"
 SECRET_BYTES = 32
+SCRATCH = (
+    ("lose-node", "destroy a node's folder of a scratch cluster; it must serve, archive and lose nothing", lost_nodes.NODE_JOB),
+    ("lose-zone", "take a zone's folder of a scratch cluster away, and give it back; all must be equal again", lost_nodes.ZONE_JOB),
+    ("lying-store", "let the store of a scratch archive lie in three ways; verify must see every lie", lying_store.JOB),
+    ("clone", "serve a copied data folder beside its original; one must be refused or fenced", clone.JOB),
+)
+"""Name, summary and job of those that need nothing of the live cluster."""
 
 Log = Callable[[str], None]
 
@@ -114,8 +121,9 @@ def open_drills(
 
     scenarios: list[Scenario] = [
         RestoreRandom(env, cluster.service, durability.restorer, contents, drop=cluster.store.delete_table),
-        Rot(env, store, copies, jobs, disk, cluster=file.cluster_id, ahead_us=ahead_us),
+        Rot(env, store, copies, jobs, disk, cluster=file.cluster_id, ahead_us=ahead_us, replicas=Replicas(place, rotten.JOB)),
         LoseCluster(env, cluster.service, contents, place, url=config.archive_url, cluster=file.cluster_id, jobs=recovered.JOBS),
+        *(ScratchScenario(place, name=name, summary=summary, job=job) for name, summary, job in SCRATCH),
     ]
     facts = {"cluster": file.cluster_id, "release": __version__}
 

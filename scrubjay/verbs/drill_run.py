@@ -14,10 +14,18 @@ def _options(parser: argparse.ArgumentParser) -> None:
         "--table", metavar="T", action="append", help="a table to choose from, by name or id; may be given often; default: any"
     )
     parser.add_argument("--seed", metavar="N", type=int, help="draw as the drill of that seed did (default: a new one, told in the report)")
+    parser.add_argument(
+        "--faults", metavar="N", type=int, help="plant so many of each kind, up to 10000 (rot, lying-store; default: a few)"
+    )
 
 
 def _run(call: VerbCall) -> Result:
-    request = {"scenario": call.option("name"), "tables": call.option("table") or [], "seed": call.option("seed")}
+    request = {
+        "scenario": call.option("name"),
+        "tables": call.option("table") or [],
+        "seed": call.option("seed"),
+        "faults": call.option("faults"),
+    }
     with call.progress() as progress:
         document = call.client().run_job("drill/run", request, progress)
     return int(document["exit"]), document

@@ -7,6 +7,7 @@ from tests.mutants.catalogue import Mutant
 _RANDOM = "tests/unit/drills/test_restore_random.py"
 _ROT = "tests/unit/drills/test_rot.py"
 _LOSE = "tests/unit/drills/test_lose_cluster.py"
+_SCRATCH = "tests/unit/drills/test_scratch_drills.py"
 _REPORTS = "tests/unit/drills/test_drill_reports.py"
 
 MUTANTS: list[Mutant] = [
@@ -219,5 +220,26 @@ MUTANTS: list[Mutant] = [
         "            if by_itself and error is None and verdict == UNVERIFIED:",
         "            if False:",
         (f"{_RANDOM}::test_a_table_without_items_is_no_alarm_on_sundays",),
+    ),
+    Mutant(
+        "scratch-job-cut-short-is-a-match",
+        "drills/scratch.py",
+        '        if answer["error"] is not None:',
+        "        if False:",
+        (f"{_SCRATCH}::test_a_job_that_did_not_come_to_its_end_proves_nothing_and_hides_nothing",),
+    ),
+    Mutant(
+        "scratch-job-goes-on-in-spite-of-a-window",
+        "drills/scratch.py",
+        "            drill.go_on()\n            drill.steps.told(facts)",
+        "            drill.steps.told(facts)",
+        (f"{_SCRATCH}::test_a_window_that_closes_ends_the_job",),
+    ),
+    Mutant(
+        "denied-object-is-listed",
+        "base/wrap/faulty.py",
+        "        return page._replace(objects=type(page.objects)(one for one in page.objects if one.key not in self.denied)) if self.denied else page",
+        "        return page",
+        (f"{_SCRATCH}::test_a_store_lies_about_one_object_alone",),
     ),
 ]

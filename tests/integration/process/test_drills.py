@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from scrubjay.base.env import ObjectStore
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.scratch.clone import clone_job
+from scrubjay.scratch.lost_nodes import zone_job
+from scrubjay.scratch.lying_store import lie_job
+from scrubjay.scratch.rotten import rot_job
 from tests.fixtures.process import ScrubjayServer, scrubjay_command
 from tests.fixtures.wait import wait_for
 from tests.integration.process.load import make_table
@@ -65,3 +73,32 @@ def test_the_cluster_comes_back_from_the_archive_alone_and_a_kill_leaves_nothing
     server.start()
     assert not drills.exists() or not list(drills.iterdir())
     assert server.stop() == 0
+
+
+class Context:
+    """A job's own, in this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.disk = RealDisk(folder)
+        self.said: list[dict[str, Any]] = []
+
+    def store(self, url: str) -> ObjectStore:
+        raise AssertionError(url)
+
+    def progress(self, facts: dict[str, Any]) -> None:
+        self.said.append(facts)
+
+
+@pytest.mark.parametrize(
+    ("job", "planted"),
+    [(clone_job, 2), (zone_job, 1), (lie_job, 6), (rot_job, 4)],
+    ids=["clone", "lose-zone", "lying-store", "rot of replicas"],
+)
+def test_what_is_done_to_a_scratch_cluster_is_found_out(tmp_path: Path, job: Any, planted: int) -> None:
+    context = Context(tmp_path)
+    answer = asyncio.run(job(context, {"folder": str(tmp_path), "seed": 5, "faults": 2}))
+    assert (answer["error"], answer["differences"]) == (None, [])
+    assert (answer["planted"], answer["detected"]) == (planted, planted)
+    assert all(ok for _, _, ok in answer["steps"])
+    assert context.said
+    assert running_below(tmp_path) == []

@@ -225,8 +225,10 @@ class FakeDrills:
         row = {"scenario": "restore-random", "summary": "restore", "runs": 1, "last": None}
         return {"exit": 0, "error": None, "scenarios": [row], "public_key": "k"}
 
-    async def run(self, name: str, *, tables: Sequence[TableMeta] = (), seed: int | None = None, progress: ProgressSink) -> Report:
-        self.services.calls.append(("drill", name, [table.table_id for table in tables], seed))
+    async def run(
+        self, name: str, *, tables: Sequence[TableMeta] = (), seed: int | None = None, faults: int | None = None, progress: ProgressSink
+    ) -> Report:
+        self.services.calls.append(("drill", name, [table.table_id for table in tables], seed, faults))
         progress({"phase": "restore"})
         return {"exit": 2, "error": None, "verdict": "mismatch"}
 

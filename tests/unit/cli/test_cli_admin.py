@@ -209,10 +209,10 @@ def test_the_schedule_is_told_set_and_paused_and_runs_as_a_job() -> None:
 def test_a_drill_runs_as_a_job_and_its_report_is_kept() -> None:
     async def scenario(world: World) -> None:
         assert (await world.ask("GET", "drill"))[1]["scenarios"][0]["scenario"] == "restore-random"
-        _, started = await world.ask("POST", "drill/run", {"scenario": "restore-random", "tables": ["cities"], "seed": 7})
+        _, started = await world.ask("POST", "drill/run", {"scenario": "restore-random", "tables": ["cities"], "seed": 7, "faults": 3})
         _, document = await world.finished(started["id"])
         assert (document["exit"], document["verdict"]) == (2, "mismatch")
-        assert world.services.calls == [("drill", "restore-random", [TABLES[0].table_id], 7)]
+        assert world.services.calls == [("drill", "restore-random", [TABLES[0].table_id], 7, 3)]
         assert (await world.ask("POST", "drill/run", {"scenario": "none"}))[0] == 400
         assert (await world.ask("POST", "drill/run", {"scenario": "restore-random", "tables": ["none"]}))[0] == 404
         assert (await world.ask("GET", "drill/report", query="id=d1"))[1]["report"] == {"id": "d1"}

@@ -1,0 +1,171 @@
+"""The half of the drill `rot` that needs a cluster of its own: bits of live values in the replicas' trees, and of live records in a node's log.
+
+Trees rot under a running server, which is read meanwhile: a scrub must name each value, on the node that holds it, heal it, and then find all equal. Logs rot while the server is down,
+on a copy of the folder, one bit at a time: what recovery reads back must say that records, or more, are lost. One rots in earnest: the node must come back by itself.
+"""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scrubjay.base.env import JobContext
+from scrubjay.base.real.disk import RealDisk
+from scrubjay.drills.damage import flip_bit, flip_live_bit
+from scrubjay.drills.model import Key, canonical, decode, key_item, key_of
+from scrubjay.machine import monotonic_s
+from scrubjay.output import DONE, MISMATCH
+from scrubjay.scratch.client import dynamodb
+from scrubjay.scratch.model_table import TABLE, ModelTable
+from scrubjay.scratch.rehearsal import Rehearsal, rehearse
+from scrubjay.storage.wal.recover import LogReplay, replay
+from scrubjay.storage.wal.state import Body
+
+JOB = "scrubjay.scratch.rotten:rot_job"
+ROWS = 300
+NODES = ("n1", "n2", "n3")
+TREE_FAULTS, LOG_FAULTS = 6, 30
+"""Unless it is said how many."""
+TOGETHER = 50
+"""Values that rot between two scrubs."""
+READS = 5
+
+
+async def rot_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """See drills.scratch."""
+    return rehearse(context, arguments, _rotten)
+
+
+def _rotten(rehearsal: Rehearsal) -> None:
+    server = rehearsal.server(archive=(rehearsal.folder / "archive").as_uri())
+    load = ModelTable(rehearsal, server)
+    with rehearsal.step("load"):
+        server.start()
+        load.fill(ROWS)
+    with rehearsal.step("rot of a tree"):
+        _trees(rehearsal, load, rehearsal.arguments["faults"] or TREE_FAULTS)
+    with rehearsal.step("rot of a log"):
+        load.change(30)
+        server.kill()
+        _logs(rehearsal, server.data, rehearsal.arguments["faults"] or LOG_FAULTS)
+    with rehearsal.step("a node with a rotten log"):
+        node = NODES[rehearsal.dice.below(len(NODES))]
+        place = _places(replay(RealDisk(_copied(rehearsal, server.data, node)), "wal"))[-1]
+        flip_bit(server.data / "nodes" / node / "wal" / place.file, place.offset + place.length // 2, 1)
+        server.start()
+        load.first_write()
+        load.compare("with a rotten log")
+        rehearsal.until("all copies serve again", lambda: not load.problems())
+        code, report = server.verb("scrub", "run", "--table", TABLE)
+        rehearsal.expect(code == DONE, f"the scrub after a log rotted ended with {code}: {report['verdict']}")
+        load.compare("after a log rotted")
+        rehearsal.expect(server.stop() == DONE, "the cluster did not stop with everything archived")
+
+
+def _trees(rehearsal: Rehearsal, load: ModelTable, faults: int) -> None:
+    outcome, left, spent, alarms = rehearsal.outcome, faults, 0.0, 0
+    while left:
+        count = min(left, TOGETHER)
+        left -= count
+        planted = _planted(rehearsal, load, count)
+        began = monotonic_s()
+        code, report = load.server.verb("scrub", "run", "--table", TABLE)
+        spent += (monotonic_s() - began) * count
+        named = _named(report)
+        outcome.planted += count
+        outcome.detected += len(planted & named)
+        alarms += len(named - planted)
+        rehearsal.expect(
+            code == MISMATCH and planted <= named,
+            f"a scrub over {count} rotten values ended with {code} and did not name {sorted(planted - named)[:3]}",
+        )
+        rehearsal.expect(not named - planted, f"a scrub blamed what was well: {sorted(named - planted)[:3]}")
+        code, report = load.server.verb("scrub", "run", "--table", TABLE)
+        alarms += len(_named(report))
+        rehearsal.expect(code == DONE, f"the scrub after the healing ended with {code}: {report['verdict']}")
+        rehearsal.context.progress({"phase": "rot of a tree", "done": faults - left, "total": faults})
+    outcome.facts |= {"tree_faults": faults, "tree_found_seconds": round(spent / faults, 3), "tree_false_alarms": alarms}
+
+
+Named = tuple[str, Key]
+"""Node and key."""
+
+
+def _named(report: dict[str, Any]) -> set[Named]:
+    found = [one for table in report["tables"] for part in table["partitions"] for one in part["findings"] if one.get("key")]
+    return {(one["copy"], key_of(one["key"])) for one in found}
+
+
+def _planted(rehearsal: Rehearsal, load: ModelTable, count: int) -> set[Named]:
+    """One bit each in the tree of one node, of values drawn; each value is read a few times then, and never wrong."""
+    keys = sorted(load.model)
+    planted: set[Named] = set()
+    client = dynamodb(load.server.endpoint)
+    for _ in range(count):
+        key = keys.pop(rehearsal.dice.below(len(keys)))
+        node, bit = NODES[rehearsal.dice.below(len(NODES))], rehearsal.dice.below(8)
+        remark = decode(load.model[key])["remark"]["S"].encode()
+        flip = partial(flip_live_bit, load.server.data, remark, bit=bit, node=node)
+        rehearsal.until("a checkpoint brings the value into the tree", flip)
+        planted.add((node, key))
+        for attempt in range(READS):
+            item = client.get_item(TableName=TABLE, Key=key_item(key), ConsistentRead=attempt % 2 == 0).get("Item")
+            rehearsal.expect(item is not None and canonical(item) == load.model[key], f"a read gave a rotten value of {key}")
+    return planted
+
+
+class Place(NamedTuple):
+    """Where the bytes of live records lie in a log."""
+
+    file: str
+    offset: int
+    length: int
+
+
+def _logs(rehearsal: Rehearsal, data: Path, faults: int) -> None:
+    outcome, alarms, began = rehearsal.outcome, 0, monotonic_s()
+    for number, node in enumerate(NODES):
+        folder = _copied(rehearsal, data, node)
+        clean = replay(RealDisk(folder), "wal")
+        alarms += _says(clean)
+        places = _places(clean)
+        for _ in range(faults // len(NODES) + (number < faults % len(NODES))):
+            place = places[rehearsal.dice.below(len(places))]
+            at, bit = place.offset + rehearsal.dice.below(place.length), rehearsal.dice.below(8)
+            flip_bit(folder / "wal" / place.file, at, bit)
+            outcome.planted += 1
+            if _says(replay(RealDisk(folder), "wal")):
+                outcome.detected += 1
+            else:
+                rehearsal.differs(
+                    f"bit {bit} of byte {at} of {place.file} of {node} flipped in a record, and the log was read as if nothing were"
+                )
+            flip_bit(folder / "wal" / place.file, at, bit)
+            rehearsal.context.progress({"phase": "rot of a log", "done": outcome.planted})
+        alarms += _says(replay(RealDisk(folder), "wal"))
+    rehearsal.expect(not alarms, "a log that is well was read as damaged")
+    outcome.facts |= {"log_faults": faults, "log_found_seconds": round((monotonic_s() - began) / faults, 4), "log_false_alarms": alarms}
+
+
+def _copied(rehearsal: Rehearsal, data: Path, node: str) -> Path:
+    folder = rehearsal.folder / f"log-of-{node}"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(data / "nodes" / node / "wal", folder / "wal")
+    return folder
+
+
+def _places(log: LogReplay) -> list[Place]:
+    """Of bodies all of whose records are the log's: of others a part may have been written anew since."""
+    live: dict[Body, int] = {}
+    for state in log.states.values():
+        for extent in state.extents:
+            live[extent.body] = live.get(extent.body, 0) + extent.end - extent.first
+    whole = [body for body, count in live.items() if count == body.count]
+    return sorted(Place(body.file.name, body.offset, body.length) for body in whole if body.file is not None and body.length)
+
+
+def _says(log: LogReplay) -> bool:
+    """It knows that something is lost."""
+    return any(one.damaged or one.amnesia for one in log.recovered().replicas.values())
