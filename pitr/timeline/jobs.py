@@ -33,8 +33,8 @@ from scrubjay.storage.log.digest import MASK, Total
 
 SHOWN, KEPT = "shown", "kept"
 """Forms of what differs: lines of JSON, for people and programs; rows of both images (`image_rows`), for an undo."""
-ANSWER_BYTES_MAX = 32 << 20
-"""Of the items in the answer to one history. What is left out is said."""
+ANSWER_BYTES_MAX = 8 << 20
+"""Of the items in the answer to one history, which a node writes out as JSON. What is left out is said."""
 
 _images: msgspec.msgpack.Decoder[tuple[bytes | None, bytes | None]] = msgspec.msgpack.Decoder(tuple[bytes | None, bytes | None])
 

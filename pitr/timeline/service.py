@@ -163,17 +163,8 @@ class TimelineService:
             done()
         for bad in map(_fault, answer["bad"]):
             missing.append(unproven("damaged", info.partition_id, from_us=None, to_us=None, object=bad.object))
-        versions = [
-            {
-                "lsn": lsn,
-                "at": utc_text(at_us),
-                "op": op,
-                "item": None if item is None else item_bytes_to_json(item),
-                "partition": info.partition_id,
-                "object": object_,
-            }
-            for lsn, at_us, op, item, object_ in answer["versions"]
-        ]
+        told = answer["versions"]
+        versions = await self._env.tasks.blocking(lambda: [_version(one, info.partition_id) for one in told])
         return {
             "exit": 3 if missing else 0,
             "error": None,
@@ -413,6 +404,13 @@ def _end(asked_us: int | None, bounds: Bounds, received_us: int) -> int:
 
 def _of(plan: Plan, partition: str) -> PartitionPlan:
     return next(one for one in plan.partitions if one.partition == partition)
+
+
+def _version(told: Sequence[Any], partition: str) -> Report:
+    """A version as `jobs.history_job` tells it, as INTERFACE has it. Raises Corrupt (the item)."""
+    lsn, at_us, op, item, object_ = told
+    shown = None if item is None else item_bytes_to_json(item)
+    return {"lsn": lsn, "at": utc_text(at_us), "op": op, "item": shown, "partition": partition, "object": object_}
 
 
 def _fault(found: Sequence[Any]) -> Fault:

@@ -131,4 +131,11 @@ MUTANTS: list[Mutant] = [
         "                if True or not any(",
         ("tests/unit/pitr/test_timeline.py::test_a_base_that_is_no_good_is_done_without",),
     ),
+    Mutant(
+        "history-without-a-bound",
+        "pitr/timeline/jobs.py",
+        "    while len(found) > limit or (size > ANSWER_BYTES_MAX and len(found) > 1):\n",
+        "    while len(found) > limit:\n",
+        ("tests/unit/pitr/test_timeline.py::test_an_answer_has_a_bound_and_says_so",),
+    ),
 ]

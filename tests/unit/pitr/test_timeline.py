@@ -19,7 +19,7 @@ from scrubjay.base.errors import Corrupt, Invalid, Missing, ScrubjayError, Unava
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.times import parse_time, utc_text
 from scrubjay.pitr.selection import EVERYTHING, Selection, beginning, one_key
-from scrubjay.pitr.timeline import results
+from scrubjay.pitr.timeline import jobs, results
 from scrubjay.pitr.timeline import undo as undoing
 from scrubjay.pitr.timeline.what_to_read import newest_first
 from scrubjay.storage.catalogue import FinalSeal, KeyAttribute, KeySchema
@@ -285,6 +285,20 @@ def test_a_part_of_a_history_reads_a_part_of_the_segments() -> None:
         history(world, 1, limit=0)
     with pytest.raises(Invalid, match="ends before"):
         history(world, 1, from_us=last, to_us=first)
+
+
+def test_an_answer_has_a_bound_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = made(5, partitions=1, steps=160)
+    end = window(world)[1]
+    whole = history(world, 1, to_us=end)["versions"]
+    sizes = [len(stored(one["item"]) or b"") for one in whole]
+    assert len(whole) > 4
+    for room in (1, sum(sizes[:3])):
+        monkeypatch.setattr(jobs, "ANSWER_BYTES_MAX", room)
+        report = history(world, 1, to_us=end)
+        told = len(report["versions"])
+        assert (report["versions"], report["more"]) == (whole[:told], True)
+        assert told == 1 or sum(sizes[:told]) <= room
 
 
 def test_segments_that_cannot_hold_the_key_are_not_read() -> None:
