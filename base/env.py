@@ -273,5 +273,15 @@ class Jobs(Protocol):
         """job: "package.module:function", an `async def function(context: JobContext, arguments: dict) -> dict`; arguments and result are msgpack-able.
 
         A ScrubjayError raised by the job arrives as the same class with the same fields. A worker that dies: Unavailable.
+        `output` names the file that a job makes, `rows` one that an earlier job made, `work` its scratch, all below the data folder. A file stays where the job
+        ran, which need not be this machine: later jobs find it there, and `bring` fetches it.
         """
+        ...
+
+    async def bring(self, path: str) -> None:
+        """The file that a job made as `output` lies below this process's data folder when it returns. Raises Unavailable."""
+        ...
+
+    def drop(self, path: str) -> None:
+        """The file that a job made is wanted no more where the job ran. What `bring` fetched is the caller's to remove. No error if no job made it."""
         ...

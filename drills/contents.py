@@ -130,6 +130,7 @@ class Contents:
         return Expected(path, digest, Lsn(from_answer(answer).applied), another)
 
     def discard(self, expected: Expected) -> None:
+        self._jobs.drop(expected.rows)
         if self._disk.exists(expected.rows):
             self._disk.remove(expected.rows)
 

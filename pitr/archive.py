@@ -49,7 +49,7 @@ class TimelineArchive(ArchiveView, Protocol):
     """What time travel asks of the archive."""
 
     async def read(self, job: str, arguments: dict[str, Any], *, progress: Progress | None) -> dict[str, Any]:
-        """Run a job that only reads the archive; its argument `url` is added. Raises what it raises."""
+        """Run a job that only reads the archive; its argument `url` is added. The file it makes is here when it has ended. Raises what it raises."""
         ...
 
     async def without(self, key: bytes, objects: Sequence[str]) -> list[str]:

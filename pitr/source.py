@@ -70,15 +70,22 @@ class ArchiveSource:
             "rebase": True,
         }
         if part is None:
-            answer = await self.read(REBUILD, arguments, progress=progress)
+            answer = await self._read(REBUILD, arguments, progress=progress)
         else:
             chosen = {"part": msgspec.to_builtins(part), "schema": msgspec.to_builtins(table.key)}
-            answer = await self.read(REBUILD_PART, {**arguments, **chosen}, progress=progress)
+            answer = await self._read(REBUILD_PART, {**arguments, **chosen}, progress=progress)
         rebuilt = from_answer(answer)
         of = None if part is None else rebuilt.of
         return RestoredRows(path, rebuilt.total, rebuilt.raw_bytes, plan.bytes, Lsn(rebuilt.proven), rebuilt.spoilt, of)
 
     async def read(self, job: str, arguments: dict[str, Any], *, progress: Progress | None) -> dict[str, Any]:
+        answer = await self._read(job, arguments, progress=progress)
+        if output := arguments.get("output"):
+            await self._jobs.bring(output)
+            self._jobs.drop(output)
+        return answer
+
+    async def _read(self, job: str, arguments: dict[str, Any], *, progress: Progress | None) -> dict[str, Any]:
         """Run a job that reads the archive. What it found bad (the error, or `spoilt` in its answer) nobody in this process goes by until it is sound again."""
         try:
             answer = await self._jobs.run(job, {"url": self._url, **arguments}, progress=progress)
@@ -101,10 +108,12 @@ class ArchiveSource:
     async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
         at = next(one.partition_id for one in source.partitions if one.lo == info.lo)
         who = self._writer.attached
-        return await upload(
+        base = await upload(
             self._jobs, self._url, rows.rows, writer=who, table=target, info=info, lsn=0, stamp=0, chain=chains.START, total=rows.total,
             origin=BaseOrigin(who.cluster, source.table_id, (at,), at_us),
         )  # fmt: skip
+        await self._jobs.bring(rows.rows)  # what the replicas load is read here
+        return base
 
     def rows_path(self, target_id: str, partition: str) -> str:
         return f"{folder_of(target_id)}/{partition}.rows"
@@ -113,6 +122,7 @@ class ArchiveSource:
         self.discard(path)
 
     def discard(self, path: str) -> None:
+        self._jobs.drop(path)
         if self._disk.exists(path):
             if path.endswith(".rows"):
                 self._disk.remove(path)

@@ -82,6 +82,7 @@ class Healer:
         try:
             reference = await self._references.rebuild(table, info, until=until, progress=None)
             try:
+                await self._references.at_hand(reference)
                 evidence = await self._port.heal(
                     partition,
                     node,

@@ -113,6 +113,7 @@ class PartitionScrub:
             self._meter.phase(f"heal {copy}")
             kinds = sorted({one.kind.value for one in first.outcome.differences if one.copy == copy})
             try:
+                await self._references.at_hand(reference)
                 path = await self._port.heal(
                     self._partition,
                     NodeName(copy),

@@ -181,8 +181,12 @@ class ArchiveReferences:
             lsn=reference.lsn, stamp=reference.stamp, chain=reference.chain, total=reference.digest.total(),
         )  # fmt: skip
 
+    async def at_hand(self, reference: Reference) -> None:
+        await self._jobs.bring(reference.rows)
+
     def discard(self, reference: Reference) -> None:
         self._bases.pop(reference.rows, None)
+        self._jobs.drop(reference.rows)
         self._remove(reference.rows.removesuffix(".rows"))
 
     def _remove(self, name: str) -> None:

@@ -85,6 +85,10 @@ class References(Protocol):
         """Upload the reference as a base snapshot; returns its object key. An equal one that is there already is fine."""
         ...
 
+    async def at_hand(self, reference: Reference) -> None:
+        """The row file lies on this process's disk when it returns: a heal reads it there."""
+        ...
+
     def discard(self, reference: Reference) -> None:
         """Remove the row file."""
         ...

@@ -160,6 +160,17 @@ class ScrubConfig(msgspec.Struct, frozen=True, kw_only=True):
         60_000_000
     )
     rate_bytes: Annotated[int, ConfigKey("rate", "size", "bytes per second read from one copy; 0: no bound")] = 0
+    parallel: Annotated[int, ConfigKey("parallel", "count", "partitions scrubbed at once", 1, 64)] = 2
+
+
+class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where scrubs, verifies, restores and time travel read the archive: in processes beside the server, or on the workers of a Dask cluster (docs/FLEET.md)."""
+
+    backend: Annotated[str, ConfigKey("backend", "text", "`local` or `dask`")] = "local"
+    address: Annotated[str, ConfigKey("address", "text", "of the Dask scheduler: `tcp://host:8786` or `tls://host:8786`")] = ""
+    wait_us: Annotated[int, ConfigKey("wait", "duration", "how long a job waits for a fleet without workers to have one", 1_000_000)] = (
+        30_000_000
+    )
 
 
 class TablesConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,6 +275,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     archive: ArchiveConfig = ArchiveConfig()
     s3: S3Config = S3Config()
     scrub: ScrubConfig = ScrubConfig()
+    jobs: JobsConfig = JobsConfig()
     tables: TablesConfig = TablesConfig()
     consensus: ConsensusConfig = ConsensusConfig()
     storage: StorageConfig = StorageConfig()
@@ -395,6 +407,19 @@ def _check_together(config: Config) -> None:
             "s3.access_key_id" if config.s3.access_key_id else "s3.secret_access_key",
             "half a pair of keys",
             "give s3.access_key_id and s3.secret_access_key together, or neither",
+        ),
+        (config.jobs.backend not in ("local", "dask"), "jobs.backend", config.jobs.backend, "give local or dask"),
+        (
+            config.jobs.backend == "dask" and not config.jobs.address.startswith(("tcp://", "tls://")),
+            "jobs.address",
+            config.jobs.address or "nothing",
+            "give the address of the Dask scheduler: tcp://host:8786",
+        ),
+        (
+            config.jobs.backend == "dask" and not config.archive.url.startswith("s3://"),
+            "archive.url",
+            config.archive.url or "the folder below the data folder",
+            "the workers of a fleet need an s3:// archive: a folder on this machine is none of theirs",
         ),
     )
     for is_wrong, key, found, step in wrong:

@@ -142,10 +142,11 @@ class Health:
         schedule: Scheduler | None = None,
         owed: Callable[[], Mapping[str, str]] = dict,
         drills: DrillWatch | None = None,
+        fleet: Callable[[], str | None] = lambda: None,
     ) -> None:
         """owed: partitions whose first base is not in the archive yet, each with the reason, "" without one (`pitr.first_base`)."""
         self._owed = owed
-        self._schedule, self._drills = schedule, drills
+        self._schedule, self._drills, self._fleet = schedule, drills, fleet
         self._env, self._control, self._heard, self._agents, self._writer, self._meter = env, control, heard, agents, writer, meter
         self._index, self._ledger, self._free, self._options, self._log = index, ledger, free, options, log
         self._since: dict[tuple[str, str], int] = {}
@@ -239,6 +240,7 @@ class Health:
             self._env.tasks.fallen(),
             (self._env.clock.boot_us() - self._began_us) / 1e6,
             None if self._schedule is None else stopped_retention(self._schedule),
+            self._fleet(),
         )
 
     def _node(self, status: NodeStatus) -> NodeHealth:

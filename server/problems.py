@@ -63,6 +63,7 @@ RULES: dict[str, Rule] = {
     "drill-mismatch": Rule("drill-failed.md", found=True),
     "drill-failed": Rule("drill-failed.md"),
     "loop-fallen": Rule("loop-fallen.md"),
+    "fleet-away": Rule("unproven.md", grace_s=30.0),
 }
 """Every kind of problem. Kinds are never renamed: alarms name them."""
 
@@ -169,7 +170,7 @@ class DrillHealth(NamedTuple):
 
 class HealthFacts(NamedTuple):
     """allowed None: there is no schedule. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem. loops: that fell over a bug. retention: why what
-    has outlived its window stays, None: it goes.
+    has outlived its window stays, None: it goes. fleet: why its workers cannot be used, None: they can, or there is none.
     up_s: since this process began to look. What it has not looked at long enough is not called late: at a start nothing of the archive is known yet."""
 
     nodes: Sequence[NodeHealth]
@@ -183,6 +184,7 @@ class HealthFacts(NamedTuple):
     loops: Sequence[FallenLoop] = ()
     up_s: float = inf
     retention: str | None = None
+    fleet: str | None = None
 
 
 class FoundProblem(NamedTuple):
@@ -213,6 +215,8 @@ def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
         yield FoundProblem("ledger-unkept", "ledger", f"what is verified is remembered only until this process ends: {facts.ledger}")
     if facts.retention is not None:
         yield FoundProblem("retention-stopped", "expire", f"what has outlived its retention stays in the archive: {facts.retention}")
+    if facts.fleet is not None:
+        yield FoundProblem("fleet-away", "fleet", f"scrubs, verifies and restores have no workers: {facts.fleet}")
     for loop in facts.loops:
         often = f", {loop.times} times" if loop.times > 1 else ""
         yield FoundProblem(

@@ -39,3 +39,9 @@ class SimJobs:
         await self._tasks.sleep(0.001)
         result: dict[str, Any] = await self._tasks.spawn(work(SimJobContext(self._disk, self._stores, progress), arguments), name=job)
         return result
+
+    async def bring(self, path: str) -> None:
+        """What jobs make is on the disk of whoever asked."""
+
+    def drop(self, path: str) -> None:
+        """See `bring`."""

@@ -94,6 +94,8 @@ class WorkerJobs:
         self._idle: list[_Worker] = []
         self._busy: dict[int, _Worker] = {}
         self._closed = False
+        self.trouble: str | None = None
+        """None: processes of this machine are either there, or whoever asks is told."""
 
     async def run(self, job: str, arguments: dict[str, Any], *, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
         """See `base.env.Jobs.run`. Raises Unavailable when the queue is full, the worker died, or the pool is closed."""
@@ -120,6 +122,12 @@ class WorkerJobs:
                     await asyncio.shield(worker.kill())
         finally:
             self._places.give()
+
+    async def bring(self, path: str) -> None:
+        """Jobs of this pool write into the data folder: what they made is here."""
+
+    def drop(self, path: str) -> None:
+        """See `bring`: what they made is removed by whoever asked for it."""
 
     def _worker(self) -> _Worker:
         while self._idle:

@@ -68,13 +68,13 @@ async def export_rows(
 
 
 async def export_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
-    """arguments: url (of the place), path (row file below the data folder), id, partition, key (KeySchema as plain data), format, view (of an incremental
+    """arguments: url (of the place), rows (row file below the data folder), id, partition, key (KeySchema as plain data), format, view (of an incremental
     export, else None). Answer: files, sum (hex), rows."""
     key = msgspec.convert(arguments["key"], KeySchema)
     view = arguments["view"]
     format_ = FORMATS[arguments["format"]](key) if view is None else JsonChanges(key, view)
     files, found = await export_rows(
-        context.store(arguments["url"]), context.disk, arguments["path"],
+        context.store(arguments["url"]), context.disk, arguments["rows"],
         format_=format_, id_=arguments["id"], partition=arguments["partition"], incremental=view is not None,
     )  # fmt: skip
     return {"files": [list(one) for one in files], "sum": found.hex, "rows": found.rows}

@@ -269,7 +269,7 @@ class Exports:
 
     async def _written(self, job: ExportJob, source: TableMeta, partition: str, path: str) -> tuple[list[DataFile], Total]:
         arguments = {
-            "url": job.asked.url, "path": path, "id": job.id, "partition": partition, "key": msgspec.to_builtins(source.key),
+            "url": job.asked.url, "rows": path, "id": job.id, "partition": partition, "key": msgspec.to_builtins(source.key),
             "format": job.asked.format, "view": job.view if job.incremental else None,
         }  # fmt: skip
         answer = await self._again(lambda: self._jobs.run(EXPORT, arguments))

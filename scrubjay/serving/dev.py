@@ -33,11 +33,10 @@ from scrubjay.base.real.alarm import SchedulerAlarm
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.http_server import HttpServer
-from scrubjay.base.real.jobs import WorkerJobs
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.open_files import Descriptors, raise_descriptors, share_out
 from scrubjay.base.real.rand import RealRand
-from scrubjay.base.real.stores import open_store, worker_environment
+from scrubjay.base.real.stores import open_store
 from scrubjay.base.real.webhook import WebhookPosts
 from scrubjay.base.together import within
 from scrubjay.base.wrap.metered import MeteredStore
@@ -64,6 +63,7 @@ from scrubjay.serving.folder import (
     refuse_unfinished,
     write_cluster,
 )
+from scrubjay.serving.jobs import ServerJobs, open_jobs
 from scrubjay.serving.lock import FolderLock
 from scrubjay.serving.metrics import Metrics
 from scrubjay.serving.start import ServerStart, unless_stopped
@@ -119,7 +119,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     if cluster is None:
         _log.info("stopped while it started", waited_for="the catalogue")
         return 0
-    jobs = WorkerJobs(folder, workers=JOB_WORKERS, environment=worker_environment(_store_settings(config)))
+    jobs = open_jobs(folder, config, cluster_file.cluster_id, workers=JOB_WORKERS, settings=_store_settings(config))
     try:
         claiming = await claim_archive(
             env,
@@ -210,6 +210,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         schedule=durability.schedule,
         owed=bases.left,
         drills=drills,
+        fleet=lambda: jobs.trouble,
     )
     health.start()
     api = DynamoApi(cluster.store, env, keys=keys_of(config), log=_unexpected)
@@ -276,7 +277,7 @@ async def _announce(tasks: AsyncTasks, cluster: Cluster, port: int, listen: str,
     sys.stdout.flush()
 
 
-async def _close(cluster: Cluster, claiming: Claiming, agents: list[ArchiveAgent], jobs: WorkerJobs, durability: Durability) -> None:
+async def _close(cluster: Cluster, claiming: Claiming, agents: list[ArchiveAgent], jobs: ServerJobs, durability: Durability) -> None:
     await durability.close()
     claiming.stop()
     for agent in agents:
@@ -354,6 +355,7 @@ def durability_options(config: Config) -> DurabilityOptions:
             pin_wait_s=config.scrub.pin_wait_us / 1e6,
             heal_wait_s=config.scrub.heal_wait_us / 1e6,
             rate_bytes=config.scrub.rate_bytes or None,
+            lanes=config.scrub.parallel,
         ),
         restore=RestoreOptions(archive_wait_s=config.pitr.archive_wait_us / 1e6, lanes=config.pitr.parallel),
     )

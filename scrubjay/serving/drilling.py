@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from scrubjay import __version__
-from scrubjay.base.env import Env, ObjectStore
+from scrubjay.base.env import Env, Jobs, ObjectStore
 from scrubjay.base.oserrors import error_of_os
 from scrubjay.base.real.disk import RealDisk
-from scrubjay.base.real.jobs import WorkerJobs
 from scrubjay.base.real.stores import open_store, worker_environment
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.config import Config
@@ -101,7 +100,7 @@ def open_drills(
     folder: Path,
     cluster: Cluster,
     durability: Durability,
-    jobs: WorkerJobs,
+    jobs: Jobs,
     config: Config,
     file: ClusterFile,
     *,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 from scrubjay.base import errors
@@ -78,3 +79,24 @@ async def keeps(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any
     assert context.store(arguments["url"]) is store
     await store.put("a/b", b"kept")
     return {"found": await store.get("a/b")}
+
+
+async def makes(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Makes a file of so many bytes."""
+    context.disk.mkdir(arguments["output"].rpartition("/")[0])
+    context.disk.write_file(arguments["output"], bytes(range(256)) * (arguments["size"] // 256))
+    return {"size": arguments["size"]}
+
+
+async def measures(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Says how large a file is that another job made."""
+    found = context.disk.read_file(arguments["rows"])
+    return {"size": None if found is None else len(found), "pid": os.getppid()}
+
+
+async def waits(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Says in whose process it runs, then waits until a file is there."""
+    context.progress({"parent": os.getppid()})
+    while not Path(arguments["until"]).exists():
+        await asyncio.sleep(0.02)
+    return {"parent": os.getppid()}

@@ -1,0 +1,175 @@
+"""The fleet's side of `base.real.fleet`: what a Dask worker runs for it. Imported by name in the worker's process; nothing of it is pickled but these functions' names.
+
+A job runs in a child process of the worker's (`base.real.jobs`), as it would beside a server: it can be killed, and its memory is gone when it ends. Files lie below
+the worker's own scratch folder, `scrubjay/<session>/`, under the relative names by which jobs know them. The archive is opened by its URL with the credentials that
+the worker finds in its own environment; that it is the same archive is looked at first, so that a worker that was set up wrongly calls nothing lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from distributed import get_worker
+
+from scrubjay.base.checksum import crc32c_raw
+from scrubjay.base.errors import Missing, ScrubjayError, Unavailable
+from scrubjay.base.real import job_wire
+from scrubjay.base.real.fleet_wire import Chunk, FleetAnswer, FleetTask, encode, topic_of, version
+from scrubjay.base.real.jobs import WorkerJobs
+
+FILES = ("output", "rows", "work")
+"""Arguments of jobs that name files: what a job makes, what it reads, and its scratch."""
+SESSION_AGE_S = 2 * 86_400.0
+"""A session's files that nobody touched for so long are removed: whoever made them is gone."""
+_ATTRIBUTE = "scrubjay_host"
+
+
+class FleetHost:
+    """One in each Dask worker's process. root: its scratch folder. slots: jobs at once."""
+
+    def __init__(self, root: Path, *, slots: int, version: str) -> None:
+        self._root = root
+        self._version = version
+        root.mkdir(parents=True, exist_ok=True)
+        self._jobs = WorkerJobs(root, workers=slots)
+        self._running: dict[str, asyncio.Task[dict[str, Any]]] = {}
+        self._seen: set[tuple[str, str]] = set()
+
+    async def run(self, task: FleetTask, *, worker: str, tell: Any) -> FleetAnswer:
+        """Never raises a ScrubjayError: that is the answer."""
+        try:
+            if task.version != self._version:
+                raise Unavailable("a worker of the fleet runs another version", worker=worker, expected=task.version, found=self._version)
+            rows = task.arguments.get("rows")
+            if rows is not None and not self._path(task.session, rows).exists():
+                return FleetAnswer(worker=worker, gone=True, answer=None)
+            if task.arguments.get("url") == task.archive:
+                await self._same_archive(task.archive, task.cluster)
+            value = await self._in_child(task, tell)
+            return FleetAnswer(worker=worker, gone=False, answer=job_wire.JobResult(value))
+        except ScrubjayError as error:
+            error.fields.setdefault("worker", worker)
+            return FleetAnswer(worker=worker, gone=False, answer=job_wire.failure_of(error, ""))
+
+    async def _in_child(self, task: FleetTask, tell: Any) -> dict[str, Any]:
+        self._sweep(keep=task.session)
+        arguments = dict(task.arguments)
+        for name in FILES:
+            if arguments.get(name):
+                path = self._path(task.session, arguments[name])
+                path.parent.mkdir(parents=True, exist_ok=True)
+                arguments[name] = str(path.relative_to(self._root))
+        if output := arguments.get("output"):
+            (self._root / output).unlink(missing_ok=True)  # of a run that was cut off: a job makes its file anew
+        work = asyncio.ensure_future(self._jobs.run(task.job, arguments, progress=tell))
+        self._running[task.id] = work
+        try:
+            return await work
+        except asyncio.CancelledError:
+            raise Unavailable("the job was stopped", job=task.job) from None
+        finally:
+            del self._running[task.id]
+
+    def stop(self, task_id: str) -> None:
+        """End a job in the middle: nobody waits for it any more."""
+        if (work := self._running.get(task_id)) is not None:
+            work.cancel()
+
+    async def _same_archive(self, url: str, cluster: str) -> None:
+        """Raises Unavailable if what lies at `url` for this worker does not hold the cluster: another server, other credentials, a folder of another machine."""
+        if (url, cluster) in self._seen:
+            return
+        from scrubjay.base.real.stores import handed_on, open_store
+
+        try:
+            await open_store(url, settings=handed_on(), create=False).get(f"{cluster}/identity")
+        except Missing as error:
+            raise Unavailable(
+                "a worker of the fleet sees another archive at this URL", url=url, cluster=cluster, found=str(error)
+            ) from error
+        self._seen.add((url, cluster))
+
+    def read(self, session: str, path: str, offset: int, length: int) -> Chunk | None:
+        """Part of a file; None if it is not there."""
+        try:
+            with self._path(session, path).open("rb") as file:
+                file.seek(offset)
+                data = file.read(length)
+                return Chunk(os.fstat(file.fileno()).st_size, data, crc32c_raw(data))
+        except FileNotFoundError:
+            return None
+
+    def drop(self, session: str, path: str | None) -> None:
+        """Remove a file, or all of a session's."""
+        if path is not None:
+            self._path(session, path).unlink(missing_ok=True)
+        else:
+            shutil.rmtree(self._root / session, ignore_errors=True)
+
+    def _path(self, session: str, path: str) -> Path:
+        """Raises Unavailable for a name that leads out of the session's folder."""
+        folder = self._root / session
+        found = folder / path
+        if ".." in found.parts or not found.is_relative_to(folder) or "/" in session:
+            raise Unavailable("a file's name leads out of its session", session=session, path=path)
+        return found
+
+    def _sweep(self, *, keep: str) -> None:
+        oldest = time.time() - SESSION_AGE_S
+        for folder in self._root.iterdir():
+            if folder.name != keep and folder.is_dir() and _newest(folder) < oldest:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _newest(folder: Path) -> float:
+    """When anything in the folder was last changed."""
+    newest = 0.0
+    for path in (folder, *folder.rglob("*")):
+        try:
+            newest = max(newest, path.stat().st_mtime)
+        except FileNotFoundError:
+            continue
+    return newest
+
+
+# --- what is run by name in a Dask worker ---
+
+
+def _host_of(worker: Any) -> FleetHost:
+    found: FleetHost | None = getattr(worker, _ATTRIBUTE, None)
+    if found is None:
+        found = FleetHost(Path(worker.local_directory) / "scrubjay", slots=worker.state.nthreads, version=version())
+        setattr(worker, _ATTRIBUTE, found)
+    return found
+
+
+async def run_task(data: bytes) -> bytes:
+    """A FleetTask in msgpack to its FleetAnswer in msgpack. Runs on the worker's loop; the work is done in a child process."""
+    task = msgspec.msgpack.decode(data, type=FleetTask)
+    worker = get_worker()
+
+    def tell(facts: dict[str, Any]) -> None:
+        worker.log_event(topic_of(task.session), {"id": task.id, "facts": facts})
+
+    return encode(await _host_of(worker).run(task, worker=worker.address, tell=tell))
+
+
+async def stop_task(task_id: str, *, dask_worker: Any) -> None:
+    """dask_worker: given by Dask to what is run beside its tasks."""
+    _host_of(dask_worker).stop(task_id)
+
+
+async def read_file(session: str, path: str, offset: int, length: int, *, dask_worker: Any) -> bytes:
+    """A Chunk in msgpack; nothing if the file is not there."""
+    chunk = _host_of(dask_worker).read(session, path, offset, length)
+    return b"" if chunk is None else encode(chunk)
+
+
+async def drop_files(session: str, path: str | None, *, dask_worker: Any) -> None:
+    _host_of(dask_worker).drop(session, path)
