@@ -11,6 +11,7 @@ from scrubjay import __version__
 from scrubjay.base.env import Env, Jobs, ObjectStore
 from scrubjay.base.oserrors import error_of_os
 from scrubjay.base.real.disk import RealDisk
+from scrubjay.base.real.jobs import WorkerJobs
 from scrubjay.base.real.stores import open_store, worker_environment
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.config import Config
@@ -93,6 +94,12 @@ class OwnProcess:
             return await pool.run(job, arguments, progress=progress)
         finally:
             await pool.close()
+
+    async def bring(self, path: str) -> None:
+        """What the process made is in the data folder."""
+
+    def drop(self, path: str) -> None:
+        """See `bring`."""
 
 
 def open_drills(
