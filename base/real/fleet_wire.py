@@ -1,4 +1,4 @@
-"""What `base.real.fleet` and the workers of a fleet say to each other: msgpack, carried by Dask as bytes."""
+"""What `base.real.fleet_jobs` and the workers of a fleet say to each other: msgpack, carried by Dask as bytes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FleetAnswer(msgspec.Struct, kw_only=True):
     answer: job_wire.Answer | None
 
 
-class Chunk(msgspec.Struct):
+class FilePart(msgspec.Struct):
     """Part of a file. size: of the whole file, in bytes. crc: CRC-32C of data."""
 
     size: int
@@ -41,7 +41,7 @@ class Chunk(msgspec.Struct):
 _encoder = msgspec.msgpack.Encoder(enc_hook=repr)
 
 
-def encode(message: FleetTask | FleetAnswer | Chunk) -> bytes:
+def encode(message: FleetTask | FleetAnswer | FilePart) -> bytes:
     return _encoder.encode(message)
 
 

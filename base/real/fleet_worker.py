@@ -1,4 +1,4 @@
-"""The fleet's side of `base.real.fleet`: what a Dask worker runs for it. Imported by name in the worker's process; nothing of it is pickled but these functions' names.
+"""The fleet's side of `base.real.fleet_jobs`: what a Dask worker runs for it. Imported by name in the worker's process; nothing of it is pickled but these functions' names.
 
 A job runs in a child process of the worker's (`base.real.jobs`), as it would beside a server: it can be killed, and its memory is gone when it ends. Files lie below
 the worker's own scratch folder, `scrubjay/<session>/`, under the relative names by which jobs know them. The archive is opened by its URL with the credentials that
@@ -20,7 +20,7 @@ from distributed import get_worker
 from scrubjay.base.checksum import crc32c_raw
 from scrubjay.base.errors import Missing, ScrubjayError, Unavailable
 from scrubjay.base.real import job_wire
-from scrubjay.base.real.fleet_wire import Chunk, FleetAnswer, FleetTask, encode, topic_of, version
+from scrubjay.base.real.fleet_wire import FilePart, FleetAnswer, FleetTask, encode, topic_of, version
 from scrubjay.base.real.jobs import WorkerJobs
 
 FILES = ("output", "rows", "work")
@@ -95,13 +95,13 @@ class FleetHost:
             ) from error
         self._seen.add((url, cluster))
 
-    def read(self, session: str, path: str, offset: int, length: int) -> Chunk | None:
+    def read(self, session: str, path: str, offset: int, length: int) -> FilePart | None:
         """Part of a file; None if it is not there."""
         try:
             with self._path(session, path).open("rb") as file:
                 file.seek(offset)
                 data = file.read(length)
-                return Chunk(os.fstat(file.fileno()).st_size, data, crc32c_raw(data))
+                return FilePart(os.fstat(file.fileno()).st_size, data, crc32c_raw(data))
         except FileNotFoundError:
             return None
 
@@ -166,7 +166,7 @@ async def stop_task(task_id: str, *, dask_worker: Any) -> None:
 
 
 async def read_file(session: str, path: str, offset: int, length: int, *, dask_worker: Any) -> bytes:
-    """A Chunk in msgpack; nothing if the file is not there."""
+    """A FilePart in msgpack; nothing if the file is not there."""
     chunk = _host_of(dask_worker).read(session, path, offset, length)
     return b"" if chunk is None else encode(chunk)
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from scrubjay.archiver.verify.jobs import CHECK_JOB
 from scrubjay.base.env import Jobs
 from scrubjay.base.errors import Unavailable
-from scrubjay.base.real.fleet import FleetJobs
+from scrubjay.base.real.fleet_jobs import FleetJobs
 from scrubjay.base.real.jobs import WorkerJobs
 from scrubjay.base.real.stores import worker_environment
 from scrubjay.config import Config

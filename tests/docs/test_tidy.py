@@ -273,6 +273,7 @@ def named_in(text: str) -> set[str]:
 
 # Modules that no other module of the packages uses, and why they are there all the same; a test must use them.
 STANDING = {
+    "scrubjay/dask_worker.py": "what a worker of a fleet loads: dask worker --preload scrubjay.dask_worker",
     "archiver/read/reader.py": "records instead of state: what history and diff read",
     "base/wrap/faulty.py": "a store that fails, for the tests of everything above a store",
     "scrubjay/reference_pages.py": "writes the generated pages: python -m scrubjay.reference_pages docs",

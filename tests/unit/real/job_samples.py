@@ -88,6 +88,13 @@ async def makes(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any
     return {"size": arguments["size"]}
 
 
+async def makes_its_own(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Makes another file wherever it runs, and says so."""
+    context.disk.mkdir(arguments["output"].rpartition("/")[0])
+    context.disk.write_file(arguments["output"], str(os.getppid()).encode())
+    return {"made": os.getppid()}
+
+
 async def measures(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
     """Says how large a file is that another job made."""
     found = context.disk.read_file(arguments["rows"])

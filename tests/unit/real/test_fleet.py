@@ -13,7 +13,7 @@ import pytest
 
 from scrubjay.base.errors import Internal, Missing, Unavailable
 from scrubjay.base.real import fleet_wire
-from scrubjay.base.real.fleet import FleetJobs
+from scrubjay.base.real.fleet_jobs import FleetJobs
 from scrubjay.base.real.jobs import WorkerJobs
 from scrubjay.base.real.localfs import LocalStore
 from scrubjay.base.real.loop import AsyncTasks, run
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 SAMPLES = "tests.unit.real.job_samples"
 CLUSTER = "6d1b6c0e-0000-4000-8000-000000000001"
-TRAVELS = tuple(f"{SAMPLES}:{name}" for name in ("echo", "fails", "breaks", "makes", "hangs", "spins", "waits", "dies"))
+TRAVELS = tuple(f"{SAMPLES}:{name}" for name in ("echo", "fails", "breaks", "makes", "makes_its_own", "hangs", "spins", "waits", "dies"))
 ROWS = "tmp/some/rows"
 
 Body = Callable[[FleetJobs, str], Awaitable[Any]]
@@ -126,6 +126,17 @@ def test_a_worker_killed_with_its_files_loses_nothing(fleet: Fleet, tmp_path: Pa
     on(fleet.address, tmp_path, body)
 
 
+def test_a_file_made_again_must_be_the_one_that_was_lost(fleet: Fleet, tmp_path: Path) -> None:
+    async def body(jobs: FleetJobs, url: str) -> None:
+        made = (await jobs.run(f"{SAMPLES}:makes_its_own", {"url": url, "output": ROWS}))["made"]
+        workers_of(fleet)[made].kill()
+        with pytest.raises(Unavailable, match="another than before"):
+            await jobs.bring(ROWS)
+        assert not (tmp_path / "data" / ROWS).exists()
+
+    on(fleet.address, tmp_path, body)
+
+
 def test_a_worker_killed_in_a_job_has_it_done_by_another(fleet: Fleet, tmp_path: Path) -> None:
     until = tmp_path / "go"
 
@@ -179,7 +190,7 @@ def test_a_worker_that_sees_another_archive_calls_nothing_lost(fleet: Fleet, tmp
 
 
 def test_a_worker_of_another_version_is_refused_by_name(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scrubjay.base.real.fleet.version", lambda: "0.0.1")
+    monkeypatch.setattr("scrubjay.base.real.fleet_jobs.version", lambda: "0.0.1")
 
     async def body(jobs: FleetJobs, url: str) -> None:
         with pytest.raises(Unavailable, match="another version") as refused:

@@ -327,6 +327,9 @@ class FakeReferences:
             found.append(RowOrigin(Lsn(known) if known else None, f"segment-of-{known}" if known else None))
         return found
 
+    async def at_hand(self, reference: Reference) -> None:
+        assert reference.rows in FakeReferences.files
+
     async def write_base(self, table: TableMeta, info: PartitionInfo, reference: Reference) -> str:
         object_ = f"base/{reference.lsn:016x}"
         self.store.models[info.partition_id].bases.append((reference.lsn, object_))

@@ -1,4 +1,4 @@
-"""What a Dask worker loads to work for Scrubjay: `dask worker tcp://… --preload scrubjay.fleet` (docs/FLEET.md).
+"""What a Dask worker loads to work for Scrubjay: `dask worker tcp://… --preload scrubjay.dask_worker` (docs/FLEET.md).
 
 It reads the worker's own configuration (`SCRUBJAY_CONFIG`, `SCRUBJAY_S3_*`, or just the usual AWS variables), so that credentials stay where they are kept and no
 task carries any.

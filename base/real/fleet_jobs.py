@@ -28,12 +28,14 @@ from scrubjay.base.checksum import crc32c_raw
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.oserrors import error_of_os
 from scrubjay.base.real import job_wire
-from scrubjay.base.real.fleet_wire import Chunk, FleetAnswer, FleetTask, encode, topic_of, version
+from scrubjay.base.real.fleet_wire import FilePart, FleetAnswer, FleetTask, encode, topic_of, version
 from scrubjay.base.real.jobs import WorkerJobs
 
 CONNECT_S = 10.0
 CHUNK_BYTES = 4 << 20
 POLL_S = 1.0
+CALLS_MAX = 5
+"""Times that one worker is asked for part of a file."""
 REMAKE_MAX = 3
 """Times that one file is made again because its worker is gone, before whoever needs it is told."""
 CLOSE_S = 5.0
@@ -55,7 +57,7 @@ class _WorkerGone(Exception):
 
 
 class FleetJobs:
-    """Use inside the loop's thread. local: for the jobs that do not travel; they work as without a fleet. folder: the data folder, where `bring` puts files.
+    """Use inside the loop's thread. More than 15 fields: where to, what is on its way, what lies where, and why not. local: for the jobs that do not travel; they work as without a fleet. folder: the data folder, where `bring` puts files.
 
     address: of the Dask scheduler. travels: names of the jobs that go there, if what they read is the archive at `url`, in which the workers must find `cluster`.
     """
@@ -185,7 +187,7 @@ class FleetJobs:
                     data = await self._call(made.worker, read_file, self._session, path, offset, CHUNK_BYTES)
                     if not data:
                         raise _WorkerGone
-                    chunk = msgspec.msgpack.decode(data, type=Chunk)
+                    chunk = msgspec.msgpack.decode(data, type=FilePart)
                     if crc32c_raw(chunk.data) != chunk.crc or (not chunk.data and offset < chunk.size):
                         raise Unavailable("a file of the fleet's did not arrive as it was sent", path=path, worker=made.worker)
                     with _os_errors(path):
@@ -262,18 +264,20 @@ class FleetJobs:
 
     async def _call(self, worker: str, function: Any, *arguments: Any) -> Any:
         """Ask one worker at once, whatever it works at. Raises _WorkerGone, Unavailable."""
-        client = await self._connected()
-        try:
+        for left in reversed(range(CALLS_MAX)):
+            client = await self._connected()
             if worker not in await self._workers(client):
                 raise _WorkerGone
-            async with asyncio.timeout(CONNECT_S):
-                return (await client.run(function, *arguments, workers=[worker]))[worker]
-        except (_WorkerGone, Unavailable):
-            raise
-        except Exception as error:
-            if worker not in await self._workers(client):
-                raise _WorkerGone from error
-            raise self._away("a worker of the fleet did not answer", worker=worker, found=f"{type(error).__name__}: {error}") from error
+            try:
+                async with asyncio.timeout(CONNECT_S):
+                    return (await client.run(function, *arguments, workers=[worker]))[worker]
+            except Exception as error:
+                if not left:
+                    raise self._away(
+                        "a worker of the fleet did not answer", worker=worker, found=f"{type(error).__name__}: {error}"
+                    ) from error
+            await asyncio.sleep(POLL_S)  # one that died is told of by the scheduler a moment later
+        raise AssertionError
 
     async def _workers(self, client: Any) -> list[str]:
         """Addresses of the workers that the scheduler has now."""
