@@ -205,7 +205,8 @@ def test_a_fleet_that_is_away_is_said_and_comes_back(tmp_path: Path) -> None:
 
     async def body(jobs: FleetJobs, url: str) -> None:
         with pytest.raises(Unavailable, match="no worker of the fleet"):
-            await jobs.run(f"{SAMPLES}:echo", {"url": url})
+            async with asyncio.timeout(30):
+                await jobs.run(f"{SAMPLES}:echo", {"url": url})
         assert "no worker of the fleet" in (jobs.trouble or "")
         await asyncio.to_thread(empty.add)
         assert (await jobs.run(f"{SAMPLES}:echo", {"url": url, "n": 1}))["n"] == 1
