@@ -13,6 +13,8 @@ from scrubjay.base.errors import Conflict, ScrubjayError, Unsafe
 from scrubjay.base.gate import Gate
 from scrubjay.base.ids import TableId
 from scrubjay.base.times import utc_text
+from scrubjay.pitr.abandoned import PREFIX as ABANDONED
+from scrubjay.pitr.abandoned import abandoned
 from scrubjay.pitr.archive import RestoreArchive
 from scrubjay.pitr.book import RestoreBook
 from scrubjay.pitr.job import CANCELLED, FAILED, PUBLISHED, RUNNING, RestoreJob, folder_of, note
@@ -171,6 +173,8 @@ class RestoreService:
             raise Unsafe(
                 "it is published: cancel only removes what was never shown", asked=to, found=PUBLISHED, next="DeleteTable removes a table"
             )
+        given_up = abandoned(job.target_meta, at_us=self._env.clock.wall_us())
+        await note(self._port, ABANDONED + job.target_id, msgspec.to_builtins(given_up))
         await self._port.abandon(TableId(job.target_id))
         await note(self._port, job.key, None)
         self._archive.discard(folder_of(job.target_id))

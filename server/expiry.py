@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from scrubjay.archiver.expire.plan import DAY_US, KEEP_MAX_US, Need, Wanted
-from scrubjay.archiver.expire.report import DONE, FAILED, INCOMPLETE, REFUSED
+from scrubjay.archiver.expire.report import DONE, FAILED, INCOMPLETE, REFUSED, ExpireReport
 from scrubjay.archiver.expire.run import ExpireParts, Expirer
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.fault import Fault
@@ -18,10 +18,13 @@ from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
 from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.gate import Gate
 from scrubjay.base.ids import TableId
+from scrubjay.pitr.abandoned import PREFIX as ABANDONED
+from scrubjay.pitr.abandoned import load_abandoned
 from scrubjay.scrubber.schedule.views import Shift, ShiftOutcome, Work
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.scrubber.telling import Telling
 from scrubjay.server.control import Control
+from scrubjay.server.evidence import AgedTrees, Evidence
 from scrubjay.server.leaps import LeapWatch
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.retentions import Retentions, own_retention_us
@@ -57,6 +60,7 @@ class ExpireRuns:
         self._needs, self._gate, self._log = needs, gate, log
         self._leaps = LeapWatch(env.clock)
         self._retentions = Retentions(control.metadata)
+        self._evidence = Evidence(disk)
         self._cut_at: Wanted | None = None
         """Where the last run of the schedule was cut off."""
 
@@ -68,12 +72,12 @@ class ExpireRuns:
             closed_keep_us = _closed_keep_us(wanted) if tables is None else None
             if not confirm:
                 report = await expirer.plan(wanted, closed_keep_us=closed_keep_us)
-                return self._told(report.as_json())
+                return self._told(report.as_json(), self._evidence.look(now_us=report.now_us, dated_us=report.dated_us))
             self._check_clock()
             if keep_us is None:
                 await self._retentions.confirm(self._tables(tables))
             report = await expirer.run(wanted, closed_keep_us=closed_keep_us)
-        return self._over(report.as_json())
+            return await self._over(report)
 
     async def nightly(self, shift: Shift) -> Report:
         """A run that nobody looks at: it goes by what it is sure of. Where it was cut off the next one begins. Raises Unsafe (the clock has leapt), Fenced, Unavailable."""
@@ -94,8 +98,8 @@ class ExpireRuns:
             first = next((number for number, one in enumerate(wanted) if self._same_place(one)), 0)
             expirer = Expirer(self._parts(untold), keep_us=None, attended=False, ahead_us=self._leaps.ahead_us, stop=shift.stop)
             report = await expirer.run([*wanted[first:], *wanted[:first]], closed_keep_us=_closed_keep_us(wanted))
-        self._cut_at = report.left[0] if report.left else None
-        return self._over(report.as_json())
+            self._cut_at = report.left[0] if report.left else None
+            return await self._over(report)
 
     def _parts(self, progress: ProgressSink) -> ExpireParts:
         return ExpireParts(
@@ -103,17 +107,46 @@ class ExpireRuns:
             archived=lambda: archived_here(self._control), afresh=self._afresh, forget=self._forget, progress=progress,
         )  # fmt: skip
 
-    def _over(self, answer: Report) -> Report:
+    async def _over(self, report: ExpireReport) -> Report:
+        """What is no object of the archive goes too; then it is told."""
+        answer = report.as_json()
+        look = self._evidence.look if report.doubted else self._evidence.age
+        try:
+            await self._forget_tables(report)
+            aged = look(now_us=report.now_us, dated_us=report.dated_us)
+        except ScrubjayError as error:
+            self._log(f"what is no object of the archive goes with the next run: {error}")
+            aged = self._evidence.look(now_us=report.now_us, dated_us=report.dated_us)
+        for path in aged.old if not report.doubted else ():
+            self._log(f"evidence is older than its findings and went: {path}")
         self._telling.over("expire", WORDS[int(answer["exit"])])
-        error = f"; {answer['error']['message']}" if answer["error"] else ""
+        why = f"; {answer['error']['message']}" if answer["error"] else ""
         self._log(
-            f"expired {answer['totals']['deleted']} objects, {answer['totals']['freed']} bytes; exit {answer['exit']}{error}"
+            f"expired {answer['totals']['deleted']} objects, {answer['totals']['freed']} bytes; exit {answer['exit']}{why}"
             + "".join(f"; {one['table']}: {one['refused']}" for one in answer["tables"] if one["refused"])
         )
-        return self._told(answer)
+        return self._told(answer, aged)
 
-    def _told(self, answer: Report) -> Report:
-        """With what is not visible in the archive: which tables were told to keep less than what counts."""
+    async def _forget_tables(self, report: ExpireReport) -> None:
+        """Dropped tables of which the archive holds nothing any more leave the catalogue, and so do the notes of restores that were cancelled. Raises Unavailable, Conflict."""
+        empty: dict[str, set[str]] = {}
+        for outcome in report.outcomes:
+            if outcome.nothing_left:
+                empty.setdefault(outcome.plan.wanted.table, set()).add(outcome.plan.wanted.partition)
+        for table in self._tables(list(map(TableId, empty))):
+            if table.status == "DROPPED" and {info.partition_id for info in table.partitions} <= empty[table.table_id]:
+                await self._control.metadata.remove_table(table.table_id)
+                self._log(f"{table.name}, dropped, has left the archive and the catalogue")
+        given_up: dict[str, set[str]] = {}
+        for one in self._abandoned():
+            given_up.setdefault(one.table, set()).add(one.partition)
+        for table_id, partitions in given_up.items():
+            if partitions <= empty.get(table_id, set()):
+                await self._control.metadata.put_job(ABANDONED + table_id, None)
+
+    def _told(self, answer: Report, aged: AgedTrees) -> Report:
+        """With what is not visible in the archive: evidence, and which tables were told to keep less than what counts."""
+        answer["evidence"] = aged.as_json()
         shortened = {table.table_id: self._retentions.shortened(table) for table in self._tables(None)}
         for one in answer["tables"]:
             found = shortened.get(one["table_id"])
@@ -159,13 +192,26 @@ class ExpireRuns:
                         table.dropped_at, final.lsn if final is not None else None, final.stamp if final is not None else 0,
                     )
                 )  # fmt: skip
-        return wanted
+        return wanted if tables is not None else [*wanted, *self._abandoned()]
+
+    def _abandoned(self) -> list[Wanted]:
+        """What cancelled restores left behind. A table that the catalogue has is never among them."""
+        known = {table.table_id for table in self._tables(None)}
+        found = []
+        for key, notes in sorted(self._control.metadata.jobs.items()):
+            table, given_up = key.removeprefix(ABANDONED), load_abandoned(notes) if key.startswith(ABANDONED) else None
+            if given_up is not None and table not in known:
+                name, at_us = given_up.name, given_up.at_us
+                found += [Wanted(table, name, one, 0, KEEP_MAX_US, at_us, abandoned=True) for one in given_up.partitions]
+        return found
 
     def _afresh(self, wanted: Wanted) -> Wanted | None:
         """Kept for as long as the catalogue says by now, if that is longer: a retention may be raised while a run goes on."""
         table = next((one for one in self._tables(None) if one.table_id == wanted.table), None)
-        if table is None:
+        if (table is None) is not wanted.abandoned:
             return None
+        if table is None:
+            return wanted
         return wanted._replace(keep_us=max(wanted.keep_us, own_retention_us(table)))
 
     async def _prove(self, base: BaseManifest) -> Sequence[Fault]:

@@ -57,7 +57,8 @@ class Held(NamedTuple):
 
 class Wanted(NamedTuple):
     """A partition as the cluster knows it. archived: LSN up to which two members attested. keep_us: the table's retention. dropped_at_us: and final_lsn,
-    final_stamp, of its last seal, once all of its partitions were archived to their ends."""
+    final_stamp, of its last seal, once all of its partitions were archived to their ends. abandoned: it was never anybody's table (a restore that was cancelled),
+    so that it has no last seal: whatever lies there goes."""
 
     table: str
     table_name: str
@@ -67,6 +68,7 @@ class Wanted(NamedTuple):
     dropped_at_us: int | None = None
     final_lsn: int | None = None
     final_stamp: int = 0
+    abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ def plan_partition(wanted: Wanted, index: PartitionIndex, names: Names, *, now_u
     keep_from_us = now_us - wanted.keep_us
     mine = [one for one in holds if one.table in (None, wanted.table)]
     found = index.coverage()
+    if wanted.abandoned:
+        wanted = wanted._replace(final_lsn=max([found.end, *(_last_of(name) for name in (*names.log, *names.base))]))
     if wanted.dropped_at_us is not None and wanted.dropped_at_us < keep_from_us:
         return _plan_dropped(wanted, index, names, found, keep_from_us, mine)
     floor = index.beginning.lsn if index.beginning is not None else 0
@@ -142,9 +146,17 @@ def _plan_dropped(
     if held or refused is not None or wanted.final_lsn is None:
         return PartPlan(wanted, keep_from_us, held=tuple(held), refused=refused, window=found.window, earliest_us=found.window.earliest_us)
     beginning = Beginning(wanted.final_lsn, 1 << 30, True, None, keep_from_us, None, 0)
-    said = index.beginning is not None and index.beginning.whole
+    said = index.beginning is not None and index.beginning.whole and index.beginning.lsn >= wanted.final_lsn
+    if wanted.abandoned and not names.log and not names.base:
+        said = True  # nothing was put there, or nothing is left: there is nothing to be said
     objects = _going(names, beginning, index.beginning)
     return PartPlan(wanted, keep_from_us, 0 if said else wanted.final_lsn, None, True, objects, window=found.window)
+
+
+def _last_of(name: str) -> int:
+    """The last LSN that an object of a partition is about."""
+    key = parse(name)
+    return key.last if isinstance(key, SegmentKey) else key.lsn if isinstance(key, BaseKey) else 0
 
 
 def _held(wanted: Wanted, found: Coverage, holds: Sequence[Need], by_age: int) -> list[Held]:

@@ -28,6 +28,12 @@ class PartOutcome:
     refused: str | None = None
     error: str | None = None
 
+    @property
+    def nothing_left(self) -> bool:
+        """All of it was to go, and by this look had gone before."""
+        quiet = self.error is None and self.refused is None and not self.held
+        return quiet and self.plan.whole and not self.plan.lsn and not self.plan.objects and not self.plan.held
+
 
 @dataclass(slots=True)
 class ExpireReport:
@@ -48,6 +54,11 @@ class ExpireReport:
     unread: tuple[Fault, ...] = ()
     cut: str | None = None
     left: tuple[Wanted, ...] = ()
+
+    @property
+    def dated_us(self) -> int:
+        """The time by which things are old: now, less what nobody vouches for."""
+        return self.now_us - (0 if self.attended else self.lived.unlived_us)
 
     @property
     def doubted(self) -> bool:

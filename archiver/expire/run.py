@@ -278,7 +278,9 @@ class Expirer:
         if closed_keep_us is None:
             return
         known = {one.table for one in wanted}
-        report.foreign = tuple(sorted({table for table, _ in self._index.partitions} - known))
+        # Of what went whole only the word about it is left.
+        there = {table for (table, _), one in self._index.partitions.items() if one.beginning is None or not one.beginning.whole}
+        report.foreign = tuple(sorted(there - known))
         # What a backup needs of them the later ones say too, and the seals; where nobody knows what is needed, all stay.
         needs = [one.at_us for one in self._holds() if one.by != PIN or one.table is None]
         keep_from_us = min([self._dated() - closed_keep_us, *needs])

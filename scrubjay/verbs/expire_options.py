@@ -18,6 +18,7 @@ TEMPLATE: Mapping[str, Any] = {
     "tables": [],
     "closed": {"objects": None, "bytes": None, "deleted": None},
     "foreign": [],
+    "evidence": {"trees": None, "old": []},
     "cut": None,
     "left": None,
     "totals": {"objects": None, "bytes": None, "deleted": None, "freed": None},
@@ -74,6 +75,8 @@ def render(document: Mapping[str, Any]) -> Sequence[str]:
     closed = document["closed"]
     if closed["objects"]:
         lines.append(f"closed objects: {plural(closed['objects'], 'object')}, {human_size(closed['bytes'])}")
+    for path in document["evidence"]["old"]:
+        lines += wrapped(f"evidence, older than its findings: {path}", rest="  ")
     if document["foreign"]:
         lines += wrapped(f"not in the catalogue, and left alone: {', '.join(document['foreign'])}", rest="  ")
     if ran:

@@ -309,8 +309,8 @@ class LmdbEngine:
             raise Missing("no such tree", what=partition)
         self._writer.tell(worker_wire.Close(self._writer.next_id(), partition))
         self._disk.mkdir("quarantine")
-        taken = [name for name in self._disk.listdir("quarantine") if name.startswith(f"{partition}-")]
-        target = f"quarantine/{partition}-{len(taken) + 1}"
+        taken = [name.removeprefix(f"{partition}-") for name in self._disk.listdir("quarantine") if name.startswith(f"{partition}-")]
+        target = f"quarantine/{partition}-{max((int(number) for number in taken if number.isdecimal()), default=0) + 1}"
         self._disk.rename(source, target)
         self._disk.sync_dir("quarantine")
         self._disk.sync_dir(self.folder(partition))

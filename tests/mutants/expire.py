@@ -486,4 +486,41 @@ MUTANTS: list[Mutant] = [
         "",
         ("tests/unit/archiver/test_pins.py::test_a_pin_that_rots_holds_everything_and_verify_names_it",),
     ),
+    Mutant(
+        "expire-forgets-a-table-that-is-there",
+        "archiver/expire/report.py",
+        "        return quiet and self.plan.whole and not self.plan.lsn and",
+        "        return quiet and self.plan.whole and",
+        ("tests/unit/archiver/test_expire.py::test_what_a_cancelled_restore_left_behind_goes_when_it_is_old",),
+    ),
+    Mutant(
+        "expire-bare-parts-stay",
+        "archiver/expire/plan.py",
+        "final_lsn=max([found.end, *(_last_of(name) for name in (*names.log, *names.base))]))",
+        "final_lsn=0)",
+        ("tests/unit/archiver/test_expire.py::test_what_a_cancelled_restore_left_behind_goes_when_it_is_old",),
+    ),
+    Mutant(
+        "expire-word-only-is-foreign",
+        "archiver/expire/run.py",
+        "if one.beginning is None or not one.beginning.whole}",
+        "}",
+        (
+            "tests/sim/test_expire.py::test_a_dropped_table_leaves_the_catalogue_once_nothing_of_it_is_left_and_so_do_the_notes_of_cancelled_restores",
+        ),
+    ),
+    Mutant(
+        "evidence-by-a-clock-that-nobody-saw",
+        "server/evidence.py",
+        "if dated_us - since",
+        "if now_us - since",
+        ("tests/unit/server/test_expiry.py::test_evidence_goes_when_it_was_seen_for_longer_than_findings_are_kept",),
+    ),
+    Mutant(
+        "evidence-of-an-old-name",
+        "server/evidence.py",
+        " if name not in old}",
+        "}",
+        ("tests/unit/server/test_expiry.py::test_a_tree_that_is_known_from_the_future_or_bears_the_name_of_one_that_went_is_new",),
+    ),
 ]

@@ -7,6 +7,7 @@ from typing import Any
 from scrubjay.archiver.expire.plan import DAY_US
 from scrubjay.scrubber.schedule.settings import JobSettings
 from scrubjay.scrubber.schedule.views import Shift
+from scrubjay.server.leaps import LeapWatch
 from scrubjay.storage.catalogue import METADATA_TABLE
 from tests.sim.test_edge import Edge
 
@@ -136,4 +137,39 @@ def test_a_run_that_is_cut_goes_on_where_it_stopped() -> None:
         assert {one["table"] for one in (*first["tables"], *second["tables"])} == {"edge", METADATA_TABLE}
 
     edge.run(story())
+    assert edge.bugs == []
+
+
+def test_a_dropped_table_leaves_the_catalogue_once_nothing_of_it_is_left_and_so_do_the_notes_of_cancelled_restores() -> None:
+    edge = Edge(9)
+    given_up = "abandoned/0e4e0000-0000-4000-8000-00000000000b"
+
+    async def story() -> None:
+        cluster, metadata = edge.cluster, edge.cluster.metadata
+        await edge.table()
+        table = next(one for one in cluster.service.tables() if one.name == "edge")
+        assert (await edge.post("DeleteTable", {"TableName": "edge"}))[0] == 200
+        while next(one for one in cluster.service.tables() if one.table_id == table.table_id).archived_at is None:
+            await cluster.env.tasks.sleep(1)
+        now_us = cluster.control.env.clock.wall_us()
+        await metadata.put_job(given_up, {"name": "copy", "at_us": now_us, "partitions": ["0e4e0000-0000-4000-8000-00000000000c"]})
+        assert (await edge.work("expire", {"confirm": True}))["exit"] == 0
+        assert given_up in metadata.jobs
+        for host in (*cluster.hosts, cluster.control):
+            host.clock.jump(6 * 7 * DAY_US)
+        runs = cluster.durability.expire
+        runs._leaps = LeapWatch(cluster.control.env.clock)  # as a process that starts by that clock
+        went = await edge.work("expire", {"confirm": True})
+        assert [one["partitions"][0]["whole"] for one in went["tables"] if one["table_id"] == table.table_id] == [True]
+        assert given_up not in metadata.jobs
+        assert table.table_id in [one.table_id for one in cluster.service.tables()], (
+            "what went a moment ago may be put back by whoever was late"
+        )
+        await edge.work("expire", {"confirm": True})
+        assert table.table_id not in [one.table_id for one in cluster.service.tables()]
+        last = await edge.work("expire", {"confirm": True})
+        assert last["foreign"] == [], "only the word about it is left"
+        assert (await edge.work("verify", {}))["exit"] == 0
+
+    edge.run(story(), seconds=900)
     assert edge.bugs == []

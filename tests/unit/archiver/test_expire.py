@@ -378,6 +378,27 @@ def test_a_dropped_table_leaves_when_its_window_ends() -> None:
     assert (again.exit, again.outcomes[0].deleted) == (0, 0)
 
 
+def test_what_a_cancelled_restore_left_behind_goes_when_it_is_old() -> None:
+    """Nobody sealed its log, nobody archived it to an end, and its base may lack the manifest."""
+    world = ExpireWorld()
+    world.days(2)
+    world.base()
+    bare = next(key for key in world.keys("base") if key.endswith(".json"))
+    del world.store.objects[bare]
+    given_up = world.wanted()._replace(archived=0, dropped_at_us=world.now_us, abandoned=True)
+    world.idle(9)
+    assert one(world.expire(wanted=[given_up])).objects == (), "it is not old"
+    world.idle(2)
+    report = world.expire(wanted=[given_up])
+    assert (report.exit, report.outcomes[0].nothing_left) == (0, False)
+    assert world.keys("log") == world.keys("base") == []
+    again = world.expire(wanted=[given_up])
+    assert (again.exit, again.outcomes[0].deleted, again.outcomes[0].nothing_left) == (0, 0, True)
+    world.store.objects = {key: data for key, data in world.store.objects.items() if "/t=" not in key}
+    nothing = world.expire(wanted=[given_up])
+    assert (nothing.exit, nothing.outcomes[0].nothing_left, world.keys("expired")) == (0, True, []), "of what never was nothing is said"
+
+
 def test_a_dropped_table_whose_end_is_not_archived_stays() -> None:
     world = ExpireWorld()
     world.days(5, base_every=4)

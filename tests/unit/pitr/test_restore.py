@@ -181,7 +181,7 @@ def test_a_copy_that_differs_keeps_the_table_unpublished() -> None:
     assert "n3" in report["error"]["found"]
     world.run(world.service.cancel("new"))
     assert list(world.metas) == [world.source.table_id]
-    assert (world.notes, world.files, world.copies) == ({}, {}, {})
+    assert (list(world.notes), world.files, world.copies) == ([f"abandoned/{report['to_id']}"], {}, {})
 
 
 def test_a_replica_that_gave_no_digest_keeps_the_table_unpublished() -> None:
@@ -283,7 +283,8 @@ def test_cancel_while_it_runs_and_never_after_publication() -> None:
     report = world.run(world.service.cancel("new"))
     assert report["state"] == "cancelled"
     world.finish()
-    assert (world.published, world.notes, list(world.metas)) == ([], {}, [world.source.table_id])
+    assert (world.published, list(world.metas)) == ([], [world.source.table_id])
+    assert list(world.notes) == [f"abandoned/{report['to_id']}"], "what it put into the archive by then is ours to take away"
     restore(world, RestoreTarget(latest=True))
     with pytest.raises(Unsafe):
         world.run(world.service.cancel("new"))

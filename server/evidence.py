@@ -1,0 +1,72 @@
+"""Trees that were set aside as evidence (`nodes/<node>/quarantine/`) leave when what was found in them does: 35 days after a run of retention first saw them.
+
+When that was is kept beside them, in `nodes/<node>/quarantine.json`. A tree whose time is not known, or lies ahead, is taken to be new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from scrubjay.archiver.expire.plan import KEEP_MAX_US
+from scrubjay.base.env import Disk
+
+NODES = "nodes"
+
+
+class AgedTrees(NamedTuple):
+    """trees: that lie there. old: those of them that go, or went: paths below the data folder."""
+
+    trees: int
+    old: tuple[str, ...]
+
+    def as_json(self) -> dict[str, object]:
+        return {"trees": self.trees, "old": list(self.old)}
+
+
+def parted(names: Sequence[str], seen: Mapping[str, int], *, now_us: int, dated_us: int) -> tuple[list[str], dict[str, int]]:
+    """Which of a node's trees go, and since when the others have been seen. dated_us: the time by which things are old, never later than now. Pure."""
+    since = {name: seen[name] if seen.get(name, now_us + 1) <= now_us else now_us for name in names}
+    old = [name for name in names if dated_us - since[name] > KEEP_MAX_US]
+    return old, {name: at_us for name, at_us in since.items() if name not in old}
+
+
+class Evidence:
+    """Over the data folder of this machine."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def look(self, *, now_us: int, dated_us: int) -> AgedTrees:
+        """Changes nothing."""
+        return self._all(now_us, dated_us, act=False)
+
+    def age(self, *, now_us: int, dated_us: int) -> AgedTrees:
+        """Note what is new, remove what is old. A tree's time is forgotten before it goes: what is cut off in between, or bears its name later, is new. Raises DiskFull."""
+        return self._all(now_us, dated_us, act=True)
+
+    def _all(self, now_us: int, dated_us: int, *, act: bool) -> AgedTrees:
+        trees, gone = 0, []
+        for node in self._disk.listdir(NODES):
+            place, note = f"{NODES}/{node}/quarantine", f"{NODES}/{node}/quarantine.json"
+            names = self._disk.listdir(place)
+            trees += len(names)
+            seen = self._seen(note) if names else {}
+            old, since = parted(names, seen, now_us=now_us, dated_us=dated_us)
+            gone += [f"{place}/{name}" for name in old]
+            if act and since != seen:
+                self._disk.write_file(note, msgspec.json.encode(since, order="sorted"))
+            if act and old:
+                for name in old:
+                    self._disk.remove_tree(f"{place}/{name}")
+                self._disk.sync_dir(place)
+        return AgedTrees(trees, tuple(gone))
+
+    def _seen(self, note: str) -> dict[str, int]:
+        """One that cannot be read says nothing."""
+        try:
+            return msgspec.json.decode(self._disk.read_file(note) or b"{}", type=dict[str, int])
+        except msgspec.MsgspecError:
+            return {}
