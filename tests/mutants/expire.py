@@ -489,8 +489,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "expire-forgets-a-table-that-is-there",
         "archiver/expire/report.py",
-        "        return quiet and self.plan.whole and not self.plan.lsn and",
-        "        return quiet and self.plan.whole and",
+        "and not self.plan.lsn and not self.plan.objects and not self.plan.held",
+        "and not self.plan.held",
         ("tests/unit/archiver/test_expire.py::test_what_a_cancelled_restore_left_behind_goes_when_it_is_old",),
     ),
     Mutant(
