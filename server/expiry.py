@@ -24,9 +24,9 @@ from scrubjay.scrubber.schedule.views import Shift, ShiftOutcome, Work
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.scrubber.telling import Telling
 from scrubjay.server.control import Control
-from scrubjay.server.evidence import AgedTrees, Evidence
 from scrubjay.server.leaps import LeapWatch
 from scrubjay.server.ports import ProgressSink, Report
+from scrubjay.server.quarantine import AgedTrees, SetAside
 from scrubjay.server.retentions import Retentions, own_retention_us
 from scrubjay.server.windows import archived_here
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
@@ -60,7 +60,7 @@ class ExpireRuns:
         self._needs, self._gate, self._log = needs, gate, log
         self._leaps = LeapWatch(env.clock)
         self._retentions = Retentions(control.metadata)
-        self._evidence = Evidence(disk)
+        self._evidence = SetAside(disk)
         self._cut_at: Wanted | None = None
         """Where the last run of the schedule was cut off."""
 

@@ -511,14 +511,14 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "evidence-by-a-clock-that-nobody-saw",
-        "server/evidence.py",
+        "server/quarantine.py",
         "if dated_us - since",
         "if now_us - since",
         ("tests/unit/server/test_expiry.py::test_evidence_goes_when_it_was_seen_for_longer_than_findings_are_kept",),
     ),
     Mutant(
         "evidence-of-an-old-name",
-        "server/evidence.py",
+        "server/quarantine.py",
         " if name not in old}",
         "}",
         ("tests/unit/server/test_expiry.py::test_a_tree_that_is_known_from_the_future_or_bears_the_name_of_one_that_went_is_new",),

@@ -192,6 +192,11 @@ def test_a_tree_that_nobody_closed_is_closed_before_it_is_set_aside_or_removed(b
     with pytest.raises(Internal, match="closed"):
         tree.get(b"k" * 17)
     bench.run(engine.create, P)
+    second = engine.set_aside(P, "again")
+    bench.engine._disk.remove_tree(kept)  # it was old
+    bench.run(engine.create, P)
+    assert len({kept, second, engine.set_aside(P, "once more")}) == 3, "a name that another one bears is not taken"
+    bench.run(engine.create, P)
     engine.drop(P)
     assert not (bench.root / "replicas" / P).exists()
     assert bench.run(engine.create, P).state == EMPTY

@@ -9,9 +9,9 @@ import pytest
 
 from scrubjay.archiver.expire.plan import DAY_US, KEEP_MAX_US
 from scrubjay.scrubber.schedule.views import ShiftOutcome
-from scrubjay.server.evidence import Evidence, parted
 from scrubjay.server.expiry import expire_outcome
 from scrubjay.server.leaps import SETTLE_US, LeapWatch
+from scrubjay.server.quarantine import SetAside, parted
 from scrubjay.server.retentions import GRACE_US, PREFIX, RetentionNote, Retentions, own_retention_us, settled
 from scrubjay.sim.clock import SimClock
 from scrubjay.sim.lone import LoneDisk
@@ -191,7 +191,7 @@ def test_what_a_run_of_the_schedule_came_to(found: dict[str, Any], outcome: Shif
 
 def test_evidence_goes_when_it_was_seen_for_longer_than_findings_are_kept() -> None:
     disk = LoneDisk()
-    evidence = Evidence(disk)
+    evidence = SetAside(disk)
     for name in ("p-1", "p-2"):
         disk.mkdir(f"nodes/n1/quarantine/{name}")
         disk.write_file(f"nodes/n1/quarantine/{name}/data.mdb", b"rotten")
@@ -200,9 +200,9 @@ def test_evidence_goes_when_it_was_seen_for_longer_than_findings_are_kept() -> N
     evidence.age(now_us=DAY_US, dated_us=DAY_US)
     disk.mkdir("nodes/n1/quarantine/p-3")
     last_us = DAY_US + KEEP_MAX_US
-    assert Evidence(disk).age(now_us=last_us, dated_us=last_us).old == ()
+    assert SetAside(disk).age(now_us=last_us, dated_us=last_us).old == ()
     assert evidence.age(now_us=last_us + 9, dated_us=last_us).old == (), "time that nobody saw ages nothing"
-    assert Evidence(disk).age(now_us=last_us + 1, dated_us=last_us + 1) == (3, ("nodes/n1/quarantine/p-1", "nodes/n1/quarantine/p-2"))
+    assert SetAside(disk).age(now_us=last_us + 1, dated_us=last_us + 1) == (3, ("nodes/n1/quarantine/p-1", "nodes/n1/quarantine/p-2"))
     assert disk.listdir("nodes/n1/quarantine") == ["p-3"]
     assert evidence.age(now_us=last_us + 2, dated_us=last_us + 2) == (1, ())
 
@@ -212,8 +212,8 @@ def test_a_tree_that_is_known_from_the_future_or_bears_the_name_of_one_that_went
     disk = LoneDisk()
     disk.mkdir("nodes/n1/quarantine/p-1")
     disk.write_file("nodes/n1/quarantine.json", b"not a note")
-    assert Evidence(disk).age(now_us=100 * DAY_US, dated_us=100 * DAY_US).old == ()
+    assert SetAside(disk).age(now_us=100 * DAY_US, dated_us=100 * DAY_US).old == ()
     gone_us = 136 * DAY_US
-    assert len(Evidence(disk).age(now_us=gone_us, dated_us=gone_us).old) == 1
+    assert len(SetAside(disk).age(now_us=gone_us, dated_us=gone_us).old) == 1
     disk.mkdir("nodes/n1/quarantine/p-1")
-    assert Evidence(disk).age(now_us=gone_us, dated_us=gone_us).old == ()
+    assert SetAside(disk).age(now_us=gone_us, dated_us=gone_us).old == ()

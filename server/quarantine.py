@@ -33,7 +33,7 @@ def parted(names: Sequence[str], seen: Mapping[str, int], *, now_us: int, dated_
     return old, {name: at_us for name, at_us in since.items() if name not in old}
 
 
-class Evidence:
+class SetAside:
     """Over the data folder of this machine."""
 
     def __init__(self, disk: Disk) -> None:
