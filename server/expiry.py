@@ -60,7 +60,6 @@ class ExpireRuns:
         self._needs, self._gate, self._log = needs, gate, log
         self._leaps = LeapWatch(env.clock)
         self._retentions = Retentions(control.metadata)
-        self._evidence = SetAside(disk)
         self._cut_at: Wanted | None = None
         """Where the last run of the schedule was cut off."""
 
@@ -72,7 +71,7 @@ class ExpireRuns:
             closed_keep_us = _closed_keep_us(wanted) if tables is None else None
             if not confirm:
                 report = await expirer.plan(wanted, closed_keep_us=closed_keep_us)
-                return self._told(report.as_json(), self._evidence.look(now_us=report.now_us, dated_us=report.dated_us))
+                return self._told(report.as_json(), SetAside(self._disk).look(now_us=report.now_us, dated_us=report.dated_us))
             self._check_clock()
             if keep_us is None:
                 await self._retentions.confirm(self._tables(tables))
@@ -110,13 +109,13 @@ class ExpireRuns:
     async def _over(self, report: ExpireReport) -> Report:
         """What is no object of the archive goes too; then it is told."""
         answer = report.as_json()
-        look = self._evidence.look if report.doubted else self._evidence.age
+        look = SetAside(self._disk).look if report.doubted else SetAside(self._disk).age
         try:
             await self._forget_tables(report)
             aged = look(now_us=report.now_us, dated_us=report.dated_us)
         except ScrubjayError as error:
             self._log(f"what is no object of the archive goes with the next run: {error}")
-            aged = self._evidence.look(now_us=report.now_us, dated_us=report.dated_us)
+            aged = SetAside(self._disk).look(now_us=report.now_us, dated_us=report.dated_us)
         for path in aged.old if not report.doubted else ():
             self._log(f"evidence is older than its findings and went: {path}")
         self._telling.over("expire", WORDS[int(answer["exit"])])
