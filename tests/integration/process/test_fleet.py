@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.s3, pytest.mark.process, pytest.mark
 
 Make = Callable[..., ScrubjayServer]
 SETTINGS = {
-    "tables.initial_partitions": "4",
+    "tables.initial_partitions": "2",
     "storage.checkpoint_age": "200ms",
     "archive.seal_age": "1s",
     "archive.closed_interval": "1s",
@@ -63,7 +63,7 @@ def test_jobs_travel_a_dead_worker_changes_nothing_and_none_at_all_is_said(
     flip(spot.file, spot.value[0] + spot.value[1].index(b"<song") + 7, 3)
     code, report = server.cli_json("scrub", "run", "--table", "birds")
     assert (code, report["verdict"], report["healed"]) == (2, "mismatch", True), report
-    code, report = server.cli_json("verify", "--level", "replayed")
+    code, report = server.cli_json("verify", "--table", "birds", "--level", "replayed")
     assert (code, report["verdict"]) == (0, "match"), report
 
     fleet.workers[0].kill()
