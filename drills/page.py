@@ -49,6 +49,7 @@ def page(report: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
         _plot("Back after, seconds (grey: predicted)", shown, lambda one: one["rto_seconds"], lambda one: one["predicted_seconds"]),
         _plot("Newest that was not proven, seconds", shown, lambda one: one["rpo_seconds"]),
         _plot("Items compared", shown, lambda one: one["rows_compared"]),
+        *([_plot("Planted faults that were found, percent", shown, _detected)] if any(one["planted"] for one in shown) else []),
         "<h2>Steps</h2>",
         _table({one["step"]: _seconds(one["seconds"]) + ("" if one["ok"] else ", cut off") for one in report["steps"]}),
         f"<h2>Signature</h2><p>{_SIGNED}</p>",
@@ -58,6 +59,10 @@ def page(report: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Drill {escape(str(report['id']))}</title><style>{_STYLE}</style></head>"
         f"<body>{''.join(parts)}</body></html>"
     )
+
+
+def _detected(report: Mapping[str, Any]) -> float | None:
+    return 100.0 * report["detected"] / report["planted"] if report["planted"] else None
 
 
 def _table(facts: Mapping[str, Any]) -> str:

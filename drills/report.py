@@ -101,11 +101,14 @@ def canonical(report: Mapping[str, Any]) -> bytes:
     return msgspec.json.encode({name: value for name, value in report.items() if name != "signature"}, order="sorted")
 
 
-def check(report: Mapping[str, Any]) -> None:
-    """Raises Corrupt unless the signature is of these very fields, by the key that the report names. Whose key that is, `status` says."""
+def check(report: Mapping[str, Any], *, known: str | None = None) -> None:
+    """Raises Corrupt unless the signature is of these very fields, by the key that the report names; known: that must be this one (base64), noted when it was sure whose
+    it is. Whose key a cluster has now, `status` says."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    if known is not None and report.get("public_key") != known:
+        raise Corrupt("the report is signed with another key", what="drill report", expected=known, found=str(report.get("public_key")))
     try:
         key = Ed25519PublicKey.from_public_bytes(base64.b64decode(str(report.get("public_key")), validate=True))
         key.verify(base64.b64decode(str(report.get("signature")), validate=True), canonical(report))

@@ -125,9 +125,9 @@ class Server:
             process.kill()
             process.wait()
 
-    def verb(self, *words: str) -> tuple[int, dict[str, Any]]:
+    def verb(self, *words: str, within_s: float = VERB_S) -> tuple[int, dict[str, Any]]:
         """Run `scrubjay WORDS --json` against the server. Raises Unavailable."""
-        return verb(self.folder, words, environment=clean_environment({"SCRUBJAY_ENDPOINT": self.endpoint}))
+        return verb(self.folder, words, environment=clean_environment({"SCRUBJAY_ENDPOINT": self.endpoint}), timeout_s=within_s)
 
     def tail(self) -> str:
         """The end of its log."""

@@ -38,6 +38,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=("json", "html"), help="json: as it was signed; html: a page with the trend, nothing outside of it"
     )
+    parser.add_argument("--key", metavar="KEY", help="the public key that it must be signed with, as status --json named it (default: any)")
 
 
 def _run(call: VerbCall) -> Result:
@@ -46,7 +47,7 @@ def _run(call: VerbCall) -> Result:
 
     document = call.client().get("drill/report", {"id": call.option("id")})
     report = document["report"]
-    check(report)
+    check(report, known=call.option("key"))
     if call.option("format") == "html" and not call.json:
         print(page(report, document["runs"]))
         return 0, None
@@ -90,7 +91,7 @@ VERB = Verb(
     exits={
         0: "told, and the signature fits",
         1: "the cluster cannot be reached, or no such drill",
-        2: "its signature does not fit",
+        2: "its signature does not fit, or is of another key than --key",
     },
     template=REPORT,
     options=_options,

@@ -242,4 +242,11 @@ MUTANTS: list[Mutant] = [
         "        return page",
         (f"{_SCRATCH}::test_a_store_lies_about_one_object_alone",),
     ),
+    Mutant(
+        "drill-report-of-anybody",
+        "drills/report.py",
+        '    if known is not None and report.get("public_key") != known:',
+        "    if False:",
+        (f"{_RANDOM}::test_a_report_is_as_it_was_signed",),
+    ),
 ]

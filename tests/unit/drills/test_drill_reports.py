@@ -122,6 +122,9 @@ def test_the_page_is_one_file_and_escapes_what_it_shows() -> None:
     for drawing in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
         parseString(drawing)
     assert page(runs[0], runs[:1]).count("<circle") == 3, "one run is a trend of one"
+    rot = [report(number, rto_seconds=None, planted=4, detected=4 - number) for number in range(2)]
+    assert "found, percent" in page(rot[1], rot)
+    assert "75, match" in page(rot[1], rot), "three of four"
 
 
 def test_the_oldest_reports_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -244,6 +244,9 @@ def test_what_the_live_copy_says_of_a_moment() -> None:
 def test_a_report_is_as_it_was_signed(house: DrillHouse) -> None:
     report = {name: value for name, value in house.drill(house.drills(), 1).items() if name != "exit"}
     check(report)
+    check(report, known=report["public_key"])
+    with pytest.raises(Corrupt):
+        check(report, known="of another")
     for name, value in (("verdict", "mismatch"), ("rows_compared", 1), ("seed", 2)):
         with pytest.raises(Corrupt):
             check({**report, name: value})
