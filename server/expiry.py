@@ -71,7 +71,7 @@ class ExpireRuns:
             closed_keep_us = _closed_keep_us(wanted) if tables is None else None
             if not confirm:
                 report = await expirer.plan(wanted, closed_keep_us=closed_keep_us)
-                return self._told(report.as_json(), SetAside(self._disk).look(now_us=report.now_us, dated_us=report.dated_us))
+                return self._told(report.as_json(), self._aged(report, act=False))
             self._check_clock()
             if keep_us is None:
                 await self._retentions.confirm(self._tables(tables))
@@ -86,19 +86,28 @@ class ExpireRuns:
 
         async with self._gate:
             self._check_clock()
-            now_us = self._env.clock.wall_us() - self._leaps.ahead_us
-            for table, shortened in await self._retentions.settle(self._tables(None), now_us=now_us):
-                told, counts = shortened.told_us / DAY_US, shortened.counts_us / DAY_US
-                self._log(
-                    f"{table.name} is to keep {told:g} days: what the {counts:g} before asked for stays until {shortened.as_json()['until']},"
-                    " unless expire run is confirmed"
-                )
             wanted = [one._replace(keep_us=self._keeps_us(one)) for one in self._wanted(None, None)]
             first = next((number for number, one in enumerate(wanted) if self._same_place(one)), 0)
             expirer = Expirer(self._parts(untold), keep_us=None, attended=False, ahead_us=self._leaps.ahead_us, stop=shift.stop)
             report = await expirer.run([*wanted[first:], *wanted[:first]], closed_keep_us=_closed_keep_us(wanted))
             self._cut_at = report.left[0] if report.left else None
+            if not report.doubted:  # by a time that nobody vouches for no grace begins, and none ends
+                await self._settle(report)
             return await self._over(report)
+
+    async def _settle(self, report: ExpireReport) -> None:
+        """Retentions that were shortened, as this run saw them. One that cannot be noted now is noted by the next run, and what counted before counts till then."""
+        try:
+            begun = await self._retentions.settle(self._tables(None), now_us=report.now_us, dated_us=report.dated_us)
+        except ScrubjayError as error:
+            self._log(f"what tables are told to keep could not be noted: {error}")
+            return
+        for table, shortened in begun:
+            told, counts = shortened.told_us / DAY_US, shortened.counts_us / DAY_US
+            self._log(
+                f"{table.name} is to keep {told:g} days: what the {counts:g} before asked for stays until {shortened.as_json()['until']},"
+                " unless expire run is confirmed"
+            )
 
     def _parts(self, progress: ProgressSink) -> ExpireParts:
         return ExpireParts(
@@ -109,15 +118,14 @@ class ExpireRuns:
     async def _over(self, report: ExpireReport) -> Report:
         """What is no object of the archive goes too; then it is told."""
         answer = report.as_json()
-        look = SetAside(self._disk).look if report.doubted else SetAside(self._disk).age
         try:
             await self._forget_tables(report)
-            aged = look(now_us=report.now_us, dated_us=report.dated_us)
+            aged = self._aged(report, act=not report.doubted)
+            for path in aged.old if not report.doubted else ():
+                self._log(f"evidence is older than its findings and went: {path}")
         except ScrubjayError as error:
             self._log(f"what is no object of the archive goes with the next run: {error}")
-            aged = SetAside(self._disk).look(now_us=report.now_us, dated_us=report.dated_us)
-        for path in aged.old if not report.doubted else ():
-            self._log(f"evidence is older than its findings and went: {path}")
+            aged = self._aged(report, act=False)
         self._telling.over("expire", WORDS[int(answer["exit"])])
         why = f"; {answer['error']['message']}" if answer["error"] else ""
         self._log(
@@ -125,6 +133,13 @@ class ExpireRuns:
             + "".join(f"; {one['table']}: {one['refused']}" for one in answer["tables"] if one["refused"])
         )
         return self._told(answer, aged)
+
+    def _aged(self, report: ExpireReport, *, act: bool) -> AgedTrees:
+        """Trees set aside; what an open finding names stays. Raises DiskFull where it is to act."""
+        places = [info.partition_id for table in self._tables(None) for info in table.partitions]
+        needed = {found.evidence for place in places for found in self._control.service.findings(place) if found.evidence is not None}
+        trees = SetAside(self._disk)
+        return (trees.age if act else trees.look)(now_us=report.now_us, dated_us=report.dated_us, needed=needed)
 
     async def _forget_tables(self, report: ExpireReport) -> None:
         """Dropped tables of which the archive holds nothing any more leave the catalogue, and so do the notes of restores that were cancelled. Raises Unavailable, Conflict."""
@@ -134,6 +149,7 @@ class ExpireRuns:
                 empty.setdefault(outcome.plan.wanted.table, set()).add(outcome.plan.wanted.partition)
         for table in self._tables(list(map(TableId, empty))):
             if table.status == "DROPPED" and {info.partition_id for info in table.partitions} <= empty[table.table_id]:
+                await self._retentions.forget(table)
                 await self._control.metadata.remove_table(table.table_id)
                 self._log(f"{table.name}, dropped, has left the archive and the catalogue")
         given_up: dict[str, set[str]] = {}

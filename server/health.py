@@ -154,9 +154,11 @@ class Health:
         self._proofs: dict[str, PartitionProof] = {}
         self._matched: dict[str, int] = {}
         self._checks: dict[str, tuple[int, str]] = {}
+        """Of each partition, when its archive was verified last and what stands."""
         self._read_us = 0
         """Since then all that lies in the archive was read; 0: that is not known."""
-        """Of each partition, when its archive was verified last and what stands."""
+        self._remembers = False
+        """The ledger was read once. What it has not been asked yet is not called overdue: each start of an old cluster would be an alarm for nothing."""
         self._began_us = env.clock.boot_us()
         self._view: View | None = None
         self._status: dict[NodeName, NodeStatus] = {}
@@ -184,6 +186,7 @@ class Health:
             proofs = await self._ledger.partitions()
         except ScrubjayError:
             return  # a ledger that cannot be read now: what it said last stands
+        self._remembers = True
         self._proofs = {proof.partition: proof for proof in proofs if proof.depth == SCRUB}
         self._matched = last_matched(proofs)
         by_partition: dict[str, list[PartitionProof]] = {}
@@ -234,7 +237,7 @@ class Health:
             [self._table(table, now_us, owed) for table in tables],
             self._archive(now_us),
             self._options.lag_alarm_us / 1e6,
-            None if self._schedule is None else allowed(self._schedule),
+            allowed(self._schedule) if self._schedule is not None and self._remembers else None,
             self._ledger.trouble,
             () if self._drills is None else self._drills.worse(),
             self._env.tasks.fallen(),

@@ -169,7 +169,7 @@ class DrillHealth(NamedTuple):
 
 
 class HealthFacts(NamedTuple):
-    """allowed None: there is no schedule. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem. loops: that fell over a bug. retention: why what
+    """allowed None: there is no schedule, or nobody knows yet what was proven. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem. loops: that fell over a bug. retention: why what
     has outlived its window stays, None: it goes. fleet: why its workers cannot be used, None: they can, or there is none.
     up_s: since this process began to look. What it has not looked at long enough is not called late: at a start nothing of the archive is known yet."""
 
@@ -307,7 +307,7 @@ def _archive(facts: HealthFacts) -> Iterator[FoundProblem]:
     if archive.findings:
         yield FoundProblem("finding", archive.url, f"the archive {archive.url} holds damage: {_some(archive.findings)}")
     if facts.allowed is not None and archive.unread_s > UNREAD_S:
-        told = f"for {archive.unread_s / 86_400:.0f} days no verify came to the end of all that lies there, {UNREAD_S / 86_400:.0f} are allowed"
+        told = f"not all that lies there was read within {archive.unread_s / 86_400:.0f} days, {UNREAD_S / 86_400:.0f} are allowed"
         yield FoundProblem("archive-unread", archive.url, f"the archive {archive.url}: {told}")
     if archive.verify == "mismatch":
         yield FoundProblem("verify-mismatch", archive.url, f"the archive {archive.url}: the last verify found damage outside of any table")

@@ -1,11 +1,12 @@
 """Trees that were set aside as evidence (`nodes/<node>/quarantine/`) leave when what was found in them does: 35 days after a run of retention first saw them.
 
 When that was is kept beside them, in `nodes/<node>/quarantine.json`. A tree whose time is not known, or lies ahead, is taken to be new.
+What an open finding names stays until it is closed, however old.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -26,10 +27,12 @@ class AgedTrees(NamedTuple):
         return {"trees": self.trees, "old": list(self.old)}
 
 
-def parted(names: Sequence[str], seen: Mapping[str, int], *, now_us: int, dated_us: int) -> tuple[list[str], dict[str, int]]:
-    """Which of a node's trees go, and since when the others have been seen. dated_us: the time by which things are old, never later than now. Pure."""
+def parted(
+    names: Sequence[str], seen: Mapping[str, int], *, now_us: int, dated_us: int, kept: Sequence[str] = ()
+) -> tuple[list[str], dict[str, int]]:
+    """Which of a node's trees go, and since when the others have been seen. dated_us: the time by which things are old, never later than now. kept: that stay. Pure."""
     since = {name: seen[name] if seen.get(name, now_us + 1) <= now_us else now_us for name in names}
-    old = [name for name in names if dated_us - since[name] > KEEP_MAX_US]
+    old = [name for name in names if dated_us - since[name] > KEEP_MAX_US and name not in kept]
     return old, {name: at_us for name, at_us in since.items() if name not in old}
 
 
@@ -39,22 +42,25 @@ class SetAside:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
 
-    def look(self, *, now_us: int, dated_us: int) -> AgedTrees:
+    def look(self, *, now_us: int, dated_us: int, needed: Collection[str] = ()) -> AgedTrees:
         """Changes nothing."""
-        return self._all(now_us, dated_us, act=False)
+        return self._all(now_us, dated_us, needed, act=False)
 
-    def age(self, *, now_us: int, dated_us: int) -> AgedTrees:
-        """Note what is new, remove what is old. A tree's time is forgotten before it goes: what is cut off in between, or bears its name later, is new. Raises DiskFull."""
+    def age(self, *, now_us: int, dated_us: int, needed: Collection[str] = ()) -> AgedTrees:
+        """needed: trees, by their paths, that stay however old they are. Note what is new, remove what is old. A tree's time is forgotten before it goes: what is cut off in between, or bears its name later, is new. Raises DiskFull."""
         return self._all(now_us, dated_us, act=True)
 
-    def _all(self, now_us: int, dated_us: int, *, act: bool) -> AgedTrees:
+    def _all(self, now_us: int, dated_us: int, needed: Collection[str], *, act: bool) -> AgedTrees:
         trees, gone = 0, []
         for node in self._disk.listdir(NODES):
             place, note = f"{NODES}/{node}/quarantine", f"{NODES}/{node}/quarantine.json"
             names = self._disk.listdir(place)
             trees += len(names)
-            seen = self._seen(note) if names else {}
-            old, since = parted(names, seen, now_us=now_us, dated_us=dated_us)
+            seen = self._seen(
+                note
+            )  # also where no tree lies: the times of those that somebody moved away are forgotten, their names come again
+            kept = [name for name in names if f"{place}/{name}" in needed]
+            old, since = parted(names, seen, now_us=now_us, dated_us=dated_us, kept=kept)
             gone += [f"{place}/{name}" for name in old]
             if act and since != seen:
                 self._disk.write_file(note, msgspec.json.encode(since, order="sorted"))

@@ -49,13 +49,13 @@ def own_retention_us(table: TableMeta) -> int:
     return min(max(table.pitr_days * DAY_US, KEEP_MIN_US), KEEP_MAX_US)
 
 
-def settled(note: RetentionNote, told_us: int, *, now_us: int) -> RetentionNote:
-    """The note after a run of the schedule has seen what the table is told now. Pure."""
+def settled(note: RetentionNote, told_us: int, *, now_us: int, dated_us: int) -> RetentionNote:
+    """The note after a run of the schedule has seen what the table is told now. dated_us: now, less what nobody saw pass: that is no grace. Pure."""
     if told_us >= note.keep_us:
         return RetentionNote(told_us)
     if note.shorter_us != told_us or note.since_us is None or note.since_us > now_us:
         return RetentionNote(note.keep_us, told_us, now_us)
-    return RetentionNote(told_us) if now_us - note.since_us >= GRACE_US else note
+    return RetentionNote(told_us) if dated_us - note.since_us >= GRACE_US else note
 
 
 class Retentions:
@@ -74,12 +74,12 @@ class Retentions:
             return None
         return Shortened(note.keep_us, told_us, note.since_us if note.shorter_us == told_us else None)
 
-    async def settle(self, tables: Sequence[TableMeta], *, now_us: int) -> list[tuple[TableMeta, Shortened]]:
-        """A run of the schedule begins: what it sees is noted. Returns what is shorter since it last looked. Raises Unavailable, Conflict."""
+    async def settle(self, tables: Sequence[TableMeta], *, now_us: int, dated_us: int) -> list[tuple[TableMeta, Shortened]]:
+        """What a run of the schedule sees is noted, and counts from the next one on. Returns what is shorter since it last looked. Raises Unavailable, Conflict."""
         begun = []
         for table in tables:
             note = self._note(table)
-            after = settled(note, own_retention_us(table), now_us=now_us)
+            after = settled(note, own_retention_us(table), now_us=now_us, dated_us=dated_us)
             await self._write(table, after)
             if after.since_us is not None and after != note:
                 begun.append((table, Shortened(after.keep_us, own_retention_us(table), after.since_us)))
@@ -89,6 +89,10 @@ class Retentions:
         """Somebody has seen the plan of these tables' own retentions, and confirmed it. Raises Unavailable, Conflict."""
         for table in tables:
             await self._write(table, RetentionNote(own_retention_us(table)))
+
+    async def forget(self, table: TableMeta) -> None:
+        """It leaves the catalogue. Raises Unavailable, Conflict."""
+        await self._write(table, RetentionNote())
 
     async def _write(self, table: TableMeta, note: RetentionNote) -> None:
         if note != self._note(table):

@@ -125,7 +125,7 @@ class VerifyRuns:
         run: int | None,
     ) -> VerifyReport:
         archived = [one for one in archived_here(self._control) if table in (None, one.table)]
-        began, read = self._env.clock.boot_us(), 0
+        began, read, started_us = self._env.clock.boot_us(), 0, self._env.clock.wall_us()
 
         def tell(facts: Report) -> None:
             nonlocal read
@@ -180,14 +180,16 @@ class VerifyRuns:
         for finding in report.findings:
             if finding.object is not None:
                 self._index.distrust([finding.object], kind=finding.kind, detail=finding.detail, level=level)
-        await self._remember(report, table, max_age_us, memory, run)
+        await self._remember(report, table, started_us - max_age_us, max_age_us, memory, run)
         return report
 
-    async def _remember(self, report: VerifyReport, table: TableId | None, max_age_us: int, memory: _Memory, run: int | None) -> None:
-        """A proof for each partition. One that says match is dated as READ is, where what was skipped may be old, and takes the place of no newer one."""
+    async def _remember(
+        self, report: VerifyReport, table: TableId | None, since_us: int, max_age_us: int, memory: _Memory, run: int | None
+    ) -> None:
+        """A proof for each partition. since_us: before that nothing was read that the run reckons with; it read for hours, and skipped what was fresh when it began.
+        One that says match is dated as READ is, where what was skipped may be old, and takes the place of no newer one."""
         now_us = self._env.clock.wall_us()
         proofs = verdicts(report, self._tables(table), whole=table is None, at_us=now_us, run=run)
-        since_us = now_us - max_age_us
         if max_age_us > SKIP_MAX_US:
             proofs = [proof._replace(at_us=since_us) if proof.verdict == "match" else proof for proof in proofs]
         if table is None and report.complete and level_rank(report.level) >= level_rank("objects"):

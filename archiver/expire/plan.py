@@ -99,7 +99,8 @@ def plan_partition(wanted: Wanted, index: PartitionIndex, names: Names, *, now_u
     mine = [one for one in holds if one.table in (None, wanted.table)]
     found = index.coverage()
     if wanted.abandoned:
-        wanted = wanted._replace(final_lsn=max([found.end, *(_last_of(name) for name in (*names.log, *names.base))]))
+        # At least 1: a restore's first base is at LSN 0, and of a log that never began nothing else can be said than that all of it went.
+        wanted = wanted._replace(final_lsn=max([1, found.end, *(_last_of(name) for name in (*names.log, *names.base))]))
     if wanted.dropped_at_us is not None and wanted.dropped_at_us < keep_from_us:
         return _plan_dropped(wanted, index, names, found, keep_from_us, mine)
     floor = index.beginning.lsn if index.beginning is not None else 0

@@ -17,8 +17,8 @@ from scrubjay.base.env import Clock, Env, Future, Task
 from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.gate import Gate
 from scrubjay.base.times import utc_text_or_none
-from scrubjay.scrubber.schedule.cron import check, window_end
-from scrubjay.scrubber.schedule.decide import ALIVE, RETRIES_MAX, TRIES_MAX, JobView, decide, retry_after_us
+from scrubjay.scrubber.schedule.cron import check, next_fire, window_end
+from scrubjay.scrubber.schedule.decide import ALIVE, RETRIES_MAX, TRIES_MAX, JobView, decide, retry_after_us, since
 from scrubjay.scrubber.schedule.notes import ScheduleBook
 from scrubjay.scrubber.schedule.settings import JobNote, JobRun, JobSettings, LastRun, Retry
 from scrubjay.scrubber.schedule.views import JobViews, NightJob, Report, Shift, ShiftOutcome, last_json
@@ -157,7 +157,10 @@ class Scheduler:
             return self.views.paused_us(job) not in (None, paused_us)
 
         window_us = None if closes_us is None else closes_us - began_us
-        watch = _Watch(self._env.clock, view.settings, window_us, paused, before=None if by_hand else before)
+        fire_us = next_fire(view.settings, since(view))
+        # A try that is late for the next night (the window was shut, the process was down) is that night's run, and has its budget.
+        anew = by_hand or (fire_us is not None and fire_us <= began_us)
+        watch = _Watch(self._env.clock, view.settings, window_us, paused, before=None if anew else before)
         beats = self._env.tasks.keep(partial(self._beat, job, me, watch), name=f"beat of {job}")
         self._log(f"{job} begins, by the schedule '{view.settings.cron}'")
         assert claimed.round_us is not None

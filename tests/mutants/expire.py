@@ -328,7 +328,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "expire-shortened-without-a-grace",
         "server/retentions.py",
-        "now_us - note.since_us >= GRACE_US",
+        "dated_us - note.since_us >= GRACE_US",
         "now_us > note.since_us",
         ("tests/unit/server/test_expiry.py::test_a_shorter_retention_counts_once_its_grace_is_over_and_a_longer_one_at_once",),
     ),
@@ -496,7 +496,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "expire-bare-parts-stay",
         "archiver/expire/plan.py",
-        "final_lsn=max([found.end, *(_last_of(name) for name in (*names.log, *names.base))]))",
+        "final_lsn=max([1, found.end, *(_last_of(name) for name in (*names.log, *names.base))]))",
         "final_lsn=0)",
         ("tests/unit/archiver/test_expire.py::test_what_a_cancelled_restore_left_behind_goes_when_it_is_old",),
     ),
@@ -522,5 +522,53 @@ MUTANTS: list[Mutant] = [
         " if name not in old}",
         "}",
         ("tests/unit/server/test_expiry.py::test_a_tree_that_is_known_from_the_future_or_bears_the_name_of_one_that_went_is_new",),
+    ),
+    Mutant(
+        "expire-first-base-of-no-log-stays",
+        "archiver/expire/plan.py",
+        "final_lsn=max([1, found.end",
+        "final_lsn=max([0, found.end",
+        ("tests/unit/archiver/test_expire.py::test_the_first_base_of_a_restore_that_was_cancelled_before_its_log_began_goes_too",),
+    ),
+    Mutant(
+        "expire-grace-by-time-that-nobody-saw",
+        "server/retentions.py",
+        "dated_us - note.since_us >= GRACE_US",
+        "now_us - note.since_us >= GRACE_US",
+        (
+            "tests/unit/server/test_expiry.py::test_time_that_nobody_saw_pass_is_no_grace",
+            "tests/sim/test_expire.py::test_a_clock_that_leapt_while_the_server_was_down_ends_no_grace",
+        ),
+    ),
+    Mutant(
+        "expire-grace-by-a-doubted-clock",
+        "server/expiry.py",
+        "            if not report.doubted:  # by",
+        "            if True:  # by",
+        ("tests/sim/test_expire.py::test_a_clock_that_leapt_while_the_server_was_down_ends_no_grace",),
+    ),
+    Mutant(
+        "evidence-of-a-name-that-came-again",
+        "server/quarantine.py",
+        "seen = self._seen(note)  #",
+        "seen = self._seen(note) if names else {}  #",
+        ("tests/unit/server/test_expiry.py::test_trees_that_somebody_moved_away_leave_no_time_to_those_that_bear_their_names_later",),
+    ),
+    Mutant(
+        "evidence-of-an-open-finding",
+        "server/quarantine.py",
+        " > KEEP_MAX_US and name not in kept]",
+        " > KEEP_MAX_US]",
+        (
+            "tests/unit/server/test_expiry.py::test_evidence_of_an_open_finding_stays_until_it_is_closed",
+            "tests/sim/test_expire.py::test_evidence_that_an_open_finding_names_is_not_old",
+        ),
+    ),
+    Mutant(
+        "expire-says-of-what-never-was",
+        "archiver/expire/plan.py",
+        "    if wanted.abandoned and not names.log and not names.base:\n",
+        "    if False:\n",
+        ("tests/unit/archiver/test_expire.py::test_what_a_cancelled_restore_left_behind_goes_when_it_is_old",),
     ),
 ]

@@ -742,4 +742,25 @@ MUTANTS: list[Mutant] = [
         "    if False:\n",
         ("tests/unit/scrubber/test_scrub_plan.py::test_each_copy_is_read_or_left_out_with_its_reason",),
     ),
+    Mutant(
+        "night-without-a-budget-of-its-own",
+        "scrubber/schedule/scheduler.py",
+        "before=None if anew else before)",
+        "before=None if by_hand else before)",
+        ("tests/unit/control/test_scheduler.py::test_a_try_that_is_late_for_the_next_night_has_the_budget_of_that_night",),
+    ),
+    Mutant(
+        "read-when-it-ended",
+        "server/verifying.py",
+        "table, started_us - max_age_us, max",
+        "table, self._env.clock.wall_us() - max_age_us, max",
+        ("tests/unit/server/test_verifying.py::test_a_run_that_reads_for_long_says_that_all_was_read_since_it_began",),
+    ),
+    Mutant(
+        "overdue-before-the-ledger-was-asked",
+        "server/health.py",
+        "if self._schedule is not None and self._remembers else None",
+        "if self._schedule is not None else None",
+        ("tests/unit/server/test_health.py::test_what_the_ledger_was_not_asked_yet_is_not_called_overdue",),
+    ),
 ]

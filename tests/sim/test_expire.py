@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from scrubjay.archiver.expire.plan import DAY_US
 from scrubjay.scrubber.schedule.settings import JobSettings
 from scrubjay.scrubber.schedule.views import Shift
 from scrubjay.server.leaps import LeapWatch
 from scrubjay.storage.catalogue import METADATA_TABLE
+from scrubjay.storage.service_port import Finding
 from tests.sim.test_edge import Edge
 
 
@@ -114,6 +117,54 @@ def test_a_retention_that_was_shortened_is_told_before_the_schedule_goes_by_it()
         assert kept(night) == 1
         assert [one["shortened"] for one in night["tables"]] == [None, None]
         assert next(one["keep_seconds"] for one in night["tables"] if one["table"] == METADATA_TABLE) == 35 * 86_400
+
+    edge.run(story())
+    assert edge.bugs == []
+
+
+@pytest.mark.parametrize("ahead_days", [4, 80])
+def test_a_clock_that_leapt_while_the_server_was_down_ends_no_grace(ahead_days: int) -> None:
+    """By four days the archive witnesses a gap; by eighty nothing can be told any more."""
+    edge = Edge(11)
+
+    async def story() -> None:
+        cluster = edge.cluster
+        await edge.table()
+        while (await edge.ask("GET", "archive/status"))["exit"] != 0:
+            await cluster.env.tasks.sleep(1)
+        asked = {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": 1}
+        assert (await edge.post("UpdateContinuousBackups", {"TableName": "edge", "PointInTimeRecoverySpecification": asked}))[0] == 200
+        shift = Shift(JobSettings("0 7 * * *", DAY_US), 0, lambda read: None)
+        runs = cluster.durability.expire
+        assert (await runs.nightly(shift))["exit"] == 0
+        for host in (*cluster.hosts, cluster.control):
+            host.clock.jump(ahead_days * DAY_US)
+        runs._leaps = LeapWatch(cluster.control.env.clock)  # as a process that starts by that clock
+        for _ in range(2):
+            await runs.nightly(shift)
+            table = next(one for one in cluster.service.tables() if one.name == "edge")
+            assert table.pitr_days == 1
+            assert runs._retentions.keep_us(table) == 35 * DAY_US
+
+    edge.run(story(), seconds=900)
+    assert edge.bugs == []
+
+
+def test_evidence_that_an_open_finding_names_is_not_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    edge = Edge(12)
+
+    async def story() -> None:
+        await edge.table()
+        while (await edge.ask("GET", "archive/status"))["exit"] != 0:
+            await edge.cluster.env.tasks.sleep(1)
+        disk = edge.cluster.durability.expire._disk
+        for name in ("p-1", "p-2"):
+            disk.mkdir(f"nodes/n1/quarantine/{name}")
+        disk.write_file("nodes/n1/quarantine.json", b'{"p-1":1,"p-2":1}')
+        named = Finding("unreadable", "n1", "p", None, None, None, None, None, "read", "quarantined", "", 1, "nodes/n1/quarantine/p-2")
+        monkeypatch.setattr(edge.cluster.service, "findings", lambda _partition: [named])
+        plan = await edge.work("expire", {"confirm": False})
+        assert plan["evidence"] == {"trees": 2, "old": ["nodes/n1/quarantine/p-1"]}
 
     edge.run(story())
     assert edge.bugs == []

@@ -6,9 +6,13 @@ import pytest
 
 from scrubjay.archiver.expire.plan import ARCHIVE, CLOSED_KEPT, DAY_US, LOCK, PIN, PROOF, RESTORE, Need, PartPlan, plan_closed
 from scrubjay.archiver.expire.report import ExpireReport
+from scrubjay.archiver.format.base import BaseOrigin
+from scrubjay.archiver.format.closed import ClosedObject, encode_closed
 from scrubjay.archiver.format.layout import ClosedKey, ExpiredKey, SegmentKey, build, parse
+from scrubjay.archiver.write.bases import upload_base
 from scrubjay.base.errors import Fenced, Missing, Unavailable, Unsafe
 from scrubjay.sim.lone import LoneStore
+from scrubjay.storage.log import chain as chains
 from tests.unit.archiver.expire_world import ExpireWorld
 from tests.unit.archiver.sample import CLUSTER
 
@@ -394,9 +398,40 @@ def test_what_a_cancelled_restore_left_behind_goes_when_it_is_old() -> None:
     assert world.keys("log") == world.keys("base") == []
     again = world.expire(wanted=[given_up])
     assert (again.exit, again.outcomes[0].deleted, again.outcomes[0].nothing_left) == (0, 0, True)
-    world.store.objects = {key: data for key, data in world.store.objects.items() if "/t=" not in key}
+    for key in [key for key in world.store.objects if "/t=" in key]:
+        del world.store.objects[key]
+    world.index = world.new_index()
     nothing = world.expire(wanted=[given_up])
     assert (nothing.exit, nothing.outcomes[0].nothing_left, world.keys("expired")) == (0, True, []), "of what never was nothing is said"
+
+
+def test_the_first_base_of_a_restore_that_was_cancelled_before_its_log_began_goes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lies at LSN 0, and nothing else of that table does."""
+    world = ExpireWorld()
+    world.days(2)
+    made, sample = world.base(), world.sample
+    origin = BaseOrigin(CLUSTER, "0e4e0000-0000-4000-8000-0000000000aa", ("0e4e0000-0000-4000-8000-0000000000ab",), world.now_us)
+    for key in [key for key in world.store.objects if "/t=" in key]:
+        del world.store.objects[key]
+    world.loop.run(
+        upload_base(
+            world.store, world.disk, "rows", writer=sample.attached, table=sample.table, partition=sample.partition, table_name=made.table_name,
+            schema=made.schema, lo=made.lo, hi=made.hi, lsn=0, stamp=0, chain=chains.START, total=made.total, origin=origin,
+        )
+    )  # fmt: skip
+    world.index = world.new_index()
+    given_up = world.wanted()._replace(archived=0, dropped_at_us=world.now_us, abandoned=True)
+    monkeypatch.setattr(world, "archived", list)
+    writer, before_us = sample.attached, None
+    for _ in range(11):
+        world.now_us += DAY_US
+        seen = ClosedObject(CLUSTER, "n1", world.now_us, writer.epoch, writer.owner, (), before_us)
+        world.store.objects[seen.key()], before_us = encode_closed(seen), world.now_us
+    assert len(world.keys("base")) == 2
+    report = world.expire(wanted=[given_up])
+    assert (report.exit, report.outcomes[0].error, report.outcomes[0].deleted) == (0, None, 2)
+    assert world.keys("base") == []
+    assert world.expire(wanted=[given_up]).outcomes[0].nothing_left
 
 
 def test_a_dropped_table_whose_end_is_not_archived_stays() -> None:

@@ -338,6 +338,28 @@ def test_tries_of_one_night_have_one_budget(nights: Nights) -> None:
     assert nights.house.run(process.run_now("scrub"))["last"]["why"] == "archive_away", "a hand has a budget of its own"
 
 
+def test_a_try_that_is_late_for_the_next_night_has_the_budget_of_that_night(nights: Nights) -> None:
+    """The process was down, or the window shut: a night was lost that ended before it began."""
+    asked: list[tuple[bool, str | None]] = []
+
+    async def away(shift: Shift) -> ShiftOutcome:
+        why = shift.stop(60)
+        asked.append((shift.again, why))
+        return ShiftOutcome("unverified", 1, 1, why or "archive_away", again=True)
+
+    first = nights.process("a", alone=True, work=away)
+    first.start()
+    nights.house.run(first.set("scrub", JobSettings("0 */5 * * * *", DAY_US, budget_bytes=100)))
+    nights.until(lambda: nights.row(first)["retries"] == 1, seconds=400)
+    first.stop()
+    nights.house.pass_time(310)
+    second = nights.process("b", alone=True, work=away)
+    second.start()
+    nights.until(lambda: len(asked) > 1, seconds=30)
+    assert asked == [(False, None), (True, None)]
+    second.stop()
+
+
 def test_a_bug_in_one_job_keeps_no_other_from_its_night(nights: Nights) -> None:
     async def breaks(_shift: Shift) -> ShiftOutcome:
         nights.ran.append("broken")

@@ -12,9 +12,10 @@ from scrubjay.scrubber.schedule.views import ShiftOutcome
 from scrubjay.server.expiry import expire_outcome
 from scrubjay.server.leaps import SETTLE_US, LeapWatch
 from scrubjay.server.quarantine import SetAside, parted
-from scrubjay.server.retentions import GRACE_US, PREFIX, RetentionNote, Retentions, own_retention_us, settled
+from scrubjay.server.retentions import GRACE_US, PREFIX, RetentionNote, Retentions, Shortened, own_retention_us, settled
 from scrubjay.sim.clock import SimClock
 from scrubjay.sim.lone import LoneDisk
+from scrubjay.storage.catalogue import TableMeta
 from tests.unit.cli.fakes import table
 
 HOUR_US = 3_600_000_000
@@ -55,6 +56,12 @@ def done(work: Any) -> Any:
     raise AssertionError("it waits")
 
 
+def settle(retentions: Retentions, table: TableMeta, now_us: int) -> list[tuple[TableMeta, Shortened]]:
+    """A run of the schedule, of which nobody doubts the time."""
+    found: list[tuple[TableMeta, Shortened]] = done(retentions.settle([table], now_us=now_us, dated_us=now_us))
+    return found
+
+
 @pytest.mark.parametrize(("days", "kept"), [(35, 35), (7, 7), (1, 1), (0, 1), (400, 35)])
 def test_a_table_keeps_what_it_was_told_between_1_and_35_days(days: int, kept: int) -> None:
     assert own_retention_us(msgspec.structs.replace(table("cities", 1), pitr_days=days)) == kept * DAY_US
@@ -69,29 +76,49 @@ def test_a_shorter_retention_counts_once_its_grace_is_over_and_a_longer_one_at_o
     told = msgspec.structs.replace(table("cities", 1), pitr_days=1)
     assert retentions.keep_us(told) == 35 * DAY_US, "before any run has seen it"
     assert retentions.shortened(told).as_json() == {"keeps_seconds": 35 * 86400, "told_seconds": 86400, "until": None}  # type: ignore[union-attr]
-    begun = done(retentions.settle([told], now_us=DAY_US))
+    begun = settle(retentions, told, DAY_US)
     assert [(one.name, shortened.since_us) for one, shortened in begun] == [("cities", DAY_US)]
-    assert done(retentions.settle([told], now_us=2 * DAY_US)) == [], "told once"
+    assert settle(retentions, told, 2 * DAY_US) == [], "told once"
     assert Retentions(notes).keep_us(told) == 35 * DAY_US, "over a restart too"
-    done(retentions.settle([told], now_us=DAY_US + GRACE_US - 1))
+    settle(retentions, told, DAY_US + GRACE_US - 1)
     assert retentions.keep_us(told) == 35 * DAY_US
-    done(retentions.settle([told], now_us=DAY_US + GRACE_US))
+    settle(retentions, told, DAY_US + GRACE_US)
     assert retentions.keep_us(told) == DAY_US
     assert retentions.shortened(told) is None
     longer = msgspec.structs.replace(told, pitr_days=20)
     assert retentions.keep_us(longer) == 20 * DAY_US
-    done(retentions.settle([longer], now_us=9 * DAY_US))
+    settle(retentions, longer, 9 * DAY_US)
     assert retentions.keep_us(told) == 20 * DAY_US, "and from there on it is the one that a shorter one waits for"
-    done(retentions.settle([msgspec.structs.replace(told, pitr_days=35)], now_us=9 * DAY_US))
+    settle(retentions, msgspec.structs.replace(told, pitr_days=35), 9 * DAY_US)
     assert notes.jobs == {}, "the longest needs no note"
 
 
 def test_a_slip_that_is_taken_back_or_changed_begins_a_new_grace() -> None:
-    seen = settled(RetentionNote(), DAY_US, now_us=100)
+    seen = settled(RetentionNote(), DAY_US, now_us=100, dated_us=100)
     assert seen == RetentionNote(KEEP_MAX_US, DAY_US, 100)
-    assert settled(seen, KEEP_MAX_US, now_us=200) == RetentionNote()
-    assert settled(seen, 2 * DAY_US, now_us=100 + GRACE_US) == RetentionNote(KEEP_MAX_US, 2 * DAY_US, 100 + GRACE_US)
-    assert settled(seen, DAY_US, now_us=50) == RetentionNote(KEEP_MAX_US, DAY_US, 50), "what is dated later than now says nothing"
+    assert settled(seen, KEEP_MAX_US, now_us=200, dated_us=200) == RetentionNote()
+    assert settled(seen, 2 * DAY_US, now_us=100 + GRACE_US, dated_us=100 + GRACE_US) == RetentionNote(
+        KEEP_MAX_US, 2 * DAY_US, 100 + GRACE_US
+    )
+    assert settled(seen, DAY_US, now_us=50, dated_us=50) == RetentionNote(KEEP_MAX_US, DAY_US, 50), (
+        "what is dated later than now says nothing"
+    )
+
+
+def test_time_that_nobody_saw_pass_is_no_grace() -> None:
+    """A machine that boots with its clock days ahead, or was off: nobody could read what was told."""
+    seen = settled(RetentionNote(), DAY_US, now_us=100, dated_us=100)
+    assert settled(seen, DAY_US, now_us=100 + 9 * DAY_US, dated_us=100 + GRACE_US - 1) == seen
+    assert settled(seen, DAY_US, now_us=100 + 9 * DAY_US, dated_us=100 + GRACE_US) == RetentionNote(DAY_US)
+
+
+def test_a_table_that_leaves_the_catalogue_leaves_no_note() -> None:
+    notes = NotesHere()
+    told = msgspec.structs.replace(table("cities", 1), pitr_days=1)
+    settle(Retentions(notes), told, DAY_US)
+    assert list(notes.jobs) == [PREFIX + told.table_id]
+    done(Retentions(notes).forget(told))
+    assert notes.jobs == {}
 
 
 def test_who_confirms_a_run_confirms_the_retention_of_its_tables() -> None:
@@ -217,3 +244,24 @@ def test_a_tree_that_is_known_from_the_future_or_bears_the_name_of_one_that_went
     assert len(SetAside(disk).age(now_us=gone_us, dated_us=gone_us).old) == 1
     disk.mkdir("nodes/n1/quarantine/p-1")
     assert SetAside(disk).age(now_us=gone_us, dated_us=gone_us).old == ()
+
+
+def test_trees_that_somebody_moved_away_leave_no_time_to_those_that_bear_their_names_later() -> None:
+    disk = LoneDisk()
+    disk.mkdir("nodes/n1/quarantine/p-1")
+    SetAside(disk).age(now_us=DAY_US, dated_us=DAY_US)
+    disk.remove_tree("nodes/n1/quarantine/p-1")
+    SetAside(disk).age(now_us=2 * DAY_US, dated_us=2 * DAY_US)
+    disk.mkdir("nodes/n1/quarantine/p-1")
+    late_us = 3 * DAY_US + KEEP_MAX_US
+    assert SetAside(disk).age(now_us=late_us, dated_us=late_us).old == ()
+    assert disk.listdir("nodes/n1/quarantine") == ["p-1"]
+
+
+def test_evidence_of_an_open_finding_stays_until_it_is_closed() -> None:
+    disk, path = LoneDisk(), "nodes/n1/quarantine/p-1"
+    disk.mkdir(path)
+    SetAside(disk).age(now_us=0, dated_us=0)
+    late_us = KEEP_MAX_US + 1
+    assert SetAside(disk).age(now_us=late_us, dated_us=late_us, needed={path}) == (1, ())
+    assert SetAside(disk).age(now_us=late_us, dated_us=late_us).old == (path,), "its age was not forgotten"

@@ -13,9 +13,14 @@ from scrubjay.base.hlc import stamp_of
 from scrubjay.base.ids import NodeName, PartitionId, TableId
 from scrubjay.base.wrap.faulty import FaultyStore
 from scrubjay.base.wrap.metered import MeteredStore
-from scrubjay.scrubber.ledger import PartitionProof
+from scrubjay.scrubber.ledger import READ, WHOLE, PartitionProof
+from scrubjay.scrubber.schedule.notes import ScheduleBook
+from scrubjay.scrubber.schedule.scheduler import Scheduler
+from scrubjay.scrubber.schedule.settings import DAY_US
+from scrubjay.scrubber.schedule.views import NightJob, Shift, ShiftOutcome
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.server.health import Health, HealthOptions, Heard, Problem, View
+from scrubjay.server.nightly import DEFAULTS, TaskAlarm
 from scrubjay.server.windows import archived_here
 from scrubjay.sim.whole.cluster import CLUSTER, NAMES
 from scrubjay.storage.catalogue import RestoreOrigin, TableMeta
@@ -33,6 +38,7 @@ class Watched:
         self.table: TableMeta = self.house.create("birds")
         self.told: list[tuple[str, bool]] = []
         self.owed: dict[str, str] = {}
+        self.schedule: Scheduler | None = None
         self.heard = Heard()
         self.store = FaultyStore(self.house.cluster.archive.client(self.house.env.tasks), self.house.env)
         self.meter = MeteredStore(self.store, self.house.env)
@@ -55,6 +61,7 @@ class Watched:
             options=HealthOptions(URL, "1", {}, 1 << 20, 1 << 30, self._lag_alarm_us),
             log=self._log,
             owed=lambda: self.owed,
+            schedule=self.schedule,
         )
 
     def _log(self, problem: Problem, over: bool) -> None:
@@ -197,6 +204,35 @@ def test_a_server_that_has_just_begun_calls_nothing_late_that_it_has_not_looked_
     assert "archive-lags" not in watched.kinds()
     watched.house.pass_time(1)
     assert "archive-lags" in watched.kinds(), "nobody has looked since"
+
+
+def test_what_the_ledger_was_not_asked_yet_is_not_called_overdue() -> None:
+    """Whoever asked for the health of an old cluster in the first moments of its process got an alarm for nothing."""
+    watched = Watched()
+    house, now_us = watched.house, watched.house.env.clock.wall_us()
+
+    async def idle(_shift: Shift) -> ShiftOutcome:
+        return ShiftOutcome("nothing_due", 0, 0)
+
+    jobs = [NightJob(name, settings, idle) for name, settings in DEFAULTS.items()]
+    watched.schedule = Scheduler(
+        house.env,
+        ScheduleBook(house.cluster.metadata),
+        jobs,
+        alarm=TaskAlarm(house.env),
+        since_us=now_us - 40 * DAY_US,
+        alone=True,
+        log=print,
+    )
+    watched.health = watched.begun()
+    house.run(watched.health.read_ledger())
+    assert watched.kinds() == ["archive-unread"], "nothing of it was ever read"
+    house.run(watched.ledger.verified([PartitionProof(WHOLE, "", READ, now_us, None, "match", False, None, None)]))
+    watched.told.clear()
+    watched.health = watched.begun()
+    assert watched.kinds() == []
+    house.run(watched.health.read_ledger())
+    assert (watched.kinds(), watched.told) == ([], [])
 
 
 def test_an_archive_that_went_is_gone_and_not_out_of_reach() -> None:

@@ -205,3 +205,12 @@ def test_what_is_cut_off_at_its_very_end_or_looks_at_names_alone_does_not_say_th
     assert not [proof for proof in one.house.run(one.ledger.partitions()) if proof.depth == READ]
     one.verify()
     assert [proof for proof in one.house.run(one.ledger.partitions()) if proof.depth == READ]
+
+
+def test_a_run_that_reads_for_long_says_that_all_was_read_since_it_began(one: Verifying) -> None:
+    bytes_ = one.verify()["bytes"]
+    began_us = one.house.env.clock.wall_us()
+    one.verify(pace=Pace(lambda _read: None, bytes_ // 10))
+    assert one.house.env.clock.wall_us() - began_us > 5_000_000, "it was slow"
+    (read,) = [proof for proof in one.house.run(one.ledger.partitions()) if proof.depth == READ]
+    assert abs(read.at_us - began_us) < 1_000_000
