@@ -47,8 +47,9 @@ class SetAside:
         return self._all(now_us, dated_us, needed, act=False)
 
     def age(self, *, now_us: int, dated_us: int, needed: Collection[str] = ()) -> AgedTrees:
-        """needed: trees, by their paths, that stay however old they are. Note what is new, remove what is old. A tree's time is forgotten before it goes: what is cut off in between, or bears its name later, is new. Raises DiskFull."""
-        return self._all(now_us, dated_us, act=True)
+        """Note what is new, remove what is old. needed: trees, by their paths, that stay however old they are. A tree's time is forgotten before it goes: what is
+        cut off in between, or bears its name later, is new. Raises DiskFull."""
+        return self._all(now_us, dated_us, needed, act=True)
 
     def _all(self, now_us: int, dated_us: int, needed: Collection[str], *, act: bool) -> AgedTrees:
         trees, gone = 0, []

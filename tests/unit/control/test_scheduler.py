@@ -347,17 +347,14 @@ def test_a_try_that_is_late_for_the_next_night_has_the_budget_of_that_night(nigh
         asked.append((shift.again, why))
         return ShiftOutcome("unverified", 1, 1, why or "archive_away", again=True)
 
-    first = nights.process("a", alone=True, work=away)
-    first.start()
-    nights.house.run(first.set("scrub", JobSettings("0 */5 * * * *", DAY_US, budget_bytes=100)))
-    nights.until(lambda: nights.row(first)["retries"] == 1, seconds=400)
-    first.stop()
-    nights.house.pass_time(310)
-    second = nights.process("b", alone=True, work=away)
-    second.start()
+    process = nights.process("a", alone=True, work=away)
+    nights.house.run(process.set("scrub", JobSettings("*/10 * * * * *", DAY_US, budget_bytes=100)))
+    nights.house.run(process.run_now("scrub"))
+    assert nights.row(process)["retries"] == 1
+    process.start()
     nights.until(lambda: len(asked) > 1, seconds=30)
+    process.stop()
     assert asked == [(False, None), (True, None)]
-    second.stop()
 
 
 def test_a_bug_in_one_job_keeps_no_other_from_its_night(nights: Nights) -> None:
