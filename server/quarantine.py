@@ -57,9 +57,8 @@ class SetAside:
             place, note = f"{NODES}/{node}/quarantine", f"{NODES}/{node}/quarantine.json"
             names = self._disk.listdir(place)
             trees += len(names)
-            seen = self._seen(
-                note
-            )  # also where no tree lies: the times of those that somebody moved away are forgotten, their names come again
+            # Also where no tree lies: the times of those that somebody moved away are forgotten, for their names come again.
+            seen = self._seen(note)
             kept = [name for name in names if f"{place}/{name}" in needed]
             old, since = parted(names, seen, now_us=now_us, dated_us=dated_us, kept=kept)
             gone += [f"{place}/{name}" for name in old]

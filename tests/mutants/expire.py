@@ -550,8 +550,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "evidence-of-a-name-that-came-again",
         "server/quarantine.py",
-        "seen = self._seen(note)  #",
-        "seen = self._seen(note) if names else {}  #",
+        "seen = self._seen(note)\n",
+        "seen = self._seen(note) if names else {}\n",
         ("tests/unit/server/test_expiry.py::test_trees_that_somebody_moved_away_leave_no_time_to_those_that_bear_their_names_later",),
     ),
     Mutant(
