@@ -8,8 +8,10 @@ finds what is there and proves it. It is COMPLETED only when what was read back 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import PurePosixPath
+from posixpath import normpath
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -79,6 +81,7 @@ class Exports:
         self._running: dict[str, tuple[ExportJob, Task[None], dict[str, Any]]] = {}
         self._starting = Gate(env.tasks)
         self._needs: dict[str, Need] = {}
+        self._stopping = False
 
     # ------------------------------------------------------------------ life
 
@@ -91,6 +94,7 @@ class Exports:
 
     async def stop(self) -> None:
         """End them; their notes stay, and the next start carries on."""
+        self._stopping = True
         for _, task, _ in list(self._running.values()):
             task.cancel()
             while not task.done():
@@ -99,12 +103,8 @@ class Exports:
     def needs(self) -> list[Need]:
         """What retention must leave. Never waits. Notes of another version may stand for an export that runs: they need everything."""
         found = list(self._needs.values())
-        for key, notes in self._port.jobs(PREFIX).items():
-            job = load_export(notes)
-            if job is None:
-                found.append(Need(None, 0, RESTORE, key))
-            elif job.state == RUNNING:
-                found.append(_need(job))
+        found += [Need(None, 0, RESTORE, key) for key, notes in self._port.jobs(PREFIX).items() if load_export(notes) is None]
+        found += [_need(job) for job in self.jobs() if job.state == RUNNING]
         return found
 
     # ------------------------------------------------------------------ what is asked
@@ -120,6 +120,8 @@ class Exports:
         async with self._starting:
             earlier = self._earlier(source, asked)
             if earlier is not None:
+                if earlier.state == RUNNING and earlier.id not in self._running:
+                    self._spawn(earlier)  # its end could not be noted, or that it began came to light later
                 return earlier
             if len(self._running) >= RUNNING_MAX:
                 raise Unsafe("too many exports are under way", found=len(self._running), next="wait for them", error_code="TooMany")
@@ -131,7 +133,12 @@ class Exports:
                 job = ExportJob(
                     id=id_, source_id=source.table_id, source_name=source.name, asked=asked, at_us=at_us, created_us=received_us
                 )
-                await note(self._port, PREFIX + id_, job.as_notes())
+                try:
+                    await note(self._port, PREFIX + id_, job.as_notes())
+                except ScrubjayError as error:
+                    if error.fields.get("unknown"):
+                        self._spawn(job)  # it may stand there: nobody else would see it through, and retention would wait for it
+                    raise
             finally:
                 del self._needs[id_]
             self._spawn(job)
@@ -162,20 +169,24 @@ class Exports:
         return None
 
     def jobs(self) -> list[ExportJob]:
-        """Every export that is remembered, oldest first."""
-        found = []
-        for key, notes in sorted(self._port.jobs(PREFIX).items()):
-            live = self._running.get(key.removeprefix(PREFIX))
-            job = live[0] if live is not None else load_export(notes)
-            if job is not None:
-                found.append(job)
-        return found
+        """Every export that is remembered or runs, oldest first."""
+        noted = [job for notes in self._port.jobs(PREFIX).values() if (job := load_export(notes)) is not None]
+        found = {job.id: job for job in (*noted, *(live for live, _, _ in self._running.values()))}
+        return [found[id_] for id_ in sorted(found)]
 
     def find(self, id_: str) -> ExportJob | None:
         return next((job for job in self.jobs() if job.id == id_), None)
 
     def report(self, job: ExportJob) -> Report:
         live = self._running.get(job.id)
+        if live is None and job.state == RUNNING and not self._stopping:
+            # Noted as running, and nothing of it runs: whoever waits for it would wait for ever.
+            job = msgspec.structs.replace(job)
+            job.fail(
+                Unavailable(
+                    "what came of it could not be noted", next="the same command with the same --at carries it on, or the next start"
+                )
+            )
         return job.report(live[2] if live is not None else None)
 
     # ------------------------------------------------------------------ one export
@@ -199,11 +210,14 @@ class Exports:
             if self._ended is not None:
                 self._ended(job.state)
         finally:
-            self._archive.discard(folder_of(job.id))
             self._running.pop(job.id, None)
+            try:
+                self._archive.discard(folder_of(job.id))
+            except ScrubjayError as error:
+                self._log(f"the row files of export {job.id} could not be removed: {error}")
 
     async def _note_end(self, job: ExportJob) -> None:
-        """If it cannot be noted, the next start finds it running, and proves it once more."""
+        """If it cannot be noted, the next start, or whoever asks for the same, finds it running, and it is proven once more."""
         try:
             await self._again(lambda: note(self._port, PREFIX + job.id, job.as_notes()))
             over = [one for one in self.jobs() if one.state != RUNNING]
@@ -296,7 +310,7 @@ def check_asked(asked: ExportAsked, archive_url: str) -> None:
         raise Invalid("no such format", asked=asked.format, found=", ".join(FORMATS))
     if asked.from_us is not None and asked.format != DYNAMODB_JSON:
         raise Invalid("an incremental export has both images of an item, which only dynamodb-json can say", asked=asked.format)
-    if f"{asked.url.rstrip('/')}/".startswith(f"{archive_url.rstrip('/')}/"):
+    if _lies(asked.url).is_relative_to(_lies(archive_url)):
         raise Unsafe("that is the archive of this cluster: an export among its objects would be taken for damage", asked=asked.url)
 
 
@@ -307,6 +321,14 @@ def check_place(url: str) -> None:
     good = good and (bool(parts.netloc) if parts.scheme == "s3" else parts.netloc in ("", "localhost") and parts.path.startswith("/"))
     if not good:
         raise Invalid("no place of ours", asked=url, next="give file:///folder (of the server's machine, and there) or s3://bucket/prefix")
+
+
+def _lies(url: str) -> PurePosixPath:
+    """Where a place lies, however its URL is spelled."""
+    parts = urlsplit(url)
+    if parts.scheme == "s3":
+        return PurePosixPath("s3", parts.netloc, parts.path.strip("/"))
+    return PurePosixPath("file", normpath(unquote(parts.path)).strip("/"))
 
 
 def _need(job: ExportJob) -> Need:

@@ -33,6 +33,8 @@ from scrubjay.storage.log.digest import MASK, Total
 
 DYNAMODB_JSON, CSV, PARQUET = "dynamodb-json", "csv", "parquet"
 COMPRESSION = 3
+CSV_FIELD_MAX = 16 << 20
+"""Characters of one value that is read back: the largest item's, as base64. Python's own limit is 128 KiB."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _pack = msgspec.msgpack.Encoder().encode
@@ -154,7 +156,8 @@ class CsvItems:
         flat = [self._flat(row) for row in rows]
         header = [*self._names, *sorted({name for one in flat for name in one}.difference(self._names))]
         text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
+        # RFC 4180's end of a line. With another one Python quotes no lone carriage return, and readers end the line there.
+        writer = csv.writer(text, lineterminator="\r\n")
         writer.writerow(header)
         writer.writerows([one.get(name, "") for name in header] for one in flat)
         return _zipped(text.getvalue().encode())
@@ -164,6 +167,7 @@ class CsvItems:
             yield self._record(self._flat(row))
 
     def found(self, data: bytes) -> Iterator[ReadBack]:
+        csv.field_size_limit(CSV_FIELD_MAX)
         lines = csv.reader(io.StringIO(gzip.decompress(data).decode(), newline=""), strict=True)
         header = next(lines)
         for line in lines:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def test_a_bad_job_is_found_and_undone_and_what_was_written_meanwhile_stays(scru
 
     code, told = server.cli_json("history", "birds", "--key", '{"k": {"S": "bird-4"}}')
     assert code == 0, told
-    assert [one["item"]["song"]["S"] for one in told["versions"]] == ["new and right", "spoilt", "good 4"]
+    # each once, or twice where a machine that stands still loses an answer, and the write is made again
+    assert [song for song, _ in groupby(one["item"]["song"]["S"] for one in told["versions"])] == ["new and right", "spoilt", "good 4"]
     assert all(one["object"] and one["op"] == "put" for one in told["versions"])
 
     asked = ("birds", "--from", rfc3339(good), "--to", end)

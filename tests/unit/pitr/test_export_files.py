@@ -88,6 +88,10 @@ def exported(
     return files, found
 
 
+def repr_of(text: str) -> str:
+    return ascii(text[:9])
+
+
 def lines_in(store: LoneStore, files: list[DataFile]) -> list[Any]:
     return [json.loads(line) for file in files for line in gzip.decompress(store.objects[file.key]).split(b"\n")[:-1]]
 
@@ -155,6 +159,19 @@ def test_csv_has_scalars_as_text_under_a_header_and_refuses_the_rest() -> None:
             exported({storage_key(KEY, item): encode_item(item)}, LoneStore(), CsvItems(KEY))
         assert refused.value.fields["attribute"] == "bad"
         assert refused.value.fields["key"] == {"pk": {"S": "a"}, "sk": {"N": "1"}}
+
+
+@pytest.mark.parametrize(
+    "text", ["a\rb", "\r", "\n", "a\r\nb", '"', ",", " a ", "\0", "\x1c\x85\u2028", "\ufeff", "'", "x" * 300_000], ids=repr_of
+)
+def test_csv_carries_any_text(text: str) -> None:
+    item = item_from_json(
+        {"pk": {"S": "a"}, "sk": {"N": "1"}, "text": {"S": text}, f"name {text[:9]}": {"B": base64.b64encode(text.encode()).decode()}}
+    )
+    store = LoneStore()
+    files, _ = exported({storage_key(KEY, item): encode_item(item)}, store, CsvItems(KEY))
+    header, line = csv.reader(io.StringIO(gzip.decompress(store.objects[files[0].key]).decode(), newline=""))
+    assert dict(zip(header, line, strict=True)) == {name: next(iter(value.values())) for name, value in shown(encode_item(item)).items()}
 
 
 def changed(what: str, lines: list[bytes]) -> list[bytes]:

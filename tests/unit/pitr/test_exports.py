@@ -16,7 +16,7 @@ from scrubjay.base.times import parse_time
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.transfer import exports as module
 from scrubjay.pitr.transfer.export_notes import PREFIX, ExportAsked, ExportJob, load_export
-from scrubjay.pitr.transfer.exports import Exports
+from scrubjay.pitr.transfer.exports import Exports, check_asked
 from scrubjay.sim.lone import LoneJobs, LoneStore
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.keys import storage_key
@@ -168,6 +168,77 @@ def test_what_cannot_be_is_refused_and_nothing_is_noted(exporting: Exporting) ->
     assert exporting.world.jobs(PREFIX) == {}
     assert exporting.exports.needs() == []
     assert not exporting.place.objects
+
+
+@pytest.mark.parametrize(
+    ("url", "archive_url"),
+    [
+        ("s3://b//archive", "s3://b/archive"), ("s3://b/archive//x", "s3://b/archive/"), ("s3://b/x", "s3://b"), ("file:///d//archive/x", "file:///d/archive"),
+        ("file:///d/x/../archive", "file:///d/archive"), ("file:///d/%61rchive", "file:///d/archive"), ("file://localhost/d/archive", "file:///d/archive/"),
+    ],
+)  # fmt: skip
+def test_however_it_is_spelled_nothing_is_exported_into_the_archive(url: str, archive_url: str) -> None:
+    with pytest.raises(Unsafe, match="the archive of this cluster"):
+        check_asked(ExportAsked(url=url, format="dynamodb-json"), archive_url)
+    for beside in ("s3://b/archives", "s3://archive/b", "file:///d/archives", "file:///b/archive"):
+        check_asked(ExportAsked(url=beside, format="dynamodb-json"), "s3://b/archive")
+        check_asked(ExportAsked(url=beside, format="dynamodb-json"), "file:///d/archive")
+
+
+@pytest.mark.parametrize("stands", [True, False])
+def test_a_start_of_unknown_outcome_is_seen_through(exporting: Exporting, stands: bool) -> None:
+    """Whoever asked is told that nobody knows; whatever the notes say in the end, somebody works at it, and retention knows until it ends."""
+    _, high = window(exporting.world)
+    put = exporting.world.save_job
+
+    async def unknown(key: str, job: dict[str, Any] | None) -> None:
+        exporting.world.save_job = put  # type: ignore[method-assign]
+        if stands:
+            await put(key, job)
+        raise Unavailable("nobody knows", unknown=True)
+
+    exporting.world.save_job = unknown  # type: ignore[method-assign]
+    with pytest.raises(Unavailable, match="nobody knows"):
+        exporting.start(at_us=high)
+    assert [need.at_us for need in exporting.exports.needs()] == [high]
+    (job,) = exporting.exports.jobs()
+    assert exporting.start(at_us=high).id == job.id
+    exporting.world.finish()
+    assert [one["state"] for one in exporting.world.jobs(PREFIX).values()] == ["completed"]
+    assert exporting.exports.needs() == []
+
+
+def test_one_whose_end_could_not_be_noted_is_not_waited_for_and_the_same_words_carry_it_on(exporting: Exporting) -> None:
+    _, high = window(exporting.world)
+    put = exporting.world.save_job
+
+    async def away(key: str, job: dict[str, Any] | None) -> None:
+        if job is not None and job["state"] != "running":
+            raise Unavailable("no leader")
+        await put(key, job)
+
+    exporting.world.save_job = away  # type: ignore[method-assign]
+    report = exporting.done(at_us=high)
+    assert (report["running"], report["state"], report["exit"], report["manifest"]) == (False, "failed", 1, None)
+    assert "the same command" in report["error"]["next"]
+    assert [need.at_us for need in exporting.exports.needs()] == [high], "it may be carried on"
+    exporting.world.save_job = put  # type: ignore[method-assign]
+    again = exporting.done(at_us=high)
+    assert (again["export"], again["state"]) == (report["export"], "completed")
+    assert exporting.exports.needs() == []
+
+
+def test_row_files_that_cannot_be_removed_are_told_and_keep_nothing_else(exporting: Exporting) -> None:
+    discard = exporting.world.source_archive.discard
+
+    def refused(path: str) -> None:
+        if not path.endswith(".rows"):
+            raise Unavailable("the folder is busy")
+        discard(path)
+
+    exporting.world.source_archive.discard = refused  # type: ignore[method-assign]
+    assert exporting.done()["state"] == "completed"
+    assert any("could not be removed: " in line for line in exporting.world.lines)
 
 
 def test_the_same_words_attach_while_it_runs_and_a_token_for_good(exporting: Exporting, monkeypatch: pytest.MonkeyPatch) -> None:
