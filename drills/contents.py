@@ -124,15 +124,27 @@ class Contents:
             "rebase": True,
             **bounds_of(info),
         }
-        answer = await self._jobs.run(REFERENCE, arguments)
+        try:
+            answer = await self._jobs.run(REFERENCE, arguments)
+        except BaseException:
+            self._remove(path, path + ".base")  # a worker that was killed took nothing away
+            raise
         digest = empty_digest(info)
         digest.load(answer.pop("digest"))
         return Expected(path, digest, Lsn(from_answer(answer).applied), another)
 
+    async def bring(self, expected: Expected) -> None:
+        """Its row file lies on this machine when it returns: what is no job of the server's reads it here. Raises Unavailable."""
+        await self._jobs.bring(expected.rows)
+
     def discard(self, expected: Expected) -> None:
         self._jobs.drop(expected.rows)
-        if self._disk.exists(expected.rows):
-            self._disk.remove(expected.rows)
+        self._remove(expected.rows)
+
+    def _remove(self, *paths: str) -> None:
+        for path in paths:
+            if self._disk.exists(path):
+                self._disk.remove(path)
 
     async def pinned(self, partition: PartitionId, dice: Dice) -> Pinned:
         """One sound copy as it is now, whichever the dice say. A leader may just be moving: tried for a while. Raises Unavailable, Corrupt."""

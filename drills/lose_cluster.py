@@ -6,7 +6,7 @@ copy of the same partition, of every row that nothing wrote since. The recovered
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from scrubjay.base.env import Env
@@ -23,6 +23,9 @@ from scrubjay.storage.service_port import ServicePort
 COPIES = 3
 BESIDE_COPIES = 4
 """Copies of everything that lie on the disk beside the recovered cluster's own: its first bases, their objects, the row files it is compared with, and its logs."""
+
+JUST_MADE_US = 10_000_000
+"""The catalogue as of a moment need not have a table yet that was made so short a time before it."""
 
 
 class LoseJobs(NamedTuple):
@@ -71,19 +74,21 @@ class LoseCluster:
 
     async def _compared(self, drill: Drill, place: str, plan: Mapping[str, Any], at_us: int) -> None:
         known = {table.table_id: table for table in self._port.tables()}
+        drill.differ([f"{name} is live, and would not come back" for name in lost(known.values(), plan, at_us)])
         tables = [known[one["source_id"]] for one in plan["tables"] if one["source_id"] in known]
         made: list[tuple[PartitionInfo, Expected]] = []
         try:
             asked = []
             with drill.steps.step("read the archive another way"):
                 for table in tables:
-                    files = await self._expected(drill, table, at_us)
-                    made += files
-                    if len(files) == len(table.partitions):
+                    files = await self._expected(drill, table, at_us, made)
+                    if files:
                         asked.append(_asked(table, files))
             drill.outcome.tables = [one["table"] for one in asked]
+            compared = {one["table"] for one in asked}
             drill.outcome.facts |= {
                 "tables_recovered": len(plan["tables"]),
+                "tables_not_compared": sorted(one.name for one in known.values() if usable(one) and one.name not in compared),
                 "partitions_from_another_base": sum(expected.another for _, expected in made),
             }
             await self._place.run(drill, self._jobs.recover, place, {**self._archive, "at": plan["at"], "tables": asked})
@@ -93,8 +98,10 @@ class LoseCluster:
             for _, expected in made:
                 self._contents.discard(expected)
 
-    async def _expected(self, drill: Drill, table: TableMeta, at_us: int) -> list[tuple[PartitionInfo, Expected]]:
-        """Row files of a table as of the moment. None of a table that was only just being made: nothing of it is in the archive. Raises Unavailable, Corrupt, Missing."""
+    async def _expected(
+        self, drill: Drill, table: TableMeta, at_us: int, made: list[tuple[PartitionInfo, Expected]]
+    ) -> list[tuple[PartitionInfo, Expected]]:
+        """Row files of a table as of the moment, each into `made` at once. None of a table that was only just being made: nothing of it is in the archive. Raises Unavailable, Corrupt, Missing."""
         window = await self._contents.window(table)
         if window.earliest_us is None or window.earliest_us > at_us:
             return []
@@ -102,6 +109,8 @@ class LoseCluster:
         for info in table.partitions:
             drill.go_on()
             files.append((info, await self._contents.expected(table, info, at_us=at_us)))
+            made.append(files[-1])
+            await self._contents.bring(files[-1][1])
         return files
 
     async def _live(self, drill: Drill, made: list[tuple[PartitionInfo, Expected]]) -> None:
@@ -125,6 +134,12 @@ class LoseCluster:
     async def sweep(self) -> int:
         """See Scenario."""
         return self._place.sweep(self.name)
+
+
+def lost(live: Iterable[TableMeta], plan: Mapping[str, Any], at_us: int) -> list[str]:
+    """Tables that were there at the moment, and of which the plan says neither that they come back nor why they do not. Pure."""
+    told = {one["source_id"] for one in plan["tables"]} | {one["table_id"] for one in plan["left_out"]}
+    return [one.name for one in live if usable(one) and one.created_at + JUST_MADE_US <= at_us and one.table_id not in told]
 
 
 def _asked(table: TableMeta, files: list[tuple[PartitionInfo, Expected]]) -> dict[str, Any]:

@@ -24,6 +24,8 @@ Log = Callable[[str], None]
 WEEKLY = JobSettings(cron="0 6 * * sun", within_us=15 * DAY_US)
 """Until it is set: once a week, and one that was missed is no alarm yet."""
 NOTHING_DUE = "nothing_due"
+UNDER_WAY = "another_drill"
+"""Why a drill of the schedule did not begin."""
 SWEEP_AGAIN_S = 5.0
 SWEEPS_MAX = 60
 """Tries after a start, while nobody leads yet; after that the next drill sweeps."""
@@ -178,6 +180,8 @@ class Drills:
             why = shift.stop(0)
             if why is not None:
                 return ShiftOutcome(UNVERIFIED, 0, 1, why)
+            if not self._gate.free:  # by hand, and it may take hours: the other jobs of the night do not wait for that
+                return ShiftOutcome(UNVERIFIED, 0, 1, UNDER_WAY, again=True)
             if not await self._scenarios[name].due():
                 return ShiftOutcome(NOTHING_DUE, 0, 0)
             try:

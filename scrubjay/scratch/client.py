@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
+from scrubjay.base.errors import Corrupt
 from scrubjay.drills.model import KEY, Item, Key, Model, canonical, key_item, key_of
 from scrubjay.machine import pause
 
@@ -70,12 +71,13 @@ def delete_keys(endpoint: str, table: str, keys: Sequence[Key]) -> int:
 
 
 def scan(endpoint: str, table: str, segment: int, segments: int) -> Model:
-    """One segment of a strongly consistent parallel scan."""
+    """One segment of a strongly consistent parallel scan. Raises Corrupt: it gave an item twice."""
     found: Model = {}
     for page in pages(endpoint, table, Segment=segment, TotalSegments=segments):
         for item in page:
             key = key_of(item)
-            assert key not in found, f"scan gave {key} twice"
+            if key in found:
+                raise Corrupt("a scan gave a key twice", what="scan", key=key)
             found[key] = canonical(item)
     return found
 

@@ -53,6 +53,7 @@ def _lost(rehearsal: Rehearsal, *, back: bool) -> None:
         rehearsal.outcome.planted += 1
         said = any(one["kind"] == "node-failed" and node in one["what"] for one in load.problems())
         rehearsal.outcome.detected += said
+        rehearsal.expect(said, f"the status does not name {node}, which is gone")
     with rehearsal.step("go on without it"):
         load.change(30)
         load.compare(f"without {node}")

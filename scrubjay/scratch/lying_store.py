@@ -13,7 +13,6 @@ from scrubjay.archiver.read.names import clusters, list_all
 from scrubjay.archiver.verify.report import VerifyOptions, VerifyReport
 from scrubjay.archiver.verify.run import verify
 from scrubjay.base.env import Env, JobContext, ObjectStore
-from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.loop import AsyncTasks
@@ -52,8 +51,8 @@ async def lie_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, A
     tasks = AsyncTasks()
     try:
         await _lies(rehearsal, Env(RealClock(), RealRand(), tasks))
-    except ScrubjayError as failed:
-        error = str(failed)
+    except Exception as failed:  # noqa: BLE001  see rehearse
+        error = rehearsal.failed(failed)
     finally:
         await tasks.close()
     return rehearsal.answer(error)

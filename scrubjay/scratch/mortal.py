@@ -17,14 +17,15 @@ from scrubjay.base.worker import tie_to
 
 
 def start(words: Sequence[str], *, environment: Mapping[str, str], out: IO[bytes], log: IO[bytes], folder: Path) -> subprocess.Popen[bytes]:
-    """`scrubjay WORDS…`, alive no longer than the thread that calls this. Raises the typed error of what the machine lacks."""
+    """`scrubjay WORDS…`, alive no longer than the thread that calls this. What it makes for a while is made in `folder` too: of what a SIGKILL leaves, nothing is
+    anywhere else. Raises the typed error of what the machine lacks."""
     try:
         return subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
             interpreter_arguments("scrubjay.scratch.mortal", [str(os.getpid()), *words]),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=log,
-            env=dict(environment),
+            env={**environment, "TMPDIR": str(folder.absolute())},
             cwd=folder,
             start_new_session=True,
         )

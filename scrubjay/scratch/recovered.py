@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from scrubjay.base.env import Disk, JobContext
-from scrubjay.base.errors import Corrupt, Unavailable
+from scrubjay.base.errors import Corrupt, Missing, Unavailable
 from scrubjay.base.real.stores import handed_on
 from scrubjay.config import s3_environment
 from scrubjay.drills.lose_cluster import LoseJobs
@@ -120,7 +120,7 @@ def truth(disk: Disk, paths: Sequence[str]) -> Iterator[Pair]:
                     yield row.key, row.item
             finally:
                 file.close()
-        except Corrupt as error:
+        except (Corrupt, Missing) as error:
             raise Unavailable(f"the drill's own row file cannot be read: {error}", path=path) from error
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from scrubjay.base.env import JobContext
-from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.errors import Corrupt, Missing, ScrubjayError, Unavailable
 from scrubjay.base.real.clock import RealClock
 from scrubjay.drills.report import DrillOutcome
 from scrubjay.drills.scenario import DIFFERENCES_MAX, Dice, Steps
@@ -64,6 +65,15 @@ class Rehearsal:
             pause(POLL_S)
         return answer
 
+    def failed(self, error: Exception) -> str:
+        """What ended it, in words. Content that is damaged or lost is a mismatch, as in every drill, and no mere hindrance. What was found before counts, whatever it is."""
+        if isinstance(error, (Corrupt, Missing)):
+            self.differs(str(error))
+        if isinstance(error, ScrubjayError):
+            return str(error)
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
+
     def close(self) -> None:
         for server in self._servers:
             server.kill()
@@ -90,8 +100,8 @@ def rehearse(context: JobContext, arguments: Mapping[str, Any], work: Callable[[
     try:
         with _failures():
             work(rehearsal)
-    except ScrubjayError as failed:
-        error = str(failed)
+    except Exception as failed:  # noqa: BLE001  a fault of the drill's own must not hush up what it had found
+        error = rehearsal.failed(failed)
     finally:
         rehearsal.close()
     return rehearsal.answer(error)

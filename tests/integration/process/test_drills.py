@@ -65,6 +65,7 @@ def test_the_cluster_comes_back_from_the_archive_alone_and_a_kill_leaves_nothing
     )
     try:
         wait_for(lambda: any(" recover " in one for one in running_below(drills)), timeout=60)
+        wait_for(lambda: any(drills.glob("*/scrubjay-recover-*")), timeout=60)  # what it makes for a while lies there too
         server.kill()
         wait_for(lambda: not running_below(drills), timeout=20)
     finally:
@@ -101,4 +102,4 @@ def test_what_is_done_to_a_scratch_cluster_is_found_out(tmp_path: Path, job: Any
     assert (answer["planted"], answer["detected"]) == (planted, planted)
     assert all(ok for _, _, ok in answer["steps"])
     assert context.said
-    assert running_below(tmp_path) == []
+    wait_for(lambda: not running_below(tmp_path), timeout=20)

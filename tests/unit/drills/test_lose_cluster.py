@@ -10,6 +10,7 @@ import pytest
 from scrubjay.base.errors import Corrupt, Unavailable
 from scrubjay.base.times import utc_text
 from scrubjay.drills.contents import FOLDER, SPARE_BYTES, Contents
+from scrubjay.drills.lose_cluster import JUST_MADE_US, lost
 from scrubjay.drills.report import DrillOutcome
 from scrubjay.drills.scratch import answer_of
 from scrubjay.scratch.recovered import Pair, compared
@@ -29,6 +30,8 @@ class Process:
         self._house, self._raw_bytes, self._wrong, self._error = house, raw_bytes, wrong, error
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.seen: list[str] = []
+        self.planned = [house.birds.table_id, "of nobody"]
+        self.left_out: list[dict[str, str]] = []
 
     async def run(self, job: str, arguments: dict[str, Any], *, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
         disk = self._house.cluster.folder.disk
@@ -39,8 +42,14 @@ class Process:
         outcome = DrillOutcome()
         if job == "plan":
             at_us = self._house.env.clock.wall_us() - 15_000_000
-            tables = [{"source_id": self._house.birds.table_id}, {"source_id": "of nobody"}]
-            plan = {"at": utc_text(at_us), "predicted_seconds": 4.0, "raw_bytes": self._raw_bytes, "tables": tables}
+            tables = [{"source_id": one} for one in self.planned]
+            plan = {
+                "at": utc_text(at_us),
+                "predicted_seconds": 4.0,
+                "raw_bytes": self._raw_bytes,
+                "tables": tables,
+                "left_out": self.left_out,
+            }
             return {**answer_of(outcome, [], None), "plan": plan}
         outcome.rto_seconds = 6.0
         for table in arguments["tables"]:
@@ -63,7 +72,7 @@ def test_everything_is_compared_and_nothing_of_it_stays(house: DrillHouse) -> No
     assert (table["table"], table["key"], len(table["rows"])) == ("birds", [("k", "S")], 2)
     assert report["rows_compared"] == 19, "20 items, of which one was deleted"
     assert report["facts"]["rows_live"] == 19
-    assert report["facts"]["tables_recovered"] == 2
+    assert (report["facts"]["tables_recovered"], report["facts"]["tables_not_compared"]) == (2, [])
     assert (report["rto_seconds"], report["predicted_seconds"]) == (6.0, 4.0)
     assert 15 <= report["rpo_seconds"] < 20
     assert any(name.startswith("lose-cluster-") for name in process.seen), "its folder is there while it works"
@@ -92,6 +101,69 @@ def test_a_live_copy_that_differs_from_the_archive_is_a_mismatch(house: DrillHou
     report = house.drill(house.lose_cluster(Process(house)), 1, "lose-cluster")
     assert report["verdict"] == "mismatch"
     assert any(one.startswith("live copy: ") for one in report["differences"])
+
+
+def test_a_live_table_that_would_not_come_back_is_a_mismatch(house: DrillHouse) -> None:
+    process = Process(house)
+    process.planned = ["of nobody"]
+    report = house.drill(house.lose_cluster(process), 1, "lose-cluster")
+    assert (report["verdict"], report["differences"]) == ("mismatch", ["birds is live, and would not come back"])
+    assert report["facts"]["tables_not_compared"] == ["birds"]
+
+
+def test_a_table_that_is_left_out_for_a_reason_or_was_only_just_made_is_none_that_is_lost(house: DrillHouse) -> None:
+    process = Process(house)
+    process.planned, process.left_out = [], [{"table_id": house.birds.table_id}]
+    report = house.drill(house.lose_cluster(process), 1, "lose-cluster")
+    assert (report["verdict"], report["differences"]) == ("unverified", [])
+    plan = {"tables": [], "left_out": []}
+    assert lost([house.birds], plan, house.birds.created_at) == []
+    assert lost([house.birds], plan, house.birds.created_at + JUST_MADE_US) == ["birds"]
+
+
+class Far:
+    """Workers of another machine: what they make is there, and here once it is brought."""
+
+    def __init__(self, house: DrillHouse) -> None:
+        self._here, self._disk = house.jobs(), house.cluster.folder.disk
+        self.fails_at: int | None = None
+        self._runs = 0
+
+    async def run(self, job: str, arguments: dict[str, Any], *, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
+        answer = await self._here.run(job, arguments, progress=progress)
+        self._runs += 1
+        if self._runs == self.fails_at:
+            raise Unavailable("the worker process died")
+        if output := arguments.get("output"):
+            self._disk.rename(output, f"far/{output.rpartition('/')[2]}")
+        return answer
+
+    async def bring(self, path: str) -> None:
+        self._disk.rename(f"far/{path.rpartition('/')[2]}", path)
+
+    def drop(self, path: str) -> None:
+        """It was brought."""
+
+
+@pytest.fixture
+def far(house: DrillHouse, monkeypatch: pytest.MonkeyPatch) -> Far:
+    found = Far(house)
+    house.cluster.folder.disk.mkdir("far")
+    monkeypatch.setattr(house, "jobs", lambda: found)
+    return found
+
+
+def test_what_a_fleet_made_is_brought_to_the_process_that_compares(house: DrillHouse, far: Far) -> None:
+    report = house.drill(house.lose_cluster(Process(house)), 1, "lose-cluster")
+    assert (report["verdict"], report["rows_compared"]) == ("match", 19), report["error"]
+
+
+def test_row_files_go_whatever_ends_a_drill(house: DrillHouse, far: Far) -> None:
+    """The worker dies over the second of two partitions, with a half-written file: neither that nor the whole one of the first stays on the disk."""
+    far.fails_at = 2
+    report = house.drill(house.lose_cluster(Process(house)), 1, "lose-cluster")
+    assert (report["verdict"], report["error"]["message"]) == ("unverified", "the worker process died")
+    assert house.cluster.folder.disk.listdir(FOLDER) == []
 
 
 def test_without_room_nothing_is_recovered(house: DrillHouse) -> None:
@@ -135,6 +207,8 @@ def test_an_own_row_file_that_rots_says_nothing() -> None:
     house.cluster.folder.disk.write_file("rows", b"rot")
     with pytest.raises(Unavailable):
         list(truth(house.cluster.folder.disk, ["rows"]))
+    with pytest.raises(Unavailable):
+        list(truth(house.cluster.folder.disk, ["none"]))
 
 
 def test_a_part_of_a_row_file_is_read_by_its_blocks_alone() -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scrubjay.base.errors import Missing, Unavailable
+from scrubjay.base.env import ObjectStore
+from scrubjay.base.errors import Corrupt, Missing, Unavailable
+from scrubjay.base.real.disk import RealDisk
 from scrubjay.drills.contents import FOLDER
 from scrubjay.drills.report import DrillOutcome
 from scrubjay.drills.scenario import Dice, DrillStep
 from scrubjay.drills.scratch import ScratchPlace, ScratchScenario, answer_of
 from scrubjay.scratch.lying_store import LIES, liar, referred
+from scrubjay.scratch.mortal import start
+from scrubjay.scratch.rehearsal import Rehearsal, rehearse
 from scrubjay.scrubber.schedule.views import Shift, ShiftOutcome
 from scrubjay.sim.store import SimStore
 from scrubjay.sim.world import World
@@ -83,6 +88,64 @@ def test_a_window_that_closes_ends_the_job(house: DrillHouse) -> None:
     shift = Shift(job.default, 0, lambda _bytes: "window" if house.env.clock.boot_us() > until_us else None)
     assert house.run(job.work(shift)) == ShiftOutcome("unverified", 0, 1, "window")
     assert house.cluster.folder.disk.listdir(FOLDER) == []
+
+
+def test_the_schedule_does_not_wait_for_a_drill_by_hand(house: DrillHouse) -> None:
+    """It may take hours, and the scrub of the night comes after."""
+    drills = house.with_scenarios(scenario(house, Own(house, DrillOutcome(rows_compared=1))))
+    job = drills.weekly("clone")
+    house.env.tasks.spawn(drills.run("clone", progress=lambda _facts: None), name="by hand")
+    shift = Shift(job.default, 0, lambda _bytes: None)
+    assert house.run(job.work(shift)) == ShiftOutcome("unverified", 0, 1, "another_drill", again=True)
+    house.pass_time(2)
+    assert house.run(job.work(shift)).verdict == "match"
+
+
+class Context:
+    """A job's own, in this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.disk = RealDisk(folder)
+
+    def store(self, url: str) -> ObjectStore:
+        raise AssertionError(url)
+
+    def progress(self, facts: dict[str, Any]) -> None:
+        """Nobody waits."""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Corrupt("recover ended with 2", what="archive"), ["lost", "recover ended with 2"]),
+        (Missing("a hole", what="segment"), ["lost", "a hole"]),
+        (Unavailable("the server left"), ["lost"]),
+        (OSError(28, "no space"), ["lost"]),
+        (KeyError("a bug"), ["lost"]),
+    ],
+    ids=["corrupt", "missing", "unavailable", "machine", "bug"],
+)
+def test_what_ends_a_rehearsal_hushes_up_nothing(tmp_path: Path, error: Exception, said: list[str]) -> None:
+    """What was found stands, and content that is damaged is a finding of its own: `recover` that ends with 2 must not look like a machine that was busy."""
+
+    def work(rehearsal: Rehearsal) -> None:
+        rehearsal.expect(False, "lost")
+        raise error
+
+    answer = rehearse(Context(tmp_path), {"folder": str(tmp_path), "seed": 1, "faults": None}, work)
+    assert [one.partition(" (")[0] for one in answer["differences"]] == said
+    assert answer["error"]
+
+
+def test_a_child_keeps_all_that_it_makes_in_the_folder_of_the_drill(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as out:
+        process = start(["--version"], environment={"TMPDIR": "/elsewhere"}, out=out, log=out, folder=tmp_path)
+    try:
+        environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+    finally:
+        process.kill()
+        process.wait()
+    assert [one for one in environment if one.startswith(b"TMPDIR=")] == [f"TMPDIR={tmp_path}".encode()]
 
 
 def test_a_store_lies_about_one_object_alone(house: DrillHouse) -> None:
