@@ -84,8 +84,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "export-archive-spelled-otherwise",
         "pitr/transfer/exports.py",
-        '        return PurePosixPath("s3", parts.netloc, parts.path.strip("/"))\n',
-        '        return PurePosixPath("s3", parts.netloc + parts.path)\n',
+        'PurePosixPath("file", normpath(unquote(parts.path)).strip("/"))\n',
+        'PurePosixPath("file", parts.path.strip("/"))\n',
         ("tests/unit/pitr/test_exports.py::test_however_it_is_spelled_nothing_is_exported_into_the_archive",),
     ),
     Mutant(
