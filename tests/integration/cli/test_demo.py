@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from scrubjay.demo import client
 from scrubjay.demo import run as demo
 from scrubjay.demo.story import CheckFailed
 from scrubjay.drills.damage import Flip
+from scrubjay.scratch import client
 from scrubjay.verb import VerbCall
 from tests.fixtures import child
 from tests.fixtures.process import scrubjay_command
