@@ -878,4 +878,11 @@ MUTANTS: list[Mutant] = [
         ")",
         ("tests/unit/archiver/test_archive_claiming.py::test_claims_that_came_through_unanswered_are_ours_however_many_there_were",),
     ),
+    Mutant(
+        "probe-asks-what-is-around-the-store",
+        "archiver/write/probe.py",
+        "        itself = inner\n",
+        "        break\n",
+        ("tests/unit/archiver/test_archive_identity.py::test_a_store_that_lies_is_refused",),
+    ),
 ]

@@ -14,6 +14,7 @@ from scrubjay.archiver.write.attach import attach
 from scrubjay.archiver.write.probe import probe
 from scrubjay.base.env import ListPage, ObjectInfo
 from scrubjay.base.errors import Corrupt, Missing, Unavailable, Unsafe
+from scrubjay.server.archive import wrapped
 from scrubjay.sim.lone import LoneHost, LoneStore
 from tests.fixtures.golden import Golden
 from tests.unit.archiver.sample import CLUSTER, history
@@ -165,6 +166,7 @@ class Clinging(LoneStore):
         (lambda loop: Disorderly(), "list order"),
         (lambda loop: Rotten(), "read-your-write"),
         (lambda loop: Trusting(), "wrong checksum"),
+        (lambda loop: wrapped(Trusting(), loop.env()).store, "wrong checksum"),
         (lambda loop: Clinging(), "deletion"),
     ],
 )
