@@ -7,6 +7,7 @@
     |   +-- NotLeader     ask the leader; `hint` names the node last known to lead
     |   +-- DiskFull      the disk refuses growth; reads go on
     |   +-- Exhausted     the machine has no more memory, descriptors or processes
+    |   +-- NoKey         the keys at hand do not fit what lies there: `key_id`; says nothing about the data
     +-- Fenced        stop: someone newer owns this                                 exit 4
     +-- Missing       something that must exist is not there: `what`, `lsn`         exit 2
     +-- Corrupt       never retry: quarantine, keep the evidence                    exit 2
@@ -82,6 +83,12 @@ class Exhausted(Unavailable):
     code = "Exhausted"
 
 
+class NoKey(Unavailable):
+    """The keys at hand do not open it: one is lost or another, or it was never sealed. Says nothing about the data, and trying again does not help. Field: `key_id`."""
+
+    code = "NoKey"
+
+
 class Fenced(ScrubjayError):
     """Someone newer owns what this process was writing. Stop."""
 
@@ -135,7 +142,7 @@ class Internal(ScrubjayError):
 
 _BY_CODE: dict[str, type[ScrubjayError]] = {
     kind.code: kind
-    for kind in (Invalid, Conflict, Unavailable, NotLeader, DiskFull, Exhausted, Fenced, Missing, Corrupt, Unsafe, Exists, Internal)
+    for kind in (Invalid, Conflict, Unavailable, NotLeader, DiskFull, Exhausted, NoKey, Fenced, Missing, Corrupt, Unsafe, Exists, Internal)
 }
 
 

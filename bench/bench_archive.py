@@ -22,7 +22,7 @@ from scrubjay.base.env import Env
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.rand import RealRand
-from scrubjay.base.real.stores import open_store
+from scrubjay.base.real.stores import bare_store
 from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.sim.lone import LoneStore
 from tests.unit.archiver.sample import CLUSTER, Sample
@@ -52,7 +52,7 @@ def main() -> None:
 
     async def whole(tasks: AsyncTasks) -> None:
         env = Env(RealClock(), RealRand(), tasks)
-        bare: Any = open_store(options.url) if options.url else LoneStore()
+        bare: Any = bare_store(options.url) if options.url else LoneStore()
         store = MeteredStore(bare, env)
         writer = Writer(CLUSTER)
         await attach(store, env, cluster_id=CLUSTER, folder_is_new=True)

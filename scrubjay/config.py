@@ -13,6 +13,7 @@ import functools
 import ipaddress
 import os
 import re
+import shlex
 import tomllib
 import typing
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from scrubjay.base.errors import Invalid
+from scrubjay.base.sealed import KEY_ID, KEYS_MAX
 from scrubjay.units import format_duration, format_size, parse_duration, parse_size
 
 LOG_FILES_LEAST = 4
@@ -32,7 +34,7 @@ LOG_FILES_LEAST = 4
 
 @dataclass(frozen=True, slots=True)
 class ConfigKey:
-    """How a field is typed by users. kind: text | switch | count | duration | size | keys | urls. low, high: inclusive bounds of the number."""
+    """How a field is typed by users. kind: text | switch | count | duration | size | keys | urls | sources. low, high: inclusive bounds of the number."""
 
     name: str
     kind: str
@@ -42,6 +44,7 @@ class ConfigKey:
 
 
 URLS_MAX = 16
+_SOURCE = re.compile(rf"({KEY_ID.pattern})=((?:file|env|command):.+)", re.DOTALL)
 SEGMENT_BYTES_MAX = 32 << 20
 """The encoder takes 64 MiB (archiver.format.segment): what is on its way when a segment reaches its size (8 MiB proposed, a record of 16 MiB) still fits."""
 
@@ -126,17 +129,22 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True):
     endpoint_url: Annotated[str, ConfigKey("endpoint_url", "text", "instead of AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL")] = ""
     ca_bundle: Annotated[str, ConfigKey("ca_bundle", "text", "PEM file of the certificates to trust, instead of AWS_CA_BUNDLE")] = ""
 
-    @property
-    def settings(self) -> dict[str, str]:
-        """As `base.real.stores.open_store` takes them; empty ones leave the AWS variables in force."""
-        return {
-            "access_key": self.access_key_id,
-            "secret_key": self.secret_access_key,
-            "session_token": self.session_token,
-            "region": self.region,
-            "endpoint": self.endpoint_url,
-            "ca_bundle": self.ca_bundle,
-        }
+
+class EncryptionConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Encryption of the archive: all of it, or nothing, decided when it is begun. What lies on the node's disk is not encrypted by this (docs/formats/encrypted.md)."""
+
+    keys: Annotated[
+        tuple[tuple[str, str], ...],
+        ConfigKey(
+            "keys",
+            "sources",
+            "none: not encrypted. A list of `ID=file:/path`, `ID=env:NAME` or `ID=command:program arguments`, each a key of 32 bytes (as they are, hex or base64);"
+            " the first is written under, all are read with, the last is the one that the archive was begun with; in one text: with commas between",
+        ),
+    ] = ()
+    command_timeout_us: Annotated[
+        int, ConfigKey("command_timeout", "duration", "a command that gives a key must end within this", 100_000)
+    ] = 10_000_000
 
 
 def s3_environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -274,6 +282,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     auth: AuthConfig = AuthConfig()
     archive: ArchiveConfig = ArchiveConfig()
     s3: S3Config = S3Config()
+    encryption: EncryptionConfig = EncryptionConfig()
     scrub: ScrubConfig = ScrubConfig()
     jobs: JobsConfig = JobsConfig()
     tables: TablesConfig = TablesConfig()
@@ -508,6 +517,8 @@ def _convert(entry: Field, value: Any, *, source: str) -> Any:
         return _keys(entry, value, source)
     if kind == "urls":
         return _urls(entry, value, source)
+    if kind == "sources":
+        return _sources(entry, value, source)
     return _number(entry, value, source)
 
 
@@ -594,6 +605,28 @@ def _urls(entry: Field, value: Any, source: str) -> tuple[str, ...]:
     return tuple(urls)
 
 
+def _sources(entry: Field, value: Any, source: str) -> tuple[tuple[str, str], ...]:
+    """A list of `ID=kind:what`, or one text with commas between."""
+    texts = [text.strip() for text in value.split(",") if text.strip()] if isinstance(value, str) else value
+    wanted = "a list of ID=file:/path, ID=env:NAME or ID=command:program arguments, each id once"
+    found: dict[str, str] = {}
+    for number, text in enumerate(texts if isinstance(texts, list) else [None], start=1):
+        match = _SOURCE.fullmatch(text) if isinstance(text, str) else None
+        if match is None or match[1] in found or (match[2].startswith("file:") and not match[2].startswith("file:/")):
+            # Not shown: somebody may have written the key itself.
+            raise _wrong(entry, f"number {number} (not shown)", source, wanted)
+        try:
+            words = shlex.split(match[2])
+        except ValueError:
+            words = []
+        if not words:
+            raise _wrong(entry, f"number {number} (not shown): a quotation mark without its partner", source, wanted)
+        found[match[1]] = match[2]
+    if len(found) > KEYS_MAX:
+        raise _wrong(entry, f"{len(found)} keys", source, f"at most {KEYS_MAX} keys")
+    return tuple(found.items())
+
+
 def _is_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
@@ -617,7 +650,7 @@ def _format(kind: str, value: Any) -> str:
         return format_size(value)
     if kind == "switch":
         return "true" if value else "false"
-    if kind in ("keys", "urls"):
+    if kind in ("keys", "urls", "sources"):
         return "none"
     return str(value)
 

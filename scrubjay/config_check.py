@@ -8,14 +8,16 @@ import resource
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from scrubjay.archiver.format.layout import IdentityKey, build
 from scrubjay.archiver.read.names import clusters
 from scrubjay.archiver.write.probe import probe
-from scrubjay.base.env import Env, ObjectStore
-from scrubjay.base.errors import Invalid, ScrubjayError, Unsafe
+from scrubjay.base.env import Env
+from scrubjay.base.errors import Corrupt, Invalid, Missing, ScrubjayError, Unsafe
 from scrubjay.base.real.addresses import try_listening
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
@@ -23,11 +25,13 @@ from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.open_files import raise_descriptors, share_out
 from scrubjay.base.real.rand import RealRand
 from scrubjay.base.real.s3 import S3Store
-from scrubjay.base.real.stores import open_store
+from scrubjay.base.real.stores import bare_store, open_store
 from scrubjay.base.together import within
+from scrubjay.base.wrap.encrypted import EncryptedStore
 from scrubjay.config import Config
 from scrubjay.serving.cluster import NODES
 from scrubjay.serving.folder import read_cluster
+from scrubjay.store_settings import keyring_of, store_settings
 
 PATIENCE_S = 20.0
 """How long the store may take for all that is asked of it."""
@@ -142,6 +146,14 @@ def _clock(config: Config) -> Iterator[Check]:
         yield Check("clock", GOOD, "not before the data folder was made")
 
 
+def _keys(config: Config) -> Iterator[Check]:
+    ring = keyring_of(config)
+    if ring is None:
+        yield Check("keys", GOOD, "none: the archive is not encrypted")
+    else:
+        yield Check("keys", GOOD, f"the archive is encrypted: written under {ring.writing.id}, names made with {ring.naming.id}")
+
+
 def _store(config: Config) -> list[Check]:
     parts = urlsplit(config.archive_url)
     if parts.scheme == "file" and not Path(unquote(parts.path)).is_dir():
@@ -151,7 +163,7 @@ def _store(config: Config) -> list[Check]:
         env = Env(RealClock(), RealRand(), tasks)
         store = open_store(
             config.archive_url,
-            settings={**config.s3.settings, "timeout": str(min(PATIENCE_S, config.archive.timeout_us / 1e6))},
+            settings=store_settings(config, timeout=str(min(PATIENCE_S, config.archive.timeout_us / 1e6))),
             create=False,
         )
         try:
@@ -162,15 +174,19 @@ def _store(config: Config) -> list[Check]:
     return run(main)
 
 
-async def _ask(store: ObjectStore, env: Env, config: Config) -> list[Check]:
-    found = [_whose(await clusters(store), config)]
-    if isinstance(store, S3Store):
-        off_s = await store.clock_ahead_s(env.clock.wall_us)
+async def _ask(store: EncryptedStore, env: Env, config: Config) -> list[Check]:
+    present = await clusters(store)
+    found = [_whose(present, config)]
+    for cluster in present:
+        with suppress(Corrupt, Missing):  # what is wrong with an identity is for verify to say
+            await store.get(build(IdentityKey(cluster)))
+    if isinstance(store.inner, S3Store):
+        off_s = await store.inner.clock_ahead_s(env.clock.wall_us)
         bad = abs(off_s) > CLOCK_OFF_S
         found.append(
             Check("store clock", BAD if bad else GOOD, f"{abs(off_s):.0f} s from this clock", "set the one that is wrong" if bad else None)
         )
-    await probe(store, env)  # a few small objects, made and removed again
+    await probe(store.inner, env)  # a few small objects, made and removed again
     return [*found, Check("store", GOOD, f"{store.url} keeps what the archive rests on")]
 
 
@@ -202,7 +218,7 @@ def _new_folder(config: Config, root: Path) -> list[Check]:
 
     async def main(tasks: AsyncTasks) -> None:
         with tempfile.TemporaryDirectory(prefix=".scrubjay-check-", dir=there) as beside:
-            store = open_store(Path(beside).as_uri())
+            store = bare_store(Path(beside).as_uri())
             try:
                 await probe(store, Env(RealClock(), RealRand(), tasks))
             finally:
@@ -218,5 +234,6 @@ _LOOKS: tuple[tuple[str, Callable[[Config], Any]], ...] = (
     ("data", _folder),
     ("port", _port),
     ("clock", _clock),
+    ("keys", _keys),
     ("store", _store),
 )

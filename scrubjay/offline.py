@@ -22,6 +22,7 @@ from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.config import Config
 from scrubjay.output import FAILED, USAGE, VerbFailure
 from scrubjay.progress import Progress, told
+from scrubjay.store_settings import store_settings
 
 WORK = "verify"
 AHEAD_US = 60_000_000
@@ -37,7 +38,7 @@ def verify_archive(config: Config, url: str, *, cluster: str | None, request: Ma
         def post(work: Callable[[], None]) -> None:
             tasks.loop.call_soon_threadsafe(work)
 
-        store = RetryingStore(open_store(url, settings=config.s3.settings, create=False), env)
+        store = RetryingStore(open_store(url, settings=store_settings(config), create=False), env)
         began = env.clock.boot_us()
         chosen = await chosen_cluster(store, cluster)
         table = await _table(store, chosen, request["table"]) if request["table"] is not None else None

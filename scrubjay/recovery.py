@@ -48,6 +48,7 @@ from scrubjay.serving.cluster import NODES, open_cluster
 from scrubjay.serving.folder import RECOVER, RecoverFile, new_cluster, read_cluster, read_recover, write_cluster, write_recover
 from scrubjay.serving.lock import FolderLock, data_folder
 from scrubjay.serving.start import ServerStart
+from scrubjay.store_settings import store_settings
 
 OF_NO_ACCOUNT = ("lock", f".{RECOVER}.new", "lost+found")
 """Names in a data folder that hold nothing of ours: the lock, a first RECOVER that was being written when the process was killed, and what a fresh disk comes with."""
@@ -77,7 +78,7 @@ def recover(config: Config, asked: RecoverRequest, *, data: str, plan_only: bool
     async def main(tasks: AsyncTasks) -> dict[str, Any]:
         env = Env(RealClock(), RealRand(), tasks)
         began_us = env.clock.boot_us()
-        store, _ = wrapped(open_store(asked.url, settings=config.s3.settings, create=False), env)
+        store, _ = wrapped(open_store(asked.url, settings=store_settings(config), create=False), env)
         earlier = earlier_recovery(folder, asked)
         if earlier is not None and earlier.done:
             return earlier.report
@@ -92,7 +93,7 @@ def recover(config: Config, asked: RecoverRequest, *, data: str, plan_only: bool
             rates = UNMEASURED
             if earlier is None:
                 progress.update("measuring this machine")
-                jobs = WorkerJobs(Path(scratch), workers=workers, environment=worker_environment(config.s3.settings))
+                jobs = WorkerJobs(Path(scratch), workers=workers, environment=worker_environment(store_settings(config)))
                 try:
                     notes = choice.catalogue.jobs
                     rates = await measured(tasks, jobs, plans, url=asked.url, root=Path(scratch), workers=workers, notes=notes)
@@ -188,7 +189,7 @@ async def _bring(
     folder = lock.folder
     start = ServerStart(env.clock, _log.info, alone_since_us=lock.alone_since_us)
     cluster = await open_cluster(tasks, env, folder, config, state.cluster, share_out(raise_descriptors(), nodes=len(NODES)), start=start)
-    jobs = WorkerJobs(folder, workers=workers, environment=worker_environment(config.s3.settings))
+    jobs = WorkerJobs(folder, workers=workers, environment=worker_environment(store_settings(config)))
     try:
         source = RecoverySource(env, cluster.service, jobs, RealDisk(folder, post=tasks.post), parent, url=state.url)
         recovery = Recovery(

@@ -22,6 +22,7 @@ from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.config import Config
 from scrubjay.serving.folder import Takeover, read_cluster, write_takeover
 from scrubjay.serving.lock import FolderLock, data_folder
+from scrubjay.store_settings import store_settings
 
 UNREADABLE = "cannot be read"
 
@@ -31,7 +32,7 @@ def take_over(config: Config, url: str, *, data: str, confirm: bool) -> dict[str
 
     async def main(tasks: AsyncTasks) -> dict[str, Any]:
         env = Env(RealClock(), RealRand(), tasks)
-        store = RetryingStore(open_store(url, settings=config.s3.settings, create=False), env)
+        store = RetryingStore(open_store(url, settings=store_settings(config), create=False), env)
         return await _take_over(store, RealDisk(folder, post=tasks.post), folder, confirm=confirm)
 
     folder = data_folder(data)

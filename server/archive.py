@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from scrubjay.archiver.write.agent import ArchiveAgent
 from scrubjay.archiver.write.agent_state import AgentOptions
+from scrubjay.archiver.write.attach import without_key
 from scrubjay.archiver.write.claiming import ClaimBook, Claiming, Log
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Jobs, ObjectStore
-from scrubjay.base.errors import Unavailable
+from scrubjay.base.errors import NoKey, Unavailable
 from scrubjay.base.ids import NodeName
 from scrubjay.base.together import within
 from scrubjay.base.wrap.limit import LimitedStore
@@ -77,13 +78,15 @@ async def claim_archive(
 ) -> Claiming:
     """See whose archive it is before anything is served, then claim it beside everything else. sources: may change while it runs. patience_s: 0: do not ask.
 
-    Raises Unsafe if a log does not continue the archive. While the store does not answer nothing is known and nothing is archived: tables go on all the same.
+    Raises Unsafe if a log does not continue the archive, or the keys at hand do not open it. While the store does not answer nothing is known and nothing is archived: tables go on all the same.
     """
     claiming = Claiming(env, store, writer, book, lambda: list(sources.values()), log=log)
     try:
         if patience_s <= 0:
             raise Unavailable("the archive does not answer")
         await within(env.tasks, claiming.begin(taken_over=taken_over), seconds=patience_s, what="the archive does not answer in time")
+    except NoKey as error:
+        raise without_key(error, store) from error
     except Unavailable as error:
         log("warning", f"whose archive it is cannot be told yet; nothing is archived until it can: {error}")
     claiming.start()

@@ -28,7 +28,7 @@ from scrubjay.archiver.verify.report import Memory, VerifyOptions, VerifyReport,
 from scrubjay.archiver.verify.round import Progress, Proved, Round, Skip, Spent
 from scrubjay.archiver.verify.small import SmallObjects
 from scrubjay.base.env import Disk, Jobs, ObjectStore, Tasks
-from scrubjay.base.errors import HOLE, Invalid, Unavailable
+from scrubjay.base.errors import HOLE, Invalid, NoKey, Unavailable
 from scrubjay.base.hlc import stamp_micros
 
 SILENT_US = 300_000_000
@@ -80,6 +80,8 @@ class ArchiveVerifier:
                     self._round.find(HOLE, key, "the object was written and is gone")
         except Spent as spent:
             self._round.report.complete, self._round.report.reason = False, self._round.report.reason or str(spent)
+        except NoKey as error:
+            self._round.report.complete, self._round.report.reason = False, error.message
         except Unavailable as error:
             if self._round.options.archived is None or not is_gone(error):
                 raise

@@ -8,7 +8,7 @@ from scrubjay.archiver.format.identity import VERSION, decode_identity, encode_i
 from scrubjay.archiver.format.layout import IdentityKey, build
 from scrubjay.archiver.read.names import clusters
 from scrubjay.base.env import Env, ObjectStore
-from scrubjay.base.errors import Corrupt, Exists, Missing, Unsafe
+from scrubjay.base.errors import Corrupt, Exists, Missing, NoKey, Unsafe
 
 
 async def attach(store: ObjectStore, env: Env, *, cluster_id: str | None, folder_is_new: bool, parent: str | None = None) -> str:
@@ -16,7 +16,8 @@ async def attach(store: ObjectStore, env: Env, *, cluster_id: str | None, folder
 
     cluster_id: the data folder's id, None if it has none yet (then a new one is minted). folder_is_new: nothing was ever written in the data folder.
     parent: for a recovered cluster, the one it came from: it may write beside it.
-    Raises Unsafe: an empty folder on a prefix that is in use, an archive that is not the folder's own, or one of another format version.
+    Raises Unsafe: an empty folder on a prefix that is in use, an archive that is not the folder's own, one of another format version, or one that the keys at
+    hand do not fit.
     """
     present = await clusters(store)
     if cluster_id is None or folder_is_new:
@@ -41,12 +42,19 @@ async def attach(store: ObjectStore, env: Env, *, cluster_id: str | None, folder
     return cluster_id
 
 
+def without_key(error: NoKey, store: ObjectStore) -> Unsafe:
+    """The refusal to write into an archive that the keys at hand do not open: to come up without it, as while a store is down, would only put it off."""
+    return Unsafe(error.message, archive=store.url, **error.fields)
+
+
 async def _claim_identity(store: ObjectStore, env: Env, cluster: str, parent: str | None) -> None:
     """Make sure the identity object is there. Its name alone says whose prefix this is: a rotted content is a finding of `verify`, no reason to stop. One of
     another version is refused: what lies beside it cannot be read."""
     key = build(IdentityKey(cluster))
     try:
         data = await store.get(key)
+    except NoKey as error:
+        raise without_key(error, store) from error
     except Missing:
         with suppress(Exists):
             await store.put(key, encode_identity(cluster=cluster, created_us=env.clock.wall_us(), parent=parent))

@@ -1,4 +1,4 @@
-"""Object stores by URL: `file:///path` and `s3://bucket/prefix`."""
+"""Object stores by URL: `file:///path` and `s3://bucket/prefix`; and what lies over every one of them, encryption."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from scrubjay.base.errors import Invalid
 from scrubjay.base.real.aws import settings_from
 from scrubjay.base.real.localfs import LocalStore
 from scrubjay.base.real.s3 import S3Store
+from scrubjay.base.sealed import ring_of
+from scrubjay.base.wrap.encrypted import EncryptedStore
 
 _PREFIX = re.compile(r"[A-Za-z0-9._=/-]*")
 
 
 HANDED_ON = "SCRUBJAY_STORE_SETTINGS"
 """Variable by which a process tells its workers what its configuration says of the store (JSON). Not for users: workers are started with it."""
+KEYS = "keys"
+"""Setting: the keys of an encrypted archive, as `base.sealed.Keyring.as_text` has them."""
 
 
 def worker_environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -35,8 +39,18 @@ def handed_on() -> dict[str, str]:
 
 def open_store(
     url: str, *, environment: Mapping[str, str] | None = None, settings: Mapping[str, str] | None = None, create: bool = True
+) -> EncryptedStore:
+    """As `bare_store`, and: with `keys` in the settings what it holds is sealed, without them what is sealed is refused."""
+    given = dict(settings or {})
+    keys = given.pop(KEYS, "")
+    bare = bare_store(url, environment=environment, settings=given, create=create)
+    return EncryptedStore(bare, ring_of(keys) if keys else None, random=os.urandom)
+
+
+def bare_store(
+    url: str, *, environment: Mapping[str, str] | None = None, settings: Mapping[str, str] | None = None, create: bool = True
 ) -> LocalStore | S3Store:
-    """The store behind `url`, bare (no retry, not probed). Opens nothing yet.
+    """The store behind `url`, bare (no retry, not probed, its objects as they lie there). Opens nothing yet.
 
     settings: endpoint, region, access_key, secret_key, session_token, ca_bundle, timeout (seconds, of one request); what is not given is found as every AWS
     tool does, and kept current (`base.real.aws`). environment: AWS variables that are not this process's own, taken as settings. Raises Invalid for a URL

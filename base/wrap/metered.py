@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from scrubjay.base.env import Env, ListPage, ObjectInfo, ObjectStore
-from scrubjay.base.errors import Exists, Missing, ScrubjayError, Unavailable
+from scrubjay.base.errors import Exists, Missing, NoKey, ScrubjayError, Unavailable
 from scrubjay.base.latency import Latency
 
 T = TypeVar("T")
@@ -122,7 +122,7 @@ class MeteredStore:
             answer = await call()
         except ScrubjayError as error:
             stats.ended[_result(error)] += 1
-            self._answered(error if isinstance(error, Unavailable) else None)
+            self._answered(error if isinstance(error, Unavailable) and not isinstance(error, NoKey) else None)
             raise
         finally:
             del self._waiting[number]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from scrubjay.base.env import Env, ListPage, ObjectInfo, ObjectStore
-from scrubjay.base.errors import DiskFull, Exists, Missing, Unavailable
+from scrubjay.base.errors import DiskFull, Exists, Missing, NoKey, Unavailable
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class RetryPolicy:
 
 
 class RetryingStore:
-    """Retries Unavailable, nothing else. `retries` counts the calls made again."""
+    """Retries Unavailable but for NoKey, nothing else. `retries` counts the calls made again."""
 
     def __init__(self, inner: ObjectStore, env: Env, policy: RetryPolicy | None = None) -> None:
         self.inner = inner
@@ -40,6 +40,8 @@ class RetryingStore:
         while True:
             try:
                 return await call(attempt)
+            except NoKey:
+                raise  # the store has answered; a key does not come by asking again
             except Unavailable as error:
                 most = self.policy.full_attempts if isinstance(error, DiskFull) else self.policy.attempts
                 if attempt >= most:

@@ -69,6 +69,7 @@ from scrubjay.serving.metrics import Metrics
 from scrubjay.serving.start import ServerStart, unless_stopped
 from scrubjay.serving.surface import http_limits, keys_of, surface
 from scrubjay.storage.api.api import DynamoApi
+from scrubjay.store_settings import keyring_of, store_settings
 
 GC_THRESHOLDS = (50_000, 20, 50)
 """Allocations until a young collection, young until a middle one, middle until a full one. The request path leaves no cycles behind."""
@@ -100,6 +101,8 @@ def serve(config: Config, lock: FolderLock) -> int:
     log_lines.setup(os.environ.get("SCRUBJAY_LOG") or "info")
     start = ServerStart(RealClock(), _log.info, alone_since_us=lock.alone_since_us)
     start.done("import")
+    if keyring_of(config) is not None:  # before the loop runs: a command may take its time
+        start.done("keys")
     descriptors = share_out(raise_descriptors(), nodes=len(NODES))
     return run(lambda tasks: _serve(tasks, lock.folder, config, descriptors, start))
 
@@ -362,7 +365,7 @@ def durability_options(config: Config) -> DurabilityOptions:
 
 
 def _store_settings(config: Config) -> dict[str, str]:
-    return {**config.s3.settings, "timeout": str(config.archive.timeout_us / 1e6)}
+    return store_settings(config, timeout=str(config.archive.timeout_us / 1e6))
 
 
 def _problem(webhooks: Webhooks, problem: Problem, over: bool) -> None:

@@ -28,6 +28,7 @@ from scrubjay.scratch import clone, lost_nodes, lying_store, recovered, rotten
 from scrubjay.server.durability import Durability
 from scrubjay.serving.cluster import Cluster
 from scrubjay.serving.folder import ClusterFile
+from scrubjay.store_settings import store_settings
 
 KEY = "drills/key"
 SECRET_BYTES = 32
@@ -122,8 +123,11 @@ def open_drills(
     )
     place = ScratchPlace(env, OwnProcess(folder, worker_environment(config.s3.settings)), disk, root=str(folder))
 
+    settings = store_settings(config)
+
     def copies(place: str) -> ObjectStore:
-        return RetryingStore(open_store((folder / place).as_uri()), env)
+        # Sealed as the archive is, and read by the same workers with the same keys.
+        return RetryingStore(open_store((folder / place).as_uri(), settings=settings), env)
 
     scenarios: list[Scenario] = [
         RestoreRandom(env, cluster.service, durability.restorer, contents, drop=cluster.store.delete_table),

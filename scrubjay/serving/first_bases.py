@@ -16,6 +16,7 @@ from scrubjay.pitr.recover.remake import ParentRows
 from scrubjay.server.archive import wrapped
 from scrubjay.serving.folder import read_recover
 from scrubjay.storage.service_port import ServicePort
+from scrubjay.store_settings import store_settings
 
 
 def first_bases(
@@ -29,7 +30,7 @@ def first_bases(
         url = recovered.url
         parent = ParentRows(
             env, jobs, disk, RealDisk(folder / "tmp"), url=url, ahead_us=AHEAD_US,
-            opened=lambda: wrapped(open_store(url, settings=config.s3.settings, create=False), env).store,
+            opened=lambda: wrapped(open_store(url, settings=store_settings(config), create=False), env).store,
         )  # fmt: skip
         remake = parent.make
     return FirstBases(env, port, jobs, disk, url=config.archive_url, writer=writer, log=log, remake=remake)

@@ -20,6 +20,8 @@ from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Future, ObjectStore
 from scrubjay.base.errors import Internal, ScrubjayError, Unavailable
 from scrubjay.base.ids import ClusterId, Member, NodeName, PartitionId, TableId
+from scrubjay.base.sealed import Keyring
+from scrubjay.base.wrap.encrypted import EncryptedStore
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.scrubber.options import ScrubOptions
@@ -99,7 +101,7 @@ class WholeCluster:
 
     agent: with it every node has an archiving agent, and the control part claims the archive (whose identity must be there) and runs its durability services.
     Without: storage alone. on_node: called with each new life of a node once it may speak. log_node: number of the node whose member of every new partition
-    keeps the log alone (nobody in production places log replicas yet); None: there is none.
+    keeps the log alone (nobody in production places log replicas yet); None: there is none. ring: the keys that the archive is encrypted with, None: it is not.
 
     More than 15 fields: a whole cluster with its machines, wired once.
     """
@@ -119,8 +121,10 @@ class WholeCluster:
         archive_wait_s: float = 60.0,
         wire: Wire | None = None,
         log_node: int | None = None,
+        ring: Keyring | None = None,
     ) -> None:
         self.world = world
+        self._ring, self._seals = ring, world.stream("seals")
         self.log_node = log_node
         self.wire = wire or Wire()
         """Between the control part and the nodes."""
@@ -151,7 +155,7 @@ class WholeCluster:
         self.members = Members(self.folder.disk, CLUSTER)
         self.env: Env = self.observer.env
         """Of the machine that looks on: its clock is true and it never dies."""
-        self.look = RetryingStore(self.archive.client(self.env.tasks), self.env)
+        self.look = RetryingStore(self.client(self.env), self.env)
         """The archive as that machine sees it."""
         clocks = clocks or {}
         made = {name: SimClock(world, rate_ppm=one.rate_ppm, offset_us=one.offset_us) for name, one in clocks.items()}
@@ -292,7 +296,7 @@ class WholeCluster:
         join(host.env, self.members, life.node)
         self._sources[host.name] = life.source
         if self._agent is not None:
-            store = wrapped(self.archive.client(host.env.tasks), host.env).store
+            store = wrapped(self.client(host.env), host.env).store
             jobs = SimJobs(host.env.tasks, self.folder.disk, lambda _url: store)
             self.agents[host.name] = start_agents(host.env, store, {host.name: life.source}, self.writer, options=self._agent, jobs=jobs)[0]
             self._running_agents[:] = [agent for _, agent in sorted(self.agents.items())]
@@ -300,6 +304,10 @@ class WholeCluster:
                 services.archive.hear(self.agents[host.name])
         for listener in self.on_node:
             listener(host, life)
+
+    def client(self, env: Env) -> ObjectStore:
+        """The archive as one process sees it."""
+        return EncryptedStore(self.archive.client(env.tasks), self._ring, random=self._seals.randbytes)
 
     def _build_control(self, host: WorldHost) -> ControlLife:
         doors = {one.name: Door(self.world, one, number, host, self.wire) for number, one in enumerate(self.hosts, 1)}
@@ -317,7 +325,7 @@ class WholeCluster:
         if self.log_node is not None:
             tables = parts.store.tables
             tables.new_partitions = partial(_with_logs, tables.new_partitions, (self.log_node,))  # type: ignore[method-assign]
-        life = ControlLife(parts, wrapped(self.archive.client(host.env.tasks), host.env))
+        life = ControlLife(parts, wrapped(self.client(host.env), host.env))
         host.env.tasks.call_soon(lambda: host.env.tasks.spawn(self._control_up(host.env, life), name="control"))
         return life
 

@@ -19,6 +19,7 @@ from scrubjay.archiver.write.agent_state import AgentOptions
 from scrubjay.archiver.write.attach import attach
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Lsn, NodeName, PartitionId
+from scrubjay.base.sealed import SECRET_BYTES, Key, Keyring
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.checkers.linear import check_linear
 from scrubjay.sim.checkers.registers import compare
@@ -70,6 +71,17 @@ ROUGH = 0.3
 
 LOGS, LOGS_FROM = 0.5, 1_000
 """In how many of the seeds, of those from LOGS_FROM on, a node keeps the log alone of every partition made; seeds below are what they were found for."""
+
+
+SEALED, SEALED_FROM = 0.5, 2_000
+"""In how many of the seeds, of those from SEALED_FROM on, the archive is encrypted."""
+
+
+def draw_ring(seed: int, draw: Stream) -> Keyring | None:
+    """The keys of an archive that was written under two, one after the other."""
+    if seed < SEALED_FROM or not draw.chance(SEALED):
+        return None
+    return Keyring(tuple(Key(name, draw.randbytes(SECRET_BYTES)) for name in ("second", "first")))
 
 
 def draw_log_node(seed: int, draw: Stream) -> int | None:
@@ -156,6 +168,7 @@ class WholeRun:
             checkpoint_s=self._draw.choice((0.002, 0.05, 0.3)),
             wire=self.wire,
             log_node=draw_log_node(seed, self.world.stream("logs")),
+            ring=draw_ring(seed, self.world.stream("keys")),
         )
         self.env = self.cluster.env
         self.clients = Clients(self.world, self.cluster, TABLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
@@ -19,11 +20,13 @@ from scrubjay.base.ids import NodeName
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.rand import RealRand
-from scrubjay.base.real.stores import open_store
+from scrubjay.base.real.stores import bare_store
+from scrubjay.base.sealed import Key, Keyring
+from scrubjay.base.wrap.encrypted import EncryptedStore
 from tests.fixtures.s3 import S3Server
 
 T = TypeVar("T")
-KINDS = ("file", "minio", "seaweed", "sim")
+RING = Keyring((Key("new", b"n" * 32), Key("old", b"o" * 32)))
 
 
 @dataclass
@@ -47,21 +50,22 @@ async def settle(store: ObjectStore) -> None:
     await store.delete("settle")
 
 
-def real(name: str, url: str, environment: dict[str, str]) -> Kind:
+def real(name: str, url: str, environment: dict[str, str], *, ring: Keyring | None = None) -> Kind:
     """A store on asyncio. Opened anew for each run: what counts is what is in it."""
 
     def go(main: Callable[[ObjectStore, Env], Coroutine[Any, Any, T]]) -> T:
         async def whole(tasks: AsyncTasks) -> T:
-            store = open_store(url, environment=environment)
+            store = bare_store(url, environment=environment)
             try:
                 await settle(store)
-                return await main(store, Env(RealClock(), RealRand(), tasks))
+                used = store if ring is None else EncryptedStore(store, ring, random=os.urandom)
+                return await main(used, Env(RealClock(), RealRand(), tasks))
             finally:
                 store.close()
 
         return run(whole)
 
-    return Kind(name, go)
+    return Kind(name if ring is None else f"sealed-{name}", go)
 
 
 def simulated() -> Kind:
@@ -84,14 +88,17 @@ def simulated() -> Kind:
 
 
 @contextmanager
-def make(kind: str, request: Any, tmp_path: Path) -> Iterator[Kind]:
-    if kind == "sim":
+def make(kind: str, request: Any, tmp_path: Path, *, ring: Keyring | None = None) -> Iterator[Kind]:
+    if kind.startswith("sealed-"):
+        with make(kind.removeprefix("sealed-"), request, tmp_path, ring=RING) as made:
+            yield made
+    elif kind == "sim":
         yield simulated()
     elif kind == "file":
-        yield real("file", (tmp_path / "archive").as_uri(), {})
+        yield real("file", (tmp_path / "archive").as_uri(), {}, ring=ring)
     else:
         server = request.getfixturevalue(kind)
-        yield real(kind, f"s3://{shared_bucket(server)}/{uuid.uuid4()}", server.env)
+        yield real(kind, f"s3://{shared_bucket(server)}/{uuid.uuid4()}", server.env, ring=ring)
 
 
 def shared_bucket(server: S3Server) -> str:

@@ -1,4 +1,4 @@
-"""One contract for all object stores: a folder, MinIO, SeaweedFS and the simulated one."""
+"""One contract for all object stores: a folder, MinIO, SeaweedFS and the simulated one; and with encryption over a folder and over MinIO."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ MARKED = [
     pytest.param("minio", marks=[pytest.mark.s3, pytest.mark.xdist_group("s3")]),
     pytest.param("seaweed", marks=[pytest.mark.s3, pytest.mark.xdist_group("s3")]),
     "sim",
+    "sealed-file",
+    pytest.param("sealed-minio", marks=[pytest.mark.s3, pytest.mark.xdist_group("s3")]),
 ]
 
 

@@ -13,7 +13,7 @@ from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.rand import RealRand
 from scrubjay.base.real.s3 import S3Store
-from scrubjay.base.real.stores import open_store
+from scrubjay.base.real.stores import bare_store
 from tests.contract.object_store_kinds import settle, shared_bucket
 from tests.fixtures.s3 import S3Server
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.s3, pytest.mark.xdist_group("s3")]
 
 def fresh(server: S3Server) -> S3Store:
     """A store with a prefix of its own."""
-    store = open_store(f"s3://{shared_bucket(server)}/{uuid.uuid4()}", environment=server.env)
+    store = bare_store(f"s3://{shared_bucket(server)}/{uuid.uuid4()}", environment=server.env)
     assert isinstance(store, S3Store)
     return store
 
@@ -75,7 +75,7 @@ def test_what_cannot_be_reached_is_unavailable(s3_server: S3Server, wrong: str) 
 def test_prefixes_do_not_see_each_other(s3_server: S3Server) -> None:
     async def main(tasks: AsyncTasks) -> None:
         base = f"s3://{shared_bucket(s3_server)}/{uuid.uuid4()}"
-        stores = [open_store(url, environment=s3_server.env) for url in (base, base + "/one", base + "/one/two", base + "/other")]
+        stores = [bare_store(url, environment=s3_server.env) for url in (base, base + "/one", base + "/one/two", base + "/other")]
         await settle(stores[0])
         for number, store in enumerate(stores[1:]):
             await store.put("key", b"%d" % number)
@@ -112,7 +112,7 @@ def test_real_environment_is_complete() -> None:
 )
 def test_bad_urls_are_usage_errors(url: str) -> None:
     with pytest.raises(Invalid):
-        open_store(url, environment={})
+        bare_store(url, environment={})
 
 
 def test_errors_of_the_tree_only() -> None:

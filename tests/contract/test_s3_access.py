@@ -15,7 +15,7 @@ from scrubjay.base.errors import Invalid, Unavailable
 from scrubjay.base.real.aws import AGAIN_S, CHECK_S
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.s3 import S3Store
-from scrubjay.base.real.stores import handed_on, open_store, worker_environment
+from scrubjay.base.real.stores import bare_store, handed_on, worker_environment
 from tests.fixtures.false_s3 import Answer, Asked, FalseS3, false_s3, refusal
 from tests.fixtures.s3 import S3Server
 
@@ -51,7 +51,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def with_store(main: Callable[[S3Store], Awaitable[None]], settings: dict[str, str] | None = None) -> None:
     async def whole(tasks: AsyncTasks) -> None:
-        store = open_store("s3://bucket/p", settings={"timeout": "5", **(settings or {})})
+        store = bare_store("s3://bucket/p", settings={"timeout": "5", **(settings or {})})
         assert isinstance(store, S3Store)
         try:
             await main(store)
@@ -140,7 +140,7 @@ def test_workers_get_the_settings_as_they_are(false: FalseS3, home: Path, monkey
 )
 def test_settings_that_cannot_work_are_usage_errors(home: Path, given: dict[str, str]) -> None:
     with pytest.raises(Invalid) as caught:
-        open_store("s3://bucket/p", settings=given)
+        bare_store("s3://bucket/p", settings=given)
     assert caught.value.fields["next"]
 
 
@@ -333,7 +333,7 @@ def test_a_profile_reaches_a_real_server(s3_server: S3Server, home: Path, monkey
     async def main(tasks: AsyncTasks) -> None:
         from tests.contract.object_store_kinds import settle
 
-        store = open_store(bucket.url)
+        store = bare_store(bucket.url)
         await settle(store)
         await store.put("k/1", b"content")
         assert await store.get("k/1") == b"content"

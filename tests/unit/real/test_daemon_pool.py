@@ -13,7 +13,7 @@ from scrubjay.base.errors import Exhausted
 from scrubjay.base.real.daemon_pool import DaemonPool
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.loop import AsyncTasks, run
-from scrubjay.base.real.stores import open_store
+from scrubjay.base.real.stores import bare_store
 
 
 def test_work_is_done_by_a_few_threads_and_errors_come_back() -> None:
@@ -77,7 +77,7 @@ def test_other_pools_say_it_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         with pytest.raises(Exhausted, match="no more threads"):
             await tasks.blocking(int)
         with pytest.raises(Exhausted, match="no more threads"):
-            await open_store(tmp_path.as_uri()).put("x", b"y")
+            await bare_store(tmp_path.as_uri()).put("x", b"y")
         disk = RealDisk(tmp_path, post=tasks.post)
         said: list[object] = []
         disk.submit(lambda: said.append("done"), said.append)

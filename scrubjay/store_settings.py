@@ -1,0 +1,29 @@
+"""What `base.real.stores.open_store` is told of the configuration: credentials, and the keys of an encrypted archive."""
+
+from __future__ import annotations
+
+from scrubjay.base.real.key_sources import keyring
+from scrubjay.base.real.stores import KEYS
+from scrubjay.base.sealed import Keyring
+from scrubjay.config import Config
+
+
+def keyring_of(config: Config) -> Keyring | None:
+    """None: the archive is not encrypted. The first call reads them, which may run commands. Raises Unavailable, Unsafe, Invalid."""
+    return keyring(config.encryption.keys, timeout_s=config.encryption.command_timeout_us / 1e6)
+
+
+def store_settings(config: Config, **more: str) -> dict[str, str]:
+    """Settings for stores, and for the environment of workers; they hold secrets. Empty ones leave the AWS variables in force. more: for this use alone. Raises
+    as `keyring_of` does."""
+    s3, ring = config.s3, keyring_of(config)
+    return {
+        "access_key": s3.access_key_id,
+        "secret_key": s3.secret_access_key,
+        "session_token": s3.session_token,
+        "region": s3.region,
+        "endpoint": s3.endpoint_url,
+        "ca_bundle": s3.ca_bundle,
+        KEYS: "" if ring is None else ring.as_text(),
+        **more,
+    }
