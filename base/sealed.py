@@ -184,7 +184,7 @@ def _key(ring: Keyring | None, key_id: str, check: bytes, for_what: str, where: 
             f"{for_what} key {key_id}, which is not configured",
             key_id=key_id,
             object=where,
-            next="list it in encryption.keys (docs/CONFIG.md); without it nobody can read what was written under it",
+            next="list it in encryption.keys (runbooks/key-lost.md); without it nobody can read what was written under it",
         )
     if not hmac.compare_digest(key.check, check):
         raise NoKey(

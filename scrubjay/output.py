@@ -61,6 +61,7 @@ class VerbFailure(Exception):
 _NEXT = {
     "Invalid": "see -h of the verb",
     "NotLeader": "try again: a leader is being chosen",
+    "NoKey": "list the right keys in encryption.keys, see runbooks/key-lost.md",
     "Exhausted": "see to what the machine lacks, then try again",
     "Exists": "something has that name already: look what it is before it is tried again",
     "Conflict": "choose another name, or wait until what has it is done",

@@ -427,7 +427,31 @@ def _webhook_failing(make: Make, tmp_path: Path) -> Iterator[Scenario]:
         assert [notice["event"] for notice in receiver.taken if notice["event"] == "test"] == ["test", "test"]
 
 
+def _key_lost(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    key, kept = tmp_path / "archive.key", tmp_path / "in-the-safe"
+    key.write_text("5a" * 32)
+    key.chmod(0o600)
+    keys = f"2026=file:{key}"
+    scenario = Scenario(make(settings=QUICK | {"encryption.keys": keys}))
+    scenario.make_table()
+    scenario.status_is(0)
+    server = scenario.server
+    server.stop()
+    key.rename(kept)
+    gone = subprocess.run(server.command(), env=server._env, capture_output=True, text=True, timeout=60, check=False)
+    assert (gone.returncode, "the file of key 2026 cannot be read" in gone.stdout + gone.stderr) == (1, True)
+    key.write_text("a5" * 32)
+    key.chmod(0o600)
+    other = subprocess.run(server.command(), env=server._env, capture_output=True, text=True, timeout=60, check=False)
+    assert (other.returncode, "another key 2026" in " ".join((other.stdout + other.stderr).split())) == (4, True)
+    scenario.variables |= {"ARCHIVE": (server.data / "archive").as_uri(), "KEYS": keys}
+    scenario.hands["bring-back"] = lambda: os.replace(kept, key)
+    scenario.hands["start"] = lambda: server.start() and None
+    yield scenario
+
+
 SCENARIOS = {
+    "key-lost": _key_lost,
     "webhook-failing": _webhook_failing,
     "loop-fallen": _loop_fallen,
     "server-down": _server_down,

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from scrubjay.base.errors import Corrupt, Invalid, NoKey
 from scrubjay.base.sealed import HEADER, MAGIC, OVERHEAD, Key, Keyring, is_sealed, kept_name, ring_of, seal, stem_of, true_name, unseal
+from tests.docs.format_tables import assert_layout, find_table
+from tests.fixtures.golden import Golden
 
 OLD, NEW = Key("2025", b"o" * 32), Key("2026", b"n" * 32)
 RING = Keyring((NEW, OLD))
@@ -149,3 +151,12 @@ def test_names_without_a_hash_stay() -> None:
         "probe/x/0001",
     ):
         assert (kept_name(RING, name), stem_of(name)) == (name, None)
+
+
+def test_golden_and_field_table(golden: Golden) -> None:
+    """Sealing has no freedom but what is drawn: the same draws give the same bytes."""
+    data = seal(RING, NAME, b"what lies in the archive", random=counted)
+    golden.check("sealed/object", data)
+    golden.check("sealed/name.txt", kept_name(RING, NAME).encode() + b"\n")
+    assert opened(golden.read("sealed/object")) == b"what lies in the archive"
+    assert_layout(find_table("docs/formats/encrypted.md", "Header"), HEADER)

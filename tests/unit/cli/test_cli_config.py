@@ -182,3 +182,23 @@ def test_true_is_no_number_and_an_id_names_one_key(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(Invalid):
             load(path=str(file))
+
+
+def test_key_sources(tmp_path: Path) -> None:
+    file = tmp_path / "scrubjay.toml"
+    file.write_text("[encryption]\nkeys = ['2026=file:/etc/k', '2025=command:vault read -field=key \"a b\", c']\ncommand_timeout = '3s'\n")
+    expected = (("2026", "file:/etc/k"), ("2025", 'command:vault read -field=key "a b", c'))
+    assert load(path=str(file)).encryption.keys == expected
+    assert load(path=str(file)).encryption.command_timeout_us == 3_000_000
+    assert load(env={"SCRUBJAY_ENCRYPTION_KEYS": "new=env:A, old=file:/b"}).encryption.keys == (("new", "env:A"), ("old", "file:/b"))
+    assert load(sets=["encryption.keys="]).encryption.keys == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["6c6f6f6b206d61", "a=6c6f6f6b", "a=file:key", "a=env:", "=env:A", "a b=env:A", "a=env:A,a=env:B", "a=command:'x", "a=command: "],
+)
+def test_what_is_no_key_source_is_refused_and_not_shown(text: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        load(sets=[f"encryption.keys={text}"])
+    assert "6c6f6f6b" not in str(caught.value.fields)

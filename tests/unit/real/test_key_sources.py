@@ -1,0 +1,116 @@
+"""Keys from files, variables and commands: what is taken, what is refused by name, and that none is ever shown."""
+
+from __future__ import annotations
+
+import base64
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scrubjay.base.errors import Invalid, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.real import key_sources
+from scrubjay.base.real.key_sources import COMMAND_TRIES, keyring
+
+SECRET = bytes(range(100, 132))
+
+
+@pytest.fixture(autouse=True)
+def _read_anew() -> Iterator[None]:
+    keyring.cache_clear()
+    yield
+    keyring.cache_clear()
+
+
+def one(source: str, timeout_s: float = 20.0) -> bytes:
+    ring = keyring((("k1", source),), timeout_s=timeout_s)
+    assert ring is not None
+    return ring.writing.secret
+
+
+def script(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "give.py"
+    path.write_text(text)
+    return f"command:{sys.executable} {path} 'two words'"
+
+
+@pytest.mark.parametrize(
+    "content", [SECRET, SECRET.hex().encode(), SECRET.hex().upper().encode() + b"\r\n", b" " + base64.b64encode(SECRET) + b"\n"]
+)
+def test_a_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(content)
+    for mode in (0o600, 0o400, 0o440):
+        path.chmod(mode)
+        keyring.cache_clear()
+        assert one(f"file:{path}") == SECRET
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o620, 0o602, 0o601])
+def test_a_file_that_is_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(SECRET)
+    path.chmod(mode)
+    with pytest.raises(Unsafe, match="key k1 is open to others") as caught:
+        one(f"file:{path}")
+    assert "chmod 600" in caught.value.fields["next"]
+
+
+def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    for source in (f"file:{tmp_path}/none", f"file:{tmp_path}", "env:NO_SUCH_KEY", "command:/no/such/program"):
+        with pytest.raises(Unavailable, match="key k1") as caught:
+            one(source)
+        assert caught.value.exit_code == 1
+
+
+def test_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_KEY", SECRET.hex())
+    assert one("env:A_KEY") == SECRET
+
+
+@pytest.mark.parametrize("content", ["", "secret", "a" * 63, "zz" * 32, base64.b64encode(b"x" * 31).decode(), "a" * 5000])
+def test_what_is_no_key_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    monkeypatch.setenv("A_KEY", content)
+    with pytest.raises(Invalid, match="key k1 is not one") as caught:
+        one("env:A_KEY")
+    assert not content or content not in str(caught.value)
+
+
+def test_a_command_is_run_once_for_all_who_ask(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    source = script(tmp_path, f"import sys; open({str(runs)!r}, 'a').write(sys.argv[1]); print({SECRET.hex()!r})")
+    assert [one(source), one(source)] == [SECRET, SECRET]
+    assert runs.read_text() == "two words"
+
+
+def test_a_command_that_fails_is_tried_again_and_then_told_of_with_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_sources, "AGAIN_S", 0.0)
+    runs = tmp_path / "runs"
+    source = script(tmp_path, f"import sys; open({str(runs)!r}, 'a').write('x'); sys.exit('vault is locked')")
+    with pytest.raises(Unavailable, match="the command of key k1 failed") as caught:
+        one(source)
+    assert "vault is locked" in caught.value.fields["found"]
+    assert runs.read_text() == "x" * COMMAND_TRIES
+
+
+def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
+    alive = tmp_path / "alive"
+    source = script(tmp_path, f"import subprocess; subprocess.run(['sh', '-c', 'sleep 30; touch {alive}'])")
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="does not end"):
+        one(source, timeout_s=0.3)
+    assert time.monotonic() - began < 15
+    assert not alive.exists()
+
+
+def test_no_keys() -> None:
+    assert keyring((), timeout_s=1.0) is None
+
+
+def test_a_second_key_that_cannot_be_had_is_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_KEY", SECRET.hex())
+    with pytest.raises(ScrubjayError, match="key k0"):
+        keyring((("k1", "env:A_KEY"), ("k0", "env:NO_SUCH_KEY")), timeout_s=1.0)
