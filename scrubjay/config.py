@@ -148,7 +148,7 @@ class EncryptionConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def s3_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Variables by which a child that reads its configuration has the same settings of the store (`S3Config.settings`); those that are no keys of `[s3]` are left out."""
+    """Variables by which a child that reads its configuration has the same settings of the store (`store_settings`); those that are no keys of `[s3]` are left out."""
     names = {"access_key": "access_key_id", "secret_key": "secret_access_key", "endpoint": "endpoint_url"}
     known = {field.name for field in msgspec.structs.fields(S3Config)}
     found = {names.get(name, name): value for name, value in settings.items() if value}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from scrubjay.base.real.key_sources import keyring
 from scrubjay.base.real.stores import KEYS
-from scrubjay.base.sealed import Keyring
-from scrubjay.config import Config
+from scrubjay.base.sealed import Keyring, ring_of
+from scrubjay.config import Config, s3_environment
 
 
 def keyring_of(config: Config) -> Keyring | None:
@@ -27,3 +29,11 @@ def store_settings(config: Config, **more: str) -> dict[str, str]:
         KEYS: "" if ring is None else ring.as_text(),
         **more,
     }
+
+
+def store_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Variables by which a child that reads its configuration has the same credentials and the same keys. They hold secrets."""
+    keys = ring_of(settings[KEYS]).keys if settings.get(KEYS) else ()
+    secrets = {f"KEY_{number}_OF_SCRUBJAY": key.secret.hex() for number, key in enumerate(keys)}
+    listed = ",".join(f"{key.id}=env:{name}" for key, name in zip(keys, secrets, strict=True))
+    return {**s3_environment(settings), **secrets, **({"SCRUBJAY_ENCRYPTION_KEYS": listed} if keys else {})}

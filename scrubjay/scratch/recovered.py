@@ -9,7 +9,6 @@ from typing import Any
 from scrubjay.base.env import Disk, JobContext
 from scrubjay.base.errors import Corrupt, Missing, Unavailable
 from scrubjay.base.real.stores import handed_on
-from scrubjay.config import s3_environment
 from scrubjay.drills.lose_cluster import LoseJobs
 from scrubjay.drills.scenario import DIFFERENCES_MAX
 from scrubjay.machine import monotonic_s
@@ -22,6 +21,7 @@ from scrubjay.storage.catalogue import KeyAttribute, KeySchema
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.keys import storage_key
 from scrubjay.storage.items.wire import item_from_json
+from scrubjay.store_settings import store_environment
 
 JOBS = LoseJobs("scrubjay.scratch.recovered:plan_job", "scrubjay.scratch.recovered:recover_job")
 PLAN_S = 1800.0
@@ -54,7 +54,7 @@ def _recover(rehearsal: Rehearsal, *words: str, timeout_s: float) -> dict[str, A
     code, report = verb(
         rehearsal.folder,
         words,
-        environment=clean_environment(s3_environment(handed_on())),
+        environment=clean_environment(store_environment(handed_on())),
         timeout_s=timeout_s,
         waits=lambda: rehearsal.context.progress({"phase": "recover"}),
     )

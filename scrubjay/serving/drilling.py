@@ -121,9 +121,8 @@ def open_drills(
     contents = Contents(
         env, cluster.service, durability.archive.index, jobs, disk, url=config.archive_url, rate_bytes=config.scrub.rate_bytes or None
     )
-    place = ScratchPlace(env, OwnProcess(folder, worker_environment(config.s3.settings)), disk, root=str(folder))
-
     settings = store_settings(config)
+    place = ScratchPlace(env, OwnProcess(folder, worker_environment(settings)), disk, root=str(folder))
 
     def copies(place: str) -> ObjectStore:
         # Sealed as the archive is, and read by the same workers with the same keys.

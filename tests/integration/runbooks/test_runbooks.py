@@ -445,7 +445,7 @@ def _key_lost(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     other = subprocess.run(server.command(), env=server._env, capture_output=True, text=True, timeout=60, check=False)
     assert (other.returncode, "another key 2026" in " ".join((other.stdout + other.stderr).split())) == (4, True)
     scenario.variables |= {"ARCHIVE": (server.data / "archive").as_uri(), "KEYS": keys}
-    scenario.hands["bring-back"] = lambda: os.replace(kept, key)
+    scenario.hands["bring-back"] = lambda: kept.replace(key) and None
     scenario.hands["start"] = lambda: server.start() and None
     yield scenario
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from scrubjay.config import SEGMENT_BYTES_MAX, AuthKey, fields, load
 from scrubjay.reference_pages import config_page
 from scrubjay.storage.consensus.options import ConsensusOptions
 from scrubjay.storage.log.record import RECORD_SIZE_MAX
+from scrubjay.store_settings import keyring_of, store_environment, store_settings
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -202,3 +204,14 @@ def test_what_is_no_key_source_is_refused_and_not_shown(text: str) -> None:
     with pytest.raises(Invalid) as caught:
         load(sets=[f"encryption.keys={text}"])
     assert "6c6f6f6b" not in str(caught.value.fields)
+
+
+def test_a_child_has_the_same_credentials_and_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OF_MINE", "42" * 32)
+    config = load(sets=["encryption.keys=2026=env:OF_MINE,2025=env:OF_MINE", "s3.region=here"])
+    for name, value in store_environment(store_settings(config)).items():
+        monkeypatch.setenv(name, value)
+    child = load(env=os.environ)
+    assert keyring_of(child) == keyring_of(config)
+    assert store_settings(child) == store_settings(config)
+    assert "SCRUBJAY_ENCRYPTION_KEYS" not in store_environment(store_settings(load()))
