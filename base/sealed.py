@@ -96,7 +96,7 @@ def ring_of(text: str) -> Keyring:
 
 
 @dataclass(frozen=True, slots=True)
-class Seal:
+class SealHead:
     """A header, read. key: the id of the key it is sealed under; naming: of the one that names are made with; check, naming_check: which keys of these ids."""
 
     key: str
@@ -131,7 +131,7 @@ def is_sealed(data: bytes, *, where: str) -> bool:
     return False
 
 
-def read_seal(data: bytes, *, where: str) -> Seal:
+def read_seal(data: bytes, *, where: str) -> SealHead:
     """The header of a sealed object. Needs no key. Raises Corrupt."""
     if len(data) < OVERHEAD:
         raise Corrupt("a sealed object is cut short", what="seal", where=where, found=len(data))
@@ -142,7 +142,7 @@ def read_seal(data: bytes, *, where: str) -> Seal:
         raise Corrupt(f"sealed in version {version}, this release reads version {VERSION}", what="seal", where=where, found=version)
     if (algorithm, zero, size, zeros) != (AES_256_GCM, 0, HEADER.size, bytes(8)):
         raise Corrupt("sealed in a way that is not known", what="seal", where=where, found=algorithm)
-    return Seal(_id(key, where), check, _id(naming, where), naming_check, wrapped, nonce)
+    return SealHead(_id(key, where), check, _id(naming, where), naming_check, wrapped, nonce)
 
 
 def _id(field_: bytes, where: str) -> str:

@@ -92,7 +92,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "meter-missing-is-trouble",
         "base/wrap/metered.py",
-        "self._answered(error if isinstance(error, Unavailable) else None)",
+        "self._answered(error if isinstance(error, Unavailable) and not isinstance(error, NoKey) else None)",
         "self._answered(error)",
         ("tests/unit/archiver/test_store_wrappers.py::test_the_meter_counts_bytes_errors_and_time",),
     ),
