@@ -10,9 +10,10 @@ import os
 
 from scrubjay.base.real.stores import worker_environment
 from scrubjay.config import load
+from scrubjay.store_settings import store_settings
 
 
 def dask_setup(_worker: object) -> None:
     """Called by Dask once, in the worker's process. Raises Invalid for a configuration that is none: the worker does not start."""
     config = load(env=os.environ)
-    os.environ.update(worker_environment({**config.s3.settings, "timeout": str(config.archive.timeout_us / 1e6)}))
+    os.environ.update(worker_environment(store_settings(config, timeout=str(config.archive.timeout_us / 1e6))))
