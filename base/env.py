@@ -259,7 +259,13 @@ class JobContext(Protocol):
     disk: Disk
     """Rooted at the data folder."""
 
-    def store(self, url: str) -> ObjectStore: ...
+    def store(self, url: str) -> ObjectStore:
+        """The archive at `url`, sealed if it is."""
+        ...
+
+    def place(self, url: str) -> ObjectStore:
+        """A store that is no archive of ours: what others shall read is put there as it is, whatever keys the archive has."""
+        ...
 
     def progress(self, facts: dict[str, Any]) -> None:
         """Small, JSON-able; rate-limited by the receiver."""

@@ -20,6 +20,9 @@ class SimJobContext:
     def store(self, url: str) -> ObjectStore:
         return self._stores(url)
 
+    def place(self, url: str) -> ObjectStore:
+        return self._stores(url)
+
     def progress(self, facts: dict[str, Any]) -> None:
         if self._progress is not None:
             self._progress(facts)

@@ -41,6 +41,7 @@ class WorkerContext:
         self._send = send
         self._env = Env(RealClock(), RealRand(), tasks)
         self._stores: dict[str, ObjectStore] = {}
+        self._places: dict[str, ObjectStore] = {}
         self._last_progress = 0.0
 
     def store(self, url: str) -> ObjectStore:
@@ -50,6 +51,15 @@ class WorkerContext:
         if url not in self._stores:
             self._stores[url] = RetryingStore(open_store(url, settings=handed_on(), create=False), self._env)
         return self._stores[url]
+
+    def place(self, url: str) -> ObjectStore:
+        """As `store`, and never sealed."""
+        from scrubjay.base.real.stores import KEYS, bare_store, handed_on
+
+        if url not in self._places:
+            settings = {name: value for name, value in handed_on().items() if name != KEYS}
+            self._places[url] = RetryingStore(bare_store(url, settings=settings, create=False), self._env)
+        return self._places[url]
 
     def progress(self, facts: dict[str, Any]) -> None:
         """Tell the parent; more often than every `PROGRESS_INTERVAL_S` is dropped here, before it costs anybody anything."""

@@ -74,7 +74,7 @@ async def export_job(context: JobContext, arguments: dict[str, Any]) -> dict[str
     view = arguments["view"]
     format_ = FORMATS[arguments["format"]](key) if view is None else JsonChanges(key, view)
     files, found = await export_rows(
-        context.store(arguments["url"]), context.disk, arguments["rows"],
+        context.place(arguments["url"]), context.disk, arguments["rows"],
         format_=format_, id_=arguments["id"], partition=arguments["partition"], incremental=view is not None,
     )  # fmt: skip
     return {"files": [list(one) for one in files], "sum": found.hex, "rows": found.rows}
@@ -82,7 +82,7 @@ async def export_job(context: JobContext, arguments: dict[str, Any]) -> dict[str
 
 async def put_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
     """arguments: url, objects ([key, text] in the order in which they are put). Each is read back. Raises Corrupt, Unavailable."""
-    store = context.store(arguments["url"])
+    store = context.place(arguments["url"])
     for where, text in arguments["objects"]:
         with suppress(Exists):
             await store.put(where, text.encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -55,6 +56,13 @@ def test_nothing_is_readable_and_everything_works(scrubjay_server: Make, tmp_pat
     assert server.cli_json("restore", "run", "--table", TABLE, "--to", "again", "--at", rfc3339(last))[0] == 0
     assert scan(server.port, "again") == scan(server.port, TABLE)
     assert server.cli_json("drill", "run", "rot")[0] == 0
+
+    # What leaves for others is theirs to read.
+    place = tmp_path / "out"
+    place.mkdir()
+    code, exported = server.cli_json("export", TABLE, "--to", place.as_uri())
+    assert (code, exported["rows"]) == (0, 200), exported
+    assert any(NEEDLE.encode() in gzip.decompress(path.read_bytes()) for path in place.rglob("*.json.gz"))
 
     # Another key from now on; what lies there under the first is read.
     assert server.stop() in (0, 3)
