@@ -4,7 +4,7 @@ the archive. What a run found, and to which depth each object was proven, is not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -33,6 +33,10 @@ class KeptLedger(Protocol):
 
     async def empty(self) -> bool: ...
 
+    async def unfinished(self) -> bool: ...
+
+    async def rebuilding(self, told: RebuiltLedger) -> None: ...
+
     async def partitions(self) -> list[PartitionProof]: ...
 
     async def verified(self, proofs: Sequence[PartitionProof]) -> None: ...
@@ -41,11 +45,14 @@ class KeptLedger(Protocol):
 
 
 class RebuiltLedger(NamedTuple):
-    """at_us: when it was begun anew. proofs: partitions' proofs that came from the metadata. objects: names that came from the archive, None: not yet."""
+    """at_us: when it was begun anew. proofs: partitions' proofs that came from the metadata. objects: names that came from the archive, None: not yet. missed: names
+    that its daily index tells and that are not there. runs: that came from there."""
 
     at_us: int
     proofs: int
     objects: int | None
+    missed: int = 0
+    runs: int = 0
 
 
 class KeptProof(msgspec.Struct, frozen=True):
@@ -80,7 +87,10 @@ class LedgerKeeping:
         cluster: str,
         tables: Callable[[], Sequence[TableMeta]],
         log: Log,
+        recall: Callable[[], Awaitable[tuple[int, int]]] | None = None,
     ) -> None:
+        """recall: what the archive's daily index knows (DailyIndex.recall); None: nothing."""
+        self._recall = recall
         self._env, self._ledger, self._notes, self._store = env, ledger, notes, store
         self._cluster, self._tables, self._log = cluster, tables, log
         self._gate = Gate(env.tasks)
@@ -117,19 +127,23 @@ class LedgerKeeping:
                 await self._notes.put_job(key, note)
 
     async def rebuild(self, *, lost: bool = False) -> None:
-        """lost: it was begun anew just now; else only one that holds nothing is."""
+        """lost: it was begun anew just now; else only one that holds nothing is, or whose rebuilding a kill has cut off."""
         try:
-            if not lost and not await self._ledger.empty():
+            if not lost and not await self._ledger.empty() and not await self._ledger.unfinished():
                 return
             now_us = self._env.clock.wall_us()
             there = {(one.partition, one.depth) for one in await self._ledger.partitions()}
             proofs = [one for one in self._noted() if (one.partition, one.depth) not in there and one.at_us <= now_us]
             await self._ledger.verified(proofs)
-            self._ledger.rebuilt = RebuiltLedger(now_us, len(proofs), None)
+            await self._ledger.rebuilding(RebuiltLedger(now_us, len(proofs), None))
             self._log(f"the ledger begins anew: {len(proofs)} proofs of partitions come from the metadata; what is archived is read again")
             objects = await self._names()
-            self._ledger.rebuilt = RebuiltLedger(now_us, len(proofs), objects)
-            self._log(f"the ledger knows the names of {objects} objects from the archive; what was gone before is not missed")
+            missed, runs = (0, 0) if self._recall is None else await self._recall()
+            await self._ledger.rebuilding(RebuiltLedger(now_us, len(proofs), objects, missed, runs))
+            self._log(
+                f"the ledger knows the names of {objects} objects from the archive; {missed} more should be there, by what was told of each day: "
+                f"the next verify says what became of them; {runs} runs and their findings come from there too"
+            )
         except ScrubjayError as error:
             self._log(f"the ledger could not be rebuilt, the next verify does the rest: {error}")
 

@@ -85,12 +85,23 @@ def m003_which_run(db: Database) -> None:
     db.execute("alter table partitions add column run integer")
 
 
+@migrations()
+def m004_what_was_told(db: Database) -> None:
+    """Version 4."""
+    _table(db, "said").create({"object": str, "at_us": int}, pk="object", not_null={"at_us"}, strict=True)
+    _table(db, "state").create({"key": str, "value": str}, pk="key", not_null={"value"}, strict=True)
+    db.execute("alter table runs add column said integer")
+
+
 def _table(db: Database, name: str) -> Table:
     return cast(Table, db[name])
 
 
 class SqliteLedger:
-    """A Ledger in one SQLite file. Made by `SqliteLedger.open`."""
+    """A Ledger in one SQLite file. Made by `SqliteLedger.open`.
+
+    More than 25 methods: one for each question, and each is a statement or two; they share the connection and its one way in (`_run`).
+    """
 
     def __init__(self, tasks: Tasks, path: str, db: Database, set_aside: str | None) -> None:
         self._tasks = tasks
@@ -102,7 +113,7 @@ class SqliteLedger:
         self.trouble: str | None = None
         """Why nothing is remembered beyond this process, or what was last to be remembered is not; None: it is. Only what could be written ends it."""
         self.rebuilt: RebuiltLedger | None = None
-        """Since when in this life of the process it holds no more than it could be begun anew with; None: it was not lost."""
+        """Since when it holds no more than it could be begun anew with; None: it was not lost."""
         self.lost: Callable[[str], object] = lambda aside: None
         """Called with the new place when a file is set aside in the middle of its use."""
 
@@ -110,7 +121,9 @@ class SqliteLedger:
     async def open(cls, tasks: Tasks, path: str) -> SqliteLedger:
         """path: of the file (made with its folder if absent), or MEMORY. Raises Unavailable (disk full, no rights)."""
         db, set_aside = await tasks.blocking(lambda: _open(path))
-        return cls(tasks, path, db, set_aside)
+        ledger = cls(tasks, path, db, set_aside)
+        ledger.rebuilt = await ledger._run(_rebuilt)
+        return ledger
 
     @classmethod
     async def open_or_forget(cls, tasks: Tasks, path: str) -> SqliteLedger:
@@ -151,9 +164,86 @@ class SqliteLedger:
     async def forget(self, objects: Sequence[str]) -> None:
         """These went, as they should: nobody looks for them any more."""
         wanted = json.dumps(list(objects))
-        await self._run(
-            lambda db: _execute(db, "delete from objects where object in (select value from json_each(?))", [wanted]), writes=True
+
+        def work(db: Database) -> None:
+            with db.conn:
+                for table in ("objects", "said"):
+                    db.execute(f"delete from {table} where object in (select value from json_each(?))", [wanted])  # noqa: S608
+
+        await self._run(work, writes=True)
+
+    async def unsaid(self, cluster: str, *, before_us: int, now_us: int, limit: int) -> list[str]:
+        """Segments and manifests of bases that were proven by content, and were not told to the archive since `before_us`; rising."""
+        query = (
+            "select distinct o.object from objects o left join said s on s.object = o.object"
+            " where o.object >= :low and o.object < :high and o.level >= :rank and o.at_us >= 0"
+            " and (o.object like '%.seg' or o.object like '%/manifest.json')"
+            " and (s.at_us is null or s.at_us < :before or s.at_us > :now) order by o.object limit :limit"
         )
+        prefix = f"{cluster}/t="
+        bounds = {
+            "low": prefix,
+            "high": prefix + "\uffff",
+            "rank": level_rank("objects"),
+            "before": before_us,
+            "now": now_us,
+            "limit": limit,
+        }
+        return await self._run(lambda db: [str(row["object"]) for row in db.query(query, bounds)])
+
+    async def unsaid_runs(self, limit: int) -> list[LedgerRun]:
+        """Ended, and not told to the archive; the oldest first."""
+        where = "finished_us is not null and said is null"
+        return await self._run(lambda db: [_run_of(row) for row in _table(db, "runs").rows_where(where, order_by="id", limit=limit)])
+
+    async def said(self, objects: Sequence[str], runs: Sequence[int], at_us: int) -> None:
+        def work(db: Database) -> None:
+            with db.conn:
+                _table(db, "said").upsert_all([{"object": one, "at_us": at_us} for one in objects])
+                db.execute("update runs set said = ? where id in (select value from json_each(?))", [at_us, json.dumps(list(runs))])
+
+        await self._run(work, writes=True)
+
+    async def take_back_runs(self, runs: Sequence[LedgerRun]) -> int:
+        """Runs of a ledger that was lost, as the archive tells them: those that are not there, in front of those that are. How many."""
+
+        def work(db: Database) -> int:
+            with db.conn:
+                there = {(row["kind"], row["started_us"]) for row in db.query("select kind, started_us from runs")}
+                lost = sorted((run for run in runs if (run.kind, run.started_us) not in there), key=lambda run: run.started_us)
+                lowest = next(iter(db.query("select min(id) as id from runs")))["id"]
+                first = 1 if lowest is None else lowest - len(lost)
+                rows = [
+                    {
+                        "id": first + place, "started_us": run.started_us, "finished_us": run.finished_us, "verdict": run.verdict,
+                        "healed": int(run.healed), "report": json.dumps(run.report, sort_keys=True), "kind": run.kind, "said": run.finished_us,
+                    }
+                    for place, run in enumerate(lost)
+                ]  # fmt: skip
+                _table(db, "runs").insert_all(rows)
+            return len(rows)
+
+        return await self._run(work, writes=True)
+
+    async def unfinished(self) -> bool:
+        """It was begun anew, and a life of a process ended before it knew what it could be rebuilt from."""
+        query = "select count(*) as n from state where key = 'rebuilding'"
+        return await self._run(lambda db: bool(next(iter(db.query(query)))["n"]))
+
+    async def rebuilding(self, told: RebuiltLedger) -> None:
+        """It is rebuilt; over restarts too, until `objects` says that it is through."""
+        self.rebuilt = told
+        value = json.dumps(told._asdict())
+
+        def work(db: Database) -> None:
+            with db.conn:
+                _table(db, "state").upsert({"key": "rebuilt", "value": value})
+                if told.objects is None:
+                    _table(db, "state").upsert({"key": "rebuilding", "value": value})
+                else:
+                    db.execute("delete from state where key = 'rebuilding'")
+
+        await self._run(work, writes=True)
 
     async def known(self, prefix: str) -> list[str]:
         query = "select distinct object from objects where object >= ? and object < ? order by object"
@@ -224,7 +314,7 @@ class SqliteLedger:
         def work(db: Database) -> list[LedgerRun]:
             """Reports are read here, off the loop: there may be megabytes of them."""
             rows = _table(db, "runs").rows_where(where, asked, order_by="id desc", limit=limit)
-            return [LedgerRun(**{**row, "healed": bool(row["healed"]), "report": _report(row["report"])}) for row in rows]
+            return [_run_of(row) for row in rows]
 
         return await self._run(work)
 
@@ -256,9 +346,22 @@ class SqliteLedger:
         return result
 
 
+def _rebuilt(db: Database) -> RebuiltLedger | None:
+    for row in _table(db, "state").rows_where("key = 'rebuilt'"):
+        try:
+            return RebuiltLedger(**json.loads(row["value"]))
+        except (ValueError, TypeError, RecursionError):
+            return None
+    return None
+
+
 def _rotten(error: sqlite3.Error) -> bool:
     """The file's own bytes are bad; no statement will do better."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _run_of(row: Mapping[str, Any]) -> LedgerRun:
+    return LedgerRun(**{name: row[name] for name in LedgerRun._fields} | {"healed": bool(row["healed"]), "report": _report(row["report"])})
 
 
 def _report(text: str | None) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from scrubjay.pitr.service import RestoreService
 from scrubjay.pitr.source import ArchiveSource
 from scrubjay.pitr.timeline.service import TimelineService
 from scrubjay.pitr.transfer.exports import Exports
+from scrubjay.scrubber.daily_index import DailyIndex
 from scrubjay.scrubber.healer import Healer
 from scrubjay.scrubber.ledger_keeping import LedgerKeeping
 from scrubjay.scrubber.options import ScrubOptions
@@ -136,7 +137,10 @@ def open_durability(
     agents: those of this process, which can be asked to publish out of turn. alarm: what wakes the schedule; None: the timers of `env`.
     """
     telling = Telling(log)
-    keeping = LedgerKeeping(env, ledger, control.metadata, store, cluster=writer.cluster, tables=control.service.tables, log=log)
+    daily = DailyIndex(env, store, ledger, writer, log=log)
+    keeping = LedgerKeeping(
+        env, ledger, control.metadata, store, cluster=writer.cluster, tables=control.service.tables, log=log, recall=daily.recall
+    )
 
     def lost(aside: str) -> None:
         log(f"the ledger could not be read and was set aside; {_FORGOTTEN}; kept: {aside}")
@@ -198,7 +202,7 @@ def open_durability(
         until = control.service.archived
         return frozenset(info.partition_id for table, info in parts if references.base_due(table, info, until=until(info.partition_id)))
 
-    table = nightly_jobs(env, scrub, verify_runs, expire, control, base_due=base_due, keep=keeping.keep)
+    table = nightly_jobs(env, scrub, verify_runs, expire, control, base_due=base_due, keep=keeping.keep, tell=daily.tell)
     schedule = open_schedule(env, control, table, alarm=alarm, since_us=options.since_us, alone=options.alone, log=log)
     durability = Durability(
         windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, timeline, named, Transfers(exports)

@@ -388,6 +388,8 @@ class Health:
             "rebuilt": None if rebuilt is None else utc_text_or_none(rebuilt.at_us),
             "proofs": None if rebuilt is None else rebuilt.proofs,
             "objects": None if rebuilt is None else rebuilt.objects,
+            "missed": None if rebuilt is None else rebuilt.missed,
+            "runs": None if rebuilt is None else rebuilt.runs,
         }
 
     def _node_json(self, facts: NodeHealth, view: View) -> dict[str, Any]:

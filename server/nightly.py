@@ -38,9 +38,11 @@ def nightly_jobs(
     *,
     base_due: BaseDue,
     keep: Callable[[], Awaitable[None]],
+    tell: Callable[[], Awaitable[None]],
 ) -> list[NightJob]:
-    """In the order in which they run when several are due. base_due: of which partitions the archive needs a new base. keep: after each that the ledger remembers, has what it says kept elsewhere too. A new job is a line here, its settings in DEFAULTS, and a function that makes its Work."""
+    """In the order in which they run when several are due. base_due: of which partitions the archive needs a new base. keep: after each that the ledger remembers, has what it says kept elsewhere too. tell: after a verify, has what was there today told to the archive. A new job is a line here, its settings in DEFAULTS, and a function that makes its Work."""
     works = {"scrub": scrub_work(scrub), "verify": verify_work(env, verify, control), "base": base_work(scrub, base_due)}
+    works["verify"] = kept(works["verify"], tell)
     works = {name: kept(work, keep) for name, work in works.items()} | {"expire": expire_work(expire)}
     return [NightJob(name, DEFAULTS[name], work) for name, work in works.items()]
 

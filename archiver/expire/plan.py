@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from scrubjay.archiver.coverage import first_micros, may_go
 from scrubjay.archiver.facts import Coverage, Window
-from scrubjay.archiver.format.layout import BaseKey, ClosedKey, ExpiredKey, SegmentKey, build, parse
+from scrubjay.archiver.format.layout import BaseKey, ClosedKey, ExpiredKey, IndexKey, SegmentKey, build, parse
 from scrubjay.archiver.format.pin import BackupPin
 from scrubjay.archiver.read.names import Names
 from scrubjay.archiver.read.partition import PartitionIndex
@@ -200,6 +201,12 @@ def _going(names: Names, beginning: Beginning, said: Beginning | None) -> tuple[
         if said is not None and isinstance(key := parse(name), ExpiredKey) and (key.lsn, key.generation) < (said.lsn, said.generation)
     ]
     return (*manifests, *bodies, *older)
+
+
+def plan_index(listed: Mapping[str, int], *, keep_from_us: int) -> tuple[tuple[str, int], ...]:
+    """Objects of the daily index that may go: of days older than every window. What they name that is still there was told again since."""
+    until = datetime.fromtimestamp(max(0, keep_from_us) / 1e6, UTC).strftime("%Y%m%d")
+    return tuple((name, size) for name, size in listed.items() if isinstance(key := parse(name), IndexKey) and key.day < until)
 
 
 def plan_closed(listed: Mapping[str, int], *, keep_from_us: int, now_us: int) -> tuple[tuple[str, int], ...]:

@@ -28,16 +28,17 @@ from scrubjay.archiver.expire.plan import (
     Wanted,
     pin_need,
     plan_closed,
+    plan_index,
     plan_partition,
 )
 from scrubjay.archiver.expire.report import ExpireReport, PartOutcome
 from scrubjay.archiver.format.base import BaseManifest, decode_base
 from scrubjay.archiver.format.expired import DROPPED, RETENTION, ExpiredObject, decode_expired, encode_expired
 from scrubjay.archiver.format.fault import Fault
-from scrubjay.archiver.format.layout import build, closed_prefix, time_text
+from scrubjay.archiver.format.layout import build, closed_prefix, index_prefix, time_text
 from scrubjay.archiver.read.backup_pins import PinReader
 from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
-from scrubjay.archiver.read.names import PARALLEL, Names, closed_nodes, names_of
+from scrubjay.archiver.read.names import PARALLEL, Names, closed_nodes, list_all, names_of
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, ObjectStore
@@ -284,7 +285,11 @@ class Expirer:
         # What a backup needs of them the later ones say too, and the seals; where nobody knows what is needed, all stay.
         needs = [one.at_us for one in self._holds() if one.by != PIN or one.table is None]
         keep_from_us = min([self._dated() - closed_keep_us, *needs])
-        report.closed = plan_closed(await self._closed(keep_from_us), keep_from_us=keep_from_us, now_us=self._dated())
+        days = await list_all(self._store, index_prefix(self._index.cluster))
+        report.closed = (
+            *plan_closed(await self._closed(keep_from_us), keep_from_us=keep_from_us, now_us=self._dated()),
+            *plan_index(days, keep_from_us=keep_from_us),
+        )
 
     async def _closed(self, until_us: int) -> dict[str, int]:
         """Closed objects up to `until_us`, and each node's newest: what lies between is not listed. Raises Unavailable."""

@@ -6,6 +6,7 @@
     <cluster>/t=<table>/p=<partition>/base/<lsn:016x>.<g>.<sha256, 16 hex>/manifest.json | rows-<index:06d>
     <cluster>/t=<table>/p=<partition>/expired/<up to lsn:016x>.<g>.json
     <cluster>/closed/<node>/<YYYYMMDDTHHMMSS.ffffffZ>.json
+    <cluster>/index/<YYYYMMDD>.<g>.json
     <cluster>/pins/<created, ms, 14 digits>-<8 hex>.json        a backup; whatever else lies below pins/ is of a later version, and holds everything
 
 Numbers have a fixed width, so listing order is number order. Generations start at 1.
@@ -32,6 +33,7 @@ _BASE = re.compile(rf"({_UUID})/t=({_UUID})/p=({_UUID})/base/({_HEX16})\.({_GENE
 _EXPIRED = re.compile(rf"({_UUID})/t=({_UUID})/p=({_UUID})/expired/({_HEX16})\.({_GENERATION})\.json")
 PIN_ID = re.compile(r"[0-9]{14}-[0-9a-f]{8}")
 _PIN = re.compile(rf"({_UUID})/pins/({PIN_ID.pattern})\.json")
+_INDEX = re.compile(rf"({_UUID})/index/([0-9]{{8}})\.({_GENERATION})\.json")
 _CLOSED = re.compile(rf"({_UUID})/closed/({_NODE})/({_TIME})\.json")
 
 AFTER_ALL = "~"
@@ -105,7 +107,15 @@ class PinKey(NamedTuple):
     id: str
 
 
-Key = IdentityKey | EpochKey | SegmentKey | BaseKey | ExpiredKey | ClosedKey | PinKey
+class IndexKey(NamedTuple):
+    """What was there at the end of a day. day: YYYYMMDD, UTC. generation: one after the other, where a day has several."""
+
+    cluster: str
+    day: str
+    generation: int
+
+
+Key = IdentityKey | EpochKey | SegmentKey | BaseKey | ExpiredKey | ClosedKey | PinKey | IndexKey
 
 
 def partition_prefix(cluster: str, table: str, partition: str) -> str:
@@ -126,6 +136,10 @@ def expired_prefix(cluster: str, table: str, partition: str) -> str:
 
 def pins_prefix(cluster: str) -> str:
     return f"{cluster}/pins/"
+
+
+def index_prefix(cluster: str) -> str:
+    return f"{cluster}/index/"
 
 
 def tables_prefix(cluster: str) -> str:
@@ -178,6 +192,8 @@ def _build(key: Key) -> str:
         return f"{expired_prefix(key.cluster, key.table, key.partition)}{key.lsn:016x}.{key.generation}.json"
     if isinstance(key, PinKey):
         return f"{pins_prefix(key.cluster)}{key.id}.json"
+    if isinstance(key, IndexKey):
+        return f"{index_prefix(key.cluster)}{key.day}.{key.generation}.json"
     return f"{closed_prefix(key.cluster, key.node)}{time_text(key.time_us)}.json"
 
 
@@ -201,6 +217,8 @@ def parse(text: str) -> Key | None:
             return None
     if match := _PIN.fullmatch(text):
         return PinKey(match[1], match[2])
+    if match := _INDEX.fullmatch(text):
+        return IndexKey(match[1], match[2], int(match[3]))
     if match := _EPOCH.fullmatch(text):
         return EpochKey(match[1], int(match[2], 16))
     if match := _IDENTITY.fullmatch(text):

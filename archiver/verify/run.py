@@ -64,6 +64,8 @@ class ArchiveVerifier:
             if self._round.options.table is None:
                 await self._small.identity()
                 await self._small.pins()
+                if self._round.at_least("objects"):
+                    await self._small.index()
             await self._round.reader.epochs.read()
             closed = await self._small.closed()
             await self._partitions()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from scrubjay.archiver.facts import Closed
 from scrubjay.archiver.format.closed import decode_closed
 from scrubjay.archiver.format.identity import decode_epoch, decode_identity
+from scrubjay.archiver.format.day import decode_index
 from scrubjay.archiver.format.layout import (
     ClosedKey,
     EpochKey,
     IdentityKey,
+    IndexKey,
     build,
     closed_prefix,
+    index_prefix,
     parse,
 )
 from scrubjay.archiver.read.backup_pins import PinReader
@@ -58,8 +62,8 @@ class SmallObjects:
             await self._small(name, lambda data, name=name: decode_epoch(data, where=name))  # type: ignore[misc]
         await self._round.tell([key, *names])
 
-    async def _small(self, key: str, decode: Callable[[bytes], Any]) -> None:
-        """A small object that must be there and decode."""
+    async def _small(self, key: str, decode: Callable[[bytes], Any], *, may_go: bool = False) -> None:
+        """A small object that must be there and decode. may_go: retention may take it away meanwhile."""
         self._round.spend()
         self._round.report.checked += 1
         try:
@@ -67,7 +71,8 @@ class SmallObjects:
             self._round.report.bytes += len(data)
             decode(data)
         except Missing:
-            self._round.find(HOLE, key, "the object is gone")
+            if not may_go:
+                self._round.find(HOLE, key, "the object is gone")
         except Corrupt as error:
             self._round.find(error.kind, key, str(error))
 
@@ -77,6 +82,23 @@ class SmallObjects:
         self._round.report.checked += len(found.pins) + len(found.unread)
         for fault in found.unread:
             self._round.find(fault.kind, fault.object, fault.detail)
+
+    async def index(self) -> None:
+        """What was told of each day. One that is gone is missed as long as retention cannot have taken it."""
+        prefix = index_prefix(self._round.cluster)
+        listed = await list_all(self._round.store, prefix)
+        names = [name for name in listed if isinstance(parse(name), IndexKey)]
+        newest = max((_day_us(name) for name in names), default=0)
+
+        def may_go(name: str) -> bool:
+            return newest - _day_us(name) >= EXPIRY_US_MIN
+
+        await self._round.remembered(prefix, listed, None, None, may_go)
+        fresh = await self._round.fresh(names)
+        for name in names:
+            if name not in fresh:
+                await self._small(name, lambda data, name=name: decode_index(data, where=name), may_go=may_go(name))  # type: ignore[misc]
+                await self._round.tell([name])
 
     async def closed(self) -> bool:
         """Every closed object (at `listed`: the newest of each node), several at a time. Whether there is any."""
@@ -140,6 +162,15 @@ class SmallObjects:
         if key not in self.known:
             self.known[key] = PartitionIndex(self._round.cluster, table, partition)
         return self.known[key]
+
+
+def _day_us(name: str) -> int:
+    """Midnight of an index object's day; 0 if no calendar has it."""
+    key = parse(name)
+    try:
+        return int(datetime.strptime(key.day, "%Y%m%d").replace(tzinfo=UTC).timestamp()) * 1_000_000 if isinstance(key, IndexKey) else 0
+    except ValueError:
+        return 0
 
 
 def _may_have_expired(name: str, newest: Mapping[str, int]) -> bool:

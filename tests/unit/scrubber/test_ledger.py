@@ -198,8 +198,8 @@ def test_the_schema_is_migrated_once(tmp_path: Path) -> None:
         with opened(path):
             pass
     db = Database(path)
-    assert db["_sqlite_migrations"].count == 3
-    assert set(db.table_names()) == {"_sqlite_migrations", "objects", "partitions", "runs", "suspects"}
+    assert db["_sqlite_migrations"].count == 4
+    assert set(db.table_names()) == {"_sqlite_migrations", "objects", "partitions", "runs", "said", "state", "suspects"}
     db.close()
 
 

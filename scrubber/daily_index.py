@@ -1,0 +1,150 @@
+"""What a day has proven and found, told to the archive: `index/` objects (docs/formats/index.md). A ledger that is lost is rebuilt from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from scrubjay.archiver.format.day import IndexedRun, IndexObject, encode_index, missed
+from scrubjay.archiver.format.layout import build, index_prefix, partition_prefix
+from scrubjay.archiver.read.days import Days, read_days
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Env, ObjectStore
+from scrubjay.base.errors import Exists, ScrubjayError, Unavailable
+from scrubjay.base.gate import Gate
+from scrubjay.scrubber.ledger import LedgerRun, Proof
+
+AGAIN_US = 28 * 86_400_000_000
+"""A name is told again after so long: so an object younger than the window tells it always, and older ones can go."""
+NAMES = 20_000
+"""Of one object, about a megabyte;"""
+RUNS = 64
+OBJECTS = 64
+"""so many objects a night at most: what is left is told by the next."""
+FINDINGS = 500
+PARTITIONS = 2_000
+"""Of one run's report. More are counted in what the ledger says, and not told here."""
+
+Log = Callable[[str], None]
+
+
+class IndexedLedger(Protocol):
+    """See scrubber.sqlite_ledger.SqliteLedger. Raises Unavailable."""
+
+    async def unsaid(self, cluster: str, *, before_us: int, now_us: int, limit: int) -> list[str]: ...
+
+    async def unsaid_runs(self, limit: int) -> list[LedgerRun]: ...
+
+    async def said(self, objects: Sequence[str], runs: Sequence[int], at_us: int) -> None: ...
+
+    async def known(self, prefix: str) -> list[str]: ...
+
+    async def proved(self, proofs: Sequence[Proof]) -> None: ...
+
+    async def take_back_runs(self, runs: Sequence[LedgerRun]) -> int: ...
+
+
+class DailyIndex:
+    """Nothing here waits for anybody: what could not be told today is told tomorrow, and a line says why."""
+
+    def __init__(self, env: Env, store: ObjectStore, ledger: IndexedLedger, writer: Writer, *, log: Log) -> None:
+        self._env, self._store, self._ledger, self._writer, self._log = env, store, ledger, writer, log
+        self._gate = Gate(env.tasks)
+
+    async def tell(self) -> None:
+        """What is proven or found and not told yet. Nothing new is no object."""
+        try:
+            async with self._gate:
+                for _ in range(OBJECTS):
+                    if not await self._one():
+                        return
+        except ScrubjayError as error:
+            self._log(f"what was there today could not be told to the archive, the next night does: {error}")
+
+    async def _one(self) -> bool:
+        now_us = self._env.clock.wall_us()
+        names = await self._ledger.unsaid(self._writer.cluster, before_us=now_us - AGAIN_US, now_us=now_us, limit=NAMES)
+        runs = await self._ledger.unsaid_runs(RUNS)
+        if not names and not runs:
+            return False
+        await self._put(names, [indexed(run) for run in runs], now_us)
+        await self._ledger.said(names, [run.id for run in runs], now_us)
+        return True
+
+    async def _put(self, names: Sequence[str], runs: Sequence[IndexedRun], now_us: int) -> None:
+        """Under the day's next free generation, and read back. Raises Unavailable, Fenced."""
+        attached, day = self._writer.attached, day_of(now_us)
+        for generation in range(await self._next(day), 10**9):
+            made = IndexObject(
+                cluster=attached.cluster, day=day, generation=generation, time_us=now_us, epoch=attached.epoch, owner=attached.owner,
+                names=tuple(names), runs=tuple(runs),
+            )  # fmt: skip
+            key, data = build(made.key()), encode_index(made)
+            try:
+                await self._store.put(key, data)
+            except Exists:
+                continue  # another's, or ours of which we were not told
+            if await self._store.get(key) != data:
+                raise Unavailable("an object of the day's index does not hold what was put there", object=key)
+            return
+
+    async def _next(self, day: str) -> int:
+        prefix, after, newest = f"{index_prefix(self._writer.cluster)}{day}.", "", 0
+        while True:
+            page = await self._store.list(prefix, after=after)
+            for info in page.objects:
+                number = info.key.removeprefix(prefix).removesuffix(".json")
+                newest = max(newest, int(number) if number.isdecimal() else 0)
+            if not page.more or not page.objects:
+                return newest + 1
+            after = page.objects[-1].key
+
+    async def recall(self) -> tuple[int, int]:
+        """For a ledger that was lost and knows what is listed: names that should be there and are not, and runs. How many of each. Raises Unavailable."""
+        days = await read_days(self._store, self._writer.cluster)
+        for fault in days.unread:
+            self._log(f"an object of the daily index says nothing: {fault.object}: {fault.detail}")
+        return await self._recall_names(days), await self._ledger.take_back_runs([recalled(run) for run in days.runs.values()])
+
+    async def _recall_names(self, days: Days) -> int:
+        count, now_us = 0, self._env.clock.wall_us()
+        for (table, partition), names in days.names.items():
+            listed = dict.fromkeys(await self._ledger.known(partition_prefix(self._writer.cluster, table, partition)))
+            found = missed(list(names), listed)
+            await self._ledger.proved([Proof(name, "listed", now_us) for name in found])
+            count += len(found)
+        return count
+
+
+def day_of(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y%m%d")
+
+
+def indexed(run: LedgerRun) -> IndexedRun:
+    """Shortened to what `scrub history` tells, and to FINDINGS of its findings. Pure."""
+    report = run.report or {}
+    left, parts_left, tables = FINDINGS, PARTITIONS, []
+    for table in report.get("tables") or []:
+        parts = []
+        for part in table["partitions"][:parts_left]:
+            told = part["findings"][:left]
+            left -= len(told)
+            parts.append({"partition": part["partition"], "verdict": part["verdict"], "findings": told})
+        parts_left -= len(parts)
+        tables.append({"table": table["table"], "table_id": table.get("table_id"), "partitions": parts})
+    short = {"exit": report.get("exit"), "verdict": report.get("verdict"), "totals": report.get("totals"), "tables": tables}
+    short["findings"] = (report.get("findings") or [])[:left]
+    text = json.dumps(short, sort_keys=True)
+    return IndexedRun(run.kind, run.started_us, run.finished_us or run.started_us, run.verdict or "unverified", run.healed, text)
+
+
+def recalled(run: IndexedRun) -> LedgerRun:
+    """A report that is none is left out: its checksum was right, so whoever wrote it is of another version. Pure."""
+    try:
+        report: Any = json.loads(run.report)
+    except (ValueError, RecursionError):
+        report = None
+    found = report if isinstance(report, dict) else None
+    return LedgerRun(0, run.started_us, run.finished_us, run.verdict, run.healed, found, run.kind)

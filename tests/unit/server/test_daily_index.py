@@ -1,0 +1,244 @@
+"""What was there each day, told to the archive: a ledger that is lost together with a partition of the archive misses it all the same."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from scrubjay.archiver.expire.plan import DAY_US, plan_index
+from scrubjay.archiver.format.day import IndexedRun, IndexObject, decode_index, encode_index, missed
+from scrubjay.archiver.format.layout import IndexKey, SegmentKey, build, parse
+from scrubjay.archiver.read.days import read_days
+from scrubjay.base.errors import Corrupt
+from scrubjay.scrubber import daily_index
+from scrubjay.scrubber.daily_index import AGAIN_US, FINDINGS, DailyIndex, day_of, indexed, recalled
+from scrubjay.scrubber.ledger import SCRUB, VERIFY, LedgerRun
+from scrubjay.scrubber.ledger_keeping import LedgerKeeping
+from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
+from scrubjay.sim.whole.cluster import CLUSTER
+from tests.fixtures.golden import Golden
+from tests.unit.archiver.sample import CLUSTER as SAMPLE
+from tests.unit.archiver.sample import OWNER, PARTITION, START_US, TABLE
+from tests.unit.server.test_verifying import Verifying
+
+
+class Told(Verifying):
+    """A house that was verified, and its daily index."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.daily = self.index_of(self.ledger)
+
+    def index_of(self, ledger: SqliteLedger) -> DailyIndex:
+        house = self.house
+        return DailyIndex(house.env, house.client(), ledger, house.writer, log=self.lines.append)
+
+    def tell(self) -> list[str]:
+        """Objects that came."""
+        before = set(self.house.cluster.archive.objects)
+        self.house.run(self.daily.tell())
+        return sorted(key for key in set(self.house.cluster.archive.objects) - before if isinstance(parse(key), IndexKey))
+
+    def lose_ledger(self) -> None:
+        self.ledger = self.house.run(SqliteLedger.open(self.house.env.tasks, MEMORY))
+
+    def rebuild(self, ledger: SqliteLedger | None = None) -> SqliteLedger:
+        house, ledger = self.house, ledger or self.ledger
+        keeping = LedgerKeeping(
+            house.env, ledger, house.cluster.metadata, house.client(), cluster=CLUSTER, tables=house.service.tables, log=self.lines.append,
+            recall=self.index_of(ledger).recall,
+        )  # fmt: skip
+        house.run(keeping.rebuild(lost=ledger is self.ledger))
+        return ledger
+
+    def of_partition(self) -> list[str]:
+        """All that the archive holds of the table's first partition."""
+        partition = self.table.partitions[0].partition_id
+        return sorted(key for key in self.house.cluster.archive.objects if f"/p={partition}/" in key)
+
+
+@pytest.fixture
+def one() -> Told:
+    return Told()
+
+
+def test_what_was_proven_is_told_once_and_again_before_it_would_age_out(one: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert one.tell() == [], "nothing was proven yet"
+    one.verify()
+    (first,) = one.tell()
+    found = decode_index(one.house.cluster.archive.objects[first].data, where=first)
+    objects = one.house.cluster.archive.objects
+    segments = [key for key in objects if isinstance(key_ := parse(key), SegmentKey) and not key_.manifest]
+    wanted = sorted([*segments, *(key for key in objects if key.endswith("/manifest.json"))])
+    assert set(wanted) >= set(found.names) >= {key for key in wanted if f"t={one.table.table_id}" in key}
+    assert [run.kind for run in found.runs] == [VERIFY]
+    assert one.tell() == [], "nothing new"
+    one.verify()
+    (second,) = one.tell()
+    assert (parse(second), len(decode_index(objects[second].data, where=second).runs)) == (
+        IndexKey(CLUSTER, found.day, 2),
+        1,
+    )
+    now_us = one.house.env.clock.wall_us()
+    monkeypatch.setattr(one.house.env.clock, "wall_us", lambda: now_us + AGAIN_US + DAY_US)
+    (third,) = one.tell()
+    assert decode_index(objects[third].data, where=third).names == found.names
+
+
+def test_a_partition_that_is_lost_together_with_the_ledger_is_a_hole_and_what_was_found_is_known(one: Told) -> None:
+    one.verify()
+    one.tell()
+    archive = one.house.cluster.archive
+    rotten = one.of_partition()[0]
+    good = archive.objects[rotten].data
+    archive.objects[rotten].data = b"?"
+    found = one.verify()["findings"]
+    assert found
+    one.tell()
+    archive.objects[rotten].data = good
+    gone = one.of_partition()
+    for key in gone:
+        del archive.objects[key]
+    for key in [key for key in archive.objects if "/closed/" in key]:
+        del archive.objects[key]
+    one.lose_ledger()
+    one.rebuild()
+    rebuilt = one.ledger.rebuilt
+    assert rebuilt is not None
+    assert (rebuilt.missed, rebuilt.runs) == (sum(key.endswith((".seg", "/manifest.json")) for key in gone), 2)
+    known = set(one.house.run(one.ledger.known("")))
+    assert {key for key in gone if key.endswith(".seg")} <= known
+    holes = {finding["object"] for finding in one.verify()["findings"] if finding["kind"] == "hole"}
+    assert {key for key in gone if key.endswith(".seg")} <= holes
+    runs = one.house.run(one.ledger.runs(9, kind=VERIFY))
+    assert [run.verdict for run in runs] == ["mismatch", "mismatch", "match"], "the newest first"
+    assert runs[1].report is not None
+    assert runs[1].report["findings"] == found
+
+
+def test_a_rebuild_that_is_cut_off_is_begun_again_by_the_next_life(one: Told, tmp_path: Any) -> None:
+    one.verify()
+    one.tell()
+    tasks, path = one.house.env.tasks, str(tmp_path / "ledger.db")
+    anew = one.house.run(SqliteLedger.open(tasks, path))
+    real, calls = anew.proved, []
+
+    async def killed(proofs: Any) -> None:
+        calls.append(proofs)
+        raise KeyboardInterrupt
+
+    anew.proved = killed  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        one.rebuild(anew)
+    assert calls
+    anew.proved = real  # type: ignore[method-assign]
+    one.house.run(anew.close())
+    again = one.house.run(SqliteLedger.open(tasks, path))
+    one.house.run(again.begin_run(5))
+    assert again.rebuilt is not None
+    assert again.rebuilt.objects is None
+    one.rebuild(again)
+    assert {key for key in one.of_partition() if key.endswith(".seg")} <= set(one.house.run(again.known("")))
+    one.house.run(again.close())
+    last = one.house.run(SqliteLedger.open(tasks, path))
+    assert last.rebuilt == again.rebuilt, "it goes on saying so"
+    lines = one.lines.copy()
+    one.rebuild(last)
+    assert one.lines == lines, "and is left alone"
+    assert [run.kind for run in one.house.run(last.runs(9))] == [SCRUB, VERIFY], (
+        "what came from the archive stands in front of what was begun since"
+    )
+
+
+def test_an_object_of_the_index_that_rots_is_found_and_says_nothing(one: Told) -> None:
+    one.verify()
+    (key,) = one.tell()
+    archive = one.house.cluster.archive
+    data = archive.objects[key].data
+    archive.objects[key].data = data[:-9] + b"?" + data[-8:]
+    assert [(finding["object"], finding["kind"]) for finding in one.verify()["findings"]] == [(key, "unreadable")]
+    days = one.house.run(read_days(one.house.client(), CLUSTER))
+    assert (days.names, [fault.object for fault in days.unread]) == ({}, [key])
+    archive.objects[key].data = data
+    assert one.verify()["verdict"] == "match"
+    del archive.objects[key]
+    assert [(finding["object"], finding["kind"]) for finding in one.verify()["findings"]] == [(key, "hole")]
+
+
+def test_many_names_are_several_objects_and_a_night_tells_no_more_than_its_share(one: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    one.verify()
+    monkeypatch.setattr(daily_index, "NAMES", 2)
+    monkeypatch.setattr(daily_index, "OBJECTS", 2)
+    first, second = one.tell(), one.tell()
+    assert (len(first), len(second)) == (2, 2)
+    while one.tell():
+        pass
+    days = one.house.run(read_days(one.house.client(), CLUSTER))
+    told = [name for names in days.names.values() for name in names]
+    assert sorted(told) == one.house.run(one.ledger.unsaid(CLUSTER, before_us=1 << 62, now_us=1 << 62, limit=9_999))
+
+
+def segment(first: int, last: int) -> str:
+    return build(SegmentKey(SAMPLE, TABLE, PARTITION, first, last, 1, f"{first:016x}", manifest=False))
+
+
+@pytest.mark.parametrize(
+    ("listed", "wanted"),
+    [
+        ([], [segment(5, 9)]),
+        ([segment(5, 9)], []),
+        ([segment(1, 12)], []),
+        ([segment(1, 6), segment(7, 12)], []),
+        ([segment(1, 6), segment(8, 12)], [segment(5, 9)]),
+        ([segment(6, 12)], [segment(5, 9)]),
+        ([segment(1, 8)], [segment(5, 9)]),
+    ],
+)
+def test_a_segment_whose_records_are_in_others_is_not_missed(listed: list[str], wanted: list[str]) -> None:
+    assert missed([segment(5, 9)], dict.fromkeys(listed)) == wanted
+
+
+def test_objects_of_days_older_than_every_window_may_go() -> None:
+    days = {build(IndexKey(CLUSTER, day_of(day * DAY_US), 1)): day for day in range(20_000, 20_040)}
+    gone = plan_index({**days, f"{CLUSTER}/index/notes.txt": 1}, keep_from_us=20_005 * DAY_US + 5)
+    assert [size for _, size in gone] == [20_000, 20_001, 20_002, 20_003, 20_004]
+    assert AGAIN_US + 2 * DAY_US < 35 * DAY_US, "what is there is told by a younger one"
+
+
+def test_a_report_is_shortened_and_comes_back() -> None:
+    finding = {"kind": "different", "key": {"id": {"S": "ö"}}}
+    part = {"partition": "p", "verdict": "mismatch", "copies": [1], "findings": [finding] * (FINDINGS + 9)}
+    report = {
+        "exit": 2,
+        "verdict": "mismatch",
+        "totals": {"seconds": 1.5},
+        "tables": [{"table": "birds", "table_id": "t", "partitions": [part]}],
+    }
+    run = LedgerRun(7, 5, 9, "mismatch", True, report, SCRUB)
+    again = recalled(indexed(run))
+    assert (again.started_us, again.finished_us, again.verdict, again.healed, again.kind) == (5, 9, "mismatch", True, SCRUB)
+    assert again.report is not None
+    (table,) = again.report["tables"]
+    assert table["partitions"] == [{"partition": "p", "verdict": "mismatch", "findings": [finding] * FINDINGS}]
+    assert recalled(IndexedRun(SCRUB, 1, 2, "match", False, "[]")).report is None
+
+
+MADE = IndexObject(
+    cluster=SAMPLE, day="20260301", generation=2, time_us=START_US, epoch=3, owner=OWNER, names=(segment(1, 4), segment(5, 9)),
+    runs=(IndexedRun(VERIFY, START_US, START_US + 5, "match", False, "{}"),),
+)  # fmt: skip
+
+
+def test_golden_index(golden: Golden) -> None:
+    golden.check("v3/archive/index.json", encode_index(MADE))
+    again = decode_index(golden.read("v3/archive/index.json"), where=build(MADE.key()))
+    assert again == MADE
+    golden.check_json("v3/archive/index.decoded.json", json.loads(encode_index(again)))
+
+
+@pytest.mark.parametrize("where", [build(MADE.key()._replace(generation=3)), build(MADE.key()._replace(day="20260302"))])
+def test_an_index_object_under_another_name_is_none(where: str) -> None:
+    with pytest.raises(Corrupt):
+        decode_index(encode_index(MADE), where=where)
