@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar, cast
@@ -122,7 +123,8 @@ class SqliteLedger:
         """path: of the file (made with its folder if absent), or MEMORY. Raises Unavailable (disk full, no rights)."""
         db, set_aside = await tasks.blocking(lambda: _open(path))
         ledger = cls(tasks, path, db, set_aside)
-        ledger.rebuilt = await ledger._run(_rebuilt)
+        with suppress(Unavailable):  # whoever asks next is told
+            ledger.rebuilt = await ledger._run(_rebuilt)
         return ledger
 
     @classmethod
