@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.day import IndexedRun, decode_index
+from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import BaseKey, IndexKey, SegmentKey, index_prefix, parse
 from scrubjay.archiver.read.names import list_all
 from scrubjay.base.env import ObjectStore

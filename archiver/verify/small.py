@@ -8,8 +8,8 @@ from typing import Any
 
 from scrubjay.archiver.facts import Closed
 from scrubjay.archiver.format.closed import decode_closed
-from scrubjay.archiver.format.identity import decode_epoch, decode_identity
 from scrubjay.archiver.format.day import decode_index
+from scrubjay.archiver.format.identity import decode_epoch, decode_identity
 from scrubjay.archiver.format.layout import (
     ClosedKey,
     EpochKey,

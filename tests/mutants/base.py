@@ -383,6 +383,8 @@ MUTANTS: list[Mutant] = [
         "        self.trouble = None\n        if answer.gone",
         "        if answer.gone",
         ("tests/unit/real/test_fleet.py::test_a_fleet_that_is_away_is_said_and_comes_back",),
+    ),
+    Mutant(
         "seal-not-bound-to-its-name",
         "base/sealed.py",
         "data[: HEADER.size] + name.encode()",
