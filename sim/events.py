@@ -12,6 +12,7 @@ import hashlib
 import heapq
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 
 from scrubjay.sim.rand import Stream, stream
 
@@ -88,7 +89,8 @@ class Events:
         self.events = 0
         self.trace = EventTrace(show)
         self._heap: list[tuple[int, int, SimTimer]] = []
-        self._sequence = 0
+        self._numbers = count(1)
+        """Taken in one step: a collection in the middle of `after` may end a dead life's coroutine, whose `finally` asks for a timer too."""
         self._watchers: list[Callable[[str], object]] = []
         self.after_event: Callable[[], None] | None = None
         """Called after every event: the checkers."""
@@ -99,8 +101,8 @@ class Events:
     def after(self, delay_us: int, callback: Callable[[], object]) -> SimTimer:
         """Run `callback` in `delay_us` true microseconds, after everything due before or at the same time."""
         timer = SimTimer(callback)
-        self._sequence += 1
-        heapq.heappush(self._heap, (self.now + max(0, delay_us), self._sequence, timer))
+        number = next(self._numbers)
+        heapq.heappush(self._heap, (self.now + max(0, delay_us), number, timer))
         return timer
 
     def note(self, what: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.docs.tree import ROOT, files
 
 pytestmark = pytest.mark.slow
-INSIDE = {"archiver", "base", "demo", "drills", "pitr", "scrubber", "server", "serving", "storage", "verbs"}
+INSIDE = {"archiver", "base", "demo", "drills", "pitr", "scratch", "scrubber", "server", "serving", "storage", "verbs"}
 
 
 @pytest.fixture(scope="module")

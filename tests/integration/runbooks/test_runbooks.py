@@ -164,7 +164,7 @@ def _drill(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     assert key.stat().st_mode & 0o777 == 0o600
     assert scenario.server.cli_json("status")[1]["drills"]["public_key"] == listed["public_key"]
     page = scenario.server.cli("drill", "report", "--format", "html").stdout
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
     assert scenario.client.list_tables()["TableNames"] == ["orders"], "the scratch table is gone"
 
 
