@@ -289,5 +289,5 @@ class Jobs(Protocol):
         ...
 
     def drop(self, path: str) -> None:
-        """The file that a job made is wanted no more where the job ran. What `bring` fetched is the caller's to remove. No error if no job made it."""
+        """The file that a job made, or all in a folder, is wanted no more where the job ran. What `bring` fetched is the caller's to remove. No error if no job made it."""
         ...

@@ -85,6 +85,10 @@ class RestoreArchive(ArchiveView, Protocol):
         """Where the row file of that partition of that target lies, below the data folder."""
         ...
 
+    async def at_hand(self, path: str) -> None:
+        """A row file that `rebuild` made lies below this process's data folder when it returns, wherever it was made. May be called again. Raises Unavailable."""
+        ...
+
     def loaded(self, path: str) -> None:
         """Every replica holds that row file's rows now."""
         ...

@@ -217,6 +217,7 @@ class Restore:
         total = self._proven[part.target]
         path = self._path(part)
         target = PartitionId(part.target)
+        await self._steadily(lambda: self._archive.at_hand(path))
         try:
             copies = await self._steadily(lambda: self._port.load_base(target, rows=path, total=total))
         except Corrupt:

@@ -108,15 +108,16 @@ class ArchiveSource:
     async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
         at = next(one.partition_id for one in source.partitions if one.lo == info.lo)
         who = self._writer.attached
-        base = await upload(
+        return await upload(
             self._jobs, self._url, rows.rows, writer=who, table=target, info=info, lsn=0, stamp=0, chain=chains.START, total=rows.total,
             origin=BaseOrigin(who.cluster, source.table_id, (at,), at_us),
         )  # fmt: skip
-        await self._jobs.bring(rows.rows)  # what the replicas load is read here
-        return base
 
     def rows_path(self, target_id: str, partition: str) -> str:
         return f"{folder_of(target_id)}/{partition}.rows"
+
+    async def at_hand(self, path: str) -> None:
+        await self._jobs.bring(path)
 
     def loaded(self, path: str) -> None:
         self.discard(path)

@@ -44,11 +44,24 @@ _log = structlog.get_logger(part="fleet")
 
 
 class _Made(NamedTuple):
-    """A file that a job made. worker: address of the one that has it."""
+    """A file that a job made. worker: address of the one that has it. run: of the job, which its folder there is named after."""
 
     job: str
     arguments: dict[str, Any]
     worker: str
+    run: str
+    answer: dict[str, Any]
+
+    def there(self) -> str:
+        """The file as its worker knows it."""
+        return f"{self.run}/{self.arguments['output']}"
+
+
+class _Done(NamedTuple):
+    """What a task came to. worker: who ran it. run: its id."""
+
+    worker: str
+    run: str
     answer: dict[str, Any]
 
 
@@ -102,10 +115,11 @@ class FleetJobs:
             return await self._where_rows_are(rows, job, arguments, progress)
         if job not in self._travels or arguments.get("url") != self._url:
             return await self._local.run(job, arguments, progress=progress)
-        worker, value = await self._task(job, arguments, progress, worker=None)
+        done = await self._task(job, arguments, progress, worker=None)
         if output := arguments.get("output"):
-            self._made[output] = _Made(job, arguments, worker, value)
-        return value
+            self.drop(output)
+            self._made[output] = _Made(job, arguments, *done)
+        return done.answer
 
     async def bring(self, path: str) -> None:
         """See `base.env.Jobs.bring`."""
@@ -121,20 +135,20 @@ class FleetJobs:
 
     def drop(self, path: str) -> None:
         """See `base.env.Jobs.drop`."""
-        if (made := self._made.pop(path, None)) is not None:
-            self._remaking.pop(path, None)
-            self._later(self._drop(made.worker, path))
+        for one in [one for one in self._made if one == path or one.startswith(path + "/")]:
+            self._remaking.pop(one, None)
+            self._later(self._drop(self._made.pop(one)))
 
     async def close(self) -> None:
         """End it: tasks under way end with Unavailable, and the workers remove this session's files, if they can be asked within `CLOSE_S`."""
         self._closed = True
         client, self._client = self._client, None
         if client is not None:
-            from scrubjay.base.real.fleet_worker import drop_files
+            from scrubjay.base.real.fleet_worker import leave
 
             with contextlib.suppress(Exception):  # whatever keeps the workers from it: they sweep old sessions themselves
                 async with asyncio.timeout(CLOSE_S):
-                    await client.run(drop_files, self._session, None, on_error="ignore")
+                    await client.run(leave, self._session, on_error="ignore")
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(CLOSE_S):
                     await client.close()
@@ -153,7 +167,7 @@ class FleetJobs:
             if made is None:
                 raise Unavailable("the file was dropped", job=job, path=rows)
             try:
-                return (await self._task(job, arguments, progress, worker=made.worker))[1]
+                return (await self._task(job, {**arguments, "rows": made.there()}, progress, worker=made.worker)).answer
             except _WorkerGone:
                 tries += 1
                 await self._remake(rows, made, tries)
@@ -166,11 +180,15 @@ class FleetJobs:
             if tries > REMAKE_MAX:
                 raise Unavailable("the workers that hold a job's file go away again and again", job=lost.job, path=path)
             _log.warning("the worker that held a job's file is gone; it is made again", job=lost.job, worker=lost.worker)
-            worker, value = await self._task(lost.job, lost.arguments, None, worker=None)
-            if value != lost.answer:
+            done = await self._task(lost.job, lost.arguments, None, worker=None)
+            made = _Made(lost.job, lost.arguments, *done)
+            if done.answer != lost.answer:
+                self._later(self._drop(made))
                 raise Unavailable("a job's file was made again, and is another than before", job=lost.job, path=path)
             if self._made.get(path) is lost:
-                self._made[path] = lost._replace(worker=worker)
+                self._made[path] = made
+            else:  # dropped meanwhile
+                self._later(self._drop(made))
 
     async def _fetch(self, made: _Made, path: str) -> None:
         from scrubjay.base.real.fleet_worker import read_file
@@ -184,7 +202,7 @@ class FleetJobs:
                 file = await asyncio.to_thread(part.open, "wb")
             with file:
                 while True:
-                    data = await self._call(made.worker, read_file, self._session, path, offset, CHUNK_BYTES)
+                    data = await self._call(made.worker, read_file, self._session, made.there(), offset, CHUNK_BYTES)
                     if not data:
                         raise _WorkerGone
                     chunk = msgspec.msgpack.decode(data, type=FilePart)
@@ -200,18 +218,18 @@ class FleetJobs:
         finally:
             await asyncio.to_thread(part.unlink, missing_ok=True)
 
-    async def _drop(self, worker: str, path: str) -> None:
-        from scrubjay.base.real.fleet_worker import drop_files
+    async def _drop(self, made: _Made) -> None:
+        from scrubjay.base.real.fleet_worker import stop_run
 
         with contextlib.suppress(_WorkerGone, Unavailable):
-            await self._call(worker, drop_files, self._session, path)
+            await self._call(made.worker, stop_run, self._session, made.run)
 
     # --- tasks ---
 
     async def _task(
         self, job: str, arguments: dict[str, Any], progress: Callable[[dict[str, Any]], None] | None, *, worker: str | None
-    ) -> tuple[str, dict[str, Any]]:
-        """One job. worker: the only one that may run it. Returns who ran it, and its answer. Raises what the job raised, Unavailable, _WorkerGone."""
+    ) -> _Done:
+        """One job. worker: the only one that may run it. Raises what the job raised, Unavailable, _WorkerGone."""
         client = await self._connected()
         from scrubjay.base.real.fleet_worker import run_task
 
@@ -244,7 +262,7 @@ class FleetJobs:
         if isinstance(answer.answer, job_wire.JobFailure):
             raise job_wire.error_of(answer.answer)
         assert isinstance(answer.answer, job_wire.JobResult)
-        return answer.worker, answer.answer.value
+        return _Done(answer.worker, task.id, answer.answer.value)
 
     async def _outcome(self, waiting: asyncio.Future[bytes], job: str) -> bytes:
         """What a task that has ended gave. Raises Unavailable: the fleet's own trouble."""
@@ -254,13 +272,13 @@ class FleetJobs:
             raise self._away("the fleet did not end a job", job=job, found=f"{type(error).__name__}: {error}") from error
 
     async def _stop(self, client: Any, future: Any, task_id: str) -> None:
-        """Nobody waits for the task any more."""
-        from scrubjay.base.real.fleet_worker import stop_task
+        """Nobody waits for the task any more. It may end on its own at just this time: what it made is wanted by nobody either."""
+        from scrubjay.base.real.fleet_worker import stop_run
 
         with contextlib.suppress(Exception):  # a scheduler that is away runs nothing for us either
             async with asyncio.timeout(CONNECT_S):
                 await future.cancel()
-                await client.run(stop_task, task_id, on_error="ignore")
+                await client.run(stop_run, self._session, task_id, on_error="ignore")
 
     async def _call(self, worker: str, function: Any, *arguments: Any) -> Any:
         """Ask one worker at once, whatever it works at. Raises _WorkerGone, Unavailable."""

@@ -1,8 +1,9 @@
 """The fleet's side of `base.real.fleet_jobs`: what a Dask worker runs for it. Imported by name in the worker's process; nothing of it is pickled but these functions' names.
 
 A job runs in a child process of the worker's (`base.real.jobs`), as it would beside a server: it can be killed, and its memory is gone when it ends. Files lie below
-the worker's own scratch folder, `scrubjay/<session>/`, under the relative names by which jobs know them. The archive is opened by its URL with the credentials that
-the worker finds in its own environment; that it is the same archive is looked at first, so that a worker that was set up wrongly calls nothing lost.
+the worker's own scratch folder, `scrubjay/<session>/<run>/`, under the relative names by which jobs know them: each run of a job has a folder of its own, so that one
+whose end nobody waited for is never in the way of the next that is asked for the same names. The archive is opened by its URL with the credentials that the worker
+finds in its own environment; that it is the same archive is looked at first, so that a worker that was set up wrongly calls nothing lost.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ import msgspec
 from distributed import get_worker
 
 from scrubjay.base.checksum import crc32c_raw
-from scrubjay.base.errors import Missing, ScrubjayError, Unavailable
+from scrubjay.base.errors import Corrupt, Missing, ScrubjayError, Unavailable
 from scrubjay.base.real import job_wire
 from scrubjay.base.real.fleet_wire import FilePart, FleetAnswer, FleetTask, encode, topic_of, version
 from scrubjay.base.real.jobs import WorkerJobs
 
-FILES = ("output", "rows", "work")
-"""Arguments of jobs that name files: what a job makes, what it reads, and its scratch."""
+OWN_FILES = ("output", "work")
+"""Arguments of jobs that name files of the run's own: what it makes, and its scratch. `rows` names the file of an earlier run, with that run's folder."""
 SESSION_AGE_S = 2 * 86_400.0
 """A session's files that nobody touched for so long are removed: whoever made them is gone."""
 _ATTRIBUTE = "scrubjay_host"
@@ -38,14 +39,29 @@ class FleetHost:
         self._version = version
         root.mkdir(parents=True, exist_ok=True)
         self._jobs = WorkerJobs(root, workers=slots)
-        self._running: dict[str, asyncio.Task[dict[str, Any]]] = {}
+        self._running: dict[tuple[str, str], asyncio.Task[FleetAnswer]] = {}
+        """By session and run."""
+        self._left: set[str] = set()
+        """Sessions that are over: what of theirs waited in Dask's queue is not begun."""
         self._seen: set[tuple[str, str]] = set()
 
     async def run(self, task: FleetTask, *, worker: str, tell: Any) -> FleetAnswer:
-        """Never raises a ScrubjayError: that is the answer."""
+        """Never raises a ScrubjayError: that is the answer. It can be stopped from its first moment on."""
+        work = self._running[task.session, task.id] = asyncio.ensure_future(self._run(task, worker, tell))
+        try:
+            return await work
+        except asyncio.CancelledError:
+            stopped = Unavailable("the job was stopped", job=task.job, worker=worker)
+            return FleetAnswer(worker=worker, gone=False, answer=job_wire.failure_of(stopped, ""))
+        finally:
+            self._running.pop((task.session, task.id), None)
+
+    async def _run(self, task: FleetTask, worker: str, tell: Any) -> FleetAnswer:
         try:
             if task.version != self._version:
                 raise Unavailable("a worker of the fleet runs another version", worker=worker, expected=task.version, found=self._version)
+            if task.session in self._left:
+                raise Unavailable("whoever asked for the job has gone", job=task.job)
             rows = task.arguments.get("rows")
             if rows is not None and not self._path(task.session, rows).exists():
                 return FleetAnswer(worker=worker, gone=True, answer=None)
@@ -54,32 +70,37 @@ class FleetHost:
             value = await self._in_child(task, tell)
             return FleetAnswer(worker=worker, gone=False, answer=job_wire.JobResult(value))
         except ScrubjayError as error:
+            if isinstance(error, Corrupt | Missing) and str(error.fields.get("what", "")).startswith(f"{task.session}/"):
+                # Of a file in our scratch: nothing about the archive.
+                error = Unavailable("a worker of the fleet could not use its scratch", job=task.job, found=str(error))
             error.fields.setdefault("worker", worker)
             return FleetAnswer(worker=worker, gone=False, answer=job_wire.failure_of(error, ""))
 
     async def _in_child(self, task: FleetTask, tell: Any) -> dict[str, Any]:
         self._sweep(keep=task.session)
+        own = self._path(task.session, task.id)
         arguments = dict(task.arguments)
-        for name in FILES:
-            if arguments.get(name):
-                path = self._path(task.session, arguments[name])
-                path.parent.mkdir(parents=True, exist_ok=True)
-                arguments[name] = str(path.relative_to(self._root))
-        if output := arguments.get("output"):
-            (self._root / output).unlink(missing_ok=True)  # of a run that was cut off: a job makes its file anew
-        work = asyncio.ensure_future(self._jobs.run(task.job, arguments, progress=tell))
-        self._running[task.id] = work
+        kept = False
         try:
-            return await work
-        except asyncio.CancelledError:
-            raise Unavailable("the job was stopped", job=task.job) from None
+            for name in OWN_FILES:
+                if arguments.get(name):
+                    path = self._path(task.session, f"{task.id}/{arguments[name]}")
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    arguments[name] = str(path.relative_to(self._root))
+            if arguments.get("rows"):
+                arguments["rows"] = str(self._path(task.session, arguments["rows"]).relative_to(self._root))
+            value = await self._jobs.run(task.job, arguments, progress=tell)
+            kept = bool(arguments.get("output"))
+            return value
         finally:
-            del self._running[task.id]
+            if not kept:
+                shutil.rmtree(own, ignore_errors=True)
 
-    def stop(self, task_id: str) -> None:
-        """End a job in the middle: nobody waits for it any more."""
-        if (work := self._running.get(task_id)) is not None:
-            work.cancel()
+    def stop(self, session: str, run: str) -> None:
+        """Nobody waits for a run any more: end it in the middle, or remove what it made."""
+        work = self._running.get((session, run))
+        if work is None or not work.cancel():
+            shutil.rmtree(self._path(session, run), ignore_errors=True)
 
     async def _same_archive(self, url: str, cluster: str) -> None:
         """Raises Unavailable if what lies at `url` for this worker does not hold the cluster: another server, other credentials, a folder of another machine."""
@@ -95,6 +116,10 @@ class FleetHost:
             ) from error
         self._seen.add((url, cluster))
 
+    async def close(self) -> None:
+        """End its child processes."""
+        await self._jobs.close()
+
     def read(self, session: str, path: str, offset: int, length: int) -> FilePart | None:
         """Part of a file; None if it is not there."""
         try:
@@ -105,12 +130,15 @@ class FleetHost:
         except FileNotFoundError:
             return None
 
-    def drop(self, session: str, path: str | None) -> None:
-        """Remove a file, or all of a session's."""
-        if path is not None:
-            self._path(session, path).unlink(missing_ok=True)
-        else:
-            shutil.rmtree(self._root / session, ignore_errors=True)
+    async def leave(self, session: str) -> None:
+        """A session is over: end what runs of it, and remove its files."""
+        self._left.add(session)
+        running = [work for (of, _), work in self._running.items() if of == session]
+        for work in running:
+            work.cancel()
+        if running:
+            await asyncio.wait(running)
+        shutil.rmtree(self._root / session, ignore_errors=True)
 
     def _path(self, session: str, path: str) -> Path:
         """Raises Unavailable for a name that leads out of the session's folder."""
@@ -160,9 +188,9 @@ async def run_task(data: bytes) -> bytes:
     return encode(await _host_of(worker).run(task, worker=worker.address, tell=tell))
 
 
-async def stop_task(task_id: str, *, dask_worker: Any) -> None:
+async def stop_run(session: str, run: str, *, dask_worker: Any) -> None:
     """dask_worker: given by Dask to what is run beside its tasks."""
-    _host_of(dask_worker).stop(task_id)
+    _host_of(dask_worker).stop(session, run)
 
 
 async def read_file(session: str, path: str, offset: int, length: int, *, dask_worker: Any) -> bytes:
@@ -171,5 +199,5 @@ async def read_file(session: str, path: str, offset: int, length: int, *, dask_w
     return b"" if chunk is None else encode(chunk)
 
 
-async def drop_files(session: str, path: str | None, *, dask_worker: Any) -> None:
-    _host_of(dask_worker).drop(session, path)
+async def leave(session: str, *, dask_worker: Any) -> None:
+    await _host_of(dask_worker).leave(session)

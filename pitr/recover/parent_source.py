@@ -95,6 +95,9 @@ class RecoverySource:
     def rows_path(self, target_id: str, partition: str) -> str:
         return rows_path(partition)
 
+    async def at_hand(self, path: str) -> None:
+        await self._archive.at_hand(path)
+
     def loaded(self, path: str) -> None:
         """It stays: it is the first base that the new archive is owed."""
 

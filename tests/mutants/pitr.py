@@ -166,6 +166,13 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/control/test_drop.py::test_until_the_archive_has_the_end_a_restore_waits_and_never_gives_less",),
     ),
     Mutant(
+        "rows-of-another-machine-loaded-unfetched",
+        "pitr/restore.py",
+        "        await self._steadily(lambda: self._archive.at_hand(path))\n",
+        "",
+        ("tests/unit/pitr/test_restore.py::test_killed_at_any_point_it_is_carried_on",),
+    ),
+    Mutant(
         "existing-target-taken",
         "pitr/restore.py",
         "        elif found.name != self.job.target or found.restore_of is None:\n",

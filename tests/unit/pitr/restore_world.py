@@ -97,6 +97,8 @@ class RestoreWorld:
         self.copies: dict[str, dict[NodeName, Rows]] = {}
         self.bases: dict[str, tuple[Total, int]] = {}
         self.files: dict[str, Rows] = {}
+        self.elsewhere: set[str] = set()
+        """Row files that were made on another machine and not fetched yet."""
         self.published: list[str] = []
         self.looked = 0
         self.kill_at: int | None = None
@@ -227,6 +229,7 @@ class RestoreWorld:
         assert not needed or needed[-1] <= plan.to_lsn, "the plan reads everything up to the cut"
         rows = log.rows_at(cut + self.cut_shift)
         self.files[path] = rows
+        self.elsewhere.add(path)
         self.changing()
         return RestoredRows(path, total_of(rows), plan.raw, plan.bytes, Lsn(plan.to_lsn - self.proven_short))
 
@@ -241,6 +244,10 @@ class RestoreWorld:
 
     def rows_path(self, target_id: str, partition: str) -> str:
         return f"{folder_of(target_id)}/{partition}.rows"
+
+    async def at_hand(self, path: str) -> None:
+        await self.env.tasks.sleep(0.001)
+        self.elsewhere.discard(path)
 
     def loaded(self, path: str) -> None:
         self.discard(path)
@@ -291,7 +298,7 @@ class RestoreWorld:
         self.changing()
         if self.load_errors:
             raise self.load_errors.pop(0)
-        if rows not in self.files:
+        if rows not in self.files or rows in self.elsewhere:
             raise Corrupt("no row file", what="rows")
         copies = self.copies.setdefault(partition, {})
         for node in NODES:

@@ -107,3 +107,28 @@ async def waits(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any
     while not Path(arguments["until"]).exists():
         await asyncio.sleep(0.02)
     return {"parent": os.getppid()}
+
+
+async def keeps_its_own(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Writes a mark into its files, says so, waits until a file is there, and says what is in its files then."""
+    names = [arguments[name] for name in ("output", "work")]
+    for name in names:
+        context.disk.mkdir(name.rpartition("/")[0])
+        context.disk.write_file(name, arguments["mark"])
+    context.progress({"pid": os.getpid()})
+    while not Path(arguments["until"]).exists():
+        await asyncio.sleep(0.02)
+    return {"found": [context.disk.read_file(name) for name in names]}
+
+
+async def makes_and_fails(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Leaves both files behind, and an error of the archive's."""
+    for name in ("output", "work"):
+        context.disk.write_file(arguments[name], b"left")
+    raise errors.Missing("segment not there", what="segment", lsn=17)
+
+
+async def loses_its_scratch(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Opens a scratch file that somebody removed."""
+    context.disk.open(arguments["work"])
+    return {}

@@ -67,7 +67,7 @@ def on(address: str, folder: Path, body: Body, *, wait_s: float = 30.0) -> Any:
 
 def left_on(fleet: Fleet) -> set[Path]:
     """Files of sessions on the workers; those of workers that were killed stay."""
-    return {path for path in fleet.folder.glob("scratch*/dask-scratch-space/*/scrubjay/*/tmp/some/*") if path.is_file()}
+    return {path for path in fleet.folder.glob("scratch*/dask-scratch-space/*/scrubjay/*/*/tmp/some/*") if path.is_file()}
 
 
 def workers_of(fleet: Fleet) -> dict[int, Any]:

@@ -1,0 +1,148 @@
+"""What a worker of the fleet does with jobs and their files: `FleetHost` with its real child processes, without Dask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scrubjay.base.errors import Missing, Unavailable
+from scrubjay.base.real import fleet_wire, job_wire
+from scrubjay.base.real.fleet_worker import FleetHost
+from scrubjay.base.real.loop import AsyncTasks, run
+from tests.unit.real.test_jobs import wait_gone
+
+pytestmark = pytest.mark.timeout(120)
+
+SAMPLES = "tests.unit.real.job_samples"
+OURS, FILES = "session-1", {"output": "tmp/some/rows", "work": "tmp/some/base"}
+
+Body = Callable[[FleetHost], Awaitable[None]]
+
+
+def on(root: Path, body: Body) -> None:
+    async def main(tasks: AsyncTasks) -> None:
+        host = FleetHost(root, slots=2, version="1")
+        try:
+            await body(host)
+        finally:
+            await host.close()
+
+    run(main)
+
+
+def asked(job: str, id_: str, arguments: dict[str, Any] | None = None) -> fleet_wire.FleetTask:
+    return fleet_wire.FleetTask(
+        id=id_, session=OURS, version="1", archive="s3://elsewhere", cluster="c", job=f"{SAMPLES}:{job}", arguments={**FILES, **(arguments or {})}
+    )  # fmt: skip
+
+
+def value_of(answer: fleet_wire.FleetAnswer) -> dict[str, Any]:
+    assert isinstance(answer.answer, job_wire.JobResult), answer
+    return answer.answer.value
+
+
+def error_of(answer: fleet_wire.FleetAnswer) -> Exception:
+    assert isinstance(answer.answer, job_wire.JobFailure), answer
+    return job_wire.error_of(answer.answer)
+
+
+def files(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+def begin(host: FleetHost, task: fleet_wire.FleetTask) -> tuple[asyncio.Task[fleet_wire.FleetAnswer], asyncio.Queue[dict[str, Any]]]:
+    said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    return asyncio.ensure_future(host.run(task, worker="w", tell=said.put_nowait)), said
+
+
+def test_two_runs_asked_for_the_same_names_have_files_of_their_own(tmp_path: Path) -> None:
+    root, until = tmp_path / "root", tmp_path / "go"
+
+    async def body(host: FleetHost) -> None:
+        runs = []
+        for mark in (b"first", b"second"):
+            task, said = begin(host, asked("keeps_its_own", mark.decode(), {"mark": mark, "until": str(until)}))
+            await said.get()
+            runs.append(task)
+        until.touch()
+        assert [value_of(await one)["found"] for one in runs] == [[b"first"] * 2, [b"second"] * 2]
+        host.stop(OURS, "first")
+        await host.run(asked("measures", "third", {"rows": "second/tmp/some/rows"}), worker="w", tell=None)
+        part = host.read(OURS, "second/tmp/some/rows", 0, 100)
+        assert part is not None
+        assert part.data == b"second", "what the first made was dropped, late: this is not it"
+
+    on(root, body)
+
+
+def test_what_failed_or_was_stopped_leaves_no_file(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+
+    async def body(host: FleetHost) -> None:
+        error = error_of(await host.run(asked("makes_and_fails", "a"), worker="w", tell=None))
+        assert isinstance(error, Missing), "of the archive: that is what it says"
+        assert files(root) == []
+        task, said = begin(host, asked("keeps_its_own", "b", {"mark": b"x", "until": str(tmp_path / "never")}))
+        pid = (await said.get())["pid"]
+        assert len(files(root)) == 2
+        host.stop(OURS, "b")
+        assert isinstance(error_of(await task), Unavailable)
+        assert await asyncio.to_thread(wait_gone, pid)
+        assert files(root) == []
+
+    on(root, body)
+
+
+def test_a_job_is_stopped_from_its_first_moment_on(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+
+    async def body(host: FleetHost) -> None:
+        task, said = begin(host, asked("hangs", "a"))
+        await asyncio.sleep(0)
+        host.stop(OURS, "a")
+        assert isinstance(error_of(await task), Unavailable)
+        assert said.empty()
+
+    on(root, body)
+
+
+def test_what_nobody_waited_for_is_removed_when_it_ended_too(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+
+    async def body(host: FleetHost) -> None:
+        await host.run(asked("makes", "a", {"size": 512}), worker="w", tell=None)
+        assert files(root) == [f"{OURS}/a/tmp/some/rows"]
+        host.stop(OURS, "a")
+        assert files(root) == []
+
+    on(root, body)
+
+
+def test_scratch_that_went_away_is_no_fact_about_the_archive(tmp_path: Path) -> None:
+    async def body(host: FleetHost) -> None:
+        error = error_of(await host.run(asked("loses_its_scratch", "a"), worker="w", tell=None))
+        assert isinstance(error, Unavailable)
+        assert "scratch" in str(error)
+
+    on(tmp_path / "root", body)
+
+
+def test_a_session_that_is_over_runs_nothing_any_more(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+
+    async def body(host: FleetHost) -> None:
+        task, said = begin(host, asked("keeps_its_own", "a", {"mark": b"x", "until": str(tmp_path / "never")}))
+        pid = (await said.get())["pid"]
+        await host.leave(OURS)
+        async with asyncio.timeout(20):
+            assert isinstance(error_of(await task), Unavailable)
+        assert await asyncio.to_thread(wait_gone, pid)
+        late = await host.run(asked("makes", "b", {"size": 512}), worker="w", tell=None)
+        assert isinstance(error_of(late), Unavailable)
+        assert files(root) == []
+
+    on(root, body)
