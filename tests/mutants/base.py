@@ -408,7 +408,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "fleet-remade-file-unproven",
         "base/real/fleet_jobs.py",
-        "            if value != lost.answer:\n",
+        "            if done.answer != lost.answer:\n",
         "            if False:\n",
         ("tests/unit/real/test_fleet.py::test_a_file_made_again_must_be_the_one_that_was_lost",),
     ),
