@@ -89,6 +89,7 @@ class DailyIndex:
             if await self._store.get(key) != data:
                 raise Unavailable("an object of the day's index does not hold what was put there", object=key)
             return
+        raise Unavailable("no generation of this day's index is free", day=day)
 
     async def _next(self, day: str) -> int:
         prefix, after, newest = f"{index_prefix(self._writer.cluster)}{day}.", "", 0

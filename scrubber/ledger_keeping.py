@@ -134,15 +134,15 @@ class LedgerKeeping:
             now_us = self._env.clock.wall_us()
             there = {(one.partition, one.depth) for one in await self._ledger.partitions()}
             proofs = [one for one in self._noted() if (one.partition, one.depth) not in there and one.at_us <= now_us]
+            await self._ledger.rebuilding(RebuiltLedger(now_us, len(proofs), None))  # first: whatever is cut off behind it is begun again
             await self._ledger.verified(proofs)
-            await self._ledger.rebuilding(RebuiltLedger(now_us, len(proofs), None))
             self._log(f"the ledger begins anew: {len(proofs)} proofs of partitions come from the metadata; what is archived is read again")
             objects = await self._names()
             missed, runs = (0, 0) if self._recall is None else await self._recall()
             await self._ledger.rebuilding(RebuiltLedger(now_us, len(proofs), objects, missed, runs))
             self._log(
-                f"the ledger knows the names of {objects} objects from the archive; {missed} more should be there, by what was told of each day: "
-                f"the next verify says what became of them; {runs} runs and their findings come from there too"
+                f"the ledger knows the names of {objects} objects from the archive; {missed} more were told of in earlier days: "
+                f"the next verify says whether retention took them or they are lost; {runs} runs and their findings come from there too"
             )
         except ScrubjayError as error:
             self._log(f"the ledger could not be rebuilt, the next verify does the rest: {error}")

@@ -132,7 +132,8 @@ class ScrubService:
         except ScrubjayError as error:
             self._log(f"the ledger could not be read: {error}")
             return None, None
-        done = next((run for run in runs if run.report is not None), None)
+        # What came back from the archive after the ledger was lost is shortened to what `history` tells.
+        done = next((run for run in runs if run.report is not None and "healed" in run.report), None)
         return (None, None) if done is None else (done.report, done.finished_us)
 
 

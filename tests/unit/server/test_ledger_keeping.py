@@ -66,7 +66,7 @@ def test_a_lost_ledger_begins_with_what_the_metadata_and_the_archive_know_and_sa
     assert (anew.rebuilt.proofs, anew.rebuilt.objects) == (len(wanted), len(stored))
     assert [line.split(":")[0] for line in one.lines] == [
         "the ledger begins anew",
-        f"the ledger knows the names of {len(stored)} objects from the archive; 0 more should be there, by what was told of each day",
+        f"the ledger knows the names of {len(stored)} objects from the archive; 0 more were told of in earlier days",
     ]
     assert house.run(anew.skip(stored, level="records", since_us=0)) == [], "that they are there is no proof of what they hold"
     before = one.lines.copy()
