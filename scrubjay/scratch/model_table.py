@@ -34,7 +34,11 @@ class ModelTable:
     def item(self, key: Key | None = None) -> Item:
         """A new item, or a new one under that key. Its remark is nowhere else."""
         self._made += 1
-        country, city = key or (f"group-{self._made % GROUPS:02}", f"item-{self._made:08}")
+        while key is None:  # a model may have come with items that were made elsewhere
+            new = (f"group-{self._made % GROUPS:02}", f"item-{self._made:08}")
+            key = new if new not in self.model else None
+            self._made += key is None
+        country, city = key
         dice = self._rehearsal.dice
         return {
             "country": {"S": country},

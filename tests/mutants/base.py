@@ -464,8 +464,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "encrypted-believes-plain",
         "base/wrap/encrypted.py",
-        "        if self._ring is None:\n            return data\n",
-        "        return data\n",
+        "        if self._ring is None and not data.startswith(MAGIC):\n",
+        "        if not data.startswith(MAGIC):\n",
         ("tests/unit/archiver/test_encrypted_store.py::test_a_plain_object_in_an_encrypted_archive_is_forged",),
     ),
     Mutant(

@@ -305,4 +305,11 @@ MUTANTS: list[Mutant] = [
         "            if False:",
         (f"{_SCRATCH}::test_the_schedule_does_not_wait_for_a_drill_by_hand",),
     ),
+    Mutant(
+        "scratch-new-item-is-an-old-one",
+        "scrubjay/scratch/model_table.py",
+        "            key = new if new not in self.model else None\n",
+        "            key = new\n",
+        ("tests/unit/drills/test_model_table.py::test_a_new_item_is_none_that_the_model_came_with",),
+    ),
 ]
