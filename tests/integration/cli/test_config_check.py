@@ -60,7 +60,7 @@ def test_what_would_work_is_ok_and_untouched(tmp_path: Path) -> None:
     before = everything(tmp_path)
     report = check(tmp_path / "somewhere" / "data")
     assert report[0] == 0
-    assert set(verdicts(report)) == {"files", "memory", "data", "port", "clock", "archive", "store"}
+    assert set(verdicts(report)) == {"files", "keys", "memory", "data", "port", "clock", "archive", "store"}
     assert [name for name, _ in everything(tmp_path)] == [name for name, _ in before]
 
 
