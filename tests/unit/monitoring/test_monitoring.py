@@ -47,10 +47,10 @@ def test_every_alert_says_what_it_must() -> None:
 
 
 def test_every_page_is_the_way_out_of_an_alert_or_a_task() -> None:
-    """restore-at-2am is for people's damage, lose-everything for an empty machine: no metric sees either."""
+    """restore-at-2am is for people's damage, lose-everything for an empty machine, key-lost for a server that does not start: no metric sees them."""
     led_to = {rule.annotations["runbook"].rpartition("/")[2] for rule in rules()}
     pages = {page.name for page in (ROOT / "runbooks").glob("*.md")} - {"README.md"}
-    assert led_to | {"lose-everything.md", "restore-at-2am.md"} == pages
+    assert led_to | {"key-lost.md", "lose-everything.md", "restore-at-2am.md"} == pages
 
 
 @pytest.mark.parametrize("expr", [*(rule.expr for rule in rules()), *board_exprs()])
