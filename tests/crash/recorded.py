@@ -23,10 +23,11 @@ SECTOR = 512
 CALLS = "openat,open,close,mkdir,rename,unlink,unlinkat,rmdir,lseek,write,pwrite64,writev,pwritev,pwritev2,ftruncate,fdatasync,fsync,msync"
 SAMPLE = 5
 """Images of one sort at most at one point."""
-_LINE = re.compile(r"^(\w+)\((.*)\)\s+= (-?\d+)")
-_BEGUN = re.compile(r"^(\w+)\((.*) <unfinished \.\.\.>$")
+_LINE = re.compile(r"^(\w+)\((.*)\)\s+= (-?\d+|\?)")
+_BEGUN = re.compile(r"^(\w+\(.*) <unfinished \.\.\.>$")
 _DONE = re.compile(r"^<\.\.\. \w+ resumed>(.*)$")
 _WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2")
+_NAMING = ("open", "openat", "mkdir", "rename", "unlink", "unlinkat", "rmdir")
 _STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 
 
@@ -87,52 +88,130 @@ def _text(escaped: str) -> bytes:
     return bytes.fromhex(escaped.replace("\\x", ""))
 
 
+def _data(arguments: str) -> bytes:
+    """The bytes that a call writes."""
+    return b"".join(_text(part) for part in _STRING.findall(re.sub(r"<[^>]*>", "", arguments)))
+
+
+class Call(NamedTuple):
+    """result: None where the process died before the kernel had answered: then nobody knows from the trace whether it was carried out."""
+
+    name: str
+    arguments: str
+    result: int | None
+
+
+def calls(lines: Iterable[str]) -> list[Call]:
+    """The calls of one trace that were carried out, or may have been. Threads: a write counts from its beginning, anything else from its end.
+
+    What was in flight when the process died comes last, names before contents. Raises AssertionError for a write that failed.
+    """
+    found: list[Call | None] = []
+    begun: dict[str, tuple[str, int]] = {}
+    for numbered in lines:
+        thread, _, line = numbered.partition(" ") if numbered[:1].isdigit() else ("", "", numbered)
+        line = line.lstrip()
+        if (half := _BEGUN.match(line)) is not None:
+            begun[thread] = (half[1], len(found))
+            found.append(None)
+            continue
+        at = len(found)
+        if (rest := _DONE.match(line)) is not None:
+            start, at = begun.pop(thread)
+            line = start + rest[1]
+        if (whole := _LINE.match(line)) is None:
+            continue
+        call = Call(whole[1], whole[2], None if whole[3] == "?" else int(whole[3]))
+        if call.name in _WRITES:
+            assert call.result is None or call.result >= 0, f"a write failed: {line[-80:]}"
+            found[at : at + 1] = [call]
+        elif call.result is None or call.result >= 0:
+            found.append(call)
+    for start, _ in begun.values():
+        name, _, arguments = start.partition("(")
+        found.append(Call(name, arguments, None))
+    answered = [call for call in found if call is not None and call.result is not None]
+    in_flight = [call for call in found if call is not None and call.result is None]
+    return answered + sorted(in_flight, key=lambda call: call.name not in _NAMING)
+
+
+class Life(NamedTuple):
+    """trace: of one process. left: the folder as that process left it; it decides about the calls that were in flight when the process died."""
+
+    trace: Path
+    left: Path
+
+
 class Recording:
     """The events below `root` of processes that ran one after another. Nodes are numbers; 0 is `root`. Calls it does not know are an error, not a hole.
 
-    Threads: a write counts from its beginning, anything else from its end. What a killed process wrote is pending still.
+    What a killed process wrote is pending still: as much of it as the folder holds that it left.
     """
 
-    def __init__(self, traces: Path | Sequence[Path], root: Path, acks: Path) -> None:
+    def __init__(self, lives: Sequence[Life], root: Path, acks: Path) -> None:
         self.events: list[Event] = []
         self.folders = {0}
         self._root = str(root)
         self._acks = str(acks)
+        self._answers = acks.read_bytes()
+        self._answered = 0
         self._names: dict[int, dict[str, int]] = {0: {}}
         self._open: dict[int, int] = {}
         self._direct: set[int] = set()
         self._ack_descriptors: set[int] = set()
         self._at: dict[int, int] = {}
         self._sizes: Counter[int] = Counter()
-        for trace in [traces] if isinstance(traces, Path) else traces:
+        for life in lives:
             for known in (self._open, self._at):
                 known.clear()
             self._direct.clear()
             self._ack_descriptors.clear()
-            self._read(trace)
+            for call in calls(life.trace.read_text().splitlines()):
+                if call.result is None:
+                    self._in_flight(call.name, call.arguments, life.left)
+                else:
+                    self._call(call.name, call.arguments, call.result)
 
-    def _read(self, trace: Path) -> None:
-        begun: dict[str, str] = {}
-        for numbered in trace.read_text().splitlines():
-            thread, _, line = numbered.partition(" ") if numbered[:1].isdigit() else ("", "", numbered)
-            line = line.lstrip()
-            if (half := _BEGUN.match(line)) is not None:
-                begun[thread] = f"{half[1]}({half[2]}"
-                if half[1] in _WRITES:
-                    self._call(half[1], half[2], None)
-                continue
-            if (rest := _DONE.match(line)) is not None:
-                line = begun.pop(thread) + rest[1]
-                if line.startswith(_WRITES):
-                    assert re.search(r"= \d+$", line), f"a write failed: {line[-80:]}"
-                    continue
-            found = _LINE.match(line)
-            if found is not None and int(found[3]) >= 0:
-                self._call(found[1], found[2], int(found[3]))
+    def _in_flight(self, call: str, arguments: str, left: Path) -> None:
+        """A call that nobody heard the answer of: what it changed is what the folder shows. No sync: none was told."""
+        if call in _NAMING:
+            at = 1 if call == "rename" else 0
+            places = [self._place(path) for path in self._paths(arguments)]
+            if (place := places[0]) is None or len(places) <= at:
+                return
+            here = (left / self._path(place[0]) / place[1]).exists()
+            known = place[1] in self._names[place[0]]
+            if call in ("open", "openat"):
+                if here and not known:
+                    self._new(place, folder=False)
+            elif here == (call == "mkdir"):
+                self._name(call, arguments)
+            return
+        number = re.match(r"\d+", arguments)
+        assert number is not None, f"a map was synced: {call}({arguments[:80]}"
+        descriptor = int(number[0])
+        if descriptor in self._ack_descriptors:
+            data = _data(arguments)
+            if self._answers[self._answered :].startswith(data):
+                self._acked(data)
+        elif (node := self._open.get(descriptor)) is not None and call in (*_WRITES, "ftruncate"):
+            if not (path := self._path(node)):
+                return
+            content = (left / path).read_bytes()
+            if call == "ftruncate":
+                length = int(arguments.rpartition(",")[2])
+                if self._sizes[node] < length <= len(content):
+                    self._write(node, length, b"")
+                return
+            offset = self._offset(call, descriptor, arguments)
+            self._write(node, offset, content[offset : offset + len(_data(arguments))])
 
-    def _call(self, call: str, arguments: str, result: int | None) -> None:
+    def _acked(self, data: bytes) -> None:
+        self._answered += len(data)
+        self.events.append(Ack())
+
+    def _call(self, call: str, arguments: str, result: int) -> None:
         if call in ("open", "openat"):
-            assert result is not None
             self._opened(arguments, result)
             return
         if call in ("mkdir", "rename", "unlink", "rmdir", "unlinkat"):
@@ -150,35 +229,46 @@ class Recording:
             self._ack_descriptors.discard(descriptor)
         elif descriptor in self._ack_descriptors:
             assert call == "write"
-            self.events.append(Ack())
+            self._acked(_data(arguments))
         elif descriptor in self._open:
             self._on_file(call, descriptor, arguments, result)
 
-    def _on_file(self, call: str, descriptor: int, arguments: str, result: int | None) -> None:
-        """result: None for a write that has begun; then all of it counts."""
+    def _on_file(self, call: str, descriptor: int, arguments: str, result: int) -> None:
         node = self._open[descriptor]
         if call == "lseek":
-            assert result is not None
             self._at[descriptor] = result
         elif call in ("fdatasync", "fsync"):
             self.events.append(Sync(node, call))
         elif call == "ftruncate":
             length = int(arguments.rpartition(",")[2])
             assert length >= self._sizes[node], "a file was cut: not modelled"
-            self._sizes[node] = length
-            self.events.append(Data(node, length, b""))
+            self._write(node, length, b"")
         else:
-            data = b"".join(_text(part) for part in _STRING.findall(re.sub(r"<[^>]*>", "", arguments)))
-            assert result in (None, len(data)), f"{call} wrote {result} bytes of {len(data)}"
-            if call in ("pwrite64", "pwritev", "pwritev2"):
-                offset = int(arguments.split(",")[-2 if call == "pwritev2" else -1])
-            else:
-                offset = self._at.get(descriptor, 0)
+            data = _data(arguments)
+            assert result == len(data), f"{call} wrote {result} bytes of {len(data)}"
+            offset = self._offset(call, descriptor, arguments)
+            if call in ("write", "writev"):
                 self._at[descriptor] = offset + len(data)
-            self._sizes[node] = max(self._sizes[node], offset + len(data))
-            self.events.append(Data(node, offset, data))
+            self._write(node, offset, data)
             if descriptor in self._direct:
                 self.events.append(Sync(node, "O_DSYNC"))
+
+    def _offset(self, call: str, descriptor: int, arguments: str) -> int:
+        if call in ("pwrite64", "pwritev", "pwritev2"):
+            return int(arguments.split(",")[-2 if call == "pwritev2" else -1])
+        return self._at.get(descriptor, 0)
+
+    def _write(self, node: int, offset: int, data: bytes) -> None:
+        self._sizes[node] = max(self._sizes[node], offset + len(data))
+        self.events.append(Data(node, offset, data))
+
+    def _path(self, node: int) -> str:
+        """Below `root`, by the names that are known now; "" for `root` and for what has no name any more."""
+        for folder, names in self._names.items():
+            for name, child in names.items():
+                if child == node:
+                    return f"{self._path(folder)}/{name}".lstrip("/")
+        return ""
 
     def _paths(self, arguments: str) -> list[str]:
         """The paths a call names, below `root`; others are None."""

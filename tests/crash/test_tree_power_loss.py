@@ -20,7 +20,7 @@ from scrubjay.storage.btree import worker_wire
 from scrubjay.storage.btree.lmdb_tree import TreeReader, open_databases, open_environment
 from scrubjay.storage.btree.worker import TREE, WriteRole, replica_folder
 from tests.crash import recorded
-from tests.crash.recorded import Cut, Recording
+from tests.crash.recorded import Cut, Life, Recording
 from tests.crash.tree_life import Step, ask, checkpoint, life, write_rows
 from tests.unit.btree.engines import P
 
@@ -34,7 +34,7 @@ def record(folder: Path, *how: str) -> tuple[Recording, list[Step]]:
     write_rows(rows)
     recorded.strace([sys.executable, "-m", "tests.crash.tree_life", str(root), str(acks), str(rows), *how], trace, cwd=ROOT)
     steps = life(str(rows))
-    recording = Recording(trace, root, acks)
+    recording = Recording([Life(trace, root)], root, acks)
     assert sum(isinstance(event, recorded.Ack) for event in recording.events) == len(steps)
     return recording, steps
 

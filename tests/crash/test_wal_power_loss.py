@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from scrubjay.base.ids import Ballot, Lsn
 from scrubjay.storage.wal.port import Append
 from scrubjay.storage.wal.wal import Wal
 from tests.crash import recorded
-from tests.crash.recorded import Ack, Cut, Move, Recording, Sync
+from tests.crash.recorded import Ack, Cut, Life, Move, Recording, Sync
 from tests.crash.wal_life import FILE, KEPT, Facts, P, Q, record, salts
 from tests.unit.wal.wal_disk import Content, MemoryDisk
 
@@ -39,16 +40,18 @@ class Lived:
 def lived(folder: Path, lives: tuple[tuple[int, tuple[str, int] | None], ...] = LIVES, *how: str) -> Lived:
     root, acks = folder / "node", folder / "acks"
     root.mkdir(parents=True)
-    traces = []
+    recorded_lives = []
     for number, (commits, killed_at) in enumerate(lives):
-        traces.append(folder / f"trace{number}")
+        life = Life(folder / f"trace{number}", folder / f"left{number}")
         arguments = [sys.executable, "-m", "tests.crash.wal_life", str(root), str(acks), str(commits), *how]
-        recorded.strace(arguments, traces[-1], cwd=ROOT, threads=True, killed_at=killed_at)
+        recorded.strace(arguments, life.trace, cwd=ROOT, threads=True, killed_at=killed_at)
+        shutil.copytree(root, life.left)
+        recorded_lives.append(life)
     said = []
     for line in acks.read_text().splitlines():
         word, _, facts = line.partition(" ")
         said.append((word == "acked", Facts(**json.loads(facts))))
-    recording = Recording(traces, root, acks)
+    recording = Recording(recorded_lives, root, acks)
     assert sum(isinstance(event, Ack) for event in recording.events) == len(said)
     assert recorded.everything(recording).listed("wal") == {path.name: path.read_bytes() for path in (root / "wal").iterdir()}
     return Lived(recording, said)
