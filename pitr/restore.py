@@ -18,20 +18,17 @@ It never writes into an existing table: the target's ids are minted for this res
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from scrubjay.archiver.format.fault import Fault, object_of
-from scrubjay.archiver.format.layout import BaseKey, is_of_base, parse, segment_of
 from scrubjay.base.env import Env
-from scrubjay.base.errors import Conflict, Corrupt, Missing, ScrubjayError, Unavailable
+from scrubjay.base.errors import Corrupt, ScrubjayError
 from scrubjay.base.gate import Gate
 from scrubjay.base.hlc import last_stamp_at
-from scrubjay.base.ids import Lsn, NodeName, PartitionId
+from scrubjay.base.ids import NodeName
 from scrubjay.base.together import in_parallel
 from scrubjay.pitr.archive import RestoreArchive, RestoredRows
-from scrubjay.pitr.confirm import check_proven, faults_of
 from scrubjay.pitr.job import (
     CONFIRM,
     DIFFERS,
@@ -50,13 +47,14 @@ from scrubjay.pitr.job import (
     note,
     parts_of,
 )
-from scrubjay.pitr.options import TRIES_MAX, TRY_AGAIN_S, RestoreOptions
-from scrubjay.pitr.plan import BaseFacts, PartitionPlan
+from scrubjay.pitr.new_table import NewTable
+from scrubjay.pitr.options import TRIES_MAX, RestoreOptions
 from scrubjay.pitr.planning import Planning
 from scrubjay.pitr.rates import RATES_KEY, learn, rates_of
-from scrubjay.scrubber.evidence import ARCHIVE
+from scrubjay.pitr.rebuilding import Rebuilding
+from scrubjay.pitr.steadily import steadily
 from scrubjay.scrubber.report import ScrubFound
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.log.digest import Total
 from scrubjay.storage.service_port import Finding, ServicePort
 
@@ -74,12 +72,12 @@ class Restore:
         self._archive = archive
         self._options = options
         self.job = job
-        self._cut = last_stamp_at(job.at_us)
         self.progress: dict[str, Any] = {"phase": job.phase}
-        self._plans: dict[str, PartitionPlan] = {}
         self._proven: dict[str, Total] = {}
         self._copies: dict[str, dict[NodeName, Total]] = {}
         self._planning = Planning(env, port, archive, options, source, at_us=job.at_us)
+        self._rebuilding = Rebuilding(port, archive, self._planning, cut=last_stamp_at(job.at_us), met=self._met, now_us=env.clock.wall_us)
+        self._target = NewTable(env, port, archive, job.target_meta)
         self._saving = Gate(env.tasks)
 
     async def run(self) -> RestoreJob:
@@ -88,8 +86,8 @@ class Restore:
         job.state, job.error, job.finished_us = RUNNING, None, None
         began = self._env.clock.boot_us()
         try:
-            await self._steadily(self._create)
-            job.phase = CONFIRM if self._is_published() else PLAN
+            await self._steadily(self._target.create)
+            job.phase = CONFIRM if self._target.published else PLAN
             await self._phase(PLAN, READ, self._plan)
             await self._phase(READ, LOAD, self._read)
             await self._phase(LOAD, CONFIRM, self._load)
@@ -130,17 +128,9 @@ class Restore:
 
     # ------------------------------------------------------------------ steps
 
-    async def _create(self) -> None:
-        """Make the target unless an earlier run of this job has."""
-        found = self._target()
-        if found is None:
-            await self._port.create_restoring(self.job.target_meta)
-        elif found.name != self.job.target or found.restore_of is None:
-            raise Conflict("the target's id belongs to another table", table=found.name)
-
     async def _plan(self) -> None:
         plan = await self._planning.once({}) if not self.job.beyond_latest else await self._planning.beyond()
-        self._plans = {part.partition: part for part in plan.partitions}
+        self._rebuilding.take(plan)
         noted = {part.target: part for part in self.job.partitions}
         self.job.partitions = parts_of(plan, self._planning.source, self.job.target_meta)
         for part in self.job.partitions:
@@ -155,7 +145,7 @@ class Restore:
 
     async def _read_one(self, part: PartitionJob) -> None:
         rows = await self._rebuild(part)
-        info = self._info(part.target)
+        info = self._target.info(part.target)
         if part.base is None:
             part.base = await self._archive.upload_base(self._planning.source, self.job.target_meta, info, rows, at_us=self.job.at_us)
         part.sum, part.rows = rows.total.hex, rows.total.rows
@@ -167,29 +157,7 @@ class Restore:
 
     async def _rebuild(self, part: PartitionJob) -> RestoredRows:
         source = next(info for info in self._planning.source.partitions if info.partition_id == part.source)
-        while True:
-            plan = self._plans[part.source]
-            try:
-                rows = await self._archive.rebuild(
-                    self._planning.source,
-                    source,
-                    plan,
-                    cut=self._cut,
-                    path=self._path(part),
-                    part=self.job.part,
-                    progress=self._tell_read,
-                )
-            except (Corrupt, Missing) as error:
-                self._met(part, error.fields.get("damage", ()))
-                if plan.base is None or not _is_of(error, plan.base):
-                    raise
-                self._planning.do_without(plan.base.object)
-                again = await self._planning.once({PartitionId(one.source): (self._cut, Lsn(one.to_lsn)) for one in self.job.partitions})
-                self._plans = {one.partition: one for one in again.partitions}
-            else:
-                self._met(part, rows.damage)
-                break
-        check_proven(rows.proven, plan.to_lsn)
+        rows = await self._rebuilding.rows(source, path=self._path(part), part=self.job.part, progress=self._tell_read)
         known = part.total
         if known is not None and rows.total != known:
             raise Corrupt(
@@ -197,18 +165,9 @@ class Restore:
             )
         return rows
 
-    def _met(self, part: PartitionJob, damage: Sequence[Fault]) -> None:
-        """Keep what was found bad in the archive: in the notes, and of a table that scrubs still cover with what they tell next."""
-        for one in damage:
-            object_ = one.object
-            segment = segment_of(object_)
-            found = Finding(
-                one.kind, ARCHIVE, part.source, None, None, object_, one.lsn, segment, "read", "none", one.detail, self._env.clock.wall_us()
-            )
-            if self._planning.lives():
-                self._port.note(found)
-            if len(self.job.findings) < FINDINGS_MAX and not any(known["object"] == object_ for known in self.job.findings):
-                self.job.findings.append(ScrubFound(found).as_json())
+    def _met(self, found: Finding) -> None:
+        if len(self.job.findings) < FINDINGS_MAX and not any(known["object"] == found.object for known in self.job.findings):
+            self.job.findings.append(ScrubFound(found).as_json())
 
     async def _load(self) -> None:
         await in_parallel(self._env.tasks, self._load_one, self.job.partitions, lanes=self._options.lanes, name="restore load")
@@ -216,13 +175,7 @@ class Restore:
     async def _load_one(self, part: PartitionJob) -> None:
         total = self._proven[part.target]
         path = self._path(part)
-        target = PartitionId(part.target)
-        await self._steadily(lambda: self._archive.at_hand(path))
-        try:
-            copies = await self._steadily(lambda: self._port.load_base(target, rows=path, total=total))
-        except Corrupt:
-            self._archive.discard(path)
-            raise
+        copies = await self._target.load(part.target, path, total)
         self._copies[part.target] = copies
         part.copies = {node: (copies[node].hex, copies[node].rows) for node in sorted(copies)}
         await self._steadily(self._save)
@@ -233,7 +186,7 @@ class Restore:
         """Publish if, and only if, every replica of every partition recomputed, in this life, the digest and row count that the rebuild proved."""
         self._tell(CONFIRM, 0)
         began = self._env.clock.boot_us()
-        if self._is_published():
+        if self._target.published:
             await self._publish()
             return
         wrong = [fault for part in self.job.partitions for fault in self._faults(part)]
@@ -251,34 +204,13 @@ class Restore:
         self._spent(CONFIRM, began)
 
     def _faults(self, part: PartitionJob) -> list[str]:
-        """What keeps a partition from being proven. Raises Unavailable if a replica gave no digest."""
-        copies = self._copies.get(part.target, {})
-        info = self._info(part.target)
-        loaded = len(info.members) - len(info.logs)
-        if len(copies) < loaded:
-            raise Unavailable("not every replica has loaded its rows", partition=part.target, expected=loaded, found=len(copies))
-        return faults_of(part.target, self._proven[part.target], copies)
+        return self._target.faults(part.target, self._proven[part.target], self._copies.get(part.target, {}))
 
     async def _publish(self) -> None:
-        found = self._target()
-        if found is None:
-            raise Unavailable("the target is gone", error_code="ResourceNotFound", table=self.job.target)
-        if not self._is_published():
-            await self._steadily(lambda: self._port.publish(found.table_id))
+        await self._target.publish()
         self.job.phase = self.job.state = PUBLISHED
 
-    def _is_published(self) -> bool:
-        """An earlier life confirmed and published it and died before it noted so: by now it may have been written to."""
-        found = self._target()
-        return found is not None and found.restore_of is not None and not found.restore_of.in_progress
-
     # ------------------------------------------------------------------ helpers
-
-    def _target(self) -> TableMeta | None:
-        return next((table for table in self._port.tables() if table.table_id == self.job.target_id), None)
-
-    def _info(self, partition: str) -> PartitionInfo:
-        return next(info for info in self.job.target_meta.partitions if info.partition_id == partition)
 
     def _path(self, part: PartitionJob) -> str:
         return self._archive.rows_path(self.job.target_id, part.target)
@@ -289,13 +221,7 @@ class Restore:
             await note(self._port, self.job.key, self.job.as_notes())
 
     async def _steadily(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Try again while the store says "later": leaders move, nodes restart. Every call given here may be made twice. Raises the last Unavailable."""
-        for _ in range(TRIES_MAX - 1):
-            try:
-                return await call()
-            except Unavailable:
-                await self._env.tasks.sleep(TRY_AGAIN_S)
-        return await call()
+        return await steadily(self._env.tasks, call, tries=TRIES_MAX)
 
     async def _learn(self) -> None:
         """Rates are a nicety: if another restore notes its own at this moment, or the store is busy, the old ones stay."""
@@ -321,9 +247,3 @@ class Restore:
 
     def _tell(self, phase: str, done: int) -> None:
         self.progress = {"phase": phase, "done": done, "total": len(self.job.target_meta.partitions), "unit": "partitions"}
-
-
-def _is_of(error: Corrupt | Missing, base: BaseFacts) -> bool:
-    """The error names an object of that base."""
-    key = parse(base.object)
-    return isinstance(key, BaseKey) and is_of_base(object_of(error) or "", key)

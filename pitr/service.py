@@ -11,13 +11,11 @@ from scrubjay.archiver.expire.plan import RESTORE, Need
 from scrubjay.base.env import Env, Task
 from scrubjay.base.errors import Conflict, ScrubjayError, Unsafe
 from scrubjay.base.gate import Gate
-from scrubjay.base.ids import TableId
 from scrubjay.base.times import utc_text
-from scrubjay.pitr.abandoned import PREFIX as ABANDONED
-from scrubjay.pitr.abandoned import abandoned
 from scrubjay.pitr.archive import RestoreArchive
 from scrubjay.pitr.book import RestoreBook
-from scrubjay.pitr.job import CANCELLED, FAILED, PUBLISHED, RUNNING, RestoreJob, folder_of, note
+from scrubjay.pitr.job import CANCELLED, FAILED, PUBLISHED, RUNNING, RestoreJob, note
+from scrubjay.pitr.new_table import NewTable
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.part import PartAsked
 from scrubjay.pitr.prepare import Preparing
@@ -165,19 +163,13 @@ class RestoreService:
         job = self._book.known(to)
         if job.target_id in self._running:
             job = await self._end(job.target_id)
-        published = any(
-            table.table_id == job.target_id and (table.restore_of is None or not table.restore_of.in_progress)
-            for table in self._port.tables()
-        )
-        if job.state == PUBLISHED or published:
+        target = NewTable(self._env, self._port, self._archive, job.target_meta)
+        if job.state == PUBLISHED or target.published:
             raise Unsafe(
                 "it is published: cancel only removes what was never shown", asked=to, found=PUBLISHED, next="DeleteTable removes a table"
             )
-        given_up = abandoned(job.target_meta, at_us=self._env.clock.wall_us())
-        await note(self._port, ABANDONED + job.target_id, msgspec.to_builtins(given_up))
-        await self._port.abandon(TableId(job.target_id))
+        await target.abandon()
         await note(self._port, job.key, None)
-        self._archive.discard(folder_of(job.target_id))
         job.state = CANCELLED
         return self._report(job)
 

@@ -23,11 +23,12 @@ from scrubjay.base.hlc import last_stamp_at
 from scrubjay.base.times import utc_text
 from scrubjay.base.together import in_parallel
 from scrubjay.pitr.archive import RestoreArchive
-from scrubjay.pitr.confirm import check_proven
 from scrubjay.pitr.job import folder_of, note
-from scrubjay.pitr.options import TRY_AGAIN_S, RestoreOptions
+from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.planning import Planning
 from scrubjay.pitr.prepare import Preparing
+from scrubjay.pitr.rebuilding import Rebuilding
+from scrubjay.pitr.steadily import steadily
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.pitr.timeline.service import TimelineService
 from scrubjay.pitr.transfer.aws_layout import DataFile, ExportSummary, manifests, started_key
@@ -243,20 +244,21 @@ class Exports:
 
     async def _whole(self, job: ExportJob, source: TableMeta, progress: dict[str, Any]) -> tuple[list[DataFile], Total]:
         planning = Planning(self._env, self._port, self._archive, self._options, source, at_us=job.at_us)
-        plan = await planning.beyond()
-        plans = {part.partition: part for part in plan.partitions}
+        rebuilding = Rebuilding(
+            self._port,
+            self._archive,
+            planning,
+            cut=last_stamp_at(job.at_us),
+            met=lambda found: self._log(f"export {job.id} met damage in the archive: {found.object}: {found.detail}"),
+            now_us=self._env.clock.wall_us,
+        )
+        rebuilding.take(await planning.beyond())
         done = 0
 
         async def one(info: PartitionInfo) -> tuple[list[DataFile], Total]:
             nonlocal done
             path = self._archive.rows_path(job.id, info.partition_id)
-            part = plans[info.partition_id]
-            rows = await self._again(
-                lambda: self._archive.rebuild(
-                    source, info, part, cut=last_stamp_at(job.at_us), path=path, part=None, progress=progress.update
-                )
-            )
-            check_proven(rows.proven, part.to_lsn)
+            rows = await self._again(lambda: rebuilding.rows(info, path=path, part=None, progress=progress.update))
             files, found = await self._written(job, source, info.partition_id, path)
             self._archive.discard(path)
             if found != rows.total:
@@ -294,13 +296,8 @@ class Exports:
         await self._again(lambda: self._jobs.run(PUT, arguments))
 
     async def _again(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Every call given here may be made twice. Raises the last Unavailable."""
-        for _ in range(TRIES_MAX - 1):
-            try:
-                return await call()
-            except Unavailable:
-                await self._env.tasks.sleep(TRY_AGAIN_S)
-        return await call()
+        """Every call given here may be made twice."""
+        return await steadily(self._env.tasks, call, tries=TRIES_MAX)
 
 
 def check_asked(asked: ExportAsked, archive_url: str) -> None:

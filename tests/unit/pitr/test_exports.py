@@ -281,6 +281,23 @@ def test_a_rebuild_that_is_not_proven_to_its_end_is_no_export(exporting: Exporti
     assert "seal that proves it" in report["error"]["message"]
 
 
+def test_a_base_that_rotted_is_done_without_as_a_restore_does(exporting: Exporting) -> None:
+    world = exporting.world
+    _, high = window(world)
+    parts = [key for key in world.objects.objects if "/base/" in key and "/rows-" in key]
+    assert parts
+    for key in parts:
+        data = bytearray(world.objects.objects[key])
+        data[len(data) // 2] ^= 1
+        world.objects.objects[key] = bytes(data)
+    report = exporting.done(at_us=high)
+    assert (report["state"], report["verdict"]) == ("completed", "match"), report
+    assert exporting.rows(report) == world.model(high)
+    assert {one.object for one in world.found} <= set(parts)
+    assert world.found, "it is told with what scrubs find"
+    assert any("met damage in the archive" in line for line in world.lines)
+
+
 def test_what_is_away_for_a_moment_is_tried_again_and_for_long_is_told(exporting: Exporting) -> None:
     left = [2]
 
