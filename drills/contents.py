@@ -25,12 +25,14 @@ from scrubjay.scrubber.compare import ranges_to_descend
 from scrubjay.scrubber.evidence import Side
 from scrubjay.scrubber.jobs import HASH_BYTES, REFERENCE
 from scrubjay.storage.btree.engine import RowFact
-from scrubjay.storage.catalogue import PartitionInfo, TableMeta
+from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import RangeDigest
 from scrubjay.storage.log.record import Seal
 from scrubjay.storage.service_port import Pinned, ServicePort
 
 FOLDER = "tmp/drills"
+PREFIX = "drill-"
+"""Of the names of scratch tables."""
 RESTORED, LIVE = "restored", "live copy"
 ROWS_AT_ONCE = 20_000
 """So many rows of sub-ranges that differ go to a worker at a time: some milliseconds to pack."""
@@ -60,6 +62,12 @@ class Compared(NamedTuple):
 
     rows: int
     differences: list[str]
+
+
+def usable(table: TableMeta) -> bool:
+    """A live table of users, and no scratch table."""
+    live = table.dropped_at is None and table.status == "ACTIVE" and not (table.restore_of is not None and table.restore_of.in_progress)
+    return live and table.name != METADATA_TABLE and not table.name.startswith(PREFIX)
 
 
 def bounds_of(info: PartitionInfo) -> dict[str, bytes | None]:
@@ -93,6 +101,13 @@ class Contents:
         """What is proven of a table by now. Raises Unavailable, Corrupt."""
         await self._index.refresh(now_us=self._env.clock.wall_us(), table=table.table_id)
         return seen_of(self._index, table).window
+
+    async def any_proven(self) -> bool:
+        """A table has a proven moment: there is something to rehearse a loss with. Raises Unavailable, Corrupt."""
+        for table in self._port.tables():
+            if usable(table) and (await self.window(table)).latest_us is not None:
+                return True
+        return False
 
     def check_room(self, table: TableMeta, *, at_us: int) -> None:
         """A restore to that moment and the comparison fit on the disk, by what the archive held at the last look (`window`). Raises Unavailable."""

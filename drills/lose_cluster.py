@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.times import parse_time
-from scrubjay.drills.contents import Contents, Expected
+from scrubjay.drills.contents import Contents, Expected, usable
 from scrubjay.drills.report import DrillOutcome
-from scrubjay.drills.restore_random import usable
 from scrubjay.drills.scenario import Drill
-from scrubjay.drills.scratch import ScratchPlace
+from scrubjay.drills.scratch import ROOM_BYTES, ScratchPlace
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.service_port import ServicePort
 
 COPIES = 3
 BESIDE_COPIES = 4
-"""Copies of everything that lie on the disk beside the recovered cluster's own: its first bases, their objects, the row files it is compared with, and its logs."""
+"""Copies of everything that lie on the disk beside the recovered cluster's own: its first bases, their objects, the row files it is compared with, and its logs. What its three
+logs preallocate comes on top, however little it holds (ROOM_BYTES)."""
 
 JUST_MADE_US = 10_000_000
 """The catalogue as of a moment need not have a table yet that was made so short a time before it."""
@@ -49,10 +49,7 @@ class LoseCluster:
 
     async def due(self) -> bool:
         """See Scenario: a table has a proven moment."""
-        for table in self._port.tables():
-            if usable(table) and (await self._contents.window(table)).latest_us is not None:
-                return True
-        return False
+        return await self._contents.any_proven()
 
     async def run(self, drill: Drill) -> DrillOutcome:
         """See Scenario. It is of the whole cluster: --table does not narrow it."""
@@ -66,7 +63,7 @@ class LoseCluster:
             outcome.rpo_seconds = round(max(0, lost_us - at_us) / 1e6, 3)
             outcome.predicted_seconds = plan["predicted_seconds"]
             outcome.facts |= {"at": plan["at"], "raw_bytes": plan["raw_bytes"]}
-            self._place.check_room((COPIES + BESIDE_COPIES) * plan["raw_bytes"])
+            self._place.check_room(ROOM_BYTES + (COPIES + BESIDE_COPIES) * plan["raw_bytes"])
             await self._compared(drill, place, plan, at_us)
         finally:
             await self._place.remove(place)

@@ -37,6 +37,21 @@ def worse(reports: Sequence[Mapping[str, Any]], *, live: Collection[str] | None 
     return found
 
 
+def key_trouble(reports: Sequence[Mapping[str, Any]], key: str | None) -> str | None:
+    """What is wrong with the key that signs: what was signed before can be checked by the public half that somebody noted, what comes now only by the new one. Stands until two
+    reports in a row are signed with the key that is there. reports: oldest first. key: the public half of the one that is there, None: none can be read."""
+    if not reports:
+        return None
+    last = reports[-1]
+    if key is None:
+        return "the key that signs the reports of drills is gone, or cannot be read"
+    if last["public_key"] != key:
+        return f"the key that signs the reports of drills is another than that of the newest, {last['id']}"
+    if len(reports) > 1 and reports[-2]["public_key"] != key:
+        return f"the reports of drills are signed with another key since {last['started']}"
+    return None
+
+
 def _standing(runs: Sequence[Mapping[str, Any]], live: Collection[str] | None) -> Mapping[str, Any] | None:
     """The newest mismatch that no later match has ended. A match of another table ends nothing, nor does a run that proved nothing; a table that is gone ends it."""
     proven: set[str] = set()

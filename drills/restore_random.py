@@ -11,16 +11,15 @@ from typing import Any, Protocol
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Corrupt, Missing, ScrubjayError, Unavailable
 from scrubjay.base.times import utc_text
-from scrubjay.drills.contents import TRIES_MAX, TRY_AGAIN_S, Contents
+from scrubjay.drills.contents import PREFIX, TRIES_MAX, TRY_AGAIN_S, Contents, usable
 from scrubjay.drills.report import DrillOutcome
 from scrubjay.drills.scenario import Drill
 from scrubjay.pitr.job import DIFFERS, PUBLISHED, RUNNING
 from scrubjay.pitr.target import RestoreTarget
-from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
+from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.service_port import Pinned, ServicePort
 
 NOTES = "drill/"
-PREFIX = "drill-"
 POLL_S = 0.2
 RESTORE_MAX_US = 6 * 3_600_000_000
 """A restore that takes longer is given up, and the drill with it."""
@@ -49,10 +48,7 @@ class RestoreRandom:
 
     async def due(self) -> bool:
         """See Scenario: a table has a proven moment."""
-        for table in self._port.tables():
-            if usable(table) and (await self._contents.window(table)).latest_us is not None:
-                return True
-        return False
+        return await self._contents.any_proven()
 
     async def run(self, drill: Drill) -> DrillOutcome:
         """See Scenario."""
@@ -193,9 +189,3 @@ class RestoreRandom:
             return True
         await self._drop(target)
         return False
-
-
-def usable(table: TableMeta) -> bool:
-    """A live table of users, and no scratch table."""
-    live = table.dropped_at is None and table.status == "ACTIVE" and not (table.restore_of is not None and table.restore_of.in_progress)
-    return live and table.name != METADATA_TABLE and not table.name.startswith(PREFIX)

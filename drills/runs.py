@@ -10,7 +10,7 @@ from scrubjay.base.errors import Corrupt, Invalid, Missing, ScrubjayError, Unava
 from scrubjay.base.gate import Gate
 from scrubjay.base.times import utc_text
 from scrubjay.drills.kept import DrillBook
-from scrubjay.drills.regression import worse
+from scrubjay.drills.regression import key_trouble, worse
 from scrubjay.drills.report import EXITS, FORMAT, MISMATCH, UNVERIFIED, VERSION, DrillOutcome, DrillSigner
 from scrubjay.drills.scenario import CutOff, Dice, Drill, Progress, Scenario, Steps, Stop, go_on
 from scrubjay.pitr.job import error_json
@@ -204,6 +204,10 @@ class Drills:
     def worse(self) -> list[DrillHealth]:
         """What a person should know, of each scenario."""
         return worse(self._book.all(), live=self._live())
+
+    def key_trouble(self) -> str | None:
+        """What is wrong with the key that signs reports, None: nothing."""
+        return key_trouble(self._book.all(), self.public_key)
 
 
 def _short(report: Mapping[str, Any]) -> Report:

@@ -117,6 +117,7 @@ class DrillWatch(Protocol):
     @property
     def public_key(self) -> str | None: ...
     def worse(self) -> Sequence[DrillHealth]: ...
+    def key_trouble(self) -> str | None: ...
 
 
 class Health:
@@ -240,6 +241,7 @@ class Health:
             allowed(self._schedule) if self._schedule is not None and self._remembers else None,
             self._ledger.trouble,
             () if self._drills is None else self._drills.worse(),
+            None if self._drills is None else self._drills.key_trouble(),
             self._env.tasks.fallen(),
             (self._env.clock.boot_us() - self._began_us) / 1e6,
             None if self._schedule is None else stopped_retention(self._schedule),

@@ -62,6 +62,7 @@ RULES: dict[str, Rule] = {
     "retention-stopped": Rule("retention-stopped.md"),
     "drill-mismatch": Rule("drill-failed.md", found=True),
     "drill-failed": Rule("drill-failed.md"),
+    "drill-key": Rule("drill-failed.md"),
     "loop-fallen": Rule("loop-fallen.md"),
     "fleet-away": Rule("unproven.md", grace_s=30.0),
 }
@@ -169,7 +170,7 @@ class DrillHealth(NamedTuple):
 
 
 class HealthFacts(NamedTuple):
-    """allowed None: there is no schedule, or nobody knows yet what was proven. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem. loops: that fell over a bug. retention: why what
+    """allowed None: there is no schedule, or nobody knows yet what was proven. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem; drill_key: what is wrong with the key of their reports, None: nothing. loops: that fell over a bug. retention: why what
     has outlived its window stays, None: it goes. fleet: why its workers cannot be used, None: they can, or there is none.
     up_s: since this process began to look. What it has not looked at long enough is not called late: at a start nothing of the archive is known yet."""
 
@@ -181,6 +182,7 @@ class HealthFacts(NamedTuple):
     allowed: Allowed | None = None
     ledger: str | None = None
     drills: Sequence[DrillHealth] = ()
+    drill_key: str | None = None
     loops: Sequence[FallenLoop] = ()
     up_s: float = inf
     retention: str | None = None
@@ -211,6 +213,8 @@ def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
     yield from _archive(facts)
     for drill in facts.drills:
         yield FoundProblem("drill-mismatch" if drill.found else "drill-failed", drill.scenario, drill.what)
+    if facts.drill_key is not None:
+        yield FoundProblem("drill-key", "key", facts.drill_key)
     if facts.ledger is not None:
         yield FoundProblem("ledger-unkept", "ledger", f"what is verified is remembered only until this process ends: {facts.ledger}")
     if facts.retention is not None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.errors import Unavailable
 from scrubjay.base.frames import FrameReader
 from scrubjay.base.places import Places
 from scrubjay.base.real import job_wire
@@ -38,6 +38,8 @@ class _Worker:
         self._outcome: asyncio.Future[job_wire.JobResult | job_wire.JobFailure] | None = None
         self._progress: Callable[[dict[str, Any]], None] | None = None
         self._job = ""
+        self.between_jobs = True
+        """It has answered all that it was asked, and so may be asked again."""
         self.gone: asyncio.Future[int] = loop.create_future()
         """The exit status, once it has ended."""
         self.process = WorkerProcess(
@@ -50,7 +52,9 @@ class _Worker:
             raise self._died(request.job, self.gone.result())
         self._job, self._progress = request.job, progress
         outcome = self._outcome = self._loop.create_future()
-        self.process.send(job_wire.encode(request))
+        frame = job_wire.encode(request)
+        self.between_jobs = False
+        self.process.send(frame)
         answer: job_wire.JobResult | job_wire.JobFailure = await outcome
         if isinstance(answer, job_wire.JobFailure):
             raise job_wire.error_of(answer)
@@ -64,6 +68,7 @@ class _Worker:
             for body in self._frames.feed(data):
                 answer = job_wire.decode_answer(body)
                 if not isinstance(answer, job_wire.JobProgress):
+                    self.between_jobs = True
                     settle(outcome, answer)
                 elif self._progress is not None:
                     self._progress(answer.facts)
@@ -105,18 +110,12 @@ class WorkerJobs:
                 raise Unavailable("the worker pool is closed", job=job)
             worker = self._worker()
             self._busy[worker.process.pid] = worker
-            reusable = False
             try:
-                value = await worker.run(job_wire.JobRequest(job, arguments), progress)
-                reusable = True
-                return value
-            except ScrubjayError:
-                reusable = worker.process.alive
-                raise
+                return await worker.run(job_wire.JobRequest(job, arguments), progress)
             finally:
-                # Cancelled, or a callback of ours raised: the worker is in an unknown state in the middle of a job.
+                # Cancelled, or a callback of ours raised, whatever it raised: then the worker is in the middle of a job.
                 del self._busy[worker.process.pid]
-                if reusable and worker.process.alive and not self._closed:
+                if worker.between_jobs and worker.process.alive and not self._closed:
                     self._idle.append(worker)
                 else:
                     await asyncio.shield(worker.kill())

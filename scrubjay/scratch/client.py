@@ -10,16 +10,18 @@ from typing import Any
 from scrubjay.base.errors import Corrupt
 from scrubjay.drills.model import KEY, Item, Key, Model, canonical, key_item, key_of
 from scrubjay.machine import pause
+from scrubjay.scratch.access_keys import ANYBODY, ClientKey
 
 BATCH = 25
 """BatchWriteItem's own bound."""
 THREADS = 4
 ATTEMPTS_MAX = 40
+REFUSALS = ("UnrecognizedClientException", "InvalidSignatureException")
 
 
 @cache
-def dynamodb(endpoint: str) -> Any:
-    """A boto3 client of one endpoint, made once per process. The key and secret are as good as any: `--dev` checks only their form."""
+def dynamodb(endpoint: str, key: ClientKey = ANYBODY) -> Any:
+    """A boto3 client of one endpoint, made once per process. key: without one, one that is as good as any where no keys are configured."""
     import boto3
     from botocore.config import Config
 
@@ -27,8 +29,8 @@ def dynamodb(endpoint: str) -> Any:
         "dynamodb",
         endpoint_url=endpoint,
         region_name="us-east-1",
-        aws_access_key_id="demo",
-        aws_secret_access_key="demo",  # noqa: S106 - not a secret, see above
+        aws_access_key_id=key.id,
+        aws_secret_access_key=key.secret,
         # Our items are well formed: checking them against the service model once more would take a third of the time of a bulk load.
         config=Config(
             parameter_validation=False,
@@ -82,9 +84,22 @@ def scan(endpoint: str, table: str, segment: int, segments: int) -> Model:
     return found
 
 
-def pages(endpoint: str, table: str, **more: Any) -> Iterator[list[Item]]:
+def refuses(endpoint: str, key: ClientKey) -> bool:
+    """A request that is signed with that key gets no answer but a refusal."""
+    from botocore.exceptions import ClientError
+
+    try:
+        dynamodb(endpoint, key).list_tables(Limit=1)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in REFUSALS:
+            raise
+        return True
+    return False
+
+
+def pages(endpoint: str, table: str, *, key: ClientKey = ANYBODY, **more: Any) -> Iterator[list[Item]]:
     """The items of a strongly consistent scan, page by page. more: parameters of Scan."""
-    client = dynamodb(endpoint)
+    client = dynamodb(endpoint, key)
     start: Item | None = None
     while True:
         from_there: Mapping[str, Any] = {"ExclusiveStartKey": start} if start else {}

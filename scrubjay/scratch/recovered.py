@@ -13,7 +13,8 @@ from scrubjay.drills.lose_cluster import LoseJobs
 from scrubjay.drills.scenario import DIFFERENCES_MAX
 from scrubjay.machine import monotonic_s
 from scrubjay.output import DONE, MISMATCH
-from scrubjay.scratch.client import pages
+from scrubjay.scratch.access_keys import ANYBODY, ClientKey, for_the_client, for_the_server
+from scrubjay.scratch.client import pages, refuses
 from scrubjay.scratch.rehearsal import Rehearsal, rehearse
 from scrubjay.scratch.server import clean_environment, verb
 from scrubjay.storage.btree.rowfile import read_rowfile
@@ -27,6 +28,7 @@ JOBS = LoseJobs("scrubjay.scratch.recovered:plan_job", "scrubjay.scratch.recover
 PLAN_S = 1800.0
 RECOVER_S = 12 * 3600.0
 TELL_EVERY = 1000
+STRANGER = ClientKey("stranger-of-the-drill", "no secret of anybody")
 
 Pair = tuple[bytes, bytes]
 """Storage key and canonical bytes of an item."""
@@ -73,23 +75,27 @@ def _recovered(rehearsal: Rehearsal) -> None:
         report["cluster"] != rehearsal.arguments["cluster"], "the recovered cluster has the identity of the one it was recovered from"
     )
     with rehearsal.step("serve"):
-        server = rehearsal.server(archive=(rehearsal.folder / "archive").as_uri(), settings=())
+        server = rehearsal.server(archive=(rehearsal.folder / "archive").as_uri(), settings=(), environment=for_the_server())
         server.start()
     rehearsal.outcome.rto_seconds = round(monotonic_s() - began, 3)
     rehearsal.outcome.facts["recover_seconds"] = report["seconds"]["recover"]
+    key = for_the_client()
+    rehearsal.outcome.facts["asks_for_keys"] = key is not None
+    if key is not None:
+        rehearsal.expect(refuses(server.endpoint, STRANGER), "the recovered cluster answers who has none of the configured keys")
     with rehearsal.step("compare"):
         for table in rehearsal.arguments["tables"]:
             schema = KeySchema(*(KeyAttribute(name, kind) for name, kind in table["key"]))
-            found = items(server.endpoint, table["table"], schema)
+            found = items(server.endpoint, table["table"], schema, key or ANYBODY)
             rows, differences = compared(told(rehearsal, table["table"], found), truth(rehearsal.context.disk, table["rows"]))
             rehearsal.outcome.rows_compared += rows
             for one in differences:
                 rehearsal.differs(f"recovered {table['table']}: {one}")
 
 
-def items(endpoint: str, table: str, schema: KeySchema) -> Iterator[Pair]:
+def items(endpoint: str, table: str, schema: KeySchema, key: ClientKey) -> Iterator[Pair]:
     """Every item as a client gets it, encoded again."""
-    for page in pages(endpoint, table):
+    for page in pages(endpoint, table, key=key):
         for one in page:
             item = item_from_json(json.loads(json.dumps(one, default=_binary)))
             yield storage_key(schema, item), encode_item(item)

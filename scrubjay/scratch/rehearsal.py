@@ -40,9 +40,11 @@ class Rehearsal:
         """A context manager: a step of the report."""
         return self._steps.step(name)
 
-    def server(self, *, archive: str, data: str = "data", settings: Sequence[str] = QUICK) -> Server:
-        """A server that is not started yet. archive: its URL, always given: a default could be anybody's."""
-        server = Server(self.folder, archive=archive, settings=settings, data=self.folder / data)
+    def server(
+        self, *, archive: str, data: str = "data", settings: Sequence[str] = QUICK, environment: Mapping[str, str] | None = None
+    ) -> Server:
+        """A server that is not started yet. archive: its URL, always given: a default could be anybody's. environment: variables of its own."""
+        server = Server(self.folder, archive=archive, settings=settings, data=self.folder / data, environment=environment)
         self._servers.append(server)
         return server
 

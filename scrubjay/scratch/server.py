@@ -64,10 +64,19 @@ def _left_with(process: subprocess.Popen[bytes]) -> int | None:
 
 
 class Server:
-    """One `serve --dev`. folder: holds `data/` and the server's two output files. data: elsewhere, or under another name."""
+    """One `serve --dev`. folder: holds `data/` and the server's two output files. data: elsewhere, or under another name. environment: variables of its own."""
 
-    def __init__(self, folder: Path, *, archive: str | None, settings: Sequence[str], data: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        archive: str | None,
+        settings: Sequence[str],
+        data: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
+        self._environment = environment
         self.data = data or folder / "data"
         self.endpoint = ""
         self.command = ["serve", "--dev", "--data", str(self.data), "--port", "0"]
@@ -85,7 +94,7 @@ class Server:
 
     def begin(self) -> None:
         with self._out.open("wb") as out, self.log.open("ab") as log:
-            self.process = start(self.command, environment=clean_environment(), out=out, log=log, folder=self.folder)
+            self.process = start(self.command, environment=clean_environment(self._environment), out=out, log=log, folder=self.folder)
 
     def ready(self) -> None:
         """See `start`."""

@@ -24,7 +24,7 @@ from scrubjay.drills.rot import Replicas, Rot
 from scrubjay.drills.runs import Drills
 from scrubjay.drills.scenario import Scenario
 from scrubjay.drills.scratch import ScratchPlace, ScratchScenario
-from scrubjay.scratch import clone, lost_nodes, lying_store, recovered, rotten
+from scrubjay.scratch import access_keys, clone, lost_nodes, lying_store, recovered, rotten
 from scrubjay.server.durability import Durability
 from scrubjay.serving.cluster import Cluster
 from scrubjay.serving.folder import ClusterFile
@@ -122,7 +122,8 @@ def open_drills(
         env, cluster.service, durability.archive.index, jobs, disk, url=config.archive_url, rate_bytes=config.scrub.rate_bytes or None
     )
     settings = store_settings(config)
-    place = ScratchPlace(env, OwnProcess(folder, worker_environment(settings)), disk, root=str(folder))
+    own = OwnProcess(folder, {**worker_environment(settings), **access_keys.for_the_worker(config)})
+    place = ScratchPlace(env, own, disk, root=str(folder))
 
     def copies(place: str) -> ObjectStore:
         # Sealed as the archive is, and read by the same workers with the same keys.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,6 @@ from scrubjay.scratch.lying_store import lie_job
 from scrubjay.scratch.rotten import rot_job
 from tests.fixtures.process import ScrubjayServer, scrubjay_command
 from tests.fixtures.wait import wait_for
-from tests.integration.process.load import make_table
 
 Make = Callable[..., ScrubjayServer]
 
@@ -39,10 +39,15 @@ def running_below(folder: Path) -> list[str]:
 
 
 def test_the_cluster_comes_back_from_the_archive_alone_and_a_kill_leaves_nothing_of_a_drill(scrubjay_server: Make) -> None:
-    server = scrubjay_server(settings={"archive.closed_interval": "1s", "tables.initial_partitions": "2"})
+    keys = '[{id="local", secret="local", role="admin"}, {id="other", secret="with \\"marks\\" in it"}]'
+    settings = {"archive.closed_interval": "1s", "tables.initial_partitions": "2", "auth.keys": keys}
+    own = {"SCRUBJAY_ACCESS_KEY_ID": "local", "SCRUBJAY_SECRET_ACCESS_KEY": "local"}
+    server = scrubjay_server(settings=settings, env=own, arguments=["--auth"])
     drills = server.data / "tmp" / "drills"
-    make_table(server.port, "birds")
     client = server.client()
+    key = {"KeySchema": [{"AttributeName": "k", "KeyType": "HASH"}], "AttributeDefinitions": [{"AttributeName": "k", "AttributeType": "S"}]}
+    client.create_table(TableName="birds", BillingMode="PAY_PER_REQUEST", **key)
+    client.get_waiter("table_exists").wait(TableName="birds", WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     for number in range(20):
         item = {"k": {"S": f"bird-{number}"}, "b": {"B": b"\x00\xff"}, "s": {"BS": [b"z", b"a"]}, "n": {"N": "1.50"}}
         client.put_item(TableName="birds", Item=item)
@@ -58,10 +63,14 @@ def test_the_cluster_comes_back_from_the_archive_alone_and_a_kill_leaves_nothing
     assert report["facts"]["rows_live"] == report["rows_compared"]
     assert 0 < report["rto_seconds"] < report["seconds"]
     assert report["predicted_seconds"] > 0
+    assert report["facts"]["asks_for_keys"], "what is recovered asks for the keys of the original"
     assert (list(drills.iterdir()), running_below(drills)) == ([], [])
 
     asked = subprocess.Popen(
-        scrubjay_command("drill", "run", "lose-cluster", "--endpoint", server.url), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        scrubjay_command("drill", "run", "lose-cluster", "--endpoint", server.url),
+        env={**os.environ, **own},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         wait_for(lambda: any(" recover " in one for one in running_below(drills)), timeout=60)

@@ -7,11 +7,11 @@ from typing import Any
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.base.env import Jobs
 from scrubjay.base.wrap.retry import RetryingStore
-from scrubjay.drills.contents import Contents
+from scrubjay.drills.contents import PREFIX, Contents
 from scrubjay.drills.kept import DrillBook
 from scrubjay.drills.lose_cluster import LoseCluster, LoseJobs
 from scrubjay.drills.report import DrillSigner
-from scrubjay.drills.restore_random import PREFIX, RestoreRandom, Restores
+from scrubjay.drills.restore_random import RestoreRandom, Restores
 from scrubjay.drills.rot import Rot
 from scrubjay.drills.runs import Drills
 from scrubjay.drills.scenario import Scenario

@@ -14,7 +14,7 @@ from scrubjay.base.errors import Unavailable
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.drills.kept import FOLDER, KEPT_MAX, DrillBook
 from scrubjay.drills.page import page
-from scrubjay.drills.regression import EARLIER_MIN, worse
+from scrubjay.drills.regression import EARLIER_MIN, key_trouble, worse
 from scrubjay.drills.report import FORMAT, VERSION, DrillOutcome, DrillSigner
 from scrubjay.drills.scenario import Dice
 from tests.unit.drills.drill_house import Secret
@@ -69,6 +69,17 @@ def test_much_slower_than_usual_for_as_much_is_told() -> None:
     assert worse([*usual, report(9, rto_seconds=400.0, predicted_seconds=200.0)]) == [], "a larger table takes longer"
     assert worse([*usual[1:], report(9, rto_seconds=400.0)]) == [], "two earlier ones make no median"
     assert worse([*usual, report(9, rto_seconds=11.0, predicted_seconds=0.1)]) == [], "nobody is woken for seconds"
+
+
+def test_another_key_is_told_until_two_reports_in_a_row_carry_it() -> None:
+    old, new = report(0), {**report(1), "public_key": "bmV3", "started": "2026-03-02T02:00:00Z"}
+    mine = old["public_key"]
+    assert key_trouble([], None) is None, "no report, no key: nothing was signed yet"
+    assert key_trouble([old], mine) is None
+    assert "gone" in str(key_trouble([old], None))
+    assert "another than that of the newest, d0" in str(key_trouble([old], "bmV3"))
+    assert "another key since 2026-03-02T02:00:00Z" in str(key_trouble([old, old, new], "bmV3"))
+    assert key_trouble([old, new, new], "bmV3") is None
 
 
 def test_what_failed_is_told_until_it_matches_again() -> None:

@@ -12,7 +12,7 @@ from scrubjay.base.times import utc_text
 from scrubjay.drills.contents import FOLDER, SPARE_BYTES, Contents
 from scrubjay.drills.lose_cluster import JUST_MADE_US, lost
 from scrubjay.drills.report import DrillOutcome
-from scrubjay.drills.scratch import answer_of
+from scrubjay.drills.scratch import ROOM_BYTES, answer_of
 from scrubjay.scratch.recovered import Pair, compared
 from scrubjay.storage.btree.rowfile import RowFileWriter, read_between, read_rowfile
 from tests.unit.drills.drill_house import DrillHouse
@@ -166,10 +166,14 @@ def test_row_files_go_whatever_ends_a_drill(house: DrillHouse, far: Far) -> None
     assert house.cluster.folder.disk.listdir(FOLDER) == []
 
 
-def test_without_room_nothing_is_recovered(house: DrillHouse) -> None:
+@pytest.mark.parametrize(
+    ("room", "raw_bytes"), [(SPARE_BYTES + 10_000_000, 100_000_000), (SPARE_BYTES + ROOM_BYTES - 1, 1000)], ids=["data", "logs alone"]
+)
+def test_without_room_nothing_is_recovered(house: DrillHouse, room: int, raw_bytes: int) -> None:
+    """Three logs are made before the first row is there, however small the tables are."""
     disk = house.cluster.folder.disk
-    disk.capacity = SPARE_BYTES + 10_000_000
-    process = Process(house, raw_bytes=100_000_000)
+    disk.capacity = room
+    process = Process(house, raw_bytes=raw_bytes)
     report = house.drill(house.lose_cluster(process), 1, "lose-cluster")
     assert (report["verdict"], [job for job, _ in process.asked]) == ("unverified", ["plan"])
     assert "no room" in report["error"]["message"]

@@ -43,6 +43,7 @@ def test_a_moment_is_restored_compared_and_nothing_of_it_stays(house: DrillHouse
     assert house.rows(house.birds) == before, "the live table is as it was"
     assert (house.scratch(), house.service.jobs(NOTES)) == ([], {})
     assert house.cluster.folder.disk.listdir("tmp/drills") == []
+    assert drills.key_trouble() is None
     for one in reports:
         check({name: value for name, value in one.items() if name != "exit"})
 

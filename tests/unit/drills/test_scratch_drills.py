@@ -21,6 +21,7 @@ from scrubjay.scratch.rehearsal import Rehearsal, rehearse
 from scrubjay.scrubber.schedule.views import Shift, ShiftOutcome
 from scrubjay.sim.store import SimStore
 from scrubjay.sim.world import World
+from tests.fixtures.wait import wait_for
 from tests.unit.drills.drill_house import DrillHouse
 
 
@@ -141,7 +142,10 @@ def test_a_child_keeps_all_that_it_makes_in_the_folder_of_the_drill(tmp_path: Pa
     with (tmp_path / "out").open("wb") as out:
         process = start(["--version"], environment={"TMPDIR": "/elsewhere"}, out=out, log=out, folder=tmp_path)
     try:
-        environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+        # The kernel closes the pipe that Popen waits for a moment before it tells of the new environment.
+        told = Path(f"/proc/{process.pid}/environ")
+        wait_for(told.read_bytes, timeout=10)
+        environment = told.read_bytes().split(b"\0")
     finally:
         process.kill()
         process.wait()

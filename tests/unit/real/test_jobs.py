@@ -177,6 +177,24 @@ def test_cancelling_a_caller_kills_its_worker_and_frees_the_slot(tmp_path: Path,
     assert gone(pooled(tmp_path, body))
 
 
+@pytest.mark.parametrize("error", [errors.Unavailable("the drill was cut off"), KeyError("a bug")])
+def test_a_worker_whose_caller_went_away_in_the_middle_is_not_used_again(tmp_path: Path, error: Exception) -> None:
+    """A callback that raises a typed error is no answer of the job's: it is still at work."""
+    pids: list[int] = []
+
+    def told(facts: dict[str, Any]) -> None:
+        pids.append(facts["pid"])
+        raise error
+
+    async def body(pool: WorkerJobs, tasks: AsyncTasks) -> int:
+        with pytest.raises(type(error)):
+            await pool.run(f"{SAMPLES}:hangs", {}, progress=told)
+        return int((await asyncio.wait_for(pool.run(f"{SAMPLES}:echo", {}), 20))["pid"])
+
+    assert pooled(tmp_path, body) not in pids
+    assert gone(pids[0])
+
+
 def test_a_cancelled_waiter_leaves_the_queue(tmp_path: Path) -> None:
     async def body(pool: WorkerJobs, tasks: AsyncTasks) -> None:
         first, _pid = await begin(pool, tasks, "hangs")

@@ -87,6 +87,7 @@ CASES: dict[str, HealthFacts] = {
     "fleet-away": WELL._replace(fleet="no worker of the fleet is there"),
     "drill-mismatch": WELL._replace(drills=[DrillHealth("rot", "1 of 6 planted faults were not found", True)]),
     "drill-failed": WELL._replace(drills=[DrillHealth("rot", "it could not be carried out", False)]),
+    "drill-key": WELL._replace(drill_key="the key is another"),
 }
 
 
