@@ -97,6 +97,7 @@ class Durability:
     async def quiet(self) -> None:
         """End what writes by itself; a restore under way is carried on at the next start."""
         self.schedule.stop()
+        self.expire.stop()
         self._healer.stop()
         await self.restorer.stop()
         await self.transfers.stop()

@@ -14,7 +14,7 @@ from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.verify.jobs import run_check
 from scrubjay.archiver.write.writer import Writer
-from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
+from scrubjay.base.env import Disk, Env, Jobs, ObjectStore, Timer
 from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.gate import Gate
 from scrubjay.base.ids import TableId
@@ -24,7 +24,7 @@ from scrubjay.scrubber.schedule.views import Shift, ShiftOutcome, Work
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.scrubber.telling import Telling
 from scrubjay.server.control import Control
-from scrubjay.server.leaps import LeapWatch
+from scrubjay.server.leaps import LOOK_S, LeapWatch
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.quarantine import AgedTrees, SetAside
 from scrubjay.server.retentions import Retentions, own_retention_us
@@ -58,10 +58,22 @@ class ExpireRuns:
         self._env, self._store, self._disk, self._jobs = env, store, disk, jobs
         self._ledger, self._control, self._index, self._writer = ledger, control, index, writer
         self._needs, self._gate, self._log = needs, gate, log
-        self._leaps = LeapWatch(env.clock)
+        self._leaps = LeapWatch(env.clock, disk)
         self._retentions = Retentions(control.metadata)
         self._cut_at: Wanted | None = None
         """Where the last run of the schedule was cut off."""
+        self._timer: Timer | None = None
+        self._watch()
+
+    def stop(self) -> None:
+        """Look at the clock no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _watch(self) -> None:
+        """A leap between two runs is known to whoever comes after a restart."""
+        self._leaps.look()
+        self._timer = self._env.tasks.call_later(LOOK_S, self._watch)
 
     async def expire(self, *, tables: Sequence[TableId] | None, keep_us: int | None, confirm: bool, progress: ProgressSink) -> Report:
         """See server.ports.ExpirePort."""
@@ -71,7 +83,7 @@ class ExpireRuns:
             closed_keep_us = _closed_keep_us(wanted) if tables is None else None
             if not confirm:
                 report = await expirer.plan(wanted, closed_keep_us=closed_keep_us)
-                return self._told(report.as_json(), self._aged(report, act=False))
+                return self._told(report.as_json(), await self._aged(report, act=False))
             self._check_clock()
             if keep_us is None:
                 await self._retentions.confirm(self._tables(tables))
@@ -120,12 +132,12 @@ class ExpireRuns:
         answer = report.as_json()
         try:
             await self._forget_tables(report)
-            aged = self._aged(report, act=not report.doubted)
+            aged = await self._aged(report, act=not report.doubted)
             for path in aged.old if not report.doubted else ():
                 self._log(f"evidence is older than its findings and went: {path}")
         except ScrubjayError as error:
             self._log(f"what is no object of the archive goes with the next run: {error}")
-            aged = self._aged(report, act=False)
+            aged = await self._aged(report, act=False)
         self._telling.over("expire", WORDS[int(answer["exit"])])
         why = f"; {answer['error']['message']}" if answer["error"] else ""
         self._log(
@@ -134,12 +146,13 @@ class ExpireRuns:
         )
         return self._told(answer, aged)
 
-    def _aged(self, report: ExpireReport, *, act: bool) -> AgedTrees:
-        """Trees set aside; what an open finding names stays. Raises DiskFull where it is to act."""
+    async def _aged(self, report: ExpireReport, *, act: bool) -> AgedTrees:
+        """Trees set aside; what an open finding names stays. Off the loop: a tree of gigabytes takes its time. Raises DiskFull where it is to act."""
         places = [info.partition_id for table in self._tables(None) for info in table.partitions]
         needed = {found.evidence for place in places for found in self._control.service.findings(place) if found.evidence is not None}
         trees = SetAside(self._disk)
-        return (trees.age if act else trees.look)(now_us=report.now_us, dated_us=report.dated_us, needed=needed)
+        work = trees.age if act else trees.look
+        return await self._env.tasks.blocking(lambda: work(now_us=report.now_us, dated_us=report.dated_us, needed=needed))
 
     async def _forget_tables(self, report: ExpireReport) -> None:
         """Dropped tables of which the archive holds nothing any more leave the catalogue, and so do the notes of restores that were cancelled. Raises Unavailable, Conflict."""

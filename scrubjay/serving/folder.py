@@ -7,6 +7,7 @@
     DIR/recover.json    {"version": 1, …}: the folder was made, or is half made, by `scrubjay recover`
     DIR/first-bases/    rows that a recovered cluster's archive is still owed (scrubjay.pitr.first_base)
     DIR/tmp/            work files of jobs; emptied at start
+    DIR/leaps.json      leaps of this machine's clock that still count (scrubjay.server.leaps)
     DIR/findings.json, DIR/ledger.db, DIR/archive/ (the default archive)
 
 `attached` turns true once the archive's identity was written: until then an empty archive prefix is expected, afterwards the folder's own.

@@ -312,6 +312,37 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/server/test_expiry.py::test_what_seems_older_by_a_leap_seems_so_until_it_has_left_every_window",),
     ),
     Mutant(
+        "leap-forgotten-at-a-restart",
+        "server/leaps.py",
+        "        if data is not None:\n",
+        "        if False:\n",
+        (
+            "tests/unit/server/test_expiry.py::test_a_leap_is_known_to_the_next_process_and_over_when_it_would_have_been",
+            "tests/unit/server/test_expiry.py::test_a_note_of_a_leap_that_cannot_be_read_is_doubted_and_one_that_cannot_be_written_is_written_later",
+        ),
+    ),
+    Mutant(
+        "leap-seen-by-runs-alone",
+        "server/expiry.py",
+        "        self._watch()\n\n",
+        "\n",
+        ("tests/sim/test_expire.py::test_a_leap_between_two_runs_is_noted_for_whoever_comes_after_a_restart",),
+    ),
+    Mutant(
+        "leap-set-right-is-forgotten",
+        "server/leaps.py",
+        "max(0, wall_us - note.seen_us)",
+        "abs(wall_us - note.seen_us)",
+        ("tests/unit/server/test_expiry.py::test_a_clock_that_was_set_right_while_nobody_ran_is_doubted_from_now_on",),
+    ),
+    Mutant(
+        "evidence-removed-on-the-loop",
+        "server/expiry.py",
+        "await self._env.tasks.blocking(lambda: work(now_us=report.now_us, dated_us=report.dated_us, needed=needed))",
+        "work(now_us=report.now_us, dated_us=report.dated_us, needed=needed)",
+        ("tests/sim/test_expire.py::test_evidence_that_an_open_finding_names_is_not_old",),
+    ),
+    Mutant(
         "expire-older-by-a-leap",
         "archiver/expire/run.py",
         "unlived_us=max(seen.unlived_us, self._ahead_us))",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from scrubjay.archiver.expire.plan import DAY_US
 from scrubjay.scrubber.schedule.settings import JobSettings
 from scrubjay.scrubber.schedule.views import Shift
-from scrubjay.server.leaps import LeapWatch
+from scrubjay.server.leaps import LOOK_S, NOTE, LeapWatch
 from scrubjay.storage.catalogue import METADATA_TABLE
 from scrubjay.storage.service_port import Finding
 from tests.sim.test_edge import Edge
@@ -165,8 +166,43 @@ def test_evidence_that_an_open_finding_names_is_not_old(monkeypatch: pytest.Monk
         monkeypatch.setattr(edge.cluster.service, "findings", lambda _partition: [named])
         plan = await edge.work("expire", {"confirm": False})
         assert plan["evidence"] == {"trees": 2, "old": ["nodes/n1/quarantine/p-1"]}
+        handed_off: list[bool] = []
+        blocking, remove_tree = edge.cluster.control.env.tasks.blocking, disk.remove_tree
+
+        def off_loop(work: Callable[[], Any]) -> Any:
+            handed_off.append(True)
+            try:
+                return blocking(work)
+            finally:
+                handed_off.pop()
+
+        def removed(path: str) -> None:
+            assert handed_off, "a tree is removed on the loop"
+            remove_tree(path)
+
+        monkeypatch.setattr(edge.cluster.control.env.tasks, "blocking", off_loop)
+        monkeypatch.setattr(disk, "remove_tree", removed)
+        assert (await edge.work("expire", {"confirm": True}))["evidence"] == plan["evidence"]
+        assert disk.listdir("nodes/n1/quarantine") == ["p-2"]
 
     edge.run(story())
+    assert edge.bugs == []
+
+
+def test_a_leap_between_two_runs_is_noted_for_whoever_comes_after_a_restart() -> None:
+    edge = Edge(13)
+
+    async def story() -> None:
+        cluster = edge.cluster
+        disk = cluster.durability.expire._disk
+        await cluster.env.tasks.sleep(1)
+        cluster.control.clock.jump(120_000_000)
+        assert not disk.exists(NOTE)
+        await cluster.env.tasks.sleep(LOOK_S)
+        assert disk.exists(NOTE)
+        assert LeapWatch(cluster.control.clock, disk).doubt is not None
+
+    edge.run(story(), seconds=900)
     assert edge.bugs == []
 
 

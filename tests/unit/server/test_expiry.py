@@ -10,7 +10,7 @@ import pytest
 from scrubjay.archiver.expire.plan import DAY_US, KEEP_MAX_US
 from scrubjay.scrubber.schedule.views import ShiftOutcome
 from scrubjay.server.expiry import expire_outcome
-from scrubjay.server.leaps import SETTLE_US, LeapWatch
+from scrubjay.server.leaps import NOTE, SETTLE_US, LeapWatch
 from scrubjay.server.quarantine import SetAside, parted
 from scrubjay.server.retentions import GRACE_US, PREFIX, RetentionNote, Retentions, Shortened, own_retention_us, settled
 from scrubjay.sim.clock import SimClock
@@ -180,6 +180,62 @@ def test_a_clock_that_goes_wrong_slowly_has_not_leapt() -> None:
         clock.jump(2_000_000)
         leaps.look()
     assert (leaps.doubt, leaps.ahead_us) == (None, 0)
+
+
+def test_a_leap_is_known_to_the_next_process_and_over_when_it_would_have_been() -> None:
+    time, clock, _ = watched()
+    disk = LoneDisk()
+    leaps = LeapWatch(clock, disk)
+    leaps.look()
+    assert not disk.exists(NOTE), "nothing is noted of a clock that goes right"
+    clock.jump(3 * HOUR_US)
+    leaps.look()
+    time.now += HOUR_US
+    said = leaps.doubt
+    assert said is not None
+    again = LeapWatch(clock, disk)
+    assert (again.doubt, again.ahead_us) == (said, 3 * HOUR_US)
+    clock.jump(HOUR_US)
+    again.look()
+    time.now += SETTLE_US
+    assert (LeapWatch(clock, disk).doubt, LeapWatch(clock, disk).ahead_us) == (None, 4 * HOUR_US)
+    time.now += KEEP_MAX_US
+    last = LeapWatch(clock, disk)
+    last.look()
+    assert (last.ahead_us, disk.exists(NOTE)) == (0, False)
+
+
+def test_a_clock_that_was_set_right_while_nobody_ran_is_doubted_from_now_on() -> None:
+    time, clock, _ = watched()
+    disk = LoneDisk()
+    leaps = LeapWatch(clock, disk)
+    clock.jump(WEEKS_US)
+    leaps.look()
+    time.now += HOUR_US
+    clock.jump(-WEEKS_US)
+    again = LeapWatch(clock, disk)
+    time.now += SETTLE_US - 1
+    assert again.doubt is not None
+    time.now += 1
+    assert again.doubt is None
+
+
+def test_a_note_of_a_leap_that_cannot_be_read_is_doubted_and_one_that_cannot_be_written_is_written_later() -> None:
+    time, clock, _ = watched()
+    disk = LoneDisk()
+    disk.write_file(NOTE, b"{")
+    assert LeapWatch(clock, disk).doubt is not None
+    disk = LoneDisk()
+    leaps = LeapWatch(clock, disk)
+    clock.jump(HOUR_US)
+    free, disk.capacity = disk.capacity, 0
+    leaps.look()
+    assert leaps.doubt is not None
+    assert not disk.exists(NOTE)
+    disk.capacity = free
+    time.now += 1
+    leaps.look()
+    assert LeapWatch(clock, disk).doubt == leaps.doubt
 
 
 # --- what a run came to ---
