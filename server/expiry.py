@@ -14,7 +14,7 @@ from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.verify.jobs import run_check
 from scrubjay.archiver.write.writer import Writer
-from scrubjay.base.env import Disk, Env, Jobs, ObjectStore, Timer
+from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
 from scrubjay.base.errors import ScrubjayError, Unsafe
 from scrubjay.base.gate import Gate
 from scrubjay.base.ids import TableId
@@ -24,7 +24,7 @@ from scrubjay.scrubber.schedule.views import Shift, ShiftOutcome, Work
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.scrubber.telling import Telling
 from scrubjay.server.control import Control
-from scrubjay.server.leaps import LOOK_S, LeapWatch
+from scrubjay.server.leaps import LeapWatch
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.quarantine import AgedTrees, SetAside
 from scrubjay.server.retentions import Retentions, own_retention_us
@@ -62,18 +62,11 @@ class ExpireRuns:
         self._retentions = Retentions(control.metadata)
         self._cut_at: Wanted | None = None
         """Where the last run of the schedule was cut off."""
-        self._timer: Timer | None = None
-        self._watch()
+        self._leaps.begin(env.tasks)
 
     def stop(self) -> None:
         """Look at the clock no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _watch(self) -> None:
-        """A leap between two runs is known to whoever comes after a restart."""
-        self._leaps.look()
-        self._timer = self._env.tasks.call_later(LOOK_S, self._watch)
+        self._leaps.stop()
 
     async def expire(self, *, tables: Sequence[TableId] | None, keep_us: int | None, confirm: bool, progress: ProgressSink) -> Report:
         """See server.ports.ExpirePort."""

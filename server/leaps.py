@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from scrubjay.archiver.expire.plan import KEEP_MAX_US
-from scrubjay.base.env import Clock, Disk
+from scrubjay.base.env import Clock, Disk, Tasks, Timer
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.times import utc_text
 
@@ -44,6 +44,7 @@ class LeapWatch:
         self._seen: tuple[int, int] | None = None
         """Wall and boot time of the look that saw the last leap; of one before this process began the boot time is what it would have been."""
         self._kept: LeapNote | None = None
+        self._timer: Timer | None = None
         try:
             data = None if disk is None else disk.read_file(NOTE)
         except ScrubjayError:
@@ -63,6 +64,15 @@ class LeapWatch:
         # Seen later than now: the clock was set back while nobody ran. Then it is not known how long ago that was.
         passed_us = max(0, wall_us - note.seen_us)
         self._leap_us, self._ahead_us, self._seen = note.leap_us, note.ahead_us, (wall_us - passed_us, boot_us - passed_us)
+
+    def begin(self, tasks: Tasks) -> None:
+        """Look every LOOK_S from now on: a leap between two runs is known to whoever comes after a restart."""
+        self.look()
+        self._timer = tasks.call_later(LOOK_S, lambda: self.begin(tasks))
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def look(self) -> None:
         wall_us, boot_us = self._clock.wall_us(), self._clock.boot_us()

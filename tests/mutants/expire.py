@@ -324,8 +324,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "leap-seen-by-runs-alone",
         "server/expiry.py",
-        "        self._watch()\n\n",
-        "\n",
+        "        self._leaps.begin(env.tasks)\n",
+        "",
         ("tests/sim/test_expire.py::test_a_leap_between_two_runs_is_noted_for_whoever_comes_after_a_restart",),
     ),
     Mutant(
