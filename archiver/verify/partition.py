@@ -22,7 +22,7 @@ from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import SegmentRows
 from scrubjay.archiver.verify.log import LogCheck
 from scrubjay.archiver.verify.round import Round
-from scrubjay.base.errors import FORGED, HOLE, Missing
+from scrubjay.base.errors import FORGED, HOLE, Corrupt, Missing
 from scrubjay.base.hlc import stamp_of
 
 LOOKS_MAX = 4
@@ -155,8 +155,8 @@ class PartitionCheck:
             try:
                 for key in keys:
                     whole.update(await self._round.store.get(build(key)))
-            except Missing:
-                continue
+            except (Missing, Corrupt):
+                continue  # not what its name says
             where = build(keys[0]._replace(part=None))
             # Looked at again: a manifest that came meanwhile ends an upload that was under way.
             if whole.hexdigest()[:16] == keys[0].sha16 and await self._round.store.head(where) is None:

@@ -52,15 +52,12 @@ async def _claim_identity(store: ObjectStore, env: Env, cluster: str, parent: st
     another version is refused: what lies beside it cannot be read."""
     key = build(IdentityKey(cluster))
     try:
-        data = await store.get(key)
+        decode_identity(await store.get(key), where=key)
     except NoKey as error:
         raise without_key(error, store) from error
     except Missing:
         with suppress(Exists):
             await store.put(key, encode_identity(cluster=cluster, created_us=env.clock.wall_us(), parent=parent))
-        return
-    try:
-        decode_identity(data, where=key)
     except Corrupt as error:
         version = error.fields.get("version")  # it is told only where all else is sound
         if isinstance(version, int):

@@ -126,10 +126,10 @@ async def _put(store: ObjectStore, key: str, data: bytes) -> None:
 
 
 async def _read_back(store: ObjectStore, key: str) -> bytes | None:
-    """What the store gives for it; None if it is gone. Nobody's word that it was put is taken for it."""
+    """What the store gives for it; None if it is gone, or gives nothing that opens (a seal that does not hold). Nobody's word that it was put is taken for it."""
     try:
         return await store.get(key)
-    except Missing:
+    except (Missing, Corrupt):
         return None
 
 

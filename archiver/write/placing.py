@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from scrubjay.archiver.format.layout import SegmentKey, build, log_prefix, parse
 from scrubjay.archiver.format.manifest import SegmentManifest, Sums, Superseded, decode_manifest, encode_manifest, manifest_of
@@ -19,6 +19,8 @@ from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import FORGED, HOLE, Corrupt, Exists, Missing, Unavailable
 from scrubjay.storage.archive_port import PartitionFacts, SealedSegment
+
+T = TypeVar("T")
 
 GENERATIONS_MAX = 32
 """A store in which so many copies of one segment went bad is not written to any more."""
@@ -106,11 +108,9 @@ class Placer:
         try:
             await self._store.put(name, encode_manifest(manifest))
         except Exists:
-            there = await self._get(name)
-            try:
-                said = await self._env.tasks.blocking(lambda: decode_manifest(there, where=name))
-            except Corrupt as error:
-                return Bad(generation, name, error.kind, str(error))
+            said = await self._found(generation, name, lambda there: decode_manifest(there, where=name))
+            if isinstance(said, Bad):
+                return said
             if _content(said) != _content(manifest) or (said.keys is not None and said.keys != manifest.keys):
                 return Bad(generation, name, FORGED, "the manifest says something else")
             return read
@@ -118,22 +118,31 @@ class Placer:
 
     async def _same_segment(self, key: str, generation: int, out: Outgoing) -> Sums | Bad:
         """Sums of the object that is already there if it holds our raw bytes (maybe compressed otherwise), else why not."""
-        there = await self._get(key)
-        if there == out.data:
-            return out.stored
-        try:
-            segment = await self._env.tasks.blocking(lambda: decode_segment(there, where=key))
-        except Corrupt as error:
-            return Bad(generation, key, error.kind, str(error))
-        if segment.raw_sha256.hex() != out.raw.sha256 or segment.head != out.head:
-            return Bad(generation, key, "different", "the segment holds other records")
-        return await self._env.tasks.blocking(lambda: Sums.of(there))
 
-    async def _get(self, key: str) -> bytes:
+        def look(there: bytes) -> Sums | None:
+            if there == out.data:
+                return out.stored
+            segment = decode_segment(there, where=key)
+            return Sums.of(there) if segment.raw_sha256.hex() == out.raw.sha256 and segment.head == out.head else None
+
+        found = await self._found(generation, key, look)
+        return Bad(generation, key, "different", "the segment holds other records") if found is None else found
+
+    async def _found(self, generation: int, key: str, decode: Callable[[bytes], T]) -> T | Bad:
+        """`_read` of an object that the store says is there. Raises Unavailable."""
         try:
-            return await self._store.get(key)
+            return await self._read(generation, key, decode)
         except Missing as error:
             raise Unavailable("an object was refused as existing, but it is not there", key=key) from error
+
+    async def _read(self, generation: int, key: str, decode: Callable[[bytes], T]) -> T | Bad:
+        """An object, read and decoded; else what is wrong with its bytes, wherever that shows: where they are read (the seal of an encrypted archive), or in
+        their format. Raises Missing, Unavailable."""
+        try:
+            data = await self._store.get(key)
+            return await self._env.tasks.blocking(lambda: decode(data))
+        except Corrupt as error:
+            return Bad(generation, key, error.kind, str(error))
 
     async def compare(self, segment: SealedSegment, raw: bytes, *, refuted: Mapping[int, str]) -> tuple[int | None, tuple[Bad, ...]]:
         """(the generation in the archive that is equal to `raw`, this member's WAL, or None; those found bad). refuted: not looked at again.
@@ -158,23 +167,19 @@ class Placer:
         key = self.key(segment, generation)
         name, data_key = build(key.twin()), build(key)
         try:
-            data = await self._store.get(name)
+            manifest = await self._read(generation, name, lambda data: decode_manifest(data, where=name))
         except Missing:
             return False
-        try:
-            manifest = await self._env.tasks.blocking(lambda: decode_manifest(data, where=name))
-        except Corrupt as error:
-            return Bad(generation, name, error.kind, str(error))
+        if isinstance(manifest, Bad):
+            return manifest
         if manifest.chain != segment.chain:  # it covers everything that the members agreed on
             return Bad(generation, name, FORGED, "the manifest's chain value differs from what the members agreed on")
         try:
-            there = await self._store.get(data_key)
+            found = await self._read(generation, data_key, lambda there: open_segment(manifest, there))
         except Missing:
             return Bad(generation, data_key, HOLE, "the segment object is gone, its manifest is there")
-        try:
-            found = await self._env.tasks.blocking(lambda: open_segment(manifest, there))
-        except Corrupt as error:
-            return Bad(generation, data_key, error.kind, str(error))
+        if isinstance(found, Bad):
+            return found
         if found != raw:
             return Bad(generation, data_key, "different", "the archived records differ from the log that the members agreed on")
         return True

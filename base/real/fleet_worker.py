@@ -110,6 +110,8 @@ class FleetHost:
 
         try:
             await open_store(url, settings=handed_on(), create=False).get(f"{cluster}/identity")
+        except Corrupt:
+            pass  # it is there, and whoever reads it for what it says is told
         except Missing as error:
             raise Unavailable(
                 "a worker of the fleet sees another archive at this URL", url=url, cluster=cluster, found=str(error)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from scrubjay.base.env import Env, ListPage, ObjectInfo, ObjectStore
-from scrubjay.base.errors import DiskFull, Exists, Missing, NoKey, Unavailable
+from scrubjay.base.errors import Corrupt, DiskFull, Exists, Missing, NoKey, Unavailable
 
 T = TypeVar("T")
 
@@ -61,10 +61,12 @@ class RetryingStore:
                 if attempt == 1:
                     raise
                 try:
-                    there = await self.inner.get(key)
+                    same = await self.inner.get(key) == data
                 except Missing as error:
                     raise Unavailable("a create was refused as existing, but nothing is there yet", key=key) from error
-                if there != data:
+                except Corrupt:
+                    same = False  # what lies there opens to nobody: it is not ours any more, and who asks for it is told
+                if not same:
                     raise
 
         await self._retry(call)

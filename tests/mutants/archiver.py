@@ -132,8 +132,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "place-segment-uncompared",
         "archiver/write/placing.py",
-        "        if segment.raw_sha256.hex() != out.raw.sha256 or segment.head != out.head:\n",
-        "        if False:\n",
+        "if segment.raw_sha256.hex() == out.raw.sha256 and segment.head == out.head else None",
+        "if True else None",
         (
             "tests/unit/archiver/test_archive_guards.py::test_records_that_are_not_the_ones_in_our_log_are_no_match",
             "tests/unit/archiver/test_archive_attest.py::test_a_spoilt_upload_is_never_archived_and_written_anew",
@@ -549,7 +549,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "retry-any-exists",
         "base/wrap/retry.py",
-        "                if there != data:\n                    raise\n",
+        "                if not same:\n                    raise\n",
         "                pass\n",
         ("tests/unit/archiver/test_store_wrappers.py::test_somebody_elses_object_is_a_conflict_after_a_lost_answer_too",),
     ),

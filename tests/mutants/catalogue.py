@@ -26,6 +26,7 @@ ROOMS = (
     "timeline",
     "control",
     "base",
+    "encryption",
     "server",
     "drills",
     "api",

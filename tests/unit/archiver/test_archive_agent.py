@@ -306,7 +306,7 @@ def test_a_spoilt_segment_gets_a_new_generation_that_says_why() -> None:
     second = build(manifest.key()._replace(generation=2).twin())
     said = decode_manifest(bench.memory.objects[second], where=second)
     assert said.supersedes[0].generation == 1
-    assert "checksum" in said.supersedes[0].reason
+    assert bad in said.supersedes[0].reason, "and which object it is about"
     assert any(bad in finding for finding in source.findings)
     assert source.announced[-1][2] == sample.lsn
 

@@ -261,6 +261,18 @@ def test_an_upload_of_a_base_cut_off_is_no_finding() -> None:
     assert check(archive).verdict == "match"
 
 
+def test_rows_of_a_base_that_rotted_beside_a_manifest_that_is_gone_end_no_verify() -> None:
+    """They are not what their name says, as an upload that was cut off: the rest is looked at, and the segment that rotted too is named."""
+    archive = SmallArchive()
+    (rows,) = [key for key in KEYS if key.endswith("rows-000000")]
+    segment = build(archive.samples[1].manifests()[1].key())
+    del archive.store.objects[rows.rpartition("/")[0] + "/manifest.json"]
+    for key in (rows, segment):
+        data = archive.store.objects[key]
+        archive.store.objects[key] = data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]
+    assert named(check(archive)) == [segment]
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_listed_sees_deletion_at_every_level(level: str) -> None:
     archive = SmallArchive()

@@ -145,6 +145,21 @@ def test_a_lost_answer_of_a_create_is_settled_by_content_though_two_seals_differ
         loop.run(store.put("k", b"theirs"))
 
 
+def test_what_rotted_while_the_answer_of_its_create_was_lost_is_not_ours_any_more() -> None:
+    loop, memory = LoneHost(), LoneStore()
+    bad = FaultyStore(memory, loop.env())
+    store = RetryingStore(sealed(bad), loop.env())
+    bad.lose_answers = 1
+
+    def rotted(verb: str, key: str) -> None:
+        if verb == "put" and key in memory.objects:
+            memory.objects[key] = memory.objects[key][:-1] + bytes([memory.objects[key][-1] ^ 1])
+
+    bad.fault = rotted
+    with pytest.raises(Exists):
+        loop.run(store.put("k", b"mine"))
+
+
 # --- damage, and what is not believed ---
 
 

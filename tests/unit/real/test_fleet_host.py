@@ -13,6 +13,8 @@ from scrubjay.base.errors import Missing, Unavailable
 from scrubjay.base.real import fleet_wire, job_wire
 from scrubjay.base.real.fleet_worker import FleetHost
 from scrubjay.base.real.loop import AsyncTasks, run
+from scrubjay.base.real.stores import HANDED_ON, KEYS, open_store, worker_environment
+from scrubjay.base.sealed import Key, Keyring
 from tests.unit.real.test_jobs import wait_gone
 
 pytestmark = pytest.mark.timeout(120)
@@ -127,6 +129,25 @@ def test_scratch_that_went_away_is_no_fact_about_the_archive(tmp_path: Path) -> 
         error = error_of(await host.run(asked("loses_its_scratch", "a"), worker="w", tell=None))
         assert isinstance(error, Unavailable)
         assert "scratch" in str(error)
+
+    on(tmp_path / "root", body)
+
+
+def test_an_identity_that_rotted_is_the_same_archive_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an encrypted archive it does not open: what is there is there, and a job that reads other objects is none the worse."""
+    settings = {KEYS: Keyring((Key("k1", bytes(32)),)).as_text()}
+    monkeypatch.setenv(HANDED_ON, worker_environment(settings)[HANDED_ON])
+    url = (tmp_path / "archive").as_uri()
+
+    async def body(host: FleetHost) -> None:
+        await open_store(url, settings=settings).put("c/identity", b"whose it is")
+        (identity,) = [path for path in (tmp_path / "archive").rglob("identity*") if path.is_file()]
+        data = identity.read_bytes()
+        identity.chmod(0o600)
+        identity.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        await host._same_archive(url, "c")
+        with pytest.raises(Unavailable, match="another archive"):
+            await host._same_archive(url, "other")
 
     on(tmp_path / "root", body)
 
