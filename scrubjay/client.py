@@ -98,10 +98,24 @@ class AdminClient:
             pause(delay)
             delay = min(delay * 1.5, POLL_MAX_S)
 
+    def text(self, target: str) -> str:
+        """GET of a page that is not the admin API's, for example `/metrics`. Raises Failure."""
+        status, raw = self._exchange("GET", target, b"")
+        if status != 200:
+            raise VerbFailure(
+                "no such page", code="NotScrubjay", exit_code=FAILED, asked=f"{self.endpoint}{target}", found=f"HTTP {status}"
+            )
+        return raw.decode(errors="replace")
+
     def _call(self, method: str, path: str, body: bytes) -> dict[str, Any]:
+        target = f"/admin/v1/{path}"
+        status, raw = self._exchange(method, target, body)
+        return self._read(f"{method} {self.endpoint}{target}", status, raw)
+
+    def _exchange(self, method: str, target: str, body: bytes) -> tuple[int, bytes]:
+        """Status and body of what came back, whatever it says. Raises Failure (Unreachable)."""
         import http.client
 
-        target = f"/admin/v1/{path}"
         headers = self._headers(method, target, body)
         connect = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         connection = connect(self._netloc, timeout=REQUEST_TIMEOUT_S)
@@ -109,8 +123,8 @@ class AdminClient:
             connection.request(method, target, body=body or None, headers=headers)
             response = connection.getresponse()
             raw = response.read(ANSWER_BYTES_MAX)
-            status = response.status
             self.cluster = response.headers.get(CLUSTER_HEADER) or self.cluster
+            return response.status, raw
         except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a host name that cannot be one
             raise VerbFailure(
                 "cannot reach the cluster",
@@ -122,7 +136,6 @@ class AdminClient:
             ) from None
         finally:
             connection.close()
-        return self._read(f"{method} {self.endpoint}{target}", status, raw)
 
     def _read(self, asked: str, status: int, raw: bytes) -> dict[str, Any]:
         try:

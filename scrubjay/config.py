@@ -34,13 +34,15 @@ LOG_FILES_LEAST = 4
 
 @dataclass(frozen=True, slots=True)
 class ConfigKey:
-    """How a field is typed by users. kind: text | switch | count | duration | size | keys | urls | sources. low, high: inclusive bounds of the number."""
+    """How a field is typed by users. kind: text | switch | count | duration | size | keys | urls | sources. low, high: inclusive bounds of the number.
+    open: a text that strangers may read (`scrubjay.secrets_out`); a text that nobody said that of is none."""
 
     name: str
     kind: str
     doc: str
     low: int = 0
     high: int = 1 << 62
+    open: bool = False
 
 
 URLS_MAX = 16
@@ -52,8 +54,8 @@ SEGMENT_BYTES_MAX = 32 << 20
 class ServeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The process."""
 
-    data: Annotated[str, ConfigKey("data", "text", "data folder; one process at a time")] = "./scrubjay-data"
-    listen: Annotated[str, ConfigKey("listen", "text", "address to listen on; anything but loopback needs auth")] = "127.0.0.1"
+    data: Annotated[str, ConfigKey("data", "text", "data folder; one process at a time", open=True)] = "./scrubjay-data"
+    listen: Annotated[str, ConfigKey("listen", "text", "address to listen on; anything but loopback needs auth", open=True)] = "127.0.0.1"
     port: Annotated[int, ConfigKey("port", "count", "TCP port of the DynamoDB API and the admin API; 0 takes a free one", 0, 65535)] = 8000
     auth: Annotated[bool, ConfigKey("auth", "switch", "check signatures against auth.keys")] = False
     insecure_listen: Annotated[bool, ConfigKey("insecure_listen", "switch", "allow listening beyond loopback without auth")] = False
@@ -92,7 +94,7 @@ class AuthConfig(msgspec.Struct, frozen=True, kw_only=True):
 class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The archive and its agents."""
 
-    url: Annotated[str, ConfigKey("url", "text", "file:///path or s3://bucket/prefix; empty: file://DATA/archive")] = ""
+    url: Annotated[str, ConfigKey("url", "text", "file:///path or s3://bucket/prefix; empty: file://DATA/archive", open=True)] = ""
     segment_bytes: Annotated[
         int, ConfigKey("segment_bytes", "size", "a segment is sealed when it reaches this size; at most 32 MiB", 4096, SEGMENT_BYTES_MAX)
     ] = 8 << 20
@@ -125,9 +127,11 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True):
     access_key_id: Annotated[str, ConfigKey("access_key_id", "text", "instead of AWS_ACCESS_KEY_ID")] = ""
     secret_access_key: Annotated[str, ConfigKey("secret_access_key", "text", "instead of AWS_SECRET_ACCESS_KEY")] = ""
     session_token: Annotated[str, ConfigKey("session_token", "text", "instead of AWS_SESSION_TOKEN, for temporary keys given here")] = ""
-    region: Annotated[str, ConfigKey("region", "text", "instead of AWS_REGION")] = ""
-    endpoint_url: Annotated[str, ConfigKey("endpoint_url", "text", "instead of AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL")] = ""
-    ca_bundle: Annotated[str, ConfigKey("ca_bundle", "text", "PEM file of the certificates to trust, instead of AWS_CA_BUNDLE")] = ""
+    region: Annotated[str, ConfigKey("region", "text", "instead of AWS_REGION", open=True)] = ""
+    endpoint_url: Annotated[str, ConfigKey("endpoint_url", "text", "instead of AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL", open=True)] = ""
+    ca_bundle: Annotated[
+        str, ConfigKey("ca_bundle", "text", "PEM file of the certificates to trust, instead of AWS_CA_BUNDLE", open=True)
+    ] = ""
 
 
 class EncryptionConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,8 +178,8 @@ class ScrubConfig(msgspec.Struct, frozen=True, kw_only=True):
 class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where scrubs, verifies, restores and time travel read the archive: in processes beside the server, or on the workers of a Dask cluster (docs/FLEET.md)."""
 
-    backend: Annotated[str, ConfigKey("backend", "text", "`local` or `dask`")] = "local"
-    address: Annotated[str, ConfigKey("address", "text", "of the Dask scheduler: `tcp://host:8786` or `tls://host:8786`")] = ""
+    backend: Annotated[str, ConfigKey("backend", "text", "`local` or `dask`", open=True)] = "local"
+    address: Annotated[str, ConfigKey("address", "text", "of the Dask scheduler: `tcp://host:8786` or `tls://host:8786`", open=True)] = ""
     wait_us: Annotated[int, ConfigKey("wait", "duration", "how long a job waits for a fleet without workers to have one", 1_000_000)] = (
         30_000_000
     )

@@ -50,8 +50,8 @@ from scrubjay.serving.lock import FolderLock, data_folder
 from scrubjay.serving.start import ServerStart
 from scrubjay.store_settings import store_settings
 
-OF_NO_ACCOUNT = ("lock", f".{RECOVER}.new", "lost+found")
-"""Names in a data folder that hold nothing of ours: the lock, a first RECOVER that was being written when the process was killed, and what a fresh disk comes with."""
+OF_NO_ACCOUNT = ("lock", "log", f".{RECOVER}.new", "lost+found")
+"""Names in a data folder that hold nothing of ours: the lock, log lines, a first RECOVER that was being written when the process was killed, and what a fresh disk comes with."""
 INCOMPLETE_CODE = "Incomplete"
 
 _log = structlog.get_logger(part="recover")

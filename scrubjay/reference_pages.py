@@ -81,7 +81,7 @@ def config_page() -> str:
         "| `SCRUBJAY_CONFIG` | the TOML file, as `--config` |",
         "| `SCRUBJAY_ENDPOINT` | which cluster the verbs ask, as `--endpoint`; default: where `serve.listen` and `serve.port` say that the server listens |",
         "| `SCRUBJAY_ACCESS_KEY_ID`, `SCRUBJAY_SECRET_ACCESS_KEY` | the key the verbs sign with; else the AWS variables |",
-        "| `SCRUBJAY_LOG` | lowest level the server logs: `debug`, `info`, `warning`, `error`. Lines are JSON, on a terminal text |",
+        "| `SCRUBJAY_LOG` | lowest level the server logs: `debug`, `info`, `warning`, `error`. Lines are JSON, on a terminal text; the last of them, 8 MiB at most, also lie in `log/` of the data folder, secrets taken out |",
         "| `NO_COLOR` | no colours on a terminal |",
         "| `SCRUBJAY_SERVICE_HOST`, `SCRUBJAY_PORT=tcp://…` and the like | what Kubernetes sets for Services called `scrubjay` or `scrubjay-…`: not looked at |",
         "",

@@ -1,4 +1,5 @@
 """Log lines: one JSON object each (on a terminal: lines for people), to stderr, never one per request. `bind` what a line is about: node, partition, job.
+A server keeps its own besides, as JSON, in its data folder (`base.real.kept_lines`): who asks what went wrong may come when it has ended.
 
 Logging never fails its caller: a closed or full stderr loses lines, nothing else; a value that JSON does not know is shown by its repr.
 """
@@ -9,13 +10,14 @@ import json
 import logging
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, TextIO
 
 import msgspec
 import structlog
 
 from scrubjay.base.errors import Invalid
+from scrubjay.base.real.kept_lines import KeptLines
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -23,12 +25,12 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 class _Lines:
     """What structlog writes through: one line a call, flushed."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, clean: Callable[[str], str]) -> None:
+        self._stream, self._clean = stream, clean
 
     def msg(self, line: str) -> None:
         try:
-            self._stream.write(line + "\n")
+            self._stream.write(self._clean(line) + "\n")
             self._stream.flush()
         except (OSError, ValueError):
             return  # nobody is left to tell
@@ -59,7 +61,23 @@ def _renderers(stream: TextIO) -> list[Any]:
                 colors=colours, pad_event_to=0, pad_level=False, exception_formatter=structlog.dev.plain_traceback
             ),
         ]
-    return [structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.format_exc_info, _order, _render]
+    return [*_MACHINE]
+
+
+_MACHINE: list[Any] = [structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.format_exc_info, _order, _render]
+
+
+def _keeping(kept: KeptLines, clean: Callable[[str], str]) -> Any:
+    """A step that keeps the line as JSON and hands it on as it was."""
+
+    def keep(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        line: Any = dict(event)
+        for step in _MACHINE:
+            line = step(logger, method, line)
+        kept.write(clean(line))
+        return event
+
+    return keep
 
 
 def _is_terminal(stream: TextIO) -> bool:
@@ -69,8 +87,11 @@ def _is_terminal(stream: TextIO) -> bool:
         return False
 
 
-def setup(level: str = "info", stream: TextIO | None = None) -> None:
-    """Configure structlog for this process; call once, before the first line. stream: stderr unless given.
+def setup(
+    level: str = "info", stream: TextIO | None = None, *, kept: KeptLines | None = None, clean: Callable[[str], str] = lambda line: line
+) -> None:
+    """Configure structlog for this process; call once, before the first line. stream: stderr unless given. kept: gets every line as well. clean: takes secrets
+    out of a line, wherever it goes.
 
     A terminal gets lines for people, everything else JSON. Raises Invalid if `level` is no key of `LEVELS`.
     """
@@ -81,9 +102,10 @@ def setup(level: str = "info", stream: TextIO | None = None) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            *([] if kept is None else [_keeping(kept, clean)]),
             *_renderers(target),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level.strip().lower()]),
-        logger_factory=lambda *_names: _Lines(target),
+        logger_factory=lambda *_names: _Lines(target, clean),
         cache_logger_on_first_use=False,
     )

@@ -33,6 +33,7 @@ from scrubjay.base.real.alarm import SchedulerAlarm
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.http_server import HttpServer
+from scrubjay.base.real.kept_lines import KeptLines
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.open_files import Descriptors, raise_descriptors, share_out
 from scrubjay.base.real.rand import RealRand
@@ -45,6 +46,7 @@ from scrubjay.config import Config
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
+from scrubjay.secrets_out import Cleaner
 from scrubjay.server.archive import claim_archive, start_agents, wrapped
 from scrubjay.server.durability import Durability, DurabilityOptions, ahead_us, open_durability
 from scrubjay.server.health import Health, HealthOptions, Problem
@@ -54,6 +56,7 @@ from scrubjay.serving.cluster import NODES, ZONES, Cluster, open_cluster
 from scrubjay.serving.drilling import open_drills
 from scrubjay.serving.first_bases import first_bases
 from scrubjay.serving.folder import (
+    LOG,
     TAKEOVER,
     ClusterFile,
     empty_tmp,
@@ -98,7 +101,7 @@ class Archive:
 
 def serve(config: Config, lock: FolderLock) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code: 0, or 3 if something stayed unarchived. Raises Unsafe (4), Unavailable (1). lock: of the data folder."""
-    log_lines.setup(os.environ.get("SCRUBJAY_LOG") or "info")
+    log_lines.setup(os.environ.get("SCRUBJAY_LOG") or "info", kept=KeptLines(lock.folder / LOG), clean=Cleaner(config, os.environ).clean)
     start = ServerStart(RealClock(), _log.info, alone_since_us=lock.alone_since_us)
     start.done("import")
     if keyring_of(config) is not None:  # before the loop runs: a command may take its time
@@ -222,7 +225,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         config.serve.listen,
         config.serve.port,
         api,
-        surface(env, config, cluster, cluster_file, archive.url, durability, drills, health, metrics, webhooks, _unexpected),
+        surface(env, config, folder, cluster, cluster_file, archive.url, durability, drills, health, metrics, webhooks, _unexpected),
         limits=http_limits(config, descriptors),
     )
     try:

@@ -8,6 +8,7 @@
     DIR/first-bases/    rows that a recovered cluster's archive is still owed (scrubjay.pitr.first_base)
     DIR/tmp/            work files of jobs; emptied at start
     DIR/leaps.json      leaps of this machine's clock that still count (scrubjay.server.leaps)
+    DIR/log/            the server's last log lines (base.real.kept_lines)
     DIR/findings.json, DIR/ledger.db, DIR/archive/ (the default archive)
 
 `attached` turns true once the archive's identity was written: until then an empty archive prefix is expected, afterwards the folder's own.
@@ -30,6 +31,7 @@ from scrubjay.base.versioned import decode_versioned
 FILE = "cluster.json"
 TAKEOVER = "takeover.json"
 RECOVER = "recover.json"
+LOG = "log/server.log"
 
 
 class ClusterFile(msgspec.Struct, frozen=True):

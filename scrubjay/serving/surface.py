@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -14,6 +15,7 @@ from scrubjay.base.http_values import Handler, HttpLimits, Request, Response
 from scrubjay.base.real.open_files import Descriptors
 from scrubjay.config import Config
 from scrubjay.drills.runs import Drills
+from scrubjay.secrets_out import shown
 from scrubjay.server.durability import Durability
 from scrubjay.server.health import Health
 from scrubjay.server.webhooks import Webhooks
@@ -46,6 +48,7 @@ def http_limits(config: Config, descriptors: Descriptors) -> HttpLimits:
 def surface(
     env: Env,
     config: Config,
+    folder: Path,
     cluster: Cluster,
     file: ClusterFile,
     archive_url: str,
@@ -57,7 +60,7 @@ def surface(
     unexpected: Callable[[str, BaseException], None],
 ) -> Mapping[str, Handler]:
     """Routes by path prefix."""
-    keys = keys_of(config)
+    keys, configured = keys_of(config), shown(config)
 
     def facts() -> dict[str, Any]:
         return {
@@ -65,10 +68,12 @@ def surface(
             "archive": archive_url,
             "version": __version__,
             "created_at_us": file.created_at,
-            "nodes": {name: shown(node) for name, node in cluster.control.ports.items()},
+            "data": str(folder),
+            "config": configured,
+            "nodes": {name: as_json(node) for name, node in cluster.control.ports.items()},
         }
 
-    def shown(node: NodePort) -> dict[str, Any]:
+    def as_json(node: NodePort) -> dict[str, Any]:
         status = node.status()
         return {
             "failed": None if status.failed is None else str(error_of(status.failed)),

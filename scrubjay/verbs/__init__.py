@@ -13,6 +13,7 @@ from scrubjay.verbs import (
     backup_show,
     cluster_takeover,
     config_check,
+    debug_bundle,
     demo,
     diff,
     drill_list,
@@ -83,4 +84,5 @@ VERBS: tuple[Verb, ...] = (
     expire_run.VERB,
     recover.VERB,
     cluster_takeover.VERB,
+    debug_bundle.VERB,
 )

@@ -464,8 +464,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "recover-half-a-note-is-somebodys-folder",
         "scrubjay/recovery.py",
-        'OF_NO_ACCOUNT = ("lock", f".{RECOVER}.new", "lost+found")',
-        'OF_NO_ACCOUNT = ("lock",)',
+        'OF_NO_ACCOUNT = ("lock", "log", f".{RECOVER}.new", "lost+found")',
+        'OF_NO_ACCOUNT = ("lock", "log")',
         ("tests/unit/cli/test_recover_folder.py::test_a_new_folder_and_one_that_is_not",),
     ),
     Mutant(

@@ -9,7 +9,101 @@ _DEMO = "tests/unit/cli/test_demo_pieces.py"
 _POOL = "tests/unit/real/test_daemon_pool.py"
 _STARTING = "tests/unit/cli/test_cli_starting.py"
 
+_BUNDLE = "tests/unit/cli/test_debug_bundle.py"
+_KEPT = "tests/unit/real/test_kept_lines.py"
+
 MUTANTS: list[Mutant] = [
+    Mutant(
+        "bundle-texts-uncleaned",
+        "scrubjay/debug_bundle.py",
+        "data = self._clean(text).encode(",
+        "data = text.encode(",
+        (f"{_BUNDLE}::test_no_secret_is_in_it_wherever_one_was",),
+    ),
+    Mutant(
+        "secrets-in-one-spelling",
+        "scrubjay/secrets_out.py",
+        '    yield quote(secret, safe="")\n',
+        "",
+        (f"{_BUNDLE}::test_no_secret_is_in_it_wherever_one_was",),
+    ),
+    Mutant(
+        "what-nobody-called-open-is-shown",
+        "scrubjay/secrets_out.py",
+        'if kind == "text" and not entry.key.open:',
+        "if False:",
+        (f"{_BUNDLE}::test_a_text_that_nobody_said_of_that_it_may_be_shown_is_not",),
+    ),
+    Mutant(
+        "keys-of-files-unknown",
+        "scrubjay/secrets_out.py",
+        "            found = file.read(KEY_FILE_BYTES_MAX)\n",
+        "            pass\n",
+        (f"{_BUNDLE}::test_no_secret_is_in_it_wherever_one_was",),
+    ),
+    Mutant(
+        "variables-hold-no-secrets",
+        "scrubjay/secrets_out.py",
+        "        if _SECRET_NAME.search(name.upper()):",
+        "        if False:",
+        (f"{_BUNDLE}::test_no_secret_is_in_it_wherever_one_was",),
+    ),
+    Mutant(
+        "bundle-over-another-file",
+        "scrubjay/debug_bundle.py",
+        "os.O_CREAT | os.O_EXCL | os.O_CLOEXEC",
+        "os.O_CREAT | os.O_CLOEXEC",
+        (f"{_BUNDLE}::test_one_that_comes_up_meanwhile_is_left_alone_too",),
+    ),
+    Mutant(
+        "bundle-without-bound",
+        "scrubjay/debug_bundle.py",
+        "        if len(data) > limit:",
+        "        if False:",
+        (f"{_BUNDLE}::test_it_is_bounded",),
+    ),
+    Mutant(
+        "bundle-of-another-cluster",
+        "scrubjay/debug_bundle.py",
+        'if json.loads((told / FILE).read_bytes())["cluster_id"] == cluster["cluster_id"]:',
+        "if True:",
+        (f"{_BUNDLE}::test_the_folder_of_the_server_that_answers_is_taken_and_no_other_of_its_name",),
+    ),
+    Mutant(
+        "bundle-leaves-files-beside-a-ledger",
+        "scrubjay/debug_bundle.py",
+        'else "immutable=1"',
+        'else "mode=ro"',
+        (f"{_BUNDLE}::test_with_a_server_everything_is_there",),
+    ),
+    Mutant(
+        "log-grows",
+        "base/real/kept_lines.py",
+        "            if self._size + len(data) > self._limit:",
+        "            if False:",
+        (f"{_KEPT}::test_two_files_hold_the_newest_lines_whole",),
+    ),
+    Mutant(
+        "lost-lines-unsaid",
+        "base/real/kept_lines.py",
+        "            self.lost += 1\n",
+        "",
+        (f"{_KEPT}::test_what_could_not_be_written_is_counted_and_said",),
+    ),
+    Mutant(
+        "half-a-line-goes-on",
+        "base/real/kept_lines.py",
+        'os.pread(self._file, 1, self._size - 1) != b"\\n"',
+        "False",
+        (f"{_KEPT}::test_the_next_process_goes_on_behind_half_a_line",),
+    ),
+    Mutant(
+        "kept-lines-uncleaned",
+        "base/real/log_lines.py",
+        "        kept.write(clean(line))",
+        "        kept.write(line)",
+        (f"{_KEPT}::test_a_line_is_kept_as_json_and_secrets_are_taken_out_wherever_it_goes",),
+    ),
     Mutant(
         "refused-work-is-done-later",
         "base/real/daemon_pool.py",

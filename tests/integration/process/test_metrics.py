@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import tarfile
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from scrubjay import cli
 from scrubjay.server.problems import RULES
 from scrubjay.serving.families import COUNTER, FAMILIES
 from tests.fixtures.process import ScrubjayServer
@@ -66,3 +70,17 @@ def test_a_server_tells_what_the_page_says(module_server: ScrubjayServer) -> Non
     assert quiet - {"scrubjay_table_last_verdict", "scrubjay_job_left"} == {"scrubjay_webhook_waiting", "scrubjay_webhook_failing"}, (
         "none is configured"
     )
+
+
+def test_a_bundle_of_a_server_lacks_nothing(module_server: ScrubjayServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = cli.main(["debug", "bundle", str(tmp_path / "b.tar.gz"), "--endpoint", module_server.url, "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert (code, document["missing"], document["folder"]) == (0, [], str(module_server.data))
+    with tarfile.open(tmp_path / "b.tar.gz") as tar:
+        parts = {entry.name.partition("/")[2]: tar.extractfile(entry) for entry in tar.getmembers()}
+        log = parts["log/server.log"]
+        assert log is not None
+        assert "started" in {json.loads(line)["event"] for line in log.read().decode().splitlines()}
+        ledger = parts["folder/ledger.jsonl"]
+        assert ledger is not None
+        assert "_sqlite_migrations" in {json.loads(line)["table"] for line in ledger.read().decode().splitlines()}
