@@ -221,7 +221,7 @@ def test_it_is_bounded(tmp_path: Path, answers: Answers, capsys: pytest.CaptureF
 def planted(entry: Field, tmp_path: Path) -> tuple[Any, list[str]]:
     """A value for a key of the configuration, and the secrets in it. A new key that takes a text has one planted too."""
     kind, mark = entry.key.kind, f"{entry.section}-{entry.key.name}"
-    secret = f's3cr3t/{mark}+"x"&é'
+    secret = f's3cr3t/{mark} +"x"&é'
     if kind == "keys":
         return [{"id": "reader", "secret": secret, "role": "data"}, {"id": "boss", "secret": secret[::-1], "role": "admin"}], [
             secret,
