@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from scrubjay.archiver.format.day import IndexedRun, IndexObject, encode_index, missed
-from scrubjay.archiver.format.layout import build, index_prefix, partition_prefix
-from scrubjay.archiver.read.days import Days, read_days
+from scrubjay.archiver.format.day import IndexedRun, IndexObject, day_of, encode_index, is_indexed, missed
+from scrubjay.archiver.format.fault import Fault
+from scrubjay.archiver.format.layout import IndexKey, build, index_prefix, parse, partition_prefix
+from scrubjay.archiver.read.days import Days, read_day, read_days
+from scrubjay.archiver.read.epochs import Epochs
+from scrubjay.archiver.read.manifests import ManifestReader
+from scrubjay.archiver.read.names import list_all, names_of
+from scrubjay.archiver.read.partition import PartitionIndex
+from scrubjay.archiver.read.rows import SegmentRows
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import Exists, ScrubjayError, Unavailable
@@ -18,10 +23,13 @@ from scrubjay.scrubber.ledger import LedgerRun, Proof
 
 AGAIN_US = 28 * 86_400_000_000
 """A name is told again after so long: so an object younger than the window tells it always, and older ones can go."""
-NAMES = 20_000
-"""Of one object, about a megabyte;"""
-RUNS = 64
-OBJECTS = 64
+NAMES = 1_000
+"""Of one object, about 70 KB: so many are encoded on the loop in some 10 ms;"""
+RUNS = 8
+"""so many runs of it at most, and no more of them"""
+REPORTS_CHARS = 256 * 1024
+"""than reports so long together, but always one;"""
+OBJECTS = 1_000
 """so many objects a night at most: what is left is told by the next."""
 FINDINGS = 500
 PARTITIONS = 2_000
@@ -35,9 +43,11 @@ class IndexedLedger(Protocol):
 
     async def unsaid(self, cluster: str, *, before_us: int, now_us: int, limit: int) -> list[str]: ...
 
-    async def unsaid_runs(self, limit: int) -> list[LedgerRun]: ...
+    async def unsaid_runs(self, limit: int, *, now_us: int) -> list[LedgerRun]: ...
 
     async def said(self, objects: Sequence[str], runs: Sequence[int], at_us: int) -> None: ...
+
+    async def heard(self, objects: Sequence[str], at_us: int) -> None: ...
 
     async def known(self, prefix: str) -> list[str]: ...
 
@@ -52,29 +62,50 @@ class DailyIndex:
     def __init__(self, env: Env, store: ObjectStore, ledger: IndexedLedger, writer: Writer, *, log: Log) -> None:
         self._env, self._store, self._ledger, self._writer, self._log = env, store, ledger, writer, log
         self._gate = Gate(env.tasks)
+        self._epochs = Epochs(store, writer.cluster)
+        self._heard: dict[str, None] = {}
+        """Objects that there are, and of which the ledger knows what they tell."""
 
     async def tell(self) -> None:
         """What is proven or found and not told yet. Nothing new is no object."""
         try:
             async with self._gate:
+                await self._hear()
                 for _ in range(OBJECTS):
                     if not await self._one():
                         return
         except ScrubjayError as error:
             self._log(f"what was there today could not be told to the archive, the next night does: {error}")
 
+    async def _hear(self) -> None:
+        """What was told already, by an earlier life whose ledger was lost or by another process that ran the schedule, is not told again. What cannot be read says
+        nothing here; a verify tells of it. Raises Unavailable."""
+        now_us = self._env.clock.wall_us()
+        listed = [(name, parse(name)) for name in await list_all(self._store, index_prefix(self._writer.cluster))]
+        there = [name for name, key in listed if isinstance(key, IndexKey) and key.day >= day_of(now_us - AGAIN_US)]
+        self._heard = dict.fromkeys(name for name in there if name in self._heard)
+        for name in there:
+            if name not in self._heard:
+                found = await read_day(self._store, name, self._epochs, now_us=now_us, ahead_us=0)
+                if not isinstance(found, Fault):
+                    await self._ledger.heard(found.names, found.time_us)
+                    self._heard[name] = None
+
     async def _one(self) -> bool:
         now_us = self._env.clock.wall_us()
-        names = await self._ledger.unsaid(self._writer.cluster, before_us=now_us - AGAIN_US, now_us=now_us, limit=NAMES)
-        runs = await self._ledger.unsaid_runs(RUNS)
-        if not names and not runs:
+        unsaid = await self._ledger.unsaid(self._writer.cluster, before_us=now_us - AGAIN_US, now_us=now_us, limit=NAMES)
+        names = [name for name in unsaid if is_indexed(name)]  # a row that rotted may hold anything: it is told of as done, and not told
+        told = fitting([(run.id, indexed(run)) for run in await self._ledger.unsaid_runs(RUNS, now_us=now_us)])
+        if not unsaid and not told:
             return False
-        await self._put(names, [indexed(run) for run in runs], now_us)
-        await self._ledger.said(names, [run.id for run in runs], now_us)
+        if names or told:
+            self._heard[await self._put(names, [run for _, run in told], now_us)] = None
+        await self._ledger.said(unsaid, [number for number, _ in told], now_us)
         return True
 
-    async def _put(self, names: Sequence[str], runs: Sequence[IndexedRun], now_us: int) -> None:
-        """Under the day's next free generation, and read back. Raises Unavailable, Fenced."""
+    async def _put(self, names: Sequence[str], runs: Sequence[IndexedRun], now_us: int) -> str:
+        """Under the day's next free generation, and read back; its key. Raises Unavailable, Fenced."""
+        await self._writer.assure(self._store)
         attached, day = self._writer.attached, day_of(now_us)
         for generation in range(await self._next(day), 10**9):
             made = IndexObject(
@@ -88,7 +119,7 @@ class DailyIndex:
                 continue  # another's, or ours of which we were not told
             if await self._store.get(key) != data:
                 raise Unavailable("an object of the day's index does not hold what was put there", object=key)
-            return
+            return key
         raise Unavailable("no generation of this day's index is free", day=day)
 
     async def _next(self, day: str) -> int:
@@ -114,13 +145,31 @@ class DailyIndex:
         for (table, partition), names in days.names.items():
             listed = dict.fromkeys(await self._ledger.known(partition_prefix(self._writer.cluster, table, partition)))
             found = missed(list(names), listed)
+            if found:
+                found = await self._not_taken(table, partition, found)
             await self._ledger.proved([Proof(name, "listed", now_us) for name in found])
             count += len(found)
         return count
 
+    async def _not_taken(self, table: str, partition: str, found: Sequence[str]) -> list[str]:
+        """Without those that retention says it took away. Raises Unavailable."""
+        names = await names_of(self._store, self._writer.cluster, table, partition)
+        reader, index = (
+            ManifestReader(self._store, self._writer.cluster, self._env.tasks),
+            PartitionIndex(self._writer.cluster, table, partition),
+        )
+        begun = await reader.beginning(names, index, SegmentRows())
+        return [name for name in found if begun.beginning is None or not begun.beginning.took(name)]
 
-def day_of(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y%m%d")
+
+def fitting(runs: Sequence[tuple[int, IndexedRun]]) -> Sequence[tuple[int, IndexedRun]]:
+    """The first of them, at least one, whose reports are no longer than REPORTS_CHARS together. Pure."""
+    left = REPORTS_CHARS
+    for place, (_, run) in enumerate(runs):
+        left -= len(run.report)
+        if left < 0:
+            return runs[: max(1, place)]
+    return runs
 
 
 def indexed(run: LedgerRun) -> IndexedRun:

@@ -65,8 +65,21 @@ class LedgerRun(NamedTuple):
     kind: str = SCRUB
 
 
+class RebuiltLedger(NamedTuple):
+    """at_us: when it was begun anew. proofs: partitions' proofs that came from the metadata. objects: names that came from the archive, None: not yet. missed: names
+    that its daily index tells and that are not there. runs: that came from there."""
+
+    at_us: int
+    proofs: int
+    objects: int | None
+    missed: int = 0
+    runs: int = 0
+
+
 class Ledger(Protocol):
-    """What verify and scrub ask of it."""
+    """What verify and scrub ask of it. rebuilt: since when it holds no more than it could be begun anew with; None: it was not lost."""
+
+    rebuilt: RebuiltLedger | None
 
     async def skip(self, objects: Sequence[str], *, level: str, since_us: int, until_us: int | None = None) -> list[str]:
         """Those of `objects` proven at `level` or deeper at or after `since_us`, in the order given. until_us: and not after it: what is dated later than now was

@@ -5,7 +5,7 @@ the archive. What a run found, and to which depth each object was proven, is not
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -13,17 +13,18 @@ from scrubjay.archiver.format.layout import parse
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.gate import Gate
-from scrubjay.scrubber.ledger import WHOLE, PartitionProof, Proof
+from scrubjay.scrubber.ledger import WHOLE, PartitionProof, Proof, RebuiltLedger
 from scrubjay.scrubber.schedule.notes import Notes
 from scrubjay.storage.catalogue import TableMeta
 
 PREFIX = "ledger/"
 AGAIN_S = 60.0
-"""Between two tries to list an archive that does not answer."""
+"""Between two tries to read an archive that does not answer."""
 TRIES = 30
 CHUNK = 1_000
 
 Log = Callable[[str], None]
+T = TypeVar("T")
 
 
 class KeptLedger(Protocol):
@@ -42,17 +43,6 @@ class KeptLedger(Protocol):
     async def verified(self, proofs: Sequence[PartitionProof]) -> None: ...
 
     async def proved(self, proofs: Sequence[Proof]) -> None: ...
-
-
-class RebuiltLedger(NamedTuple):
-    """at_us: when it was begun anew. proofs: partitions' proofs that came from the metadata. objects: names that came from the archive, None: not yet. missed: names
-    that its daily index tells and that are not there. runs: that came from there."""
-
-    at_us: int
-    proofs: int
-    objects: int | None
-    missed: int = 0
-    runs: int = 0
 
 
 class KeptProof(msgspec.Struct, frozen=True):
@@ -94,6 +84,7 @@ class LedgerKeeping:
         self._env, self._ledger, self._notes, self._store = env, ledger, notes, store
         self._cluster, self._tables, self._log = cluster, tables, log
         self._gate = Gate(env.tasks)
+        self._rebuilding = 0
 
     def unsound(self) -> None:
         """A run did not end with a match, and it may have been one by hand, of which nothing is kept else: what is kept already must not be better than that."""
@@ -106,6 +97,8 @@ class LedgerKeeping:
         try:
             async with self._gate:
                 await self._keep(worse=worse)
+            if not self._rebuilding and await self._ledger.unfinished():  # given up when the archive did not answer: it may by now
+                self._env.tasks.spawn(self.rebuild(), name="ledger")
         except ScrubjayError as error:
             self._log(f"what the ledger says could not be kept with the metadata: {error}")
 
@@ -128,6 +121,7 @@ class LedgerKeeping:
 
     async def rebuild(self, *, lost: bool = False) -> None:
         """lost: it was begun anew just now; else only one that holds nothing is, or whose rebuilding a kill has cut off."""
+        self._rebuilding += 1
         try:
             if not lost and not await self._ledger.empty() and not await self._ledger.unfinished():
                 return
@@ -137,15 +131,19 @@ class LedgerKeeping:
             await self._ledger.rebuilding(RebuiltLedger(now_us, len(proofs), None))  # first: whatever is cut off behind it is begun again
             await self._ledger.verified(proofs)
             self._log(f"the ledger begins anew: {len(proofs)} proofs of partitions come from the metadata; what is archived is read again")
-            objects = await self._names()
-            missed, runs = (0, 0) if self._recall is None else await self._recall()
+            objects = await self._patiently(self._list)
+            missed, runs = (0, 0) if self._recall is None else await self._patiently(self._recall)
             await self._ledger.rebuilding(RebuiltLedger(now_us, len(proofs), objects, missed, runs))
             self._log(
                 f"the ledger knows the names of {objects} objects from the archive; {missed} more were told of in earlier days: "
                 f"the next verify says whether retention took them or they are lost; {runs} runs and their findings come from there too"
             )
         except ScrubjayError as error:
-            self._log(f"the ledger could not be rebuilt, the next verify does the rest: {error}")
+            self._log(
+                f"the ledger could not be rebuilt, the next verify does the rest, and after the next job of the schedule it is tried again: {error}"
+            )
+        finally:
+            self._rebuilding -= 1
 
     def _noted(self) -> list[PartitionProof]:
         found: list[PartitionProof] = []
@@ -161,11 +159,11 @@ class LedgerKeeping:
             found += [PartitionProof(table_id="" if table == WHOLE else table, **msgspec.structs.asdict(one)) for one in kept]
         return found
 
-    async def _names(self) -> int:
-        """Objects of the archive. Raises Unavailable."""
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Again and again, while the archive does not answer. Raises Unavailable after the last try."""
         for left in reversed(range(TRIES)):
             try:
-                return await self._list()
+                return await work()
             except Unavailable:
                 if not left:
                     raise
@@ -173,6 +171,7 @@ class LedgerKeeping:
         raise AssertionError("the last try returns or raises")
 
     async def _list(self) -> int:
+        """Notes every name that there is; how many. Raises Unavailable."""
         count, after, prefix = 0, "", f"{self._cluster}/"
         while True:
             page = await self._store.list(prefix, after=after, limit=CHUNK)

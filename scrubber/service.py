@@ -121,10 +121,12 @@ class ScrubService:
     async def history(self, *, table: str | None = None, since_us: int | None = None, limit: int = HISTORY_SHOWN) -> Report:
         """`scrub history`: the newest runs first, with their findings. table: id; only what they found in it, and only runs that covered it. since_us: begun then or later.
 
-        `more`: older runs are remembered that would fit. Raises Unavailable if the ledger cannot be read."""
+        `more`: older runs are remembered that would fit. `rebuilt`: when the ledger was lost and begun anew, null: it was not. Raises Unavailable if the ledger cannot be read."""
         runs = [] if self._ledger is None else await self._ledger.runs(HISTORY_MAX, kind=SCRUB, since_us=since_us)
         told = [one for one in (_told(run, table) for run in runs) if one is not None]
-        return {"exit": 0, "error": None, "runs": told[:limit], "more": len(told) > limit}
+        rebuilt = None if self._ledger is None else self._ledger.rebuilt
+        at = None if rebuilt is None else utc_text_or_none(rebuilt.at_us)
+        return {"exit": 0, "error": None, "runs": told[:limit], "more": len(told) > limit, "rebuilt": at}
 
     async def _remembered(self, ledger: Ledger) -> tuple[Report | None, int | None]:
         try:

@@ -20,8 +20,7 @@ from sqlite_utils.db import Table
 
 from scrubjay.base.env import Tasks
 from scrubjay.base.errors import Unavailable
-from scrubjay.scrubber.ledger import MATCHED, SCRUB, WINDOW_US, LedgerRun, PartitionProof, Proof, level_rank, matched
-from scrubjay.scrubber.ledger_keeping import RebuiltLedger
+from scrubjay.scrubber.ledger import MATCHED, SCRUB, WINDOW_US, LedgerRun, PartitionProof, Proof, RebuiltLedger, level_rank, matched
 
 T = TypeVar("T")
 
@@ -193,10 +192,10 @@ class SqliteLedger:
         }
         return await self._run(lambda db: [str(row["object"]) for row in db.query(query, bounds)])
 
-    async def unsaid_runs(self, limit: int) -> list[LedgerRun]:
+    async def unsaid_runs(self, limit: int, *, now_us: int) -> list[LedgerRun]:
         """Ended, and not told to the archive; the oldest first."""
-        where = "finished_us is not null and said is null"
-        return await self._run(lambda db: [_run_of(row) for row in _table(db, "runs").rows_where(where, order_by="id", limit=limit)])
+        where, asked = "finished_us is not null and (said is null or said > :now)", {"now": now_us}
+        return await self._run(lambda db: [_run_of(row) for row in _table(db, "runs").rows_where(where, asked, order_by="id", limit=limit)])
 
     async def said(self, objects: Sequence[str], runs: Sequence[int], at_us: int) -> None:
         def work(db: Database) -> None:
@@ -205,6 +204,29 @@ class SqliteLedger:
                 db.execute("update runs set said = ? where id in (select value from json_each(?))", [at_us, json.dumps(list(runs))])
 
         await self._run(work, writes=True)
+
+    async def heard(self, objects: Sequence[str], at_us: int) -> None:
+        """The archive was told of these at that time, by whomever. Those that are not known are left out."""
+        query = (
+            "insert into said (object, at_us) select j.value, :at from json_each(:told) j where exists(select 1 from objects o where o.object = j.value)"
+            " on conflict (object) do update set at_us = max(at_us, excluded.at_us)"
+        )
+
+        def work(db: Database) -> None:
+            with db.conn:
+                db.execute(query, {"at": at_us, "told": json.dumps(list(objects))})
+
+        await self._run(work, writes=True)
+
+    async def untold(self, cluster: str, *, since_us: int, now_us: int) -> bool:
+        """Something that should be there, by whatever proof, was not told to the archive since then."""
+        query = (
+            "select exists(select 1 from objects o left join said s on s.object = o.object where o.object >= :low and o.object < :high and o.at_us >= 0"
+            " and (o.object like '%.seg' or o.object like '%/manifest.json')"
+            " and (s.at_us is null or s.at_us < :since or s.at_us > :now)) as untold"
+        )
+        bounds = {"low": f"{cluster}/t=", "high": f"{cluster}/t=\uffff", "since": since_us, "now": now_us}
+        return await self._run(lambda db: bool(next(iter(db.query(query, bounds)))["untold"]))
 
     async def take_back_runs(self, runs: Sequence[LedgerRun]) -> int:
         """Runs of a ledger that was lost, as the archive tells them: those that are not there, in front of those that are. How many."""

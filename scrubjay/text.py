@@ -81,6 +81,11 @@ def seconds(value: float | None) -> str:
     return f"{whole} s"
 
 
+def second_of(time: str) -> str:
+    """A time as `base.times.utc_text` tells it, without the fraction of its second."""
+    return time.partition(".")[0] + "Z"
+
+
 def has_colour(stream: TextIO) -> bool:
     """Whether `stream` is a terminal that shows colours, and nobody asked for none (NO_COLOR)."""
     try:

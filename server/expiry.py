@@ -117,7 +117,8 @@ class ExpireRuns:
     def _parts(self, progress: ProgressSink) -> ExpireParts:
         return ExpireParts(
             env=self._env, store=self._store, index=self._index, writer=self._writer, prove=self._prove, holds=self._needs,
-            archived=lambda: archived_here(self._control), afresh=self._afresh, forget=self._forget, progress=progress,
+            archived=lambda: archived_here(self._control), afresh=self._afresh, forget=self._forget, untold=self._untold,
+            progress=progress,
         )  # fmt: skip
 
     async def _over(self, report: ExpireReport) -> Report:
@@ -238,6 +239,14 @@ class ExpireRuns:
     async def _prove(self, base: BaseManifest) -> Sequence[Fault]:
         """In a worker process: it reads every row."""
         return await run_check(self._store, self._disk, self._jobs, what="base", base=base, deep=True)
+
+    async def _untold(self, since_us: int) -> bool:
+        """A ledger that cannot be asked knows of nothing that was told."""
+        try:
+            return await self._ledger.untold(self._index.cluster, since_us=since_us, now_us=self._env.clock.wall_us())
+        except ScrubjayError as error:
+            self._log(f"the daily index stays as it is, the ledger does not say what was told: {error}")
+            return True
 
     async def _forget(self, keys: Sequence[str]) -> None:
         try:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from scrubjay.archiver.coverage import first_micros, may_go
 from scrubjay.archiver.facts import Coverage, Window
+from scrubjay.archiver.format.day import day_of
 from scrubjay.archiver.format.layout import BaseKey, ClosedKey, ExpiredKey, IndexKey, SegmentKey, build, parse
 from scrubjay.archiver.format.pin import BackupPin
 from scrubjay.archiver.read.names import Names
@@ -203,10 +203,15 @@ def _going(names: Names, beginning: Beginning, said: Beginning | None) -> tuple[
     return (*manifests, *bodies, *older)
 
 
-def plan_index(listed: Mapping[str, int], *, keep_from_us: int) -> tuple[tuple[str, int], ...]:
-    """Objects of the daily index that may go: of days older than every window. What they name that is still there was told again since."""
-    until = datetime.fromtimestamp(max(0, keep_from_us) / 1e6, UTC).strftime("%Y%m%d")
-    return tuple((name, size) for name, size in listed.items() if isinstance(key := parse(name), IndexKey) and key.day < until)
+def plan_index(listed: Mapping[str, int], *, keep_from_us: int, now_us: int) -> tuple[tuple[str, int], ...]:
+    """Objects of the daily index that may go if what should be there was told again since: of days older than every window, and of days that are not yet (a clock
+    ran ahead: they would stay for ever)."""
+    until, tomorrow = day_of(max(0, keep_from_us)), day_of(now_us + DAY_US)
+    return tuple(
+        (name, size)
+        for name, size in listed.items()
+        if isinstance(key := parse(name), IndexKey) and (key.day < until or key.day > tomorrow)
+    )
 
 
 def plan_closed(listed: Mapping[str, int], *, keep_from_us: int, now_us: int) -> tuple[tuple[str, int], ...]:

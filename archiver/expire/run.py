@@ -55,7 +55,8 @@ Prove = Callable[[BaseManifest], Awaitable[Sequence[Fault]]]
 
 @dataclass(frozen=True, slots=True)
 class ExpireParts:
-    """What a run is given. holds: what is needed now, asked again before every delete; never waits. forget: told of keys that are gone. afresh: a partition as
+    """What a run is given. holds: what is needed now, asked again before every delete; never waits. forget: told of keys that are gone. untold: whether the daily index
+    does not say yet, in objects since then, of all that should be there. afresh: a partition as
     the cluster has it by now, its retention above all, None: it has it no more; never waits."""
 
     env: Env
@@ -67,6 +68,7 @@ class ExpireParts:
     archived: Callable[[], Sequence[KnownArchived]]
     afresh: Callable[[Wanted], Wanted | None]
     forget: Callable[[Sequence[str]], Awaitable[None]]
+    untold: Callable[[int], Awaitable[bool]]
     progress: Callable[[dict[str, object]], None]
 
 
@@ -288,7 +290,7 @@ class Expirer:
         days = await list_all(self._store, index_prefix(self._index.cluster))
         report.closed = (
             *plan_closed(await self._closed(keep_from_us), keep_from_us=keep_from_us, now_us=self._dated()),
-            *plan_index(days, keep_from_us=keep_from_us),
+            *(() if await self._parts.untold(keep_from_us) else plan_index(days, keep_from_us=keep_from_us, now_us=self._now())),
         )
 
     async def _closed(self, until_us: int) -> dict[str, int]:

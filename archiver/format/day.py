@@ -6,12 +6,15 @@ They prove nothing of what an object holds, and nothing is read by them that is 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.fields import Fields
 from scrubjay.archiver.format.layout import BaseKey, IndexKey, SegmentKey, parse, partition_prefix
+from scrubjay.base.errors import Invalid
 
 FORMAT = "scrubjay index"
 VERSION = 1
@@ -49,11 +52,12 @@ class IndexObject:
 
 
 def encode_index(index: IndexObject) -> bytes:
-    """Names are told below their partition's, so that its ids stand there once: about 60 bytes a name."""
+    """Names are told below their partition's, so that its ids stand there once: about 70 bytes a name. Raises Invalid: a name is none that is told (`is_indexed`)."""
     parts: dict[tuple[str, str], list[str]] = {}
     for name in index.names:
         key = parse(name)
-        assert isinstance(key, SegmentKey | BaseKey)
+        if not isinstance(key, SegmentKey | BaseKey) or not is_indexed(name):
+            raise Invalid("no segment and no base's manifest: the index does not tell of it", asked=name)
         parts.setdefault((key.table, key.partition), []).append(name.removeprefix(partition_prefix(key.cluster, key.table, key.partition)))
     return canonical.encode(
         {
@@ -97,6 +101,8 @@ def decode_index(data: bytes, *, where: str) -> IndexObject:
         runs=tuple(_run(row, f, where) for row in f.items("runs")),
     )
     f.stands_at(index.key())
+    if index.day != day_of(index.time_us):
+        raise f.bad("day")
     return index
 
 
@@ -110,6 +116,14 @@ def _run(row: object, f: Fields, where: str) -> IndexedRun:
     return IndexedRun(r.text("kind"), r.integer("started"), r.integer("finished"), r.text("verdict"), healed, r.text("report"))
 
 
+def day_of(at_us: int) -> str:
+    """YYYYMMDD in UTC; "" where no calendar has that time."""
+    try:
+        return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y%m%d")
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
 def is_indexed(name: str) -> bool:
     """A segment, or a base's manifest: what else is there is named by these."""
     key = parse(name)
@@ -118,22 +132,28 @@ def is_indexed(name: str) -> bool:
 
 def missed(names: Sequence[str], listed: Mapping[str, object]) -> list[str]:
     """Those of one partition that should be there and are not listed. A segment whose records are all in others was taken the place of, and is not missed. Pure."""
-    there = sorted((key.first, key.last) for key in map(parse, listed) if isinstance(key, SegmentKey) and not key.manifest)
+    there = _joined(sorted((key.first, key.last) for key in map(parse, listed) if isinstance(key, SegmentKey) and not key.manifest))
     found = []
     for name in names:
-        key = parse(name)
-        if name not in listed and not (isinstance(key, SegmentKey) and _covered(key, there)):
-            found.append(name)
+        if name not in listed:
+            key = parse(name)
+            if not (isinstance(key, SegmentKey) and _covered(key, there)):
+                found.append(name)
+    return found
+
+
+def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Of LSNs, both ends included: those that touch or overlap as one. spans: rising."""
+    found: list[tuple[int, int]] = []
+    for first, last in spans:
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], last))
+        else:
+            found.append((first, last))
     return found
 
 
 def _covered(key: SegmentKey, there: Sequence[tuple[int, int]]) -> bool:
-    """there: rising."""
-    wanted = key.first
-    for first, last in there:
-        if first > wanted:
-            return False
-        wanted = max(wanted, last + 1)
-        if wanted > key.last:
-            return True
-    return False
+    """there: joined, rising."""
+    at = bisect_right(there, key.first, key=lambda span: span[0]) - 1
+    return at >= 0 and key.last <= there[at][1]

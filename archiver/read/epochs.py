@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scrubjay.archiver.format.closed import ClosedObject
+from scrubjay.archiver.format.day import IndexObject
 from scrubjay.archiver.format.identity import decode_epoch
 from scrubjay.archiver.format.layout import (
     EpochKey,
@@ -56,3 +57,11 @@ async def closed_fault(closed: ClosedObject, epochs: Epochs, *, now_us: int, ahe
     if stamp_micros(worst) > closed.time_us + ahead_us:
         return f"a closed timestamp {(stamp_micros(worst) - closed.time_us) / 1e6:.0f} s ahead of the clock that published it"
     return None
+
+
+async def index_fault(index: IndexObject, epochs: Epochs, *, now_us: int | None, ahead_us: int) -> str | None:
+    """Why an object of the daily index, sound in itself, is not to be believed. now_us None: no time is called untrue."""
+    fault = await epochs.fault(index.epoch, index.owner)
+    if fault is None and now_us is not None and index.time_us > now_us + ahead_us:
+        return f"written {(index.time_us - now_us) / 1e6:.0f} s ahead of this clock"
+    return fault

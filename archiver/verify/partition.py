@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from scrubjay.archiver.coverage import untold
 from scrubjay.archiver.facts import Coverage, Mark, Span, Start
 from scrubjay.archiver.format.base import BaseManifest
+from scrubjay.archiver.format.day import missed
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import (
     BaseKey,
@@ -36,11 +37,11 @@ class PartitionCheck:
         self._round = round_
         self._log = log
 
-    async def run(self, names: Names, index: PartitionIndex) -> None:
-        """index: what closed objects say of it already. Where retention took more away while this was read, what was found is looked for once more."""
+    async def run(self, names: Names, index: PartitionIndex, told: Collection[str] = ()) -> None:
+        """index: what closed objects say of it already. told: names of it that the daily index tells. Where retention took more away while this was read, what was found is looked for once more."""
         for _ in range(LOOKS_MAX):
             before = self._round.mark()
-            await self._run(names, index)
+            await self._run(names, index, told)
             if not self._round.found_since(before):
                 return
             names = await names_of(self._round.store, self._round.cluster, names.table, names.partition)
@@ -50,7 +51,7 @@ class PartitionCheck:
             self._round.take_back(before)
             index = index.emptied()
 
-    async def _run(self, names: Names, index: PartitionIndex) -> None:
+    async def _run(self, names: Names, index: PartitionIndex, told: Collection[str]) -> None:
         self._round.spend()
         table, partition = names.table, names.partition
         self._round.say(phase="log", table_id=table, partition=partition)
@@ -78,13 +79,11 @@ class PartitionCheck:
         found = index.coverage()
         self._orphans(names, found)
         await self._orphan_rows(names)
-        await self._round.remembered(
-            partition_prefix(self._round.cluster, table, partition),
-            {**names.log, **names.base},
-            table,
-            partition,
-            index.beginning.took if index.beginning is not None else _nothing,
-        )
+        listed, took = {**names.log, **names.base}, index.beginning.took if index.beginning is not None else _nothing
+        await self._round.remembered(partition_prefix(self._round.cluster, table, partition), listed, table, partition, took)
+        for key in missed([name for name in told if not took(name)], listed):
+            if await self._round.store.head(key) is None:
+                self._round.find(HOLE, key, "the daily index tells of the object, and it is gone", table=table, partition=partition)
         self._strays(index, found)
         self._holes(index, found)
         await self._bases(index)

@@ -7,8 +7,8 @@ Levels, each with all of the ones before it:
 - `replayed`: every partition rebuilt, the agreed digest of every seal and the digest of every base proven.
 
 What should be there is known from names and manifests, from closed objects (which say up to where each log was archived when they were published, so a lost
-tail, table or dropped table is a hole here too), and online from the cluster's own ends and the ledger. Not seen offline: the loss of what was archived
-after the last closed object that is left (`end_checked` false).
+tail, table or dropped table is a hole here too), from what the daily index names (from level `objects` on), and online from the cluster's own ends and the
+ledger. Not seen offline: the loss of what was archived after the last closed object that is left, and after the last night (`end_checked` false).
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ class ArchiveVerifier:
         wanted = self._round.options.table
         missed = dict.fromkeys((one.table, one.partition) for one in self._round.options.archived or () if one.lsn > 0)
         missed |= {key: None for key, facts in self._small.known.items() if facts.told}
+        missed |= dict.fromkeys(self._small.told.names)
         if self._round.memory is not None:
             missed |= dict.fromkeys(await self._round.memory.partitions(self._round.cluster))
         first = dict.fromkeys(at for at in self._round.options.first if wanted in (None, at[0]))
@@ -115,7 +116,7 @@ class ArchiveVerifier:
     async def _one(self, names: Names) -> None:
         at = (names.table, names.partition)
         index = self._small.known.pop(at, None) or PartitionIndex(self._round.cluster, *at)
-        await self._partition.run(names, index)
+        await self._partition.run(names, index, self._small.told.names.pop(at, {}))
         if self._round.report.complete:
             self._round.report.covered.append(at)
 

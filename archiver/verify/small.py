@@ -8,7 +8,7 @@ from typing import Any
 
 from scrubjay.archiver.facts import Closed
 from scrubjay.archiver.format.closed import decode_closed
-from scrubjay.archiver.format.day import decode_index
+from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.identity import decode_epoch, decode_identity
 from scrubjay.archiver.format.layout import (
     ClosedKey,
@@ -21,6 +21,7 @@ from scrubjay.archiver.format.layout import (
     parse,
 )
 from scrubjay.archiver.read.backup_pins import PinReader
+from scrubjay.archiver.read.days import Days, read_day
 from scrubjay.archiver.read.epochs import closed_fault
 from scrubjay.archiver.read.names import PARALLEL, list_all
 from scrubjay.archiver.read.partition import PartitionIndex
@@ -37,11 +38,12 @@ LISTED_CLOSED = 16
 
 
 class SmallObjects:
-    """known: what closed objects say of each (table, partition)."""
+    """known: what closed objects say of each (table, partition). told: what the daily index does, as far as this run read it."""
 
     def __init__(self, round_: Round) -> None:
         self._round = round_
         self.known: dict[tuple[str, str], PartitionIndex] = {}
+        self.told = Days()
 
     async def identity(self) -> None:
         """Identity, and every epoch up to the highest: they are claimed in order, each once."""
@@ -62,8 +64,8 @@ class SmallObjects:
             await self._small(name, lambda data, name=name: decode_epoch(data, where=name))  # type: ignore[misc]
         await self._round.tell([key, *names])
 
-    async def _small(self, key: str, decode: Callable[[bytes], Any], *, may_go: bool = False) -> None:
-        """A small object that must be there and decode. may_go: retention may take it away meanwhile."""
+    async def _small(self, key: str, decode: Callable[[bytes], Any]) -> None:
+        """A small object that must be there and decode."""
         self._round.spend()
         self._round.report.checked += 1
         try:
@@ -71,8 +73,7 @@ class SmallObjects:
             self._round.report.bytes += len(data)
             decode(data)
         except Missing:
-            if not may_go:
-                self._round.find(HOLE, key, "the object is gone")
+            self._round.find(HOLE, key, "the object is gone")
         except Corrupt as error:
             self._round.find(error.kind, key, str(error))
 
@@ -88,7 +89,9 @@ class SmallObjects:
         prefix = index_prefix(self._round.cluster)
         listed = await list_all(self._round.store, prefix)
         names = [name for name in listed if isinstance(parse(name), IndexKey)]
-        newest = max((_day_us(name) for name in names), default=0)
+        # What claims to be of later than now stands for nothing: it is no newest one, and beside it nothing is old.
+        today_us = self._round.options.wall_us() + self._round.options.ahead_us if self._round.options.wall_us is not None else 1 << 62
+        newest = max((day_us for name in names if (day_us := _day_us(name)) <= today_us), default=0)
 
         def may_go(name: str) -> bool:
             return newest - _day_us(name) >= EXPIRY_US_MIN
@@ -97,8 +100,19 @@ class SmallObjects:
         fresh = await self._round.fresh(names)
         for name in names:
             if name not in fresh:
-                await self._small(name, lambda data, name=name: decode_index(data, where=name), may_go=may_go(name))  # type: ignore[misc]
+                await self._index_one(name, listed[name], may_go=may_go(name))
                 await self._round.tell([name])
+
+    async def _index_one(self, name: str, size: int, *, may_go: bool) -> None:
+        self._round.spend()
+        self._round.report.checked += 1
+        now_us = self._round.options.wall_us() if self._round.options.wall_us is not None else None
+        found = await read_day(self._round.store, name, self._round.reader.epochs, now_us=now_us, ahead_us=self._round.options.ahead_us)
+        if not isinstance(found, Fault):
+            self._round.report.bytes += size
+            self.told.note_names(found)
+        elif found.kind != HOLE or not may_go:
+            self._round.find(found.kind, name, found.detail)
 
     async def closed(self) -> bool:
         """Every closed object (at `listed`: the newest of each node), several at a time. Whether there is any."""

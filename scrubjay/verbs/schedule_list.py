@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scrubjay.text import columns, wrapped
+from scrubjay.text import columns, second_of, wrapped
 from scrubjay.units import human_size
 from scrubjay.verb import Result, Verb, VerbCall, no_options
 
@@ -47,7 +47,7 @@ def _row(job: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _second(time: str | None) -> str | None:
-    return None if time is None else time.partition(".")[0] + "Z"
+    return None if time is None else second_of(time)
 
 
 VERB = Verb(

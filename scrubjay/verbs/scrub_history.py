@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scrubjay.base.times import parse_time
-from scrubjay.text import plural, seconds, wrapped
+from scrubjay.text import plural, second_of, seconds, wrapped
 from scrubjay.verb import Result, Verb, VerbCall
 from scrubjay.verbs.finding_lines import finding_lines
 
@@ -38,9 +38,15 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
         word = f"{run['verdict']}{', healed' if run['healed'] else ''}" if run["finished"] else "cut off: its process ended first"
         lines += wrapped(f"{run['started']} {word}; {covered}{took}", rest="  ")
         lines += [f"  {line}" for line in finding_lines(run["findings"])]
+    lines = lines or ["no scrub is remembered"]
     if document["more"]:
         lines.append("and older ones: --limit")
-    return lines or ["no scrub is remembered"]
+    if document["rebuilt"]:
+        at = second_of(document["rebuilt"])
+        lines += wrapped(
+            f"the ledger was lost and rebuilt at {at}: of what was before, it knows what the nights had told the archive", rest="  "
+        )
+    return lines
 
 
 VERB = Verb(
@@ -48,7 +54,7 @@ VERB = Verb(
     summary="show the scrubs that were, newest first, each with what it found",
     example=("scrubjay scrub history --table cities --since 2026-03-01T00:00:00Z",),
     exits={0: "told, whatever the runs found", 1: "the cluster cannot be reached, or no such table"},
-    template={"runs": [], "more": None},
+    template={"runs": [], "more": None, "rebuilt": None},
     options=_options,
     run=_run,
     render=_render,

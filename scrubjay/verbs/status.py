@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scrubjay.text import columns, plural, seconds, wrapped
+from scrubjay.text import columns, plural, second_of, seconds, wrapped
 from scrubjay.units import human_size
 from scrubjay.verb import Result, Verb, VerbCall, no_options
 
@@ -30,12 +30,14 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
     ]
     if document["ledger"]["rebuilt"]:
         lines += wrapped(
-            f"the ledger was lost and rebuilt at {_second(document['ledger']['rebuilt'])}: the next verify reads all again", rest="  "
+            f"the ledger was lost and rebuilt at {second_of(document['ledger']['rebuilt'])}: the next verify reads all again", rest="  "
         )
-    lines += [f"{one['job']} is paused since {_second(one['since'])}: scrubjay schedule resume {one['job']}" for one in document["paused"]]
+    lines += [
+        f"{one['job']} is paused since {second_of(one['since'])}: scrubjay schedule resume {one['job']}" for one in document["paused"]
+    ]
     for problem in document["problems"][:SHOWN_MAX]:
         lines += wrapped(problem["what"], first="  ", rest="    ")
-        lines.append(f"    since {_second(problem['since'])}, see {problem['runbook']}")
+        lines.append(f"    since {second_of(problem['since'])}, see {problem['runbook']}")
     if len(document["problems"]) > SHOWN_MAX:
         lines.append(f"  and {len(document['problems']) - SHOWN_MAX} more: --json lists them all")
     return lines
@@ -67,16 +69,12 @@ def _node(node: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _table(table: Mapping[str, Any]) -> tuple[object, ...]:
-    scrub = None if table["last_scrub"] is None else _second(table["last_scrub"])
+    scrub = None if table["last_scrub"] is None else second_of(table["last_scrub"])
     return table["table"], table["health"], seconds(table["lag_seconds"]), scrub, table["last_verdict"]
 
 
 def _worst_first(table: Mapping[str, Any]) -> tuple[bool, str]:
     return table["health"] == "ok", table["table"]
-
-
-def _second(time: str) -> str:
-    return time.partition(".")[0] + "Z"
 
 
 VERB = Verb(

@@ -47,6 +47,7 @@ class ExpireWorld:
         self.now_us = START_US + 60_000_000
         self.holds: list[Need] = []
         self.forgotten: list[str] = []
+        self.untold = False
         self.dropped_at_us: int | None = None
         self.keep_us = 10 * DAY_US
         self.writer = Writer(CLUSTER, ATTACHED)
@@ -202,10 +203,14 @@ class ExpireWorld:
         async def forget(keys: Sequence[str]) -> None:
             self.forgotten += keys
 
+        async def untold(since_us: int) -> bool:
+            return self.untold
+
         index = self.index if store is None else ArchiveIndex(at, CLUSTER, tasks=self.loop.tasks)
         return ExpireParts(
             env=self.loop.env(), store=at, index=index, writer=self.writer, prove=prove, holds=lambda: list(self.holds),
-            archived=self.archived, afresh=lambda one: one._replace(keep_us=max(one.keep_us, self.keep_us)), forget=forget, progress=lambda facts: None,
+            archived=self.archived, afresh=lambda one: one._replace(keep_us=max(one.keep_us, self.keep_us)), forget=forget, untold=untold,
+            progress=lambda facts: None,
         )  # fmt: skip
 
     def plan(self, *, attended: bool = False, ahead_us: int = 0) -> ExpireReport:

@@ -8,7 +8,8 @@ from scrubjay.archiver.expire.plan import ARCHIVE, CLOSED_KEPT, DAY_US, LOCK, PI
 from scrubjay.archiver.expire.report import ExpireReport
 from scrubjay.archiver.format.base import BaseOrigin
 from scrubjay.archiver.format.closed import ClosedObject, encode_closed
-from scrubjay.archiver.format.layout import ClosedKey, ExpiredKey, SegmentKey, build, parse
+from scrubjay.archiver.format.day import day_of
+from scrubjay.archiver.format.layout import ClosedKey, ExpiredKey, IndexKey, SegmentKey, build, parse
 from scrubjay.archiver.write.bases import upload_base
 from scrubjay.base.errors import Fenced, Missing, Unavailable, Unsafe
 from scrubjay.sim.lone import LoneStore
@@ -342,6 +343,19 @@ def test_closed_objects_go_with_the_window_and_the_newest_of_each_node_stay() ->
     assert len(left) == CLOSED_KEPT, "they are older than the window, most of them, and stay"
     assert all(parse(key).time_us < keep_from for key in before if key not in left)  # type: ignore[union-attr]
     check(world)
+
+
+def test_the_daily_index_goes_with_the_window_but_never_before_what_it_told_is_told_again() -> None:
+    world = ExpireWorld()
+    world.days(18, base_every=4)
+    days = [build(IndexKey(CLUSTER, day_of(at_us), 1)) for at_us in range(world.now_us - 18 * DAY_US, world.now_us + 1, DAY_US)]
+    world.store.objects |= dict.fromkeys(days, b"{}")
+    world.untold = True
+    assert world.expire().exit == 0
+    assert world.keys("index") == days, "no verify has told anything for weeks: what is old is all there is"
+    world.untold = False
+    world.expire()
+    assert world.keys("index") == [key for key in days if key >= build(IndexKey(CLUSTER, day_of(world.now_us - 10 * DAY_US), 1))]
 
 
 def test_a_closed_object_of_the_window_stays() -> None:

@@ -110,7 +110,7 @@ class FakeScrub:
 
     async def history(self, *, table: str | None, since_us: int | None, limit: int) -> Report:
         self.services.calls.append(("history", table, since_us, limit))
-        return {"exit": 0, "error": None, "runs": [], "more": False}
+        return {"exit": 0, "error": None, "runs": [], "more": False, "rebuilt": None}
 
 
 class FakeTransfers:

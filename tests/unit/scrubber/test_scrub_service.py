@@ -7,11 +7,12 @@ from typing import Any
 
 from scrubjay.base.gate import Gate
 from scrubjay.progress import shown_progress
-from scrubjay.scrubber.ledger import SCRUB
+from scrubjay.scrubber.ledger import SCRUB, RebuiltLedger
 from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.service import ScrubService
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.sim.lone import LoneHost
+from scrubjay.verbs.scrub_history import VERB
 from tests.unit.control.house import House
 from tests.unit.scrubber.scrub_world import FakeReferences, FakeStore, storage_key, table_of
 
@@ -50,6 +51,11 @@ def test_runs_queue_and_status_tells_of_both() -> None:
     assert loop.run(again.status())["last"] == report
     history = loop.run(again.history())
     assert [run["verdict"] for run in history["runs"]] == ["mismatch", "match", "match"]
+    assert history["rebuilt"] is None
+    loop.run(ledger.rebuilding(RebuiltLedger(1_760_000_000_000_000, 0, 0)))
+    told_so = loop.run(again.history())
+    assert told_so["rebuilt"] == "2025-10-09T08:53:20.000000Z"
+    assert "the ledger was lost and rebuilt at 2025-10-09T08:53:20Z" in VERB.render(told_so)[-2]
     (found,) = history["runs"][0]["findings"]
     assert (found["table"], found["copy"], found["action"]) == ("table1", "n1", "healed")
     assert sum("scrub of table1: unreadable in n1" in line and "healed" in line for line in lines) == 1

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from scrubjay.archiver.expire.plan import DAY_US, plan_index
-from scrubjay.archiver.format.day import IndexedRun, IndexObject, decode_index, encode_index, missed
+from scrubjay.archiver.format.day import IndexedRun, IndexObject, day_of, decode_index, encode_index, missed
+from scrubjay.archiver.format.expired import DROPPED, ExpiredObject, encode_expired
 from scrubjay.archiver.format.layout import IndexKey, SegmentKey, build, parse
 from scrubjay.archiver.read.days import read_days
-from scrubjay.base.errors import Corrupt
-from scrubjay.scrubber import daily_index
-from scrubjay.scrubber.daily_index import AGAIN_US, FINDINGS, DailyIndex, day_of, indexed, recalled
-from scrubjay.scrubber.ledger import SCRUB, VERIFY, LedgerRun
-from scrubjay.scrubber.ledger_keeping import LedgerKeeping
+from scrubjay.archiver.read.index import ArchiveIndex
+from scrubjay.archiver.verify.report import VerifyOptions
+from scrubjay.archiver.verify.run import verify
+from scrubjay.base.errors import Corrupt, Fenced, Invalid, Unavailable
+from scrubjay.base.gate import Gate
+from scrubjay.scrubber import daily_index, ledger_keeping
+from scrubjay.scrubber.daily_index import AGAIN_US, FINDINGS, DailyIndex, fitting, indexed, recalled
+from scrubjay.scrubber.ledger import SCRUB, VERIFY, LedgerRun, Proof
+from scrubjay.scrubber.ledger_keeping import AGAIN_S, LedgerKeeping
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
+from scrubjay.scrubber.telling import Telling
+from scrubjay.server.expiry import ExpireRuns
 from scrubjay.sim.whole.cluster import CLUSTER
 from tests.fixtures.golden import Golden
 from tests.unit.archiver.sample import CLUSTER as SAMPLE
 from tests.unit.archiver.sample import OWNER, PARTITION, START_US, TABLE
-from tests.unit.server.test_verifying import Verifying
+from tests.unit.server.test_verifying import BrokenLedger, Verifying
 
 
 class Told(Verifying):
@@ -180,6 +188,172 @@ def test_many_names_are_several_objects_and_a_night_tells_no_more_than_its_share
     assert sorted(told) == one.house.run(one.ledger.unsaid(CLUSTER, before_us=1 << 62, now_us=1 << 62, limit=9_999))
 
 
+def test_a_day_that_is_not_yet_hides_no_loss_of_others_is_told_of_and_goes(one: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    one.verify()
+    (real,) = one.tell()
+    clock, now_us = one.house.env.clock, one.house.env.clock.wall_us()
+    one.verify()
+    with monkeypatch.context() as ahead:
+        ahead.setattr(clock, "wall_us", lambda: now_us + 400 * DAY_US)
+        (future,) = one.tell()
+    told = one.verify()["findings"]
+    assert [(finding["object"], finding["kind"]) for finding in told] == [(future, "forged")]
+    del one.house.cluster.archive.objects[real]
+    told = one.verify()["findings"]
+    assert {(finding["object"], finding["kind"]) for finding in told} == {(future, "forged"), (real, "hole")}, (
+        "and is no day by which another is old"
+    )
+    since_us = now_us - 35 * DAY_US
+    untold = one.ledger.untold
+    assert one.house.run(untold(CLUSTER, since_us=since_us, now_us=clock.wall_us())), "what that day told is to be told again first"
+    (again,) = one.tell()
+    assert decode_index(one.house.cluster.archive.objects[again].data, where=again).names
+    assert not one.house.run(untold(CLUSTER, since_us=since_us, now_us=clock.wall_us()))
+    listed = dict.fromkeys([future, again], 1)
+    assert plan_index(listed, keep_from_us=since_us, now_us=clock.wall_us()) == ((future, 1),)
+
+
+def test_an_object_of_the_index_in_somebody_elses_name_says_nothing(one: Told) -> None:
+    one.verify()
+    (key,) = one.tell()
+    archive = one.house.cluster.archive
+    found = decode_index(archive.objects[key].data, where=key)
+    archive.objects[key].data = encode_index(replace(found, owner=OWNER))
+    assert [(finding["object"], finding["kind"]) for finding in one.verify()["findings"]] == [(key, "forged")]
+    days = one.house.run(read_days(one.house.client(), CLUSTER))
+    assert (days.names, days.runs, [fault.kind for fault in days.unread]) == ({}, {}, ["forged"])
+
+
+def test_it_is_asked_right_before_whether_this_process_still_writes_there(one: Told) -> None:
+    one.verify()
+
+    async def fenced(_store: Any) -> None:
+        raise Fenced("somebody else writes here", cluster=CLUSTER, kind="fenced")
+
+    one.house.writer.assure = fenced
+    assert one.tell() == []
+    assert "somebody else writes here" in one.lines[-1]
+
+
+def test_what_another_process_told_is_not_told_again(one: Told) -> None:
+    one.verify()
+    assert len(one.tell()) == 1
+    one.lose_ledger()
+    one.verify()
+    other = one.index_of(one.ledger)
+    one.daily = other
+    (key,) = one.tell()
+    found = decode_index(one.house.cluster.archive.objects[key].data, where=key)
+    assert (found.names, len(found.runs)) == ((), 1), "the run is its own; what it proved was told by the other"
+
+
+def test_a_name_that_rotted_in_the_ledger_is_not_told_and_keeps_nothing_up(one: Told) -> None:
+    rotten = f"{CLUSTER}/t=birds/p=?/log/x.seg"
+    one.house.run(one.ledger.proved([Proof(rotten, "records", 5)]))
+    assert one.tell() == []
+    one.verify()
+    (key,) = one.tell()
+    assert rotten not in decode_index(one.house.cluster.archive.objects[key].data, where=key).names
+    with pytest.raises(Invalid, match="the index does not tell of it"):
+        encode_index(replace(MADE, names=(rotten,)))
+
+
+def test_a_ledger_that_cannot_be_asked_lets_no_day_go(one: Told) -> None:
+    house = one.house
+    broken = house.run(BrokenLedger.open(house.env.tasks, MEMORY))
+    runs = ExpireRuns(
+        house.env, house.client(), house.cluster.folder.disk, house.jobs(), broken, house.cluster.parts, ArchiveIndex(house.client(), CLUSTER, tasks=house.env.tasks),
+        house.writer, needs=list, gate=Gate(house.env.tasks), log=one.lines.append, telling=Telling(one.lines.append),
+    )  # fmt: skip
+    assert house.run(runs._untold(0)), "who told what is not known"
+    assert "the daily index stays as it is" in one.lines[-1]
+
+
+def test_what_retention_took_is_not_missed_after_a_lost_ledger(one: Told) -> None:
+    one.verify()
+    one.tell()
+    archive = one.house.cluster.archive
+    partition = one.table.partitions[0]
+    segments = [key for key in one.of_partition() if key.endswith(".seg")]
+    key = parse(segments[0])
+    assert isinstance(key, SegmentKey)
+    who = one.house.writer.attached
+    word = ExpiredObject(
+        cluster=CLUSTER, table=one.table.table_id, partition=partition.partition_id, table_name="birds", lsn=1 << 40, stamp=5, chain=None, base=None,
+        reason=DROPPED, keep_from_us=1, at_us=2, objects=1, bytes=1, generation=1, epoch=who.epoch, owner=who.owner,
+    )  # fmt: skip
+    for name in one.of_partition():
+        del archive.objects[name]
+    one.house.run(one.house.client().put(build(word.key()), encode_expired(word)))
+    one.lose_ledger()
+    one.rebuild()
+    assert one.ledger.rebuilt is not None
+    assert one.ledger.rebuilt.missed == 0
+    assert not [name for name in one.house.run(one.ledger.known("")) if name in segments]
+
+
+def test_a_rebuild_for_which_the_archive_did_not_answer_is_tried_again_in_the_same_life(one: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_keeping, "TRIES", 3)
+    one.verify()
+    one.tell()
+    for key in one.of_partition():
+        del one.house.cluster.archive.objects[key]
+    one.lose_ledger()
+    house, away = one.house, 5
+
+    async def recall() -> tuple[int, int]:
+        nonlocal away
+        away -= 1
+        if away:
+            raise Unavailable("the archive does not answer")
+        return await one.index_of(one.ledger).recall()
+
+    keeping = LedgerKeeping(
+        house.env, one.ledger, house.cluster.metadata, house.client(), cluster=CLUSTER, tables=house.service.tables, log=one.lines.append, recall=recall,
+    )  # fmt: skip
+    house.run(keeping.rebuild(lost=True))
+    assert away == 2, "it was tried again and again, and not for ever"
+    assert "tried again" in one.lines[-1]
+    house.run(keeping.keep())
+    house.until(lambda: one.ledger.rebuilt is not None and one.ledger.rebuilt.missed > 0, seconds=2 * AGAIN_S)
+    assert not house.run(one.ledger.unfinished())
+
+
+def test_offline_what_the_index_names_and_is_gone_is_a_hole(one: Told) -> None:
+    """Closed objects are gone with it: nothing else speaks of the end of that log."""
+    one.verify()
+    one.tell()
+    archive = one.house.cluster.archive
+    newest = max(key for key in one.of_partition() if key.endswith(".seg"))
+    gone = [newest, newest.removesuffix(".seg") + ".json", *(key for key in archive.objects if "/closed/" in key)]
+    for key in gone:
+        del archive.objects[key]
+
+    def look(level: str) -> list[tuple[str, str | None]]:
+        house = one.house
+        options = VerifyOptions(level=level, cluster=CLUSTER, wall_us=house.env.clock.wall_us, ahead_us=2_000_000)
+        work = verify(
+            house.client(), house.cluster.folder.disk, options=options, now_us=house.env.clock.boot_us, work="tmp-v", tasks=house.env.tasks
+        )
+        return [
+            (finding.kind, finding.object) for finding in house.run(work).findings if finding.object not in (None, f"{CLUSTER}/closed/")
+        ]
+
+    assert look("listed") == [], "the index is read from level objects on"
+    assert look("objects") == [("hole", newest)]
+    for key in one.of_partition():
+        del archive.objects[key]
+    assert ("hole", newest) in look("objects"), "a partition of which nothing is listed too"
+
+
+def test_an_object_holds_as_many_reports_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [(number, IndexedRun(VERIFY, 1, 2, "match", False, "x" * size)) for number, size in enumerate((50, 40, 30))]
+    for most, wanted in ((200, 3), (120, 3), (119, 2), (50, 1), (9, 1)):
+        monkeypatch.setattr(daily_index, "REPORTS_CHARS", most)
+        assert len(fitting(runs)) == wanted
+    assert fitting([]) == []
+
+
 def segment(first: int, last: int) -> str:
     return build(SegmentKey(SAMPLE, TABLE, PARTITION, first, last, 1, f"{first:016x}", manifest=False))
 
@@ -202,8 +376,8 @@ def test_a_segment_whose_records_are_in_others_is_not_missed(listed: list[str], 
 
 def test_objects_of_days_older_than_every_window_may_go() -> None:
     days = {build(IndexKey(CLUSTER, day_of(day * DAY_US), 1)): day for day in range(20_000, 20_040)}
-    gone = plan_index({**days, f"{CLUSTER}/index/notes.txt": 1}, keep_from_us=20_005 * DAY_US + 5)
-    assert [size for _, size in gone] == [20_000, 20_001, 20_002, 20_003, 20_004]
+    gone = plan_index({**days, f"{CLUSTER}/index/notes.txt": 1}, keep_from_us=20_005 * DAY_US + 5, now_us=20_037 * DAY_US + 5)
+    assert [size for _, size in gone] == [20_000, 20_001, 20_002, 20_003, 20_004, 20_039], "and of a day that is not yet"
     assert AGAIN_US + 2 * DAY_US < 35 * DAY_US, "what is there is told by a younger one"
 
 
@@ -226,7 +400,7 @@ def test_a_report_is_shortened_and_comes_back() -> None:
 
 
 MADE = IndexObject(
-    cluster=SAMPLE, day="20260301", generation=2, time_us=START_US, epoch=3, owner=OWNER, names=(segment(1, 4), segment(5, 9)),
+    cluster=SAMPLE, day="20251009", generation=2, time_us=START_US, epoch=3, owner=OWNER, names=(segment(1, 4), segment(5, 9)),
     runs=(IndexedRun(VERIFY, START_US, START_US + 5, "match", False, "{}"),),
 )  # fmt: skip
 
@@ -238,7 +412,7 @@ def test_golden_index(golden: Golden) -> None:
     golden.check_json("v3/archive/index.decoded.json", json.loads(encode_index(again)))
 
 
-@pytest.mark.parametrize("where", [build(MADE.key()._replace(generation=3)), build(MADE.key()._replace(day="20260302"))])
+@pytest.mark.parametrize("where", [build(MADE.key()._replace(generation=3)), build(MADE.key()._replace(day="20251010"))])
 def test_an_index_object_under_another_name_is_none(where: str) -> None:
     with pytest.raises(Corrupt):
         decode_index(encode_index(MADE), where=where)
