@@ -702,8 +702,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "verify-by-the-clock-of-its-start",
         "archiver/verify/small.py",
-        "self._round.options.wall_us() if",
-        'self.__dict__.setdefault("at", self._round.options.wall_us()) if',
+        "self._round.options.wall_us() if self._round.options.wall_us is not None else closed.time_us",
+        'self.__dict__.setdefault("at", self._round.options.wall_us()) if self._round.options.wall_us is not None else closed.time_us',
         ("tests/unit/archiver/test_archive_verify.py::test_what_was_published_while_a_verify_went_on_is_not_ahead_of_it",),
     ),
     Mutant(

@@ -22,6 +22,7 @@ ROOMS = (
     "forged",
     "expire",
     "scrubber",
+    "ledger",
     "pitr",
     "timeline",
     "control",

@@ -349,7 +349,7 @@ def test_the_daily_index_goes_with_the_window_but_never_before_what_it_told_is_t
     world = ExpireWorld()
     world.days(18, base_every=4)
     days = [build(IndexKey(CLUSTER, day_of(at_us), 1)) for at_us in range(world.now_us - 18 * DAY_US, world.now_us + 1, DAY_US)]
-    world.store.objects |= dict.fromkeys(days, b"{}")
+    world.store.objects.update(dict.fromkeys(days, b"{}"))
     world.untold = True
     assert world.expire().exit == 0
     assert world.keys("index") == days, "no verify has told anything for weeks: what is old is all there is"
