@@ -77,8 +77,9 @@ class RestoreArchive(ArchiveView, Protocol):
         """
         ...
 
-    async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
-        """The first base (LSN 0) of a new table's partition; returns its object key. An equal one that is there already is fine."""
+    async def upload_base(self, source: TableMeta | None, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
+        """The first base (LSN 0) of a new table's partition; returns its object key. An equal one that is there already is fine. source: None of rows that came
+        from outside."""
         ...
 
     def rows_path(self, target_id: str, partition: str) -> str:

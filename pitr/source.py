@@ -105,12 +105,15 @@ class ArchiveSource:
             self._index.distrust([one.object], kind=one.kind, detail=one.detail)
         return tuple(damage)
 
-    async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
-        at = next(one.partition_id for one in source.partitions if one.lo == info.lo)
+    async def upload_base(self, source: TableMeta | None, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
         who = self._writer.attached
+        origin = None
+        if source is not None:
+            at = next(one.partition_id for one in source.partitions if one.lo == info.lo)
+            origin = BaseOrigin(who.cluster, source.table_id, (at,), at_us)
         return await upload(
             self._jobs, self._url, rows.rows, writer=who, table=target, info=info, lsn=0, stamp=0, chain=chains.START, total=rows.total,
-            origin=BaseOrigin(who.cluster, source.table_id, (at,), at_us),
+            origin=origin,
         )  # fmt: skip
 
     def rows_path(self, target_id: str, partition: str) -> str:

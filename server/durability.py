@@ -18,6 +18,7 @@ from scrubjay.pitr.service import RestoreService
 from scrubjay.pitr.source import ArchiveSource
 from scrubjay.pitr.timeline.service import TimelineService
 from scrubjay.pitr.transfer.exports import Exports
+from scrubjay.pitr.transfer.imports import Imports
 from scrubjay.scrubber.daily_index import DailyIndex
 from scrubjay.scrubber.healer import Healer
 from scrubjay.scrubber.ledger_keeping import LedgerKeeping
@@ -188,6 +189,17 @@ def open_durability(
         env, control.service, source, jobs, options.restore, restore.preparing, timeline, archive_url=options.archive_url, arn=table_arn,
         log=log, ended=partial(telling.over, "export"),
     )  # fmt: skip
+    imports = Imports(
+        env,
+        control.service,
+        source,
+        jobs,
+        options.restore,
+        pitr_default=options.pitr_default,
+        log=log,
+        ended=partial(telling.over, "import"),
+    )
+    transfers = Transfers(exports, imports)
     healer = Healer(env, control.service, references, log=log)
     verify_runs = VerifyRuns(env, store, disk, jobs, ledger, control, index, ahead_us=ahead_us(options), telling=telling, log=log)
 
@@ -206,12 +218,12 @@ def open_durability(
     table = nightly_jobs(env, scrub, verify_runs, expire, control, base_due=base_due, keep=keeping.keep, tell=daily.tell)
     schedule = open_schedule(env, control, table, alarm=alarm, since_us=options.since_us, alone=options.alone, log=log)
     durability = Durability(
-        windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, timeline, named, Transfers(exports)
+        windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, timeline, named, transfers
     )
     control.store.backups.durability = durability
     windows.start()
     healer.start()
     schedule.start()
     restore.resume_unfinished()
-    exports.resume_unfinished()
+    transfers.resume_unfinished()
     return durability

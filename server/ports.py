@@ -146,6 +146,12 @@ class TransferPort(Protocol):
         """Raises Unavailable (ResourceNotFound)."""
         ...
 
+    async def import_(self, *, url: str, table: str, key: Sequence[tuple[str, str | None]], format: str | None) -> Report:  # noqa: A002
+        """As `export`. key: (name, type) of partition key and sort key, type None: as the source has it; empty: as the export says. format None: its own."""
+        ...
+
+    def import_status(self, id_: str) -> Report: ...
+
 
 class SchedulePort(Protocol):
     """Reports have `jobs[]`; a job that is not there raises Invalid."""

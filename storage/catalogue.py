@@ -91,13 +91,16 @@ class TableMeta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RestoreOrigin(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where a restored table came from. at: the target instant, microseconds, inclusive. in_progress: digests not yet agreed. backup: id of the backup, if it was one."""
+    """Where a restored table came from. at: the target instant, microseconds, inclusive. in_progress: digests not yet agreed. backup: id of the backup, if it was one.
+
+    imported: id of the import that made the table: it came from no table, and table_id and table_name are its own."""
 
     table_id: TableId
     table_name: str
     at: int
     in_progress: bool
     backup: str | None = None
+    imported: str | None = None
 
 
 class WriterNotes(msgspec.Struct, frozen=True):

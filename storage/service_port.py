@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from scrubjay.base.ids import Lsn, NodeName, PartitionId, Stamp, TableId
 from scrubjay.storage.btree.engine import RowFact, ScanResult
-from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import Total
 
 
@@ -131,6 +131,10 @@ class ServicePort(Protocol):
         ...
 
     # --- restore: a new table is invisible (data operations answer ResourceNotFound) until published ---
+
+    def new_partitions(self) -> tuple[PartitionInfo, ...]:
+        """Those of a new table, not recorded anywhere yet: as many as a table made now has, placed where its would be."""
+        ...
 
     async def create_restoring(self, meta: TableMeta) -> TableMeta:
         """Record the target (status CREATING, restore_of.in_progress) and make its replicas, which wait for their base. Raises Conflict if the name is taken."""

@@ -73,8 +73,9 @@ class RecoverySource:
         self._disk.write_file(_beside(path), msgspec.json.encode(made))
         return rows
 
-    async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
+    async def upload_base(self, source: TableMeta | None, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
         """Nothing is uploaded: the first server on the new folder does it, for which this leaves a note."""
+        assert source is not None, "what is recovered was a table of the parent's"
         of = next(one.partition_id for one in source.partitions if one.lo == info.lo)
         await owe(
             self._port,

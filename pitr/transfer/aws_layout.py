@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from scrubjay.base.errors import Invalid
 from scrubjay.base.times import utc_text
 
 MANIFEST_VERSION = "2020-06-30"
@@ -75,6 +76,15 @@ def md5_of(data: bytes) -> str:
 
 def etag_of(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def check_place(url: str) -> None:
+    """Raises Invalid unless it is the URL of a folder or a bucket."""
+    parts = urlsplit(url)
+    good = parts.scheme in ("file", "s3") and not parts.query and not parts.fragment
+    good = good and (bool(parts.netloc) if parts.scheme == "s3" else parts.netloc in ("", "localhost") and parts.path.startswith("/"))
+    if not good:
+        raise Invalid("no place of ours", asked=url, next="give file:///folder (of the server's machine, and there) or s3://bucket/prefix")
 
 
 def place_of(url: str) -> tuple[str, str]:

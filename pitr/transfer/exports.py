@@ -31,7 +31,7 @@ from scrubjay.pitr.rebuilding import Rebuilding
 from scrubjay.pitr.steadily import steadily
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.pitr.timeline.service import TimelineService
-from scrubjay.pitr.transfer.aws_layout import DataFile, ExportSummary, manifests, started_key
+from scrubjay.pitr.transfer.aws_layout import DataFile, ExportSummary, check_place, manifests, started_key
 from scrubjay.pitr.transfer.export_notes import COMPLETED, PREFIX, RUNNING, ExportAsked, ExportJob, load_export
 from scrubjay.pitr.transfer.formats import DYNAMODB_JSON, FORMATS
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
@@ -309,15 +309,6 @@ def check_asked(asked: ExportAsked, archive_url: str) -> None:
         raise Invalid("an incremental export has both images of an item, which only dynamodb-json can say", asked=asked.format)
     if _lies(asked.url).is_relative_to(_lies(archive_url)):
         raise Unsafe("that is the archive of this cluster: an export among its objects would be taken for damage", asked=asked.url)
-
-
-def check_place(url: str) -> None:
-    """Raises Invalid unless it is the URL of a folder or a bucket."""
-    parts = urlsplit(url)
-    good = parts.scheme in ("file", "s3") and not parts.query and not parts.fragment
-    good = good and (bool(parts.netloc) if parts.scheme == "s3" else parts.netloc in ("", "localhost") and parts.path.startswith("/"))
-    if not good:
-        raise Invalid("no place of ours", asked=url, next="give file:///folder (of the server's machine, and there) or s3://bucket/prefix")
 
 
 def _lies(url: str) -> PurePosixPath:

@@ -45,7 +45,7 @@ def table_description(meta: TableMeta, stats: TableStats, arn: str, source_arn: 
         result["TableClassSummary"] = class_summary
     if meta.on_demand is not None:
         result["OnDemandThroughput"] = {"MaxReadRequestUnits": meta.on_demand.read, "MaxWriteRequestUnits": meta.on_demand.write}
-    if meta.restore_of is not None:
+    if meta.restore_of is not None and meta.restore_of.imported is None:
         result["RestoreSummary"] = _restore_summary(meta, source_arn)
     result["DeletionProtectionEnabled"] = meta.deletion_protection
     return result

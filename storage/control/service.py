@@ -256,6 +256,9 @@ class Service:
 
     # ------------------------------------------------------------------ restore
 
+    def new_partitions(self) -> tuple[PartitionInfo, ...]:
+        return self._tables.initial_partitions()
+
     async def create_restoring(self, meta: TableMeta) -> TableMeta:
         return await self._tables.add(meta)
 

@@ -147,6 +147,9 @@ class Tables:
             for index in range(count)
         )
 
+    def initial_partitions(self) -> tuple[PartitionInfo, ...]:
+        return self.new_partitions(self._initial_partitions)
+
     async def create(self, spec: TableSpec) -> TableMeta:
         """See `storage.backend.Backend.create_table`."""
         self.check_open()
@@ -159,7 +162,7 @@ class Tables:
             status="CREATING",
             key=spec.key,
             attributes=spec.attributes,
-            partitions=self.new_partitions(self._initial_partitions),
+            partitions=self.initial_partitions(),
             created_at=now,
             billing=spec.billing,
             billing_changed_at=now if spec.billing == "PAY_PER_REQUEST" else None,

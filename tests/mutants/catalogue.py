@@ -24,6 +24,7 @@ ROOMS = (
     "scrubber",
     "ledger",
     "pitr",
+    "transfer",
     "timeline",
     "control",
     "base",

@@ -114,7 +114,7 @@ class FakeScrub:
 
 
 class FakeTransfers:
-    """One export, "1-a", that is done."""
+    """One export, "1-a", and one import, "1-b", that are done."""
 
     def __init__(self, services: FakeServices) -> None:
         self.services = services
@@ -137,6 +137,15 @@ class FakeTransfers:
             "files": 1,
             "bytes": 9,
         }
+
+    async def import_(self, *, url: str, table: str, key: Sequence[tuple[str, str | None]], format: str | None) -> Report:  # noqa: A002
+        self.services.calls.append(("import", url, table, list(key), format))
+        return {"exit": 3, "error": None, "running": True, "import": "1-b", "table": table, "from": url}
+
+    def import_status(self, id_: str) -> Report:
+        if id_ != "1-b":
+            raise Unavailable("no such import", error_code="ResourceNotFound", asked=id_)
+        return {"exit": 0, "error": None, "running": False, "import": id_, "state": "completed", "rows": 3, "files": 1, "bytes": 9}
 
 
 class FakeBackups:

@@ -248,6 +248,25 @@ def test_backups_are_made_listed_shown_restored_and_deleted() -> None:
     in_world(scenario)
 
 
+def test_imports_are_started_and_told_of() -> None:
+    async def scenario(world: World) -> None:
+        _, document = await world.ask(
+            "POST", "import", {"url": "s3://b", "table": "new", "key": [["id", "S"], ["at", None]], "format": "csv"}
+        )
+        assert (document["exit"], document["running"], document["import"]) == (3, True, "1-b")
+        assert (await world.ask("POST", "import", {"url": "s3://b", "table": "new"}))[0] == 200
+        assert (await world.ask("GET", "import/status", query="id=1-b"))[1]["state"] == "completed"
+        assert (await world.ask("GET", "import/status", query="id=none"))[0] == 404
+        assert (await world.ask("POST", "import", {"url": "s3://b", "table": "a b"}))[0] == 400
+        assert (await world.ask("POST", "import", {"table": "new"}))[0] == 400
+        assert world.services.calls == [
+            ("import", "s3://b", "new", [("id", "S"), ("at", None)], "csv"),
+            ("import", "s3://b", "new", [], None),
+        ]
+
+    in_world(scenario)
+
+
 def test_exports_are_started_and_told_of() -> None:
     async def scenario(world: World) -> None:
         _, document = await world.ask("POST", "export", {"table": "cities", "url": "s3://b", "format": "csv", "at_us": 7})

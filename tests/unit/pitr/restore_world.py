@@ -233,9 +233,9 @@ class RestoreWorld:
         self.changing()
         return RestoredRows(path, total_of(rows), plan.raw, plan.bytes, Lsn(plan.to_lsn - self.proven_short))
 
-    async def upload_base(self, source: TableMeta, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
+    async def upload_base(self, source: TableMeta | None, target: TableMeta, info: PartitionInfo, rows: RestoredRows, *, at_us: int) -> str:
         self.changing()
-        assert target.table_id != source.table_id
+        assert source is None or target.table_id != source.table_id
         key = f"t={target.table_id}/p={info.partition_id}/base/0"
         assert self.bases.get(key, (rows.total, at_us)) == (rows.total, at_us), "create-once objects never change"
         self.bases[key] = (rows.total, at_us)
@@ -281,6 +281,10 @@ class RestoreWorld:
             return False
         self.logs[partition].archived = max(self.logs[partition].archived, lsn)
         return True
+
+    def new_partitions(self) -> tuple[PartitionInfo, ...]:
+        rand, (first, *_) = self.env.rand, self.source.partitions
+        return tuple(PartitionInfo(PartitionId(rand.uuid()), one.lo, one.hi, first.members) for one in self.source.partitions)
 
     async def create_restoring(self, meta: TableMeta) -> TableMeta:
         await self.env.tasks.sleep(0.001)

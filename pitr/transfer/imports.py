@@ -1,0 +1,405 @@
+"""Imports as the server keeps them: started, attached to, carried on after a restart, remembered.
+
+One life of an import: the new table is recorded, invisible; the files are read into sorted runs; of those each partition's rows are merged, become its first base in
+this cluster's archive, and are loaded, as a restore does it. It is COMPLETED, and the table published, only when every copy holds what was read, all that was read is in
+some partition, and an export's own digest, if it has one, is what that comes to. One that fails leaves no table.
+
+Killed anywhere, the next start goes through the same steps under the same id: what was noted of a partition is compared with what is read then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from scrubjay.base.env import Env, Jobs, Task
+from scrubjay.base.errors import Conflict, Corrupt, Invalid, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.gate import Gate
+from scrubjay.base.ids import Lsn, TableId
+from scrubjay.base.together import in_parallel
+from scrubjay.pitr.archive import RestoreArchive, RestoredRows
+from scrubjay.pitr.job import folder_of, note
+from scrubjay.pitr.new_table import NewTable
+from scrubjay.pitr.options import RestoreOptions
+from scrubjay.pitr.steadily import steadily
+from scrubjay.pitr.transfer.aws_layout import check_place
+from scrubjay.pitr.transfer.formats import CSV, FORMATS
+from scrubjay.pitr.transfer.import_notes import COMPLETED, FAILED, PREFIX, RUNNING, ImportAsked, ImportJob, load_import
+from scrubjay.pitr.transfer.import_reading import Dialect
+from scrubjay.pitr.transfer.import_runs import DUPLICATE
+from scrubjay.pitr.transfer.import_source import Source, SourceFile
+from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, RestoreOrigin, TableMeta
+from scrubjay.storage.log.digest import MASK, Total
+from scrubjay.storage.service_port import ServicePort
+
+SOURCE = "scrubjay.pitr.transfer.import_source:source_job"
+SORT = "scrubjay.pitr.transfer.import_runs:sort_job"
+MERGE = "scrubjay.pitr.transfer.import_runs:merge_job"
+RUNNING_MAX = 4
+"""At a time."""
+KEPT_MAX = 50
+"""Ended imports that are remembered."""
+TRIES_MAX = 3
+"""Of one job, while what fails is that something is not there now."""
+BATCH_BYTES = 64 << 20
+"""Of files, as they lie there, that one job reads into runs; the one that crosses it is still in."""
+BATCH_FILES = 256
+MERGED_MAX = 64
+"""Runs that one job merges: a block of each, some hundred KiB, is in memory at a time."""
+Report = dict[str, Any]
+Log = Callable[[str], None]
+T = TypeVar("T")
+
+
+class _Run(NamedTuple):
+    path: str
+    total: Total
+
+
+class Imports:
+    """pitr_default: whether a new table has point-in-time recovery on in the API. ended: told the state of each import that ends."""
+
+    def __init__(
+        self,
+        env: Env,
+        port: ServicePort,
+        archive: RestoreArchive,
+        jobs: Jobs,
+        options: RestoreOptions,
+        *,
+        pitr_default: bool,
+        log: Log,
+        ended: Callable[[str], object] | None = None,
+    ) -> None:
+        self._env, self._port, self._archive, self._jobs, self._options = env, port, archive, jobs, options
+        self._pitr_default, self._log, self._ended = pitr_default, log, ended
+        self._running: dict[str, tuple[ImportJob, Task[None], dict[str, Any]]] = {}
+        self._starting = Gate(env.tasks)
+        self._saving = Gate(env.tasks)
+        self._stopping = False
+
+    # ------------------------------------------------------------------ life
+
+    def resume_unfinished(self) -> int:
+        """At start: carry on with every import that was running when the process ended. Returns how many."""
+        found = [job for job in self.jobs() if job.state == RUNNING]
+        for job in found:
+            self._spawn(job)
+        return len(found)
+
+    async def stop(self) -> None:
+        """End them; their notes stay, and the next start carries on."""
+        self._stopping = True
+        for _, task, _ in list(self._running.values()):
+            task.cancel()
+            while not task.done():
+                await self._env.tasks.sleep(0.01)
+
+    # ------------------------------------------------------------------ what is asked
+
+    async def start(self, asked: ImportAsked) -> ImportJob:
+        """Start; or attach to the one under way that the same words began (of the API: the same token, also to one that ended). It and its table are noted when
+        this returns.
+
+        Raises Invalid (no place of ours, no such format, no key), Unsafe (nothing to be imported there; too many run), Conflict (the name is taken; the token was of
+        another import), Corrupt (a manifest), Unavailable.
+        """
+        check_asked(asked)
+        async with self._starting:
+            earlier = self._earlier(asked)
+            if earlier is not None:
+                if earlier.state == RUNNING and earlier.id not in self._running:
+                    self._spawn(earlier)  # its end could not be noted
+                return earlier
+            self._check_name(asked.table)
+            if len(self._running) >= RUNNING_MAX:
+                raise Unsafe("too many imports are under way", found=len(self._running), next="wait for them", error_code="TooMany")
+            source = await self._source(asked)
+            job = self._job(asked, source)
+            try:
+                await note(self._port, PREFIX + job.id, job.as_notes())
+                await self._port.create_restoring(job.table)
+            except ScrubjayError as error:
+                if error.fields.get("unknown"):
+                    self._spawn(job)  # it may stand there: nobody else would see it through
+                elif NewTable(self._env, self._port, self._archive, job.table).found() is None:
+                    await note(self._port, PREFIX + job.id, None)
+                raise
+            self._spawn(job)
+            return job
+
+    def _check_name(self, name: str) -> None:
+        if any(table.name == name and table.dropped_at is None for table in self._port.tables()):
+            raise Conflict("a table of that name exists: an import makes a new one", asked=name, next="choose another name")
+
+    def _earlier(self, asked: ImportAsked) -> ImportJob | None:
+        for job in self.jobs():
+            if asked.token is not None and job.asked.token == asked.token:
+                if job.asked != asked:
+                    raise Conflict("that token was of another import", asked=asked.token, found=job.id, error_code="TokenTaken")
+                return job
+            if asked.token is None and job.asked == asked and job.state == RUNNING and job.error is None:
+                return job
+        return None
+
+    async def _source(self, asked: ImportAsked) -> Source:
+        typed = bool(asked.key) and all(kind is not None for _, kind in asked.key)
+        arguments = {"url": asked.url, "format": asked.format, "typed": typed}
+        answer = await self._again(lambda: self._jobs.run(SOURCE, arguments))
+        return msgspec.convert(answer["source"], Source)
+
+    def _job(self, asked: ImportAsked, source: Source) -> ImportJob:
+        rand, now_us = self._env.rand, self._env.clock.wall_us()
+        id_ = f"{now_us // 1000:014d}-{rand.u64() & 0xFFFFFFFF:08x}"
+        key = key_of(asked, source)
+        names = [(one.name, one.type) for one in (key.partition, key.sort) if one is not None]
+        table_id = TableId(rand.uuid())
+        meta = TableMeta(
+            table_id=table_id,
+            name=asked.table,
+            status="CREATING",
+            key=key,
+            attributes=tuple(names),
+            partitions=self._port.new_partitions(),
+            created_at=now_us,
+            billing=asked.billing,
+            billing_changed_at=now_us if asked.billing == "PAY_PER_REQUEST" else None,
+            throughput=asked.throughput,
+            on_demand=asked.on_demand,
+            pitr_enabled_at=now_us if self._pitr_default else None,
+            restore_of=RestoreOrigin(table_id, asked.table, now_us, True, imported=id_),
+        )
+        comparable = source.format != CSV and tuple(names) == source.key
+        return ImportJob(
+            id=id_, asked=asked, meta=msgspec.to_builtins(meta), created_us=now_us, export=source.export,
+            expected=source.digest if comparable else None,
+        )  # fmt: skip
+
+    def jobs(self) -> list[ImportJob]:
+        """Every import that is remembered or runs, oldest first."""
+        noted = [job for notes in self._port.jobs(PREFIX).values() if (job := load_import(notes)) is not None]
+        found = {job.id: job for job in (*noted, *(live for live, _, _ in self._running.values()))}
+        return [found[id_] for id_ in sorted(found)]
+
+    def find(self, id_: str) -> ImportJob | None:
+        return next((job for job in self.jobs() if job.id == id_), None)
+
+    def report(self, job: ImportJob) -> Report:
+        live = self._running.get(job.id)
+        if live is None and job.state == RUNNING and not self._stopping:
+            # Noted as running, and nothing of it runs: whoever waits for it would wait for ever.
+            job = msgspec.structs.replace(job, state=FAILED)
+            if job.error is None:
+                job.fail(Unavailable("what came of it could not be noted", next="the same command carries it on, or the next start"))
+        return job.report(live[2] if live is not None else None)
+
+    # ------------------------------------------------------------------ one import
+
+    def _spawn(self, job: ImportJob) -> None:
+        progress: dict[str, Any] = {"phase": "plan"}
+        self._running[job.id] = (job, self._env.tasks.spawn(self._run(job, progress), name=f"import {job.id}"), progress)
+
+    async def _run(self, job: ImportJob, progress: dict[str, Any]) -> None:
+        target = NewTable(self._env, self._port, self._archive, job.table)
+        try:
+            try:
+                if job.error is None:
+                    await self._import(job, target, progress)
+            except ScrubjayError as error:
+                job.fail(error)
+            try:
+                await self._end(job, target)
+            except ScrubjayError as error:
+                self._log(f"the end of import {job.id} could not be noted, the next start does: {error}")
+            self._log(f"import {job.id} of {job.asked.url} to {job.asked.table}: {job.state}")
+            if self._ended is not None:
+                self._ended(job.state)
+        finally:
+            self._running.pop(job.id, None)
+            self._discard(job)
+
+    def _discard(self, job: ImportJob) -> None:
+        try:
+            self._archive.discard(folder_of(job.meta["table_id"]))
+        except ScrubjayError as error:
+            self._log(f"the files of import {job.id} could not be removed: {error}")
+
+    async def _end(self, job: ImportJob, target: NewTable) -> None:
+        """A table that was published stays, whatever failed after that. One that was not goes; that it has to is noted before. Raises Unavailable."""
+        if target.published:
+            job.error, job.exit, job.state = None, 0, COMPLETED
+        job.ended_us = self._env.clock.wall_us()
+        await self._again(lambda: self._save(job))
+        if job.error is not None:
+            await self._again(target.abandon)
+            job.state = FAILED
+            await self._again(lambda: self._save(job))
+        over = [one for one in self.jobs() if one.state != RUNNING]
+        for old in over[: max(0, len(over) - KEPT_MAX)]:
+            await note(self._port, PREFIX + old.id, None)
+
+    async def _import(self, job: ImportJob, target: NewTable, progress: dict[str, Any]) -> None:
+        await self._again(target.create)
+        if target.published:
+            return
+        self._discard(job)
+        source = await self._source(job.asked)
+        if source.export != job.export:
+            raise Corrupt("another export lies there now", what="import", expected=job.export, found=source.export)
+        job.files, job.bytes = len(source.files), sum(one.bytes for one in source.files)
+        runs = await self._sorted(job, source, progress)
+        read = _added([run.total for run in runs])
+        runs = await self._few(job, source, runs)
+        totals = await self._loaded(job, source, target, runs, progress)
+        found = _added(totals)
+        if found != read:
+            raise Corrupt(
+                "what was read is not what is in the table",
+                what="import",
+                expected=f"{read.rows} rows, {read.hex}",
+                found=f"{found.rows} rows, {found.hex}",
+            )
+        job.rows, job.digest = found.rows, found.hex
+        if job.expected is not None and found.hex != job.expected:
+            raise Corrupt(
+                "what was read is not what was exported", what="import", expected=job.expected, found=f"{found.rows} rows, {found.hex}"
+            )
+        await self._again(lambda: self._save(job))
+        await target.publish()
+
+    async def _sorted(self, job: ImportJob, source: Source, progress: dict[str, Any]) -> list[_Run]:
+        """Every file read into runs; a run is sorted."""
+        base = folder_of(job.meta["table_id"])
+        asked = job.asked
+        dialect = Dialect(source.format, asked.compression, asked.delimiter, None if asked.header is None else list(asked.header))
+        batches = _batches(source.files)
+        done = 0
+
+        async def one(batch: tuple[int, list[tuple[int, SourceFile]]]) -> list[_Run]:
+            nonlocal done
+            number, files = batch
+            arguments = {
+                "url": source.place, "files": [[index, list(file)] for index, file in files], "key": job.meta["key"], "dialect": list(dialect),
+                "run": f"{base}/sorted-{number:06d}", "work": f"{base}/fetched-{number:06d}",
+            }  # fmt: skip
+            answer = await self._job_of(source, SORT, arguments)
+            done += len(files)
+            progress.update({"phase": "read", "done": done, "total": len(source.files), "unit": "files"})
+            return [_Run(path, Total(int(sum_, 16), rows)) for path, rows, sum_ in answer["runs"]]
+
+        found = await in_parallel(self._env.tasks, one, batches, lanes=self._options.lanes, name="import read") if batches else []
+        return [run for runs in found for run in runs]
+
+    async def _few(self, job: ImportJob, source: Source, runs: list[_Run]) -> list[_Run]:
+        """As few runs as one job merges, merged among themselves where there are more."""
+        base = folder_of(job.meta["table_id"])
+        turn = 0
+        while len(runs) > MERGED_MAX:
+            turn += 1
+            groups = [(number, runs[at : at + MERGED_MAX]) for number, at in enumerate(range(0, len(runs), MERGED_MAX))]
+
+            async def one(group: tuple[int, list[_Run]], turn: int = turn) -> _Run:
+                path = f"{base}/merged-{turn}-{group[0]:06d}.rows"
+                total = await self._merged(source, [run.path for run in group[1]], path, lo=None, hi=None)
+                for run in group[1]:
+                    self._archive.discard(run.path)
+                return _Run(path, total)
+
+            runs = await in_parallel(self._env.tasks, one, groups, lanes=self._options.lanes, name="import merge")
+        return runs
+
+    async def _loaded(self, job: ImportJob, source: Source, target: NewTable, runs: list[_Run], progress: dict[str, Any]) -> list[Total]:
+        """Each partition's rows merged, archived as its first base, and loaded by every copy, which is compared."""
+        paths = [run.path for run in runs]
+        done = 0
+
+        async def one(info: PartitionInfo) -> Total:
+            nonlocal done
+            path = self._archive.rows_path(job.meta["table_id"], info.partition_id)
+            total = await self._merged(source, paths, path, lo=info.lo, hi=info.hi)
+            known = job.total(info.partition_id)
+            if known is not None and known != total:
+                raise Corrupt(
+                    "the files hold something else than when this import was begun", what="import", partition=info.partition_id,
+                    expected=f"{known.rows} rows, {known.hex}", found=f"{total.rows} rows, {total.hex}",
+                )  # fmt: skip
+            job.partitions[info.partition_id] = (total.rows, total.hex)
+            await self._again(lambda: self._save(job))
+            rows = RestoredRows(path, total, 0, 0, Lsn(0))
+            await self._again(lambda: self._archive.upload_base(None, target.meta, info, rows, at_us=job.created_us))
+            wrong = target.faults(info.partition_id, total, await target.load(info.partition_id, path, total))
+            if wrong:
+                raise Corrupt("what was loaded is not what was read", what="import", found="; ".join(wrong))
+            self._archive.loaded(path)
+            done += 1
+            progress.update({"phase": "load", "done": done, "total": len(target.meta.partitions), "unit": "partitions"})
+            return total
+
+        return await in_parallel(self._env.tasks, one, target.meta.partitions, lanes=self._options.lanes, name="import load")
+
+    async def _merged(self, source: Source, runs: list[str], output: str, *, lo: str | None, hi: str | None) -> Total:
+        answer = await self._job_of(source, MERGE, {"runs": runs, "output": output, "lo": lo, "hi": hi})
+        return Total(int(answer["sum"], 16), answer["rows"])
+
+    async def _job_of(self, source: Source, job: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await self._again(lambda: self._jobs.run(job, arguments))
+        except Unsafe as error:
+            if error.fields.get("error_code") == DUPLICATE:
+                one, other = (f"{source.files[number].key} line {line}" for number, line in (error.fields["one"], error.fields["other"]))
+                raise Unsafe(error.message, one=one, other=other, error_code=DUPLICATE, next=error.fields["next"]) from error
+            raise
+
+    async def _save(self, job: ImportJob) -> None:
+        """One at a time: notes are compare-and-set, and two partitions that end at once must not take each other for a stranger."""
+        async with self._saving:
+            await note(self._port, PREFIX + job.id, job.as_notes())
+
+    async def _again(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Every call given here may be made twice."""
+        return await steadily(self._env.tasks, call, tries=TRIES_MAX)
+
+
+def check_asked(asked: ImportAsked) -> None:
+    """Raises Invalid."""
+    check_place(asked.url)
+    if asked.format is not None and asked.format not in FORMATS:
+        raise Invalid("no such format", asked=asked.format, found=", ".join(FORMATS))
+    if len(asked.key) > 2 or len({name for name, _ in asked.key}) != len(asked.key) or not all(name for name, _ in asked.key):
+        raise Invalid("no key of a table", asked=", ".join(name for name, _ in asked.key), next="give --key hash or --key hash,range")
+    if any(kind not in (None, "S", "N", "B") for _, kind in asked.key):
+        raise Invalid("no type of a key", found=", ".join(str(kind) for _, kind in asked.key), next="S, N or B")
+
+
+def key_of(asked: ImportAsked, source: Source) -> KeySchema:
+    """The new table's key: what was asked for; types that were not are those of the export, or of the first item; in CSV without either, strings. Raises Invalid."""
+    said = dict(source.key or source.types)
+    wanted = asked.key or tuple(source.key or ())
+    if not wanted:
+        raise Invalid("the key is needed: what lies there does not say it", asked=asked.url, next="give --key hash or --key hash,range")
+    found = []
+    for name, given in wanted:
+        kind = given or said.get(name) or ("S" if source.format == CSV else None)
+        if kind not in ("S", "N", "B"):
+            raise Invalid("the type of a key attribute is not known", asked=name, found=kind, next=f"say it: --key {name}:S (or N, or B)")
+        found.append(KeyAttribute(name, kind))
+    return KeySchema(found[0], found[1] if len(found) > 1 else None)
+
+
+def _batches(files: Sequence[SourceFile]) -> list[tuple[int, list[tuple[int, SourceFile]]]]:
+    """What each job reads: (its number, files with theirs)."""
+    found: list[list[tuple[int, SourceFile]]] = []
+    size = BATCH_BYTES
+    for number, file in enumerate(files):
+        if size >= BATCH_BYTES or len(found[-1]) >= BATCH_FILES:
+            found.append([])
+            size = 0
+        found[-1].append((number, file))
+        size += file.bytes
+    return list(enumerate(found))
+
+
+def _added(totals: Sequence[Total]) -> Total:
+    return Total(sum(one.sum for one in totals) & MASK, sum(one.rows for one in totals))
