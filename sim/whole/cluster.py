@@ -20,7 +20,7 @@ from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Future, ObjectStore
 from scrubjay.base.errors import Internal, ScrubjayError, Unavailable
 from scrubjay.base.ids import ClusterId, Member, NodeName, PartitionId, TableId
-from scrubjay.base.sealed import Keyring
+from scrubjay.base.sealed import Keyring, true_name
 from scrubjay.base.wrap.encrypted import EncryptedStore
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.pitr.options import RestoreOptions
@@ -304,6 +304,10 @@ class WholeCluster:
                 services.archive.hear(self.agents[host.name])
         for listener in self.on_node:
             listener(host, life)
+
+    def seen_as(self, key: str) -> str:
+        """The name by which readers know an object of the archive. key: as it lies there."""
+        return key if self._ring is None else true_name(self._ring, key)
 
     def client(self, env: Env) -> ObjectStore:
         """The archive as one process sees it."""
