@@ -7,10 +7,11 @@ What it leaves when it is killed: a folder below `tmp/`, which every start empti
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from scrubjay.archiver.format.layout import BaseKey, ClosedKey, SegmentKey, is_of_base, parse
 from scrubjay.archiver.read.names import list_all
-from scrubjay.archiver.verify.report import VerifyOptions, VerifyReport
+from scrubjay.archiver.verify.report import ArchiveFinding, VerifyOptions, VerifyReport
 from scrubjay.archiver.verify.run import verify
 from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
 from scrubjay.base.errors import Missing, Unavailable
@@ -23,6 +24,9 @@ from scrubjay.drills.scratch import ROOM_BYTES, ScratchPlace
 KINDS = ("segment", "manifest", "base", "closed")
 COPY_BYTES_MAX = 1 << 30
 """A larger archive is not copied."""
+OBJECT_HERE_BYTES_MAX = 64 << 10
+"""A copy of no larger object than this is verified in this process: what a worker would be sent for each object takes ten times as long as the object, and a thousand
+faults of each kind are as many verifies."""
 _PREFIX = "rot-"
 
 
@@ -40,6 +44,14 @@ class Replicas:
             await self._place.run(drill, self._job, place, {})
         finally:
             await self._place.remove(place)
+
+
+class Looked(NamedTuple):
+    """The copy that rots, where it lies, and who reads it: None, this process."""
+
+    copy: ObjectStore
+    place: str
+    jobs: Jobs | None
 
 
 class Rot:
@@ -78,9 +90,18 @@ class Rot:
             with drill.steps.step("copy"):
                 copy = self._copies(place)
                 sizes = await self._copied(copy, place)
-            outcome.facts = {"objects": len(sizes), "bytes": sum(sizes.values()), "found_seconds": {}, "not_there": [], "false_alarms": 0}
+            outcome.facts = {
+                "objects": len(sizes),
+                "bytes": sum(sizes.values()),
+                "found_seconds": {},
+                "found_of": {},
+                "not_there": [],
+                "false_alarms": 0,
+            }
+            here = max(sizes.values(), default=0) <= OBJECT_HERE_BYTES_MAX
+            looked = Looked(copy, place, None if here else self._jobs)
             with drill.steps.step("verify"):
-                clean = await self._verify(copy, place)
+                clean = await self._verify(looked)
             if clean.verdict != "match":
                 outcome.differences += [f"the copy, before anything was planted: {one.kind} {one.object}" for one in clean.findings]
                 outcome.differences = outcome.differences[:DIFFERENCES_MAX]
@@ -93,13 +114,13 @@ class Rot:
                     for number in range((drill.faults or 1) if keys else 0):
                         drill.go_on()
                         drill.steps.told({"phase": f"rot of a {kind}", "done": number, "total": drill.faults or 1})
-                        await self._one(drill, copy, place, kind, keys, outcome)
+                        await self._one(drill, looked, kind, keys, outcome)
                     if not keys:
                         outcome.facts["not_there"].append(kind)
             with drill.steps.step("verify what was put right"):
-                outcome.facts["false_alarms"] = len((await self._verify(copy, place)).findings)
-            if outcome.facts["false_alarms"]:
-                drill.differ([f"{outcome.facts['false_alarms']} findings in a copy in which everything was put right again"])
+                again = (await self._verify(looked)).findings
+            outcome.facts["false_alarms"] += len(again)
+            drill.differ([f"found in a copy in which everything was put right again: {one.kind} {one.object}" for one in again])
         finally:
             self._disk.remove_tree(place)
         if self._replicas is not None:
@@ -125,30 +146,36 @@ class Rot:
             copied[key] = len(data)
         return copied
 
-    async def _verify(self, copy: ObjectStore, place: str) -> VerifyReport:
+    async def _verify(self, looked: Looked) -> VerifyReport:
         return await verify(
-            copy,
+            looked.copy,
             self._disk,
             options=VerifyOptions(level=self._level, cluster=self._cluster, wall_us=self._env.clock.wall_us, ahead_us=self._ahead_us),
             now_us=self._env.clock.boot_us,
-            work=f"{place}.work",
-            jobs=self._jobs,
+            work=f"{looked.place}.work",
+            jobs=looked.jobs,
             tasks=self._env.tasks,
         )
 
-    async def _one(self, drill: Drill, copy: ObjectStore, place: str, kind: str, keys: list[str], outcome: DrillOutcome) -> None:
+    async def _one(self, drill: Drill, looked: Looked, kind: str, keys: list[str], outcome: DrillOutcome) -> None:
         """Plant, look, put right again."""
-        key = keys[drill.dice.below(len(keys))]
+        copy, key = looked.copy, keys[drill.dice.below(len(keys))]
         sound = await flip_object(copy, key, drill.dice.below)
         began_us = self._env.clock.boot_us()
-        found = await self._verify(copy, place)
+        found = await self._verify(looked)
         outcome.planted += 1  # not before: where verify could not look, nothing was missed
         longest = outcome.facts["found_seconds"].get(kind, 0.0)
         outcome.facts["found_seconds"][kind] = max(longest, round((self._env.clock.boot_us() - began_us) / 1e6, 3))
+        of_kind = outcome.facts["found_of"].setdefault(kind, {"planted": 0, "detected": 0})
+        of_kind["planted"] += 1
         if any(_names(one.object, key) for one in found.findings):
             outcome.detected += 1
+            of_kind["detected"] += 1
         else:
             drill.differ([f"one flipped bit in the {kind} {key} was not found"])
+        astray = [one for one in found.findings if not _names(one.object, key) and not _beside(one, key)]
+        outcome.facts["false_alarms"] += len(astray)
+        drill.differ([f"one flipped bit in the {kind} {key}, and what is well was blamed: {one.kind} {one.object}" for one in astray])
         await copy.delete(key)
         await copy.put(key, sound)
 
@@ -168,6 +195,12 @@ def kind_of(name: str) -> str | None:
     if isinstance(key, BaseKey):
         return "base" if key.part is not None else None
     return "closed" if isinstance(key, ClosedKey) else None
+
+
+def _beside(found: ArchiveFinding, key: str) -> bool:
+    """It is about the partition of that object: what refers to rot is told too."""
+    of = parse(key)
+    return isinstance(of, SegmentKey | BaseKey) and (found.table, found.partition) == (of.table, of.partition)
 
 
 def _names(found: str | None, key: str) -> bool:

@@ -154,9 +154,16 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "rot-found-by-any-finding",
         "drills/rot.py",
-        "            outcome.detected += 1\n        else:",
-        "            pass\n        outcome.detected += 1\n        if False:",
+        "        if any(_names(one.object, key) for one in found.findings):",
+        "        if True:",
         (f"{_ROT}::test_a_verify_that_does_not_look_is_found_out",),
+    ),
+    Mutant(
+        "rot-blames-what-is-well",
+        "drills/rot.py",
+        "if not _names(one.object, key) and not _beside(one, key)]",
+        "if False]",
+        (f"{_ROT}::test_a_verify_that_blames_what_is_well_is_found_out",),
     ),
     Mutant(
         "rot-in-a-copy-that-was-rotten",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from scrubjay.archiver.verify.report import ArchiveFinding
+from scrubjay.archiver.verify.run import verify
 from scrubjay.drills.contents import FOLDER
 from scrubjay.drills.rot import KINDS, Rot
+from scrubjay.sim.jobs import SimJobs
 from tests.unit.drills.drill_house import DrillHouse
 
 
@@ -34,6 +39,25 @@ def test_every_kind_is_found_in_a_copy_and_the_archive_is_as_it_was(house: Drill
     assert all(sorted(one.objects) == sorted(before) for one in house.copies.values()), "what was planted was put right again"
 
 
+def test_objects_that_are_large_are_read_by_workers(house: DrillHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scrubjay.drills.rot.OBJECT_HERE_BYTES_MAX", 100)
+    asked: list[str] = []
+    run = SimJobs.run
+
+    async def counted(self: SimJobs, job: str, *rest: Any, **options: Any) -> Any:
+        asked.append(job)
+        return await run(self, job, *rest, **options)
+
+    monkeypatch.setattr(SimJobs, "run", counted)
+    report = house.drill(house.drills(), 1, "rot")
+    assert (report["verdict"], report["planted"] == report["detected"]) == ("match", True)
+    assert asked
+    asked.clear()
+    monkeypatch.setattr("scrubjay.drills.rot.OBJECT_HERE_BYTES_MAX", 64 << 10)
+    assert house.drill(house.drills(), 1, "rot")["verdict"] == "match"
+    assert asked == [], "small ones are not worth the way"
+
+
 def test_a_verify_that_does_not_look_is_found_out(house: DrillHouse) -> None:
     report = house.drill(house.drills(level="listed"), 1, "rot")
     assert (report["verdict"], report["exit"]) == ("mismatch", 2)
@@ -41,6 +65,20 @@ def test_a_verify_that_does_not_look_is_found_out(house: DrillHouse) -> None:
     assert any("segment" in one and "was not found" in one for one in report["differences"])
     (told,) = house.drills().worse()
     assert told.found
+
+
+def test_a_verify_that_blames_what_is_well_is_found_out(house: DrillHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def blames(*arguments: Any, **options: Any) -> Any:
+        report = await verify(*arguments, **options)
+        if report.findings:
+            report.findings.append(ArchiveFinding("hole", "c/of/another", None, None, "t", "another", "it was never there"))
+        return report
+
+    monkeypatch.setattr("scrubjay.drills.rot.verify", blames)
+    report = house.drill(house.drills(), 1, "rot")
+    assert (report["verdict"], report["planted"] - report["detected"]) == ("mismatch", 0)
+    assert report["facts"]["false_alarms"] == report["planted"] > 0
+    assert all("c/of/another" in one for one in report["differences"])
 
 
 def test_damage_that_was_there_before_is_no_match(house: DrillHouse) -> None:
