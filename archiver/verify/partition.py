@@ -78,7 +78,7 @@ class PartitionCheck:
         index.named = max([0, *(key.last for key in map(parse, names.log) if isinstance(key, SegmentKey) and key.manifest)])
         found = index.coverage()
         self._orphans(names, found)
-        await self._orphan_rows(names)
+        await self._orphan_rows(names, index)
         listed, took = {**names.log, **names.base}, index.beginning.took if index.beginning is not None else _nothing
         await self._round.remembered(partition_prefix(self._round.cluster, table, partition), listed, table, partition, took)
         for key in missed([name for name in told if not took(name)], listed):
@@ -142,11 +142,15 @@ class PartitionCheck:
                         partition=names.partition,
                     )
 
-    async def _orphan_rows(self, names: Names) -> None:
-        """Rows of a base that are complete (their hash is in their name) but have no manifest: it is gone. Incomplete ones are an upload cut off."""
+    async def _orphan_rows(self, names: Names, index: PartitionIndex) -> None:
+        """Rows of a base that are complete (their hash is in their name) but have no manifest: it is gone. Incomplete ones are an upload cut off, and so may these be
+        where a later base stands, or where who remembers what was proven never saw a manifest: nothing rests on it then, or coverage says so."""
+        if self._round.memory is not None:
+            return
+        newest = max((entry.lsn for entry in index.bases), default=-1)
         folders: dict[str, list[BaseKey]] = {}
         for key in map(parse, names.base):
-            if isinstance(key, BaseKey) and key.part is not None and build(key._replace(part=None)) not in names.base:
+            if isinstance(key, BaseKey) and key.part is not None and key.lsn >= newest and build(key._replace(part=None)) not in names.base:
                 folders.setdefault(key.folder(), []).append(key)
         for keys in folders.values():
             self._round.spend()

@@ -76,11 +76,11 @@ def faults(mutants: list[Mutant], root: Path) -> list[str]:
             found.append(f"{mutant.name}: changes nothing")
         if mutant.equivalent and not mutant.note:
             found.append(f"{mutant.name}: neither a killer nor a reason why there is none")
-        found += [f"{mutant.name}: no test {killer}" for killer in mutant.killer if not _exists(root, killer)]
+        found += [f"{mutant.name}: no test {killer}" for killer in mutant.killer if not exists(root, killer)]
     return found
 
 
-def _exists(root: Path, killer: str) -> bool:
+def exists(root: Path, killer: str) -> bool:
     """Whether the file of a node id is there and holds its test (class and function; parameters are not looked at)."""
     path, *names = killer.partition("[")[0].split("::")
     if not (root / path).is_file():

@@ -277,4 +277,25 @@ MUTANTS: list[Mutant] = [
         "kept = [proof]",
         ("tests/unit/scrubber/test_ledger.py::test_the_last_match_is_kept_when_a_later_scrub_could_not_compare",),
     ),
+    Mutant(
+        "an-upload-that-was-killed-is-a-loss",
+        "archiver/verify/partition.py",
+        "        if self._round.memory is not None:\n            return\n",
+        "",
+        ("tests/unit/control/test_bad_nights.py::test_killed_at_any_put_of_the_job_base_the_archive_is_sound_and_the_next_life_makes_it",),
+    ),
+    Mutant(
+        "what-was-cut-off-long-ago-is-a-loss",
+        "archiver/verify/partition.py",
+        " and key.lsn >= newest",
+        "",
+        ("tests/unit/control/test_bad_nights.py::test_killed_at_any_put_of_the_job_base_the_archive_is_sound_and_the_next_life_makes_it",),
+    ),
+    Mutant(
+        "who-is-killed-before-the-note-tells-the-run-twice",
+        "scrubber/daily_index.py",
+        "await self._ledger.said(unsaid, [number for number, _ in told], now_us)",
+        "await self._ledger.said(unsaid, [], now_us)",
+        ("tests/unit/server/test_daily_index.py::test_killed_at_any_step_of_telling_the_next_life_tells_it",),
+    ),
 ]

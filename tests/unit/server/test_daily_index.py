@@ -160,6 +160,32 @@ def test_a_rebuild_that_is_cut_off_is_begun_again_by_the_next_life(one: Told, tm
     )
 
 
+@pytest.mark.parametrize("step", ["before the put", "after the put", "before the note"])
+def test_killed_at_any_step_of_telling_the_next_life_tells_it(one: Told, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one.verify()
+    store, ledger = one.house.client(), one.ledger
+    put = store.put
+
+    async def dying(*asked: Any) -> None:
+        if step == "after the put":
+            await put(*asked)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(*((ledger, "said") if step == "before the note" else (store, "put")), dying)
+        one.daily = DailyIndex(one.house.env, store, ledger, one.house.writer, log=one.lines.append)
+        with pytest.raises(KeyboardInterrupt):
+            one.tell()
+    one.daily = one.index_of(ledger)
+    one.tell()
+    days = one.house.run(read_days(one.house.client(), CLUSTER))
+    told = sorted(name for names in days.names.values() for name in names)
+    assert told == one.house.run(ledger.unsaid(CLUSTER, before_us=1 << 62, now_us=1 << 62, limit=9_999)) != []
+    assert [kind for kind, _ in days.runs] == [VERIFY]
+    assert one.tell() == []
+    assert one.verify()["verdict"] == "match"
+
+
 def test_an_object_of_the_index_that_rots_is_found_and_says_nothing(one: Told) -> None:
     one.verify()
     (key,) = one.tell()
