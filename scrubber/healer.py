@@ -33,7 +33,7 @@ def due(copies: Sequence[Copy]) -> list[NodeName]:
 
 
 class Healer:
-    """`start` once; looks every `interval_s`. log: one line per heal or failure."""
+    """`start` once; looks every `interval_s`. log: one line per heal, and fewer the longer one fails."""
 
     def __init__(self, env: Env, port: ServicePort, references: References, *, interval_s: float = 2.0, log: Callable[[str], None]) -> None:
         self._env, self._port, self._references = env, port, references
@@ -41,6 +41,8 @@ class Healer:
         self._log = log
         self._task: Task[None] | None = None
         self.healed = 0
+        self._cut = False
+        """That its rounds are cut short has been said."""
         self._failures: dict[tuple[str, str], int] = {}
         self._not_before_us: dict[tuple[str, str], int] = {}
 
@@ -58,7 +60,11 @@ class Healer:
             try:
                 await self.look()
             except ScrubjayError as error:
-                self._log(f"a round of the healer was cut short, the next one follows: {error}")
+                if not self._cut:
+                    self._log(f"a round of the healer was cut short, the next ones follow: {error}")
+                self._cut = True
+            else:
+                self._cut = False
 
     async def look(self) -> None:
         """One round over all partitions."""
@@ -77,7 +83,8 @@ class Healer:
         try:
             await self._port.survey(partition, node)
         except ScrubjayError as error:
-            self._log(f"{table.name} {partition} on {node} could not be surveyed: {error}")
+            if (partition, node) not in self._failures:
+                self._log(f"{table.name} {partition} on {node} could not be surveyed: {error}")
         let_go = await self._port.keep_log(partition, until)
         try:
             reference = await self._references.rebuild(table, info, until=until, progress=None)
@@ -99,7 +106,12 @@ class Healer:
             failures = self._failures[partition, node] = self._failures.get((partition, node), 0) + 1
             wait_s = min(self._interval_s * 2**failures, PAUSE_MAX_S)
             self._not_before_us[partition, node] = self._env.clock.boot_us() + int(wait_s * 1e6)
-            self._log(f"{table.name} {partition} on {node} could not be healed, tried again in {wait_s:.0f} s: {error}")
+            if (
+                failures & (failures - 1) == 0
+            ):  # the first, second, fourth: what lasts is a problem that `status` shows, and no line every few seconds
+                self._log(
+                    f"{table.name} {partition} on {node} could not be healed ({failures} times), tried again in {wait_s:.0f} s: {error}"
+                )
         else:
             self.healed += 1
             self._failures.pop((partition, node), None)

@@ -13,10 +13,10 @@ from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Task
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import NodeName, PartitionId
+from scrubjay.base.steady import Changes
 from scrubjay.base.times import utc_text_or_none
 from scrubjay.base.wrap.metered import MeteredStore
-from scrubjay.scrubber.ledger import READ, SCRUB, WHOLE, PartitionProof, last_verify
-from scrubjay.scrubber.plan import last_matched
+from scrubjay.scrubber.ledger import WHOLE
 from scrubjay.scrubber.schedule.scheduler import Scheduler
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.server.control import Control
@@ -40,6 +40,7 @@ from scrubjay.server.problems import (
     problems,
     serving,
 )
+from scrubjay.server.remembered import Remembered
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
 from scrubjay.storage.control.fleet import copy_of
 from scrubjay.storage.node.port import NodeStatus, ReplicaFacts, error_of
@@ -121,7 +122,7 @@ class DrillWatch(Protocol):
 
 
 class Health:
-    """`start()` once everything is wired. log(problem, over): one line when a problem appears and when it is over.
+    """`start()` once everything is wired. log(problem, over): called once when a problem begins and once when it is over (`base.steady`).
 
     More than 15 fields: everything that is looked at is wired here, once.
     """
@@ -149,53 +150,33 @@ class Health:
         self._owed = owed
         self._schedule, self._drills, self._fleet = schedule, drills, fleet
         self._env, self._control, self._heard, self._agents, self._writer, self._meter = env, control, heard, agents, writer, meter
-        self._index, self._ledger, self._free, self._options, self._log = index, ledger, free, options, log
+        self._index, self._ledger, self._free, self._options = index, ledger, free, options
         self._since: dict[tuple[str, str], int] = {}
-        self._shown: dict[tuple[str, str], Problem] = {}
-        self._proofs: dict[str, PartitionProof] = {}
-        self._matched: dict[str, int] = {}
-        self._checks: dict[str, tuple[int, str]] = {}
-        """Of each partition, when its archive was verified last and what stands."""
-        self._read_us = 0
-        """Since then all that lies in the archive was read; 0: that is not known."""
-        self._remembers = False
-        """The ledger was read once. What it has not been asked yet is not called overdue: each start of an old cluster would be an alarm for nothing."""
+        self._changes: Changes[tuple[str, str], Problem] = Changes(env.clock, log)
+        self._remembered = Remembered(env, ledger)
         self._began_us = env.clock.boot_us()
         self._view: View | None = None
         self._status: dict[NodeName, NodeStatus] = {}
         self._view_boot_us = 0
-        self._task: Task[None] | None = None
+        self._loops: Sequence[Task[None]] = ()
 
     def start(self) -> None:
-        self._task = self._env.tasks.keep(self._watch, name="health")
+        """Two loops: a disk on which the ledger hangs must not keep anybody from being told of it."""
+        self._loops = [self._env.tasks.keep(self._remember, name="what was proven"), self._env.tasks.keep(self._watch, name="health")]
 
     def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        for loop in self._loops:
+            loop.cancel()
 
     async def _watch(self) -> None:
-        ledger_due_us = 0
         while True:
-            if self._env.clock.boot_us() >= ledger_due_us:
-                await self.read_ledger()
-                ledger_due_us = self._env.clock.boot_us() + int(LEDGER_S * 1e6)
             self.look()
             await self._env.tasks.sleep(LOOK_S)
 
-    async def read_ledger(self) -> None:
-        try:
-            proofs = await self._ledger.partitions()
-        except ScrubjayError:
-            return  # a ledger that cannot be read now: what it said last stands
-        self._remembers = True
-        self._proofs = {proof.partition: proof for proof in proofs if proof.depth == SCRUB}
-        self._matched = last_matched(proofs)
-        by_partition: dict[str, list[PartitionProof]] = {}
-        for proof in proofs:
-            by_partition.setdefault(proof.partition, []).append(proof)
-        found = {partition: last_verify(some) for partition, some in by_partition.items()}
-        self._read_us = max((one.at_us for one in proofs if one.depth == READ), default=0)
-        self._checks = {partition: check for partition, check in found.items() if check is not None}
+    async def _remember(self) -> None:
+        while True:
+            await self._remembered.look()
+            await self._env.tasks.sleep(LEDGER_S)
 
     # ------------------------------------------------------------------ looking
 
@@ -209,19 +190,14 @@ class Health:
         now_us = self._env.clock.wall_us()
         facts = self._facts(now_us)
         found = {(one.kind, one.subject): one for one in problems(facts)}
-        self._since = {place: self._since.get(place) or found[place].since_us or now_us for place in found}
+        began = {place: since for place, since in self._since.items() if place in found or place in self._changes}
+        self._since = began | {place: found[place].since_us or now_us for place in found if place not in began}
         shown = {
             place: Problem(one, self._since[place])
             for place, one in found.items()
-            if place in self._shown or now_us - self._since[place] >= RULES[one.kind].grace_s * 1e6
+            if place in self._changes or now_us - self._since[place] >= RULES[one.kind].grace_s * 1e6
         }
-        for place, problem in shown.items():
-            if place not in self._shown:
-                self._log(problem, False)
-        for place, problem in self._shown.items():
-            if place not in shown:
-                self._log(problem, True)
-        self._shown = shown
+        self._changes.look(shown)
         serves = serving(facts)
         self._view = View(now_us, facts, serves, serves and durable(facts, now_us=now_us), tuple(shown.values()))
         self._view_boot_us = self._env.clock.boot_us()
@@ -238,8 +214,8 @@ class Health:
             [self._table(table, now_us, owed) for table in tables],
             self._archive(now_us),
             self._options.lag_alarm_us / 1e6,
-            allowed(self._schedule) if self._schedule is not None and self._remembers else None,
-            self._ledger.trouble,
+            allowed(self._schedule) if self._schedule is not None and self._remembered.known else None,
+            self._remembered.trouble,
             () if self._drills is None else self._drills.worse(),
             None if self._drills is None else self._drills.key_trouble(),
             self._env.tasks.fallen(),
@@ -291,15 +267,15 @@ class Health:
         ids = tuple(info.partition_id for info in table.partitions)
         window = window_of_table(self._index, ArchivedTable(table.table_id, table.name, ids))
         archived = [one for one in (self._index.partitions.get((table.table_id, partition)) for partition in ids) if one is not None]
-        proofs = [self._proofs[info.partition_id] for info in table.partitions if info.partition_id in self._proofs]
+        proofs = [self._remembered.proofs[info.partition_id] for info in table.partitions if info.partition_id in self._remembered.proofs]
         verdicts = [proof.verdict for proof in proofs]
         verdict = next((word for word in ("mismatch", "unverified", "match") if word in verdicts), None)
-        checks = [self._checks[partition] for partition in ids if partition in self._checks]
+        checks = [self._remembered.checks[partition] for partition in ids if partition in self._remembered.checks]
         findings = [finding for info in table.partitions for finding in self._control.service.findings(info.partition_id)]
         suspects = [f"{one.kind} in the archive: {name}" for at in ids for name, one in self._index.suspects.of(table.table_id, at).items()]
         verified_us = min(at_us for at_us, _ in checks) if checks and len(checks) == len(ids) else None
         began_us = table.created_at if self._schedule is None else max(table.created_at, self._schedule.views.since_us)
-        matched = [self._matched[partition] for partition in ids if partition in self._matched]
+        matched = [self._remembered.matched[partition] for partition in ids if partition in self._remembered.matched]
         proven_us = min(matched) if len(matched) == len(ids) else began_us
         return TableHealth(
             table.name,
@@ -336,8 +312,8 @@ class Health:
             state.requests_per_minute,
             failing,
             tuple(f"{one.kind}: {name}" for name, one in self._index.suspects.elsewhere().items()),
-            self._checks.get(WHOLE, (0, None))[1],
-            0.0 if self._schedule is None else max(0, now_us - max(self._read_us, self._schedule.views.since_us)) / 1e6,
+            self._remembered.checks.get(WHOLE, (0, None))[1],
+            0.0 if self._schedule is None else max(0, now_us - max(self._remembered.read_us, self._schedule.views.since_us)) / 1e6,
         )
 
     def _why_stopped(self) -> str:
@@ -352,7 +328,7 @@ class Health:
 
     async def status(self) -> Report:
         """`scrubjay status`."""
-        await self.read_ledger()
+        await self._remembered.look()
         view = self.look()
         found = [problem.found for problem in view.problems]
         archive = view.facts.archive
@@ -386,7 +362,7 @@ class Health:
     def _ledger_json(self) -> dict[str, Any]:
         rebuilt = self._ledger.rebuilt
         return {
-            "kept": self._ledger.trouble is None,
+            "kept": self._remembered.trouble is None,
             "rebuilt": None if rebuilt is None else utc_text_or_none(rebuilt.at_us),
             "proofs": None if rebuilt is None else rebuilt.proofs,
             "objects": None if rebuilt is None else rebuilt.objects,
@@ -414,7 +390,7 @@ class Health:
         }
 
     def _table_json(self, facts: TableHealth, parts: Sequence[PartitionHealth], mine: Sequence[FoundProblem]) -> dict[str, Any]:
-        proofs = [self._proofs[part.partition] for part in parts if part.partition in self._proofs]
+        proofs = [self._remembered.proofs[part.partition] for part in parts if part.partition in self._remembered.proofs]
         return {
             "table": facts.name,
             "table_id": facts.table_id,

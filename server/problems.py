@@ -47,7 +47,7 @@ RULES: dict[str, Rule] = {
     "archive-fenced": Rule("archive-fenced.md"),
     "archive-diverged": Rule("archive-fenced.md", found=True),
     "archive-unclaimed": Rule("archive-lags-or-store-down.md", grace_s=15.0),
-    "archive-agent": Rule("archive-lags-or-store-down.md", grace_s=3.0),
+    "archive-agent": Rule("archive-lags-or-store-down.md", grace_s=30.0),
     "archive-lags": Rule("archive-lags-or-store-down.md"),
     "archive-hole": Rule("archive-gone.md", found=True),
     "archive-fork": Rule("archive-fenced.md", found=True),

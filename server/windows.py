@@ -16,6 +16,7 @@ from scrubjay.archiver.write.writer import BLOCKED
 from scrubjay.base.env import Env, ObjectStore, Task
 from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.ids import PartitionId
+from scrubjay.base.steady import Changes
 from scrubjay.base.together import within
 from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.scrubber.ledger import Proof
@@ -69,8 +70,10 @@ class Windows:
         self._look: Task[ScrubjayError | None] | None = None
         self._failed: tuple[str, int] | None = None
         """What the last look met, and since when one has been failing."""
+        self._changes: Changes[str, str] = Changes(env.clock, self._tell)
         self.book: WindowBook | None = None
-        self._unkept = False
+        self._unkept = self._unnoted = False
+        """That it could not be kept in the book has been said."""
         self._expected = False
         self._closed_look_us = self._closed_kept_us = self._turn = 0
         self._kept = -1
@@ -184,18 +187,22 @@ class Windows:
                 self._closed_kept_us = now_us + int(CLOSED_KEPT_S * 1e6)
         except ScrubjayError as error:
             self._closed_kept_us = now_us + int(CLOSED_LOOK_S * 1e6)
-            self._log(f"the newest closed objects cannot be noted: {error}")
+            if not self._unnoted:
+                self._log(f"the newest closed objects cannot be noted: {error}")
+            self._unnoted = True
+        else:
+            self._unnoted = False
 
     def _note(self, error: ScrubjayError | None) -> None:
-        """One line when looking begins to fail and one when it works again."""
-        if error is None:
-            if self._failed is not None:
-                self._log("the archive can be followed again")
+        """One line when looking begins to fail and one when it works again. A look for which nothing had to be asked is no sign that it does."""
+        if error is not None:
+            self._failed = (str(error), self._env.clock.wall_us() if self._failed is None else self._failed[1])
+        elif self._meter.reachable:
             self._failed = None
-            return
-        if self._failed is None:
-            self._log(f"the archive could not be followed: {error}")
-        self._failed = (str(error), self._env.clock.wall_us() if self._failed is None else self._failed[1])
+        self._changes.look({} if self._failed is None else {"": self._failed[0]})
+
+    def _tell(self, error: str, over: bool) -> None:
+        self._log("the archive can be followed again" if over else f"the archive could not be followed: {error}")
 
     def archived(self) -> list[KnownArchived]:
         """What the nodes of this process know to be archived, by partition."""

@@ -24,6 +24,8 @@ from scrubjay.base.env import Env, Future, Jobs, ObjectStore, Task
 from scrubjay.base.errors import Fenced, ScrubjayError, Unavailable
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import PartitionId
+from scrubjay.base.steady import Changes
+from scrubjay.base.times import utc_text
 from scrubjay.storage.archive_port import LogSource, SealedSegment
 from scrubjay.storage.replica.attest import MEMBERS_MIN
 
@@ -83,6 +85,9 @@ class ArchiveAgent:
         self._stopping = False
         self._trouble_now: Trouble | None = None
         self._closed_trouble: Trouble | None = None
+        self._closed_away = False
+        """It is the store that does not answer."""
+        self._changes: Changes[str, Trouble] = Changes(env.clock, self._tell)
         self._pause_until_us = 0
         self._backoff_s = 0.0
 
@@ -226,8 +231,8 @@ class ArchiveAgent:
         work = self._work[partition]
         try:
             wait_s = await self._partition(partition, work)
-            self._answered()
             work.trouble = None
+            self._answered()
         except Unavailable as error:
             self._unreachable(error)
             wait_s = 0.0  # the pause holds everybody back
@@ -237,6 +242,7 @@ class ArchiveAgent:
             # A fault of this segment or of this member's WAL. Others may do better; look again, not too often.
             self._failed(error)
             work.trouble = self._noted(work.trouble, f"partition {partition}: {error}")
+            self._changes.look(self._troubles())
             wait_s = self.options.backoff_cap_s
         except Exception as error:
             # A bug. It is logged as one where tasks end; here it is a trouble that lasts, and holds up no other partition.
@@ -286,26 +292,38 @@ class ArchiveAgent:
     def _answered(self) -> None:
         self.status_now.reachable = True
         self._backoff_s = 0.0
-        if self._trouble_now is not None:
-            self._say("info", f"archiving goes on; it could not since {self._trouble_now.since_us}: {self._trouble_now.error}")
         self._trouble_now = None
+        self._changes.look(self._troubles())
 
     def _failed(self, error: ScrubjayError) -> None:
         self.status_now.failures += 1
         self.status_now.last_error, self.status_now.last_error_us = str(error), self._env.clock.wall_us()
 
     def _noted(self, before: Trouble | None, error: str) -> Trouble:
-        """The trouble with its beginning; a new one leaves a log line at once."""
-        if before is None:
-            self._say("warning", f"cannot archive: {error}")
-            return Trouble(error, self._env.clock.wall_us())
-        return Trouble(error, before.since_us)
+        """The trouble with its beginning."""
+        return Trouble(error, self._env.clock.wall_us() if before is None else before.since_us)
+
+    def _troubles(self) -> dict[str, Trouble]:
+        """By what they are about, for people. A store that does not answer is one of them, whoever asked it."""
+        found: dict[str, Trouble] = {partition: work.trouble for partition, work in self._work.items() if work.trouble is not None}
+        if self._closed_trouble is not None:
+            found["store" if self._closed_away else "closed timestamps"] = self._closed_trouble
+        if self._trouble_now is not None:
+            found["store"] = self._trouble_now
+        return found
+
+    def _tell(self, trouble: Trouble, over: bool) -> None:
+        if over:
+            self._say("info", f"archiving goes on; it could not since {utc_text(trouble.since_us)}: {trouble.error}")
+        else:
+            self._say("warning", f"cannot archive: {trouble.error}")
 
     def _unreachable(self, error: Unavailable) -> None:
         """The store did not answer: everybody waits, longer each time, and one then tries."""
         self._failed(error)
         self.status_now.reachable = False
         self._trouble_now = self._noted(self._trouble_now, str(error))
+        self._changes.look(self._troubles())
         self._backoff_s = min(max(self._backoff_s * 2, self.options.backoff_s), self.options.backoff_cap_s)
         wait = self._env.rand.uniform(self._backoff_s / 2, self._backoff_s)
         self._pause_until_us = self._env.clock.boot_us() + int(wait * 1e6)
@@ -330,6 +348,8 @@ class ArchiveAgent:
                 if isinstance(error, Unavailable) and not self.writer.state:
                     self.status_now.reachable = False
                 self._closed_trouble = self._noted(self._closed_trouble, f"closed timestamps: {error}")
+                self._closed_away = isinstance(error, Unavailable)
+            self._changes.look(self._troubles())
             await self.publisher.pause(self.options.closed_interval_s)
 
     def closed_soon(self) -> None:

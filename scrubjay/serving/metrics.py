@@ -64,7 +64,7 @@ class Metrics(Collector):
         self._nodes(out, view)
         self._tables(out, view)
         self._archive(out, view)
-        self._proof(out)
+        self._proof(out, view)
         for hook in self._webhooks.hooks:
             out.tell("scrubjay_webhook_posts", hook.taken, hook.name, "taken")
             out.tell("scrubjay_webhook_posts", hook.failed, hook.name, "failed")
@@ -143,7 +143,7 @@ class Metrics(Collector):
             out.took("scrubjay_store_request_seconds", stats.latency, verb)
         out.tell("scrubjay_store_requests_per_minute", archive.requests_per_minute)
 
-    def _proof(self, out: Exposition) -> None:
+    def _proof(self, out: Exposition, view: View) -> None:
         telling, kept = self._durability.telling, self._cluster.service.found
         for (verb, verdict), count in sorted({**_NONE_ENDED, **telling.ended}.items()):
             out.tell("scrubjay_runs", count, verb, verdict)
@@ -152,7 +152,7 @@ class Metrics(Collector):
         out.tell("scrubjay_findings", len(kept))
         out.tell("scrubjay_findings_dropped", kept.dropped)
         out.tell("scrubjay_findings_unwritten", int(kept.trouble is not None))
-        out.tell("scrubjay_ledger_unkept", int(self._durability.ledger.trouble is not None))
+        out.tell("scrubjay_ledger_unkept", int(view.facts.ledger is not None))
         for job in self._durability.schedule.views.listed()["jobs"]:
             out.tell("scrubjay_job_overdue", int(job["overdue"]), job["job"])
             out.tell("scrubjay_job_paused", int(job["paused"] is not None), job["job"])

@@ -137,6 +137,8 @@ class WholeCluster:
         self.archive = SimStore(world)
         self.writer = Writer(CLUSTER)
         self.findings: list[Finding] = []
+        self.lines: list[str] = []
+        """What a server would have written to its log."""
         self._sink = FindingSink(keeper=lambda: None if self.control.process is None else self.service.note, heard=self._heard_finding)
         self.states: list[tuple[int, str, str, str, str]] = []
         self._heard = Heard()
@@ -298,7 +300,15 @@ class WholeCluster:
         if self._agent is not None:
             store = wrapped(self.client(host.env), host.env).store
             jobs = SimJobs(host.env.tasks, self.folder.disk, lambda _url: store)
-            self.agents[host.name] = start_agents(host.env, store, {host.name: life.source}, self.writer, options=self._agent, jobs=jobs)[0]
+            (self.agents[host.name],) = start_agents(
+                host.env,
+                store,
+                {host.name: life.source},
+                self.writer,
+                options=self._agent,
+                jobs=jobs,
+                log=lambda _level, line: self._told(line),
+            )
             self._running_agents[:] = [agent for _, agent in sorted(self.agents.items())]
             if up and (services := self.control.process.durability) is not None:
                 services.archive.hear(self.agents[host.name])
@@ -348,7 +358,7 @@ class WholeCluster:
             self._ledger = await SqliteLedger.open(self.env.tasks, MEMORY)
         store = life.archive.store
         await claim_archive(
-            env, store, self.writer, life.parts.metadata, self._sources, patience_s=_CLAIM_S, log=lambda _level, line: self.world.note(line)
+            env, store, self.writer, life.parts.metadata, self._sources, patience_s=_CLAIM_S, log=lambda _level, line: self._told(line)
         )
         life.durability = open_durability(
             env,
@@ -369,7 +379,7 @@ class WholeCluster:
                 since_us=WALL_START_US,
                 alone=True,
             ),
-            log=self.world.note,
+            log=self._told,
             agents=self._running_agents,
         )
         life.health = Health(
@@ -391,13 +401,13 @@ class WholeCluster:
                 lag_alarm_us=LAG_ALARM_US,
             ),
             schedule=life.durability.schedule,
-            log=lambda problem, over: self.world.note(f"problem {problem.found.kind} {problem.found.subject} over={over}"),
+            log=lambda problem, over: self._told(f"problem {problem.found.kind} {problem.found.subject} over={over}"),
         )
         life.health.start()
 
     def claim(self, store: ObjectStore, writer: Writer) -> None:
         """Claim the archive from the control host, for those who bring their own agents."""
-        Claiming(self.control.env, store, writer, self.metadata, self.sources, log=lambda _level, line: self.world.note(line)).start()
+        Claiming(self.control.env, store, writer, self.metadata, self.sources, log=lambda _level, line: self._told(line)).start()
 
     def sources(self) -> list[NodeLogSource]:
         """Logs of the nodes that run now."""
@@ -425,6 +435,10 @@ class WholeCluster:
                 replica.check_invariants()
                 if replica.group is not None:
                     replica.group.check_invariants()
+
+    def _told(self, line: str) -> None:
+        self.world.note(line)
+        self.lines.append(line)
 
     def _heard_finding(self, finding: Finding) -> None:
         self.world.note(f"finding {finding.copy} {finding.kind} {finding.found_by} {finding.detail}")

@@ -4,7 +4,88 @@ from __future__ import annotations
 
 from tests.mutants.catalogue import Mutant
 
+_HANGS = "tests/unit/server/test_health.py::test_a_ledger_that_hangs_keeps_nobody_from_being_told_nor_from_an_answer"
+_OUTAGE = "tests/sim/test_told_lines.py::test_an_outage_is_told_once_when_it_begins_and_once_when_it_is_over"
+_STEADY = "tests/unit/base/test_steady.py"
+
 MUTANTS: list[Mutant] = [
+    Mutant(
+        "health-waits-for-the-ledger",
+        "server/health.py",
+        "        while True:\n            self.look()\n",
+        "        while True:\n            await self._remembered.look()\n            self.look()\n",
+        (_HANGS,),
+    ),
+    Mutant(
+        "whoever-asks-waits-for-the-ledger",
+        "server/remembered.py",
+        "self._env.tasks.call_later(PATIENCE_S,",
+        "self._env.tasks.call_later(1e6,",
+        (_HANGS,),
+    ),
+    Mutant(
+        "a-ledger-that-hangs-is-well",
+        "server/remembered.py",
+        "if waited_us > HANGS_S * 1e6 else",
+        "if False else",
+        (_HANGS,),
+    ),
+    Mutant(
+        "asked-of-the-ledger-before",
+        "server/remembered.py",
+        "                for one in asking:\n                    settle(one, None)\n",
+        "                for one in [*asking, *self._waiting]:\n                    settle(one, None)\n",
+        ("tests/unit/server/test_health.py::test_who_asks_while_the_ledger_is_asked_hears_what_was_noted_before_he_asked",),
+    ),
+    Mutant(
+        "gone-for-a-moment-is-over",
+        "base/steady.py",
+        "            if now_us - told.gone_us >= away_s * 1e6:",
+        "            if True:",
+        (f"{_STEADY}::test_what_goes_for_a_moment_has_not_ended",),
+    ),
+    Mutant(
+        "comes-and-goes-for-ever",
+        "base/steady.py",
+        "return min(4 * before_s, AWAY_MAX_S)",
+        "return AWAY_S",
+        (f"{_STEADY}::test_an_hour_of_coming_and_going_is_a_handful_of_lines",),
+    ),
+    Mutant(
+        "once-unsteady-always-late",
+        "base/steady.py",
+        " or now_us - ended_us > STEADY_S * 1e6",
+        "",
+        (f"{_STEADY}::test_one_that_was_steady_for_long_is_over_soon_again",),
+    ),
+    Mutant(
+        "what-came-back-is-remembered-for-ever",
+        "base/steady.py",
+        "        if len(self._ended) > KEPT_MAX:",
+        "        if False:",
+        (f"{_STEADY}::test_problems_do_not_wait_for_each_other_and_what_is_remembered_of_them_is_bounded",),
+    ),
+    Mutant(
+        "nothing-asked-is-an-answer",
+        "server/windows.py",
+        "        elif self._meter.reachable:",
+        "        else:",
+        (_OUTAGE,),
+    ),
+    Mutant(
+        "the-store-is-away-twice",
+        "archiver/write/agent.py",
+        'found["store" if self._closed_away else "closed timestamps"]',
+        'found["closed timestamps"]',
+        (_OUTAGE,),
+    ),
+    Mutant(
+        "an-agent-is-behind-after-each-outage",
+        "server/problems.py",
+        '"archive-agent": Rule("archive-lags-or-store-down.md", grace_s=30.0),',
+        '"archive-agent": Rule("archive-lags-or-store-down.md"),',
+        (_OUTAGE,),
+    ),
     Mutant(
         "late-at-the-start",
         "server/problems.py",
@@ -95,14 +176,14 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "since-forgets",
         "server/health.py",
-        "self._since.get(place) or found[place].since_us or now_us for",
-        "found[place].since_us or now_us for",
+        "found[place].since_us or now_us for place in found if place not in began}",
+        "found[place].since_us or now_us for place in found}",
         ("tests/unit/server/test_health.py::test_a_problem_is_shown_once_it_lasts_with_the_moment_at_which_it_began",),
     ),
     Mutant(
         "shown-needs-grace-again",
         "server/health.py",
-        "            if place in self._shown or now_us",
+        "            if place in self._changes or now_us",
         "            if now_us",
         (),
         "the moment at which a problem began is kept while it lasts, so it has lasted longer at each later look",

@@ -92,7 +92,8 @@ class Watched:
     def over(self, kind: str) -> None:
         wait_for(lambda: self.kinds() == set(), timeout=60)
         assert self.metric(f'scrubjay_problems{{kind="{kind}"}}') == 0
-        assert len(self.lines("problem", kind)) == len(self.lines("problem over", kind)) == 1
+        wait_for(lambda: len(self.lines("problem over", kind)) == 1, timeout=30)  # once it has stayed away
+        assert len(self.lines("problem", kind)) == 1
         assert self.health() == (200, "ok")
         assert self.health("?durable") == (200, "ok")
 

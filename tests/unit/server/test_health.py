@@ -11,6 +11,7 @@ from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.hlc import stamp_of
 from scrubjay.base.ids import NodeName, PartitionId, TableId
+from scrubjay.base.steady import AWAY_S
 from scrubjay.base.wrap.faulty import FaultyStore
 from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.scrubber.ledger import READ, WHOLE, PartitionProof
@@ -21,6 +22,7 @@ from scrubjay.scrubber.schedule.views import NightJob, Shift, ShiftOutcome
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.server.health import Health, HealthOptions, Heard, Problem, View
 from scrubjay.server.nightly import DEFAULTS, TaskAlarm
+from scrubjay.server.remembered import HANGS_S, PATIENCE_S
 from scrubjay.server.windows import archived_here
 from scrubjay.sim.whole.cluster import CLUSTER, NAMES
 from scrubjay.storage.catalogue import RestoreOrigin, TableMeta
@@ -117,6 +119,9 @@ def test_a_problem_is_shown_once_it_lasts_with_the_moment_at_which_it_began() ->
     assert [(one.found.kind, one.found.subject, one.since_us) for one in view.problems] == [("clock-ahead", "n2", began)]
     assert watched.told == [("clock-ahead", False)]
     watched.house.pass_time(100)
+    assert watched.kinds() == []
+    assert watched.told == [("clock-ahead", False)], "it may come back"
+    watched.house.pass_time(AWAY_S)
     assert watched.kinds() == []
     assert watched.told == [("clock-ahead", False), ("clock-ahead", True)]
 
@@ -225,13 +230,13 @@ def test_what_the_ledger_was_not_asked_yet_is_not_called_overdue() -> None:
         log=print,
     )
     watched.health = watched.begun()
-    house.run(watched.health.read_ledger())
+    house.run(watched.health._remembered.look())
     assert set(watched.kinds()) == {"archive-unread", "scrub-overdue", "verify-overdue"}, "nothing of it was ever looked at"
     house.run(watched.ledger.verified([PartitionProof(WHOLE, "", READ, now_us, None, "match", False, None, None)]))
     watched.told.clear()
     watched.health = watched.begun()
     assert (watched.kinds(), watched.told) == ([], [])
-    house.run(watched.health.read_ledger())
+    house.run(watched.health._remembered.look())
     assert set(watched.kinds()) == {"scrub-overdue", "verify-overdue"}, "of the metadata group"
 
 
@@ -315,3 +320,52 @@ def test_a_loop_that_fell_is_a_problem() -> None:
     assert problem.found.kind == "loop-fallen"
     assert "looks at something, fell over a bug: KeyError('a bug')" in problem.found.what
     assert problem.since_us <= watched.house.env.clock.wall_us() - 400_000
+
+
+def test_a_ledger_that_hangs_keeps_nobody_from_being_told_nor_from_an_answer() -> None:
+    watched = Watched()
+    house, tasks = watched.house, watched.house.env.tasks
+    answer, asked, sound = tasks.future(), list[int](), watched.ledger.partitions
+
+    async def hangs() -> list[PartitionProof]:
+        asked.append(house.env.clock.boot_us())
+        await answer
+        return await sound()
+
+    watched.ledger.partitions = hangs  # type: ignore[method-assign]
+    watched.health.start()
+    house.pass_time(1)
+    watched.node("n2").turn.full = True
+    house.pass_time(2)
+    assert watched.told == [("node-full", False)]
+    began_us = house.env.clock.boot_us()
+    watched.status()
+    assert house.env.clock.boot_us() - began_us < (PATIENCE_S + 1) * 1e6
+    house.pass_time(HANGS_S)
+    (problem,) = [one for one in watched.look().problems if one.found.kind == "ledger-unkept"]
+    assert "has not answered" in problem.found.what
+    assert len(asked) == 1, "whoever asks meanwhile waits for the same"
+    watched.proven(0, "match", ago_s=1)
+    answer.set_result(None)
+    house.pass_time(1)
+    assert "ledger-unkept" not in watched.kinds()
+    assert watched.status()["tables"][0]["last_verdict"] == "match"
+    watched.health.stop()
+
+
+def test_who_asks_while_the_ledger_is_asked_hears_what_was_noted_before_he_asked() -> None:
+    watched = Watched()
+    house, tasks = watched.house, watched.house.env.tasks
+    answer, sound = tasks.future(), watched.ledger.partitions
+
+    async def slow() -> list[PartitionProof]:
+        found = await sound()
+        await answer
+        return found
+
+    watched.ledger.partitions = slow  # type: ignore[method-assign]
+    tasks.spawn(watched.health._remembered.look(), name="before")
+    house.pass_time(0.1)
+    watched.proven(0, "mismatch", ago_s=1)
+    tasks.call_later(0.5, lambda: answer.set_result(None))
+    assert watched.status()["tables"][0]["last_verdict"] == "mismatch"
