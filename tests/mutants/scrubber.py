@@ -657,7 +657,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "overdue-before-the-ledger-was-asked",
         "server/health.py",
-        "if self._schedule is not None and self._remembers else None",
+        "if self._schedule is not None and self._remembered.known else None",
         "if self._schedule is not None else None",
         ("tests/unit/server/test_health.py::test_what_the_ledger_was_not_asked_yet_is_not_called_overdue",),
     ),

@@ -334,9 +334,9 @@ def test_a_ledger_that_hangs_keeps_nobody_from_being_told_nor_from_an_answer() -
 
     watched.ledger.partitions = hangs  # type: ignore[method-assign]
     watched.health.start()
-    house.pass_time(1)
+    house.pass_time(0.5)
     watched.node("n2").turn.full = True
-    house.pass_time(2)
+    house.pass_time(1)
     assert watched.told == [("node-full", False)]
     began_us = house.env.clock.boot_us()
     watched.status()
@@ -361,6 +361,7 @@ def test_who_asks_while_the_ledger_is_asked_hears_what_was_noted_before_he_asked
     async def slow() -> list[PartitionProof]:
         found = await sound()
         await answer
+        await tasks.sleep(0.2)
         return found
 
     watched.ledger.partitions = slow  # type: ignore[method-assign]
