@@ -1,16 +1,24 @@
-"""Exports and imports as a server shows them: to the admin API as reports."""
+"""Exports and imports as a server shows them: to the DynamoDB API (`storage.backend.TableTransfers`), and to the admin API as reports."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from scrubjay.base.errors import Unavailable
-from scrubjay.pitr.transfer.export_notes import ExportAsked
+from scrubjay.pitr.transfer.aws_layout import SUMMARY, folder, place_of
+from scrubjay.pitr.transfer.export_notes import COMPLETED, FAILED, RUNNING, ExportAsked, ExportJob
 from scrubjay.pitr.transfer.exports import Exports
-from scrubjay.pitr.transfer.import_notes import ImportAsked
+from scrubjay.pitr.transfer.formats import DYNAMODB_JSON
+from scrubjay.pitr.transfer.import_notes import ImportAsked, ImportJob
+from scrubjay.pitr.transfer.import_reading import BAD_LINE
 from scrubjay.pitr.transfer.imports import Imports
 from scrubjay.server.ports import Report, TransferPort
+from scrubjay.storage.backend import ExportInfo, ExportSpec, ImportInfo, ImportSpec, TableTransfers
 from scrubjay.storage.catalogue import TableMeta
+from scrubjay.storage.items.keys import key_attributes
+
+_STATUS = {RUNNING: "IN_PROGRESS", COMPLETED: "COMPLETED", FAILED: "FAILED"}
 
 
 class Transfers:
@@ -24,6 +32,29 @@ class Transfers:
     async def stop(self) -> None:
         await self.exports.stop()
         await self.imports.stop()
+
+    # ------------------------------------------------------------------ the DynamoDB API
+
+    async def start_export(self, table: TableMeta, spec: ExportSpec) -> ExportInfo:
+        asked = ExportAsked(
+            url=spec.place, format=DYNAMODB_JSON, at_us=spec.at_us, from_us=spec.from_us, view=spec.view, token=spec.token, echo=spec.echo
+        )
+        return _export_info(await self.exports.start(table, asked))
+
+    def exports_info(self) -> Sequence[ExportInfo]:
+        return [_export_info(job) for job in self.exports.jobs()]
+
+    async def start_import(self, spec: ImportSpec) -> ImportInfo:
+        table = spec.table
+        asked = ImportAsked(
+            url=spec.place, table=table.name, key=tuple((one.name, one.type) for one in key_attributes(table.key)), format=spec.format,
+            compression=spec.compression, delimiter=spec.delimiter, header=spec.header, billing=table.billing, throughput=table.throughput,
+            on_demand=table.on_demand, token=spec.token, echo=spec.echo,
+        )  # fmt: skip
+        return _import_info(await self.imports.start(asked))
+
+    def imports_info(self) -> Sequence[ImportInfo]:
+        return [_import_info(job) for job in self.imports.jobs()]
 
     # ------------------------------------------------------------------ the admin API (server.ports.TransferPort)
 
@@ -48,6 +79,35 @@ class Transfers:
         return self.imports.report(job)
 
 
-def _check_port(transfers: Transfers) -> TransferPort:
+def _export_info(job: ExportJob) -> ExportInfo:
+    asked = job.asked
+    spec = ExportSpec(place=asked.url, at_us=asked.at_us, from_us=asked.from_us, view=asked.view, token=asked.token, echo=asked.echo)
+    return ExportInfo(
+        id=job.id, table_id=job.source_id, table_name=job.source_name, spec=spec, status=_STATUS[job.state], at_us=job.at_us,
+        started_us=job.created_us, ended_us=job.ended_us, manifest=_manifest(job), items=job.rows, bytes=job.bytes, failure=_failure(job.error),
+    )  # fmt: skip
+
+
+def _manifest(job: ExportJob) -> str:
+    _, prefix = place_of(job.asked.url)
+    return f"{prefix}/{folder(job.id)}{SUMMARY}".lstrip("/")
+
+
+def _import_info(job: ImportJob) -> ImportInfo:
+    bad = job.error is not None and job.error["code"] == BAD_LINE
+    return ImportInfo(
+        id=job.id, table_id=job.meta["table_id"], table_name=job.asked.table, status="FAILED" if job.error else _STATUS[job.state],
+        started_us=job.created_us, token=job.asked.token, echo=job.asked.echo, ended_us=job.ended_us, items=job.rows, bytes=job.bytes,
+        bad_lines=int(bad), failure=_failure(job.error),
+    )  # fmt: skip
+
+
+def _failure(error: dict[str, Any] | None) -> tuple[str, str] | None:
+    if error is None:
+        return None
+    return str(error["code"]), ": ".join(str(error[name]) for name in ("message", "found") if error.get(name))
+
+
+def _check_port(transfers: Transfers) -> tuple[TransferPort, TableTransfers]:
     """For the type checker."""
-    return transfers
+    return transfers, transfers

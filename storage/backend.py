@@ -8,7 +8,7 @@ answer or with a ScrubjayError. Control calls are coroutines.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -73,6 +73,82 @@ class TableBackups(Protocol):
         ...
 
 
+class ExportSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked ExportTableToPointInTime. place: URL. at_us: inclusive, None: now. from_us: of an incremental export: what changed behind it. view: of one. token:
+    two calls with one are one. echo: members of the call that a description says again."""
+
+    place: str
+    at_us: int | None = None
+    from_us: int | None = None
+    view: str = "NEW_AND_OLD_IMAGES"
+    token: str | None = None
+    echo: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class ExportInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """An export. status: IN_PROGRESS | COMPLETED | FAILED. at_us: as it was fixed. manifest: key of the summary, of a completed one. failure: code and message."""
+
+    id: str
+    table_id: str
+    table_name: str
+    spec: ExportSpec
+    status: str
+    at_us: int
+    started_us: int
+    ended_us: int | None = None
+    manifest: str | None = None
+    items: int | None = None
+    bytes: int | None = None
+    failure: tuple[str, str] | None = None
+
+
+class ImportSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked ImportTable. format: dynamodb-json | csv. compression: None: by the first bytes of each object. header: of CSV; None: each object's first line."""
+
+    place: str
+    table: TableSpec
+    format: str
+    compression: str | None = None
+    delimiter: str = ","
+    header: tuple[str, ...] | None = None
+    token: str | None = None
+    echo: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class ImportInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """An import. status: as of an export. bad_lines: how many ended it (0 or 1)."""
+
+    id: str
+    table_id: str
+    table_name: str
+    status: str
+    started_us: int
+    token: str | None
+    echo: dict[str, Any]
+    ended_us: int | None = None
+    items: int | None = None
+    bytes: int | None = None
+    bad_lines: int = 0
+    failure: tuple[str, str] | None = None
+
+
+class TableTransfers(Protocol):
+    """Exports and imports; those that are remembered, oldest first."""
+
+    async def start_export(self, table: TableMeta, spec: ExportSpec) -> ExportInfo:
+        """Raises Conflict (the token was of another), Unsafe (outside the window; field error_code TooMany: too many run), Invalid (the place), Unavailable."""
+        ...
+
+    def exports_info(self) -> Sequence[ExportInfo]: ...
+
+    async def start_import(self, spec: ImportSpec) -> ImportInfo:
+        """Raises Conflict (field error_code TokenTaken: the token was of another; else the name is taken), Unsafe (TooMany, or nothing that can be imported is
+        there), Invalid (the place), Corrupt (a manifest), Missing, Unavailable."""
+        ...
+
+    def imports_info(self) -> Sequence[ImportInfo]: ...
+
+
 class Backend(Protocol):
     def table(self, name: str) -> TableMeta | None:
         """The table now owning `name` as the API sees it (DELETING and restoring tables included), or None."""
@@ -110,6 +186,10 @@ class Backend(Protocol):
 
     def table_backups(self) -> TableBackups:
         """Raises Unavailable if the service does not run."""
+        ...
+
+    def table_transfers(self) -> TableTransfers:
+        """As `table_backups`."""
         ...
 
     def write(self, table: TableMeta, command: WriteCommand, done: Callable[[WriteAnswer | ScrubjayError], None]) -> None: ...

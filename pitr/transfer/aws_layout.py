@@ -19,6 +19,7 @@ import msgspec
 
 from scrubjay.base.errors import Invalid
 from scrubjay.base.times import utc_text
+from scrubjay.storage.api.describe import export_arn
 
 MANIFEST_VERSION = "2020-06-30"
 OURS_VERSION = 1
@@ -91,10 +92,6 @@ def place_of(url: str) -> tuple[str, str]:
     """Bucket and prefix, as manifests name them: of a folder, the folder itself and no prefix."""
     place = urlsplit(url)
     return (place.netloc, place.path.strip("/")) if place.scheme == "s3" else (unquote(place.path), "")
-
-
-def export_arn(table_arn: str, id_: str) -> str:
-    return f"{table_arn}/export/{id_}"
 
 
 def manifests(summary: ExportSummary, files: list[DataFile]) -> list[tuple[str, bytes]]:

@@ -33,6 +33,8 @@ from scrubjay.storage.items.wire import item_from_json
 LINE_BYTES_MAX = 16 << 20
 """No item of 400 KiB is longer, however it is written."""
 READ_BYTES = 1 << 20
+BAD_LINE = "BadLine"
+"""Code of the error."""
 _decode = msgspec.json.Decoder().decode
 _ENDS_EARLY = (OSError, EOFError, zlib.error, zstandard.ZstdError)
 
@@ -91,7 +93,7 @@ def items_in(file: File, dialect: Dialect, key: KeySchema, *, name: str) -> Iter
 
 def _bad_line(name: str, line: int, why: str) -> Unsafe:
     return Unsafe(
-        "a line of a file is no item of this table", file=name, line=line, why=why, error_code="BadLine", next="mend it, or leave it out"
+        "a line of a file is no item of this table", file=name, line=line, why=why, error_code=BAD_LINE, next="mend it, or leave it out"
     )
 
 

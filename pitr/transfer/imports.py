@@ -117,6 +117,8 @@ class Imports:
             if len(self._running) >= RUNNING_MAX:
                 raise Unsafe("too many imports are under way", found=len(self._running), next="wait for them", error_code="TooMany")
             source = await self._source(asked)
+            if asked.format not in (None, source.format):
+                raise Invalid("the export there is of another format", asked=asked.format, found=source.format)
             job = self._job(asked, source)
             try:
                 await note(self._port, PREFIX + job.id, job.as_notes())
@@ -273,7 +275,8 @@ class Imports:
         """Every file read into runs; a run is sorted."""
         base = folder_of(job.meta["table_id"])
         asked = job.asked
-        dialect = Dialect(source.format, asked.compression, asked.delimiter, None if asked.header is None else list(asked.header))
+        packed = asked.compression if source.export is None else None
+        dialect = Dialect(source.format, packed, asked.delimiter, None if asked.header is None else list(asked.header))
         batches = _batches(source.files)
         done = 0
 

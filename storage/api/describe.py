@@ -59,6 +59,14 @@ def backup_arn(table_arn: str, id_: str) -> str:
     return f"{table_arn}/backup/{id_}"
 
 
+def export_arn(table_arn: str, id_: str) -> str:
+    return f"{table_arn}/export/{id_}"
+
+
+def import_arn(table_arn: str, id_: str) -> str:
+    return f"{table_arn}/import/{id_}"
+
+
 def throughput_description(meta: TableMeta) -> Body:
     """The member ProvisionedThroughput alone."""
     increased, decreased = meta.throughput_changed_at

@@ -165,6 +165,26 @@ def backup_in_use(message: str) -> ApiError:
     return ApiError(_DYNAMO + "BackupInUseException", message)
 
 
+def export_not_found(arn: str) -> ApiError:
+    return ApiError(_DYNAMO + "ExportNotFoundException", f"Export not found: {arn}")
+
+
+def export_conflict(message: str) -> ApiError:
+    return ApiError(_DYNAMO + "ExportConflictException", message)
+
+
+def invalid_export_time(message: str) -> ApiError:
+    return ApiError(_DYNAMO + "InvalidExportTimeException", message)
+
+
+def import_not_found(arn: str) -> ApiError:
+    return ApiError(_DYNAMO + "ImportNotFoundException", f"Import not found: {arn}")
+
+
+def import_conflict(message: str) -> ApiError:
+    return ApiError(_DYNAMO + "ImportConflictException", message)
+
+
 def limit_exceeded(message: str) -> ApiError:
     return ApiError(_DYNAMO + "LimitExceededException", message)
 

@@ -9,7 +9,7 @@ import msgspec
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Missing, Unavailable
 from scrubjay.base.ids import TableId
-from scrubjay.storage.backend import ContinuousBackups, TableBackups
+from scrubjay.storage.backend import ContinuousBackups, TableBackups, TableTransfers
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.control.fleet import Fleet
 from scrubjay.storage.control.metadata import Metadata
@@ -35,6 +35,11 @@ class DurabilityPort(Protocol):
     @property
     def named(self) -> TableBackups:
         """Backups by name."""
+        ...
+
+    @property
+    def transfers(self) -> TableTransfers:
+        """Exports and imports."""
         ...
 
 
@@ -79,6 +84,11 @@ class Backups:
         if self.durability is None:
             raise Unavailable("the durability service does not run")
         return self.durability.named
+
+    def transfers(self) -> TableTransfers:
+        if self.durability is None:
+            raise Unavailable("the durability service does not run")
+        return self.durability.transfers
 
     async def set(self, name: str, *, enabled: bool, days: int | None) -> ContinuousBackups:
         table = self._metadata.by_name(name)

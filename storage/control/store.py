@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from scrubjay.base.env import Env
 from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.ids import Member, PartitionId
-from scrubjay.storage.backend import ContinuousBackups, TableBackups, TableSpec
+from scrubjay.storage.backend import ContinuousBackups, TableBackups, TableSpec, TableTransfers
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta, TableStats
 from scrubjay.storage.commands.values import RangeAnswer, RangeRead, ReadAnswer, WriteAnswer, WriteCommand
 from scrubjay.storage.control.backups import Backups
@@ -91,6 +91,10 @@ class Store:
     def table_backups(self) -> TableBackups:
         self.tables.check_open()
         return self.backups.named()
+
+    def table_transfers(self) -> TableTransfers:
+        self.tables.check_open()
+        return self.backups.transfers()
 
     # ------------------------------------------------------------------ data
 

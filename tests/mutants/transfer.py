@@ -183,4 +183,25 @@ MUTANTS: list[Mutant] = [
         "            if False:\n",
         ("tests/unit/pitr/test_imports.py::test_a_bad_line_is_named_and_leaves_no_table",),
     ),
+    Mutant(
+        "import-of-another-format",
+        "pitr/transfer/imports.py",
+        "            if asked.format not in (None, source.format):\n",
+        "            if False:\n",
+        ("tests/unit/pitr/test_imports.py::test_an_export_of_another_format_is_not_what_was_asked_for",),
+    ),
+    Mutant(
+        "import-manifest-compression-asked",
+        "pitr/transfer/imports.py",
+        "        packed = asked.compression if source.export is None else None\n",
+        "        packed = asked.compression\n",
+        ("tests/unit/server/test_transfers.py::test_what_the_api_exports_it_imports",),
+    ),
+    Mutant(
+        "export-range-of-the-api-exclusive",
+        "storage/api/operations/table_exports.py",
+        '            "ExportToTime": seconds(info.at_us + 1),\n',
+        '            "ExportToTime": seconds(info.at_us + 1_000_000),\n',
+        ("tests/integration/api/test_boto3_transfers.py::test_exports",),
+    ),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scrubjay.storage.api.operations import backups, batch, items, query, scan, table_backups, tables, tags
+from scrubjay.storage.api.operations import backups, batch, items, query, scan, table_backups, table_exports, table_imports, tables, tags
 from scrubjay.storage.api.operations.operation import Operation
 
 OPERATIONS: dict[str, Operation] = {
@@ -14,6 +14,8 @@ OPERATIONS: dict[str, Operation] = {
     **scan.OPERATIONS,
     **backups.OPERATIONS,
     **table_backups.OPERATIONS,
+    **table_exports.OPERATIONS,
+    **table_imports.OPERATIONS,
 }
 
 __all__ = ["OPERATIONS", "Operation"]

@@ -157,6 +157,14 @@ async def update_continuous_backups(call: Call) -> None:
 _ARN = re.compile(r"arn:[^:]*:dynamodb:[^:]*:[^:]*:table/([a-zA-Z0-9_.-]{3,255})")
 
 
+def table_of_arn(arn: str) -> str:
+    """The name in a table's ARN. Raises ValidationException."""
+    match = _ARN.fullmatch(arn)
+    if match is None:
+        raise errors.validation(f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
+    return match[1]
+
+
 def _source_name(data: Body) -> str:
     name, arn = data.get("SourceTableName"), data.get("SourceTableArn")
     if name is not None and arn is not None:
@@ -166,10 +174,7 @@ def _source_name(data: Body) -> str:
         return name
     if arn is None:
         raise errors.validation(_INVALID + "Either SourceTableName or SourceTableArn must be specified")
-    match = _ARN.fullmatch(arn)
-    if match is None:
-        raise errors.validation(f"Invalid TableArn: Invalid ResourceArn provided as input {arn}")
-    return match[1]
+    return table_of_arn(arn)
 
 
 def _target_time(data: Body) -> int | None:

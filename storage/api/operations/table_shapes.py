@@ -72,6 +72,11 @@ STREAM = Struct(
     required=("StreamEnabled",),
 )
 ENCRYPTION = Struct("SSESpecification", {"Enabled": BOOLEAN, "SSEType": Str(enum=("AES256", "KMS")), "KMSMasterKeyId": STRING})
+TRANSFER_BUCKET = Str(pattern=r"[a-z0-9A-Z]+[\.\-\w]*[a-z0-9A-Z]+", max_chars=limits.S3_BUCKET_CHARS_MAX)
+TRANSFER_OWNER = Str(pattern="[0-9]{12}")
+TRANSFER_PREFIX = Str(max_chars=limits.S3_PREFIX_CHARS_MAX)
+TRANSFER_TOKEN = Str(pattern=r"[^\$]+")
+"""Of exports and imports."""
 TAGS = ListOf(Struct("Tag", {"Key": STRING, "Value": STRING}))
 """Their lengths and characters are told in words of their own (operations.tags)."""
 

@@ -166,18 +166,16 @@ def check_encryption(data: Body, name: str = "SSESpecification") -> None:
         raise errors.not_built(name)
 
 
-async def create_table(call: Call) -> None:
-    data = read_input(call)
-    name = require_table_name(data)
-    check_constraints(call)
+def table_spec(data: Body) -> TableSpec:
+    """The table that CreateTable, or ImportTable, asks for. Raises ValidationException."""
     billing, throughput = _throughput_of(data)
     key, definitions = _key_of(data)
     _check_indexes(data, key, definitions)
     check_stream(data)
     check_encryption(data)
     check_not_asked(data, "WarmThroughput", "ResourcePolicy", "GlobalTableSourceArn", "GlobalTableSettingsReplicationMode", "VectorIndexes")
-    spec = TableSpec(
-        name=name,
+    return TableSpec(
+        name=data["TableName"],
         key=key,
         attributes=definitions,
         billing=billing,
@@ -187,6 +185,13 @@ async def create_table(call: Call) -> None:
         tags=tuple(sorted(check_tags(data.get("Tags", [])).items())),
         on_demand=on_demand_of(data, "OnDemandThroughput", billing),
     )
+
+
+async def create_table(call: Call) -> None:
+    data = read_input(call)
+    name = require_table_name(data)
+    check_constraints(call)
+    spec = table_spec(data)
     try:
         meta = await call.api.backend.create_table(spec)
     except Conflict:

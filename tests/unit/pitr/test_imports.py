@@ -145,6 +145,13 @@ def test_what_is_no_export_is_refused_and_nothing_is_noted(importing: Importing)
     refused(Corrupt, "malformed")
 
 
+def test_an_export_of_another_format_is_not_what_was_asked_for(importing: Importing) -> None:
+    importing.done()
+    with pytest.raises(Invalid, match="another format"):
+        importing.begin(format="csv")
+    assert importing.nothing_left()
+
+
 def test_an_incremental_export_is_no_table(importing: Importing) -> None:
     low, high = window(importing.world)
     importing.done(from_us=low, at_us=high)
