@@ -70,7 +70,7 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
 
 VERB = Verb(
     words=("diff",),
-    summary="show what changed in a table between two moments; reads the archive, never the live table",
+    summary="show what changed in a table between two moments",
     example=("scrubjay diff cities --from 2026-03-01T02:00:00Z --to now --output FILE",),
     exits={
         0: "told, and both moments are proven",

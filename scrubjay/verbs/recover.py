@@ -81,7 +81,7 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
 
 VERB = Verb(
     words=("recover",),
-    summary="make a new cluster, with every table, from an archive alone; the archive is only read",
+    summary="make a new cluster, with every table, from an archive alone",
     example=(
         "scrubjay recover --archive s3://bucket/prefix --data ./recovered --plan",
         "scrubjay recover --archive s3://bucket/prefix --data ./recovered",
