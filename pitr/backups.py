@@ -1,27 +1,29 @@
 """Backups by name: a pin in the archive says which moment of a table has to stay restorable. No copy is made; retention reads the pins (`archiver.expire`).
 
-A pin is one create-once object. It is there or it is not, wherever a process is killed; whether its moment is proven is asked of the archive anew each time.
+A pin is one create-once object. It is there or it is not, wherever a process is killed; whether its moment is proven is asked of the archive anew each time. A note in the
+metadata group says that there was one: a pin that the store loses is missed, and its moment is held, until somebody gives the backup up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
 
 from scrubjay.archiver.expire.plan import PIN, Need, pin_need
-from scrubjay.archiver.format.layout import PIN_ID, build, pins_prefix
+from scrubjay.archiver.format.fault import Fault
+from scrubjay.archiver.format.layout import PIN_ID, PinKey, build, pins_prefix
 from scrubjay.archiver.format.pin import BackupPin, encode_pin
-from scrubjay.archiver.read.backup_pins import PinReader, PinsFound
+from scrubjay.archiver.read.backup_pins import PinReader
 from scrubjay.archiver.read.names import list_all
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, ObjectStore
-from scrubjay.base.errors import Corrupt, Exists, Invalid, Missing, Unavailable, Unsafe
+from scrubjay.base.errors import Conflict, Corrupt, Exists, Invalid, Missing, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.together import in_parallel
-from scrubjay.pitr.archive import RestoreArchive
+from scrubjay.pitr.archive import RestoreArchive, TableArchive
 from scrubjay.pitr.options import TRY_AGAIN_S, RestoreOptions
 from scrubjay.pitr.plan import ends_reached, plan_table, with_closed
 from scrubjay.pitr.rates import rates_of
@@ -33,6 +35,10 @@ from scrubjay.storage.service_port import ServicePort
 
 BACKUPS_MAX = 10_000
 """Of one cluster. Each is read once by whoever lists them, and by every run of retention."""
+NOTES = "backup/"
+"""Of the notes that there was a pin, by its id. Written after it was put, taken away before it is deleted."""
+ADOPTED_MAX = 32
+"""Pins without a note, as a process leaves one that dies in between, that one listing notes."""
 CREATING, AVAILABLE, DAMAGED = "creating", "available", "damaged"
 
 
@@ -43,8 +49,27 @@ class BackupState(NamedTuple):
     detail: str | None = None
 
 
+class LostBackup(NamedTuple):
+    """A backup whose pin was there once, and is not. at_us: its moment; 0: the note does not say."""
+
+    id: str
+    name: str
+    table: str
+    table_id: str
+    at_us: int
+
+
+class BackupsFound(NamedTuple):
+    """pins: oldest first. unread: see PinsFound. lost: oldest first."""
+
+    pins: tuple[BackupPin, ...]
+    unread: tuple[Fault, ...]
+    lost: tuple[LostBackup, ...]
+
+
 class BackupService:
-    """hurry: have the archive moved on soon. restorer: restores to a new table, and says between which moments a backup may lie."""
+    """hurry: have the archive moved on soon. restorer: restores to a new table, and says between which moments a backup may lie. given_up: is told of each object
+    that nobody misses any more."""
 
     def __init__(
         self,
@@ -57,17 +82,43 @@ class BackupService:
         options: RestoreOptions,
         *,
         hurry: Callable[[], None],
+        given_up: Callable[[str], None] = lambda _key: None,
     ) -> None:
         self._env, self._port, self._archive, self._store = env, port, archive, store
         self._writer, self._restorer, self._options, self._hurry = writer, restorer, options, hurry
+        self._given_up = given_up
         self._reader = PinReader(env.tasks, store, writer.cluster)
         self._held: dict[str, Need] = {}
         """What the backups that this process made need, by id, from before their pin is put: a run of retention that listed the pins before sees it all the same.
         One whose put was tried and not answered stays in it until the process ends: its pin may be there."""
 
     def needs(self) -> list[Need]:
-        """What retention must leave beside what it finds below `pins/` itself. Never waits."""
-        return list(self._held.values())
+        """What retention must leave beside what it finds below `pins/` itself: for backups that are being made, and for those whose pin is lost. Never waits."""
+        noted = (one for one in self._noted().values() if one.id not in self._held)
+        return [*self._held.values(), *(Need(one.table_id or None, one.at_us, PIN, f"{one.name} ({one.id})") for one in noted)]
+
+    def noted(self) -> list[str]:
+        """Keys of the pins that there are, as far as this cluster remembers. Never waits."""
+        return [self._key(id_) for id_ in self._noted()]
+
+    def _key(self, id_: str) -> str:
+        return build(PinKey(self._writer.cluster, id_))
+
+    def _noted(self) -> dict[str, LostBackup]:
+        """By id. Notes are the metadata group's own, and their fields are taken as they are: one that lacks a field holds more, not less."""
+        found = {}
+        for key, note in self._port.jobs(NOTES).items():
+            id_ = key.removeprefix(NOTES)
+            if PIN_ID.fullmatch(id_):
+                name, table, table_id = (str(note.get(field, "")) for field in ("name", "table", "table_id"))
+                at_us = note.get("at_us", 0)
+                found[id_] = LostBackup(id_, name, table, table_id, at_us if isinstance(at_us, int) else 0)
+        return found
+
+    async def _note(self, pin: BackupPin) -> None:
+        """Raises Unavailable."""
+        note = {"name": pin.name, "table": pin.table.name, "table_id": pin.table.table_id, "at_us": pin.at_us}
+        await self._port.save_job(NOTES + pin.id, note)
 
     # ------------------------------------------------------------------ making and deleting
 
@@ -97,6 +148,8 @@ class BackupService:
             await self._writer.assure(self._store)
             tried = True
             await self._put(pin)
+            with suppress(Unavailable, Conflict):  # the backup is there; who lists it next notes it
+                await self._note(pin)
         except BaseException:
             if not tried:
                 del self._held[id_]
@@ -123,14 +176,32 @@ class BackupService:
         """Raises Unsafe (the store keeps it: a lock), Fenced, Unavailable. A restore from it that has begun goes on."""
         _ = self._writer.attached
         await self._writer.assure(self._store)
+        await self.give_up(pin.id)
         await self._store.delete(build(pin.key()))
         self._held.pop(pin.id, None)
+        await self.give_up(pin.id)  # who listed it meanwhile may have noted it anew
+
+    async def give_up(self, id_: str) -> None:
+        """Miss its pin no more, and hold nothing for it if that is lost. Raises Unavailable."""
+        if NOTES + id_ in self._port.jobs(NOTES):
+            await self._port.save_job(NOTES + id_, None)
+        self._given_up(self._key(id_))
 
     # ------------------------------------------------------------------ looking
 
-    async def all(self) -> PinsFound:
+    async def all(self) -> BackupsFound:
         """By a new listing. Raises Unavailable."""
-        return await self._reader.all()
+        before = self._noted()
+        found = await self._reader.all()
+        there = {self._key(pin.id) for pin in found.pins} | {fault.object for fault in found.unread}
+        still = self._noted()  # a backup that was deleted meanwhile has no note any more
+        lost = tuple(one for id_, one in sorted(before.items()) if id_ in still and self._key(id_) not in there)
+        for pin in [one for one in found.pins if one.id not in still][:ADOPTED_MAX]:
+            with suppress(Unavailable, Conflict):
+                await self._note(pin)
+                if await self._store.head(self._key(pin.id)) is None:  # deleted meanwhile
+                    await self.give_up(pin.id)
+        return BackupsFound(found.pins, found.unread, lost)
 
     async def one(self, id_: str) -> BackupPin | None:
         """None: there is no such backup. Raises Corrupt, Unavailable."""
@@ -138,10 +209,10 @@ class BackupService:
 
     async def find(self, text: str) -> BackupPin:
         """By id, by ARN, or by name if one backup alone has it. Raises Unavailable (ResourceNotFound, or the store), Invalid (several have it), Corrupt (its pin,
-        or of a name that none has, a pin that cannot be read: it may be that one)."""
+        or of a name that none has, a pin that cannot be read: it may be that one), Missing (its pin is lost; field `backup`: its id)."""
         id_ = text.rpartition("/backup/")[2]
         by_id = await self.one(id_)
-        found = await self.all() if by_id is None else PinsFound((by_id,), ())
+        found = await self.all() if by_id is None else BackupsFound((by_id,), (), ())
         named = [one for one in found.pins if by_id is not None or one.name == text]
         if not named and found.unread and not PIN_ID.fullmatch(id_):
             bad = found.unread[0]
@@ -149,19 +220,39 @@ class BackupService:
                 "none of the backups that can be read has that name, and one cannot be read",
                 what="pin", where=bad.object, detail=bad.detail, asked=text, next="scrubjay backup list",
             )  # fmt: skip
-        if not named:
+        missed = [one for one in found.lost if id_ == one.id or one.name == text] if not named else []
+        if len(missed) == 1:
+            raise Missing(
+                "the pin of that backup is gone from the archive", what="pin", where=self._key(missed[0].id), backup=missed[0].id, asked=text,
+                next="put the object back from another copy of the archive, or give the backup up: scrubjay backup delete",
+            )  # fmt: skip
+        if not named and not missed:
             raise Unavailable("no such backup", error_code="ResourceNotFound", asked=text, next="scrubjay backup list")
-        if len(named) > 1:
-            those = ", ".join(f"{one.id} (of {one.table.name})" for one in named)
+        if len(named) != 1:
+            those = ", ".join(
+                [*(f"{one.id} (of {one.table.name})" for one in named), *(f"{one.id} (of {one.table}, lost)" for one in missed)]
+            )
             raise Invalid("several backups have that name", asked=text, found=those, next="say which by its id")
         return named[0]
 
     async def state(self, pin: BackupPin) -> BackupState:
         """By a new look at the archive. Raises Unavailable (the store)."""
-        source = self._source(pin)
-        if source is None:
-            return BackupState(DAMAGED, "the table is not in the catalogue")
-        seen = await self._archive.look(source)
+        return (await self.states([pin]))[pin.id]
+
+    async def states(self, pins: Sequence[BackupPin]) -> dict[str, BackupState]:
+        """Of several, by id: one look at the archive for each of their tables. Raises Unavailable (the store)."""
+        found: dict[str, BackupState] = {}
+        for table_id in dict.fromkeys(pin.table.table_id for pin in pins):
+            of_table = [pin for pin in pins if pin.table.table_id == table_id]
+            source = self._source(of_table[0])
+            if source is None:
+                found |= {pin.id: BackupState(DAMAGED, "the table is not in the catalogue") for pin in of_table}
+            else:
+                seen = await self._archive.look(source)
+                found |= {pin.id: self._state(pin, source, seen) for pin in of_table}
+        return found
+
+    def _state(self, pin: BackupPin, source: TableMeta, seen: TableArchive) -> BackupState:
         try:
             ends = ends_reached(source, seen.histories)
             histories = [with_closed(history, ends) for history in seen.histories]

@@ -9,10 +9,10 @@ from scrubjay.archiver.expire.plan import UNPROVEN
 from scrubjay.archiver.facts import Window
 from scrubjay.archiver.format.pin import BackupPin
 from scrubjay.base.env import Env
-from scrubjay.base.errors import Conflict, Missing
+from scrubjay.base.errors import Conflict, Missing, Unavailable
 from scrubjay.base.times import utc_text, utc_text_or_none
 from scrubjay.base.together import within
-from scrubjay.pitr.backups import AVAILABLE, CREATING, DAMAGED, BackupService, BackupState
+from scrubjay.pitr.backups import AVAILABLE, CREATING, DAMAGED, BackupService, BackupState, LostBackup
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.storage.backend import BackupInfo, TableBackups
@@ -22,6 +22,7 @@ CREATE_PATIENCE_S = 20.0
 """A client that waits longer sends the call again."""
 FOLLOWED_MAX = 32
 """Backups that are seen on their way into the archive at a time. Those beyond it come at the archive's own pace."""
+LOST = "lost"
 EXITS = {AVAILABLE: 0, CREATING: 3, DAMAGED: 2}
 
 
@@ -59,11 +60,13 @@ class NamedBackups:
             self._followed -= 1
 
     async def list(self) -> Sequence[BackupInfo]:
-        return [_info(pin, await self._status(pin)) for pin in (await self._service.all()).pins]
+        pins = (await self._service.all()).pins
+        states = await self._states(pins)
+        return [_info(pin, _word(states[pin.id])) for pin in pins]
 
     async def describe(self, id_: str) -> BackupInfo:
         pin = await self._one(id_)
-        return _info(pin, await self._status(pin))
+        return _info(pin, _word((await self._states([pin]))[pin.id]))
 
     async def delete(self, id_: str) -> BackupInfo:
         pin = await self._one(id_)
@@ -83,19 +86,14 @@ class NamedBackups:
             raise Missing("no such backup", what="backup", backup=id_)
         return pin
 
-    async def _status(self, pin: BackupPin) -> str:
-        """The API has no word for a damaged one: it cannot be restored, as one that is not there yet."""
-        state = await self._state(pin)
-        return "AVAILABLE" if state.word == AVAILABLE else "CREATING"
-
-    async def _state(self, pin: BackupPin) -> BackupState:
-        """As the window is known, if it has come so far and no hole is in it; else by a look. Raises Unavailable."""
-        source = next((table for table in self._tables() if table.table_id == pin.table.table_id), None)
-        window = self._proven(source) if source is not None else UNPROVEN
-        low, high = window.earliest_us, window.latest_us
-        if low is not None and high is not None and low <= pin.at_us <= high and not window.holes:
-            return BackupState(AVAILABLE)
-        return await self._service.state(pin)
+    async def _states(self, pins: Sequence[BackupPin]) -> dict[str, BackupState]:
+        """By id: as the window is known, if it has come so far and no hole is in it; else by a look, one for each table. Raises Unavailable."""
+        tables = {table.table_id: table for table in self._tables()}
+        windows = {
+            id_: self._proven(tables[id_]) if id_ in tables else UNPROVEN for id_ in dict.fromkeys(pin.table.table_id for pin in pins)
+        }
+        asked = [pin for pin in pins if not _within(windows[pin.table.table_id], pin.at_us)]
+        return {**{pin.id: BackupState(AVAILABLE) for pin in pins}, **await self._service.states(asked)}
 
     # ------------------------------------------------------------------ the admin API (server.ports.BackupPort)
 
@@ -108,19 +106,33 @@ class NamedBackups:
     async def listed(self, table: TableMeta | None) -> Report:
         found = await self._service.all()
         wanted = [pin for pin in found.pins if table is None or pin.table.table_id == table.table_id]
-        shown = [self._shown(pin, await self._state(pin)) for pin in wanted]
+        states = await self._states(wanted)
+        shown = [self._shown(pin, states[pin.id]) for pin in wanted]
         unread = [{"object": one.object, "kind": one.kind, "detail": one.detail} for one in found.unread]
-        return {"exit": 2 if unread else 0, "error": None, "backups": shown, "unread": unread}
+        lost = [_lost(one) for one in found.lost if table is None or one.table_id == table.table_id]
+        return {"exit": 2 if unread or lost else 0, "error": None, "backups": shown, "unread": unread, "lost": lost}
 
     async def show(self, name: str) -> Report:
         pin = await self._service.find(name)
         return self._report(pin, await self._service.state(pin))
 
     async def remove(self, name: str, *, confirm: bool) -> Report:
-        pin = await self._service.find(name)
+        try:
+            pin = await self._service.find(name)
+        except Missing as gone:
+            return await self._give_up(str(gone.fields["backup"]), confirm=confirm)
         if confirm:
             await self._service.delete(pin)
         return {**self._shown(pin, BackupState("deleted" if confirm else "kept")), "exit": 0, "error": None, "deleted": confirm}
+
+    async def _give_up(self, id_: str, *, confirm: bool) -> Report:
+        """One whose pin is lost already. Raises Unavailable."""
+        lost = next((one for one in (await self._service.all()).lost if one.id == id_), None)
+        if lost is None:
+            raise Unavailable("the pin of that backup was gone, and is there again", asked=id_, next="scrubjay backup list")
+        if confirm:
+            await self._service.give_up(id_)
+        return {**_lost(lost), "exit": 0, "error": None, "state": "deleted" if confirm else LOST, "deleted": confirm}
 
     async def bring_back(self, name: str, to: str) -> Report:
         pin = await self._service.find(name)
@@ -148,6 +160,23 @@ class NamedBackups:
 
 def _info(pin: BackupPin, status: str) -> BackupInfo:
     return BackupInfo(id=pin.id, name=pin.name, status=status, created_us=pin.created_us, table=pin.table, rows=pin.rows, bytes=pin.bytes)
+
+
+def _word(state: BackupState) -> str:
+    """The API has no word for a damaged one: it cannot be restored, as one that is not there yet."""
+    return "AVAILABLE" if state.word == AVAILABLE else "CREATING"
+
+
+def _within(window: Window, at_us: int) -> bool:
+    low, high = window.earliest_us, window.latest_us
+    return low is not None and high is not None and low <= at_us <= high and not window.holes
+
+
+def _lost(one: LostBackup) -> dict[str, Any]:
+    """With the fields of one that is there: what only its pin said is not known."""
+    known = {"backup": one.name, "backup_id": one.id, "table": one.table, "table_id": one.table_id, "at": utc_text(one.at_us)}
+    unknown = dict.fromkeys(("table_dropped_at", "created", "rows", "bytes"))
+    return {**known, **unknown, "state": LOST, "detail": "its pin is gone from the archive; its moment is held until the backup is deleted"}
 
 
 def _check_port(backups: NamedBackups) -> TableBackups:

@@ -183,7 +183,9 @@ def open_durability(
     )
     timeline = TimelineService(env, control.service, restore.preparing, source, options.restore, control.store, disk, log=log)
     timeline.sweep()
-    backups = BackupService(env, control.service, source, store, writer, restore, options.restore, hurry=lambda: hurry(agents))
+    backups = BackupService(
+        env, control.service, source, store, writer, restore, options.restore, hurry=lambda: hurry(agents), given_up=index.suspects.drop
+    )
     named = NamedBackups(env, backups, stats=control.store.stats, tables=control.service.tables, proven=windows.proven)
     exports = Exports(
         env, control.service, source, jobs, options.restore, restore.preparing, timeline, archive_url=options.archive_url, arn=table_arn,
@@ -201,7 +203,9 @@ def open_durability(
     )
     transfers = Transfers(exports, imports)
     healer = Healer(env, control.service, references, log=log)
-    verify_runs = VerifyRuns(env, store, disk, jobs, ledger, control, index, ahead_us=ahead_us(options), telling=telling, log=log)
+    verify_runs = VerifyRuns(
+        env, store, disk, jobs, ledger, control, index, ahead_us=ahead_us(options), telling=telling, log=log, noted=backups.noted
+    )
 
     def needs() -> list[Need]:
         return [*restore.needs(), *timeline.needs(), *backups.needs(), *exports.needs()]

@@ -55,11 +55,12 @@ class VerifyRuns:
         ahead_us: int,
         telling: Telling,
         log: Log,
+        noted: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        """ahead_us: how far ahead of this clock a timestamp in the archive may be."""
+        """ahead_us: how far ahead of this clock a timestamp in the archive may be. noted: keys of the backups' pins that this cluster remembers."""
         self._env, self._store, self._disk, self._jobs = env, store, disk, jobs
         self._ledger, self._control, self._index, self._ahead_us = ledger, control, index, ahead_us
-        self._telling, self._log = telling, log
+        self._telling, self._log, self._noted = telling, log, noted
         self.gate = Gate(env.tasks)
 
     async def verify(
@@ -167,6 +168,7 @@ class VerifyRuns:
                 ahead_us=self._ahead_us,
                 stop=None if pace is None else pace.stop,
                 first=() if pace is None else await self._oldest_first(table, memory),
+                noted=self._noted,
             ),
             now_us=self._env.clock.boot_us,
             work=f"{VERIFY_WORK}/base",

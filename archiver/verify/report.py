@@ -101,6 +101,7 @@ class VerifyOptions:
 
     archived: what the cluster says is archived, it must be there; None: offline. expected: keys of objects that are known to have been written.
     stop(bytes read): why the run must end here, None: it goes on. members: numbers of the nodes there are, None: not known.
+    noted(): keys of the backups' pins that somebody remembers, asked before they are listed and after.
     first: (table, partition), to be looked at before all others, in this order.
     wall_us: the time of day, asked for each object: what was written while the run went on is not ahead of it; None: no timestamp is called untrue.
     ahead_us: how far clocks may be apart.
@@ -117,6 +118,7 @@ class VerifyOptions:
     ahead_us: int = AHEAD_US
     stop: Callable[[int], str | None] | None = None
     first: Sequence[tuple[str, str]] = ()
+    noted: Callable[[], Sequence[str]] = tuple
 
 
 def is_gone(error: ScrubjayError) -> bool:

@@ -78,11 +78,18 @@ class SmallObjects:
             self._round.find(error.kind, key, str(error))
 
     async def pins(self) -> None:
-        """Every backup. One that cannot be read keeps retention from taking anything away, and is none."""
+        """Every backup. One that cannot be read keeps retention from taking anything away, and is none. One that is remembered and not there is gone, unless it was
+        deleted meanwhile: then nobody remembers it any more."""
+        noted = self._round.options.noted()
         found = await PinReader(self._round.tasks, self._round.store, self._round.cluster).all()
         self._round.report.checked += len(found.pins) + len(found.unread)
         for fault in found.unread:
             self._round.find(fault.kind, fault.object, fault.detail)
+        there = {build(pin.key()) for pin in found.pins} | {fault.object for fault in found.unread}
+        missed = [key for key in noted if key not in there]
+        for key in missed:
+            if key in self._round.options.noted() and await self._round.store.head(key) is None:
+                self._round.find(HOLE, key, "the pin of a backup is gone: its moment is held only as long as this cluster remembers it")
 
     async def index(self) -> None:
         """What was told of each day. One that is gone is missed as long as retention cannot have taken it."""

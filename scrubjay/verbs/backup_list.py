@@ -20,9 +20,12 @@ def _run(call: VerbCall) -> Result:
 
 
 def _render(document: Mapping[str, Any]) -> Sequence[str]:
-    rows = [(one["backup"], one["table"], one["at"], one["state"], one["backup_id"]) for one in document["backups"]]
+    shown = [*document["backups"], *document["lost"]]
+    rows = [(one["backup"], one["table"], one["at"], one["state"], one["backup_id"]) for one in shown]
     found = columns(("backup", "of", "as of", "state", "id"), rows) if rows else ["no backups"]
-    return [*found, *(line for one in document["unread"] for line in wrapped(f"UNREADABLE: {one['object']}: {one['detail']}", rest="  "))]
+    wrong = [f"UNREADABLE: {one['object']}: {one['detail']}" for one in document["unread"]]
+    wrong += [f"LOST: {one['backup_id']}: {one['detail']}" for one in document["lost"]]
+    return [*found, *(line for one in wrong for line in wrapped(one, rest="  "))]
 
 
 VERB = Verb(
@@ -32,9 +35,9 @@ VERB = Verb(
     exits={
         0: "the list",
         1: "the cluster or the object store cannot be reached, or no such table",
-        2: "something among them cannot be read (`unread`): nobody knows what it keeps, and retention takes nothing away",
+        2: "something among them cannot be read (`unread`): nobody knows what it keeps, and retention takes nothing away; or a pin was there and is gone (`lost`)",
     },
-    template={"backups": [], "unread": []},
+    template={"backups": [], "unread": [], "lost": []},
     options=_options,
     run=_run,
     render=_render,

@@ -401,8 +401,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "backup-available-in-a-hole",
         "server/backups.py",
-        " and not window.holes:",
-        ":",
+        " and not window.holes\n",
+        "\n",
         ("tests/unit/server/test_named_backups.py::test_a_moment_in_a_hole_is_damaged_wherever_it_is_shown",),
     ),
     Mutant(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from scrubjay.archiver.expire.plan import DAY_US, Need, Wanted
 from scrubjay.archiver.expire.report import ExpireReport
@@ -176,9 +176,14 @@ class ExpireWorld:
         found = self.index.partitions.get((self.sample.table, self.sample.partition))
         return (None, None) if found is None else (found.window().earliest_us, found.window().latest_us)
 
-    def verify(self, level: str = "replayed", *, offline: bool = False) -> VerifyReport:
+    def verify(self, level: str = "replayed", *, offline: bool = False, noted: Callable[[], Sequence[str]] = tuple) -> VerifyReport:
         options = VerifyOptions(
-            level=level, cluster=CLUSTER, archived=None if offline else self.archived(), wall_us=lambda: self.now_us, ahead_us=5_000_000
+            level=level,
+            cluster=CLUSTER,
+            archived=None if offline else self.archived(),
+            wall_us=lambda: self.now_us,
+            ahead_us=5_000_000,
+            noted=noted,
         )
         return self.loop.run(  # type: ignore[no-any-return]
             verify(self.store, self.disk, options=options, now_us=lambda: 0, work="v", tasks=self.loop.tasks)

@@ -115,6 +115,17 @@ def test_a_pin_that_rots_holds_everything_and_verify_names_it() -> None:
     assert [(one.kind, one.object) for one in world.verify("listed").findings] == [("unreadable", where)]
 
 
+def test_a_pin_that_is_gone_is_a_hole_as_long_as_somebody_remembers_it() -> None:
+    world = ExpireWorld()
+    world.days(2)
+    there, gone = pinned(world, world.now_us - 2), pinned(world, world.now_us - 1, number=2)
+    assert world.verify("listed", noted=lambda: [there, gone]).findings == []
+    del world.store.objects[gone]
+    assert [(one.kind, one.object) for one in world.verify("listed", noted=lambda: [there, gone]).findings] == [("hole", gone)]
+    remembered = iter([[there, gone], [there]])  # deleted after it was asked, before it was listed
+    assert world.verify("listed", noted=lambda: next(remembered)).findings == []
+
+
 @pytest.mark.parametrize("deleted", [False, True], ids=["lost", "deleted"])
 def test_a_pin_that_is_listed_and_not_to_be_had_holds_everything_unless_it_was_deleted(deleted: bool) -> None:
     world = ExpireWorld()

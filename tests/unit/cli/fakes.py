@@ -163,7 +163,7 @@ class FakeBackups:
 
     async def listed(self, table: TableMeta | None) -> Report:
         self.services.calls.append(("listed", None if table is None else table.table_id))
-        return {"exit": 0, "error": None, "backups": [], "unread": []}
+        return {"exit": 0, "error": None, "backups": [], "unread": [], "lost": []}
 
     def _known(self, name: str) -> None:
         if name != "kept":

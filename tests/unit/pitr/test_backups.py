@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from scrubjay.archiver.expire.plan import PIN
+from scrubjay.archiver.expire.plan import PIN, pin_need
 from scrubjay.archiver.format.identity import Attached
+from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.write.writer import FENCED, Stopped, Writer
 from scrubjay.base.errors import Conflict, Corrupt, Fenced, Invalid, Missing, Unavailable, Unsafe
 from scrubjay.base.ids import TableId
 from scrubjay.pitr import backups as module
-from scrubjay.pitr.backups import AVAILABLE, CREATING, DAMAGED, BackupService
+from scrubjay.pitr.backups import AVAILABLE, CREATING, DAMAGED, NOTES, BackupService
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.sim.lone import LoneStore
@@ -47,6 +48,7 @@ class BackupWorld(RestoreWorld):
         self.store = DyingStore()
         self.writer = Writer(CLUSTER, Attached(CLUSTER, 1, OWNER))
         self.hurried = 0
+        self.given_up: list[str] = []
         super().__init__(partitions, seed)
         self.write(random.Random(seed), 40)
         self.seal_all()
@@ -58,7 +60,9 @@ class BackupWorld(RestoreWorld):
 
         world: Any = self
         options = RestoreOptions(archive_wait_s=5.0, lanes=2)
-        self.backups = BackupService(self.env, world, world, self.store, self.writer, self.service, options, hurry=hurry)
+        self.backups = BackupService(
+            self.env, world, world, self.store, self.writer, self.service, options, hurry=hurry, given_up=self.given_up.append
+        )
         return self.backups
 
     def create(self, name: str = "quarter", asked: RestoreTarget | None = None) -> Any:
@@ -284,3 +288,89 @@ def test_damage_at_its_moment_is_told_and_waited_for_in_vain() -> None:
     log.segments = lambda: segments()[:1] + segments()[2:]  # type: ignore[method-assign]
     found = world.run(world.backups.settled(pin))
     assert (found.word, "hole" in str(found.detail)) == (DAMAGED, True)
+
+
+def test_a_pin_that_the_store_loses_is_missed_and_its_moment_is_held_until_it_is_given_up() -> None:
+    world = BackupWorld()
+    pin, other = world.create("quarter"), world.create("other")
+    world.arrive()
+    key = build(pin.key())
+    del world.store.objects[key]
+    again = world.again()  # the next life of the process: nothing is held in memory any more
+    (lost,) = world.run(again.all()).lost
+    assert (lost.id, lost.name, lost.table_id, lost.at_us) == (pin.id, "quarter", world.source.table_id, pin.at_us)
+    assert pin_need(pin) in again.needs(), "retention leaves it all the same"
+    assert set(again.noted()) == {key, build(other.key())}
+    for text in ("quarter", pin.id):
+        with pytest.raises(Missing, match="gone from the archive") as gone:
+            world.run(again.find(text))
+        assert gone.value.fields["backup"] == pin.id
+    world.run(again.give_up(pin.id))
+    assert world.run(again.all()).lost == ()
+    assert [need.name for need in again.needs()] == [f"other ({other.id})"]
+    assert world.given_up == [key]
+    with pytest.raises(Unavailable, match="no such backup"):
+        world.run(again.find("quarter"))
+
+
+def test_a_deleted_backup_is_missed_by_nobody_and_one_without_a_note_gets_one() -> None:
+    world = BackupWorld()
+    pin, other = world.create("quarter"), world.create("other")
+    remove = world.store.delete
+
+    async def removed(key: str) -> None:
+        await remove(key)
+        assert (await world.backups.all()).lost == (), "who lists right now misses nothing either"
+
+    world.store.delete = removed  # type: ignore[method-assign]
+    world.run(world.backups.delete(pin))
+    assert world.run(world.backups.all()).lost == ()
+    world.run(world.save_job(f"{NOTES}{other.id}", None))  # as a process leaves it that dies between the two
+    again = world.again()
+    assert world.run(again.all()).lost == ()
+    del world.store.objects[build(other.key())]
+    assert [one.id for one in world.run(again.all()).lost] == [other.id]
+
+
+def test_who_lists_while_one_is_deleted_misses_nothing() -> None:
+    """Deleted at each request of the listing, which saw it before or does not see it any more: it is none that is lost, then or later. One that has no note is asked for
+    once more, after it got one."""
+    for noted, requests in ((True, ("list", "get")), (False, ("list", "get", "head"))):
+        for at in range(1, len(requests) + 1):
+            world = BackupWorld()
+            pin = world.create("quarter")
+            if not noted:
+                world.run(world.save_job(f"{NOTES}{pin.id}", None))
+            reader, begin = world.again(), world.store._begin
+            world.store.count = 0
+            deleted: list[Any] = []
+
+            async def meanwhile(
+                world: BackupWorld = world, begin: Any = begin, pin: Any = pin, at: int = at, deleted: Any = deleted
+            ) -> None:
+                if world.store.count + 1 == at and not deleted:
+                    deleted.append(pin)
+                    await world.again().delete(pin)
+                await begin()
+
+            world.store._begin = meanwhile  # type: ignore[method-assign]
+            assert world.run(reader.all()).lost == ()
+            assert deleted, requests[at - 1]
+            assert world.run(reader.all()).lost == ()
+
+
+def test_the_state_of_many_backups_costs_one_look_for_each_table() -> None:
+    world = BackupWorld()
+    pins = [world.create(f"backup-{number}") for number in range(5)]
+    world.arrive()
+    looks: list[Any] = []
+    look = world.look
+
+    async def counted(table: Any) -> Any:
+        looks.append(table)
+        return await look(table)
+
+    world.look = counted  # type: ignore[method-assign]
+    states = world.run(world.backups.states(pins))
+    assert {one.word for one in states.values()} == {AVAILABLE}
+    assert (len(states), len(looks)) == (5, 1)
