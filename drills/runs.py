@@ -28,7 +28,7 @@ UNDER_WAY = "another_drill"
 """Why a drill of the schedule did not begin."""
 SWEEP_AGAIN_S = 5.0
 SWEEPS_MAX = 60
-"""Tries after a start, while nobody leads yet; after that the next drill sweeps."""
+"""Tries after a start, while nobody leads yet, and after a drill that did not come to its end; after that the next drill sweeps."""
 
 
 class Drills:
@@ -55,13 +55,18 @@ class Drills:
 
     def start(self) -> None:
         """Sweep what an earlier life of this process left behind."""
-        self._task = self._env.tasks.spawn(self._sweep_at_start(), name="drill sweep")
+        self._sweep_soon()
+
+    def _sweep_soon(self) -> None:
+        """Once whoever drills now is done; again and again, where something cannot be taken away yet."""
+        if self._task is None or self._task.done():
+            self._task = self._env.tasks.spawn(self._swept(), name="drill sweep")
 
     def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
-    async def _sweep_at_start(self) -> None:
+    async def _swept(self) -> None:
         for _ in range(SWEEPS_MAX):
             try:
                 async with self._gate:
@@ -135,11 +140,13 @@ class Drills:
                     await self._sweep()
                 outcome = await scenario.run(drill)
             except CutOff as cut:
+                self._sweep_soon()
                 if not outcome.differences:
                     self._log(f"drill {name} was cut off: {cut.fields['why']}")
                     raise
                 error = cut
             except ScrubjayError as failed:
+                self._sweep_soon()  # what it could not take away itself does not stay until the next drill
                 error = failed
             wrong = outcome.differences or isinstance(error, (Corrupt, Missing))
             verdict = outcome.verdict if error is None else MISMATCH if wrong else UNVERIFIED

@@ -33,6 +33,13 @@ MUTANTS: list[Mutant] = [
         (f"{_RANDOM}::test_killed_at_any_step_it_is_swept_at_the_next_start[compare]",),
     ),
     Mutant(
+        "drill-leaves-it-to-the-next-drill",
+        "drills/runs.py",
+        "                self._sweep_soon()  # what",
+        "                # what",
+        (f"{_RANDOM}::test_what_a_drill_could_not_take_away_goes_soon_afterwards_and_not_with_the_next_drill",),
+    ),
+    Mutant(
         "drill-keeps-the-scratch-table",
         "drills/restore_random.py",
         "            if self._gone(target) or",

@@ -187,6 +187,26 @@ def test_killed_at_any_step_it_is_swept_at_the_next_start(house: DrillHouse, ste
     assert house.drill(life, 6)["verdict"] == "match"
 
 
+def test_what_a_drill_could_not_take_away_goes_soon_afterwards_and_not_with_the_next_drill(
+    house: DrillHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop, away = house.cluster.store.delete_table, [True]
+
+    async def refused(name: str) -> Any:
+        if away:
+            raise Unavailable("no leader")
+        return await drop(name)
+
+    monkeypatch.setattr(house.cluster.store, "delete_table", refused)
+    drills = house.drills()
+    report = house.drill(drills, 1)
+    assert (report["verdict"], len(house.scratch())) == ("unverified", 1)
+    assert "could not be dropped" in report["error"]["message"]
+    away.clear()
+    house.until(lambda: not house.service.jobs(NOTES) and not house.scratch(), seconds=60)
+    assert drills.listed()["scenarios"][0]["runs"] == 1, "nobody ran another"
+
+
 def test_by_the_schedule_it_runs_where_there_is_something_to_rehearse_it_on(house: DrillHouse) -> None:
     drills = house.drills()
     job = drills.weekly("restore-random")
