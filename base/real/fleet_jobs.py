@@ -15,7 +15,7 @@ import contextlib
 import importlib
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from concurrent.futures import CancelledError as TaskLost
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +39,8 @@ CALLS_MAX = 5
 REMAKE_MAX = 3
 """Times that one file is made again because its worker is gone, before whoever needs it is told."""
 CLOSE_S = 5.0
+WATCH_S = 30.0
+"""Between two looks whether a fleet that was away is back, while no job asks."""
 
 _log = structlog.get_logger(part="fleet")
 
@@ -103,7 +105,11 @@ class FleetJobs:
         self._connecting = asyncio.Lock()
         self._background: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._alone_since: float | None = None
+        self._alone: tuple[float, float] | None = None
+        """Since when there has been no worker, and when that was seen last."""
+        self._watching: asyncio.Task[None] | None = None
+        self.witness: Callable[[], Awaitable[str]] = _nobody
+        """Names an object that lies in the archive now, the younger the better: a worker that lacks it sees a copy from before. Raises Unavailable."""
 
     async def run(self, job: str, arguments: dict[str, Any], *, progress: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
         """See `base.env.Jobs.run`."""
@@ -234,7 +240,8 @@ class FleetJobs:
         from scrubjay.base.real.fleet_worker import run_task
 
         task = FleetTask(
-            id=str(uuid4()), session=self._session, version=version(), archive=self._url, cluster=self._cluster, job=job, arguments=arguments
+            id=str(uuid4()), session=self._session, version=version(), archive=self._url, cluster=self._cluster, seen=await self.witness(), job=job,
+            arguments=arguments,
         )  # fmt: skip
         if progress is not None:
             self._progress[task.id] = progress
@@ -310,8 +317,13 @@ class FleetJobs:
     def _alone_for_s(self, present: list[str]) -> float:
         """For how long no worker has been there, whichever job looked: what comes after the first that waited in vain need not wait as long again."""
         now = time.monotonic()
-        self._alone_since = None if present else self._alone_since or now
-        return 0.0 if self._alone_since is None else now - self._alone_since
+        if present:
+            self._alone = None
+            return 0.0
+        if self._alone is None or now - self._alone[1] > self._wait_s:  # nobody looked meanwhile: it is not known that there was none
+            self._alone = now, now
+        self._alone = self._alone[0], now
+        return now - self._alone[0]
 
     async def _connected(self) -> Any:
         """Raises Unavailable."""
@@ -325,13 +337,17 @@ class FleetJobs:
             old, self._client = self._client, None
             if old is not None:
                 self._later(_close(old))
+            client = distributed.Client(self.address, asynchronous=True, timeout=CONNECT_S, set_as_default=False)
             try:
                 async with asyncio.timeout(CONNECT_S):
-                    client = await distributed.Client(self.address, asynchronous=True, timeout=CONNECT_S, set_as_default=False)
-            except Exception as error:
+                    await client
+                client.subscribe_topic(topic_of(self._session), self._hear)
+            except BaseException as error:  # also when whoever asked gives up: one that is half made goes on trying by itself
+                self._later(_close(client))
+                if not isinstance(error, Exception):
+                    raise
                 found = f"{type(error).__name__}: {error}"
                 raise self._away("the fleet's scheduler does not answer", address=self.address, found=found) from error
-            client.subscribe_topic(topic_of(self._session), self._hear)
             self._client = client
             return client
 
@@ -346,12 +362,31 @@ class FleetJobs:
         if self.trouble is None:
             _log.warning(message, **fields)
         self.trouble = str(error)
+        if self._watching is None and not self._closed:
+            self._watching = asyncio.ensure_future(self._watch())
+            self._background.add(self._watching)
+            self._watching.add_done_callback(self._background.discard)
         return error
+
+    async def _watch(self) -> None:
+        """Until the fleet is there again: else it would be called away until the next night asks it for something."""
+        try:
+            while self.trouble is not None and not self._closed:
+                await asyncio.sleep(WATCH_S)
+                with contextlib.suppress(Unavailable):
+                    if self.trouble is not None and await self._workers(await self._connected()):
+                        self.trouble = None
+        finally:
+            self._watching = None
 
     def _later(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+async def _nobody() -> str:
+    return ""
 
 
 async def _result(future: Any) -> bytes:

@@ -11,13 +11,15 @@ from scrubjay.base.real import job_wire
 
 
 class FleetTask(msgspec.Struct, kw_only=True):
-    """One job on its way. id: of this run, for progress and for stopping it. session: of the process that asks. archive: its URL, at which this `cluster` must be found."""
+    """One job on its way. id: of this run, for progress and for stopping it. session: of the process that asks. archive: its URL, at which this `cluster` must be found, and
+    `seen`: an object that lay there a moment ago, "": none is known."""
 
     id: str
     session: str
     version: str
     archive: str
     cluster: str
+    seen: str = ""
     job: str
     arguments: dict[str, Any]
 

@@ -43,7 +43,8 @@ class FleetHost:
         """By session and run."""
         self._left: set[str] = set()
         """Sessions that are over: what of theirs waited in Dask's queue is not begun."""
-        self._seen: set[tuple[str, str]] = set()
+        self._seen: dict[tuple[str, str], str] = {}
+        """Archives (URL and cluster) that are there, each with the object that was seen last."""
 
     async def run(self, task: FleetTask, *, worker: str, tell: Any) -> FleetAnswer:
         """Never raises a ScrubjayError: that is the answer. It can be stopped from its first moment on."""
@@ -66,7 +67,7 @@ class FleetHost:
             if rows is not None and not self._path(task.session, rows).exists():
                 return FleetAnswer(worker=worker, gone=True, answer=None)
             if task.arguments.get("url") == task.archive:
-                await self._same_archive(task.archive, task.cluster)
+                await self._same_archive(task.archive, task.cluster, task.seen)
             value = await self._in_child(task, tell)
             return FleetAnswer(worker=worker, gone=False, answer=job_wire.JobResult(value))
         except ScrubjayError as error:
@@ -102,21 +103,25 @@ class FleetHost:
         if work is None or not work.cancel():
             shutil.rmtree(self._path(session, run), ignore_errors=True)
 
-    async def _same_archive(self, url: str, cluster: str) -> None:
-        """Raises Unavailable if what lies at `url` for this worker does not hold the cluster: another server, other credentials, a folder of another machine."""
-        if (url, cluster) in self._seen:
+    async def _same_archive(self, url: str, cluster: str, seen: str) -> None:
+        """Raises Unavailable if what lies at `url` for this worker does not hold the cluster (another server, other credentials, a folder of another machine), or not what
+        was written a moment ago: a copy of it, from before."""
+        if self._seen.get((url, cluster)) == seen:
             return
         from scrubjay.base.real.stores import handed_on, open_store
 
+        store = open_store(url, settings=handed_on(), create=False)
         try:
-            await open_store(url, settings=handed_on(), create=False).get(f"{cluster}/identity")
+            await store.get(f"{cluster}/identity")
         except Corrupt:
             pass  # it is there, and whoever reads it for what it says is told
         except Missing as error:
             raise Unavailable(
                 "a worker of the fleet sees another archive at this URL", url=url, cluster=cluster, found=str(error)
             ) from error
-        self._seen.add((url, cluster))
+        if seen and await store.head(seen) is None:
+            raise Unavailable("a worker of the fleet sees an older copy of the archive at this URL", url=url, cluster=cluster, lacks=seen)
+        self._seen[url, cluster] = seen
 
     async def close(self) -> None:
         """End its child processes."""

@@ -1,6 +1,6 @@
 """A worker process: runs one job after another for `base.real.jobs`, and never outlives the process that started it.
 
-Started as `base.real.job_worker FOLDER PARENT`, isolated (base.real.child). Messages: `base.real.job_wire`. A process like all our workers (`base/worker.py`).
+Started as `base.real.job_worker FOLDER PARENT [gives-way]`, isolated (base.real.child). Messages: `base.real.job_wire`. A process like all our workers (`base/worker.py`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ from scrubjay.base.worker import answer, become_worker, commands
 from scrubjay.base.wrap.retry import RetryingStore
 
 PROGRESS_INTERVAL_S = 0.05
+GIVES_WAY = "gives-way"
+NICE = 10
+"""Such jobs give way to whoever serves: of a busy core a node's process gets some nine tenths beside one of these, and what they read of a disk is read behind it (Linux derives one
+priority from the other). Never so low that a busy machine would not let them end."""
 
 
 class WorkerContext:
@@ -111,8 +115,10 @@ def run_one(request: job_wire.JobRequest, folder: str, send: Callable[[job_wire.
 
 def main(arguments: list[str]) -> None:
     """Serve until standard input ends."""
-    folder, parent = arguments
+    folder, parent, *way = arguments
     answers = become_worker(int(parent))
+    if way == [GIVES_WAY]:
+        os.nice(NICE)
     log_lines.setup()
     lock = threading.Lock()
 

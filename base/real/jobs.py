@@ -1,6 +1,6 @@
 """`base.env.Jobs` on worker processes: whatever loops in Python over many items runs there, so the node's loop stays quick (DESIGN section 5).
 
-A pool of at most `workers` children, started when first needed and kept. One job per worker at a time; at most `QUEUE_MAX` callers wait, more are
+A pool of at most `workers` children (as many more of those that give way), started when first needed and kept. One job per worker at a time; at most `QUEUE_MAX` callers wait, more are
 refused. Cancelling a caller kills its worker: a job is therefore written so that being cut off anywhere is safe. A worker that dies in a job
 ends it with Unavailable; the next job gets a fresh one.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from scrubjay.base.errors import Unavailable
 from scrubjay.base.frames import FrameReader
 from scrubjay.base.places import Places
 from scrubjay.base.real import job_wire
+from scrubjay.base.real.job_worker import GIVES_WAY
 from scrubjay.base.real.worker_process import WorkerProcess
 from scrubjay.base.together import settle
 
@@ -30,7 +31,7 @@ _log = structlog.get_logger(part="jobs")
 class _Worker:
     """One child process and the one job that it is given at a time."""
 
-    def __init__(self, folder: str, environment: dict[str, str] | None) -> None:
+    def __init__(self, folder: str, environment: dict[str, str] | None, *, gives_way: bool) -> None:
         """Raises the typed error of what the machine lacks."""
         loop = asyncio.get_running_loop()
         self._loop = loop
@@ -42,8 +43,10 @@ class _Worker:
         """It has answered all that it was asked, and so may be asked again."""
         self.gone: asyncio.Future[int] = loop.create_future()
         """The exit status, once it has ended."""
+        self.gives_way = gives_way
+        arguments = [folder, str(os.getpid()), *([GIVES_WAY] if gives_way else [])]
         self.process = WorkerProcess(
-            "scrubjay.base.real.job_worker", [folder, str(os.getpid())], on_data=self._hear, on_exit=self._ended, environment=environment
+            "scrubjay.base.real.job_worker", arguments, on_data=self._hear, on_exit=self._ended, environment=environment
         )
 
     async def run(self, request: job_wire.JobRequest, progress: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
@@ -90,12 +93,16 @@ class _Worker:
 
 
 class WorkerJobs:
-    """Use inside the loop's thread. folder: the data folder, root of the jobs' `Disk`. workers: how many processes at most (0 < workers)."""
+    """Use inside the loop's thread. folder: the data folder, root of the jobs' `Disk`. workers: how many jobs at once (0 < workers). give_way: names of those that give
+    way to whoever serves (`job_worker.NICE`), in processes of their own: what gave way once cannot be called back."""
 
-    def __init__(self, folder: str | Path, *, workers: int = 2, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: str | Path, *, workers: int = 2, environment: dict[str, str] | None = None, give_way: Collection[str] = ()
+    ) -> None:
         self._folder = str(folder)
         self._environment = environment
         self._places = Places(workers, future=lambda: asyncio.get_running_loop().create_future(), waiting_max=QUEUE_MAX)
+        self._give_way = frozenset(give_way)
         self._idle: list[_Worker] = []
         self._busy: dict[int, _Worker] = {}
         self._closed = False
@@ -108,7 +115,7 @@ class WorkerJobs:
         try:
             if self._closed:
                 raise Unavailable("the worker pool is closed", job=job)
-            worker = self._worker()
+            worker = self._worker(gives_way=job in self._give_way)
             self._busy[worker.process.pid] = worker
             try:
                 return await worker.run(job_wire.JobRequest(job, arguments), progress)
@@ -128,13 +135,13 @@ class WorkerJobs:
     def drop(self, path: str) -> None:
         """See `bring`: what they made is removed by whoever asked for it."""
 
-    def _worker(self) -> _Worker:
-        while self._idle:
-            worker = self._idle.pop()
+    def _worker(self, *, gives_way: bool) -> _Worker:
+        for worker in [one for one in self._idle if one.gives_way is gives_way]:
+            self._idle.remove(worker)
             if worker.process.alive:
                 return worker
             _log.warning("idle worker was gone")
-        return _Worker(self._folder, self._environment)
+        return _Worker(self._folder, self._environment, gives_way=gives_way)
 
     async def close(self) -> None:
         """End all workers at once: whatever a job does is safe to cut off. Busy ones' jobs raise Unavailable."""

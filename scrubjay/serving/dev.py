@@ -66,7 +66,7 @@ from scrubjay.serving.folder import (
     refuse_unfinished,
     write_cluster,
 )
-from scrubjay.serving.jobs import ServerJobs, open_jobs
+from scrubjay.serving.jobs import ServerJobs, name_witness, open_jobs
 from scrubjay.serving.lock import FolderLock
 from scrubjay.serving.metrics import Metrics
 from scrubjay.serving.start import ServerStart, unless_stopped
@@ -172,6 +172,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         agents=agents,
         alarm=SchedulerAlarm(),
     )
+    name_witness(jobs, archive.store, durability.archive.index, archive.writer)
     drills = open_drills(
         env,
         folder,

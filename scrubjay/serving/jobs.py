@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from scrubjay.archiver.format.layout import ClosedKey, EpochKey, build, parse
+from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.verify.jobs import CHECK_JOB
-from scrubjay.base.env import Jobs
+from scrubjay.archiver.write.writer import Writer
+from scrubjay.base.env import Jobs, ObjectStore
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.real.fleet_jobs import FleetJobs
 from scrubjay.base.real.jobs import WorkerJobs
@@ -19,7 +22,7 @@ from scrubjay.pitr.timeline.service import DIFF, HISTORY
 from scrubjay.scrubber.jobs import REFERENCE, TRACE
 
 TRAVELS = (CHECK_JOB, DIFF, HISTORY, REBUILD, REBUILD_PART, REFERENCE, TRACE)
-"""Jobs that a fleet does: they read the archive, however much of it. What leaves this machine (a segment, a base of rows that lie here) is checked here."""
+"""Jobs that a fleet does, and that give way here: they read the archive, however much of it. What leaves this machine (a segment, a base of rows that lie here) is checked here."""
 
 
 class ServerJobs(Jobs, Protocol):
@@ -33,7 +36,7 @@ class ServerJobs(Jobs, Protocol):
 
 def open_jobs(folder: Path, config: Config, cluster: str, *, workers: int, settings: Mapping[str, str]) -> ServerJobs:
     """Starts nothing yet. folder: the data folder. settings: of the store, for the workers of this machine; a fleet's have their own. Raises Unavailable: Dask is not installed."""
-    local = WorkerJobs(folder, workers=workers, environment=worker_environment(settings))
+    local = WorkerJobs(folder, workers=workers, environment=worker_environment(settings), give_way=TRAVELS)
     if config.jobs.backend == "local":
         return local
     if importlib.util.find_spec("distributed") is None:
@@ -52,3 +55,25 @@ def open_jobs(folder: Path, config: Config, cluster: str, *, workers: int, setti
         cluster=cluster,
         wait_s=config.jobs.wait_us / 1e6,
     )
+
+
+def name_witness(jobs: ServerJobs, store: ObjectStore, index: ArchiveIndex, writer: Writer) -> None:
+    """From now on a fleet's workers must see what this process last heard was published, or at least its claim of the archive."""
+
+    async def witness() -> str:
+        return await newest_seen(store, index.newest_heard(), writer)
+
+    if isinstance(jobs, FleetJobs):
+        jobs.witness = witness
+
+
+async def newest_seen(store: ObjectStore, heard: Sequence[str], writer: Writer) -> str:
+    """The youngest of some objects that lies there; "" if none does: that is for a verify to tell of. heard: keys of closed objects. Raises Unavailable."""
+    closed = sorted((key for key in map(parse, heard) if isinstance(key, ClosedKey)), key=lambda key: key.time_us)
+    names = [build(key) for key in closed[-1:]]
+    if not writer.state:
+        names.append(build(EpochKey(writer.cluster, writer.attached.epoch)))
+    for name in names:
+        if await store.head(name) is not None:
+            return name
+    return ""

@@ -132,3 +132,7 @@ async def loses_its_scratch(context: JobContext, arguments: dict[str, Any]) -> d
     """Opens a scratch file that somebody removed."""
     context.disk.open(arguments["work"])
     return {}
+
+
+async def says_how_nice(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {"nice": os.nice(0), "pid": os.getpid()}

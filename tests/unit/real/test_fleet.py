@@ -194,6 +194,45 @@ def test_a_worker_that_sees_another_archive_calls_nothing_lost(fleet: Fleet, tmp
     on(fleet.address, tmp_path, body)
 
 
+def test_what_was_seen_a_moment_ago_goes_with_a_task_and_a_fleet_that_is_back_is_not_called_away(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scrubjay.base.real.fleet_jobs.WATCH_S", 0.05)
+
+    async def young() -> str:
+        return f"{CLUSTER}/closed/n1/7.json"
+
+    async def body(jobs: FleetJobs, url: str) -> None:
+        jobs.witness = young
+        with pytest.raises(Unavailable, match="sees an older copy"):
+            await jobs.run(f"{SAMPLES}:echo", {"url": url})
+        jobs._away("no worker of the fleet is there")
+        async with asyncio.timeout(30):
+            while jobs.trouble is not None:
+                await asyncio.sleep(0.02)
+
+    on(fleet.address, tmp_path, body)
+
+
+def test_how_long_no_worker_was_there_is_known_only_while_somebody_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("scrubjay.base.real.fleet_jobs.time.monotonic", lambda: now)
+
+    async def main(tasks: AsyncTasks) -> None:
+        nonlocal now
+        jobs = FleetJobs(
+            WorkerJobs(tmp_path, workers=1), tmp_path, address="tcp://nowhere:1", travels=(), url="u", cluster="c", wait_s=30.0
+        )
+        looks = []
+        for after, present in ((0, []), (20, []), (20, []), (3600, []), (1, ["w"]), (1, []), (5, [])):
+            now += after
+            looks.append(jobs._alone_for_s(present))
+        assert looks == [0, 20, 40, 0, 0, 0, 5]
+        await jobs.close()
+
+    run(main)
+
+
 def test_a_worker_of_another_version_is_refused_by_name(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scrubjay.base.real.fleet_jobs.version", lambda: "0.0.1")
 

@@ -9,12 +9,18 @@ from typing import Any
 
 import pytest
 
+from scrubjay.archiver.format.layout import ClosedKey, EpochKey, build
+from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.errors import Missing, Unavailable
 from scrubjay.base.real import fleet_wire, job_wire
 from scrubjay.base.real.fleet_worker import FleetHost
+from scrubjay.base.real.localfs import LocalStore
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.stores import HANDED_ON, KEYS, open_store, worker_environment
 from scrubjay.base.sealed import Key, Keyring
+from scrubjay.serving.jobs import newest_seen
+from scrubjay.sim.lone import LoneHost, LoneStore
+from tests.unit.archiver.sample import ATTACHED, CLUSTER
 from tests.unit.real.test_jobs import wait_gone
 
 pytestmark = pytest.mark.timeout(120)
@@ -145,9 +151,9 @@ def test_an_identity_that_rotted_is_the_same_archive_all_the_same(tmp_path: Path
         data = identity.read_bytes()
         identity.chmod(0o600)
         identity.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-        await host._same_archive(url, "c")
+        await host._same_archive(url, "c", "")
         with pytest.raises(Unavailable, match="another archive"):
-            await host._same_archive(url, "other")
+            await host._same_archive(url, "other", "")
 
     on(tmp_path / "root", body)
 
@@ -167,3 +173,43 @@ def test_a_session_that_is_over_runs_nothing_any_more(tmp_path: Path) -> None:
         assert files(root) == []
 
     on(root, body)
+
+
+def test_a_worker_that_sees_a_copy_from_before_is_refused_until_it_does_not(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "archive")
+    young = "c/closed/n1/0000000000000007.json"
+
+    def task(id_: str, seen: str) -> fleet_wire.FleetTask:
+        made = asked("echo", id_, {"url": store.url})
+        made.archive, made.seen = store.url, seen
+        return made
+
+    async def body(host: FleetHost) -> None:
+        await store.put("c/identity", b"ours")
+        value_of(await host.run(task("1", ""), worker="w", tell=None))
+        refused = error_of(await host.run(task("2", young), worker="w", tell=None))
+        assert isinstance(refused, Unavailable)
+        assert ("older copy" in refused.message, refused.fields["lacks"]) == (True, young)
+        await store.put(young, b"{}")
+        value_of(await host.run(task("3", young), worker="w", tell=None))
+        await store.delete("c/identity")
+        value_of(await host.run(task("4", young), worker="w", tell=None))  # that was looked at
+
+    on(tmp_path / "root", body)
+
+
+def test_the_witness_is_the_youngest_that_is_there_and_a_lost_one_is_none() -> None:
+    host, store = LoneHost(), LoneStore()
+    heard = [build(ClosedKey(CLUSTER, "n1", 7)), build(ClosedKey(CLUSTER, "n2", 5))]
+    claim = build(EpochKey(CLUSTER, ATTACHED.epoch))
+
+    def seen(writer: Writer) -> str:
+        found: str = host.run(newest_seen(store, heard, writer))
+        return found
+
+    for name in (*heard, claim):
+        host.run(store.put(name, b"{}"))
+    assert seen(Writer(CLUSTER, ATTACHED)) == heard[0]
+    del store.objects[heard[0]]
+    assert seen(Writer(CLUSTER, ATTACHED)) == claim, "what is lost keeps no worker from reading, a verify tells of it"
+    assert seen(Writer(CLUSTER)) == "", "and what is not known is not asked for"

@@ -15,6 +15,7 @@ import pytest
 
 from scrubjay.base import errors
 from scrubjay.base.real import job_wire, jobs
+from scrubjay.base.real.job_worker import NICE
 from scrubjay.base.real.jobs import WorkerJobs
 from scrubjay.base.real.loop import AsyncTasks, RealTask, run
 
@@ -272,3 +273,23 @@ def test_a_slot_handed_over_to_a_cancelled_waiter_is_passed_on(tmp_path: Path) -
         return await asyncio.wait_for(pool.run(f"{SAMPLES}:echo", {"n": 1}), 10)
 
     assert pooled(tmp_path, body)["n"] == 1
+
+
+def test_jobs_that_read_the_archive_give_way_and_no_others(tmp_path: Path) -> None:
+    async def main(tasks: AsyncTasks) -> None:
+        pool = WorkerJobs(tmp_path, workers=1, give_way=[f"{SAMPLES}:says_how_nice"])
+        try:
+            night = [await pool.run(f"{SAMPLES}:says_how_nice", {}) for _ in range(2)]
+            (await pool.run(f"{SAMPLES}:echo", {}))
+            night.append(await pool.run(f"{SAMPLES}:says_how_nice", {}))
+            assert len({one["pid"] for one in night}) == 1, "each kind has its process, and keeps it"
+            assert {one["nice"] for one in night} == {min(19, os.nice(0) + NICE)}
+            other = WorkerJobs(tmp_path, workers=1)
+            try:
+                assert (await other.run(f"{SAMPLES}:says_how_nice", {}))["nice"] == os.nice(0)
+            finally:
+                await other.close()
+        finally:
+            await pool.close()
+
+    run(main)
