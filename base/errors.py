@@ -28,6 +28,10 @@ FORGED: Final = "forged"
 """Kinds of fault (INTERFACE section 3): bytes that fail a checksum or a format; not there; sound bytes that do not belong there, or do not follow."""
 
 
+NO_KEY: Final = "no_key"
+"""Said beside the kinds of fault, and none of them: an object that the keys at hand do not open. Whoever tells of faults tells of it apart: it is no finding."""
+
+
 class ScrubjayError(Exception):
     """Root of the tree. `code` is the stable word shown in JSON answers; `exit_code` is the process exit code it maps to."""
 
@@ -87,6 +91,7 @@ class NoKey(Unavailable):
     """The keys at hand do not open it: one is lost or another, or it was never sealed. Says nothing about the data, and trying again does not help. Field: `key_id`."""
 
     code = "NoKey"
+    kind: ClassVar[str] = NO_KEY
 
 
 class Fenced(ScrubjayError):

@@ -12,7 +12,7 @@ from typing import Any
 
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.base.env import Env
-from scrubjay.base.errors import Corrupt, Internal, Missing, ScrubjayError
+from scrubjay.base.errors import Corrupt, Internal, Missing, NoKey, ScrubjayError
 from scrubjay.base.gate import Gate
 from scrubjay.base.ids import Lsn, NodeName
 from scrubjay.base.together import gather
@@ -164,7 +164,7 @@ class Passes:
             return _NoReference("archive_damaged", tuple(damage))
         except ScrubjayError as error:
             self._note(f"no reference: {error}")
-            return _NoReference("archive_unreachable")
+            return _NoReference("archive_no_key" if isinstance(error, NoKey) else "archive_unreachable")
         if built.lsn != lsn:
             self._references.discard(built)
             raise Internal("the rebuild stopped at another LSN", partition=self._partition, expected=lsn, found=built.lsn)

@@ -10,7 +10,7 @@ from scrubjay.archiver.read.rebuild import from_answer
 from scrubjay.archiver.write.bases import base_due, upload
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Disk, Env, Jobs
-from scrubjay.base.errors import FORGED, HOLE, Corrupt, Internal, Missing
+from scrubjay.base.errors import FORGED, HOLE, NO_KEY, Corrupt, Internal, Missing, NoKey
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.scrubber.jobs import FACTS, ITEMS, REFERENCE, TRACE, facts_of
@@ -75,7 +75,8 @@ class ArchiveReferences:
                 lost = await self._shelves.lost(table.table_id, info.partition_id, first=first, last=last)
                 _note_damage(damage, Fault(HOLE, lost, first, f"records {first} to {last} are not in the archive"))
             for problem in shelf.problems:
-                _note_damage(damage, problem)
+                if problem.kind != NO_KEY:
+                    _note_damage(damage, problem)
             for name in shelf.astray:
                 _note_damage(damage, Fault(FORGED, name, None, "it belongs to no history that counts"))
             base = shelf.base
@@ -146,7 +147,9 @@ class ArchiveReferences:
         fault = fault_of(error)
         if fault.object or fault.lsn is None:
             return fault
-        known = fault_at(shelf.problems, fault.lsn)
+        known = fault_at(shelf.problems, fault.lsn) or next((one for one in shelf.problems if one.kind == NO_KEY and one.lsn is None), None)
+        if known is not None and known.kind == NO_KEY:  # nobody knows whether anything is damaged
+            raise NoKey(known.detail, object=known.object) from error
         if known is not None:
             return known
         behind = min((one.row.first for one in shelf.segments if one.row.first > fault.lsn), default=None)

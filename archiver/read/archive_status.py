@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,9 @@ from scrubjay.archiver.coverage import table_window
 from scrubjay.archiver.facts import Fork, Hole, Window
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.base.times import utc_text_or_none
+
+UNREAD_TOLD = 16
+"""Keys of encryption that are told of as not at hand."""
 
 
 class ArchivedTable(NamedTuple):
@@ -119,23 +123,28 @@ def archive_status(
     for table in tables:
         for partition in table.partitions:
             found |= index.suspects.of(table.table_id, partition)
+    mine = [one for table in tables for at in table.partitions if (one := index.partitions.get((table.table_id, at))) is not None]
+    unread = Counter(fault.detail for one in mine for fault in one.unread())
     return {
         "tables": entries,
         "forks": forks,
         "findings": [{"object": name, "kind": one.kind, "detail": one.detail} for name, one in found.items()],
+        "unread": [{"detail": detail, "objects": count} for detail, count in sorted(unread.items())[:UNREAD_TOLD]],
         "store": store.as_json(),
-        "exit": exit_code(entries, store, forked=bool(forks or found), lag_alarm_s=lag_alarm_s),
+        "exit": exit_code(
+            entries, store, bad=bool(forks or found or any(one.lost() for one in mine)), unread=bool(unread), lag_alarm_s=lag_alarm_s
+        ),
     }
 
 
-def exit_code(entries: Sequence[Mapping[str, Any]], store: StoreFacts, *, forked: bool, lag_alarm_s: float) -> int:
-    """2: a hole, a fork (or an object known to be bad: `forked`), or an archive that was there and is gone; before 1: the store cannot be reached; before 3: no proven window yet, agents that cannot
-    work, or lag above the alarm. A dropped table's window does not move, so its age is no lag."""
-    if forked or store.present is False or any(entry["window"]["holes"] for entry in entries):
+def exit_code(entries: Sequence[Mapping[str, Any]], store: StoreFacts, *, bad: bool, unread: bool, lag_alarm_s: float) -> int:
+    """2: `bad` (a hole, a fork, an object known to be bad), or an archive that was there and is gone; before 1: the store cannot be reached; before 3: no proven
+    window yet, objects that the keys at hand do not open (`unread`), agents that cannot work, or lag above the alarm. A dropped table's window does not move, so its age is no lag."""
+    if bad or store.present is False:
         return 2
     if not store.reachable:
         return 1
-    if store.fenced is not None or store.stuck:
+    if store.fenced is not None or store.stuck or unread:
         return 3
     for entry in entries:
         lag = entry["lag_seconds"]

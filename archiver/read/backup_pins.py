@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from scrubjay.archiver.format.fault import Fault
+from scrubjay.archiver.format.fault import Fault, said_of
 from scrubjay.archiver.format.layout import PinKey, build, parse, pins_prefix
 from scrubjay.archiver.format.pin import BackupPin, decode_pin
 from scrubjay.archiver.read.names import PARALLEL, list_all
 from scrubjay.base.env import ObjectStore, Tasks
-from scrubjay.base.errors import UNREADABLE, Corrupt, Missing
+from scrubjay.base.errors import UNREADABLE, Corrupt, Missing, NoKey
 from scrubjay.base.together import in_parallel
 
 
@@ -50,8 +50,8 @@ class PinReader:
             return Fault(UNREADABLE, where, None, "no pin of this version")
         try:
             return decode_pin(await self._store.get(where), where=where)
-        except Corrupt as error:
-            return Fault(error.kind, where, None, str(error))
+        except (Corrupt, NoKey) as error:
+            return Fault(error.kind, where, None, said_of(error))
         except Missing:
             # Deleted since it was listed; or listed still, and not to be had: then nobody knows what it keeps.
             again = await self._store.list(where, limit=1)

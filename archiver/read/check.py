@@ -14,7 +14,7 @@ from scrubjay.archiver.format.records import check_against, check_keys, check_re
 from scrubjay.archiver.read.objects import fetch_segment, not_its_file
 from scrubjay.base.checksum import row_hash
 from scrubjay.base.env import ObjectStore
-from scrubjay.base.errors import FORGED, Corrupt, Missing
+from scrubjay.base.errors import FORGED, Corrupt, Missing, NoKey
 from scrubjay.storage.btree.rowfile import read_rowfile
 from scrubjay.storage.log.digest import MASK, Total
 
@@ -39,7 +39,7 @@ async def check_segments(store: ObjectStore, items: Sequence[SegmentToCheck], *,
                 )
                 check_against(span, manifest, where=build(manifest.key().twin()))
                 check_keys(span, manifest, where=build(manifest.key().twin()))
-        except (Missing, Corrupt) as error:
+        except (Missing, Corrupt, NoKey) as error:
             faults.append(fault_of(error, where=where, lsn=manifest.first))
     return faults
 
@@ -71,7 +71,7 @@ async def check_base(store: ObjectStore, base: BaseManifest, *, deep: bool) -> l
             data = await store.get(where)
             sums.check(data, what="base", where=where)
             parts.append(data)
-        except (Missing, Corrupt) as error:
+        except (Missing, Corrupt, NoKey) as error:
             faults.append(fault_of(error, where=where, lsn=base.lsn))
     if faults:
         return faults

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from scrubjay.archiver.format.day import IndexedRun, IndexObject, decode_index
-from scrubjay.archiver.format.fault import Fault
+from scrubjay.archiver.format.fault import Fault, said_of
 from scrubjay.archiver.format.layout import BaseKey, IndexKey, SegmentKey, index_prefix, parse
 from scrubjay.archiver.read.epochs import Epochs, index_fault
 from scrubjay.archiver.read.names import list_all
 from scrubjay.base.env import ObjectStore
-from scrubjay.base.errors import FORGED, HOLE, Corrupt, Missing
+from scrubjay.base.errors import FORGED, HOLE, Corrupt, Missing, NoKey
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ async def read_day(store: ObjectStore, name: str, epochs: Epochs, *, now_us: int
         found = decode_index(await store.get(name), where=name)
     except Missing:
         return Fault(HOLE, name, None, "it went since it was listed")
-    except Corrupt as error:
-        return Fault(error.kind, name, None, str(error))
+    except (Corrupt, NoKey) as error:
+        return Fault(error.kind, name, None, said_of(error))
     fault = await index_fault(found, epochs, now_us=now_us, ahead_us=ahead_us)
     return found if fault is None else Fault(FORGED, name, None, fault)

@@ -12,7 +12,7 @@ from scrubjay.archiver.format.layout import (
 )
 from scrubjay.archiver.read.names import list_all
 from scrubjay.base.env import ObjectStore
-from scrubjay.base.errors import Corrupt, Missing
+from scrubjay.base.errors import Corrupt, Missing, NoKey
 from scrubjay.base.hlc import stamp_micros
 
 
@@ -31,7 +31,7 @@ class Epochs:
             if isinstance(key, EpochKey) and self._owners.get(key.number) is None:
                 try:
                     self._owners[key.number] = decode_epoch(await self._store.get(name), where=name).owner
-                except (Corrupt, Missing):
+                except (Corrupt, Missing, NoKey):
                     self._owners[key.number] = None
 
     async def fault(self, epoch: int, owner: str) -> str | None:

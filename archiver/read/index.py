@@ -31,7 +31,7 @@ from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import SegmentRow
 from scrubjay.archiver.read.suspects import Suspect, Suspects
 from scrubjay.base.env import ObjectStore, Tasks
-from scrubjay.base.errors import HOLE, UNREADABLE, Corrupt, Missing
+from scrubjay.base.errors import HOLE, UNREADABLE, Corrupt, Missing, NoKey
 from scrubjay.base.gate import Gate
 from scrubjay.base.hlc import stamp_of
 
@@ -316,7 +316,7 @@ class ArchiveIndex:
             closed = decode_closed(await self._store.get(key), where=key)
             if await self.closed_fault(closed, now_us=now_us) is None:
                 self.heard(closed)
-        except (Corrupt, Missing):
+        except (Corrupt, Missing, NoKey):
             pass
 
     async def closed_fault(self, closed: ClosedObject, *, now_us: int) -> str | None:

@@ -9,7 +9,7 @@ from scrubjay.archiver.branches import disowned
 from scrubjay.archiver.facts import Span
 from scrubjay.archiver.format.base import BaseManifest, decode_base
 from scrubjay.archiver.format.expired import decode_expired
-from scrubjay.archiver.format.fault import Fault
+from scrubjay.archiver.format.fault import Fault, said_of
 from scrubjay.archiver.format.layout import (
     BaseKey,
     ExpiredKey,
@@ -24,7 +24,7 @@ from scrubjay.archiver.read.names import PARALLEL, Names
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import BaseEntry, Beginning, SegmentRow, SegmentRows, base_entry, beginning_of, row_of
 from scrubjay.base.env import ObjectStore, Tasks
-from scrubjay.base.errors import FORGED, HOLE, UNREADABLE, Corrupt, Missing
+from scrubjay.base.errors import FORGED, HOLE, UNREADABLE, Corrupt, Missing, NoKey
 from scrubjay.base.together import in_parallel
 
 
@@ -52,8 +52,8 @@ class ManifestReader:
         where = build(key._replace(manifest=True))
         try:
             found = decode_manifest(await self._store.get(where), where=where)
-        except (Corrupt, Missing) as error:
-            return Fault(error.kind, where, key.first, str(error), key.last)
+        except (Corrupt, Missing, NoKey) as error:
+            return Fault(error.kind, where, key.first, said_of(error), key.last)
         fault = await self.epochs.fault(found.epoch, found.owner)
         return found if fault is None else Fault(FORGED, where, key.first, fault, key.last)
 
@@ -62,8 +62,8 @@ class ManifestReader:
         where = build(key._replace(part=None))
         try:
             found = decode_base(await self._store.get(where), where=where)
-        except (Corrupt, Missing) as error:
-            return Fault(error.kind, where, None, str(error))
+        except (Corrupt, Missing, NoKey) as error:
+            return Fault(error.kind, where, None, said_of(error))
         for part, sums in enumerate(found.parts):
             name = build(found.key(part))
             if sizes.get(name) != sums.size:
@@ -100,8 +100,8 @@ class ManifestReader:
         where = build(key)
         try:
             found = decode_expired(await self._store.get(where), where=where)
-        except (Corrupt, Missing) as error:
-            return Fault(error.kind, where, None, str(error))
+        except (Corrupt, Missing, NoKey) as error:
+            return Fault(error.kind, where, None, said_of(error))
         fault = await self.epochs.fault(found.epoch, found.owner)
         return beginning_of(found) if fault is None else Fault(FORGED, where, None, fault)
 

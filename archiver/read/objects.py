@@ -13,7 +13,7 @@ from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
 from scrubjay.archiver.format.segment import decode_segment
 from scrubjay.archiver.read.names import list_all
 from scrubjay.base.env import Disk, ObjectStore
-from scrubjay.base.errors import FORGED, Corrupt, Missing
+from scrubjay.base.errors import FORGED, Corrupt, Missing, NoKey
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.btree.rowfile import FOOTER, block_span, find_row, index_span, read_index_alone
 
@@ -108,14 +108,15 @@ async def read_segment(store: ObjectStore, wanted: SegmentManifest | SegmentKey)
     key = wanted.key() if isinstance(wanted, SegmentManifest) else wanted
     spoilt: list[Fault] = []
     tried = [key]
-    first_error: Corrupt | Missing | None = None
+    first_error: Corrupt | Missing | NoKey | None = None
     while tried:
         at = tried.pop(0)
         try:
             manifest = wanted if isinstance(wanted, SegmentManifest) and at == key else await fetch_manifest(store, at)
             return manifest, await fetch_segment(store, manifest), spoilt
-        except (Corrupt, Missing) as error:
-            spoilt.append(fault_of(error, where=build(at), lsn=at.first))
+        except (Corrupt, Missing, NoKey) as error:
+            if not isinstance(error, NoKey):  # of that one nothing is known
+                spoilt.append(fault_of(error, where=build(at), lsn=at.first))
             if first_error is None:
                 first_error = error
                 tried = await _generations(store, key)

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from scrubjay.archiver.coverage import coverage
-from scrubjay.archiver.facts import Closed, Coverage, CoverageFacts, Fork, Mark, Span, Start, Window
+from scrubjay.archiver.coverage import coverage, untold
+from scrubjay.archiver.facts import Closed, Coverage, CoverageFacts, Fork, Hole, Mark, Span, Start, Window
 from scrubjay.archiver.format.fault import Fault
-from scrubjay.archiver.format.layout import BaseKey, SegmentKey
+from scrubjay.archiver.format.layout import BaseKey, SegmentKey, parse
 from scrubjay.archiver.read.rows import BaseEntry, Beginning, SegmentRow, SegmentRows
+from scrubjay.base.errors import NO_KEY
 from scrubjay.base.hlc import stamp_of
 
 EARLIER = stamp_of(900_000_000)
@@ -183,6 +184,20 @@ class PartitionIndex:
         self.beginning, self.given_up = draft.beginning, draft.given_up
         self.mark, self.named, self.listed_told, self.table_name = draft.mark, draft.named, draft.listed_told, draft.table_name
         self._summary = draft._summary if self.closed == draft.closed and self.credible == draft.credible else None
+
+    def unread(self) -> list[Fault]:
+        """Objects under a key of encryption that is not at hand: whether they are sound nobody can tell."""
+        return [one for one in self.problems if one.kind == NO_KEY]
+
+    def lost(self) -> list[Hole]:
+        """The holes of its window that have no such object in them: what is absent there is gone."""
+        told = [(one.lsn, one.last) for one in self.unread() if one.lsn is not None and one.last is not None]
+        bases = {key.lsn for one in self.unread() if isinstance(key := parse(one.object), BaseKey)}
+        return [
+            hole
+            for hole in self.window().holes
+            if (hole.first_lsn not in bases if hole.base else untold((hole.first_lsn, hole.last_lsn), told) is not None)
+        ]
 
     def damaged(self) -> bool:
         """Something of it is absent, bad or forked."""

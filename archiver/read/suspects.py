@@ -12,7 +12,7 @@ from scrubjay.archiver.format.layout import BaseKey, ClosedKey, EpochKey, Identi
 from scrubjay.archiver.format.manifest import decode_manifest
 from scrubjay.archiver.read.check import SegmentToCheck, check_segments
 from scrubjay.base.env import ObjectStore
-from scrubjay.base.errors import FORGED, Corrupt, Missing
+from scrubjay.base.errors import FORGED, Corrupt, Missing, NoKey
 
 LEVELS = ("listed", "objects", "records", "replayed")
 """Of a verification, each containing the one before."""
@@ -99,6 +99,6 @@ async def _is_sound(store: ObjectStore, name: str) -> bool:
             decode_epoch(data, where=name)
         elif isinstance(key, IdentityKey):
             decode_identity(data, where=name)
-    except (Corrupt, Missing, IndexError):
+    except (Corrupt, Missing, NoKey, IndexError):
         return False
     return True

@@ -13,7 +13,7 @@ from scrubjay.archiver.read.check import SegmentToCheck, check_base, check_segme
 from scrubjay.archiver.read.rebuild import rebuild, segment_keys
 from scrubjay.archiver.read.replay import Cut
 from scrubjay.base.env import Disk, JobContext, Jobs, ObjectStore
-from scrubjay.base.errors import FORGED, Corrupt, Missing
+from scrubjay.base.errors import FORGED, Corrupt, Missing, NoKey
 
 CHECK_JOB = "scrubjay.archiver.verify.jobs:check_job"
 
@@ -35,7 +35,7 @@ async def check_replay(
     where = build(first)
     try:
         done = await rebuild(store, disk, base=base, segments=segments, cut=Cut(), output=None, work=work)
-    except (Missing, Corrupt) as error:
+    except (Missing, Corrupt, NoKey) as error:
         return [fault_of(error, where=where, lsn=None)]
     faults = list(done.spoilt)
     if follower is not None and done.sealed == follower.lsn and (done.total != follower.total or done.chain != follower.chain):

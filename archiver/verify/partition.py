@@ -9,7 +9,7 @@ from scrubjay.archiver.coverage import untold
 from scrubjay.archiver.facts import Coverage, Mark, Span, Start
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.day import missed
-from scrubjay.archiver.format.fault import Fault
+from scrubjay.archiver.format.fault import Fault, object_of, said_of
 from scrubjay.archiver.format.layout import (
     BaseKey,
     SegmentKey,
@@ -23,7 +23,7 @@ from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import SegmentRows
 from scrubjay.archiver.verify.log import LogCheck
 from scrubjay.archiver.verify.round import Round
-from scrubjay.base.errors import FORGED, HOLE, Corrupt, Missing
+from scrubjay.base.errors import FORGED, HOLE, Corrupt, Missing, NoKey
 from scrubjay.base.hlc import stamp_of
 
 LOOKS_MAX = 4
@@ -160,6 +160,9 @@ class PartitionCheck:
                     whole.update(await self._round.store.get(build(key)))
             except (Missing, Corrupt):
                 continue  # not what its name says
+            except NoKey as error:
+                self._round.find(error.kind, object_of(error), said_of(error), table=names.table, partition=names.partition)
+                continue
             where = build(keys[0]._replace(part=None))
             # Looked at again: a manifest that came meanwhile ends an upload that was under way.
             if whole.hexdigest()[:16] == keys[0].sha16 and await self._round.store.head(where) is None:
@@ -172,13 +175,13 @@ class PartitionCheck:
         for hole in found.window.holes:
             if hole.base:
                 named = f"{base_prefix(self._round.cluster, table, partition)}{hole.first_lsn:016x}"
-                if not any(key.startswith(named) for key in self._round.failed):
+                if not any(key.startswith(named) for key in self._round.named()):
                     detail = f"the base at LSN {hole.first_lsn}, on which this log rests, is gone"
                     self._round.find(HOLE, named, detail, lsn=hole.first_lsn, table=table, partition=partition)
                 continue
             told = sorted(
                 (key.first, key.last)
-                for key in map(parse, self._round.failed)
+                for key in map(parse, self._round.named())
                 if isinstance(key, SegmentKey) and key.partition == partition
             )
             left = untold((hole.first_lsn, hole.last_lsn), told)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.layout import (
@@ -17,10 +18,12 @@ from scrubjay.archiver.read.suspects import LEVELS
 from scrubjay.archiver.verify.jobs import run_check
 from scrubjay.archiver.verify.report import ArchiveFinding, Memory, VerifyOptions, VerifyReport
 from scrubjay.base.env import Disk, Jobs, ObjectStore, Tasks
-from scrubjay.base.errors import HOLE, Invalid
+from scrubjay.base.errors import HOLE, NO_KEY, Invalid
 
 FINDINGS_MAX = 10_000
 """More are counted, not listed."""
+UNREAD_TOLD = 16
+"""Keys named in a report's reason."""
 CHUNK = 500
 """Objects asked of the ledger at a time."""
 Skip = Callable[[Sequence[str]], Awaitable[list[str]]]
@@ -34,8 +37,24 @@ class Spent(Exception):
     """The budget is spent, or whoever asked wants no more; its text is the report's reason."""
 
 
+class Unread(NamedTuple):
+    """detail: which key it is, in words."""
+
+    detail: str
+    table: str | None
+    partition: str | None
+
+
+class RoundMark(NamedTuple):
+    """findings: how many. failed, unread: keys."""
+
+    findings: int
+    failed: tuple[str, ...]
+    unread: tuple[str, ...]
+
+
 class Round:
-    """failed: keys of objects that are bad or gone. reader: of manifests, and who claimed which epoch.
+    """failed: keys of objects that are bad or gone. unread: by key, those under a key of encryption that is not at hand: nothing is known of them. reader: of manifests, and who claimed which epoch.
 
     More than 15 fields: what every part of one verify is given.
     """
@@ -64,6 +83,7 @@ class Round:
         self.work, self.jobs, self.tasks, self.memory = work, jobs, tasks, memory
         self.reader = ManifestReader(store, cluster, tasks)
         self.failed: dict[str, None] = {}
+        self.unread: dict[str, Unread] = {}
         self._depth = LEVELS.index(options.level)
         self._now_us = now_us
         self._end_us = None if options.budget_us is None else now_us() + options.budget_us
@@ -82,6 +102,10 @@ class Round:
     def find(
         self, kind: str, key: str | None, detail: str, *, lsn: int | None = None, table: str | None = None, partition: str | None = None
     ) -> None:
+        if kind == NO_KEY:
+            if key is not None and key not in self.failed:
+                self.unread.setdefault(key, Unread(detail, table, partition))
+            return
         if key is not None:
             if key in self.failed:
                 return
@@ -94,6 +118,19 @@ class Round:
         if isinstance(parsed, SegmentKey):
             lsn = parsed.first if lsn is None else lsn
         self.report.findings.append(ArchiveFinding(kind, key, lsn, segment, table, partition, detail))
+
+    def named(self) -> list[str]:
+        """Keys of objects that are there, or should be, and that this run could not use: it has told of each."""
+        return [*self.failed, *self.unread]
+
+    def unread_of(self, table: str, partition: str) -> bool:
+        return any((one.table, one.partition) == (table, partition) for one in self.unread.values())
+
+    def why_unread(self) -> str:
+        """Each of the reasons, with how many objects."""
+        counts = Counter(one.detail for one in self.unread.values())
+        told = [f"{detail}: {count} object{'s' * (count > 1)} could not be read" for detail, count in counts.most_common(UNREAD_TOLD)]
+        return "; ".join([*told, *(["and under other keys"] if len(counts) > UNREAD_TOLD else [])])
 
     async def fresh(self, keys: Sequence[str]) -> dict[str, None]:
         """Those that need no look in this run."""
@@ -108,22 +145,25 @@ class Round:
     async def tell(self, keys: Sequence[str]) -> None:
         """Report a few objects to the ledger: passed, unless they are known to have failed."""
         if self._proved is not None and keys:
-            await self._proved([key for key in keys if key not in self.failed], [key for key in keys if key in self.failed])
+            await self._proved(
+                [key for key in keys if key not in self.failed and key not in self.unread], [key for key in keys if key in self.failed]
+            )
 
     def say(self, **facts: Any) -> None:
         if self._progress is not None:
             self._progress({**facts, "checked": self.report.checked, "bytes": self.report.bytes})
 
-    def mark(self) -> tuple[int, tuple[str, ...]]:
+    def mark(self) -> RoundMark:
         """Where the findings stand now."""
-        return len(self.report.findings), tuple(self.failed)
+        return RoundMark(len(self.report.findings), tuple(self.failed), tuple(self.unread))
 
-    def found_since(self, mark: tuple[int, tuple[str, ...]]) -> bool:
+    def found_since(self, mark: RoundMark) -> bool:
         return self.mark() != mark
 
-    def take_back(self, mark: tuple[int, tuple[str, ...]]) -> None:
+    def take_back(self, mark: RoundMark) -> None:
         """What was found since is no finding: retention took it away while it was looked at."""
-        count, failed = mark
+        count, failed, unread = mark
+        self.unread = {key: self.unread[key] for key in unread}
         del self.report.findings[count:]
         self.failed = dict.fromkeys(failed)
 

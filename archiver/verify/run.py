@@ -28,7 +28,7 @@ from scrubjay.archiver.verify.report import Memory, VerifyOptions, VerifyReport,
 from scrubjay.archiver.verify.round import Progress, Proved, Round, Skip, Spent
 from scrubjay.archiver.verify.small import SmallObjects
 from scrubjay.base.env import Disk, Jobs, ObjectStore, Tasks
-from scrubjay.base.errors import HOLE, Invalid, NoKey, Unavailable
+from scrubjay.base.errors import HOLE, Invalid, Unavailable
 from scrubjay.base.hlc import stamp_micros
 
 SILENT_US = 300_000_000
@@ -78,17 +78,17 @@ class ArchiveVerifier:
                         "not one closed object is left of a cluster that published them for minutes",
                     )
             for key in self._round.options.expected:
-                if self._round.options.table is None and key not in self._round.failed and await self._round.store.head(key) is None:
+                if self._round.options.table is None and key not in self._round.named() and await self._round.store.head(key) is None:
                     self._round.find(HOLE, key, "the object was written and is gone")
         except Spent as spent:
             self._round.report.complete, self._round.report.reason = False, self._round.report.reason or str(spent)
-        except NoKey as error:
-            self._round.report.complete, self._round.report.reason = False, error.message
         except Unavailable as error:
             if self._round.options.archived is None or not is_gone(error):
                 raise
             self._round.find(HOLE, build(IdentityKey(self._round.cluster)), f"the archive was here and is gone: {error}")
             self._round.report.complete, self._round.report.reason = False, "archive_gone"
+        if self._round.unread:
+            self._round.report.complete, self._round.report.reason = False, self._round.report.reason or self._round.why_unread()
         self._round.report.failed = len(self._round.failed)
         return self._round.report
 
@@ -117,7 +117,7 @@ class ArchiveVerifier:
         at = (names.table, names.partition)
         index = self._small.known.pop(at, None) or PartitionIndex(self._round.cluster, *at)
         await self._partition.run(names, index, self._small.told.names.pop(at, {}))
-        if self._round.report.complete:
+        if self._round.report.complete and not self._round.unread_of(names.table, names.partition):
             self._round.report.covered.append(at)
 
 

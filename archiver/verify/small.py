@@ -8,7 +8,7 @@ from typing import Any
 
 from scrubjay.archiver.facts import Closed
 from scrubjay.archiver.format.closed import decode_closed
-from scrubjay.archiver.format.fault import Fault
+from scrubjay.archiver.format.fault import Fault, said_of
 from scrubjay.archiver.format.identity import decode_epoch, decode_identity
 from scrubjay.archiver.format.layout import (
     ClosedKey,
@@ -25,8 +25,8 @@ from scrubjay.archiver.read.days import Days, read_day
 from scrubjay.archiver.read.epochs import closed_fault
 from scrubjay.archiver.read.names import PARALLEL, list_all
 from scrubjay.archiver.read.partition import PartitionIndex
-from scrubjay.archiver.verify.round import CHUNK, Round
-from scrubjay.base.errors import FORGED, HOLE, Corrupt, Missing
+from scrubjay.archiver.verify.round import CHUNK, Round, Spent
+from scrubjay.base.errors import FORGED, HOLE, Corrupt, Missing, NoKey
 from scrubjay.base.together import in_parallel
 
 EXPIRY_US_MIN = 86_400_000_000
@@ -49,6 +49,8 @@ class SmallObjects:
         """Identity, and every epoch up to the highest: they are claimed in order, each once."""
         key = build(IdentityKey(self._round.cluster))
         await self._small(key, lambda data: decode_identity(data, where=key))
+        if key in self._round.unread:
+            raise Spent(self._round.why_unread())  # it lies under the key that the archive was begun with: nothing else can be read either
         epochs = await list_all(self._round.store, f"{self._round.cluster}/epoch/")
         there = dict.fromkeys(parsed.number for parsed in map(parse, epochs) if isinstance(parsed, EpochKey))
         names: list[str] = []
@@ -74,8 +76,8 @@ class SmallObjects:
             decode(data)
         except Missing:
             self._round.find(HOLE, key, "the object is gone")
-        except Corrupt as error:
-            self._round.find(error.kind, key, str(error))
+        except (Corrupt, NoKey) as error:
+            self._round.find(error.kind, key, said_of(error))
 
     async def pins(self) -> None:
         """Every backup. One that cannot be read keeps retention from taking anything away, and is none. One that is remembered and not there is gone, unless it was
@@ -160,8 +162,8 @@ class SmallObjects:
                 return False
             self._round.find(HOLE, key, "the object is gone")
             return True
-        except Corrupt as error:
-            self._round.find(error.kind, key, str(error))
+        except (Corrupt, NoKey) as error:
+            self._round.find(error.kind, key, said_of(error))
             return True
         now_us = self._round.options.wall_us() if self._round.options.wall_us is not None else closed.time_us
         fault = await closed_fault(closed, self._round.reader.epochs, now_us=now_us, ahead_us=self._round.options.ahead_us)

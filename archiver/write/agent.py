@@ -21,7 +21,7 @@ from scrubjay.archiver.write.publishing import ClosedPublisher
 from scrubjay.archiver.write.settling import Settler
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, Future, Jobs, ObjectStore, Task
-from scrubjay.base.errors import Fenced, ScrubjayError, Unavailable
+from scrubjay.base.errors import Fenced, NoKey, ScrubjayError, Unavailable
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import PartitionId
 from scrubjay.base.steady import Changes
@@ -233,6 +233,11 @@ class ArchiveAgent:
             wait_s = await self._partition(partition, work)
             work.trouble = None
             self._answered()
+        except NoKey as error:
+            # The store has answered, and other partitions may lie under keys that are at hand: this one waits alone.
+            self._failed(error)
+            work.trouble = self._noted(work.trouble, f"partition {partition}: {error}")
+            wait_s = self.options.backoff_cap_s
         except Unavailable as error:
             self._unreachable(error)
             wait_s = 0.0  # the pause holds everybody back

@@ -22,7 +22,7 @@ from scrubjay.archiver.read.names import epochs_after
 from scrubjay.archiver.write.meeting import meet
 from scrubjay.archiver.write.writer import DIVERGED, FENCED, Stopped, Writer
 from scrubjay.base.env import Env, ObjectStore, Task
-from scrubjay.base.errors import Conflict, Corrupt, Exists, Missing, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.errors import Conflict, Corrupt, Exists, Missing, NoKey, ScrubjayError, Unavailable, Unsafe
 from scrubjay.storage.archive_port import LogSource
 from scrubjay.storage.catalogue import WriterNotes
 
@@ -229,6 +229,8 @@ class Claiming:
                         continue
                     try:
                         reason = await meet(self._store, self.writer.cluster, source, partition, taken_over=self.writer.taken_over)
+                    except NoKey:
+                        continue  # it is compared before its first upload, and waits alone
                     except Unavailable:
                         if source.history(partition) is not None:
                             raise

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scrubjay.text import columns, count, seconds, wrapped
+from scrubjay.text import columns, count, plural, seconds, wrapped
 from scrubjay.units import human_size
 from scrubjay.verb import Result, Verb, VerbCall
 
@@ -45,6 +45,8 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
         lines += wrapped(f"FORK of partition {fork['partition']} from lsn {fork['first_lsn']} on, epochs {fork['epochs']}", rest="  ")
     for one in document.get("findings") or ():
         lines += wrapped(f"BAD ({one['kind']}) {one['object']}: {one['detail']}", rest="  ")
+    for one in document.get("unread") or ():
+        lines += wrapped(f"NOT READ: {one['detail']} ({plural(one['objects'], 'object')})", rest="  ")
     lines += columns(("table", "lag", "unarchived", "segments", "stored", "holes"), rows)
     lines += ["", "can be restored to any moment"]
     for table in tables:
@@ -85,12 +87,13 @@ VERB = Verb(
         0: "every table has a proven window, without a hole, and its lag is below archive.lag_alarm",
         1: "the cluster or the object store cannot be reached (the report is still printed), or no such table",
         2: "a hole or a fork in a table's history, an object that is known to be bad or gone (`findings`), or an archive that was there and is gone",
-        3: "a table without a proven window yet, agents that cannot work, or lag above archive.lag_alarm",
+        3: "a table without a proven window yet, objects under a key that is not configured (`unread`), agents that cannot work, or lag above archive.lag_alarm",
     },
     template={
         "tables": [],
         "forks": [],
         "findings": [],
+        "unread": [],
         "metadata": None,
         "store": {"url": None, "reachable": None, "present": None, "fenced": None, "last_error": None, "since": None, "complete": None},
     },

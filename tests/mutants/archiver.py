@@ -35,8 +35,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "object-of-a-fault-by-what-alone",
         "archiver/format/fault.py",
-        '    for name in ("where", "what"):\n',
-        '    for name in ("what",):\n',
+        '    for name in ("where", "what", "object"):\n',
+        '    for name in ("what", "object"):\n',
         (
             "tests/unit/archiver/test_fault.py::test_the_object_is_the_key_that_the_error_names",
             "tests/unit/archiver/test_fault.py::test_what_was_being_read_stands_in_for_what_the_error_does_not_name",

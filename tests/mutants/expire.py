@@ -485,8 +485,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "expire-goes-on-past-a-rotten-pin",
         "archiver/read/backup_pins.py",
-        "        except Corrupt as error:\n            return Fault(",
-        "        except Corrupt as error:\n            return None and Fault(",
+        "        except (Corrupt, NoKey) as error:\n            return Fault(",
+        "        except (Corrupt, NoKey) as error:\n            return None and Fault(",
         ("tests/unit/archiver/test_pins.py::test_a_pin_that_rots_holds_everything_and_verify_names_it",),
     ),
     Mutant(

@@ -22,6 +22,8 @@ from scrubjay.sim.lone import LoneStore
 from scrubjay.sim.rand import stream
 
 RING = Keyring((Key("2026", b"n" * 32), Key("2025", b"o" * 32)))
+LOST = Keyring((Key("2027", b"l" * 32), *RING.keys))
+"""The same keys and one that whoever reads here has not got."""
 _DECODERS: Mapping[type, Callable[..., Any]] = {
     ClosedKey: decode_closed,
     EpochKey: decode_epoch,
@@ -44,6 +46,11 @@ class SealedLone(EncryptedStore):
         await super().put(key, data)
         self.objects.sound[key] = bytes(data)
         self.objects.spoilt.pop(key, None)
+
+    def lock(self, key: str) -> None:
+        """From now on the object lies under a key that is not at hand; setting it to its own content takes that back."""
+        kept = kept_name(RING, key)
+        self.bare.objects[kept] = seal(LOST, kept, self.objects.sound[key], random=self._random)
 
 
 class _Contents(MutableMapping[str, bytes]):
