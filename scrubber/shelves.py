@@ -14,7 +14,7 @@ from scrubjay.archiver.read.names import list_all
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import BaseEntry, SegmentRow
 from scrubjay.base.env import Clock, ObjectStore
-from scrubjay.base.errors import NO_KEY, Missing
+from scrubjay.base.errors import Missing
 from scrubjay.base.ids import Lsn
 
 Known = Callable[[str], Awaitable[list[str]]]
@@ -119,7 +119,6 @@ def shelf_of(index: PartitionIndex, *, upto: Lsn, without: tuple[str, ...] = ())
     where = (index.cluster, index.table, index.partition)
     left = tuple(one.start() for one in index.bases if build(one.key(*where)) in without)
     told = [(one.lsn, one.last) for one in index.problems if one.lsn is not None and one.last is not None]
-    told += [(key.lsn, key.lsn) for one in index.problems if one.kind == NO_KEY and isinstance(key := parse(one.object), BaseKey)]
     gaps = [(hole.first_lsn, min(hole.last_lsn, upto)) for hole in found.window.holes if hole.first_lsn <= upto]
     try:
         path = path_to(facts, found, lsn=upto, without=left)

@@ -234,6 +234,7 @@ def test_a_lost_key_is_unverified_with_its_id_and_no_finding(archive: SealedArch
     report = check(archive, jobs=jobs)
     assert (report.verdict, report.findings) == ("unverified", [])
     assert "2025" in report.reason
+    assert report.checked == 1, "where the identity does not open nothing does: the rest is not even read"
 
 
 def test_a_key_that_is_lost_for_a_part_is_unverified_too(archive: SealedArchive) -> None:
