@@ -235,9 +235,7 @@ class ArchiveAgent:
             self._answered()
         except NoKey as error:
             # The store has answered, and other partitions may lie under keys that are at hand: this one waits alone.
-            self._failed(error)
-            work.trouble = self._noted(work.trouble, f"partition {partition}: {error}")
-            wait_s = self.options.backoff_cap_s
+            wait_s = self._held_up(partition, work, error)
         except Unavailable as error:
             self._unreachable(error)
             wait_s = 0.0  # the pause holds everybody back
@@ -245,10 +243,7 @@ class ArchiveAgent:
             wait_s = self.options.backoff_cap_s  # the writer's own word says it all
         except ScrubjayError as error:
             # A fault of this segment or of this member's WAL. Others may do better; look again, not too often.
-            self._failed(error)
-            work.trouble = self._noted(work.trouble, f"partition {partition}: {error}")
-            self._changes.look(self._troubles())
-            wait_s = self.options.backoff_cap_s
+            wait_s = self._held_up(partition, work, error)
         except Exception as error:
             # A bug. It is logged as one where tasks end; here it is a trouble that lasts, and holds up no other partition.
             work.trouble = self._noted(work.trouble, f"partition {partition}: a bug: {error!r}")
@@ -260,6 +255,13 @@ class ArchiveAgent:
         work.due_us = self._env.clock.boot_us() + (0 if work.again else int(wait_s * 1e6))
         work.again = False
         self._signal()
+
+    def _held_up(self, partition: PartitionId, work: _Work, error: ScrubjayError) -> float:
+        """This partition cannot go on, others can; seconds until it should be looked at again."""
+        self._failed(error)
+        work.trouble = self._noted(work.trouble, f"partition {partition}: {error}")
+        self._changes.look(self._troubles())
+        return self.options.backoff_cap_s
 
     async def _partition(self, partition: PartitionId, work: _Work) -> float:
         """Bring this partition forward as far as it goes; seconds until it should be looked at again."""
