@@ -1,8 +1,9 @@
 """How fast a cluster comes back from its archive alone, and how well that was predicted: `recover --plan`, then `recover`, of tables of random items.
 
-    .venv/bin/python -m bench.bench_recover [--mib 64] [--item-bytes 1000] [--tables 1] [--partitions 2] [--folder DIR]
+    .venv/bin/python -m bench.bench_recover [--mib 64] [--item-bytes 1000] [--tables 1] [--partitions 2] [--runs 1] [--folder DIR]
 
-Fills its own server below a temporary folder (--folder: there, kept, and filled only once) and stops it; only its archive is read then. Prints one JSON object. `rows_mb_per_s`: keys
+Fills its own server below a temporary folder (--folder: there, kept, and filled only once) and stops it; only its archive is read then, as often as --runs says. Prints one JSON
+object a run. `predicted_off_percent`: how far what `--plan` said just before was from what it took; `predicted_by_itself_off_percent`: what the run said at its beginning. `rows_mb_per_s`: keys
 and items of all tables, once, over the time from start to end of the command. `cpu_s`: user and system time of it and its workers; where the machine does other things too, that says more.
 """
 
@@ -89,6 +90,11 @@ def recovered(folder: Path, *words: str) -> tuple[dict[str, Any], float, float]:
     return json.loads(done.stdout), took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def off_percent(predicted_s: float, took_s: float) -> float:
+    """How far a prediction was from what it took, in percent of that; below 0: it took longer."""
+    return round(100 * (predicted_s - took_s) / took_s, 1)
+
+
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     if not (folder / "archive").exists():
         archived(folder, options)
@@ -107,7 +113,9 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "plan_s": round(plan_s, 2),
         "predicted_s": plan["predicted_seconds"],
         "recover_s": report["seconds"]["recover"],
+        "predicted_off_percent": off_percent(plan["predicted_seconds"], report["seconds"]["recover"]),
         "predicted_by_itself_s": report["predicted_seconds"],
+        "predicted_by_itself_off_percent": off_percent(report["predicted_seconds"], report["seconds"]["recover"]),
         "load_average": os.getloadavg()[0],
     }
 
@@ -118,12 +126,15 @@ def main() -> None:
     parser.add_argument("--item-bytes", type=int, default=1000)
     parser.add_argument("--tables", type=int, default=1)
     parser.add_argument("--partitions", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
         folder.mkdir(exist_ok=True)
-        print(json.dumps({"asked": {name: str(value) for name, value in vars(options).items()}, **measure(folder, options)}, indent=2))
+        for _ in range(options.runs):
+            asked = {name: str(value) for name, value in vars(options).items()}
+            print(json.dumps({"asked": asked, **measure(folder, options)}, indent=2), flush=True)
 
 
 if __name__ == "__main__":
