@@ -24,6 +24,7 @@ Log = Callable[[str], None]
 WEEKLY = JobSettings(cron="0 6 * * sun", within_us=15 * DAY_US)
 """Until it is set: once a week, and one that was missed is no alarm yet."""
 NOTHING_DUE = "nothing_due"
+CUT_OFF = "cut_off"
 UNDER_WAY = "another_drill"
 """Why a drill of the schedule did not begin."""
 SWEEP_AGAIN_S = 5.0
@@ -49,6 +50,8 @@ class Drills:
         self._scenarios = {one.name: one for one in scenarios}
         self._facts, self._live = dict(facts), live
         self._gate = Gate(env.tasks)
+        self.ended: dict[str, int] = {}
+        """Drills since the start, by verdict; cut off is what was to end before its end."""
         self._task: Task[None] | None = None
 
     # ------------------------------------------------------------------ life
@@ -87,7 +90,7 @@ class Drills:
 
     def listed(self) -> Report:
         """`drill list`."""
-        last = {one["scenario"]: one for one in self._book.all()}
+        last = {one["scenario"]: one for one in self.last()}
         return {
             "exit": 0,
             "error": None,
@@ -102,6 +105,10 @@ class Drills:
                 for scenario in self._scenarios.values()
             ],
         }
+
+    def last(self) -> list[Report]:
+        """The newest kept report of each scenario."""
+        return list({one["scenario"]: one for one in self._book.all()}.values())
 
     def report(self, drill: str | None) -> tuple[Report, list[Report]]:
         """A kept report, None: the newest; and all of its scenario up to it, oldest first. Raises Unavailable (ResourceNotFound)."""
@@ -143,6 +150,7 @@ class Drills:
                 self._sweep_soon()
                 if not outcome.differences:
                     self._log(f"drill {name} was cut off: {cut.fields['why']}")
+                    self.ended[CUT_OFF] = self.ended.get(CUT_OFF, 0) + 1
                     raise
                 error = cut
             except ScrubjayError as failed:
@@ -176,6 +184,7 @@ class Drills:
                     **self._facts,
                 }
             )
+            self.ended[verdict] = self.ended.get(verdict, 0) + 1
             self._book.keep(report, began_us=began_us)
         self._log(f"drill {name} ended with {verdict}: {outcome.rows_compared} items compared, seed {seed}, report {drill.id}")
         return {**report, "exit": EXITS[verdict]}

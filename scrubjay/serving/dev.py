@@ -221,7 +221,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     )
     health.start()
     api = DynamoApi(cluster.store, env, keys=keys_of(config), log=_unexpected)
-    metrics = Metrics(cluster, api, archive.meter, agents, health, durability, webhooks)
+    metrics = Metrics(cluster, api, archive.meter, agents, health, durability, webhooks, drills)
     server = HttpServer(
         config.serve.listen,
         config.serve.port,

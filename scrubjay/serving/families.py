@@ -82,7 +82,12 @@ SECTIONS: Mapping[str, tuple[Family, ...]] = {
         Family("scrubjay_store_requests_per_minute", GAUGE, "Requests to the object store"),
     ),
     "Proof": (
-        Family("scrubjay_runs", COUNTER, "Scrubs, verifies, expiries and restores that ended since the start", ("verb", "verdict")),
+        Family(
+            "scrubjay_runs",
+            COUNTER,
+            "Scrubs, verifies, expiries, restores, exports, imports and drills that ended since the start",
+            ("verb", "verdict"),
+        ),
         Family("scrubjay_findings_told", COUNTER, "Findings that scrubs and verifies told of", ("verb", "kind")),
         Family("scrubjay_findings", GAUGE, "Findings that no scrub has told of yet"),
         Family("scrubjay_findings_dropped", COUNTER, "Findings given up for want of room since the start"),
@@ -91,6 +96,14 @@ SECTIONS: Mapping[str, tuple[Family, ...]] = {
         Family("scrubjay_job_overdue", GAUGE, "1 while a job of the schedule should have run and has not", ("name",)),
         Family("scrubjay_job_paused", GAUGE, "1 while somebody has paused it", ("name",)),
         Family("scrubjay_job_left", GAUGE, "What its last run left for the next", ("name",)),
+    ),
+    "Drills": (
+        Family("scrubjay_drill_started_timestamp_seconds", GAUGE, "When the last drill of the scenario began (Unix time)", ("scenario",)),
+        Family("scrubjay_drill_last_verdict", GAUGE, "What it came to: 0 match, 2 mismatch, 3 unverified", ("scenario",)),
+        Family("scrubjay_drill_rto_seconds", GAUGE, "How long it took until what was lost was there again", ("scenario",)),
+        Family("scrubjay_drill_rpo_seconds", GAUGE, "How much of the newest would have been lost", ("scenario",)),
+        Family("scrubjay_drill_planted", GAUGE, "Faults that it planted", ("scenario",)),
+        Family("scrubjay_drill_detected", GAUGE, "Those of them that were found", ("scenario",)),
     ),
     "Webhooks": (
         Family("scrubjay_webhook_posts", COUNTER, "Notices posted, by what came of it", ("webhook", "result")),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
@@ -12,8 +13,11 @@ from prometheus_client.registry import Collector
 
 from scrubjay import __version__
 from scrubjay.archiver.write.agent import ArchiveAgent
+from scrubjay.base.times import parse_time
 from scrubjay.base.wrap.metered import ERROR, MeteredStore
+from scrubjay.drills.runs import Drills
 from scrubjay.pitr.job import CANCELLED, DIFFERS, FAILED, PUBLISHED
+from scrubjay.pitr.transfer.export_notes import COMPLETED
 from scrubjay.server.durability import Durability
 from scrubjay.server.expiry import WORDS
 from scrubjay.server.health import Health, View
@@ -27,7 +31,8 @@ from scrubjay.storage.catalogue import METADATA_TABLE
 _VERDICTS = {"match": 0, "mismatch": 2, "unverified": 3}
 """As exit codes."""
 _NONE_ENDED = {
-    **{(verb, verdict): 0 for verb in ("scrub", "verify") for verdict in _VERDICTS},
+    **{(verb, verdict): 0 for verb in ("scrub", "verify", "drill") for verdict in _VERDICTS},
+    **{(verb, state): 0 for verb in ("export", "import") for state in (COMPLETED, FAILED)},
     **{("restore", state): 0 for state in (PUBLISHED, FAILED, DIFFERS, CANCELLED)},
     **{("expire", word): 0 for word in WORDS.values()},
 }
@@ -46,9 +51,10 @@ class Metrics(Collector):
         health: Health,
         durability: Durability,
         webhooks: Webhooks,
+        drills: Drills,
     ) -> None:
         self._cluster, self._api, self._meter, self._agents, self._health = cluster, api, meter, agents, health
-        self._durability, self._webhooks = durability, webhooks
+        self._durability, self._webhooks, self._drills = durability, webhooks, drills
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -65,6 +71,7 @@ class Metrics(Collector):
         self._tables(out, view)
         self._archive(out, view)
         self._proof(out, view)
+        tell_drills(out, self._drills.last())
         for hook in self._webhooks.hooks:
             out.tell("scrubjay_webhook_posts", hook.taken, hook.name, "taken")
             out.tell("scrubjay_webhook_posts", hook.failed, hook.name, "failed")
@@ -145,7 +152,8 @@ class Metrics(Collector):
 
     def _proof(self, out: Exposition, view: View) -> None:
         telling, kept = self._durability.telling, self._cluster.service.found
-        for (verb, verdict), count in sorted({**_NONE_ENDED, **telling.ended}.items()):
+        drills = {("drill", verdict): count for verdict, count in self._drills.ended.items()}
+        for (verb, verdict), count in sorted({**_NONE_ENDED, **telling.ended, **drills}.items()):
             out.tell("scrubjay_runs", count, verb, verdict)
         for (verb, kind), count in sorted(telling.found.items()):
             out.tell("scrubjay_findings_told", count, verb, kind)
@@ -158,3 +166,14 @@ class Metrics(Collector):
             out.tell("scrubjay_job_paused", int(job["paused"] is not None), job["job"])
             if job["last"] is not None:
                 out.tell("scrubjay_job_left", job["last"]["left"], job["job"])
+
+
+def tell_drills(out: Exposition, reports: Sequence[Mapping[str, Any]]) -> None:
+    """reports: the newest of each scenario. What a drill did not measure has no series."""
+    for report in reports:
+        name = str(report["scenario"])
+        out.tell("scrubjay_drill_started_timestamp_seconds", parse_time(str(report["started"])) / 1e6, name)
+        out.tell("scrubjay_drill_last_verdict", _VERDICTS[report["verdict"]], name)
+        for what in ("rto_seconds", "rpo_seconds", "planted", "detected"):
+            if report[what] is not None:
+                out.tell(f"scrubjay_drill_{what}", report[what], name)

@@ -160,7 +160,8 @@ def copy_of(node: NodePort, facts: ReplicaFacts | None) -> Copy:
     if facts is None or not facts.up:
         return Copy(node.name, node.number, "storage", "down", Lsn(0), scannable=False)
     if facts.tree == "log":
-        return Copy(node.name, node.number, "log", "ok" if facts.vote == "votes" else facts.vote, facts.applied, scannable=False)
+        state = {"votes": "ok", "amnesiac": "amnesiac"}.get(facts.vote, "down")
+        return Copy(node.name, node.number, "log", state, facts.applied, scannable=False)
     state = facts.state if facts.state in ("ok", "suspect", "amnesiac", "healing") else "down"
     state = "behind" if facts.behind and state in ("suspect", "healing") else state
     return Copy(node.name, node.number, "storage", state, facts.applied, facts.usable)

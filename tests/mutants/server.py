@@ -10,6 +10,20 @@ _STEADY = "tests/unit/base/test_steady.py"
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "a-copy-in-a-state-without-a-name",
+        "storage/control/fleet.py",
+        '.get(facts.vote, "down")',
+        ".get(facts.vote, facts.vote)",
+        ("tests/unit/server/test_health.py::test_no_state_of_a_copy_is_without_a_name_for_its_problem",),
+    ),
+    Mutant(
+        "drills-uncounted",
+        "drills/runs.py",
+        "            self.ended[verdict] = self.ended.get(verdict, 0) + 1\n",
+        "",
+        ("tests/unit/drills/test_restore_random.py::test_a_moment_is_restored_compared_and_nothing_of_it_stays",),
+    ),
+    Mutant(
         "health-waits-for-the-ledger",
         "server/health.py",
         "        while True:\n            self.look()\n",

@@ -16,6 +16,8 @@ from scrubjay.pitr.service import RestoreService
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.scrubber.schedule.cron import check as check_settings
 from scrubjay.scrubber.schedule.views import Shift, ShiftOutcome
+from scrubjay.serving.families import Exposition
+from scrubjay.serving.metrics import tell_drills
 from scrubjay.storage.btree.engine import RowFact
 from scrubjay.storage.catalogue import TableMeta
 from tests.unit.drills.drill_house import DrillHouse
@@ -43,6 +45,14 @@ def test_a_moment_is_restored_compared_and_nothing_of_it_stays(house: DrillHouse
     assert house.rows(house.birds) == before, "the live table is as it was"
     assert (house.scratch(), house.service.jobs(NOTES)) == ([], {})
     assert house.cluster.folder.disk.listdir("tmp/drills") == []
+    assert drills.ended == {"match": 3}
+    out = Exposition()
+    tell_drills(out, drills.last())
+    told = {sample.name: sample for family in out.families() for sample in family.samples}
+    assert {sample.labels["scenario"] for sample in told.values()} == {"restore-random"}
+    assert told["scrubjay_drill_rto_seconds"].value == reports[-1]["rto_seconds"], "of the newest"
+    assert told["scrubjay_drill_last_verdict"].value == 0
+    assert len(told) == 6
     assert drills.key_trouble() is None
     for one in reports:
         check({name: value for name, value in one.items() if name != "exit"})
@@ -237,6 +247,7 @@ def test_a_pause_ends_a_drill_under_way_and_nothing_of_it_stays(house: DrillHous
     shift = Shift(job.default, 0, lambda _bytes: "window" if house.env.clock.boot_us() > until_us else None)
     assert house.run(job.work(shift)) == ShiftOutcome("unverified", 0, 1, "window")
     assert (house.scratch(), house.service.jobs(NOTES), drills.listed()["scenarios"][0]["runs"]) == ([], {}, 0)
+    assert drills.ended == {"cut_off": 1}
     assert house.held(house.birds) == [([], [])] * 6
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import msgspec
@@ -22,11 +23,14 @@ from scrubjay.scrubber.schedule.views import NightJob, Shift, ShiftOutcome
 from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.server.health import Health, HealthOptions, Heard, Problem, View
 from scrubjay.server.nightly import DEFAULTS, TaskAlarm
+from scrubjay.server.problems import RULES
 from scrubjay.server.remembered import HANGS_S, PATIENCE_S
 from scrubjay.server.windows import archived_here
 from scrubjay.sim.whole.cluster import CLUSTER, NAMES
 from scrubjay.storage.catalogue import RestoreOrigin, TableMeta
+from scrubjay.storage.control.fleet import copy_of
 from scrubjay.storage.node import Node
+from scrubjay.storage.replica.status import TREE_MOVES, VOTE_MOVES
 from tests.unit.control.house import House
 
 URL = "sim://archive"
@@ -370,3 +374,16 @@ def test_who_asks_while_the_ledger_is_asked_hears_what_was_noted_before_he_asked
     watched.proven(0, "mismatch", ago_s=1)
     tasks.call_later(0.5, lambda: answer.set_result(None))
     assert watched.status()["tables"][0]["last_verdict"] == "mismatch"
+
+
+def test_no_state_of_a_copy_is_without_a_name_for_its_problem(two: Watched) -> None:
+    """A kind that the rules do not know would end the look at everything, for everybody."""
+    fleet = two.house.cluster.parts.fleet
+    facts = fleet.all_facts()[0]
+    node = two.house.cluster.parts.ports[facts.node]
+    every = itertools.product(TREE_MOVES, {*VOTE_MOVES, "votes"}, (False, True), (False, True))
+    seen = set()
+    for tree, vote, behind, up in every:
+        one = msgspec.structs.replace(facts, tree=tree, vote=vote, state="amnesiac" if vote == "amnesiac" else tree, behind=behind, up=up)
+        seen.add(copy_of(node, one).state)
+    assert {f"copy-{state}" for state in seen - {"ok"}} == {kind for kind in RULES if kind.startswith("copy-")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -187,3 +188,15 @@ def test_of_a_dropped_table_only_the_history_counts() -> None:
     dropped = TABLE._replace(dropped=True, lag_s=1e6, verdict="mismatch")
     assert kinds(WELL._replace(tables=[dropped])) == []
     assert kinds(WELL._replace(tables=[dropped._replace(holes=("partition p1, lsn 3 to 5",))])) == ["archive-hole"]
+
+
+def test_the_rules_know_every_kind_that_is_written_and_none_is_there_for_nothing() -> None:
+    """Those that are put together (`copy-…`: see test_health; `archive-…`: of two words) are named beside their beginning."""
+    written = set()
+    for call in ast.walk(ast.parse((ROOT / "server" / "problems.py").read_text(encoding="utf-8"))):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "FoundProblem":
+            kind = call.args[0]
+            written |= {one.value for one in ast.walk(kind) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+    made = {kind for kind in RULES if kind.startswith("copy-")} | {"archive-fenced", "archive-diverged"}
+    assert {"copy-", "archive-"} <= written
+    assert written - {"copy-", "archive-"} | made == set(RULES)
