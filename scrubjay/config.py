@@ -619,12 +619,14 @@ def _sources(entry: Field, value: Any, source: str) -> tuple[tuple[str, str], ..
         if match is None or match[1] in found or (match[2].startswith("file:") and not match[2].startswith("file:/")):
             # Not shown: somebody may have written the key itself.
             raise _wrong(entry, f"number {number} (not shown)", source, wanted)
+        kind, _, what = match[2].partition(":")
         try:
-            words = shlex.split(match[2])
+            words = shlex.split(what) if kind == "command" else [what]
         except ValueError:
             words = []
-        if not words:
-            raise _wrong(entry, f"number {number} (not shown): a quotation mark without its partner", source, wanted)
+        if not words or not words[0] or "\0" in what:
+            said = "a quotation mark without its partner, no program, or a NUL"
+            raise _wrong(entry, f"number {number} (not shown): {said}", source, wanted)
         found[match[1]] = match[2]
     if len(found) > KEYS_MAX:
         raise _wrong(entry, f"{len(found)} keys", source, f"at most {KEYS_MAX} keys")

@@ -231,4 +231,11 @@ MUTANTS: list[Mutant] = [
         "        except ():\n            pass",
         ("tests/unit/real/test_fleet_host.py::test_an_identity_that_rotted_is_the_same_archive_all_the_same",),
     ),
+    Mutant(
+        "key-source-without-a-program",
+        "scrubjay/config.py",
+        'if not words or not words[0] or "\\0" in what:',
+        "if not words:",
+        ("tests/unit/cli/test_cli_config.py::test_what_is_no_key_source_is_refused_and_not_shown",),
+    ),
 ]

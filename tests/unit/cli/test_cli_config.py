@@ -194,11 +194,25 @@ def test_key_sources(tmp_path: Path) -> None:
     assert load(path=str(file)).encryption.command_timeout_us == 3_000_000
     assert load(env={"SCRUBJAY_ENCRYPTION_KEYS": "new=env:A, old=file:/b"}).encryption.keys == (("new", "env:A"), ("old", "file:/b"))
     assert load(sets=["encryption.keys="]).encryption.keys == ()
+    spaced = ("a=file:/it's a/key", "b=command:'/opt/my tools/give' \"a b\"")
+    assert load(sets=[f"encryption.keys={', '.join(spaced)}"]).encryption.keys == tuple(tuple(one.split("=", 1)) for one in spaced)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["6c6f6f6b206d61", "a=6c6f6f6b", "a=file:key", "a=env:", "=env:A", "a b=env:A", "a=env:A,a=env:B", "a=command:'x", "a=command: "],
+    [
+        "6c6f6f6b206d61",
+        "a=6c6f6f6b",
+        "a=file:key",
+        "a=env:",
+        "=env:A",
+        "a b=env:A",
+        "a=env:A,a=env:B",
+        "a=command:'x",
+        "a=command: ",
+        "a=command:''",
+        "a=file:/a\0b",
+    ],
 )
 def test_what_is_no_key_source_is_refused_and_not_shown(text: str) -> None:
     with pytest.raises(Invalid) as caught:
