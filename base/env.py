@@ -215,6 +215,13 @@ class ListPage(NamedTuple):
     more: bool
 
 
+class Recalled(NamedTuple):
+    """An object that was deleted or written over, and of which an older version is read. kind: hole | unreadable (`base.errors`). detail: names the version."""
+
+    kind: str
+    detail: str
+
+
 class ObjectStore(Protocol):
     """Create-once objects under one root. Keys use [A-Za-z0-9._=/-] and no key is a '/'-prefix of another.
 
@@ -240,7 +247,22 @@ class ObjectStore(Protocol):
         ...
 
     async def delete(self, key: str) -> None:
-        """No error if it is not there."""
+        """No error if it is not there. All versions of it go. Raises Unsafe (`error_code` ObjectLocked) if the store keeps it locked: it stays."""
+        ...
+
+    # A store without versions and locks inherits the following from `base.older_versions.OneVersion`, a wrapper from `PassingOn`.
+
+    async def uncover(self, prefix: str) -> None:
+        """Look for objects that were deleted or written over by others and of which the version that was put is there: from now on `list` shows them as they
+        were put. Costs a listing on a store that keeps versions, nothing elsewhere. `head`, `get` and `get_range` need no such look. Raises Unavailable."""
+        ...
+
+    def recalled(self, prefix: str) -> dict[str, Recalled]:
+        """By key, what is wrong with those objects below a prefix of which an older version is, or would be, read. As far as `uncover` or a read has seen; asks nothing."""
+        ...
+
+    async def retain(self, key: str, until_us: int) -> None:
+        """The object stays locked until then (wall clock) at least, if this store locks; never shorter than before. Raises Missing."""
         ...
 
 

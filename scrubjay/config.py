@@ -51,6 +51,9 @@ SEGMENT_BYTES_MAX = 32 << 20
 """The encoder takes 64 MiB (archiver.format.segment): what is on its way when a segment reaches its size (8 MiB proposed, a record of 16 MiB) still fits."""
 
 
+DAY_US = 86_400_000_000
+
+
 class ServeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The process."""
 
@@ -118,6 +121,23 @@ class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = 120_000_000
     uploads: Annotated[int, ConfigKey("uploads", "count", "segments uploaded at once per node", 1, 64)] = 4
     timeout_us: Annotated[int, ConfigKey("timeout", "duration", "one request to the object store", 1_000_000)] = 30_000_000
+    object_lock: Annotated[
+        str,
+        ConfigKey(
+            "object_lock",
+            "text",
+            "`governance` or `compliance`: what is archived is locked in the bucket, which must have object lock; `none`",
+        ),
+    ] = "none"
+    lock_for_us: Annotated[
+        int,
+        ConfigKey(
+            "lock_for",
+            "duration",
+            "with object_lock: how long what is put stays locked",
+            4 * DAY_US,
+        ),
+    ] = 38 * DAY_US
 
 
 class S3Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -414,6 +434,18 @@ def _check_together(config: Config) -> None:
             "consensus.lease",
             f"{format_duration(consensus.lease_us)}; support is asked for every {format_duration(consensus.support_interval_us)}",
             "make it at least twice consensus.support_interval, or leaders lose their lease between two messages",
+        ),
+        (
+            archive.object_lock not in ("none", "governance", "compliance"),
+            "archive.object_lock",
+            archive.object_lock,
+            "one of none, governance, compliance",
+        ),
+        (
+            archive.object_lock != "none" and not config.archive_url.startswith("s3://"),
+            "archive.object_lock",
+            f"{archive.object_lock}, and the archive is {config.archive_url}",
+            "a folder has no object lock: give an s3:// archive, or none",
         ),
         (
             bool(config.s3.access_key_id) != bool(config.s3.secret_access_key),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scrubjay.archiver.read.manifests import ManifestReader
-from scrubjay.archiver.read.names import clusters, sweep
+from scrubjay.archiver.read.names import clusters_for, sweep
 from scrubjay.archiver.verify.report import VerifyOptions, is_gone
 from scrubjay.archiver.verify.run import verify
 from scrubjay.base.env import Env, ObjectStore
@@ -68,7 +68,7 @@ def verify_archive(config: Config, url: str, *, cluster: str | None, request: Ma
 async def chosen_cluster(store: ObjectStore, asked: str | None) -> str:
     """The cluster that is meant: the one that was asked for, or the only one that wrote there. Raises Failure."""
     try:
-        present = await clusters(store)
+        present = await clusters_for(store, asked)
     except Unavailable as error:
         if not is_gone(error):
             raise

@@ -85,6 +85,7 @@ def recover(config: Config, asked: RecoverRequest, *, data: str, plan_only: bool
         progress.update("reading manifests")
         with tempfile.TemporaryDirectory(prefix="scrubjay-recover-") as scratch:
             cluster = await chosen_cluster(store, earlier.parent if earlier is not None else asked.cluster)
+            await store.uncover(f"{cluster}/")  # what was deleted in a bucket with versions is there
             parent = Parent(env, store, RealDisk(Path(scratch)), cluster, ahead_us=AHEAD_US)
             await parent.open()
             chooser = Chooser(parent, only=asked.only, now_us=env.clock.wall_us())

@@ -1,10 +1,11 @@
-"""What `base.real.stores.open_store` is told of the configuration: credentials, and the keys of an encrypted archive."""
+"""What `base.real.stores.open_store` is told of the configuration: credentials, the keys of an encrypted archive, and for how long what is archived is locked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from scrubjay.base.real.key_sources import keyring
+from scrubjay.base.real.s3_versions import OBJECT_LOCK, OBJECT_LOCK_US
 from scrubjay.base.real.stores import KEYS
 from scrubjay.base.sealed import Keyring, ring_of
 from scrubjay.config import Config, s3_environment
@@ -18,7 +19,7 @@ def keyring_of(config: Config) -> Keyring | None:
 def store_settings(config: Config, **more: str) -> dict[str, str]:
     """Settings for stores, and for the environment of workers; they hold secrets. Empty ones leave the AWS variables in force. more: for this use alone. Raises
     as `keyring_of` does."""
-    s3, ring = config.s3, keyring_of(config)
+    s3, ring, archive = config.s3, keyring_of(config), config.archive
     return {
         "access_key": s3.access_key_id,
         "secret_key": s3.secret_access_key,
@@ -27,6 +28,8 @@ def store_settings(config: Config, **more: str) -> dict[str, str]:
         "endpoint": s3.endpoint_url,
         "ca_bundle": s3.ca_bundle,
         KEYS: "" if ring is None else ring.as_text(),
+        OBJECT_LOCK: "" if archive.object_lock == "none" else archive.object_lock,
+        OBJECT_LOCK_US: str(archive.lock_for_us) if archive.object_lock != "none" else "",
         **more,
     }
 

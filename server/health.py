@@ -272,7 +272,7 @@ class Health:
         verdict = next((word for word in ("mismatch", "unverified", "match") if word in verdicts), None)
         checks = [self._remembered.checks[partition] for partition in ids if partition in self._remembered.checks]
         findings = [finding for info in table.partitions for finding in self._control.service.findings(info.partition_id)]
-        suspects = [f"{one.kind} in the archive: {name}" for at in ids for name, one in self._index.suspects.of(table.table_id, at).items()]
+        suspects = [f"{one.kind} in the archive: {name}" for at in ids for name, one in self._index.found_of(table.table_id, at).items()]
         verified_us = min(at_us for at_us, _ in checks) if checks and len(checks) == len(ids) else None
         began_us = table.created_at if self._schedule is None else max(table.created_at, self._schedule.views.since_us)
         matched = [self._remembered.matched[partition] for partition in ids if partition in self._remembered.matched]
@@ -311,7 +311,7 @@ class Health:
             state.since_us,
             state.requests_per_minute,
             failing,
-            tuple(f"{one.kind}: {name}" for name, one in self._index.suspects.elsewhere().items()),
+            tuple(f"{one.kind}: {name}" for name, one in self._index.found_elsewhere().items()),
             self._remembered.checks.get(WHOLE, (0, None))[1],
             0.0 if self._schedule is None else max(0, now_us - max(self._remembered.read_us, self._schedule.views.since_us)) / 1e6,
         )

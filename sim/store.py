@@ -10,10 +10,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from scrubjay.base.env import ListPage, ObjectInfo, Tasks
-from scrubjay.base.errors import Corrupt, Exists, Invalid, Missing, Unavailable
+from scrubjay.base.env import ListPage, ObjectInfo, Recalled, Tasks
+from scrubjay.base.errors import HOLE, UNREADABLE, Corrupt, Exists, Invalid, Missing, Unavailable, Unsafe
+from scrubjay.base.older_versions import Covered
 from scrubjay.sim.events import Events
 
+DELETED = Recalled(HOLE, "deleted: a delete marker stands over version 1")
+WRITTEN_OVER = Recalled(UNREADABLE, "written over: version 1 under it is what was put")
 _KEY = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*(/[A-Za-z0-9_=-][A-Za-z0-9._=-]*)*")
 
 
@@ -32,8 +35,12 @@ class StoreFaults:
 
 @dataclass(slots=True)
 class SimObject:
+    """foreign: put by somebody else, over what was there. locked_until_us: until then it cannot be deleted."""
+
     data: bytes
     made_us: int
+    foreign: bool = False
+    locked_until_us: int = 0
 
 
 @dataclass(slots=True)
@@ -61,6 +68,11 @@ class SimStore:
         self.requests = StoreRequests()
         self._draw = world.stream(f"store/{name}")
         self.objects: dict[str, SimObject] = {}
+        self.versioned = False
+        self.lock_us = 0
+        """What is put stays locked for so long."""
+        self.under: dict[str, SimObject] = {}
+        """With versions: what was there before somebody else deleted it or wrote over it."""
         self.on_put: Callable[[str], None] | None = None
         """Told of every object at the moment it exists: for checkers."""
 
@@ -75,7 +87,20 @@ class SimStore:
         one.data = one.data[:at] + bytes([one.data[at] ^ 1 << self._draw.between(0, 7)]) + one.data[at + 1 :]
 
     def lose(self, key: str) -> None:
-        del self.objects[key]
+        """By somebody's deletion: with versions a marker stands over it."""
+        lost = self.objects.pop(key)
+        if self.versioned:
+            self.under[key] = lost
+
+    def write_over(self, key: str, data: bytes) -> None:
+        """By somebody else; without versions what was there is gone."""
+        if self.versioned:
+            self.under[key] = self.objects[key]
+        self.objects[key] = SimObject(data, self.world.now, foreign=True)
+
+    def put_back(self, key: str) -> None:
+        """What stands over the older version is taken away."""
+        self.objects[key] = self.under.pop(key)
 
     def keys(self, prefix: str = "") -> list[str]:
         return sorted(key for key in self.objects if key.startswith(prefix))
@@ -114,6 +139,7 @@ class SimStoreClient:
         self._store = store
         self._tasks = tasks
         self.url = store.url
+        self._covered = Covered()
 
     async def _begin(self) -> None:
         await self._tasks.sleep(self._store.delay_s())
@@ -134,7 +160,7 @@ class SimStoreClient:
         for other in store.objects:
             if other.startswith(key + "/") or key.startswith(other + "/"):
                 raise Invalid("one key is a prefix of another", key=key, other=other)
-        store.objects[key] = SimObject(bytes(data), store.world.now)
+        store.objects[key] = SimObject(bytes(data), store.world.now, locked_until_us=store.world.now + store.lock_us)
         if store.on_put is not None:
             store.on_put(key)
         store.requests.put += 1
@@ -143,7 +169,7 @@ class SimStoreClient:
 
     async def get(self, key: str) -> bytes:
         await self._begin()
-        one = self._store.objects.get(key)
+        one = self._seen(key)
         if one is None:
             raise Missing("no such object", what=key)
         self._store.requests.get += 1
@@ -165,10 +191,19 @@ class SimStoreClient:
     async def head(self, key: str) -> ObjectInfo | None:
         await self._begin()
         self._store.requests.head += 1
-        one = self._store.objects.get(key)
+        one = self._seen(key)
         found = None if one is None else ObjectInfo(key, len(one.data))
         await self._end()
         return found
+
+    def _seen(self, key: str) -> SimObject | None:
+        """What is read of a key, and a note if that is an older version."""
+        one, under = self._store.objects.get(key), self._store.under.get(key)
+        if under is None or (one is not None and not one.foreign):
+            self._covered.drop(key)
+            return one
+        self._covered.note(key, DELETED if one is None else WRITTEN_OVER, len(under.data))
+        return under
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> ListPage:
         await self._begin()
@@ -178,10 +213,38 @@ class SimStoreClient:
         keys = [key for key in store.keys(prefix) if key > after and (store.faults.stale_us == 0 or store.objects[key].made_us <= youngest)]
         page = ListPage(tuple([ObjectInfo(key, len(store.objects[key].data)) for key in keys[:limit]]), len(keys) > limit)
         await self._end()
-        return page
+        return self._covered.shown(page, prefix, after=after, limit=limit)
 
     async def delete(self, key: str) -> None:
         await self._begin()
         self._store.requests.delete += 1
+        for one in (self._store.objects.get(key), self._store.under.get(key)):
+            if one is not None and one.locked_until_us > self._store.world.now:
+                raise Unsafe("the store keeps the object locked", key=key, error_code="ObjectLocked", until=one.locked_until_us)
         self._store.objects.pop(key, None)
+        self._store.under.pop(key, None)
+        self._covered.drop(key)
+        await self._end()
+
+    async def uncover(self, prefix: str) -> None:
+        if not self._store.versioned:
+            return
+        await self._begin()
+        self._store.requests.list += 1
+        self._covered.replace(prefix, {})
+        for key in sorted(self._store.under):
+            if key.startswith(prefix):
+                self._seen(key)
+        await self._end()
+
+    def recalled(self, prefix: str) -> dict[str, Recalled]:
+        return self._covered.recalled(prefix)
+
+    async def retain(self, key: str, until_us: int) -> None:
+        await self._begin()
+        one = self._store.objects.get(key) or self._store.under.get(key)
+        if one is None:
+            raise Missing("no such object", what=key)
+        if self._store.lock_us:
+            one.locked_until_us = max(one.locked_until_us, until_us)
         await self._end()

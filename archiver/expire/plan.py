@@ -18,6 +18,7 @@ from scrubjay.archiver.format.pin import BackupPin
 from scrubjay.archiver.read.names import Names
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import BaseEntry, Beginning
+from scrubjay.base.env import Recalled
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Stamp
 from scrubjay.base.times import utc_text
@@ -28,6 +29,8 @@ CLOSED_KEPT = 32
 """Of each node's closed objects so many of the newest stay, however old: twice what a verify reads of a node that went long ago."""
 
 UNPROVEN = Window(None, None, ())
+
+NOTHING: Mapping[str, Recalled] = {}
 
 RESTORE, PIN, PROOF, ARCHIVE, LOCK, CHANGED = "restore", "pin", "proof", "archive", "lock", "changed"
 """What holds something back: a restore under way; a pin; that no base was proven; that not two members have attested; the store refuses to delete;
@@ -94,8 +97,27 @@ class PartPlan:
         return sum(size for _, size in self.objects)
 
 
-def plan_partition(wanted: Wanted, index: PartitionIndex, names: Names, *, now_us: int, holds: Sequence[Need] = ()) -> PartPlan:
-    """What of one partition may go now. names: listed after `index` was read. holds: of any table."""
+def plan_partition(
+    wanted: Wanted, index: PartitionIndex, names: Names, *, now_us: int, holds: Sequence[Need] = (), over: Mapping[str, Recalled] = NOTHING
+) -> PartPlan:
+    """What of one partition may go now. names: listed after `index` was read. holds: of any table. over: what stands over objects of it: while it does, what is
+    read of them is one rule of the bucket away from being gone, and nothing is taken away that might have to stand in for it."""
+    plan = _plan_partition(wanted, index, names, now_us=now_us, holds=holds)
+    if not over or plan.whole or plan.refused is not None or not (plan.lsn or plan.objects):
+        return plan
+    name, one = next(iter(over.items()))
+    more = f", and {len(over) - 1} more" if len(over) > 1 else ""
+    return PartPlan(
+        plan.wanted,
+        plan.keep_from_us,
+        held=plan.held,
+        refused=f"{name}: {one.detail}{more}",
+        window=plan.window,
+        earliest_us=plan.window.earliest_us,
+    )
+
+
+def _plan_partition(wanted: Wanted, index: PartitionIndex, names: Names, *, now_us: int, holds: Sequence[Need]) -> PartPlan:
     keep_from_us = now_us - wanted.keep_us
     mine = [one for one in holds if one.table in (None, wanted.table)]
     found = index.coverage()

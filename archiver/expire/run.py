@@ -129,6 +129,9 @@ class Expirer:
         return report
 
     async def _begin(self, closed_keep_us: int | None, *, ran: bool) -> ExpireReport:
+        await self._store.uncover(
+            f"{self._index.cluster}/"
+        )  # also a backup's pin that somebody deleted in a bucket with versions keeps what it kept
         found = await PinReader(self._parts.env.tasks, self._store, self._index.cluster).all()
         # What cannot be read, damaged or of a later version, keeps nobody knows what: it holds everything.
         self._pins = [*(pin_need(one) for one in found.pins), *(Need(None, 0, PIN, one.object) for one in found.unread)]
@@ -154,7 +157,8 @@ class Expirer:
         now_us, fresh = self._dated(), self._parts.afresh(wanted)
         if fresh is None:
             return PartPlan(wanted, now_us - wanted.keep_us), index, names
-        return plan_partition(fresh, index, names, now_us=now_us, holds=self._holds()), index, names
+        over = self._index.covered_of(wanted.table, wanted.partition)
+        return plan_partition(fresh, index, names, now_us=now_us, holds=self._holds(), over=over), index, names
 
     def _dated(self) -> int:
         """By which what lies there is old."""

@@ -119,10 +119,10 @@ def archive_status(
     tables = [table for table in tables if not _ended(index, table)]
     entries = [table_status(index, table, now_us=now_us) for table in tables]
     forks = [fork for entry in entries for fork in entry["forks"]]
-    found = {**index.suspects.elsewhere()}
+    found = index.found_elsewhere()
     for table in tables:
         for partition in table.partitions:
-            found |= index.suspects.of(table.table_id, partition)
+            found |= index.found_of(table.table_id, partition)
     mine = [one for table in tables for at in table.partitions if (one := index.partitions.get((table.table_id, at))) is not None]
     unread = Counter(fault.detail for one in mine for fault in one.unread())
     return {

@@ -8,6 +8,7 @@ size that the manifest says. What is there and cannot be used is kept as a probl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from scrubjay.archiver.facts import Closed, Mark
@@ -16,11 +17,13 @@ from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import (
     BaseKey,
     ClosedKey,
+    ExpiredKey,
     SegmentKey,
     build,
     closed_prefix,
     log_prefix,
     parse,
+    partition_prefix,
 )
 from scrubjay.archiver.read.epochs import closed_fault
 from scrubjay.archiver.read.keyfilters import KeyFilters
@@ -29,8 +32,8 @@ from scrubjay.archiver.read.names import Names, closed_nodes, closed_until, list
 from scrubjay.archiver.read.older import OlderClosed
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import SegmentRow
-from scrubjay.archiver.read.suspects import Suspect, Suspects
-from scrubjay.base.env import ObjectStore, Tasks
+from scrubjay.archiver.read.suspects import LOOKS_MAX, Suspect, Suspects
+from scrubjay.base.env import ObjectStore, Recalled, Tasks
 from scrubjay.base.errors import HOLE, UNREADABLE, Corrupt, Missing, NoKey
 from scrubjay.base.gate import Gate
 from scrubjay.base.hlc import stamp_of
@@ -124,7 +127,8 @@ class ArchiveIndex:
         none. Raises Unavailable."""
         async with self._gate:
             await self.suspects.look(self._store)
-            bad = [key for key, index in sorted(self.partitions.items()) if index.damaged() or self.suspects.of(*key)]
+            await self._covered_elsewhere()
+            bad = [key for key, index in sorted(self.partitions.items()) if index.damaged() or self.found_of(*key)]
             turn = list(dict.fromkeys([*[key for key in bad if key > self._again], *bad]))[:limit]
             ends = {(one.table, one.partition): one for one in archived}
             for key in turn:
@@ -173,12 +177,37 @@ class ArchiveIndex:
         """Objects that were found bad, now or before a restart."""
         for name, suspect in suspects.items():
             key = parse(name)
-            if key is None:
-                continue
+            if key is None or name in self._store.recalled(name):
+                continue  # of the latter what was put is read: it is told of, and used
             self.suspects.add(name, suspect)
             if isinstance(key, SegmentKey | BaseKey) and (index := self.partitions.get((key.table, key.partition))) is not None:
                 index.forget()
                 self._leave_out(index)
+
+    def found_of(self, table: str, partition: str) -> dict[str, Suspect | Recalled]:
+        """What is wrong with objects of a partition: those that are not used, and those of which an older version is."""
+        return {**self.covered_of(table, partition), **self.suspects.of(table, partition)}
+
+    def covered_of(self, table: str, partition: str) -> dict[str, Recalled]:
+        """Objects of a partition of which an older version is read."""
+        over = self._store.recalled(partition_prefix(self.cluster, table, partition))
+        index = self.partitions.get((table, partition))
+        took = index.beginning.took if index is not None and index.beginning is not None else None
+        return {name: one for name, one in over.items() if took is None or not took(name)}
+
+    def found_elsewhere(self) -> dict[str, Suspect | Recalled]:
+        """The same of objects of no partition."""
+        over = self._store.recalled(f"{self.cluster}/")
+        return {
+            name: one for name, one in over.items() if not isinstance(parse(name), SegmentKey | BaseKey | ExpiredKey)
+        } | self.suspects.elsewhere()
+
+    async def _covered_elsewhere(self) -> None:
+        """Read again what something stood over, of objects of no partition. Raises Unavailable."""
+        over = [name for name in self._store.recalled(f"{self.cluster}/") if not isinstance(parse(name), SegmentKey | BaseKey | ExpiredKey)]
+        for name in over[:LOOKS_MAX]:
+            with suppress(Corrupt, Missing, NoKey):
+                await self._store.get(name)
 
     def trust(self, names: Iterable[str], *, level: str) -> None:
         """These were read and are good, by a check at `level`."""
@@ -238,7 +267,20 @@ class ArchiveIndex:
             told = index.told
             again = await names_of(self._store, self.cluster, index.table, index.partition)
             draft = await self._drafted(index, again, end, told)
-        self._take(index, draft)
+        self._take(index, await self._uncovered(index, draft, end))
+
+    async def _uncovered(self, index: PartitionIndex, draft: PartitionIndex, end: KnownArchived | None) -> PartitionIndex:
+        """What is absent or bad may lie under a delete marker or somebody else's bytes: looked for where anything is. `draft` again, with what was found."""
+        prefix = partition_prefix(self.cluster, index.table, index.partition)
+        known = self._store.recalled(prefix)
+        if not known and not draft.damaged():
+            return draft
+        await self._store.uncover(prefix)
+        if not known and not self._store.recalled(prefix):
+            return draft
+        told = index.told
+        names = await names_of(self._store, self.cluster, index.table, index.partition)
+        return await self._drafted(index, names, end, told)
 
     def _take(self, index: PartitionIndex, draft: PartitionIndex) -> None:
         """Without what is known to be bad, also what somebody met while this was read."""
@@ -277,7 +319,7 @@ class ArchiveIndex:
             told = index.told
             names = await names_of(self._store, self.cluster, index.table, index.partition)
             end = KnownArchived(index.table, index.partition, mark.lsn, mark.chain) if mark is not None else None
-            draft = await self._drafted(index, names, end, told)
+            draft = await self._uncovered(index, await self._drafted(index, names, end, told), end)
         self._take(index, draft)
 
     async def _drafted_tail(self, index: PartitionIndex, mark: Mark | None) -> PartitionIndex:

@@ -130,6 +130,15 @@ async def clusters(store: ObjectStore) -> list[str]:
     return found
 
 
+async def clusters_for(store: ObjectStore, asked: str | None) -> list[str]:
+    """The same, looking under delete markers too where the one that is asked for, or any, is not there: an archive that was deleted in a bucket with versions."""
+    present = await clusters(store)
+    if not present or asked not in (None, *present):
+        await store.uncover("" if asked is None else f"{asked}/")
+        present = await clusters(store)
+    return present
+
+
 async def epochs_after(store: ObjectStore, cluster: str, number: int) -> list[str]:
     """Keys of the epoch objects above `number`, rising."""
     found: list[str] = []

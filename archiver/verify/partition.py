@@ -65,6 +65,8 @@ class PartitionCheck:
         if unread or not seems_whole(names, begin=begin, end=max(index.told, index.mark.lsn if index.mark is not None else 0)):
             names, unread = await self._begun(await names_of(self._round.store, self._round.cluster, table, partition), index)
         index.listed_told = index.told
+        prefix = partition_prefix(self._round.cluster, table, partition)
+        self._round.covered(prefix, _nothing if index.beginning is None else index.beginning.took)
         problems = await self._log.run(names, index)
         index.bases, more, _ = await self._round.reader.bases(names.base, [])
         if more:

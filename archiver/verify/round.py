@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.layout import (
+    BaseKey,
+    ExpiredKey,
     SegmentKey,
     parse,
     segment_of,
@@ -131,6 +133,18 @@ class Round:
         counts = Counter(one.detail for one in self.unread.values())
         told = [f"{detail}: {count} object{'s' * (count > 1)} could not be read" for detail, count in counts.most_common(UNREAD_TOLD)]
         return "; ".join([*told, *(["and under other keys"] if len(counts) > UNREAD_TOLD else [])])
+
+    def covered(self, prefix: str, took: Callable[[str], bool]) -> None:
+        """Objects below a prefix over which something stands: read all the same, and told. took: retention has taken it away."""
+        for key, one in self.store.recalled(prefix).items():
+            at = parse(key)
+            if not took(key):
+                mine = at if isinstance(at, SegmentKey | BaseKey | ExpiredKey) else None
+                self.find(one.kind, key, one.detail, table=mine and mine.table, partition=mine and mine.partition)
+
+    def elsewhere(self) -> None:
+        """The same of objects of no partition."""
+        self.covered(f"{self.cluster}/", lambda key: isinstance(parse(key), SegmentKey | BaseKey | ExpiredKey))
 
     async def fresh(self, keys: Sequence[str]) -> dict[str, None]:
         """Those that need no look in this run."""

@@ -19,8 +19,9 @@ from scrubjay.archiver.format.layout import (
     IdentityKey,
     build,
     closed_prefix,
+    tables_prefix,
 )
-from scrubjay.archiver.read.names import Names, clusters, names_of, sweep
+from scrubjay.archiver.read.names import Names, clusters_for, names_of, sweep
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.verify.log import LogCheck
 from scrubjay.archiver.verify.partition import PartitionCheck
@@ -37,7 +38,7 @@ SILENT_US = 300_000_000
 
 async def pick_cluster(store: ObjectStore, cluster: str | None) -> str:
     """The cluster to look at. Raises Invalid if there is none, several, or not the one asked for."""
-    present = await clusters(store)
+    present = await clusters_for(store, cluster)
     if cluster is not None:
         if cluster not in present:
             raise Invalid("the archive holds no such cluster", asked=cluster, found=present)
@@ -60,8 +61,12 @@ class ArchiveVerifier:
 
     async def run(self) -> VerifyReport:
         """Raises Unavailable if the store does not answer; everything else ends up in the report, also (online) that the archive's place is gone."""
+        cluster, table = self._round.cluster, self._round.options.table
         try:
-            if self._round.options.table is None:
+            # Whatever stands over an object: what is under it is looked at like everything else, and that it is there is told.
+            await self._round.store.uncover(f"{cluster}/" if table is None else f"{tables_prefix(cluster)}{table}/")
+            if table is None:
+                self._round.elsewhere()
                 await self._small.identity()
                 await self._small.pins()
                 if self._round.at_least("objects"):

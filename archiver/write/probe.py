@@ -2,7 +2,8 @@
 
 What is tried: the root answers · an object is read as it was written, at once · a second create loses and
 changes nothing · exactly one of several concurrent creates wins · listing is complete, at once, and in byte order · a PUT whose checksum does not fit its
-body is refused (S3 only) · deletion. A few small objects below `probe/<a random uuid>/` are made and removed; no reader takes them for a cluster's.
+body is refused (S3 only) · deletion · where an object lock is configured: that the bucket has one and it holds. A few small objects below
+`probe/<a random uuid>/` are made and removed; no reader takes them for a cluster's.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ async def probe(store: ObjectStore, env: Env) -> None:
             await store.put(key, key.encode())
         await _list_order(store, folder, keys)
         await _wrong_checksum(store, env, checked)
+        await _lock(store, folder)
         answered = True
     except Unsafe:
         answered = True
@@ -117,12 +119,15 @@ async def _flat_order(store: ObjectStore, prefix: str) -> None:
             await store.delete(key)
 
 
+def _itself(store: ObjectStore) -> ObjectStore:
+    while (inner := getattr(store, "inner", None)) is not None:
+        store = inner
+    return store
+
+
 async def _wrong_checksum(store: ObjectStore, env: Env, key: str) -> None:
     """Asked of the store itself: what a server puts around it knows the port alone, and this is beyond it."""
-    itself = store
-    while (inner := getattr(itself, "inner", None)) is not None:
-        itself = inner
-    refuses = getattr(itself, "refuses_wrong_checksum", None)
+    refuses = getattr(_itself(store), "refuses_wrong_checksum", None)
     if refuses is None:
         return
     for left in reversed(range(CHECKSUM_TRIES)):
@@ -135,3 +140,15 @@ async def _wrong_checksum(store: ObjectStore, env: Env, key: str) -> None:
             await env.tasks.sleep(CHECKSUM_PAUSE_S)
     if not refused:
         raise _failed("wrong checksum", store, "a PUT whose checksum does not fit its body was accepted")
+
+
+async def _lock(store: ObjectStore, folder: str) -> None:
+    check = getattr(_itself(store), "check_lock", None)
+    wrong = await check(folder) if check is not None else None
+    if wrong is not None:
+        raise Unsafe(
+            f"the object store fails the probe 'object lock': {wrong}",
+            probe="object lock",
+            archive=store.url,
+            next="make a bucket with object lock (it is given when a bucket is made), or set archive.object_lock to none",
+        )

@@ -23,6 +23,7 @@ from typing import NoReturn, TypeVar
 
 from scrubjay.base.env import ListPage, ObjectInfo
 from scrubjay.base.errors import Corrupt, DiskFull, Exists, Invalid, Missing, Unavailable, Unsafe
+from scrubjay.base.older_versions import OneVersion
 from scrubjay.base.real.folders import make_folder, sync_folder
 from scrubjay.base.real.open_files import thread_limit
 
@@ -73,7 +74,7 @@ def _raise(error: OSError, key: str, *, writing: bool) -> NoReturn:
     raise Unavailable("the archive's folder cannot be used", key=key, cause=str(error)) from error
 
 
-class LocalStore:
+class LocalStore(OneVersion):
     """One folder as an `ObjectStore`. Work runs in a few threads of its own, so a slow disk never blocks the loop.
 
     A folder that was there and is not any more (moved away, not mounted) is Unavailable, code ArchiveGone: never empty, and never made anew."""

@@ -28,12 +28,13 @@ import obstore
 from obstore.exceptions import BaseError
 
 from scrubjay.base.checksum import crc32c_raw
-from scrubjay.base.env import ListPage, ObjectInfo
+from scrubjay.base.env import ListPage, ObjectInfo, Recalled
 from scrubjay.base.errors import Corrupt, Invalid, Missing, ScrubjayError, Unavailable
 from scrubjay.base.real.aws import Access, Resolver
 from scrubjay.base.real.daemon_pool import DaemonPool
 from scrubjay.base.real.localfs import check_key
 from scrubjay.base.real.s3_errors import CREDENTIALS, not_a_store, told, translate
+from scrubjay.base.real.s3_versions import OBJECT_LOCK, OBJECT_LOCK_US, S3Versions, lock_of
 
 T = TypeVar("T")
 Entry = tuple[str, int]
@@ -47,6 +48,8 @@ LIST_PAGE_MAX = 1000
 MARK = "scrubjay-sum"
 """Name of an object's metadata entry: `<size>-<CRC32C of key and content, 8 hex digits>`. Objects without it (copied by a tool that drops metadata) are
 read as they are: the archive's formats carry their own checksums."""
+OWN_SETTINGS = ("timeout", OBJECT_LOCK, OBJECT_LOCK_US)
+"""Settings that say nothing of where and who."""
 _CLIENT_ERRORS = (BaseError, OSError, ValueError)
 
 
@@ -66,7 +69,9 @@ class _Clients:
 
 class S3Store:
     """One bucket and prefix as an `ObjectStore`. `settings`: endpoint, region, access_key, secret_key, session_token, ca_bundle, timeout (seconds, of one
-    request), each "" if not given: then the usual AWS variables and files say (see `base.real.aws`)."""
+    request), each "" if not given: then the usual AWS variables and files say (see `base.real.aws`); object_lock and object_lock_us (`base.real.s3_versions`).
+
+    More than 25 methods: the port's ten, the clients that are made again when credentials change, and the walk that puts a listing in order."""
 
     def __init__(self, bucket: str, prefix: str, settings: Mapping[str, str]) -> None:
         self.bucket = bucket
@@ -75,7 +80,10 @@ class S3Store:
         self.flat_order = False
         """The server lists flat in byte order: set by `confirm_flat_order`, never assumed."""
         self._timeout_s = float(settings.get("timeout") or REQUEST_TIMEOUT_S)
-        self._resolver = Resolver({name: value for name, value in settings.items() if name != "timeout"})
+        self._resolver = Resolver({name: value for name, value in settings.items() if name not in OWN_SETTINGS})
+        self._versions = S3Versions(
+            bucket, self.prefix, self._run, lock_of(settings), ours=lambda key, data, mark: mark == mark_of(key, data)
+        )
         self._clients: _Clients | None = None
         self._lock = threading.Lock()
         self._pool: DaemonPool | None = None
@@ -203,6 +211,9 @@ class S3Store:
         full = self.prefix + check_key(key)
         data = bytes(data)
         attributes: Any = {MARK: mark_of(key, data), "Content-Type": "application/octet-stream"}
+        if self._versions.locks(key):
+            await self._versions.put(key, data, {MARK: attributes[MARK]})  # obstore has no locks
+            return
         objects = (await self._ready(key)).objects
         try:
             await obstore.put_async(objects, full, data, mode="create", use_multipart=False, attributes=attributes)
@@ -211,13 +222,27 @@ class S3Store:
 
     async def get(self, key: str) -> bytes:
         check_key(key)
-        data, mark, _ = await self._fetch(key, None)
-        if mark is None or mark == mark_of(key, data):
+        try:
+            data, mark, _ = await self._fetch(key, None)
+        except Missing:
+            older = await self._recall(key, missing=True)
+            if older is None:
+                raise
+            return older
+        if mark == mark_of(key, data):
+            self._versions.sound(key)
             return data
+        if mark is None:
+            # Put by a tool that drops metadata, or on top of ours by somebody else.
+            older = await self._recall(key, missing=False)
+            return data if older is None else older
         # Cut short or mixed up on the way, most likely: look once more before anything is said of the object itself.
         again, mark, _ = await self._fetch(key, None)
         if mark is None or mark == mark_of(key, again):
             return again
+        older = await self._recall(key, missing=False)
+        if older is not None:
+            return older
         if again != data:
             raise not_a_store(key, "two readings of one object differ, and neither is what was put")
         raise Corrupt("the object is not what was put there", what="object", where=key, expected=mark, found=mark_of(key, data))
@@ -228,7 +253,19 @@ class S3Store:
             raise Invalid("not a range", start=start, end=end)
         if start == end:
             return b""
-        data, _, size = await self._fetch(key, (start, end))
+        try:
+            data, mark, size = await self._fetch(key, (start, end))
+            missing = False
+        except Missing as error:
+            data, mark, size, missing = b"", None, 0, True
+            gone = error
+        # Whether a part is what was put cannot be told from it; only whether there is anything to doubt.
+        if mark is None or mark.partition("-")[0] != str(size) or len(data) != end - start:
+            older = await self._recall(key, missing=missing)
+            if older is not None:
+                data, size = older[start:end], len(older)
+            elif missing:
+                raise gone
         if len(data) != end - start:
             raise Corrupt("the object is shorter than the range", what="object", where=key, expected=end, found=size)
         return data
@@ -239,7 +276,7 @@ class S3Store:
         try:
             _, _, size = await self._fetch(key, (0, 1))
         except Missing:
-            return None
+            return await self._versions.seen(key)
         return ObjectInfo(key, size)
 
     async def _fetch(self, key: str, part: tuple[int, int] | None) -> tuple[bytes, str | None, int]:
@@ -265,18 +302,28 @@ class S3Store:
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> ListPage:
         found: list[ObjectInfo] = []
+        more = False
         async for info in self._flat(prefix, after, limit) if self.flat_order else self._walk(prefix, after, limit):
             if len(found) == limit:
-                return ListPage(tuple(found), True)
+                more = True
+                break
             found.append(info)
-        return ListPage(tuple(found), False)
+        return self._versions.covered.shown(ListPage(tuple(found), more), prefix, after=after, limit=limit)
 
     async def delete(self, key: str) -> None:
-        full = self.prefix + check_key(key)
-        answer = await self._run(lambda client: client.delete_object(Bucket=self.bucket, Key=full), key)
-        headers = answer["ResponseMetadata"]["HTTPHeaders"]
-        if "html" in headers.get("content-type", ""):
-            raise not_a_store(key, "a page in answer to a deletion")
+        await self._versions.delete(check_key(key))
+
+    async def uncover(self, prefix: str) -> None:
+        await self._versions.uncover(prefix)
+
+    def recalled(self, prefix: str) -> dict[str, Recalled]:
+        return self._versions.covered.recalled(prefix)
+
+    async def retain(self, key: str, until_us: int) -> None:
+        await self._versions.retain(check_key(key), until_us)
+
+    async def _recall(self, key: str, *, missing: bool) -> bytes | None:
+        return await self._versions.recall(key, missing=missing)
 
     # --- listing ---
 
@@ -359,6 +406,10 @@ class S3Store:
         if left is not None:
             await self.delete(key)
         return refused and left is None
+
+    async def check_lock(self, folder: str) -> str | None:
+        """Why the bucket does not lock what is put as it is configured to; None if it does, or no lock is asked for. folder: of a probe, below `probe/`."""
+        return None if self._versions.lock is None else await self._versions.check_lock(folder)
 
     async def clock_ahead_s(self, wall_us: Callable[[], int]) -> float:
         """How far the server's clock is ahead of `wall_us`, in seconds, to a second or so; by the Date of an answer."""

@@ -87,7 +87,7 @@ def translate(error: BaseException, key: str) -> ScrubjayError:
         return error
     answer = told(error)
     code, brief = answer.code, answer.brief
-    if code == "NoSuchKey":
+    if code in ("NoSuchKey", "NoSuchVersion"):
         return Missing("no such object", what=key)
     if code == "PreconditionFailed":
         return Exists("the object is already there", key=key)

@@ -13,6 +13,7 @@ from scrubjay.base.errors import Invalid
 from scrubjay.base.real.aws import settings_from
 from scrubjay.base.real.localfs import LocalStore
 from scrubjay.base.real.s3 import S3Store
+from scrubjay.base.real.s3_versions import OBJECT_LOCK, OBJECT_LOCK_US
 from scrubjay.base.sealed import ring_of
 from scrubjay.base.wrap.encrypted import EncryptedStore
 
@@ -27,8 +28,9 @@ KEYS = "keys"
 
 def worker_environment(settings: Mapping[str, str]) -> dict[str, str]:
     """The environment of worker processes: ours, and `settings` as they are. Never mixed into the AWS variables: a pair of keys from the configuration
-    beside a session token from somebody's login would be refused everywhere."""
-    return {**os.environ, HANDED_ON: json.dumps({name: value for name, value in settings.items() if value})}
+    beside a session token from somebody's login would be refused everywhere. Without the lock: what a worker puts are exports, and these are not ours to lock."""
+    handed = {name: value for name, value in settings.items() if value and name not in (OBJECT_LOCK, OBJECT_LOCK_US)}
+    return {**os.environ, HANDED_ON: json.dumps(handed)}
 
 
 def handed_on() -> dict[str, str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable
 from typing import TypeVar
 
-from scrubjay.base.env import ListPage, ObjectInfo, ObjectStore
+from scrubjay.base.env import ListPage, ObjectInfo, ObjectStore, Recalled
 from scrubjay.base.errors import FORGED, Corrupt, Invalid, Missing, NoKey, ScrubjayError
 from scrubjay.base.sealed import MAGIC, OVERHEAD, Keyring, Random, is_sealed, kept_name, listed_from, seal, stem_of, true_name, unseal
 
@@ -123,6 +123,19 @@ class EncryptedStore:
     async def delete(self, key: str) -> None:
         kept = self._kept(key)
         await self._named(self.inner.delete(kept), key, kept)
+
+    async def uncover(self, prefix: str) -> None:
+        await self.inner.uncover(prefix if self._ring is None else listed_from(prefix))
+
+    def recalled(self, prefix: str) -> dict[str, Recalled]:
+        if self._ring is None:
+            return self.inner.recalled(prefix)
+        found = {true_name(self._ring, kept): one for kept, one in self.inner.recalled(listed_from(prefix)).items()}
+        return {key: found[key] for key in sorted(found) if key.startswith(prefix)}
+
+    async def retain(self, key: str, until_us: int) -> None:
+        kept = self._kept(key)
+        await self._named(self.inner.retain(kept, until_us), key, kept)
 
     def _kept(self, key: str) -> str:
         return key if self._ring is None else kept_name(self._ring, key)

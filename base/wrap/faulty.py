@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from scrubjay.base.env import Env, ListPage, ObjectInfo, ObjectStore
 from scrubjay.base.errors import DiskFull, Missing, ScrubjayError, Unavailable
+from scrubjay.base.older_versions import PassingOn
 
 Fault = Callable[[str, str], ScrubjayError | None]
 """fault(verb, key): the error to raise before anything happens, or None."""
 
 
-class FaultyStore:
+class FaultyStore(PassingOn):
     """Switches, all off at first.
 
     down: every call fails. full: puts fail with DiskFull. slow_s: every call takes this long. lose_answers: so many puts take effect and then fail.

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from scrubjay.base.env import Env, ListPage, ObjectInfo, ObjectStore
+from scrubjay.base.older_versions import PassingOn
 from scrubjay.base.places import Places
 
 T = TypeVar("T")
@@ -14,7 +15,7 @@ BURST_S = 0.5
 """Seconds of the byte rate that may be spent at once after a pause."""
 
 
-class LimitedStore:
+class LimitedStore(PassingOn):
     """in_flight: requests at a time. bytes_per_second: of content, both ways together; None is no bound."""
 
     def __init__(self, inner: ObjectStore, env: Env, *, in_flight: int = 8, bytes_per_second: int | None = None) -> None:

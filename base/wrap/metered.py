@@ -10,13 +10,15 @@ from typing import NamedTuple, TypeVar
 from scrubjay.base.env import Env, ListPage, ObjectInfo, ObjectStore
 from scrubjay.base.errors import Exists, Missing, NoKey, ScrubjayError, Unavailable
 from scrubjay.base.latency import Latency
+from scrubjay.base.older_versions import PassingOn
 
 T = TypeVar("T")
 
 VERBS = ("put", "get", "get_range", "head", "list", "delete")
-OK, EXISTS, MISSING, ERROR = "ok", "exists", "missing", "error"
-RESULTS = (OK, EXISTS, MISSING, ERROR)
-"""How a request ended. EXISTS: a conditional put lost, as the store was asked to refuse it; MISSING: there is no such object. Both are answers, not errors."""
+OK, EXISTS, MISSING, LOCKED, ERROR = "ok", "exists", "missing", "locked", "error"
+RESULTS = (OK, EXISTS, MISSING, LOCKED, ERROR)
+"""How a request ended. EXISTS: a conditional put lost, as the store was asked to refuse it; MISSING: there is no such object; LOCKED: an object lock keeps what
+was to be deleted. All of these are answers, not errors."""
 
 STALLED_US = 10_000_000
 
@@ -49,10 +51,14 @@ def _in_words(error: Unavailable) -> str:
 
 
 def _result(error: ScrubjayError) -> str:
-    return EXISTS if isinstance(error, Exists) else MISSING if isinstance(error, Missing) else ERROR
+    if isinstance(error, Exists):
+        return EXISTS
+    if error.fields.get("error_code") == "ObjectLocked":
+        return LOCKED
+    return MISSING if isinstance(error, Missing) else ERROR
 
 
-class MeteredStore:
+class MeteredStore(PassingOn):
     """stats by verb; `state` says how it stands with the store: by the latest answer (Exists and Missing are answers, not errors), and by answers that do not
     come: a request without an answer for STALLED_US, and no other one answered since it was sent, is a store that does not answer."""
 
@@ -149,3 +155,9 @@ class MeteredStore:
 
     async def delete(self, key: str) -> None:
         await self._measure("delete", lambda: self.inner.delete(key), lambda _: 0)
+
+    async def uncover(self, prefix: str) -> None:
+        await self._measure("list", lambda: self.inner.uncover(prefix), lambda _: 0)
+
+    async def retain(self, key: str, until_us: int) -> None:
+        await self._measure("head", lambda: self.inner.retain(key, until_us), lambda _: 0)

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from scrubjay.base.env import Env, ListPage, ObjectInfo, ObjectStore
 from scrubjay.base.errors import Corrupt, DiskFull, Exists, Missing, NoKey, Unavailable
+from scrubjay.base.older_versions import PassingOn
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ class RetryPolicy:
     full_attempts: int = 2
 
 
-class RetryingStore:
+class RetryingStore(PassingOn):
     """Retries Unavailable but for NoKey, nothing else. `retries` counts the calls made again."""
 
     def __init__(self, inner: ObjectStore, env: Env, policy: RetryPolicy | None = None) -> None:
@@ -85,3 +86,9 @@ class RetryingStore:
 
     async def delete(self, key: str) -> None:
         await self._retry(lambda _: self.inner.delete(key))
+
+    async def uncover(self, prefix: str) -> None:
+        await self._retry(lambda _: self.inner.uncover(prefix))
+
+    async def retain(self, key: str, until_us: int) -> None:
+        await self._retry(lambda _: self.inner.retain(key, until_us))

@@ -155,7 +155,7 @@ def metrics_page() -> str:
         "",
         f"Labels are bounded: nodes, verbs, kinds; and tables, of which the first {TABLES_MAX} by name have series of their own. A table that was dropped has none.",
         "What is wrong with the others is counted in `scrubjay_problems` all the same. `result` of a request to the store: `ok`; `exists`, a conditional put (412) that was",
-        "asked to be refused; `missing`, there is no such object (404); `error`. Only the last counts as an error.",
+        "asked to be refused; `missing`, there is no such object (404); `locked`, an object lock keeps what was to go; `error`. Only the last counts as an error.",
         "",
     ]
     for section, families in SECTIONS.items():

@@ -195,7 +195,7 @@ def only_objects(change: Callable[[Answer], Answer], *, times: int = 1 << 30) ->
     left = [times]
 
     def after(asked: Asked, answer: Answer) -> Answer:
-        if asked.method == "GET" and not asked.lists and answer.status in (200, 206) and left[0]:
+        if asked.method == "GET" and not asked.lists and "?" not in asked.path and answer.status in (200, 206) and left[0]:
             left[0] -= 1
             return change(answer)
         return answer
@@ -258,7 +258,7 @@ class TestThroughARealServer:
 
     def test_a_bucket_that_went_away_is_no_missing_object(self, minio: S3Server) -> None:
         async def main(store: S3Store, false: FalseS3) -> None:
-            store.bucket = "was-taken-away"
+            store.bucket = store._versions._bucket = "was-taken-away"
             for verb in VERBS.values():
                 with pytest.raises(Unavailable) as caught:
                     await verb(store)

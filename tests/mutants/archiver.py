@@ -580,8 +580,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "s3-404-missing",
         "base/real/s3_errors.py",
-        'if code == "NoSuchKey":',
-        'if code == "NoSuchKey" or answer.status == 404:',
+        'if code in ("NoSuchKey", "NoSuchVersion"):',
+        'if code in ("NoSuchKey", "NoSuchVersion") or answer.status == 404:',
         ("tests/contract/test_s3_wrong_answers.py::test_a_page_of_something_on_the_way_says_nothing_about_objects",),
     ),
     Mutant(

@@ -257,8 +257,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "refusals-are-errors",
         "base/wrap/metered.py",
-        "return EXISTS if isinstance(error, Exists) else MISSING",
-        "return ERROR if isinstance(error, Exists) else MISSING",
+        "        return EXISTS\n",
+        "        return ERROR\n",
         ("tests/unit/archiver/test_store_wrappers.py::test_the_meter_counts_bytes_errors_and_time",),
     ),
     Mutant(

@@ -21,6 +21,7 @@ ROOMS = (
     "archiver",
     "forged",
     "expire",
+    "locks",
     "scrubber",
     "ledger",
     "pitr",

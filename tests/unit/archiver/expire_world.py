@@ -161,7 +161,7 @@ class ExpireWorld:
         plan = plan_table([history], at_us=at_us, cut=Stamp(last_stamp_at(at_us)), rates=Rates(1, 1, 1, 1), workers=1).partitions[0]
         manifest = None
         if plan.base is not None:
-            manifest = decode_base(self.store.objects[plan.base.object], where=plan.base.object)
+            manifest = decode_base(self.loop.run(self.store.get(plan.base.object)), where=plan.base.object)
         keys = segment_keys([one.object for one in plan.segments])
         cut = Cut(stamp=Stamp(last_stamp_at(at_us)))
         self.loop.run(rebuild(self.store, self.disk, base=manifest, segments=keys, cut=cut, output="restored", work="w"))

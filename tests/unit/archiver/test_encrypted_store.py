@@ -290,3 +290,15 @@ def test_a_store_that_does_not_answer_says_nothing_of_keys() -> None:
     with pytest.raises(ScrubjayError, match="down") as caught:
         loop.run(store.get("c/x"))
     assert type(caught.value) is Unavailable
+
+
+def test_what_stands_over_a_sealed_object_has_its_true_name() -> None:
+    archive = SealedArchive()
+    bucket = archive.bare._store
+    bucket.versioned = True
+    bucket.lose(kept_name(BEFORE, SEGMENT))
+    report = check(archive)
+    assert [(one.object, one.kind) for one in report.findings] == [(SEGMENT, "hole")]
+    assert list(archive.store.recalled(f"{CLUSTER}/t=")) == [SEGMENT]
+    bucket.put_back(kept_name(BEFORE, SEGMENT))
+    assert check(archive).findings == []

@@ -157,7 +157,7 @@ def test_the_meter_counts_bytes_errors_and_time() -> None:
     assert "down" in str(store.last_error)
     get = store.stats["get"]
     assert (get.requests, get.bytes) == (3, 5)
-    assert get.ended == {"ok": 1, "exists": 0, "missing": 1, "error": 1}
+    assert get.ended == {"ok": 1, "exists": 0, "missing": 1, "locked": 0, "error": 1}
     assert get.latency.max_us == 2000
     assert sum(get.latency.counts) == 3
     assert get.latency.counts[(2000).bit_length()] == 3
@@ -166,7 +166,9 @@ def test_the_meter_counts_bytes_errors_and_time() -> None:
     assert store.reachable
     with pytest.raises(Exists):
         loop.run(store.put("k", b"another"))
-    assert store.stats["put"].ended == {"ok": 1, "exists": 1, "missing": 0, "error": 0}, "a create-once object that is there is no error"
+    assert store.stats["put"].ended == {"ok": 1, "exists": 1, "missing": 0, "locked": 0, "error": 0}, (
+        "a create-once object that is there is no error"
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from scrubjay.archiver.format.segment import RAW_BYTES_MAX
 from scrubjay.base.errors import Invalid
+from scrubjay.base.real.stores import HANDED_ON, worker_environment
 from scrubjay.config import SEGMENT_BYTES_MAX, AuthKey, fields, load
 from scrubjay.reference_pages import config_page
 from scrubjay.storage.consensus.options import ConsensusOptions
@@ -229,3 +230,15 @@ def test_a_child_has_the_same_credentials_and_keys(tmp_path: Path, monkeypatch: 
     assert keyring_of(child) == keyring_of(config)
     assert store_settings(child) == store_settings(config)
     assert "SCRUBJAY_ENCRYPTION_KEYS" not in store_environment(store_settings(load()))
+
+
+def test_an_object_lock_is_one_of_three_and_of_a_bucket() -> None:
+    locked = load(sets=["archive.url=s3://b/p", "archive.object_lock=compliance", "archive.lock_for=10d"])
+    assert store_settings(locked)["object_lock"] == "compliance"
+    assert store_settings(locked)["object_lock_us"] == str(10 * 86_400_000_000)
+    assert not store_settings(load(sets=["archive.url=s3://b/p"]))["object_lock"]
+    assert "object_lock" not in worker_environment(store_settings(locked))[HANDED_ON]  # exports go to buckets that are not ours
+    for sets in (["archive.url=s3://b/p", "archive.object_lock=on"], ["archive.object_lock=governance"]):
+        with pytest.raises(Invalid) as caught:
+            load(sets=sets)
+        assert caught.value.fields["asked"] == "archive.object_lock"
