@@ -881,7 +881,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "probe-asks-what-is-around-the-store",
         "archiver/write/probe.py",
-        "        itself = inner\n",
+        "        store = inner\n",
         "        break\n",
         ("tests/unit/archiver/test_archive_identity.py::test_a_store_that_lies_is_refused",),
     ),

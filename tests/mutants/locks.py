@@ -12,7 +12,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "versions-any-bytes",
         S3,
-        "            if is_ours(data, mark):",
+        "            if self._ours(key, data, mark):",
         "            if True:",
         (CONTRACT + "test_of_what_was_written_over_the_version_that_was_put_is_read",),
     ),
