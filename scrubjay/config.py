@@ -127,6 +127,7 @@ class ArchiveConfig(msgspec.Struct, frozen=True, kw_only=True):
             "object_lock",
             "text",
             "`governance` or `compliance`: what is archived is locked in the bucket, which must have object lock; `none`",
+            open=True,
         ),
     ] = "none"
     lock_for_us: Annotated[
