@@ -57,7 +57,13 @@ async def steady(port: int, options: argparse.Namespace) -> dict[str, float]:
 
 async def cli(port: int, *words: str) -> None:
     command = [sys.executable, "-m", "scrubjay", *words, "--endpoint", f"http://127.0.0.1:{port}", "--quiet"]
-    await (await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)).wait()
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
+    try:
+        await process.wait()
+    finally:
+        if process.returncode is None:  # whoever measures has seen enough
+            process.kill()
+            await process.wait()
 
 
 @contextlib.asynccontextmanager

@@ -166,7 +166,9 @@ def test_a_session_that_is_over_runs_nothing_any_more(tmp_path: Path) -> None:
         pid = (await said.get())["pid"]
         await host.leave(OURS)
         async with asyncio.timeout(20):
-            assert isinstance(error_of(await task), Unavailable)
+            stopped = error_of(await task)
+        assert isinstance(stopped, Unavailable)
+        assert stopped.message == "the job was stopped", "by us, and not by its files that went from under it"
         assert await asyncio.to_thread(wait_gone, pid)
         late = await host.run(asked("makes", "b", {"size": 512}), worker="w", tell=None)
         assert isinstance(error_of(late), Unavailable)
