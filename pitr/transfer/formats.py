@@ -31,7 +31,7 @@ from scrubjay.storage.items.values import Item
 from scrubjay.storage.items.wire import item_bytes_to_json, item_from_json, item_to_json
 from scrubjay.storage.log.digest import MASK, Total
 
-DYNAMODB_JSON, CSV, PARQUET = "dynamodb-json", "csv", "parquet"
+DYNAMODB_JSON, CSV = "dynamodb-json", "csv"
 COMPRESSION = 3
 CSV_FIELD_MAX = 16 << 20
 """Characters of one value that is read back: the largest item's, as base64. Python's own limit is 128 KiB."""
@@ -197,7 +197,7 @@ def _text_of(name: str, item: Item, keys: Sequence[str]) -> str:
         why = "an empty value is as good as none there" if text is not None else f"it is of type {kind}, and CSV has text alone"
         raise Unsafe(
             "CSV cannot carry an attribute of this table",
-            attribute=name, key=shown, found=why, error_code="NotInCsv", next="export as dynamodb-json or parquet",
+            attribute=name, key=shown, found=why, error_code="NotInCsv", next="export as dynamodb-json",
         )  # fmt: skip
     return str(text)
 

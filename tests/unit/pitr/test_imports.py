@@ -416,6 +416,7 @@ def test_a_table_that_cannot_be_removed_now_is_removed_by_the_next_life(importin
     assert (failed["state"], failed["exit"], failed["error"]["code"]) == ("failed", 4, "BadLine")
     assert "new" in {table.name for table in importing.world.tables()}
     importing.world.abandon = abandon  # type: ignore[method-assign]
+    importing.put(a=line(1))  # it was told as failed, and stays so
     importing.world.restart()
     importing.start_again()
     assert importing.imports.resume_unfinished() == 1
