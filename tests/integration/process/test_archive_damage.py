@@ -142,11 +142,16 @@ def server(scrubjay_server: Make) -> ScrubjayServer:
 
 @pytest.mark.parametrize("how", ["flip", "delete"])
 def test_a_damaged_segment_under_a_running_server(server: ScrubjayServer, how: str) -> None:
-    times = fill(server)
-    quiet(server)
+    # A segment is as wide as an agent that is late makes it: whose moments lie in which one is settled by waiting in between.
+    make_table(server.port, "birds")
     archive, table = server.data / "archive", table_id(server)
-    chain = segments(archive, table)
-    victim = chain[len(chain) // 2]
+    times, ends = [], []
+    for turns in (range(1), range(1, ROUNDS - 1), range(ROUNDS - 1, ROUNDS)):
+        times += [put(server.port, "birds", [bird(number, turn) for number in range(50)]) for turn in turns]
+        quiet(server)
+        ends.append(len(segments(archive, table)))
+    between = segments(archive, table)[ends[0] : ends[1]]
+    victim = between[len(between) // 2]
     raw = victim.read_bytes()
     if how == "flip":
         victim.write_bytes(raw[:100] + bytes([raw[100] ^ 1]) + raw[101:])
