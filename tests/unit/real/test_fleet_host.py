@@ -165,8 +165,9 @@ def test_a_session_that_is_over_runs_nothing_any_more(tmp_path: Path) -> None:
         task, said = begin(host, asked("keeps_its_own", "a", {"mark": b"x", "until": str(tmp_path / "never")}))
         pid = (await said.get())["pid"]
         await host.leave(OURS)
-        async with asyncio.timeout(20):
-            stopped = error_of(await task)
+        ended, _ = await asyncio.wait({task}, timeout=20)
+        assert ended, "a timeout would end the task itself, and be told that it was stopped"
+        stopped = error_of(await task)
         assert isinstance(stopped, Unavailable)
         assert stopped.message == "the job was stopped", "by us, and not by its files that went from under it"
         assert await asyncio.to_thread(wait_gone, pid)
