@@ -70,7 +70,7 @@ async def both(store: S3Store) -> None:
 def used(false: FalseS3) -> list[tuple[str, str]]:
     """(key id, session token) of the request of each client, and then forget them.
 
-    Whether the bucket keeps versions is asked once in a store's life, on the way: by the same login as everything else.
+    Whether the bucket keeps versions is asked now and then, on the way: by the same login as everything else.
     """
     asked_of_versions = {(asked.key_id, asked.token) for asked in false.seen if asked.path.endswith("?versioning")}
     found = [(asked.key_id, asked.token) for asked in false.seen if not asked.path.endswith("?versioning")]
