@@ -111,6 +111,7 @@ class S3Store:
             "bucket": self.bucket,
             "region": access.region,
             "endpoint": endpoint,
+            "aws_endpoint_url_s3": endpoint,  # else a variable of that name wins over the line above
             "virtual_hosted_style_request": virtual,
             "checksum_algorithm": "CRC64NVME",
             "unsigned_payload": True,

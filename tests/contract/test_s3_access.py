@@ -121,6 +121,16 @@ def test_the_service_variable_wins_and_may_be_ignored(false: FalseS3, home: Path
     assert used(false) == [("a", "")] * 2
 
 
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
+def test_the_endpoint_of_the_configuration_wins_over_the_environments(
+    false: FalseS3, home: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """Of each client underneath: half an archive at another endpoint would be no archive."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    with_store(both, {"access_key": "ours", "secret_key": "s", "endpoint": false.url})
+    assert used(false) == [("ours", "")] * 2
+
+
 def test_keys_of_the_configuration_take_nothing_from_somebodys_login(false: FalseS3, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"AWS_ACCESS_KEY_ID": "login", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "of the login"}.items():
         monkeypatch.setenv(name, value)

@@ -599,6 +599,13 @@ MUTANTS: list[Mutant] = [
         ("tests/contract/test_s3_wrong_answers.py::test_a_200_that_is_no_listing_is_no_listing",),
     ),
     Mutant(
+        "s3-endpoint-of-somebodys-login",
+        "base/real/s3.py",
+        '            "aws_endpoint_url_s3": endpoint,',
+        "           ",
+        ("tests/contract/test_s3_access.py::test_the_endpoint_of_the_configuration_wins_over_the_environments",),
+    ),
+    Mutant(
         "s3-page-is-an-object",
         "base/real/s3.py",
         'if meta["e_tag"] is None or kind.startswith("text/html"):',
