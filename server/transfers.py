@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from scrubjay.base.errors import Unavailable
-from scrubjay.pitr.transfer.aws_layout import SUMMARY, folder, place_of
+from scrubjay.pitr.transfer.aws_layout import DYNAMODB_JSON, SUMMARY, WORDS, folder, place_of
 from scrubjay.pitr.transfer.export_notes import COMPLETED, FAILED, RUNNING, ExportAsked, ExportJob
 from scrubjay.pitr.transfer.exports import Exports
-from scrubjay.pitr.transfer.formats import DYNAMODB_JSON
 from scrubjay.pitr.transfer.import_notes import ImportAsked, ImportJob
 from scrubjay.pitr.transfer.import_reading import BAD_LINE
 from scrubjay.pitr.transfer.imports import Imports
@@ -81,7 +80,9 @@ class Transfers:
 
 def _export_info(job: ExportJob) -> ExportInfo:
     asked = job.asked
-    spec = ExportSpec(place=asked.url, at_us=asked.at_us, from_us=asked.from_us, view=asked.view, token=asked.token, echo=asked.echo)
+    spec = ExportSpec(
+        place=asked.url, at_us=asked.at_us, from_us=asked.from_us, view=asked.view, format=WORDS[asked.format], token=asked.token, echo=asked.echo
+    )  # fmt: skip
     return ExportInfo(
         id=job.id, table_id=job.source_id, table_name=job.source_name, spec=spec, status=_STATUS[job.state], at_us=job.at_us,
         started_us=job.created_us, ended_us=job.ended_us, manifest=_manifest(job), items=job.rows, bytes=job.bytes, failure=_failure(job.error),

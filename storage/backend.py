@@ -74,13 +74,14 @@ class TableBackups(Protocol):
 
 
 class ExportSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked ExportTableToPointInTime. place: URL. at_us: inclusive, None: now. from_us: of an incremental export: what changed behind it. view: of one. token:
+    """A checked ExportTableToPointInTime. place: URL. format: as the API names it, or would. at_us: inclusive, None: now. from_us: of an incremental export: what changed behind it. view: of one. token:
     two calls with one are one. echo: members of the call that a description says again."""
 
     place: str
     at_us: int | None = None
     from_us: int | None = None
     view: str = "NEW_AND_OLD_IMAGES"
+    format: str = "DYNAMODB_JSON"
     token: str | None = None
     echo: dict[str, Any] = msgspec.field(default_factory=dict)
 

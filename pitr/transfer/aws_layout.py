@@ -23,6 +23,10 @@ from scrubjay.storage.api.describe import export_arn
 
 MANIFEST_VERSION = "2020-06-30"
 OURS_VERSION = 1
+DYNAMODB_JSON, CSV, PARQUET = "dynamodb-json", "csv", "parquet"
+"""Formats of data files."""
+WORDS = {DYNAMODB_JSON: "DYNAMODB_JSON", CSV: "CSV", PARQUET: "PARQUET"}
+"""As AWS's summaries and API name them, or would."""
 NEW_IMAGE, NEW_AND_OLD_IMAGES = "NEW_IMAGE", "NEW_AND_OLD_IMAGES"
 """Views of an incremental export: whether a line has the image before, too."""
 FILES, SUMMARY, OURS = "manifest-files.json", "manifest-summary.json", "manifest-scrubjay.json"
@@ -137,7 +141,7 @@ def _said(summary: ExportSummary, files: list[DataFile], bucket: str, prefix: st
         "manifestFilesS3Key": listed_key,
         "billedSizeBytes": sum(one.bytes for one in files),
         "itemCount": sum(one.items for one in files),
-        "outputFormat": {"dynamodb-json": "DYNAMODB_JSON"}.get(summary.format, summary.format.upper()),
+        "outputFormat": WORDS[summary.format],
         "outputView": summary.view,
         "exportType": "FULL_EXPORT",
     }

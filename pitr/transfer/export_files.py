@@ -15,7 +15,7 @@ from scrubjay.base.checksum import row_hash
 from scrubjay.base.env import Disk, JobContext, ObjectStore
 from scrubjay.base.errors import Corrupt, Exists
 from scrubjay.pitr.transfer.aws_layout import DataFile, data_key, etag_of, md5_of
-from scrubjay.pitr.transfer.formats import FORMATS, Format, JsonChanges, total, total_in
+from scrubjay.pitr.transfer.formats import Format, format_of, total, total_in
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.btree.rowfile import read_rowfile
 from scrubjay.storage.catalogue import KeySchema
@@ -72,7 +72,7 @@ async def export_job(context: JobContext, arguments: dict[str, Any]) -> dict[str
     export, else None). Answer: files, sum (hex), rows."""
     key = msgspec.convert(arguments["key"], KeySchema)
     view = arguments["view"]
-    format_ = FORMATS[arguments["format"]](key) if view is None else JsonChanges(key, view)
+    format_ = format_of(arguments["format"], key, view=view)
     files, found = await export_rows(
         context.place(arguments["url"]), context.disk, arguments["rows"],
         format_=format_, id_=arguments["id"], partition=arguments["partition"], incremental=view is not None,

@@ -33,7 +33,7 @@ from scrubjay.pitr.target import RestoreTarget
 from scrubjay.pitr.timeline.service import TimelineService
 from scrubjay.pitr.transfer.aws_layout import DataFile, ExportSummary, check_place, manifests, started_key
 from scrubjay.pitr.transfer.export_notes import COMPLETED, PREFIX, RUNNING, ExportAsked, ExportJob, load_export
-from scrubjay.pitr.transfer.formats import DYNAMODB_JSON, FORMATS
+from scrubjay.pitr.transfer.formats import FORMATS, OF_CHANGES, check_installed
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.items.keys import key_attributes
 from scrubjay.storage.log.digest import MASK, Total
@@ -301,12 +301,17 @@ class Exports:
 
 
 def check_asked(asked: ExportAsked, archive_url: str) -> None:
-    """Raises Invalid, Unsafe."""
+    """Raises Invalid, Unsafe, Unavailable."""
     check_place(asked.url)
     if asked.format not in FORMATS:
         raise Invalid("no such format", asked=asked.format, found=", ".join(FORMATS))
-    if asked.from_us is not None and asked.format != DYNAMODB_JSON:
-        raise Invalid("an incremental export has both images of an item, which only dynamodb-json can say", asked=asked.format)
+    if asked.from_us is not None and asked.format not in OF_CHANGES:
+        raise Invalid(
+            "an incremental export has both images of an item, which that format cannot say",
+            asked=asked.format,
+            found=", ".join(OF_CHANGES),
+        )
+    check_installed(asked.format)
     if _lies(asked.url).is_relative_to(_lies(archive_url)):
         raise Unsafe("that is the archive of this cluster: an export among its objects would be taken for damage", asked=asked.url)
 

@@ -1,6 +1,7 @@
 """Items as records of a format: what a data file of an export holds, and what is found in it again. Pure.
 
 dynamodb-json   one {"Item": …} a line, as AWS writes it; of an incremental export {"Metadata", "Keys", "OldImage", "NewImage"}
+parquet         one column with the item as DynamoDB JSON, and one for each attribute of the key (`pitr.transfer.parquet`)
 csv             a header, then a line an item; carries S, N, B (base64) and BOOL (true, false) as text, and refuses everything else
 """
 
@@ -9,19 +10,20 @@ from __future__ import annotations
 import base64
 import csv
 import gzip
+import importlib.util
 import io
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from scrubjay.base.checksum import row_hash
-from scrubjay.base.errors import Corrupt, Unsafe
+from scrubjay.base.errors import Corrupt, Unavailable, Unsafe
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Stamp
 from scrubjay.pitr.timeline.jobs import images_of
-from scrubjay.pitr.transfer.aws_layout import NEW_AND_OLD_IMAGES
+from scrubjay.pitr.transfer.aws_layout import CSV, DYNAMODB_JSON, NEW_AND_OLD_IMAGES, PARQUET
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.catalogue import KeySchema
 from scrubjay.storage.items.encoding import decode_item, encode_item
@@ -31,7 +33,6 @@ from scrubjay.storage.items.values import Item
 from scrubjay.storage.items.wire import item_bytes_to_json, item_from_json, item_to_json
 from scrubjay.storage.log.digest import MASK, Total
 
-DYNAMODB_JSON, CSV = "dynamodb-json", "csv"
 COMPRESSION = 3
 CSV_FIELD_MAX = 16 << 20
 """Characters of one value that is read back: the largest item's, as base64. Python's own limit is 128 KiB."""
@@ -83,6 +84,13 @@ def total_in(format_: Format, data: bytes, *, where: str) -> Total:
         raise Corrupt(f"no data file of an export: {error}", what="export", where=where) from error
 
 
+def change_record(row: Row, *, old: bool) -> ReadBack:
+    """Of a row of an incremental export. old: whether the format carries the image before."""
+    before, after = images_of(row)
+    micros = stamp_micros(Stamp(row.stamp)) if row.stamp else 0
+    return ReadBack(row.key, _pack((micros, before if old else None, after)))
+
+
 class JsonItems:
     """A full export."""
 
@@ -131,9 +139,7 @@ class JsonChanges:
 
     def records(self, rows: Sequence[Row]) -> Iterator[ReadBack]:
         for row in rows:
-            before, after = images_of(row)
-            micros = stamp_micros(Stamp(row.stamp)) if row.stamp else 0
-            yield ReadBack(row.key, _pack((micros, before if self._old else None, after)))
+            yield change_record(row, old=self._old)
 
     def found(self, data: bytes) -> Iterator[ReadBack]:
         for line in gzip.decompress(data).split(b"\n")[:-1]:
@@ -206,5 +212,27 @@ def _zipped(text: bytes) -> bytes:
     return gzip.compress(text, COMPRESSION, mtime=0)
 
 
-FORMATS: dict[str, Callable[[KeySchema], Format]] = {DYNAMODB_JSON: JsonItems, CSV: CsvItems}
-"""Of full exports. Incremental ones are of DYNAMODB_JSON alone (`JsonChanges`)."""
+FORMATS = (DYNAMODB_JSON, CSV, PARQUET)
+OF_CHANGES = (DYNAMODB_JSON, PARQUET)
+"""Formats of incremental exports."""
+
+
+def format_of(name: str, key: KeySchema, *, view: str | None) -> Format:
+    """name: one of FORMATS, or of OF_CHANGES. view: of an incremental export, else None. Raises Unavailable (pyarrow is not installed), Unsafe (the key's names cannot be columns)."""
+    if name == PARQUET:
+        check_installed(name)
+        from scrubjay.pitr.transfer.parquet import ParquetChanges, ParquetItems  # an extra: nobody else needs it
+
+        return ParquetItems(key) if view is None else ParquetChanges(key, view)
+    if view is not None:
+        return JsonChanges(key, view)
+    return CsvItems(key) if name == CSV else JsonItems(key)
+
+
+def check_installed(name: str | None) -> None:
+    """Raises Unavailable if that format needs a package that is not here."""
+    if name == PARQUET and importlib.util.find_spec("pyarrow") is None:
+        raise Unavailable(
+            "Parquet is not installed", asked=f"format {name}", found="no package `pyarrow`", error_code="NotInstalled",
+            next="pip install 'scrubjay[parquet]', on the server and on the workers of a fleet",
+        )  # fmt: skip

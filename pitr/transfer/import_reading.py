@@ -1,4 +1,4 @@
-"""Items of a file that is imported, one after the other with the line each stands in. Holds a line in memory, not the file.
+"""Items of a file that is imported, one after the other with the line (of Parquet: the row) each stands in. Holds a line or a few rows in memory, not the file.
 
 A line that is no item is an error that names file and line (BadLine); a file that cannot be opened up to its end is Corrupt.
 """
@@ -19,7 +19,8 @@ import zstandard
 
 from scrubjay.base.env import File
 from scrubjay.base.errors import Corrupt, Unsafe
-from scrubjay.pitr.transfer.formats import CSV, CSV_FIELD_MAX
+from scrubjay.pitr.transfer.aws_layout import CSV, PARQUET
+from scrubjay.pitr.transfer.formats import CSV_FIELD_MAX, check_installed
 from scrubjay.pitr.transfer.import_source import GZIP, NONE, ZSTD, compression_of
 from scrubjay.storage.catalogue import KeySchema
 from scrubjay.storage.items.encoding import encode_item
@@ -49,7 +50,7 @@ class Dialect(NamedTuple):
 
 
 class ReadItem(NamedTuple):
-    """An item, as a table keeps it. line: counted from 1."""
+    """An item, as a table keeps it. line: or row, counted from 1."""
 
     line: int
     key: bytes
@@ -57,13 +58,23 @@ class ReadItem(NamedTuple):
 
 
 class _Raw(io.RawIOBase):
-    """A file of a disk as Python's own readers want it."""
+    """A file of a disk as Python's own readers, and pyarrow's, want it."""
 
     def __init__(self, file: File) -> None:
         self._file, self._offset = file, 0
 
     def readable(self) -> bool:
         return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._offset = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._offset, io.SEEK_END: self._file.size()}[whence]
+        return self._offset
+
+    def tell(self) -> int:
+        return self._offset
 
     def readinto(self, buffer: Any) -> int:
         data = self._file.pread(self._offset, len(buffer))
@@ -73,28 +84,45 @@ class _Raw(io.RawIOBase):
 
 
 def items_in(file: File, dialect: Dialect, key: KeySchema, *, name: str) -> Iterator[ReadItem]:
-    """name: of the file, for errors. Raises Unsafe (BadLine: not an item, without the key, too large), Corrupt (cannot be decompressed to its end)."""
+    """name: of the file, for errors. Raises Unsafe (BadLine: not an item, without the key, too large; NoAttributes: columns that are none), Corrupt (cannot be
+    read to its end), Unavailable (the format needs a package that is not here)."""
     line = 0
     try:
-        stream = _opened(file, dialect.compression or compression_of(file.pread(0, 4)))
-        for line, item in _csv_items(stream, dialect, key) if dialect.format == CSV else _json_items(stream):
+        for line, item in _numbered(file, dialect, key, name):
             check_item_keys(key, item)
             encoded = encode_item(item)
             if item_size(item) > ITEM_SIZE_MAX or len(encoded) > ITEM_ENCODED_BYTES_MAX:
                 raise ItemError(ITEM_TOO_LARGE)
             yield ReadItem(line, storage_key(key, item), encoded)
     except _At as bad:
-        raise _bad_line(name, bad.line, bad.why) from bad
+        raise _bad_line(dialect, name, bad.line, bad.why) from bad
     except ItemError as error:
-        raise _bad_line(name, line, str(error)) from error
+        raise _bad_line(dialect, name, line, str(error)) from error
     except _ENDS_EARLY as error:
         raise Corrupt(f"a file cannot be read to its end: {error}", what="import", where=name, after_line=line) from error
 
 
-def _bad_line(name: str, line: int, why: str) -> Unsafe:
-    return Unsafe(
-        "a line of a file is no item of this table", file=name, line=line, why=why, error_code=BAD_LINE, next="mend it, or leave it out"
-    )
+def _bad_line(dialect: Dialect, name: str, number: int, why: str) -> Unsafe:
+    place = "row" if dialect.format == PARQUET else "line"
+    told = {"file": name, place: number, "why": why}
+    return Unsafe(f"a {place} of a file is no item of this table", **told, error_code=BAD_LINE, next="mend it, or leave it out")
+
+
+def _numbered(file: File, dialect: Dialect, key: KeySchema, name: str) -> Iterator[tuple[int, Item]]:
+    if dialect.format == PARQUET:
+        return _parquet_items(file, name)
+    stream = _opened(file, dialect.compression or compression_of(file.pread(0, 4)))
+    return _csv_items(stream, dialect, key) if dialect.format == CSV else _json_items(stream)
+
+
+def _parquet_items(file: File, name: str) -> Iterator[tuple[int, Item]]:
+    check_installed(PARQUET)
+    from scrubjay.pitr.transfer.parquet import parquet_rows  # an extra: nobody else needs it
+
+    for number, item, why in parquet_rows(_Raw(file), name=name):
+        if item is None:
+            raise _At(number, why)
+        yield number, item
 
 
 class _At(Exception):

@@ -14,19 +14,20 @@ import zstandard
 
 from scrubjay.base.env import JobContext, ObjectStore
 from scrubjay.base.errors import Corrupt, Missing, Unavailable, Unsafe
-from scrubjay.pitr.transfer.aws_layout import OURS, SUMMARY, folder, md5_of
-from scrubjay.pitr.transfer.formats import CSV, DYNAMODB_JSON
+from scrubjay.pitr.transfer.aws_layout import CSV, DYNAMODB_JSON, OURS, PARQUET, SUMMARY, WORDS, folder, md5_of
+from scrubjay.pitr.transfer.formats import check_installed
 
 FILES_MAX = 100_000
 HEAD_BYTES = 1 << 20
 """Of an object, to see its first item by."""
+TAIL_BYTES, FOOTER_BYTES_MAX = 64 << 10, 16 << 20
+"""Of a Parquet file, to see its columns by: read at first, and at most."""
 HEADS_MAX = 10
 """Objects that are looked into for a first item."""
 GZIP, ZSTD, NONE = "GZIP", "ZSTD", "NONE"
 _EXPORT = re.compile(r"(?:(.*)/)?AWSDynamoDB/([A-Za-z0-9-]+)(?:/(?:data|manifest-(?:summary|files|scrubjay)\.json))?")
 _SUMMARY_OF = re.compile(r"AWSDynamoDB/([A-Za-z0-9-]+)/" + re.escape(SUMMARY))
-_FORMATS = {"DYNAMODB_JSON": DYNAMODB_JSON, "CSV": CSV}
-"""As a summary names them."""
+_FORMATS = {word: name for name, word in WORDS.items()}
 _decode = msgspec.json.Decoder().decode
 
 
@@ -63,8 +64,9 @@ async def source_job(context: JobContext, arguments: dict[str, Any]) -> dict[str
     """arguments: url, format (of plain objects; None: DynamoDB JSON), typed (whether the key's types are known). Answer: source (`Source` as plain data). Raises Missing,
     Unsafe (no export, or not one), Corrupt (a manifest), Unavailable."""
     source = await find_source(context, arguments["url"], arguments["format"])
-    if source.key is None and not arguments["typed"] and source.format == DYNAMODB_JSON:
-        source = source._replace(types=await _first_types(context.place(source.place), source))
+    if source.key is None and not arguments["typed"] and source.format != CSV:
+        looked_for = _column_types if source.format == PARQUET else _first_types
+        source = source._replace(types=await looked_for(context.place(source.place), source))
     return {"source": msgspec.to_builtins(source)}
 
 
@@ -224,6 +226,20 @@ async def _first_types(store: ObjectStore, source: Source) -> tuple[tuple[str, s
                 return tuple((str(name), str(next(iter(value)))) for name, value in _decode(line)["Item"].items())
             except (msgspec.DecodeError, KeyError, TypeError, AttributeError, StopIteration):
                 return ()
+    return ()
+
+
+async def _column_types(store: ObjectStore, source: Source) -> tuple[tuple[str, str], ...]:
+    """By the columns of the first file. Empty if it is no Parquet: whoever reads all of it says so. Raises Unavailable."""
+    check_installed(PARQUET)
+    from scrubjay.pitr.transfer.parquet import types_in  # an extra: nobody else needs it
+
+    for file in source.files[:1]:
+        tail = await store.get_range(file.key, max(0, file.bytes - TAIL_BYTES), file.bytes)
+        footer = int.from_bytes(tail[-8:-4], "little") + 8
+        if len(tail) < footer <= min(file.bytes, FOOTER_BYTES_MAX):
+            tail = await store.get_range(file.key, file.bytes - footer, file.bytes)
+        return types_in(tail)
     return ()
 
 

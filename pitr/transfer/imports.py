@@ -24,8 +24,8 @@ from scrubjay.pitr.job import folder_of, note
 from scrubjay.pitr.new_table import NewTable
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.steadily import steadily
-from scrubjay.pitr.transfer.aws_layout import check_place
-from scrubjay.pitr.transfer.formats import CSV, FORMATS
+from scrubjay.pitr.transfer.aws_layout import CSV, PARQUET, check_place
+from scrubjay.pitr.transfer.formats import FORMATS, check_installed
 from scrubjay.pitr.transfer.import_notes import COMPLETED, FAILED, PREFIX, RUNNING, ImportAsked, ImportJob, load_import
 from scrubjay.pitr.transfer.import_reading import Dialect
 from scrubjay.pitr.transfer.import_runs import DUPLICATE
@@ -117,6 +117,7 @@ class Imports:
             if len(self._running) >= RUNNING_MAX:
                 raise Unsafe("too many imports are under way", found=len(self._running), next="wait for them", error_code="TooMany")
             source = await self._source(asked)
+            check_installed(source.format)
             if asked.format not in (None, source.format):
                 raise Invalid("the export there is of another format", asked=asked.format, found=source.format)
             job = self._job(asked, source)
@@ -351,7 +352,8 @@ class Imports:
             return await self._again(lambda: self._jobs.run(job, arguments))
         except Unsafe as error:
             if error.fields.get("error_code") == DUPLICATE:
-                one, other = (f"{source.files[number].key} line {line}" for number, line in (error.fields["one"], error.fields["other"]))
+                place = "row" if source.format == PARQUET else "line"
+                one, other = (f"{source.files[number].key} {place} {line}" for number, line in (error.fields["one"], error.fields["other"]))
                 raise Unsafe(error.message, one=one, other=other, error_code=DUPLICATE, next=error.fields["next"]) from error
             raise
 
@@ -366,10 +368,11 @@ class Imports:
 
 
 def check_asked(asked: ImportAsked) -> None:
-    """Raises Invalid."""
+    """Raises Invalid, Unavailable (the format needs a package that is not here)."""
     check_place(asked.url)
     if asked.format is not None and asked.format not in FORMATS:
         raise Invalid("no such format", asked=asked.format, found=", ".join(FORMATS))
+    check_installed(asked.format)
     if len(asked.key) > 2 or len({name for name, _ in asked.key}) != len(asked.key) or not all(name for name, _ in asked.key):
         raise Invalid("no key of a table", asked=", ".join(name for name, _ in asked.key), next="give --key hash or --key hash,range")
     if any(kind not in (None, "S", "N", "B") for _, kind in asked.key):

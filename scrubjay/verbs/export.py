@@ -11,7 +11,7 @@ from scrubjay.text import facts, plural
 from scrubjay.units import human_size
 from scrubjay.verb import Result, Verb, VerbCall
 
-_FORMATS = ("dynamodb-json", "csv")
+_FORMATS = ("dynamodb-json", "csv", "parquet")
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,10 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at", metavar="TIME", help="a moment of the proven window, RFC 3339, inclusive; default: now")
     parser.add_argument("--from", dest="from_", metavar="TIME", help="only what changed behind this moment, with the item before and after")
     parser.add_argument(
-        "--format", choices=_FORMATS, default=_FORMATS[0], help="default: dynamodb-json; csv carries scalars alone, as text"
+        "--format",
+        choices=_FORMATS,
+        default=_FORMATS[0],
+        help="default: dynamodb-json; csv carries scalars alone, as text; parquet wants scrubjay[parquet] on the server",
     )
 
 

@@ -10,7 +10,7 @@ from scrubjay.text import facts, plural
 from scrubjay.units import human_size
 from scrubjay.verb import Result, Verb, VerbCall
 
-_FORMATS = ("dynamodb-json", "csv")
+_FORMATS = ("dynamodb-json", "csv", "parquet")
 _TYPES = ("S", "N", "B")
 
 
@@ -27,7 +27,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=_FORMATS,
-        help="of files that are no export; default: dynamodb-json; csv has a header, and strings but for the key",
+        help="of files that are no export; default: dynamodb-json; csv has a header, and strings but for the key; of parquet every column is an attribute",
     )
 
 

@@ -104,7 +104,7 @@ def _description(call: Call, info: ExportInfo) -> Body:
         "TableId": info.table_id,
         "S3SseAlgorithm": "AES256",
         **spec.echo,
-        "ExportFormat": "DYNAMODB_JSON",
+        "ExportFormat": spec.format,
         "ExportType": _kind(info),
     }
     if spec.token is not None:

@@ -62,6 +62,9 @@ def test_exports(client: Any, server: ApiServer) -> None:
     assert error_of(call, TableArn=table_arn.replace("sent", "absent"), S3Bucket="b1")[0] == "TableNotFoundException"
     assert error_of(call, TableArn=table_arn, S3Bucket="b1", ExportTime=before - timedelta(days=90))[0] == "InvalidExportTimeException"
     assert error_of(call, TableArn=table_arn, S3Bucket="b1", ExportFormat="ION")[0] == "ValidationException"
+    code, message = error_of(call, TableArn=table_arn, S3Bucket="b1", ExportFormat="PARQUET")
+    assert code == "ValidationException"
+    assert "Value 'PARQUET' at 'exportFormat' failed to satisfy constraint: Member must satisfy enum value set: [" in message
     assert error_of(call, TableArn=table_arn, S3Bucket="b1", ExportType="INCREMENTAL_EXPORT")[0] == "ValidationException"
     assert (
         error_of(call, TableArn=table_arn, S3Bucket="b1", IncrementalExportSpecification={"ExportFromTime": before})[0]

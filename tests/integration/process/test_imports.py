@@ -49,6 +49,15 @@ def test_imports_over_a_kill(scrubjay_server: Make, tmp_path: Path) -> None:
     code, restored = server.cli_json("restore", "run", "--table", "back", "--to", "again", "--latest")
     assert (code, restored["verdict"]) == (0, "match"), restored
 
+    (tmp_path / "parquet").mkdir()
+    columns = (tmp_path / "parquet").as_uri()
+    code, answer = server.cli_json("export", "birds", "--to", columns, "--format", "parquet")
+    assert (code, answer["verdict"], answer["digest"]) == (0, "match", exported["digest"]), answer
+    code, answer = server.cli_json("import", columns, "--table", "columns")
+    assert (code, answer["verdict"], answer["digest"]) == (0, "match", exported["digest"]), answer
+    shown = client.describe_export(ExportArn=client.list_exports()["ExportSummaries"][-1]["ExportArn"])["ExportDescription"]
+    assert shown["ExportFormat"] == "PARQUET"
+
     plain = tmp_path / "plain.json.gz"
     lines = [json.dumps({"Item": {"id": {"N": str(number)}, "v": {"S": "x"}}}) for number in range(5)]
     plain.write_bytes(gzip.compress("\n".join(lines).encode()))

@@ -34,6 +34,10 @@ def test_what_the_api_exports_it_imports() -> None:
     changes = world.world.run(transfers.start_export(source, ExportSpec(place="s3://bucket", from_us=low, at_us=high, view="NEW_IMAGE")))
     assert (changes.spec.from_us, changes.spec.view) == (low, "NEW_IMAGE")
     world.world.finish()
+    for format_, word in (("csv", "CSV"), ("parquet", "PARQUET")):
+        world.world.run(transfers.export(source, url=f"s3://bucket/{format_}", format=format_, at_us=high, from_us=None))
+        world.world.finish()
+        assert (transfers.exports_info()[-1].spec.format, transfers.exports_info()[-1].status) == (word, "COMPLETED"), "and no other"
 
     table = TableSpec(name="new", key=KEY, attributes=(("pk", "S"), ("sk", "N")), billing="PROVISIONED", throughput=Throughput(3, 4))
     place = f"s3://bucket/some/where/AWSDynamoDB/{begun.id}/data"
