@@ -15,7 +15,8 @@ from scrubjay.base.checksum import row_hash
 from scrubjay.base.env import Disk, JobContext, ObjectStore
 from scrubjay.base.errors import Corrupt, Exists
 from scrubjay.pitr.transfer.aws_layout import DataFile, data_key, etag_of, md5_of
-from scrubjay.pitr.transfer.formats import Format, format_of, total, total_in
+from scrubjay.pitr.transfer.formats import Format, total, total_in
+from scrubjay.pitr.transfer.known_formats import format_of
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.btree.rowfile import read_rowfile
 from scrubjay.storage.catalogue import KeySchema

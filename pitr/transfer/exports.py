@@ -33,7 +33,7 @@ from scrubjay.pitr.target import RestoreTarget
 from scrubjay.pitr.timeline.service import TimelineService
 from scrubjay.pitr.transfer.aws_layout import DataFile, ExportSummary, check_place, manifests, started_key
 from scrubjay.pitr.transfer.export_notes import COMPLETED, PREFIX, RUNNING, ExportAsked, ExportJob, load_export
-from scrubjay.pitr.transfer.formats import FORMATS, OF_CHANGES, check_installed
+from scrubjay.pitr.transfer.known_formats import FORMATS, OF_CHANGES, check_installed
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.items.keys import key_attributes
 from scrubjay.storage.log.digest import MASK, Total

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import csv
 import gzip
-import importlib.util
 import io
 import zlib
 from collections.abc import Iterator, Sequence
@@ -19,11 +18,11 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from scrubjay.base.checksum import row_hash
-from scrubjay.base.errors import Corrupt, Unavailable, Unsafe
+from scrubjay.base.errors import Corrupt, Unsafe
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Stamp
 from scrubjay.pitr.timeline.jobs import images_of
-from scrubjay.pitr.transfer.aws_layout import CSV, DYNAMODB_JSON, NEW_AND_OLD_IMAGES, PARQUET
+from scrubjay.pitr.transfer.aws_layout import NEW_AND_OLD_IMAGES
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.catalogue import KeySchema
 from scrubjay.storage.items.encoding import decode_item, encode_item
@@ -210,29 +209,3 @@ def _text_of(name: str, item: Item, keys: Sequence[str]) -> str:
 
 def _zipped(text: bytes) -> bytes:
     return gzip.compress(text, COMPRESSION, mtime=0)
-
-
-FORMATS = (DYNAMODB_JSON, CSV, PARQUET)
-OF_CHANGES = (DYNAMODB_JSON, PARQUET)
-"""Formats of incremental exports."""
-
-
-def format_of(name: str, key: KeySchema, *, view: str | None) -> Format:
-    """name: one of FORMATS, or of OF_CHANGES. view: of an incremental export, else None. Raises Unavailable (pyarrow is not installed), Unsafe (the key's names cannot be columns)."""
-    if name == PARQUET:
-        check_installed(name)
-        from scrubjay.pitr.transfer.parquet import ParquetChanges, ParquetItems  # an extra: nobody else needs it
-
-        return ParquetItems(key) if view is None else ParquetChanges(key, view)
-    if view is not None:
-        return JsonChanges(key, view)
-    return CsvItems(key) if name == CSV else JsonItems(key)
-
-
-def check_installed(name: str | None) -> None:
-    """Raises Unavailable if that format needs a package that is not here."""
-    if name == PARQUET and importlib.util.find_spec("pyarrow") is None:
-        raise Unavailable(
-            "Parquet is not installed", asked=f"format {name}", found="no package `pyarrow`", error_code="NotInstalled",
-            next="pip install 'scrubjay[parquet]', on the server and on the workers of a fleet",
-        )  # fmt: skip

@@ -20,8 +20,9 @@ import zstandard
 from scrubjay.base.env import File
 from scrubjay.base.errors import Corrupt, Unsafe
 from scrubjay.pitr.transfer.aws_layout import CSV, PARQUET
-from scrubjay.pitr.transfer.formats import CSV_FIELD_MAX, check_installed
+from scrubjay.pitr.transfer.formats import CSV_FIELD_MAX
 from scrubjay.pitr.transfer.import_source import GZIP, NONE, ZSTD, compression_of
+from scrubjay.pitr.transfer.known_formats import check_installed
 from scrubjay.storage.catalogue import KeySchema
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.errors import ItemError, SerializationError

@@ -15,7 +15,7 @@ import zstandard
 from scrubjay.base.env import JobContext, ObjectStore
 from scrubjay.base.errors import Corrupt, Missing, Unavailable, Unsafe
 from scrubjay.pitr.transfer.aws_layout import CSV, DYNAMODB_JSON, OURS, PARQUET, SUMMARY, WORDS, folder, md5_of
-from scrubjay.pitr.transfer.formats import check_installed
+from scrubjay.pitr.transfer.known_formats import check_installed
 
 FILES_MAX = 100_000
 HEAD_BYTES = 1 << 20

@@ -25,11 +25,11 @@ from scrubjay.pitr.new_table import NewTable
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.steadily import steadily
 from scrubjay.pitr.transfer.aws_layout import CSV, PARQUET, check_place
-from scrubjay.pitr.transfer.formats import FORMATS, check_installed
 from scrubjay.pitr.transfer.import_notes import COMPLETED, FAILED, PREFIX, RUNNING, ImportAsked, ImportJob, load_import
 from scrubjay.pitr.transfer.import_reading import Dialect
 from scrubjay.pitr.transfer.import_runs import DUPLICATE
 from scrubjay.pitr.transfer.import_source import Source, SourceFile
+from scrubjay.pitr.transfer.known_formats import FORMATS, check_installed
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, RestoreOrigin, TableMeta
 from scrubjay.storage.log.digest import MASK, Total
 from scrubjay.storage.service_port import ServicePort

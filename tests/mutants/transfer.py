@@ -275,7 +275,7 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "parquet-extra-unsaid",
-        "pitr/transfer/formats.py",
+        "pitr/transfer/known_formats.py",
         '    if name == PARQUET and importlib.util.find_spec("pyarrow") is None:\n',
         "    if False:\n",
         ("tests/unit/pitr/test_parquet.py::test_without_the_extra_it_is_said_which_one",),
