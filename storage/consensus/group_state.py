@@ -20,13 +20,15 @@ from scrubjay.storage.log.record import Record, decode_all, owner_tag
 
 
 class Staging:
-    """An adoption under way: records queued to the WAL that are not log yet. last: the last of them. records: those in memory, none if that are too many."""
+    """An adoption under way: records queued to the WAL that are not log yet. cut_at: behind which it was begun. kept: up to there our own log turned out to hold the very
+    records, and keeps them. last: the last record staged or kept. records: those staged that are in memory, none if that are too many."""
 
-    __slots__ = ("ballot", "cut_at", "last", "records", "size")
+    __slots__ = ("ballot", "cut_at", "kept", "last", "records", "size")
 
     def __init__(self, ballot: Ballot, cut_at: Lsn) -> None:
         self.ballot = ballot
         self.cut_at = cut_at
+        self.kept = cut_at
         self.last = cut_at
         self.records: list[Record] = []
         self.size = 0

@@ -143,7 +143,7 @@ class Wal:
     ) -> tuple[Wal, Recovered]:
         """Recover `directory` (made if it is absent) and go on behind what was synced: in the newest file if nothing was torn in it, else in a fresh one.
 
-        file_size: bytes per file, used for new ones. limit_bytes: above it no data is taken; control frames go beyond it, a file at a time. reserve_bytes: kept below the limit for both.
+        file_size: bytes per file, used for new ones. limit_bytes: above it no data is taken; control frames and what is staged go beyond it, a file at a time. reserve_bytes: kept below the limit for both.
         call_later: `Tasks.call_later`; with it the mark is written after MARK_AFTER_S of quiet, so that it costs a busy log nothing; without it at once.
         said: told how far the replay is, (bytes read, bytes in all), after each file. Raises Unsafe for a log of another version.
         """
@@ -252,7 +252,10 @@ class Wal:
             raise Internal("append does not continue the log", partition=frame.partition, first=first, last=state.last)
         if records[-1].lsn != first + len(records) - 1:
             raise Internal("records of an append are not contiguous", partition=frame.partition, first=first)
-        self._append(state, records, frame.ballot, STAGED if frame.staged else 0, dip=True)
+        if frame.staged:  # as control frames: until it is written nobody leads, and then nobody makes room either; it is no more than a leader's log has and ours lacks
+            self._append(state, records, frame.ballot, STAGED, reserve=0)
+        else:
+            self._append(state, records, frame.ballot, 0, dip=True)
 
     def _append(
         self, state: LogState, records: Sequence[Record], ballot: int, flags: int, *, reserve: int | None = None, dip: bool = False

@@ -27,6 +27,25 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/storage/test_checkpoints.py::test_a_hold_keeps_what_follows_it_until_the_last_who_asked_lets_go",),
     ),
     Mutant(
+        "full-log-acknowledges-what-waits",
+        "storage/node/turn.py",
+        """                self._is_full(f"{error.message}: appends wait")
+                return False
+""",
+        """                self._is_full(f"{error.message}: appends wait")
+                self._tokens.append((driven, token))
+                return False
+""",
+        ("tests/sim/test_log_at_its_limit.py::test_what_was_acknowledged_is_found_by_the_first_strong_read[0]",),
+    ),
+    Mutant(
+        "full-log-serves-before-own-record",
+        "storage/consensus/lease.py",
+        "leadership is not None and self._state.log.applied >= leadership.own_from and self.held(now)",
+        "leadership is not None and self.held(now)",
+        ("tests/sim/test_log_at_its_limit.py::test_what_was_acknowledged_is_found_by_the_first_strong_read[1]",),
+    ),
+    Mutant(
         "suspect-volatile",
         "storage/replica/replica.py",
         "            self.keep_tree(SUSPECT)\n            self.set_state",

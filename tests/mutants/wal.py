@@ -6,6 +6,13 @@ from tests.mutants.catalogue import Mutant
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "staged-stops-at-the-limit",
+        "storage/wal/wal.py",
+        "self._append(state, records, frame.ballot, STAGED, reserve=0)",
+        "self._append(state, records, frame.ballot, STAGED, dip=True)",
+        ("tests/unit/wal/test_wal.py::test_a_log_at_its_limit_can_change_hands",),
+    ),
+    Mutant(
         "wal-goes-on-after-failure",
         "storage/wal/wal.py",
         '                self._broken = Corrupt("the WAL failed and is not written any more", what="wal", where=batch.file.name, cause=str(error))\n                done(error)',

@@ -9,9 +9,9 @@ from scrubjay.base.ids import Ballot, Lsn, Member, ballot, ballot_round
 from scrubjay.storage.consensus.group_config import GroupStart
 from scrubjay.storage.consensus.messages import Accept, Accepted, Ask, Behind, Grant, Refused, Resign, Resigned, Stage
 from scrubjay.storage.consensus.ready import Envelope
-from scrubjay.storage.log.record import Record, RecordKind
+from scrubjay.storage.log.record import Record, RecordKind, encode
 from scrubjay.storage.wal import port as wal
-from tests.unit.consensus.trio import Disk, Node, Trio
+from tests.unit.consensus.trio import OWNER, Disk, Node, Trio
 
 
 @pytest.fixture
@@ -123,6 +123,49 @@ def test_a_log_is_cut_only_where_it_is_known_to_agree(trio: Trio, where: str) ->
     assert group.state.promised == higher
     assert (group.state.accepted, group.last) == (accepted, 5), "nothing was cut, nothing adopted"
     assert [one for one in trio.said(Behind) if one[0] == follower.number]
+
+
+@pytest.mark.parametrize("rotten", [False, True])
+@pytest.mark.parametrize("pieces", [1, 4])
+@pytest.mark.parametrize("other", [2, 4, 5, None])
+def test_what_the_own_log_holds_in_the_same_bytes_is_kept_and_not_written_twice(
+    trio: Trio, other: int | None, pieces: int, rotten: bool
+) -> None:
+    """other: the first record that the adopted log has otherwise; None: it is the own log with one more record behind it."""
+    leader = trio.elect()
+    follower, heir = others(trio, leader)
+    for node in trio.nodes.values():
+        node.hold_sync = node is not follower
+    trio.drop = lambda sender, receiver, message: receiver == heir.number
+    trio.propose(leader, 4)
+    trio.settle()
+    group = follower.group
+    assert (group.log.chosen, group.last) == (1, 5)
+    mine = {lsn: follower.disk.log[lsn] for lsn in range(2, 6)}
+    first = other or 6
+    theirs = [mine[lsn] for lsn in range(2, first)]
+    for lsn in range(first, 7):
+        stamp = leader.clock.tick(trio.now.wall_us)
+        theirs.append(encode(owner=OWNER, lsn=Lsn(lsn), stamp=stamp, kind=RecordKind.DATA, payload=bytes([lsn])))
+    if rotten:  # its own bytes cannot be read, so nothing is known to be there
+        group.log.forget(Lsn(6))
+        group.log._reader = RottenDisk()
+    deliver(trio, leader, follower, Resign(group.state.promised, 0))
+    higher = ballot(ballot_round(group.state.promised) + 1, Member(heir.number, 1))
+    trio.drop = lambda sender, receiver, message: False
+    count = len(follower.disk.frames)
+    for at in range(0, 5, 5 // pieces or 1):
+        piece = theirs[at : at + (5 // pieces or 1)]
+        deliver(trio, heir, follower, Stage(higher, 0, 1, 6, piece[0].lsn, b"".join([one.data for one in piece])))
+    assert (group.state.accepted, group.last) == (higher, 6)
+    staged = [one.lsn for frame in follower.disk.frames[count:] if isinstance(frame, wal.Append) and frame.staged for one in frame.records]
+    kept = 1 if rotten else first - 1
+    assert staged == [*range(kept + 1, 7)], "what differs, all behind it, and nothing that was there"
+    (adopted,) = [frame for frame in follower.disk.frames[count:] if isinstance(frame, wal.Adopt)]
+    assert (adopted.cut_at, adopted.adopted_last) == (kept, 6)
+    assert [follower.disk.log[lsn].data for lsn in range(2, 7)] == [one.data for one in theirs]
+    if not rotten:
+        assert [one.data for one in group.log.read(2, 7, max_bytes=1 << 20)] == [one.data for one in theirs]
 
 
 def test_a_resignation_is_in_the_log_before_it_is_acknowledged(trio: Trio) -> None:

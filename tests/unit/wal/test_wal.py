@@ -252,6 +252,25 @@ def test_restarts_at_the_limit_never_end_in_a_log_that_cannot_start() -> None:
         lsn += 1
 
 
+def test_a_log_at_its_limit_can_change_hands() -> None:
+    """What is staged goes beyond the limit, as control frames do: before it is adopted nobody leads who could make room."""
+    disk = MemoryDisk()
+    wal, _ = fresh(disk, limit_bytes=3 * FILE, reserve_bytes=FILE // 2)
+    wal.queue(Create(P, Member(1, 1), Lsn(1)))
+    lsn = 1
+    while fits(wal, records(lsn, lsn + 10, size=300)):
+        commit(wal)
+        lsn += 10
+    wal.queue(Promise(P, Ballot(2)))
+    for first in range(1, lsn, 10):
+        wal.queue(Append(P, Ballot(2), records(first, first + 10, size=300), staged=True))
+        commit(wal)
+    wal.queue(Adopt(P, Ballot(2), Lsn(0), Lsn(lsn - 1)))
+    commit(wal)
+    wal, recovered = fresh(disk.copy(), limit_bytes=3 * FILE, reserve_bytes=FILE // 2)
+    assert (recovered.replicas[P].accepted, recovered.replicas[P].last, recovered.replicas[P].damaged) == (2, lsn - 1, ())
+
+
 def test_a_really_full_disk_refuses_appends_before_they_are_written() -> None:
     disk = MemoryDisk()
     wal, _ = fresh(disk)
