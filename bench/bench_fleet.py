@@ -11,7 +11,6 @@ round of each warms the workers up and does not count.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import hashlib
 import json
 import os
@@ -29,7 +28,7 @@ from typing import Any
 import msgspec
 
 from scrubjay.archiver.format.identity import encode_epoch, encode_identity
-from scrubjay.archiver.format.layout import EpochKey, IdentityKey, build, parse
+from scrubjay.archiver.format.layout import EpochKey, IdentityKey, build
 from scrubjay.archiver.verify.report import VerifyOptions
 from scrubjay.archiver.verify.run import verify
 from scrubjay.base.real.clock import RealClock
@@ -40,7 +39,8 @@ from scrubjay.base.real.localfs import LocalStore
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.together import in_parallel
 from scrubjay.pitr.source import REBUILD
-from scrubjay.pitr.transfer.export_files import EXPORT
+from scrubjay.pitr.transfer.exports import EXPORT
+from scrubjay.pitr.transfer.formats import DYNAMODB_JSON
 from scrubjay.scrubber.jobs import REFERENCE
 from scrubjay.serving.jobs import TRAVELS
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema
@@ -154,7 +154,7 @@ class Work:
     async def export(self) -> None:
         async def one(part: Part, rows: str) -> None:
             await self._jobs.run(REBUILD, {**self._arguments(part, rows), "stamp": MOMENT_US << 12, "rebase": True})
-            asked = {"id": f"bench{self._turn}", "partition": part.partition, "key": msgspec.to_builtins(SCHEMA), "format": "DYNAMODB_JSON"}
+            asked = {"id": f"bench{self._turn}", "partition": part.partition, "key": msgspec.to_builtins(SCHEMA), "format": DYNAMODB_JSON}
             await self._jobs.run(EXPORT, {"url": self._url, "rows": rows, "view": None, **asked})
 
         await self._each(one)
@@ -238,7 +238,6 @@ def main() -> None:
         with ProcessPoolExecutor() as pool:
             parts = [Part(*one) for one in pool.map(partial(fill, str(archive), options.mb), range(1, options.partitions + 1))]
         print(f"an archive of {options.partitions} partitions in {time.perf_counter() - began:.0f} s", file=sys.stderr)
-        assert all(parse(name) is not None for part in parts for name in part.segments)
         counts = [int(one) for one in options.workers.split(",")]
         results: dict[str, Any] = {}
         for workers in counts:
