@@ -39,8 +39,8 @@ from scrubjay.base.real.localfs import LocalStore
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.together import in_parallel
 from scrubjay.pitr.source import REBUILD
+from scrubjay.pitr.transfer.aws_layout import DYNAMODB_JSON
 from scrubjay.pitr.transfer.exports import EXPORT
-from scrubjay.pitr.transfer.formats import DYNAMODB_JSON
 from scrubjay.scrubber.jobs import REFERENCE
 from scrubjay.serving.jobs import TRAVELS
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema
