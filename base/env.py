@@ -261,8 +261,13 @@ class ObjectStore(Protocol):
         """By key, what is wrong with those objects below a prefix of which an older version is, or would be, read. As far as `uncover` or a read has seen; asks nothing."""
         ...
 
-    async def retain(self, key: str, until_us: int) -> None:
-        """The object stays locked until then (wall clock) at least, if this store locks; never shorter than before. Raises Missing."""
+    def locks_us(self) -> int:
+        """What is put stays locked for so long; 0: this store locks nothing. Pins, the daily index and what a probe makes are never locked."""
+        ...
+
+    async def retain(self, key: str, until_us: int) -> int:
+        """The version that was put stays locked until then (wall clock) at least, if this store locks; never shorter than before. Returns until when it is
+        locked, 0: it is not. A moment that has passed asks, and changes nothing. Raises Missing."""
         ...
 
 

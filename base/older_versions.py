@@ -6,11 +6,14 @@ Two classes to inherit from, so that a store without versions and a wrapper that
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping
 
 from scrubjay.base.env import ListPage, ObjectInfo, ObjectStore, Recalled
 
+UNLOCKED = re.compile(r"probe/.*|settle|[^/]+/(pins|index)/.*")
+"""Keys that no store of ours locks: what a probe makes and removes, backups' pins, which their owner may delete at any time, and what can be made again."""
 KNOWN_MAX = 100_000
 """Objects under something that are known at a time, some 300 bytes each. Those beyond are absent, as in a bucket without versions."""
 
@@ -24,8 +27,11 @@ class OneVersion:
     def recalled(self, prefix: str) -> dict[str, Recalled]:
         return {}
 
-    async def retain(self, key: str, until_us: int) -> None:
-        return None
+    def locks_us(self) -> int:
+        return 0
+
+    async def retain(self, key: str, until_us: int) -> int:
+        return 0
 
 
 class PassingOn:
@@ -39,8 +45,11 @@ class PassingOn:
     def recalled(self, prefix: str) -> dict[str, Recalled]:
         return self.inner.recalled(prefix)
 
-    async def retain(self, key: str, until_us: int) -> None:
-        await self.inner.retain(key, until_us)
+    def locks_us(self) -> int:
+        return self.inner.locks_us()
+
+    async def retain(self, key: str, until_us: int) -> int:
+        return await self.inner.retain(key, until_us)
 
 
 class Covered:
@@ -56,6 +65,9 @@ class Covered:
                 return
             self._rising = None
         self._found[key] = (said, size)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._found
 
     def drop(self, key: str) -> None:
         """Nothing stands over it, or it is gone."""

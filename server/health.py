@@ -145,10 +145,11 @@ class Health:
         owed: Callable[[], Mapping[str, str]] = dict,
         drills: DrillWatch | None = None,
         fleet: Callable[[], str | None] = lambda: None,
+        locks: Callable[[], str | None] = lambda: None,
     ) -> None:
         """owed: partitions whose first base is not in the archive yet, each with the reason, "" without one (`pitr.first_base`)."""
         self._owed = owed
-        self._schedule, self._drills, self._fleet = schedule, drills, fleet
+        self._schedule, self._drills, self._fleet, self._locks = schedule, drills, fleet, locks
         self._env, self._control, self._heard, self._agents, self._writer, self._meter = env, control, heard, agents, writer, meter
         self._index, self._ledger, self._free, self._options = index, ledger, free, options
         self._since: dict[tuple[str, str], int] = {}
@@ -222,6 +223,7 @@ class Health:
             (self._env.clock.boot_us() - self._began_us) / 1e6,
             None if self._schedule is None else stopped_retention(self._schedule),
             self._fleet(),
+            self._locks(),
         )
 
     def _node(self, status: NodeStatus) -> NodeHealth:

@@ -60,6 +60,7 @@ RULES: dict[str, Rule] = {
     "archive-unread": Rule("unproven.md"),
     "ledger-unkept": Rule("unproven.md"),
     "retention-stopped": Rule("retention-stopped.md"),
+    "locks-not-extended": Rule("retention-stopped.md"),
     "drill-mismatch": Rule("drill-failed.md", found=True),
     "drill-failed": Rule("drill-failed.md"),
     "drill-key": Rule("drill-failed.md"),
@@ -171,7 +172,7 @@ class DrillHealth(NamedTuple):
 
 class HealthFacts(NamedTuple):
     """allowed None: there is no schedule, or nobody knows yet what was proven. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem; drill_key: what is wrong with the key of their reports, None: nothing. loops: that fell over a bug. retention: why what
-    has outlived its window stays, None: it goes. fleet: why its workers cannot be used, None: they can, or there is none.
+    has outlived its window stays, None: it goes. fleet: why its workers cannot be used, None: they can, or there is none. locks: why what must stay could not be locked for longer, None: it was.
     up_s: since this process began to look. What it has not looked at long enough is not called late: at a start nothing of the archive is known yet."""
 
     nodes: Sequence[NodeHealth]
@@ -187,6 +188,7 @@ class HealthFacts(NamedTuple):
     up_s: float = inf
     retention: str | None = None
     fleet: str | None = None
+    locks: str | None = None
 
 
 class FoundProblem(NamedTuple):
@@ -219,6 +221,8 @@ def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
         yield FoundProblem("ledger-unkept", "ledger", f"what is verified is remembered only until this process ends: {facts.ledger}")
     if facts.retention is not None:
         yield FoundProblem("retention-stopped", "expire", f"what has outlived its retention stays in the archive: {facts.retention}")
+    if facts.locks is not None:
+        yield FoundProblem("locks-not-extended", "locks", f"the store's locks end before what they keep may go: {facts.locks}")
     if facts.fleet is not None:
         yield FoundProblem("fleet-away", "fleet", f"scrubs, verifies and restores have no workers: {facts.fleet}")
     for loop in facts.loops:

@@ -96,7 +96,7 @@ class _Contents(MutableMapping[str, bytes]):
         return self._store.objects[key].data
 
     def __setitem__(self, key: str, data: bytes) -> None:
-        self._store.objects[key] = SimObject(bytes(data), self._store.world.now)
+        self._store.objects[key] = SimObject(bytes(data), self._store.world.now, locked_until_us=self._store.lock_end(key))
 
     def __delitem__(self, key: str) -> None:
         del self._store.objects[key]

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from scrubjay.base.env import ListPage, ObjectInfo, Recalled, Tasks
 from scrubjay.base.errors import HOLE, UNREADABLE, Corrupt, Exists, Invalid, Missing, Unavailable, Unsafe
-from scrubjay.base.older_versions import Covered
+from scrubjay.base.older_versions import UNLOCKED, Covered
+from scrubjay.sim.clock import WALL_START_US
 from scrubjay.sim.events import Events
 
 DELETED = Recalled(HOLE, "deleted: a delete marker stands over version 1")
@@ -35,7 +36,7 @@ class StoreFaults:
 
 @dataclass(slots=True)
 class SimObject:
-    """foreign: put by somebody else, over what was there. locked_until_us: until then it cannot be deleted."""
+    """foreign: put by somebody else, over what was there. locked_until_us: until then, by the store's clock, it cannot be deleted."""
 
     data: bytes
     made_us: int
@@ -52,6 +53,7 @@ class StoreRequests:
     head: int = 0
     list: int = 0
     delete: int = 0
+    retain: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     failed: dict[str, int] = field(default_factory=dict)
@@ -70,7 +72,9 @@ class SimStore:
         self.objects: dict[str, SimObject] = {}
         self.versioned = False
         self.lock_us = 0
-        """What is put stays locked for so long."""
+        """What is put stays locked for so long, pins and the daily index apart."""
+        self.wall_us: Callable[[], int] = lambda: world.now + WALL_START_US
+        """Its own clock, by which locks end."""
         self.under: dict[str, SimObject] = {}
         """With versions: what was there before somebody else deleted it or wrote over it."""
         self.on_put: Callable[[str], None] | None = None
@@ -97,6 +101,10 @@ class SimStore:
         if self.versioned:
             self.under[key] = self.objects[key]
         self.objects[key] = SimObject(data, self.world.now, foreign=True)
+
+    def lock_end(self, key: str) -> int:
+        """Until when what is put now will be locked; 0: not at all."""
+        return self.wall_us() + self.lock_us if self.lock_us and UNLOCKED.fullmatch(key) is None else 0
 
     def put_back(self, key: str) -> None:
         """What stands over the older version is taken away."""
@@ -160,7 +168,7 @@ class SimStoreClient:
         for other in store.objects:
             if other.startswith(key + "/") or key.startswith(other + "/"):
                 raise Invalid("one key is a prefix of another", key=key, other=other)
-        store.objects[key] = SimObject(bytes(data), store.world.now, locked_until_us=store.world.now + store.lock_us)
+        store.objects[key] = SimObject(bytes(data), store.world.now, locked_until_us=store.lock_end(key))
         if store.on_put is not None:
             store.on_put(key)
         store.requests.put += 1
@@ -219,8 +227,8 @@ class SimStoreClient:
         await self._begin()
         self._store.requests.delete += 1
         for one in (self._store.objects.get(key), self._store.under.get(key)):
-            if one is not None and one.locked_until_us > self._store.world.now:
-                raise Unsafe("the store keeps the object locked", key=key, error_code="ObjectLocked", until=one.locked_until_us)
+            if one is not None and one.locked_until_us > self._store.wall_us():
+                raise Unsafe("the store keeps the object locked", key=key, error_code="ObjectLocked", until_us=one.locked_until_us)
         self._store.objects.pop(key, None)
         self._store.under.pop(key, None)
         self._covered.drop(key)
@@ -240,11 +248,17 @@ class SimStoreClient:
     def recalled(self, prefix: str) -> dict[str, Recalled]:
         return self._covered.recalled(prefix)
 
-    async def retain(self, key: str, until_us: int) -> None:
+    def locks_us(self) -> int:
+        return self._store.lock_us
+
+    async def retain(self, key: str, until_us: int) -> int:
+        if not self._store.lock_us:
+            return 0
         await self._begin()
-        one = self._store.objects.get(key) or self._store.under.get(key)
+        self._store.requests.retain += 1
+        one = self._seen(key)
         if one is None:
             raise Missing("no such object", what=key)
-        if self._store.lock_us:
-            one.locked_until_us = max(one.locked_until_us, until_us)
+        one.locked_until_us = max(one.locked_until_us, until_us)
         await self._end()
+        return one.locked_until_us

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from scrubjay.archiver.coverage import first_micros, may_go
+from scrubjay.archiver.expire.locks import LATE_US, LockBook, unlocked_at, unlocked_upto
 from scrubjay.archiver.facts import Coverage, Window
 from scrubjay.archiver.format.day import day_of
-from scrubjay.archiver.format.layout import BaseKey, ClosedKey, ExpiredKey, IndexKey, SegmentKey, build, parse
+from scrubjay.archiver.format.layout import BaseKey, ClosedKey, ExpiredKey, IndexKey, SegmentKey, build, parse, partition_prefix
 from scrubjay.archiver.format.pin import BackupPin
 from scrubjay.archiver.read.names import Names
 from scrubjay.archiver.read.partition import PartitionIndex
@@ -52,11 +53,21 @@ def pin_need(pin: BackupPin) -> Need:
 
 
 class Held(NamedTuple):
-    """Why less goes than age alone allows."""
+    """Why less goes than age alone allows. until_us: until when, by a lock that was foreseen; objects, bytes: what goes then."""
 
     by: str
     name: str
     detail: str
+    until_us: int | None = None
+    objects: int = 0
+    bytes: int = 0
+
+
+class Locks(NamedTuple):
+    """What is known of the store's locks, and the time now by the clock on the wall: by it they end."""
+
+    book: LockBook
+    now_us: int
 
 
 class Wanted(NamedTuple):
@@ -98,11 +109,20 @@ class PartPlan:
 
 
 def plan_partition(
-    wanted: Wanted, index: PartitionIndex, names: Names, *, now_us: int, holds: Sequence[Need] = (), over: Mapping[str, Recalled] = NOTHING
+    wanted: Wanted,
+    index: PartitionIndex,
+    names: Names,
+    *,
+    now_us: int,
+    holds: Sequence[Need] = (),
+    over: Mapping[str, Recalled] = NOTHING,
+    locks: Locks | None = None,
+    found: Coverage | None = None,
 ) -> PartPlan:
     """What of one partition may go now. names: listed after `index` was read. holds: of any table. over: what stands over objects of it: while it does, what is
-    read of them is one rule of the bucket away from being gone, and nothing is taken away that might have to stand in for it."""
-    plan = _plan_partition(wanted, index, names, now_us=now_us, holds=holds)
+    read of them is one rule of the bucket away from being gone, and nothing is taken away that might have to stand in for it. locks: of a store that locks; None:
+    nothing is locked. found: the coverage of `index`, worked out here if nobody has. What is locked is needed until its lock ends: nothing is said of it, and nothing tried."""
+    plan = _plan_partition(wanted, index, names, found or index.coverage(), now_us=now_us, holds=holds, locks=locks)
     if not over or plan.whole or plan.refused is not None or not (plan.lsn or plan.objects):
         return plan
     name, one = next(iter(over.items()))
@@ -117,15 +137,16 @@ def plan_partition(
     )
 
 
-def _plan_partition(wanted: Wanted, index: PartitionIndex, names: Names, *, now_us: int, holds: Sequence[Need]) -> PartPlan:
+def _plan_partition(
+    wanted: Wanted, index: PartitionIndex, names: Names, found: Coverage, *, now_us: int, holds: Sequence[Need], locks: Locks | None
+) -> PartPlan:
     keep_from_us = now_us - wanted.keep_us
     mine = [one for one in holds if one.table in (None, wanted.table)]
-    found = index.coverage()
     if wanted.abandoned:
         # At least 1: a restore's first base is at LSN 0, and of a log that never began nothing else can be said than that all of it went.
         wanted = wanted._replace(final_lsn=max([1, found.end, *(_last_of(name) for name in (*names.log, *names.base))]))
     if wanted.dropped_at_us is not None and wanted.dropped_at_us < keep_from_us:
-        return _plan_dropped(wanted, index, names, found, keep_from_us, mine)
+        return _plan_dropped(wanted, index, names, found, keep_from_us, mine, locks)
     floor = index.beginning.lsn if index.beginning is not None else 0
     if wanted.archived < floor:
         # Either it is not known yet how far this cluster's log was archived, or somebody with another log said so: what lies below may be all there is of ours.
@@ -135,13 +156,19 @@ def _plan_partition(wanted: Wanted, index: PartitionIndex, names: Names, *, now_
     by_age = may_go(found, keep_from_us=keep_from_us)
     lsn = may_go(found, keep_from_us=min([keep_from_us, *(one.at_us for one in mine)]), upto=wanted.archived)
     held = _held(wanted, found, mine, by_age) if lsn < by_age and by_age > floor else []
+    unlocked = lsn
+    if locks is not None and lsn > floor:
+        upto = unlocked_upto(found, locks.book, _prefix(index), now_us=locks.now_us)
+        unlocked = may_go(found, keep_from_us=min([keep_from_us, *(one.at_us for one in mine)]), upto=min(wanted.archived, upto))
+        if unlocked < lsn:
+            held.append(_locked(index, names, found, Beginning(lsn, 1 << 30, False, None, keep_from_us, None, 0), floor, unlocked, locks))
     refused = None
     if by_age <= floor and any(stamp_micros(Stamp(span.last_stamp)) < keep_from_us for span in found.thread):
         refused = _refusal(index, found)
         if refused is None and by_age == 0:
             detail = f"no verified base at or before {utc_text(keep_from_us)}: a scrub that matches makes one"
             held.append(Held(PROOF, "", detail))
-    lsn = lsn if lsn > floor else 0
+    lsn = unlocked if unlocked > floor else 0
     # Of the history that counts: beside it, at the same LSN, a base of another one may lie.
     base = next((one for one in index.bases if one.lsn == max(lsn, floor) and one.start() in found.starts), None) if lsn or floor else None
     if base is None:
@@ -152,13 +179,57 @@ def _plan_partition(wanted: Wanted, index: PartitionIndex, names: Names, *, now_
     held += [Held(one.by, one.name, f"needs {utc_text(one.at_us)}; what is left over below stays") for one in needing if not lsn]
     beginning = Beginning(base.lsn, 1 << 30, False, None, keep_from_us, base.chain, base.epoch)
     objects = () if needing else _going(names, beginning, index.beginning)
+    objects, left = _unlocked(objects, locks)
     return PartPlan(
-        wanted, keep_from_us, lsn, base, False, objects, tuple(held), refused, found.window, max(begins_us, found.window.earliest_us or 0)
+        wanted,
+        keep_from_us,
+        lsn,
+        base,
+        False,
+        objects,
+        (*held, *left),
+        refused,
+        found.window,
+        max(begins_us, found.window.earliest_us or 0),
     )
 
 
+def _prefix(index: PartitionIndex) -> str:
+    return partition_prefix(index.cluster, index.table, index.partition)
+
+
+def _locked(index: PartitionIndex, names: Names, found: Coverage, beginning: Beginning, floor: int, unlocked: int, locks: Locks) -> Held:
+    """What would go up to `beginning`, if the store did not hold what lies above `unlocked`."""
+    until_us = unlocked_at(found, locks.book, _prefix(index), beginning.lsn)
+    below = Beginning(max(floor, unlocked), 1 << 30, False, None, 0, None, 0)
+    some = [size for one in (names.log, names.base) for name, size in one.items() if beginning.took(name) and not below.took(name)]
+    return _held_by_lock(until_us, len(some), sum(some))
+
+
+def _held_by_lock(until_us: int, objects: int, bytes_: int) -> Held:
+    until = f"the store keeps {objects} objects, {bytes_} bytes, locked until {utc_text(until_us)}: they go then"
+    return Held(LOCK, "", until, until_us, objects, bytes_)
+
+
+def _unlocked(objects: tuple[tuple[str, int], ...], locks: Locks | None) -> tuple[tuple[tuple[str, int], ...], list[Held]]:
+    """Without those of which the store has said that it keeps them for longer."""
+    if locks is None:
+        return objects, []
+    ends = {name: until_us for name, _ in objects if (until_us := locks.book.until(name)) > locks.now_us}
+    if not ends:
+        return objects, []
+    some = [size for name, size in objects if name in ends]
+    return tuple(one for one in objects if one[0] not in ends), [_held_by_lock(max(ends.values()), len(some), sum(some))]
+
+
 def _plan_dropped(
-    wanted: Wanted, index: PartitionIndex, names: Names, found: Coverage, keep_from_us: int, holds: Sequence[Need]
+    wanted: Wanted,
+    index: PartitionIndex,
+    names: Names,
+    found: Coverage,
+    keep_from_us: int,
+    holds: Sequence[Need],
+    locks: Locks | None,
 ) -> PartPlan:
     """The window of a dropped table has ended: all of it goes, whatever it is like."""
     held = [Held(one.by, one.name, f"needs {utc_text(one.at_us)}") for one in holds]
@@ -167,6 +238,12 @@ def _plan_dropped(
     refused = None
     if wanted.final_lsn is not None and found.end > wanted.final_lsn:
         refused = f"the archive holds records up to LSN {found.end} of a log that ended at {wanted.final_lsn}"
+    if locks is not None and wanted.final_lsn is not None and not held:
+        put_us = max(wanted.dropped_at_us or 0, stamp_micros(Stamp(wanted.final_stamp))) + locks.book.locks_us + LATE_US
+        until_us = max(put_us, unlocked_at(found, locks.book, _prefix(index), wanted.final_lsn))
+        some = (*names.log.values(), *names.base.values())
+        if until_us > locks.now_us and some:
+            held.append(_held_by_lock(until_us, len(some), sum(some)))
     if held or refused is not None or wanted.final_lsn is None:
         return PartPlan(wanted, keep_from_us, held=tuple(held), refused=refused, window=found.window, earliest_us=found.window.earliest_us)
     beginning = Beginning(wanted.final_lsn, 1 << 30, True, None, keep_from_us, None, 0)

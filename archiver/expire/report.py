@@ -36,10 +36,31 @@ class PartOutcome:
 
 
 @dataclass(slots=True)
+class LockOutcome:
+    """What was done about locks that end before their objects may go. due: objects of which that is so, as far as is known. asked: of the store. failed: could not be
+    extended; error: why the first could not. gave_up: no more was asked of the store. all: nothing was left out."""
+
+    due: int = 0
+    asked: int = 0
+    failed: int = 0
+    error: str | None = None
+    gave_up: bool = False
+    all: bool = True
+
+    @property
+    def complete(self) -> bool:
+        """Everything that was due was asked for."""
+        return self.all and self.error is None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"due": self.due, "asked": self.asked, "failed": self.failed, "error": self.error}
+
+
+@dataclass(slots=True)
 class ExpireReport:
     """keep_us: what was asked for, None: each table's own. closed: closed objects that go, with their bytes; closed_deleted: that went. ran: or only planned.
     foreign: tables of the archive that the catalogue does not know. lived: how much of the time nobody saw pass. attended: see Expirer.
-    unread: what lies below `pins/` and cannot be read, so that nothing may go. cut: why the run ended in front of `left`, None: it went through."""
+    unread: what lies below `pins/` and cannot be read, so that nothing may go. locks: None: this store locks nothing. cut: why the run ended in front of `left`, None: it went through."""
 
     now_us: int
     keep_us: int | None
@@ -54,11 +75,17 @@ class ExpireReport:
     unread: tuple[Fault, ...] = ()
     cut: str | None = None
     left: tuple[Wanted, ...] = ()
+    locks: LockOutcome | None = None
 
     @property
     def dated_us(self) -> int:
         """The time by which things are old: now, less what nobody vouches for."""
         return self.now_us - (0 if self.attended else self.lived.unlived_us)
+
+    @property
+    def complete(self) -> bool:
+        """Every partition was looked at."""
+        return not self.doubted and self.error is None and self.cut is None and not any(one.error for one in self.outcomes)
 
     @property
     def doubted(self) -> bool:
@@ -68,13 +95,14 @@ class ExpireReport:
     @property
     def exit(self) -> int:
         """1: the store did not answer, or a fault of ours, whatever else was found; 4: something old must stay because taking it away would be unsafe; 3: the
-        store kept something that was to go."""
+        store kept something that was to go, or did not lock what must stay."""
         if self.error is not None or any(one.error for one in self.outcomes):
             return FAILED
         if self.doubted or self.unread or any(one.plan.refused or one.refused for one in self.outcomes):
             return REFUSED
         left = any(one.held for one in self.outcomes) or self.closed_deleted < len(self.closed)
-        return INCOMPLETE if self.ran and left else DONE
+        unlocked = self.locks is not None and self.locks.error is not None
+        return INCOMPLETE if self.ran and (left or unlocked) else DONE
 
     def as_json(self) -> dict[str, Any]:
         tables: dict[str, list[PartOutcome]] = {}
@@ -91,6 +119,7 @@ class ExpireReport:
             "tables": [_table(some) for _, some in sorted(tables.items(), key=lambda one: (one[1][0].plan.wanted.table_name, one[0]))],
             "closed": {"objects": len(self.closed), "bytes": sum(size for _, size in self.closed), "deleted": self.closed_deleted},
             "foreign": list(self.foreign),
+            "locks": None if self.locks is None else self.locks.as_json(),
             "cut": self.cut,
             "left": len(self.left),
             "totals": {
@@ -137,9 +166,21 @@ def _table(some: Sequence[PartOutcome]) -> dict[str, Any]:
         "deleted": sum(one.deleted for one in some),
         "window": _window(before),
         "window_after": _window(after),
-        "held": [{"partition": one.plan.wanted.partition, **held._asdict()} for one in some for held in (*one.plan.held, *one.held)],
+        "held": [_held(one.plan.wanted.partition, held) for one in some for held in (*one.plan.held, *one.held)],
         "refused": refused[0] if refused else None,
         "partitions": [_part(one) for one in some],
+    }
+
+
+def _held(partition: str, held: Held) -> dict[str, Any]:
+    return {
+        "partition": partition,
+        "by": held.by,
+        "name": held.name,
+        "detail": held.detail,
+        "until": utc_text_or_none(held.until_us),
+        "objects": held.objects,
+        "bytes": held.bytes,
     }
 
 

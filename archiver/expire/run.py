@@ -3,6 +3,8 @@
 For each: look and plan; prove the base on which the rest will stand, row by row; look and plan again, and go on only if nothing has changed; say in
 `expired/` what goes, and read that back; look once more, as every reader does from now on, and delete what the plan made then says, manifests first.
 
+What must stay, and of which the store's lock would end before, is locked for longer along the way: its names are at hand here, so that it costs no listing.
+
 How old anything is, is judged by the clock as it was when the run began, and where no person vouches for that, less what nobody saw pass (`lived`). How
 long it is kept is asked anew.
 
@@ -12,17 +14,21 @@ what he needs before he looks, and this says what goes before it asks. A run tha
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
 
 from scrubjay.archiver.expire.lived import Lived, lived
+from scrubjay.archiver.expire.locks import FOREVER, LATE_US, Extend, LockBook, needed_until, to_extend
 from scrubjay.archiver.expire.plan import (
     CHANGED,
     KEEP_MAX_US,
     LOCK,
     PIN,
     Held,
+    Locks,
     Need,
     PartPlan,
     Wanted,
@@ -31,11 +37,22 @@ from scrubjay.archiver.expire.plan import (
     plan_index,
     plan_partition,
 )
-from scrubjay.archiver.expire.report import ExpireReport, PartOutcome
+from scrubjay.archiver.expire.report import ExpireReport, LockOutcome, PartOutcome
+from scrubjay.archiver.facts import Coverage
 from scrubjay.archiver.format.base import BaseManifest, decode_base
 from scrubjay.archiver.format.expired import DROPPED, RETENTION, ExpiredObject, decode_expired, encode_expired
 from scrubjay.archiver.format.fault import Fault
-from scrubjay.archiver.format.layout import build, closed_prefix, index_prefix, time_text
+from scrubjay.archiver.format.layout import (
+    ClosedKey,
+    ExpiredKey,
+    IdentityKey,
+    build,
+    closed_prefix,
+    epoch_prefix,
+    index_prefix,
+    parse,
+    time_text,
+)
 from scrubjay.archiver.read.backup_pins import PinReader
 from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
 from scrubjay.archiver.read.names import PARALLEL, Names, closed_nodes, list_all, names_of
@@ -47,6 +64,8 @@ from scrubjay.base.together import in_parallel
 
 BATCH = 64
 """Objects deleted between two looks at whether they still may go."""
+LOCK_BATCH = 1_024
+"""Objects of which longer locks are asked between two looks at whether the run must end."""
 GENERATIONS_MAX = 16
 
 Prove = Callable[[BaseManifest], Awaitable[Sequence[Fault]]]
@@ -57,7 +76,7 @@ Prove = Callable[[BaseManifest], Awaitable[Sequence[Fault]]]
 class ExpireParts:
     """What a run is given. holds: what is needed now, asked again before every delete; never waits. forget: told of keys that are gone. untold: whether the daily index
     does not say yet, in objects since then, of all that should be there. afresh: a partition as
-    the cluster has it by now, its retention above all, None: it has it no more; never waits."""
+    the cluster has it by now, its retention above all, None: it has it no more; never waits. locks: what is known of the store's."""
 
     env: Env
     store: ObjectStore
@@ -70,6 +89,16 @@ class ExpireParts:
     forget: Callable[[Sequence[str]], Awaitable[None]]
     untold: Callable[[int], Awaitable[bool]]
     progress: Callable[[dict[str, object]], None]
+    locks: LockBook
+
+
+class Looked(NamedTuple):
+    """A look at one partition, and what it came to."""
+
+    plan: PartPlan
+    known: PartitionIndex
+    names: Names
+    found: Coverage
 
 
 class Expirer:
@@ -89,6 +118,12 @@ class Expirer:
         self._ahead_us, self._stop, self._read = ahead_us, stop, 0
         self._began_us = self._now()
         self._lived = Lived(0)
+        self._book = parts.locks
+        self._locked = LockOutcome() if self._book.locks_us else None
+        self._seen: Looked | None = None
+        """The last look at a partition."""
+        self._closed_seen: tuple[dict[str, int], frozenset[str]] = ({}, frozenset())
+        """Closed objects that were listed, and those of them that nobody needs any more."""
 
     async def plan(self, wanted: Sequence[Wanted], *, closed_keep_us: int | None) -> ExpireReport:
         """Changes nothing. closed_keep_us: the longest retention of any table; None: closed objects are left out. Raises Unavailable."""
@@ -97,6 +132,8 @@ class Expirer:
             return report
         for one in wanted:
             report.outcomes.append(PartOutcome((await self._look(one))[0]))
+            if self._locked is not None:
+                self._locked.due += sum(1 for _ in self._to_extend(one))
         await self._rest(report, wanted, closed_keep_us)
         return report
 
@@ -105,6 +142,7 @@ class Expirer:
         _ = self._writer.attached
         report = await self._begin(closed_keep_us, ran=True)
         if report.doubted:
+            await self._extend_all(wanted, closed_keep_us)
             return report
         for number, one in enumerate(wanted):
             report.cut = None if self._stop is None else self._stop(self._read)
@@ -121,12 +159,22 @@ class Expirer:
                 return report
             except ScrubjayError as error:
                 outcome.error = str(error)
+            await self._extend(one)
         try:
             await self._rest(report, wanted, closed_keep_us)
             await self._delete_closed(report)
+            await self._extend_others(closed_keep_us)
         except (Unavailable, Fenced) as error:
             report.error = str(error)
         return report
+
+    async def keep_locked(self, wanted: Sequence[Wanted], *, closed_keep_us: int | None) -> LockOutcome | None:
+        """Only extend the locks of what must stay, where nothing may be taken away; None: the store locks nothing. Raises Unavailable."""
+        if self._locked is not None:
+            _ = self._writer.attached
+            await self._begin(closed_keep_us, ran=True)
+            await self._extend_all(wanted, closed_keep_us)
+        return self._locked
 
     async def _begin(self, closed_keep_us: int | None, *, ran: bool) -> ExpireReport:
         await self._store.uncover(
@@ -137,7 +185,10 @@ class Expirer:
         self._pins = [*(pin_need(one) for one in found.pins), *(Need(None, 0, PIN, one.object) for one in found.unread)]
         seen = await lived(self._store, self._index.cluster, now_us=self._began_us, keep_us=closed_keep_us or KEEP_MAX_US)
         self._lived = seen._replace(unlived_us=max(seen.unlived_us, self._ahead_us))
-        return ExpireReport(self._began_us, self._keep_us, ran, lived=self._lived, attended=self._attended, unread=found.unread)
+        self._book.forget(self._now())
+        return ExpireReport(
+            self._began_us, self._keep_us, ran, lived=self._lived, attended=self._attended, unread=found.unread, locks=self._locked
+        )
 
     def _now(self) -> int:
         return self._parts.env.clock.wall_us()
@@ -154,11 +205,17 @@ class Expirer:
         await self._index.refresh(now_us=self._now(), table=wanted.table, partition=wanted.partition, archived=archived)
         index = self._index.partitions.get((wanted.table, wanted.partition)) or PartitionIndex(cluster, wanted.table, wanted.partition)
         names = await names_of(self._store, cluster, wanted.table, wanted.partition)
+        await self._ask_of_words(index, names)
         now_us, fresh = self._dated(), self._parts.afresh(wanted)
         if fresh is None:
+            self._seen = None
             return PartPlan(wanted, now_us - wanted.keep_us), index, names
         over = self._index.covered_of(wanted.table, wanted.partition)
-        return plan_partition(fresh, index, names, now_us=now_us, holds=self._holds(), over=over), index, names
+        locks = Locks(self._book, self._now()) if self._book.locks_us else None
+        found = index.coverage()
+        plan = plan_partition(fresh, index, names, now_us=now_us, holds=self._holds(), over=over, locks=locks, found=found)
+        self._seen = Looked(plan, index, names, found)
+        return plan, index, names
 
     def _dated(self) -> int:
         """By which what lies there is old."""
@@ -221,7 +278,10 @@ class Expirer:
             )  # fmt: skip
             where = build(made.key())
             with suppress(Exists):
+                until_us = self._now() + self._book.locks_us
                 await self._store.put(where, encode_expired(made))
+                if self._book.locks_us:
+                    self._book.note(where, until_us)
             try:
                 there = decode_expired(await self._store.get(where), where=where)
             except Corrupt:
@@ -268,7 +328,10 @@ class Expirer:
             try:
                 await self._store.delete(key)
             except Unsafe as error:
-                held.append(Held(LOCK, key, str(error)))
+                until_us = error.fields.get("until_us")
+                if isinstance(until_us, int):
+                    self._book.note(key, until_us)  # not tried again before
+                held.append(Held(LOCK, key, str(error), until_us))
                 return None
             return key
 
@@ -288,14 +351,30 @@ class Expirer:
         # Of what went whole only the word about it is left.
         there = {table for (table, _), one in self._index.partitions.items() if one.beginning is None or not one.beginning.whole}
         report.foreign = tuple(sorted(there - known))
-        # What a backup needs of them the later ones say too, and the seals; where nobody knows what is needed, all stay.
-        needs = [one.at_us for one in self._holds() if one.by != PIN or one.table is None]
-        keep_from_us = min([self._dated() - closed_keep_us, *needs])
+        keep_from_us = self._keep_closed_from(closed_keep_us)
         days = await list_all(self._store, index_prefix(self._index.cluster))
         report.closed = (
-            *plan_closed(await self._closed(keep_from_us), keep_from_us=keep_from_us, now_us=self._dated()),
+            *await self._look_at_closed(keep_from_us),
             *(() if await self._parts.untold(keep_from_us) else plan_index(days, keep_from_us=keep_from_us, now_us=self._now())),
         )
+
+    def _keep_closed_from(self, closed_keep_us: int) -> int:
+        """Since when they are needed."""
+        # What a backup needs of them the later ones say too, and the seals; where nobody knows what is needed, all stay.
+        needs = [one.at_us for one in self._holds() if one.by != PIN or one.table is None]
+        return min([self._dated() - closed_keep_us, *needs])
+
+    async def _look_at_closed(self, keep_from_us: int) -> tuple[tuple[str, int], ...]:
+        """Those that may go, by their names; what the store still locks may not. Raises Unavailable."""
+        book, now_us = self._book, self._now()
+        if not book.locks_us:
+            return plan_closed(await self._closed(keep_from_us), keep_from_us=keep_from_us, now_us=self._dated())
+        ends_us = now_us + book.ahead_us - book.locks_us if book.since_us is not None else now_us
+        listed = await self._closed(max(keep_from_us, ends_us))
+        free = plan_closed(listed, keep_from_us=keep_from_us, now_us=self._dated())
+        self._closed_seen = listed, frozenset(name for name, _ in free)
+        unlocked = frozenset(name for name, _ in plan_closed(listed, keep_from_us=now_us - book.locks_us - LATE_US, now_us=self._dated()))
+        return tuple(one for one in free if one[0] in unlocked and book.until(one[0]) <= now_us)
 
     async def _closed(self, until_us: int) -> dict[str, int]:
         """Closed objects up to `until_us`, and each node's newest: what lies between is not listed. Raises Unavailable."""
@@ -323,3 +402,86 @@ class Expirer:
             await self._writer.assure(self._store)
             report.closed_deleted += len(await self._delete_some(keys[start : start + BATCH], held))
             self._parts.progress({"phase": "closed", "done": report.closed_deleted, "total": len(keys), "unit": "objects"})
+
+    # --- locks of what must stay ---
+
+    async def _ask_of_words(self, index: PartitionIndex, names: Names) -> None:
+        """When the locks of older words about what expired end: nothing else tells when they were put. Raises Unavailable."""
+        if not self._book.locks_us or index.beginning is None:
+            return
+        for name in names.expired:
+            if isinstance(key := parse(name), ExpiredKey) and key.lsn < index.beginning.lsn and self._book.until(name) <= self._now():
+                with suppress(Missing):
+                    self._book.note(name, await self._store.retain(name, 0))
+
+    def _to_extend(self, wanted: Wanted) -> Iterator[Extend]:
+        """By the last look, which was at this partition."""
+        if self._seen is None or self._seen.plan.wanted.partition != wanted.partition:
+            return iter(())
+        plan, index, names, found = self._seen
+        wanted = plan.wanted
+        goes = {name for name, _ in plan.objects}
+        pins = [one.at_us for one in self._holds() if one.by == PIN and one.table in (None, wanted.table)]
+        needed = needed_until(found, keep_us=wanted.keep_us, archived=wanted.archived, pins=pins, dropped_at_us=wanted.dropped_at_us)
+        return to_extend(names, goes.__contains__, found, needed, index.beginning, self._book, now_us=self._now())
+
+    async def _extend(self, wanted: Wanted) -> None:
+        if self._locked is not None:
+            await self._retain(self._to_extend(wanted))
+
+    async def _extend_all(self, wanted: Sequence[Wanted], closed_keep_us: int | None) -> None:
+        if self._locked is None:
+            return
+        for one in wanted:
+            await self._look(one)
+            await self._extend(one)
+        if closed_keep_us is not None:
+            await self._look_at_closed(self._keep_closed_from(closed_keep_us))
+        await self._extend_others(closed_keep_us)
+
+    async def _extend_others(self, closed_keep_us: int | None) -> None:
+        """What is of no partition: identity and epochs for ever, closed objects as long as they stay. Raises Unavailable."""
+        if self._locked is None or closed_keep_us is None:
+            return
+        cluster, now_us, book = self._index.cluster, self._now(), self._book
+        due_us, most_us = now_us + book.ahead_us, now_us + book.locks_us
+        names = [build(IdentityKey(cluster)), *await list_all(self._store, epoch_prefix(cluster))]
+        await self._retain(Extend(name, most_us) for name in names if book.until(name) < due_us)
+        closed, free = self._closed_seen
+        some = []
+        for name in sorted(closed):
+            key = parse(name)
+            if isinstance(key, ClosedKey) and name not in free:
+                put_us = key.time_us + book.locks_us if book.since_us is not None and key.time_us >= book.since_us else 0
+                needed_us = key.time_us + closed_keep_us
+                needed_us = needed_us if needed_us > now_us else FOREVER  # it is among the newest of its node, or a backup's
+                if max(book.until(name), put_us) < min(needed_us, due_us):
+                    some.append(Extend(name, min(needed_us, most_us)))
+        await self._retain(iter(some))
+
+    async def _retain(self, some: Iterator[Extend]) -> None:
+        """Ask for longer locks, so many at a time. What cannot be had is noted, and ends this for the run if it is the store's; the next run goes on."""
+        locked = self._locked
+        assert locked is not None
+
+        async def extend(one: Extend) -> Extend | None:
+            if locked.gave_up:
+                return None
+            try:
+                until_us = await self._store.retain(one.name, one.until_us)
+            except ScrubjayError as error:
+                locked.failed += 1
+                locked.error = locked.error or f"{one.name}: {error}"
+                locked.gave_up = locked.gave_up or isinstance(error, Unavailable)
+                return None
+            return one._replace(until_us=until_us)
+
+        while batch := list(islice(some, LOCK_BATCH)):
+            locked.due += len(batch)
+            if locked.gave_up or (self._stop is not None and self._stop(self._read) is not None):
+                locked.all = False
+                continue
+            done = await in_parallel(self._parts.env.tasks, extend, batch, lanes=PARALLEL, name="extend locks")
+            self._book.learn(done)
+            locked.asked += len(batch)
+            self._parts.progress({"phase": "lock", "done": locked.asked, "total": locked.due, "unit": "objects"})

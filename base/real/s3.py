@@ -320,8 +320,11 @@ class S3Store:
     def recalled(self, prefix: str) -> dict[str, Recalled]:
         return self._versions.covered.recalled(prefix)
 
-    async def retain(self, key: str, until_us: int) -> None:
-        await self._versions.retain(check_key(key), until_us)
+    def locks_us(self) -> int:
+        return 0 if self._versions.lock is None else self._versions.lock.keep_us
+
+    async def retain(self, key: str, until_us: int) -> int:
+        return await self._versions.retain(check_key(key), until_us)
 
     async def _recall(self, key: str, *, missing: bool) -> bytes | None:
         return await self._versions.recall(key, missing=missing)

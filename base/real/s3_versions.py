@@ -8,7 +8,6 @@ Deletion takes every version and marker of the key, by its version: a plain DELE
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from scrubjay.base.env import ObjectInfo, Recalled
 from scrubjay.base.errors import HOLE, UNREADABLE, Invalid, Missing, Unsafe
-from scrubjay.base.older_versions import Covered
+from scrubjay.base.older_versions import UNLOCKED, Covered
 from scrubjay.base.real.s3_errors import not_a_store, told
 
 T = TypeVar("T")
@@ -26,8 +25,6 @@ T = TypeVar("T")
 OBJECT_LOCK, OBJECT_LOCK_US = "object_lock", "object_lock_us"
 """Settings: a mode (empty or none: no lock), and for how long."""
 MODES = ("governance", "compliance")
-FREE = re.compile(r"probe/.*|settle|[^/]+/(pins|index)/.*")
-"""Keys that are never locked: what a probe makes and removes, backups' pins, which their owner may delete at any time, and what can be made again."""
 AGAIN_S = 600.0
 """How long it is believed of a bucket that it keeps no versions."""
 PAGES_MAX = 10_000
@@ -253,7 +250,7 @@ class S3Versions:
     # --- locks ---
 
     def locks(self, key: str) -> bool:
-        return self.lock is not None and FREE.fullmatch(key) is None
+        return self.lock is not None and UNLOCKED.fullmatch(key) is None
 
     async def put(self, key: str, data: bytes, mark: Mapping[str, str]) -> None:
         """Create and lock. Raises Exists."""
@@ -267,29 +264,52 @@ class S3Versions:
             key,
         )  # fmt: skip
 
-    async def retain(self, key: str, until_us: int) -> None:
-        """See `base.env.ObjectStore`. One small request; and one more where the lock ends earlier."""
+    async def retain(self, key: str, until_us: int) -> int:
+        """See `base.env.ObjectStore`. One small request; and one more where the lock ends earlier; under a marker, or foreign bytes, a listing of the versions first:
+        what is locked further is what was put, and not what stands over it."""
         if self.lock is None or not self.locks(key):
-            return
+            return 0
         full, mode = self._prefix + key, self.lock.mode.upper()
 
-        def work(client: Any) -> None:
+        def work(client: Any, version: str | None) -> int | None:
+            """None: what was put may be another version."""
             from botocore.exceptions import ClientError
 
+            which = {} if version is None else {"VersionId": version}
             try:
-                facts = client.get_object_retention(Bucket=self._bucket, Key=full).get("Retention", {})
+                facts = client.head_object(Bucket=self._bucket, Key=full, **which)
             except ClientError as error:
-                if told(error).code not in ("NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"):
-                    raise
-                facts = {}
-            until = facts.get("RetainUntilDate")
-            if until is not None and until >= _moment(until_us):
-                return
-            # A compliance lock stays one: no server takes a weaker one for it.
-            retention = {"Mode": facts.get("Mode") or mode, "RetainUntilDate": _moment(until_us)}
-            client.put_object_retention(Bucket=self._bucket, Key=full, Retention=retention)
+                if version is None and told(error).status == 404:
+                    return None
+                raise
+            mark = facts.get("Metadata", {}).get("scrubjay-sum")
+            if version is None and (mark is None or mark.partition("-")[0] != str(facts["ContentLength"])):
+                return None
+            until = facts.get("ObjectLockRetainUntilDate")
+            if until_us <= time.time() * 1e6 or (until is not None and until >= _moment(until_us)):
+                return 0 if until is None else int(until.timestamp() * 1e6)
+            # It keeps its mode: no server takes a weaker one for compliance, nor, of whoever may not break locks, a stronger one for governance. By its
+            # version: what somebody puts over it meanwhile is not ours to lock.
+            retention = {"Mode": facts.get("ObjectLockMode") or mode, "RetainUntilDate": _moment(until_us)}
+            client.put_object_retention(Bucket=self._bucket, Key=full, VersionId=facts["VersionId"], Retention=retention)
+            return until_us
 
-        await self._run(work, key)
+        if key not in self.covered:
+            found = await self._run(lambda client: work(client, None), key)
+            if found is not None:
+                return found
+        one = await self._put_version(key)
+        return await self._run(lambda client: work(client, one.id), key) or 0
+
+    async def _put_version(self, key: str) -> BucketVersion:
+        """The newest that was put by us; of what a tool has copied, which lacks our mark, the newest there is. Raises Missing."""
+        versions = [one for one in await self._of(key) if not one.marker]
+        for one in versions[:TRIES]:
+            if self._ours(key, *await self._run(lambda client, one=one: _fetch(client, self._bucket, one), key)):  # type: ignore[misc]
+                return one
+        if not versions:
+            raise Missing("no such object", what=key)
+        return versions[0]
 
     async def check_lock(self, folder: str) -> str | None:
         """Why the bucket does not lock as it is configured to; None if it does. Leaves one small locked object below `probe/`, for an hour; what earlier
@@ -370,11 +390,11 @@ def _delete(client: Any, bucket: str, version: BucketVersion, key: str) -> None:
         until = _locked_until(client, bucket, version)
         if until is None:
             raise
-        raise Unsafe("the store keeps the object locked", key=key, error_code="ObjectLocked", until=until) from error
+        raise Unsafe("the store keeps the object locked", key=key, error_code="ObjectLocked", **until) from error
 
 
-def _locked_until(client: Any, bucket: str, version: BucketVersion) -> str | None:
-    """Until when a version is locked, in words; None if it is not, or nobody may say."""
+def _locked_until(client: Any, bucket: str, version: BucketVersion) -> dict[str, Any] | None:
+    """Until when a version is locked, in words and, where a time says it, in microseconds; None if it is not, or nobody may say."""
     from botocore.exceptions import ClientError
 
     try:
@@ -382,6 +402,8 @@ def _locked_until(client: Any, bucket: str, version: BucketVersion) -> str | Non
     except ClientError:
         return None
     if facts.get("ObjectLockLegalHoldStatus") == "ON":
-        return "its legal hold is lifted"
+        return {"until": "its legal hold is lifted"}
     until = facts.get("ObjectLockRetainUntilDate")
-    return None if until is None or until < datetime.now(UTC) else until.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if until is None or until < datetime.now(UTC):
+        return None
+    return {"until": until.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "until_us": int(until.timestamp() * 1e6)}

@@ -133,9 +133,12 @@ class EncryptedStore:
         found = {true_name(self._ring, kept): one for kept, one in self.inner.recalled(listed_from(prefix)).items()}
         return {key: found[key] for key in sorted(found) if key.startswith(prefix)}
 
-    async def retain(self, key: str, until_us: int) -> None:
+    def locks_us(self) -> int:
+        return self.inner.locks_us()
+
+    async def retain(self, key: str, until_us: int) -> int:
         kept = self._kept(key)
-        await self._named(self.inner.retain(kept, until_us), key, kept)
+        return await self._named(self.inner.retain(kept, until_us), key, kept)
 
     def _kept(self, key: str) -> str:
         return key if self._ring is None else kept_name(self._ring, key)

@@ -159,5 +159,5 @@ class MeteredStore(PassingOn):
     async def uncover(self, prefix: str) -> None:
         await self._measure("list", lambda: self.inner.uncover(prefix), lambda _: 0)
 
-    async def retain(self, key: str, until_us: int) -> None:
-        await self._measure("head", lambda: self.inner.retain(key, until_us), lambda _: 0)
+    async def retain(self, key: str, until_us: int) -> int:
+        return await self._measure("head", lambda: self.inner.retain(key, until_us), lambda _: 0)

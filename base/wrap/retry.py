@@ -90,5 +90,5 @@ class RetryingStore(PassingOn):
     async def uncover(self, prefix: str) -> None:
         await self._retry(lambda _: self.inner.uncover(prefix))
 
-    async def retain(self, key: str, until_us: int) -> None:
-        await self._retry(lambda _: self.inner.retain(key, until_us))
+    async def retain(self, key: str, until_us: int) -> int:
+        return await self._retry(lambda _: self.inner.retain(key, until_us))

@@ -36,7 +36,7 @@ def render_jobs(document: Mapping[str, Any]) -> Sequence[str]:
 def _unwell(job: Mapping[str, Any]) -> Sequence[str]:
     """What kept the last run from its work."""
     last = job["last"] or {}
-    if last.get("verdict") not in ("failed", "refused", "incomplete") or not last.get("why"):
+    if last.get("verdict") not in ("failed", "refused", "incomplete", "unlocked") or not last.get("why"):
         return []
     return wrapped(f"{job['job']}: {last['verdict']}: {last['why']}", rest="  ")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from scrubjay.archiver.expire.locks import LockBook
 from scrubjay.archiver.expire.plan import DAY_US, Need, Wanted
 from scrubjay.archiver.expire.report import ExpireReport
 from scrubjay.archiver.expire.run import ExpireParts, Expirer
@@ -52,6 +53,7 @@ class ExpireWorld:
         self.keep_us = 10 * DAY_US
         self.writer = Writer(CLUSTER, ATTACHED)
         self._closed_us: int | None = None
+        self.book = LockBook(0)
         objects = self.store.objects
         objects[build(IdentityKey(CLUSTER))] = encode_identity(cluster=CLUSTER, created_us=START_US, parent=None)
         objects[build(EpochKey(CLUSTER, 1))] = encode_epoch(cluster=CLUSTER, epoch=1, owner=OWNER, created_us=START_US)
@@ -136,6 +138,12 @@ class ExpireWorld:
         self.store, self.writer = other.store, Writer(CLUSTER, self.sample.attached)
         self.index = self.new_index()
 
+    def lock(self, days: int, *, known: bool = True) -> None:
+        """The store locks what is put from now on for so many days. known: that, and since when, is noted."""
+        bucket = self.store._store
+        bucket.lock_us, bucket.wall_us = days * DAY_US, lambda: self.now_us
+        self.book = LockBook(bucket.lock_us, since_us=self.now_us if known else None)
+
     # --- looking ---
 
     def archived(self) -> list[KnownArchived]:
@@ -215,7 +223,7 @@ class ExpireWorld:
         return ExpireParts(
             env=self.loop.env(), store=at, index=index, writer=self.writer, prove=prove, holds=lambda: list(self.holds),
             archived=self.archived, afresh=lambda one: one._replace(keep_us=max(one.keep_us, self.keep_us)), forget=forget, untold=untold,
-            progress=lambda facts: None,
+            progress=lambda facts: None, locks=self.book,
         )  # fmt: skip
 
     def plan(self, *, attended: bool = False, ahead_us: int = 0) -> ExpireReport:
