@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from scrubjay.archiver.expire.locks import LockBook
 from scrubjay.archiver.expire.plan import DAY_US, KEEP_MAX_US, Need, Wanted
-from scrubjay.archiver.expire.report import DONE, FAILED, INCOMPLETE, REFUSED, ExpireReport, LockOutcome
+from scrubjay.archiver.expire.report import DONE, FAILED, INCOMPLETE, REFUSED, ExpireReport
 from scrubjay.archiver.expire.run import ExpireParts, Expirer
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.fault import Fault
@@ -21,21 +20,18 @@ from scrubjay.base.gate import Gate
 from scrubjay.base.ids import TableId
 from scrubjay.pitr.abandoned import PREFIX as ABANDONED
 from scrubjay.pitr.abandoned import load_abandoned
-from scrubjay.scrubber.schedule.settings import LastRun
 from scrubjay.scrubber.schedule.views import Shift, ShiftOutcome, Work
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.scrubber.telling import Telling
 from scrubjay.server.control import Control
 from scrubjay.server.leaps import LeapWatch
-from scrubjay.server.lock_notes import LockNotes
+from scrubjay.server.lock_notes import UNLOCKED, LockNotes, LockWatch
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.server.quarantine import AgedTrees, SetAside
 from scrubjay.server.retentions import Retentions, own_retention_us
 from scrubjay.server.windows import archived_here
 from scrubjay.storage.catalogue import METADATA_TABLE, TableMeta
 
-UNLOCKED = "unlocked"
-"""What a run of the schedule is called that could not extend the locks of what must stay."""
 WORDS = {DONE: "done", FAILED: "failed", INCOMPLETE: "incomplete", REFUSED: "refused"}
 """What a run's exit code is called where runs are counted."""
 
@@ -65,14 +61,7 @@ class ExpireRuns:
         self._needs, self._gate, self._log = needs, gate, log
         self._leaps = LeapWatch(env.clock, disk)
         self._retentions = Retentions(control.metadata)
-        self._lock_notes = LockNotes(control.metadata)
-        self._book: LockBook | None = None
-        self.locks_trouble: str | None = None
-        """Why the locks of what must stay could not be extended by the last run of this process; None: they were, or there was none."""
-        self.locks_looked = False
-        """A run of this process has seen to them."""
-        self.locks_extended = self.locks_failed = 0
-        """Objects, since this process began."""
+        self.locks = LockWatch(LockNotes(control.metadata), store.locks_us, log)
         self._cut_at: Wanted | None = None
         """Where the last run of the schedule was cut off."""
         self._leaps.begin(env.tasks)
@@ -94,7 +83,7 @@ class ExpireRuns:
             if keep_us is None:
                 await self._retentions.confirm(self._tables(tables))
             report = await expirer.run(wanted, closed_keep_us=closed_keep_us)
-            await self._note_locks(report.locks, report, whole=tables is None)
+            await self.locks.over(report.locks, report, whole=tables is None)
             return await self._over(report)
 
     async def nightly(self, shift: Shift) -> Report:
@@ -110,13 +99,13 @@ class ExpireRuns:
             except Unsafe:
                 # Nothing is old by such a clock. But no store takes requests of one that is far off: what it locks further it locks rightly.
                 expirer = Expirer(self._parts(untold), keep_us=None, attended=False, stop=shift.stop)
-                await self._note_locks(await expirer.keep_locked(wanted, closed_keep_us=_closed_keep_us(wanted)), None, whole=False)
+                await self.locks.over(await expirer.keep_locked(wanted, closed_keep_us=_closed_keep_us(wanted)), None, whole=False)
                 raise
             first = next((number for number, one in enumerate(wanted) if self._same_place(one)), 0)
             expirer = Expirer(self._parts(untold), keep_us=None, attended=False, ahead_us=self._leaps.ahead_us, stop=shift.stop)
             report = await expirer.run([*wanted[first:], *wanted[:first]], closed_keep_us=_closed_keep_us(wanted))
             self._cut_at = report.left[0] if report.left else None
-            await self._note_locks(report.locks, report, whole=True)
+            await self.locks.over(report.locks, report, whole=True)
             if not report.doubted:  # by a time that nobody vouches for no grace begins, and none ends
                 await self._settle(report)
             return await self._over(report)
@@ -135,41 +124,11 @@ class ExpireRuns:
                 " unless expire run is confirmed"
             )
 
-    def locks_problem(self, last: LastRun | None) -> str | None:
-        """Why what must stay could not be locked for longer; None: it was, or the store locks nothing. last: the last run of the schedule, for a process that has not run yet."""
-        if self.locks_looked:
-            return self.locks_trouble
-        return last.why if last is not None and last.verdict == UNLOCKED else None
-
-    def _locks(self) -> LockBook:
-        """Made at the first run: by then the notes have been read."""
-        if self._book is None:
-            self._book = self._lock_notes.book(self._store.locks_us())
-        return self._book
-
-    async def _note_locks(self, locks: LockOutcome | None, report: ExpireReport | None, *, whole: bool) -> None:
-        """What became of the locks of what must stay. whole: the run went over every table."""
-        try:
-            if locks is None:
-                await self._lock_notes.unlocked()
-                return
-            self.locks_looked, self.locks_trouble = True, locks.error
-            self.locks_extended += locks.asked - locks.failed
-            self.locks_failed += locks.failed
-            if locks.error is not None:
-                self._log(
-                    f"the locks of {locks.due - locks.asked + locks.failed} objects that must stay could not be extended: {locks.error}"
-                )
-            if whole and report is not None and locks.complete and report.complete:
-                await self._lock_notes.looked(self._locks(), since_us=report.now_us)
-        except ScrubjayError as error:
-            self._log(f"what is known of the store's locks could not be noted, the next run looks at all again: {error}")
-
     def _parts(self, progress: ProgressSink) -> ExpireParts:
         return ExpireParts(
             env=self._env, store=self._store, index=self._index, writer=self._writer, prove=self._prove, holds=self._needs,
             archived=lambda: archived_here(self._control), afresh=self._afresh, forget=self._forget, untold=self._untold,
-            progress=progress, locks=self._locks(),
+            progress=progress, locks=self.locks.book(),
         )  # fmt: skip
 
     async def _over(self, report: ExpireReport) -> Report:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from scrubjay.archiver.coverage import may_go
 from scrubjay.archiver.facts import Coverage, Span
-from scrubjay.archiver.format.layout import BaseKey, ExpiredKey, SegmentKey, parse
+from scrubjay.archiver.format.layout import BaseKey, ClosedKey, EpochKey, ExpiredKey, SegmentKey, parse
 from scrubjay.archiver.read.names import Names
 from scrubjay.archiver.read.rows import Beginning
 from scrubjay.base.hlc import stamp_micros
@@ -92,7 +92,7 @@ class LockBook:
         return min(AHEAD_US, self.locks_us // 2)
 
     def of(self, group: str) -> LockRanges:
-        """group: a folder of the archive, or a name that is in no folder of many."""
+        """group: a folder of the archive, or the name of what is alone in none."""
         return self._groups.setdefault(group, LockRanges())
 
     def until(self, name: str) -> int:
@@ -133,7 +133,8 @@ class LockBook:
 
 
 def place_of(name: str) -> tuple[str, int]:
-    """The group of an object, and its place in it: of a segment its last LSN, of a base and of a word about what expired its LSN."""
+    """The group of an object, and its place in it: of a segment its last LSN, of a base and of a word about what expired its LSN,
+    of a closed object its time."""
     key = parse(name)
     if isinstance(key, SegmentKey):
         return name[: name.rindex("/")], key.last
@@ -141,6 +142,10 @@ def place_of(name: str) -> tuple[str, int]:
         return name[: name.index("/base/") + 5], key.lsn
     if isinstance(key, ExpiredKey):
         return name[: name.rindex("/")], key.lsn
+    if isinstance(key, ClosedKey):
+        return name[: name.rindex("/")], key.time_us
+    if isinstance(key, EpochKey):
+        return name[: name.rindex("/")], key.number
     return name, 0
 
 
@@ -254,12 +259,13 @@ def to_extend(
 def unlocked_upto(found: Coverage, book: LockBook, prefix: str, *, now_us: int) -> int:
     """The LSN up to which nothing of a partition is locked any more, as far as is known. prefix: of the partition."""
     upto = last_at(found.thread, now_us - book.locks_us - LATE_US)
-    held = [book.of(f"{prefix}{folder}").first_held(now_us) for folder in ("log", "base")]
-    return min([upto, *(lsn - 1 for lsn in held if lsn is not None)])
+    log, base = (book.of(f"{prefix}{folder}").first_held(now_us) for folder in ("log", "base"))
+    # A base stays where it is the one on which the rest stands.
+    return min([upto, *([log - 1] if log is not None else []), *([base] if base is not None else [])])
 
 
 def unlocked_at(found: Coverage, book: LockBook, prefix: str, upto: int) -> int:
     """When that will be so of everything up to an LSN."""
     at = bisect_right(found.thread, upto, key=lambda span: span.last)
     put_us = stamp_micros(Stamp(found.thread[at - 1].last_stamp)) + book.locks_us + LATE_US if at else 0
-    return max(put_us, *(book.of(f"{prefix}{folder}").last_end(upto) for folder in ("log", "base")))
+    return max(put_us, book.of(f"{prefix}log").last_end(upto), book.of(f"{prefix}base").last_end(upto - 1))

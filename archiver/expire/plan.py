@@ -154,12 +154,13 @@ def _plan_partition(
         held = [Held(ARCHIVE, "", detail)]
         return PartPlan(wanted, keep_from_us, held=tuple(held), window=found.window, earliest_us=found.window.earliest_us)
     by_age = may_go(found, keep_from_us=keep_from_us)
-    lsn = may_go(found, keep_from_us=min([keep_from_us, *(one.at_us for one in mine)]), upto=wanted.archived)
+    needed_us = min([keep_from_us, *(one.at_us for one in mine)])
+    lsn = may_go(found, keep_from_us=needed_us, upto=wanted.archived)
     held = _held(wanted, found, mine, by_age) if lsn < by_age and by_age > floor else []
     unlocked = lsn
     if locks is not None and lsn > floor:
         upto = unlocked_upto(found, locks.book, _prefix(index), now_us=locks.now_us)
-        unlocked = may_go(found, keep_from_us=min([keep_from_us, *(one.at_us for one in mine)]), upto=min(wanted.archived, upto))
+        unlocked = min(lsn, may_go(found, keep_from_us=needed_us, upto=min(wanted.archived, upto)))
         if unlocked < lsn:
             held.append(_locked(index, names, found, Beginning(lsn, 1 << 30, False, None, keep_from_us, None, 0), floor, unlocked, locks))
     refused = None

@@ -14,16 +14,16 @@ what he needs before he looks, and this says what goes before it asks. A run tha
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
-from typing import NamedTuple
 
+from scrubjay.archiver.expire.keeping import LockKeeper, PartLook
 from scrubjay.archiver.expire.lived import Lived, lived
-from scrubjay.archiver.expire.locks import FOREVER, LATE_US, Extend, LockBook, needed_until, to_extend
+from scrubjay.archiver.expire.locks import LATE_US, LockBook
 from scrubjay.archiver.expire.plan import (
     CHANGED,
+    DAY_US,
     KEEP_MAX_US,
     LOCK,
     PIN,
@@ -38,19 +38,13 @@ from scrubjay.archiver.expire.plan import (
     plan_partition,
 )
 from scrubjay.archiver.expire.report import ExpireReport, LockOutcome, PartOutcome
-from scrubjay.archiver.facts import Coverage
 from scrubjay.archiver.format.base import BaseManifest, decode_base
 from scrubjay.archiver.format.expired import DROPPED, RETENTION, ExpiredObject, decode_expired, encode_expired
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import (
-    ClosedKey,
-    ExpiredKey,
-    IdentityKey,
     build,
     closed_prefix,
-    epoch_prefix,
     index_prefix,
-    parse,
     time_text,
 )
 from scrubjay.archiver.read.backup_pins import PinReader
@@ -64,8 +58,8 @@ from scrubjay.base.together import in_parallel
 
 BATCH = 64
 """Objects deleted between two looks at whether they still may go."""
-LOCK_BATCH = 1_024
-"""Objects of which longer locks are asked between two looks at whether the run must end."""
+FORGET_US = 2 * DAY_US
+"""So long after it ended a lock is still known: what it kept goes meanwhile, and is not asked about again."""
 GENERATIONS_MAX = 16
 
 Prove = Callable[[BaseManifest], Awaitable[Sequence[Fault]]]
@@ -92,15 +86,6 @@ class ExpireParts:
     locks: LockBook
 
 
-class Looked(NamedTuple):
-    """A look at one partition, and what it came to."""
-
-    plan: PartPlan
-    known: PartitionIndex
-    names: Names
-    found: Coverage
-
-
 class Expirer:
     """One run, or one plan. keep_us: as it was asked for, None: each table's own.
 
@@ -119,11 +104,16 @@ class Expirer:
         self._began_us = self._now()
         self._lived = Lived(0)
         self._book = parts.locks
-        self._locked = LockOutcome() if self._book.locks_us else None
-        self._seen: Looked | None = None
+        self._keeper = LockKeeper(
+            parts.env,
+            parts.store,
+            parts.locks,
+            cluster=parts.index.cluster,
+            stop=lambda: None if stop is None else stop(self._read),
+            progress=parts.progress,
+        )
+        self._seen: PartLook | None = None
         """The last look at a partition."""
-        self._closed_seen: tuple[dict[str, int], frozenset[str]] = ({}, frozenset())
-        """Closed objects that were listed, and those of them that nobody needs any more."""
 
     async def plan(self, wanted: Sequence[Wanted], *, closed_keep_us: int | None) -> ExpireReport:
         """Changes nothing. closed_keep_us: the longest retention of any table; None: closed objects are left out. Raises Unavailable."""
@@ -132,8 +122,8 @@ class Expirer:
             return report
         for one in wanted:
             report.outcomes.append(PartOutcome((await self._look(one))[0]))
-            if self._locked is not None:
-                self._locked.due += sum(1 for _ in self._to_extend(one))
+            if self._seen is not None:
+                self._keeper.count(self._seen, self._holds())
         await self._rest(report, wanted, closed_keep_us)
         return report
 
@@ -159,22 +149,22 @@ class Expirer:
                 return report
             except ScrubjayError as error:
                 outcome.error = str(error)
-            await self._extend(one)
+            await self._keep_locked()
         try:
             await self._rest(report, wanted, closed_keep_us)
             await self._delete_closed(report)
-            await self._extend_others(closed_keep_us)
+            await self._keeper.extend_others(closed_keep_us)
         except (Unavailable, Fenced) as error:
             report.error = str(error)
         return report
 
     async def keep_locked(self, wanted: Sequence[Wanted], *, closed_keep_us: int | None) -> LockOutcome | None:
         """Only extend the locks of what must stay, where nothing may be taken away; None: the store locks nothing. Raises Unavailable."""
-        if self._locked is not None:
+        if self._keeper.outcome is not None:
             _ = self._writer.attached
             await self._begin(closed_keep_us, ran=True)
             await self._extend_all(wanted, closed_keep_us)
-        return self._locked
+        return self._keeper.outcome
 
     async def _begin(self, closed_keep_us: int | None, *, ran: bool) -> ExpireReport:
         await self._store.uncover(
@@ -185,9 +175,9 @@ class Expirer:
         self._pins = [*(pin_need(one) for one in found.pins), *(Need(None, 0, PIN, one.object) for one in found.unread)]
         seen = await lived(self._store, self._index.cluster, now_us=self._began_us, keep_us=closed_keep_us or KEEP_MAX_US)
         self._lived = seen._replace(unlived_us=max(seen.unlived_us, self._ahead_us))
-        self._book.forget(self._now())
+        self._book.forget(self._now() - FORGET_US)
         return ExpireReport(
-            self._began_us, self._keep_us, ran, lived=self._lived, attended=self._attended, unread=found.unread, locks=self._locked
+            self._began_us, self._keep_us, ran, lived=self._lived, attended=self._attended, unread=found.unread, locks=self._keeper.outcome
         )
 
     def _now(self) -> int:
@@ -200,21 +190,21 @@ class Expirer:
 
     async def _look(self, wanted: Wanted) -> tuple[PartPlan, PartitionIndex, Names]:
         """By a new look at everything that lies there. Raises Unavailable."""
+        self._seen = None
         cluster = self._index.cluster
         archived = [one for one in self._parts.archived() if (one.table, one.partition) == (wanted.table, wanted.partition)]
         await self._index.refresh(now_us=self._now(), table=wanted.table, partition=wanted.partition, archived=archived)
         index = self._index.partitions.get((wanted.table, wanted.partition)) or PartitionIndex(cluster, wanted.table, wanted.partition)
         names = await names_of(self._store, cluster, wanted.table, wanted.partition)
-        await self._ask_of_words(index, names)
+        await self._keeper.ask_of_words(index, names)
         now_us, fresh = self._dated(), self._parts.afresh(wanted)
         if fresh is None:
-            self._seen = None
             return PartPlan(wanted, now_us - wanted.keep_us), index, names
         over = self._index.covered_of(wanted.table, wanted.partition)
         locks = Locks(self._book, self._now()) if self._book.locks_us else None
         found = index.coverage()
         plan = plan_partition(fresh, index, names, now_us=now_us, holds=self._holds(), over=over, locks=locks, found=found)
-        self._seen = Looked(plan, index, names, found)
+        self._seen = PartLook(plan, index, names, found)
         return plan, index, names
 
     def _dated(self) -> int:
@@ -342,6 +332,24 @@ class Expirer:
         await self._parts.forget(gone)
         return gone
 
+    # --- locks of what must stay ---
+
+    async def _keep_locked(self) -> None:
+        """Of the partition that was looked at last. Raises nothing of the store's."""
+        if self._seen is not None:
+            await self._keeper.extend(self._seen, self._holds())
+
+    async def _extend_all(self, wanted: Sequence[Wanted], closed_keep_us: int | None) -> None:
+        """Where nothing may go. Raises Unavailable."""
+        if self._keeper.outcome is None:
+            return
+        for one in wanted:
+            await self._look(one)
+            await self._keep_locked()
+        if closed_keep_us is not None:
+            await self._look_at_closed(self._keep_closed_from(closed_keep_us))
+        await self._keeper.extend_others(closed_keep_us)
+
     # --- what belongs to no partition ---
 
     async def _rest(self, report: ExpireReport, wanted: Sequence[Wanted], closed_keep_us: int | None) -> None:
@@ -372,7 +380,7 @@ class Expirer:
         ends_us = now_us + book.ahead_us - book.locks_us if book.since_us is not None else now_us
         listed = await self._closed(max(keep_from_us, ends_us))
         free = plan_closed(listed, keep_from_us=keep_from_us, now_us=self._dated())
-        self._closed_seen = listed, frozenset(name for name, _ in free)
+        self._keeper.closed(listed, frozenset(name for name, _ in free))
         unlocked = frozenset(name for name, _ in plan_closed(listed, keep_from_us=now_us - book.locks_us - LATE_US, now_us=self._dated()))
         return tuple(one for one in free if one[0] in unlocked and book.until(one[0]) <= now_us)
 
@@ -402,86 +410,3 @@ class Expirer:
             await self._writer.assure(self._store)
             report.closed_deleted += len(await self._delete_some(keys[start : start + BATCH], held))
             self._parts.progress({"phase": "closed", "done": report.closed_deleted, "total": len(keys), "unit": "objects"})
-
-    # --- locks of what must stay ---
-
-    async def _ask_of_words(self, index: PartitionIndex, names: Names) -> None:
-        """When the locks of older words about what expired end: nothing else tells when they were put. Raises Unavailable."""
-        if not self._book.locks_us or index.beginning is None:
-            return
-        for name in names.expired:
-            if isinstance(key := parse(name), ExpiredKey) and key.lsn < index.beginning.lsn and self._book.until(name) <= self._now():
-                with suppress(Missing):
-                    self._book.note(name, await self._store.retain(name, 0))
-
-    def _to_extend(self, wanted: Wanted) -> Iterator[Extend]:
-        """By the last look, which was at this partition."""
-        if self._seen is None or self._seen.plan.wanted.partition != wanted.partition:
-            return iter(())
-        plan, index, names, found = self._seen
-        wanted = plan.wanted
-        goes = {name for name, _ in plan.objects}
-        pins = [one.at_us for one in self._holds() if one.by == PIN and one.table in (None, wanted.table)]
-        needed = needed_until(found, keep_us=wanted.keep_us, archived=wanted.archived, pins=pins, dropped_at_us=wanted.dropped_at_us)
-        return to_extend(names, goes.__contains__, found, needed, index.beginning, self._book, now_us=self._now())
-
-    async def _extend(self, wanted: Wanted) -> None:
-        if self._locked is not None:
-            await self._retain(self._to_extend(wanted))
-
-    async def _extend_all(self, wanted: Sequence[Wanted], closed_keep_us: int | None) -> None:
-        if self._locked is None:
-            return
-        for one in wanted:
-            await self._look(one)
-            await self._extend(one)
-        if closed_keep_us is not None:
-            await self._look_at_closed(self._keep_closed_from(closed_keep_us))
-        await self._extend_others(closed_keep_us)
-
-    async def _extend_others(self, closed_keep_us: int | None) -> None:
-        """What is of no partition: identity and epochs for ever, closed objects as long as they stay. Raises Unavailable."""
-        if self._locked is None or closed_keep_us is None:
-            return
-        cluster, now_us, book = self._index.cluster, self._now(), self._book
-        due_us, most_us = now_us + book.ahead_us, now_us + book.locks_us
-        names = [build(IdentityKey(cluster)), *await list_all(self._store, epoch_prefix(cluster))]
-        await self._retain(Extend(name, most_us) for name in names if book.until(name) < due_us)
-        closed, free = self._closed_seen
-        some = []
-        for name in sorted(closed):
-            key = parse(name)
-            if isinstance(key, ClosedKey) and name not in free:
-                put_us = key.time_us + book.locks_us if book.since_us is not None and key.time_us >= book.since_us else 0
-                needed_us = key.time_us + closed_keep_us
-                needed_us = needed_us if needed_us > now_us else FOREVER  # it is among the newest of its node, or a backup's
-                if max(book.until(name), put_us) < min(needed_us, due_us):
-                    some.append(Extend(name, min(needed_us, most_us)))
-        await self._retain(iter(some))
-
-    async def _retain(self, some: Iterator[Extend]) -> None:
-        """Ask for longer locks, so many at a time. What cannot be had is noted, and ends this for the run if it is the store's; the next run goes on."""
-        locked = self._locked
-        assert locked is not None
-
-        async def extend(one: Extend) -> Extend | None:
-            if locked.gave_up:
-                return None
-            try:
-                until_us = await self._store.retain(one.name, one.until_us)
-            except ScrubjayError as error:
-                locked.failed += 1
-                locked.error = locked.error or f"{one.name}: {error}"
-                locked.gave_up = locked.gave_up or isinstance(error, Unavailable)
-                return None
-            return one._replace(until_us=until_us)
-
-        while batch := list(islice(some, LOCK_BATCH)):
-            locked.due += len(batch)
-            if locked.gave_up or (self._stop is not None and self._stop(self._read) is not None):
-                locked.all = False
-                continue
-            done = await in_parallel(self._parts.env.tasks, extend, batch, lanes=PARALLEL, name="extend locks")
-            self._book.learn(done)
-            locked.asked += len(batch)
-            self._parts.progress({"phase": "lock", "done": locked.asked, "total": locked.due, "unit": "objects"})

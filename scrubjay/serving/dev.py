@@ -218,7 +218,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         owed=bases.left,
         drills=drills,
         fleet=lambda: jobs.trouble,
-        locks=lambda: durability.expire.locks_problem(durability.schedule.views.ended("expire")),
+        locks=lambda: durability.expire.locks.problem(durability.schedule.views.ended("expire")),
     )
     health.start()
     api = DynamoApi(cluster.store, env, keys=keys_of(config), log=_unexpected)

@@ -95,7 +95,9 @@ SECTIONS: Mapping[str, tuple[Family, ...]] = {
         Family("scrubjay_ledger_unkept", GAUGE, "1 while what is verified is remembered by this process alone"),
         Family("scrubjay_job_overdue", GAUGE, "1 while a job of the schedule should have run and has not", ("name",)),
         Family("scrubjay_job_paused", GAUGE, "1 while somebody has paused it", ("name",)),
-        Family("scrubjay_locks_extended", COUNTER, "Objects that are needed for longer and that the store locked for longer, since the start"),
+        Family(
+            "scrubjay_locks_extended", COUNTER, "Objects that are needed for longer and that the store locked for longer, since the start"
+        ),
         Family("scrubjay_locks_failed", COUNTER, "Objects that are needed for longer and that it did not"),
         Family("scrubjay_job_left", GAUGE, "What its last run left for the next", ("name",)),
     ),

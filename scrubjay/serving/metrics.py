@@ -161,8 +161,8 @@ class Metrics(Collector):
         out.tell("scrubjay_findings_dropped", kept.dropped)
         out.tell("scrubjay_findings_unwritten", int(kept.trouble is not None))
         out.tell("scrubjay_ledger_unkept", int(view.facts.ledger is not None))
-        out.tell("scrubjay_locks_extended", self._durability.expire.locks_extended)
-        out.tell("scrubjay_locks_failed", self._durability.expire.locks_failed)
+        out.tell("scrubjay_locks_extended", self._durability.expire.locks.extended)
+        out.tell("scrubjay_locks_failed", self._durability.expire.locks.failed)
         for job in self._durability.schedule.views.listed()["jobs"]:
             out.tell("scrubjay_job_overdue", int(job["overdue"]), job["job"])
             out.tell("scrubjay_job_paused", int(job["paused"] is not None), job["job"])

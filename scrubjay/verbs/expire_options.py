@@ -18,6 +18,7 @@ TEMPLATE: Mapping[str, Any] = {
     "tables": [],
     "closed": {"objects": None, "bytes": None, "deleted": None},
     "foreign": [],
+    "locks": None,
     "evidence": {"trees": None, "old": []},
     "cut": None,
     "left": None,
@@ -79,6 +80,14 @@ def render(document: Mapping[str, Any]) -> Sequence[str]:
         lines += wrapped(f"evidence, older than its findings: {path}", rest="  ")
     if document["foreign"]:
         lines += wrapped(f"not in the catalogue, and left alone: {', '.join(document['foreign'])}", rest="  ")
+    locks = document["locks"]
+    if locks is not None and locks["error"]:
+        lines += wrapped(
+            f"NOT LOCKED: {locks['due'] - locks['asked'] + locks['failed']} objects that must stay: {locks['error']}", rest="  "
+        )
+    elif locks is not None and locks["due"]:
+        done = "were locked for longer" if ran else "are locked for longer by the next run"
+        lines.append(f"{plural(locks['due'], 'object')} that must stay {done}")
     if ran:
         return [*lines, f"{plural(totals['deleted'], 'object')} deleted"]
     return [

@@ -24,7 +24,7 @@ VERB = Verb(
     exits={
         0: "done: nothing that may go is left; or the plan",
         1: "the cluster or the object store cannot be reached, or no such table; what went is said, the next run goes on",
-        3: "something that was to go is still there: the store refused to delete it, or a restore came to need it",
+        3: "something that was to go is still there: the store refused to delete it, or a restore came to need it; or the store did not lock for longer what must stay",
         4: "something old must stay: a hole or a fork behind it, a base that is not sound; --keep is less than a table's own retention; or nobody knows whether the clock is right",
     },
     template=TEMPLATE,

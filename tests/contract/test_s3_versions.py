@@ -177,6 +177,60 @@ def test_what_is_put_is_locked_and_stays_as_it_was_when_it_cannot_go(s3_server: 
     within(fresh(s3_server, mode), main)
 
 
+@pytest.mark.parametrize("how", ["deleted", "written over", "written over by a twin"])
+def test_what_is_locked_for_longer_is_what_was_put_and_not_what_stands_over_it(s3_server: S3Server, how: str) -> None:
+    """written over by a twin: with our mark and length, so that only its bytes tell; noticed once somebody has read it."""
+
+    async def main(store: S3Store, client: Any) -> None:
+        await store.put("c/log/1", b"content")
+        full = store.prefix + "c/log/1"
+        ours = client.head_object(Bucket=store.bucket, Key=full)
+        if how == "deleted":
+            client.delete_object(Bucket=store.bucket, Key=full)
+        else:
+            twin = how != "written over"
+            body, metadata = (b"CONTENT", ours["Metadata"]) if twin else (b"junk", {})
+            client.put_object(Bucket=store.bucket, Key=full, Body=body, Metadata=metadata)
+            if twin:
+                assert await store.get("c/log/1") == b"content"
+        until_us = time.time_ns() // 1000 + 3 * HOUR_US
+        assert abs(await store.retain("c/log/1", until_us) - until_us) < 1_000_000
+        found = client.head_object(Bucket=store.bucket, Key=full, VersionId=ours["VersionId"])
+        assert abs(found["ObjectLockRetainUntilDate"].timestamp() - until_us / 1e6) < 2
+        answer = client.list_object_versions(Bucket=store.bucket, Prefix=full)
+        for one in (*answer.get("Versions", ()), *answer.get("DeleteMarkers", ())):
+            if one["VersionId"] != ours["VersionId"]:
+                client.delete_object(Bucket=store.bucket, Key=full, VersionId=one["VersionId"])  # nothing of it was locked
+        assert await store.get("c/log/1") == b"content"
+
+    within(fresh(s3_server, "governance"), main)
+
+
+def test_a_moment_that_has_passed_asks_and_changes_nothing(s3_server: S3Server) -> None:
+    async def main(store: S3Store, client: Any) -> None:
+        put_us = time.time_ns() // 1000
+        await store.put("c/log/1", b"content")
+        assert store.locks_us() == HOUR_US
+        assert abs(await store.retain("c/log/1", 0) - put_us - HOUR_US) < 5_000_000
+        client.put_object(Bucket=store.bucket, Key=store.prefix + "c/log/2", Body=b"old")
+        assert await store.retain("c/log/2", 0) == 0
+        client.delete_object(
+            Bucket=store.bucket,
+            Key=store.prefix + "c/log/2",
+            VersionId=client.head_object(Bucket=store.bucket, Key=store.prefix + "c/log/2")["VersionId"],
+        )
+
+    within(fresh(s3_server, "governance"), main)
+
+
+def test_a_store_that_locks_nothing_says_so(s3_server: S3Server) -> None:
+    async def main(store: S3Store, client: Any) -> None:
+        await store.put("c/log/1", b"content")
+        assert (store.locks_us(), await store.retain("c/log/1", time.time_ns())) == (0, 0)
+
+    within(fresh(s3_server), main)
+
+
 def test_an_object_without_a_lock_is_locked_when_it_is_needed(s3_server: S3Server) -> None:
     """What was archived before the lock was configured."""
 

@@ -8,8 +8,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "expire-what-is-held",
         "archiver/expire/plan.py",
-        "keep_from_us=min([keep_from_us, *(one.at_us for one in mine)]), upto",
-        "keep_from_us=keep_from_us, upto",
+        "needed_us = min([keep_from_us, *(one.at_us for one in mine)])",
+        "needed_us = keep_from_us",
         ("tests/unit/archiver/test_expire.py::test_what_somebody_needs_stays[restore]",),
     ),
     Mutant(

@@ -6,6 +6,7 @@ from tests.mutants.catalogue import Mutant
 
 S3 = "base/real/s3_versions.py"
 CONTRACT = "tests/contract/test_s3_versions.py::"
+LOCKS = "tests/unit/archiver/test_locks.py::"
 RECALLED = "tests/unit/archiver/test_recalled.py::"
 
 MUTANTS: list[Mutant] = [
@@ -42,16 +43,16 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "lock-pins-too",
-        S3,
-        'FREE = re.compile(r"probe/.*|settle|[^/]+/(pins|index)/.*")',
-        'FREE = re.compile(r"probe/.*|settle")',
+        "base/older_versions.py",
+        'UNLOCKED = re.compile(r"probe/.*|settle|[^/]+/(pins|index)/.*")',
+        'UNLOCKED = re.compile(r"probe/.*|settle")',
         (CONTRACT + "test_what_is_put_is_locked_and_stays_as_it_was_when_it_cannot_go",),
     ),
     Mutant(
         "lock-shortened",
         S3,
-        "            if until is not None and until >= _moment(until_us):\n                return\n",
-        "",
+        "            if until_us <= time.time() * 1e6 or (until is not None and until >= _moment(until_us)):",
+        "            if until_us <= time.time() * 1e6:",
         (CONTRACT + "test_what_is_put_is_locked_and_stays_as_it_was_when_it_cannot_go",),
     ),
     Mutant(
@@ -144,5 +145,124 @@ MUTANTS: list[Mutant] = [
         "        found = {true_name(self._ring, kept): one for",
         "        found = {kept: one for",
         ("tests/unit/archiver/test_encrypted_store.py::test_what_stands_over_a_sealed_object_has_its_true_name",),
+    ),
+    Mutant(
+        "lock-for-a-marker",
+        S3,
+        "            if version is None and (mark is None or",
+        "            if False and (mark is None or",
+        (CONTRACT + "test_what_is_locked_for_longer_is_what_was_put_and_not_what_stands_over_it",),
+    ),
+    Mutant(
+        "lock-for-a-twin",
+        S3,
+        "        if key not in self.covered:\n            found",
+        "        if True:\n            found",
+        (CONTRACT + "test_what_is_locked_for_longer_is_what_was_put_and_not_what_stands_over_it",),
+    ),
+    Mutant(
+        "lock-of-the-past",
+        S3,
+        "            if until_us <= time.time() * 1e6 or (until",
+        "            if (until",
+        (CONTRACT + "test_a_moment_that_has_passed_asks_and_changes_nothing",),
+    ),
+    Mutant(
+        "lock-never-extended",
+        "archiver/expire/keeping.py",
+        "            await self._retain(self.outcome, self._of(look, holds))\n",
+        "            pass\n",
+        (LOCKS + "test_what_a_backup_needs_stays_locked_until_the_backup_is_deleted",),
+    ),
+    Mutant(
+        "lock-not-in-doubt",
+        "archiver/expire/run.py",
+        "        if report.doubted:\n            await self._extend_all(wanted, closed_keep_us)\n            return report",
+        "        if report.doubted:\n            return report",
+        (LOCKS + "test_in_doubt_about_the_clock_nothing_goes_and_locks_are_extended_all_the_same",),
+    ),
+    Mutant(
+        "lock-without-end",
+        "archiver/expire/locks.py",
+        "        yield Extend(name, min(end_us, most_us), joined)",
+        "        yield Extend(name, most_us, joined)",
+        (LOCKS + "test_no_more_is_locked_than_until_what_is_known_of_its_end",),
+    ),
+    Mutant(
+        "lock-of-what-goes",
+        "archiver/expire/locks.py",
+        "        if least_us <= now_us or going(name):",
+        "        if False:",
+        (LOCKS + "test_100_days_of_a_window_of_eight_in_a_store_that_locks",),
+    ),
+    Mutant(
+        "lock-unforeseen",
+        "archiver/expire/plan.py",
+        "    if locks is not None and lsn > floor:",
+        "    if False and locks is not None and lsn > floor:",
+        (LOCKS + "test_100_days_of_a_window_of_eight_in_a_store_that_locks",),
+    ),
+    Mutant(
+        "lock-of-a-dropped-table-unforeseen",
+        "archiver/expire/plan.py",
+        "        if until_us > locks.now_us and some:",
+        "        if False:",
+        (LOCKS + "test_a_dropped_table_goes_when_its_locks_have_ended",),
+    ),
+    Mutant(
+        "lock-refusal-unlearned",
+        "archiver/expire/run.py",
+        "                    self._book.note(key, until_us)  # not tried again before",
+        "                    pass",
+        (LOCKS + "test_a_refusal_that_was_not_foreseen_is_tried_once",),
+    ),
+    Mutant(
+        "lock-old-objects-taken-for-locked",
+        "archiver/expire/locks.py",
+        "    known_from = FOREVER if book.since_us is None else",
+        "    known_from = 0 if book.since_us is None else",
+        (LOCKS + "test_what_was_put_before_there_was_a_lock_is_locked_by_the_first_run",),
+    ),
+    Mutant(
+        "lock-refusals-of-all",
+        "archiver/expire/keeping.py",
+        "            if outcome.gave_up:\n                return None",
+        "            if False:\n                return None",
+        (LOCKS + "test_a_store_that_does_not_lock_is_told_and_retention_goes_on",),
+    ),
+    Mutant(
+        "lock-failures-unseen",
+        "archiver/expire/report.py",
+        "        return INCOMPLETE if self.ran and (left or unlocked) else DONE",
+        "        return INCOMPLETE if self.ran and left else DONE",
+        (LOCKS + "test_a_store_that_does_not_lock_is_told_and_retention_goes_on",),
+    ),
+    Mutant(
+        "lock-of-the-foundation-holds-all",
+        "archiver/expire/locks.py",
+        "*([base] if base is not None else [])",
+        "*([base - 1] if base is not None else [])",
+        (LOCKS + "test_what_lies_below_the_window_stays_locked_and_is_asked_about_once_in_a_lock",),
+    ),
+    Mutant(
+        "lock-ranges-grow-together",
+        "archiver/expire/locks.py",
+        "                and one.joined\n",
+        "",
+        (LOCKS + "test_only_neighbours_become_one_range",),
+    ),
+    Mutant(
+        "lock-note-of-another-lock",
+        "server/lock_notes.py",
+        "note is not None and note.keep_us == locks_us else None",
+        "note is not None else None",
+        ("tests/unit/server/test_expiry.py::test_since_when_everything_is_locked_is_known_over_a_restart_as_long_as_the_lock_is_the_same",),
+    ),
+    Mutant(
+        "lock-problem-forgotten",
+        "server/lock_notes.py",
+        "        return last.why if last is not None and last.verdict == UNLOCKED else None",
+        "        return None",
+        ("tests/sim/test_expire.py::test_what_must_stay_is_locked_by_the_nights_and_what_cannot_be_is_a_problem",),
     ),
 ]

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from scrubjay.archiver.expire.plan import DAY_US
+from scrubjay.base.errors import Invalid
 from scrubjay.scrubber.schedule.settings import JobSettings
 from scrubjay.scrubber.schedule.views import Shift
 from scrubjay.server.leaps import LOOK_S, NOTE, LeapWatch
+from scrubjay.sim.store import SimStoreClient
 from scrubjay.storage.catalogue import METADATA_TABLE
 from scrubjay.storage.service_port import Finding
 from tests.sim.test_edge import Edge
@@ -259,4 +261,58 @@ def test_a_dropped_table_leaves_the_catalogue_once_nothing_of_it_is_left_and_so_
         assert (await edge.work("verify", {}))["exit"] == 0
 
     edge.run(story(), seconds=900)
+    assert edge.bugs == []
+
+
+def test_what_must_stay_is_locked_by_the_nights_and_what_cannot_be_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    edge = Edge(12)
+    bucket = edge.cluster.archive
+    shift = Shift(JobSettings("0 7 * * *", DAY_US), 0, lambda read: None)
+
+    def ends(key: str) -> int:
+        return bucket.objects[key].locked_until_us
+
+    async def story() -> None:
+        await edge.table()
+        while (await edge.ask("GET", "archive/status"))["exit"] != 0:
+            await edge.cluster.env.tasks.sleep(1)
+        before = [key for key in bucket.keys("") if "/log/" in key]
+        bucket.lock_us = 38 * DAY_US  # object lock was configured, and the server started again
+        runs = edge.cluster.durability.expire
+        watch = runs.locks
+        watch._book = None
+        assert before
+        assert not any(map(ends, before))
+        night = await runs.nightly(shift)
+        assert night["locks"]["error"] is None
+        assert all(ends(key) > bucket.wall_us() + 30 * DAY_US for key in bucket.keys("") if "/log/" in key or key.endswith("/identity"))
+        asked = night["locks"]["asked"]
+        assert asked >= len(before)
+        assert (await runs.nightly(shift))["locks"]["asked"] < asked / 2
+        watch._book = None  # the next life knows since when everything is locked
+        assert watch.book().since_us is not None
+        for key in bucket.keys(""):
+            bucket.objects[key].locked_until_us = 0
+
+        async def refuse(self: object, key: str, until_us: int) -> int:
+            raise Invalid("no", key=key)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SimStoreClient, "retain", refuse)
+            ran = await edge.work("schedule/run", {"job": "expire"})
+        assert (ran["exit"], ran["last"]["verdict"]) == (3, "unlocked")
+        assert "could not be locked for longer" in ran["last"]["why"]
+        assert watch.problem(None) is not None
+        watch._looked = False
+        assert watch.problem(edge.cluster.durability.schedule.views.ended("expire")) is not None, "over a restart too"
+        assert (await edge.work("schedule/run", {"job": "expire"}))["exit"] == 0
+        assert watch.problem(None) is None
+        bucket.lock_us = 0
+        watch._book = None
+        assert (await runs.nightly(shift))["locks"] is None
+        bucket.lock_us = 38 * DAY_US
+        watch._book = None
+        assert watch.book().since_us is None, "nothing is known of what was put meanwhile"
+
+    edge.run(story(), seconds=600)
     assert edge.bugs == []

@@ -11,6 +11,7 @@ from scrubjay.archiver.expire.plan import DAY_US, KEEP_MAX_US
 from scrubjay.scrubber.schedule.views import ShiftOutcome
 from scrubjay.server.expiry import expire_outcome
 from scrubjay.server.leaps import NOTE, SETTLE_US, LeapWatch
+from scrubjay.server.lock_notes import LockNotes
 from scrubjay.server.quarantine import SetAside, parted
 from scrubjay.server.retentions import GRACE_US, PREFIX, RetentionNote, Retentions, Shortened, own_retention_us, settled
 from scrubjay.sim.clock import SimClock
@@ -241,7 +242,9 @@ def test_a_note_of_a_leap_that_cannot_be_read_is_doubted_and_one_that_cannot_be_
 # --- what a run came to ---
 
 
-def report(exit_code: int, *, deleted: int = 0, refused: str | None = None, error: str | None = None, left: int = 0) -> dict[str, Any]:
+def report(
+    exit_code: int, *, deleted: int = 0, refused: str | None = None, error: str | None = None, left: int = 0, unlocked: str | None = None
+) -> dict[str, Any]:
     parts = [{"refused": refused, "error": error}, {"refused": None, "error": None}]
     return {
         "exit": exit_code,
@@ -250,6 +253,7 @@ def report(exit_code: int, *, deleted: int = 0, refused: str | None = None, erro
         "totals": {"deleted": deleted},
         "cut": "window_over" if left else None,
         "left": left,
+        "locks": None if unlocked is None else {"due": 9, "asked": 8, "failed": 2, "error": unlocked},
     }
 
 
@@ -263,10 +267,31 @@ def report(exit_code: int, *, deleted: int = 0, refused: str | None = None, erro
         (report(4, error="a pin cannot be read"), ShiftOutcome("refused", 1, 1, "a pin cannot be read")),
         (report(1, error="connection refused"), ShiftOutcome("failed", 1, 1, "connection refused", True)),
         (report(3, deleted=7), ShiftOutcome("incomplete", 2, 0, "the store kept what was to go")),
+        (report(3, unlocked="refused"), ShiftOutcome("unlocked", 1, 1, "2 objects that must stay could not be locked for longer: refused")),
+        (report(4, refused="two histories", unlocked="refused"), ShiftOutcome("refused", 1, 1, "cities: two histories")),
     ],
 )
 def test_what_a_run_of_the_schedule_came_to(found: dict[str, Any], outcome: ShiftOutcome) -> None:
     assert expire_outcome(found) == outcome
+
+
+# --- locks ---
+
+
+def test_since_when_everything_is_locked_is_known_over_a_restart_as_long_as_the_lock_is_the_same() -> None:
+    notes = NotesHere()
+    book = LockNotes(notes).book(10 * DAY_US)
+    assert book.since_us is None
+    done(LockNotes(notes).looked(book, since_us=5))
+    done(LockNotes(notes).looked(book, since_us=7))
+    assert book.since_us == 5, "what was known since then goes on"
+    assert LockNotes(notes).book(10 * DAY_US).since_us == 5
+    assert LockNotes(notes).book(11 * DAY_US).since_us is None
+    notes.jobs["locks"] = {"keep_us": "many"}
+    assert LockNotes(notes).book(10 * DAY_US).since_us is None
+    done(LockNotes(notes).unlocked())
+    assert notes.jobs == {}
+    done(LockNotes(notes).unlocked())
 
 
 # --- evidence ---

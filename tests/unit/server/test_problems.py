@@ -85,6 +85,7 @@ CASES: dict[str, HealthFacts] = {
     "first-base-owed": WELL._replace(tables=[TABLE._replace(owed=("partition p1, the row file is gone",))]),
     "ledger-unkept": WELL._replace(ledger="disk full"),
     "retention-stopped": WELL._replace(retention="a pin cannot be read"),
+    "locks-not-extended": WELL._replace(locks="refused"),
     "fleet-away": WELL._replace(fleet="no worker of the fleet is there"),
     "drill-mismatch": WELL._replace(drills=[DrillHealth("rot", "1 of 6 planted faults were not found", True)]),
     "drill-failed": WELL._replace(drills=[DrillHealth("rot", "it could not be carried out", False)]),
