@@ -37,7 +37,10 @@ WORDS = {DONE: "done", FAILED: "failed", INCOMPLETE: "incomplete", REFUSED: "ref
 
 
 class ExpireRuns:
-    """needs: what restores read, asked before every delete; never waits. gate: held by a verify while it reads."""
+    """needs: what restores read, asked before every delete; never waits. gate: held by a verify while it reads.
+
+    More than 15 fields: all that says what is needed, how old it is, and who is told, is wired here once.
+    """
 
     def __init__(
         self,
