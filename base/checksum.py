@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Iterable
 
 import crc32c as _crc32c
 import xxhash
@@ -33,6 +34,12 @@ def crc32c_raw(data: bytes | memoryview, start: int = 0) -> int:
 def row_hash(key: bytes, item: bytes) -> int:
     """128-bit hash of one row, framed so that (key, item) is unambiguous. key: storage key; item: canonical encoding."""
     return xxhash.xxh3_128_intdigest(_LENGTH.pack(len(key)) + key + item)
+
+
+def row_hashes(rows: Iterable[tuple[bytes, int, int, bytes]]) -> list[int]:
+    """`row_hash` of each of many rows (key, lsn, stamp, item), without a call for each."""
+    pack, digest = _LENGTH.pack, xxhash.xxh3_128_intdigest
+    return [digest(pack(len(key)) + key + item) for key, _, _, item in rows]
 
 
 def key_hash(key: bytes) -> int:

@@ -48,7 +48,7 @@ def main() -> None:
     timed(
         "bulk load with fences",
         rows,
-        lambda: writer.load(((Row(k, Lsn(1), Stamp(1), item), row_hash(k, item)) for k in keys), state),
+        lambda: writer.load([([Row(k, Lsn(1), Stamp(1), item) for k in keys], [row_hash(k, item) for k in keys])], state),
         repeat=1,
     )
     writer.close()

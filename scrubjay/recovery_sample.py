@@ -24,7 +24,7 @@ from scrubjay.pitr.plan import PartitionPlan, Plan
 from scrubjay.pitr.rates import RATES_KEY, Rates
 from scrubjay.storage.btree.engine import EMPTY, Row
 from scrubjay.storage.btree.lmdb_tree import TreeReader, TreeWriter, open_databases, open_environment
-from scrubjay.storage.btree.rowfile import RowFileWriter, read_beginning, read_hashed
+from scrubjay.storage.btree.rowfile import RowFileWriter, read_beginning, read_blocks
 from scrubjay.storage.btree.scan import scan_digest
 
 SAMPLE_BYTES = 8 << 20
@@ -123,7 +123,7 @@ def _loaded(path: Path, tree: Path) -> None:
     tree.mkdir()
     writer = TreeWriter(str(tree), bytes(16), sync=False, create=True)
     try:
-        writer.load(_rows(path), EMPTY)
+        writer.load(_blocks(path), EMPTY)
         writer.environment.sync(True)
     finally:
         writer.close()
@@ -137,10 +137,10 @@ def _loaded(path: Path, tree: Path) -> None:
         environment.close()
 
 
-def _rows(path: Path) -> Iterator[tuple[Row, int]]:
+def _blocks(path: Path) -> Iterator[tuple[list[Row], list[int]]]:
     descriptor = os.open(path, os.O_RDONLY)
     read: Callable[[int, int], bytes] = lambda offset, length: os.pread(descriptor, length, offset)  # noqa: E731
     try:
-        yield from read_hashed(read, os.fstat(descriptor).st_size)
+        yield from read_blocks(read, os.fstat(descriptor).st_size)
     finally:
         os.close(descriptor)

@@ -28,7 +28,6 @@ from scrubjay.storage.btree.fence import (
     RUN_MIN,
     RUN_TARGET,
     Fence,
-    RowHashes,
     check_keys,
     check_rows,
     corrupt_fence,
@@ -38,9 +37,8 @@ from scrubjay.storage.btree.fence import (
     hashes_of,
     joined,
     key_hash,
-    moved,
 )
-from scrubjay.storage.btree.row import KEY_BYTES_MAX, decode_value, encode_value
+from scrubjay.storage.btree.row import KEY_BYTES_MAX, decode_value, encode_value, encode_values
 from scrubjay.storage.log.digest import MASK
 
 MAP_SIZE_MIN = 128 << 20
@@ -53,7 +51,8 @@ OPENING = "opening"
 """Beside the tree's folder while a worker verifies it."""
 LIB_VERSION = 1
 VALUE_BYTES_MAX = 16 << 20
-LOAD_ROWS_PER_COMMIT = 50_000
+LOAD_BYTES_PER_COMMIT = 8 << 20
+"""Bytes of items. What one commit holds in memory, twice."""
 
 META = struct.Struct("<BBHI16sQQQQ16s16s")
 """version, flags, reserved, extra length, partition, applied, stamp, rows, runs, key sum, row sum; then extra and a u64 hash."""
@@ -468,29 +467,32 @@ class TreeWriter:
         self._write(work)
         return result[0]
 
-    def load(self, rows: Iterable[tuple[Row, int]], state: TreeState) -> TreeFacts:
-        """Fill a new, empty tree with rows, each with its hash, in key order. Durable only after `environment.sync(True)` if it was opened without sync."""
+    def load(self, blocks: Iterable[tuple[Sequence[Row], Sequence[int]]], state: TreeState) -> TreeFacts:
+        """Fill a new, empty tree with rows in key order, block by block, and the hash of each. Durable only after `environment.sync(True)` if it was opened without sync."""
         fences: list[Fence] = []
-        run: list[RowHashes] = []
         start = FIRST_START
-        source = iter(rows)
+        keys: list[bytes] = []
+        hashes: list[int] = []
         total = 0
-        while chunk := list(islice(source, LOAD_ROWS_PER_COMMIT)):
-            values = [(row.key, encode_value(*row)) for row, _ in chunk]
-            if len(max((key for key, _ in values), key=len)) > KEY_BYTES_MAX:
+        for chunk, hashed in _gathered(blocks, LOAD_BYTES_PER_COMMIT):
+            values = encode_values(chunk)
+            if max(len(key) for key, _ in values) > KEY_BYTES_MAX:
                 raise Corrupt("key too long for the tree", what="row")
 
             def work(transaction: Any, values: list[tuple[bytes, bytes]] = values) -> None:
                 transaction.cursor(self._databases.rows).putmulti(values, append=True)
 
             self._write(work)
-            for row, hash_ in chunk:
-                if len(run) == RUN_TARGET:
-                    fences.append(_fence_over(start, row.key, run))
-                    start, run = row.key, []
-                run.append(RowHashes(row.key, key_hash(row.key), hash_))
             total += len(chunk)
-        fences.append(_fence_over(start, None, run))
+            keys += [key for key, _ in values]
+            hashes += hashed
+            at = 0
+            while len(keys) - at > RUN_TARGET:
+                stop = at + RUN_TARGET
+                fences.append(_fence_over(start, keys[stop], keys[at:stop], hashes[at:stop]))
+                start, at = keys[stop], stop
+            del keys[:at], hashes[:at]
+        fences.append(_fence_over(start, None, keys, hashes))
         facts = TreeFacts(
             state,
             total,
@@ -529,8 +531,24 @@ class TreeWriter:
             raise error_of(error) from error
 
 
-def _fence_over(start: bytes, end: bytes | None, run: list[RowHashes]) -> Fence:
-    return moved(Fence(start, end, 0, 0, 0), added=run)
+def _gathered(blocks: Iterable[tuple[Sequence[Row], Sequence[int]]], least_bytes: int) -> Iterator[tuple[list[Row], list[int]]]:
+    """Blocks put together until they have `least_bytes` of items."""
+    rows: list[Row] = []
+    hashes: list[int] = []
+    size = 0
+    for more, hashed in blocks:
+        rows += more
+        hashes += hashed
+        size += sum(len(row.item) for row in more)
+        if size >= least_bytes:
+            yield rows, hashes
+            rows, hashes, size = [], [], 0
+    if rows:
+        yield rows, hashes
+
+
+def _fence_over(start: bytes, end: bytes | None, keys: list[bytes], hashes: list[int]) -> Fence:
+    return Fence(start, end, len(keys), sum(map(key_hash, keys)) & MASK, sum(hashes) & MASK)
 
 
 class _Checkpoint:

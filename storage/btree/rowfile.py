@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import zstandard
 
-from scrubjay.base.checksum import crc32c_masked, crc32c_raw, row_hash
+from scrubjay.base.checksum import crc32c_masked, crc32c_raw, row_hash, row_hashes
 from scrubjay.base.errors import Corrupt, Invalid
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.btree.engine import Row
@@ -74,17 +74,25 @@ class RowFileWriter:
 
     def add(self, key: bytes, lsn: int, stamp: int, item: bytes) -> None:
         """One row. Raises Invalid unless key is longer than nothing, at most 65,535 bytes, and greater than the one before."""
-        if key <= self._last or len(key) > KEY_BYTES_MAX:
-            raise Invalid("row file keys must rise strictly", key=key.hex(), previous=self._last.hex())
-        if not self._parts:
-            self._first = key
-        self._last = key
-        self._parts += (ROW.pack(len(key), len(item), lsn, stamp), key, item)
-        self._rows += 1
-        self._raw += ROW.size + len(key) + len(item)
-        self._sum += row_hash(key, item)
-        if self._raw >= BLOCK_BYTES:
-            self._close_block()
+        self.add_all([(key, lsn, stamp, item)], [row_hash(key, item)])
+
+    def add_all(self, rows: Sequence[tuple[bytes, int, int, bytes]], hashes: Sequence[int]) -> None:
+        """Many rows (key, lsn, stamp, item), as `add`. hashes: of each row; whoever reads the file computes it anew."""
+        pack, head = ROW.pack, ROW.size
+        last = self._last
+        for key, lsn, stamp, item in rows:
+            if key <= last or len(key) > KEY_BYTES_MAX:
+                raise Invalid("row file keys must rise strictly", key=key.hex(), previous=last.hex())
+            if not self._rows:
+                self._first = key
+            last = key
+            self._parts += (pack(len(key), len(item), lsn, stamp), key, item)
+            self._rows += 1
+            self._raw += head + len(key) + len(item)
+            if self._raw >= BLOCK_BYTES:
+                self._close_block()
+        self._last = last
+        self._sum += sum(hashes)
 
     def _close_block(self) -> None:
         raw = b"".join(self._parts)
@@ -200,51 +208,58 @@ def _block_of(index: RowFileIndex, key: bytes) -> int | None:
     return number if number >= 0 else None
 
 
-def _rows_of(raw: bytes, entry: BlockEntry, *, after: bytes = b"") -> Iterator[Row]:
+def _rows_of(raw: bytes, entry: BlockEntry, *, after: bytes = b"") -> list[Row]:
     """The rows of one block, which has as many as its entry says. after: the key before the first one. Raises Corrupt."""
+    rows: list[Row] = []
+    unpack, size, make, end = ROW.unpack_from, ROW.size, tuple.__new__, len(raw)
     position = 0
     last = after
-    for number in range(entry.rows):
-        if len(raw) - position < ROW.size:
+    for _ in range(entry.rows):
+        if end - position < size:
             raise _corrupt("row cut short", entry.offset)
-        key_length, item_length, lsn, stamp = ROW.unpack_from(raw, position)
-        middle = position + ROW.size + key_length
-        key = raw[position + ROW.size : middle]
+        key_length, item_length, lsn, stamp = unpack(raw, position)
+        position += size
+        middle = position + key_length
+        key = raw[position:middle]
         position = middle + item_length
-        if position > len(raw) or key <= last or (number == 0 and key != entry.first_key):
+        if position > end or key <= last:
             raise _corrupt("row out of order or out of bounds", entry.offset)
         last = key
-        yield Row(key, Lsn(lsn), Stamp(stamp), raw[middle:position])
-    if position != len(raw):
+        rows.append(make(Row, (key, lsn, stamp, raw[middle:position])))
+    if position != end:
         raise _corrupt("bytes behind the last row of a block", entry.offset)
+    if rows and rows[0].key != entry.first_key:
+        raise _corrupt("row out of order or out of bounds", entry.offset)
+    return rows
 
 
 def read_rowfile(read: Callable[[int, int], bytes], size: int) -> Iterator[Row]:
     """All rows, in key order. Raises Corrupt at the first thing that fails; the total of all rows is checked behind the last one."""
-    for row, _ in read_hashed(read, size):
-        yield row
+    for rows, _ in read_blocks(read, size):
+        yield from rows
 
 
-def read_hashed(read: Callable[[int, int], bytes], size: int) -> Iterator[tuple[Row, int]]:
-    """`read_rowfile` with each row's hash, for who needs it too: it was computed for the total."""
+def read_blocks(read: Callable[[int, int], bytes], size: int) -> Iterator[tuple[list[Row], list[int]]]:
+    """`read_rowfile` a block at a time, with the hash of each row for who needs it too: it was computed for the total."""
     index = read_index(read, size)
     decompressor = zstandard.ZstdDecompressor()
-    hashes = seen = 0
+    total = seen = 0
     last = b""
     at = HEADER.size
     for entry in index.blocks:
         if entry.offset != at:
             raise _corrupt("block is not where the index says", at)
-        raw, rows, at = _read_block(read, decompressor, at, index.end)
-        if rows != entry.rows:
+        raw, count, at = _read_block(read, decompressor, at, index.end)
+        if count != entry.rows:
             raise _corrupt("block and index differ in rows", entry.offset)
-        for row in _rows_of(raw, entry, after=last):
-            last = row.key
-            hash_ = row_hash(last, row.item)
-            hashes += hash_
-            seen += 1
-            yield row, hash_
-    if at != index.end or Total(hashes & MASK, seen) != index.total:
+        rows = _rows_of(raw, entry, after=last)
+        hashes = row_hashes(rows)
+        total += sum(hashes)
+        seen += count
+        if rows:
+            last = rows[-1].key
+        yield rows, hashes
+    if at != index.end or Total(total & MASK, seen) != index.total:
         raise _corrupt("rows do not add up to the total", at)
 
 

@@ -5,7 +5,9 @@ Each yields the bytes it read since it last yielded; its result is the generator
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from bisect import bisect_left
+from collections.abc import Callable, Generator, Iterator, Sequence
+from operator import lt
 from typing import NamedTuple
 
 from scrubjay.base.checksum import row_hash
@@ -13,7 +15,7 @@ from scrubjay.base.errors import Corrupt
 from scrubjay.storage.btree.engine import RowFact
 from scrubjay.storage.btree.fence import FIRST_START, Fence, decode_fence, key_hash
 from scrubjay.storage.btree.lmdb_tree import TreeReader
-from scrubjay.storage.btree.row import decode_value, lsn_of
+from scrubjay.storage.btree.row import checked_hashes, decode_value, lsn_of
 from scrubjay.storage.btree.rowfile import RowFileWriter
 from scrubjay.storage.log.digest import MASK, RangeDigest, Total
 
@@ -73,15 +75,24 @@ class _Runs:
         if (sum(fence.rows for fence in fences), len(fences), *sums) != facts[1:]:
             self._structure.append("fences do not add up to the tree's totals")
 
-    def row(self, key: bytes, hash_: int) -> None:
-        """A row went by. hash_: 0 for a bad one."""
-        while self._at < len(self._fences) and self._past(self._fences[self._at], key):
-            self._close()
-        if self._at < len(self._fences) and self._fences[self._at].holds(key):
-            self._rows += 1
-            self._keys += key_hash(key)
-            self._sums += hash_
-            self._bad += not hash_
+    def rows(self, keys: Sequence[bytes], hashes: Sequence[int]) -> None:
+        """Rows went by, their keys rising. hashes: 0 for a bad one."""
+        at, count = 0, len(keys)
+        while at < count and self._at < len(self._fences):
+            fence = self._fences[self._at]
+            if self._past(fence, keys[at]):
+                self._close()
+                continue
+            if keys[at] < fence.start:  # a fence is missing, and named already
+                at = bisect_left(keys, fence.start, at)
+                continue
+            stop = count if fence.end is None else bisect_left(keys, fence.end, at)
+            run = hashes[at:stop]
+            self._rows += stop - at
+            self._keys += sum(map(key_hash, keys[at:stop]))
+            self._sums += sum(run)
+            self._bad += run.count(0)
+            at = stop
 
     @staticmethod
     def _past(fence: Fence, key: bytes) -> bool:
@@ -108,31 +119,56 @@ def scan_digest(reader: TreeReader, lo: bytes, hi: bytes | None) -> Generator[in
     digest = RangeDigest(lo, hi)
     bad: list[bytes] = []
     structure: list[str] = []
-    total = pending = 0
+    total = 0
     runs = _Runs(reader, structure)
     last = b""
-    try:
-        for key, value in reader.raw_rows():
-            size = len(key) + len(value)
-            pending += size
-            total += size
-            try:
-                hash_ = row_hash(key, decode_value(key, value).item)
-                digest.add(key, hash_)
-            except Corrupt:
-                hash_ = 0
-                bad.append(key)
-            runs.row(key, hash_)
-            if key <= last:
-                structure.append(f"row {key.hex()}: out of order")
-            last = key
-            if pending >= YIELD_BYTES:
-                yield pending
-                pending = 0
+    rows = reader.raw_rows()
+    broken: Corrupt | None = None
+    while broken is None:
+        taken, size, broken = _taken(rows)
+        if not taken:
+            break
+        total += size
+        keys, hashes = [key for key, _ in taken], checked_hashes(taken)
+        in_order = last < keys[0] and all(map(lt, keys, keys[1:])) and digest.holds(keys[0]) and digest.holds(keys[-1])
+        for some, theirs in [(keys, hashes)] if in_order else [([key], [hash_]) for key, hash_ in zip(keys, hashes, strict=True)]:
+            if not digest.holds(some[0]):
+                theirs = [0]
+            if 0 in theirs:
+                bad += [key for key, hash_ in zip(some, theirs, strict=True) if not hash_]
+                digest.add_rising(*_good(some, theirs))
+            else:
+                digest.add_rising(some, theirs)
+            runs.rows(some, theirs)
+            if some[0] <= last:
+                structure.append(f"row {some[0].hex()}: out of order")
+            last = some[-1]
+        yield size
+    if broken is None:
         runs.finish()
-    except Corrupt as error:
-        structure.append(f"rows behind {last.hex()}: {error.message}")
+    else:
+        structure.append(f"rows behind {last.hex()}: {broken.message}")
     return Scanned(digest.encode(), bad[:FINDINGS_MAX], _bounded(structure), total)
+
+
+def _taken(rows: Iterator[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], int, Corrupt | None]:
+    """The next rows, YIELD_BYTES of them; none: that was all. Their bytes; and what keeps any more from being read."""
+    taken: list[tuple[bytes, bytes]] = []
+    size = 0
+    try:
+        for row in rows:
+            taken.append(row)
+            size += len(row[0]) + len(row[1])
+            if size >= YIELD_BYTES:
+                break
+    except Corrupt as error:
+        return taken, size, error
+    return taken, size, None
+
+
+def _good(keys: list[bytes], hashes: list[int]) -> tuple[list[bytes], list[int]]:
+    """Without those that are bad."""
+    return [key for key, hash_ in zip(keys, hashes, strict=True) if hash_], [hash_ for hash_ in hashes if hash_]
 
 
 def _bounded(findings: list[str]) -> list[str]:

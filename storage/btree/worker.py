@@ -31,7 +31,7 @@ from scrubjay.base.worker import COMMANDS, READ_BYTES, answer, become_worker, co
 from scrubjay.storage.btree import worker_wire
 from scrubjay.storage.btree.engine import Change, Row, TreeState
 from scrubjay.storage.btree.lmdb_tree import FILE, OPENING, TreeFacts, TreeReader, TreeWriter, error_of, open_databases, open_environment
-from scrubjay.storage.btree.rowfile import read_hashed
+from scrubjay.storage.btree.rowfile import read_blocks
 from scrubjay.storage.btree.scan import scan_digest, scan_dump, scan_rows
 
 LOCK_FILE = "storage-worker.lock"
@@ -149,7 +149,7 @@ class WriteRole:
             (folder / LOADING).mkdir()
             tree = TreeWriter(str(folder / LOADING), uuid_bytes(request.partition), sync=False, create=True)
             try:
-                facts = tree.load(self._rows(request.path), state)
+                facts = tree.load(self._blocks(request.path), state)
                 tree.environment.sync(True)
             finally:
                 tree.close()
@@ -163,12 +163,12 @@ class WriteRole:
         self._opened(request.partition)
         return facts
 
-    def _rows(self, path: str | None) -> Iterator[tuple[Row, int]]:
+    def _blocks(self, path: str | None) -> Iterator[tuple[list[Row], list[int]]]:
         if path is None:
             return
         descriptor = os.open(self._root / path, os.O_RDONLY)
         try:
-            yield from read_hashed(lambda offset, length: os.pread(descriptor, length, offset), os.fstat(descriptor).st_size)
+            yield from read_blocks(lambda offset, length: os.pread(descriptor, length, offset), os.fstat(descriptor).st_size)
         finally:
             os.close(descriptor)
 

@@ -7,6 +7,8 @@ Sums, never XOR: duplicates must not cancel. `add`/`remove` keep the digest at a
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from scrubjay.base.errors import Corrupt
@@ -48,6 +50,10 @@ class RangeDigest:
             raise Corrupt("key outside the partition's range", what="row", key=key.hex())
         return at * RANGES // self._width
 
+    def holds(self, key: bytes) -> bool:
+        """The key lies in the partition's range."""
+        return 0 <= int.from_bytes(key[:16], "big") - self._lo < self._width
+
     def bounds(self, index: int) -> tuple[bytes, bytes | None]:
         """Half-open 16-byte key bounds of sub-range `index`; the second is None at the end of the key space."""
         low = self._lo + -(-index * self._width // RANGES)
@@ -58,6 +64,17 @@ class RangeDigest:
         index = self.range_of(key)
         self.sums[index] = (self.sums[index] + hash_) & MASK
         self.rows[index] += 1
+
+    def add_rising(self, keys: Sequence[bytes], hashes: Sequence[int]) -> None:
+        """`add` of many rows whose keys rise, all of them in the partition's range, without a call for each. Raises Corrupt if the first one is outside."""
+        at, count = 0, len(keys)
+        while at < count:
+            index = self.range_of(keys[at])
+            _, end = self.bounds(index)
+            stop = count if end is None else bisect_left(keys, end, at)
+            self.sums[index] = (self.sums[index] + sum(hashes[at:stop])) & MASK
+            self.rows[index] += stop - at
+            at = stop
 
     def remove(self, key: bytes, hash_: int) -> None:
         index = self.range_of(key)

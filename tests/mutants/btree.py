@@ -113,4 +113,32 @@ MUTANTS: list[Mutant] = [
         "    if False:",
         (f"{_ENGINE}::test_what_the_binding_refuses_says_nothing_of_bytes",),
     ),
+    Mutant(
+        "values-hashed-unchecked",
+        "storage/btree/row.py",
+        "            if hash_of(value[_HASHED_FROM:] + key + length(len(key))) == hash_ and version == VERSION and not flags:\n",
+        "            if version == VERSION and not flags:\n",
+        ("tests/unit/btree/test_many_at_once.py::test_the_hash_of_a_value_is_that_of_its_row_and_none_of_a_damaged_one",),
+    ),
+    Mutant(
+        "rising-rows-all-in-one-sub-range",
+        "storage/log/digest.py",
+        "            stop = count if end is None else bisect_left(keys, end, at)\n",
+        "            stop = count\n",
+        ("tests/unit/btree/test_many_at_once.py::test_rising_rows_are_added_to_a_digest_as_one_by_one",),
+    ),
+    Mutant(
+        "scan-takes-any-order",
+        "storage/btree/scan.py",
+        "last < keys[0] and all(map(lt, keys, keys[1:])) and ",
+        "",
+        ("tests/unit/btree/test_scan.py",),
+    ),
+    Mutant(
+        "scan-forgets-what-it-read-before-a-break",
+        "storage/btree/scan.py",
+        "        return taken, size, error\n",
+        "        return [], 0, error\n",
+        ("tests/unit/btree/test_scan.py",),
+    ),
 ]

@@ -132,6 +132,7 @@ def test_every_flip_and_every_cut_of_a_rowfile_is_refused() -> None:
 def test_negative_control_a_rowfile_without_checksums_lets_flips_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rowfile, "crc32c_masked", lambda data, start=0: 7)
     monkeypatch.setattr(rowfile, "row_hash", lambda key, item: 1)
+    monkeypatch.setattr(rowfile, "row_hashes", lambda rows: [1 for _ in rows])
     monkeypatch.setattr(rowfile.zstandard, "ZstdDecompressor", _Plain)
     monkeypatch.setattr(rowfile.zstandard, "ZstdCompressor", _Plain)
     data, _ = write([Row(b"%016d" % n, Lsn(n), Stamp(n), b"item%d" % n) for n in range(1, 8)])
