@@ -59,7 +59,9 @@ def walk(raw: bytes, *, partition: str, first: int, after_stamp: int, where: str
     """Every record's place, checked. first: LSN of the first. after_stamp: stamps must be above it and rise. Raises Corrupt (where, lsn, offset)."""
     owner = records.owner_tag(uuid_bytes(partition))
     view = memoryview(raw)
-    unpack, crc32c, kinds, version_known = HEADER.unpack_from, crc32c_raw, _KINDS, records.VERSION
+    unpack, kinds, version_known = HEADER.unpack_from, _KINDS, records.VERSION
+    heads: dict[int, int] = {}
+    """Checksum of the first four bytes, the length, by length."""
     offset, end, lsn, stamp = 0, len(raw), first, after_stamp
     while offset < end:
         if end - offset < HEADER_SIZE:
@@ -68,7 +70,10 @@ def walk(raw: bytes, *, partition: str, first: int, after_stamp: int, where: str
         stop = offset + length
         if length < HEADER_SIZE or length > RECORD_SIZE_MAX or stop > end:
             raise Corrupt("record length out of bounds", what="segment", where=where, offset=offset, lsn=lsn)
-        if crc32c_masked(view[offset + 8 : stop], crc32c(view[offset : offset + 4])) != crc:
+        head = heads.get(length)
+        if head is None:
+            head = heads[length] = crc32c_raw(view[offset : offset + 4])
+        if crc32c_masked(view[offset + 8 : stop], head) != crc:
             raise Corrupt("record checksum differs", what="segment", where=where, offset=offset, lsn=lsn)
         if version != version_known or flags or kind not in kinds:
             raise Corrupt("record version, kind or flag unknown", what="segment", where=where, offset=offset, lsn=lsn, record_kind=kind)

@@ -1,6 +1,7 @@
 """`rebuild`: base snapshot and segments in, the partition's rows at a cut out. The one engine that scrub, restore and recovery share.
 
-Streams: one segment's raw bytes at a time, the base row by row. Only the newest version of every key that the segments touch is held in memory.
+Streams: one segment's raw bytes at a time, the base block by block. Of the newest versions of the keys that the segments touch memory holds 256 MiB; what is more lies in sorted
+runs on the disk until all is merged.
 Nothing it returns is unproven: object checksums, record checksums, LSN order, the chain, and the agreed digest of every seal passed, the first one at or
 after the cut included, have been checked when it returns. It writes the result as a row file and leaves nothing behind when it fails.
 """
@@ -12,20 +13,21 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 from scrubjay.archiver.format.base import BaseManifest, decode_base
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import SegmentManifest
+from scrubjay.archiver.read.net_changes import Runs
 from scrubjay.archiver.read.objects import fetch_base, read_segment
-from scrubjay.archiver.read.replay import ArchiveReplay, Cut
-from scrubjay.base.checksum import row_hash
+from scrubjay.archiver.read.replay import HELD_BYTES_MAX, ArchiveReplay, Block, Cut
 from scrubjay.base.env import Disk, File, JobContext, ObjectStore
 from scrubjay.base.errors import FORGED, Corrupt, Invalid, Missing
 from scrubjay.base.ids import Lsn, Stamp
-from scrubjay.storage.btree.engine import Row
-from scrubjay.storage.btree.rowfile import RowFileWriter, read_rowfile
+from scrubjay.storage.btree.rowfile import RowFileWriter, read_blocks
+from scrubjay.storage.log import chain as chains
 from scrubjay.storage.log.digest import MASK, Total
 
 Progress = Callable[[dict[str, Any]], None]
@@ -92,13 +94,14 @@ async def rebuild(
     rebase: bool = False,
     chosen: Chosen | None = None,
     progress: Progress | None = None,
+    held_bytes_max: int = HELD_BYTES_MAX,
 ) -> Rebuilt:
     """Rebuild one partition.
 
     base: where to start, None from the empty state. segments: manifests, or their keys, in LSN order from the base's LSN + 1 on; those behind the cut's seal
     are not read, and a manifest that is given by its key is read just before its segment. One that is bad is replaced by another generation of its content.
     cut: inclusive; neither stamp nor lsn: everything given. output: path of the row file on `disk` (replaced); None: prove, write nothing.
-    work: path of a scratch file on `disk` for the downloaded base. rebase: the rows are a new table's first state (LSN and stamp 0). chosen: whether a row is written;
+    work: path of a scratch file on `disk` for the downloaded base; beside it, `work.run-N`, goes what memory does not hold (`held_bytes_max`). rebase: the rows are a new table's first state (LSN and stamp 0). chosen: whether a row is written;
     all rows are rebuilt and proven, whichever are.
     Raises Missing (lsn: first absent record, or what: object key), Corrupt (where: object key), Invalid (nothing to rebuild from), Unavailable.
     """
@@ -109,13 +112,9 @@ async def rebuild(
     if base is not None and cut.stamp is not None and cut.stamp < base.stamp:
         raise Invalid("the cut lies before the base", stamp=cut.stamp, base=base.stamp)
     partition = base.partition if base is not None else segments[0].partition
-    replay = ArchiveReplay(
-        partition=partition,
-        base=base,
-        cut=cut,
-        rebase=rebase,
-    )
-    with no_collector():
+    runs = Runs(disk, work)
+    replay = ArchiveReplay(partition=partition, base=base, cut=cut, rebase=rebase, runs=runs, held_bytes_max=held_bytes_max)
+    with no_collector(), closing_runs(runs):
         return await _run(store, disk, replay, partition, base, segments, output, work, chosen, progress)
 
 
@@ -168,6 +167,15 @@ async def _run(
 
 
 @contextmanager
+def closing_runs(runs: Runs) -> Iterator[None]:
+    """Whatever comes of it, nothing of the runs is left."""
+    try:
+        yield
+    finally:
+        runs.remove()
+
+
+@contextmanager
 def no_collector() -> Iterator[None]:
     """Millions of tuples and no cycle: the cyclic collector would only walk them again and again (a fifth of the time)."""
     was = gc.isenabled()
@@ -194,27 +202,29 @@ async def _write(
     source: File | None = None
     done = False
     try:
-        rows: Iterator[Row] = iter(())
+        rows: Iterator[Block] = iter(())
         if base is not None:
             await fetch_base(store, base, disk, work)
             source = disk.open(work)
-            rows = base_rows(source, base)
+            rows = base_blocks(source, base)
         if output is not None:
             if disk.exists(output):
                 disk.remove(output)
             target = disk.open(output, create_size=0)
         sink = Sink(target) if target is not None else None
         writer = RowFileWriter(sink if sink is not None else _nowhere)
-        add = writer.add
-        left = left_rows = 0
-        for count, (key, lsn, stamp, item) in enumerate(replay.merge(rows), 1):
-            if chosen is None or chosen(key, item):
-                add(key, lsn, stamp, item)
+        left = left_rows = done_rows = 0
+        for block, hashes in replay.merge(rows):
+            if chosen is None:
+                writer.add_all(block, hashes)
             else:
-                left += row_hash(key, item)
-                left_rows += 1
-            if progress is not None and not count & 0xFFFF:
-                progress({"phase": "write", "rows": count})
+                wanted = [chosen(row.key, row.item) for row in block]
+                writer.add_all(list(compress(block, wanted)), list(compress(hashes, wanted)))
+                left += sum([hash_ for hash_, one in zip(hashes, wanted, strict=True) if not one])
+                left_rows += wanted.count(False)
+            done_rows += len(block)
+            if progress is not None:
+                progress({"phase": "write", "rows": done_rows})
         total = writer.finish()
         of = Total((total.sum + left) & MASK, total.rows + left_rows)
         replay.finish(of)
@@ -236,10 +246,29 @@ async def _write(
                 disk.remove(output)
 
 
-def base_rows(file: File, base: BaseManifest) -> Iterator[Row]:
+def write_none(disk: Disk, output: str) -> Rebuilt:
+    """A row file without rows at `output`, of a partition of which none are wanted: nothing is read for it, and nothing of it is proven but that."""
+    if disk.exists(output):
+        disk.remove(output)
+    file = disk.open(output, create_size=0)
+    try:
+        sink = Sink(file)
+        none = RowFileWriter(sink).finish()
+        sink.flush()
+        file.sync()
+    finally:
+        file.close()
+    disk.sync_dir(output.rpartition("/")[0])
+    return Rebuilt(
+        total=none, of=none, applied=0, stamp=0, sealed=0, chain=chains.START, schema="", proven=0, exact=False, bytes=sink.offset, segments=0,
+        records=0, raw_bytes=0,
+    )  # fmt: skip
+
+
+def base_blocks(file: File, base: BaseManifest) -> Iterator[Block]:
     """The rows of a base that was fetched. Raises Corrupt: forged and of the base, if the file still holds the bytes that the base names, else of the file."""
     try:
-        yield from read_rowfile(file.pread, file.size())
+        yield from read_blocks(file.pread, file.size())
     except Corrupt as error:
         whole = hashlib.sha256()
         for at in range(0, file.size(), WRITE_BYTES):

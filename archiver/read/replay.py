@@ -1,4 +1,4 @@
-"""The merge behind `archiver.read.rebuild`: last record per key wins, and every seal passed is proven by its digest. Pure, no I/O.
+"""The merge behind `archiver.read.rebuild`: last record per key wins, and every seal passed is proven by its digest. No I/O but that of its runs.
 
 How the digest of every seal is checked although the base is only streamed once, at the end: each segment's net change of every key is hashed as it goes
 by. A key met for the first time may have a row in the base whose hash is not known yet; when the base streams by, that hash is taken off the seal at
@@ -7,14 +7,18 @@ which the key was first met, and off all later ones. So a rebuild is proven comp
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from xxhash import xxh3_128_intdigest
 
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import Place, SegmentManifest, place
 from scrubjay.archiver.format.records import PLACE_SIZE, RecordsWalked, check_against, seal_of, walk
-from scrubjay.base.checksum import row_hash
+from scrubjay.archiver.read.net_changes import ABSENT, BLOCK_ENTRIES, Ahead, NetChange, Runs, Taken
+from scrubjay.base.checksum import row_hashes
 from scrubjay.base.errors import FORGED, Corrupt, Missing
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.storage.btree.engine import Row
@@ -31,12 +35,24 @@ _UNSUPPORTED = {int(kind) for kind in RecordKind if kind not in IMPLEMENTED}
 _unpack_effect = EFFECT.unpack_from
 _BOOKKEEPING = 16
 """Kinds below it are content."""
-_ABSENT = -1
+KEY_BYTES = 500
+"""What a key costs in memory beside its own bytes and its item's."""
+HELD_BYTES_MAX = 256 << 20
+"""Of net changes in memory, by `KEY_BYTES` and the lengths of keys and items: what is more goes into a run on the disk. A rebuild takes about twice that at most."""
 _ONE = HEADER_SIZE + EFFECT.size
 """Offset of the key of a record's first effect."""
 
+Block = tuple[list[Row], list[int]]
+"""Rows in key order, and the hash of each."""
 Version = tuple[int, int, bytes | None]
 """(lsn, stamp, canonical item or None if deleted)."""
+
+
+_row: Any = tuple.__new__
+"""Of a named tuple, without a call in Python for each."""
+_LENGTH = struct.Struct("<I")
+_NONE: Version = (0, 0, None)
+"""Of a key of which no record lies within the cut."""
 
 
 class Cut(NamedTuple):
@@ -57,6 +73,29 @@ class _Passed(NamedTuple):
     rows: int
 
 
+def _without(rows: list[Row], hashes: list[int], nets: list[NetChange], taken: Taken) -> Block:
+    """Rows of the base, without those that net changes of the same stretch of keys replace or remove."""
+    if not nets:
+        return rows, hashes
+    places = {row.key: at for at, row in enumerate(rows)}
+    gone: set[int] = set()
+    for net in nets:
+        at = places.get(net.key)
+        if at is not None:
+            taken.row(net.met, hashes[at])
+            if net.lsn:
+                gone.add(at)
+    return [row for at, row in enumerate(rows) if at not in gone], [hash_ for at, hash_ in enumerate(hashes) if at not in gone]
+
+
+def _together(rows: list[Row], hashes: list[int], more: list[Row], theirs: list[int]) -> Block:
+    """Two blocks of one stretch of keys as one."""
+    if not more or not rows:
+        return rows or more, hashes or theirs
+    both = sorted(zip(rows + more, hashes + theirs, strict=True), key=lambda one: one[0].key)
+    return [row for row, _ in both], [hash_ for _, hash_ in both]
+
+
 class ArchiveReplay:
     """Feed segments in order, then stream `merge`, then call `finish`.
 
@@ -65,8 +104,18 @@ class ArchiveReplay:
     More than 15 fields: the state of one pass over a log, half of them its results.
     """
 
-    def __init__(self, *, partition: str, base: BaseManifest | None, cut: Cut, rebase: bool = False) -> None:
-        """base: where the log goes on from; None: the empty state. rebase: rows of the result carry LSN and stamp 0, as rows that a new table starts with."""
+    def __init__(
+        self,
+        *,
+        partition: str,
+        base: BaseManifest | None,
+        cut: Cut,
+        rebase: bool = False,
+        runs: Runs | None = None,
+        held_bytes_max: int = HELD_BYTES_MAX,
+    ) -> None:
+        """base: where the log goes on from; None: the empty state. rebase: rows of the result carry LSN and stamp 0, as rows that a new table starts with. runs: where net
+        changes go of which memory holds held_bytes_max already; None: all are held."""
         base_lsn, base_stamp, chain = (base.lsn, base.stamp, base.chain) if base is not None else (0, 0, chains.START)
         self.partition = partition
         self.cut = cut
@@ -84,11 +133,11 @@ class ArchiveReplay:
         self._rebase = rebase
         self._beyond = self.done
         """A record above the cut was met: only digests are kept from here on."""
-        self._newest: dict[bytes, Version] = {}
-        self._hashes: dict[bytes, int] = {}
-        """Hash of every touched key's row at the last seal passed, _ABSENT if deleted."""
-        self._met: dict[bytes, int] = {}
-        """Index in `_passed` of the segment that first touched the key."""
+        self._cut_within = False
+        """A segment held records on both sides of the cut: of its keys the hash is not that of the row in the result."""
+        self._runs, self._held, self._held_max = runs, 0, held_bytes_max
+        self._state: dict[bytes, tuple[int, int, int, int, bytes | None]] = {}
+        """Of every key in memory what `NetChange` says of it."""
         self._sum, self._rows = 0, 0
         self._passed: list[_Passed] = []
         self._result: Total | None = None
@@ -96,7 +145,7 @@ class ArchiveReplay:
     @property
     def keys(self) -> int:
         """Keys held in memory."""
-        return len(self._hashes)
+        return len(self._state)
 
     def feed(self, manifest: SegmentManifest, raw: bytes, *, where: str) -> None:
         """The next segment; `raw` is what its object decoded to. Raises Corrupt, and Missing (lsn) if it does not continue."""
@@ -152,11 +201,13 @@ class ArchiveReplay:
         check_against(RecordsWalked(manifest.first, lsn, first_stamp, stamp, content, seal, low, high), manifest, where=where)
         if self.applied >= manifest.first:  # it holds records within the cut, not only what is read on to the seal behind it
             self.schema = manifest.schema
-        self._pass(manifest, touched, where)
-        self._newest.update(touched if within is None else within)
+        self._pass(manifest, touched, within, where)
         if within is None:
             self.sealed, self.chain = manifest.last, manifest.chain
         self._beyond = within is not None
+        self._cut_within = self._cut_within or self._beyond
+        if self._runs is not None:
+            self._keep(self._runs, len(raw) + KEY_BYTES * manifest.records)
         self.done = self._is_end(manifest)
         self.raw_bytes += len(raw)
         self.records += manifest.records
@@ -204,73 +255,86 @@ class ArchiveReplay:
         if at != end:
             raise Corrupt("bytes behind the last effect", what="segment", where=where, lsn=lsn)
 
-    def _pass(self, manifest: SegmentManifest, touched: dict[bytes, Version], where: str) -> None:
-        """Account for a segment's net changes at its seal."""
-        hashes, met = self._hashes, self._met
+    def _pass(self, manifest: SegmentManifest, touched: dict[bytes, Version], within: dict[bytes, Version] | None, where: str) -> None:
+        """Account for a segment's net changes at its seal. within: those within the cut, None: all are."""
+        state, pack, digest = self._state, _LENGTH.pack, xxh3_128_intdigest  # as `row_hash`, without a call for each
         index = len(self._passed)
         total, rows = self._sum, self._rows
-        for key, (_, _, item) in touched.items():
-            old = hashes.get(key)
-            if old is None:
-                met[key] = index
-            elif old != _ABSENT:
-                total -= old
-                rows -= 1
-            if item is None:
-                hashes[key] = _ABSENT
-            else:
-                new = row_hash(key, item)
-                hashes[key] = new
+        for key, (lsn, stamp, item) in touched.items():
+            old = state.get(key)
+            met = index
+            if old is not None:
+                met = old[0]
+                if old[1] != ABSENT:
+                    total -= old[1]
+                    rows -= 1
+            new = ABSENT
+            if item is not None:
+                new = digest(pack(len(key)) + key + item)
                 total += new
                 rows += 1
+            if within is not None:
+                lsn, stamp, item = within.get(key) or (_NONE if old is None else old[2:])
+            state[key] = (met, new, lsn, stamp, item)
         self._sum, self._rows = total & MASK, rows
         self._passed.append(_Passed(manifest.last, where, manifest.before, manifest.total, self._sum, rows))
         self._chain, self.next_lsn = manifest.chain, manifest.last + 1
 
-    def merge(self, base: Iterator[Row]) -> Iterator[Row]:
-        """The result's rows in key order. base: rows of the base snapshot in key order, checked; empty without a base. Run it to its end."""
-        newest, met, rebase = self._newest, self._met, self._rebase
-        taken = [[0, 0] for _ in self._passed]
-        changed = iter(sorted(newest))
-        nothing: bytes | None = None
-        key = next(changed, nothing)
+    def _keep(self, runs: Runs, more_bytes: int) -> None:
+        """Put what memory holds into a run, once it is too much."""
+        self._held += more_bytes
+        if self._held < self._held_max:
+            return
+        items = sum([len(one[4]) for one in self._state.values() if one[4] is not None])
+        self._held = KEY_BYTES * len(self._state) + sum(map(len, self._state)) + items
+        if self._held >= self._held_max:
+            runs.keep(net for block in self._nets() for net in block)
+            self._state, self._held = {}, 0
+
+    def _nets(self) -> Iterator[list[NetChange]]:
+        """What memory holds, in key order."""
+        state, make = self._state, tuple.__new__
+        keys = sorted(state)
+        for at in range(0, len(keys), BLOCK_ENTRIES):
+            yield [make(NetChange, (key, *state[key])) for key in keys[at : at + BLOCK_ENTRIES]]
+
+    def merge(self, base: Iterator[Block]) -> Iterator[Block]:
+        """The result's rows in key order, by the block, with the hash of each. base: rows of the base snapshot in key order, checked; empty without a base. Run it to its end."""
+        taken = Taken(len(self._passed))
+        kept = self._runs is not None and len(self._runs) > 0
+        changes = Ahead(self._runs.merged(self._nets(), taken) if self._runs is not None and kept else self._nets())
+        known = not kept and not self._cut_within
+        """The row that a key's hash is of is the one that the result has, and both are as they were when it was computed."""
         base_sum, base_rows = 0, 0
         last, newest_stamp = (self._base.lsn, self._base.stamp) if self._base is not None else (0, 0)
-        for row in base:
-            if row.lsn > last or row.stamp > newest_stamp:
+        for rows, hashes in base:
+            if any(row.lsn > last or row.stamp > newest_stamp for row in rows):
                 raise self._no_base("the base holds a row of a later record than the one it is the state after", self._base)
-            hash_ = row_hash(row.key, row.item)
-            base_sum += hash_
-            base_rows += 1
-            first = met.get(row.key)
-            if first is not None:
-                taken[first][0] += hash_
-                taken[first][1] += 1
-            while key is not None and key < row.key:
-                lsn, stamp, item = newest[key]
-                if item is not None:
-                    yield Row(key, Lsn(0 if rebase else lsn), Stamp(0 if rebase else stamp), item)
-                key = next(changed, nothing)
-            if key == row.key:
-                assert key is not None
-                lsn, stamp, item = newest[key]
-                if item is not None:
-                    yield Row(key, Lsn(0 if rebase else lsn), Stamp(0 if rebase else stamp), item)
-                key = next(changed, nothing)
-            else:
-                yield Row(row.key, Lsn(0), Stamp(0), row.item) if rebase else row
-        while key is not None:
-            lsn, stamp, item = newest[key]
-            if item is not None:
-                yield Row(key, Lsn(0 if rebase else lsn), Stamp(0 if rebase else stamp), item)
-            key = next(changed, nothing)
+            base_sum += sum(hashes)
+            base_rows += len(rows)
+            if rows:
+                nets = changes.upto(rows[-1].key)
+                rows, hashes = _without(rows, hashes, nets, taken)
+                if self._rebase:
+                    rows = [_row(Row, (row.key, 0, 0, row.item)) for row in rows]
+                yield _together(rows, hashes, *self._put(nets, known=known))
+        while nets := changes.rest():
+            yield self._put(nets, known=known)
         self._check_seals(Total(base_sum & MASK, base_rows), taken)
 
-    def _check_seals(self, base: Total, taken: list[list[int]]) -> None:
+    def _put(self, nets: list[NetChange], *, known: bool) -> Block:
+        """The rows that net changes leave. known: their hashes are those of these rows."""
+        if self._rebase:
+            rows = [_row(Row, (key, 0, 0, item)) for key, _, _, _, _, item in nets if item is not None]
+        else:
+            rows = [_row(Row, (key, lsn, stamp, item)) for key, _, _, lsn, stamp, item in nets if item is not None]
+        return rows, [net[2] for net in nets if net[5] is not None] if known else row_hashes(rows)
+
+    def _check_seals(self, base: Total, taken: Taken) -> None:
         if base != self._total:
             raise self._no_base("the base snapshot's rows differ from its digest", self._base)
         gone_sum, gone_rows, before = 0, 0, base
-        for passed, (sum_, rows) in zip(self._passed, taken, strict=True):
+        for passed, sum_, rows in zip(self._passed, taken.sums, taken.rows, strict=True):
             gone_sum += sum_
             gone_rows += rows
             found = Total((base.sum + passed.sum - gone_sum) & MASK, base.rows + passed.rows - gone_rows)
@@ -289,9 +353,10 @@ class ArchiveReplay:
             self._result = base
 
     def removed(self, key: bytes) -> tuple[int, int] | None:
-        """(lsn, stamp) of the record within the cut that deleted the key and was the last to touch it; None if no such record was fed."""
-        found = self._newest.get(key)
-        return None if found is None or found[2] is not None else (found[0], found[1])
+        """(lsn, stamp) of the record within the cut that deleted the key and was the last to touch it; None if no such record was fed. Only where all is held."""
+        assert self._runs is None
+        _, _, lsn, stamp, item = self._state.get(key, (0, 0, *_NONE))
+        return (lsn, stamp) if lsn and item is None else None
 
     def finish(self, total: Total) -> None:
         """total: of the rows that `merge` gave out, as the writer counted them. Raises Corrupt unless it is the agreed one where the cut is at a seal."""

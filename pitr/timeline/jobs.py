@@ -15,9 +15,8 @@ from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import SegmentManifest
 from scrubjay.archiver.read.objects import fetch_base, fetch_manifest, read_segment, row_of_base
-from scrubjay.archiver.read.rebuild import Sink, base_rows, no_collector, segment_keys
+from scrubjay.archiver.read.rebuild import Sink, base_blocks, no_collector, segment_keys
 from scrubjay.archiver.read.replay import ArchiveReplay, Cut
-from scrubjay.base.checksum import row_hash
 from scrubjay.base.env import Disk, JobContext, ObjectStore
 from scrubjay.base.errors import Corrupt, Missing
 from scrubjay.base.hlc import stamp_micros
@@ -73,11 +72,11 @@ class _Side:
         file = disk.open(path) if self.base is not None else None
         sum_ = count = 0
         try:
-            base = base_rows(file, self.base) if file is not None and self.base is not None else iter(())
-            for row in self.replay.merge(base):
-                sum_ += row_hash(row.key, row.item)
-                count += 1
-                yield row
+            base = base_blocks(file, self.base) if file is not None and self.base is not None else iter(())
+            for rows, hashes in self.replay.merge(base):
+                sum_ += sum(hashes)
+                count += len(rows)
+                yield from rows
             self.replay.finish(Total(sum_ & MASK, count))
         finally:
             if file is not None:

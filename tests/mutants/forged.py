@@ -144,7 +144,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "base-with-later-rows",
         "archiver/read/replay.py",
-        "            if row.lsn > last or row.stamp > newest_stamp:\n",
+        "            if any(row.lsn > last or row.stamp > newest_stamp for row in rows):\n",
         "            if False:\n",
         ("tests/unit/archiver/test_archive_rebuild.py::test_a_base_that_lies_of_itself_is_to_blame_and_not_the_log_behind_it",),
     ),

@@ -12,16 +12,18 @@ from scrubjay.archiver.format.base import BaseManifest, encode_base
 from scrubjay.archiver.format.fault import object_of
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import SegmentManifest, Sums, Superseded, encode_manifest
+from scrubjay.archiver.read.net_changes import Runs
 from scrubjay.archiver.read.rebuild import as_answer, from_answer, rebuild, rebuild_job
-from scrubjay.archiver.read.replay import Cut
+from scrubjay.archiver.read.replay import HELD_BYTES_MAX, ArchiveReplay, Cut
 from scrubjay.archiver.write.bases import upload_base
+from scrubjay.base.checksum import row_hashes
 from scrubjay.base.errors import Corrupt, Invalid, Missing
 from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.sim.jobs import SimJobContext
 from scrubjay.sim.lone import LoneDisk, LoneHost, LoneStore
 from scrubjay.storage.btree.rowfile import read_rowfile
 from scrubjay.storage.log import chain as chains
-from scrubjay.storage.log.digest import Total
+from scrubjay.storage.log.digest import MASK, Total
 from scrubjay.storage.log.record import IMPLEMENTED, RecordKind
 from tests.unit.archiver.sample import ATTACHED, START_US, Sample, history, total_of
 
@@ -49,8 +51,10 @@ def make_base(loop: LoneHost, store: LoneStore, disk: LoneDisk, sample: Sample, 
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("held", [HELD_BYTES_MAX, 9000, 1])
 @pytest.mark.parametrize("with_base", [False, True])
-def test_every_lsn_and_instant(with_base: bool) -> None:
+def test_every_lsn_and_instant(with_base: bool, held: int) -> None:
+    """held: what is more than that goes into runs on the disk; with 1 every segment is one, with 9000 the first ones are and the rest is in memory."""
     sample = history(seed=3, segments=4, writes=9)
     loop, store, disk = archive(sample)
     base = make_base(loop, store, disk, sample, 2) if with_base else None
@@ -59,12 +63,12 @@ def test_every_lsn_and_instant(with_base: bool) -> None:
     for lsn in range(max(low, 1), sample.lsn + 1):
         stamp = sample.records[lsn - 1].stamp
         for cut in (Cut(lsn=Lsn(lsn)), Cut(stamp=stamp), Cut(stamp=Stamp(stamp + 5))):
-            done = loop.run(rebuild(store, disk, base=base, segments=manifests, cut=cut, output="out", work="w"))
+            done = loop.run(rebuild(store, disk, base=base, segments=manifests, cut=cut, output="out", work="w", held_bytes_max=held))
             assert rows(disk) == sample.states[lsn]
             assert done.total == total_of(sample.states[lsn])
             assert (done.applied, done.stamp) == (lsn, stamp)
             assert done.proven >= lsn
-            assert "w" not in disk.files
+            assert set(disk.files) <= {"out", "base-rows"}, "no scratch is left"
 
 
 def test_rows_carry_where_they_came_from_unless_rebased() -> None:
@@ -128,26 +132,71 @@ def test_a_broken_chain_stops_a_rebuild(which: int) -> None:
     assert "out" not in disk.files
 
 
+@pytest.mark.parametrize("held", [HELD_BYTES_MAX, 1])
 @pytest.mark.parametrize("which", range(4))
 @pytest.mark.parametrize("fact", ["before", "total"])
-def test_every_seal_is_checked_the_last_one_too(which: int, fact: str) -> None:
+def test_every_seal_is_checked_the_last_one_too(which: int, fact: str, held: int) -> None:
     sample = history(seed=5, segments=3)
     loop, store, disk = archive(sample)
     manifests = sample.manifests()
     said = getattr(manifests[which], fact)
     manifests[which] = replace(manifests[which], **{fact: Total(said.sum ^ 1, said.rows)})
     with pytest.raises(Corrupt) as caught:
-        loop.run(rebuild(store, disk, base=None, segments=manifests, cut=Cut(), output="out", work="w"))
+        loop.run(rebuild(store, disk, base=None, segments=manifests, cut=Cut(), output="out", work="w", held_bytes_max=held))
     assert caught.value.fields["what"] == "digest"
-    assert "out" not in disk.files
+    assert not disk.files, "neither rows nor runs are left"
+
+
+def test_what_is_held_in_memory_is_bounded_and_what_is_more_is_on_the_disk() -> None:
+    """Deterministic twin of the peaks that bench_rebuild shows. The bytes of the result are the same however much was held."""
+    sample = history(seed=9, segments=20, writes=10)
+    loop, store, disk = archive(sample)
+    held: list[tuple[int, int]] = []
+    found = {}
+    for most in (HELD_BYTES_MAX, 10_000, 1):
+        runs = Runs(disk, "w")
+        replay = ArchiveReplay(partition=sample.partition, base=None, cut=Cut(), runs=runs, held_bytes_max=most)
+        peak = 0
+        for manifest, segment in zip(sample.manifests(), sample.segments, strict=True):
+            replay.feed(manifest, sample.raw(segment), where="k")
+            peak = max(peak, replay.keys)
+        held.append((len(runs), peak))
+        runs.remove()
+        loop.run(rebuild(store, disk, base=None, segments=sample.manifests(), cut=Cut(), output="out", work="w", held_bytes_max=most))
+        found[most] = bytes(disk.files["out"])
+    (whole_runs, whole), (some_runs, some), (all_runs, few) = held
+    assert (whole_runs, all_runs) == (0, len(sample.segments) - 1), "the first one has no keys"
+    assert 1 < some_runs < all_runs
+    assert whole > some > few
+    assert few == 0
+    assert len(set(found.values())) == 1
+
+
+def test_a_scratch_file_that_does_not_hold_what_was_written_makes_no_rows() -> None:
+    """A run's rows are hashed again on their way out, so the agreed digest is compared with what will be written, and not with what was read before."""
+    sample = history(seed=9, segments=6)
+    disk = LoneDisk()
+    replay = ArchiveReplay(partition=sample.partition, base=None, cut=Cut(), runs=Runs(disk, "w"), held_bytes_max=1)
+    for manifest, segment in zip(sample.manifests(), sample.segments, strict=True):
+        replay.feed(manifest, sample.raw(segment), where="k")
+    newest = max(disk.files, key=lambda name: int(name.rpartition("-")[2]))
+    file = disk.open(newest)
+    data = file.pread(0, file.size())
+    item = next(item for item in sample.state.values() if len(item) > 8 and item in data)
+    at = data.index(item) + len(item) - 1
+    file.write(at, bytes([data[at] ^ 1]))
+    total = sum_ = 0
+    for block, hashes in replay.merge(iter(())):
+        assert hashes == row_hashes(block)
+        total, sum_ = total + len(block), sum_ + sum(hashes)
+    with pytest.raises(Corrupt):
+        replay.finish(Total(sum_ & MASK, total))
 
 
 @pytest.mark.parametrize("off", [Total(1, 0), Total(0, 1)])
 def test_the_rows_that_were_written_are_compared_with_the_agreed_digest(off: Total) -> None:
     sample = history(seed=5, segments=2)
-    replay = scrubjay.archiver.read.replay.ArchiveReplay(
-        partition=sample.partition, base=None, cut=Cut()
-    )  # fmt: skip
+    replay = ArchiveReplay(partition=sample.partition, base=None, cut=Cut())
     for manifest in sample.manifests():
         replay.feed(manifest, sample.raw(next(one for one in sample.segments if one.first == manifest.first)), where="k")
     list(replay.merge(iter(())))
