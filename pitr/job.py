@@ -10,7 +10,7 @@ import msgspec
 from scrubjay.base.errors import Conflict, Corrupt, DiskFull, Fenced, Missing, ScrubjayError
 from scrubjay.base.times import utc_text, utc_text_or_none
 from scrubjay.pitr.part import PartAsked
-from scrubjay.pitr.plan import PartitionPlan, Plan
+from scrubjay.pitr.plan import PartitionPlan, Plan, forked_error
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.log.digest import MASK, Total
 from scrubjay.storage.service_port import ServicePort
@@ -109,6 +109,7 @@ class RestoreJob(msgspec.Struct, kw_only=True):
     """version: of this layout. asked: the target as it was put. meta: the target as it was first asked for (TableMeta as plain data). seconds: per phase, summed over resumptions.
 
     findings: damage that was met in the archive, each object once, as they are printed; the restore went on without it or ended there. part: which items, None: all.
+    forks: where the log of what was read has two histories, as they are printed.
     """
 
     version: int = VERSION
@@ -132,6 +133,7 @@ class RestoreJob(msgspec.Struct, kw_only=True):
     error: dict[str, Any] | None = None
     findings: list[dict[str, Any]] = msgspec.field(default_factory=list)
     part: PartAsked | None = None
+    forks: list[dict[str, Any]] = msgspec.field(default_factory=list)
 
     @property
     def key(self) -> str:
@@ -147,6 +149,8 @@ class RestoreJob(msgspec.Struct, kw_only=True):
 
     def as_notes(self) -> dict[str, Any]:
         notes: dict[str, Any] = msgspec.to_builtins(self)
+        if not self.forks:  # as the notes have been since version 3
+            del notes["forks"]
         return notes
 
     def proven(self) -> Total | None:
@@ -189,7 +193,8 @@ class RestoreJob(msgspec.Struct, kw_only=True):
             "started": utc_text(self.created_us),
             "finished": utc_text_or_none(self.finished_us),
             "findings": list(self.findings),
-            "error": self.error,
+            "forks": list(self.forks),
+            "error": self.error or (forked_error(self.forks) if self.forks and self.state == PUBLISHED else None),
         }
 
 

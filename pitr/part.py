@@ -5,13 +5,15 @@ Which rows are in it follows from what was asked and the table's key schema alon
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from scrubjay.base.errors import Corrupt, Invalid
+from scrubjay.base.ids import PartitionId
 from scrubjay.pitr.selection import EVERYTHING, Selection, beginning, one_key
-from scrubjay.storage.catalogue import KeySchema
+from scrubjay.storage.catalogue import KeySchema, PartitionInfo, TableMeta
 from scrubjay.storage.items.encoding import decode_item
 from scrubjay.storage.items.errors import ItemError, SerializationError
 from scrubjay.storage.items.expressions.condition import Condition, parse_filter
@@ -41,6 +43,14 @@ class Part:
 
     def __init__(self, selection: Selection, keys: frozenset[bytes] | None, condition: Condition | None) -> None:
         self._selection, self._keys, self._condition = selection, keys, condition
+
+    def unread(self, partitions: Sequence[PartitionInfo]) -> frozenset[PartitionId]:
+        """The partitions that can hold none of it, by the hash of the partition key: of these nothing has to be read. A condition alone says nothing of where its items lie."""
+        if self._keys is not None:
+            wanted = {info.partition_id for key in self._keys for info in Selection(key, key + b"\0").among(partitions)}
+        else:
+            wanted = {info.partition_id for info in self._selection.among(partitions)}
+        return frozenset(info.partition_id for info in partitions) - wanted
 
     def holds(self, key: bytes, item: bytes) -> bool:
         """key: storage key; item: its canonical bytes. Raises Corrupt (an item that cannot be read, where a condition is to be met)."""
@@ -77,6 +87,11 @@ def part_of(schema: KeySchema, asked: PartAsked) -> Part:
         keys = frozenset(one_key(schema, key).low for key in asked.keys)
     selection = EVERYTHING if asked.prefix is None else beginning(schema, asked.prefix)
     return Part(selection, keys, None if asked.where is None else _condition(asked.where, asked.names, asked.values))
+
+
+def unread_of(source: TableMeta, asked: PartAsked | None) -> frozenset[PartitionId]:
+    """The partitions of a table of which a restore has to read nothing; none of a whole table. Raises Invalid, as `part_of`."""
+    return frozenset() if asked is None else part_of(source.key, asked).unread(source.partitions)
 
 
 def _condition(where: str, names: dict[str, str] | None, values: dict[str, Any] | None) -> Condition:

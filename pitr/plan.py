@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from scrubjay.archiver.coverage import coverage, path_to
-from scrubjay.archiver.facts import CoverageFacts, Span, Start
+from scrubjay.archiver.facts import CoverageFacts, Fork, Span, Start
 from scrubjay.base.errors import Corrupt
 from scrubjay.base.ids import Lsn, PartitionId, Stamp
 from scrubjay.pitr.rates import Rates, predict
 from scrubjay.storage.catalogue import TableMeta
 
+FORKED = "Forked"
+"""Code of an answer that is whole, and of one of two histories."""
 FOR_GOOD = Stamp((1 << 63) - 1)
 """Closed timestamp of a log that takes nothing more."""
 
@@ -90,7 +92,7 @@ class PartitionHistory(NamedTuple):
 
 
 class PartitionPlan(NamedTuple):
-    """base: None if the log is read from LSN 1. bytes: stored bytes to fetch. from_lsn..to_lsn: what is read, both inclusive; to_lsn is the seal
+    """base: None if the log is read from LSN 1. forks: where the log of what is read has two histories; it is the one that counts that is read. bytes: stored bytes to fetch. from_lsn..to_lsn: what is read, both inclusive; to_lsn is the seal
     closed at or after the cut, or the last there is (from_lsn > to_lsn: the base alone)."""
 
     partition: PartitionId
@@ -101,6 +103,7 @@ class PartitionPlan(NamedTuple):
     requests: int
     from_lsn: Lsn
     to_lsn: Lsn
+    forks: tuple[Fork, ...] = ()
 
     @property
     def base_lsn(self) -> Lsn:
@@ -118,6 +121,11 @@ class PartitionPlan(NamedTuple):
         }
 
 
+def nothing_of(partition: PartitionId) -> PartitionPlan:
+    """The plan of a partition of which nothing is wanted: nothing is read, and no rows come out."""
+    return PartitionPlan(partition, None, (), 0, 0, 0, Lsn(1), Lsn(0))
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """at_us: inclusive. predicted_seconds: by `rates`, with `workers` partitions at a time."""
@@ -131,6 +139,27 @@ class Plan:
     rates: Rates
     workers: int
 
+    @property
+    def forks(self) -> list[dict[str, Any]]:
+        """As they are printed."""
+        return [fork_json(fork) for part in self.partitions for fork in part.forks]
+
+
+def fork_json(fork: Fork) -> dict[str, Any]:
+    return {"partition": fork.partition, "first_lsn": fork.first_lsn, "epochs": list(fork.epochs)}
+
+
+def forked_error(forks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The `error` of an answer that has all it asked for, of a log that has two histories. forks: as `fork_json` has them."""
+    shown = "; ".join(f"partition {one['partition']} from LSN {one['first_lsn']} on, epochs {one['epochs']}" for one in forks[:3])
+    return {
+        "code": FORKED,
+        "message": "two processes wrote different histories of the same records; what comes back is that of the later owner",
+        "asked": "one history",
+        "found": shown,
+        "next": "runbooks/archive-fenced.md says how it comes about; what only the other history holds is in this archive, and in nothing that was made of it",
+    }
+
 
 def plan_partition(history: PartitionHistory, cut: Stamp, *, preview: bool = False) -> PartitionPlan:
     """The newest base at or before the cut, and every segment above it up to the first whose seal is closed at or after the cut.
@@ -142,7 +171,8 @@ def plan_partition(history: PartitionHistory, cut: Stamp, *, preview: bool = Fal
     """
     usable = dict.fromkeys(base.start for base in history.bases)
     without = [start for start in history.facts.starts if start not in usable]
-    path = path_to(history.facts, coverage(history.facts), stamp=cut, without=without, said=history.closed, preview=preview)
+    known = coverage(history.facts)
+    path = path_to(history.facts, known, stamp=cut, without=without, said=history.closed, preview=preview)
     segments = {segment.span: segment for segment in history.segments}
     chosen = [segments[span] for span in path.spans]
     base = next((one for one in history.bases if one.start == path.start), None)
@@ -150,12 +180,25 @@ def plan_partition(history: PartitionHistory, cut: Stamp, *, preview: bool = Fal
     stored = sum(segment.stored for segment in chosen) + (base.stored if base is not None else 0)
     raw = sum(segment.raw for segment in chosen) + (base.raw if base is not None else 0)
     requests = 2 * len(chosen) + (base.objects if base is not None else 0)
-    return PartitionPlan(history.partition, base, tuple(chosen), stored, raw, requests, Lsn(floor + 1), Lsn(expected - 1))
+    forks = tuple(fork for fork in known.forks if fork.first_lsn < expected)
+    return PartitionPlan(history.partition, base, tuple(chosen), stored, raw, requests, Lsn(floor + 1), Lsn(expected - 1), forks)
 
 
-def plan_table(histories: Sequence[PartitionHistory], *, at_us: int, cut: Stamp, rates: Rates, workers: int, preview: bool = False) -> Plan:
-    """The plan of a whole table. workers: partitions rebuilt at once. Raises Missing, Unavailable."""
-    parts = tuple(plan_partition(history, cut, preview=preview) for history in sorted(histories, key=lambda one: one.lo))
+def plan_table(
+    histories: Sequence[PartitionHistory],
+    *,
+    at_us: int,
+    cut: Stamp,
+    rates: Rates,
+    workers: int,
+    preview: bool = False,
+    unread: Collection[PartitionId] = (),
+) -> Plan:
+    """The plan of a whole table. workers: partitions rebuilt at once. unread: partitions of which nothing is wanted. Raises Missing, Unavailable."""
+    parts = tuple(
+        nothing_of(history.partition) if history.partition in unread else plan_partition(history, cut, preview=preview)
+        for history in sorted(histories, key=lambda one: one.lo)
+    )
     seconds = predict([part.raw for part in parts], rates, workers=workers)
     return Plan(at_us, cut, parts, sum(part.bytes for part in parts), sum(part.requests for part in parts), seconds, rates, workers)
 

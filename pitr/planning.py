@@ -22,7 +22,8 @@ from scrubjay.storage.service_port import ServicePort
 
 
 class Planning:
-    """Plans one restore, as often as asked. at_us: inclusive. only: the partitions that are asked about (None: all): what others lack does not matter."""
+    """Plans one restore, as often as asked. at_us: inclusive. only: the partitions that are asked about (None: all): what others lack does not matter. unread: partitions of which
+    nothing is wanted: they are in the plan with nothing to read, and their leaders are not asked."""
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class Planning:
         *,
         at_us: int,
         only: Collection[PartitionId] | None = None,
+        unread: Collection[PartitionId] = (),
     ) -> None:
         self._env = env
         self._port = port
@@ -44,6 +46,7 @@ class Planning:
         self._at_us = at_us
         self._cut = last_stamp_at(at_us)
         self._only = only
+        self._unread = unread
         self._without: list[str] = []
 
     def do_without(self, base: str) -> None:
@@ -57,7 +60,8 @@ class Planning:
         asked = [history for history in seen.histories if self._only is None or history.partition in self._only]
         closed = {**closed, **ends_reached(self.source, asked)}
         histories = [self._usable(with_closed(history, closed)) for history in asked]
-        return plan_table(histories, at_us=self._at_us, cut=self._cut, rates=rates_of(self._port), workers=self._options.lanes)
+        rates, lanes = rates_of(self._port), self._options.lanes
+        return plan_table(histories, at_us=self._at_us, cut=self._cut, rates=rates, workers=lanes, unread=self._unread)
 
     async def beyond(self) -> Plan:
         """A target after `latest`: by now the archive may have come so far by itself; else the leaders are asked, or the end of a dropped table awaited."""
@@ -98,6 +102,7 @@ class Planning:
         """Have every partition sealed behind the cut and archived. The closed timestamp of each. Raises Unavailable in time."""
         deadline = self._env.clock.boot_us() + int(self._options.archive_wait_s * 1e6)
         ids = [info.partition_id for info in self.source.partitions if self._only is None or info.partition_id in self._only]
+        ids = [one for one in ids if one not in self._unread]
         found = await in_parallel(self._env.tasks, lambda one: self._reach_one(one, deadline), ids, lanes=len(ids), name="restore seal")
         return dict(zip(ids, found, strict=True))
 

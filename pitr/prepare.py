@@ -10,7 +10,7 @@ from scrubjay.base.ids import PartitionId, TableId
 from scrubjay.pitr.archive import RestoreArchive, TableArchive
 from scrubjay.pitr.job import AskedNote, RestoreJob, WindowNote, parts_of
 from scrubjay.pitr.options import POLL_S, RestoreOptions
-from scrubjay.pitr.part import part_of
+from scrubjay.pitr.part import PartAsked, part_of, unread_of
 from scrubjay.pitr.plan import Plan, ends_reached, plan_table, with_closed
 from scrubjay.pitr.rates import rates_of
 from scrubjay.pitr.target import Bounds, Reach, RestoreTarget
@@ -58,10 +58,10 @@ class Preparing:
                 body={"to": to, "window": msgspec.to_builtins(shown)},
             )
         target = reach_in(resolve_in(asked, window, shown, received_us), window, shown, now_us=now_us)
-        plan = self._plan(source, seen, target, shown)
+        plan = self._plan(source, seen, target, shown, asked.part)
         job = self._job(source, to, target, asked, shown, now_us, overrides or {})
         job.partitions = parts_of(plan, source, job.target_meta)
-        job.predicted_seconds = plan.predicted_seconds
+        job.predicted_seconds, job.forks = plan.predicted_seconds, plan.forks
         return job, plan
 
     async def moment_of(self, source: TableMeta, asked: RestoreTarget, received_us: int) -> int:
@@ -70,7 +70,7 @@ class Preparing:
         seen, window = await self.look(source)
         shown = window_note(seen)
         target = reach_in(resolve_in(asked, window, shown, received_us), window, shown, now_us=self._env.clock.wall_us())
-        self._plan(source, seen, target, shown)
+        self._plan(source, seen, target, shown, None)
         return target.at_us
 
     async def settled(self, source: TableMeta) -> TableMeta:
@@ -100,7 +100,7 @@ class Preparing:
                 return seen, window
             await self._env.tasks.sleep(POLL_S)
 
-    def _plan(self, source: TableMeta, seen: TableArchive, target: Reach, shown: WindowNote) -> Plan:
+    def _plan(self, source: TableMeta, seen: TableArchive, target: Reach, shown: WindowNote, part: PartAsked | None) -> Plan:
         """A first plan; one beyond `latest` is made again once the archive has come so far. A moment inside a hole is outside the window."""
         ends = ends_reached(source, seen.histories)
         try:
@@ -111,6 +111,7 @@ class Preparing:
                 rates=rates_of(self._port),
                 workers=self._options.lanes,
                 preview=target.beyond_latest,
+                unread=unread_of(source, part),
             )
         except Missing as error:
             raise in_a_hole(error, shown, at_us=target.at_us) from None

@@ -49,6 +49,7 @@ from scrubjay.pitr.job import (
 )
 from scrubjay.pitr.new_table import NewTable
 from scrubjay.pitr.options import TRIES_MAX, RestoreOptions
+from scrubjay.pitr.part import unread_of
 from scrubjay.pitr.planning import Planning
 from scrubjay.pitr.rates import RATES_KEY, learn, rates_of
 from scrubjay.pitr.rebuilding import Rebuilding
@@ -75,7 +76,7 @@ class Restore:
         self.progress: dict[str, Any] = {"phase": job.phase}
         self._proven: dict[str, Total] = {}
         self._copies: dict[str, dict[NodeName, Total]] = {}
-        self._planning = Planning(env, port, archive, options, source, at_us=job.at_us)
+        self._planning = Planning(env, port, archive, options, source, at_us=job.at_us, unread=unread_of(source, job.part))
         self._rebuilding = Rebuilding(port, archive, self._planning, cut=last_stamp_at(job.at_us), met=self._met, now_us=env.clock.wall_us)
         self._target = NewTable(env, port, archive, job.target_meta)
         self._saving = Gate(env.tasks)
@@ -138,7 +139,7 @@ class Restore:
             if known is not None:
                 part.sum, part.rows, part.base, part.copies = known.sum, known.rows, known.base, known.copies
                 part.of_sum, part.of_rows = known.of_sum, known.of_rows
-        self.job.predicted_seconds = plan.predicted_seconds
+        self.job.predicted_seconds, self.job.forks = plan.predicted_seconds, plan.forks
 
     async def _read(self) -> None:
         await in_parallel(self._env.tasks, self._read_one, self.job.partitions, lanes=self._options.lanes, name="restore read")

@@ -18,6 +18,7 @@ from scrubjay.pitr.job import CANCELLED, FAILED, PUBLISHED, RUNNING, RestoreJob,
 from scrubjay.pitr.new_table import NewTable
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.part import PartAsked
+from scrubjay.pitr.plan import forked_error
 from scrubjay.pitr.prepare import Preparing
 from scrubjay.pitr.restore import Restore
 from scrubjay.pitr.target import Bounds, RestoreTarget, resolve
@@ -25,6 +26,8 @@ from scrubjay.pitr.window import bounds_of, resolve_in, window_note, window_text
 from scrubjay.storage.catalogue import TableMeta
 from scrubjay.storage.service_port import ServicePort
 
+MISMATCH = 2
+"""Exit code of an answer that is whole, and of one of two histories."""
 Report = dict[str, Any]
 Log = Callable[[str], None]
 
@@ -91,8 +94,9 @@ class RestoreService:
         report = job.report()
         return {
             **{name: report[name] for name in ("table", "table_id", "to", "at", "max_clock_offset", "window", "part", "beyond_latest")},
-            "exit": 0,
-            "error": None,
+            "exit": MISMATCH if plan.forks else 0,
+            "error": forked_error(plan.forks) if plan.forks else None,
+            "forks": plan.forks,
             "partitions": [part.as_json() for part in plan.partitions],
             "bytes": plan.bytes,
             "requests": plan.requests,

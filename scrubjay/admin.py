@@ -477,11 +477,11 @@ class AdminApi:
 
 
 def restore_answer(report: Report) -> Report:
-    """A restore's report with its exit code: 0 published, 2 digests differ or damage in the archive stopped it, 3 running or not proven for want of the archive's
+    """A restore's report with its exit code: 0 published, 2 digests differ, damage in the archive stopped it or it is published of one of two histories, 3 running or not proven for want of the archive's
     arrival, 4 refused (its name was taken, its writer fenced), 1 failed otherwise."""
     state = report.get("state")
     if state == "published":
-        code = DONE
+        code = MISMATCH if report.get("forks") else DONE
     elif report.get("verdict") == "mismatch":
         code = MISMATCH
     else:

@@ -36,6 +36,7 @@ from scrubjay.config import Config
 from scrubjay.offline import AHEAD_US, chosen_cluster
 from scrubjay.output import FAILED, MISMATCH, REFUSED, merge_exits
 from scrubjay.pitr.options import RestoreOptions
+from scrubjay.pitr.plan import forked_error
 from scrubjay.pitr.recover.choose import Choice, Chooser
 from scrubjay.pitr.recover.parent import Parent
 from scrubjay.pitr.recover.parent_source import RecoverySource
@@ -236,14 +237,7 @@ def outcome(brought: Sequence[Brought], forks: Sequence[Mapping[str, Any]]) -> d
             "next": f"put right what is said and run the same command again; {RECOVER} remembers how far it came",
         }
     elif forks:
-        shown = "; ".join(f"partition {one['partition']} from LSN {one['first_lsn']} on, epochs {one['epochs']}" for one in forks[:3])
-        error = {
-            "code": "Forked",
-            "message": "two processes wrote different histories of the same records; what comes back is that of the later owner",
-            "asked": "one history",
-            "found": shown,
-            "next": "runbooks/archive-fenced.md says how it comes about; what only the other history holds is in this archive, and in nothing that was recovered",
-        }
+        error = forked_error(forks)
         exits.append(MISMATCH)
     return {
         "findings": findings_of([one.report for one in brought]),

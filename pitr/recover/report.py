@@ -7,7 +7,7 @@ from typing import Any
 
 from scrubjay.base.hlc import last_stamp_at
 from scrubjay.base.times import utc_text
-from scrubjay.pitr.plan import Plan, plan_table
+from scrubjay.pitr.plan import Plan, fork_json, plan_table
 from scrubjay.pitr.rates import Rates, predict_copies
 from scrubjay.pitr.recover.choose import Choice, hole_json
 from scrubjay.pitr.recover.moment import Lost
@@ -42,12 +42,7 @@ def plan_report(parent: Parent, choice: Choice, plans: Mapping[str, Plan], *, ra
         "predicted_seconds": predict_copies(raw, rates, workers=workers, copies=copies),
         "rates": rates._asdict(),
         "holes": [hole_json(Lost(piece.table, hole)) for piece in pieces if piece.found is not None for hole in piece.found.window.holes],
-        "forks": [
-            {"partition": fork.partition, "first_lsn": fork.first_lsn, "epochs": list(fork.epochs)}
-            for piece in pieces
-            if piece.found is not None
-            for fork in piece.found.forks
-        ],
+        "forks": [fork_json(fork) for piece in pieces if piece.found is not None for fork in piece.found.forks],
         "schedules": list(carried(choice.catalogue.jobs).said),
         "end_checked": False,
     }

@@ -34,3 +34,8 @@ def _table_of(finding: Mapping[str, Any]) -> str | None:
     """The id of the table that a finding about an object is about."""
     match = _TABLE_OF.search(str(finding.get("object") or ""))
     return None if match is None else f"table {match[1]}"
+
+
+def fork_lines(document: Mapping[str, Any]) -> list[str]:
+    """A line for each place where the archive holds two histories."""
+    return [f"FORK in partition {one['partition']} from LSN {one['first_lsn']} on" for one in document["forks"]]

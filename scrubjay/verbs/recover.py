@@ -10,7 +10,7 @@ from scrubjay.base.times import parse_time
 from scrubjay.text import columns, count, facts, plural, seconds
 from scrubjay.units import human_size
 from scrubjay.verb import Result, Verb, VerbCall
-from scrubjay.verbs.finding_lines import finding_lines
+from scrubjay.verbs.finding_lines import finding_lines, fork_lines
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
     lines += [
         f"HOLE in {one['table']}, partition {one['partition']}, LSN {one['first_lsn']} to {one['last_lsn']}" for one in document["holes"]
     ]
-    lines += [f"FORK in partition {one['partition']} from LSN {one['first_lsn']} on" for one in document["forks"]]
+    lines += fork_lines(document)
     lines += facts(
         {
             "recover" if not done else "recovered": f"{plural(len(rows), 'table')} of cluster {document['parent']}",

@@ -18,6 +18,7 @@ VERB = Verb(
     exits={
         0: "planned",
         1: "the cluster cannot be reached, or no such table",
+        2: "planned, but the archive holds two histories of what would be read (`forks`)",
         4: "refused: outside the proven window, or the new table exists",
     },
     template=PLAN_TEMPLATE,

@@ -30,7 +30,7 @@ VERB = Verb(
     exits={
         0: "restored, digests agree, published",
         1: "failed, or the cluster cannot be reached, or no such table",
-        2: "the digests of what was read and what was loaded differ, or the archive is damaged there (`findings`): not published",
+        2: "the digests of what was read and what was loaded differ, or the archive is damaged there (`findings`): not published; or published, but the archive holds two histories of it (`forks`)",
         3: "running (--no-wait)",
         4: "refused, nothing written: outside the proven window, the new table exists, or an unfinished restore to it has another `at`",
     },

@@ -15,7 +15,7 @@ from scrubjay.progress import shown_progress
 from scrubjay.text import WIDTH, columns, facts, plural, seconds
 from scrubjay.units import human_size, parse_back
 from scrubjay.verb import VerbCall
-from scrubjay.verbs.finding_lines import finding_lines
+from scrubjay.verbs.finding_lines import finding_lines, fork_lines
 from scrubjay.verbs.timeline_options import compact, key_json
 
 KEYS_SHOWN = 8
@@ -30,6 +30,7 @@ PLAN_TEMPLATE: dict[str, Any] = {
     "max_clock_offset": None,
     "window": {"earliest": None, "latest": None, "holes": []},
     "part": None,
+    "forks": [],
     "partitions": [],
     "bytes": None,
     "requests": None,
@@ -120,6 +121,7 @@ def plan_lines(document: Mapping[str, Any]) -> Sequence[str]:
         for part in document["partitions"]
     ]
     return [
+        *fork_lines(document),
         *facts(
             {
                 "restore": document["table"],
@@ -186,7 +188,7 @@ def state_lines(document: Mapping[str, Any]) -> Sequence[str]:
     """The state of one restore for people."""
     took = document["seconds"] or {}
     parts = [f"{name} {seconds(took[name])}" for name in ("plan", "read", "load", "confirm", "total") if took.get(name) is not None]
-    lines = finding_lines(document["findings"], table=document["table"])
+    lines = [*finding_lines(document["findings"], table=document["table"]), *fork_lines(document)]
     lines += facts(
         {
             str(document["state"]): document["to"],

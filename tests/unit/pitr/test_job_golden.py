@@ -73,7 +73,9 @@ def test_golden_notes(golden: Golden, name: str) -> None:
     assert read is not None
     assert msgspec.json.encode(read, order="sorted") == msgspec.json.encode(job(name), order="sorted")
     assert read.target_meta == job(name).target_meta
-    golden.check_json(f"v3/restore-job/{name}.report.json", read.report())
+    report = read.report()
+    assert report.pop("forks") == [], "a field that came later: notes without it have none"
+    golden.check_json(f"v3/restore-job/{name}.report.json", report)
 
 
 def test_notes_of_another_version_are_left_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from dataclasses import replace
 from typing import Any
@@ -163,6 +164,38 @@ def restore(world: ArchivedWorld, asked: RestoreTarget, to: str = "new") -> dict
     report: dict[str, Any] | None = world.service.status(to)
     assert report is not None
     return report
+
+
+def test_where_the_log_forks_a_restore_says_so_and_one_before_it_does_not() -> None:
+    """Two histories of the same records: what is restored is of the one that counts, published, and the answer is 2 and says where the other one begins."""
+    world = archived(6, partitions=1)
+    (sample,) = world.samples.values()
+    before = window(world)[1]
+    assert restore(world, RestoreTarget(at_us=before), "early")["forks"] == []
+    other = copy.deepcopy(sample)
+    for branch, version in ((sample, 1), (other, 2)):
+        world.catch_up(branch)
+        branch.write([Effect(Op.PUT, storage_key(1), item_of(1, version))])
+    first = sample.first
+    world.archive(other, other.seal(agreed=(1, 2)))
+    world.seal_one(sample)
+    world.seal_one(sample)
+    target = RestoreTarget(at_us=window(world)[1])
+    plan = world.run(world.service.plan(world.source, "other", target))
+    fork = {"partition": sample.partition, "first_lsn": first, "epochs": plan["forks"][0]["epochs"]}
+    assert (plan["exit"], plan["forks"], plan["error"]["code"]) == (2, [fork], "Forked")
+    report = restore_answer(restore(world, target))
+    assert (report["state"], report["verdict"], report["exit"], report["forks"]) == ("published", "match", 2, [fork])
+    assert report["error"]["code"] == "Forked"
+    assert str(first) in report["error"]["found"]
+    assert world.restored(report["to_id"])[storage_key(1)] == item_of(1, 1)
+    world.restart()
+    assert restore_answer(world.service.status("new") or {})["exit"] == 2, "its notes say so too"
+    early = world.service.status("early")
+    assert early is not None
+    assert (restore_answer(early)["exit"], early["error"]) == (0, None)
+    plan = world.run(world.service.plan(world.source, "another", RestoreTarget(at_us=before)))
+    assert (plan["exit"], plan["forks"], plan["error"]) == (0, [], None)
 
 
 @pytest.mark.parametrize("seed", range(12))

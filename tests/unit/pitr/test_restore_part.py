@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from scrubjay.archiver.format.layout import BaseKey, build, parse
+from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, parse
 from scrubjay.base.errors import Conflict, Invalid
-from scrubjay.pitr.part import ASKED_BYTES_MAX, PartAsked, part_of
+from scrubjay.pitr.part import ASKED_BYTES_MAX, PartAsked, part_of, unread_of
 from scrubjay.pitr.target import RestoreTarget
+from scrubjay.storage.catalogue import PartitionInfo
 from scrubjay.storage.items.encoding import decode_item
 from scrubjay.storage.items.values import Item
 from tests.unit.pitr.restore_world import Killed, Rows, total_of
@@ -48,13 +49,71 @@ def test_the_rows_of_a_part_are_those_that_a_model_chooses(name: str, seed: int)
     asked, wanted = PARTS[name]
     at = rng.randint(*window(world))
     report = restore(world, RestoreTarget(at_us=at, part=PartAsked(**asked)))
-    whole = world.model(at)
-    expected = chosen(whole, wanted)
+    model = world.model(at)
+    read = [info for info in world.source.partitions if info.partition_id not in unread_of(world.source, PartAsked(**asked))]
+    whole = {key: item for key, item in model.items() if any(holds(info, key) for info in read)}
+    expected = chosen(model, wanted)
     assert (report["state"], report["verdict"]) == ("published", "match"), report["error"]
     assert world.restored(report["to_id"]) == expected
     assert (report["rows"], report["digest"]) == (len(expected), total_of(expected).hex)
     assert report["part"] == {**asked, "of_rows": len(whole), "of_digest": total_of(whole).hex}
     assert not world.disk.files
+
+
+def holds(info: PartitionInfo, key: bytes) -> bool:
+    return bytes.fromhex(info.lo) <= key[:16] and (not info.hi or key[:16] < bytes.fromhex(info.hi))
+
+
+@pytest.mark.parametrize("name", ["keys", "prefix", "where"])
+def test_only_the_partitions_that_can_hold_a_part_are_read(name: str) -> None:
+    """By the segments that are fetched. Of a condition alone nobody knows where its items lie: all is read."""
+    world = made(7, partitions=4)
+    asked = {"keys": {"keys": [key_json(2)]}, "prefix": {"prefix": {"pk": {"S": "p2"}}}, "where": BIG}[name]
+    at = window(world)[1]
+    (one,) = [info for info in world.source.partitions if holds(info, key_of(2))]
+    fetched: list[str] = []
+    get = world.objects.get
+
+    async def counted(key: str) -> bytes:
+        fetched.append(key)
+        return await get(key)
+
+    world.objects.get = counted  # type: ignore[method-assign]
+    target = RestoreTarget(at_us=at, part=PartAsked(**asked))
+    plan = world.run(world.service.plan(world.source, "new", target))
+    report = restore(world, target)
+    segments = [key for text in fetched if isinstance(key := parse(text), SegmentKey) and not key.manifest]
+    read = {key.partition for key in segments}
+    assert report["state"] == "published", report["error"]
+    expected = {
+        key: item
+        for key, item in world.model(at).items()
+        if (key == key_of(2) if name == "keys" else name == "prefix" and key[:16] == key_of(2)[:16])
+    }
+    if name == "where":
+        assert read == {info.partition_id for info in world.source.partitions}
+        assert plan["requests"] == report["requests"] > 2 * len(segments) / 4
+        return
+    assert expected, "there is something to find"
+    assert world.restored(report["to_id"]) == expected
+    assert read == {one.partition_id}
+    assert [part["requests"] for part in plan["partitions"] if part["partition"] != one.partition_id] == [0, 0, 0]
+    assert plan["requests"] == report["requests"] >= 2 * len(segments)
+    assert report["part"]["of_rows"] == len([key for key in world.model(at) if holds(one, key)])
+
+
+def test_the_leader_of_a_partition_that_is_not_read_is_not_asked() -> None:
+    """A moment behind `latest`: only who may hold some of it has to seal, and to come to the archive."""
+    world = made(7, partitions=4)
+    for number in range(KEYS):
+        world.put(number, 77)
+    world.now_us += 1
+    before = {partition: len(sample.segments) for partition, sample in world.samples.items()}
+    report = restore(world, RestoreTarget(at_us=world.now_us, part=PartAsked(keys=[key_json(2)])))
+    assert (report["state"], report["beyond_latest"]) == ("published", True), report["error"]
+    assert decode_item(world.restored(report["to_id"])[key_of(2)])["v"] == ("N", "77")
+    (one,) = [info.partition_id for info in world.source.partitions if holds(info, key_of(2))]
+    assert [partition for partition, sample in world.samples.items() if len(sample.segments) > before[partition]] == [one]
 
 
 def test_a_whole_restore_has_no_part() -> None:
