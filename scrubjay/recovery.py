@@ -28,7 +28,7 @@ from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.jobs import QUEUE_MAX, WorkerJobs
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.open_files import raise_descriptors, share_out
-from scrubjay.base.real.platform import check_platform
+from scrubjay.base.real.platform import check_platform, usable_cores
 from scrubjay.base.real.rand import RealRand
 from scrubjay.base.real.stores import open_store, worker_environment
 from scrubjay.base.times import utc_text
@@ -74,7 +74,7 @@ def recover(config: Config, asked: RecoverRequest, *, data: str, plan_only: bool
     check_platform()
     log_lines.setup(os.environ.get("SCRUBJAY_LOG") or "warning")
     folder = data_folder(data)
-    workers = max(2, os.cpu_count() or 1)
+    workers = max(2, usable_cores())
 
     async def main(tasks: AsyncTasks) -> dict[str, Any]:
         env = Env(RealClock(), RealRand(), tasks)

@@ -11,6 +11,11 @@ from scrubjay.base.errors import Unsafe
 NEEDED = ("fdatasync", "fsync", "pread", "pwritev")
 
 
+def usable_cores() -> int:
+    """Processor cores that this process may run on: those of the machine, or fewer where it was given fewer (a container, `taskset`)."""
+    return len(os.sched_getaffinity(0))
+
+
 def check_platform() -> None:
     """Raise Unsafe if this system lacks what keeps a promise made here. Called before a data folder is touched."""
     missing = [] if sys.platform == "linux" else [f"this is {sys.platform}"]

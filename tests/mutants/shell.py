@@ -162,4 +162,11 @@ MUTANTS: list[Mutant] = [
         "for table in view.facts.tables if True",
         ("tests/integration/process/test_metrics.py::test_a_server_tells_what_the_page_says",),
     ),
+    Mutant(
+        "cores-that-others-own",
+        "base/real/platform.py",
+        "    return len(os.sched_getaffinity(0))\n",
+        "    return os.cpu_count() or 1\n",
+        ("tests/unit/real/test_platform.py",),
+    ),
 ]
