@@ -168,7 +168,8 @@ def _holes(facts: CoverageFacts, thread: Sequence[Span], runs: Sequence[Restorab
         return []  # all of it was taken away
     rests = facts.expired > 0 or any(span.first == 1 and span.rests for span in thread)
     if rests and facts.expired not in bases and end > 0:
-        holes.append(_hole(facts.partition, facts.expired, facts.expired, runs)._replace(base=True))
+        no_key = dict(facts.unread_bases).get(facts.expired)
+        holes.append(_hole(facts.partition, facts.expired, facts.expired, runs)._replace(base=True, no_key=no_key))
     expected = facts.expired + 1
     ranges: list[tuple[int, int]] = []
     for span in thread:
@@ -180,8 +181,15 @@ def _holes(facts: CoverageFacts, thread: Sequence[Span], runs: Sequence[Restorab
     for low, high in ranges:
         marks = [lsn for lsn in bases if low <= lsn < high]
         for first, last in zip([low, *(lsn + 1 for lsn in marks)], [*marks, high], strict=True):
-            holes.append(_hole(facts.partition, first, last, runs))
+            holes.append(_hole(facts.partition, first, last, runs)._replace(no_key=_no_key(facts, first, last)))
     return holes
+
+
+def _no_key(facts: CoverageFacts, first: int, last: int) -> str | None:
+    """What is said of the key under which all of an absent range lies; None: some of it lies nowhere."""
+    if untold((first, last), [(low, high) for low, high, _ in facts.unread]) is not None:
+        return None
+    return next(detail for low, high, detail in facts.unread if low <= first <= high)
 
 
 def _hole(partition: str, first: int, last: int, runs: Sequence[RestorableRun]) -> Hole:
@@ -246,7 +254,8 @@ def path_to(
 
 
 def _absent(facts: CoverageFacts, hole: tuple[int, int]) -> Missing:
-    return Missing("a hole in the archived log", what="segment", partition=facts.partition, lsn=hole[0], last=hole[1])
+    no_key = _no_key(facts, hole[0], hole[0])  # of what is read first nobody knows whether it is gone
+    return Missing(no_key or "a hole in the archived log", what="segment", partition=facts.partition, lsn=hole[0], last=hole[1])
 
 
 def _short(facts: CoverageFacts, lsn: int) -> Unavailable:

@@ -57,7 +57,8 @@ class CoverageFacts(NamedTuple):
     """What is known of one partition. spans: usable segments, any order, also of several histories. expired: the last LSN that retention took away; gone: and
     nothing was to stay behind it, the table was dropped.
     given_up: (LSN, chain value) up to which somebody took his history away that does not count (`branches.disowned`).
-    credible: the highest closed timestamp that can be true by now (a clock, and how far clocks may be apart); whoever claims more is not believed."""
+    credible: the highest closed timestamp that can be true by now (a clock, and how far clocks may be apart); whoever claims more is not believed.
+    unread: ranges of LSNs, and unread_bases: LSNs, of objects that are there under a key that is not at hand, each with what is said of that."""
 
     partition: str
     spans: Sequence[Span] = ()
@@ -68,11 +69,14 @@ class CoverageFacts(NamedTuple):
     gone: bool = False
     given_up: Sequence[tuple[int, bytes]] = ()
     credible: int = (1 << 64) - 1
+    unread: Sequence[tuple[int, int, str]] = ()
+    unread_bases: Sequence[tuple[int, str]] = ()
 
 
 class Hole(NamedTuple):
     """Records [first_lsn, last_lsn] of a partition are not in the archive: moments between from_us and to_us, both exclusive (None: nothing before /
-    behind it can be restored either), are lost. base: no records: the base at that LSN, on which the log rests, is gone."""
+    behind it can be restored either), are lost. base: no records: the base at that LSN, on which the log rests, is gone.
+    no_key: nobody knows that anything is gone: it lies there under a key of encryption that is not at hand; what is said of that, with the key's id."""
 
     partition: str
     first_lsn: int
@@ -80,6 +84,7 @@ class Hole(NamedTuple):
     from_us: int | None
     to_us: int | None
     base: bool = False
+    no_key: str | None = None
 
 
 class Fork(NamedTuple):

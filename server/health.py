@@ -3,6 +3,7 @@ answers `scrubjay status`, `/healthz` and the metrics from the same facts. Asks 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -285,7 +286,7 @@ class Health:
             (now_us - table.created_at) / 1e6,
             window.latest_us,
             None if window.latest_us is None else max(0.0, (now_us - window.latest_us) / 1e6),
-            tuple(f"partition {hole.partition}, lsn {hole.first_lsn} to {hole.last_lsn}" for hole in window.holes),
+            tuple(f"partition {hole.partition}, lsn {hole.first_lsn} to {hole.last_lsn}" for hole in window.holes if hole.no_key is None),
             tuple(f"partition {fork.partition} from lsn {fork.first_lsn} on" for one in archived for fork in one.summary().forks),
             (*(f"{finding.kind} on {finding.copy}" for finding in findings), *suspects),
             verdict,
@@ -295,6 +296,10 @@ class Health:
             max(0, now_us - proven_us) / 1e6,
             max(0, now_us - (began_us if verified_us is None else verified_us)) / 1e6,
             tuple(f"partition {partition}{f', {owed[partition]}' if owed[partition] else ''}" for partition in ids if partition in owed),
+            tuple(
+                f"{detail}: {count} objects"
+                for detail, count in sorted(Counter(one.detail for part in archived for one in part.unread()).items())
+            ),
         )
 
     def _archive(self, now_us: int) -> ArchiveHealth:

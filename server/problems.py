@@ -50,6 +50,7 @@ RULES: dict[str, Rule] = {
     "archive-agent": Rule("archive-lags-or-store-down.md", grace_s=30.0),
     "archive-lags": Rule("archive-lags-or-store-down.md"),
     "archive-hole": Rule("archive-gone.md", found=True),
+    "archive-no-key": Rule("key-lost.md"),
     "archive-fork": Rule("archive-fenced.md", found=True),
     "first-base-owed": Rule("lose-everything.md", grace_s=30.0),
     "finding": Rule("scrub-mismatch.md", found=True),
@@ -136,7 +137,7 @@ class TableHealth(NamedTuple):
     findings: kept since the last scrub that reported some. verdict: of its last scrub, None without one. dropped: only its history counts.
     verified_us, verify: when each of its partitions had been verified at least once since, and what stands of that; None without one. unproven_s: for how long not
     every partition of it was proven equal to its archive; unverified_s: nor every one verified. owed: first bases of a recovered table that its archive does not hold
-    yet, with the reason; for people."""
+    yet, with the reason; unread: of its objects those that no key at hand opens, by key; for people."""
 
     name: str
     table_id: str
@@ -153,6 +154,7 @@ class TableHealth(NamedTuple):
     unproven_s: float = 0.0
     unverified_s: float = 0.0
     owed: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 class Allowed(NamedTuple):
@@ -273,6 +275,10 @@ def _node(node: NodeHealth) -> Iterator[FoundProblem]:
 def _table(table: TableHealth) -> Iterator[FoundProblem]:
     if table.holes:
         yield FoundProblem("archive-hole", table.table_id, f"table {table.name}: history is missing: {_some(table.holes)}", table.name)
+    if table.unread:
+        yield FoundProblem(
+            "archive-no-key", table.table_id, f"table {table.name}: history cannot be read: {_some(table.unread)}", table.name
+        )
     if table.forks:
         yield FoundProblem(
             "archive-fork", table.table_id, f"table {table.name}: two histories of the same LSNs: {_some(table.forks)}", table.name

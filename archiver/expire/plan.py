@@ -274,6 +274,9 @@ def _refusal(index: PartitionIndex, found: Coverage) -> str | None:
     if found.forks:
         return f"two histories from LSN {found.forks[0].first_lsn} on"
     for hole in found.window.holes:
+        if hole.no_key is not None:
+            where = f"the base at LSN {hole.first_lsn}" if hole.base else f"records {hole.first_lsn} to {hole.last_lsn}"
+            return f"{where} cannot be read: {hole.no_key}"
         return (
             f"the base at LSN {hole.first_lsn} is gone"
             if hole.base

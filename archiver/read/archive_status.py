@@ -108,6 +108,7 @@ def hole_json(hole: Hole) -> dict[str, Any]:
         "last_lsn": hole.last_lsn,
         "from": utc_text_or_none(hole.from_us),
         "to": utc_text_or_none(hole.to_us),
+        "no_key": hole.no_key,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from scrubjay.archiver.coverage import coverage, untold
+from scrubjay.archiver.coverage import coverage
 from scrubjay.archiver.facts import Closed, Coverage, CoverageFacts, Fork, Hole, Mark, Span, Start, Window
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import BaseKey, SegmentKey, parse
@@ -97,7 +97,9 @@ class PartitionIndex:
         if self.mark is not None:
             marks.append(self.mark)
         lsn, gone = (beginning.lsn, beginning.whole) if beginning is not None else (0, False)
-        return CoverageFacts(self.partition, spans, starts, self.closed, marks, lsn, gone, self.given_up, self.credible)
+        unread = [(one.lsn, one.last, one.detail) for one in self.unread() if one.lsn is not None and one.last is not None]
+        bases = [(key.lsn, one.detail) for one in self.unread() if isinstance(key := parse(one.object), BaseKey)]
+        return CoverageFacts(self.partition, spans, starts, self.closed, marks, lsn, gone, self.given_up, self.credible, unread, bases)
 
     def gone(self) -> bool:
         """All of it was taken away, as it should be: nothing is there, and nothing is amiss."""
@@ -191,13 +193,7 @@ class PartitionIndex:
 
     def lost(self) -> list[Hole]:
         """The holes of its window that have no such object in them: what is absent there is gone."""
-        told = [(one.lsn, one.last) for one in self.unread() if one.lsn is not None and one.last is not None]
-        bases = {key.lsn for one in self.unread() if isinstance(key := parse(one.object), BaseKey)}
-        return [
-            hole
-            for hole in self.window().holes
-            if (hole.first_lsn not in bases if hole.base else untold((hole.first_lsn, hole.last_lsn), told) is not None)
-        ]
+        return [hole for hole in self.window().holes if hole.no_key is None]
 
     def damaged(self) -> bool:
         """Something of it is absent, bad or forked."""

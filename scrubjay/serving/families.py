@@ -74,6 +74,7 @@ SECTIONS: Mapping[str, tuple[Family, ...]] = {
         Family("scrubjay_archive_present", GAUGE, "0 if the archive was there and is gone"),
         Family("scrubjay_archive_fenced", GAUGE, "1 after another cluster took over our archive"),
         Family("scrubjay_archive_lag_seconds", GAUGE, "Age of the oldest sealed record that is not archived"),
+        Family("scrubjay_archive_no_key_objects", GAUGE, "Objects of segments and bases that no key of encryption at hand opens"),
         Family("scrubjay_unarchived_bytes", GAUGE, "Raw bytes of log without a manifest"),
         Family("scrubjay_store_requests", COUNTER, "Requests to the object store that ended", ("verb", "result")),
         Family("scrubjay_store_errors", COUNTER, "Those that failed; an expected refusal is none", ("verb",)),

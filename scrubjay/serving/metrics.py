@@ -141,6 +141,8 @@ class Metrics(Collector):
         out.tell("scrubjay_archive_present", int(archive.present is not False))
         out.tell("scrubjay_archive_fenced", int(archive.stopped == "fenced"))
         out.tell("scrubjay_archive_lag_seconds", max((agent.status().lag_us for agent in self._agents), default=0) / 1e6)
+        unread = sum(len(one.unread()) for one in self._durability.archive.index.partitions.values())
+        out.tell("scrubjay_archive_no_key_objects", unread)
         out.tell("scrubjay_unarchived_bytes", self._cluster.store.unarchived_bytes())
         for verb, stats in sorted(self._meter.stats.items()):
             for result, count in stats.ended.items():

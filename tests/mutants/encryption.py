@@ -135,9 +135,9 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "no-key-is-a-hole-of-status",
-        "archiver/read/partition.py",
-        "else untold((hole.first_lsn, hole.last_lsn), told) is not None",
-        "else True",
+        "archiver/coverage.py",
+        "for low, high, _ in facts.unread]) is not None:",
+        "for low, high, _ in facts.unread]) != 0:",
         ("tests/unit/archiver/test_lost_key.py::test_status_tells_it_apart_from_a_hole_until_the_key_is_back",),
     ),
     Mutant(
@@ -237,5 +237,19 @@ MUTANTS: list[Mutant] = [
         'if not words or not words[0] or "\\0" in what:',
         "if not words:",
         ("tests/unit/cli/test_cli_config.py::test_what_is_no_key_source_is_refused_and_not_shown",),
+    ),
+    Mutant(
+        "no-key-is-a-hole-of-health",
+        "server/health.py",
+        " for hole in window.holes if hole.no_key is None",
+        " for hole in window.holes",
+        ("tests/unit/server/test_health.py::test_what_lies_under_a_lost_key_is_named_by_its_id_and_is_no_hole",),
+    ),
+    Mutant(
+        "no-key-is-a-hole-of-a-plan",
+        "archiver/coverage.py",
+        "    return Missing(no_key or ",
+        "    return Missing(",
+        ("tests/unit/archiver/test_lost_key.py::test_status_tells_it_apart_from_a_hole_until_the_key_is_back",),
     ),
 ]

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 import pytest
 
+from scrubjay.archiver.coverage import path_to
+from scrubjay.archiver.expire.plan import _refusal
 from scrubjay.archiver.format.layout import BaseKey, ClosedKey, EpochKey, IdentityKey, SegmentKey, build, parse
 from scrubjay.archiver.read.archive_status import ArchivedTable, StoreFacts, archive_status
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.objects import read_segment
 from scrubjay.archiver.verify.report import VerifyOptions, VerifyReport
 from scrubjay.archiver.verify.run import verify
-from scrubjay.base.errors import NoKey
+from scrubjay.base.errors import Missing, NoKey
 from tests.unit.archiver import small_archive, test_archive_agent, test_archive_claiming
 from tests.unit.archiver.sample import CLUSTER, START_US, TABLE, history, other_partition
 from tests.unit.archiver.sealed_lone import SealedLone
@@ -119,11 +121,19 @@ def test_status_tells_it_apart_from_a_hole_until_the_key_is_back() -> None:
     store_of(archive).lock(locked)
     unread = {"detail": f"the archive is encrypted under key {ID}, which is not configured", "objects": 1}
     assert status() == (3, [unread], 1), "that stretch cannot be restored, and nobody says that it is gone"
+    partition = index.partitions[sample.table, sample.partition]
+    (hole,) = partition.window().holes
+    assert hole.no_key == unread["detail"]
+    assert partition.lost() == []
+    with pytest.raises(Missing, match=f"under key {ID}"):
+        path_to(partition.facts(), partition.coverage(), lsn=hole.first_lsn)
+    assert f"cannot be read: the archive is encrypted under key {ID}" in str(_refusal(partition, partition.coverage()))
     other = index.partitions[sample.table, archive.samples[1].partition]
     assert other.window().latest_us is not None, "and nothing is lacking beside it"
     gone = build(sample.manifests()[3].key())
     data = archive.store.objects.pop(gone)
     assert status()[0] == 2, "a hole is one all the same"
+    assert [hole.no_key is None for hole in partition.window().holes] == [False, True]
     archive.store.objects[gone] = data
     archive.store.objects[locked] = archive.store.objects.sound[locked]
     assert status() == (0, [], 0)

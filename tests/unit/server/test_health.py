@@ -12,7 +12,9 @@ from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.hlc import stamp_of
 from scrubjay.base.ids import NodeName, PartitionId, TableId
+from scrubjay.base.sealed import Key, Keyring, seal
 from scrubjay.base.steady import AWAY_S
+from scrubjay.base.wrap.encrypted import EncryptedStore
 from scrubjay.base.wrap.faulty import FaultyStore
 from scrubjay.base.wrap.metered import MeteredStore
 from scrubjay.scrubber.ledger import READ, WHOLE, PartitionProof
@@ -26,6 +28,7 @@ from scrubjay.server.nightly import DEFAULTS, TaskAlarm
 from scrubjay.server.problems import RULES
 from scrubjay.server.remembered import HANGS_S, PATIENCE_S
 from scrubjay.server.windows import archived_here
+from scrubjay.sim.store import SimObject
 from scrubjay.sim.whole.cluster import CLUSTER, NAMES
 from scrubjay.storage.catalogue import RestoreOrigin, TableMeta
 from scrubjay.storage.control.fleet import copy_of
@@ -387,3 +390,29 @@ def test_no_state_of_a_copy_is_without_a_name_for_its_problem(two: Watched) -> N
         one = msgspec.structs.replace(facts, tree=tree, vote=vote, state="amnesiac" if vote == "amnesiac" else tree, behind=behind, up=up)
         seen.add(copy_of(node, one).state)
     assert {f"copy-{state}" for state in seen - {"ok"}} == {kind for kind in RULES if kind.startswith("copy-")}
+
+
+def test_what_lies_under_a_lost_key_is_named_by_its_id_and_is_no_hole() -> None:
+    watched = Watched()
+    bucket = watched.house.cluster.archive
+    watched.house.pass_time(30)
+    key = next(key for key in bucket.keys("") if watched.table.table_id in key and "/log/" in key and key.endswith(".json"))
+    sound = bucket.objects[key].data
+    sealed = EncryptedStore(watched.meter, None, random=lambda size: bytes(size))
+
+    def look() -> list[tuple[str, str]]:
+        index = watched.health._index = ArchiveIndex(sealed, CLUSTER, tasks=watched.house.env.tasks)
+        now_us = watched.house.env.clock.wall_us()
+        watched.house.run(index.refresh(now_us=now_us, archived=archived_here(watched.house.cluster.parts)))
+        return [(one.found.kind, one.found.what) for one in watched.look().problems if one.found.kind.startswith("archive-")]
+
+    assert look() == []
+    bucket.objects[key].data = seal(Keyring((Key("2027", b"l" * 32),)), key, sound, random=lambda size: bytes(size))
+    ((kind, what),) = look()
+    assert kind == "archive-no-key"
+    assert "under key 2027, which is not configured: 1 objects" in what
+    assert watched.status()["exit"] == 3
+    del bucket.objects[key]
+    assert [kind for kind, _ in look()] == ["archive-hole"]
+    bucket.objects[key] = SimObject(sound, 0)
+    assert look() == []

@@ -75,6 +75,7 @@ CASES: dict[str, HealthFacts] = {
     "archive-agent": WELL._replace(archive=STORE._replace(agents=(("n1", "too long"),))),
     "archive-lags": WELL._replace(tables=[TABLE._replace(lag_s=121.0)]),
     "archive-hole": WELL._replace(tables=[TABLE._replace(holes=("partition p1, lsn 3 to 5",))]),
+    "archive-no-key": WELL._replace(tables=[TABLE._replace(unread=("encrypted under key 2027: 2 objects",))]),
     "archive-fork": WELL._replace(tables=[TABLE._replace(forks=("partition p1 from lsn 7",))]),
     "finding": WELL._replace(tables=[TABLE._replace(findings=("unreadable on n2",))]),
     "scrub-mismatch": WELL._replace(tables=[TABLE._replace(verdict="mismatch")]),
