@@ -243,7 +243,8 @@ class ObjectStore(Protocol):
     async def head(self, key: str) -> ObjectInfo | None: ...
 
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> ListPage:
-        """Keys that start with `prefix` and are greater than `after`, in byte order, at most `limit`."""
+        """Keys that start with `prefix` and are greater than `after`, in byte order, at most `limit`: a page may
+        be shorter though `more` follow."""
         ...
 
     async def delete(self, key: str) -> None:

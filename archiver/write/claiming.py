@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from scrubjay.archiver.format.identity import Attached, decode_epoch, encode_epoch
-from scrubjay.archiver.format.layout import EpochKey, build
+from scrubjay.archiver.format.layout import EpochKey, build, epoch_prefix
 from scrubjay.archiver.read.names import epochs_after
 from scrubjay.archiver.write.meeting import meet
 from scrubjay.archiver.write.writer import DIVERGED, FENCED, Stopped, Writer
@@ -195,6 +195,8 @@ class Claiming:
     async def _ours_up_to(self) -> int | None:
         """The highest epoch, as far as is known; all are ours. None: somebody else claimed one above the highest that we know to be ours, and we are fenced.
         Raises Unavailable."""
+        # Over a delete marker a create succeeds: an epoch that somebody else claimed must be seen under one.
+        await self._store.uncover(epoch_prefix(self.writer.cluster))
         notes = self._book.writer
         highest = max(notes.epoch, notes.taken_over)
         for key in await epochs_after(self._store, self.writer.cluster, highest):

@@ -40,6 +40,7 @@ T = TypeVar("T")
 Entry = tuple[str, int]
 Entries = list[Entry]
 Keys = list[str]
+Infos = list[ObjectInfo]
 
 THREADS = 8
 CONNECT_TIMEOUT_S = 5
@@ -304,11 +305,14 @@ class S3Store:
     async def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> ListPage:
         found: list[ObjectInfo] = []
         more = False
-        async for info in self._flat(prefix, after, limit) if self.flat_order else self._walk(prefix, after, limit):
-            if len(found) == limit:
-                more = True
-                break
-            found.append(info)
+        if self.flat_order:
+            found, more = await self._flat(prefix, after, limit)
+        else:
+            async for info in self._walk(prefix, after, limit):
+                if len(found) == limit:
+                    more = True
+                    break
+                found.append(info)
         return self._versions.covered.shown(ListPage(tuple(found), more), prefix, after=after, limit=limit)
 
     async def delete(self, key: str) -> None:
@@ -349,16 +353,18 @@ class S3Store:
         entries.sort(key=lambda entry: entry[0].rstrip("/") if levels else "")
         return entries, answer.get("NextContinuationToken", "") if answer.get("IsTruncated") else ""
 
-    async def _flat(self, prefix: str, after: str, limit: int) -> AsyncIterator[ObjectInfo]:
+    async def _flat(self, prefix: str, after: str, limit: int) -> tuple[Infos, bool]:
+        """As many requests as the server has pages: whether another one follows it says itself."""
+        found: list[ObjectInfo] = []
         token, last = "", after
         while True:
-            entries, token = await self._page(prefix, after if after > prefix else "", token, limit + 1, levels=False)
+            entries, token = await self._page(prefix, after if after > prefix else "", token, limit - len(found), levels=False)
             for key, size in entries:
                 if key > last:
                     last = key
-                    yield ObjectInfo(key, size)
-            if not token:
-                return
+                    found.append(ObjectInfo(key, size))
+            if not token or len(found) >= limit:
+                return found[:limit], bool(token) or len(found) > limit
 
     async def _walk(self, prefix: str, after: str, limit: int) -> AsyncIterator[ObjectInfo]:
         """Keys in byte order whatever order the server lists folders in."""

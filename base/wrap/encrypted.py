@@ -9,7 +9,7 @@ Not here: what lies on a node's disk.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 from typing import TypeVar
 
 from scrubjay.base.env import ListPage, ObjectInfo, ObjectStore, Recalled
@@ -18,6 +18,8 @@ from scrubjay.base.sealed import MAGIC, OVERHEAD, Keyring, Random, is_sealed, ke
 
 T = TypeVar("T")
 
+BESIDE = 16
+"""At least so many objects are listed at a time: more than differ in their hash alone."""
 WITNESS = "identity"
 """Name, below a cluster's, of the object that shows whether its archive was begun sealed."""
 
@@ -91,34 +93,26 @@ class EncryptedStore:
         if self._ring is None:
             return await self.inner.list(prefix, after=after, limit=limit)
         found: list[ObjectInfo] = []
-        async for info in self._listed(prefix, after, limit):
-            if len(found) == limit:
-                return ListPage(tuple(found), True)
-            found.append(info)
-        return ListPage(tuple(found), False)
-
-    async def _listed(self, prefix: str, after: str, limit: int) -> AsyncIterator[ObjectInfo]:
-        """In byte order of the true names. Those that differ in nothing before the hash lie beside each other under either name: they are put in order together."""
         same: list[ObjectInfo] = []
+        """In byte order of the true names those that differ in nothing before the hash lie beside each other under either name: they are put in order together."""
         stem: str | None = None
         at, more = listed_from(after), True
-        while more:
-            page = await self.inner.list(listed_from(prefix), after=at, limit=limit + 1)
+        while more and not found:
+            page = await self.inner.list(listed_from(prefix), after=at, limit=max(limit, BESIDE))
             more = page.more and bool(page.objects)
             for kept in page.objects:
                 at, info = kept.key, self._seen(kept)
                 if not info.key.startswith(prefix):
                     continue
                 if same and (stem is None or stem != stem_of(info.key)):
-                    for one in sorted(same):
-                        if one.key > after:
-                            yield one
+                    found += [one for one in sorted(same) if one.key > after]
                     same = []
                 stem = stem_of(info.key)
                 same.append(info)
-        for one in sorted(same):
-            if one.key > after:
-                yield one
+        # What lies beside the last one may be on the store's next page: it comes with ours, which is therefore a little shorter, and costs no request of its own.
+        if not more:
+            found += [one for one in sorted(same) if one.key > after]
+        return ListPage(tuple(found[:limit]), more or len(found) > limit)
 
     async def delete(self, key: str) -> None:
         kept = self._kept(key)

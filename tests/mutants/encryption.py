@@ -252,4 +252,11 @@ MUTANTS: list[Mutant] = [
         "    return Missing(",
         ("tests/unit/archiver/test_lost_key.py::test_status_tells_it_apart_from_a_hole_until_the_key_is_back",),
     ),
+    Mutant(
+        "encrypted-page-cut-between-twins",
+        "base/wrap/encrypted.py",
+        "        if not more:\n            found += [one for one in sorted(same) if one.key > after]\n",
+        "        found += [one for one in sorted(same) if one.key > after]\n",
+        ("tests/unit/archiver/test_encrypted_store.py::test_a_page_costs_one_request_and_all_pages_together_are_everything",),
+    ),
 ]

@@ -265,4 +265,11 @@ MUTANTS: list[Mutant] = [
         "        return None",
         ("tests/sim/test_expire.py::test_what_must_stay_is_locked_by_the_nights_and_what_cannot_be_is_a_problem",),
     ),
+    Mutant(
+        "claim-over-a-marker",
+        "archiver/write/claiming.py",
+        "        await self._store.uncover(epoch_prefix(self.writer.cluster))\n",
+        "",
+        ("tests/unit/archiver/test_archive_claiming.py::test_an_epoch_of_somebody_else_is_seen_under_what_stands_over_it",),
+    ),
 ]

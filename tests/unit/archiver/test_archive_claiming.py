@@ -565,3 +565,29 @@ def test_a_partition_that_had_no_leader_at_the_start_is_compared_before_its_firs
     world.loop.run_for(10)
     assert life.writer.state == DIVERGED
     assert len(world.segments()) == before
+
+
+@pytest.mark.parametrize("how", ["deleted", "written over"])
+def test_an_epoch_of_somebody_else_is_seen_under_what_stands_over_it(how: str) -> None:
+    """In a bucket with versions: a create over a delete marker succeeds, and both would write."""
+    world = World()
+    book = MemoryBook()
+    sample = history()
+    life = world.life(book, sample).start()
+    world.loop.run_for(5)
+    assert life.writer.attached.epoch == 1
+    life.stop()
+    bucket = world.memory._store
+    bucket.versioned = True
+    key = world.foreign(2)
+    if how == "deleted":
+        bucket.lose(key)
+    else:
+        bucket.write_over(key, b"junk")
+    later = world.life(book, sample).start()
+    world.loop.run_for(5)
+    assert later.writer.stopped is not None
+    assert later.writer.stopped.kind == FENCED
+    assert f"owner {OTHER}" in later.writer.stopped.reason
+    assert build(EpochKey(CLUSTER, 3)) not in world.memory.objects
+    later.stop()

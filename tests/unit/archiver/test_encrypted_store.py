@@ -21,7 +21,7 @@ from scrubjay.base.wrap.metered import ERROR, MeteredStore
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.sim.lone import LoneHost, LoneJobs, LoneStore
 from scrubjay.sim.rand import stream
-from tests.unit.archiver.sample import CLUSTER, START_US
+from tests.unit.archiver.sample import CLUSTER, PARTITION, START_US, TABLE
 from tests.unit.archiver.small_archive import SmallArchive
 
 OLD, NEW = Key("2025", b"o" * 32), Key("2026", b"n" * 32)
@@ -302,3 +302,35 @@ def test_what_stands_over_a_sealed_object_has_its_true_name() -> None:
     assert list(archive.store.recalled(f"{CLUSTER}/t=")) == [SEGMENT]
     bucket.put_back(kept_name(BEFORE, SEGMENT))
     assert check(archive).findings == []
+
+
+def test_a_page_costs_one_request_and_all_pages_together_are_everything() -> None:
+    bare = LoneStore()
+    store = sealed(bare)
+    loop = LoneHost()
+    prefix = f"{CLUSTER}/t={TABLE}/p={PARTITION}/"
+    names = [
+        build(
+            SegmentKey(
+                CLUSTER, TABLE, PARTITION, first, first + 9, generation, f"{(first * 2654435761 * generation) % (1 << 64):016x}", manifest
+            )
+        )
+        for first in range(1, 2500, 10)
+        for generation in (1, 2)
+        for manifest in (False, True)
+    ]
+    for name in names:
+        loop.run(store.put(name, b"x"))
+    spent = bare._store.requests
+    for limit in (1000, 100, 7):
+        before, pages, after, found = spent.list, 0, "", []
+        while True:
+            page = loop.run(store.list(prefix, after=after, limit=limit))
+            pages += 1
+            found += [info.key for info in page.objects]
+            if not page.more:
+                break
+            after = found[-1]
+        assert found == sorted(names)
+        assert spent.list - before == pages
+        assert pages <= len(names) / max(limit - 4, 3) + 2
