@@ -9,12 +9,14 @@ import base64
 import binascii
 import functools
 import os
+import selectors
 import shlex
 import signal
 import stat
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from scrubjay.base.errors import Invalid, Unavailable, Unsafe
@@ -48,8 +50,16 @@ def _read(key_id: str, source: str, timeout_s: float) -> bytes:
 
 def _of_file(key_id: str, path: Path) -> bytes:
     try:
-        with open(path, "rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        # Not blocking: a pipe that nobody writes to would keep a start for ever.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            facts = os.fstat(file.fileno())
+            mode = stat.S_IMODE(facts.st_mode)
+            if not stat.S_ISREG(facts.st_mode):
+                raise Invalid(
+                    f"the file of key {key_id} is no file",
+                    asked=str(path),
+                    next="give a regular file; what is made on the way comes by command:",
+                )
             if mode & 0o027:
                 raise Unsafe(
                     f"the file of key {key_id} is open to others",
@@ -89,17 +99,63 @@ def _run(key_id: str, line: str, timeout_s: float) -> bytes:
     except OSError as error:
         raise Unavailable(f"the command of key {key_id} cannot be run", asked=words[0], found=error.strerror or str(error)) from error
     try:
-        answer, said = child.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired as error:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.communicate()
+        answer, said = _answer(child, timeout_s)
+    except TimeoutError as error:
+        _end(child)
         raise Unavailable(
             f"the command of key {key_id} does not end", asked=words[0], found=f"no answer within {timeout_s:g} s", timed_out=True
         ) from error
+    except OverflowError as error:
+        _end(child)
+        raise Unavailable(
+            f"the command of key {key_id} says more than a key", asked=words[0], found=f"over {ANSWER_BYTES_MAX} bytes", timed_out=True
+        ) from error
+    finally:
+        for pipe in (child.stdout, child.stderr):
+            assert pipe is not None
+            pipe.close()
     if child.returncode != 0:
         told = said.decode("utf-8", "replace").strip()[-200:]
         raise Unavailable(f"the command of key {key_id} failed", asked=words[0], found=f"exit {child.returncode}: {told}")
     return answer
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """With what it started, but for what left its group: nobody waits for that, though it may hold the output open."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _answer(child: subprocess.Popen[bytes], timeout_s: float) -> tuple[bytes, bytes]:
+    """What it wrote until it ended, and the end of its complaints. Raises TimeoutError, OverflowError: more than any key is."""
+    assert child.stdout is not None
+    assert child.stderr is not None
+    answer, said, until = b"", b"", time.monotonic() + timeout_s
+    with selectors.DefaultSelector() as waiting:
+        for pipe in (child.stdout, child.stderr):
+            waiting.register(pipe, selectors.EVENT_READ)
+        while waiting.get_map():
+            ready = waiting.select(max(0.0, until - time.monotonic()))
+            if not ready:
+                raise TimeoutError
+            for found, _ in ready:
+                piece = os.read(found.fd, ANSWER_BYTES_MAX)
+                if not piece:
+                    waiting.unregister(found.fileobj)
+                elif found.fileobj is child.stdout:
+                    answer += piece
+                else:
+                    said = (said + piece)[-ANSWER_BYTES_MAX:]
+            if len(answer) > ANSWER_BYTES_MAX:
+                raise OverflowError
+            if time.monotonic() > until:
+                raise TimeoutError
+    try:
+        child.wait(max(0.0, until - time.monotonic()))
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError from error
+    return answer, said
 
 
 def _key_of(found: bytes, *, key_id: str, source: str) -> bytes:

@@ -259,4 +259,18 @@ MUTANTS: list[Mutant] = [
         "        found += [one for one in sorted(same) if one.key > after]\n",
         ("tests/unit/archiver/test_encrypted_store.py::test_a_page_costs_one_request_and_all_pages_together_are_everything",),
     ),
+    Mutant(
+        "key-command-talks-for-ever",
+        "base/real/key_sources.py",
+        "            if len(answer) > ANSWER_BYTES_MAX:\n",
+        "            if False:\n",
+        ("tests/unit/real/test_key_sources.py::test_a_command_that_does_not_stop_talking_is_ended_before_it_fills_the_memory",),
+    ),
+    Mutant(
+        "key-file-is-a-pipe",
+        "base/real/key_sources.py",
+        "            if not stat.S_ISREG(facts.st_mode):\n",
+        "            if False:\n",
+        ("tests/unit/real/test_key_sources.py::test_a_pipe_is_no_file",),
+    ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -104,6 +105,38 @@ def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> No
         one(source, timeout_s=0.3)
     assert time.monotonic() - began < 15
     assert not alive.exists()
+
+
+def test_a_command_that_does_not_stop_talking_is_ended_before_it_fills_the_memory() -> None:
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="the command of key k1 says more than a key"):
+        one("command:yes", timeout_s=60.0)
+    assert time.monotonic() - began < 30
+
+
+def test_a_command_that_only_complains_is_told_of_by_the_end_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_sources, "AGAIN_S", 0.0)
+    source = script(tmp_path, "import sys; sys.stderr.write('x' * 100_000 + ' locked'); sys.exit(2)")
+    with pytest.raises(Unavailable, match="failed") as caught:
+        one(source)
+    assert caught.value.fields["found"].endswith("x locked")
+
+
+def test_what_a_command_left_behind_in_a_session_of_its_own_is_not_waited_for(tmp_path: Path) -> None:
+    """It holds the output open, and no signal to the command's group reaches it."""
+    pid = tmp_path / "pid"
+    text = f"import subprocess; p = subprocess.Popen(['sleep', '60'], start_new_session=True); open({str(pid)!r}, 'w').write(str(p.pid)); print({SECRET.hex()!r})"
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="does not end"):
+        one(script(tmp_path, text), timeout_s=2.0)
+    assert time.monotonic() - began < 30
+    os.kill(int(pid.read_text()), 9)
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(Invalid, match="the file of key k1 is no file"):
+        one(f"file:{tmp_path}/pipe")
 
 
 def test_no_keys() -> None:
