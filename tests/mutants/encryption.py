@@ -59,8 +59,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "encrypted-lists-in-kept-order",
         "base/wrap/encrypted.py",
-        "for one in sorted(same):\n                        if",
-        "for one in same:\n                        if",
+        "sorted(same) if one.key > after]\n                    same = []",
+        "same if one.key > after]\n                    same = []",
         ("tests/unit/archiver/test_encrypted_store.py::test_names_that_differ_in_their_hash_alone_are_listed_in_order_and_page_by_page",),
     ),
     Mutant(
