@@ -1,11 +1,11 @@
-"""How long calls took, as a histogram in powers of two: cheap enough for every request."""
+"""How long calls and runs took, as a histogram in powers of two: cheap enough for every request, wide enough for a night."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-BUCKETS = 24
-"""Bucket n counts calls that took less than 2^n microseconds (the last one: all longer)."""
+BUCKETS = 40
+"""Bucket n counts what took less than 2^n microseconds (the last one: all that took longer than three days)."""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 from scrubjay.base.env import Env, Task
 from scrubjay.base.errors import Corrupt, Invalid, Missing, ScrubjayError, Unavailable
 from scrubjay.base.gate import Gate
+from scrubjay.base.latency import Latency
 from scrubjay.base.times import utc_text
 from scrubjay.drills.kept import DrillBook
 from scrubjay.drills.regression import key_trouble, worse
@@ -52,6 +53,7 @@ class Drills:
         self._gate = Gate(env.tasks)
         self.ended: dict[str, int] = {}
         """Drills since the start, by verdict; cut off is what was to end before its end."""
+        self.took = Latency()
         self._task: Task[None] | None = None
 
     # ------------------------------------------------------------------ life
@@ -150,7 +152,7 @@ class Drills:
                 self._sweep_soon()
                 if not outcome.differences:
                     self._log(f"drill {name} was cut off: {cut.fields['why']}")
-                    self.ended[CUT_OFF] = self.ended.get(CUT_OFF, 0) + 1
+                    self._over(CUT_OFF, boot_us)
                     raise
                 error = cut
             except ScrubjayError as failed:
@@ -184,10 +186,15 @@ class Drills:
                     **self._facts,
                 }
             )
-            self.ended[verdict] = self.ended.get(verdict, 0) + 1
+            self._over(verdict, boot_us)
             self._book.keep(report, began_us=began_us)
         self._log(f"drill {name} ended with {verdict}: {outcome.rows_compared} items compared, seed {seed}, report {drill.id}")
         return {**report, "exit": EXITS[verdict]}
+
+    def _over(self, verdict: str, began_us: int) -> None:
+        """Count it. began_us: on the boot clock."""
+        self.ended[verdict] = self.ended.get(verdict, 0) + 1
+        self.took.took(self._env.clock.boot_us() - began_us)
 
     def weekly(self, name: str) -> NightJob:
         """The drill as a job of the schedule. A cluster without anything to rehearse it on has no report, and is no alarm."""

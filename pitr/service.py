@@ -45,9 +45,9 @@ class RestoreService:
         max_offset_us: int,
         pitr_default: bool = True,
         log: Log,
-        ended: Callable[[str], object] | None = None,
+        ended: Callable[[str, int], object] | None = None,
     ) -> None:
-        """ended: told the state of each restore that ends."""
+        """ended: told the state of each restore that ends, and the microseconds since it was asked for."""
         self._ended = ended
         self._env = env
         self._port = port
@@ -233,7 +233,7 @@ class RestoreService:
             await restore.run()
             self._log(f"restore of {job.source_name} to {job.target} as of {utc_text(job.at_us)}: {job.state}")
             if self._ended is not None:
-                self._ended(job.state)
+                self._ended(job.state, self._env.clock.wall_us() - job.created_us)
             if job.state == PUBLISHED:
                 await self._book.forget_old()
         finally:

@@ -78,6 +78,7 @@ class ScrubService:
 
         async with self._gate:
             self._started_us, self._progress = self._env.clock.wall_us(), {"phase": "seal"}
+            began_us = self._env.clock.boot_us()
             try:
                 report = await scrub(
                     self._env,
@@ -98,7 +99,7 @@ class ScrubService:
             if turns is not None and report.plan is None:
                 return report.as_json()  # nothing was due: that is no result, and hides none
             self._last, self._finished_us = report.as_json(), self._env.clock.wall_us()
-            self._telling.tell(SCRUB, self._last)
+            self._telling.tell(SCRUB, self._last, self._env.clock.boot_us() - began_us)
             return self._last
 
     async def status(self) -> Report:

@@ -77,6 +77,7 @@ class ExpireRuns:
         """See server.ports.ExpirePort."""
         wanted = self._wanted(tables, keep_us)
         async with self._gate:
+            began_us = self._env.clock.boot_us()
             expirer = Expirer(self._parts(progress), keep_us=keep_us, attended=True)
             closed_keep_us = _closed_keep_us(wanted) if tables is None else None
             if not confirm:
@@ -87,7 +88,7 @@ class ExpireRuns:
                 await self._retentions.confirm(self._tables(tables))
             report = await expirer.run(wanted, closed_keep_us=closed_keep_us)
             await self.locks.over(report.locks, report, whole=tables is None)
-            return await self._over(report)
+            return await self._over(report, began_us)
 
     async def nightly(self, shift: Shift) -> Report:
         """A run that nobody looks at: it goes by what it is sure of. Where it was cut off the next one begins. Raises Unsafe (the clock has leapt), Fenced, Unavailable."""
@@ -96,6 +97,7 @@ class ExpireRuns:
             """Nobody waits."""
 
         async with self._gate:
+            began_us = self._env.clock.boot_us()
             wanted = [one._replace(keep_us=self._keeps_us(one)) for one in self._wanted(None, None)]
             try:
                 self._check_clock()
@@ -111,7 +113,7 @@ class ExpireRuns:
             await self.locks.over(report.locks, report, whole=True)
             if not report.doubted:  # by a time that nobody vouches for no grace begins, and none ends
                 await self._settle(report)
-            return await self._over(report)
+            return await self._over(report, began_us)
 
     async def _settle(self, report: ExpireReport) -> None:
         """Retentions that were shortened, as this run saw them. One that cannot be noted now is noted by the next run, and what counted before counts till then."""
@@ -134,8 +136,8 @@ class ExpireRuns:
             progress=progress, locks=self.locks.book(),
         )  # fmt: skip
 
-    async def _over(self, report: ExpireReport) -> Report:
-        """What is no object of the archive goes too; then it is told."""
+    async def _over(self, report: ExpireReport, began_us: int) -> Report:
+        """What is no object of the archive goes too; then it is told. began_us: of the run, on the boot clock."""
         answer = report.as_json()
         try:
             await self._forget_tables(report)
@@ -145,7 +147,7 @@ class ExpireRuns:
         except ScrubjayError as error:
             self._log(f"what is no object of the archive goes with the next run: {error}")
             aged = await self._aged(report, act=False)
-        self._telling.over("expire", WORDS[int(answer["exit"])])
+        self._telling.over("expire", WORDS[int(answer["exit"])], self._env.clock.boot_us() - began_us)
         why = f"; {answer['error']['message']}" if answer["error"] else ""
         self._log(
             f"expired {answer['totals']['deleted']} objects, {answer['totals']['freed']} bytes; exit {answer['exit']}{why}"

@@ -91,7 +91,7 @@ class VerifyRuns:
             finally:
                 self._disk.remove_tree(VERIFY_WORK)
             merged: Report = {**_merged(reports), "left": left}
-            self._telling.tell(VERIFY, merged)
+            self._telling.tell(VERIFY, merged, self._env.clock.boot_us() - began)
             if run is not None:
                 finished_us = self._env.clock.wall_us()
                 ended = self._ledger.end_run(run, finished_us=finished_us, verdict=str(merged["verdict"]), healed=False, report=merged)

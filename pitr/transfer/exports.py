@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 class Exports:
     """preparing: which moments there are. timeline: what changed between two. archive_url: of this cluster's archive, into which nobody exports. arn: of a table's
-    name. ended: told the state of each export that ends."""
+    name. ended: told the state of each export that ends, and the microseconds since it was asked for."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Exports:
         archive_url: str,
         arn: Callable[[str], str],
         log: Log,
-        ended: Callable[[str], object] | None = None,
+        ended: Callable[[str, int], object] | None = None,
     ) -> None:
         self._env, self._port, self._archive, self._jobs, self._options = env, port, archive, jobs, options
         self._preparing, self._timeline, self._archive_url, self._arn, self._log, self._ended = (
@@ -209,7 +209,7 @@ class Exports:
             self._log(f"export {job.id} of {job.source_name} as of {utc_text(job.at_us)} to {job.asked.url}: {job.state}")
             await self._note_end(job)
             if self._ended is not None:
-                self._ended(job.state)
+                self._ended(job.state, self._env.clock.wall_us() - job.created_us)
         finally:
             self._running.pop(job.id, None)
             try:

@@ -59,7 +59,7 @@ class _Run(NamedTuple):
 
 
 class Imports:
-    """pitr_default: whether a new table has point-in-time recovery on in the API. ended: told the state of each import that ends."""
+    """pitr_default: whether a new table has point-in-time recovery on in the API. ended: told the state of each import that ends, and the microseconds since it was asked for."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Imports:
         *,
         pitr_default: bool,
         log: Log,
-        ended: Callable[[str], object] | None = None,
+        ended: Callable[[str, int], object] | None = None,
     ) -> None:
         self._env, self._port, self._archive, self._jobs, self._options = env, port, archive, jobs, options
         self._pitr_default, self._log, self._ended = pitr_default, log, ended
@@ -218,7 +218,7 @@ class Imports:
                 self._log(f"the end of import {job.id} could not be noted, the next start does: {error}")
             self._log(f"import {job.id} of {job.asked.url} to {job.asked.table}: {job.state}")
             if self._ended is not None:
-                self._ended(job.state)
+                self._ended(job.state, self._env.clock.wall_us() - job.created_us)
         finally:
             self._running.pop(job.id, None)
             self._discard(job)

@@ -62,6 +62,7 @@ from scrubjay.serving.folder import (
     empty_tmp,
     new_cluster,
     read_cluster,
+    read_recover,
     read_takeover,
     refuse_unfinished,
     write_cluster,
@@ -222,7 +223,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     )
     health.start()
     api = DynamoApi(cluster.store, env, keys=keys_of(config), log=_unexpected)
-    metrics = Metrics(cluster, api, archive.meter, agents, health, durability, webhooks, drills)
+    metrics = Metrics(cluster, api, archive.meter, agents, health, durability, webhooks, drills, read_recover(disk))
     server = HttpServer(
         config.serve.listen,
         config.serve.port,

@@ -17,16 +17,19 @@ TABLES_MAX = 500
 """Tables with series of their own: the first by name. What concerns the rest is in `scrubjay_problems` and `scrubjay_tables_by_verdict` all the same."""
 LATENCY_BITS = range(9, 23)
 """Bounds of the latency histograms: 2^n microseconds, from half a millisecond to four seconds."""
+RUN_BITS = range(17, 37)
+"""Bounds of the histogram of runs: 2^n microseconds, from an eighth of a second to 19 hours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """name: without the `_total` of a counter. doc: of the `# HELP` line."""
+    """name: without the `_total` of a counter. doc: of the `# HELP` line. bits: of a histogram, its bounds: 2^n microseconds."""
 
     name: str
     kind: str
     doc: str
     labels: tuple[str, ...] = ()
+    bits: range = LATENCY_BITS
 
     @property
     def series(self) -> str:
@@ -89,6 +92,13 @@ SECTIONS: Mapping[str, tuple[Family, ...]] = {
             "Scrubs, verifies, expiries, restores, exports, imports and drills that ended since the start",
             ("verb", "verdict"),
         ),
+        Family(
+            "scrubjay_run_seconds", HISTOGRAM, "How long they took, from being asked for to their end, over restarts", ("verb",), RUN_BITS
+        ),
+        Family(
+            "scrubjay_recovered_timestamp_seconds", GAUGE, "When the cluster was recovered from its archive (Unix time); absent: it was not"
+        ),
+        Family("scrubjay_recover_seconds", GAUGE, "How long that recovery took: its last process, if it was taken up again"),
         Family("scrubjay_findings_told", COUNTER, "Findings that scrubs and verifies told of", ("verb", "kind")),
         Family("scrubjay_findings", GAUGE, "Findings that no scrub has told of yet"),
         Family("scrubjay_findings_dropped", COUNTER, "Findings given up for want of room since the start"),
@@ -136,7 +146,7 @@ class Exposition:
         """One series of a histogram."""
         family = self.found[name]
         assert isinstance(family, HistogramMetricFamily), name
-        below = [(str((1 << bits) / 1e6), float(sum(latency.counts[: bits + 1]))) for bits in LATENCY_BITS]
+        below = [(str((1 << bits) / 1e6), float(sum(latency.counts[: bits + 1]))) for bits in FAMILIES[name].bits]
         family.add_metric(labels, buckets=[*below, ("+Inf", float(sum(latency.counts)))], sum_value=latency.total_us / 1e6)
 
     def families(self) -> list[Metric]:

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from scrubjay import __version__
 from scrubjay.archiver.write.agent import ArchiveAgent
+from scrubjay.base.latency import Latency
 from scrubjay.base.times import parse_time
 from scrubjay.base.wrap.metered import ERROR, MeteredStore
 from scrubjay.drills.runs import Drills
@@ -25,6 +26,7 @@ from scrubjay.server.problems import DEGRADED, DOWN, OK, RULES
 from scrubjay.server.webhooks import Webhooks
 from scrubjay.serving.cluster import Cluster
 from scrubjay.serving.families import TABLES_MAX, Exposition
+from scrubjay.serving.folder import RecoverFile
 from scrubjay.storage.api.api import DynamoApi
 from scrubjay.storage.catalogue import METADATA_TABLE
 
@@ -52,9 +54,12 @@ class Metrics(Collector):
         durability: Durability,
         webhooks: Webhooks,
         drills: Drills,
+        recovered: RecoverFile | None,
     ) -> None:
+        """recovered: how this cluster came out of its archive, None: it was not recovered."""
         self._cluster, self._api, self._meter, self._agents, self._health = cluster, api, meter, agents, health
         self._durability, self._webhooks, self._drills = durability, webhooks, drills
+        self._recovered = recovered
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -71,6 +76,7 @@ class Metrics(Collector):
         self._tables(out, view)
         self._archive(out, view)
         self._proof(out, view)
+        tell_recovery(out, self._recovered)
         tell_drills(out, self._drills.last())
         for hook in self._webhooks.hooks:
             out.tell("scrubjay_webhook_posts", hook.taken, hook.name, "taken")
@@ -157,6 +163,9 @@ class Metrics(Collector):
         drills = {("drill", verdict): count for verdict, count in self._drills.ended.items()}
         for (verb, verdict), count in sorted({**_NONE_ENDED, **telling.ended, **drills}.items()):
             out.tell("scrubjay_runs", count, verb, verdict)
+        took = {"drill": self._drills.took, **telling.took}
+        for verb in sorted({verb for verb, _ in _NONE_ENDED}):
+            out.took("scrubjay_run_seconds", took.get(verb, Latency()), verb)
         for (verb, kind), count in sorted(telling.found.items()):
             out.tell("scrubjay_findings_told", count, verb, kind)
         out.tell("scrubjay_findings", len(kept))
@@ -170,6 +179,16 @@ class Metrics(Collector):
             out.tell("scrubjay_job_paused", int(job["paused"] is not None), job["job"])
             if job["last"] is not None:
                 out.tell("scrubjay_job_left", job["last"]["left"], job["job"])
+
+
+def tell_recovery(out: Exposition, recovered: RecoverFile | None) -> None:
+    """A recovery is a process of its own, without a front door: the cluster that it made tells of it, for as long as the folder remembers."""
+    if recovered is None:
+        return
+    out.tell("scrubjay_recovered_timestamp_seconds", recovered.cluster.created_at / 1e6)
+    took = recovered.report.get("seconds")
+    if took is not None:
+        out.tell("scrubjay_recover_seconds", took["total"])
 
 
 def tell_drills(out: Exposition, reports: Sequence[Mapping[str, Any]]) -> None:

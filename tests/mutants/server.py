@@ -19,7 +19,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "drills-uncounted",
         "drills/runs.py",
-        "            self.ended[verdict] = self.ended.get(verdict, 0) + 1\n",
+        "        self.ended[verdict] = self.ended.get(verdict, 0) + 1\n",
         "",
         ("tests/unit/drills/test_restore_random.py::test_a_moment_is_restored_compared_and_nothing_of_it_stays",),
     ),

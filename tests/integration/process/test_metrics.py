@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from scrubjay import cli
 from scrubjay.server.problems import RULES
-from scrubjay.serving.families import COUNTER, FAMILIES
+from scrubjay.serving.families import COUNTER, FAMILIES, RUN_BITS
 from tests.fixtures.process import ScrubjayServer
 from tests.fixtures.wait import wait_for
 from tests.integration.process.load import Connection, make_table
@@ -68,9 +69,50 @@ def test_a_server_tells_what_the_page_says(module_server: ScrubjayServer) -> Non
     with_samples = {name for name, family in scraped.families.items() if family.samples}
     quiet = {name for name in FAMILIES if name not in with_samples and FAMILIES[name].kind != COUNTER}
     quiet = {name for name in quiet if not name.startswith("scrubjay_drill_")}  # none was run
-    assert quiet - {"scrubjay_table_last_verdict", "scrubjay_job_left"} == {"scrubjay_webhook_waiting", "scrubjay_webhook_failing"}, (
-        "none is configured"
+    unless = {"scrubjay_table_last_verdict", "scrubjay_job_left", "scrubjay_recover_seconds", "scrubjay_recovered_timestamp_seconds"}
+    assert quiet - unless == {"scrubjay_webhook_waiting", "scrubjay_webhook_failing"}, "none is configured"
+
+
+def test_each_kind_of_run_is_counted_and_timed(module_server: ScrubjayServer, tmp_path: Path) -> None:
+    server = module_server
+    verbs = ("scrub", "verify", "expire", "restore", "export", "import", "drill")
+    fresh = Scraped(server.port)
+    assert {fresh.value("scrubjay_run_seconds_count", verb=verb) is not None for verb in verbs} == {True}, (
+        "a series that appears has not grown"
     )
+    make_table(server.port, "runs")
+    with contextlib.closing(Connection(server.port)) as connection:
+        connection.steadily("PutItem", {"TableName": "runs", "Item": {"k": {"S": "jay"}}})
+    wait_for(lambda: server.cli("scrub", "run", "--table", "runs").returncode == 0, timeout=60)
+    place = tmp_path / "out"
+    place.mkdir()
+    began = time.monotonic()
+    for arguments in (
+        ("verify", "--table", "runs"),
+        ("expire", "run", "--confirm"),
+        ("restore", "run", "--table", "runs", "--to", "runs-restored", "--latest"),
+        ("export", "runs", "--to", place.as_uri()),
+        ("import", place.as_uri(), "--table", "runs-imported"),
+        ("drill", "run", "restore-random", "--table", "runs"),
+    ):
+        done = server.cli(*arguments)
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+    took = time.monotonic() - began
+    scraped = Scraped(server.port)
+
+    def grown(name: str, verb: str) -> float:
+        return (scraped.value(name, verb=verb) or 0) - (fresh.value(name, verb=verb) or 0)
+
+    for verb in verbs:
+        runs = {place: value for place, value in scraped.series.items() if place[0] == "scrubjay_runs_total" and ("verb", verb) in place[1]}
+        before = {place: fresh.series.get(place, 0) for place in runs}
+        counted = grown("scrubjay_run_seconds_count", verb)
+        assert counted == sum(runs.values()) - sum(before.values()) >= 1, verb
+        assert 0 < grown("scrubjay_run_seconds_sum", verb) < took + 60, "seconds"
+        assert scraped.value("scrubjay_run_seconds_bucket", verb=verb, le=str((1 << RUN_BITS[-1]) / 1e6)) == scraped.value(
+            "scrubjay_run_seconds_count", verb=verb
+        ), "19 hours hold all of them"
+    assert scraped.value("scrubjay_recover_seconds") is None, "it was not recovered"
 
 
 def test_a_bundle_of_a_server_lacks_nothing(module_server: ScrubjayServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

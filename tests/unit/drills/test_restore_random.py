@@ -46,6 +46,8 @@ def test_a_moment_is_restored_compared_and_nothing_of_it_stays(house: DrillHouse
     assert (house.scratch(), house.service.jobs(NOTES)) == ([], {})
     assert house.cluster.folder.disk.listdir("tmp/drills") == []
     assert drills.ended == {"match": 3}
+    assert sum(drills.took.counts) == 3
+    assert abs(drills.took.total_us / 1e6 - sum(one["seconds"] for one in reports)) < 0.01
     out = Exposition()
     tell_drills(out, drills.last())
     told = {sample.name: sample for family in out.families() for sample in family.samples}
@@ -248,6 +250,7 @@ def test_a_pause_ends_a_drill_under_way_and_nothing_of_it_stays(house: DrillHous
     assert house.run(job.work(shift)) == ShiftOutcome("unverified", 0, 1, "window")
     assert (house.scratch(), house.service.jobs(NOTES), drills.listed()["scenarios"][0]["runs"]) == ([], {}, 0)
     assert drills.ended == {"cut_off": 1}
+    assert drills.took.total_us >= 500_000
     assert house.held(house.birds) == [([], [])] * 6
 
 

@@ -6,11 +6,15 @@ import re
 import shutil
 import subprocess
 
+import msgspec
 import pytest
 
+from scrubjay.base.ids import ClusterId, PartitionId, TableId
 from scrubjay.base.latency import Latency
 from scrubjay.server.problems import RULES
 from scrubjay.serving.families import FAMILIES, Exposition, metrics_page
+from scrubjay.serving.folder import ClusterFile, RecoverFile
+from scrubjay.serving.metrics import tell_recovery
 from tests.unit.monitoring.files import FOLDER, ROOT, board, board_exprs, known_series, rules, series_of, strange_labels
 
 _KIND = re.compile(r'scrubjay_problems\{kind="([a-z-]+)"\}')
@@ -103,6 +107,33 @@ def test_a_histogram_counts_what_took_at_most_its_bound() -> None:
     assert buckets["4.194304"] == 4
     assert buckets["+Inf"] == 6
     assert list(buckets.values()) == sorted(buckets.values())
+
+
+def test_a_run_of_a_night_has_a_bound_of_its_own() -> None:
+    took = Latency()
+    for seconds in (0.05, 1, 60, 3_600, 8 * 3_600, 200 * 3_600):
+        took.took(int(seconds * 1e6))
+    out = Exposition()
+    out.took("scrubjay_run_seconds", took, "scrub")
+    (family,) = [one for one in out.families() if one.name == "scrubjay_run_seconds"]
+    below = {float(sample.labels["le"]): sample.value for sample in family.samples if sample.name.endswith("_bucket")}
+    assert [next(le for le, count in below.items() if count >= number) for number in range(1, 7)] == [
+        0.131072, 1.048576, 67.108864, 4294.967296, 34359.738368, float("inf"),
+    ]  # fmt: skip
+
+
+def test_a_recovered_cluster_says_when_and_how_long_for_as_long_as_its_folder_remembers() -> None:
+    def told(recovered: RecoverFile | None) -> dict[str, float]:
+        out = Exposition()
+        tell_recovery(out, recovered)
+        return {sample.name: sample.value for family in out.families() for sample in family.samples}
+
+    assert told(None) == {}
+    made = ClusterFile(1, ClusterId("c"), TableId("t"), PartitionId("p"), 1_700_000_000_500_000, attached=True, parent=ClusterId("old"))
+    folder = RecoverFile(url="s3://b", parent=ClusterId("old"), asked_us=None, at_us=1, only=(), cluster=made, done=True)
+    assert told(folder) == {"scrubjay_recovered_timestamp_seconds": 1_700_000_000.5}, "a report of an older version"
+    seconds = {"plan": 1.5, "recover": 60.25, "total": 61.75}
+    assert told(msgspec.structs.replace(folder, report={"seconds": seconds}))["scrubjay_recover_seconds"] == 61.75
 
 
 def test_every_family_is_told_once() -> None:

@@ -56,11 +56,16 @@ class Exporting:
         world: Any = self.world
         self.jobs = Place(self.world, self.place)
         self.ended: list[str] = []
+        self.took_us: list[int] = []
         self.exports = Exports(
             world.env, world, world.source_archive, self.jobs, RestoreOptions(archive_wait_s=10.0, lanes=2), world.service.preparing, world.timeline,
             archive_url="s3://b/archive", arn=lambda name: f"arn:aws:dynamodb:us-east-1:000000000000:table/{name}", log=world.lines.append,
-            ended=self.ended.append,
+            ended=self._over,
         )  # fmt: skip
+
+    def _over(self, state: str, us: int) -> None:
+        self.ended.append(state)
+        self.took_us.append(us)
 
     def asked(self, **fields: Any) -> ExportAsked:
         return ExportAsked(**{"url": TO, "format": "dynamodb-json", **fields})
@@ -111,6 +116,8 @@ def test_what_is_exported_is_what_was_there(seed: int) -> None:
         ours = json.loads(exporting.place.objects[report["manifest"].replace("summary", "scrubjay")])
         assert (ours["digest"], ours["rows"], ours["key"]) == (report["digest"], len(rows), [["pk", "S"], ["sk", "N"]])
     assert exporting.ended == ["completed"] * 4
+    assert all(us > 0 for us in exporting.took_us)
+    assert 0 <= exporting.took_us[-1] - (parse_time(report["finished"]) - parse_time(report["started"])) < 1_000_000, "and its note"
     assert exporting.exports.needs() == []
     assert not world.disk.files
 

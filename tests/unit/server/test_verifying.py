@@ -74,6 +74,8 @@ def test_a_verify_is_a_run_with_its_findings_a_line_each_and_a_count(one: Verify
     assert [line for line in one.lines if rotten in line and "unreadable" in line] == one.lines != []
     assert one.telling.found == {("verify", "unreadable"): 1}
     assert one.telling.ended == {("verify", "match"): 1, ("verify", "mismatch"): 1}
+    took = one.telling.took["verify"]
+    assert (sum(took.counts), took.total_us > 0) == (2, True)
     assert sorted(one.proven().values()) == [("match", newest.id), ("mismatch", newest.id)], "by which run"
 
 
