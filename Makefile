@@ -36,9 +36,10 @@ install-dev: $(VENV)/.dev
 demo: install
 	@$(BIN)/scrubjay demo
 
-# MinIO is tried, not demanded: without it its tests are skipped and say so (or fail, under SCRUBJAY_REQUIRE=minio).
+# MinIO and promtool are tried, not demanded: without them their tests are skipped and say so (or fail, under SCRUBJAY_REQUIRE=minio,promtool).
 test: install-dev
 	@tools/minio.sh || echo "MinIO is not available: its tests will be skipped" >&2
+	@tools/promtool.sh || echo "promtool is not available: its tests will be skipped" >&2
 	$(PYTEST) tests
 
 test-fast: install-dev

@@ -2,7 +2,7 @@
 
 Fixtures live in `tests/fixtures/`, by role. What a test asks for decides its markers: S3 servers make it `s3`, a server process `process`,
 containers `containers`. They run first, the tests of one file on one worker (`tests/fixtures/schedule.py`).
-A test whose server cannot be had is skipped with the reason, or fails if SCRUBJAY_REQUIRE (comma-separated: minio, seaweed, containers, js, go) names it.
+A test whose server cannot be had is skipped with the reason, or fails if SCRUBJAY_REQUIRE (comma-separated: minio, seaweed, containers, js, go, promtool) names it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from xdist.remote import Producer
 from tests.fixtures.containers import container_engine, debian_base
 from tests.fixtures.golden import golden
 from tests.fixtures.process import ScrubjayServer, module_server, scrubjay_server
+from tests.fixtures.promtool import promtool
 from tests.fixtures.s3 import minio, minio_bucket, s3_bucket, s3_server, seaweed, seaweed_bucket
 from tests.fixtures.schedule import HouseScheduling
 
@@ -25,6 +26,7 @@ __all__ = [
     "minio",
     "minio_bucket",
     "module_server",
+    "promtool",
     "s3_bucket",
     "s3_server",
     "scrubjay_server",

@@ -15,6 +15,7 @@ from scrubjay import cli
 from scrubjay.server.problems import RULES
 from scrubjay.serving.families import COUNTER, FAMILIES, RUN_BITS
 from tests.fixtures.process import ScrubjayServer
+from tests.fixtures.promtool import Promtool
 from tests.fixtures.wait import wait_for
 from tests.integration.process.load import Connection, make_table
 from tests.unit.monitoring.files import board_exprs, known_series, rules, series_of
@@ -29,6 +30,7 @@ class Scraped:
         with contextlib.closing(Connection(port)) as connection:
             status, text = connection.get("/metrics")
         assert status == 200
+        self.text = text
         self.families = {family.name: family for family in text_string_to_metric_families(text)}
         self.series: Series = {}
         for family in self.families.values():
@@ -39,6 +41,14 @@ class Scraped:
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.series.get((name, frozenset(labels.items())))
+
+
+def test_nothing_fires_on_a_server_that_is_well_and_much_on_one_that_is_gone(module_server: ScrubjayServer, promtool: Promtool) -> None:
+    wait_for(lambda: module_server.cli("status").returncode == 0, timeout=60)
+    text = Scraped(module_server.port).text
+    assert promtool.fired(text, text) == set()
+    assert promtool.fired(text, None) == {"ScrubjayDown"}
+    assert promtool.run("check", "metrics", text=text).stderr == ""
 
 
 def test_a_server_tells_what_the_page_says(module_server: ScrubjayServer) -> None:

@@ -24,10 +24,13 @@ from scrubjay.drills.damage import flip_live_bit
 from tests.fixtures import child
 from tests.fixtures.faketime import FakeClock
 from tests.fixtures.process import ScrubjayServer
+from tests.fixtures.promtool import Promtool, promtool_program
 from tests.fixtures.receiver import Receiver
+from tests.fixtures.require import required
 from tests.fixtures.s3 import S3Bucket, start_seaweed
 from tests.fixtures.small_disk import small_disk
 from tests.integration.runbooks.pages import FOLDER, Command, Hand, pages, pieces
+from tests.unit.monitoring.files import rules
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -60,6 +63,13 @@ class Scenario:
         """Write; the effective time of the write."""
         answer = self.client.put_item(TableName="orders", Item={"pk": {"S": key}, "value": {"S": value}})
         return str(answer["ResponseMetadata"]["HTTPHeaders"]["x-scrubjay-timestamp"])
+
+    def metrics(self) -> str | None:
+        """The text of `/metrics`; None if nothing answers."""
+        try:
+            return urllib3.request("GET", f"{self.server.url}/metrics", timeout=10, retries=False).data.decode()
+        except urllib3.exceptions.HTTPError:
+            return None
 
     def status_is(self, *codes: int) -> None:
         self.until(lambda: self.server.cli("archive", "status", "--json").returncode in codes)
@@ -470,16 +480,35 @@ SCENARIOS = {
 }
 
 
+UNSEEN = {"key-lost", "lose-everything", "restore-at-2am"}
+"""No metric tells of these: of an empty machine, of a server that is not let start, of what people did to their items."""
+
+
 def test_every_page_has_a_scenario() -> None:
     assert {page.stem for page in pages()} == set(SCENARIOS)
 
 
+def led_to(page: str) -> set[str]:
+    """Alerts whose runbook it is."""
+    return {rule.name for rule in rules() if rule.annotations["runbook"] == f"runbooks/{page}.md"}
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_runbook_works_as_written(name: str, scrubjay_server: Make, tmp_path: Path) -> None:
+    """And Prometheus, evaluating our rules over what the server told, led here before and does not afterwards."""
     scenarios = SCENARIOS[name](scrubjay_server, tmp_path)
     scenario = next(scenarios)
     try:
+        bad = scenario.metrics()
         scenario.run(FOLDER / f"{name}.md")
+        well = scenario.metrics()
         assert next(scenarios, None) is None
     finally:
         scenarios.close()  # type: ignore[attr-defined]
+    if (program := promtool_program()) is None:
+        assert not required("promtool")
+        return
+    prometheus = Promtool(program, tmp_path)
+    assert bool(prometheus.fired(bad, bad) & led_to(name)) is (name not in UNSEEN), "somebody is called, and with this page in hand"
+    assert well is not None
+    assert not prometheus.fired(well, well) & led_to(name), "it is over"

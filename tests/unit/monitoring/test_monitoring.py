@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,7 +15,8 @@ from scrubjay.server.problems import RULES
 from scrubjay.serving.families import FAMILIES, Exposition, metrics_page
 from scrubjay.serving.folder import ClusterFile, RecoverFile
 from scrubjay.serving.metrics import tell_recovery
-from tests.unit.monitoring.files import FOLDER, ROOT, board, board_exprs, known_series, rules, series_of, strange_labels
+from tests.unit.monitoring.files import ROOT, board, board_exprs, known_series, rules, series_of, strange_labels
+from tests.unit.monitoring.schema import faults
 
 _KIND = re.compile(r'scrubjay_problems\{kind="([a-z-]+)"\}')
 
@@ -86,12 +87,26 @@ def test_the_board_is_whole() -> None:
             assert panel["targets"]
 
 
-def test_promtool_takes_the_rules() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed; it is no package of Python's")
-    done = subprocess.run([promtool, "check", "rules", str(FOLDER / "alerts.yml")], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.parametrize(
+    ("panel", "change", "said"),
+    [
+        (6, lambda panel: panel["targets"][0].update(exprs="x"), "no such key"),
+        (6, lambda panel: panel.update(fieldconfig={}), "no such key"),
+        (6, lambda panel: panel["gridPos"].update(w="8"), "is no int"),
+        (6, lambda panel: panel.update(type="graph"), "no panel graph"),
+        (6, lambda panel: panel["targets"][0]["datasource"].update(type="prom"), "no data source prom"),
+        (6, lambda panel: panel["fieldConfig"]["defaults"].update(unit="seconds"), "no unit seconds"),
+        (1, lambda panel: panel["options"].update(graphMode="bars"), "is no BigValueGraphMode"),
+        (1, lambda panel: panel["fieldConfig"]["defaults"]["thresholds"].update(mode="relative"), "is no ThresholdsMode"),
+        (1, lambda panel: panel["fieldConfig"]["defaults"]["thresholds"]["steps"][1].update(value="1"), "is no number"),
+        (1, lambda panel: panel["fieldConfig"]["defaults"]["mappings"][0].update(type="values"), "cannot be read"),
+    ],
+)
+def test_grafana_understands_the_board_and_what_it_would_not_is_seen(panel: int, change: Callable[[Any], None], said: str) -> None:
+    document = board()
+    assert faults(document) == []
+    change(document["panels"][panel])
+    assert any(said in one for one in faults(document)), faults(document)
 
 
 def test_a_histogram_counts_what_took_at_most_its_bound() -> None:
