@@ -272,8 +272,8 @@ class PitrConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is told when a problem begins and when it is over. A notice is a JSON object: `event` (`problem` | `over` | `test`), `id`, `at`, `cluster`, `version`, `kind`,
-    `what`, `since`, `runbook`."""
+    """Who is told when a problem begins and when it is over. A notice is a JSON object: `event` (`problem` | `over` | `test` | `untold`), `id`, `at`, `cluster`,
+    `version`, `kind`, `what`, `since`, `runbook`; of `untold`, which says that notices were given up because too many waited, `kinds`: how many of each kind."""
 
     webhooks: Annotated[
         tuple[str, ...], ConfigKey("webhooks", "urls", "http or https URLs that notices are posted to; in one text: with commas between")

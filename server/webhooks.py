@@ -2,7 +2,8 @@
 nobody from being told by another; nothing waits for them.
 
 At least once: a notice is tried again until it is taken with a 2xx, and an answer that was lost makes two of one (`id` tells). A queue is bounded, and what does not
-fit, or was not taken for a day, is given up, which is counted. After a restart the problems that there are begin anew.
+fit, or was not taken for a day, is given up, which is counted, and told by kind in one more notice (`untold`) once the others were taken. After a restart the
+problems that there are begin anew.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from scrubjay.base.env import Env, Future, Task
+from scrubjay.base import steady
+from scrubjay.base.env import Env, Future, Task, Timer
 from scrubjay.base.errors import ScrubjayError, Unavailable
 from scrubjay.base.times import utc_text
 from scrubjay.base.together import in_parallel, within
@@ -35,15 +37,18 @@ Post = Callable[[str, bytes, Mapping[str, str]], Coroutine[Any, Any, int]]
 
 
 class Notice(NamedTuple):
-    """at_us: when it was queued, on the boot clock."""
+    """at_us: when it was queued, on the boot clock. kind: of its problem. untold: of which problems it says that nobody was told, if it is that notice."""
 
     at_us: int
     body: bytes
+    kind: str = ""
+    untold: Mapping[str, int] = {}
 
 
 @dataclass(slots=True)
 class Hook:
-    """name: host and number, without path: the rest of a URL may be a secret. error: why it takes nothing now, None: it does, as far as is known."""
+    """name: host and number, without path: the rest of a URL may be a secret. error: why it takes nothing now, None: it does, as far as is known.
+    untold: notices given up that nobody was told of yet, by kind."""
 
     name: str
     url: str
@@ -53,10 +58,20 @@ class Hook:
     failed: int = 0
     dropped: int = 0
     error: str | None = None
+    untold: dict[str, int] = field(default_factory=dict)
+
+    def give_up_first(self) -> None:
+        """The oldest notice, for want of room or after a day."""
+        notice = self.queue.popleft()
+        if notice.kind:
+            self.dropped += 1
+        for kind, number in ({notice.kind: 1} if notice.kind else notice.untold).items():
+            self.untold[kind] = self.untold.get(kind, 0) + number
 
 
 class Webhooks:
-    """facts: of the cluster, in every notice. secret: to sign with, "": unsigned. log(level, line): once when a hook fails, once when it takes notices again."""
+    """facts: of the cluster, in every notice. secret: to sign with, "": unsigned. log(level, line): once when a hook fails, once when it has taken notices for a while
+    again: one that takes every other notice is one trouble that lasts."""
 
     def __init__(
         self,
@@ -73,6 +88,8 @@ class Webhooks:
         self._facts, self._log = facts, log
         self.hooks = [Hook(f"{urlsplit(url).hostname}#{number}", url) for number, url in enumerate(urls, 1)]
         self._tasks: list[Task[None]] = []
+        self._changes: steady.Changes[str, str] = steady.Changes(env.clock, self._say)
+        self._looks: Timer | None = None
 
     def start(self) -> None:
         for hook in self.hooks:
@@ -82,15 +99,16 @@ class Webhooks:
         """What was not taken yet is told anew by the next start, if it still is a problem."""
         for task in self._tasks:
             task.cancel()
+        if self._looks is not None:
+            self._looks.cancel()
 
     def tell(self, problem: Problem, over: bool) -> None:
         """Queue it for everybody. Never blocks, never raises."""
         body = self._body("over" if over else "problem", problem.as_json())
         for hook in self.hooks:
             if len(hook.queue) >= QUEUE_MAX:
-                hook.queue.popleft()
-                hook.dropped += 1
-            hook.queue.append(Notice(self._env.clock.boot_us(), body))
+                hook.give_up_first()
+            hook.queue.append(Notice(self._env.clock.boot_us(), body, problem.found.kind))
             if hook.bell is not None and not hook.bell.done():
                 hook.bell.set_result(None)
 
@@ -105,8 +123,6 @@ class Webhooks:
         async def one(hook: Hook) -> dict[str, Any]:
             began_us = self._env.clock.boot_us()
             status, error = await self._send(hook, body)
-            if error is None and not hook.queue:
-                self._heard(hook, None)  # what it did not take was given up since, and may be the last for long
             seconds = round((self._env.clock.boot_us() - began_us) / 1e6, 3)
             return {"webhook": hook.name, "status": status, "seconds": seconds, "error": error, "waiting": len(hook.queue)}
 
@@ -134,6 +150,10 @@ class Webhooks:
         pause_s = AGAIN_S
         while True:
             while not hook.queue:
+                if hook.untold:
+                    hook.queue.append(Notice(self._env.clock.boot_us(), self._body("untold", _untold(hook.untold)), untold=hook.untold))
+                    hook.untold = {}
+                    break
                 hook.bell = self._env.tasks.future()
                 await hook.bell
             notice = hook.queue[0]
@@ -148,14 +168,34 @@ class Webhooks:
                 continue
             hook.failed += 1
             if first and self._env.clock.boot_us() - notice.at_us > GIVE_UP_US:
-                hook.queue.popleft()
-                hook.dropped += 1
+                hook.give_up_first()
             await self._env.tasks.sleep(self._env.rand.uniform(pause_s / 2, pause_s))
             pause_s = min(pause_s * 2, AGAIN_MAX_S)
 
     def _heard(self, hook: Hook, error: str | None) -> None:
-        if error is not None and hook.error is None:
-            self._log("error", f"webhook {hook.name} takes no notices, they wait: {error}")
-        elif error is None and hook.error is not None:
-            self._log("info", f"webhook {hook.name} takes notices again")
         hook.error = error
+        self._look()
+
+    def _look(self) -> None:
+        """And again later, while one that takes notices again is not called so yet: the next notice may be a long time coming."""
+        self._changes.look({hook.name: f"{hook.name} {hook.error}" for hook in self.hooks if hook.error is not None})
+        if self._looks is not None:
+            self._looks.cancel()
+        waits = any(hook.error is None and hook.name in self._changes for hook in self.hooks)
+        self._looks = self._env.tasks.call_later(steady.AWAY_S, self._look) if waits else None
+
+    def _say(self, what: str, over: bool) -> None:
+        name, _, error = what.partition(" ")
+        if over:
+            self._log("info", f"webhook {name} takes notices again")
+        else:
+            self._log("error", f"webhook {name} takes no notices, they wait: {error}")
+
+
+def _untold(kinds: Mapping[str, int]) -> dict[str, Any]:
+    """What the notices that were given up were of. Pure."""
+    total = sum(kinds.values())
+    return {
+        "what": f"{total} notices were given up, too many waited or for too long: scrubjay status shows what is wrong now",
+        "kinds": dict(sorted(kinds.items())),
+    }

@@ -132,17 +132,17 @@ class Claiming:
 
     async def _until_claimed(self) -> None:
         wait_s = self.options.again_s
-        told = ""
+        told: set[tuple[str, object]] = set()
         while self.writer.stopped is None:
             try:
                 await self.claim()
             except (Unavailable, Conflict) as error:
-                if str(error) != told:
-                    told = str(error)
+                kind = (error.message, error.fields.get("error_code"))  # not its fields: a store names every request anew
+                if kind not in told:
+                    told.add(kind)
                     self._log("warning", f"the archive is not claimed yet, nothing is archived until it is: {error}")
             except ScrubjayError as error:
                 self._log("error", f"the archive cannot be claimed, nothing is archived: {error}")
-                told = str(error)
             else:
                 if self.writer.stopped is None:
                     self._log("info", f"writing to the archive as epoch {self.writer.attached.epoch}")

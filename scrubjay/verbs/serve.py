@@ -52,7 +52,20 @@ def _run(call: VerbCall) -> Result:
         name: call.option(name.partition(".")[2])
         for name in ("serve.data", "serve.port", "serve.listen", "serve.auth", "serve.insecure_listen", "serve.stop_timeout")
     }
-    config = call.config({**options, "archive.url": call.option("archive")})
+    from scrubjay.serving.refused import told_in_a_folder_at_rest
+
+    with told_in_a_folder_at_rest(options["serve.data"], None):
+        config = call.config({**options, "archive.url": call.option("archive")})
+    with told_in_a_folder_at_rest(config.serve.data, config):
+        _check(config)
+    if not call.json:
+        return _serve(config), None
+    with contextlib.redirect_stdout(_JsonReady(sys.stdout)):
+        return _serve(config), None
+
+
+def _check(config: Config) -> None:
+    """What is refused before anything is looked at. Raises VerbFailure."""
     if not is_loopback(config.serve.listen) and not config.serve.auth and not config.serve.insecure_listen:
         raise VerbFailure(
             "refused to serve other machines without authentication",
@@ -71,16 +84,13 @@ def _run(call: VerbCall) -> Result:
             found="no key in auth.keys",
             next_step="put [[auth.keys]] with id, secret and role into the configuration, see docs/CONFIG.md",
         )
-    if not call.json:
-        return _serve(config), None
-    with contextlib.redirect_stdout(_JsonReady(sys.stdout)):
-        return _serve(config), None
 
 
 def _serve(config: Config) -> int:
     """The lock first: a restarted node keeps quiet for a while from when it is alone, and what takes long (imports, replay) had better happen meanwhile."""
     from scrubjay.base.real.platform import check_platform
     from scrubjay.serving.lock import FolderLock, data_folder
+    from scrubjay.serving.refused import told_in
 
     check_platform()
     lock = FolderLock(data_folder(config.serve.data))
@@ -88,9 +98,10 @@ def _serve(config: Config) -> int:
         # Compiling all of it again is the half of a start; its workers, which are isolated from the environment, keep what they compile too.
         sys.dont_write_bytecode = False
         gc.disable()  # until it is up: what a start makes stays, and walking it again and again is a tenth of the imports
-        from scrubjay.serving.dev import serve
+        with told_in(lock.folder, config):
+            from scrubjay.serving.dev import serve
 
-        return serve(config, lock)
+            return serve(config, lock)
     finally:
         gc.enable()
         lock.release()

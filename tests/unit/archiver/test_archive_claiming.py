@@ -260,6 +260,29 @@ def test_an_unreachable_store_leaves_the_epoch_unknown_and_nothing_is_archived_u
     assert again.segments()
 
 
+def test_a_store_that_names_each_request_anew_is_one_line_a_kind_of_trouble() -> None:
+    world, book, requests = World(), MemoryBook(), iter(range(1_000))
+    life = world.life(book, Sample(), agent=False)
+    life.begin()
+    kind = "the object store did not answer as it should"
+
+    async def put_writer(notes: WriterNotes) -> None:
+        raise Unavailable(kind, key=f"k{next(requests)}", cause=f"status 503, RequestId {next(requests)}")
+
+    book.put_writer = put_writer  # type: ignore[method-assign]
+    life.claiming.start()
+    world.loop.run_for(60)
+    kind = "the credentials for the object store have expired"
+    world.loop.run_for(60)
+    kind = "the object store did not answer as it should"
+    world.loop.run_for(60)
+    assert next(requests) > 20, "it was tried again and again"
+    lines = [line for level, line in world.lines if level == "warning"]
+    assert len(lines) == 2, lines
+    assert "RequestId 1" in lines[0]
+    assert "expired" in lines[1]
+
+
 def test_a_metadata_group_that_does_not_answer_holds_the_claim_back() -> None:
     world, book, sample = World(), MemoryBook(), history(segments=1)
     book.fail = Unavailable("no leader")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import itertools
 import json
 import socket
 import ssl
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from scrubjay.base import steady
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.real.clock import RealClock
@@ -40,15 +42,22 @@ from tests.fixtures.receiver import Receiver
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "AGAIN_S", 0.02)
     monkeypatch.setattr(module, "AGAIN_MAX_S", 0.05)
+    monkeypatch.setattr(steady, "AWAY_S", 0.02)
 
 
 def problem(number: int) -> Problem:
     return Problem(FoundProblem("node-full", f"n{number}", f"number {number}"), 1_700_000_000_000_000)
 
 
-def with_hooks(urls: list[str], work: Callable[[Webhooks, AsyncTasks], Coroutine[Any, Any, None]], *, timeout_s: float = 5.0) -> list[str]:
+def with_hooks(
+    urls: list[str],
+    work: Callable[[Webhooks, AsyncTasks], Coroutine[Any, Any, None]],
+    *,
+    timeout_s: float = 5.0,
+    lines: list[str] | None = None,
+) -> list[str]:
     """Run `work` on a loop of its own; the log's lines."""
-    lines: list[str] = []
+    lines = [] if lines is None else lines
 
     async def main(tasks: AsyncTasks) -> None:
         hooks = Webhooks(
@@ -97,6 +106,7 @@ def test_a_beginning_and_an_end_are_told_and_signed() -> None:
 def test_what_a_500_did_not_take_is_told_in_order_once_it_does() -> None:
     with Receiver() as receiver:
         receiver.status = 500
+        lines: list[str] = []
 
         async def work(hooks: Webhooks, tasks: AsyncTasks) -> None:
             for number in range(3):
@@ -106,8 +116,9 @@ def test_what_a_500_did_not_take_is_told_in_order_once_it_does() -> None:
             receiver.status = 200
             await until(tasks, lambda: not hook.queue)
             assert (hook.taken, hook.dropped) == (3, 0)
+            await until(tasks, lambda: len(lines) == 2)
 
-        lines = with_hooks([receiver.url], work)
+        with_hooks([receiver.url], work, lines=lines)
         assert [notice["what"] for notice in receiver.taken] == ["number 0", "number 1", "number 2"]
         assert [line.split(" ", 1)[0] for line in lines] == ["error", "info"], "once when it begins, once when it is over"
         assert "it answered 500" in lines[0]
@@ -277,6 +288,56 @@ def test_a_queue_is_bounded_and_the_oldest_goes_also_while_it_is_being_posted() 
     assert told == ["number 0", "number 3"], "what was under way was taken; what took its place is not lost for it"
 
 
+def test_one_that_takes_every_other_notice_is_one_trouble_and_not_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steady, "AWAY_S", 2.0)
+    host, lines, answers = LoneHost(), list[str](), itertools.cycle((500, 200))
+
+    async def answer(_url: str, _body: bytes, _headers: object) -> int:
+        return next(answers)
+
+    hooks = Webhooks(
+        host.env(), ["http://h/"], answer, secret="", timeout_s=60, facts={}, log=lambda level, line: lines.append(f"{level} {line}")
+    )
+    hooks.start()
+    for number in range(600):  # an hour, a notice every six seconds
+        hooks.tell(problem(number), False)
+        host.run_for(6)
+    assert hooks.hooks[0].taken == 600
+    assert 2 <= len(lines) <= 12, lines
+    host.run_for(300)
+    assert lines[-1] == "info webhook h#1 takes notices again", "though no notice came that could have found out"
+    assert [line.split()[0] for line in lines] == ["error", "info"] * (len(lines) // 2)
+
+
+def test_a_thousand_problems_at_once_are_not_told_in_part_as_if_that_were_all() -> None:
+    """Two servers, one receiver: which of them lost what, by kind."""
+    host, told = LoneHost(), list[dict[str, Any]]()
+
+    async def takes(_url: str, body: bytes, _headers: object) -> int:
+        told.append(json.loads(body))
+        return 200
+
+    both = [
+        Webhooks(host.env(), ["http://h/"], takes, secret="", timeout_s=60, facts={"cluster": name}, log=lambda *_: None)
+        for name in ("a", "b")
+    ]
+    for hooks in both:
+        hooks.start()
+    lags = [Problem(FoundProblem("archive-lags", f"t{number}", f"table {number}"), 1_700_000_000_000_000) for number in range(1_000)]
+    for one in [problem(0), *lags]:
+        both[0].tell(one, False)
+    both[1].tell(problem(1), False)
+    host.run_for(5)
+    (untold,) = [one for one in told if one["event"] == "untold"]
+    assert (untold["cluster"], untold["kinds"]) == ("a", {"archive-lags": 744, "node-full": 1})
+    assert untold["what"].startswith("745 notices were given up")
+    assert sum(one["event"] == "problem" for one in told) == QUEUE_MAX + 1
+    assert both[0].hooks[0].dropped == 745
+    both[0].tell(problem(2), True)
+    host.run_for(5)
+    assert [one["event"] for one in told[-2:]] == ["untold", "over"], "once"
+
+
 def test_a_notice_nobody_took_for_a_day_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "AGAIN_MAX_S", 300.0)
     host = LoneHost()
@@ -293,9 +354,14 @@ def test_a_notice_nobody_took_for_a_day_is_given_up(monkeypatch: pytest.MonkeyPa
     host.run_for(86_000)
     assert (len(hook.queue), hook.dropped) == (1, 0)
     host.run_for(1_000)
-    assert (len(hook.queue), hook.dropped) == (0, 1)
+    assert ([(one.kind, one.untold) for one in hook.queue], hook.dropped) == ([("", {"node-full": 1})], 1), (
+        "that it was given up waits to be told"
+    )
+    host.run_for(90_000)
+    assert ([(one.kind, one.untold) for one in hook.queue], hook.dropped) == ([("", {"node-full": 1})], 1), "for longer than a day"
     assert hook.error is not None
     assert host.run(hooks.test())["exit"] == 3
     status = 204
     assert host.run(hooks.test())["exit"] == 0
-    assert hook.error is None, "nothing waits that could find out that it takes notices again"
+    host.run_for(301)
+    assert (hook.error, hook.taken, hook.untold, len(hook.queue)) == (None, 1, {}, 0)
