@@ -31,9 +31,9 @@ def page(report: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
         "started": report["started"],
         "cluster": report["cluster"],
         "tables": ", ".join(report["tables"]) or "none",
-        **{name.replace("_", " "): value for name, value in report["facts"].items()},
+        **{name.replace("_", " "): _plain(value) for name, value in report["facts"].items()},
         "items compared": report["rows_compared"],
-        "faults planted / found": f"{report['planted']} / {report['detected']}",
+        **({"faults planted / found": f"{report['planted']} / {report['detected']}"} if report["planted"] else {}),
         "back after (RTO)": _seconds(report["rto_seconds"]),
         "predicted": _seconds(report["predicted_seconds"]),
         "newest that was not proven (RPO)": _seconds(report["rpo_seconds"]),
@@ -45,11 +45,11 @@ def page(report: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
         f"<p>{_WORDS.get(verdict, '')}</p>",
         *([f"<ul>{''.join(f'<li>{escape(str(one))}</li>' for one in wrong)}</ul>"] if wrong else []),
         _table(facts),
-        f"<h2>The last {len(shown)} runs</h2>",
+        f"<h2>{'The first run' if len(shown) == 1 else f'The last {len(shown)} runs'}</h2>",
         _plot("Back after, seconds (grey: predicted)", shown, lambda one: one["rto_seconds"], lambda one: one["predicted_seconds"]),
         _plot("Newest that was not proven, seconds", shown, lambda one: one["rpo_seconds"]),
         _plot("Items compared", shown, lambda one: one["rows_compared"]),
-        *([_plot("Planted faults that were found, percent", shown, _detected)] if any(one["planted"] for one in shown) else []),
+        _plot("Planted faults that were found, percent", shown, _detected),
         "<h2>Steps</h2>",
         _table({one["step"]: _seconds(one["seconds"]) + ("" if one["ok"] else ", cut off") for one in report["steps"]}),
         f"<h2>Signature</h2><p>{_SIGNED}</p>",
@@ -59,6 +59,16 @@ def page(report: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Drill {escape(str(report['id']))}</title><style>{_STYLE}</style></head>"
         f"<body>{''.join(parts)}</body></html>"
     )
+
+
+def _plain(value: Any) -> str:
+    """A fact as people write it: nested ones with commas between, nothing as "none"."""
+    if isinstance(value, Mapping):
+        parts = [f"{name} {_plain(one)}" for name, one in value.items()]
+        return ", ".join(part if "," not in part else f"{part};" for part in parts).replace(";,", ";").removesuffix(";") or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 def _detected(report: Mapping[str, Any]) -> float | None:
@@ -78,8 +88,10 @@ Value = Callable[[Mapping[str, Any]], Any]
 
 
 def _plot(title: str, runs: Sequence[Mapping[str, Any]], value: Value, beside: Value | None = None) -> str:
-    """A line over the runs, a dot each in the colour of its verdict. A run without the value leaves a gap."""
+    """A line over the runs, a dot each in the colour of its verdict. A run without the value leaves a gap; nothing where no run has it."""
     values = [value(one) for one in runs]
+    if all(one is None for one in values):
+        return ""
     others = [beside(one) for one in runs] if beside is not None else []
     top = max([1.0, *(float(one) for one in (*values, *others) if one is not None)])
 

@@ -473,7 +473,7 @@ class AdminApi:
             return {"exit": DONE, "id": job.id, "kind": job.kind, "running": True, "progress": dict(job.progress)}
         if job.failure is not None:
             raise job.failure
-        return {**(job.result or {}), "id": job.id, "kind": job.kind, "running": False}
+        return {"id": job.id, **(job.result or {}), "kind": job.kind, "running": False}  # a drill's report has an id of its own
 
 
 def restore_answer(report: Report) -> Report:

@@ -76,7 +76,7 @@ class AdminClient:
         """Start a job of the server and wait for its result. Raises Failure."""
         started = self.post(path, body)
         document = self.wait(f"jobs/{started['id']}", None, progress)
-        return {name: value for name, value in document.items() if name not in ("id", "kind")}
+        return {name: value for name, value in document.items() if name != "kind" and (name, value) != ("id", started["id"])}
 
     def wait(self, path: str, query: Mapping[str, str | None] | None, progress: Progress) -> dict[str, Any]:
         """Poll until `running` is false; returns the last answer. A server that went away is waited for LOST_POLLS_S."""

@@ -36,7 +36,12 @@ def store_settings(config: Config, **more: str) -> dict[str, str]:
 
 def store_environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Variables by which a child that reads its configuration has the same credentials and the same keys. They hold secrets."""
+    return {**s3_environment(settings), **key_environment(settings)}
+
+
+def key_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Only the keys: of a child whose archive is elsewhere, and as secret. None where the archive is not encrypted."""
     keys = ring_of(settings[KEYS]).keys if settings.get(KEYS) else ()
     secrets = {f"KEY_{number}_OF_SCRUBJAY": key.secret.hex() for number, key in enumerate(keys)}
     listed = ",".join(f"{key.id}=env:{name}" for key, name in zip(keys, secrets, strict=True))
-    return {**s3_environment(settings), **secrets, **({"SCRUBJAY_ENCRYPTION_KEYS": listed} if keys else {})}
+    return {**secrets, **({"SCRUBJAY_ENCRYPTION_KEYS": listed} if keys else {})}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from scrubjay.base.env import Disk, JobContext
 from scrubjay.base.errors import Corrupt, Missing, Unavailable
 from scrubjay.base.real.stores import handed_on
+from scrubjay.base.sealed import is_sealed
 from scrubjay.drills.lose_cluster import LoseJobs
 from scrubjay.drills.scenario import DIFFERENCES_MAX
 from scrubjay.machine import monotonic_s
@@ -22,7 +24,7 @@ from scrubjay.storage.catalogue import KeyAttribute, KeySchema
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.keys import storage_key
 from scrubjay.storage.items.wire import item_from_json
-from scrubjay.store_settings import store_environment
+from scrubjay.store_settings import key_environment, store_environment
 
 JOBS = LoseJobs("scrubjay.scratch.recovered:plan_job", "scrubjay.scratch.recovered:recover_job")
 PLAN_S = 1800.0
@@ -75,10 +77,15 @@ def _recovered(rehearsal: Rehearsal) -> None:
         report["cluster"] != rehearsal.arguments["cluster"], "the recovered cluster has the identity of the one it was recovered from"
     )
     with rehearsal.step("serve"):
-        server = rehearsal.server(archive=(rehearsal.folder / "archive").as_uri(), settings=(), environment=for_the_server())
+        archive, keys = rehearsal.folder / "archive", key_environment(handed_on())
+        server = rehearsal.server(archive=archive.as_uri(), settings=(), environment={**for_the_server(), **keys})
         server.start()
     rehearsal.outcome.rto_seconds = round(monotonic_s() - began, 3)
     rehearsal.outcome.facts["recover_seconds"] = report["seconds"]["recover"]
+    rehearsal.outcome.facts["archive_encrypted"] = bool(keys)
+    if keys:  # as the original's is: a rehearsal leaves nothing readable on a disk, not even for an hour
+        readable = plain(archive)
+        rehearsal.expect(not readable, f"the recovered cluster's archive holds what is not encrypted: {', '.join(readable[:3])}")
     key = for_the_client()
     rehearsal.outcome.facts["asks_for_keys"] = key is not None
     if key is not None:
@@ -91,6 +98,12 @@ def _recovered(rehearsal: Rehearsal) -> None:
             rehearsal.outcome.rows_compared += rows
             for one in differences:
                 rehearsal.differs(f"recovered {table['table']}: {one}")
+
+
+def plain(archive: Path) -> list[str]:
+    """Names of what lies in a folder's archive and is not sealed. One that holds nothing at all is not encrypted either."""
+    found = [path for path in archive.rglob("*") if path.is_file()]
+    return [path.name for path in sorted(found) if not is_sealed(path.read_bytes(), where=path.name)] if found else ["nothing"]
 
 
 def items(endpoint: str, table: str, schema: KeySchema, key: ClientKey) -> Iterator[Pair]:

@@ -87,9 +87,16 @@ def _trees(rehearsal: Rehearsal, load: ModelTable, faults: int) -> None:
             f"a scrub over {count} rotten values ended with {code} and did not name {sorted(planted - named)[:3]}",
         )
         rehearsal.expect(not named - planted, f"a scrub blamed what was well: {sorted(named - planted)[:3]}")
+        rehearsal.until("all copies serve again", lambda: not any(one["kind"].startswith("copy-") for one in load.problems()))
         code, report = load.server.verb("scrub", "run", "--table", TABLE)
-        alarms += len(_named(report))
-        rehearsal.expect(code == DONE, f"the scrub after the healing ended with {code}: {report['verdict']}")
+        again = _named(report)
+        alarms += len(again - planted)
+        told = ", ".join(f"{one['kind']} of {one['key']} on {one['copy']}, found by {one['found_by']}" for one in _findings(report)[:3])
+        rehearsal.expect(
+            code == DONE,
+            f"the scrub after the healing ended with {code}: {report['verdict']}, {len(again & planted)} of what had rotted is still there"
+            f"{': ' + told if told else ''}",
+        )
         rehearsal.context.progress({"phase": "rot of a tree", "done": faults - left, "total": faults})
     outcome.facts |= {
         "tree_faults": faults,
@@ -103,9 +110,12 @@ Named = tuple[str, Key]
 """Node and key."""
 
 
+def _findings(report: dict[str, Any]) -> list[dict[str, Any]]:
+    return [one for table in report["tables"] for part in table["partitions"] for one in part["findings"]]
+
+
 def _named(report: dict[str, Any]) -> set[Named]:
-    found = [one for table in report["tables"] for part in table["partitions"] for one in part["findings"] if one.get("key")]
-    return {(one["copy"], key_of(one["key"])) for one in found}
+    return {(one["copy"], key_of(one["key"])) for one in _findings(report) if one.get("key")}
 
 
 def _planted(rehearsal: Rehearsal, load: ModelTable, count: int) -> set[Named]:
@@ -136,6 +146,7 @@ class Place(NamedTuple):
 
 def _logs(rehearsal: Rehearsal, data: Path, faults: int) -> None:
     outcome, alarms, found, began = rehearsal.outcome, 0, 0, monotonic_s()
+    before = outcome.planted
     for number, node in enumerate(NODES):
         folder = _copied(rehearsal, data, node)
         clean = replay(RealDisk(folder), "wal")
@@ -154,7 +165,7 @@ def _logs(rehearsal: Rehearsal, data: Path, faults: int) -> None:
                     f"bit {bit} of byte {at} of {place.file} of {node} flipped in a record, and the log was read as if nothing were"
                 )
             flip_bit(folder / "wal" / place.file, at, bit)
-            rehearsal.context.progress({"phase": "rot of a log", "done": outcome.planted})
+            rehearsal.context.progress({"phase": "rot of a log", "done": outcome.planted - before, "total": faults})
         alarms += _says(replay(RealDisk(folder), "wal"))
     rehearsal.expect(not alarms, "a log that is well was read as damaged")
     took = round((monotonic_s() - began) / faults, 4)

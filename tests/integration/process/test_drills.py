@@ -38,9 +38,17 @@ def running_below(folder: Path) -> list[str]:
     return found
 
 
-def test_the_cluster_comes_back_from_the_archive_alone_and_a_kill_leaves_nothing_of_a_drill(scrubjay_server: Make) -> None:
+def test_the_cluster_comes_back_from_the_archive_alone_and_a_kill_leaves_nothing_of_a_drill(scrubjay_server: Make, tmp_path: Path) -> None:
+    secret = tmp_path / "archive.key"
+    secret.write_text("5a" * 32)
+    secret.chmod(0o600)
     keys = '[{id="local", secret="local", role="admin"}, {id="other", secret="with \\"marks\\" in it"}]'
-    settings = {"archive.closed_interval": "1s", "tables.initial_partitions": "2", "auth.keys": keys}
+    settings = {
+        "archive.closed_interval": "1s",
+        "tables.initial_partitions": "2",
+        "auth.keys": keys,
+        "encryption.keys": f"2026=file:{secret}",
+    }
     own = {"SCRUBJAY_ACCESS_KEY_ID": "local", "SCRUBJAY_SECRET_ACCESS_KEY": "local"}
     server = scrubjay_server(settings=settings, env=own, arguments=["--auth"])
     drills = server.data / "tmp" / "drills"
@@ -64,6 +72,7 @@ def test_the_cluster_comes_back_from_the_archive_alone_and_a_kill_leaves_nothing
     assert 0 < report["rto_seconds"] < report["seconds"]
     assert report["predicted_seconds"] > 0
     assert report["facts"]["asks_for_keys"], "what is recovered asks for the keys of the original"
+    assert report["facts"]["archive_encrypted"], "and its archive is as unreadable as the original's"
     assert (list(drills.iterdir()), running_below(drills)) == ([], [])
 
     asked = subprocess.Popen(

@@ -136,6 +136,19 @@ def test_the_page_is_one_file_and_escapes_what_it_shows() -> None:
     rot = [report(number, rto_seconds=None, planted=4, detected=4 - number) for number in range(2)]
     assert "found, percent" in page(rot[1], rot)
     assert "75, match" in page(rot[1], rot), "three of four"
+    assert "seconds (grey" not in page(rot[1], rot), "of what no run measured there is no empty plot"
+    assert "The last 2 runs" in page(rot[1], rot)
+    facts = {
+        "found_seconds": {"segment": 0.07, "base": 0.1},
+        "found_of": {"segment": {"planted": 1, "detected": 1}, "base": {"planted": 2, "detected": 1}},
+        "not_there": [],
+    }
+    told = page({**rot[0], "facts": facts}, rot[:1])
+    assert "<td>segment 0.07, base 0.1</td>" in told
+    assert "<td>segment planted 1, detected 1; base planted 2, detected 1</td>" in told
+    assert "<th>not there</th><td>none</td>" in told
+    assert "&#x27;" not in told, "no Python is shown to people"
+    assert "The first run" in told
 
 
 def test_the_oldest_reports_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
