@@ -49,6 +49,8 @@ def lines(report: dict[str, Any], took_s: float) -> Iterator[str]:
     for kind, planted, detected, alarms, seconds in rows:
         yield f"{kind:<10}{planted:>9}{detected:>8}{100 * detected / planted:>9.2f}%{alarms!s:>15}{seconds:>22}"
     yield f"false alarms in the copy of the archive, over all of its verifies: {facts['false_alarms']}"
+    for one in facts.get("tree_healed_later", ()):
+        yield f"found by one scrub and healed by a later one: {one}"
     for kind in facts["not_there"]:
         yield f"no {kind} was there to rot"
     for difference in report["differences"]:

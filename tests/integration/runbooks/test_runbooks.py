@@ -114,13 +114,21 @@ def _restore(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     scenario.variables["KEY"] = '{"pk": {"S": "order-7"}}'
     for number in range(200):
         scenario.put(f"order-{number}", "damaged")
+    scenario.put("late", "good, and written after the bad job")
     scenario.status_is(0)
+
+    def write_again() -> None:
+        late = scenario.client.get_item(TableName="orders", Key={"pk": {"S": "late"}}, ConsistentRead=True)["Item"]
+        scenario.client.put_item(TableName="orders-restored", Item=late)
+
+    scenario.hands["write-again"] = write_again
     yield scenario
     items = scenario.client.scan(TableName="orders-restored", ConsistentRead=True)["Items"]
     values = {item["pk"]["S"]: item["value"]["S"] for item in items}
     assert values == {f"order-{number}": f"value {number}" for number in range(200)} | {
         "rots": NEEDLE,
         "last-good": "written just before the bad job",
+        "late": "good, and written after the bad job",
     }
 
 
