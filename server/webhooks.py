@@ -48,12 +48,13 @@ class Notice(NamedTuple):
 @dataclass(slots=True)
 class Hook:
     """name: host and number, without path: the rest of a URL may be a secret. error: why it takes nothing now, None: it does, as far as is known.
-    untold: notices given up that nobody was told of yet, by kind."""
+    bell: rung when there is a notice. pause: ended when the first that waits is to be tried again. untold: notices given up that nobody was told of yet, by kind."""
 
     name: str
     url: str
     queue: deque[Notice] = field(default_factory=deque)
     bell: Future[None] | None = None
+    pause: Future[None] | None = None
     taken: int = 0
     failed: int = 0
     dropped: int = 0
@@ -123,6 +124,8 @@ class Webhooks:
         async def one(hook: Hook) -> dict[str, Any]:
             began_us = self._env.clock.boot_us()
             status, error = await self._send(hook, body)
+            if error is None:
+                _end_pause(hook)  # somebody has mended it: what waits is not to wait for the end of a pause of minutes
             seconds = round((self._env.clock.boot_us() - began_us) / 1e6, 3)
             return {"webhook": hook.name, "status": status, "seconds": seconds, "error": error, "waiting": len(hook.queue)}
 
@@ -169,7 +172,10 @@ class Webhooks:
             hook.failed += 1
             if first and self._env.clock.boot_us() - notice.at_us > GIVE_UP_US:
                 hook.give_up_first()
-            await self._env.tasks.sleep(self._env.rand.uniform(pause_s / 2, pause_s))
+            hook.pause = self._env.tasks.future()
+            timer = self._env.tasks.call_later(self._env.rand.uniform(pause_s / 2, pause_s), partial(_end_pause, hook))
+            await hook.pause
+            timer.cancel()
             pause_s = min(pause_s * 2, AGAIN_MAX_S)
 
     def _heard(self, hook: Hook, error: str | None) -> None:
@@ -190,6 +196,11 @@ class Webhooks:
             self._log("info", f"webhook {name} takes notices again")
         else:
             self._log("error", f"webhook {name} takes no notices, they wait: {error}")
+
+
+def _end_pause(hook: Hook) -> None:
+    if hook.pause is not None and not hook.pause.done():
+        hook.pause.set_result(None)
 
 
 def _untold(kinds: Mapping[str, int]) -> dict[str, Any]:

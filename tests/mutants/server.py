@@ -45,6 +45,13 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/server/test_webhooks.py::test_a_thousand_problems_at_once_are_not_told_in_part_as_if_that_were_all",),
     ),
     Mutant(
+        "what-waits-for-a-mended-webhook-waits-on",
+        "server/webhooks.py",
+        "                _end_pause(hook)  # somebody",
+        "                pass  # somebody",
+        ("tests/unit/server/test_webhooks.py::test_a_notice_nobody_took_for_a_day_is_given_up",),
+    ),
+    Mutant(
         "that-notices-were-given-up-is-given-up",
         "server/webhooks.py",
         "({notice.kind: 1} if notice.kind else notice.untold)",
