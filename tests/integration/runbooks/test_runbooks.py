@@ -361,7 +361,10 @@ def _clock_ahead(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     clock.set("+0")
     scenario.until(lambda: "clock-ahead" in scenario.server.cli("status", "--json").stdout)
     scenario.alarming = scenario.metrics()
-    scenario.server.stop()
+    clock.set("+3h")
+    scenario.until(lambda: "clock-ahead" not in scenario.server.cli("status", "--json").stdout)
+    assert scenario.server.stop() == 0
+    clock.set("+0")
     scenario.variables["PORT"] = str(scenario.server.port)
 
     def accept() -> None:
