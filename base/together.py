@@ -3,11 +3,12 @@ behind, no error is lost, and none waits for a time-out that it did not cause.""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from scrubjay.base.env import Future, Task, Tasks
 from scrubjay.base.errors import ScrubjayError, Unavailable
+from scrubjay.base.gate import Gate
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -52,6 +53,29 @@ async def in_parallel(
     finally:
         _end(running)
     return [results[index] for index in range(len(items))]
+
+
+async def in_lanes(
+    tasks: Tasks | None, work: Callable[[A], Coroutine[Any, Any, None]], items: AsyncIterator[A], *, lanes: int, name: str
+) -> None:
+    """work(item) for every item as they come, at most `lanes` at once: the next is asked for only when a lane is free. The first exception cancels the rest and goes on
+    up. Without tasks, or in one lane: one after the other."""
+    if tasks is None or lanes <= 1:
+        async for item in items:
+            await work(item)
+        return
+    gate = Gate(tasks)
+
+    async def drained() -> None:
+        while True:
+            async with gate:
+                try:
+                    item = await anext(items)
+                except StopAsyncIteration:
+                    return
+            await work(item)
+
+    await in_parallel(tasks, lambda _: drained(), range(lanes), lanes=lanes, name=name)
 
 
 async def within(tasks: Tasks, work: Coroutine[Any, Any, T], *, seconds: float, what: str) -> T:

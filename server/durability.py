@@ -204,7 +204,18 @@ def open_durability(
     transfers = Transfers(exports, imports)
     healer = Healer(env, control.service, references, log=log)
     verify_runs = VerifyRuns(
-        env, store, disk, jobs, ledger, control, index, ahead_us=ahead_us(options), telling=telling, log=log, noted=backups.noted
+        env,
+        store,
+        disk,
+        jobs,
+        ledger,
+        control,
+        index,
+        ahead_us=ahead_us(options),
+        telling=telling,
+        log=log,
+        noted=backups.noted,
+        parallel=options.scrub.lanes,
     )
 
     def needs() -> list[Need]:

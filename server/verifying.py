@@ -56,11 +56,13 @@ class VerifyRuns:
         telling: Telling,
         log: Log,
         noted: Callable[[], Sequence[str]] = tuple,
+        parallel: int = 1,
     ) -> None:
-        """ahead_us: how far ahead of this clock a timestamp in the archive may be. noted: keys of the backups' pins that this cluster remembers."""
+        """parallel: partitions looked at at once. ahead_us: how far ahead of this clock a timestamp in the archive may be. noted: keys of the backups' pins that this cluster remembers."""
         self._env, self._store, self._disk, self._jobs = env, store, disk, jobs
         self._ledger, self._control, self._index, self._ahead_us = ledger, control, index, ahead_us
         self._telling, self._log, self._noted = telling, log, noted
+        self._parallel = parallel
         self.gate = Gate(env.tasks)
 
     async def verify(
@@ -169,6 +171,7 @@ class VerifyRuns:
                 stop=None if pace is None else pace.stop,
                 first=() if pace is None else await self._oldest_first(table, memory),
                 noted=self._noted,
+                parallel=self._parallel,
             ),
             now_us=self._env.clock.boot_us,
             work=f"{VERIFY_WORK}/base",

@@ -103,6 +103,7 @@ class VerifyOptions:
     stop(bytes read): why the run must end here, None: it goes on. members: numbers of the nodes there are, None: not known.
     noted(): keys of the backups' pins that somebody remembers, asked before they are listed and after.
     first: (table, partition), to be looked at before all others, in this order.
+    parallel: partitions looked at at once, where there are workers that do it.
     wall_us: the time of day, asked for each object: what was written while the run went on is not ahead of it; None: no timestamp is called untrue.
     ahead_us: how far clocks may be apart.
     """
@@ -119,6 +120,7 @@ class VerifyOptions:
     stop: Callable[[int], str | None] | None = None
     first: Sequence[tuple[str, str]] = ()
     noted: Callable[[], Sequence[str]] = tuple
+    parallel: int = 1
 
 
 def is_gone(error: ScrubjayError) -> bool:

@@ -24,6 +24,7 @@ from scrubjay.base.errors import HOLE, NO_KEY, Invalid
 
 FINDINGS_MAX = 10_000
 """More are counted, not listed."""
+TOO_MANY = "too_many_findings"
 UNREAD_TOLD = 16
 """Keys named in a report's reason."""
 CHUNK = 500
@@ -45,6 +46,13 @@ class Unread(NamedTuple):
     detail: str
     table: str | None
     partition: str | None
+
+
+class Counts(NamedTuple):
+    """What several parts of one verify have looked at, so far."""
+
+    checked: int
+    bytes: int
 
 
 class RoundMark(NamedTuple):
@@ -90,6 +98,51 @@ class Round:
         self._now_us = now_us
         self._end_us = None if options.budget_us is None else now_us() + options.budget_us
         self._skip, self._proved, self._progress = skip, proved, progress
+        self._parent: Round | None = None
+        self._parts: dict[int, Round] = {}
+        """Begun and not taken in yet, by their number."""
+        self._ended: dict[int, Round] = {}
+        self._begun = self._taken = 0
+
+    # --- several partitions at once ---
+
+    def part(self) -> tuple[int, Round]:
+        """One more partition is looked at beside others: what it finds is its own until `end_part`. The budget is this round's."""
+        part = Round(
+            self.store, self.disk, cluster=self.cluster, options=self.options, now_us=self._now_us, work=f"{self.work}.{self._begun}",
+            jobs=self.jobs, tasks=self.tasks, skip=self._skip, proved=self._proved, memory=self.memory, progress=self._progress,
+        )  # fmt: skip
+        part.reader, part._end_us, part._parent = self.reader, self._end_us, self
+        number, self._begun = self._begun, self._begun + 1
+        self._parts[number] = part
+        return number, part
+
+    def end_part(self, number: int) -> None:
+        """It ended, well or not: what it found becomes this round's, in the order in which the partitions were begun, whichever ended first."""
+        self._ended[number] = self._parts[number]
+        while (part := self._ended.pop(self._taken, None)) is not None:
+            del self._parts[self._taken]
+            self._taken += 1
+            self._take_in(part)
+
+    def _take_in(self, part: Round) -> None:
+        mine, theirs = self.report, part.report
+        mine.checked, mine.bytes = mine.checked + theirs.checked, mine.bytes + theirs.bytes
+        mine.skipped_fresh += theirs.skipped_fresh
+        mine.covered += theirs.covered
+        self.unread |= {key: why for key, why in part.unread.items() if key not in self.failed}
+        told = [one for one in theirs.findings if one.object is None or one.object not in self.failed]
+        self.failed |= part.failed
+        left = FINDINGS_MAX - len(mine.findings)
+        mine.findings += told[:left]
+        if not theirs.complete or len(told) > left:
+            mine.complete, mine.reason = False, mine.reason or theirs.reason or TOO_MANY
+
+    def counts(self) -> Counts:
+        """Of this round and all of its parts."""
+        whole = self if self._parent is None else self._parent
+        rounds = [whole, *whole._parts.values()]
+        return Counts(sum(one.report.checked for one in rounds), sum(one.report.bytes for one in rounds))
 
     def at_least(self, level: str) -> bool:
         return self._depth >= LEVELS.index(level)
@@ -97,7 +150,7 @@ class Round:
     def spend(self) -> None:
         if self._end_us is not None and self._now_us() >= self._end_us:
             raise Spent("budget_spent")
-        why = None if self.options.stop is None else self.options.stop(self.report.bytes)
+        why = None if self.options.stop is None else self.options.stop(self.counts().bytes)
         if why is not None:
             raise Spent(why)
 
@@ -113,7 +166,7 @@ class Round:
                 return
             self.failed[key] = None
         if len(self.report.findings) >= FINDINGS_MAX:  # one more is known of and not told: whatever was not named is not proven by this run
-            self.report.complete, self.report.reason = False, self.report.reason or "too_many_findings"
+            self.report.complete, self.report.reason = False, self.report.reason or TOO_MANY
             return
         parsed = parse(key) if key else None
         segment = segment_of(key) if key else None
@@ -165,7 +218,7 @@ class Round:
 
     def say(self, **facts: Any) -> None:
         if self._progress is not None:
-            self._progress({**facts, "checked": self.report.checked, "bytes": self.report.bytes})
+            self._progress({**facts, **self.counts()._asdict()})
 
     def mark(self) -> RoundMark:
         """Where the findings stand now."""

@@ -13,7 +13,7 @@ ledger. Not seen offline: the loss of what was archived after the last closed ob
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from scrubjay.archiver.format.layout import (
     IdentityKey,
@@ -31,6 +31,8 @@ from scrubjay.archiver.verify.small import SmallObjects
 from scrubjay.base.env import Disk, Jobs, ObjectStore, Tasks
 from scrubjay.base.errors import HOLE, Invalid, Unavailable
 from scrubjay.base.hlc import stamp_micros
+from scrubjay.base.ids import Stamp
+from scrubjay.base.together import in_lanes
 
 SILENT_US = 300_000_000
 """A cluster that archived for longer than this has published closed objects: that there is none at all means that they are gone."""
@@ -51,13 +53,15 @@ async def pick_cluster(store: ObjectStore, cluster: str | None) -> str:
 
 
 class ArchiveVerifier:
-    """One run. One partition at a time on purpose: a bounded pace, and in memory a row for each segment and a handful of manifests."""
+    """One run. A few partitions at a time (`VerifyOptions.parallel`, where there are workers): a bounded pace, and in memory, for each of these, a row for each segment
+    and a handful of manifests."""
 
     def __init__(self, round_: Round) -> None:
         self._round = round_
         self._small = SmallObjects(round_)
-        self._log = LogCheck(round_)
-        self._partition = PartitionCheck(round_, self._log)
+        self._stamps: list[tuple[int, int]] = []
+        """First and last one met in the log of each partition."""
+        self._spent: Spent | None = None
 
     async def run(self) -> VerifyReport:
         """Raises Unavailable if the store does not answer; everything else ends up in the report, also (online) that the archive's place is gone."""
@@ -74,8 +78,8 @@ class ArchiveVerifier:
             await self._round.reader.epochs.read()
             closed = await self._small.closed()
             await self._partitions()
-            if self._round.options.table is None and not closed and self._log.stamps is not None:
-                low, high = (stamp_micros(stamp) for stamp in self._log.stamps)
+            if self._round.options.table is None and not closed and self._stamps:
+                low, high = stamp_micros(Stamp(min(self._stamps)[0])), stamp_micros(Stamp(max(last for _, last in self._stamps)))
                 if high - low > SILENT_US:
                     self._round.find(
                         HOLE,
@@ -98,7 +102,13 @@ class ArchiveVerifier:
         return self._round.report
 
     async def _partitions(self) -> None:
-        """Those that are listed, and those that somebody knows of."""
+        """Those that are listed, and those that somebody knows of. Where the budget ends, those under way end at their next step, and no more are begun."""
+        lanes = self._round.options.parallel if self._round.jobs is not None else 1
+        await in_lanes(self._round.tasks, self._one, self._wanted(), lanes=lanes, name="verify")
+        if self._spent is not None:
+            raise self._spent
+
+    async def _wanted(self) -> AsyncIterator[Names]:
         wanted = self._round.options.table
         missed = dict.fromkeys((one.table, one.partition) for one in self._round.options.archived or () if one.lsn > 0)
         missed |= {key: None for key, facts in self._small.known.items() if facts.told}
@@ -109,21 +119,33 @@ class ArchiveVerifier:
         for table, partition in first:
             names = await names_of(self._round.store, self._round.cluster, table, partition)
             if names.log or names.base or names.expired or (table, partition) in missed:
-                await self._one(names)
+                yield names
         async for names in sweep(self._round.store, self._round.cluster, table=wanted):
             missed.pop((names.table, names.partition), None)
             if (names.table, names.partition) not in first:
-                await self._one(names)
+                yield names
         for table, partition in sorted(missed):
             if wanted in (None, table) and (table, partition) not in first:
-                await self._one(Names(table, partition))
+                yield Names(table, partition)
 
     async def _one(self, names: Names) -> None:
         at = (names.table, names.partition)
         index = self._small.known.pop(at, None) or PartitionIndex(self._round.cluster, *at)
-        await self._partition.run(names, index, self._small.told.names.pop(at, {}))
-        if self._round.report.complete and not self._round.unread_of(names.table, names.partition):
-            self._round.report.covered.append(at)
+        told = self._small.told.names.pop(at, {})
+        if self._spent is not None:
+            return
+        number, part = self._round.part()
+        log = LogCheck(part)
+        try:
+            await PartitionCheck(part, log).run(names, index, told)
+            if part.report.complete and not part.unread_of(*at):
+                part.report.covered.append(at)
+        except Spent as spent:
+            self._spent = self._spent or spent
+        finally:
+            if log.stamps is not None:
+                self._stamps.append(log.stamps)
+            self._round.end_part(number)
 
 
 async def verify(

@@ -6,6 +6,62 @@ from tests.mutants.catalogue import Mutant
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "verify-parts-as-they-end",
+        "archiver/verify/round.py",
+        "self._ended.pop(self._taken, None)",
+        "self._ended.pop(min(self._ended, default=-1), None)",
+        ("tests/unit/archiver/test_verify_parallel.py::test_a_part_takes_back_what_is_its_own_and_ends_in_the_order_in_which_it_began",),
+    ),
+    Mutant(
+        "verify-one-scratch-for-all",
+        "archiver/verify/round.py",
+        'work=f"{self.work}.{self._begun}"',
+        "work=self.work",
+        ("tests/unit/archiver/test_verify_parallel.py::test_it_says_what_one_after_the_other_says",),
+    ),
+    Mutant(
+        "verify-budget-of-each-part",
+        "archiver/verify/round.py",
+        "self.options.stop(self.counts().bytes)",
+        "self.options.stop(self.report.bytes)",
+        ("tests/unit/archiver/test_verify_parallel.py::test_a_spent_budget_ends_all_of_them_and_the_next_run_goes_on",),
+    ),
+    Mutant(
+        "verify-more-lanes",
+        "archiver/verify/run.py",
+        'lanes=lanes, name="verify"',
+        'lanes=lanes + 1, name="verify"',
+        ("tests/unit/archiver/test_verify_parallel.py::test_it_says_what_one_after_the_other_says",),
+    ),
+    Mutant(
+        "verify-begins-more-when-spent",
+        "archiver/verify/run.py",
+        "        if self._spent is not None:\n            return\n",
+        "",
+        ("tests/unit/archiver/test_verify_parallel.py::test_a_spent_budget_ends_all_of_them_and_the_next_run_goes_on",),
+    ),
+    Mutant(
+        "verify-spent-is-complete",
+        "archiver/verify/run.py",
+        "        if self._spent is not None:\n            raise self._spent\n",
+        "",
+        ("tests/unit/archiver/test_verify_parallel.py::test_a_spent_budget_ends_all_of_them_and_the_next_run_goes_on",),
+    ),
+    Mutant(
+        "verify-findings-bounded-for-each",
+        "archiver/verify/round.py",
+        "mine.findings += told[:left]",
+        "mine.findings += told",
+        ("tests/unit/archiver/test_verify_parallel.py::test_the_findings_of_all_are_bounded_together",),
+    ),
+    Mutant(
+        "verify-part-without-its-unread",
+        "archiver/verify/round.py",
+        "        self.unread |= {key: why for key, why in part.unread.items() if key not in self.failed}\n",
+        "",
+        ("tests/unit/archiver/test_verify_parallel.py::test_a_part_takes_back_what_is_its_own_and_ends_in_the_order_in_which_it_began",),
+    ),
+    Mutant(
         "trickle-not-counted",
         "storage/replica/term.py",
         "            self._trickle = self._trickle + 1 if tiny else 0\n",

@@ -282,13 +282,6 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/consensus/test_guards.py::test_what_the_own_log_holds_in_the_same_bytes_is_kept_and_not_written_twice",),
     ),
     Mutant(
-        "adoption-writes-twice-what-is-there-at-the-limit",
-        "storage/consensus/adoption.py",
-        "    if fresh and staging.kept == staging.last:\n",
-        "    if False:\n",
-        ("tests/sim/test_log_at_its_limit.py::test_a_log_without_room_for_its_end_twice_changes_hands",),
-    ),
-    Mutant(
         "adoption-keeps-what-differs",
         "storage/consensus/adoption.py",
         "if own.data != records[count].data:",

@@ -10,7 +10,10 @@ MUTANTS: list[Mutant] = [
         "storage/wal/wal.py",
         "self._append(state, records, frame.ballot, STAGED, reserve=0)",
         "self._append(state, records, frame.ballot, STAGED, dip=True)",
-        ("tests/unit/wal/test_wal.py::test_a_log_at_its_limit_can_change_hands",),
+        (
+            "tests/unit/wal/test_wal.py::test_a_log_at_its_limit_can_change_hands",
+            "tests/sim/test_log_at_its_limit.py::test_a_log_without_room_for_its_end_twice_changes_hands[2029]",
+        ),
     ),
     Mutant(
         "wal-goes-on-after-failure",
