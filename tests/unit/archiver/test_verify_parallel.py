@@ -126,7 +126,7 @@ def test_a_spent_budget_ends_all_of_them_and_the_next_run_goes_on() -> None:
     once = {key for key in jobs.segments if key in proven}
     assert len(once) > PARTITIONS
     assert all(jobs.segments.count(key) == 1 for key in once), "what was proven is not read twice"
-    whole = check(wide(damage=True), SlowJobs(wide(damage=True), 1), parallel=1, level="records")
+    whole = check(archive := wide(damage=True), SlowJobs(archive, 1), parallel=1, level="records")
     assert again.as_json()["findings"] == whole.as_json()["findings"]
 
 
