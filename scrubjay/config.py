@@ -193,7 +193,7 @@ class ScrubConfig(msgspec.Struct, frozen=True, kw_only=True):
         60_000_000
     )
     rate_bytes: Annotated[int, ConfigKey("rate", "size", "bytes per second read from one copy; 0: no bound")] = 0
-    parallel: Annotated[int, ConfigKey("parallel", "count", "partitions scrubbed at once", 1, 64)] = 2
+    parallel: Annotated[int, ConfigKey("parallel", "count", "partitions scrubbed, or verified, at once", 1, 64)] = 2
 
 
 class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
