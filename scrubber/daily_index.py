@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from scrubjay.archiver.format.day import IndexedRun, IndexObject, day_of, encode_index, is_indexed, missed
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.archiver.format.layout import IndexKey, build, index_prefix, parse, partition_prefix
-from scrubjay.archiver.read.days import Days, read_day, read_days
+from scrubjay.archiver.read.days import Days, each_day, read_day
 from scrubjay.archiver.read.epochs import Epochs
 from scrubjay.archiver.read.manifests import ManifestReader
 from scrubjay.archiver.read.names import list_all, names_of
@@ -135,16 +135,21 @@ class DailyIndex:
 
     async def recall(self) -> tuple[int, int]:
         """For a ledger that was lost and knows what is listed: names that should be there and are not, and runs. How many of each. Raises Unavailable."""
-        days = await read_days(self._store, self._writer.cluster)
-        for fault in days.unread:
-            self._log(f"an object of the daily index says nothing: {fault.object}: {fault.detail}")
-        return await self._recall_names(days), await self._ledger.take_back_runs([recalled(run) for run in days.runs.values()])
+        days, runs = Days(), 0
+        async for found in each_day(self._store, self._writer.cluster):
+            if isinstance(found, Fault):
+                self._log(f"an object of the daily index says nothing: {found.object}: {found.detail}")
+                continue
+            days.note_names(found)
+            if found.runs:  # the newest object first, so that each one's come in front of those that are there
+                runs += await self._ledger.take_back_runs([recalled(run) for run in found.runs])
+        return await self._recall_names(days), runs
 
     async def _recall_names(self, days: Days) -> int:
         count, now_us = 0, self._env.clock.wall_us()
         for (table, partition), names in days.names.items():
             listed = dict.fromkeys(await self._ledger.known(partition_prefix(self._writer.cluster, table, partition)))
-            found = missed(list(names), listed)
+            found = missed(names, listed)
             if found:
                 found = await self._not_taken(table, partition, found)
             await self._ledger.proved([Proof(name, "listed", now_us) for name in found])

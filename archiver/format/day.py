@@ -7,7 +7,7 @@ They prove nothing of what an object holds, and nothing is read by them that is 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -130,7 +130,7 @@ def is_indexed(name: str) -> bool:
     return (isinstance(key, SegmentKey) and not key.manifest) or (isinstance(key, BaseKey) and key.part is None)
 
 
-def missed(names: Sequence[str], listed: Mapping[str, object]) -> list[str]:
+def missed(names: Iterable[str], listed: Mapping[str, object]) -> list[str]:
     """Those of one partition that should be there and are not listed. A segment whose records are all in others was taken the place of, and is not missed. Pure."""
     there = _joined(sorted((key.first, key.last) for key in map(parse, listed) if isinstance(key, SegmentKey) and not key.manifest))
     found = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 
 from scrubjay.archiver.coverage import untold
 from scrubjay.archiver.facts import Coverage, Mark, Span, Start
@@ -37,8 +37,8 @@ class PartitionCheck:
         self._round = round_
         self._log = log
 
-    async def run(self, names: Names, index: PartitionIndex, told: Collection[str] = ()) -> None:
-        """index: what closed objects say of it already. told: names of it that the daily index tells. Where retention took more away while this was read, what was found is looked for once more."""
+    async def run(self, names: Names, index: PartitionIndex, told: Iterable[str] = ()) -> None:
+        """index: what closed objects say of it already. told: names of it that the daily index tells, as often as they are asked for. Where retention took more away while this was read, what was found is looked for once more."""
         for _ in range(LOOKS_MAX):
             before = self._round.mark()
             await self._run(names, index, told)
@@ -51,7 +51,7 @@ class PartitionCheck:
             self._round.take_back(before)
             index = index.emptied()
 
-    async def _run(self, names: Names, index: PartitionIndex, told: Collection[str]) -> None:
+    async def _run(self, names: Names, index: PartitionIndex, told: Iterable[str]) -> None:
         self._round.spend()
         table, partition = names.table, names.partition
         self._round.say(phase="log", table_id=table, partition=partition)
@@ -83,7 +83,7 @@ class PartitionCheck:
         await self._orphan_rows(names, index)
         listed, took = {**names.log, **names.base}, index.beginning.took if index.beginning is not None else _nothing
         await self._round.remembered(partition_prefix(self._round.cluster, table, partition), listed, table, partition, took)
-        for key in missed([name for name in told if not took(name)], listed):
+        for key in missed((name for name in told if not took(name)), listed):
             if await self._round.store.head(key) is None:
                 self._round.find(HOLE, key, "the daily index tells of the object, and it is gone", table=table, partition=partition)
         self._strays(index, found)

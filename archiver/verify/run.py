@@ -131,9 +131,7 @@ class ArchiveVerifier:
     async def _one(self, names: Names) -> None:
         at = (names.table, names.partition)
         index = self._small.known.pop(at, None) or PartitionIndex(self._round.cluster, *at)
-        told = self._small.told.names.pop(at, {})
-        if self._spent is not None:
-            return
+        told = self._small.told.names.pop(at, ())
         number, part = self._round.part()
         log = LogCheck(part)
         try:

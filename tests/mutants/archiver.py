@@ -6,6 +6,27 @@ from tests.mutants.catalogue import Mutant
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "told-twice",
+        "archiver/read/days.py",
+        "            if packed != last:\n                last = packed\n                yield self._name(packed)",
+        "            yield self._name(packed)",
+        ("tests/unit/archiver/test_told_names.py::test_each_name_once_in_order_and_as_often_as_asked",),
+    ),
+    Mutant(
+        "told-unsorted",
+        "archiver/read/days.py",
+        'b"".join(sorted(map(_packed, keys)))',
+        'b"".join(map(_packed, keys))',
+        ("tests/unit/archiver/test_told_names.py::test_each_name_once_in_order_and_as_often_as_asked",),
+    ),
+    Mutant(
+        "told-all-at-once",
+        "archiver/read/days.py",
+        "return (packed[at : at + _NAME.size] for at in range(0, len(packed), _NAME.size))",
+        "return iter([packed[at : at + _NAME.size] for at in range(0, len(packed), _NAME.size)])",
+        ("tests/unit/archiver/test_told_names.py::test_a_name_takes_32_bytes",),
+    ),
+    Mutant(
         "verify-parts-as-they-end",
         "archiver/verify/round.py",
         "self._ended.pop(self._taken, None)",
@@ -32,13 +53,6 @@ MUTANTS: list[Mutant] = [
         'lanes=lanes, name="verify"',
         'lanes=lanes + 1, name="verify"',
         ("tests/unit/archiver/test_verify_parallel.py::test_it_says_what_one_after_the_other_says",),
-    ),
-    Mutant(
-        "verify-begins-more-when-spent",
-        "archiver/verify/run.py",
-        "        if self._spent is not None:\n            return\n",
-        "",
-        ("tests/unit/archiver/test_verify_parallel.py::test_a_spent_budget_ends_all_of_them_and_the_next_run_goes_on",),
     ),
     Mutant(
         "verify-spent-is-complete",
