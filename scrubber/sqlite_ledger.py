@@ -1,7 +1,7 @@
 """A ledger in one SQLite file below the data folder (docs/formats/ledger.md).
 
-A file that SQLite cannot read is set aside beside itself and begun anew, at the start or in the middle of its use, and `set_aside` says so. One that cannot be
-opened at all is replaced by a ledger in memory, and `trouble` says so: no scrub and no start waits for a ledger. All calls are coroutines; SQLite runs off the
+A file that SQLite cannot read is set aside beside itself and begun anew, at the start or in the middle of its use, and `set_aside` says so. One that is deleted or
+exchanged while it is open is written anew from what is open. One that cannot be opened at all is replaced by a ledger in memory, and `trouble` says so: no scrub and no start waits for a ledger. All calls are coroutines; SQLite runs off the
 loop, one call at a time.
 """
 
@@ -116,6 +116,9 @@ class SqliteLedger:
         """Since when it holds no more than it could be begun anew with; None: it was not lost."""
         self.lost: Callable[[str], object] = lambda aside: None
         """Called with the new place when a file is set aside in the middle of its use."""
+        self.put_back: Callable[[str], object] = lambda other: None
+        """Called when a file that was deleted while it was open was written anew. other: where the file lies now that had been put in its place; "": there was none."""
+        self._file, self._journal = _number(path), _number(path + "-wal")
 
     @classmethod
     async def open(cls, tasks: Tasks, path: str) -> SqliteLedger:
@@ -342,23 +345,50 @@ class SqliteLedger:
 
         return await self._run(work)
 
+    def _stay(self) -> str | None:
+        """After a write: where its file is not the one that is open any more (or lacks its journal, which there is after a write), what is open is all there is, and
+        would end with this process: it is written anew. Where the file lies now that was put in its place ("": none was); None: all is well. Raises OSError, sqlite3.Error."""
+        there, journal = _number(self.path), _number(self.path + "-wal")
+        if there == self._file and journal is not None:
+            self._journal = journal
+            return None
+        part = f"{self.path}.new"
+        Path(part).unlink(missing_ok=True)
+        self._db.execute("vacuum into ?", [part])
+        self._db.close()
+        other = ""
+        if there not in (None, self._file):
+            other = _free(f"{self.path}.other")
+            Path(self.path).rename(other)
+        if other and journal not in (None, self._journal):
+            Path(self.path + "-wal").rename(other + "-wal")  # it came with that file; ours must never be taken for its
+        for suffix in ("-wal", "-shm"):
+            Path(self.path + suffix).unlink(missing_ok=True)
+        Path(part).rename(self.path)
+        self._db, self._file = _connect(self.path), _number(self.path)
+        return other
+
     async def _run(self, work: Callable[[Database], T], *, writes: bool = False) -> T:
-        def locked() -> tuple[T, str | None]:
+        def locked() -> tuple[T, str | None, str | None]:
             with self._lock:
                 try:
-                    return work(self._db), None
+                    result = work(self._db)
+                    return result, None, self._stay() if writes and self.path != MEMORY else None
+                except OSError as error:
+                    raise Unavailable("the ledger's file is gone and cannot be written anew", path=self.path, why=str(error)) from error
                 except sqlite3.Error as error:
                     if not _rotten(error) or self.path == MEMORY:
                         raise Unavailable("the ledger cannot be used", path=self.path, why=str(error)) from error
                 try:
                     self._db.close()
                     self._db, aside = _begin_anew(self.path)
-                    return work(self._db), aside
+                    self._file = _number(self.path)
+                    return work(self._db), aside, None
                 except (OSError, sqlite3.Error) as error:
                     raise Unavailable("the ledger rotted and cannot be begun anew", path=self.path, why=str(error)) from error
 
         try:
-            result, aside = await self._tasks.blocking(locked)
+            result, aside, other = await self._tasks.blocking(locked)
         except Unavailable as error:
             self.trouble = str(error)
             raise
@@ -367,6 +397,8 @@ class SqliteLedger:
         if aside is not None:
             self.set_aside = aside
             self.lost(aside)
+        if other is not None:
+            self.put_back(other)
         return result
 
 
@@ -427,15 +459,28 @@ def _open(path: str) -> tuple[Database, str | None]:
 
 def _begin_anew(path: str) -> tuple[Database, str]:
     """Move the unreadable file (and its journal) to the first free name beside it, and start an empty ledger."""
-    number = 1
-    while Path(f"{path}.corrupt-{number}").exists():
-        number += 1
-    aside = f"{path}.corrupt-{number}"
+    aside = _free(f"{path}.corrupt")
     Path(path).rename(aside)
     for suffix in ("-wal", "-shm"):
         if Path(path + suffix).exists():
             Path(path + suffix).rename(aside + suffix)
     return _connect(path), aside
+
+
+def _free(path: str) -> str:
+    """The first name of path-1, path-2, … that nothing has."""
+    number = 1
+    while Path(f"{path}-{number}").exists():
+        number += 1
+    return f"{path}-{number}"
+
+
+def _number(path: str) -> int | None:
+    """Of the file at a path; None: there is none."""
+    try:
+        return Path(path).stat().st_ino
+    except OSError:
+        return None
 
 
 def _connect(path: str) -> Database:

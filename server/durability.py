@@ -148,7 +148,11 @@ def open_durability(
         log(f"the ledger could not be read and was set aside; {_FORGOTTEN}; kept: {aside}")
         env.tasks.spawn(keeping.rebuild(lost=True), name="ledger")
 
-    ledger.lost = lost
+    def put_back(other: str) -> None:
+        beside = f"; the file that was put in its place lies at {other}" if other else ""
+        log(f"the ledger's file was deleted or exchanged while it was open, and is written anew: nothing of it is lost{beside}")
+
+    ledger.lost, ledger.put_back = lost, put_back
     telling.unsound = keeping.unsound
     if ledger.set_aside is not None:
         ledger.lost(ledger.set_aside)

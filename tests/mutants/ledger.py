@@ -6,6 +6,34 @@ from tests.mutants.catalogue import Mutant
 
 MUTANTS: list[Mutant] = [
     Mutant(
+        "ledger-deleted-unseen",
+        "scrubber/sqlite_ledger.py",
+        "self._stay() if writes and self.path != MEMORY else None",
+        "None",
+        ("tests/unit/scrubber/test_ledger.py::test_a_ledger_that_is_deleted_while_it_is_open_is_written_anew_and_loses_nothing",),
+    ),
+    Mutant(
+        "ledger-journal-deleted-unseen",
+        "scrubber/sqlite_ledger.py",
+        "if there == self._file and journal is not None:",
+        "if there == self._file:",
+        ("tests/unit/scrubber/test_ledger.py::test_a_ledger_that_is_deleted_while_it_is_open_is_written_anew_and_loses_nothing",),
+    ),
+    Mutant(
+        "ledger-exchanged-unseen",
+        "scrubber/sqlite_ledger.py",
+        "if there == self._file and journal",
+        "if there is not None and journal",
+        ("tests/unit/scrubber/test_ledger.py::test_a_ledger_that_is_deleted_while_it_is_open_is_written_anew_and_loses_nothing",),
+    ),
+    Mutant(
+        "ledger-exchanged-is-overwritten",
+        "scrubber/sqlite_ledger.py",
+        "        if there not in (None, self._file):\n",
+        "        if False:\n",
+        ("tests/unit/scrubber/test_ledger.py::test_a_ledger_that_is_deleted_while_it_is_open_is_written_anew_and_loses_nothing",),
+    ),
+    Mutant(
         "any-match-clears-a-failed-verify",
         "scrubber/ledger.py",
         "any(deep >= level and at_us >= one.at_us for",

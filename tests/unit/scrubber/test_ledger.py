@@ -142,6 +142,51 @@ def test_a_ledger_that_rots_while_it_is_open_is_begun_anew_and_says_so(tmp_path:
         assert run(ledger.skip(["after"], level="records", since_us=0)) == ["after"]
 
 
+@pytest.mark.parametrize("gone", ["all of it", "the file", "the journal", "exchanged"])
+def test_a_ledger_that_is_deleted_while_it_is_open_is_written_anew_and_loses_nothing(tmp_path: Path, gone: str) -> None:
+    path = tmp_path / "ledger.db"
+    with opened(str(tmp_path / "older.db")) as older:
+        run(older.proved([Proof("older", "records", 1)]))
+    said: list[str] = []
+    with opened(str(path)) as ledger:
+        ledger.put_back = said.append
+        run(ledger.proved([Proof("before", "records", 100)]))
+        number = run(ledger.begin_run(5))
+        for name in {"all of it": ("", "-wal", "-shm"), "the file": ("",), "the journal": ("-wal",), "exchanged": ()}[gone]:
+            Path(f"{path}{name}").unlink()
+        if gone == "exchanged":
+            (tmp_path / "older.db").rename(path)
+        assert run(ledger.known("")) == ["before"], "what is open still answers"
+        assert said == []
+        run(ledger.end_run(number, finished_us=9, verdict="match", healed=False, report={"exit": 0}))
+        assert said == [f"{path}.other-1" if gone == "exchanged" else ""]
+        run(ledger.proved([Proof("after", "records", 101)]))
+        assert len(said) == 1, "said once"
+    with opened(str(path)) as again:
+        assert run(again.known("")) == ["after", "before"]
+        assert [(one.id, one.verdict) for one in run(again.runs(9))] == [(number, "match")]
+    left = {one.name for one in tmp_path.iterdir()} - {"older.db"}
+    assert left == {"ledger.db"} | ({"ledger.db.other-1"} if gone == "exchanged" else set())
+    if gone == "exchanged":
+        with opened(f"{path}.other-1") as other:
+            assert run(other.known("")) == ["older"], "and what was put there is kept"
+
+
+def test_a_ledger_whose_folder_is_gone_says_so_until_it_is_back(tmp_path: Path) -> None:
+    folder = tmp_path / "durability"
+    with opened(str(folder / "ledger.db")) as ledger:
+        run(ledger.proved([Proof("before", "records", 100)]))
+        folder.rename(tmp_path / "away")
+        with pytest.raises(Unavailable):
+            run(ledger.proved([Proof("meanwhile", "records", 101)]))
+        assert ledger.trouble is not None
+        folder.mkdir()
+        run(ledger.proved([Proof("after", "records", 102)]))
+        assert ledger.trouble is None
+    with opened(str(folder / "ledger.db")) as again:
+        assert run(again.known("")) == ["after", "before", "meanwhile"]
+
+
 def test_a_ledger_that_takes_no_more_while_it_is_open_says_so_until_it_does(tmp_path: Path) -> None:
     with opened(str(tmp_path / "ledger.db")) as ledger:
         run(ledger.proved([Proof("a", "objects", 1)]))
