@@ -19,6 +19,7 @@ ROOMS = (
     "replica",
     "btree",
     "archiver",
+    "verify",
     "forged",
     "expire",
     "locks",

@@ -108,8 +108,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "no-key-covers",
         "archiver/verify/run.py",
-        "self._round.report.complete and not self._round.unread_of(names.table, names.partition)",
-        "self._round.report.complete",
+        "part.report.complete and not part.unread_of(*at)",
+        "part.report.complete",
         ("tests/unit/archiver/test_lost_key.py::test_verify_looks_at_the_rest_and_names_the_key",),
     ),
     Mutant(

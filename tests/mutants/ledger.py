@@ -206,7 +206,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "offline-nobody-looks-for-what-the-index-names",
         "archiver/verify/partition.py",
-        "for key in missed([name for name in told if not took(name)], listed):",
+        "for key in missed((name for name in told if not took(name)), listed):",
         "for key in missed([], listed):",
         ("tests/unit/server/test_daily_index.py::test_offline_what_the_index_names_and_is_gone_is_a_hole",),
     ),

@@ -225,8 +225,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "a-cut-partition-is-covered",
         "archiver/verify/run.py",
-        "        await self._partition.run(names, index, self._small.told.names.pop(at, {}))\n        if self._round.report.complete and not self._round.unread_of(names.table, names.partition):\n            self._round.report.covered.append(at)\n",
-        "        self._round.report.covered.append(at)\n        await self._partition.run(names, index, self._small.told.names.pop(at, {}))\n",
+        "            await PartitionCheck(part, log).run(names, index, told)\n            if part.report.complete and not part.unread_of(*at):\n                part.report.covered.append(at)\n",
+        "            part.report.covered.append(at)\n            await PartitionCheck(part, log).run(names, index, told)\n",
         ("tests/unit/server/test_verifying.py::test_a_run_that_is_told_to_stop_has_proven_what_it_was_through_with",),
     ),
     Mutant(
@@ -447,8 +447,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "what-came-first-comes-twice",
         "archiver/verify/run.py",
-        "            if (names.table, names.partition) not in first:\n                await self._one(names)\n",
-        "            await self._one(names)\n",
+        "            if (names.table, names.partition) not in first:\n                yield names\n",
+        "            yield names\n",
         ("tests/unit/server/test_verifying.py::test_a_night_begins_with_the_partition_that_was_verified_longest_ago",),
     ),
     Mutant(
