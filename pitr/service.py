@@ -65,8 +65,9 @@ class RestoreService:
     # ------------------------------------------------------------------ life
 
     def resume_unfinished(self) -> int:
-        """At start: carry on with every restore that was running when the process ended. Returns how many."""
-        jobs = [job for job in self._book.jobs() if job.state == RUNNING]
+        """At start, or when this process takes over: carry on with every restore that was running when a process ended. Returns how many."""
+        self._stopping = False
+        jobs = [job for job in self._book.jobs() if job.state == RUNNING and job.target_id not in self._running]
         for job in jobs:
             self._spawn_or_fail(job)
         return len(jobs)

@@ -109,6 +109,7 @@ class ArchiveReferences:
             "work": name + ".base",
             "lo": lo,
             "hi": hi,
+            "lasting": False,  # swept at start; a scrub begins anew
         }
         try:
             answer = await self._jobs.run(REFERENCE, arguments, progress=progress)

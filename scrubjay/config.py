@@ -204,6 +204,16 @@ class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
     wait_us: Annotated[int, ConfigKey("wait", "duration", "how long a job waits for a fleet without workers to have one", 1_000_000)] = (
         30_000_000
     )
+    share_percent: Annotated[
+        int,
+        ConfigKey(
+            "share_percent",
+            "count",
+            "of a core, for each process of this machine that scrubs or verifies while requests are served; 100: no bound",
+            1,
+            100,
+        ),
+    ] = 25
 
 
 class TablesConfig(msgspec.Struct, frozen=True, kw_only=True):

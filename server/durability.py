@@ -33,6 +33,7 @@ from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.scrubber.telling import Telling
 from scrubjay.server.backups import NamedBackups
 from scrubjay.server.control import Control
+from scrubjay.server.duty import Duty
 from scrubjay.server.expiry import ExpireRuns
 from scrubjay.server.nightly import nightly_jobs, open_schedule
 from scrubjay.server.transfers import Transfers
@@ -48,7 +49,7 @@ _FORGOTTEN = "what was verified before is not remembered"
 class DurabilityOptions(NamedTuple):
     """archive_url: as jobs open it. lag_alarm_us: age of unarchived content that is an alarm. max_offset_us: how far clocks may be apart.
     clock_ahead_us: how far the cluster's time may be ahead of this machine's clock, because somebody said so. since_us: when the cluster was made, 0: not known.
-    alone: no other process can run jobs of this cluster (this one holds the lock of the only folder); else it waits for a run that is not its own until its beat stops."""
+    alone: no other process can work for this cluster (this one holds the lock of the only folder); else they agree on one that does (server/duty.py)."""
 
     archive_url: str
     lag_alarm_us: int
@@ -79,7 +80,9 @@ class Durability:
         timeline: TimelineService,
         named: NamedBackups,
         transfers: Transfers,
+        duty: Duty,
     ) -> None:
+        self.duty = duty
         self.named, self.transfers = named, transfers
         self.telling, self.schedule, self.expire = telling, schedule, expire
         self.archive, self.verify, self.scrub, self.restorer, self.timeline = windows, verify_runs, scrub, restore, timeline
@@ -96,12 +99,14 @@ class Durability:
         return await self.restorer.restore_table(source, target, at_us=at_us, overrides=overrides)
 
     async def quiet(self) -> None:
-        """End what writes by itself; a restore under way is carried on at the next start."""
+        """End what writes by itself; a restore under way is carried on at the next start, or by the process that takes over."""
+        self.duty.halt()
         self.schedule.stop()
         self.expire.stop()
         self._healer.stop()
         await self.restorer.stop()
         await self.transfers.stop()
+        await self.duty.leave()
 
     async def close(self) -> None:
         await self.quiet()
@@ -236,13 +241,31 @@ def open_durability(
 
     table = nightly_jobs(env, scrub, verify_runs, expire, control, base_due=base_due, keep=keeping.keep, tell=daily.tell)
     schedule = open_schedule(env, control, table, alarm=alarm, since_us=options.since_us, alone=options.alone, log=log)
+
+    def work() -> None:
+        healer.start()
+        schedule.start()
+        restore.resume_unfinished()
+        transfers.resume_unfinished()
+
+    async def begin() -> None:
+        await control.metadata.settle()
+        await control.metadata.load()  # what the process before this one noted
+        work()
+
+    async def end() -> None:
+        schedule.stop()
+        healer.stop()
+        await restore.stop()
+        await transfers.stop()
+
+    duty = Duty(env, control.metadata, alone=options.alone, begin=begin, end=end, log=log)
     durability = Durability(
-        windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, timeline, named, transfers
+        windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, timeline, named, transfers, duty
     )
     control.store.backups.durability = durability
     windows.start()
-    healer.start()
-    schedule.start()
-    restore.resume_unfinished()
-    transfers.resume_unfinished()
+    if options.alone:
+        work()
+    duty.start()
     return durability

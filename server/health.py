@@ -21,6 +21,7 @@ from scrubjay.scrubber.ledger import WHOLE
 from scrubjay.scrubber.schedule.scheduler import Scheduler
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.server.control import Control
+from scrubjay.server.duty import Duty
 from scrubjay.server.nightly import skipped_us
 from scrubjay.server.node import RESERVATION_US
 from scrubjay.server.ports import Report
@@ -143,6 +144,7 @@ class Health:
         options: HealthOptions,
         log: Callable[[Problem, bool], None],
         schedule: Scheduler | None = None,
+        duty: Duty | None = None,
         owed: Callable[[], Mapping[str, str]] = dict,
         drills: DrillWatch | None = None,
         fleet: Callable[[], str | None] = lambda: None,
@@ -150,7 +152,7 @@ class Health:
     ) -> None:
         """owed: partitions whose first base is not in the archive yet, each with the reason, "" without one (`pitr.first_base`)."""
         self._owed = owed
-        self._schedule, self._drills, self._fleet, self._locks = schedule, drills, fleet, locks
+        self._schedule, self._drills, self._fleet, self._locks, self._duty = schedule, drills, fleet, locks, duty
         self._env, self._control, self._heard, self._agents, self._writer, self._meter = env, control, heard, agents, writer, meter
         self._index, self._ledger, self._free, self._options = index, ledger, free, options
         self._since: dict[tuple[str, str], int] = {}
@@ -363,6 +365,7 @@ class Health:
             "ledger": self._ledger_json(),
             "problems": [problem.as_json() for problem in view.problems],
             "paused": [] if self._schedule is None else self._schedule.views.paused(),
+            "durability": None if self._duty is None else self._duty.state,
             "drills": None if self._drills is None else {"public_key": self._drills.public_key},
         }
 

@@ -19,7 +19,7 @@ from scrubjay.storage.btree.rowfile import FOOTER, block_span, find_row, index_s
 
 
 async def fetch_base(store: ObjectStore, manifest: BaseManifest, disk: Disk, path: str) -> None:
-    """Download the row file to `path` (replaced if it is there), every part checked before it is written, and make it durable. Raises Corrupt, Missing."""
+    """Download the row file to `path` (replaced if it is there), every part checked before it is written. Scratch: it is not synced. Raises Corrupt, Missing."""
     if disk.exists(path):
         disk.remove(path)
     file = disk.open(path, create_size=0)
@@ -34,10 +34,8 @@ async def fetch_base(store: ObjectStore, manifest: BaseManifest, disk: Disk, pat
             offset += len(data)
         if whole.hexdigest() != manifest.file.sha256:
             raise not_its_file(manifest)
-        file.sync()
     finally:
         file.close()
-    disk.sync_dir(path.rpartition("/")[0])
 
 
 async def row_of_base(store: ObjectStore, manifest: BaseManifest, key: bytes) -> Row | None:

@@ -95,6 +95,7 @@ async def rebuild(
     chosen: Chosen | None = None,
     progress: Progress | None = None,
     held_bytes_max: int = HELD_BYTES_MAX,
+    lasting: bool = True,
 ) -> Rebuilt:
     """Rebuild one partition.
 
@@ -102,7 +103,8 @@ async def rebuild(
     are not read, and a manifest that is given by its key is read just before its segment. One that is bad is replaced by another generation of its content.
     cut: inclusive; neither stamp nor lsn: everything given. output: path of the row file on `disk` (replaced); None: prove, write nothing.
     work: path of a scratch file on `disk` for the downloaded base; beside it, `work.run-N`, goes what memory does not hold (`held_bytes_max`). rebase: the rows are a new table's first state (LSN and stamp 0). chosen: whether a row is written;
-    all rows are rebuilt and proven, whichever are.
+    all rows are rebuilt and proven, whichever are. lasting: the row file is to outlive the machine's next fall; else it is not synced: a sync of what is thrown away
+    again makes the log's wait (ADR 0057).
     Raises Missing (lsn: first absent record, or what: object key), Corrupt (where: object key), Invalid (nothing to rebuild from), Unavailable.
     """
     if base is None and not segments:
@@ -115,7 +117,7 @@ async def rebuild(
     runs = Runs(disk, work)
     replay = ArchiveReplay(partition=partition, base=base, cut=cut, rebase=rebase, runs=runs, held_bytes_max=held_bytes_max)
     with no_collector(), closing_runs(runs):
-        return await _run(store, disk, replay, partition, base, segments, output, work, chosen, progress)
+        return await _run(store, disk, replay, partition, base, segments, output, work, chosen, progress, lasting)
 
 
 async def _run(
@@ -129,6 +131,7 @@ async def _run(
     work: str,
     chosen: Chosen | None,
     progress: Progress | None,
+    lasting: bool,
 ) -> Rebuilt:
     fed = 0
     spoilt: list[Fault] = []
@@ -147,7 +150,7 @@ async def _run(
             progress({"phase": "read", "segments": fed, "raw_bytes": replay.raw_bytes, "lsn": replay.next_lsn - 1})
     if replay.cut.lsn is not None and replay.next_lsn <= replay.cut.lsn:
         raise Missing("the log ends before the cut", what="segment", lsn=replay.next_lsn)
-    total, of, size = await _write(store, disk, base, replay, output, work, chosen, progress)
+    total, of, size = await _write(store, disk, base, replay, output, work, chosen, progress, lasting)
     return Rebuilt(
         total=total,
         of=of,
@@ -196,6 +199,7 @@ async def _write(
     work: str,
     chosen: Chosen | None,
     progress: Progress | None,
+    lasting: bool,
 ) -> tuple[Total, Total, int]:
     """Merge into the row file at `output`. Returns its total, that of all rows, and its size."""
     target: File | None = None
@@ -230,7 +234,8 @@ async def _write(
         replay.finish(of)
         if sink is not None and target is not None:
             sink.flush()
-            target.sync()
+            if lasting:
+                target.sync()
         done = True
         return total, of, sink.offset if sink is not None else 0
     finally:
@@ -240,9 +245,9 @@ async def _write(
         if base is not None and disk.exists(work):
             disk.remove(work)
         if output is not None:
-            if done:
+            if done and lasting:
                 disk.sync_dir(output.rpartition("/")[0])
-            elif disk.exists(output):
+            elif not done and disk.exists(output):
                 disk.remove(output)
 
 
@@ -297,7 +302,7 @@ async def rebuild_job(context: JobContext, arguments: dict[str, Any]) -> dict[st
     """`rebuild` in a worker process.
 
     arguments: url; base (object key of a base manifest, or None); segments (object keys in LSN order); stamp or lsn (the cut, None: all); output (path
-    below the data folder, or None); work (scratch path); rebase.
+    below the data folder, or None); work (scratch path); rebase; lasting (absent: it is).
     Answer: the fields of `Rebuilt`, with total and of as {sum: hex, rows} and chain as hex.
     """
     return await run_rebuild(context, arguments)
@@ -322,6 +327,7 @@ async def run_rebuild(context: JobContext, arguments: dict[str, Any], *, chosen:
         rebase=bool(arguments.get("rebase")),
         chosen=chosen,
         progress=context.progress,
+        lasting=bool(arguments.get("lasting", True)),
     )
     return as_answer(rebuilt)
 

@@ -145,6 +145,10 @@ class FleetJobs:
             self._remaking.pop(one, None)
             self._later(self._drop(self._made.pop(one)))
 
+    def share(self, share: float) -> None:
+        """Of what runs on this machine; a fleet's workers serve nobody else."""
+        self._local.share(share)
+
     async def close(self) -> None:
         """End it: tasks under way end with Unavailable, and the workers remove this session's files, if they can be asked within `CLOSE_S`."""
         self._closed = True

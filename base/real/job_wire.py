@@ -13,10 +13,17 @@ FRAME_BYTES_MAX = 256 << 20
 
 
 class JobRequest(msgspec.Struct, tag="run"):
-    """Parent to worker: run one job. Sent only while the worker is idle."""
+    """Parent to worker: run one job. Sent only while the worker is idle. rests: nobody waits for it, so it keeps to the share."""
 
     job: str
     arguments: dict[str, Any]
+    rests: bool = False
+
+
+class JobShare(msgspec.Struct, tag="share"):
+    """Parent to a worker that gives way, at any time: how much of a core it may use from now on for jobs that rest."""
+
+    share: float
 
 
 class JobProgress(msgspec.Struct, tag="progress"):
@@ -41,18 +48,19 @@ class JobFailure(msgspec.Struct, tag="failure"):
 
 
 Answer = JobProgress | JobResult | JobFailure
+Request = JobRequest | JobShare
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=repr)
-_requests = msgspec.msgpack.Decoder(JobRequest)
+_requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 
-def encode(message: JobRequest | Answer) -> bytes:
+def encode(message: Request | Answer) -> bytes:
     """One frame. Raises Invalid if it exceeds `FRAME_BYTES_MAX`."""
     return framed(_encoder.encode(message), most=FRAME_BYTES_MAX, what="job")
 
 
-def decode_request(body: bytes) -> JobRequest:
+def decode_request(body: bytes) -> Request:
     """The body of a frame to a worker."""
     return _requests.decode(body)
 

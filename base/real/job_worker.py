@@ -22,6 +22,7 @@ import uvloop
 
 from scrubjay.base.env import Disk, Env, ObjectStore, Tasks
 from scrubjay.base.errors import Invalid
+from scrubjay.base.giving_way import Rests, give_way
 from scrubjay.base.real import job_wire, log_lines
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
@@ -32,9 +33,6 @@ from scrubjay.base.wrap.retry import RetryingStore
 
 PROGRESS_INTERVAL_S = 0.05
 GIVES_WAY = "gives-way"
-NICE = 10
-"""Such jobs give way to whoever serves: of a busy core a node's process gets some nine tenths beside one of these, and what they read of a disk is read behind it (Linux derives one
-priority from the other). Never so low that a busy machine would not let them end."""
 
 
 class WorkerContext:
@@ -86,11 +84,35 @@ def find(job: str) -> Callable[[Any, dict[str, Any]], Awaitable[dict[str, Any]]]
     return found
 
 
-def _read_requests(inbox: queue.SimpleQueue[job_wire.JobRequest]) -> None:
+class _Share:
+    """What a worker that gives way may use: the share that it was told for a job that nobody waits for, all for others."""
+
+    def __init__(self, rests: Rests | None) -> None:
+        self._rests, self._told, self._bound = rests, 1.0, False
+
+    def told(self, share: float) -> None:
+        """From the reading thread, in the middle of a job too."""
+        self._told = share
+        self._apply()
+
+    def begin(self, *, bound: bool) -> None:
+        self._bound = bound
+        self._apply()
+
+    def _apply(self) -> None:
+        if self._rests is not None:
+            self._rests.share = self._told if self._bound else 1.0
+
+
+def _read_requests(inbox: queue.SimpleQueue[job_wire.JobRequest], share: _Share) -> None:
     """Thread: feed the inbox. End of file means that the parent is gone or has dropped us: leave without ceremony, mid-job too."""
     try:
         for body in commands():
-            inbox.put(job_wire.decode_request(body))
+            request = job_wire.decode_request(body)
+            if isinstance(request, job_wire.JobShare):
+                share.told(request.share)
+            else:
+                inbox.put(request)
     finally:
         os._exit(0)
 
@@ -117,8 +139,7 @@ def main(arguments: list[str]) -> None:
     """Serve until standard input ends."""
     folder, parent, *way = arguments
     answers = become_worker(int(parent))
-    if way == [GIVES_WAY]:
-        os.nice(NICE)
+    share = _Share(give_way() if way == [GIVES_WAY] else None)
     log_lines.setup()
     lock = threading.Lock()
 
@@ -131,13 +152,15 @@ def main(arguments: list[str]) -> None:
             answer(answers, frame)
 
     inbox: queue.SimpleQueue[job_wire.JobRequest] = queue.SimpleQueue()
-    threading.Thread(target=_read_requests, args=(inbox,), daemon=True, name="requests").start()
+    threading.Thread(target=_read_requests, args=(inbox, share), daemon=True, name="requests").start()
     while True:
         request = inbox.get()
+        share.begin(bound=request.rests)
         try:
             send(run_one(request, folder, send))
         except BrokenPipeError:
             os._exit(0)
+        share.begin(bound=False)
         del request
         gc.collect()  # a job's frames can be large, and the next one may be hours away
 

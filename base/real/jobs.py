@@ -49,6 +49,10 @@ class _Worker:
             "scrubjay.base.real.job_worker", arguments, on_data=self._hear, on_exit=self._ended, environment=environment
         )
 
+    def share(self, share: float) -> None:
+        """How much of a core it may use for what nobody waits for."""
+        self.process.send(job_wire.encode(job_wire.JobShare(share)))
+
     async def run(self, request: job_wire.JobRequest, progress: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:
         """One job, to its outcome. Raises what the job or `progress` raised, or Unavailable if the process died."""
         if self.gone.done():
@@ -94,15 +98,24 @@ class _Worker:
 
 class WorkerJobs:
     """Use inside the loop's thread. folder: the data folder, root of the jobs' `Disk`. workers: how many jobs at once (0 < workers). give_way: names of those that give
-    way to whoever serves (`job_worker.NICE`), in processes of their own: what gave way once cannot be called back."""
+    way to whoever serves (`base.giving_way`), in processes of their own: what gave way once cannot be called back. rest: names of those among them that nobody waits for,
+    which keep to a share of a core (`share`)."""
 
     def __init__(
-        self, folder: str | Path, *, workers: int = 2, environment: dict[str, str] | None = None, give_way: Collection[str] = ()
+        self,
+        folder: str | Path,
+        *,
+        workers: int = 2,
+        environment: dict[str, str] | None = None,
+        give_way: Collection[str] = (),
+        rest: Collection[str] = (),
     ) -> None:
         self._folder = str(folder)
         self._environment = environment
         self._places = Places(workers, future=lambda: asyncio.get_running_loop().create_future(), waiting_max=QUEUE_MAX)
         self._give_way = frozenset(give_way)
+        self._rest = frozenset(rest)
+        self._share = 1.0
         self._idle: list[_Worker] = []
         self._busy: dict[int, _Worker] = {}
         self._closed = False
@@ -118,7 +131,7 @@ class WorkerJobs:
             worker = self._worker(gives_way=job in self._give_way)
             self._busy[worker.process.pid] = worker
             try:
-                return await worker.run(job_wire.JobRequest(job, arguments), progress)
+                return await worker.run(job_wire.JobRequest(job, arguments, job in self._rest), progress)
             finally:
                 # Cancelled, or a callback of ours raised, whatever it raised: then the worker is in the middle of a job.
                 del self._busy[worker.process.pid]
@@ -128,6 +141,13 @@ class WorkerJobs:
                     await asyncio.shield(worker.kill())
         finally:
             self._places.give()
+
+    def share(self, share: float) -> None:
+        """How much of a core each process may use from now on for jobs that rest, those under way too. 0 < share <= 1."""
+        self._share = share
+        for worker in [*self._idle, *self._busy.values()]:
+            if worker.gives_way:
+                worker.share(share)
 
     async def bring(self, path: str) -> None:
         """Jobs of this pool write into the data folder: what they made is here."""
@@ -141,7 +161,10 @@ class WorkerJobs:
             if worker.process.alive:
                 return worker
             _log.warning("idle worker was gone")
-        return _Worker(self._folder, self._environment, gives_way=gives_way)
+        fresh = _Worker(self._folder, self._environment, gives_way=gives_way)
+        if gives_way:
+            fresh.share(self._share)
+        return fresh
 
     async def close(self) -> None:
         """End all workers at once: whatever a job does is safe to cut off. Busy ones' jobs raise Unavailable."""

@@ -265,10 +265,11 @@ class LocalStore(OneVersion):
                 folder.rmdir()  # an object store has no empty folders; fails with ENOTEMPTY where others are left
                 folder = folder.parent
         except (NotADirectoryError, FileNotFoundError):
-            return
+            pass
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 _raise(error, key, writing=True)
+        self._look(key)  # where the folder went away meanwhile, what was not there may be there all the same
 
 
 def _walk(folder: Path, base: str, prefix: str, after: str) -> Iterator[tuple[str, str]]:

@@ -83,8 +83,9 @@ class Imports:
     # ------------------------------------------------------------------ life
 
     def resume_unfinished(self) -> int:
-        """At start: carry on with every import that was running when the process ended. Returns how many."""
-        found = [job for job in self.jobs() if job.state == RUNNING]
+        """At start, or when this process takes over: carry on with every import that was running when a process ended. Returns how many."""
+        self._stopping = False
+        found = [job for job in self.jobs() if job.state == RUNNING and job.id not in self._running]
         for job in found:
             self._spawn(job)
         return len(found)

@@ -113,6 +113,12 @@ class Cluster:
         except OSError:
             return Quarantine(0, 0)
 
+    def share(self, share: float) -> None:
+        """How much of a core each node's scans may use from now on that nobody waits for. 0 < share <= 1."""
+        for one in self.running.values():
+            if isinstance(one.engine, LmdbEngine):
+                one.engine.share(share)
+
     def close(self) -> None:
         for one in self.running.values():
             one.node.stop()

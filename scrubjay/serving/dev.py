@@ -48,6 +48,7 @@ from scrubjay.scrubber.options import ScrubOptions
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.secrets_out import Cleaner
 from scrubjay.server.archive import claim_archive, start_agents, wrapped
+from scrubjay.server.courtesy import Courtesy
 from scrubjay.server.durability import Durability, DurabilityOptions, ahead_us, open_durability
 from scrubjay.server.health import Health, HealthOptions, Problem
 from scrubjay.server.stop import hand_over, planned_stop
@@ -216,6 +217,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         ),
         log=partial(_problem, webhooks),
         schedule=durability.schedule,
+        duty=durability.duty,
         owed=bases.left,
         drills=drills,
         fleet=lambda: jobs.trouble,
@@ -223,6 +225,13 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     )
     health.start()
     api = DynamoApi(cluster.store, env, keys=keys_of(config), log=_unexpected)
+
+    def share(share: float) -> None:
+        jobs.share(share)
+        cluster.share(share)
+
+    courtesy = Courtesy(env, api.answered, share, share=config.jobs.share_percent / 100)
+    courtesy.start()
     metrics = Metrics(cluster, api, archive.meter, agents, health, durability, webhooks, drills, read_recover(disk))
     server = HttpServer(
         config.serve.listen,
@@ -258,6 +267,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     _log.info("stopping")
     server.closing = True
     health.stop()
+    courtesy.stop()
     webhooks.stop()
     drills.stop()
     # Nothing is archived any more where another cluster holds our identity: there is nothing to wait for.

@@ -25,6 +25,10 @@ TRAVELS = (CHECK_JOB, DIFF, HISTORY, REBUILD, REBUILD_PART, REFERENCE, TRACE)
 """Jobs that a fleet does, and that give way here: they read the archive, however much of it. What leaves this machine (a segment, a base of rows that lie here) is checked here."""
 
 
+UNHURRIED = (CHECK_JOB, REFERENCE, TRACE)
+"""Those of them that a night is made of: they keep to a share of a core while requests are served (server/courtesy.py). Somebody waits for the others, at 2 a.m."""
+
+
 class ServerJobs(Jobs, Protocol):
     """trouble: why the jobs of a fleet cannot be done; None: nothing is known to keep them."""
 
@@ -33,10 +37,14 @@ class ServerJobs(Jobs, Protocol):
 
     async def close(self) -> None: ...
 
+    def share(self, share: float) -> None:
+        """How much of a core each process of this machine may use from now on for what nobody waits for. 0 < share <= 1."""
+        ...
+
 
 def open_jobs(folder: Path, config: Config, cluster: str, *, workers: int, settings: Mapping[str, str]) -> ServerJobs:
     """Starts nothing yet. folder: the data folder. settings: of the store, for the workers of this machine; a fleet's have their own. Raises Unavailable: Dask is not installed."""
-    local = WorkerJobs(folder, workers=workers, environment=worker_environment(settings), give_way=TRAVELS)
+    local = WorkerJobs(folder, workers=workers, environment=worker_environment(settings), give_way=TRAVELS, rest=UNHURRIED)
     if config.jobs.backend == "local":
         return local
     if importlib.util.find_spec("distributed") is None:

@@ -32,6 +32,8 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
         lines += wrapped(
             f"the ledger was lost and rebuilt at {second_of(document['ledger']['rebuilt'])}: the next verify reads all again", rest="  "
         )
+    if document["durability"] == "waits":
+        lines += wrapped("another durability process works; this one waits, and takes over when it is not heard of any more", rest="  ")
     lines += [
         f"{one['job']} is paused since {second_of(one['since'])}: scrubjay schedule resume {one['job']}" for one in document["paused"]
     ]
@@ -87,7 +89,17 @@ VERB = Verb(
         2: "rot, a hole, a fork or a lost archive is outstanding",
         3: "a node, a copy or the archive is not as it should be, or something is not proven in time",
     },
-    template={"health": None, "nodes": [], "tables": [], "archive": None, "problems": [], "paused": [], "drills": None, "ledger": None},
+    template={
+        "health": None,
+        "nodes": [],
+        "tables": [],
+        "archive": None,
+        "problems": [],
+        "paused": [],
+        "drills": None,
+        "ledger": None,
+        "durability": None,
+    },
     options=no_options,
     run=_run,
     render=_render,

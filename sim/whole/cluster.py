@@ -6,7 +6,7 @@ tree engines share lies on a disk of its own that keeps everything; findings lie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,6 +29,7 @@ from scrubjay.scrubber.sqlite_ledger import MEMORY, SqliteLedger
 from scrubjay.server.archive import Wrapped, claim_archive, start_agents, wrapped
 from scrubjay.server.control import Control, open_control
 from scrubjay.server.durability import Durability, DurabilityOptions, open_durability
+from scrubjay.server.duty import WORKS, Duty
 from scrubjay.server.finding_sink import FindingSink
 from scrubjay.server.health import Health, HealthOptions, Heard
 from scrubjay.server.node import (
@@ -43,6 +44,7 @@ from scrubjay.server.node import (
     start_node,
 )
 from scrubjay.sim.clock import WALL_START_US, SimClock
+from scrubjay.sim.disk import SimDisk
 from scrubjay.sim.jobs import SimJobs
 from scrubjay.sim.store import SimStore
 from scrubjay.sim.whole.door import Door, Wire
@@ -102,6 +104,7 @@ class WholeCluster:
     agent: with it every node has an archiving agent, and the control part claims the archive (whose identity must be there) and runs its durability services.
     Without: storage alone. on_node: called with each new life of a node once it may speak. log_node: number of the node whose member of every new partition
     keeps the log alone (nobody in production places log replicas yet); None: there is none. ring: the keys that the archive is encrypted with, None: it is not.
+    second: there is another control part, with durability services, a folder and a ledger of its own, over the same metadata group and archive (`others`).
 
     More than 15 fields, more than 25 methods: a whole cluster with its machines, wired once.
     """
@@ -122,6 +125,7 @@ class WholeCluster:
         wire: Wire | None = None,
         log_node: int | None = None,
         ring: Keyring | None = None,
+        second: bool = False,
     ) -> None:
         self.world = world
         self._ring, self._seals = ring, world.stream("seals")
@@ -163,13 +167,15 @@ class WholeCluster:
         made = {name: SimClock(world, rate_ppm=one.rate_ppm, offset_us=one.offset_us) for name, one in clocks.items()}
         self.hosts = [world.add_host(name, build=self._build, clock=made.get(name)) for name in NAMES]
         self.control = world.add_host(NodeName("control"), build=self._build_control, clock=made.get("control"))
+        self.others = [world.add_host(NodeName("other"), build=self._build_control)] if second else []
+        self._alone = not second
         self.system = metadata_table(
             TableId("00000000-0000-4000-8000-000000000001"),
             PartitionId("00000000-0000-4000-8000-000000000002"),
             members=MEMBERS,
             created_at=1,
         )
-        self._ledger: SqliteLedger | None = None
+        self._ledgers: dict[NodeName, SqliteLedger] = {}
         self._sources: dict[NodeName, LogSource] = {}
 
     # ------------------------------------------------------------------ the present control part
@@ -249,7 +255,7 @@ class WholeCluster:
 
     def start(self) -> None:
         """Start every machine; `await up()` before using the store."""
-        for host in (*self.hosts, self.control):
+        for host in (*self.hosts, self.control, *self.others):
             host.start()
 
     async def up(self) -> None:
@@ -331,7 +337,7 @@ class WholeCluster:
             system=self.system,
             members=MEMBERS,
             disk=host.disk,
-            scratch=self.folder.disk,
+            scratch=self._folder_of(host),
             initial_partitions=self._initial_partitions,
             pitr_default=True,
             tree_timeout_s=10.0,
@@ -340,11 +346,13 @@ class WholeCluster:
             tables = parts.store.tables
             tables.new_partitions = partial(_with_logs, tables.new_partitions, (self.log_node,))  # type: ignore[method-assign]
         life = ControlLife(parts, wrapped(self.client(host.env), host.env))
-        host.env.tasks.call_soon(lambda: host.env.tasks.spawn(self._control_up(host.env, life), name="control"))
+        host.env.tasks.call_soon(lambda: host.env.tasks.spawn(self._control_up(host, life), name="control"))
         return life
 
-    async def _control_up(self, env: Env, life: ControlLife) -> None:
-        self._sink.hand_over()
+    async def _control_up(self, host: WorldHost, life: ControlLife) -> None:
+        env, folder, told = host.env, self._folder_of(host), self._told if host is self.control else partial(self._told_by, host)
+        if host is self.control:
+            self._sink.hand_over()
         while True:
             try:
                 await life.parts.up()
@@ -354,21 +362,27 @@ class WholeCluster:
         life.up = True
         if self._agent is None:
             return
-        if self._ledger is None:
-            self._ledger = await SqliteLedger.open(self.env.tasks, MEMORY)
+        if host.name not in self._ledgers:
+            self._ledgers[host.name] = await SqliteLedger.open(self.env.tasks, MEMORY)
+        ledger = self._ledgers[host.name]
         store = life.archive.store
-        await claim_archive(
-            env, store, self.writer, life.parts.metadata, self._sources, patience_s=_CLAIM_S, log=lambda _level, line: self._told(line)
-        )
+
+        async def claim() -> None:
+            await claim_archive(
+                env, store, self.writer, life.parts.metadata, self._sources, patience_s=_CLAIM_S, log=lambda _level, line: told(line)
+            )
+
+        if self._alone:
+            await claim()
         life.durability = open_durability(
             env,
-            disk=self.folder.disk,
+            disk=folder,
             control=life.parts,
             store=store,
             meter=life.archive.meter,
             writer=self.writer,
-            jobs=SimJobs(env.tasks, self.folder.disk, lambda _url: store),
-            ledger=self._ledger,
+            jobs=SimJobs(env.tasks, folder, lambda _url: store),
+            ledger=ledger,
             options=DurabilityOptions(
                 archive_url=self.archive.url,
                 lag_alarm_us=LAG_ALARM_US,
@@ -377,11 +391,13 @@ class WholeCluster:
                 scrub=ScrubOptions(archive_wait_s=self._archive_wait_s),
                 restore=RestoreOptions(archive_wait_s=self._archive_wait_s),
                 since_us=WALL_START_US,
-                alone=True,
+                alone=self._alone,
             ),
-            log=self._told,
+            log=told,
             agents=self._running_agents,
         )
+        if not self._alone:
+            env.tasks.spawn(self._once_at_work(env, life.durability.duty, claim), name="claim")
         life.health = Health(
             env,
             control=life.parts,
@@ -390,7 +406,7 @@ class WholeCluster:
             writer=self.writer,
             meter=life.archive.meter,
             index=life.durability.archive.index,
-            ledger=self._ledger,
+            ledger=ledger,
             free=lambda name: self.world.hosts[name].disk.free_bytes(),
             options=HealthOptions(
                 url=self.archive.url,
@@ -401,9 +417,20 @@ class WholeCluster:
                 lag_alarm_us=LAG_ALARM_US,
             ),
             schedule=life.durability.schedule,
-            log=lambda problem, over: self._told(f"problem {problem.found.kind} {problem.found.subject} over={over}"),
+            duty=life.durability.duty,
+            log=lambda problem, over: told(f"problem {problem.found.kind} {problem.found.subject} over={over}"),
         )
         life.health.start()
+
+    async def _once_at_work(self, env: Env, duty: Duty, claim: Callable[[], Awaitable[None]]) -> None:
+        """Of several control parts the one that works claims the archive."""
+        while duty.state != WORKS:
+            await env.tasks.sleep(_POLL_S)
+        await claim()
+
+    def _folder_of(self, host: WorldHost) -> SimDisk:
+        """The data folder that a control part works in."""
+        return host.disk if host in self.others else self.folder.disk
 
     def claim(self, store: ObjectStore, writer: Writer) -> None:
         """Claim the archive from the control host, for those who bring their own agents."""
@@ -435,6 +462,9 @@ class WholeCluster:
                 replica.check_invariants()
                 if replica.group is not None:
                     replica.group.check_invariants()
+
+    def _told_by(self, host: WorldHost, line: str) -> None:
+        self._told(f"{host.name}: {line}")
 
     def _told(self, line: str) -> None:
         self.world.note(line)

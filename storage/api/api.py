@@ -78,6 +78,10 @@ class DynamoApi:
         self._verifier = SignatureVerifier(env.clock, keys)
         self._ids = RequestIds(env.rand)
 
+    def answered(self) -> int:
+        """Requests so far that got an answer."""
+        return sum(self.counts.values())
+
     # -- names ------------------------------------------------------------------------------------------------------------------------
 
     def table_arn(self, name: str) -> str:

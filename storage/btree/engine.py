@@ -70,8 +70,8 @@ class Tree(Protocol):
         """Commit `changes` (ascending keys) and `state` durably, off the loop. One at a time. After done(None) reads see them."""
         ...
 
-    def pin(self, applied: Lsn, done: Done[PinnedTree]) -> None:
-        """Pin the last checkpoint for a scan by another process. done(Corrupt | Unavailable) if its state is not at `applied`."""
+    def pin(self, applied: Lsn, done: Done[PinnedTree], *, hurry: bool = False) -> None:
+        """Pin the last checkpoint for a scan by another process. hurry: a copy waits for it to serve; else the scan gives way to whoever is served. done(Corrupt | Unavailable) if its state is not at `applied`."""
         ...
 
     def close(self) -> None: ...

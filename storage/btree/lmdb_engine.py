@@ -1,4 +1,5 @@
-"""The tree engine on LMDB: the node reads through its own environments, one `write` worker makes every change, one `scan` worker serves pins.
+"""The tree engine on LMDB: the node reads through its own environments, one `write` worker makes every change, one `scan` worker serves pins, and one `check` worker those of
+copies that wait for it to serve: the first of the two gives way to whoever is served.
 
 Guarantees: a tree is walked in the worker before the node touches it. A worker that dies is replaced and what it was doing is repeated (commits are atomic and
 name the LSN they continue, so a repeat is safe). Only a tree whose bytes kill every worker that reads them, by a fault of the processor or an abort, is
@@ -79,6 +80,8 @@ class _Worker:
         self._silent = 0
         self._closed = False
         self.deaths = 0
+        self.greeting: Callable[[int], worker_wire.Request] | None = None
+        """What each process is told first, by the id that it goes under; it has no answer."""
 
     def next_id(self) -> int:
         self._next += 1
@@ -107,6 +110,8 @@ class _Worker:
         if self._link is None:
             self._frames = FrameReader()
             self._link = self._spawn("scrubjay.storage.btree.worker", self._arguments, on_data=self._data, on_exit=self._exited)
+            if self.greeting is not None:
+                self._link.send(worker_wire.encode(self.greeting(self.next_id())))
         return self._link
 
     def _data(self, data: bytes) -> None:
@@ -176,9 +181,20 @@ class LmdbEngine:
         parent = str(os.getpid())
         self._writer = _Worker(spawn, ("write", root, parent), in_order=True)
         self._scanner = _Worker(spawn, ("scan", root, parent), in_order=False)
+        self._checker = _Worker(spawn, ("check", root, parent), in_order=False)
+        self._share = 1.0
+        self._scanner.greeting = self._told_share
         self._open: dict[PartitionId, LmdbTree] = {}
         self._readers_open_max = readers_open_max
         self._reading: OrderedDict[PartitionId, LmdbTree] = OrderedDict()
+
+    def share(self, share: float) -> None:
+        """How much of a core scans that nobody waits for may use from now on, those under way too. 0 < share <= 1."""
+        self._share = share
+        self._scanner.tell(self._told_share(self._scanner.next_id()))
+
+    def _told_share(self, id_: int) -> worker_wire.Share:
+        return worker_wire.Share(id_, self._share)
 
     def folder(self, partition: PartitionId) -> str:
         """Below the node's folder."""
@@ -283,14 +299,15 @@ class LmdbEngine:
         )
         self._writer.call(request, reply, repeat=REPEATS)
 
-    def pin(self, partition: PartitionId, applied: int, done: Done[PinnedTree]) -> None:
+    def pin(self, partition: PartitionId, applied: int, done: Done[PinnedTree], *, hurry: bool) -> None:
         """See Tree.pin."""
-        id_ = self._scanner.next_id()
+        worker = self._checker if hurry else self._scanner
+        id_ = worker.next_id()
 
         def pinned(answer: Any | ScrubjayError) -> None:
-            done(answer if isinstance(answer, ScrubjayError) else LmdbPin(self._scanner, id_))
+            done(answer if isinstance(answer, ScrubjayError) else LmdbPin(worker, id_))
 
-        self._scanner.call(worker_wire.Pin(id_, partition, applied), pinned)
+        worker.call(worker_wire.Pin(id_, partition, applied), pinned)
 
     def closed(self, partition: PartitionId) -> None:
         """A tree was closed by its owner."""
@@ -328,6 +345,7 @@ class LmdbEngine:
         """End the workers and close every tree. Callbacks of what was under way are not called."""
         self._writer.close()
         self._scanner.close()
+        self._checker.close()
         for tree in list(self._open.values()):
             tree.close()
         self._open.clear()
@@ -496,8 +514,8 @@ class LmdbTree:
 
         self._engine.checkpoint(self.partition, changes, self._state, state, committed)
 
-    def pin(self, applied: Lsn, done: Done[PinnedTree]) -> None:
-        self._engine.pin(self.partition, applied, done)
+    def pin(self, applied: Lsn, done: Done[PinnedTree], *, hurry: bool = False) -> None:
+        self._engine.pin(self.partition, applied, done, hurry=hurry)
 
 
 def _begin(environment: Any) -> Any:
@@ -513,7 +531,7 @@ def _begin(environment: Any) -> Any:
 
 
 class LmdbPin:
-    """Implements `storage.btree.engine.PinnedTree` in the scan worker."""
+    """Implements `storage.btree.engine.PinnedTree` in the worker that pinned it."""
 
     def __init__(self, scanner: _Worker, pin: int) -> None:
         self._scanner = scanner

@@ -289,7 +289,7 @@ class MemoryTree:
         if value is not None:
             decode_value(key, value)
 
-    def pin(self, applied: int, done: Done[PinnedTree]) -> None:
+    def pin(self, applied: int, done: Done[PinnedTree], *, hurry: bool = False) -> None:
         content = self._check()
 
         def work() -> None:

@@ -19,7 +19,7 @@ from scrubjay.storage.btree.row import checked_hashes, decode_value, lsn_of
 from scrubjay.storage.btree.rowfile import RowFileWriter
 from scrubjay.storage.log.digest import MASK, RangeDigest, Total
 
-YIELD_BYTES = 1 << 20
+YIELD_BYTES = 1 << 17
 FINDINGS_MAX = 1000
 """Bad keys and structure findings kept of one scan; more are counted in a last line."""
 

@@ -1,7 +1,7 @@
 """The storage worker process: `storage.btree.worker ROLE FOLDER PARENT`, started isolated (base.real.child).
 
 ROLE `write`: the only LMDB writer of a node. It holds a lock in the node's folder, so that an orphan and its successor never write side by side.
-ROLE `scan`: reads pinned snapshots for scrubs, at a bounded pace. FOLDER: the node's folder. PARENT: process id of the node.
+ROLE `scan`: reads pinned snapshots for scrubs, at a bounded pace, and gives way. ROLE `check`: the same for a copy that waits for it to serve. FOLDER: the node's folder. PARENT: process id of the node.
 Messages: `storage.btree.worker_wire`. A process like all our workers (`base/worker.py`). Being killed anywhere is safe: LMDB commits are atomic, new trees are built aside.
 """
 
@@ -25,6 +25,7 @@ import lmdb
 
 from scrubjay.base.errors import Exhausted, Exists, Internal, Missing, ScrubjayError, Unavailable
 from scrubjay.base.frames import FrameReader
+from scrubjay.base.giving_way import Rests, give_way
 from scrubjay.base.ids import Lsn, Stamp, uuid_bytes
 from scrubjay.base.oserrors import error_of_os
 from scrubjay.base.worker import COMMANDS, READ_BYTES, answer, become_worker, commands
@@ -344,8 +345,8 @@ def run_write(root: Path, answers: int) -> None:
             answer(answers, worker_wire.encode(outcome))
 
 
-def run_scan(root: Path, answers: int) -> None:
-    """Serve until the input ends."""
+def run_scan(root: Path, answers: int, rests: Rests | None = None) -> None:
+    """Serve until the input ends. rests: of a worker that gives way."""
     role = ScanRole(root)
     frames = FrameReader()
     wait: float | None = None
@@ -356,7 +357,12 @@ def run_scan(root: Path, answers: int) -> None:
             if not data:
                 return
             for body in frames.feed(data):
-                outcome = role.handle(worker_wire.decode_request(body))
+                request = worker_wire.decode_request(body)
+                if isinstance(request, worker_wire.Share):
+                    if rests is not None:
+                        rests.share = request.share
+                    continue
+                outcome = role.handle(request)
                 if outcome is not None:
                     answer(answers, worker_wire.encode(outcome))
         ready, seconds = role.step()
@@ -391,7 +397,10 @@ def main(arguments: list[str]) -> None:
     gc.freeze()
     answer(answers, worker_wire.encode(worker_wire.Answer(0, "", "", {}, os.getpid())))
     with contextlib.suppress(BrokenPipeError):
-        (run_write if role == "write" else run_scan)(root, answers)
+        if role == "write":
+            run_write(root, answers)
+        else:
+            run_scan(root, answers, give_way() if role == "scan" else None)
 
 
 if __name__ == "__main__":

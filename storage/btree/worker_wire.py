@@ -1,6 +1,6 @@
 """What a node and its storage workers say to each other: msgpack arrays in frames (`base/frames.py`).
 
-`write` worker: Build, Open, Checkpoint, Close, answered in order. `scan` worker: Pin, Digest, Rows, Dump, Release, answered when done.
+`write` worker: Build, Open, Checkpoint, Close, answered in order. `scan` and `check` worker: Pin, Digest, Rows, Dump, Release, answered when done; `scan` gives way, and hears Share.
 """
 
 from __future__ import annotations
@@ -90,7 +90,14 @@ class Release(msgspec.Struct, tag="release", array_like=True):
     pin: int
 
 
-Request = Build | Open | Checkpoint | Close | Pin | Digest | Rows | Dump | Release
+class Share(msgspec.Struct, tag="share", array_like=True):
+    """How much of a core a worker that gives way may use from now on. No answer."""
+
+    id: int
+    share: float
+
+
+Request = Build | Open | Checkpoint | Close | Pin | Digest | Rows | Dump | Release | Share
 
 
 class Answer(msgspec.Struct, tag="answer", array_like=True):

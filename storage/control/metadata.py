@@ -92,7 +92,7 @@ class Metadata:
         raise Unavailable("no such partition", partition=partition)
 
     async def load(self) -> None:
-        """Read everything, strongly. Raises Unavailable while the metadata group has no leader."""
+        """Read everything, strongly; what others removed meanwhile is not known any more. Raises Unavailable while the metadata group has no leader."""
         info = self.system.partitions[0]
         start = b""
         self._raw.clear()
@@ -110,6 +110,10 @@ class Metadata:
                 start = key + b"\x00"
             if not page.more:
                 break
+        for job in [job for job in self.jobs if f"job/{job}" not in self._raw]:
+            del self.jobs[job]
+        for table in [table for table in self.tables.values() if f"table/{table.table_id}" not in self._raw]:
+            self._forget(table)
         for table in sorted(self.tables.values(), key=lambda each: each.table_id):
             self._changed(table)
 

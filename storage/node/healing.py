@@ -240,7 +240,7 @@ class Healing:
 
     async def _pin(self, tree: Tree, applied: Lsn) -> PinnedTree:
         pinned = self._future()
-        tree.pin(applied, lambda result: settle(pinned, result))
+        tree.pin(applied, lambda result: settle(pinned, result), hurry=True)
         pin: PinnedTree = await self._bounded(pinned)
         return pin
 

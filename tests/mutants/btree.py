@@ -141,4 +141,25 @@ MUTANTS: list[Mutant] = [
         "        return [], 0, error\n",
         ("tests/unit/btree/test_scan.py",),
     ),
+    Mutant(
+        "scans-do-not-give-way",
+        "storage/btree/worker.py",
+        'give_way() if role == "scan" else None',
+        "None",
+        (f"{_ENGINE}::test_scans_that_nobody_waits_for_give_way_and_rest_and_those_of_a_copy_that_is_to_serve_do_not",),
+    ),
+    Mutant(
+        "a-loaded-copy-is-scanned-at-leisure",
+        "storage/btree/lmdb_engine.py",
+        "self._checker if hurry else self._scanner",
+        "self._scanner",
+        (f"{_ENGINE}::test_scans_that_nobody_waits_for_give_way_and_rest_and_those_of_a_copy_that_is_to_serve_do_not",),
+    ),
+    Mutant(
+        "replaced-scan-worker-is-not-told",
+        "storage/btree/lmdb_engine.py",
+        "if self.greeting is not None:",
+        "if self.greeting is not None and not self.deaths:",
+        (f"{_ENGINE}::test_a_scan_worker_that_was_replaced_keeps_to_the_share_too",),
+    ),
 ]

@@ -510,4 +510,66 @@ MUTANTS: list[Mutant] = [
         "\n",
         ("tests/unit/server/test_named_backups.py::test_a_moment_in_a_hole_is_damaged_wherever_it_is_shown",),
     ),
+    Mutant(
+        "courtesy-notices-nobody",
+        "server/courtesy.py",
+        "if answered != self._seen:",
+        "if False:",
+        (
+            "tests/unit/server/test_courtesy.py::test_the_first_request_makes_it_careful_and_it_stays_so_until_nobody_was_served_for_a_while",
+        ),
+    ),
+    Mutant(
+        "courtesy-never-ends",
+        "server/courtesy.py",
+        "            self._served_us = None\n        if",
+        "            pass\n        if",
+        (
+            "tests/unit/server/test_courtesy.py::test_the_first_request_makes_it_careful_and_it_stays_so_until_nobody_was_served_for_a_while",
+        ),
+    ),
+    Mutant(
+        "duty-is-taken-from-the-living",
+        "server/duty.py",
+        "<= STALE_US:",
+        "<= 0:",
+        ("tests/unit/server/test_duty.py::test_one_works_for_as_long_as_it_lives",),
+    ),
+    Mutant(
+        "duty-works-on-unsure",
+        "server/duty.py",
+        "> UNSURE_US:",
+        "> UNSURE_US << 9:",
+        ("tests/unit/server/test_duty.py::test_who_cannot_note_that_it_works_stops_before_another_begins_and_waits_when_it_is_back",),
+    ),
+    Mutant(
+        "duty-is-kept-after-a-stop",
+        "server/duty.py",
+        "await self._notes.put_job(KEY, None)",
+        "await self._notes.fetch_job(KEY)",
+        ("tests/unit/server/test_duty.py::test_who_stops_by_plan_is_followed_at_once",),
+    ),
+    Mutant(
+        "duty-alone-takes-notes",
+        "server/duty.py",
+        "        if not self._alone:\n",
+        "        if True:\n",
+        ("tests/unit/server/test_duty.py::test_one_that_is_alone_works_and_notes_nothing",),
+    ),
+    Mutant(
+        "who-waits-works-too",
+        "server/durability.py",
+        "    if options.alone:\n        work()",
+        "    if True:\n        work()",
+        ("tests/sim/test_two_durability_processes.py::test_one_works_and_the_other_says_so_and_waits",),
+    ),
+    Mutant(
+        "takeover-from-old-notes",
+        "server/durability.py",
+        "        await control.metadata.load()  # what",
+        "        pass  # what",
+        (
+            "tests/sim/test_two_durability_processes.py::test_a_restore_that_a_killed_process_left_is_carried_on_by_the_other_and_by_it_alone",
+        ),
+    ),
 ]

@@ -472,3 +472,17 @@ def test_a_part_is_chosen_from_a_proven_whole() -> None:
     )  # fmt: skip
     with pytest.raises(Corrupt, match="rows differ from its digest"):
         loop.run(rebuild(store, disk, base=lied, segments=[], cut=Cut(lsn=base.lsn), output="out", work="w", chosen=chosen))
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_rows_that_are_thrown_away_again_are_not_synced_and_those_of_a_restore_are(lasting: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = history(seed=3, segments=4, writes=9)
+    loop, store, disk = archive(sample)
+    base = make_base(loop, store, disk, sample, 2)
+    synced: list[str] = []
+    monkeypatch.setattr(type(disk.open("base-rows")), "sync", lambda _file: synced.append("file"))
+    monkeypatch.setattr(type(disk), "sync_dir", lambda _disk, path: synced.append("folder"))
+    manifests = [one for one in sample.manifests() if one.first > base.lsn]
+    loop.run(rebuild(store, disk, base=base, segments=manifests, cut=Cut(), output="out", work="w", lasting=lasting))
+    assert synced == (["file", "folder"] if lasting else [])
+    assert rows(disk)

@@ -18,6 +18,8 @@ import pytest
 
 from scrubjay.base.checksum import row_hash
 from scrubjay.base.errors import Corrupt, Exhausted, Exists, Internal, Missing, Unavailable
+from scrubjay.base.frames import LENGTH
+from scrubjay.base.giving_way import NICE
 from scrubjay.base.ids import Lsn, PartitionId, Stamp, uuid_bytes
 from scrubjay.base.oserrors import error_of_os
 from scrubjay.base.real.child import interpreter_arguments
@@ -495,3 +497,51 @@ def test_a_writer_without_room_for_its_lock_ends_with_a_line(tmp_path: Path) -> 
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines() == [f"storage worker: {tmp_path}/gone/storage-worker.lock: No such file or directory"]
+
+
+def let_go(pid: int) -> int:
+    """How often a process has given up the processor of its own will."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("voluntary_ctxt_switches")).split()[1])
+
+
+def test_scans_that_nobody_waits_for_give_way_and_rest_and_those_of_a_copy_that_is_to_serve_do_not(bench: Bench) -> None:
+    assert isinstance(bench.engine, LmdbEngine)
+    tree = bench.run(bench.engine.create, P)
+    bench.run(tree.checkpoint, [put(n, n) for n in range(1, 12_001)], at(12_000))
+    bench.engine.share(0.5)
+    rested: dict[bool, int] = {}
+    for hurry in (False, True):
+        pin = bench.run(tree.pin, at(12_000).applied, hurry=hurry)
+        pid = bench.workers[-1].pid
+        assert os.getpriority(os.PRIO_PROCESS, pid) == min(19, os.nice(0) + (0 if hurry else NICE))
+        before = let_go(pid)
+        assert bench.run(pin.digest, LO, None, bytes_per_second=None).digest.total().rows == 12_000
+        rested[hurry] = let_go(pid) - before
+        pin.release()
+    assert rested[False] > rested[True] + 5, rested
+
+
+def test_a_scan_worker_that_was_replaced_keeps_to_the_share_too(bench: Bench) -> None:
+    told: list[worker_wire.Request] = []
+
+    class Link:
+        def send(self, data: bytes) -> None:
+            told.append(worker_wire.decode_request(data[LENGTH.size :]))
+
+        def close(self) -> None: ...
+
+    ends: list[Any] = []
+
+    def spawn(module: str, arguments: Any, *, on_data: Any, on_exit: Any) -> Link:
+        ends.append(on_exit)
+        return Link()
+
+    engine = LmdbEngine(str(bench.root), bench.disk, spawn)
+    engine.share(0.25)
+    engine.pin(P, 1, lambda _result: None, hurry=False)
+    ends[-1](-9)
+    engine.pin(P, 1, lambda _result: None, hurry=False)
+    engine.share(1.0)
+    assert [one.share if isinstance(one, worker_wire.Share) else "pin" for one in told] == [0.25, "pin", 0.25, "pin", 1.0]
+    engine.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,18 @@ async def loses_its_scratch(context: JobContext, arguments: dict[str, Any]) -> d
     """Opens a scratch file that somebody removed."""
     context.disk.open(arguments["work"])
     return {}
+
+
+async def works(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Uses the processor for `cpu_s`; tells how often it let go of it meanwhile, of its own will."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+    until = time.process_time() + arguments["cpu_s"]
+    told = False
+    while time.process_time() < until:
+        if not told:
+            told = True
+            context.progress({"begun": True})
+    return {"let_go": resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before}
 
 
 async def says_how_nice(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from scrubjay.base import errors
+from scrubjay.base.giving_way import NICE
 from scrubjay.base.real import job_wire, jobs
-from scrubjay.base.real.job_worker import NICE
 from scrubjay.base.real.jobs import WorkerJobs
 from scrubjay.base.real.loop import AsyncTasks, RealTask, run
 
@@ -291,5 +291,29 @@ def test_jobs_that_read_the_archive_give_way_and_no_others(tmp_path: Path) -> No
                 await other.close()
         finally:
             await pool.close()
+
+    run(main)
+
+
+def test_a_job_that_nobody_waits_for_rests_while_others_are_served_and_no_other_job_does(tmp_path: Path) -> None:
+    """How often it let go of the processor is counted: how long it took would be the machine's business."""
+
+    async def main(tasks: AsyncTasks) -> None:
+        works = f"{SAMPLES}:works"
+        night = WorkerJobs(tmp_path, workers=1, give_way=[works], rest=[works])
+        awaited = WorkerJobs(tmp_path, workers=1, give_way=[works])
+        try:
+            for pool in (night, awaited):
+                pool.share(0.5)
+            rested = (await night.run(works, {"cpu_s": 0.1}))["let_go"]
+            assert rested >= 8, rested
+            assert (await awaited.run(works, {"cpu_s": 0.1}))["let_go"] < rested / 2
+            night.share(1.0)
+            assert (await night.run(works, {"cpu_s": 0.1}))["let_go"] < rested / 2
+            in_the_middle = await night.run(works, {"cpu_s": 0.1}, progress=lambda _facts: night.share(0.5))
+            assert in_the_middle["let_go"] >= 8
+        finally:
+            await night.close()
+            await awaited.close()
 
     run(main)

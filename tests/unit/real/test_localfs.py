@@ -107,3 +107,26 @@ def test_a_read_only_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         asyncio.run(store.put("k", b"x"))
     assert caught.value.fields["error_code"] == "StoreNotWritable"
     store.close()
+
+
+def test_a_delete_while_the_folder_goes_away_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It went between the look and the deed: what was not found there may be there all the same."""
+    root = tmp_path / "archive"
+    store = LocalStore(root)
+    asyncio.run(store.put("a/k", b"x"))
+    unlink = Path.unlink
+
+    def goes(path: Path, missing_ok: bool = False) -> None:
+        root.rename(tmp_path / "away")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", goes)
+    with pytest.raises(Unavailable) as caught:
+        asyncio.run(store.delete("a/k"))
+    assert caught.value.fields["error_code"] == "ArchiveGone"
+    monkeypatch.undo()
+    (tmp_path / "away").rename(root)
+    assert asyncio.run(store.get("a/k")) == b"x"
+    asyncio.run(store.delete("a/k"))
+    asyncio.run(store.delete("a/k"))
+    assert asyncio.run(store.head("a/k")) is None

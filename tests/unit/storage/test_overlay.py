@@ -36,7 +36,7 @@ class DictTree:
         self.state = state
         done(None)
 
-    def pin(self, applied: Lsn, done: Callable[[PinnedTree | ScrubjayError], None]) -> None:
+    def pin(self, applied: Lsn, done: Callable[[PinnedTree | ScrubjayError], None], *, hurry: bool = False) -> None:
         raise AssertionError("not used here")
 
     def close(self) -> None: ...

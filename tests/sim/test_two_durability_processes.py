@@ -1,0 +1,147 @@
+"""Two whole control parts, each with router, durability services, folder and ledger of its own, over one metadata group and one archive: one works, the other says so and waits, and
+takes over when the first dies, whatever it was at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from scrubjay.archiver.write.attach import attach
+from scrubjay.scrubber.schedule.settings import DAY_US, JobSettings
+from scrubjay.server.durability import Durability
+from scrubjay.server.duty import BEAT_S, STALE_US, WAITS, WORKS
+from scrubjay.server.health import Health
+from scrubjay.sim.whole.churn import spec_of
+from scrubjay.sim.whole.cluster import CLUSTER, WholeCluster
+from scrubjay.sim.whole.commands import put
+from scrubjay.sim.whole.run import AGENT, CONSENSUS, STORAGE
+from scrubjay.sim.world import World, WorldHost
+from scrubjay.storage.catalogue import TableMeta
+
+SECOND = 1_000_000
+TABLE = "twice"
+OFTEN = JobSettings("*/30 * * * * *", DAY_US)
+TAKEN_S = STALE_US / 1e6 + 2 * BEAT_S
+
+
+class Pair:
+    """first, other: their control hosts."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.world = World(seed)
+        self.cluster = WholeCluster(
+            self.world, storage=STORAGE, consensus=CONSENSUS, agent=AGENT, wal_file_bytes=1 << 15, archive_wait_s=20.0, second=True
+        )
+        self.first, (self.other,) = self.cluster.control, self.cluster.others
+        self.run(self.cluster.env, attach(self.cluster.look, self.cluster.env, cluster_id=CLUSTER, folder_is_new=True))
+        for host in (*self.cluster.hosts, self.first):
+            host.start()
+        self.run(self.cluster.env, self.cluster.up())
+        self.until(lambda: self.state(self.first) == WORKS)
+        self.run(self.first.env, self.cluster.store.create_table(spec_of(TABLE)))
+        self.until(lambda: not self.cluster.store.unhosted())
+        answers: list[Any] = []
+        for key in range(12):
+            self.cluster.store.write(self.table(), put(key, key, blind=True), answers.append)
+            self.until(lambda key=key: len(answers) > key)  # type: ignore[misc]
+        self.other.start()
+        self.until(lambda: self.state(self.other) is not None)
+
+    def table(self) -> TableMeta:
+        table = self.cluster.store.table(TABLE)
+        assert table is not None
+        return table
+
+    def run(self, env: Any, work: Coroutine[Any, Any, Any]) -> Any:
+        """In the life of one machine."""
+        task = env.tasks.spawn(work, name="test")
+        assert self.world.run(until_us=self.world.now + 900 * SECOND, stop=task.done), "it did not end in time"
+        return task.result()
+
+    def until(self, holds: Callable[[], bool], *, seconds: float = 60.0) -> None:
+        end = self.world.now + int(seconds * SECOND)
+        while not holds():
+            assert self.world.now < end, "it did not come about in time: " + "; ".join(self.cluster.lines[-5:])
+            self.pass_time(0.05)
+
+    def pass_time(self, seconds: float) -> None:
+        self.world.run(until_us=self.world.now + int(seconds * SECOND))
+
+    def state(self, host: WorldHost) -> str | None:
+        """None: its services are not up."""
+        life = host.process
+        return None if life is None or life.durability is None else life.durability.duty.state
+
+    def of(self, host: WorldHost) -> Durability:
+        found: Durability = host.process.durability
+        return found
+
+    def health(self, host: WorldHost) -> Any:
+        """What `status` of that process says."""
+        found: Health = host.process.health
+        return self.run(host.env, found.status())
+
+    def said(self, words: str) -> list[str]:
+        return [line for line in self.cluster.lines if words in line]
+
+    def begins(self, host: WorldHost) -> int:
+        """Scrubs that a process has begun."""
+        return len([line for line in self.said("scrub begins") if line.startswith("other: ") == (host is self.other)])
+
+    def often(self) -> None:
+        self.run(self.first.env, self.of(self.first).schedule.set("scrub", OFTEN))
+
+
+def test_one_works_and_the_other_says_so_and_waits() -> None:
+    pair = Pair()
+    pair.often()
+    pair.pass_time(240.0)
+    assert (pair.state(pair.first), pair.state(pair.other)) == (WORKS, WAITS)
+    assert pair.said("another durability process") == ["other: another durability process works; this one waits"]
+    assert pair.begins(pair.first) >= 3
+    assert pair.begins(pair.other) == 0
+    assert pair.health(pair.first)["durability"] == WORKS
+    assert pair.health(pair.other)["durability"] == WAITS
+
+
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_the_other_takes_over_after_a_kill_at_any_step_and_the_work_goes_on(seed: int) -> None:
+    """The first is killed at a drawn moment of a scrub: sealing, pinning, reading, noting, or behind it. Back again, it waits."""
+    pair = Pair(seed)
+    pair.often()
+    pair.until(lambda: pair.begins(pair.first) > 0, seconds=90.0)
+    pair.pass_time(pair.world.stream("kill").between(0, 1_500) / 1000)
+    pair.first.crash(power=bool(seed % 2))
+    killed_us = pair.world.now
+    pair.until(lambda: pair.state(pair.other) == WORKS, seconds=TAKEN_S)
+    assert pair.world.now - killed_us >= STALE_US - BEAT_S * SECOND, "the first may still have lived"
+    pair.until(lambda: bool(pair.said("other: scrub ended: match")), seconds=300.0)
+    before = pair.begins(pair.first)
+    pair.first.start()
+    pair.until(lambda: pair.state(pair.first) is not None)
+    others = pair.begins(pair.other)
+    pair.pass_time(120.0)
+    assert (pair.state(pair.first), pair.state(pair.other)) == (WAITS, WORKS)
+    assert pair.begins(pair.first) == before
+    assert pair.begins(pair.other) > others
+
+
+def test_a_restore_that_a_killed_process_left_is_carried_on_by_the_other_and_by_it_alone() -> None:
+    pair = Pair()
+    first = pair.of(pair.first)
+    pair.until(lambda: first.window(pair.table()) is not None)
+    asked = first.restore(pair.table(), "back", at_us=None, overrides={})
+    pair.run(pair.first.env, asked)
+    assert (first.restorer.status("back") or {})["state"] == "running"
+    pair.first.crash(power=False)
+    pair.until(lambda: pair.state(pair.other) == WORKS, seconds=TAKEN_S)
+    pair.until(lambda: (pair.of(pair.other).restorer.status("back") or {}).get("state") == "published", seconds=300.0)
+    assert len(pair.said("restore of twice to back")) == 1
+
+
+def test_a_planned_stop_hands_over_at_once() -> None:
+    pair = Pair()
+    pair.run(pair.first.env, pair.of(pair.first).quiet())
+    pair.until(lambda: pair.state(pair.other) == WORKS, seconds=2 * BEAT_S)
