@@ -531,8 +531,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "duty-is-taken-from-the-living",
         "server/duty.py",
-        "<= STALE_US:",
-        "<= 0:",
+        "            if now_us - self._other[1] <= STALE_US:\n",
+        "            if False:\n",
         ("tests/unit/server/test_duty.py::test_one_works_for_as_long_as_it_lives",),
     ),
     Mutant(
