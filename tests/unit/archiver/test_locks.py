@@ -171,7 +171,6 @@ def test_what_was_put_before_there_was_a_lock_is_locked_by_the_first_run() -> No
 def test_a_store_that_does_not_lock_is_told_and_retention_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     world = ExpireWorld()
     world.lock(6, known=False)
-    world.keep_us = 3 * DAY_US
     world.days(5, base_every=5)
     world.days(3)
 
