@@ -1,9 +1,10 @@
 """How fast a table goes out and comes in, and in how much memory: `export`, then `import` of that export, of a table of random items.
 
-    .venv/bin/python -m bench.bench_transfer [--mib 64] [--item-bytes 1000] [--partitions 2]
+    .venv/bin/python -m bench.bench_transfer [--mib 64] [--item-bytes 1000] [--partitions 2] [--format dynamodb-json]
 
-A server of its own below a temporary folder. Prints one JSON object; sizes are of keys and items, once. `rss_mib`: the most that one of the
-server's workers held meanwhile, looked at every 50 ms; `server_rss_mib`: by how much the server's own process grew. `cpu_s`: user and system time of all of them.
+A server of its own below a temporary folder. Prints one JSON object; sizes are of keys and items, once. `anon_mib`: the most that one of the server's workers of each kind held
+of its own meanwhile, looked at every 50 ms; `mapped_mib`: and of files, which the kernel takes back (a storage worker maps its trees, so that grows with them).
+`server_rss_mib`: by how much the server's own process grew. `cpu_s`: user and system time of all of them.
 """
 
 from __future__ import annotations
@@ -50,10 +51,22 @@ def cpu_s(pid: int) -> float:
     return ticks / TICKS
 
 
+def kind_of(pid: int) -> str:
+    """Of a worker: the module that it runs."""
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return next((word.decode().removeprefix("scrubjay.") for word in words if word.startswith(b"scrubjay.")), "other")
+
+
+def held_mib(pid: int) -> dict[str, int]:
+    """Of its own, and of files."""
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return {name: int(lines[field].split()[0]) >> 10 for name, field in (("anon_mib", "RssAnon"), ("mapped_mib", "RssFile"))}
+
+
 @contextmanager
-def watched(pid: int) -> Iterator[dict[str, float]]:
-    """seconds, cpu_s, rss_mib, server_rss_mib of what happens meanwhile."""
-    found = {"server_rss_mib": 0.0, "rss_mib": 0.0}
+def watched(pid: int) -> Iterator[dict[str, Any]]:
+    """seconds, cpu_s, anon_mib, mapped_mib, server_rss_mib of what happens meanwhile."""
+    found: dict[str, Any] = {"server_rss_mib": 0.0, "anon_mib": {}, "mapped_mib": {}}
     before = rss_mib(pid)
     over = threading.Event()
 
@@ -61,8 +74,11 @@ def watched(pid: int) -> Iterator[dict[str, float]]:
         while not over.wait(LOOK_S):
             try:
                 found["server_rss_mib"] = max(found["server_rss_mib"], round(rss_mib(pid) - before))
-                found["rss_mib"] = max(found["rss_mib"], *(round(rss_mib(one)) for one in family(pid)[1:]), 0.0)
-            except (OSError, ValueError):  # a worker that just ended
+                for one in family(pid)[1:]:
+                    kind = kind_of(one)
+                    for name, size in held_mib(one).items():
+                        found[name][kind] = max(found[name].get(kind, 0), size)
+            except (OSError, ValueError, KeyError):  # a worker that just ended
                 continue
 
     thread = threading.Thread(target=look)
@@ -97,7 +113,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         try:
             port = int(server.stdout.readline().rsplit(":", 1)[1])
             uvloop.run(fill(port, options))
-            exported = measured(port, server.pid, "export", "bench-0", "--to", f"file://{folder}/out")
+            exported = measured(port, server.pid, "export", "bench-0", "--to", f"file://{folder}/out", "--format", options.format)
             imported = measured(port, server.pid, "import", f"file://{folder}/out", "--table", "back")
         finally:
             server.send_signal(signal.SIGTERM)
@@ -115,6 +131,7 @@ def main() -> None:
     parser.add_argument("--mib", type=int, default=64)
     parser.add_argument("--item-bytes", type=int, default=1000)
     parser.add_argument("--partitions", type=int, default=2)
+    parser.add_argument("--format", default="dynamodb-json")
     options = parser.parse_args()
     options.tables = 1
     with tempfile.TemporaryDirectory() as scratch:

@@ -294,4 +294,32 @@ MUTANTS: list[Mutant] = [
         'format="DYNAMODB_JSON"',
         ("tests/unit/server/test_transfers.py::test_what_the_api_exports_it_imports",),
     ),
+    Mutant(
+        "export-a-partition-in-one-file",
+        "pitr/transfer/export_files.py",
+        "            if size >= FILE_BYTES:\n",
+        "            if False:\n",
+        ("tests/unit/pitr/test_transfer_memory.py::test_ten_times_the_table_takes_no_more_memory",),
+    ),
+    Mutant(
+        "import-run-of-any-size",
+        "pitr/transfer/import_runs.py",
+        "                if self._size >= RUN_BYTES:\n",
+        "                if False:\n",
+        ("tests/unit/pitr/test_transfer_memory.py::test_ten_times_the_table_takes_no_more_memory",),
+    ),
+    Mutant(
+        "import-merged-in-memory",
+        "pitr/transfer/import_runs.py",
+        "unique(merge(*parts, key=_key))",
+        "unique(iter(sorted(merge(*parts, key=_key))))",
+        ("tests/unit/pitr/test_transfer_memory.py::test_ten_times_the_table_takes_no_more_memory",),
+    ),
+    Mutant(
+        "parquet-row-group-in-memory",
+        "pitr/transfer/parquet.py",
+        "            for batch in file.iter_batches(BATCH_ROWS, use_threads=False):\n                for row in _plain",
+        "            for batch in file.read().to_batches(BATCH_ROWS):\n                for row in _plain",
+        ("tests/unit/pitr/test_transfer_memory.py::test_ten_times_the_table_takes_no_more_memory",),
+    ),
 ]
