@@ -24,6 +24,7 @@ from scrubjay.base.errors import Conflict, Corrupt, Exists, Invalid, Missing, Un
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.together import in_parallel
 from scrubjay.pitr.archive import RestoreArchive, TableArchive
+from scrubjay.pitr.job import new_id
 from scrubjay.pitr.options import TRY_AGAIN_S, RestoreOptions
 from scrubjay.pitr.plan import ends_reached, plan_table, with_closed
 from scrubjay.pitr.rates import rates_of
@@ -130,7 +131,7 @@ class BackupService:
         """
         table = await self._restorer.preparing.settled(table)
         now_us = self._env.clock.wall_us()
-        id_ = f"{now_us // 1000:014d}-{self._env.rand.u64() & 0xFFFFFFFF:08x}"
+        id_ = new_id(self._env.rand, now_us)
         there = max(len(await list_all(self._store, pins_prefix(self._writer.cluster))), len(self._held))
         if there >= BACKUPS_MAX:
             raise Unsafe("there are as many backups as there may be", found=there, next="delete some: scrubjay backup list")

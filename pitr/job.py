@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from scrubjay.base.env import Rand
 from scrubjay.base.errors import Conflict, Corrupt, DiskFull, Fenced, Missing, ScrubjayError
 from scrubjay.base.times import utc_text, utc_text_or_none
 from scrubjay.pitr.part import PartAsked
@@ -225,6 +226,11 @@ def load_job(notes: dict[str, Any]) -> RestoreJob | None:
 
 
 NOTE_TRIES_MAX = 4
+
+
+def new_id(rand: Rand, now_us: int) -> str:
+    """Of a backup, an export, an import, and as its ARN ends: 14 digits (milliseconds, when it was asked for), `-`, 8 random hex digits. By it they are in order."""
+    return f"{now_us // 1000:014d}-{rand.u64() & 0xFFFFFFFF:08x}"
 
 
 async def note(port: ServicePort, key: str, notes: dict[str, Any] | None) -> None:

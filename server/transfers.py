@@ -7,11 +7,12 @@ from typing import Any
 
 from scrubjay.base.errors import Unavailable
 from scrubjay.pitr.transfer.aws_layout import DYNAMODB_JSON, SUMMARY, WORDS, folder, place_of
-from scrubjay.pitr.transfer.export_notes import COMPLETED, FAILED, RUNNING, ExportAsked, ExportJob
+from scrubjay.pitr.transfer.export_notes import ExportAsked, ExportJob
 from scrubjay.pitr.transfer.exports import Exports
 from scrubjay.pitr.transfer.import_notes import ImportAsked, ImportJob
 from scrubjay.pitr.transfer.import_reading import BAD_LINE
 from scrubjay.pitr.transfer.imports import Imports
+from scrubjay.pitr.transfer.running import COMPLETED, FAILED, RUNNING
 from scrubjay.server.ports import Report, TransferPort
 from scrubjay.storage.backend import ExportInfo, ExportSpec, ImportInfo, ImportSpec, TableTransfers
 from scrubjay.storage.catalogue import TableMeta
@@ -25,12 +26,12 @@ class Transfers:
         self.exports, self.imports = exports, imports
 
     def resume_unfinished(self) -> None:
-        self.exports.resume_unfinished()
-        self.imports.resume_unfinished()
+        self.exports.running.resume_unfinished()
+        self.imports.running.resume_unfinished()
 
     async def stop(self) -> None:
-        await self.exports.stop()
-        await self.imports.stop()
+        await self.exports.running.stop()
+        await self.imports.running.stop()
 
     # ------------------------------------------------------------------ the DynamoDB API
 
@@ -41,7 +42,7 @@ class Transfers:
         return _export_info(await self.exports.start(table, asked))
 
     def exports_info(self) -> Sequence[ExportInfo]:
-        return [_export_info(job) for job in self.exports.jobs()]
+        return [_export_info(job) for job in self.exports.running.jobs()]
 
     async def start_import(self, spec: ImportSpec) -> ImportInfo:
         table = spec.table
@@ -53,29 +54,29 @@ class Transfers:
         return _import_info(await self.imports.start(asked))
 
     def imports_info(self) -> Sequence[ImportInfo]:
-        return [_import_info(job) for job in self.imports.jobs()]
+        return [_import_info(job) for job in self.imports.running.jobs()]
 
     # ------------------------------------------------------------------ the admin API (server.ports.TransferPort)
 
     async def export(self, source: TableMeta, *, url: str, format: str, at_us: int | None, from_us: int | None) -> Report:  # noqa: A002
         job = await self.exports.start(source, ExportAsked(url=url, format=format, at_us=at_us, from_us=from_us))
-        return self.exports.report(job)
+        return self.exports.running.report(job)
 
     def export_status(self, id_: str) -> Report:
-        job = self.exports.find(id_)
+        job = self.exports.running.find(id_)
         if job is None:
             raise Unavailable("no such export", error_code="ResourceNotFound", asked=id_)
-        return self.exports.report(job)
+        return self.exports.running.report(job)
 
     async def import_(self, *, url: str, table: str, key: Sequence[tuple[str, str | None]], format: str | None) -> Report:  # noqa: A002
         job = await self.imports.start(ImportAsked(url=url, table=table, key=tuple(key), format=format))
-        return self.imports.report(job)
+        return self.imports.running.report(job)
 
     def import_status(self, id_: str) -> Report:
-        job = self.imports.find(id_)
+        job = self.imports.running.find(id_)
         if job is None:
             raise Unavailable("no such import", error_code="ResourceNotFound", asked=id_)
-        return self.imports.report(job)
+        return self.imports.running.report(job)
 
 
 def _export_info(job: ExportJob) -> ExportInfo:

@@ -6,14 +6,9 @@ from typing import Any
 
 import msgspec
 
-from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.times import utc_text, utc_text_or_none
-from scrubjay.pitr.job import error_json
 from scrubjay.pitr.transfer.aws_layout import SUMMARY, folder
-
-PREFIX = "export/"
-VERSION = 1
-RUNNING, COMPLETED, FAILED = "running", "completed", "failed"
+from scrubjay.pitr.transfer.running import COMPLETED, RUNNING, TransferJob
 
 
 class ExportAsked(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,24 +26,17 @@ class ExportAsked(msgspec.Struct, frozen=True, kw_only=True):
     echo: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class ExportJob(msgspec.Struct, kw_only=True):
-    """at_us: the moment, once it is fixed. ended_us: set before the manifests are put, which say it. digest, rows: of what was read back. exit: of a failed one."""
+class ExportJob(TransferJob, kw_only=True):
+    """at_us: the moment, once it is fixed. ended_us: set before the manifests are put, which say it. digest, rows: of what was read back."""
 
-    version: int = VERSION
-    id: str
     source_id: str
     source_name: str
     asked: ExportAsked
     at_us: int
-    created_us: int
-    state: str = RUNNING
-    ended_us: int | None = None
-    files: int | None = None
-    bytes: int | None = None
-    rows: int | None = None
-    digest: str | None = None
-    error: dict[str, Any] | None = None
-    exit: int = 0
+
+    @property
+    def token(self) -> str | None:
+        return self.asked.token
 
     @property
     def incremental(self) -> bool:
@@ -58,13 +46,8 @@ class ExportJob(msgspec.Struct, kw_only=True):
     def view(self) -> str:
         return self.asked.view if self.incremental else "NEW_IMAGE"
 
-    def as_notes(self) -> dict[str, Any]:
-        notes: dict[str, Any] = msgspec.to_builtins(self)
-        return notes
-
-    def fail(self, error: ScrubjayError) -> None:
-        self.state, self.exit = FAILED, error.exit_code
-        self.error = error_json(error, asked=f"export of {self.source_name} to {self.asked.url}", next_step="scrubjay export begins anew")
+    def words(self) -> tuple[str, str]:
+        return f"export of {self.source_name} to {self.asked.url}", "scrubjay export begins anew"
 
     def report(self, progress: dict[str, Any] | None) -> dict[str, Any]:
         done = self.state == COMPLETED
@@ -90,12 +73,3 @@ class ExportJob(msgspec.Struct, kw_only=True):
             "started": utc_text(self.created_us),
             "finished": utc_text_or_none(self.ended_us if self.state != RUNNING else None),
         }
-
-
-def load_export(notes: dict[str, Any]) -> ExportJob | None:
-    """None if they are of another version or malformed: such notes are left as they are."""
-    try:
-        job = msgspec.convert(notes, ExportJob)
-    except msgspec.ValidationError:
-        return None
-    return job if job.version == VERSION else None

@@ -1,4 +1,4 @@
-"""Exports as the server keeps them: started, attached to, carried on after a restart, remembered.
+"""Exports as the server keeps them; the life that they share with imports is `pitr.transfer.running`.
 
 One life of an export: every partition is rebuilt from the archive as of the moment (incremental: at two moments), written to the place, read back and compared; then
 the manifests, the summary last. Killed anywhere, it leaves objects without a summary, which is no export; the next start goes through the same steps under the same id,
@@ -7,53 +7,43 @@ finds what is there and proves it. It is COMPLETED only when what was read back 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from posixpath import normpath
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from scrubjay.archiver.expire.plan import RESTORE, Need
-from scrubjay.base.env import Env, Jobs, Task
-from scrubjay.base.errors import Conflict, Corrupt, Invalid, ScrubjayError, Unavailable, Unsafe
-from scrubjay.base.gate import Gate
+from scrubjay.base.env import Env, Jobs
+from scrubjay.base.errors import Corrupt, Invalid, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at
 from scrubjay.base.times import utc_text
 from scrubjay.base.together import in_parallel
 from scrubjay.pitr.archive import RestoreArchive
-from scrubjay.pitr.job import folder_of, note
+from scrubjay.pitr.job import folder_of, new_id
 from scrubjay.pitr.options import RestoreOptions
 from scrubjay.pitr.planning import Planning
 from scrubjay.pitr.prepare import Preparing
 from scrubjay.pitr.rebuilding import Rebuilding
-from scrubjay.pitr.steadily import steadily
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.pitr.timeline.service import TimelineService
 from scrubjay.pitr.transfer.aws_layout import DataFile, ExportSummary, check_place, manifests, started_key
-from scrubjay.pitr.transfer.export_notes import COMPLETED, PREFIX, RUNNING, ExportAsked, ExportJob, load_export
+from scrubjay.pitr.transfer.export_notes import ExportAsked, ExportJob
 from scrubjay.pitr.transfer.known_formats import FORMATS, OF_CHANGES, check_installed
+from scrubjay.pitr.transfer.running import COMPLETED, FAILED, RUNNING, Log, RunningTransfers
 from scrubjay.storage.catalogue import PartitionInfo, TableMeta
 from scrubjay.storage.items.keys import key_attributes
 from scrubjay.storage.log.digest import MASK, Total
 from scrubjay.storage.service_port import ServicePort
 
 EXPORT, PUT = "scrubjay.pitr.transfer.export_files:export_job", "scrubjay.pitr.transfer.export_files:put_job"
-RUNNING_MAX = 4
-"""At a time. Each has up to `lanes` partitions in work."""
-KEPT_MAX = 50
-"""Ended exports that are remembered."""
-TRIES_MAX = 3
-"""Of one partition, while what fails is that something is not there now (a worker that died, a place that does not answer)."""
-Report = dict[str, Any]
-Log = Callable[[str], None]
-T = TypeVar("T")
 
 
 class Exports:
     """preparing: which moments there are. timeline: what changed between two. archive_url: of this cluster's archive, into which nobody exports. arn: of a table's
-    name. ended: told the state of each export that ends, and the microseconds since it was asked for."""
+    name. ended: told the state of each export that ends, and the microseconds since it was asked for. running: all of them."""
 
     def __init__(
         self,
@@ -79,34 +69,14 @@ class Exports:
             log,
             ended,
         )
-        self._running: dict[str, tuple[ExportJob, Task[None], dict[str, Any]]] = {}
-        self._starting = Gate(env.tasks)
         self._needs: dict[str, Need] = {}
-        self._stopping = False
-
-    # ------------------------------------------------------------------ life
-
-    def resume_unfinished(self) -> int:
-        """At start, or when this process takes over: carry on with every export that was running when a process ended. Returns how many."""
-        self._stopping = False
-        found = [job for job in self.jobs() if job.state == RUNNING and job.id not in self._running]
-        for job in found:
-            self._spawn(job)
-        return len(found)
-
-    async def stop(self) -> None:
-        """End them; their notes stay, and the next start carries on."""
-        self._stopping = True
-        for _, task, _ in list(self._running.values()):
-            task.cancel()
-            while not task.done():
-                await self._env.tasks.sleep(0.01)
+        self.running = RunningTransfers(env, port, archive, ExportJob, self, word="export", log=log, ended=ended)
 
     def needs(self) -> list[Need]:
         """What retention must leave. Never waits. Notes of another version may stand for an export that runs: they need everything."""
         found = list(self._needs.values())
-        found += [Need(None, 0, RESTORE, key) for key, notes in self._port.jobs(PREFIX).items() if load_export(notes) is None]
-        found += [_need(job) for job in self.jobs() if job.state == RUNNING]
+        found += [Need(None, 0, RESTORE, key) for key in self.running.unread()]
+        found += [_need(job) for job in self.running.jobs() if job.state == RUNNING]
         return found
 
     # ------------------------------------------------------------------ what is asked
@@ -119,32 +89,29 @@ class Exports:
         """
         check_asked(asked, self._archive_url)
         received_us = self._env.clock.wall_us()
-        async with self._starting:
-            earlier = self._earlier(source, asked)
-            if earlier is not None:
-                if earlier.state == RUNNING and earlier.id not in self._running:
-                    self._spawn(earlier)  # its end could not be noted, or that it began came to light later
-                return earlier
-            if len(self._running) >= RUNNING_MAX:
-                raise Unsafe("too many exports are under way", found=len(self._running), next="wait for them", error_code="TooMany")
-            id_ = f"{received_us // 1000:014d}-{self._env.rand.u64() & 0xFFFFFFFF:08x}"
-            # Said before the archive is looked at, as a restore does (docs/adr/0035-retention.md).
-            self._needs[id_] = Need(source.table_id, 0, RESTORE, f"export {id_}")
+        return await self.running.begin(
+            asked,
+            same=lambda job: job.source_id == source.table_id and job.asked == asked,
+            by_words=asked.at_us is not None,
+            make=lambda: self._noted(source, asked, received_us),
+        )
+
+    async def _noted(self, source: TableMeta, asked: ExportAsked, received_us: int) -> ExportJob:
+        id_ = new_id(self._env.rand, received_us)
+        # Said before the archive is looked at, as a restore does (docs/adr/0035-retention.md).
+        self._needs[id_] = Need(source.table_id, 0, RESTORE, f"export {id_}")
+        try:
+            at_us = await self._moment(source, asked, received_us)
+            job = ExportJob(id=id_, source_id=source.table_id, source_name=source.name, asked=asked, at_us=at_us, created_us=received_us)
             try:
-                at_us = await self._moment(source, asked, received_us)
-                job = ExportJob(
-                    id=id_, source_id=source.table_id, source_name=source.name, asked=asked, at_us=at_us, created_us=received_us
-                )
-                try:
-                    await note(self._port, PREFIX + id_, job.as_notes())
-                except ScrubjayError as error:
-                    if error.fields.get("unknown"):
-                        self._spawn(job)  # it may stand there: nobody else would see it through, and retention would wait for it
-                    raise
-            finally:
-                del self._needs[id_]
-            self._spawn(job)
+                await self.running.save(job)
+            except ScrubjayError as error:
+                if error.fields.get("unknown"):
+                    self.running.spawn(job)  # it may stand there: nobody else would see it through, and retention would wait for it
+                raise
             return job
+        finally:
+            del self._needs[id_]
 
     async def _moment(self, source: TableMeta, asked: ExportAsked, received_us: int) -> int:
         now = RestoreTarget(latest=True) if source.dropped_at is not None else RestoreTarget(at_us=received_us)
@@ -159,74 +126,22 @@ class Exports:
             await self._preparing.moment_of(source, RestoreTarget(at_us=asked.from_us), received_us)
         return at_us
 
-    def _earlier(self, source: TableMeta, asked: ExportAsked) -> ExportJob | None:
-        for job in self.jobs():
-            same = job.source_id == source.table_id and job.asked == asked
-            if asked.token is not None and job.asked.token == asked.token:
-                if not same:
-                    raise Conflict("that token was of another export", asked=asked.token, found=job.id)
-                return job
-            if asked.token is None and same and asked.at_us is not None and job.state == RUNNING:
-                return job
-        return None
+    # ------------------------------------------------------------------ one export (`running.TransferSteps`)
 
-    def jobs(self) -> list[ExportJob]:
-        """Every export that is remembered or runs, oldest first."""
-        noted = [job for notes in self._port.jobs(PREFIX).values() if (job := load_export(notes)) is not None]
-        found = {job.id: job for job in (*noted, *(live for live, _, _ in self._running.values()))}
-        return [found[id_] for id_ in sorted(found)]
+    def folder(self, job: ExportJob) -> str:
+        return folder_of(job.id)
 
-    def find(self, id_: str) -> ExportJob | None:
-        return next((job for job in self.jobs() if job.id == id_), None)
+    async def work(self, job: ExportJob, progress: dict[str, Any]) -> None:
+        source = next((table for table in self._port.tables() if table.table_id == job.source_id), None)
+        if source is None:
+            raise Unavailable("the table is not in the catalogue", error_code="ResourceNotFound", asked=job.source_id)
+        await self._export(job, source, progress)
 
-    def report(self, job: ExportJob) -> Report:
-        live = self._running.get(job.id)
-        if live is None and job.state == RUNNING and not self._stopping:
-            # Noted as running, and nothing of it runs: whoever waits for it would wait for ever.
-            job = msgspec.structs.replace(job)
-            job.fail(
-                Unavailable(
-                    "what came of it could not be noted", next="the same command with the same --at carries it on, or the next start"
-                )
-            )
-        return job.report(live[2] if live is not None else None)
-
-    # ------------------------------------------------------------------ one export
-
-    def _spawn(self, job: ExportJob) -> None:
-        progress: dict[str, Any] = {"phase": "plan"}
-        self._running[job.id] = (job, self._env.tasks.spawn(self._run(job, progress), name=f"export {job.id}"), progress)
-
-    async def _run(self, job: ExportJob, progress: dict[str, Any]) -> None:
-        try:
-            try:
-                source = next((table for table in self._port.tables() if table.table_id == job.source_id), None)
-                if source is None:
-                    raise Unavailable("the table is not in the catalogue", error_code="ResourceNotFound", asked=job.source_id)
-                await self._export(job, source, progress)
-            except ScrubjayError as error:
-                job.fail(error)
-                job.ended_us = self._env.clock.wall_us()
-            self._log(f"export {job.id} of {job.source_name} as of {utc_text(job.at_us)} to {job.asked.url}: {job.state}")
-            await self._note_end(job)
-            if self._ended is not None:
-                self._ended(job.state, self._env.clock.wall_us() - job.created_us)
-        finally:
-            self._running.pop(job.id, None)
-            try:
-                self._archive.discard(folder_of(job.id))
-            except ScrubjayError as error:
-                self._log(f"the row files of export {job.id} could not be removed: {error}")
-
-    async def _note_end(self, job: ExportJob) -> None:
+    async def end(self, job: ExportJob) -> None:
         """If it cannot be noted, the next start, or whoever asks for the same, finds it running, and it is proven once more."""
-        try:
-            await self._again(lambda: note(self._port, PREFIX + job.id, job.as_notes()))
-            over = [one for one in self.jobs() if one.state != RUNNING]
-            for old in over[: max(0, len(over) - KEPT_MAX)]:
-                await note(self._port, PREFIX + old.id, None)
-        except ScrubjayError as error:
-            self._log(f"the end of export {job.id} could not be noted: {error}")
+        if job.error is not None:
+            job.state, job.ended_us = FAILED, self._env.clock.wall_us()
+        await self.running.again(lambda: self.running.save(job))
 
     async def _export(self, job: ExportJob, source: TableMeta, progress: dict[str, Any]) -> None:
         await self._put(job, [(started_key(job.id), b"")])
@@ -234,7 +149,7 @@ class Exports:
         job.files, job.bytes, job.rows, job.digest = len(files), sum(one.bytes for one in files), total.rows, total.hex
         if job.ended_us is None:
             job.ended_us = self._env.clock.wall_us()
-            await self._again(lambda: note(self._port, PREFIX + job.id, job.as_notes()))
+            await self.running.again(lambda: self.running.save(job))
         summary = ExportSummary(
             id=job.id, table=source.name, table_id=source.table_id, arn=self._arn(source.name), format=job.asked.format, at_us=job.at_us,
             from_us=job.asked.from_us, view=job.view, started_us=job.created_us, ended_us=job.ended_us, place=job.asked.url, digest=total.hex,
@@ -259,7 +174,7 @@ class Exports:
         async def one(info: PartitionInfo) -> tuple[list[DataFile], Total]:
             nonlocal done
             path = self._archive.rows_path(job.id, info.partition_id)
-            rows = await self._again(lambda: rebuilding.rows(info, path=path, part=None, progress=progress.update))
+            rows = await self.running.again(lambda: rebuilding.rows(info, path=path, part=None, progress=progress.update))
             files, found = await self._written(job, source, info.partition_id, path)
             self._archive.discard(path)
             if found != rows.total:
@@ -289,16 +204,12 @@ class Exports:
             "url": job.asked.url, "rows": path, "id": job.id, "partition": partition, "key": msgspec.to_builtins(source.key),
             "format": job.asked.format, "view": job.view if job.incremental else None,
         }  # fmt: skip
-        answer = await self._again(lambda: self._jobs.run(EXPORT, arguments))
+        answer = await self.running.again(lambda: self._jobs.run(EXPORT, arguments))
         return [DataFile(*one) for one in answer["files"]], Total(int(answer["sum"], 16), answer["rows"])
 
     async def _put(self, job: ExportJob, objects: list[tuple[str, bytes]]) -> None:
         arguments = {"url": job.asked.url, "objects": [[key, data.decode()] for key, data in objects]}
-        await self._again(lambda: self._jobs.run(PUT, arguments))
-
-    async def _again(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Every call given here may be made twice."""
-        return await steadily(self._env.tasks, call, tries=TRIES_MAX)
+        await self.running.again(lambda: self._jobs.run(PUT, arguments))
 
 
 def check_asked(asked: ExportAsked, archive_url: str) -> None:

@@ -6,15 +6,10 @@ from typing import Any
 
 import msgspec
 
-from scrubjay.base.errors import ScrubjayError
 from scrubjay.base.times import utc_text, utc_text_or_none
-from scrubjay.pitr.job import error_json
+from scrubjay.pitr.transfer.running import COMPLETED, RUNNING, TransferJob
 from scrubjay.storage.catalogue import TableMeta, Throughput
 from scrubjay.storage.log.digest import Total
-
-PREFIX = "import/"
-VERSION = 1
-RUNNING, COMPLETED, FAILED = "running", "completed", "failed"
 
 
 class ImportAsked(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,26 +33,19 @@ class ImportAsked(msgspec.Struct, frozen=True, kw_only=True):
     echo: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class ImportJob(msgspec.Struct, kw_only=True):
+class ImportJob(TransferJob, kw_only=True):
     """meta: the table as it is made (TableMeta as plain data). export: id of the export that is imported, None: plain objects. expected: its digest, where it can be
     compared. partitions: rows and digest of each, as they were read. error: once the import has failed, also while its table is still to be removed."""
 
-    version: int = VERSION
-    id: str
     asked: ImportAsked
     meta: dict[str, Any]
-    created_us: int
     export: str | None = None
     expected: str | None = None
-    state: str = RUNNING
-    ended_us: int | None = None
-    files: int | None = None
-    bytes: int | None = None
     partitions: dict[str, tuple[int, str]] = msgspec.field(default_factory=dict)
-    rows: int | None = None
-    digest: str | None = None
-    error: dict[str, Any] | None = None
-    exit: int = 0
+
+    @property
+    def token(self) -> str | None:
+        return self.asked.token
 
     @property
     def table(self) -> TableMeta:
@@ -68,17 +56,8 @@ class ImportJob(msgspec.Struct, kw_only=True):
         found = self.partitions.get(partition)
         return None if found is None else Total(int(found[1], 16), found[0])
 
-    def as_notes(self) -> dict[str, Any]:
-        notes: dict[str, Any] = msgspec.to_builtins(self)
-        return notes
-
-    def fail(self, error: ScrubjayError) -> None:
-        self.exit = error.exit_code
-        self.error = error_json(
-            error,
-            asked=f"import of {self.asked.url} to {self.asked.table}",
-            next_step="mend it, then the same command: nothing of this one is left",
-        )
+    def words(self) -> tuple[str, str]:
+        return f"import of {self.asked.url} to {self.asked.table}", "mend it, then the same command: nothing of this one is left"
 
     def report(self, progress: dict[str, Any] | None) -> dict[str, Any]:
         done, running = self.state == COMPLETED, self.state == RUNNING
@@ -104,12 +83,3 @@ class ImportJob(msgspec.Struct, kw_only=True):
             "started": utc_text(self.created_us),
             "finished": utc_text_or_none(self.ended_us if not running else None),
         }
-
-
-def load_import(notes: dict[str, Any]) -> ImportJob | None:
-    """None if they are of another version or malformed: such notes are left as they are."""
-    try:
-        job = msgspec.convert(notes, ImportJob)
-    except msgspec.ValidationError:
-        return None
-    return job if job.version == VERSION else None

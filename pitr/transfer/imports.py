@@ -1,4 +1,4 @@
-"""Imports as the server keeps them: started, attached to, carried on after a restart, remembered.
+"""Imports as the server keeps them; the life that they share with exports is `pitr.transfer.running`.
 
 One life of an import: the new table is recorded, invisible; the files are read into sorted runs; of those each partition's rows are merged, become its first base in
 this cluster's archive, and are loaded, as a restore does it. It is COMPLETED, and the table published, only when every copy holds what was read, all that was read is in
@@ -9,27 +9,26 @@ Killed anywhere, the next start goes through the same steps under the same id: w
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
-from scrubjay.base.env import Env, Jobs, Task
-from scrubjay.base.errors import Conflict, Corrupt, Invalid, ScrubjayError, Unavailable, Unsafe
-from scrubjay.base.gate import Gate
+from scrubjay.base.env import Env, Jobs
+from scrubjay.base.errors import Conflict, Corrupt, Invalid, ScrubjayError, Unsafe
 from scrubjay.base.ids import Lsn, TableId
 from scrubjay.base.together import in_parallel
 from scrubjay.pitr.archive import RestoreArchive, RestoredRows
-from scrubjay.pitr.job import folder_of, note
+from scrubjay.pitr.job import folder_of, new_id
 from scrubjay.pitr.new_table import NewTable
 from scrubjay.pitr.options import RestoreOptions
-from scrubjay.pitr.steadily import steadily
 from scrubjay.pitr.transfer.aws_layout import CSV, PARQUET, check_place
-from scrubjay.pitr.transfer.import_notes import COMPLETED, FAILED, PREFIX, RUNNING, ImportAsked, ImportJob, load_import
+from scrubjay.pitr.transfer.import_notes import ImportAsked, ImportJob
 from scrubjay.pitr.transfer.import_reading import Dialect
 from scrubjay.pitr.transfer.import_runs import DUPLICATE
 from scrubjay.pitr.transfer.import_source import Source, SourceFile
 from scrubjay.pitr.transfer.known_formats import FORMATS, check_installed
+from scrubjay.pitr.transfer.running import COMPLETED, FAILED, Log, RunningTransfers
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema, PartitionInfo, RestoreOrigin, TableMeta
 from scrubjay.storage.log.digest import MASK, Total
 from scrubjay.storage.service_port import ServicePort
@@ -37,20 +36,11 @@ from scrubjay.storage.service_port import ServicePort
 SOURCE = "scrubjay.pitr.transfer.import_source:source_job"
 SORT = "scrubjay.pitr.transfer.import_runs:sort_job"
 MERGE = "scrubjay.pitr.transfer.import_runs:merge_job"
-RUNNING_MAX = 4
-"""At a time."""
-KEPT_MAX = 50
-"""Ended imports that are remembered."""
-TRIES_MAX = 3
-"""Of one job, while what fails is that something is not there now."""
 BATCH_BYTES = 64 << 20
 """Of files, as they lie there, that one job reads into runs; the one that crosses it is still in."""
 BATCH_FILES = 256
 MERGED_MAX = 64
 """Runs that one job merges: a block of each, some hundred KiB, is in memory at a time."""
-Report = dict[str, Any]
-Log = Callable[[str], None]
-T = TypeVar("T")
 
 
 class _Run(NamedTuple):
@@ -59,7 +49,7 @@ class _Run(NamedTuple):
 
 
 class Imports:
-    """pitr_default: whether a new table has point-in-time recovery on in the API. ended: told the state of each import that ends, and the microseconds since it was asked for."""
+    """pitr_default: whether a new table has point-in-time recovery on in the API. ended: told the state of each import that ends, and the microseconds since it was asked for. running: all of them."""
 
     def __init__(
         self,
@@ -75,28 +65,7 @@ class Imports:
     ) -> None:
         self._env, self._port, self._archive, self._jobs, self._options = env, port, archive, jobs, options
         self._pitr_default, self._log, self._ended = pitr_default, log, ended
-        self._running: dict[str, tuple[ImportJob, Task[None], dict[str, Any]]] = {}
-        self._starting = Gate(env.tasks)
-        self._saving = Gate(env.tasks)
-        self._stopping = False
-
-    # ------------------------------------------------------------------ life
-
-    def resume_unfinished(self) -> int:
-        """At start, or when this process takes over: carry on with every import that was running when a process ended. Returns how many."""
-        self._stopping = False
-        found = [job for job in self.jobs() if job.state == RUNNING and job.id not in self._running]
-        for job in found:
-            self._spawn(job)
-        return len(found)
-
-    async def stop(self) -> None:
-        """End them; their notes stay, and the next start carries on."""
-        self._stopping = True
-        for _, task, _ in list(self._running.values()):
-            task.cancel()
-            while not task.done():
-                await self._env.tasks.sleep(0.01)
+        self.running = RunningTransfers(env, port, archive, ImportJob, self, word="import", log=log, ended=ended)
 
     # ------------------------------------------------------------------ what is asked
 
@@ -108,55 +77,39 @@ class Imports:
         another import), Corrupt (a manifest), Unavailable.
         """
         check_asked(asked)
-        async with self._starting:
-            earlier = self._earlier(asked)
-            if earlier is not None:
-                if earlier.state == RUNNING and earlier.id not in self._running:
-                    self._spawn(earlier)  # its end could not be noted
-                return earlier
-            self._check_name(asked.table)
-            if len(self._running) >= RUNNING_MAX:
-                raise Unsafe("too many imports are under way", found=len(self._running), next="wait for them", error_code="TooMany")
-            source = await self._source(asked)
-            check_installed(source.format)
-            if asked.format not in (None, source.format):
-                raise Invalid("the export there is of another format", asked=asked.format, found=source.format)
-            job = self._job(asked, source)
-            try:
-                await note(self._port, PREFIX + job.id, job.as_notes())
-                await self._port.create_restoring(job.table)
-            except ScrubjayError as error:
-                if error.fields.get("unknown"):
-                    self._spawn(job)  # it may stand there: nobody else would see it through
-                elif NewTable(self._env, self._port, self._archive, job.table).found() is None:
-                    await note(self._port, PREFIX + job.id, None)
-                raise
-            self._spawn(job)
-            return job
+        return await self.running.begin(asked, same=lambda job: job.asked == asked, by_words=True, make=lambda: self._noted(asked))
+
+    async def _noted(self, asked: ImportAsked) -> ImportJob:
+        self._check_name(asked.table)
+        source = await self._source(asked)
+        check_installed(source.format)
+        if asked.format not in (None, source.format):
+            raise Invalid("the export there is of another format", asked=asked.format, found=source.format)
+        job = self._job(asked, source)
+        try:
+            await self.running.save(job)
+            await self._port.create_restoring(job.table)
+        except ScrubjayError as error:
+            if error.fields.get("unknown"):
+                self.running.spawn(job)  # it may stand there: nobody else would see it through
+            elif NewTable(self._env, self._port, self._archive, job.table).found() is None:
+                await self.running.forget(job)
+            raise
+        return job
 
     def _check_name(self, name: str) -> None:
         if any(table.name == name and table.dropped_at is None for table in self._port.tables()):
             raise Conflict("a table of that name exists: an import makes a new one", asked=name, next="choose another name")
 
-    def _earlier(self, asked: ImportAsked) -> ImportJob | None:
-        for job in self.jobs():
-            if asked.token is not None and job.asked.token == asked.token:
-                if job.asked != asked:
-                    raise Conflict("that token was of another import", asked=asked.token, found=job.id, error_code="TokenTaken")
-                return job
-            if asked.token is None and job.asked == asked and job.state == RUNNING and job.error is None:
-                return job
-        return None
-
     async def _source(self, asked: ImportAsked) -> Source:
         typed = bool(asked.key) and all(kind is not None for _, kind in asked.key)
         arguments = {"url": asked.url, "format": asked.format, "typed": typed}
-        answer = await self._again(lambda: self._jobs.run(SOURCE, arguments))
+        answer = await self.running.again(lambda: self._jobs.run(SOURCE, arguments))
         return msgspec.convert(answer["source"], Source)
 
     def _job(self, asked: ImportAsked, source: Source) -> ImportJob:
         rand, now_us = self._env.rand, self._env.clock.wall_us()
-        id_ = f"{now_us // 1000:014d}-{rand.u64() & 0xFFFFFFFF:08x}"
+        id_ = new_id(rand, now_us)
         key = key_of(asked, source)
         names = [(one.name, one.type) for one in (key.partition, key.sort) if one is not None]
         table_id = TableId(rand.uuid())
@@ -181,74 +134,34 @@ class Imports:
             expected=source.digest if comparable else None,
         )  # fmt: skip
 
-    def jobs(self) -> list[ImportJob]:
-        """Every import that is remembered or runs, oldest first."""
-        noted = [job for notes in self._port.jobs(PREFIX).values() if (job := load_import(notes)) is not None]
-        found = {job.id: job for job in (*noted, *(live for live, _, _ in self._running.values()))}
-        return [found[id_] for id_ in sorted(found)]
+    # ------------------------------------------------------------------ one import (`running.TransferSteps`)
 
-    def find(self, id_: str) -> ImportJob | None:
-        return next((job for job in self.jobs() if job.id == id_), None)
+    def folder(self, job: ImportJob) -> str:
+        return folder_of(job.meta["table_id"])
 
-    def report(self, job: ImportJob) -> Report:
-        live = self._running.get(job.id)
-        if live is None and job.state == RUNNING and not self._stopping:
-            # Noted as running, and nothing of it runs: whoever waits for it would wait for ever.
-            job = msgspec.structs.replace(job, state=FAILED)
-            if job.error is None:
-                job.fail(Unavailable("what came of it could not be noted", next="the same command carries it on, or the next start"))
-        return job.report(live[2] if live is not None else None)
+    async def work(self, job: ImportJob, progress: dict[str, Any]) -> None:
+        await self._import(job, self._target(job), progress)
 
-    # ------------------------------------------------------------------ one import
+    def _target(self, job: ImportJob) -> NewTable:
+        return NewTable(self._env, self._port, self._archive, job.table)
 
-    def _spawn(self, job: ImportJob) -> None:
-        progress: dict[str, Any] = {"phase": "plan"}
-        self._running[job.id] = (job, self._env.tasks.spawn(self._run(job, progress), name=f"import {job.id}"), progress)
-
-    async def _run(self, job: ImportJob, progress: dict[str, Any]) -> None:
-        target = NewTable(self._env, self._port, self._archive, job.table)
-        try:
-            try:
-                if job.error is None:
-                    await self._import(job, target, progress)
-            except ScrubjayError as error:
-                job.fail(error)
-            try:
-                await self._end(job, target)
-            except ScrubjayError as error:
-                self._log(f"the end of import {job.id} could not be noted, the next start does: {error}")
-            self._log(f"import {job.id} of {job.asked.url} to {job.asked.table}: {job.state}")
-            if self._ended is not None:
-                self._ended(job.state, self._env.clock.wall_us() - job.created_us)
-        finally:
-            self._running.pop(job.id, None)
-            self._discard(job)
-
-    def _discard(self, job: ImportJob) -> None:
-        try:
-            self._archive.discard(folder_of(job.meta["table_id"]))
-        except ScrubjayError as error:
-            self._log(f"the files of import {job.id} could not be removed: {error}")
-
-    async def _end(self, job: ImportJob, target: NewTable) -> None:
+    async def end(self, job: ImportJob) -> None:
         """A table that was published stays, whatever failed after that. One that was not goes; that it has to is noted before. Raises Unavailable."""
+        target = self._target(job)
         if target.published:
             job.error, job.exit, job.state = None, 0, COMPLETED
         job.ended_us = self._env.clock.wall_us()
-        await self._again(lambda: self._save(job))
+        await self.running.again(lambda: self.running.save(job))
         if job.error is not None:
-            await self._again(target.abandon)
+            await self.running.again(target.abandon)
             job.state = FAILED
-            await self._again(lambda: self._save(job))
-        over = [one for one in self.jobs() if one.state != RUNNING]
-        for old in over[: max(0, len(over) - KEPT_MAX)]:
-            await note(self._port, PREFIX + old.id, None)
+            await self.running.again(lambda: self.running.save(job))
 
     async def _import(self, job: ImportJob, target: NewTable, progress: dict[str, Any]) -> None:
-        await self._again(target.create)
+        await self.running.again(target.create)
         if target.published:
             return
-        self._discard(job)
+        self.running.discard(job)
         source = await self._source(job.asked)
         if source.export != job.export:
             raise Corrupt("another export lies there now", what="import", expected=job.export, found=source.export)
@@ -270,7 +183,7 @@ class Imports:
             raise Corrupt(
                 "what was read is not what was exported", what="import", expected=job.expected, found=f"{found.rows} rows, {found.hex}"
             )
-        await self._again(lambda: self._save(job))
+        await self.running.again(lambda: self.running.save(job))
         await target.publish()
 
     async def _sorted(self, job: ImportJob, source: Source, progress: dict[str, Any]) -> list[_Run]:
@@ -331,9 +244,9 @@ class Imports:
                     expected=f"{known.rows} rows, {known.hex}", found=f"{total.rows} rows, {total.hex}",
                 )  # fmt: skip
             job.partitions[info.partition_id] = (total.rows, total.hex)
-            await self._again(lambda: self._save(job))
+            await self.running.again(lambda: self.running.save(job))
             rows = RestoredRows(path, total, 0, 0, Lsn(0))
-            await self._again(lambda: self._archive.upload_base(None, target.meta, info, rows, at_us=job.created_us))
+            await self.running.again(lambda: self._archive.upload_base(None, target.meta, info, rows, at_us=job.created_us))
             wrong = target.faults(info.partition_id, total, await target.load(info.partition_id, path, total))
             if wrong:
                 raise Corrupt("what was loaded is not what was read", what="import", found="; ".join(wrong))
@@ -350,22 +263,13 @@ class Imports:
 
     async def _job_of(self, source: Source, job: str, arguments: dict[str, Any]) -> dict[str, Any]:
         try:
-            return await self._again(lambda: self._jobs.run(job, arguments))
+            return await self.running.again(lambda: self._jobs.run(job, arguments))
         except Unsafe as error:
             if error.fields.get("error_code") == DUPLICATE:
                 place = "row" if source.format == PARQUET else "line"
                 one, other = (f"{source.files[number].key} {place} {line}" for number, line in (error.fields["one"], error.fields["other"]))
                 raise Unsafe(error.message, one=one, other=other, error_code=DUPLICATE, next=error.fields["next"]) from error
             raise
-
-    async def _save(self, job: ImportJob) -> None:
-        """One at a time: notes are compare-and-set, and two partitions that end at once must not take each other for a stranger."""
-        async with self._saving:
-            await note(self._port, PREFIX + job.id, job.as_notes())
-
-    async def _again(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Every call given here may be made twice."""
-        return await steadily(self._env.tasks, call, tries=TRIES_MAX)
 
 
 def check_asked(asked: ImportAsked) -> None:

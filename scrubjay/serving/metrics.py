@@ -18,7 +18,7 @@ from scrubjay.base.times import parse_time
 from scrubjay.base.wrap.metered import ERROR, MeteredStore
 from scrubjay.drills.runs import Drills
 from scrubjay.pitr.job import CANCELLED, DIFFERS, FAILED, PUBLISHED
-from scrubjay.pitr.transfer.export_notes import COMPLETED
+from scrubjay.pitr.transfer.running import COMPLETED
 from scrubjay.server.durability import Durability
 from scrubjay.server.expiry import WORDS
 from scrubjay.server.health import Health, View

@@ -14,8 +14,8 @@ from scrubjay.base.errors import Conflict, Corrupt, Invalid, Unavailable, Unsafe
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.times import parse_time
 from scrubjay.pitr.options import RestoreOptions
-from scrubjay.pitr.transfer import exports as module
-from scrubjay.pitr.transfer.export_notes import PREFIX, ExportAsked, ExportJob, load_export
+from scrubjay.pitr.transfer import running
+from scrubjay.pitr.transfer.export_notes import ExportAsked, ExportJob
 from scrubjay.pitr.transfer.exports import Exports, check_asked
 from scrubjay.sim.lone import LoneJobs, LoneStore
 from scrubjay.storage.items.encoding import encode_item
@@ -28,6 +28,7 @@ from tests.unit.pitr.timeline_world import TimelineWorld, key_of, made
 from tests.unit.scrubber.scrub_world import KEY
 
 TO = "s3://b/whole"
+PREFIX = "export/"
 
 
 class Place(LoneJobs):
@@ -77,7 +78,7 @@ class Exporting:
     def done(self, **fields: Any) -> dict[str, Any]:
         job = self.start(**fields)
         self.world.finish()
-        return self.exports.report(self.exports.find(job.id) or job)
+        return self.exports.running.report(self.exports.running.find(job.id) or job)
 
     def lines(self, report: dict[str, Any]) -> list[dict[str, Any]]:
         """What its files hold, by way of its manifests."""
@@ -208,7 +209,7 @@ def test_a_start_of_unknown_outcome_is_seen_through(exporting: Exporting, stands
     with pytest.raises(Unavailable, match="nobody knows"):
         exporting.start(at_us=high)
     assert [need.at_us for need in exporting.exports.needs()] == [high]
-    (job,) = exporting.exports.jobs()
+    (job,) = exporting.exports.running.jobs()
     assert exporting.start(at_us=high).id == job.id
     exporting.world.finish()
     assert [one["state"] for one in exporting.world.jobs(PREFIX).values()] == ["completed"]
@@ -257,7 +258,7 @@ def test_the_same_words_attach_while_it_runs_and_a_token_for_good(exporting: Exp
     assert token.id != first.id
     with pytest.raises(Conflict, match="another export"):
         exporting.start(at_us=high - 1, token="t")
-    monkeypatch.setattr(module, "RUNNING_MAX", 1)
+    monkeypatch.setattr(running, "RUNNING_MAX", 1)
     with pytest.raises(Unsafe, match="too many"):
         exporting.start(at_us=high - 3)
     exporting.world.finish()
@@ -342,9 +343,9 @@ def test_killed_anywhere_it_is_carried_on_under_its_id_and_proven() -> None:
             assert world.notes[PREFIX + job.id]["state"] == "running"
             world.restart()
             exporting.start_again()
-            assert exporting.exports.resume_unfinished() == 1
+            assert exporting.exports.running.resume_unfinished() == 1
             world.finish()
-        report = exporting.exports.report(exporting.exports.find(job.id) or job)
+        report = exporting.exports.running.report(exporting.exports.running.find(job.id) or job)
         assert report["state"] == "completed", (count, report)
         assert exporting.rows(report) == world.model(high)
         assert not world.disk.files
@@ -376,25 +377,25 @@ def test_a_summary_that_was_put_before_a_kill_stays_the_summary(exporting: Expor
     exporting.world.restart()
     exporting.world.now_us += 60_000_000
     exporting.start_again()
-    exporting.exports.resume_unfinished()
+    exporting.exports.running.resume_unfinished()
     exporting.world.finish()
-    found = exporting.exports.find(job.id)
+    found = exporting.exports.running.find(job.id)
     assert found is not None
     assert found.state == "completed"
     assert {key: data for key, data in exporting.place.objects.items() if "manifest" in key} == before
 
 
 def test_stopped_it_goes_on_at_the_next_start_and_old_ones_are_forgotten(exporting: Exporting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "KEPT_MAX", 2)
+    monkeypatch.setattr(running, "KEPT_MAX", 2)
     job = exporting.start()
-    exporting.world.run(exporting.exports.stop())
+    exporting.world.run(exporting.exports.running.stop())
     assert exporting.world.notes[PREFIX + job.id]["state"] == "running"
     exporting.world.restart()
     exporting.start_again()
-    exporting.exports.resume_unfinished()
+    exporting.exports.running.resume_unfinished()
     exporting.world.finish()
     others = [exporting.done()["export"] for _ in range(3)]
-    assert [one.id for one in exporting.exports.jobs()] == others[-2:]
+    assert [one.id for one in exporting.exports.running.jobs()] == others[-2:]
 
 
 def test_damage_in_the_archive_fails_it_by_name(exporting: Exporting) -> None:
@@ -430,11 +431,12 @@ def test_golden_notes(golden: Golden, name: str) -> None:
     if name == "completed":
         job.state, job.files, job.bytes, job.rows, job.digest = "completed", 2, 99, 3, "ab" * 16
     if name == "failed":
-        job.fail(Corrupt("rot", what="segment", where="c/seg"))
+        running.fail(job, Corrupt("rot", what="segment", where="c/seg"))
+        job.state = running.FAILED
     golden.check_json(f"v3/transfer-jobs/export-{name}.json", job.as_notes())
-    read = load_export(json.loads(golden.read(f"v3/transfer-jobs/export-{name}.json")))
+    read = ExportJob.load(json.loads(golden.read(f"v3/transfer-jobs/export-{name}.json")))
     assert read == job
     golden.check_json(f"v3/transfer-jobs/export-{name}.report.json", job.report({"phase": "plan"} if name == "running" else None))
-    assert load_export({**job.as_notes(), "version": 2}) is None
-    assert load_export({**job.as_notes(), "state": 7}) is None
-    assert load_export({**job.as_notes(), "later": "field"}) == job
+    assert ExportJob.load({**job.as_notes(), "version": 2}) is None
+    assert ExportJob.load({**job.as_notes(), "state": 7}) is None
+    assert ExportJob.load({**job.as_notes(), "later": "field"}) == job

@@ -17,9 +17,9 @@ import zstandard
 
 from scrubjay.base.errors import Conflict, Corrupt, Invalid, Unavailable, Unsafe
 from scrubjay.pitr.options import RestoreOptions
-from scrubjay.pitr.transfer import import_runs
+from scrubjay.pitr.transfer import import_runs, running
 from scrubjay.pitr.transfer import imports as module
-from scrubjay.pitr.transfer.import_notes import PREFIX, ImportAsked, ImportJob, load_import
+from scrubjay.pitr.transfer.import_notes import ImportAsked, ImportJob
 from scrubjay.pitr.transfer.imports import Imports
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.keys import storage_key
@@ -31,6 +31,7 @@ from tests.unit.pitr.test_restore_archive import window
 from tests.unit.pitr.timeline_world import made
 from tests.unit.scrubber.scrub_world import KEY
 
+PREFIX = "import/"
 KEY_ASKED = (("pk", None), ("sk", None))
 
 
@@ -54,7 +55,7 @@ class Importing(Exporting):
     def imported(self, url: str = TO, table: str = "new", **fields: Any) -> dict[str, Any]:
         job = self.begin(url, table, **fields)
         self.world.finish()
-        return self.imports.report(self.imports.find(job.id) or job)
+        return self.imports.running.report(self.imports.running.find(job.id) or job)
 
     def put(self, **objects: bytes) -> None:
         for name, data in objects.items():
@@ -342,7 +343,7 @@ def test_the_same_words_attach_and_a_token_to_what_has_ended(importing: Importin
 
 
 def test_too_many_are_refused(importing: Importing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RUNNING_MAX", 1)
+    monkeypatch.setattr(running, "RUNNING_MAX", 1)
     importing.put(a=line(1))
     importing.begin(key=KEY_ASKED)
     with pytest.raises(Unsafe, match="too many"):
@@ -368,13 +369,13 @@ def test_killed_anywhere_it_is_carried_on() -> None:
         importing.world.kill_at = None
         importing.world.restart()
         importing.start_again()
-        importing.imports.resume_unfinished()
+        importing.imports.running.resume_unfinished()
         importing.world.finish()
-        jobs = [job for job in importing.imports.jobs() if job.asked.table == table]
+        jobs = [job for job in importing.imports.running.jobs() if job.asked.table == table]
         if not jobs:
             assert table not in {one.name for one in importing.world.tables()}
             continue
-        report = importing.imports.report(jobs[-1])
+        report = importing.imports.running.report(jobs[-1])
         assert (report["state"], report["rows"]) == ("completed", 30), (step, report)
         assert importing.world.restored(report["table_id"]) == rows_of(*lines)
         assert not importing.world.disk.files
@@ -385,7 +386,7 @@ def test_files_that_changed_between_two_lives_fail_it(importing: Importing) -> N
     job = importing.begin(key=KEY_ASKED)
 
     def killed(name: str) -> None:
-        if "merge_job" in name and any(one.partitions for one in importing.imports.jobs()):
+        if "merge_job" in name and any(one.partitions for one in importing.imports.running.jobs()):
             raise KeyboardInterrupt
 
     importing.import_jobs.cut = killed
@@ -394,11 +395,11 @@ def test_files_that_changed_between_two_lives_fail_it(importing: Importing) -> N
     importing.put(a=line(1, v={"S": "new"}) + line(2, v={"S": "new"}))
     importing.world.restart()
     importing.start_again()
-    importing.imports.resume_unfinished()
+    importing.imports.running.resume_unfinished()
     importing.world.finish()
-    found = importing.imports.find(job.id)
+    found = importing.imports.running.find(job.id)
     assert found is not None
-    report = importing.imports.report(found)
+    report = importing.imports.running.report(found)
     assert (report["state"], report["exit"]) == ("failed", 2), report
     assert "something else than when" in report["error"]["message"]
     assert importing.nothing_left()
@@ -419,10 +420,10 @@ def test_a_table_that_cannot_be_removed_now_is_removed_by_the_next_life(importin
     importing.put(a=line(1))  # it was told as failed, and stays so
     importing.world.restart()
     importing.start_again()
-    assert importing.imports.resume_unfinished() == 1
+    assert importing.imports.running.resume_unfinished() == 1
     importing.world.finish()
     assert importing.nothing_left()
-    (job,) = importing.imports.jobs()
+    (job,) = importing.imports.running.jobs()
     assert (job.state, job.exit) == ("failed", 4)
 
 
@@ -443,10 +444,10 @@ def test_what_is_away_for_a_moment_is_tried_again_and_for_long_is_told(importing
 
 
 def test_ended_ones_are_remembered_for_a_while(importing: Importing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "KEPT_MAX", 2)
+    monkeypatch.setattr(running, "KEPT_MAX", 2)
     importing.put(a=line(1))
     ids = [importing.imported(table=f"new{number}", key=KEY_ASKED)["import"] for number in range(4)]
-    assert [job.id for job in importing.imports.jobs()] == ids[-2:]
+    assert [job.id for job in importing.imports.running.jobs()] == ids[-2:]
 
 
 @pytest.mark.parametrize("name", ["running", "completed", "failed"])
@@ -455,12 +456,12 @@ def test_golden_notes(golden: Golden, importing: Importing, name: str) -> None:
     job = importing.begin(key=(("pk", "S"), ("sk", "N")))
     if name != "running":
         importing.world.finish()
-    job = importing.imports.find(job.id) or job
+    job = importing.imports.running.find(job.id) or job
     golden.check_json(f"v3/transfer-jobs/import-{name}.json", job.as_notes())
-    read = load_import(json.loads(golden.read(f"v3/transfer-jobs/import-{name}.json")))
+    read = ImportJob.load(json.loads(golden.read(f"v3/transfer-jobs/import-{name}.json")))
     assert read is not None
     assert msgspec.json.encode(read, order="sorted") == msgspec.json.encode(job, order="sorted")
     assert (read.asked, read.table) == (job.asked, job.table)
     golden.check_json(f"v3/transfer-jobs/import-{name}.report.json", job.report(None))
-    assert load_import({**job.as_notes(), "version": 2}) is None
-    assert load_import({**job.as_notes(), "id": 7}) is None
+    assert ImportJob.load({**job.as_notes(), "version": 2}) is None
+    assert ImportJob.load({**job.as_notes(), "id": 7}) is None

@@ -361,7 +361,7 @@ def test_without_the_extra_it_is_said_which_one(importing: Importing, monkeypatc
             call()
         assert "scrubjay[parquet]" in str(met.value.fields["next"])
     assert importing.nothing_left()
-    assert importing.exports.jobs() == importing.imports.jobs() == []
+    assert importing.exports.running.jobs() == importing.imports.running.jobs() == []
 
 
 def test_nothing_of_it_is_loaded_by_what_does_not_ask_for_it() -> None:

@@ -15,13 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scrubjay.archiver.write import bases
+from scrubjay.base.ids import Lsn, Stamp
 from scrubjay.base.real.job_worker import WorkerContext
 from scrubjay.base.real.loop import AsyncTasks
 from scrubjay.pitr.transfer import export_files, import_runs
 from scrubjay.pitr.transfer.export_files import export_job
 from scrubjay.pitr.transfer.import_runs import merge_job, sort_job
-from scrubjay.storage.btree.rowfile import RowFileWriter
+from scrubjay.storage.btree import lmdb_tree
+from scrubjay.storage.btree.engine import TreeState
+from scrubjay.storage.btree.lmdb_tree import TreeWriter
+from scrubjay.storage.btree.rowfile import RowFileWriter, read_hashed
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.keys import storage_key
@@ -35,7 +38,7 @@ SMALL, LARGE = 400, 4_000
 SLACK_MIB = 12
 """By which two runs of one job differ: what the allocator keeps."""
 HELD_BYTES = 2 << 20
-"""Of items, here: of a data file, a run, a part of a base."""
+"""Of items, here: of a data file, a run, a commit of a load."""
 
 
 def items(count: int) -> Iterator[Item]:
@@ -56,6 +59,31 @@ def row_file(path: Path, count: int) -> None:
 
 def peak_mib() -> int:
     return int(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")).split()[1]) >> 10
+
+
+def anon_mib() -> int:
+    """Held now, without what is mapped: a tree is."""
+    return int(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon")).split()[1]) >> 10
+
+
+async def load_job(context: WorkerContext, arguments: dict[str, Any]) -> int:
+    """A storage worker's part of an import: the rows into a new tree. The most that it held while it asked for them."""
+    most = 0
+
+    def looked_at(rows: Iterator[Any]) -> Iterator[Any]:
+        nonlocal most
+        for row in rows:
+            most = max(most, anon_mib())
+            yield row
+
+    file = context.disk.open(arguments["rows"])
+    tree = TreeWriter(arguments["folder"], bytes(16), sync=False, create=True)
+    try:
+        tree.load(looked_at(read_hashed(file.pread, file.size())), TreeState(Lsn(0), Stamp(0), b""))
+    finally:
+        tree.close()
+        file.close()
+    return most
 
 
 def plain_file(place: Path, format_: str, count: int) -> Path:
@@ -85,6 +113,8 @@ def prepare(folder: Path, job: str, count: int) -> dict[str, Any]:
         size = plain_file(place, format_, count).stat().st_size
         return {**named, "files": [[0, ["in", size]]], "dialect": [format_], "run": f"run-{count}", "work": f"work-{count}/fetched"}
     row_file(folder / f"rows-{count}", count)
+    if word == "load":
+        return {"rows": f"rows-{count}", "folder": str(place)}
     return {"runs": [f"rows-{count}"], "lo": "00" * 16, "hi": "", "output": f"merged-{count}/rows"}
 
 
@@ -92,23 +122,24 @@ def child(folder: Path, job: str) -> None:
     """Both sizes, one after the other; the process's peak after each."""
     export_files.FILE_BYTES = HELD_BYTES
     import_runs.RUN_BYTES = HELD_BYTES
-    bases.PART_BYTES = HELD_BYTES
-    run: Any = {"export": export_job, "sort": sort_job, "merge": merge_job}[job.partition(" ")[0]]
+    lmdb_tree.LOAD_BYTES_PER_COMMIT = HELD_BYTES
+    run: Any = {"export": export_job, "sort": sort_job, "merge": merge_job, "load": load_job}[job.partition(" ")[0]]
     peaks = []
     for count in (SMALL, LARGE):
         arguments = json.loads((folder / f"{count}.json").read_text())
 
-        async def whole(arguments: dict[str, Any] = arguments) -> None:
+        async def whole(arguments: dict[str, Any] = arguments) -> Any:
             tasks = AsyncTasks()
-            await run(WorkerContext(str(folder), lambda _: None, tasks), arguments)
+            answer = await run(WorkerContext(str(folder), lambda _: None, tasks), arguments)
             await tasks.close()
+            return answer
 
-        asyncio.run(whole())
-        peaks.append(peak_mib())
+        answer = asyncio.run(whole())
+        peaks.append(answer if run is load_job else peak_mib())
     sys.stdout.write(json.dumps(peaks))
 
 
-@pytest.mark.parametrize("job", ["export dynamodb-json", "export parquet", "sort dynamodb-json", "sort parquet", "merge"])
+@pytest.mark.parametrize("job", ["export dynamodb-json", "export parquet", "sort dynamodb-json", "sort parquet", "merge", "load"])
 def test_ten_times_the_table_takes_no_more_memory(tmp_path: Path, job: str) -> None:
     for count in (SMALL, LARGE):
         (tmp_path / f"{count}.json").write_text(json.dumps(prepare(tmp_path, job, count)))
