@@ -26,7 +26,7 @@ from scrubjay.base.together import in_parallel
 from scrubjay.pitr.archive import RestoreArchive, TableArchive
 from scrubjay.pitr.job import new_id
 from scrubjay.pitr.options import TRY_AGAIN_S, RestoreOptions
-from scrubjay.pitr.plan import ends_reached, plan_table, with_closed
+from scrubjay.pitr.plan import Plan, ends_reached, plan_table, with_closed
 from scrubjay.pitr.rates import rates_of
 from scrubjay.pitr.service import Report, RestoreService
 from scrubjay.pitr.target import RestoreTarget
@@ -125,6 +125,7 @@ class BackupService:
 
     async def create(self, table: TableMeta, name: str, *, asked: RestoreTarget | None, stats: TableStats) -> BackupPin:
         """asked None: now (of a dropped table: its last moment): the leaders seal first, so whatever was acknowledged before this was called is in.
+        stats: of the table's leaders now; of another moment the archive says how many rows there were (`_stats_at`).
 
         Returns once the pin is there; see `state` for whether its moment is proven. Raises Unsafe (outside the window, too many), Fenced, Unavailable: a pin
         whose put was not answered may be there all the same, and is then in the list.
@@ -140,6 +141,8 @@ class BackupService:
         tried = False
         try:
             at_us = await self._moment(table, asked, now_us)
+            if asked is not None or table.dropped_at is not None:
+                stats = await self._stats_at(table, at_us, stats)
             who = self._writer.attached
             pin = BackupPin(
                 cluster=who.cluster, id=id_, name=name, at_us=at_us, created_us=now_us, table=_as_pinned(table), rows=stats.rows, bytes=stats.bytes,
@@ -165,6 +168,31 @@ class BackupService:
             self._env.tasks, lambda one: self._port.seal(one, reason=Seal.RESTORE), ids, lanes=self._options.lanes, name="backup seal"
         )
         return max(stamp_micros(seal.stamp) for seal in seals)
+
+    async def _stats_at(self, table: TableMeta, at_us: int, now: TableStats) -> TableStats:
+        """Rows as the digests count them that a restore of that moment would be checked against: the first agreed ones at or after it; bytes by the mean of an item now,
+        or where no leader has any, of what its log wrote. Raises Unavailable."""
+        seen = await self._archive.look(table)
+        try:
+            plan = self._plan(table, seen, at_us)
+        except (Missing, Corrupt):
+            return now  # the backup will be told as damaged
+        rows = written = content = 0
+        for part in plan.partitions:
+            if part.segments:
+                rows += int.from_bytes(part.segments[-1].span.state[16:], "little")
+            elif part.base is not None:
+                rows += part.base.start.rows()
+            written += part.raw
+            content += sum(one.span.content for one in part.segments) + (part.base.rows if part.base is not None else 0)
+        mean = now.bytes / now.rows if now.rows else written / max(content, 1)
+        return TableStats(rows, round(rows * mean))
+
+    def _plan(self, source: TableMeta, seen: TableArchive, at_us: int) -> Plan:
+        """Raises Unavailable (the archive has not come so far), Missing, Corrupt."""
+        ends = ends_reached(source, seen.histories)
+        histories = [with_closed(history, ends) for history in seen.histories]
+        return plan_table(histories, at_us=at_us, cut=last_stamp_at(at_us), rates=rates_of(self._port), workers=self._options.lanes)
 
     async def _put(self, pin: BackupPin) -> None:
         where, data = build(pin.key()), encode_pin(pin)
@@ -255,9 +283,7 @@ class BackupService:
 
     def _state(self, pin: BackupPin, source: TableMeta, seen: TableArchive) -> BackupState:
         try:
-            ends = ends_reached(source, seen.histories)
-            histories = [with_closed(history, ends) for history in seen.histories]
-            plan_table(histories, at_us=pin.at_us, cut=last_stamp_at(pin.at_us), rates=rates_of(self._port), workers=self._options.lanes)
+            self._plan(source, seen, pin.at_us)
         except Unavailable as error:
             return BackupState(CREATING, str(error))
         except (Missing, Corrupt) as error:

@@ -831,4 +831,11 @@ MUTANTS: list[Mutant] = [
         "        if True:\n",
         ("tests/unit/pitr/test_restore_archive.py::test_where_the_log_forks_a_restore_says_so_and_one_before_it_does_not",),
     ),
+    Mutant(
+        "backup-size-of-now",
+        "pitr/backups.py",
+        "                stats = await self._stats_at(table, at_us, stats)\n",
+        "                await self._stats_at(table, at_us, stats)\n",
+        ("tests/unit/pitr/test_backups.py::test_its_size_is_that_of_its_moment_and_not_of_now",),
+    ),
 ]

@@ -506,10 +506,13 @@ def test_backups_by_name(client: Any) -> None:
     )
     source = client.describe_backup(BackupArn=arn)["BackupDescription"]["SourceTableDetails"]
     assert (source["TableName"], source["ItemCount"], source["BillingMode"]) == (name, 1, "PAY_PER_REQUEST")
+    size = client.describe_table(TableName=name)["Table"]["TableSizeBytes"]
+    assert made["BackupSizeBytes"] == source["TableSizeBytes"] == size > 0
     assert source["KeySchema"] == [{"AttributeName": "pk", "KeyType": "HASH"}]
 
     listed = client.list_backups(TableName=name)["BackupSummaries"]
     assert [one["BackupArn"] for one in listed] == [arn, second]
+    assert [one["BackupSizeBytes"] for one in listed] == [size, size]
     page = client.list_backups(TableName=name, Limit=1)
     assert page["LastEvaluatedBackupArn"] == arn
     rest = client.list_backups(TableName=name, Limit=1, ExclusiveStartBackupArn=arn)

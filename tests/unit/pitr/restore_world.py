@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from scrubjay.archiver.facts import CoverageFacts, Span, Start, Window
+from scrubjay.archiver.read.rows import state_of
 from scrubjay.base.checksum import row_hash
 from scrubjay.base.errors import Conflict, Corrupt, ScrubjayError, Unavailable
 from scrubjay.base.hlc import last_stamp_at, stamp_micros, stamp_of
@@ -64,9 +65,8 @@ class SourceLog:
             if entry.seal and entry.lsn <= self.archived:
                 span = self.entries[first - 1 : entry.lsn]
                 chains = [at.to_bytes(32, "big") for at in (first - 1, entry.lsn)]
-                facts = Span(
-                    first, entry.lsn, span[0].stamp, entry.stamp, entry.stamp, len(span), 0, 1, chains[0], chains[1], chains[1][:24]
-                )  # fmt: skip
+                state = state_of(total_of(self.rows_at(entry.stamp)))
+                facts = Span(first, entry.lsn, span[0].stamp, entry.stamp, entry.stamp, len(span), 0, 1, chains[0], chains[1], state)
                 found.append(PlannedSegment(facts, 10 * len(span), 100 * len(span), f"seg{first}"))
             if entry.seal:
                 first = entry.lsn + 1

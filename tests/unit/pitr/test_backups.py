@@ -243,6 +243,7 @@ def test_a_dropped_table_is_kept_as_of_its_end_and_no_table_that_is_not_there_ye
     world.metas[dropped.table_id] = world.source = dropped
     pin = world.create()
     assert pin.at_us == world.window()[1]
+    assert pin.rows == len(world.model(pin.at_us)) > 0, "of a table that no leader has any more"
     assert world.run(world.backups.state(pin)).word == AVAILABLE
     report = world.run(world.backups.restore(pin, dropped.name))
     world.finish()
@@ -255,6 +256,24 @@ def test_a_dropped_table_is_kept_as_of_its_end_and_no_table_that_is_not_there_ye
         origin = None if meta.restore_of is None else msgspec.structs.replace(meta.restore_of, in_progress=True)
         with pytest.raises(Unavailable, match="no such table"):
             world.run(world.backups.create(msgspec.structs.replace(meta, restore_of=origin), "never", asked=None, stats=STATS))
+
+
+def test_its_size_is_that_of_its_moment_and_not_of_now() -> None:
+    world = BackupWorld()
+    world.arrive()
+    then = world.window()[1]
+    there = world.model(then)
+    now = world.create()
+    assert (now.rows, now.bytes) == (STATS.rows, STATS.bytes), "of now the leaders know it"
+    world.write(random.Random(5), 60)
+    world.arrive()
+    assert len(world.model(world.now_us)) != len(there)
+    pin = world.create(asked=RestoreTarget(at_us=then))
+    assert pin.rows == len(there)
+    assert pin.bytes == round(len(there) * STATS.bytes / STATS.rows)
+    gone = world.run(world.backups.create(world.source, "gone", asked=RestoreTarget(at_us=then), stats=TableStats(0, 0)))
+    assert gone.rows == len(there)
+    assert gone.bytes > gone.rows, "by what the log wrote"
 
 
 def test_the_settings_come_back_too_unless_others_are_asked_for() -> None:
