@@ -101,7 +101,7 @@ def recover(config: Config, asked: RecoverRequest, *, data: str, plan_only: bool
                     rates = await measured(tasks, jobs, plans, url=asked.url, root=Path(scratch), workers=workers, notes=notes)
                 finally:
                     await jobs.close()
-            report = plan_report(parent, choice, plans, rates=rates, workers=workers, copies=len(NODES))
+            report = plan_report(parent, choice, plans, rates=rates, workers=workers, copies=len(NODES), backups=await parent.backups())
             planned_us = env.clock.boot_us()
             report |= {"url": asked.url, "data": str(folder), "cluster": None, "findings": []} | outcome([], report["forks"])
             report["seconds"] = {"plan": _seconds(planned_us - began_us), "recover": None, "total": _seconds(planned_us - began_us)}

@@ -16,6 +16,7 @@ from scrubjay.archiver.format.base import decode_base
 from scrubjay.archiver.format.fault import fault_of
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.records import check_against, check_records
+from scrubjay.archiver.read.backup_pins import PinReader, PinsFound
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.objects import read_segment
 from scrubjay.archiver.read.partition import PartitionIndex
@@ -74,6 +75,10 @@ class Parent:
                 next="bring its objects back from a copy or from versions of the bucket; scrubjay verify --archive URL names what is damaged",
             )
         self.system = metadata_table(TableId(found[0].table), PartitionId(found[0].partition), members=(), created_at=0)
+
+    async def backups(self) -> PinsFound:
+        """By name: they stay where they are, and their moments can be recovered for as long as this archive is there. Raises Unavailable."""
+        return await PinReader(self._env.tasks, self._store, self.cluster).all()
 
     # ------------------------------------------------------------------ what is proven
 

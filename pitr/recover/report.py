@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scrubjay.archiver.format.pin import BackupPin
+from scrubjay.archiver.read.backup_pins import PinsFound
 from scrubjay.base.hlc import last_stamp_at
 from scrubjay.base.times import utc_text
 from scrubjay.pitr.plan import Plan, fork_json, plan_table
@@ -27,8 +29,10 @@ def plans_of(parent: Parent, choice: Choice, *, rates: Rates, workers: int) -> d
     }
 
 
-def plan_report(parent: Parent, choice: Choice, plans: Mapping[str, Plan], *, rates: Rates, workers: int, copies: int) -> dict[str, Any]:
-    """copies: of every partition of the new cluster. Everything that is known before anything is written. end_checked: that the newest objects are not lost, to which nothing later refers, nobody can tell here."""
+def plan_report(
+    parent: Parent, choice: Choice, plans: Mapping[str, Plan], *, rates: Rates, workers: int, copies: int, backups: PinsFound
+) -> dict[str, Any]:
+    """copies: of every partition of the new cluster. backups: of the parent, which do not come along. Everything that is known before anything is written. end_checked: that the newest objects are not lost, to which nothing later refers, nobody can tell here."""
     raw = [part.raw for plan in plans.values() for part in plan.partitions]
     pieces = [parent.system_piece(), *choice.pieces]
     return {
@@ -44,8 +48,15 @@ def plan_report(parent: Parent, choice: Choice, plans: Mapping[str, Plan], *, ra
         "holes": [hole_json(Lost(piece.table, hole)) for piece in pieces if piece.found is not None for hole in piece.found.window.holes],
         "forks": [fork_json(fork) for piece in pieces if piece.found is not None for fork in piece.found.forks],
         "schedules": list(carried(choice.catalogue.jobs).said),
+        "backups": [_backup(pin) for pin in backups.pins],
+        "backups_unread": [fault.object for fault in backups.unread],
         "end_checked": False,
     }
+
+
+def _backup(pin: BackupPin) -> dict[str, Any]:
+    """What a recovery of that moment alone has to be asked for."""
+    return {"backup": pin.name, "backup_id": pin.id, "table": pin.table.name, "table_id": pin.table.table_id, "at": utc_text(pin.at_us)}
 
 
 def _planned(table: TableMeta, plan: Plan | None, at_us: int) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def _run(call: VerbCall) -> Result:
 
 def _render(document: Mapping[str, Any]) -> Sequence[str]:
     took = document["seconds"] or {}
+    kept = len(document["backups"]) + len(document["backups_unread"])
     done = took.get("recover") is not None
     rows = [
         (
@@ -69,6 +70,9 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
             "left out": ", ".join(f"{one['table']} ({one['why']})" for one in document["left_out"]) or None,
             "schedule": ", ".join(one["job"] if one["brought"] else f"{one['job']} NOT ({one['why']})" for one in document["schedules"])
             or None,
+            "backups": f"{plural(kept, 'backup')} stay in the archive of {document['parent']}: --table with --at brings one into another folder (--json: which)"
+            if kept
+            else None,
             "end": "not compared: no cluster was asked, so the loss of a partition's newest objects cannot be seen",
             "what works": None if document["works_at"] is None else f"--at {document['works_at']} into another folder",
         }
@@ -109,6 +113,8 @@ VERB = Verb(
         "holes": [],
         "forks": [],
         "schedules": [],
+        "backups": [],
+        "backups_unread": [],
         "end_checked": None,
         "works_at": None,
         "findings": [],

@@ -838,4 +838,11 @@ MUTANTS: list[Mutant] = [
         "                await self._stats_at(table, at_us, stats)\n",
         ("tests/unit/pitr/test_backups.py::test_its_size_is_that_of_its_moment_and_not_of_now",),
     ),
+    Mutant(
+        "recover-backups-untold",
+        "pitr/recover/report.py",
+        "[_backup(pin) for pin in backups.pins]",
+        "[]",
+        ("tests/unit/control/test_recover_whole.py::test_a_backup_of_the_parent_is_named_and_its_moment_comes_back_alone",),
+    ),
 ]

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from scrubjay.archiver.format.layout import SegmentKey, parse
+from scrubjay.archiver.format.layout import SegmentKey, build, parse
+from scrubjay.archiver.format.pin import BackupPin, encode_pin
 from scrubjay.base.env import Jobs
 from scrubjay.base.errors import Corrupt, DiskFull, Exhausted, Internal, Missing, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.times import utc_text
@@ -544,12 +545,43 @@ def test_a_row_file_that_rots_between_two_lives_is_never_published(lost: Lost) -
 def test_the_plan_says_what_is_read(lost: Lost) -> None:
     choice = lost.choose(lost.at)
     plans = plans_of(lost.parent, choice, rates=Rates(), workers=2)
-    report = plan_report(lost.parent, choice, plans, rates=Rates(), workers=2, copies=3)
+    report = plan_report(lost.parent, choice, plans, rates=Rates(), workers=2, copies=3, backups=lost.house.run(lost.parent.backups()))
     assert [one["table"] for one in report["tables"]] == list(NAMES)
     assert report["bytes"] == sum(one["bytes"] for one in report["tables"]) > 0
     assert report["requests"] > 0
     assert report["predicted_seconds"] >= Rates().fixed
     assert (report["parent"], report["holes"], report["forks"], report["end_checked"]) == (CLUSTER, [], [], False)
+    assert report["backups"] == report["backups_unread"] == []
+
+
+def test_a_backup_of_the_parent_is_named_and_its_moment_comes_back_alone(lost: Lost) -> None:
+    """Its tables were dropped since: the pin says of which moment, and the parent's archive still has that."""
+    source = next(table for table in lost.choose(lost.at).tables if table.name == "orders")
+    members_left_out = tuple(msgspec.structs.replace(info, members=(), logs=()) for info in source.partitions)
+    kept = TableMeta(
+        table_id=source.table_id, name="orders", status="ACTIVE", key=source.key, attributes=source.attributes, partitions=members_left_out,
+        created_at=source.created_at, billing=source.billing,
+    )  # fmt: skip
+    who = lost.house.writer.attached
+    pin = BackupPin(
+        cluster=CLUSTER, id="01760000000123-00c0ffee", name="quarter", at_us=lost.at, created_us=lost.at, table=kept, rows=ROWS, bytes=1, epoch=who.epoch,
+        owner=who.owner,
+    )  # fmt: skip
+    client = lost.house.client()
+    lost.house.run(client.put(build(pin.key()), encode_pin(pin)))
+    lost.house.run(client.put(f"{CLUSTER}/pins/rotten.json", b"{"))
+    found = lost.house.run(lost.opened().backups())
+    latest = lost.choose()
+    report = plan_report(lost.parent, latest, {}, rates=Rates(), workers=2, copies=3, backups=found)
+    assert report["backups"] == [
+        {"backup": "quarter", "backup_id": pin.id, "table": "orders", "table_id": source.table_id, "at": utc_text(lost.at)}
+    ]
+    assert report["backups_unread"] == [f"{CLUSTER}/pins/rotten.json"]
+    (brought,) = lost.house.run(lost.recovery(lost.choose(pin.at_us, "orders")).run())
+    assert (brought.source.name, brought.report["state"], brought.report["verdict"]) == ("orders", "published", "match")
+    table = lost.house.table("orders")
+    lost.house.until(lambda: all(lost.house.cluster.store.leader(info.partition_id) for info in table.partitions))
+    assert lost.house.rows(table) == lost.want["orders"]
 
 
 def test_nothing_else_is_archived_before_the_first_bases(lost: Lost) -> None:
