@@ -76,7 +76,7 @@ class TransferJob(msgspec.Struct, kw_only=True):
         return job if job.version == VERSION else None
 
 
-class Remembered(Protocol):
+class KeptTransfer(Protocol):
     """A TransferJob of one kind."""
 
     id: str
@@ -102,15 +102,15 @@ class Remembered(Protocol):
     def load(cls, notes: dict[str, Any]) -> Self | None: ...
 
 
-def fail(job: Remembered, error: ScrubjayError) -> None:
+def fail(job: KeptTransfer, error: ScrubjayError) -> None:
     """It is not called failed before that is noted (`TransferSteps.end`)."""
     job.exit = error.exit_code
     asked, next_step = job.words()
     job.error = error_json(error, asked=asked, next_step=next_step)
 
 
-J = TypeVar("J", bound=Remembered)
-Done = TypeVar("Done", bound=Remembered, contravariant=True)
+J = TypeVar("J", bound=KeptTransfer)
+Done = TypeVar("Done", bound=KeptTransfer, contravariant=True)
 
 
 class TransferSteps(Protocol[Done]):
