@@ -24,7 +24,7 @@ from scrubjay.pitr.transfer.import_runs import merge_job, sort_job
 from scrubjay.storage.btree import lmdb_tree
 from scrubjay.storage.btree.engine import TreeState
 from scrubjay.storage.btree.lmdb_tree import TreeWriter
-from scrubjay.storage.btree.rowfile import RowFileWriter, read_hashed
+from scrubjay.storage.btree.rowfile import RowFileWriter, read_blocks
 from scrubjay.storage.catalogue import KeyAttribute, KeySchema
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.keys import storage_key
@@ -70,16 +70,16 @@ async def load_job(context: WorkerContext, arguments: dict[str, Any]) -> int:
     """A storage worker's part of an import: the rows into a new tree. The most that it held while it asked for them."""
     most = 0
 
-    def looked_at(rows: Iterator[Any]) -> Iterator[Any]:
+    def looked_at(blocks: Iterator[Any]) -> Iterator[Any]:
         nonlocal most
-        for row in rows:
+        for block in blocks:
             most = max(most, anon_mib())
-            yield row
+            yield block
 
     file = context.disk.open(arguments["rows"])
     tree = TreeWriter(arguments["folder"], bytes(16), sync=False, create=True)
     try:
-        tree.load(looked_at(read_hashed(file.pread, file.size())), TreeState(Lsn(0), Stamp(0), b""))
+        tree.load(looked_at(read_blocks(file.pread, file.size())), TreeState(Lsn(0), Stamp(0), b""))
     finally:
         tree.close()
         file.close()
