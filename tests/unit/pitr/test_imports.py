@@ -45,7 +45,7 @@ class Importing(Exporting):
         self.import_ends: list[str] = []
         self.imports = Imports(
             world.env, world, world.source_archive, self.import_jobs, RestoreOptions(archive_wait_s=10.0, lanes=2), pitr_default=True,
-            log=world.lines.append, ended=self.import_ends.append,
+            log=world.lines.append, ended=lambda state, _took_us: self.import_ends.append(state),
         )  # fmt: skip
 
     def begin(self, url: str = TO, table: str = "new", **fields: Any) -> ImportJob:
