@@ -159,6 +159,7 @@ PLAN = {
     "window": {"earliest": T1, "latest": T2, "holes": []},
     "partitions": [{"partition": UUID.format(1), "base_lsn": 1, "from_lsn": 2, "to_lsn": 123456789, "segments": 1234, "bytes": 1 << 33}],
     "bytes": 1 << 33,
+    "forks": [],
     "requests": 1,
     "predicted_seconds": 75.0,
 }
