@@ -96,7 +96,7 @@ async def measure(store: Any, tasks: AsyncTasks) -> dict[str, Any]:
             context,
             {
                 "url": "", "key": key.hex(), "sources": [build(name) for name in names], "absent": [build(name) for name in absent],
-                "from_us": 0, "to_us": 1 << 62, "limit": limit, "begun_us": 0,
+                "from_us": 0, "to_us": 1 << 62, "first": 0, "limit": limit, "begun_us": 0,
             },
         )  # fmt: skip
         took = time.perf_counter() - began

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ FOR_GOOD = Stamp((1 << 63) - 1)
 
 
 class PlannedSegment(NamedTuple):
-    """One archived segment, as its manifest says. stored, raw: bytes. object: its key."""
+    """One archived segment, as its manifest says. stored, raw: bytes. object: key of the object that holds it: a pack holds several."""
 
     span: Span
     stored: int
@@ -105,6 +105,10 @@ class PartitionPlan(NamedTuple):
     to_lsn: Lsn
     forks: tuple[Fork, ...] = ()
 
+    def objects(self) -> list[str]:
+        """Keys of the objects that hold the segments, each once, rising."""
+        return distinct(self.segments)
+
     @property
     def base_lsn(self) -> Lsn:
         return self.base.lsn if self.base is not None else Lsn(0)
@@ -124,6 +128,11 @@ class PartitionPlan(NamedTuple):
 def nothing_of(partition: PartitionId) -> PartitionPlan:
     """The plan of a partition of which nothing is wanted: nothing is read, and no rows come out."""
     return PartitionPlan(partition, None, (), 0, 0, 0, Lsn(1), Lsn(0))
+
+
+def distinct(some: Iterable[PlannedSegment | BaseFacts]) -> list[str]:
+    """Object keys, each once, in their order."""
+    return list(dict.fromkeys(one.object for one in some))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +188,7 @@ def plan_partition(history: PartitionHistory, cut: Stamp, *, preview: bool = Fal
     floor, expected = base.lsn if base is not None else 0, path.reach + 1
     stored = sum(segment.stored for segment in chosen) + (base.stored if base is not None else 0)
     raw = sum(segment.raw for segment in chosen) + (base.raw if base is not None else 0)
-    requests = 2 * len(chosen) + (base.objects if base is not None else 0)
+    requests = 2 * len(distinct(chosen)) + (base.objects if base is not None else 0)
     forks = tuple(fork for fork in known.forks if fork.first_lsn < expected)
     return PartitionPlan(history.partition, base, tuple(chosen), stored, raw, requests, Lsn(floor + 1), Lsn(expected - 1), forks)
 

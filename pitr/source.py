@@ -63,7 +63,7 @@ class ArchiveSource:
         self._disk.mkdir(path.rpartition("/")[0])
         arguments = {
             "base": None if plan.base is None else plan.base.object,
-            "segments": [segment.object for segment in plan.segments],
+            "segments": plan.objects(),
             "stamp": cut,
             "output": path,
             "work": path + ".base",

@@ -101,7 +101,9 @@ async def trace_job(context: JobContext, arguments: dict[str, Any]) -> dict[str,
             break
         try:
             manifest, raw, _ = await read_segment(store, *segment_keys([segment]))
-            found = _touched(raw, manifest.partition, manifest.first, segment, wanted, arguments["upto"])
+            found: dict[bytes, int] = {}
+            for part, piece in manifest.pieces(raw):
+                found |= _touched(piece, part.partition, part.first, segment, wanted, arguments["upto"])
         except (Corrupt, Missing):
             break
         for key, lsn in found.items():

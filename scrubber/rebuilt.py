@@ -99,7 +99,7 @@ class ArchiveReferences:
         name = f"{FOLDER}/{self._env.rand.uuid()}"
         lo, hi = bytes.fromhex(info.lo), bytes.fromhex(info.hi) if info.hi else None
         objects = [] if base is None else base.objects()
-        segments = [build(one.key) for one in shelf.segments]
+        segments = [build(one) for one in shelf.objects()]
         arguments = {
             "url": self._url,
             "base": None if base is None else build(base.key),
@@ -132,7 +132,7 @@ class ArchiveReferences:
             base_raw=0 if base is None else base.entry.size,
             log_raw=rebuilt.raw_bytes,
             bytes=sum(one.row.stored for one in shelf.segments) + (0 if base is None else base.entry.size),
-            objects=(*objects, *segments, *(build(one.key.twin()) for one in shelf.segments)),
+            objects=(*objects, *segments, *(build(one.twin()) for one in shelf.objects())),
             damage=tuple(damage),
             segments=rebuilt.segments,
             base_us=0 if base is None else stamp_micros(Stamp(base.entry.stamp)),

@@ -12,7 +12,7 @@ from scrubjay.archiver.format.layout import BaseKey, SegmentKey, build, log_pref
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.names import list_all
 from scrubjay.archiver.read.partition import PartitionIndex
-from scrubjay.archiver.read.rows import BaseEntry, SegmentRow
+from scrubjay.archiver.read.rows import BaseEntry, SegmentRow, objects_of
 from scrubjay.base.env import Clock, ObjectStore
 from scrubjay.base.errors import Missing
 from scrubjay.base.ids import Lsn
@@ -33,7 +33,7 @@ class ShelfBase(NamedTuple):
 
 
 class ShelfSegment(NamedTuple):
-    """A segment and its key."""
+    """A segment and the key of the object that holds it: a pack holds several."""
 
     row: SegmentRow
     key: SegmentKey
@@ -48,6 +48,10 @@ class Shelf(NamedTuple):
     problems: tuple[Fault, ...] = ()
     gaps: tuple[tuple[int, int], ...] = ()
     astray: tuple[str, ...] = ()
+
+    def objects(self) -> list[SegmentKey]:
+        """That hold the segments, each once."""
+        return list(dict.fromkeys(one.key for one in self.segments))
 
 
 class Shelves(Protocol):
@@ -94,7 +98,7 @@ class StoreShelves:
         index = self._index.partitions.get((table, partition))
         if index is None:
             return []
-        return [row.key(self._index.cluster, table, partition) for row in index.rows_of(index.coverage().thread)]
+        return objects_of(index.rows_of(index.coverage().thread), self._index.cluster, table, partition)
 
     async def lost(self, table: str, partition: str, *, first: int, last: int | None) -> str:
         prefix = f"{log_prefix(self._index.cluster, table, partition)}{first:016x}-"

@@ -33,7 +33,7 @@ class Telling:
             self.unsound()
 
     def over(self, verb: str, verdict: str, us: int) -> None:
-        """Count a run that has ended. verb: also expire | restore | export | import. us: microseconds since it began; of one that a start carried on, since its first
+        """Count a run that has ended. verb: also expire | compact | restore | export | import. us: microseconds since it began; of one that a start carried on, since its first
         process began it."""
         self.ended[verb, verdict] = self.ended.get((verb, verdict), 0) + 1
         self.took.setdefault(verb, Latency()).took(us)

@@ -15,6 +15,7 @@ import msgspec
 
 from scrubjay.admin_asked import body_of, check_name, resolve_table, usage
 from scrubjay.admin_backups import BackupCalls
+from scrubjay.admin_compact import CompactCalls
 from scrubjay.admin_jobs import Job, JobBoard
 from scrubjay.admin_timeline import TimelineCalls
 from scrubjay.admin_transfers import TransferCalls
@@ -33,6 +34,7 @@ from scrubjay.scrubber.service import HISTORY_SHOWN
 from scrubjay.server.ports import (
     ArchiverPort,
     BackupPort,
+    CompactPort,
     DrillPort,
     ExpirePort,
     ProgressSink,
@@ -139,6 +141,7 @@ class AdminApi:
         verify: VerifyPort,
         scrub: ScrubPort,
         expire: ExpirePort,
+        compact: CompactPort,
         restore: RestorePort,
         timeline: TimelinePort,
         backups: BackupPort,
@@ -188,6 +191,7 @@ class AdminApi:
             ("POST", "restore/resume"): self._post_restore_resume,
             ("POST", "restore/cancel"): self._post_restore_cancel,
             **TimelineCalls(self._board, tables, timeline).routes,
+            **CompactCalls(self._board, tables, compact).routes,
             **BackupCalls(self._board, tables, backups, restore_answer).routes,
             **TransferCalls(tables, transfers).routes,
         }

@@ -32,6 +32,7 @@ from scrubjay.scrubber.shelves import StoreShelves
 from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.scrubber.telling import Telling
 from scrubjay.server.backups import NamedBackups
+from scrubjay.server.compaction import CompactRuns
 from scrubjay.server.control import Control
 from scrubjay.server.duty import Duty
 from scrubjay.server.expiry import ExpireRuns
@@ -49,7 +50,8 @@ _FORGOTTEN = "what was verified before is not remembered"
 class DurabilityOptions(NamedTuple):
     """archive_url: as jobs open it. lag_alarm_us: age of unarchived content that is an alarm. max_offset_us: how far clocks may be apart.
     clock_ahead_us: how far the cluster's time may be ahead of this machine's clock, because somebody said so. since_us: when the cluster was made, 0: not known.
-    alone: no other process can work for this cluster (this one holds the lock of the only folder); else they agree on one that does (server/duty.py)."""
+    alone: no other process can work for this cluster (this one holds the lock of the only folder); else they agree on one that does (server/duty.py).
+    locked: the store locks what is put."""
 
     archive_url: str
     lag_alarm_us: int
@@ -60,6 +62,7 @@ class DurabilityOptions(NamedTuple):
     clock_ahead_us: int = 0
     since_us: int = 0
     alone: bool = False
+    locked: bool = False
 
 
 class Durability:
@@ -77,6 +80,7 @@ class Durability:
         telling: Telling,
         schedule: Scheduler,
         expire: ExpireRuns,
+        compact: CompactRuns,
         timeline: TimelineService,
         named: NamedBackups,
         transfers: Transfers,
@@ -84,7 +88,7 @@ class Durability:
     ) -> None:
         self.duty = duty
         self.named, self.transfers = named, transfers
-        self.telling, self.schedule, self.expire = telling, schedule, expire
+        self.telling, self.schedule, self.expire, self.compact = telling, schedule, expire, compact
         self.archive, self.verify, self.scrub, self.restorer, self.timeline = windows, verify_runs, scrub, restore, timeline
         self._healer, self.ledger, self._agents = healer, ledger, agents
 
@@ -234,12 +238,16 @@ def open_durability(
         env, store, disk, jobs, ledger, control, index, writer, needs=needs, gate=verify_runs.gate, log=log, telling=telling
     )
 
+    compact = CompactRuns(
+        env, store, disk, jobs, ledger, control, index, writer, locked=options.locked, gate=verify_runs.gate, log=log, telling=telling
+    )
+
     def base_due() -> frozenset[str]:
         parts = [(table, info) for table in live(control.service.tables()) for info in table.partitions]
         until = control.service.archived
         return frozenset(info.partition_id for table, info in parts if references.base_due(table, info, until=until(info.partition_id)))
 
-    table = nightly_jobs(env, scrub, verify_runs, expire, control, base_due=base_due, keep=keeping.keep, tell=daily.tell)
+    table = nightly_jobs(env, scrub, verify_runs, expire, compact, control, base_due=base_due, keep=keeping.keep, tell=daily.tell)
     schedule = open_schedule(env, control, table, alarm=alarm, since_us=options.since_us, alone=options.alone, log=log)
 
     def work() -> None:
@@ -261,7 +269,7 @@ def open_durability(
 
     duty = Duty(env, control.metadata, alone=options.alone, begin=begin, end=end, log=log)
     durability = Durability(
-        windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, timeline, named, transfers, duty
+        windows, verify_runs, scrub, restore, healer, ledger, agents, telling, schedule, expire, compact, timeline, named, transfers, duty
     )
     control.store.backups.durability = durability
     windows.start()

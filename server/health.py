@@ -224,9 +224,10 @@ class Health:
             None if self._drills is None else self._drills.key_trouble(),
             self._env.tasks.fallen(),
             (self._env.clock.boot_us() - self._began_us) / 1e6,
-            None if self._schedule is None else stopped_retention(self._schedule),
+            None if self._schedule is None else stopped(self._schedule, "expire"),
             self._fleet(),
             self._locks(),
+            None if self._schedule is None else stopped(self._schedule, "compact"),
         )
 
     def _node(self, status: NodeStatus) -> NodeHealth:
@@ -420,10 +421,10 @@ def allowed(schedule: Scheduler) -> Allowed:
     return Allowed(schedule.views.settings("scrub").within_us / 1e6, (verify.within_us - skipped_us(verify)) / 1e6)
 
 
-def stopped_retention(schedule: Scheduler) -> str | None:
-    """Why the last run of `expire` by the schedule took away less than it should; None: it did not."""
-    last = schedule.views.ended("expire")
-    return (last.why or last.verdict) if last is not None and last.verdict in ("refused", "failed") else None
+def stopped(schedule: Scheduler, job: str) -> str | None:
+    """Why the last run of `expire` or `compact` by the schedule did less than it should; None: it did not."""
+    last = schedule.views.ended(job)
+    return (last.why or last.verdict) if last is not None and last.verdict in ("refused", "failed", "mismatch") else None
 
 
 def _by_table(found: Iterable[Named]) -> dict[str | None, list[Named]]:

@@ -13,6 +13,7 @@ from scrubjay.scrubber.schedule.scheduler import Alarm, Scheduler
 from scrubjay.scrubber.schedule.settings import DAY_US, HOUR_US, JobSettings
 from scrubjay.scrubber.schedule.views import NightJob, Shift, ShiftOutcome, Work
 from scrubjay.scrubber.service import ScrubService
+from scrubjay.server.compaction import CompactRuns, compact_work
 from scrubjay.server.control import Control
 from scrubjay.server.expiry import ExpireRuns, expire_work
 from scrubjay.server.verifying import SKIP_MAX_US, Pace, VerifyRuns
@@ -25,6 +26,7 @@ DEFAULTS = {
     "verify": JobSettings(cron="0 4 * * *", within_us=7 * DAY_US, budget_us=2 * HOUR_US),
     "base": JobSettings(cron="30 6 * * *", within_us=7 * DAY_US),
     "expire": JobSettings(cron="0 7 * * *", within_us=3 * DAY_US),
+    "compact": JobSettings(cron="30 7 * * *", within_us=7 * DAY_US, budget_us=2 * HOUR_US),
 }
 """Right without a file."""
 
@@ -34,6 +36,7 @@ def nightly_jobs(
     scrub: ScrubService,
     verify: VerifyRuns,
     expire: ExpireRuns,
+    compact: CompactRuns,
     control: Control,
     *,
     base_due: BaseDue,
@@ -43,7 +46,7 @@ def nightly_jobs(
     """In the order in which they run when several are due. base_due: of which partitions the archive needs a new base. keep: after each that the ledger remembers, has what it says kept elsewhere too. tell: after a verify, has what was there today told to the archive. A new job is a line here, its settings in DEFAULTS, and a function that makes its Work."""
     works = {"scrub": scrub_work(scrub), "verify": verify_work(env, verify, control), "base": base_work(scrub, base_due)}
     works["verify"] = kept(works["verify"], tell)
-    works = {name: kept(work, keep) for name, work in works.items()} | {"expire": expire_work(expire)}
+    works = {name: kept(work, keep) for name, work in works.items()} | {"expire": expire_work(expire), "compact": compact_work(compact)}
     return [NightJob(name, DEFAULTS[name], work) for name, work in works.items()]
 
 

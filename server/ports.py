@@ -39,6 +39,12 @@ class ExpirePort(Protocol):
         ...
 
 
+class CompactPort(Protocol):
+    async def compact(self, *, tables: Sequence[TableId] | None, confirm: bool, progress: ProgressSink) -> Report:
+        """The plan; with confirm, what a run of it came to. tables None: all of them and the metadata group. Raises Fenced, Unavailable."""
+        ...
+
+
 class ScrubPort(Protocol):
     async def run(self, *, tables: Sequence[TableId] | None, partition: PartitionId | None, progress: ProgressSink) -> Report:
         """One scrub; a second caller waits until the first is done."""

@@ -174,7 +174,7 @@ class DrillHealth(NamedTuple):
 
 class HealthFacts(NamedTuple):
     """allowed None: there is no schedule, or nobody knows yet what was proven. ledger: why nothing is remembered beyond this process, None: it is. drills: scenarios whose last run is a problem; drill_key: what is wrong with the key of their reports, None: nothing. loops: that fell over a bug. retention: why what
-    has outlived its window stays, None: it goes. fleet: why its workers cannot be used, None: they can, or there is none. locks: why what must stay could not be locked for longer, None: it was.
+    has outlived its window stays, None: it goes. packing: why small segments are not packed, None: they are. fleet: why its workers cannot be used, None: they can, or there is none. locks: why what must stay could not be locked for longer, None: it was.
     up_s: since this process began to look. What it has not looked at long enough is not called late: at a start nothing of the archive is known yet."""
 
     nodes: Sequence[NodeHealth]
@@ -191,6 +191,7 @@ class HealthFacts(NamedTuple):
     retention: str | None = None
     fleet: str | None = None
     locks: str | None = None
+    packing: str | None = None
 
 
 class FoundProblem(NamedTuple):
@@ -225,6 +226,8 @@ def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
         yield FoundProblem("retention-stopped", "expire", f"what has outlived its retention stays in the archive: {facts.retention}")
     if facts.locks is not None:
         yield FoundProblem("locks-not-extended", "locks", f"the store's locks end before what they keep may go: {facts.locks}")
+    if facts.packing is not None:
+        yield FoundProblem("retention-stopped", "compact", f"small segments stay as they are in the archive: {facts.packing}")
     if facts.fleet is not None:
         yield FoundProblem("fleet-away", "fleet", f"scrubs, verifies and restores have no workers: {facts.fleet}")
     for loop in facts.loops:

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from scrubjay.archiver.expire.deleting import BATCH, delete_some
 from scrubjay.archiver.expire.keeping import LockKeeper, PartLook
 from scrubjay.archiver.expire.lived import Lived, lived
 from scrubjay.archiver.expire.locks import LATE_US, LockBook
@@ -25,7 +26,6 @@ from scrubjay.archiver.expire.plan import (
     CHANGED,
     DAY_US,
     KEEP_MAX_US,
-    LOCK,
     PIN,
     Held,
     Locks,
@@ -49,15 +49,12 @@ from scrubjay.archiver.format.layout import (
 )
 from scrubjay.archiver.read.backup_pins import PinReader
 from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
-from scrubjay.archiver.read.names import PARALLEL, Names, closed_nodes, list_all, names_of
+from scrubjay.archiver.read.names import Names, closed_nodes, list_all, names_of
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, ObjectStore
-from scrubjay.base.errors import Corrupt, Exists, Fenced, Missing, ScrubjayError, Unavailable, Unsafe
-from scrubjay.base.together import in_parallel
+from scrubjay.base.errors import Corrupt, Exists, Fenced, Missing, ScrubjayError, Unavailable
 
-BATCH = 64
-"""Objects deleted between two looks at whether they still may go."""
 FORGET_US = 2 * DAY_US
 """So long after it ended a lock is still known: what it kept goes meanwhile, and is not asked about again."""
 GENERATIONS_MAX = 16
@@ -313,24 +310,7 @@ class Expirer:
 
     async def _delete_some(self, keys: Sequence[str], held: list[Held]) -> list[str]:
         """Those that are gone. One that the store refuses to delete (a lock) is noted, and stays."""
-
-        async def delete(key: str) -> str | None:
-            try:
-                await self._store.delete(key)
-            except Unsafe as error:
-                until_us = error.fields.get("until_us")
-                if isinstance(until_us, int):
-                    self._book.note(key, until_us)  # not tried again before
-                held.append(Held(LOCK, key, str(error), until_us))
-                return None
-            return key
-
-        done = await in_parallel(self._parts.env.tasks, delete, keys, lanes=PARALLEL, name="expire")
-        gone = [key for key in done if key is not None]
-        for key in gone:
-            self._index.suspects.drop(key)
-        await self._parts.forget(gone)
-        return gone
+        return await delete_some(self._store, self._parts.env.tasks, self._index, keys, held, self._parts.forget, note=self._book.note)
 
     # --- locks of what must stay ---
 

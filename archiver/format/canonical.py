@@ -23,8 +23,16 @@ def encode(fields: dict[str, Any]) -> bytes:
     return _dump(whole) + b"\n"
 
 
-def decode(data: bytes, *, where: str, format: str, version: int) -> dict[str, Any]:  # noqa: A002 - it is the field's name
-    """The fields without checksum and MAC. where: object key, for the error. Raises Corrupt unless the bytes are exactly what `encode` makes."""
+def decode(
+    data: bytes,
+    *,
+    where: str,
+    format: str,  # noqa: A002 - it is the field's name
+    version: int,
+    later: tuple[int, ...] = (),
+) -> dict[str, Any]:
+    """The fields without checksum and MAC. where: object key, for the error. later: versions that are read beside `version`. Raises Corrupt unless the bytes are
+    exactly what `encode` makes."""
     try:
         whole = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -44,7 +52,7 @@ def decode(data: bytes, *, where: str, format: str, version: int) -> dict[str, A
         raise Corrupt(f"{format} is not canonical", what=format, where=where)
     if whole.get("format") != format:
         raise Corrupt(f"not a {format}", what=format, where=where, found=whole.get("format"))
-    if whole.get("version") != version:
+    if whole.get("version") not in (version, *later):
         raise Corrupt(
             f"{format} has version {whole.get('version')}, this release reads version {version}",
             what=format, where=where, version=whole.get("version"), expected=version,

@@ -132,17 +132,17 @@ def is_indexed(name: str) -> bool:
 
 def missed(names: Iterable[str], listed: Mapping[str, object]) -> list[str]:
     """Those of one partition that should be there and are not listed. A segment whose records are all in others was taken the place of, and is not missed. Pure."""
-    there = _joined(sorted((key.first, key.last) for key in map(parse, listed) if isinstance(key, SegmentKey) and not key.manifest))
+    there = joined(sorted((key.first, key.last) for key in map(parse, listed) if isinstance(key, SegmentKey) and not key.manifest))
     found = []
     for name in names:
         if name not in listed:
             key = parse(name)
-            if not (isinstance(key, SegmentKey) and _covered(key, there)):
+            if not (isinstance(key, SegmentKey) and covers(there, key.first, key.last)):
                 found.append(name)
     return found
 
 
-def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Of LSNs, both ends included: those that touch or overlap as one. spans: rising."""
     found: list[tuple[int, int]] = []
     for first, last in spans:
@@ -153,7 +153,7 @@ def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return found
 
 
-def _covered(key: SegmentKey, there: Sequence[tuple[int, int]]) -> bool:
+def covers(there: Sequence[tuple[int, int]], first: int, last: int) -> bool:
     """there: joined, rising."""
-    at = bisect_right(there, key.first, key=lambda span: span[0]) - 1
-    return at >= 0 and key.last <= there[at][1]
+    at = bisect_right(there, first, key=lambda span: span[0]) - 1
+    return at >= 0 and last <= there[at][1]

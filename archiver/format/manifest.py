@@ -1,11 +1,13 @@
 """The manifest of a segment: what it holds, who agreed, and the chain that ties it to everything before (docs/formats/manifest.md).
 
-A segment counts as archived when its manifest is there. Manifests are written after their segment and deleted before it.
+A segment counts as archived when its manifest is there. Manifests are written after their segment and deleted before it. Of a pack, which holds many segments
+in one object, the manifest says all that their own did (docs/formats/pack.md); readers go through `each`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 from scrubjay.archiver.format import canonical
@@ -24,6 +26,9 @@ from scrubjay.storage.log.digest import Total
 
 FORMAT = "scrubjay manifest"
 VERSION = 2
+PACK_FORMAT = "scrubjay pack"
+PACK_VERSION = 3
+PARTS_MAX = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +177,20 @@ class SegmentManifest:
         return self.last - self.first + 1
 
     def key(self) -> SegmentKey:
-        """Key of the segment object."""
+        """Key of the object that holds the records."""
+        return self.own_key()
+
+    def own_key(self) -> SegmentKey:
+        """The name that its own fields make."""
         return SegmentKey(self.cluster, self.table, self.partition, self.first, self.last, self.generation, self.raw.sha256[:16], False)
+
+    def each(self) -> tuple[SegmentManifest, ...]:
+        """The segments that it is about, rising: itself, or the parts of a pack."""
+        return (self,)
+
+    def pieces(self, raw: bytes) -> Iterator[tuple[SegmentManifest, bytes]]:
+        """`each`, with its records out of the raw bytes of all of them."""
+        yield self, raw
 
     def head(self) -> SegmentHead:
         """What the segment object's header must say."""
@@ -212,40 +229,145 @@ class SegmentManifest:
         return next_chain(self.chain_before, link)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartManifest(SegmentManifest):
+    """A segment in a pack: what its own manifest said, its generation too; `stored`: of the pack. pack: key of the object."""
+
+    pack: SegmentKey
+
+    def key(self) -> SegmentKey:
+        return self.pack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackManifest(SegmentManifest):
+    """Many segments in one object. parts: rising, without a hole, each on the chain of the one before; what the pack says of itself follows from them.
+    node, epoch, owner: who wrote the pack; each part has its own."""
+
+    parts: tuple[PartManifest, ...]
+
+    def each(self) -> tuple[SegmentManifest, ...]:
+        return self.parts
+
+    def pieces(self, raw: bytes) -> Iterator[tuple[SegmentManifest, bytes]]:
+        at = 0
+        for part in self.parts:
+            yield part, raw[at : at + part.raw.size]
+            at += part.raw.size
+
+    def expected_chain(self) -> bytes:
+        """The value behind the last part: every part's was worked out from the one before when it was made (`_part`)."""
+        return self.parts[-1].chain
+
+
+def pack_of(
+    parts: Sequence[SegmentManifest],
+    *,
+    writer: Attached,
+    node: str,
+    raw: Sums,
+    keys: KeyFilter | None,
+    generation: int,
+    supersedes: tuple[Superseded, ...] = (),
+    stored: Sums | None = None,
+) -> PackManifest:
+    """The manifest of a pack of these segments, each the one behind the one before. raw: sums of all their record bytes. keys: filter of all their keys. stored: None
+    while the object is not made: what it says of itself (`directory_of`) does not depend on it."""
+    first, last = parts[0], parts[-1]
+    whose = {name: getattr(first, name) for name in ("cluster", "table", "partition", "table_name", "schema", "lo", "hi")}
+    key = SegmentKey(first.cluster, first.table, first.partition, first.first, last.last, generation, raw.sha256[:16], False)
+    sums = stored or Sums(1, "0" * 8, "0" * 64)
+    return PackManifest(
+        **whose, first=first.first, last=last.last, first_stamp=first.first_stamp, last_stamp=last.last_stamp, content=sum(one.content for one in parts),
+        generation=generation, raw=raw, stored=sums, before=first.before, total=last.total, members=last.members, chain_before=first.chain_before,
+        chain=last.chain, closed=last.closed, reason=last.reason, tag=last.tag, node=node, epoch=writer.epoch, owner=writer.owner, supersedes=supersedes,
+        keys=keys, parts=tuple(_within(part, key, sums) for part in parts),
+    )  # fmt: skip
+
+
+def _within(part: SegmentManifest, pack: SegmentKey, stored: Sums) -> PartManifest:
+    """The part of a pack that a segment becomes. Its key filter and what its object had superseded stay behind: both are of an object that goes."""
+    said = {one.name: getattr(part, one.name) for one in fields(SegmentManifest)}
+    return PartManifest(**{**said, "stored": stored, "keys": None, "supersedes": ()}, pack=pack)
+
+
+def _described(m: SegmentManifest) -> dict[str, Any]:
+    """What a manifest says, and a pack of itself."""
+    return {
+        **whose_fields(m),
+        "first": m.first,
+        "last": m.last,
+        "first_stamp": stamp_text(m.first_stamp),
+        "last_stamp": stamp_text(m.last_stamp),
+        "records": m.records,
+        "content": m.content,
+        "generation": m.generation,
+        "raw": m.raw.fields(),
+        "digest": {"before": total_fields(m.before), "after": total_fields(m.total)},
+        "members": list(m.members),
+        "chain_before": m.chain_before.hex(),
+        "chain": m.chain.hex(),
+        "seal": _seal_fields(m),
+        "node": m.node,
+        "epoch": m.epoch,
+        "owner": m.owner,
+        "supersedes": [old.fields() for old in m.supersedes],
+        **({} if m.keys is None else {"keys": m.keys.fields()}),
+        **({"parts": [_part_fields(part) for part in m.parts]} if isinstance(m, PackManifest) else {}),
+    }
+
+
+def _seal_fields(m: SegmentManifest) -> dict[str, Any]:
+    return {"closed": stamp_text(m.closed), "reason": m.reason, "tag": m.tag.hex()}
+
+
+def _part_fields(part: PartManifest) -> dict[str, Any]:
+    return {
+        "last": part.last,
+        "first_stamp": stamp_text(part.first_stamp),
+        "last_stamp": stamp_text(part.last_stamp),
+        "content": part.content,
+        "generation": part.generation,
+        "raw": part.raw.fields(),
+        "digest": total_fields(part.total),
+        "seal": _seal_fields(part),
+        "members": list(part.members),
+        "node": part.node,
+        "epoch": part.epoch,
+        "owner": part.owner,
+    }
+
+
 def encode_manifest(manifest: SegmentManifest) -> bytes:
     m = manifest
-    return canonical.encode(
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            **whose_fields(m),
-            "first": m.first,
-            "last": m.last,
-            "first_stamp": stamp_text(m.first_stamp),
-            "last_stamp": stamp_text(m.last_stamp),
-            "records": m.records,
-            "content": m.content,
-            "generation": m.generation,
-            "raw": m.raw.fields(),
-            "stored": {**m.stored.fields(), "compression": "zstd", "encryption": None},
-            "digest": {"before": total_fields(m.before), "after": total_fields(m.total)},
-            "members": list(m.members),
-            "chain_before": m.chain_before.hex(),
-            "chain": m.chain.hex(),
-            "seal": {"closed": stamp_text(m.closed), "reason": m.reason, "tag": m.tag.hex()},
-            "node": m.node,
-            "epoch": m.epoch,
-            "owner": m.owner,
-            "supersedes": [old.fields() for old in m.supersedes],
-            **({} if m.keys is None else {"keys": m.keys.fields()}),
-        }
-    )
+    stored = {**m.stored.fields(), "compression": "zstd", "encryption": None}
+    version = PACK_VERSION if isinstance(m, PackManifest) else VERSION
+    return canonical.encode({"format": FORMAT, "version": version, **_described(m), "stored": stored})
+
+
+def directory_of(pack: PackManifest) -> bytes:
+    """What a pack's object says of itself: all that its manifest says but `stored`."""
+    return canonical.encode({"format": PACK_FORMAT, "version": PACK_VERSION, **_described(pack)})
+
+
+def decode_directory(data: bytes, *, stored: Sums, where: str) -> PackManifest:
+    """The manifest that a pack's directory makes, for one that is gone or bad. stored: sums of the object. where: its key. Raises Corrupt."""
+    f = Fields(canonical.decode(data, where=where, format=PACK_FORMAT, version=PACK_VERSION), what="pack", where=where)
+    f.only(*(name for name in _PACK_NAMES if name != "stored"))
+    found = _read(f, stored)
+    assert isinstance(found, PackManifest)
+    f.stands_at(found.own_key())
+    return found
 
 
 _NAMES = (
     "format", "version", "cluster", "table", "partition", "table_name", "schema", "lo", "hi", "lineage", "first", "last", "first_stamp", "last_stamp",
     "records", "content", "generation", "raw", "stored", "digest", "members", "chain_before", "chain", "seal", "node", "epoch", "owner", "supersedes",
     "keys",
+)  # fmt: skip
+_PACK_NAMES = (*_NAMES, "parts")
+_PART_NAMES = (
+    "last", "first_stamp", "last_stamp", "content", "generation", "raw", "digest", "seal", "members", "node", "epoch", "owner",
 )  # fmt: skip
 
 
@@ -254,59 +376,120 @@ def decode_manifest(data: bytes, *, where: str) -> SegmentManifest:
 
     Raises Corrupt. What it says of its segment is checked against the segment by whoever reads both.
     """
-    f = Fields(canonical.decode(data, where=where, format=FORMAT, version=VERSION), what="manifest", where=where)
-    f.only(*_NAMES)
+    said = canonical.decode(data, where=where, format=FORMAT, version=VERSION, later=(PACK_VERSION,))
+    f = Fields(said, what="manifest", where=where)
+    f.only(*(_PACK_NAMES if said["version"] == PACK_VERSION else _NAMES))
     stored = f.object("stored")
     if stored.text("compression") != "zstd" or stored.maybe("encryption") is not None:
         raise Corrupt("manifest names a compression or encryption that is unknown", what="manifest", where=where)
-    digest, seal = f.object("digest"), f.object("seal")
-    generation = f.integer("generation", low=1)
-    manifest = SegmentManifest(
+    manifest = _read(f, Sums.read(stored))
+    f.stands_at(manifest.own_key().twin())
+    return manifest
+
+
+def _read(f: Fields, stored: Sums) -> SegmentManifest:
+    """Every field, and the manifest's own chain steps. Raises Corrupt."""
+    digest, generation = f.object("digest"), f.integer("generation", low=1)
+    common = {
         **read_whose(f),
-        first=f.integer("first", low=1),
-        last=f.integer("last", low=1),
-        first_stamp=f.stamp("first_stamp"),
-        last_stamp=f.stamp("last_stamp"),
-        content=f.integer("content"),
-        generation=generation,
-        raw=Sums.read(f.object("raw")),
-        stored=Sums.read(stored),
-        before=read_total(digest.object("before")),
-        total=read_total(digest.object("after")),
-        members=f.integers("members"),
-        chain_before=bytes.fromhex(f.hex("chain_before", 64)),
-        chain=bytes.fromhex(f.hex("chain", 64)),
-        closed=seal.stamp("closed"),
-        reason=seal.integer("reason", high=0xFFFF),
-        tag=bytes.fromhex(seal.hex("tag", 32)),
-        node=f.text("node"),
-        epoch=f.integer("epoch", low=1),
-        owner=f.uuid("owner"),
-        supersedes=read_supersedes(f, generation=generation),
-        keys=KeyFilter.read(f.object("keys")) if "keys" in f.fields else None,
-    )
-    if manifest.first > manifest.last or f.integer("records") != manifest.records:
-        raise Corrupt("manifest's LSN range and record count differ", kind=FORGED, what="manifest", where=where)
-    if manifest.first_stamp > manifest.last_stamp or (manifest.first_stamp == manifest.last_stamp) != (manifest.records == 1):
-        raise Corrupt("manifest's stamps do not rise", kind=FORGED, what="manifest", where=where)
-    if manifest.content > manifest.records:
-        raise Corrupt(
-            "manifest counts content that its records cannot hold", kind=FORGED, what="manifest", where=where, found=manifest.content
+        **_said(f),
+        "first": f.integer("first", low=1),
+        "generation": generation,
+        "stored": stored,
+        "before": read_total(digest.object("before")),
+        "total": read_total(digest.object("after")),
+        "chain_before": bytes.fromhex(f.hex("chain_before", 64)),
+        "chain": bytes.fromhex(f.hex("chain", 64)),
+        "supersedes": read_supersedes(f, generation=generation),
+        "keys": KeyFilter.read(f.object("keys")) if "keys" in f.fields else None,
+    }
+    manifest = SegmentManifest(**common)
+    if f.fields["version"] == PACK_VERSION:
+        manifest = PackManifest(**common, parts=_parts(f, manifest))
+    if f.integer("records") != manifest.records:
+        raise Corrupt(f"{f.what}'s LSN range and record count differ", kind=FORGED, what=f.what, where=f.where)
+    _check_sense(f, manifest)
+    if manifest.chain != manifest.expected_chain():
+        raise Corrupt(f"{f.what}'s chain value does not follow from its content", kind=FORGED, what=f.what, where=f.where)
+    return manifest
+
+
+def _said(f: Fields) -> dict[str, Any]:
+    """What a manifest says of a segment, and a pack of a part."""
+    seal = f.object("seal")
+    return {
+        "last": f.integer("last", low=1),
+        "first_stamp": f.stamp("first_stamp"),
+        "last_stamp": f.stamp("last_stamp"),
+        "content": f.integer("content"),
+        "raw": Sums.read(f.object("raw")),
+        "members": f.integers("members"),
+        "closed": seal.stamp("closed"),
+        "reason": seal.integer("reason", high=0xFFFF),
+        "tag": bytes.fromhex(seal.hex("tag", 32)),
+        "node": f.text("node"),
+        "epoch": f.integer("epoch", low=1),
+        "owner": f.uuid("owner"),
+    }
+
+
+def _parts(f: Fields, whole: SegmentManifest) -> tuple[PartManifest, ...]:
+    """The parts of a pack, each going on from the one before, and together what the pack says of itself. Raises Corrupt."""
+    said = f.items("parts")
+    if not 2 <= len(said) <= PARTS_MAX:
+        raise f.bad("parts")
+    whose = {name: getattr(whole, name) for name in ("cluster", "table", "partition", "table_name", "schema", "lo", "hi")}
+    parts: list[PartManifest] = []
+    for one in said:
+        p = Fields(one, what=f.what, where=f.where)
+        p.only(*_PART_NAMES)
+        before = parts[-1] if parts else None
+        made = PartManifest(
+            **whose,
+            **_said(p),
+            first=before.last + 1 if before is not None else whole.first,
+            generation=p.integer("generation", low=1),
+            stored=whole.stored,
+            before=before.total if before is not None else whole.before,
+            total=read_total(p.object("digest")),
+            chain_before=before.chain if before is not None else whole.chain_before,
+            chain=b"",
+            pack=whole.own_key(),
         )
+        _check_sense(p, made)
+        if before is not None and made.first_stamp <= before.last_stamp:
+            raise Corrupt(f"stamps go back between the parts of a {f.what}", kind=FORGED, what=f.what, where=f.where, lsn=made.first)
+        parts.append(replace(made, chain=made.expected_chain()))
+    first, last = parts[0], parts[-1]
+    follows = (
+        first.first_stamp, last.last, last.last_stamp, sum(one.content for one in parts), sum(one.raw.size for one in parts), last.total, last.members,
+        last.closed, last.reason, last.tag,
+    )  # fmt: skip
+    claimed = (
+        whole.first_stamp, whole.last, whole.last_stamp, whole.content, whole.raw.size, whole.total, whole.members, whole.closed, whole.reason, whole.tag,
+    )  # fmt: skip
+    if follows != claimed:
+        raise Corrupt("what a pack says of itself does not follow from its parts", kind=FORGED, what=f.what, where=f.where)
+    return tuple(parts)
+
+
+def _check_sense(f: Fields, manifest: SegmentManifest) -> None:
+    """Raises Corrupt where fields of one segment cannot be true together."""
+    what, where = f.what, f.where
+    if manifest.first > manifest.last:
+        raise Corrupt(f"{what}'s LSN range and record count differ", kind=FORGED, what=what, where=where)
+    if manifest.first_stamp > manifest.last_stamp or (manifest.first_stamp == manifest.last_stamp) != (manifest.records == 1):
+        raise Corrupt(f"{what}'s stamps do not rise", kind=FORGED, what=what, where=where)
+    if manifest.content > manifest.records:
+        raise Corrupt(f"{what} counts content that its records cannot hold", kind=FORGED, what=what, where=where, found=manifest.content)
     if (
         len(manifest.members) < 2
         or list(manifest.members) != sorted(set(manifest.members))
         or not 1 <= manifest.members[0] <= manifest.members[-1] <= 999
     ):
-        raise Corrupt(
-            "manifest names members that cannot have agreed", kind=FORGED, what="manifest", where=where, found=list(manifest.members)
-        )
+        raise Corrupt(f"{what} names members that cannot have agreed", kind=FORGED, what=what, where=where, found=list(manifest.members))
     if manifest.closed > last_stamp_at(stamp_micros(manifest.last_stamp)):
-        raise Corrupt("manifest is closed behind its own seal", kind=FORGED, what="manifest", where=where, lsn=manifest.last)
-    if manifest.chain != manifest.expected_chain():
-        raise Corrupt("manifest's chain value does not follow from its content", kind=FORGED, what="manifest", where=where)
-    f.stands_at(manifest.key().twin())
-    return manifest
+        raise Corrupt(f"{what} is closed behind its own seal", kind=FORGED, what=what, where=where, lsn=manifest.last)
 
 
 def manifest_of(

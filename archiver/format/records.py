@@ -7,7 +7,7 @@ Loops in Python over every record: runs in worker processes, never in a node's o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from scrubjay.archiver.format.keyfilter import KeyFilter, key_filter
@@ -153,10 +153,10 @@ def check_against(span: RecordsWalked, manifest: SegmentManifest, *, where: str)
         _check_schema(span.schema, manifest, where=where)
 
 
-def check_keys(span: RecordsWalked, manifest: SegmentManifest, *, where: str) -> None:
-    """Raises Corrupt (what: manifest) unless the manifest's key filter, if it has one, is that of the records. The chain does not cover it: one that lacks a key
+def check_keys(keys: Collection[bytes], manifest: SegmentManifest, *, where: str) -> None:
+    """Raises Corrupt (what: manifest) unless the manifest's key filter, if it has one, is that of the records' keys. The chain does not cover it: one that lacks a key
     would hide that key's versions from a history, and nothing else would tell."""
-    if manifest.keys is not None and manifest.keys != span.filter():
+    if manifest.keys is not None and manifest.keys != key_filter(keys):
         raise Corrupt("manifest's key filter is not that of the records", kind=FORGED, what="manifest", where=where, lsn=manifest.first)
 
 

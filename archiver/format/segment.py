@@ -1,7 +1,8 @@
 """The segment object: the raw bytes of the records [first, last] of one partition, compressed (docs/formats/segment.md).
 
 Header, frames, trailer; little-endian. Every frame has its own lengths and checksum, the trailer names CRC-32C and SHA-256 of the raw bytes. What is
-inside the raw bytes is `storage.log.record`'s business: this codec only guarantees that they come back as they went in.
+inside the raw bytes is `storage.log.record`'s business: this codec only guarantees that they come back as they went in. A pack (docs/formats/pack.md) is the
+same with a directory between header and frames, of which it is guaranteed as well.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from scrubjay.base.ids import uuid_bytes, uuid_text
 MAGIC = b"SJsegmnt"
 END_MAGIC = b"SJsegend"
 VERSION = 2
+PACK_VERSION = 3
 ZSTD = 1
 HEADER = struct.Struct("<8sHBBI16s16s16sQQQQIIQI8sI")
+PLACE = struct.Struct("<II")
+"""Of the directory: size and checksum, where a plain segment has eight zero bytes."""
 FRAME = struct.Struct("<III")
 TRAILER = struct.Struct("<8sIIQ32s4sI")
 FRAME_RAW_BYTES = 512 << 10
@@ -28,6 +32,7 @@ FRAME_RAW_BYTES = 512 << 10
 FRAME_RAW_BYTES_MAX = 1 << 20
 RAW_BYTES_MAX = 64 << 20
 """A segment is cut at 8 MiB and one record may be 16 MiB; more than this is damage, refused before any allocation."""
+DIRECTORY_BYTES_MAX = 8 << 20
 LEVEL = 1
 _CRC = struct.Struct("<I")
 
@@ -50,14 +55,28 @@ class SegmentHead(NamedTuple):
 
 
 class Segment(NamedTuple):
+    """directory: of a pack, what it says of its parts; else empty."""
+
     head: SegmentHead
     raw: bytes
     raw_sha256: bytes
+    directory: bytes = b""
 
 
-def encode_segment(head: SegmentHead, raw: bytes, *, level: int = LEVEL) -> bytes:
-    """The object's bytes. Pure; about 13 ms for 8 MiB, most of it outside the GIL."""
+class Top(NamedTuple):
+    """What the first 128 bytes say. directory_size, directory_crc: of a pack; else 0."""
+
+    head: SegmentHead
+    frames: int
+    raw_size: int
+    directory_size: int = 0
+    directory_crc: int = 0
+
+
+def encode_segment(head: SegmentHead, raw: bytes, *, directory: bytes = b"", level: int = LEVEL) -> bytes:
+    """The object's bytes. Pure; about 13 ms for 8 MiB, most of it outside the GIL. directory: makes it a pack."""
     assert 0 < len(raw) <= RAW_BYTES_MAX
+    assert len(directory) <= DIRECTORY_BYTES_MAX
     compressor = zstandard.ZstdCompressor(level=level, write_checksum=False, write_content_size=True)
     frames: list[bytes] = []
     view = memoryview(raw)
@@ -68,15 +87,16 @@ def encode_segment(head: SegmentHead, raw: bytes, *, level: int = LEVEL) -> byte
         frames += (lengths, _CRC.pack(crc32c_masked(body, crc32c_raw(lengths))), body)
     ids = (uuid_bytes(head.cluster), uuid_bytes(head.table), uuid_bytes(head.partition))
     span = (head.first, head.last, head.first_stamp, head.last_stamp)
+    version, place = (PACK_VERSION, PLACE.pack(len(directory), crc32c_masked(directory))) if directory else (VERSION, bytes(8))
     top = HEADER.pack(
-        MAGIC, VERSION, ZSTD, 0, HEADER.size, *ids, *span, head.records, len(frames) // 3, len(raw), head.generation, bytes(8), 0
+        MAGIC, version, ZSTD, 0, HEADER.size, *ids, *span, head.records, len(frames) // 3, len(raw), head.generation, place, 0
     )[:-4]
     end = TRAILER.pack(END_MAGIC, len(frames) // 3, crc32c_raw(raw), len(raw), hashlib.sha256(raw).digest(), bytes(4), 0)[:-4]
-    return b"".join((top, _CRC.pack(crc32c_masked(top)), *frames, end, _CRC.pack(crc32c_masked(end))))
+    return b"".join((top, _CRC.pack(crc32c_masked(top)), directory, *frames, end, _CRC.pack(crc32c_masked(end))))
 
 
-def decode_head(data: bytes, *, where: str) -> tuple[SegmentHead, int, int]:
-    """(head, frames, raw size) of the first 128 bytes. Raises Corrupt."""
+def decode_head(data: bytes, *, where: str) -> Top:
+    """The first 128 bytes. Raises Corrupt."""
     if len(data) < HEADER.size:
         raise Corrupt("segment cut short", what="segment", where=where, found=len(data))
     magic, version, compression, encryption, size, cluster, table, partition, *rest = HEADER.unpack_from(data)
@@ -85,21 +105,29 @@ def decode_head(data: bytes, *, where: str) -> tuple[SegmentHead, int, int]:
         raise Corrupt("not a segment", what="segment", where=where, found=magic.hex())
     if crc32c_masked(memoryview(data)[: HEADER.size - 4]) != crc:
         raise Corrupt("segment header checksum differs", what="segment", where=where)
-    if version != VERSION:
-        raise Corrupt(f"segment has version {version}, this release reads version {VERSION}", what="segment", where=where, found=version)
-    if (compression, encryption, size, zero) != (ZSTD, 0, HEADER.size, bytes(8)):
+    if version not in (VERSION, PACK_VERSION):
+        raise Corrupt(
+            f"segment has version {version}, this release reads version {VERSION} and {PACK_VERSION}",
+            what="segment",
+            where=where,
+            found=version,
+        )
+    place = PLACE.unpack(zero) if version == PACK_VERSION else (0, 0)
+    if version == PACK_VERSION and not 1 <= place[0] <= DIRECTORY_BYTES_MAX:
+        raise Corrupt("pack's directory out of bounds", what="segment", where=where, found=place[0])
+    if (compression, encryption, size) != (ZSTD, 0, HEADER.size) or (version == VERSION and zero != bytes(8)):
         raise Corrupt("segment compression or flag unknown", what="segment", where=where, compression=compression)
     if not 1 <= first <= last or not 1 <= raw_size <= RAW_BYTES_MAX or records != last - first + 1:
         raise Corrupt("segment header out of bounds", what="segment", where=where, first=first, last=last, records=records)
     head = SegmentHead(
         uuid_text(cluster), uuid_text(table), uuid_text(partition), first, last, first_stamp, last_stamp, records, generation
     )
-    return head, frames, raw_size
+    return Top(head, frames, raw_size, *place)
 
 
 def decode_segment(data: bytes, *, where: str) -> Segment:
     """Head and raw bytes, every checksum checked. where: object key, for the error. Raises Corrupt."""
-    head, frames, raw_size = decode_head(data, where=where)
+    head, frames, raw_size, directory_size, directory_crc = decode_head(data, where=where)
     end_at = len(data) - TRAILER.size
     if end_at < HEADER.size:
         raise Corrupt("segment cut short", what="segment", where=where, found=len(data))
@@ -109,9 +137,12 @@ def decode_segment(data: bytes, *, where: str) -> Segment:
     if count != frames or raw_size_again != raw_size:
         raise Corrupt("segment header and trailer differ", kind=FORGED, what="segment", where=where)
     view = memoryview(data)
+    offset, left = HEADER.size + directory_size, raw_size
+    directory = bytes(view[HEADER.size : offset])
+    if offset > end_at or (directory and crc32c_masked(directory) != directory_crc):
+        raise Corrupt("pack's directory checksum differs", what="segment", where=where)
     decompressor = zstandard.ZstdDecompressor()
     pieces = []
-    offset, left = HEADER.size, raw_size
     for number in range(frames):
         if end_at - offset < FRAME.size:
             raise Corrupt("segment frame cut short", what="segment", where=where, frame=number)
@@ -138,4 +169,4 @@ def decode_segment(data: bytes, *, where: str) -> Segment:
     digest = hashlib.sha256(raw).digest()
     if crc32c_raw(raw) != raw_crc or digest != raw_sha:
         raise Corrupt("segment raw checksum differs", what="segment", where=where, expected=raw_sha.hex(), found=digest.hex())
-    return Segment(head, raw, digest)
+    return Segment(head, raw, digest, directory)

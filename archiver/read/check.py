@@ -34,14 +34,26 @@ async def check_segments(store: ObjectStore, items: Sequence[SegmentToCheck], *,
         try:
             raw = await fetch_segment(store, manifest)
             if deep:
-                span = check_records(
-                    raw, partition=manifest.partition, first=manifest.first, last=manifest.last, where=where, after_stamp=after_stamp
-                )
-                check_against(span, manifest, where=build(manifest.key().twin()))
-                check_keys(span, manifest, where=build(manifest.key().twin()))
+                check_deeply(manifest, raw, after_stamp=after_stamp)
         except (Missing, Corrupt, NoKey) as error:
             faults.append(fault_of(error, where=where, lsn=manifest.first))
     return faults
+
+
+def check_deeply(manifest: SegmentManifest, raw: bytes, *, after_stamp: int = 0) -> None:
+    """Every record of a segment, or of every part of a pack, and that the manifest says of them what they are. raw: the bytes that the manifest names. Raises Corrupt."""
+    where, told = build(manifest.key()), build(manifest.key().twin())
+    keys: set[bytes] = set()
+    for part, piece in manifest.pieces(raw):
+        if part is not manifest and hashlib.sha256(piece).hexdigest() != part.raw.sha256:
+            raise Corrupt(
+                "a part's records are not those that its manifest names", kind=FORGED, what="segment", where=where, lsn=part.first
+            )
+        span = check_records(piece, partition=part.partition, first=part.first, last=part.last, where=where, after_stamp=after_stamp)
+        check_against(span, part, where=told)
+        after_stamp = part.last_stamp
+        keys |= span.keys
+    check_keys(keys, manifest, where=told)
 
 
 class _Parts:

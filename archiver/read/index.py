@@ -34,7 +34,7 @@ from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import SegmentRow
 from scrubjay.archiver.read.suspects import LOOKS_MAX, Suspect, Suspects
 from scrubjay.base.env import ObjectStore, Recalled, Tasks
-from scrubjay.base.errors import HOLE, UNREADABLE, Corrupt, Missing, NoKey
+from scrubjay.base.errors import FORGED, HOLE, UNREADABLE, Corrupt, Missing, NoKey
 from scrubjay.base.gate import Gate
 from scrubjay.base.hlc import stamp_of
 
@@ -222,7 +222,8 @@ class ArchiveIndex:
                 self.suspects.drop(name)  # it went, good or bad
                 continue
             if isinstance(key, SegmentKey):
-                index.rows.discard(key)
+                if not (key.manifest and suspect.kind != FORGED and index.rows.packed(key)):  # of a pack the object says the same
+                    index.rows.discard(key)
                 problems.append(Fault(suspect.kind, name, key.first, suspect.detail, key.last))
             elif isinstance(key, BaseKey):
                 ident = (key.lsn, key.generation, key.sha16)
@@ -299,9 +300,15 @@ class ArchiveIndex:
         draft.stored_bytes = names.size()
         if draft.beginning is not None:
             names = names.without(draft.beginning.took)
-        for row in list(draft.rows):
+        for problem in index.problems:
+            if isinstance(bad := parse(problem.object), SegmentKey):
+                draft.rows.discard(bad)  # a pack that was read by itself: whether its manifest is still bad
+        sizes: dict[SegmentKey, int] = {}
+        for row in draft.rows:
             key = row.key(self.cluster, index.table, index.partition)
-            if build(key.twin()) not in names.log or names.log.get(build(key)) != row.stored:
+            sizes[key] = sizes.get(key, 0) + row.stored
+        for key, size in sizes.items():
+            if build(key.twin()) not in names.log or names.log.get(build(key)) != size:
                 draft.rows.discard(key)
         _, problems, name = await self._reader.log(names.log, draft.rows)
         draft.bases, more, base_name = await self._reader.bases(names.base, draft.bases)
@@ -378,5 +385,5 @@ def _is_new(name: str, added: Sequence[SegmentRow], index: PartitionIndex) -> bo
     """The object belongs to a segment that was added just now."""
     key = parse(name)
     return isinstance(key, SegmentKey) and any(
-        (row.first, row.last, row.generation) == (key.first, key.last, key.generation) for row in added
+        row.key(key.cluster, key.table, key.partition) == key._replace(manifest=False) for row in added
     )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from scrubjay.archiver.branches import disowned
 from scrubjay.archiver.facts import Span
 from scrubjay.archiver.format.base import BaseManifest, decode_base
+from scrubjay.archiver.format.day import covers, joined
 from scrubjay.archiver.format.expired import decode_expired
 from scrubjay.archiver.format.fault import Fault, said_of
 from scrubjay.archiver.format.layout import (
@@ -21,11 +22,15 @@ from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
 from scrubjay.archiver.read.epochs import Epochs
 from scrubjay.archiver.read.keyfilters import KeyFilters
 from scrubjay.archiver.read.names import PARALLEL, Names
+from scrubjay.archiver.read.objects import pack_by_itself
 from scrubjay.archiver.read.partition import PartitionIndex
-from scrubjay.archiver.read.rows import BaseEntry, Beginning, SegmentRow, SegmentRows, base_entry, beginning_of, row_of
+from scrubjay.archiver.read.rows import BaseEntry, Beginning, SegmentRow, SegmentRows, base_entry, beginning_of, rows_of
 from scrubjay.base.env import ObjectStore, Tasks
 from scrubjay.base.errors import FORGED, HOLE, UNREADABLE, Corrupt, Missing, NoKey
 from scrubjay.base.together import in_parallel
+
+PACKED = 1 << 32
+"""Above every generation: what is in a pack is replaced by it, whichever it is of."""
 
 
 class Begun(NamedTuple):
@@ -54,8 +59,20 @@ class ManifestReader:
             found = decode_manifest(await self._store.get(where), where=where)
         except (Corrupt, Missing, NoKey) as error:
             return Fault(error.kind, where, key.first, said_of(error), key.last)
-        fault = await self.epochs.fault(found.epoch, found.owner)
-        return found if fault is None else Fault(FORGED, where, key.first, fault, key.last)
+        return await self._claimed(found, where)
+
+    async def _claimed(self, found: SegmentManifest, where: str) -> SegmentManifest | Fault:
+        """Unless somebody wrote it, or one of its parts, in an epoch that was not his."""
+        for epoch, owner in dict.fromkeys((one.epoch, one.owner) for one in (found, *found.each())):
+            fault = await self.epochs.fault(epoch, owner)
+            if fault is not None:
+                return Fault(FORGED, where, found.first, fault, found.last)
+        return found
+
+    async def pack(self, key: SegmentKey) -> SegmentManifest | Fault | None:
+        """What a pack whose manifest is gone or bad says of itself; None: it is no pack, or does not check. Raises Unavailable."""
+        found = await pack_by_itself(self._store, key)
+        return None if found is None else await self._claimed(found, build(key._replace(manifest=False)))
 
     async def base(self, key: BaseKey, sizes: Mapping[str, int]) -> BaseManifest | Fault:
         """Read one base manifest; sizes: of the listed objects, for its parts. Raises Unavailable."""
@@ -118,7 +135,7 @@ class ManifestReader:
         wanted = {name for key in keys for name in (build(key), build(key.twin()))}
         await self.log({name: size for name, size in names.log.items() if name in wanted}, rows)
         idents = {(key.first, key.last, key.sha16) for key in keys}
-        return [row.span() for row in rows if (row.first, row.last, row.sha16) in idents]
+        return [row.span() for row in rows if ((key := row.key("", "", "")).first, key.last, key.sha16) in idents]
 
     async def table_name(self, names: Names) -> str | None:
         """The table's name, by the newest manifest of a log or base that can be read. Raises Unavailable."""
@@ -136,14 +153,13 @@ class ManifestReader:
     async def log(self, sizes: Mapping[str, int], rows: SegmentRows) -> tuple[list[SegmentRow], list[Fault], str]:
         """Add to `rows` what a listing of `log/` has and they lack. Returns what was added, what cannot be used, and the table's name if any was read.
 
-        A manifest whose segment is not there, or has another size, is a problem and no row.
+        A manifest whose segment is not there, or has another size, is a problem and no row. One of a pack that is gone or bad is a problem too; its parts
+        are read from the pack itself where nothing else holds them.
         """
         problems: list[Fault] = []
-        wanted: list[SegmentKey] = []
-        for name in sizes:
-            key = parse(name)
-            if isinstance(key, SegmentKey) and key.manifest and not rows.has(key):
-                wanted.append(key)
+        keys = [key for key in map(parse, sizes) if isinstance(key, SegmentKey)]
+        wanted = [key for key in keys if key.manifest and not rows.has(key)]
+        bare = [key for key in keys if not key.manifest and build(key.twin()) not in sizes and not rows.has(key)]
         added: list[SegmentRow] = []
         table_name = ""
         for start in range(0, len(wanted), 64):
@@ -153,14 +169,31 @@ class ManifestReader:
                 manifest = usable(key, found, sizes)
                 if isinstance(manifest, Fault):
                     problems.append(manifest)
+                    if manifest.object == build(key) and build(key.twin()) in sizes:
+                        bare.append(key.twin())
                 else:
-                    if self._filters is not None:
-                        self._filters.note(manifest)
-                    row = row_of(manifest)
-                    rows.add(row)
-                    added.append(row)
+                    added += self._add(manifest, rows)
                     table_name = manifest.table_name
+        for key in _nowhere_else(bare, rows):
+            told = await self.pack(key)
+            if isinstance(told, Fault):
+                problems.append(told)
+            elif told is not None:
+                if build(key.twin()) not in sizes:
+                    problems.append(
+                        Fault(HOLE, build(key.twin()), key.first, "the pack's manifest is gone; its parts are read from itself", key.last)
+                    )
+                added += self._add(told, rows)
+                table_name = told.table_name
         return added, superseded(problems, rows), table_name
+
+    def _add(self, manifest: SegmentManifest, rows: SegmentRows) -> list[SegmentRow]:
+        if self._filters is not None:
+            self._filters.note(manifest)
+        found = rows_of(manifest)
+        for row in found:
+            rows.add(row)
+        return found
 
     async def bases(self, sizes: Mapping[str, int], known: Sequence[BaseEntry]) -> tuple[list[BaseEntry], list[Fault], str]:
         """Usable bases out of a listing of `base/`: all parts there, highest generation of each LSN and content, rising. known: read before."""
@@ -212,11 +245,21 @@ def usable(key: SegmentKey, found: SegmentManifest | Fault, sizes: Mapping[str, 
     return found
 
 
+def _nowhere_else(keys: Sequence[SegmentKey], rows: SegmentRows) -> list[SegmentKey]:
+    """Those of the objects some of whose records are in no row. An upload that is not finished is among them, one at a time."""
+    spans = joined(sorted((row.first, row.last) for row in rows))
+    return [key for key in keys if not covers(spans, key.first, key.last)]
+
+
 def superseded(problems: Sequence[Fault], rows: SegmentRows) -> list[Fault]:
-    """Without those that a higher good generation of the same range and content has replaced: these are evidence, not news."""
+    """Without those that a higher good generation of the same range and content, or a pack, has replaced: these are evidence, not news."""
     good: dict[tuple[int, int, str], int] = {}
     for row in rows:
-        good[row.first, row.last, row.sha16] = row.generation
+        ident = (row.first, row.last, row.sha16)
+        good[ident] = PACKED if row.pack else max(row.generation, good.get(ident, 0))
+        if row.pack:
+            first, last, generation, sha16 = row.pack
+            good[first, last, sha16] = max(generation, good.get((first, last, sha16), 0))
     left = []
     for problem in problems:
         key = parse(problem.object)

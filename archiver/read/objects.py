@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, bisect_right
+from contextlib import suppress
 from itertools import accumulate
 
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import SegmentKey, build, log_prefix, parse
-from scrubjay.archiver.format.manifest import SegmentManifest, decode_manifest
-from scrubjay.archiver.format.segment import decode_segment
+from scrubjay.archiver.format.manifest import PackManifest, PartManifest, SegmentManifest, Sums, decode_directory, decode_manifest
+from scrubjay.archiver.format.segment import HEADER, decode_head, decode_segment
 from scrubjay.archiver.read.names import list_all
 from scrubjay.base.env import Disk, ObjectStore
-from scrubjay.base.errors import FORGED, Corrupt, Missing, NoKey
+from scrubjay.base.errors import FORGED, HOLE, Corrupt, Missing, NoKey
 from scrubjay.storage.btree.engine import Row
 from scrubjay.storage.btree.rowfile import FOOTER, block_span, find_row, index_span, read_index_alone
 
@@ -98,8 +99,24 @@ async def fetch_manifest(store: ObjectStore, key: SegmentKey) -> SegmentManifest
     return decode_manifest(await store.get(where), where=where)
 
 
+async def pack_by_itself(store: ObjectStore, key: SegmentKey) -> PackManifest | None:
+    """The manifest of a pack out of its object, for one that is gone or bad: the object names its parts. None: it is no pack, or does not check. Raises Unavailable."""
+    where = build(key._replace(manifest=False))
+    try:
+        top = decode_head(await store.get_range(where, 0, HEADER.size), where=where)
+        if not top.directory_size:
+            return None
+        data = await store.get(where)
+        found = decode_directory(decode_segment(data, where=where).directory, stored=Sums.of(data), where=where)
+        open_segment(found, data)
+    except (Corrupt, Missing, NoKey):
+        return None
+    return found
+
+
 async def read_segment(store: ObjectStore, wanted: SegmentManifest | SegmentKey) -> tuple[SegmentManifest, bytes, list[Fault]]:
-    """Manifest and raw bytes of a segment; of its generations the highest from `wanted` on down that verifies by content, else any other of the same content.
+    """Manifest and raw bytes of a segment or of a pack (`SegmentManifest.pieces` has its parts); of its generations the highest from `wanted` on down that verifies by
+    content, else any other of the same content, else a pack that holds it: one that was packed meanwhile is gone, and its records are not.
 
     Also what is wrong with those that do not. Raises what is wrong with `wanted` if none verifies, and Unavailable.
     """
@@ -118,8 +135,55 @@ async def read_segment(store: ObjectStore, wanted: SegmentManifest | SegmentKey)
             if first_error is None:
                 first_error = error
                 tried = await _generations(store, key)
-    assert first_error is not None
-    raise first_error
+    found = await _elsewhere(store, key)
+    if found is None:
+        assert first_error is not None
+        raise first_error
+    manifest, raw, named = found
+    # What a pack took the place of is no damage; a bad manifest of a pack is.
+    return (
+        manifest,
+        raw,
+        [one for one in spoilt if one.kind != HOLE or not isinstance(manifest, PartManifest)] if named is None else [*spoilt, named],
+    )
+
+
+async def _elsewhere(store: ObjectStore, key: SegmentKey) -> tuple[SegmentManifest, bytes, Fault | None] | None:
+    """The records of an object out of another: of a pack without its manifest by what the pack says of itself, of a segment out of the pack that it was put into. Also what
+    is wrong with that pack."""
+    pack = await pack_by_itself(store, key)
+    if pack is not None:
+        return pack, await fetch_segment(store, pack), None
+    for other in await packs_over(store, key):
+        pack, fault = await _pack(store, other)
+        part = None if pack is None else next((one for one in pack.parts if _is(one, key)), None)
+        if pack is None or part is None:
+            continue
+        with suppress(Corrupt, Missing, NoKey):
+            raw = await fetch_segment(store, pack)
+            return next((one, piece, fault) for one, piece in pack.pieces(raw) if one is part)
+    return None
+
+
+async def _pack(store: ObjectStore, key: SegmentKey) -> tuple[PackManifest | None, Fault | None]:
+    try:
+        found = await fetch_manifest(store, key)
+    except (Corrupt, Missing, NoKey) as error:
+        return await pack_by_itself(store, key), fault_of(error, where=build(key.twin()), lsn=key.first)
+    return (found if isinstance(found, PackManifest) else None), None
+
+
+async def packs_over(store: ObjectStore, key: SegmentKey) -> list[SegmentKey]:
+    """Objects whose names say that they hold a segment's records and more. Raises Unavailable."""
+    named = [
+        one for one in map(parse, await list_all(store, log_prefix(key.cluster, key.table, key.partition))) if isinstance(one, SegmentKey)
+    ]
+    wider = [one for one in named if not one.manifest and one.first <= key.first and key.last <= one.last and one[3:5] != key[3:5]]
+    return sorted(wider, key=lambda one: -one.generation)
+
+
+def _is(part: PartManifest, key: SegmentKey) -> bool:
+    return (part.first, part.last, part.raw.sha256[:16]) == (key.first, key.last, key.sha16)
 
 
 async def _generations(store: ObjectStore, key: SegmentKey) -> list[SegmentKey]:

@@ -71,7 +71,7 @@ class PartitionIndex:
         return found
 
     def rows_of(self, spans: Iterable[Span]) -> list[SegmentRow]:
-        """The segments that coverage means by `spans`, in their order; of each the highest generation."""
+        """The segments that coverage means by `spans`, in their order; of each the highest generation. Rows of one pack lie in one object (`objects_of`)."""
         rows = {row.span(): row for row in self.best()}
         return [rows[span] for span in spans]
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import SegmentManifest, check_follows
-from scrubjay.archiver.format.records import check_against, check_records, walk
+from scrubjay.archiver.format.records import walk
+from scrubjay.archiver.read.check import check_deeply
 from scrubjay.archiver.read.objects import read_segment
 from scrubjay.base.env import ObjectStore
 from scrubjay.base.errors import Missing
@@ -34,11 +35,11 @@ async def read_records(
         if before is not None:
             check_follows(before, manifest, where=build(manifest.key().twin()))
         manifest, raw, _ = await read_segment(store, manifest)
-        span = check_records(raw, partition=manifest.partition, first=manifest.first, last=manifest.last, where=where)
-        check_against(span, manifest, where=build(manifest.key().twin()))
-        for lsn, _, _, _, _, start, _ in walk(raw, partition=manifest.partition, first=manifest.first, after_stamp=0, where=where):
-            if lsn >= expected and (last is None or lsn <= last):
-                yield records.decode(raw, start)
+        check_deeply(manifest, raw)
+        for part, piece in manifest.pieces(raw):
+            for lsn, _, _, _, _, start, _ in walk(piece, partition=part.partition, first=part.first, after_stamp=0, where=where):
+                if lsn >= expected and (last is None or lsn <= last):
+                    yield records.decode(piece, start)
         expected, before = manifest.last + 1, manifest
     if last is not None and expected <= last:
         raise Missing("the log ends early", what="segment", lsn=expected)

@@ -144,8 +144,10 @@ async def _run(
         if not replay.wants(manifest):
             break
         spoilt += bad
-        replay.feed(manifest, raw, where=build(manifest.key()))
-        fed += 1
+        for part, piece in manifest.pieces(raw):
+            if replay.takes(part):
+                replay.feed(part, piece, where=build(manifest.key()))
+                fed += 1
         if progress is not None:
             progress({"phase": "read", "segments": fed, "raw_bytes": replay.raw_bytes, "lsn": replay.next_lsn - 1})
     if replay.cut.lsn is not None and replay.next_lsn <= replay.cut.lsn:

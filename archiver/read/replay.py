@@ -15,7 +15,7 @@ from xxhash import xxh3_128_intdigest
 
 from scrubjay.archiver.format.base import BaseManifest
 from scrubjay.archiver.format.layout import build
-from scrubjay.archiver.format.manifest import Place, SegmentManifest, place
+from scrubjay.archiver.format.manifest import PartManifest, Place, SegmentManifest, place
 from scrubjay.archiver.format.records import PLACE_SIZE, RecordsWalked, check_against, seal_of, walk
 from scrubjay.archiver.read.net_changes import ABSENT, BLOCK_ENTRIES, Ahead, NetChange, Runs, Taken
 from scrubjay.base.checksum import row_hashes
@@ -146,6 +146,10 @@ class ArchiveReplay:
     def keys(self) -> int:
         """Keys held in memory."""
         return len(self._state)
+
+    def takes(self, manifest: SegmentManifest) -> bool:
+        """False for parts of a pack that the replay has no use for: it begins behind them, or has ended in front of them."""
+        return not self.done and not (isinstance(manifest, PartManifest) and manifest.last < self.next_lsn)
 
     def feed(self, manifest: SegmentManifest, raw: bytes, *, where: str) -> None:
         """The next segment; `raw` is what its object decoded to. Raises Corrupt, and Missing (lsn) if it does not continue."""

@@ -1,9 +1,13 @@
-"""What is kept in memory of a segment's manifest: a row of 181 bytes in one array per partition, where a decoded manifest and its names take some 2,500."""
+"""What is kept in memory of a segment's manifest: a row of 209 bytes in one array per partition, where a decoded manifest and its names take some 2,500.
+
+A pack has a row for each of its parts, with the facts that the part had as an object of its own: what coverage is asked about does not change when a segment
+is packed. Where both are there the one in the pack counts.
+"""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from scrubjay.archiver.facts import Span, Start
@@ -15,17 +19,19 @@ from scrubjay.archiver.format.layout import (
     SegmentKey,
     parse,
 )
-from scrubjay.archiver.format.manifest import Place, SegmentManifest, place
+from scrubjay.archiver.format.manifest import PartManifest, Place, SegmentManifest, place
 from scrubjay.storage.log.digest import Total
 
 _IDENT = struct.Struct(">QQI8s")
 """Big-endian, so that the bytes sort as the numbers do."""
 _FACTS = struct.Struct("<QQQQQQQQB32s32s24s")
-_SIZE = _IDENT.size + _FACTS.size
+_NO_PACK = bytes(_IDENT.size)
+_SIZE = 2 * _IDENT.size + _FACTS.size
 
 
 class SegmentRow(NamedTuple):
-    """A manifest's facts. sha16: first 16 hex digits of the raw SHA-256. stored, raw: bytes. members: how many agreed when it was written."""
+    """A manifest's facts, of a pack those of one part. sha16: first 16 hex digits of the raw SHA-256. stored, raw: bytes, of the pack's object this part's share.
+    members: how many agreed when it was written. pack: range, generation and sha16 of the pack that it is in, None: it is an object of its own."""
 
     first: int
     last: int
@@ -43,6 +49,7 @@ class SegmentRow(NamedTuple):
     chain_before: bytes
     chain: bytes
     state: bytes
+    pack: tuple[int, int, int, str] | None = None
 
     def span(self) -> Span:
         return Span(
@@ -51,8 +58,9 @@ class SegmentRow(NamedTuple):
         )  # fmt: skip
 
     def key(self, cluster: str, table: str, partition: str) -> SegmentKey:
-        """Key of the segment object."""
-        return SegmentKey(cluster, table, partition, self.first, self.last, self.generation, self.sha16, False)
+        """Key of the object that holds the records."""
+        first, last, generation, sha16 = self.pack or self[:4]
+        return SegmentKey(cluster, table, partition, first, last, generation, sha16, False)
 
 
 def state_of(total: Total) -> bytes:
@@ -60,12 +68,29 @@ def state_of(total: Total) -> bytes:
     return total.sum.to_bytes(16, "little") + total.rows.to_bytes(8, "little")
 
 
-def row_of(manifest: SegmentManifest) -> SegmentRow:
-    m = manifest
-    return SegmentRow(
-        m.first, m.last, m.generation, m.raw.sha256[:16], m.first_stamp, m.last_stamp, m.closed, m.content, m.before.rows, m.stored.size, m.raw.size,
-        m.epoch, min(len(m.members), 255), m.chain_before, m.chain, state_of(m.total),
-    )  # fmt: skip
+def rows_of(manifest: SegmentManifest) -> list[SegmentRow]:
+    """One row, of a pack one for each part. What an object has of bytes is shared out among them, so that their sum is its size."""
+    found, raw, told = [], 0, 0
+    for m in manifest.each():
+        raw += m.raw.size
+        share = manifest.stored.size * raw // manifest.raw.size - told
+        told += share
+        pack = _place(m.key()) if isinstance(m, PartManifest) else None
+        row = SegmentRow(
+            m.first, m.last, m.generation, m.raw.sha256[:16], m.first_stamp, m.last_stamp, m.closed, m.content, m.before.rows, share, m.raw.size,
+            m.epoch, min(len(m.members), 255), m.chain_before, m.chain, state_of(m.total), pack,
+        )  # fmt: skip
+        found.append(row)
+    return found
+
+
+def _place(key: SegmentKey) -> tuple[int, int, int, str]:
+    return key.first, key.last, key.generation, key.sha16
+
+
+def objects_of(rows: Iterable[SegmentRow], cluster: str, table: str, partition: str) -> list[SegmentKey]:
+    """Keys of the objects that hold these rows, each once, in their order."""
+    return list(dict.fromkeys(row.key(cluster, table, partition) for row in rows))
 
 
 class SegmentRows:
@@ -94,22 +119,43 @@ class SegmentRows:
         self._data[:] = other._data
 
     def has(self, key: SegmentKey) -> bool:
-        return self._find(_ident(key.first, key.last, key.generation, key.sha16))[1]
+        """The object is a row, or several."""
+        return next(self._of(key), None) is not None
+
+    def packed(self, key: SegmentKey) -> bool:
+        """The object is a pack."""
+        at = next(self._of(key), None)
+        return at is not None and self._row(at).pack is not None
 
     def add(self, row: SegmentRow) -> None:
         """A row that is there already is replaced."""
-        ident = _ident(row.first, row.last, row.generation, row.sha16)
+        ident = _ident(row.first, row.last, row.generation, row.sha16) + (_ident(*row.pack) if row.pack else _NO_PACK)
         at, found = self._find(ident)
-        self._data[at : at + (_SIZE if found else 0)] = ident + _FACTS.pack(*row[4:])
+        self._data[at : at + (_SIZE if found else 0)] = ident + _FACTS.pack(*row[4:16])
 
     def discard(self, key: SegmentKey) -> None:
-        at, found = self._find(_ident(key.first, key.last, key.generation, key.sha16))
-        if found:
+        """All rows of that object."""
+        for at in reversed([*self._of(key)]):
             del self._data[at : at + _SIZE]
+
+    def _of(self, key: SegmentKey) -> Iterator[int]:
+        """Offsets of an object's rows, rising."""
+        object_ = _ident(*_place(key))
+        at, found = self._find(object_ + _NO_PACK)
+        if found:
+            yield at
+            return
+        at, _ = self._find(_IDENT.pack(key.first, 0, 0, bytes(8)) + _NO_PACK)
+        while at < len(self._data) and _IDENT.unpack_from(self._data, at)[0] <= key.last:
+            if self._data[at + _IDENT.size : at + 2 * _IDENT.size] == object_:
+                yield at
+            at += _SIZE
 
     def _row(self, at: int) -> SegmentRow:
         first, last, generation, sha = _IDENT.unpack_from(self._data, at)
-        return SegmentRow(first, last, generation, sha.hex(), *_FACTS.unpack_from(self._data, at + _IDENT.size))
+        low, high, number, pack_sha = _IDENT.unpack_from(self._data, at + _IDENT.size)
+        facts = _FACTS.unpack_from(self._data, at + 2 * _IDENT.size)
+        return SegmentRow(first, last, generation, sha.hex(), *facts, (low, high, number, pack_sha.hex()) if number else None)  # type: ignore[call-arg]
 
     def _find(self, ident: bytes) -> tuple[int, bool]:
         """Offset of the row, or where it belongs."""

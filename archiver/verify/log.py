@@ -15,7 +15,7 @@ from scrubjay.archiver.read.check import SegmentToCheck
 from scrubjay.archiver.read.manifests import superseded, usable
 from scrubjay.archiver.read.names import PARALLEL, Names
 from scrubjay.archiver.read.partition import PartitionIndex
-from scrubjay.archiver.read.rows import row_of
+from scrubjay.archiver.read.rows import rows_of
 from scrubjay.archiver.verify.jobs import batches
 from scrubjay.archiver.verify.round import Round
 from scrubjay.base.errors import FORGED, Corrupt
@@ -42,7 +42,7 @@ class LogCheck:
                 groups.setdefault((key.first, key.last, key.sha16), []).append(key)
         problems: list[Fault] = []
         order = sorted(groups)
-        before: SegmentManifest | None = None
+        ends: dict[tuple[int, bytes], SegmentManifest] = {}
         self.place = None
         for start in range(0, len(order), BATCH * 4):
             self._round.spend()
@@ -55,20 +55,23 @@ class LogCheck:
                 problems += bad
                 if best is None:
                     continue
-                index.rows.add(row_of(best))
-                if self._round.options.members is not None and not self._round.options.members.issuperset(best.members):
-                    detail = f"agreed by members {list(best.members)}, of whom not all exist"
+                for row in rows_of(best):
+                    index.rows.add(row)
+                if self._round.options.members is not None and not self._round.options.members.issuperset(agreed := _agreed(best)):
+                    detail = f"agreed by members {sorted(agreed)}, of whom not all exist"
                     problems.append(Fault(FORGED, build(best.key().twin()), best.first, detail, best.last))
                 low, high = self.stamps or (best.first_stamp, best.last_stamp)
                 self.stamps = (min(low, best.first_stamp), max(high, best.last_stamp))
-                follows = before is not None and (before.last + 1, before.chain) == (best.first, best.chain_before)
-                items.append(SegmentToCheck(best, before.last_stamp if before is not None and follows else 0))
-                if before is not None and follows:
+                before = ends.get((best.first, best.chain_before))
+                items.append(SegmentToCheck(best, before.last_stamp if before is not None else 0))
+                if before is not None:
                     try:
                         check_follows(before, best, where=build(best.key().twin()))
                     except Corrupt as error:
                         problems.append(Fault(error.kind, build(best.key().twin()), best.first, str(error), best.last))
-                before, self.place = best, self.place or place(best)
+                # Beside a pack its parts may lie, so what comes before is not always what was read last.
+                ends = {at: one for at, one in ends.items() if at[0] >= best.first} | {(best.last + 1, best.chain): best}
+                self.place = self.place or place(best)
             await self._objects(items, names.table, names.partition)
         return superseded(problems, index.rows)
 
@@ -86,6 +89,10 @@ class LogCheck:
             self._round.report.bytes += sum(item.manifest.stored.size for item in batch)
             await self._round.tell([build(item.manifest.key()) for item in batch])
             self._round.say(phase="objects", table_id=table, partition=partition)
+
+
+def _agreed(manifest: SegmentManifest) -> set[int]:
+    return {member for one in manifest.each() for member in one.members}
 
 
 def _best(

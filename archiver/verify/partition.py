@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from scrubjay.archiver.coverage import untold
 from scrubjay.archiver.facts import Coverage, Mark, Span, Start
 from scrubjay.archiver.format.base import BaseManifest
-from scrubjay.archiver.format.day import missed
+from scrubjay.archiver.format.day import covers, joined, missed
 from scrubjay.archiver.format.fault import Fault, object_of, said_of
 from scrubjay.archiver.format.layout import (
     BaseKey,
@@ -20,7 +20,7 @@ from scrubjay.archiver.format.layout import (
 )
 from scrubjay.archiver.read.names import Names, list_all, names_of, seems_whole
 from scrubjay.archiver.read.partition import PartitionIndex
-from scrubjay.archiver.read.rows import SegmentRows
+from scrubjay.archiver.read.rows import SegmentRows, objects_of
 from scrubjay.archiver.verify.log import LogCheck
 from scrubjay.archiver.verify.round import Round
 from scrubjay.base.errors import FORGED, HOLE, Corrupt, Missing, NoKey
@@ -38,15 +38,15 @@ class PartitionCheck:
         self._log = log
 
     async def run(self, names: Names, index: PartitionIndex, told: Iterable[str] = ()) -> None:
-        """index: what closed objects say of it already. told: names of it that the daily index tells, as often as they are asked for. Where retention took more away while this was read, what was found is looked for once more."""
+        """index: what closed objects say of it already. told: names of it that the daily index tells, as often as they are asked for. Where retention took more away while this was read, or segments were packed, what was found is looked for once more."""
         for _ in range(LOOKS_MAX):
             before = self._round.mark()
             await self._run(names, index, told)
             if not self._round.found_since(before):
                 return
-            names = await names_of(self._round.store, self._round.cluster, names.table, names.partition)
+            seen, names = names, await names_of(self._round.store, self._round.cluster, names.table, names.partition)
             begun = await self._round.reader.beginning(names, index, SegmentRows())
-            if begun.beginning == index.beginning:
+            if begun.beginning == index.beginning and not _packed(seen, names):
                 return
             self._round.take_back(before)
             index = index.emptied()
@@ -128,21 +128,16 @@ class PartitionCheck:
         return None
 
     def _orphans(self, names: Names, found: Coverage) -> None:
-        """A segment object without its manifest where the log goes on, or was archived: the manifest is gone (agents archive in order)."""
+        """A segment object without its manifest where the log goes on, or was archived: the manifest is gone (agents archive in order).
+        One of a pack whose parts are all in others is a pack that was not finished."""
         last = max([found.end, *(span.last for span in found.thread)])
+        there = joined(sorted((span.first, span.last) for span in found.thread))
         for name in names.log:
             key = parse(name)
-            if isinstance(key, SegmentKey) and not key.manifest and build(key.twin()) not in names.log:
-                covered = any(one.first <= key.first and key.last <= one.last for one in found.thread)
-                if not covered and key.first <= last:
-                    self._round.find(
-                        HOLE,
-                        build(key.twin()),
-                        "the manifest is gone, its segment is there",
-                        lsn=key.first,
-                        table=names.table,
-                        partition=names.partition,
-                    )
+            bare = isinstance(key, SegmentKey) and not key.manifest and build(key.twin()) not in names.log
+            if bare and isinstance(key, SegmentKey) and not covers(there, key.first, key.last) and key.first <= last:
+                detail = "the manifest is gone, its segment is there"
+                self._round.find(HOLE, build(key.twin()), detail, lsn=key.first, table=names.table, partition=names.partition)
 
     async def _orphan_rows(self, names: Names, index: PartitionIndex) -> None:
         """Rows of a base that are complete (their hash is in their name) but have no manifest: it is gone. Incomplete ones are an upload cut off, and so may these be
@@ -214,12 +209,18 @@ class PartitionCheck:
         for start, follower in zip(begins, [*begins, None][1:], strict=True):
             self._round.spend()
             low, high = start.lsn if start is not None else 0, follower.lsn if follower is not None else None
-            keys = [row.key(*where) for row in index.rows_of(_contiguous(found.thread, low, high))]
+            keys = objects_of(index.rows_of(_contiguous(found.thread, low, high)), *where)
             base = await self._base(entries[start].key(*where)) if start is not None else None
             after = await self._base(entries[follower].key(*where)) if follower is not None else None
             if (start is None or base is not None) and (keys or base is not None):
                 await self._round.checked(index.table, index.partition, what="replay", keys=keys, base=base, follower=after)
             self._round.say(phase="replay", table_id=index.table, partition=index.partition)
+
+
+def _packed(before: Names, now: Names) -> bool:
+    """Some of the segments that were listed lie in packs by now."""
+    gone = [name for name in before.log if name not in now.log and name.endswith(".seg")]
+    return len(missed(gone, now.log)) < len(gone)
 
 
 def _nothing(_name: str) -> bool:

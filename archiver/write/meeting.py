@@ -20,7 +20,8 @@ async def meet(store: ObjectStore, cluster: str, source: LogSource, partition: P
     """Why the log does not continue the archive; None if it does. source: the leader's, asked before and after the look at the archive, since the log may
     grow meanwhile. taken_over: manifests of epochs up to this one do not count.
 
-    One listing from the newest segment that the log knows to be archived, and the manifests listed. A tail that the archive lost is no matter here: it is a
+    One listing from the newest segment that the log knows to be archived, and the manifests listed. Of a pack that began before it nothing is seen; behind each pack lies
+    at least one segment that is none (`archiver.compact`), and by that the archive is as far ahead. A tail that the archive lost is no matter here: it is a
     hole, which coverage reports. Objects that do not decode say nothing. A manifest over records that the log itself still holds, byte for byte, is no other
     history, whatever else it says: it is forged, and blamed. Raises Unavailable, also when this member does not lead (any more).
     """
@@ -33,7 +34,8 @@ async def meet(store: ObjectStore, cluster: str, source: LogSource, partition: P
     groups: dict[tuple[int, int, str], list[SegmentKey]] = {}
     for key in keys:
         groups.setdefault((key.first, key.last, key.sha16), []).append(key)
-    found = [manifest for name in sorted(groups) if (manifest := await _readable(store, groups[name])) is not None]
+    read = [manifest for name in sorted(groups) if (manifest := await _readable(store, groups[name])) is not None]
+    found = [part for manifest in read for part in manifest.each()]
     after = source.history(partition)
     if after is None:
         raise Unavailable("nobody leads this partition here any more")

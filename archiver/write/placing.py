@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 from scrubjay.archiver.format.layout import SegmentKey, build, log_prefix, parse
 from scrubjay.archiver.format.manifest import SegmentManifest, Sums, Superseded, decode_manifest, encode_manifest, manifest_of
 from scrubjay.archiver.format.segment import decode_segment
-from scrubjay.archiver.read.objects import open_segment
+from scrubjay.archiver.read.objects import fetch_manifest, fetch_segment, open_segment, packs_over
 from scrubjay.archiver.write.outgoing import Outgoing
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, ObjectStore
@@ -162,6 +162,19 @@ class Placer:
                 return (generation if found else None), tuple(bad)
         return None, tuple(bad)
 
+    async def packed(self, segment: SealedSegment, raw: bytes) -> int | None:
+        """The generation of a pack that holds exactly these records with everything that was agreed of them; None: no pack does. For a member that hears late of a segment
+        archived long ago: costs a listing. Raises Unavailable."""
+        for key in await packs_over(self._store, self.key(segment, 1)):
+            try:
+                manifest = await fetch_manifest(self._store, key)
+                whole = await fetch_segment(self._store, manifest)
+            except (Corrupt, Missing):
+                continue
+            if any(part.chain == segment.chain and piece == raw for part, piece in manifest.pieces(whole)):
+                return key.generation
+        return None
+
     async def _look(self, segment: SealedSegment, raw: bytes, generation: int) -> bool | Bad:
         """Whether this generation is there and right. False: it has no manifest (yet)."""
         key = self.key(segment, generation)
@@ -202,8 +215,9 @@ class Placer:
                 found = decode_manifest(await self._store.get(info.key), where=info.key)
             except (Corrupt, Missing):
                 continue
-            if found.epoch > self._writer.taken_over:
-                return found
+            first = found.each()[0]
+            if first.epoch > self._writer.taken_over and first.chain != segment.chain:  # a pack may hold this very segment
+                return first
         return None
 
 

@@ -67,6 +67,10 @@ class Settler:
                 return Attestation(segment.raw_sha256, generation, read=True)
             if age_us < self.options.backup_after_s * 1e6:
                 return None
+            generation = await self._placer.packed(segment, raw)
+            if generation is not None:
+                self.status_now.compared += 1
+                return Attestation(segment.raw_sha256, generation, read=True)
             refuted = self._source.refuted(segment.partition, segment.last)
         self._check_follows(segment, before)
         await self.writer.assure(self._store)

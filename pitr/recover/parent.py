@@ -121,7 +121,7 @@ class Parent:
         cut = last_stamp_at(at_us)
         plan = plan_partition(history_of(info, self.index.partitions[self.system.table_id, info.partition_id]), cut)
         base = None if plan.base is None else decode_base(await self._store.get(plan.base.object), where=plan.base.object)
-        keys = segment_keys([segment.object for segment in plan.segments])
+        keys = segment_keys(plan.objects())
         rebuilt = await rebuild(self._store, self._disk, base=base, segments=keys, cut=Cut(cut), output=ROWS, work=WORK)
         if rebuilt.schema != facts_of(ClusterId(self.cluster), self.system, info).schema:
             raise Corrupt("the metadata group's log is of another schema", kind=FORGED, what="schema", partition=info.partition_id)
@@ -183,8 +183,9 @@ class Parent:
             self.index.distrust([fault.object], kind=fault.kind, detail=fault.detail)
             return None
         where = build(manifest.key())
-        span = check_records(raw, partition=index.partition, first=manifest.first, last=manifest.last, where=where)
-        check_against(span, manifest, where=where)
+        part, piece = next(manifest.pieces(raw))
+        span = check_records(piece, partition=index.partition, first=part.first, last=part.last, where=where)
+        check_against(span, part, where=where)
         if not span.schema:
             raise Corrupt("the log does not begin with a SCHEMA record", kind=FORGED, what="segment", where=where, lsn=1)
         said: dict[str, Any] = json.loads(span.schema)  # check_against has seen that it is an object

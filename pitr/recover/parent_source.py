@@ -120,7 +120,7 @@ def _beside(path: str) -> str:
 
 
 def _hash(plan: PartitionPlan, cut: Stamp) -> str:
-    objects = [*([] if plan.base is None else [plan.base.object]), *(segment.object for segment in plan.segments)]
+    objects = [*([] if plan.base is None else [plan.base.object]), *plan.objects()]
     return hashlib.sha256("\n".join([str(int(cut)), *objects]).encode()).hexdigest()
 
 

@@ -61,9 +61,10 @@ class _Side:
                 break
             manifest, raw, bad = await read_segment(store, wanted)
             spoilt += bad
-            for side in (self, *others):
-                if not side.replay.done:
-                    side.replay.feed(manifest, raw, where=build(manifest.key()))
+            for part, piece in manifest.pieces(raw):
+                for side in (self, *others):
+                    if side.replay.takes(part):
+                        side.replay.feed(part, piece, where=build(manifest.key()))
             context.progress({"phase": "read", "raw_bytes": self.replay.raw_bytes, "lsn": self.replay.next_lsn - 1})
         return spoilt
 
@@ -170,7 +171,7 @@ async def history_job(context: JobContext, arguments: dict[str, Any]) -> dict[st
     """Versions of one key, newest first.
 
     arguments: url; key (hex storage key); sources (object keys of segments and of base manifests, newest first); absent (those of which a key filter has told
-    already that they do not hold the key); from_us, to_us (effective time, both inclusive);
+    already that they do not hold the key); from_us, to_us (effective time, both inclusive); first: LSN with which what is told begins, parts of a pack below it are not;
     limit; begun_us (effective time of the rows that a table began with). Answer: versions [[lsn, at_us, op, item, object]]; more: some were
     left out; bad: faults of what could not be read, and of which nothing is proven; spoilt: those, and what was done without; raw_bytes, segments: what was read;
     skipped: segments that were not, because their key filter tells that they do not hold the key.
@@ -206,7 +207,12 @@ async def history_job(context: JobContext, arguments: dict[str, Any]) -> dict[st
                 spoilt += worse
                 raw_bytes += len(raw)
                 segments += 1
-                versions = versions_in(manifest, raw, key, where=source)
+                versions = [
+                    one
+                    for part, piece in manifest.pieces(raw)
+                    if part.last >= arguments["first"]
+                    for one in versions_in(part, piece, key, where=source)
+                ]
         except (Corrupt, Missing) as error:
             bad.append(fault_of(error, where=source))
             continue

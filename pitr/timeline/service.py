@@ -20,7 +20,7 @@ from scrubjay.base.together import in_parallel
 from scrubjay.pitr.archive import Progress, TimelineArchive
 from scrubjay.pitr.job import WindowNote
 from scrubjay.pitr.options import RestoreOptions
-from scrubjay.pitr.plan import PartitionPlan, Plan
+from scrubjay.pitr.plan import PartitionPlan, Plan, PlannedSegment, distinct
 from scrubjay.pitr.planning import Planning
 from scrubjay.pitr.prepare import Preparing
 from scrubjay.pitr.selection import EVERYTHING, Selection, beginning, one_key
@@ -145,7 +145,7 @@ class TimelineService:
             if from_us is not None and history.facts.expired and earliest is not None and from_us < earliest:
                 missing.append(unproven("expired", info.partition_id, from_us=from_us, to_us=earliest))
             sources = newest_first(history, from_us=begin_us, upto_lsn=upto, to_cut=last_stamp_at(end_us))
-            objects = [one.object for one in sources]
+            objects = distinct(sources)
             answer = await self._archive.read(
                 HISTORY,
                 {
@@ -154,6 +154,7 @@ class TimelineService:
                     "absent": await self._archive.without(selection.low, objects),
                     "from_us": begin_us,
                     "to_us": end_us,
+                    "first": min((one.first for one in sources if isinstance(one, PlannedSegment)), default=0),
                     "limit": limit,
                     "begun_us": source.created_at,
                 },
@@ -293,7 +294,7 @@ class TimelineService:
         async def one(number: int) -> dict[str, Any]:
             path = between.paths[number]
             sides = [
-                {"base": None if plan.base is None else plan.base.object, "segments": [one.object for one in plan.segments], "cut": cut}
+                {"base": None if plan.base is None else plan.base.object, "segments": plan.objects(), "cut": cut}
                 for plan, cut in zip((path.before, path.after), cuts, strict=True)
             ]
             return await self._archive.read(

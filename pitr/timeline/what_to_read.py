@@ -10,7 +10,7 @@ from scrubjay.archiver.read.archive_status import hole_json
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Stamp
 from scrubjay.base.times import utc_text
-from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PartitionPlan, PlannedSegment, plan_partition, with_closed
+from scrubjay.pitr.plan import BaseFacts, PartitionHistory, PartitionPlan, PlannedSegment, distinct, plan_partition, with_closed
 
 
 class TwoPaths(NamedTuple):
@@ -52,7 +52,7 @@ def two_paths(history: PartitionHistory, after: PartitionPlan, *, before_cut: St
         between,
         sum(one.stored for one in between) + (base.stored if base is not None else 0),
         sum(one.raw for one in between) + (base.raw if base is not None else 0),
-        2 * len(between) + (base.objects if base is not None else 0),
+        2 * len(distinct(between)) + (base.objects if base is not None else 0),
         before.from_lsn,
         after.to_lsn,
     )

@@ -19,6 +19,7 @@ from scrubjay.base.wrap.metered import ERROR, MeteredStore
 from scrubjay.drills.runs import Drills
 from scrubjay.pitr.job import CANCELLED, DIFFERS, FAILED, PUBLISHED
 from scrubjay.pitr.transfer.running import COMPLETED
+from scrubjay.server.compaction import COMPACT_WORDS
 from scrubjay.server.durability import Durability
 from scrubjay.server.expiry import WORDS
 from scrubjay.server.health import Health, View
@@ -37,6 +38,7 @@ _NONE_ENDED = {
     **{(verb, state): 0 for verb in ("export", "import") for state in (COMPLETED, FAILED)},
     **{("restore", state): 0 for state in (PUBLISHED, FAILED, DIFFERS, CANCELLED)},
     **{("expire", word): 0 for word in WORDS.values()},
+    **{("compact", word): 0 for word in COMPACT_WORDS.values()},
 }
 """A counter that first appears as 1 has not grown, for who looks at growth."""
 

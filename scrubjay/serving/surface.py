@@ -88,6 +88,7 @@ def surface(
         verify=durability.verify,
         scrub=durability.scrub,
         expire=durability.expire,
+        compact=durability.compact,
         restore=durability.restorer,
         timeline=durability.timeline,
         backups=durability.named,

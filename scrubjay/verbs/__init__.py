@@ -5,6 +5,7 @@ from __future__ import annotations
 from scrubjay.verb import Verb
 from scrubjay.verbs import (
     alerts_test,
+    archive_compact,
     archive_status,
     backup_create,
     backup_delete,
@@ -82,6 +83,7 @@ VERBS: tuple[Verb, ...] = (
     undo.VERB,
     export.VERB,
     import_table.VERB,
+    archive_compact.VERB,
     expire_plan.VERB,
     expire_run.VERB,
     recover.VERB,

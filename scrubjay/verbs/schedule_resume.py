@@ -9,7 +9,9 @@ from scrubjay.verbs.schedule_list import render_jobs
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("job", metavar="JOB", nargs="?", help="scrub, verify, base, expire or drill:restore-random; default: every job")
+    parser.add_argument(
+        "job", metavar="JOB", nargs="?", help="scrub, verify, base, expire, compact or drill:restore-random; default: every job"
+    )
 
 
 def _run(call: VerbCall) -> Result:

@@ -10,7 +10,9 @@ from scrubjay.verb import Result, Verb, VerbCall
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("job", metavar="JOB", help="as `schedule list` names it: scrub, verify, base, expire, drill:restore-random")
+    parser.add_argument(
+        "job", metavar="JOB", help="as `schedule list` names it: scrub, verify, base, expire, compact, drill:restore-random"
+    )
 
 
 def _run(call: VerbCall) -> Result:

@@ -11,7 +11,7 @@ from scrubjay.verbs.schedule_list import render_jobs
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("job", metavar="JOB", help="scrub, verify, base, expire or drill:restore-random")
+    parser.add_argument("job", metavar="JOB", help="scrub, verify, base, expire, compact or drill:restore-random")
     parser.add_argument("cron", metavar="CRON", help="'minute hour day month weekday', or six fields with seconds first")
     parser.add_argument("--timezone", metavar="ZONE", default="UTC", help="whose clock the times are of (default: UTC)")
     parser.add_argument("--window", metavar="01:00-05:00", help="runs only then; what is left goes on the next night")

@@ -535,8 +535,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "members-unchecked",
         "archiver/verify/log.py",
-        "self._round.options.members is not None and not self._round.options.members.issuperset(best.members)",
-        "False",
+        "self._round.options.members is not None and not self._round.options.members.issuperset(agreed := _agreed(best))",
+        "bool(agreed := None)",
         ("tests/unit/archiver/test_forged.py::test_members_that_do_not_exist",),
     ),
     Mutant(
@@ -788,7 +788,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "segment-size-later-unseen",
         "archiver/read/index.py",
-        " or names.log.get(build(key)) != row.stored:",
+        " or names.log.get(build(key)) != size:",
         " or build(key) not in names.log:",
         ("tests/unit/archiver/test_archive_index.py::test_a_segment_of_another_size_than_its_manifest_says_is_not_used",),
     ),

@@ -22,6 +22,7 @@ ROOMS = (
     "verify",
     "forged",
     "expire",
+    "compact",
     "locks",
     "scrubber",
     "ledger",

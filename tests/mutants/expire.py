@@ -394,7 +394,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "retention-stopped-unseen",
         "server/health.py",
-        ' and last.verdict in ("refused", "failed") else None\n',
+        ' and last.verdict in ("refused", "failed", "mismatch") else None\n',
         " and False else None\n",
         ("tests/sim/test_expire.py::test_a_clock_that_leapt_and_a_retention_below_the_tables_own_take_nothing_away",),
     ),

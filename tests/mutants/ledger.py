@@ -94,7 +94,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "a-compacted-segment-is-missed",
         "archiver/format/day.py",
-        "    return at >= 0 and key.last <= there[at][1]",
+        "    return at >= 0 and last <= there[at][1]",
         "    return False",
         ("tests/unit/server/test_daily_index.py::test_a_segment_whose_records_are_in_others_is_not_missed",),
     ),

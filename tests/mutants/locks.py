@@ -211,9 +211,9 @@ MUTANTS: list[Mutant] = [
     ),
     Mutant(
         "lock-refusal-unlearned",
-        "archiver/expire/run.py",
-        "                    self._book.note(key, until_us)  # not tried again before",
-        "                    pass",
+        "archiver/expire/deleting.py",
+        "                note(key, until_us)  # not tried again before",
+        "                pass",
         (LOCKS + "test_a_refusal_that_was_not_foreseen_is_tried_once",),
     ),
     Mutant(

@@ -8,7 +8,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "key-filter-unproven",
         "archiver/read/check.py",
-        "                check_keys(span, manifest, where=build(manifest.key().twin()))\n",
+        "    check_keys(keys, manifest, where=told)\n",
         "",
         ("tests/unit/archiver/test_forged.py::test_a_key_filter_that_lies_is_found_by_reading_the_records",),
     ),

@@ -55,6 +55,7 @@ class Edge:
             verify=cluster.durability.verify,
             scrub=cluster.durability.scrub,
             expire=cluster.durability.expire,
+            compact=cluster.durability.compact,
             restore=cluster.durability.restorer,
             timeline=cluster.durability.timeline,
             backups=cluster.durability.named,

@@ -74,6 +74,7 @@ class Endpoint:
             verify=self.services,
             scrub=FakeScrub(self.services),
             expire=self.services,
+            compact=self.services,
             restore=FakeRestore(self.services),
             timeline=self.services,
             backups=FakeBackups(self.services),

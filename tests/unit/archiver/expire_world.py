@@ -102,9 +102,9 @@ class ExpireWorld:
         self._closed_us = self.now_us
         self.store.objects[made.key()] = encode_closed(made)
 
-    def base(self) -> BaseManifest:
-        """A base at the archive's end, made of the archive alone."""
-        sample, lsn = self.sample, self.sample.segments[-1].last
+    def base(self, at: int | None = None) -> BaseManifest:
+        """A base at the archive's end, or at the seal with that LSN, made of the archive alone."""
+        sample, lsn = self.sample, at or self.sample.segments[-1].last
         self.refresh()
         found = self.index.partitions[sample.table, sample.partition]
         before = max((one for one in found.bases if one.lsn < lsn), key=lambda one: one.lsn, default=None)

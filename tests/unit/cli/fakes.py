@@ -59,6 +59,10 @@ class FakeServices:
         self.calls.append(("expire", tables, keep_us, confirm))
         return {"exit": 4, "error": None, "ran": confirm, "tables": []}
 
+    async def compact(self, *, tables: Sequence[TableId] | None, confirm: bool, progress: ProgressSink) -> Report:
+        self.calls.append(("compact", tables, confirm))
+        return {"exit": 3, "error": None, "ran": confirm, "tables": []}
+
     async def verify(
         self, *, tables: Sequence[TableId] | None, level: str, budget_us: int | None, max_age_us: int, progress: ProgressSink
     ) -> Report:

@@ -63,6 +63,7 @@ class World:
             verify=self.services,
             scrub=FakeScrub(self.services),
             expire=self.services,
+            compact=self.services,
             restore=FakeRestore(self.services),
             timeline=self.services,
             backups=FakeBackups(self.services),

@@ -105,6 +105,11 @@ def test_what_is_as_old_as_is_allowed_or_dropped_or_of_no_schedule_is_not_overdu
     assert kinds(WELL._replace(archive=STORE._replace(unread_s=9e9), allowed=None)) == []
 
 
+def test_small_segments_that_stay_are_told_of() -> None:
+    found = [one for one in problems(WELL._replace(packing="two histories from LSN 3 on")) if one.subject == "compact"]
+    assert [(one.kind, "two histories" in one.what) for one in found] == [("retention-stopped", True)]
+
+
 def test_every_kind_has_a_case() -> None:
     assert set(CASES) == set(RULES)
 

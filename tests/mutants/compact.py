@@ -1,0 +1,201 @@
+"""Mutants of packs and of compaction."""
+
+from __future__ import annotations
+
+from tests.mutants.catalogue import Mutant
+
+_PACK = "tests/unit/archiver/test_pack.py::"
+_COMPACT = "tests/unit/archiver/test_compact.py::"
+_PLAN = "archiver/compact/plan.py"
+
+MUTANTS: list[Mutant] = [
+    Mutant(
+        "a-pack-unproven-takes-the-place",
+        "archiver/compact/run.py",
+        '        faults = await run_check(self._store, self._parts.disk, self._parts.jobs, what="segments", segments=segments, deep=True)\n',
+        "        faults: list[Fault] = []\n",
+        (_COMPACT + "test_a_pack_that_is_bad_where_it_lies_takes_the_place_of_nothing",),
+    ),
+    Mutant(
+        "the-newest-segment-is-packed",
+        _PLAN,
+        "    for row in rows[:-1]:  #",
+        "    for row in rows:  #",
+        (_COMPACT + "test_a_pack_is_a_day_that_is_over", "tests/unit/archiver/test_pack_writers.py::test_a_log_meets_an_archive_of_packs"),
+    ),
+    Mutant(
+        "a-pack-over-a-base",
+        _PLAN,
+        "{base.lsn for base in index.bases} | ",
+        "set() | ",
+        (_COMPACT + "test_no_pack_goes_over_a_base_or_a_hole_or_what_is_not_attested",),
+    ),
+    Mutant(
+        "what-nobody-attested-is-packed",
+        _PLAN,
+        " and row.last <= place.archived",
+        "",
+        (_COMPACT + "test_no_pack_goes_over_a_base_or_a_hole_or_what_is_not_attested",),
+    ),
+    Mutant(
+        "a-day-is-packed-before-it-is-over",
+        _PLAN,
+        "    return _day(row) < day_of(now_us - SETTLED_US)\n",
+        "    return True\n",
+        (_COMPACT + "test_a_pack_is_a_day_that_is_over",),
+    ),
+    Mutant(
+        "a-pack-over-a-hole",
+        _PLAN,
+        "    return follows and fits and ",
+        "    return fits and ",
+        (_COMPACT + "test_no_pack_goes_over_a_base_or_a_hole_or_what_is_not_attested",),
+    ),
+    Mutant(
+        "a-pack-without-bound",
+        _PLAN,
+        "    return follows and fits and ",
+        "    return follows and ",
+        (_COMPACT + "test_wide_segments_stay",),
+    ),
+    Mutant(
+        "evidence-is-packed",
+        _PLAN,
+        "row.pack is None and alone and ",
+        "row.pack is None and ",
+        (_COMPACT + "test_what_has_several_generations_is_evidence_and_stays",),
+    ),
+    Mutant(
+        "two-histories-are-packed",
+        _PLAN,
+        "    if found.forks:\n",
+        "    if False:\n",
+        (_COMPACT + "test_nothing_is_packed_of_two_histories_under_a_marker_or_in_a_store_that_locks",),
+    ),
+    Mutant(
+        "packed-under-a-marker",
+        _PLAN,
+        '        return f"{name}: {one.detail}"\n',
+        "        return None\n",
+        (_COMPACT + "test_nothing_is_packed_of_two_histories_under_a_marker_or_in_a_store_that_locks",),
+    ),
+    Mutant(
+        "packed-where-nothing-can-be-deleted",
+        _PLAN,
+        "    if locked:\n",
+        "    if False:\n",
+        (_COMPACT + "test_nothing_is_packed_of_two_histories_under_a_marker_or_in_a_store_that_locks",),
+    ),
+    Mutant(
+        "packs-beside-locked-parts",
+        "archiver/compact/run.py",
+        "            if plan.replaced:\n                outcome.held",
+        "            if False:\n                outcome.held",
+        (_COMPACT + "test_what_is_locked_stays_and_stops_the_next",),
+    ),
+    Mutant(
+        "a-fenced-run-deletes",
+        "archiver/compact/run.py",
+        "                await self._writer.assure(self._store)\n                _ = self._writer.attached\n",
+        "",
+        (_COMPACT + "test_fenced_deletes_nothing",),
+    ),
+    Mutant(
+        "a-fenced-run-puts",
+        "archiver/compact/run.py",
+        "        await self._writer.assure(self._store)\n        key, manifest",
+        "        key, manifest",
+        (_COMPACT + "test_fenced_packs_and_deletes_nothing",),
+    ),
+    Mutant(
+        "what-is-there-is-not-compared",
+        "archiver/compact/run.py",
+        "            there = await self._there(where, made.manifest)\n",
+        "            there = made.manifest\n",
+        (_COMPACT + "test_what_another_run_has_put_is_compared_and_used",),
+    ),
+    Mutant(
+        "a-parts-records-unproven",
+        "archiver/read/check.py",
+        "        if part is not manifest and hashlib",
+        "        if False and hashlib",
+        (_PACK + "test_a_part_that_holds_other_records_is_found_by_reading_them",),
+    ),
+    Mutant(
+        "a-pack-says-what-its-parts-do-not",
+        "archiver/format/manifest.py",
+        "    if follows != claimed:\n",
+        "    if False:\n",
+        (_PACK + "test_what_a_pack_says_of_its_parts_cannot_be_altered",),
+    ),
+    Mutant(
+        "parts-need-make-no-sense",
+        "archiver/format/manifest.py",
+        "        _check_sense(p, made)\n",
+        "",
+        (_PACK + "test_what_a_pack_says_of_its_parts_cannot_be_altered",),
+    ),
+    Mutant(
+        "the-chain-of-a-pack-unchecked",
+        "archiver/format/manifest.py",
+        "    if manifest.chain != manifest.expected_chain():\n",
+        "    if f.fields['version'] != PACK_VERSION and manifest.chain != manifest.expected_chain():\n",
+        (_PACK + "test_what_a_pack_says_of_its_parts_cannot_be_altered",),
+    ),
+    Mutant(
+        "the-directory-is-not-asked",
+        "archiver/read/manifests.py",
+        "        for key in _nowhere_else(bare, rows):\n",
+        "        for key in []:\n",
+        (_PACK + "test_a_pack_without_its_manifest_names_its_parts_itself",),
+    ),
+    Mutant(
+        "a-bad-manifest-of-a-pack-is-told-once",
+        "archiver/read/index.py",
+        "                draft.rows.discard(bad)  #",
+        "                pass  #",
+        (_PACK + "test_a_pack_without_its_manifest_names_its_parts_itself",),
+    ),
+    Mutant(
+        "a-packed-segment-is-gone",
+        "archiver/read/objects.py",
+        "    for other in await packs_over(store, key):\n",
+        "    for other in []:\n",
+        (_PACK + "test_a_reader_whose_segment_was_packed_meanwhile_finds_it_in_the_pack",),
+    ),
+    Mutant(
+        "any-part-of-a-pack-will-do",
+        "archiver/read/objects.py",
+        "    return (part.first, part.last, part.raw.sha256[:16]) == (key.first, key.last, key.sha16)\n",
+        "    return (part.first, part.last) == (key.first, key.last)\n",
+        (_PACK + "test_a_reader_whose_segment_was_packed_meanwhile_finds_it_in_the_pack",),
+    ),
+    Mutant(
+        "a-pack-is-fed-from-its-beginning",
+        "archiver/read/replay.py",
+        " and not (isinstance(manifest, PartManifest) and manifest.last < self.next_lsn)",
+        "",
+        (_PACK + "test_a_restore_reads_a_pack_once_and_skips_what_it_needs_not",),
+    ),
+    Mutant(
+        "a-pack-is-a-rival",
+        "archiver/write/placing.py",
+        " and first.chain != segment.chain:",
+        ":",
+        ("tests/unit/archiver/test_pack_writers.py::test_a_late_member_finds_its_segment_in_the_pack",),
+    ),
+    Mutant(
+        "other-records-in-a-pack-are-ours",
+        "archiver/write/placing.py",
+        "part.chain == segment.chain and piece == raw",
+        "part.chain == segment.chain",
+        ("tests/unit/archiver/test_pack_writers.py::test_a_late_member_finds_its_segment_in_the_pack",),
+    ),
+    Mutant(
+        "an-unfinished-pack-is-a-lost-manifest",
+        "archiver/verify/partition.py",
+        " and not covers(there, key.first, key.last) and key.first <= last:\n",
+        " and key.first <= last:\n",
+        ("tests/unit/archiver/test_compact_kill.py::test_coverage_is_the_same_wherever_it_is_killed",),
+    ),
+]
