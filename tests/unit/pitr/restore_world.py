@@ -205,7 +205,9 @@ class RestoreWorld:
         for info in table.partitions:
             log = self.logs[info.partition_id]
             bases = tuple(
-                BaseFacts(Start(lsn, stamp, lsn.to_bytes(32, "big"), lsn.to_bytes(32, "big")[:24], 1), 50, 500, 5, 2, f"base{lsn}")
+                BaseFacts(
+                    Start(lsn, stamp, lsn.to_bytes(32, "big"), state_of(total_of(log.rows_at(stamp))), 1), 50, 500, 5, 2, f"base{lsn}"
+                )
                 for lsn, stamp in log.bases
             )
             segments = tuple(log.segments())
