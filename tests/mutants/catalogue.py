@@ -23,6 +23,7 @@ ROOMS = (
     "forged",
     "expire",
     "locks",
+    "pair",
     "scrubber",
     "ledger",
     "pitr",
