@@ -9,9 +9,11 @@ Only the `main` of a worker process uses this (it lies outside `base/real` for t
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time  # noqa: TID251  (the processor time of a process of its own, which no clock of ours has)
 from collections.abc import Callable
+from contextlib import suppress
 
 NICE = 10
 """Of a busy core a node's process gets some nine tenths beside one of these, and what they read of a disk is read behind it (Linux derives one priority from the other). Never so low
@@ -22,10 +24,15 @@ REST_MAX_S = 0.25
 """What one step can cost, however long a library held on to it."""
 
 
+def _pause(seconds: float) -> None:
+    """By a wait that counts from now: `time.sleep` has a deadline on the monotonic clock, which a stepped clock of a guest (or a faked one) can put below zero."""
+    select.select((), (), (), seconds)
+
+
 class Rests:
     """share: of a core that this process may use, 0 < share <= 1; 1: it never rests."""
 
-    def __init__(self, *, used_s: Callable[[], float] = time.process_time, sleep: Callable[[float], object] = time.sleep) -> None:
+    def __init__(self, *, used_s: Callable[[], float] = time.process_time, sleep: Callable[[float], object] = _pause) -> None:
         self._used_s, self._sleep = used_s, sleep
         self._upto_s = used_s()
         self._share = self.share = 1.0
@@ -36,7 +43,8 @@ class Rests:
         if self.share < 1.0:
             if self._share != self.share:
                 used_s = min(used_s, STEP_S)
-            self._sleep(min(REST_MAX_S, used_s * (1.0 / self.share - 1.0)))
+            with suppress(OSError):  # a rest that cannot be had is no error of the work that it interrupts
+                self._sleep(max(0.0, min(REST_MAX_S, used_s * (1.0 / self.share - 1.0))))
         self._share, self._upto_s = self.share, self._used_s()
 
 

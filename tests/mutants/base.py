@@ -476,6 +476,13 @@ MUTANTS: list[Mutant] = [
         ("tests/unit/base/test_giving_way.py::test_of_a_core_no_more_is_used_than_the_share",),
     ),
     Mutant(
+        "a-rest-refused-ends-the-work",
+        "base/giving_way.py",
+        "with suppress(OSError):",
+        "with suppress(KeyError):",
+        ("tests/unit/base/test_giving_way.py::test_a_rest_that_cannot_be_had_is_no_error_of_the_work",),
+    ),
+    Mutant(
         "rests-for-what-was-used-before",
         "base/giving_way.py",
         "if self._share != self.share:",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from scrubjay.base.giving_way import REST_MAX_S, STEP_S, Rests
@@ -50,3 +52,22 @@ def test_one_long_step_costs_no_more_than_the_longest_rest() -> None:
     hands.work(0.002)
     hands.work(10.0)
     assert hands.slept[-1] == REST_MAX_S
+
+
+def test_a_rest_that_cannot_be_had_is_no_error_of_the_work() -> None:
+    """Under a clock that is set back `time.sleep` can refuse its own deadline: jobs ended with EINVAL."""
+
+    def refused(_seconds: float) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    used = iter([5.0, 5.004, 5.004])
+    rests = Rests(used_s=lambda: next(used), sleep=refused)
+    rests.share = 0.25
+    rests.rest()
+
+
+def test_a_clock_that_went_back_asks_for_no_rest() -> None:
+    hands = Hands()
+    hands.rests.share = 0.25
+    hands.work(-1.0)
+    assert hands.slept == [0.0]
