@@ -1,4 +1,4 @@
-"""Mutants of a verify of several partitions at once, and of what it holds of the daily index."""
+"""Mutants of verify: several partitions at once, what it holds of the daily index, and the small objects."""
 
 from __future__ import annotations
 
@@ -74,5 +74,54 @@ MUTANTS: list[Mutant] = [
         "        self.unread |= {key: why for key, why in part.unread.items() if key not in self.failed}\n",
         "",
         ("tests/unit/archiver/test_verify_parallel.py::test_a_part_takes_back_what_is_its_own_and_ends_in_the_order_in_which_it_began",),
+    ),
+    Mutant(
+        "closed-link-unchecked",
+        "archiver/verify/small.py",
+        '            if name not in sizes and not _may_have_expired(name, newest) and await self._round.store.head(name) is None:\n                self._round.find(HOLE, name, "the closed',
+        '            if False:\n                self._round.find(HOLE, name, "the closed',
+        ("tests/unit/archiver/test_archive_verify.py::test_a_deleted_object_is_found_and_named",),
+    ),
+    Mutant(
+        "members-unchecked",
+        "archiver/verify/log.py",
+        "self._round.options.members is not None and not self._round.options.members.issuperset(agreed := _agreed(best))",
+        "bool(agreed := None)",
+        ("tests/unit/archiver/test_forged.py::test_members_that_do_not_exist",),
+    ),
+    Mutant(
+        "memory-of-verify-unused",
+        "archiver/verify/round.py",
+        "                if key not in listed and not took(key) and await self.store.head(key) is None:\n",
+        "                if False:\n",
+        ("tests/unit/archiver/test_archive_verify.py::test_what_was_proven_once_is_missed_later",),
+    ),
+    Mutant(
+        "verify-one-listing-is-proof",
+        "archiver/verify/partition.py",
+        "        if unread or not seems_whole(names,",
+        "        if False and not seems_whole(names,",
+        ("tests/unit/archiver/test_archive_verify.py::test_what_one_listing_missed_is_looked_for_again_before_it_is_called_gone",),
+    ),
+    Mutant(
+        "verify-by-the-clock-of-its-start",
+        "archiver/verify/small.py",
+        "self._round.options.wall_us() if self._round.options.wall_us is not None else closed.time_us",
+        'self.__dict__.setdefault("at", self._round.options.wall_us()) if self._round.options.wall_us is not None else closed.time_us',
+        ("tests/unit/archiver/test_archive_verify.py::test_what_was_published_while_a_verify_went_on_is_not_ahead_of_it",),
+    ),
+    Mutant(
+        "findings-that-find-no-room-forgotten",
+        "archiver/verify/round.py",
+        "            self.report.complete, self.report.reason = False, self.report.reason or TOO_MANY\n",
+        "",
+        ("tests/unit/archiver/test_archive_verify.py::test_more_findings_than_a_report_holds_make_it_incomplete",),
+    ),
+    Mutant(
+        "verify-does-not-miss-a-pin",
+        "archiver/verify/small.py",
+        "            if key in self._round.options.noted() and",
+        "            if False and",
+        ("tests/unit/archiver/test_pins.py::test_a_pin_that_is_gone_is_a_hole_as_long_as_somebody_remembers_it",),
     ),
 ]
