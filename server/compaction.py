@@ -8,6 +8,7 @@ from typing import Any
 from scrubjay.archiver.compact.plan import PackedPlace
 from scrubjay.archiver.compact.report import DONE, FAILED, FOUND, INCOMPLETE, REFUSED
 from scrubjay.archiver.compact.run import Compactor, CompactParts
+from scrubjay.archiver.expire.locks import LockBook
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Disk, Env, Jobs, ObjectStore
@@ -19,6 +20,7 @@ from scrubjay.scrubber.sqlite_ledger import SqliteLedger
 from scrubjay.scrubber.telling import Telling
 from scrubjay.server.control import Control
 from scrubjay.server.ports import ProgressSink, Report
+from scrubjay.server.retentions import own_retention_us
 from scrubjay.server.windows import archived_here
 
 COMPACT_WORDS = {DONE: "done", FAILED: "failed", FOUND: "mismatch", INCOMPLETE: "incomplete", REFUSED: "refused"}
@@ -26,7 +28,7 @@ COMPACT_WORDS = {DONE: "done", FAILED: "failed", FOUND: "mismatch", INCOMPLETE: 
 
 
 class CompactRuns:
-    """locked: the store locks what is put. gate: held by a verify, and by a run of retention, while it reads."""
+    """locks: what is known of the store's locks. gate: held by a verify, and by a run of retention, while it reads."""
 
     def __init__(
         self,
@@ -39,18 +41,20 @@ class CompactRuns:
         index: ArchiveIndex,
         writer: Writer,
         *,
-        locked: bool,
+        locks: Callable[[], LockBook],
         gate: Gate,
         log: Callable[[str], None],
         telling: Telling,
     ) -> None:
         self._env, self._store, self._disk, self._jobs = env, store, disk, jobs
         self._ledger, self._control, self._index, self._writer = ledger, control, index, writer
-        self._locked, self._gate, self._log, self._telling = locked, gate, log, telling
+        self._locks, self._gate, self._log, self._telling = locks, gate, log, telling
         self._cut_at: tuple[str, str] | None = None
         """Where the last run of the schedule was cut off: table and partition."""
-        self.saved = 0
-        """Objects fewer by runs since the start."""
+        self.made = self.packed = self.deleted = self.named = 0
+        """Since the start: packs, segments in them, objects that packs took the place of, and packs whose manifest was gone or bad and was written anew."""
+        self.unpacked: int | None = None
+        """Segments that the last run over every table could have packed and did not; None: none has gone over all of them since the start."""
 
     async def compact(self, *, tables: Sequence[TableId] | None, confirm: bool, progress: ProgressSink) -> Report:
         """See server.ports.CompactPort."""
@@ -59,7 +63,7 @@ class CompactRuns:
             compactor = Compactor(self._parts(progress))
             if not confirm:
                 return (await compactor.plan(self._places(tables))).as_json()
-            return self._over((await compactor.run(self._places(tables))).as_json(), began_us)
+            return self._over((await compactor.run(self._places(tables))).as_json(), began_us, whole=tables is None)
 
     async def nightly(self, shift: Shift) -> Report:
         """A run of the schedule. Where it was cut off the next one begins. Raises Fenced, Unavailable."""
@@ -73,12 +77,19 @@ class CompactRuns:
             first = next((number for number, one in enumerate(places) if (one.table, one.partition) == self._cut_at), 0)
             report = await Compactor(self._parts(untold), stop=shift.stop).run([*places[first:], *places[:first]])
             self._cut_at = (report.left[0].table, report.left[0].partition) if report.left else None
-            return self._over(report.as_json(), began_us)
+            return self._over(report.as_json(), began_us, whole=True)
+
+    @property
+    def saved(self) -> int:
+        """Objects fewer by runs since the start."""
+        return self.deleted - 2 * self.made
 
     def _places(self, tables: Sequence[TableId] | None) -> list[PackedPlace]:
         archived = {(one.table, one.partition): one.lsn for one in archived_here(self._control)}
         return [
-            PackedPlace(table.table_id, table.name, info.partition_id, archived.get((table.table_id, info.partition_id), 0))
+            PackedPlace(
+                table.table_id, table.name, info.partition_id, archived.get((table.table_id, info.partition_id), 0), own_retention_us(table)
+            )
             for table in self._control.service.tables()
             if tables is None or table.table_id in tables
             for info in table.partitions
@@ -86,18 +97,22 @@ class CompactRuns:
 
     def _parts(self, progress: ProgressSink) -> CompactParts:
         return CompactParts(
-            env=self._env, store=self._store, disk=self._disk, jobs=self._jobs, index=self._index, writer=self._writer, locked=self._locked,
+            env=self._env, store=self._store, disk=self._disk, jobs=self._jobs, index=self._index, writer=self._writer, locks=self._locks(),
             archived=lambda: archived_here(self._control), forget=self._forget, progress=progress,
         )  # fmt: skip
 
-    def _over(self, answer: Report, began_us: int) -> Report:
-        """Told. began_us: of the run, on the boot clock."""
+    def _over(self, answer: Report, began_us: int, *, whole: bool) -> Report:
+        """Told. began_us: of the run, on the boot clock. whole: it was to go over every table."""
         totals = answer["totals"]
-        self.saved += totals["deleted"] - 2 * totals["made"]
+        if whole and not answer["left"]:
+            self.unpacked = totals["segments"] - totals["packed"] + totals["not_packed"]
+        self.made, self.packed = self.made + totals["made"], self.packed + totals["packed"]
+        self.deleted, self.named = self.deleted + totals["deleted"], self.named + totals["named"]
         self._telling.over("compact", COMPACT_WORDS[int(answer["exit"])], self._env.clock.boot_us() - began_us)
         why = f"; {answer['error']['message']}" if answer["error"] else ""
         self._log(
             f"packed {totals['packed']} segments into {totals['made']} packs, {totals['deleted']} objects deleted; exit {answer['exit']}{why}"
+            + (f"; {totals['named']} packs had no sound manifest and have one again" if totals["named"] else "")
             + "".join(f"; {one['table']}: {told}" for one in answer["tables"] for told in _told(one))
         )
         return answer
@@ -133,7 +148,7 @@ def compact_outcome(report: Report) -> ShiftOutcome:
     """What came of a run of the schedule. Pure."""
     word, why = COMPACT_WORDS[int(report["exit"])], report["cut"]
     bad = [told for one in report["tables"] for told in _told(one)]
-    if report["exit"] == DONE and not report["totals"]["deleted"]:
+    if report["exit"] == DONE and not (report["totals"]["deleted"] or report["totals"]["made"] or report["totals"]["named"]):
         word = "nothing_due"
     if report["error"] is not None:
         why = report["error"]["message"]

@@ -50,8 +50,7 @@ _FORGOTTEN = "what was verified before is not remembered"
 class DurabilityOptions(NamedTuple):
     """archive_url: as jobs open it. lag_alarm_us: age of unarchived content that is an alarm. max_offset_us: how far clocks may be apart.
     clock_ahead_us: how far the cluster's time may be ahead of this machine's clock, because somebody said so. since_us: when the cluster was made, 0: not known.
-    alone: no other process can work for this cluster (this one holds the lock of the only folder); else they agree on one that does (server/duty.py).
-    locked: the store locks what is put."""
+    alone: no other process can work for this cluster (this one holds the lock of the only folder); else they agree on one that does (server/duty.py)."""
 
     archive_url: str
     lag_alarm_us: int
@@ -62,7 +61,6 @@ class DurabilityOptions(NamedTuple):
     clock_ahead_us: int = 0
     since_us: int = 0
     alone: bool = False
-    locked: bool = False
 
 
 class Durability:
@@ -239,7 +237,7 @@ def open_durability(
     )
 
     compact = CompactRuns(
-        env, store, disk, jobs, ledger, control, index, writer, locked=options.locked, gate=verify_runs.gate, log=log, telling=telling
+        env, store, disk, jobs, ledger, control, index, writer, locks=expire.locks.book, gate=verify_runs.gate, log=log, telling=telling
     )
 
     def base_due() -> frozenset[str]:

@@ -62,6 +62,7 @@ RULES: dict[str, Rule] = {
     "ledger-unkept": Rule("unproven.md"),
     "retention-stopped": Rule("retention-stopped.md"),
     "locks-not-extended": Rule("retention-stopped.md"),
+    "packing-stopped": Rule("retention-stopped.md"),
     "drill-mismatch": Rule("drill-failed.md", found=True),
     "drill-failed": Rule("drill-failed.md"),
     "drill-key": Rule("drill-failed.md"),
@@ -227,7 +228,7 @@ def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
     if facts.locks is not None:
         yield FoundProblem("locks-not-extended", "locks", f"the store's locks end before what they keep may go: {facts.locks}")
     if facts.packing is not None:
-        yield FoundProblem("retention-stopped", "compact", f"small segments stay as they are in the archive: {facts.packing}")
+        yield FoundProblem("packing-stopped", "compact", f"small segments stay as they are in the archive: {facts.packing}")
     if facts.fleet is not None:
         yield FoundProblem("fleet-away", "fleet", f"scrubs, verifies and restores have no workers: {facts.fleet}")
     for loop in facts.loops:

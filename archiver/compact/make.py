@@ -24,12 +24,14 @@ from scrubjay.archiver.format.manifest import (
 )
 from scrubjay.archiver.format.records import check_against, check_records
 from scrubjay.archiver.format.segment import encode_segment
-from scrubjay.archiver.read.objects import fetch_manifest, fetch_segment
+from scrubjay.archiver.read.check import check_deeply
+from scrubjay.archiver.read.objects import fetch_manifest, fetch_segment, pack_by_itself
 from scrubjay.archiver.read.rebuild import segment_keys
 from scrubjay.base.env import JobContext, ObjectStore
-from scrubjay.base.errors import FORGED, Corrupt
+from scrubjay.base.errors import FORGED, Corrupt, Missing
 
 MAKE_JOB = "scrubjay.archiver.compact.make:make_job"
+ANEW_JOB = "scrubjay.archiver.compact.make:anew_job"
 
 
 class Made(NamedTuple):
@@ -64,9 +66,26 @@ async def make_pack(
     pack = pack_of(
         parts, writer=writer, node=node, raw=Sums.of(whole), keys=key_filter(keys_in), generation=generation, supersedes=supersedes
     )
+    return _made(pack, whole)
+
+
+async def pack_anew(
+    store: ObjectStore, key: SegmentKey, *, writer: Attached, node: str, generation: int, supersedes: tuple[Superseded, ...]
+) -> Made:
+    """The next generation of a pack whose manifest is bad, out of the pack itself: the object names its parts. Raises Corrupt, Missing (it does not any more), Unavailable."""
+    found = await pack_by_itself(store, key)
+    if found is None:
+        raise Missing("the pack is gone, or does not say what it holds", what=build(key), lsn=key.first)
+    raw = await fetch_segment(store, found)
+    check_deeply(found, raw)
+    pack = pack_of(found.parts, writer=writer, node=node, raw=found.raw, keys=found.keys, generation=generation, supersedes=supersedes)
+    return _made(pack, raw)
+
+
+def _made(pack: PackManifest, raw: bytes) -> Made:
     directory = directory_of(pack)
-    data = encode_segment(pack.head(), whole, directory=directory)
-    assert hashlib.sha256(whole).hexdigest() == pack.raw.sha256
+    data = encode_segment(pack.head(), raw, directory=directory)
+    assert hashlib.sha256(raw).hexdigest() == pack.raw.sha256
     return Made(data, decode_directory(directory, stored=Sums.of(data), where=build(pack.own_key())))
 
 
@@ -81,6 +100,24 @@ async def make_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, 
         generation=arguments["generation"],
         supersedes=tuple(Superseded(*one) for one in arguments["supersedes"]),
     )
+    return _answer(made)
+
+
+async def anew_job(context: JobContext, arguments: dict[str, Any]) -> dict[str, Any]:
+    """`pack_anew` in a worker process. arguments, answer: as of `make_job`; keys: of the pack alone."""
+    (key,) = segment_keys(arguments["keys"])
+    made = await pack_anew(
+        context.store(arguments["url"]),
+        key,
+        writer=Attached(*arguments["writer"]),
+        node=arguments["node"],
+        generation=arguments["generation"],
+        supersedes=tuple(Superseded(*one) for one in arguments["supersedes"]),
+    )
+    return _answer(made)
+
+
+def _answer(made: Made) -> dict[str, Any]:
     return {"data": made.data, "key": build(made.manifest.own_key()), "directory": directory_of(made.manifest)}
 
 

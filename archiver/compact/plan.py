@@ -10,17 +10,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from scrubjay.archiver.expire.plan import NOTHING
+from scrubjay.archiver.expire.locks import LATE_US
+from scrubjay.archiver.expire.plan import DAY_US, NOTHING, Held, Locks
 from scrubjay.archiver.facts import Coverage
 from scrubjay.archiver.format.day import day_of
 from scrubjay.archiver.format.layout import SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import PARTS_MAX
 from scrubjay.archiver.read.names import Names
+from scrubjay.archiver.read.packed import Replaced, replaced_by_packs
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import SegmentRow
 from scrubjay.base.env import Recalled
+from scrubjay.base.errors import HOLE
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Stamp
+from scrubjay.base.times import utc_text
 
 SETTLED_US = 6 * 3_600_000_000
 """A day must be over for so long: what was sealed in it is archived, attested, and has been read by a night."""
@@ -32,35 +36,39 @@ LEAST = 4
 """So few segments are not worth a pack."""
 
 LOCK, LEFT = "lock", "left"
-"""Why nothing is packed: the store locks what is put, so that the parts would stay beside their pack; or parts of an earlier pack cannot be deleted."""
+"""Why nothing is packed, or what was packed stays: the store locks what is put, for so long that the parts would stay beside their pack for most of their time; or parts of an
+earlier pack cannot be deleted."""
 
 
 class PackedPlace(NamedTuple):
-    """A partition as the cluster knows it. archived: LSN up to which two members attested."""
+    """A partition as the cluster knows it. archived: LSN up to which two members attested. keep_us: the table's retention."""
 
     table: str
     table_name: str
     partition: str
     archived: int
+    keep_us: int
 
 
-class Replaced(NamedTuple):
-    """A pack that is there, and objects that it took the place of and that still lie there: key and size, manifests first."""
+class Nameless(NamedTuple):
+    """A pack whose manifest is gone (bad None) or bad, and why: it is read by what the pack says of itself."""
 
     pack: SegmentKey
-    objects: tuple[tuple[str, int], ...]
+    bad: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class PackPlan:
-    """runs: of each pack to be made its segments, rising. replaced: what is left of the parts of packs. refused: why nothing may be done although there is something.
-    held: why it is not done now."""
+    """runs: of each pack to be made its segments, rising. replaced: what is left of the parts of packs, and may go. nameless: packs that need a manifest. refused: why nothing
+    may be done although there is something. held: what is not done now, and why. packable: segments that are not packed for it."""
 
     place: PackedPlace
     runs: tuple[tuple[SegmentRow, ...], ...] = ()
     replaced: tuple[Replaced, ...] = ()
+    nameless: tuple[Nameless, ...] = ()
     refused: str | None = None
-    held: tuple[str, str] | None = None
+    held: Held | None = None
+    packable: int = 0
 
     @property
     def segments(self) -> int:
@@ -77,22 +85,67 @@ class PackPlan:
 
 
 def plan_packs(
-    place: PackedPlace, index: PartitionIndex, names: Names, *, now_us: int, locked: bool = False, over: Mapping[str, Recalled] = NOTHING
+    place: PackedPlace,
+    index: PartitionIndex,
+    names: Names,
+    *,
+    now_us: int,
+    locks: Locks | None = None,
+    over: Mapping[str, Recalled] = NOTHING,
 ) -> PackPlan:
-    """What of one partition is to be packed now. names: listed after `index` was read. locked: the store locks what is put. over: what stands over objects of the partition."""
+    """What of one partition is to be packed now. names: listed after `index` was read. locks: of a store that locks what is put; None: nothing is locked.
+    over: what stands over objects of the partition."""
     found = index.coverage()
     rows = index.rows_of(found.thread)
     runs = tuple(_runs(place, index, names, rows, now_us))
-    replaced = tuple(_replaced(index, names, rows))
-    if not runs and not replaced:
+    replaced = tuple(replaced_by_packs(index, names, rows))
+    nameless = tuple(_nameless(index, names, rows))
+    if not runs and not replaced and not nameless:
         return PackPlan(place)
     if (why := _refusal(found, over)) is not None:
-        return PackPlan(place, refused=why)
-    if locked:
-        return PackPlan(
-            place, replaced=replaced, held=(LOCK, "the store locks what is put: the parts could not be deleted beside their pack")
-        )
-    return PackPlan(place, runs, replaced)
+        return PackPlan(place, refused=why, packable=sum(map(len, runs)))
+    if locks is None:
+        return PackPlan(place, runs, replaced, nameless)
+    replaced, held = _unlocked(replaced, rows, locks)
+    if runs and 2 * locks.book.locks_us > place.keep_us:
+        days, keep = locks.book.locks_us / DAY_US, place.keep_us / DAY_US
+        why = f"the store locks what is put for {days:g} days, and it is kept for {keep:g}: parts would lie beside their pack for most of that"
+        return PackPlan(place, (), replaced, nameless, held=Held(LOCK, "", why), packable=sum(map(len, runs)))
+    return PackPlan(place, runs, replaced, nameless, held=held)
+
+
+def _unlocked(replaced: Sequence[Replaced], rows: Sequence[SegmentRow], locks: Locks) -> tuple[tuple[Replaced, ...], Held | None]:
+    """Without what is still locked, as far as is known; and until when that is, what there is of it."""
+    stamps = {(row.first, row.last, row.sha16): row.last_stamp for row in rows}
+    book, free, kept, until_us = locks.book, list[Replaced](), list[int](), 0
+    for one in replaced:
+        may_go = []
+        for name, size in one.objects:
+            key = parse(name)
+            assert isinstance(key, SegmentKey)
+            stamped_us = stamp_micros(Stamp(stamps[key.first, key.last, key.sha16]))
+            known = book.since_us is not None and stamped_us >= book.since_us
+            ends_us = max(book.until(name), stamped_us + book.locks_us + LATE_US if known else 0)
+            if ends_us > locks.now_us:
+                kept.append(size)
+                until_us = max(until_us, ends_us)
+            else:
+                may_go.append((name, size))
+        if may_go:
+            free.append(one._replace(objects=tuple(may_go)))
+    if not kept:
+        return tuple(free), None
+    why = f"the store keeps {len(kept)} objects, {sum(kept)} bytes, beside their packs, locked until {utc_text(until_us)}: they go then"
+    return tuple(free), Held(LOCK, "", why, until_us, len(kept), sum(kept))
+
+
+def _nameless(index: PartitionIndex, names: Names, rows: Sequence[SegmentRow]) -> Iterator[Nameless]:
+    """Packs that are read by what they say of themselves."""
+    bad = {one.object: one.detail for one in index.problems if one.kind != HOLE}
+    for pack in dict.fromkeys(row.key(index.cluster, index.table, index.partition) for row in rows if row.pack is not None):
+        told = build(pack.twin())
+        if told not in names.log or told in bad:
+            yield Nameless(pack, bad.get(told) if told in names.log else None)
 
 
 def _refusal(found: Coverage, over: Mapping[str, Recalled]) -> str | None:
@@ -140,23 +193,3 @@ def _day(row: SegmentRow) -> str:
 
 def _settled(row: SegmentRow, now_us: int) -> bool:
     return _day(row) < day_of(now_us - SETTLED_US)
-
-
-def _replaced(index: PartitionIndex, names: Names, rows: Sequence[SegmentRow]) -> Iterator[Replaced]:
-    """Objects of their own of segments that count in a pack with a manifest. What says something else of the same records is no such object: it stays."""
-    packs: dict[tuple[int, int, str], SegmentKey] = {}
-    for row in rows:
-        if row.pack is not None:
-            packs[row.first, row.last, row.sha16] = row.key(index.cluster, index.table, index.partition)
-    own = {row[:4]: row.chain for row in index.rows if row.pack is None}
-    counts = {(row.first, row.last, row.sha16): row.chain for row in rows}
-    found: dict[SegmentKey, list[tuple[str, int]]] = {}
-    for name, size in names.log.items():
-        key = parse(name)
-        if not isinstance(key, SegmentKey) or (pack := packs.get((key.first, key.last, key.sha16))) is None:
-            continue
-        ident = (key.first, key.last, key.sha16)
-        if build(pack.twin()) in names.log and own.get(key[3:7], counts[ident]) == counts[ident]:
-            found.setdefault(pack, []).append((name, size))
-    for pack, objects in found.items():
-        yield Replaced(pack, tuple(sorted(objects, key=lambda one: (not one[0].endswith(".json"), one[0]))))

@@ -9,19 +9,20 @@ from typing import Any
 from scrubjay.archiver.compact.plan import PackedPlace, PackPlan
 from scrubjay.archiver.expire.plan import Held
 from scrubjay.archiver.format.fault import Fault
-from scrubjay.base.times import utc_text
+from scrubjay.base.times import utc_text, utc_text_or_none
 
 DONE, FAILED, FOUND, INCOMPLETE, REFUSED = 0, 1, 2, 3, 4
 
 
 @dataclass(slots=True)
 class PackOutcome:
-    """What a run did with one partition. packs, packed: made, and segments in them. deleted, freed: objects and bytes that a pack took the place of. faults: what was found bad on the way.
+    """What a run did with one partition. packs, packed: made, and segments in them. named: packs whose manifest was gone or bad and was written anew. deleted, freed: objects and bytes that a pack took the place of. faults: what was found bad on the way.
     held: what stays for now, and why. error: why it ended."""
 
     plan: PackPlan
     packs: int = 0
     packed: int = 0
+    named: int = 0
     deleted: int = 0
     freed: int = 0
     faults: list[Fault] = field(default_factory=list)
@@ -80,6 +81,9 @@ def _totals(some: Sequence[PackOutcome]) -> dict[str, int]:
         "objects_saved": sum(one.plan.saved for one in some),
         "made": sum(one.packs for one in some),
         "packed": sum(one.packed for one in some),
+        "named": sum(one.named for one in some),
+        "unnamed": sum(len(one.plan.nameless) for one in some),
+        "not_packed": sum(one.plan.packable for one in some),
         "deleted": sum(one.deleted for one in some),
         "freed": sum(one.freed for one in some),
     }
@@ -88,12 +92,16 @@ def _totals(some: Sequence[PackOutcome]) -> dict[str, int]:
 def _table(some: Sequence[PackOutcome]) -> dict[str, Any]:
     place = some[0].plan.place
     refused = [one.plan.refused for one in some if one.plan.refused]
-    plans = [Held(one.plan.held[0], "", one.plan.held[1]) for one in some if one.plan.held is not None]
+    plans = [one.plan.held for one in some if one.plan.held is not None]
     return {
         "table": place.table_name,
         "table_id": place.table,
         **_totals(some),
         "refused": refused[0] if refused else None,
-        "held": [one._asdict() for one in (*plans, *(held for one in some for held in one.held))],
+        "held": [_held(one) for one in (*plans, *(held for one in some for held in one.held))],
         "findings": [one._asdict() for some_one in some for one in some_one.faults],
     }
+
+
+def _held(one: Held) -> dict[str, Any]:
+    return {**one._asdict(), "until": utc_text_or_none(one.until_us)}

@@ -10,14 +10,16 @@ Two that do the same make the same pack, whoever is first. What one of them dele
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from scrubjay.archiver.compact.make import MAKE_JOB, Made, from_job, make_pack
-from scrubjay.archiver.compact.plan import LEFT, PackedPlace, PackPlan, Replaced, plan_packs
+from scrubjay.archiver.compact.make import ANEW_JOB, MAKE_JOB, Made, from_job, make_pack, pack_anew
+from scrubjay.archiver.compact.plan import LEFT, Nameless, PackedPlace, PackPlan, plan_packs
 from scrubjay.archiver.compact.report import PackOutcome, PackReport
 from scrubjay.archiver.expire.deleting import BATCH, delete_some
-from scrubjay.archiver.expire.plan import Held
+from scrubjay.archiver.expire.locks import LockBook
+from scrubjay.archiver.expire.plan import Held, Locks
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import (
@@ -33,7 +35,8 @@ from scrubjay.archiver.format.segment import decode_segment
 from scrubjay.archiver.read.check import SegmentToCheck
 from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
 from scrubjay.archiver.read.names import Names, names_of
-from scrubjay.archiver.read.objects import fetch_manifest, open_segment
+from scrubjay.archiver.read.objects import fetch_manifest, open_segment, pack_by_itself
+from scrubjay.archiver.read.packed import Replaced
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rows import SegmentRow, objects_of
 from scrubjay.archiver.verify.jobs import run_check
@@ -48,7 +51,7 @@ NODE = "compact"
 
 @dataclass(frozen=True, slots=True)
 class CompactParts:
-    """What a run is given. jobs None: everything inline. locked: the store locks what is put. forget: told of keys that are gone."""
+    """What a run is given. jobs None: everything inline. locks: of the store, as far as is known. forget: told of keys that are gone."""
 
     env: Env
     store: ObjectStore
@@ -56,7 +59,7 @@ class CompactParts:
     jobs: Jobs | None
     index: ArchiveIndex
     writer: Writer
-    locked: bool
+    locks: LockBook
     archived: Callable[[], Sequence[KnownArchived]]
     forget: Callable[[Sequence[str]], Awaitable[None]]
     progress: Callable[[dict[str, object]], None]
@@ -124,12 +127,19 @@ class Compactor:
         names: Names = await names_of(self._store, cluster, place.table, place.partition)
         index = self._index.partitions.get((place.table, place.partition)) or PartitionIndex(cluster, place.table, place.partition)
         over = self._index.covered_of(place.table, place.partition)
-        return plan_packs(place, index, names, now_us=self._now(), locked=self._parts.locked, over=over), index
+        locks = Locks(self._parts.locks, self._now()) if self._parts.locks.locks_us else None
+        return plan_packs(place, index, names, now_us=self._now(), locks=locks, over=over), index
 
     async def _one(self, outcome: PackOutcome) -> str | None:
         """Why it ended early, None: it did not."""
         outcome.plan, _ = await self._look(outcome.plan.place)
         plan = outcome.plan
+        if plan.nameless and plan.refused is None:
+            for one in plan.nameless:
+                if (why := self._ends()) is not None:
+                    return why
+                await self._name(one, outcome)
+            plan, _ = await self._look(plan.place)
         # What an earlier run left goes first: where it cannot, no more is put beside it.
         why = await self._replace_all(plan, outcome)
         if why is not None or not plan.runs:
@@ -160,36 +170,73 @@ class Compactor:
         """Put the pack of these segments, object and manifest. What is bad is told of, and nothing is put. Raises Unavailable, Fenced."""
         place = outcome.plan.place
         keys = objects_of(run, self._index.cluster, place.table, place.partition)
-        spoilt: tuple[Superseded, ...] = ()
-        for generation in range(1, GENERATIONS_MAX + 1):
+        if await self._generations(MAKE_JOB, keys, 1, (), (run[0].chain_before, run[-1].chain), outcome):
+            outcome.packs += 1
+            outcome.packed += len(run)
+
+    async def _generations(
+        self,
+        job: str,
+        keys: Sequence[SegmentKey],
+        first: int,
+        spoilt: tuple[Superseded, ...],
+        chain: tuple[bytes, bytes] | None,
+        outcome: PackOutcome,
+    ) -> bool:
+        """Put a pack, from generation `first` on the next that can be put. keys: what it is made of. chain: in front of it and behind, as it was looked at; None: it was
+        not. False: what it is made of is bad, and was told of. Raises Unavailable, Fenced, Corrupt if no generation is left."""
+        for generation in range(first, GENERATIONS_MAX + 1):
             try:
-                made = await self._made(keys, generation, spoilt)
+                made = await self._made(job, keys, generation, spoilt)
             except (Corrupt, Missing) as error:
                 self._found(fault_of(error), outcome)
-                return
-            if (made.manifest.chain_before, made.manifest.chain) != (run[0].chain_before, run[-1].chain):
+                return False
+            if chain is not None and (made.manifest.chain_before, made.manifest.chain) != chain:
                 self._found(
-                    Fault(FORGED, build(keys[0].twin()), run[0].first, "the manifests say other things than when they were read first"),
+                    Fault(FORGED, build(keys[0].twin()), keys[0].first, "the manifests say other things than when they were read first"),
                     outcome,
                 )
-                return
-            self._read += sum(row.stored for row in run)
+                return False
+            self._read += len(made.data)
             bad = await self._put(made)
             if bad is None:
-                outcome.packs += 1
-                outcome.packed += len(run)
-                return
-            self._found(Fault(bad.kind, bad.object, run[0].first, bad.reason), outcome)
+                return True
+            self._found(Fault(bad.kind, bad.object, keys[0].first, bad.reason), outcome)
             spoilt = (*spoilt, Superseded(generation, bad.reason))
-        raise Corrupt("every generation of this pack has a bad object", what="segment", where=build(made.manifest.own_key()))
+        raise Corrupt("every generation of this pack has a bad object", what="segment", where=build(keys[0]))
+
+    async def _name(self, one: Nameless, outcome: PackOutcome) -> None:
+        """Write the manifest of a pack anew, out of the pack, every record of which was proven first. A bad one is evidence and stays: the pack's next generation takes its place.
+        Raises Unavailable, Fenced."""
+        if one.bad is not None:
+            spoilt = (Superseded(one.pack.generation, one.bad),)
+            outcome.named += await self._generations(ANEW_JOB, [one.pack], one.pack.generation + 1, spoilt, None, outcome)
+            return
+        found = await pack_by_itself(self._store, one.pack)
+        if found is None:
+            return  # gone or bad by now: whoever looks next says so
+        faults = await run_check(
+            self._store, self._parts.disk, self._parts.jobs, what="segments", segments=[SegmentToCheck(found, 0)], deep=True
+        )
+        for fault in faults:
+            self._found(fault, outcome)
+        if faults:
+            return
+        self._read += found.stored.size
+        await self._writer.assure(self._store)
+        with suppress(Exists):  # somebody has put it back: it is looked at as what it is
+            await self._store.put(build(one.pack.twin()), encode_manifest(found))
+        outcome.named += 1
 
     def _found(self, fault: Fault, outcome: PackOutcome) -> None:
         self._index.distrust([fault.object], kind=fault.kind, detail=fault.detail)
         outcome.faults.append(fault)
 
-    async def _made(self, keys: Sequence[SegmentKey], generation: int, spoilt: tuple[Superseded, ...]) -> Made:
+    async def _made(self, job: str, keys: Sequence[SegmentKey], generation: int, spoilt: tuple[Superseded, ...]) -> Made:
         who = self._writer.attached
         if self._parts.jobs is None:
+            if job == ANEW_JOB:
+                return await pack_anew(self._store, keys[0], writer=who, node=NODE, generation=generation, supersedes=spoilt)
             return await make_pack(self._store, keys, writer=who, node=NODE, generation=generation, supersedes=spoilt)
         arguments = {
             "url": self._store.url,
@@ -199,7 +246,7 @@ class Compactor:
             "generation": generation,
             "supersedes": [[one.generation, one.reason] for one in spoilt],
         }
-        return from_job(await self._parts.jobs.run(MAKE_JOB, arguments))
+        return from_job(await self._parts.jobs.run(job, arguments))
 
     async def _put(self, made: Made) -> _Spoilt | None:
         """Object, then manifest. What is there already is used if it says the same of the same parts. Raises Unavailable, Fenced."""
@@ -264,8 +311,9 @@ class Compactor:
                 await self._writer.assure(self._store)
                 _ = self._writer.attached
                 gone = await delete_some(
-                    self._store, self._parts.env.tasks, self._index, some[start : start + BATCH], outcome.held, self._parts.forget
-                )
+                    self._store, self._parts.env.tasks, self._index, some[start : start + BATCH], outcome.held, self._parts.forget,
+                    note=self._parts.locks.note if self._parts.locks.locks_us else None,
+                )  # fmt: skip
                 outcome.deleted += len(gone)
                 outcome.freed += sum(sizes[name] for name in gone)
                 self._parts.progress({"phase": "delete", "done": outcome.deleted, "total": len(objects), "unit": "objects"})

@@ -13,6 +13,7 @@ from scrubjay.archiver.expire.report import LockOutcome
 from scrubjay.archiver.facts import Coverage
 from scrubjay.archiver.format.layout import ClosedKey, ExpiredKey, IdentityKey, build, epoch_prefix, parse
 from scrubjay.archiver.read.names import PARALLEL, Names, list_all
+from scrubjay.archiver.read.packed import replaced_by_packs
 from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import Missing, ScrubjayError, Unavailable
@@ -72,6 +73,8 @@ class LockKeeper:
         plan, index, names, found = look
         wanted = plan.wanted
         goes = {name for name, _ in plan.objects}
+        # What a pack took the place of goes as soon as its lock ends.
+        goes |= {name for one in replaced_by_packs(index, names, index.rows_of(found.thread)) for name, _ in one.objects}
         pins = [one.at_us for one in holds if one.by == PIN and one.table in (None, wanted.table)]
         needed = needed_until(found, keep_us=wanted.keep_us, archived=wanted.archived, pins=pins, dropped_at_us=wanted.dropped_at_us)
         return to_extend(names, goes.__contains__, found, needed, index.beginning, self._book, now_us=self._env.clock.wall_us())

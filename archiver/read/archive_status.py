@@ -64,10 +64,14 @@ def table_status(index: ArchiveIndex, table: ArchivedTable, *, now_us: int) -> d
     """One entry of `tables[]`."""
     window = window_of_table(index, table)
     mine = [index.partitions[key] for key in sorted(index.partitions) if key[0] == table.table_id]
-    segments, raw, members = 0, 0, {1: 0, 2: 0, 3: 0}
+    segments, packed, raw, members = 0, 0, 0, {1: 0, 2: 0, 3: 0}
+    packs: set[tuple[str, tuple[int, int, int, str]]] = set()
     for one in mine:
         for row in one.best():
             segments += 1
+            if row.pack is not None:
+                packed += 1
+                packs.add((one.partition, row.pack))
             raw += row.raw
             if row.members:
                 members[min(row.members, 3)] += 1
@@ -84,6 +88,8 @@ def table_status(index: ArchiveIndex, table: ArchivedTable, *, now_us: int) -> d
         "lag_seconds": None if window.latest_us is None else round(max(now_us - window.latest_us, 0) / 1e6, 3),
         "unarchived_bytes": table.unarchived_bytes,
         "segments": segments,
+        "packed": packed,
+        "packs": len(packs),
         "bytes_stored": sum(one.stored_bytes for one in mine),
         "bytes_raw": raw,
         "attestations": {str(number): attested.get(number, 0) for number in (1, 2, 3)},

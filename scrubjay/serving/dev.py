@@ -367,7 +367,6 @@ def durability_options(config: Config) -> DurabilityOptions:
         archive_url=config.archive_url,
         lag_alarm_us=config.archive.lag_alarm_us,
         max_offset_us=config.consensus.max_clock_offset_us,
-        locked=config.archive.object_lock != "none",
         clock_ahead_us=config.consensus.clock_ahead_accepted_us,
         pitr_default=config.pitr.default,
         scrub=ScrubOptions(

@@ -110,6 +110,19 @@ SECTIONS: Mapping[str, tuple[Family, ...]] = {
             "scrubjay_locks_extended", COUNTER, "Objects that are needed for longer and that the store locked for longer, since the start"
         ),
         Family("scrubjay_locks_failed", COUNTER, "Objects that are needed for longer and that it did not"),
+        Family("scrubjay_packs", COUNTER, "Packs made by compaction since the start: two objects each"),
+        Family("scrubjay_packed_segments", COUNTER, "Segments in them"),
+        Family(
+            "scrubjay_packed_objects_deleted",
+            COUNTER,
+            "Objects that packs took the place of and that went; less those of packs made it is what was saved",
+        ),
+        Family("scrubjay_packs_named", COUNTER, "Packs whose manifest was gone or bad and was written anew"),
+        Family(
+            "scrubjay_segments_unpacked",
+            GAUGE,
+            "Small segments of days that are over which the last run could not pack; absent before one went over every table",
+        ),
         Family("scrubjay_job_left", GAUGE, "What its last run left for the next", ("name",)),
     ),
     "Drills": (

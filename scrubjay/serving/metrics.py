@@ -176,6 +176,13 @@ class Metrics(Collector):
         out.tell("scrubjay_ledger_unkept", int(view.facts.ledger is not None))
         out.tell("scrubjay_locks_extended", self._durability.expire.locks.extended)
         out.tell("scrubjay_locks_failed", self._durability.expire.locks.failed)
+        compact = self._durability.compact
+        out.tell("scrubjay_packs", compact.made)
+        out.tell("scrubjay_packed_segments", compact.packed)
+        out.tell("scrubjay_packed_objects_deleted", compact.deleted)
+        out.tell("scrubjay_packs_named", compact.named)
+        if compact.unpacked is not None:
+            out.tell("scrubjay_segments_unpacked", compact.unpacked)
         for job in self._durability.schedule.views.listed()["jobs"]:
             out.tell("scrubjay_job_overdue", int(job["overdue"]), job["job"])
             out.tell("scrubjay_job_paused", int(job["paused"] is not None), job["job"])

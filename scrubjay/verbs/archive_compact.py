@@ -23,6 +23,9 @@ _TEMPLATE: Mapping[str, Any] = {
         "objects_saved": None,
         "made": None,
         "packed": None,
+        "named": None,
+        "unnamed": None,
+        "not_packed": None,
         "deleted": None,
         "freed": None,
     },
@@ -56,6 +59,10 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
         for held in one["held"]:
             lines += wrapped(f"held: {one['table']}, by {' '.join(filter(None, (held['by'], held['name'])))}: {held['detail']}", rest="  ")
     totals = document["totals"]
+    if ran and totals["named"]:
+        lines.append(f"{plural(totals['named'], 'pack')} had no sound manifest; it was written anew, from the pack")
+    if not ran and totals["unnamed"]:
+        lines.append(f"{plural(totals['unnamed'], 'pack')} without a sound manifest, which is to be written anew")
     if ran:
         return [*lines, f"{plural(totals['deleted'], 'object')} deleted, {plural(totals['made'], 'pack')} made"]
     return [

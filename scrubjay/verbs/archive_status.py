@@ -34,6 +34,7 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
             seconds(table["lag_seconds"]),
             human_size(table["unarchived_bytes"]),
             count(table["segments"]),
+            count(table["packs"]),
             human_size(table["bytes_stored"]),
             len(table["window"]["holes"]),
         )
@@ -47,7 +48,7 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
         lines += wrapped(f"BAD ({one['kind']}) {one['object']}: {one['detail']}", rest="  ")
     for one in document.get("unread") or ():
         lines += wrapped(f"NOT READ: {one['detail']} ({plural(one['objects'], 'object')})", rest="  ")
-    lines += columns(("table", "lag", "unarchived", "segments", "stored", "holes"), rows)
+    lines += columns(("table", "lag", "unarchived", "segments", "packs", "stored", "holes"), rows)
     lines += ["", "can be restored to any moment"]
     for table in tables:
         window = table["window"]

@@ -47,7 +47,7 @@ def test_a_day_becomes_a_pack_on_every_store(kind: Kind) -> None:
             gone.extend(keys)
 
         parts = CompactParts(
-            env=env, store=store, disk=LoneDisk(), jobs=None, index=index, writer=world.writer, locked=False, archived=world.archived, forget=forget,
+            env=env, store=store, disk=LoneDisk(), jobs=None, index=index, writer=world.writer, locks=world.book, archived=world.archived, forget=forget,
             progress=lambda facts: None,
         )  # fmt: skip
         now_us = max(env.clock.wall_us(), world.now_us)

@@ -143,6 +143,7 @@ def test_an_unreachable_store_still_gives_the_report(endpoint: Endpoint, capsys:
         "lag_seconds": None,
         "unarchived_bytes": 5,
         "segments": 0,
+        "packs": 0,
         "bytes_stored": 0,
     }
     endpoint.services.archive_report = {

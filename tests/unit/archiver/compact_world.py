@@ -24,11 +24,8 @@ def at_midnight(us: int) -> int:
 
 
 class CompactWorld(ExpireWorld):
-    """locked: the store locks what is put."""
-
     def __init__(self, *, seed: int = 5, keys: int = 20) -> None:
         super().__init__(seed=seed, keys=keys)
-        self.locked = False
         self.now_us = at_midnight(START_US) + DAY_US
 
     def trickle(self, days: int, *, per_day: int = 12, writes: int = 1) -> None:
@@ -44,7 +41,7 @@ class CompactWorld(ExpireWorld):
             self.close()
 
     def place(self) -> PackedPlace:
-        return PackedPlace(self.sample.table, "orders", self.sample.partition, self.sample.segments[-1].last)
+        return PackedPlace(self.sample.table, "orders", self.sample.partition, self.sample.segments[-1].last, self.keep_us)
 
     def compactor(self, store: ObjectStore | None = None, *, stop: Callable[[int], str | None] | None = None) -> Compactor:
         at = store or self.store
@@ -54,7 +51,7 @@ class CompactWorld(ExpireWorld):
 
         index = self.index if store is None else ArchiveIndex(at, CLUSTER, tasks=self.loop.tasks)
         parts = CompactParts(
-            env=self.loop.env(), store=at, disk=self.disk, jobs=None, index=index, writer=self.writer, locked=self.locked, archived=self.archived,
+            env=self.loop.env(), store=at, disk=self.disk, jobs=None, index=index, writer=self.writer, locks=self.book, archived=self.archived,
             forget=forget, progress=lambda facts: None,
         )  # fmt: skip
         return Compactor(parts, stop=stop)

@@ -9,13 +9,15 @@ import pytest
 
 from scrubjay.archiver.compact import plan as plans
 from scrubjay.archiver.compact.plan import LEAST, LOCK, SETTLED_US, PackPlan, plan_packs
-from scrubjay.archiver.expire.plan import DAY_US
-from scrubjay.archiver.format.layout import build
-from scrubjay.archiver.format.manifest import encode_manifest
+from scrubjay.archiver.expire.locks import LockBook
+from scrubjay.archiver.expire.plan import DAY_US, Locks
+from scrubjay.archiver.format.layout import SegmentKey, build, parse
+from scrubjay.archiver.format.manifest import PackManifest, decode_manifest, encode_manifest
+from scrubjay.archiver.read import check
 from scrubjay.archiver.read.names import names_of
 from scrubjay.archiver.write.writer import FENCED, Stopped
 from scrubjay.base.env import Recalled
-from scrubjay.base.errors import Fenced, Unsafe
+from scrubjay.base.errors import Corrupt, Fenced, Unsafe
 from scrubjay.sim.lone import LoneStore
 from tests.unit.archiver.compact_world import CompactWorld
 from tests.unit.archiver.expire_world import ExpireWorld
@@ -91,7 +93,7 @@ def test_nothing_is_packed_of_two_histories_under_a_marker_or_in_a_store_that_lo
     world = CompactWorld()
     world.trickle(2, per_day=6)
     assert planned(world).runs
-    plan = planned(world, locked=True)
+    plan = planned(world, locks=Locks(LockBook(6 * DAY_US), world.now_us))
     assert (plan.runs, plan.held is not None and plan.held[0]) == ((), LOCK)
     over = {"x": Recalled("hole", "deleted: a delete marker stands over version 1")}
     assert "delete marker" in (planned(world, over=over).refused or "")
@@ -143,6 +145,140 @@ def test_retention_and_packs_go_together() -> None:
             assert world.restored(at_us) == world.state_at(at_us)
     assert world.keys("expired"), "something went"
     assert len(world.keys("log")) < 2 * 6 * 3
+
+
+# --- a pack without a sound manifest ---
+
+
+@pytest.mark.parametrize("how", ["lost", "rotten"])
+def test_the_manifest_of_a_pack_is_written_anew_out_of_the_pack(how: str) -> None:
+    world = CompactWorld()
+    world.trickle(3, per_day=6)
+    assert world.compact().exit == 0
+    before, pack = world.coverage(), world.packs()[0]
+    told = build(pack.key().twin())
+    sound = world.store.objects.pop(told)
+    if how == "rotten":
+        world.store.objects[told] = sound[:50] + b"x" + sound[51:]
+        world.index = world.new_index()  # a good manifest is not read again: a verify finds it, or whoever begins
+    assert {one.object for one in world.verify().findings} == {told}
+    before_keys = set(world.keys("log"))
+    plan = world.planned()
+    assert plan.as_json()["totals"]["unnamed"] == 1
+    assert world.store.objects.get(told) != sound, "a plan changes nothing"
+    report = world.compact()
+    assert (report.exit, report.as_json()["totals"]["named"]) == (0, 1), report.as_json()
+    if how == "lost":
+        assert world.store.objects[told] == sound, "byte for byte what it was"
+    else:
+        (name,) = set(world.keys("log")) - before_keys - {name for name in world.keys("log") if name.endswith(".seg")}
+        again = decode_manifest(world.store.objects[name], where=name)
+        assert isinstance(again, PackManifest)
+        assert (again.generation, again.supersedes[0].generation, again.raw) == (2, 1, pack.raw)
+        assert [one.generation for one in again.parts] == [one.generation for one in pack.parts]
+        assert world.store.objects[told] != sound, "what was bad is evidence"
+    assert world.coverage() == before
+    assert not world.afresh().problems
+    assert world.verify().findings == []
+    assert world.verify(offline=True).findings == []
+    for at_us in (world.now_us - 1000, world.now_us - 2 * DAY_US - 7_000_000):
+        assert world.restored(at_us) == world.state_at(at_us)
+    count = dict(world.store.objects)
+    assert (world.compact().exit, world.planned().as_json()["totals"]["unnamed"]) == (0, 0)
+    assert world.store.objects == count, "once is enough"
+
+
+@pytest.mark.parametrize("how", ["lost", "rotten"])
+def test_no_manifest_is_written_for_a_pack_that_does_not_check(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It rotted behind the look that said what it holds: its records are read before anything is said of them."""
+    world = CompactWorld()
+    world.trickle(3, per_day=6)
+    assert world.compact().exit == 0
+    told = build(world.packs()[0].key().twin())
+    sound = world.store.objects.pop(told)
+    if how == "rotten":
+        world.store.objects[told] = sound[:50] + b"x" + sound[51:]
+        world.index = world.new_index()  # a good manifest is not read again: a verify finds it, or whoever begins
+    keys = set(world.store.objects)
+
+    def bad(*_args: object, **_more: object) -> None:
+        raise Corrupt("a record does not check", what="segment", where=told.replace(".json", ".seg"))
+
+    monkeypatch.setattr(check, "check_records", bad)
+    report = world.compact()
+    assert report.exit == 2
+    assert {fault.object for one in report.outcomes for fault in one.faults} == {told.replace(".json", ".seg")}
+    assert set(world.store.objects) == keys
+
+
+def test_a_fenced_run_writes_no_manifest() -> None:
+    world = CompactWorld()
+    world.trickle(3, per_day=6)
+    assert world.compact().exit == 0
+    del world.store.objects[build(world.packs()[0].key().twin())]
+    before = dict(world.store.objects)
+    fenced_after(world, 0)
+    assert world.compact().exit == 1
+    assert world.store.objects == before
+
+
+# --- in a store that locks ---
+
+
+def test_in_a_store_that_locks_parts_go_when_their_lock_ends() -> None:
+    """Locked for 8 days and kept for 35: packs are made each day; what they took the place of is not locked for longer, not tried before, and goes."""
+    world = CompactWorld()
+    world.keep_us = 35 * DAY_US
+    world.lock(8)
+    for day in range(24):
+        world.trickle(1, per_day=5)
+        if day == 12:
+            world.base()
+        report, expired = world.compact(), world.expire()
+        assert (report.exit, expired.exit) == (0, 0), (report.as_json(), expired.as_json())
+        assert not report.outcomes[0].held, "something was tried in vain"
+    held = world.planned().outcomes[0].plan.held
+    assert held is not None
+    assert held.by == LOCK
+    assert held.until_us is not None
+    assert world.now_us < held.until_us <= world.now_us + 8 * DAY_US
+    assert held.objects == len(locked_parts(world))
+    assert len(world.packs()) >= 22
+    assert len(world.narrow()) <= 2 * 5 * 12, "of the last eight days, of today, and of the day that is not over"
+    assert world.verify().findings == []
+    for at_us in (world.now_us - 1000, world.now_us - 20 * DAY_US):
+        assert world.restored(at_us) == world.state_at(at_us)
+    needed = [build(key) for one in world.packs() for key in (one.key(), one.key().twin())]
+    for name in needed:
+        assert world.store._store.objects[name].locked_until_us > world.now_us, "what is needed is locked"
+
+
+def locked_parts(world: CompactWorld) -> set[str]:
+    """Names of what lies there beside a pack that holds it."""
+    packs = {(part.first, part.last) for one in world.packs() for part in one.parts}
+    return {name for name in world.narrow() if isinstance(key := parse(name), SegmentKey) and (key.first, key.last) in packs}
+
+
+def test_a_lock_that_was_not_foreseen_is_waited_for() -> None:
+    """Somebody locked the parts by hand, in a store that locks: it is tried once, and told; the next run waits, and packs on."""
+    world = CompactWorld()
+    world.keep_us = 35 * DAY_US
+    world.lock(4)
+    world.trickle(1, per_day=6)
+    world.idle(6)
+    bucket = world.store._store
+    for name in world.keys("log"):
+        bucket.objects[name] = replace(bucket.objects[name], locked_until_us=world.now_us + 5 * DAY_US)
+    report = world.compact()
+    assert (report.exit, {one.by for one in report.outcomes[0].held}) == (3, {LOCK})
+    packs = len(world.packs())
+    world.trickle(2, per_day=6)
+    report = world.compact()
+    assert (report.exit, report.outcomes[0].held) == (0, [])
+    assert len(world.packs()) > packs
+    world.idle(12)
+    assert world.compact().exit == 0
+    assert locked_parts(world) == set()
 
 
 # --- what must not be deleted ---

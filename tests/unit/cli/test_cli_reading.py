@@ -124,6 +124,7 @@ def status_table(name: str, *, holes: int = 0, proven: bool = True, lag: float |
         "lag_seconds": lag,
         "unarchived_bytes": 8_500_000,
         "segments": 123456,
+        "packs": 0,
         "bytes_stored": 1 << 40,
         "bytes_raw": 1 << 41,
         "attestations": {"1": 0, "2": 0, "3": 3},

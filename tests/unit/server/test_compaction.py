@@ -7,13 +7,13 @@ from typing import Any
 
 from scrubjay.archiver.compact.plan import LOCK, PackedPlace, PackPlan
 from scrubjay.archiver.compact.report import PackOutcome, PackReport
-from scrubjay.archiver.expire.plan import Held
+from scrubjay.archiver.expire.plan import DAY_US, Held
 from scrubjay.archiver.format.fault import Fault
 from scrubjay.base.errors import UNREADABLE
 from scrubjay.scrubber.schedule.views import ShiftOutcome
 from scrubjay.server.compaction import compact_outcome
 
-PLACE = PackedPlace("t", "cities", "p", 9)
+PLACE = PackedPlace("t", "cities", "p", 9, 35 * DAY_US)
 
 
 def came_to(outcome: PackOutcome, **more: Any) -> ShiftOutcome:
@@ -34,5 +34,5 @@ def test_what_a_run_of_the_schedule_comes_to() -> None:
     assert (kept.verdict, kept.why) == ("incomplete", "held by lock: locked until then")
     away = came_to(PackOutcome(plan, error="the store does not answer"))
     assert (away.verdict, away.why, away.again) == ("failed", "the store does not answer", True)
-    locked = came_to(PackOutcome(replace(plan, held=(LOCK, "the store locks what is put"))))
+    locked = came_to(PackOutcome(replace(plan, held=Held(LOCK, "", "the store locks what is put"))))
     assert (locked.verdict, locked.why) == ("nothing_due", "held by lock: the store locks what is put")

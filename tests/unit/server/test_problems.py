@@ -87,6 +87,7 @@ CASES: dict[str, HealthFacts] = {
     "ledger-unkept": WELL._replace(ledger="disk full"),
     "retention-stopped": WELL._replace(retention="a pin cannot be read"),
     "locks-not-extended": WELL._replace(locks="refused"),
+    "packing-stopped": WELL._replace(packing="two histories"),
     "fleet-away": WELL._replace(fleet="no worker of the fleet is there"),
     "drill-mismatch": WELL._replace(drills=[DrillHealth("rot", "1 of 6 planted faults were not found", True)]),
     "drill-failed": WELL._replace(drills=[DrillHealth("rot", "it could not be carried out", False)]),
@@ -107,7 +108,7 @@ def test_what_is_as_old_as_is_allowed_or_dropped_or_of_no_schedule_is_not_overdu
 
 def test_small_segments_that_stay_are_told_of() -> None:
     found = [one for one in problems(WELL._replace(packing="two histories from LSN 3 on")) if one.subject == "compact"]
-    assert [(one.kind, "two histories" in one.what) for one in found] == [("retention-stopped", True)]
+    assert [(one.kind, "two histories" in one.what) for one in found] == [("packing-stopped", True)]
 
 
 def test_every_kind_has_a_case() -> None:
