@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from scrubjay.archiver.compact.plan import PackedPlace
@@ -25,6 +26,30 @@ from scrubjay.server.windows import archived_here
 
 COMPACT_WORDS = {DONE: "done", FAILED: "failed", FOUND: "mismatch", INCOMPLETE: "incomplete", REFUSED: "refused"}
 """What a run's exit code is called where runs are counted."""
+
+
+@dataclass(slots=True)
+class Packed:
+    """Since the start: packs made, segments in them, objects that went for them, and packs whose manifest was gone or bad and was written anew. unpacked: segments that the last run
+    over every table could have packed and did not, None: none has gone over all of them."""
+
+    made: int = 0
+    packed: int = 0
+    deleted: int = 0
+    named: int = 0
+    unpacked: int | None = None
+
+    @property
+    def saved(self) -> int:
+        """Objects fewer."""
+        return self.deleted - 2 * self.made
+
+    def add(self, totals: Mapping[str, int]) -> None:
+        """A run's."""
+        self.made += totals["made"]
+        self.packed += totals["packed"]
+        self.deleted += totals["deleted"]
+        self.named += totals["named"]
 
 
 class CompactRuns:
@@ -51,10 +76,7 @@ class CompactRuns:
         self._locks, self._gate, self._log, self._telling = locks, gate, log, telling
         self._cut_at: tuple[str, str] | None = None
         """Where the last run of the schedule was cut off: table and partition."""
-        self.made = self.packed = self.deleted = self.named = 0
-        """Since the start: packs, segments in them, objects that packs took the place of, and packs whose manifest was gone or bad and was written anew."""
-        self.unpacked: int | None = None
-        """Segments that the last run over every table could have packed and did not; None: none has gone over all of them since the start."""
+        self.done = Packed()
 
     async def compact(self, *, tables: Sequence[TableId] | None, confirm: bool, progress: ProgressSink) -> Report:
         """See server.ports.CompactPort."""
@@ -79,11 +101,6 @@ class CompactRuns:
             self._cut_at = (report.left[0].table, report.left[0].partition) if report.left else None
             return self._over(report.as_json(), began_us, whole=True)
 
-    @property
-    def saved(self) -> int:
-        """Objects fewer by runs since the start."""
-        return self.deleted - 2 * self.made
-
     def _places(self, tables: Sequence[TableId] | None) -> list[PackedPlace]:
         archived = {(one.table, one.partition): one.lsn for one in archived_here(self._control)}
         return [
@@ -105,9 +122,8 @@ class CompactRuns:
         """Told. began_us: of the run, on the boot clock. whole: it was to go over every table."""
         totals = answer["totals"]
         if whole and not answer["left"]:
-            self.unpacked = totals["segments"] - totals["packed"] + totals["not_packed"]
-        self.made, self.packed = self.made + totals["made"], self.packed + totals["packed"]
-        self.deleted, self.named = self.deleted + totals["deleted"], self.named + totals["named"]
+            self.done.unpacked = totals["segments"] - totals["packed"] + totals["not_packed"]
+        self.done.add(totals)
         self._telling.over("compact", COMPACT_WORDS[int(answer["exit"])], self._env.clock.boot_us() - began_us)
         why = f"; {answer['error']['message']}" if answer["error"] else ""
         self._log(

@@ -176,7 +176,7 @@ class Metrics(Collector):
         out.tell("scrubjay_ledger_unkept", int(view.facts.ledger is not None))
         out.tell("scrubjay_locks_extended", self._durability.expire.locks.extended)
         out.tell("scrubjay_locks_failed", self._durability.expire.locks.failed)
-        compact = self._durability.compact
+        compact = self._durability.compact.done
         out.tell("scrubjay_packs", compact.made)
         out.tell("scrubjay_packed_segments", compact.packed)
         out.tell("scrubjay_packed_objects_deleted", compact.deleted)
