@@ -17,8 +17,8 @@ from scrubjay.archiver.format.day import day_of
 from scrubjay.archiver.format.layout import SegmentKey, build, parse
 from scrubjay.archiver.format.manifest import PARTS_MAX
 from scrubjay.archiver.read.names import Names
-from scrubjay.archiver.read.packed import Replaced, replaced_by_packs
 from scrubjay.archiver.read.partition import PartitionIndex
+from scrubjay.archiver.read.replaced import Replaced, replaced_by_packs
 from scrubjay.archiver.read.rows import SegmentRow
 from scrubjay.base.env import Recalled
 from scrubjay.base.errors import HOLE

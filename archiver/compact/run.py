@@ -36,8 +36,8 @@ from scrubjay.archiver.read.check import SegmentToCheck
 from scrubjay.archiver.read.index import ArchiveIndex, KnownArchived
 from scrubjay.archiver.read.names import Names, names_of
 from scrubjay.archiver.read.objects import fetch_manifest, open_segment, pack_by_itself
-from scrubjay.archiver.read.packed import Replaced
 from scrubjay.archiver.read.partition import PartitionIndex
+from scrubjay.archiver.read.replaced import Replaced
 from scrubjay.archiver.read.rows import SegmentRow, objects_of
 from scrubjay.archiver.verify.jobs import run_check
 from scrubjay.archiver.write.writer import Writer

@@ -13,8 +13,8 @@ from scrubjay.archiver.expire.report import LockOutcome
 from scrubjay.archiver.facts import Coverage
 from scrubjay.archiver.format.layout import ClosedKey, ExpiredKey, IdentityKey, build, epoch_prefix, parse
 from scrubjay.archiver.read.names import PARALLEL, Names, list_all
-from scrubjay.archiver.read.packed import replaced_by_packs
 from scrubjay.archiver.read.partition import PartitionIndex
+from scrubjay.archiver.read.replaced import replaced_by_packs
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import Missing, ScrubjayError, Unavailable
 from scrubjay.base.together import in_parallel
