@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,26 +32,42 @@ class Flip(NamedTuple):
 
 def flip_live_bit(data: Path, needle: bytes, *, bit: int = 0, node: str = "*") -> Flip | None:
     """Flip one bit in the first replica (by node, partition) whose *live* tree holds `needle` in a value; node: only of that one. None if no checkpoint has it yet."""
-    for file in sorted((data / "nodes").glob(f"{node}/replicas/*/btree/data.mdb")):
+    for file in _trees_of(data, node):
         offset = live_offset(file, needle)
         if offset is not None:
             return Flip(file.parts[-5], file, offset + len(needle) // 2, bit, *flip_bit(file, offset + len(needle) // 2, bit))
     return None
 
 
+def live_in_trees(data: Path, needles: Iterable[bytes], *, node: str) -> bool:
+    """Whether the live values of a node's trees hold all of these. A checkpoint that is still to bring some of them copies the pages of others too, and a bit that is
+    flipped in the copy it leaves behind is in nothing live."""
+    held = b"\0".join(bytes(value) for file in _trees_of(data, node) for value in _live(file))
+    return all(needle in held for needle in needles)
+
+
 def live_offset(file: Path, needle: bytes) -> int | None:
     """Where in an LMDB file the needle lies as part of a live value; None if no live value holds it. Reads only; takes no lock."""
+    for value in _live(file):
+        at = bytes(value).find(needle)
+        if at >= 0:
+            return _file_offset(_address(value) + at, file)
+    return None
+
+
+def _trees_of(data: Path, node: str) -> list[Path]:
+    return sorted((data / "nodes").glob(f"{node}/replicas/*/btree/data.mdb"))
+
+
+def _live(file: Path) -> Iterator[memoryview]:
+    """Every live value; each is mapped for as long as the next is not asked for."""
     import lmdb
 
     with (
         lmdb.open(str(file.parent), readonly=True, lock=False, max_dbs=16, create=False, lib_version=1) as environment,
         environment.begin(buffers=True) as transaction,
     ):
-        for value in _values(environment, transaction):
-            at = bytes(value).find(needle)
-            if at >= 0:
-                return _file_offset(_address(value) + at, file)
-    return None
+        yield from _values(environment, transaction)
 
 
 def _values(environment: Any, transaction: Any) -> Iterator[memoryview]:

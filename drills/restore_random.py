@@ -21,6 +21,8 @@ from scrubjay.storage.service_port import Pinned, ServicePort
 
 NOTES = "drill/"
 POLL_S = 0.2
+MOMENTS_MAX = 3
+"""Moments that one drill restores at most: where the table was empty nothing was compared."""
 RESTORE_MAX_US = 6 * 3_600_000_000
 """A restore that takes longer is given up, and the drill with it."""
 
@@ -54,10 +56,22 @@ class RestoreRandom:
         """See Scenario."""
         with drill.steps.step("choose"):
             source, at_us, latest_us = await self._choose(drill)
-            drill.outcome.tables, drill.outcome.facts = [source.name], {"at": utc_text(at_us)}
+            drill.outcome.tables = [source.name]
             drill.outcome.rpo_seconds = round(max(0, self._env.clock.wall_us() - latest_us) / 1e6, 3)
-            self._contents.check_room(source, at_us=at_us)
-        target = f"{PREFIX}{drill.id}"
+        for left in reversed(range(MOMENTS_MAX)):
+            outcome = await self._restored_and_dropped(drill, source, at_us, left)
+            if outcome.rows_compared or outcome.differences or at_us == latest_us:
+                break
+            drill.go_on()
+            # The table was empty then, which proves nothing: a later moment, at last the latest.
+            at_us = latest_us if left == 1 else at_us + 1 + drill.dice.below(latest_us - at_us)
+        return outcome
+
+    async def _restored_and_dropped(self, drill: Drill, source: TableMeta, at_us: int, left: int) -> DrillOutcome:
+        """One moment. left: moments that may follow. Raises Unavailable."""
+        drill.outcome.facts = {"at": utc_text(at_us)}
+        self._contents.check_room(source, at_us=at_us)
+        target = f"{PREFIX}{drill.id}" if left == MOMENTS_MAX - 1 else f"{PREFIX}{drill.id}.{left}"
         await self._port.save_job(NOTES + drill.id, {"target": target})
         try:
             outcome = await self._carried_out(drill, source, target, at_us)

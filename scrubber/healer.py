@@ -2,7 +2,7 @@
 
 A suspect copy that still applies is left alone: the next scrub compares it row by row and names all that is wrong with it, which a heal would carry off
 into quarantine. Where it cannot be scanned, or where nobody would serve until the next scrub, the copy is rebuilt from the archive at the newest
-archived seal, exactly as a scrub heals. The findings stay with the store until a scrub reports them.
+archived seal, exactly as a scrub heals; or, before there is one, from its whole log. The findings stay with the store until a scrub reports them.
 """
 
 from __future__ import annotations
@@ -78,8 +78,6 @@ class Healer:
     async def _heal(self, table: TableMeta, info: PartitionInfo, node: NodeName) -> None:
         partition = info.partition_id
         until = self._port.archived(partition)
-        if not until:
-            return
         try:
             await self._port.survey(partition, node)
         except ScrubjayError as error:
@@ -87,7 +85,10 @@ class Healer:
                 self._log(f"{table.name} {partition} on {node} could not be surveyed: {error}")
         let_go = await self._port.keep_log(partition, until)
         try:
-            reference = await self._references.rebuild(table, info, until=until, progress=None)
+            # Before anything is archived the whole log is still there, and what it goes on from is all that is needed: without a leader nothing ever will be archived.
+            reference = await (
+                self._references.rebuild(table, info, until=until, progress=None) if until else self._references.beginning(table, info)
+            )
             try:
                 await self._references.at_hand(reference)
                 evidence = await self._port.heal(

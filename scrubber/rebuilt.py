@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from scrubjay.archiver.format.fault import Fault, fault_of
 from scrubjay.archiver.format.layout import SegmentKey, build, is_of_base
-from scrubjay.archiver.read.rebuild import from_answer
+from scrubjay.archiver.read.rebuild import from_answer, write_none
 from scrubjay.archiver.write.bases import base_due, upload
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Disk, Env, Jobs
@@ -142,6 +142,16 @@ class ArchiveReferences:
             raise Internal("a scrub's reference does not end at a seal", partition=info.partition_id, lsn=until)
         self._bases[reference.rows] = None if base is None else build(base.key)
         return reference
+
+    async def beginning(self, table: TableMeta, info: PartitionInfo) -> Reference:
+        if table.restore_of is not None:
+            return await self.rebuild(table, info, until=Lsn(0), progress=None)
+        self._disk.mkdir(FOLDER)
+        rows = f"{FOLDER}/{self._env.rand.uuid()}.rows"
+        none = write_none(self._disk, rows)
+        digest = RangeDigest(bytes.fromhex(info.lo), bytes.fromhex(info.hi) if info.hi else None)
+        self._bases[rows] = None
+        return Reference(Lsn(0), Stamp(0), digest, none.chain, rows, base_lsn=None, base_raw=0, log_raw=0, bytes=0)
 
     async def _damage(self, table: TableMeta, info: PartitionInfo, shelf: Shelf, error: Corrupt | Missing) -> Fault:
         """Name the object behind a failed rebuild."""

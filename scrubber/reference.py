@@ -67,6 +67,10 @@ class References(Protocol):
         """
         ...
 
+    async def beginning(self, table: TableMeta, info: PartitionInfo) -> Reference:
+        """The state in front of LSN 1: no rows, which asks nobody, or the base of a restored table. Raises as `rebuild` does."""
+        ...
+
     async def facts(self, reference: Reference, ranges: Sequence[tuple[bytes, bytes | None]]) -> list[list[RowFact]]:
         """The rows in each of some disjoint, rising key ranges."""
         ...

@@ -50,8 +50,8 @@ class Sum(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Heal(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=1):
-    """Set the copy's tree aside and make it anew from the row file `spooled` (see `Receiving`): its state at the seal `lsn`. It serves again only if the digest
-    recomputed from the loaded bytes is `total`. archived: how far the log is archived as far as anybody knows. ended: closed stamp of the seal `lsn` if it
+    """Set the copy's tree aside and make it anew from the row file `spooled` (see `Receiving`): its state at the seal `lsn`, 0: what its log
+    begins on. It serves again only if the digest recomputed from the loaded bytes is `total`. archived: how far the log is archived as far as anybody knows. ended: closed stamp of the seal `lsn` if it
     is the log's last, else None.
 
     Its note: where the old tree lies now, below the node's folder; NO_TREE if there was none. Answer: Healed. Unavailable: it is healed already, or no heal

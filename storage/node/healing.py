@@ -96,10 +96,8 @@ class Healing:
                 expected=request.total.total.hex,
                 found=digest.total().hex,
             )
-        await self._commit(
-            replica,
-            tree,
-            healed_state(
+        if request.lsn:
+            state = healed_state(
                 digest,
                 size,
                 lsn=request.lsn,
@@ -107,8 +105,11 @@ class Healing:
                 chain=request.chain,
                 archived=min(request.archived, request.lsn),
                 ended_closed=request.ended,
-            ),
-        )
+            )
+        else:
+            state = base_state(digest, size)
+        if state.extra:
+            await self._commit(replica, tree, state)
         replica.replace_tree(tree)
 
     async def _set_aside(self, replica: Replica, reason: str) -> str:

@@ -377,4 +377,25 @@ MUTANTS: list[Mutant] = [
         "            key = new\n",
         ("tests/unit/drills/test_model_table.py::test_a_new_item_is_none_that_the_model_came_with",),
     ),
+    Mutant(
+        "drill-content-with-an-empty-moment",
+        "drills/restore_random.py",
+        "            if outcome.rows_compared or outcome.differences or at_us == latest_us:",
+        "            if True:",
+        ("tests/unit/drills/test_restore_random.py::test_where_the_table_was_empty_a_later_moment_is_drawn",),
+    ),
+    Mutant(
+        "drill-never-draws-the-latest-moment",
+        "drills/restore_random.py",
+        "latest_us if left == 1 else at_us + 1 + drill.dice.below(latest_us - at_us)",
+        "at_us + 1",
+        ("tests/unit/drills/test_restore_random.py::test_where_the_table_was_empty_a_later_moment_is_drawn",),
+    ),
+    Mutant(
+        "planted-before-all-is-in-the-tree",
+        "drills/damage.py",
+        "    return all(needle in held for needle in needles)\n",
+        "    return any(needle in held for needle in needles)\n",
+        ("tests/unit/cli/test_demo_pieces.py::test_what_a_checkpoint_is_still_to_bring_is_not_live_yet",),
+    ),
 ]

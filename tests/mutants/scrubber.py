@@ -661,4 +661,25 @@ MUTANTS: list[Mutant] = [
         "if self._schedule is not None else None",
         ("tests/unit/server/test_health.py::test_what_the_ledger_was_not_asked_yet_is_not_called_overdue",),
     ),
+    Mutant(
+        "nothing-archived-nothing-healed",
+        "scrubber/healer.py",
+        " if until else self._references.beginning(table, info)",
+        " if True else self._references.beginning(table, info)",
+        ("tests/unit/control/test_rot_before_archive.py::test_a_copy_is_made_anew_from_its_whole_log",),
+    ),
+    Mutant(
+        "restored-table-begins-with-nothing",
+        "scrubber/rebuilt.py",
+        "        if table.restore_of is not None:\n",
+        "        if False:\n",
+        ("tests/unit/control/test_rot_before_archive.py::test_of_a_restored_table_its_base_is_what_the_log_goes_on_from",),
+    ),
+    Mutant(
+        "healed-from-the-beginning-as-from-a-seal",
+        "storage/node/healing.py",
+        "        if request.lsn:\n",
+        "        if True:\n",
+        ("tests/unit/control/test_rot_before_archive.py::test_a_copy_is_made_anew_from_its_whole_log",),
+    ),
 ]

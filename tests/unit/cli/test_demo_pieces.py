@@ -14,7 +14,7 @@ from scrubjay.demo.cities import City, item_of, load_cities
 from scrubjay.demo.copying import copy_archive
 from scrubjay.demo.report import table_lines
 from scrubjay.demo.story import CheckFailed, Story
-from scrubjay.drills.damage import damage_archive, flip_live_bit, live_offset
+from scrubjay.drills.damage import damage_archive, flip_live_bit, live_in_trees, live_offset
 from scrubjay.drills.model import canonical, compare, decode, key_of, merge, number
 from scrubjay.output import VerbFailure
 
@@ -65,7 +65,7 @@ def test_comparison_goes_both_ways() -> None:
 
 def _tree(path: Path, rows: dict[bytes, bytes], *, rewrites: int) -> Path:
     """An LMDB file with rows that were written several times, so that it is full of old copies."""
-    path.mkdir(parents=True)
+    path.mkdir(parents=True, exist_ok=True)
     with lmdb.open(str(path), map_size=64 << 20, lib_version=1) as environment:
         for _ in range(rewrites + 1):
             with environment.begin(write=True) as transaction:
@@ -96,6 +96,17 @@ def test_a_flip_hits_the_live_value_among_old_copies(tmp_path: Path, size: int) 
     assert changed == [b"0123"]
     bits = sum((left ^ right).bit_count() for left, right in zip(rows[b"0123"], now[b"0123"], strict=True))
     assert bits == 1
+
+
+def test_what_a_checkpoint_is_still_to_bring_is_not_live_yet(tmp_path: Path) -> None:
+    """Old copies of a value, and a tree of another node, do not count."""
+    _tree(tmp_path / "nodes/n1/replicas/p0/btree", {b"k": b"first value"}, rewrites=0)
+    _tree(tmp_path / "nodes/n1/replicas/p0/btree", {b"k": b"second value"}, rewrites=0)
+    _tree(tmp_path / "nodes/n1/replicas/p1/btree", {b"k": b"third value"}, rewrites=0)
+    _tree(tmp_path / "nodes/n2/replicas/p1/btree", {b"k": b"fourth value"}, rewrites=0)
+    assert live_in_trees(tmp_path, [b"second", b"third"], node="n1")
+    for gone in (b"first", b"fourth"):
+        assert not live_in_trees(tmp_path, [b"second", b"third", gone], node="n1")
 
 
 def test_a_value_that_is_not_there_is_not_found(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from scrubjay.base.ids import Lsn
 from scrubjay.drills.against import against_live
 from scrubjay.drills.contents import RESTORED, SPARE_BYTES, Compared, Contents
 from scrubjay.drills.report import check
-from scrubjay.drills.restore_random import NOTES
+from scrubjay.drills.restore_random import MOMENTS_MAX, NOTES
 from scrubjay.pitr.service import RestoreService
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.scrubber.schedule.cron import check as check_settings
@@ -239,6 +239,20 @@ def test_a_table_without_items_is_no_alarm_on_sundays() -> None:
     assert house.run(job.work(Shift(job.default, 0, lambda _bytes: None))) == ShiftOutcome("nothing_due", 0, 0)
     assert (drills.listed()["scenarios"][0]["runs"], drills.worse()) == (0, [])
     assert house.drill(drills, 1)["verdict"] == "unverified", "who asked is told that nothing was proven"
+
+
+def test_where_the_table_was_empty_a_later_moment_is_drawn() -> None:
+    """A table that got its first item a moment ago: most moments of its window prove nothing."""
+    house = DrillHouse(rows=0)
+    for key in range(5):
+        house.put(house.birds, key, key)
+    house.pass_time(10)
+    drills = house.drills()
+    reports = [house.drill(drills, seed) for seed in (1, 2, 3)]
+    assert [(one["verdict"], one["rows_compared"]) for one in reports] == [("match", 5)] * 3, [one["error"] for one in reports]
+    tries = [[step["step"] for step in one["steps"]].count("restore") for one in reports]
+    assert 1 < max(tries) <= MOMENTS_MAX
+    assert (house.scratch(), house.service.jobs(NOTES), house.held(house.birds)) == ([], {}, [([], [])] * 6)
 
 
 def test_a_pause_ends_a_drill_under_way_and_nothing_of_it_stays(house: DrillHouse) -> None:

@@ -308,6 +308,9 @@ class FakeReferences:
         base = model.bases[-1][0] if model.bases else None
         return Reference(until, Stamp(until << 12), digest_of(info, rows), bytes(32), path, Lsn(base) if base else None, 10**6, 1000, 5000)
 
+    async def beginning(self, table: TableMeta, info: PartitionInfo) -> Reference:
+        return await self.rebuild(table, info, until=Lsn(0), progress=None)
+
     async def facts(self, reference: Reference, ranges: Sequence[tuple[bytes, bytes | None]]) -> list[list[RowFact]]:
         if self.lost:
             raise Unavailable("the worker died")
