@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from scrubjay.archiver.branches import first_of, given_up, history
 from scrubjay.archiver.facts import Closed, Coverage, CoverageFacts, Fork, Hole, Path, RestorableRun, Span, Start, Window
-from scrubjay.base.errors import Missing, Unavailable
+from scrubjay.base.errors import NO_KEY, Missing, Unavailable
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.storage.log import chain as chains
 
@@ -226,7 +227,10 @@ def path_to(
     start = max(usable, key=lambda one: one.lsn, default=None)
     floor = start.lsn if start is not None else 0
     if start is None and (facts.expired or any(span.first == 1 and span.rests for span in found.thread)):
-        raise Missing("the base that the log rests on is not in the archive", what="base", partition=facts.partition, lsn=facts.expired)
+        no_key = dict(facts.unread_bases).get(facts.expired)
+        raise _missing(
+            no_key, "the base that the log rests on is not in the archive", what="base", partition=facts.partition, lsn=facts.expired
+        )
     spans: list[Span] = []
     expected = floor + 1
     hole: tuple[int, int] | None = None
@@ -255,7 +259,12 @@ def path_to(
 
 def _absent(facts: CoverageFacts, hole: tuple[int, int]) -> Missing:
     no_key = _no_key(facts, hole[0], hole[0])  # of what is read first nobody knows whether it is gone
-    return Missing(no_key or "a hole in the archived log", what="segment", partition=facts.partition, lsn=hole[0], last=hole[1])
+    return _missing(no_key, "a hole in the archived log", what="segment", partition=facts.partition, lsn=hole[0], last=hole[1])
+
+
+def _missing(no_key: str | None, message: str, **fields: Any) -> Missing:
+    """no_key: what is said of the key that is lacking where nothing else is."""
+    return Missing(message, **fields) if no_key is None else Missing(no_key, **fields, kind=NO_KEY)
 
 
 def _short(facts: CoverageFacts, lsn: int) -> Unavailable:

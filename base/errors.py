@@ -102,15 +102,15 @@ class Fenced(ScrubjayError):
 
 
 class Missing(ScrubjayError):
-    """A thing that must exist is not there. Fields: `what`, and `lsn` for a hole in a log."""
+    """A thing that must exist is not there. Fields: `what`, and `lsn` for a hole in a log, and `kind` where it is not a hole."""
 
     code = "Missing"
     exit_code = 2
 
     @property
     def kind(self) -> str:
-        """Of the fault, as a finding about it says: a hole."""
-        return HOLE
+        """Of the fault, as a finding about it says: a hole; or no_key, where whoever raised it knew that it lies there under a key that is not at hand."""
+        return NO_KEY if self.fields.get("kind") == NO_KEY else HOLE
 
 
 class Corrupt(ScrubjayError):

@@ -20,7 +20,7 @@ from scrubjay.archiver.read.backup_pins import PinReader
 from scrubjay.archiver.read.names import list_all
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Env, ObjectStore
-from scrubjay.base.errors import Conflict, Corrupt, Exists, Invalid, Missing, Unavailable, Unsafe
+from scrubjay.base.errors import NO_KEY, Conflict, Corrupt, Exists, Invalid, Missing, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.together import in_parallel
 from scrubjay.pitr.archive import RestoreArchive, TableArchive
@@ -40,11 +40,12 @@ NOTES = "backup/"
 """Of the notes that there was a pin, by its id. Written after it was put, taken away before it is deleted."""
 ADOPTED_MAX = 32
 """Pins without a note, as a process leaves one that dies in between, that one listing notes."""
-CREATING, AVAILABLE, DAMAGED = "creating", "available", "damaged"
+CREATING, AVAILABLE, DAMAGED, UNREAD = "creating", "available", "damaged", "unread"
 
 
 class BackupState(NamedTuple):
-    """word: CREATING: the archive does not prove the moment yet; AVAILABLE: it can be restored; DAMAGED: it cannot, `detail` says why."""
+    """word: CREATING: the archive does not prove the moment yet; AVAILABLE: it can be restored; DAMAGED: it cannot, `detail` says why;
+    UNREAD: it cannot until a key of encryption is there, which `detail` names."""
 
     word: str
     detail: str | None = None
@@ -287,7 +288,7 @@ class BackupService:
         except Unavailable as error:
             return BackupState(CREATING, str(error))
         except (Missing, Corrupt) as error:
-            return BackupState(DAMAGED, str(error))
+            return BackupState(UNREAD if error.kind == NO_KEY else DAMAGED, str(error))
         return BackupState(AVAILABLE)
 
     async def settled(self, pin: BackupPin) -> BackupState:

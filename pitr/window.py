@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from scrubjay.archiver.read.archive_status import hole_json
-from scrubjay.base.errors import Missing, Unsafe
+from scrubjay.base.errors import NO_KEY, Missing, Unsafe
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Stamp
 from scrubjay.base.times import utc_text, utc_text_or_none
@@ -13,6 +13,10 @@ from scrubjay.pitr.archive import TableArchive
 from scrubjay.pitr.job import WindowNote
 from scrubjay.pitr.target import Bounds, Reach, RestoreTarget, reach, resolve
 from scrubjay.storage.catalogue import TableMeta
+
+LIST_KEY = "list the key in encryption.keys (runbooks/key-lost.md)"
+"""What to do where nothing but a key is lacking."""
+_INSIDE = "choose a moment inside the window"
 
 
 def bounds_of(source: TableMeta, seen: TableArchive) -> Bounds:
@@ -62,6 +66,6 @@ def explained(error: Unsafe, shown: WindowNote) -> Unsafe:
         **fields,
         asked=None if asked is None else utc_text(asked),
         found=window_text(shown),
-        next="choose a moment inside the window",
+        next=f"{LIST_KEY}, or {_INSIDE}" if fields.get("kind") == NO_KEY else _INSIDE,
         body={"at": None if asked is None else utc_text(asked), "window": msgspec.to_builtins(shown)},
     )

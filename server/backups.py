@@ -9,10 +9,10 @@ from scrubjay.archiver.expire.plan import UNPROVEN
 from scrubjay.archiver.facts import Window
 from scrubjay.archiver.format.pin import BackupPin
 from scrubjay.base.env import Env
-from scrubjay.base.errors import Conflict, Missing, Unavailable
+from scrubjay.base.errors import NO_KEY, Conflict, Missing, Unavailable
 from scrubjay.base.times import utc_text, utc_text_or_none
 from scrubjay.base.together import within
-from scrubjay.pitr.backups import AVAILABLE, CREATING, DAMAGED, BackupService, BackupState, LostBackup
+from scrubjay.pitr.backups import AVAILABLE, CREATING, DAMAGED, UNREAD, BackupService, BackupState, LostBackup
 from scrubjay.pitr.target import RestoreTarget
 from scrubjay.server.ports import ProgressSink, Report
 from scrubjay.storage.backend import BackupInfo, TableBackups
@@ -23,7 +23,7 @@ CREATE_PATIENCE_S = 20.0
 FOLLOWED_MAX = 32
 """Backups that are seen on their way into the archive at a time. Those beyond it come at the archive's own pace."""
 LOST = "lost"
-EXITS = {AVAILABLE: 0, CREATING: 3, DAMAGED: 2}
+EXITS = {AVAILABLE: 0, CREATING: 3, DAMAGED: 2, UNREAD: 3}
 
 
 class NamedBackups:
@@ -110,7 +110,8 @@ class NamedBackups:
         shown = [self._shown(pin, states[pin.id]) for pin in wanted]
         unread = [{"object": one.object, "kind": one.kind, "detail": one.detail} for one in found.unread]
         lost = [_lost(one) for one in found.lost if table is None or one.table_id == table.table_id]
-        return {"exit": 2 if unread or lost else 0, "error": None, "backups": shown, "unread": unread, "lost": lost}
+        bad = lost or any(one.kind != NO_KEY for one in found.unread)
+        return {"exit": 2 if bad else 3 if unread else 0, "error": None, "backups": shown, "unread": unread, "lost": lost}
 
     async def show(self, name: str) -> Report:
         pin = await self._service.find(name)

@@ -45,7 +45,11 @@ def _read(key_id: str, source: str, timeout_s: float) -> bytes:
         "env": lambda: _of_environment(key_id, what),
         "command": lambda: _of_command(key_id, what, timeout_s),
     }
-    return _key_of(readers[kind](), key_id=key_id, source=source)
+    try:
+        return _key_of(readers[kind](), key_id=key_id, source=source)
+    except Unavailable as error:
+        error.fields.setdefault("next", "bring the key back to where encryption.keys looks for it (runbooks/key-lost.md)")
+        raise
 
 
 def _of_file(key_id: str, path: Path) -> bytes:

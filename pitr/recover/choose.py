@@ -10,6 +10,7 @@ from scrubjay.base.errors import Corrupt, Missing, ScrubjayError, Unavailable, U
 from scrubjay.base.times import FIRST_US, utc_text, utc_text_or_none
 from scrubjay.pitr.recover.moment import Lost, NeededPart, begun, blocking, highest, lost_above, lost_at, lost_next, present, why_left_out
 from scrubjay.pitr.recover.parent import Catalogue, Parent
+from scrubjay.pitr.window import LIST_KEY
 from scrubjay.storage.catalogue import TableMeta
 
 STEPS_MAX = 1_000
@@ -132,11 +133,12 @@ def hole_json(lost: Lost) -> dict[str, Any]:
         "last_lsn": lost.hole.last_lsn,
         "from": utc_text_or_none(lost.hole.from_us),
         "to": utc_text_or_none(lost.hole.to_us),
+        "no_key": lost.hole.no_key,
     }
 
 
 def _refused(lost: Sequence[Lost], asked_us: int | None, works: Choice | None, why: str) -> ScrubjayError:
-    """With a hole: Missing (exit 2); else Unsafe (4)."""
+    """With a hole: Missing (exit 2); else Unsafe (4): also where nothing is known to be gone, and only keys are lacking."""
     at = None if works is None else utc_text(works.at_us)
     step = "nothing in this archive can be recovered as it is" if at is None else f"scrubjay recover with --at {at}, which is proven"
     body = {"holes": [hole_json(one) for one in lost], "works_at": at}
@@ -146,6 +148,9 @@ def _refused(lost: Sequence[Lost], asked_us: int | None, works: Choice | None, w
             f"table {one.table.name}, partition {one.hole.partition}, LSN {one.hole.first_lsn} to {one.hole.last_lsn}" for one in lost[:4]
         )
         more = f"; and {len(lost) - 4} more" if len(lost) > 4 else ""
+        no_key = next((one.hole.no_key for one in lost if one.hole.no_key is not None), None)
+        if no_key is not None and all(one.hole.no_key is not None for one in lost):
+            return Unsafe(no_key, asked=asked, found=shown + more, next=f"{LIST_KEY}; or {step}" if at else LIST_KEY, body=body)
         return Missing(
             "the archive has a hole where this moment needs it", what="segment", asked=asked, found=shown + more, next=step, body=body
         )

@@ -23,12 +23,13 @@ from scrubjay.archiver.read.partition import PartitionIndex
 from scrubjay.archiver.read.rebuild import rebuild, segment_keys
 from scrubjay.archiver.read.replay import Cut
 from scrubjay.base.env import Disk, Env, ObjectStore
-from scrubjay.base.errors import FORGED, Corrupt, Missing
+from scrubjay.base.errors import FORGED, Corrupt, Missing, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
 from scrubjay.base.ids import ClusterId, PartitionId, TableId
 from scrubjay.pitr.plan import plan_partition
 from scrubjay.pitr.recover.moment import NeededPart
 from scrubjay.pitr.source import history_of
+from scrubjay.pitr.window import LIST_KEY
 from scrubjay.storage.archive_port import facts_of
 from scrubjay.storage.btree.rowfile import read_rowfile
 from scrubjay.storage.catalogue import METADATA_TABLE, PartitionInfo, TableMeta
@@ -59,10 +60,14 @@ class Parent:
         self._kept: dict[int, Catalogue] = {}
 
     async def open(self) -> None:
-        """List the archive, read what manifests are new, find the metadata group. Raises Missing (its log is not there), Corrupt, Unavailable."""
+        """List the archive, read what manifests are new, find the metadata group. Raises Missing (its log is not there), Unsafe (a key is lacking without which
+        nobody can tell), Corrupt, Unavailable."""
         await self.index.refresh(now_us=self._env.clock.wall_us())
         named = [one for one in self.index.partitions.values() if one.table_name == METADATA_TABLE]
         found = [one for one in named if (await self._schema_of(one) or {}).get("name", METADATA_TABLE) == METADATA_TABLE]
+        unread = [fault for one in self.index.partitions.values() for fault in one.unread()]
+        if not found and unread:  # what cannot be opened may be it
+            raise Unsafe(unread[0].detail, cluster=self.cluster, object=unread[0].object, next=LIST_KEY)
         if len(found) != 1:
             raise Missing(
                 "the log of the metadata group is not in the archive: without it nothing says which tables there were"

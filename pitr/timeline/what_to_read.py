@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from scrubjay.archiver.coverage import coverage
 from scrubjay.archiver.facts import Hole
 from scrubjay.archiver.read.archive_status import hole_json
+from scrubjay.base.errors import NO_KEY
 from scrubjay.base.hlc import stamp_micros
 from scrubjay.base.ids import Stamp
 from scrubjay.base.times import utc_text
@@ -85,7 +86,7 @@ def newest_first(history: PartitionHistory, *, from_us: int, upto_lsn: int | Non
 def holes_in(history: PartitionHistory, holes: tuple[Hole, ...], *, from_us: int, to_us: int) -> list[dict[str, Any]]:
     """The holes of this partition that lie in the range of moments, as `unproven[]` says them."""
     return [
-        {"reason": "hole", **hole_json(one), "object": None}
+        {"reason": "hole" if one.no_key is None else NO_KEY, **hole_json(one), "object": None}
         for one in holes
         if one.partition == history.partition
         and (one.to_us is None or one.to_us > from_us)
@@ -102,7 +103,7 @@ def forks_in(history: PartitionHistory) -> list[dict[str, Any]]:
 
 
 def unproven(reason: str, partition: str, *, from_us: int | None, to_us: int | None, object: str | None = None) -> dict[str, Any]:  # noqa: A002
-    """A part of the range of which nothing is proven. reason: archive_lags | expired | fork | damaged (object: what is). LSNs are not known of it."""
+    """A part of the range of which nothing is proven. reason: hole | no_key | archive_lags | expired | fork | damaged (object: what is). LSNs are not known of it."""
     return {
         "reason": reason,
         "partition": partition,

@@ -74,9 +74,11 @@ def _store_line(store: Mapping[str, Any], *, well: bool) -> str:
 
 def _hole_lines(table: str, hole: Mapping[str, Any]) -> list[str]:
     return [
-        *wrapped(f"HOLE in {table}: lsn {hole['first_lsn']} to {hole['last_lsn']}", rest="  "),
+        *wrapped(
+            f"{'HOLE' if hole.get('no_key') is None else 'NOT READ'} in {table}: lsn {hole['first_lsn']} to {hole['last_lsn']}", rest="  "
+        ),
         f"  partition {hole['partition']}",
-        f"  {hole['from']} to {hole['to']}",
+        f"  {hole['from'] or 'the beginning'} to {hole['to'] or 'the end'}",
     ]
 
 

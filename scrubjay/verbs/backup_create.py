@@ -31,7 +31,7 @@ VERB = Verb(
         0: "it is there, and its moment is proven",
         1: "the cluster or the object store cannot be reached, or no such table: nothing was made, or backup list shows it",
         2: "it is there, and the archive is damaged at its moment (`detail`)",
-        3: "it is there; the archive does not prove its moment yet: backup show says when it does",
+        3: "it is there; the archive does not prove its moment yet (backup show says when it does), or not without a key of encryption that is lacking (`unread`)",
         4: "refused, nothing made: outside the proven window, another cluster writes to the archive, or there are 10,000",
     },
     template=TEMPLATE,

@@ -19,7 +19,7 @@ VERB = Verb(
         0: "it can be restored",
         1: "the cluster or the object store cannot be reached, or no such backup",
         2: "the archive is damaged at its moment (`detail`), or the backup itself cannot be read",
-        3: "the archive does not prove its moment yet",
+        3: "the archive does not prove its moment yet, or not without a key of encryption that is lacking (`unread`)",
     },
     template=TEMPLATE,
     options=which,

@@ -55,7 +55,8 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
     ]
     lines = finding_lines(document["findings"])
     lines += [
-        f"HOLE in {one['table']}, partition {one['partition']}, LSN {one['first_lsn']} to {one['last_lsn']}" for one in document["holes"]
+        f"{'HOLE' if one.get('no_key') is None else 'NOT READ'} in {one['table']}, partition {one['partition']}, LSN {one['first_lsn']} to {one['last_lsn']}"
+        for one in document["holes"]
     ]
     lines += fork_lines(document)
     lines += facts(
@@ -94,7 +95,7 @@ VERB = Verb(
         0: "every table is there, as of one moment, and its digests agree",
         1: "the object store cannot be reached, no such cluster or table in it, or the machine failed",
         2: "a hole or damage in the archive: which table, partition, LSNs, and which --at would work; or all is there, but the archive holds two histories of it (`forks`)",
-        4: "refused: the data folder is not empty, or nothing proves that moment",
+        4: "refused: the data folder is not empty, nothing proves that moment, or a key of the archive's encryption is lacking",
     },
     template={
         "parent": None,

@@ -14,7 +14,7 @@ from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.read.objects import read_segment
 from scrubjay.archiver.verify.report import VerifyOptions, VerifyReport
 from scrubjay.archiver.verify.run import verify
-from scrubjay.base.errors import Missing, NoKey
+from scrubjay.base.errors import NO_KEY, Missing, NoKey
 from tests.unit.archiver import small_archive, test_archive_agent, test_archive_claiming
 from tests.unit.archiver.sample import CLUSTER, START_US, TABLE, history, other_partition
 from tests.unit.archiver.sealed_lone import SealedLone
@@ -125,8 +125,9 @@ def test_status_tells_it_apart_from_a_hole_until_the_key_is_back() -> None:
     (hole,) = partition.window().holes
     assert hole.no_key == unread["detail"]
     assert partition.lost() == []
-    with pytest.raises(Missing, match=f"under key {ID}"):
+    with pytest.raises(Missing, match=f"under key {ID}") as refused:
         path_to(partition.facts(), partition.coverage(), lsn=hole.first_lsn)
+    assert refused.value.kind == NO_KEY
     assert f"cannot be read: the archive is encrypted under key {ID}" in str(_refusal(partition, partition.coverage()))
     other = index.partitions[sample.table, archive.samples[1].partition]
     assert other.window().latest_us is not None, "and nothing is lacking beside it"

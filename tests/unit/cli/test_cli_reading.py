@@ -253,6 +253,13 @@ def test_what_is_bad_stands_first() -> None:
     assert next(at for at, line in enumerate(shown) if line.startswith("HOLE")) < next(
         at for at, line in enumerate(shown) if "healthy" in line
     )
+    shut = json.loads(json.dumps(STATUS))
+    for table in shut["tables"]:
+        for hole in table["window"]["holes"]:
+            hole |= {"no_key": "under key 2027", "to": None}
+    shown = list(archive_status.VERB.render({**archive_status.VERB.template, **shut}))
+    assert not any(line.startswith("HOLE") for line in shown), "nobody knows that anything is gone"
+    assert any(line.endswith(" to the end") for line in shown)
 
 
 def test_the_store_says_what_it_could_not_do_unless_all_is_well_again() -> None:

@@ -12,7 +12,9 @@ from scrubjay.archiver.format.layout import SegmentKey, build, parse
 from scrubjay.archiver.format.pin import BackupPin, encode_pin
 from scrubjay.base.env import Jobs
 from scrubjay.base.errors import Corrupt, DiskFull, Exhausted, Internal, Missing, ScrubjayError, Unavailable, Unsafe
+from scrubjay.base.sealed import Key, Keyring, seal
 from scrubjay.base.times import utc_text
+from scrubjay.base.wrap.encrypted import EncryptedStore
 from scrubjay.pitr import first_base
 from scrubjay.pitr.archive import Progress
 from scrubjay.pitr.first_base import FOLDER, FirstBases
@@ -222,6 +224,37 @@ def test_a_hole_is_named_with_a_moment_that_works(lost: Lost) -> None:
     again = lost.choose(works.at_us)
     assert again.at_us == works.at_us
     assert lost.choose(lost.at, "blackbirds").at_us == lost.at, "the other table is whole"
+
+
+def locked(lost: Lost, *names: str) -> None:
+    """Those objects lie under a key that this machine does not have."""
+    house = lost.house
+    for name in names:
+        held = house.cluster.archive.objects[name]
+        data = seal(Keyring((Key("2027", b"l" * 32),)), name, held.data, random=lambda size: bytes(size))
+        house.cluster.archive.objects[name] = SimObject(data, held.made_us)
+    sealed = EncryptedStore(house.client(), None, random=lambda size: bytes(size))
+    lost.parent = Parent(house.env, sealed, house.cluster.folder.disk, CLUSTER, ahead_us=5_000_000)
+
+
+def test_what_lies_under_a_lost_key_is_no_hole(lost: Lost) -> None:
+    orders = next(table for table in lost.choose(lost.at).tables if table.name == "orders")
+    locked(lost, segments(lost, orders)[1].removesuffix(".seg") + ".json")
+    lost.house.run(lost.parent.open())
+    with pytest.raises(Unsafe, match="under key 2027, which is not configured") as refused:
+        lost.choose(lost.at)
+    body: dict[str, Any] = refused.value.fields["body"]
+    assert [(one["table"], "2027" in one["no_key"]) for one in body["holes"]] == [("orders", True)]
+    works = lost.house.run(lost.chooser().settle(lost.at))
+    assert works is not None
+    assert body["works_at"] == utc_text(works.at_us)
+    assert "encryption.keys" in refused.value.fields["next"]
+
+
+def test_a_catalogue_under_a_lost_key_is_not_called_lost(lost: Lost) -> None:
+    locked(lost, *(name for name in lost.house.cluster.archive.objects if "/log/" in name and name.endswith(".json")))
+    with pytest.raises(Unsafe, match="under key 2027, which is not configured"):
+        lost.house.run(lost.parent.open())
 
 
 def test_a_lost_end_is_no_earlier_latest() -> None:

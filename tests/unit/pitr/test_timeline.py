@@ -11,17 +11,20 @@ from typing import Any
 import msgspec
 import pytest
 
+from scrubjay.archiver.facts import CoverageFacts, Hole
 from scrubjay.archiver.format.base import decode_base, encode_base
 from scrubjay.archiver.format.layout import BaseKey, build, parse
 from scrubjay.archiver.format.manifest import decode_manifest, encode_manifest
 from scrubjay.archiver.read.keyfilters import ENTRY_BYTES, KeyFilters
 from scrubjay.base.errors import Corrupt, Invalid, Missing, ScrubjayError, Unavailable, Unsafe
 from scrubjay.base.hlc import last_stamp_at, stamp_micros
+from scrubjay.base.ids import PartitionId
 from scrubjay.base.times import parse_time, utc_text
+from scrubjay.pitr.plan import PartitionHistory
 from scrubjay.pitr.selection import EVERYTHING, Selection, beginning, one_key
 from scrubjay.pitr.timeline import jobs, results
 from scrubjay.pitr.timeline import undo as undoing
-from scrubjay.pitr.timeline.what_to_read import newest_first
+from scrubjay.pitr.timeline.what_to_read import holes_in, newest_first
 from scrubjay.storage.catalogue import FinalSeal, KeyAttribute, KeySchema
 from scrubjay.storage.items.encoding import encode_item
 from scrubjay.storage.items.wire import item_from_json
@@ -353,6 +356,16 @@ def test_what_keeps_a_filter_from_being_read_skips_nothing() -> None:
     small = KeyFilters(world.objects, world.env.tasks, bytes_kept=5 * ENTRY_BYTES)
     assert world.run(small.without(key, segments)) == absent - {segments[0]}
     assert len(small._kept) <= 5
+
+
+def test_what_a_lost_key_keeps_shut_is_no_hole() -> None:
+    facts = CoverageFacts("p", unread=[(5, 9, "under key 2027")])
+    history = PartitionHistory(PartitionId("p"), "0" * 32, "", (), (), (), facts)
+    holes = (Hole("p", 1, 4, None, None), Hole("p", 5, 9, None, None, no_key="under key 2027"))
+    assert [(one["reason"], one["no_key"]) for one in holes_in(history, holes, from_us=0, to_us=9)] == [
+        ("hole", None),
+        ("no_key", "under key 2027"),
+    ]
 
 
 def test_a_hole_and_rot_are_said_and_the_rest_is_told() -> None:
