@@ -163,7 +163,7 @@ class Work:
         store = LocalStore(self._data.parent / "archive")
         disk = RealDisk(self._data)
         disk.mkdir("tmp")
-        options = VerifyOptions(level="replayed", cluster=CLUSTER)
+        options = VerifyOptions(level="replayed", cluster=CLUSTER, parallel=self._lanes)
         found = await verify(
             store, disk, options=options, now_us=RealClock().boot_us, work="tmp/verify", jobs=self._jobs, tasks=self._tasks
         )

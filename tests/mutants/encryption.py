@@ -248,8 +248,8 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "no-key-is-a-hole-of-a-plan",
         "archiver/coverage.py",
-        "    return Missing(no_key or ",
-        "    return Missing(",
+        "    no_key = _no_key(facts, hole[0], hole[0])",
+        "    no_key = None",
         ("tests/unit/archiver/test_lost_key.py::test_status_tells_it_apart_from_a_hole_until_the_key_is_back",),
     ),
     Mutant(
