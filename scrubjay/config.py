@@ -155,6 +155,30 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
 
 
+class SecondConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A second archive, best on another server: everything is put there too, and either is enough to restore from. Its objects are locked and sealed as the first one's are."""
+
+    url: Annotated[
+        str, ConfigKey("url", "text", "file:///path or s3://bucket/prefix, empty at first; empty text: there is one archive", open=True)
+    ] = ""
+    decides_after_us: Annotated[
+        int,
+        ConfigKey(
+            "decides_after",
+            "duration",
+            "the archive that decides what is there has not answered for so long: the other one decides, and what is written goes there",
+            1_000_000,
+        ),
+    ] = 60_000_000
+    rate_bytes: Annotated[int, ConfigKey("rate", "size", "bytes per second that are copied or compared between the two; 0: no bound")] = 0
+    access_key_id: Annotated[str, ConfigKey("access_key_id", "text", "as in [s3]; where none of the following is given, [s3] counts")] = ""
+    secret_access_key: Annotated[str, ConfigKey("secret_access_key", "text", "as in [s3]")] = ""
+    session_token: Annotated[str, ConfigKey("session_token", "text", "as in [s3]")] = ""
+    region: Annotated[str, ConfigKey("region", "text", "as in [s3]", open=True)] = ""
+    endpoint_url: Annotated[str, ConfigKey("endpoint_url", "text", "as in [s3]", open=True)] = ""
+    ca_bundle: Annotated[str, ConfigKey("ca_bundle", "text", "as in [s3]", open=True)] = ""
+
+
 class EncryptionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Encryption of the archive: all of it, or nothing, decided when it is begun. What lies on the node's disk is not encrypted by this (docs/formats/encrypted.md)."""
 
@@ -317,6 +341,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     auth: AuthConfig = AuthConfig()
     archive: ArchiveConfig = ArchiveConfig()
     s3: S3Config = S3Config()
+    second: SecondConfig = SecondConfig()
     encryption: EncryptionConfig = EncryptionConfig()
     scrub: ScrubConfig = ScrubConfig()
     jobs: JobsConfig = JobsConfig()
@@ -463,6 +488,30 @@ def _check_together(config: Config) -> None:
             "s3.access_key_id" if config.s3.access_key_id else "s3.secret_access_key",
             "half a pair of keys",
             "give s3.access_key_id and s3.secret_access_key together, or neither",
+        ),
+        (
+            bool(config.second.access_key_id) != bool(config.second.secret_access_key),
+            "second.access_key_id" if config.second.access_key_id else "second.secret_access_key",
+            "half a pair of keys",
+            "give second.access_key_id and second.secret_access_key together, or neither",
+        ),
+        (
+            bool(config.second.url) and config.second.url.rstrip("/") == config.archive_url.rstrip("/"),
+            "second.url",
+            f"{config.second.url}, which is the archive itself",
+            "give another place, best on another server",
+        ),
+        (
+            bool(config.second.url) and archive.object_lock != "none" and not config.second.url.startswith("s3://"),
+            "second.url",
+            f"{config.second.url}, and archive.object_lock is {archive.object_lock}",
+            "a folder has no object lock: give an s3:// archive, or none",
+        ),
+        (
+            bool(config.second.url) and config.jobs.backend == "dask" and not config.second.url.startswith("s3://"),
+            "second.url",
+            config.second.url,
+            "the workers of a fleet need an s3:// archive: a folder on this machine is none of theirs",
         ),
         (config.jobs.backend not in ("local", "dask"), "jobs.backend", config.jobs.backend, "give local or dask"),
         (

@@ -7,7 +7,7 @@ import os
 import resource
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,13 +25,13 @@ from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.open_files import raise_descriptors, share_out
 from scrubjay.base.real.rand import RealRand
 from scrubjay.base.real.s3 import S3Store
-from scrubjay.base.real.stores import bare_store, open_store
+from scrubjay.base.real.stores import SECOND, bare_store, open_store
 from scrubjay.base.together import within
 from scrubjay.base.wrap.encrypted import EncryptedStore
 from scrubjay.config import Config
 from scrubjay.serving.cluster import NODES
 from scrubjay.serving.folder import read_cluster
-from scrubjay.store_settings import keyring_of, store_settings
+from scrubjay.store_settings import keyring_of, settings_for
 
 PATIENCE_S = 20.0
 """How long the store may take for all that is asked of it."""
@@ -159,15 +159,44 @@ def _store(config: Config) -> list[Check]:
     if parts.scheme == "file" and not Path(unquote(parts.path)).is_dir():
         return _new_folder(config, Path(unquote(parts.path)))
 
+    return _asked(config, config.archive_url, _ask)
+
+
+def _second(config: Config) -> list[Check]:
+    """The second archive by itself: what it holds is for the server to compare."""
+    url = config.second.url
+    if not url:
+        return []
+    parts = urlsplit(url)
+    folder = Path(config.serve.data).resolve()
+    own = read_cluster(RealDisk(folder)) if (folder / "cluster.json").is_file() else None
+    known = own is not None and own.second == url
+    if parts.scheme == "file" and not Path(unquote(parts.path)).is_dir():
+        if known:
+            return [Check("second", BAD, f"{url} is not there", "put it back (runbooks/two-archives.md)")]
+        return [check._replace(check="second") for check in _beside(Path(unquote(parts.path)))]
+
+    async def ask(store: EncryptedStore, env: Env, config: Config) -> list[Check]:
+        present = await clusters(store)
+        if own is not None and own.attached and own.cluster_id in present and not known:
+            raise Unsafe(
+                "the second archive is not new", found=f"objects of cluster {own.cluster_id}", next="give an empty place with second.url"
+            )
+        await probe(store.inner, env)
+        return [Check("second", GOOD, f"{store.url} keeps what an archive rests on")]
+
+    return _asked(config, url, ask)
+
+
+def _asked(config: Config, url: str, ask: Callable[[EncryptedStore, Env, Config], Coroutine[Any, Any, list[Check]]]) -> list[Check]:
+    """One archive alone."""
+
     async def main(tasks: AsyncTasks) -> list[Check]:
         env = Env(RealClock(), RealRand(), tasks)
-        store = open_store(
-            config.archive_url,
-            settings=store_settings(config, timeout=str(min(PATIENCE_S, config.archive.timeout_us / 1e6))),
-            create=False,
-        )
+        settings = settings_for(config, url, timeout=str(min(PATIENCE_S, config.archive.timeout_us / 1e6)))
+        store = open_store(url, settings={**settings, SECOND: ""}, create=False)
         try:
-            return await within(tasks, _ask(store, env, config), seconds=PATIENCE_S, what="the archive does not answer in time")
+            return await within(tasks, ask(store, env, config), seconds=PATIENCE_S, what="the archive does not answer in time")
         finally:
             store.close()
 
@@ -214,6 +243,10 @@ def _new_folder(config: Config, root: Path) -> list[Check]:
     own = read_cluster(RealDisk(folder)) if (folder / "cluster.json").is_file() else None
     if own is not None and own.attached:
         return [Check("archive", BAD, f"{root} is not there", "put it back (runbooks/archive-gone.md)")]
+    return _beside(root)
+
+
+def _beside(root: Path) -> list[Check]:
     there = next(path for path in (root, *root.parents) if path.is_dir())
 
     async def main(tasks: AsyncTasks) -> None:
@@ -236,4 +269,5 @@ _LOOKS: tuple[tuple[str, Callable[[Config], Any]], ...] = (
     ("clock", _clock),
     ("keys", _keys),
     ("store", _store),
+    ("second", _second),
 )

@@ -11,18 +11,17 @@ from scrubjay.archiver.read.manifests import ManifestReader
 from scrubjay.archiver.read.names import clusters_for, sweep
 from scrubjay.archiver.verify.report import VerifyOptions, is_gone
 from scrubjay.archiver.verify.run import verify
+from scrubjay.archives import open_archive
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import Unavailable
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.rand import RealRand
-from scrubjay.base.real.stores import open_store
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.config import Config
 from scrubjay.output import FAILED, USAGE, VerbFailure
 from scrubjay.progress import Progress, told
-from scrubjay.store_settings import store_settings
 
 WORK = "verify"
 AHEAD_US = 60_000_000
@@ -38,7 +37,8 @@ def verify_archive(config: Config, url: str, *, cluster: str | None, request: Ma
         def post(work: Callable[[], None]) -> None:
             tasks.loop.call_soon_threadsafe(work)
 
-        store = RetryingStore(open_store(url, settings=store_settings(config), create=False), env)
+        opened = await open_archive(env, config, url)
+        store = RetryingStore(opened.store, env)
         began = env.clock.boot_us()
         chosen = await chosen_cluster(store, cluster)
         table = await _table(store, chosen, request["table"]) if request["table"] is not None else None
@@ -60,7 +60,7 @@ def verify_archive(config: Config, url: str, *, cluster: str | None, request: Ma
                 progress=lambda facts: progress.update(*told(facts)),
             )
         seconds = (env.clock.boot_us() - began) / 1e6
-        return {**report.as_json(), "url": url, "seconds": round(seconds, 3), "error": None}
+        return {**report.as_json(), "url": opened.url, "away": opened.as_json(), "seconds": round(seconds, 3), "error": None}
 
     return run(main)
 

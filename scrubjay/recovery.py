@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from scrubjay.admin import restore_answer
+from scrubjay.archives import OpenedArchive, open_archive
 from scrubjay.base.env import Env
 from scrubjay.base.errors import Conflict, Unsafe
 from scrubjay.base.ids import ClusterId
@@ -30,7 +31,7 @@ from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.open_files import raise_descriptors, share_out
 from scrubjay.base.real.platform import check_platform, usable_cores
 from scrubjay.base.real.rand import RealRand
-from scrubjay.base.real.stores import open_store, worker_environment
+from scrubjay.base.real.stores import worker_environment
 from scrubjay.base.times import utc_text
 from scrubjay.config import Config
 from scrubjay.offline import AHEAD_US, chosen_cluster
@@ -49,7 +50,6 @@ from scrubjay.serving.cluster import NODES, open_cluster
 from scrubjay.serving.folder import RECOVER, RecoverFile, new_cluster, read_cluster, read_recover, write_cluster, write_recover
 from scrubjay.serving.lock import FolderLock, data_folder
 from scrubjay.serving.start import ServerStart
-from scrubjay.store_settings import store_settings
 
 OF_NO_ACCOUNT = ("lock", "log", f".{RECOVER}.new", "lost+found")
 """Names in a data folder that hold nothing of ours: the lock, log lines, a first RECOVER that was being written when the process was killed, and what a fresh disk comes with."""
@@ -79,7 +79,8 @@ def recover(config: Config, asked: RecoverRequest, *, data: str, plan_only: bool
     async def main(tasks: AsyncTasks) -> dict[str, Any]:
         env = Env(RealClock(), RealRand(), tasks)
         began_us = env.clock.boot_us()
-        store, _ = wrapped(open_store(asked.url, settings=store_settings(config), create=False), env)
+        opened = await open_archive(env, config, asked.url)
+        store, _ = wrapped(opened.store, env)
         earlier = earlier_recovery(folder, asked)
         if earlier is not None and earlier.done:
             return earlier.report
@@ -95,15 +96,17 @@ def recover(config: Config, asked: RecoverRequest, *, data: str, plan_only: bool
             rates = UNMEASURED
             if earlier is None:
                 progress.update("measuring this machine")
-                jobs = WorkerJobs(Path(scratch), workers=workers, environment=worker_environment(store_settings(config)))
+                jobs = WorkerJobs(Path(scratch), workers=workers, environment=worker_environment(opened.settings))
                 try:
                     notes = choice.catalogue.jobs
-                    rates = await measured(tasks, jobs, plans, url=asked.url, root=Path(scratch), workers=workers, notes=notes)
+                    rates = await measured(tasks, jobs, plans, url=opened.url, root=Path(scratch), workers=workers, notes=notes)
                 finally:
                     await jobs.close()
             report = plan_report(parent, choice, plans, rates=rates, workers=workers, copies=len(NODES), backups=await parent.backups())
             planned_us = env.clock.boot_us()
-            report |= {"url": asked.url, "data": str(folder), "cluster": None, "findings": []} | outcome([], report["forks"])
+            report |= {"url": opened.url, "away": opened.as_json(), "data": str(folder), "cluster": None, "findings": []} | outcome(
+                [], report["forks"]
+            )
             report["seconds"] = {"plan": _seconds(planned_us - began_us), "recover": None, "total": _seconds(planned_us - began_us)}
             if plan_only:
                 return report
@@ -123,7 +126,7 @@ def recover(config: Config, asked: RecoverRequest, *, data: str, plan_only: bool
                     if came_back(brought):
                         write_recover(RealDisk(folder), msgspec.structs.replace(state, done=True, report=report))
 
-                await _bring(tasks, env, config, lock, state, parent, choice, progress, workers, told_of)
+                await _bring(tasks, env, config, opened, lock, state, parent, choice, progress, workers, told_of)
                 if report["error"] is not None and report["error"]["code"] == INCOMPLETE_CODE:
                     works = await chooser.settle(choice.at_us)
                     report["works_at"] = None if works is None or works.at_us == choice.at_us else utc_text(works.at_us)
@@ -179,6 +182,7 @@ async def _bring(
     tasks: AsyncTasks,
     env: Env,
     config: Config,
+    opened: OpenedArchive,
     lock: FolderLock,
     state: RecoverFile,
     parent: Parent,
@@ -191,9 +195,9 @@ async def _bring(
     folder = lock.folder
     start = ServerStart(env.clock, _log.info, alone_since_us=lock.alone_since_us)
     cluster = await open_cluster(tasks, env, folder, config, state.cluster, share_out(raise_descriptors(), nodes=len(NODES)), start=start)
-    jobs = WorkerJobs(folder, workers=workers, environment=worker_environment(store_settings(config)))
+    jobs = WorkerJobs(folder, workers=workers, environment=worker_environment(opened.settings))
     try:
-        source = RecoverySource(env, cluster.service, jobs, RealDisk(folder, post=tasks.post), parent, url=state.url)
+        source = RecoverySource(env, cluster.service, jobs, RealDisk(folder, post=tasks.post), parent, url=opened.url)
         recovery = Recovery(
             env,
             cluster.service,

@@ -11,18 +11,17 @@ from typing import Any
 
 from scrubjay.archiver.format.identity import decode_epoch
 from scrubjay.archiver.read.names import clusters, epochs_after
+from scrubjay.archives import open_archive
 from scrubjay.base.env import Env, ObjectStore
 from scrubjay.base.errors import Corrupt, Missing, Unsafe
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.rand import RealRand
-from scrubjay.base.real.stores import open_store
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.config import Config
 from scrubjay.serving.folder import Takeover, read_cluster, write_takeover
 from scrubjay.serving.lock import FolderLock, data_folder
-from scrubjay.store_settings import store_settings
 
 UNREADABLE = "cannot be read"
 
@@ -32,7 +31,7 @@ def take_over(config: Config, url: str, *, data: str, confirm: bool) -> dict[str
 
     async def main(tasks: AsyncTasks) -> dict[str, Any]:
         env = Env(RealClock(), RealRand(), tasks)
-        store = RetryingStore(open_store(url, settings=store_settings(config), create=False), env)
+        store = RetryingStore((await open_archive(env, config, url)).store, env)
         return await _take_over(store, RealDisk(folder, post=tasks.post), folder, confirm=confirm)
 
     folder = data_folder(data)

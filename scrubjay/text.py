@@ -6,7 +6,7 @@ import os
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 WIDTH = 79
 """Columns a line may take: a terminal of 80 wraps none of them."""
@@ -106,3 +106,9 @@ def coloured(line: str) -> str:
         return painted(match[0], _COLOURS[at][1])
 
     return _ANY.sub(paint, line)
+
+
+def without(document: Mapping[str, Any]) -> str | None:
+    """Of two archives the one that was done without, and why; None: there was no need."""
+    away = document.get("away")
+    return None if not away else f"{away['url']}, which does not answer: {away['error']}"

@@ -24,6 +24,7 @@ from scrubjay.server.control import Control
 from scrubjay.server.duty import Duty
 from scrubjay.server.nightly import skipped_us
 from scrubjay.server.node import RESERVATION_US
+from scrubjay.server.pairing import PairKeeper
 from scrubjay.server.ports import Report
 from scrubjay.server.problems import (
     RULES,
@@ -32,6 +33,7 @@ from scrubjay.server.problems import (
     CopyHealth,
     DrillHealth,
     FoundProblem,
+    HalfHealth,
     HealthFacts,
     NodeHealth,
     PartitionHealth,
@@ -149,10 +151,12 @@ class Health:
         drills: DrillWatch | None = None,
         fleet: Callable[[], str | None] = lambda: None,
         locks: Callable[[], str | None] = lambda: None,
+        pair: PairKeeper | None = None,
     ) -> None:
-        """owed: partitions whose first base is not in the archive yet, each with the reason, "" without one (`pitr.first_base`)."""
+        """pair: keeps two archives, None: there is one. owed: partitions whose first base is not in the archive yet, each with the reason, "" without one (`pitr.first_base`)."""
         self._owed = owed
         self._schedule, self._drills, self._fleet, self._locks, self._duty = schedule, drills, fleet, locks, duty
+        self._pair = pair
         self._env, self._control, self._heard, self._agents, self._writer, self._meter = env, control, heard, agents, writer, meter
         self._index, self._ledger, self._free, self._options = index, ledger, free, options
         self._since: dict[tuple[str, str], int] = {}
@@ -228,6 +232,7 @@ class Health:
             self._fleet(),
             self._locks(),
             None if self._schedule is None else stopped(self._schedule, "compact"),
+            () if self._pair is None else pair_health(self._pair, now_us),
         )
 
     def _node(self, status: NodeStatus) -> NodeHealth:
@@ -362,6 +367,7 @@ class Health:
                 "last_error": archive.last_error or archive.why or None,
                 "since": utc_text_or_none(since),
                 "requests_per_minute": archive.requests_per_minute,
+                "archives": [] if self._pair is None else [half_json(one) for one in view.facts.pair],
             },
             "ledger": self._ledger_json(),
             "problems": [problem.as_json() for problem in view.problems],
@@ -413,6 +419,36 @@ class Health:
             "last_verify": utc_text_or_none(facts.verified_us),
             "oldest_unproven_seconds": round(facts.unproven_s, 3),
         }
+
+
+def pair_health(keeper: PairKeeper, now_us: int) -> tuple[HalfHealth, ...]:
+    differ = Counter(archive for archive, _ in keeper.outstanding)
+    return tuple(
+        HalfHealth(
+            one.url,
+            one.decides,
+            one.error,
+            one.since_us,
+            one.lacking,
+            one.compared,
+            max(0, now_us - one.behind_since_us) / 1e6 if one.behind_since_us is not None else 0.0,
+            differ[one.url],
+        )
+        for one in keeper.states()
+    )
+
+
+def half_json(one: HalfHealth) -> dict[str, Any]:
+    return {
+        "url": one.url,
+        "decides": one.decides,
+        "reachable": one.error is None,
+        "last_error": one.error,
+        "since": utc_text_or_none(one.since_us),
+        "lacking": one.lacking,
+        "compared": one.compared,
+        "differ": one.differ,
+    }
 
 
 def allowed(schedule: Scheduler) -> Allowed:

@@ -48,6 +48,9 @@ RULES: dict[str, Rule] = {
     "archive-diverged": Rule("archive-fenced.md", found=True),
     "archive-unclaimed": Rule("archive-lags-or-store-down.md", grace_s=15.0),
     "archive-agent": Rule("archive-lags-or-store-down.md", grace_s=30.0),
+    "one-archive-away": Rule("two-archives.md", grace_s=5.0),
+    "one-archive-behind": Rule("two-archives.md"),
+    "archives-differ": Rule("two-archives.md", found=True),
     "archive-lags": Rule("archive-lags-or-store-down.md"),
     "archive-hole": Rule("archive-gone.md", found=True),
     "archive-no-key": Rule("key-lost.md"),
@@ -133,6 +136,20 @@ class ArchiveHealth(NamedTuple):
     """For how long not everything that lies there was read."""
 
 
+class HalfHealth(NamedTuple):
+    """One of two archives. decides: creates are its answers. error, since_us (wall clock): None while it answers. lacking: objects that it may not have; compared: and
+    no others. behind_s: for how long it has not had everything. differ: objects that differ from the other one's and were not mended."""
+
+    url: str
+    decides: bool
+    error: str | None
+    since_us: int | None
+    lacking: int
+    compared: bool
+    behind_s: float
+    differ: int
+
+
 class TableHealth(NamedTuple):
     """A table of users, or the metadata group. age_s: since it was created. lag_s: None while no window is proven. holes, forks: places, for people.
     findings: kept since the last scrub that reported some. verdict: of its last scrub, None without one. dropped: only its history counts.
@@ -193,6 +210,7 @@ class HealthFacts(NamedTuple):
     fleet: str | None = None
     locks: str | None = None
     packing: str | None = None
+    pair: Sequence[HalfHealth] = ()
 
 
 class FoundProblem(NamedTuple):
@@ -217,6 +235,7 @@ def problems(facts: HealthFacts) -> Iterator[FoundProblem]:
         if facts.allowed is not None and not table.dropped:
             yield from _overdue(table, facts.allowed)
     yield from _archive(facts)
+    yield from _pair(facts)
     for drill in facts.drills:
         yield FoundProblem("drill-mismatch" if drill.found else "drill-failed", drill.scenario, drill.what)
     if facts.drill_key is not None:
@@ -349,6 +368,21 @@ def _archive(facts: HealthFacts) -> Iterator[FoundProblem]:
         elif table.lag_s is not None and table.lag_s > facts.lag_alarm_s:
             yield FoundProblem(
                 "archive-lags", table.table_id, f"table {table.name}: the archive is {_seconds(table.lag_s)} behind", table.name
+            )
+
+
+def _pair(facts: HealthFacts) -> Iterator[FoundProblem]:
+    for one in facts.pair:
+        if one.error is not None:
+            told = f"one of two archives does not answer, the other one is enough to go on: {one.url}: {one.error}"
+            yield FoundProblem("one-archive-away", one.url, told, since_us=one.since_us)
+        elif one.behind_s > facts.lag_alarm_s:
+            lacks = f"{one.lacking} objects or more" if one.lacking else "nobody knows yet how much"
+            told = f"the archive {one.url} has not had everything for {_seconds(one.behind_s)}; it lacks {lacks}"
+            yield FoundProblem("one-archive-behind", one.url, told)
+        if one.differ:
+            yield FoundProblem(
+                "archives-differ", one.url, f"{one.differ} objects in the archive {one.url} differ from the other one's (see the log)"
             )
 
 

@@ -6,7 +6,7 @@ parts, one after the other, are exactly the row file (storage.btree.rowfile), so
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scrubjay.archiver.format import canonical
 from scrubjay.archiver.format.fields import Fields, read_total, stamp_text, total_fields
@@ -124,3 +124,8 @@ def decode_base(data: bytes, *, where: str) -> BaseManifest:
         raise Corrupt("base parts and file size differ", kind=FORGED, what="base", where=where)
     f.stands_at(manifest.key())
     return manifest
+
+
+def base_content(manifest: BaseManifest) -> BaseManifest:
+    """A manifest without what two honest writers may say differently."""
+    return replace(manifest, epoch=0, owner="", supersedes=())

@@ -578,3 +578,9 @@ def check_follows(before: SegmentManifest, after: SegmentManifest, *, where: str
             expected=before.chain.hex(),
             found=after.chain_before.hex(),
         )
+
+
+def content_of(manifest: SegmentManifest) -> SegmentManifest:
+    """A manifest without what two honest writers may say differently: who wrote it, in which term, who had agreed by then, what they knew to be bad, and
+    whether it filters keys at all."""
+    return replace(manifest, node="", epoch=0, owner="", members=(), supersedes=(), keys=None)

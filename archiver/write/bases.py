@@ -7,10 +7,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
-from scrubjay.archiver.format.base import BaseManifest, BaseOrigin, decode_base, encode_base
+from scrubjay.archiver.format.base import BaseManifest, BaseOrigin, base_content, decode_base, encode_base
 from scrubjay.archiver.format.identity import Attached
 from scrubjay.archiver.format.layout import build
 from scrubjay.archiver.format.manifest import Sums, Superseded
@@ -115,7 +114,7 @@ async def _upload(store: ObjectStore, file: File, manifest: BaseManifest) -> str
         said = decode_base(there or b"", where=key)
     except Corrupt as error:
         return f"the manifest does not hold what was put there: {error}"
-    return None if _content(said) == _content(manifest) else "the manifest has other content"
+    return None if base_content(said) == base_content(manifest) else "the manifest has other content"
 
 
 async def _put(store: ObjectStore, key: str, data: bytes) -> None:
@@ -131,11 +130,6 @@ async def _read_back(store: ObjectStore, key: str) -> bytes | None:
         return await store.get(key)
     except (Missing, Corrupt):
         return None
-
-
-def _content(manifest: BaseManifest) -> BaseManifest:
-    """A manifest without what two honest writers may say differently."""
-    return replace(manifest, epoch=0, owner="", supersedes=())
 
 
 UPLOAD = "scrubjay.archiver.write.bases:upload_base_job"

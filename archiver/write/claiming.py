@@ -119,6 +119,13 @@ class Claiming:
         if self._task is not None:
             self._task.cancel()
 
+    def reclaim(self) -> None:
+        """Claim another epoch, at once: of two archives the other one decides from now on. Nothing is written until it is claimed."""
+        self.stop()
+        self.writer.unclaim()
+        self._claimed = False
+        self.start()
+
     async def _run(self) -> None:
         if not self._claimed:  # a look that fell over a bug begins here again
             await self._until_claimed()

@@ -7,11 +7,10 @@ or the store did not answer (then the caller tries again later, from the start: 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from scrubjay.archiver.format.layout import SegmentKey, build, log_prefix, parse
-from scrubjay.archiver.format.manifest import SegmentManifest, Sums, Superseded, decode_manifest, encode_manifest, manifest_of
+from scrubjay.archiver.format.manifest import SegmentManifest, Sums, Superseded, content_of, decode_manifest, encode_manifest, manifest_of
 from scrubjay.archiver.format.segment import decode_segment
 from scrubjay.archiver.read.objects import fetch_manifest, fetch_segment, open_segment, packs_over
 from scrubjay.archiver.write.outgoing import Outgoing
@@ -111,7 +110,7 @@ class Placer:
             said = await self._found(generation, name, lambda there: decode_manifest(there, where=name))
             if isinstance(said, Bad):
                 return said
-            if _content(said) != _content(manifest) or (said.keys is not None and said.keys != manifest.keys):
+            if content_of(said) != content_of(manifest) or (said.keys is not None and said.keys != manifest.keys):
                 return Bad(generation, name, FORGED, "the manifest says something else")
             return read
         return False
@@ -219,9 +218,3 @@ class Placer:
             if first.epoch > self._writer.taken_over and first.chain != segment.chain:  # a pack may hold this very segment
                 return first
         return None
-
-
-def _content(manifest: SegmentManifest) -> SegmentManifest:
-    """A manifest without what two honest writers may say differently: who wrote it, in which term, who had agreed by then, what they knew to be bad, and
-    whether it filters keys at all."""
-    return replace(manifest, node="", epoch=0, owner="", members=(), supersedes=(), keys=None)

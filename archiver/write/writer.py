@@ -68,6 +68,10 @@ class Writer:
         assert attached.cluster == self.cluster
         self._attached = attached
 
+    def unclaim(self) -> None:
+        """Nothing may be written until the next claim."""
+        self._attached = None
+
     def stop(self, stopped: Stopped) -> None:
         """For good; the first reason stays."""
         if self.stopped is None:

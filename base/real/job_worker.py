@@ -23,12 +23,14 @@ import uvloop
 from scrubjay.base.env import Disk, Env, ObjectStore, Tasks
 from scrubjay.base.errors import Invalid
 from scrubjay.base.giving_way import Rests, give_way
+from scrubjay.base.paired_jobs import MET, TURN
 from scrubjay.base.real import job_wire, log_lines
 from scrubjay.base.real.clock import RealClock
 from scrubjay.base.real.disk import RealDisk
 from scrubjay.base.real.loop import AsyncTasks
 from scrubjay.base.real.rand import RealRand
 from scrubjay.base.worker import answer, become_worker, commands
+from scrubjay.base.wrap.paired import PairedStore
 from scrubjay.base.wrap.retry import RetryingStore
 
 PROGRESS_INTERVAL_S = 0.05
@@ -38,21 +40,32 @@ GIVES_WAY = "gives-way"
 class WorkerContext:
     """`base.env.JobContext` of one job."""
 
-    def __init__(self, folder: str, send: Callable[[job_wire.Answer], None], tasks: Tasks) -> None:
+    def __init__(self, folder: str, send: Callable[[job_wire.Answer], None], tasks: Tasks, *, turn: int | None = None) -> None:
+        """turn: which of two archives decides, None: nobody said."""
+        self._turn = turn
         self.disk: Disk = RealDisk(Path(folder))
         self._send = send
         self._env = Env(RealClock(), RealRand(), tasks)
         self._stores: dict[str, ObjectStore] = {}
         self._places: dict[str, ObjectStore] = {}
+        self._pairs: list[PairedStore] = []
         self._last_progress = 0.0
 
     def store(self, url: str) -> ObjectStore:
         """The store at `url`, opened once per job; retries what is unavailable for a while."""
-        from scrubjay.base.real.stores import handed_on, open_store  # heavy, and most jobs need no store
+        from scrubjay.base.real.stores import handed_on, open_store, pair_of  # heavy, and most jobs need no store
 
         if url not in self._stores:
-            self._stores[url] = RetryingStore(open_store(url, settings=handed_on(), create=False), self._env)
+            opened = open_store(url, settings=handed_on(), create=False)
+            if (pair := pair_of(opened)) is not None:
+                pair.turn = self._turn
+                self._pairs.append(pair)
+            self._stores[url] = RetryingStore(opened, self._env)
         return self._stores[url]
+
+    def met(self) -> dict[str, Any]:
+        """What the job's answer says beside its own, to whoever keeps the two archives."""
+        return {MET: self._pairs[0].met()} if self._pairs and self._turn is not None else {}
 
     def place(self, url: str) -> ObjectStore:
         """As `store`, and never sealed."""
@@ -125,7 +138,9 @@ def run_one(request: job_wire.JobRequest, folder: str, send: Callable[[job_wire.
         async def whole() -> dict[str, Any]:
             tasks = AsyncTasks()
             try:
-                return await function(WorkerContext(folder, send, tasks), request.arguments)
+                arguments = dict(request.arguments)
+                context = WorkerContext(folder, send, tasks, turn=arguments.pop(TURN, None))
+                return {**await function(context, arguments), **context.met()}
             finally:
                 await tasks.close()
 

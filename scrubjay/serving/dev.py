@@ -37,10 +37,11 @@ from scrubjay.base.real.kept_lines import KeptLines
 from scrubjay.base.real.loop import AsyncTasks, run
 from scrubjay.base.real.open_files import Descriptors, raise_descriptors, share_out
 from scrubjay.base.real.rand import RealRand
-from scrubjay.base.real.stores import open_store
+from scrubjay.base.real.stores import beginning_second, open_store, pair_of
 from scrubjay.base.real.webhook import WebhookPosts
 from scrubjay.base.together import within
 from scrubjay.base.wrap.metered import MeteredStore
+from scrubjay.base.wrap.paired import SECOND
 from scrubjay.base.wrap.retry import RetryingStore
 from scrubjay.config import Config
 from scrubjay.pitr.options import RestoreOptions
@@ -51,6 +52,8 @@ from scrubjay.server.archive import claim_archive, start_agents, wrapped
 from scrubjay.server.courtesy import Courtesy
 from scrubjay.server.durability import Durability, DurabilityOptions, ahead_us, open_durability
 from scrubjay.server.health import Health, HealthOptions, Problem
+from scrubjay.server.pair_begin import begin_pair, compare_job, evidence_in
+from scrubjay.server.pairing import PairKeeper, PairOptions
 from scrubjay.server.stop import hand_over, planned_stop
 from scrubjay.server.webhooks import Webhooks
 from scrubjay.serving.cluster import NODES, ZONES, Cluster, open_cluster
@@ -68,7 +71,7 @@ from scrubjay.serving.folder import (
     refuse_unfinished,
     write_cluster,
 )
-from scrubjay.serving.jobs import ServerJobs, name_witness, open_jobs
+from scrubjay.serving.jobs import PairedServerJobs, ServerJobs, name_witness, open_jobs
 from scrubjay.serving.lock import FolderLock
 from scrubjay.serving.metrics import Metrics
 from scrubjay.serving.start import ServerStart, unless_stopped
@@ -92,13 +95,14 @@ _durability_log = structlog.get_logger(part="durability")
 
 @dataclass(slots=True)
 class Archive:
-    """The archive as this process uses it. answered: the store did at start."""
+    """The archive as this process uses it. answered: the store did at start. pair: whoever keeps two of them, None: there is one."""
 
     url: str
     store: RetryingStore
     meter: MeteredStore
     writer: Writer
     answered: bool
+    pair: PairKeeper | None
 
 
 def serve(config: Config, lock: FolderLock) -> int:
@@ -128,6 +132,9 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         _log.info("stopped while it started", waited_for="the catalogue")
         return 0
     jobs = open_jobs(folder, config, cluster_file.cluster_id, workers=JOB_WORKERS, settings=_store_settings(config))
+    if archive.pair is not None:
+        jobs = PairedServerJobs(jobs, archive.pair.pair)
+        archive.pair.kept_evidence = evidence_in(disk)
     try:
         claiming = await claim_archive(
             env,
@@ -143,6 +150,9 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         await jobs.close()
         cluster.close()
         raise
+    if archive.pair is not None:
+        archive.pair.reclaim = claiming.reclaim
+        archive.pair.start()
     if taken is not None and archive.writer.taken_over >= taken.epoch:
         disk.remove(TAKEOVER)
     bases = first_bases(env, cluster.service, jobs, folder, config, writer=archive.writer, log=_archive_line)
@@ -175,6 +185,8 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         alarm=SchedulerAlarm(),
     )
     name_witness(jobs, archive.store, durability.archive.index, archive.writer)
+    if archive.pair is not None:
+        durability.schedule.add(compare_job(archive.pair))
     drills = open_drills(
         env,
         folder,
@@ -222,6 +234,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
         drills=drills,
         fleet=lambda: jobs.trouble,
         locks=lambda: durability.expire.locks.problem(durability.schedule.views.ended("expire")),
+        pair=archive.pair,
     )
     health.start()
     api = DynamoApi(cluster.store, env, keys=keys_of(config), log=_unexpected)
@@ -232,7 +245,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
 
     courtesy = Courtesy(env, api.answered, share, share=config.jobs.share_percent / 100)
     courtesy.start()
-    metrics = Metrics(cluster, api, archive.meter, agents, health, durability, webhooks, drills, read_recover(disk))
+    metrics = Metrics(cluster, api, archive.meter, agents, health, durability, webhooks, drills, read_recover(disk), archive.pair)
     server = HttpServer(
         config.serve.listen,
         config.serve.port,
@@ -243,7 +256,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     try:
         await server.start()
     except OSError as error:
-        await _close(cluster, claiming, agents, jobs, durability)
+        await _close(cluster, claiming, agents, jobs, durability, archive.pair)
         if error.errno == errno.EADDRINUSE:
             raise Unavailable(
                 "the port is taken",
@@ -276,7 +289,7 @@ async def _serve(tasks: AsyncTasks, folder: Path, config: Config, descriptors: D
     left = await planned_stop(env, cluster.store, agents, quiet=durability.quiet, deadline_us=deadline, log=_log.warning)
     await server.stop()
     await hand_over(env, list(cluster.control.ports.values()))
-    await _close(cluster, claiming, agents, jobs, durability)
+    await _close(cluster, claiming, agents, jobs, durability, archive.pair)
     if left:
         with contextlib.suppress(OSError):
             sys.stderr.write(f"stopped with {left} bytes not archived yet; they stay in the WAL and are archived after the next start\n")
@@ -296,8 +309,17 @@ async def _announce(tasks: AsyncTasks, cluster: Cluster, port: int, listen: str,
     sys.stdout.flush()
 
 
-async def _close(cluster: Cluster, claiming: Claiming, agents: list[ArchiveAgent], jobs: ServerJobs, durability: Durability) -> None:
+async def _close(
+    cluster: Cluster,
+    claiming: Claiming,
+    agents: list[ArchiveAgent],
+    jobs: ServerJobs,
+    durability: Durability,
+    pair: PairKeeper | None,
+) -> None:
     await durability.close()
+    if pair is not None:
+        pair.stop()
     claiming.stop()
     for agent in agents:
         agent.stop()
@@ -309,10 +331,22 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
     """Probe the store and claim the prefix. Raises Unsafe (a store without the guarantees, a foreign archive), Unavailable (a new folder's store is down)."""
     answered = True
     known = read_cluster(disk)
-    bare: ObjectStore = open_store(config.archive_url, settings=_store_settings(config), create=known is None or not known.attached)
+    settings = _store_settings(config)
+    if known is None or known.second != config.second.url:
+        settings = beginning_second(settings)
+    bare: ObjectStore = open_store(config.archive_url, settings=settings, create=known is None or not known.attached)
     store, meter = wrapped(bare, env)
     file = known or new_cluster(env.rand, now_us=env.clock.wall_us())
+    if file.second_decides and config.second.url != file.second and config.archive_url != file.second:
+        raise Unsafe(
+            "the second archive decides, and holds what the first one lacks: it cannot be left out",
+            found=f"second.url {config.second.url or 'is not set'}; it was {file.second}",
+            next="give it with second.url until the first one has caught up (scrubjay status), or make it the archive with --archive",
+        )
+    pair = _pair(env, bare, file, config)
     try:
+        if pair is not None:
+            await begin_pair(env, pair, attached=file.attached, new=file.second != config.second.url)
         if file.attached:
             await within(env.tasks, _attach(env, store, file), seconds=START_PATIENCE_S, what="the archive does not answer in time")
         else:
@@ -321,7 +355,7 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
                 write_cluster(disk, file)
             await attach(store, env, cluster_id=file.cluster_id, folder_is_new=True, parent=file.parent)
     except Unavailable as error:
-        if not file.attached:
+        if not file.attached or (config.second.url and file.second != config.second.url):
             raise
         if is_gone(error) and _remembered(config) != file.archive:
             # Another place than last time, and nothing of ours is there: a slip of the pen, not an outage. Where it was last time, it is an archive that went.
@@ -338,10 +372,30 @@ async def _open_archive(env: Env, disk: RealDisk, folder: Path, config: Config) 
         if known is None and disk.exists("cluster.json"):
             disk.remove("cluster.json")
         raise
-    if answered and not (file.attached and file.archive == _remembered(config)):
-        file = msgspec.structs.replace(file, attached=True, archive=_remembered(config))
+    if answered and not (file.attached and file.archive == _remembered(config) and file.second == config.second.url):
+        decides = file.second_decides and file.second == config.second.url
+        file = msgspec.structs.replace(file, attached=True, archive=_remembered(config), second=config.second.url, second_decides=decides)
         write_cluster(disk, file)
-    return Archive(config.archive_url, store, meter, Writer(file.cluster_id), answered), file
+    if pair is not None:
+
+        def turned(turn: int) -> None:
+            nonlocal file
+            if file.second_decides != (turn == SECOND):
+                file = msgspec.structs.replace(file, second_decides=turn == SECOND)
+                write_cluster(disk, file)
+
+        pair.turned = turned
+        if pair.pair.turn is not None:
+            turned(pair.pair.turn)
+    return Archive(config.archive_url, store, meter, Writer(file.cluster_id), answered, pair), file
+
+
+def _pair(env: Env, store: ObjectStore, file: ClusterFile, config: Config) -> PairKeeper | None:
+    found = pair_of(store)
+    if found is None:
+        return None
+    options = PairOptions(decides_after_s=config.second.decides_after_us / 1e6, rate_bytes=config.second.rate_bytes or None)
+    return PairKeeper(env, found, cluster=file.cluster_id, options=options, log=_archive_line)
 
 
 def _remembered(config: Config) -> str:

@@ -85,6 +85,17 @@ SECTIONS: Mapping[str, tuple[Family, ...]] = {
         Family("scrubjay_store_request_seconds", HISTOGRAM, "Time of a request to the object store", ("verb",)),
         Family("scrubjay_store_requests_per_minute", GAUGE, "Requests to the object store"),
     ),
+    "Two archives": (
+        Family("scrubjay_pair_reachable", GAUGE, "1 while this one of two archives answers", ("archive",)),
+        Family("scrubjay_pair_decides", GAUGE, "1 for the one whose answer a create is", ("archive",)),
+        Family("scrubjay_pair_lacking", GAUGE, "Objects that it may not have yet", ("archive",)),
+        Family("scrubjay_pair_behind_seconds", GAUGE, "For how long it is not known to have everything", ("archive",)),
+        Family("scrubjay_pair_differ", GAUGE, "Objects that differ from the other one's and were not mended", ("archive",)),
+        Family("scrubjay_pair_requests", COUNTER, "Requests to it that ended", ("archive", "verb", "result")),
+        Family("scrubjay_pair_copied", COUNTER, "Objects brought to one that lacked them, since the start"),
+        Family("scrubjay_pair_copied_bytes", COUNTER, "Their bytes"),
+        Family("scrubjay_pair_mended", COUNTER, "Objects that were lost or spoilt in one, and brought or put anew from the other"),
+    ),
     "Proof": (
         Family(
             "scrubjay_runs",

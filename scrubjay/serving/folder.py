@@ -36,7 +36,8 @@ LOG = "log/server.log"
 
 class ClusterFile(msgspec.Struct, frozen=True):
     """created_at: microseconds. attached: see the module. archive: the URL it was last attached to, "" for the folder's own `archive/` (the folder may be moved).
-    parent: the cluster that this one was recovered from."""
+    parent: the cluster that this one was recovered from. second: URL of the second archive, "" without one. second_decides: it has
+    what the first one may lack."""
 
     version: int
     cluster_id: ClusterId
@@ -46,6 +47,8 @@ class ClusterFile(msgspec.Struct, frozen=True):
     attached: bool
     archive: str = ""
     parent: ClusterId | None = None
+    second: str = ""
+    second_decides: bool = False
 
 
 def read_cluster(disk: Disk) -> ClusterFile | None:

@@ -10,12 +10,15 @@ from typing import Protocol
 from scrubjay.archiver.format.layout import ClosedKey, EpochKey, build, parse
 from scrubjay.archiver.read.index import ArchiveIndex
 from scrubjay.archiver.verify.jobs import CHECK_JOB
+from scrubjay.archiver.write.bases import UPLOAD
 from scrubjay.archiver.write.writer import Writer
 from scrubjay.base.env import Jobs, ObjectStore
 from scrubjay.base.errors import Unavailable
+from scrubjay.base.paired_jobs import PairedJobs
 from scrubjay.base.real.fleet_jobs import FleetJobs
 from scrubjay.base.real.jobs import WorkerJobs
 from scrubjay.base.real.stores import worker_environment
+from scrubjay.base.wrap.paired import PairedStore
 from scrubjay.config import Config
 from scrubjay.pitr.source import REBUILD, REBUILD_PART
 from scrubjay.pitr.timeline.service import DIFF, HISTORY
@@ -40,6 +43,24 @@ class ServerJobs(Jobs, Protocol):
     def share(self, share: float) -> None:
         """How much of a core each process of this machine may use from now on for what nobody waits for. 0 < share <= 1."""
         ...
+
+
+class PairedServerJobs(PairedJobs):
+    """Those of a server that keeps two archives."""
+
+    def __init__(self, inner: ServerJobs, pair: PairedStore) -> None:
+        super().__init__(inner, pair, writes=(UPLOAD,))
+        self._server_jobs = inner
+
+    @property
+    def trouble(self) -> str | None:
+        return self._server_jobs.trouble
+
+    def share(self, share: float) -> None:
+        self._server_jobs.share(share)
+
+    async def close(self) -> None:
+        await self._server_jobs.close()
 
 
 def open_jobs(folder: Path, config: Config, cluster: str, *, workers: int, settings: Mapping[str, str]) -> ServerJobs:
@@ -71,8 +92,9 @@ def name_witness(jobs: ServerJobs, store: ObjectStore, index: ArchiveIndex, writ
     async def witness() -> str:
         return await newest_seen(store, index.newest_heard(), writer)
 
-    if isinstance(jobs, FleetJobs):
-        jobs.witness = witness
+    found = jobs.inner if isinstance(jobs, PairedServerJobs) else jobs
+    if isinstance(found, FleetJobs):
+        found.witness = witness
 
 
 async def newest_seen(store: ObjectStore, heard: Sequence[str], writer: Writer) -> str:

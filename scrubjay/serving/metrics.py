@@ -23,7 +23,8 @@ from scrubjay.server.compaction import COMPACT_WORDS
 from scrubjay.server.durability import Durability
 from scrubjay.server.expiry import WORDS
 from scrubjay.server.health import Health, View
-from scrubjay.server.problems import DEGRADED, DOWN, OK, RULES
+from scrubjay.server.pairing import PairKeeper
+from scrubjay.server.problems import DEGRADED, DOWN, OK, RULES, HalfHealth
 from scrubjay.server.webhooks import Webhooks
 from scrubjay.serving.cluster import Cluster
 from scrubjay.serving.families import TABLES_MAX, Exposition
@@ -57,8 +58,10 @@ class Metrics(Collector):
         webhooks: Webhooks,
         drills: Drills,
         recovered: RecoverFile | None,
+        pair: PairKeeper | None,
     ) -> None:
-        """recovered: how this cluster came out of its archive, None: it was not recovered."""
+        """recovered: how this cluster came out of its archive, None: it was not recovered. pair: keeps two archives, None: there is one."""
+        self._pair = pair
         self._cluster, self._api, self._meter, self._agents, self._health = cluster, api, meter, agents, health
         self._durability, self._webhooks, self._drills = durability, webhooks, drills
         self._recovered = recovered
@@ -77,6 +80,8 @@ class Metrics(Collector):
         self._nodes(out, view)
         self._tables(out, view)
         self._archive(out, view)
+        if self._pair is not None:
+            tell_pair(out, self._pair, view.facts.pair)
         self._proof(out, view)
         tell_recovery(out, self._recovered)
         tell_drills(out, self._drills.last())
@@ -198,6 +203,23 @@ def tell_recovery(out: Exposition, recovered: RecoverFile | None) -> None:
     took = recovered.report.get("seconds")
     if took is not None:
         out.tell("scrubjay_recover_seconds", took["total"])
+
+
+def tell_pair(out: Exposition, keeper: PairKeeper, pair: Sequence[HalfHealth]) -> None:
+    """Without two archives there are none of these series."""
+    for name, half in zip(("first", "second"), pair, strict=True):
+        out.tell("scrubjay_pair_reachable", int(half.error is None), name)
+        out.tell("scrubjay_pair_decides", int(half.decides), name)
+        out.tell("scrubjay_pair_lacking", half.lacking, name)
+        out.tell("scrubjay_pair_behind_seconds", round(half.behind_s, 3), name)
+        out.tell("scrubjay_pair_differ", half.differ, name)
+    for number, name in enumerate(("first", "second")):
+        for verb, stats in sorted(keeper.meter(number).stats.items()):
+            for result, count in stats.ended.items():
+                out.tell("scrubjay_pair_requests", count, name, verb, result)
+    out.tell("scrubjay_pair_copied", keeper.copied)
+    out.tell("scrubjay_pair_copied_bytes", keeper.copied_bytes)
+    out.tell("scrubjay_pair_mended", keeper.mended)
 
 
 def tell_drills(out: Exposition, reports: Sequence[Mapping[str, Any]]) -> None:

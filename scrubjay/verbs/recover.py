@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scrubjay.base.times import parse_time
-from scrubjay.text import columns, count, facts, plural, seconds
+from scrubjay.text import columns, count, facts, plural, seconds, without
 from scrubjay.units import human_size
 from scrubjay.verb import Result, Verb, VerbCall
 from scrubjay.verbs.finding_lines import finding_lines, fork_lines
@@ -63,6 +63,7 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
         {
             "recover" if not done else "recovered": f"{plural(len(rows), 'table')} of cluster {document['parent']}",
             "from": document["url"],
+            "without": without(document),
             "to": f"{document['data']}" + (f", cluster {document['cluster']}" if document["cluster"] else ""),
             "as of": document["at"],
             "to read": f"{human_size(document['bytes'])} in {plural(document['requests'], 'request')}",
@@ -101,6 +102,7 @@ VERB = Verb(
         "parent": None,
         "cluster": None,
         "url": None,
+        "away": None,
         "data": None,
         "at": None,
         "tables": [],

@@ -54,7 +54,23 @@ def _archive(archive: Mapping[str, Any]) -> list[str]:
     elif not archive["reachable"]:
         word = "NOT REACHABLE"
     pace = plural(archive["requests_per_minute"], "request")
-    return wrapped(f"archive {archive['url']}: {word}, {pace} a minute", rest="  ")
+    lines = wrapped(f"archive {archive['url']}: {word}, {pace} a minute", rest="  ")
+    for one in archive.get("archives") or ():
+        lines += wrapped(f"{one['url']}: {', '.join(_half(one))}", first="  ", rest="    ")
+    return lines
+
+
+def _half(one: Mapping[str, Any]) -> list[str]:
+    """One of two archives, in words."""
+    found = ["decides"] if one["decides"] else []
+    found.append("reachable" if one["reachable"] else "NOT REACHABLE")
+    if one["lacking"] or not one["compared"]:
+        found.append(f"lacks {plural(one['lacking'], 'object')}{'' if one['compared'] else ' and is not compared yet'}")
+    else:
+        found.append("lacks nothing")
+    if one["differ"]:
+        found.append(f"{plural(one['differ'], 'object')} DIFFER")
+    return found
 
 
 def _node(node: Mapping[str, Any]) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scrubjay.output import USAGE, VerbFailure
-from scrubjay.text import count, facts
+from scrubjay.text import count, facts, without
 from scrubjay.units import human_size, parse_duration
 from scrubjay.verb import Result, Verb, VerbCall
 from scrubjay.verbs.finding_lines import finding_lines
@@ -55,6 +55,7 @@ def _render(document: Mapping[str, Any]) -> Sequence[str]:
         *facts(
             {
                 "archive": document["url"],
+                "without": without(document),
                 "cluster": document["cluster"],
                 "objects": f"{count(objects['checked'])} checked, {count(objects['skipped_fresh'])} skipped as fresh, {count(objects['failed'])} failed",
                 "read": human_size(document["bytes"]),
@@ -78,6 +79,7 @@ VERB = Verb(
     template={
         "verdict": None,
         "url": None,
+        "away": None,
         "cluster": None,
         "level": None,
         "reason": None,

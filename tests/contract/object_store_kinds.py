@@ -23,6 +23,7 @@ from scrubjay.base.real.rand import RealRand
 from scrubjay.base.real.stores import bare_store
 from scrubjay.base.sealed import Key, Keyring
 from scrubjay.base.wrap.encrypted import EncryptedStore
+from scrubjay.base.wrap.paired import FIRST, PairedStore
 from tests.fixtures.s3 import S3Server
 
 T = TypeVar("T")
@@ -87,6 +88,57 @@ def simulated() -> Kind:
     return Kind("sim", go)
 
 
+def simulated_pair() -> Kind:
+    """Two stores of one world, kept; the contract is that of one."""
+    from scrubjay.sim.store import SimStore
+    from scrubjay.sim.world import World
+
+    world = World(seed=7)
+    stores = [SimStore(world, name) for name in ("first", "second")]
+    host = world.add_host(NodeName("n1"), build=lambda host: None)
+    host.start()
+
+    def go(main: Callable[[ObjectStore, Env], Coroutine[Any, Any, T]]) -> T:
+        env = host.env
+        task = env.tasks.spawn(main(kept(*(one.client(env.tasks) for one in stores), env=env), env), name="contract")
+        task.__await__()
+        assert world.run(until_us=world.now + 3_600_000_000, stop=task.done), "not done within an hour"
+        return task.result()
+
+    return Kind("pair-sim", go)
+
+
+def kept(first: ObjectStore, second: ObjectStore, *, env: Env) -> PairedStore:
+    """A pair of which the first decides."""
+    pair = PairedStore(first, second, clock=env.clock)
+    pair.keep(env.tasks)
+    pair.turn = FIRST
+    for half in pair.halves:
+        half.compared = True
+    return pair
+
+
+def real_pair(name: str, places: list[tuple[str, dict[str, str]]], *, ring: Keyring | None = None) -> Kind:
+    """places: URL and environment of each."""
+
+    def go(main: Callable[[ObjectStore, Env], Coroutine[Any, Any, T]]) -> T:
+        async def whole(tasks: AsyncTasks) -> T:
+            stores = [bare_store(url, environment=environment) for url, environment in places]
+            try:
+                for store in stores:
+                    await settle(store)
+                env = Env(RealClock(), RealRand(), tasks)
+                pair = kept(*stores, env=env)
+                return await main(pair if ring is None else EncryptedStore(pair, ring, random=os.urandom), env)
+            finally:
+                for store in stores:
+                    store.close()
+
+        return run(whole)
+
+    return Kind(name if ring is None else f"sealed-{name}", go)
+
+
 @contextmanager
 def make(kind: str, request: Any, tmp_path: Path, *, ring: Keyring | None = None) -> Iterator[Kind]:
     if kind.startswith("sealed-"):
@@ -94,6 +146,14 @@ def make(kind: str, request: Any, tmp_path: Path, *, ring: Keyring | None = None
             yield made
     elif kind == "sim":
         yield simulated()
+    elif kind == "pair-sim":
+        yield simulated_pair()
+    elif kind == "pair-file":
+        yield real_pair("pair-file", [((tmp_path / name).as_uri(), {}) for name in ("first", "second")], ring=ring)
+    elif kind == "pair-s3":
+        server = request.getfixturevalue("minio")
+        places = [(f"s3://{shared_bucket(server)}/{uuid.uuid4()}", server.env), ((tmp_path / "second").as_uri(), {})]
+        yield real_pair("pair-s3", places, ring=ring)
     elif kind == "file":
         yield real("file", (tmp_path / "archive").as_uri(), {}, ring=ring)
     else:

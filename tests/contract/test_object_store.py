@@ -1,4 +1,5 @@
-"""One contract for all object stores: a folder, MinIO, SeaweedFS and the simulated one; and with encryption over a folder and over MinIO."""
+"""One contract for all object stores: a folder, MinIO, SeaweedFS and the simulated one; with encryption over a folder and over MinIO;
+and two of them as one."""
 
 from __future__ import annotations
 
@@ -22,6 +23,10 @@ MARKED = [
     "sim",
     "sealed-file",
     pytest.param("sealed-minio", marks=[pytest.mark.s3, pytest.mark.xdist_group("s3")]),
+    "pair-sim",
+    "pair-file",
+    "sealed-pair-file",
+    pytest.param("pair-s3", marks=[pytest.mark.s3, pytest.mark.xdist_group("s3")]),
 ]
 
 
@@ -141,7 +146,7 @@ def test_listing_is_complete_at_once_and_in_byte_order(kind: Kind) -> None:
         for key in reversed(KEYS):
             await store.put(key, key.encode())
         for prefix in PREFIXES:
-            every = 1 if kind.name in ("file", "sim") else 2 if prefix in ("", "c/") else 4
+            every = 1 if kind.name in ("file", "sim", "pair-sim") else 2 if prefix in ("", "c/") else 4
             for after in AFTERS[::every]:
                 expected = [key for key in KEYS if key.startswith(prefix) and key > after]
                 for limit in (2, 100):

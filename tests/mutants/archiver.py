@@ -68,7 +68,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "place-manifest-uncompared",
         "archiver/write/placing.py",
-        "            if _content(said) != _content(manifest) or (said.keys is not None and said.keys != manifest.keys):\n",
+        "            if content_of(said) != content_of(manifest) or (said.keys is not None and said.keys != manifest.keys):\n",
         "            if False:\n",
         (
             "tests/unit/archiver/test_archive_guards.py::test_a_manifest_that_says_something_else_than_the_seal_is_no_match_and_not_built_upon",

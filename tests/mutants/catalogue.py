@@ -26,6 +26,7 @@ ROOMS = (
     "expire",
     "compact",
     "locks",
+    "pair",
     "scrubber",
     "ledger",
     "pitr",

@@ -496,7 +496,24 @@ def _key_lost(make: Make, tmp_path: Path) -> Iterator[Scenario]:
     yield scenario
 
 
+def _two_archives(make: Make, tmp_path: Path) -> Iterator[Scenario]:
+    first = tmp_path / "first"
+    settings = QUICK | {"second.url": (tmp_path / "second").as_uri(), "second.decides_after": "2s"}
+    scenario = Scenario(make(settings=settings, archive=first.as_uri()))
+    scenario.make_table()
+    scenario.status_is(0)
+    first.rename(tmp_path / "away")
+    scenario.put("meanwhile", "archived in the second one alone")
+    scenario.until(lambda: "one-archive-away" in scenario.server.cli("status", "--json").stdout)
+    scenario.status_is(0)
+    scenario.hands["bring-back"] = lambda: (tmp_path / "away").rename(first) and None
+    yield scenario
+    names = [{path.relative_to(root) for path in root.rglob("*.seg")} for root in (first, tmp_path / "second")]
+    assert names[0] == names[1]
+
+
 SCENARIOS = {
+    "two-archives": _two_archives,
     "key-lost": _key_lost,
     "webhook-failing": _webhook_failing,
     "loop-fallen": _loop_fallen,

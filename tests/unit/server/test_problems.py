@@ -16,6 +16,7 @@ from scrubjay.server.problems import (
     ArchiveHealth,
     CopyHealth,
     DrillHealth,
+    HalfHealth,
     HealthFacts,
     NodeHealth,
     PartitionHealth,
@@ -53,6 +54,7 @@ def test_all_well() -> None:
     assert exit_of([], serves=True) == 0
 
 
+HALF = HalfHealth("file:///one", True, None, None, 0, True, 0.0, 0)
 CASES: dict[str, HealthFacts] = {
     "loop-fallen": WELL._replace(loops=[FallenLoop("healer", "KeyError(1)", 1, 2)]),
     "no-leader": WELL._replace(partitions=[PART._replace(led=False)]),
@@ -73,6 +75,9 @@ CASES: dict[str, HealthFacts] = {
     "archive-diverged": WELL._replace(archive=STORE._replace(stopped="diverged", why="another chain")),
     "archive-unclaimed": WELL._replace(archive=STORE._replace(stopped="unknown_epoch")),
     "archive-agent": WELL._replace(archive=STORE._replace(agents=(("n1", "too long"),))),
+    "one-archive-away": WELL._replace(pair=[HALF, HALF._replace(error="refused", since_us=1, behind_s=999.0)]),
+    "one-archive-behind": WELL._replace(pair=[HALF, HALF._replace(lacking=3, behind_s=121.0)]),
+    "archives-differ": WELL._replace(pair=[HALF._replace(differ=2), HALF]),
     "archive-lags": WELL._replace(tables=[TABLE._replace(lag_s=121.0)]),
     "archive-hole": WELL._replace(tables=[TABLE._replace(holes=("partition p1, lsn 3 to 5",))]),
     "archive-no-key": WELL._replace(tables=[TABLE._replace(unread=("encrypted under key 2027: 2 objects",))]),

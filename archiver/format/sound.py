@@ -1,0 +1,82 @@
+"""Whether bytes can be what was put under a key, by the formats' own checks: which of two copies of an object is to be believed; and whether two that differ say the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from scrubjay.archiver.format.base import base_content, decode_base
+from scrubjay.archiver.format.closed import decode_closed
+from scrubjay.archiver.format.day import decode_index
+from scrubjay.archiver.format.expired import decode_expired
+from scrubjay.archiver.format.identity import decode_epoch, decode_identity
+from scrubjay.archiver.format.layout import (
+    BaseKey,
+    ClosedKey,
+    EpochKey,
+    ExpiredKey,
+    IdentityKey,
+    IndexKey,
+    PinKey,
+    SegmentKey,
+    parse,
+)
+from scrubjay.archiver.format.manifest import Sums, content_of, decode_manifest
+from scrubjay.archiver.format.pin import decode_pin
+from scrubjay.archiver.format.segment import decode_segment
+from scrubjay.base.errors import Corrupt
+from scrubjay.base.sealed import MAGIC
+from scrubjay.base.wrap.paired import Judging
+
+
+def sound(key: str, data: bytes) -> bool | None:
+    """None: the bytes alone do not say (rows of a base, what is sealed, what is none of ours). Pure; decompresses a segment."""
+    parsed = parse(key)
+    if parsed is None or data.startswith(MAGIC):
+        return None
+    try:
+        if isinstance(parsed, SegmentKey):
+            if parsed.manifest:
+                return decode_manifest(data, where=key).key()._replace(manifest=True) == parsed
+            head = decode_segment(data, where=key).head
+            return (head.cluster, head.table, head.partition, head.first, head.last) == parsed[:5]
+        if isinstance(parsed, BaseKey):
+            if parsed.part is not None:
+                return None
+            decode_base(data, where=key)
+        elif isinstance(parsed, ClosedKey):
+            decode_closed(data, where=key)
+        elif isinstance(parsed, ExpiredKey):
+            decode_expired(data, where=key)
+        elif isinstance(parsed, PinKey):
+            decode_pin(data, where=key)
+        elif isinstance(parsed, IndexKey):
+            decode_index(data, where=key)
+        elif isinstance(parsed, EpochKey):
+            decode_epoch(data, where=key)
+        elif isinstance(parsed, IdentityKey):
+            decode_identity(data, where=key)
+    except Corrupt:
+        return False
+    return True
+
+
+def alike(key: str, one: bytes, two: bytes) -> bool:
+    """Two sound objects under one name say the same, as two honest writers may in different bytes: a segment compressed otherwise, a manifest of another term. Pure."""
+    if one == two:
+        return True
+    parsed = parse(key)
+    try:
+        if isinstance(parsed, SegmentKey) and parsed.manifest:
+            first, second = (replace(content_of(decode_manifest(data, where=key)), stored=NO_SUMS) for data in (one, two))
+            return first == second
+        if isinstance(parsed, SegmentKey):
+            return decode_segment(one, where=key)[::2] == decode_segment(two, where=key)[::2]
+        if isinstance(parsed, BaseKey) and parsed.part is None:
+            return base_content(decode_base(one, where=key)) == base_content(decode_base(two, where=key))
+    except Corrupt:
+        return False
+    return False
+
+
+PLAIN = Judging(sound, alike)
+NO_SUMS = Sums(0, "", "")

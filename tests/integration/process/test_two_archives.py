@@ -1,0 +1,115 @@
+"""Two archives with real processes: one is killed and a server runs on without it, over a restart too; one loses an object and rots; either alone is enough."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures.process import ScrubjayServer
+from tests.fixtures.wait import wait_for
+from tests.integration.process.load import Item, make_table, proven, put, rfc3339, scan
+from tests.integration.process.stores import MortalStore
+
+pytestmark = [pytest.mark.slow, pytest.mark.s3, pytest.mark.timeout(300)]
+
+QUICK = {
+    "archive.seal_age": "1s",
+    "archive.closed_interval": "1s",
+    "archive.timeout": "3s",
+    "second.decides_after": "3s",
+    "storage.checkpoint_age": "200ms",
+}
+TABLE = "birds"
+Make = Callable[..., ScrubjayServer]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[MortalStore]:
+    made = MortalStore("minio", tmp_path / "store")
+    yield made
+    made.close()
+
+
+def birds(first: int, end: int) -> list[Item]:
+    return [{"k": {"S": f"bird-{number}"}, "n": {"N": str(number)}} for number in range(first, end)]
+
+
+def halves(server: ScrubjayServer) -> tuple[int, list[dict[str, Any]], list[str]]:
+    code, report = server.cli_json("status", timeout=60)
+    return code, report["archive"]["archives"], [problem["kind"] for problem in report["problems"]]
+
+
+def caught_up(server: ScrubjayServer) -> bool:
+    code, (first, second), _ = halves(server)
+    return (
+        code == 0 and first["decides"] and not second["decides"] and all(one["compared"] and not one["lacking"] for one in (first, second))
+    )
+
+
+def alone(server: ScrubjayServer, url: str) -> int:
+    """Verify of one of the two, without a server and without the other."""
+    return server.cli("verify", "--archive", url, "--level", "replayed", "--json").returncode
+
+
+def test_the_first_one_is_killed_and_comes_back(scrubjay_server: Make, store: MortalStore, tmp_path: Path) -> None:
+    second = (tmp_path / "second").as_uri()
+    server = scrubjay_server(archive=store.bucket.url, env=store.bucket.env, settings={**QUICK, "second.url": second})
+    make_table(server.port, TABLE)
+    put(server.port, TABLE, birds(0, 100))
+    wait_for(lambda: caught_up(server), timeout=60)
+
+    store.kill()
+    last = put(server.port, TABLE, birds(100, 200))
+    wait_for(lambda: proven(server, TABLE, last), timeout=60)  # archived without the first one
+    code, (first, other), kinds = halves(server)
+    assert (code, first["reachable"], first["decides"], other["decides"]) == (3, False, False, True)
+    assert kinds == ["one-archive-away"], kinds
+    assert server.cli_json("verify")[0] == 0
+    assert server.cli_json("restore", "run", "--table", TABLE, "--to", "again", "--at", rfc3339(last))[0] == 0
+    assert scan(server.port, "again") == scan(server.port, TABLE)
+
+    server.kill()  # and the next process begins without it
+    server.start()
+    last = put(server.port, TABLE, birds(200, 300))
+    wait_for(lambda: proven(server, TABLE, last), timeout=60)
+    assert alone(server, second) == 0
+
+    store.back()
+    wait_for(lambda: caught_up(server), timeout=60)
+    assert server.cli_json("schedule", "run", "compare")[0] == 0
+    assert server.stop() == 0
+    for url in (store.bucket.url, second):
+        assert alone(server, url) == 0, url
+
+
+def test_one_loses_an_object_and_the_other_rots(scrubjay_server: Make, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    server = scrubjay_server(archive=first.as_uri(), settings={**QUICK, "second.url": second.as_uri()})
+    make_table(server.port, TABLE)
+    last = put(server.port, TABLE, birds(0, 100))
+    wait_for(lambda: caught_up(server) and proven(server, TABLE, last), timeout=60)
+
+    lost, rotten = sorted(path.relative_to(first) for path in first.rglob("*.seg"))[:2]
+    (first / lost).unlink()
+    spoilt = second / rotten
+    good = spoilt.read_bytes()
+    spoilt.write_bytes(good[:200] + bytes([good[200] ^ 1]) + good[201:])
+    assert server.cli_json("verify", "--level", "replayed")[0] == 0, "each is sound in the other one"
+    wait_for(lambda: (first / lost).exists(), timeout=30)  # without waiting for a comparison
+
+    code, report = server.cli_json("schedule", "run", "compare")
+    assert (code, report["last"]["verdict"]) == (2, "mismatch"), report
+    assert spoilt.read_bytes() == good
+    assert [path.suffix for path in (server.data / "quarantine" / "archives").iterdir()] == [".seg"]
+    assert server.cli_json("schedule", "run", "compare")[0] == 0
+
+    # A second archive is begun empty.
+    assert server.stop() == 0
+    server.set("second.url", (tmp_path / "third").as_uri())
+    shutil.copytree(second, tmp_path / "third")
+    with pytest.raises(RuntimeError, match="the second archive is not new"):
+        server.start()
